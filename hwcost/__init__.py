@@ -1,0 +1,52 @@
+"""What a neural-network layer or a whole network costs on a systolic array, exactly and smoothly.
+
+>>> from hwcost import Conv2d, SystolicArray, layer_cost
+>>> cost = layer_cost(Conv2d(6, 16, 5, height=14, width=14), SystolicArray(8, 8))
+>>> cost.cycles, round(cost.utilization, 3)
+(3800, 0.987)
+"""
+
+from hwcost.cost import Cost
+from hwcost.dataflow import DATAFLOWS, FOLD_TIMINGS
+from hwcost.device import SystolicArray
+from hwcost.errors import (
+    HwcostError,
+    InvalidValueError,
+    MissingDependencyError,
+    MixedLibrariesError,
+    NoGradientError,
+)
+from hwcost.layers import Conv2d, Gemm, Layer, Linear, MatMul
+from hwcost.network import Report, SearchedLayer, SearchSpace, network_cost
+from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
+from hwcost.runtime import layer_cost, runtime
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DATAFLOWS",
+    "EXACT",
+    "FOLD_TIMINGS",
+    "RELAXATIONS",
+    "Conv2d",
+    "Cost",
+    "Gemm",
+    "HwcostError",
+    "InvalidValueError",
+    "Layer",
+    "Linear",
+    "MatMul",
+    "MissingDependencyError",
+    "MixedLibrariesError",
+    "NoGradientError",
+    "Relaxation",
+    "Report",
+    "SearchSpace",
+    "SearchedLayer",
+    "SystolicArray",
+    "__version__",
+    "layer_cost",
+    "network_cost",
+    "runtime",
+    "smooth_ceil",
+]

@@ -1,0 +1,450 @@
+"""The one core file that names an array library.
+
+Everything above works on "sizes": Python integers of any magnitude, or arrays of one library. This module decides
+which library a call is in, checks sizes, multiplies them without silent overflow, and lends the few operations whose
+best form differs between libraries. A backend is a row in :data:`BACKENDS`; libraries without a row go through the array API
+standard (by array-api-compat) and need none.
+
+The imports inside functions are on purpose: no optional library is loaded before an array of it is seen, and tracing
+compilers follow them where they would warn about a cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias, TypeVar
+
+import array_api_compat
+import numpy as np
+
+from hwcost.errors import InvalidValueError, MixedLibrariesError
+
+Array: TypeAlias = Any
+"""An array of any supported library (numpy, torch, JAX, or anything that follows the array API standard)."""
+
+Size: TypeAlias = Any
+"""A Python integer (exact at any magnitude), an integer array (a sweep), or a float array (a soft width)."""
+
+_T = TypeVar("_T")
+
+
+# ---------------------------------------------------------------- backends
+
+
+def _numpy() -> Any:
+    return np
+
+
+def _numpy_is_float(x: Array) -> bool:
+    return bool(x.dtype.kind == "f")
+
+
+def _torch() -> Any:
+    import array_api_compat.torch as xp
+
+    return xp
+
+
+def _torch_sigmoid(x: Array) -> Array:
+    import torch
+
+    return torch.sigmoid(x)
+
+
+def _torch_log_sigmoid(x: Array) -> Array:
+    import torch
+
+    return torch.nn.functional.logsigmoid(x)
+
+
+def _torch_is_float(x: Array) -> bool:
+    return bool(x.dtype.is_floating_point)
+
+
+def _torch_stop_gradient(x: Array) -> Array:
+    return x.detach()
+
+
+def _torch_is_compiling() -> bool:
+    import torch
+
+    return torch.compiler.is_compiling()
+
+
+def _torch_constant(values: Sequence[int | float], like: Array) -> Array:
+    import torch
+
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
+
+
+def _jax() -> Any:
+    import jax.numpy as xp
+
+    return xp
+
+
+def _jax_sigmoid(x: Array) -> Array:
+    import jax
+
+    return jax.nn.sigmoid(x)
+
+
+def _jax_log_sigmoid(x: Array) -> Array:
+    import jax
+
+    return jax.nn.log_sigmoid(x)
+
+
+def _jax_stop_gradient(x: Array) -> Array:
+    import jax
+
+    return jax.lax.stop_gradient(x)
+
+
+def _strict() -> Any:
+    import array_api_strict
+
+    return array_api_strict
+
+
+def _standard_is_float(x: Array) -> bool:
+    return bool(namespace(x).isdtype(x.dtype, "real floating"))
+
+
+def _standard_sigmoid(x: Array) -> Array:
+    return 0.5 * namespace(x).tanh(0.5 * x) + 0.5
+
+
+def _standard_log_sigmoid(x: Array) -> Array:
+    xp = namespace(x)
+    return xp.clip(x, max=0.0) - xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+def _never() -> bool:
+    return False
+
+
+def _constant(values: Sequence[int | float], like: Array) -> Array:
+    xp = namespace(like)
+    return xp.asarray(values, dtype=like.dtype, device=array_api_compat.device(like))
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What one array library does in a way of its own.
+
+    Attributes:
+        namespace: gives the module whose functions follow the array API standard.
+        is_float: whether an array's dtype is a real floating-point one.
+        sigmoid: 1 / (1 + exp(-x)), never overflowing.
+        log_sigmoid: its logarithm, never overflowing.
+        stop_gradient: the same values, cut off from differentiation.
+        is_compiling: whether a compiler is tracing, so that values must not be looked at.
+        constant: numbers as an array with the dtype and device of another.
+        checks_float_values: whether the values of float arrays are checked at construction; where gradients flow they
+            are not, since a look at them stalls an accelerator.
+    """
+
+    namespace: Callable[[], Any]
+    is_float: Callable[[Array], bool] = _standard_is_float
+    sigmoid: Callable[[Array], Array] = _standard_sigmoid
+    log_sigmoid: Callable[[Array], Array] = _standard_log_sigmoid
+    stop_gradient: Callable[[Array], Array] = _identity
+    is_compiling: Callable[[], bool] = _never
+    constant: Callable[[Sequence[int | float], Array], Array] = _constant
+    checks_float_values: bool = True
+
+
+_TORCH_ROW = Backend(
+    _torch,
+    is_float=_torch_is_float,
+    sigmoid=_torch_sigmoid,
+    log_sigmoid=_torch_log_sigmoid,
+    stop_gradient=_torch_stop_gradient,
+    is_compiling=_torch_is_compiling,
+    constant=_torch_constant,
+    checks_float_values=False,
+)
+_JAX_ROW = Backend(
+    _jax,
+    sigmoid=_jax_sigmoid,
+    log_sigmoid=_jax_log_sigmoid,
+    stop_gradient=_jax_stop_gradient,
+    checks_float_values=False,
+)
+
+BACKENDS = MappingProxyType(
+    {
+        "numpy": Backend(_numpy, is_float=_numpy_is_float),
+        "torch": _TORCH_ROW,
+        "jax": _JAX_ROW,
+        "jaxlib": _JAX_ROW,
+        "array_api_strict": Backend(_strict),
+    }
+)
+"""Backends by the top-level module that defines the type of an array."""
+
+
+def _root(value: object) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def backend_of(array: Array) -> Backend:
+    """The row of the library of ``array``; a row made from the standard where the library has none."""
+    row = BACKENDS.get(_root(array))
+    return Backend(functools.partial(_namespace_without_row, array)) if row is None else row
+
+
+def _namespace_without_row(*arrays: Array) -> Any:
+    try:
+        return array_api_compat.array_namespace(*arrays)
+    except TypeError:
+        kinds = sorted({f"{type(array).__module__}.{type(array).__qualname__}" for array in arrays})
+        raise MixedLibrariesError(
+            f"sizes of different or unknown libraries met in one call: {', '.join(kinds)}; allowed: Python integers "
+            "together with arrays of one library (numpy, torch, JAX, array API); convert them to one library first"
+        ) from None
+
+
+def is_number(value: object) -> bool:
+    """True for Python and numpy scalars, as opposed to arrays."""
+    return isinstance(value, (int, float, np.generic))
+
+
+def namespace(*values: Any) -> Any:
+    """The array API namespace of the arrays among ``values``; None when all are numbers.
+
+    Raises:
+        MixedLibrariesError: two libraries, or something that is no array.
+    """
+    arrays = [value for value in values if not is_number(value)]
+    if not arrays:
+        return None
+    row = BACKENDS.get(_root(arrays[0]))
+    if row is not None and all(BACKENDS.get(_root(array)) is row for array in arrays[1:]):
+        return row.namespace()
+    return _namespace_without_row(*arrays)
+
+
+# ---------------------------------------------------------------- sizes
+
+
+def dtype_name(array: Array) -> str:
+    """``float32`` for any library's 32-bit float, and so on."""
+    return str(array.dtype).rpartition(".")[2]
+
+
+def is_float(value: Any) -> bool:
+    """True for floating-point arrays: soft sizes, as opposed to counted ones."""
+    return not is_number(value) and backend_of(value).is_float(value)
+
+
+def as_size(value: Any, field: str, *, minimum: int = 1) -> Size:
+    """``value`` checked and in the form that the model computes with.
+
+    Numbers become Python integers. Integer arrays become the library's default integer where they are narrower, so that
+    products do not wrap at 2**31; half precision becomes float32, since bfloat16 cannot hold 257.
+
+    Raises:
+        InvalidValueError: zero, negative, bool, NaN, a fractional number, or no number at all.
+    """
+    allowed = f"an integer of at least {minimum}, or an array of them"
+    if isinstance(value, (bool, np.bool_)):
+        raise InvalidValueError(field, bool(value), allowed)
+    if isinstance(value, (int, np.integer)):
+        if value < minimum:
+            raise InvalidValueError(field, int(value), allowed)
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        if not math.isfinite(value) or value != int(value) or value < minimum:
+            raise InvalidValueError(field, float(value), f"{allowed} (a soft width is a float array or tensor)")
+        return int(value)
+    if _root(value) not in BACKENDS and not array_api_compat.is_array_api_obj(value):
+        raise InvalidValueError(field, value, allowed)
+    return _as_size_array(value, field, minimum, allowed)
+
+
+def _as_size_array(array: Array, field: str, minimum: int, allowed: str) -> Array:
+    xp = namespace(array)
+    if is_float(array):
+        if xp.finfo(array.dtype).bits < 32:
+            return xp.astype(array, xp.float32)
+        if backend_of(array).checks_float_values and (worst := _worst_float(array)):
+            raise InvalidValueError(field, worst[0], "finite numbers above 0 in a float array")
+        return array
+    if not xp.isdtype(array.dtype, "integral"):
+        raise InvalidValueError(field, f"an array of {dtype_name(array)}", allowed)
+    integer = xp.__array_namespace_info__().default_dtypes()["integral"]
+    limit = int(xp.iinfo(integer).max)
+    ends = _ends(array)
+    if ends is not None and ends[0] < minimum:
+        raise InvalidValueError(field, ends[0], allowed)
+    if ends is not None and ends[1] > limit:
+        raise InvalidValueError(field, ends[1], f"integers from {minimum} to {limit} in an array")
+    return array if array.dtype == integer else xp.astype(array, integer)
+
+
+def _worst_float(array: Array) -> list[float]:
+    """The first element that is no finite number above 0, in a list; empty when there is none."""
+    xp = namespace(array)
+    good = xp.isfinite(array) & (array > 0)
+    if bool(xp.all(good)):
+        return []
+    index = int(xp.argmin(xp.astype(xp.reshape(good, (-1,)), xp.int8)))
+    return [float(xp.reshape(array, (-1,))[index])]
+
+
+def _ends(array: Array) -> tuple[int, int] | None:
+    """Smallest and largest element of an integer array; None where there is none or it cannot be looked at."""
+    xp = namespace(array)
+    if 0 in array.shape:
+        return None
+    widest = int(xp.iinfo(array.dtype).max) > 2**62  # the largest element matters where the dtype may be too wide
+    return inspect(
+        array, lambda: (int(xp.min(array)), int(xp.max(array)) if widest and "u" in dtype_name(array) else 0)
+    )
+
+
+def inspect(array: Array, look: Callable[[], _T]) -> _T | None:
+    """What ``look`` finds in the values of ``array``; None where something traces, or where there are no values."""
+    if backend_of(array).is_compiling():
+        return None
+    try:
+        return look()
+    except (RuntimeError, TypeError):  # what torch.vmap and the meta device, and JAX, raise on a look at values
+        return None
+
+
+def product(*factors: Size, what: str = "the product of the sizes") -> Size:
+    """The product of sizes; integer arrays that would overflow raise instead of wrapping around.
+
+    >>> product(2**40, 2**40) == 2**80
+    True
+
+    Raises:
+        InvalidValueError: an integer product that the arrays' dtype cannot hold.
+    """
+    factors = tuple(factor for factor in factors if not (is_number(factor) and factor == 1)) or (1,)
+    arrays = [factor for factor in factors if not is_number(factor)]
+    if arrays and len(factors) > 1 and not any(is_float(array) for array in arrays):
+        _check_product(arrays, factors, what)
+    return functools.reduce(operator.mul, factors)
+
+
+def _check_product(arrays: Sequence[Array], factors: Sequence[Size], what: str) -> None:
+    xp = namespace(*arrays)
+    if any(0 in array.shape for array in arrays):
+        return
+    limit = min(int(xp.iinfo(array.dtype).max) for array in arrays)
+
+    def bound() -> int:
+        return math.prod(factor if is_number(factor) else int(xp.max(factor)) for factor in factors)
+
+    largest = inspect(arrays[0], bound)
+    if largest is not None and largest > limit:
+        raise InvalidValueError(
+            what,
+            largest,
+            f"at most {limit} in integer arrays; use Python integers (exact at any size) or float arrays",
+        )
+
+
+# ---------------------------------------------------------------- arithmetic that depends on the kind of number
+
+
+def true_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> Any:
+    """The quotient as a float: of numbers a Python float, correctly rounded at any magnitude."""
+    try:
+        return numerator / denominator
+    except OverflowError:
+        raise InvalidValueError(what, numerator, "a number below 1.8e308 where floating point is used") from None
+
+
+def floor_divide(numerator: Size, denominator: Size) -> Size:
+    """Floor of the quotient; exact for integers, without a gradient for floats."""
+    if is_float(numerator) or is_float(denominator):
+        return namespace(numerator, denominator).floor(numerator / denominator)
+    return numerator // denominator
+
+
+def ceil_divide(numerator: Size, denominator: Size) -> Size:
+    """Ceiling of the quotient; exact for integers at any magnitude, without a gradient for floats."""
+    if is_float(numerator) or is_float(denominator):
+        return namespace(numerator, denominator).ceil(numerator / denominator)
+    return -(-numerator // denominator)
+
+
+def maximum(a: Size, b: Size) -> Size:
+    """The elementwise larger of two sizes."""
+    xp = namespace(a, b)
+    if xp is None:
+        return max(a, b)
+    like = a if not is_number(a) else b
+    a, b = (backend_of(like).constant(v, like) if is_number(v) else v for v in (a, b))
+    return xp.maximum(a, b)
+
+
+_BLOCK = 2**17  # elements; a handful of intermediates of this size stay in a core's cache
+
+
+def in_blocks(function: Callable[..., Size], sizes: Mapping[str, Size]) -> Size:
+    """``function(**sizes)`` for an elementwise function; large numpy arrays go through it block by block.
+
+    The intermediates of a sweep of millions then stay in the cache instead of travelling through memory: about three
+    times faster. Other libraries have compilers for that.
+    """
+    arrays = {name: size for name, size in sizes.items() if isinstance(size, np.ndarray)}
+    others = {name: size for name, size in sizes.items() if name not in arrays}
+    if not arrays or not all(is_number(size) for size in others.values()):
+        return function(**sizes)
+    shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    if math.prod(shape) <= 2 * _BLOCK:
+        return function(**sizes)
+    arrays = {name: array.reshape((1,) * (len(shape) - array.ndim) + array.shape) for name, array in arrays.items()}
+    step = max(1, _BLOCK * shape[0] // math.prod(shape))
+    out: Any = None
+    for start in range(0, shape[0], step):
+        block = {name: array if len(array) == 1 else array[start : start + step] for name, array in arrays.items()}
+        result = function(**others, **block)
+        if out is None:
+            out = np.empty(shape, dtype=result.dtype)
+        out[start : start + step] = result
+    return out
+
+
+def stack(columns: Sequence[Sequence[Size]]) -> list[Size]:
+    """Each column of sizes as one array with a new leading axis, or as the one integer that all of it is."""
+    arrays = [value for column in columns for value in column if not is_number(value)]
+    xp = namespace(*arrays)
+    like = next((array for array in arrays if is_float(array)), arrays[0])
+    constant = backend_of(like).constant
+    stacked: list[Size] = []
+    for column in columns:
+        if all(is_number(value) for value in column):
+            same = all(value == column[0] for value in column)
+            stacked.append(column[0] if same else constant(column, like))
+        else:
+            parts = [constant(v, like) if is_number(v) else xp.astype(v, like.dtype, copy=False) for v in column]
+            stacked.append(xp.stack(xp.broadcast_arrays(*parts)))
+    return _aligned(stacked)
+
+
+def _aligned(stacked: list[Size]) -> list[Size]:
+    """Trailing axes of length one where a column has fewer axes than another, so that the leading ones meet."""
+    axes = max(len(array.shape) for array in stacked if not is_number(array))
+
+    def align(array: Size) -> Size:
+        if is_number(array) or len(array.shape) == axes:
+            return array
+        return namespace(array).reshape(array, array.shape + (1,) * (axes - len(array.shape)))
+
+    return [align(array) for array in stacked]

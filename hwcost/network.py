@@ -1,0 +1,212 @@
+"""Named layers, what they cost together, and networks some of whose sizes are still to be decided."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from hwcost import _arrays
+from hwcost._arrays import Size
+from hwcost.cost import Cost
+from hwcost.device import SystolicArray
+from hwcost.errors import InvalidValueError
+from hwcost.layers import Gemm, Layer
+from hwcost.relaxation import EXACT, Relaxation, as_relaxation
+from hwcost.runtime import gemm_cost
+
+__all__ = ["Report", "SearchSpace", "SearchedLayer", "network_cost"]
+
+Layers: TypeAlias = Mapping[str, Layer] | Iterable[Layer]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a network costs.
+
+    Attributes:
+        total: the sum over all priced layers.
+        unsupported: names of layers that could not be priced and are missing in the total; empty unless
+            ``network_cost`` was told to skip them.
+
+    ``layers`` gives the costs one by one.
+    """
+
+    total: Cost
+    unsupported: tuple[str, ...]
+    _names: tuple[str, ...] = dataclasses.field(repr=False)
+    _costs: Sequence[Cost] | Cost = dataclasses.field(repr=False)
+    _owners: tuple[int, ...] = dataclasses.field(repr=False)
+
+    @functools.cached_property
+    def layers(self) -> Mapping[str, Cost]:
+        """The cost of every priced layer by name, in order."""
+        costs = [Cost()] * len(self._names)
+        for index, owner in enumerate(self._owners):
+            costs[owner] = costs[owner] + self._cost(index)
+        return MappingProxyType(dict(zip(self._names, costs, strict=True)))
+
+    def _cost(self, index: int) -> Cost:
+        if not isinstance(self._costs, Cost):
+            return self._costs[index]
+        figures = (getattr(self._costs, f.name) for f in dataclasses.fields(Cost))
+        return Cost(*(figure if _arrays.is_number(figure) else figure[index] for figure in figures))
+
+
+def network_cost(
+    layers: Layers,
+    array: SystolicArray,
+    *,
+    relaxation: Relaxation | str = EXACT,
+    skip_unsupported: bool = False,
+) -> Report:
+    """What a network costs on the array, in total and layer by layer.
+
+    Where sizes are arrays or tensors, all layers are priced in one vectorised call.
+
+    Args:
+        layers: a mapping from names to layers, or layers in order (then named by their position).
+        array: the accelerator.
+        relaxation: how ceilings and maxima are taken.
+        skip_unsupported: leave out what is no layer, and name it in the report, instead of raising.
+
+    Raises:
+        InvalidValueError: nothing to price, or something that is no layer.
+
+    >>> from hwcost import Conv2d, Linear
+    >>> layers = {"conv": Conv2d(6, 16, 5, height=14, width=14), "fc": Linear(400, 120)}
+    >>> report = network_cost(layers, SystolicArray(8, 8))
+    >>> report.total.cycles, {name: cost.cycles for name, cost in report.layers.items()}
+    (4550, {'conv': 3800, 'fc': 750})
+    """
+    if not isinstance(array, SystolicArray):
+        raise InvalidValueError("array", array, "a SystolicArray")
+    relaxation = as_relaxation(relaxation)
+    names, gemms, owners, unsupported = _collect(layers, skip_unsupported)
+    if all(_arrays.is_number(size) for gemm in gemms for size in _sizes(gemm)):
+        costs = [gemm_cost(gemm, array, relaxation) for gemm in gemms]
+        return Report(sum(costs, start=Cost()), unsupported, names, costs, owners)
+    stacked = gemm_cost(Gemm(*_arrays.stack(list(zip(*map(_sizes, gemms), strict=True)))), array, relaxation)
+    return Report(_summed(stacked, len(gemms)), unsupported, names, stacked, owners)
+
+
+def _collect(layers: Layers, skip: bool) -> tuple[tuple[str, ...], list[Gemm], tuple[int, ...], tuple[str, ...]]:
+    """Names, all products in order, the index of the name that owns each product, and the names left out."""
+    named = layers.items() if isinstance(layers, Mapping) else ((str(i), layer) for i, layer in enumerate(layers))
+    names: list[str] = []
+    gemms: list[Gemm] = []
+    owners: list[int] = []
+    unsupported: list[str] = []
+    for name, layer in named:
+        if isinstance(layer, Layer):
+            own = layer.gemms()
+            gemms.extend(own)
+            owners.extend([len(names)] * len(own))
+            names.append(name)
+        elif skip:
+            unsupported.append(name)
+        else:
+            raise InvalidValueError(
+                f"layer {name!r}",
+                layer,
+                "a layer: something with gemms(); or pass skip_unsupported=True to leave it out",
+            )
+    if not gemms:
+        raise InvalidValueError("layers", tuple(unsupported), "at least one layer that can be priced")
+    return tuple(names), gemms, tuple(owners), tuple(unsupported)
+
+
+def _sizes(gemm: Gemm) -> tuple[Size, Size, Size, Size]:
+    return gemm.m, gemm.n, gemm.k, gemm.count
+
+
+def _summed(stacked: Cost, rows: int) -> Cost:
+    def total(figure: Any) -> Any:
+        return figure * rows if _arrays.is_number(figure) else _arrays.namespace(figure).sum(figure, axis=0)
+
+    return Cost(*(total(getattr(stacked, f.name)) for f in dataclasses.fields(Cost)))
+
+
+# ---------------------------------------------------------------- networks with open decisions
+
+
+@dataclass(frozen=True)
+class SearchedLayer:
+    """A layer some of whose sizes are still to be decided.
+
+    Attributes:
+        layer: the template; sizes that are decided elsewhere may hold anything valid.
+        sizes: which field follows which decision, as ``{"out_channels": "conv1.width"}``; a pair multiplies the decided
+            size by a constant, as ``{"in_features": ("conv2.width", 25)}`` behind a flattened 5 x 5 map.
+    """
+
+    layer: Layer
+    sizes: Mapping[str, str | tuple[str, int]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """The names of the decisions that this layer's cost depends on, each once."""
+        return tuple(dict.fromkeys(name for name, _ in self._rules().values()))
+
+    def at(self, sizes: Mapping[str, Size]) -> Layer:
+        """The layer with its open sizes filled in: numbers, arrays of options, or soft widths."""
+        filled = {field: sizes[name] * factor for field, (name, factor) in self._rules().items()}
+        layer: Layer = dataclasses.replace(self.layer, **filled)  # type: ignore[type-var]
+        return layer
+
+    def _rules(self) -> dict[str, tuple[str, int]]:
+        return {field: (rule, 1) if isinstance(rule, str) else rule for field, rule in self.sizes.items()}
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A network with open decisions: each a name with the sizes that it may take.
+
+    >>> from hwcost import Conv2d, Linear
+    >>> space = SearchSpace(
+    ...     decisions={"width": (4, 8, 12)},
+    ...     layers={
+    ...         "conv": SearchedLayer(Conv2d(1, 4, 5, height=28, width=28, padding="same"), {"out_channels": "width"}),
+    ...         "fc": SearchedLayer(Linear(4, 10), {"in_features": ("width", 784)}),
+    ...     },
+    ... )
+    >>> network_cost(space.at({"width": 8}), SystolicArray(8, 8)).total.cycles
+    4704
+    """
+
+    decisions: Mapping[str, tuple[int, ...]]
+    layers: Mapping[str, SearchedLayer]
+
+    def __post_init__(self) -> None:
+        options = {}
+        for name, values in self.decisions.items():
+            if not isinstance(values, (tuple, list)) or not values:
+                raise InvalidValueError(f"decision {name!r}", values, "a sequence of at least one size")
+            options[name] = tuple(_arrays.as_size(value, f"decision {name!r}") for value in values)
+            if len(set(options[name])) != len(values):
+                raise InvalidValueError(f"decision {name!r}", values, "sizes that differ from each other")
+        object.__setattr__(self, "decisions", MappingProxyType(options))
+        object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
+        for layer_name, searched in self.layers.items():
+            for name in searched.decisions:
+                if name not in options:
+                    raise InvalidValueError(f"a size of layer {layer_name!r}", name, f"one of: {', '.join(options)}")
+
+    def at(self, sizes: Mapping[str, Size]) -> dict[str, Layer]:
+        """The layers with every open size filled in; any sizes are taken, options or not.
+
+        Raises:
+            InvalidValueError: a decision without a size, or a name that is no decision.
+        """
+        self.check_names(sizes)
+        return {name: searched.at(sizes) for name, searched in self.layers.items()}
+
+    def check_names(self, given: Mapping[str, Any]) -> None:
+        """Raises unless ``given`` has exactly the decisions of this space."""
+        for name in (*self.decisions, *given):
+            if name not in given or name not in self.decisions:
+                kind = "missing" if name not in given else "unknown"
+                raise InvalidValueError(f"decisions ({kind})", name, f"exactly: {', '.join(self.decisions)}")
