@@ -2,8 +2,8 @@
 
 Everything above works on "sizes": Python integers of any magnitude, or arrays of one library. This module decides
 which library a call is in, checks sizes, multiplies them without silent overflow, and lends the few operations whose
-best form differs between libraries. A backend is a row in :data:`BACKENDS`; libraries without a row go through the array API
-standard (by array-api-compat) and need none.
+best form differs between libraries. A backend is a row in :data:`BACKENDS`; libraries without a row go through the
+array API standard (by array-api-compat) and need none.
 
 The imports inside functions are on purpose: no optional library is loaded before an array of it is seen, and tracing
 compilers follow them where they would warn about a cache.

@@ -421,7 +421,7 @@ def smooth_ceil(x: Array | float, *, temperature: float = 20.0, kind: str = "log
 
     >>> round(smooth_ceil(2.5), 4)
     3.0
-    >>> smooth_ceil(2.0)                    # half a step too high at whole multiples, as specified
+    >>> round(smooth_ceil(2.0), 4)          # half a step too high at whole multiples, as specified
     2.5
     >>> round(smooth_ceil(2.0, kind="shifted"), 4)
     2.01

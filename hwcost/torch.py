@@ -1,9 +1,9 @@
 """Latency as a loss term in PyTorch.
 
 There are two ways to a gradient. The expectation needs no smoothing: a choice among widths with probabilities p (of
-what comes in) and q (of what goes out) costs p^T R q on average, R the table of exact costs, and that is differentiable
-in p and q as it stands. The smooth cost takes the expected widths instead and prices them with relaxed ceilings, as the author's search
-does. :class:`LatencyLoss` offers both over a :class:`hwcost.SearchSpace`.
+what comes in) and q (of what goes out) costs p^T R q on average, R the table of exact costs, and that is
+differentiable in p and q as it stands. The smooth cost takes the expected widths instead and prices them with relaxed
+ceilings, as the author's search does. :class:`LatencyLoss` offers both over a :class:`hwcost.SearchSpace`.
 """
 
 from __future__ import annotations
