@@ -1,0 +1,257 @@
+"""A whole run: search, derive, train the winner and the reference, write it all down; and go on after a kill.
+
+The run is a list of stages that advance by epochs. After each epoch everything that the rest depends on goes into one
+checkpoint file, written whole or not at all; randomness is a function of seed, stage and epoch. A run that is killed at
+any moment therefore repeats at most the epoch it was in, and ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+import hwcost
+from hwcost import SystolicArray
+from nas_plugin import pictures
+from nas_plugin.arch_def import ArchDef, parse_arch_def
+from nas_plugin.data import Dataset, load
+from nas_plugin.errors import RunError
+from nas_plugin.files import write_json, write_json_lines, write_whole
+from nas_plugin.latency import round_up
+from nas_plugin.result import Outcome, SearchResult, array_dict, result_from, winner_toml
+from nas_plugin.settings import Settings
+from nas_plugin.training import Record, Search, Training, accuracy
+
+__all__ = ["Progress", "RunFolder", "execute", "read_run"]
+
+Progress = Callable[[str, int, int, Record], None]
+"""Called after each epoch with stage ("search", "winner", "reference"), epoch, how many there are, and its record."""
+
+SCHEMA = "nas_plugin.run/1"
+STAGES = ("search", "winner", "reference")
+
+
+@dataclass
+class RunFolder:
+    """Where a run keeps what it has: settings.json, arch_def.toml, log.jsonl, checkpoint.pt, and the results."""
+
+    path: Path
+
+    def create(self, arch: ArchDef, settings: Settings) -> None:
+        """A new folder with the settings.
+
+        Raises:
+            RunError: the folder holds a run already, or cannot be made.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise RunError(f"{self.path} exists and is not empty; resume it with --resume, or choose another --out")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            begun = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be made: {error.strerror}; choose another --out") from None
+        try:
+            write_whole(begun / "arch_def.toml", arch.text.encode())
+            content = {"settings": settings.as_dict(), "array": array_dict(arch.array), "made_with": made_with()}
+            write_json(begun / "settings.json", {"schema": SCHEMA} | content)
+            begun.chmod(0o755)
+            begun.rename(self.path)  # with all that a run needs to go on, or not at all
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be made: {error.strerror}; choose another --out") from None
+        finally:
+            shutil.rmtree(begun, ignore_errors=True)
+
+    def open(self) -> tuple[ArchDef, Settings]:
+        """The search space and settings of a run that was begun.
+
+        Raises:
+            RunError: no run folder, or a damaged one.
+        """
+        try:
+            content = json.loads((self.path / "settings.json").read_text(encoding="utf-8"))
+            text = (self.path / "arch_def.toml").read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path} is no run folder to resume: {error}") from None
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            raise RunError(f"{self.path / 'settings.json'} is not of schema {SCHEMA!r}; start a new run")
+        try:
+            array = SystolicArray(**content["array"])
+            settings = Settings(**content["settings"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{self.path / 'settings.json'} is damaged: {error}; start a new run") from None
+        return dataclasses.replace(parse_arch_def(text, str(self.path / "arch_def.toml")), array=array), settings
+
+    def save(self, state: Mapping[str, Any], log: list[Record]) -> None:
+        """The checkpoint, then the log (which the checkpoint can always rebuild)."""
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        write_whole(self.path / "checkpoint.pt", buffer.getvalue())
+        write_json_lines(self.path / "log.jsonl", log)
+
+    def load(self) -> dict[str, Any] | None:
+        """The last checkpoint; None where a run was killed before its first.
+
+        Raises:
+            RunError: a damaged file.
+        """
+        path = self.path / "checkpoint.pt"
+        if not path.exists():
+            return None
+        try:
+            state = torch.load(path, weights_only=True)
+        except Exception as error:  # torch raises whatever its reader meets in a damaged file
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RunError(f"{path} cannot be read ({reason}); start a new run") from None
+        if not isinstance(state, dict) or state.get("schema") != SCHEMA:
+            raise RunError(f"{path} is no checkpoint of schema {SCHEMA!r}; start a new run")
+        return state
+
+
+def made_with() -> dict[str, str]:
+    """Versions and device: what a number in a result file depends on besides the settings."""
+    return {
+        "hwcost": hwcost.__version__,
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": "cpu",
+    }
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Torch limited to so many threads; as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass
+class _Run:
+    """The stages of a run and how far they are."""
+
+    arch: ArchDef
+    settings: Settings
+    train: Dataset
+    test: Dataset
+    search: Search
+    log: list[Record] = field(default_factory=list)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    training: Training | None = None
+
+    def choice_of(self, stage: str) -> dict[str, int]:
+        if stage == "reference":
+            return self.arch.reference
+        return round_up(self.arch, self.search.latency, self.search.alphas.choice())
+
+    @property
+    def stage(self) -> str | None:
+        """The stage that is to go on; None when all are done."""
+        if not self.search.done:
+            return "search"
+        return next((stage for stage in STAGES[1:] if stage not in self.outcomes), None)
+
+    def run_epoch(self, stage: str) -> Record:
+        if stage == "search":
+            return {"stage": stage} | self.search.run_epoch()
+        if self.training is None:
+            self.training = Training(self.arch, self.choice_of(stage), self.settings, self.train)
+        record = {"stage": stage} | self.training.run_epoch()
+        if self.training.done:  # the only look at the test images
+            network = self.training.network
+            self.outcomes[stage] = Outcome(self.choice_of(stage), network, accuracy(network, self.test))
+            self.training = None
+        return record
+
+    def state_dict(self) -> dict[str, Any]:
+        outcomes = {
+            stage: {"choice": o.choice, "weights": o.network.state_dict(), "test_accuracy": o.test_accuracy}
+            for stage, o in self.outcomes.items()
+        }
+        training = None if self.training is None else self.training.state_dict()
+        state = {"search": self.search.state_dict(), "training": training, "outcomes": outcomes, "log": self.log}
+        return {"schema": SCHEMA} | state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.search.load_state_dict(state["search"])
+        self.log = list(state["log"])
+        self.outcomes = {stage: Outcome.rebuilt(self.arch, **kept) for stage, kept in state["outcomes"].items()}
+        if state["training"] is not None:
+            assert self.stage is not None
+            self.training = Training(self.arch, self.choice_of(self.stage), self.settings, self.train)
+            self.training.load_state_dict(state["training"])
+
+
+def execute(
+    arch: ArchDef, settings: Settings, folder: RunFolder | None = None, progress: Progress | None = None
+) -> SearchResult:
+    """Runs what is left of a run, from the folder's last checkpoint on, and writes the results.
+
+    Args:
+        arch: the search space on its array.
+        settings: of the run.
+        folder: made by :meth:`RunFolder.create`; None keeps everything in memory.
+        progress: called after each epoch.
+    """
+    with threads(settings.threads):
+        train, test = load(settings.data, classes=arch.classes, shape=(arch.height, arch.width))
+        run = _Run(arch, settings, train, test, Search(arch, settings, train))
+        kept = None if folder is None else folder.load()
+        if kept is not None:
+            run.load_state_dict(kept)
+        totals = {"search": settings.epochs} | dict.fromkeys(STAGES[1:], settings.train_epochs)
+        while (stage := run.stage) is not None:
+            record = run.run_epoch(stage)
+            run.log.append(record)
+            if folder is not None:
+                folder.save(run.state_dict(), run.log)
+            if progress is not None:
+                progress(stage, record["epoch"], totals[stage], record)
+        derived = run.search.alphas.choice()
+        result = result_from(arch, settings, derived, run.outcomes, run.log, made_with())
+        if folder is not None:
+            write_results(folder.path, result)
+    return result
+
+
+def write_results(path: Path, result: SearchResult) -> None:
+    """What people look for in a finished run: result.json, winner.toml, the weights, and two pictures."""
+    write_whole(path / "winner.toml", winner_toml(result).encode())
+    for stage in STAGES[1:]:
+        write_whole(path / f"{stage}.safetensors", result.outcomes[stage].weights())
+    pictures.save(pictures.search_figure(result), path / "search.png")
+    pictures.save(pictures.winner_figure(result), path / "winner.png")
+    write_json(path / "result.json", result.as_dict())
+
+
+def read_run(path: str | Path) -> SearchResult:
+    """The result of a finished run, from its folder.
+
+    Raises:
+        RunError: no run folder, or a run that has not ended.
+    """
+    folder = RunFolder(Path(path))
+    arch, settings = folder.open()
+    state = folder.load()
+    if state is None or set(state["outcomes"]) != set(STAGES[1:]):
+        raise RunError(f"{path} holds a run that has not ended; go on with --resume {path}")
+    outcomes = {stage: Outcome.rebuilt(arch, **kept) for stage, kept in state["outcomes"].items()}
+    written = json.loads((folder.path / "settings.json").read_text(encoding="utf-8"))
+    derived = [record for record in state["log"] if record["stage"] == "search"][-1]["choice"]
+    return result_from(arch, settings, derived, outcomes, list(state["log"]), written["made_with"])

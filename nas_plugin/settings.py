@@ -1,0 +1,128 @@
+"""Everything that a run depends on, as one frozen value that goes into the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hwcost import InvalidValueError
+
+__all__ = ["Settings", "generator"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a search and the trainings after it run.
+
+    Attributes:
+        data: the source of the images, as ``--data`` or the arch_def names it.
+        latency: a name in :data:`nas_plugin.latency.LATENCIES`.
+        weight: lambda, the weight of the latency in units of the reference network's cycles.
+        seed: of everything random.
+        epochs: of the search, the weight-only ones among them.
+        weight_only_epochs: at the start of the search, in which alpha rests.
+        train_epochs: of the winner's and the reference's training.
+        batch, alpha_batch: images a step of the weights, and of alpha.
+        lr: of SGD at its start; it falls to 0 along a cosine.
+        momentum, weight_decay, clip: of SGD; the clip is the largest norm of a gradient.
+        alpha_lr: of Adam.
+        tau_first, tau_last: the Gumbel temperature falls geometrically from one to the other, its floor.
+        share: of the training images that go to the weights; the rest goes to alpha.
+        threads: that torch may use.
+    """
+
+    data: str
+    latency: str = "shifted"
+    weight: float = 0.1
+    seed: int = 0
+    epochs: int = 30
+    weight_only_epochs: int = 2
+    train_epochs: int = 30
+    batch: int = 128
+    alpha_batch: int = 64
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    clip: float = 5.0
+    alpha_lr: float = 0.1
+    tau_first: float = 2.0
+    tau_last: float = 0.5
+    share: float = 0.8
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "train_epochs", "batch", "alpha_batch", "threads"):
+            _check_count(name, getattr(self, name), 1)
+        for name in ("seed", "weight_only_epochs"):
+            _check_count(name, getattr(self, name), 0)
+        for name in ("lr", "clip", "alpha_lr", "tau_first", "tau_last"):
+            _check_number(name, getattr(self, name), above=0.0)
+        for name in ("weight", "weight_decay", "momentum"):
+            _check_number(name, getattr(self, name), least=0.0)
+        if not 0 < self.share < 1:
+            raise InvalidValueError("share", self.share, "a number between 0 and 1")
+        if self.weight_only_epochs >= self.epochs:
+            allowed = f"less than epochs ({self.epochs}), so that alpha is trained at all"
+            raise InvalidValueError("weight_only_epochs", self.weight_only_epochs, allowed)
+
+    @classmethod
+    def for_size(cls, images: int, **given: Any) -> Settings:
+        """The settings known to work for so many training images, with what is ``given`` (and not None) in their place.
+
+        >>> Settings.for_size(4_000, data="fashion-mnist-cut").alpha_lr
+        0.1
+        >>> Settings.for_size(60_000, data="fashion-mnist", epochs=5).alpha_lr
+        0.03
+        """
+        known = {} if images < 20_000 else {"alpha_lr": 0.03, "epochs": 12, "train_epochs": 15, "weight_only_epochs": 1}
+        chosen = known | {name: value for name, value in given.items() if value is not None}
+        epochs = chosen.get("epochs")
+        if isinstance(epochs, int) and "weight_only_epochs" not in given:
+            chosen["weight_only_epochs"] = min(chosen.get("weight_only_epochs", 2), max(epochs - 1, 0))
+        return cls(**chosen)
+
+    def tau(self, epoch: int) -> float:
+        """The Gumbel temperature of a search epoch (counted from 0).
+
+        >>> settings = Settings("fashion-mnist-cut", epochs=12, weight_only_epochs=2)
+        >>> settings.tau(0), settings.tau(2), settings.tau(11)
+        (2.0, 2.0, 0.5)
+        """
+        steps = self.epochs - self.weight_only_epochs - 1
+        along = max(0, epoch - self.weight_only_epochs) / max(steps, 1)
+        return float(self.tau_first * (self.tau_last / self.tau_first) ** along)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every setting by name."""
+        return dataclasses.asdict(self)
+
+
+def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
+    """Randomness as a function of seed, purpose and epoch.
+
+    A resumed run needs no stored state of a random number generator: the epoch it repeats draws the same numbers.
+    """
+    digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def cosine(step: int, steps: int) -> float:
+    """The factor of the learning rate: 1 at the first step, towards 0 at the last."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _check_count(name: str, value: object, minimum: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value < 2**63:
+        raise InvalidValueError(name, value, f"an integer of at least {minimum}")
+
+
+def _check_number(name: str, value: object, *, above: float | None = None, least: float | None = None) -> None:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or (above is not None and not value > above) or (least is not None and not value >= least):  # type: ignore[operator]
+        allowed = f"a finite number above {above:g}" if above is not None else f"a finite number of at least {least:g}"
+        raise InvalidValueError(name, value, allowed)
