@@ -17,9 +17,11 @@ from typing import Any, Literal
 from hwcost import Conv2d, InvalidValueError, Linear, SearchedLayer, SearchSpace, SystolicArray
 from nas_plugin.errors import ArchDefError
 
-__all__ = ["ArchDef", "Block", "Choice", "load_arch_def", "parse_arch_def"]
+__all__ = ["CLASSIFIER", "ArchDef", "Block", "Choice", "load_arch_def", "parse_arch_def"]
 
 SCHEMA = "nas_plugin.arch_def/1"
+CLASSIFIER = "classifier"
+"""The name of the last layer, which every network has."""
 
 Choice = Mapping[str, int]
 """A size for every decision: ``{"conv1.width": 6, "conv1.kernel": 5, ...}``."""
@@ -118,6 +120,20 @@ class ArchDef:
         return height * width
 
     @property
+    def inputs(self) -> dict[str, tuple[Block | None, int]]:
+        """For every block and the classifier: what feeds it (None: the image), and how many pixels a channel gives.
+
+        The first fully connected layer takes a flattened map; elsewhere a channel, or neuron, is one input.
+        """
+        feeds: dict[str, tuple[Block | None, int]] = {}
+        source, flat = None, False
+        for name, kind in [*((block.name, block.kind) for block in self.blocks), (CLASSIFIER, "linear")]:
+            feeds[name] = (source, self.flat_size if kind == "linear" and not flat else 1)
+            flat = flat or kind == "linear"
+            source = next((block for block in self.blocks if block.name == name), None)
+        return feeds
+
+    @property
     def space(self) -> SearchSpace:
         """The same as layers with open sizes.
 
@@ -125,8 +141,7 @@ class ArchDef:
         kernel: its layer is written as "same" padding at the size of the output, which has the same products.
         """
         layers: dict[str, SearchedLayer] = {}
-        incoming: tuple[str, int] | int = self.channels
-        sizes = {block.name: out for block, out, _ in self.map_sizes()}
+        inputs, sizes = self.inputs, {block.name: out for block, out, _ in self.map_sizes()}
         for block in self.blocks:
             follows: dict[str, str | tuple[str, int]] = {}
             if block.kind == "conv":
@@ -135,26 +150,19 @@ class ArchDef:
                 follows = {"kernel_size": block.kernel_decision}
             else:
                 layer = Linear(1, 1)
-            layers[block.name] = _searched(layer, incoming, follows | {layer.WIDTHS[1]: block.width_decision})
-            is_last_map = block.kind == "conv" and not any(
-                b.kind == "conv" for b in self.blocks[self._index(block) + 1 :]
-            )
-            incoming = (block.width_decision, self.flat_size if is_last_map else 1)
-        layers["classifier"] = _searched(Linear(1, self.classes), incoming, {})
+            follows |= {layer.WIDTHS[1]: block.width_decision}
+            layers[block.name] = self._searched(layer, *inputs[block.name], follows)
+        layers[CLASSIFIER] = self._searched(Linear(1, self.classes), *inputs[CLASSIFIER], {})
         return SearchSpace(self.decisions, layers)
 
-    def _index(self, block: Block) -> int:
-        return self.blocks.index(block)
-
-
-def _searched(
-    layer: Conv2d | Linear, incoming: tuple[str, int] | int, sizes: dict[str, str | tuple[str, int]]
-) -> SearchedLayer:
-    field = layer.WIDTHS[0]
-    if isinstance(incoming, int):
-        fixed: Conv2d | Linear = dataclasses.replace(layer, **{field: incoming})  # type: ignore[arg-type]
+    def _searched(
+        self, layer: Conv2d | Linear, source: Block | None, pixels: int, sizes: dict[str, str | tuple[str, int]]
+    ) -> SearchedLayer:
+        field = layer.WIDTHS[0]
+        if source is not None:
+            return SearchedLayer(layer, {field: (source.width_decision, pixels)} | sizes)
+        fixed: Conv2d | Linear = dataclasses.replace(layer, **{field: self.channels * pixels})  # type: ignore[arg-type]
         return SearchedLayer(fixed, sizes)
-    return SearchedLayer(layer, {field: incoming} | sizes)
 
 
 # ---------------------------------------------------------------- reading
@@ -325,7 +333,7 @@ def _reference_kernel(table: _Table, kernels: tuple[int, ...]) -> int:
 def _check_blocks(root: _Table, blocks: tuple[Block, ...]) -> None:
     names = [block.name for block in blocks]
     for name in names:
-        if names.count(name) > 1 or not name.isidentifier() or name == "classifier":
+        if names.count(name) > 1 or not name.isidentifier() or name == CLASSIFIER:
             root.fail("block.name", name, 'different names of letters, digits and "_", none of them "classifier"')
     kinds = [block.kind for block in blocks]
     if kinds != sorted(kinds):

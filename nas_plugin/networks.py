@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_plugin.arch_def import ArchDef, Block, Choice
+from nas_plugin.arch_def import CLASSIFIER, ArchDef, Block, Choice
 
 __all__ = ["Network", "SuperNetwork", "one_hot"]
 
@@ -49,20 +49,18 @@ class _Chain(nn.Module):
     def __init__(self, arch: ArchDef, widths: Mapping[str, int], kernels: Mapping[str, int]) -> None:
         super().__init__()
         self.arch = arch
-        incoming, flattened = arch.channels, not any(block.kind == "conv" for block in arch.blocks)
-        incoming *= arch.flat_size if flattened else 1
+        self.incoming = {
+            name: pixels * (arch.channels if source is None else widths[source.name])
+            for name, (source, pixels) in arch.inputs.items()
+        }
         self.blocks = nn.ModuleDict()
         for block in arch.blocks:
-            width = widths[block.name]
-            if block.kind == "conv":
-                self.blocks[block.name] = nn.Conv2d(incoming, width, kernels[block.name])
-                incoming = width
-            else:
-                incoming *= 1 if flattened else arch.flat_size
-                flattened = True
-                self.blocks[block.name] = nn.Linear(incoming, width)
-                incoming = width
-        self.classifier = nn.Linear(incoming * (1 if flattened else arch.flat_size), arch.classes)
+            incoming, width = self.incoming[block.name], widths[block.name]
+            conv = block.kind == "conv"
+            self.blocks[block.name] = (
+                nn.Conv2d(incoming, width, kernels[block.name]) if conv else nn.Linear(incoming, width)
+            )
+        self.classifier = nn.Linear(self.incoming[CLASSIFIER], arch.classes)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def layer(self, block: Block) -> tuple[Tensor, Tensor]:
@@ -125,23 +123,16 @@ class SuperNetwork(_Chain):
     def slice(self, choice: Choice) -> Network:
         """The plain network of a choice, with the super-network's weights cut to its sizes."""
         network = Network(self.arch, choice)
-        incoming, pixels = self.arch.channels, 1
         with torch.no_grad():
             for block in self.arch.blocks:
                 weight, bias = self.layer(block)
                 target_weight, target_bias = network.layer(block)
-                width = choice[block.width_decision]
-                if block.kind == "conv":
-                    cut = (block.kernels[-1] - choice[block.kernel_decision]) // 2
-                    inner = slice(cut, block.kernels[-1] - cut)
-                    target_weight.copy_(weight[:width, :incoming, inner, inner])
-                    pixels = self.arch.flat_size
-                else:
-                    target_weight.copy_(weight[:width, : incoming * pixels])
-                    pixels = 1
+                width, incoming = choice[block.width_decision], network.incoming[block.name]
+                cut = (block.kernels[-1] - choice[block.kernel_decision]) // 2 if block.kind == "conv" else 0
+                inner = [slice(cut, size - cut) for size in weight.shape[2:]]
+                target_weight.copy_(weight[(slice(width), slice(incoming), *inner)])
                 target_bias.copy_(bias[:width])
-                incoming = width
-            network.classifier.weight.copy_(self.classifier.weight[:, : incoming * pixels])
+            network.classifier.weight.copy_(self.classifier.weight[:, : network.incoming[CLASSIFIER]])
             network.classifier.bias.copy_(self.classifier.bias)
         return network
 

@@ -80,6 +80,10 @@ class Settings:
         0.03
         """
         known = {} if images < 20_000 else {"alpha_lr": 0.03, "epochs": 12, "train_epochs": 15, "weight_only_epochs": 1}
+        names = [f.name for f in dataclasses.fields(cls)]
+        for name in given:
+            if name not in names:
+                raise InvalidValueError("a setting", name, f"one of: {', '.join(names)}")
         chosen = known | {name: value for name, value in given.items() if value is not None}
         epochs = chosen.get("epochs")
         if isinstance(epochs, int) and "weight_only_epochs" not in given:

@@ -1,0 +1,81 @@
+"""A small search space and small images that a network can learn: a search on them takes a second."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas_plugin import ArchDef
+from nas_plugin.arch_def import parse_arch_def
+from nas_plugin.data import FILES
+
+SMALL = """
+schema = "nas_plugin.arch_def/1"
+name = "small"
+input = { channels = 1, height = 12, width = 12, classes = 3 }
+array = { rows = 4, cols = 4 }
+data = { source = "SOURCE" }
+
+[[block]]
+name = "conv1"
+kind = "conv"
+widths = [2, 3, 5, 8]
+kernels = [3, 5]
+padding = 0
+pool = 2
+reference = { width = 5, kernel = 5 }
+
+[[block]]
+name = "fc1"
+kind = "linear"
+widths = { first = 4, last = 16, step = 3 }
+reference = { width = 13 }
+"""
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes()))
+
+
+def write_images(folder: Path, train: int = 240, test: int = 60) -> None:
+    """Bars in three directions under noise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    for part, count in (("train", train), ("test", test)):
+        labels = random.integers(0, 3, count)
+        images = random.integers(0, 120, (count, 12, 12))
+        for image, label in zip(images, labels, strict=True):
+            place = random.integers(2, 10)
+            bars = (image[place, :], image[:, place], np.einsum("ii->i", image))
+            bars[label][...] = 255
+        write_idx(folder / FILES[f"{part}_images"], images)
+        write_idx(folder / FILES[f"{part}_labels"], labels)
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    write_images(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_text(images: Path) -> str:
+    return SMALL.replace("SOURCE", str(images))
+
+
+@pytest.fixture(scope="session")
+def small(small_text: str) -> ArchDef:
+    return parse_arch_def(small_text, "small.toml")
+
+
+@pytest.fixture
+def small_file(small_text: str, tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(small_text)
+    return path

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas_plugin import ArchDef, Network, SuperNetwork, load_arch_def
+from nas_plugin.arch_def import parse_arch_def
+from nas_plugin.gates import Alphas
+from nas_plugin.networks import one_hot
+
+from .conftest import SMALL
+
+ARCH = load_arch_def()
+CHOICES = st.fixed_dictionaries({name: st.sampled_from(options) for name, options in ARCH.decisions.items()})
+
+
+def seeded(arch: ArchDef, seed: int = 0) -> SuperNetwork:
+    torch.manual_seed(seed)
+    return SuperNetwork(arch)
+
+
+@settings(max_examples=25)
+@given(CHOICES)
+def test_a_one_hot_mask_is_the_sliced_network(choice: dict[str, int]) -> None:
+    network = seeded(ARCH)
+    images = torch.randn(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        masked, sliced = network(images, one_hot(ARCH, choice)), network.slice(choice)(images)
+    assert (masked - sliced).abs().max() < 1e-6
+    widths = {name: layer.weight.shape for name, layer in network.slice(choice).blocks.items()}
+    assert widths["conv2"] == (choice["conv2.width"], choice["conv1.width"], *[choice["conv2.kernel"]] * 2)
+
+
+@pytest.mark.parametrize("padding", ["0", "1", "2", '"same"'])
+def test_every_padding_and_networks_of_one_kind(padding: str) -> None:
+    head, conv, linear = SMALL.replace("padding = 0", f"padding = {padding}").split("[[block]]")
+    images = torch.randn(8, 1, 12, 12)
+    for text in (head + "[[block]]" + conv, head + "[[block]]" + linear, "[[block]]".join((head, conv, linear))):
+        arch = parse_arch_def(text, "x")
+        choice = {name: options[0] for name, options in arch.decisions.items()}
+        network = seeded(arch)
+        with torch.no_grad():
+            assert (network(images, one_hot(arch, choice)) - network.slice(choice)(images)).abs().max() < 1e-6
+
+
+def test_mixed_kernels_are_mixed_outputs() -> None:
+    """The shared convolution with gated weights is the gated sum of the convolutions of each size."""
+    network = seeded(ARCH)
+    images = torch.randn(4, 1, 28, 28)
+    weight, bias = network.layer(ARCH.blocks[0])
+    both = one_hot(ARCH, ARCH.reference) | {"conv1.kernel": torch.tensor([0.3, 0.7])}
+    inner = F.conv2d(images, weight[:6, :, 1:4, 1:4], padding=1)
+    outer = F.conv2d(images, weight[:6], padding=2)
+    first = F.max_pool2d(F.relu(0.3 * inner + 0.7 * outer + bias[:6, None, None]), 2)
+    rest = network.slice(ARCH.reference)
+    with torch.no_grad():
+        x = F.max_pool2d(F.relu(rest.blocks["conv2"](first)), 2).flatten(1)
+        x = F.relu(rest.blocks["fc2"](F.relu(rest.blocks["fc1"](x))))
+        assert (network(images, both) - rest.classifier(x)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("block", ARCH.blocks, ids=lambda block: block.name)
+def test_closed_channels_receive_gradient_through_the_mask(block: object) -> None:
+    network = seeded(ARCH)
+    name = block.width_decision  # type: ignore[attr-defined]
+    narrow = {**ARCH.reference, name: ARCH.decisions[name][0]}
+    gates = {key: gate.requires_grad_() for key, gate in one_hot(ARCH, narrow).items()}
+    images, labels = torch.randn(64, 1, 28, 28), torch.arange(64) % 10
+    loss = F.cross_entropy(network(images, gates), labels)
+    (gradient,) = torch.autograd.grad(loss, [gates[name]])
+    opened = gradient.diff()  # what each further group of channels adds; all but the first are closed
+    assert (opened != 0).all()
+
+
+def test_gates_are_probabilities_and_their_best_follows_alpha() -> None:
+    alphas = Alphas(ARCH)
+    assert all((p == p[0]).all() for p in alphas.probabilities().values())
+    assert alphas.entropy() == pytest.approx(1)
+    with torch.no_grad():
+        alphas.alpha[:] = torch.randn(alphas.alpha.shape, generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    samples = [alphas.sample(0.5, random) for _ in range(4000)]
+    for name, row in alphas.probabilities().items():
+        p = row.detach()
+        assert p.sum() == pytest.approx(1)
+        assert len(p) == len(ARCH.decisions[name])
+        drawn = torch.stack([sample[name].detach() for sample in samples])
+        assert torch.allclose(drawn.sum(-1), torch.ones(4000))
+        # the largest gate of a Gumbel sample is distributed as the probabilities
+        shares = drawn.argmax(-1).bincount(minlength=len(p)) / 4000
+        assert (shares - p).abs().max() < 0.04
+        assert alphas.choice()[name] == ARCH.decisions[name][int(p.argmax())]
+    assert 0 < alphas.entropy() < 1
+    with torch.no_grad():
+        alphas.alpha *= 1000
+    assert alphas.entropy() == pytest.approx(0, abs=1e-3)
+
+
+def test_absent_options_get_no_gradient() -> None:
+    alphas = Alphas(ARCH)
+    gates = alphas.sample(1.0, torch.Generator().manual_seed(0))
+    sum((gate * torch.arange(len(gate))).sum() for gate in gates.values()).backward()
+    assert torch.isfinite(alphas.alpha.grad).all()
+    assert (alphas.alpha.grad[alphas.absent] == 0).all()
+    assert (alphas.alpha.grad[~alphas.absent] != 0).all()
+
+
+def test_parameter_count_of_lenet_5() -> None:
+    assert Network(ARCH, ARCH.reference).parameter_count == 61_706

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import nas_plugin
+from hwcost import InvalidValueError, SystolicArray, network_cost
+from nas_plugin import Network, read_run, resume, search
+from nas_plugin.errors import RunError
+
+SHORT = {"epochs": 6, "train_epochs": 4, "batch": 32, "alpha_batch": 16}
+RESULTS = ["arch_def.toml", "log.jsonl", "result.json", "settings.json", "winner.toml"]
+WEIGHTS = ["winner.safetensors", "reference.safetensors"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in RESULTS + WEIGHTS}
+
+
+@pytest.fixture(scope="module")
+def finished(small: nas_plugin.ArchDef, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    search(arch_def=small, out=folder, **SHORT)
+    return folder
+
+
+def test_the_run_folder_holds_all_of_the_result(finished: Path, small: nas_plugin.ArchDef) -> None:
+    assert {path.name for path in finished.iterdir()} == {
+        *RESULTS,
+        *WEIGHTS,
+        "checkpoint.pt",
+        "search.png",
+        "winner.png",
+    }
+    in_memory = search(arch_def=small, **SHORT)
+    read = read_run(finished)
+    assert read.as_dict() == in_memory.as_dict() == json.loads((finished / "result.json").read_text())
+    lines = (finished / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == in_memory.log == read.log
+    assert [record["stage"] for record in in_memory.log] == ["search"] * 6 + ["winner"] * 4 + ["reference"] * 4
+    for stage, outcome in in_memory.outcomes.items():
+        weights = safetensors.torch.load_file(finished / f"{stage}.safetensors")
+        network = Network(small, outcome.choice)
+        network.load_state_dict(weights)
+        images = torch.randn(4, 1, 12, 12)
+        assert torch.equal(network(images), outcome.network(images))
+
+
+def test_the_result_says_what_it_depends_on(finished: Path, small: nas_plugin.ArchDef) -> None:
+    result = json.loads((finished / "result.json").read_text())
+    assert result["schema"] == "nas_plugin.result/1"
+    assert result["made_with"]["hwcost"] == nas_plugin.__version__
+    assert result["made_with"]["torch"] == torch.__version__
+    assert result["made_with"]["device"] == "cpu"
+    assert result["seed"] == 0
+    assert result["settings"]["epochs"] == 6
+    assert result["array"] == {"rows": 4, "cols": 4, "clock_hz": 1e9, "dataflow": "ws", "fold_timing": "ideal"}
+    for name in ("winner", "reference"):
+        report = network_cost(small.space.at(result[name]["choice"]), small.array)
+        assert result[name]["cycles"] == report.total.cycles
+        assert result[name]["cycles_by_layer"] == {layer: cost.cycles for layer, cost in report.layers.items()}
+        assert result[name]["parameters"] == Network(small, result[name]["choice"]).parameter_count
+    assert result["reference"]["choice"] == small.reference
+    winner = tomllib.loads((finished / "winner.toml").read_text())
+    assert winner["choice"] == result["winner"]["choice"]
+    assert winner["winner"]["cycles"] == result["winner"]["cycles"]
+
+
+def test_rounding_is_reported(finished: Path) -> None:
+    result = read_run(finished)
+    grown = {name for name, size in result.winner.choice.items() if size > result.derived[name]}
+    assert set(result.rounded) == grown
+    derived = network_cost(result.arch.space.at(result.derived), result.arch.array).total.cycles
+    assert derived == result.cost(result.winner).total.cycles
+
+
+@pytest.mark.parametrize("name", ["search.png", "winner.png"])
+def test_pictures_are_pictures(finished: Path, name: str) -> None:
+    content = (finished / name).read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert len(content) > 20_000
+
+
+@pytest.mark.parametrize("after", [1, 3, 6, 7, 9, 10, 12])
+def test_a_stop_after_any_epoch_changes_nothing(
+    finished: Path, small: nas_plugin.ArchDef, tmp_path: Path, after: int
+) -> None:
+    seen = 0
+
+    def stop(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(arch_def=small, out=tmp_path / "run", progress=stop, **SHORT)
+    with pytest.raises(RunError, match="has not ended"):
+        read_run(tmp_path / "run")
+    torch.manual_seed(after)
+    result = resume(tmp_path / "run")
+    assert contents(tmp_path / "run") == contents(finished)
+    assert result.as_dict() == read_run(finished).as_dict()
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "nas_plugin", "search", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def kill_after(process: subprocess.Popen[str], out: Path, lines: int, pause: float, how: signal.Signals) -> None:
+    """Sends the signal once the run has begun, so many epochs have been shown, and a little later still."""
+    assert process.stderr is not None
+    while not out.exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    for _ in range(lines):
+        assert "epoch" in process.stderr.readline()
+    time.sleep(pause)
+    process.send_signal(how)
+
+
+@pytest.mark.parametrize(("lines", "pause"), [(0, 0.0), (3, 0.011), (30, 0.004), (47, 0.007)])
+def test_a_killed_process_resumes_to_the_same_bits(small_file: Path, tmp_path: Path, lines: int, pause: float) -> None:
+    arguments = ["--arch-def", str(small_file), "--epochs", "30", "--train-epochs", "30"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    first = start(*arguments, "--out", str(whole))
+    second = start(*arguments, "--out", str(killed))
+    kill_after(second, killed, lines, pause, signal.SIGKILL)
+    second.communicate()
+    assert second.returncode == -signal.SIGKILL
+    assert not (killed / "result.json").exists()
+    third = start("--resume", str(killed))
+    assert third.communicate()[1].count("epoch") < 90 or lines == 0
+    assert third.returncode == 0
+    first.communicate()
+    assert first.returncode == 0
+    assert contents(killed) == contents(whole)
+
+
+def test_ctrl_c_says_how_to_go_on(small_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start("--arch-def", str(small_file), "--epochs", "3000", "--out", str(out))
+    kill_after(process, out, 2, 0.0, signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.split("\n\n")[0].splitlines()[-1] == f"Stopped. Go on with: nas-plugin search --resume {out}"
+    assert "Traceback" not in errors
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    finished: Path, small: nas_plugin.ArchDef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, written = os.fsync, 0
+
+    def full(handle: int) -> None:
+        nonlocal written
+        written += 1
+        if written == 8:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"cannot be written: No space left on device; what was there before"):
+        search(arch_def=small, out=tmp_path / "run", **SHORT)
+    monkeypatch.undo()
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+    resume(tmp_path / "run")
+    assert contents(tmp_path / "run") == contents(finished)
+
+
+def test_a_finished_run_can_be_resumed_and_shows_its_result(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    shown: list[object] = []
+    assert resume(copy, lambda *epoch: shown.append(epoch)).as_dict() == read_run(finished).as_dict()
+    assert shown == []
+    assert contents(copy) == contents(finished)
+
+
+def test_folders_that_cannot_be_used(finished: Path, small: nas_plugin.ArchDef, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="exists and is not empty; resume it with --resume"):
+        search(arch_def=small, out=finished, **SHORT)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be made"):
+        search(arch_def=small, out=tmp_path / "file" / "run", **SHORT)
+    with pytest.raises(RunError, match="no run folder"):
+        resume(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("settings.json", b"{", "no run folder to resume"),
+        ("settings.json", b"{}", "not of schema"),
+        ("settings.json", b'{"schema": "nas_plugin.run/1", "settings": {"data": "x", "epochs": 0}}', "is damaged"),
+        ("checkpoint.pt", b"nothing", "cannot be read"),
+        ("checkpoint.pt", b"", "cannot be read"),
+    ],
+)
+def test_damaged_runs(finished: Path, tmp_path: Path, file: str, content: bytes, message: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    (copy / file).write_bytes(content)
+    with pytest.raises(RunError, match=message) as caught:
+        resume(copy)
+    assert "\n" not in str(caught.value)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path("exploded"),)  # type: ignore[return-value]
+
+
+def test_a_checkpoint_is_never_executed(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    torch.save({"schema": "nas_plugin.run/1", "log": Bomb()}, copy / "checkpoint.pt")
+    with pytest.raises(RunError, match="cannot be read"):
+        resume(copy)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_threads_are_put_back(small: nas_plugin.ArchDef) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        search(arch_def=small, threads=1, **SHORT | {"epochs": 3, "train_epochs": 1})
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_another_array_and_bad_settings(small: nas_plugin.ArchDef) -> None:
+    array = SystolicArray(8, 2, dataflow="os", fold_timing="serial")
+    result = search(arch_def=small, array=array, **SHORT)
+    assert result.arch.array == array
+    assert result.cost(result.reference).total == network_cost(small.space.at(small.reference), array).total
+    with pytest.raises(InvalidValueError, match="latency is 'fast'; allowed: one of: logistic, shifted"):
+        search(arch_def=small, latency="fast", **SHORT)

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from hwcost import InvalidValueError, SystolicArray, network_cost
+from nas_plugin import LATENCIES, ArchDef, Settings, load_arch_def
+from nas_plugin.cli import LATENCY_NAMES
+from nas_plugin.data import load
+from nas_plugin.latency import latency_loss, round_up
+from nas_plugin.networks import one_hot
+from nas_plugin.settings import cosine, generator
+from nas_plugin.training import Search, Training, accuracy
+
+
+def search_of(small: ArchDef, **changes: object) -> Search:
+    settings = dataclasses.replace(Settings(small.data, epochs=6, train_epochs=3, batch=32, alpha_batch=16), **changes)
+    return Search(small, settings, load(small.data, classes=3, shape=(12, 12))[0])
+
+
+def test_the_command_line_offers_every_latency() -> None:
+    assert set(LATENCY_NAMES) == set(LATENCIES)
+
+
+def test_weights_and_alpha_learn_from_different_images(small: ArchDef) -> None:
+    search = search_of(small)
+    train = load(small.data, classes=3, shape=(12, 12))[0]
+    whole = {image.numpy().tobytes() for image in train.images}
+    first = {image.numpy().tobytes() for image in search.weight_data.images}
+    second = {image.numpy().tobytes() for image in search.alpha_data.images}
+    assert first.isdisjoint(second)
+    assert first | second == whole
+    assert len(search.weight_data) == round(0.8 * len(train))
+
+
+def test_the_weight_step_never_sees_the_latency(small: ArchDef, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = search_of(small)
+    monkeypatch.setattr(type(search.latency), "forward", lambda *_: pytest.fail("the latency was asked"))
+    before = [p.clone() for p in search.network.parameters()]
+    search._train_weights(1.0, generator(0, "x"))
+    assert all(not torch.equal(a, b) for a, b in zip(before, search.network.parameters(), strict=True))
+    assert (search.alphas.alpha == 0).all()
+
+
+def test_the_alpha_step_moves_alpha_only_and_feels_lambda(small: ArchDef) -> None:
+    moved = {}
+    for weight in (0.0, 5.0):
+        search = search_of(small, weight=weight)
+        before = [p.clone() for p in search.network.parameters()]
+        for epoch in range(4):
+            search._train_alpha(1.0, generator(0, "x", epoch))
+        assert all(torch.equal(a, b) for a, b in zip(before, search.network.parameters(), strict=True))
+        moved[weight] = search.latency(search.alphas.probabilities()).item()
+    assert moved[5.0] < 0.8 * moved[0.0]
+
+
+def test_weight_only_epochs_let_alpha_rest(small: ArchDef) -> None:
+    search = search_of(small, weight_only_epochs=2)
+    for epoch in range(3):
+        record = search.run_epoch()
+        assert (record["alpha_loss"] is None) == (epoch < 2)
+        assert bool((search.alphas.alpha == 0).all()) == (epoch < 2)
+
+
+def test_every_epoch_logs_what_people_ask_for(small: ArchDef) -> None:
+    search = search_of(small)
+    record = search.run_epoch()
+    choice = search.alphas.choice()
+    assert record["choice"] == choice
+    assert record["exact_cycles"] == network_cost(small.space.at(choice), small.array).total.cycles
+    reference = network_cost(small.space.at(small.reference), small.array).total.cycles
+    assert record["exact_latency"] == record["exact_cycles"] / reference
+    assert record["soft_latency"] == pytest.approx(search.latency(search.alphas.probabilities()).item())
+    gates = one_hot(small, choice)
+    assert record["accuracy"] == accuracy(lambda images: search.network(images, gates), search.alpha_data)
+    assert record["entropy"] == search.alphas.entropy()
+
+
+def test_a_search_learns(small: ArchDef) -> None:
+    search = search_of(small, epochs=20)
+    while not search.done:
+        record = search.run_epoch()
+    assert record["accuracy"] > 0.7  # of three classes
+    assert record["entropy"] < 0.9
+
+
+def test_a_search_and_a_training_go_on_from_their_state(small: ArchDef) -> None:
+    train = load(small.data, classes=3, shape=(12, 12))[0]
+    for build in (
+        lambda: search_of(small),
+        lambda: Training(small, small.reference, Settings(small.data, train_epochs=5, batch=32), train),
+    ):
+        whole, first, second = build(), build(), build()
+        records = [whole.run_epoch() for _ in range(5)]
+        for _ in range(3):
+            first.run_epoch()
+        torch.rand(7)  # the global generator plays no part
+        second.load_state_dict(first.state_dict())
+        assert [second.run_epoch(), second.run_epoch()] == records[3:]
+        for a, b in zip(whole.network.parameters(), second.network.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_seeds_repeat_and_differ(small: ArchDef) -> None:
+    assert search_of(small).run_epoch() == search_of(small).run_epoch()
+    assert search_of(small).run_epoch() != search_of(small, seed=1).run_epoch()
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+def test_every_latency_trains_and_counts_the_reference_as_about_one(small: ArchDef, latency: str) -> None:
+    search = search_of(small, latency=latency)
+    with torch.no_grad():
+        one = search.latency(one_hot(small, small.reference)).item()
+    limits = {"expectation": (1, 1), "straight-through": (1, 1), "logistic": (0.95, 2), "flops": (0.3, 1)}
+    low, high = limits.get(latency, (0.6, 1.2))
+    assert low - 1e-6 <= one <= high + 1e-6
+    for _ in range(3):
+        record = search.run_epoch()
+    assert math.isfinite(record["soft_latency"])
+    assert (search.alphas.alpha[~search.alphas.absent] != 0).any()
+
+
+LENET = load_arch_def()
+
+
+@hypothesis_settings(max_examples=20)
+@given(
+    st.fixed_dictionaries({name: st.sampled_from(options) for name, options in LENET.decisions.items()}),
+    st.sampled_from([(16, 16), (8, 8), (12, 14)]),
+    st.sampled_from(["ideal", "serial", "double-buffered"]),
+)
+def test_rounding_up_is_free_and_complete(choice: dict[str, int], size: tuple[int, int], timing: str) -> None:
+    arch = dataclasses.replace(LENET, array=SystolicArray(*size, fold_timing=timing))
+    loss = latency_loss(arch, "shifted", 0.1)
+    grown = round_up(arch, loss, choice)
+
+    def cycles(choice: dict[str, int]) -> int:
+        return loss.exact(choice).total.cycles
+
+    assert cycles(grown) == cycles(choice)
+    for block in arch.blocks:
+        name = block.width_decision
+        assert choice[name] <= grown[name] <= block.widths[-1]
+        assert grown[name] == block.widths[-1] or cycles(grown | {name: grown[name] + 1}) > cycles(choice)
+        if block.kind == "conv":
+            assert grown[block.kernel_decision] == choice[block.kernel_decision]
+
+
+def test_gumbel_temperature_falls_geometrically_to_its_floor() -> None:
+    settings = Settings("x", epochs=10, weight_only_epochs=2)
+    taus = [settings.tau(epoch) for epoch in range(10)]
+    assert taus[:3] == [2.0, 2.0, 2.0]
+    assert taus[-1] == pytest.approx(0.5)
+    ratios = [b / a for a, b in pairwise(taus[2:])]
+    assert ratios == pytest.approx([ratios[0]] * len(ratios))
+    assert min(taus) >= 0.5 - 1e-12
+
+
+def test_cosine_goes_from_one_to_zero() -> None:
+    assert cosine(0, 10) == 1
+    assert cosine(10, 10) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", True),
+        ("epochs", 2.5),
+        ("train_epochs", 0),
+        ("seed", -1),
+        ("threads", 0),
+        ("lr", 0.0),
+        ("lr", float("nan")),
+        ("alpha_lr", -1.0),
+        ("weight", -0.1),
+        ("weight", float("inf")),
+        ("share", 1.0),
+        ("weight_only_epochs", 30),
+    ],
+)
+def test_settings_outside_of_what_is_allowed(name: str, value: object) -> None:
+    with pytest.raises(InvalidValueError, match=name):
+        dataclasses.replace(Settings("x"), **{name: value})
+
+
+def test_settings_follow_the_number_of_images() -> None:
+    assert Settings.for_size(60_000, data="x").alpha_lr == 0.03
+    assert Settings.for_size(4_000, data="x").alpha_lr == 0.1
+    assert Settings.for_size(60_000, data="x", alpha_lr=0.2, epochs=None).alpha_lr == 0.2
+    assert Settings.for_size(4_000, data="x", epochs=1).weight_only_epochs == 0
+    with pytest.raises(InvalidValueError, match="epoch"):
+        Settings.for_size(4_000, data="x", epoch=3)
