@@ -1,0 +1,70 @@
+"""What the benchmarks share: cases timed in turn in one run, compared by ratios, and a result file that says how.
+
+Absolute times on shared machines are noise; the ratio of two cases timed one right after the other is not. Each round
+runs every case once; a ratio is the median over rounds of the ratio within a round.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def in_turn(cases: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
+    """Seconds of every case in every round."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for index in range(warm_up + rounds):
+        for name, case in cases.items():
+            start = time.perf_counter()
+            case()
+            if index >= warm_up:
+                seconds[name].append(time.perf_counter() - start)
+        print(f"\rround {index + 1} of {warm_up + rounds}", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], numerator: str, denominator: str) -> float:
+    """The median over rounds of one case's time over another's."""
+    return statistics.median(a / b for a, b in zip(seconds[numerator], seconds[denominator], strict=True))
+
+
+def report(name: str, settings: dict[str, Any], figures: dict[str, Any], goals: dict[str, tuple[str, float]]) -> bool:
+    """Prints figures beside their goals, writes benchmarks/results/NAME.json, and says whether all goals are met.
+
+    A goal is ("<=" or ">=", bound) for a figure.
+    """
+    met = {}
+    for key, value in figures.items():
+        text = f"{value:.4g}" if isinstance(value, float) else value
+        if key in goals:
+            sign, bound = goals[key]
+            met[key] = value <= bound if sign == "<=" else value >= bound
+            text = f"{text}  (goal {sign} {bound:g}: {'met' if met[key] else 'MISSED'})"
+        print(f"{key:60} {text}")
+    packages = ("hwcost", "numpy", "torch", "click")
+    RESULTS.mkdir(exist_ok=True)
+    content = {
+        "schema": "hwcost.benchmark/1",
+        "benchmark": name,
+        "settings": settings,
+        "figures": figures,
+        "goals": {key: f"{sign} {bound:g}" for key, (sign, bound) in goals.items()},
+        "met": met,
+        "made_with": {package: metadata.version(package) for package in packages}
+        | {"python": platform.python_version(), "machine": platform.machine(), "device": "cpu"},
+    }
+    target = RESULTS / f"{name}.json"
+    partial = target.with_suffix(".part")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(target)
+    return all(met.values())
