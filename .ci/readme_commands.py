@@ -2,8 +2,8 @@
 
     python .ci/readme_commands.py README.md [--without-extras]
 
-Lines of ``sh`` blocks that begin with ``hwcost`` or ``nas-plugin`` are run; each must succeed. Without extras, those that
-need one must say in one line what to install.
+Lines of ``sh`` blocks that begin with ``hwcost`` or ``nas-plugin`` are run; each must succeed. Without extras, those
+that need one must say in one line what to install.
 """
 
 from __future__ import annotations

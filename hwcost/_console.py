@@ -47,6 +47,8 @@ def _run(command: click.Command, name: str, args: Sequence[str] | None) -> int:
         code = command.main(args=args, prog_name=name, standalone_mode=False)
     except click.Abort:
         return INTERRUPTED
+    except SystemExit:  # click's answer to a closed pipe, even where it is told not to exit
+        return READER_GONE
     except click.ClickException as error:
         return fail(error.format_message())
     except HwcostError as error:

@@ -1,0 +1,30 @@
+"""The command line ``hwcost``: with that of the search, the only part of the project that prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from hwcost import __version__
+from hwcost._console import run_command
+from hwcost.cli.estimate import estimate
+from hwcost.cli.group import Commands
+from hwcost.cli.plots import plot
+
+__all__ = ["cli", "main"]
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="hwcost", message="%(prog)s %(version)s")
+def cli() -> None:
+    """What neural-network layers cost on a systolic array."""
+
+
+cli.add_command(estimate)
+cli.add_command(plot)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command line on ``args`` (those of the process by default) and returns its exit code."""
+    return run_command(cli, "hwcost", args)

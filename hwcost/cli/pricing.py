@@ -1,0 +1,72 @@
+"""The figures of a workload, all points of a sweep at once."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+
+from hwcost._arrays import Size
+from hwcost.cli.workload import SWEEP_LIMIT, Workload
+from hwcost.device import SystolicArray
+from hwcost.errors import InvalidValueError, MixedLibrariesError
+from hwcost.layers import Conv2d
+from hwcost.relaxation import Relaxation
+from hwcost.runtime import lay_out, layer_cost, layer_cycles
+
+__all__ = ["Figures", "price"]
+
+Figures: TypeAlias = dict[str, Size]
+"""Numbers, or arrays along the axes of the sweep that they depend on."""
+
+_FINITE = "a number above 0, below 1.8e308; use other sizes, another --clock, --relaxation or --temperature"
+
+
+def price(workload: Workload, smooth: Relaxation) -> Figures:
+    """Every figure that is printed, in one call for all points of a sweep.
+
+    Raises:
+        InvalidValueError: a figure too large for the numbers it is computed in.
+    """
+    layer, array = workload.layer(), workload.array()
+    with np.errstate(all="ignore"):
+        try:
+            figures = _price(layer, array, smooth)
+        except InvalidValueError as error:
+            if not workload.is_sweep:
+                raise
+            raise InvalidValueError(error.field, error.value, SWEEP_LIMIT) from None
+        _check_finite("the seconds at this --clock", figures["seconds"])
+        _check_finite(f"the cycles by relaxation {smooth.name}", figures["smooth_cycles"])
+    return figures
+
+
+def _price(layer: Conv2d, array: SystolicArray, smooth: Relaxation) -> Figures:
+    exact = layer_cost(layer, array)
+    (gemm,) = layer.gemms()
+    folds = lay_out(gemm, array)
+    return {
+        "cycles": exact.cycles,
+        "smooth_cycles": _smooth_cycles(layer, array, smooth),
+        "folds_along_rows": folds.along_rows,
+        "folds_along_cols": folds.along_cols,
+        "folds": exact.folds,
+        "utilization": exact.utilization,
+        "seconds": exact.seconds,
+        "macs": exact.macs,
+    }
+
+
+def _smooth_cycles(layer: Conv2d, array: SystolicArray, smooth: Relaxation) -> Size:
+    """Cycles by the relaxation, as floats; not a number where it leaves the sizes that it can stand for."""
+    try:
+        return 1.0 * layer_cycles(layer, array, smooth)
+    except (OverflowError, MixedLibrariesError):  # the latter: complex numbers, roots of sizes that became negative
+        return math.nan
+
+
+def _check_finite(what: str, figure: Size) -> None:
+    good = np.isfinite(figure) & (np.asarray(figure) > 0)
+    if not np.all(good):
+        raise InvalidValueError(what, np.asarray(figure)[~good].flat[0].item(), _FINITE)

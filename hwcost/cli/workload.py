@@ -1,0 +1,257 @@
+"""The layer and array that the options describe: one point, or every point of a sweep at once."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+
+from hwcost._arrays import Size
+from hwcost.cli.values import INT64_MAX, Sizes, allowed_sizes, parse_clock, parse_padding, parse_sizes, parse_stride
+from hwcost.dataflow import DATAFLOWS, FOLD_TIMINGS
+from hwcost.device import SystolicArray
+from hwcost.errors import InvalidValueError
+from hwcost.layers import Conv2d
+
+__all__ = ["MAX_POINTS", "SWEEP_LIMIT", "Workload", "read_workload", "workload_options"]
+
+MAX_POINTS = 5_000_000
+SWEEP_LIMIT = f"at most {INT64_MAX} in a sweep; a single point is exact at any size"
+
+_OF_CORE = {
+    "Conv2d.in_channels": "c",
+    "Conv2d.out_channels": "f",
+    "Conv2d.kernel_size": "k1",
+    "Conv2d.kernel_size along the height": "k1",
+    "Conv2d.kernel_size along the width": "k2",
+    "Conv2d.height": "h",
+    "Conv2d.width": "w",
+    "Conv2d.batch": "batch",
+    "Conv2d.groups": "groups",
+    "Conv2d.stride": "stride_h",
+    "SystolicArray.rows": "s1",
+    "SystolicArray.cols": "s2",
+}
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A convolution on an array, some sizes of which may be swept.
+
+    Attributes:
+        sizes: what each size holds, by name; names given by one option share one value.
+        padding: as :class:`hwcost.Conv2d` takes it.
+        dataflow, fold_timing, clock_hz: as :class:`hwcost.SystolicArray` takes them.
+        axes: the swept options in the order they were given; the last one varies fastest.
+    """
+
+    sizes: Mapping[str, Sizes]
+    padding: str | int | tuple[int, int]
+    dataflow: str
+    fold_timing: str
+    clock_hz: float
+    axes: tuple[Sizes, ...]
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether there is a list or range among the sizes, be it of one number."""
+        return bool(self.axes)
+
+    @functools.cached_property
+    def shape(self) -> tuple[int, ...]:
+        """How many numbers each axis of the sweep has."""
+        return tuple(axis.count for axis in self.axes)
+
+    @property
+    def points(self) -> int:
+        """How many points there are."""
+        return math.prod(self.shape)
+
+    @functools.cached_property
+    def values(self) -> dict[str, Size]:
+        """Every size as an integer, or as an array along its own axis of the sweep."""
+        columns = {id(axis): _along(i, len(self.axes), axis.array()) for i, axis in enumerate(self.axes)}
+        return {name: columns.get(id(sizes), sizes.number) for name, sizes in self.sizes.items()}
+
+    def layer(self, values: Mapping[str, Size] | None = None) -> Conv2d:
+        """The convolution, or that with other sizes.
+
+        Raises:
+            InvalidValueError: sizes that do not go together, of the first such point of a sweep.
+        """
+        v = self.values if values is None else values
+        try:
+            return Conv2d(
+                v["c"],
+                v["f"],
+                (v["k1"], v["k2"]),
+                height=v["h"],
+                width=v["w"],
+                batch=v["batch"],
+                stride=(v["stride_h"], v["stride_w"]),
+                padding=self.padding,
+                groups=v["groups"],
+            )
+        except InvalidValueError as error:
+            if values is None and self.is_sweep:
+                self.layer(self._first_bad())  # raises, unless it is only arrays that cannot hold the sizes
+                raise InvalidValueError(error.field, error.value, SWEEP_LIMIT) from None
+            raise self._renamed(error) from None
+
+    def array(self) -> SystolicArray:
+        """The array."""
+        v = self.values
+        try:
+            return SystolicArray(v["s1"], v["s2"], self.clock_hz, self.dataflow, self.fold_timing)
+        except InvalidValueError as error:
+            raise self._renamed(error) from None
+
+    def _renamed(self, error: InvalidValueError) -> InvalidValueError:
+        name = _OF_CORE.get(error.field)
+        option = error.field if name is None else self.sizes[name].option
+        return InvalidValueError(option, error.value, error.allowed)
+
+    def _first_bad(self) -> dict[str, int]:
+        """The first point of the sweep whose sizes do not go together, found by halving."""
+        flat = {name: np.broadcast_to(size, self.shape).reshape(-1) for name, size in self.values.items()}
+        low, high = 0, self.points
+        while high - low > 1:
+            middle = (low + high) // 2
+            try:
+                self.layer({name: column[low:middle] for name, column in flat.items()})
+            except InvalidValueError:
+                high = middle
+            else:
+                low = middle
+        return {name: int(column[low]) for name, column in flat.items()}
+
+
+def _along(axis: int, axes: int, column: Any) -> Any:
+    return column.reshape((1,) * axis + (-1,) + (1,) * (axes - axis - 1))
+
+
+# ---------------------------------------------------------------- options
+
+
+def _size_option(*names: str, help: str) -> Callable[[_F], _F]:  # noqa: A002 (as click calls it)
+    return click.option(*names, multiple=True, metavar="N", help=help)
+
+
+_OPTIONS = (
+    _size_option("--k", help="Kernel height and width (or give --k1 and --k2)."),
+    _size_option("--k1", help="Kernel height."),
+    _size_option("--k2", help="Kernel width."),
+    _size_option("--c", help="Input channels."),
+    _size_option("--f", help="Filters, that is output channels."),
+    _size_option("--s1", "--rows", "s1", help="Rows of the array."),
+    _size_option("--s2", "--cols", "s2", help="Columns of the array."),
+    _size_option("--h", help="Input height.  [default: 1]"),
+    _size_option("--w", help="Input width.  [default: 1]"),
+    _size_option("--batch", help="Images at once.  [default: 1]"),
+    _size_option("--stride", help="Stride; a pair like 1x2 for height and width.  [default: 1]"),
+    _size_option("--groups", help="Groups of channels.  [default: 1]"),
+    click.option(
+        "--padding", default="same", show_default=True, help='Pixels on every side, a pair like 1x2, "same" or "valid".'
+    ),
+    click.option(
+        "--dataflow", default="ws", show_default=True, metavar="NAME", help=f"One of: {', '.join(DATAFLOWS)}."
+    ),
+    click.option(
+        "--fold-timing", default="ideal", show_default=True, metavar="NAME", help=f"One of: {', '.join(FOLD_TIMINGS)}."
+    ),
+)
+
+_DEFAULTS = {"h": "1", "w": "1", "batch": "1", "stride": "1", "groups": "1"}
+
+
+def workload_options(command: _F) -> _F:
+    """Adds the options that describe a layer and an array."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_workload(
+    given: Mapping[str, tuple[str, ...]],
+    *,
+    padding: str,
+    dataflow: str,
+    fold_timing: str,
+    clock: str = "1e9",
+    defaults: Mapping[str, str] = _DEFAULTS,
+) -> Workload:
+    """The workload that the options describe.
+
+    Args:
+        given: what each size option was given, in the order of the command line.
+        padding, dataflow, fold_timing, clock: what those options were given.
+        defaults: of size options that were not given.
+
+    Raises:
+        InvalidValueError: an option that is missing, given twice or does not hold what is allowed.
+    """
+    texts = {name: _once(name, texts) for name, texts in given.items() if texts}
+    if "k" in texts and ("k1" in texts or "k2" in texts):
+        other = "k1" if "k1" in texts else "k2"
+        raise InvalidValueError(f"--{other}", texts[other], "not together with --k, which is both --k1 and --k2")
+    if "k1" in texts or "k2" in texts:
+        texts = {name: text for name, text in texts.items() if name != "k"}
+        defaults = {name: text for name, text in defaults.items() if name != "k"}
+    texts |= {name: text for name, text in {**_DEFAULTS, **defaults}.items() if name not in texts}
+    _check_complete(texts)
+    sizes = dict(_read_sizes(texts))
+    for name, table in (("dataflow", DATAFLOWS), ("fold-timing", FOLD_TIMINGS)):
+        value = {"dataflow": dataflow, "fold-timing": fold_timing}[name]
+        if value not in table:
+            raise InvalidValueError(f"--{name}", value, f"one of: {', '.join(table)}")
+    axes = tuple({id(size): size for size in sizes.values() if size.is_sweep}.values())
+    workload = Workload(
+        sizes, parse_padding("--padding", padding), dataflow, fold_timing, parse_clock("--clock", clock), axes
+    )
+    _check_sweep(workload)
+    return workload
+
+
+def _once(name: str, texts: tuple[str, ...]) -> str:
+    if len(texts) > 1:
+        raise InvalidValueError(f"--{name}", ", ".join(texts), f"one value; a list is --{name} {','.join(texts)}")
+    return texts[0]
+
+
+def _check_complete(texts: Mapping[str, str]) -> None:
+    kernel = ("k",) if not {"k1", "k2"} & set(texts) else ("k1", "k2")
+    for name in (*kernel, "c", "f", "s1", "s2"):
+        if name not in texts:
+            note = " (or --k1 and --k2)" if name == "k" else ""
+            raise click.UsageError(f"--{name}{note} is missing; allowed: {allowed_sizes(1)}")
+
+
+def _read_sizes(texts: Mapping[str, str]) -> Iterator[tuple[str, Sizes]]:
+    for name, text in texts.items():
+        if name == "stride":
+            yield from zip(("stride_h", "stride_w"), parse_stride("--stride", text), strict=True)
+        else:
+            sizes = parse_sizes(f"--{name}", text)
+            yield from ((part, sizes) for part in (("k1", "k2") if name == "k" else (name,)))
+
+
+def _check_sweep(workload: Workload) -> None:
+    if not workload.is_sweep:
+        return
+    if workload.points > MAX_POINTS:
+        options = " x ".join(axis.option for axis in workload.axes)
+        raise InvalidValueError(
+            f"the number of points ({options})",
+            workload.points,
+            f"at most {MAX_POINTS}; give shorter lists or ranges, or larger steps",
+        )
+    for sizes in workload.sizes.values():
+        if sizes.largest > INT64_MAX:
+            raise InvalidValueError(sizes.option, sizes.largest, SWEEP_LIMIT)

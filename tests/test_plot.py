@@ -1,0 +1,337 @@
+"""Plots: the data drawn against the model, the files, and ``hwcost plot``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hwcost import (
+    RELAXATIONS,
+    Conv2d,
+    InvalidValueError,
+    Linear,
+    MissingDependencyError,
+    MixedLibrariesError,
+    Relaxation,
+    SystolicArray,
+    layer_cost,
+)
+from hwcost.cli import main
+from hwcost.plot import (
+    ENDINGS,
+    ceiling_data,
+    ceiling_figure,
+    check_path,
+    save,
+    sharpness,
+    stairs_data,
+    stairs_figure,
+)
+from hwcost.relaxation import Curve
+
+pytest.importorskip("matplotlib")
+
+LAYER = Conv2d(6, 16, 5, 14, 14)
+ARRAY = SystolicArray(8, 8)
+START = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+@pytest.fixture
+def hwcost(capsys, tmp_path, monkeypatch):
+    """The command line, run in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args):
+        code = main([str(arg) for arg in args])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+# ---------------------------------------------------------------- data
+
+
+@pytest.mark.parametrize("name", RELAXATIONS)
+def test_ceiling_data_are_value_and_slope(name):
+    data = ceiling_data([name], maximum=3)
+    x = np.asarray(data["x"])
+    (curve,) = data["curves"]
+    assert (x[0], x[-1]) == (0, 3)
+    assert curve["relaxation"] == name
+    assert data["exact"] == np.ceil(x).tolist()
+    assert curve["value"] == RELAXATIONS[name].value(x).tolist()
+    assert curve["slope"] == RELAXATIONS[name].slope(x).tolist()
+
+
+@pytest.mark.parametrize("along", ["in_channels", "out_channels"])
+@pytest.mark.parametrize("timing", ["ideal", "serial"])
+def test_stairs_data_are_the_model_at_every_width(along, timing):
+    array = SystolicArray(8, 4, fold_timing=timing)
+    data = stairs_data(LAYER, array, along, range(1, 20), ["logistic", "straight-through"])
+    for width, cycles, utilization in zip(data["widths"], *data["exact"].values(), strict=True):
+        cost = layer_cost(_with(along, width), array)
+        assert (cycles, utilization) == (cost.cycles, pytest.approx(cost.utilization))
+    assert [curve["relaxation"] for curve in data["curves"]] == ["logistic", "straight-through", "linear"]
+    for curve in data["curves"]:
+        for i in (0, 77, 400, 800):
+            width = np.asarray([data["soft_widths"][i]])
+            cost = layer_cost(_with(along, width), array, relaxation=curve["relaxation"])
+            assert curve["cycles"][i] == pytest.approx(float(cost.cycles[0]))
+            assert curve["utilization"][i] == pytest.approx(float(cost.utilization[0]))
+
+
+def _with(along, width):
+    channels = {"in_channels": 6, "out_channels": 16} | {along: width}
+    return Conv2d(**channels, kernel_size=5, height=14, width=14)
+
+
+def test_flops_like_sees_no_stairs_and_full_utilization():
+    linear = stairs_data(LAYER, ARRAY, "out_channels", range(1, 65))["curves"][-1]
+    assert linear["utilization"] == pytest.approx([1.0] * len(linear["utilization"]))
+    assert np.ptp(np.diff(linear["cycles"])) == pytest.approx(0, abs=1e-6)
+
+
+def test_sharpness_names_an_option_of_the_relaxation():
+    for row in RELAXATIONS.values():
+        name = sharpness(row)
+        assert name is None or row.with_options(**{name: 50.0}).options[name] == 50.0
+    assert {name for name, row in RELAXATIONS.items() if sharpness(row) is None} == {
+        "exact",
+        "straight-through",
+        "linear",
+    }
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_ceiling_figure_has_a_column_for_each_kind_and_its_curves_in_both_rows():
+    rows = [RELAXATIONS["logistic"].with_options(temperature=t) for t in (5.0, 20.0)] + ["linear", "shifted"]
+    figure = ceiling_figure(rows, maximum=4)
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["logistic", "linear", "shifted"]
+    above, below = figure.axes[0], figure.axes[3]
+    assert [line.get_label() for line in above.get_lines()] == ["exact (slope 0)", "temperature 5", "temperature 20"]
+    values = RELAXATIONS["logistic"].with_options(temperature=5.0).value(np.asarray(above.get_lines()[1].get_xdata()))
+    assert np.array_equal(above.get_lines()[1].get_ydata(), values)
+    assert len(below.get_lines()) == 2
+    assert len(figure.axes[1].get_lines()) == 2
+    assert below.get_yscale() == "log"
+
+
+def test_stairs_figure_draws_exact_smooth_and_flops_like_in_both_panels():
+    figure = stairs_figure(LAYER, ARRAY, "out_channels", range(1, 65), ["logistic", "shifted"])
+    above, below = figure.axes
+    labels = ["FLOPs-like (linear)", "exact", "logistic, temperature 20", "shifted, temperature 20"]
+    for axes in (above, below):
+        assert [line.get_label() for line in axes.get_lines()] == labels
+    stair = above.get_lines()[1]
+    assert stair.get_drawstyle() == "steps-pre"
+    assert list(stair.get_ydata()) == [layer_cost(_with("out_channels", f), ARRAY).cycles for f in range(1, 65)]
+    assert max(below.get_lines()[1].get_ydata()) == pytest.approx(100 * 3800 * 0.9868421 / 3800)
+    assert list(below.get_xticks()) == [1, 8, 16, 24, 32, 40, 48, 56, 64]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*labels[1:], labels[0]]
+
+
+def test_widths_with_gaps_are_points_since_the_stair_between_is_unknown():
+    stair = stairs_figure(LAYER, ARRAY, "out_channels", range(4, 65, 4)).axes[0].get_lines()[1]
+    assert (stair.get_linestyle(), stair.get_marker()) == ("None", "o")
+
+
+def test_any_layer_with_widths_can_be_drawn():
+    figure = stairs_figure(Linear(400, 120), ARRAY, "in_features", range(1, 30))
+    assert figure.axes[1].get_xlabel() == "number of in features"
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda: ceiling_figure([]), "relaxations"),
+        (lambda: ceiling_figure(["smooth"]), "relaxation"),
+        (lambda: ceiling_figure(maximum=0), "maximum"),
+        (lambda: ceiling_figure(maximum=float("nan")), "maximum"),
+        (lambda: stairs_figure(LAYER, ARRAY, "batch", range(1, 9)), "along"),
+        (lambda: stairs_figure(LAYER, ARRAY, "out_channels", [8]), "the number of widths"),
+        (lambda: stairs_figure(LAYER, ARRAY, "out_channels", range(1, 200_000)), "the number of widths"),
+        (lambda: stairs_figure(LAYER, ARRAY, "out_channels", [0, 1, 2]), "Conv2d.out_channels"),
+        (lambda: check_path("stairs.jpg"), "path"),
+        (lambda: check_path("stairs"), "path"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(call, field):
+    with pytest.raises(InvalidValueError) as caught:
+        call()
+    assert caught.value.field == field
+
+
+def _complex(x):
+    raise MixedLibrariesError("complex")
+
+
+@pytest.mark.parametrize("value", [lambda x: x * np.nan, _complex])
+def test_what_a_relaxation_cannot_say_is_not_drawn(value):
+    odd = Relaxation("odd", "no numbers", lambda: Curve(value, lambda x: 0 * x))
+    with pytest.raises(InvalidValueError, match="the cycles by relaxation odd"):
+        stairs_data(LAYER, ARRAY, "out_channels", [8, 16], [odd])
+
+
+def test_figures_leave_no_trace_in_matplotlib():
+    code = (
+        "import matplotlib, sys; before = matplotlib.rcParams.copy()\n"
+        "from hwcost.plot import ceiling_figure; ceiling_figure()\n"
+        "assert matplotlib.rcParams.copy() == before\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_saving_makes_the_same_file_each_time_and_nothing_beside_it(tmp_path, ending):
+    for name in ("one", "two"):
+        save(ceiling_figure(["logistic"], 2), tmp_path / f"{name}.{ending}")
+    one, two = ((tmp_path / f"{name}.{ending}").read_bytes() for name in ("one", "two"))
+    assert one.startswith(START[ending])
+    assert one == two
+    assert sorted(os.listdir(tmp_path)) == [f"one.{ending}", f"two.{ending}"]
+
+
+def test_a_failure_leaves_the_old_file_as_it_was(tmp_path):
+    path = tmp_path / "old.png"
+    path.write_bytes(b"old")
+
+    class Broken:
+        def savefig(self, beside, **_):
+            beside.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(InvalidValueError, match="No space left on device"):
+        save(Broken(), path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["old.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "link.svg").symlink_to(tmp_path / "real.svg")
+    save(ceiling_figure(["logistic"], 1), tmp_path / "link.svg")
+    assert (tmp_path / "link.svg").is_symlink()
+    assert (tmp_path / "real.svg").read_bytes().startswith(START["svg"])
+
+
+@pytest.mark.parametrize("call", [ceiling_figure, lambda: stairs_figure(LAYER, ARRAY, "out_channels", [1, 2])])
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch, call):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install "hwcost\[plot\]"'):
+        call()
+
+
+# ---------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize("plot", ["ceiling", "stairs"])
+def test_plots_go_to_a_file_of_their_name(hwcost, tmp_path, plot):
+    assert hwcost("plot", plot) == (0, f"{plot}.png\n", "")
+    assert (tmp_path / f"{plot}.png").read_bytes().startswith(START["png"])
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_ending_chooses_the_format(hwcost, tmp_path, ending):
+    path = tmp_path / f"picture.{ending}"
+    assert hwcost("plot", "stairs", "--f", "1:9", "-o", path) == (0, f"{path}\n", "")
+    assert path.read_bytes().startswith(START[ending])
+
+
+def test_json_of_the_ceiling_is_the_data_drawn(hwcost, tmp_path):
+    args = ("--temperature", "10,40", "--relaxation", "logistic,linear,generalized", "--max", "2", "-o", "a.svg")
+    code, out, err = hwcost("plot", "ceiling", *args, "--json")
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (document["schema"], document["plot"], document["file"]) == ("hwcost.plot/1", "ceiling", "a.svg")
+    assert (tmp_path / "a.svg").exists()
+    rows = [RELAXATIONS["logistic"].with_options(temperature=t) for t in (10.0, 40.0)]
+    rows += ["linear"] + [RELAXATIONS["generalized"].with_options(b=t) for t in (10.0, 40.0)]
+    assert document["data"] == ceiling_data(rows, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("args", "along", "layer", "widths"),
+    [
+        ((), "out_channels", Conv2d(6, 1, 5, 1, 1, padding="same"), range(1, 65)),
+        (("--c", "1:9"), "in_channels", Conv2d(1, 16, 5, 1, 1, padding="same"), range(1, 10)),
+        (("--f", "4,8", "--k1", 3, "--k2", 2), "out_channels", Conv2d(6, 1, (3, 2), 1, 1, padding="same"), [4, 8]),
+        (
+            ("--f", "2:8:2", "--groups", 2, "--h", 9),
+            "out_channels",
+            Conv2d(6, 2, 5, 9, 1, padding="same", groups=2),
+            [2, 4, 6, 8],
+        ),
+    ],
+)
+def test_json_of_the_stairs_is_the_data_drawn(hwcost, args, along, layer, widths):
+    code, out, err = hwcost("plot", "stairs", *args, "--json", "--temperature", "30")
+    assert (code, err) == (0, "")
+    row = RELAXATIONS["logistic"].with_options(temperature=30.0)
+    assert json.loads(out)["data"] == stairs_data(layer, ARRAY, along, widths, [row])
+
+
+BAD = [
+    (["ceiling", "-o", "a.jpg"], "--output"),
+    (["ceiling", "-o", "png"], "--output"),
+    (["ceiling", "-o", ""], "--output"),
+    (["ceiling", "-o", "missing/a.png"], "--output"),
+    (["ceiling", "-o", "folder.png"], "--output"),
+    (["ceiling", "--relaxation", "smooth"], "--relaxation"),
+    (["ceiling", "--relaxation", "logistic,,"], "--relaxation"),
+    (["ceiling", "--temperature", "0"], "--temperature"),
+    (["ceiling", "--temperature", "10,nan"], "--temperature"),
+    (["ceiling", "--temperature", "10,"], "--temperature"),
+    (["ceiling", "--temperature", "5", "--relaxation", "logistic,shifted"], "--temperature"),
+    (["ceiling", "--temperature", "20", "--relaxation", "linear,exact"], "--temperature"),
+    (["ceiling", "--max", "0"], "--max"),
+    (["ceiling", "--max", "1e9"], "--max"),
+    (["stairs", "-o", "a.txt"], "--output"),
+    (["stairs", "--f", "16"], "--f"),
+    (["stairs", "--f", "8:8"], "widths"),
+    (["stairs", "--f", "1:8", "--c", "1:8"], "--f"),
+    (["stairs", "--f", "1:8", "--s1", "4,8"], "--s1"),
+    (["stairs", "--f", "1:200000"], "widths"),
+    (["stairs", "--f", "8:1"], "--f"),
+    (["stairs", "--f", "0:8"], "--f"),
+    (["stairs", "--f", "1:8", "--groups", "2"], "--f"),
+    (["stairs", "--padding", "valid"], "--k"),
+    (["stairs", "--k", "3", "--k1", "3"], "--k"),
+    (["stairs", "--dataflow", "rs"], "--dataflow"),
+    (["stairs", "--temperature", "20", "--relaxation", "linear"], "--temperature"),
+    (["stairs", "--f", "1:8", "--h", str(10**40)], "--h"),
+    (["stairs", "--f", "1:8", "--h", str(2**62), "--w", "4"], "the cycles"),
+]
+
+
+@pytest.mark.parametrize(("args", "field"), BAD, ids=lambda value: " ".join(value) if type(value) is list else "")
+def test_bad_input_is_one_line_exit_code_2_and_no_file(hwcost, tmp_path, args, field):
+    (tmp_path / "folder.png").mkdir()
+    code, out, err = hwcost("plot", *args)
+    assert (code, out) == (2, "")
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert field in err
+    assert os.listdir(tmp_path) == ["folder.png"]
+
+
+def test_without_matplotlib_it_is_one_line(hwcost, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    code, out, err = hwcost("plot", "stairs")
+    assert (code, out) == (2, "")
+    assert err == 'Error: a plot needs matplotlib; install it with: pip install "hwcost[plot]"\n'
