@@ -2,8 +2,8 @@
 
     python benchmarks/latency_share.py
 
-A whole step (gates, forward, loss, backward, Adam) with the term against the same step without it, in turn, one thread,
-64 images; the share is that of the term in the step with it.
+The search's own step (gates, forward, loss, backward, Adam) against the same without the term, in turn, one thread, 64
+images; the share is that of the term in the step with it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from side_by_side import in_turn, report
+from torch import Tensor
 
 from nas_plugin import LATENCIES, Settings, load_arch_def
-from nas_plugin.data import load
+from nas_plugin.data import Dataset, load
 from nas_plugin.settings import generator
 from nas_plugin.training import Search
 
@@ -32,24 +33,31 @@ def main() -> None:
     train, _ = load(arch.data, classes=arch.classes, shape=(arch.height, arch.width))
     random = generator(0, "benchmark")
 
-    def step(latency: str | None) -> Callable[[], None]:
-        search = Search(arch, Settings(arch.data, latency=latency or "shifted"), train)
-        images, labels = search.alpha_data.images[:64], search.alpha_data.labels[:64]
+    def steps(latency: str) -> dict[str, Callable[[], None]]:
+        search = Search(arch, Settings(arch.data, latency=latency), train)
 
-        def run() -> None:
-            gates = search.alphas.sample(1.0, random)
-            loss = F.cross_entropy(search.network(images, gates), labels)
-            if latency is not None:
-                loss, _ = search.latency.penalise(loss, gates)
+        def batch() -> tuple[Dataset, Tensor]:
+            index = torch.randint(len(search.alpha_data), (64,), generator=random)
+            return search.alpha_data.take(index), search.alphas.sample(1.0, random)
+
+        def with_latency() -> None:
+            part, row = batch()
+            search.alpha_step(part.images, part.labels, row)
+
+        def without() -> None:
+            part, row = batch()
+            loss = F.cross_entropy(search.network(part.images, search.alphas.split(row)), part.labels)
             (search.alphas.alpha.grad,) = torch.autograd.grad(loss, [search.alphas.alpha])
             search.optimiser.step()
+            float(loss.detach())
 
-        return run
+        return {"with": with_latency, "without": without}
 
-    cases = {"none": step(None)} | {name: step(name) for name in LATENCIES}
-    seconds = in_turn(cases, options.rounds, warm_up=20)
-    pairs = {name: zip(seconds[name], seconds["none"], strict=True) for name in LATENCIES}
-    figures = {f"share of {name}": statistics.median(1 - b / a for a, b in pair) for name, pair in pairs.items()}
+    figures = {}
+    for name in LATENCIES:
+        seconds = in_turn(steps(name), options.rounds, warm_up=20)
+        pairs = zip(seconds["with"], seconds["without"], strict=True)
+        figures[f"share of {name}"] = statistics.median(1 - without / with_ for with_, without in pairs)
     goals = dict.fromkeys(figures, ("<=", 0.05))
     settings = {"network": arch.name, "alpha_batch": 64, "threads": 1, "rounds": options.rounds, "seed": 0}
     sys.exit(0 if report("latency_share", settings, figures, goals) else 1)

@@ -66,6 +66,16 @@ def _torch_is_float(x: Array) -> bool:
     return bool(x.dtype.is_floating_point)
 
 
+def _torch_clip(x: Array, low: float, high: float | None) -> Array:
+    import torch
+
+    return torch.clamp(x, low, high)
+
+
+def _torch_unstack(x: Array) -> Sequence[Array]:
+    return x.unbind()  # type: ignore[no-any-return]
+
+
 def _torch_stop_gradient(x: Array) -> Array:
     return x.detach()
 
@@ -125,6 +135,14 @@ def _standard_log_sigmoid(x: Array) -> Array:
     return xp.clip(x, max=0.0) - xp.log1p(xp.exp(-xp.abs(x)))
 
 
+def _standard_clip(x: Array, low: float, high: float | None) -> Array:
+    return namespace(x).clip(x, low, high)
+
+
+def _standard_unstack(x: Array) -> Sequence[Array]:
+    return namespace(x).unstack(x)  # type: ignore[no-any-return]
+
+
 def _identity(x: Array) -> Array:
     return x
 
@@ -147,21 +165,27 @@ class Backend:
         is_float: whether an array's dtype is a real floating-point one.
         sigmoid: 1 / (1 + exp(-x)), never overflowing.
         log_sigmoid: its logarithm, never overflowing.
+        clip: values limited to [low, high].
+        unstack: the arrays along the first axis.
         stop_gradient: the same values, cut off from differentiation.
         is_compiling: whether a compiler is tracing, so that values must not be looked at.
         constant: numbers as an array with the dtype and device of another.
         checks_float_values: whether the values of float arrays are checked at construction; where gradients flow they
             are not, since a look at them stalls an accelerator.
+        mixes_kinds: whether integer and float arrays meet in one operation; the standard leaves that open.
     """
 
     namespace: Callable[[], Any]
     is_float: Callable[[Array], bool] = _standard_is_float
     sigmoid: Callable[[Array], Array] = _standard_sigmoid
     log_sigmoid: Callable[[Array], Array] = _standard_log_sigmoid
+    clip: Callable[[Array, float, float | None], Array] = _standard_clip
+    unstack: Callable[[Array], Sequence[Array]] = _standard_unstack
     stop_gradient: Callable[[Array], Array] = _identity
     is_compiling: Callable[[], bool] = _never
     constant: Callable[[Sequence[int | float], Array], Array] = _constant
     checks_float_values: bool = True
+    mixes_kinds: bool = False
 
 
 _TORCH_ROW = Backend(
@@ -169,10 +193,13 @@ _TORCH_ROW = Backend(
     is_float=_torch_is_float,
     sigmoid=_torch_sigmoid,
     log_sigmoid=_torch_log_sigmoid,
+    clip=_torch_clip,
+    unstack=_torch_unstack,
     stop_gradient=_torch_stop_gradient,
     is_compiling=_torch_is_compiling,
     constant=_torch_constant,
     checks_float_values=False,
+    mixes_kinds=True,
 )
 _JAX_ROW = Backend(
     _jax,
@@ -180,11 +207,12 @@ _JAX_ROW = Backend(
     log_sigmoid=_jax_log_sigmoid,
     stop_gradient=_jax_stop_gradient,
     checks_float_values=False,
+    mixes_kinds=True,
 )
 
 BACKENDS = MappingProxyType(
     {
-        "numpy": Backend(_numpy, is_float=_numpy_is_float),
+        "numpy": Backend(_numpy, is_float=_numpy_is_float, mixes_kinds=True),
         "torch": _TORCH_ROW,
         "jax": _JAX_ROW,
         "jaxlib": _JAX_ROW,
@@ -220,19 +248,26 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.generic))
 
 
+def is_real(value: object) -> bool:
+    """True for Python and numpy scalars that measure something: real, and no truth values."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def namespace(*values: Any) -> Any:
     """The array API namespace of the arrays among ``values``; None when all are numbers.
 
     Raises:
         MixedLibrariesError: two libraries, or something that is no array.
     """
-    arrays = [value for value in values if not is_number(value)]
-    if not arrays:
-        return None
-    row = BACKENDS.get(_root(arrays[0]))
-    if row is not None and all(BACKENDS.get(_root(array)) is row for array in arrays[1:]):
-        return row.namespace()
-    return _namespace_without_row(*arrays)
+    row: Backend | None = None
+    for value in values:
+        if is_number(value):
+            continue
+        own = BACKENDS.get(_root(value))
+        if own is None or (row is not None and own is not row):
+            return _namespace_without_row(*(value for value in values if not is_number(value)))
+        row = own
+    return None if row is None else row.namespace()
 
 
 # ---------------------------------------------------------------- sizes
@@ -251,12 +286,15 @@ def is_float(value: Any) -> bool:
 def as_size(value: Any, field: str, *, minimum: int = 1) -> Size:
     """``value`` checked and in the form that the model computes with.
 
-    Numbers become Python integers. Integer arrays become the library's default integer where they are narrower, so that
-    products do not wrap at 2**31; half precision becomes float32, since bfloat16 cannot hold 257.
+    Numbers become Python integers, and so do numpy's integer arrays without axes, whose arithmetic would leave the
+    arrays anyway. Integer arrays become the library's default integer where they are narrower, so that products do not
+    wrap at 2**31; half precision becomes float32, since bfloat16 cannot hold 257.
 
     Raises:
         InvalidValueError: zero, negative, bool, NaN, a fractional number, or no number at all.
     """
+    if type(value) is int and value >= minimum:
+        return value
     allowed = f"an integer of at least {minimum}, or an array of them"
     if isinstance(value, (bool, np.bool_)):
         raise InvalidValueError(field, bool(value), allowed)
@@ -268,8 +306,11 @@ def as_size(value: Any, field: str, *, minimum: int = 1) -> Size:
         if not math.isfinite(value) or value != int(value) or value < minimum:
             raise InvalidValueError(field, float(value), f"{allowed} (a soft width is a float array or tensor)")
         return int(value)
-    if _root(value) not in BACKENDS and not array_api_compat.is_array_api_obj(value):
+    known = _root(value) in BACKENDS or array_api_compat.is_array_api_obj(value)
+    if isinstance(value, np.generic) or not known or not hasattr(value, "dtype") or not hasattr(value, "shape"):
         raise InvalidValueError(field, value, allowed)
+    if isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind in "iu":
+        return as_size(int(value), field, minimum=minimum)
     return _as_size_array(value, field, minimum, allowed)
 
 
@@ -277,20 +318,20 @@ def _as_size_array(array: Array, field: str, minimum: int, allowed: str) -> Arra
     xp = namespace(array)
     if is_float(array):
         if xp.finfo(array.dtype).bits < 32:
-            return xp.astype(array, xp.float32)
+            array = xp.astype(array, xp.float32)
         if backend_of(array).checks_float_values and (worst := _worst_float(array)):
             raise InvalidValueError(field, worst[0], "finite numbers above 0 in a float array")
         return array
     if not xp.isdtype(array.dtype, "integral"):
         raise InvalidValueError(field, f"an array of {dtype_name(array)}", allowed)
     integer = xp.__array_namespace_info__().default_dtypes()["integral"]
-    limit = int(xp.iinfo(integer).max)
-    ends = _ends(array)
+    cast = array if array.dtype == integer else xp.astype(array, integer)
+    ends = _ends(array, cast)
+    if ends is not None and ends[1] > xp.iinfo(integer).max:
+        raise InvalidValueError(field, ends[1], f"integers from {minimum} to {xp.iinfo(integer).max} in an array")
     if ends is not None and ends[0] < minimum:
         raise InvalidValueError(field, ends[0], allowed)
-    if ends is not None and ends[1] > limit:
-        raise InvalidValueError(field, ends[1], f"integers from {minimum} to {limit} in an array")
-    return array if array.dtype == integer else xp.astype(array, integer)
+    return cast
 
 
 def _worst_float(array: Array) -> list[float]:
@@ -303,15 +344,23 @@ def _worst_float(array: Array) -> list[float]:
     return [float(xp.reshape(array, (-1,))[index])]
 
 
-def _ends(array: Array) -> tuple[int, int] | None:
-    """Smallest and largest element of an integer array; None where there is none or it cannot be looked at."""
+def _ends(array: Array, cast: Array) -> tuple[int, int] | None:
+    """Smallest and largest element of an integer array; None where there is none or it cannot be looked at.
+
+    The largest is looked for just where ``cast``, the same as default integers, may not hold it, and is 0 elsewhere.
+    Unsigned elements are looked at as cast, where those too large have wrapped around to below zero: not every library
+    can compare the unsigned ones.
+    """
     xp = namespace(array)
     if 0 in array.shape:
         return None
-    widest = int(xp.iinfo(array.dtype).max) > 2**62  # the largest element matters where the dtype may be too wide
-    return inspect(
-        array, lambda: (int(xp.min(array)), int(xp.max(array)) if widest and "u" in dtype_name(array) else 0)
-    )
+    own, default = xp.iinfo(array.dtype), xp.iinfo(cast.dtype)
+    if own.max <= default.max:
+        return inspect(cast, lambda: (int(xp.min(cast)), 0))
+    if own.min < 0:
+        return inspect(array, lambda: (int(xp.min(array)), int(xp.max(array))))
+    least = inspect(cast, lambda: int(xp.min(cast)))
+    return None if least is None else (least, least + 2 ** int(default.bits) if least < 0 else 0)
 
 
 def inspect(array: Array, look: Callable[[], _T]) -> _T | None:
@@ -324,6 +373,15 @@ def inspect(array: Array, look: Callable[[], _T]) -> _T | None:
         return None
 
 
+def constant_while_tracing(function: Callable[..., _T]) -> Callable[..., _T]:
+    """Marks a function of plain numbers whose result a tracing compiler takes as it comes, without tracing inside.
+
+    It sets what ``torch.compiler.assume_constant_result`` sets, which cannot be called here: torch may not be there.
+    """
+    function.__dict__["_dynamo_marked_constant"] = True
+    return function
+
+
 def product(*factors: Size, what: str = "the product of the sizes") -> Size:
     """The product of sizes; integer arrays that would overflow raise instead of wrapping around.
 
@@ -332,22 +390,50 @@ def product(*factors: Size, what: str = "the product of the sizes") -> Size:
 
     Raises:
         InvalidValueError: an integer product that the arrays' dtype cannot hold.
+        MixedLibrariesError: arrays of two libraries.
     """
-    factors = tuple(factor for factor in factors if not (is_number(factor) and factor == 1)) or (1,)
-    arrays = [factor for factor in factors if not is_number(factor)]
-    if arrays and len(factors) > 1 and not any(is_float(array) for array in arrays):
-        _check_product(arrays, factors, what)
-    return functools.reduce(operator.mul, factors)
+    factors = tuple(factor for factor in factors if not (isinstance(factor, int) and factor == 1)) or (1,)
+    if len(factors) > 1:
+        _check_bound(math.prod, factors, what)
+    try:
+        return functools.reduce(operator.mul, _meeting(factors, what))
+    except OverflowError:
+        raise _too_large(what, factors) from None
 
 
-def _check_product(arrays: Sequence[Array], factors: Sequence[Size], what: str) -> None:
+def total(*terms: Size, what: str = "the sum of the sizes") -> Size:
+    """The sum of sizes, checked like :func:`product`.
+
+    >>> total(2**80, -1) == 2**80 - 1
+    True
+    """
+    if len(terms) > 1:
+        _check_bound(sum, terms, what)
+    return functools.reduce(operator.add, _meeting(terms, what))
+
+
+def total_over_first_axis(stacked: Array, *, what: str = "the sum of the sizes") -> Array:
+    """The sum over the first axis, checked like :func:`product`."""
+    length = stacked.shape[0]
+    _check_bound(lambda bounds: length * sum(bounds), (stacked,), what)
+    return namespace(stacked).sum(stacked, axis=0)
+
+
+def _check_bound(combine: Callable[[list[int]], int], sizes: Sequence[Size], what: str) -> None:
+    """Raises where integer arrays would overflow, judged by the largest magnitude in each.
+
+    Sizes are positive, so that the largest is the largest magnitude; negative numbers are those of a difference.
+    """
+    arrays = [size for size in sizes if not is_number(size)]
+    if not arrays or any(isinstance(size, float) or is_float(size) for size in sizes):
+        return
     xp = namespace(*arrays)
     if any(0 in array.shape for array in arrays):
         return
     limit = min(int(xp.iinfo(array.dtype).max) for array in arrays)
 
     def bound() -> int:
-        return math.prod(factor if is_number(factor) else int(xp.max(factor)) for factor in factors)
+        return combine([abs(size) if is_number(size) else abs(int(xp.max(size))) for size in sizes])
 
     largest = inspect(arrays[0], bound)
     if largest is not None and largest > limit:
@@ -358,36 +444,91 @@ def _check_product(arrays: Sequence[Array], factors: Sequence[Size], what: str) 
         )
 
 
+def _meeting(sizes: Sequence[Size], what: str) -> Sequence[Size]:
+    """Sizes in a form that an operator of their library takes.
+
+    Python integers that no array holds become floats beside float arrays, and raise beside integer ones; integer arrays
+    become floats beside floats where the library does not do so itself.
+
+    Raises:
+        InvalidValueError: a Python integer that the integer arrays beside it cannot hold.
+        MixedLibrariesError: arrays of two libraries.
+    """
+    arrays = [size for size in sizes if not is_number(size)]
+    if not arrays:
+        return sizes
+    xp = namespace(*arrays)
+    floats = [array for array in arrays if is_float(array)]
+    if floats or any(isinstance(size, float) for size in sizes):
+        if not backend_of(arrays[0]).mixes_kinds:
+            dtype = floats[0].dtype if floats else xp.__array_namespace_info__().default_dtypes()["real floating"]
+            sizes = [size if is_number(size) or is_float(size) else xp.astype(size, dtype) for size in sizes]
+        return [float(size) if isinstance(size, int) and abs(size) >= 2**63 else size for size in sizes]
+    for size in sizes:
+        if is_number(size) and abs(size) >= 2**31:
+            limit = min(int(xp.iinfo(array.dtype).max) for array in arrays)
+            if abs(size) > limit:
+                raise InvalidValueError(what, size, f"at most {limit} beside integer arrays")
+    return sizes
+
+
+def _too_large(what: str, sizes: Sequence[Size]) -> InvalidValueError:
+    value = max((size for size in sizes if is_number(size)), default=sizes[0])
+    return InvalidValueError(what, value, "a number below 1.8e308 where floating point is used")
+
+
 # ---------------------------------------------------------------- arithmetic that depends on the kind of number
 
 
 def true_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> Any:
     """The quotient as a float: of numbers a Python float, correctly rounded at any magnitude."""
     try:
+        if is_number(numerator) and is_number(denominator):
+            return numerator / denominator
+        numerator, denominator = _meeting((numerator, denominator), what)
+        if not (is_float(numerator) or is_float(denominator)):
+            numerator, _ = _meeting((numerator, 1.0), what)
+            denominator, _ = _meeting((denominator, 1.0), what)
         return numerator / denominator
     except OverflowError:
-        raise InvalidValueError(what, numerator, "a number below 1.8e308 where floating point is used") from None
+        raise _too_large(what, (numerator, denominator)) from None
 
 
-def floor_divide(numerator: Size, denominator: Size) -> Size:
+def floor_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> Size:
     """Floor of the quotient; exact for integers, without a gradient for floats."""
+    numerator, denominator = _meeting((numerator, denominator), what)
     if is_float(numerator) or is_float(denominator):
         return namespace(numerator, denominator).floor(numerator / denominator)
     return numerator // denominator
 
 
-def ceil_divide(numerator: Size, denominator: Size) -> Size:
+def ceil_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> Size:
     """Ceiling of the quotient; exact for integers at any magnitude, without a gradient for floats."""
+    numerator, denominator = _meeting((numerator, denominator), what)
     if is_float(numerator) or is_float(denominator):
         return namespace(numerator, denominator).ceil(numerator / denominator)
     return -(-numerator // denominator)
 
 
+def remainder(numerator: Size, denominator: Size, *, what: str = "a size") -> Size:
+    """What is left of the numerator after whole denominators."""
+    numerator, denominator = _meeting((numerator, denominator), what)
+    return numerator % denominator
+
+
+def are_few(arrays: Sequence[Array]) -> bool:
+    """Whether arrays are of one shape and so small that a call costs more than its arithmetic."""
+    return all(array.shape == arrays[0].shape for array in arrays) and math.prod(arrays[0].shape) <= 1024
+
+
 def maximum(a: Size, b: Size) -> Size:
     """The elementwise larger of two sizes."""
+    a, b = _meeting((a, b), "a size")
     xp = namespace(a, b)
     if xp is None:
         return max(a, b)
+    if any(isinstance(size, float) for size in (a, b)):
+        a, b = (size if is_number(size) or is_float(size) else true_divide(size, 1) for size in (a, b))
     like = a if not is_number(a) else b
     a, b = (backend_of(like).constant(v, like) if is_number(v) else v for v in (a, b))
     return xp.maximum(a, b)
@@ -421,30 +562,38 @@ def in_blocks(function: Callable[..., Size], sizes: Mapping[str, Size]) -> Size:
     return out
 
 
-def stack(columns: Sequence[Sequence[Size]]) -> list[Size]:
-    """Each column of sizes as one array with a new leading axis, or as the one integer that all of it is."""
+def stack(columns: Sequence[Sequence[Size]], beside: Sequence[Size] = ()) -> list[Size]:
+    """Each column of sizes as one array with a new leading axis, or as the one integer that all of it is.
+
+    Sizes ``beside`` the columns broadcast with each of their entries: behind the leading axis the columns get axes for
+    them, and no column stays a number where any of them is an array.
+    """
     arrays = [value for column in columns for value in column if not is_number(value)]
     xp = namespace(*arrays)
     like = next((array for array in arrays if is_float(array)), arrays[0])
     constant = backend_of(like).constant
+    sweeps = [size for size in beside if not is_number(size)]
     stacked: list[Size] = []
-    for column in columns:
+    for sizes in columns:
+        column = [_meeting((size, like), "a size")[0] if is_number(size) else size for size in sizes]
         if all(is_number(value) for value in column):
-            same = all(value == column[0] for value in column)
-            stacked.append(column[0] if same else constant(column, like))
+            same = isinstance(column[0], int) and all(value == column[0] for value in column)
+            stacked.append(column[0] if same and not sweeps else constant(column, like))
         else:
-            parts = [constant(v, like) if is_number(v) else xp.astype(v, like.dtype, copy=False) for v in column]
-            stacked.append(xp.stack(xp.broadcast_arrays(*parts)))
-    return _aligned(stacked)
+            parts = [constant([v], like)[0] if is_number(v) else xp.astype(v, like.dtype, copy=False) for v in column]
+            same_shape = all(part.shape == parts[0].shape for part in parts)
+            stacked.append(xp.stack(parts if same_shape else xp.broadcast_arrays(*parts)))
+    return _aligned(stacked, max([0, *[len(sweep.shape) for sweep in sweeps]]))
 
 
-def _aligned(stacked: list[Size]) -> list[Size]:
-    """Trailing axes of length one where a column has fewer axes than another, so that the leading ones meet."""
-    axes = max(len(array.shape) for array in stacked if not is_number(array))
+def _aligned(stacked: list[Size], least: int) -> list[Size]:
+    """Axes of length one behind the leading axis of columns that have fewer than another (or than ``least``)."""
+    axes = max([least + 1, *[len(array.shape) for array in stacked if not is_number(array)]])
 
     def align(array: Size) -> Size:
         if is_number(array) or len(array.shape) == axes:
             return array
-        return namespace(array).reshape(array, array.shape + (1,) * (axes - len(array.shape)))
+        shape = array.shape
+        return namespace(array).reshape(array, (*shape[:1], *(1,) * (axes - len(shape)), *shape[1:]))
 
     return [align(array) for array in stacked]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from hwcost._arrays import Size, is_number, true_divide
+from hwcost._arrays import Size, is_number, product, total, true_divide
 from hwcost.errors import InvalidValueError
 
 __all__ = ["Cost"]
@@ -47,7 +47,7 @@ class Cost:
     def __add__(self, other: object) -> Cost:
         if not isinstance(other, Cost):
             return NotImplemented
-        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return Cost(*(total(getattr(self, f.name), getattr(other, f.name), what=f.name) for f in fields(self)))
 
     def __radd__(self, other: object) -> Cost:
         return self if is_number(other) and other == 0 else NotImplemented
@@ -57,7 +57,7 @@ class Cost:
             return NotImplemented
         if is_number(factor) and not factor >= 0:
             raise InvalidValueError("the factor of a Cost", factor, "a number of at least 0")
-        return Cost(*(getattr(self, f.name) * factor for f in fields(self)))
+        return Cost(*(product(getattr(self, f.name), factor, what=f.name) for f in fields(self)))
 
     __rmul__ = __mul__
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from hwcost._arrays import Size, product
+from hwcost._arrays import Size, maximum, product, total
 
 __all__ = ["DATAFLOWS", "FOLD_TIMINGS", "Dataflow", "FoldTiming", "Folds"]
 
@@ -49,7 +49,7 @@ class Dataflow:
 
     def fill_and_drain(self, rows: Size, cols: Size) -> Size:
         """Cycles of one fold besides streaming on a rows x cols array: row_passes * R + C - 2."""
-        return self.row_passes * rows + cols - 2
+        return total(product(self.row_passes, rows), cols, -2, what="the fill and drain cycles")
 
 
 DATAFLOWS: Mapping[str, Dataflow] = MappingProxyType(
@@ -102,16 +102,17 @@ def _ideal(folds: Folds) -> Size:
 
 
 def _serial(folds: Folds) -> Size:
-    fold = folds.streamed + folds.dataflow.fill_and_drain(folds.rows, folds.cols)
+    fold = total(folds.streamed, folds.dataflow.fill_and_drain(folds.rows, folds.cols), what="the cycles of a fold")
     return product(folds.along_rows, folds.along_cols, fold, what="the cycles")
 
 
 def _double_buffered(folds: Folds) -> Size:
     """While one fold streams, the next one's rows are loaded. A ragged last fold loads just the rows it has."""
-    whole = folds.maximum(folds.streamed, folds.rows) + 1
-    ragged_rows = folds.rows_extent - (folds.along_rows - 1) * folds.rows
-    ragged = folds.maximum(folds.streamed, ragged_rows) + 1
-    return product(folds.along_cols, (folds.along_rows - 1) * whole + ragged, what="the cycles")
+    beyond = total(folds.rows_extent, -product(folds.along_rows, folds.rows))  # minus the rows that the last fold lacks
+    ragged_rows = maximum(total(folds.rows, beyond), 0)  # smooth folds can be so many that none would be left
+    whole = total(folds.maximum(folds.streamed, folds.rows), 1, what="the cycles of a fold")
+    saved = total(whole, -1, -folds.maximum(folds.streamed, ragged_rows))
+    return product(folds.along_cols, total(product(folds.along_rows, whole), -saved), what="the cycles")
 
 
 FOLD_TIMINGS: Mapping[str, FoldTiming] = MappingProxyType(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hwcost._arrays import Size, as_size, is_number, product
+from hwcost._arrays import Size, as_size, is_real, product
 from hwcost.dataflow import DATAFLOWS, FOLD_TIMINGS, Dataflow, FoldTiming
 from hwcost.errors import InvalidValueError
 
@@ -42,9 +42,7 @@ class SystolicArray:
         for name in ("rows", "cols"):
             object.__setattr__(self, name, as_size(getattr(self, name), f"SystolicArray.{name}"))
         clock = self.clock_hz
-        if is_number(clock) and (isinstance(clock, bool) or not 0 < clock < math.inf):
-            raise InvalidValueError("SystolicArray.clock_hz", clock, "a finite number of hertz above 0")
-        if not is_number(clock):
+        if not is_real(clock) or not 0 < clock < math.inf:
             raise InvalidValueError("SystolicArray.clock_hz", clock, "a finite number of hertz above 0")
         for name, table in (("dataflow", DATAFLOWS), ("fold_timing", FOLD_TIMINGS)):
             if not isinstance(getattr(self, name), str) or getattr(self, name) not in table:

@@ -8,9 +8,21 @@ broadcast) or float arrays and tensors with a gradient (soft widths).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, Protocol, TypeGuard, TypeVar
 
-from hwcost._arrays import Size, as_size, floor_divide, inspect, is_float, is_number, namespace, product
+from hwcost._arrays import (
+    Size,
+    as_size,
+    floor_divide,
+    inspect,
+    is_float,
+    is_number,
+    namespace,
+    product,
+    remainder,
+    total,
+    true_divide,
+)
 from hwcost.errors import InvalidValueError
 
 __all__ = ["Conv2d", "Gemm", "Layer", "Linear", "MatMul"]
@@ -18,13 +30,17 @@ __all__ = ["Conv2d", "Gemm", "Layer", "Linear", "MatMul"]
 _T = TypeVar("_T")
 
 
-@runtime_checkable
 class Layer(Protocol):
     """Anything that can be priced: it says which matrix products it comes down to."""
 
     def gemms(self) -> tuple[Gemm, ...]:
         """The products, all of which run one after the other."""
         ...
+
+
+def is_layer(value: object) -> TypeGuard[Layer]:
+    """Whether ``value`` can be priced."""
+    return callable(getattr(value, "gemms", None)) and not isinstance(value, type)
 
 
 def _check_sizes(layer: object, *names: str) -> None:
@@ -129,7 +145,13 @@ class Conv2d:
     def _spare(self, axis: int) -> Size:
         """Pixels that the kernel can move by: padded input - dilated kernel."""
         pad = 0 if isinstance(self.padding, str) else self.padding[axis]
-        return (self.height, self.width)[axis] + 2 * pad - self.dilation[axis] * (self.kernel_size[axis] - 1) - 1
+        reach = product(self.dilation[axis], self.kernel_size[axis] - 1, what="the dilated kernel")
+        return total((self.height, self.width)[axis], product(2, pad), -reach, -1, what="the padded input")
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every channel is a group of its own."""
+        return is_number(self.groups) and is_number(self.in_channels) and 1 < self.groups == self.in_channels
 
     @property
     def out_size(self) -> tuple[Size, Size]:
@@ -221,7 +243,7 @@ def _size_pair(value: Size, field: str, minimum: int) -> tuple[Size, Size]:
 def _check_divides(groups: Size, channels: Size, field: str) -> None:
     if is_float(groups) or is_float(channels) or (is_number(groups) and groups == 1):
         return
-    if not _holds(channels % groups == 0):
+    if not _holds(remainder(channels, groups) == 0):
         raise InvalidValueError(field, channels, f"a multiple of groups ({groups})")
 
 
@@ -244,4 +266,4 @@ def _share(channels: Size, groups: Size) -> Size:
     """Channels of one group; the division is known to be exact for integers."""
     if is_number(groups) and groups == 1:
         return channels
-    return channels / groups if is_float(channels) or is_float(groups) else channels // groups
+    return true_divide(channels, groups) if is_float(channels) or is_float(groups) else floor_divide(channels, groups)

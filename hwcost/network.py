@@ -14,9 +14,9 @@ from hwcost._arrays import Size
 from hwcost.cost import Cost
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Gemm, Layer
+from hwcost.layers import Gemm, Layer, is_layer
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
-from hwcost.runtime import gemm_cost
+from hwcost.runtime import gemm_cost, gemm_cycles
 
 __all__ = ["Report", "SearchSpace", "SearchedLayer", "network_cost"]
 
@@ -41,6 +41,9 @@ class Report:
     _costs: Sequence[Cost] | Cost = dataclasses.field(repr=False)
     _owners: tuple[int, ...] = dataclasses.field(repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Report, (self.total, self.unsupported, self._names, self._costs, self._owners)
+
     @functools.cached_property
     def layers(self) -> Mapping[str, Cost]:
         """The cost of every priced layer by name, in order."""
@@ -53,7 +56,7 @@ class Report:
         if not isinstance(self._costs, Cost):
             return self._costs[index]
         figures = (getattr(self._costs, f.name) for f in dataclasses.fields(Cost))
-        return Cost(*(figure if _arrays.is_number(figure) else figure[index] for figure in figures))
+        return Cost(*(figure if _arrays.is_number(figure) else figure[index, ...] for figure in figures))
 
 
 def network_cost(
@@ -86,11 +89,20 @@ def network_cost(
         raise InvalidValueError("array", array, "a SystolicArray")
     relaxation = as_relaxation(relaxation)
     names, gemms, owners, unsupported = _collect(layers, skip_unsupported)
-    if all(_arrays.is_number(size) for gemm in gemms for size in _sizes(gemm)):
+    if _all_numbers(gemms):
         costs = [gemm_cost(gemm, array, relaxation) for gemm in gemms]
         return Report(sum(costs, start=Cost()), unsupported, names, costs, owners)
-    stacked = gemm_cost(Gemm(*_arrays.stack(list(zip(*map(_sizes, gemms), strict=True)))), array, relaxation)
-    return Report(_summed(stacked, len(gemms)), unsupported, names, stacked, owners)
+    stacked = gemm_cost(_stacked(gemms, array), array, relaxation)
+    total = Cost(*(_summed(getattr(stacked, f.name), len(gemms)) for f in dataclasses.fields(Cost)))
+    return Report(total, unsupported, names, stacked, owners)
+
+
+def network_cycles(layers: Layers, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
+    """Just the total cycles of :func:`network_cost`, by the same lines: for inner loops that need nothing else."""
+    gemms = _collect(layers, skip=False)[1]
+    if _all_numbers(gemms):
+        return _arrays.total(*(gemm_cycles(gemm, array, relaxation) for gemm in gemms), what="the cycles")
+    return _summed(gemm_cycles(_stacked(gemms, array), array, relaxation), len(gemms))
 
 
 def _collect(layers: Layers, skip: bool) -> tuple[tuple[str, ...], list[Gemm], tuple[int, ...], tuple[str, ...]]:
@@ -101,7 +113,7 @@ def _collect(layers: Layers, skip: bool) -> tuple[tuple[str, ...], list[Gemm], t
     owners: list[int] = []
     unsupported: list[str] = []
     for name, layer in named:
-        if isinstance(layer, Layer):
+        if is_layer(layer):
             own = layer.gemms()
             gemms.extend(own)
             owners.extend([len(names)] * len(own))
@@ -123,11 +135,17 @@ def _sizes(gemm: Gemm) -> tuple[Size, Size, Size, Size]:
     return gemm.m, gemm.n, gemm.k, gemm.count
 
 
-def _summed(stacked: Cost, rows: int) -> Cost:
-    def total(figure: Any) -> Any:
-        return figure * rows if _arrays.is_number(figure) else _arrays.namespace(figure).sum(figure, axis=0)
+def _all_numbers(gemms: list[Gemm]) -> bool:
+    return all(_arrays.is_number(size) for gemm in gemms for size in _sizes(gemm))
 
-    return Cost(*(total(getattr(stacked, f.name)) for f in dataclasses.fields(Cost)))
+
+def _stacked(gemms: list[Gemm], array: SystolicArray) -> Gemm:
+    """All products as one whose sizes have a leading axis over them."""
+    return Gemm(*_arrays.stack(list(zip(*map(_sizes, gemms), strict=True)), beside=(array.rows, array.cols)))
+
+
+def _summed(figure: Size, rows: int) -> Size:
+    return figure * rows if _arrays.is_number(figure) else _arrays.total_over_first_axis(figure)
 
 
 # ---------------------------------------------------------------- networks with open decisions
@@ -146,6 +164,19 @@ class SearchedLayer:
     layer: Layer
     sizes: Mapping[str, str | tuple[str, int]] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        known = getattr(self.layer, "__dataclass_fields__", None)
+        if known is None or not is_layer(self.layer):
+            raise InvalidValueError("SearchedLayer.layer", self.layer, "a layer: a dataclass with gemms()")
+        for name, rule in self.sizes.items():
+            if name not in known:
+                raise InvalidValueError("SearchedLayer.sizes", name, f"one of: {', '.join(known)}")
+            _check_rule(rule, f"SearchedLayer.sizes[{name!r}]")
+        object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SearchedLayer, (self.layer, dict(self.sizes))
+
     @property
     def decisions(self) -> tuple[str, ...]:
         """The names of the decisions that this layer's cost depends on, each once."""
@@ -153,12 +184,23 @@ class SearchedLayer:
 
     def at(self, sizes: Mapping[str, Size]) -> Layer:
         """The layer with its open sizes filled in: numbers, arrays of options, or soft widths."""
-        filled = {field: sizes[name] * factor for field, (name, factor) in self._rules().items()}
+        filled = {
+            field: sizes[name] if factor == 1 else _arrays.product(_arrays.as_size(sizes[name], name), factor)
+            for field, (name, factor) in self._rules().items()
+        }
         layer: Layer = dataclasses.replace(self.layer, **filled)  # type: ignore[type-var]
         return layer
 
     def _rules(self) -> dict[str, tuple[str, int]]:
         return {field: (rule, 1) if isinstance(rule, str) else rule for field, rule in self.sizes.items()}
+
+
+def _check_rule(rule: Any, field: str) -> None:
+    if isinstance(rule, str):
+        return
+    if not isinstance(rule, tuple) or len(rule) != 2 or not isinstance(rule[0], str):
+        raise InvalidValueError(field, rule, "the name of a decision, or a pair of a name and a factor")
+    _arrays.as_size(rule[1], field)
 
 
 @dataclass(frozen=True)
@@ -191,9 +233,14 @@ class SearchSpace:
         object.__setattr__(self, "decisions", MappingProxyType(options))
         object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
         for layer_name, searched in self.layers.items():
+            if not isinstance(searched, SearchedLayer):
+                raise InvalidValueError(f"layer {layer_name!r}", searched, "a SearchedLayer")
             for name in searched.decisions:
                 if name not in options:
                     raise InvalidValueError(f"a size of layer {layer_name!r}", name, f"one of: {', '.join(options)}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SearchSpace, (dict(self.decisions), dict(self.layers))
 
     def at(self, sizes: Mapping[str, Size]) -> dict[str, Layer]:
         """The layers with every open size filled in; any sizes are taken, options or not.

@@ -33,7 +33,6 @@ __all__ = [
     "check_path",
     "load_matplotlib",
     "save",
-    "sharpness",
     "stairs_data",
     "stairs_figure",
 ]
@@ -67,15 +66,6 @@ _SLOPE_FLOOR = 1e-4
 _MOST_TICKS = 12
 _SMALL: Mapping[str, Any] = {"png": {"pil_kwargs": {"optimize": True}}}
 _NO_DATE: Mapping[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-
-
-def sharpness(relaxation: Relaxation) -> str | None:
-    """The name of the option that is this relaxation's temperature; None where it has none.
-
-    >>> sharpness(RELAXATIONS["generalized"]), sharpness(RELAXATIONS["linear"])
-    ('b', None)
-    """
-    return next((name for name in ("temperature", "b") if name in relaxation.options), None)
 
 
 def load_matplotlib() -> Any:

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import functools
 
-from hwcost._arrays import Size, in_blocks, product, true_divide
+from hwcost._arrays import Size, in_blocks, product, total, true_divide
 from hwcost.cost import Cost
 from hwcost.dataflow import Folds
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Conv2d, Gemm, Layer
+from hwcost.layers import Conv2d, Gemm, Layer, is_layer
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
 __all__ = ["gemm_cost", "lay_out", "layer_cost", "runtime"]
@@ -35,9 +35,10 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     """
     flow = array.dataflow_row
     rows_extent, cols_extent = getattr(gemm, flow.rows), getattr(gemm, flow.cols)
+    along_rows, along_cols = relaxation.ceil_divs((rows_extent, cols_extent), (array.rows, array.cols))
     return Folds(
-        along_rows=relaxation.ceil_div(rows_extent, array.rows),
-        along_cols=relaxation.ceil_div(cols_extent, array.cols),
+        along_rows=along_rows,
+        along_cols=along_cols,
         rows_extent=rows_extent,
         streamed=getattr(gemm, flow.time),
         rows=array.rows,
@@ -47,14 +48,16 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     )
 
 
-def _cycles(gemm: Gemm, folds: Folds, array: SystolicArray) -> Size:
+def gemm_cycles(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT, folds: Folds | None = None) -> Size:
+    """The cycles of one product (or of a whole stack of them); ``folds`` where its lay-out is known already."""
+    folds = lay_out(gemm, array, relaxation) if folds is None else folds
     return product(gemm.count, array.fold_timing_row.cycles(folds), what="the cycles")
 
 
 def gemm_cost(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Cost:
     """The cost of one product (or of a whole stack of them, its sizes being arrays)."""
     folds = lay_out(gemm, array, relaxation)
-    cycles = _cycles(gemm, folds, array)
+    cycles = gemm_cycles(gemm, array, relaxation, folds)
     return Cost(
         macs=gemm.macs,
         cycles=cycles,
@@ -85,12 +88,12 @@ def layer_cost(layer: Layer, array: SystolicArray, *, relaxation: Relaxation | s
 
 def layer_cycles(layer: Layer, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
     """Just the cycles of :func:`layer_cost`, by the same lines."""
-    cycles = [_cycles(gemm, lay_out(gemm, array, relaxation), array) for gemm in layer.gemms()]
-    return cycles[0] if len(cycles) == 1 else sum(cycles)
+    cycles = [gemm_cycles(gemm, array, relaxation) for gemm in layer.gemms()]
+    return total(*cycles, what="the cycles")
 
 
 def _check(layer: object, array: object) -> None:
-    if not isinstance(layer, Layer):
+    if not is_layer(layer):
         raise InvalidValueError("layer", layer, "a layer: something with gemms(), like Conv2d, Linear or MatMul")
     if not isinstance(array, SystolicArray):
         raise InvalidValueError("array", array, "a SystolicArray")

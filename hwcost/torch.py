@@ -8,25 +8,31 @@ ceilings, as the author's search does. :class:`LatencyLoss` offers both over a :
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError, MissingDependencyError, NoGradientError
 from hwcost.layers import Layer
-from hwcost.network import Report, SearchedLayer, SearchSpace, network_cost
+from hwcost.network import Report, SearchedLayer, SearchSpace, network_cost, network_cycles
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 from hwcost.runtime import layer_cycles
 
 try:
     import torch
     from torch import Tensor, nn
+
+    from hwcost._replay import recorded
 except ImportError as error:
     raise MissingDependencyError("PyTorch", "torch", "hwcost.torch") from error
 
 __all__ = ["CostTable", "LatencyLoss", "cost_table", "expected_cost", "expected_sizes", "smooth_cost", "space_tables"]
+
+
+Probabilities: TypeAlias = Mapping[str, Tensor] | Tensor
 
 
 class CostTable(NamedTuple):
@@ -77,9 +83,12 @@ def cost_table(
     shared = decisions[0] == decisions[1]
     if shared and tuple(in_options) != tuple(out_options):
         raise InvalidValueError("out_options", out_options, f"those of the shared decision: {tuple(in_options)}")
+    sizes = dict(zip(fields, decisions, strict=True))
+    if shared and getattr(layer, "is_depthwise", False):
+        sizes["groups"] = decisions[0]  # it stays depthwise at every width
     space = SearchSpace(
         dict(zip(decisions, (tuple(in_options), tuple(out_options)), strict=True)),
-        {"layer": SearchedLayer(layer, dict(zip(fields, decisions, strict=True)))},
+        {"layer": SearchedLayer(layer, sizes)},
     )
     return space_tables(space, array, relaxation=relaxation)["layer"]
 
@@ -100,18 +109,20 @@ def space_tables(
 
 
 def expected_cost(
-    tables: CostTable | Iterable[CostTable] | Tensor, probs: Mapping[str, Tensor] | Sequence[Tensor]
+    tables: CostTable | Iterable[CostTable] | Mapping[str, CostTable] | Tensor,
+    probs: Mapping[str, Tensor] | Sequence[Tensor],
 ) -> Tensor:
     """The exact expectation of the cost, p^T R q for each table and summed over tables.
 
     Args:
-        tables: one table or several. A bare tensor is a table whose axes are decided independently, in the order of
-            ``probs``.
+        tables: one table or several, by name or not. A bare tensor is a table whose axes are decided independently, in
+            the order of ``probs``.
         probs: for each decision a vector of probabilities, as long as it has options; they may come from a softmax or a
             Gumbel sample. A decision that two tables share enters both.
 
     Returns:
-        A scalar in the dtype of the probabilities, multilinear in them: differentiable without any smoothing.
+        A scalar in the dtype of the probabilities (float32 where that is less), multilinear in them: differentiable
+        without any smoothing.
 
     Raises:
         InvalidValueError: a decision without probabilities, or of another length than the axis.
@@ -128,8 +139,14 @@ def expected_cost(
         tables = [CostTable(tables, tuple(range(tables.ndim)))]  # type: ignore[arg-type]
     elif isinstance(tables, CostTable):
         tables = [tables]
+    elif isinstance(tables, Mapping):
+        tables = tables.values()
+    tables = list(tables)
+    if not tables:
+        raise InvalidValueError("tables", tables, "at least one table")
     costs = [_contract(table, probs) for table in tables]
-    return costs[0] if len(costs) == 1 else torch.stack(costs).sum()
+    dtype = next((cost.dtype for table, cost in zip(tables, costs, strict=True) if table.decisions), costs[0].dtype)
+    return costs[0] if len(costs) == 1 else torch.stack([cost.to(dtype) for cost in costs]).sum()
 
 
 def _contract(table: CostTable, probs: Any) -> Tensor:
@@ -138,7 +155,7 @@ def _contract(table: CostTable, probs: Any) -> Tensor:
     ]
     values = table.values if not vectors else table.values.to(vectors[0].dtype)
     for vector in vectors:
-        values = (vector @ values.flatten(1) if values.ndim > 1 else vector @ values).reshape(values.shape[1:])
+        values = vector @ values if values.ndim < 3 else (vector @ values.flatten(1)).reshape(values.shape[1:])
     return values
 
 
@@ -150,20 +167,24 @@ def _probability(probs: Any, name: Any, length: int) -> Tensor:
     if not isinstance(vector, Tensor) or vector.shape != (length,):
         shape = tuple(vector.shape) if isinstance(vector, Tensor) else vector
         raise InvalidValueError(f"probs[{name!r}]", shape, f"a tensor of shape ({length},)")
-    return vector
+    return vector if vector.dtype.itemsize >= 4 else vector.float()
 
 
-def expected_sizes(options: Mapping[str, Sequence[int] | Tensor], probs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def expected_sizes(options: Mapping[str, Sequence[int]], probs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The expected size sum_i p_i * option_i of every decision, with gradient.
 
     >>> expected_sizes({"width": (4, 8)}, {"width": torch.tensor([0.25, 0.75])})
     {'width': tensor(7.)}
     """
-    sizes = {}
-    for name, values in options.items():
-        p = _probability(probs, name, len(values))
-        sizes[name] = p @ torch.as_tensor(values, dtype=p.dtype, device=p.device)
-    return sizes
+    row = torch.cat([_probability(probs, name, len(values)) for name, values in options.items()])
+    return dict(zip(options, torch.mv(_options_matrix(options).to(row), row).unbind(), strict=True))
+
+
+def _options_matrix(options: Mapping[str, Sequence[int]]) -> Tensor:
+    """One row a decision, one column an option: this times all probabilities in a column are all expected sizes."""
+    rows = [torch.tensor(values, dtype=torch.float64)[None] for values in options.values()]
+    matrix: Tensor = torch.block_diag(*rows)  # type: ignore[no-untyped-call]
+    return matrix
 
 
 def smooth_cost(
@@ -172,7 +193,6 @@ def smooth_cost(
     *,
     array: SystolicArray,
     relaxation: Relaxation | str = "shifted",
-    options: Mapping[str, Sequence[int] | Tensor] | None = None,
 ) -> Report:
     """The cost at the expected sizes, every ceiling relaxed: what the author's search minimises.
 
@@ -181,7 +201,6 @@ def smooth_cost(
         probs: for each decision a vector of probabilities, as long as it has options.
         array: the accelerator.
         relaxation: what stands in for the ceilings.
-        options: the options of ``space`` as tensors, where a caller keeps them to save the conversion.
 
     Returns:
         A report whose figures are scalars with gradient.
@@ -192,8 +211,16 @@ def smooth_cost(
     tensor(1.6133)
     """
     space.check_names(probs)
-    sizes = expected_sizes(space.decisions if options is None else options, probs)
-    return network_cost(space.at(sizes), array, relaxation=relaxation)
+    return network_cost(space.at(expected_sizes(space.decisions, probs)), array, relaxation=relaxation)
+
+
+class _Recording(NamedTuple):
+    """A recorded function, and what it was recorded for: dtype, device, and the buffers as they were."""
+
+    kind: tuple[torch.dtype, torch.device]
+    buffers: list[Tensor | None]
+    versions: list[int]
+    function: Callable[[Tensor], Tensor]
 
 
 class LatencyLoss(nn.Module):
@@ -219,7 +246,7 @@ class LatencyLoss(nn.Module):
     >>> round(loss(probs).item(), 3)
     1.5
     >>> total, details = loss.penalise(torch.tensor(2.0), probs)
-    >>> round(total.item(), 3), round(details["latency"], 3)
+    >>> round(total.item(), 3), round(details["latency"].item(), 3)
     (2.15, 1.5)
     >>> loss.exact({"width": 8}).total.cycles
     3136
@@ -242,11 +269,11 @@ class LatencyLoss(nn.Module):
             raise InvalidValueError("weight", weight, "a finite number of at least 0")
         self.weight = float(weight)
         self._decisions_of: dict[str, tuple[str, ...]] = {}
+        self._recording: _Recording | None = None
         for index, (name, table) in enumerate(space_tables(space, array).items()):
             self.register_buffer(f"table_{index}", table.values)
             self._decisions_of[name] = table.decisions
-        for index, options in enumerate(space.decisions.values()):
-            self.register_buffer(f"options_{index}", torch.tensor(options, dtype=torch.float64))
+        self.register_buffer("options", _options_matrix(space.decisions))
 
     def _reference_cycles(self, reference: float | Mapping[str, int]) -> float:
         if isinstance(reference, Mapping):
@@ -261,41 +288,78 @@ class LatencyLoss(nn.Module):
         named = enumerate(self._decisions_of.items())
         return {name: CostTable(self.get_buffer(f"table_{i}"), decisions) for i, (name, decisions) in named}
 
-    def forward(self, probs: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, probs: Probabilities) -> Tensor:
         """The latency in units of the reference: a scalar, differentiable in the probabilities.
+
+        Args:
+            probs: for each decision a vector of probabilities, or all of them in a row, in the order of the space's
+                decisions (which saves a search's inner loop some time).
 
         Raises:
             NoGradientError: in training mode no probability carries a gradient, so that the term would train nothing.
+            InvalidValueError: a decision is missing or unknown, or a vector is of another length.
         """
-        self.space.check_names(probs)
-        if self.training and torch.is_grad_enabled() and not any(p.requires_grad for p in probs.values()):
+        return self.cycles(probs) / self.reference
+
+    def cycles(self, probs: Probabilities) -> Tensor:
+        """The latency in cycles: as :meth:`forward`, not divided by the reference."""
+        if not self.space.decisions:
+            return torch.tensor(float(self.exact({}).total.cycles))
+        row = self._row(probs)
+        if self.training and torch.is_grad_enabled() and not row.requires_grad:
             raise NoGradientError(
                 "none of the probabilities carries a gradient, so that the latency would train nothing; pass them as "
                 "they come out of the softmax (not detached, not an argmax), or call eval() on the loss to just look"
             )
-        return self._cycles(probs) / self.reference
+        if torch.is_autocast_enabled(row.device.type):  # it would multiply in half precision, which blurs the stairs
+            with torch.autocast(row.device.type, enabled=False):
+                return self._replayed(row)
+        return self._replayed(row)
 
-    def _cycles(self, probs: Mapping[str, Tensor]) -> Tensor:
+    def _replayed(self, row: Tensor) -> Tensor:
+        """The cycles by the operations that were recorded of :meth:`_cycles`; recorded anew where those no longer fit."""
+        if torch.compiler.is_compiling():
+            return self._cycles(row)
+        kept, kind, buffers = self._recording, (row.dtype, row.device), list(self._buffers.values())
+        versions = [buffer._version for buffer in buffers if buffer is not None]
+        same = kept is not None and kept.kind == kind and all(map(operator.is_, kept.buffers, buffers))
+        if kept is None or not same or kept.versions != versions:
+            kept = self._recording = _Recording(kind, buffers, versions, recorded(self._cycles, row))
+        return kept.function(row)
+
+    def _row(self, probs: Probabilities) -> Tensor:
+        if isinstance(probs, Tensor):
+            return _probability([probs], 0, self.get_buffer("options").shape[1])
+        self.space.check_names(probs)
+        return torch.cat([_probability(probs, name, len(options)) for name, options in self.space.decisions.items()])
+
+    def _cycles(self, row: Tensor) -> Tensor:
+        """The cycles for all probabilities in a row."""
         if self.relaxation is None:
-            return expected_cost(self.tables.values(), probs)
-        options = {name: self.get_buffer(f"options_{i}") for i, name in enumerate(self.space.decisions)}
-        report = smooth_cost(self.space, probs, array=self.array, relaxation=self.relaxation, options=options)
-        cycles: Tensor = report.total.cycles
+            vectors = torch.split(row, [len(options) for options in self.space.decisions.values()])
+            return expected_cost(self.tables, dict(zip(self.space.decisions, vectors, strict=True)))
+        sizes = torch.mv(self.get_buffer("options").to(row), row).unbind()
+        layers = self.space.at(dict(zip(self.space.decisions, sizes, strict=True)))
+        cycles: Tensor = network_cycles(layers, self.array, self.relaxation)
         return cycles
 
-    def penalise(self, task_loss: Tensor, probs: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        """``task_loss + weight * latency``, and the parts as numbers for a log.
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_recording": None}
+
+    def penalise(self, task_loss: Tensor, probs: Probabilities) -> tuple[Tensor, dict[str, Tensor]]:
+        """``task_loss + weight * latency``, and the parts for a log.
 
         Returns:
-            The total, and ``{"task_loss", "latency", "penalty"}`` as floats.
+            The total, and ``{"task_loss", "latency", "penalty"}`` as scalars without gradient: still tensors, since a
+            conversion to numbers would make an accelerator wait.
+
+        Raises:
+            NoGradientError: as :meth:`forward`.
         """
-        latency = self(probs)
-        penalty = self.weight * latency
-        return task_loss + penalty, {
-            "task_loss": float(task_loss.detach()),
-            "latency": float(latency.detach()),
-            "penalty": float(penalty.detach()),
-        }
+        cycles = self.cycles(probs)
+        latency = cycles.detach() / self.reference
+        details = {"task_loss": task_loss.detach(), "latency": latency, "penalty": self.weight * latency}
+        return torch.add(task_loss, cycles, alpha=self.weight / self.reference), details
 
     def exact(self, choice: Mapping[str, int]) -> Report:
         """The exact cost of one choice of sizes, by decision: integers, layer by layer and in total."""

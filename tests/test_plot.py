@@ -28,7 +28,6 @@ from hwcost.plot import (
     ceiling_figure,
     check_path,
     save,
-    sharpness,
     stairs_data,
     stairs_figure,
 )
@@ -98,9 +97,9 @@ def test_flops_like_sees_no_stairs_and_full_utilization():
 
 def test_sharpness_names_an_option_of_the_relaxation():
     for row in RELAXATIONS.values():
-        name = sharpness(row)
+        name = row.sharpness
         assert name is None or row.with_options(**{name: 50.0}).options[name] == 50.0
-    assert {name for name, row in RELAXATIONS.items() if sharpness(row) is None} == {
+    assert {name for name, row in RELAXATIONS.items() if row.sharpness is None} == {
         "exact",
         "straight-through",
         "linear",

@@ -10,7 +10,6 @@ import click
 from hwcost.cli.group import Commands
 from hwcost.cli.values import (
     at_temperature,
-    has_temperature,
     parse_number,
     parse_relaxations,
     parse_temperature,
@@ -60,7 +59,7 @@ def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: s
 
     _check_output(output)
     names = parse_relaxations("--relaxation", relaxation)
-    if temperature is not None and not any(has_temperature(RELAXATIONS[name]) for name in names):
+    if temperature is not None and not any(RELAXATIONS[name].sharpness for name in names):
         raise InvalidValueError("--temperature", temperature, f"none for {relaxation}, which has no temperature")
     temperatures = _TEMPERATURES if temperature is None else parse_temperatures("--temperature", temperature)
     rows = [
@@ -68,7 +67,7 @@ def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: s
         for name in names
         for row in (
             [at_temperature(RELAXATIONS[name], t) for t in temperatures]
-            if has_temperature(RELAXATIONS[name])
+            if RELAXATIONS[name].sharpness
             else [RELAXATIONS[name]]
         )
     ]
@@ -127,7 +126,7 @@ def _relaxations(names: str, temperature: str | None) -> list[Relaxation]:
     rows = [RELAXATIONS[name] for name in parse_relaxations("--relaxation", names)]
     if temperature is None:
         return rows
-    if not any(has_temperature(row) for row in rows):
+    if not any(row.sharpness for row in rows):
         raise InvalidValueError("--temperature", temperature, f"none for {names}, which has no temperature")
     return [at_temperature(row, parse_temperature("--temperature", temperature)) for row in rows]
 

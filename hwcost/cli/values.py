@@ -18,7 +18,6 @@ __all__ = [
     "Sizes",
     "allowed_sizes",
     "at_temperature",
-    "has_temperature",
     "parse_clock",
     "parse_number",
     "parse_padding",
@@ -192,7 +191,7 @@ def parse_relaxation(option: str, name: str, temperature: str | None) -> Relaxat
     row = RELAXATIONS[name]
     if temperature is None:
         return row
-    if not has_temperature(row):
+    if row.sharpness is None:
         raise InvalidValueError("--temperature", temperature, f"none for {name}, which has no temperature")
     return at_temperature(row, parse_temperature("--temperature", temperature))
 
@@ -205,21 +204,9 @@ def parse_relaxations(option: str, text: str) -> tuple[str, ...]:
     return names
 
 
-def has_temperature(relaxation: Relaxation) -> bool:
-    """Whether the steps of this relaxation have a sharpness that can be set."""
-    from hwcost.plot import sharpness
-
-    return sharpness(relaxation) is not None
-
-
 def at_temperature(relaxation: Relaxation, temperature: float) -> Relaxation:
     """The relaxation at another temperature; one without any as it is."""
-    from hwcost.plot import sharpness
-
-    name = sharpness(relaxation)
-    if name is None:
-        return relaxation
     try:
-        return relaxation.with_options(**{name: temperature})
+        return relaxation if relaxation.sharpness is None else relaxation.at_temperature(temperature)
     except InvalidValueError as error:
         raise InvalidValueError("--temperature", temperature, error.allowed) from None

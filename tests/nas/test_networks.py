@@ -77,13 +77,13 @@ def test_closed_channels_receive_gradient_through_the_mask(block: object) -> Non
 
 def test_gates_are_probabilities_and_their_best_follows_alpha() -> None:
     alphas = Alphas(ARCH)
-    assert all((p == p[0]).all() for p in alphas.probabilities().values())
+    assert all((p == p[0]).all() for p in alphas.split(alphas.probabilities()).values())
     assert alphas.entropy() == pytest.approx(1)
     with torch.no_grad():
         alphas.alpha[:] = torch.randn(alphas.alpha.shape, generator=torch.Generator().manual_seed(0))
     random = torch.Generator().manual_seed(0)
-    samples = [alphas.sample(0.5, random) for _ in range(4000)]
-    for name, row in alphas.probabilities().items():
+    samples = [alphas.split(alphas.sample(0.5, random)) for _ in range(4000)]
+    for name, row in alphas.split(alphas.probabilities()).items():
         p = row.detach()
         assert p.sum() == pytest.approx(1)
         assert len(p) == len(ARCH.decisions[name])
@@ -101,7 +101,7 @@ def test_gates_are_probabilities_and_their_best_follows_alpha() -> None:
 
 def test_absent_options_get_no_gradient() -> None:
     alphas = Alphas(ARCH)
-    gates = alphas.sample(1.0, torch.Generator().manual_seed(0))
+    gates = alphas.split(alphas.sample(1.0, torch.Generator().manual_seed(0)))
     sum((gate * torch.arange(len(gate))).sum() for gate in gates.values()).backward()
     assert torch.isfinite(alphas.alpha.grad).all()
     assert (alphas.alpha.grad[alphas.absent] == 0).all()

@@ -1,0 +1,181 @@
+"""What loads with the package, what it says of what is missing, and that imports point down."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib.metadata
+import inspect
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import hwcost
+
+ROOT = pathlib.Path(__file__).parents[1]
+OPTIONAL = (
+    "torch",
+    "scipy",
+    "matplotlib",
+    "jax",
+    "jaxlib",
+    "onnx",
+    "rich",
+    "pandas",
+    "array_api_strict",
+    "PIL",
+    "nas_plugin",
+)
+NAMES = ("Gemm", "Conv2d", "Linear", "MatMul", "SystolicArray", "Cost", "layer_cost", "network_cost", "runtime",
+         "smooth_ceil", "RELAXATIONS", "DATAFLOWS")  # fmt: skip
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+
+
+def loaded(code):
+    done = python(f"import sys\n{code}\nprint(*sorted(sys.modules))")
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_names(name):
+    assert name in hwcost.__all__
+    assert getattr(hwcost, name) is not None
+
+
+def test_all_is_all_there_is_and_sorted():
+    assert len(set(hwcost.__all__)) == len(hwcost.__all__)
+    for name in hwcost.__all__:
+        assert hasattr(hwcost, name)
+    public = {name for name, value in vars(hwcost).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    assert public == {name for name in hwcost.__all__ if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if callable(getattr(hwcost, name))])
+def test_every_public_name_has_an_example_that_is_run(name):
+    value = getattr(hwcost, name)
+    examples = [example for test in doctest.DocTestFinder().find(value, name) for example in test.examples]
+    assert any(name in example.source or example.source for example in examples)
+    assert ">>>" in value.__doc__ or any(">>>" in (member.__doc__ or "") for member in vars(value).values())
+
+
+def test_every_public_name_is_documented():
+    for name in hwcost.__all__:
+        value = getattr(hwcost, name)
+        if callable(value):
+            assert value.__doc__, name
+            assert value.__doc__.strip().splitlines()[0].endswith((".", ":", "?")) or "\n" in value.__doc__, name
+
+
+def test_errors_are_what_python_users_expect():
+    for error, builtin in (
+        (hwcost.InvalidValueError, ValueError),
+        (hwcost.MixedLibrariesError, TypeError),
+        (hwcost.MissingDependencyError, ImportError),
+        (hwcost.NoGradientError, RuntimeError),
+    ):
+        assert issubclass(error, builtin)
+        assert issubclass(error, hwcost.HwcostError)
+    with pytest.raises(ValueError, match="in_features"):
+        hwcost.Linear(0, 1)
+
+
+# ---------------------------------------------------------------- what loads
+
+
+@pytest.fixture(scope="module")
+def bare():
+    return loaded("import hwcost")
+
+
+@pytest.mark.parametrize("library", OPTIONAL)
+def test_the_package_loads_no_optional_library(library, bare):
+    assert not {name for name in bare if name.partition(".")[0] == library}
+
+
+def test_the_package_loads_its_core_alone(bare):
+    own = {name.partition(".")[2].partition(".")[0] for name in bare if name.startswith("hwcost.")}
+    rims = {"torch", "plot", "cli", "__main__", "presets", "calibration", "importers"}
+    assert not own & rims
+    heavy = {"importlib.metadata", "multiprocessing", "concurrent", "unittest", "asyncio"}
+    assert not (heavy & bare) - loaded("import numpy, array_api_compat")
+
+
+def test_pricing_numbers_and_numpy_loads_no_optional_library():
+    used = loaded(
+        "import hwcost, numpy as np\n"
+        "hwcost.runtime(k1=3, k2=3, c=np.arange(1, 9), f=9, s1=8, s2=8, relaxation='shifted')\n"
+        "hwcost.network_cost([hwcost.Linear(8, np.array([3.5]))], hwcost.SystolicArray(8, 8), relaxation='logistic')\n"
+        "hwcost.smooth_ceil(2.5, kind='generalized')\n"
+    )
+    assert not {name.partition(".")[0] for name in used} & set(OPTIONAL)
+
+
+def test_without_torch_the_loss_says_what_to_install():
+    done = python(
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "import hwcost\n"
+        "assert hwcost.runtime(k1=1, k2=1, c=9, f=9, s1=8, s2=8) == 4\n"
+        "try:\n"
+        "    import hwcost.torch\n"
+        "except hwcost.MissingDependencyError as error:\n"
+        "    assert isinstance(error, ImportError)\n"
+        "    print(error)\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == 'hwcost.torch needs PyTorch; install it with: pip install "hwcost[torch]"'
+
+
+def test_without_any_optional_library_the_core_works():
+    done = python(
+        "import sys\n"
+        f"for name in {OPTIONAL!r}: sys.modules[name] = None\n"
+        "import hwcost, numpy as np\n"
+        "print(hwcost.runtime(k1=5, k2=5, c=6, f=np.array([16]), s1=8, s2=8), hwcost.smooth_ceil(2.5))\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[38] ")
+
+
+# ---------------------------------------------------------------- the arrows
+
+
+def test_imports_point_down():
+    command = shutil.which("lint-imports", path=str(pathlib.Path(sys.executable).parent)) or shutil.which(
+        "lint-imports"
+    )
+    if command is None:
+        pytest.skip("import-linter is not installed")
+    done = subprocess.run([command, "--no-cache"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_one_core_file_names_array_libraries(bare):
+    core = [path for path in (ROOT / "hwcost").glob("*.py") if f"hwcost.{path.stem}" in bare and path.stem != "_arrays"]
+    assert len(core) > 5
+    for path in core:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.partition(".")[0] for name in names} & {"torch", "jax", "array_api_compat", "scipy"}, path
+
+
+def test_the_version_stands_in_one_place():
+    assert importlib.metadata.version("hwcost") == hwcost.__version__
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    assert hwcost.__version__ not in [
+        line.split("=")[1].strip().strip('"') for line in pyproject.splitlines() if line.startswith("version")
+    ]
+    found = [path for path in (ROOT / "hwcost").rglob("*.py") if f'"{hwcost.__version__}"' in path.read_text()]
+    assert found == [ROOT / "hwcost" / "__init__.py"]

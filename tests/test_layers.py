@@ -1,0 +1,313 @@
+"""Layers: the products they come down to, and what they refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import twin
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, layer_cost
+from hwcost.layers import is_layer
+
+GOOD = {
+    Gemm: {"m": 6, "n": 4, "k": 8, "count": 2},
+    Conv2d: {
+        "in_channels": 4, "out_channels": 8, "kernel_size": 3, "height": 9, "width": 7, "batch": 2, "stride": 1,
+        "padding": 1, "dilation": 1, "groups": 2,
+    },
+    Linear: {"in_features": 6, "out_features": 4, "batch": 3},
+    MatMul: {"m": 6, "n": 4, "k": 8, "batch": 2},
+    SystolicArray: {"rows": 4, "cols": 8},
+}  # fmt: skip
+LAYERS = [kind for kind in GOOD if kind is not SystolicArray]
+PAIRS = ("kernel_size", "stride", "padding", "dilation")
+FIELDS = [(kind, name) for kind, sizes in GOOD.items() for name in sizes]
+
+over_fields = pytest.mark.parametrize(("kind", "name"), FIELDS, ids=lambda v: v if isinstance(v, str) else v.__name__)
+
+
+def refused(kind, name, value):
+    with pytest.raises(InvalidValueError) as caught:
+        kind(**(GOOD[kind] | {name: value}))
+    assert caught.value.field.startswith(f"{kind.__name__}.{name}")
+    assert str(caught.value).startswith(f"{kind.__name__}.{name}")
+    assert "; allowed: " in str(caught.value)
+    return caught.value
+
+
+def test_every_field_is_tried():
+    for kind, sizes in GOOD.items():
+        others = {"clock_hz", "dataflow", "fold_timing"} if kind is SystolicArray else set()
+        assert set(sizes) | others == {field.name for field in dataclasses.fields(kind)}
+        kind(**sizes)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@over_fields
+@pytest.mark.parametrize(
+    "bad",
+    [0, -1, True, False, np.True_, math.nan, math.inf, -math.inf, 2.5, np.float32(2.5), "3", b"3", None, [3], {3}, {},
+     1j, np.complex128(1), np.str_("3"), np.datetime64("2020-01-01"), object(), int, np.int64(-4),
+     np.float64(math.nan)],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_no_size_is_refused_by_name(kind, name, bad):
+    if name == "padding" and bad == 0 and not isinstance(bad, bool):
+        kind(**(GOOD[kind] | {name: bad}))
+        return
+    error = refused(kind, name, bad)
+    if isinstance(bad, (int, float)):
+        assert repr(error.value) in (repr(bad), repr(float(bad)))
+
+
+@over_fields
+@pytest.mark.parametrize(
+    "bad",
+    [np.array([1 + 1j]), np.array([True]), np.array(["3"]), np.array([None]), np.array([3, 0]), np.array([[-2]]),
+     np.array([2.0, math.nan]), np.array([math.inf]), np.array([-0.5]), np.array([math.nan], dtype=np.float16),
+     np.array([2**63], dtype=np.uint64), np.array([5, -1], dtype=np.int8), np.array(-3), np.array(True)],
+    ids=lambda a: f"{a.dtype}{a.tolist()}",
+)  # fmt: skip
+def test_arrays_of_what_is_no_size_are_refused_by_name(kind, name, bad):
+    if name == "padding" and bad.dtype == np.int64 and np.min(bad) == 0:
+        assert Conv2d(**(GOOD[kind] | {name: bad})).padding[0] is bad
+        return
+    refused(kind, name, bad)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("bad", [(3,), (3, 3, 3), (), (3, "3"), (True, 3), (3, 2.5), (3, -1), (-1, 3), (3, None)])
+def test_pairs_are_pairs_of_sizes(name, bad):
+    refused(Conv2d, name, bad)
+
+
+@pytest.mark.parametrize("bad", ["SAME", "", "full", "1"])
+def test_padding_words(bad):
+    assert '"same" or "valid"' in str(refused(Conv2d, "padding", bad))
+
+
+@pytest.mark.parametrize(
+    ("changes", "axis"),
+    [({"kernel_size": 12, "padding": 1}, "height"), ({"kernel_size": (3, 10), "padding": 1}, "width"),
+     ({"kernel_size": 10, "padding": "valid", "height": 30}, "width"), ({"dilation": 6}, "height"),
+     ({"dilation": (1, 5)}, "width"), ({"height": 1, "padding": 0}, "height"),
+     ({"height": np.array([9, 1]), "padding": 0}, "height")],
+)  # fmt: skip
+def test_a_kernel_larger_than_the_padded_input_is_refused(changes, axis):
+    with pytest.raises(InvalidValueError, match=rf"Conv2d\.kernel_size along the {axis} .*at most the padded input"):
+        Conv2d(**(GOOD[Conv2d] | changes))
+
+
+def test_the_largest_kernel_that_fits_gives_one_position():
+    assert Conv2d(1, 1, (9, 7), height=9, width=7).out_size == (1, 1)
+    assert Conv2d(1, 1, (11, 9), height=9, width=7, padding=1).out_size == (1, 1)
+    assert Conv2d(1, 1, 99, height=9, width=7, padding="same").out_size == (9, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("in_channels", 5), ("out_channels", 7), ("in_channels", np.array([4, 5]))]
+)
+def test_channels_that_groups_do_not_divide_are_refused(name, channels):
+    assert "a multiple of groups (2)" in str(refused(Conv2d, name, channels))
+
+
+@pytest.mark.parametrize("bad", ["fast", 0, -1e9, math.nan, math.inf, True, np.True_, None, "1e9", np.array([1e9]), 1j])
+def test_clocks(bad):
+    with pytest.raises(InvalidValueError, match=r"SystolicArray\.clock_hz is .*hertz above 0"):
+        SystolicArray(8, 8, clock_hz=bad)
+
+
+@pytest.mark.parametrize("name", ["dataflow", "fold_timing"])
+@pytest.mark.parametrize("bad", ["", "WS", None, 3, ["ws"], np.array([1])])
+def test_names_of_rows(name, bad):
+    with pytest.raises(InvalidValueError, match=rf"SystolicArray\.{name} is .*allowed: one of: (ws|ideal), "):
+        SystolicArray(8, 8, **{name: bad})
+
+
+def test_a_huge_value_is_not_printed_in_full():
+    with pytest.raises(InvalidValueError) as caught:
+        Linear(-(10**5000), 3)
+    assert len(str(caught.value)) < 200
+
+
+# ---------------------------------------------------------------- what is taken
+
+
+@over_fields
+@pytest.mark.parametrize("good", [8, np.int8(8), np.uint64(8), 8.0, np.float32(8), np.array(8)], ids=repr)
+def test_whole_numbers_become_python_integers(kind, name, good):
+    sizes = GOOD[kind] | {name: good}
+    if name in ("kernel_size", "dilation"):
+        sizes |= {"height": 99, "width": 99}
+    if name == "groups":
+        sizes |= {"in_channels": 16, "out_channels": 24}
+    value = getattr(kind(**sizes), name)
+    assert value == ((8, 8) if name in PAIRS else 8)
+    assert all(type(size) is int for size in (value if name in PAIRS else [value]))
+
+
+def test_layers_are_values():
+    for kind in LAYERS:
+        layer = kind(**GOOD[kind])
+        assert layer == kind(**GOOD[kind])
+        assert hash(layer) == hash(kind(**GOOD[kind]))
+        assert is_layer(layer)
+        assert not is_layer(kind)
+        with pytest.raises(AttributeError):
+            layer.batch = 4
+    assert not is_layer(3)
+    assert hash(SystolicArray(8, 8)) == hash(SystolicArray(8, 8))
+
+
+def test_products():
+    assert Linear(6, 4, batch=3).gemms() == (Gemm(m=3, n=4, k=6),)
+    assert MatMul(m=6, n=4, k=8, batch=2).gemms() == (Gemm(6, 4, 8, 2),)
+    assert Gemm(6, 4, 8, 2).gemms() == (Gemm(6, 4, 8, 2),)
+    assert Gemm(6, 4, 8, 2).macs == 384
+    assert Conv2d(32, 64, 3, height=8, width=8, padding="same", groups=32).gemms() == (Gemm(64, 2, 9, 32),)
+
+
+@pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)
+def test_widths_name_fields(kind):
+    if hasattr(kind, "WIDTHS"):
+        assert set(kind.WIDTHS) <= set(GOOD[kind])
+        assert len(kind.WIDTHS) == 2
+
+
+def test_depthwise_is_that_many_small_products():
+    array = SystolicArray(8, 8, fold_timing="serial")
+    one = layer_cost(Conv2d(1, 1, 3, height=10, width=10), array)
+    assert layer_cost(Conv2d(24, 24, 3, height=10, width=10, groups=24), array) == 24 * one
+    assert one.utilization < 0.1
+
+
+# ---------------------------------------------------------------- convolutions against the sliding window
+
+PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
+CONVOLUTIONS = st.fixed_dictionaries(
+    {
+        "groups": st.integers(1, 3),
+        "in_channels": st.integers(1, 3),
+        "out_channels": st.integers(1, 3),
+        "kernel_size": st.tuples(st.integers(1, 4), st.integers(1, 4)),
+        "height": st.integers(1, 9),
+        "width": st.integers(1, 9),
+        "batch": st.integers(1, 3),
+        "stride": st.tuples(st.integers(1, 4), st.integers(1, 4)),
+        "dilation": PAIR,
+        "padding": st.one_of(st.sampled_from(["same", "valid"]), st.tuples(st.integers(0, 3), st.integers(0, 3))),
+    }
+)
+
+
+def fits(sizes):
+    pads = (0, 0) if isinstance(sizes["padding"], str) else sizes["padding"]
+    spans = [d * (k - 1) + 1 for d, k in zip(sizes["dilation"], sizes["kernel_size"], strict=True)]
+    inputs = [size + 2 * pad for size, pad in zip((sizes["height"], sizes["width"]), pads, strict=True)]
+    return sizes["padding"] == "same" or all(span <= size for span, size in zip(spans, inputs, strict=True))
+
+
+@given(CONVOLUTIONS)
+@settings(max_examples=300)
+def test_convolutions_are_what_the_sliding_window_counts(sizes):
+    sizes |= {name: sizes[name] * sizes["groups"] for name in ("in_channels", "out_channels")}
+    if not fits(sizes):
+        with pytest.raises(InvalidValueError, match="padded input"):
+            Conv2d(**sizes)
+        return
+    (gemm,) = Conv2d(**sizes).gemms()
+    assert {"m": gemm.m, "n": gemm.n, "k": gemm.k, "count": gemm.count} == twin.convolution(**sizes)
+
+
+@given(CONVOLUTIONS)
+@settings(max_examples=150)
+def test_convolutions_have_the_shape_that_torch_gives_them(sizes):
+    torch = pytest.importorskip("torch")
+    sizes |= {name: sizes[name] * sizes["groups"] for name in ("in_channels", "out_channels")}
+    assume(fits(sizes))
+    assume(sizes["padding"] != "same" or sizes["stride"] == (1, 1))
+    image = torch.zeros(sizes["batch"], sizes["in_channels"], sizes["height"], sizes["width"])
+    weight = torch.zeros(sizes["out_channels"], sizes["in_channels"] // sizes["groups"], *sizes["kernel_size"])
+    options = {name: sizes[name] for name in ("stride", "padding", "dilation", "groups")}
+    if sizes["padding"] == "same" and any(d * (k - 1) % 2 for d, k in zip(sizes["dilation"], sizes["kernel_size"])):  # noqa: B905
+        options["padding"] = "valid"  # torch warns of an even kernel; pad by hand instead
+        reach = [d * (k - 1) for d, k in zip(sizes["dilation"], sizes["kernel_size"], strict=True)]
+        image = torch.nn.functional.pad(image, (0, reach[1], 0, reach[0]))
+    out = torch.nn.functional.conv2d(image, weight, **options)
+    layer = Conv2d(**sizes)
+    (gemm,) = layer.gemms()
+    assert layer.out_size == tuple(out.shape[2:])
+    assert gemm.m == out.shape[0] * out.shape[2] * out.shape[3]
+    assert gemm.n * gemm.count == out.shape[1]
+    assert gemm.k == weight[0].numel()
+    assert gemm.macs == out.numel() * weight[0].numel()
+
+
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 9))
+def test_same_padding_gives_the_size_over_the_stride(size, stride, kernel):
+    layer = Conv2d(1, 1, kernel, height=size, width=7, stride=stride, padding="same")
+    assert layer.out_size[0] == math.ceil(size / stride)
+
+
+def test_documented_convolutions():
+    assert Conv2d(3, 64, 7, height=224, width=224, stride=2, padding=3).out_size == (112, 112)
+    assert Conv2d(3, 8, 3, height=32, width=20, padding=(1, 0), stride=(2, 1)).out_size == (16, 18)
+    assert Conv2d(3, 8, 3, height=32, width=20, padding="valid").out_size == (30, 18)
+    assert Conv2d(3, 8, [3, 5], height=32, width=20, dilation=[2, 3]).out_size == (28, 8)
+
+
+# ---------------------------------------------------------------- sweeps and soft widths
+
+
+@given(st.lists(st.integers(3, 60), min_size=1, max_size=5), st.lists(st.integers(1, 9), min_size=1, max_size=4))
+def test_a_sweep_is_its_layers(heights, channels):
+    heights_axis = np.array(heights, dtype=np.int16)[:, None]
+    layer = Conv2d(np.array(channels, dtype=np.uint8), 12, 3, height=heights_axis, width=9, stride=(2, 1), padding=1)
+    cost = layer_cost(layer, SystolicArray(8, 8, fold_timing="double-buffered"))
+    for i, height in enumerate(heights):
+        for j, c in enumerate(channels):
+            one = layer_cost(
+                Conv2d(c, 12, 3, height=height, width=9, stride=(2, 1), padding=1),
+                SystolicArray(8, 8, fold_timing="double-buffered"),
+            )
+            assert (cost.cycles[i, j], cost.macs[i, j]) == (one.cycles, one.macs)
+
+
+def test_sweeps_of_every_field():
+    """Each field alone as an array of one, against the number."""
+    array = SystolicArray(8, 8)
+    for kind in LAYERS:
+        expected = layer_cost(kind(**GOOD[kind]), array)
+        for name, size in GOOD[kind].items():
+            swept = layer_cost(kind(**(GOOD[kind] | {name: np.array([size])})), array)
+            assert np.ravel(swept.cycles).tolist() == [expected.cycles], name
+            assert np.ravel(swept.macs).tolist() == [expected.macs], name
+    expected = layer_cost(Linear(30, 20), SystolicArray(4, 8))
+    for sizes in ({"rows": np.array([4]), "cols": 8}, {"rows": 4, "cols": np.array([8])}):
+        assert layer_cost(Linear(30, 20), SystolicArray(**sizes)).cycles.tolist() == [expected.cycles]
+
+
+def test_soft_widths_of_grouped_convolutions():
+    torch = pytest.importorskip("torch")
+    width = torch.tensor(24.0, dtype=torch.float64, requires_grad=True)
+    depthwise = Conv2d(width, width, 3, height=8, width=8, padding="same", groups=width)
+    cost = layer_cost(depthwise, SystolicArray(8, 8), relaxation="linear")
+    assert cost.cycles.item() == pytest.approx(24 * 64 * 9 / 8 / 8)
+    (gradient,) = torch.autograd.grad(cost.cycles, width)
+    assert gradient.item() == pytest.approx(9.0)
+
+
+def test_sums_in_convolutions_do_not_wrap():
+    for changes in (
+        {"height": np.array([2**62]), "padding": 2**62},
+        {"kernel_size": np.array([2**62]), "dilation": 16},
+    ):
+        with pytest.raises(InvalidValueError, match="integer arrays"):
+            Conv2d(**(GOOD[Conv2d] | changes))

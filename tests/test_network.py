@@ -1,0 +1,366 @@
+"""Networks are the sums of their layers, however their sizes are given."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwcost import (
+    DATAFLOWS,
+    FOLD_TIMINGS,
+    RELAXATIONS,
+    Conv2d,
+    Cost,
+    Gemm,
+    InvalidValueError,
+    Linear,
+    MatMul,
+    Relaxation,
+    SearchedLayer,
+    SearchSpace,
+    SystolicArray,
+    layer_cost,
+    network_cost,
+)
+from hwcost.relaxation import Curve
+
+FIGURES = [field.name for field in dataclasses.fields(Cost)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Attention:
+    """A layer kind of somebody else's: two products, and that is all there is to write."""
+
+    tokens: int
+    width: int
+    heads: int = 2
+
+    def gemms(self):
+        return (
+            Gemm(m=self.tokens, n=self.tokens, k=self.width, count=self.heads),
+            Gemm(m=self.tokens, n=self.width, k=self.tokens, count=self.heads),
+        )
+
+
+def network(*widths):
+    a, b = widths
+    return {
+        "conv": Conv2d(3, a, 5, height=14, width=14, stride=2, padding=2),
+        "depthwise": Conv2d(32, 32, 3, height=7, width=7, padding="same", groups=32),
+        "attention": Attention(10, b),
+        "point": Conv2d(a, b, 1, height=7, width=7),
+        "scores": MatMul(m=9, n=9, k=b, batch=4),
+        "fc": Linear(b, 10, batch=3),
+    }
+
+
+def agree(got, expected, rtol=1e-12):
+    """Equal to rounding; in a sweep every layer has the shape of the network's."""
+    for name in FIGURES:
+        a, b = (np.asarray(getattr(cost, name), dtype=float) for cost in (got, expected))
+        np.testing.assert_allclose(a, np.broadcast_to(b, a.shape), rtol=rtol, err_msg=name)
+
+
+def by_layers(layers, array, relaxation="exact"):
+    return {name: layer_cost(layer, array, relaxation=relaxation) for name, layer in layers.items()}
+
+
+ARRAYS = [
+    SystolicArray(8, 16, dataflow=flow, fold_timing=timing, clock_hz=2e8)
+    for flow in DATAFLOWS
+    for timing in FOLD_TIMINGS
+]
+over_arrays = pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dataflow}-{a.fold_timing}")
+over_relaxations = pytest.mark.parametrize("relaxation", RELAXATIONS)
+
+
+# ---------------------------------------------------------------- sums
+
+
+@over_arrays
+@over_relaxations
+def test_integers(array, relaxation):
+    layers = network(24, 40)
+    report, expected = network_cost(layers, array, relaxation=relaxation), by_layers(layers, array, relaxation)
+    agree(report.total, sum(expected.values()))
+    assert list(report.layers) == list(layers)
+    for name, cost in report.layers.items():
+        agree(cost, expected[name])
+    assert report.unsupported == ()
+    if relaxation == "exact":
+        assert report.total.cycles == sum(cost.cycles for cost in expected.values())
+        assert type(report.total.cycles) is type(report.layers["attention"].cycles) is int
+
+
+@over_arrays
+@over_relaxations
+def test_sweeps(array, relaxation):
+    layers = network(np.arange(1, 60, 7), np.array([[8], [33], [64]]))
+    report, expected = network_cost(layers, array, relaxation=relaxation), by_layers(layers, array, relaxation)
+    assert report.total.cycles.shape == (3, 9)
+    agree(report.total, sum(expected.values()))
+    for name, cost in report.layers.items():
+        agree(cost, expected[name])
+    one = network_cost(network(29, 33), array, relaxation=relaxation).total
+    assert report.total.cycles[1, 4] == pytest.approx(one.cycles, rel=1e-12)
+
+
+@over_arrays
+@over_relaxations
+def test_soft_widths(array, relaxation):
+    torch = pytest.importorskip("torch")
+    a, b = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (24.3, 40.9))
+    layers = network(a, b)
+    report, expected = network_cost(layers, array, relaxation=relaxation), by_layers(layers, array, relaxation)
+    total = sum(expected.values())
+    assert report.total.cycles.shape == ()
+    for name in FIGURES:
+        torch.testing.assert_close(getattr(report.total, name), torch.as_tensor(getattr(total, name)).double())
+        for layer, cost in report.layers.items():
+            figure = torch.as_tensor(getattr(expected[layer], name)).double()
+            torch.testing.assert_close(getattr(cost, name), figure, check_dtype=False)
+    if total.cycles.requires_grad and report.total.cycles.requires_grad:
+        stacked = torch.autograd.grad(report.total.cycles, (a, b))
+        torch.testing.assert_close(stacked, torch.autograd.grad(total.cycles, (a, b)))
+
+
+@given(st.lists(st.tuples(*[st.integers(1, 200)] * 3), min_size=1, max_size=6), st.sampled_from(ARRAYS))
+@settings(max_examples=60)
+def test_any_products(sizes, array):
+    layers = [Gemm(*size) for size in sizes]
+    total = sum(layer_cost(layer, array) for layer in layers)
+    assert network_cost(layers, array).total == total
+    swept = network_cost([Gemm(np.array([m, m]), n, k) for m, n, k in sizes], array).total
+    assert swept.cycles.tolist() == [total.cycles] * 2
+    assert swept.macs.tolist() == [total.macs] * 2
+
+
+SHAPES = [(), (1,), (3,), (3, 3), (3, 1), (2, 3, 1)]
+
+
+@pytest.mark.parametrize("first", SHAPES)
+@pytest.mark.parametrize("second", SHAPES)
+@pytest.mark.parametrize("rows", SHAPES)
+def test_sweeps_of_layers_and_arrays_broadcast_as_in_one_layer(first, second, rows):
+    """Three layers, so that an axis that is taken for that of the layers would be noticed."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+
+    def draw(shape):
+        return torch.from_numpy(np.asarray(rng.integers(1, 90, shape), dtype=np.float64).reshape(shape))
+
+    layers = [Linear(draw(first), draw(second)), Linear(30, draw(second)), Linear(17, 20, batch=2)]
+    array = SystolicArray(draw(rows), 8, fold_timing="serial")
+    report, expected = network_cost(layers, array), [layer_cost(layer, array) for layer in layers]
+    total = sum(expected)
+    for name in FIGURES:
+        shape = torch.broadcast_shapes(first, second, rows)
+        pairs = [(report.total, total), *((report.layers[str(i)], cost) for i, cost in enumerate(expected))]
+        for pair in pairs:
+            got, wanted = (torch.as_tensor(getattr(cost, name)).double().broadcast_to(shape) for cost in pair)
+            torch.testing.assert_close(got, wanted)
+
+
+def test_a_sweep_of_arrays_over_layers_that_share_their_sizes():
+    """The folds depend on nothing that differs from layer to layer, and yet count once a layer."""
+    layers = [Linear(30, 20, batch=np.array([5, 6])), Linear(30, 20, batch=7), Linear(30, 20)]
+    array = SystolicArray(np.array([4, 16]), 8)
+    report, expected = network_cost(layers, array), [layer_cost(layer, array) for layer in layers]
+    agree(report.total, sum(expected))
+    for cost, one in zip(report.layers.values(), expected, strict=True):
+        agree(cost, one)
+
+
+def test_a_sweep_of_arrays_over_integer_layers():
+    array = SystolicArray(np.array([4, 8, 16]), np.array([[8], [32]]))
+    layers = network(24, 40)
+    agree(network_cost(layers, array).total, sum(by_layers(layers, array).values()))
+    assert network_cost(layers, array).total.cycles.shape == (2, 3)
+
+
+def counting(name="logistic"):
+    """A relaxation that notes the shapes it is asked for: a new one is a function and a value."""
+    row, shapes = RELAXATIONS[name], []
+
+    def make():
+        return Curve(lambda x: (shapes.append(tuple(x.shape)), row.value(x))[1], row.slope, row.maximum)
+
+    return Relaxation("counting", "notes its calls", make), shapes
+
+
+@over_arrays
+def test_all_layers_are_priced_in_one_call(array):
+    torch = pytest.importorskip("torch")
+    relaxation, shapes = counting()
+    layers = network(torch.tensor(24.3), torch.tensor(40.9))
+    gemms = sum(len(layer.gemms()) for layer in layers.values())
+    report = network_cost(layers, array, relaxation=relaxation)
+    assert shapes == [(gemms,), (gemms,)]
+    report.layers  # noqa: B018
+    assert len(shapes) == 2
+    agree(report.total, network_cost(layers, array, relaxation="logistic").total)
+    shapes.clear()
+    network_cost(network(np.arange(1.0, 6.0), np.arange(1.0, 6.0)), array, relaxation=relaxation)
+    assert len(shapes) == 2
+    assert {shape[0] for shape in shapes} == {gemms}
+    assert (gemms, 5) in shapes
+
+
+# ---------------------------------------------------------------- what goes in
+
+
+def test_a_layer_of_several_products():
+    array = SystolicArray(8, 8)
+    cost = layer_cost(Attention(10, 16), array)
+    assert cost == layer_cost(Gemm(10, 10, 16, 2), array) + layer_cost(Gemm(10, 16, 10, 2), array)
+    assert network_cost([Attention(10, 16)], array).layers["0"] == cost
+
+
+def test_iterables_are_named_by_their_position():
+    layers = [Linear(8, 8), Linear(8, 9)]
+    for given_layers in (layers, tuple(layers), iter(layers), (layer for layer in layers)):
+        assert list(network_cost(given_layers, SystolicArray(8, 8)).layers) == ["0", "1"]
+
+
+@pytest.mark.parametrize("what", ["relu", None, 3, Linear, object()])
+def test_what_is_no_layer_is_named(what):
+    layers = {"fc": Linear(8, 8), "odd one": what}
+    with pytest.raises(InvalidValueError, match=r"layer 'odd one' is .*skip_unsupported=True"):
+        network_cost(layers, SystolicArray(8, 8))
+    report = network_cost(layers, SystolicArray(8, 8), skip_unsupported=True)
+    assert report.unsupported == ("odd one",)
+    assert list(report.layers) == ["fc"]
+    assert report.total == layer_cost(Linear(8, 8), SystolicArray(8, 8))
+    assert network_cost([what, Linear(8, 8)], SystolicArray(8, 8), skip_unsupported=True).unsupported == ("0",)
+
+
+@pytest.mark.parametrize("nothing", [{}, [], iter(())])
+def test_an_empty_network_is_an_error(nothing):
+    with pytest.raises(InvalidValueError, match="at least one layer"):
+        network_cost(nothing, SystolicArray(8, 8))
+    with pytest.raises(InvalidValueError, match="relu"):
+        network_cost({"relu": "relu"}, SystolicArray(8, 8), skip_unsupported=True)
+
+
+def test_the_other_arguments_are_checked():
+    with pytest.raises(InvalidValueError, match="SystolicArray"):
+        network_cost([Linear(8, 8)], "8x8")
+    with pytest.raises(InvalidValueError, match="relaxation"):
+        network_cost([Linear(8, 8)], SystolicArray(8, 8), relaxation="nope")
+
+
+def test_reports_are_values():
+    report = network_cost(network(24, 40), SystolicArray(8, 8))
+    with pytest.raises(AttributeError):
+        report.total = None
+    with pytest.raises(TypeError):
+        report.layers["conv"] = None
+    for copied in (copy.deepcopy(report), pickle.loads(pickle.dumps(report))):
+        assert copied.total == report.total
+        assert dict(copied.layers) == dict(report.layers)
+
+
+def test_a_report_asks_for_attention_where_something_is_missing():
+    report = network_cost([Linear(8, 8), "x"], SystolicArray(8, 8), skip_unsupported=True)
+    assert "unsupported=('1',)" in repr(report)
+
+
+# ---------------------------------------------------------------- open decisions
+
+
+def space():
+    conv = SearchedLayer(Conv2d(1, 4, 5, height=28, width=28, padding="same"), {"out_channels": "width"})
+    fc = SearchedLayer(Linear(4, 10), {"in_features": ("width", 784)})
+    layers = {"conv": conv, "fc": fc, "last": SearchedLayer(Linear(9, 9))}
+    return SearchSpace({"width": (4, 8, 12), "unused": [1, 2]}, layers)
+
+
+def test_sizes_are_filled_in():
+    filled = space().at({"width": 8, "unused": 1})
+    assert filled == {
+        "conv": Conv2d(1, 8, 5, height=28, width=28, padding="same"),
+        "fc": Linear(8 * 784, 10),
+        "last": Linear(9, 9),
+    }
+    assert space().layers["conv"].decisions == ("width",)
+    assert space().layers["last"].decisions == ()
+    assert space().decisions == {"width": (4, 8, 12), "unused": (1, 2)}
+    both = SearchedLayer(Conv2d(4, 4, 3, height=9, width=9), {"in_channels": "w", "out_channels": "w", "groups": "w"})
+    assert both.decisions == ("w",)
+    assert both.at({"w": 12}).gemms()[0].count == 12
+
+
+def test_sweeps_and_soft_widths_are_filled_in():
+    narrow = space().at({"width": np.array([100, 120], dtype=np.int8), "unused": 1})
+    assert narrow["fc"].in_features.tolist() == [78400, 94080]
+    torch = pytest.importorskip("torch")
+    assert space().at({"width": torch.tensor(7.5), "unused": 1})["fc"].in_features.item() == 7.5 * 784
+
+
+@pytest.mark.parametrize("sizes", [{}, {"width": 8}, {"width": 8, "unused": 1, "more": 3}, {"Width": 8, "unused": 1}])
+def test_sizes_are_exactly_those_asked_for(sizes):
+    with pytest.raises(InvalidValueError, match=r"decisions \((missing|unknown)\) .*exactly: width, unused"):
+        space().at(sizes)
+
+
+@pytest.mark.parametrize("bad", [0, True, 2.5, "8", None])
+def test_sizes_are_sizes(bad):
+    with pytest.raises(InvalidValueError, match=r"out_channels|in_features|width"):
+        space().at({"width": bad, "unused": 1})
+
+
+@pytest.mark.parametrize("options", [(), [], 8, "abc", None, (0, 1), (4, -1), (4, 4), (True,), (2.5,), ("8",), {4, 8}])
+def test_options_are_sizes_that_differ(options):
+    with pytest.raises(InvalidValueError, match="decision 'width'"):
+        SearchSpace({"width": options}, {})
+
+
+@pytest.mark.parametrize("bad", [Linear(8, 8), "fc", None])
+def test_layers_of_a_space_are_searched_layers(bad):
+    with pytest.raises(InvalidValueError, match=r"layer 'fc' is .*SearchedLayer"):
+        SearchSpace({"width": (4, 8)}, {"fc": bad})
+
+
+def test_a_rule_names_a_decision():
+    with pytest.raises(InvalidValueError, match=r"layer 'fc' is 'depth'; allowed: one of: width"):
+        SearchSpace({"width": (4, 8)}, {"fc": SearchedLayer(Linear(8, 8), {"in_features": "depth"})})
+
+
+@pytest.mark.parametrize("bad", ["relu", None, Linear])
+def test_a_searched_layer_has_a_layer(bad):
+    with pytest.raises(InvalidValueError, match=r"SearchedLayer\.layer"):
+        SearchedLayer(bad)
+
+
+def test_a_searched_layer_has_fields_of_its_layer():
+    with pytest.raises(InvalidValueError, match=r"is 'in_channels'; allowed: one of: in_features"):
+        SearchedLayer(Linear(8, 8), {"in_channels": "width"})
+
+
+@pytest.mark.parametrize(
+    "rule", [3, None, ("width",), ("width", 0), ("width", 2.5), ("width", -1), (25, "width"), ["width", 2]]
+)
+def test_a_rule_is_a_name_or_a_name_and_a_factor(rule):
+    with pytest.raises(InvalidValueError, match=r"SearchedLayer\.sizes\['in_features'\]"):
+        SearchedLayer(Linear(8, 8), {"in_features": rule})
+
+
+def test_spaces_are_values():
+    whole = space()
+    with pytest.raises(AttributeError):
+        whole.decisions = {}
+    for table in (whole.decisions, whole.layers, whole.layers["fc"].sizes):
+        with pytest.raises(TypeError):
+            table["new"] = 1
+    decisions = {"width": [4, 8]}
+    kept = SearchSpace(decisions, {})
+    decisions["width"].append(9)
+    assert kept.decisions == {"width": (4, 8)}
+    for copied in (copy.deepcopy(whole), pickle.loads(pickle.dumps(whole))):
+        assert copied == whole

@@ -1,0 +1,551 @@
+"""The latency loss against brute force, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwcost import (
+    DATAFLOWS,
+    FOLD_TIMINGS,
+    RELAXATIONS,
+    Conv2d,
+    InvalidValueError,
+    Linear,
+    MatMul,
+    NoGradientError,
+    SearchedLayer,
+    SearchSpace,
+    SystolicArray,
+    layer_cost,
+    network_cost,
+)
+
+torch = pytest.importorskip("torch")
+
+from hwcost.torch import (  # noqa: E402
+    CostTable,
+    LatencyLoss,
+    cost_table,
+    expected_cost,
+    expected_sizes,
+    smooth_cost,
+    space_tables,
+)
+
+ARRAY = SystolicArray(8, 8)
+MODES = [None, *RELAXATIONS]
+
+
+def chain():
+    """Four layers; what one gives the next takes, and one decides on its kernel too."""
+    return SearchSpace(
+        {"a": (4, 8, 12), "b": (6, 17), "k": (3, 5), "c": (8, 9, 16, 33)},
+        {
+            "conv1": SearchedLayer(Conv2d(1, 4, 5, height=12, width=12, padding="same"), {"out_channels": "a"}),
+            "conv2": SearchedLayer(
+                Conv2d(4, 6, 3, height=12, width=12, padding="same"),
+                {"in_channels": "a", "out_channels": "b", "kernel_size": "k"},
+            ),
+            "fc1": SearchedLayer(Linear(6, 8), {"in_features": ("b", 36), "out_features": "c"}),
+            "fc2": SearchedLayer(Linear(8, 10), {"in_features": "c"}),
+        },
+    )
+
+
+def random_probs(space, seed=0, dtype=torch.float64, grad=False):
+    generator = torch.Generator().manual_seed(seed)
+    probs = {}
+    for name, options in space.decisions.items():
+        p = torch.rand(len(options), generator=generator, dtype=torch.float64).softmax(0)
+        probs[name] = p.to(dtype).requires_grad_(grad)
+    return probs
+
+
+def choices(space):
+    for values in itertools.product(*space.decisions.values()):
+        yield dict(zip(space.decisions, values, strict=True))
+
+
+def one_hot(space, choice, dtype=torch.float64):
+    return {
+        name: torch.tensor([float(value == choice[name]) for value in options], dtype=dtype)
+        for name, options in space.decisions.items()
+    }
+
+
+# ---------------------------------------------------------------- tables
+
+TEMPLATES = [
+    Conv2d(4, 4, 3, height=9, width=9, stride=2, padding=1),
+    Conv2d(4, 4, 3, height=9, width=9, groups=2),
+    Linear(4, 4, batch=3),
+    MatMul(m=5, n=4, k=4, batch=2),
+]
+
+
+@pytest.mark.parametrize("timing", FOLD_TIMINGS)
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda t: type(t).__name__)
+def test_tables_hold_the_cost_of_every_pair(template, dataflow, timing):
+    ins, outs = [2, 8, 10, 64], [2, 4, 18]
+    array = SystolicArray(8, 16, dataflow=dataflow, fold_timing=timing)
+    for relaxation in ("exact", "shifted"):
+        table = cost_table(template, ins, outs, array=array, relaxation=relaxation)
+        assert table.decisions == ("in", "out")
+        assert table.values.dtype == torch.float64
+        assert table.values.shape == (4, 3)
+        for i, j in itertools.product(range(4), range(3)):
+            sizes = dict(zip(template.WIDTHS, (ins[i], outs[j]), strict=True))
+            layer = type(template)(**{**vars(template), **sizes})
+            cycles = layer_cost(layer, array, relaxation=relaxation).cycles
+            assert table.values[i, j].item() == pytest.approx(cycles, rel=0 if relaxation == "exact" else 1e-14)
+
+
+def test_a_shared_decision_is_the_diagonal():
+    options = [4, 8, 9, 40]
+    layer = Conv2d(4, 4, 3, height=9, width=9)
+    full = cost_table(layer, options, options, array=ARRAY).values
+    shared = cost_table(layer, options, options, array=ARRAY, decisions=("w", "w"))
+    assert shared.decisions == ("w",)
+    assert torch.equal(shared.values, full.diagonal())
+    with pytest.raises(InvalidValueError, match="shared decision"):
+        cost_table(layer, options, options[:-1], array=ARRAY, decisions=("w", "w"))
+
+
+@pytest.mark.parametrize("bad", ["conv", None, SearchedLayer(Linear(4, 4))])
+def test_a_table_needs_a_layer_with_widths(bad):
+    with pytest.raises(InvalidValueError, match="WIDTHS"):
+        cost_table(bad, [4], [4], array=ARRAY)
+
+
+@pytest.mark.parametrize("bad", [[0], [], [4, 4], [2.5], [True], ["8"]])
+def test_options_of_a_table_are_sizes(bad):
+    with pytest.raises(InvalidValueError, match="decision"):
+        cost_table(Linear(4, 4), bad, [4], array=ARRAY)
+    with pytest.raises(InvalidValueError, match="decision"):
+        cost_table(Linear(4, 4), [4], bad, array=ARRAY)
+
+
+def test_tables_of_a_space():
+    space = chain()
+    tables = space_tables(space, ARRAY)
+    assert {name: table.decisions for name, table in tables.items()} == {
+        "conv1": ("a",), "conv2": ("a", "b", "k"), "fc1": ("b", "c"), "fc2": ("c",),
+    }  # fmt: skip
+    for choice in choices(space):
+        report = network_cost(space.at(choice), ARRAY)
+        for name, table in tables.items():
+            index = tuple(space.decisions[d].index(choice[d]) for d in table.decisions)
+            assert table.values[index].item() == report.layers[name].cycles
+
+
+# ---------------------------------------------------------------- the expectation
+
+
+def brute_force(space, array, probs):
+    total = 0.0
+    for choice in choices(space):
+        weight = math.prod(float(probs[d][space.decisions[d].index(v)].detach()) for d, v in choice.items())
+        total += weight * network_cost(space.at(choice), array).total.cycles
+    return total
+
+
+@pytest.mark.parametrize("timing", FOLD_TIMINGS)
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_the_expectation_is_that_over_all_networks(dataflow, timing):
+    space, array = chain(), SystolicArray(8, 16, dataflow=dataflow, fold_timing=timing)
+    probs = random_probs(space)
+    expected = brute_force(space, array, probs)
+    assert expected_cost(space_tables(space, array).values(), probs).item() == pytest.approx(expected, rel=1e-12)
+    loss = LatencyLoss(space, array, reference=1000).eval()
+    assert loss(probs).item() == pytest.approx(expected / 1000, rel=1e-12)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=20)
+def test_the_expectation_for_any_probabilities(seed):
+    space = chain()
+    probs = random_probs(space, seed)
+    cost = expected_cost(space_tables(space, ARRAY).values(), probs)
+    assert cost.item() == pytest.approx(brute_force(space, ARRAY, probs), rel=1e-12)
+
+
+def test_the_expectation_has_the_right_gradient():
+    space = chain()
+    tables, probs = space_tables(space, ARRAY), random_probs(space, grad=True)
+
+    def price(*vectors):
+        return expected_cost(tables.values(), dict(zip(probs, vectors, strict=True)))
+
+    assert torch.autograd.gradcheck(price, tuple(probs.values()))
+    assert torch.autograd.gradgradcheck(price, tuple(probs.values()))
+    # multilinear: the slope along one option is the cost of having it for sure
+    (slope,) = torch.autograd.grad(price(*probs.values()), probs["a"])
+    for i in range(3):
+        sure = probs | {"a": torch.eye(3, dtype=torch.float64)[i]}
+        other = expected_cost([t for t in tables.values() if "a" in t.decisions], sure)
+        assert slope[i].item() == pytest.approx(other.item(), rel=1e-12)
+
+
+def test_a_decision_in_one_table_and_in_two():
+    table = CostTable(torch.arange(6.0).reshape(2, 3), ("p", "q"))
+    probs = {"p": torch.tensor([0.25, 0.75]), "q": torch.tensor([0.5, 0.0, 0.5])}
+    one = 0.25 * (0 + 2) / 2 + 0.75 * (3 + 5) / 2
+    assert expected_cost(table, probs).item() == one
+    assert expected_cost([table, table], probs).item() == 2 * one
+    assert expected_cost(table.values, [probs["p"], probs["q"]]).item() == one
+    assert expected_cost(torch.arange(8.0).reshape(2, 2, 2), [probs["p"]] * 3).shape == ()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_expectation_has_the_dtype_of_the_probabilities(dtype):
+    space = chain()
+    fixed = SearchSpace(space.decisions, {**space.layers, "fixed": SearchedLayer(Linear(100, 10))})
+    probs = random_probs(space, dtype=dtype)
+    for searched in (space, fixed):
+        cost = expected_cost(space_tables(searched, ARRAY).values(), probs)
+        assert cost.dtype == (torch.float32 if dtype == torch.bfloat16 else dtype)  # half precision blurs the stairs
+        assert cost.shape == ()
+    open_ones, fixed_ones = (expected_cost(space_tables(s, ARRAY).values(), probs).item() for s in (space, fixed))
+    assert fixed_ones - open_ones == pytest.approx(13 * 2, rel=0.02, abs=64 if dtype == torch.bfloat16 else 1e-2)
+
+
+def test_the_expectation_names_what_is_wrong():
+    table = CostTable(torch.ones(2, 3), ("p", "q"))
+    p, q = torch.ones(2), torch.ones(3)
+    with pytest.raises(InvalidValueError, match="'q'"):
+        expected_cost(table, {"p": p})
+    with pytest.raises(InvalidValueError, match=r"probs\['q'\] is \(2,\); allowed: a tensor of shape \(3,\)"):
+        expected_cost(table, {"p": p, "q": p})
+    with pytest.raises(InvalidValueError, match=r"shape \(3,\)"):
+        expected_cost(table, {"p": p, "q": [0.1, 0.2, 0.7]})
+    with pytest.raises(InvalidValueError, match=r"shape \(3,\)"):
+        expected_cost(table, {"p": p, "q": q[:, None]})
+    with pytest.raises(InvalidValueError, match="probs is 1"):
+        expected_cost(table.values, [p])
+    with pytest.raises(InvalidValueError, match="at least one table"):
+        expected_cost([], {"p": p})
+
+
+def test_expected_sizes():
+    sizes = expected_sizes({"a": (4, 8), "b": [1, 2, 3]}, {"a": torch.tensor([0.25, 0.75]), "b": torch.eye(3)[2]})
+    assert {name: size.item() for name, size in sizes.items()} == {"a": 7.0, "b": 3.0}
+
+
+# ---------------------------------------------------------------- the smooth cost
+
+
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_the_smooth_cost_is_that_of_the_expected_sizes(relaxation):
+    space = chain()
+    probs = random_probs(space)
+    report = smooth_cost(space, probs, array=ARRAY, relaxation=relaxation)
+    widths = {name: np.array([float(p @ torch.tensor(space.decisions[name]).double())]) for name, p in probs.items()}
+    expected = network_cost(space.at(widths), ARRAY, relaxation=relaxation)
+    assert report.total.cycles.item() == pytest.approx(expected.total.cycles[0], rel=1e-12)
+    for name, cost in report.layers.items():
+        assert cost.cycles.item() == pytest.approx(expected.layers[name].cycles[0], rel=1e-12)
+    with pytest.raises(InvalidValueError, match="missing"):
+        smooth_cost(space, {"a": probs["a"]}, array=ARRAY)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_loss_has_the_right_gradient(mode):
+    space = chain()
+    loss = LatencyLoss(space, ARRAY, relaxation=mode, reference=100)
+    probs = random_probs(space, seed=5, grad=True)
+
+    def price(*vectors):
+        return loss(dict(zip(probs, vectors, strict=True)))
+
+    row = None if mode is None else RELAXATIONS[mode]
+    if row is None or (row.slope(0.3) != 0 and row.value(0.3) != 1.0):
+        assert torch.autograd.gradcheck(price, tuple(probs.values()), rtol=1e-4)
+    elif mode != "exact":
+        price(*probs.values()).backward()
+        assert all(bool(torch.isfinite(p.grad).all()) and p.grad.abs().sum() > 0 for p in probs.values())
+
+
+# ---------------------------------------------------------------- the loss
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_hot_probabilities_cost_the_choice(mode):
+    space = chain()
+    loss = LatencyLoss(space, ARRAY, relaxation=mode, reference=1).eval()
+    for choice in itertools.islice(choices(space), 0, None, 7):
+        exact = loss.exact(choice)
+        assert exact.total == network_cost(space.at(choice), ARRAY).total
+        assert type(exact.total.cycles) is int
+        got = loss(one_hot(space, choice)).item()
+        if mode in (None, "exact", "straight-through"):
+            assert got == exact.total.cycles
+        elif mode == "shifted":
+            assert got == pytest.approx(exact.total.cycles, rel=0.3)
+
+
+def test_reference_as_cycles_or_as_a_choice():
+    space = chain()
+    probs = random_probs(space)
+    choice = {"a": 8, "b": 6, "k": 3, "c": 9}
+    by_choice = LatencyLoss(space, ARRAY, reference=choice).eval()
+    assert by_choice.reference == by_choice.exact(choice).total.cycles
+    by_number = LatencyLoss(space, ARRAY, reference=by_choice.reference).eval()
+    assert by_choice(probs) == by_number(probs)
+    assert by_choice(one_hot(space, choice)).item() == 1.0
+    off_grid = LatencyLoss(space, ARRAY, reference={"a": 5, "b": 6, "k": 4, "c": 100})
+    assert off_grid.reference > 0
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, True, "100", None])
+def test_bad_references(bad):
+    with pytest.raises(InvalidValueError, match="reference is"):
+        LatencyLoss(chain(), ARRAY, reference=bad)
+
+
+def test_a_reference_is_a_whole_choice():
+    with pytest.raises(InvalidValueError, match="missing"):
+        LatencyLoss(chain(), ARRAY, reference={"a": 4})
+
+
+@pytest.mark.parametrize("bad", [-0.1, math.nan, math.inf, True, "1", None])
+def test_bad_weights(bad):
+    with pytest.raises(InvalidValueError, match="weight is"):
+        LatencyLoss(chain(), ARRAY, reference=1, weight=bad)
+
+
+def test_bad_parts():
+    with pytest.raises(InvalidValueError, match="relaxation"):
+        LatencyLoss(chain(), ARRAY, reference=1, relaxation="nope")
+
+
+@pytest.mark.parametrize("weight", [0, 0.5, 3])
+def test_penalise(weight):
+    space = chain()
+    loss = LatencyLoss(space, ARRAY, reference=1000, weight=weight)
+    probs = random_probs(space, grad=True)
+    parameter = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    total, details = loss.penalise(parameter**2, probs)
+    latency = loss(probs).item()
+    assert total.item() == pytest.approx(4.0 + weight * latency)
+    assert {name: value.item() for name, value in details.items()} == {
+        "task_loss": 4.0, "latency": pytest.approx(latency), "penalty": pytest.approx(weight * latency),
+    }  # fmt: skip
+    assert all(value.shape == () and not value.requires_grad for value in details.values())
+    total.backward()
+    assert parameter.grad.item() == 4.0
+    alone = {name: p.detach().clone().requires_grad_() for name, p in probs.items()}
+    loss(alone).backward()
+    for name, p in probs.items():
+        torch.testing.assert_close(p.grad, weight * alone[name].grad)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_probabilities_without_gradient_are_refused_in_training(mode):
+    space = chain()
+    loss = LatencyLoss(space, ARRAY, relaxation=mode, reference=1000)
+    probs = random_probs(space)
+    with pytest.raises(NoGradientError, match=r"eval\(\)"):
+        loss(probs)
+    with pytest.raises(NoGradientError):
+        loss.penalise(torch.tensor(1.0), one_hot(space, {"a": 4, "b": 6, "k": 3, "c": 8}))
+    with torch.no_grad():
+        quiet = loss(probs)
+    assert loss.eval()(probs) == quiet
+    loss.train()
+    mixed = probs | {"a": probs["a"].clone().requires_grad_()}
+    assert loss(mixed) == quiet
+
+
+def test_decisions_are_exactly_those_of_the_space():
+    space = chain()
+    probs = random_probs(space, grad=True)
+    for mode in (None, "shifted"):
+        loss = LatencyLoss(space, ARRAY, relaxation=mode, reference=1)
+        for given_probs in ({}, {k: p for k, p in probs.items() if k != "c"}, probs | {"more": probs["a"]}):
+            with pytest.raises(InvalidValueError, match=r"decisions \((missing|unknown)\)"):
+                loss(given_probs)
+        with pytest.raises(InvalidValueError, match=r"probs\['a'\] is \(2,\)"):
+            loss(probs | {"a": probs["b"]})
+        with pytest.raises(InvalidValueError, match=r"shape \(3,\)"):
+            loss(probs | {"a": torch.ones(1, 3, requires_grad=True)})
+        with pytest.raises(InvalidValueError, match="missing"):
+            loss.exact({"a": 4})
+
+
+# ---------------------------------------------------------------- as a module
+
+
+def test_tables_are_buffers():
+    loss = LatencyLoss(chain(), ARRAY, reference=1000)
+    state = loss.state_dict()
+    assert not list(loss.parameters())
+    stored = [value for name, value in state.items() if name.startswith("table_")]
+    assert len(stored) == len(loss.tables) == 4
+    for table, value in zip(loss.tables.values(), stored, strict=True):
+        assert torch.equal(table.values, value)
+    other = LatencyLoss(chain(), SystolicArray(4, 4), reference=1000)
+    probs = random_probs(chain())
+    assert other.eval()(probs) != loss.eval()(probs)
+    single = random_probs(chain(), dtype=torch.float32)
+    assert other(single) != loss(single)
+    other.load_state_dict(state)
+    assert other(probs) == loss(probs)
+    assert other(single) == loss(single)
+    other.load_state_dict({name: 2 * value for name, value in state.items()}, assign=True)
+    assert other(single) == 2 * loss(single)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dtypes(mode, dtype):
+    loss = LatencyLoss(chain(), ARRAY, relaxation=mode, reference=1000).eval()
+    expected = loss(random_probs(chain())).item()
+    moved = copy.deepcopy(loss).to(dtype)
+    assert all(table.values.dtype == dtype for table in moved.tables.values())
+    for module in (loss, moved):
+        latency = module(random_probs(chain(), dtype=dtype))
+        assert latency.dtype == dtype
+        assert latency.shape == ()
+        assert latency.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_copies(mode):
+    loss = LatencyLoss(chain(), ARRAY, relaxation=mode, reference=1000).eval()
+    probs = random_probs(chain())
+    for copied in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert copied(probs) == loss(probs)
+        assert copied.space == loss.space
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_compiles_without_graph_breaks(mode, compiled):
+    space = chain()
+    loss = LatencyLoss(space, ARRAY, relaxation=mode, reference=1000)
+    pairs = []
+    for call in (loss, compiled(loss)):
+        probs = random_probs(space, dtype=torch.float32, grad=True)
+        latency = call(probs)
+        if latency.requires_grad:
+            latency.backward()
+        pairs.append([latency.detach(), *(p.grad for p in probs.values())])
+    for eager, traced in zip(*pairs, strict=True):
+        torch.testing.assert_close(traced, eager)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_functional_transforms(mode):
+    space = chain()
+    loss = LatencyLoss(space, ARRAY, relaxation=mode, reference=1000)
+    batch = [random_probs(space, seed) for seed in range(3)]
+    stacked = {name: torch.stack([probs[name] for probs in batch]) for name in space.decisions}
+    with torch.no_grad():
+        latencies = torch.func.vmap(loss)(stacked)
+        torch.testing.assert_close(latencies, torch.stack([loss(probs) for probs in batch]))
+    if mode == "exact":
+        return
+    gradients = torch.func.vmap(torch.func.grad(loss))(stacked)
+    for i, probs in enumerate(batch):
+        leaves = {name: p.clone().requires_grad_() for name, p in probs.items()}
+        loss(leaves).backward()
+        for name, leaf in leaves.items():
+            torch.testing.assert_close(gradients[name][i], leaf.grad)
+
+
+def test_functional_call():
+    loss = LatencyLoss(chain(), ARRAY, reference=1000).eval()
+    probs = random_probs(chain())
+    doubled = {name: 2 * value for name, value in loss.state_dict().items()}
+    assert torch.func.functional_call(loss, doubled, (probs,)) == 2 * loss(probs)
+    single = random_probs(chain(), dtype=torch.float32)
+    expected = loss(single)
+    for factor in (2.0, 4.0, 8.0, 0.5, 1.0):
+        state = {name: factor * value for name, value in loss.state_dict().items()}
+        assert torch.func.functional_call(loss, state, (single,)) == factor * expected
+        del state
+    assert loss(single) == expected
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "exact"])
+def test_it_trains(mode):
+    """Descent on the latency alone finds the cheapest network."""
+    space = chain()
+    loss = LatencyLoss(space, ARRAY, relaxation=mode, reference={"a": 4, "b": 6, "k": 3, "c": 8})
+    alpha = {name: torch.zeros(len(options), requires_grad=True) for name, options in space.decisions.items()}
+    optimizer = torch.optim.Adam(alpha.values(), lr=0.3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss({name: a.softmax(0) for name, a in alpha.items()}).backward()
+        optimizer.step()
+    found = {name: space.decisions[name][int(a.argmax())] for name, a in alpha.items()}
+    assert found == {"a": 4, "b": 6, "k": 3, "c": 8} or loss.exact(found).total.cycles == min(
+        loss.exact(choice).total.cycles for choice in choices(space)
+    )
+
+
+def test_a_space_without_open_decisions():
+    space = SearchSpace({}, {"fc": SearchedLayer(Linear(100, 10))})
+    for mode in (None, "shifted"):
+        assert LatencyLoss(space, ARRAY, relaxation=mode, reference=26).eval()({}).item() == 1.0
+    loss = LatencyLoss(space, ARRAY, reference=26)
+    assert loss.exact({}).total.cycles == 26
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("mode", MODES)
+def test_on_a_gpu(mode):
+    space = chain()
+    loss = LatencyLoss(space, ARRAY, relaxation=mode, reference=1000).eval()
+    probs = random_probs(space)
+    expected = loss(probs)
+    on_gpu = copy.deepcopy(loss).cuda()({name: p.cuda() for name, p in probs.items()})
+    assert on_gpu.is_cuda
+    torch.testing.assert_close(on_gpu.cpu(), expected)
+
+
+def test_all_probabilities_in_a_row_are_the_same_as_by_decision():
+    space = chain()
+    probs = random_probs(space)
+    row = torch.cat(list(probs.values())).detach().requires_grad_()
+    for relaxation in (None, *RELAXATIONS):
+        loss = LatencyLoss(space, ARRAY, relaxation=relaxation, reference=1000.0)
+        assert torch.equal(loss(row), loss.eval()(probs))
+    loss.train()
+    with pytest.raises(InvalidValueError, match="a tensor of shape"):
+        loss(row[:-1])
+    with pytest.raises(NoGradientError):
+        loss(row.detach())
+
+
+@pytest.mark.parametrize("relaxation", [None, "shifted", "logistic"])
+def test_autocast_does_not_blur_the_stairs(relaxation):
+    space = chain()
+    probs = random_probs(space, dtype=torch.float32)
+    loss = LatencyLoss(space, ARRAY, relaxation=relaxation, reference=1.0).eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss(probs)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, loss(probs))
+
+
+def test_a_shared_depthwise_table_stays_depthwise():
+    template = Conv2d(8, 8, 3, height=6, width=6, padding=1, groups=8)
+    table = cost_table(template, [8, 16, 24], [8, 16, 24], array=ARRAY, decisions=("w", "w"))
+    for width, cycles in zip((8, 16, 24), table.values.tolist(), strict=True):
+        layer = Conv2d(width, width, 3, height=6, width=6, padding=1, groups=width)
+        assert cycles == layer_cost(layer, ARRAY).cycles
+
+
+def test_tables_by_name_are_the_same_as_in_a_list():
+    space = chain()
+    tables, probs = space_tables(space, ARRAY), random_probs(space)
+    assert torch.equal(expected_cost(tables, probs), expected_cost(list(tables.values()), probs))
