@@ -30,14 +30,16 @@ _STEEPEST = 1e9
 class Step(NamedTuple):
     """A smooth step from 0 to 1: value and slope at the distance z from its riser, and where it is flat.
 
-    ``sharpness`` is the name and value of the option that makes it steeper; ``reach(c)`` gives (above, below):
-    beyond z > above the step is within exp(-c) of 1, beyond z < -below of 0.
+    ``value`` and ``slope`` take the distance scaled, u = scale * z; the slope is that over z. ``sharpness`` names the
+    option that the scale is. ``reach(c)`` gives (above, below): beyond z > above the step is within exp(-c) of 1,
+    beyond z < -below of 0.
     """
 
     value: Callable[[Array], Array]
     slope: Callable[[Array], Array]
     reach: Callable[[float], tuple[float, float]]
-    sharpness: tuple[str, float]
+    scale: float
+    sharpness: str
 
 
 class Ladder:
@@ -67,8 +69,9 @@ class Ladder:
         self.positions = None if positions is None else _checked_positions(positions, steps)
         width = sum(step.reach(_cutoff(2.0**-52)))
         if width > _WIDEST:
-            name, value = step.sharpness
-            raise InvalidValueError(name, value, f"larger: its steps are {width:.3g} wide, and {_WIDEST:,} is the most")
+            raise InvalidValueError(
+                step.sharpness, step.scale, f"larger: its steps are {width:.3g} wide, and {_WIDEST:,} is the most"
+            )
 
     def value(self, x: Array) -> Array:
         low, distances = self._window(x)
@@ -102,7 +105,7 @@ class Ladder:
             last = float(max(self.first, self.steps - count))
         base = xp.floor(flat)
         low = backend.clip(base if down == 1 else base - (down - 1), float(self.first), last)
-        return low, _Distances(x - low, self.offset, count)
+        return low, _Distances(self.step.scale * (x - low), self.step.scale, self.offset, count)
 
     def _window_of_positions(
         self, xp: Any, x: Array, flat: Array, above: float, below: float
@@ -114,7 +117,11 @@ class Ladder:
         index = xp.reshape(xp.clip(index, 0, len(self.positions) - count), x.shape)
         low = xp.astype(index, x.dtype)
         return low, _Distances(
-            x, 0.0, count, lambda j: xp.reshape(xp.take(risers, xp.reshape(index + j, (-1,)), axis=0), x.shape)
+            x,
+            self.step.scale,
+            0.0,
+            count,
+            lambda j: xp.reshape(xp.take(risers, xp.reshape(index + j, (-1,)), axis=0), x.shape),
         )
 
 
@@ -128,23 +135,27 @@ def _most_within(positions: tuple[float, ...], span: float) -> int:
 
 @dataclass(frozen=True)
 class _Distances:
-    """Distances of x from the risers of its window, made when they are asked for."""
+    """Scaled distances of x from the risers of its window, made when they are asked for.
+
+    For whole-numbered risers ``base`` is x as it stands in its window, scaled; for others it is x itself.
+    """
 
     base: Array
+    scale: float
     offset: float
     count: int
     riser: Callable[[int], Array] | None = None
 
     def __getitem__(self, j: int) -> Array:
         if self.riser is not None:
-            return self.base - self.riser(j)
-        return self.base - (j + self.offset) if j + self.offset else self.base
+            return self.scale * (self.base - self.riser(j))
+        return self.base - self.scale * (j + self.offset) if j + self.offset else self.base
 
     def all_at_once(self) -> Array:
         xp = _arrays.namespace(self.base)
         if self.riser is not None:
             return xp.stack([self[j] for j in range(self.count)], axis=-1)
-        offsets = [j + self.offset for j in range(self.count)]
+        offsets = [self.scale * (j + self.offset) for j in range(self.count)]
         return xp.expand_dims(self.base, axis=-1) - _arrays.backend_of(self.base).constant(offsets, self.base)
 
 
@@ -177,14 +188,16 @@ def _checked_positions(positions: Sequence[float], steps: int | None) -> tuple[f
 
 
 def logistic_step(temperature: float) -> Step:
-    def value(z: Array) -> Array:
-        return _arrays.backend_of(z).sigmoid(temperature * z)
+    """1 / (1 + exp(-T z))."""
 
-    def slope(z: Array) -> Array:
-        s = value(z)
+    def value(u: Array) -> Array:
+        return _arrays.backend_of(u).sigmoid(u)
+
+    def slope(u: Array) -> Array:
+        s = value(u)
         return temperature * s * (1 - s)
 
-    return Step(value, slope, lambda c: (c / temperature, c / temperature), ("temperature", temperature))
+    return Step(value, slope, lambda c: (c / temperature, c / temperature), temperature, "temperature")
 
 
 def generalized_step(b: float, v: float) -> Step:
@@ -195,21 +208,21 @@ def generalized_step(b: float, v: float) -> Step:
     """
     power = 1 / v
 
-    def value(z: Array) -> Array:
-        backend = _arrays.backend_of(z)
+    def value(u: Array) -> Array:
+        backend = _arrays.backend_of(u)
         if 1 <= power <= 4:
-            return backend.sigmoid(b * z) ** power
+            return backend.sigmoid(u) ** power
         # a root has no finite slope where the sigmoid underflows, a high power multiplies its rounding; not so here
-        return _arrays.namespace(z).exp(power * backend.log_sigmoid(b * z))
+        return _arrays.namespace(u).exp(power * backend.log_sigmoid(u))
 
-    def slope(z: Array) -> Array:
-        rest = _arrays.namespace(z).exp(_arrays.backend_of(z).log_sigmoid(-b * z))  # with all digits in its tail
-        return b * power * value(z) * rest
+    def slope(u: Array) -> Array:
+        rest = _arrays.namespace(u).exp(_arrays.backend_of(u).log_sigmoid(-u))  # with all digits in its tail
+        return b * power * value(u) * rest
 
     def reach(cutoff: float) -> tuple[float, float]:
         return (cutoff + max(0.0, math.log(power))) / b, cutoff / power / b
 
-    return Step(value, slope, reach, ("b", b))
+    return Step(value, slope, reach, b, "b")
 
 
 def positive(name: str, value: float) -> float:

@@ -317,7 +317,7 @@ class LatencyLoss(nn.Module):
         return self._replayed(row)
 
     def _replayed(self, row: Tensor) -> Tensor:
-        """The cycles by the operations that were recorded of :meth:`_cycles`; recorded anew where those no longer fit."""
+        """The cycles by the operations recorded of :meth:`_cycles`, recorded anew where those no longer fit."""
         if torch.compiler.is_compiling():
             return self._cycles(row)
         kept, kind, buffers = self._recording, (row.dtype, row.device), list(self._buffers.values())
