@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost import DATAFLOWS, FOLD_TIMINGS, InvalidValueError, MissingDependencyError, __version__
-from hwcost._console import run_command
+from hwcost._console import Commands, run_command
 
 if TYPE_CHECKING:
     from nas_plugin.arch_def import ArchDef
@@ -27,7 +27,7 @@ LATENCY_NAMES = ("logistic", "shifted", "generalized", "straight-through", "expe
 STAGES = {"search": "searching", "winner": "training the winner", "reference": "training the reference"}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="nas-plugin", message="%(prog)s %(version)s")
 def group() -> None:
     """Searches for networks that are fast on a systolic array."""

@@ -111,9 +111,8 @@ class RunFolder:
             return None
         try:
             state = torch.load(path, weights_only=True)
-        except Exception as error:  # torch raises whatever its reader meets in a damaged file
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise RunError(f"{path} cannot be read ({reason}); start a new run") from None
+        except Exception:  # torch raises whatever its reader meets in a damaged file
+            raise RunError(f"{path} cannot be read as a checkpoint: it is damaged; start a new run") from None
         if not isinstance(state, dict) or state.get("schema") != SCHEMA:
             raise RunError(f"{path} is no checkpoint of schema {SCHEMA!r}; start a new run")
         return state

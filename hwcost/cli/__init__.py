@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import click
 
 from hwcost import __version__
-from hwcost._console import run_command
+from hwcost._console import Commands, run_command
 from hwcost.cli.estimate import estimate
-from hwcost.cli.group import Commands
 from hwcost.cli.plots import plot
 
 __all__ = ["cli", "main"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.group import Commands
+from hwcost._console import Commands
 from hwcost.cli.values import (
     at_temperature,
     parse_number,
