@@ -13,6 +13,8 @@ ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 BIN := $(VENV)/bin
+# one stamp for each TORCH, so that another one is installed when it is asked for
+INSTALLED := $(VENV)/installed-$(shell printf '%s' "$(TORCH)" | cksum | cut -d' ' -f1)
 
 .PHONY: search test lint types imports unit install benchmarks clean
 
@@ -21,14 +23,15 @@ search: install
 
 test: lint types imports unit
 
-install: $(VENV)/installed
+install: $(INSTALLED)
 
 # constraints.txt pins what the tests were run with; TORCH takes the place of its torch.
-$(VENV)/installed: pyproject.toml constraints.txt Makefile
+$(INSTALLED): pyproject.toml constraints.txt Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt --editable ".[test]" "$(TORCH)"
+	rm -f $(VENV)/installed-*
 	touch $@
 
 lint: install

@@ -176,12 +176,12 @@ def _checked_positions(positions: Sequence[float], steps: int | None) -> tuple[f
     if steps is not None:
         raise InvalidValueError("steps", steps, "None where positions are given (they say how many steps there are)")
     try:
-        risers = np.sort(np.asarray(positions, dtype=np.float64))
+        risers = sorted(float(position) for position in positions)
     except (TypeError, ValueError):
         raise InvalidValueError("positions", positions, "a sequence of finite numbers") from None
-    if risers.ndim != 1 or risers.size == 0 or not np.all(np.isfinite(risers)):
+    if not risers or not all(math.isfinite(riser) for riser in risers):
         raise InvalidValueError("positions", positions, "a sequence of at least one finite number")
-    return tuple(risers.tolist())
+    return tuple(risers)
 
 
 # ---------------------------------------------------------------- steps

@@ -128,7 +128,8 @@ def runtime(
         Integers in, an exact integer out; arrays broadcast; tensors carry gradients.
 
     Raises:
-        InvalidValueError: a size that is not a positive integer or an array of positive numbers.
+        InvalidValueError: a size that is not a positive integer or an array of positive numbers (the values of float
+            tensors of torch and JAX are not looked at).
         MixedLibrariesError: arrays of two libraries.
 
     >>> runtime(k1=5, k2=5, c=6, f=16, s1=8, s2=8)

@@ -154,6 +154,15 @@ def _contract(table: CostTable, probs: Any) -> Tensor:
         _probability(probs, name, length) for name, length in zip(table.decisions, table.values.shape, strict=True)
     ]
     values = table.values if not vectors else table.values.to(vectors[0].dtype)
+    names = list(table.decisions)
+    for name in [name for index, name in enumerate(names) if name in names[:index]]:  # shared: its axes move together
+        first = names.index(name)
+        second = names.index(name, first + 1)
+        values = values.diagonal(dim1=first, dim2=second)
+        vectors.append(vectors[first])
+        names.append(name)
+        for axis in (second, first):
+            del names[axis], vectors[axis]
     for vector in vectors:
         values = vector @ values if values.ndim < 3 else (vector @ values.flatten(1)).reshape(values.shape[1:])
     return values
@@ -265,8 +274,8 @@ class LatencyLoss(nn.Module):
         self.space, self.array = space, array
         self.relaxation = None if relaxation is None else as_relaxation(relaxation)
         self.reference = self._reference_cycles(reference)
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
-            raise InvalidValueError("weight", weight, "a finite number of at least 0")
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1e9:
+            raise InvalidValueError("weight", weight, "a number from 0 to 1e9")
         self.weight = float(weight)
         self._decisions_of: dict[str, tuple[str, ...]] = {}
         self._recording: _Recording | None = None

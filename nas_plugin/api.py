@@ -8,7 +8,7 @@ from typing import Any
 
 from hwcost import SystolicArray
 from nas_plugin.arch_def import ArchDef, load_arch_def
-from nas_plugin.data import load
+from nas_plugin.data import CUT, FULL, load
 from nas_plugin.result import SearchResult
 from nas_plugin.run import Progress, RunFolder, execute
 from nas_plugin.settings import Settings
@@ -77,5 +77,7 @@ def prepare(
     if array is not None:
         arch = dataclasses.replace(arch, array=array)
     source = arch.data if data is None else str(data)
+    if source not in (CUT, FULL):
+        source = str(Path(source).absolute())  # a run may go on from another folder
     train, _ = load(source, classes=arch.classes, shape=(arch.height, arch.width))
     return arch, Settings.for_size(len(train), data=source, **given)

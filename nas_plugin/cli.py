@@ -40,8 +40,11 @@ class _ArraySize(click.ParamType):  # type: ignore[type-arg]  # generic from cli
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         rows, cross, cols = str(value).lower().partition("x")
-        if not (cross and all(size.isascii() and size.isdigit() and len(size) < 19 for size in (rows, cols))):
-            raise InvalidValueError("--array", value, "ROWSxCOLS, two positive integers, as 16x16")
+        if not (
+            cross
+            and all(size.isascii() and size.isdigit() and len(size) < 8 and int(size) > 0 for size in (rows, cols))
+        ):
+            raise InvalidValueError("--array", value, "ROWSxCOLS, two integers from 1 to 9999999, as 16x16")
         return int(rows), int(cols)
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import platform
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +156,13 @@ class _Run:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     training: Training | None = None
 
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Of everything that the result depends on: a checkpoint that was made of something else must not be used."""
+        content = repr((self.arch.text, array_dict(self.arch.array), self.settings.as_dict())).encode()
+        sums = [zlib.crc32(part.images.numpy().tobytes()) for part in (self.train, self.test)]
+        return f"{zlib.crc32(content):08x}-{sums[0]:08x}-{sums[1]:08x}"
+
     def choice_of(self, stage: str) -> dict[str, int]:
         if stage == "reference":
             return self.arch.reference
@@ -185,7 +194,7 @@ class _Run:
         }
         training = None if self.training is None else self.training.state_dict()
         state = {"search": self.search.state_dict(), "training": training, "outcomes": outcomes, "log": self.log}
-        return {"schema": SCHEMA} | state
+        return {"schema": SCHEMA, "fingerprint": self.fingerprint} | state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.search.load_state_dict(state["search"])
@@ -212,7 +221,9 @@ def execute(
         train, test = load(settings.data, classes=arch.classes, shape=(arch.height, arch.width))
         run = _Run(arch, settings, train, test, Search(arch, settings, train))
         kept = None if folder is None else folder.load()
-        if kept is not None:
+        if kept is not None and folder is not None:
+            if kept.get("fingerprint") != run.fingerprint:
+                raise RunError(f"{folder.path} was begun with other settings, search space or images; start a new run")
             run.load_state_dict(kept)
         totals = {"search": settings.epochs} | dict.fromkeys(STAGES[1:], settings.train_epochs)
         while (stage := run.stage) is not None:
@@ -231,12 +242,12 @@ def execute(
 
 def write_results(path: Path, result: SearchResult) -> None:
     """What people look for in a finished run: result.json, winner.toml, the weights, and two pictures."""
+    write_json(path / "result.json", result.as_dict())
     write_whole(path / "winner.toml", winner_toml(result).encode())
     for stage in STAGES[1:]:
         write_whole(path / f"{stage}.safetensors", result.outcomes[stage].weights())
     pictures.save(pictures.search_figure(result), path / "search.png")
     pictures.save(pictures.winner_figure(result), path / "winner.png")
-    write_json(path / "result.json", result.as_dict())
 
 
 def read_run(path: str | Path) -> SearchResult:

@@ -58,12 +58,16 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("epochs", "train_epochs", "batch", "alpha_batch", "threads"):
             _check_count(name, getattr(self, name), 1)
+        if self.threads > 1024:
+            raise InvalidValueError("threads", self.threads, "an integer from 1 to 1024")
         for name in ("seed", "weight_only_epochs"):
             _check_count(name, getattr(self, name), 0)
         for name in ("lr", "clip", "alpha_lr", "tau_first", "tau_last"):
             _check_number(name, getattr(self, name), above=0.0)
         for name in ("weight", "weight_decay", "momentum"):
             _check_number(name, getattr(self, name), least=0.0)
+        if self.weight > 1e9:
+            raise InvalidValueError("weight", self.weight, "a number from 0 to 1e9")
         if not 0 < self.share < 1:
             raise InvalidValueError("share", self.share, "a number between 0 and 1")
         if self.weight_only_epochs >= self.epochs:
@@ -122,7 +126,7 @@ def cosine(step: int, steps: int) -> float:
 
 def _check_count(name: str, value: object, minimum: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value < 2**63:
-        raise InvalidValueError(name, value, f"an integer of at least {minimum}")
+        raise InvalidValueError(name, value, f"an integer of at least {minimum}, below 2**63")
 
 
 def _check_number(name: str, value: object, *, above: float | None = None, least: float | None = None) -> None:

@@ -549,3 +549,12 @@ def test_tables_by_name_are_the_same_as_in_a_list():
     space = chain()
     tables, probs = space_tables(space, ARRAY), random_probs(space)
     assert torch.equal(expected_cost(tables, probs), expected_cost(list(tables.values()), probs))
+
+
+def test_a_shared_decision_in_a_full_table_is_its_diagonal():
+    table = CostTable(torch.tensor([[1.0, 9.0], [3.0, 4.0]]), ("a", "a"))
+    assert expected_cost(table, {"a": torch.tensor([0.5, 0.5])}).item() == 2.5
+    cube = CostTable(torch.arange(12.0).reshape(2, 3, 2), ("a", "b", "a"))
+    p, q = torch.tensor([0.25, 0.75]), torch.tensor([0.2, 0.3, 0.5])
+    expected = torch.einsum("aba,a,b->", cube.values, p, q)
+    assert torch.allclose(expected_cost(cube, {"a": p, "b": q}), expected)

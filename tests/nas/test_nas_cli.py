@@ -67,7 +67,9 @@ def test_options_reach_the_run(
 
 BAD = [
     (["--array", "16"], "--array is '16'; allowed: ROWSxCOLS"),
-    (["--array", "0x4"], "--array is 0; allowed"),
+    (["--array", "0x4"], "--array is '0x4'; allowed"),
+    (["--lambda", "1e300"], "--lambda is 1e+300; allowed: a number from 0 to 1e9"),
+    (["--threads", "100000"], "--threads is 100000; allowed: an integer from 1 to 1024"),
     (["--array", "axb"], "--array"),
     (["--lambda", "-1"], "--lambda is -1.0; allowed: a finite number of at least 0"),
     (["--lambda", "nan"], "--lambda is nan"),

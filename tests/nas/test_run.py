@@ -251,3 +251,12 @@ def test_another_array_and_bad_settings(small: nas_plugin.ArchDef) -> None:
     assert result.cost(result.reference).total == network_cost(small.space.at(small.reference), array).total
     with pytest.raises(InvalidValueError, match="latency is 'fast'; allowed: one of: logistic, shifted"):
         search(arch_def=small, latency="fast", **SHORT)
+
+
+def test_a_run_whose_search_space_was_edited_is_refused(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    text = (copy / "arch_def.toml").read_text()
+    (copy / "arch_def.toml").write_text(text.replace("[2, 3, 5, 8]", "[2, 3, 5, 7]"))
+    with pytest.raises(RunError, match="was begun with other settings"):
+        resume(copy)
