@@ -7,7 +7,7 @@
 """
 
 from hwcost.cost import Cost
-from hwcost.dataflow import DATAFLOWS, FOLD_TIMINGS
+from hwcost.dataflow import DATAFLOWS, FOLD_TIMINGS, LOWERINGS
 from hwcost.device import SystolicArray
 from hwcost.errors import (
     HwcostError,
@@ -27,6 +27,7 @@ __all__ = [
     "DATAFLOWS",
     "EXACT",
     "FOLD_TIMINGS",
+    "LOWERINGS",
     "RELAXATIONS",
     "Conv2d",
     "Cost",

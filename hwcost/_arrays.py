@@ -248,6 +248,11 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.generic))
 
 
+def is_plain(value: object) -> bool:
+    """True for Python's own values (numbers, text, truth values, None), which compare at once to one answer."""
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
 def is_real(value: object) -> bool:
     """True for Python and numpy scalars that measure something: real, and no truth values."""
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
@@ -314,6 +319,60 @@ def as_size(value: Any, field: str, *, minimum: int = 1) -> Size:
     return _as_size_array(value, field, minimum, allowed)
 
 
+def as_quantity(
+    value: Any,
+    field: str,
+    *,
+    unit: str = "",
+    above_0: bool = False,
+    at_most: float | None = None,
+    may_be_infinite: bool = False,
+) -> Size:
+    """A measured quantity (seconds, bytes, a share) checked: a Python float, or a float array.
+
+    Args:
+        value: a number, or an array of numbers.
+        field: where it stands.
+        unit: what it counts, for the error.
+        above_0: whether 0 itself is refused; nothing below it is ever taken.
+        at_most: the largest number allowed.
+        may_be_infinite: whether infinity is one of the values.
+
+    Raises:
+        InvalidValueError: no real number, or one out of the range.
+    """
+    ends = "above 0" if above_0 else "from 0" if at_most is not None else "not below 0"
+    limit = "" if at_most is None else f" to {at_most:g}"
+    of_what = f" of {unit}" if unit else ""
+    allowed = f"a {'' if may_be_infinite else 'finite '}number{of_what} {ends}{limit}"
+    if is_real(value):
+        try:
+            number = float(value)
+        except OverflowError:
+            raise InvalidValueError(field, value, allowed) from None
+        high = math.inf if at_most is None else at_most
+        if not (0 <= number <= high) or (above_0 and number == 0) or (number == math.inf and not may_be_infinite):
+            raise InvalidValueError(field, number, allowed)
+        return number
+    if is_number(value) or not array_api_compat.is_array_api_obj(value):
+        raise InvalidValueError(field, value, allowed)
+    array = true_divide(value, 1)
+    if backend_of(array).checks_float_values:
+        xp = namespace(array)
+        good = (array > 0 if above_0 else array >= 0) & (array <= (math.inf if at_most is None else at_most))
+        good = good if may_be_infinite else good & xp.isfinite(array)
+        if not bool(xp.all(good)):
+            raise InvalidValueError(field, _first(array, ~good), allowed)
+    return array
+
+
+def _first(array: Array, where: Array) -> float:
+    """The first element of ``array`` at which ``where`` holds."""
+    xp = namespace(array)
+    index = int(xp.argmax(xp.astype(xp.reshape(where, (-1,)), xp.int8)))
+    return float(xp.reshape(array, (-1,))[index])
+
+
 def _as_size_array(array: Array, field: str, minimum: int, allowed: str) -> Array:
     xp = namespace(array)
     if is_float(array):
@@ -338,10 +397,7 @@ def _worst_float(array: Array) -> list[float]:
     """The first element that is no finite number above 0, in a list; empty when there is none."""
     xp = namespace(array)
     good = xp.isfinite(array) & (array > 0)
-    if bool(xp.all(good)):
-        return []
-    index = int(xp.argmin(xp.astype(xp.reshape(good, (-1,)), xp.int8)))
-    return [float(xp.reshape(array, (-1,))[index])]
+    return [] if bool(xp.all(good)) else [_first(array, ~good)]
 
 
 def _ends(array: Array, cast: Array) -> tuple[int, int] | None:
@@ -371,6 +427,14 @@ def inspect(array: Array, look: Callable[[], _T]) -> _T | None:
         return look()
     except (RuntimeError, TypeError):  # what torch.vmap and the meta device, and JAX, raise on a look at values
         return None
+
+
+def to_numpy(value: Size) -> np.ndarray[Any, Any]:
+    """The values of a size as a numpy array, without their gradient."""
+    if is_number(value) or isinstance(value, np.ndarray):
+        return np.asarray(value)
+    detached = backend_of(value).stop_gradient(value)
+    return np.asarray(detached.cpu() if hasattr(detached, "cpu") else detached)
 
 
 def constant_while_tracing(function: Callable[..., _T]) -> Callable[..., _T]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
-from hwcost._arrays import Size, is_number, product, total, true_divide
+import numpy as np
+
+from hwcost._arrays import Size, is_number, product, to_numpy, total, true_divide
 from hwcost.errors import InvalidValueError
 
-__all__ = ["Cost"]
+__all__ = ["PARTS", "Cost"]
+
+PARTS = ("compute", "memory", "overhead")
+"""What can bound a layer."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,12 @@ class Cost:
         seconds: the same at the array's clock.
         folds: passes over the array.
         pe_cycles: cycles times processing elements: what could have been computed in that time.
+        compute_cycles: what the folds take.
+        memory_cycles: what moving weights, inputs and outputs takes, most of which hides behind computing; 0 where
+            nothing limits it.
+        overhead_cycles: what layers take before and besides both: starting up, a constant.
 
+    ``cycles`` is compute + overhead + what is left to wait for memory (:attr:`waiting_cycles`).
     Each is a number, or an array for a sweep or a soft width. Costs add, and scale by a number:
 
     >>> layer = Cost(macs=2400, cycles=38, seconds=38e-9, folds=38, pe_cycles=2432)
@@ -36,6 +46,29 @@ class Cost:
     seconds: Size = 0.0
     folds: Size = 0
     pe_cycles: Size = 0
+    compute_cycles: Size = 0
+    memory_cycles: Size = 0
+    overhead_cycles: Size = 0
+
+    __array_ufunc__: ClassVar[None] = None  # so that numpy leaves ``array * cost`` to the cost
+
+    @property
+    def waiting_cycles(self) -> Size:
+        """The cycles in which the array waits for memory: those that are neither compute nor overhead."""
+        return total(self.cycles, -self.compute_cycles, -self.overhead_cycles, what="the waiting cycles")
+
+    @property
+    def bound(self) -> Any:
+        """Which of compute, memory and overhead takes longest: its name, or an array of names for a sweep.
+
+        >>> Cost(cycles=10, compute_cycles=4, memory_cycles=9, overhead_cycles=1).bound
+        'memory'
+        """
+        parts = [getattr(self, f"{name}_cycles") for name in PARTS]
+        if all(map(is_number, parts)):
+            return PARTS[parts.index(max(parts))]
+        columns = np.broadcast_arrays(*map(to_numpy, parts))
+        return np.asarray(PARTS)[np.argmax(np.stack(columns), axis=0)]
 
     @property
     def utilization(self) -> Size:
@@ -57,10 +90,13 @@ class Cost:
             return NotImplemented
         if is_number(factor) and not factor >= 0:
             raise InvalidValueError("the factor of a Cost", factor, "a number of at least 0")
+        if isinstance(factor, np.ndarray) and not np.all(factor >= 0):
+            raise InvalidValueError("the factor of a Cost", factor.min().item(), "numbers of at least 0")
         return Cost(*(product(getattr(self, f.name), factor, what=f.name) for f in fields(self)))
 
     __rmul__ = __mul__
 
     def as_dict(self) -> dict[str, Size]:
-        """Every figure by name, utilization included."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"utilization": self.utilization}
+        """Every figure by name, those that are derived included."""
+        derived = ("waiting_cycles", "bound", "utilization")
+        return {name: getattr(self, name) for name in (*(f.name for f in fields(self)), *derived)}

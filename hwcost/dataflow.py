@@ -13,6 +13,7 @@ its timing. The extents of fill and drain are those that SCALE-Sim counts (Samaj
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,9 +21,13 @@ from typing import Literal
 
 from hwcost._arrays import Size, maximum, product, total
 
-__all__ = ["DATAFLOWS", "FOLD_TIMINGS", "Dataflow", "FoldTiming", "Folds"]
+__all__ = ["DATAFLOWS", "FOLD_TIMINGS", "LOWERINGS", "Dataflow", "FoldTiming", "Folds", "Lowering"]
 
 Letter = Literal["m", "n", "k"]
+Operand = Literal["weights", "inputs", "outputs"]
+
+LACKS: Mapping[Operand, Letter] = MappingProxyType({"weights": "m", "inputs": "n", "outputs": "k"})
+"""For each operand of a product the letter that it lacks: along that one it is used again."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Dataflow:
         rows, cols, time: the letter of the product that lies along the rows, along the columns, and in time.
         row_passes: how often the height of the array is crossed besides streaming: loading the stationary operand and
             skewing the stream over the rows are one crossing each; where nothing is loaded it is one.
+        drain_passes: one more crossing where the stationary operand is the output, which has to be shifted out; charged
+            where the array says that it drains its outputs.
         summary: one line for people.
 
     >>> DATAFLOWS["ws"].fill_and_drain(8, 8)
@@ -46,6 +53,20 @@ class Dataflow:
     time: Letter
     row_passes: int
     summary: str
+    drain_passes: int = 0
+
+    @property
+    def stationary(self) -> Operand:
+        """The operand that stays in the array while a fold streams: the one without the letter of time.
+
+        >>> DATAFLOWS["is"].stationary
+        'inputs'
+        """
+        return next(operand for operand, letter in LACKS.items() if letter == self.time)
+
+    def drained(self) -> Dataflow:
+        """The same dataflow with its outputs shifted out after every fold."""
+        return dataclasses.replace(self, row_passes=self.row_passes + self.drain_passes, drain_passes=0)
 
     def fill_and_drain(self, rows: Size, cols: Size) -> Size:
         """Cycles of one fold besides streaming on a rows x cols array: row_passes * R + C - 2."""
@@ -57,7 +78,7 @@ DATAFLOWS: Mapping[str, Dataflow] = MappingProxyType(
         row.name: row
         for row in (
             Dataflow("ws", rows="k", cols="n", time="m", row_passes=2, summary="weight stationary"),
-            Dataflow("os", rows="m", cols="n", time="k", row_passes=1, summary="output stationary"),
+            Dataflow("os", rows="m", cols="n", time="k", row_passes=1, summary="output stationary", drain_passes=1),
             Dataflow("is", rows="k", cols="m", time="n", row_passes=2, summary="input stationary"),
         )
     }
@@ -65,27 +86,91 @@ DATAFLOWS: Mapping[str, Dataflow] = MappingProxyType(
 """Every dataflow by name. A new one is a row here."""
 
 
+# ---------------------------------------------------------------- lowering
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """A row of :data:`LOWERINGS`: how a convolution becomes products.
+
+    Attributes:
+        name: what the device file calls it.
+        by_position: whether each position of the kernel is a product of its own, whose partial sums add up.
+        summary: one line for people.
+    """
+
+    name: str
+    by_position: bool
+    summary: str
+
+
+LOWERINGS: Mapping[str, Lowering] = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            Lowering("im2col", False, "one product with k = kernel height * kernel width * channels"),
+            Lowering("kernel-position", True, "a product with k = channels for each position of the kernel"),
+        )
+    }
+)
+"""Every lowering by name."""
+
+
+# ---------------------------------------------------------------- folds
+
+
 @dataclass(frozen=True)
 class Folds:
     """The folds of one product on one array, as a fold timing sees them.
 
     Attributes:
-        along_rows, along_cols: how many folds the two extents need.
-        rows_extent: the extent along the rows, S_R.
-        streamed: the extent in time, T: rows streamed through in each fold.
+        count: how many such products there are.
+        along_rows, along_cols, in_time: how many folds the three extents need.
+        rows_extent, cols_extent: the extents along rows and columns, S_R and S_C.
+        streamed: cycles that the extent in time takes to stream: T, where a row takes one.
+        most_streamed: cycles of the longest stream of one fold; None where nothing limits it, and ``in_time`` is 1.
         rows, cols: the size of the array, R and C.
         dataflow: the row that laid the product out.
         maximum: the relaxation's maximum.
     """
 
+    count: Size
     along_rows: Size
     along_cols: Size
+    in_time: Size
     rows_extent: Size
+    cols_extent: Size
     streamed: Size
+    most_streamed: Size | None
     rows: Size
     cols: Size
     dataflow: Dataflow
     maximum: Callable[[Size, Size], Size]
+
+    @property
+    def of_one_product(self) -> Size:
+        """Folds of one of the products."""
+        return product(self.along_rows, self.along_cols, self.in_time, what="the folds")
+
+    def minimum(self, a: Size, b: Size) -> Size:
+        """The smaller of two sizes, as smooth as the maximum."""
+        return total(a, b, -self.maximum(a, b))
+
+    @property
+    def first(self) -> Folds:
+        """The first fold alone: as full as a fold of this product gets."""
+        streamed = self.streamed if self.most_streamed is None else self.minimum(self.streamed, self.most_streamed)
+        return dataclasses.replace(
+            self,
+            count=1,
+            along_rows=1,
+            along_cols=1,
+            in_time=1,
+            rows_extent=self.minimum(self.rows_extent, self.rows),
+            cols_extent=self.minimum(self.cols_extent, self.cols),
+            streamed=streamed,
+            most_streamed=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -102,17 +187,31 @@ def _ideal(folds: Folds) -> Size:
 
 
 def _serial(folds: Folds) -> Size:
-    fold = total(folds.streamed, folds.dataflow.fill_and_drain(folds.rows, folds.cols), what="the cycles of a fold")
+    fill_and_drain = product(folds.in_time, folds.dataflow.fill_and_drain(folds.rows, folds.cols))
+    fold = total(folds.streamed, fill_and_drain, what="the cycles of a fold")
     return product(folds.along_rows, folds.along_cols, fold, what="the cycles")
 
 
 def _double_buffered(folds: Folds) -> Size:
-    """While one fold streams, the next one's rows are loaded. A ragged last fold loads just the rows it has."""
-    beyond = total(folds.rows_extent, -product(folds.along_rows, folds.rows))  # minus the rows that the last fold lacks
-    ragged_rows = maximum(total(folds.rows, beyond), 0)  # smooth folds can be so many that none would be left
-    whole = total(folds.maximum(folds.streamed, folds.rows), 1, what="the cycles of a fold")
-    saved = total(whole, -1, -folds.maximum(folds.streamed, ragged_rows))
-    return product(folds.along_cols, total(product(folds.along_rows, whole), -saved), what="the cycles")
+    """While one fold streams, the next one's rows are loaded. A ragged last fold has just the rows it has to do."""
+    rows, ragged_rows = folds.rows, _last(folds.along_rows, folds.rows, folds.rows_extent)
+
+    def of_a_column(streamed: Size) -> Size:
+        whole = total(folds.maximum(streamed, rows), 1, what="the cycles of a fold")
+        saved = total(whole, -1, -folds.maximum(streamed, ragged_rows))
+        return total(product(folds.along_rows, whole), -saved)
+
+    if folds.most_streamed is None:
+        return product(folds.along_cols, of_a_column(folds.streamed), what="the cycles")
+    ragged = _last(folds.in_time, folds.most_streamed, folds.streamed)
+    whole = of_a_column(folds.most_streamed)
+    saved = total(whole, -of_a_column(ragged))
+    return product(folds.along_cols, total(product(folds.in_time, whole), -saved), what="the cycles")
+
+
+def _last(folds: Size, size: Size, extent: Size) -> Size:
+    """What is left for the last fold; not below 0, since smooth folds can be so many that none would be left."""
+    return maximum(total(size, total(extent, -product(folds, size))), 0)
 
 
 FOLD_TIMINGS: Mapping[str, FoldTiming] = MappingProxyType(

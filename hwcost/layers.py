@@ -7,8 +7,8 @@ broadcast) or float arrays and tensors with a gradient (soft widths).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeGuard, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar
 
 from hwcost._arrays import (
     Size,
@@ -23,6 +23,7 @@ from hwcost._arrays import (
     total,
     true_divide,
 )
+from hwcost.dataflow import LACKS, Operand
 from hwcost.errors import InvalidValueError
 
 __all__ = ["Conv2d", "Gemm", "Layer", "Linear", "MatMul"]
@@ -52,6 +53,13 @@ def _check_sizes(layer: object, *names: str) -> None:
 class Gemm:
     """``count`` independent matrix products (m x k)(k x n).
 
+    Args:
+        m, n, k: the sizes: rows of the input (output positions), columns of the weights (filters), and what is summed.
+        count: how many such products there are.
+        window: sizes of a kernel, whose product divides k: the positions of a convolution's kernel.
+        inputs: sizes of the input tensor of all products together, where the m x k of each repeats its elements (the
+            windows of a convolution overlap); empty where it does not.
+
     Raises:
         InvalidValueError: a size that is not a positive integer (or an array of them).
 
@@ -63,12 +71,19 @@ class Gemm:
     n: Size
     k: Size
     count: Size = 1
+    window: tuple[Size, ...] = field(default=(), repr=False)
+    inputs: tuple[Size, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         _check_sizes(self, "m", "n", "k", "count")
+        for name in ("window", "inputs"):
+            sizes = tuple(as_size(size, f"Gemm.{name}") for size in getattr(self, name))
+            object.__setattr__(self, name, sizes)
+        if self.window and not is_float(self.k) and not _holds(remainder(self.k, self.positions) == 0):
+            raise InvalidValueError("Gemm.k", self.k, f"a multiple of the window's positions ({self.positions})")
 
     @classmethod
-    def _of_checked(cls, **sizes: Size) -> Gemm:
+    def _of_checked(cls, **sizes: Any) -> Gemm:
         """A product of sizes that a layer has checked: in a sweep of millions a second look at each would be felt."""
         gemm = object.__new__(cls)
         for name, size in sizes.items():
@@ -83,6 +98,33 @@ class Gemm:
     def macs(self) -> Size:
         """Multiply-accumulates: count * m * n * k."""
         return product(self.count, self.m, self.n, self.k, what="the MACs")
+
+    @property
+    def positions(self) -> Size:
+        """Positions of the kernel that k goes over; 1 for a plain product."""
+        return product(*self.window, what="the positions of the kernel")
+
+    def by_position(self) -> Gemm:
+        """The same work with each position of the kernel as a product of its own.
+
+        >>> Gemm(m=100, n=16, k=150, window=(5, 5)).by_position()
+        Gemm(m=100, n=16, k=6, count=25)
+        """
+        positions = self.positions
+        return Gemm._of_checked(
+            m=self.m, n=self.n, k=_share(self.k, positions), count=product(self.count, positions), inputs=self.inputs
+        )
+
+    def elements(self, operand: Operand) -> Size:
+        """How many numbers the weights, inputs or outputs of all products are.
+
+        >>> [Gemm(m=2, n=3, k=5, count=7).elements(operand) for operand in ("weights", "inputs", "outputs")]
+        [105, 70, 42]
+        """
+        if operand == "inputs" and self.inputs:
+            return product(*self.inputs, what="the inputs")
+        sizes = (getattr(self, letter) for letter in "mnk" if letter != LACKS[operand])
+        return product(self.count, *sizes, what=f"the {operand}")
 
 
 @dataclass(frozen=True)
@@ -171,13 +213,14 @@ class Conv2d:
     def gemms(self) -> tuple[Gemm, ...]:
         """One product a group."""
         height, width = self.out_size
-        window = (*self.kernel_size, _share(self.in_channels, self.groups))
         return (
             Gemm._of_checked(
                 m=product(self.batch, height, width, what="the output positions"),
                 n=_share(self.out_channels, self.groups),
-                k=product(*window, what="kernel_size * in_channels"),
+                k=product(*self.kernel_size, _share(self.in_channels, self.groups), what="kernel_size * in_channels"),
                 count=self.groups,
+                window=self.kernel_size,
+                inputs=(self.batch, self.in_channels, self.height, self.width),
             ),
         )
 

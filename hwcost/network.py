@@ -55,8 +55,9 @@ class Report:
     def _cost(self, index: int) -> Cost:
         if not isinstance(self._costs, Cost):
             return self._costs[index]
-        figures = (getattr(self._costs, f.name) for f in dataclasses.fields(Cost))
-        return Cost(*(figure if _arrays.is_number(figure) else figure[index, ...] for figure in figures))
+        figures = [getattr(self._costs, f.name) for f in dataclasses.fields(Cost)]
+        axes = _axes(self._costs.cycles)
+        return Cost(*(figure if _axes(figure) < axes else figure[index, ...] for figure in figures))
 
 
 def network_cost(
@@ -93,7 +94,8 @@ def network_cost(
         costs = [gemm_cost(gemm, array, relaxation) for gemm in gemms]
         return Report(sum(costs, start=Cost()), unsupported, names, costs, owners)
     stacked = gemm_cost(_stacked(gemms, array), array, relaxation)
-    total = Cost(*(_summed(getattr(stacked, f.name), len(gemms)) for f in dataclasses.fields(Cost)))
+    axes = _axes(stacked.cycles)
+    total = Cost(*(_summed(getattr(stacked, f.name), axes, len(gemms)) for f in dataclasses.fields(Cost)))
     return Report(total, unsupported, names, stacked, owners)
 
 
@@ -102,7 +104,7 @@ def network_cycles(layers: Layers, array: SystolicArray, relaxation: Relaxation 
     gemms = _collect(layers, skip=False)[1]
     if _all_numbers(gemms):
         return _arrays.total(*(gemm_cycles(gemm, array, relaxation) for gemm in gemms), what="the cycles")
-    return _summed(gemm_cycles(_stacked(gemms, array), array, relaxation), len(gemms))
+    return _arrays.total_over_first_axis(gemm_cycles(_stacked(gemms, array), array, relaxation))
 
 
 def _collect(layers: Layers, skip: bool) -> tuple[tuple[str, ...], list[Gemm], tuple[int, ...], tuple[str, ...]]:
@@ -131,7 +133,7 @@ def _collect(layers: Layers, skip: bool) -> tuple[tuple[str, ...], list[Gemm], t
     return tuple(names), gemms, tuple(owners), tuple(unsupported)
 
 
-def _sizes(gemm: Gemm) -> tuple[Size, Size, Size, Size]:
+def _sizes(gemm: Gemm) -> tuple[Size, ...]:
     return gemm.m, gemm.n, gemm.k, gemm.count
 
 
@@ -140,12 +142,24 @@ def _all_numbers(gemms: list[Gemm]) -> bool:
 
 
 def _stacked(gemms: list[Gemm], array: SystolicArray) -> Gemm:
-    """All products as one whose sizes have a leading axis over them."""
-    return Gemm(*_arrays.stack(list(zip(*map(_sizes, gemms), strict=True)), beside=(array.rows, array.cols)))
+    """All products as one whose sizes have a leading axis over them; with no more than this array asks for."""
+    more = {}
+    if array.lowering_row.by_position:
+        more["window"] = [gemm.positions for gemm in gemms]
+    if array.has_memory_limit:
+        more["inputs"] = [gemm.elements("inputs") for gemm in gemms]
+    columns = [*zip(*map(_sizes, gemms), strict=True), *more.values()]
+    m, n, k, count, *rest = _arrays.stack(columns, beside=array.sweeps)
+    return Gemm(m, n, k, count, **{name: (column,) for name, column in zip(more, rest, strict=True)})
 
 
-def _summed(figure: Size, rows: int) -> Size:
-    return figure * rows if _arrays.is_number(figure) else _arrays.total_over_first_axis(figure)
+def _summed(figure: Size, axes: int, layers: int) -> Size:
+    """The sum over the leading axis; a figure without it is the same for every layer."""
+    return figure * layers if _axes(figure) < axes else _arrays.total_over_first_axis(figure)
+
+
+def _axes(figure: Size) -> int:
+    return 0 if _arrays.is_number(figure) else len(figure.shape)
 
 
 # ---------------------------------------------------------------- networks with open decisions

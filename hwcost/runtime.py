@@ -3,21 +3,38 @@
 For a product (m x k)(k x n), laid on an R x C array so that its extents S_R, S_C lie along rows and columns
 and T streams:
 
-    folds  = ceil(S_R / R) * ceil(S_C / C)
-    cycles = count * folds * (T + what the fold timing adds)
+    folds   = ceil(S_R / R) * ceil(S_C / C)
+    compute = count * folds * (T + what the fold timing adds)
+    memory  = bytes of weights, inputs and outputs over their bandwidths
+    cycles  = overhead + max(compute, memory) + overlap * min(compute, memory)
 
-with every ceiling and maximum taken by a relaxation. For a convolution on a weight-stationary array with ideal folds:
+with every ceiling and maximum taken by a relaxation. A bare array has no memory limit and no overhead, so that for a
+convolution on a weight-stationary one with ideal folds it is the author's formula:
 
     RUNTIME = ceil(k1 * k2 * c / s1) * ceil(f / s2) * h * w * B.
+
+What an array may add, each term by a field of :class:`hwcost.SystolicArray`:
+
+    lowering            k goes along the array whole, or for each position of the kernel by itself
+    row_, col_stairs    ceil(x) becomes alpha * ceil(x) + (1 - alpha) * x: hardware that hides part of the step
+    max_streamed        T is cut into folds of at most so many rows
+    cycles_per_row      T takes that many times as long
+    cycles_per_fold     each fold takes that much longer
+    cycles_per_layer    overhead: a constant
+    starts_up           overhead: the first fold's operand arrives from memory and is loaded, a cycle a row
+    counts_last_fold    where not, the stream of one fold is left out
+    bandwidths          memory, where inputs are read again for every filter_block filters: max(1, n / filter_block)
 """
 
 from __future__ import annotations
 
 import functools
+import math
+from typing import NamedTuple
 
-from hwcost._arrays import Size, in_blocks, product, total, true_divide
+from hwcost._arrays import Size, in_blocks, is_number, product, total, true_divide
 from hwcost.cost import Cost
-from hwcost.dataflow import Folds
+from hwcost.dataflow import LACKS, Folds
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
 from hwcost.layers import Conv2d, Gemm, Layer, is_layer
@@ -33,14 +50,19 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     >>> folds.along_rows, folds.along_cols, folds.streamed
     (19, 2, 1)
     """
-    flow = array.dataflow_row
-    rows_extent, cols_extent = getattr(gemm, flow.rows), getattr(gemm, flow.cols)
+    flow, lowered = array.dataflow_row, gemm.by_position() if array.lowering_row.by_position else gemm
+    rows_extent, cols_extent, streamed = (getattr(lowered, letter) for letter in (flow.rows, flow.cols, flow.time))
     along_rows, along_cols = relaxation.ceil_divs((rows_extent, cols_extent), (array.rows, array.cols))
+    most = array.max_streamed
     return Folds(
-        along_rows=along_rows,
-        along_cols=along_cols,
+        count=lowered.count,
+        along_rows=_partly(along_rows, rows_extent, array.rows, array.row_stairs),
+        along_cols=_partly(along_cols, cols_extent, array.cols, array.col_stairs),
+        in_time=1 if most is None else relaxation.ceil_div(streamed, most),
         rows_extent=rows_extent,
-        streamed=getattr(gemm, flow.time),
+        cols_extent=cols_extent,
+        streamed=_times(array.cycles_per_row, streamed),
+        most_streamed=None if most is None else _times(array.cycles_per_row, most),
         rows=array.rows,
         cols=array.cols,
         dataflow=flow,
@@ -48,22 +70,100 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     )
 
 
-def gemm_cycles(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT, folds: Folds | None = None) -> Size:
+def _partly(folds: Size, extent: Size, size: Size, stairs: Size) -> Size:
+    """Alpha * ceil(x) + (1 - alpha) * x: the folds where hardware hides part of the step."""
+    if is_number(stairs) and stairs == 1:
+        return folds
+    return total(product(stairs, folds), product(1 - stairs, true_divide(extent, size)))
+
+
+def _times(factor: Size, size: Size) -> Size:
+    return size if is_number(factor) and factor == 1 else product(factor, size)
+
+
+class Parts(NamedTuple):
+    """The cycles of a product, and what they are made of; the parts that a bare array does not have are 0."""
+
+    cycles: Size
+    compute: Size
+    memory: Size
+    overhead: Size
+
+
+def gemm_parts(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT, folds: Folds | None = None) -> Parts:
     """The cycles of one product (or of a whole stack of them); ``folds`` where its lay-out is known already."""
     folds = lay_out(gemm, array, relaxation) if folds is None else folds
-    return product(gemm.count, array.fold_timing_row.cycles(folds), what="the cycles")
+    compute, overhead = _compute(folds, array), _overhead(folds, array)
+    if not array.has_memory_limit:
+        cycles = compute if _is_zero(overhead) else total(compute, overhead, what="the cycles")
+        return Parts(cycles, compute, 0, overhead)
+    memory, constant = _memory(gemm, array, relaxation), array.cycles_per_layer
+    busy = total(compute, overhead, -constant)  # starting up goes before computing, beside the rest of the transfer
+    longer = relaxation.maximum(busy, memory)
+    hidden = product(array.overlap, total(busy, memory, -longer))
+    return Parts(total(constant, longer, hidden, what="the cycles"), compute, memory, overhead)
+
+
+def _is_zero(size: Size) -> bool:
+    return is_number(size) and size == 0
+
+
+def _compute(folds: Folds, array: SystolicArray) -> Size:
+    of_folds = array.fold_timing_row.cycles
+    cycles = of_folds(folds)
+    if not _is_zero(array.cycles_per_fold):
+        cycles = total(cycles, product(array.cycles_per_fold, folds.of_one_product))
+    cycles = product(folds.count, cycles, what="the cycles")
+    return cycles if array.counts_last_fold else total(cycles, -of_folds(folds.first))
+
+
+def _overhead(folds: Folds, array: SystolicArray) -> Size:
+    constant = 0 if _is_zero(array.cycles_per_layer) else array.cycles_per_layer
+    if not array.starts_up or folds.dataflow.stationary == "outputs":
+        return constant
+    first, rate = folds.first, dict(zip(LACKS, array.bytes_per_cycle, strict=True))[folds.dataflow.stationary]
+    if is_number(rate) and rate == math.inf:
+        return total(constant, first.rows_extent)
+    arrival = true_divide(product(array.bytes_per_element, first.rows_extent, first.cols_extent), rate)
+    return total(constant, first.rows_extent, arrival)
+
+
+def _memory(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
+    """Cycles that the bytes of all three operands take, one after the other."""
+    again = {"inputs": _readings(gemm, array, relaxation)}
+    terms = [
+        true_divide(product(array.bytes_per_element, again.get(operand, 1), gemm.elements(operand)), rate)
+        for operand, rate in zip(LACKS, array.bytes_per_cycle, strict=True)
+        if not (is_number(rate) and rate == math.inf)
+    ]
+    return total(*terms, what="the memory cycles")
+
+
+def _readings(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
+    """How often the inputs are read: once, or again for every block of filters."""
+    if is_number(array.filter_block) and array.filter_block == math.inf:
+        return 1
+    return relaxation.maximum(true_divide(gemm.n, array.filter_block), 1)
+
+
+def gemm_cycles(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
+    """Just the cycles of :func:`gemm_cost`, by the same lines."""
+    return gemm_parts(gemm, array, relaxation).cycles
 
 
 def gemm_cost(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Cost:
     """The cost of one product (or of a whole stack of them, its sizes being arrays)."""
     folds = lay_out(gemm, array, relaxation)
-    cycles = gemm_cycles(gemm, array, relaxation, folds)
+    cycles, compute, memory, overhead = gemm_parts(gemm, array, relaxation, folds)
     return Cost(
         macs=gemm.macs,
         cycles=cycles,
         seconds=true_divide(cycles, array.clock_hz, what="the cycles"),
-        folds=product(gemm.count, folds.along_rows, folds.along_cols, what="the folds"),
+        folds=product(folds.count, folds.of_one_product, what="the folds"),
         pe_cycles=product(cycles, array.pes, what="cycles * PEs"),
+        compute_cycles=compute,
+        memory_cycles=memory,
+        overhead_cycles=overhead,
     )
 
 

@@ -24,6 +24,24 @@ GOOD = {
     MatMul: {"m": 6, "n": 4, "k": 8, "batch": 2},
     SystolicArray: {"rows": 4, "cols": 8},
 }  # fmt: skip
+NAMES = {"dataflow", "fold_timing", "lowering"}
+SWITCHES = {"drains_outputs", "starts_up", "counts_last_fold"}
+QUANTITIES = {
+    "clock_hz": "a finite number of hertz above 0",
+    "max_streamed": "an integer of at least 1",
+    "row_stairs": "a finite number from 0 to 1",
+    "col_stairs": "a finite number from 0 to 1",
+    "overlap": "a finite number from 0 to 1",
+    "cycles_per_row": "a finite number of cycles above 0",
+    "cycles_per_fold": "a finite number of cycles not below 0",
+    "cycles_per_layer": "a finite number of cycles not below 0",
+    "bytes_per_element": "a finite number of bytes above 0",
+    "dram_bytes_per_s": "a number of bytes a second above 0",
+    "weight_bytes_per_s": "a number of bytes a second above 0",
+    "input_bytes_per_s": "a number of bytes a second above 0",
+    "output_bytes_per_s": "a number of bytes a second above 0",
+    "filter_block": "a number of filters above 0",
+}
 LAYERS = [kind for kind in GOOD if kind is not SystolicArray]
 PAIRS = ("kernel_size", "stride", "padding", "dilation")
 FIELDS = [(kind, name) for kind, sizes in GOOD.items() for name in sizes]
@@ -42,8 +60,8 @@ def refused(kind, name, value):
 
 def test_every_field_is_tried():
     for kind, sizes in GOOD.items():
-        others = {"clock_hz", "dataflow", "fold_timing"} if kind is SystolicArray else set()
-        assert set(sizes) | others == {field.name for field in dataclasses.fields(kind)}
+        others = {Gemm: {"window", "inputs"}, SystolicArray: set(QUANTITIES) | {"rows", "cols"} | NAMES | SWITCHES}
+        assert set(sizes) | others.get(kind, set()) == {field.name for field in dataclasses.fields(kind)}
         kind(**sizes)
 
 
@@ -124,10 +142,50 @@ def test_clocks(bad):
         SystolicArray(8, 8, clock_hz=bad)
 
 
-@pytest.mark.parametrize("name", ["dataflow", "fold_timing"])
+MEASURED = [name for name in QUANTITIES if name not in ("clock_hz", "max_streamed")]
+
+
+@pytest.mark.parametrize("bad", ["fast", 0, -1, 2.5, math.nan, math.inf, True, 1j, np.array([0.5, -1.0]), [5]])
+def test_limits_of_the_stream(bad):
+    with pytest.raises(InvalidValueError, match=r"SystolicArray\.max_streamed is "):
+        SystolicArray(8, 8, max_streamed=bad)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("bad", ["fast", -1e-9, math.nan, -math.inf, True, 1j, np.array([0.5, -1.0]), [0.5], 10**400])
+def test_quantities_out_of_range(name, bad):
+    with pytest.raises(InvalidValueError) as caught:
+        SystolicArray(8, 8, **{name: bad})
+    assert caught.value.field == f"SystolicArray.{name}"
+    assert caught.value.allowed == QUANTITIES[name]
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_ends_of_quantities(name):
+    allowed = QUANTITIES[name]
+    for value, inside in (
+        (0, "above 0" not in allowed),
+        (math.inf, "finite" not in allowed),
+        (1.5, "to 1" not in allowed),
+    ):
+        if inside:
+            assert getattr(SystolicArray(8, 8, **{name: value}), name) == value
+        else:
+            with pytest.raises(InvalidValueError, match=name):
+                SystolicArray(8, 8, **{name: value})
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("bad", [0, 1, None, "yes", np.True_])
+def test_switches(name, bad):
+    with pytest.raises(InvalidValueError, match=rf"SystolicArray\.{name} is .*True or False"):
+        SystolicArray(8, 8, **{name: bad})
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
 @pytest.mark.parametrize("bad", ["", "WS", None, 3, ["ws"], np.array([1])])
 def test_names_of_rows(name, bad):
-    with pytest.raises(InvalidValueError, match=rf"SystolicArray\.{name} is .*allowed: one of: (ws|ideal), "):
+    with pytest.raises(InvalidValueError, match=rf"SystolicArray\.{name} is .*allowed: one of: (ws|ideal|im2col), "):
         SystolicArray(8, 8, **{name: bad})
 
 
@@ -171,7 +229,28 @@ def test_products():
     assert MatMul(m=6, n=4, k=8, batch=2).gemms() == (Gemm(6, 4, 8, 2),)
     assert Gemm(6, 4, 8, 2).gemms() == (Gemm(6, 4, 8, 2),)
     assert Gemm(6, 4, 8, 2).macs == 384
-    assert Conv2d(32, 64, 3, height=8, width=8, padding="same", groups=32).gemms() == (Gemm(64, 2, 9, 32),)
+    assert Conv2d(32, 64, 3, height=8, width=8, padding="same", groups=32).gemms() == (
+        Gemm(64, 2, 9, 32, window=(3, 3), inputs=(1, 32, 8, 8)),
+    )
+
+
+def test_windows_divide_what_is_summed():
+    assert Gemm(6, 4, 18, 2, window=(3, 3)).by_position() == Gemm(6, 4, 2, 18)
+    assert Gemm(6, 4, np.array([9, 18]), window=(3, 3)).by_position().k.tolist() == [1, 2]
+    with pytest.raises(InvalidValueError, match=r"Gemm\.k is 8; allowed: a multiple of the window's positions \(9\)"):
+        Gemm(6, 4, 8, window=(3, 3))
+    with pytest.raises(InvalidValueError, match=r"Gemm\.window is 0"):
+        Gemm(6, 4, 8, window=(0, 3))
+    with pytest.raises(InvalidValueError, match=r"Gemm\.inputs is -1"):
+        Gemm(6, 4, 8, inputs=(-1,))
+
+
+def test_what_repeats_is_counted_once_where_a_layer_says_so():
+    layer = Conv2d(6, 16, 5, height=14, width=12, batch=2)
+    (gemm,) = layer.gemms()
+    counts = {operand: gemm.elements(operand) for operand in ("weights", "inputs", "outputs")}
+    assert counts == {"weights": 25 * 6 * 16, "inputs": 2 * 6 * 14 * 12, "outputs": 2 * 16 * 10 * 8}
+    assert Gemm(2, 3, 5, 7).elements("inputs") == 2 * 5 * 7
 
 
 @pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)

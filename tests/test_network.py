@@ -6,14 +6,13 @@ import copy
 import dataclasses
 import pickle
 
+import machines
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwcost import (
-    DATAFLOWS,
-    FOLD_TIMINGS,
     RELAXATIONS,
     Conv2d,
     Cost,
@@ -71,12 +70,8 @@ def by_layers(layers, array, relaxation="exact"):
     return {name: layer_cost(layer, array, relaxation=relaxation) for name, layer in layers.items()}
 
 
-ARRAYS = [
-    SystolicArray(8, 16, dataflow=flow, fold_timing=timing, clock_hz=2e8)
-    for flow in DATAFLOWS
-    for timing in FOLD_TIMINGS
-]
-over_arrays = pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dataflow}-{a.fold_timing}")
+ARRAYS = list(machines.ALL.values())
+over_arrays = pytest.mark.parametrize("array", ARRAYS, ids=list(machines.ALL))
 over_relaxations = pytest.mark.parametrize("relaxation", RELAXATIONS)
 
 
@@ -94,8 +89,10 @@ def test_integers(array, relaxation):
         agree(cost, expected[name])
     assert report.unsupported == ()
     if relaxation == "exact":
-        assert report.total.cycles == sum(cost.cycles for cost in expected.values())
-        assert type(report.total.cycles) is type(report.layers["attention"].cycles) is int
+        kind = int if array in machines.BARE.values() or array is machines.RICH["drained"] else float
+        assert type(report.total.cycles) is type(report.layers["attention"].cycles) is kind
+        if kind is int:
+            assert report.total.cycles == sum(cost.cycles for cost in expected.values())
 
 
 @over_arrays
@@ -121,10 +118,11 @@ def test_soft_widths(array, relaxation):
     total = sum(expected.values())
     assert report.total.cycles.shape == ()
     for name in FIGURES:
-        torch.testing.assert_close(getattr(report.total, name), torch.as_tensor(getattr(total, name)).double())
+        figure = torch.as_tensor(getattr(report.total, name)).double()
+        torch.testing.assert_close(figure, torch.as_tensor(getattr(total, name)).double())
         for layer, cost in report.layers.items():
             figure = torch.as_tensor(getattr(expected[layer], name)).double()
-            torch.testing.assert_close(getattr(cost, name), figure, check_dtype=False)
+            torch.testing.assert_close(torch.as_tensor(getattr(cost, name)).double(), figure)
     if total.cycles.requires_grad and report.total.cycles.requires_grad:
         stacked = torch.autograd.grad(report.total.cycles, (a, b))
         torch.testing.assert_close(stacked, torch.autograd.grad(total.cycles, (a, b)))
@@ -201,13 +199,14 @@ def test_all_layers_are_priced_in_one_call(array):
     layers = network(torch.tensor(24.3), torch.tensor(40.9))
     gemms = sum(len(layer.gemms()) for layer in layers.values())
     report = network_cost(layers, array, relaxation=relaxation)
-    assert shapes == [(gemms,), (gemms,)]
+    assert shapes == [(gemms,)] * (2 if array.max_streamed is None else 3)
+    calls = len(shapes)
     report.layers  # noqa: B018
-    assert len(shapes) == 2
+    assert len(shapes) == calls
     agree(report.total, network_cost(layers, array, relaxation="logistic").total)
     shapes.clear()
     network_cost(network(np.arange(1.0, 6.0), np.arange(1.0, 6.0)), array, relaxation=relaxation)
-    assert len(shapes) == 2
+    assert len(shapes) == calls
     assert {shape[0] for shape in shapes} == {gemms}
     assert (gemms, 5) in shapes
 

@@ -102,6 +102,17 @@ def test_equals_the_walk_over_the_tiles(dataflow, timing, sizes, rows, cols):
 
 @pytest.mark.parametrize("timing", FOLD_TIMINGS)
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
+@given(sizes=GEMMS, rows=st.integers(1, 5), cols=st.integers(1, 5), most=st.integers(1, 4), drains=st.booleans())
+@settings(max_examples=40)
+def test_equals_the_walk_over_short_streams_and_drained_outputs(dataflow, timing, sizes, rows, cols, most, drains):
+    walked = twin.simulate(sizes, rows, cols, dataflow, timing, most=most, drains=drains)
+    array = SystolicArray(rows, cols, dataflow=dataflow, fold_timing=timing, max_streamed=most, drains_outputs=drains)
+    cost = layer_cost(Gemm(**sizes), array)
+    assert (cost.cycles, cost.folds, cost.macs) == (walked.cycles, walked.folds, walked.macs)
+
+
+@pytest.mark.parametrize("timing", FOLD_TIMINGS)
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
 def test_equals_the_walk_over_the_tiles_of_larger_products(dataflow, timing):
     for sizes in ({"m": 49, "n": 70, "k": 27, "count": 1}, {"m": 3, "n": 16, "k": 130, "count": 2}):
         walked = twin.simulate(sizes, 16, 8, dataflow, timing, multiply=False)
@@ -188,6 +199,7 @@ def test_utilization_is_a_ratio_of_sums_across_layers_and_arrays():
     assert Cost().utilization == 0.0
     assert a.as_dict() == {
         "macs": a.macs, "cycles": a.cycles, "seconds": a.seconds, "folds": a.folds, "pe_cycles": a.pe_cycles,
+        "compute_cycles": a.cycles, "memory_cycles": 0, "overhead_cycles": 0, "waiting_cycles": 0, "bound": "compute",
         "utilization": a.utilization,
     }  # fmt: skip
 

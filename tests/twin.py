@@ -38,6 +38,7 @@ class Tile:
     rows: int
     cols: int
     loads: bool
+    drains: bool = False
 
 
 def ideal(tile: Tile) -> int:
@@ -59,7 +60,11 @@ def serial(tile: Tile) -> int:
         for c in range(tile.cols):
             for t in range(tile.streamed):
                 last_busy = max(last_busy, t + r + c)
-    return loading + last_busy + 1
+    draining = 0
+    if tile.drains:
+        for _ in range(tile.rows):
+            draining += 1
+    return loading + last_busy + 1 + draining
 
 
 def double_buffered(tile: Tile) -> int:
@@ -83,11 +88,13 @@ class Count:
 
 
 def simulate(
-    sizes: dict[str, int], rows: int, cols: int, dataflow: str, timing: str, *, multiply: bool = True
-) -> Count:
+    sizes: dict[str, int], rows: int, cols: int, dataflow: str, timing: str, *, multiply: bool = True,
+    most: int | None = None, drains: bool = False,
+) -> Count:  # fmt: skip
     """Runs ``sizes["count"]`` products (m x k)(k x n) on the array and counts what happened.
 
-    With ``multiply`` every PE does its work on real numbers, and the product is checked against numpy's.
+    With ``multiply`` every PE does its work on real numbers, and the product is checked against numpy's. ``most`` rows
+    are streamed in a fold at most; with ``drains`` stationary outputs are shifted out after each.
     """
     along_rows, along_cols, in_time = LETTERS[dataflow]
     rng = np.random.default_rng(0)
@@ -98,20 +105,21 @@ def simulate(
         out = np.zeros((sizes["m"], sizes["n"]), dtype=np.int64)
         for row_tile in tiles(sizes[along_rows], rows):
             for col_tile in tiles(sizes[along_cols], cols):
-                assert len(row_tile) <= rows
-                assert len(col_tile) <= cols
-                count.folds += 1
-                streamed, loads = sizes[in_time], STATIONARY_IS_LOADED[dataflow]
-                count.cycles += CYCLES[timing](Tile(len(row_tile), streamed, rows, cols, loads))
-                if not multiply:
-                    count.macs += sum(len(col_tile) * streamed for _ in row_tile)
-                    continue
-                for r in row_tile:
-                    for c in col_tile:
-                        for t in range(streamed):
-                            at = {along_rows: r, along_cols: c, in_time: t}
-                            out[at["m"], at["n"]] += left[at["m"], at["k"]] * right[at["k"], at["n"]]
-                            count.macs += 1
+                for time_tile in tiles(sizes[in_time], sizes[in_time] if most is None else most):
+                    assert len(row_tile) <= rows
+                    assert len(col_tile) <= cols
+                    count.folds += 1
+                    loads, drained = STATIONARY_IS_LOADED[dataflow], drains and in_time == "k"
+                    count.cycles += CYCLES[timing](Tile(len(row_tile), len(time_tile), rows, cols, loads, drained))
+                    if not multiply:
+                        count.macs += sum(len(col_tile) * len(time_tile) for _ in row_tile)
+                        continue
+                    for r in row_tile:
+                        for c in col_tile:
+                            for t in time_tile:
+                                at = {along_rows: r, along_cols: c, in_time: t}
+                                out[at["m"], at["n"]] += left[at["m"], at["k"]] * right[at["k"], at["n"]]
+                                count.macs += 1
         if multiply:
             np.testing.assert_array_equal(out, left @ right)
     return count

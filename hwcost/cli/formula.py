@@ -105,6 +105,7 @@ def formula(layer: Conv2d, array: SystolicArray) -> str:
         along_rows=_ceiling(folds.along_rows, letters[flow.rows], rows),
         along_cols=_ceiling(folds.along_cols, letters[flow.cols], cols),
         rows_extent=letters[flow.rows],
+        cols_extent=letters[flow.cols],
         streamed=Traced(streamed, spelt_out, binds=PRODUCT if "*" in spelt_out else ATOM),
         rows=rows,
         cols=cols,

@@ -1,0 +1,32 @@
+"""Arrays that together set every field of a device: what a bare array is not."""
+
+from __future__ import annotations
+
+from hwcost import DATAFLOWS, FOLD_TIMINGS, SystolicArray
+
+BARE = {
+    f"{flow}-{timing}": SystolicArray(8, 16, dataflow=flow, fold_timing=timing, clock_hz=2e8)
+    for flow in DATAFLOWS
+    for timing in FOLD_TIMINGS
+}
+
+RICH = {
+    "by position": SystolicArray(
+        16, 16, lowering="kernel-position", cycles_per_row=1.05, cycles_per_fold=10.0, cycles_per_layer=500.0,
+        weight_bytes_per_s=8e9, input_bytes_per_s=5e9, output_bytes_per_s=3e9, filter_block=20.0, overlap=0.3,
+    ),
+    "partial stairs": SystolicArray(
+        64, 64, row_stairs=0.87, col_stairs=0.25, output_bytes_per_s=2e9, overlap=1.0, cycles_per_row=1.5,
+    ),
+    "double-buffered": SystolicArray(
+        8, 16, fold_timing="double-buffered", max_streamed=6, starts_up=True, counts_last_fold=False,
+        weight_bytes_per_s=2e9, cycles_per_layer=3.0,
+    ),
+    "drained": SystolicArray(8, 8, dataflow="os", fold_timing="serial", drains_outputs=True, max_streamed=5),
+    "inputs stay": SystolicArray(
+        12, 14, dataflow="is", fold_timing="serial", starts_up=True, dram_bytes_per_s=2e9, bytes_per_element=2.0,
+        cycles_per_fold=1.5,
+    ),
+    "waits": SystolicArray(128, 128, dram_bytes_per_s=1e9),
+}  # fmt: skip
+ALL = BARE | RICH
