@@ -1,0 +1,267 @@
+"""What a device adds to the bare formula: each term counted by hand, with gradient, and in every kind of number."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import pickle
+
+import machines
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwcost import LOWERINGS, RELAXATIONS, Conv2d, Cost, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost
+from hwcost.dataflow import LACKS
+from hwcost.runtime import lay_out
+
+over_machines = pytest.mark.parametrize("array", machines.ALL.values(), ids=list(machines.ALL))
+over_rich = pytest.mark.parametrize("array", machines.RICH.values(), ids=list(machines.RICH))
+SMOOTH = ("logistic", "shifted", "generalized", "linear")
+SIZES = st.integers(1, 40)
+LAYER = Conv2d(20, 36, 3, height=10, width=12, padding=1, batch=2)
+
+
+# ---------------------------------------------------------------- by hand
+
+
+@given(m=SIZES, n=SIZES, k=SIZES, count=st.integers(1, 3), window=st.integers(1, 3))
+def test_by_position_walks_the_kernel(m, n, k, count, window):
+    gemm = Gemm(m, n, k * window * window, count, window=(window, window))
+    array = SystolicArray(8, 16, fold_timing="serial", lowering="kernel-position")
+    each = layer_cost(Gemm(m, n, k), SystolicArray(8, 16, fold_timing="serial")).cycles
+    assert layer_cost(gemm, array).cycles == sum(each for _ in range(count) for _ in range(window * window))
+    assert layer_cost(gemm, array).macs == m * n * k * window * window * count
+
+
+def test_lowerings_agree_where_there_is_no_kernel():
+    for lowering in LOWERINGS:
+        array = SystolicArray(8, 8, lowering=lowering)
+        assert layer_cost(Linear(20, 30, batch=3), array).cycles == 3 * 4 * 3
+        assert layer_cost(Conv2d(20, 30, 1, height=3, width=1), array).cycles == 3 * 4 * 3
+
+
+@given(extent=st.integers(1, 300), size=st.integers(1, 40), stairs=st.floats(0, 1))
+def test_partial_stairs_lie_between_the_line_and_the_stair(extent, size, stairs):
+    array = SystolicArray(size, size, row_stairs=stairs)
+    folds = lay_out(Gemm(1, 1, extent), array)
+    assert folds.along_cols == 1
+    assert folds.along_rows == pytest.approx(stairs * math.ceil(extent / size) + (1 - stairs) * extent / size)
+    folds = lay_out(Gemm(1, extent, 1), dataclasses.replace(array, row_stairs=1.0, col_stairs=stairs))
+    assert folds.along_cols == pytest.approx(stairs * math.ceil(extent / size) + (1 - stairs) * extent / size)
+
+
+@given(m=SIZES, n=SIZES, k=SIZES, count=st.integers(1, 3), row=st.floats(0.5, 3), fold=st.floats(0, 50))
+def test_a_row_and_a_fold_take_what_the_device_says(m, n, k, count, row, fold):
+    cycles = 0.0
+    for _, _, _ in itertools.product(range(count), range(0, k, 8), range(0, n, 4)):
+        cycles += m * row + fold
+    array = SystolicArray(8, 4, cycles_per_row=row, cycles_per_fold=fold)
+    assert layer_cost(Gemm(m, n, k, count), array).cycles == pytest.approx(cycles)
+
+
+def memory_by_hand(layer, array):
+    """Bytes counted tensor by tensor, from what a convolution is."""
+    height, width = layer.out_size
+    k1, k2 = layer.kernel_size
+    weights = layer.out_channels * (layer.in_channels // layer.groups) * k1 * k2
+    inputs = layer.batch * layer.in_channels * layer.height * layer.width
+    outputs = layer.batch * layer.out_channels * height * width
+    inputs *= max(1, (layer.out_channels // layer.groups) / array.filter_block)
+    rates = [
+        array.dram_bytes_per_s if own is None else own
+        for own in (array.weight_bytes_per_s, array.input_bytes_per_s, array.output_bytes_per_s)
+    ]
+    seconds = sum(e * array.bytes_per_element / rate for e, rate in zip((weights, inputs, outputs), rates, strict=True))
+    return seconds * array.clock_hz
+
+
+@over_machines
+@pytest.mark.parametrize("groups", [1, 4])
+def test_memory_and_how_it_joins(array, groups):
+    layer = dataclasses.replace(LAYER, groups=groups)
+    cost = layer_cost(layer, array)
+    memory = memory_by_hand(layer, array)
+    assert cost.memory_cycles == pytest.approx(memory)
+    busy = cost.compute_cycles + cost.overhead_cycles - array.cycles_per_layer
+    joined = max(busy, memory) + array.overlap * min(busy, memory) if memory else busy
+    assert cost.cycles == pytest.approx(array.cycles_per_layer + joined)
+    assert cost.waiting_cycles == pytest.approx(cost.cycles - cost.compute_cycles - cost.overhead_cycles)
+    assert cost.waiting_cycles >= -1e-9
+    assert cost.seconds == pytest.approx(cost.cycles / array.clock_hz)
+    longest = max((cost.compute_cycles, "compute"), (cost.memory_cycles, "memory"), (cost.overhead_cycles, "overhead"))
+    assert cost.bound == longest[1]
+
+
+@pytest.mark.parametrize(("dataflow", "rows", "elements"), [("ws", 8, 8 * 16), ("is", 8, 8 * 10), ("os", 0, 0)])
+def test_starting_up_loads_what_stays(dataflow, rows, elements):
+    gemm = Gemm(m=10, n=20, k=30)
+    bare = layer_cost(gemm, SystolicArray(8, 16, dataflow=dataflow))
+    cost = layer_cost(gemm, SystolicArray(8, 16, dataflow=dataflow, starts_up=True))
+    assert cost.overhead_cycles == rows == cost.cycles - bare.cycles
+    limited = layer_cost(gemm, SystolicArray(8, 16, dataflow=dataflow, starts_up=True, dram_bytes_per_s=4e9))
+    assert limited.overhead_cycles == rows + elements / 4
+    small = layer_cost(Gemm(m=3, n=3, k=3), SystolicArray(8, 16, dataflow=dataflow, starts_up=True))
+    assert small.overhead_cycles == (3 if rows else 0)
+
+
+def test_the_last_fold_left_out():
+    gemm = Gemm(m=50, n=20, k=30, count=2)
+    for timing, fold in (("ideal", 50), ("serial", 50 + 2 * 8 + 16 - 2), ("double-buffered", 51)):
+        array = SystolicArray(8, 16, fold_timing=timing)
+        whole, without = (
+            layer_cost(gemm, dataclasses.replace(array, counts_last_fold=counts)).cycles for counts in (True, False)
+        )
+        assert whole - without == fold
+
+
+def test_overlap_goes_from_hidden_to_one_after_the_other():
+    costs = [
+        layer_cost(LAYER, SystolicArray(8, 8, dram_bytes_per_s=1e9, overlap=overlap)) for overlap in (0.0, 0.5, 1.0)
+    ]
+    compute, memory = costs[0].compute_cycles, costs[0].memory_cycles
+    assert [cost.cycles for cost in costs] == pytest.approx(
+        [max(compute, memory), max(compute, memory) + min(compute, memory) / 2, compute + memory]
+    )
+
+
+# ---------------------------------------------------------------- bounds
+
+
+def test_bounds_of_a_sweep():
+    layer = Linear(np.array([1, 64, 512]), 64, batch=np.array([[1], [4096]]))
+    array = SystolicArray(16, 16, weight_bytes_per_s=1e9, cycles_per_layer=100.0)
+    bound = layer_cost(layer, array).bound
+    assert bound.tolist() == [["overhead", "memory", "memory"], ["compute"] * 3]
+    for index, name in np.ndenumerate(bound):
+        row, col = index
+        one = Linear(int(layer.in_features[col]), 64, batch=int(layer.batch[row, 0]))
+        assert layer_cost(one, array).bound == name
+
+
+def test_bounds_of_tensors():
+    torch = pytest.importorskip("torch")
+    array = SystolicArray(16, 16, weight_bytes_per_s=1e9)
+    width = torch.tensor([1.0, 512.0], requires_grad=True)
+    assert layer_cost(Linear(width, 64), array, relaxation="shifted").bound.tolist() == ["memory", "memory"]
+    assert layer_cost(Linear(width, 64), SystolicArray(16, 16)).bound.tolist() == ["compute", "compute"]
+
+
+def test_costs_of_layers_bound_by_different_things_add():
+    array = SystolicArray(16, 16, weight_bytes_per_s=1e9)
+    a, b = layer_cost(Linear(512, 512), array), layer_cost(Linear(16, 16, batch=4096), array)
+    assert (a.bound, b.bound) == ("memory", "compute")
+    assert (a + b).waiting_cycles == a.waiting_cycles + b.waiting_cycles
+    assert (a + 3 * b).bound == "memory"
+    assert (a + 100 * b).bound == "compute"
+    assert Cost().bound == "compute"
+
+
+@pytest.mark.parametrize("factor", [np.array([1, -1]), -0.5, np.float64(-1)])
+def test_costs_are_not_scaled_below_zero(factor):
+    with pytest.raises(InvalidValueError, match="factor of a Cost"):
+        factor * Cost(cycles=3)
+    with pytest.raises(InvalidValueError, match="factor of a Cost"):
+        Cost(cycles=3) * factor
+
+
+def test_an_array_times_a_cost_is_a_cost():
+    assert (np.array([1, 2]) * Cost(cycles=3)).cycles.tolist() == [3, 6]
+
+
+# ---------------------------------------------------------------- every kind of number
+
+
+@over_rich
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_sweeps_are_their_points(array, relaxation):
+    channels, filters = np.arange(1, 60, 7), np.array([[3], [40]])
+    swept = layer_cost(Conv2d(channels, filters, 3, height=9, width=9, padding=1), array, relaxation=relaxation)
+    for row, col in ((0, 0), (1, 4), (0, 8)):
+        layer = Conv2d(int(channels[col]), int(filters[row, 0]), 3, height=9, width=9, padding=1)
+        point = layer_cost(layer, array, relaxation=relaxation)
+        for name in ("cycles", "compute_cycles", "memory_cycles", "overhead_cycles", "folds"):
+            figure = np.broadcast_to(getattr(swept, name), (2, 9))[row, col]
+            assert figure == pytest.approx(getattr(point, name), rel=1e-12), name
+
+
+QUANTITIES = {
+    "row_stairs": [0.2, 1.0], "col_stairs": [0.0, 0.7], "cycles_per_row": [1.0, 2.5], "cycles_per_fold": [0.0, 9.0],
+    "cycles_per_layer": [0.0, 90.0], "bytes_per_element": [1.0, 2.0], "dram_bytes_per_s": [1e9, 1e12],
+    "weight_bytes_per_s": [1e9, math.inf], "input_bytes_per_s": [1e9, math.inf], "output_bytes_per_s": [1e8, 1e9],
+    "filter_block": [4.0, math.inf], "overlap": [0.1, 0.9], "max_streamed": [3, 500],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_devices_sweep(name):
+    """Each entry of an array in a field is a device of its own, in a layer and in a network."""
+    from hwcost import network_cost
+
+    base = SystolicArray(8, 8, fold_timing="double-buffered", dram_bytes_per_s=5e9, overlap=0.5, filter_block=9.0)
+    swept = dataclasses.replace(base, **{name: np.array(QUANTITIES[name])})
+    layers = {"conv": LAYER, "fc": Linear(300, np.array([[10], [20], [30]]))}
+    report = network_cost(layers, swept)
+    for index, value in enumerate(QUANTITIES[name]):
+        one = dataclasses.replace(base, **{name: value})
+        assert layer_cost(LAYER, swept).cycles[index] == pytest.approx(layer_cost(LAYER, one).cycles)
+        expected = network_cost(layers, one)
+        assert report.total.cycles[:, index] == pytest.approx(expected.total.cycles.reshape(-1))
+        for layer in layers:
+            for figure in ("cycles", "overhead_cycles", "memory_cycles"):
+                got = np.broadcast_to(getattr(report.layers[layer], figure), (3, 2))[:, index]
+                one_by_one = np.reshape(getattr(expected.layers[layer], figure), (-1,))
+                assert got == pytest.approx(np.broadcast_to(one_by_one, 3)), figure
+
+
+@over_rich
+@pytest.mark.parametrize("relaxation", SMOOTH)
+def test_gradients_are_those_of_the_values(array, relaxation):
+    torch = pytest.importorskip("torch")
+    start = torch.tensor([24.3, 40.9], dtype=torch.float64, requires_grad=True)
+
+    def cycles(widths):
+        layer = Conv2d(widths[0], widths[1], 3, height=10, width=10, padding=1)
+        return layer_cost(layer, array, relaxation=relaxation).cycles
+
+    assert torch.autograd.gradcheck(cycles, (start,), eps=1e-6, rtol=1e-3)
+    (slope,) = torch.autograd.grad(cycles(start), (start,))
+    assert torch.isfinite(slope).all()
+    assert (slope > -1e-9).all()
+
+
+@over_rich
+def test_the_smooth_cost_tends_to_the_exact_one(array):
+    exact = layer_cost(LAYER, array).cycles
+    sharp = layer_cost(LAYER, array, relaxation=RELAXATIONS["shifted"].with_options(temperature=3000.0, epsilon=1e-6))
+    assert sharp.cycles == pytest.approx(exact, rel=2e-3)
+
+
+@over_rich
+def test_quantities_may_carry_gradients(array):
+    torch = pytest.importorskip("torch")
+    overlap = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+    limited = dataclasses.replace(array, overlap=overlap, dram_bytes_per_s=1e9)
+    cost = layer_cost(LAYER, limited)
+    (slope,) = torch.autograd.grad(cost.cycles, (overlap,))
+    busy = cost.compute_cycles + cost.overhead_cycles - array.cycles_per_layer
+    assert slope.item() == pytest.approx(min(cost.memory_cycles, busy))
+
+
+@over_machines
+def test_devices_are_values(array):
+    assert pickle.loads(pickle.dumps(array)) == array
+    assert repr(pickle.loads(pickle.dumps(array))) == repr(array)
+    assert eval(repr(array), {"SystolicArray": SystolicArray, "inf": math.inf}) == array
+    assert hash(array) == hash(dataclasses.replace(array))
+
+
+@given(m=SIZES, n=SIZES, k=SIZES, count=st.integers(1, 3))
+@settings(max_examples=30)
+def test_operands_are_what_their_letters_span(m, n, k, count):
+    sizes = {"m": m, "n": n, "k": k}
+    for operand, lacks in LACKS.items():
+        elements = sum(1 for _ in itertools.product(*(range(s) for letter, s in sizes.items() if letter != lacks)))
+        assert Gemm(m, n, k, count).elements(operand) == count * elements
