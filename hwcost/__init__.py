@@ -6,6 +6,10 @@
 (3800, 0.987)
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from hwcost.cost import Cost
 from hwcost.dataflow import DATAFLOWS, FOLD_TIMINGS, LOWERINGS
 from hwcost.device import SystolicArray
@@ -20,6 +24,9 @@ from hwcost.layers import Conv2d, Gemm, Layer, Linear, MatMul
 from hwcost.network import Report, SearchedLayer, SearchSpace, network_cost
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
 from hwcost.runtime import layer_cost, runtime
+
+if TYPE_CHECKING:
+    from hwcost.presets import load_device
 
 __version__ = "0.1.0"
 
@@ -47,7 +54,17 @@ __all__ = [
     "SystolicArray",
     "__version__",
     "layer_cost",
+    "load_device",
     "network_cost",
     "runtime",
     "smooth_ceil",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What is loaded on use, since most programs do without it."""
+    if name == "load_device":
+        from hwcost.presets import load_device
+
+        return load_device
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

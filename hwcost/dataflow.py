@@ -198,15 +198,14 @@ def _double_buffered(folds: Folds) -> Size:
 
     def of_a_column(streamed: Size) -> Size:
         whole = total(folds.maximum(streamed, rows), 1, what="the cycles of a fold")
-        saved = total(whole, -1, -folds.maximum(streamed, ragged_rows))
-        return total(product(folds.along_rows, whole), -saved)
+        last = total(folds.maximum(streamed, ragged_rows), 1)
+        return total(product(total(folds.along_rows, -1), whole), last)
 
     if folds.most_streamed is None:
         return product(folds.along_cols, of_a_column(folds.streamed), what="the cycles")
     ragged = _last(folds.in_time, folds.most_streamed, folds.streamed)
-    whole = of_a_column(folds.most_streamed)
-    saved = total(whole, -of_a_column(ragged))
-    return product(folds.along_cols, total(product(folds.in_time, whole), -saved), what="the cycles")
+    whole = product(total(folds.in_time, -1), of_a_column(folds.most_streamed))
+    return product(folds.along_cols, total(whole, of_a_column(ragged)), what="the cycles")
 
 
 def _last(folds: Size, size: Size, extent: Size) -> Size:

@@ -14,12 +14,15 @@ from hwcost.errors import InvalidValueError
 __all__ = ["SystolicArray"]
 
 _NAMES = {"dataflow": DATAFLOWS, "fold_timing": FOLD_TIMINGS, "lowering": LOWERINGS}
+_COUNTS = ("rows", "cols", "max_streamed", "accumulators")
 _SWITCHES = ("drains_outputs", "starts_up", "counts_last_fold")
 _BANDWIDTHS = ("weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s")
 _ABOVE_0 = {"clock_hz": "hertz", "cycles_per_row": "cycles", "bytes_per_element": "bytes"}
 _UP_TO_INFINITY = {"dram_bytes_per_s": "bytes a second", "filter_block": "filters"}
-_UP_TO_INFINITY |= dict.fromkeys(_BANDWIDTHS, "bytes a second")
-_FROM_0 = {"cycles_per_fold": "cycles", "cycles_per_layer": "cycles"}
+_UP_TO_INFINITY |= dict.fromkeys((*_BANDWIDTHS, "reread_bytes_per_s"), "bytes a second")
+_FROM_0 = dict.fromkeys(("cycles_per_fold", "cycles_per_layer", "cycles_per_block"), "cycles") | {
+    "min_streamed": "rows"
+}
 _SHARES = ("row_stairs", "col_stairs", "overlap")
 
 
@@ -39,15 +42,20 @@ class SystolicArray:
         lowering: a name in :data:`hwcost.LOWERINGS`: "im2col" or "kernel-position".
         row_stairs, col_stairs: how much of the stair is felt along rows and along columns, from 0 (none) to 1 (all).
         max_streamed: rows of the stream that go into one fold at most, where buffers set a limit.
+        min_streamed: rows that a fold takes the time of at least, however few it streams: the next one has to load.
         drains_outputs: whether stationary outputs are shifted out after each fold, one more crossing of the rows.
         starts_up: whether a layer waits until the operand of its first fold has arrived and is loaded.
         counts_last_fold: False leaves the last fold's stream out, as some simulators' records do.
         cycles_per_row: cycles that a streamed row takes.
         cycles_per_fold: cycles that each fold adds.
         cycles_per_layer: cycles that each layer adds; a layer of several products pays them for each.
+        accumulators: outputs that are held on chip at once, in whole blocks of rows x cols; inputs are read again for
+            as many filters as that leaves room for, and each such block of outputs adds cycles_per_block.
+        cycles_per_block: cycles that each block of outputs adds.
         bytes_per_element: bytes of a weight, an input and an output.
         dram_bytes_per_s: bandwidth to memory, shared by weights, inputs and outputs.
         weight_bytes_per_s, input_bytes_per_s, output_bytes_per_s: the same for one of the three, where they differ.
+        reread_bytes_per_s: bandwidth of inputs that are read again, where a nearer memory has kept them.
         filter_block: filters that are worked on at once; inputs are read again for each such block.
         overlap: how much of the shorter of compute and memory adds to the longer, from 0 (none: they overlap wholly)
             to 1 (all of it: one waits for the other).
@@ -76,17 +84,21 @@ class SystolicArray:
     row_stairs: Size = 1.0
     col_stairs: Size = 1.0
     max_streamed: Size | None = None
+    min_streamed: Size = 0.0
     drains_outputs: bool = False
     starts_up: bool = False
     counts_last_fold: bool = True
     cycles_per_row: Size = 1.0
     cycles_per_fold: Size = 0.0
     cycles_per_layer: Size = 0.0
+    accumulators: Size | None = None
+    cycles_per_block: Size = 0.0
     bytes_per_element: Size = 1.0
     dram_bytes_per_s: Size = math.inf
     weight_bytes_per_s: Size | None = None
     input_bytes_per_s: Size | None = None
     output_bytes_per_s: Size | None = None
+    reread_bytes_per_s: Size | None = None
     filter_block: Size = math.inf
     overlap: Size = 0.0
 
@@ -110,8 +122,15 @@ class SystolicArray:
                 yield name, value
 
     def __repr__(self) -> str:
-        shown = {name: getattr(self, name) for name in _PRIMARY} | dict(self._given())
-        return f"SystolicArray({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        return f"SystolicArray({', '.join(f'{name}={value!r}' for name, value in self.as_dict().items())})"
+
+    def as_dict(self) -> dict[str, Size]:
+        """The first five fields and all others that are not left at their default, by name.
+
+        >>> SystolicArray(8, 16, overlap=0.5).as_dict()
+        {'rows': 8, 'cols': 16, 'clock_hz': 1000000000.0, 'dataflow': 'ws', 'fold_timing': 'ideal', 'overlap': 0.5}
+        """
+        return {name: getattr(self, name) for name in _PRIMARY} | dict(self._given())
 
     @property
     def pes(self) -> Size:
@@ -161,10 +180,10 @@ class SystolicArray:
 
 
 def _number(name: str, value: Size, field: str) -> Size:
-    if name in ("rows", "cols") or (name == "max_streamed" and value is not None):
-        return as_size(value, field)
     if value is None and _DEFAULTS[name] is None:
         return None
+    if name in _COUNTS:
+        return as_size(value, field)
     if name in _SHARES:
         return as_quantity(value, field, at_most=1.0)
     if name in _FROM_0:

@@ -18,12 +18,16 @@ What an array may add, each term by a field of :class:`hwcost.SystolicArray`:
     lowering            k goes along the array whole, or for each position of the kernel by itself
     row_, col_stairs    ceil(x) becomes alpha * ceil(x) + (1 - alpha) * x: hardware that hides part of the step
     max_streamed        T is cut into folds of at most so many rows
+    min_streamed        T is at least so many rows: the next fold has to load
     cycles_per_row      T takes that many times as long
     cycles_per_fold     each fold takes that much longer
     cycles_per_layer    overhead: a constant
+    cycles_per_block    overhead: for each block of outputs that the accumulators hold, in whole blocks of R x C
     starts_up           overhead: the first fold's operand arrives from memory and is loaded, a cycle a row
     counts_last_fold    where not, the stream of one fold is left out
-    bandwidths          memory, where inputs are read again for every filter_block filters: max(1, n / filter_block)
+    bandwidths          memory, where inputs are read again for every filter_block filters, max(1, n / filter_block)
+                        times; accumulators set such a block too: max(C, accumulators / m) filters
+    reread_bytes_per_s  memory: the bandwidth of all readings but the first
 """
 
 from __future__ import annotations
@@ -54,6 +58,7 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     rows_extent, cols_extent, streamed = (getattr(lowered, letter) for letter in (flow.rows, flow.cols, flow.time))
     along_rows, along_cols = relaxation.ceil_divs((rows_extent, cols_extent), (array.rows, array.cols))
     most = array.max_streamed
+    passing = streamed if _is_zero(array.min_streamed) else relaxation.maximum(streamed, array.min_streamed)
     return Folds(
         count=lowered.count,
         along_rows=_partly(along_rows, rows_extent, array.rows, array.row_stairs),
@@ -61,7 +66,7 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
         in_time=1 if most is None else relaxation.ceil_div(streamed, most),
         rows_extent=rows_extent,
         cols_extent=cols_extent,
-        streamed=_times(array.cycles_per_row, streamed),
+        streamed=_times(array.cycles_per_row, passing),
         most_streamed=None if most is None else _times(array.cycles_per_row, most),
         rows=array.rows,
         cols=array.cols,
@@ -93,15 +98,16 @@ class Parts(NamedTuple):
 def gemm_parts(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT, folds: Folds | None = None) -> Parts:
     """The cycles of one product (or of a whole stack of them); ``folds`` where its lay-out is known already."""
     folds = lay_out(gemm, array, relaxation) if folds is None else folds
-    compute, overhead = _compute(folds, array), _overhead(folds, array)
+    compute, overhead = _compute(folds, array), _overhead(gemm, folds, array, relaxation)
     if not array.has_memory_limit:
         cycles = compute if _is_zero(overhead) else total(compute, overhead, what="the cycles")
         return Parts(cycles, compute, 0, overhead)
-    memory, constant = _memory(gemm, array, relaxation), array.cycles_per_layer
-    busy = total(compute, overhead, -constant)  # starting up goes before computing, beside the rest of the transfer
+    memory, start_up = _memory(gemm, array, relaxation), _start_up(folds, array)
+    busy = compute if _is_zero(start_up) else total(compute, start_up)  # it is over before the folds can start
     longer = relaxation.maximum(busy, memory)
     hidden = product(array.overlap, total(busy, memory, -longer))
-    return Parts(total(constant, longer, hidden, what="the cycles"), compute, memory, overhead)
+    cycles = total(overhead, -start_up, longer, hidden, what="the cycles")
+    return Parts(cycles, compute, memory, overhead)
 
 
 def _is_zero(size: Size) -> bool:
@@ -117,33 +123,60 @@ def _compute(folds: Folds, array: SystolicArray) -> Size:
     return cycles if array.counts_last_fold else total(cycles, -of_folds(folds.first))
 
 
-def _overhead(folds: Folds, array: SystolicArray) -> Size:
-    constant = 0 if _is_zero(array.cycles_per_layer) else array.cycles_per_layer
+def _overhead(gemm: Gemm, folds: Folds, array: SystolicArray, relaxation: Relaxation) -> Size:
+    terms = [] if _is_zero(array.cycles_per_layer) else [array.cycles_per_layer]
+    if not _is_zero(array.cycles_per_block):
+        terms.append(product(array.cycles_per_block, _blocks(gemm, array, relaxation)))
+    if array.starts_up:
+        terms.append(_start_up(folds, array))
+    return total(*terms, what="the overhead") if terms else 0
+
+
+def _blocks(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
+    """Blocks of outputs that the accumulators hold, one after the other; the outputs lie in whole blocks of R x C."""
+    if array.accumulators is None:
+        return gemm.count
+    along_rows, along_cols = relaxation.ceil_divs((gemm.m, gemm.n), (array.rows, array.cols))
+    outputs = product(along_rows, array.rows, along_cols, array.cols)
+    return product(gemm.count, relaxation.ceil_div(outputs, array.accumulators))
+
+
+def _start_up(folds: Folds, array: SystolicArray) -> Size:
+    """The first fold's stationary operand arrives from memory and is loaded, a cycle a row."""
     if not array.starts_up or folds.dataflow.stationary == "outputs":
-        return constant
+        return 0
     first, rate = folds.first, dict(zip(LACKS, array.bytes_per_cycle, strict=True))[folds.dataflow.stationary]
     if is_number(rate) and rate == math.inf:
-        return total(constant, first.rows_extent)
+        return first.rows_extent
     arrival = true_divide(product(array.bytes_per_element, first.rows_extent, first.cols_extent), rate)
-    return total(constant, first.rows_extent, arrival)
+    return total(first.rows_extent, arrival)
 
 
 def _memory(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
     """Cycles that the bytes of all three operands take, one after the other."""
-    again = {"inputs": _readings(gemm, array, relaxation)}
-    terms = [
-        true_divide(product(array.bytes_per_element, again.get(operand, 1), gemm.elements(operand)), rate)
-        for operand, rate in zip(LACKS, array.bytes_per_cycle, strict=True)
-        if not (is_number(rate) and rate == math.inf)
-    ]
+    terms = []
+    for operand, rate in zip(LACKS, array.bytes_per_cycle, strict=True):
+        if is_number(rate) and rate == math.inf:
+            continue
+        once = true_divide(product(array.bytes_per_element, gemm.elements(operand)), rate)
+        again = _readings_again(gemm, array, relaxation) if operand == "inputs" else 0
+        if not _is_zero(again):
+            nearer = array.reread_bytes_per_s
+            slower = 1 if nearer is None else true_divide(product(rate, array.clock_hz), nearer)
+            once = product(once, total(1, product(again, slower)))
+        terms.append(once)
     return total(*terms, what="the memory cycles")
 
 
-def _readings(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
-    """How often the inputs are read: once, or again for every block of filters."""
-    if is_number(array.filter_block) and array.filter_block == math.inf:
-        return 1
-    return relaxation.maximum(true_divide(gemm.n, array.filter_block), 1)
+def _readings_again(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
+    """How often the inputs are read after the first time: for every block of filters that is worked on at once."""
+    blocks = []
+    if not (is_number(array.filter_block) and array.filter_block == math.inf):
+        blocks.append(true_divide(gemm.n, array.filter_block))
+    if array.accumulators is not None:
+        room = relaxation.maximum(true_divide(array.accumulators, gemm.m), array.cols)
+        blocks.append(true_divide(gemm.n, room))
+    return total(functools.reduce(relaxation.maximum, blocks, 1), -1) if blocks else 0
 
 
 def gemm_cycles(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:

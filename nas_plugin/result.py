@@ -120,8 +120,8 @@ class SearchResult:
 
 
 def array_dict(array: SystolicArray) -> dict[str, Any]:
-    """The array by its constructor's names."""
-    return dataclasses.asdict(array)
+    """The array by its constructor's names; those left at their default are left out."""
+    return array.as_dict()
 
 
 def result_from(

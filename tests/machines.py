@@ -27,6 +27,14 @@ RICH = {
         12, 14, dataflow="is", fold_timing="serial", starts_up=True, dram_bytes_per_s=2e9, bytes_per_element=2.0,
         cycles_per_fold=1.5,
     ),
+    "accumulates": SystolicArray(
+        8, 16, lowering="kernel-position", min_streamed=30.0, accumulators=512, cycles_per_block=200.0,
+        input_bytes_per_s=2e9, reread_bytes_per_s=12e9, overlap=0.6,
+    ),
+    "blocks": SystolicArray(
+        16, 16, filter_block=20.0, accumulators=300, input_bytes_per_s=2e9, reread_bytes_per_s=1e9, min_streamed=20.0,
+        cycles_per_block=7.0, max_streamed=50,
+    ),
     "waits": SystolicArray(128, 128, dram_bytes_per_s=1e9),
 }  # fmt: skip
 ALL = BARE | RICH

@@ -29,6 +29,10 @@ SWITCHES = {"drains_outputs", "starts_up", "counts_last_fold"}
 QUANTITIES = {
     "clock_hz": "a finite number of hertz above 0",
     "max_streamed": "an integer of at least 1",
+    "accumulators": "an integer of at least 1",
+    "min_streamed": "a finite number of rows not below 0",
+    "cycles_per_block": "a finite number of cycles not below 0",
+    "reread_bytes_per_s": "a number of bytes a second above 0",
     "row_stairs": "a finite number from 0 to 1",
     "col_stairs": "a finite number from 0 to 1",
     "overlap": "a finite number from 0 to 1",
@@ -142,13 +146,14 @@ def test_clocks(bad):
         SystolicArray(8, 8, clock_hz=bad)
 
 
-MEASURED = [name for name in QUANTITIES if name not in ("clock_hz", "max_streamed")]
+MEASURED = [name for name in QUANTITIES if name not in ("clock_hz", "max_streamed", "accumulators")]
 
 
+@pytest.mark.parametrize("name", ["max_streamed", "accumulators"])
 @pytest.mark.parametrize("bad", ["fast", 0, -1, 2.5, math.nan, math.inf, True, 1j, np.array([0.5, -1.0]), [5]])
-def test_limits_of_the_stream(bad):
-    with pytest.raises(InvalidValueError, match=r"SystolicArray\.max_streamed is "):
-        SystolicArray(8, 8, max_streamed=bad)
+def test_limits(name, bad):
+    with pytest.raises(InvalidValueError, match=rf"SystolicArray\.{name} is "):
+        SystolicArray(8, 8, **{name: bad})
 
 
 @pytest.mark.parametrize("name", MEASURED)

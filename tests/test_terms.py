@@ -53,6 +53,12 @@ def test_partial_stairs_lie_between_the_line_and_the_stair(extent, size, stairs)
     assert folds.along_cols == pytest.approx(stairs * math.ceil(extent / size) + (1 - stairs) * extent / size)
 
 
+@given(m=SIZES, n=SIZES, k=SIZES, least=st.floats(0.5, 60))
+def test_a_fold_takes_the_time_of_some_rows_at_least(m, n, k, least):
+    cycles = sum(max(m, least) for _ in itertools.product(range(0, k, 8), range(0, n, 4)))
+    assert layer_cost(Gemm(m, n, k), SystolicArray(8, 4, min_streamed=least)).cycles == pytest.approx(cycles)
+
+
 @given(m=SIZES, n=SIZES, k=SIZES, count=st.integers(1, 3), row=st.floats(0.5, 3), fold=st.floats(0, 50))
 def test_a_row_and_a_fold_take_what_the_device_says(m, n, k, count, row, fold):
     cycles = 0.0
@@ -69,13 +75,29 @@ def memory_by_hand(layer, array):
     weights = layer.out_channels * (layer.in_channels // layer.groups) * k1 * k2
     inputs = layer.batch * layer.in_channels * layer.height * layer.width
     outputs = layer.batch * layer.out_channels * height * width
-    inputs *= max(1, (layer.out_channels // layer.groups) / array.filter_block)
+    filters = layer.out_channels // layer.groups
+    room = array.filter_block
+    if array.accumulators is not None:
+        room = min(room, max(array.cols, array.accumulators / (layer.batch * height * width)))
+    again = inputs * (max(1, filters / room) - 1)
     rates = [
         array.dram_bytes_per_s if own is None else own
         for own in (array.weight_bytes_per_s, array.input_bytes_per_s, array.output_bytes_per_s)
     ]
     seconds = sum(e * array.bytes_per_element / rate for e, rate in zip((weights, inputs, outputs), rates, strict=True))
+    if math.isfinite(rates[1]):
+        seconds += again * array.bytes_per_element / (array.reread_bytes_per_s or rates[1])
     return seconds * array.clock_hz
+
+
+def blocks_by_hand(layer, array):
+    """Blocks of outputs, by giving every product's outputs places in whole blocks of rows x cols."""
+    height, width = layer.out_size
+    padded = [range(0, extent, size) for extent, size in (
+        (layer.batch * height * width, array.rows), (layer.out_channels // layer.groups, array.cols)
+    )]  # fmt: skip
+    places = sum(array.rows * array.cols for _ in itertools.product(*padded))
+    return layer.groups * (1 if array.accumulators is None else len(range(0, places, array.accumulators)))
 
 
 @over_machines
@@ -85,9 +107,10 @@ def test_memory_and_how_it_joins(array, groups):
     cost = layer_cost(layer, array)
     memory = memory_by_hand(layer, array)
     assert cost.memory_cycles == pytest.approx(memory)
-    busy = cost.compute_cycles + cost.overhead_cycles - array.cycles_per_layer
+    constant = array.cycles_per_layer + array.cycles_per_block * blocks_by_hand(layer, array)
+    busy = cost.compute_cycles + cost.overhead_cycles - constant
     joined = max(busy, memory) + array.overlap * min(busy, memory) if memory else busy
-    assert cost.cycles == pytest.approx(array.cycles_per_layer + joined)
+    assert cost.cycles == pytest.approx(constant + joined)
     assert cost.waiting_cycles == pytest.approx(cost.cycles - cost.compute_cycles - cost.overhead_cycles)
     assert cost.waiting_cycles >= -1e-9
     assert cost.seconds == pytest.approx(cost.cycles / array.clock_hz)
@@ -191,7 +214,8 @@ QUANTITIES = {
     "row_stairs": [0.2, 1.0], "col_stairs": [0.0, 0.7], "cycles_per_row": [1.0, 2.5], "cycles_per_fold": [0.0, 9.0],
     "cycles_per_layer": [0.0, 90.0], "bytes_per_element": [1.0, 2.0], "dram_bytes_per_s": [1e9, 1e12],
     "weight_bytes_per_s": [1e9, math.inf], "input_bytes_per_s": [1e9, math.inf], "output_bytes_per_s": [1e8, 1e9],
-    "filter_block": [4.0, math.inf], "overlap": [0.1, 0.9], "max_streamed": [3, 500],
+    "reread_bytes_per_s": [1e9, 2e10], "accumulators": [64, 4000], "cycles_per_block": [0.0, 8.0],
+    "min_streamed": [0.0, 400.0], "filter_block": [4.0, math.inf], "overlap": [0.1, 0.9], "max_streamed": [3, 500],
 }  # fmt: skip
 
 
@@ -246,7 +270,8 @@ def test_quantities_may_carry_gradients(array):
     limited = dataclasses.replace(array, overlap=overlap, dram_bytes_per_s=1e9)
     cost = layer_cost(LAYER, limited)
     (slope,) = torch.autograd.grad(cost.cycles, (overlap,))
-    busy = cost.compute_cycles + cost.overhead_cycles - array.cycles_per_layer
+    constant = array.cycles_per_layer + array.cycles_per_block * blocks_by_hand(LAYER, array)
+    busy = cost.compute_cycles + cost.overhead_cycles - constant
     assert slope.item() == pytest.approx(min(cost.memory_cycles, busy))
 
 

@@ -1,0 +1,42 @@
+"""SCALE-Sim 3.0.0 in both directions: its files are read, its reports are written, its numbers are reproduced.
+
+Everything that is peculiar to that simulator sits in this package, so that the rest of hwcost need not know of it:
+
+    layers   one row of its topology, whose output size it rounds up where others round down
+    counts   its cycles, utilizations and accesses, translated from the one runtime of hwcost
+    buffers  what its double-buffered memories read, write, and when, in calculated-bandwidth mode
+    topology, configuration   its files, read more tolerantly than it does itself; files has what they share
+    report   its COMPUTE_REPORT.csv, byte for byte
+
+Source: Samajdar et al., "A systematic methodology for characterizing scalability of DNN accelerators using SCALE-Sim",
+ISPASS 2020, and the package scalesim 3.0.0, whose behaviour was taken from its source and checked by running it.
+"""
+
+from __future__ import annotations
+
+from hwcost.scalesim.buffers import cycles_with_prefetch, dram_output_writes, dram_weight_reads
+from hwcost.scalesim.configuration import Configuration, read_configuration, write_configuration
+from hwcost.scalesim.counts import Accesses, Counts, counts, serial_array, sram_accesses
+from hwcost.scalesim.layers import TopologyLayer
+from hwcost.scalesim.report import compute_report, write_compute_report
+from hwcost.scalesim.topology import Topology, read_topology, write_topology
+
+__all__ = [
+    "Accesses",
+    "Configuration",
+    "Counts",
+    "Topology",
+    "TopologyLayer",
+    "compute_report",
+    "counts",
+    "cycles_with_prefetch",
+    "dram_output_writes",
+    "dram_weight_reads",
+    "read_configuration",
+    "read_topology",
+    "serial_array",
+    "sram_accesses",
+    "write_compute_report",
+    "write_configuration",
+    "write_topology",
+]

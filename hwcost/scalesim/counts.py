@@ -1,0 +1,155 @@
+"""What SCALE-Sim 3.0.0 counts for a product without stalls, translated from the one runtime of hwcost.
+
+hwcost's own cycles with serial folds are F * L: F folds of L cycles each. SCALE-Sim differs from them in
+
+    total cycles     F * L - 1: it prints the index of the last cycle instead of their number
+    compute util     divides by L + C - 1 for "ws" and "is", where columns are skewed once more; by L for "os"
+    output writes    M * N + F * (R + C) for "os": the size of each fold's block is added to its elements
+
+It gives utilizations in per cent. Letters: R x C array, extents S_R, S_C along rows and columns and T in time,
+F = ceil(S_R / R) * ceil(S_C / C), product (M x K)(K x N).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from hwcost._arrays import Size, product, total, true_divide
+from hwcost.dataflow import LACKS, Operand
+from hwcost.device import SystolicArray
+from hwcost.errors import InvalidValueError
+from hwcost.layers import Gemm
+from hwcost.runtime import gemm_cycles, lay_out
+from hwcost.scalesim.layers import holds
+
+__all__ = ["Accesses", "Counts", "counts", "serial_array", "sram_accesses"]
+
+
+def serial_array(rows: Size, cols: Size, dataflow: str = "ws") -> SystolicArray:
+    """The array that SCALE-Sim simulates: folds one after the other, each paying for fill and drain in full.
+
+    Raises:
+        InvalidValueError: a size that is no positive integer, an unknown dataflow.
+
+    >>> serial_array(8, 8).fold_timing
+    'serial'
+    """
+    return SystolicArray(rows, cols, dataflow=dataflow, fold_timing="serial")
+
+
+@dataclass(frozen=True)
+class Accesses:
+    """Elements that go between the array and the memories beside it.
+
+    Attributes:
+        input_reads, weight_reads: elements read.
+        output_writes: elements written, partial sums included.
+    """
+
+    input_reads: Size
+    weight_reads: Size
+    output_writes: Size
+
+
+def sram_accesses(gemm: Gemm, array: SystolicArray) -> Accesses:
+    """Reads of inputs and weights and writes of outputs of one of the products.
+
+    An operand lacks one letter of the product. It goes through once for every fold along the dimension of the array
+    that carries this letter, and once where the letter lies in time:
+
+        accesses = elements of the operand * folds along the dimension of the letter that it lacks
+
+    Inputs are the m x k elements of the product, however often windows of a convolution repeat them.
+
+    >>> sram_accesses(Gemm(m=100, n=16, k=150), SystolicArray(8, 8))
+    Accesses(input_reads=30000, weight_reads=2400, output_writes=30400)
+    """
+    flow, folds = array.dataflow_row, lay_out(gemm, array)
+    times = {flow.rows: folds.along_rows, flow.cols: folds.along_cols, flow.time: 1}
+
+    def of(operand: Operand) -> Size:
+        sizes = (getattr(gemm, letter) for letter in "mnk" if letter != LACKS[operand])
+        return product(*sizes, times[LACKS[operand]], what=f"the accesses of {operand}")
+
+    return Accesses(of("inputs"), of("weights"), of("outputs"))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What SCALE-Sim reports of one product, under the names of hwcost.
+
+    Attributes:
+        total_cycles: "Total Cycles".
+        overall_util, mapping_eff, compute_util: "Overall Util", "Mapping Efficiency" and "Compute Util" in per cent.
+        sram_input_reads, sram_weight_reads: "SRAM IFMAP Reads" and "SRAM Filter Reads".
+        sram_output_writes: "SRAM OFMAP Writes".
+    """
+
+    total_cycles: Size
+    overall_util: Size
+    mapping_eff: Size
+    compute_util: Size
+    sram_input_reads: Size
+    sram_weight_reads: Size
+    sram_output_writes: Size
+
+
+def counts(gemm: Gemm, array: SystolicArray) -> Counts:
+    """What SCALE-Sim counts for one of the products, stall-free.
+
+    Args:
+        gemm: the product; its ``count`` is left aside, since SCALE-Sim reports each on a row of its own. Sizes may be
+            arrays, which broadcast.
+        array: as from :func:`serial_array`; rows and columns may be arrays.
+
+    Raises:
+        InvalidValueError: an array whose folds are not serial, figures that integer arrays cannot hold, or a product
+            that takes one cycle, of which SCALE-Sim has no utilization since it counts 0.
+
+    >>> found = counts(Gemm(m=9, n=1, k=9), serial_array(8, 8, "os"))
+    >>> found.total_cycles, found.overall_util, found.sram_output_writes
+    (45, 2.8125, 41)
+    """
+    check_serial(array)
+    gemm = dataclasses.replace(gemm, count=1)
+    folds, cycles = lay_out(gemm, array), gemm_cycles(gemm, array)
+    passes = product(folds.along_rows, folds.along_cols, what="the folds")
+    last = total(cycles, -1)
+    if not holds(last > 0):
+        raise InvalidValueError("the cycles that SCALE-Sim counts", 0, "at least 1, to state a utilization")
+    accesses = sram_accesses(gemm, array)
+    return Counts(
+        total_cycles=last,
+        overall_util=_per_cent(gemm.macs, product(last, array.pes)),
+        mapping_eff=_per_cent(product(folds.rows_extent, folds.cols_extent), product(passes, array.pes)),
+        compute_util=_per_cent(gemm.macs, product(utilization_cycles(cycles, passes, array), array.pes)),
+        sram_input_reads=accesses.input_reads,
+        sram_weight_reads=accesses.weight_reads,
+        sram_output_writes=total(accesses.output_writes, _blocks(passes, array)),
+    )
+
+
+def utilization_cycles(cycles: Size, passes: Size, array: SystolicArray) -> Size:
+    """The cycles that "Compute Util" divides by: C - 1 more for each fold than hwcost has, except for "os"."""
+    if array.dataflow_row.stationary == "outputs":
+        return cycles
+    return total(cycles, product(passes, total(array.cols, -1)), what="the cycles")
+
+
+def check_serial(array: SystolicArray) -> None:
+    """Raises unless the folds of the array are those of SCALE-Sim."""
+    if array.fold_timing != "serial":
+        raise InvalidValueError("fold_timing of the array", array.fold_timing, '"serial", as SCALE-Sim has it')
+
+
+def _blocks(passes: Size, array: SystolicArray) -> Size:
+    """What "os" adds to the output writes: height and width of the block that each fold writes."""
+    if array.dataflow_row.stationary != "outputs":
+        return 0
+    return product(passes, total(array.rows, array.cols), what="the output writes")
+
+
+def _per_cent(part: Size, whole: Size) -> Any:
+    return true_divide(product(100, part), whole)

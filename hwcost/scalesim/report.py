@@ -1,0 +1,170 @@
+"""SCALE-Sim's COMPUTE_REPORT.csv, as version 3.0.0 writes it in calculated-bandwidth mode, byte for byte."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hwcost._arrays import product
+from hwcost.device import SystolicArray
+from hwcost.errors import InvalidValueError
+from hwcost.layers import Gemm
+from hwcost.runtime import gemm_cycles, lay_out
+from hwcost.scalesim.buffers import cycles_with_prefetch
+from hwcost.scalesim.configuration import Configuration
+from hwcost.scalesim.counts import counts, utilization_cycles
+from hwcost.scalesim.layers import TopologyLayer
+
+__all__ = ["compute_report", "write_compute_report"]
+
+NAME = "COMPUTE_REPORT.csv"
+HEADER = (
+    "LayerID, Total Cycles (incl. prefetch), Total Cycles, Stall Cycles, Overall Util %, Mapping Efficiency %,"
+    " Compute Util %,\n"
+)
+_MOST_SUMMED = 10**7
+"""Folds that are summed one by one; beyond, the last digits of a mean are those of the closed form."""
+
+
+class _Folds(NamedTuple):
+    """Of one product, in Python integers: extents, array, folds, and the cycles that a fold's utilization is over."""
+
+    rows_extent: int
+    cols_extent: int
+    streamed: int
+    rows: int
+    cols: int
+    along_rows: int
+    along_cols: int
+    cycles: int
+
+
+def compute_report(layers: Sequence[TopologyLayer], config: Configuration) -> Iterator[str]:
+    r"""The lines of the report, each with its line end: a header, then one line a layer.
+
+    A row that stands for several layers, as a depthwise one does, has that many equal lines.
+
+    Args:
+        layers: of a topology, with single sizes (no arrays).
+        config: the array, and the sizes of the memories, on which the first column depends.
+
+    Raises:
+        InvalidValueError: no layers, a memory whose size the configuration does not give, or sizes so large that the
+            figures do not fit into 64 bits.
+
+    >>> config = Configuration("run", SystolicArray(8, 8, dataflow="os", fold_timing="serial"), 64, 64, 64)
+    >>> list(compute_report([TopologyLayer.product("fc", m=9, n=1, k=9)], config))[1]
+    '0, 112, 45, 0, 2.8125, 7.03125, 2.751358695652174,\n'
+    """
+    if not layers:
+        raise InvalidValueError("layers", tuple(layers), "at least one layer")
+    for field in ("input_kb", "weight_kb", "output_kb"):
+        if getattr(config, field) is None:
+            raise InvalidValueError(f"{field} of the configuration", None, "the size of the memory in kB")
+    figures = _figures(_stacked(layers), config)
+    counted = chain.from_iterable(
+        repeat(line, layer.count) for line, layer in zip(map(_line, figures), layers, strict=True)
+    )
+    return chain((HEADER,), (f"{index}, {line}" for index, line in enumerate(counted)))
+
+
+def write_compute_report(
+    folder: str | os.PathLike[str], layers: Sequence[TopologyLayer], config: Configuration
+) -> Path:
+    """Writes the report into a folder, which is made where it is missing, and says where it is.
+
+    It is written whole or not at all: beside its place, then moved there.
+
+    Raises:
+        InvalidValueError: what :func:`compute_report` raises, or a folder that cannot be written.
+    """
+    lines = compute_report(layers, config)
+    target = Path(folder) / NAME
+    partial = target.with_name(f"{NAME}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("w", encoding="ascii", newline="\n") as file:
+                file.writelines(lines)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        allowed = f"a folder that can be written ({error.strerror})"
+        raise InvalidValueError("the folder of the report", os.fspath(folder), allowed) from None
+    return target
+
+
+def _stacked(layers: Sequence[TopologyLayer]) -> TopologyLayer:
+    """All layers as one whose sizes are arrays over them, each taken once."""
+    sizes = [dataclasses.astuple(layer)[1:-1] for layer in layers]
+    for layer, own in zip(layers, sizes, strict=True):
+        if not all(isinstance(size, int) for size in (*own, layer.count)):
+            raise InvalidValueError(f"layer {layer.name!r}", layer, "a layer whose sizes are single integers")
+    return TopologyLayer("all", *np.array(sizes, dtype=np.int64).T)
+
+
+def _figures(stacked: TopologyLayer, config: Configuration) -> Iterator[tuple[int, int, int, _Folds]]:
+    """For each layer: both kinds of total cycles, MACs, and what its means over folds come from."""
+    array, (gemm,) = config.array, stacked.gemms()
+    memories = {field: getattr(config, field) for field in ("input_kb", "weight_kb", "output_kb")}
+    columns = (
+        cycles_with_prefetch(stacked, array, **memories),
+        counts(gemm, array).total_cycles,
+        gemm.macs,
+    )
+    return zip(*(column.tolist() for column in columns), _folds(gemm, array), strict=True)
+
+
+def _line(figures: tuple[int, int, int, _Folds]) -> str:
+    with_prefetch, cycles, macs, folds = figures
+    overall = macs * 100 / (cycles * folds.rows * folds.cols)
+    mapping, compute = _means(folds)
+    return f"{with_prefetch}, {cycles}, 0, {overall}, {mapping}, {compute},\n"
+
+
+def _folds(gemm: Gemm, array: SystolicArray) -> Iterator[_Folds]:
+    folds = lay_out(gemm, array)
+    passes = product(folds.along_rows, folds.along_cols)
+    cycles = utilization_cycles(gemm_cycles(gemm, array), passes, array) // passes
+    figures = (
+        folds.rows_extent,
+        folds.cols_extent,
+        getattr(gemm, folds.dataflow.time),
+        array.rows,
+        array.cols,
+        folds.along_rows,
+        folds.along_cols,
+        cycles,
+    )
+    return map(_Folds._make, zip(*(figure.tolist() for figure in np.broadcast_arrays(*figures)), strict=True))
+
+
+def _means(folds: _Folds) -> tuple[float, float]:
+    """Mapping efficiency and compute utilization in per cent: means over folds, rounded as the simulator rounds them.
+
+    It adds one fold after the other with ``sum``, and so is it done here: each step rounds.
+    """
+    pes = folds.rows * folds.cols
+    if folds.along_rows * folds.along_cols > _MOST_SUMMED:
+        share = folds.rows_extent * folds.cols_extent / (folds.along_rows * folds.along_cols * pes)
+        return share * 100, share * folds.streamed / folds.cycles * 100
+    last_height = folds.rows_extent - (folds.along_rows - 1) * folds.rows
+    last_width = folds.cols_extent - (folds.along_cols - 1) * folds.cols
+
+    def mean(factor: int, whole: int) -> float:
+        def column(width: int) -> Iterator[float]:
+            full, last = (height * width * factor / whole for height in (folds.rows, last_height))
+            return chain(repeat(full, folds.along_rows - 1), (last,))
+
+        widths = chain(repeat(folds.cols, folds.along_cols - 1), (last_width,))
+        summed = sum(chain.from_iterable(map(column, widths)))
+        return summed / (folds.along_rows * folds.along_cols) * 100
+
+    return mean(1, pes), mean(folds.streamed, pes * folds.cycles)

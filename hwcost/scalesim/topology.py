@@ -1,0 +1,331 @@
+"""SCALE-Sim's topologies: the layers of a network, one a row, read and written.
+
+SCALE-Sim splits rows at commas and drops what stands behind the last one, so that files without a trailing comma, with
+tabs or with extra columns do not load there. Here they do, as long as it is certain what they mean. A row that is not
+understood is an error that names the line; none is skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from hwcost.errors import InvalidValueError
+from hwcost.scalesim.files import INTEGER_ALLOWED, PathLike, integer, read_text, size, write_text
+from hwcost.scalesim.layers import TopologyLayer
+
+__all__ = ["Topology", "read_topology", "write_topology"]
+
+Kind: TypeAlias = Literal["conv", "gemm"]
+
+_CONV = ("IFMAP Height", "IFMAP Width", "Filter Height", "Filter Width", "Channels", "Num Filter", "Strides")
+_GEMM = ("M", "N", "K")
+_COLUMNS: Mapping[Kind, tuple[str, ...]] = MappingProxyType({"conv": _CONV, "gemm": _GEMM})
+_DEPTHWISE = "DP"
+_RATIO = re.compile(r"[0-9]{1,9}(\s*:\s*[0-9]{1,9})?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The layers of a network, in order.
+
+    Attributes:
+        name: of the file, without its folder and suffix.
+        kind: "conv" or "gemm".
+        layers: one for each row. Names may repeat, as they do in files.
+        notes: what was left aside, or read in a way that one would want to know; empty where nothing was.
+    """
+
+    name: str
+    kind: Kind
+    layers: tuple[TopologyLayer, ...]
+    notes: tuple[str, ...] = ()
+
+    def by_name(self) -> dict[str, TopologyLayer]:
+        """The layers by names that differ from each other: where one repeats, it gets a number.
+
+        >>> layer = TopologyLayer.product("fc", m=1, n=2, k=3)
+        >>> list(Topology("net", "gemm", (layer, layer)).by_name())
+        ['fc', 'fc (2)']
+        """
+        named: dict[str, TopologyLayer] = {}
+        for layer in self.layers:
+            name, again = layer.name, 1
+            while name in named:
+                again += 1
+                name = f"{layer.name} ({again})"
+            named[name] = layer
+        return named
+
+
+def read_topology(path: PathLike, kind: Kind | None = None) -> Topology:
+    """The layers of a topology file.
+
+    A file is UTF-8 (or UTF-16 with a byte order mark), its cells between commas, tabs or semicolons, quoted or not.
+
+    - Rows that are empty are left out, and so are those that start with "#", with a note, and cells from one that
+      starts with "#" on.
+    - Rows above the headings that carry no number are titles. Without headings that are recognised, the first row may
+      be one without numbers. From then on every row is a layer, or repeats the headings.
+    - Cells behind those that a layer needs are read by their headings: a second stride; a sparsity ratio, of no effect;
+      a batch size, groups or dilation, which must be 1; a padding, which must be 0. Under headings that say something
+      else they are left aside, with a note. Without a heading a cell has to be a ratio, or to repeat the stride.
+    - A convolution whose name contains "DP" is depthwise, as in SCALE-Sim: ``channels`` layers of one channel each.
+
+    Args:
+        path: of the file.
+        kind: "conv" or "gemm"; told from the headings, or else from the number of columns.
+
+    Raises:
+        InvalidValueError: a file that cannot be read or has no layers, or a row that is not understood; with file,
+            line, what stands there and what is allowed.
+    """
+    path = Path(path)
+    if kind not in (None, *_COLUMNS):
+        raise InvalidValueError("kind", kind, f"one of: {', '.join(_COLUMNS)}, or None")
+    found = list(_rows(path))
+    headings, rows = _headings(path, [row for row in found if row.cells])
+    if not rows:
+        raise InvalidValueError(
+            f"the topology {path}", "no layers" if headings else "empty", "rows with a name and sizes"
+        )
+    kind = _kind(path, kind, headings, rows[0])
+    _check_order(path, kind, headings)
+    reader = _RowReader(path, kind, tuple(headings.cells) if headings else ())
+    reader.notes += [f'line {row.line} starts with "#" and is left out' for row in found if not row.cells]
+    layers = tuple(reader.layer(row) for row in rows)
+    return Topology(path.stem, kind, layers, tuple(reader.notes))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The cells of a line, which counts from 1."""
+
+    line: int
+    cells: tuple[str, ...]
+
+    @property
+    def has_numbers(self) -> bool:
+        return any(integer(cell) is not None for cell in self.cells[1:])
+
+    @property
+    def known_headings(self) -> int:
+        return sum(_heading(cell) != "" for cell in self.cells[1:])
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """The rows that are not empty; those that are a comment have no cells."""
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", read_text(path, "topology")), start=1):
+        delimiter = next((mark for mark in ",\t;" if mark in line), ",")
+        tight = re.sub(rf'" +(?={delimiter}|$)', '"', line)  # csv wants the delimiter right behind a quote
+        try:
+            cells = next(csv.reader([tight], delimiter=delimiter, skipinitialspace=True, strict=True), [])
+        except csv.Error:
+            raise InvalidValueError(f"{path}, line {number},", line, "cells whose quotes are closed") from None
+        cells = [cell.strip() for cell in cells]
+        comment = next((index for index, cell in enumerate(cells) if cell.startswith("#")), len(cells))
+        cells = cells[:comment]
+        while cells and not cells[-1]:
+            cells.pop()
+        if cells or comment == 0 < len(line.strip()):
+            yield _Row(number, tuple(cells))
+
+
+_HEADINGS = (
+    (r"[mnk]", r"\g<0>"),
+    (r"(ifmap|input).*", "ifmap"),
+    (r"(stride|stride ?h|stride height|strides)", "stride"),
+    (r"(stride ?w|stride width|strides? ?2)", "stride width"),
+    (r"num(ber)?( of)? ?filters?|filters?", "filters"),
+    (r"filt(er)?s? ?(h|w|height|width)", "filter"),
+    (r"(num ?)?channels?", "channels"),
+    (r"spars(e|ity).*", "sparsity"),
+    (r"batch.*", "batch"),
+    (r"pad(ding)?s?.*", "padding"),
+    (r"dilations?.*", "dilation"),
+    (r"groups?", "groups"),
+)
+"""What a heading means, by the first of the patterns that it fits."""
+
+_MUST_BE = MappingProxyType({"batch": "1", "groups": "1", "dilation": "1", "padding": "0"})
+
+
+def _heading(cell: str) -> str:
+    """The meaning of a heading; empty where it has none that is known.
+
+    >>> _heading("IFMAP Height"), _heading("Num Filter"), _heading("M"), _heading("Eh")
+    ('ifmap', 'filters', 'm', '')
+    """
+    text = " ".join(re.sub(r"[_\-.()]+", " ", cell.lower()).split())
+    return next((match.expand(meaning) for form, meaning in _HEADINGS if (match := re.fullmatch(form, text))), "")
+
+
+def _headings(path: Path, rows: Sequence[_Row]) -> tuple[_Row | None, list[_Row]]:
+    """The row of headings, where there is one, and the rows of layers."""
+    found = next((i for i, row in enumerate(rows) if row.has_numbers or row.known_headings >= 3), len(rows))
+    if found < len(rows) and not rows[found].has_numbers:
+        headings = rows[found]
+        layers = [row for row in rows[found + 1 :] if row.cells != headings.cells]
+        return headings, layers
+    if found > 1:
+        row = rows[1]
+        raise InvalidValueError(f"{path}, line {row.line},", ", ".join(row.cells), f"headings like {_example()}")
+    return (rows[0], list(rows[1:])) if found else (None, list(rows))
+
+
+def _example() -> str:
+    return " or ".join(repr(", ".join(("Layer", *columns))) for columns in _COLUMNS.values())
+
+
+def _kind(path: Path, asked: Kind | None, headings: _Row | None, first: _Row) -> Kind:
+    meanings = {_heading(cell) for cell in headings.cells[1:]} if headings else set()
+    told: Kind | None = "gemm" if {"m", "n", "k"} <= meanings else "conv" if {"ifmap", "filter"} & meanings else None
+    if told and asked and told != asked:
+        assert headings is not None
+        where = f"the headings of {path}, line {headings.line},"
+        raise InvalidValueError(where, ", ".join(headings.cells), f"those of a {asked} topology, or kind={told!r}")
+    if told or asked:
+        return told or asked  # type: ignore[return-value]
+    numbers = sum(cell != "" for cell in first.cells[1:])
+    if numbers in (3, 4):
+        return "gemm"
+    if numbers >= len(_CONV):
+        return "conv"
+    where = f"{path}, line {first.line},"
+    allowed = "3 sizes of a product or 7 of a convolution behind a name; or say which with kind"
+    raise InvalidValueError(where, ", ".join(first.cells), allowed)
+
+
+def _check_order(path: Path, kind: Kind, headings: _Row | None) -> None:
+    """Raises where headings that are known stand in another order than that of the columns."""
+    if headings is None:
+        return
+    for index, column in enumerate(_COLUMNS[kind], start=1):
+        cell = headings.cells[index] if index < len(headings.cells) else ""
+        other = "width" if "height" in column.lower() else "height" if "width" in column.lower() else ""
+        follows = headings.cells[index + 1] if index + 1 < len(headings.cells) else ""
+        swapped = other == "width" and "width" in cell.lower() and "height" in follows.lower()
+        meaning = _heading(cell)
+        is_letter = kind == "conv" and len(meaning) == 1  # K for filters, say, in another notation
+        if swapped or (meaning not in ("", _heading(column)) and not is_letter):
+            where = f"column {index + 1} of {path}, line {headings.line},"
+            raise InvalidValueError(where, cell, f"{column!r}, in the order {', '.join(_COLUMNS[kind])}")
+
+
+class _RowReader:
+    """Rows of one file as layers, and what is to be said about them."""
+
+    def __init__(self, path: Path, kind: Kind, headings: Sequence[str]) -> None:
+        self.path, self.kind = path, kind
+        self.columns, self.headings = _COLUMNS[kind], headings
+        self.notes: list[str] = []
+
+    def layer(self, row: _Row) -> TopologyLayer:
+        sizes = [self._size(row, index) for index in range(1, len(self.columns) + 1)]
+        stride_width = self._extras(row, sizes[-1])
+        name = row.cells[0]
+        try:
+            if self.kind == "gemm":
+                m, n, k = sizes
+                return TopologyLayer.product(name, m=m, n=n, k=k)
+            height, width, kernel_height, kernel_width, channels, filters, stride = sizes
+            count = channels if _DEPTHWISE in name else 1
+            if count > 1:
+                self._note(f"layers whose name contains {_DEPTHWISE} are depthwise: one layer for each channel")
+                channels = 1
+            layer = TopologyLayer(
+                name, height, width, kernel_height, kernel_width, channels, filters, stride, stride_width, count
+            )
+        except InvalidValueError as error:
+            field = error.field.partition(".")[2].replace("_", " ")
+            raise InvalidValueError(self._where(row, field), error.value, error.allowed) from None
+        return layer
+
+    def _where(self, row: _Row, column: str) -> str:
+        return f"{column} in {self.path}, line {row.line} ({row.cells[0] or 'no name'}),"
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _size(self, row: _Row, index: int) -> int:
+        cell = row.cells[index] if index < len(row.cells) else ""
+        found = size(cell)
+        if found is None:
+            column = self.columns[index - 1] if index <= len(self.columns) else self.headings[index]
+            raise InvalidValueError(self._where(row, column), cell or "missing", INTEGER_ALLOWED)
+        return found
+
+    def _extras(self, row: _Row, stride: int) -> int:
+        """Takes in the cells behind the sizes; gives the second stride."""
+        stride_width = stride
+        for index in range(len(self.columns) + 1, len(row.cells)):
+            cell = row.cells[index]
+            heading = self.headings[index] if index < len(self.headings) else ""
+            meaning = _heading(heading)
+            if not cell:
+                continue
+            if meaning == "stride width" or (meaning == "stride" and index == len(self.columns) + 1):
+                stride_width = self._size(row, index)
+            elif meaning == "sparsity" or (not heading and ":" in cell):
+                self._ratio(row, cell)
+            elif meaning in _MUST_BE:
+                self._neutral(row, cell, heading, _MUST_BE[meaning])
+            elif heading and not meaning:
+                self._note(f"the column {heading!r} is left aside")
+            elif not (self.kind == "conv" and index == len(self.columns) + 1 and cell == str(stride)):
+                where = self._where(row, f"column {index + 1} ({heading or 'without a heading'})")
+                raise InvalidValueError(where, cell, "nothing there, or a heading that says what it is")
+        return stride_width
+
+    def _ratio(self, row: _Row, cell: str) -> None:
+        if not _RATIO.fullmatch(cell):
+            raise InvalidValueError(self._where(row, "the sparsity ratio"), cell, "a ratio like 2:4")
+        self._note("sparsity ratios are left aside, as SCALE-Sim does while SparsitySupport is false")
+
+    def _neutral(self, row: _Row, cell: str, heading: str, only: str) -> None:
+        if integer(cell) != int(only):
+            allowed = f"{only}: SCALE-Sim knows no other, and has no such column"
+            raise InvalidValueError(self._where(row, heading), cell, allowed)
+
+
+def write_topology(path: PathLike, topology: Topology) -> None:
+    """Writes a topology so that SCALE-Sim reads it too, with a trailing comma in each row.
+
+    Raises:
+        InvalidValueError: a layer that the format cannot say (a name with a comma or a quote, a second stride that
+            differs from the first, a product whose sizes are not those of one), or a file that cannot be written.
+    """
+    rows = [("Layer name", *_COLUMNS[topology.kind])]
+    for layer in topology.layers:
+        _check_name(layer, topology.kind)
+        rows.append((layer.name, *map(str, _cells(layer, topology.kind))))
+    write_text(path, "".join(f"{','.join(row)},\n" for row in rows))
+
+
+def _check_name(layer: TopologyLayer, kind: Kind) -> None:
+    name = layer.name
+    if not name.isprintable() or name != name.strip() or re.search(r'[,;"#]', name):
+        raise InvalidValueError("the name of a layer", name, "printable text without , ; # quotes and outer spaces")
+    is_depthwise = kind == "conv" and _DEPTHWISE in name
+    if layer.count != 1 and not is_depthwise:
+        raise InvalidValueError("the name of a layer that counts more than once", name, f"one with {_DEPTHWISE} in it")
+    if layer.channels != 1 and is_depthwise:
+        raise InvalidValueError("the name of a layer with channels", name, f"one without {_DEPTHWISE}: not depthwise")
+
+
+def _cells(layer: TopologyLayer, kind: Kind) -> tuple[int, ...]:
+    if kind == "gemm":
+        product = TopologyLayer.product(layer.name, m=layer.height, n=layer.filters, k=layer.width)
+        if product != layer:
+            raise InvalidValueError(f"layer {layer.name!r}", layer, "a product, as TopologyLayer.product makes it")
+        return layer.height, layer.filters, layer.width
+    if layer.stride_height != layer.stride_width:
+        raise InvalidValueError(f"the second stride of {layer.name!r}", layer.stride_width, "the same as the first")
+    sizes = (layer.height, layer.width, layer.kernel_height, layer.kernel_width)
+    return (*sizes, layer.channels * layer.count, layer.filters, layer.stride_height)
