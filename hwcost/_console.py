@@ -24,15 +24,20 @@ READER_GONE = 141
 
 
 class Commands(click.Group):
-    """A group that shows its help when no command is given, and says which there are when an unknown one is."""
+    """A group that shows its help when no command is given, and says which there are when an unknown one is.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Args:
+        listing: the group has an answer of its own where no command is given.
+    """
+
+    def __init__(self, *args: Any, listing: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **{"invoke_without_command": True, "no_args_is_help": False, **kwargs})
+        self.listing = listing
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command that is named, and shows the help where none is."""
         result = super().invoke(ctx)
-        if ctx.invoked_subcommand is None:
+        if ctx.invoked_subcommand is None and not self.listing:
             click.echo(ctx.get_help())
         return result
 

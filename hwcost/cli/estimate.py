@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from hwcost.cli import output
+from hwcost.cli.explain import explain
 from hwcost.cli.pricing import price
+from hwcost.cli.topology import estimate_topology, topology_options
 from hwcost.cli.values import parse_relaxation
 from hwcost.cli.workload import read_workload, workload_options
+from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS
 
 __all__ = ["estimate"]
@@ -16,12 +21,15 @@ _EXAMPLES = """\b
 Examples:
   hwcost estimate --k 5 --c 6 --f 16 --s1 8 --s2 8
   hwcost estimate --k 3 --c 64 --f 1:256 --h 28 --w 28 --s1 16 --s2 16 --csv
+  hwcost estimate --k 3 --c 64 --f 64 --h 56 --w 56 --device gemmini --explain
+  hwcost estimate --scalesim-topology net.csv --scalesim-config array.cfg
 """
 
 
 @click.command(short_help="Cycles, time and utilization of a layer.", epilog=_EXAMPLES)
 @workload_options
-@click.option("--clock", default="1GHz", show_default=True, metavar="FREQUENCY", help="Like 1e9, 700MHz or 1GHz.")
+@topology_options
+@click.option("--clock", metavar="FREQUENCY", help="Like 1e9 or 700MHz.  [default: the device's, or 1GHz]")
 @click.option(
     "--relaxation",
     default="logistic",
@@ -30,16 +38,22 @@ Examples:
     help=f"Of the smooth value: one of {', '.join(RELAXATIONS)}.",
 )
 @click.option("--temperature", metavar="T", help="Sharpness of the smooth steps, 1 to 1e6.  [default: 20]")
+@click.option("--explain", "explained", is_flag=True, help="Name the terms that went into the figure, in words.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
 def estimate(
     *,
     padding: str,
-    dataflow: str,
-    fold_timing: str,
-    clock: str,
+    device: str | None,
+    dataflow: str | None,
+    fold_timing: str | None,
+    clock: str | None,
     relaxation: str,
     temperature: str | None,
+    scalesim_topology: str | None,
+    scalesim_config: str | None,
+    scalesim_report: str | None,
+    explained: bool,
     as_json: bool,
     as_csv: bool,
     **sizes: tuple[str, ...],
@@ -51,7 +65,24 @@ def estimate(
     """
     if as_json and as_csv:
         raise click.UsageError("--csv is given; allowed: not together with --json")
+    form = "json" if as_json else "csv" if as_csv else "text"
+    if (scalesim_topology, scalesim_config, scalesim_report) != (None, None, None):
+        _refuse_beside_a_topology(sizes, device=device, dataflow=dataflow, fold_timing=fold_timing, clock=clock)
+        estimate_topology(scalesim_topology, scalesim_config, scalesim_report, form=form)
+        return
     smooth = parse_relaxation("--relaxation", relaxation, temperature)
-    workload = read_workload(sizes, padding=padding, dataflow=dataflow, fold_timing=fold_timing, clock=clock)
+    workload = read_workload(
+        sizes, padding=padding, device=device, dataflow=dataflow, fold_timing=fold_timing, clock=clock
+    )
+    if explained and (workload.is_sweep or as_csv):
+        raise InvalidValueError("--explain", "given", "for one point, as text or with --json")
     figures = price(workload, smooth)
-    output.write(workload, smooth, figures, "json" if as_json else "csv" if as_csv else "text")
+    terms = explain(workload.layer(), workload.array()) if explained else ()
+    output.write(workload, smooth, figures, form, terms=terms)
+
+
+def _refuse_beside_a_topology(sizes: Mapping[str, tuple[str, ...]], **options: str | None) -> None:
+    given = {name: ", ".join(texts) for name, texts in sizes.items() if texts}
+    given |= {name.replace("_", "-"): text for name, text in options.items() if text is not None}
+    for name, text in given.items():
+        raise InvalidValueError(f"--{name}", text, "not together with --scalesim-...: its files say layers and array")

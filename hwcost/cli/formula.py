@@ -88,36 +88,53 @@ def _maximum(a: int, b: int) -> Traced:
     return Traced(max(int(x), int(y)), f"max({x.spelt}, {y.spelt})", f"max({x.short}, {y.short})")
 
 
-def formula(layer: Conv2d, array: SystolicArray) -> str:
+def formula(layer: Conv2d, array: SystolicArray) -> str | None:
     """The cycles of a convolution as a formula in numbers, and as its value.
+
+    None for an array that adds terms to the folds: then the formula is longer than a line, and ``--explain`` tells it.
 
     >>> formula(Conv2d(6, 16, 5, 1, 1, padding="same"), SystolicArray(8, 8))
     'ceil(5*5*6 / 8) * ceil(16 / 8) * 1 * 1 * 1 = 19 * 2 * 1 = 38 cycles'
     """
+    if _adds_terms(array):
+        return None
     (gemm,) = layer.gemms()
+    by_position = array.lowering_row.by_position
+    lowered = gemm.by_position() if by_position else gemm
     flow, folds = array.dataflow_row, lay_out(gemm, array)
-    letters = {name: _extent(name, layer, gemm) for name in ("m", "n", "k")}
+    letters = {name: _extent(name, layer, lowered, by_position) for name in ("m", "n", "k")}
     rows, cols = Traced(array.rows), Traced(array.cols)
     streamed = letters[flow.time]
     spelt_out = streamed.spelt.replace("*", " * ")
+    most = None if array.max_streamed is None else Traced(array.max_streamed)
     traced = dataclasses.replace(
         folds,
         along_rows=_ceiling(folds.along_rows, letters[flow.rows], rows),
         along_cols=_ceiling(folds.along_cols, letters[flow.cols], cols),
+        in_time=1 if most is None else _ceiling(folds.in_time, streamed, most),
         rows_extent=letters[flow.rows],
         cols_extent=letters[flow.cols],
         streamed=Traced(streamed, spelt_out, binds=PRODUCT if "*" in spelt_out else ATOM),
+        most_streamed=most,
         rows=rows,
         cols=cols,
         maximum=_maximum,
     )
     cycles: Any = array.fold_timing_row.cycles(traced)
-    if gemm.count > 1:
-        cycles = product(Traced(gemm.count), cycles)
+    for count in (*(layer.kernel_size if by_position else ()), layer.groups):
+        if count > 1:
+            cycles = product(Traced(count), cycles)
     return f"{cycles.spelt} = {cycles.short} = {int(cycles)} cycles"
 
 
-def _extent(letter: str, layer: Conv2d, gemm: Gemm) -> Traced:
+def _adds_terms(array: SystolicArray) -> bool:
+    """Whether there is more to the cycles than whole folds."""
+    whole = array.row_stairs == array.col_stairs == array.cycles_per_row == 1 and array.cycles_per_fold == 0
+    bare = not array.starts_up and array.counts_last_fold and array.cycles_per_layer == 0
+    return not (whole and bare) or array.has_memory_limit
+
+
+def _extent(letter: str, layer: Conv2d, gemm: Gemm, by_position: bool) -> Traced:
     height, width = layer.out_size
     k1, k2 = layer.kernel_size
     shares = (
@@ -125,7 +142,7 @@ def _extent(letter: str, layer: Conv2d, gemm: Gemm) -> Traced:
         for channels in (layer.in_channels, layer.out_channels)
     )
     c, f = shares
-    text = {"m": f"{height}*{width}*{layer.batch}", "n": f, "k": f"{k1}*{k2}*{c}"}[letter]
+    text = {"m": f"{height}*{width}*{layer.batch}", "n": f, "k": c if by_position else f"{k1}*{k2}*{c}"}[letter]
     return Traced(getattr(gemm, letter), text, binds=PRODUCT if "*" in text else ATOM)
 
 

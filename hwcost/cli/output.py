@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import click
 import numpy as np
 
 from hwcost import __version__
+from hwcost.cli.explain import Term
 from hwcost.cli.formula import formula
 from hwcost.cli.pricing import Figures
 from hwcost.cli.workload import Workload
+from hwcost.device import SystolicArray
+from hwcost.layers import Conv2d
 from hwcost.relaxation import Relaxation
 
 __all__ = ["SCHEMA", "describe", "write"]
@@ -29,13 +32,16 @@ _CLOCKS = ((1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz"))
 Columns: TypeAlias = Mapping[str, Any]
 
 
-def write(workload: Workload, smooth: Relaxation, figures: Figures, form: str) -> None:
-    """Prints the figures of a workload as ``text``, ``json`` or ``csv``."""
+def write(workload: Workload, smooth: Relaxation, figures: Figures, form: str, *, terms: Sequence[Term] = ()) -> None:
+    """Prints the figures of a workload as ``text``, ``json`` or ``csv``, with the terms in words if they are given."""
     if form == "text" and not workload.is_sweep:
-        click.echo(_point(workload, smooth, figures))
+        click.echo(_point(workload, smooth, figures, terms))
         return
-    writer = {"text": _table, "json": _json, "csv": _csv}[form]
-    for text in _with_progress(writer(workload, smooth, figures), workload.points):
+    if form == "json":
+        blocks = _json(workload, smooth, figures, terms)
+    else:
+        blocks = (_table if form == "text" else _csv)(workload, smooth, figures)
+    for text in _with_progress(blocks, workload.points):
         click.echo(text, nl=False)
 
 
@@ -53,26 +59,50 @@ def describe(relaxation: Relaxation) -> str:
 # ---------------------------------------------------------------- one point
 
 
-def _point(workload: Workload, smooth: Relaxation, figures: Figures) -> str:
+def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequence[Term]) -> str:
     layer, array = workload.layer(), workload.array()
-    (gemm,) = layer.gemms()
-    flow = array.dataflow_row
-    rows, cols = getattr(gemm, flow.rows), getattr(gemm, flow.cols)
-    groups = f"{gemm.count} groups x " if gemm.count > 1 else ""
+    flow, timing = array.dataflow_row, f"{array.fold_timing} folds"
     scale, unit = _unit(figures["seconds"], _TIMES)
     hertz, clock_unit = _unit(array.clock_hz, _CLOCKS)
+    device = "" if workload.device_file is None else f"{workload.device_file.name}: "
     lines = {
-        "cycles": str(figures["cycles"]),
+        "cycles": _cycles(figures["cycles"]),
         "smooth": f"{_smooth_format(figures).format(figures['smooth_cycles'])} cycles ({describe(smooth)})",
-        "folds": f"{groups}{figures['folds_along_rows']} x {figures['folds_along_cols']} = {figures['folds']}"
-        f" ({rows} along {array.rows} rows, {cols} along {array.cols} columns)",
+        "folds": _folds(layer, array, figures),
         "utilization": f"{100 * figures['utilization']:.2f} %",
         "time": f"{figures['seconds'] / scale:.6g} {unit} at {array.clock_hz / hertz:.6g} {clock_unit}",
         "MACs": str(figures["macs"]),
-        "array": f"{array.rows} x {array.cols}, {flow.summary}, {array.fold_timing} folds",
-        "formula": formula(layer, array),
+        "array": f"{device}{array.rows} x {array.cols}, {flow.summary}, {timing}",
     }
+    if figures["memory_cycles"] or figures["overhead_cycles"]:
+        parts = " + ".join(
+            f"{_cycles(figures[f'{name}_cycles'])} {name}" for name in ("compute", "overhead", "waiting")
+        )
+        lines["bound"] = f"{figures['bound']} (cycles = {parts} for memory)"
+    if (text := formula(layer, array)) is not None:
+        lines["formula"] = text
+    lines |= {f"  {term.name}": term.text for term in terms}
     return "\n".join(f"{name:<13}{text}" for name, text in lines.items())
+
+
+def _folds(layer: Conv2d, array: SystolicArray, figures: Figures) -> str:
+    (gemm,) = layer.gemms()
+    lowered = gemm.by_position() if array.lowering_row.by_position else gemm
+    flow = array.dataflow_row
+    rows, cols = getattr(lowered, flow.rows), getattr(lowered, flow.cols)
+    what = "groups" if lowered.count == gemm.count else "products"
+    groups = f"{lowered.count} {what} x " if lowered.count > 1 else ""
+    in_time = f" x {_cycles(figures['folds_in_time'])}" if array.max_streamed is not None else ""
+    along = f"{_cycles(figures['folds_along_rows'])} x {_cycles(figures['folds_along_cols'])}{in_time}"
+    whole = f"{groups}{along} = {_cycles(figures['folds'])}"
+    return f"{whole} ({rows} along {array.rows} rows, {cols} along {array.cols} columns)"
+
+
+def _cycles(value: Any) -> str:
+    """An integer as it is, another number with two decimals where it has any."""
+    if isinstance(value, int) or value >= 1e15:
+        return str(value) if isinstance(value, int) else f"{value:.9e}"
+    return f"{value:.2f}".removesuffix(".00")
 
 
 def _unit(largest: float, units: tuple[tuple[float, str], ...]) -> tuple[float, str]:
@@ -114,14 +144,16 @@ def _table(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator
         if id(sizes) in swept:
             inputs.setdefault(swept[id(sizes)], workload.values[name])
     table: dict[str, tuple[Any, str]] = {name: (column, "{}") for name, column in inputs.items()} | {
-        "cycles": (figures["cycles"], "{}"),
+        "cycles": (figures["cycles"], _exact_format(figures["cycles"])),
         f"cycles({smooth.name})": (figures["smooth_cycles"], _smooth_format(figures)),
-        "folds(rows)": (figures["folds_along_rows"], "{}"),
-        "folds(cols)": (figures["folds_along_cols"], "{}"),
+        "folds(rows)": (figures["folds_along_rows"], _exact_format(figures["folds_along_rows"])),
+        "folds(cols)": (figures["folds_along_cols"], _exact_format(figures["folds_along_cols"])),
         "utilization[%]": (100 * figures["utilization"], "{:.2f}"),
         f"time[{unit}]": (figures["seconds"] / scale, "{:.6g}"),
         "MACs": (figures["macs"], "{}"),
     }
+    if np.any(figures["memory_cycles"]) or np.any(figures["overhead_cycles"]):
+        table["bound"] = (figures["bound"], "{}")
     widths = [
         max(len(name), 13 if spec == "{:.6g}" else len(spec.format(_largest(column))))
         for name, (column, spec) in table.items()
@@ -136,7 +168,13 @@ def _table(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator
         yield "".join(itertools.starmap(line, rows))
 
 
+def _exact_format(column: Any) -> str:
+    return "{}" if np.asarray(column).dtype.kind != "f" else "{:.2f}"
+
+
 def _largest(column: Any) -> Any:
+    if isinstance(column, np.ndarray) and column.dtype.kind == "U":
+        return max(column.flat, key=len)
     return np.max(column).item() if isinstance(column, np.ndarray) else column
 
 
@@ -148,9 +186,10 @@ def _csv(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator[s
         "version": __version__,
         **{name: workload.values[name] for name in _SIZES},
         "padding": padding if isinstance(padding, str) else "x".join(map(str, padding)),
-        "dataflow": workload.dataflow,
-        "fold_timing": workload.fold_timing,
-        "clock_hz": workload.clock_hz,
+        "device": settings["device"] or "",
+        "dataflow": workload.device.dataflow,
+        "fold_timing": workload.device.fold_timing,
+        "clock_hz": workload.device.clock_hz,
         "relaxation": smooth.name,
         "relaxation_options": " ".join(f"{name}={value}" for name, value in options.items()),
         **figures,
@@ -160,10 +199,12 @@ def _csv(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator[s
         yield "".join(",".join(map(str, row)) + "\n" for row in rows)
 
 
-def _json(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator[str]:
+def _json(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequence[Term]) -> Iterator[str]:
     import json
 
-    head = {"schema": SCHEMA, "version": __version__, "settings": _settings(workload, smooth)}
+    head: dict[str, Any] = {"schema": SCHEMA, "version": __version__, "settings": _settings(workload, smooth)}
+    if terms:
+        head["terms"] = [term._asdict() for term in terms]
     columns = {name: workload.values[name] for name in _SIZES} | dict(figures)
     yield json.dumps(head, indent=2)[:-2] + ',\n  "rows": ['
     names, encode, separator = tuple(columns), json.JSONEncoder().encode, "\n    "
@@ -177,9 +218,8 @@ def _settings(workload: Workload, smooth: Relaxation) -> dict[str, Any]:
     padding = workload.padding
     return {
         "padding": padding if isinstance(padding, str) else [padding, padding] if isinstance(padding, int) else padding,
-        "dataflow": workload.dataflow,
-        "fold_timing": workload.fold_timing,
-        "clock_hz": workload.clock_hz,
+        "device": None if workload.device_file is None else workload.device_file.name,
+        **{name: value for name, value in workload.device.as_dict().items() if name not in ("rows", "cols")},
         "relaxation": {
             "name": smooth.name,
             "options": {name: value for name, value in smooth.options.items() if value is not None},

@@ -91,8 +91,9 @@ def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: s
 def stairs(
     *,
     padding: str,
-    dataflow: str,
-    fold_timing: str,
+    device: str | None,
+    dataflow: str | None,
+    fold_timing: str | None,
     output: str,
     relaxation: str,
     temperature: str | None,
@@ -110,7 +111,9 @@ def stairs(
     rows = _relaxations(relaxation, temperature)
     swept_c = any("," in text or ":" in text for text in sizes.get("c", ()))
     defaults = {"k": "5", "c": "6", "f": "16" if swept_c else "1:64", "s1": "8", "s2": "8"}
-    workload = read_workload(sizes, padding=padding, dataflow=dataflow, fold_timing=fold_timing, defaults=defaults)
+    workload = read_workload(
+        sizes, padding=padding, device=device, dataflow=dataflow, fold_timing=fold_timing, defaults=defaults
+    )
     name = _swept(workload)
     layer, array = workload.layer(), workload.array()
     widths = list(workload.sizes[name])
@@ -134,9 +137,8 @@ def _relaxations(names: str, temperature: str | None) -> list[Relaxation]:
 def _swept(workload: Workload) -> str:
     swept = [axis.option.removeprefix("--") for axis in workload.axes]
     if len(swept) != 1 or swept[0] not in _FIELDS:
-        raise InvalidValueError(
-            "the swept options", " ".join(f"--{name}" for name in swept), "exactly one, --f or --c, like --f 1:64"
-        )
+        given = " ".join(f"--{name}" for name in swept) or "none"
+        raise InvalidValueError("the swept options", given, "exactly one, --f or --c, like --f 1:64")
     return swept[0]
 
 

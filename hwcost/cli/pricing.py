@@ -51,10 +51,16 @@ def _price(layer: Conv2d, array: SystolicArray, smooth: Relaxation) -> Figures:
         "smooth_cycles": _smooth_cycles(layer, array, smooth),
         "folds_along_rows": folds.along_rows,
         "folds_along_cols": folds.along_cols,
+        "folds_in_time": folds.in_time,
         "folds": exact.folds,
         "utilization": exact.utilization,
         "seconds": exact.seconds,
         "macs": exact.macs,
+        "compute_cycles": exact.compute_cycles,
+        "memory_cycles": exact.memory_cycles,
+        "overhead_cycles": exact.overhead_cycles,
+        "waiting_cycles": exact.waiting_cycles,
+        "bound": exact.bound,
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import numpy as np
@@ -18,7 +19,18 @@ from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
 from hwcost.layers import Conv2d
 
-__all__ = ["MAX_POINTS", "SWEEP_LIMIT", "Workload", "read_workload", "workload_options"]
+if TYPE_CHECKING:
+    from hwcost.presets import DeviceFile
+
+__all__ = [
+    "MAX_POINTS",
+    "SWEEP_LIMIT",
+    "Workload",
+    "changed_device",
+    "read_device_option",
+    "read_workload",
+    "workload_options",
+]
 
 MAX_POINTS = 5_000_000
 SWEEP_LIMIT = f"at most {INT64_MAX} in a sweep; a single point is exact at any size"
@@ -48,15 +60,15 @@ class Workload:
     Attributes:
         sizes: what each size holds, by name; names given by one option share one value.
         padding: as :class:`hwcost.Conv2d` takes it.
-        dataflow, fold_timing, clock_hz: as :class:`hwcost.SystolicArray` takes them.
+        device: the accelerator, but for the sizes that ``sizes`` gives.
+        device_file: where it was read from; None for an array made of options alone.
         axes: the swept options in the order they were given; the last one varies fastest.
     """
 
     sizes: Mapping[str, Sizes]
     padding: str | int | tuple[int, int]
-    dataflow: str
-    fold_timing: str
-    clock_hz: float
+    device: SystolicArray
+    device_file: DeviceFile | None
     axes: tuple[Sizes, ...]
 
     @property
@@ -109,7 +121,7 @@ class Workload:
         """The array."""
         v = self.values
         try:
-            return SystolicArray(v["s1"], v["s2"], self.clock_hz, self.dataflow, self.fold_timing)
+            return dataclasses.replace(self.device, rows=v["s1"], cols=v["s2"])
         except InvalidValueError as error:
             raise self._renamed(error) from None
 
@@ -160,11 +172,12 @@ _OPTIONS = (
     click.option(
         "--padding", default="same", show_default=True, help='Pixels on every side, a pair like 1x2, "same" or "valid".'
     ),
+    click.option("--device", metavar="NAME|FILE", help="A device: a name that hwcost devices lists, or a TOML file."),
+    click.option("--dataflow", metavar="NAME", help=f"One of: {', '.join(DATAFLOWS)}.  [default: the device's, or ws]"),
     click.option(
-        "--dataflow", default="ws", show_default=True, metavar="NAME", help=f"One of: {', '.join(DATAFLOWS)}."
-    ),
-    click.option(
-        "--fold-timing", default="ideal", show_default=True, metavar="NAME", help=f"One of: {', '.join(FOLD_TIMINGS)}."
+        "--fold-timing",
+        metavar="NAME",
+        help=f"One of: {', '.join(FOLD_TIMINGS)}.  [default: the device's, or ideal]",
     ),
 )
 
@@ -182,22 +195,26 @@ def read_workload(
     given: Mapping[str, tuple[str, ...]],
     *,
     padding: str,
-    dataflow: str,
-    fold_timing: str,
-    clock: str = "1e9",
+    device: str | None = None,
+    dataflow: str | None = None,
+    fold_timing: str | None = None,
+    clock: str | None = None,
     defaults: Mapping[str, str] = _DEFAULTS,
 ) -> Workload:
     """The workload that the options describe.
 
     Args:
         given: what each size option was given, in the order of the command line.
-        padding, dataflow, fold_timing, clock: what those options were given.
+        padding, device, dataflow, fold_timing, clock: what those options were given; None where they were not.
         defaults: of size options that were not given.
 
     Raises:
         InvalidValueError: an option that is missing, given twice or does not hold what is allowed.
     """
     texts = {name: _once(name, texts) for name, texts in given.items() if texts}
+    file = None if device is None else read_device_option(device)
+    if file is not None:
+        defaults = {**defaults, "s1": str(file.array.rows), "s2": str(file.array.cols)}
     if "k" in texts and ("k1" in texts or "k2" in texts):
         other = "k1" if "k1" in texts else "k2"
         raise InvalidValueError(f"--{other}", texts[other], "not together with --k, which is both --k1 and --k2")
@@ -207,16 +224,43 @@ def read_workload(
     texts |= {name: text for name, text in {**_DEFAULTS, **defaults}.items() if name not in texts}
     _check_complete(texts)
     sizes = dict(_read_sizes(texts))
-    for name, table in (("dataflow", DATAFLOWS), ("fold-timing", FOLD_TIMINGS)):
-        value = {"dataflow": dataflow, "fold-timing": fold_timing}[name]
-        if value not in table:
-            raise InvalidValueError(f"--{name}", value, f"one of: {', '.join(table)}")
+    base = SystolicArray(1, 1) if file is None else file.array
+    changed = changed_device(base, dataflow=dataflow, fold_timing=fold_timing, clock=clock)
     axes = tuple({id(size): size for size in sizes.values() if size.is_sweep}.values())
-    workload = Workload(
-        sizes, parse_padding("--padding", padding), dataflow, fold_timing, parse_clock("--clock", clock), axes
-    )
+    workload = Workload(sizes, parse_padding("--padding", padding), changed, file, axes)
     _check_sweep(workload)
     return workload
+
+
+def read_device_option(device: str) -> DeviceFile:
+    """The device that ``--device`` names.
+
+    Raises:
+        InvalidValueError: no such device, or a file that does not describe one.
+    """
+    from hwcost.presets import read_device
+
+    try:
+        return read_device(device)
+    except InvalidValueError as error:
+        if error.field != "device":
+            raise
+        raise InvalidValueError("--device", error.value, error.allowed) from None
+
+
+def changed_device(
+    base: SystolicArray, *, dataflow: str | None = None, fold_timing: str | None = None, clock: str | None = None
+) -> SystolicArray:
+    """The device with what the options say of it."""
+    changes: dict[str, Any] = {}
+    for name, value, table in (("dataflow", dataflow, DATAFLOWS), ("fold_timing", fold_timing, FOLD_TIMINGS)):
+        if value is not None and value not in table:
+            raise InvalidValueError(f"--{name.replace('_', '-')}", value, f"one of: {', '.join(table)}")
+        if value is not None:
+            changes[name] = value
+    if clock is not None:
+        changes["clock_hz"] = parse_clock("--clock", clock)
+    return dataclasses.replace(base, **changes)
 
 
 def _once(name: str, texts: tuple[str, ...]) -> str:
@@ -229,7 +273,7 @@ def _check_complete(texts: Mapping[str, str]) -> None:
     kernel = ("k",) if not {"k1", "k2"} & set(texts) else ("k1", "k2")
     for name in (*kernel, "c", "f", "s1", "s2"):
         if name not in texts:
-            note = " (or --k1 and --k2)" if name == "k" else ""
+            note = {"k": " (or --k1 and --k2)", "s1": " (or --device)", "s2": " (or --device)"}.get(name, "")
             raise click.UsageError(f"--{name}{note} is missing; allowed: {allowed_sizes(1)}")
 
 
