@@ -15,7 +15,7 @@ __all__ = ["SystolicArray"]
 
 _NAMES = {"dataflow": DATAFLOWS, "fold_timing": FOLD_TIMINGS, "lowering": LOWERINGS}
 _COUNTS = ("rows", "cols", "max_streamed", "accumulators")
-_SWITCHES = ("drains_outputs", "starts_up", "counts_last_fold")
+_SWITCHES = ("drains_outputs", "starts_up", "counts_last_fold", "rereads_inputs")
 _BANDWIDTHS = ("weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s")
 _ABOVE_0 = {"clock_hz": "hertz", "cycles_per_row": "cycles", "bytes_per_element": "bytes"}
 _UP_TO_INFINITY = {"dram_bytes_per_s": "bytes a second", "filter_block": "filters"}
@@ -49,9 +49,9 @@ class SystolicArray:
         cycles_per_row: cycles that a streamed row takes.
         cycles_per_fold: cycles that each fold adds.
         cycles_per_layer: cycles that each layer adds; a layer of several products pays them for each.
-        accumulators: outputs that are held on chip at once, in whole blocks of rows x cols; inputs are read again for
-            as many filters as that leaves room for, and each such block of outputs adds cycles_per_block.
-        cycles_per_block: cycles that each block of outputs adds.
+        accumulators: outputs that are held on chip at once, in whole blocks of rows x cols.
+        cycles_per_block: cycles that each block of outputs adds, as large as the accumulators hold.
+        rereads_inputs: whether inputs are read again for as many filters as the accumulators leave room for.
         bytes_per_element: bytes of a weight, an input and an output.
         dram_bytes_per_s: bandwidth to memory, shared by weights, inputs and outputs.
         weight_bytes_per_s, input_bytes_per_s, output_bytes_per_s: the same for one of the three, where they differ.
@@ -93,6 +93,7 @@ class SystolicArray:
     cycles_per_layer: Size = 0.0
     accumulators: Size | None = None
     cycles_per_block: Size = 0.0
+    rereads_inputs: bool = False
     bytes_per_element: Size = 1.0
     dram_bytes_per_s: Size = math.inf
     weight_bytes_per_s: Size | None = None

@@ -76,6 +76,7 @@ _FIELDS: Mapping[str, tuple[str, tuple[tuple[type, ...], str]]] = {
     "cycles_per_layer": ("cycle", _NUMBER),
     "accumulators": ("1", _INTEGER),
     "cycles_per_block": ("cycle", _NUMBER),
+    "rereads_inputs": ("", _SWITCH),
     "bytes_per_element": ("B", _NUMBER),
     "dram_bytes_per_s": ("B/s", _NUMBER),
     "weight_bytes_per_s": ("B/s", _NUMBER),

@@ -26,7 +26,8 @@ What an array may add, each term by a field of :class:`hwcost.SystolicArray`:
     starts_up           overhead: the first fold's operand arrives from memory and is loaded, a cycle a row
     counts_last_fold    where not, the stream of one fold is left out
     bandwidths          memory, where inputs are read again for every filter_block filters, max(1, n / filter_block)
-                        times; accumulators set such a block too: max(C, accumulators / m) filters
+                        times
+    rereads_inputs      memory: accumulators set such a block too, max(C, accumulators / m) filters
     reread_bytes_per_s  memory: the bandwidth of all readings but the first
 """
 
@@ -173,7 +174,7 @@ def _readings_again(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) ->
     blocks = []
     if not (is_number(array.filter_block) and array.filter_block == math.inf):
         blocks.append(true_divide(gemm.n, array.filter_block))
-    if array.accumulators is not None:
+    if array.rereads_inputs and array.accumulators is not None:
         room = relaxation.maximum(true_divide(array.accumulators, gemm.m), array.cols)
         blocks.append(true_divide(gemm.n, room))
     return total(functools.reduce(relaxation.maximum, blocks, 1), -1) if blocks else 0

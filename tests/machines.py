@@ -29,12 +29,14 @@ RICH = {
     ),
     "accumulates": SystolicArray(
         8, 16, lowering="kernel-position", min_streamed=30.0, accumulators=512, cycles_per_block=200.0,
-        input_bytes_per_s=2e9, reread_bytes_per_s=12e9, overlap=0.6,
+        rereads_inputs=True, input_bytes_per_s=2e9, reread_bytes_per_s=12e9, overlap=0.6,
     ),
     "blocks": SystolicArray(
-        16, 16, filter_block=20.0, accumulators=300, input_bytes_per_s=2e9, reread_bytes_per_s=1e9, min_streamed=20.0,
+        16, 16, filter_block=20.0, rereads_inputs=True, accumulators=300,
+        input_bytes_per_s=2e9, reread_bytes_per_s=1e9, min_streamed=20.0,
         cycles_per_block=7.0, max_streamed=50,
     ),
+    "holds": SystolicArray(8, 8, accumulators=300, cycles_per_block=50.0, dram_bytes_per_s=3e9),
     "waits": SystolicArray(128, 128, dram_bytes_per_s=1e9),
 }  # fmt: skip
 ALL = BARE | RICH

@@ -25,7 +25,7 @@ GOOD = {
     SystolicArray: {"rows": 4, "cols": 8},
 }  # fmt: skip
 NAMES = {"dataflow", "fold_timing", "lowering"}
-SWITCHES = {"drains_outputs", "starts_up", "counts_last_fold"}
+SWITCHES = {"drains_outputs", "starts_up", "counts_last_fold", "rereads_inputs"}
 QUANTITIES = {
     "clock_hz": "a finite number of hertz above 0",
     "max_streamed": "an integer of at least 1",

@@ -76,6 +76,7 @@ OPTIONS = {
     "cycles_per_layer": entry(900.0, "cycle"),
     "accumulators": entry(8192, "1"),
     "cycles_per_block": entry(144.0, "cycle"),
+    "rereads_inputs": entry(True, ""),
     "bytes_per_element": entry(0.5, "B"),
     "dram_bytes_per_s": entry(math.inf, "B/s"),
     "weight_bytes_per_s": entry(16e9, "B/s"),

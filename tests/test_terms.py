@@ -77,7 +77,7 @@ def memory_by_hand(layer, array):
     outputs = layer.batch * layer.out_channels * height * width
     filters = layer.out_channels // layer.groups
     room = array.filter_block
-    if array.accumulators is not None:
+    if array.rereads_inputs:
         room = min(room, max(array.cols, array.accumulators / (layer.batch * height * width)))
     again = inputs * (max(1, filters / room) - 1)
     rates = [
@@ -225,6 +225,8 @@ def test_devices_sweep(name):
     from hwcost import network_cost
 
     base = SystolicArray(8, 8, fold_timing="double-buffered", dram_bytes_per_s=5e9, overlap=0.5, filter_block=9.0)
+    if name == "accumulators":
+        base = dataclasses.replace(base, rereads_inputs=True, cycles_per_block=3.0)
     swept = dataclasses.replace(base, **{name: np.array(QUANTITIES[name])})
     layers = {"conv": LAYER, "fc": Linear(300, np.array([[10], [20], [30]]))}
     report = network_cost(layers, swept)

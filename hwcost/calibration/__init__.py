@@ -1,0 +1,38 @@
+"""Calibration: measured latencies in, a device out.
+
+The device is a :class:`hwcost.SystolicArray` like any other, priced by the same runtime lines and still differentiable;
+a fit puts other numbers into its fields, and says how well they predict layers that it was not fitted to.
+
+>>> from hwcost import Linear, SystolicArray, layer_cost
+>>> from hwcost.calibration import Measurement, fit
+>>> truth = SystolicArray(16, 16, cycles_per_row=1.5, cycles_per_layer=800.0)
+>>> layers = [Linear(k, n, batch=m) for k in (40, 100, 300) for n in (16, 60) for m in (20, 90, 400)]
+>>> measured = [Measurement((layer,), layer_cost(layer, truth).seconds) for layer in layers]
+>>> found = fit(SystolicArray(16, 16), measured, free=["cycles_per_row", "cycles_per_layer"], prior=None)
+>>> {name: round(value, 3) for name, value in found.values.items()}
+{'cycles_per_row': 1.5, 'cycles_per_layer': 800.0}
+>>> found.device.cycles_per_row == found.values["cycles_per_row"], round(found.scores.mape, 6)
+(True, 0.0)
+"""
+
+from __future__ import annotations
+
+from hwcost.calibration.fitting import Calibration, ExtrapolationWarning, fit
+from hwcost.calibration.measurements import Measurement, read_measurements
+from hwcost.calibration.parameters import FREE, Free
+from hwcost.calibration.stack import medians_of_repeats
+from hwcost.calibration.validation import Estimate, Scores, scores
+
+__all__ = [
+    "FREE",
+    "Calibration",
+    "Estimate",
+    "ExtrapolationWarning",
+    "Free",
+    "Measurement",
+    "Scores",
+    "fit",
+    "medians_of_repeats",
+    "read_measurements",
+    "scores",
+]

@@ -1,0 +1,376 @@
+"""Measurements as values, and as the rows of a CSV file.
+
+A file has a header. Column ``kind`` says what a row is, the sizes are named as on the command line:
+
+    conv2d      k (or k1, k2), c, f, h, w; batch, stride (or stride_h, stride_w), padding, groups, dilation
+    depthwise   k (or k1, k2), c, h, w; batch, stride, padding, dilation
+    linear      c, f; batch
+    gemm        m, n, k; count
+
+and one of ``cycles``, ``seconds``, ``ms``, ``us``, ``ns`` holds what was measured. ``name`` is free text. Rows with the
+same ``network`` were measured together, one after the other, and give the same figure (or all but one leave it empty).
+Rows with the same ``group`` are held out together when the fit is validated. A column that is named like a field of the
+device (``rows``, ``accumulators``...) says on which machine a row was measured.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from hwcost._arrays import as_quantity, is_number, is_real
+from hwcost.device import SystolicArray
+from hwcost.errors import InvalidValueError
+from hwcost.layers import Conv2d, Gemm, Layer, Linear, is_layer
+
+__all__ = ["MeasuredFile", "Measurement", "check_peak", "read_measurements"]
+
+_MOST_ROWS = 1_000_000
+_SHOWN = 10
+_UNITS = {"cycles": None, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_FIELDS = tuple(f.name for f in fields(SystolicArray) if f.type in ("Size", "Size | None"))
+_TEXTS = ("kind", "name", "network", "group")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Layers that were run one after the other, and how long that took.
+
+    Args:
+        layers: one or more layers of plain numbers.
+        seconds: their latency.
+        name: what people call it.
+        group: measurements of one group are held out together when a fit is validated; empty: this one is its own.
+        device: fields of the device on which it was measured, where they differ from the one that is fitted.
+        source: where it stands, for errors, as "measured.csv, line 3".
+
+    Raises:
+        InvalidValueError: no layers, something that is none, seconds that are no finite number above 0, an unknown
+            field.
+
+    >>> Measurement((Linear(400, 120),), seconds=3e-6, name="fc1").seconds
+    3e-06
+    """
+
+    layers: tuple[Layer, ...]
+    seconds: float
+    name: str = ""
+    group: str = ""
+    device: Mapping[str, float] = field(default_factory=dict)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.layers, (tuple, list)) or not self.layers:
+            raise InvalidValueError(self._field("layers"), self.layers, "a sequence of at least one layer")
+        object.__setattr__(self, "layers", tuple(self.layers))
+        for layer in self.layers:
+            if not is_layer(layer) or not all(map(_is_plain, layer.gemms())):
+                raise InvalidValueError(self._field("layers"), layer, "layers whose sizes are single integers")
+        if not is_real(self.seconds):
+            raise InvalidValueError(self._field("seconds"), self.seconds, "a finite number of seconds above 0")
+        seconds = as_quantity(self.seconds, self._field("seconds"), unit="seconds", above_0=True)
+        object.__setattr__(self, "seconds", seconds)
+        for name in self.device:
+            if name not in _FIELDS:
+                raise InvalidValueError(self._field("device"), name, f"one of: {', '.join(_FIELDS)}")
+        object.__setattr__(self, "device", MappingProxyType(dict(self.device)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = (self.layers, self.seconds, self.name, self.group, dict(self.device), self.source)
+        return Measurement, values
+
+    def _field(self, name: str) -> str:
+        return f"{self.source}: {name}" if self.source else f"Measurement.{name}"
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all its layers."""
+        return sum(gemm.macs for layer in self.layers for gemm in layer.gemms())
+
+
+def _is_plain(gemm: Gemm) -> bool:
+    return all(is_number(size) for size in (gemm.m, gemm.n, gemm.k, gemm.count, *gemm.window, *gemm.inputs))
+
+
+def check_peak(one: Measurement, device: SystolicArray) -> None:
+    """Raises where a measurement is faster than every PE working in every cycle.
+
+    Raises:
+        InvalidValueError: then; most often cycles and seconds, or the device, were mixed up.
+    """
+    rows, cols = (one.device.get(name, getattr(device, name)) for name in ("rows", "cols"))
+    least = one.macs / (rows * cols * device.clock_hz)
+    if one.seconds < least * (1 - 1e-9):
+        cycles = f"{one.seconds * device.clock_hz:.6g} cycles"
+        where = one.source or (f"measurement {one.name!r}" if one.name else "a measurement")
+        raise InvalidValueError(
+            f"{where}: the latency",
+            f"{one.seconds:.6g} s, {cycles}",
+            f"at least {least:.6g} s, which {one.macs} MACs take on {rows:g} x {cols:g} PEs at "
+            f"{device.clock_hz / 1e6:.6g} MHz; are unit and device right?",
+        )
+
+
+@dataclass(frozen=True)
+class MeasuredFile:
+    """What a file holds.
+
+    Attributes:
+        measurements: in order.
+        left_out: for each bad row that was left out what is wrong with it; empty unless that was asked for.
+        ignored: columns that say nothing to a calibration.
+    """
+
+    measurements: tuple[Measurement, ...]
+    left_out: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+def read_measurements(
+    path: str | os.PathLike[str], device: SystolicArray, *, skip_bad_rows: bool = False
+) -> MeasuredFile:
+    """The measurements of a CSV file.
+
+    Args:
+        path: of the file, as the module describes it.
+        device: on which it was measured; its clock turns cycles into seconds.
+        skip_bad_rows: leave bad rows out, and say so, instead of raising.
+
+    Raises:
+        InvalidValueError: a file that cannot be read, a header without what is needed, or bad rows: each is named with
+            its line.
+    """
+    name = os.fspath(path)
+    rows = _rows(name)
+    header = next(rows, (0, {}))[1]
+    unit, ignored = _unit(name, header), tuple(c for c in header if c not in _KNOWN)
+    if "kind" not in header:
+        raise InvalidValueError(f"{name}: the header", ", ".join(header), f"a column 'kind' ({', '.join(_KINDS)})")
+    bad: list[str] = []
+    read: list[_Row] = []
+    for line, row in rows:
+        source = f"{name}, line {line}"
+        try:
+            read.append(_read_row(row, unit, source, device))
+        except InvalidValueError as error:
+            bad.append(str(error))
+    good: list[Measurement] = []
+    for one in _joined(read, bad):
+        try:
+            check_peak(one, device)
+            good.append(one)
+        except InvalidValueError as error:
+            bad.append(str(error))
+    if bad and not skip_bad_rows:
+        more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        raise _BadRowsError(f"{name}: bad rows", len(bad), f"none: {'; '.join(bad[:_SHOWN])}{more}")
+    if not good:
+        raise InvalidValueError(f"{name}: the number of measurements", 0, "at least one row that can be used")
+    return MeasuredFile(tuple(good), tuple(bad), ignored)
+
+
+class _BadRowsError(InvalidValueError):
+    """Bad rows, told one by one."""
+
+
+# ---------------------------------------------------------------- rows
+
+
+def _rows(name: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """The header (as its own mapping) and all rows that hold anything, each with its line."""
+    try:
+        with open(name, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header: list[str] = []
+            for count, cells in enumerate(reader):
+                texts = [cell.strip() for cell in cells]
+                if not any(texts):
+                    continue
+                if count > _MOST_ROWS:
+                    raise InvalidValueError(f"{name}: the number of rows", count, f"at most {_MOST_ROWS}")
+                if not header:
+                    header = [text.lower() for text in texts]
+                    _check_header(name, header)
+                    yield reader.line_num, dict(zip(header, header, strict=True))
+                    continue
+                if len(texts) != len(header):
+                    cells_text = f"{len(header)} cells, as the header has"
+                    raise InvalidValueError(f"{name}, line {reader.line_num}", f"{len(texts)} cells", cells_text)
+                yield reader.line_num, dict(zip(header, texts, strict=True))
+    except OSError as error:
+        raise InvalidValueError("the measurements", name, f"a file that can be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InvalidValueError("the measurements", name, "a file in UTF-8") from None
+    except csv.Error as error:
+        raise InvalidValueError(f"{name}, line {reader.line_num}", str(error), "comma-separated values") from None
+    except ValueError as error:
+        if isinstance(error, InvalidValueError):
+            raise
+        raise InvalidValueError("the measurements", name, f"a file that can be read ({error})") from None
+
+
+def _check_header(name: str, header: list[str]) -> None:
+    twice = [column for column in header if header.count(column) > 1 or not column]
+    if twice:
+        raise InvalidValueError(f"{name}: the header", twice[0], "names of columns, each once")
+
+
+def _unit(name: str, header: Mapping[str, str]) -> str:
+    units = [column for column in header if column in _UNITS]
+    if len(units) != 1:
+        raise InvalidValueError(
+            f"{name}: the columns that hold what was measured", ", ".join(units) or "none",
+            f"exactly one of: {', '.join(_UNITS)}",
+        )  # fmt: skip
+    return units[0]
+
+
+class _Row(NamedTuple):
+    """A row as it stands; the seconds of a network may stand in another one of its rows."""
+
+    layer: Layer
+    seconds: float | None
+    name: str
+    group: str
+    network: str
+    device: dict[str, float]
+    source: str
+
+
+def _read_row(row: Mapping[str, str], unit: str, source: str, device: SystolicArray) -> _Row:
+    kind = row["kind"].lower()
+    if kind not in _KINDS:
+        raise InvalidValueError(f"{source}: kind", row["kind"], f"one of: {', '.join(_KINDS)}")
+    needed, optional, make = _KINDS[kind]
+    sizes: dict[str, Any] = {
+        name: _integer(row[name], f"{source}: {name}") for name in (*needed, *optional) if row.get(name)
+    }
+    if "k" in needed and kind != "gemm":
+        for part in ("k1", "k2"):
+            if part not in sizes and "k" in sizes:
+                sizes[part] = sizes["k"]
+        needed = ("k1", "k2", *(name for name in needed if name != "k"))
+    for name in needed:
+        if name not in sizes:
+            raise InvalidValueError(f"{source}: {name}", row.get(name, ""), f"an integer: {kind} needs it")
+    if row.get("padding"):
+        sizes["padding"] = _padding(row["padding"], f"{source}: padding")
+    try:
+        layer = make(sizes)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{source}: {error.field}", error.value, error.allowed) from None
+    fields_of_row = {name: _field(row[name], f"{source}: {name}") for name in _FIELDS if row.get(name)}
+    _check_fields(device, fields_of_row, source)
+    seconds = _seconds(row[unit], unit, source, device) if row[unit] else None
+    if seconds is None and not row.get("network"):
+        raise InvalidValueError(f"{source}: {unit}", row[unit], "a finite number above 0")
+    name, group, network = (row.get(text, "") for text in ("name", "group", "network"))
+    return _Row(layer, seconds, name, group, network, fields_of_row, source)
+
+
+def _seconds(text: str, unit: str, source: str, device: SystolicArray) -> float:
+    number = _float(text, f"{source}: {unit}")
+    scale = _UNITS[unit]
+    seconds = number / device.clock_hz if scale is None else number * scale
+    if not 0 < seconds < math.inf:
+        raise InvalidValueError(f"{source}: {unit}", text, "a finite number above 0")
+    return seconds
+
+
+def _integer(text: str, place: str) -> int:
+    number = _float(text, place)
+    if number != math.floor(number):
+        raise InvalidValueError(place, text, "an integer")
+    return int(number)
+
+
+def _float(text: str, place: str) -> float:
+    try:
+        number = math.nan if "_" in text else float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidValueError(place, text, "a finite number")
+    return number
+
+
+def _field(text: str, place: str) -> float | int:
+    number = _float(text, place)
+    return int(number) if number == math.floor(number) else number
+
+
+def _padding(text: str, place: str) -> str | int:
+    return text if text in ("same", "valid") else _integer(text, place)
+
+
+def _check_fields(device: SystolicArray, values: Mapping[str, Any], source: str) -> None:
+    try:
+        dataclasses.replace(device, **values)
+    except InvalidValueError as error:
+        place = error.field.removeprefix("SystolicArray.")
+        raise InvalidValueError(f"{source}: {place}", error.value, error.allowed) from None
+
+
+def _joined(read: Sequence[_Row], bad: list[str]) -> Iterator[Measurement]:
+    """The rows of each network as one measurement, in the order of their first; ``bad`` takes what does not fit."""
+    networks: dict[Any, list[_Row]] = {}
+    for index, row in enumerate(read):
+        networks.setdefault(row.network or index, []).append(row)
+    for rows in networks.values():
+        first, network = rows[0], rows[0].network
+        given = {row.seconds for row in rows if row.seconds is not None}
+        if len(given) != 1:
+            shown = ", ".join(f"{seconds:.6g} s" for seconds in sorted(given)[:4]) or "nothing"
+            bad.append(f"{first.source}: network {network!r} takes {shown}; allowed: one figure for all of its rows")
+        elif any(row.device != first.device for row in rows):
+            bad.append(f"{first.source}: network {network!r} lies on several devices; allowed: one device for all rows")
+        else:
+            layers = tuple(row.layer for row in rows)
+            yield Measurement(layers, given.pop(), network or first.name, first.group, first.device, first.source)
+
+
+# ---------------------------------------------------------------- kinds
+
+
+def _conv(sizes: dict[str, Any]) -> Layer:
+    stride = (sizes.get("stride_h", sizes.get("stride", 1)), sizes.get("stride_w", sizes.get("stride", 1)))
+    return Conv2d(
+        sizes["c"],
+        sizes["f"],
+        (sizes["k1"], sizes["k2"]),
+        height=sizes["h"],
+        width=sizes["w"],
+        batch=sizes.get("batch", 1),
+        stride=stride,
+        padding=sizes.get("padding", "same"),
+        dilation=sizes.get("dilation", 1),
+        groups=sizes.get("groups", 1),
+    )
+
+
+def _depthwise(sizes: dict[str, Any]) -> Layer:
+    return _conv(sizes | {"f": sizes["c"], "groups": sizes["c"]})
+
+
+def _linear(sizes: dict[str, Any]) -> Layer:
+    return Linear(sizes["c"], sizes["f"], batch=sizes.get("batch", 1))
+
+
+def _gemm(sizes: dict[str, Any]) -> Layer:
+    return Gemm(sizes["m"], sizes["n"], sizes["k"], sizes.get("count", 1))
+
+
+_STRIDES = ("stride", "stride_h", "stride_w")
+_KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[dict[str, Any]], Layer]]] = {
+    "conv2d": (("k", "c", "f", "h", "w"), ("k1", "k2", "batch", *_STRIDES, "groups", "dilation"), _conv),
+    "depthwise": (("k", "c", "h", "w"), ("k1", "k2", "batch", *_STRIDES, "dilation"), _depthwise),
+    "linear": (("c", "f"), ("batch",), _linear),
+    "gemm": (("m", "n", "k"), ("count",), _gemm),
+}
+_KNOWN = {"padding", *_TEXTS, *_UNITS, *_FIELDS}.union(*((*needed, *more) for needed, more, _ in _KINDS.values()))

@@ -1,0 +1,120 @@
+"""Measurements as columns: all layers of all of them as one product whose sizes are arrays, priced in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwcost.calibration.measurements import Measurement
+from hwcost.device import SystolicArray
+from hwcost.layers import Gemm
+from hwcost.runtime import gemm_parts
+
+__all__ = ["Stack", "medians_of_repeats"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Measurements in the form that they are priced in.
+
+    Attributes:
+        gemm: all their products as one, each size a float array over them (floats, since they never overflow).
+        owner: for each product the position of its measurement.
+        seconds: measured, for each measurement.
+        fields: fields of the device that differ between measurements, an array over the products each.
+    """
+
+    gemm: Gemm
+    owner: Array
+    seconds: Array
+    fields: dict[str, Array]
+
+    @classmethod
+    def of(cls, measurements: Sequence[Measurement], device: SystolicArray) -> Stack:
+        """The measurements in order."""
+        gemms = [(i, gemm) for i, one in enumerate(measurements) for layer in one.layers for gemm in layer.gemms()]
+        owner = np.array([index for index, _ in gemms])
+        columns = (
+            np.array([float(size(gemm)) for _, gemm in gemms])
+            for size in (_m, _n, _k, _count, lambda g: g.positions, lambda g: g.elements("inputs"))
+        )
+        m, n, k, count, positions, inputs = columns
+        names = dict.fromkeys(name for one in measurements for name in one.device)
+        fields = {
+            name: np.array([measurements[i].device.get(name, getattr(device, name)) for i in owner]) for name in names
+        }
+        seconds = np.array([one.seconds for one in measurements])
+        return cls(Gemm(m, n, k, count, window=(positions,), inputs=(inputs,)), owner, seconds, fields)
+
+    def at(self, which: Array) -> Stack:
+        """The stack of some of the measurements, by position."""
+        products = np.flatnonzero(np.isin(self.owner, which))
+        position = {int(index): new for new, index in enumerate(which)}
+        gemm = self.gemm
+        return Stack(
+            Gemm(
+                gemm.m[products],
+                gemm.n[products],
+                gemm.k[products],
+                gemm.count[products],
+                window=(gemm.window[0][products],),
+                inputs=(gemm.inputs[0][products],),
+            ),
+            np.array([position[int(index)] for index in self.owner[products]]),
+            self.seconds[which],
+            {name: column[products] for name, column in self.fields.items()},
+        )
+
+    def machine(self, device: SystolicArray) -> SystolicArray:
+        """The device, with the fields that differ between measurements as arrays."""
+        changes: dict[str, Any] = dict(self.fields)
+        return dataclasses.replace(device, **changes)
+
+    def predict(self, machine: SystolicArray) -> Array:
+        """Seconds of every measurement on a machine as from :meth:`machine`."""
+        cycles = gemm_parts(self.gemm, machine).cycles
+        return np.bincount(self.owner, weights=cycles, minlength=len(self.seconds)) / machine.clock_hz
+
+    @property
+    def macs(self) -> Array:
+        """Multiply-accumulates of every measurement."""
+        return np.bincount(self.owner, weights=self.gemm.macs, minlength=len(self.seconds))
+
+
+def _m(gemm: Gemm) -> Any:
+    return gemm.m
+
+
+def _n(gemm: Gemm) -> Any:
+    return gemm.n
+
+
+def _k(gemm: Gemm) -> Any:
+    return gemm.k
+
+
+def _count(gemm: Gemm) -> Any:
+    return gemm.count
+
+
+def medians_of_repeats(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:
+    """One measurement for each that was repeated: the median of its seconds, at the place of the first.
+
+    >>> from hwcost import Linear
+    >>> [m.seconds for m in medians_of_repeats([Measurement((Linear(8, 8),), s) for s in (1.0, 9.0, 2.0)])]
+    [2.0]
+    """
+    repeats: dict[Any, list[Measurement]] = {}
+    for one in measurements:
+        key = (tuple(gemm for layer in one.layers for gemm in layer.gemms()), tuple(sorted(one.device.items())))
+        repeats.setdefault(key, []).append(one)
+    return tuple(
+        dataclasses.replace(same[0], seconds=float(np.median([one.seconds for one in same])))
+        for same in repeats.values()
+    )

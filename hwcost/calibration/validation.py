@@ -1,0 +1,135 @@
+"""How good a fit is: errors on measurements that it has not seen, and which of its numbers the data determine."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwcost.errors import MissingDependencyError
+
+try:
+    from scipy import stats
+except ImportError as error:
+    raise MissingDependencyError("scipy", "fit", "hwcost.calibration") from error
+
+__all__ = ["Estimate", "Scores", "estimates", "folds", "scores"]
+
+Array = np.ndarray[Any, Any]
+
+_DETERMINED = 0.5
+"""Standard deviation of a logarithm up to which the data are said to determine a number: a factor of about 1.65."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How predictions compare with measurements.
+
+    Attributes:
+        mape: mean of the absolute relative errors; 0.1 is 10 %.
+        median: their median.
+        spearman, kendall: rank correlations: whether the order of the layers is right.
+        count: how many measurements.
+    """
+
+    mape: float
+    median: float
+    spearman: float
+    kendall: float
+    count: int
+
+    @classmethod
+    def mean(cls, several: Sequence[Scores]) -> Scores:
+        """Each figure's mean."""
+        mean: dict[str, Any] = {name: float(np.mean([getattr(each, name) for each in several])) for name in cls.names()}
+        return dataclasses.replace(several[0], **mean)
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """The figures in order."""
+        return ("mape", "median", "spearman", "kendall")
+
+
+def scores(measured: Any, predicted: Any) -> Scores:
+    """The scores of predictions.
+
+    Args:
+        measured, predicted: seconds or cycles, arrays of the same length.
+
+    >>> found = scores([1.0, 2.0, 4.0], [1.1, 2.0, 3.0])
+    >>> round(found.mape, 4), round(found.median, 4), found.spearman
+    (0.1167, 0.1, 1.0)
+    """
+    measured, predicted = np.asarray(measured, dtype=float), np.asarray(predicted, dtype=float)
+    errors = np.abs(predicted / measured - 1)
+    spearman, kendall = (_rank(c, measured, predicted) for c in (stats.spearmanr, stats.kendalltau))
+    return Scores(float(errors.mean()), float(np.median(errors)), spearman, kendall, len(measured))
+
+
+def _rank(correlation: Any, measured: Array, predicted: Array) -> float:
+    """The correlation of ranks; 0 where all are the same, of which there is none."""
+    if len(measured) < 2 or np.ptp(measured) == 0 or np.ptp(predicted) == 0:
+        return 0.0
+    return float(correlation(measured, predicted)[0])
+
+
+def folds(groups: Sequence[Any], parts: int, seed: int) -> Iterator[Array]:
+    """Positions of the measurements that are held out, part by part; those of one group are held out together.
+
+    >>> [part.tolist() for part in folds(["a", "b", "b", "c"], 3, seed=0)]
+    [[3], [0], [1, 2]]
+    """
+    names = list(dict.fromkeys(groups))
+    numbers = np.array([names.index(group) for group in groups])
+    for part in np.array_split(np.random.default_rng(seed).permutation(len(names)), parts):
+        yield np.flatnonzero(np.isin(numbers, part))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A fitted number, and how well the data determine it.
+
+    Attributes:
+        value: in the unit of the field; of measurements on several machines the number of the device itself.
+        deviation: standard deviation of its logarithm (of its log-odds for a share) by the data alone.
+        is_determined: whether that is small enough for the number to mean something by itself.
+        goes_with: another number that can make up for a change of this one; empty where there is none.
+    """
+
+    value: float
+    deviation: float
+    is_determined: bool
+    goes_with: str = ""
+
+
+def estimates(values: dict[str, float], shares: Sequence[bool], slopes: Array, residuals: Array) -> dict[str, Estimate]:
+    """How well the data determine each number, from the slopes of the log predictions at the fit.
+
+    Args:
+        values: the fitted numbers by name.
+        shares: which of them lie between 0 and 1.
+        slopes: one row a measurement, one column a number: d log(prediction) / dx.
+        residuals: of the logarithms.
+    """
+    names, (rows, columns) = list(values), slopes.shape
+    # the middle of the errors is what counts: a robust fit lets a few measurements be far off
+    noise = max(1.4826 * float(np.median(np.abs(residuals))), 1e-9) * np.sqrt(rows / max(rows - columns, 1))
+    _, sizes, directions = np.linalg.svd(slopes, full_matrices=False)
+    seen = sizes > 1e-9 * max(sizes.max(initial=0.0), 1e-300)
+    covariance = (directions[seen].T / sizes[seen] ** 2) @ directions[seen] * noise**2
+    unseen = np.any(np.abs(directions[~seen]) > 1e-6, axis=0) if rows >= columns else np.ones(columns, dtype=bool)
+    deviations = np.where(unseen, np.inf, np.sqrt(np.diag(covariance)))
+    found = {}
+    for i, name in enumerate(names):
+        scale = np.sqrt(np.diag(covariance))
+        with np.errstate(all="ignore"):
+            partners = np.nan_to_num(np.abs(covariance[i]) / (scale[i] * scale), posinf=0.0)
+        partners[i] = 0
+        closest = int(np.argmax(partners))
+        limit = _DETERMINED * (2 if shares[i] else 1)
+        goes_with = names[closest] if partners[closest] > 0.9 else ""
+        found[name] = Estimate(values[name], float(deviations[i]), bool(deviations[i] <= limit), goes_with)
+    return found

@@ -1,0 +1,158 @@
+"""The documentation: commands print what the pages show, and the site is built without a warning or a dead link."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+
+import hwcost
+import nas_plugin
+from hwcost.cli import main
+from hwcost.presets import read_device
+
+PROJECT = Path(__file__).parent.parent
+DOCS = PROJECT / "docs"
+PAGES = sorted(page for page in DOCS.rglob("*.md") if page.name != "command-line.md")  # which has tests of its own
+TEXTS = {page.relative_to(DOCS).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+SHOWN = [
+    (command, shown)
+    for text in TEXTS.values()
+    for command, shown in re.findall(r"^\$ hwcost (.*)\n((?:.+\n)+?)```", text, flags=re.MULTILINE)
+]
+COMMANDS = [
+    line.removeprefix("hwcost ")
+    for text in TEXTS.values()
+    for block in re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("hwcost ")
+]
+
+
+# ---------------------------------------------------------------- the text
+
+
+def test_pages_were_found():
+    assert len(SHOWN) >= 3
+    assert len(COMMANDS) >= 3
+    assert "devices.md" in TEXTS
+
+
+@pytest.mark.parametrize(("command", "shown"), SHOWN, ids=lambda text: text.splitlines()[0])
+def test_commands_print_what_is_shown(capsys, command, shown):
+    assert main(shlex.split(command)) == 0
+    assert capsys.readouterr().out.splitlines() == shown.splitlines()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_work(capsys, tmp_path, monkeypatch, command):
+    if command.startswith("plot"):
+        pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(command)) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_device_file_on_the_page_is_one(tmp_path):
+    (text,) = re.findall(r"^```toml\n(schema.*?)^```", TEXTS["devices.md"], flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    device = read_device(tmp_path / "mine.toml")
+    assert device.facts["peak_ops_per_s"].value == 2 * device.array.pes * device.array.clock_hz
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_hold_where_the_pages_are_read_as_files(name):
+    prose = re.sub(r"^```.*?^```", "", TEXTS[name], flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if not urlsplit(target).scheme and not target.startswith("#"):
+            assert (DOCS / name).parent.joinpath(target.partition("#")[0]).exists(), target
+
+
+# ---------------------------------------------------------------- the site
+
+
+class Page(HTMLParser):
+    """What a page refers to, and what may be referred to in it."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.targets, self.anchors = set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name == "id" or (tag == "a" and name == "name"):
+                self.anchors.add(value)
+            elif value and (name == "src" or (name == "href" and tag in ("a", "link"))):
+                self.targets.add(value)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    for module in ("sphinx", "myst_parser", "furo", "torch", "safetensors"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f'{module} is not installed; the site needs: pip install "hwcost[docs]"')
+    out = tmp_path_factory.mktemp("site")
+    options = ["-q", "-W", "--keep-going", "-n", "-E", "-d", str(tmp_path_factory.mktemp("doctrees"))]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, str(DOCS), str(out)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    return {path.resolve(): Page(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
+
+
+def test_every_page_is_built(site, pages):
+    missing = [name for name in TEXTS if (site / name).with_suffix(".html") not in pages]
+    assert not missing
+
+
+def test_links_anchors_and_pictures_are_there(pages):
+    dead = []
+    for path, page in pages.items():
+        for target in page.targets:
+            if urlsplit(target).scheme or target.startswith("//"):
+                continue
+            address, anchor = urldefrag(target)
+            file = path if not address else (path.parent / unquote(urlsplit(address).path)).resolve()
+            if not file.is_file() or (anchor and file in pages and unquote(anchor) not in pages[file].anchors):
+                dead.append(f"{path.name}: {target}")
+    assert not dead
+
+
+def test_the_site_asks_nothing_of_other_hosts(site):
+    for path in site.rglob("*.html"):
+        loaded = re.findall(
+            r"<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=\"(?:https?:)?//[^\"]*", path.read_text("utf-8")
+        )
+        assert not loaded, path.name
+
+
+def public_names():
+    """Every name that a public module offers; modules whose names the package offers need no page."""
+    offered = {getattr(hwcost, name) for name in hwcost.__all__ if isinstance(getattr(hwcost, name), type)}
+    behind = {kind.__module__ for kind in offered} | {"hwcost.relaxation", "hwcost.runtime", "hwcost.cli"}
+    for info in pkgutil.iter_modules(hwcost.__path__, "hwcost."):
+        if not info.name.startswith("hwcost._") and info.name not in behind:
+            yield from (f"{info.name}.{name}" for name in importlib.import_module(info.name).__all__)
+    for package in (hwcost, nas_plugin):
+        yield from (f"{package.__name__}.{name}" for name in package.__all__ if name != "__version__")
+
+
+def test_every_public_name_has_a_place(pages):
+    known = set().union(*(page.anchors for page in pages.values()))
+    missing = [name for name in public_names() if name not in known]
+    assert not missing
