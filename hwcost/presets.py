@@ -277,7 +277,7 @@ class Fit:
         errors = {key: _as_plain(value) for key, value in _checked_table(self.errors, "Fit.errors").items()}
         for key, value in errors.items():
             _check_text(key, "Fit.errors", one_line=True)
-            _check_number(value, f"Fit.errors.{key}")
+            _check_number(abs(value) if is_real(value) else value, f"Fit.errors.{key}")  # correlations may be below 0
         for name in ("identified", "not_identified"):
             fields = _checked_texts(getattr(self, name), f"Fit.{name}")
             for index, text in enumerate(fields):

@@ -531,7 +531,7 @@ def test_tables_that_are_none(table, value, document, tmp_path):
         ("fit.source", 1, "a text"),
         ("fit.licence", [], "a text"),
         ("fit.errors.layers", "few", "number"),
-        ("fit.errors.layers", -1, "at least 0"),
+        ("fit.errors.layers", math.inf, "finite"),
         ("fit.errors.layers", math.nan, "at least 0"),
         ("fit.errors.layers", True, "number"),
         ("fit.identified", "overlap", "array of texts"),

@@ -17,6 +17,7 @@ a fit puts other numbers into its fields, and says how well they predict layers 
 
 from __future__ import annotations
 
+from hwcost.calibration.files import device_file
 from hwcost.calibration.fitting import Calibration, ExtrapolationWarning, fit
 from hwcost.calibration.measurements import Measurement, read_measurements
 from hwcost.calibration.parameters import FREE, Free
@@ -31,6 +32,7 @@ __all__ = [
     "Free",
     "Measurement",
     "Scores",
+    "device_file",
     "fit",
     "medians_of_repeats",
     "read_measurements",

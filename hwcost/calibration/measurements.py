@@ -148,7 +148,7 @@ def read_measurements(
     """
     name = os.fspath(path)
     rows = _rows(name)
-    header = next(rows, (0, {}))[1]
+    header = next(rows, (0, []))[1]
     unit, ignored = _unit(name, header), tuple(c for c in header if c not in _KNOWN)
     if "kind" not in header:
         raise InvalidValueError(f"{name}: the header", ", ".join(header), f"a column 'kind' ({', '.join(_KINDS)})")
@@ -157,7 +157,7 @@ def read_measurements(
     for line, row in rows:
         source = f"{name}, line {line}"
         try:
-            read.append(_read_row(row, unit, source, device))
+            read.append(_read_row(_by_column(header, row, source), unit, source, device))
         except InvalidValueError as error:
             bad.append(str(error))
     good: list[Measurement] = []
@@ -171,7 +171,8 @@ def read_measurements(
         more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
         raise _BadRowsError(f"{name}: bad rows", len(bad), f"none: {'; '.join(bad[:_SHOWN])}{more}")
     if not good:
-        raise InvalidValueError(f"{name}: the number of measurements", 0, "at least one row that can be used")
+        allowed = "at least one row that can be used" + "".join(f"; {text}" for text in bad[:_SHOWN])
+        raise InvalidValueError(f"{name}: the number of measurements", 0, allowed)
     return MeasuredFile(tuple(good), tuple(bad), ignored)
 
 
@@ -182,8 +183,8 @@ class _BadRowsError(InvalidValueError):
 # ---------------------------------------------------------------- rows
 
 
-def _rows(name: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """The header (as its own mapping) and all rows that hold anything, each with its line."""
+def _rows(name: str) -> Iterator[tuple[int, list[str]]]:
+    """The header, in small letters, and all rows that hold anything, each with its line."""
     try:
         with open(name, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -195,14 +196,9 @@ def _rows(name: str) -> Iterator[tuple[int, dict[str, str]]]:
                 if count > _MOST_ROWS:
                     raise InvalidValueError(f"{name}: the number of rows", count, f"at most {_MOST_ROWS}")
                 if not header:
-                    header = [text.lower() for text in texts]
+                    texts = header = [text.lower() for text in texts]
                     _check_header(name, header)
-                    yield reader.line_num, dict(zip(header, header, strict=True))
-                    continue
-                if len(texts) != len(header):
-                    cells_text = f"{len(header)} cells, as the header has"
-                    raise InvalidValueError(f"{name}, line {reader.line_num}", f"{len(texts)} cells", cells_text)
-                yield reader.line_num, dict(zip(header, texts, strict=True))
+                yield reader.line_num, texts
     except OSError as error:
         raise InvalidValueError("the measurements", name, f"a file that can be read ({error.strerror})") from None
     except UnicodeDecodeError:
@@ -215,13 +211,19 @@ def _rows(name: str) -> Iterator[tuple[int, dict[str, str]]]:
         raise InvalidValueError("the measurements", name, f"a file that can be read ({error})") from None
 
 
+def _by_column(header: Sequence[str], row: Sequence[str], source: str) -> dict[str, str]:
+    if len(row) != len(header):
+        raise InvalidValueError(source, f"{len(row)} cells", f"{len(header)} cells, as the header has")
+    return dict(zip(header, row, strict=True))
+
+
 def _check_header(name: str, header: list[str]) -> None:
     twice = [column for column in header if header.count(column) > 1 or not column]
     if twice:
         raise InvalidValueError(f"{name}: the header", twice[0], "names of columns, each once")
 
 
-def _unit(name: str, header: Mapping[str, str]) -> str:
+def _unit(name: str, header: Sequence[str]) -> str:
     units = [column for column in header if column in _UNITS]
     if len(units) != 1:
         raise InvalidValueError(

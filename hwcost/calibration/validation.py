@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ __all__ = ["Estimate", "Scores", "estimates", "folds", "scores"]
 
 Array = np.ndarray[Any, Any]
 
+_UNKNOWN = 7.0
+"""From there on (a factor of 1,000) the data say nothing of a number."""
 _DETERMINED = 0.5
 """Standard deviation of a logarithm up to which the data are said to determine a number: a factor of about 1.65."""
 
@@ -97,12 +100,25 @@ class Estimate:
         deviation: standard deviation of its logarithm (of its log-odds for a share) by the data alone.
         is_determined: whether that is small enough for the number to mean something by itself.
         goes_with: another number that can make up for a change of this one; empty where there is none.
+        is_share: whether it lies between 0 and 1.
     """
 
     value: float
     deviation: float
     is_determined: bool
     goes_with: str = ""
+    is_share: bool = False
+
+    @property
+    def deviation_in_words(self) -> str:
+        """The standard deviation as people read it.
+
+        >>> Estimate(1.5, 0.1, True).deviation_in_words, Estimate(0.5, 0.3, True, is_share=True).deviation_in_words
+        ('a factor of 1.11', '0.3 in log-odds')
+        """
+        if not self.deviation < _UNKNOWN:
+            return "unknown"
+        return f"{self.deviation:.2g} in log-odds" if self.is_share else f"a factor of {math.exp(self.deviation):.3g}"
 
 
 def estimates(values: dict[str, float], shares: Sequence[bool], slopes: Array, residuals: Array) -> dict[str, Estimate]:
@@ -131,5 +147,5 @@ def estimates(values: dict[str, float], shares: Sequence[bool], slopes: Array, r
         closest = int(np.argmax(partners))
         limit = _DETERMINED * (2 if shares[i] else 1)
         goes_with = names[closest] if partners[closest] > 0.9 else ""
-        found[name] = Estimate(values[name], float(deviations[i]), bool(deviations[i] <= limit), goes_with)
+        found[name] = Estimate(values[name], float(deviations[i]), bool(deviations[i] <= limit), goes_with, shares[i])
     return found

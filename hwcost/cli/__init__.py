@@ -8,6 +8,7 @@ import click
 
 from hwcost import __version__
 from hwcost._console import Commands, run_command
+from hwcost.cli.calibrate import calibrate
 from hwcost.cli.devices import devices
 from hwcost.cli.estimate import estimate
 from hwcost.cli.plots import plot
@@ -21,6 +22,7 @@ def cli() -> None:
     """What neural-network layers cost on a systolic array."""
 
 
+cli.add_command(calibrate)
 cli.add_command(devices)
 cli.add_command(estimate)
 cli.add_command(plot)

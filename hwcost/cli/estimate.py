@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -11,7 +11,7 @@ from hwcost.cli.explain import explain
 from hwcost.cli.pricing import price
 from hwcost.cli.topology import estimate_topology, topology_options
 from hwcost.cli.values import parse_relaxation
-from hwcost.cli.workload import read_workload, workload_options
+from hwcost.cli.workload import Workload, read_workload, workload_options
 from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS
 
@@ -77,8 +77,18 @@ def estimate(
     if explained and (workload.is_sweep or as_csv):
         raise InvalidValueError("--explain", "given", "for one point, as text or with --json")
     figures = price(workload, smooth)
+    for sentence in _beyond(workload):
+        click.echo(f"Note: an extrapolation: {sentence}", err=True)
     terms = explain(workload.layer(), workload.array()) if explained else ()
     output.write(workload, smooth, figures, form, terms=terms)
+
+
+def _beyond(workload: Workload) -> Sequence[str]:
+    """Where a calibrated device is asked for sizes that were not measured."""
+    if workload.device_file is None or workload.device_file.fit is None:
+        return ()
+    (gemm,) = workload.layer().gemms()
+    return workload.device_file.beyond(gemm.m, gemm.n, gemm.k, gemm.count)
 
 
 def _refuse_beside_a_topology(sizes: Mapping[str, tuple[str, ...]], **options: str | None) -> None:

@@ -1,0 +1,118 @@
+"""A calibration as a device file: fitted numbers beside those that were there, each with where it is from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hwcost.calibration.fitting import Calibration
+from hwcost.calibration.parameters import FREE
+from hwcost.device import SystolicArray
+from hwcost.presets import FIELD_UNITS, DeviceFile, Entry, Fit, Range
+
+__all__ = ["device_file"]
+
+_LIMITS = (
+    "The numbers hold for layers of the sizes that were measured. Four times the size is known to fail with every "
+    "model of this kind."
+)
+
+
+def device_file(
+    found: Calibration,
+    base: DeviceFile | SystolicArray,
+    *,
+    name: str,
+    data: str,
+    source: str,
+    licence: str,
+    summary: str = "",
+    notes: Sequence[str] = (),
+) -> DeviceFile:
+    """The device that a calibration ended with, ready for :func:`hwcost.presets.write_device`.
+
+    Args:
+        found: the calibration.
+        base: the device that it started from; its entries stay where nothing was fitted.
+        name: of the new device.
+        data, source, licence: what was measured, where that comes from, and its licence.
+        summary, notes: for people.
+
+    Raises:
+        InvalidValueError: a text that is empty, or a name that is none.
+
+    >>> from hwcost import Linear, SystolicArray, layer_cost
+    >>> from hwcost.calibration import Measurement, fit
+    >>> truth = SystolicArray(16, 16, cycles_per_layer=800.0)
+    >>> layers = [Linear(k, 60, batch=m) for k in (40, 100) for m in (20, 90, 400)]
+    >>> measured = [Measurement((layer,), layer_cost(layer, truth).seconds) for layer in layers]
+    >>> found = fit(SystolicArray(16, 16), measured, free=["cycles_per_layer"], prior=None, folds=3)
+    >>> mine = device_file(found, SystolicArray(16, 16), name="mine", data="6 layers", source="us", licence="CC0-1.0")
+    >>> round(mine.array.cycles_per_layer, 6), mine.entries["cycles_per_layer"].status
+    (800.0, 'derived')
+    """
+    before = base.entries if isinstance(base, DeviceFile) else dict(_assumed(base))
+    fitted = dict(_fitted(found, data))
+    identified, not_identified = (
+        tuple(
+            field for row, each in found.estimates.items() if each.is_determined is sure for field in FREE[row].fields
+        )
+        for sure in (True, False)
+    )
+    errors = {f: getattr(found.scores, f) for f in (*found.scores.names(), "count")}
+    return DeviceFile(
+        name=name,
+        summary=summary or f"{name}: fitted to {data}",
+        notes=(*notes, *_warnings(found), _LIMITS),
+        entries={**before, **fitted},
+        facts=base.facts if isinstance(base, DeviceFile) else {},
+        fit=Fit(
+            data=data,
+            source=source,
+            licence=licence,
+            errors=errors,
+            identified=identified,
+            not_identified=not_identified,
+            ranges={size: Range(low, high) for size, (low, high) in found.ranges.items()},
+        ),
+    )
+
+
+def _fields(found: Calibration, is_determined: bool) -> Iterator[str]:
+    for name, each in found.estimates.items():
+        if each.is_determined is is_determined:
+            yield from FREE[name].fields
+
+
+def _assumed(array: SystolicArray) -> Iterator[tuple[str, Entry]]:
+    for name, value in array.as_dict().items():
+        yield name, Entry(value, FIELD_UNITS[name], "assumed", "Given to the calibration as it started")
+
+
+def _fitted(found: Calibration, data: str) -> Iterator[tuple[str, Entry]]:
+    for name, each in found.estimates.items():
+        doubt = "" if each.is_determined else "; the data do not determine it"
+        partner = f"; {each.goes_with} can make up for a change of it" if each.goes_with else ""
+        known = f"one standard deviation is {each.deviation_in_words}"
+        for field in FREE[name].fields:
+            source = f"Fitted to {data}: {known}{doubt}{partner}."
+            yield field, Entry(each.value, FIELD_UNITS[field], "derived", source)
+    for name, tried in found.settings.grid.items():
+        for field in ("rows", "cols") if name == "size" else (name,):
+            shown = ", ".join(map(str, tried))
+            source = f"Of {shown} the one that fits {data} best."
+            yield field, Entry(getattr(found.device, field), FIELD_UNITS[field], "derived", source)
+
+
+def _warnings(found: Calibration) -> Iterator[str]:
+    settings = dataclasses.asdict(found.scores)
+    validated = ", ".join(f"{name} {settings[name]:.4g}" for name in found.scores.names())
+    seeds = len(found.settings.fold_seeds)
+    yield (
+        f"Validated on held-out measurements, {found.settings.folds} folds, mean of {seeds} shuffles: {validated} "
+        f"({found.scores.count} measurements)."
+    )
+    unsure: list[Any] = [name for name, each in found.estimates.items() if not each.is_determined]
+    if unsure:
+        yield f"Not determined by the data: {', '.join(unsure)}. Do not read a meaning into one of these by itself."

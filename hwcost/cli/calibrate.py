@@ -1,0 +1,242 @@
+"""``hwcost calibrate``: a device from measured latencies, with what is known of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hwcost.cli.values import parse_number, parse_sizes
+from hwcost.cli.workload import changed_device, read_device_option
+from hwcost.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from hwcost.calibration import Calibration, Estimate
+    from hwcost.presets import DeviceFile
+
+__all__ = ["calibrate"]
+
+SCHEMA = "hwcost.calibrate/1"
+MOST = 10_000
+
+_EXAMPLES = """\b
+Examples:
+  hwcost calibrate measured.csv --device gemmini -o mine.toml --plot residuals.png
+  hwcost calibrate measured.csv --device mine.toml --free cycles_per_row,overlap --grid size=32,64,128
+"""
+_OPTIONS_OF = {
+    "free": "--free",
+    "grid": "--grid",
+    "prior": "--prior",
+    "robust": "--robust",
+    "starts": "--starts",
+    "folds": "--folds",
+    "seed": "--seed",
+}
+
+
+@click.command(short_help="Fit a device to measured latencies.", epilog=_EXAMPLES)
+@click.argument("measured", metavar="FILE.csv")
+@click.option("--device", metavar="NAME|FILE", help="Where to start: a device's name or TOML file.")
+@click.option("-o", "--output", metavar="FILE.toml", help="Write the fitted device here.")
+@click.option("--name", help="Of the fitted device.  [default: the output's name]")
+@click.option("--source", default="own measurements", show_default=True, help="Where they come from, for the file.")
+@click.option("--licence", default="not stated", show_default=True, help="Of the measurements, for the file.")
+@click.option("--free", metavar="NAMES", help="Numbers to fit, with commas, at most 8.  [default: a set of 8]")
+@click.option("--grid", multiple=True, metavar="NAME=VALUES", help="Unknown sizes to try, like size=16,32,64.")
+@click.option("--clock", metavar="FREQUENCY", help="Like 1e9 or 700MHz.  [default: the device's]")
+@click.option("--prior", default="0.5", show_default=True, metavar="WIDTH|none", help="How far numbers may stray.")
+@click.option("--robust", default="0.1", show_default=True, metavar="R", help="Log errors beyond count linearly.")
+@click.option("--starts", default="6", show_default=True, metavar="N", help="Starting points of each fit.")
+@click.option("--folds", default="5", show_default=True, metavar="N", help="Parts of the cross-validation.")
+@click.option("--shuffles", default="3", show_default=True, metavar="N", help="Cross-validations, seeds 0 to N - 1.")
+@click.option("--seed", default="0", show_default=True, metavar="N", help="Of the starting points.")
+@click.option("--plot", "picture", metavar="FILE", help="Draw predictions and residuals: .png, .svg or .pdf.")
+@click.option("--skip-bad-rows", is_flag=True, help="Leave bad rows out, and name them, instead of stopping.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def calibrate(
+    *,
+    measured: str,
+    device: str | None,
+    output: str | None,
+    name: str | None,
+    source: str,
+    licence: str,
+    free: str | None,
+    grid: tuple[str, ...],
+    clock: str | None,
+    picture: str | None,
+    skip_bad_rows: bool,
+    as_json: bool,
+    **numbers: str,
+) -> None:
+    """Fits a device to the latencies in a CSV file, and says how well it predicts layers that it has not seen.
+
+    The file has a header with a column kind (conv2d, depthwise, linear, gemm), the sizes as hwcost estimate names them
+    (m, n, k for gemm), and one of cycles, seconds, ms, us, ns. Rows with the same network were measured together.
+    """
+    if device is None:
+        raise click.UsageError("--device is missing; allowed: a name that hwcost devices lists, or a TOML file")
+    file = read_device_option(device)
+    base = changed_device(file.array, clock=clock)
+    settings = _settings(free, grid, numbers)
+    _check_before(output, picture)
+    from hwcost.calibration import fit, read_measurements
+
+    rows = read_measurements(measured, base, skip_bad_rows=skip_bad_rows)
+    for note in _notes(rows.left_out, rows.ignored):
+        click.echo(note, err=True)
+    try:
+        found = fit(base, rows.measurements, **settings, progress=_progress())
+    except InvalidValueError as error:
+        raise InvalidValueError(_OPTIONS_OF.get(error.field, error.field), error.value, error.allowed) from None
+    made = _device(found, file, measured, name or _stem(output) or f"{file.name}-fitted", source, licence)
+    if output is not None:
+        from hwcost.presets import write_device
+
+        write_device(output, made)
+    if picture is not None:
+        _draw(found, made.name, picture)
+    left_out = list(rows.left_out)
+    click.echo(_json(found, made, left_out, output, picture) if as_json else "\n".join(_lines(found, output, picture)))
+
+
+def _settings(free: str | None, grid: tuple[str, ...], numbers: Mapping[str, str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {} if free is None else {"free": [name.strip() for name in free.split(",")]}
+    settings["grid"] = dict(_grid(text) for text in grid)
+    prior = numbers["prior"]
+    settings["prior"] = (
+        None if prior == "none" else parse_number("--prior", prior, 'a number up to 100, or "none"', 0.0, 100.0)
+    )
+    settings["robust"] = parse_number("--robust", numbers["robust"], "a number from 1e-6 to 100", 1e-6, 100.0)
+    for name, least in (("starts", 1), ("folds", 2), ("shuffles", 1), ("seed", 0)):
+        sizes = parse_sizes(f"--{name}", numbers[name], least)
+        if sizes.is_sweep or sizes.number > MOST:
+            raise InvalidValueError(f"--{name}", numbers[name], f"an integer from {least} to {MOST}")
+        settings[name] = sizes.number
+    settings["fold_seeds"] = range(settings.pop("shuffles"))
+    return settings
+
+
+def _grid(text: str) -> tuple[str, list[Any]]:
+    name, equals, values = text.partition("=")
+    if not equals or not values:
+        raise InvalidValueError("--grid", text, "a name and values, like size=16,32,64 or size=16:128:16")
+    if name in ("lowering", "fold_timing", "dataflow"):
+        return name, values.split(",")
+    sizes = parse_sizes(f"--grid {name}", values)
+    if sizes.count > 1000:
+        raise InvalidValueError(f"--grid {name}", values, "at most 1000 values")
+    return name, list(sizes)
+
+
+def _check_before(output: str | None, picture: str | None) -> None:
+    """Raises before the work starts where its results could not be kept."""
+    if output is not None and not output.endswith(".toml"):
+        raise InvalidValueError("--output", output, "a file name that ends in .toml")
+    if picture is not None:
+        from hwcost.plot import check_path
+
+        try:
+            check_path(picture)
+        except InvalidValueError as error:
+            raise InvalidValueError("--plot", error.value, error.allowed) from None
+
+
+def _stem(output: str | None) -> str:
+    import os
+
+    return "" if output is None else os.path.basename(output).removesuffix(".toml")
+
+
+def _notes(left_out: tuple[str, ...], ignored: tuple[str, ...]) -> Iterator[str]:
+    for row in left_out:
+        yield f"Left out: {row}"
+    if ignored:
+        yield f"Note: columns that say nothing to a calibration: {', '.join(ignored)}"
+
+
+def _progress() -> Callable[[int, int], None]:
+    """A line for every tenth of the fits; on a terminal one that is written over."""
+    shown = -1
+
+    def progress(done: int, of: int) -> None:
+        nonlocal shown
+        if sys.stderr.isatty():
+            click.echo(f"\rfit {done} of {of}" + ("\n" if done == of else ""), err=True, nl=False)
+        elif 10 * done // of > shown:
+            shown = 10 * done // of
+            click.echo(f"fit {done} of {of}", err=True)
+
+    return progress
+
+
+def _device(found: Calibration, base: DeviceFile, measured: str, name: str, source: str, licence: str) -> DeviceFile:
+    from hwcost.calibration import device_file
+
+    data = f"{found.scores.count} measurements in {measured.replace(chr(92), '/').rpartition('/')[2]}"
+    try:
+        return device_file(found, base, name=name, data=data, source=source, licence=licence)
+    except InvalidValueError as error:
+        option = {"DeviceFile.name": "--name", "Fit.source": "--source", "Fit.licence": "--licence"}.get(error.field)
+        raise InvalidValueError(option or error.field, error.value, error.allowed) from None
+
+
+def _draw(found: Calibration, name: str, path: str) -> None:
+    from hwcost import plot
+
+    try:
+        plot.save(plot.calibration_figure(found.measured, found.predicted, name, found.scores.mape), path)
+    except InvalidValueError as error:
+        raise InvalidValueError("--plot", error.value, error.allowed) from None
+
+
+# ---------------------------------------------------------------- output
+
+
+def _lines(found: Calibration, output: str | None, picture: str | None) -> Iterator[str]:
+    held_out, seen = found.scores, found.scores_seen
+    yield f"{held_out.count} measurements, {len(found.estimates)} numbers fitted"
+    yield ""
+    yield f"{'':24}{'held out':>10}  {'seen':>10}"
+    for label, name in (("mean error", "mape"), ("median error", "median")):
+        yield f"{label:24}{100 * getattr(held_out, name):>8.2f} %  {100 * getattr(seen, name):>8.2f} %"
+    for label, name in (("rank correlation", "spearman"), ("Kendall's tau", "kendall")):
+        yield f"{label:24}{getattr(held_out, name):>10.4f}  {getattr(seen, name):>10.4f}"
+    by_seed = ", ".join(f"{100 * each.mape:.2f} %" for each in found.scores_by_seed)
+    yield f"{'mean error by shuffle':24}{by_seed}"
+    yield ""
+    yield f"{'number':24}{'value':>12}  {'1 sd':>17}  determined by the data"
+    for name, each in found.estimates.items():
+        yield f"{name:24}{each.value:>12.5g}  {each.deviation_in_words:>17}  {_verdict(each)}"
+    for name, counts in found.chosen.items():
+        often = ", ".join(f"{value} in {count}" for value, count in counts.items())
+        yield f"{name:24}{found.values[name]!s:>12}  {'':>17}  of the grid; in the folds {often}"
+    yield ""
+    ends = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in found.ranges.items())
+    yield f"measured: {ends}; beyond, expect the error to grow (4 times the size fails with every model known)"
+    yield from (path for path in (output, picture) if path is not None)
+
+
+def _verdict(each: Estimate) -> str:
+    verdict = "yes" if each.is_determined else "no"
+    return f"{verdict}, goes with {each.goes_with}" if each.goes_with else verdict
+
+
+def _json(found: Calibration, made: DeviceFile, left_out: list[str], output: str | None, picture: str | None) -> str:
+    import json
+
+    from hwcost import __version__
+
+    content = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "name": made.name,
+        "file": output,
+        "plot": picture,
+        "left_out": left_out,
+        **found.as_dict(),
+    }
+    return json.dumps(content, indent=2, allow_nan=False)
