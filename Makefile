@@ -1,5 +1,6 @@
 # make search    sets everything up, searches a LeNet on embedded images, trains the winner: a few minutes
 # make test      the same environment, all checks and tests
+# make docs      the same environment, the documentation site in build/docs
 #
 # TORCH says which PyTorch goes in. On Linux the default asks the package index for its default build, which brings CUDA
 # and several gigabytes. Any requirement that pip takes does instead, for example a CPU build:
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 # one stamp for each TORCH, so that another one is installed when it is asked for
 INSTALLED := $(VENV)/installed-$(shell printf '%s' "$(TORCH)" | cksum | cut -d' ' -f1)
 
-.PHONY: search test lint types imports unit install benchmarks clean
+.PHONY: search test lint types imports unit docs install benchmarks clean
 
 search: install
 	$(BIN)/nas-plugin search $(ARGS)
@@ -46,6 +47,9 @@ imports: install
 
 unit: install
 	$(BIN)/python -m pytest $(ARGS)
+
+docs: install
+	$(BIN)/python -m sphinx -W --keep-going -n -d build/doctrees docs build/docs
 
 benchmarks: install
 	for name in start_up exact_sweep smooth_ceiling latency_share; do $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -1,4 +1,4 @@
-"""How a matrix product lies on the array, and what one pass over the array costs: two tables of rows.
+"""How a matrix product lies on the array, and what one pass over the array costs: three tables of rows.
 
 A product (m x k)(k x n) has three extents. A dataflow says which of them lies along the rows of the array, which along
 the columns, and which streams through in time:

@@ -254,7 +254,7 @@ def runtime(
         k1, k2: kernel height and width.
         c, f: input channels and filters.
         h, w: height and width of the input, equal to those of the output; output positions in general.
-        batch: B.
+        batch: images at once, B in the formula.
         s1, s2: rows and columns of the array.
         relaxation: how ceilings are taken.
 

@@ -149,8 +149,7 @@ class Calibration:
             },
             "range": {name: list(ends) for name, ends in self.ranges.items()},
             "chosen": {name: {str(value): n for value, n in counts.items()} for name, counts in self.chosen.items()},
-            "settings": dataclasses.asdict(self.settings)
-            | {"grid": {k: list(v) for k, v in self.settings.grid.items()}},
+            "settings": self.settings.as_dict(),
             "measurements": [
                 {"name": name, "seconds": seconds, "predicted_seconds": predicted}
                 for name, seconds, predicted in zip(self.names, self.measured, self.predicted, strict=True)
@@ -197,6 +196,8 @@ def fit(
         InvalidValueError: too few measurements, one that is faster than the array's peak, an unknown name, or a setting
             out of its range.
     """
+    if not fold_seeds:
+        raise InvalidValueError("fold_seeds", fold_seeds, "at least one integer")
     array = load_device(device) if isinstance(device, str) else device
     if not isinstance(array, SystolicArray):
         raise InvalidValueError("device", device, "a SystolicArray, or the name or path of a device")

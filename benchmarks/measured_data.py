@@ -1,0 +1,188 @@
+"""The measured data sets as measurements of hwcost, and the form of the model that each is fitted with.
+
+The data lie beside the checkout (``../shared/data``), never in it. A form is a device and the names of the numbers that
+are free; a rival is a form as well, with less in it, so that all of them are fitted by the same lines with the same loss.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hwcost import Conv2d, Gemm, SystolicArray, layer_cost
+from hwcost.calibration import Calibration, Measurement, fit, medians_of_repeats
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+FILES = {
+    "scalesim": "scalesim_3.0.0.csv",
+    "uboost": "uboost_csim.csv",
+    "gemmini": "gemmini_firesim_layers.csv",
+    "edge": "edgetpu_conv5.csv",
+    "rtl": "gemmini_rtl_gemm.csv",
+}
+TILERS = ("orig_tiler", "fsm_tiler", "hw_tiler")
+EDGE_SIZES = (16, 32, 40, 48, 56, 60, 62, 63, 64, 65, 66, 68, 72, 80, 96, 112, 128, 192, 256)
+EDGE_CLOCK_HZ = 480e6
+"""Assumed: 64 x 64 PEs at 480 MHz are the 4 Tera-operations a second that the maker states. Only seconds mean anything."""
+
+
+def missing(folder: Path, name: str) -> str:
+    """Why a data set cannot be used; empty where it can."""
+    path = folder / FILES[name]
+    return "" if path.is_file() else f"there is no {path.name} in {folder}"
+
+
+def rows_of(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / FILES[name]).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# ---------------------------------------------------------------- measurements
+
+
+def gemmini_layers(folder: Path, column: str) -> list[Measurement]:
+    """Layers of two networks on a 16 x 16 array; cycles count as nanoseconds. A layer that comes twice counts once."""
+    found = []
+    for row in rows_of(folder, "gemmini"):
+        c, k, p, q, r, s, stride = (int(row[name]) for name in ("C", "K", "P", "Q", "R", "S", "stride"))
+        layer = Conv2d(c, k, (r, s), height=p * stride, width=q * stride, stride=stride, padding="same")
+        found.append(Measurement((layer,), float(row[column]) / 1e9, name=f"{row['network']} {row['layer']}"))
+    return list(medians_of_repeats(found))
+
+
+def edge_networks(folder: Path, session: int = 1) -> list[Measurement]:
+    """Chains of five 3 x 3 convolutions whose weights fit on the chip; networks that a session lacks are left out."""
+    found = []
+    for row in rows_of(folder, "edge"):
+        text = row[f"latency_ms_s{session}"]
+        if float(row["offchip_mib"]) > 0 or not text:
+            continue
+        filters, size = int(row["filters"]), int(row["width"])
+        channels = (int(row["in_channels"]), *(filters,) * (int(row["layers"]) - 1))
+        layers = tuple(Conv2d(c, filters, 3, height=size, width=size, padding="same") for c in channels)
+        one = Measurement(layers, float(text) / 1e3, name=f"{filters} filters")
+        if one.macs != int(row["macs"]):
+            raise ValueError(f"{one.name}: {one.macs} MACs, but the file says {row['macs']}")
+        found.append(one)
+    return found
+
+
+def rtl_products(folder: Path, tiler: str, group: str = "shape", *, shared_bus: bool = False) -> list[Measurement]:
+    """Products on ten builds of Gemmini, of one tiler; those of one shape, or of one build, are held out together."""
+    found = []
+    for row in rows_of(folder, "rtl"):
+        if row["swconfig"] != tiler:
+            continue
+        m, n, k, size = (int(row[name]) for name in ("m", "n", "k", "dim"))
+        bus = int(row["bus_bits"]) / 8 * 1e9
+        buses = ("dram",) if shared_bus else ("weight", "input", "output")
+        build = {
+            "rows": size,
+            "cols": size,
+            # half of the accumulators: while one block is written out, the next one is computed; 4 bytes each
+            "accumulators": int(row["acc_kb"]) * 1024 // 8,
+            "min_streamed": size,
+        } | {f"{name}_bytes_per_s": bus for name in buses}
+        groups = {"shape": f"{m}x{n}x{k}", "build": row["hw"]}
+        name = f"{row['hw']} {tiler} {groups['shape']}"
+        found.append(Measurement((Gemm(m, n, k),), float(row["cycles"]) / 1e9, name, groups[group], build))
+    return found
+
+
+# ---------------------------------------------------------------- forms
+
+
+@dataclass(frozen=True)
+class Form:
+    """A device, the numbers that are free, and how it is fitted where that differs from the defaults."""
+
+    device: SystolicArray
+    free: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def fitted(self, measurements: Sequence[Measurement], **options: Any) -> Calibration:
+        return fit(self.device, measurements, free=self.free, **{**self.options, **options})
+
+    def with_options(self, **options: Any) -> Form:
+        return dataclasses.replace(self, options={**self.options, **options})
+
+    def with_device(self, **fields: Any) -> Form:
+        return dataclasses.replace(self, device=dataclasses.replace(self.device, **fields))
+
+    def without(self, *names: str) -> Form:
+        return dataclasses.replace(self, free=tuple(name for name in self.free if name not in names))
+
+    def described(self) -> dict[str, Any]:
+        """What makes the fit repeatable, besides the data."""
+        fitting = {"prior": 0.5, "robust": 0.1, "starts": 6, "seed": 0} | dict(self.options)
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in fitting.items() if k != "grid"}
+        grid = {name: list(tried) for name, tried in fitting.get("grid", {}).items()}
+        return {"device": self.device.as_dict(), "free": list(self.free), "grid": grid} | plain
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+BEST = Form(
+    SystolicArray(16, 16, lowering="kernel-position"),
+    _names(
+        "cycles_per_layer min_streamed weight_bytes_per_s input_bytes_per_s output_bytes_per_s filter_block overlap"
+    ),
+)
+AUTO = Form(
+    SystolicArray(16, 16, lowering="kernel-position", accumulators=8192, rereads_inputs=True),
+    _names(
+        "cycles_per_layer cycles_per_row cycles_per_fold weight_bytes_per_s input_bytes_per_s reread_bytes_per_s overlap"
+    ),
+)
+EDGE = Form(
+    SystolicArray(64, 64, EDGE_CLOCK_HZ, lowering="kernel-position", row_stairs=0.5, col_stairs=0.5),
+    _names("cycles_per_row cycles_per_layer output_bytes_per_s stairs overlap"),
+)
+EDGE_SHARP = EDGE.with_options(robust=0.02, prior=None)
+"""The two sessions differ by 0.1 % for most networks and by half for one: such errors call for a sharper loss."""
+RTL = Form(
+    SystolicArray(16, 16, accumulators=8192, min_streamed=16, overlap=1.0, dram_bytes_per_s=16e9),
+    _names("cycles_per_row cycles_per_fold cycles_per_layer weight_bytes_per_s activation_bytes_per_s cycles_per_block"),
+)
+
+
+def without_stairs(form: Form) -> Form:
+    """The same form where x stands for ceil(x)."""
+    return form.without("stairs", "row_stairs", "col_stairs").with_device(row_stairs=0.0, col_stairs=0.0)
+
+
+def macs_line(rows: int = 16, cols: int = 16, clock_hz: float = 1e9) -> Form:
+    """A constant and so much for each MAC, which is what counters of operations assume."""
+    array = SystolicArray(rows, cols, clock_hz, row_stairs=0.0, col_stairs=0.0)
+    return Form(array, ("cycles_per_row", "cycles_per_layer"), {"prior": None})
+
+
+def roofline(rows: int = 16, cols: int = 16, clock_hz: float = 1e9, *, constant: bool = False) -> Form:
+    """The longer of MACs over a peak and bytes over a bandwidth, with a constant on top or without."""
+    array = SystolicArray(rows, cols, clock_hz, row_stairs=0.0, col_stairs=0.0, dram_bytes_per_s=cols * clock_hz)
+    names = ("cycles_per_row", "dram_bytes_per_s") + (("cycles_per_layer",) if constant else ())
+    return Form(array, names, {"prior": None})
+
+
+# ---------------------------------------------------------------- prediction
+
+
+def predict(device: SystolicArray, measurements: Iterable[Measurement]) -> np.ndarray[Any, Any]:
+    """Seconds of measurements that were all taken on this device."""
+    return np.array([sum(layer_cost(layer, device).seconds for layer in one.layers) for one in measurements])
+
+
+def features(one: Measurement) -> list[float]:
+    """What a learned model is told of a measurement: sizes and bytes of its last layer, all MACs, the build."""
+    (gemm,) = one.layers[-1].gemms()
+    bytes_moved = [gemm.elements(operand) for operand in ("weights", "inputs", "outputs")]
+    sizes = [gemm.m, gemm.n, gemm.k, gemm.positions, *bytes_moved, sum(bytes_moved), one.macs]
+    return [float(np.log(size)) for size in (*sizes, *one.device.values())]

@@ -1,0 +1,198 @@
+"""Tables on pages, in Markdown, made from the package so that they cannot fall behind it.
+
+A page asks for one with a block that, where the page is read as plain Markdown, shows the command that prints the same:
+
+    ```{table-of} shipped-devices
+    hwcost devices
+    ```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import hwcost
+import hwcost.calibration
+import nas_plugin
+from hwcost import SystolicArray
+from hwcost.presets import FACT_UNITS, FIELD_UNITS, DeviceFile, Entry, device_names, read_device
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SCALED = ("Hz", "B", "B/s", "op/s")
+_NEEDED = "needed"
+
+
+def device_files() -> list[Path]:
+    """What the tables are made from besides the code."""
+    return sorted((Path(hwcost.__file__).parent / "devices").glob("*.toml"))
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    r"""A table in Markdown.
+
+    >>> print(table(["a", "b"], [["1", "x|y"]]))
+    | a | b |
+    | --- | --- |
+    | 1 | x\|y |
+    """
+    head = list(head)
+    lines = [head, ["---"] * len(head), *(list(row) for row in rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def people_s(entry: Entry) -> str:
+    """A value in the units that people read.
+
+    >>> people_s(Entry(819e9, "B/s", "published", "a page"))
+    '819 GB/s'
+    """
+    value, unit = entry.value, entry.unit
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return f"`{value}`"
+    if unit in _SCALED and math.isfinite(value):
+        scale, prefix = next(((scale, prefix) for scale, prefix in _PREFIXES if value >= scale), (1.0, ""))
+        return f"{value / scale:.6g} {prefix}{unit}"
+    return f"{value:.6g} {unit}" if unit not in ("", "1") else f"{value:.6g}"
+
+
+def shipped_devices() -> str:
+    """A row for each device that ships with the package."""
+
+    def row(file: DeviceFile) -> tuple[str, ...]:
+        of_array = (people_s(file.entries[name]) for name in ("clock_hz", "dataflow", "fold_timing"))
+        size = f"{file.array.rows} x {file.array.cols}"
+        return f"[`{file.name}`](device-sources.md#{_slug(file.name)})", size, *of_array, _memory(file), _peak(file)
+
+    head = ["device", "array", "clock", "dataflow", "fold timing", "memory", "peak of the chip"]
+    return table(head, map(row, map(read_device, device_names())))
+
+
+def device_fields() -> str:
+    """A row for each field of an array: its unit, its default and what it means, from the docstring of the class."""
+    defaults = {field.name: field.default for field in dataclasses.fields(SystolicArray)}
+    needed = [name for name in FIELD_UNITS if not _may_be_left_out(name)]
+    meanings = _arguments(SystolicArray)
+
+    def row(name: str) -> tuple[str, ...]:
+        default = _NEEDED if name in needed else _default(defaults[name])
+        return f"`{name}`", FIELD_UNITS[name] and f"`{FIELD_UNITS[name]}`", default, meanings[name]
+
+    return table(["field", "unit", "left out", "what it is"], map(row, FIELD_UNITS))
+
+
+def rows_of(rows: Mapping[str, Any]) -> str:
+    r"""The rows of one of the package's tables: name and summary.
+
+    >>> print(rows_of(hwcost.LOWERINGS).splitlines()[2])
+    | `im2col` | one product with k = kernel height \* kernel width \* channels |
+    """
+    return table(["name", "what it is"], ((f"`{name}`", _linked(row.summary)) for name, row in rows.items()))
+
+
+def common_facts() -> str:
+    """A row for each fact that means the same in every file."""
+    return table(["fact", "unit"], ((f"`{name}`", f"`{unit}`") for name, unit in FACT_UNITS.items()))
+
+
+def device_sources() -> str:
+    """A section for each shipped device: every value with its status and source, and the notes."""
+    return "\n\n".join(map(_section, map(read_device, device_names())))
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "shipped-devices": shipped_devices,
+    "device-fields": device_fields,
+    "common-facts": common_facts,
+    "device-sources": device_sources,
+    "dataflows": functools.partial(rows_of, hwcost.DATAFLOWS),
+    "fold-timings": functools.partial(rows_of, hwcost.FOLD_TIMINGS),
+    "lowerings": functools.partial(rows_of, hwcost.LOWERINGS),
+    "relaxations": functools.partial(rows_of, hwcost.RELAXATIONS),
+    "fitted": functools.partial(rows_of, hwcost.calibration.FREE),
+    "latencies": lambda: rows_of(nas_plugin.LATENCIES),
+}
+"""Every table by the name that pages use."""
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _memory(file: DeviceFile) -> str:
+    rates = {"": "dram_bytes_per_s"} | {f"{what}s ": f"{what}_bytes_per_s" for what in ("weight", "input", "output")}
+    known = [f"{what}{people_s(file.entries[name])}" for what, name in rates.items() if name in file.entries]
+    return ", ".join(known) or "not limited"
+
+
+def _peak(file: DeviceFile) -> str:
+    if "peak_ops_per_s" not in file.facts:
+        return ""
+    arrays = file.facts.get("arrays_per_chip")
+    several = f" of {arrays.value} arrays" if arrays is not None and arrays.value != 1 else ""
+    return people_s(file.facts["peak_ops_per_s"]) + several
+
+
+def _section(file: DeviceFile) -> str:
+    entries = [*file.entries.items(), *((f"{name} (fact)", entry) for name, entry in file.facts.items())]
+    rows = (
+        (f"`{name}`".replace(" (fact)`", "` (fact)"), people_s(e), e.status, _linked(e.source)) for name, e in entries
+    )
+    parts = [f"## {file.name}", _linked(file.summary), table(["", "value", "status", "source"], rows)]
+    return "\n\n".join([*parts, "\n".join(f"- {_linked(note)}" for note in file.notes)])
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9-]", "", name.lower())
+
+
+def _linked(text: str) -> str:
+    r"""Text of a device file as Markdown: addresses are links, and nothing else is markup.
+
+    >>> _linked("2 * 3, see https://nvdla.org")
+    '2 \\* 3, see <https://nvdla.org>'
+    """
+    parts = re.split(r"(https?://\S*[^\s.,;)])", text)
+    return "".join(
+        f"<{part}>" if index % 2 else re.sub(r"([\\`*_<\[])", r"\\\1", part) for index, part in enumerate(parts)
+    )
+
+
+def _may_be_left_out(name: str) -> bool:
+    """Whether a device file is complete without the field: asked of the reader, by leaving it out of a whole file."""
+    file = read_device(device_names()[0])
+    if name not in file.entries:
+        return True
+    try:
+        DeviceFile(file.name, file.summary, (), {key: e for key, e in file.entries.items() if key != name})
+    except hwcost.InvalidValueError:
+        return False
+    return True
+
+
+def _default(value: object) -> str:
+    if value is None or value == math.inf:
+        return "none" if value is None else "no limit"
+    if isinstance(value, bool):
+        return "no" if not value else "yes"
+    return f"`{value}`" if isinstance(value, str) else f"{value:g}"
+
+
+def _arguments(subject: type) -> dict[str, str]:
+    """What the docstring says of each argument; several that share a line share the words.
+
+    >>> _arguments(hwcost.Gemm)["count"]
+    'how many such products there are.'
+    """
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(subject) or "", flags=re.MULTILINE | re.DOTALL)
+    lines = re.sub(r"\n {5,}", " ", section[1] if section else "").splitlines()
+    pairs = (line.strip().split(": ", 1) for line in lines if ": " in line)
+    roles = re.compile(r":\w+:`~?([^`]+)`")
+    return {name: roles.sub(r"`\1`", text) for names, text in pairs for name in names.split(", ")}
