@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from hwcost import Conv2d, InvalidValueError, Linear, SearchedLayer, SearchSpace, SystolicArray
+from hwcost import Conv2d, InvalidValueError, Linear, SearchedLayer, SearchSpace, SystolicArray, load_device
 from nas_plugin.errors import ArchDefError
 
 __all__ = ["CLASSIFIER", "ArchDef", "Block", "Choice", "load_arch_def", "parse_arch_def"]
@@ -237,6 +237,11 @@ class _Table:
             return default
         return self._content[key]
 
+    def has(self, key: str) -> bool:
+        """Whether the key stands there."""
+        self._read.add(key)
+        return key in self._content
+
     def text(self, key: str, default: str | None = None) -> str:
         value = self.get(key, "a text in quotes", default)
         if not isinstance(value, str) or not value:
@@ -350,15 +355,31 @@ def _check_maps(root: _Table, arch: ArchDef) -> None:
 
 
 def _array(table: _Table) -> SystolicArray:
-    clock = table.get("clock_hz", "a number of hertz", 1e9)
+    """A device by name or file, or rows and columns; what stands beside a device takes the place of its numbers."""
+    device = _device(table)
+    clock = table.get("clock_hz", "a number of hertz", device.clock_hz)
+    one = {"rows": device.rows, "cols": device.cols}
+    rows, cols = (table.count(k, default=v if table.has("device") else None) for k, v in one.items())
     try:
-        return SystolicArray(
-            table.count("rows"),
-            table.count("cols"),
+        return dataclasses.replace(
+            device,
+            rows=rows,
+            cols=cols,
             clock_hz=clock,
-            dataflow=table.text("dataflow", "ws"),
-            fold_timing=table.text("fold_timing", "ideal"),
+            dataflow=table.text("dataflow", device.dataflow),
+            fold_timing=table.text("fold_timing", device.fold_timing),
         )
     except InvalidValueError as error:
         table.fail(error.field.rpartition(".")[2], error.value, error.allowed)
+        raise AssertionError from error  # fail() has raised
+
+
+def _device(table: _Table) -> SystolicArray:
+    if not table.has("device"):
+        return SystolicArray(1, 1)
+    name = table.text("device")
+    try:
+        return load_device(name)
+    except InvalidValueError as error:
+        table.fail("device", name, error.allowed if error.field == "device" else str(error))
         raise AssertionError from error  # fail() has raised

@@ -6,13 +6,21 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost import DATAFLOWS, FOLD_TIMINGS, InvalidValueError, MissingDependencyError, __version__
+from hwcost import (
+    DATAFLOWS,
+    FOLD_TIMINGS,
+    InvalidValueError,
+    MissingDependencyError,
+    SystolicArray,
+    __version__,
+    load_device,
+)
 from hwcost._console import Commands, run_command
 
 if TYPE_CHECKING:
@@ -48,14 +56,33 @@ class _ArraySize(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         return int(rows), int(cols)
 
 
+class _OneOf(click.ParamType):  # type: ignore[type-arg]
+    """A name of a table."""
+
+    name = "name"
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.names:
+            option = "" if param is None else param.opts[0]
+            raise InvalidValueError(option, value, f"one of: {', '.join(self.names)}")
+        return str(value)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join(self.names)}]"
+
+
 @group.command()
 @click.option("--arch-def", type=click.Path(path_type=Path), help="Architecture file (TOML).  [default: LeNet]")
 @click.option("--data", help="Folder with the four IDX .gz files, or fashion-mnist, or fashion-mnist-cut.")
 @click.option("--array", type=_ArraySize(), help="Rows x columns.  [default: the arch_def's, 16x16]")
-@click.option("--dataflow", type=click.Choice(list(DATAFLOWS)), help="[default: the arch_def's, ws]")
-@click.option("--fold-timing", type=click.Choice(list(FOLD_TIMINGS)), help="[default: the arch_def's, ideal]")
+@click.option("--device", metavar="NAME|FILE", help="A device that hwcost devices lists, or its TOML file.")
+@click.option("--dataflow", type=_OneOf(DATAFLOWS), help="[default: the device's or arch_def's, ws]")
+@click.option("--fold-timing", type=_OneOf(FOLD_TIMINGS), help="[default: the device's or arch_def's, ideal]")
 @click.option("--lambda", "weight", type=float, help="Weight of the latency; reference's cycles = 1.  [default: 0.1]")
-@click.option("--latency", type=click.Choice(LATENCY_NAMES), help="The latency term.  [default: shifted]")
+@click.option("--latency", type=_OneOf(LATENCY_NAMES), help="The latency term.  [default: shifted]")
 @click.option("--epochs", type=int, help="Of the search.  [default: by number of images]")
 @click.option("--train-epochs", type=int, help="Of winner and reference.  [default: by number of images]")
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
@@ -100,6 +127,8 @@ def _prepare(given: dict[str, Any]) -> tuple[ArchDef, Settings]:
     from nas_plugin.arch_def import load_arch_def
 
     arch = load_arch_def(given.pop("arch_def", None))
+    if "device" in given:
+        arch = dataclasses.replace(arch, array=_device(given.pop("device")))
     rows, cols = given.pop("array", (arch.array.rows, arch.array.cols))
     changes = {name: given.pop(name) for name in ("dataflow", "fold_timing") if name in given}
     try:
@@ -108,6 +137,15 @@ def _prepare(given: dict[str, Any]) -> tuple[ArchDef, Settings]:
     except InvalidValueError as error:
         field = {"weight": "lambda", "SystolicArray.rows": "array", "SystolicArray.cols": "array"}.get(error.field)
         raise InvalidValueError(f"--{field or error.field.replace('_', '-')}", error.value, error.allowed) from None
+
+
+def _device(device: str) -> SystolicArray:
+    try:
+        return load_device(device)
+    except InvalidValueError as error:
+        if error.field != "device":
+            raise
+        raise InvalidValueError("--device", error.value, error.allowed) from None
 
 
 def _free_folder(arch: ArchDef, settings: Settings) -> Path:
@@ -198,11 +236,15 @@ def _kernels(result: SearchResult, outcome: Outcome) -> str:
     return ", ".join(str(outcome.choice[block.kernel_decision]) for block in blocks)
 
 
+def _thousands(cycles: float) -> str:
+    return f"{cycles:,}" if isinstance(cycles, int) else f"{cycles:,.0f}"
+
+
 _ROWS = (
     ("widths", _sizes),
     ("kernels", _kernels),
     ("test accuracy", lambda result, outcome: f"{100 * outcome.test_accuracy:.1f} %"),
-    ("cycles", lambda result, outcome: f"{result.cost(outcome).total.cycles:,}"),
+    ("cycles", lambda result, outcome: _thousands(result.cost(outcome).total.cycles)),
     ("utilization", lambda result, outcome: f"{100 * result.cost(outcome).total.utilization:.1f} %"),
     ("MACs", lambda result, outcome: f"{result.cost(outcome).total.macs:,}"),
     ("parameters", lambda result, outcome: f"{outcome.network.parameter_count:,}"),

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hwcost import HwcostError, SystolicArray, network_cost
+from hwcost import HwcostError, SystolicArray, load_device, network_cost
 from nas_plugin import load_arch_def
 from nas_plugin.arch_def import parse_arch_def
 from nas_plugin.errors import ArchDefError
@@ -51,7 +51,16 @@ def test_networks_without_conv_or_without_linear_blocks() -> None:
     assert macs == 64 * 9 * 2 + 2 * 16 * 3
 
 
+def test_a_device_in_the_file() -> None:
+    text = SMALL.replace("rows = 4, cols = 4", 'device = "gemmini"')
+    assert parse_arch_def(text, "x").array == load_device("gemmini")
+    changed = parse_arch_def(SMALL.replace("rows = 4", 'device = "gemmini", rows = 4, clock_hz = 2e8'), "x").array
+    assert (changed.rows, changed.cols, changed.clock_hz, changed.lowering) == (4, 4, 2e8, "kernel-position")
+
+
 BAD = [
+    ("rows = 4", 'rows = 4, device = "gemini"', "array.device is 'gemini'; allowed: one of: "),
+    ("rows = 4", "rows = 4, device = 3", "array.device is 3"),
     ('schema = "nas_plugin.arch_def/1"', 'schema = "other/1"', "schema is 'other/1'"),
     ('name = "small"', "", "name is missing"),
     ('name = "small"', "name = 3", "name is 3"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hwcost import load_device
 from nas_plugin.cli import LATENCY_NAMES, main
 
 
@@ -65,7 +67,21 @@ def test_options_reach_the_run(
     assert result["array"] == {"rows": 8, "cols": 2, "clock_hz": 1e9, "dataflow": "is", "fold_timing": "serial"}
 
 
+def test_a_device_by_name(small_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    options = ["--device", "gemmini", "--array", "8x8", "--epochs", 1, "--train-epochs", 1, "--json"]
+    code, out, _ = run(capfd, "search", "--arch-def", small_file, "--out", tmp_path / "run", *options)
+    assert code == 0
+    result = json.loads(out)
+    assert result["array"] == dataclasses.replace(load_device("gemmini"), rows=8, cols=8).as_dict()
+    assert (tmp_path / "run" / "winner.toml").exists()
+    code, again, _ = run(capfd, "search", "--resume", tmp_path / "run", "--json")
+    assert code == 0
+    assert json.loads(again)["winner"] == result["winner"]
+
+
 BAD = [
+    (["--device", "gemini"], "--device is 'gemini'; allowed: one of: "),
+    (["--device", "nowhere.toml"], "nowhere.toml"),
     (["--array", "16"], "--array is '16'; allowed: ROWSxCOLS"),
     (["--array", "0x4"], "--array is '0x4'; allowed"),
     (["--lambda", "1e300"], "--lambda is 1e+300; allowed: a number from 0 to 1e9"),
@@ -78,8 +94,9 @@ BAD = [
     (["--train-epochs", "-3"], "--train-epochs is -3"),
     (["--seed", "-1"], "--seed is -1"),
     (["--threads", "0"], "--threads is 0"),
-    (["--latency", "fast"], "latency"),
-    (["--dataflow", "xs"], "dataflow"),
+    (["--latency", "fast"], "--latency is 'fast'; allowed: one of: "),
+    (["--dataflow", "xs"], "--dataflow is 'xs'; allowed: one of: ws, os, is"),
+    (["--fold-timing", "xs"], "--fold-timing is 'xs'; allowed: one of: ideal, serial, double-buffered"),
     (["--data", "nowhere"], "nowhere is no folder"),
     (["--arch-def", "nowhere.toml"], "nowhere.toml cannot be read"),
     (["--resume", "nowhere"], "nowhere is no run folder"),
