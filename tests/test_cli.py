@@ -582,8 +582,8 @@ def _rounded(text):
 
 def test_the_page_has_examples_and_names_every_option():
     assert len(EXAMPLES) >= 8
-    for command in ("estimate", "plot"):
-        options = [param for c in _leaves(cli.commands[command]) for param in c.params]
+    for command in cli.commands.values():
+        options = [param for c in _leaves(command) for param in c.params]
         missing = {p.opts[0] for p in options if isinstance(p, click.Option) and p.opts[0] not in PAGE}
         assert not missing - {"-h", "--help"}
 
