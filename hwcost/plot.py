@@ -303,7 +303,8 @@ def _setting(layer: Layer, array: SystolicArray, along: str) -> str:
     k1, k2 = layer.kernel_size
     other = f"{layer.in_channels} channels" if along == "out_channels" else f"{layer.out_channels} filters"
     height, width = layer.out_size
-    return f"{k1} x {k2} kernel, {other}, {height} x {width} output, {place}"
+    shape = f"{k1} x {k2} kernel, {other}, {height} x {width} output"
+    return f"{shape}, {place}" if len(shape) + len(place) < 88 else f"{shape},\n{place}"
 
 
 # ---------------------------------------------------------------- calibration
