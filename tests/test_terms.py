@@ -292,3 +292,47 @@ def test_operands_are_what_their_letters_span(m, n, k, count):
     for operand, lacks in LACKS.items():
         elements = sum(1 for _ in itertools.product(*(range(s) for letter, s in sizes.items() if letter != lacks)))
         assert Gemm(m, n, k, count).elements(operand) == count * elements
+
+
+@over_rich
+@pytest.mark.parametrize("relaxation", ["exact", "shifted"])
+def test_every_library_agrees(array, relaxation, library):
+    def cost(channels, filters):
+        return layer_cost(Conv2d(channels, filters, 3, height=9, width=9, padding=1), array, relaxation=relaxation)
+
+    channels, filters = [24.0, 30.0, 7.0], [40.0, 50.0, 64.0]
+    ours, numpys = (cost(make(channels), make(filters)) for make in (library.array, np.array))
+    for name in ("cycles", "compute_cycles", "memory_cycles", "overhead_cycles"):
+        figure = getattr(ours, name)
+        got = np.asarray(figure) if isinstance(figure, (int, float)) else library.numpy(figure)
+        np.testing.assert_allclose(got, getattr(numpys, name), rtol=1e-9)
+    assert ours.bound.tolist() == numpys.bound.tolist()
+    counted = cost(*(library.array(np.array(sizes, dtype=int), "int64") for sizes in (channels, filters)))
+    if relaxation == "exact":
+        np.testing.assert_allclose(library.numpy(counted.cycles), numpys.cycles, rtol=1e-6)  # torch divides in float32
+
+
+@over_rich
+def test_the_search_sees_every_term(array, compiled):
+    torch = pytest.importorskip("torch")
+    from hwcost import SearchedLayer, SearchSpace
+    from hwcost.torch import LatencyLoss
+
+    def cycles(widths):
+        return layer_cost(Conv2d(widths[0], widths[1], 3, 10, 10), array, relaxation="shifted").cycles
+
+    widths = torch.tensor([24.3, 40.9], dtype=torch.float64)
+    torch.testing.assert_close(compiled(cycles)(widths), cycles(widths))
+    conv = SearchedLayer(Conv2d(1, 8, 5, height=28, width=28, padding="same"), {"out_channels": "width"})
+    fc = SearchedLayer(Linear(4, 10), {"in_features": ("width", 784)})
+    space = SearchSpace({"width": (4, 8, 16)}, {"conv": conv, "fc": fc})
+    for relaxation in (None, "shifted", "linear"):
+        loss = LatencyLoss(space, array, relaxation=relaxation, reference={"width": 8})
+        for index, width in enumerate((4, 8, 16)):
+            probs = torch.eye(3, dtype=torch.float64)[index].requires_grad_()
+            value = loss({"width": probs})
+            if relaxation is None:
+                exact = loss.exact({"width": width}).total.cycles / loss.reference
+                assert value.item() == pytest.approx(exact, rel=1e-9)
+            value.backward()
+            assert torch.isfinite(probs.grad).all()
