@@ -201,6 +201,7 @@ def test_published_numbers():
         ("gemmini", (16, 16), 1e9, 1, 512e9),
         ("nvdla-small", (8, 8), 1e9, 1, 128e9),
         ("nvdla-large", (64, 32), 1e9, 1, 4.096e12),
+        ("uboost-csim", (128, 128), 1e9, 1, 32.768e12),
     ):
         device = read_device(name)
         assert (device.array.rows, device.array.cols) == size, name
