@@ -1,8 +1,8 @@
 """hwcost against measured chips and against a simulator, beside rivals on the same folds.
 
 Every figure is of layers that the fit has not seen. Rivals are a line through MACs, the roofline, the same fit without
-stairs, and gradient boosting (which needs scikit-learn: ``pip install hwcost[bench]``). They get the same folds; all but
-boosting are fitted by the same lines of hwcost with the same loss.
+stairs, and gradient boosting (which needs scikit-learn: ``pip install hwcost[bench]``). They get the same folds; all
+but boosting are fitted by the same lines of hwcost with the same loss.
 
 Two things that the figures do not show. The forms of the model were chosen by looking at cross-validation on these same
 rows; no untouched data are left. And figures by fold seed are of the same rows split anew, not of new data.
@@ -52,13 +52,14 @@ from measured_data import (
 )
 from side_by_side import RESULTS, report
 
-from hwcost import Conv2d, SystolicArray, layer_cost, smooth_ceil
+from hwcost import Conv2d, HwcostError, SystolicArray, layer_cost, smooth_ceil
 from hwcost.calibration import Measurement, scores
 from hwcost.calibration.validation import Scores, folds
 from hwcost.runtime import gemm_cycles
 from hwcost.scalesim import TopologyLayer, counts, serial_array
 
 Array = np.ndarray[Any, Any]
+Tables = dict[str, list[dict[str, Any]]]
 
 PARTS = 5
 SEEDS = (0, 1, 2)
@@ -81,23 +82,23 @@ def boosted(train: Sequence[Measurement], test: Sequence[Measurement]) -> Array:
 
 
 def trained(form: Form | None, train: Sequence[Measurement], test: Sequence[Measurement]) -> Array:
-    """Seconds of some measurements by a form (None: boosting) that was fitted to others on the same device."""
+    """Seconds of some measurements by a form (None: boosting) that was fitted to others."""
     if form is None:
         return boosted(train, test)
     found = form.fitted(train, folds=2, fold_seeds=(0,))  # two folds: its own validation is of no interest here
-    return predict(found.device, test)
+    return predict(form, found, test)
 
 
-def held_out(form: Form | None, measurements: Sequence[Measurement], seed: int, parts: int = PARTS) -> dict[str, Any]:
+def held_out(form: Form | None, measurements: Sequence[Measurement], seed: int) -> dict[str, Any]:
     """Every measurement as predicted by a fit to the other folds."""
     if form is not None:
-        found = form.fitted(measurements, folds=parts, fold_seeds=(seed,))
+        found = form.fitted(measurements, folds=PARTS, fold_seeds=(seed,))
         keys = ("values", "estimates", "chosen", "range", "scores_seen")
         whole = found.as_dict()
         return {"measured": found.measured, "predicted": found.predicted} | {key: whole[key] for key in keys}
     groups = [one.group or str(index) for index, one in enumerate(measurements)]
     predicted = np.empty(len(measurements))
-    for part in folds(groups, parts, seed):
+    for part in folds(groups, PARTS, seed):
         train = [one for index, one in enumerate(measurements) if index not in set(part.tolist())]
         predicted[part] = boosted(train, [measurements[index] for index in part])
     return {"measured": tuple(one.seconds for one in measurements), "predicted": tuple(predicted.tolist())}
@@ -110,13 +111,16 @@ def few(form: Form | None, measurements: Sequence[Measurement], seed: int) -> di
     return _pairs(test, trained(form, train, test))
 
 
-def other_network(form: Form | None, measurements: Sequence[Measurement]) -> dict[str, Any]:
-    """Each network's layers as predicted by a fit to the other one's; a layer of both belongs to the first."""
-    networks = [one.name.split()[0] for one in measurements]
+def others(form: Form | None, measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """Each network's layers, or each build's, as predicted by a fit to those of all others.
+
+    The first word of the name says which. A layer that two networks share belongs to the first.
+    """
+    owners = [one.name.split()[0] for one in measurements]
     predicted = np.empty(len(measurements))
-    for network in dict.fromkeys(networks):
-        inside = [index for index, own in enumerate(networks) if own == network]
-        train = [one for one, own in zip(measurements, networks, strict=True) if own != network]
+    for owner in dict.fromkeys(owners):
+        inside = [index for index, own in enumerate(owners) if own == owner]
+        train = [one for one, own in zip(measurements, owners, strict=True) if own != owner]
         predicted[inside] = trained(form, train, [measurements[index] for index in inside])
     return _pairs(measurements, predicted)
 
@@ -137,7 +141,7 @@ def edge_size(form: Form, measurements: Sequence[Measurement], size: int) -> dic
     """How well arrays of one size explain the sweep: the cost of training on all rows, and held-out errors."""
     scaled = form.with_device(rows=size, cols=size, clock_hz=EDGE_CLOCK_HZ * (64 / size) ** 2)
     found = scaled.fitted(measurements, folds=PARTS, fold_seeds=SEEDS)
-    far = np.log(predict(found.device, measurements) / np.array(found.measured)) / form.options["robust"]
+    far = np.log(predict(scaled, found, measurements) / np.array(found.measured)) / form.options["robust"]
     cost = float(np.sum(np.sqrt(1 + far * far) - 1))
     return {"size": size, "cost": cost, "mape": found.scores.mape, "median": found.scores.median}
 
@@ -157,7 +161,7 @@ def gemmini_jobs(folder: Path) -> dict[Key, Job]:
             for seed in SEEDS:
                 jobs[name, model, f"seed {seed}"] = functools.partial(held_out, own, measurements, seed)
             if name == "best":
-                jobs["network", model, "seed 0"] = functools.partial(other_network, own, measurements)
+                jobs["network", model, "seed 0"] = functools.partial(others, own, measurements)
                 jobs["larger", model, "seed 0"] = functools.partial(larger, own, measurements)
                 for seed in FEW_SEEDS:
                     jobs["few", model, f"seed {seed}"] = functools.partial(few, own, measurements, seed)
@@ -223,21 +227,25 @@ def rtl_jobs(folder: Path) -> dict[Key, Job]:
     jobs: dict[Key, Job] = {}
     for tiler in TILERS:
         for model, form in rtl_models().items():
-            shared = model.startswith("roofline")
-            by_shape = rtl_products(folder, tiler, shared_bus=shared)
-            by_build = rtl_products(folder, tiler, "build", shared_bus=shared)
-            builds = len({one.group for one in by_build})
+            measurements = rtl_products(folder, tiler, shared_bus=model.startswith("roofline"))
             for seed in SEEDS:
-                jobs[tiler, model, f"seed {seed}"] = functools.partial(held_out, form, by_shape, seed)
-            jobs[f"{tiler} by build", model, "seed 0"] = functools.partial(held_out, form, by_build, 0, builds)
+                jobs[tiler, model, f"seed {seed}"] = functools.partial(held_out, form, measurements, seed)
+            jobs[f"{tiler} by build", model, "seed 0"] = functools.partial(others, form, measurements)
     return jobs
+
+
+def _done(key: Key, job: Job) -> dict[str, Any]:
+    try:
+        return job()
+    except HwcostError as error:  # whatever the error holds, its words arrive
+        raise RuntimeError(f"{', '.join(key)}: {error}") from None
 
 
 def run(jobs: Mapping[Key, Job], workers: int) -> dict[Key, dict[str, Any]]:
     """The results of all jobs, in the order of the jobs."""
     found: dict[Key, dict[str, Any]] = {}
     with ProcessPoolExecutor(workers) as pool:
-        running = {pool.submit(job): key for key, job in jobs.items()}
+        running = {pool.submit(_done, key, job): key for key, job in jobs.items()}
         for done in as_completed(running):
             found[running[done]] = done.result()
             print(f"\r{len(found)} of {len(jobs)} fits  ", end="", file=sys.stderr, flush=True)
@@ -327,16 +335,15 @@ def scalesim(folder: Path) -> list[dict[str, Any]]:
 
 def scalesim_on_rtl(folder: Path) -> dict[str, Array]:
     """SCALE-Sim's cycles of the products that were run on Gemmini's builds, in the order of the tilers."""
-    return {
-        f"SCALE-Sim, {dataflow}": np.array(
-            [
-                counts(one.layers[0], serial_array(int(one.device["rows"]), int(one.device["cols"]), dataflow)).total_cycles
-                for tiler in TILERS
-                for one in rtl_products(folder, tiler)
-            ]
-        )
-        for dataflow in ("ws", "os")
-    }
+    measurements = [one for tiler in TILERS for one in rtl_products(folder, tiler)]
+    sizes = [int(one.device["rows"]) for one in measurements]
+
+    def cycles(dataflow: str) -> Array:
+        pairs = zip(measurements, sizes, strict=True)
+        found = (counts(one.layers[0], serial_array(size, size, dataflow)) for one, size in pairs)
+        return np.array([each.total_cycles for each in found])
+
+    return {f"SCALE-Sim, {dataflow}": cycles(dataflow) for dataflow in ("ws", "os")}
 
 
 # ---------------------------------------------------------------- tables
@@ -454,7 +461,12 @@ def goal_figures(tables: Mapping[str, list[dict[str, Any]]]) -> tuple[dict[str, 
                 for name, goal in wanted.items():
                     figures[f"{title}, {name}"], goals[f"{title}, {name}"] = row[name], goal
 
-    add("best", "Gemmini best mappings", {"mape": ("<=", 0.11), "median": ("<=", 0.065), "spearman": (">=", 0.97)}, model=HWCOST)
+    add(
+        "best",
+        "Gemmini best mappings",
+        {"mape": ("<=", 0.11), "median": ("<=", 0.065), "spearman": (">=", 0.97)},
+        model=HWCOST,
+    )
     add("auto", "Gemmini default tiler", {"mape": ("<=", 0.21), "spearman": (">=", 0.965)}, model=HWCOST)
     add("few", f"Gemmini best mappings from {FEW} layers", {"mape": ("<=", 0.15)}, model=HWCOST)
     edge = {"mape": ("<=", 0.037), "median": ("<=", 0.023)}
@@ -477,7 +489,9 @@ def goal_figures(tables: Mapping[str, list[dict[str, Any]]]) -> tuple[dict[str, 
 # ---------------------------------------------------------------- the run
 
 
-def all_tables(folder: Path, workers: int, *, with_boosting: bool) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+def all_tables(
+    folder: Path, workers: int, *, with_boosting: bool
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
     """Every table, and for each data set that is left out why."""
     left_out = {name: why for name in FILES if (why := missing(folder, name))}
     for why in left_out.values():
@@ -486,7 +500,7 @@ def all_tables(folder: Path, workers: int, *, with_boosting: bool) -> tuple[dict
     for name, make in (("gemmini", gemmini_jobs), ("edge", edge_jobs), ("rtl", rtl_jobs)):
         jobs |= {} if name in left_out else make(folder)
     found = run({key: job for key, job in jobs.items() if with_boosting or key[1] != BOOSTED}, workers)
-    tables: dict[str, list[dict[str, Any]]] = {}
+    tables: Tables = {}
     if "gemmini" not in left_out:
         for table, form in (("best", BEST), ("auto", AUTO), ("few", BEST), ("network", BEST), ("larger", BEST)):
             tables[table] = fitted_table(found, table, gemmini_models(form))

@@ -1,7 +1,7 @@
 """The measured data sets as measurements of hwcost, and the form of the model that each is fitted with.
 
-The data lie beside the checkout (``../shared/data``), never in it. A form is a device and the names of the numbers that
-are free; a rival is a form as well, with less in it, so that all of them are fitted by the same lines with the same loss.
+The data lie beside the checkout (``../shared/data``), never in it. A form is a device and the names of the numbers
+that are free; a rival is a form as well, with less in it, so that all are fitted by the same lines with the same loss.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hwcost import Conv2d, Gemm, SystolicArray, layer_cost
-from hwcost.calibration import Calibration, Measurement, fit, medians_of_repeats
+from hwcost.calibration import FREE, Calibration, Measurement, fit, medians_of_repeats
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FILES = {
@@ -28,8 +28,8 @@ FILES = {
 }
 TILERS = ("orig_tiler", "fsm_tiler", "hw_tiler")
 EDGE_SIZES = (16, 32, 40, 48, 56, 60, 62, 63, 64, 65, 66, 68, 72, 80, 96, 112, 128, 192, 256)
-EDGE_CLOCK_HZ = 480e6
-"""Assumed: 64 x 64 PEs at 480 MHz are the 4 Tera-operations a second that the maker states. Only seconds mean anything."""
+EDGE_CLOCK_HZ = 4e12 / (2 * 64 * 64)
+"""Assumed: the clock at which 64 x 64 PEs make the 4 Tera-operations a second that the maker states."""
 
 
 def missing(folder: Path, name: str) -> str:
@@ -73,8 +73,8 @@ def edge_networks(folder: Path, session: int = 1) -> list[Measurement]:
     return found
 
 
-def rtl_products(folder: Path, tiler: str, group: str = "shape", *, shared_bus: bool = False) -> list[Measurement]:
-    """Products on ten builds of Gemmini, of one tiler; those of one shape, or of one build, are held out together."""
+def rtl_products(folder: Path, tiler: str, *, shared_bus: bool = False) -> list[Measurement]:
+    """Products on ten builds of Gemmini, of one tiler; those of one shape are held out together."""
     found = []
     for row in rows_of(folder, "rtl"):
         if row["swconfig"] != tiler:
@@ -89,9 +89,9 @@ def rtl_products(folder: Path, tiler: str, group: str = "shape", *, shared_bus: 
             "accumulators": int(row["acc_kb"]) * 1024 // 8,
             "min_streamed": size,
         } | {f"{name}_bytes_per_s": bus for name in buses}
-        groups = {"shape": f"{m}x{n}x{k}", "build": row["hw"]}
-        name = f"{row['hw']} {tiler} {groups['shape']}"
-        found.append(Measurement((Gemm(m, n, k),), float(row["cycles"]) / 1e9, name, groups[group], build))
+        shape = f"{m}x{n}x{k}"
+        name = f"{row['hw']} {shape}"
+        found.append(Measurement((Gemm(m, n, k),), float(row["cycles"]) / 1e9, name, shape, build))
     return found
 
 
@@ -107,15 +107,19 @@ class Form:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def fitted(self, measurements: Sequence[Measurement], **options: Any) -> Calibration:
+        """The form fitted to measurements."""
         return fit(self.device, measurements, free=self.free, **{**self.options, **options})
 
     def with_options(self, **options: Any) -> Form:
+        """The same form, fitted with other options."""
         return dataclasses.replace(self, options={**self.options, **options})
 
     def with_device(self, **fields: Any) -> Form:
+        """The same form, starting from another device."""
         return dataclasses.replace(self, device=dataclasses.replace(self.device, **fields))
 
     def without(self, *names: str) -> Form:
+        """The same form with fewer numbers free; they stay as the device has them."""
         return dataclasses.replace(self, free=tuple(name for name in self.free if name not in names))
 
     def described(self) -> dict[str, Any]:
@@ -139,7 +143,8 @@ BEST = Form(
 AUTO = Form(
     SystolicArray(16, 16, lowering="kernel-position", accumulators=8192, rereads_inputs=True),
     _names(
-        "cycles_per_layer cycles_per_row cycles_per_fold weight_bytes_per_s input_bytes_per_s reread_bytes_per_s overlap"
+        "cycles_per_layer cycles_per_row cycles_per_fold "
+        "weight_bytes_per_s input_bytes_per_s reread_bytes_per_s overlap"
     ),
 )
 EDGE = Form(
@@ -150,7 +155,9 @@ EDGE_SHARP = EDGE.with_options(robust=0.02, prior=None)
 """The two sessions differ by 0.1 % for most networks and by half for one: such errors call for a sharper loss."""
 RTL = Form(
     SystolicArray(16, 16, accumulators=8192, min_streamed=16, overlap=1.0, dram_bytes_per_s=16e9),
-    _names("cycles_per_row cycles_per_fold cycles_per_layer weight_bytes_per_s activation_bytes_per_s cycles_per_block"),
+    _names(
+        "cycles_per_row cycles_per_fold cycles_per_layer weight_bytes_per_s activation_bytes_per_s cycles_per_block"
+    ),
 )
 
 
@@ -175,9 +182,21 @@ def roofline(rows: int = 16, cols: int = 16, clock_hz: float = 1e9, *, constant:
 # ---------------------------------------------------------------- prediction
 
 
-def predict(device: SystolicArray, measurements: Iterable[Measurement]) -> np.ndarray[Any, Any]:
-    """Seconds of measurements that were all taken on this device."""
-    return np.array([sum(layer_cost(layer, device).seconds for layer in one.layers) for one in measurements])
+def predict(form: Form, found: Calibration, measurements: Iterable[Measurement]) -> np.ndarray[Any, Any]:
+    """Seconds by a fit to other measurements, each on the device that it was taken on.
+
+    Where a build says itself what was fitted (its bus), the fit found by what factor all builds differ from that.
+    """
+    fitted = {field: FREE[name].start_of(form.device) for name in form.free for field in FREE[name].fields}
+    seconds = []
+    for one in measurements:
+        own = {
+            name: getattr(found.device, name) * value / fitted[name] if name in fitted else value
+            for name, value in one.device.items()
+        }
+        device = dataclasses.replace(found.device, **own)
+        seconds.append(float(sum(layer_cost(layer, device).seconds for layer in one.layers)))
+    return np.array(seconds)
 
 
 def features(one: Measurement) -> list[float]:

@@ -38,10 +38,19 @@ def ratio(seconds: Mapping[str, list[float]], numerator: str, denominator: str) 
     return statistics.median(a / b for a, b in zip(seconds[numerator], seconds[denominator], strict=True))
 
 
-def report(name: str, settings: dict[str, Any], figures: dict[str, Any], goals: dict[str, tuple[str, float]]) -> bool:
+def report(
+    name: str,
+    settings: dict[str, Any],
+    figures: dict[str, Any],
+    goals: dict[str, tuple[str, float]],
+    *,
+    more: Mapping[str, Any] | None = None,
+    packages: tuple[str, ...] = (),
+) -> bool:
     """Prints figures beside their goals, writes benchmarks/results/NAME.json, and says whether all goals are met.
 
-    A goal is ("<=" or ">=", bound) for a figure.
+    A goal is ("<=" or ">=", bound) for a figure. ``more`` is written beside the figures, without being printed;
+    ``packages`` are those whose versions matter besides the usual ones.
     """
     met = {}
     for key, value in figures.items():
@@ -51,7 +60,7 @@ def report(name: str, settings: dict[str, Any], figures: dict[str, Any], goals: 
             met[key] = value <= bound if sign == "<=" else value >= bound
             text = f"{text}  (goal {sign} {bound:g}: {'met' if met[key] else 'MISSED'})"
         print(f"{key:60} {text}")
-    packages = ("hwcost", "numpy", "torch", "click")
+    versions = {package: _version(package) for package in ("hwcost", "numpy", "torch", "click", *packages)}
     RESULTS.mkdir(exist_ok=True)
     content = {
         "schema": "hwcost.benchmark/1",
@@ -60,7 +69,8 @@ def report(name: str, settings: dict[str, Any], figures: dict[str, Any], goals: 
         "figures": figures,
         "goals": {key: f"{sign} {bound:g}" for key, (sign, bound) in goals.items()},
         "met": met,
-        "made_with": {package: metadata.version(package) for package in packages}
+        **(more or {}),
+        "made_with": {package: version for package, version in versions.items() if version}
         | {"python": platform.python_version(), "machine": platform.machine(), "device": "cpu"},
     }
     target = RESULTS / f"{name}.json"
@@ -68,3 +78,10 @@ def report(name: str, settings: dict[str, Any], figures: dict[str, Any], goals: 
     partial.write_text(json.dumps(content, indent=2) + "\n")
     partial.replace(target)
     return all(met.values())
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
