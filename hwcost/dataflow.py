@@ -21,7 +21,7 @@ from typing import Literal
 
 from hwcost._arrays import Size, maximum, product, total
 
-__all__ = ["DATAFLOWS", "FOLD_TIMINGS", "LOWERINGS", "Dataflow", "FoldTiming", "Folds", "Lowering"]
+__all__ = ["DATAFLOWS", "FOLD_TIMINGS", "LOWERINGS", "Dataflow", "FoldTiming", "Folds", "Lowering", "last_fold"]
 
 Letter = Literal["m", "n", "k"]
 Operand = Literal["weights", "inputs", "outputs"]
@@ -175,11 +175,19 @@ class Folds:
 
 @dataclass(frozen=True)
 class FoldTiming:
-    """A row of :data:`FOLD_TIMINGS`: the cycles of all folds of one product, and the same in words."""
+    """A row of :data:`FOLD_TIMINGS`: the cycles of all folds of one product, and the same in words.
+
+    Attributes:
+        name: what a device calls it.
+        cycles: of all folds of one product.
+        summary: one line for people.
+        fills_and_drains: whether each fold pays for filling and draining the array.
+    """
 
     name: str
     cycles: Callable[[Folds], Size]
     summary: str
+    fills_and_drains: bool = False
 
 
 def _ideal(folds: Folds) -> Size:
@@ -194,7 +202,7 @@ def _serial(folds: Folds) -> Size:
 
 def _double_buffered(folds: Folds) -> Size:
     """While one fold streams, the next one's rows are loaded. A ragged last fold has just the rows it has to do."""
-    rows, ragged_rows = folds.rows, _last(folds.along_rows, folds.rows, folds.rows_extent)
+    rows, ragged_rows = folds.rows, last_fold(folds.along_rows, folds.rows, folds.rows_extent)
 
     def of_a_column(streamed: Size) -> Size:
         whole = total(folds.maximum(streamed, rows), 1, what="the cycles of a fold")
@@ -203,12 +211,12 @@ def _double_buffered(folds: Folds) -> Size:
 
     if folds.most_streamed is None:
         return product(folds.along_cols, of_a_column(folds.streamed), what="the cycles")
-    ragged = _last(folds.in_time, folds.most_streamed, folds.streamed)
+    ragged = last_fold(folds.in_time, folds.most_streamed, folds.streamed)
     whole = product(total(folds.in_time, -1), of_a_column(folds.most_streamed))
     return product(folds.along_cols, total(whole, of_a_column(ragged)), what="the cycles")
 
 
-def _last(folds: Size, size: Size, extent: Size) -> Size:
+def last_fold(folds: Size, size: Size, extent: Size) -> Size:
     """What is left for the last fold; not below 0, since smooth folds can be so many that none would be left."""
     return maximum(total(size, total(extent, -product(folds, size))), 0)
 
@@ -218,7 +226,7 @@ FOLD_TIMINGS: Mapping[str, FoldTiming] = MappingProxyType(
         row.name: row
         for row in (
             FoldTiming("ideal", _ideal, "T cycles a fold: filling and draining are free (the author's formula)"),
-            FoldTiming("serial", _serial, "T + fill and drain cycles a fold: every fold pays for both in full"),
+            FoldTiming("serial", _serial, "T + fill and drain cycles a fold: every fold pays for both in full", True),
             FoldTiming("double-buffered", _double_buffered, "max(T, rows loaded) + 1 cycles a fold"),
         )
     }

@@ -45,12 +45,14 @@ class SystolicArray:
         min_streamed: rows that a fold takes the time of at least, however few it streams: the next one has to load.
         drains_outputs: whether stationary outputs are shifted out after each fold, one more crossing of the rows.
         starts_up: whether a layer waits until the operand of its first fold has arrived and is loaded.
-        counts_last_fold: False leaves the last fold's stream out, as some simulators' records do.
+        counts_last_fold: False leaves one fold out, as full as the first: some simulators' records end before the last
+            fold has streamed.
         cycles_per_row: cycles that a streamed row takes.
         cycles_per_fold: cycles that each fold adds.
         cycles_per_layer: cycles that each layer adds; a layer of several products pays them for each.
         accumulators: outputs that are held on chip at once, in whole blocks of rows x cols.
-        cycles_per_block: cycles that each block of outputs adds, as large as the accumulators hold.
+        cycles_per_block: cycles that each block of outputs adds, as large as the accumulators hold; a whole product is
+            one block where they are not said.
         rereads_inputs: whether inputs are read again for as many filters as the accumulators leave room for.
         bytes_per_element: bytes of a weight, an input and an output.
         dram_bytes_per_s: bandwidth to memory, shared by weights, inputs and outputs.
@@ -114,6 +116,8 @@ class SystolicArray:
                     raise InvalidValueError(field, value, "True or False")
             else:
                 object.__setattr__(self, name, _number(name, value, field))
+        if self.rereads_inputs and self.accumulators is None:
+            raise InvalidValueError("SystolicArray.rereads_inputs", True, "False where accumulators are not given")
 
     def _given(self) -> Iterator[tuple[str, Size]]:
         """The fields that differ from their default, rows and columns among them."""
@@ -170,7 +174,7 @@ class SystolicArray:
     @property
     def has_memory_limit(self) -> bool:
         """Whether any bandwidth is finite."""
-        own = (getattr(self, name) for name in _BANDWIDTHS)
+        own = (getattr(self, name) for name in (*_BANDWIDTHS, "reread_bytes_per_s"))
         rates = (self.dram_bytes_per_s if rate is None else rate for rate in own)
         return any(not is_number(rate) or rate != math.inf for rate in rates)
 

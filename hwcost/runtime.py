@@ -18,13 +18,13 @@ What an array may add, each term by a field of :class:`hwcost.SystolicArray`:
     lowering            k goes along the array whole, or for each position of the kernel by itself
     row_, col_stairs    ceil(x) becomes alpha * ceil(x) + (1 - alpha) * x: hardware that hides part of the step
     max_streamed        T is cut into folds of at most so many rows
-    min_streamed        T is at least so many rows: the next fold has to load
+    min_streamed        each fold takes the time of so many rows at least: the next one has to load
     cycles_per_row      T takes that many times as long
     cycles_per_fold     each fold takes that much longer
     cycles_per_layer    overhead: a constant
     cycles_per_block    overhead: for each block of outputs that the accumulators hold, in whole blocks of R x C
     starts_up           overhead: the first fold's operand arrives from memory and is loaded, a cycle a row
-    counts_last_fold    where not, the stream of one fold is left out
+    counts_last_fold    where not, one fold is left out, as full as the first
     bandwidths          memory, where inputs are read again for every filter_block filters, max(1, n / filter_block)
                         times
     rereads_inputs      memory: accumulators set such a block too, max(C, accumulators / m) filters
@@ -35,17 +35,18 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
-from hwcost._arrays import Size, in_blocks, is_number, product, total, true_divide
+from hwcost._arrays import Size, in_blocks, is_number, maximum, product, total, true_divide
 from hwcost.cost import Cost
-from hwcost.dataflow import LACKS, Folds
+from hwcost.dataflow import LACKS, Folds, Operand, last_fold
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
 from hwcost.layers import Conv2d, Gemm, Layer, is_layer
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
-__all__ = ["gemm_cost", "lay_out", "layer_cost", "runtime"]
+__all__ = ["MEMORY", "OVERHEADS", "Term", "Work", "gemm_cost", "gemm_parts", "lay_out", "layer_cost", "runtime"]
 
 
 def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Folds:
@@ -58,22 +59,35 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     flow, lowered = array.dataflow_row, gemm.by_position() if array.lowering_row.by_position else gemm
     rows_extent, cols_extent, streamed = (getattr(lowered, letter) for letter in (flow.rows, flow.cols, flow.time))
     along_rows, along_cols = relaxation.ceil_divs((rows_extent, cols_extent), (array.rows, array.cols))
-    most = array.max_streamed
-    passing = streamed if _is_zero(array.min_streamed) else relaxation.maximum(streamed, array.min_streamed)
+    in_time = 1 if array.max_streamed is None else relaxation.ceil_div(streamed, array.max_streamed)
+    streamed, most = _lengthened(streamed, in_time, array, relaxation)
     return Folds(
         count=lowered.count,
         along_rows=_partly(along_rows, rows_extent, array.rows, array.row_stairs),
         along_cols=_partly(along_cols, cols_extent, array.cols, array.col_stairs),
-        in_time=1 if most is None else relaxation.ceil_div(streamed, most),
+        in_time=in_time,
         rows_extent=rows_extent,
         cols_extent=cols_extent,
-        streamed=_times(array.cycles_per_row, passing),
+        streamed=_times(array.cycles_per_row, streamed),
         most_streamed=None if most is None else _times(array.cycles_per_row, most),
         rows=array.rows,
         cols=array.cols,
         dataflow=flow,
         maximum=relaxation.maximum,
     )
+
+
+def _lengthened(
+    streamed: Size, in_time: Size, array: SystolicArray, relaxation: Relaxation
+) -> tuple[Size, Size | None]:
+    """The rows that all folds in time take the time of, and the longest of them; each takes min_streamed at least."""
+    most, least = array.max_streamed, array.min_streamed
+    if _is_zero(least):
+        return streamed, most
+    if most is None:
+        return relaxation.maximum(streamed, least), None
+    whole, last = (relaxation.maximum(rows, least) for rows in (most, last_fold(in_time, most, streamed)))
+    return total(product(total(in_time, -1), whole), last), whole
 
 
 def _partly(folds: Size, extent: Size, size: Size, stairs: Size) -> Size:
@@ -87,28 +101,51 @@ def _times(factor: Size, size: Size) -> Size:
     return size if is_number(factor) and factor == 1 else product(factor, size)
 
 
+class Work(NamedTuple):
+    """What a term sees: a product (or a whole stack of them) and how it lies on an array."""
+
+    gemm: Gemm
+    array: SystolicArray
+    folds: Folds
+    relaxation: Relaxation
+
+
+class Term(NamedTuple):
+    """A row of :data:`OVERHEADS` or :data:`MEMORY`: cycles beside those of the folds; 0 where the array has no such."""
+
+    name: str
+    cycles: Callable[[Work], Size]
+    summary: str
+
+
 class Parts(NamedTuple):
-    """The cycles of a product, and what they are made of; the parts that a bare array does not have are 0."""
+    """The cycles of a product, and what they are made of; the terms that an array does not have are left out."""
 
     cycles: Size
     compute: Size
-    memory: Size
-    overhead: Size
+    memory: dict[str, Size]
+    overhead: dict[str, Size]
 
 
-def gemm_parts(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT, folds: Folds | None = None) -> Parts:
-    """The cycles of one product (or of a whole stack of them); ``folds`` where its lay-out is known already."""
-    folds = lay_out(gemm, array, relaxation) if folds is None else folds
-    compute, overhead = _compute(folds, array), _overhead(gemm, folds, array, relaxation)
-    if not array.has_memory_limit:
-        cycles = compute if _is_zero(overhead) else total(compute, overhead, what="the cycles")
-        return Parts(cycles, compute, 0, overhead)
-    memory, start_up = _memory(gemm, array, relaxation), _start_up(folds, array)
-    busy = compute if _is_zero(start_up) else total(compute, start_up)  # it is over before the folds can start
-    longer = relaxation.maximum(busy, memory)
-    hidden = product(array.overlap, total(busy, memory, -longer))
-    cycles = total(overhead, -start_up, longer, hidden, what="the cycles")
-    return Parts(cycles, compute, memory, overhead)
+def gemm_parts(work: Work) -> Parts:
+    """The cycles of one product (or of a whole stack of them), and of each term."""
+    compute, overhead, memory = _compute(work.folds, work.array), _present(OVERHEADS, work), _present(MEMORY, work)
+    if not memory:
+        cycles = total(compute, *overhead.values(), what="the cycles") if overhead else compute
+        return Parts(cycles, compute, memory, overhead)
+    before = {name: cycles for name, cycles in overhead.items() if name != START_UP}
+    # starting up is over before the folds begin, and goes on beside the rest of the transfer
+    busy = total(compute, overhead[START_UP]) if START_UP in overhead else compute
+    moving = total(*memory.values(), what="the memory cycles")
+    cycles = longer = work.relaxation.maximum(busy, moving)
+    if not _is_zero(work.array.overlap):
+        cycles = total(longer, product(work.array.overlap, total(busy, moving, -longer)))
+    return Parts(total(*before.values(), cycles, what="the cycles"), compute, memory, overhead)
+
+
+def _present(table: tuple[Term, ...], work: Work) -> dict[str, Size]:
+    found = ((term.name, term.cycles(work)) for term in table)
+    return {name: cycles for name, cycles in found if not _is_zero(cycles)}
 
 
 def _is_zero(size: Size) -> bool:
@@ -121,83 +158,114 @@ def _compute(folds: Folds, array: SystolicArray) -> Size:
     if not _is_zero(array.cycles_per_fold):
         cycles = total(cycles, product(array.cycles_per_fold, folds.of_one_product))
     cycles = product(folds.count, cycles, what="the cycles")
-    return cycles if array.counts_last_fold else total(cycles, -of_folds(folds.first))
+    # partial and smooth folds can be less than the one that is left out
+    return cycles if array.counts_last_fold else maximum(total(cycles, -of_folds(folds.first)), 0)
 
 
-def _overhead(gemm: Gemm, folds: Folds, array: SystolicArray, relaxation: Relaxation) -> Size:
-    terms = [] if _is_zero(array.cycles_per_layer) else [array.cycles_per_layer]
-    if not _is_zero(array.cycles_per_block):
-        terms.append(product(array.cycles_per_block, _blocks(gemm, array, relaxation)))
-    if array.starts_up:
-        terms.append(_start_up(folds, array))
-    return total(*terms, what="the overhead") if terms else 0
+# ---------------------------------------------------------------- overhead
 
 
-def _blocks(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
-    """Blocks of outputs that the accumulators hold, one after the other; the outputs lie in whole blocks of R x C."""
-    if array.accumulators is None:
-        return gemm.count
-    along_rows, along_cols = relaxation.ceil_divs((gemm.m, gemm.n), (array.rows, array.cols))
-    outputs = product(along_rows, array.rows, along_cols, array.cols)
-    return product(gemm.count, relaxation.ceil_div(outputs, array.accumulators))
-
-
-def _start_up(folds: Folds, array: SystolicArray) -> Size:
-    """The first fold's stationary operand arrives from memory and is loaded, a cycle a row."""
-    if not array.starts_up or folds.dataflow.stationary == "outputs":
+def _blocks(work: Work) -> Size:
+    gemm, array, relaxation = work.gemm, work.array, work.relaxation
+    if _is_zero(array.cycles_per_block):
         return 0
-    first, rate = folds.first, dict(zip(LACKS, array.bytes_per_cycle, strict=True))[folds.dataflow.stationary]
-    if is_number(rate) and rate == math.inf:
+    blocks: Size = 1
+    if array.accumulators is not None:
+        along_rows, along_cols = relaxation.ceil_divs((gemm.m, gemm.n), (array.rows, array.cols))
+        outputs = product(along_rows, array.rows, along_cols, array.cols)
+        blocks = relaxation.ceil_div(outputs, array.accumulators)
+    return product(array.cycles_per_block, gemm.count, blocks)
+
+
+def _start_up(work: Work) -> Size:
+    array, operand = work.array, work.folds.dataflow.stationary
+    if not array.starts_up or operand == "outputs":
+        return 0
+    first, rate = work.folds.first, _rate(array, operand)
+    if _is_unlimited(rate):
         return first.rows_extent
     arrival = true_divide(product(array.bytes_per_element, first.rows_extent, first.cols_extent), rate)
     return total(first.rows_extent, arrival)
 
 
-def _memory(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
-    """Cycles that the bytes of all three operands take, one after the other."""
-    terms = []
-    for operand, rate in zip(LACKS, array.bytes_per_cycle, strict=True):
-        if is_number(rate) and rate == math.inf:
-            continue
-        once = true_divide(product(array.bytes_per_element, gemm.elements(operand)), rate)
-        again = _readings_again(gemm, array, relaxation) if operand == "inputs" else 0
-        if not _is_zero(again):
-            nearer = array.reread_bytes_per_s
-            slower = 1 if nearer is None else true_divide(product(rate, array.clock_hz), nearer)
-            once = product(once, total(1, product(again, slower)))
-        terms.append(once)
-    return total(*terms, what="the memory cycles")
+START_UP = "start-up"
+OVERHEADS = (
+    Term("constant", lambda work: work.array.cycles_per_layer, "for each layer"),
+    Term("blocks", _blocks, "for each block of outputs that the accumulators hold"),
+    Term(START_UP, _start_up, "the operand that stays arrives for the first fold and is loaded, a cycle a row"),
+)
+"""Every kind of overhead. A new one is a function of :class:`Work`, and a row here."""
 
 
-def _readings_again(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
-    """How often the inputs are read after the first time: for every block of filters that is worked on at once."""
-    blocks = []
-    if not (is_number(array.filter_block) and array.filter_block == math.inf):
-        blocks.append(true_divide(gemm.n, array.filter_block))
-    if array.rereads_inputs and array.accumulators is not None:
-        room = relaxation.maximum(true_divide(array.accumulators, gemm.m), array.cols)
-        blocks.append(true_divide(gemm.n, room))
-    return total(functools.reduce(relaxation.maximum, blocks, 1), -1) if blocks else 0
+# ---------------------------------------------------------------- memory
+
+
+def _once(operand: Operand) -> Callable[[Work], Size]:
+    def cycles(work: Work) -> Size:
+        rate = _rate(work.array, operand)
+        if _is_unlimited(rate):
+            return 0
+        return true_divide(product(work.array.bytes_per_element, work.gemm.elements(operand)), rate)
+
+    return cycles
+
+
+def _again(work: Work) -> Size:
+    array, relaxation = work.array, work.relaxation
+    blocks = [] if _is_unlimited(array.filter_block) else [true_divide(work.gemm.n, array.filter_block)]
+    if array.rereads_inputs:
+        room = relaxation.maximum(true_divide(array.accumulators, work.gemm.m), array.cols)
+        blocks.append(true_divide(work.gemm.n, room))
+    nearer = array.reread_bytes_per_s
+    rate = _rate(array, "inputs") if nearer is None else true_divide(nearer, array.clock_hz)
+    if not blocks or _is_unlimited(rate):
+        return 0
+    again = total(functools.reduce(relaxation.maximum, blocks, 1), -1)
+    return true_divide(product(array.bytes_per_element, work.gemm.elements("inputs"), again), rate)
+
+
+def _rate(array: SystolicArray, operand: Operand) -> Size:
+    return dict(zip(LACKS, array.bytes_per_cycle, strict=True))[operand]
+
+
+def _is_unlimited(rate: Size) -> bool:
+    return is_number(rate) and rate == math.inf
+
+
+MEMORY = (
+    Term("weights", _once("weights"), "once"),
+    Term("inputs", _once("inputs"), "once"),
+    Term("inputs again", _again, "for every further block of filters that is worked on at once"),
+    Term("outputs", _once("outputs"), "once"),
+)
+"""What goes through memory, one after the other. A new kind is a function of :class:`Work`, and a row here."""
+
+
+# ---------------------------------------------------------------- cost
+
+
+def _work(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Work:
+    return Work(gemm, array, lay_out(gemm, array, relaxation), relaxation)
 
 
 def gemm_cycles(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
     """Just the cycles of :func:`gemm_cost`, by the same lines."""
-    return gemm_parts(gemm, array, relaxation).cycles
+    return gemm_parts(_work(gemm, array, relaxation)).cycles
 
 
 def gemm_cost(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Cost:
     """The cost of one product (or of a whole stack of them, its sizes being arrays)."""
-    folds = lay_out(gemm, array, relaxation)
-    cycles, compute, memory, overhead = gemm_parts(gemm, array, relaxation, folds)
+    work = _work(gemm, array, relaxation)
+    cycles, compute, memory, overhead = gemm_parts(work)
     return Cost(
         macs=gemm.macs,
         cycles=cycles,
         seconds=true_divide(cycles, array.clock_hz, what="the cycles"),
-        folds=product(folds.count, folds.of_one_product, what="the folds"),
+        folds=product(work.folds.count, work.folds.of_one_product, what="the folds"),
         pe_cycles=product(cycles, array.pes, what="cycles * PEs"),
         compute_cycles=compute,
-        memory_cycles=memory,
-        overhead_cycles=overhead,
+        memory_cycles=total(*memory.values(), what="the memory cycles") if memory else 0,
+        overhead_cycles=total(*overhead.values(), what="the overhead cycles") if overhead else 0,
     )
 
 

@@ -180,7 +180,7 @@ def test_ends_of_quantities(name):
                 SystolicArray(8, 8, **{name: value})
 
 
-@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("name", sorted(SWITCHES))
 @pytest.mark.parametrize("bad", [0, 1, None, "yes", np.True_])
 def test_switches(name, bad):
     with pytest.raises(InvalidValueError, match=rf"SystolicArray\.{name} is .*True or False"):

@@ -59,6 +59,34 @@ def test_a_fold_takes_the_time_of_some_rows_at_least(m, n, k, least):
     assert layer_cost(Gemm(m, n, k), SystolicArray(8, 4, min_streamed=least)).cycles == pytest.approx(cycles)
 
 
+@given(m=SIZES, k=SIZES, least=st.integers(1, 60), most=st.integers(1, 20))
+def test_every_fold_takes_the_time_of_some_rows_at_least(m, k, least, most):
+    cycles = 0
+    for _ in range(0, k, 8):
+        for start in range(0, m, most):
+            cycles += max(len(range(start, min(start + most, m))), least)
+    array = SystolicArray(8, 4, min_streamed=float(least), max_streamed=most)
+    assert layer_cost(Gemm(m, 4, k), array).cycles == pytest.approx(cycles)
+
+
+def test_reading_again_costs_its_own_bandwidth():
+    gemm, array = Linear(64, 640, batch=64), SystolicArray(8, 8, reread_bytes_per_s=1e8, filter_block=8.0)
+    assert layer_cost(gemm, array).memory_cycles == pytest.approx(79 * 64 * 64 / 0.1)
+    with pytest.raises(InvalidValueError, match="rereads_inputs is True; allowed: False where accumulators"):
+        SystolicArray(8, 8, rereads_inputs=True)
+
+
+def test_no_cost_is_below_zero_where_the_last_fold_is_left_out():
+    array = SystolicArray(16, 16, row_stairs=0.2, counts_last_fold=False)
+    assert layer_cost(Linear(4, 16, batch=100), array).cycles == 0
+    assert layer_cost(Linear(40, 16, batch=100), array).cycles > 0
+
+
+def test_bandwidths_beyond_all_numbers_limit_nothing():
+    cost = layer_cost(Linear(10, 10), SystolicArray(8, 8, clock_hz=1e-300, dram_bytes_per_s=1e300))
+    assert (cost.cycles, cost.memory_cycles) == (4, 0)
+
+
 @given(m=SIZES, n=SIZES, k=SIZES, count=st.integers(1, 3), row=st.floats(0.5, 3), fold=st.floats(0, 50))
 def test_a_row_and_a_fold_take_what_the_device_says(m, n, k, count, row, fold):
     cycles = 0.0
@@ -85,8 +113,7 @@ def memory_by_hand(layer, array):
         for own in (array.weight_bytes_per_s, array.input_bytes_per_s, array.output_bytes_per_s)
     ]
     seconds = sum(e * array.bytes_per_element / rate for e, rate in zip((weights, inputs, outputs), rates, strict=True))
-    if math.isfinite(rates[1]):
-        seconds += again * array.bytes_per_element / (array.reread_bytes_per_s or rates[1])
+    seconds += again * array.bytes_per_element / (array.reread_bytes_per_s or rates[1])
     return seconds * array.clock_hz
 
 
@@ -226,7 +253,7 @@ def test_devices_sweep(name):
 
     base = SystolicArray(8, 8, fold_timing="double-buffered", dram_bytes_per_s=5e9, overlap=0.5, filter_block=9.0)
     if name == "accumulators":
-        base = dataclasses.replace(base, rereads_inputs=True, cycles_per_block=3.0)
+        base = dataclasses.replace(base, rereads_inputs=True, cycles_per_block=3.0, accumulators=9)
     swept = dataclasses.replace(base, **{name: np.array(QUANTITIES[name])})
     layers = {"conv": LAYER, "fc": Linear(300, np.array([[10], [20], [30]]))}
     report = network_cost(layers, swept)

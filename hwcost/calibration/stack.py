@@ -12,7 +12,7 @@ import numpy as np
 from hwcost.calibration.measurements import Measurement
 from hwcost.device import SystolicArray
 from hwcost.layers import Gemm
-from hwcost.runtime import gemm_parts
+from hwcost.runtime import gemm_cycles
 
 __all__ = ["Stack", "medians_of_repeats"]
 
@@ -78,13 +78,8 @@ class Stack:
 
     def predict(self, machine: SystolicArray) -> Array:
         """Seconds of every measurement on a machine as from :meth:`machine`."""
-        cycles = gemm_parts(self.gemm, machine).cycles
+        cycles = gemm_cycles(self.gemm, machine)
         return np.bincount(self.owner, weights=cycles, minlength=len(self.seconds)) / machine.clock_hz
-
-    @property
-    def macs(self) -> Array:
-        """Multiply-accumulates of every measurement."""
-        return np.bincount(self.owner, weights=self.gemm.macs, minlength=len(self.seconds))
 
 
 def _m(gemm: Gemm) -> Any:

@@ -127,11 +127,14 @@ def formula(layer: Conv2d, array: SystolicArray) -> str | None:
     return f"{cycles.spelt} = {cycles.short} = {int(cycles)} cycles"
 
 
+_TOLD = {"rows", "cols", "clock_hz", "dataflow", "fold_timing", "lowering", "max_streamed", "drains_outputs"}
+_IDLE = {"bytes_per_element", "accumulators"}
+"""Fields that change no cycle unless another field does."""
+
+
 def _adds_terms(array: SystolicArray) -> bool:
-    """Whether there is more to the cycles than whole folds."""
-    whole = array.row_stairs == array.col_stairs == array.cycles_per_row == 1 and array.cycles_per_fold == 0
-    bare = not array.starts_up and array.counts_last_fold and array.cycles_per_layer == 0
-    return not (whole and bare) or array.has_memory_limit
+    """Whether the device says anything that this formula does not tell."""
+    return not array.as_dict().keys() <= _TOLD | _IDLE
 
 
 def _extent(letter: str, layer: Conv2d, gemm: Gemm, by_position: bool) -> Traced:

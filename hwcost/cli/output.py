@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from hwcost import __version__
-from hwcost.cli.explain import Term
+from hwcost.cli.explain import Sentence
 from hwcost.cli.formula import formula
 from hwcost.cli.pricing import Figures
 from hwcost.cli.workload import Workload
@@ -32,7 +32,9 @@ _CLOCKS = ((1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz"))
 Columns: TypeAlias = Mapping[str, Any]
 
 
-def write(workload: Workload, smooth: Relaxation, figures: Figures, form: str, *, terms: Sequence[Term] = ()) -> None:
+def write(
+    workload: Workload, smooth: Relaxation, figures: Figures, form: str, *, terms: Sequence[Sentence] = ()
+) -> None:
     """Prints the figures of a workload as ``text``, ``json`` or ``csv``, with the terms in words if they are given."""
     if form == "text" and not workload.is_sweep:
         click.echo(_point(workload, smooth, figures, terms))
@@ -59,7 +61,7 @@ def describe(relaxation: Relaxation) -> str:
 # ---------------------------------------------------------------- one point
 
 
-def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequence[Term]) -> str:
+def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequence[Sentence]) -> str:
     layer, array = workload.layer(), workload.array()
     flow, timing = array.dataflow_row, f"{array.fold_timing} folds"
     scale, unit = _unit(figures["seconds"], _TIMES)
@@ -199,7 +201,7 @@ def _csv(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator[s
         yield "".join(",".join(map(str, row)) + "\n" for row in rows)
 
 
-def _json(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequence[Term]) -> Iterator[str]:
+def _json(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequence[Sentence]) -> Iterator[str]:
     import json
 
     head: dict[str, Any] = {"schema": SCHEMA, "version": __version__, "settings": _settings(workload, smooth)}
