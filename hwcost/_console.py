@@ -7,6 +7,7 @@ what is allowed), 130 interrupted, 141 the reader of the output went away.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,7 @@ class Commands(click.Group):
 
 def run_command(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:
     """Runs a command on ``args`` (those of the process by default) and returns its exit code."""
+    _escape_what_the_terminal_cannot_show()
     try:
         code = _run(command, name, args)
         if sys.stdout is not None:
@@ -62,6 +64,12 @@ def run_command(command: click.Command, name: str, args: Sequence[str] | None = 
         _discard_output()
         return READER_GONE if error.errno == errno.EPIPE else fail(f"the output cannot be written: {error.strerror}")
     return code
+
+
+def _escape_what_the_terminal_cannot_show() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def fail(message: str) -> int:

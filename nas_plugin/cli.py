@@ -17,13 +17,14 @@ from hwcost import (
     FOLD_TIMINGS,
     InvalidValueError,
     MissingDependencyError,
-    SystolicArray,
     __version__,
-    load_device,
 )
+from hwcost._arrays import is_real
 from hwcost._console import Commands, run_command
+from hwcost.presets import read_device
 
 if TYPE_CHECKING:
+    from hwcost.presets import DeviceFile
     from nas_plugin.arch_def import ArchDef
     from nas_plugin.result import Outcome, SearchResult
     from nas_plugin.run import Progress
@@ -128,7 +129,9 @@ def _prepare(given: dict[str, Any]) -> tuple[ArchDef, Settings]:
 
     arch = load_arch_def(given.pop("arch_def", None))
     if "device" in given:
-        arch = dataclasses.replace(arch, array=_device(given.pop("device")))
+        device = _device(given.pop("device"))
+        arch = dataclasses.replace(arch, array=device.array)
+        _say_extrapolation(arch, device)
     rows, cols = given.pop("array", (arch.array.rows, arch.array.cols))
     changes = {name: given.pop(name) for name in ("dataflow", "fold_timing") if name in given}
     try:
@@ -139,13 +142,21 @@ def _prepare(given: dict[str, Any]) -> tuple[ArchDef, Settings]:
         raise InvalidValueError(f"--{field or error.field.replace('_', '-')}", error.value, error.allowed) from None
 
 
-def _device(device: str) -> SystolicArray:
+def _device(device: str) -> DeviceFile:
     try:
-        return load_device(device)
+        return read_device(device)
     except InvalidValueError as error:
         if error.field != "device":
             raise
         raise InvalidValueError("--device", error.value, error.allowed) from None
+
+
+def _say_extrapolation(arch: ArchDef, device: DeviceFile) -> None:
+    """Says where the reference network has sizes that a calibrated device was not fitted to."""
+    for name, layer in arch.space.at(arch.reference).items():
+        for gemm in layer.gemms():
+            for sentence in device.beyond(gemm.m, gemm.n, gemm.k, gemm.count):
+                click.echo(f"Note: an extrapolation in {name}: {sentence}", err=True)
 
 
 def _free_folder(arch: ArchDef, settings: Settings) -> Path:
@@ -214,6 +225,10 @@ def _print(result: SearchResult, folder: Path, as_json: bool) -> None:
         return
     array = result.arch.array
     click.echo(f"{result.arch.name} on a {array.rows} x {array.cols} {array.dataflow} array, {array.fold_timing} folds")
+    if more := list(array.as_dict().items())[5:]:
+        click.echo(
+            "  " + ", ".join(f"{name} {value:g}" if is_real(value) else f"{name} {value}" for name, value in more)
+        )
     click.echo()
     click.echo(f"{'':24}{'winner':>14}{'reference':>14}")
     for label, value in _ROWS:

@@ -320,7 +320,7 @@ def test_too_few_measurements_and_what_is_none():
         fit(START, measure(START)[:3], free=["cycles_per_row", "overlap"], folds=3)
     with pytest.raises(InvalidValueError, match="a sequence of Measurement"):
         fit(START, [1.0] * 20, free=["cycles_per_row"])
-    with pytest.raises(InvalidValueError, match="device is 3; allowed: a SystolicArray, or the name"):
+    with pytest.raises(InvalidValueError, match="device is 3; allowed: a SystolicArray of plain numbers, or"):
         fit(3, measure(START))
     with pytest.raises(InvalidValueError, match="device is 'gemini'"):
         fit("gemini", measure(START))
@@ -352,6 +352,65 @@ def test_layers_that_are_none(bad):
 def test_fields_that_are_none():
     with pytest.raises(InvalidValueError, match=r"Measurement\.device is 'speed'"):
         Measurement((Linear(8, 8),), 1.0, device={"speed": 3})
+
+
+@pytest.mark.parametrize("device", [{"rows": -3}, {"rows": "x"}, {"overlap": 2.0}, {"rows": 10**30}, {"cols": True}])
+def test_machines_that_are_none(device):
+    with pytest.raises(InvalidValueError, match=r"Measurement\."):
+        Measurement((Linear(8, 8),), 1.0, device=device)
+
+
+def test_a_machine_that_only_some_measurements_name():
+    measured = measure(START)
+    some = [dataclasses.replace(m, device={"weight_bytes_per_s": 1e9} if i % 2 else {}) for i, m in enumerate(measured)]
+    fit(dataclasses.replace(START, dram_bytes_per_s=2e9), some, free=["cycles_per_row"], folds=2, starts=1)
+    some = [dataclasses.replace(m, device={"max_streamed": 64} if i % 2 else {}) for i, m in enumerate(measured)]
+    with pytest.raises(InvalidValueError, match=r"max_streamed.* a number in every measurement"):
+        fit(START, some, free=["cycles_per_row"], folds=2, starts=1)
+    shares = [dataclasses.replace(m, device={"overlap": float(i % 2)}) for i, m in enumerate(measured)]
+    base = dataclasses.replace(START, dram_bytes_per_s=2e9)
+    assert fit(base, shares, free=["overlap"], folds=2, starts=1).scores.mape >= 0
+
+
+def test_groups_are_no_positions():
+    measured = measure(START)
+    named = [dataclasses.replace(measured[0], group="5"), *measured[1:]]
+    plain = fit(START, measured, free=["cycles_per_row"], fold_seeds=(0,), starts=1)
+    assert fit(START, named, free=["cycles_per_row"], fold_seeds=(0,), starts=1).predicted == plain.predicted
+
+
+def test_repeated_runs_of_a_network(tmp_path):
+    rows = [f"n,{run},linear,8,9,{us}" for run, us in ((1, 5), (2, 7), (3, 6)) for _ in range(2)]
+    found = read_measurements(write(tmp_path, "network,run,kind,c,f,us", *rows), START).measurements
+    assert [len(one.layers) for one in found] == [2, 2, 2]
+    (one,) = medians_of_repeats(found)
+    assert one.seconds == pytest.approx(6e-6)
+
+
+def test_rows_are_compared_with_the_largest_machine_of_the_grid(tmp_path, capsys):
+    array = dataclasses.replace(load_device("gemmini"), rows=64, cols=64)
+    lines = [
+        f"conv2d,1,{c},{f},30,30,{layer_cost(Conv2d(c, f, 1, 30, 30), array).cycles}"
+        for c in (64, 128, 200, 256) for f in (64, 128, 160)
+    ]  # fmt: skip
+    path = str(write(tmp_path, "kind,k,c,f,h,w,cycles", *lines))
+    args = ("--device", "gemmini", "--free", "cycles_per_row", "--shuffles", "1", "--starts", "1")
+    code, _, err = run(capsys, path, *args)
+    assert code == 2
+    assert "are unit and device right?" in err
+    code, out, _ = run(capsys, path, *args, "--grid", "size=16,32,64", "--json")
+    assert code == 0
+    assert json.loads(out)["values"]["size"] == 64
+
+
+def test_a_fit_that_starts_from_a_fit_says_so(measured_csv, tmp_path, capsys):
+    first, second = (str(tmp_path / name) for name in ("first.toml", "second.toml"))
+    args = ("--free", "cycles_per_row", "--shuffles", "1", "--starts", "1")
+    assert run(capsys, measured_csv, "--device", "gemmini", "-o", first, *args)[0] == 0
+    code, _, err = run(capsys, measured_csv, "--device", first, "-o", second, *args)
+    assert code == 0
+    assert "Note: first was fitted itself" in err
+    assert any("which was itself fitted" in note for note in read_device(second).notes)
 
 
 def test_measurements_are_values():
@@ -448,6 +507,9 @@ BAD = [
     ("a,conv2d,3,8,16,14,14,1,3,40000", "line 2: Conv2d.in_channels is 8; allowed: a multiple of groups (3)"),
     ("a,conv2d,3,8,16,14,14,1,1", "line 2 is '9 cells'; allowed: 10 cells, as the header has"),
     ("a,conv2d,3,800,1600,14,14,1,1,10", "at least"),
+    ("a,linear,,100,64,7,,,,3000", "line 2: h is '7'; allowed: nothing: linear does not have it"),
+    ("a,depthwise,3,8,9,14,14,2,,9000", "line 2: f is '9'; allowed: nothing, or the same as c"),
+    ("a,conv2d,3,1e300,16,14,14,1,1,40000", "line 2: c is '1e300'; allowed: an integer up to 1e+15"),
 ]
 
 
@@ -479,7 +541,10 @@ def test_all_bad_rows_are_told_at_once(tmp_path):
      (["kind,m,n,k,ms,us", "gemm,1,1,1,1,1"], "hold what was measured is 'ms, us'"), ([""], "hold what was measured"),
      (["kind,kind,ms", "gemm,gemm,1"], "names of columns, each once"), (["kind,,ms", "gemm,1,1"], "each once"),
      (["kind,m,n,k,ms"], "the number of measurements is 0"), (['kind,"m,n'], "line"),
-     (["kind,m,n,k,ms,rows", "gemm,1,1,1,1,0"], "line 2: rows is 0")],
+     (["kind,m,n,k,ms,rows", "gemm,1,1,1,1,0"], "line 2: rows is 0"),
+     (["kind,m,n,k,ms,rows", "gemm,1,1,1,1,1e300"], "line 2: rows is an integer of 997 bits"),
+     (["kind,m,n,k,ms,clock_hz", "gemm,1,1,1,1,1e9"], "a column is 'clock_hz'"),
+     (["kind,c,f,k,k1,h,w,ms", "conv2d,1,1,3,3,5,5,1"], "line 2: k1 is '3'; allowed: nothing beside k")],
 )  # fmt: skip
 def test_files_that_are_none(tmp_path, lines, message):
     with pytest.raises(InvalidValueError) as caught:
@@ -568,6 +633,9 @@ def test_calibrate_as_json_with_a_picture(measured_csv, tmp_path, capsys):
      (["--device", "gemmini", "--grid", "size"], "--grid is 'size'"),
      (["--device", "gemmini", "--grid", "speed=1"], "--grid is 'speed'"),
      (["--device", "gemmini", "--grid", "size=1:9999"], "at most 1000 values"),
+     (["--device", "gemmini", "--grid", "size=8", "--grid", "size=16"], "--grid is 'size'; allowed: each name once"),
+     (["--device", "gemmini", "--grid", "rows=99999999999999999999"], "none above 1e9"),
+     (["--device", "gemmini", "--plot", "/no/such/folder/a.png"], "--plot is '/no/such/folder/a.png'"),
      (["--device", "gemmini", "--prior", "wide"], "--prior is 'wide'"),
      (["--device", "gemmini", "--starts", "1:3"], "--starts is '1:3'"),
      (["--device", "gemmini", "--folds", "1"], "--folds is '1'"),
@@ -575,7 +643,7 @@ def test_calibrate_as_json_with_a_picture(measured_csv, tmp_path, capsys):
      (["--device", "gemmini", "-o", "mine.csv"], "--output is 'mine.csv'"),
      (["--device", "gemmini", "--plot", "a.jpg"], "--plot is 'a.jpg'"),
      (["--device", "gemmini", "--clock", "fast"], "--clock is 'fast'"),
-     (["--device", "gemmini", "-o", "/no/such/folder/a.toml", "--free", "stairs"], "device file is"),
+     (["--device", "gemmini", "-o", "/no/such/folder/a.toml", "--free", "stairs"], "--output is"),
      (["--device", "gemmini", "-o", "x.toml", "--name", "a b", "--free", "stairs"], "--name is 'a b'"),
      (["--device", "gemmini", "--source", "", "--free", "stairs"], "--source is ''")],
 )  # fmt: skip

@@ -751,10 +751,10 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     before = tmp_path / "COMPUTE_REPORT.csv"
     before.write_text("of before")
 
-    def full(self, target):
+    def full(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pathlib.Path, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(InvalidValueError, match="No space left on device"):
         write_compute_report(tmp_path, REPORTED, Configuration("r", serial_array(8, 8), 1, 1, 1))
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(before.name, "of before")]

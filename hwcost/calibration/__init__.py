@@ -18,7 +18,7 @@ a fit puts other numbers into its fields, and says how well they predict layers 
 from __future__ import annotations
 
 from hwcost.calibration.files import device_file
-from hwcost.calibration.fitting import Calibration, ExtrapolationWarning, fit
+from hwcost.calibration.fitting import Calibration, ExtrapolationWarning, fit, largest_machine
 from hwcost.calibration.measurements import Measurement, read_measurements
 from hwcost.calibration.parameters import FREE, Free
 from hwcost.calibration.stack import medians_of_repeats
@@ -34,6 +34,7 @@ __all__ = [
     "Scores",
     "device_file",
     "fit",
+    "largest_machine",
     "medians_of_repeats",
     "read_measurements",
     "scores",

@@ -52,6 +52,8 @@ def device_file(
     >>> round(mine.array.cycles_per_layer, 6), mine.entries["cycles_per_layer"].status
     (800.0, 'derived')
     """
+    if isinstance(base, DeviceFile) and base.fit is not None:
+        notes = (*notes, f"The fit started from {base.name}, which was itself fitted to {base.fit.data}.")
     before = base.entries if isinstance(base, DeviceFile) else dict(_assumed(base))
     fitted = dict(_fitted(found, data))
     identified, not_identified = (

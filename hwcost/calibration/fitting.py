@@ -26,7 +26,7 @@ from hwcost.calibration.validation import Array, Estimate, Scores, estimates, fo
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError, MissingDependencyError
 from hwcost.layers import Layer
-from hwcost.presets import load_device
+from hwcost.presets import beyond_ranges, load_device
 from hwcost.runtime import layer_cost
 
 try:
@@ -114,13 +114,7 @@ class Calibration:
 
     def beyond(self, layer: Layer) -> list[str]:
         """The sizes of a layer that lie outside of what was measured, in words; empty where none does."""
-        sentences = []
-        for gemm in layer.gemms():
-            sizes = {"m": gemm.m, "n": gemm.n, "k": gemm.k, "macs": gemm.macs}
-            for name, (low, high) in self.ranges.items():
-                if not low <= sizes[name] <= high:
-                    sentences.append(f"{name} is {sizes[name]}, but layers of {low:g} to {high:g} were measured")
-        return sentences
+        return [sentence for gemm in layer.gemms() for sentence in beyond_ranges(self.ranges, gemm)]
 
     def predict(self, layer: Layer) -> float:
         """Seconds of a layer of plain numbers on the fitted device.
@@ -199,8 +193,8 @@ def fit(
     if not fold_seeds:
         raise InvalidValueError("fold_seeds", fold_seeds, "at least one integer")
     array = load_device(device) if isinstance(device, str) else device
-    if not isinstance(array, SystolicArray):
-        raise InvalidValueError("device", device, "a SystolicArray, or the name or path of a device")
+    if not isinstance(array, SystolicArray) or array.sweeps:
+        raise InvalidValueError("device", device, "a SystolicArray of plain numbers, or the name or path of a device")
     rows = checked_free(free)
     tried = _checked_grid(grid or {})
     settings = Settings(
@@ -208,10 +202,10 @@ def fit(
         _count("starts", starts, 1), _count("folds", folds, 2), tuple(_count("fold_seeds", s, 0) for s in fold_seeds),
         _count("seed", seed, 0),
     )  # fmt: skip
-    used = medians_of_repeats(_checked(measurements, array, tried))
-    groups = [one.group or str(index) for index, one in enumerate(used)]
-    _check_enough(len(used), len(set(groups)), settings)
     machines = [dataclasses.replace(array, **choice) for choice in _choices(tried)]
+    used = medians_of_repeats(_checked(measurements, largest_machine(array, tried)))
+    groups = [(one.group, 0) if one.group else ("", index) for index, one in enumerate(used)]
+    _check_enough(len(used), len(set(groups)), settings)
     stacks = [Stack.of(used, machine) for machine in machines]
     search = _Search(rows, machines, stacks, settings)
     return search.calibrated(used, groups, progress or (lambda done, of: None))
@@ -233,7 +227,9 @@ class _Search:
     stacks: list[Stack]
     settings: Settings
 
-    def calibrated(self, used: Sequence[Measurement], groups: list[str], progress: Progress) -> Calibration:
+    def calibrated(
+        self, used: Sequence[Measurement], groups: Sequence[tuple[str, int]], progress: Progress
+    ) -> Calibration:
         settings, count = self.settings, len(used)
         to_do = len(settings.fold_seeds) * settings.folds + 1
         measured = self.stacks[0].seconds
@@ -386,13 +382,14 @@ def _choices(grid: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
         yield choice
 
 
-def _checked(
-    measurements: Sequence[Measurement], device: SystolicArray, grid: Mapping[str, tuple[Any, ...]]
-) -> Sequence[Measurement]:
-    largest = dataclasses.replace(
-        device,
-        **{field: max(grid[name]) for name in ("size", "rows", "cols") if name in grid for field in _GRIDS[name]},
-    )
+def largest_machine(device: SystolicArray, grid: Mapping[str, Sequence[Any]]) -> SystolicArray:
+    """The machine of the grid with the most PEs, which no measurement can be faster than."""
+    sizes = {name: max(grid[name]) for name in ("size", "rows", "cols") if grid.get(name)}
+    changes: dict[str, Any] = {field: size for name, size in sizes.items() for field in _GRIDS[name]}
+    return dataclasses.replace(device, **changes)
+
+
+def _checked(measurements: Sequence[Measurement], largest: SystolicArray) -> Sequence[Measurement]:
     for one in measurements:
         if not isinstance(one, Measurement):
             raise InvalidValueError("measurements", one, "a sequence of Measurement")

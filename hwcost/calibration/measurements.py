@@ -3,14 +3,15 @@
 A file has a header. Column ``kind`` says what a row is, the sizes are named as on the command line:
 
     conv2d      k (or k1, k2), c, f, h, w; batch, stride (or stride_h, stride_w), padding, groups, dilation
-    depthwise   k (or k1, k2), c, h, w; batch, stride, padding, dilation
+    depthwise   k (or k1, k2), c, h, w; f (the same as c), batch, stride, padding, dilation
     linear      c, f; batch
     gemm        m, n, k; count
 
 and one of ``cycles``, ``seconds``, ``ms``, ``us``, ``ns`` holds what was measured. ``name`` is free text. Rows with the
-same ``network`` were measured together, one after the other, and give the same figure (or all but one leave it empty).
-Rows with the same ``group`` are held out together when the fit is validated. A column that is named like a field of the
-device (``rows``, ``accumulators``...) says on which machine a row was measured.
+same ``network`` were measured together, one after the other, and give the same figure (or all but one leave it empty);
+where one was measured several times, ``run`` tells the times apart. Rows with the same ``group`` are held out together
+when the fit is validated. A column that is named like a field of the device (``rows``, ``accumulators``...) says on
+which machine a row was measured.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _MOST_ROWS = 1_000_000
 _SHOWN = 10
 _UNITS = {"cycles": None, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _FIELDS = tuple(f.name for f in fields(SystolicArray) if f.type in ("Size", "Size | None"))
-_TEXTS = ("kind", "name", "network", "group")
+_TEXTS = ("kind", "name", "network", "run", "group")
+_OF_ALL = tuple(f.name for f in fields(SystolicArray) if f.name not in _FIELDS)
+_LARGEST = 10**15
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,20 @@ class Measurement:
             raise InvalidValueError(self._field("seconds"), self.seconds, "a finite number of seconds above 0")
         seconds = as_quantity(self.seconds, self._field("seconds"), unit="seconds", above_0=True)
         object.__setattr__(self, "seconds", seconds)
-        for name in self.device:
+        object.__setattr__(self, "device", MappingProxyType(dict(self.device)))
+        self._check_device()
+
+    def _check_device(self) -> None:
+        for name, value in self.device.items():
             if name not in _FIELDS:
                 raise InvalidValueError(self._field("device"), name, f"one of: {', '.join(_FIELDS)}")
-        object.__setattr__(self, "device", MappingProxyType(dict(self.device)))
+            if not is_real(value) or (value > _LARGEST and name in ("rows", "cols", "max_streamed", "accumulators")):
+                raise InvalidValueError(self._field(name), value, f"a number, integers up to {_LARGEST:g}")
+            try:
+                changes: dict[str, Any] = {name: value}
+                dataclasses.replace(SystolicArray(1, 1), **changes)
+            except InvalidValueError as error:
+                raise InvalidValueError(self._field(name), error.value, error.allowed) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = (self.layers, self.seconds, self.name, self.group, dict(self.device), self.source)
@@ -133,13 +146,18 @@ class MeasuredFile:
 
 
 def read_measurements(
-    path: str | os.PathLike[str], device: SystolicArray, *, skip_bad_rows: bool = False
+    path: str | os.PathLike[str],
+    device: SystolicArray,
+    *,
+    fastest: SystolicArray | None = None,
+    skip_bad_rows: bool = False,
 ) -> MeasuredFile:
     """The measurements of a CSV file.
 
     Args:
         path: of the file, as the module describes it.
         device: on which it was measured; its clock turns cycles into seconds.
+        fastest: the largest machine that it may have been, where the size is to be found; the device itself otherwise.
         skip_bad_rows: leave bad rows out, and say so, instead of raising.
 
     Raises:
@@ -152,6 +170,11 @@ def read_measurements(
     unit, ignored = _unit(name, header), tuple(c for c in header if c not in _KNOWN)
     if "kind" not in header:
         raise InvalidValueError(f"{name}: the header", ", ".join(header), f"a column 'kind' ({', '.join(_KINDS)})")
+    for column in header:
+        if column in _OF_ALL:
+            raise InvalidValueError(
+                f"{name}: a column", column, f"one of the same for all rows; not {', '.join(_OF_ALL)}"
+            )
     bad: list[str] = []
     read: list[_Row] = []
     for line, row in rows:
@@ -163,7 +186,7 @@ def read_measurements(
     good: list[Measurement] = []
     for one in _joined(read, bad):
         try:
-            check_peak(one, device)
+            check_peak(one, fastest or device)
             good.append(one)
         except InvalidValueError as error:
             bad.append(str(error))
@@ -185,6 +208,8 @@ class _BadRowsError(InvalidValueError):
 
 def _rows(name: str) -> Iterator[tuple[int, list[str]]]:
     """The header, in small letters, and all rows that hold anything, each with its line."""
+    if "\0" not in name and os.path.exists(name) and not os.path.isfile(name):
+        raise InvalidValueError("the measurements", name, "a file, which this is not")
     try:
         with open(name, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -241,6 +266,7 @@ class _Row(NamedTuple):
     name: str
     group: str
     network: str
+    run: str
     device: dict[str, float]
     source: str
 
@@ -250,17 +276,23 @@ def _read_row(row: Mapping[str, str], unit: str, source: str, device: SystolicAr
     if kind not in _KINDS:
         raise InvalidValueError(f"{source}: kind", row["kind"], f"one of: {', '.join(_KINDS)}")
     needed, optional, make = _KINDS[kind]
-    sizes: dict[str, Any] = {
-        name: _integer(row[name], f"{source}: {name}") for name in (*needed, *optional) if row.get(name)
-    }
+    for name, text in row.items():
+        if text and name in _SIZES and name not in (*needed, *optional):
+            raise InvalidValueError(f"{source}: {name}", text, f"nothing: {kind} does not have it")
+    given = [name for name in (*needed, *optional) if row.get(name) and name != "padding"]
+    sizes: dict[str, Any] = {name: _integer(row[name], f"{source}: {name}") for name in given}
     if "k" in needed and kind != "gemm":
         for part in ("k1", "k2"):
-            if part not in sizes and "k" in sizes:
+            if part in sizes and "k" in sizes:
+                raise InvalidValueError(f"{source}: {part}", row[part], "nothing beside k, which is both k1 and k2")
+            if "k" in sizes:
                 sizes[part] = sizes["k"]
         needed = ("k1", "k2", *(name for name in needed if name != "k"))
     for name in needed:
         if name not in sizes:
             raise InvalidValueError(f"{source}: {name}", row.get(name, ""), f"an integer: {kind} needs it")
+    if kind == "depthwise" and sizes.get("f", sizes["c"]) != sizes["c"]:
+        raise InvalidValueError(f"{source}: f", row["f"], "nothing, or the same as c: depthwise has a filter a channel")
     if row.get("padding"):
         sizes["padding"] = _padding(row["padding"], f"{source}: padding")
     try:
@@ -268,12 +300,12 @@ def _read_row(row: Mapping[str, str], unit: str, source: str, device: SystolicAr
     except InvalidValueError as error:
         raise InvalidValueError(f"{source}: {error.field}", error.value, error.allowed) from None
     fields_of_row = {name: _field(row[name], f"{source}: {name}") for name in _FIELDS if row.get(name)}
-    _check_fields(device, fields_of_row, source)
+    Measurement((layer,), 1.0, device=fields_of_row, source=source)  # which checks both
     seconds = _seconds(row[unit], unit, source, device) if row[unit] else None
     if seconds is None and not row.get("network"):
         raise InvalidValueError(f"{source}: {unit}", row[unit], "a finite number above 0")
-    name, group, network = (row.get(text, "") for text in ("name", "group", "network"))
-    return _Row(layer, seconds, name, group, network, fields_of_row, source)
+    name, group, network, run = (row.get(text, "") for text in ("name", "group", "network", "run"))
+    return _Row(layer, seconds, name, group, network, run, fields_of_row, source)
 
 
 def _seconds(text: str, unit: str, source: str, device: SystolicArray) -> float:
@@ -287,8 +319,8 @@ def _seconds(text: str, unit: str, source: str, device: SystolicArray) -> float:
 
 def _integer(text: str, place: str) -> int:
     number = _float(text, place)
-    if number != math.floor(number):
-        raise InvalidValueError(place, text, "an integer")
+    if number != math.floor(number) or number > _LARGEST:
+        raise InvalidValueError(place, text, f"an integer up to {_LARGEST:g}")
     return int(number)
 
 
@@ -311,30 +343,25 @@ def _padding(text: str, place: str) -> str | int:
     return text if text in ("same", "valid") else _integer(text, place)
 
 
-def _check_fields(device: SystolicArray, values: Mapping[str, Any], source: str) -> None:
-    try:
-        dataclasses.replace(device, **values)
-    except InvalidValueError as error:
-        place = error.field.removeprefix("SystolicArray.")
-        raise InvalidValueError(f"{source}: {place}", error.value, error.allowed) from None
-
-
 def _joined(read: Sequence[_Row], bad: list[str]) -> Iterator[Measurement]:
     """The rows of each network as one measurement, in the order of their first; ``bad`` takes what does not fit."""
     networks: dict[Any, list[_Row]] = {}
     for index, row in enumerate(read):
-        networks.setdefault(row.network or index, []).append(row)
+        networks.setdefault((row.network, row.run) if row.network else index, []).append(row)
     for rows in networks.values():
         first, network = rows[0], rows[0].network
         given = {row.seconds for row in rows if row.seconds is not None}
+        groups = {row.group for row in rows if row.group}
         if len(given) != 1:
             shown = ", ".join(f"{seconds:.6g} s" for seconds in sorted(given)[:4]) or "nothing"
-            bad.append(f"{first.source}: network {network!r} takes {shown}; allowed: one figure for all of its rows")
-        elif any(row.device != first.device for row in rows):
-            bad.append(f"{first.source}: network {network!r} lies on several devices; allowed: one device for all rows")
+            allowed = "one figure for all of its rows, or a column run that tells repeats apart"
+            bad.append(f"{first.source}: network {network!r} takes {shown}; allowed: {allowed}")
+        elif any(row.device != first.device for row in rows) or len(groups) > 1:
+            what = "groups" if len(groups) > 1 else "devices"
+            bad.append(f"{first.source}: network {network!r} lies in several {what}; allowed: one for all of its rows")
         else:
-            layers = tuple(row.layer for row in rows)
-            yield Measurement(layers, given.pop(), network or first.name, first.group, first.device, first.source)
+            layers, group = tuple(row.layer for row in rows), next(iter(groups), "")
+            yield Measurement(layers, given.pop(), network or first.name, group, first.device, first.source)
 
 
 # ---------------------------------------------------------------- kinds
@@ -370,9 +397,10 @@ def _gemm(sizes: dict[str, Any]) -> Layer:
 
 _STRIDES = ("stride", "stride_h", "stride_w")
 _KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[dict[str, Any]], Layer]]] = {
-    "conv2d": (("k", "c", "f", "h", "w"), ("k1", "k2", "batch", *_STRIDES, "groups", "dilation"), _conv),
-    "depthwise": (("k", "c", "h", "w"), ("k1", "k2", "batch", *_STRIDES, "dilation"), _depthwise),
+    "conv2d": (("k", "c", "f", "h", "w"), ("k1", "k2", "batch", *_STRIDES, "groups", "dilation", "padding"), _conv),
+    "depthwise": (("k", "c", "h", "w"), ("k1", "k2", "f", "batch", *_STRIDES, "dilation", "padding"), _depthwise),
     "linear": (("c", "f"), ("batch",), _linear),
     "gemm": (("m", "n", "k"), ("count",), _gemm),
 }
-_KNOWN = {"padding", *_TEXTS, *_UNITS, *_FIELDS}.union(*((*needed, *more) for needed, more, _ in _KINDS.values()))
+_SIZES = {"padding"}.union(*((*needed, *more) for needed, more, _ in _KINDS.values()))
+_KNOWN = {*_SIZES, *_TEXTS, *_UNITS, *_FIELDS}

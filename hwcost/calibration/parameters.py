@@ -25,6 +25,10 @@ MOST_FREE = 8
 """More numbers than that, measurements of layers do not tell apart."""
 
 
+_EDGE = 1e-6
+"""How near to 0 and 1 a share may start that several machines say differently."""
+
+
 @dataclass(frozen=True)
 class Free:
     """A row of :data:`FREE`.
@@ -50,7 +54,7 @@ class Free:
         value = getattr(array, self.fields[0])
         if value is None or (is_number(value) and not self._can_start_from(value)):
             return self.start(array)
-        return value
+        return np.clip(value, _EDGE, 1 - _EDGE) if self.is_share and not is_number(value) else value
 
     def _can_start_from(self, value: float) -> bool:
         return 0 < value < (1 if self.is_share else math.inf)

@@ -11,6 +11,7 @@ import numpy as np
 
 from hwcost.calibration.measurements import Measurement
 from hwcost.device import SystolicArray
+from hwcost.errors import InvalidValueError
 from hwcost.layers import Gemm
 from hwcost.runtime import gemm_cycles
 
@@ -46,9 +47,7 @@ class Stack:
         )
         m, n, k, count, positions, inputs = columns
         names = dict.fromkeys(name for one in measurements for name in one.device)
-        fields = {
-            name: np.array([measurements[i].device.get(name, getattr(device, name)) for i in owner]) for name in names
-        }
+        fields = {name: np.array([_field_of(measurements[i], name, device) for i in owner]) for name in names}
         seconds = np.array([one.seconds for one in measurements])
         return cls(Gemm(m, n, k, count, window=(positions,), inputs=(inputs,)), owner, seconds, fields)
 
@@ -80,6 +79,19 @@ class Stack:
         """Seconds of every measurement on a machine as from :meth:`machine`."""
         cycles = gemm_cycles(self.gemm, machine)
         return np.bincount(self.owner, weights=cycles, minlength=len(self.seconds)) / machine.clock_hz
+
+
+def _field_of(one: Measurement, name: str, device: SystolicArray) -> Any:
+    """The field of the machine that a measurement was made on; where only others say it, the device's own."""
+    if name in one.device:
+        return one.device[name]
+    value = getattr(device, name)
+    if value is None and name in ("weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s"):
+        value = device.dram_bytes_per_s
+    if value is None:
+        where = f"{one.source}: {name}" if one.source else f"Measurement.device[{name!r}]"
+        raise InvalidValueError(where, "missing", "a number in every measurement, since the device does not say it")
+    return value
 
 
 def _m(gemm: Gemm) -> Any:

@@ -85,8 +85,8 @@ def folds(groups: Sequence[Any], parts: int, seed: int) -> Iterator[Array]:
     >>> [part.tolist() for part in folds(["a", "b", "b", "c"], 3, seed=0)]
     [[3], [0], [1, 2]]
     """
-    names = list(dict.fromkeys(groups))
-    numbers = np.array([names.index(group) for group in groups])
+    names = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    numbers = np.array([names[group] for group in groups])
     for part in np.array_split(np.random.default_rng(seed).permutation(len(names)), parts):
         yield np.flatnonzero(np.isin(numbers, part))
 

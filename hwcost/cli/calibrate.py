@@ -10,7 +10,7 @@ import click
 
 from hwcost.cli.values import parse_number, parse_sizes
 from hwcost.cli.workload import changed_device, read_device_option
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, MissingDependencyError
 
 if TYPE_CHECKING:
     from hwcost.calibration import Calibration, Estimate
@@ -24,7 +24,7 @@ MOST = 10_000
 _EXAMPLES = """\b
 Examples:
   hwcost calibrate measured.csv --device gemmini -o mine.toml --plot residuals.png
-  hwcost calibrate measured.csv --device mine.toml --free cycles_per_row,overlap --grid size=32,64,128
+  hwcost calibrate measured.csv --device gemmini --free cycles_per_row,overlap --grid size=32,64,128
 """
 _OPTIONS_OF = {
     "free": "--free",
@@ -82,17 +82,19 @@ def calibrate(
     file = read_device_option(device)
     base = changed_device(file.array, clock=clock)
     settings = _settings(free, grid, numbers)
-    _check_before(output, picture)
-    from hwcost.calibration import fit, read_measurements
+    name = name or _stem(output) or f"{file.name}-fitted"
+    _check_before(output, picture, {"name": name, "source": source, "licence": licence}, file)
+    from hwcost.calibration import fit, largest_machine, read_measurements
 
-    rows = read_measurements(measured, base, skip_bad_rows=skip_bad_rows)
-    for note in _notes(rows.left_out, rows.ignored):
+    fastest = largest_machine(base, settings["grid"])
+    rows = read_measurements(measured, base, fastest=fastest, skip_bad_rows=skip_bad_rows)
+    for note in _notes(rows.left_out, rows.ignored, file):
         click.echo(note, err=True)
     try:
         found = fit(base, rows.measurements, **settings, progress=_progress())
     except InvalidValueError as error:
         raise InvalidValueError(_OPTIONS_OF.get(error.field, error.field), error.value, error.allowed) from None
-    made = _device(found, file, measured, name or _stem(output) or f"{file.name}-fitted", source, licence)
+    made = _device(found, file, measured, name, source, licence)
     if output is not None:
         from hwcost.presets import write_device
 
@@ -105,7 +107,11 @@ def calibrate(
 
 def _settings(free: str | None, grid: tuple[str, ...], numbers: Mapping[str, str]) -> dict[str, Any]:
     settings: dict[str, Any] = {} if free is None else {"free": [name.strip() for name in free.split(",")]}
-    settings["grid"] = dict(_grid(text) for text in grid)
+    settings["grid"] = {}
+    for name, values in map(_grid, grid):
+        if name in settings["grid"]:
+            raise InvalidValueError("--grid", name, f"each name once, like {name}=VALUE,VALUE")
+        settings["grid"][name] = values
     prior = numbers["prior"]
     settings["prior"] = (
         None if prior == "none" else parse_number("--prior", prior, 'a number up to 100, or "none"', 0.0, 100.0)
@@ -127,15 +133,32 @@ def _grid(text: str) -> tuple[str, list[Any]]:
     if name in ("lowering", "fold_timing", "dataflow"):
         return name, values.split(",")
     sizes = parse_sizes(f"--grid {name}", values)
-    if sizes.count > 1000:
-        raise InvalidValueError(f"--grid {name}", values, "at most 1000 values")
+    if sizes.count > 1000 or sizes.largest > 10**9:
+        raise InvalidValueError(f"--grid {name}", values, "at most 1000 values, none above 1e9")
     return name, list(sizes)
 
 
-def _check_before(output: str | None, picture: str | None) -> None:
+def _check_before(output: str | None, picture: str | None, texts: Mapping[str, str], base: DeviceFile) -> None:
     """Raises before the work starts where its results could not be kept."""
-    if output is not None and not output.endswith(".toml"):
-        raise InvalidValueError("--output", output, "a file name that ends in .toml")
+    import dataclasses
+
+    from hwcost.presets import Fit
+
+    checks: dict[str, Callable[[], object]] = {
+        "--name": lambda: dataclasses.replace(base, name=texts["name"]),
+        "--source": lambda: Fit("data", texts["source"], "licence", {}),
+        "--licence": lambda: Fit("data", "source", texts["licence"], {}),
+    }
+    for option, check in checks.items():
+        try:
+            check()
+        except InvalidValueError as error:
+            raise InvalidValueError(option, error.value, error.allowed) from None
+    if output is not None:
+        if not output.endswith(".toml"):
+            raise InvalidValueError("--output", output, "a file name that ends in .toml")
+        _check_writable("--output", output)
+        _check_tomli_w()
     if picture is not None:
         from hwcost.plot import check_path
 
@@ -143,6 +166,22 @@ def _check_before(output: str | None, picture: str | None) -> None:
             check_path(picture)
         except InvalidValueError as error:
             raise InvalidValueError("--plot", error.value, error.allowed) from None
+        _check_writable("--plot", picture)
+
+
+def _check_writable(option: str, path: str) -> None:
+    import os
+
+    folder = os.path.dirname(path) or "."
+    if "\0" in path or os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise InvalidValueError(option, path, "a file in a folder that is there and can be written")
+
+
+def _check_tomli_w() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("tomli_w") is None:
+        raise MissingDependencyError("tomli-w", "fit", "hwcost calibrate --output")
 
 
 def _stem(output: str | None) -> str:
@@ -151,7 +190,12 @@ def _stem(output: str | None) -> str:
     return "" if output is None else os.path.basename(output).removesuffix(".toml")
 
 
-def _notes(left_out: tuple[str, ...], ignored: tuple[str, ...]) -> Iterator[str]:
+def _notes(left_out: tuple[str, ...], ignored: tuple[str, ...], base: DeviceFile) -> Iterator[str]:
+    if base.fit is not None:
+        yield (
+            f"Note: {base.name} was fitted itself, to {base.fit.data}; if these are the same measurements, the fit "
+            "starts from what it should not have seen, and the held-out errors are too small"
+        )
     for row in left_out:
         yield f"Left out: {row}"
     if ignored:
@@ -188,7 +232,7 @@ def _draw(found: Calibration, name: str, path: str) -> None:
     from hwcost import plot
 
     try:
-        plot.save(plot.calibration_figure(found.measured, found.predicted, name, found.scores.mape), path)
+        plot.save(plot.calibration_figure(found.measured, found.predicted, name, found.scores_by_seed[0].mape), path)
     except InvalidValueError as error:
         raise InvalidValueError("--plot", error.value, error.allowed) from None
 

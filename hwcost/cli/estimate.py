@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import click
+from click.core import ParameterSource
 
 from hwcost.cli import output
 from hwcost.cli.explain import explain
 from hwcost.cli.pricing import price
 from hwcost.cli.topology import estimate_topology, topology_options
 from hwcost.cli.values import parse_relaxation
-from hwcost.cli.workload import Workload, read_workload, workload_options
+from hwcost.cli.workload import read_workload, workload_options
 from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS
 
@@ -67,7 +66,7 @@ def estimate(
         raise click.UsageError("--csv is given; allowed: not together with --json")
     form = "json" if as_json else "csv" if as_csv else "text"
     if (scalesim_topology, scalesim_config, scalesim_report) != (None, None, None):
-        _refuse_beside_a_topology(sizes, device=device, dataflow=dataflow, fold_timing=fold_timing, clock=clock)
+        _refuse_beside_a_topology()
         estimate_topology(scalesim_topology, scalesim_config, scalesim_report, form=form)
         return
     smooth = parse_relaxation("--relaxation", relaxation, temperature)
@@ -77,22 +76,20 @@ def estimate(
     if explained and (workload.is_sweep or as_csv):
         raise InvalidValueError("--explain", "given", "for one point, as text or with --json")
     figures = price(workload, smooth)
-    for sentence in _beyond(workload):
-        click.echo(f"Note: an extrapolation: {sentence}", err=True)
+    workload.say_extrapolation()
     terms = explain(workload.layer(), workload.array()) if explained else ()
     output.write(workload, smooth, figures, form, terms=terms)
 
 
-def _beyond(workload: Workload) -> Sequence[str]:
-    """Where a calibrated device is asked for sizes that were not measured."""
-    if workload.device_file is None or workload.device_file.fit is None:
-        return ()
-    (gemm,) = workload.layer().gemms()
-    return workload.device_file.beyond(gemm.m, gemm.n, gemm.k, gemm.count)
-
-
-def _refuse_beside_a_topology(sizes: Mapping[str, tuple[str, ...]], **options: str | None) -> None:
-    given = {name: ", ".join(texts) for name, texts in sizes.items() if texts}
-    given |= {name.replace("_", "-"): text for name, text in options.items() if text is not None}
-    for name, text in given.items():
-        raise InvalidValueError(f"--{name}", text, "not together with --scalesim-...: its files say layers and array")
+def _refuse_beside_a_topology() -> None:
+    """Raises where an option was given that would not be looked at."""
+    ctx = click.get_current_context()
+    taken = {"scalesim_topology", "scalesim_config", "scalesim_report", "as_json", "as_csv"}
+    for param in ctx.command.params:
+        name = param.name or ""
+        if name not in taken and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            value = ctx.params[name]
+            shown = ", ".join(value) if isinstance(value, tuple) else "given" if value is True else value
+            raise InvalidValueError(
+                param.opts[0], shown, "not together with --scalesim-...: its files say layers and array"
+            )

@@ -116,6 +116,7 @@ def stairs(
     )
     name = _swept(workload)
     layer, array = workload.layer(), workload.array()
+    workload.say_extrapolation()
     widths = list(workload.sizes[name])
     try:
         figure = plots.stairs_figure(layer, array, _FIELDS[name], widths, rows)

@@ -67,7 +67,10 @@ def _rows(network: Topology, machine: Configuration) -> Iterator[dict[str, Any]]
     layers = network.by_name()
     for name, cost in network_cost(layers, machine.array).layers.items():
         (gemm,) = layers[name].gemms()
-        counted = counts(gemm, machine.array)
+        try:
+            counted = counts(gemm, machine.array)
+        except InvalidValueError as error:
+            raise InvalidValueError(f"layer {name!r}: {error.field}", error.value, error.allowed) from None
         yield {
             "layer": name,
             "m": gemm.m,

@@ -125,6 +125,14 @@ class Workload:
         except InvalidValueError as error:
             raise self._renamed(error) from None
 
+    def say_extrapolation(self) -> None:
+        """Says on stderr where a calibrated device is asked for sizes that were not measured."""
+        if self.device_file is None or self.device_file.fit is None:
+            return
+        (gemm,) = self.layer().gemms()
+        for sentence in self.device_file.beyond(gemm.m, gemm.n, gemm.k, gemm.count):
+            click.echo(f"Note: an extrapolation: {sentence}", err=True)
+
     def _renamed(self, error: InvalidValueError) -> InvalidValueError:
         name = _OF_CORE.get(error.field)
         option = error.field if name is None else self.sizes[name].option

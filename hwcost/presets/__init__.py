@@ -22,6 +22,7 @@ from hwcost.presets.values import (
     Entry,
     Fit,
     Range,
+    beyond_ranges,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Entry",
     "Fit",
     "Range",
+    "beyond_ranges",
     "device_names",
     "load_device",
     "read_device",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from hwcost._files import read_file, write_whole
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError, MissingDependencyError
 from hwcost.presets.checks import (
@@ -67,7 +67,7 @@ def read_device(name_or_path: str | os.PathLike[str]) -> DeviceFile:
     >>> read_device("tpu-v11")
     Traceback (most recent call last):
     ...
-    hwcost.errors.InvalidValueError: device is 'tpu-v11'; allowed: one of: eyeriss, ..., tpu-v6e; or the path of a .toml
+    hwcost.errors.InvalidValueError: device is 'tpu-v11'; allowed: one of: edge-tpu, ...; or the path of a .toml
     file. Did you mean 'tpu-v1'?
     """
     text = name_or_path if isinstance(name_or_path, str) else _path_text(name_or_path)
@@ -104,18 +104,10 @@ def _path_text(path: Any) -> str:
 
 
 def _file_content(path: str) -> bytes:
-    if "\0" not in path and os.path.exists(path) and not os.path.isfile(path):
-        raise InvalidValueError("device file", path, "a file, which this is not")
     try:
-        with open(path, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        return read_file(path, MOST_BYTES)
     except OSError as error:
         raise InvalidValueError("device file", path, f"a file that can be read ({error.strerror})") from None
-    except ValueError as error:  # a null byte, or characters that no file name can have
-        raise InvalidValueError("device file", path, f"a file that can be read ({error})") from None
-    if len(content) > MOST_BYTES:
-        raise InvalidValueError("device file", path, f"a file of at most {MOST_BYTES} bytes")
-    return content
 
 
 def _parsed(content: bytes, where: str) -> DeviceFile:
@@ -217,7 +209,7 @@ def write_device(path: str | os.PathLike[str], device: DeviceFile) -> None:
     text = _path_text(path)
     content = tomli_w.dumps(_document(device)).encode()
     try:
-        _write_whole(text, content)
+        write_whole(text, content)
     except OSError as error:
         _fail_to_write(text, error.strerror)
     except ValueError as error:
@@ -226,21 +218,6 @@ def write_device(path: str | os.PathLike[str], device: DeviceFile) -> None:
 
 def _fail_to_write(path: str, reason: object) -> NoReturn:
     raise InvalidValueError("device file", path, f"a file that can be written ({reason})") from None
-
-
-def _write_whole(path: str, content: bytes) -> None:
-    target = os.path.realpath(path)
-    folder, name = os.path.split(target)
-    beside = os.path.join(folder, f".{name}.{os.getpid()}")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, target)
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            os.unlink(beside)
 
 
 def _document(device: DeviceFile) -> dict[str, Any]:

@@ -32,6 +32,7 @@ __all__ = [
     "Entry",
     "Fit",
     "Range",
+    "beyond_ranges",
 ]
 
 Value: TypeAlias = bool | int | float | str
@@ -107,8 +108,8 @@ class Entry:
 
     Args:
         value: a number in the unit, a text, or a truth value.
-        unit: a unit of :data:`UNITS`.
-        status: one of :data:`STATUSES`.
+        unit: a unit of :data:`hwcost.presets.UNITS`.
+        status: one of :data:`hwcost.presets.STATUSES`.
         source: where it stands, or how it was worked out.
 
     Raises:
@@ -284,14 +285,22 @@ class DeviceFile:
         >>> read_device("tpu-v1").beyond(m=1, n=1, k=1)
         []
         """
-        gemm = Gemm(m, n, k, count)
         ranges = {} if self.fit is None else self.fit.ranges
-        found = ((name, _ends(getattr(gemm, name)), measured) for name, measured in ranges.items())
-        return [
-            f"{name} {_said(*ends)}, but layers of {measured.low} to {measured.high} were measured"
-            for name, ends, measured in found
-            if ends is not None and not (measured.low <= ends[0] and ends[1] <= measured.high)
-        ]
+        return beyond_ranges({name: (ends.low, ends.high) for name, ends in ranges.items()}, Gemm(m, n, k, count))
+
+
+def beyond_ranges(ranges: Mapping[str, tuple[float, float]], gemm: Gemm) -> list[str]:
+    """A sentence for each size of a product that lies outside of the range of the measured ones.
+
+    >>> beyond_ranges({"m": (16, 100)}, Gemm(m=400, n=8, k=8))
+    ['m is 400, but layers of 16 to 100 were measured']
+    """
+    found = ((name, _ends(getattr(gemm, name)), low, high) for name, (low, high) in ranges.items())
+    return [
+        f"{name} {_said(*ends)}, but layers of {low} to {high} were measured"
+        for name, ends, low, high in found
+        if ends is not None and not (low <= ends[0] and ends[1] <= high)
+    ]
 
 
 def _check_entries(entries: dict[str, Any]) -> None:

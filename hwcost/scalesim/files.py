@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import TypeAlias
 
+from hwcost._files import read_file, write_whole
 from hwcost.errors import InvalidValueError
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 INTEGER_ALLOWED = "an integer from 1 to 10**18 - 1"
+_MOST_BYTES = 2**26
 _INTEGER = re.compile(r"\+?([0-9]{1,18})(\.0*)?", re.ASCII)
 
 
@@ -37,7 +39,7 @@ def read_text(path: Path, what: str) -> str:
         InvalidValueError: a file that cannot be read, or is no such text.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(str(path), _MOST_BYTES)
     except OSError as error:
         raise InvalidValueError(f"the {what}", str(path), f"a file that can be read ({error.strerror})") from None
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -50,12 +52,13 @@ def read_text(path: Path, what: str) -> str:
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Writes a text in UTF-8.
+    """Writes a text in UTF-8, whole or not at all.
 
     Raises:
         InvalidValueError: a file that cannot be written.
     """
     try:
-        Path(path).write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise InvalidValueError("the file", os.fspath(path), f"one that can be written ({error.strerror})") from None
+        write_whole(os.fspath(path), text.encode())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidValueError("the file", os.fspath(path), f"one that can be written ({reason})") from None

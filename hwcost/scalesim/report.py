@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwcost._arrays import product
+from hwcost._files import write_whole
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
 from hwcost.layers import Gemm
@@ -28,6 +29,7 @@ HEADER = (
     "LayerID, Total Cycles (incl. prefetch), Total Cycles, Stall Cycles, Overall Util %, Mapping Efficiency %,"
     " Compute Util %,\n"
 )
+_MOST_LINES = 10**7
 _MOST_SUMMED = 10**7
 """Folds that are summed one by one; beyond, the last digits of a mean are those of the closed form."""
 
@@ -85,18 +87,17 @@ def write_compute_report(
         InvalidValueError: what :func:`compute_report` raises, or a folder that cannot be written.
     """
     lines = compute_report(layers, config)
+    count = sum(layer.count for layer in layers)
+    if count > _MOST_LINES:
+        raise InvalidValueError(
+            "the lines of the report", count, f"at most {_MOST_LINES}, one for each layer and channel"
+        )
     target = Path(folder) / NAME
-    partial = target.with_name(f"{NAME}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("w", encoding="ascii", newline="\n") as file:
-                file.writelines(lines)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        allowed = f"a folder that can be written ({error.strerror})"
+        write_whole(os.fspath(target), (line.encode("ascii") for line in lines))
+    except (OSError, ValueError) as error:
+        allowed = f"a folder that can be written ({getattr(error, 'strerror', None) or error})"
         raise InvalidValueError("the folder of the report", os.fspath(folder), allowed) from None
     return target
 
