@@ -18,7 +18,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from measured_data import (
     DATA,
     EDGE,
     EDGE_CLOCK_HZ,
+    EDGE_FEW_SIZES,
     EDGE_SHARP,
     EDGE_SIZES,
     FILES,
@@ -48,6 +49,8 @@ from measured_data import (
     roofline,
     rows_of,
     rtl_products,
+    scaled_formula,
+    with_free_stairs,
     without_stairs,
 )
 from side_by_side import RESULTS, report
@@ -68,6 +71,7 @@ FEW = 16
 FEW_SEEDS = tuple(range(6))
 BOOSTING = {"n_estimators": 300, "learning_rate": 0.05, "subsample": 0.7, "random_state": 0}
 HWCOST, BOOSTED = "hwcost", "gradient boosting"
+LINE, SCALED = "line through MACs", "the author's formula, scaled"
 
 # ---------------------------------------------------------------- models and splits
 
@@ -126,9 +130,12 @@ def others(form: Form | None, measurements: Sequence[Measurement]) -> dict[str, 
 
 
 def larger(form: Form | None, measurements: Sequence[Measurement]) -> dict[str, Any]:
-    """Layers of at least four times the MACs of any layer that the fit has seen, which is the smaller half."""
+    """Layers of at least four times the MACs of any layer that the fit has seen.
+
+    Seen are those of the smaller half that leave something to predict.
+    """
     order = sorted(measurements, key=lambda one: one.macs)
-    train = order[: len(order) // 2]
+    train = [one for one in order[: len(order) // 2] if 4 * one.macs <= order[-1].macs]
     test = [one for one in order if one.macs >= 4 * train[-1].macs]
     return _pairs(test, trained(form, train, test))
 
@@ -156,13 +163,13 @@ def gemmini_jobs(folder: Path) -> dict[Key, Job]:
     jobs: dict[Key, Job] = {}
     for name, column, form in (("best", "best_cycles", BEST), ("auto", "auto_cycles_med", AUTO)):
         measurements = gemmini_layers(folder, column)
-        models = gemmini_models(form)
+        models = gemmini_models(form) | (AUTO_MODELS if name == "auto" else {})
         for model, own in models.items():
             for seed in SEEDS:
                 jobs[name, model, f"seed {seed}"] = functools.partial(held_out, own, measurements, seed)
+            jobs[f"{name} larger", model, "seed 0"] = functools.partial(larger, own, measurements)
             if name == "best":
                 jobs["network", model, "seed 0"] = functools.partial(others, own, measurements)
-                jobs["larger", model, "seed 0"] = functools.partial(larger, own, measurements)
                 for seed in FEW_SEEDS:
                     jobs["few", model, f"seed {seed}"] = functools.partial(few, own, measurements, seed)
         if name == "best":
@@ -178,9 +185,16 @@ def gemmini_models(form: Form) -> dict[str, Form | None]:
         "hwcost without stairs": without_stairs(form),
         "roofline": roofline(),
         "roofline and a constant": roofline(constant=True),
-        "line through MACs": macs_line(),
+        LINE: macs_line(),
+        SCALED: scaled_formula(),
         BOOSTED: None,
     }
+
+
+AUTO_MODELS: dict[str, Form | None] = {
+    "the form of the best mappings": BEST,
+    "hwcost, inputs read again at the same bandwidth": AUTO.without("reread_bytes_per_s"),
+}
 
 
 def edge_models() -> dict[str, Form | None]:
@@ -188,12 +202,14 @@ def edge_models() -> dict[str, Form | None]:
     return {
         HWCOST: EDGE,
         "hwcost, sharper loss, no priors": EDGE_SHARP,
-        "the same, size from the grid": EDGE_SHARP.with_options(grid={"size": EDGE_SIZES}),
+        "the same, size from a grid": EDGE_SHARP.with_options(grid={"size": EDGE_FEW_SIZES}),
+        "the same, size from a finer grid": EDGE_SHARP.with_options(grid={"size": EDGE_SIZES}),
         "the same without stairs": without_stairs(EDGE_SHARP),
         "the same with whole stairs": EDGE_SHARP.without("stairs").with_device(row_stairs=1.0, col_stairs=1.0),
         "roofline": roofline(*size).with_options(robust=0.02),
         "roofline and a constant": roofline(*size, constant=True).with_options(robust=0.02),
-        "line through MACs": macs_line(*size).with_options(robust=0.02),
+        LINE: macs_line(*size).with_options(robust=0.02),
+        SCALED: scaled_formula(*size).with_options(robust=0.02),
         BOOSTED: None,
     }
 
@@ -205,6 +221,8 @@ def edge_jobs(folder: Path) -> dict[Key, Job]:
         for model, form in edge_models().items()
         for seed in SEEDS
     }
+    for model, form in edge_models().items():
+        jobs["edge larger", model, "seed 0"] = functools.partial(larger, form, measurements)
     for size in EDGE_SIZES:
         jobs["edge sizes", str(size), "all"] = functools.partial(edge_size, EDGE_SHARP, measurements, size)
     return jobs
@@ -218,7 +236,8 @@ def rtl_models() -> dict[str, Form | None]:
         "hwcost without stairs and blocks": without_stairs(RTL).without("cycles_per_block"),
         "roofline": roofline(),
         "roofline and a constant": roofline(constant=True),
-        "line through MACs over PEs": macs_line(),
+        LINE: macs_line(),
+        SCALED: scaled_formula(),
         BOOSTED: None,
     }
 
@@ -227,9 +246,11 @@ def rtl_jobs(folder: Path) -> dict[Key, Job]:
     jobs: dict[Key, Job] = {}
     for tiler in TILERS:
         for model, form in rtl_models().items():
-            measurements = rtl_products(folder, tiler, shared_bus=model.startswith("roofline"))
+            told = "bus" if model.startswith("roofline") else "size" if model in (LINE, SCALED) else "all"
+            measurements = rtl_products(folder, tiler, told)
             for seed in SEEDS:
                 jobs[tiler, model, f"seed {seed}"] = functools.partial(held_out, form, measurements, seed)
+            jobs[f"{tiler} larger", model, "seed 0"] = functools.partial(larger, form, measurements)
             jobs[f"{tiler} by build", model, "seed 0"] = functools.partial(others, form, measurements)
     return jobs
 
@@ -239,6 +260,21 @@ def _done(key: Key, job: Job) -> dict[str, Any]:
         return job()
     except HwcostError as error:  # whatever the error holds, its words arrive
         raise RuntimeError(f"{', '.join(key)}: {error}") from None
+
+
+def stairs_jobs(folder: Path, left_out: Mapping[str, str]) -> dict[Key, Job]:
+    """What share of the stair each data set feels."""
+    sets: dict[str, tuple[str, Form, Callable[[], list[Measurement]]]] = {
+        "best": ("gemmini", BEST, functools.partial(gemmini_layers, folder, "best_cycles")),
+        "edge": ("edge", EDGE_SHARP, functools.partial(edge_networks, folder)),
+        **{tiler: ("rtl", RTL, functools.partial(rtl_products, folder, tiler)) for tiler in TILERS},
+    }
+    return {
+        ("stairs", data, f"seed {seed}"): functools.partial(held_out, with_free_stairs(form), measurements(), seed)
+        for data, (file, form, measurements) in sets.items()
+        if file not in left_out
+        for seed in SEEDS
+    }
 
 
 def run(jobs: Mapping[Key, Job], workers: int) -> dict[Key, dict[str, Any]]:
@@ -256,14 +292,11 @@ def run(jobs: Mapping[Key, Job], workers: int) -> dict[Key, dict[str, Any]]:
 # ---------------------------------------------------------------- what needs no fit
 
 
-def uboost(folder: Path) -> list[dict[str, Any]]:
-    """U-Boost NAS's cycle simulator beside hwcost, the author's formula, and U-Boost NAS's own smooth model."""
-    rows = []
-    everything: dict[str, tuple[list[float], list[float]]] = {}
+def uboost_layers(folder: Path) -> Iterator[tuple[str, Array, dict[str, Array]]]:
+    """For convolutions and depthwise ones the cycles of U-Boost NAS's simulator, and those of models by name."""
     for kind, label in (("Conv2d", "convolutions"), ("DepthwiseConv2d", "depthwise")):
         own = [row for row in rows_of(folder, "uboost") if row["kind"] == kind]
         c = {name: np.array([int(row[name]) for row in own]) for name in ("h", "w", "k1", "k2", "c", "f")}
-        simulated = np.array([float(row["cycles"]) for row in own])
         groups = c["c"] if kind == "DepthwiseConv2d" else 1
         layer = Conv2d(c["c"], c["f"], (c["k1"], c["k2"]), c["h"], c["w"], padding="same", groups=groups)
         plain = SystolicArray(128, 128)
@@ -276,13 +309,19 @@ def uboost(folder: Path) -> list[dict[str, Any]]:
             "the author's formula": layer_cost(layer, plain).cycles,
             "U-Boost NAS's smooth model": smooth,
         }
+        yield label, np.array([float(row["cycles"]) for row in own]), models
+
+
+def uboost(folder: Path) -> list[dict[str, Any]]:
+    """U-Boost NAS's cycle simulator beside hwcost, the author's formula, and U-Boost NAS's own smooth model."""
+    rows = []
+    everything: dict[str, list[tuple[Array, Array]]] = {}
+    for label, simulated, models in uboost_layers(folder):
         for model, cycles in models.items():
             rows.append(simulator_row(label, model, simulated, np.asarray(cycles, dtype=float)))
-            pair = everything.setdefault(model, ([], []))
-            for values, more in zip(pair, (simulated, cycles), strict=True):
-                values.extend(np.asarray(more, dtype=float).tolist())
-    rows += [simulator_row("both", model, *map(np.array, pair)) for model, pair in everything.items()]
-    return rows
+            everything.setdefault(model, []).append((simulated, np.asarray(cycles, dtype=float)))
+    together = {model: map(np.concatenate, zip(*pairs, strict=True)) for model, pairs in everything.items()}
+    return rows + [simulator_row("both", model, *pair) for model, pair in together.items()]
 
 
 UBOOST_ARRAY = SystolicArray(
@@ -439,12 +478,37 @@ def session_table(folder: Path, found: Mapping[Key, Mapping[str, Any]]) -> list[
     return [*rows, row_of("session 1 itself, as measured", [repeat])]
 
 
-def chosen_sizes(found: Mapping[Key, Mapping[str, Any]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for result in of(found, "edge", "the same, size from the grid"):
-        for size, times in result["chosen"]["size"].items():
-            total[size] = total.get(size, 0) + times
-    return total
+def chosen_sizes(found: Mapping[Key, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How often each size was chosen in the folds."""
+    rows = []
+    for model in ("the same, size from a grid", "the same, size from a finer grid"):
+        total: dict[str, int] = {}
+        for result in of(found, "edge", model):
+            for size, times in result["chosen"]["size"].items():
+                total[size] = total.get(size, 0) + times
+        rows.append({"model": model, "chosen": dict(sorted(total.items()))})
+    return rows
+
+
+def stairs_table(found: Mapping[Key, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The share of the stair that each data set feels, with its standard deviation in log-odds."""
+    rows = []
+    for data in dict.fromkeys(key[1] for key in found if key[0] == "stairs"):
+        results = of(found, "stairs", data)
+        share = results[0]["estimates"]["stairs"]
+        rows.append(row_of("stairs free", results, data=data, share=share["value"], deviation=share["deviation"]))
+    return rows
+
+
+def larger_table(found: Mapping[Key, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every data set's layers that are four times as large as any that was seen."""
+    models = {"best": gemmini_models(BEST), "auto": gemmini_models(AUTO) | AUTO_MODELS, "edge": edge_models()}
+    models |= dict.fromkeys(TILERS, rtl_models())
+    rows = []
+    for data, own in models.items():
+        results = {model: of(found, f"{data} larger", model) for model in own}
+        rows += [row_of(model, each, data=data) for model, each in results.items() if each]
+    return rows
 
 
 # ---------------------------------------------------------------- goals
@@ -470,7 +534,7 @@ def goal_figures(tables: Mapping[str, list[dict[str, Any]]]) -> tuple[dict[str, 
     add("auto", "Gemmini default tiler", {"mape": ("<=", 0.21), "spearman": (">=", 0.965)}, model=HWCOST)
     add("few", f"Gemmini best mappings from {FEW} layers", {"mape": ("<=", 0.15)}, model=HWCOST)
     edge = {"mape": ("<=", 0.037), "median": ("<=", 0.023)}
-    for model in (HWCOST, "hwcost, sharper loss, no priors", "the same, size from the grid"):
+    for model in (HWCOST, "hwcost, sharper loss, no priors", "the same, size from a grid"):
         add("edge", f"Edge TPU, {model}", edge, model=model)
     for tiler in (*TILERS, "all"):
         title = f"Gemmini builds, {tiler}"
@@ -481,8 +545,11 @@ def goal_figures(tables: Mapping[str, list[dict[str, Any]]]) -> tuple[dict[str, 
     if "edge sizes" in tables:
         sizes = tables["edge sizes"]
         figures["Edge TPU, size of least training cost"] = min(sizes, key=lambda row: row["cost"])["size"]
-        figures["Edge TPU, folds that choose 64"] = tables["edge chosen"][0].get("64", 0)
-        goals["Edge TPU, folds that choose 64"] = (">=", len(SEEDS) * PARTS)
+        for row, grid in zip(tables["edge chosen"], (EDGE_FEW_SIZES, EDGE_SIZES), strict=True):
+            title = f"Edge TPU, folds of {len(SEEDS) * PARTS} that choose 64 from {len(grid)} sizes"
+            figures[title] = row["chosen"].get("64", 0)
+            if grid == EDGE_FEW_SIZES:
+                goals[title] = (">=", len(SEEDS) * PARTS)
     return figures, goals
 
 
@@ -499,20 +566,24 @@ def all_tables(
     jobs: dict[Key, Job] = {}
     for name, make in (("gemmini", gemmini_jobs), ("edge", edge_jobs), ("rtl", rtl_jobs)):
         jobs |= {} if name in left_out else make(folder)
+    jobs |= stairs_jobs(folder, left_out)
     found = run({key: job for key, job in jobs.items() if with_boosting or key[1] != BOOSTED}, workers)
     tables: Tables = {}
     if "gemmini" not in left_out:
-        for table, form in (("best", BEST), ("auto", AUTO), ("few", BEST), ("network", BEST), ("larger", BEST)):
-            tables[table] = fitted_table(found, table, gemmini_models(form))
+        for table, form in (("best", BEST), ("auto", AUTO), ("few", BEST), ("network", BEST)):
+            models = gemmini_models(form) | (AUTO_MODELS if table == "auto" else {})
+            tables[table] = fitted_table(found, table, models)
         tables["further"] = fitted_table(found, "further", {HWCOST: BEST})
     if "edge" not in left_out:
         tables["edge"] = fitted_table(found, "edge", edge_models())
         tables["edge sizes"] = [result for key, result in found.items() if key[0] == "edge sizes"]
-        tables["edge chosen"] = [chosen_sizes(found)]
+        tables["edge chosen"] = chosen_sizes(found)
         tables["edge session 2"] = session_table(folder, found)
     if "rtl" not in left_out:
         tables["rtl"] = rtl_table(found, scalesim_on_rtl(folder))
         tables["rtl by build"] = rtl_table(found, {}, " by build")
+    tables["stairs"] = stairs_table(found)
+    tables["larger"] = larger_table(found)
     tables["estimates"] = estimates_table(found)
     if "uboost" not in left_out:
         tables["uboost"] = uboost(folder)

@@ -28,6 +28,7 @@ FILES = {
 }
 TILERS = ("orig_tiler", "fsm_tiler", "hw_tiler")
 EDGE_SIZES = (16, 32, 40, 48, 56, 60, 62, 63, 64, 65, 66, 68, 72, 80, 96, 112, 128, 192, 256)
+EDGE_FEW_SIZES = (16, 32, 48, 64, 80, 96, 112, 128, 192, 256)
 EDGE_CLOCK_HZ = 4e12 / (2 * 64 * 64)
 """Assumed: the clock at which 64 x 64 PEs make the 4 Tera-operations a second that the maker states."""
 
@@ -73,22 +74,27 @@ def edge_networks(folder: Path, session: int = 1) -> list[Measurement]:
     return found
 
 
-def rtl_products(folder: Path, tiler: str, *, shared_bus: bool = False) -> list[Measurement]:
-    """Products on ten builds of Gemmini, of one tiler; those of one shape are held out together."""
+def rtl_products(folder: Path, tiler: str, told: str = "all") -> list[Measurement]:
+    """Products on ten builds of Gemmini, of one tiler; those of one shape are held out together.
+
+    Args:
+        folder: of the data.
+        tiler: of :data:`TILERS`.
+        told: what a model is told of a build: its "size", that and its "bus", or "all".
+    """
     found = []
     for row in rows_of(folder, "rtl"):
         if row["swconfig"] != tiler:
             continue
         m, n, k, size = (int(row[name]) for name in ("m", "n", "k", "dim"))
         bus = int(row["bus_bits"]) / 8 * 1e9
-        buses = ("dram",) if shared_bus else ("weight", "input", "output")
-        build = {
-            "rows": size,
-            "cols": size,
+        build: dict[str, float] = {"rows": size, "cols": size}
+        if told == "bus":
+            build["dram_bytes_per_s"] = bus
+        elif told == "all":
             # half of the accumulators: while one block is written out, the next one is computed; 4 bytes each
-            "accumulators": int(row["acc_kb"]) * 1024 // 8,
-            "min_streamed": size,
-        } | {f"{name}_bytes_per_s": bus for name in buses}
+            build |= {"accumulators": int(row["acc_kb"]) * 1024 // 8, "min_streamed": size}
+            build |= dict.fromkeys(("weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s"), bus)
         shape = f"{m}x{n}x{k}"
         name = f"{row['hw']} {shape}"
         found.append(Measurement((Gemm(m, n, k),), float(row["cycles"]) / 1e9, name, shape, build))
@@ -166,10 +172,21 @@ def without_stairs(form: Form) -> Form:
     return form.without("stairs", "row_stairs", "col_stairs").with_device(row_stairs=0.0, col_stairs=0.0)
 
 
+def with_free_stairs(form: Form) -> Form:
+    """The same form where the data say what share of the stair is felt; no priors, which would hold it back."""
+    free = form.free if "stairs" in form.free else (*form.free, "stairs")
+    return dataclasses.replace(form, free=free).with_options(prior=None)
+
+
 def macs_line(rows: int = 16, cols: int = 16, clock_hz: float = 1e9) -> Form:
     """A constant and so much for each MAC, which is what counters of operations assume."""
     array = SystolicArray(rows, cols, clock_hz, row_stairs=0.0, col_stairs=0.0)
     return Form(array, ("cycles_per_row", "cycles_per_layer"), {"prior": None})
+
+
+def scaled_formula(rows: int = 16, cols: int = 16, clock_hz: float = 1e9) -> Form:
+    """The author's formula, times a factor."""
+    return Form(SystolicArray(rows, cols, clock_hz), ("cycles_per_row",), {"prior": None})
 
 
 def roofline(rows: int = 16, cols: int = 16, clock_hz: float = 1e9, *, constant: bool = False) -> Form:

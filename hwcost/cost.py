@@ -97,6 +97,6 @@ class Cost:
     __rmul__ = __mul__
 
     def as_dict(self) -> dict[str, Size]:
-        """Every figure by name, those that are derived included."""
+        """Every figure by name, those derived included; needs values, which a tracing compiler does not have."""
         derived = ("waiting_cycles", "bound", "utilization")
         return {name: getattr(self, name) for name in (*(f.name for f in fields(self)), *derived)}

@@ -272,6 +272,17 @@ class _Row(NamedTuple):
 
 
 def _read_row(row: Mapping[str, str], unit: str, source: str, device: SystolicArray) -> _Row:
+    layer = _layer(row, source)
+    fields_of_row = {name: _field(row[name], f"{source}: {name}") for name in _FIELDS if row.get(name)}
+    Measurement((layer,), 1.0, device=fields_of_row, source=source)  # which checks both
+    seconds = _seconds(row[unit], unit, source, device) if row[unit] else None
+    if seconds is None and not row.get("network"):
+        raise InvalidValueError(f"{source}: {unit}", row[unit], "a finite number above 0")
+    name, group, network, run = (row.get(text, "") for text in ("name", "group", "network", "run"))
+    return _Row(layer, seconds, name, group, network, run, fields_of_row, source)
+
+
+def _layer(row: Mapping[str, str], source: str) -> Layer:
     kind = row["kind"].lower()
     if kind not in _KINDS:
         raise InvalidValueError(f"{source}: kind", row["kind"], f"one of: {', '.join(_KINDS)}")
@@ -281,13 +292,8 @@ def _read_row(row: Mapping[str, str], unit: str, source: str, device: SystolicAr
             raise InvalidValueError(f"{source}: {name}", text, f"nothing: {kind} does not have it")
     given = [name for name in (*needed, *optional) if row.get(name) and name != "padding"]
     sizes: dict[str, Any] = {name: _integer(row[name], f"{source}: {name}") for name in given}
-    if "k" in needed and kind != "gemm":
-        for part in ("k1", "k2"):
-            if part in sizes and "k" in sizes:
-                raise InvalidValueError(f"{source}: {part}", row[part], "nothing beside k, which is both k1 and k2")
-            if "k" in sizes:
-                sizes[part] = sizes["k"]
-        needed = ("k1", "k2", *(name for name in needed if name != "k"))
+    if "k1" in optional:
+        needed = (*_spread_kernel(sizes, row, source), *(name for name in needed if name != "k"))
     for name in needed:
         if name not in sizes:
             raise InvalidValueError(f"{source}: {name}", row.get(name, ""), f"an integer: {kind} needs it")
@@ -296,16 +302,19 @@ def _read_row(row: Mapping[str, str], unit: str, source: str, device: SystolicAr
     if row.get("padding"):
         sizes["padding"] = _padding(row["padding"], f"{source}: padding")
     try:
-        layer = make(sizes)
+        return make(sizes)
     except InvalidValueError as error:
         raise InvalidValueError(f"{source}: {error.field}", error.value, error.allowed) from None
-    fields_of_row = {name: _field(row[name], f"{source}: {name}") for name in _FIELDS if row.get(name)}
-    Measurement((layer,), 1.0, device=fields_of_row, source=source)  # which checks both
-    seconds = _seconds(row[unit], unit, source, device) if row[unit] else None
-    if seconds is None and not row.get("network"):
-        raise InvalidValueError(f"{source}: {unit}", row[unit], "a finite number above 0")
-    name, group, network, run = (row.get(text, "") for text in ("name", "group", "network", "run"))
-    return _Row(layer, seconds, name, group, network, run, fields_of_row, source)
+
+
+def _spread_kernel(sizes: dict[str, Any], row: Mapping[str, str], source: str) -> tuple[str, str]:
+    """Both sides of a kernel from the one that is given; the names of the two."""
+    for part in ("k1", "k2"):
+        if part in sizes and "k" in sizes:
+            raise InvalidValueError(f"{source}: {part}", row[part], "nothing beside k, which is both k1 and k2")
+        if "k" in sizes:
+            sizes[part] = sizes["k"]
+    return "k1", "k2"
 
 
 def _seconds(text: str, unit: str, source: str, device: SystolicArray) -> float:
