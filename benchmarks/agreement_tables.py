@@ -197,6 +197,34 @@ def by_tiler(rows: Iterable[Row]) -> str:
     return markdown(columns, [{"model": model} | each for model, each in models.items()])
 
 
+LARGER = {
+    "hwcost": ("hwcost",),
+    "without stairs": ("hwcost without stairs", "the same without stairs"),
+    "roofline and a constant": ("roofline and a constant",),
+    "line through MACs": ("line through MACs",),
+    "gradient boosting": ("gradient boosting",),
+}
+"""What the short table of larger layers shows of each data set, and what that is called there."""
+
+
+def larger_in_short(rows: Iterable[Row]) -> str:
+    """One row for each data set, the errors of its models beside each other."""
+    sets: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        sets.setdefault(row["data"], {})[row["model"]] = row
+    columns: list[Column] = [("data", lambda row: NAMES[row["data"]])]
+    columns += [(title, lambda row, title=title: row[title]) for title in (*LARGER, "Spearman of hwcost", "count")]
+    cells = []
+    for data, models in sets.items():
+        found = {
+            title: next((models[name] for name in names if name in models), None) for title, names in LARGER.items()
+        }
+        shown = {title: per_cent("mape")(row) if row else "" for title, row in found.items()}
+        own = models["hwcost"]
+        cells.append({"data": data, "Spearman of hwcost": f"{own['spearman']:.3f}", "count": str(own["count"])} | shown)
+    return markdown(columns, cells)
+
+
 SIMULATED = (
     "layers simulated",
     "share of report values that are equal",
@@ -228,6 +256,8 @@ def made(content: Row) -> dict[str, str]:
     if "further" in tables:
         found["further"] = further(content)
     short = {f"{name} in short": by_tiler(tables[name]) for name in ("rtl", "rtl by build") if name in tables}
+    if "larger" in tables:
+        short["larger in short"] = larger_in_short(tables["larger"])
     return found | short | {"goals": goals(content)}
 
 

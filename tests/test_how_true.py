@@ -58,7 +58,7 @@ def check(cell, value):
 def test_every_table_is_there():
     assert len(ON_PAGE) == PAGE.count("<!-- table:") == PAGE.count("<!-- end of table -->")
     assert all(rows for _, rows in ON_PAGE.values())
-    known = {"simulated", "further", "rtl in short", "rtl by build in short", *TABLES}
+    known = {"simulated", "further", "rtl in short", "rtl by build in short", "larger in short", *TABLES}
     assert set(ON_PAGE) <= known
 
 
@@ -105,6 +105,22 @@ def test_numbers_by_tiler(name):
             figure, tiler = title.split(", ")
             check(cell, by_place[model, tiler][ERRORS[figure]])
     assert len(rows) * 4 == len(by_place)
+
+
+def test_numbers_of_larger_layers():
+    head, rows = ON_PAGE["larger in short"]
+    sets = list(dict.fromkeys(row["data"] for row in TABLES["larger"]))
+    assert len(rows) == len(sets)
+    for data, (_, *cells) in zip(sets, rows, strict=True):
+        models = {row["model"]: row for row in TABLES["larger"] if row["data"] == data}
+        for title, cell in zip(head[1:], cells, strict=True):
+            if title == "without stairs":
+                (name,) = {"hwcost without stairs", "the same without stairs"} & set(models)
+                check(cell, models[name]["mape"])
+            elif title in models:
+                check(cell, models[title]["mape"])
+            else:
+                check(cell, models["hwcost"][{"Spearman of hwcost": "spearman", "count": "count"}[title]])
 
 
 def test_numbers_over_further_seeds():
