@@ -55,7 +55,7 @@ from measured_data import (
 )
 from side_by_side import RESULTS, report
 
-from hwcost import Conv2d, HwcostError, SystolicArray, layer_cost, smooth_ceil
+from hwcost import Conv2d, HwcostError, SystolicArray, layer_cost, load_device, smooth_ceil
 from hwcost.calibration import Measurement, scores
 from hwcost.calibration.validation import Scores, folds
 from hwcost.runtime import gemm_cycles
@@ -324,10 +324,7 @@ def uboost(folder: Path) -> list[dict[str, Any]]:
     return rows + [simulator_row("both", model, *pair) for model, pair in together.items()]
 
 
-UBOOST_ARRAY = SystolicArray(
-    128, 128, fold_timing="double-buffered", max_streamed=128, starts_up=True, counts_last_fold=False,
-    cycles_per_layer=3, weight_bytes_per_s=80 * 2**30,
-)  # fmt: skip
+UBOOST_ARRAY = load_device("uboost-csim")
 
 
 def simulator_row(kind: str, model: str, simulated: Array, cycles: Array) -> dict[str, Any]:

@@ -24,8 +24,6 @@ import nas_plugin
 from hwcost import SystolicArray
 from hwcost.presets import FACT_UNITS, FIELD_UNITS, DeviceFile, Entry, device_names, read_device
 
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-_SCALED = ("Hz", "B", "B/s", "op/s")
 _NEEDED = "needed"
 
 
@@ -48,20 +46,12 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def people_s(entry: Entry) -> str:
-    """A value in the units that people read.
+    """A value in the units that people read; names as code.
 
-    >>> people_s(Entry(819e9, "B/s", "published", "a page"))
-    '819 GB/s'
+    >>> people_s(Entry("ws", "", "published", "a page"))
+    '`ws`'
     """
-    value, unit = entry.value, entry.unit
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return f"`{value}`"
-    if unit in _SCALED and math.isfinite(value):
-        scale, prefix = next(((scale, prefix) for scale, prefix in _PREFIXES if value >= scale), (1.0, ""))
-        return f"{value / scale:.6g} {prefix}{unit}"
-    return f"{value:.6g} {unit}" if unit not in ("", "1") else f"{value:.6g}"
+    return f"`{entry.in_words}`" if isinstance(entry.value, str) else entry.in_words
 
 
 def shipped_devices() -> str:

@@ -6,6 +6,8 @@ Every error of the package derives from :class:`HwcostError` and from the builti
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = ["HwcostError", "InvalidValueError", "MissingDependencyError", "MixedLibrariesError", "NoGradientError"]
 
 
@@ -28,6 +30,9 @@ class InvalidValueError(HwcostError, ValueError):
         self.value = value
         self.allowed = allowed
 
+    def __reduce__(self) -> tuple[Any, ...]:  # an exception is otherwise made anew from its message alone
+        return type(self), (self.field, self.value, self.allowed)
+
 
 class MixedLibrariesError(HwcostError, TypeError):
     """Arrays of two libraries (numpy and torch, say) met in one call."""
@@ -40,6 +45,10 @@ class MissingDependencyError(HwcostError, ImportError):
         super().__init__(f'{purpose} needs {library}; install it with: pip install "hwcost[{extra}]"')
         self.library = library
         self.extra = extra
+        self.purpose = purpose
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.library, self.extra, self.purpose)
 
 
 class NoGradientError(HwcostError, RuntimeError):

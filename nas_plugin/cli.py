@@ -129,7 +129,7 @@ def _prepare(given: dict[str, Any]) -> tuple[ArchDef, Settings]:
 
     arch = load_arch_def(given.pop("arch_def", None))
     if "device" in given:
-        device = _device(given.pop("device"))
+        device = read_device(given.pop("device"), field="--device")
         arch = dataclasses.replace(arch, array=device.array)
         _say_extrapolation(arch, device)
     rows, cols = given.pop("array", (arch.array.rows, arch.array.cols))
@@ -140,15 +140,6 @@ def _prepare(given: dict[str, Any]) -> tuple[ArchDef, Settings]:
     except InvalidValueError as error:
         field = {"weight": "lambda", "SystolicArray.rows": "array", "SystolicArray.cols": "array"}.get(error.field)
         raise InvalidValueError(f"--{field or error.field.replace('_', '-')}", error.value, error.allowed) from None
-
-
-def _device(device: str) -> DeviceFile:
-    try:
-        return read_device(device)
-    except InvalidValueError as error:
-        if error.field != "device":
-            raise
-        raise InvalidValueError("--device", error.value, error.allowed) from None
 
 
 def _say_extrapolation(arch: ArchDef, device: DeviceFile) -> None:

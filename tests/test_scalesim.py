@@ -758,3 +758,10 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(InvalidValueError, match="No space left on device"):
         write_compute_report(tmp_path, REPORTED, Configuration("r", serial_array(8, 8), 1, 1, 1))
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(before.name, "of before")]
+
+
+@pytest.mark.parametrize("more", [{"drains_outputs": True}, {"max_streamed": 8}, {"dram_bytes_per_s": 1e9}])
+def test_arrays_that_scalesim_does_not_simulate_are_refused(more):
+    array = dataclasses.replace(serial_array(8, 8, "os"), **more)
+    with pytest.raises(InvalidValueError, match=f"one without what SCALE-Sim does not have: {next(iter(more))}"):
+        counts(Gemm(9, 9, 9), array)

@@ -14,8 +14,8 @@ from hwcost.presets import FIELD_UNITS, DeviceFile, Entry, Fit, Range
 __all__ = ["device_file"]
 
 _LIMITS = (
-    "The numbers hold for layers of the sizes that were measured. Four times the size is known to fail with every "
-    "model of this kind."
+    "The numbers hold for layers of the sizes that were measured. A layer of four times the size can be off by half or "
+    "more, though the order of layers mostly holds."
 )
 
 
@@ -56,12 +56,7 @@ def device_file(
         notes = (*notes, f"The fit started from {base.name}, which was itself fitted to {base.fit.data}.")
     before = base.entries if isinstance(base, DeviceFile) else dict(_assumed(base))
     fitted = dict(_fitted(found, data))
-    identified, not_identified = (
-        tuple(
-            field for row, each in found.estimates.items() if each.is_determined is sure for field in FREE[row].fields
-        )
-        for sure in (True, False)
-    )
+    identified, not_identified = (tuple(_fields(found, is_determined)) for is_determined in (True, False))
     errors = {f: getattr(found.scores, f) for f in (*found.scores.names(), "count")}
     return DeviceFile(
         name=name,

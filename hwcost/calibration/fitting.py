@@ -27,6 +27,7 @@ from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError, MissingDependencyError
 from hwcost.layers import Layer
 from hwcost.presets import beyond_ranges, load_device
+from hwcost.presets.values import MEASURED
 from hwcost.runtime import layer_cost
 
 try:
@@ -44,7 +45,6 @@ _GRIDS = {"size": ("rows", "cols"), "rows": ("rows",), "cols": ("cols",)} | {
     name: (name,) for name in ("max_streamed", "accumulators", "lowering", "fold_timing", "dataflow")
 }
 """What a grid may try, and the fields that it sets."""
-MEASURED = ("m", "n", "k", "macs")
 
 
 class ExtrapolationWarning(UserWarning):
@@ -120,8 +120,8 @@ class Calibration:
         """Seconds of a layer of plain numbers on the fitted device.
 
         Warns:
-            ExtrapolationWarning: the layer lies outside of what was measured. Four times the size is known to fail with
-                every model of this kind.
+            ExtrapolationWarning: the layer lies outside of what was measured. At four times the size the prediction can
+                be off by half or more, though the order of layers mostly holds.
         """
         if beyond := self.beyond(layer):
             warnings.warn(
@@ -398,14 +398,15 @@ def _checked(measurements: Sequence[Measurement], largest: SystolicArray) -> Seq
 
 
 def _check_enough(count: int, groups: int, settings: Settings) -> None:
-    training = groups - math.ceil(groups / settings.folds)
+    training = count - math.ceil(count / settings.folds)
     least = len(settings.free) + 1
     if groups < settings.folds or training < least:
+        needed = math.ceil(least * settings.folds / (settings.folds - 1))
         raise InvalidValueError(
             "measurements",
             f"{count} in {groups} groups",
             f"enough to fit {len(settings.free)} numbers to all but one of {settings.folds} folds, "
-            f"{math.ceil(least * settings.folds / (settings.folds - 1))} groups at least; measure more, or free fewer",
+            f"{needed} of them in {settings.folds} groups at least; measure more, or free fewer",
         )
 
 

@@ -41,11 +41,11 @@ class Stack:
         """The measurements in order."""
         gemms = [(i, gemm) for i, one in enumerate(measurements) for layer in one.layers for gemm in layer.gemms()]
         owner = np.array([index for index, _ in gemms])
-        columns = (
-            np.array([float(size(gemm)) for _, gemm in gemms])
-            for size in (_m, _n, _k, _count, lambda g: g.positions, lambda g: g.elements("inputs"))
+        m, n, k, count, positions = (
+            np.array([float(getattr(gemm, name)) for _, gemm in gemms])
+            for name in ("m", "n", "k", "count", "positions")
         )
-        m, n, k, count, positions, inputs = columns
+        inputs = np.array([float(gemm.elements("inputs")) for _, gemm in gemms])
         names = dict.fromkeys(name for one in measurements for name in one.device)
         fields = {name: np.array([_field_of(measurements[i], name, device) for i in owner]) for name in names}
         seconds = np.array([one.seconds for one in measurements])
@@ -92,22 +92,6 @@ def _field_of(one: Measurement, name: str, device: SystolicArray) -> Any:
         where = f"{one.source}: {name}" if one.source else f"Measurement.device[{name!r}]"
         raise InvalidValueError(where, "missing", "a number in every measurement, since the device does not say it")
     return value
-
-
-def _m(gemm: Gemm) -> Any:
-    return gemm.m
-
-
-def _n(gemm: Gemm) -> Any:
-    return gemm.n
-
-
-def _k(gemm: Gemm) -> Any:
-    return gemm.k
-
-
-def _count(gemm: Gemm) -> Any:
-    return gemm.count
 
 
 def medians_of_repeats(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,18 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost._console import Commands
-from hwcost.cli.workload import read_device_option
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from hwcost.presets import DeviceFile, Entry
+    from hwcost.presets import DeviceFile
 
 __all__ = ["devices"]
 
 SCHEMA = "hwcost.devices/1"
-
-_SCALED = ("Hz", "B", "B/s", "op/s")
-_PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
 @click.group(cls=Commands, listing=True, short_help="The machines that --device knows.")
@@ -39,7 +34,7 @@ def devices(ctx: click.Context, *, as_json: bool) -> None:
         return
     files = [read_device(name) for name in device_names()]
     if as_json:
-        click.echo(_json({"devices": [_as_dict(file) for file in files]}))
+        click.echo(_json({"devices": [file.as_dict() for file in files]}))
         return
     width = max(len(file.name) for file in files)
     for file in files:
@@ -54,12 +49,10 @@ def devices(ctx: click.Context, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(device: str, *, as_json: bool) -> None:
     """Every number of a device with its unit, its source, and whether it was published, derived or assumed."""
-    try:
-        file = read_device_option(device)
-    except InvalidValueError as error:
-        field = "NAME|FILE" if error.field == "--device" else error.field
-        raise InvalidValueError(field, error.value, error.allowed) from None
-    click.echo(_json(_as_dict(file)) if as_json else "\n".join(_lines(file)))
+    from hwcost.presets import read_device
+
+    file = read_device(device, field="NAME|FILE")
+    click.echo(_json(file.as_dict()) if as_json else "\n".join(_lines(file)))
 
 
 def _json(content: Mapping[str, Any]) -> str:
@@ -67,34 +60,7 @@ def _json(content: Mapping[str, Any]) -> str:
 
     from hwcost import __version__
 
-    return json.dumps({"schema": SCHEMA, "version": __version__, **content}, indent=2, allow_nan=False, default=str)
-
-
-def _as_dict(file: DeviceFile) -> dict[str, Any]:
-    fit = file.fit
-    return {
-        "name": file.name,
-        "summary": file.summary,
-        "notes": list(file.notes),
-        "array": {name: _entry(entry) for name, entry in file.entries.items()},
-        "facts": {name: _entry(entry) for name, entry in file.facts.items()},
-        "fit": None
-        if fit is None
-        else {
-            "data": fit.data,
-            "source": fit.source,
-            "licence": fit.licence,
-            "errors": dict(fit.errors),
-            "identified": list(fit.identified),
-            "not_identified": list(fit.not_identified),
-            "range": {name: {"low": ends.low, "high": ends.high} for name, ends in fit.ranges.items()},
-        },
-    }
-
-
-def _entry(entry: Entry) -> dict[str, Any]:
-    value = entry.value if entry.value != float("inf") else "inf"
-    return {"value": value, "unit": entry.unit, "status": entry.status, "source": entry.source}
+    return json.dumps({"schema": SCHEMA, "version": __version__, **content}, indent=2, allow_nan=False)
 
 
 def _lines(file: DeviceFile) -> Iterator[str]:
@@ -107,7 +73,7 @@ def _lines(file: DeviceFile) -> Iterator[str]:
             yield ""
             yield title
         for name, entry in entries.items():
-            yield f"  {name:<20} {_value(entry):<18} {entry.status}"
+            yield f"  {name:<20} {entry.in_words:<18} {entry.status}"
             yield from _wrapped(entry.source, width, 23)
     if file.fit is not None:
         yield ""
@@ -124,18 +90,6 @@ def _lines(file: DeviceFile) -> Iterator[str]:
         yield "notes"
     for note in file.notes:
         yield from _wrapped(note, width, 4, first="  - ")
-
-
-def _value(entry: Entry) -> str:
-    value = entry.value
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value
-    if entry.unit in _SCALED and math.isfinite(value):
-        scale, prefix = next(((s, p) for s, p in _PREFIXES if value >= s), (1, ""))
-        return f"{value / scale:.6g} {prefix}{entry.unit}"
-    return f"{value:.6g} {entry.unit}" if entry.unit not in ("", "1") else f"{value:.6g}"
 
 
 def _wrapped(text: str, width: int, indent: int, first: str | None = None) -> list[str]:

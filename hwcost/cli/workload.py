@@ -248,12 +248,7 @@ def read_device_option(device: str) -> DeviceFile:
     """
     from hwcost.presets import read_device
 
-    try:
-        return read_device(device)
-    except InvalidValueError as error:
-        if error.field != "device":
-            raise
-        raise InvalidValueError("--device", error.value, error.allowed) from None
+    return read_device(device, field="--device")
 
 
 def changed_device(

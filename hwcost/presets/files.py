@@ -51,12 +51,13 @@ def load_device(name_or_path: str | os.PathLike[str]) -> SystolicArray:
     return read_device(name_or_path).array
 
 
-def read_device(name_or_path: str | os.PathLike[str]) -> DeviceFile:
+def read_device(name_or_path: str | os.PathLike[str], *, field: str = "device") -> DeviceFile:
     """A device file, checked.
 
     Args:
         name_or_path: a name of :func:`device_names`, or a path: whatever has a path separator, ends in ``.toml``, or is
             a path object.
+        field: where it stood, for the error.
 
     Raises:
         InvalidValueError: an unknown name, a file that cannot be read, a key that is missing, unknown or holds what is
@@ -70,12 +71,12 @@ def read_device(name_or_path: str | os.PathLike[str]) -> DeviceFile:
     hwcost.errors.InvalidValueError: device is 'tpu-v11'; allowed: one of: edge-tpu, ...; or the path of a .toml
     file. Did you mean 'tpu-v1'?
     """
-    text = name_or_path if isinstance(name_or_path, str) else _path_text(name_or_path)
+    text = name_or_path if isinstance(name_or_path, str) else _path_text(name_or_path, field)
     if not isinstance(name_or_path, str) or _is_toml(text) or any(mark in text for mark in (os.sep, os.altsep) if mark):
         return _parsed(_file_content(text), text)
     names = device_names()
     if text not in names:
-        raise InvalidValueError("device", text, f"one of: {', '.join(names)}; or the path of a .toml file{_hint(text)}")
+        raise InvalidValueError(field, text, f"one of: {', '.join(names)}; or the path of a .toml file{_hint(text)}")
     return _parsed(_shipped().joinpath(f"{text}.toml").read_bytes(), f"{text}.toml")
 
 
@@ -96,10 +97,10 @@ def _hint(name: str) -> str:
     return f". Did you mean {close[0]!r}?" if close else ""
 
 
-def _path_text(path: Any) -> str:
+def _path_text(path: Any, field: str = "device") -> str:
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str) or not text:
-        raise InvalidValueError("device", path, "the name of a device, or the path of a .toml file")
+        raise InvalidValueError(field, path, "the name of a device, or the path of a .toml file")
     return text
 
 
@@ -221,24 +222,8 @@ def _fail_to_write(path: str, reason: object) -> NoReturn:
 
 
 def _document(device: DeviceFile) -> dict[str, Any]:
-    """What the file holds, in the order in which people read it."""
-    document: dict[str, Any] = {
-        "schema": SCHEMA,
-        "name": device.name,
-        "summary": device.summary,
-        "notes": list(device.notes),
-        "array": {name: dataclasses.asdict(entry) for name, entry in device.entries.items()},
-        "facts": {name: dataclasses.asdict(entry) for name, entry in device.facts.items()},
-    }
-    if device.fit is not None:
-        fit = device.fit
-        document["fit"] = {
-            "data": fit.data,
-            "source": fit.source,
-            "licence": fit.licence,
-            "identified": list(fit.identified),
-            "not_identified": list(fit.not_identified),
-            "errors": dict(fit.errors),
-            "range": {name: dataclasses.asdict(ends) for name, ends in fit.ranges.items()},
-        }
-    return document
+    """What the file holds; TOML has an infinity of its own, and no word for what is not there."""
+    content = {name: value for name, value in device.as_dict().items() if value is not None}
+    entries = {"array": device.entries, "facts": device.facts}
+    tables = {name: {key: dataclasses.asdict(entry) for key, entry in of.items()} for name, of in entries.items()}
+    return {"schema": SCHEMA, **content, **tables}

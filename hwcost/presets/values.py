@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -93,6 +95,9 @@ FACT_UNITS: Mapping[str, str] = MappingProxyType(
 UNITS = ("", "1", "PE", "row", "filter", "cycle", "Hz", "s", "B", "B/s", "op/s", "m2", "V", "W", "J")
 """Every unit that a fact may have; the empty one stands beside text and truth values."""
 
+_SCALED = ("Hz", "B", "B/s", "op/s")
+_PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+
 MEASURED = ("m", "n", "k", "macs")
 MOST_BYTES = 2**20
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
@@ -134,6 +139,27 @@ class Entry:
         check_one_of(self.unit, "Entry.unit", UNITS)
         check_one_of(self.status, "Entry.status", STATUSES)
         check_text(self.source, "Entry.source")
+
+    @property
+    def in_words(self) -> str:
+        """The value in the unit that people read.
+
+        >>> Entry(819e9, "B/s", "published", "a page").in_words
+        '819 GB/s'
+        """
+        value, unit = self.value, self.unit
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, str):
+            return value
+        if unit in _SCALED and math.isfinite(value):
+            scale, prefix = next(((scale, prefix) for scale, prefix in _PREFIXES if value >= scale), (1, ""))
+            return f"{value / scale:.6g} {prefix}{unit}"
+        return f"{value:.6g} {unit}" if unit not in ("", "1") else f"{value:.6g}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry as plain values that JSON holds too: infinity is "inf"."""
+        return dataclasses.asdict(self) | {"value": "inf" if self.value == math.inf else self.value}
 
 
 @dataclass(frozen=True)
@@ -210,6 +236,18 @@ class Fit:
         object.__setattr__(self, "errors", MappingProxyType(errors))
         object.__setattr__(self, "ranges", MappingProxyType(ranges))
 
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "data": self.data,
+            "source": self.source,
+            "licence": self.licence,
+            "identified": list(self.identified),
+            "not_identified": list(self.not_identified),
+            "errors": dict(self.errors),
+            "range": {name: dataclasses.asdict(ends) for name, ends in self.ranges.items()},
+        }
+
     def __reduce__(self) -> tuple[Any, ...]:  # mapping proxies can be neither copied nor pickled
         values = (self.data, self.source, self.licence, dict(self.errors))
         return Fit, (*values, self.identified, self.not_identified, dict(self.ranges))
@@ -268,6 +306,17 @@ class DeviceFile:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DeviceFile, (self.name, self.summary, self.notes, dict(self.entries), dict(self.facts), self.fit)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All that the file says, as plain values, in the order in which people read it."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "notes": list(self.notes),
+            "array": {name: entry.as_dict() for name, entry in self.entries.items()},
+            "facts": {name: entry.as_dict() for name, entry in self.facts.items()},
+            "fit": None if self.fit is None else self.fit.as_dict(),
+        }
 
     def beyond(self, m: Size, n: Size, k: Size, count: Size = 1) -> list[str]:
         """What of a product lies outside of the layers that the device was fitted to.

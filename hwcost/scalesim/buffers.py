@@ -17,6 +17,7 @@ All functions work on integers and integer arrays, which broadcast.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -140,7 +141,7 @@ def _fetch_start(elements: Integers, first_use: Integers, sram_kb: Size) -> Inte
 def _drain_end(gemm: Gemm, array: SystolicArray, half: Integers) -> Integers:
     """The cycle in which the last line of outputs leaves the write memory."""
     written, cols, cycles = _integers(
-        sram_accesses(gemm, array).output_writes, array.cols, gemm_cycles(gemm.__class__(gemm.m, gemm.n, gemm.k), array)
+        sram_accesses(gemm, array).output_writes, array.cols, gemm_cycles(_one(gemm), array)
     )
     lines = -(-half // cols)
     exact = half % cols == 0
@@ -169,7 +170,8 @@ def _write_cycle(gemm: Gemm, array: SystolicArray, index: Integers) -> Integers:
     rows, cols, along_rows, rows_extent, cols_extent, streamed = _integers(
         array.rows, array.cols, folds.along_rows, folds.rows_extent, folds.cols_extent, getattr(gemm, flow.time)
     )
-    of_fold = _integers(flow.fill_and_drain(array.rows, array.cols))[0] + streamed
+    of_all = _integers(gemm_cycles(_one(gemm), array), folds.along_rows, folds.along_cols)
+    of_fold = of_all[0] // (of_all[1] * of_all[2])
     tall = rows if drains_itself else streamed
     of_column = rows_extent if drains_itself else streamed * along_rows
     column, rest = np.divmod(index, of_column * cols)
@@ -179,6 +181,11 @@ def _write_cycle(gemm: Gemm, array: SystolicArray, index: Integers) -> Integers:
     # outputs that were computed in place leave from the last row up, so that rows without work go first
     before = streamed - 1 + rows - height if drains_itself else 2 * rows - 1
     return (column * along_rows + row) * of_fold + before + _diagonal(rest, height, wide)
+
+
+def _one(gemm: Gemm) -> Gemm:
+    """One of the products of a row, which SCALE-Sim simulates one by one."""
+    return dataclasses.replace(gemm, count=1)
 
 
 def _diagonal(index: Integers, height: Integers, width: Integers) -> Integers:

@@ -142,6 +142,11 @@ def check_serial(array: SystolicArray) -> None:
     """Raises unless the folds of the array are those of SCALE-Sim."""
     if array.fold_timing != "serial":
         raise InvalidValueError("fold_timing of the array", array.fold_timing, '"serial", as SCALE-Sim has it')
+    more = array.as_dict().keys() - serial_array(1, 1).as_dict().keys()
+    if more:
+        raise InvalidValueError(
+            "the array", array, f"one without what SCALE-Sim does not have: {', '.join(sorted(more))}"
+        )
 
 
 def _blocks(passes: Size, array: SystolicArray) -> Size:
