@@ -7,10 +7,11 @@ what is allowed), 130 interrupted, 141 the reader of the output went away.
 from __future__ import annotations
 
 import errno
+import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -29,11 +30,22 @@ class Commands(click.Group):
 
     Args:
         listing: the group has an answer of its own where no command is given.
+        modules: for each command the module that has it under its own name, loaded when the command is asked for.
     """
 
-    def __init__(self, *args: Any, listing: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, listing: bool = False, modules: Mapping[str, str] | None = None, **kwargs: Any):
         super().__init__(*args, **{"invoke_without_command": True, "no_args_is_help": False, **kwargs})
-        self.listing = listing
+        self.listing, self.modules = listing, dict(modules or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, sorted."""
+        return sorted({*super().list_commands(ctx), *self.modules})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; None where there is none."""
+        if cmd_name in self.modules and cmd_name not in self.commands:
+            self.add_command(getattr(importlib.import_module(self.modules[cmd_name]), cmd_name))
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command that is named, and shows the help where none is."""

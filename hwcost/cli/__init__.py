@@ -8,24 +8,26 @@ import click
 
 from hwcost import __version__
 from hwcost._console import Commands, run_command
-from hwcost.cli.calibrate import calibrate
-from hwcost.cli.devices import devices
-from hwcost.cli.estimate import estimate
-from hwcost.cli.plots import plot
 
 __all__ = ["cli", "main"]
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_MODULES = {
+    "calibrate": "hwcost.cli.calibrate",
+    "devices": "hwcost.cli.devices",
+    "estimate": "hwcost.cli.estimate",
+    "plot": "hwcost.cli.plots",
+}
+
+
+@click.group(
+    cls=Commands,
+    modules=_MODULES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="hwcost", message="%(prog)s %(version)s")
 def cli() -> None:
     """What neural-network layers cost on a systolic array."""
-
-
-cli.add_command(calibrate)
-cli.add_command(devices)
-cli.add_command(estimate)
-cli.add_command(plot)
 
 
 def main(args: Sequence[str] | None = None) -> int:

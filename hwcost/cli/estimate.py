@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 from click.core import ParameterSource
 
 from hwcost.cli import output
-from hwcost.cli.explain import explain
 from hwcost.cli.pricing import price
 from hwcost.cli.topology import estimate_topology, topology_options
 from hwcost.cli.values import parse_relaxation
-from hwcost.cli.workload import read_workload, workload_options
+from hwcost.cli.workload import Workload, read_workload, workload_options
 from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS
+
+if TYPE_CHECKING:
+    from hwcost.cli.explain import Sentence
 
 __all__ = ["estimate"]
 
@@ -77,8 +82,13 @@ def estimate(
         raise InvalidValueError("--explain", "given", "for one point, as text or with --json")
     figures = price(workload, smooth)
     workload.say_extrapolation()
-    terms = explain(workload.layer(), workload.array()) if explained else ()
-    output.write(workload, smooth, figures, form, terms=terms)
+    output.write(workload, smooth, figures, form, terms=_terms(workload) if explained else ())
+
+
+def _terms(workload: Workload) -> Sequence[Sentence]:
+    from hwcost.cli.explain import explain
+
+    return explain(workload.layer(), workload.array())
 
 
 def _refuse_beside_a_topology() -> None:

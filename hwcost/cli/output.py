@@ -5,19 +5,21 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 import numpy as np
 
 from hwcost import __version__
-from hwcost.cli.explain import Sentence
 from hwcost.cli.formula import formula
 from hwcost.cli.pricing import Figures
 from hwcost.cli.workload import Workload
 from hwcost.device import SystolicArray
 from hwcost.layers import Conv2d
 from hwcost.relaxation import Relaxation
+
+if TYPE_CHECKING:
+    from hwcost.cli.explain import Sentence
 
 __all__ = ["SCHEMA", "describe", "write"]
 
