@@ -260,7 +260,7 @@ def _lines(found: Calibration, output: str | None, picture: str | None) -> Itera
         yield f"{name:24}{found.values[name]!s:>12}  {'':>17}  of the grid; in the folds {often}"
     yield ""
     ends = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in found.ranges.items())
-    yield f"measured: {ends}; beyond, expect more (at 4 times the size half or more)"
+    yield f"measured: {ends}; beyond, errors grow (at 4 times the size they can be half or more)"
     yield from (path for path in (output, picture) if path is not None)
 
 

@@ -66,9 +66,12 @@ def compute_report(layers: Sequence[TopologyLayer], config: Configuration) -> It
     """
     if not layers:
         raise InvalidValueError("layers", tuple(layers), "at least one layer")
-    for field in ("input_kb", "weight_kb", "output_kb"):
+    for field, option in (
+        ("input_kb", "IfmapSramSzkB"), ("weight_kb", "FilterSramSzkB"), ("output_kb", "OfmapSramSzkB")
+    ):  # fmt: skip
         if getattr(config, field) is None:
-            raise InvalidValueError(f"{field} of the configuration", None, "the size of the memory in kB")
+            allowed = f"the size of the memory in kB, {option} under [architecture_presets]; the report needs it"
+            raise InvalidValueError(f"{field} of the configuration", None, allowed)
     figures = _figures(_stacked(layers), config)
     counted = chain.from_iterable(
         repeat(line, layer.count) for line, layer in zip(map(_line, figures), layers, strict=True)
