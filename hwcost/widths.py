@@ -1,0 +1,232 @@
+"""Which sizes of a network have to stay equal: found by following every axis of every tensor.
+
+An importer gives each axis of each tensor an :data:`Axis` and tells :class:`Widths` what every operation says of them:
+these two are the same, this one is those behind each other, that one cannot change. What is left at the end are the
+widths of the network, each with all that follows it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+from hwcost.graph import Rule, Width
+
+__all__ = ["Axis", "Widths"]
+
+Axis: TypeAlias = tuple[tuple[int, Fraction], ...]
+"""Pieces behind each other: each a width, by its number, and what it is multiplied by."""
+
+
+@dataclass
+class _Entry:
+    parent: int
+    size: int
+    name: str
+    called: int | None = None
+    multiple: int = 1
+    fixed: str = ""
+
+
+class Widths:
+    """A register of widths. Sizes are integers; every method takes and gives axes.
+
+    >>> widths = Widths()
+    >>> conv, other = widths.new(16), widths.new(16)
+    >>> widths.call(conv, "conv")
+    >>> widths.join(conv, other, "add")  # a residual connection
+    >>> batch, side = widths.fixed(1, "batch"), widths.fixed(5, "map")
+    >>> flat = widths.reshape((batch, conv, side, side), (1, 400))
+    >>> widths.rule(flat[1]), widths.table()["conv"]
+    ((('conv', Fraction(25, 1)),), Width(size=16, multiple=1, fixed=''))
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[_Entry] = []
+        self._fixed: dict[tuple[int, str], Axis] = {}
+        self._calls = itertools.count()
+
+    # ---------------------------------------------------------------- making axes
+
+    def new(self, size: int) -> Axis:
+        """An axis of its own, which may change until something is said against it."""
+        number = len(self._entries)
+        self._entries.append(_Entry(number, size, f"width {number}"))
+        return ((number, Fraction(1)),)
+
+    def call(self, axis: Axis, name: str) -> None:
+        """Names a width after an operation that makes it; of those that turn out to be one, the first name stays."""
+        entry = self._entries[self._find(axis[0][0])]
+        if len(axis) == 1 and entry.called is None:
+            entry.called, entry.name = next(self._calls), name
+
+    def fixed(self, size: int, reason: str) -> Axis:
+        """An axis that cannot change: images, tokens, positions, classes."""
+        if (size, reason) not in self._fixed:
+            axis = self.new(size)
+            entry = self._entries[axis[0][0]]
+            entry.name, entry.fixed = f"{reason} ({size})", reason
+            self._fixed[size, reason] = axis
+        return self._fixed[size, reason]
+
+    def size(self, axis: Axis) -> int:
+        """The size of an axis today."""
+        size = sum(factor * self._entries[self._find(width)].size for width, factor in axis)
+        return int(size)
+
+    def is_fixed(self, axis: Axis) -> bool:
+        """Whether no part of it can change."""
+        return all(self._entries[self._find(width)].fixed for width, _ in axis)
+
+    # ---------------------------------------------------------------- what operations say
+
+    def fix(self, axis: Axis, reason: str) -> None:
+        """Nothing in this axis can change; the first reason that is given stays."""
+        for width, _ in axis:
+            entry = self._entries[self._find(width)]
+            entry.fixed = entry.fixed or reason
+
+    def multiple(self, axis: Axis, of: int, reason: str) -> None:
+        """The axis stays a multiple of ``of``; where it has several pieces, each of them has to."""
+        for width, factor in axis:
+            entry = self._entries[self._find(width)]
+            needed = Fraction(of) / factor
+            entry.multiple = math.lcm(entry.multiple, needed.numerator)
+            if entry.size % entry.multiple:
+                entry.fixed, entry.multiple = entry.fixed or reason, 1
+
+    def join(self, a: Axis, b: Axis, reason: str) -> None:
+        """The two are equal, piece by piece; where their pieces do not match, neither can change."""
+        if a == b:
+            return
+        if len(a) == len(b) and all(self._match(x, y) for x, y in zip(a, b, strict=True)):
+            for (x, fx), (y, fy) in zip(a, b, strict=True):
+                if fx == fy:  # else both are fixed
+                    self._unite(x, y)
+            return
+        self.fix(a, reason)
+        self.fix(b, reason)
+
+    def _match(self, a: tuple[int, Fraction], b: tuple[int, Fraction]) -> bool:
+        return self.size((a,)) == self.size((b,)) and (a[1] == b[1] or self.is_fixed((a, b)))
+
+    def join_broadcast(self, shapes: Iterable[Sequence[Axis]], reason: str) -> tuple[Axis, ...]:
+        """Axes of tensors that meet element by element, aligned at their ends; an axis of 1 goes with any."""
+        columns = itertools.zip_longest(*(reversed(shape) for shape in shapes))
+        found: list[Axis] = []
+        for column in columns:
+            present = [axis for axis in column if axis is not None]
+            wide = [axis for axis in present if self.size(axis) != 1 or not self.is_fixed(axis)]
+            # a free width of 1 beside a wider one is stretched: it has to stay 1
+            most = max(map(self.size, present))
+            for axis in wide:
+                if self.size(axis) != most:
+                    self.fix(axis, reason)
+            equal = [axis for axis in wide if self.size(axis) == most]
+            first = equal[0] if equal else present[0]
+            for axis in equal[1:]:
+                self.join(first, axis, reason)
+            found.append(first)
+        return tuple(reversed(found))
+
+    def concatenated(self, axes: Iterable[Axis]) -> Axis:
+        """The axes behind each other, as one."""
+        return tuple(itertools.chain.from_iterable(axes))
+
+    def scaled(self, axis: Axis, factor: Fraction | int) -> Axis:
+        """The axis times a factor that gives an integer."""
+        return tuple((width, own * Fraction(factor)) for width, own in axis)
+
+    def pieces(self, axis: Axis, sizes: Sequence[int], reason: str) -> tuple[Axis, ...]:
+        """The axis cut into pieces of these sizes: where cuts fall between its own, else nothing can change."""
+        found: list[Axis] = []
+        left = list(axis)
+        for size in sizes:
+            taken: list[tuple[int, Fraction]] = []
+            while left and self.size(tuple(taken)) < size:
+                taken.append(left.pop(0))
+            if self.size(tuple(taken)) != size:
+                self.fix(axis, reason)
+                return tuple(self.fixed(each, reason) for each in sizes)
+            found.append(tuple(taken))
+        return tuple(found)
+
+    def reshape(self, axes: Sequence[Axis], shape: Sequence[int], reason: str = "a reshape") -> tuple[Axis, ...]:
+        """The axes of the same elements in another shape.
+
+        An axis that stays is itself; one with fixed axes behind it, merged into one, is multiplied by their sizes;
+        whatever else happens to an axis fixes it.
+        """
+        found: list[Axis] = []
+        old, new = list(axes), list(shape)
+        while old or new:
+            taken, made, have, want = [], [], 1, 1
+            if old:
+                taken.append(old.pop(0))
+                have = self.size(taken[0])
+            if new:
+                made.append(new.pop(0))
+                want = made[0]
+            while have != want:
+                if have < want and old:
+                    taken.append(old.pop(0))
+                    have *= self.size(taken[-1])
+                elif new:
+                    made.append(new.pop(0))
+                    want *= made[-1]
+                else:
+                    break
+            found += self._regrouped(taken, made, reason)
+        return tuple(found)
+
+    def _regrouped(self, old: Sequence[Axis], new: Sequence[int], reason: str) -> list[Axis]:
+        """One group of axes that became another of as many elements."""
+        wide = [axis for axis in old if self.size(axis) != 1 or not self.is_fixed(axis)]
+        merged = None
+        if not wide:
+            merged = self.fixed(1, reason)
+        elif all(map(self.is_fixed, wide[1:])):
+            merged = self.scaled(wide[0], math.prod(map(self.size, wide[1:])))
+        if merged is not None and sum(size != 1 for size in new) <= 1:
+            at = next((i for i, size in enumerate(new) if size != 1), 0)
+            return [merged if i == at else self.fixed(1, reason) for i in range(len(new))]
+        for axis in wide:
+            self.fix(axis, reason)
+        return [self.fixed(size, reason) for size in new]
+
+    # ---------------------------------------------------------------- what comes out
+
+    def _find(self, width: int) -> int:
+        root = width
+        while self._entries[root].parent != root:
+            root = self._entries[root].parent
+        while self._entries[width].parent != root:
+            self._entries[width].parent, width = root, self._entries[width].parent
+        return root
+
+    def _unite(self, a: int, b: int) -> None:
+        a, b = sorted((self._find(a), self._find(b)))
+        if a == b:
+            return
+        first, second = self._entries[a], self._entries[b]
+        second.parent = a
+        if second.called is not None and (first.called is None or second.called < first.called):
+            first.called, first.name = second.called, second.name
+        first.fixed = first.fixed or second.fixed
+        first.multiple = math.lcm(first.multiple, second.multiple)
+
+    def rule(self, axis: Axis) -> Rule:
+        """The axis in names."""
+        return tuple((self._name(width), factor) for width, factor in axis)
+
+    def _name(self, width: int) -> str:
+        return self._entries[self._find(width)].name
+
+    def table(self) -> dict[str, Width]:
+        """All widths by name."""
+        roots = (entry for i, entry in enumerate(self._entries) if entry.parent == i)
+        return {entry.name: Width(entry.size, entry.multiple, entry.fixed) for entry in roots}
