@@ -20,12 +20,17 @@ from hwcost.errors import (
     MixedLibrariesError,
     NoGradientError,
 )
+from hwcost.graph import Network
 from hwcost.layers import Conv2d, Gemm, Layer, Linear, MatMul
 from hwcost.network import Report, SearchedLayer, SearchSpace, network_cost
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
 from hwcost.runtime import layer_cost, runtime
 
 if TYPE_CHECKING:
+    from hwcost.advice import advise
+    from hwcost.importers import read_network
+    from hwcost.importers.onnx import from_onnx as from_onnx
+    from hwcost.importers.torch import from_torch as from_torch
     from hwcost.presets import load_device
 
 __version__ = "0.1.0"
@@ -46,6 +51,7 @@ __all__ = [
     "MatMul",
     "MissingDependencyError",
     "MixedLibrariesError",
+    "Network",
     "NoGradientError",
     "Relaxation",
     "Report",
@@ -53,18 +59,30 @@ __all__ = [
     "SearchedLayer",
     "SystolicArray",
     "__version__",
+    "advise",
     "layer_cost",
     "load_device",
     "network_cost",
+    "read_network",
     "runtime",
     "smooth_ceil",
 ]
 
 
+# from_torch and from_onnx are not in __all__, so that a star import asks for neither library
+_ON_USE = {
+    "advise": "hwcost.advice",
+    "from_onnx": "hwcost.importers.onnx",
+    "from_torch": "hwcost.importers.torch",
+    "load_device": "hwcost.presets",
+    "read_network": "hwcost.importers",
+}
+
+
 def __getattr__(name: str) -> Any:
     """What is loaded on use, since most programs do without it."""
-    if name == "load_device":
-        from hwcost.presets import load_device
+    if name in _ON_USE:
+        import importlib
 
-        return load_device
+        return getattr(importlib.import_module(_ON_USE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

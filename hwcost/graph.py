@@ -14,9 +14,9 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from hwcost._arrays import Size, as_size, floor_divide, is_float, product, remainder, total, true_divide
+from hwcost._arrays import Size, as_size, floor_divide, is_float, is_number, product, remainder, total, true_divide
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Gemm, is_layer
+from hwcost.layers import Conv2d, Gemm, Linear, is_layer
 
 __all__ = ["MemoryOnly", "Network", "Operation", "Rule", "Unsupported", "Width"]
 
@@ -149,6 +149,27 @@ def _times(size: Size, factor: Fraction, name: str) -> Size:
     return floor_divide(times, factor.denominator)
 
 
+UNCONNECTED = "nothing says how the layers connect: each has its widths to itself"
+
+
+def _own_widths(name: str, layer: Any) -> tuple[dict[str, Width], dict[str, Rule]]:
+    """Widths that one layer alone follows, and its rules; none where a size is no number."""
+    fields = [each for each in getattr(layer, "WIDTHS", ()) if isinstance(layer, (Conv2d, Linear))]
+    if not all(is_number(getattr(layer, each)) for each in (*fields, *(["groups"] if "groups" in fields else []))):
+        return {}, {}
+    if isinstance(layer, Conv2d) and layer.is_depthwise:
+        rule = ((f"{name}.channels", Fraction(1)),)
+        more = ((f"{name}.channels", Fraction(layer.out_channels, layer.in_channels)),)
+        return {f"{name}.channels": Width(layer.in_channels)}, {
+            "in_channels": rule,
+            "out_channels": more,
+            "groups": rule,
+        }
+    multiple = layer.groups if isinstance(layer, Conv2d) else 1
+    widths = {f"{name}.{each}": Width(getattr(layer, each), multiple) for each in fields}
+    return widths, {each: ((f"{name}.{each}", Fraction(1)),) for each in fields}
+
+
 @dataclass(frozen=True)
 class Network(Mapping[str, Any]):
     """The operations of a network in the order in which they run, by names that differ from each other.
@@ -195,6 +216,28 @@ class Network(Mapping[str, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         tables = (dict(table) for table in (self.operations, self.widths, self.parameters))
         return Network, (self.name, *tables, self.notes, self.source)
+
+    @classmethod
+    def of_layers(cls, name: str, layers: Mapping[str, Any], *, notes: tuple[str, ...] = ()) -> Network:
+        """A network of layers of which nobody says how they connect: each has its widths to itself.
+
+        Args:
+            name: of the network.
+            layers: by name; points in a name make modules of it.
+            notes: what is to be said of it, besides that.
+
+        >>> from hwcost import Conv2d
+        >>> network = Network.of_layers("one", {"conv": Conv2d(3, 8, 3, height=8, width=8)})
+        >>> network.widths["conv.out_channels"]
+        Width(size=8, multiple=1, fixed='')
+        """
+        widths: dict[str, Width] = {}
+        operations: dict[str, Operation] = {}
+        for layer_name, layer in layers.items():
+            own, rules = _own_widths(layer_name, layer)
+            widths |= own
+            operations[layer_name] = Operation(layer, type(layer).__name__, layer_name, rules)
+        return cls(name, operations, widths, notes=(*notes, UNCONNECTED) if widths else notes)
 
     def __getitem__(self, name: str) -> Any:
         return self.operations[name].layer

@@ -252,10 +252,15 @@ def read_device_option(device: str) -> DeviceFile:
 
 
 def changed_device(
-    base: SystolicArray, *, dataflow: str | None = None, fold_timing: str | None = None, clock: str | None = None
+    base: SystolicArray,
+    *,
+    dataflow: str | None = None,
+    fold_timing: str | None = None,
+    clock: str | None = None,
+    **sizes: int,
 ) -> SystolicArray:
-    """The device with what the options say of it."""
-    changes: dict[str, Any] = {}
+    """The device with what the options say of it; ``sizes`` are rows and columns."""
+    changes: dict[str, Any] = dict(sizes)
     for name, value, table in (("dataflow", dataflow, DATAFLOWS), ("fold_timing", fold_timing, FOLD_TIMINGS)):
         if value is not None and value not in table:
             raise InvalidValueError(f"--{name.replace('_', '-')}", value, f"one of: {', '.join(table)}")

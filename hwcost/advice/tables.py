@@ -1,0 +1,94 @@
+"""The cycles and MACs of layers over the sizes of the widths that they follow: one call for each different layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from hwcost.device import SystolicArray
+from hwcost.errors import InvalidValueError
+from hwcost.graph import Network, Operation
+from hwcost.runtime import layer_cycles
+
+__all__ = ["Figures", "Numbers", "changeable", "checked", "followers", "over", "over_each"]
+
+Figures: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+Numbers: TypeAlias = "int | float"
+
+
+def checked(network: Network, array: SystolicArray, skip_unsupported: bool) -> dict[str, Operation]:
+    """The operations that are priced.
+
+    Raises:
+        InvalidValueError: no network, an array that is a sweep, operations that are not understood, nothing to price.
+    """
+    if not isinstance(network, Network):
+        raise InvalidValueError("network", network, "a Network, as from_torch or Network.of_layers makes it")
+    if not isinstance(array, SystolicArray) or array.sweeps:
+        raise InvalidValueError("array", array, "one SystolicArray, its sizes being numbers")
+    if network.unsupported and not skip_unsupported:
+        name, operation = next(iter(network.unsupported.items()))
+        allowed = "operations that can be priced; or pass skip_unsupported=True to leave them out"
+        raise InvalidValueError(f"operation {name!r}", str(operation.layer), allowed)
+    if not network.priced:
+        raise InvalidValueError("network", network.name, "one with at least one layer that can be priced")
+    return network.priced
+
+
+def changeable(network: Network) -> list[str]:
+    """The widths that can change and that any priced layer follows, in order."""
+    followed = {name for operation in network.priced.values() for name in operation.widths}
+    return [name for name, width in network.widths.items() if name in followed and not width.fixed]
+
+
+def followers(operations: Mapping[str, Operation], width: str) -> dict[str, Operation]:
+    """The operations that follow a width."""
+    return {name: each for name, each in operations.items() if width in each.widths}
+
+
+def over_each(
+    operations: Mapping[str, Operation], network: Network, array: SystolicArray, sizes: Mapping[str, Figures]
+) -> dict[str, tuple[Figures, Figures]]:
+    """Cycles and MACs of each operation; ``sizes`` holds arrays that broadcast, all other widths stay."""
+    today: dict[str, Any] = {name: width.size for name, width in network.widths.items()}
+    shape = np.broadcast_shapes(*(size.shape for size in sizes.values()))
+    priced: dict[Any, tuple[Figures, Figures]] = {}
+    found = {}
+    for name, operation in operations.items():
+        key = (operation.layer, tuple(operation.sizes.items()))
+        if key not in priced:
+            layer = operation.at(today | dict(sizes))
+            figures = layer_cycles(layer, array), sum(gemm.macs for gemm in layer.gemms())
+            priced[key] = (np.broadcast_to(figures[0], shape), np.broadcast_to(figures[1], shape))
+        found[name] = priced[key]
+    return found
+
+
+def over(
+    operations: Sequence[Operation], network: Network, array: SystolicArray, sizes: Mapping[str, Figures]
+) -> tuple[Figures, Figures]:
+    """Cycles and MACs of operations together."""
+    each = over_each({str(i): operation for i, operation in enumerate(operations)}, network, array, sizes)
+    cycles, macs = (sum(figures[i] for figures in each.values()) for i in (0, 1))
+    return np.asarray(cycles), np.asarray(macs)
+
+
+def candidates(size: int, multiple: int, most: int) -> Figures:
+    """The sizes that a width may have, up to ``most``."""
+    return np.arange(multiple, max(most, size) + 1, multiple, dtype=np.int64)
+
+
+def number(figure: Any) -> Numbers:
+    """A Python number: an integer where it is one."""
+    return int(figure) if float(figure).is_integer() else float(figure)
+
+
+def rising(cycles: Sequence[Figures]) -> Figures:
+    """Where any of several rows of cycles is different one place further on; the last place counts as such."""
+    rises = np.zeros(len(cycles[0]), dtype=bool)
+    rises[-1] = True
+    for row in cycles:
+        rises[:-1] |= row[1:] != row[:-1]
+    return rises

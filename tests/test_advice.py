@@ -1,0 +1,355 @@
+"""Advice on widths: every figure against plain loops over the exact runtime, the budget against trying every set."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import subprocess
+import sys
+from fractions import Fraction
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from machines import BARE, RICH
+
+from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, MissingDependencyError, SystolicArray, network_cost
+from hwcost.advice import advise
+from hwcost.advice.budget import _some
+from hwcost.graph import MemoryOnly, Network, Operation, Unsupported, Width
+
+ARRAYS = {**BARE, **RICH}
+
+
+def rule(*names):
+    return tuple((name, Fraction(1)) for name in names)
+
+
+def residual(channels=12, inner=20):
+    """A stem, a block whose output is added to its input, a depthwise convolution, and a classifier."""
+
+    def conv(name, c, f, k, own):
+        return Operation(Conv2d(c, f, k, height=6, width=6, padding=k // 2), "convolution", name, own)
+
+    dw = Conv2d(channels, channels, 3, height=6, width=6, padding=1, groups=channels)
+    return Network(
+        "residual",
+        {
+            "stem": conv("stem", 3, channels, 3, {"in_channels": rule("image"), "out_channels": rule("stem")}),
+            "block.a": conv("block.a", channels, inner, 1, {"in_channels": rule("stem"), "out_channels": rule("a")}),
+            "block.b": conv("block.b", inner, channels, 3, {"in_channels": rule("a"), "out_channels": rule("stem")}),
+            "add": Operation(MemoryOnly("add", 10, 5), "add", "block"),
+            "dw": Operation(dw, "convolution", "dw",
+                            dict.fromkeys(("in_channels", "out_channels", "groups"), rule("stem"))),
+            "fc": Operation(Linear(channels * 36, 10), "linear", "fc",
+                            {"in_features": (("stem", Fraction(36)),), "out_features": rule("classes")}),
+        },
+        {
+            "image": Width(3, fixed="an input"),
+            "stem": Width(channels),
+            "a": Width(inner, multiple=2),
+            "classes": Width(10, fixed="an output of the network"),
+        },
+    )  # fmt: skip
+
+
+def cycles(network, array, **sizes):
+    return network_cost(network.at(sizes), array).total.cycles
+
+
+# ---------------------------------------------------------------- steps
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("width", ["stem", "a"])
+def test_steps_are_what_trying_every_size_finds(name, width):
+    array, network = ARRAYS[name], residual()
+    advice = advise(network, array)
+    today, own = cycles(network, array), network.widths[width]
+    assert advice.total.cycles == today
+    found = advice[width]
+    by_size = {size: cycles(network, array, **{width: size}) for size in range(own.multiple, 80, own.multiple)}
+    below = [size for size in by_size if size < own.size and by_size[size] < today - 1e-9]
+    cheaper = max(below)
+    assert found.cheaper.size == cheaper
+    assert found.cheaper.removed == own.size - cheaper
+    assert found.cheaper.saved == pytest.approx(today - by_size[cheaper])
+    assert found.cheaper.network_speed_up == pytest.approx(today / by_size[cheaper])
+    assert found.cheaper.macs == network.macs - sum(
+        gemm.macs for layer in network.at({width: cheaper}).values() for gemm in layer.gemms()
+    )
+    free = own.size
+    while by_size[free + own.multiple] == pytest.approx(today, abs=1e-9):
+        free += own.multiple
+    assert found.free == free
+    halves = [size for size in below if 2 * size >= own.size]
+    if halves:
+        best = max((today - by_size[size]) / (own.size - size) for size in halves)
+        assert found.best.saved_per_channel == pytest.approx(best)
+    else:
+        assert found.best is None
+    changed = network_cost(network.at({width: cheaper}), array).layers
+    assert {layer: pytest.approx(changed[layer].cycles) for layer in found.layers} == dict(found.cheaper.layers)
+    assert found.speed_up("block.a") == pytest.approx(found.layers["block.a"] / found.cheaper.layers["block.a"])
+
+
+def test_a_shared_width_is_one_row_with_all_its_layers():
+    advice = advise(residual(), SystolicArray(8, 8))
+    assert {each.name for each in advice.widths} == {"stem", "a"}
+    assert list(advice["stem"].layers) == ["stem", "block.a", "block.b", "dw", "fc"]
+    assert {layer: {each.name for each in own} for layer, own in advice.by_layer.items()}["block.b"] == {"stem", "a"}
+
+
+def test_most_cycles_saved_per_channel_come_first():
+    for array in ARRAYS.values():
+        rates = [each.cheaper.saved_per_channel for each in advise(residual(), array).widths if each.cheaper]
+        assert rates == sorted(rates, reverse=True)
+
+
+def test_65_filters_on_64_columns():
+    network = Network.of_layers("one", {"conv": Conv2d(16, 65, 3, height=8, width=8, padding=1)})
+    width = advise(network, SystolicArray(16, 64))["conv.out_channels"]
+    assert (width.cheaper.size, width.cheaper.saved_per_channel, width.free) == (64, width.cycles / 2, 128)
+
+
+def test_memory_bound_layers_say_that_width_does_not_help():
+    network = Network.of_layers("one", {"fc": Linear(512, 512)})
+    starved = advise(network, SystolicArray(16, 16, dram_bytes_per_s=1e8))["fc.out_features"]
+    assert starved.is_memory_bound
+    assert "does not help" in starved.remark
+    fed = advise(network, SystolicArray(16, 16))["fc.out_features"]
+    assert not fed.is_memory_bound
+    assert fed.remark == ""
+
+
+def test_some_of_the_layers_memory_bound():
+    network = residual(64, 64)
+    remarks = {each.name: each.remark for each in advise(network, SystolicArray(8, 8, dram_bytes_per_s=4e9)).widths}
+    assert any("of " in remark and "memory-bound" in remark for remark in remarks.values())
+
+
+def test_a_width_of_one_has_nothing_cheaper():
+    width = advise(Network.of_layers("one", {"fc": Linear(1, 4)}), SystolicArray(4, 4))["fc.in_features"]
+    assert width.cheaper is None
+    assert width.best is None
+    assert width.free == 4
+    assert width.remark == "no smaller size takes fewer cycles"
+    assert width.speed_up("fc") == 1
+
+
+def test_layers_that_cannot_change_say_why():
+    network = Network(
+        "n",
+        {
+            "scores": Operation(MatMul(4, 4, 4), "bmm", "attn"),
+            "out": Operation(Linear(4, 2), "linear", "out", {"out_features": rule("classes")}),
+        },
+        {"classes": Width(2, fixed="an output of the network")},
+    )
+    advice = advise(network, SystolicArray(4, 4))
+    assert advice.widths == ()
+    assert advice.fixed == {
+        "scores": "its sizes follow no width of the network",
+        "out": "an output of the network",
+    }
+
+
+def test_plain_layers_have_their_widths_to_themselves():
+    network = Network.of_layers(
+        "list",
+        {
+            "a": Conv2d(8, 16, 3, height=4, width=4),
+            "b": Conv2d(16, 32, 3, height=4, width=4, groups=16),
+            "c": Conv2d(16, 32, 3, height=4, width=4, groups=4),
+            "d": Gemm(4, 4, 4),
+        },
+    )
+    assert set(network.widths) == {
+        "a.in_channels", "a.out_channels", "b.in_channels", "b.out_channels", "c.in_channels", "c.out_channels",
+    } - {"b.in_channels", "b.out_channels"} | {"b.channels"}  # fmt: skip
+    assert network.at({"b.channels": 8})["b"] == Conv2d(8, 16, 3, height=4, width=4, groups=8)
+    assert network.widths["c.in_channels"].multiple == 4
+    assert "connect" in " ".join(advise(network, SystolicArray(4, 4)).notes)
+
+
+# ---------------------------------------------------------------- the budget
+
+
+def best_by_trying(network, array, share):
+    names = [name for name, width in network.widths.items() if not width.fixed]
+    ranges = [range(network.widths[n].multiple, network.widths[n].size + 1, network.widths[n].multiple) for n in names]
+    limit, best = share * cycles(network, array), -1
+    for sizes in itertools.product(*ranges):
+        layers = network.at(dict(zip(names, sizes, strict=True)))
+        total = network_cost(layers, array).total
+        if total.cycles <= limit:
+            best = max(best, total.macs)
+    return best
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_the_budget_is_met_at_the_least_loss_of_macs(name):
+    array, network = ARRAYS[name], residual(5, 6)
+    for share in (0.9, 0.6):
+        best = best_by_trying(network, array, share)
+        if best < 0:
+            with pytest.raises(InvalidValueError, match=r"budget is 0\..*at least"):
+                advise(network, array, budget=share)
+            continue
+        found = advise(network, array, budget=share).budget
+        assert found.gap == 0
+        assert found.cycles <= found.limit
+        assert found.macs == best
+        assert found.cycles == cycles(network, array, **found.sizes)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    sizes=st.tuples(*[st.integers(1, 9)] * 3),
+    rows=st.integers(1, 7),
+    cols=st.integers(1, 7),
+    share=st.floats(0.2, 0.99),
+    timing=st.sampled_from(["ideal", "serial", "double-buffered"]),
+)
+def test_the_budget_on_chains(sizes, rows, cols, share, timing):
+    a, b, c = sizes
+    layers = {
+        "a": Operation(Linear(7, a, batch=3), "linear", "a", {"out_features": rule("a")}),
+        "b": Operation(Linear(a, b, batch=3), "linear", "b", {"in_features": rule("a"), "out_features": rule("b")}),
+        "c": Operation(Linear(a + b, c, batch=3), "linear", "c",
+                       {"in_features": rule("a", "b"), "out_features": rule("c")}),
+    }  # fmt: skip
+    network = Network("chain", layers, {"a": Width(a), "b": Width(b), "c": Width(c)})
+    array = SystolicArray(rows, cols, fold_timing=timing)
+    best = best_by_trying(network, array, share)
+    if best < 0:
+        with pytest.raises(InvalidValueError, match="at least"):
+            advise(network, array, budget=share)
+    else:
+        found = advise(network, array, budget=share).budget
+        assert (found.macs, found.gap) == (best, 0)
+        assert found.cycles <= share * cycles(network, array)
+
+
+def test_many_options_are_thinned_and_still_reach_the_budget(monkeypatch):
+    from hwcost.advice import budget
+
+    monkeypatch.setattr(budget, "MOST_ENTRIES", 300)
+    network = residual(40, 60)
+    array = SystolicArray(2, 2, fold_timing="serial")
+    found = advise(network, array, budget=0.7).budget
+    assert found.options < found.of_options
+    assert found.cycles <= found.limit
+    monkeypatch.undo()
+    assert found.macs >= 0.98 * advise(network, array, budget=0.7).budget.macs
+
+
+@pytest.mark.parametrize("around", [None, 0, 5, 99])
+@pytest.mark.parametrize("most", [2, 3, 8, 30, 99])
+def test_thinning_keeps_both_ends_and_the_place(most, around):
+    some = _some(100, most, around)
+    assert some[0] == 0
+    assert some[-1] == 99
+    assert len(some) <= most + 1
+    assert list(some) == sorted(set(some))
+    if around is not None and most >= 8:
+        assert around in some
+
+
+def test_a_layer_behind_many_branches_holds_some_of_them():
+    count = 16
+    names = [f"w{i}" for i in range(count)]
+    layers = {name: Operation(Linear(3, 4), "linear", name, {"out_features": rule(name)}) for name in names}
+    layers["all"] = Operation(Linear(4 * count, 2), "linear", "all", {"in_features": rule(*names)})
+    network = Network("wide", layers, {name: Width(4) for name in names})
+    found = advise(network, SystolicArray(3, 2), budget=0.8).budget
+    assert found.held
+    assert all("at once" in reason for reason in found.held.values())
+    assert not set(found.held) & set(found.sizes)
+    assert found.cycles == cycles(network, SystolicArray(3, 2), **found.sizes) <= found.limit
+
+
+# ---------------------------------------------------------------- what cannot be
+
+
+@pytest.mark.parametrize("share", [0, 1, 1.5, -1, float("nan"), True, "0.9"])
+def test_a_budget_is_a_share(share):
+    with pytest.raises(InvalidValueError, match="budget"):
+        advise(residual(), SystolicArray(8, 8), budget=share)
+
+
+def test_a_time_limit_is_a_time():
+    with pytest.raises(InvalidValueError, match="time_limit_s"):
+        advise(residual(), SystolicArray(8, 8), budget=0.9, time_limit_s=0)
+
+
+def test_a_budget_that_nothing_reaches_says_what_can_be():
+    with pytest.raises(InvalidValueError, match=r"budget is 0\.01; allowed: at least 0\.\d+") as caught:
+        advise(residual(), SystolicArray(8, 8), budget=0.01)
+    lowest = float(caught.value.allowed.partition("at least ")[2].partition(":")[0])
+    found = advise(residual(), SystolicArray(8, 8), budget=lowest).budget
+    assert found.sizes == {"stem": 1, "a": 2}
+
+
+def test_what_is_no_network_or_no_single_array():
+    import numpy as np
+
+    with pytest.raises(InvalidValueError, match="network"):
+        advise({"fc": Linear(2, 2)}, SystolicArray(8, 8))
+    with pytest.raises(InvalidValueError, match="array"):
+        advise(residual(), SystolicArray(np.arange(1, 4), 8))
+    with pytest.raises(InvalidValueError, match="at least one layer"):
+        advise(Network("none", {"relu": Operation(MemoryOnly("relu"), "relu")}), SystolicArray(8, 8))
+
+
+def test_unsupported_operations_are_named():
+    odd = Operation(Unsupported("fft", "not known"), "fft", "odd")
+    network = residual()
+    network = Network("odd", {**network.operations, "odd": odd}, network.widths)
+    with pytest.raises(InvalidValueError, match="fft"):
+        advise(network, SystolicArray(8, 8))
+    advice = advise(network, SystolicArray(8, 8), skip_unsupported=True, budget=0.9)
+    assert advice.unsupported == ("odd",)
+    assert advice.as_dict()["unsupported"] == ["odd"]
+
+
+def test_without_scipy_only_the_budget_is_missing():
+    code = (
+        "import sys; sys.modules['scipy'] = None\n"
+        "from hwcost import Linear, SystolicArray, advise, MissingDependencyError\n"
+        "from hwcost.graph import Network\n"
+        "network = Network.of_layers('n', {'fc': Linear(9, 9)})\n"
+        "print(len(advise(network, SystolicArray(4, 4)).widths))\n"
+        "try: advise(network, SystolicArray(4, 4), budget=0.9)\n"
+        "except MissingDependencyError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["2", 'a budget needs scipy; install it with: pip install "hwcost[advice]"']
+    assert issubclass(MissingDependencyError, ImportError)
+
+
+# ---------------------------------------------------------------- values
+
+
+def test_networks_and_advice_travel_between_processes():
+    network = residual()
+    again = pickle.loads(pickle.dumps(network))
+    assert dict(again.operations) == dict(network.operations)
+    assert again.widths == network.widths
+
+
+def test_networks_refuse_widths_that_are_not_allowed():
+    network = residual()
+    for sizes in ({"classes": 5}, {"nowhere": 5}, {"a": 7}, {"a": 0}):
+        with pytest.raises(InvalidValueError, match="width"):
+            network.at(sizes)
+    with pytest.raises(InvalidValueError, match="a width of 'fc'"):
+        Network("n", {"fc": Operation(Linear(2, 2), "linear", "fc", {"in_features": rule("w")})})
+
+
+def test_a_network_is_priced_like_any_layers():
+    network = residual()
+    report = network_cost(network, SystolicArray(8, 8))
+    assert report.total.macs == network.macs
+    assert report.layers["add"].cycles == 0
+    assert set(network.priced) | set(network.memory_only) == set(network)
