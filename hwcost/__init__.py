@@ -20,7 +20,6 @@ from hwcost.errors import (
     MixedLibrariesError,
     NoGradientError,
 )
-from hwcost.graph import Network
 from hwcost.layers import Conv2d, Gemm, Layer, Linear, MatMul
 from hwcost.network import Report, SearchedLayer, SearchSpace, network_cost
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
@@ -28,6 +27,7 @@ from hwcost.runtime import layer_cost, runtime
 
 if TYPE_CHECKING:
     from hwcost.advice import advise
+    from hwcost.graph import Network
     from hwcost.importers import read_network
     from hwcost.importers.onnx import from_onnx as from_onnx
     from hwcost.importers.torch import from_torch as from_torch
@@ -71,6 +71,7 @@ __all__ = [
 
 # from_torch and from_onnx are not in __all__, so that a star import asks for neither library
 _ON_USE = {
+    "Network": "hwcost.graph",
     "advise": "hwcost.advice",
     "from_onnx": "hwcost.importers.onnx",
     "from_torch": "hwcost.importers.torch",
