@@ -28,6 +28,7 @@ class _Entry:
     size: int
     name: str
     called: int | None = None
+    made_of: Axis = ()
     multiple: int = 1
     fixed: str = ""
 
@@ -60,8 +61,9 @@ class Widths:
 
     def call(self, axis: Axis, name: str) -> None:
         """Names a width after an operation that makes it; of those that turn out to be one, the first name stays."""
-        entry = self._entries[self._find(axis[0][0])]
-        if len(axis) == 1 and entry.called is None:
+        own = self._resolved(axis)
+        entry = self._entries[own[0][0]]
+        if len(own) == 1 and entry.called is None:
             entry.called, entry.name = next(self._calls), name
 
     def fixed(self, size: int, reason: str) -> Axis:
@@ -80,36 +82,58 @@ class Widths:
 
     def is_fixed(self, axis: Axis) -> bool:
         """Whether no part of it can change."""
-        return all(self._entries[self._find(width)].fixed for width, _ in axis)
+        return all(self._entries[width].fixed for width, _ in self._resolved(axis))
 
     # ---------------------------------------------------------------- what operations say
 
     def fix(self, axis: Axis, reason: str) -> None:
         """Nothing in this axis can change; the first reason that is given stays."""
-        for width, _ in axis:
-            entry = self._entries[self._find(width)]
+        for width, _ in self._resolved(axis):
+            entry = self._entries[width]
             entry.fixed = entry.fixed or reason
 
     def multiple(self, axis: Axis, of: int, reason: str) -> None:
         """The axis stays a multiple of ``of``; where it has several pieces, each of them has to."""
-        for width, factor in axis:
-            entry = self._entries[self._find(width)]
+        for width, factor in self._resolved(axis):
+            entry = self._entries[width]
             needed = Fraction(of) / factor
             entry.multiple = math.lcm(entry.multiple, needed.numerator)
             if entry.size % entry.multiple:
                 entry.fixed, entry.multiple = entry.fixed or reason, 1
 
     def join(self, a: Axis, b: Axis, reason: str) -> None:
-        """The two are equal, piece by piece; where their pieces do not match, neither can change."""
+        """The two are equal.
+
+        A width that stands alone on one side is from now on what stands on the other; pieces that match become one by
+        one the same; where neither can be, nothing in them can change.
+        """
+        a, b = self._resolved(a), self._resolved(b)
         if a == b:
             return
         if len(a) == len(b) and all(self._match(x, y) for x, y in zip(a, b, strict=True)):
             for (x, fx), (y, fy) in zip(a, b, strict=True):
                 if fx == fy:  # else both are fixed
                     self._unite(x, y)
-            return
-        self.fix(a, reason)
-        self.fix(b, reason)
+        elif self._is_alone(a, b):
+            self._make_of(a[0][0], b)
+        elif self._is_alone(b, a):
+            self._make_of(b[0][0], a)
+        else:
+            self.fix(a, reason)
+            self.fix(b, reason)
+
+    def _is_alone(self, axis: Axis, other: Axis) -> bool:
+        """Whether an axis is one width that can be said to be another axis."""
+        (width, factor), *more = axis
+        return not more and factor == 1 and width not in {each for each, _ in other}
+
+    def _make_of(self, width: int, axis: Axis) -> None:
+        entry = self._entries[width]
+        entry.made_of = axis
+        if entry.fixed:
+            self.fix(axis, entry.fixed)
+        if entry.multiple > 1:
+            self.multiple(axis, entry.multiple, "a multiple of channels")
 
     def _match(self, a: tuple[int, Fraction], b: tuple[int, Fraction]) -> bool:
         return self.size((a,)) == self.size((b,)) and (a[1] == b[1] or self.is_fixed((a, b)))
@@ -144,7 +168,7 @@ class Widths:
     def pieces(self, axis: Axis, sizes: Sequence[int], reason: str) -> tuple[Axis, ...]:
         """The axis cut into pieces of these sizes: where cuts fall between its own, else nothing can change."""
         found: list[Axis] = []
-        left = list(axis)
+        left = list(self._resolved(axis))
         for size in sizes:
             taken: list[tuple[int, Fraction]] = []
             while left and self.size(tuple(taken)) < size:
@@ -208,6 +232,18 @@ class Widths:
             self._entries[width].parent, width = root, self._entries[width].parent
         return root
 
+    def _resolved(self, axis: Axis) -> Axis:
+        """The axis in widths that stand for themselves."""
+        found: list[tuple[int, Fraction]] = []
+        for width, factor in axis:
+            root = self._find(width)
+            made_of = self._entries[root].made_of
+            if made_of:
+                found += ((inner, own * factor) for inner, own in self._resolved(made_of))
+            else:
+                found.append((root, factor))
+        return tuple(found)
+
     def _unite(self, a: int, b: int) -> None:
         a, b = sorted((self._find(a), self._find(b)))
         if a == b:
@@ -221,12 +257,9 @@ class Widths:
 
     def rule(self, axis: Axis) -> Rule:
         """The axis in names."""
-        return tuple((self._name(width), factor) for width, factor in axis)
-
-    def _name(self, width: int) -> str:
-        return self._entries[self._find(width)].name
+        return tuple((self._entries[width].name, factor) for width, factor in self._resolved(axis))
 
     def table(self) -> dict[str, Width]:
         """All widths by name."""
-        roots = (entry for i, entry in enumerate(self._entries) if entry.parent == i)
+        roots = (entry for i, entry in enumerate(self._entries) if entry.parent == i and not entry.made_of)
         return {entry.name: Width(entry.size, entry.multiple, entry.fixed) for entry in roots}

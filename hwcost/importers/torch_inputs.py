@@ -1,0 +1,105 @@
+"""What a PyTorch module is run on: shapes, as people write them, and tensors that have no data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from hwcost.errors import InvalidValueError
+
+__all__ = ["InputSpec", "stand_ins"]
+
+MOST = 2**40
+_ALLOWED = "a shape like 1,3,224,224, with a type like 1,128:int64, and a name like ids=1,128:int64 if forward needs it"
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The shape of an input.
+
+    Args:
+        shape: its sizes; empty for a number.
+        dtype: of its elements, as PyTorch calls it.
+        name: of the argument of ``forward``; None for one that goes by its position.
+
+    >>> InputSpec.parse("ids=1,128:int64")
+    InputSpec(shape=(1, 128), dtype='int64', name='ids')
+
+    Raises:
+        InvalidValueError: a size that is no positive integer, an unknown type.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        for size in self.shape:
+            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MOST:
+                raise InvalidValueError("a size of an input", size, "an integer from 1 to 2**40")
+        if not isinstance(getattr(torch, self.dtype, None), torch.dtype):
+            raise InvalidValueError("the type of an input", self.dtype, "one of PyTorch's, like float32, int64 or bool")
+
+    def __str__(self) -> str:
+        name = "" if self.name is None else f"{self.name}="
+        return f"{name}{','.join(map(str, self.shape))}:{self.dtype}"
+
+    @classmethod
+    def parse(cls, text: str) -> InputSpec:
+        """An input as it stands on a command line: ``[NAME=]SIZE,SIZE,...[:TYPE]``."""
+        match = re.fullmatch(r"(?:([^=]+)=)?([0-9]+(?:[,x][0-9]+)*),?(?::([a-z]+[0-9]*))?", text.strip(), re.ASCII)
+        if match is None or (match[1] is not None and not match[1].isidentifier()):
+            raise InvalidValueError("--input", text, _ALLOWED)
+        try:
+            sizes = tuple(int(size) for size in re.split("[,x]", match[2]))
+            return cls(sizes, match[3] or "float32", match[1])
+        except (InvalidValueError, ValueError):
+            raise InvalidValueError(
+                "--input", text, f"{_ALLOWED}, with sizes from 1 to 2**40 and a type of PyTorch"
+            ) from None
+
+    def stand_in(self) -> Tensor:
+        """A tensor of that shape without data."""
+        return torch.empty(self.shape, dtype=getattr(torch, self.dtype), device="meta")
+
+
+def stand_ins(input_size: Any, example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of ``forward``, by position and by name, with tensors that have no data.
+
+    Raises:
+        InvalidValueError: neither or both are given, or they are of no kind that is known.
+    """
+    if (input_size is None) == (example_inputs is None):
+        given = "both" if input_size is not None else "neither"
+        raise InvalidValueError("input_size and example_inputs", given, "one of the two")
+    if input_size is not None:
+        specs = _specs(input_size)
+        by_name = {spec.name: spec.stand_in() for spec in specs if spec.name is not None}
+        return tuple(spec.stand_in() for spec in specs if spec.name is None), by_name
+    if isinstance(example_inputs, Mapping):
+        return (), _on_meta(dict(example_inputs))
+    args = example_inputs if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
+    return tuple(_on_meta(list(args))), {}
+
+
+def _on_meta(tree: Any) -> Any:
+    return tree_map_only(Tensor, lambda tensor: torch.empty_like(tensor, device="meta"), tree)
+
+
+def _specs(input_size: Any) -> list[InputSpec]:
+    allowed = "a shape like (1, 3, 224, 224), or a sequence of shapes or InputSpecs"
+    if isinstance(input_size, InputSpec):
+        return [input_size]
+    if not isinstance(input_size, Sequence) or isinstance(input_size, str) or not len(input_size):
+        raise InvalidValueError("input_size", input_size, allowed)
+    if all(isinstance(size, int) for size in input_size):
+        return [InputSpec(tuple(input_size))]
+    if not all(isinstance(each, (InputSpec, Sequence)) and not isinstance(each, str) for each in input_size):
+        raise InvalidValueError("input_size", input_size, allowed)
+    return [each if isinstance(each, InputSpec) else InputSpec(tuple(each)) for each in input_size]

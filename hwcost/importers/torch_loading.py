@@ -1,0 +1,139 @@
+"""A module out of a Python file: the file is run, as importing it would; weights are not looked for."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from hwcost.errors import InvalidValueError
+
+__all__ = ["first_line", "load_model"]
+
+
+def load_model(path: str, name: str) -> nn.Module:
+    """The module that a file calls ``name``.
+
+    Args:
+        path: of the Python file. Its folder is on the import path while it is run.
+        name: of a module in it, or of a class or function that makes one without arguments. Those are called so that
+            weights take no memory, and once more plainly if that fails.
+
+    Raises:
+        InvalidValueError: a file that cannot be read or run, a name that it does not have, something that is no module.
+    """
+    found = _named(_run(path), path, name)
+    if isinstance(found, nn.Module):
+        return found
+    if not callable(found):
+        allowed = "an nn.Module, or a class or function that makes one"
+        raise InvalidValueError(f"{name} in {path}", found, allowed)
+    _check_needs_nothing(found, path, name)
+    made = _made(found, path, name)
+    if not isinstance(made, nn.Module):
+        raise InvalidValueError(f"what {name}() in {path} makes", made, "an nn.Module")
+    return made
+
+
+def _run(path: str) -> ModuleType:
+    if not os.path.isfile(path):
+        raise InvalidValueError("the model's file", path, "a Python file that can be read")
+    name = f"_hwcost_model_{os.path.basename(path).removesuffix('.py')}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InvalidValueError("the model's file", path, "a Python file, whose name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    with _importing(os.path.dirname(os.path.abspath(path)), name, module):
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            where = f"line {_line(error, path)}" if _line(error, path) else "it"
+            allowed = f"a file that runs: {where} raises {first_line(error)}"
+            raise InvalidValueError("the model's file", path, allowed) from error
+    return module
+
+
+@contextlib.contextmanager
+def _importing(folder: str, name: str, module: ModuleType) -> Iterator[None]:
+    """The folder on the import path, and the module known by its name: dataclasses and the like look for it."""
+    sys.path.insert(0, folder)
+    sys.modules[name] = module
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+
+
+def _line(error: BaseException, path: str) -> int | None:
+    """The last line of the file that an error came through."""
+    if isinstance(error, SyntaxError):
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == path), None)
+
+
+def first_line(error: BaseException) -> str:
+    """An error in one line: its kind, and the first line of what it says.
+
+    >>> first_line(ValueError("not this\\nbut that"))
+    'ValueError: not this'
+    """
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _named(module: ModuleType, path: str, name: str) -> Any:
+    if hasattr(module, name):
+        return getattr(module, name)
+    models = [
+        each
+        for each, value in vars(module).items()
+        if not each.startswith("_")
+        and (
+            isinstance(value, nn.Module)
+            or (inspect.isclass(value) and issubclass(value, nn.Module))
+            or inspect.isfunction(value)
+        )
+        and (isinstance(value, nn.Module) or value.__module__ == module.__name__)
+    ]
+    close = difflib.get_close_matches(name, models, n=1)
+    hint = f". Did you mean {close[0]!r}?" if close else ""
+    raise InvalidValueError(
+        f"a name in {path}", name, f"one of: {', '.join(models) or 'there is no model in it'}{hint}"
+    )
+
+
+def _check_needs_nothing(factory: Any, path: str, name: str) -> None:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # built in: what it needs shows when it is called
+        return
+    needed = [
+        each.name
+        for each in parameters
+        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    if needed:
+        allowed = f"without arguments that have no default ({', '.join(needed)}); write a function that fills them in"
+        raise InvalidValueError(f"{name} in {path}", "one that needs arguments", allowed)
+
+
+def _made(factory: Any, path: str, name: str) -> Any:
+    with contextlib.suppress(Exception), torch.device("meta"):  # whatever it is, the plain call tells
+        return factory()
+    try:
+        return factory()
+    except Exception as error:
+        allowed = f"one that can be called without arguments: it raises {first_line(error)}"
+        raise InvalidValueError(f"{name} in {path}", "called", allowed) from error
