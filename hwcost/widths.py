@@ -260,6 +260,6 @@ class Widths:
         return tuple((self._entries[width].name, factor) for width, factor in self._resolved(axis))
 
     def table(self) -> dict[str, Width]:
-        """All widths by name."""
+        """All widths by name; without those of tensors that hold nothing."""
         roots = (entry for i, entry in enumerate(self._entries) if entry.parent == i and not entry.made_of)
-        return {entry.name: Width(entry.size, entry.multiple, entry.fixed) for entry in roots}
+        return {entry.name: Width(entry.size, entry.multiple, entry.fixed) for entry in roots if entry.size}

@@ -33,10 +33,11 @@ _MADE = _names(
 
 _VIEWS = _names(
     """
-    _reshape_alias _reshape_copy _unsafe_view alias detach unsafe_chunk unsafe_split unsafe_split_with_sizes
+    _reshape_alias _reshape_copy _unsafe_view alias as_strided detach squeeze swapaxes swapdims t transpose unsafe_chunk
+    unsafe_split unsafe_split_with_sizes unsqueeze
     """
 )
-"""Views that are not marked as such."""
+"""Views, some of which, as those that work in place, are not marked as such."""
 
 _ELEMENTWISE = _names(
     """

@@ -232,12 +232,21 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for product in PRODUCTS[call.kind](call):
                 self._add_product(product)
             return
+        if any(len(self.axes(tensor)) != tensor.dim() for tensor in call.inputs):
+            self._reshaped_in_place(call)
         AXES.get(call.kind, shaped_alike if is_elementwise(func, call.kind) else _unknown)(call)
         for tensor in fresh:
             if not self.has_axes(tensor):
                 self.give(tensor, call.fixed(tensor.shape, call.kind))
         if not origin:  # what is made of parameters alone is made once, not for each input
             self._add_other(func, call, fresh)
+
+    def _reshaped_in_place(self, call: Call) -> None:
+        """A tensor whose own shape was changed: nothing is known of its axes any more."""
+        for tensor in call.inputs:
+            if len(self.axes(tensor)) != tensor.dim():
+                self.fix((tensor,), call.kind)
+                self._known[id(tensor)] = _Known(tensor, call.fixed(tensor.shape, call.kind))
 
     def _origin(self, call: Call) -> str:
         """The parameter that outputs are made of: the first one, if all inputs are."""
