@@ -22,9 +22,9 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.
 def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.Module:
     """A copy of a module with smaller widths: of every width its first channels stay.
 
-    Convolutions, fully connected layers, batch, layer and group norms are rebuilt, wherever they sit; code in a
-    ``forward`` that has sizes written into it is not changed. What the weights of the copy are worth, only training
-    tells.
+    Every parameter that follows a width is cut, and the numbers of convolutions, fully connected layers and norms are
+    changed with it, wherever they sit; code in a ``forward`` that has sizes written into it is not changed, and a copy
+    of such a module may not run. What the weights of the copy are worth, only training tells.
 
     Args:
         model: the module that the network was imported from.
@@ -56,7 +56,6 @@ def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.
             if any(width in sizes for width, _ in rule):
                 new = new.index_select(axis, _kept(rule, network, sizes).to(new.device))
         if new is not old:
-            _check_supported(owner, name)
             value = (
                 nn.Parameter(new.detach().clone(), old.requires_grad) if isinstance(old, nn.Parameter) else new.clone()
             )
@@ -116,12 +115,6 @@ def _times(size: int, factor: Fraction, width: str) -> int:
     if number.denominator != 1:
         raise InvalidValueError(f"width {width!r}", size, f"a multiple of {factor.denominator}")
     return int(number)
-
-
-def _check_supported(module: nn.Module, name: str) -> None:
-    if not isinstance(module, (*_CONVOLUTIONS, *_NORMS, nn.Linear, nn.LayerNorm, nn.GroupNorm)):
-        allowed = "in a convolution, a fully connected layer or a norm: others are not rebuilt"
-        raise InvalidValueError(f"the parameter {name!r} of {type(module).__name__}", "to be cut", allowed)
 
 
 def _renumber(module: nn.Module) -> None:

@@ -110,6 +110,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._leaves = {path for path, module in model.named_modules() if not any(True for _ in module.children())}
         self._stack: list[tuple[nn.Module, str]] = []
         self._names: Counter[str] = Counter()
+        self._buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
         self.parameters = dict(parameters)
         for name, tensor in parameters.items():
             self._known[id(tensor)] = _Known(tensor, origin=name)
@@ -148,12 +149,15 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return known is not None and bool(known.origin)
 
     def axes(self, tensor: Tensor) -> Axes:
-        """The axes of a tensor; a parameter seen for the first time gets widths of its own, others are fixed."""
+        """The axes of a tensor; a parameter seen for the first time gets widths of its own, others cannot change.
+
+        A buffer is a table that somebody computed, unless it is given axes before: statistics of a norm are.
+        """
         known = self._known.get(id(tensor))
         if known is None:
             known = self._known[id(tensor)] = _Known(tensor)
         if known.axes is None:
-            if known.origin:
+            if known.origin and known.origin not in self._buffers:
                 known.axes = tuple(map(self.widths.new, tensor.shape))
             else:
                 known.axes = tuple(self.widths.fixed(size, A_CONSTANT) for size in tensor.shape)
@@ -232,8 +236,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for product in PRODUCTS[call.kind](call):
                 self._add_product(product)
             return
-        if any(len(self.axes(tensor)) != tensor.dim() for tensor in call.inputs):
-            self._reshaped_in_place(call)
+        self._reshaped_in_place(call)
         AXES.get(call.kind, shaped_alike if is_elementwise(func, call.kind) else _unknown)(call)
         for tensor in fresh:
             if not self.has_axes(tensor):
@@ -244,8 +247,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _reshaped_in_place(self, call: Call) -> None:
         """A tensor whose own shape was changed: nothing is known of its axes any more."""
         for tensor in call.inputs:
-            if len(self.axes(tensor)) != tensor.dim():
-                self.fix((tensor,), call.kind)
+            known = self._known.get(id(tensor))
+            if known is not None and known.axes is not None and len(known.axes) != tensor.dim():
+                for axis in known.axes:
+                    self.widths.fix(axis, call.kind)
                 self._known[id(tensor)] = _Known(tensor, call.fixed(tensor.shape, call.kind))
 
     def _origin(self, call: Call) -> str:
