@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 
+import machines
 import numpy as np
 import pytest
+from nets import LENET, ODD, TREE, residual
 
 from hwcost import (
     RELAXATIONS,
@@ -20,18 +22,27 @@ from hwcost import (
     Relaxation,
     SystolicArray,
     layer_cost,
+    network_cost,
 )
 from hwcost.cli import main
+from hwcost.graph import MemoryOnly
 from hwcost.plot import (
     ENDINGS,
+    PICTURES,
     ceiling_data,
     ceiling_figure,
     check_path,
+    comparison_figure,
+    network_data,
+    network_figure,
     save,
     stairs_data,
     stairs_figure,
+    svg,
 )
+from hwcost.plot.bars import shortened
 from hwcost.relaxation import Curve
+from hwcost.waste import KINDS, layer_waste
 
 pytest.importorskip("matplotlib")
 
@@ -157,6 +168,12 @@ def test_any_layer_with_widths_can_be_drawn():
         (lambda: stairs_figure(LAYER, ARRAY, "out_channels", [8]), "the number of widths"),
         (lambda: stairs_figure(LAYER, ARRAY, "out_channels", range(1, 200_000)), "the number of widths"),
         (lambda: stairs_figure(LAYER, ARRAY, "out_channels", [0, 1, 2]), "Conv2d.out_channels"),
+        (lambda: network_figure(LENET, ARRAY, pictures=["pie"]), "pictures"),
+        (lambda: network_figure(LENET, ARRAY, pictures=[]), "pictures"),
+        (lambda: network_figure({}, ARRAY), "layers"),
+        (lambda: network_figure(LENET, SystolicArray(np.array([4, 8]), 8)), "network"),
+        (lambda: comparison_figure(["a"], ["b", "c"], [[1.0]], [[1.0]]), "seconds"),
+        (lambda: comparison_figure([], [], [], []), "seconds"),
         (lambda: check_path("stairs.jpg"), "path"),
         (lambda: check_path("stairs"), "path"),
     ],
@@ -189,6 +206,143 @@ def test_figures_leave_no_trace_in_matplotlib():
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---------------------------------------------------------------- networks
+
+
+over_arrays = pytest.mark.parametrize("array", machines.ALL.values(), ids=list(machines.ALL))
+
+
+@over_arrays
+def test_network_data_are_the_model_for_every_layer(array):
+    data, total = network_data(TREE, array), network_cost(TREE, array).total
+    priced = {name: layer for name, layer in TREE.items() if not isinstance(layer, MemoryOnly)}
+    for figures, (name, layer) in zip(data["layers"], priced.items(), strict=True):
+        cost = layer_cost(layer, array)
+        assert (figures["name"], figures["seconds"], figures["bound"]) == (name, cost.seconds, cost.bound)
+        assert (figures["utilization"], figures["macs"]) == (cost.utilization, cost.macs)
+        assert figures["shares"] == layer_waste(layer, array).shares
+    assert sum(figures["share"] for figures in data["layers"]) == pytest.approx(1)
+    assert sum(data["total"].values()) == pytest.approx(1)
+    assert data["utilization"] == total.utilization
+    json.dumps(data, allow_nan=False)
+
+
+@over_arrays
+def test_no_layer_is_above_the_roof_or_the_fastest_memory(array):
+    data = network_data(residual((1, 1, 1, 1)), array)
+    assert data["roof"] == array.pes * array.clock_hz
+    assert bool(data["slopes"]) == any(rate < np.inf for rate in array.bytes_per_cycle)
+    for layer in data["layers"]:
+        attained = layer["macs"] / layer["seconds"]
+        assert attained <= data["roof"] * (1 + 1e-9)
+        for slope in data["slopes"][:1]:
+            assert attained <= slope["bytes_per_s"] * layer["macs"] / layer["bytes"] * (1 + 1e-9)
+
+
+def test_slopes_are_bandwidths_with_what_they_limit():
+    array = SystolicArray(8, 8, dram_bytes_per_s=4e9, output_bytes_per_s=2e9)
+    data = network_data(LENET, array)
+    assert data["slopes"] == [
+        {"bytes_per_s": 4e9, "operands": ["weights", "inputs"]},
+        {"bytes_per_s": 2e9, "operands": ["outputs"]},
+    ]
+    assert data["operands"] == ["weights", "inputs", "outputs"]
+    one = network_data(LENET, SystolicArray(8, 8, weight_bytes_per_s=1e9, bytes_per_element=2.0))
+    assert one["operands"] == ["weights"]
+    assert one["layers"][0]["bytes"] == 2 * 150
+
+
+def test_network_figure_has_a_bar_for_every_layer_and_a_point_for_every_place():
+    data = network_data(LENET, ARRAY)
+    time, used, waste, roofline = network_figure(LENET, ARRAY, "LeNet-5").axes
+    assert [bar.get_height() for bar in used.patches] == pytest.approx(
+        [100 * each["utilization"] for each in data["layers"]]
+    )
+    assert sum(bar.get_height() for bar in time.patches) == pytest.approx(
+        1e6 * sum(each["seconds"] for each in data["layers"])
+    )
+    heights = np.zeros(6)
+    for container in waste.containers:
+        heights += [bar.get_height() for bar in container]
+    assert heights == pytest.approx([100] * 6)
+    assert [text.get_text() for text in waste.get_xticklabels()] == [*LENET, "all layers"]
+    points = np.concatenate([each.get_offsets() for each in roofline.collections])
+    assert points[:, 1].max() <= data["roof"] / 1e9
+    assert len(points) == 5
+    legend = [text.get_text() for text in roofline.get_legend().get_texts()]
+    assert legend[0] == "all PEs busy: 64 GMAC/s"
+    shares = sorted(data["layers"], key=lambda each: -each["share"])
+    assert legend[-5:] == [f"{each['name']}: {100 * each['share']:.1f} %" for each in shares]
+
+
+def test_layers_at_one_place_are_one_point():
+    layers = {f"layer{i}": Linear(64, 64) for i in range(40)}
+    roofline = network_figure(layers, ARRAY, pictures=["roofline"]).axes[0]
+    assert sum(len(each.get_offsets()) for each in roofline.collections) == 1
+    assert "layer0 and 39 like it: 100.0 %" in [text.get_text() for text in roofline.get_legend().get_texts()]
+
+
+def test_no_two_names_below_bars_are_closer_than_can_be_read():
+    figure = network_figure(residual((3, 8, 36, 3)), ARRAY, pictures=["time"])
+    below = figure.axes[-1]
+    ticks = below.get_xticks()
+    assert len(below.patches) == 156
+    assert 40 <= len(ticks) <= 65
+    assert np.diff(ticks).min() >= 156 / 64
+    assert network_data(residual((3, 8, 36, 3)), ARRAY)["layers"][0]["name"] == below.get_xticklabels()[0].get_text()
+
+
+@over_arrays
+@pytest.mark.parametrize("pictures", [[name] for name in PICTURES] + [PICTURES])
+def test_any_network_can_be_drawn_on_any_array(array, pictures):
+    odd = {name: layer for name, layer in ODD.items() if hasattr(layer, "gemms")}
+    text = svg(network_figure(odd, array, "odd $x$ <b>", pictures=pictures))
+    assert text.startswith("<?xml")
+    assert "<script" not in text
+
+
+def test_the_same_network_makes_the_same_svg():
+    one, two = (svg(network_figure(TREE, ARRAY)) for _ in range(2))
+    assert one == two
+
+
+def test_an_array_that_leaves_out_its_only_fold_can_be_drawn_too():
+    array = SystolicArray(8, 8, counts_last_fold=False)
+    assert svg(network_figure({"fc": Linear(3, 3)}, array)).startswith("<?xml")
+
+
+def test_what_cannot_be_priced_is_left_out_of_a_picture_where_that_is_asked_for():
+    with pytest.raises(InvalidValueError):
+        network_figure(ODD, ARRAY)
+    assert len(network_data(ODD, ARRAY, skip_unsupported=True)["layers"]) == 3
+
+
+def test_kinds_of_waste_have_a_colour():
+    from hwcost.plot.bars import _WASTE
+
+    assert tuple(_WASTE) == tuple(KINDS)
+
+
+def test_comparison_figure_groups_what_there_is_more_of():
+    seconds, used = [[1e-3, 2e-3, 4e-3], [1e-2, 2e-2, 9e-2]], [[0.5, 0.2, 0.1], [0.9, 0.8, 0.7]]
+    above, below = comparison_figure(["small", "large"], ["a", "b", "c"], seconds, used).axes
+    assert [text.get_text() for text in below.get_xticklabels()] == ["a", "b", "c"]
+    assert [text.get_text() for text in above.get_legend().get_texts()] == ["small", "large"]
+    assert [bar.get_height() for bar in above.containers[1]] == pytest.approx([10, 20, 90])
+    assert [bar.get_height() for bar in below.containers[0]] == pytest.approx([50, 20, 10])
+    assert above.get_yscale() == "log"
+    assert comparison_figure(["one"], ["a"], [[0.5]], [[1.0]]).axes[0].get_legend() is None
+    many = comparison_figure([f"n{i}" for i in range(9)], [f"a{i}" for i in range(9)], np.ones((9, 9)), np.ones((9, 9)))
+    assert len({(bars[0].get_facecolor(), bars[0].get_hatch()) for bars in many.axes[0].containers}) == 9
+
+
+@pytest.mark.parametrize("name", ["layer", "a" * 200, "encoder.layers.11.feed_forward.dense_out", "a\nb"])
+def test_shortened_names_fit(name):
+    assert len(shortened(name)) <= 30
+    assert shortened(name).isprintable()
+    assert shortened(name)[-5:] == name[-5:].replace("\n", " ")
 
 
 # ---------------------------------------------------------------- files
@@ -227,7 +381,15 @@ def test_a_link_is_written_through(tmp_path):
     assert (tmp_path / "real.svg").read_bytes().startswith(START["svg"])
 
 
-@pytest.mark.parametrize("call", [ceiling_figure, lambda: stairs_figure(LAYER, ARRAY, "out_channels", [1, 2])])
+@pytest.mark.parametrize(
+    "call",
+    [
+        ceiling_figure,
+        lambda: stairs_figure(LAYER, ARRAY, "out_channels", [1, 2]),
+        lambda: network_figure(LENET, ARRAY),
+        lambda: comparison_figure(["a"], ["b"], [[1.0]], [[1.0]]),
+    ],
+)
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch, call):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

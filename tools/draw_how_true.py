@@ -34,12 +34,12 @@ from measured_data import (  # noqa: E402
 )
 
 from hwcost import Conv2d, Gemm, SystolicArray, layer_cost  # noqa: E402
-from hwcost import plot as style  # noqa: E402
+from hwcost.plot import style  # noqa: E402
 from hwcost.runtime import gemm_cycles  # noqa: E402
 from hwcost.scalesim import TopologyLayer  # noqa: E402
 
-BLUE, ORANGE, GREEN = style._COLOURS[:3]
-BLACK, GREY = style._BLACK, style._GREY
+BLUE, ORANGE, GREEN = style.COLOURS[:3]
+BLACK, GREY = style.BLACK, style.GREY
 BELOW: Mapping[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
 
 
@@ -242,7 +242,7 @@ def main() -> int:
         if absent := [why for data in needed if (why := missing(args.data, data))]:
             print(f"left out: {name}: {absent[0]}")
             continue
-        with style.load_matplotlib().rc_context(style._STYLE):
+        with style.load_matplotlib().rc_context(style.STYLE):
             figure = draw(args.data)
         style.save(figure, args.to / name)
         print(f"drawn: {name}", file=sys.stderr)

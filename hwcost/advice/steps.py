@@ -122,6 +122,7 @@ class Advice:
         name: of the network.
         array: the accelerator.
         total: what the network costs today.
+        layers: the cycles of every priced layer today, in order.
         widths: one for each width that can change, most cycles saved per channel removed first.
         fixed: every priced layer that no width can change, with the reason.
         budget: the set of widths for a budget, where one was asked for.
@@ -132,6 +133,7 @@ class Advice:
     name: str
     array: SystolicArray
     total: Cost
+    layers: Mapping[str, Numbers]
     widths: tuple[WidthAdvice, ...]
     fixed: Mapping[str, str]
     budget: Budget | None = None
@@ -144,11 +146,8 @@ class Advice:
     @property
     def by_layer(self) -> dict[str, list[WidthAdvice]]:
         """What is to be said of each priced layer that a width can change: of those that it follows."""
-        found: dict[str, list[WidthAdvice]] = {}
-        for each in self.widths:
-            for layer in each.layers:
-                found.setdefault(layer, []).append(each)
-        return found
+        found = {layer: [each for each in self.widths if layer in each.layers] for layer in self.layers}
+        return {layer: own for layer, own in found.items() if own}
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, in plain values."""
@@ -156,6 +155,7 @@ class Advice:
             "network": self.name,
             "array": self.array.as_dict(),
             "total": self.total.as_dict(),
+            "layers": dict(self.layers),
             "widths": [each.as_dict() for each in self.widths],
             "fixed": dict(self.fixed),
             "budget": None if self.budget is None else self.budget.as_dict(),
@@ -200,6 +200,7 @@ def advise(
         name=network.name,
         array=array,
         total=report.total,
+        layers={name: report.layers[name].cycles for name in operations},
         widths=tuple(sorted(widths, key=_most_per_channel)),
         fixed=_fixed(network, operations),
         budget=found,

@@ -13,9 +13,12 @@ __all__ = ["cli", "main"]
 
 
 _MODULES = {
+    "advise": "hwcost.cli.advise",
     "calibrate": "hwcost.cli.calibrate",
+    "compare": "hwcost.cli.compare",
     "devices": "hwcost.cli.devices",
     "estimate": "hwcost.cli.estimate",
+    "model": "hwcost.cli.model",
     "plot": "hwcost.cli.plots",
 }
 

@@ -132,23 +132,16 @@ def _run(model: nn.Module, tracer: Tracer, args: tuple[Any, ...], named: dict[st
         except HwcostError:
             raise
         except RecursionError:
-            raise InvalidValueError(
-                _where(tracer), "calls itself without end", "a forward that comes to an end"
-            ) from None
+            raise _refused(tracer, args, named, "it calls itself without end") from None
         except Exception as error:
-            raise InvalidValueError(_where(tracer), f"raises {first_line(error)}", _hint(args, named)) from error
+            raise _refused(tracer, args, named, f"it raises {first_line(error)}") from error
 
 
-def _where(tracer: Tracer) -> str:
-    return f"module {tracer.path!r}" if tracer.path else "the model's forward"
-
-
-def _hint(args: tuple[Any, ...], named: dict[str, Any]) -> str:
+def _refused(tracer: Tracer, args: tuple[Any, ...], named: dict[str, Any], what: str) -> InvalidValueError:
+    where = f"module {tracer.path!r}" if tracer.path else "the model's forward"
     tensors = [leaf for leaf in tree_leaves((args, named)) if isinstance(leaf, Tensor)]
-    shapes = ", ".join(
-        f"{'x'.join(map(str, tensor.shape))} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors
-    )
-    return f"inputs that its forward takes; given: {shapes or 'none'}"
+    shapes = (f"{'x'.join(map(str, tensor.shape))} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
+    return InvalidValueError(where, f"run on {', '.join(shapes) or 'nothing'}", f"inputs that it takes: {what}")
 
 
 @contextlib.contextmanager

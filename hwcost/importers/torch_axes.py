@@ -254,7 +254,8 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_all(_reshape, "view _unsafe_view reshape _reshape_alias flatten unflatten squeeze unsqueeze"),
         **_all(
             _same,
-            "_softmax _log_softmax _safe_softmax native_dropout sort cumsum cumprod flip roll detach alias lift_fresh",
+            "_softmax _log_softmax _safe_softmax native_dropout bernoulli sort cumsum cumprod flip roll detach alias "
+            "lift_fresh empty_like zeros_like ones_like full_like rand_like randn_like",
         ),
         "t": _permuted(lambda call, dims: range(dims)[::-1]),
         "transpose": _permuted(_swapped),
@@ -268,9 +269,9 @@ AXES: Mapping[str, Handler] = MappingProxyType(
             _kept,
             "max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d "
             "_adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d upsample_nearest1d upsample_nearest2d "
-            "upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d upsample_linear1d upsample_bilinear2d "
-            "upsample_bicubic2d upsample_trilinear3d constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
-            "replication_pad1d replication_pad2d replication_pad3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
+            "upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d upsample_linear1d "
+            "upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d constant_pad_nd reflection_pad1d "
+            "reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
         ),
         **_all(_reduced, "mean sum amax amin prod max min argmax argmin any all var std var_mean std_mean logsumexp"),
         "embedding": _embedding,

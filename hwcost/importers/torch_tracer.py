@@ -90,6 +90,7 @@ class _Step:
     path: str
     layer: Any
     sizes: dict[str, Axis] = field(default_factory=dict)
+    is_named: bool = True
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -113,7 +114,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
         self.parameters = dict(parameters)
         for name, tensor in parameters.items():
-            self._known[id(tensor)] = _Known(tensor, origin=name)
+            self._known.setdefault(id(tensor), _Known(tensor, origin=name))
 
     # ---------------------------------------------------------------- modules
 
@@ -200,7 +201,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         kind = func._schema.name.partition("::")[2]
-        if needs_data(kind):
+        if needs_data(kind) or (kind == "index" and _has_mask(args[1])):
             raise InvalidValueError(
                 f"module {self.path!r}" if self.path else "the model",
                 f"looks at the values of a tensor ({kind})",
@@ -279,7 +280,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             layer = MemoryOnly(call.kind.strip("_"), min(reads, 2 * writes) if looks_up(call.kind) else reads, writes)
         kind = call.kind.strip("_")
         name = self.path if self.path in self._leaves and self.path else self._joined(kind)
-        self.steps.append(_Step(self._unique(name), kind, self.path, layer))
+        self.steps.append(_Step(name, kind, self.path, layer, is_named=False))
 
     def _owner(self, origin: str) -> str:
         """The module that runs, or that has the parameter, where it lies deeper."""
@@ -303,6 +304,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def operations(self) -> dict[str, Operation]:
         """All operations in order, by name; the steps of a recurrent net together."""
+        for step in self.steps:  # products have the first choice of names
+            if not step.is_named:
+                own = f"{step.name}:{step.kind}" if step.name == step.path and self._names[step.name] else step.name
+                step.name, step.is_named = self._unique(own), True
         steps = _steps_together(self.steps, self._recurrent, self.widths)
         return {
             step.name: Operation(
@@ -310,6 +315,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
             for step in steps
         }
+
+
+def _has_mask(indices: Sequence[Tensor | None]) -> bool:
+    """Whether elements are chosen by truth values, so that nobody knows how many they are."""
+    return any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in indices)
 
 
 def _unknown(call: Call) -> None:

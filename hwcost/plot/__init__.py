@@ -1,0 +1,29 @@
+"""Pictures: what stands in for the ceiling, the stairs of a layer as it gets wider, how good a fit is, a whole network.
+
+The functions return matplotlib figures without touching pyplot: no global state, no window. :func:`save` writes one to
+a file. matplotlib is loaded on the first call.
+"""
+
+from hwcost.plot.calibration import calibration_figure
+from hwcost.plot.ceilings import ceiling_data, ceiling_figure
+from hwcost.plot.comparison import comparison_figure
+from hwcost.plot.network import PICTURES, network_data, network_figure
+from hwcost.plot.stairs import stairs_data, stairs_figure
+from hwcost.plot.style import ENDINGS, check_path, load_matplotlib, save, svg
+
+__all__ = [
+    "ENDINGS",
+    "PICTURES",
+    "calibration_figure",
+    "ceiling_data",
+    "ceiling_figure",
+    "check_path",
+    "comparison_figure",
+    "load_matplotlib",
+    "network_data",
+    "network_figure",
+    "save",
+    "stairs_data",
+    "stairs_figure",
+    "svg",
+]

@@ -1,0 +1,146 @@
+"""Pictures that have a bar for every layer of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hwcost.plot.style import COLOURS, GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["BOUNDS", "beside", "draw_time", "draw_utilization", "draw_waste", "in_unit", "name_layers", "shortened"]
+
+BOUNDS = {"compute": COLOURS[0], "memory": COLOURS[1], "overhead": COLOURS[3]}
+"""The colour of each bound, in all pictures."""
+
+_WASTE = {
+    "useful": COLOURS[0],
+    "ragged_rows": COLOURS[4],
+    "ragged_cols": COLOURS[2],
+    "fill_and_drain": COLOURS[5],
+    "overhead": COLOURS[3],
+    "waiting": COLOURS[1],
+}
+_MOST_NAMES = 64
+_LONGEST = 30
+
+
+def beside(axes: Axes, **more: Any) -> None:
+    """The legend, to the right of its picture; dollar signs in names are just that."""
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1.02), borderaxespad=0, **more)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _bars(axes: Axes, places: Any, heights: Any, **look: Any) -> None:
+    """Bars that the layout of the page need not look at one by one: it takes its time for thousands of them."""
+    for patch in axes.bar(places, heights, **look):
+        patch.set_in_layout(False)
+
+
+def draw_time(axes: Axes, data: Mapping[str, Any]) -> None:
+    """A bar for the time of each layer, in the colour of what bounds it."""
+    layers = data["layers"]
+    seconds = np.array([layer["seconds"] for layer in layers], dtype=float)
+    scale, unit = in_unit(float(seconds.max()), (1.0, 1e-3, 1e-6, 1e-9), ("s", "ms", "us", "ns"))
+    for bound, colour in BOUNDS.items():
+        where = [i for i, layer in enumerate(layers) if layer["bound"] == bound]
+        if where:
+            _bars(axes, where, seconds[where] / scale, width=_width(layers), color=colour, label=f"bound by {bound}")
+    axes.set_ylabel(f"time [{unit}]")
+    axes.grid(visible=False, axis="x")
+    beside(axes)
+
+
+def draw_utilization(axes: Axes, data: Mapping[str, Any]) -> None:
+    """The utilization of each layer, and that of the network."""
+    layers = data["layers"]
+    used = [100 * layer["utilization"] for layer in layers]
+    _bars(axes, range(len(layers)), used, width=_width(layers), color="#9A9A9A")
+    whole = 100 * data["utilization"]
+    axes.axhline(whole, color="black", linewidth=1.2, linestyle=(0, (4, 2)), label=f"network: {whole:.1f} %")
+    axes.set_ylabel("utilization [%]")
+    axes.set_ylim(0, max(104.0, *used))
+    axes.grid(visible=False, axis="x")
+    beside(axes)
+
+
+def draw_waste(axes: Axes, data: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
+    """The shares of the PE-cycles of each layer, stacked; and of the whole network, behind a gap."""
+    layers = data["layers"]
+    places = np.append(np.arange(len(layers)), _place_of_total(layers))
+    widths = np.append(np.full(len(layers), _width(layers)), _width_of_total(layers))
+    below = np.zeros(len(places))
+    for kind, name in kinds.items():
+        shares = 100 * np.array([*(layer["shares"][kind] for layer in layers), data["total"][kind]], dtype=float)
+        # a fold that an array leaves out of the count takes cycles that are not there
+        shares = np.maximum(shares, 0.0)
+        if shares[-1] >= 0.05 or shares.max() >= 1.0:
+            label = f"{name}: {100 * data['total'][kind]:.1f} %"
+            _bars(axes, places, shares, width=widths, bottom=below, color=_WASTE[kind], label=label)
+        below += shares
+    axes.set_ylabel("PE-cycles [%]")
+    axes.set_ylim(0, 100)
+    axes.grid(visible=False)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        beside(axes, handles=handles[::-1], labels=labels[::-1], title="all layers", alignment="left")
+
+
+def name_layers(axes: Axes, data: Mapping[str, Any], *, with_total: bool) -> None:
+    """Names below the bars: all of them, or as many as can be read, the layers that take longest first."""
+    layers = data["layers"]
+    apart = max(1.0, (len(layers) + 1) / _MOST_NAMES)
+    named: list[int] = []
+    for i in sorted(range(len(layers)), key=lambda i: -layers[i]["seconds"]):
+        if all(abs(i - other) >= apart for other in named):
+            named.append(i)
+    named.sort()
+    size = float(np.clip(11.0 - len(named) / 12.0, 6.0, 9.0))
+    ticks, labels = [float(i) for i in named], [shortened(layers[i]["name"]) for i in named]
+    last = _place_of_total(layers) + _width_of_total(layers) / 2 if with_total else len(layers) - 0.5
+    if with_total:
+        ticks.append(_place_of_total(layers))
+        labels.append("all layers")
+    upright = len(layers) <= 10 and max(map(len, labels)) <= 90 // len(labels)
+    axes.set_xticks(ticks, labels, rotation=0 if upright else 90, fontsize=size, parse_math=False)
+    axes.tick_params(axis="x", length=2, color=GREY)
+    axes.set_xlim(-0.5 - 0.01 * len(layers), last + 0.01 * len(layers))
+
+
+def _width(layers: Any) -> float:
+    return 0.82 if len(layers) < 60 else 0.9
+
+
+def _width_of_total(layers: Any) -> float:
+    return max(0.82, 0.03 * len(layers))
+
+
+def _place_of_total(layers: Any) -> float:
+    return float(len(layers) - 0.5 + _width_of_total(layers))
+
+
+def in_unit(largest: float, scales: tuple[float, ...], units: tuple[str, ...]) -> tuple[float, str]:
+    """The largest unit that does not make a figure smaller than one.
+
+    >>> in_unit(2e-3, (1.0, 1e-3), ("s", "ms"))
+    (0.001, 'ms')
+    """
+    return next((each for each in zip(scales, units, strict=True) if largest >= each[0]), (scales[-1], units[-1]))
+
+
+def shortened(name: str, longest: int = _LONGEST) -> str:
+    """A name that fits, its end kept, since that is where names of layers differ.
+
+    >>> shortened("encoder.layers.11.feed_forward.dense_out", 24)
+    'enco...forward.dense_out'
+    """
+    printable = "".join(letter if letter.isprintable() else " " for letter in name)
+    if len(printable) <= longest:
+        return printable
+    start = max(1, longest // 5)
+    return f"{printable[:start]}...{printable[-(longest - start - 3) :]}"

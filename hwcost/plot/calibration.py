@@ -1,0 +1,57 @@
+"""How good a fit is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hwcost.errors import InvalidValueError
+from hwcost.plot.style import COLOURS, GREY, STYLE, load_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["calibration_figure"]
+
+
+def calibration_figure(
+    measured: Sequence[float], predicted: Sequence[float], name: str = "", error: float | None = None
+) -> Figure:
+    """Predicted against measured latency, and how far off each prediction is.
+
+    Args:
+        measured, predicted: seconds, each of the same measurements; predictions should be of held-out ones.
+        name: of the device.
+        error: the mean absolute relative error, for the title.
+
+    Raises:
+        InvalidValueError: no measurements, or not as many predictions.
+        MissingDependencyError: matplotlib is not installed.
+
+    >>> figure = calibration_figure([1e-3, 2e-3], [1.1e-3, 1.9e-3], "mine", 0.075)
+    >>> len(figure.axes)
+    2
+    """
+    x, y = (np.asarray(seconds, dtype=float) for seconds in (measured, predicted))
+    if x.shape != y.shape or x.ndim != 1 or not len(x) or not (np.all(x > 0) and np.all(y > 0)):
+        raise InvalidValueError("predicted", predicted, "as many latencies above 0 as there are measured ones")
+    matplotlib = load_matplotlib()
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(figsize=(9.0, 4.2), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        ends = np.array([min(x.min(), y.min()) / 1.3, max(x.max(), y.max()) * 1.3])
+        left.plot(ends, ends, color=GREY, linewidth=1)
+        left.plot(x, y, "o", color=COLOURS[0], markersize=4, alpha=0.75)
+        left.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
+        left.set(xlabel="measured latency [s]", ylabel="predicted, held out [s]")
+        right.axhline(0, color=GREY, linewidth=1)
+        off = 100 * (y / x - 1)
+        right.plot(x, off, "o", color=COLOURS[0], markersize=4, alpha=0.75)
+        most = max(10.0, 1.15 * np.abs(off).max())
+        right.set(xscale="log", xlabel="measured latency [s]", ylabel="predicted / measured - 1 [%]")
+        right.set_ylim(-most, most)
+        mean = "" if error is None else f": mean error {100 * error:.1f} % on held-out measurements"
+        figure.suptitle(f"{name or 'fitted device'}{mean}")
+    return figure  # type: ignore[no-any-return]

@@ -1,0 +1,122 @@
+"""The smooth ceilings over the exact one, and their slopes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from hwcost.errors import InvalidValueError
+from hwcost.plot.style import COLOURS, LIGHT, MARGINS, STYLE, load_matplotlib
+from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, as_relaxation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Relaxations", "ceiling_data", "ceiling_figure", "checked", "described", "sharpness_label"]
+
+Relaxations: TypeAlias = Sequence[Relaxation | str]
+
+_SLOPE_FLOOR = 1e-4
+_CURVES = tuple(
+    RELAXATIONS[name].with_options(**{option: temperature})
+    for name, option in (("logistic", "temperature"), ("shifted", "temperature"), ("generalized", "b"))
+    for temperature in (10.0, 20.0, 100.0)
+)
+
+
+def ceiling_data(relaxations: Relaxations = _CURVES, maximum: float = 5.0) -> dict[str, Any]:
+    """Value and slope of relaxations, and the ceiling itself, from 0 to ``maximum``.
+
+    Returns:
+        Lists of numbers: ``x``, ``exact``, and for each of the ``curves`` its ``relaxation`` and ``options``, ``value``
+        and ``slope``.
+
+    >>> data = ceiling_data(["logistic", "linear"], maximum=2)
+    >>> data["x"][-1], data["exact"][-1], [curve["value"][-1] for curve in data["curves"]]
+    (2.0, 2.0, [2.5, 2.0])
+    """
+    rows = checked(relaxations)
+    if not 0 < maximum <= 1000:
+        raise InvalidValueError("maximum", maximum, "a number above 0, at most 1000")
+    x = np.linspace(0.0, maximum, min(20_001, 1 + 240 * max(1, round(maximum))))
+    with np.errstate(all="ignore"):
+        curves = [described(row) | {"value": row.value(x).tolist(), "slope": row.slope(x).tolist()} for row in rows]
+    return {"x": x.tolist(), "exact": EXACT.value(x).tolist(), "curves": curves}
+
+
+def ceiling_figure(relaxations: Relaxations = _CURVES, maximum: float = 5.0) -> Figure:
+    """Smooth stand-ins over the ceiling itself, their slopes below; one column for each kind of relaxation.
+
+    Args:
+        relaxations: what to draw; the same kind at several temperatures shares a column.
+        maximum: where the horizontal axis ends.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    matplotlib = load_matplotlib()
+    data = ceiling_data(relaxations, maximum)
+    kinds = list(dict.fromkeys(curve["relaxation"] for curve in data["curves"]))
+    colours = _colours_by_label([sharpness_label(curve) for curve in data["curves"]])
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(figsize=(1.2 + 2.6 * max(2, len(kinds)), 5.6), layout="constrained")
+        axes = figure.subplots(
+            2, len(kinds), sharex=True, sharey="row", squeeze=False, gridspec_kw={"height_ratios": (3, 2)}
+        )
+        for (above, below), kind in zip(axes.T, kinds, strict=True):
+            _draw_ceilings(above, below, kind, data, colours)
+        axes[0, 0].set_ylabel("value")
+        axes[1, 0].set_ylabel("slope (log scale)")
+        figure.get_layout_engine().set(**MARGINS)
+        figure.suptitle("Smooth ceilings against the exact one, and their gradients", fontsize=13)
+        handles = {line.get_label(): line for row in axes[0] for line in row.get_lines()}
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 4))
+    return figure  # type: ignore[no-any-return]
+
+
+def _draw_ceilings(above: Axes, below: Axes, kind: str, data: Mapping[str, Any], colours: Mapping[str, str]) -> None:
+    stop = data["x"][-1]
+    whole = np.append(np.arange(np.ceil(stop)), stop)
+    above.step(whole, np.ceil(whole), where="pre", color=LIGHT, linewidth=3.5, label="exact (slope 0)")
+    for curve in data["curves"]:
+        if curve["relaxation"] != kind:
+            continue
+        label = sharpness_label(curve)
+        style: dict[str, Any] = {"color": colours[label], "linewidth": 1.7, "label": label}
+        above.plot(data["x"], curve["value"], **style)
+        below.plot(data["x"], np.clip(curve["slope"], _SLOPE_FLOOR / 100, None), **style)
+    above.set_title(kind if kind != "generalized" else "generalized (temperature: b)")
+    above.set_xlim(0, stop)
+    above.set_ylim(0, np.ceil(stop) + 0.6)
+    below.set_yscale("log")
+    below.set_ylim(bottom=_SLOPE_FLOOR)
+    below.set_xlabel("x = extent / array size")
+
+
+def sharpness_label(curve: Mapping[str, Any]) -> str:
+    """The temperature of a curve, for a legend."""
+    value = next((curve["options"][name] for name in ("temperature", "b") if name in curve["options"]), None)
+    return "no temperature" if value is None else f"temperature {value:g}"
+
+
+def _colours_by_label(labels: Sequence[str]) -> dict[str, str]:
+    return {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(dict.fromkeys(labels))}
+
+
+def checked(relaxations: Relaxations) -> list[Relaxation]:
+    """The relaxations that are named; at least one."""
+    rows = [as_relaxation(relaxation) for relaxation in relaxations]
+    if not rows:
+        raise InvalidValueError("relaxations", [], "at least one relaxation")
+    return rows
+
+
+def described(relaxation: Relaxation) -> dict[str, Any]:
+    """Name and options, as data."""
+    return {
+        "relaxation": relaxation.name,
+        "options": {name: value for name, value in relaxation.options.items() if value is not None},
+    }

@@ -1,0 +1,90 @@
+"""Networks on arrays, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hwcost.errors import InvalidValueError
+from hwcost.plot.bars import beside, in_unit, shortened
+from hwcost.plot.style import COLOURS, MARGINS, STYLE, load_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["comparison_figure"]
+
+_HATCHES = ("", "//", "..", "xx")
+_FAR_APART = 30.0
+
+
+def comparison_figure(
+    networks: Sequence[str],
+    arrays: Sequence[str],
+    seconds: Sequence[Sequence[float]],
+    utilization: Sequence[Sequence[float]],
+) -> Figure:
+    """Time and utilization of networks on arrays, as grouped bars.
+
+    Args:
+        networks, arrays: their names.
+        seconds, utilization: for each network a row with a figure for each array.
+
+    Raises:
+        InvalidValueError: rows that do not go with the names.
+        MissingDependencyError: matplotlib is not installed.
+
+    >>> figure = comparison_figure(["lenet"], ["a", "b"], [[1e-3, 2e-3]], [[0.5, 0.25]])
+    >>> len(figure.axes)
+    2
+    """
+    times, used = np.asarray(seconds, dtype=float), np.asarray(utilization, dtype=float)
+    shape = (len(networks), len(arrays))
+    if 0 in shape or times.shape != shape or used.shape != shape or np.any(times < 0):
+        raise InvalidValueError("seconds", seconds, f"{shape[0]} rows of {shape[1]} figures, as utilization too")
+    # bars beside each other are what there is less of, so that few colours do
+    groups, bars = (networks, arrays) if len(arrays) <= len(networks) else (arrays, networks)
+    if groups is arrays:
+        times, used = times.T, used.T
+    matplotlib = load_matplotlib()
+    width = min(14.0, 4.5 + 0.32 * len(groups) * (len(bars) + 0.6))
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(figsize=(max(7.0, width), 5.4), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
+        scale, unit = in_unit(float(times.max()), (1.0, 1e-3, 1e-6, 1e-9), ("s", "ms", "us", "ns"))
+        _draw(above, times / scale, bars)
+        _draw(below, 100 * used, bars)
+        above.set_ylabel(f"time [{unit}]")
+        if times.min() > 0 and times.max() > _FAR_APART * times.min():
+            above.set_yscale("log")
+            above.yaxis.set_major_formatter("{x:g}")
+        below.set_ylabel("utilization [%]")
+        below.set_ylim(0, max(104.0, 100 * float(used.max())))
+        labels = [shortened(name, 24) for name in groups]
+        upright = sum(map(len, labels)) <= 60
+        below.set_xticks(range(len(groups)), labels, rotation=0 if upright else 90, parse_math=False)
+        if len(bars) > 1:
+            beside(above)
+        else:
+            above.set_title(shortened(bars[0], 60), parse_math=False)
+        figure.get_layout_engine().set(**MARGINS)
+    return figure  # type: ignore[no-any-return]
+
+
+def _draw(axes: Axes, figures: np.ndarray[tuple[int, ...], np.dtype[np.float64]], bars: Sequence[str]) -> None:
+    """A bar of each group for every name."""
+    wide = 0.8 / len(bars)
+    for i, name in enumerate(bars):
+        places = np.arange(len(figures)) + wide * (i - (len(bars) - 1) / 2)
+        hatch = _HATCHES[i // len(COLOURS) % len(_HATCHES)]
+        look: dict[str, Any] = {
+            "color": COLOURS[i % len(COLOURS)],
+            "label": shortened(name),
+            "edgecolor": "white",
+            "linewidth": 0.4,
+        }
+        axes.bar(places, figures[:, i], width=wide, hatch=hatch, **look)
+    axes.grid(visible=False, axis="x")

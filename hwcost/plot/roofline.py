@@ -1,0 +1,153 @@
+"""The roofline of an array: what it computes and what its memory moves at most, and every layer under both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hwcost.plot.bars import BOUNDS, beside, in_unit, shortened
+from hwcost.plot.style import BLACK, GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw_roofline"]
+
+_NAMED = 8
+_FEW = 40.0
+_DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)))
+# about what the picture measures on a page, in points, and where a number may move to
+_POINTS_WIDE, _POINTS_HIGH = 500.0, 270.0
+_DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (0.7, 0.7), (-0.7, -0.7), (0.7, -0.7), (-0.7, 0.7))
+_RATES = ((1e12, 1e9, 1e6, 1e3, 1.0), ("TMAC/s", "GMAC/s", "MMAC/s", "kMAC/s", "MAC/s"))
+_BYTES = ((1e12, 1e9, 1e6, 1e3, 1.0), ("TB/s", "GB/s", "MB/s", "kB/s", "B/s"))
+
+
+def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
+    """Every layer by MACs for each byte moved and MACs attained a second; the area of a point is its share of the time.
+
+    Layers at one place are one point. The roof is that of all PEs busy in every cycle, and each slope a bandwidth.
+    """
+    points = _points(data["layers"])
+    if not points:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no layer takes any time", ha="center")
+        return
+    scale, unit = in_unit(data["roof"], *_RATES)
+    roof = data["roof"] / scale
+    x = np.array([point["x"] for point in points])
+    y = np.array([point["y"] for point in points]) / scale
+    low, high = _ends(x, data)
+    frame = (low, high, min(y.min() / 2.5, roof / 10), 2.2 * roof)
+    axes.plot([low, high], [roof, roof], color=BLACK, linewidth=1.4, label=f"all PEs busy: {roof:.4g} {unit}")
+    for slope, dashes in zip(data["slopes"], _DASHES, strict=False):
+        rate = slope["bytes_per_s"] / scale
+        ends = np.array([low, roof / rate])
+        per_s, per_unit = in_unit(slope["bytes_per_s"], *_BYTES)
+        label = f"{_listed(slope['operands'])}: {slope['bytes_per_s'] / per_s:.4g} {per_unit}"
+        axes.plot(ends, rate * ends, color=GREY, linewidth=1.4, linestyle=dashes, label=label)
+    for bound, colour in BOUNDS.items():
+        where = [i for i, point in enumerate(points) if point["bound"] == bound]
+        if where:
+            look: dict[str, Any] = {"color": colour, "alpha": 0.75, "linewidth": 0.6, "edgecolor": "white", "zorder": 3}
+            axes.scatter(x[where], y[where], s=[_area(points[i]) for i in where], **look)
+    axes.set(xscale="log", yscale="log", xlim=frame[:2], ylim=frame[2:])
+    _number(axes, points[:_NAMED], np.stack([x, y])[:, :_NAMED], np.log(frame).reshape(2, 2))
+    _plain_ticks(axes)
+    _legend(axes, points)
+    axes.set_xlabel(f"MACs for each byte of {_listed(data['operands'])}")
+    axes.set_ylabel(f"attained [{unit}]")
+
+
+def _plain_ticks(axes: Axes) -> None:
+    """Figures at the ticks, and between them where there are few."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
+        if high / low < _FEW:
+            axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+            axis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+
+
+def _points(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Layers at one place as one point, those that take the longest first."""
+    found: dict[tuple[float, float, str], dict[str, Any]] = {}
+    for layer in layers:
+        if not (layer["macs"] and layer["seconds"] and layer["bytes"]):
+            continue
+        x, y = layer["macs"] / layer["bytes"], layer["macs"] / layer["seconds"]
+        place = (float(f"{x:.3g}"), float(f"{y:.3g}"), layer["bound"])
+        point = found.setdefault(place, {"x": x, "y": y, "bound": layer["bound"], "share": 0.0, "names": []})
+        point["share"] += layer["share"]
+        point["names"].append(layer["name"])
+    return sorted(found.values(), key=lambda point: -point["share"])
+
+
+def _ends(x: np.ndarray[Any, Any], data: Mapping[str, Any]) -> tuple[float, float]:
+    """From left of all points to right of them, and of the ridges."""
+    ridges = [data["roof"] / slope["bytes_per_s"] for slope in data["slopes"]]
+    near = [ridge for ridge in ridges if ridge < 1e3 * x.max()]
+    return min([x.min(), *near]) / 2.5, max([x.max(), *near]) * 2.5
+
+
+def _number(axes: Axes, points: Sequence[Mapping[str, Any]], places: np.ndarray[Any, Any], frame: Any) -> None:
+    """A number beside each point, where neither another number nor another such point is."""
+    from matplotlib.patheffects import withStroke
+
+    on_page = (np.log(places.T) - frame[:, 0]) / (frame[:, 1] - frame[:, 0]) * (_POINTS_WIDE, _POINTS_HIGH)
+    taken = list(on_page)
+    for i, point in enumerate(points):
+        away = np.sqrt(_area(point)) / 2 + 5.0
+        moves = [np.array(to) * (away + step) for step in (0.0, 6.0, 12.0) for to in _DIRECTIONS]
+        free = (move for move in moves if all(np.abs(on_page[i] + move - other).max() >= 8 for other in taken))
+        move = next(free, moves[0])
+        taken.append(on_page[i] + move)
+        axes.annotate(
+            str(i + 1),
+            tuple(places[:, i]),
+            tuple(move),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            fontweight="bold",
+            zorder=4,
+            path_effects=[withStroke(linewidth=2.2, foreground="white")],
+        )
+
+
+def _area(point: Mapping[str, Any]) -> float:
+    """Of the mark, in square points."""
+    return 30.0 + 900.0 * float(point["share"])
+
+
+def _legend(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles, labels = axes.get_legend_handles_labels()
+    for bound, colour in BOUNDS.items():
+        if any(point["bound"] == bound for point in points):
+            handles.append(Line2D([], [], marker="o", linestyle="none", color=colour))
+            labels.append(f"bound by {bound}")
+    for i, point in enumerate(points[:_NAMED]):
+        others = len(point["names"]) - 1
+        name = shortened(point["names"][0], 24) + (f" and {others} like it" if others else "")
+        handles.append(Line2D([], [], marker=f"${i + 1}$", linestyle="none", color=BLACK, markersize=6))
+        labels.append(f"{name}: {100 * point['share']:.1f} %")
+    if len(points) > _NAMED:
+        handles.append(Line2D([], [], linestyle="none"))
+        labels.append(f"all others: {100 * sum(point['share'] for point in points[_NAMED:]):.1f} %")
+    beside(axes, handles=handles, labels=labels, title="layers by their share of the time", alignment="left")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a list in a sentence.
+
+    >>> _listed(["weights", "inputs", "outputs"])
+    'weights, inputs and outputs'
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]

@@ -1,0 +1,161 @@
+"""Cycles and utilization of a layer against one of its widths."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hwcost.device import SystolicArray
+from hwcost.errors import InvalidValueError, MixedLibrariesError
+from hwcost.layers import Conv2d, Layer
+from hwcost.plot.ceilings import Relaxations, checked, described, sharpness_label
+from hwcost.plot.style import BLACK, COLOURS, GREY, MARGINS, STYLE, load_matplotlib
+from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation
+from hwcost.runtime import layer_cost
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["stairs_data", "stairs_figure"]
+
+MOST_WIDTHS = 100_000
+_MOST_TICKS = 12
+_AXES = {"out_channels": "filters", "in_channels": "input channels"}
+
+
+def stairs_data(
+    layer: Layer, array: SystolicArray, along: str, widths: Sequence[int], relaxations: Relaxations = ("logistic",)
+) -> dict[str, Any]:
+    """Cycles and utilization of a layer against one of its widths.
+
+    Args:
+        layer: the layer; whatever it holds at ``along`` is replaced.
+        array: the accelerator.
+        along: the field to vary: "in_channels" or "out_channels" of a :class:`hwcost.Conv2d`.
+        widths: the integers to price exactly; relaxations are priced between them as well.
+        relaxations: the smooth curves.
+
+    Returns:
+        Lists of numbers: ``widths``, ``exact`` and, on the finer ``soft_widths``, each of the ``curves``. The last
+        curve is the linear one: what a cost in proportion to the FLOPs says.
+
+    Raises:
+        InvalidValueError: a field that is no width of this layer, fewer than two widths, a width that is not allowed.
+
+    >>> data = stairs_data(Conv2d(6, 1, 5, 14, 14), SystolicArray(8, 8), "out_channels", [8, 9, 16])
+    >>> data["exact"]["cycles"]
+    [1900, 3800, 3800]
+    """
+    rows = [row for row in checked(relaxations) if row.name not in ("exact", "linear")] + [RELAXATIONS["linear"]]
+    known = getattr(layer, "WIDTHS", ())
+    if along not in known:
+        raise InvalidValueError("along", along, f"one of: {', '.join(known)}")
+    if not 2 <= len(widths) <= MOST_WIDTHS:
+        raise InvalidValueError("the number of widths", len(widths), f"from 2 to {MOST_WIDTHS}")
+    counted = np.unique(np.asarray(widths))
+    soft = np.linspace(float(counted[0]), float(counted[-1]), min(4001, max(801, 8 * len(counted))))
+    with np.errstate(all="ignore"):
+        exact = _stair(layer, array, along, counted, EXACT)
+        curves = [described(row) | _stair(layer, array, along, soft, row) for row in rows]
+    return {
+        "along": along,
+        "widths": counted.tolist(),
+        "exact": exact,
+        "soft_widths": soft.tolist(),
+        "curves": curves,
+    }
+
+
+def _stair(layer: Layer, array: SystolicArray, along: str, widths: Any, relaxation: Relaxation) -> dict[str, Any]:
+    wide: Layer = dataclasses.replace(layer, **{along: widths})  # type: ignore[type-var]
+    try:
+        cost = layer_cost(wide, array, relaxation=relaxation)
+        finite = bool(np.all(np.isfinite(cost.cycles)))
+    except MixedLibrariesError:  # complex numbers: roots of sizes that the relaxation made negative
+        finite = False
+    if not finite:
+        raise InvalidValueError(
+            f"the cycles by relaxation {relaxation.name}",
+            np.nan,
+            "finite numbers; take another relaxation or temperature",
+        )
+    return {
+        "cycles": np.broadcast_to(cost.cycles, widths.shape).tolist(),
+        "utilization": np.broadcast_to(cost.utilization, widths.shape).tolist(),
+    }
+
+
+def stairs_figure(
+    layer: Layer, array: SystolicArray, along: str, widths: Sequence[int], relaxations: Relaxations = ("logistic",)
+) -> Figure:
+    """Cycles, and below them utilization, of a layer against one of its widths: exact, smooth and FLOPs-like.
+
+    The arguments are those of :func:`stairs_data`.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    matplotlib = load_matplotlib()
+    data = stairs_data(layer, array, along, widths, relaxations)
+    *smooth, linear = data["curves"]
+    counted = np.asarray(data["widths"])
+    label = _AXES.get(along, along.replace("_", " "))
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(figsize=(7.6, 6.2), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
+        for axes, figure_name, scale in ((above, "cycles", 1), (below, "utilization", 100)):
+            draw = functools.partial(_draw, axes, scale, figure_name)
+            draw(data["soft_widths"], linear, color=GREY, linestyle=(0, (5, 2)), label="FLOPs-like (linear)")
+            draw(counted, data["exact"], color=BLACK, label="exact", **_exact_style(counted, figure_name))
+            for curve, colour in zip(smooth, COLOURS * len(smooth), strict=False):
+                name = f"{curve['relaxation']}, {sharpness_label(curve)}"
+                draw(data["soft_widths"], curve, color=colour, linewidth=1.6, label=name)
+        above.set_ylabel("cycles")
+        above.set_ylim(bottom=0)
+        below.set_ylabel("utilization, %")
+        top = max(line.get_ydata().max() for line in below.get_lines())
+        below.set_ylim(0, max(106, 1.06 * top) if top > 50 else 1.25 * top)
+        below.set_xlabel(f"number of {label}")
+        below.set_xlim(0 if counted[0] < 0.1 * counted[-1] else counted[0], counted[-1])
+        risers = [*counted[:-1][np.diff(data["exact"]["cycles"]) > 0].tolist(), data["widths"][-1]]
+        if len(counted) > 2 * len(risers) and len(risers) <= _MOST_TICKS:
+            below.set_xticks([data["widths"][0], *risers])
+        figure.get_layout_engine().set(**MARGINS)
+        figure.suptitle(f"Cycles and utilization against the number of {label}", fontsize=13)
+        above.set_title(_setting(layer, array, along), color="#444444")
+        handles, labels = above.get_legend_handles_labels()
+        order = [1, *range(2, len(handles)), 0]
+        figure.legend(
+            [handles[i] for i in order],
+            [labels[i] for i in order],
+            loc="outside lower center",
+            ncols=3,
+        )
+    return figure  # type: ignore[no-any-return]
+
+
+def _draw(axes: Axes, scale: float, figure_name: str, widths: Any, curve: Mapping[str, Any], **style: Any) -> None:
+    axes.plot(widths, scale * np.asarray(curve[figure_name], dtype=float), **style)
+
+
+def _exact_style(widths: Any, figure_name: str) -> dict[str, Any]:
+    """Neighbouring widths make a stair; widths with gaps between them are points, since the stair is unknown there."""
+    if np.any(np.diff(widths) != 1):
+        return {"linestyle": "none", "marker": "o", "markersize": 3.5}
+    return {"linewidth": 1.3, "drawstyle": "steps-pre" if figure_name == "cycles" else "default"}
+
+
+def _setting(layer: Layer, array: SystolicArray, along: str) -> str:
+    place = f"{array.rows} x {array.cols} array, {array.dataflow_row.summary}, {array.fold_timing} folds"
+    if not isinstance(layer, Conv2d):
+        return place
+    k1, k2 = layer.kernel_size
+    other = f"{layer.in_channels} channels" if along == "out_channels" else f"{layer.out_channels} filters"
+    height, width = layer.out_size
+    shape = f"{k1} x {k2} kernel, {other}, {height} x {width} output"
+    return f"{shape}, {place}" if len(shape) + len(place) < 88 else f"{shape},\n{place}"

@@ -1,0 +1,59 @@
+"""Networks that the tests of reports, comparisons and pages share."""
+
+from __future__ import annotations
+
+from hwcost import Conv2d, Gemm, Linear, MatMul
+from hwcost.graph import MemoryOnly, Network, Operation, Unsupported
+
+LENET = {
+    "conv1": Conv2d(1, 6, 5, height=28, width=28, padding=2),
+    "conv2": Conv2d(6, 16, 5, height=14, width=14),
+    "fc1": Linear(400, 120),
+    "fc2": Linear(120, 84),
+    "fc3": Linear(84, 10),
+}
+
+
+def residual(blocks=(3, 4, 6, 3)) -> dict[str, object]:
+    """The layers of a ResNet-50, or of one with other numbers of blocks."""
+    layers: dict[str, object] = {"conv1": Conv2d(3, 64, 7, 224, 224, stride=2, padding=3)}
+    channels, size = 64, 56
+    for stage, (count, width) in enumerate(zip(blocks, (64, 128, 256, 512), strict=True), 1):
+        for block in range(count):
+            stride, path = 2 if block == 0 and stage > 1 else 1, f"layer{stage}.{block}"
+            after = size // stride
+            layers[f"{path}.conv1"] = Conv2d(channels, width, 1, size, size)
+            layers[f"{path}.conv2"] = Conv2d(width, width, 3, size, size, stride=stride, padding=1)
+            layers[f"{path}.conv3"] = Conv2d(width, 4 * width, 1, after, after)
+            if block == 0:
+                layers[f"{path}.downsample.0"] = Conv2d(channels, 4 * width, 1, size, size, stride=stride)
+            channels, size = 4 * width, after
+    return layers | {"fc": Linear(2048, 1000)}
+
+
+TREE = Network(
+    "tree",
+    {
+        "stem": Operation(Conv2d(3, 16, 3, 8, 8, padding=1), "convolution", "stem"),
+        "stem:relu": Operation(MemoryOnly("relu", reads=1024, writes=1024), "relu", "stem"),
+        "body.0.attn:bmm": Operation(MatMul(m=10, n=10, k=16, batch=4), "bmm", "body.0.attn"),
+        "body.0.attn:bmm (2)": Operation(MatMul(m=10, n=16, k=10, batch=4), "bmm", "body.0.attn"),
+        "body.0.fc": Operation(Linear(64, 40, batch=10), "linear", "body.0.fc"),
+        "body.1.fc": Operation(Linear(40, 8, batch=10), "linear", "body.1.fc"),
+        "head": Operation(Gemm(m=1, n=10, k=80), "addmm", "head"),
+    },
+    notes=("read with care",),
+)
+"""Three levels of modules, products without a module of their own, an operation that only moves memory."""
+
+HOSTILE = "<script>alert(1)</script>"
+ODD = Network(
+    "odd <&\"'",
+    {
+        f"a.{HOSTILE}": Operation(Linear(40, 30), "linear", "a"),
+        "b\x1b[31m.fc": Operation(Linear(4, 3), "linear", "b\x1b[31m"),
+        '数.$x$,"q"': Operation(Linear(9, 9), "linear", "数"),
+        "a.fft": Operation(Unsupported("fft", "no <b>product</b>"), "fft", "a"),
+    },
+)
+"""Names that mean something to terminals, pages, tables and plots; and an operation that cannot be priced."""

@@ -1,0 +1,735 @@
+"""Networks out of PyTorch modules: MACs counted by hand, every bin, names, widths, and what cannot be read."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, from_torch, network_cost  # noqa: E402
+from hwcost.graph import MemoryOnly, Unsupported  # noqa: E402
+from hwcost.importers import read_network  # noqa: E402
+from hwcost.importers.torch import InputSpec, load_model  # noqa: E402
+from hwcost.importers.torch_free import _ELEMENTWISE, _MADE, _MOVE_ONLY, _VIEWS  # noqa: E402
+from hwcost.importers.torch_products import PRODUCTS  # noqa: E402
+from hwcost.importers.torch_resize import resized  # noqa: E402
+
+MODELS = Path(__file__).parent / "models"
+
+
+class Of(nn.Module):
+    """A module of one function."""
+
+    def __init__(self, function, *inner):
+        super().__init__()
+        self.function, self.inner = function, nn.ModuleList(inner)
+
+    def forward(self, *args):
+        return self.function(*args)
+
+
+def lenet(widths=(6, 16, 120, 84)):
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("lenet_model", MODELS / "lenet.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.LeNet(widths)
+
+
+def torch_macs(model, *inputs):
+    """PyTorch's own count."""
+    model = model.to("meta")
+    with torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
+        model(*[torch.empty(shape, device="meta") for shape in inputs])
+    return counter.get_total_flops() // 2
+
+
+# ---------------------------------------------------------------- counted by hand
+
+
+def test_lenet_5():
+    network = from_torch(lenet(), (1, 1, 28, 28))
+    assert network.macs == 416_520
+    assert dict(network_cost(network, SystolicArray(16, 16)).layers.items())["features.3"].cycles == 1000
+    assert network_cost(network, SystolicArray(16, 16)).total.cycles == 2822
+    assert list(network.priced) == ["features.0", "features.3", "classifier.0", "classifier.2", "classifier.4"]
+    assert network["features.0"] == Conv2d(1, 6, 5, height=28, width=28, padding=2)
+    assert network["classifier.0"] == Linear(400, 120)
+    assert not network.unsupported
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("weights", [True, False])
+def test_attention_of_4_heads(training, batch_first, weights):
+    model = nn.MultiheadAttention(64, 4, batch_first=batch_first).train(training)
+    x = torch.empty((1, 10, 64) if batch_first else (10, 1, 64))
+    network = from_torch(model, example_inputs={"query": x, "key": x, "value": x, "need_weights": weights})
+    assert network.macs == 176_640
+    assert not network.unsupported
+    products = [layer for layer in network.priced.values() if isinstance(layer.layer, MatMul)]
+    assert sum(gemm.macs for each in products for gemm in each.layer.gemms()) == 2 * 4 * 10 * 10 * 16
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_encoder_layer_in_every_mode(training, norm_first, grad, activation):
+    model = nn.TransformerEncoderLayer(
+        64, 4, 128, batch_first=True, norm_first=norm_first, activation=activation
+    ).train(training)
+    with torch.set_grad_enabled(grad):
+        network = from_torch(model, (1, 10, 64))
+    assert network.macs == 340_480
+    assert not network.unsupported
+    assert {"linear1", "linear2", "self_attn.out_proj", "self_attn:in_proj_weight"} <= set(network.priced)
+
+
+def test_the_operators_of_the_fast_path():
+    """They are never reached without data; what they would be is counted from their arguments."""
+    width, heads = 64, 4
+    layer = nn.TransformerEncoderLayer(width, heads, 128, batch_first=True).eval()
+    attention = layer.self_attn
+
+    class Call(dict):
+        def __init__(self, **arguments):
+            super().__init__(**arguments)
+            self.inputs, self.outputs, self.arguments = [], [], self
+            self.tracer = type("Tracer", (), {"fix": lambda *a: None, "give": lambda *a: None})()
+
+    x = torch.empty(1, 10, width)
+    own = {"embed_dim": width, "qkv_weight": attention.in_proj_weight, "proj_weight": attention.out_proj.weight}
+    calls = {
+        "_native_multi_head_attention": (Call(query=x, key=x, value=x, num_head=heads, **own), 176_640),
+        "_transformer_encoder_layer_fwd": (
+            Call(src=x, num_heads=heads, ffn_weight_1=layer.linear1.weight, ffn_weight_2=layer.linear2.weight, **own),
+            340_480,
+        ),
+    }
+    for name, (call, macs) in calls.items():
+        assert sum(gemm.macs for each in PRODUCTS[name](call) for gemm in each.layer.gemms()) == macs
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("both_ways", [True, False])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_recurrent_nets(kind, layers, both_ways, batch_first):
+    gates, steps, batch, c, h = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind], 7, 3, 8, 16
+    model = getattr(nn, kind)(c, h, num_layers=layers, bidirectional=both_ways, batch_first=batch_first)
+    network = from_torch(model, (batch, steps, c) if batch_first else (steps, batch, c))
+    ways = 2 if both_ways else 1
+    expected = sum(ways * steps * batch * gates * h * ((c if layer == 0 else ways * h) + h) for layer in range(layers))
+    assert network.macs == expected
+    assert not network.unsupported
+    assert len(network.priced) == 2 * layers * ways
+    inputs = network["weight_ih_l0"]
+    assert inputs == Linear(c, gates * h, batch=steps * batch)  # all steps at once
+    assert network["weight_hh_l0"] == Gemm(m=batch, n=gates * h, k=h, count=steps)  # one after the other
+
+
+def test_an_lstm_with_a_projection():
+    network = from_torch(nn.LSTM(8, 16, proj_size=5), (7, 2, 8))
+    assert network.macs == 7 * 2 * (64 * 8 + 64 * 5 + 16 * 5)
+
+
+def test_cells_run_as_often_as_they_are_called():
+    cell = nn.LSTMCell(8, 16)
+
+    def steps(x):
+        state = None
+        for step in x:
+            state = cell(step, state)
+        return state[0]
+
+    network = from_torch(Of(steps, cell), (5, 2, 8))
+    assert network.macs == 5 * 2 * 64 * (8 + 16)
+    assert len(network.priced) == 10
+
+
+# ---------------------------------------------------------------- convolutions
+
+CONVOLUTIONS = {
+    "plain": (nn.Conv2d(6, 16, 5), (2, 6, 14, 14)),
+    "strided": (nn.Conv2d(3, 64, 7, stride=2, padding=3), (1, 3, 33, 31)),
+    "oblong": (nn.Conv2d(4, 6, (3, 5), stride=(2, 1), padding=(0, 2), dilation=(1, 2)), (1, 4, 20, 30)),
+    "same": (nn.Conv2d(4, 6, 4, padding="same"), (1, 4, 9, 9)),
+    "dilated": (nn.Conv2d(4, 8, 3, dilation=3, padding=3), (1, 4, 16, 16)),
+    "grouped": (nn.Conv2d(8, 12, 3, groups=4), (2, 8, 10, 10)),
+    "depthwise": (nn.Conv2d(8, 8, 3, groups=8, padding=1), (1, 8, 10, 10)),
+    "depthwise times 2": (nn.Conv2d(8, 16, 3, groups=8, padding=1), (1, 8, 10, 10)),
+    "sequence": (nn.Conv1d(4, 8, 3, padding=1, stride=2), (2, 4, 21)),
+    "volume": (nn.Conv3d(3, 8, 3, padding=1, stride=(1, 2, 2)), (2, 3, 5, 8, 8)),
+    "grouped volume": (nn.Conv3d(4, 8, 3, groups=2), (1, 4, 5, 8, 8)),
+    "transposed": (nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1, output_padding=1), (2, 6, 7, 7)),
+    "transposed in groups": (nn.ConvTranspose2d(6, 4, 4, stride=2, groups=2), (1, 6, 7, 7)),
+    "transposed sequence": (nn.ConvTranspose1d(6, 4, 4, stride=2), (1, 6, 7)),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolutions_multiply_as_often_as_pytorch_counts(name):
+    model, shape = CONVOLUTIONS[name]
+    network = from_torch(nn.Sequential(model), shape)
+    assert list(network.priced) == ["0"]
+    assert network.macs == torch_macs(nn.Sequential(model), shape)
+
+
+@pytest.mark.parametrize("name", [name for name, (model, _) in CONVOLUTIONS.items() if isinstance(model, nn.Conv2d)])
+def test_maps_have_the_size_that_pytorch_makes(name):
+    model, shape = CONVOLUTIONS[name]
+    layer = from_torch(nn.Sequential(model), shape)["0"]
+    assert isinstance(layer, Conv2d)
+    out = model(torch.zeros(shape)) if not model.weight.is_meta else model(torch.empty(shape, device="meta"))
+    assert layer.out_size == tuple(out.shape[2:])
+
+
+def test_one_image_without_a_batch():
+    assert from_torch(nn.Conv2d(3, 8, 3), (3, 10, 10)).macs == 8 * 27 * 64
+
+
+# ---------------------------------------------------------------- products
+
+PRODUCT_CASES = {
+    "linear on tokens": (nn.Linear(8, 5), [(2, 7, 8)], 2 * 7 * 8 * 5),
+    "linear without bias": (nn.Linear(8, 5, bias=False), [(3, 8)], 3 * 8 * 5),
+    "linear on one vector": (nn.Linear(8, 5), [(8,)], 40),
+    "matmul": (Of(torch.matmul), [(4, 5, 6), (4, 6, 7)], 4 * 5 * 6 * 7),
+    "matmul broadcast": (Of(torch.matmul), [(3, 1, 5, 6), (4, 6, 7)], 3 * 4 * 5 * 6 * 7),
+    "matrix and vector": (Of(torch.matmul), [(5, 6), (6,)], 30),
+    "inner": (Of(torch.dot), [(6,), (6,)], 6),
+    "addmm": (Of(torch.addmm), [(5, 7), (5, 6), (6, 7)], 5 * 6 * 7),
+    "baddbmm": (Of(torch.baddbmm), [(2, 5, 7), (2, 5, 6), (2, 6, 7)], 2 * 5 * 6 * 7),
+    "addbmm": (Of(torch.addbmm), [(5, 7), (2, 5, 6), (2, 6, 7)], 2 * 5 * 6 * 7),
+    "addmv": (Of(torch.addmv), [(5,), (5, 6), (6,)], 30),
+    "einsum": (Of(lambda a, b: torch.einsum("bhqd,bhkd->bhqk", a, b)), [(2, 3, 5, 8), (2, 3, 7, 8)], 2 * 3 * 5 * 7 * 8),
+    "einsum of three": (
+        Of(lambda a, b, c: torch.einsum("ij,jk,kl->il", a, b, c)),
+        [(2, 3), (3, 4), (4, 5)],
+        2 * 3 * 4 + 2 * 4 * 5,
+    ),
+    "bilinear": (nn.Bilinear(4, 5, 6), [(3, 4), (3, 5)], None),
+    "attention": (Of(F.scaled_dot_product_attention), [(2, 4, 10, 16)] * 3, 2 * 2 * 4 * 10 * 10 * 16),
+    "cross attention": (
+        Of(F.scaled_dot_product_attention),
+        [(1, 2, 10, 8), (1, 2, 7, 8), (1, 2, 7, 12)],
+        2 * 10 * 7 * (8 + 12),
+    ),
+    "causal attention": (
+        Of(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)),
+        [(1, 2, 10, 8)] * 3,
+        2 * 2 * 10 * 10 * 8,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRODUCT_CASES)
+def test_products(name):
+    model, shapes, macs = PRODUCT_CASES[name]
+    network = from_torch(model, shapes if len(shapes) > 1 else shapes[0])
+    if macs is None:  # three operands at once: not a matrix product, and not silently free
+        assert [str(each.layer.kind) for each in network.unsupported.values()] == ["aten::_trilinear"]
+        return
+    assert not network.unsupported
+    assert network.macs == macs
+
+
+ATTENTION = [name for name in PRODUCTS if name.startswith("_scaled_dot_product")]
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_every_form_of_attention_is_two_products(name):
+    class Call(dict):
+        outputs, inputs = (), ()
+        tracer = type("Tracer", (), {"fix": lambda *a: None, "give": lambda *a: None})()
+
+    query, key, value = torch.empty(2, 4, 10, 16), torch.empty(2, 4, 7, 16), torch.empty(2, 4, 7, 12)
+    scores, values = PRODUCTS[name](Call(query=query, key=key, value=value))
+    assert scores.layer == MatMul(10, 7, 16, batch=8)
+    assert values.layer == MatMul(10, 12, 7, batch=8)
+    assert hasattr(torch.ops.aten, name)
+
+
+@pytest.mark.parametrize("table", [PRODUCTS, _VIEWS, _MADE, _MOVE_ONLY, _ELEMENTWISE], ids=str)
+def test_tables_name_operators_that_there_are(table):
+    known = {name.partition("::")[2].partition(".")[0] for name in torch._C._dispatch_get_all_op_names()}
+    unknown = {name for name in table if name not in known and f"{name}_" not in known}
+    assert len(unknown) <= 0.1 * len(table), unknown  # some are gone in newer versions of PyTorch, or come with them
+
+
+# ---------------------------------------------------------------- bins and names
+
+
+def test_memory_only_operations_are_counted():
+    network = from_torch(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.BatchNorm1d(8)), (2, 4))
+    assert network["1"] == MemoryOnly("relu", reads=16, writes=16)
+    assert set(network.memory_only) == {"1", "2"} or "2" in network.memory_only
+    assert network.operations["1"].path == "1"
+
+
+def test_views_and_constants_move_nothing():
+    network = from_torch(Of(lambda x: x.view(4, 2).t() @ torch.ones(4, 3)), (8,))
+    assert list(network) == ["mm"]
+
+
+def test_what_nobody_knows_is_named():
+    network = from_torch(Of(lambda x: torch.fft.fft(x @ x).real), (4, 4))
+    (name,) = network.unsupported
+    assert "fft" in name
+    assert isinstance(network[name], Unsupported)
+    with pytest.raises(InvalidValueError, match="fft"):
+        network_cost(network, SystolicArray(8, 8))
+    report = network_cost(network, SystolicArray(8, 8), skip_unsupported=True)
+    assert report.unsupported == (name,)
+    assert report.total.macs == 64
+
+
+def test_operators_of_others_are_named():
+    @torch.library.custom_op("hwcost_tests::twice", mutates_args=())
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    twice.register_fake(torch.empty_like)
+    network = from_torch(Of(lambda x: twice(x @ x)), (4, 4))
+    (operation,) = network.unsupported.values()
+    assert operation.layer == Unsupported("hwcost_tests::twice", "an operator of hwcost_tests")
+
+
+def test_shared_modules_count_as_often_as_they_run():
+    shared = nn.Linear(4, 4)
+    model = nn.Sequential(shared, nn.ReLU(), shared, shared)
+    network = from_torch(model, (1, 4))
+    assert list(network.priced) == ["0", "0 (2)", "0 (3)"]
+    assert network.macs == 48
+
+
+def test_tied_weights_stay_tied():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
+            self.b.weight = self.a.weight
+
+        def forward(self, ids):
+            return self.b(self.a(ids))
+
+    network = from_torch(Tied(), InputSpec((2, 3), "int64"))
+    assert network.macs == 6 * 60
+    assert network.parameters["a.weight"] == network.parameters["b.weight"]
+
+
+def test_products_without_a_parameter_are_named_after_their_module():
+    network = from_torch(nn.Sequential(Of(lambda x: x @ x.mT), Of(lambda x: x @ x @ x)), (1, 5, 5))
+    assert list(network.priced) == ["0:bmm", "1:bmm", "1:bmm (2)"]
+
+
+def test_parameters_not_called_weight_are_part_of_the_name():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel = nn.Parameter(torch.ones(4, 3))
+
+        def forward(self, x):
+            return x @ self.kernel
+
+    assert list(from_torch(Own(), (2, 4)).priced) == ["kernel"]
+    assert list(from_torch(nn.Sequential(Own()), (2, 4)).priced) == ["0:kernel"]
+
+
+def test_the_module_is_left_as_it_was():
+    model = lenet().train()
+    model.register_buffer("steps", torch.zeros(()))
+    before = {name: (id(tensor), tensor.clone()) for name, tensor in model.state_dict(keep_vars=True).items()}
+    from_torch(model, (1, 1, 28, 28))
+    assert model.training
+    after = model.state_dict(keep_vars=True)
+    assert {name: id(tensor) for name, tensor in after.items()} == {name: own for name, (own, _) in before.items()}
+    assert all(torch.equal(after[name], tensor) for name, (_, tensor) in before.items())
+    assert not torch.nn.modules.module._global_forward_pre_hooks
+    with pytest.raises(InvalidValueError):
+        from_torch(model, (1, 2, 28, 28))
+    assert not torch.nn.modules.module._global_forward_hooks
+    assert not torch.nn.modules.module._global_forward_pre_hooks
+
+
+def test_a_batch_norm_keeps_its_statistics():
+    norm = nn.BatchNorm2d(3)
+    from_torch(nn.Sequential(norm, nn.Conv2d(3, 4, 1)), (2, 3, 4, 4))
+    assert norm.num_batches_tracked == 0
+    assert torch.equal(norm.running_mean, torch.zeros(3))
+
+
+def test_no_memory_for_weights_is_needed():
+    with torch.device("meta"):
+        model = nn.Linear(2**20, 2**20)  # 4 TiB of weights
+    assert from_torch(model, (1, 2**20)).macs == 2**40
+
+
+def test_constants_of_the_model_are_no_obstacle():
+    table = torch.arange(4.0)
+    network = from_torch(Of(lambda x: (x + table) @ torch.eye(4)), (3, 4))
+    assert network.macs == 48
+
+
+def test_inputs_of_every_form():
+    model = Of(lambda a, b: a @ b)
+    forms = [
+        {"input_size": [(2, 3), (3, 4)]},
+        {"input_size": [InputSpec((2, 3)), InputSpec((3, 4))]},
+        {"example_inputs": (torch.ones(2, 3), torch.ones(3, 4))},
+        {"example_inputs": [torch.ones(2, 3), torch.ones(3, 4)]},
+    ]
+    assert {from_torch(model, **form).macs for form in forms} == {24}
+    named = from_torch(nn.Linear(3, 4), example_inputs={"input": torch.ones(2, 3)})
+    assert named.macs == from_torch(nn.Linear(3, 4), InputSpec((2, 3), name="input")).macs == 24
+    assert from_torch(nn.Linear(3, 4), example_inputs=torch.ones(3)).macs == 12
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
+def test_types_of_numbers_change_nothing(dtype):
+    model = lenet().to(getattr(torch, dtype))
+    assert from_torch(model, InputSpec((1, 1, 28, 28), dtype)).macs == 416_520
+
+
+# ---------------------------------------------------------------- widths
+
+
+class Residual(nn.Module):
+    """Two blocks with additions, the second of which changes the number of channels."""
+
+    def __init__(self, stem=8, inner=(6, 10), wide=12):
+        super().__init__()
+        self.stem = nn.Conv2d(3, stem, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(stem)
+        self.a1, self.a2 = nn.Conv2d(stem, inner[0], 3, padding=1), nn.Conv2d(inner[0], stem, 3, padding=1)
+        self.b1, self.b2 = nn.Conv2d(stem, inner[1], 3, stride=2, padding=1), nn.Conv2d(inner[1], wide, 3, padding=1)
+        self.down = nn.Conv2d(stem, wide, 1, stride=2)
+        self.fc = nn.Linear(wide, 5)
+
+    def forward(self, x):
+        x = self.norm(self.stem(x)).relu()
+        x = (x + self.a2(self.a1(x).relu_())).relu()
+        x = self.down(x) + self.b2(F.relu(self.b1(x)))
+        return self.fc(x.mean((2, 3)))
+
+
+class Inverted(nn.Module):
+    """MobileNetV2's block with squeeze and excitation."""
+
+    def __init__(self, channels=6, wide=20, squeezed=4):
+        super().__init__()
+        self.expand, self.dw = nn.Conv2d(channels, wide, 1), nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
+        self.squeeze, self.excite = nn.Conv2d(wide, squeezed, 1), nn.Conv2d(squeezed, wide, 1)
+        self.project, self.norm = nn.Conv2d(wide, channels, 1), nn.GroupNorm(2, channels)
+        self.stem, self.fc = nn.Conv2d(3, channels, 1), nn.Linear(channels * 16, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = F.hardswish(self.dw(F.relu6(self.expand(x))))
+        y = y * torch.sigmoid(self.excite(F.relu(self.squeeze(F.adaptive_avg_pool2d(y, 1)))))
+        return self.fc(self.norm(x + self.project(y)).flatten(1))
+
+
+class Dense(nn.Module):
+    """Concatenations."""
+
+    def __init__(self, stem=8, growth=(4, 5), last=9):
+        super().__init__()
+        self.stem = nn.Conv2d(3, stem, 3, padding=1)
+        self.one = nn.Conv2d(stem, growth[0], 3, padding=1)
+        self.two = nn.Conv2d(stem + growth[0], growth[1], 3, padding=1)
+        self.norm = nn.BatchNorm2d(stem + sum(growth))
+        self.last, self.fc = nn.Conv2d(stem + sum(growth), last, 1), nn.Linear(last * 4, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = torch.cat([x, self.one(x)], 1)
+        x = torch.cat([x, self.two(x)], 1)
+        return self.fc(torch.flatten(F.max_pool2d(self.last(self.norm(x)), 2), 1))
+
+
+class Grouped(nn.Module):
+    """ResNeXt's grouped convolution, and a transposed one."""
+
+    def __init__(self, a=16, b=24, c=10):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, a, 1), nn.Conv2d(a, b, 3, groups=4, padding=1)
+        self.up, self.last = nn.ConvTranspose2d(b, c, 2, stride=2), nn.Conv2d(c, 2, 1)
+
+    def forward(self, x):
+        return self.last(self.up(self.b(self.a(x))))
+
+
+class FeedForward(nn.Module):
+    """An encoder layer, whose inner width alone can change."""
+
+    def __init__(self, hidden=48):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(16, 2, hidden, batch_first=True)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+WIDTH_CASES = {
+    "lenet": (lambda **kw: lenet(tuple(kw.get("widths", (6, 16, 120, 84)))), (1, 1, 28, 28),
+              {"features.0": 3, "features.3": 7, "classifier.0": 50, "classifier.2": 33}, {"widths": (3, 7, 50, 33)}),
+    "residual": (Residual, (2, 3, 8, 8), {"stem": 5, "a1": 3, "b1": 7, "down": 6},
+                 {"stem": 5, "inner": (3, 7), "wide": 6}),
+    "inverted": (Inverted, (1, 3, 4, 4), {"stem": 4, "expand": 11, "squeeze": 3},
+                 {"channels": 4, "wide": 11, "squeezed": 3}),
+    "dense": (Dense, (1, 3, 4, 4), {"stem": 3, "one": 2, "two": 4, "last": 6},
+              {"stem": 3, "growth": (2, 4), "last": 6}),
+    "grouped": (Grouped, (1, 3, 4, 4), {"a": 8, "b": 12, "up": 7}, {"a": 8, "b": 12, "c": 7}),
+    "feed forward": (FeedForward, (1, 5, 16), {"layer.linear1": 17}, {"hidden": 17}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WIDTH_CASES)
+def test_widths_are_those_of_the_same_architecture_built_smaller(name):
+    make, shape, sizes, arguments = WIDTH_CASES[name]
+    network = from_torch(make(), shape)
+    assert {width for width, each in network.widths.items() if not each.fixed} == set(sizes)
+    smaller = from_torch(make(**arguments), shape)
+    changed = network.at(sizes)
+    assert list(changed) == list(smaller)
+    for operation in network.priced:
+        assert changed[operation] == smaller[operation], operation
+
+
+@pytest.mark.parametrize("name", WIDTH_CASES)
+def test_rebuilt_modules_run_and_are_what_was_predicted(name):
+    make, shape, sizes, _ = WIDTH_CASES[name]
+    model = make().eval()
+    network = from_torch(model, shape)
+    small = resized(model, network, sizes)
+    again = from_torch(small, shape)
+    assert {key: again[key] for key in again.priced} == {key: network.at(sizes)[key] for key in network.priced}
+    array = SystolicArray(7, 5, fold_timing="serial")
+    assert network_cost(network.at(sizes), array).total == network_cost(again, array).total
+    assert small(torch.zeros(shape)).shape == model(torch.zeros(shape)).shape
+    assert sum(p.numel() for p in model.parameters()) > sum(p.numel() for p in small.parameters())
+
+
+def test_the_first_channels_stay():
+    model = lenet()
+    network = from_torch(model, (1, 1, 28, 28))
+    small = resized(model, network, {"features.3": 5})
+    assert torch.equal(small.features[3].weight, model.features[3].weight[:5])
+    assert torch.equal(small.classifier[0].weight, model.classifier[0].weight[:, : 5 * 25])
+    assert small.classifier[0].in_features == 125
+    assert model.features[3].out_channels == 16
+
+
+def test_widths_that_cannot_be_cut():
+    model = lenet()
+    network = from_torch(model, (1, 1, 28, 28))
+    for sizes in ({"features.0": 7}, {"classifier.4": 5}, {"nowhere": 1}):
+        with pytest.raises(InvalidValueError, match="width"):
+            resized(model, network, sizes)
+    with pytest.raises(InvalidValueError, match="the module that was imported"):
+        resized(nn.Linear(2, 2), network, {"features.0": 3})
+
+
+def test_reshapes_that_mix_axes_fix_them():
+    heads = Of(lambda x: inner(x).view(1, 5, 4, 4).transpose(1, 2).sum((0, 2)), inner := nn.Linear(8, 16))
+    network = from_torch(heads, (1, 5, 8))
+    assert {name for name, width in network.widths.items() if not width.fixed} == set()
+    assert network.widths["inner.0"].fixed
+
+
+def test_channels_that_are_cut_in_between_are_followed():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            left, right = torch.cat([self.a(x), self.b(x)], -1).chunk(2, -1)
+            return self.c(left * right.sigmoid())
+
+    network = from_torch(Gated(), (2, 4))
+    assert network.at({"a": 5})["b"] == Linear(4, 5, batch=2)
+    assert network.at({"a": 5})["c"] == Linear(5, 3, batch=2)
+
+
+# ---------------------------------------------------------------- what cannot be read
+
+
+@pytest.mark.parametrize("model", [3, "model", nn.Linear, None])
+def test_only_modules_are_read(model):
+    with pytest.raises(InvalidValueError, match=r"nn\.Module"):
+        from_torch(model, (1, 4))
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {},
+        {"input_size": (1, 4), "example_inputs": torch.ones(1, 4)},
+        {"input_size": ()},
+        {"input_size": "1,4"},
+        {"input_size": (1, 0)},
+        {"input_size": (1, -4)},
+        {"input_size": (1, 4.0)},
+        {"input_size": [(1, 4), "x"]},
+        {"input_size": 4},
+        {"input_size": (True, 4)},
+        {"input_size": (1, 2**41)},
+    ],
+    ids=str,
+)
+def test_inputs_that_are_none(inputs):
+    with pytest.raises(InvalidValueError):
+        from_torch(nn.Linear(4, 2), **inputs)
+
+
+def test_shapes_that_do_not_fit_say_where():
+    with pytest.raises(InvalidValueError, match=r"module 'classifier.0' is 'run on 1x1x32x32 float32'.*RuntimeError"):
+        from_torch(lenet(), (1, 1, 32, 32))
+
+
+def test_models_that_multiply_nothing():
+    for model in (nn.Identity(), nn.ReLU(), nn.Sequential()):
+        with pytest.raises(InvalidValueError, match="multiplies nothing"):
+            from_torch(model, (1, 4))
+
+
+def test_lazy_modules_and_scripts():
+    with pytest.raises(InvalidValueError, match="lazy"):
+        from_torch(nn.Sequential(nn.LazyLinear(4)), (1, 4))
+
+
+def test_models_that_look_at_values(tmp_path):
+    with pytest.raises(InvalidValueError, match=r"looks at the values.*shapes alone"):
+        read_network(f"{MODELS / 'lenet.py'}:LooksAtValues", inputs=[InputSpec((1, 4))])
+    with pytest.raises(InvalidValueError, match="looks at the values"):
+        from_torch(Of(lambda x: x[x > 0] @ x[x > 0]), (4,))
+
+
+# ---------------------------------------------------------------- files
+
+
+def read(name, shape=(1, 1, 28, 28)):
+    return read_network(f"{MODELS / 'lenet.py'}:{name}", inputs=[InputSpec(shape)])
+
+
+def test_classes_functions_and_modules_of_a_file():
+    assert read("LeNet").macs == read("ready").macs == 416_520
+    assert read("small").macs < 416_520
+    assert read("WithWeightsAtHand", (1, 4)).macs == 8
+    assert read("LeNet").name == "LeNet"
+
+
+def test_classes_are_made_without_memory():
+    assert all(parameter.is_meta for parameter in load_model(str(MODELS / "lenet.py"), "LeNet").parameters())
+
+
+BAD = {
+    "LeNt": r"Did you mean 'LeNet'",
+    "torch": r"an nn.Module, or a class or function",
+    "needs_widths": r"\(widths\)",
+    "makes_a_number": r"what makes_a_number\(\) in .* makes is 3",
+    "breaks": r"raises ValueError: no luck today",
+    "Raises": r"module 'inner.1' is .*raises RuntimeError: the coffee is cold$",
+    "Endless": r"calls itself without end",
+    "__name__": r"an nn.Module",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_names_that_are_no_model(name):
+    with pytest.raises(InvalidValueError, match=re.compile(BAD[name])):
+        read(name, (1, 4))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nowhere.py:Net", "a Python file that can be read"),
+        (f"{MODELS}/lenet.py", "behind a colon"),
+        (f"{MODELS}/lenet.py:a b", "FILE.py:NAME"),
+        ("weights.pth", "pickles are not opened"),
+        ("net.xml", "onnx"),
+        ("", "FILE.py:NAME"),
+        (f"{MODELS}:Net", "FILE.py:NAME"),
+    ],
+)
+def test_sources_that_are_none(source, message):
+    with pytest.raises(InvalidValueError, match=message):
+        read_network(source, inputs=[InputSpec((1, 4))])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def broken(:\n", "line 1 raises SyntaxError"),
+        ("x = 1\n\nraise RuntimeError('not today')\n", "line 3 raises RuntimeError: not today"),
+        ("import nowhere_to_be_found\n", "line 1 raises ModuleNotFoundError"),
+        ("raise SystemExit(3)\n", "raises SystemExit"),
+        ("\0", "raises"),
+        ("", "there is no model in it"),
+    ],
+)
+def test_files_that_do_not_run(tmp_path, text, message):
+    path = tmp_path / "net.py"
+    path.write_text(text)
+    with pytest.raises(InvalidValueError, match=message):
+        read_network(f"{path}:Net", inputs=[InputSpec((1, 4))])
+
+
+def test_files_see_their_neighbours(tmp_path):
+    (tmp_path / "parts_of_it.py").write_text("from torch import nn\n\nPart = nn.Linear\n")
+    path = tmp_path / "net.py"
+    path.write_text("from parts_of_it import Part\n\n\ndef net():\n    return Part(4, 2)\n")
+    assert read_network(f"{path}:net", inputs=[InputSpec((1, 4))]).macs == 8
+
+
+def test_a_file_needs_inputs():
+    with pytest.raises(InvalidValueError, match="--input"):
+        read_network(f"{MODELS / 'lenet.py'}:LeNet")
+    with pytest.raises(InvalidValueError, match="dims"):
+        read_network(f"{MODELS / 'lenet.py'}:LeNet", inputs=[InputSpec((1, 4))], dims={"batch": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("1,3,224,224", InputSpec((1, 3, 224, 224))),
+        ("1x3x8x8", InputSpec((1, 3, 8, 8))),
+        ("ids=1,128:int64", InputSpec((1, 128), "int64", "ids")),
+        ("5", InputSpec((5,))),
+    ],
+)
+def test_inputs_as_they_are_typed(text, spec):
+    assert InputSpec.parse(text) == spec
+    assert InputSpec.parse(str(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1,", "a", "1,x", "1,0", "1:int99", "=1", "1 2", "-1", "1,2:", "a b=1", "1" * 20, "1,2:nn"]
+)
+def test_inputs_that_are_typed_wrong(text):
+    if text == "1,":
+        assert InputSpec.parse(text) == InputSpec((1,))
+        return
+    with pytest.raises(InvalidValueError, match="--input"):
+        InputSpec.parse(text)
+
+
+def test_the_network_can_be_priced_on_many_arrays_at_once():
+    rows = np.arange(8, 33)
+    total = network_cost(from_torch(lenet(), (1, 1, 28, 28)), SystolicArray(rows, 16)).total
+    assert total.cycles.shape == rows.shape
+    assert total.cycles[8] == 2822
+    assert math.isclose(total.utilization[8], 0.5766, abs_tol=1e-4)
