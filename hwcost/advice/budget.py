@@ -33,6 +33,8 @@ __all__ = ["Budget", "solve"]
 
 MOST_ENTRIES = 8000
 MOST_IN_ONE_TABLE = 4096
+LEAST_OPTIONS = 8
+HELD = "layers follow it together with many others, more than can be tabulated"
 ROUNDS = 6
 WORTH_A_ROUND = 1e-4
 
@@ -149,22 +151,28 @@ def _hold_wide_tables(
     network: Network,
     array: SystolicArray,
 ) -> dict[str, str]:
-    """Widths to leave alone, so that no table gets too large with two options each.
+    """Widths to leave alone, so that tables are small enough with a few options each.
 
     Of those that meet in a layer behind a concatenation of many, they are the ones with the fewest cycles.
     """
-    most = int(math.log2(MOST_IN_ONE_TABLE))
     weight: dict[str, float] = defaultdict(float)
     for widths, operations in groups.items():
         cycles = float(over(operations, network, array, {})[0])
         for width in widths:
             weight[width] += cycles
+    left = {widths: set(widths) for widths in groups}
     held: dict[str, str] = {}
-    for widths in sorted(groups, key=len, reverse=True):
-        open_widths = sorted((width for width in widths if width not in held), key=lambda width: -weight[width])
-        for width in open_widths[most:]:
-            held[width] = f"one layer follows {len(widths)} widths at once, more than can be tabulated"
-    return {name: held[name] for name in edges if name in held}
+    while True:
+        sizes = {
+            widths: math.prod(min(len(edges[width]), LEAST_OPTIONS) for width in own) for widths, own in left.items()
+        }
+        widest = max(sizes, key=lambda widths: sizes[widths])
+        if sizes[widest] <= MOST_IN_ONE_TABLE and sum(sizes.values()) <= MOST_ENTRIES:
+            return {name: held[name] for name in edges if name in held}
+        width = min(left[widest], key=lambda width: (weight[width], width))
+        held[width] = HELD
+        for own in left.values():
+            own.discard(width)
 
 
 def _tables(

@@ -146,7 +146,7 @@ def _remarks(widths: Sequence[WidthAdvice]) -> Iterator[str]:
                 f"network {best.network_speed_up:.3f}x"
             )
     for remark, names in by_remark.items():
-        yield f"{', '.join(names)}: {remark}"
+        yield f"{_some(names)}: {remark}"
 
 
 def _fixed(fixed: Mapping[str, str]) -> Iterator[str]:
@@ -154,8 +154,11 @@ def _fixed(fixed: Mapping[str, str]) -> Iterator[str]:
     for name, reason in fixed.items():
         by_reason.setdefault(reason, []).append(name)
     for reason, names in by_reason.items():
-        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-        yield f"cannot change ({reason}): {shown}"
+        yield f"cannot change ({reason}): {_some(names)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _budget(advice: Advice, found: Budget) -> Iterator[str]:
@@ -170,7 +173,7 @@ def _budget(advice: Advice, found: Budget) -> Iterator[str]:
     yield f"  {best} of {looked}"
     for reason in dict.fromkeys(found.held.values()):
         names = [name for name, own in found.held.items() if own == reason]
-        yield f"  left as they are ({reason}): {', '.join(names)}"
+        yield f"  left as they are ({reason}): {_some(names)}"
 
 
 def _checked(check: Mapping[str, Any]) -> Iterator[str]:

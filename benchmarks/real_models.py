@@ -1,0 +1,163 @@
+"""Architectures that nobody here wrote: the definitions of torchvision, timm and transformers, with weights left out.
+
+Nothing is downloaded: weights are never asked for, and transformers gets configurations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+IMAGE = (1, 3, 224, 224)
+TOKENS = 64
+
+
+@dataclass(frozen=True)
+class RealModel:
+    """One architecture: where it comes from, how it is made, what it is run on."""
+
+    library: str
+    make: Callable[[Any], Any]
+    inputs: Any = IMAGE
+
+    def module(self) -> torch.nn.Module:
+        """The module, in evaluation mode; without memory for weights where its constructor allows that."""
+        library = loaded(self.library)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with contextlib.suppress(Exception), torch.device("meta"):
+                return self.make(library).eval()
+            return self.make(library).eval()
+
+    def arguments(self) -> dict[str, Any]:
+        """What ``from_torch`` takes."""
+        if isinstance(self.inputs, Mapping):
+            return {"example_inputs": dict(self.inputs)}
+        return {"input_size": self.inputs}
+
+
+def loaded(name: str) -> Any:
+    """The library. torchvision's compiled operators need not fit to this torch: definitions do without them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if name in ("torchvision", "timm"):  # timm imports torchvision
+            _torchvision()
+        return importlib.import_module("torchvision.models" if name == "torchvision" else name)
+
+
+_KEPT: list[Any] = []
+
+
+def _torchvision() -> Any:
+    while True:
+        try:
+            return importlib.import_module("torchvision")
+        except RuntimeError as error:
+            missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
+            if missing is None:
+                raise
+            if not _KEPT:
+                _KEPT.append(torch.library.Library("torchvision", "FRAGMENT"))
+            _KEPT[0].define(f"{missing[1]}(Tensor x) -> Tensor")
+            for module in [each for each in sys.modules if each.partition(".")[0] == "torchvision"]:
+                del sys.modules[module]
+
+
+def _vision(name: str, size: tuple[int, ...] = IMAGE, **options: Any) -> RealModel:
+    return RealModel("torchvision", lambda models: getattr(models, name)(weights=None, **options), size)
+
+
+def _timm(name: str, size: tuple[int, ...] = IMAGE) -> RealModel:
+    return RealModel("timm", lambda timm: timm.create_model(name), size)
+
+
+def _text(model: str, config: str, names: tuple[str, ...] = ("input_ids",), **options: Any) -> RealModel:
+    tokens = torch.zeros(1, TOKENS, dtype=torch.int64)
+    return RealModel(
+        "transformers",
+        lambda tf: getattr(tf, model)(getattr(tf, config)(**options)),
+        dict.fromkeys(names, tokens),
+    )
+
+
+def _speech() -> RealModel:
+    inputs = {
+        "input_features": torch.zeros(1, 80, 3000),
+        "decoder_input_ids": torch.zeros(1, TOKENS, dtype=torch.int64),
+    }
+    return RealModel(
+        "transformers", lambda tf: tf.WhisperModel(tf.WhisperConfig(encoder_layers=2, decoder_layers=2)), inputs
+    )
+
+
+MODELS: Mapping[str, RealModel] = {
+    **{
+        name: _vision(name)
+        for name in (
+            "alexnet", "vgg16", "resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d", "regnet_y_400mf",
+            "densenet121", "googlenet", "squeezenet1_0", "shufflenet_v2_x1_0", "mnasnet1_0", "mobilenet_v2",
+            "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vit_b_16", "swin_t", "swin_v2_t", "maxvit_t",
+        )
+    },
+    "inception_v3": _vision("inception_v3", (1, 3, 299, 299), init_weights=False),
+    "deeplabv3_resnet50": RealModel(
+        "torchvision", lambda models: models.segmentation.deeplabv3_resnet50(weights=None, weights_backbone=None)
+    ),
+    "r3d_18": RealModel("torchvision", lambda models: models.video.r3d_18(weights=None), (1, 3, 8, 64, 64)),
+    "mixer_b16_224": _timm("mixer_b16_224"),
+    "ghostnet_100": _timm("ghostnet_100"),
+    "hrnet_w18": _timm("hrnet_w18"),
+    "xcit_tiny_12_p16_224": _timm("xcit_tiny_12_p16_224"),
+    "mobilevit_s": _timm("mobilevit_s", (1, 3, 256, 256)),
+    "coatnet_0_rw_224": _timm("coatnet_0_rw_224"),
+    "nfnet_f0": _timm("nfnet_f0", (1, 3, 192, 192)),
+    "beit_base_patch16_224": _timm("beit_base_patch16_224"),
+    "efficientformer_l1": _timm("efficientformer_l1"),
+    "poolformer_s12": _timm("poolformer_s12"),
+    "gpt2": _text("GPT2Model", "GPT2Config", n_layer=4),
+    "bert": _text("BertModel", "BertConfig", num_hidden_layers=4),
+    "t5": _text("T5Model", "T5Config", ("input_ids", "decoder_input_ids"), num_layers=2),
+    "llama": _text(
+        "LlamaModel", "LlamaConfig", num_hidden_layers=2, hidden_size=512, intermediate_size=1024,
+        num_attention_heads=8, num_key_value_heads=2,
+    ),
+    "whisper": _speech(),
+    "lstm": RealModel("torch", lambda torch: torch.nn.LSTM(64, 128, num_layers=2), (20, 4, 64)),
+    "gru": RealModel("torch", lambda torch: torch.nn.GRU(64, 128, bidirectional=True), (20, 4, 64)),
+    "transformer": RealModel(
+        "torch", lambda torch: torch.nn.Transformer(64, 4, 2, 2, 128, batch_first=True), [(1, 10, 64), (1, 8, 64)]
+    ),
+}  # fmt: skip
+"""Every architecture by name."""
+
+
+def torch_macs(model: torch.nn.Module, inputs: Any) -> int:
+    """PyTorch's own count: half of its FLOPs, on tensors without data too."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with _quietly(), torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
+        model = model.to("meta")
+        if isinstance(inputs, Mapping):
+            model(**{name: tensor.to("meta") for name, tensor in inputs.items()})
+        else:
+            shapes = inputs if isinstance(inputs, list) else [inputs]
+            model(*(torch.empty(shape) for shape in shapes))
+    return int(counter.get_total_flops()) // 2
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
