@@ -22,6 +22,9 @@ Axis: TypeAlias = tuple[tuple[int, Fraction], ...]
 """Pieces behind each other: each a width, by its number, and what it is multiplied by."""
 
 
+_ONE = Fraction(1)
+
+
 @dataclass
 class _Entry:
     parent: int
@@ -57,7 +60,7 @@ class Widths:
         """An axis of its own, which may change until something is said against it."""
         number = len(self._entries)
         self._entries.append(_Entry(number, size, f"width {number}"))
-        return ((number, Fraction(1)),)
+        return ((number, _ONE),)
 
     def call(self, axis: Axis, name: str) -> None:
         """Names a width after an operation that makes it; of those that turn out to be one, the first name stays."""
@@ -77,8 +80,9 @@ class Widths:
 
     def size(self, axis: Axis) -> int:
         """The size of an axis today."""
-        size = sum(factor * self._entries[self._find(width)].size for width, factor in axis)
-        return int(size)
+        if len(axis) == 1 and axis[0][1] is _ONE:  # nearly always, and fractions take their time
+            return self._entries[axis[0][0]].size
+        return int(sum(factor * self._entries[width].size for width, factor in axis))
 
     def is_fixed(self, axis: Axis) -> bool:
         """Whether no part of it can change."""
@@ -163,7 +167,7 @@ class Widths:
 
     def scaled(self, axis: Axis, factor: Fraction | int) -> Axis:
         """The axis times a factor that gives an integer."""
-        return tuple((width, own * Fraction(factor)) for width, own in axis)
+        return axis if factor == 1 else tuple((width, own * Fraction(factor)) for width, own in axis)
 
     def pieces(self, axis: Axis, sizes: Sequence[int], reason: str) -> tuple[Axis, ...]:
         """The axis cut into pieces of these sizes: where cuts fall between its own, else nothing can change."""
@@ -215,7 +219,8 @@ class Widths:
             merged = self.fixed(1, reason)
         elif all(map(self.is_fixed, wide[1:])):
             merged = self.scaled(wide[0], math.prod(map(self.size, wide[1:])))
-        if merged is not None and sum(size != 1 for size in new) <= 1:
+        fits = merged is not None and self.size(merged) == math.prod(new) and sum(size != 1 for size in new) <= 1
+        if merged is not None and fits and new:
             at = next((i for i, size in enumerate(new) if size != 1), 0)
             return [merged if i == at else self.fixed(1, reason) for i in range(len(new))]
         for axis in wide:
@@ -236,10 +241,11 @@ class Widths:
         """The axis in widths that stand for themselves."""
         found: list[tuple[int, Fraction]] = []
         for width, factor in axis:
-            root = self._find(width)
+            entry = self._entries[width]
+            root = width if entry.parent == width else self._find(width)
             made_of = self._entries[root].made_of
             if made_of:
-                found += ((inner, own * factor) for inner, own in self._resolved(made_of))
+                found += self.scaled(self._resolved(made_of), factor)
             else:
                 found.append((root, factor))
         return tuple(found)

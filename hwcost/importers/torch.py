@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError("PyTorch", "torch", "reading a PyTorch module") from error
 
-from hwcost.importers.torch_inputs import InputSpec, stand_ins
+from hwcost.importers.torch_inputs import InputSpec, stand_ins, without_data
 from hwcost.importers.torch_loading import first_line, load_model
 from hwcost.importers.torch_tracer import AN_INPUT, AN_OUTPUT, Tracer
 
@@ -60,6 +60,7 @@ def from_torch(
     >>> network.macs, list(network), list(network.priced)
     (164640, ['0', '1', '3'], ['0', '3'])
     """
+    model = _unwrapped(model)
     _check_module(model)
     args, named = stand_ins(input_size, example_inputs)
     tracer = Tracer(model, _without_data(model))
@@ -96,6 +97,18 @@ def read_module(source: str, inputs: Sequence[InputSpec]) -> Network:
     return from_torch(model, list(inputs), name=name)
 
 
+def _unwrapped(model: Any) -> Any:
+    """The module itself, without what compiles it or spreads it over devices."""
+    while isinstance(model, nn.Module):
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif "_orig_mod" in model._modules:  # torch.compile
+            model = model._orig_mod
+        else:
+            break
+    return model
+
+
 def _check_module(model: Any) -> None:
     if not isinstance(model, nn.Module):
         raise InvalidValueError("model", model, "an nn.Module")
@@ -109,36 +122,39 @@ def _check_module(model: Any) -> None:
 
 
 def _without_data(model: nn.Module) -> dict[str, Tensor]:
-    """A tensor without data for each parameter and buffer; those that are one are one here too."""
+    """A tensor without data for each parameter and buffer; those that are one are one here too.
+
+    A module that has two names gives its parameters once: given twice, PyTorch would put the wrong ones back.
+    """
     made: dict[int, Tensor] = {}
     found = {}
-    for name, tensor in (
-        *model.named_parameters(remove_duplicate=False),
-        *model.named_buffers(remove_duplicate=False),
-    ):
-        if id(tensor) not in made:
-            with torch.no_grad():
-                empty = torch.empty_like(tensor, device="meta")
-            made[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-        found[name] = made[id(tensor)]
+    for path, module in model.named_modules():
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is None:
+                continue
+            if id(tensor) not in made:
+                empty = without_data(tensor)
+                is_parameter = isinstance(tensor, nn.Parameter)
+                made[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
+            found[f"{path}.{name}" if path else name] = made[id(tensor)]
     return found
 
 
 def _run(model: nn.Module, tracer: Tracer, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
     with _quietly(), tracer.following_modules():
         try:
-            with torch.no_grad(), torch.device("meta"), tracer:
+            with torch.no_grad(), tracer:
                 return torch.func.functional_call(model, tracer.parameters, args, named, tie_weights=False)
         except HwcostError:
             raise
         except RecursionError:
-            raise _refused(tracer, args, named, "it calls itself without end") from None
+            raise _refused("", args, named, "it calls itself without end") from None
         except Exception as error:
-            raise _refused(tracer, args, named, f"it raises {first_line(error)}") from error
+            raise _refused(tracer.where_raised(error), args, named, f"it raises {first_line(error)}") from error
 
 
-def _refused(tracer: Tracer, args: tuple[Any, ...], named: dict[str, Any], what: str) -> InvalidValueError:
-    where = f"module {tracer.path!r}" if tracer.path else "the model's forward"
+def _refused(path: str, args: tuple[Any, ...], named: dict[str, Any], what: str) -> InvalidValueError:
+    where = f"module {path!r}" if path else "the model's forward"
     tensors = [leaf for leaf in tree_leaves((args, named)) if isinstance(leaf, Tensor)]
     shapes = (f"{'x'.join(map(str, tensor.shape))} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
     return InvalidValueError(where, f"run on {', '.join(shapes) or 'nothing'}", f"inputs that it takes: {what}")

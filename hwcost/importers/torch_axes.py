@@ -6,6 +6,7 @@ axes where the operator works element by element, and everything else is fixed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,6 +27,8 @@ def shaped_alike(call: Call) -> None:
     """Element by element: tensors meet with their ends aligned, as PyTorch broadcasts them."""
     inputs = call.inputs
     if not inputs:
+        return
+    if len(inputs) == 1 and all(output is inputs[0] for output in call.outputs):
         return
     wide = _shape_together(inputs)
     if any(tuple(output.shape) != wide for output in call.outputs):
@@ -112,7 +115,26 @@ def _group_norm(call: Call) -> None:
 
 def _reshape(call: Call) -> None:
     x, out = _first(call), call.outputs[0]
+    open_before = [axis for axis in call.axes(x) if not call.widths.is_fixed(axis)]
     call.tracer.give(out, call.widths.reshape(call.axes(x), out.shape, "a reshape"))
+    if call.tracer.is_parameter(x):  # its own shape, or its module's, says the sizes
+        return
+    if any(map(call.widths.is_fixed, open_before)):
+        call.tracer.shape_was_written(out.shape)
+    else:
+        call.tracer.shape_was_written(_taken_apart(x.shape, out.shape))
+
+
+def _taken_apart(old: Sequence[int], new: Sequence[int]) -> Sequence[int]:
+    """The sizes that the last axis was taken apart into: features into heads; none where it was not.
+
+    >>> _taken_apart((64, 49, 96), (64, 49, 3, 32)), _taken_apart((3136, 96), (64, 49, 96))
+    ((3, 32), ())
+    """
+    for start in range(len(new) - 2, -1, -1):
+        if old and math.prod(new[start:]) == old[-1] and 1 not in new[start:]:
+            return tuple(new[start:])
+    return ()
 
 
 def _permuted(order: Callable[[Call, int], Sequence[int]]) -> Handler:
@@ -142,11 +164,6 @@ def _expand(call: Call) -> None:
         else:
             call.widths.fix(axis, "an expansion")
     call.tracer.give(out, tuple(axes))
-
-
-def _squeeze(call: Call) -> None:
-    """The axes that are left, in order; the same lines serve for putting an axis of 1 in."""
-    _reshape(call)
 
 
 def _pieces(call: Call) -> None:
@@ -271,7 +288,8 @@ AXES: Mapping[str, Handler] = MappingProxyType(
             "_adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d upsample_nearest1d upsample_nearest2d "
             "upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d upsample_linear1d "
             "upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d constant_pad_nd reflection_pad1d "
-            "reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
+            "reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d "
+            "_upsample_bilinear2d_aa _upsample_bicubic2d_aa",
         ),
         **_all(_reduced, "mean sum amax amin prod max min argmax argmin any all var std var_mean std_mean logsumexp"),
         "embedding": _embedding,

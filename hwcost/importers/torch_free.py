@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["is_elementwise", "is_free", "looks_up", "needs_data", "reads_nothing"]
+__all__ = ["is_elementwise", "is_free", "looks_up", "makes_anew", "needs_data", "reads_nothing"]
 
 
 def _names(text: str) -> frozenset[str]:
@@ -117,3 +117,8 @@ def reads_nothing(func: Any, kind: str) -> bool:
 def needs_data(kind: str) -> bool:
     """Whether an operator looks at values, which are not there."""
     return kind in _NEED_DATA
+
+
+def makes_anew(kind: str) -> bool:
+    """Whether the result has nothing to do with the axes of what goes in."""
+    return kind in _MADE

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map_only
 
 from hwcost.errors import InvalidValueError
 
-__all__ = ["InputSpec", "stand_ins"]
+__all__ = ["InputSpec", "stand_ins", "without_data"]
 
 MOST = 2**40
 _ALLOWED = "a shape like 1,3,224,224, with a type like 1,128:int64, and a name like ids=1,128:int64 if forward needs it"
@@ -88,8 +88,20 @@ def stand_ins(input_size: Any, example_inputs: Any) -> tuple[tuple[Any, ...], di
     return tuple(_on_meta(list(args))), {}
 
 
+def without_data(tensor: Tensor) -> Tensor:
+    """A tensor like another, of which nothing but its shape and type is there.
+
+    >>> without_data(torch.ones(2, 3)).device
+    device(type='meta')
+    """
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return torch.empty_like(tensor, device="meta")
+    # the same by empty_like loads a library for symbolic mathematics
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
 def _on_meta(tree: Any) -> Any:
-    return tree_map_only(Tensor, lambda tensor: torch.empty_like(tensor, device="meta"), tree)
+    return tree_map_only(Tensor, without_data, tree)
 
 
 def _specs(input_size: Any) -> list[InputSpec]:

@@ -186,10 +186,10 @@ def _product(call: Call, a: Tensor, b: Tensor, a_axes: Axes, b_axes: Axes) -> Pr
     batch = a.shape[0] if a.dim() == 3 else 1
     rows, inner, columns = a_axes[-2], a_axes[-1], b_axes[-1]
     of_a, of_b = call.tracer.is_parameter(a), call.tracer.is_parameter(b)
-    if batch == 1 and of_b and not of_a:
+    if batch == 1 and of_b:
         sizes = _open(call, {"batch": rows}) | {"in_features": inner, "out_features": columns}
         return Product(Linear(k, n, batch=m), "linear", sizes, b, columns)
-    if batch == 1 and of_a and not of_b:
+    if batch == 1 and of_a:
         sizes = _open(call, {"batch": columns}) | {"in_features": inner, "out_features": rows}
         return Product(Linear(k, m, batch=n), "linear", sizes, a, rows)
     sizes = _open(call, {"m": rows}) | {"k": inner, "n": columns}

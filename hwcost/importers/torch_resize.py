@@ -81,7 +81,8 @@ def changed_numbers(before: nn.Module, after: nn.Module) -> dict[str, dict[str, 
     return found
 
 
-_NUMBERS = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features", "num_channels")
+_NUMBERS = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features", "num_channels",
+            "nx", "nf")  # fmt: skip
 
 
 def _numbers(module: nn.Module) -> dict[str, int]:
@@ -135,6 +136,10 @@ def _renumber(module: nn.Module) -> None:
         module.num_channels = len(module.weight)
     elif isinstance(module, nn.LayerNorm) and module.weight is not None:
         module.normalized_shape = tuple(module.weight.shape)
+    elif {"nx", "nf"} <= vars(module).keys():  # transformers' Conv1D
+        weight = module._parameters.get("weight")
+        if weight is not None and weight.dim() == 2:
+            vars(module).update(nx=weight.shape[0], nf=weight.shape[1])
 
 
 def applied(

@@ -8,9 +8,11 @@ tensors; the tables of operators are in ``torch_products`` and ``torch_axes``.
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+import functools
+import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -22,9 +24,11 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from hwcost.errors import InvalidValueError
 from hwcost.graph import MemoryOnly, Operation, Rule, Unsupported
 from hwcost.importers.torch_axes import AXES, shaped_alike
-from hwcost.importers.torch_free import is_elementwise, is_free, looks_up, needs_data, reads_nothing
-from hwcost.importers.torch_products import PRODUCTS, Product, repeated
-from hwcost.layers import Linear
+from hwcost.importers.torch_free import looks_up
+from hwcost.importers.torch_inputs import without_data
+from hwcost.importers.torch_operators import Operator, operator, shortcut, tensors_in
+from hwcost.importers.torch_products import PRODUCTS, Product
+from hwcost.importers.torch_steps import Steps, named_after, public_name
 from hwcost.widths import Axis, Widths
 
 __all__ = ["Call", "Tracer"]
@@ -34,21 +38,33 @@ Axes: TypeAlias = tuple[Axis, ...]
 AN_INPUT, AN_OUTPUT, A_CONSTANT = "an input", "an output of the network", "a constant"
 
 
-@dataclass
 class Call:
     """One call of an operator, as the tables see it.
 
-    Attributes:
-        kind: the operator's name, without its library, and without the underscore of one that works in place.
-        arguments: all of them by name, defaults included.
+    Args:
+        operator: what is known of it.
+        args, kwargs: its arguments.
+        inputs: the tensors among them.
         outputs: the tensors that came out.
         tracer: what is known of all tensors.
     """
 
-    kind: str
-    arguments: Mapping[str, Any]
-    outputs: Sequence[Tensor]
-    tracer: Tracer
+    def __init__(
+        self,
+        operator: Operator,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        tracer: Tracer,
+    ) -> None:
+        self.kind, self.inputs, self.outputs, self.tracer = operator.kind, inputs, outputs, tracer
+        self.operator, self._args, self._kwargs = operator, args, kwargs
+
+    @functools.cached_property
+    def arguments(self) -> dict[str, Any]:
+        """All arguments by name, defaults included."""
+        return self.operator.by_name(self._args, self._kwargs)
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -57,11 +73,6 @@ class Call:
     def widths(self) -> Widths:
         """The register of widths."""
         return self.tracer.widths
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        """All tensors among the arguments."""
-        return [leaf for leaf in tree_leaves(dict(self.arguments)) if isinstance(leaf, Tensor)]
 
     def axes(self, tensor: Tensor) -> Axes:
         """The axes of a tensor."""
@@ -81,18 +92,6 @@ class _Known:
     origin: str = ""
 
 
-@dataclass
-class _Step:
-    """An operation before it has its final name and rules."""
-
-    name: str
-    kind: str
-    path: str
-    layer: Any
-    sizes: dict[str, Axis] = field(default_factory=dict)
-    is_named: bool = True
-
-
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator of one run of a module.
 
@@ -104,43 +103,72 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.widths = Widths()
-        self.steps: list[_Step] = []
+        self.steps = Steps()
         self._known: dict[int, _Known] = {}
         self._paths = {id(module): path for path, module in model.named_modules()}
         self._recurrent = {path for path, module in model.named_modules() if isinstance(module, nn.RNNBase)}
         self._leaves = {path for path, module in model.named_modules() if not any(True for _ in module.children())}
-        self._stack: list[tuple[nn.Module, str]] = []
-        self._names: Counter[str] = Counter()
+        self._stack: list[tuple[nn.Module, str, list[Tensor]]] = []
+        self._error: BaseException | None = None
+        self._raised_in = ""
+        self._has_lengths = False
         self._buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
         self.parameters = dict(parameters)
         for name, tensor in parameters.items():
             self._known.setdefault(id(tensor), _Known(tensor, origin=name))
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch would wrap the mode for its compiler, which takes longer to load than a network to read."""
+        return False
+
     # ---------------------------------------------------------------- modules
 
     @property
     def path(self) -> str:
-        """The module that is running, or was when something went wrong."""
+        """The module that is running."""
         return self._stack[-1][1] if self._stack else ""
 
     @contextlib.contextmanager
     def following_modules(self) -> Iterator[None]:
         """Knows, as long as it lasts, which module is running."""
         before = module_hooks.register_module_forward_pre_hook(self._enter)
-        after = module_hooks.register_module_forward_hook(self._leave)
+        after = module_hooks.register_module_forward_hook(self._leave, always_call=True)
         try:
             yield
         finally:
             before.remove()
             after.remove()
 
-    def _enter(self, module: nn.Module, _args: Any) -> None:
-        self._stack.append((module, self._paths.get(id(module), self.path)))
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        self._stack.append((module, self._paths.get(id(module), self.path), tensors_in(args)))
 
     def _leave(self, module: nn.Module, _args: Any, _output: Any) -> None:
-        # modules that raised, and whose error was caught by another one, are still there
+        error = sys.exc_info()[1]
+        if error is not None and error is not self._error:
+            self._error, self._raised_in = error, self.path
         while self._stack and self._stack.pop()[0] is not module:
             pass
+
+    def where_raised(self, error: BaseException) -> str:
+        """The path of the innermost module that an error came out of."""
+        return self._raised_in if error is self._error else self.path
+
+    def shape_was_written(self, shape: Sequence[int]) -> None:
+        """A reshape took axes apart or put them together, into sizes that the code of a module says.
+
+        Where such a size, or one of several together, is that of an input of the module, the code has it from there
+        (``B, N, C = x.shape``): that one cannot change by itself either.
+        """
+        if not self._stack:
+            return
+        sizes = {
+            math.prod(shape[start:stop]) for start in range(len(shape)) for stop in range(start + 1, len(shape) + 1)
+        }
+        for tensor in self._stack[-1][2]:
+            for axis in self.axes(tensor):
+                if self.widths.size(axis) in sizes:
+                    self.widths.fix(axis, "a reshape in the same module")
 
     # ---------------------------------------------------------------- tensors
 
@@ -199,21 +227,42 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     # ---------------------------------------------------------------- operators
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        kind = func._schema.name.partition("::")[2]
-        if needs_data(kind) or (kind == "index" and _has_mask(args[1])):
+        known, kwargs = operator(func), kwargs or {}
+        inputs = tensors_in((*args, *kwargs.values()))
+        with_shapes_alone = any(tensor.is_meta for tensor in inputs)
+        if with_shapes_alone and not known.takes_lengths and not all(tensor.is_meta for tensor in inputs):
+            args, kwargs = tree_map_only(Tensor, self._on_meta, (args, kwargs))
+            inputs = tensors_in((*args, *kwargs.values()))
+        if with_shapes_alone and (known.needs_data or (known.kind == "index" and _has_mask(args[1]))):
             raise InvalidValueError(
                 f"module {self.path!r}" if self.path else "the model",
-                f"looks at the values of a tensor ({kind})",
+                f"looks at the values of a tensor ({known.kind})",
                 "a forward that goes by shapes alone; there are no values where only shapes are run",
             )
-        if any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves((args, kwargs))):
-            args, kwargs = tree_map_only(Tensor, self._on_meta, (args, kwargs))
-        out = func(*args, **kwargs)
-        outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-        call = Call(kind.removesuffix("_") or kind, _by_name(func, args, kwargs), outputs, self)
-        self._note(func, call)
+        if known.takes_device and (with_shapes_alone or not inputs) and not self._is_of_lengths(known, kwargs):
+            kwargs = {**kwargs, "device": torch.device("meta"), **_unpinned(kwargs)}
+        self._has_lengths |= known.takes_lengths
+        out = shortcut(func, args, inputs) if with_shapes_alone else None
+        if out is None:
+            out = self._called(func, args, kwargs)
+        self._note(Call(known, args, kwargs, inputs, tensors_in((out,)), self))
         return out
+
+    def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return func(*args, **kwargs)
+        except RuntimeError as error:
+            if not isinstance(error, NotImplementedError) and "no fake impl registered" not in str(error):
+                raise
+            raise InvalidValueError(
+                f"module {self.path!r}" if self.path else "the model",
+                f"calls {func._schema.name}",
+                "operators that say the shape of their result without data (torch.library.register_fake teaches them)",
+            ) from error
+
+    def _is_of_lengths(self, known: Operator, kwargs: Mapping[str, Any]) -> bool:
+        """Whether a tensor is made for the lengths of packed sequences, which PyTorch writes one by one."""
+        return self._has_lengths and known.kind == "empty" and kwargs.get("dtype") is torch.int64
 
     def _on_meta(self, tensor: Tensor) -> Tensor:
         """A constant that the model made elsewhere meets tensors without data: it becomes one."""
@@ -224,10 +273,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._known[id(tensor)] = known = _Known(tensor)
         key = -id(tensor)  # no identity is negative
         if key not in self._known:
-            self._known[key] = _Known(torch.empty_like(tensor, device="meta"))
+            self._known[key] = _Known(without_data(tensor))
         return self._known[key].tensor
 
-    def _note(self, func: Any, call: Call) -> None:
+    def _note(self, call: Call) -> None:
         origin = self._origin(call)
         own = {id(tensor) for tensor in call.inputs}
         fresh = [tensor for tensor in call.outputs if id(tensor) not in own]
@@ -238,12 +287,18 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._add_product(product)
             return
         self._reshaped_in_place(call)
-        AXES.get(call.kind, shaped_alike if is_elementwise(func, call.kind) else _unknown)(call)
+        if call.kind in AXES:
+            AXES[call.kind](call)
+        elif call.operator.is_elementwise:
+            shaped_alike(call)
+        elif not call.operator.makes_anew:
+            _unknown(call)
         for tensor in fresh:
             if not self.has_axes(tensor):
                 self.give(tensor, call.fixed(tensor.shape, call.kind))
-        if not origin:  # what is made of parameters alone is made once, not for each input
-            self._add_other(func, call, fresh)
+        made_once = origin or (call.inputs and not any(tensor.is_meta for tensor in (*call.inputs, *call.outputs)))
+        if not made_once:  # of parameters or of constants alone, and not for each input
+            self._add_other(call)
 
     def _reshaped_in_place(self, call: Call) -> None:
         """A tensor whose own shape was changed: nothing is known of its axes any more."""
@@ -261,60 +316,42 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _add_product(self, product: Product) -> None:
         origin = "" if product.weight is None else self._known[id(product.weight)].origin
-        name = self._named_after(origin) if origin else self._joined(product.kind)
-        step = _Step(self._unique(name), product.kind, self._owner(origin), product.layer, dict(product.sizes))
+        name = named_after(origin) if origin else self._joined(product.kind)
+        name = self.steps.add_product(name, product.kind, self._owner(origin), product.layer, product.sizes)
         if product.made:
-            self.widths.call(product.made, step.name)
-        self.steps.append(step)
+            self.widths.call(product.made, name)
 
-    def _add_other(self, func: Any, call: Call, fresh: Sequence[Tensor]) -> None:
+    def _add_other(self, call: Call) -> None:
         layer: Any
-        if not is_free(func, call.kind) and call.kind not in AXES and call.kind not in PRODUCTS:
-            library = func._schema.name.partition("::")[0]
+        kind = call.kind.strip("_")
+        if not call.operator.is_free and call.kind not in AXES and call.kind not in PRODUCTS:
+            library = call.operator.name.partition("::")[0]
             reason = "not known to be free" if library == "aten" else f"an operator of {library}"
-            layer = Unsupported(func._schema.name, reason)
-        elif reads_nothing(func, call.kind):
+            layer = Unsupported(call.operator.name, reason)
+        elif call.operator.reads_nothing:
             return
         else:
             reads, writes = (sum(tensor.numel() for tensor in tensors) for tensors in (call.inputs, call.outputs))
-            layer = MemoryOnly(call.kind.strip("_"), min(reads, 2 * writes) if looks_up(call.kind) else reads, writes)
-        kind = call.kind.strip("_")
+            layer = MemoryOnly(kind, min(reads, 2 * writes) if looks_up(call.kind) else reads, writes)
         name = self.path if self.path in self._leaves and self.path else self._joined(kind)
-        self.steps.append(_Step(name, kind, self.path, layer, is_named=False))
+        self.steps.add_other(name, kind, self.path, layer)
 
     def _owner(self, origin: str) -> str:
         """The module that runs, or that has the parameter, where it lies deeper."""
-        owner = origin.rpartition(".")[0]
+        owner = public_name(origin).rpartition(".")[0]
         return owner if owner.startswith(f"{self.path}." if self.path else "") else self.path
-
-    def _named_after(self, origin: str) -> str:
-        owner, _, parameter = origin.rpartition(".")
-        if parameter == "weight" and owner:
-            return owner
-        return f"{owner}:{parameter}" if owner else parameter
 
     def _joined(self, kind: str) -> str:
         return f"{self.path}:{kind}" if self.path else kind
 
-    def _unique(self, name: str) -> str:
-        self._names[name] += 1
-        return name if self._names[name] == 1 else f"{name} ({self._names[name]})"
-
-    # ---------------------------------------------------------------- what comes out
-
     def operations(self) -> dict[str, Operation]:
         """All operations in order, by name; the steps of a recurrent net together."""
-        for step in self.steps:  # products have the first choice of names
-            if not step.is_named:
-                own = f"{step.name}:{step.kind}" if step.name == step.path and self._names[step.name] else step.name
-                step.name, step.is_named = self._unique(own), True
-        steps = _steps_together(self.steps, self._recurrent, self.widths)
-        return {
-            step.name: Operation(
-                step.layer, step.kind, step.path, {name: self.widths.rule(axis) for name, axis in step.sizes.items()}
-            )
-            for step in steps
-        }
+        return self.steps.operations(self._recurrent, self.widths)
+
+
+def _unpinned(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be said besides, so that a tensor can be without data."""
+    return {"pin_memory": False} if "pin_memory" in kwargs else {}
 
 
 def _has_mask(indices: Sequence[Tensor | None]) -> bool:
@@ -325,33 +362,3 @@ def _has_mask(indices: Sequence[Tensor | None]) -> bool:
 def _unknown(call: Call) -> None:
     """An operator that nobody told us about: nothing that it touches can change."""
     call.tracer.fix(call.inputs, call.kind)
-
-
-def _by_name(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of an operator by name, defaults included."""
-    named = {}
-    for index, argument in enumerate(func._schema.arguments):
-        if index < len(args):
-            named[argument.name] = args[index]
-        else:
-            named[argument.name] = kwargs.get(argument.name, argument.default_value)
-    return named
-
-
-def _steps_together(steps: Sequence[_Step], recurrent: set[str], widths: Widths) -> list[_Step]:
-    """The same steps, but each product and each other operator of one recurrent module once."""
-    found: list[_Step] = []
-    groups: dict[tuple[Any, ...], list[_Step]] = {}
-    for step in steps:
-        if step.path not in recurrent or not isinstance(step.layer, (Linear, MemoryOnly)):
-            found.append(step)
-            continue
-        base = step.name.rpartition(" (")[0] if step.name.endswith(")") else step.name
-        rules = tuple((name, widths.rule(axis)) for name, axis in step.sizes.items())
-        own = groups.setdefault((base, step.kind, step.layer, rules), [])
-        if not own:
-            found.append(step)
-        own.append(step)
-    for (base, *_), own in groups.items():
-        own[0].layer, own[0].sizes = repeated(own[0].layer, own[0].sizes, len(own), "weight_ih" in base)
-    return found

@@ -1,0 +1,227 @@
+"""How much CPU it takes to read ResNet-18, and to answer for it, beside what else does.
+
+In one process, in turn: ``from_torch`` against fvcore, torchinfo and PyTorch's FlopCounterMode. Then whole commands,
+each a process of its own: ``hwcost model`` against ZigZag on the same ONNX file, and against SCALE-Sim on the same
+topology.
+
+    pip install fvcore torchinfo
+    python -m venv zigzag && zigzag/bin/pip install zigzag-dse
+    python -m venv scalesim && scalesim/bin/pip install scalesim "numpy<2.4"
+    python benchmarks/import_speed.py --zigzag zigzag/bin/python --scalesim scalesim/bin/python
+
+What is not given is left out. Writes benchmarks/results/import_speed.json. CPU seconds are those of all threads and of
+all child processes; ZigZag and SCALE-Sim take minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import side_by_side
+import torch
+
+from hwcost import from_torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+from resnet import ResNet18
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "resnet.py"
+SHAPE = (1, 3, 224, 224)
+ROUNDS = 7
+ZIGZAG = """
+import sys, pathlib, zigzag
+from zigzag.api import get_hardware_performance_zigzag
+inputs = pathlib.Path(zigzag.__file__).parent / "inputs"
+out = get_hardware_performance_zigzag(
+    sys.argv[1], str(inputs / "hardware/tpu_like.yaml"), str(inputs / "mapping/tpu_like.yaml"),
+    opt="latency", dump_folder=sys.argv[2], loma_show_progress_bar=False)
+print("latency", out[1])
+"""
+ZIGZAG_MODEL = "import pathlib, zigzag; print(pathlib.Path(zigzag.__file__).parent / 'inputs/workload/resnet18.onnx')"
+SCALESIM = """
+import sys
+from scalesim.scale_sim import scalesim
+scalesim(save_disk_space=True, verbose=False, config=sys.argv[1], topology=sys.argv[2]).run_scale(top_path=sys.argv[3])
+"""
+CONFIGURATION = """
+[general]
+run_name = resnet18
+[architecture_presets]
+ArrayHeight = 128
+ArrayWidth = 128
+IfmapSramSzkB = 1024
+FilterSramSzkB = 1024
+OfmapSramSzkB = 1024
+IfmapOffset = 0
+FilterOffset = 10000000
+OfmapOffset = 20000000
+Bandwidth = 10
+Dataflow = ws
+MemoryBanks = 1
+[layout]
+IfmapCustomLayout = False
+IfmapSRAMBankBandwidth = 10
+IfmapSRAMBankNum = 10
+IfmapSRAMBankPort = 2
+FilterCustomLayout = False
+FilterSRAMBankBandwidth = 10
+FilterSRAMBankNum = 10
+FilterSRAMBankPort = 2
+[sparsity]
+SparsitySupport = false
+SparseRep = ellpack_block
+OptimizedMapping = false
+BlockSize = 8
+RandomNumberGeneratorSeed = 40
+[run_presets]
+InterfaceBandwidth = CALC
+UseRamulatorTrace = False
+"""
+
+
+# ---------------------------------------------------------------- importers
+
+
+def counters() -> dict[str, Callable[[], object]]:
+    """What reads the same module, and what each says its MACs are."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, images = ResNet18().eval(), torch.zeros(SHAPE)
+
+    def with_torch() -> int:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(images)
+        return int(counter.get_total_flops()) // 2
+
+    cases: dict[str, Callable[[], object]] = {
+        "from_torch": lambda: from_torch(model, SHAPE).macs,
+        "FlopCounterMode": with_torch,
+    }
+    try:
+        from fvcore.nn import FlopCountAnalysis
+
+        logging.getLogger("fvcore").setLevel(logging.ERROR)
+        cases["fvcore"] = lambda: int(
+            FlopCountAnalysis(model, images).unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+        )
+    except ImportError:
+        print("fvcore is not installed and left out")
+    try:
+        from torchinfo import summary
+
+        cases["torchinfo"] = lambda: summary(model, SHAPE, verbose=0).total_mult_adds
+    except ImportError:
+        print("torchinfo is not installed and left out")
+    return cases
+
+
+def cpu_seconds_in_turn(cases: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """CPU seconds of every case in every round, one case right after the other."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for index in range(ROUNDS + 1):
+        for name, case in cases.items():
+            start = time.process_time()
+            case()
+            if index:
+                seconds[name].append(time.process_time() - start)
+        print(f"\rround {index + 1} of {ROUNDS + 1}", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    return seconds
+
+
+# ---------------------------------------------------------------- whole commands
+
+
+def cpu_of(command: list[str], folder: str) -> float:
+    """CPU seconds of a process and all its children."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} if "-m" in command else None
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{command[:4]} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def ours(source: str, folder: str, *options: str) -> float:
+    """CPU seconds of ``hwcost model``, the middle one of several."""
+    command = [sys.executable, "-m", "hwcost", "model", source, "--device", "tpu-v1", *options]
+    return statistics.median(cpu_of(command, folder) for _ in range(5))
+
+
+def commands(zigzag: str | None, scalesim: str | None) -> dict[str, float]:
+    """CPU seconds of every whole command."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        found["hwcost model, PyTorch file"] = ours(f"{EXAMPLE}:ResNet18", folder, "--input", "1,3,224,224")
+        if zigzag is not None:
+            model = subprocess.run([zigzag, "-c", ZIGZAG_MODEL], capture_output=True, text=True, check=True).stdout
+            found["hwcost model, ONNX file"] = ours(model.strip(), folder)
+            found["zigzag"] = cpu_of([zigzag, "-c", ZIGZAG, model.strip(), f"{folder}/out"], folder)
+        if scalesim is not None:
+            from hwcost.importers.lists import write_scalesim
+
+            topology, configuration = f"{folder}/resnet18.csv", f"{folder}/array.cfg"
+            write_scalesim(topology, from_torch(ResNet18(), SHAPE))
+            Path(configuration).write_text(CONFIGURATION)
+            found["hwcost model, SCALE-Sim topology"] = ours(topology, folder)
+            found["scalesim"] = cpu_of([scalesim, "-c", SCALESIM, configuration, topology, f"{folder}/out"], folder)
+    return found
+
+
+def main() -> int:
+    """Measures what is installed, prints ratios and writes the file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--zigzag", metavar="PYTHON", help="of an environment with zigzag-dse")
+    parser.add_argument("--scalesim", metavar="PYTHON", help="of an environment with scalesim")
+    given = parser.parse_args()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cases = counters()
+        macs = {name: case() for name, case in cases.items()}
+        seconds = cpu_seconds_in_turn(cases)
+    figures: dict[str, Any] = {f"MACs by {name}": value for name, value in macs.items()}
+    for name in cases:
+        if name != "from_torch":
+            figures[f"CPU of {name} / from_torch"] = side_by_side.ratio(seconds, name, "from_torch")
+    whole = commands(given.zigzag, given.scalesim)
+    if "zigzag" in whole:
+        figures["CPU of zigzag / hwcost model, ONNX file"] = whole["zigzag"] / whole["hwcost model, ONNX file"]
+        figures["CPU of zigzag / hwcost model, PyTorch file"] = whole["zigzag"] / whole["hwcost model, PyTorch file"]
+    if "scalesim" in whole:
+        ratio = whole["scalesim"] / whole["hwcost model, SCALE-Sim topology"]
+        figures["CPU of scalesim / hwcost model, SCALE-Sim topology"] = ratio
+        figures["CPU of scalesim / hwcost model, PyTorch file"] = (
+            whole["scalesim"] / whole["hwcost model, PyTorch file"]
+        )
+    goals = {
+        "CPU of fvcore / from_torch": (">=", 5.0),
+        "CPU of zigzag / hwcost model, ONNX file": (">=", 100.0),
+        "CPU of scalesim / hwcost model, SCALE-Sim topology": (">=", 100.0),
+    }
+    met = side_by_side.report(
+        "import_speed",
+        {"network": "ResNet-18, 1 x 3 x 224 x 224", "rounds": ROUNDS, "torch threads": torch.get_num_threads()},
+        figures,
+        {name: goal for name, goal in goals.items() if name in figures},
+        more={"cpu_seconds_of_commands": whole},
+        packages=("fvcore", "torchinfo"),
+    )
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
