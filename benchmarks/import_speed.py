@@ -5,7 +5,7 @@ each a process of its own: ``hwcost model`` against ZigZag on the same ONNX file
 topology.
 
     pip install fvcore torchinfo
-    python -m venv zigzag && zigzag/bin/pip install zigzag-dse
+    python -m venv zigzag && zigzag/bin/pip install zigzag-dse six
     python -m venv scalesim && scalesim/bin/pip install scalesim "numpy<2.4"
     python benchmarks/import_speed.py --zigzag zigzag/bin/python --scalesim scalesim/bin/python
 
@@ -33,6 +33,8 @@ import side_by_side
 import torch
 
 from hwcost import from_torch
+from hwcost.importers.lists import write_scalesim
+from hwcost.scalesim import Configuration, serial_array, write_configuration
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
@@ -55,40 +57,6 @@ SCALESIM = """
 import sys
 from scalesim.scale_sim import scalesim
 scalesim(save_disk_space=True, verbose=False, config=sys.argv[1], topology=sys.argv[2]).run_scale(top_path=sys.argv[3])
-"""
-CONFIGURATION = """
-[general]
-run_name = resnet18
-[architecture_presets]
-ArrayHeight = 128
-ArrayWidth = 128
-IfmapSramSzkB = 1024
-FilterSramSzkB = 1024
-OfmapSramSzkB = 1024
-IfmapOffset = 0
-FilterOffset = 10000000
-OfmapOffset = 20000000
-Bandwidth = 10
-Dataflow = ws
-MemoryBanks = 1
-[layout]
-IfmapCustomLayout = False
-IfmapSRAMBankBandwidth = 10
-IfmapSRAMBankNum = 10
-IfmapSRAMBankPort = 2
-FilterCustomLayout = False
-FilterSRAMBankBandwidth = 10
-FilterSRAMBankNum = 10
-FilterSRAMBankPort = 2
-[sparsity]
-SparsitySupport = false
-SparseRep = ellpack_block
-OptimizedMapping = false
-BlockSize = 8
-RandomNumberGeneratorSeed = 40
-[run_presets]
-InterfaceBandwidth = CALC
-UseRamulatorTrace = False
 """
 
 
@@ -172,11 +140,10 @@ def commands(zigzag: str | None, scalesim: str | None) -> dict[str, float]:
             found["hwcost model, ONNX file"] = ours(model.strip(), folder)
             found["zigzag"] = cpu_of([zigzag, "-c", ZIGZAG, model.strip(), f"{folder}/out"], folder)
         if scalesim is not None:
-            from hwcost.importers.lists import write_scalesim
-
             topology, configuration = f"{folder}/resnet18.csv", f"{folder}/array.cfg"
             write_scalesim(topology, from_torch(ResNet18(), SHAPE))
-            Path(configuration).write_text(CONFIGURATION)
+            memories = {"input_kb": 1024, "weight_kb": 1024, "output_kb": 1024}
+            write_configuration(configuration, Configuration("resnet18", serial_array(128, 128), **memories))
             found["hwcost model, SCALE-Sim topology"] = ours(topology, folder)
             found["scalesim"] = cpu_of([scalesim, "-c", SCALESIM, configuration, topology, f"{folder}/out"], folder)
     return found

@@ -22,7 +22,7 @@ import pytest
 from hwcost import DATAFLOWS, FOLD_TIMINGS, RELAXATIONS, Conv2d, SystolicArray, __version__, layer_cost
 from hwcost.cli import cli, main
 from hwcost.cli.formula import formula
-from hwcost.cli.output import _plain_progress
+from hwcost.cli.progress import plain_progress
 from hwcost.cli.values import parse_clock, parse_sizes
 from hwcost.errors import MixedLibrariesError
 
@@ -530,7 +530,7 @@ def test_a_full_disk_is_one_line(f):
 
 
 def test_progress_without_rich_is_a_line_for_every_tenth(capsys):
-    advance = _plain_progress(40_000)
+    advance = plain_progress(40_000)
     for _ in range(10):
         advance(4096)
     out, err = capsys.readouterr()
@@ -557,7 +557,7 @@ def test_progress_goes_to_a_terminal_on_stderr_alone(capsys, monkeypatch, rich):
 
 PAGE = (Path(__file__).parent.parent / "docs" / "command-line.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w.-]+)`:\n\n```text\n(.*?)```", PAGE, flags=re.MULTILINE | re.DOTALL))
-EXAMPLES = re.findall(r"^\$ hwcost (.*)\n((?:.+\n)+?)```", PAGE, flags=re.MULTILINE)
+EXAMPLES = re.findall(r"^\$ hwcost (.*)\n((?:.*\n)*?)```", PAGE, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=lambda text: text.splitlines()[0])

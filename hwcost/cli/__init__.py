@@ -20,6 +20,7 @@ _MODULES = {
     "estimate": "hwcost.cli.estimate",
     "model": "hwcost.cli.model",
     "plot": "hwcost.cli.plots",
+    "sweep": "hwcost.cli.sweep",
 }
 
 

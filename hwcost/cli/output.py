@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -13,6 +13,7 @@ import numpy as np
 from hwcost import __version__
 from hwcost.cli.formula import formula
 from hwcost.cli.pricing import Figures
+from hwcost.cli.progress import progress_of
 from hwcost.cli.workload import Workload
 from hwcost.device import SystolicArray
 from hwcost.layers import Conv2d
@@ -239,35 +240,7 @@ def _with_progress(blocks: Iterable[str], points: int) -> Iterator[str]:
     if points <= _ROWS_WITH_PROGRESS or not sys.stderr.isatty() or sys.stdout.isatty():
         yield from blocks
         return
-    advance, close = _progress(points)
-    try:
+    with progress_of(points, "rows") as advance:
         for block in blocks:
             yield block
             advance(_BLOCK)
-    finally:
-        close()
-
-
-def _progress(points: int) -> tuple[Callable[[int], None], Callable[[], None]]:
-    """A bar where rich is installed, else a line for every tenth: how to advance and how to close it."""
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError:
-        return _plain_progress(points), lambda: None
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task("rows", total=points)
-    bar.start()
-    return lambda rows: bar.advance(task, rows), bar.stop
-
-
-def _plain_progress(points: int) -> Callable[[int], None]:
-    done = 0
-
-    def advance(rows: int) -> None:
-        nonlocal done
-        before, done = done, min(done + rows, points)
-        if 10 * done // points > 10 * before // points:
-            click.echo(f"{100 * done // points} % of {points} rows", err=True)
-
-    return advance

@@ -10,6 +10,7 @@ from hwcost.plot.comparison import comparison_figure
 from hwcost.plot.network import PICTURES, network_data, network_figure
 from hwcost.plot.stairs import stairs_data, stairs_figure
 from hwcost.plot.style import ENDINGS, check_path, load_matplotlib, save, svg
+from hwcost.plot.sweep import sweep_data, sweep_figure
 
 __all__ = [
     "ENDINGS",
@@ -26,4 +27,6 @@ __all__ = [
     "stairs_data",
     "stairs_figure",
     "svg",
+    "sweep_data",
+    "sweep_figure",
 ]

@@ -1,0 +1,251 @@
+"""A network on every array of a design space: its time as a map, and the arrays that no other beats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from hwcost.errors import InvalidValueError
+from hwcost.plot.bars import in_unit
+from hwcost.plot.style import BLACK, COLOURS, MARGINS, STYLE, load_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
+
+__all__ = ["sweep_data", "sweep_figure"]
+
+Column: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+_MOST_CELLS = 600
+_FEW = 16
+_LEFT_OUT = "#E8E8E8"
+_DASHES: Any = (0, (4, 2))
+
+
+class _Axis(NamedTuple):
+    """An axis of the map: the sizes drawn, and where their cells begin and end."""
+
+    sizes: Column
+    places: Column
+    edges: Column
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether each size has a cell of the same width and its name below it."""
+        return bool(self.places[0] == 0 and len(self.sizes) <= _FEW)
+
+    def place(self, size: Any) -> Any:
+        """Where a size lies, be there a cell for it or not."""
+        if self.is_listed:  # lists often double from size to size
+            return np.interp(np.log(size), np.log(self.sizes), self.places)
+        return np.interp(size, self.sizes, self.places)
+
+
+def sweep_data(
+    rows: Sequence[int], cols: Sequence[int], dataflow: Sequence[str], seconds: Sequence[float]
+) -> dict[str, Any]:
+    """The maps that are drawn: the seconds of each dataflow by rows and columns of the array.
+
+    Args:
+        rows, cols, dataflow, seconds: a value for each point.
+
+    Returns:
+        ``rows`` and ``cols``: the sizes drawn. Where there are more than 600 of one it is every second, or every third,
+        and so on, with the largest. ``seconds``: for each dataflow a list of rows, each a list of columns; NaN where
+        there is no such point.
+
+    Raises:
+        InvalidValueError: columns that are not of one length, or empty; times that are not above 0.
+
+    >>> sweep_data([8, 8, 16], [8, 16, 8], ["ws", "ws", "ws"], [4.0, 2.0, 3.0])["seconds"]["ws"]
+    [[4.0, 2.0], [3.0, nan]]
+    """
+    high, wide, flows, times = _checked(rows, cols, dataflow, seconds)
+    drawn_rows, drawn_cols = _drawn(high), _drawn(wide)
+    maps = {
+        name: _map(drawn_rows, drawn_cols, high[flows == name], wide[flows == name], times[flows == name]).tolist()
+        for name in dict.fromkeys(flows.tolist())
+    }
+    return {"rows": drawn_rows.tolist(), "cols": drawn_cols.tolist(), "seconds": maps}
+
+
+def _checked(*columns: Any) -> tuple[Column, Column, Column, Column]:
+    rows, cols, flows, times = (np.asarray(column) for column in columns)
+    if not len(rows) or any(column.shape != (len(rows),) for column in (rows, cols, flows, times)):
+        raise InvalidValueError("the columns", [len(column) for column in (rows, cols, flows, times)], "of one length")
+    if not np.all(times > 0) or not np.all(np.isfinite(times)):
+        raise InvalidValueError("seconds", float(times.min()), "finite numbers above 0")
+    return rows, cols, flows, times.astype(float)
+
+
+def _drawn(sizes: Column) -> Column:
+    """The sizes that there are, or so many of them that each has a pixel."""
+    each = np.unique(sizes)
+    step = -(-len(each) // _MOST_CELLS)
+    return np.unique(np.append(each[::step], each[-1]))
+
+
+def _map(rows: Column, cols: Column, high: Column, wide: Column, times: Column) -> Column:
+    cells = np.full((len(rows), len(cols)), np.nan)
+    at_rows, at_cols = np.searchsorted(rows, high), np.searchsorted(cols, wide)
+    drawn = (rows[at_rows] == high) & (cols[at_cols] == wide)
+    cells[at_rows[drawn], at_cols[drawn]] = times[drawn]
+    return cells
+
+
+def sweep_figure(
+    rows: Sequence[int],
+    cols: Sequence[int],
+    dataflow: Sequence[str],
+    seconds: Sequence[float],
+    utilization: Sequence[float],
+    front: Sequence[int] = (),
+    *,
+    pe_budget: int | None = None,
+    title: str = "",
+) -> Figure:
+    """The time of a network by rows and columns of the array, a map for each dataflow; below, the best of each size.
+
+    Dots on the maps are points of the front; beyond the dashed line arrays have more PEs than the budget. Below are,
+    for each dataflow, the least time within a number of PEs, and the utilization of the arrays that reach it; with the
+    front of all dataflows.
+
+    Args:
+        rows, cols, dataflow, seconds, utilization: a value for each point.
+        front: indices of the points that no other beats.
+        pe_budget: the most PEs; None where nothing limits them.
+        title: above all.
+
+    Raises:
+        InvalidValueError: as :func:`sweep_data`, or a front of points that there are not.
+        MissingDependencyError: matplotlib is not installed.
+
+    >>> points = {"rows": [8, 8, 16], "cols": [8, 16, 8], "dataflow": ["ws", "ws", "ws"], "seconds": [4.0, 2.0, 3.0]}
+    >>> figure = sweep_figure(**points, utilization=[0.5, 0.5, 0.33], front=[0, 1])
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['rows', 'time [s]', 'time [s]', 'utilization [%]']
+    """
+    high, wide, flows, times = _checked(rows, cols, dataflow, seconds)
+    used = np.asarray(utilization, dtype=float)
+    if used.shape != times.shape:
+        raise InvalidValueError("the columns", [len(times), used.size], "of one length")
+    best = np.asarray(front, dtype=np.int64)
+    if len(best) and not (best.min() >= 0 and best.max() < len(high)):
+        raise InvalidValueError("front", [int(best.min()), int(best.max())], f"indices from 0 to {len(high) - 1}")
+    best = best[np.lexsort((times[best], high[best] * wide[best]))]
+    data = sweep_data(high, wide, flows, times)  # type: ignore[arg-type]
+    scale, unit = in_unit(float(times.max()), (1.0, 1e-3, 1e-6, 1e-9), ("s", "ms", "us", "ns"))
+    matplotlib = load_matplotlib()
+    with matplotlib.rc_context(STYLE):
+        names = list(data["seconds"])
+        figure = matplotlib.figure.Figure(figsize=(3.1 * max(2, len(names)) + 1.6, 7.4), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
+        panels = above.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
+        norm, ticks = _norm(times / scale), _plain_ticks()
+        axes_of_map = _axis(data["rows"]), _axis(data["cols"])
+        for axes, name in zip(panels, names, strict=True):
+            own = best[flows[best] == name]
+            image = _draw_map(axes, np.asarray(data["seconds"][name]) / scale, axes_of_map, norm)
+            _draw_front(axes, high[own], wide[own], axes_of_map, pe_budget)
+            axes.set_title(name)
+        panels[0].set_ylabel("rows")
+        bar = above.colorbar(image, ax=list(panels), label=f"time [{unit}]", pad=0.02)
+        left, right = below.subplots(1, 2)
+        _draw_best(left, right, high * wide, times / scale, 100 * used, flows, best)
+        left.set_ylabel(f"time [{unit}]")
+        for axis in (bar.ax.yaxis, left.yaxis):
+            axis.set_major_formatter(ticks())
+            axis.set_minor_formatter(ticks())
+        if pe_budget is not None:
+            for axes in (left, right):
+                axes.axvline(pe_budget, color=BLACK, linestyle=_DASHES, linewidth=1, label=f"budget: {pe_budget} PEs")
+        left.legend(loc="lower left")
+        figure.get_layout_engine().set(**MARGINS)
+        figure.suptitle(title or "Time by rows and columns of the array", fontsize=12, parse_math=False)
+    return figure  # type: ignore[no-any-return]
+
+
+def _norm(times: Column) -> LogNorm:
+    from matplotlib.colors import LogNorm
+
+    low, high = float(times.min()), float(times.max())
+    return LogNorm(low, high if high > 1.001 * low else 1.1 * low)
+
+
+def _plain_ticks() -> Callable[[], LogFormatter]:
+    """Labels of a logarithmic axis in plain numbers, as many as matplotlib finds room for."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    return Plain
+
+
+def _axis(sizes: Sequence[int]) -> _Axis:
+    """Few sizes lie side by side, whatever they are; many lie where they belong."""
+    column = np.asarray(sizes, dtype=float)
+    steps = np.diff(column)
+    if len(column) <= _FEW:
+        places = np.arange(len(column), dtype=float)
+        return _Axis(column, places, np.arange(len(column) + 1) - 0.5)
+    between = column[:-1] + steps / 2
+    return _Axis(column, column, np.concatenate([[column[0] - steps[0] / 2], between, [column[-1] + steps[-1] / 2]]))
+
+
+def _draw_map(axes: Axes, cells: Column, axes_of_map: tuple[_Axis, _Axis], norm: LogNorm) -> Any:
+    along_rows, along_cols = axes_of_map
+    axes.set_facecolor(_LEFT_OUT)
+    image = axes.pcolormesh(
+        along_cols.edges, along_rows.edges, np.ma.masked_invalid(cells), norm=norm, cmap="viridis_r", rasterized=True
+    )
+    axes.grid(visible=False)
+    axes.set_xlabel("columns")
+    for axis, own in ((axes.xaxis, along_cols), (axes.yaxis, along_rows)):
+        if own.is_listed:
+            axis.set_ticks(own.places.tolist(), [f"{size:.0f}" for size in own.sizes])
+    if along_cols.is_listed and len(along_cols.sizes) > 8:
+        axes.tick_params(axis="x", rotation=90)
+    axes.set(xlim=(along_cols.edges[0], along_cols.edges[-1]), ylim=(along_rows.edges[0], along_rows.edges[-1]))
+    return image
+
+
+def _draw_front(
+    axes: Axes, high: Column, wide: Column, axes_of_map: tuple[_Axis, _Axis], pe_budget: int | None
+) -> None:
+    along_rows, along_cols = axes_of_map
+    if pe_budget is not None:
+        sizes = np.geomspace(along_cols.sizes[0], along_cols.sizes[-1], 400)
+        most = pe_budget / sizes
+        seen = (most >= along_rows.sizes[0]) & (most <= along_rows.sizes[-1])
+        axes.plot(
+            along_cols.place(sizes[seen]), along_rows.place(most[seen]), color=BLACK, linestyle=_DASHES, linewidth=1
+        )
+    if not len(high):  # a line without points that is not clipped would have no place on the page
+        return
+    axes.plot(
+        along_cols.place(wide), along_rows.place(high), "o",
+        markersize=4, markerfacecolor=COLOURS[1], markeredgecolor="white", markeredgewidth=0.6, clip_on=False,
+    )  # fmt: skip
+
+
+def _draw_best(left: Axes, right: Axes, pes: Column, times: Column, used: Column, flows: Column, best: Column) -> None:
+    """The least time within a number of PEs for each dataflow, how busy those arrays are, and the front of all."""
+    for name, colour in zip(dict.fromkeys(flows.tolist()), COLOURS * len(flows), strict=False):
+        own = np.flatnonzero(flows == name)
+        order = own[np.lexsort((times[own], pes[own]))]
+        least = np.minimum.accumulate(times[order])
+        left.plot(pes[order], least, drawstyle="steps-post", color=colour, linewidth=1.4, label=name)
+        faster = order[np.append(True, least[1:] < least[:-1])]
+        right.plot(pes[faster], used[faster], color=colour, linewidth=1.0, marker=".", markersize=3)
+    left.plot(pes[best], times[best], "o", markersize=3, color=BLACK, label=f"front: {len(best)} points")
+    right.plot(pes[best], used[best], "o", markersize=3, color=BLACK)
+    left.set(xscale="log", yscale="log", xlabel="PEs", title="least time within so many PEs")
+    right.set(xscale="log", xlabel="PEs", ylabel="utilization [%]", title="utilization of those arrays")
+    right.set_ylim(0, max(104.0, float(used.max())))

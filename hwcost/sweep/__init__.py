@@ -1,0 +1,34 @@
+"""Every array of a design space at once: what a network takes on each, and which of them no other beats.
+
+Rows, columns and dataflows span the space. All arrays of a chunk are priced in one vectorised call for each distinct
+product of the network; chunks are independent of each other, so that they can run in this process, in several, or on
+the workers of a Dask cluster, and can be kept on the way.
+
+>>> from hwcost import Conv2d, Linear
+>>> from hwcost.sweep import sweep
+>>> network = {"conv": Conv2d(6, 16, 5, height=14, width=14), "fc": Linear(400, 120)}
+>>> found = sweep(network, rows=range(8, 17), cols=[8, 16], pe_budget=128)
+>>> len(found), found.macs
+(10, 288000)
+>>> for point in found.points(found.front[-2:]):
+...     print(point["rows"], point["cols"], point["dataflow"], point["cycles"], round(point["utilization"], 3))
+15 8 ws 2405 0.998
+8 16 ws 2300 0.978
+"""
+
+from hwcost.sweep.engines import ENGINES, MOST_SECONDS
+from hwcost.sweep.points import SCHEMA, Sweep, pareto_front
+from hwcost.sweep.pricing import CHUNK
+from hwcost.sweep.running import MOST_POINTS, count_points, sweep
+
+__all__ = [
+    "CHUNK",
+    "ENGINES",
+    "MOST_POINTS",
+    "MOST_SECONDS",
+    "SCHEMA",
+    "Sweep",
+    "count_points",
+    "pareto_front",
+    "sweep",
+]

@@ -1,0 +1,102 @@
+"""The cycles of a network on a chunk of arrays, by the lines that price everything else."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections import Counter
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from hwcost._arrays import Size, is_float, product, total
+from hwcost.device import SystolicArray
+from hwcost.errors import InvalidValueError
+from hwcost.layers import Gemm
+from hwcost.runtime import gemm_cycles
+
+__all__ = ["CHUNK", "Chunk", "Column", "Work", "chunk_size", "price", "version"]
+
+Column: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+CHUNK = 16_384
+"""Arrays that are priced together at most: so few that the columns on the way stay in a processor's cache."""
+_MOST_BYTES = 64 * 2**20
+
+
+class Work(NamedTuple):
+    """The products of a network, each distinct one once.
+
+    Attributes:
+        products: the distinct ones.
+        order: of all products in the order of the network, the index of each in ``products``.
+    """
+
+    products: tuple[Gemm, ...]
+    order: tuple[int, ...]
+
+    @classmethod
+    def of(cls, gemms: list[Gemm]) -> Work:
+        """The work that these products are.
+
+        >>> Work.of([Gemm(1, 2, 3), Gemm(4, 5, 6), Gemm(1, 2, 3)]).order
+        (0, 1, 0)
+        """
+        index = {gemm: i for i, gemm in enumerate(dict.fromkeys(gemms))}
+        return cls(tuple(index), tuple(index[gemm] for gemm in gemms))
+
+
+class Chunk(NamedTuple):
+    """Arrays that are priced together, with all that it takes: a chunk can travel to another machine.
+
+    Attributes:
+        place: of the chunk among all of the sweep, from 0 on.
+        version: of the package that made it.
+        work: the products.
+        array: rows and columns are columns of as many numbers as the chunk has arrays.
+    """
+
+    place: int
+    version: str
+    work: Work
+    array: SystolicArray
+
+
+def chunk_size(work: Work) -> int:
+    """How many arrays are priced together, so that the cycles of all distinct products take 64 MiB at most.
+
+    >>> chunk_size(Work.of([Gemm(1, 2, 3)]))
+    16384
+    """
+    return max(1, min(CHUNK, _MOST_BYTES // (8 * len(work.products))))
+
+
+def version() -> str:
+    """Of this package, where it runs."""
+    # by name, since imports point down and the root of the package offers what lies beside and above this module
+    return str(importlib.import_module("hwcost").__version__)
+
+
+def price(chunk: Chunk) -> tuple[int, Column]:
+    """The place of a chunk, and the cycles of all of the work on each of its arrays.
+
+    The cycles of whole numbers are multiplied by how often a product occurs. Those of floating point are added in the
+    order of the network, so that they are what ``network_cost`` gives for each array by itself, to the last bit.
+
+    Raises:
+        InvalidValueError: a total that integers of 64 bits do not hold, or a chunk that another version made.
+    """
+    if chunk.version != version():
+        raise InvalidValueError("the version of hwcost on a worker", version(), f"that of the sweep, {chunk.version}")
+    work, array = chunk.work, chunk.array
+    cycles = [gemm_cycles(gemm, array) for gemm in work.products]
+    if any(map(is_float, cycles)):
+        summed = functools.reduce(_plus, (cycles[i] for i in work.order))
+    else:
+        times = Counter(work.order)
+        summed = functools.reduce(_plus, (product(times[i], each, what="the cycles") for i, each in enumerate(cycles)))
+    return chunk.place, np.broadcast_to(summed, array.rows.shape)
+
+
+def _plus(a: Size, b: Size) -> Size:
+    return total(a, b, what="the cycles")

@@ -1,0 +1,112 @@
+"""Architectures that nobody here wrote: MACs as PyTorch counts them, widths as rebuilt modules have them, the page."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from hwcost import from_torch  # noqa: E402
+from hwcost.cli import main  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import models_macs  # noqa: E402
+import real_models  # noqa: E402
+
+sys.path.remove(str(ROOT / "benchmarks"))
+
+RESULT = json.loads((ROOT / "benchmarks" / "results" / "models_macs.json").read_text(encoding="utf-8"))
+ROWS = {row["model"]: row for row in RESULT["rows"]}
+PAGE = (ROOT / "docs" / "models-in.md").read_text(encoding="utf-8")
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of code that is not ours
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Each architecture once: the network that was read, and the module."""
+    found = {}
+
+    def read(name):
+        if name not in found:
+            real = real_models.MODELS[name]
+            if importlib.util.find_spec(real.library) is None:
+                pytest.skip(f"{real.library} is not installed")
+            model = real.module()
+            found[name] = from_torch(model, **real.arguments(), name=name), model
+        return found[name]
+
+    return read
+
+
+@pytest.mark.parametrize("name", real_models.MODELS)
+def test_macs_are_those_of_pytorch_s_counter(name, networks):
+    network, model = networks(name)
+    assert not network.unsupported
+    assert network.macs == real_models.torch_macs(model, real_models.MODELS[name].inputs)
+
+
+@pytest.mark.parametrize("name", real_models.MODELS)
+def test_modules_with_other_widths_are_what_was_predicted(name, networks):
+    network, _ = networks(name)
+    sizes = models_macs.other_widths(network)
+    assert models_macs.rebuilt(real_models.MODELS[name], network, sizes) == ROWS[name]["rebuilt"]
+
+
+@pytest.mark.parametrize("name", real_models.MODELS)
+def test_operations_are_named_after_modules(name, networks):
+    network, model = networks(name)
+    paths = {path for path, _ in model.named_modules()}
+    assert {operation.path for operation in network.operations.values()} <= paths
+
+
+# ---------------------------------------------------------------- the file and the page
+
+
+def test_the_result_file_has_every_architecture():
+    assert list(ROWS) == list(real_models.MODELS)
+    assert len(ROWS) >= 20
+    assert all(RESULT["met"].values())
+    assert RESULT["figures"]["rebuilt with other widths as predicted"] == sum(
+        row["rebuilt"] == "equal" for row in ROWS.values()
+    )
+
+
+def test_the_page_shows_the_result_file():
+    (table,) = re.findall(r"<!-- table: models -->\n(.*?)<!-- end of table -->", PAGE, flags=re.DOTALL)
+    _, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    shown = {
+        name.strip("`"): (library, int(macs.replace(",", "")), int(counted.replace(",", "")), int(widths), rebuilt)
+        for name, library, macs, counted, widths, rebuilt in rows
+    }
+    expected = {
+        name: (row["library"], row["macs"], row["torch_macs"], row["widths"], rebuilt_in_words(row["rebuilt"]))
+        for name, row in ROWS.items()
+    }
+    assert shown == expected
+
+
+def rebuilt_in_words(text):
+    return {"equal": "equal", "no width can change": "none can change"}.get(text, "does not run")
+
+
+def test_the_page_shows_what_the_command_prints(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    ((command, shown),) = re.findall(
+        r"^```console\n\$ hwcost ([^\n]*)\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL
+    )
+    assert main(shlex.split(command)) == 0
+    assert capsys.readouterr().out == shown
+
+
+def test_the_page_says_the_sums():
+    figures = RESULT["figures"]
+    assert f"{figures['architectures']} architectures" in PAGE
+    assert f"{figures['rebuilt with other widths as predicted']} of {figures['with widths']}" in PAGE
