@@ -56,7 +56,8 @@ ZIGZAG_MODEL = "import pathlib, zigzag; print(pathlib.Path(zigzag.__file__).pare
 SCALESIM = """
 import sys
 from scalesim.scale_sim import scalesim
-scalesim(save_disk_space=True, verbose=False, config=sys.argv[1], topology=sys.argv[2]).run_scale(top_path=sys.argv[3])
+files = {"config": sys.argv[1], "topology": sys.argv[2], "layout": sys.argv[3]}
+scalesim(save_disk_space=True, verbose=False, **files).run_scale(top_path=sys.argv[4])
 """
 
 
@@ -140,12 +141,16 @@ def commands(zigzag: str | None, scalesim: str | None) -> dict[str, float]:
             found["hwcost model, ONNX file"] = ours(model.strip(), folder)
             found["zigzag"] = cpu_of([zigzag, "-c", ZIGZAG, model.strip(), f"{folder}/out"], folder)
         if scalesim is not None:
-            topology, configuration = f"{folder}/resnet18.csv", f"{folder}/array.cfg"
+            topology, configuration, layout = (
+                f"{folder}/{name}" for name in ("resnet18.csv", "array.cfg", "layout.csv")
+            )
             write_scalesim(topology, from_torch(ResNet18(), SHAPE))
             memories = {"input_kb": 1024, "weight_kb": 1024, "output_kb": 1024}
             write_configuration(configuration, Configuration("resnet18", serial_array(128, 128), **memories))
+            Path(layout).write_text("Layer name,\n")  # the simulator wants one, of no effect
             found["hwcost model, SCALE-Sim topology"] = ours(topology, folder)
-            found["scalesim"] = cpu_of([scalesim, "-c", SCALESIM, configuration, topology, f"{folder}/out"], folder)
+            files = [configuration, topology, layout, f"{folder}/out"]
+            found["scalesim"] = cpu_of([scalesim, "-c", SCALESIM, *files], folder)
     return found
 
 

@@ -54,9 +54,10 @@ napoleon_custom_sections = [("Attributes", "params_style")]  # the same for attr
 # References that have no target on the site. Other libraries' names are here because there is no intersphinx: a build
 # needs no network. A public name of this project does not belong here; give it a place on a page under api/.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(builtins|collections|importlib|matplotlib|numpy|os|pathlib|torch|types|typing)\..*"),
+    (r"py:.*", r"(builtins|collections|fractions|importlib|matplotlib|numpy|os|pathlib|torch|types|typing)\..*"),
     (r"py:class", r"Figure|Tensor"),
 ]
+suppress_warnings = ["ref.python"]  # Network: one of hwcost.graph, and the trained one of nas_plugin
 nitpick_ignore = [("py:attr", "options")]  # a field of Relaxation, which is described with its class
 
 # ---------------------------------------------------------------- writing

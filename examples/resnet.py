@@ -62,6 +62,7 @@ if __name__ == "__main__":
     from hwcost import from_torch, load_device, network_cost
 
     network = from_torch(ResNet18(), (1, 3, 224, 224))
+    print(f"{network.macs:,} MACs in {len(network.priced)} layers")
     for device in ("tpu-v1", "tpu-v5e", "gemmini"):
         total = network_cost(network, load_device(device)).total
         print(f"{device:8} {total.cycles:>12,.0f} cycles {1e3 * total.seconds:8.3f} ms  {total.utilization:.1%}")

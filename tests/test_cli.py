@@ -557,7 +557,7 @@ def test_progress_goes_to_a_terminal_on_stderr_alone(capsys, monkeypatch, rich):
 
 PAGE = (Path(__file__).parent.parent / "docs" / "command-line.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w.-]+)`:\n\n```text\n(.*?)```", PAGE, flags=re.MULTILINE | re.DOTALL))
-EXAMPLES = re.findall(r"^\$ hwcost (.*)\n((?:.*\n)*?)```", PAGE, flags=re.MULTILINE)
+EXAMPLES = re.findall(r"^\$ hwcost (.*)\n((?!```).+\n(?:.*\n)*?)```", PAGE, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(("command", "shown"), EXAMPLES, ids=lambda text: text.splitlines()[0])

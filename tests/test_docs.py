@@ -27,7 +27,7 @@ TEXTS = {page.relative_to(DOCS).as_posix(): page.read_text(encoding="utf-8") for
 SHOWN = [
     (command, shown)
     for text in TEXTS.values()
-    for command, shown in re.findall(r"^\$ hwcost (.*)\n((?:.*\n)*?)```", text, flags=re.MULTILINE)
+    for command, shown in re.findall(r"^\$ hwcost (.*)\n((?!```).+\n(?:.*\n)*?)```", text, flags=re.MULTILINE)
 ]
 COMMANDS = [
     line.removeprefix("hwcost ")

@@ -57,3 +57,21 @@ def test_the_readme_has_commands_that_are_run_elsewhere() -> None:
     assert "hwcost estimate --k 5 --c 6 --f 16 --s1 8 --s2 8" in found
     assert sum(command.startswith("nas-plugin search") for command in found) == 2
     assert os.access(PROJECT / ".ci" / "run", os.X_OK)
+
+
+def test_the_readme_s_commands_for_networks_run_from_the_checkout(capsys, monkeypatch, tmp_path) -> None:
+    import re
+    import shlex
+
+    from hwcost.cli import main
+
+    for library in ("torch", "scipy", "matplotlib"):
+        pytest.importorskip(library)
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ hwcost (.*)$", text, flags=re.MULTILINE)
+    assert len(commands) >= 4
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(PROJECT / "examples")
+    for command in commands:
+        assert main(shlex.split(command)) == 0, capsys.readouterr().err
+    assert {path.suffix for path in tmp_path.iterdir()} >= {".png", ".html"}

@@ -15,6 +15,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa
 
 from hwcost import InvalidValueError, Linear, from_torch  # noqa: E402
 from hwcost.graph import MemoryOnly  # noqa: E402
+from hwcost.importers import read_network  # noqa: E402
+from hwcost.importers.torch import InputSpec  # noqa: E402
 from hwcost.importers.torch_operators import _SHORTCUTS, operator, shortcut, tensors_in  # noqa: E402
 
 aten = torch.ops.aten
@@ -151,6 +153,17 @@ def test_parametrized_weights_go_by_the_name_that_they_show():
     network = from_torch(nn.Sequential(nn.Linear(5, 4), inner), (2, 5))
     assert list(network.priced) == ["0", "1"]
     assert network["1"] == Linear(4, 3, batch=2)
+
+
+@pytest.mark.parametrize("name", ["Net", "net"])
+def test_modules_of_files_are_read_in_evaluation_mode(tmp_path, name):
+    path = tmp_path / "net.py"
+    path.write_text(
+        "from torch import nn\n\n\nclass Net(nn.Sequential):\n    def __init__(self):\n"
+        "        super().__init__(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout())\n\n\nnet = Net()\n"
+    )
+    network = read_network(f"{path}:{name}", inputs=[InputSpec((1, 4))])  # one row alone has no variance
+    assert list(network) == ["0", "1"]
 
 
 # ---------------------------------------------------------------- constants

@@ -1,6 +1,6 @@
 """Measurements as values, and as the rows of a CSV file.
 
-A file has a header. Column ``kind`` and the sizes say what layer a row is, as :mod:`hwcost.rows` describes it,
+A file has a header. Column ``kind`` and the sizes say what layer a row is, as ``hwcost._rows`` describes it,
 and one of ``cycles``, ``seconds``, ``ms``, ``us``, ``ns`` holds what was measured. ``name`` is free text. Rows with the
 same ``network`` were measured together, one after the other, and give the same figure (or all but one leave it empty);
 where one was measured several times, ``run`` tells the times apart. Rows with the same ``group`` are held out together
@@ -22,7 +22,7 @@ from hwcost._arrays import as_quantity, is_number, is_real
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
 from hwcost.layers import Gemm, Layer, is_layer
-from hwcost.rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
+from hwcost._rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
 
 __all__ = ["MeasuredFile", "Measurement", "check_peak", "read_measurements"]
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import InvalidValueError
-from hwcost.graph import MemoryOnly, Network, Operation, Unsupported, Width
+from hwcost.graph import Network
 
 if TYPE_CHECKING:
     from hwcost.importers.torch import InputSpec
 
-__all__ = ["MemoryOnly", "Network", "Operation", "Unsupported", "Width", "read_network", "source_kind"]
+__all__ = ["read_network", "source_kind"]
 
 ENDINGS = {"onnx": "an ONNX graph", "toml": "a list of layers", "csv": "a list of layers or a SCALE-Sim topology"}
 ALLOWED = "FILE.py:NAME for a PyTorch module, or a file that ends in .onnx, .toml or .csv"

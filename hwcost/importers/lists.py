@@ -1,6 +1,6 @@
 """Lists of layers: CSV with a column ``kind``, TOML with a table for each layer, and SCALE-Sim topologies.
 
-The columns and keys are those of :mod:`hwcost.rows`, ``name`` (a module path with points) and ``count``: how often the
+The columns and keys are those of ``hwcost._rows``, ``name`` (a module path with points) and ``count``: how often the
 layer runs. In TOML:
 
     schema = "hwcost.layers/1"
@@ -42,7 +42,7 @@ from hwcost.graph import UNCONNECTED, Network, Operation, Rule, Width
 from hwcost.importers.lists_scalesim import write_scalesim
 from hwcost.importers.lists_writing import SCHEMA, write_layers
 from hwcost.layers import Layer
-from hwcost.rows import KINDS, SIZES, UniqueNames, by_column, close_match, csv_rows, read_row, read_size
+from hwcost._rows import KINDS, SIZES, UniqueNames, by_column, close_match, csv_rows, read_row, read_size
 from hwcost.scalesim import TopologyLayer, read_topology
 
 __all__ = ["read_layers", "write_layers", "write_scalesim"]

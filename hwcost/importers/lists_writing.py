@@ -14,7 +14,7 @@ from hwcost._files import write_whole
 from hwcost.errors import InvalidValueError
 from hwcost.graph import Network
 from hwcost.layers import Conv2d, Gemm, Linear, MatMul
-from hwcost.rows import LARGEST, UniqueNames
+from hwcost._rows import LARGEST, UniqueNames
 
 __all__ = ["SCHEMA", "left_out", "write_layers"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from hwcost._arrays import as_size
 from hwcost._files import read_file
 from hwcost.errors import InvalidValueError, MissingDependencyError
-from hwcost.rows import close_match
+from hwcost._rows import close_match
 
 try:
     import onnx

@@ -16,7 +16,7 @@ from hwcost.importers.onnx_free import FREE, LOOK_UPS, VIEWS
 from hwcost.importers.onnx_names import named
 from hwcost.importers.onnx_products import PRODUCTS
 from hwcost.importers.onnx_shapes import ShapeFinder, Value, attributes_of, of_tensor, with_type
-from hwcost.rows import UniqueNames
+from hwcost._rows import UniqueNames
 from hwcost.widths import Axis, Widths
 
 __all__ = ["Tracer"]

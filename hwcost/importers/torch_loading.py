@@ -22,7 +22,7 @@ __all__ = ["first_line", "load_model"]
 
 
 def load_model(path: str, name: str) -> nn.Module:
-    """The module that a file calls ``name``.
+    """The module that a file calls ``name``, in evaluation mode: what it costs to use it is the question.
 
     Args:
         path: of the Python file. Its folder is on the import path while it is run.
@@ -34,7 +34,7 @@ def load_model(path: str, name: str) -> nn.Module:
     """
     found = _named(_run(path), path, name)
     if isinstance(found, nn.Module):
-        return found
+        return found.eval()
     if not callable(found):
         allowed = "an nn.Module, or a class or function that makes one"
         raise InvalidValueError(f"{name} in {path}", found, allowed)
@@ -42,7 +42,7 @@ def load_model(path: str, name: str) -> nn.Module:
     made = _made(found, path, name)
     if not isinstance(made, nn.Module):
         raise InvalidValueError(f"what {name}() in {path} makes", made, "an nn.Module")
-    return made
+    return made.eval()
 
 
 def _run(path: str) -> ModuleType:

@@ -56,7 +56,7 @@ class Sweep:
         base: the array whose rows, columns and dataflow are swept; everything else of it holds for all points.
         dataflows: the names of those that were swept.
         rows, cols: the size of the array in PEs.
-        flow: the index of the dataflow in :attr:`dataflows`.
+        flow: the index of the dataflow in ``dataflows``.
         cycles: of the whole network; int64 where the array has whole cycles only, else float64.
         macs: multiply-accumulates of the network.
         unsupported: names of layers that could not be priced and are missing in every figure.

@@ -45,7 +45,7 @@ def sweep(
     """What a network takes on every array of a space; exactly the cycles of ``network_cost`` on each by itself.
 
     Args:
-        network: a mapping from names to layers (a :class:`hwcost.Network`, for example), or layers in order.
+        network: a mapping from names to layers (a :class:`hwcost.graph.Network`, for example), or layers in order.
         rows, cols: the sizes to sweep, in PEs; each is taken once, from the smallest on.
         dataflows: names in :data:`hwcost.DATAFLOWS`; that of the base where none are given.
         base: an array whose clock, fold timing and other fields all points have: a calibrated device keeps its
