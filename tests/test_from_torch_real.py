@@ -80,11 +80,9 @@ def test_the_result_file_has_every_architecture():
 
 
 def test_the_page_shows_the_result_file():
-    (table,) = re.findall(r"<!-- table: models -->\n(.*?)<!-- end of table -->", PAGE, flags=re.DOTALL)
-    _, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
     shown = {
         name.strip("`"): (library, int(macs.replace(",", "")), int(counted.replace(",", "")), int(widths), rebuilt)
-        for name, library, macs, counted, widths, rebuilt in rows
+        for name, library, macs, counted, widths, rebuilt in rows_of("models")
     }
     expected = {
         name: (row["library"], row["macs"], row["torch_macs"], row["widths"], rebuilt_in_words(row["rebuilt"]))
@@ -104,6 +102,27 @@ def test_the_page_shows_what_the_command_prints(capsys, monkeypatch):
     )
     assert main(shlex.split(command)) == 0
     assert capsys.readouterr().out == shown
+
+
+SPEED = json.loads((ROOT / "benchmarks" / "results" / "import_speed.json").read_text(encoding="utf-8"))["figures"]
+WHOSE = {"ZigZag": "zigzag", "SCALE-Sim": "scalesim"}
+READERS = {
+    "PyTorch's `FlopCounterMode`": "FlopCounterMode",
+    "the same on the meta device": "FlopCounterMode without data",
+}
+
+
+def rows_of(table):
+    (text,) = re.findall(rf"<!-- table: {table} -->\n(.*?)<!-- end of table -->", PAGE, flags=re.DOTALL)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+
+
+def test_the_page_says_how_fast_it_was():
+    rows = {f"CPU of {READERS.get(name, name)} / from_torch": ratio for name, ratio in rows_of("importers")}
+    rows |= {f"CPU of {WHOSE[name]} / hwcost model, {source}": ratio for name, source, ratio in rows_of("commands")}
+    assert set(rows) == {name for name in SPEED if name.startswith("CPU of ")}
+    for name, shown in rows.items():
+        assert float(shown) == round(SPEED[name], len(shown.partition(".")[2])), name
 
 
 def test_the_page_says_the_sums():

@@ -1,0 +1,182 @@
+"""``hwcost advise``: what it prints, in every form, what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from hwcost import Conv2d, Linear, SystolicArray, network_cost
+from hwcost.cli import main
+from hwcost.importers import read_network
+
+MODELS = Path(__file__).parent / "models"
+LENET = f"{MODELS / 'lenet.py'}:LeNet --input 1,1,28,28"
+LIST = "kind,name,k,c,f,h,w,batch\nconv2d,conv,3,16,65,8,8,1\nlinear,fc,,64,10,,,1\n"
+
+
+@pytest.fixture
+def run(capfd, tmp_path, monkeypatch):
+    """Runs a command in an empty folder with a list of layers, through the descriptors that the solver writes to."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.csv").write_text(LIST)
+
+    def run(command):
+        code = main(["advise", *shlex.split(command)])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_a_row_for_each_width(run):
+    code, out, err = run("net.csv --s1 16 --s2 64")
+    assert (code, err) == (0, "")
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("conv.out")]
+    assert row[1:3] == ["65", "64"]
+    assert row[-1] == "128"  # free up to
+    assert "connect" in out
+
+
+def test_a_row_for_each_layer(run):
+    _, out, _ = run("net.csv --s1 16 --s2 64 --layers")
+    rows = [line.split() for line in out.splitlines()]
+    assert ["conv", "1152", "conv.out_channels", "65", "64", "2.000x"] in [row[:6] for row in rows]
+
+
+def test_top_says_what_is_left_out(run):
+    _, out, _ = run("net.csv --s1 16 --s2 64 --top 1")
+    assert "... and" in out
+
+
+def test_json_holds_what_is_printed(run):
+    pytest.importorskip("scipy")
+    code, out, err = run("net.csv --s1 16 --s2 64 --budget 0.7 --json")
+    assert (code, err) == (0, "")
+    content = json.loads(out)
+    assert content["schema"] == "hwcost.advise/1"
+    assert content["array"]["rows"] == 16
+    widths = {each["name"]: each for each in content["widths"]}
+    (name,) = [name for name in widths if widths[name]["size"] == 65]
+    assert widths[name]["cheaper"]["size"] == 64
+    assert widths[name]["free"] == 128
+    assert content["budget"]["sizes"] == {name: 64}
+    assert content["budget"]["cycles"] <= content["budget"]["limit"]
+    assert content["budget"]["cycles_today"] == content["total"]["cycles"]
+
+
+def test_csv_has_a_row_for_each_width(run):
+    _, out, _ = run("net.csv --s1 16 --s2 64 --csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert {row["schema"] for row in rows} == {"hwcost.advise/1"}
+    assert next(row for row in rows if row["size"] == "65")["free"] == "128"
+
+
+def test_the_advised_layers_are_written(run, tmp_path):
+    pytest.importorskip("scipy")
+    code, out, _ = run("net.csv --s1 16 --s2 64 --budget 0.7 --to-csv smaller.csv")
+    assert code == 0
+    assert out.splitlines()[-1] == "smaller.csv"
+    written = read_network(str(tmp_path / "smaller.csv"))
+    assert written["conv"] == Conv2d(16, 64, 3, height=8, width=8, padding="same")
+    assert written["fc"] == Linear(64, 10)
+    before = network_cost(read_network(str(tmp_path / "net.csv")), SystolicArray(16, 64)).total.cycles
+    assert network_cost(written, SystolicArray(16, 64)).total.cycles <= 0.7 * before
+
+
+def test_applied_advice_is_priced_again(run):
+    pytest.importorskip("torch")
+    pytest.importorskip("scipy")
+    code, out, err = run(f"{LENET} --s1 16 --s2 16 --budget 0.75 --apply --json")
+    assert (code, err) == (0, "")
+    content = json.loads(out)
+    applied = content["applied"]
+    assert applied["predicted_cycles"] == applied["rebuilt_cycles"] == content["budget"]["cycles"] <= 0.75 * 2822
+    assert applied["sizes"] == content["budget"]["sizes"]
+    assert applied["changes"]["features.0"]["out_channels"] == [6, applied["sizes"]["features.0"]]
+    _, out, _ = run(f"{LENET} --s1 16 --s2 16 --budget 0.75 --apply")
+    assert "applied: predicted" in out
+
+
+def test_widths_of_ones_own_are_applied(run):
+    pytest.importorskip("torch")
+    code, out, _ = run(f"{LENET} --s1 16 --s2 16 --take features.3=12 --take classifier.0=100 --apply --json")
+    assert code == 0
+    applied = json.loads(out)["applied"]
+    assert applied["sizes"] == {"features.3": 12, "classifier.0": 100}
+    assert applied["changes"]["classifier.0"] == {"in_features": [400, 300], "out_features": [120, 100]}
+    assert applied["predicted_cycles"] == applied["rebuilt_cycles"]
+
+
+def test_modules_with_sizes_in_their_code_are_refused(run, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n\n\nclass Own(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.a, self.b = nn.Linear(4, 8), nn.Linear(8, 3)\n\n    def forward(self, x):\n"
+        "        return self.b(self.a(x).view(1, 8))\n"
+    )
+    code, out, err = run("own.py:Own --input 1,4 --s1 4 --s2 4 --take a=4 --apply")
+    assert code == 2
+    assert out == ""
+    assert "sizes written into it" in err
+    assert err.count("\n") == 1
+
+
+def test_unsupported_operations_are_said_loudly(run, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "odd.py").write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Odd(nn.Module):\n    def __init__(self):\n"
+        "        super().__init__()\n        self.a = nn.Linear(4, 8)\n\n"
+        "    def forward(self, x):\n        return torch.fft.fft(self.a(x)).real\n"
+    )
+    code, _, err = run("odd.py:Odd --input 1,4 --s1 4 --s2 4")
+    assert code == 2
+    assert "fft" in err
+    assert "--skip-unsupported" in err
+    code, out, _ = run("odd.py:Odd --input 1,4 --s1 4 --s2 4 --skip-unsupported")
+    assert code == 0
+    assert "NOT COUNTED" in out
+
+
+BAD = {
+    "nothing": "",
+    "no array": "net.csv",
+    "one size": "net.csv --s1 8",
+    "a sweep of arrays": "net.csv --s1 8,16 --s2 8",
+    "no file": "nowhere.csv --s1 8 --s2 8",
+    "no kind of file": "net.txt --s1 8 --s2 8",
+    "a folder": ". --s1 8 --s2 8",
+    "unknown device": "net.csv --device tpu-v11",
+    "budget 0": "net.csv --s1 8 --s2 8 --budget 0",
+    "budget 1": "net.csv --s1 8 --s2 8 --budget 1",
+    "budget in percent": "net.csv --s1 8 --s2 8 --budget 90%",
+    "budget too small": "net.csv --s1 8 --s2 8 --budget 0.0001",
+    "seconds": "net.csv --s1 8 --s2 8 --budget 0.9 --seconds -1",
+    "apply to a list": "net.csv --s1 8 --s2 8 --budget 0.9 --apply",
+    "to-csv alone": "net.csv --s1 8 --s2 8 --to-csv out.csv",
+    "take alone": "net.csv --s1 8 --s2 8 --take conv.out_channels=3",
+    "take nothing": "net.csv --s1 8 --s2 8 --take conv --to-csv out.csv",
+    "take unknown": "net.csv --s1 8 --s2 8 --take nowhere=3 --to-csv out.csv",
+    "take a range": "net.csv --s1 8 --s2 8 --take conv.out_channels=3:5 --to-csv out.csv",
+    "unwritable": "net.csv --s1 8 --s2 8 --take conv.out_channels=3 --to-csv nowhere/out.csv",
+    "json and csv": "net.csv --s1 8 --s2 8 --json --csv",
+    "top 0": "net.csv --s1 8 --s2 8 --top 0",
+    "input for a list": "net.csv --input 1,2 --s1 8 --s2 8",
+    "dim for a list": "net.csv --dim a=2 --s1 8 --s2 8",
+    "dataflow": "net.csv --s1 8 --s2 8 --dataflow xs",
+    "unknown option": "net.csv --s1 8 --s2 8 --frobnicate",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_ends_in_one_line(run, name):
+    code, out, err = run(BAD[name])
+    assert code == 2
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
