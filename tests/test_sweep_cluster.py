@@ -47,6 +47,14 @@ def _free_port():
         return found.getsockname()[1]
 
 
+def client_of(address):
+    """A client; distributed gives up on its own thread after 10 seconds, which a busy machine can take."""
+    for _ in range(3):
+        with contextlib.suppress(AssertionError):
+            return distributed.Client(f"tcp://{address}", timeout=30, set_as_default=False)
+    raise AssertionError("no client could be started")
+
+
 @contextlib.contextmanager
 def cluster(folder, workers):
     """A scheduler, and workers that nobody starts again when they end."""
@@ -71,7 +79,7 @@ def two_workers(tmp_path):
     """The address of a scheduler, a client of it, and the processes of its workers by their addresses."""
     with (
         cluster(tmp_path, 2) as (address, workers),
-        distributed.Client(f"tcp://{address}", timeout=30, set_as_default=False) as client,
+        client_of(address) as client,
     ):
         client.wait_for_workers(2, timeout=30)
         processes = {worker.pid: worker for worker in workers}
@@ -89,12 +97,14 @@ def test_a_worker_is_killed_in_the_middle(two_workers):
         counted += points
         if counted < 300 or lost:
             return
-        # it is stopped with chunks at hand, which it cannot finish any more, and then killed
+        # it is stopped; with chunks at hand, which it cannot finish any more, it is killed, else it goes on for a while
         os.kill(victim.pid, signal.SIGSTOP)
-        patience = time.monotonic() + 20
-        while not (lost := client.processing()[place]):
-            assert time.monotonic() < patience
+        patience = time.monotonic() + 0.5
+        while not (lost := client.processing()[place]) and time.monotonic() < patience:
             time.sleep(0.01)
+        if not lost:
+            os.kill(victim.pid, signal.SIGCONT)
+            return
         os.kill(victim.pid, signal.SIGKILL)
         victim.wait(timeout=10)
 
@@ -138,7 +148,7 @@ def test_nobody_answers(address, monkeypatch):
 
 def test_a_scheduler_without_workers(tmp_path, monkeypatch):
     with cluster(tmp_path, 0) as (address, _):
-        with distributed.Client(f"tcp://{address}", timeout=30, set_as_default=False):
+        with client_of(address):
             pass
         monkeypatch.setattr(engines, "MOST_SECONDS", 1.0)
         with pytest.raises(InvalidValueError, match="at least one worker; there was none for 1 s"):
@@ -152,7 +162,7 @@ def test_a_scheduler_without_workers(tmp_path, monkeypatch):
 def test_nobody_is_left(tmp_path, monkeypatch, victim, text):
     monkeypatch.setattr(engines, "MOST_SECONDS_ALONE", 0.5)
     with cluster(tmp_path, 1) as (address, workers):
-        with distributed.Client(f"tcp://{address}", timeout=30, set_as_default=False) as client:
+        with client_of(address) as client:
             client.wait_for_workers(1, timeout=30)
             scheduler = client.run_on_scheduler(os.getpid)
         monkeypatch.setattr(engines, "MOST_SECONDS", 1.0)
@@ -172,7 +182,7 @@ def test_nobody_is_left(tmp_path, monkeypatch, victim, text):
 def test_a_worker_that_comes_later_is_used(tmp_path):
     with (
         cluster(tmp_path, 1) as (address, workers),
-        distributed.Client(f"tcp://{address}", timeout=30, set_as_default=False) as client,
+        client_of(address) as client,
     ):
         client.wait_for_workers(1, timeout=30)
         (first,) = client.nthreads()

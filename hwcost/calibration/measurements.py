@@ -19,10 +19,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hwcost._arrays import as_quantity, is_number, is_real
+from hwcost._rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
 from hwcost.layers import Gemm, Layer, is_layer
-from hwcost._rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
 
 __all__ = ["MeasuredFile", "Measurement", "check_peak", "read_measurements"]
 

@@ -36,13 +36,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hwcost._files import read_file
+from hwcost._rows import KINDS, SIZES, UniqueNames, by_column, close_match, csv_rows, read_row, read_size
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
 from hwcost.graph import UNCONNECTED, Network, Operation, Rule, Width
 from hwcost.importers.lists_scalesim import write_scalesim
 from hwcost.importers.lists_writing import SCHEMA, write_layers
 from hwcost.layers import Layer
-from hwcost._rows import KINDS, SIZES, UniqueNames, by_column, close_match, csv_rows, read_row, read_size
 from hwcost.scalesim import TopologyLayer, read_topology
 
 __all__ = ["read_layers", "write_layers", "write_scalesim"]

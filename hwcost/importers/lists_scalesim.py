@@ -17,11 +17,11 @@ import re
 from collections.abc import Iterator
 
 from hwcost._arrays import is_number
+from hwcost._rows import UniqueNames
 from hwcost.errors import InvalidValueError
 from hwcost.graph import Network
 from hwcost.importers.lists_writing import left_out
 from hwcost.layers import Conv2d, Gemm, Layer
-from hwcost._rows import UniqueNames
 from hwcost.scalesim import Topology, TopologyLayer, write_topology
 
 __all__ = ["topology_of", "write_scalesim"]

@@ -11,10 +11,10 @@ from typing import Any
 
 from hwcost._arrays import is_number
 from hwcost._files import write_whole
+from hwcost._rows import LARGEST, UniqueNames
 from hwcost.errors import InvalidValueError
 from hwcost.graph import Network
 from hwcost.layers import Conv2d, Gemm, Linear, MatMul
-from hwcost._rows import LARGEST, UniqueNames
 
 __all__ = ["SCHEMA", "left_out", "write_layers"]
 

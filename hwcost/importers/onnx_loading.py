@@ -11,8 +11,8 @@ from typing import Any
 
 from hwcost._arrays import as_size
 from hwcost._files import read_file
-from hwcost.errors import InvalidValueError, MissingDependencyError
 from hwcost._rows import close_match
+from hwcost.errors import InvalidValueError, MissingDependencyError
 
 try:
     import onnx

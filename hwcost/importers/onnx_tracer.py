@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from hwcost._rows import UniqueNames
 from hwcost.errors import InvalidValueError
 from hwcost.graph import MemoryOnly, Operation, Rule, Unsupported
 from hwcost.importers.onnx_axes import AXES
@@ -16,7 +17,6 @@ from hwcost.importers.onnx_free import FREE, LOOK_UPS, VIEWS
 from hwcost.importers.onnx_names import named
 from hwcost.importers.onnx_products import PRODUCTS
 from hwcost.importers.onnx_shapes import ShapeFinder, Value, attributes_of, of_tensor, with_type
-from hwcost._rows import UniqueNames
 from hwcost.widths import Axis, Widths
 
 __all__ = ["Tracer"]

@@ -205,7 +205,7 @@ def _client(distributed: Any, address: str) -> Iterator[Any]:
     where = f"dask://{address}"
     try:
         client = distributed.Client(**_place(address), timeout=MOST_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AssertionError) as error:  # the last: its thread did not start in time
         reason = str(error) or type(error).__name__
         raise InvalidValueError("engine", where, f"the address of a Dask scheduler that answers ({reason})") from None
     try:
