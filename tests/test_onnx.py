@@ -1048,3 +1048,56 @@ def test_without_the_library():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == 'reading an ONNX graph needs onnx; install it with: pip install "hwcost[onnx]"\n'
+
+
+# ---------------------------------------------------------------- files that somebody made to do harm
+
+
+def _written(tmp_path, nodes, functions=(), inputs=(("x", (1, 4, 8, 8)), ("w", (4, 4, 3, 3)))):
+    given = [helper.make_tensor_value_info(name, 1, shape) for name, shape in inputs]
+    graph = helper.make_graph(nodes, "net", given, [helper.make_tensor_value_info("y", 1, None)])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    model = helper.make_model(graph, functions=list(functions), opset_imports=opsets)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_no_groups_at_all_is_one_line(tmp_path):
+    path = _written(tmp_path, [helper.make_node("Conv", ["x", "w"], ["y"], name="conv", group=0)])
+    with pytest.raises(InvalidValueError, match="conv"):
+        from_onnx(path)
+
+
+def test_an_if_without_branches_is_one_line(tmp_path):
+    always = helper.make_node("Constant", [], ["c"], value=helper.make_tensor("c", 9, (), [True]))
+    path = _written(tmp_path, [always, helper.make_node("If", ["c"], ["y"], name="choice")])
+    with pytest.raises(InvalidValueError):
+        from_onnx(path)
+
+
+def _doubling(depth, last="Relu"):
+    """Functions each of which calls the one before twice."""
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    for i in range(depth):
+        called, domain = (f"f{i - 1}", "own") if i else (last, "")
+        nodes = [
+            helper.make_node(called, ["a"], ["b"], domain=domain),
+            helper.make_node(called, ["b"], ["c"], domain=domain),
+        ]
+        yield helper.make_function("own", f"f{i}", ["a"], ["c"], nodes, opsets)
+
+
+def test_functions_that_grow_without_bounds_are_not_written_out(tmp_path):
+    path = _written(tmp_path, [helper.make_node("f39", ["x"], ["y"], domain="own")], _doubling(40))
+    with pytest.raises(InvalidValueError, match=r"nodes with its functions written out.*at most 1000000"):
+        from_onnx(path)
+
+
+def test_functions_that_call_themselves(tmp_path):
+    function = helper.make_function(
+        "own", "f0", ["a"], ["b"], [helper.make_node("f0", ["a"], ["b"], domain="own")], [helper.make_opsetid("own", 1)]
+    )
+    path = _written(tmp_path, [helper.make_node("f0", ["x"], ["y"], domain="own")], [function])
+    with pytest.raises(InvalidValueError, match="f0"):
+        from_onnx(path)

@@ -24,6 +24,7 @@ except ImportError as error:
 __all__ = ["first_line", "fix_dims", "fixed_shape", "load_graph", "outer_names"]
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer cannot be larger
+_MOST_NODES = 1_000_000
 _KEPT = 4096
 """Elements up to which an initializer keeps its values: it may be the target of a reshape."""
 _DATA = ("float_data", "int32_data", "string_data", "int64_data", "raw_data", "double_data", "uint64_data")
@@ -46,6 +47,7 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
     _check_versions(model, name)
     _forget_weights(model.graph)
     if model.functions:
+        _check_written_out(model, name)
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:  # the library says what is wrong with exceptions of many kinds
@@ -53,6 +55,27 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
             raise InvalidValueError(f"{name}: the functions of the model", len(model.functions), allowed) from None
     _sort(model.graph, name, set())
     return model
+
+
+def _check_written_out(model: onnx.ModelProto, name: str) -> None:
+    """Raises where functions that call functions would make more nodes than anybody can hold."""
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Iterable[onnx.NodeProto], within: tuple[tuple[str, str], ...]) -> int:
+        count = 0
+        for node in nodes:
+            called = (node.domain, node.op_type)
+            if called in within:
+                raise InvalidValueError(f"{name}: the function {node.op_type!r}", "called by itself", "one that is not")
+            if called in bodies and called not in sizes:
+                sizes[called] = size(bodies[called], (*within, called))
+            count += sizes.get(called, 1)
+        return count
+
+    nodes = size(model.graph.node, ())
+    if nodes > _MOST_NODES:
+        raise InvalidValueError(f"{name}: nodes with its functions written out", nodes, f"at most {_MOST_NODES}")
 
 
 def _parsed(name: str) -> onnx.ModelProto:
@@ -276,6 +299,7 @@ def _give_rank(value: onnx.ValueInfoProto, sizes: Mapping[str, int]) -> None:
 
 
 def _check_used(sizes: Mapping[str, int], used: set[str], names: Sequence[str]) -> None:
+    names = list(map(str, names))  # those that are no text come as bytes
     for name in sizes:
         if name not in used:
             allowed = f"one of: {', '.join(dict.fromkeys(names))}" if names else "none: the model has no inputs"

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from hwcost._rows import UniqueNames
-from hwcost.errors import InvalidValueError
+from hwcost.errors import HwcostError, InvalidValueError
 from hwcost.graph import MemoryOnly, Operation, Rule, Unsupported
 from hwcost.importers.onnx_axes import AXES
 from hwcost.importers.onnx_calls import Axes, Call, CannotPriceError, Product
@@ -115,18 +115,29 @@ class Tracer:
 
     def _run(self, nodes: Iterable[onnx.NodeProto], depth: int) -> None:
         for node in nodes:
-            inputs = [self._values[name] if name else None for name in node.input]
-            if node.op_type == "If" and not node.domain and depth < _DEEPEST and self._branch(node, inputs, depth):
-                continue
-            outputs = self._shapes.outputs(node, inputs)
-            present = [value for value in inputs if value is not None]
-            origin = _origin(node, present)
-            for value in outputs:
-                value.origin = origin
-                self._values[value.name] = value
-            domain = "" if node.domain == "ai.onnx" else node.domain
-            call = Call(node.op_type, attributes_of(node), inputs, outputs, self)
-            self._note(node, domain, call, made_once=bool(origin) or _is_known(outputs))
+            try:
+                self._run_one(node, depth)
+            except (HwcostError, CannotPriceError):
+                raise
+            except (ArithmeticError, LookupError, TypeError, AttributeError, ValueError) as error:
+                # what a node may hold is checked by onnx as far as it goes; the rest shows when it is read
+                where = f"{self._where}: the node {str(node.name or node.output[:1])!r} ({node.op_type})"
+                allowed = f"attributes and inputs that go together ({type(error).__name__}: {error})"
+                raise InvalidValueError(where, str(node.op_type), allowed) from error
+
+    def _run_one(self, node: onnx.NodeProto, depth: int) -> None:
+        inputs = [self._values[name] if name else None for name in node.input]
+        if node.op_type == "If" and not node.domain and depth < _DEEPEST and self._branch(node, inputs, depth):
+            return
+        outputs = self._shapes.outputs(node, inputs)
+        present = [value for value in inputs if value is not None]
+        origin = _origin(node, present)
+        for value in outputs:
+            value.origin = origin
+            self._values[value.name] = value
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        call = Call(node.op_type, attributes_of(node), inputs, outputs, self)
+        self._note(node, domain, call, made_once=bool(origin) or _is_known(outputs))
 
     def _branch(self, node: onnx.NodeProto, inputs: Sequence[Value | None], depth: int) -> bool:
         """Follows the branch of an If whose condition is known; whether it is."""
