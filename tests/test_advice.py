@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import pickle
 import subprocess
 import sys
@@ -172,6 +173,24 @@ def test_plain_layers_have_their_widths_to_themselves():
     assert "connect" in " ".join(advise(network, SystolicArray(4, 4)).notes)
 
 
+@pytest.mark.parametrize("groups", [1, 4, 32])
+@pytest.mark.parametrize("field", ["in_channels", "out_channels"])
+def test_free_channels_of_grouped_convolutions(groups, field):
+    array = SystolicArray(128, 128)
+    network = Network.of_layers("g", {"c": Conv2d(64, 64, 3, height=8, width=8, groups=groups)})
+    free = advise(network, array)[f"c.{field}"].free
+    today = cycles(network, array)
+    assert cycles(network, array, **{f"c.{field}": free}) == today
+    assert cycles(network, array, **{f"c.{field}": free + groups}) > today
+
+
+def test_where_a_smaller_size_takes_no_cycles_at_all():
+    array = SystolicArray(8, 8, counts_last_fold=False)
+    width = advise(Network.of_layers("n", {"fc": Linear(4, 9)}), array)["fc.out_features"]
+    assert width.cheaper.network_speed_up == width.speed_up("fc") == float("inf")
+    assert json.loads(json.dumps(width.as_dict(), allow_nan=False))["cheaper"]["network_speed_up"] is None
+
+
 # ---------------------------------------------------------------- the budget
 
 
@@ -198,6 +217,7 @@ def test_the_budget_is_met_at_the_least_loss_of_macs(name):
             continue
         found = advise(network, array, budget=share).budget
         assert found.gap == 0
+        assert found.is_proven
         assert found.cycles <= found.limit
         assert found.macs == best
         assert found.cycles == cycles(network, array, **found.sizes)
@@ -239,6 +259,7 @@ def test_many_options_are_thinned_and_still_reach_the_budget(monkeypatch):
     array = SystolicArray(2, 2, fold_timing="serial")
     found = advise(network, array, budget=0.7).budget
     assert found.options < found.of_options
+    assert not found.is_proven
     assert found.cycles <= found.limit
     monkeypatch.undo()
     assert found.macs >= 0.98 * advise(network, array, budget=0.7).budget.macs
@@ -289,6 +310,13 @@ def test_a_budget_that_nothing_reaches_says_what_can_be():
     lowest = float(caught.value.allowed.partition("at least ")[2].partition(":")[0])
     found = advise(residual(), SystolicArray(8, 8), budget=lowest).budget
     assert found.sizes == {"stem": 1, "a": 2}
+
+
+def test_a_budget_where_no_width_can_change_says_so():
+    layers = {"fc": Operation(Linear(4, 4), "linear", "fc", {"in_features": rule("w")})}
+    network = Network("n", layers, {"w": Width(4, fixed="an input")})
+    with pytest.raises(InvalidValueError, match=r"no width of this network can change \(an input\)"):
+        advise(network, SystolicArray(4, 4), budget=0.9)
 
 
 def test_what_is_no_network_or_no_single_array():

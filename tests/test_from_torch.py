@@ -548,6 +548,15 @@ def test_reshapes_that_mix_axes_fix_them():
     assert network.widths["inner.0"].fixed
 
 
+@pytest.mark.parametrize("size", [(-1, 36), (2, -1), (2, 36)])
+def test_numbers_in_a_reshape_of_the_code(size):
+    """A size beside one that is found out is a number that somebody wrote; flattening finds all of them."""
+    conv, fc = nn.Conv2d(3, 4, 1), nn.Linear(36, 5)
+    network = from_torch(Of(lambda x: fc(conv(x).view(*size)), conv, fc), (2, 3, 3, 3))
+    fixed = network.widths["inner.0"].fixed
+    assert fixed == ("a number in the code" if size == (-1, 36) else "")
+
+
 def test_channels_that_are_cut_in_between_are_followed():
     class Gated(nn.Module):
         def __init__(self):
@@ -642,6 +651,7 @@ BAD = {
     "makes_a_number": r"what makes_a_number\(\) in .* makes is 3",
     "breaks": r"raises ValueError: no luck today",
     "Raises": r"module 'inner.1' is .*raises RuntimeError: the coffee is cold$",
+    "Exits": r"raises SystemExit: 3",
     "Endless": r"calls itself without end",
     "__name__": r"an nn.Module",
 }

@@ -67,10 +67,16 @@ class Budget:
     of_options: int
     held: Mapping[str, str]
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether no set of widths at all is better: every size that may be worth taking was looked at, to the end."""
+        return not self.gap and self.options == self.of_options and not self.held
+
     def as_dict(self) -> dict[str, Any]:
         """Everything, in plain values."""
         tables = {"sizes": dict(self.sizes), "held": dict(self.held)}
-        return {name: tables.get(name, getattr(self, name)) for name in self.__dataclass_fields__}
+        own = {name: tables.get(name, getattr(self, name)) for name in self.__dataclass_fields__}
+        return own | {"is_proven": self.is_proven}
 
 
 def solve(
@@ -204,6 +210,10 @@ def _check_reachable(
 ) -> None:
     least = {name: sizes[:1] for name, sizes in free.items()}
     lowest = sum(float(table.cycles.sum()) for table in _tables(groups, network, array, least))
+    if not free:
+        reasons = dict.fromkeys(width.fixed for width in network.widths.values() if width.fixed)
+        allowed = f"none: no width of this network can change ({', '.join(list(reasons)[:3]) or 'it has none'})"
+        raise InvalidValueError("budget", share, allowed)
     if lowest > limit:
         share_of_lowest = math.ceil(1e4 * lowest / today) / 1e4
         allowed = f"at least {share_of_lowest:g}: what remains with every width at its smallest"

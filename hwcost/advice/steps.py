@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,11 @@ from hwcost.graph import Network, Operation, Width
 from hwcost.network import Report, network_cost
 
 __all__ = ["Advice", "Step", "WidthAdvice", "advise"]
+
+
+def _ratio(before: Numbers, after: Numbers) -> float:
+    """How many times as fast; infinite where nothing is left, as on arrays that do not count their last fold."""
+    return before / after if after else math.inf
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Step:
     def as_dict(self) -> dict[str, Any]:
         """Everything, in plain values."""
         own = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        own["network_speed_up"] = None if math.isinf(self.network_speed_up) else self.network_speed_up
         return own | {"layers": dict(self.layers), "saved_per_channel": self.saved_per_channel}
 
 
@@ -78,7 +85,7 @@ class WidthAdvice:
 
     def speed_up(self, layer: str) -> float:
         """Of one of its layers by the next cheaper size; 1 where there is none."""
-        return 1.0 if self.cheaper is None else self.layers[layer] / self.cheaper.layers[layer]
+        return 1.0 if self.cheaper is None else _ratio(self.layers[layer], self.cheaper.layers[layer])
 
     @property
     def is_memory_bound(self) -> bool:
@@ -227,8 +234,8 @@ def _width_advice(
     name: str, network: Network, array: SystolicArray, operations: Mapping[str, Operation], report: Report
 ) -> WidthAdvice:
     width, own = network.widths[name], followers(operations, name)
-    # a fold more begins within one array length, whatever the channels are multiplied by
-    most = width.size + max(array.rows, array.cols) + width.multiple
+    # a fold more begins within one array length of what is allowed; groups share the channels, and are in the multiple
+    most = width.size + (max(array.rows, array.cols) + 1) * width.multiple
     sizes = candidates(width.size, width.multiple, most)
     tables = over_each(own, network, array, {name: sizes})
     cycles, macs = (np.sum([table[i] for table in tables.values()], axis=0) for i in (0, 1))
@@ -243,7 +250,7 @@ def _width_advice(
             removed=width.size - int(sizes[index]),
             saved=saved,
             macs=int(macs[today] - macs[index]),
-            network_speed_up=report.total.cycles / (report.total.cycles - saved),
+            network_speed_up=_ratio(report.total.cycles, report.total.cycles - saved),
             layers={layer: number(table[0][index]) for layer, table in tables.items()},
         )
 

@@ -149,7 +149,7 @@ def _run(model: nn.Module, tracer: Tracer, args: tuple[Any, ...], named: dict[st
             raise
         except RecursionError:
             raise _refused("", args, named, "it calls itself without end") from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _refused(tracer.where_raised(error), args, named, f"it raises {first_line(error)}") from error
 
 

@@ -116,9 +116,15 @@ def _group_norm(call: Call) -> None:
 def _reshape(call: Call) -> None:
     x, out = _first(call), call.outputs[0]
     open_before = [axis for axis in call.axes(x) if not call.widths.is_fixed(axis)]
-    call.tracer.give(out, call.widths.reshape(call.axes(x), out.shape, "a reshape"))
+    made = call.widths.reshape(call.axes(x), out.shape, "a reshape")
+    call.tracer.give(out, made)
     if call.tracer.is_parameter(x):  # its own shape, or its module's, says the sizes
         return
+    given = call.arguments.get("size", ())
+    if -1 in given:  # sizes beside one that is found out are numbers in the code, unless an axis has them already
+        for axis, size in zip(made, given, strict=True):
+            if size != -1 and axis not in call.axes(x):
+                call.widths.fix(axis, "a number in the code")
     if any(map(call.widths.is_fixed, open_before)):
         call.tracer.shape_was_written(out.shape)
     else:

@@ -159,5 +159,5 @@ def applied(
     try:
         return changed_numbers(model, made), from_torch(made, list(inputs), name=name)
     except InvalidValueError as error:
-        allowed = f"one whose forward has no sizes written into it: {error.field} {error.value}"
+        allowed = f"one whose forward has no sizes written into it: {error.field} is {error.value}; {error.allowed}"
         raise InvalidValueError("the rebuilt module", name, allowed) from error

@@ -295,7 +295,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             _unknown(call)
         for tensor in fresh:
             if not self.has_axes(tensor):
-                self.give(tensor, call.fixed(tensor.shape, call.kind))
+                made = "a constant of the code" if call.operator.makes_anew else call.kind
+                self.give(tensor, call.fixed(tensor.shape, made))
         made_once = origin or (call.inputs and not any(tensor.is_meta for tensor in (*call.inputs, *call.outputs)))
         if not made_once:  # of parameters or of constants alone, and not for each input
             self._add_other(call)
