@@ -12,7 +12,7 @@ import click
 
 from hwcost.cli import advice_output as output
 from hwcost.cli.networks import array_label, array_options, model_options, read_array, read_model
-from hwcost.cli.values import parse_number, parse_sizes
+from hwcost.cli.values import check_writable, parse_number, parse_sizes
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -107,6 +107,10 @@ def _check_options(
 ) -> None:
     from hwcost.importers import source_kind
 
+    if to_csv is not None:
+        if not to_csv.lower().endswith(".csv"):
+            raise InvalidValueError("--to-csv", to_csv, "a file name ending in .csv")
+        check_writable("--to-csv", to_csv)
     kind = source_kind(model)
     if share is not None and share >= 1:
         raise InvalidValueError("--budget", share, "a share below 1")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.values import parse_number, parse_sizes
+from hwcost.cli.values import check_writable, parse_number, parse_sizes
 from hwcost.cli.workload import changed_device, read_device_option
 from hwcost.errors import InvalidValueError, MissingDependencyError
 
@@ -157,7 +157,7 @@ def _check_before(output: str | None, picture: str | None, texts: Mapping[str, s
     if output is not None:
         if not output.endswith(".toml"):
             raise InvalidValueError("--output", output, "a file name that ends in .toml")
-        _check_writable("--output", output)
+        check_writable("--output", output)
         _check_tomli_w()
     if picture is not None:
         from hwcost.plot import check_path
@@ -166,15 +166,7 @@ def _check_before(output: str | None, picture: str | None, texts: Mapping[str, s
             check_path(picture)
         except InvalidValueError as error:
             raise InvalidValueError("--plot", error.value, error.allowed) from None
-        _check_writable("--plot", picture)
-
-
-def _check_writable(option: str, path: str) -> None:
-    import os
-
-    folder = os.path.dirname(path) or "."
-    if "\0" in path or os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise InvalidValueError(option, path, "a file in a folder that is there and can be written")
+        check_writable("--plot", picture)
 
 
 def _check_tomli_w() -> None:

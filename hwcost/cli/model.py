@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli.networks import array_label, array_options, model_options, read_array, read_model
+from hwcost.cli.values import check_writable
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -124,6 +125,10 @@ def _check_files(files: dict[str, str | None], sort: str | None) -> None:
         path = files[name]
         if path is not None and not path.lower().endswith(".csv"):
             raise InvalidValueError(f"--{name.replace('_', '-')}", path, "a file name ending in .csv")
+    options = {"page": "--html", "to_csv": "--to-csv", "to_scalesim": "--to-scalesim"}
+    for name, option in options.items():
+        if (path := files[name]) is not None:
+            check_writable(option, path)
 
 
 def _write_files(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli.tables import printable
+from hwcost.cli.values import check_writable
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
 from hwcost.graph import Network
@@ -54,7 +55,7 @@ def say_extrapolation(network: Network, file: DeviceFile | None) -> None:
 
 
 def check_picture(option: str, path: str | None) -> None:
-    """Raises before any work where the ending of a picture says nothing."""
+    """Raises before any work where the ending of a picture says nothing, or it could not be written."""
     if path is None:
         return
     from hwcost.plot import check_path
@@ -63,6 +64,7 @@ def check_picture(option: str, path: str | None) -> None:
         check_path(path)
     except InvalidValueError as error:
         raise InvalidValueError(option, error.value, error.allowed) from None
+    check_writable(option, path)
 
 
 def written(option: str, path: str, write: Callable[[str], Any]) -> Any:

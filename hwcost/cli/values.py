@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ __all__ = [
     "Sizes",
     "allowed_sizes",
     "at_temperature",
+    "check_writable",
     "parse_clock",
     "parse_number",
     "parse_padding",
@@ -210,3 +212,14 @@ def at_temperature(relaxation: Relaxation, temperature: float) -> Relaxation:
         return relaxation if relaxation.sharpness is None else relaxation.at_temperature(temperature)
     except InvalidValueError as error:
         raise InvalidValueError("--temperature", temperature, error.allowed) from None
+
+
+def check_writable(option: str, path: str) -> None:
+    """Raises, before work starts whose results could not be kept, where a file cannot be written.
+
+    Raises:
+        InvalidValueError: a folder, a file in a folder that is not there or that nobody may write to.
+    """
+    folder = os.path.dirname(path) or "."
+    if "\0" in path or os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise InvalidValueError(option, path, "a file in a folder that is there and can be written")
