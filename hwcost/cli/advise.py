@@ -178,7 +178,8 @@ def _apply(
     from hwcost.importers.torch_resize import applied
     from hwcost.network import network_cost
 
-    changes, rebuilt = applied(model, [InputSpec.parse(text) for text in inputs], network, sizes)
+    with contextlib.redirect_stdout(sys.stderr):
+        changes, rebuilt = applied(model, [InputSpec.parse(text) for text in inputs], network, sizes)
     predicted, found = (
         network_cost(each, advice.array, skip_unsupported=True).total for each in (network.at(sizes), rebuilt)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,7 +95,9 @@ def read_model(source: str, inputs: tuple[str, ...], dims: tuple[str, ...]) -> N
     if kind == "torch":
         from hwcost.importers.torch import InputSpec
 
-        return read_network(source, inputs=[InputSpec.parse(text) for text in inputs])
+        specs = [InputSpec.parse(text) for text in inputs]
+        with contextlib.redirect_stdout(sys.stderr):  # what the model's file prints is no result of ours
+            return read_network(source, inputs=specs)
     return read_network(source, dims=sizes)
 
 

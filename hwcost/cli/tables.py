@@ -86,7 +86,7 @@ def _width(text: str) -> int:
 
 def is_terminal() -> bool:
     """Whether the results go to a terminal that shows colours and bars; ``NO_COLOR`` says that it should not."""
-    letters = (sys.stdout.encoding or "").lower().startswith("utf")
+    letters = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
     return letters and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

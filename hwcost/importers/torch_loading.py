@@ -130,10 +130,10 @@ def _check_needs_nothing(factory: Any, path: str, name: str) -> None:
 
 
 def _made(factory: Any, path: str, name: str) -> Any:
-    with contextlib.suppress(Exception), torch.device("meta"):  # whatever it is, the plain call tells
+    with contextlib.suppress(Exception, SystemExit), torch.device("meta"):  # whatever it is, the plain call tells
         return factory()
     try:
         return factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         allowed = f"one that can be called without arguments: it raises {first_line(error)}"
         raise InvalidValueError(f"{name} in {path}", "called", allowed) from error
