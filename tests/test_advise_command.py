@@ -142,8 +142,43 @@ def test_unsupported_operations_are_said_loudly(run, tmp_path):
     assert "NOT COUNTED" in out
 
 
+def test_csv_says_which_sizes_are_taken(run):
+    pytest.importorskip("scipy")
+    _, out, _ = run("net.csv --s1 16 --s2 64 --budget 0.7 --csv")
+    taken = {row["width"]: (row["size"], row["taken"]) for row in csv.DictReader(io.StringIO(out))}
+    assert taken["conv.out_channels"] == ("65", "64")
+
+
+def test_an_embedding_before_a_recurrent_net_is_rebuilt(run, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "text.py").write_text(
+        "from torch import nn\n\n\nclass Text(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.ids, self.net = nn.Embedding(20, 12), nn.LSTM(12, 8, batch_first=True)\n"
+        "        self.fc = nn.Linear(8, 3)\n\n"
+        "    def forward(self, x):\n        return self.fc(self.net(self.ids(x))[0][:, -1])\n"
+    )
+    code, out, err = run("text.py:Text --input 2,5:int64 --s1 4 --s2 4 --take ids=8 --apply --json")
+    assert (code, err) == (0, "")
+    applied = json.loads(out)["applied"]
+    assert applied["changes"] == {"ids": {"embedding_dim": [12, 8]}, "net": {"input_size": [12, 8]}}
+    assert applied["predicted_cycles"] == applied["rebuilt_cycles"]
+
+
+def test_what_a_model_prints_is_no_result(run, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "loud.py").write_text("print('hello')\nfrom torch import nn\n\nnet = nn.Linear(4, 2)\n")
+    code, out, err = run("loud.py:net --input 1,4 --s1 4 --s2 4 --json")
+    assert code == 0
+    assert json.loads(out)["network"] == "net"
+    assert "hello" in err
+
+
 BAD = {
     "nothing": "",
+    "the model itself": "net.csv --s1 8 --s2 8 --take conv.out_channels=3 --to-csv net.csv",
+    "take twice": "net.csv --s1 8 --s2 8 --take conv.out_channels=3 --take conv.out_channels=4 --to-csv o.csv",
+    "layers as csv": "net.csv --s1 8 --s2 8 --layers --csv",
+    "layers as json": "net.csv --s1 8 --s2 8 --layers --json",
     "no array": "net.csv",
     "one size": "net.csv --s1 8",
     "a sweep of arrays": "net.csv --s1 8,16 --s2 8",

@@ -591,3 +591,23 @@ def test_the_page_has_examples_and_names_every_option():
 def _leaves(command):
     subcommands = getattr(command, "commands", None)
     return [command] if subcommands is None else [leaf for c in subcommands.values() for leaf in _leaves(c)]
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("model net.csv --s1 8 --s2 8 --to-csv net.csv", "that of the model"),
+        ("model net.csv --s1 8 --s2 8 --to-csv ./net.csv", "that of the model"),
+        ("model net.csv --s1 8 --s2 8 --to-csv a.csv --to-scalesim a.csv", "that of --to-csv"),
+        ("sweep net.csv --rows 4 --cols 4:8 --out net.csv", "that of the model"),
+    ],
+)
+def test_no_file_takes_the_place_of_another(hwcost, tmp_path, monkeypatch, command, says):
+    monkeypatch.chdir(tmp_path)
+    content = "kind,name,c,f\nlinear,fc,4,4\n"
+    (tmp_path / "net.csv").write_text(content)
+    code, out, err = hwcost(*shlex.split(command))
+    assert (code, out) == (2, "")
+    assert says in err
+    assert (tmp_path / "net.csv").read_text() == content
+    assert not (tmp_path / "a.csv").exists()

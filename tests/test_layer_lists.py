@@ -390,7 +390,8 @@ def test_what_is_written_in_another_way_is_said():
             "a dilated kernel is written as one without gaps": 1,
             "images of a batch stand below each other": 1,
             "a convolution that SCALE-Sim has no row for": 1,
-            "several equal products are one row with DP in its name": 1,
+            "several equal products are one row with DP in its name, as kernels of 1 x k "
+            "(where devices go by kernel positions, such a row is not the same)": 1,
             "under other names, as commas and quotes cannot be, and DP says depthwise": 1,
         }
     )

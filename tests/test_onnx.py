@@ -1101,3 +1101,26 @@ def test_functions_that_call_themselves(tmp_path):
     path = _written(tmp_path, [helper.make_node("f0", ["x"], ["y"], domain="own")], [function])
     with pytest.raises(InvalidValueError, match="f0"):
         from_onnx(path)
+
+
+# ---------------------------------------------------------------- compared
+
+
+def test_graphs_with_other_dynamic_sizes_are_compared(tmp_path, capsys, monkeypatch):
+    from hwcost.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    for name, dim in (("n", "N"), ("b", "B"), ("fixed", 2)):
+        given = [helper.make_tensor_value_info("x", 1, (dim, 4)), helper.make_tensor_value_info("w", 1, (4, 3))]
+        graph = helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], ["y"])], name, given, [helper.make_tensor_value_info("y", 1, None)]
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+        (tmp_path / f"{name}.onnx").write_bytes(model.SerializeToString())
+    models = ["n.onnx", "b.onnx", "fixed.onnx", "--s1", "4", "--s2", "4"]
+    assert main(["compare", *models, "--dim", "N=1", "--dim", "B=2", "--json"]) == 0
+    capsys.readouterr()
+    assert main(["compare", *models, "--dim", "N=1", "--dim", "B=2", "--dim", "C=3"]) == 2
+    assert "'C'" in capsys.readouterr().err
+    assert main(["compare", *models, "--dim", "N=1"]) == 2
+    assert "'B'" in capsys.readouterr().err

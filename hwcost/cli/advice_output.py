@@ -26,13 +26,13 @@ def as_json(advice: Advice, check: Mapping[str, Any] | None, written: str | None
     return json.dumps(content, indent=2, allow_nan=False)
 
 
-def as_csv(advice: Advice) -> str:
-    """A row for each width."""
+def as_csv(advice: Advice, sizes: Mapping[str, int]) -> str:
+    """A row for each width, with the size that a budget or the caller takes."""
     import csv
     import io
 
     text = io.StringIO()
-    rows = [_flat(each) for each in advice.widths]
+    rows = [_flat(each) | {"taken": sizes.get(each.name, each.width.size)} for each in advice.widths]
     names = list(rows[0]) if rows else ["width"]
     writer = csv.DictWriter(text, ["schema", "version", *names], lineterminator="\n")
     writer.writeheader()

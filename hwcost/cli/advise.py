@@ -12,7 +12,7 @@ import click
 
 from hwcost.cli import advice_output as output
 from hwcost.cli.networks import array_label, array_options, model_options, read_array, read_model
-from hwcost.cli.values import check_writable, parse_number, parse_sizes
+from hwcost.cli.values import check_outputs, parse_number, parse_sizes
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -79,6 +79,13 @@ def advise(
     )
     limit_s = parse_number("--seconds", seconds, "a number of seconds from 1 to 1e5", 1.0, 1e5)
     taken = dict(map(_taken, take))
+    if len(taken) < len(take):
+        raise InvalidValueError("--take", ", ".join(take), "each width once")
+    for option, given in (("--apply", applied), ("--layers", by_layer)):
+        if given and as_csv:
+            raise InvalidValueError(option, "given", "not together with --csv, which has a row for each width")
+    if by_layer and as_json:
+        raise InvalidValueError("--layers", "given", "for text: --json has the layers of every width")
     _check_options(model, applied, taken, share, to_csv)
     array, file = read_array(device, s1, s2, dataflow, fold_timing, clock)
     network = read_model(model, inputs, dims)
@@ -96,7 +103,7 @@ def advise(
     if as_json:
         click.echo(output.as_json(advice, check, to_csv))
     elif as_csv:
-        click.echo(output.as_csv(advice))
+        click.echo(output.as_csv(advice, sizes))
     else:
         label, most = array_label(array, file), None if top is None else _top(top)
         click.echo("\n".join(output.lines(advice, label, by_layer=by_layer, most=most, check=check, written=to_csv)))
@@ -107,11 +114,10 @@ def _check_options(
 ) -> None:
     from hwcost.importers import source_kind
 
-    if to_csv is not None:
-        if not to_csv.lower().endswith(".csv"):
-            raise InvalidValueError("--to-csv", to_csv, "a file name ending in .csv")
-        check_writable("--to-csv", to_csv)
+    if to_csv is not None and not to_csv.lower().endswith(".csv"):
+        raise InvalidValueError("--to-csv", to_csv, "a file name ending in .csv")
     kind = source_kind(model)
+    check_outputs([model], {"--to-csv": to_csv})
     if share is not None and share >= 1:
         raise InvalidValueError("--budget", share, "a share below 1")
     if applied and kind != "torch":

@@ -120,11 +120,37 @@ def _devices(device: str | None, devices: str | None) -> list[str | None]:
     return list(names)
 
 
+def _networks_with_dims(
+    sources: Sequence[str], kinds: Sequence[str], inputs: tuple[str, ...], dims: tuple[str, ...]
+) -> list[Network]:
+    """All networks, each ONNX graph with those sizes whose names it has; a name that none has is refused."""
+    found, unknown = [], dict.fromkeys(dims, 0)
+    refused: InvalidValueError | None = None
+    for source, kind in zip(sources, kinds, strict=True):
+        own = dims if kind == "onnx" else ()
+        while True:
+            try:
+                found.append(read_model(source, inputs if kind == "torch" else (), own))
+                break
+            except InvalidValueError as error:
+                less = tuple(text for text in own if text.rpartition("=")[0] != error.value)
+                if error.field != "a name in dims" or less == own:
+                    raise
+                own, refused = less, error
+        for text in set(dims) - set(own):
+            unknown[text] += 1
+    if refused is not None and len(sources) in unknown.values():
+        raise refused
+    return found
+
+
 def _networks(sources: Sequence[str], inputs: tuple[str, ...], dims: tuple[str, ...]) -> list[Network]:
     """All networks, each with those options that go with its kind."""
     from hwcost.importers import source_kind
 
     kinds = [source_kind(source) for source in sources]
+    if kinds.count("onnx") > 1 and dims:
+        return _networks_with_dims(sources, kinds, inputs, dims)
     # what none of the models takes is refused by the first one
     for_torch = inputs if "torch" in kinds else None
     for_onnx = dims if "onnx" in kinds else None

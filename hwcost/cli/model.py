@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli.networks import array_label, array_options, model_options, read_array, read_model
-from hwcost.cli.values import check_writable
+from hwcost.cli.values import check_outputs
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def model(
     if as_json and as_csv:
         raise click.UsageError("--csv is given; allowed: not together with --json")
     most, deepest = _count("--top", top), _count("--depth", depth)
-    _check_files(files, sort)
+    _check_files(source, files, sort)
     array, file = read_array(device, s1, s2, dataflow, fold_timing, clock)
     network = read_model(source, inputs, dims)
     summary = priced(network, array, skip_unsupported=skip_unsupported)
@@ -111,7 +111,7 @@ def _count(option: str, text: str | None) -> int | None:
     return int(text)
 
 
-def _check_files(files: dict[str, str | None], sort: str | None) -> None:
+def _check_files(source: str, files: dict[str, str | None], sort: str | None) -> None:
     """Raises before any work where the name of a file, or of an order, says nothing."""
     from hwcost.cli.summaries import check_picture
 
@@ -125,10 +125,8 @@ def _check_files(files: dict[str, str | None], sort: str | None) -> None:
         path = files[name]
         if path is not None and not path.lower().endswith(".csv"):
             raise InvalidValueError(f"--{name.replace('_', '-')}", path, "a file name ending in .csv")
-    options = {"page": "--html", "to_csv": "--to-csv", "to_scalesim": "--to-scalesim"}
-    for name, option in options.items():
-        if (path := files[name]) is not None:
-            check_writable(option, path)
+    options = {"picture": "--plot", "page": "--html", "to_csv": "--to-csv", "to_scalesim": "--to-scalesim"}
+    check_outputs([source], {option: files[name] for name, option in options.items()})
 
 
 def _write_files(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli.networks import model_options, read_array, read_model
-from hwcost.cli.values import INT64_MAX, allowed_sizes, parse_sizes
+from hwcost.cli.values import INT64_MAX, allowed_sizes, check_outputs, parse_sizes
 from hwcost.dataflow import DATAFLOWS, FOLD_TIMINGS
 from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
@@ -98,8 +98,10 @@ class Request:
 )
 @click.option("--clock", metavar="FREQUENCY", help="Like 1e9 or 700MHz.  [default: the device's, or 1GHz]")
 @click.option("--skip-unsupported", is_flag=True, help="Leave out operations that cannot be priced, and name them.")
-@click.option("--top", metavar="N", help=f"Only the N fastest points.  [default: all; {_TOP} of the front as text]")
-@click.option("--front-only", is_flag=True, help="Only the points that no other beats in time, utilization and PEs.")
+@click.option(
+    "--top", metavar="N", help=f"Only the N fastest points, in files too.  [default: all; {_TOP} of the front as text]"
+)
+@click.option("--front-only", is_flag=True, help="Only the points that no other beats, in files too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
 @click.option("-o", "--out", metavar="FILE", help="Write the points: .csv or .json; a sweep that broke off goes on.")
@@ -138,6 +140,7 @@ def sweep(
     request = _request(**options)
     check_picture("--plot", picture)
     _check_out(request.out)
+    check_outputs([source], {"--plot": picture, "--out": request.out})
     size = "1" if device is None else None
     base, file = read_array(device, size, size, None, fold_timing, clock)
     network = read_model(source, inputs, dims)

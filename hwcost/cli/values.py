@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ __all__ = [
     "Sizes",
     "allowed_sizes",
     "at_temperature",
+    "check_outputs",
     "check_writable",
     "parse_clock",
     "parse_number",
@@ -223,3 +224,28 @@ def check_writable(option: str, path: str) -> None:
     folder = os.path.dirname(path) or "."
     if "\0" in path or os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise InvalidValueError(option, path, "a file in a folder that is there and can be written")
+
+
+def check_outputs(sources: Iterable[str], outputs: Mapping[str, str | None]) -> None:
+    """Raises, before any work, where files cannot be written, would take each other's place, or that of a model.
+
+    Args:
+        sources: the models as they were given; of ``FILE.py:NAME`` the file counts.
+        outputs: the path that each option was given.
+
+    Raises:
+        InvalidValueError: such a file.
+    """
+    taken = {}
+    for source in sources:
+        before, colon, _ = source.rpartition(":")
+        file = before if colon and before.lower().endswith(".py") else source
+        taken[os.path.realpath(file.replace("\0", ""))] = "the model"
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        check_writable(option, path)
+        place = os.path.realpath(path)
+        if place in taken:
+            raise InvalidValueError(option, path, f"a file of its own: this one is that of {taken[place]}")
+        taken[place] = option

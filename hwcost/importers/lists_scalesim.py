@@ -117,7 +117,8 @@ class _Writer:
     def _product(self, name: str, gemm: Gemm) -> TopologyLayer:
         if gemm.count == 1:
             return self._row(name, TopologyLayer(name, gemm.m, 1, 1, 1, gemm.k, gemm.n), 1)
-        self._say(f"several equal products are one row with {_DEPTHWISE} in its name", name)
+        text = f"several equal products are one row with {_DEPTHWISE} in its name, as kernels of 1 x k"
+        self._say(f"{text} (where devices go by kernel positions, such a row is not the same)", name)
         return self._row(name, TopologyLayer.product(name, m=gemm.m, n=gemm.n, k=gemm.k), gemm.count)
 
     def _row(self, name: str, layer: TopologyLayer, count: int) -> TopologyLayer:

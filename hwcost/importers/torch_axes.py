@@ -238,7 +238,10 @@ def _reduced(call: Call) -> None:
 
 
 def _embedding(call: Call) -> None:
-    call.tracer.give(call.outputs[0], (*call.axes(call["indices"]), call.axes(call["weight"])[1]))
+    width = call.axes(call["weight"])[1]
+    if call.tracer.path:
+        call.widths.call(width, call.tracer.path)
+    call.tracer.give(call.outputs[0], (*call.axes(call["indices"]), width))
 
 
 def _same(call: Call) -> None:

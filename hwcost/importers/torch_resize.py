@@ -81,8 +81,10 @@ def changed_numbers(before: nn.Module, after: nn.Module) -> dict[str, dict[str, 
     return found
 
 
-_NUMBERS = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features", "num_channels",
-            "nx", "nf")  # fmt: skip
+_NUMBERS = (
+    "in_channels", "out_channels", "groups", "in_features", "out_features", "num_features", "num_channels",
+    "input_size", "embedding_dim", "nx", "nf",
+)  # fmt: skip
 
 
 def _numbers(module: nn.Module) -> dict[str, int]:
@@ -126,6 +128,10 @@ def _renumber(module: nn.Module) -> None:
         if was_depthwise and made != module.out_channels:
             module.groups = made * module.in_channels // module.out_channels
         module.in_channels, module.out_channels = module.groups * of_a_group, made
+    elif isinstance(module, nn.RNNBase):
+        module.input_size = module._parameters["weight_ih_l0"].shape[1]  # type: ignore[union-attr]
+    elif isinstance(module, nn.Embedding):
+        module.num_embeddings, module.embedding_dim = module.weight.shape
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, _NORMS):
