@@ -25,11 +25,22 @@ try:
     import torch
     from torch import Tensor, nn
 
+    from hwcost._gradient_check import GradientCheck, check_gradient
     from hwcost._replay import recorded
 except ImportError as error:
     raise MissingDependencyError("PyTorch", "torch", "hwcost.torch") from error
 
-__all__ = ["CostTable", "LatencyLoss", "cost_table", "expected_cost", "expected_sizes", "smooth_cost", "space_tables"]
+__all__ = [
+    "CostTable",
+    "GradientCheck",
+    "LatencyLoss",
+    "check_gradient",
+    "cost_table",
+    "expected_cost",
+    "expected_sizes",
+    "smooth_cost",
+    "space_tables",
+]
 
 
 Probabilities: TypeAlias = Mapping[str, Tensor] | Tensor

@@ -1,0 +1,151 @@
+"""Does a loss reach the parameters that it is to train? One line that says so."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from hwcost.errors import InvalidValueError, NoGradientError, shorten
+
+__all__ = ["GradientCheck", "check_gradient"]
+
+Parameters: TypeAlias = Mapping[str, Tensor] | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Tensor
+
+SHOWN = 4
+"""Names of parameters that a line lists before it counts the rest."""
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """What :func:`check_gradient` found; ``str()`` is one line, and it is true where every parameter is reached.
+
+    Attributes:
+        slopes: for each parameter that is reached, the slope of the loss that is largest in magnitude, signed.
+        missed: for each parameter that is not, why.
+        no_graph: why the loss can reach nothing at all; empty where it can.
+    """
+
+    slopes: Mapping[str, float]
+    missed: Mapping[str, str]
+    no_graph: str = ""
+
+    def __bool__(self) -> bool:
+        return not self.missed
+
+    def __str__(self) -> str:
+        count = len(self.slopes) + len(self.missed)
+        reached = f"{len(self.slopes) or 'none'} of {count} parameter{'s' * (count != 1)}"
+        if self.no_graph:
+            return f"the loss reaches {reached}: {self.no_graph}"
+        parts = [f"the loss reaches {reached}"]
+        if self.slopes:
+            name = max(self.slopes, key=lambda name: abs(self.slopes[name]))
+            parts.append(f"largest slope {self.slopes[name]:.3g} at {shorten(name)}")
+        for reason in dict.fromkeys(self.missed.values()):
+            names = [shorten(name) for name, why in self.missed.items() if why == reason]
+            more = f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
+            parts.append(f"not {', '.join(names[:SHOWN])}{more} ({reason})")
+        return "; ".join(parts)
+
+
+def check_gradient(loss: Tensor | float, parameters: Parameters) -> GradientCheck:
+    """Whether a loss, a latency term for example, reaches the architecture parameters that it is to train.
+
+    ``print(check_gradient(loss, alphas))`` is one line: how many of the parameters are reached, the largest slope and
+    where it is, and which are missed and why. A parameter is reached where at least one slope is not 0 and all are
+    finite. The graph of the loss stays usable, and no ``.grad`` is touched.
+
+    Args:
+        loss: one number. A number of Python is taken too, and reaches nothing: some hosts turn a penalty into one.
+        parameters: by name, or pairs of a name and a tensor (``module.named_parameters()``), or tensors in a row, which
+            are then called by their position. Whatever the loss depends on may stand there, a probability as well.
+
+    Raises:
+        InvalidValueError: no parameter, something that is no tensor, a name that comes twice; a loss that is not one
+            number.
+        NoGradientError: a loss whose graph has been freed, by ``backward()`` for example.
+
+    >>> alphas = {"width": torch.zeros(2, requires_grad=True), "kernel": torch.zeros(2, requires_grad=True)}
+    >>> loss = (alphas["width"].softmax(0) * torch.tensor([8.0, 16.0])).sum()
+    >>> print(check_gradient(loss, alphas))
+    the loss reaches 1 of 2 parameters; largest slope -2 at 'width'; not 'kernel' (the loss does not depend on it)
+    >>> bool(check_gradient(loss, {"width": alphas["width"]}))
+    True
+    >>> print(check_gradient(loss.item(), alphas))
+    the loss reaches none of 2 parameters: it is a plain number, without a graph
+    """
+    named = _named(parameters)
+    no_graph = _no_graph(loss)
+    if no_graph:
+        return GradientCheck({}, dict.fromkeys(named, no_graph), no_graph)
+    open_ones = {name: tensor for name, tensor in named.items() if tensor.requires_grad}
+    found = dict(zip(open_ones, _slopes(loss, list(open_ones.values())), strict=True))
+    missed = {name: _missed(tensor, found.get(name)) for name, tensor in named.items()}
+    slopes = {name: _largest(found[name]) for name, why in missed.items() if not why}
+    return GradientCheck(slopes, {name: why for name, why in missed.items() if why})
+
+
+def _named(parameters: Any) -> dict[str, Tensor]:
+    if isinstance(parameters, Tensor):  # its rows would be new tensors, of which the loss knows nothing
+        parameters = [parameters]
+    if isinstance(parameters, Mapping):
+        pairs = list(parameters.items())
+    elif isinstance(parameters, Iterable):
+        pairs = [item if isinstance(item, tuple) else (str(i), item) for i, item in enumerate(parameters)]
+    else:
+        raise InvalidValueError("parameters", parameters, "tensors, by name or in a row")
+    for pair in pairs:
+        if len(pair) != 2 or not isinstance(pair[1], Tensor):
+            raise InvalidValueError("parameters", pair, "tensors, by name or in a row")
+    named = {str(name): tensor for name, tensor in pairs}
+    if not named or len(named) != len(pairs):
+        twice = [name for name, _ in pairs]
+        raise InvalidValueError("parameters", twice, "at least one tensor, each under a name of its own")
+    return named
+
+
+def _no_graph(loss: Any) -> str:
+    """Why the loss has no graph; empty where it has one."""
+    if isinstance(loss, Tensor):
+        if loss.numel() != 1:
+            raise InvalidValueError("loss", tuple(loss.shape), "a tensor of one number; sum it first")
+        return "" if loss.requires_grad else "it has no graph (detached, or computed without gradient)"
+    if not isinstance(loss, numbers.Real):
+        raise InvalidValueError("loss", loss, "a tensor of one number")
+    return "it is a plain number, without a graph"
+
+
+def _slopes(loss: Any, tensors: list[Tensor]) -> tuple[Tensor | None, ...]:
+    if not tensors:
+        return ()
+    try:
+        return torch.autograd.grad(loss, tensors, torch.ones_like(loss), retain_graph=True, allow_unused=True)
+    except RuntimeError as error:
+        if "second time" not in str(error):
+            raise
+        raise NoGradientError(
+            "the graph of the loss has been freed; check it before backward(), or call backward(retain_graph=True)"
+        ) from error
+
+
+def _missed(tensor: Tensor, slope: Tensor | None) -> str:
+    """Why a parameter is not reached; empty where it is."""
+    if not tensor.requires_grad:
+        return "requires_grad is False"
+    if slope is None:
+        return "the loss does not depend on it"
+    values = slope.to_dense()
+    if not torch.isfinite(values).all():
+        return "slopes are not finite"
+    return "" if values.count_nonzero() else "all slopes are 0: a plateau"
+
+
+def _largest(slope: Tensor | None) -> float:
+    assert slope is not None
+    values = slope.detach().to_dense().flatten()
+    return float(values[values.abs().argmax()])

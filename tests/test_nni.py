@@ -1,0 +1,340 @@
+"""NNI 3.0: stand-ins with its call shapes, always; NNI itself in an environment of its own, by the marker ``nni``.
+
+pytest -m nni tests/test_nni.py
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hwcost import Conv2d, InvalidValueError, Linear, SearchedLayer, SearchSpace, SystolicArray
+from hwcost.adapters import BlockCosts, nni_cycles, nni_penalty, nni_probabilities
+from hwcost.torch import LatencyLoss, check_gradient
+
+PROJECT = Path(__file__).parent.parent
+ARRAY = SystolicArray(8, 8)
+SPACE = SearchSpace(
+    decisions={"width": (8, 12, 16), "kernel": (3, 5)},
+    layers={
+        "conv": SearchedLayer(
+            Conv2d(3, 1, 3, height=8, width=8, padding="same"), {"out_channels": "width", "kernel_size": "kernel"}
+        ),
+        "head": SearchedLayer(Linear(1, 10), {"in_features": "width"}),
+    },
+)
+LATENCY = LatencyLoss(SPACE, ARRAY, reference={"width": 8, "kernel": 3})
+CONV = Conv2d(8, 8, 3, height=4, width=4, padding="same")
+BLOCKS = BlockCosts.of({"operation": {"conv": CONV, "twice": [CONV, CONV], "skip": None}, "depth": {1: CONV, 2: [CONV] * 2}}, ARRAY)  # fmt: skip  # noqa: E501
+
+# ---------------------------------------------------------------- stand-ins
+
+
+class MixedLayer(nn.Module):
+    """A choice of layers, as NNI's strategies leave it in a model: one alpha, and floats when it is asked."""
+
+    def __init__(self, label, names, alpha, softmax):
+        super().__init__()
+        self.label, self.names = label, names
+        self._arch_alpha, self._softmax = alpha, softmax
+
+    def export_probs(self, memo):
+        if self.label in memo:
+            return {}
+        return {self.label: dict(zip(self.names, self._softmax(self._arch_alpha).cpu().tolist(), strict=True))}
+
+
+class MixedOperation(nn.Module):
+    """A layer with searched arguments, or a repetition: alphas by label."""
+
+    def __init__(self, options, alphas, softmax):
+        super().__init__()
+        self.options, self._softmax = options, softmax
+        self._arch_alpha = nn.ParameterDict({label: alphas[label] for label in options})
+
+    def export_probs(self, memo):
+        return {
+            label: dict(zip(options, self._softmax(self._arch_alpha[label]).cpu().tolist(), strict=True))
+            for label, options in self.options.items()
+            if label not in memo
+        }
+
+
+class MixedCell(nn.Module):
+    """A cell: the last alpha of an edge is for no edge, and has no name."""
+
+    def __init__(self, softmax):
+        super().__init__()
+        self._softmax = softmax
+        self._arch_alpha = nn.ParameterDict({"cell/2_0": nn.Parameter(torch.zeros(3))})
+
+    def export_probs(self, memo):
+        return {"cell/2_0": dict(zip(["conv", "skip"], self._softmax(self._arch_alpha["cell/2_0"]).tolist()))}  # noqa: B905
+
+
+class MixedDepth(nn.Module):
+    """A repetition under Proxyless: choices between a block and none, from which a depth of tensors is exported."""
+
+    def __init__(self, softmax):
+        super().__init__()
+        self.block = MixedLayer("repeat/in_1", ["0", "1"], nn.Parameter(torch.randn(2)), softmax)
+
+    def export_probs(self, memo):
+        none, one = self.block._softmax(self.block._arch_alpha)
+        return {"repeat": {1: none, 2: one}}
+
+
+class Gumbel(nn.Module):
+    def forward(self, alpha):
+        return F.gumbel_softmax(alpha, dim=-1)
+
+
+def supernet(softmax=None):
+    softmax = softmax or nn.Softmax(-1)
+    torch.manual_seed(0)
+    sizes = {"width": 3, "kernel": 2, "operation": 3, "depth": 2}
+    alphas = {label: nn.Parameter(torch.randn(size)) for label, size in sizes.items()}
+    net = nn.Sequential(
+        MixedOperation({"width": [8, 12, 16], "kernel": [3, 5]}, alphas, softmax),
+        nn.ReLU(),
+        MixedLayer("operation", ["conv", "twice", "skip"], alphas["operation"], softmax),
+        MixedOperation({"width": [8, 12, 16]}, alphas, softmax),  # the same label in two layers is one decision
+        MixedOperation({"depth": [1, 2]}, alphas, softmax),
+        MixedCell(softmax),
+    )
+    return net, alphas
+
+
+class ExpectationProfilerPenalty(nn.Module):
+    """With the call shapes of NNI's: a loss and the exported probabilities in, the new loss and details out."""
+
+    def __init__(self, profiler, baseline, scale=1.0, *, nonlinear="linear", aggregate="add"):
+        super().__init__()
+        self.profiler, self.baseline, self.scale = profiler, baseline, scale
+        self.nonlinear, self.aggregate = nonlinear, aggregate
+
+    def forward(self, loss, sample):
+        result = self.profile(sample)
+        normalized = result / self.baseline - 1
+        if self.nonlinear == "positive":
+            normalized = nn.functional.relu(normalized) if isinstance(normalized, torch.Tensor) else max(normalized, 0)
+        new = loss + self.scale * normalized if self.aggregate == "add" else loss * (normalized + 1) ** self.scale
+        return new, {"penalty": result, "normalized_penalty": normalized}
+
+    def profile(self, sample):
+        return sum(share * option for options in sample.values() for option, share in options.items())
+
+
+@pytest.fixture
+def _nni(monkeypatch):
+    """A module where NNI keeps its penalties."""
+    name = "nni.nas.oneshot.pytorch.profiler"
+    for index in range(1, name.count(".") + 2):
+        path = ".".join(name.split(".")[:index])
+        monkeypatch.setitem(sys.modules, path, types.ModuleType(path))
+    sys.modules[name].ExpectationProfilerPenalty = ExpectationProfilerPenalty
+
+
+def export_probs(net):
+    memo = {}
+    for module in net.modules():
+        if hasattr(module, "export_probs"):
+            memo.update(module.export_probs(memo))
+    return memo
+
+
+# ---------------------------------------------------------------- what the adapters make of them
+
+
+def test_probabilities_are_those_that_nni_exports_with_their_gradient():
+    net, alphas = supernet()
+    found, exported = nni_probabilities(net), export_probs(net)
+    assert found.keys() == exported.keys() == {*alphas, "cell/2_0"}
+    for label, shares in exported.items():
+        assert list(found[label]) == list(shares)
+        for option, share in shares.items():
+            assert found[label][option].item() == share
+            assert found[label][option].requires_grad
+
+
+def test_a_model_without_alphas_is_an_error():
+    with pytest.raises(InvalidValueError, match="an NNI strategy has mutated"):
+        nni_probabilities(nn.Linear(2, 2))
+
+
+def test_cycles_of_widths_and_kernels():
+    net, alphas = supernet()
+    probs = {name: alphas[name].softmax(0) for name in SPACE.decisions}
+    cycles = nni_cycles(LATENCY, net)
+    torch.testing.assert_close(cycles, LATENCY.cycles(probs))
+    assert check_gradient(cycles, {name: alphas[name] for name in probs})
+    assert set(check_gradient(cycles, alphas).missed) == {"operation", "depth"}
+
+
+def test_cycles_of_operations_and_depths():
+    net, alphas = supernet()
+    cycles = nni_cycles(BLOCKS, net)
+    torch.testing.assert_close(cycles, BLOCKS.cycles({name: alphas[name].softmax(0) for name in BLOCKS.tables}))
+    assert check_gradient(cycles, {name: alphas[name] for name in BLOCKS.tables})
+
+
+def test_a_depth_that_is_exported_as_tensors():
+    depth = MixedDepth(nn.Softmax(-1))
+    cycles = nni_cycles(BlockCosts.of({"repeat": {1: CONV, 2: [CONV] * 2}}, ARRAY), depth)
+    share = depth.block._arch_alpha.softmax(0)[1].item()
+    assert cycles.item() == pytest.approx(144 * (1 + share))
+    assert check_gradient(cycles, [depth.block._arch_alpha])
+
+
+def test_options_may_stand_in_another_order():
+    net, _ = supernet()
+    turned = SearchSpace({"width": (16, 8, 12), "kernel": (5, 3)}, SPACE.layers)
+    other = LatencyLoss(turned, ARRAY, reference=1.0)
+    torch.testing.assert_close(nni_cycles(other, net), nni_cycles(LATENCY, net))
+
+
+def test_a_strategy_with_noise_and_a_softmax_in_its_place():
+    net, alphas = supernet(Gumbel())
+    plain, _ = supernet()
+    softmax = functools.partial(torch.softmax, dim=-1)
+    assert nni_cycles(LATENCY, net).item() != nni_cycles(LATENCY, net).item()
+    torch.testing.assert_close(nni_cycles(LATENCY, net, softmax=softmax), nni_cycles(LATENCY, plain))
+    assert check_gradient(nni_cycles(LATENCY, net), {name: alphas[name] for name in SPACE.decisions})
+
+
+def test_labels_and_options_have_to_fit():
+    net, _ = supernet()
+    unknown = SearchSpace({"width": (8, 12, 16), "size": (3, 5)}, {"fc": SearchedLayer(Linear(8, 8), {"out_features": "width"})})  # fmt: skip  # noqa: E501
+    with pytest.raises(InvalidValueError, match=r"'size'.*kernel"):
+        nni_cycles(LatencyLoss(unknown, ARRAY, reference=1.0), net)
+    for options in ((8, 12), (8, 12, 24), (8, 12, 16, 24)):
+        other = SearchSpace({"width": options}, {"fc": SearchedLayer(Linear(8, 8), {"out_features": "width"})})
+        with pytest.raises(InvalidValueError, match=r"those of NNI: .8, 12, 16"):
+            nni_cycles(LatencyLoss(other, ARRAY, reference=1.0), net)
+    with pytest.raises(InvalidValueError, match="options of 'operation'"):
+        nni_cycles(BlockCosts.of({"operation": [CONV, None]}, ARRAY), net)
+
+
+@pytest.mark.usefixtures("_nni")
+def test_the_penalty_moves_alphas_and_the_host_s_own_does_not():
+    moved = {}
+    for kind in ("none", "theirs", "ours"):
+        net, alphas = supernet()
+        before = {label: alpha.detach().clone() for label, alpha in alphas.items()}
+        cycles = functools.partial(_both, net)
+        start = cycles().item()
+        penalty = {
+            "none": lambda loss, sample: (loss, {}),
+            "theirs": ExpectationProfilerPenalty(None, 1000.0, 10.0),
+            "ours": nni_penalty(cycles, baseline=1000.0, scale=10.0),
+        }[kind]
+        assert kind != "ours" or isinstance(penalty, ExpectationProfilerPenalty)
+        optimiser = torch.optim.SGD(alphas.values(), lr=0.01)
+        loss, _ = penalty(0.0 * sum(alpha.sum() for alpha in alphas.values()), _numbers(export_probs(net)))
+        loss.backward()
+        optimiser.step()
+        moved[kind] = {label for label, alpha in alphas.items() if not torch.equal(alpha, before[label])}
+        if kind == "ours":
+            assert check_gradient(penalty(torch.tensor(0.0), {})[0], alphas)
+            assert cycles().item() < start
+    assert moved == {"none": set(), "theirs": set(), "ours": {"width", "kernel", "operation", "depth"}}
+
+
+def _both(net):
+    return nni_cycles(LATENCY, net) + nni_cycles(BLOCKS, net)
+
+
+def _numbers(sample):
+    return {label: shares for label, shares in sample.items() if not isinstance(next(iter(shares)), str)}
+
+
+@pytest.mark.usefixtures("_nni")
+@pytest.mark.parametrize(("nonlinear", "aggregate"), [("linear", "add"), ("positive", "add"), ("linear", "mul")])
+def test_the_host_s_own_ways_to_aggregate(nonlinear, aggregate):
+    net, _ = supernet()
+    cycles = functools.partial(nni_cycles, LATENCY, net)
+    penalty = nni_penalty(cycles, baseline=200.0, scale=0.5, nonlinear=nonlinear, aggregate=aggregate)
+    over = cycles().item() / 200 - 1
+    assert over > 0
+    loss, details = penalty(torch.tensor(2.0), {})
+    assert loss.item() == pytest.approx(2.0 + 0.5 * over if aggregate == "add" else 2.0 * (over + 1) ** 0.5)
+    assert details["penalty"].item() == pytest.approx(cycles().item())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nni") is not None, reason="NNI is installed")
+def test_without_nni_the_penalty_is_an_import_error():
+    with pytest.raises(ImportError, match="nni"):
+        nni_penalty(lambda: torch.ones(()), baseline=1.0)
+
+
+# ---------------------------------------------------------------- NNI itself
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    sys.path.insert(0, str(PROJECT / "benchmarks"))
+    try:
+        import nni_penalty as module
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+@pytest.fixture(scope="module")
+def interpreter(benchmark, tmp_path_factory):
+    """One that has NNI and pytorch-lightning: NNI_PYTHON, or made for these tests."""
+    if os.environ.get("NNI_PYTHON"):
+        return os.environ["NNI_PYTHON"]
+    try:
+        return benchmark.make_environment(tmp_path_factory.mktemp("nni") / "environment")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no environment with NNI could be made: {(error.stderr or str(error)).splitlines()[-1]}")
+
+
+@pytest.fixture(scope="module")
+def searched(benchmark, interpreter):
+    return benchmark.run_there(interpreter)
+
+
+@pytest.mark.nni
+@pytest.mark.parametrize("strategy", ["DARTS", "GumbelDARTS", "Proxyless"])
+def test_a_step_of_nni_itself(searched, strategy):
+    none, theirs, ours = (searched["runs"][strategy][kind] for kind in ("none", "nni", "hwcost"))
+    assert theirs["before"] == ours["before"] == none["before"]
+    assert theirs["after"] == none["after"]  # the penalty was there, and moved nothing
+    assert "plain number" in theirs["reached"]
+    assert theirs["penalty"] > 0
+    assert all(ours["after"][label] != none["after"][label] for label in none["after"])
+    assert ours["down"] == ours["count"] > theirs["down"]
+    assert ours["cycles_after"] < theirs["cycles_after"]
+    assert ours["cycles_after"] < ours["cycles_before"]
+    count = len(none["before"])
+    assert ours["reached"].startswith(f"the loss reaches {count} of {count} parameter")
+    if strategy != "GumbelDARTS":  # whose penalty is of a sample
+        assert ours["penalty"] == pytest.approx(theirs["penalty"], rel=1e-5)
+
+
+@pytest.mark.nni
+def test_the_examples_under_nni_and_lightning(interpreter):
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}
+    run = functools.partial(subprocess.run, capture_output=True, text=True, check=False, cwd=PROJECT / "examples", env=environment)  # fmt: skip  # noqa: E501
+    other = run([interpreter, "in_other_nas.py"])
+    assert other.returncode == 0, other.stderr
+    assert "NNI: " in other.stdout
+    assert other.stdout.splitlines()[-1].count("the loss reaches 1 of 1 parameter") == 1
+    arguments = ("--epochs", "1", "--images", "160")
+    under, alone = (run([python, "resnet_search_lightning.py", *arguments]) for python in (interpreter, sys.executable))
+    assert under.returncode == 0, under.stderr
+    assert under.stdout.startswith("under pytorch-lightning 2.")
+    assert "not installed" in alone.stdout
+    assert under.stdout.splitlines()[-2:] == alone.stdout.splitlines()[-2:]
