@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NEEDS_EXTRA = ("hwcost plot", "nas-plugin search")
+NEEDS_EXTRA = ("hwcost plot", "nas-plugin search", "nas-plugin sweep")
 
 
 def commands(text: str) -> list[str]:

@@ -109,6 +109,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "relaxations": functools.partial(rows_of, hwcost.RELAXATIONS),
     "fitted": functools.partial(rows_of, hwcost.calibration.FREE),
     "latencies": lambda: rows_of(nas_plugin.LATENCIES),
+    "methods": lambda: rows_of(nas_plugin.METHODS),
 }
 """Every table by the name that pages use."""
 

@@ -1,19 +1,28 @@
-"""The search as a function."""
+"""The search and the sweep as functions."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hwcost import SystolicArray
+from nas_plugin import pictures
 from nas_plugin.arch_def import ArchDef, load_arch_def
+from nas_plugin.comparison import Comparison, compare
 from nas_plugin.data import CUT, FULL, load
+from nas_plugin.files import write_json, write_whole
+from nas_plugin.methods import check
 from nas_plugin.result import SearchResult
 from nas_plugin.run import Progress, RunFolder, execute
 from nas_plugin.settings import Settings
+from nas_plugin.sweeps import Sweep, SweepProgress, SweepSettings, run_sweep
 
-__all__ = ["prepare", "resume", "search"]
+__all__ = ["SWEPT", "prepare", "read_sweep", "resume", "resume_sweep", "search", "sweep"]
+
+SWEPT = ("one-shot", "expectation", "shifted", "flops", "flops-snap", "most-macs")
+"""The methods of a sweep where none are named."""
 
 
 def search(
@@ -76,8 +85,99 @@ def prepare(
     arch = arch_def if isinstance(arch_def, ArchDef) else load_arch_def(arch_def)
     if array is not None:
         arch = dataclasses.replace(arch, array=array)
+    source = source_of(arch, data)
+    train, _ = load(source, classes=arch.classes, shape=(arch.height, arch.width), images=given.get("images"))
+    settings = Settings.for_size(len(train), data=source, **given)
+    check(arch, settings)
+    return arch, settings
+
+
+def sweep(
+    *,
+    out: str | Path,
+    methods: Sequence[str] | None = None,
+    targets: Sequence[str | float] = (),
+    lambdas: Sequence[float] = (),
+    seeds: Sequence[int] = (0, 1, 2),
+    train_seeds: int = 3,
+    arch_def: str | Path | ArchDef | None = None,
+    data: str | Path | None = None,
+    arrays: Sequence[SystolicArray] | None = None,
+    jobs: int = 1,
+    progress: SweepProgress | None = None,
+    **settings: Any,
+) -> Comparison:
+    """Searches by many methods, limits and seeds, trains every winner several times, and compares.
+
+    Args:
+        out: the sweep's folder, new or empty.
+        methods: names in :data:`nas_plugin.RIVALS`; None takes :data:`SWEPT`, without those that need a target where
+            lambdas are given.
+        targets: limits, as of ``search``; or ``lambdas``; without either, targets of 0.5 and 0.75.
+        seeds: of the searches.
+        train_seeds: trainings of each winner and of the reference.
+        arch_def, data: as of ``search``.
+        arrays: the accelerators; None takes the arch_def's.
+        jobs: searches and trainings at a time, each with one thread.
+        progress: called after each task with how many are done, how many there are, and a line.
+        settings: of :class:`Settings`, for all searches.
+
+    Raises:
+        ArchDefError, DataError, RunError: files that cannot be used.
+        InvalidValueError: a setting outside of what is allowed.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "sweep"
+    >>> found = sweep(out=folder, methods=["most-macs"], seeds=[0], train_seeds=1, images=500, train_epochs=1)
+    >>> [one.winner["conv2.width"] for one in found.found], (folder / "pareto.png").exists()
+    ([16, 32], True)
+    """
+    arch = arch_def if isinstance(arch_def, ArchDef) else load_arch_def(arch_def)
+    limits: dict[str, Any] = {"targets": tuple(map(str, targets)), "weights": tuple(lambdas)}
+    if not targets and not lambdas:
+        limits["targets"] = ("0.5", "0.75")
+    if methods is None:
+        methods = [name for name in SWEPT if not lambdas or name != "most-macs"]
+    source = source_of(arch, data)
+    train, _ = load(source, classes=arch.classes, shape=(arch.height, arch.width), images=settings.get("images"))
+    swept = SweepSettings(
+        source, len(train), tuple(methods), **limits, seeds=tuple(seeds), train_seeds=train_seeds, given=settings
+    )
+    begun = Sweep.create(Path(out), arch, [arch.array] if arrays is None else arrays, swept)
+    return finish_sweep(begun, jobs, progress)
+
+
+def resume_sweep(folder: str | Path, jobs: int = 1, progress: SweepProgress | None = None) -> Comparison:
+    """Goes on with a sweep that was stopped.
+
+    Raises:
+        RunError: no sweep, or a damaged one.
+    """
+    return finish_sweep(Sweep.open(Path(folder)), jobs, progress)
+
+
+def finish_sweep(begun: Sweep, jobs: int, progress: SweepProgress | None) -> Comparison:
+    """Does what is left of a sweep, and writes results.json, results.md and pareto.png into its folder."""
+    run_sweep(begun, jobs, progress)
+    found = compare(begun)
+    write_json(begun.path / "results.json", found.as_dict())
+    write_whole(begun.path / "results.md", found.tables().encode())
+    pictures.save(pictures.sweep_figure(found), begun.path / "pareto.png")
+    return found
+
+
+def read_sweep(folder: str | Path) -> Comparison:
+    """What a finished sweep found, from its folder.
+
+    Raises:
+        RunError: no sweep, or one that has not ended.
+    """
+    return compare(Sweep.open(Path(folder)))
+
+
+def source_of(arch: ArchDef, data: str | Path | None) -> str:
+    """The source of the images: what is given, or what the search space says; folders by their whole path."""
     source = arch.data if data is None else str(data)
-    if source not in (CUT, FULL):
-        source = str(Path(source).absolute())  # a run may go on from another folder
-    train, _ = load(source, classes=arch.classes, shape=(arch.height, arch.width))
-    return arch, Settings.for_size(len(train), data=source, **given)
+    if source in (CUT, FULL):
+        return source
+    return str(Path(source).absolute())  # a run may go on from another folder

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwcost import InvalidValueError
 from nas_plugin.errors import DataError
 
 __all__ = ["CUT", "DEBIAN_FOLDER", "Dataset", "load", "read_idx", "split"]
@@ -51,6 +52,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def fingerprint(self) -> int:
+        """A number that changes with any image or label."""
+        return zlib.crc32(self.labels.numpy().tobytes(), zlib.crc32(self.images.numpy().tobytes()))
 
     def take(self, index: Tensor | slice) -> Dataset:
         """The images at the given positions."""
@@ -94,26 +100,30 @@ def find(source: str | Path) -> Path:
     return folder
 
 
-def load(source: str | Path, *, classes: int, shape: tuple[int, int]) -> tuple[Dataset, Dataset]:
+def load(
+    source: str | Path, *, classes: int, shape: tuple[int, int], images: int | None = None
+) -> tuple[Dataset, Dataset]:
     """Training and test set of a source, normalised by mean and deviation of the training images.
 
     Args:
         source: :data:`CUT`, "fashion-mnist", or a folder with the four IDX files.
         classes: how many there are; labels run from 0.
         shape: height and width of the images.
+        images: how many training images are taken, the same ones each time; None takes all.
 
     Raises:
         DataError: files that are missing, damaged, or do not fit each other or the classes and shape.
+        InvalidValueError: more images asked for than there are, or less than two.
     """
     folder = find(source)
     arrays = {name: read_idx(folder / file, 3 if "images" in name else 1) for name, file in FILES.items()}
     for part in ("train", "test"):
-        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+        pictures, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
         where = folder / FILES[f"{part}_images"]
-        if len(images) != len(labels) or len(images) == 0:
-            raise DataError(f"{where} holds {len(images)} images for {len(labels)} labels; they must be as many")
-        if images.shape[1:] != shape:
-            raise DataError(f"{where} holds images of {images.shape[1:]}; [input] of the arch_def says {shape}")
+        if len(pictures) != len(labels) or len(pictures) == 0:
+            raise DataError(f"{where} holds {len(pictures)} images for {len(labels)} labels; they must be as many")
+        if pictures.shape[1:] != shape:
+            raise DataError(f"{where} holds images of {pictures.shape[1:]}; [input] of the arch_def says {shape}")
         if labels.max() >= classes:
             raise DataError(
                 f"{folder / FILES[f'{part}_labels']} holds label {labels.max()}; there are {classes} classes"
@@ -128,16 +138,29 @@ def load(source: str | Path, *, classes: int, shape: tuple[int, int]) -> tuple[D
         labels = torch.from_numpy(arrays[f"{part}_labels"].astype(np.int64))
         return Dataset(images.contiguous(memory_format=torch.channels_last), labels)
 
-    return dataset("train"), dataset("test")
+    train = dataset("train")
+    if images is not None:
+        if type(images) is not int or not 2 <= images <= len(train):
+            allowed = f"an integer from 2 to {len(train)}, the training images in {folder}"
+            raise InvalidValueError("images", images, allowed)
+        train = train.take(torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:images])
+    return train, dataset("test")
 
 
 def split(count: int, seed: int, share: float = 0.8) -> tuple[Tensor, Tensor]:
     """Positions for the weights and for the architecture: a fixed, seeded, disjoint split that leaves nothing out.
 
+    Each part has at least one image.
+
+    Raises:
+        InvalidValueError: less than two images.
+
     >>> weights, architecture = split(10, seed=0)
     >>> len(weights), len(architecture), sorted([*weights.tolist(), *architecture.tolist()]) == list(range(10))
     (8, 2, True)
     """
+    if count < 2:
+        raise InvalidValueError("images", count, "at least 2 training images, one for the weights and one held out")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    cut = round(share * count)
+    cut = min(max(round(share * count), 1), count - 1)
     return order[:cut], order[cut:]

@@ -120,18 +120,35 @@ class SuperNetwork(_Chain):
         logits: Tensor = self.classifier(x.flatten(1))
         return logits
 
+    def at(self, x: Tensor, choice: Choice) -> Tensor:
+        """Logits (batch, classes) of one network: the first channels, and the centre of the kernels, of every block."""
+        for block in self.arch.blocks:
+            weight, bias = self._cut(block, choice, x.shape[1] if block.kind == "conv" else x[0].numel())
+            if block.kind == "conv":
+                x = _activated(block, _conv(block, x, weight, bias))
+            else:
+                x = F.relu(F.linear(x.flatten(1), weight, bias))
+        x = x.flatten(1)
+        logits: Tensor = F.linear(x, self.classifier.weight[:, : x.shape[1]], self.classifier.bias)
+        return logits
+
+    def _cut(self, block: Block, choice: Choice, incoming: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a block at the sizes of a choice: views, through which gradients flow."""
+        weight, bias = self.layer(block)
+        width = choice[block.width_decision]
+        margin = (block.kernels[-1] - choice[block.kernel_decision]) // 2 if block.kind == "conv" else 0
+        inner = [slice(margin, size - margin) for size in weight.shape[2:]]
+        return weight[(slice(width), slice(incoming), *inner)], bias[:width]
+
     def slice(self, choice: Choice) -> Network:
         """The plain network of a choice, with the super-network's weights cut to its sizes."""
         network = Network(self.arch, choice)
         with torch.no_grad():
             for block in self.arch.blocks:
-                weight, bias = self.layer(block)
-                target_weight, target_bias = network.layer(block)
-                width, incoming = choice[block.width_decision], network.incoming[block.name]
-                cut = (block.kernels[-1] - choice[block.kernel_decision]) // 2 if block.kind == "conv" else 0
-                inner = [slice(cut, size - cut) for size in weight.shape[2:]]
-                target_weight.copy_(weight[(slice(width), slice(incoming), *inner)])
-                target_bias.copy_(bias[:width])
+                for target, own in zip(
+                    network.layer(block), self._cut(block, choice, network.incoming[block.name]), strict=True
+                ):
+                    target.copy_(own)
             network.classifier.weight.copy_(self.classifier.weight[:, : network.incoming[CLASSIFIER]])
             network.classifier.bias.copy_(self.classifier.bias)
         return network

@@ -1,4 +1,4 @@
-"""Two pictures of a run: how the search went, and where its winner stands on the stairs."""
+"""Pictures of a run (how the search went, where its winner stands on the stairs) and of a sweep."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import numpy as np
 
 from hwcost import network_cost
 from hwcost.plot import save
+from hwcost.plot.style import COLOURS
 from nas_plugin.result import SearchResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["save", "search_figure", "winner_figure"]
+    from nas_plugin.comparison import Comparison, Found
+
+__all__ = ["save", "search_figure", "sweep_figure", "winner_figure"]
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#555555"
 
@@ -31,8 +34,16 @@ def _quiet(axes: Axes) -> None:
 
 
 def search_figure(result: SearchResult) -> Figure:
-    """Latency and accuracy over the epochs, and below the probabilities of every decision as heat maps."""
+    """How the search went.
+
+    Of the author's search latency and accuracy over the epochs, and below the probabilities of every decision as heat
+    maps; of the others the super-network's losses, where there is one, and every network that was looked at.
+    """
     log = [record for record in result.log if record["stage"] == "search"]
+    return _alphas_figure(result, log) if result.settings.method == "darts" else _trials_figure(result, log)
+
+
+def _alphas_figure(result: SearchResult, log: list[dict[str, Any]]) -> Figure:
     decisions = list(result.arch.decisions.items())
     columns = 2
     rows = -(-len(decisions) // columns)
@@ -50,7 +61,64 @@ def search_figure(result: SearchResult) -> Figure:
     array, settings = result.arch.array, result.settings
     figure.suptitle(
         f"Search of {result.arch.name} on a {array.rows} x {array.cols} array: "
-        f"{settings.latency} latency, lambda {settings.weight:g}, seed {settings.seed}"
+        f"{settings.latency} latency, {_limit(result)}, seed {settings.seed}"
+    )
+    return figure
+
+
+def _limit(result: SearchResult) -> str:
+    settings = result.settings
+    return f"lambda {settings.weight:g}" if settings.target is None else f"target {settings.target}"
+
+
+def _trials_figure(result: SearchResult, log: list[dict[str, Any]]) -> Figure:
+    """Losses of the super-network over its epochs, and the best held-out loss over the steps of the choice."""
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for record in log:
+        parts.setdefault(record["part"], []).append(record)
+    figure = _figure(10, 4)
+    left, right = figure.subplots(1, 2)
+    if epochs := parts.get("super-network"):
+        for name, colour in (("widest", BLUE), ("random", GREY), ("narrowest", ORANGE)):
+            left.plot(
+                np.arange(1, len(epochs) + 1),
+                [record["losses"][name] for record in epochs],
+                color=colour,
+                label=f"{name} network",
+            )
+        left.set(xlabel="epoch", ylabel="loss (nats)", title="Training of the super-network")
+        left.legend(frameon=False, fontsize=8)
+    else:
+        left.set_axis_off()
+        left.text(0.5, 0.5, "no super-network was trained", ha="center", color=GREY, transform=left.transAxes)
+    if scored := parts.get("scores"):
+        losses = [record["held_out_loss"] for record in scored]
+        right.plot(
+            [record["scored"] for record in scored],
+            losses,
+            "o-",
+            color=BLUE,
+            label="best, with the super-network's weights",
+        )
+    for tried, label in ((parts.get("finalist"), "finalists, trained a little"), (parts.get("random"), "trained")):
+        if tried:
+            start = parts["scores"][-1]["scored"] if "scores" in parts else 0
+            right.plot(
+                start + np.arange(1, len(tried) + 1),
+                [record["loss"] for record in tried],
+                "o",
+                color=ORANGE,
+                label=label,
+            )
+    right.set(xlabel="networks looked at", ylabel="held-out loss (nats)", title="The choice")
+    if log:
+        right.legend(frameon=False, fontsize=8)
+    for axes in (left, right):
+        _quiet(axes)
+    array, settings = result.arch.array, result.settings
+    figure.suptitle(
+        f"Search of {result.arch.name} on a {array.rows} x {array.cols} array: "
+        f"{settings.method}, {_limit(result)}, seed {settings.seed}"
     )
     return figure
 
@@ -112,3 +180,62 @@ def winner_figure(result: SearchResult) -> Figure:
     array = result.arch.array
     figure.suptitle(f"The winner on the stairs of a {array.rows} x {array.cols} array (other widths as in the winner)")
     return figure
+
+
+# ---------------------------------------------------------------- sweeps
+
+MARKERS = "osD^vP*Xhd<>"
+
+
+def sweep_figure(comparison: Comparison) -> Figure:
+    """Accuracy against exact cycles for each array: a winner a search seed, and each method's means with their spread.
+
+    Small marks are the winners of single searches, each the mean over its trainings; large ones are a method's mean
+    over search seeds at one limit, with bars from its worst to its best seed. The grey band reaches from the reference
+    network's accuracy to the tolerance below.
+    """
+    from nas_plugin.comparison import TOLERANCE
+
+    arrays, methods = comparison.arrays, comparison.sweep.settings.methods
+    figure = _figure(1.5 + 5.2 * len(arrays), 5.4)
+    panels = figure.subplots(1, len(arrays), squeeze=False)[0]
+    reference = 100 * comparison.reference_accuracy
+    spread = [100 * accuracy for accuracy in comparison.reference]
+    for array, axes in zip(arrays, panels, strict=True):
+        axes.axhspan(reference - 100 * TOLERANCE, reference, color=GREY, alpha=0.15, linewidth=0)
+        bars = [[reference - min(spread)], [max(spread) - reference]]
+        axes.errorbar([1], [reference], bars, fmt="*", color="black", markersize=13, label="reference network")
+        for index, method in enumerate(methods):
+            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+            _draw_method(axes, comparison.of(array, method), method, colour, marker)
+        axes.set(xlabel="exact cycles / reference's", ylabel="test accuracy (%)", title=f"{array} array")
+        _quiet(axes)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False, fontsize=9)
+    settings = comparison.sweep.settings
+    figure.suptitle(
+        f"Winners of {comparison.sweep.arch.name} searches, {len(settings.seeds)} search seeds, "
+        f"{settings.train_seeds} trainings each, {settings.count:,} training images"
+    )
+    return figure
+
+
+def _draw_method(axes: Axes, found: list[Found], method: str, colour: str, marker: str) -> None:
+    groups: dict[str, list[Found]] = {}
+    for one in found:
+        groups.setdefault(one.limit, []).append(one)
+    means = []
+    for group in groups.values():
+        cycles = np.array([one.cycles_ratio for one in group])
+        accuracy = np.array([100 * one.accuracy for one in group])
+        axes.plot(cycles, accuracy, marker, color=colour, markersize=3, alpha=0.45, linewidth=0)
+        means.append((cycles.mean(), accuracy.mean(), *_reach(cycles), *_reach(accuracy)))
+    x, y, left, right, down, up = np.array(sorted(means)).T
+    axes.errorbar(
+        x, y, [down, up], [left, right], f"{marker}-", color=colour, markersize=7, linewidth=1, capsize=2, label=method
+    )
+
+
+def _reach(values: Any) -> tuple[float, float]:
+    mean = values.mean()
+    return max(mean - values.min(), 0.0), max(values.max() - mean, 0.0)

@@ -7,41 +7,33 @@ any moment therefore repeats at most the epoch it was in, and ends with the same
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import io
 import json
-import platform
-import shutil
-import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy
-import torch
-
-import hwcost
 from hwcost import SystolicArray
 from nas_plugin import pictures
 from nas_plugin.arch_def import ArchDef, parse_arch_def
 from nas_plugin.data import Dataset, load
 from nas_plugin.errors import RunError
 from nas_plugin.files import write_json, write_json_lines, write_whole
-from nas_plugin.latency import round_up
+from nas_plugin.folders import load_checkpoint, made_with, new_folder, save_checkpoint, threads
+from nas_plugin.methods import Searcher, searcher, winner_of
 from nas_plugin.result import Outcome, SearchResult, array_dict, result_from, winner_toml
 from nas_plugin.settings import Settings
-from nas_plugin.training import Record, Search, Training, accuracy
+from nas_plugin.training import Record, Training, accuracy
 
 __all__ = ["Progress", "RunFolder", "execute", "read_run"]
 
 Progress = Callable[[str, int, int, Record], None]
-"""Called after each epoch with stage ("search", "winner", "reference"), epoch, how many there are, and its record."""
+"""Called after each step with stage ("search", "winner", "reference"), step, how many there are, and its record."""
 
-SCHEMA = "nas_plugin.run/1"
+SCHEMA = "nas_plugin.run/2"
 STAGES = ("search", "winner", "reference")
 
 
@@ -57,23 +49,10 @@ class RunFolder:
         Raises:
             RunError: the folder holds a run already, or cannot be made.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise RunError(f"{self.path} exists and is not empty; resume it with --resume, or choose another --out")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            begun = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
-        except OSError as error:
-            raise RunError(f"{self.path} cannot be made: {error.strerror}; choose another --out") from None
-        try:
+        content = {"settings": settings.as_dict(), "array": array_dict(arch.array), "made_with": made_with()}
+        with new_folder(self.path) as begun:
             write_whole(begun / "arch_def.toml", arch.text.encode())
-            content = {"settings": settings.as_dict(), "array": array_dict(arch.array), "made_with": made_with()}
             write_json(begun / "settings.json", {"schema": SCHEMA} | content)
-            begun.chmod(0o755)
-            begun.rename(self.path)  # with all that a run needs to go on, or not at all
-        except OSError as error:
-            raise RunError(f"{self.path} cannot be made: {error.strerror}; choose another --out") from None
-        finally:
-            shutil.rmtree(begun, ignore_errors=True)
 
     def open(self) -> tuple[ArchDef, Settings]:
         """The search space and settings of a run that was begun.
@@ -97,9 +76,7 @@ class RunFolder:
 
     def save(self, state: Mapping[str, Any], log: list[Record]) -> None:
         """The checkpoint, then the log (which the checkpoint can always rebuild)."""
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        write_whole(self.path / "checkpoint.pt", buffer.getvalue())
+        save_checkpoint(self.path, state)
         write_json_lines(self.path / "log.jsonl", log)
 
     def load(self) -> dict[str, Any] | None:
@@ -108,39 +85,10 @@ class RunFolder:
         Raises:
             RunError: a damaged file.
         """
-        path = self.path / "checkpoint.pt"
-        if not path.exists():
-            return None
-        try:
-            state = torch.load(path, weights_only=True)
-        except Exception:  # torch raises whatever its reader meets in a damaged file
-            raise RunError(f"{path} cannot be read as a checkpoint: it is damaged; start a new run") from None
-        if not isinstance(state, dict) or state.get("schema") != SCHEMA:
-            raise RunError(f"{path} is no checkpoint of schema {SCHEMA!r}; start a new run")
+        state = load_checkpoint(self.path)
+        if state is not None and state.get("schema") != SCHEMA:
+            raise RunError(f"{self.path / 'checkpoint.pt'} is no checkpoint of schema {SCHEMA!r}; start a new run")
         return state
-
-
-def made_with() -> dict[str, str]:
-    """Versions and device: what a number in a result file depends on besides the settings."""
-    return {
-        "hwcost": hwcost.__version__,
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "device": "cpu",
-    }
-
-
-@contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Torch limited to so many threads; as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass
@@ -151,7 +99,7 @@ class _Run:
     settings: Settings
     train: Dataset
     test: Dataset
-    search: Search
+    search: Searcher
     log: list[Record] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     training: Training | None = None
@@ -160,13 +108,18 @@ class _Run:
     def fingerprint(self) -> str:
         """Of everything that the result depends on: a checkpoint that was made of something else must not be used."""
         content = repr((self.arch.text, array_dict(self.arch.array), self.settings.as_dict())).encode()
-        sums = [zlib.crc32(part.images.numpy().tobytes()) for part in (self.train, self.test)]
+        sums = [part.fingerprint for part in (self.train, self.test)]
         return f"{zlib.crc32(content):08x}-{sums[0]:08x}-{sums[1]:08x}"
 
     def choice_of(self, stage: str) -> dict[str, int]:
         if stage == "reference":
             return self.arch.reference
-        return round_up(self.arch, self.search.latency, self.search.alphas.choice())
+        return winner_of(self.arch, self.settings, self.derived)
+
+    @functools.cached_property
+    def derived(self) -> dict[str, int]:
+        """What the search found; asked for when it is done."""
+        return self.search.derived()
 
     @property
     def stage(self) -> str | None:
@@ -193,7 +146,9 @@ class _Run:
             for stage, o in self.outcomes.items()
         }
         training = None if self.training is None else self.training.state_dict()
+        derived = self.derived if self.search.done else None
         state = {"search": self.search.state_dict(), "training": training, "outcomes": outcomes, "log": self.log}
+        state["derived"] = derived
         return {"schema": SCHEMA, "fingerprint": self.fingerprint} | state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -218,14 +173,14 @@ def execute(
         progress: called after each epoch.
     """
     with threads(settings.threads):
-        train, test = load(settings.data, classes=arch.classes, shape=(arch.height, arch.width))
-        run = _Run(arch, settings, train, test, Search(arch, settings, train))
+        train, test = load(settings.data, classes=arch.classes, shape=(arch.height, arch.width), images=settings.images)
+        run = _Run(arch, settings, train, test, searcher(arch, settings, train))
         kept = None if folder is None else folder.load()
         if kept is not None and folder is not None:
             if kept.get("fingerprint") != run.fingerprint:
                 raise RunError(f"{folder.path} was begun with other settings, search space or images; start a new run")
             run.load_state_dict(kept)
-        totals = {"search": settings.epochs} | dict.fromkeys(STAGES[1:], settings.train_epochs)
+        totals = {"search": run.search.steps} | dict.fromkeys(STAGES[1:], settings.train_epochs)
         while (stage := run.stage) is not None:
             record = run.run_epoch(stage)
             run.log.append(record)
@@ -233,8 +188,7 @@ def execute(
                 folder.save(run.state_dict(), run.log)
             if progress is not None:
                 progress(stage, record["epoch"], totals[stage], record)
-        derived = run.search.alphas.choice()
-        result = result_from(arch, settings, derived, run.outcomes, run.log, made_with())
+        result = result_from(arch, settings, run.derived, run.outcomes, run.log, made_with())
         if folder is not None:
             write_results(folder.path, result)
     return result
@@ -263,5 +217,4 @@ def read_run(path: str | Path) -> SearchResult:
         raise RunError(f"{path} holds a run that has not ended; go on with --resume {path}")
     outcomes = {stage: Outcome.rebuilt(arch, **kept) for stage, kept in state["outcomes"].items()}
     written = json.loads((folder.path / "settings.json").read_text(encoding="utf-8"))
-    derived = [record for record in state["log"] if record["stage"] == "search"][-1]["choice"]
-    return result_from(arch, settings, derived, outcomes, list(state["log"]), written["made_with"])
+    return result_from(arch, settings, state["derived"], outcomes, list(state["log"]), written["made_with"])

@@ -11,8 +11,17 @@ from typing import Any
 import torch
 
 from hwcost import InvalidValueError
+from nas_plugin.targets import Target
 
 __all__ = ["Settings", "generator"]
+
+_COUNTS = ("epochs", "train_epochs", "batch", "alpha_batch", "threads", "candidates", "finalists", "finalist_epochs")
+_LARGE = {"alpha_lr": 0.03, "epochs": 12, "train_epochs": 15, "weight_only_epochs": 1}
+_BY_METHOD: dict[tuple[str, bool], dict[str, Any]] = {
+    ("one-shot", True): {"epochs": 6},
+    ("one-shot", False): {"epochs": 20},
+}
+"""What is known to work for 20,000 training images and more, and by method and whether there are so many."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +30,21 @@ class Settings:
 
     Attributes:
         data: the source of the images, as ``--data`` or the arch_def names it.
-        latency: a name in :data:`nas_plugin.latency.LATENCIES`.
-        weight: lambda, the weight of the latency in units of the reference network's cycles.
+        images: how many of the training images are used, a fixed sample of them; None takes all.
+        method: a name in :data:`nas_plugin.methods.METHODS`.
+        latency: a name in :data:`nas_plugin.latency.LATENCIES`, which method "darts" descends.
+        weight: lambda, the weight of the latency in units of the reference network's cycles. With a target it is where
+            "darts" starts, and is then moved until the target is met.
+        target: what the winner may cost, as :class:`nas_plugin.targets.Target` reads it; None leaves it to lambda.
+        utilization: mu, the weight of 1 - utilization in the loss of "darts".
+        snaps: whether the winner is chosen by exact cycles and its widths grow while those stay; False leaves it as the
+            latency term sees it, as a search does that does not know the array.
         seed: of everything random.
         epochs: of the search, the weight-only ones among them.
-        weight_only_epochs: at the start of the search, in which alpha rests.
+        weight_only_epochs: at the start of "darts", in which alpha rests.
+        candidates: networks that "one-shot" scores with the super-network's weights.
+        finalists: the best of them, which are then trained for ``finalist_epochs`` and scored again; 1 for none.
+        finalist_epochs: of each finalist, and of each network that "random" tries.
         train_epochs: of the winner's and the reference's training.
         batch, alpha_batch: images a step of the weights, and of alpha.
         lr: of SGD at its start; it falls to 0 along a cosine.
@@ -37,11 +56,19 @@ class Settings:
     """
 
     data: str
+    images: int | None = None
+    method: str = "darts"
     latency: str = "shifted"
     weight: float = 0.1
+    target: str | None = None
+    utilization: float = 0.0
+    snaps: bool = True
     seed: int = 0
     epochs: int = 30
     weight_only_epochs: int = 2
+    candidates: int = 100
+    finalists: int = 6
+    finalist_epochs: int = 3
     train_epochs: int = 30
     batch: int = 128
     alpha_batch: int = 64
@@ -56,18 +83,23 @@ class Settings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "train_epochs", "batch", "alpha_batch", "threads"):
+        for name in _COUNTS:
             _check_count(name, getattr(self, name), 1)
+        if self.images is not None:
+            _check_count("images", self.images, 2)
+        if self.target is not None:
+            object.__setattr__(self, "target", str(Target.parse(self.target)))
         if self.threads > 1024:
             raise InvalidValueError("threads", self.threads, "an integer from 1 to 1024")
         for name in ("seed", "weight_only_epochs"):
             _check_count(name, getattr(self, name), 0)
         for name in ("lr", "clip", "alpha_lr", "tau_first", "tau_last"):
             _check_number(name, getattr(self, name), above=0.0)
-        for name in ("weight", "weight_decay", "momentum"):
+        for name in ("weight", "utilization", "weight_decay", "momentum"):
             _check_number(name, getattr(self, name), least=0.0)
-        if self.weight > 1e9:
-            raise InvalidValueError("weight", self.weight, "a number from 0 to 1e9")
+        for name in ("weight", "utilization"):
+            if getattr(self, name) > 1e9:
+                raise InvalidValueError(name, getattr(self, name), "a number from 0 to 1e9")
         if not 0 < self.share < 1:
             raise InvalidValueError("share", self.share, "a number between 0 and 1")
         if self.weight_only_epochs >= self.epochs:
@@ -75,7 +107,7 @@ class Settings:
             raise InvalidValueError("weight_only_epochs", self.weight_only_epochs, allowed)
 
     @classmethod
-    def for_size(cls, images: int, **given: Any) -> Settings:
+    def for_size(cls, count: int, /, **given: Any) -> Settings:
         """The settings known to work for so many training images, with what is ``given`` (and not None) in their place.
 
         >>> Settings.for_size(4_000, data="fashion-mnist-cut").alpha_lr
@@ -83,7 +115,8 @@ class Settings:
         >>> Settings.for_size(60_000, data="fashion-mnist", epochs=5).alpha_lr
         0.03
         """
-        known = {} if images < 20_000 else {"alpha_lr": 0.03, "epochs": 12, "train_epochs": 15, "weight_only_epochs": 1}
+        known: dict[str, Any] = {} if count < 20_000 else dict(_LARGE)
+        known |= _BY_METHOD.get((given.get("method") or cls.method, count >= 20_000), {})
         names = [f.name for f in dataclasses.fields(cls)]
         for name in given:
             if name not in names:

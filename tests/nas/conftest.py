@@ -57,6 +57,12 @@ def write_images(folder: Path, train: int = 240, test: int = 60) -> None:
         write_idx(folder / FILES[f"{part}_labels"], labels)
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is drawn, which takes longer than a small search; other tests look at the pictures."""
+    monkeypatch.setattr("nas_plugin.pictures.save", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hwcost import InvalidValueError
 from nas_plugin.data import CUT, DEBIAN_FOLDER, FILES, find, load, read_idx, split
 from nas_plugin.errors import DataError
 
@@ -41,10 +42,36 @@ def test_the_cut_is_part_of_the_full_set() -> None:
 def test_split_is_disjoint_seeded_and_leaves_nothing_out(count: int, seed: int) -> None:
     weights, rest = split(count, seed)
     assert sorted([*weights.tolist(), *rest.tolist()]) == list(range(count))
-    assert len(weights) == round(0.8 * count)
+    assert len(weights) == (1 if count == 2 else round(0.8 * count))  # neither part is ever empty
     again = split(count, seed)
     assert torch.equal(weights, again[0])
     assert torch.equal(rest, again[1])
+
+
+@pytest.mark.parametrize("share", [1e-9, 1 - 1e-9])
+def test_neither_part_of_a_split_is_empty(share: float) -> None:
+    assert sorted(map(len, split(40, 0, share))) == [1, 39]
+    with pytest.raises(InvalidValueError, match="images is 1; allowed: at least 2"):
+        split(1, 0)
+
+
+def test_some_of_the_images_are_the_same_ones_each_time(images: Path) -> None:
+    whole, test = load(images, **SHAPE)
+    part, again = load(images, **SHAPE, images=50), load(images, **SHAPE, images=60)
+    assert [len(part[0]), len(part[1])] == [50, len(test)]
+    known = {image.numpy().tobytes(): int(label) for image, label in zip(whole.images, whole.labels, strict=True)}
+    for image, label in zip(part[0].images, part[0].labels, strict=True):
+        assert known[image.numpy().tobytes()] == label  # normalised by all training images, as they are
+    assert torch.equal(again[0].images[:50], part[0].images)
+    assert not torch.equal(whole.images[:50], part[0].images)
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 241, 10**9, True, 2.0, "5"])
+def test_a_number_of_images_that_cannot_be(images: Path, count: object) -> None:
+    with pytest.raises(
+        InvalidValueError, match=r"images is .*; allowed: an integer from 2 to 240, the training images"
+    ):
+        load(images, **SHAPE, images=count)  # type: ignore[arg-type]
 
 
 def test_split_depends_on_the_seed() -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from hwcost import load_device
-from nas_plugin.cli import LATENCY_NAMES, main
+from nas_plugin.cli import main
+from nas_plugin.cli.options import LATENCY_NAMES, METHOD_NAMES
+from nas_plugin.latency import LATENCIES
+from nas_plugin.methods import METHODS, RIVALS
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -48,10 +51,71 @@ def test_runs_are_put_beside_each_other(
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         assert run(capfd, "search", "--arch-def", small_file, "--epochs", 1, "--train-epochs", 1)[0] == 0
-    name = "small-4x4-shifted-lambda0.1-seed0"
+    name = "small-4x4-darts-shifted-lambda0.1-seed0"
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [name, f"{name}-2"]
 
 
+def test_the_names_on_the_command_line_are_those_of_the_tables() -> None:
+    assert tuple(METHODS) == METHOD_NAMES
+    assert tuple(LATENCIES) == LATENCY_NAMES
+    assert set(RIVALS) == {*METHODS, *LATENCIES, "flops-snap"} - {"darts"}
+
+
+LINES = {  # what one step of a method is on stderr
+    "one-shot": ["super-network: loss widest ", "scored 4 of ", " trained: held-out loss ", " trained: held-out loss "],
+    "random": [" trained: held-out loss "],
+    "most-macs": [],
+}
+
+
+@pytest.mark.parametrize("method", LINES)
+def test_every_method_shows_its_steps(
+    small_file: Path, tmp_path: Path, method: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--method", method, "--target", "970 cycles", "--epochs", 1, "--train-epochs", 1, "--images", 100]
+    options += ["--candidates", 4, "--finalists", 2, "--arch-def", small_file]
+    code, out, err = run(capfd, "search", *options, "--out", tmp_path / "a")
+    assert code == 0
+    steps = [line for line in err.splitlines() if line.startswith("searching: ")]
+    assert len(steps) == len(LINES[method])
+    for number, (line, part) in enumerate(zip(steps, LINES[method], strict=True), 1):
+        assert line.startswith(f"searching: step {number}/{len(steps)}  ")
+        assert part in line
+    assert "of the reference's cycles" in out
+    code, out, _ = run(capfd, "search", *options, "--out", tmp_path / "b", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert result["settings"]["method"] == method
+    assert result["settings"]["target"] == "970cycles"
+    assert result["settings"]["images"] == 100
+    assert 0.97 * 970 <= result["winner"]["cycles"] <= 970
+    for name in ("search.png", "winner.png"):
+        assert (tmp_path / "a" / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--latency", "none", "--target", "0.9"], "small-4x4-darts-none-target0.9-seed0"),
+        (["--method", "one-shot", "--seed", "3"], "small-4x4-one-shot-lambda0.1-seed3"),
+        (["--method", "most-macs", "--target", "1500 cycles"], "small-4x4-most-macs-target1500cycles-seed0"),
+    ],
+)
+def test_the_name_of_a_run_says_what_it_is(
+    small_file: Path,
+    tmp_path: Path,
+    options: list[str],
+    name: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    few = ["--epochs", 1, "--train-epochs", 1, "--candidates", 1, "--finalists", 1, "--images", 50]
+    assert run(capfd, "search", "--arch-def", small_file, *few, *options)[0] == 0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [name]
+
+
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("latency", LATENCY_NAMES)
 def test_options_reach_the_run(
     small_file: Path, tmp_path: Path, latency: str, capfd: pytest.CaptureFixture[str]
@@ -94,6 +158,26 @@ BAD = [
     (["--train-epochs", "-3"], "--train-epochs is -3"),
     (["--seed", "-1"], "--seed is -1"),
     (["--threads", "0"], "--threads is 0"),
+    (["--method", "x"], "--method is 'x'; allowed: one of: darts, one-shot, random, most-macs"),
+    (["--target", "0"], "--target is '0'; allowed: a positive number (of the reference network's cycles), or one with"),
+    (["--target", "-0.5"], "--target is '-0.5'; allowed: a positive number"),
+    (["--target", "nan"], "--target is 'nan'; allowed: a positive number"),
+    (["--target", "0,75"], "--target is '0,75'; allowed: a positive number"),
+    (
+        ["--target", "1e-9"],
+        "--target is '1e-09'; allowed: at least 993 cycles (0.352 of the reference's), as the small",
+    ),
+    (["--target", "992cycles", "--method", "one-shot"], "--target is '992cycles'; allowed: at least 993 cycles"),
+    (["--target", "992cycles", "--method", "random"], "--target is '992cycles'; allowed: at least 993 cycles"),
+    (["--target", "992cycles", "--method", "most-macs"], "--target is '992cycles'; allowed: at least 993 cycles"),
+    (["--method", "most-macs"], "--target is None; allowed: a target, which method 'most-macs' needs"),
+    (["--images", "0"], "--images is 0; allowed: an integer from 2 to 4000"),
+    (["--images", "1000000000"], "--images is 1000000000; allowed: an integer from 2 to 4000, the training images in"),
+    (["--candidates", "0"], "--candidates is 0; allowed: an integer of at least 1"),
+    (["--finalists", "0"], "--finalists is 0; allowed: an integer of at least 1"),
+    (["--utilization", "-1"], "--utilization is -1.0; allowed: a finite number of at least 0"),
+    (["--utilization", "nan"], "--utilization is nan; allowed: a finite number of at least 0"),
+    (["--resume", "nowhere", "--target", "0.5"], "--target is '0.5'; allowed: nothing beside --resume"),
     (["--latency", "fast"], "--latency is 'fast'; allowed: one of: "),
     (["--dataflow", "xs"], "--dataflow is 'xs'; allowed: one of: ws, os, is"),
     (["--fold-timing", "xs"], "--fold-timing is 'xs'; allowed: one of: ideal, serial, double-buffered"),

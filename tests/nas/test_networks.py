@@ -34,6 +34,77 @@ def test_a_one_hot_mask_is_the_sliced_network(choice: dict[str, int]) -> None:
     assert widths["conv2"] == (choice["conv2.width"], choice["conv1.width"], *[choice["conv2.kernel"]] * 2)
 
 
+BETWEEN = st.fixed_dictionaries(
+    {
+        name: st.sampled_from(options) if "kernel" in name else st.integers(options[0], options[-1])
+        for name, options in ARCH.decisions.items()
+    }
+)
+
+
+@settings(max_examples=40)
+@given(BETWEEN)
+def test_sliced_weights_are_the_sliced_network(choice: dict[str, int]) -> None:
+    network = seeded(ARCH)
+    images = torch.randn(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert (network.at(images, choice) - network.slice(choice)(images)).abs().max() < 1e-6
+        if all(size in ARCH.decisions[name] for name, size in choice.items()):
+            assert (network.at(images, choice) - network(images, one_hot(ARCH, choice))).abs().max() < 1e-6
+
+
+@settings(max_examples=10)
+@given(CHOICES)
+def test_gates_that_pick_a_network_are_that_network(choice: dict[str, int]) -> None:
+    network = seeded(ARCH)
+    images = torch.randn(8, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert (network.at(images, choice) - network(images, one_hot(ARCH, choice))).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("padding", ["0", "1", "2", '"same"'])
+def test_sliced_weights_under_every_padding_and_in_networks_of_one_kind(padding: str) -> None:
+    head, conv, linear = SMALL.replace("padding = 0", f"padding = {padding}").split("[[block]]")
+    images = torch.randn(8, 1, 12, 12)
+    for text in (head + "[[block]]" + conv, head + "[[block]]" + linear, "[[block]]".join((head, conv, linear))):
+        arch = parse_arch_def(text, "x")
+        network = seeded(arch)
+        for end in (0, -1):
+            choice = {name: options[end] for name, options in arch.decisions.items()}
+            with torch.no_grad():
+                assert (network.at(images, choice) - network.slice(choice)(images)).abs().max() < 1e-6
+
+
+def test_gradients_reach_the_weights_of_the_slice_and_no_others() -> None:
+    network = seeded(ARCH)
+    choice = {
+        "conv1.width": 3,
+        "conv1.kernel": 3,
+        "conv2.width": 5,
+        "conv2.kernel": 5,
+        "fc1.width": 17,
+        "fc2.width": 13,
+    }
+    labels = torch.arange(64) % 10
+    F.cross_entropy(network.at(torch.randn(64, 1, 28, 28), choice), labels).backward()
+    inside = {
+        "conv1": (slice(3), slice(1), slice(1, 4), slice(1, 4)),
+        "conv2": (slice(5), slice(3), slice(5), slice(5)),
+        "fc1": (slice(17), slice(5 * 25)),
+        "fc2": (slice(13), slice(17)),
+    }
+    for name, part in inside.items():
+        gradient = network.blocks[name].weight.grad  # type: ignore[union-attr]
+        assert (gradient[part] != 0).any()
+        outside = gradient.clone()
+        outside[part] = 0
+        assert (outside == 0).all()
+        bias = network.blocks[name].bias.grad  # type: ignore[union-attr]
+        assert (bias[: choice[f"{name}.width"]] != 0).any()
+        assert (bias[choice[f"{name}.width"] :] == 0).all()
+    assert (network.classifier.weight.grad[:, 13:] == 0).all()  # type: ignore[index]
+
+
 @pytest.mark.parametrize("padding", ["0", "1", "2", '"same"'])
 def test_every_padding_and_networks_of_one_kind(padding: str) -> None:
     head, conv, linear = SMALL.replace("padding = 0", f"padding = {padding}").split("[[block]]")

@@ -93,6 +93,7 @@ def test_pictures_are_pictures(finished: Path, name: str) -> None:
     assert len(content) > 20_000
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("after", [1, 3, 6, 7, 9, 10, 12])
 def test_a_stop_after_any_epoch_changes_nothing(
     finished: Path, small: nas_plugin.ArchDef, tmp_path: Path, after: int
@@ -113,6 +114,61 @@ def test_a_stop_after_any_epoch_changes_nothing(
     result = resume(tmp_path / "run")
     assert contents(tmp_path / "run") == contents(finished)
     assert result.as_dict() == read_run(finished).as_dict()
+
+
+WAYS = {
+    "darts": {"method": "darts", "weight": 0.2},
+    "darts, target": {"method": "darts", "target": "0.5"},
+    "darts, MACs": {"method": "darts", "target": "0.5", "latency": "flops", "snaps": False, "utilization": 0.1},
+    "one-shot": {"method": "one-shot", "weight": 0.2, "candidates": 32},
+    "one-shot, target": {"method": "one-shot", "target": "500cycles", "candidates": 3},
+    "random": {"method": "random", "weight": 0.2},
+    "random, target": {"method": "random", "target": "500cycles"},
+    "most-macs": {"method": "most-macs", "target": "500cycles"},
+}
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("way", WAYS)
+def test_every_method_can_stop_after_every_step(small: nas_plugin.ArchDef, tmp_path: Path, way: str) -> None:
+    few = {"epochs": 3, "train_epochs": 2, "batch": 64, "alpha_batch": 16, "finalists": 2, "finalist_epochs": 1}
+    given = {"arch_def": small, "images": 100} | few | WAYS[way]
+    whole = search(out=tmp_path / "whole", **given)
+    steps = len(whole.log)
+    assert steps >= 4
+    seen = 0
+
+    def stop(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(out=tmp_path / "run", progress=stop, **given)
+    while seen < steps:  # one step at a time, each as if in a process of its own
+        torch.manual_seed(seen)
+        with pytest.raises(KeyboardInterrupt):
+            resume(tmp_path / "run", stop)
+    assert resume(tmp_path / "run").as_dict() == whole.as_dict() == read_run(tmp_path / "run").as_dict()
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_an_unreachable_target_or_a_missing_one_leaves_no_folder(small: nas_plugin.ArchDef, tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError, match=r"target is '0.2'; allowed: at least 201 cycles \(0.206 of the ref"):
+        search(arch_def=small, out=tmp_path / "run", target=0.2, **SHORT)
+    with pytest.raises(InvalidValueError, match="method 'most-macs' needs"):
+        search(arch_def=small, out=tmp_path / "run", method="most-macs", **SHORT)
+    with pytest.raises(InvalidValueError, match="images is 241; allowed: an integer from 2 to 240"):
+        search(arch_def=small, out=tmp_path / "run", images=241, **SHORT)
+    assert not list(tmp_path.iterdir())
+
+
+def test_as_few_images_as_can_be(small: nas_plugin.ArchDef) -> None:
+    """One for the weights, one held out."""
+    for method in ("darts", "one-shot", "random", "most-macs"):
+        few = {"epochs": 1, "train_epochs": 1, "finalist_epochs": 1, "candidates": 2}
+        result = search(arch_def=small, images=2, method=method, target="500cycles", **few)
+        assert 485 <= result.cost(result.winner).total.cycles <= 500
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -205,7 +261,7 @@ def test_folders_that_cannot_be_used(finished: Path, small: nas_plugin.ArchDef, 
     [
         ("settings.json", b"{", "no run folder to resume"),
         ("settings.json", b"{}", "not of schema"),
-        ("settings.json", b'{"schema": "nas_plugin.run/1", "settings": {"data": "x", "epochs": 0}}', "is damaged"),
+        ("settings.json", b'{"schema": "nas_plugin.run/2", "settings": {"data": "x", "epochs": 0}}', "is damaged"),
         ("checkpoint.pt", b"nothing", "cannot be read"),
         ("checkpoint.pt", b"", "cannot be read"),
     ],
@@ -228,7 +284,7 @@ def test_a_checkpoint_is_never_executed(finished: Path, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
-    torch.save({"schema": "nas_plugin.run/1", "log": Bomb()}, copy / "checkpoint.pt")
+    torch.save({"schema": "nas_plugin.run/2", "log": Bomb()}, copy / "checkpoint.pt")
     with pytest.raises(RunError, match="cannot be read"):
         resume(copy)
     assert not (tmp_path / "exploded").exists()

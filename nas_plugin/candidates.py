@@ -1,0 +1,192 @@
+"""Networks of a search space by the thousand: what each costs, which use all the capacity that their cycles pay for.
+
+A network is a row of sizes, one column a decision, so that a set of networks is one array of integers. Costs are looked
+up in hwcost's tables of the layers over every width between the first and the last option: widths between the options
+are networks too, and the best ones are often there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwcost import InvalidValueError, SearchSpace, SystolicArray, network_cost
+from hwcost.torch import space_tables
+from nas_plugin.arch_def import ArchDef, Choice
+
+__all__ = ["MOST", "Costs", "macs_of", "options_of", "reference_cycles", "tread_ends", "within"]
+
+Rows = NDArray[np.int64]
+"""Networks, shape (how many, decisions), sizes in the order of the search space's decisions."""
+
+MOST = 2_000_000
+"""Combinations that are looked at one and all; of larger sets a seeded sample of so many is taken."""
+
+
+class Costs:
+    """The cost of any network of a search space by look-up.
+
+    Args:
+        arch: the search space.
+        array: the accelerator; None takes the search space's.
+        relaxation: exact by default; what another one says at whole sizes.
+
+    >>> from nas_plugin.arch_def import load_arch_def
+    >>> costs = Costs(load_arch_def())
+    >>> costs.of(costs.rows([load_arch_def().reference])).tolist()
+    [2822.0]
+    """
+
+    def __init__(self, arch: ArchDef, array: SystolicArray | None = None, relaxation: str = "exact") -> None:
+        kernels = {block.kernel_decision: block.kernels for block in arch.blocks if block.kind == "conv"}
+        widths = {b.width_decision: tuple(range(b.widths[0], _last(arch, b.width_decision) + 1)) for b in arch.blocks}
+        self.sizes: dict[str, tuple[int, ...]] = {name: (kernels | widths)[name] for name in arch.decisions}
+        """Every size that a decision may have; those of widths are whole ranges."""
+        self.names = tuple(self.sizes)
+        self.widths = tuple(index for index, name in enumerate(self.names) if name in widths)
+        space = SearchSpace(self.sizes, arch.space.layers)
+        found = space_tables(space, arch.array if array is None else array, relaxation=relaxation)
+        self._tables = [
+            (table.values.numpy(), [self.names.index(name) for name in table.decisions]) for table in found.values()
+        ]
+        self._places = [self._lookup(values) for values in self.sizes.values()]
+
+    @staticmethod
+    def _lookup(values: Sequence[int]) -> Rows:
+        places = np.full(max(values) + 2, -1)
+        places[list(values)] = np.arange(len(values))
+        return places
+
+    def rows(self, choices: Sequence[Choice]) -> Rows:
+        """Choices as rows."""
+        return np.array([[choice[name] for name in self.names] for choice in choices], dtype=np.int64)
+
+    def choice(self, row: NDArray[np.int64]) -> dict[str, int]:
+        """A row as a choice."""
+        return dict(zip(self.names, row.tolist(), strict=True))
+
+    def of(self, rows: Rows) -> NDArray[np.float64]:
+        """The cost of every network; infinite where a size is none that the decision may have."""
+        places = [lookup[np.clip(rows[:, column], 0, len(lookup) - 1)] for column, lookup in enumerate(self._places)]
+        total = np.zeros(len(rows))
+        for values, columns in self._tables:
+            total += values[tuple(places[column] for column in columns)]
+        outside = np.any([place < 0 for place in places], axis=0)
+        return np.where(outside, np.inf, total)
+
+    def slice_changes(self, column: int) -> NDArray[np.bool_]:
+        """For every size of a decision but its last, whether any network's cost changes from it to the next size."""
+        changes = np.zeros(len(self.sizes[self.names[column]]) - 1, dtype=bool)
+        for values, columns in self._tables:
+            if column in columns:
+                moved = np.moveaxis(values, columns.index(column), 0)
+                changes |= (moved[1:] != moved[:-1]).reshape(len(changes), -1).any(1)
+        return changes
+
+    def saturated(self, rows: Rows) -> Rows:
+        """Every network with its widths grown while its cost stays: no width can then grow by one at equal cost.
+
+        >>> from nas_plugin.arch_def import load_arch_def
+        >>> costs = Costs(load_arch_def())
+        >>> costs.saturated(costs.rows([load_arch_def().reference])).tolist()
+        [[6, 5, 16, 5, 128, 96]]
+        """
+        grown, cost = rows.copy(), self.of(rows)
+        changed = True
+        while changed:
+            changed = False
+            for column in reversed(self.widths):
+                active = np.arange(len(grown))
+                while len(active):
+                    tried = grown[active]
+                    tried[:, column] += 1
+                    active = active[self.of(tried) <= cost[active]]
+                    grown[active, column] += 1
+                    changed |= bool(len(active))
+        return grown
+
+
+def _last(arch: ArchDef, decision: str) -> int:
+    return arch.decisions[decision][-1]
+
+
+def reference_cycles(arch: ArchDef) -> float:
+    """The exact cycles of the reference network, whose widths need not be among the options."""
+    return float(network_cost(arch.space.at(arch.reference), arch.array).total.cycles)
+
+
+def macs_of(arch: ArchDef) -> Costs:
+    """Multiply-accumulates by look-up: what one processing element alone takes in cycles.
+
+    >>> from nas_plugin.arch_def import load_arch_def
+    >>> macs = macs_of(load_arch_def())
+    >>> macs.of(macs.rows([load_arch_def().reference])).tolist()
+    [416520.0]
+    """
+    return Costs(arch, SystolicArray(1, 1))
+
+
+def options_of(arch: ArchDef) -> dict[str, tuple[int, ...]]:
+    """The options themselves, as a grid for :func:`within`."""
+    return dict(arch.decisions)
+
+
+def tread_ends(costs: Costs) -> dict[str, tuple[int, ...]]:
+    """For every width the sizes after which some layer's stair rises, and all kernels: the other sizes waste capacity.
+
+    >>> from nas_plugin.arch_def import load_arch_def
+    >>> tread_ends(Costs(load_arch_def()))["fc2.width"]
+    (16, 32, 48, 64, 80, 96, 112)
+    """
+    grid = dict(costs.sizes)
+    for column in costs.widths:
+        name = costs.names[column]
+        sizes = np.array(costs.sizes[name])
+        ends = np.append(costs.slice_changes(column), True)
+        grid[name] = tuple(sizes[ends].tolist())
+    return grid
+
+
+def within(
+    costs: Costs,
+    grid: Mapping[str, Sequence[int]],
+    limit: float,
+    *,
+    least: float = 0.0,
+    random: np.random.Generator | None = None,
+    most: int = MOST,
+) -> Rows:
+    """All networks of a grid that cost from ``least`` to ``limit``, or of a large grid a sample of them.
+
+    Args:
+        costs: of the search space.
+        grid: sizes a decision.
+        limit: the largest cost allowed.
+        least: the smallest. Where no network is between the two, those of the largest cost below are taken.
+        random: draws the sample of a grid of more than ``most`` combinations; None starts one of its own with seed 0.
+        most: combinations looked at.
+
+    Raises:
+        InvalidValueError: not even the cheapest network is within the limit.
+    """
+    lengths = [len(grid[name]) for name in costs.names]
+    count = int(np.prod(lengths, dtype=object))
+    if count <= most:
+        places = np.unravel_index(np.arange(count), lengths)
+    else:
+        random = random or np.random.default_rng(0)
+        places = tuple(random.integers(0, length, most) for length in lengths)
+    rows = np.stack([np.asarray(grid[name])[place] for name, place in zip(costs.names, places, strict=True)], axis=1)
+    cost = costs.of(rows)
+    if not (cost <= limit).any():
+        smallest = costs.rows([{name: min(values) for name, values in grid.items()}])
+        if float(costs.of(smallest)[0]) > limit:
+            allowed = f"at least {float(costs.of(smallest)[0]):,.0f} cycles, which the smallest network takes"
+            raise InvalidValueError("target", f"{limit:,.0f} cycles", allowed)
+        return smallest
+    inside = (cost <= limit) & (cost >= least)
+    if not inside.any():
+        inside = cost == cost[cost <= limit].max()
+    return rows[inside]

@@ -1,0 +1,155 @@
+"""``nas-plugin sweep``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hwcost import InvalidValueError
+from nas_plugin.cli import options
+from nas_plugin.cli.options import ArraySize
+
+if TYPE_CHECKING:
+    from nas_plugin.sweeps import SweepProgress
+
+__all__ = ["sweep"]
+
+NAMES = {"target": "targets", "weight": "lambdas"}
+"""Options that are lists here, and one value in a setting."""
+METHODS = "one-shot,expectation,shifted,flops,flops-snap,most-macs"
+"""Those that api.sweep takes, for which nothing needs to be loaded."""
+
+
+class _Each(click.ParamType):  # type: ignore[type-arg]
+    """Values between commas, each of one type."""
+
+    name = "list"
+
+    def __init__(self, of: click.ParamType | None = None, metavar: str = "A,B,...") -> None:  # type: ignore[type-arg]
+        self.of, self.metavar = of, metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """The values in order."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        return tuple(part if self.of is None else self.of.convert(part, param, ctx) for part in parts)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """As it is typed."""
+        return self.metavar
+
+
+class _Seeds(click.ParamType):  # type: ignore[type-arg]
+    """``0,1,2`` or ``0:5``, the end left out as in Python."""
+
+    name = "seeds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The seeds in order."""
+        if isinstance(value, tuple):
+            return value
+        seeds: list[int] = []
+        for part in str(value).split(","):
+            match = re.fullmatch(r"\s*([0-9]{1,9})(?::([0-9]{1,9}))?\s*", part, re.ASCII)
+            if not match or (match[2] and not 0 < int(match[2]) - int(match[1]) <= 10_000):
+                raise InvalidValueError("--seeds", value, "integers from 0 on, as 0,1,2, or a range as 0:5")
+            seeds += range(int(match[1]), int(match[2])) if match[2] else [int(match[1])]
+        return tuple(seeds)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """As it is typed."""
+        return "0,1,...|FIRST:END"
+
+
+@click.command()
+@options.data_options
+@click.option("--array", "arrays", type=_Each(ArraySize()), help="As 8x8,16x16.  [default: the arch_def's, 16x16]")
+@options.accelerator
+@click.option("--methods", type=_Each(), help=f"Methods, or latencies under darts.  [default: {METHODS}]")
+@click.option("--targets", type=_Each(), help="As 0.5,0.75, of the reference's cycles.  [default: 0.5,0.75]")
+@click.option("--lambdas", type=_Each(click.FLOAT), help="Instead of targets, as 0.05,0.1,0.2.")
+@click.option("--seeds", type=_Seeds(), default="0:3", show_default=True, help="Of the searches.")
+@click.option("--train-seeds", type=int, default=3, show_default=True, help="Trainings of each winner.")
+@click.option("--epochs", type=int, help="Of each search.  [default: by method and number of images]")
+@click.option("--train-epochs", type=int, help="Of each training.  [default: by number of images]")
+@click.option("--candidates", type=int, help="Networks that one-shot scores.  [default: 100]")
+@click.option("--finalists", type=int, help="The best of them, trained a little and scored again.  [default: 6]")
+@click.option("--utilization", type=float, help="Weight of 1 - utilization in darts.  [default: 0]")
+@click.option("--jobs", type=int, default=1, show_default=True, help="Searches and trainings at a time, a core each.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: a new one in runs/]")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="SWEEP", help="Go on with the sweep in this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@click.pass_context
+def sweep(
+    context: click.Context, /, jobs: int, out: Path | None, resume: Path | None, as_json: bool, **given: Any
+) -> None:
+    """Search by many methods, targets and seeds, train every winner several times, and compare.
+
+    Progress goes to stderr; tables go to stdout and, with a picture and JSON, into the sweep's folder. A sweep that was
+    stopped goes on with --resume.
+    """
+    typed = {name: value for name, value in given.items() if not _is_default(context, name) and value is not None}
+    if resume is not None:
+        options.refuse_beside_resume(typed | ({} if out is None else {"out": out}))
+    if not 1 <= jobs <= 1024:
+        raise InvalidValueError("--jobs", jobs, "an integer from 1 to 1024")
+    with options.needs_extra("nas-plugin sweep"):
+        import joblib  # type: ignore[import-untyped]  # noqa: F401  # a missing one is told before the work
+        import moocore  # type: ignore[import-untyped]  # noqa: F401
+
+        from nas_plugin import api
+    folder = resume or out or _free_folder()
+    with options.of_command_line(**NAMES), _showing() as progress, options.resumable("sweep", folder):
+        if resume is not None:
+            found = api.resume_sweep(folder, jobs, progress)
+        else:
+            chosen = {name: value for name, value in given.items() if value is not None}
+            arch = options.set_up_array(chosen)
+            sizes = chosen.pop("arrays", ((arch.array.rows, arch.array.cols),))
+            arrays = [dataclasses.replace(arch.array, rows=rows, cols=cols) for rows, cols in sizes]
+            found = api.sweep(out=folder, arch_def=arch, arrays=arrays, jobs=jobs, progress=progress, **chosen)
+    if as_json:
+        click.echo(json.dumps(found.as_dict() | {"sweep": str(folder)}, indent=2))
+        return
+    click.echo(found.tables())
+    click.echo(f"Folder: {folder} (results.json, results.md, pareto.png)")
+
+
+def _is_default(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) in (click.core.ParameterSource.DEFAULT, None)
+
+
+def _free_folder() -> Path:
+    folder, number = Path("runs") / "sweep", 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs") / f"sweep-{number}"
+    return folder
+
+
+@contextlib.contextmanager
+def _showing() -> Iterator[SweepProgress]:
+    """Progress on stderr: a bar with the last line on a terminal, one line a task elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, line: click.echo(f"[{done}/{total}] {line}", err=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[line]}"))
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("", total=None, line="")
+
+        def show(done: int, total: int, line: str) -> None:
+            bars.update(task, completed=done, total=total, line=line)
+
+        yield show

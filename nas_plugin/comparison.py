@@ -1,0 +1,289 @@
+"""What a sweep found: winners by array, method and limit, and figures that compare whole methods.
+
+Two figures sum up a method's winners over all limits, one search seed at a time, so that their spread can be told:
+
+- the hypervolume of (cycles, error): the area that the winners dominate below the worst point of all methods on the
+  same array, as a share of the rectangle from there to the best values. The reference point is thus the same for all,
+  and no winner lies outside of it.
+- cycles at iso-accuracy: the fewest cycles of a winner whose accuracy is at most :data:`TOLERANCE` below the reference
+  network's.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas_plugin.errors import RunError
+from nas_plugin.folders import made_with
+from nas_plugin.sweeps import SCHEMA, Sweep, key_of, size_of
+
+__all__ = ["TOLERANCE", "Comparison", "Found", "compare"]
+
+TOLERANCE = 0.002
+"""Accuracy, as a share, that a network may lose and still count as accurate as the reference."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One search of a sweep, and what became of its winner.
+
+    Attributes:
+        array: "ROWSxCOLS".
+        method: a name in :data:`nas_plugin.methods.RIVALS`.
+        limit: the target or lambda.
+        seed: of the search.
+        winner: its sizes.
+        cycles: exact, and as ``cycles_ratio`` in units of the reference's.
+        share_of_target: cycles in units of the target's; None where lambda was given.
+        accuracies: on the test images, one a training seed.
+    """
+
+    array: str
+    method: str
+    limit: str
+    seed: int
+    winner: dict[str, int]
+    cycles: float
+    cycles_ratio: float
+    share_of_target: float | None
+    accuracies: tuple[float, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """The mean over training seeds."""
+        return statistics.fmean(self.accuracies)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All searches of a finished sweep beside the reference network."""
+
+    sweep: Sweep
+    found: tuple[Found, ...]
+    reference: tuple[float, ...]
+
+    @property
+    def reference_accuracy(self) -> float:
+        """The mean over training seeds."""
+        return statistics.fmean(self.reference)
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """As ROWSxCOLS, in the sweep's order."""
+        return tuple(size_of(array) for array in self.sweep.arrays)
+
+    def of(self, array: str, method: str, limit: str | None = None) -> list[Found]:
+        """The searches of a method on an array, at one limit or at all."""
+        return [f for f in self.found if (f.array, f.method) == (array, method) and limit in (None, f.limit)]
+
+    def winners(self) -> Iterator[dict[str, Any]]:
+        """A row for each array, method and limit: means and spreads over search seeds."""
+        limits = dict.fromkeys(found.limit for found in self.found)
+        for array in self.arrays:
+            for method in self.sweep.settings.methods:
+                for limit in limits:
+                    group = self.of(array, method, limit)
+                    accuracies = [found.accuracy for found in group]
+                    yield {
+                        "array": array,
+                        "method": method,
+                        "limit": limit,
+                        "cycles_ratio": statistics.fmean(found.cycles_ratio for found in group),
+                        "cycles_ratio_range": _range([found.cycles_ratio for found in group]),
+                        "accuracy": statistics.fmean(accuracies),
+                        "accuracy_range": _range(accuracies),
+                        "accuracy_deviation": _deviation(accuracies),
+                        "within_tolerance": sum(a >= self.reference_accuracy - TOLERANCE for a in accuracies),
+                        "seeds": len(group),
+                        "different_winners": len({key_of(found.winner) for found in group}),
+                    }
+
+    def methods(self) -> Iterator[dict[str, Any]]:
+        """A row for each array and method: hypervolume and cycles at iso-accuracy, by search seed."""
+        for array in self.arrays:
+            everything = [(found.cycles_ratio, 1 - found.accuracy) for found in self.found if found.array == array]
+            points = np.array([*everything, (1.0, 1 - self.reference_accuracy)])
+            worst, best = points.max(axis=0), points.min(axis=0)
+            for method in self.sweep.settings.methods:
+                by_seed = [self._of_seed(array, method, seed) for seed in self.sweep.settings.seeds]
+                volumes = [_hypervolume(found, worst, best) for found in by_seed]
+                fewest = [self._at_iso_accuracy(found) for found in by_seed]
+                reached = [ratio for ratio in fewest if ratio is not None]
+                yield {
+                    "array": array,
+                    "method": method,
+                    "hypervolume": statistics.fmean(volumes),
+                    "hypervolume_deviation": _deviation(volumes),
+                    "hypervolume_by_seed": volumes,
+                    "iso_accuracy_cycles": statistics.fmean(reached) if reached else None,
+                    "iso_accuracy_cycles_by_seed": fewest,
+                    "reference_point": worst.tolist(),
+                }
+
+    def _of_seed(self, array: str, method: str, seed: int) -> list[Found]:
+        return [found for found in self.of(array, method) if found.seed == seed]
+
+    def _at_iso_accuracy(self, found: Sequence[Found]) -> float | None:
+        good = [f.cycles_ratio for f in found if f.accuracy >= self.reference_accuracy - TOLERANCE]
+        return min(good, default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            "schema": f"{SCHEMA}/results",
+            "made_with": made_with(),
+            "settings": self.sweep.settings.as_dict(),
+            "arrays": [array.as_dict() for array in self.sweep.arrays],
+            "network": self.sweep.arch.name,
+            "reference": {"choice": self.sweep.arch.reference, "accuracies": list(self.reference)},
+            "tolerance": TOLERANCE,
+            "methods": list(self.methods()),
+            "winners": list(self.winners()),
+            "searches": [
+                {
+                    "array": found.array,
+                    "method": found.method,
+                    "limit": found.limit,
+                    "seed": found.seed,
+                    "choice": found.winner,
+                    "cycles": found.cycles,
+                    "cycles_ratio": found.cycles_ratio,
+                    "share_of_target": found.share_of_target,
+                    "accuracies": list(found.accuracies),
+                }
+                for found in self.found
+            ],
+        }
+
+    def tables(self) -> str:
+        """Two Markdown tables, and a line on the reference."""
+        reference = f"{self.sweep.arch.name}'s reference network: {_percent(self.reference_accuracy)}"
+        reference += f" (mean of {len(self.reference)} trainings, {_percents(_range(self.reference))})"
+        methods = _table(
+            (
+                "array",
+                "method",
+                "hypervolume",
+                "deviation over seeds",
+                f"cycles within {100 * TOLERANCE:g} points",
+                "seeds that reach it",
+            ),
+            (
+                (
+                    row["array"],
+                    row["method"],
+                    f"{row['hypervolume']:.3f}",
+                    f"{row['hypervolume_deviation']:.3f}",
+                    "none" if row["iso_accuracy_cycles"] is None else f"{row['iso_accuracy_cycles']:.3f}",
+                    _reached(row["iso_accuracy_cycles_by_seed"]),
+                )
+                for row in self.methods()
+            ),
+        )
+        winners = _table(
+            (
+                "array",
+                "method",
+                "limit",
+                "cycles / reference's",
+                "accuracy",
+                "range over seeds",
+                f"within {100 * TOLERANCE:g} points",
+                "different winners",
+            ),
+            (
+                (
+                    row["array"],
+                    row["method"],
+                    row["limit"],
+                    f"{row['cycles_ratio']:.3f}",
+                    _percent(row["accuracy"]),
+                    _percents(row["accuracy_range"]),
+                    f"{row['within_tolerance']} of {row['seeds']}",
+                    str(row["different_winners"]),
+                )
+                for row in self.winners()
+            ),
+        )
+        return f"{reference}\n\n{methods}\n\n{winners}\n"
+
+
+def _hypervolume(found: Sequence[Found], worst: np.ndarray[Any, Any], best: np.ndarray[Any, Any]) -> float:
+    import moocore  # type: ignore[import-untyped]
+
+    points = np.array([(f.cycles_ratio, 1 - f.accuracy) for f in found])
+    whole = float(np.prod(worst - best))
+    return float(moocore.hypervolume(points, ref=worst)) / whole if whole > 0 else 0.0
+
+
+def _reached(fewest: Sequence[float | None]) -> str:
+    return f"{sum(ratio is not None for ratio in fewest)} of {len(fewest)}"
+
+
+def _range(values: Sequence[float]) -> list[float]:
+    return [min(values), max(values)]
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _percents(ends: Sequence[float]) -> str:
+    return f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f} %"
+
+
+def _table(head: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]] | Any) -> str:
+    body = [list(head), *map(list, rows)]
+    lengths = [max(len(row[column]) for row in body) for column in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        return "| " + " | ".join(text.ljust(length) for text, length in zip(row, lengths, strict=True)) + " |"
+
+    rule = "| " + " | ".join("-" * length for length in lengths) + " |"
+    return "\n".join([line(body[0]), rule, *map(line, body[1:])])
+
+
+def compare(sweep: Sweep) -> Comparison:
+    """Reads what a finished sweep found.
+
+    Raises:
+        RunError: something is still to be done.
+    """
+    found = []
+    for method, task in sweep.searches():
+        if not task.done:
+            raise RunError(f"{sweep.path} holds a sweep that has not ended; go on with --resume {sweep.path}")
+        result = task.read()
+        settings = task.settings
+        limit = f"lambda {settings.weight:g}" if settings.target is None else settings.target
+        found.append(
+            Found(
+                size_of(task.arch.array),
+                method,
+                limit,
+                settings.seed,
+                result["winner"],
+                result["cycles"],
+                result["cycles_ratio"],
+                result.get("share_of_target"),
+                _accuracies(sweep, result["winner"]),
+            )
+        )
+    return Comparison(sweep, tuple(found), _accuracies(sweep, sweep.arch.reference))
+
+
+def _accuracies(sweep: Sweep, choice: dict[str, int]) -> tuple[float, ...]:
+    tasks = sweep.trainings(choice)
+    for task in tasks:
+        if not task.done:
+            raise RunError(f"{sweep.path} holds a sweep that has not ended; go on with --resume {sweep.path}")
+    return tuple(float(task.read()["test_accuracy"]) for task in tasks)

@@ -1,0 +1,95 @@
+"""What run folders and sweep folders share: made whole, with checkpoints that are read without executing anything."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+import hwcost
+from nas_plugin.errors import RunError
+from nas_plugin.files import write_whole
+
+__all__ = ["load_checkpoint", "made_with", "new_folder", "save_checkpoint", "threads"]
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill beside ``path``, which takes its place when all of it is there.
+
+    Raises:
+        RunError: ``path`` holds something already, or cannot be made.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path} exists and is not empty; resume it with --resume, or choose another --out")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        begun = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise RunError(f"{path} cannot be made: {error.strerror}; choose another --out") from None
+    try:
+        yield begun
+        begun.chmod(0o755)
+        begun.rename(path)  # with all that a run needs to go on, or not at all
+    except OSError as error:
+        raise RunError(f"{path} cannot be made: {error.strerror}; choose another --out") from None
+    finally:
+        shutil.rmtree(begun, ignore_errors=True)
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    """Writes the state whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write_whole(folder / CHECKPOINT, buffer.getvalue())
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The last checkpoint; None where there is none yet.
+
+    Raises:
+        RunError: a damaged file.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, weights_only=True)
+    except Exception:  # torch raises whatever its reader meets in a damaged file
+        raise RunError(f"{path} cannot be read as a checkpoint: it is damaged; start a new run") from None
+    if not isinstance(state, dict):
+        raise RunError(f"{path} is no checkpoint; start a new run")
+    return state
+
+
+def made_with() -> dict[str, str]:
+    """Versions and device: what a number in a result file depends on besides the settings."""
+    return {
+        "hwcost": hwcost.__version__,
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": "cpu",
+    }
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Torch limited to so many threads; as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

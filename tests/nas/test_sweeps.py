@@ -1,0 +1,400 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from hwcost import InvalidValueError, SystolicArray, network_cost
+from nas_plugin import ArchDef, Comparison, api, read_sweep, resume_sweep, search, sweep
+from nas_plugin import sweeps as module
+from nas_plugin.errors import RunError
+from nas_plugin.methods import METHODS, RIVALS
+from nas_plugin.one_shot import SuperNetworkTraining
+from nas_plugin.settings import Settings
+from nas_plugin.sweeps import Sweep, SweepSettings, images_of, key_of, perform
+
+from .conftest import write_images
+
+ARRAYS = (SystolicArray(4, 4), SystolicArray(8, 2, fold_timing="serial"))
+FEW = {"images": 80, "epochs": 2, "train_epochs": 2, "candidates": 4, "finalists": 2, "finalist_epochs": 1}
+TINY: dict[str, Any] = {
+    "methods": ["one-shot", "expectation", "flops", "most-macs"],
+    "targets": ["0.5", "0.9"],
+    "seeds": [0, 1],
+    "train_seeds": 2,
+    "arrays": ARRAYS,
+    **FEW,
+}
+ONE: dict[str, Any] = TINY | {"methods": ["one-shot", "most-macs"], "targets": [0.5], "arrays": ARRAYS[:1]}
+OUTPUTS = ("results.json", "results.md")
+
+
+@pytest.fixture(autouse=True)
+def fresh_images() -> Iterator[None]:
+    """As in a process of its own."""
+    module._images.cache_clear()
+    yield
+    module._images.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def tiny(
+    small: ArchDef, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Comparison, list[tuple[int, int, str]]]:
+    folder, lines = tmp_path_factory.mktemp("sweeps") / "tiny", []
+    found = sweep(out=folder, arch_def=small, progress=lambda *line: lines.append(line), **TINY)
+    return folder, found, lines
+
+
+@pytest.fixture(scope="module")
+def one(small: ArchDef, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweeps") / "one"
+    sweep(out=folder, arch_def=small, **ONE)
+    return folder
+
+
+def copy_of(folder: Path, tmp_path: Path) -> Path:
+    shutil.copytree(folder, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def outputs(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in OUTPUTS]
+
+
+# ---------------------------------------------------------------- end to end
+
+
+def test_a_sweep_holds_every_search_and_every_training(small: ArchDef, tiny: tuple[Path, Comparison, Any]) -> None:
+    folder, found, _ = tiny
+    assert len(found.found) == 2 * 4 * 2 * 2
+    assert {(f.array, f.method, f.limit, f.seed) for f in found.found} == {
+        (array, method, limit, seed)
+        for array in ("4x4", "8x2")
+        for method in TINY["methods"]
+        for limit in ("0.5", "0.9")
+        for seed in (0, 1)
+    }
+    for f in found.found:
+        array = ARRAYS[("4x4", "8x2").index(f.array)]
+        own, reference = (network_cost(small.space.at(c), array).total.cycles for c in (f.winner, small.reference))
+        assert f.cycles == own
+        assert f.cycles_ratio == own / reference
+        assert f.share_of_target == pytest.approx(own / (float(f.limit) * reference))
+        assert f.method == "flops" or f.share_of_target <= 1
+        assert len(f.accuracies) == 2
+        assert all(0 <= accuracy <= 1 for accuracy in f.accuracies)
+    assert {path.name for path in folder.iterdir()} == {
+        *OUTPUTS,
+        *("arch_def.toml", "sweep.json", "pareto.png", "super-networks", "searches", "trainings"),
+    }
+    assert (folder / "pareto.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "pareto.png").stat().st_size > 20_000
+    assert not list(folder.rglob("checkpoint.pt"))
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+def test_its_results_say_what_they_depend_on(tiny: tuple[Path, Comparison, Any]) -> None:
+    folder, found, _ = tiny
+    results = json.loads((folder / "results.json").read_text())
+    assert results == json.loads(json.dumps(found.as_dict()))
+    assert results["schema"] == "nas_plugin.sweep/1/results"
+    assert results["made_with"]["torch"] == torch.__version__
+    assert results["settings"]["seeds"] == [0, 1]
+    assert results["settings"]["given"]["images"] == results["settings"]["count"] == 80
+    assert [(array["rows"], array["cols"]) for array in results["arrays"]] == [(4, 4), (8, 2)]
+    assert len(results["winners"]) == 2 * 4 * 2
+    assert len(results["methods"]) == 2 * 4
+    assert (folder / "results.md").read_text() == found.tables()
+    assert read_sweep(folder).as_dict() == found.as_dict()
+    for path in folder.rglob("*.json"):
+        if path.name != "results.json" and path.parent != folder:
+            task = json.loads(path.read_text())
+            assert task["schema"].startswith("nas_plugin.sweep/1/")
+            assert task["settings"]["threads"] == 1
+            assert task["made_with"]["numpy"]
+
+
+def test_what_winners_share_is_done_once(
+    small: ArchDef, tiny: tuple[Path, Comparison, list[tuple[int, int, str]]]
+) -> None:
+    folder, found, lines = tiny
+    networks = {key_of(small.reference), *(key_of(f.winner) for f in found.found)}
+    expected = {f"{key}-seed{seed}" for key in networks for seed in (0, 1)}
+    assert {path.name for path in (folder / "trainings").iterdir()} == expected
+    assert {path.name for path in (folder / "super-networks").iterdir()} == {"seed0", "seed1"}
+    assert len(networks) < len(found.found)  # some are shared, else nothing is tested here
+    assert len(lines) == 2 + 32 + len(expected)
+    assert [done for done, _, _ in lines] == list(range(1, len(lines) + 1))
+    assert lines[-1][1] == len(lines)
+    assert len({line for _, _, line in lines}) == len(lines)
+    for f in found.found:
+        accuracies = [
+            json.loads((folder / "trainings" / f"{key_of(f.winner)}-seed{seed}" / "training.json").read_text())
+            for seed in (0, 1)
+        ]
+        assert f.accuracies == tuple(a["test_accuracy"] for a in accuracies)
+        assert [a["choice"] for a in accuracies] == [f.winner] * 2
+
+
+@pytest.mark.parametrize("method", TINY["methods"])
+def test_it_finds_what_plain_runs_find(small: ArchDef, tiny: tuple[Path, Comparison, Any], method: str) -> None:
+    _, comparison, _ = tiny
+    (found,) = [f for f in comparison.of("4x4", method, "0.9") if f.seed == 0]
+    plain = search(arch_def=small, array=ARRAYS[0], target="0.9", seed=0, **FEW | dict(RIVALS[method]))
+    assert plain.winner.choice == found.winner
+    assert plain.winner.test_accuracy == found.accuracies[0]
+    assert plain.reference.test_accuracy == comparison.reference[0]
+
+
+def test_one_super_network_is_that_of_a_plain_run(small: ArchDef, tiny: tuple[Path, Comparison, Any]) -> None:
+    folder, comparison, _ = tiny
+    settings = comparison.sweep.settings.super_network(1)
+    training = SuperNetworkTraining(small, settings, images_of(small, settings)[0])
+    while not training.done:
+        training.run_epoch()
+    kept = safetensors.torch.load_file(folder / "super-networks" / "seed1" / "weights.safetensors")
+    assert kept.keys() == training.network.state_dict().keys()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in training.network.state_dict().items())
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_two_jobs_find_the_same(small: ArchDef, one: Path, tmp_path: Path) -> None:
+    lines: list[Any] = []
+    sweep(out=tmp_path / "two", arch_def=small, jobs=2, progress=lambda *line: lines.append(line), **ONE)
+    assert outputs(tmp_path / "two") == outputs(one)
+    assert lines[-1][0] == lines[-1][1] == len(lines)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_lambdas_in_the_place_of_targets(small: ArchDef, tmp_path: Path) -> None:
+    given = {"lambdas": [0.1, 2.0], "methods": ["one-shot", "expectation", "random"], "seeds": [0], "train_seeds": 1}
+    found = sweep(out=tmp_path / "a", arch_def=small, **FEW | {"candidates": 10**6, "finalists": 1} | given)
+    assert [f.limit for f in found.of("4x4", "one-shot")] == ["lambda 0.1", "lambda 2"]
+    assert {f.share_of_target for f in found.found} == {None}
+    much, little = (found.of("4x4", "one-shot", limit)[0].cycles for limit in ("lambda 0.1", "lambda 2"))
+    assert much >= little
+    assert read_sweep(tmp_path / "a").as_dict() == found.as_dict()
+    assert (tmp_path / "a" / "searches" / "4x4-one-shot-lambda0.1-seed0" / "search.json").exists()
+
+
+# ---------------------------------------------------------------- stopping and going on
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("after", [1, 3, 6, 9])
+def test_a_sweep_that_was_stopped_between_tasks(small: ArchDef, one: Path, tmp_path: Path, after: int) -> None:
+    def stop(done: int, *_: object) -> None:
+        if done == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(out=tmp_path / "run", arch_def=small, progress=stop, **ONE)
+    with pytest.raises(RunError, match="holds a sweep that has not ended; go on with --resume"):
+        read_sweep(tmp_path / "run")
+    lines: list[str] = []
+    torch.manual_seed(after)
+    resume_sweep(tmp_path / "run", progress=lambda _, __, line: lines.append(line))
+    assert sum(line.endswith(": was done") for line in lines) == after
+    assert outputs(tmp_path / "run") == outputs(one)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("after", [2, 6, 9, 14])
+def test_a_sweep_that_was_stopped_within_a_task(
+    small: ArchDef, one: Path, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, written = module.save_checkpoint, 0
+
+    def dying(folder: Path, state: dict[str, Any]) -> None:
+        nonlocal written
+        real(folder, state)
+        written += 1
+        if written == after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save_checkpoint", dying)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(out=tmp_path / "run", arch_def=small, **ONE)
+    assert list((tmp_path / "run").rglob("checkpoint.pt"))
+    torch.manual_seed(after)
+    written = 100
+    resume_sweep(tmp_path / "run")
+    whole = sum(len(log.read_text().splitlines()) for log in one.rglob("log.jsonl"))  # a checkpoint each
+    assert written - 100 == whole - after  # nothing is done twice
+    assert outputs(tmp_path / "run") == outputs(one)
+    assert not list((tmp_path / "run").rglob("checkpoint.pt"))
+
+
+def test_a_finished_sweep_does_nothing_again(one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = copy_of(one, tmp_path)
+    monkeypatch.setattr(module, "perform", lambda *_: pytest.fail("nothing is left to do"))
+    lines: list[str] = []
+    resume_sweep(copy, progress=lambda _, __, line: lines.append(line))
+    assert all(line.endswith(": was done") for line in lines)
+    assert outputs(copy) == outputs(one)
+
+
+def test_workers_stop_when_the_sweep_is_gone(small: ArchDef, one: Path, tmp_path: Path) -> None:
+    copy = copy_of(one, tmp_path)
+    (task, *_) = Sweep.open(copy).trainings({"conv1.width": 3, "conv1.kernel": 3, "fc1.width": 5})
+    with pytest.raises(RunError, match=r"the process that ran the sweep .* is gone"):
+        perform(task, -1)
+    assert not list(task.folder.iterdir())
+    assert perform(task, os.getpid()).startswith("training 3-3-5, seed 0: ")
+    assert task.done
+
+
+# ---------------------------------------------------------------- what cannot be used
+
+
+def first(folder: Path, pattern: str) -> Path:
+    return sorted(folder.glob(pattern))[0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "content", "message"),
+    [
+        ("sweep.json", b"{", "is no sweep to resume"),
+        ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/1'; start a new sweep"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/1"}', r"sweep\.json is damaged"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/1", "sweep": {"data": "x"}, "arrays": []}', "is damaged"),
+        ("arch_def.toml", b"x = ", "no valid TOML"),
+        ("searches/*/search.json", b"{", r"search\.json cannot be read: .*; delete it and resume the sweep"),
+        ("searches/*/search.json", b"{}", r"search\.json holds no result of a search; delete it and resume"),
+        ("trainings/*/training.json", b"[]", r"training\.json holds no result of a training; delete it and resume"),
+        ("trainings/*/training.json", b"\xff\xfe", r"training\.json cannot be read"),
+    ],
+)
+def test_damaged_files_are_named(one: Path, tmp_path: Path, pattern: str, content: bytes, message: str) -> None:
+    copy = copy_of(one, tmp_path)
+    first(copy, pattern).write_bytes(content)
+    with pytest.raises((RunError, ValueError), match=message) as caught:
+        resume_sweep(copy)
+    assert str(copy) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("content", [b"nothing", b"", None])
+def test_a_damaged_super_network_is_named(one: Path, tmp_path: Path, content: bytes | None) -> None:
+    copy = copy_of(one, tmp_path)
+    first(copy, "searches/*one-shot*/search.json").unlink()
+    weights = copy / "super-networks" / "seed0" / "weights.safetensors"
+    weights.unlink() if content is None else weights.write_bytes(content)
+    with pytest.raises(RunError, match=r"weights\.safetensors cannot be read: .*; delete .*seed0 and resume the sweep"):
+        resume_sweep(copy)
+    shutil.rmtree(copy / "super-networks" / "seed0")  # as it says
+    resume_sweep(copy)
+    assert outputs(copy) == outputs(one)
+
+
+def test_a_damaged_checkpoint_is_named(small: ArchDef, one: Path, tmp_path: Path) -> None:
+    copy = copy_of(one, tmp_path)
+    result = first(copy, "trainings/*/training.json")
+    result.unlink()
+    (result.parent / "checkpoint.pt").write_bytes(b"nothing")
+    with pytest.raises(RunError, match=r"checkpoint\.pt cannot be read as a checkpoint: it is damaged"):
+        resume_sweep(copy)
+
+
+def test_a_deleted_result_is_made_again(one: Path, tmp_path: Path) -> None:
+    copy = copy_of(one, tmp_path)
+    for pattern in ("searches/*/search.json", "trainings/*/training.json"):
+        first(copy, pattern).unlink()
+    resume_sweep(copy)
+    assert outputs(copy) == outputs(one)
+
+
+def test_other_images_are_refused(small: ArchDef, tmp_path: Path) -> None:
+    write_images(tmp_path / "images")
+    given = ONE | {"methods": ["most-macs"], "data": tmp_path / "images"}
+    sweep(out=tmp_path / "run", arch_def=small, **given)
+    resume_sweep(tmp_path / "run")
+    write_images(tmp_path / "images", train=230)
+    module._images.cache_clear()
+    with pytest.raises(RunError, match=r"was begun with other images than .* holds now; start a new sweep"):
+        resume_sweep(tmp_path / "run")
+
+
+def test_folders_that_cannot_be_used(small: ArchDef, one: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="exists and is not empty"):
+        sweep(out=one, arch_def=small, **ONE)
+    with pytest.raises(RunError, match="is no sweep to resume"):
+        resume_sweep(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="is no sweep to resume"):
+        read_sweep(tmp_path)
+
+
+BAD = [
+    ({"methods": []}, r"methods is \[\]; allowed: at least one, each once"),
+    ({"methods": ["most-macs"] * 2}, "methods is .*; allowed: at least one, each once"),
+    ({"methods": ["darts"]}, "methods is 'darts'; allowed: one of: one-shot, random, most-macs, logistic"),
+    ({"targets": ["0.5", 0.5]}, "targets is .*; allowed: at least one, each once"),
+    ({"targets": ["0"]}, "target is '0'; allowed: a positive number"),
+    ({"targets": ["0.5", "0.01"]}, r"target is '0.01'; allowed: at least 201 cycles \(0.206 of the reference's\)"),
+    ({"lambdas": [0.1]}, "targets is .*; allowed: targets or lambdas, one of the two"),
+    ({"targets": [], "lambdas": [0.1, 0.1], "methods": ["random"]}, "allowed: at least one, each once"),
+    ({"targets": [], "lambdas": [-1.0], "methods": ["random"]}, "weight is -1.0; allowed: a finite number"),
+    ({"targets": [], "lambdas": [0.1]}, "methods is 'most-macs'; allowed: methods that know lambda"),
+    ({"seeds": []}, r"seeds is \[\]; allowed"),
+    ({"seeds": [1, 1]}, r"seeds is \[1, 1\]; allowed"),
+    ({"seeds": [-1]}, "seed is -1; allowed: an integer of at least 0"),
+    ({"train_seeds": 0}, "train_seeds is 0; allowed: an integer from 1 to 100"),
+    ({"train_seeds": True}, "train_seeds is True; allowed"),
+    ({"arrays": []}, r"array is \[\]; allowed: at least one, each once"),
+    ({"arrays": ARRAYS[:1] * 2}, "array is .*; allowed: at least one, each once"),
+    ({"images": 241}, "images is 241; allowed: an integer from 2 to 240"),
+    ({"images": 1}, "images is 1; allowed"),
+    ({"epochs": 0}, "epochs is 0; allowed"),
+    ({"speed": 3}, "speed"),
+    ({"seed": 3}, "seed is 3; allowed: nothing: a sweep sets it for each of its searches"),
+    ({"method": "random"}, "method is 'random'; allowed: nothing: a sweep sets it"),
+    ({"latency": "flops"}, "latency is 'flops'; allowed: nothing: a sweep sets it"),
+    ({"target": "0.5"}, "target is '0.5'; allowed: nothing: a sweep sets it"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD)
+def test_bad_settings_leave_nothing_behind(
+    small: ArchDef, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        sweep(out=tmp_path / "run", arch_def=small, **ONE | changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_defaults_are_methods_that_can_be_swept(
+    small: ArchDef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(api.SWEPT) <= set(RIVALS)
+    begun: list[Sweep] = []
+    monkeypatch.setattr(api, "finish_sweep", lambda one, *_: begun.append(one))
+    sweep(out=tmp_path / "a", arch_def=small)
+    sweep(out=tmp_path / "b", arch_def=small, lambdas=[0.1])
+    assert begun[0].settings.methods == api.SWEPT
+    assert begun[0].settings.targets == ("0.5", "0.75")
+    assert begun[0].settings.seeds == (0, 1, 2)
+    assert begun[0].arrays == (small.array,)
+    assert set(api.SWEPT) - set(begun[1].settings.methods) == {n for n, m in METHODS.items() if m.needs_target}
+    assert [Sweep.open(tmp_path / name).settings for name in "ab"] == [one.settings for one in begun]
+
+
+def test_settings_of_the_parts_of_a_sweep() -> None:
+    given = {"epochs": 3, "utilization": 0.2, "images": 500}
+    settings = SweepSettings("x", 500, ("one-shot", "flops"), targets=("0.50",), seeds=(7,), given=given)
+    assert settings.limits == ({"target": "0.5"},)
+    found = settings.search("flops", {"target": "0.5"}, 7)
+    assert (found.method, found.latency, found.snaps, found.target, found.seed) == ("darts", "flops", False, "0.5", 7)
+    assert (found.epochs, found.utilization, found.images) == (3, 0.2, 500)
+    one_shot = settings.search("one-shot", {"target": "0.5"}, 7)
+    assert dataclasses.replace(one_shot, target=None) == settings.super_network(7)
+    assert settings.training(2) == Settings.for_size(500, data="x", seed=2, **given)
