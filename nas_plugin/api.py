@@ -111,8 +111,8 @@ def sweep(
 
     Args:
         out: the sweep's folder, new or empty.
-        methods: names in :data:`nas_plugin.RIVALS`; None takes :data:`SWEPT`, without those that need a target where
-            lambdas are given.
+        methods: names in :data:`nas_plugin.RIVALS`; None takes one-shot, expectation, shifted, flops, flops-snap and,
+            where targets are given, most-macs.
         targets: limits, as of ``search``; or ``lambdas``; without either, targets of 0.5 and 0.75.
         seeds: of the searches.
         train_seeds: trainings of each winner and of the reference.

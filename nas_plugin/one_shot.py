@@ -283,7 +283,7 @@ class OneShotSearch:
         return {"part": "finalist", "accuracy": accuracy, "tried": choice, "loss": loss} | self._best(self.finals)
 
     def _finals(self) -> list[int]:
-        """The finalists, in the order of their scores."""
+        """The finalists: by score those that are apart from each other, then those that fill up."""
         places: list[int] = self._apart(np.array(self._order(self.losses)), self._finalists, APART_IN_FINAL).tolist()
         return places
 
