@@ -188,8 +188,12 @@ def load_arch_def(path: str | Path | None = None) -> ArchDef:
     return parse_arch_def(text, str(path))
 
 
-def parse_arch_def(text: str, where: str) -> ArchDef:
-    """The same from the text of a file; ``where`` names it in errors."""
+def parse_arch_def(text: str, where: str, array: SystolicArray | None = None) -> ArchDef:
+    """The same from the text of a file; ``where`` names it in errors.
+
+    Where an ``array`` is given, that of the text is not looked at: a run goes on with the array that it began with,
+    also where the device file that the text names is gone.
+    """
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -207,10 +211,11 @@ def parse_arch_def(text: str, where: str) -> ArchDef:
         width=sizes.count("width"),
         classes=sizes.count("classes", minimum=2),
         blocks=blocks,
-        array=_array(root.table("array")),
+        array=_array(root.table("array")) if array is None else array,
         data=root.table("data").text("source"),
         text=text,
     )
+    root.has("array")
     root.finish()
     if arch.channels != 1:
         sizes.fail("channels", arch.channels, "1 (IDX files hold grey images)")

@@ -10,6 +10,7 @@ import numpy as np
 from nas_plugin.arch_def import ArchDef
 from nas_plugin.candidates import Rows, macs_of, reference_cycles
 from nas_plugin.data import Dataset, split
+from nas_plugin.errors import RunError
 from nas_plugin.one_shot import pool_of, short
 from nas_plugin.settings import Settings, generator
 from nas_plugin.training import Record, Training, held_out
@@ -116,8 +117,12 @@ class MostMacs:
         self.macs = macs_of(arch).of(self.pool)
 
     def run_epoch(self) -> Record:
-        """Never needed."""
-        raise StopIteration
+        """There is none.
+
+        Raises:
+            RunError: always.
+        """
+        raise RunError("most-macs has no steps")
 
     def derived(self) -> dict[str, int]:
         """The network."""

@@ -54,21 +54,21 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     write_whole(folder / CHECKPOINT, buffer.getvalue())
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The last checkpoint; None where there is none yet.
+def load_checkpoint(folder: Path, advice: str = "start a new run") -> dict[str, Any] | None:
+    """The last checkpoint; None where there is none yet. ``advice`` ends the error about one that cannot be used.
 
     Raises:
         RunError: a damaged file.
     """
     path = folder / CHECKPOINT
-    if not path.exists():
-        return None
     try:
         state = torch.load(path, weights_only=True)
+    except FileNotFoundError:
+        return None
     except Exception:  # torch raises whatever its reader meets in a damaged file
-        raise RunError(f"{path} cannot be read as a checkpoint: it is damaged; start a new run") from None
+        raise RunError(f"{path} cannot be read as a checkpoint: it is damaged; {advice}") from None
     if not isinstance(state, dict):
-        raise RunError(f"{path} is no checkpoint; start a new run")
+        raise RunError(f"{path} is no checkpoint; {advice}")
     return state
 
 

@@ -83,7 +83,8 @@ RIVALS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """What a comparison may name: a method, or a latency term under the author's search.
 
 ``flops`` is a search that knows nothing of the array: its network is chosen by MACs and stays as it is. ``flops-snap``
-descends the same gradient, and then takes the most probable network within the exact limit, widths rounded up.
+descends the gradient of MACs too, but its lambda follows the exact expected cycles, as that of every other method does,
+and it takes the most probable network within the exact limit, widths rounded up.
 """
 
 

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hwcost import InvalidValueError
 from nas_plugin.arch_def import CLASSIFIER, ArchDef, Block, Choice
 
 __all__ = ["Network", "SuperNetwork", "one_hot"]
@@ -121,7 +122,11 @@ class SuperNetwork(_Chain):
         return logits
 
     def at(self, x: Tensor, choice: Choice) -> Tensor:
-        """Logits (batch, classes) of one network: the first channels, and the centre of the kernels, of every block."""
+        """Logits (batch, classes) of one network: the first channels, and the centre of the kernels, of every block.
+
+        Raises:
+            InvalidValueError: a width above the super-network's.
+        """
         for block in self.arch.blocks:
             weight, bias = self._cut(block, choice, x.shape[1] if block.kind == "conv" else x[0].numel())
             if block.kind == "conv":
@@ -136,6 +141,8 @@ class SuperNetwork(_Chain):
         """Weight and bias of a block at the sizes of a choice: views, through which gradients flow."""
         weight, bias = self.layer(block)
         width = choice[block.width_decision]
+        if not 1 <= width <= len(bias):
+            raise InvalidValueError(block.width_decision, width, f"a width from 1 to {len(bias)}")
         margin = (block.kernels[-1] - choice[block.kernel_decision]) // 2 if block.kind == "conv" else 0
         inner = [slice(margin, size - margin) for size in weight.shape[2:]]
         return weight[(slice(width), slice(incoming), *inner)], bias[:width]

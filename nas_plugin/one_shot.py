@@ -83,7 +83,8 @@ class SuperNetworkTraining:
             totals += np.array([widest, narrowest, sum(others) / len(others)]) * len(labels)
         self.epoch += 1
         means = dict(zip(("widest", "narrowest", "random"), (totals / len(self.weight_data)).tolist(), strict=True))
-        reference = held_out(lambda images: self.network.at(images, self.arch.reference), self.held_out)
+        known = {name: min(size, self.widest[name]) for name, size in self.arch.reference.items()}
+        reference = held_out(lambda images: self.network.at(images, known), self.held_out)
         return {"part": "super-network", "epoch": self.epoch, "losses": means, "accuracy": reference[1]}
 
     def _losses(self, images: Tensor, labels: Tensor, random: torch.Generator) -> list[Tensor]:

@@ -57,7 +57,7 @@ class SearchResult:
     Attributes:
         arch: the search space on its array.
         settings: of the run.
-        derived: the choice of the largest alphas.
+        derived: the network that the search chose.
         winner: that choice with its free capacity used, trained; and ``reference``: LeNet-5, trained the same way.
         log: a record for each epoch of each stage.
         made_with: versions and device.

@@ -7,7 +7,6 @@ any moment therefore repeats at most the epoch it was in, and ends with the same
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import zlib
@@ -72,7 +71,7 @@ class RunFolder:
             settings = Settings(**content["settings"])
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{self.path / 'settings.json'} is damaged: {error}; start a new run") from None
-        return dataclasses.replace(parse_arch_def(text, str(self.path / "arch_def.toml")), array=array), settings
+        return parse_arch_def(text, str(self.path / "arch_def.toml"), array), settings
 
     def save(self, state: Mapping[str, Any], log: list[Record]) -> None:
         """The checkpoint, then the log (which the checkpoint can always rebuild)."""

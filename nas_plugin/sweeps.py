@@ -79,7 +79,7 @@ class SweepSettings:
                 raise InvalidValueError("methods", method, f"one of: {', '.join(RIVALS)}")
         if bool(self.targets) == bool(self.weights):
             raise InvalidValueError("targets", list(self.targets), "targets or lambdas, one of the two")
-        _check_list("targets", self.targets or self.weights)
+        _check_list("targets" if self.targets else "weights", self.targets or self.weights)
         if type(self.train_seeds) is not int or not 1 <= self.train_seeds <= 100:
             raise InvalidValueError("train_seeds", self.train_seeds, "an integer from 1 to 100")
         for method, limit, seed in itertools.product(self.methods, self.limits, self.seeds):
@@ -191,8 +191,8 @@ def perform(task: Task, owner: int) -> str:
 
     Args:
         task: what to do.
-        owner: the process that runs the sweep. When it is gone, however it went, its workers stop before their next
-            step, so that they do not write where a resumed sweep does.
+        owner: the process that runs the sweep. When it is gone, however it went, its workers stop at the end of
+            the step they are in and write nothing, so that a resumed sweep has the folder for itself.
     """
     with threads(task.settings.threads):
         task.folder.mkdir(parents=True, exist_ok=True)
@@ -202,16 +202,20 @@ def perform(task: Task, owner: int) -> str:
 def _advance(work: Any, task: Task, owner: int) -> list[Record]:
     """Runs what is left of something that learns, with a checkpoint after each step; returns its log."""
     log: list[Record] = []
-    state = load_checkpoint(task.folder)
+    state = load_checkpoint(task.folder, advice="delete it and resume the sweep")
     if state is not None:
         work.load_state_dict(state["work"])
         log = list(state["log"])
     while not work.done:
-        if owner not in (os.getpid(), os.getppid()):
-            raise RunError(f"the process that ran the sweep {task.folder.parent.parent} is gone")
         log.append(work.run_epoch())
+        _check_owner(task, owner)
         save_checkpoint(task.folder, {"work": work.state_dict(), "log": log})
     return log
+
+
+def _check_owner(task: Task, owner: int) -> None:
+    if owner not in (os.getpid(), os.getppid()):
+        raise RunError(f"the process that ran the sweep {task.folder.parent.parent} is gone")
 
 
 def _finish(task: Task, content: dict[str, Any], log: list[Record]) -> None:
@@ -352,7 +356,7 @@ class Sweep:
             arrays = tuple(SystolicArray(**array) for array in content["arrays"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"{path / 'sweep.json'} is damaged: {error}; start a new sweep") from None
-        arch = parse_arch_def(text, str(path / "arch_def.toml"))
+        arch = parse_arch_def(text, str(path / "arch_def.toml"), arrays[0])
         if content.get("images") != fingerprint(arch, settings):
             raise RunError(f"{path} was begun with other images than {settings.data} holds now; start a new sweep")
         return cls(path, arch, arrays, settings)

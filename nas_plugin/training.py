@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from nas_plugin.arch_def import ArchDef, Choice
 from nas_plugin.data import Dataset
+from nas_plugin.errors import RunError
 from nas_plugin.networks import Network
 from nas_plugin.settings import Settings, cosine, generator
 
@@ -61,7 +63,13 @@ class Descent:
         )
 
     def step(self, loss: Tensor, number: int) -> None:
-        """One step down the gradient of a loss; ``number`` says where on the cosine."""
+        """One step down the gradient of a loss; ``number`` says where on the cosine.
+
+        Raises:
+            RunError: the training has diverged.
+        """
+        if not math.isfinite(value := float(loss.detach())):
+            raise RunError(f"the loss is {value} at step {number}: the training diverged; lower lr or the clip")
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.lr * cosine(number, self.steps)
         for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):

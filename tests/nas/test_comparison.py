@@ -129,11 +129,11 @@ def test_cycles_at_iso_accuracy(small: ArchDef) -> None:
     assert rows["one-shot"]["iso_accuracy_cycles_by_seed"] == [0.8, 0.5]
     assert rows["one-shot"]["iso_accuracy_cycles"] == pytest.approx(0.65)
     assert rows["random"]["iso_accuracy_cycles_by_seed"] == [None, None]
-    assert rows["random"]["iso_accuracy_cycles"] is None
+    assert rows["random"]["iso_accuracy_cycles"] == 1  # the reference is always there
     table = [[cell.strip() for cell in line.split("|")[2:7]] for line in comparison.tables().splitlines()[4:6]]
     assert [(row[0], row[3], row[4]) for row in table] == [
         ("one-shot", "0.650", "2 of 2"),
-        ("random", "none", "0 of 2"),
+        ("random", "1.000", "0 of 2"),
     ]
     within = {(row["method"], row["limit"]): row["within_tolerance"] for row in comparison.winners()}
     assert within == {("one-shot", "0.4"): 1, ("one-shot", "1"): 2, ("random", "0.4"): 0, ("random", "1"): 0}

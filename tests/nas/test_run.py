@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import torch
 
 import nas_plugin
 from hwcost import InvalidValueError, SystolicArray, network_cost
-from nas_plugin import Network, read_run, resume, search
+from nas_plugin import ArchDef, Network, read_run, resume, search
 from nas_plugin.errors import RunError
 
 SHORT = {"epochs": 6, "train_epochs": 4, "batch": 32, "alpha_batch": 16}
@@ -316,3 +317,22 @@ def test_a_run_whose_search_space_was_edited_is_refused(finished: Path, tmp_path
     (copy / "arch_def.toml").write_text(text.replace("[2, 3, 5, 8]", "[2, 3, 5, 7]"))
     with pytest.raises(RunError, match="was begun with other settings"):
         resume(copy)
+
+
+def test_a_run_goes_on_from_another_folder_without_its_device_file(
+    small_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    device = resources.files("hwcost").joinpath("devices", "gemmini.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(device)
+    (tmp_path / "space.toml").write_text(small_text.replace("{ rows = 4, cols = 4 }", '{ device = "mine.toml" }'))
+    found = search(arch_def="space.toml", out="run", epochs=2, train_epochs=1, weight_only_epochs=1)
+    (tmp_path / "mine.toml").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert resume("../run").as_dict() == found.as_dict()
+
+
+def test_a_training_that_diverges_says_so(small: ArchDef) -> None:
+    with pytest.raises(RunError, match="the training diverged; lower lr"):
+        search(arch_def=small, epochs=2, weight_only_epochs=1, train_epochs=1, lr=1e20, clip=1e20)
