@@ -19,9 +19,9 @@ from side_by_side import in_turn, report
 from torch import Tensor
 
 from nas_plugin import LATENCIES, Settings, load_arch_def
+from nas_plugin.darts import DartsSearch
 from nas_plugin.data import Dataset, load
 from nas_plugin.settings import generator
-from nas_plugin.training import Search
 
 
 def main() -> None:
@@ -33,8 +33,8 @@ def main() -> None:
     train, _ = load(arch.data, classes=arch.classes, shape=(arch.height, arch.width))
     random = generator(0, "benchmark")
 
-    def steps(latency: str) -> dict[str, Callable[[], None]]:
-        search = Search(arch, Settings(arch.data, latency=latency), train)
+    def steps(latency: str, target: str | None) -> dict[str, Callable[[], None]]:
+        search = DartsSearch(arch, Settings(arch.data, latency=latency, target=target), train)
 
         def batch() -> tuple[Dataset, Tensor]:
             index = torch.randint(len(search.alpha_data), (64,), generator=random)
@@ -54,10 +54,11 @@ def main() -> None:
         return {"with": with_latency, "without": without}
 
     figures = {}
-    for name in LATENCIES:
-        seconds = in_turn(steps(name), options.rounds, warm_up=20)
+    for name, target in [*((name, None) for name in LATENCIES), ("expectation", "0.75")]:
+        seconds = in_turn(steps(name, target), options.rounds, warm_up=20)
         pairs = zip(seconds["with"], seconds["without"], strict=True)
-        figures[f"share of {name}"] = statistics.median(1 - without / with_ for with_, without in pairs)
+        case = f"share of {name}{' with a target' if target else ''}"
+        figures[case] = statistics.median(1 - without / with_ for with_, without in pairs)
     goals = dict.fromkeys(figures, ("<=", 0.05))
     settings = {"network": arch.name, "alpha_batch": 64, "threads": 1, "rounds": options.rounds, "seed": 0}
     sys.exit(0 if report("latency_share", settings, figures, goals) else 1)
