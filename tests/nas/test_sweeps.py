@@ -16,6 +16,7 @@ from hwcost import InvalidValueError, SystolicArray, network_cost
 from nas_plugin import ArchDef, Comparison, api, read_sweep, resume_sweep, search, sweep
 from nas_plugin import sweeps as module
 from nas_plugin.errors import RunError
+from nas_plugin.folders import threads
 from nas_plugin.methods import METHODS, RIVALS
 from nas_plugin.one_shot import SuperNetworkTraining
 from nas_plugin.settings import Settings
@@ -159,8 +160,9 @@ def test_one_super_network_is_that_of_a_plain_run(small: ArchDef, tiny: tuple[Pa
     folder, comparison, _ = tiny
     settings = comparison.sweep.settings.super_network(1)
     training = SuperNetworkTraining(small, settings, images_of(small, settings)[0])
-    while not training.done:
-        training.run_epoch()
+    with threads(settings.threads):
+        while not training.done:
+            training.run_epoch()
     kept = safetensors.torch.load_file(folder / "super-networks" / "seed1" / "weights.safetensors")
     assert kept.keys() == training.network.state_dict().keys()
     assert all(torch.equal(kept[name], tensor) for name, tensor in training.network.state_dict().items())
