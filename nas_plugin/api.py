@@ -13,7 +13,7 @@ from nas_plugin.arch_def import ArchDef, load_arch_def
 from nas_plugin.comparison import Comparison, compare
 from nas_plugin.data import CUT, FULL, load
 from nas_plugin.files import write_json, write_whole
-from nas_plugin.methods import check
+from nas_plugin.methods import check, needs_target
 from nas_plugin.result import SearchResult
 from nas_plugin.run import Progress, RunFolder, execute
 from nas_plugin.settings import Settings
@@ -137,7 +137,7 @@ def sweep(
     if not targets and not lambdas:
         limits["targets"] = ("0.5", "0.75")
     if methods is None:
-        methods = [name for name in SWEPT if not lambdas or name != "most-macs"]
+        methods = [name for name in SWEPT if not lambdas or not needs_target(name)]
     source = source_of(arch, data)
     train, _ = load(source, classes=arch.classes, shape=(arch.height, arch.width), images=settings.get("images"))
     swept = SweepSettings(

@@ -14,7 +14,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from hwcost import Conv2d, InvalidValueError, Linear, SearchedLayer, SearchSpace, SystolicArray, load_device
+from hwcost import (
+    Conv2d,
+    InvalidValueError,
+    Linear,
+    SearchedLayer,
+    SearchSpace,
+    SystolicArray,
+    load_device,
+    network_cost,
+)
 from nas_plugin.errors import ArchDefError
 
 __all__ = ["CLASSIFIER", "ArchDef", "Block", "Choice", "load_arch_def", "parse_arch_def"]
@@ -101,6 +110,10 @@ class ArchDef:
             for block in self.blocks
             for part in (("width", "kernel") if block.kind == "conv" else ("width",))
         }
+
+    def cycles(self, choice: Choice) -> Any:
+        """The exact cycles of a network on the array; its widths need not be among the options."""
+        return network_cost(self.space.at(choice), self.array).total.cycles
 
     def map_sizes(self) -> Iterator[tuple[Block, tuple[int, int], tuple[int, int]]]:
         """Each conv block with the height and width of its convolution's output and of its pooled output."""

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from nas_plugin.arch_def import ArchDef
-from nas_plugin.candidates import Rows, macs_of, reference_cycles
+from nas_plugin.candidates import Rows, macs_of
 from nas_plugin.data import Dataset, split
 from nas_plugin.errors import RunError
-from nas_plugin.one_shot import pool_of, short
+from nas_plugin.one_shot import pool_of, price_of
 from nas_plugin.settings import Settings, generator
-from nas_plugin.training import Record, Training, held_out
+from nas_plugin.training import Record, trial
 
 __all__ = ["MostMacs", "RandomSearch", "search_macs"]
 
@@ -48,8 +48,7 @@ class RandomSearch:
         self.weight_data, self.held_out = train.take(weights), train.take(rest)
         self.costs, pool = pool_of(arch, settings)
         self.tried = self._draw(pool, search_macs(arch, settings, len(weights), len(rest)))
-        worth = 0.0 if settings.target is not None else settings.weight
-        self.price = worth * self.costs.of(self.tried) / reference_cycles(arch)
+        self.price = price_of(arch, settings, self.costs, self.tried)
         self.losses: list[float] = []
 
     def _draw(self, pool: Rows, macs: float) -> Rows:
@@ -72,10 +71,7 @@ class RandomSearch:
     def run_epoch(self) -> Record:
         """Trains one network; returns what is logged of it."""
         choice = self.costs.choice(self.tried[len(self.losses)])
-        training = Training(self.arch, choice, short(self.settings), self.weight_data)
-        while not training.done:
-            training.run_epoch()
-        loss, accuracy = held_out(training.network, self.held_out)
+        loss, accuracy = trial(self.arch, choice, self.settings, self.weight_data, self.held_out)
         self.losses.append(loss)
         best = self.derived()
         cycles = float(self.costs.of(self.costs.rows([best]))[0])

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hwcost import InvalidValueError, SearchSpace, SystolicArray, network_cost
+from hwcost import InvalidValueError, SearchSpace, SystolicArray
 from hwcost.torch import space_tables
 from nas_plugin.arch_def import ArchDef, Choice
 
@@ -114,7 +114,7 @@ def _last(arch: ArchDef, decision: str) -> int:
 
 def reference_cycles(arch: ArchDef) -> float:
     """The exact cycles of the reference network, whose widths need not be among the options."""
-    return float(network_cost(arch.space.at(arch.reference), arch.array).total.cycles)
+    return float(arch.cycles(arch.reference))
 
 
 def macs_of(arch: ArchDef) -> Costs:
@@ -155,7 +155,6 @@ def within(
     limit: float,
     *,
     least: float = 0.0,
-    random: np.random.Generator | None = None,
     most: int = MOST,
 ) -> Rows:
     """All networks of a grid that cost from ``least`` to ``limit``, or of a large grid a sample of them.
@@ -165,8 +164,7 @@ def within(
         grid: sizes a decision.
         limit: the largest cost allowed.
         least: the smallest. Where no network is between the two, those of the largest cost below are taken.
-        random: draws the sample of a grid of more than ``most`` combinations; None starts one of its own with seed 0.
-        most: combinations looked at.
+        most: combinations looked at: all, or of a grid that has more a sample that is the same each time.
 
     Raises:
         InvalidValueError: not even the cheapest network is within the limit.
@@ -176,7 +174,7 @@ def within(
     if count <= most:
         places = np.unravel_index(np.arange(count), lengths)
     else:
-        random = random or np.random.default_rng(0)
+        random = np.random.default_rng(0)
         places = tuple(random.integers(0, length, most) for length in lengths)
     rows = np.stack([np.asarray(grid[name])[place] for name, place in zip(costs.names, places, strict=True)], axis=1)
     cost = costs.of(rows)

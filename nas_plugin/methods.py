@@ -20,7 +20,7 @@ from nas_plugin.settings import Settings
 from nas_plugin.targets import Target
 from nas_plugin.training import Record
 
-__all__ = ["METHODS", "RIVALS", "Method", "Searcher", "check", "searcher", "winner_of"]
+__all__ = ["METHODS", "RIVALS", "Method", "Searcher", "check", "needs_target", "searcher", "winner_of"]
 
 
 class Searcher(Protocol):
@@ -86,6 +86,15 @@ RIVALS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 descends the gradient of MACs too, but its lambda follows the exact expected cycles, as that of every other method does,
 and it takes the most probable network within the exact limit, widths rounded up.
 """
+
+
+def needs_target(rival: str) -> bool:
+    """Whether a row of :data:`RIVALS` has no use for lambda.
+
+    >>> [name for name in RIVALS if needs_target(name)]
+    ['most-macs']
+    """
+    return METHODS[RIVALS[rival]["method"]].needs_target
 
 
 def check(arch: ArchDef, settings: Settings) -> None:

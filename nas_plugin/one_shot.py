@@ -11,7 +11,6 @@ Once-for-all, ICLR 2020 (nested kernels).
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -28,9 +27,9 @@ from nas_plugin.data import Dataset, split
 from nas_plugin.networks import SuperNetwork
 from nas_plugin.settings import Settings, generator
 from nas_plugin.targets import LEAST, Target
-from nas_plugin.training import Descent, Record, Training, batches, held_out, seeded
+from nas_plugin.training import Epochs, Record, batches, held_out, seeded, trial
 
-__all__ = ["OneShotSearch", "SuperNetworkTraining", "pool_of", "short"]
+__all__ = ["OneShotSearch", "SuperNetworkTraining", "pool_of", "price_of"]
 
 ROUND = 30
 """Networks that are scored before the guess at all others is made anew."""
@@ -45,7 +44,7 @@ looked at.
 """
 
 
-class SuperNetworkTraining:
+class SuperNetworkTraining(Epochs):
     """The training of a super-network by the sandwich rule. It knows nothing of arrays and limits.
 
     Args:
@@ -55,22 +54,15 @@ class SuperNetworkTraining:
     """
 
     def __init__(self, arch: ArchDef, settings: Settings, train: Dataset) -> None:
-        self.arch, self.settings = arch, settings
+        self.arch = arch
         weights, rest = split(len(train), settings.seed, settings.share)
         self.weight_data, self.held_out = train.take(weights), train.take(rest)
         self.network: SuperNetwork = seeded(settings.seed, "search", lambda: SuperNetwork(arch))
-        self.batches = -(-len(weights) // settings.batch)
-        self.descent = Descent(self.network.parameters(), settings, settings.epochs * self.batches)
+        super().__init__(self.network, settings, self.weight_data, settings.epochs)
         costs = Costs(arch)
         self.widest = {name: sizes[-1] for name, sizes in costs.sizes.items()}
         self.narrowest = {name: sizes[0] for name, sizes in costs.sizes.items()}
         self._sizes = costs.sizes
-        self.epoch = 0
-
-    @property
-    def done(self) -> bool:
-        """Whether all epochs have run."""
-        return self.epoch >= self.settings.epochs
 
     def run_epoch(self) -> Record:
         """One epoch; returns what is logged of it."""
@@ -101,20 +93,6 @@ class SuperNetworkTraining:
         sizes = self._sizes.items()
         return {name: s[min(int(u * len(s)), len(s) - 1)] for u, (name, s) in zip(draws, sizes, strict=True)}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on."""
-        return {
-            "epoch": self.epoch,
-            "network": self.network.state_dict(),
-            "sgd": self.descent.optimiser.state_dict(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes back to where :meth:`state_dict` was taken."""
-        self.epoch = state["epoch"]
-        self.network.load_state_dict(state["network"])
-        self.descent.optimiser.load_state_dict(state["sgd"])
-
 
 def pool_of(arch: ArchDef, settings: Settings) -> tuple[Costs, Rows]:
     """The networks to choose among: within the target, or without one up to some cycles; all of them saturated."""
@@ -126,6 +104,14 @@ def pool_of(arch: ArchDef, settings: Settings) -> tuple[Costs, Rows]:
         least = LEAST * limit
     rows = within(costs, tread_ends(costs), limit, least=least)
     return costs, np.unique(costs.saturated(rows), axis=0)
+
+
+def price_of(arch: ArchDef, settings: Settings, costs: Costs, rows: Rows) -> NDArray[np.float64]:
+    """Lambda * latency of networks, reference = 1, which is added to their loss; nothing where a target limits it."""
+    if settings.target is not None:
+        return np.zeros(len(rows))
+    price: NDArray[np.float64] = settings.weight * costs.of(rows) / reference_cycles(arch)
+    return price
 
 
 class OneShotSearch:
@@ -152,7 +138,7 @@ class OneShotSearch:
             self.training.epoch = settings.epochs
         self._skipped = settings.epochs if weights is not None else 0
         self.costs, self.pool = pool_of(arch, settings)
-        self.price = self._price(self.pool)
+        self.price = price_of(arch, settings, self.costs, self.pool)
         self._x = _standardised(self.pool)
         kernels = np.delete(self.pool, self.costs.widths, axis=1)
         self._family = np.unique(kernels, axis=0, return_inverse=True)[1].reshape(-1)
@@ -160,12 +146,6 @@ class OneShotSearch:
         """Held-out loss by place in the pool, with the super-network's weights."""
         self.finals: dict[int, float] = {}
         """The same of the finalists, after their training."""
-        self.finalist: Training | None = None
-
-    def _price(self, rows: Rows) -> NDArray[np.float64]:
-        if self.settings.target is not None:
-            return np.zeros(len(rows))
-        return self.settings.weight * self.costs.of(rows) / reference_cycles(self.arch)
 
     @property
     def _scored(self) -> int:
@@ -276,10 +256,7 @@ class OneShotSearch:
     def _train_finalist(self) -> Record:
         place = self._finals()[len(self.finals)]
         choice = self.costs.choice(self.pool[place])
-        training = Training(self.arch, choice, short(self.settings), self.training.weight_data)
-        while not training.done:
-            training.run_epoch()
-        loss, accuracy = held_out(training.network, self.training.held_out)
+        loss, accuracy = trial(self.arch, choice, self.settings, self.training.weight_data, self.training.held_out)
         self.finals[place] = loss
         return {"part": "finalist", "accuracy": accuracy, "tried": choice, "loss": loss} | self._best(self.finals)
 
@@ -321,8 +298,3 @@ def _standardised(pool: Rows) -> NDArray[np.float64]:
     spread = logs.std(axis=0)
     x: NDArray[np.float64] = (logs - logs.mean(axis=0))[:, spread > 0] / spread[spread > 0]
     return x
-
-
-def short(settings: Settings) -> Settings:
-    """The settings of a short training."""
-    return dataclasses.replace(settings, train_epochs=settings.finalist_epochs)

@@ -111,9 +111,9 @@ def _trials_figure(result: SearchResult, log: list[dict[str, Any]]) -> Figure:
                 label=label,
             )
     right.set(xlabel="networks looked at", ylabel="held-out loss (nats)", title="The choice")
-    if log:
-        right.legend(frameon=False, fontsize=8)
+    right.legend(frameon=False, fontsize=8)
     for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
         _quiet(axes)
     array, settings = result.arch.array, result.settings
     figure.suptitle(

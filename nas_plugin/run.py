@@ -194,12 +194,16 @@ def execute(
 
 
 def write_results(path: Path, result: SearchResult) -> None:
-    """What people look for in a finished run: result.json, winner.toml, the weights, and two pictures."""
+    """What people look for in a finished run: result.json, winner.toml, the weights, and pictures.
+
+    There is no picture of the search where nothing was searched.
+    """
     write_json(path / "result.json", result.as_dict())
     write_whole(path / "winner.toml", winner_toml(result).encode())
     for stage in STAGES[1:]:
         write_whole(path / f"{stage}.safetensors", result.outcomes[stage].weights())
-    pictures.save(pictures.search_figure(result), path / "search.png")
+    if any(record["stage"] == "search" for record in result.log):
+        pictures.save(pictures.search_figure(result), path / "search.png")
     pictures.save(pictures.winner_figure(result), path / "winner.png")
 
 

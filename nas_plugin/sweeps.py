@@ -22,13 +22,13 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from hwcost import InvalidValueError, SystolicArray, network_cost
+from hwcost import InvalidValueError, SystolicArray
 from nas_plugin.arch_def import ArchDef, Choice, parse_arch_def
 from nas_plugin.data import Dataset, load
 from nas_plugin.errors import RunError
 from nas_plugin.files import write_json, write_json_lines, write_whole
 from nas_plugin.folders import load_checkpoint, made_with, new_folder, save_checkpoint, threads
-from nas_plugin.methods import RIVALS, Searcher, check, searcher, winner_of
+from nas_plugin.methods import RIVALS, Searcher, check, needs_target, searcher, winner_of
 from nas_plugin.one_shot import OneShotSearch, SuperNetworkTraining
 from nas_plugin.result import array_dict
 from nas_plugin.settings import Settings
@@ -84,7 +84,7 @@ class SweepSettings:
             raise InvalidValueError("train_seeds", self.train_seeds, "an integer from 1 to 100")
         for method, limit, seed in itertools.product(self.methods, self.limits, self.seeds):
             self.search(method, limit, seed)
-            if method == "most-macs" and not self.targets:
+            if needs_target(method) and not self.targets:
                 raise InvalidValueError("methods", method, "methods that know lambda; this one needs targets")
 
     @property
@@ -244,8 +244,7 @@ def _search(task: Task, owner: int) -> str:
     log = _advance(work, task, owner)
     derived = work.derived()
     winner = winner_of(task.arch, task.settings, derived)
-    cycles = network_cost(task.arch.space.at(winner), task.arch.array).total.cycles
-    reference = network_cost(task.arch.space.at(task.arch.reference), task.arch.array).total.cycles
+    cycles, reference = task.arch.cycles(winner), task.arch.cycles(task.arch.reference)
     content = {
         "array": array_dict(task.arch.array),
         "derived": derived,
@@ -440,7 +439,7 @@ def run_sweep(sweep: Sweep, jobs: int = 1, progress: SweepProgress | None = None
     early += [task for task in searches if task.super_network is None]
     late = [task for task in searches if task.super_network is not None]
     before = len(early) + len(late)
-    report = _Report(progress, before, sweep.settings.train_seeds)
+    report = _Report(progress, before)
     for phase in (early, late):
         _run(phase, jobs, report)
     found = {key_of(task.read()["winner"]): task.read()["winner"] for task in searches}
@@ -452,11 +451,10 @@ def run_sweep(sweep: Sweep, jobs: int = 1, progress: SweepProgress | None = None
 
 @dataclass
 class _Report:
-    """Counts tasks for whoever watches; how many trainings there will be is a guess until all winners are known."""
+    """Counts tasks for whoever watches; trainings of winners join the total when all winners are known."""
 
     progress: SweepProgress | None
     total: int
-    train_seeds: int
     done: int = 0
 
     def __call__(self, line: str) -> None:

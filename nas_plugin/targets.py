@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from hwcost import InvalidValueError, network_cost
+from hwcost import InvalidValueError
 from nas_plugin.arch_def import ArchDef
 
 __all__ = ["LEAST", "Target"]
@@ -65,4 +65,4 @@ class Target:
             return self.amount
         if self.unit == "ms":
             return self.amount * 1e-3 * arch.array.clock_hz
-        return self.amount * float(network_cost(arch.space.at(arch.reference), arch.array).total.cycles)
+        return self.amount * float(arch.cycles(arch.reference))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from nas_plugin.errors import RunError
 from nas_plugin.networks import Network
 from nas_plugin.settings import Settings, cosine, generator
 
-__all__ = ["Descent", "Record", "Training", "accuracy", "batches", "held_out", "seeded"]
+__all__ = ["Descent", "Epochs", "Record", "Training", "accuracy", "batches", "held_out", "seeded", "trial"]
 
 Record = dict[str, Any]
 
@@ -78,7 +79,43 @@ class Descent:
         self.optimiser.step()
 
 
-class Training:
+class Epochs:
+    """Something whose one network learns by epochs, and that can stop and go on between them.
+
+    Args:
+        network: what learns.
+        settings: of the run.
+        data: the images that it learns from.
+        epochs: how many there are.
+    """
+
+    def __init__(self, network: nn.Module, settings: Settings, data: Dataset, epochs: int) -> None:
+        self.settings, self.epochs, self.epoch = settings, epochs, 0
+        self.batches = -(-len(data) // settings.batch)
+        self.descent = Descent(network.parameters(), settings, epochs * self.batches)
+        self._network = network
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs have run."""
+        return self.epoch >= self.epochs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on."""
+        return {
+            "epoch": self.epoch,
+            "network": self._network.state_dict(),
+            "sgd": self.descent.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes back to where :meth:`state_dict` was taken."""
+        self.epoch = state["epoch"]
+        self._network.load_state_dict(state["network"])
+        self.descent.optimiser.load_state_dict(state["sgd"])
+
+
+class Training(Epochs):
     """The training of one plain network from scratch on all training images.
 
     Args:
@@ -89,11 +126,9 @@ class Training:
     """
 
     def __init__(self, arch: ArchDef, choice: Choice, settings: Settings, train: Dataset) -> None:
-        self.settings, self.train = settings, train
+        self.train = train
         self.network: Network = seeded(settings.seed, "training", lambda: Network(arch, choice))
-        self.steps = -(-len(train) // settings.batch)
-        self.descent = Descent(self.network.parameters(), settings, settings.train_epochs * self.steps)
-        self.epoch = 0
+        super().__init__(self.network, settings, train, settings.train_epochs)
 
     def run_epoch(self) -> Record:
         """One epoch; returns what is logged of it."""
@@ -102,27 +137,16 @@ class Training:
         for step, (images, labels) in enumerate(batches(self.train, self.settings.batch, random)):
             logits = self.network(images)
             loss = F.cross_entropy(logits, labels)
-            self.descent.step(loss, self.epoch * self.steps + step)
+            self.descent.step(loss, self.epoch * self.batches + step)
             total += float(loss.detach()) * len(labels)
             hits += int((logits.detach().argmax(1) == labels).sum())
         self.epoch += 1
         return {"epoch": self.epoch, "loss": total / len(self.train), "train_accuracy": hits / len(self.train)}
 
-    @property
-    def done(self) -> bool:
-        """Whether all epochs have run."""
-        return self.epoch >= self.settings.train_epochs
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on."""
-        return {
-            "epoch": self.epoch,
-            "network": self.network.state_dict(),
-            "sgd": self.descent.optimiser.state_dict(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes back to where :meth:`state_dict` was taken."""
-        self.epoch = state["epoch"]
-        self.network.load_state_dict(state["network"])
-        self.descent.optimiser.load_state_dict(state["sgd"])
+def trial(arch: ArchDef, choice: Choice, settings: Settings, weights: Dataset, rest: Dataset) -> tuple[float, float]:
+    """A network trained for ``finalist_epochs`` on the images for the weights: its loss and accuracy on the rest."""
+    training = Training(arch, choice, dataclasses.replace(settings, train_epochs=settings.finalist_epochs), weights)
+    while not training.done:
+        training.run_epoch()
+    return held_out(training.network, rest)

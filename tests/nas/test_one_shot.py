@@ -14,7 +14,7 @@ from hwcost import network_cost
 from nas_plugin import ArchDef, Settings, load_arch_def
 from nas_plugin import one_shot as module
 from nas_plugin.data import CUT, Dataset, load, split
-from nas_plugin.one_shot import OneShotSearch, SuperNetworkTraining, pool_of, short
+from nas_plugin.one_shot import OneShotSearch, SuperNetworkTraining, pool_of
 from nas_plugin.training import Training, held_out
 
 from .test_candidates import can_grow, cycles, everything
@@ -237,7 +237,6 @@ def test_finalists_are_the_best_scored_that_differ_and_the_best_trained_one_wins
     worth = [loss + search.price[place] for loss, place in zip(losses, best, strict=True)]
     assert search.derived() == finals[worth.index(min(worth))]["tried"]
     assert sorted(s["trained_loss"] for s in search.scores() if s["trained_loss"] is not None) == sorted(losses)
-    assert short(settings).train_epochs == 2
 
 
 def test_one_finalist_needs_no_training(small: ArchDef, train: Dataset) -> None:
