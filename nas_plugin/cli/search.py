@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwcost import InvalidValueError
 from hwcost._arrays import is_real
 from nas_plugin.cli import options
 from nas_plugin.cli.options import ArraySize, OneOf
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from nas_plugin.settings import Settings
 
 __all__ = ["search"]
+
+MEANT_FOR = {
+    "latency": ("darts",),
+    "utilization": ("darts",),
+    "candidates": ("one-shot",),
+    "finalists": ("one-shot",),
+    "epochs": ("darts", "one-shot", "random"),
+}
+"""The methods that an option means something to; given for another one it would do nothing, and is refused."""
 
 STAGES = {"search": "searching", "winner": "training the winner", "reference": "training the reference"}
 
@@ -69,9 +79,20 @@ def search(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -
     _print(result, folder.path, as_json)
 
 
+def _refuse_what_does_nothing(given: dict[str, Any]) -> None:
+    method = given.get("method", "darts")
+    for name, methods in MEANT_FOR.items():
+        if name in given and method not in methods:
+            allowed = f"nothing beside --method {method}; it is for {' and '.join(methods)}"
+            raise InvalidValueError(f"--{name}", given[name], allowed)
+    if "weight" in given and "target" in given and method != "darts":
+        raise InvalidValueError("--lambda", given["weight"], f"nothing beside --target with --method {method}")
+
+
 def _prepare(given: dict[str, Any]) -> tuple[ArchDef, Settings]:
     from nas_plugin.api import prepare
 
+    _refuse_what_does_nothing(given)
     arch = options.set_up_array(given)
     rows, cols = given.pop("array", (arch.array.rows, arch.array.cols))
     with options.of_command_line():

@@ -72,8 +72,10 @@ LINES = {  # what one step of a method is on stderr
 def test_every_method_shows_its_steps(
     small_file: Path, tmp_path: Path, method: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--method", method, "--target", "970 cycles", "--epochs", 1, "--train-epochs", 1, "--images", 100]
-    options += ["--candidates", 4, "--finalists", 2, "--arch-def", small_file]
+    options = ["--method", method, "--target", "970 cycles", "--train-epochs", 1, "--images", 100]
+    options += [] if method == "most-macs" else ["--epochs", 1]
+    options += ["--candidates", 4, "--finalists", 2] if method == "one-shot" else []
+    options += ["--arch-def", small_file]
     code, out, err = run(capfd, "search", *options, "--out", tmp_path / "a")
     assert code == 0
     steps = [line for line in err.splitlines() if line.startswith("searching: ")]
@@ -97,8 +99,11 @@ def test_every_method_shows_its_steps(
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        (["--latency", "none", "--target", "0.9"], "small-4x4-darts-none-target0.9-seed0"),
-        (["--method", "one-shot", "--seed", "3"], "small-4x4-one-shot-lambda0.1-seed3"),
+        (["--latency", "none", "--target", "0.9", "--epochs", "1"], "small-4x4-darts-none-target0.9-seed0"),
+        (
+            ["--method", "one-shot", "--seed", "3", "--epochs", "1", "--candidates", "1", "--finalists", "1"],
+            "small-4x4-one-shot-lambda0.1-seed3",
+        ),
         (["--method", "most-macs", "--target", "1500 cycles"], "small-4x4-most-macs-target1500cycles-seed0"),
     ],
 )
@@ -111,7 +116,7 @@ def test_the_name_of_a_run_says_what_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    few = ["--epochs", 1, "--train-epochs", 1, "--candidates", 1, "--finalists", 1, "--images", 50]
+    few = ["--train-epochs", 1, "--images", 50]
     assert run(capfd, "search", "--arch-def", small_file, *few, *options)[0] == 0
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [name]
 
@@ -174,8 +179,8 @@ BAD = [
     (["--method", "most-macs"], "--target is None; allowed: a target, which method 'most-macs' needs"),
     (["--images", "0"], "--images is 0; allowed: an integer from 2 to 4000"),
     (["--images", "1000000000"], "--images is 1000000000; allowed: an integer from 2 to 4000, the training images in"),
-    (["--candidates", "0"], "--candidates is 0; allowed: an integer of at least 1"),
-    (["--finalists", "0"], "--finalists is 0; allowed: an integer of at least 1"),
+    (["--method", "one-shot", "--candidates", "0"], "--candidates is 0; allowed: an integer of at least 1"),
+    (["--method", "one-shot", "--finalists", "0"], "--finalists is 0; allowed: an integer of at least 1"),
     (["--utilization", "-1"], "--utilization is -1.0; allowed: a finite number of at least 0"),
     (["--utilization", "nan"], "--utilization is nan; allowed: a finite number of at least 0"),
     (["--resume", "nowhere", "--target", "0.5"], "--target is '0.5'; allowed: nothing beside --resume"),
@@ -187,6 +192,11 @@ BAD = [
     (["--resume", "nowhere"], "nowhere is no run folder"),
     (["--resume", "nowhere", "--lambda", "0.2"], "--lambda is '0.2'; allowed: nothing beside --resume"),
     (["--resume", "nowhere", "--out", "x"], "--out is 'x'; allowed: nothing beside --resume"),
+    (["--candidates", "9"], "--candidates is 9; allowed: nothing beside --method darts; it is for one-shot"),
+    (["--method", "one-shot", "--latency", "flops"], "--latency is 'flops'; allowed: nothing beside --method one-shot"),
+    (["--method", "random", "--utilization", "0.1"], "--utilization is 0.1; allowed: nothing beside --method random"),
+    (["--method", "most-macs", "--target", "1", "--epochs", "2"], "--epochs is 2; allowed: nothing beside"),
+    (["--method", "one-shot", "--target", "1", "--lambda", "0.1"], "--lambda is 0.1; allowed: nothing beside --target"),
     (["--unknown"], "--unknown"),
     (["extra"], "extra"),
 ]
