@@ -71,7 +71,9 @@ class RandomSearch:
     def run_epoch(self) -> Record:
         """Trains one network; returns what is logged of it."""
         choice = self.costs.choice(self.tried[len(self.losses)])
-        loss, accuracy = trial(self.arch, choice, self.settings, self.weight_data, self.held_out)
+        loss, accuracy = trial(
+            self.arch, choice, self.settings, self.weight_data, self.held_out, self.settings.finalist_epochs
+        )
         self.losses.append(loss)
         best = self.derived()
         cycles = float(self.costs.of(self.costs.rows([best]))[0])

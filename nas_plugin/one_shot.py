@@ -42,6 +42,8 @@ APART_IN_ROUND, APART_IN_FINAL = 0.5, 1.0
 Without it one family of near-equal networks takes all places, and another that would do better after training is never
 looked at.
 """
+SECOND, LONGER = 4, 2
+"""So many networks come to the second final, and are trained so many times as long as those of the first."""
 
 
 class SuperNetworkTraining(Epochs):
@@ -115,11 +117,14 @@ def price_of(arch: ArchDef, settings: Settings, costs: Costs, rows: Rows) -> NDA
 
 
 class OneShotSearch:
-    """Trains a super-network, scores networks with its weights, trains the best few a little, and takes the best.
+    """Trains a super-network, scores networks with its weights, trains the best few in two finals, and takes the best.
 
     Which networks are scored is guided: after each round a quadratic form in the logarithms of the sizes is fitted to
-    the scores so far, and the next ones are mostly those that it says are best, in turn for every set of kernels. What
-    counts is L_data on the held-out images, plus lambda * latency where there is no target.
+    the scores so far, and the next ones are mostly those that it says are best, in turn for every set of kernels. The
+    first final trains networks that differ, the second the best of them and their nearest kin, for longer. What counts
+    is L_data on the held-out images, plus lambda * latency where there is no target; in the finals it is the mean of
+    the loss after a network's own short training and of that with the super-network's weights, two guesses whose errors
+    have little in common.
 
     Args:
         arch: the search space on its array.
@@ -146,6 +151,8 @@ class OneShotSearch:
         """Held-out loss by place in the pool, with the super-network's weights."""
         self.finals: dict[int, float] = {}
         """The same of the finalists, after their training."""
+        self.seconds: dict[int, float] = {}
+        """The same of those in the second final."""
 
     @property
     def _scored(self) -> int:
@@ -160,15 +167,19 @@ class OneShotSearch:
         return min(self.settings.finalists, self._scored) if self.settings.finalists > 1 else 0
 
     @property
+    def _second(self) -> int:
+        return min(SECOND, self._scored) if self._finalists else 0
+
+    @property
     def steps(self) -> int:
-        """Epochs of the super-network, rounds of scoring, and finalists."""
-        return self.settings.epochs - self._skipped + self._rounds + self._finalists
+        """Epochs of the super-network, rounds of scoring, and trainings in the finals."""
+        return self.settings.epochs - self._skipped + self._rounds + self._finalists + self._second
 
     @property
     def step(self) -> int:
         """How many of them are done."""
         rounds = -(-len(self.losses) // ROUND)
-        return self.training.epoch - self._skipped + rounds + len(self.finals)
+        return self.training.epoch - self._skipped + rounds + len(self.finals) + len(self.seconds)
 
     @property
     def done(self) -> bool:
@@ -176,13 +187,15 @@ class OneShotSearch:
         return self.step >= self.steps
 
     def run_epoch(self) -> Record:
-        """An epoch of the super-network, a round of scores, or a finalist; returns what is logged of it."""
+        """An epoch of the super-network, a round of scores, or a training in a final; returns what is logged of it."""
         if not self.training.done:
             record = self.training.run_epoch()
         elif len(self.losses) < self._scored:
             record = self._score_round()
+        elif len(self.finals) < self._finalists:
+            record = self._train(self._first_final()[len(self.finals)], self.finals, 1)
         else:
-            record = self._train_finalist()
+            record = self._train(self._second_final()[len(self.seconds)], self.seconds, LONGER)
         return record | {"epoch": self.step}
 
     def _score_round(self) -> Record:
@@ -245,7 +258,10 @@ class OneShotSearch:
         return np.array([*picked, *rest.tolist()], dtype=np.int64)
 
     def _order(self, losses: Mapping[int, float]) -> list[int]:
-        return sorted(losses, key=lambda place: (losses[place] + self.price[place], place))
+        """Places from best to worst; trained ones by both of their losses."""
+        scored = self.losses if losses is not self.losses else {}
+        mean = {place: (loss + scored[place]) / 2 if scored else loss for place, loss in losses.items()}
+        return sorted(losses, key=lambda place: (mean[place] + self.price[place], place))
 
     def _best(self, losses: Mapping[int, float]) -> Record:
         best = self._order(losses)[0]
@@ -253,24 +269,35 @@ class OneShotSearch:
         cycles = float(self.costs.of(row[None])[0])
         return {"choice": self.costs.choice(row), "held_out_loss": losses[best], "exact_cycles": cycles}
 
-    def _train_finalist(self) -> Record:
-        place = self._finals()[len(self.finals)]
+    def _train(self, place: int, losses: dict[int, float], times: int) -> Record:
         choice = self.costs.choice(self.pool[place])
-        loss, accuracy = trial(self.arch, choice, self.settings, self.training.weight_data, self.training.held_out)
-        self.finals[place] = loss
-        return {"part": "finalist", "accuracy": accuracy, "tried": choice, "loss": loss} | self._best(self.finals)
+        epochs = times * self.settings.finalist_epochs
+        loss, accuracy = trial(
+            self.arch, choice, self.settings, self.training.weight_data, self.training.held_out, epochs
+        )
+        losses[place] = loss
+        tried = {"accuracy": accuracy, "tried": choice, "loss": loss, "epochs": epochs}
+        return {"part": "finalist"} | tried | self._best(losses)
 
-    def _finals(self) -> list[int]:
-        """The finalists: by score those that are apart from each other, then those that fill up."""
+    def _first_final(self) -> list[int]:
+        """By score those that are apart from each other, then those that fill up."""
         places: list[int] = self._apart(np.array(self._order(self.losses)), self._finalists, APART_IN_FINAL).tolist()
         return places
 
+    def _second_final(self) -> list[int]:
+        """The best of the first final, the next, kin of the best that were scored best, and what fills up."""
+        finalists, scored = self._order(self.finals), self._order(self.losses)
+        best = finalists[0]
+        near = (self._family == self._family[best]) & (np.linalg.norm(self._x - self._x[best], axis=1) < APART_IN_FINAL)
+        kin = [place for place in scored if near[place] and place not in finalists[:2]]
+        return list(dict.fromkeys([*finalists[:2], *kin[: SECOND - 2], *finalists, *scored]))[: self._second]
+
     def derived(self) -> dict[str, int]:
-        """The best finalist; where there are none, the best of the scored networks."""
-        return self.costs.choice(self.pool[self._order(self.finals or self.losses)[0]])
+        """The best of the second final; where there are no finals, the best of the scored networks."""
+        return self.costs.choice(self.pool[self._order(self.seconds or self.losses)[0]])
 
     def scores(self) -> list[dict[str, Any]]:
-        """Every network that was scored: choice, exact cycles, held-out loss, and the finalists' after training."""
+        """Every network that was scored: choice, exact cycles, held-out losses before and after training."""
         cycles = self.costs.of(self.pool)
         return [
             {
@@ -278,18 +305,21 @@ class OneShotSearch:
                 "cycles": float(cycles[place]),
                 "held_out_loss": loss,
                 "trained_loss": self.finals.get(place),
+                "trained_longer_loss": self.seconds.get(place),
             }
             for place, loss in self.losses.items()
         ]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the search depends on."""
-        return {"training": self.training.state_dict(), "losses": dict(self.losses), "finals": dict(self.finals)}
+        scores = {"losses": dict(self.losses), "finals": dict(self.finals), "seconds": dict(self.seconds)}
+        return {"training": self.training.state_dict()} | scores
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes back to where :meth:`state_dict` was taken."""
         self.training.load_state_dict(state["training"])
-        self.losses, self.finals = dict(state["losses"]), dict(state["finals"])
+        for name in ("losses", "finals", "seconds"):
+            setattr(self, name, dict(state[name]))
 
 
 def _standardised(pool: Rows) -> NDArray[np.float64]:

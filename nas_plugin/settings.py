@@ -43,7 +43,8 @@ class Settings:
         epochs: of the search, the weight-only ones among them.
         weight_only_epochs: at the start of "darts", in which alpha rests.
         candidates: networks that "one-shot" scores with the super-network's weights.
-        finalists: the best of them, which are then trained for ``finalist_epochs`` and scored again; 1 for none.
+        finalists: the best of them, which are then trained for ``finalist_epochs`` and scored again; the best of these
+            and their kin come to a second final with twice the epochs. 1 for no finals.
         finalist_epochs: of each finalist, and of each network that "random" tries.
         train_epochs: of the winner's and the reference's training.
         batch, alpha_batch: images a step of the weights, and of alpha.

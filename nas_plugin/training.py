@@ -144,9 +144,11 @@ class Training(Epochs):
         return {"epoch": self.epoch, "loss": total / len(self.train), "train_accuracy": hits / len(self.train)}
 
 
-def trial(arch: ArchDef, choice: Choice, settings: Settings, weights: Dataset, rest: Dataset) -> tuple[float, float]:
-    """A network trained for ``finalist_epochs`` on the images for the weights: its loss and accuracy on the rest."""
-    training = Training(arch, choice, dataclasses.replace(settings, train_epochs=settings.finalist_epochs), weights)
+def trial(
+    arch: ArchDef, choice: Choice, settings: Settings, weights: Dataset, rest: Dataset, epochs: int
+) -> tuple[float, float]:
+    """A network trained for some epochs on the images for the weights: its loss and accuracy on the rest."""
+    training = Training(arch, choice, dataclasses.replace(settings, train_epochs=epochs), weights)
     while not training.done:
         training.run_epoch()
     return held_out(training.network, rest)

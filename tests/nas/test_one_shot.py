@@ -193,58 +193,81 @@ def test_with_lambda_it_is_the_best_of_loss_and_latency(small: ArchDef, train: D
         assert cycles(small, search.derived()) == 201  # what nothing can undercut
 
 
-def apart(search: OneShotSearch, ranked: list[int], count: int, distance: float) -> list[int]:
-    """The first places that are so far from each other in log sizes, then the first of the others; one by one."""
+def distance(search: OneShotSearch, a: int, b: int) -> float:
+    """Between two networks in log sizes, in standard deviations of the pool."""
     logs = np.log(search.pool)
     spread = [float(np.std(column)) for column in logs.T]
+    steps = [(x - y) / s for x, y, s in zip(logs[a], logs[b], spread, strict=True) if s > 0]
+    return float(sum(step**2 for step in steps) ** 0.5)
 
-    def far(a: int, b: int) -> bool:
-        steps = [(x - y) / s for x, y, s in zip(logs[a], logs[b], spread, strict=True) if s > 0]
-        return sum(step**2 for step in steps) ** 0.5 >= distance
 
+def apart(search: OneShotSearch, ranked: list[int], count: int, least: float) -> list[int]:
+    """The first places that are so far from each other, then the first of the others; one by one."""
     picked: list[int] = []
     for place in ranked:
-        if len(picked) < count and all(far(place, other) for other in picked):
+        if len(picked) < count and all(distance(search, place, other) >= least for other in picked):
             picked.append(place)
     return picked + [place for place in ranked if place not in picked][: count - len(picked)]
 
 
 @pytest.mark.parametrize("changes", [{}, {"target": None, "weight": 0.3, "candidates": 40}])
-def test_finalists_are_the_best_scored_that_differ_and_the_best_trained_one_wins(
+def test_two_finals_the_first_of_networks_that_differ_the_second_of_the_best_and_its_kin(
     small: ArchDef, train: Dataset, changes: dict[str, Any]
 ) -> None:
-    settings = settings_of(small, finalists=3, **changes)
+    settings = settings_of(small, finalists=3, finalist_epochs=1, **changes)
     search = OneShotSearch(small, settings, train)
     log = run(search)
-    finals = log[-3:]
     rounds = ["scores"] * (2 if changes else 1)
-    assert [record["part"] for record in log] == ["super-network"] * 3 + rounds + ["finalist"] * 3
+    assert [record["part"] for record in log] == ["super-network"] * 3 + rounds + ["finalist"] * 7
     assert [record["epoch"] for record in log] == list(range(1, search.steps + 1))
+    assert [record["epochs"] for record in log[-7:]] == [1] * 3 + [2] * 4
+    first, second = log[-7:-4], log[-4:]
+    weights, rest = split(len(train), 0, 0.8)
+    for record in log[-7:]:
+        given = dataclasses.replace(settings, train_epochs=record["epochs"])
+        training = Training(small, record["tried"], given, train.take(weights))
+        while not training.done:
+            training.run_epoch()
+        assert record["loss"] == held_out(training.network, train.take(rest))[0]
+
+    def worth(record: dict[str, Any]) -> float:
+        (place,) = (at for at in search.losses if search.costs.choice(search.pool[at]) == record["tried"])
+        return float((record["loss"] + search.losses[place]) / 2 + search.price[place])
+
     ranked = sorted(search.losses, key=lambda place: search.losses[place] + search.price[place])
     best = apart(search, ranked, 3, module.APART_IN_FINAL)
     assert best[0] == ranked[0]
     if changes:
         assert best != ranked[:3]  # else nothing is tested here
-    assert [record["tried"] for record in finals] == [search.costs.choice(search.pool[place]) for place in best]
-    weights, rest = split(len(train), 0, 0.8)
-    losses = []
-    for record in finals:
-        training = Training(small, record["tried"], dataclasses.replace(settings, train_epochs=2), train.take(weights))
-        while not training.done:
-            training.run_epoch()
-        losses.append(held_out(training.network, train.take(rest))[0])
-        assert record["loss"] == losses[-1]
-    worth = [loss + search.price[place] for loss, place in zip(losses, best, strict=True)]
-    assert search.derived() == finals[worth.index(min(worth))]["tried"]
-    assert sorted(s["trained_loss"] for s in search.scores() if s["trained_loss"] is not None) == sorted(losses)
+    assert [record["tried"] for record in first] == [search.costs.choice(search.pool[place]) for place in best]
+
+    leaders = sorted(first, key=worth)[:2]
+    assert [record["tried"] for record in second[:2]] == [record["tried"] for record in leaders]
+    leader = leaders[0]["tried"]
+    kernels = [name for name in leader if name.endswith(".kernel")]
+    place = next(at for at in ranked if search.costs.choice(search.pool[at]) == leader)
+    kin = [
+        choice
+        for at in ranked
+        if all((choice := search.costs.choice(search.pool[at]))[name] == leader[name] for name in kernels)
+        and distance(search, place, at) < module.APART_IN_FINAL
+        and choice not in [record["tried"] for record in leaders]
+    ]
+    assert not changes or len(kin) >= 2  # else nothing is tested here
+    assert [record["tried"] for record in second[2:]][: len(kin)] == kin[:2]
+    assert len({tuple(record["tried"].items()) for record in second}) == 4
+    assert search.derived() == min(second, key=worth)["tried"]
+    scores = search.scores()
+    for name, records in (("trained_loss", first), ("trained_longer_loss", second)):
+        assert sorted(s[name] for s in scores if s[name] is not None) == sorted(r["loss"] for r in records)
 
 
 def test_one_finalist_needs_no_training(small: ArchDef, train: Dataset) -> None:
     assert OneShotSearch(small, settings_of(small, finalists=1), train).steps == 3 + 1
-    assert OneShotSearch(small, settings_of(small, finalists=2), train).steps == 3 + 1 + 2
+    assert OneShotSearch(small, settings_of(small, finalists=2), train).steps == 3 + 1 + 2 + 4
     pool = len(pool_of(small, settings_of(small))[1])
-    assert OneShotSearch(small, settings_of(small, finalists=50), train).steps == 3 + 1 + pool
-    assert OneShotSearch(small, settings_of(small, candidates=2, finalists=50), train).steps == 3 + 1 + 2
+    assert OneShotSearch(small, settings_of(small, finalists=50), train).steps == 3 + 1 + pool + 4
+    assert OneShotSearch(small, settings_of(small, candidates=2, finalists=50), train).steps == 3 + 1 + 2 + 2
 
 
 def test_given_weights_take_the_place_of_the_training(small: ArchDef, train: Dataset) -> None:
@@ -255,18 +278,18 @@ def test_given_weights_take_the_place_of_the_training(small: ArchDef, train: Dat
     given = OneShotSearch(small, settings, train, weights)
     assert given.steps == whole.steps - 3
     again = run(given)
-    assert [record["part"] for record in again] == ["scores", "finalist", "finalist"]
+    assert [record["part"] for record in again] == ["scores"] + ["finalist"] * 6
     assert [{**record, "epoch": 0} for record in again] == [{**record, "epoch": 0} for record in log[3:]]
-    assert [record["epoch"] for record in again] == [1, 2, 3]
+    assert [record["epoch"] for record in again] == list(range(1, 8))
     assert given.derived() == whole.derived()
     assert given.scores() == whole.scores()
 
 
-@pytest.mark.parametrize("stop", range(1, 8))
+@pytest.mark.parametrize("stop", [1, 3, 4, 5, 6, 7, 8, 11])
 def test_a_search_goes_on_from_its_state(small: ArchDef, train: Dataset, stop: int) -> None:
     settings = settings_of(small, target=None, candidates=40, finalists=2)  # two rounds
     whole, first, second = (OneShotSearch(small, settings, train) for _ in range(3))
-    assert whole.steps == 3 + 2 + 2
+    assert whole.steps == 3 + 2 + 2 + 4
     log = run(whole)
     for _ in range(stop):
         first.run_epoch()
