@@ -27,6 +27,8 @@ __all__ = [
     "data_options",
     "needs_extra",
     "of_command_line",
+    "refuse_beside_resume",
+    "refuse_what_does_nothing",
     "resumable",
     "set_up_array",
 ]
@@ -44,6 +46,14 @@ LATENCY_NAMES = (
 )
 METHOD_NAMES = ("darts", "one-shot", "random", "most-macs")
 """The tables' names, for which nothing needs to be loaded."""
+MEANT_FOR = {
+    "latency": ("darts",),
+    "utilization": ("darts",),
+    "candidates": ("one-shot",),
+    "finalists": ("one-shot",),
+    "epochs": ("darts", "one-shot", "random"),
+}
+"""The methods that an option means something to; given without one of them it would do nothing, and is refused."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -144,7 +154,22 @@ def refuse_beside_resume(given: dict[str, Any]) -> None:
     """
     for name, value in given.items():
         option = {"weight": "--lambda"}.get(name, f"--{name.replace('_', '-')}")
-        raise InvalidValueError(option, str(value), "nothing beside --resume: a run keeps its settings")
+        typed = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        raise InvalidValueError(option, typed, "nothing beside --resume: a run keeps its settings")
+
+
+def refuse_what_does_nothing(given: dict[str, Any], methods: Iterable[str], beside: str) -> None:
+    """An option that none of the methods looks at is a misunderstanding.
+
+    Raises:
+        InvalidValueError: one is given; ``beside`` says in words what it stands beside.
+    """
+    asked = set(methods)
+    for name, meant in MEANT_FOR.items():
+        if name in given and not asked & set(meant):
+            raise InvalidValueError(
+                f"--{name}", given[name], f"nothing beside {beside}; it is for {' and '.join(meant)}"
+            )
 
 
 def set_up_array(given: dict[str, Any]) -> ArchDef:

@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["search"]
 
-MEANT_FOR = {
-    "latency": ("darts",),
-    "utilization": ("darts",),
-    "candidates": ("one-shot",),
-    "finalists": ("one-shot",),
-    "epochs": ("darts", "one-shot", "random"),
-}
-"""The methods that an option means something to; given for another one it would do nothing, and is refused."""
-
 STAGES = {"search": "searching", "winner": "training the winner", "reference": "training the reference"}
 
 
@@ -81,10 +72,7 @@ def search(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -
 
 def _refuse_what_does_nothing(given: dict[str, Any]) -> None:
     method = given.get("method", "darts")
-    for name, methods in MEANT_FOR.items():
-        if name in given and method not in methods:
-            allowed = f"nothing beside --method {method}; it is for {' and '.join(methods)}"
-            raise InvalidValueError(f"--{name}", given[name], allowed)
+    options.refuse_what_does_nothing(given, [method], f"--method {method}")
     if "weight" in given and "target" in given and method != "darts":
         raise InvalidValueError("--lambda", given["weight"], f"nothing beside --target with --method {method}")
 

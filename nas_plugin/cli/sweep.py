@@ -107,12 +107,16 @@ def sweep(
         import moocore  # type: ignore[import-untyped]  # noqa: F401
 
         from nas_plugin import api
+        from nas_plugin.methods import RIVALS
     folder = resume or out or _free_folder()
     with options.of_command_line(**NAMES), _showing() as progress, options.resumable("sweep", folder):
         if resume is not None:
             found = api.resume_sweep(folder, jobs, progress)
         else:
             chosen = {name: value for name, value in given.items() if value is not None}
+            methods = chosen.get("methods", api.SWEPT)
+            kinds = [RIVALS[name]["method"] for name in methods if name in RIVALS]
+            options.refuse_what_does_nothing(chosen, kinds, f"--methods {','.join(methods)}")
             arch = options.set_up_array(chosen)
             sizes = chosen.pop("arrays", ((arch.array.rows, arch.array.cols),))
             arrays = [dataclasses.replace(arch.array, rows=rows, cols=cols) for rows, cols in sizes]

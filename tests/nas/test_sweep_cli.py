@@ -13,7 +13,9 @@ from nas_plugin import sweeps as module
 from nas_plugin.cli import main
 from nas_plugin.cli.sweep import METHODS
 
-FEW = ["--images", 60, "--epochs", 1, "--train-epochs", 1, "--candidates", 2, "--finalists", 1, "--train-seeds", 1]
+NO_SEARCH = ["--images", 60, "--train-epochs", 1, "--train-seeds", 1]
+DARTS = [*NO_SEARCH, "--epochs", 1]
+FEW = [*DARTS, "--candidates", 2, "--finalists", 1]
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -53,7 +55,7 @@ def test_a_sweep_prints_tables_and_progress_apart(
 
 def test_options_reach_the_sweep(small_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     options = ["--arch-def", small_file, "--methods", "expectation", "--lambdas", "0.05,0.2", "--seeds", "3,5:7"]
-    options += ["--array", "4x4,8X2", "--fold-timing", "serial", "--dataflow", "os", "--utilization", 0.1, *FEW]
+    options += ["--array", "4x4,8X2", "--fold-timing", "serial", "--dataflow", "os", "--utilization", 0.1, *DARTS]
     code, out, _ = run(capfd, *options, "--out", tmp_path / "a", "--json")
     assert code == 0
     results = json.loads(out)
@@ -68,8 +70,6 @@ def test_options_reach_the_sweep(small_file: Path, tmp_path: Path, capfd: pytest
         "images": 60,
         "epochs": 1,
         "train_epochs": 1,
-        "candidates": 2,
-        "finalists": 1,
         "utilization": 0.1,
     }
     assert len(results["searches"]) == 2 * 2 * 3
@@ -91,7 +91,7 @@ def test_sweeps_are_put_beside_each_other(
     small_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    options = ["--arch-def", small_file, "--methods", "most-macs", "--targets", "0.5", "--seeds", "0", *FEW]
+    options = ["--arch-def", small_file, "--methods", "most-macs", "--targets", "0.5", "--seeds", "0", *NO_SEARCH]
     for _ in range(2):
         assert run(capfd, *options)[0] == 0
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["sweep", "sweep-2"]
@@ -100,7 +100,7 @@ def test_sweeps_are_put_beside_each_other(
 def test_ctrl_c_says_how_to_go_on(
     small_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ["--arch-def", small_file, "--methods", "most-macs", "--targets", "0.5", "--seeds", "0", *FEW]
+    options = ["--arch-def", small_file, "--methods", "most-macs", "--targets", "0.5", "--seeds", "0", *NO_SEARCH]
 
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
@@ -147,8 +147,12 @@ BAD = [
     (["--jobs", "two"], "--jobs"),
     (["--images", "0"], "--images is 0; allowed: an integer from 2 to 4000"),
     (["--images", "1000000000"], "--images is 1000000000; allowed: an integer from 2 to 4000, the training images in"),
-    (["--candidates", "0"], "--candidates is 0; allowed: an integer of at least 1"),
-    (["--finalists", "0"], "--finalists is 0; allowed: an integer of at least 1"),
+    (["--methods", "one-shot", "--candidates", "0"], "--candidates is 0; allowed: an integer of at least 1"),
+    (["--methods", "one-shot", "--finalists", "0"], "--finalists is 0; allowed: an integer of at least 1"),
+    (["--methods", "random,flops", "--candidates", "9"], "nothing beside --methods random,flops; it is for one-shot"),
+    (["--methods", "most-macs,flops", "--finalists", "9"], "it is for one-shot"),
+    (["--methods", "random", "--utilization", "0.1"], "--utilization is 0.1; allowed: nothing beside --methods random"),
+    (["--methods", "most-macs", "--epochs", "9"], "it is for darts and one-shot and random"),
     (["--utilization", "-1"], "--utilization is -1.0; allowed: a finite number of at least 0"),
     (["--epochs", "0"], "--epochs is 0; allowed: an integer of at least 1"),
     (["--train-epochs", "0"], "--train-epochs is 0; allowed: an integer of at least 1"),
@@ -159,7 +163,7 @@ BAD = [
     (["--resume", "nowhere"], "nowhere is no sweep to resume"),
     (["--resume", "nowhere", "--targets", "0.5"], "--targets is "),
     (["--resume", "nowhere", "--methods", METHODS], "allowed: nothing beside --resume"),
-    (["--resume", "nowhere", "--seeds", "0:3"], "allowed: nothing beside --resume"),
+    (["--resume", "nowhere", "--seeds", "0:3"], "--seeds is '0,1,2'; allowed: nothing beside --resume"),
     (["--resume", "nowhere", "--out", "x"], "--out is 'x'; allowed: nothing beside --resume"),
     (["--unknown"], "--unknown"),
     (["extra"], "extra"),
