@@ -45,8 +45,9 @@ types: install
 imports: install
 	$(BIN)/lint-imports
 
+# a process a core, up to eight, and one thread in each
 unit: install
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
 
 docs: install
 	$(BIN)/python -m sphinx -W --keep-going -n -d build/doctrees docs build/docs

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy
 import torch
 
@@ -18,7 +19,7 @@ import hwcost
 from nas_plugin.errors import RunError
 from nas_plugin.files import write_whole
 
-__all__ = ["load_checkpoint", "made_with", "new_folder", "save_checkpoint", "threads"]
+__all__ = ["load_checkpoint", "made_with", "new_folder", "only_one", "save_checkpoint", "threads"]
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -45,6 +46,26 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise RunError(f"{path} cannot be made: {error.strerror}; choose another --out") from None
     finally:
         shutil.rmtree(begun, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """A folder that no other process works in meanwhile.
+
+    Raises:
+        RunError: one does, or nothing can be written there.
+    """
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise RunError(f"another process works in {folder}; wait for it, or stop it and resume") from None
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written to: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:

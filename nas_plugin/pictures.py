@@ -188,7 +188,7 @@ MARKERS = "osD^vP*Xhd<>"
 
 
 def sweep_figure(comparison: Comparison) -> Figure:
-    """Accuracy against exact cycles for each array: a winner a search seed, and each method's means with their spread.
+    """Accuracy against exact cycles for each array, and below the accuracy of each method at each limit.
 
     Small marks are the winners of single searches, each the mean over its trainings; large ones are a method's mean
     over search seeds at one limit, with bars from its worst to its best seed. The grey band reaches from the reference
@@ -197,20 +197,32 @@ def sweep_figure(comparison: Comparison) -> Figure:
     from nas_plugin.comparison import TOLERANCE
 
     arrays, methods = comparison.arrays, comparison.sweep.settings.methods
-    figure = _figure(1.5 + 5.2 * len(arrays), 5.4)
-    panels = figure.subplots(1, len(arrays), squeeze=False)[0]
+    limits = list(dict.fromkeys(one.limit for one in comparison.found))
+    rows = len(methods) * (len(limits) + 1)
+    figure = _figure(1.5 + 5.2 * len(arrays), 5.4 + 0.9 + 0.14 * rows)
+    upper, lower = figure.subplots(2, len(arrays), squeeze=False, sharey="row", height_ratios=[4.4, 0.9 + 0.14 * rows])
     reference = 100 * comparison.reference_accuracy
     spread = [100 * accuracy for accuracy in comparison.reference]
-    for array, axes in zip(arrays, panels, strict=True):
-        axes.axhspan(reference - 100 * TOLERANCE, reference, color=GREY, alpha=0.15, linewidth=0)
+    band = (reference - 100 * TOLERANCE, reference)
+    for array, cloud, strips in zip(arrays, upper, lower, strict=True):
+        cloud.axhspan(*band, color=GREY, alpha=0.15, linewidth=0)
+        strips.axvspan(*band, color=GREY, alpha=0.15, linewidth=0)
         bars = [[reference - min(spread)], [max(spread) - reference]]
-        axes.errorbar([1], [reference], bars, fmt="*", color="black", markersize=13, label="reference network")
+        cloud.errorbar([1], [reference], bars, fmt="*", color="black", markersize=13, label="reference network")
         for index, method in enumerate(methods):
             colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-            _draw_method(axes, comparison.of(array, method), method, colour, marker)
-        axes.set(xlabel="exact cycles / reference's", ylabel="test accuracy (%)", title=f"{array} array")
-        _quiet(axes)
-    handles, labels = panels[0].get_legend_handles_labels()
+            _draw_method(cloud, comparison.of(array, method), method, colour, marker)
+            for place, limit in enumerate(limits):
+                height = index * (len(limits) + 1) + place
+                _draw_strip(strips, comparison.of(array, method, limit), limit, height, colour, marker)
+        cloud.set(xlabel="exact cycles / reference's", title=f"{array} array")
+        strips.set(xlabel="test accuracy (%)")
+        strips.set_yticks(np.arange(len(methods)) * (len(limits) + 1) + (len(limits) - 1) / 2, methods)
+        _quiet(cloud)
+        _quiet(strips)
+    upper[0].set_ylabel("test accuracy (%)")
+    lower[0].invert_yaxis()
+    handles, labels = upper[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False, fontsize=9)
     settings = comparison.sweep.settings
     figure.suptitle(
@@ -218,6 +230,18 @@ def sweep_figure(comparison: Comparison) -> Figure:
         f"{settings.train_seeds} trainings each, {settings.count:,} training images"
     )
     return figure
+
+
+def _draw_strip(axes: Axes, found: list[Found], limit: str, height: int, colour: str, marker: str) -> None:
+    accuracy = np.array([100 * one.accuracy for one in found])
+    axes.plot(accuracy, np.full(len(accuracy), height), marker, color=colour, markersize=3, alpha=0.45, linewidth=0)
+    reach = np.array([_reach(accuracy)]).T
+    axes.errorbar(
+        [accuracy.mean()], [height], xerr=reach, fmt=marker, color=colour, markersize=6, linewidth=1, capsize=2
+    )
+    axes.annotate(
+        limit, (accuracy.max(), height), (6, 0), textcoords="offset points", va="center", fontsize=6, color=GREY
+    )
 
 
 def _draw_method(axes: Axes, found: list[Found], method: str, colour: str, marker: str) -> None:

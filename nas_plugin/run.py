@@ -7,6 +7,7 @@ any moment therefore repeats at most the epoch it was in, and ends with the same
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import zlib
@@ -21,7 +22,7 @@ from nas_plugin.arch_def import ArchDef, parse_arch_def
 from nas_plugin.data import Dataset, load
 from nas_plugin.errors import RunError
 from nas_plugin.files import write_json, write_json_lines, write_whole
-from nas_plugin.folders import load_checkpoint, made_with, new_folder, save_checkpoint, threads
+from nas_plugin.folders import load_checkpoint, made_with, new_folder, only_one, save_checkpoint, threads
 from nas_plugin.methods import Searcher, searcher, winner_of
 from nas_plugin.result import Outcome, SearchResult, array_dict, result_from, winner_toml
 from nas_plugin.settings import Settings
@@ -171,7 +172,7 @@ def execute(
         folder: made by :meth:`RunFolder.create`; None keeps everything in memory.
         progress: called after each epoch.
     """
-    with threads(settings.threads):
+    with threads(settings.threads), contextlib.nullcontext() if folder is None else only_one(folder.path):
         train, test = load(settings.data, classes=arch.classes, shape=(arch.height, arch.width), images=settings.images)
         run = _Run(arch, settings, train, test, searcher(arch, settings, train))
         kept = None if folder is None else folder.load()

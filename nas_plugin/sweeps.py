@@ -27,7 +27,7 @@ from nas_plugin.arch_def import ArchDef, Choice, parse_arch_def
 from nas_plugin.data import Dataset, load
 from nas_plugin.errors import RunError
 from nas_plugin.files import write_json, write_json_lines, write_whole
-from nas_plugin.folders import load_checkpoint, made_with, new_folder, save_checkpoint, threads
+from nas_plugin.folders import load_checkpoint, made_with, new_folder, only_one, save_checkpoint, threads
 from nas_plugin.methods import RIVALS, Searcher, check, needs_target, searcher, winner_of
 from nas_plugin.one_shot import OneShotSearch, SuperNetworkTraining
 from nas_plugin.result import array_dict
@@ -433,20 +433,24 @@ def run_sweep(sweep: Sweep, jobs: int = 1, progress: SweepProgress | None = None
         sweep: made by :meth:`Sweep.create` or :meth:`Sweep.open`.
         jobs: tasks at a time.
         progress: called after each task.
+
+    Raises:
+        RunError: another process does so already, or a file is damaged.
     """
-    searches = [task for _, task in sweep.searches()]
-    early = [*sweep.trainings(sweep.arch.reference), *sweep.super_networks()]
-    early += [task for task in searches if task.super_network is None]
-    late = [task for task in searches if task.super_network is not None]
-    before = len(early) + len(late)
-    report = _Report(progress, before)
-    for phase in (early, late):
-        _run(phase, jobs, report)
-    found = {key_of(task.read()["winner"]): task.read()["winner"] for task in searches}
-    found.pop(key_of(sweep.arch.reference), None)
-    trainings = [task for choice in found.values() for task in sweep.trainings(choice)]
-    report.total = before + len(trainings)
-    _run(trainings, jobs, report)
+    with only_one(sweep.path):
+        searches = [task for _, task in sweep.searches()]
+        early = [*sweep.trainings(sweep.arch.reference), *sweep.super_networks()]
+        early += [task for task in searches if task.super_network is None]
+        late = [task for task in searches if task.super_network is not None]
+        before = len(early) + len(late)
+        report = _Report(progress, before)
+        for phase in (early, late):
+            _run(phase, jobs, report)
+        found = {key_of(task.read()["winner"]): task.read()["winner"] for task in searches}
+        found.pop(key_of(sweep.arch.reference), None)
+        trainings = [task for choice in found.values() for task in sweep.trainings(choice)]
+        report.total = before + len(trainings)
+        _run(trainings, jobs, report)
 
 
 @dataclass

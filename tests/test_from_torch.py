@@ -260,7 +260,11 @@ def test_every_form_of_attention_is_two_products(name):
     assert hasattr(torch.ops.aten, name)
 
 
-@pytest.mark.parametrize("table", [PRODUCTS, _VIEWS, _MADE, _MOVE_ONLY, _ELEMENTWISE], ids=str)
+@pytest.mark.parametrize(
+    "table",
+    [PRODUCTS, _VIEWS, _MADE, _MOVE_ONLY, _ELEMENTWISE],
+    ids=["products", "views", "made", "move only", "element-wise"],
+)
 def test_tables_name_operators_that_there_are(table):
     known = {name.partition("::")[2].partition(".")[0] for name in torch._C._dispatch_get_all_op_names()}
     unknown = {name for name in table if name not in known and f"{name}_" not in known}

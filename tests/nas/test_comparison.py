@@ -197,12 +197,27 @@ def test_the_picture_shows_every_method_and_the_reference(small: ArchDef, tmp_pa
     ]
     comparison = comparison_of(small, points, arrays=arrays)
     figure = pictures.sweep_figure(comparison)
-    assert [axes.get_title() for axes in figure.axes] == ["4x4 array", "8x8 array"][:arrays]
+    clouds, strips = figure.axes[:arrays], figure.axes[arrays:]
+    assert [axes.get_title() for axes in clouds] == ["4x4 array", "8x8 array"][:arrays]
+    assert len(strips) == arrays
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["reference network", *METHODS]
-    for axes in figure.axes:
+    for axes in clouds:
         marks = np.concatenate([np.column_stack(line.get_data()) for line in axes.get_lines()])
         for *_, ratio, accuracy in points:
             assert np.isclose(marks, [ratio, 100 * accuracy]).all(1).any()
         assert np.isclose(marks, [1, 90]).all(1).any()
+    assert [label.get_text() for label in strips[0].get_yticklabels()] == list(METHODS)
+    for axes in strips:
+        assert [text.get_text() for text in axes.texts] == ["0.5", "0.75"] * len(METHODS)
+        rows: dict[float, set[float]] = {}
+        for line in axes.get_lines():
+            for x, y in np.column_stack(line.get_data()).tolist():
+                rows.setdefault(y, set()).add(round(x, 6))
+        assert len(rows) == 2 * len(METHODS)  # no method lies on another
+        drawn = [rows[height] for height in sorted(rows)]
+        for index, method in enumerate(METHODS):
+            for place, limit in enumerate(("0.5", "0.75")):
+                own = {round(100 * one[-1], 6) for one in points if one[:2] == (method, limit)}
+                assert own <= drawn[2 * index + place]
     pictures.save(figure, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -101,7 +101,7 @@ DAMAGE = [
 ]
 
 
-@pytest.mark.parametrize(("file", "content", "message"), DAMAGE)
+@pytest.mark.parametrize(("file", "content", "message"), DAMAGE, ids=[f"{one[0]}-{one[2]}" for one in DAMAGE])
 def test_damaged_files_are_named(tmp_path: Path, file: str, content: bytes | None, message: str) -> None:
     write_images(tmp_path)
     broken(tmp_path, file, content)

@@ -20,6 +20,7 @@ import nas_plugin
 from hwcost import InvalidValueError, SystolicArray, network_cost
 from nas_plugin import ArchDef, Network, read_run, resume, search
 from nas_plugin.errors import RunError
+from nas_plugin.folders import only_one
 
 SHORT = {"epochs": 6, "train_epochs": 4, "batch": 32, "alpha_batch": 16}
 RESULTS = ["arch_def.toml", "log.jsonl", "result.json", "settings.json", "winner.toml"]
@@ -41,6 +42,7 @@ def test_the_run_folder_holds_all_of_the_result(finished: Path, small: nas_plugi
     assert {path.name for path in finished.iterdir()} == {
         *RESULTS,
         *WEIGHTS,
+        ".lock",
         "checkpoint.pt",
         "search.png",
         "winner.png",
@@ -154,6 +156,12 @@ def test_every_method_can_stop_after_every_step(small: nas_plugin.ArchDef, tmp_p
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
+def test_two_processes_do_not_work_in_one_folder(finished: Path) -> None:
+    with only_one(finished), pytest.raises(RunError, match=r"another process works in .*whole; wait for it"):
+        resume(finished)
+    assert resume(finished).as_dict() == read_run(finished).as_dict()
+
+
 def test_an_unreachable_target_or_a_missing_one_leaves_no_folder(small: nas_plugin.ArchDef, tmp_path: Path) -> None:
     with pytest.raises(InvalidValueError, match=r"target is '0.2'; allowed: at least 201 cycles \(0.206 of the ref"):
         search(arch_def=small, out=tmp_path / "run", target=0.2, **SHORT)
@@ -233,7 +241,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     with pytest.raises(RunError, match=r"cannot be written: No space left on device; what was there before"):
         search(arch_def=small, out=tmp_path / "run", **SHORT)
     monkeypatch.undo()
-    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+    assert [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")] == [".lock"]
     resume(tmp_path / "run")
     assert contents(tmp_path / "run") == contents(finished)
 

@@ -16,7 +16,7 @@ from hwcost import InvalidValueError, SystolicArray, network_cost
 from nas_plugin import ArchDef, Comparison, api, read_sweep, resume_sweep, search, sweep
 from nas_plugin import sweeps as module
 from nas_plugin.errors import RunError
-from nas_plugin.folders import threads
+from nas_plugin.folders import only_one, threads
 from nas_plugin.methods import METHODS, RIVALS
 from nas_plugin.one_shot import SuperNetworkTraining
 from nas_plugin.settings import Settings
@@ -95,12 +95,12 @@ def test_a_sweep_holds_every_search_and_every_training(small: ArchDef, tiny: tup
         assert all(0 <= accuracy <= 1 for accuracy in f.accuracies)
     assert {path.name for path in folder.iterdir()} == {
         *OUTPUTS,
-        *("arch_def.toml", "sweep.json", "pareto.png", "super-networks", "searches", "trainings"),
+        *(".lock", "arch_def.toml", "sweep.json", "pareto.png", "super-networks", "searches", "trainings"),
     }
     assert (folder / "pareto.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "pareto.png").stat().st_size > 20_000
     assert not list(folder.rglob("checkpoint.pt"))
-    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+    assert [path.name for path in folder.rglob("*") if path.name.startswith(".")] == [".lock"]
 
 
 def test_its_results_say_what_they_depend_on(tiny: tuple[Path, Comparison, Any]) -> None:
@@ -253,6 +253,14 @@ def test_workers_stop_when_the_sweep_is_gone(small: ArchDef, one: Path, tmp_path
     assert not list(task.folder.iterdir())
     assert perform(task, os.getpid()).startswith("training 3-3-5, seed 0: ")
     assert task.done
+
+
+def test_two_processes_do_not_work_in_one_folder(one: Path, tmp_path: Path) -> None:
+    copy = copy_of(one, tmp_path)
+    with only_one(copy), pytest.raises(RunError, match=r"another process works in .*copy; wait for it, or stop it"):
+        resume_sweep(copy)
+    assert outputs(copy) == outputs(one)
+    resume_sweep(copy)
 
 
 # ---------------------------------------------------------------- what cannot be used
