@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hwcost import SystolicArray
+from hwcost import InvalidValueError, SystolicArray
 from nas_plugin import pictures
 from nas_plugin.arch_def import ArchDef, load_arch_def
 from nas_plugin.comparison import Comparison, compare
@@ -56,6 +56,8 @@ def search(
     >>> len(result.log), result.cycles_ratio < 2
     (5, True)
     """
+    if not isinstance(array, SystolicArray | None):
+        raise InvalidValueError("array", array, "a SystolicArray")
     arch, chosen = prepare(arch_def, data, array, settings)
     folder = None if out is None else RunFolder(Path(out))
     if folder is not None:

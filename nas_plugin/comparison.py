@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ class Comparison:
     """All searches of a finished sweep beside the reference network."""
 
     sweep: Sweep
-    found: tuple[Found, ...]
+    found: tuple[Found, ...] = field(repr=False)
     reference: tuple[float, ...]
 
     @property
@@ -168,7 +168,8 @@ class Comparison:
     def tables(self) -> str:
         """Two Markdown tables, and a line on the reference."""
         reference = f"{self.sweep.arch.name}'s reference network: {_percent(self.reference_accuracy)}"
-        reference += f" (mean of {len(self.reference)} trainings, {_percents(_range(self.reference))})"
+        reference += f" (mean of {counted(len(self.reference), 'training')}, {_percents(_range(self.reference))})"
+        one_seed = len(self.sweep.settings.seeds) == 1
         methods = _table(
             (
                 "array",
@@ -183,7 +184,7 @@ class Comparison:
                     row["array"],
                     row["method"],
                     f"{row['hypervolume']:.3f}",
-                    f"{row['hypervolume_deviation']:.3f}",
+                    "-" if one_seed else f"{row['hypervolume_deviation']:.3f}",
                     f"{row['iso_accuracy_cycles']:.3f}",
                     _reached(row["iso_accuracy_cycles_by_seed"]),
                 )
@@ -215,7 +216,15 @@ class Comparison:
                 for row in self.winners()
             ),
         )
-        return f"{reference}\n\n{methods}\n\n{winners}\n"
+        return "\n\n".join([reference, methods, winners, *self._notes()]) + "\n"
+
+    def _notes(self) -> Iterator[str]:
+        yield (
+            f"Cycles within {100 * TOLERANCE:g} points: the fewest of a winner so close to the reference's accuracy, "
+            "reference = 1; a mean over search seeds, in which a seed without such a winner counts 1."
+        )
+        if any(found.share_of_target is not None and found.share_of_target > 1 for found in self.found):
+            yield "`flops` does not know the array and does not keep the limit."
 
 
 def _hypervolume(found: Sequence[Found], worst: np.ndarray[Any, Any], best: np.ndarray[Any, Any]) -> float:
@@ -224,6 +233,15 @@ def _hypervolume(found: Sequence[Found], worst: np.ndarray[Any, Any], best: np.n
     points = np.array([(f.cycles_ratio, 1 - f.accuracy) for f in found])
     whole = float(np.prod(worst - best))
     return float(moocore.hypervolume(points, ref=worst)) / whole if whole > 0 else 0.0
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "training"), counted(3, "training"), counted(60_000, "image")
+    ('1 training', '3 trainings', '60,000 images')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _reached(fewest: Sequence[float | None]) -> str:

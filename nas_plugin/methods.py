@@ -17,7 +17,7 @@ from nas_plugin.data import Dataset
 from nas_plugin.latency import LATENCIES, LatencyTerm
 from nas_plugin.one_shot import OneShotSearch
 from nas_plugin.settings import Settings
-from nas_plugin.targets import Target
+from nas_plugin.targets import LEAST, Target
 from nas_plugin.training import Record
 
 __all__ = ["METHODS", "RIVALS", "Method", "Searcher", "check", "needs_target", "searcher", "winner_of"]
@@ -102,7 +102,7 @@ def check(arch: ArchDef, settings: Settings) -> None:
 
     Raises:
         InvalidValueError: an unknown method or latency, a method that needs a target without one, or a target that not
-            even the smallest network meets.
+            even the smallest network meets, or that the largest one cannot use.
     """
     if settings.method not in METHODS:
         raise InvalidValueError("method", settings.method, f"one of: {', '.join(METHODS)}")
@@ -122,6 +122,14 @@ def check(arch: ArchDef, settings: Settings) -> None:
     if least > Target.parse(settings.target).cycles(arch):
         share = math.ceil(1000 * least / reference) / 1000
         allowed = f"at least {math.ceil(least):,} cycles ({share:.3f} of the reference's), as the smallest network"
+        raise InvalidValueError("target", settings.target, allowed)
+    largest = {name: max(sizes) for name, sizes in costs.sizes.items()}
+    most = float(costs.of(costs.rows([largest]))[0]) * scale
+    if LEAST * Target.parse(settings.target).cycles(arch) > most:
+        allowed = (
+            f"at most {math.floor(most):,} cycles ({most / reference:.3f} of the reference's), as the largest network; "
+            "a number alone is a share of the reference's cycles, write 2100cycles for cycles"
+        )
         raise InvalidValueError("target", settings.target, allowed)
 
 

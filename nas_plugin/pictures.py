@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +84,8 @@ def _trials_figure(result: SearchResult, log: list[dict[str, Any]]) -> Figure:
             left.plot(
                 np.arange(1, len(epochs) + 1),
                 [record["losses"][name] for record in epochs],
+                "o-",
+                markersize=3,
                 color=colour,
                 label=f"{name} network",
             )
@@ -100,17 +103,17 @@ def _trials_figure(result: SearchResult, log: list[dict[str, Any]]) -> Figure:
             color=BLUE,
             label="best, with the super-network's weights",
         )
-    for tried, label in ((parts.get("finalist"), "finalists, trained a little"), (parts.get("random"), "trained")):
-        if tried:
-            start = parts["scores"][-1]["scored"] if "scores" in parts else 0
-            right.plot(
-                start + np.arange(1, len(tried) + 1),
-                [record["loss"] for record in tried],
-                "o",
-                color=ORANGE,
-                label=label,
-            )
-    right.set(xlabel="networks looked at", ylabel="held-out loss (nats)", title="The choice")
+    start = parts["scores"][-1]["scored"] if "scores" in parts else 0
+    ring: dict[str, Any] = {"color": "none", "markeredgecolor": "black", "markersize": 11}
+    for colour, (label, trained) in zip((ORANGE, GREEN), _trained(parts), strict=False):
+        after = np.array([record["loss"] for record in trained])
+        places = start + np.arange(1, len(trained) + 1)
+        right.plot(places, after, "o", color=colour, label=label)
+        start += len(trained)
+        found = np.array([record["tried"] == result.derived for record in trained])
+        if colour == GREEN or "random" in parts:
+            right.plot(places[found], after[found], "o", **ring, label="the network found")
+    right.set(xlabel="networks scored, then trained", ylabel="held-out loss (nats)", title="The choice")
     right.legend(frameon=False, fontsize=8)
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -123,11 +126,26 @@ def _trials_figure(result: SearchResult, log: list[dict[str, Any]]) -> Figure:
     return figure
 
 
+def _trained(parts: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Networks that were trained a little, with a name for them."""
+    finals: dict[int, list[dict[str, Any]]] = {}
+    for record in parts.get("finalist", []):
+        finals.setdefault(record["epochs"], []).append(record)
+    for name, (epochs, records) in zip(("first", "second"), finals.items(), strict=False):
+        yield f"{name} final, after {epochs} epochs", records
+    if "random" in parts:
+        yield "trained a little", parts["random"]
+
+
 def _draw_latency(axes: Axes, epochs: Any, log: list[dict[str, Any]], result: SearchResult) -> None:
     axes.plot(epochs, [record["soft_latency"] for record in log], color=ORANGE, label="soft, of the probabilities")
     exact = [record["exact_latency"] for record in log]
     axes.step(epochs, exact, where="mid", color=BLUE, label="exact, of the largest alphas")
     axes.axhline(1, color=GREY, linewidth=1, linestyle=":", label="reference network")
+    if (limit := result.target_cycles) is not None:
+        share = limit / float(result.cost(result.reference).total.cycles)
+        axes.axhline(share, color=GREEN, linewidth=1, linestyle="--", label="target")
+    axes.locator_params(axis="x", integer=True)
     axes.set(xlabel="epoch", ylabel="cycles / reference's", ylim=(0, None), title="Latency")
     axes.legend(frameon=False, fontsize=8)
     _quiet(axes)
@@ -149,8 +167,11 @@ def _draw_alphas(
     image = axes.imshow(table, origin="lower", aspect="auto", extent=extent, vmin=0, vmax=1, cmap="viridis")
     ticks = np.unique(np.linspace(0, len(options) - 1, min(len(options), 6)).round().astype(int))
     axes.set_yticks(ticks, [str(options[tick]) for tick in ticks])
-    axes.set(xlabel="epoch")
-    axes.set_title(f"{name}: {result.derived[name]}", fontsize=10)
+    found = options.index(result.derived[name])
+    axes.plot([len(log) + 0.5], [found], "<", color=ORANGE, markersize=7, clip_on=False)
+    axes.set(xlabel="epoch", xlim=extent[:2])
+    axes.locator_params(axis="x", integer=True)
+    axes.set_title(f"{name}: {result.derived[name]} found", fontsize=10)
     return image
 
 
@@ -194,13 +215,15 @@ def sweep_figure(comparison: Comparison) -> Figure:
     over search seeds at one limit, with bars from its worst to its best seed. The grey band reaches from the reference
     network's accuracy to the tolerance below.
     """
-    from nas_plugin.comparison import TOLERANCE
+    from nas_plugin.comparison import TOLERANCE, counted
 
     arrays, methods = comparison.arrays, comparison.sweep.settings.methods
     limits = list(dict.fromkeys(one.limit for one in comparison.found))
     rows = len(methods) * (len(limits) + 1)
     figure = _figure(1.5 + 5.2 * len(arrays), 5.4 + 0.9 + 0.14 * rows)
-    upper, lower = figure.subplots(2, len(arrays), squeeze=False, sharey="row", height_ratios=[4.4, 0.9 + 0.14 * rows])
+    upper, lower = figure.subplots(
+        2, len(arrays), squeeze=False, sharex="row", sharey="row", height_ratios=[4.4, 0.9 + 0.14 * rows]
+    )
     reference = 100 * comparison.reference_accuracy
     spread = [100 * accuracy for accuracy in comparison.reference]
     band = (reference - 100 * TOLERANCE, reference)
@@ -217,6 +240,7 @@ def sweep_figure(comparison: Comparison) -> Figure:
                 _draw_strip(strips, comparison.of(array, method, limit), limit, height, colour, marker)
         cloud.set(xlabel="exact cycles / reference's", title=f"{array} array")
         strips.set(xlabel="test accuracy (%)")
+        strips.margins(0.12, 0.2 / len(methods))
         strips.set_yticks(np.arange(len(methods)) * (len(limits) + 1) + (len(limits) - 1) / 2, methods)
         _quiet(cloud)
         _quiet(strips)
@@ -226,8 +250,9 @@ def sweep_figure(comparison: Comparison) -> Figure:
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False, fontsize=9)
     settings = comparison.sweep.settings
     figure.suptitle(
-        f"Winners of {comparison.sweep.arch.name} searches, {len(settings.seeds)} search seeds, "
-        f"{settings.train_seeds} trainings each, {settings.count:,} training images"
+        f"Winners of {comparison.sweep.arch.name} searches, {counted(len(settings.seeds), 'search seed')}, "
+        f"{counted(settings.train_seeds, 'training')} each, {counted(settings.count, 'training image')}",
+        fontsize=12 if len(arrays) > 1 else 9,
     )
     return figure
 

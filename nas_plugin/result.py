@@ -14,6 +14,7 @@ from hwcost import Report, SystolicArray, network_cost
 from nas_plugin.arch_def import ArchDef
 from nas_plugin.networks import Network
 from nas_plugin.settings import Settings
+from nas_plugin.targets import Target
 
 __all__ = ["Outcome", "SearchResult", "array_dict", "result_from", "winner_toml"]
 
@@ -92,6 +93,28 @@ class SearchResult:
         """Exact cycles of the winner in units of the reference's."""
         return float(self.cost(self.winner).total.cycles / self.cost(self.reference).total.cycles)
 
+    @property
+    def target_cycles(self) -> float | None:
+        """What the winner was allowed to take; None without a target."""
+        target = self.settings.target
+        return None if target is None else Target.parse(target).cycles(self.arch)
+
+    @property
+    def largest_alphas(self) -> float | None:
+        """Exact cycles of the largest alphas at the end of "darts", reference = 1; None of other methods.
+
+        With a target the network is the most probable one within it. How far these are from the target says how far the
+        search itself had come.
+        """
+        ends = [record["exact_latency"] for record in self.log if "exact_latency" in record]
+        return float(ends[-1]) if ends else None
+
+    def _target(self) -> dict[str, Any] | None:
+        if (limit := self.target_cycles) is None:
+            return None
+        share = float(self.cost(self.winner).total.cycles) / limit
+        return {"cycles": limit, "share_of_target": share, "largest_alphas_cycles_ratio": self.largest_alphas}
+
     def as_dict(self) -> dict[str, Any]:
         """Everything but weights and log, for JSON."""
         return {
@@ -104,6 +127,7 @@ class SearchResult:
             "derived": self.derived,
             "rounded_up": {name: list(ends) for name, ends in self.rounded.items()},
             "cycles_ratio": self.cycles_ratio,
+            "target": self._target(),
             **{name: self._outcome(outcome) for name, outcome in self.outcomes.items()},
         }
 

@@ -8,11 +8,13 @@ of its seed, and a network that several searches found is trained once a trainin
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +40,15 @@ from nas_plugin.training import Record, Training, accuracy
 __all__ = ["Sweep", "SweepProgress", "SweepSettings", "Task", "run_sweep"]
 
 SCHEMA = "nas_plugin.sweep/1"
+LOG = "log.jsonl"
 
 SweepProgress = Callable[[int, int, str], None]
-"""Called after each task with how many are done, how many there are, and a line about it."""
+"""Called after each task with how many are done, how many there are at most, and a line about it.
+
+How many networks are to be trained is known when all searches have ended; until then each is taken to find its own.
+Where nothing ends for :data:`QUIET` seconds, it is called with a line about what is being worked on.
+"""
+QUIET = 20.0
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,7 @@ def _advance(work: Any, task: Task, owner: int) -> list[Record]:
     while not work.done:
         log.append(work.run_epoch())
         _check_owner(task, owner)
+        write_json_lines(task.folder / LOG, log)
         save_checkpoint(task.folder, {"work": work.state_dict(), "log": log})
     return log
 
@@ -220,7 +229,7 @@ def _check_owner(task: Task, owner: int) -> None:
 
 def _finish(task: Task, content: dict[str, Any], log: list[Record]) -> None:
     head = {"schema": f"{SCHEMA}/{task.kind}", "settings": task.settings.as_dict(), "made_with": made_with()}
-    write_json_lines(task.folder / "log.jsonl", log)
+    write_json_lines(task.folder / LOG, log)
     write_json(task.path, head | content)
     (task.folder / "checkpoint.pt").unlink(missing_ok=True)
 
@@ -443,7 +452,7 @@ def run_sweep(sweep: Sweep, jobs: int = 1, progress: SweepProgress | None = None
         early += [task for task in searches if task.super_network is None]
         late = [task for task in searches if task.super_network is not None]
         before = len(early) + len(late)
-        report = _Report(progress, before)
+        report = _Report(progress, before + sweep.settings.train_seeds * len(searches))
         for phase in (early, late):
             _run(phase, jobs, report)
         found = {key_of(task.read()["winner"]): task.read()["winner"] for task in searches}
@@ -463,6 +472,10 @@ class _Report:
 
     def __call__(self, line: str) -> None:
         self.done += 1
+        self.say(line)
+
+    def say(self, line: str) -> None:
+        """Something about work that goes on."""
         if self.progress is not None:
             self.progress(self.done, self.total, line)
 
@@ -475,5 +488,44 @@ def _run(tasks: Sequence[Task], jobs: int, report: _Report) -> None:
             report(f"{task.label}: was done")
     left = [joblib.delayed(perform)(task, os.getpid()) for task in tasks if not task.done]
     if left:
-        for line in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(left):
-            report(line)
+        with _heartbeat([task for task in tasks if not task.done], report) as beat:
+            for line in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(left):
+                beat()
+                report(line)
+
+
+@contextlib.contextmanager
+def _heartbeat(tasks: Sequence[Task], report: _Report) -> Iterator[Callable[[], None]]:
+    """Says what is being worked on where nothing has ended for a while; what it gives says that something has."""
+    ended, over = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if ended.wait(QUIET):
+                ended.clear()
+                continue
+            under_way = [f"{task.label}, step {steps}" for task in tasks if (steps := _steps_of(task))]
+            if under_way:
+                report.say("; ".join(under_way))
+
+    def beat() -> None:
+        ended.set()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield beat
+    finally:
+        over.set()
+        ended.set()
+        watcher.join()
+
+
+def _steps_of(task: Task) -> int:
+    """How many steps a task has done that has not ended."""
+    if task.done:
+        return 0
+    try:
+        return len((task.folder / LOG).read_bytes().splitlines())
+    except OSError:
+        return 0

@@ -192,7 +192,25 @@ def _print(result: SearchResult, folder: Path, as_json: bool) -> None:
     ratio = result.cycles_ratio
     points = 100 * (result.winner.test_accuracy - result.reference.test_accuracy)
     click.echo(f"The winner takes {ratio:.3f} of the reference's cycles at {points:+.1f} points of accuracy.")
+    for line in _of_target(result):
+        click.echo(line)
     click.echo(f"Run folder: {folder}")
+
+
+def _of_target(result: SearchResult) -> Iterator[str]:
+    limit, settings = result.target_cycles, result.settings
+    if limit is None:
+        return
+    cycles = result.cost(result.winner).total.cycles
+    asked = f"{settings.target} = {limit:,.0f} cycles"
+    if str(settings.target).endswith("ms"):
+        asked += f" at {result.arch.array.clock_hz / 1e9:g} GHz"
+    yield f"Target {asked}: the winner takes {100 * float(cycles) / limit:.1f} % of it."
+    if result.largest_alphas is not None and settings.snaps:
+        yield (
+            f"The largest alphas alone take {result.largest_alphas:.3f} of the reference's cycles; the network is the "
+            "most probable one within the target."
+        )
 
 
 def _sizes(result: SearchResult, outcome: Outcome) -> str:

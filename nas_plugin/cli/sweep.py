@@ -115,7 +115,10 @@ def sweep(
         else:
             chosen = {name: value for name, value in given.items() if value is not None}
             methods = chosen.get("methods", api.SWEPT)
-            kinds = [RIVALS[name]["method"] for name in methods if name in RIVALS]
+            for name in methods:
+                if name not in RIVALS:
+                    raise InvalidValueError("--methods", name, f"one of: {', '.join(RIVALS)}")
+            kinds = [RIVALS[name]["method"] for name in methods]
             options.refuse_what_does_nothing(chosen, kinds, f"--methods {','.join(methods)}")
             arch = options.set_up_array(chosen)
             sizes = chosen.pop("arrays", ((arch.array.rows, arch.array.cols),))

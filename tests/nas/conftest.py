@@ -57,6 +57,12 @@ def write_images(folder: Path, train: int = 240, test: int = 60) -> None:
         write_idx(folder / FILES[f"{part}_labels"], labels)
 
 
+@pytest.fixture(autouse=True)
+def no_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests count lines, also on a machine that is slow."""
+    monkeypatch.setattr("nas_plugin.sweeps.QUIET", 1e6)
+
+
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn, which takes longer than a small search; other tests look at the pictures."""

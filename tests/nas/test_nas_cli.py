@@ -104,7 +104,7 @@ def test_every_method_shows_its_steps(
             ["--method", "one-shot", "--seed", "3", "--epochs", "1", "--candidates", "1", "--finalists", "1"],
             "small-4x4-one-shot-lambda0.1-seed3",
         ),
-        (["--method", "most-macs", "--target", "1500 cycles"], "small-4x4-most-macs-target1500cycles-seed0"),
+        (["--method", "most-macs", "--target", "970 cycles"], "small-4x4-most-macs-target970cycles-seed0"),
     ],
 )
 def test_the_name_of_a_run_says_what_it_is(
@@ -164,6 +164,8 @@ BAD = [
     (["--train-epochs", "-3"], "--train-epochs is -3"),
     (["--seed", "-1"], "--seed is -1"),
     (["--threads", "0"], "--threads is 0"),
+    (["--target", "2100"], "--target is '2100'; allowed: at most "),
+    (["--method", "most-macs", "--target", "2100"], "write 2100cycles for cycles"),
     (["--method", "x"], "--method is 'x'; allowed: one of: darts, one-shot, random, most-macs"),
     (["--target", "0"], "--target is '0'; allowed: a positive number (of the reference network's cycles), or one with"),
     (["--target", "-0.5"], "--target is '-0.5'; allowed: a positive number"),

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from nas_plugin.folders import only_one, threads
 from nas_plugin.methods import METHODS, RIVALS
 from nas_plugin.one_shot import SuperNetworkTraining
 from nas_plugin.settings import Settings
-from nas_plugin.sweeps import Sweep, SweepSettings, images_of, key_of, perform
+from nas_plugin.sweeps import Sweep, SweepSettings, Task, images_of, key_of, perform
 
 from .conftest import write_images
 
@@ -243,6 +244,30 @@ def test_a_finished_sweep_does_nothing_again(one: Path, tmp_path: Path, monkeypa
     resume_sweep(copy, progress=lambda _, __, line: lines.append(line))
     assert all(line.endswith(": was done") for line in lines)
     assert outputs(copy) == outputs(one)
+
+
+def test_long_tasks_are_told_of(small: ArchDef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = threading.Event()
+    lines: list[tuple[int, int, str]] = []
+
+    def slow(task: Task, owner: int) -> str:
+        task.folder.mkdir(parents=True)
+        (task.folder / "log.jsonl").write_text("{}\n{}\n{}\n")
+        assert seen.wait(60)  # until somebody was told
+        return perform(task, owner)
+
+    def progress(done: int, total: int, line: str) -> None:
+        lines.append((done, total, line))
+        if ", step 3" in line:
+            seen.set()
+
+    monkeypatch.setattr(module, "QUIET", 0.01)
+    monkeypatch.setattr(module, "perform", slow)
+    given = FEW | {"methods": ["most-macs"], "targets": [0.9], "seeds": [0], "train_seeds": 1, "train_epochs": 1}
+    given = {name: value for name, value in given.items() if name not in ("epochs", "candidates", "finalists")}
+    sweep(out=tmp_path / "run", arch_def=small, progress=progress, **given)
+    assert lines[0] == (0, 3, f"training {key_of(small.reference)}, seed 0, step 3")
+    assert lines[-1][:2] == (3, 3)
 
 
 def test_workers_stop_when_the_sweep_is_gone(small: ArchDef, one: Path, tmp_path: Path) -> None:
