@@ -18,6 +18,7 @@ then the alphas on the rest, where the latency enters: the exact expectation ove
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -200,7 +201,10 @@ def options(description: str | None) -> argparse.Namespace:
     parser.add_argument("--lambda", dest="weight", type=float, default=1.0)
     parser.add_argument("--array", default="16x16", help="rows x columns (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if not re.fullmatch("[1-9][0-9]*x[1-9][0-9]*", asked.array):
+        parser.error(f"--array is {asked.array}; it is ROWSxCOLS, as 16x16")
+    return asked
 
 
 def main() -> None:

@@ -190,6 +190,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--picture", help="where to draw the landscape and the paths")
     options = parser.parse_args()
+    if min(options.starts, options.steps) < 1:
+        parser.error("--starts and --steps are integers of at least 1")
     torch.set_num_threads(1)
 
     start = time.perf_counter()

@@ -64,7 +64,7 @@ class RunFolder:
             content = json.loads((self.path / "settings.json").read_text(encoding="utf-8"))
             text = (self.path / "arch_def.toml").read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.path} is no run folder to resume: {error}") from None
+            raise RunError(f"{self.path} is no run folder: {error}") from None
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise RunError(f"{self.path / 'settings.json'} is not of schema {SCHEMA!r}; start a new run")
         try:

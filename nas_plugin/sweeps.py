@@ -354,7 +354,7 @@ class Sweep:
             content = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
             text = (path / "arch_def.toml").read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise RunError(f"{path} is no sweep to resume: {error}") from None
+            raise RunError(f"{path} is no folder of a sweep: {error}") from None
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise RunError(f"{path / 'sweep.json'} is not of schema {SCHEMA!r}; start a new sweep")
         try:

@@ -268,7 +268,7 @@ def test_folders_that_cannot_be_used(finished: Path, small: nas_plugin.ArchDef, 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("settings.json", b"{", "no run folder to resume"),
+        ("settings.json", b"{", "no run folder"),
         ("settings.json", b"{}", "not of schema"),
         ("settings.json", b'{"schema": "nas_plugin.run/2", "settings": {"data": "x", "epochs": 0}}', "is damaged"),
         ("checkpoint.pt", b"nothing", "cannot be read"),

@@ -160,7 +160,7 @@ BAD = [
     (["--arch-def", "nowhere.toml"], "nowhere.toml cannot be read"),
     (["--device", "gemini"], "--device is 'gemini'; allowed: one of: "),
     (["--out", "/proc/nowhere/run"], "/proc/nowhere/run cannot be made"),
-    (["--resume", "nowhere"], "nowhere is no sweep to resume"),
+    (["--resume", "nowhere"], "nowhere is no folder of a sweep"),
     (["--resume", "nowhere", "--targets", "0.5"], "--targets is "),
     (["--resume", "nowhere", "--methods", METHODS], "allowed: nothing beside --resume"),
     (["--resume", "nowhere", "--seeds", "0:3"], "--seeds is '0,1,2'; allowed: nothing beside --resume"),

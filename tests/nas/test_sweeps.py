@@ -298,7 +298,7 @@ def first(folder: Path, pattern: str) -> Path:
 @pytest.mark.parametrize(
     ("pattern", "content", "message"),
     [
-        ("sweep.json", b"{", "is no sweep to resume"),
+        ("sweep.json", b"{", "is no folder of a sweep"),
         ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/1'; start a new sweep"),
         ("sweep.json", b'{"schema": "nas_plugin.sweep/1"}', r"sweep\.json is damaged"),
         ("sweep.json", b'{"schema": "nas_plugin.sweep/1", "sweep": {"data": "x"}, "arrays": []}', "is damaged"),
@@ -363,9 +363,9 @@ def test_other_images_are_refused(small: ArchDef, tmp_path: Path) -> None:
 def test_folders_that_cannot_be_used(small: ArchDef, one: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="exists and is not empty"):
         sweep(out=one, arch_def=small, **ONE)
-    with pytest.raises(RunError, match="is no sweep to resume"):
+    with pytest.raises(RunError, match="is no folder of a sweep"):
         resume_sweep(tmp_path / "nowhere")
-    with pytest.raises(RunError, match="is no sweep to resume"):
+    with pytest.raises(RunError, match="is no folder of a sweep"):
         read_sweep(tmp_path)
 
 
