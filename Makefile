@@ -1,4 +1,4 @@
-# make search    sets everything up, searches a LeNet on embedded images, trains the winner: a few minutes
+# make search    sets everything up, searches a LeNet on embedded images, trains the winner: two minutes
 # make test      the same environment, all checks and tests
 # make docs      the same environment, the documentation site in build/docs
 #

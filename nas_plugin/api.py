@@ -13,6 +13,7 @@ from nas_plugin.arch_def import ArchDef, load_arch_def
 from nas_plugin.comparison import Comparison, compare
 from nas_plugin.data import CUT, FULL, load
 from nas_plugin.files import write_json, write_whole
+from nas_plugin.folders import only_one
 from nas_plugin.methods import check, needs_target
 from nas_plugin.result import SearchResult
 from nas_plugin.run import Progress, RunFolder, execute
@@ -52,7 +53,7 @@ def search(
         ArchDefError, DataError, RunError: files that cannot be used.
         InvalidValueError: a setting outside of what is allowed.
 
-    >>> result = search(epochs=3, train_epochs=1, batch=512)
+    >>> result = search(method="darts", epochs=3, train_epochs=1, batch=512)
     >>> len(result.log), result.cycles_ratio < 2
     (5, True)
     """
@@ -121,7 +122,8 @@ def sweep(
         arch_def, data: as of ``search``.
         arrays: the accelerators; None takes the arch_def's.
         jobs: searches and trainings at a time, each with one thread.
-        progress: called after each task with how many are done, how many there are, and a line.
+        progress: called after each task with how many are done, how many there are at most, and a line; where nothing
+            has ended for a while, from a second thread too, though never twice at once.
         settings: of :class:`Settings`, for all searches.
 
     Raises:
@@ -160,11 +162,12 @@ def resume_sweep(folder: str | Path, jobs: int = 1, progress: SweepProgress | No
 
 def finish_sweep(begun: Sweep, jobs: int, progress: SweepProgress | None) -> Comparison:
     """Does what is left of a sweep, and writes results.json, results.md and pareto.png into its folder."""
-    run_sweep(begun, jobs, progress)
-    found = compare(begun)
-    write_json(begun.path / "results.json", found.as_dict())
-    write_whole(begun.path / "results.md", found.tables().encode())
-    pictures.save(pictures.sweep_figure(found), begun.path / "pareto.png")
+    with only_one(begun.path):
+        run_sweep(begun, jobs, progress)
+        found = compare(begun)
+        write_json(begun.path / "results.json", found.as_dict())
+        write_whole(begun.path / "results.md", found.tables().encode())
+        pictures.save(pictures.sweep_figure(found), begun.path / "pareto.png")
     return found
 
 

@@ -26,7 +26,7 @@ def search_macs(arch: ArchDef, settings: Settings, weight_images: int, alpha_ima
     """
     widest = macs_of(arch)
     each = float(widest.of(widest.rows([{name: sizes[-1] for name, sizes in arch.decisions.items()}]))[0])
-    images = settings.epochs * weight_images + (settings.epochs - settings.weight_only_epochs) * alpha_images
+    images = settings.epochs * weight_images + max(settings.epochs - settings.weight_only_epochs, 0) * alpha_images
     return each * images
 
 

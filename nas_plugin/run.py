@@ -33,7 +33,7 @@ __all__ = ["Progress", "RunFolder", "execute", "read_run"]
 Progress = Callable[[str, int, int, Record], None]
 """Called after each step with stage ("search", "winner", "reference"), step, how many there are, and its record."""
 
-SCHEMA = "nas_plugin.run/2"
+SCHEMA = "nas_plugin.run/3"
 STAGES = ("search", "winner", "reference")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from hwcost import InvalidValueError
 from nas_plugin.targets import Target
 
-__all__ = ["Settings", "generator"]
+__all__ = ["Settings", "generator", "method_for"]
 
 _COUNTS = ("epochs", "train_epochs", "batch", "alpha_batch", "threads", "candidates", "finalists", "finalist_epochs")
 _LARGE = {"alpha_lr": 0.03, "epochs": 12, "train_epochs": 15, "weight_only_epochs": 1}
@@ -58,8 +59,8 @@ class Settings:
 
     data: str
     images: int | None = None
-    method: str = "darts"
-    latency: str = "shifted"
+    method: str = "one-shot"
+    latency: str = "expectation"
     weight: float = 0.1
     target: str | None = None
     utilization: float = 0.0
@@ -103,7 +104,7 @@ class Settings:
                 raise InvalidValueError(name, getattr(self, name), "a number from 0 to 1e9")
         if not 0 < self.share < 1:
             raise InvalidValueError("share", self.share, "a number between 0 and 1")
-        if self.weight_only_epochs >= self.epochs:
+        if self.method == "darts" and self.weight_only_epochs >= self.epochs:
             allowed = f"less than epochs ({self.epochs}), so that alpha is trained at all"
             raise InvalidValueError("weight_only_epochs", self.weight_only_epochs, allowed)
 
@@ -111,13 +112,18 @@ class Settings:
     def for_size(cls, count: int, /, **given: Any) -> Settings:
         """The settings known to work for so many training images, with what is ``given`` (and not None) in their place.
 
+        What only the author's search looks at, a latency term or a utilization, asks for that method.
+
         >>> Settings.for_size(4_000, data="fashion-mnist-cut").alpha_lr
         0.1
         >>> Settings.for_size(60_000, data="fashion-mnist", epochs=5).alpha_lr
         0.03
+        >>> Settings.for_size(4_000, data="fashion-mnist-cut", latency="shifted").method
+        'darts'
         """
         known: dict[str, Any] = {} if count < 20_000 else dict(_LARGE)
-        known |= _BY_METHOD.get((given.get("method") or cls.method, count >= 20_000), {})
+        known["method"] = method_for(given)
+        known |= _BY_METHOD.get((given.get("method") or known["method"], count >= 20_000), {})
         names = [f.name for f in dataclasses.fields(cls)]
         for name in given:
             if name not in names:
@@ -142,6 +148,15 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """Every setting by name."""
         return dataclasses.asdict(self)
+
+
+def method_for(given: Mapping[str, Any]) -> str:
+    """The method where none is named.
+
+    >>> method_for({"target": 0.75}), method_for({"utilization": 0.1})
+    ('one-shot', 'darts')
+    """
+    return "darts" if given.get("latency") is not None or given.get("utilization") else Settings.method
 
 
 def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:

@@ -29,7 +29,7 @@ from nas_plugin.arch_def import ArchDef, Choice, parse_arch_def
 from nas_plugin.data import Dataset, load
 from nas_plugin.errors import RunError
 from nas_plugin.files import write_json, write_json_lines, write_whole
-from nas_plugin.folders import load_checkpoint, made_with, new_folder, only_one, save_checkpoint, threads
+from nas_plugin.folders import load_checkpoint, made_with, new_folder, save_checkpoint, threads
 from nas_plugin.methods import RIVALS, Searcher, check, needs_target, searcher, winner_of
 from nas_plugin.one_shot import OneShotSearch, SuperNetworkTraining
 from nas_plugin.result import array_dict
@@ -39,14 +39,17 @@ from nas_plugin.training import Record, Training, accuracy
 
 __all__ = ["Sweep", "SweepProgress", "SweepSettings", "Task", "run_sweep"]
 
-SCHEMA = "nas_plugin.sweep/1"
+SCHEMA = "nas_plugin.sweep/2"
 LOG = "log.jsonl"
+BEGUN = ".begun"
+"""In the folder of a task that a sweep works on: the process of the sweep."""
 
 SweepProgress = Callable[[int, int, str], None]
 """Called after each task with how many are done, how many there are at most, and a line about it.
 
 How many networks are to be trained is known when all searches have ended; until then each is taken to find its own.
-Where nothing ends for :data:`QUIET` seconds, it is called with a line about what is being worked on.
+Where nothing ends for :data:`QUIET` seconds, it is called from a second thread, though never twice at once, with a line
+about what is being worked on.
 """
 QUIET = 20.0
 
@@ -204,6 +207,8 @@ def perform(task: Task, owner: int) -> str:
     """
     with threads(task.settings.threads):
         task.folder.mkdir(parents=True, exist_ok=True)
+        _check_owner(task, owner)
+        write_whole(task.folder / BEGUN, str(owner).encode())
         return _KINDS[task.kind](task, owner)
 
 
@@ -231,7 +236,8 @@ def _finish(task: Task, content: dict[str, Any], log: list[Record]) -> None:
     head = {"schema": f"{SCHEMA}/{task.kind}", "settings": task.settings.as_dict(), "made_with": made_with()}
     write_json_lines(task.folder / LOG, log)
     write_json(task.path, head | content)
-    (task.folder / "checkpoint.pt").unlink(missing_ok=True)
+    for name in ("checkpoint.pt", BEGUN):
+        (task.folder / name).unlink(missing_ok=True)
 
 
 def _super_network(task: Task, owner: int) -> str:
@@ -444,22 +450,21 @@ def run_sweep(sweep: Sweep, jobs: int = 1, progress: SweepProgress | None = None
         progress: called after each task.
 
     Raises:
-        RunError: another process does so already, or a file is damaged.
+        RunError: a file is damaged.
     """
-    with only_one(sweep.path):
-        searches = [task for _, task in sweep.searches()]
-        early = [*sweep.trainings(sweep.arch.reference), *sweep.super_networks()]
-        early += [task for task in searches if task.super_network is None]
-        late = [task for task in searches if task.super_network is not None]
-        before = len(early) + len(late)
-        report = _Report(progress, before + sweep.settings.train_seeds * len(searches))
-        for phase in (early, late):
-            _run(phase, jobs, report)
-        found = {key_of(task.read()["winner"]): task.read()["winner"] for task in searches}
-        found.pop(key_of(sweep.arch.reference), None)
-        trainings = [task for choice in found.values() for task in sweep.trainings(choice)]
-        report.total = before + len(trainings)
-        _run(trainings, jobs, report)
+    searches = [task for _, task in sweep.searches()]
+    early = [*sweep.trainings(sweep.arch.reference), *sweep.super_networks()]
+    early += [task for task in searches if task.super_network is None]
+    late = [task for task in searches if task.super_network is not None]
+    before = len(early) + len(late)
+    report = _Report(progress, before + sweep.settings.train_seeds * len(searches))
+    for phase in (early, late):
+        _run(phase, jobs, report)
+    found = {key_of(task.read()["winner"]): task.read()["winner"] for task in searches}
+    found.pop(key_of(sweep.arch.reference), None)
+    trainings = [task for choice in found.values() for task in sweep.trainings(choice)]
+    report.total = before + len(trainings)
+    _run(trainings, jobs, report)
 
 
 @dataclass
@@ -469,15 +474,14 @@ class _Report:
     progress: SweepProgress | None
     total: int
     done: int = 0
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
-    def __call__(self, line: str) -> None:
-        self.done += 1
-        self.say(line)
-
-    def say(self, line: str) -> None:
-        """Something about work that goes on."""
-        if self.progress is not None:
-            self.progress(self.done, self.total, line)
+    def __call__(self, line: str, ended: int = 1) -> None:
+        """Something ended, or with 0 goes on."""
+        with self.lock:
+            self.done += ended
+            if self.progress is not None:
+                self.progress(self.done, self.total, line)
 
 
 def _run(tasks: Sequence[Task], jobs: int, report: _Report) -> None:
@@ -498,18 +502,24 @@ def _run(tasks: Sequence[Task], jobs: int, report: _Report) -> None:
 def _heartbeat(tasks: Sequence[Task], report: _Report) -> Iterator[Callable[[], None]]:
     """Says what is being worked on where nothing has ended for a while; what it gives says that something has."""
     ended, over = threading.Event(), threading.Event()
+    broken: list[BaseException] = []
 
     def watch() -> None:
-        while not over.is_set():
+        while not over.is_set() and not broken:
             if ended.wait(QUIET):
                 ended.clear()
                 continue
-            under_way = [f"{task.label}, step {steps}" for task in tasks if (steps := _steps_of(task))]
+            under_way = [f"{task.label}, step {_steps_of(task)}" for task in tasks if _is_under_way(task)]
             if under_way:
-                report.say("; ".join(under_way))
+                try:
+                    report("; ".join(under_way), ended=0)
+                except BaseException as error:  # whatever the caller's function raises goes to the caller
+                    broken.append(error)
 
     def beat() -> None:
         ended.set()
+        if broken:
+            raise broken[0]
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -521,10 +531,15 @@ def _heartbeat(tasks: Sequence[Task], report: _Report) -> Iterator[Callable[[], 
         watcher.join()
 
 
+def _is_under_way(task: Task) -> bool:
+    try:
+        return (task.folder / BEGUN).read_text(encoding="utf-8") == str(os.getpid())
+    except OSError:
+        return False
+
+
 def _steps_of(task: Task) -> int:
-    """How many steps a task has done that has not ended."""
-    if task.done:
-        return 0
+    """How many steps a task has done."""
     try:
         return len((task.folder / LOG).read_bytes().splitlines())
     except OSError:

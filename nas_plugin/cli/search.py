@@ -32,11 +32,15 @@ STAGES = {"search": "searching", "winner": "training the winner", "reference": "
 @options.data_options
 @click.option("--array", type=ArraySize(), help="Rows x columns.  [default: the arch_def's, 16x16]")
 @options.accelerator
-@click.option("--method", type=OneOf(options.METHOD_NAMES), help="How a network is found.  [default: darts]")
+@click.option("--method", type=OneOf(options.METHOD_NAMES), help="How a network is found.  [default: one-shot]")
 @click.option("--target", help="At most so much of the reference's cycles, as 0.75, or 2100cycles, or 0.002ms.")
 @click.option("--lambda", "weight", type=float, help="Weight of the latency; reference's cycles = 1.  [default: 0.1]")
-@click.option("--latency", type=OneOf(options.LATENCY_NAMES), help="What darts descends.  [default: shifted]")
-@click.option("--utilization", type=float, help="Weight of 1 - utilization in darts.  [default: 0]")
+@click.option(
+    "--latency",
+    type=OneOf(options.LATENCY_NAMES),
+    help="What darts descends; alone it asks for darts.  [default: expectation]",
+)
+@click.option("--utilization", type=float, help="Weight of 1 - utilization in darts, as --latency.  [default: 0]")
 @click.option("--epochs", type=int, help="Of the search.  [default: by method and number of images]")
 @click.option("--train-epochs", type=int, help="Of winner and reference.  [default: by number of images]")
 @click.option("--candidates", type=int, help="Networks that one-shot scores.  [default: 100]")
@@ -71,7 +75,9 @@ def search(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -
 
 
 def _refuse_what_does_nothing(given: dict[str, Any]) -> None:
-    method = given.get("method", "darts")
+    from nas_plugin.settings import method_for
+
+    method = given.get("method", method_for(given))
     options.refuse_what_does_nothing(given, [method], f"--method {method}")
     if "weight" in given and "target" in given and method != "darts":
         raise InvalidValueError("--lambda", given["weight"], f"nothing beside --target with --method {method}")

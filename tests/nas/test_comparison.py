@@ -168,6 +168,8 @@ def test_one_method_whose_winners_are_all_the_reference(small: ArchDef) -> None:
     assert row["hypervolume"] == 0  # there is no area to have a share of
     assert row["iso_accuracy_cycles"] == 1
     assert comparison.tables().count("\n| 4x4") == 2
+    assert "a seed without such a winner counts 1" in comparison.tables()
+    assert "does not keep the limit" not in comparison.tables()
     json.dumps(comparison.as_dict(), allow_nan=False)
 
 

@@ -24,7 +24,7 @@ def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
 def test_search_prints_its_result_and_progress_apart(
     small_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["search", "--arch-def", small_file, "--epochs", 4, "--train-epochs", 2]
+    arguments = ["search", "--arch-def", small_file, "--method", "darts", "--epochs", 4, "--train-epochs", 2]
     code, out, err = run(capfd, *arguments, "--out", tmp_path / "a")
     assert code == 0
     lines = err.splitlines()
@@ -50,7 +50,12 @@ def test_runs_are_put_beside_each_other(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        assert run(capfd, "search", "--arch-def", small_file, "--epochs", 1, "--train-epochs", 1)[0] == 0
+        assert (
+            run(capfd, "search", "--arch-def", small_file, "--latency", "shifted", "--epochs", 1, "--train-epochs", 1)[
+                0
+            ]
+            == 0
+        )
     name = "small-4x4-darts-shifted-lambda0.1-seed0"
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [name, f"{name}-2"]
 
@@ -84,6 +89,8 @@ def test_every_method_shows_its_steps(
         assert line.startswith(f"searching: step {number}/{len(steps)}  ")
         assert part in line
     assert "of the reference's cycles" in out
+    assert "Target 970cycles = 970 cycles: the winner takes 9" in out or "970 cycles: the winner takes 100.0 %" in out
+    assert "The largest alphas" not in out
     code, out, _ = run(capfd, "search", *options, "--out", tmp_path / "b", "--json")
     assert code == 0
     result = json.loads(out)
@@ -91,6 +98,11 @@ def test_every_method_shows_its_steps(
     assert result["settings"]["target"] == "970cycles"
     assert result["settings"]["images"] == 100
     assert 0.97 * 970 <= result["winner"]["cycles"] <= 970
+    assert result["target"] == {
+        "cycles": 970,
+        "share_of_target": result["winner"]["cycles"] / 970,
+        "largest_alphas_cycles_ratio": None,
+    }
     pictures = {path.name: path.read_bytes() for path in (tmp_path / "a").glob("*.png")}
     assert set(pictures) == ({"winner.png"} if method == "most-macs" else {"search.png", "winner.png"})
     assert all(content.startswith(b"\x89PNG") for content in pictures.values())
@@ -194,7 +206,8 @@ BAD = [
     (["--resume", "nowhere"], "nowhere is no run folder"),
     (["--resume", "nowhere", "--lambda", "0.2"], "--lambda is '0.2'; allowed: nothing beside --resume"),
     (["--resume", "nowhere", "--out", "x"], "--out is 'x'; allowed: nothing beside --resume"),
-    (["--candidates", "9"], "--candidates is 9; allowed: nothing beside --method darts; it is for one-shot"),
+    (["--latency", "none", "--candidates", "9"], "nothing beside --method darts; it is for one-shot"),
+    (["--method", "one-shot", "--latency", "none"], "--latency is 'none'; allowed: nothing beside --method one-shot"),
     (["--method", "one-shot", "--latency", "flops"], "--latency is 'flops'; allowed: nothing beside --method one-shot"),
     (["--method", "random", "--utilization", "0.1"], "--utilization is 0.1; allowed: nothing beside --method random"),
     (["--method", "most-macs", "--target", "1", "--epochs", "2"], "--epochs is 2; allowed: nothing beside"),

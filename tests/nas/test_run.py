@@ -11,6 +11,7 @@ import time
 import tomllib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -22,7 +23,7 @@ from nas_plugin import ArchDef, Network, read_run, resume, search
 from nas_plugin.errors import RunError
 from nas_plugin.folders import only_one
 
-SHORT = {"epochs": 6, "train_epochs": 4, "batch": 32, "alpha_batch": 16}
+SHORT: dict[str, Any] = {"method": "darts", "epochs": 6, "train_epochs": 4, "batch": 32, "alpha_batch": 16}
 RESULTS = ["arch_def.toml", "log.jsonl", "result.json", "settings.json", "winner.toml"]
 WEIGHTS = ["winner.safetensors", "reference.safetensors"]
 
@@ -162,11 +163,28 @@ def test_two_processes_do_not_work_in_one_folder(finished: Path) -> None:
     assert resume(finished).as_dict() == read_run(finished).as_dict()
 
 
+def test_a_target_and_what_the_largest_alphas_alone_take(small: nas_plugin.ArchDef) -> None:
+    array = SystolicArray(4, 4, clock_hz=1e6)
+    result = search(arch_def=small, array=array, target="0.97ms", **SHORT)
+    assert result.target_cycles == pytest.approx(970)
+    assert 0.97 * 970 <= result.cost(result.winner).total.cycles <= 970
+    last = [record for record in result.log if record["stage"] == "search"][-1]
+    cycles = network_cost(small.space.at(last["choice"]), array).total.cycles
+    assert result.largest_alphas == pytest.approx(cycles / result.cost(result.reference).total.cycles)
+    assert search(arch_def=small, **SHORT).target_cycles is None
+
+
+@pytest.mark.parametrize("array", ["8x8", (8, 8)])
+def test_an_array_is_a_systolic_array(array: Any) -> None:
+    with pytest.raises(InvalidValueError, match="allowed: a SystolicArray"):
+        search(array=array)
+
+
 def test_an_unreachable_target_or_a_missing_one_leaves_no_folder(small: nas_plugin.ArchDef, tmp_path: Path) -> None:
     with pytest.raises(InvalidValueError, match=r"target is '0.2'; allowed: at least 201 cycles \(0.206 of the ref"):
         search(arch_def=small, out=tmp_path / "run", target=0.2, **SHORT)
     with pytest.raises(InvalidValueError, match="method 'most-macs' needs"):
-        search(arch_def=small, out=tmp_path / "run", method="most-macs", **SHORT)
+        search(arch_def=small, out=tmp_path / "run", **SHORT | {"method": "most-macs"})
     with pytest.raises(InvalidValueError, match="images is 241; allowed: an integer from 2 to 240"):
         search(arch_def=small, out=tmp_path / "run", images=241, **SHORT)
     assert not list(tmp_path.iterdir())
@@ -199,7 +217,7 @@ def kill_after(process: subprocess.Popen[str], out: Path, lines: int, pause: flo
 
 @pytest.mark.parametrize(("lines", "pause"), [(0, 0.0), (3, 0.011), (30, 0.004), (47, 0.007)])
 def test_a_killed_process_resumes_to_the_same_bits(small_file: Path, tmp_path: Path, lines: int, pause: float) -> None:
-    arguments = ["--arch-def", str(small_file), "--epochs", "30", "--train-epochs", "30"]
+    arguments = ["--arch-def", str(small_file), "--method", "darts", "--epochs", "30", "--train-epochs", "30"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     first = start(*arguments, "--out", str(whole))
     second = start(*arguments, "--out", str(killed))
@@ -217,7 +235,7 @@ def test_a_killed_process_resumes_to_the_same_bits(small_file: Path, tmp_path: P
 
 def test_ctrl_c_says_how_to_go_on(small_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    process = start("--arch-def", str(small_file), "--epochs", "3000", "--out", str(out))
+    process = start("--arch-def", str(small_file), "--method", "darts", "--epochs", "3000", "--out", str(out))
     kill_after(process, out, 2, 0.0, signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130
@@ -270,7 +288,7 @@ def test_folders_that_cannot_be_used(finished: Path, small: nas_plugin.ArchDef, 
     [
         ("settings.json", b"{", "no run folder"),
         ("settings.json", b"{}", "not of schema"),
-        ("settings.json", b'{"schema": "nas_plugin.run/2", "settings": {"data": "x", "epochs": 0}}', "is damaged"),
+        ("settings.json", b'{"schema": "nas_plugin.run/3", "settings": {"data": "x", "epochs": 0}}', "is damaged"),
         ("checkpoint.pt", b"nothing", "cannot be read"),
         ("checkpoint.pt", b"", "cannot be read"),
     ],
@@ -293,7 +311,7 @@ def test_a_checkpoint_is_never_executed(finished: Path, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
-    torch.save({"schema": "nas_plugin.run/2", "log": Bomb()}, copy / "checkpoint.pt")
+    torch.save({"schema": "nas_plugin.run/3", "log": Bomb()}, copy / "checkpoint.pt")
     with pytest.raises(RunError, match="cannot be read"):
         resume(copy)
     assert not (tmp_path / "exploded").exists()

@@ -108,7 +108,7 @@ def test_its_results_say_what_they_depend_on(tiny: tuple[Path, Comparison, Any])
     folder, found, _ = tiny
     results = json.loads((folder / "results.json").read_text())
     assert results == json.loads(json.dumps(found.as_dict()))
-    assert results["schema"] == "nas_plugin.sweep/1/results"
+    assert results["schema"] == "nas_plugin.sweep/2/results"
     assert results["made_with"]["torch"] == torch.__version__
     assert results["settings"]["seeds"] == [0, 1]
     assert results["settings"]["given"]["images"] == results["settings"]["count"] == 80
@@ -120,7 +120,7 @@ def test_its_results_say_what_they_depend_on(tiny: tuple[Path, Comparison, Any])
     for path in folder.rglob("*.json"):
         if path.name != "results.json" and path.parent != folder:
             task = json.loads(path.read_text())
-            assert task["schema"].startswith("nas_plugin.sweep/1/")
+            assert task["schema"].startswith("nas_plugin.sweep/2/")
             assert task["settings"]["threads"] == 1
             assert task["made_with"]["numpy"]
 
@@ -246,28 +246,52 @@ def test_a_finished_sweep_does_nothing_again(one: Path, tmp_path: Path, monkeypa
     assert outputs(copy) == outputs(one)
 
 
-def test_long_tasks_are_told_of(small: ArchDef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+ALONE = {"methods": ["most-macs"], "targets": [0.9], "seeds": [0], "train_seeds": 1, "train_epochs": 1, "images": 80}
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_long_tasks_are_told_of(
+    small: ArchDef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, raises: bool
+) -> None:
     seen = threading.Event()
     lines: list[tuple[int, int, str]] = []
+    real = module._advance
 
-    def slow(task: Task, owner: int) -> str:
-        task.folder.mkdir(parents=True)
-        (task.folder / "log.jsonl").write_text("{}\n{}\n{}\n")
+    def slow(work: Any, task: Task, owner: int) -> Any:
+        log = real(work, task, owner)
         assert seen.wait(60)  # until somebody was told
-        return perform(task, owner)
+        return log
 
     def progress(done: int, total: int, line: str) -> None:
         lines.append((done, total, line))
-        if ", step 3" in line:
+        if ", step 1" in line:
             seen.set()
+            if raises:
+                raise LookupError(line)
 
     monkeypatch.setattr(module, "QUIET", 0.01)
-    monkeypatch.setattr(module, "perform", slow)
-    given = FEW | {"methods": ["most-macs"], "targets": [0.9], "seeds": [0], "train_seeds": 1, "train_epochs": 1}
-    given = {name: value for name, value in given.items() if name not in ("epochs", "candidates", "finalists")}
-    sweep(out=tmp_path / "run", arch_def=small, progress=progress, **given)
-    assert lines[0] == (0, 3, f"training {key_of(small.reference)}, seed 0, step 3")
-    assert lines[-1][:2] == (3, 3)
+    monkeypatch.setattr(module, "_advance", slow)
+    threads_before = threading.active_count()
+    told = f"training {key_of(small.reference)}, seed 0, step 1"
+    if raises:
+        with pytest.raises(LookupError, match=told):
+            sweep(out=tmp_path / "run", arch_def=small, progress=progress, **ALONE)
+    else:
+        sweep(out=tmp_path / "run", arch_def=small, progress=progress, **ALONE)
+        assert lines[-1][:2] == (3, 3)
+    assert (0, 3, told) in lines
+    assert threading.active_count() == threads_before
+
+
+def test_only_what_is_worked_on_is_told_of(small: ArchDef, one: Path, tmp_path: Path) -> None:
+    copy = copy_of(one, tmp_path)
+    (task, *_) = Sweep.open(copy).trainings(small.reference)
+    assert not module._is_under_way(task)
+    (task.folder / module.BEGUN).write_text(str(os.getpid() + 1))  # of a sweep that was killed
+    assert not module._is_under_way(task)
+    task.path.unlink()
+    assert perform(task, os.getpid())
+    assert not (task.folder / module.BEGUN).exists()
 
 
 def test_workers_stop_when_the_sweep_is_gone(small: ArchDef, one: Path, tmp_path: Path) -> None:
@@ -288,6 +312,13 @@ def test_two_processes_do_not_work_in_one_folder(one: Path, tmp_path: Path) -> N
     resume_sweep(copy)
 
 
+def test_settings_of_the_authors_search_do_not_bind_trainings() -> None:
+    settings = SweepSettings("x", 60_000, ("expectation", "one-shot"), ("0.5",), given={"weight_only_epochs": 8})
+    assert settings.search("expectation", {"target": "0.5"}, 0).weight_only_epochs == 8
+    assert settings.training(0).train_epochs == 15
+    assert settings.super_network(0).epochs == 6
+
+
 # ---------------------------------------------------------------- what cannot be used
 
 
@@ -299,9 +330,9 @@ def first(folder: Path, pattern: str) -> Path:
     ("pattern", "content", "message"),
     [
         ("sweep.json", b"{", "is no folder of a sweep"),
-        ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/1'; start a new sweep"),
-        ("sweep.json", b'{"schema": "nas_plugin.sweep/1"}', r"sweep\.json is damaged"),
-        ("sweep.json", b'{"schema": "nas_plugin.sweep/1", "sweep": {"data": "x"}, "arrays": []}', "is damaged"),
+        ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/2'; start a new sweep"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/2"}', r"sweep\.json is damaged"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/2", "sweep": {"data": "x"}, "arrays": []}', "is damaged"),
         ("arch_def.toml", b"x = ", "no valid TOML"),
         ("searches/*/search.json", b"{", r"search\.json cannot be read: .*; delete it and resume the sweep"),
         ("searches/*/search.json", b"{}", r"search\.json holds no result of a search; delete it and resume"),

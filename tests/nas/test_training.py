@@ -190,7 +190,7 @@ def test_cosine_goes_from_one_to_zero() -> None:
 )
 def test_settings_outside_of_what_is_allowed(name: str, value: object) -> None:
     with pytest.raises(InvalidValueError, match=name):
-        dataclasses.replace(Settings("x"), **{name: value})
+        dataclasses.replace(Settings("x", method="darts"), **{name: value})
 
 
 def test_settings_follow_the_number_of_images() -> None:
@@ -198,6 +198,9 @@ def test_settings_follow_the_number_of_images() -> None:
     assert Settings.for_size(4_000, data="x").alpha_lr == 0.1
     assert Settings.for_size(60_000, data="x", alpha_lr=0.2, epochs=None).alpha_lr == 0.2
     assert Settings.for_size(4_000, data="x", epochs=1).weight_only_epochs == 0
+    assert Settings.for_size(60_000, data="x").method == "one-shot"
+    assert Settings.for_size(60_000, data="x", latency="none").method == "darts"
+    assert Settings.for_size(60_000, data="x", utilization=0.0).method == "one-shot"
     assert Settings.for_size(60_000, data="x", method="one-shot").epochs == 6
     assert Settings.for_size(4_000, data="x", method="one-shot").epochs == 20
     assert Settings.for_size(4_000, data="x", target=0.75).target == "0.75"
