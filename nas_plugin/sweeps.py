@@ -529,6 +529,8 @@ def _heartbeat(tasks: Sequence[Task], report: _Report) -> Iterator[Callable[[], 
         over.set()
         ended.set()
         watcher.join()
+    if broken:
+        raise broken[0]
 
 
 def _is_under_way(task: Task) -> bool:

@@ -34,11 +34,11 @@ def test_a_sweep_prints_tables_and_progress_apart(
     options = ["--arch-def", small_file, "--methods", "one-shot, most-macs,flops-snap", "--targets", "0.5,970 cycles"]
     options += ["--seeds", "0:2", *FEW]
     code, out, err = run(capfd, *options, "--out", tmp_path / "a")
-    assert code == 0
+    assert code == 0, err
     lines = err.splitlines()
     total = lines[-1].split("]")[0].split("/")[1]
     assert lines[-1].startswith(f"[{total}/{total}] training ")
-    assert len(lines) == int(total)
+    assert len(lines) == int(total), err
     assert any("super-network, seed 1" in line for line in lines)
     found = read_sweep(tmp_path / "a")
     assert out.startswith(found.tables())
