@@ -258,10 +258,8 @@ class OneShotSearch:
         return np.array([*picked, *rest.tolist()], dtype=np.int64)
 
     def _order(self, losses: Mapping[int, float]) -> list[int]:
-        """Places from best to worst; trained ones by both of their losses."""
-        scored = self.losses if losses is not self.losses else {}
-        mean = {place: (loss + scored[place]) / 2 if scored else loss for place, loss in losses.items()}
-        return sorted(losses, key=lambda place: (mean[place] + self.price[place], place))
+        """Places from best to worst, by the mean of a loss and the one with the super-network's weights."""
+        return sorted(losses, key=lambda place: ((losses[place] + self.losses[place]) / 2 + self.price[place], place))
 
     def _best(self, losses: Mapping[int, float]) -> Record:
         best = self._order(losses)[0]
