@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,9 +72,8 @@ class RandomSearch:
     def run_epoch(self) -> Record:
         """Trains one network; returns what is logged of it."""
         choice = self.costs.choice(self.tried[len(self.losses)])
-        loss, accuracy = trial(
-            self.arch, choice, self.settings, self.weight_data, self.held_out, self.settings.finalist_epochs
-        )
+        short = dataclasses.replace(self.settings, train_epochs=self.settings.finalist_epochs)
+        loss, accuracy = trial(self.arch, choice, short, self.weight_data, self.held_out)
         self.losses.append(loss)
         best = self.derived()
         cycles = float(self.costs.of(self.costs.rows([best]))[0])

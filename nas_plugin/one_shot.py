@@ -11,6 +11,7 @@ Once-for-all, ICLR 2020 (nested kernels).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +25,7 @@ from torch import Tensor
 from nas_plugin.arch_def import ArchDef
 from nas_plugin.candidates import Costs, Rows, macs_of, reference_cycles, tread_ends, within
 from nas_plugin.data import Dataset, split
-from nas_plugin.networks import SuperNetwork
+from nas_plugin.networks import Network, SuperNetwork
 from nas_plugin.settings import Settings, generator
 from nas_plugin.targets import LEAST, Target
 from nas_plugin.training import Epochs, Record, batches, held_out, seeded, trial
@@ -36,14 +37,16 @@ ROUND = 30
 LARGEST = 1.5
 """Without a target, networks up to so many times the reference's cycles are looked at."""
 RIDGE = 1e-2
-APART_IN_ROUND, APART_IN_FINAL = 0.5, 1.0
+APART = 0.5
 """How far apart, in standard deviations of the candidates' log sizes, networks are that are looked at together.
 
 Without it one family of near-equal networks takes all places, and another that would do better after training is never
 looked at.
 """
-SECOND, LONGER = 4, 2
-"""So many networks come to the second final, and are trained so many times as long as those of the first."""
+SECOND = 4
+"""So many networks come to the second final."""
+GENTLE = 0.4
+"""The learning rate of fine-tuning, in units of a training's."""
 
 
 class SuperNetworkTraining(Epochs):
@@ -117,14 +120,14 @@ def price_of(arch: ArchDef, settings: Settings, costs: Costs, rows: Rows) -> NDA
 
 
 class OneShotSearch:
-    """Trains a super-network, scores networks with its weights, trains the best few in two finals, and takes the best.
+    """Trains a super-network, scores networks with its weights, lets the best meet in two finals, and takes the best.
 
     Which networks are scored is guided: after each round a quadratic form in the logarithms of the sizes is fitted to
     the scores so far, and the next ones are mostly those that it says are best, in turn for every set of kernels. The
-    first final trains networks that differ, the second the best of them and their nearest kin, for longer. What counts
-    is L_data on the held-out images, plus lambda * latency where there is no target; in the finals it is the mean of
-    the loss after a network's own short training and of that with the super-network's weights, two guesses whose errors
-    have little in common.
+    first final fine-tunes the best, on from the super-network's weights: as all begin alike, near-equal networks of one
+    set of kernels can be told apart after few epochs. Sets of kernels cannot, for the shared weights fit some better
+    than others. The best of the best sets therefore come to the second final, which trains them from scratch, as the
+    winner will be. What counts is L_data on the held-out images, plus lambda * latency where there is no target.
 
     Args:
         arch: the search space on its array.
@@ -150,9 +153,9 @@ class OneShotSearch:
         self.losses: dict[int, float] = {}
         """Held-out loss by place in the pool, with the super-network's weights."""
         self.finals: dict[int, float] = {}
-        """The same of the finalists, after their training."""
+        """The same of the finalists, after fine-tuning."""
         self.seconds: dict[int, float] = {}
-        """The same of those in the second final."""
+        """The same of those in the second final, after a training from scratch."""
 
     @property
     def _scored(self) -> int:
@@ -168,11 +171,11 @@ class OneShotSearch:
 
     @property
     def _second(self) -> int:
-        return min(SECOND, self._scored) if self._finalists else 0
+        return min(SECOND, self._finalists)
 
     @property
     def steps(self) -> int:
-        """Epochs of the super-network, rounds of scoring, and trainings in the finals."""
+        """Epochs of the super-network, rounds of scoring, and networks of the finals."""
         return self.settings.epochs - self._skipped + self._rounds + self._finalists + self._second
 
     @property
@@ -187,15 +190,15 @@ class OneShotSearch:
         return self.step >= self.steps
 
     def run_epoch(self) -> Record:
-        """An epoch of the super-network, a round of scores, or a training in a final; returns what is logged of it."""
+        """An epoch of the super-network, a round of scores, or one network of a final; returns what is logged of it."""
         if not self.training.done:
             record = self.training.run_epoch()
         elif len(self.losses) < self._scored:
             record = self._score_round()
         elif len(self.finals) < self._finalists:
-            record = self._train(self._first_final()[len(self.finals)], self.finals, 1)
+            record = self._tune(self._first_final()[len(self.finals)])
         else:
-            record = self._train(self._second_final()[len(self.seconds)], self.seconds, LONGER)
+            record = self._train(self._second_final()[len(self.seconds)])
         return record | {"epoch": self.step}
 
     def _score_round(self) -> Record:
@@ -217,7 +220,7 @@ class OneShotSearch:
             macs = macs_of(self.arch)
             worth = -macs.of(self.pool[fresh])
             lead = count // 2
-        first = self._apart(self._dealt(fresh[np.argsort(worth, kind="stable")]), lead, APART_IN_ROUND)
+        first = self._apart(self._dealt(fresh[np.argsort(worth, kind="stable")]), lead)
         rest = np.setdiff1d(fresh, first)
         return [*first.tolist(), *random.choice(rest, min(count - len(first), len(rest)), replace=False).tolist()]
 
@@ -247,63 +250,74 @@ class OneShotSearch:
         dealt: NDArray[np.int64] = ranked[np.argsort(turn, kind="stable")]
         return dealt
 
-    def _apart(self, ranked: NDArray[np.int64], count: int, distance: float) -> NDArray[np.int64]:
+    def _apart(self, ranked: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """The first ``count`` of ranked places that are apart from each other, filled up with the first of the rest."""
         left = ranked
         picked: list[int] = []
         while len(left) and len(picked) < count:
             picked.append(int(left[0]))
-            left = left[np.linalg.norm(self._x[left] - self._x[left[0]], axis=1) >= distance]
+            left = left[np.linalg.norm(self._x[left] - self._x[left[0]], axis=1) >= APART]
         rest = ranked[~np.isin(ranked, picked)][: count - len(picked)]
         return np.array([*picked, *rest.tolist()], dtype=np.int64)
 
-    def _order(self, losses: Mapping[int, float]) -> list[int]:
-        """Places from best to worst, by the mean of a loss and the one with the super-network's weights."""
-        return sorted(losses, key=lambda place: ((losses[place] + self.losses[place]) / 2 + self.price[place], place))
+    def _order(self, losses: Mapping[int, float]) -> NDArray[np.int64]:
+        """Places from best to worst."""
+        return np.array(sorted(losses, key=lambda place: (losses[place] + self.price[place], place)), dtype=np.int64)
 
     def _best(self, losses: Mapping[int, float]) -> Record:
-        best = self._order(losses)[0]
+        best = int(self._order(losses)[0])
         row = self.pool[best]
         cycles = float(self.costs.of(row[None])[0])
         return {"choice": self.costs.choice(row), "held_out_loss": losses[best], "exact_cycles": cycles}
 
-    def _train(self, place: int, losses: dict[int, float], times: int) -> Record:
-        choice = self.costs.choice(self.pool[place])
-        epochs = times * self.settings.finalist_epochs
-        loss, accuracy = trial(
-            self.arch, choice, self.settings, self.training.weight_data, self.training.held_out, epochs
-        )
+    def _tune(self, place: int) -> Record:
+        """A fine-tuning of the first final."""
+        settings = self.settings
+        gentle = dataclasses.replace(settings, train_epochs=settings.finalist_epochs, lr=GENTLE * settings.lr)
+        start = self.training.network.slice(self.costs.choice(self.pool[place]))
+        return {"part": "fine-tuning"} | self._trial(place, gentle, self.finals, start)
+
+    def _train(self, place: int) -> Record:
+        """A training of the second final."""
+        return {"part": "trial"} | self._trial(place, self.settings, self.seconds)
+
+    def _trial(self, place: int, settings: Settings, losses: dict[int, float], start: Network | None = None) -> Record:
+        choice, images = self.costs.choice(self.pool[place]), self.training
+        loss, accuracy = trial(self.arch, choice, settings, images.weight_data, images.held_out, start)
         losses[place] = loss
-        tried = {"accuracy": accuracy, "tried": choice, "loss": loss, "epochs": epochs}
-        return {"part": "finalist"} | tried | self._best(losses)
+        tried = {"accuracy": accuracy, "tried": choice, "loss": loss, "epochs": settings.train_epochs}
+        return tried | self._best(losses)
 
     def _first_final(self) -> list[int]:
-        """By score those that are apart from each other, then those that fill up."""
-        places: list[int] = self._apart(np.array(self._order(self.losses)), self._finalists, APART_IN_FINAL).tolist()
+        """By score the best of each set of kernels, then those that are apart from each other, then what fills up."""
+        ranked = self._leaders_first(self._order(self.losses), -(-self._finalists // 2))
+        places: list[int] = self._apart(ranked, self._finalists).tolist()
         return places
 
     def _second_final(self) -> list[int]:
-        """The best of the first final, the next, kin of the best that were scored best, and what fills up."""
-        finalists, scored = self._order(self.finals), self._order(self.losses)
-        best = finalists[0]
-        near = (self._family == self._family[best]) & (np.linalg.norm(self._x - self._x[best], axis=1) < APART_IN_FINAL)
-        kin = [place for place in scored if near[place] and place not in finalists[:2]]
-        return list(dict.fromkeys([*finalists[:2], *kin[: SECOND - 2], *finalists, *scored]))[: self._second]
+        """The best of each of the best sets of kernels, then the next."""
+        places: list[int] = self._leaders_first(self._order(self.finals), SECOND - 1)[: self._second].tolist()
+        return places
+
+    def _leaders_first(self, ranked: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+        """Ranked places, the first of each set of kernels before all others, but of no more sets than ``most``."""
+        leaders = np.sort(np.unique(self._family[ranked], return_index=True)[1])[:most]
+        return np.concatenate([ranked[leaders], np.delete(ranked, leaders)])
 
     def derived(self) -> dict[str, int]:
         """The best of the second final; where there are no finals, the best of the scored networks."""
-        return self.costs.choice(self.pool[self._order(self.seconds or self.losses)[0]])
+        return self.costs.choice(self.pool[int(self._order(self.seconds or self.losses)[0])])
 
     def scores(self) -> list[dict[str, Any]]:
-        """Every network that was scored: choice, exact cycles, held-out losses before and after training."""
+        """Every network that was scored: choice, exact cycles, held-out losses by its score and in the finals."""
         cycles = self.costs.of(self.pool)
         return [
             {
                 "choice": self.costs.choice(self.pool[place]),
                 "cycles": float(cycles[place]),
                 "held_out_loss": loss,
-                "trained_loss": self.finals.get(place),
-                "trained_longer_loss": self.seconds.get(place),
+                "tuned_loss": self.finals.get(place),
+                "trained_loss": self.seconds.get(place),
             }
             for place, loss in self.losses.items()
         ]

@@ -128,11 +128,9 @@ def _trials_figure(result: SearchResult, log: list[dict[str, Any]]) -> Figure:
 
 def _trained(parts: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Networks that were trained a little, with a name for them."""
-    finals: dict[int, list[dict[str, Any]]] = {}
-    for record in parts.get("finalist", []):
-        finals.setdefault(record["epochs"], []).append(record)
-    for name, (epochs, records) in zip(("first", "second"), finals.items(), strict=False):
-        yield f"{name} final, after {epochs} epochs", records
+    for part, name in (("fine-tuning", "fine-tuned for"), ("trial", "trained from scratch for")):
+        if records := parts.get(part):
+            yield f"{name} {records[0]['epochs']} epochs", records
     if "random" in parts:
         yield "trained a little", parts["random"]
 

@@ -44,10 +44,10 @@ class Settings:
         epochs: of the search, the weight-only ones among them.
         weight_only_epochs: at the start of "darts", in which alpha rests.
         candidates: networks that "one-shot" scores with the super-network's weights.
-        finalists: the best of them, which are then trained for ``finalist_epochs`` and scored again; the best of these
-            and their kin come to a second final with twice the epochs. 1 for no finals.
-        finalist_epochs: of each finalist, and of each network that "random" tries.
-        train_epochs: of the winner's and the reference's training.
+        finalists: the best of them, which are then fine-tuned for ``finalist_epochs`` and scored again; the best few of
+            these are trained from scratch for ``train_epochs``. 1 for no finals.
+        finalist_epochs: of each finalist's fine-tuning, and of the training of each network that "random" tries.
+        train_epochs: of the training of the winner, of the reference, and of the last finalists of "one-shot".
         batch, alpha_batch: images a step of the weights, and of alpha.
         lr: of SGD at its start; it falls to 0 along a cosine.
         momentum, weight_decay, clip: of SGD; the clip is the largest norm of a gradient.
@@ -69,7 +69,7 @@ class Settings:
     epochs: int = 30
     weight_only_epochs: int = 2
     candidates: int = 100
-    finalists: int = 6
+    finalists: int = 8
     finalist_epochs: int = 3
     train_epochs: int = 30
     batch: int = 128

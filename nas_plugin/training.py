@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -116,18 +115,21 @@ class Epochs:
 
 
 class Training(Epochs):
-    """The training of one plain network from scratch on all training images.
+    """The training of one plain network on all training images.
 
     Args:
         arch: the search space that the network is from.
         choice: its sizes.
         settings: of the run.
         train: all training images.
+        start: the network to go on from; None draws its weights by the seed.
     """
 
-    def __init__(self, arch: ArchDef, choice: Choice, settings: Settings, train: Dataset) -> None:
+    def __init__(
+        self, arch: ArchDef, choice: Choice, settings: Settings, train: Dataset, start: Network | None = None
+    ) -> None:
         self.train = train
-        self.network: Network = seeded(settings.seed, "training", lambda: Network(arch, choice))
+        self.network: Network = start or seeded(settings.seed, "training", lambda: Network(arch, choice))
         super().__init__(self.network, settings, train, settings.train_epochs)
 
     def run_epoch(self) -> Record:
@@ -145,10 +147,10 @@ class Training(Epochs):
 
 
 def trial(
-    arch: ArchDef, choice: Choice, settings: Settings, weights: Dataset, rest: Dataset, epochs: int
+    arch: ArchDef, choice: Choice, settings: Settings, weights: Dataset, rest: Dataset, start: Network | None = None
 ) -> tuple[float, float]:
-    """A network trained for some epochs on the images for the weights: its loss and accuracy on the rest."""
-    training = Training(arch, choice, dataclasses.replace(settings, train_epochs=epochs), weights)
+    """A network trained on the images for the weights: its loss and accuracy on the rest."""
+    training = Training(arch, choice, settings, weights, start)
     while not training.done:
         training.run_epoch()
     return held_out(training.network, rest)

@@ -44,7 +44,7 @@ STAGES = {"search": "searching", "winner": "training the winner", "reference": "
 @click.option("--epochs", type=int, help="Of the search.  [default: by method and number of images]")
 @click.option("--train-epochs", type=int, help="Of winner and reference.  [default: by number of images]")
 @click.option("--candidates", type=int, help="Networks that one-shot scores.  [default: 100]")
-@click.option("--finalists", type=int, help="The best of them, trained a little and scored again.  [default: 6]")
+@click.option("--finalists", type=int, help="The best of them, which come to the finals; 1 for none.  [default: 8]")
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 @click.option("--threads", type=int, help="That torch may use; results can depend on it.  [default: 1]")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: a new one in runs/]")
@@ -137,7 +137,8 @@ def _of_scores(record: dict[str, Any]) -> str:
 
 def _of_trial(record: dict[str, Any]) -> str:
     sizes = "-".join(map(str, record["tried"].values()))
-    return f"{sizes} trained: held-out loss {record['loss']:.4f}  accuracy {100 * record['accuracy']:.1f} %"
+    done = "fine-tuned" if record["part"] == "fine-tuning" else "trained"
+    return f"{sizes} {done}: held-out loss {record['loss']:.4f}  accuracy {100 * record['accuracy']:.1f} %"
 
 
 _NUMBERS = {
@@ -146,7 +147,8 @@ _NUMBERS = {
     "reference": _of_training,
     "super-network": _of_super_network,
     "scores": _of_scores,
-    "finalist": _of_trial,
+    "fine-tuning": _of_trial,
+    "trial": _of_trial,
     "random": _of_trial,
 }
 

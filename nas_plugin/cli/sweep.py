@@ -82,7 +82,7 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg]
 @click.option("--epochs", type=int, help="Of each search.  [default: by method and number of images]")
 @click.option("--train-epochs", type=int, help="Of each training.  [default: by number of images]")
 @click.option("--candidates", type=int, help="Networks that one-shot scores.  [default: 100]")
-@click.option("--finalists", type=int, help="The best of them, trained a little and scored again.  [default: 6]")
+@click.option("--finalists", type=int, help="The best of them, which come to the finals; 1 for none.  [default: 8]")
 @click.option("--utilization", type=float, help="Weight of 1 - utilization in darts.  [default: 0]")
 @click.option("--jobs", type=int, default=1, show_default=True, help="Searches and trainings at a time, a core each.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: a new one in runs/]")

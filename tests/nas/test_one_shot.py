@@ -38,6 +38,7 @@ def settings_of(small: ArchDef, **changes: Any) -> Settings:
         candidates=MANY,
         finalists=1,
         finalist_epochs=2,
+        train_epochs=3,
     )
     return dataclasses.replace(base, **changes)
 
@@ -210,61 +211,67 @@ def apart(search: OneShotSearch, ranked: list[int], count: int, least: float) ->
     return picked + [place for place in ranked if place not in picked][: count - len(picked)]
 
 
-@pytest.mark.parametrize("changes", [{}, {"target": None, "weight": 0.3, "candidates": 40}])
-def test_two_finals_the_first_of_networks_that_differ_the_second_of_the_best_and_its_kin(
-    small: ArchDef, train: Dataset, changes: dict[str, Any]
+def leaders(search: OneShotSearch, ranked: list[int], most: int) -> list[int]:
+    """The first place of each set of kernels, of the first sets; one by one."""
+    picked: dict[tuple[int, ...], int] = {}
+    for place in ranked:
+        choice = search.costs.choice(search.pool[place])
+        picked.setdefault(tuple(size for name, size in choice.items() if name.endswith(".kernel")), place)
+    return list(picked.values())[:most]
+
+
+@pytest.mark.parametrize(
+    ("finalists", "changes"), [(2, {}), (4, {}), (7, {"target": None, "weight": 0.3, "candidates": 40})]
+)
+def test_the_first_final_tunes_the_best_of_each_kind_the_second_trains_their_best_from_scratch(
+    small: ArchDef, train: Dataset, finalists: int, changes: dict[str, Any]
 ) -> None:
-    settings = settings_of(small, finalists=3, finalist_epochs=1, **changes)
+    settings = settings_of(small, finalists=finalists, finalist_epochs=1, train_epochs=2, **changes)
     search = OneShotSearch(small, settings, train)
     log = run(search)
+    last = min(finalists, 4)
     rounds = ["scores"] * (2 if changes else 1)
-    assert [record["part"] for record in log] == ["super-network"] * 3 + rounds + ["finalist"] * 7
+    parts = ["super-network"] * 3 + rounds + ["fine-tuning"] * finalists + ["trial"] * last
+    assert [record["part"] for record in log] == parts
     assert [record["epoch"] for record in log] == list(range(1, search.steps + 1))
-    assert [record["epochs"] for record in log[-7:]] == [1] * 3 + [2] * 4
-    first, second = log[-7:-4], log[-4:]
+    first, second = log[-finalists - last : -last], log[-last:]
     weights, rest = split(len(train), 0, 0.8)
-    for record in log[-7:]:
-        given = dataclasses.replace(settings, train_epochs=record["epochs"])
-        training = Training(small, record["tried"], given, train.take(weights))
+    for record in first + second:
+        tuned = record in first
+        own = {"train_epochs": 1, "lr": 0.4 * settings.lr} if tuned else {}
+        start = search.training.network.slice(record["tried"]) if tuned else None
+        images = train.take(weights)
+        training = Training(small, record["tried"], dataclasses.replace(settings, **own), images, start)
         while not training.done:
             training.run_epoch()
         assert record["loss"] == held_out(training.network, train.take(rest))[0]
+        assert record["epochs"] == (1 if tuned else 2)
 
-    def worth(record: dict[str, Any]) -> float:
-        (place,) = (at for at in search.losses if search.costs.choice(search.pool[at]) == record["tried"])
-        return float((record["loss"] + search.losses[place]) / 2 + search.price[place])
+    def ranked(losses: dict[int, float]) -> list[int]:
+        return sorted(losses, key=lambda place: losses[place] + search.price[place])
 
-    ranked = sorted(search.losses, key=lambda place: search.losses[place] + search.price[place])
-    best = apart(search, ranked, 3, module.APART_IN_FINAL)
-    assert best[0] == ranked[0]
-    if changes:
-        assert best != ranked[:3]  # else nothing is tested here
-    assert [record["tried"] for record in first] == [search.costs.choice(search.pool[place]) for place in best]
+    def sizes(places: list[int]) -> list[dict[str, int]]:
+        return [search.costs.choice(search.pool[place]) for place in places]
 
-    leaders = sorted(first, key=worth)[:2]
-    assert [record["tried"] for record in second[:2]] == [record["tried"] for record in leaders]
-    leader = leaders[0]["tried"]
-    kernels = [name for name in leader if name.endswith(".kernel")]
-    place = next(at for at in ranked if search.costs.choice(search.pool[at]) == leader)
-    kin = [
-        choice
-        for at in ranked
-        if all((choice := search.costs.choice(search.pool[at]))[name] == leader[name] for name in kernels)
-        and distance(search, place, at) < module.APART_IN_FINAL
-        and choice not in [record["tried"] for record in leaders]
-    ]
-    assert not changes or len(kin) >= 2  # else nothing is tested here
-    assert [record["tried"] for record in second[2:]][: len(kin)] == kin[:2]
-    assert len({tuple(record["tried"].items()) for record in second}) == 4
-    assert search.derived() == min(second, key=worth)["tried"]
+    scored = ranked(search.losses)
+    heads = leaders(search, scored, -(-finalists // 2))
+    fill = apart(search, heads + [place for place in scored if place not in heads], finalists, module.APART)
+    assert [record["tried"] for record in first] == sizes(fill)
+    assert finalists < 7 or fill != scored[:finalists]  # else nothing is tested here
+
+    tuned_order = ranked(search.finals)
+    heads = leaders(search, tuned_order, 3)
+    fill = [*heads, *(place for place in tuned_order if place not in heads)][:last]
+    assert [record["tried"] for record in second] == sizes(fill)
+    assert sizes(ranked(search.seconds))[0] == search.derived() == second[-1]["choice"]
     scores = search.scores()
-    for name, records in (("trained_loss", first), ("trained_longer_loss", second)):
+    for name, records in (("tuned_loss", first), ("trained_loss", second)):
         assert sorted(s[name] for s in scores if s[name] is not None) == sorted(r["loss"] for r in records)
 
 
 def test_one_finalist_needs_no_training(small: ArchDef, train: Dataset) -> None:
     assert OneShotSearch(small, settings_of(small, finalists=1), train).steps == 3 + 1
-    assert OneShotSearch(small, settings_of(small, finalists=2), train).steps == 3 + 1 + 2 + 4
+    assert OneShotSearch(small, settings_of(small, finalists=2), train).steps == 3 + 1 + 2 + 2
     pool = len(pool_of(small, settings_of(small))[1])
     assert OneShotSearch(small, settings_of(small, finalists=50), train).steps == 3 + 1 + pool + 4
     assert OneShotSearch(small, settings_of(small, candidates=2, finalists=50), train).steps == 3 + 1 + 2 + 2
@@ -278,18 +285,18 @@ def test_given_weights_take_the_place_of_the_training(small: ArchDef, train: Dat
     given = OneShotSearch(small, settings, train, weights)
     assert given.steps == whole.steps - 3
     again = run(given)
-    assert [record["part"] for record in again] == ["scores"] + ["finalist"] * 6
+    assert [record["part"] for record in again] == ["scores"] + ["fine-tuning"] * 2 + ["trial"] * 2
     assert [{**record, "epoch": 0} for record in again] == [{**record, "epoch": 0} for record in log[3:]]
-    assert [record["epoch"] for record in again] == list(range(1, 8))
+    assert [record["epoch"] for record in again] == list(range(1, 6))
     assert given.derived() == whole.derived()
     assert given.scores() == whole.scores()
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4, 5, 6, 7, 8, 11])
+@pytest.mark.parametrize("stop", [1, 3, 4, 5, 6, 7, 8, 9])
 def test_a_search_goes_on_from_its_state(small: ArchDef, train: Dataset, stop: int) -> None:
     settings = settings_of(small, target=None, candidates=40, finalists=2)  # two rounds
     whole, first, second = (OneShotSearch(small, settings, train) for _ in range(3))
-    assert whole.steps == 3 + 2 + 2 + 4
+    assert whole.steps == 3 + 2 + 2 + 2
     log = run(whole)
     for _ in range(stop):
         first.run_epoch()
@@ -350,11 +357,24 @@ def test_guided_scores_find_one_of_the_best(
 
 
 @pytest.mark.parametrize("distance", [1e-6, 0.5, 2.0, 100.0])
-def test_places_that_are_apart_against_a_slow_twin(lenet_search: Callable[..., OneShotSearch], distance: float) -> None:
+def test_places_that_are_apart_against_a_slow_twin(
+    lenet_search: Callable[..., OneShotSearch], monkeypatch: pytest.MonkeyPatch, distance: float
+) -> None:
+    monkeypatch.setattr(module, "APART", distance)
     search = lenet_search()
     ranked = np.random.default_rng(0).permutation(len(search.pool))[:60]
     for count in (1, 6, 60):
-        assert search._apart(ranked, count, distance).tolist() == apart(search, ranked.tolist(), count, distance)
+        assert search._apart(ranked, count).tolist() == apart(search, ranked.tolist(), count, distance)
+
+
+@pytest.mark.parametrize("most", range(1, 6))
+def test_leaders_come_first(lenet_search: Callable[..., OneShotSearch], most: int) -> None:
+    search = lenet_search()
+    ranked = np.random.default_rng(0).permutation(len(search.pool))[:60]
+    heads = leaders(search, ranked.tolist(), most)
+    assert len(heads) == min(most, 4)
+    rest = [place for place in ranked.tolist() if place not in heads]
+    assert search._leaders_first(ranked, most).tolist() == heads + rest
 
 
 def test_every_set_of_kernels_has_its_turn(lenet_search: Callable[..., OneShotSearch]) -> None:
