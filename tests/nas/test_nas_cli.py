@@ -67,7 +67,12 @@ def test_the_names_on_the_command_line_are_those_of_the_tables() -> None:
 
 
 LINES = {  # what one step of a method is on stderr
-    "one-shot": ["super-network: loss widest ", "scored 4 of ", *[" trained: held-out loss "] * (2 + 4)],
+    "one-shot": [
+        "super-network: loss widest ",
+        "scored 4 of ",
+        *[" fine-tuned: held-out loss "] * 2,
+        *[" trained: held-out loss "] * 2,
+    ],
     "random": [" trained: held-out loss "],
     "most-macs": [],
 }
