@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import platform
 import shutil
 import tempfile
@@ -19,9 +20,14 @@ import hwcost
 from nas_plugin.errors import RunError
 from nas_plugin.files import write_whole
 
-__all__ = ["load_checkpoint", "made_with", "new_folder", "only_one", "save_checkpoint", "threads"]
+__all__ = ["load_checkpoint", "made_with", "new_folder", "only_one", "read_folder", "save_checkpoint", "threads"]
 
 CHECKPOINT = "checkpoint.pt"
+KINDS = {
+    "settings.json": ("run folder", "run", "nas-plugin search --resume"),
+    "sweep.json": ("folder of a sweep", "sweep", "nas-plugin sweep --resume"),
+}
+"""The file that a folder is known by: what the folder is called, what it holds, and what resumes that."""
 
 
 @contextlib.contextmanager
@@ -66,6 +72,26 @@ def only_one(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def read_folder(path: Path, name: str, schema: str) -> tuple[dict[str, Any], str]:
+    """The file that a folder is known by, and the text of its search space.
+
+    Raises:
+        RunError: no such folder, or one of another kind or version.
+    """
+    kind, held, _ = KINDS[name]
+    try:
+        content = json.loads((path / name).read_text(encoding="utf-8"))
+        text = (path / "arch_def.toml").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = f"{getattr(error, 'filename', None) or path / name}: {getattr(error, 'strerror', None) or error}"
+        others = (KINDS[file][2] for file in KINDS.keys() - {name} if (path / file).exists())
+        advice = "".join(f"; {command} {path} goes on with it" for command in others)
+        raise RunError(f"{path} is no {kind}: {reason}{advice}") from None
+    if not isinstance(content, dict) or content.get("schema") != schema:
+        raise RunError(f"{path / name} is not of schema {schema!r}; start a new {held}")
+    return content, text
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:

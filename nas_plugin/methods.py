@@ -110,7 +110,9 @@ def check(arch: ArchDef, settings: Settings) -> None:
         raise InvalidValueError("latency", settings.latency, f"one of: {', '.join(LATENCIES)}")
     if settings.target is None:
         if METHODS[settings.method].needs_target:
-            raise InvalidValueError("target", settings.target, f"a target, which method {settings.method!r} needs")
+            raise InvalidValueError(
+                "target", settings.target, f"a limit, as 0.75 or 2000cycles; method {settings.method!r} needs one"
+            )
         return
     reference = reference_cycles(arch)
     costs, scale = Costs(arch), 1.0

@@ -22,7 +22,7 @@ from nas_plugin.arch_def import ArchDef, parse_arch_def
 from nas_plugin.data import Dataset, load
 from nas_plugin.errors import RunError
 from nas_plugin.files import write_json, write_json_lines, write_whole
-from nas_plugin.folders import load_checkpoint, made_with, new_folder, only_one, save_checkpoint, threads
+from nas_plugin.folders import load_checkpoint, made_with, new_folder, only_one, read_folder, save_checkpoint, threads
 from nas_plugin.methods import Searcher, searcher, winner_of
 from nas_plugin.result import Outcome, SearchResult, array_dict, result_from, winner_toml
 from nas_plugin.settings import Settings
@@ -60,13 +60,7 @@ class RunFolder:
         Raises:
             RunError: no run folder, or a damaged one.
         """
-        try:
-            content = json.loads((self.path / "settings.json").read_text(encoding="utf-8"))
-            text = (self.path / "arch_def.toml").read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path} is no run folder: {error}") from None
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise RunError(f"{self.path / 'settings.json'} is not of schema {SCHEMA!r}; start a new run")
+        content, text = read_folder(self.path, "settings.json", SCHEMA)
         try:
             array = SystolicArray(**content["array"])
             settings = Settings(**content["settings"])

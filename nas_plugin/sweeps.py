@@ -29,7 +29,7 @@ from nas_plugin.arch_def import ArchDef, Choice, parse_arch_def
 from nas_plugin.data import Dataset, load
 from nas_plugin.errors import RunError
 from nas_plugin.files import write_json, write_json_lines, write_whole
-from nas_plugin.folders import load_checkpoint, made_with, new_folder, save_checkpoint, threads
+from nas_plugin.folders import load_checkpoint, made_with, new_folder, read_folder, save_checkpoint, threads
 from nas_plugin.methods import RIVALS, Searcher, check, needs_target, searcher, winner_of
 from nas_plugin.one_shot import OneShotSearch, SuperNetworkTraining
 from nas_plugin.result import array_dict
@@ -356,13 +356,7 @@ class Sweep:
         Raises:
             RunError: no sweep, a damaged one, or one of other images than are there now.
         """
-        try:
-            content = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
-            text = (path / "arch_def.toml").read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} is no folder of a sweep: {error}") from None
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise RunError(f"{path / 'sweep.json'} is not of schema {SCHEMA!r}; start a new sweep")
+        content, text = read_folder(path, "sweep.json", SCHEMA)
         try:
             given = content["sweep"].items()
             lists: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given}

@@ -135,7 +135,10 @@ def test_rivals_are_methods_and_latencies() -> None:
     [
         ({"method": "guess"}, "method is 'guess'; allowed: one of: darts, one-shot, random, most-macs"),
         ({"latency": "guess"}, "latency is 'guess'; allowed: one of: logistic, "),
-        ({"method": "most-macs"}, "target is None; allowed: a target, which method 'most-macs' needs"),
+        (
+            {"method": "most-macs"},
+            "target is None; allowed: a limit, as 0.75 or 2000cycles; method 'most-macs' needs one",
+        ),
         ({"target": "0.35"}, r"target is '0.35'; allowed: at least 993 cycles \(0.352 of the reference's\)"),
         ({"target": "992.9cycles", "method": "one-shot"}, "target is '992.9cycles'; allowed: at least 993 cycles"),
         ({"target": "1e-9ms", "method": "random"}, "target is '1e-09ms'; allowed: at least 993 cycles"),

@@ -195,7 +195,10 @@ BAD = [
     (["--target", "992cycles", "--method", "one-shot"], "--target is '992cycles'; allowed: at least 993 cycles"),
     (["--target", "992cycles", "--method", "random"], "--target is '992cycles'; allowed: at least 993 cycles"),
     (["--target", "992cycles", "--method", "most-macs"], "--target is '992cycles'; allowed: at least 993 cycles"),
-    (["--method", "most-macs"], "--target is None; allowed: a target, which method 'most-macs' needs"),
+    (
+        ["--method", "most-macs"],
+        "--target is None; allowed: a limit, as 0.75 or 2000cycles; method 'most-macs' needs one",
+    ),
     (["--images", "0"], "--images is 0; allowed: an integer from 2 to 4000"),
     (["--images", "1000000000"], "--images is 1000000000; allowed: an integer from 2 to 4000, the training images in"),
     (["--method", "one-shot", "--candidates", "0"], "--candidates is 0; allowed: an integer of at least 1"),

@@ -19,7 +19,7 @@ import torch
 
 import nas_plugin
 from hwcost import InvalidValueError, SystolicArray, network_cost
-from nas_plugin import ArchDef, Network, read_run, resume, search
+from nas_plugin import ArchDef, Network, read_run, read_sweep, resume, search
 from nas_plugin.errors import RunError
 from nas_plugin.folders import only_one
 
@@ -279,8 +279,10 @@ def test_folders_that_cannot_be_used(finished: Path, small: nas_plugin.ArchDef, 
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be made"):
         search(arch_def=small, out=tmp_path / "file" / "run", **SHORT)
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match=r"no run folder: .*settings.json: No such file or directory$"):
         resume(tmp_path)
+    with pytest.raises(RunError, match=r"is no folder of a sweep: .*; nas-plugin search --resume .* goes on with it$"):
+        read_sweep(finished)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from hwcost import InvalidValueError, SystolicArray, network_cost
-from nas_plugin import ArchDef, Comparison, api, read_sweep, resume_sweep, search, sweep
+from nas_plugin import ArchDef, Comparison, api, read_sweep, resume, resume_sweep, search, sweep
 from nas_plugin import sweeps as module
 from nas_plugin.errors import RunError
 from nas_plugin.folders import only_one, threads
@@ -398,6 +398,8 @@ def test_folders_that_cannot_be_used(small: ArchDef, one: Path, tmp_path: Path) 
         resume_sweep(tmp_path / "nowhere")
     with pytest.raises(RunError, match="is no folder of a sweep"):
         read_sweep(tmp_path)
+    with pytest.raises(RunError, match=r"one is no run folder.*; nas-plugin sweep --resume .*one goes on with it"):
+        resume(one)
 
 
 BAD = [
