@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -71,7 +72,7 @@ def winners(path: Path) -> Iterator[Network]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidValueError("file", str(path), f"a JSON file that can be read ({error})") from None
-    if isinstance(content, dict) and str(content.get("schema", "")).endswith("sweep/1/results"):
+    if isinstance(content, dict) and re.fullmatch(r"nas_plugin\.sweep/[0-9]+/results", str(content.get("schema"))):
         yield from _of_sweep(content, path.name)
         return
     array, found = (content.get(key) for key in ("array", "winners")) if isinstance(content, dict) else (None, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import statistics
 from pathlib import Path
@@ -18,9 +19,10 @@ from nas_plugin.methods import RIVALS
 PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / "benchmarks" / "results"
 FILES = {
-    name: json.loads((RESULTS / f"search_{name}.json").read_text(encoding="utf-8")) for name in ("full", "breadth")
+    name: json.loads((RESULTS / f"search_{name}.json").read_text(encoding="utf-8"))
+    for name in ("full", "breadth", "full_seeds_0_to_4")
 }
-FULL, BREADTH = FILES.values()
+FULL, BREADTH, _ = FILES.values()
 PAGE = (PROJECT / "docs" / "results" / "search.md").read_text(encoding="utf-8")
 LENET = load_arch_def()
 
@@ -105,6 +107,20 @@ def test_the_simulator_counted_every_winner_alike() -> None:
         serial = network_cost(LENET.space.at(found["choice"]), SystolicArray(rows_, cols, fold_timing="serial"))
         assert network["equal"]
         assert network["cycles by SCALE-Sim"] == serial.total.cycles
+
+
+def test_the_simulator_s_command_reads_every_result_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(RESULTS.parent)
+    benchmark = importlib.import_module("recount_scalesim")
+    for path in sorted(RESULTS.glob("search_full*.json")):
+        if "recount" in path.name:
+            continue
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        networks = {(found["array"], *found["choice"].values()) for found in kept["searches"]}
+        networks |= {(array, *LENET.reference.values()) for array in ("8x8", "16x16")}
+        read = [(f"{n.rows}x{n.cols}", *n.choice.values()) for n in benchmark.winners(path)]
+        assert len(read) == len(set(read))
+        assert set(read) == networks
 
 
 def test_targets_were_met() -> None:
