@@ -82,7 +82,7 @@ class Costs:
         for values, columns in self._tables:
             if column in columns:
                 moved = np.moveaxis(values, columns.index(column), 0)
-                changes |= (moved[1:] != moved[:-1]).reshape(len(changes), -1).any(1)
+                changes |= (moved[1:] != moved[:-1]).any(axis=tuple(range(1, moved.ndim)))
         return changes
 
     def saturated(self, rows: Rows) -> Rows:

@@ -81,12 +81,14 @@ def read_folder(path: Path, name: str, schema: str) -> tuple[dict[str, Any], str
         RunError: no such folder, or one of another kind or version.
     """
     kind, held, _ = KINDS[name]
+    file = path / name
     try:
-        content = json.loads((path / name).read_text(encoding="utf-8"))
-        text = (path / "arch_def.toml").read_text(encoding="utf-8")
+        content = json.loads(file.read_text(encoding="utf-8"))
+        file = path / "arch_def.toml"
+        text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        reason = f"{getattr(error, 'filename', None) or path / name}: {getattr(error, 'strerror', None) or error}"
-        others = (KINDS[file][2] for file in KINDS.keys() - {name} if (path / file).exists())
+        reason = f"{file}: {getattr(error, 'strerror', None) or error}"
+        others = (KINDS[other][2] for other in KINDS.keys() - {name} if (path / other).exists())
         advice = "".join(f"; {command} {path} goes on with it" for command in others)
         raise RunError(f"{path} is no {kind}: {reason}{advice}") from None
     if not isinstance(content, dict) or content.get("schema") != schema:

@@ -44,7 +44,7 @@ Without it one family of near-equal networks takes all places, and another that 
 looked at.
 """
 SECOND = 4
-"""So many networks come to the second final."""
+"""So many networks come to the second final; all but one of the places are for the best of different kernels."""
 GENTLE = 0.4
 """The learning rate of fine-tuning, in units of a training's."""
 
@@ -167,7 +167,13 @@ class OneShotSearch:
 
     @property
     def _finalists(self) -> int:
-        return min(self.settings.finalists, self._scored) if self.settings.finalists > 1 else 0
+        count = min(self.settings.finalists, self._scored)
+        return count if count > 1 else 0
+
+    @property
+    def _tuned(self) -> int:
+        """Of so few finalists that all come to the second final none is fine-tuned."""
+        return self._finalists if self._finalists > SECOND else 0
 
     @property
     def _second(self) -> int:
@@ -176,7 +182,7 @@ class OneShotSearch:
     @property
     def steps(self) -> int:
         """Epochs of the super-network, rounds of scoring, and networks of the finals."""
-        return self.settings.epochs - self._skipped + self._rounds + self._finalists + self._second
+        return self.settings.epochs - self._skipped + self._rounds + self._tuned + self._second
 
     @property
     def step(self) -> int:
@@ -195,7 +201,7 @@ class OneShotSearch:
             record = self.training.run_epoch()
         elif len(self.losses) < self._scored:
             record = self._score_round()
-        elif len(self.finals) < self._finalists:
+        elif len(self.finals) < self._tuned:
             record = self._tune(self._first_final()[len(self.finals)])
         else:
             record = self._train(self._second_final()[len(self.seconds)])
@@ -289,13 +295,18 @@ class OneShotSearch:
         return tried | self._best(losses)
 
     def _first_final(self) -> list[int]:
-        """By score the best of each set of kernels, then those that are apart from each other, then what fills up."""
+        """By score the best of each set of kernels, then those that are apart from each other, then what fills up.
+
+        The best of a set come first in at most half of the places.
+        """
         ranked = self._leaders_first(self._order(self.losses), -(-self._finalists // 2))
         places: list[int] = self._apart(ranked, self._finalists).tolist()
         return places
 
     def _second_final(self) -> list[int]:
-        """The best of each of the best sets of kernels, then the next."""
+        """The best of each of the three best sets of kernels, then the next."""
+        if not self._tuned:
+            return self._first_final()
         places: list[int] = self._leaders_first(self._order(self.finals), SECOND - 1)[: self._second].tolist()
         return places
 

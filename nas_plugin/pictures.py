@@ -127,7 +127,7 @@ def _trials_figure(result: SearchResult, log: list[dict[str, Any]]) -> Figure:
 
 
 def _trained(parts: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Networks that were trained a little, with a name for them."""
+    """Networks that were trained in a search, with a name for how."""
     for part, name in (("fine-tuning", "fine-tuned for"), ("trial", "trained from scratch for")):
         if records := parts.get(part):
             yield f"{name} {records[0]['epochs']} epochs", records

@@ -2,7 +2,8 @@
 
 The run is a list of stages that advance by epochs. After each epoch everything that the rest depends on goes into one
 checkpoint file, written whole or not at all; randomness is a function of seed, stage and epoch. A run that is killed at
-any moment therefore repeats at most the epoch it was in, and ends with the same bits.
+any moment therefore repeats at most the step it was in (an epoch, a round of scores, or a network that a search
+trains for comparison), and ends with the same bits.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = ["Progress", "RunFolder", "execute", "read_run"]
 Progress = Callable[[str, int, int, Record], None]
 """Called after each step with stage ("search", "winner", "reference"), step, how many there are, and its record."""
 
-SCHEMA = "nas_plugin.run/3"
+SCHEMA = "nas_plugin.run/4"
 STAGES = ("search", "winner", "reference")
 
 

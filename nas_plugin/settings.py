@@ -45,7 +45,7 @@ class Settings:
         weight_only_epochs: at the start of "darts", in which alpha rests.
         candidates: networks that "one-shot" scores with the super-network's weights.
         finalists: the best of them, which are then fine-tuned for ``finalist_epochs`` and scored again; the best few of
-            these are trained from scratch for ``train_epochs``. 1 for no finals.
+            these are trained from scratch for ``train_epochs``, and up to four finalists at once. 1 for no finals.
         finalist_epochs: of each finalist's fine-tuning, and of the training of each network that "random" tries.
         train_epochs: of the training of the winner, of the reference, and of the last finalists of "one-shot".
         batch, alpha_batch: images a step of the weights, and of alpha.

@@ -39,7 +39,7 @@ from nas_plugin.training import Record, Training, accuracy
 
 __all__ = ["Sweep", "SweepProgress", "SweepSettings", "Task", "run_sweep"]
 
-SCHEMA = "nas_plugin.sweep/2"
+SCHEMA = "nas_plugin.sweep/3"
 LOG = "log.jsonl"
 BEGUN = ".begun"
 """In the folder of a task that a sweep works on: the process of the sweep."""

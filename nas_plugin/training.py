@@ -115,21 +115,23 @@ class Epochs:
 
 
 class Training(Epochs):
-    """The training of one plain network on all training images.
+    """The training of one plain network.
 
     Args:
         arch: the search space that the network is from.
         choice: its sizes.
         settings: of the run.
-        train: all training images.
-        start: the network to go on from; None draws its weights by the seed.
+        train: the images that it learns from.
+        start: the network to train, in place; None makes one whose weights are drawn by the seed.
     """
 
     def __init__(
         self, arch: ArchDef, choice: Choice, settings: Settings, train: Dataset, start: Network | None = None
     ) -> None:
         self.train = train
-        self.network: Network = start or seeded(settings.seed, "training", lambda: Network(arch, choice))
+        if start is None:
+            start = seeded(settings.seed, "training", lambda: Network(arch, choice))
+        self.network: Network = start
         super().__init__(self.network, settings, train, settings.train_epochs)
 
     def run_epoch(self) -> Record:
@@ -149,7 +151,11 @@ class Training(Epochs):
 def trial(
     arch: ArchDef, choice: Choice, settings: Settings, weights: Dataset, rest: Dataset, start: Network | None = None
 ) -> tuple[float, float]:
-    """A network trained on the images for the weights: its loss and accuracy on the rest."""
+    """A network trained on the images for the weights: its loss in nats, and the share of right answers, on the rest.
+
+    Raises:
+        RunError: the training has diverged.
+    """
     training = Training(arch, choice, settings, weights, start)
     while not training.done:
         training.run_epoch()

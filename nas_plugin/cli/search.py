@@ -42,7 +42,7 @@ STAGES = {"search": "searching", "winner": "training the winner", "reference": "
 )
 @click.option("--utilization", type=float, help="Weight of 1 - utilization in darts, as --latency.  [default: 0]")
 @click.option("--epochs", type=int, help="Of the search.  [default: by method and number of images]")
-@click.option("--train-epochs", type=int, help="Of winner and reference.  [default: by number of images]")
+@click.option("--train-epochs", type=int, help="Of winner, reference, last finalists.  [default: by number of images]")
 @click.option("--candidates", type=int, help="Networks that one-shot scores.  [default: 100]")
 @click.option("--finalists", type=int, help="The best of them, which come to the finals; 1 for none.  [default: 8]")
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")

@@ -290,7 +290,7 @@ def test_folders_that_cannot_be_used(finished: Path, small: nas_plugin.ArchDef, 
     [
         ("settings.json", b"{", "no run folder"),
         ("settings.json", b"{}", "not of schema"),
-        ("settings.json", b'{"schema": "nas_plugin.run/3", "settings": {"data": "x", "epochs": 0}}', "is damaged"),
+        ("settings.json", b'{"schema": "nas_plugin.run/4", "settings": {"data": "x", "epochs": 0}}', "is damaged"),
         ("checkpoint.pt", b"nothing", "cannot be read"),
         ("checkpoint.pt", b"", "cannot be read"),
     ],
@@ -313,7 +313,7 @@ def test_a_checkpoint_is_never_executed(finished: Path, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
-    torch.save({"schema": "nas_plugin.run/3", "log": Bomb()}, copy / "checkpoint.pt")
+    torch.save({"schema": "nas_plugin.run/4", "log": Bomb()}, copy / "checkpoint.pt")
     with pytest.raises(RunError, match="cannot be read"):
         resume(copy)
     assert not (tmp_path / "exploded").exists()

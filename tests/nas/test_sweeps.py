@@ -108,7 +108,7 @@ def test_its_results_say_what_they_depend_on(tiny: tuple[Path, Comparison, Any])
     folder, found, _ = tiny
     results = json.loads((folder / "results.json").read_text())
     assert results == json.loads(json.dumps(found.as_dict()))
-    assert results["schema"] == "nas_plugin.sweep/2/results"
+    assert results["schema"] == "nas_plugin.sweep/3/results"
     assert results["made_with"]["torch"] == torch.__version__
     assert results["settings"]["seeds"] == [0, 1]
     assert results["settings"]["given"]["images"] == results["settings"]["count"] == 80
@@ -120,7 +120,7 @@ def test_its_results_say_what_they_depend_on(tiny: tuple[Path, Comparison, Any])
     for path in folder.rglob("*.json"):
         if path.name != "results.json" and path.parent != folder:
             task = json.loads(path.read_text())
-            assert task["schema"].startswith("nas_plugin.sweep/2/")
+            assert task["schema"].startswith("nas_plugin.sweep/3/")
             assert task["settings"]["threads"] == 1
             assert task["made_with"]["numpy"]
 
@@ -330,9 +330,9 @@ def first(folder: Path, pattern: str) -> Path:
     ("pattern", "content", "message"),
     [
         ("sweep.json", b"{", "is no folder of a sweep"),
-        ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/2'; start a new sweep"),
-        ("sweep.json", b'{"schema": "nas_plugin.sweep/2"}', r"sweep\.json is damaged"),
-        ("sweep.json", b'{"schema": "nas_plugin.sweep/2", "sweep": {"data": "x"}, "arrays": []}', "is damaged"),
+        ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/3'; start a new sweep"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/3"}', r"sweep\.json is damaged"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/3", "sweep": {"data": "x"}, "arrays": []}', "is damaged"),
         ("arch_def.toml", b"x = ", "no valid TOML"),
         ("searches/*/search.json", b"{", r"search\.json cannot be read: .*; delete it and resume the sweep"),
         ("searches/*/search.json", b"{}", r"search\.json holds no result of a search; delete it and resume"),
