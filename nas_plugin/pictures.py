@@ -105,13 +105,14 @@ def _trials_figure(result: SearchResult, log: list[dict[str, Any]]) -> Figure:
         )
     start = parts["scores"][-1]["scored"] if "scores" in parts else 0
     ring: dict[str, Any] = {"color": "none", "markeredgecolor": "black", "markersize": 11}
-    for colour, (label, trained) in zip((ORANGE, GREEN), _trained(parts), strict=False):
+    groups = list(_trained(parts))
+    for colour, (label, trained) in zip((ORANGE, GREEN), groups, strict=False):
         after = np.array([record["loss"] for record in trained])
         places = start + np.arange(1, len(trained) + 1)
         right.plot(places, after, "o", color=colour, label=label)
         start += len(trained)
         found = np.array([record["tried"] == result.derived for record in trained])
-        if colour == GREEN or "random" in parts:
+        if trained is groups[-1][1]:
             right.plot(places[found], after[found], "o", **ring, label="the network found")
     right.set(xlabel="networks scored, then trained", ylabel="held-out loss (nats)", title="The choice")
     right.legend(frameon=False, fontsize=8)

@@ -22,6 +22,7 @@ from hwcost import InvalidValueError, SystolicArray, network_cost
 from nas_plugin import ArchDef, Network, read_run, read_sweep, resume, search
 from nas_plugin.errors import RunError
 from nas_plugin.folders import only_one
+from nas_plugin.pictures import search_figure
 
 SHORT: dict[str, Any] = {"method": "darts", "epochs": 6, "train_epochs": 4, "batch": 32, "alpha_batch": 16}
 RESULTS = ["arch_def.toml", "log.jsonl", "result.json", "settings.json", "winner.toml"]
@@ -364,3 +365,23 @@ def test_a_run_goes_on_from_another_folder_without_its_device_file(
 def test_a_training_that_diverges_says_so(small: ArchDef) -> None:
     with pytest.raises(RunError, match="the training diverged; lower lr"):
         search(arch_def=small, epochs=2, weight_only_epochs=1, train_epochs=1, lr=1e20, clip=1e20)
+
+
+@pytest.mark.parametrize(
+    ("given", "groups"),
+    [
+        ({"method": "one-shot", "finalists": 3}, ["trained from scratch for 1 epochs"]),
+        ({"method": "one-shot", "finalists": 6}, ["fine-tuned for 2 epochs", "trained from scratch for 1 epochs"]),
+        ({"method": "random"}, ["trained a little"]),
+    ],
+)
+def test_the_picture_of_the_choice_rings_the_network_found(
+    small: ArchDef, given: dict[str, Any], groups: list[str]
+) -> None:
+    few = {"epochs": 1, "train_epochs": 1, "finalist_epochs": 2}
+    result = search(arch_def=small, **few, **given, **({} if given["method"] == "random" else {"candidates": 8}))
+    lines = {line.get_label(): line for line in search_figure(result).axes[1].get_lines()}
+    assert [label for label in lines if "train" in label or "tuned" in label] == groups
+    ring = lines["the network found"].get_xydata()
+    assert len(ring) == 1
+    assert ring[0].tolist() in lines[groups[-1]].get_xydata().tolist()
