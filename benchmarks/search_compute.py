@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from side_by_side import report
 
-from nas_plugin import ArchDef, Settings
+from nas_plugin import Settings
 from nas_plugin.baselines import search_macs
 from nas_plugin.candidates import Costs, macs_of
 from nas_plugin.sweeps import Sweep
@@ -53,28 +53,26 @@ def main() -> None:
     parser.add_argument("--name", default="search_compute", help="of the result file")
     options = parser.parse_args()
     sweep = Sweep.open(options.sweep)
-    arch: ArchDef = sweep.arch
-    macs = macs_of(arch)
+    tasks = [task for method, task in sweep.searches() if method == "one-shot" and task.done]
+    if not tasks:
+        parser.error(f"{options.sweep} holds no one-shot search that is done")
+    macs, count = macs_of(sweep.arch), sweep.settings.count
+    settings = tasks[0].settings  # all differ in seed, array and target alone
+    images = round(count * settings.share)
+    darts = Settings.for_size(count, **{"data": settings.data, **sweep.settings.given, "method": "darts"})
+    unit = STEP * search_macs(sweep.arch, darts, images, count - images)
+    shared = super_network(macs, settings, images) / unit
     found: dict[str, list[float]] = {}
-    tasks = [task for method, task in sweep.searches() if method == "one-shot"]
     for task in tasks:
-        settings = task.settings
-        images = round(sweep.settings.count * settings.share)
-        rest = sweep.settings.count - images
-        darts = Settings.for_size(
-            sweep.settings.count, **{"data": settings.data, **sweep.settings.given, "method": "darts"}
-        )
-        unit = STEP * search_macs(arch, darts, images, rest)
-        where = f"{task.arch.array.rows}x{task.arch.array.cols} at {settings.target}"
-        found.setdefault(where, []).append(choice(macs, settings, task.path, images, rest) / unit)
-        shared = super_network(macs, settings, images) / unit
+        where = f"{task.arch.array.rows}x{task.arch.array.cols} at {task.settings.target}"
+        found.setdefault(where, []).append(choice(macs, settings, task.path, images, count - images) / unit)
     figures = {f"{where}: choice / the author's search": float(np.mean(shares)) for where, shares in found.items()}
     mean = float(np.mean([share for shares in found.values() for share in shares]))
     figures["super-network / the author's search"] = shared
     figures["both / the author's search, mean"] = shared + mean
     figures["both / the author's search, over the sweep"] = shared / len(found) + mean
     more = {name: getattr(settings, name) for name in ("epochs", "train_epochs", "finalists", "finalist_epochs")}
-    report(options.name, {"images": sweep.settings.count, "darts_epochs": darts.epochs, **more}, figures, {})
+    report(options.name, {"images": count, "darts_epochs": darts.epochs, **more}, figures, {})
 
 
 if __name__ == "__main__":

@@ -124,10 +124,10 @@ class OneShotSearch:
 
     Which networks are scored is guided: after each round a quadratic form in the logarithms of the sizes is fitted to
     the scores so far, and the next ones are mostly those that it says are best, in turn for every set of kernels. The
-    first final fine-tunes the best, on from the super-network's weights: as all begin alike, near-equal networks of one
-    set of kernels can be told apart after few epochs. Sets of kernels cannot, for the shared weights fit some better
-    than others. The best of the best sets therefore come to the second final, which trains them from scratch, as the
-    winner will be. What counts is L_data on the held-out images, plus lambda * latency where there is no target.
+    first final fine-tunes the best, on from the super-network's weights: all begin alike, which is meant to tell
+    near-equal networks of one set of kernels apart. Sets of kernels are not compared by that, for the shared weights
+    fit some better than others: the best of the best sets come to the second final, which trains them from scratch, as
+    the winner will be. What counts is L_data on the held-out images, plus lambda * latency where there is no target.
 
     Args:
         arch: the search space on its array.

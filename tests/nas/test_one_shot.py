@@ -278,9 +278,8 @@ def test_one_finalist_needs_no_training(small: ArchDef, train: Dataset) -> None:
     assert OneShotSearch(small, settings_of(small, finalists=1), train).steps == 3 + 1
     assert OneShotSearch(small, settings_of(small, finalists=2), train).steps == 3 + 1 + 2
     pool = len(pool_of(small, settings_of(small))[1])
-    assert OneShotSearch(small, settings_of(small, finalists=50), train).steps == 3 + 1 + min(pool, 4) + (
-        pool if pool > 4 else 0
-    )
+    assert pool == 4
+    assert OneShotSearch(small, settings_of(small, finalists=50), train).steps == 3 + 1 + pool
     assert OneShotSearch(small, settings_of(small, candidates=2, finalists=50), train).steps == 3 + 1 + 2
     assert OneShotSearch(small, settings_of(small, candidates=1, finalists=50), train).steps == 3 + 1
     wide = settings_of(small, target=None, candidates=30, finalists=50)
