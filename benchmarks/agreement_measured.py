@@ -58,7 +58,7 @@ from side_by_side import RESULTS, report
 from hwcost import Conv2d, HwcostError, SystolicArray, layer_cost, load_device, smooth_ceil
 from hwcost.calibration import Measurement, scores
 from hwcost.calibration.validation import Scores, folds
-from hwcost.runtime import gemm_cycles
+from hwcost.model.formula import gemm_cycles
 from hwcost.scalesim import TopologyLayer, counts, serial_array
 
 Array = np.ndarray[Any, Any]

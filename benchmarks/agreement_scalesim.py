@@ -32,7 +32,7 @@ import numpy as np
 from side_by_side import report
 
 from hwcost import SystolicArray
-from hwcost.runtime import gemm_cycles
+from hwcost.model.formula import gemm_cycles
 from hwcost.scalesim import (
     Configuration,
     Topology,

@@ -15,7 +15,7 @@ from measured_data import BEST, DATA, EDGE_CLOCK_HZ, EDGE_SHARP, Form, edge_netw
 
 import hwcost
 from hwcost.calibration import device_file
-from hwcost.presets import DeviceFile, Entry, read_device, write_device
+from hwcost.devices import DeviceFile, Entry, read_device, write_device
 
 DEVICES = Path(hwcost.__file__).parent / "devices"
 DOSA = (

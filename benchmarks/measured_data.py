@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hwcost import Conv2d, Gemm, SystolicArray, layer_cost
-from hwcost.calibration import FREE, Calibration, Measurement, fit, medians_of_repeats
+from hwcost.calibration import FIT_PARAMETERS, Calibration, Measurement, fit, medians_of_repeats
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FILES = {
@@ -204,7 +204,9 @@ def predict(form: Form, found: Calibration, measurements: Iterable[Measurement])
 
     Where a build says itself what was fitted (its bus), the fit found by what factor all builds differ from that.
     """
-    fitted = {field: FREE[name].start_of(form.device) for name in form.free for field in FREE[name].fields}
+    fitted = {
+        field: FIT_PARAMETERS[name].start_of(form.device) for name in form.free for field in FIT_PARAMETERS[name].fields
+    }
     seconds = []
     for one in measurements:
         own = {

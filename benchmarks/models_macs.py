@@ -17,7 +17,7 @@ import real_models
 import side_by_side
 
 from hwcost import InvalidValueError, from_torch
-from hwcost.importers.torch_resize import resized
+from hwcost.importers.torch.resize import resized
 
 SEED = 0
 

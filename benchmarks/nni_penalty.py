@@ -1,8 +1,8 @@
-"""Which penalty moves the alphas of NNI 3.0: its own, or the one of hwcost.adapters?
+"""Which penalty moves the alphas of NNI 3.0: its own, or the one of hwcost.torch.adapters?
 
 NNI's strategies themselves (DARTS, GumbelDARTS, Proxyless) search a small convolutional network with pytorch-lightning,
 three times from the same seed: without a penalty, with NNI's ``ExpectationProfilerPenalty`` over the exact cycles of
-hwcost (as an expression of its profiler), and with ``hwcost.adapters.nni_penalty`` over the same cycles. The two
+hwcost (as an expression of its profiler), and with ``hwcost.torch.adapters.nni_penalty`` over the same cycles. The two
 penalties have the same value (but for GumbelDARTS, where NNI's draws a sample of its own). NNI's goes through
 ``export_probs``, whose probabilities are floats: the alphas after a step with it are, bit for bit, those without any
 penalty. Adam's first step goes by the sign of the slope, so that every alpha can be asked whether it went down the
@@ -31,8 +31,8 @@ import torch
 from torch import Tensor, nn
 
 from hwcost import Conv2d, SearchedLayer, SearchSpace, SystolicArray
-from hwcost.adapters import BlockCosts, nni_cycles, nni_penalty, nni_probabilities
 from hwcost.torch import LatencyLoss, check_gradient
+from hwcost.torch.adapters import BlockCosts, nni_cycles, nni_penalty, nni_probabilities
 
 ROOT = Path(__file__).parents[1]
 VERSION = "3.0"

@@ -22,7 +22,7 @@ import hwcost
 import hwcost.calibration
 import nas_plugin
 from hwcost import SystolicArray
-from hwcost.presets import FACT_UNITS, FIELD_UNITS, DeviceFile, Entry, device_names, read_device
+from hwcost.devices import FACT_UNITS, FIELD_UNITS, DeviceFile, Entry, device_names, read_device
 
 _NEEDED = "needed"
 
@@ -107,7 +107,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "fold-timings": functools.partial(rows_of, hwcost.FOLD_TIMINGS),
     "lowerings": functools.partial(rows_of, hwcost.LOWERINGS),
     "relaxations": functools.partial(rows_of, hwcost.RELAXATIONS),
-    "fitted": functools.partial(rows_of, hwcost.calibration.FREE),
+    "fitted": functools.partial(rows_of, hwcost.calibration.FIT_PARAMETERS),
     "latencies": lambda: rows_of(nas_plugin.LATENCIES),
     "methods": lambda: rows_of(nas_plugin.METHODS),
 }

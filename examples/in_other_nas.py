@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hwcost import Conv2d, Cost, Linear, SearchedLayer, SearchSpace, SystolicArray
-from hwcost.adapters import BlockCosts, effective_cost, nni_cycles, nni_penalty, plinio_costs, relaxed_latency
 from hwcost.torch import LatencyLoss, check_gradient
+from hwcost.torch.adapters import BlockCosts, effective_cost, nni_cycles, nni_penalty, plinio_costs, relaxed_latency
 
 ARRAY = SystolicArray(16, 16)
 SPACE = SearchSpace(

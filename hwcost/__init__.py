@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hwcost.cost import Cost
-from hwcost.dataflow import DATAFLOWS, FOLD_TIMINGS, LOWERINGS
-from hwcost.device import SystolicArray
+from hwcost._version import __version__
 from hwcost.errors import (
     HwcostError,
     InvalidValueError,
@@ -20,20 +18,21 @@ from hwcost.errors import (
     MixedLibrariesError,
     NoGradientError,
 )
-from hwcost.layers import Conv2d, Gemm, Layer, Linear, MatMul
-from hwcost.network import Report, SearchedLayer, SearchSpace, network_cost
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS, LOWERINGS
+from hwcost.model.cost import Cost
+from hwcost.model.formula import layer_cost, runtime
+from hwcost.model.layers import Conv2d, Gemm, Layer, Linear, MatMul
+from hwcost.network.pricing import Report, SearchedLayer, SearchSpace, network_cost
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
-from hwcost.runtime import layer_cost, runtime
 
 if TYPE_CHECKING:
     from hwcost.advice import advise
-    from hwcost.graph import Network
+    from hwcost.devices import load_device
     from hwcost.importers import read_network
     from hwcost.importers.onnx import from_onnx as from_onnx
     from hwcost.importers.torch import from_torch as from_torch
-    from hwcost.presets import load_device
-
-__version__ = "0.1.0"
+    from hwcost.network.network import Network
 
 __all__ = [
     "DATAFLOWS",
@@ -71,11 +70,11 @@ __all__ = [
 
 # from_torch and from_onnx are not in __all__, so that a star import asks for neither library
 _ON_USE = {
-    "Network": "hwcost.graph",
+    "Network": "hwcost.network.network",
     "advise": "hwcost.advice",
     "from_onnx": "hwcost.importers.onnx",
     "from_torch": "hwcost.importers.torch",
-    "load_device": "hwcost.presets",
+    "load_device": "hwcost.devices",
     "read_network": "hwcost.importers",
 }
 

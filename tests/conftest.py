@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from hwcost._arrays import BACKENDS, Backend
+from hwcost.arrays import BACKENDS, Backend
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

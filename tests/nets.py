@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwcost import Conv2d, Gemm, Linear, MatMul
-from hwcost.graph import MemoryOnly, Network, Operation, Unsupported
+from hwcost.network.network import MemoryOnly, Network, Operation, Unsupported
 
 LENET = {
     "conv1": Conv2d(1, 6, 5, height=28, width=28, padding=2),

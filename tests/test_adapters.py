@@ -33,10 +33,10 @@ from hwcost import (
     layer_cost,
     network_cost,
 )
-from hwcost.adapters import FREE_MODULES, BlockCosts, effective_cost, plinio_costs, relaxed_latency
-from hwcost.graph import MemoryOnly, Unsupported
+from hwcost.network.network import MemoryOnly, Unsupported
 from hwcost.relaxation import RELAXATIONS
 from hwcost.torch import LatencyLoss, check_gradient, expected_cost
+from hwcost.torch.adapters import FREE_MODULES, BlockCosts, effective_cost, plinio_costs, relaxed_latency
 
 PROJECT = Path(__file__).parent.parent
 ARRAY = SystolicArray(8, 8)
@@ -60,7 +60,7 @@ def alphas():
 
 def test_no_host_is_imported():
     code = (
-        "import sys, hwcost.adapters\n"
+        "import sys, hwcost.torch.adapters\n"
         "hosts = {'nni', 'plinio', 'pytorch_lightning', 'torchvision', 'tensorflow'}\n"
         "print(sorted(name for name in hosts if name in sys.modules))"
     )
@@ -70,7 +70,7 @@ def test_no_host_is_imported():
 
 
 def test_without_torch_the_adapters_say_what_to_install():
-    code = "import sys; sys.modules['torch'] = None; import hwcost.adapters"
+    code = "import sys; sys.modules['torch'] = None; import hwcost.torch.adapters"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert 'pip install "hwcost[torch]"' in done.stderr.splitlines()[-1]
 

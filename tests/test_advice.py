@@ -17,7 +17,7 @@ from machines import BARE, RICH
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, MissingDependencyError, SystolicArray, network_cost
 from hwcost.advice import advise
 from hwcost.advice.budget import _some
-from hwcost.graph import MemoryOnly, Network, Operation, Unsupported, Width
+from hwcost.network.network import MemoryOnly, Network, Operation, Unsupported, Width
 
 ARRAYS = {**BARE, **RICH}
 
@@ -345,7 +345,7 @@ def test_without_scipy_only_the_budget_is_missing():
     code = (
         "import sys; sys.modules['scipy'] = None\n"
         "from hwcost import Linear, SystolicArray, advise, MissingDependencyError\n"
-        "from hwcost.graph import Network\n"
+        "from hwcost.network.network import Network\n"
         "network = Network.of_layers('n', {'fc': Linear(9, 9)})\n"
         "print(len(advise(network, SystolicArray(4, 4)).widths))\n"
         "try: advise(network, SystolicArray(4, 4), budget=0.9)\n"

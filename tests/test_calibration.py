@@ -19,7 +19,7 @@ pytest.importorskip("scipy")
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost, load_device
 from hwcost.calibration import (
-    FREE,
+    FIT_PARAMETERS,
     ExtrapolationWarning,
     Measurement,
     Scores,
@@ -32,7 +32,7 @@ from hwcost.calibration import (
 from hwcost.calibration.stack import Stack
 from hwcost.calibration.validation import folds
 from hwcost.cli import main
-from hwcost.presets import read_device, write_device
+from hwcost.devices import read_device, write_device
 
 START = SystolicArray(16, 16, lowering="kernel-position", clock_hz=5e8)
 TRUTH = {
@@ -71,17 +71,17 @@ def measure(array, layers=None, noise=0.0, seed=0):
 
 
 def truth_of(name, value, base=START):
-    return dataclasses.replace(base, **FREE[name].settings(value))
+    return dataclasses.replace(base, **FIT_PARAMETERS[name].settings(value))
 
 
 # ---------------------------------------------------------------- what was put in comes out
 
 
 def test_every_number_is_tried():
-    assert set(TRUTH) == set(FREE)
+    assert set(TRUTH) == set(FIT_PARAMETERS)
 
 
-@pytest.mark.parametrize("name", FREE)
+@pytest.mark.parametrize("name", FIT_PARAMETERS)
 def test_one_number_is_found(name):
     base = dataclasses.replace(START, **BESIDE.get(name, {}))
     array = truth_of(name, TRUTH[name], base)
@@ -90,7 +90,7 @@ def test_one_number_is_found(name):
     assert found.scores.mape < 1e-4
     assert found.scores.spearman > 0.999
     assert found.estimates[name].is_determined
-    for field in FREE[name].fields:
+    for field in FIT_PARAMETERS[name].fields:
         assert getattr(found.device, field) == pytest.approx(TRUTH[name], rel=1e-4)
     assert type(found.device) is SystolicArray
 
@@ -105,11 +105,11 @@ def test_several_numbers_are_found_in_noise():
     assert found.scores.mape < 0.03
     assert found.scores_seen.mape < found.scores.mape
     for name in free:
-        true = getattr(truth, FREE[name].fields[0])
+        true = getattr(truth, FIT_PARAMETERS[name].fields[0])
         each = found.estimates[name]
         assert each.is_determined
         distance = math.log(each.value / true)
-        if FREE[name].is_share:
+        if FIT_PARAMETERS[name].is_share:
             distance = math.log(each.value / (1 - each.value)) - math.log(true / (1 - true))
         assert abs(distance) < 5 * each.deviation + 0.02, name
 

@@ -12,11 +12,11 @@ import pytest
 from nets import LENET, ODD, TREE, residual
 
 from hwcost import SystolicArray, load_device, network_cost
-from hwcost._console import run_command
 from hwcost.cli.compare import compare
+from hwcost.console import run_command
 from hwcost.errors import InvalidValueError
-from hwcost.graph import Network
-from hwcost.summary import summarise
+from hwcost.network.network import Network
+from hwcost.reports import summarise
 
 NETWORKS = {
     "lenet.csv": Network.of_layers("lenet", LENET),

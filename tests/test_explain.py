@@ -13,8 +13,8 @@ from hwcost import DATAFLOWS, FOLD_TIMINGS, Conv2d, SystolicArray, layer_cost
 from hwcost.cli import main
 from hwcost.cli.explain import explain
 from hwcost.cli.formula import formula
-from hwcost.presets import device_names, load_device
-from hwcost.runtime import MEMORY, OVERHEADS
+from hwcost.devices import device_names, load_device
+from hwcost.model.formula import MEMORY, OVERHEADS
 
 LAYER = Conv2d(20, 36, 3, height=10, width=12, padding=1, batch=2)
 ALL = machines.ALL | {name: load_device(name) for name in device_names()}

@@ -15,12 +15,12 @@ from torch.nn import functional as F  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, from_torch, network_cost  # noqa: E402
-from hwcost.graph import MemoryOnly, Unsupported  # noqa: E402
 from hwcost.importers import read_network  # noqa: E402
 from hwcost.importers.torch import InputSpec, load_model  # noqa: E402
-from hwcost.importers.torch_free import _ELEMENTWISE, _MADE, _MOVE_ONLY, _VIEWS  # noqa: E402
-from hwcost.importers.torch_products import PRODUCTS  # noqa: E402
-from hwcost.importers.torch_resize import resized  # noqa: E402
+from hwcost.importers.torch.free import _ELEMENTWISE, _MADE, _MOVE_ONLY, _VIEWS  # noqa: E402
+from hwcost.importers.torch.products import PRODUCTS  # noqa: E402
+from hwcost.importers.torch.resize import resized  # noqa: E402
+from hwcost.network.network import MemoryOnly, Unsupported  # noqa: E402
 
 MODELS = Path(__file__).parent / "models"
 

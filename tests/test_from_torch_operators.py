@@ -14,10 +14,10 @@ from torch import nn  # noqa: E402
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa: E402
 
 from hwcost import InvalidValueError, Linear, from_torch  # noqa: E402
-from hwcost.graph import MemoryOnly  # noqa: E402
 from hwcost.importers import read_network  # noqa: E402
 from hwcost.importers.torch import InputSpec  # noqa: E402
-from hwcost.importers.torch_operators import _SHORTCUTS, operator, shortcut, tensors_in  # noqa: E402
+from hwcost.importers.torch.operators import _SHORTCUTS, operator, shortcut, tensors_in  # noqa: E402
+from hwcost.network.network import MemoryOnly  # noqa: E402
 
 aten = torch.ops.aten
 

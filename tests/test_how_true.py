@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from hwcost.presets import read_device
+from hwcost.devices import read_device
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -15,10 +15,10 @@ from nets import HOSTILE, LENET, ODD, TREE, residual
 
 from hwcost import Linear, SystolicArray
 from hwcost.cli.model_output import html_lines
-from hwcost.graph import MemoryOnly, Network, Operation
+from hwcost.network.network import MemoryOnly, Network, Operation
 from hwcost.plot import PICTURES, network_figure, svg
-from hwcost.report_html import html_report, inline_svg
-from hwcost.summary import summarise
+from hwcost.reports import summarise
+from hwcost.reports.html import html_report, inline_svg
 
 pytest.importorskip("matplotlib")
 
@@ -308,7 +308,7 @@ def test_figures_of_the_page_are_those_of_the_summary():
     rows = re.findall(r"<tr class=\"priced\".*?</tr>", text)
     for html, row in zip(rows, summary.of("priced"), strict=True):
         values = [float(value) for value in re.findall(r"data-value=\"([\d.e+-]+)\"", html)]
-        cost, shares = row.cost, row.waste.shares
+        cost, shares = row.cost, row.breakdown.shares
         assert values[:5] == [cost.macs, cost.cycles, cost.seconds, summary.share(row), cost.utilization]
         assert values[5] == cost.folds
         assert values[6:-1] == pytest.approx([share for kind, share in shares.items() if kind != "useful"])

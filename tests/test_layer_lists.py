@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwcost import DATAFLOWS, Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, network_cost
-from hwcost.graph import UNCONNECTED, MemoryOnly, Network, Operation, Unsupported, Width
 from hwcost.importers import read_network
 from hwcost.importers.lists import read_layers, write_layers, write_scalesim
-from hwcost.importers.lists_scalesim import topology_of
+from hwcost.importers.lists.scalesim import topology_of
+from hwcost.network.network import UNCONNECTED, MemoryOnly, Network, Operation, Unsupported, Width
 from hwcost.scalesim import TopologyLayer, counts, read_topology, serial_array
 
 CSV = """\

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, layer_cost
-from hwcost.layers import is_layer
+from hwcost.model.layers import is_layer
 
 GOOD = {
     Gemm: {"m": 6, "n": 4, "k": 8, "count": 2},

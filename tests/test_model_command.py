@@ -14,15 +14,15 @@ import pytest
 from nets import LENET, ODD, TREE, residual
 
 from hwcost import SystolicArray, network_cost
-from hwcost._console import run_command
 from hwcost.cli import networks
 from hwcost.cli.compare import compare
 from hwcost.cli.model import SORTS, model
 from hwcost.cli.model_output import SORTS as KEYS
+from hwcost.console import run_command
+from hwcost.devices import read_device
 from hwcost.errors import InvalidValueError
-from hwcost.graph import Network, Unsupported
-from hwcost.presets import read_device
-from hwcost.summary import summarise
+from hwcost.network.network import Network, Unsupported
+from hwcost.reports import summarise
 
 NETWORKS = {
     "lenet": Network.of_layers("lenet", LENET),

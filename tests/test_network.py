@@ -27,7 +27,7 @@ from hwcost import (
     layer_cost,
     network_cost,
 )
-from hwcost.relaxation import Curve
+from hwcost.relaxation import SmoothCeiling
 
 FIGURES = [field.name for field in dataclasses.fields(Cost)]
 
@@ -187,7 +187,7 @@ def counting(name="logistic"):
     row, shapes = RELAXATIONS[name], []
 
     def make():
-        return Curve(lambda x: (shapes.append(tuple(x.shape)), row.value(x))[1], row.slope, row.maximum)
+        return SmoothCeiling(lambda x: (shapes.append(tuple(x.shape)), row.value(x))[1], row.slope, row.maximum)
 
     return Relaxation("counting", "notes its calls", make), shapes
 

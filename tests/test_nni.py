@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from hwcost import Conv2d, InvalidValueError, Linear, SearchedLayer, SearchSpace, SystolicArray
-from hwcost.adapters import BlockCosts, nni_cycles, nni_penalty, nni_probabilities
 from hwcost.torch import LatencyLoss, check_gradient
+from hwcost.torch.adapters import BlockCosts, nni_cycles, nni_penalty, nni_probabilities
 
 PROJECT = Path(__file__).parent.parent
 ARRAY = SystolicArray(8, 8)

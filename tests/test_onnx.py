@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, network_cost
-from hwcost.graph import MemoryOnly, Unsupported
 from hwcost.importers import read_network
+from hwcost.network.network import MemoryOnly, Unsupported
 
 onnx = pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper  # noqa: E402
 
 from hwcost.importers.onnx import from_onnx  # noqa: E402
-from hwcost.importers.onnx_axes import AXES  # noqa: E402
-from hwcost.importers.onnx_free import ELEMENTWISE, FREE, LOOK_UPS, VIEWS  # noqa: E402
-from hwcost.importers.onnx_products import PRODUCTS  # noqa: E402
+from hwcost.importers.onnx.axes import AXES  # noqa: E402
+from hwcost.importers.onnx.free import ELEMENTWISE, FREE, LOOK_UPS, VIEWS  # noqa: E402
+from hwcost.importers.onnx.products import PRODUCTS  # noqa: E402
 
 FLOAT, INT64, INT8, UINT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT8, TensorProto.UINT8
 MS = "com.microsoft"

@@ -25,7 +25,8 @@ from hwcost import (
     network_cost,
 )
 from hwcost.cli import main
-from hwcost.graph import MemoryOnly
+from hwcost.model.breakdown import KINDS, layer_breakdown
+from hwcost.network.network import MemoryOnly
 from hwcost.plot import (
     ENDINGS,
     PICTURES,
@@ -41,8 +42,7 @@ from hwcost.plot import (
     svg,
 )
 from hwcost.plot.bars import shortened
-from hwcost.relaxation import Curve
-from hwcost.waste import KINDS, layer_waste
+from hwcost.relaxation import SmoothCeiling
 
 pytest.importorskip("matplotlib")
 
@@ -190,7 +190,7 @@ def _complex(x):
 
 @pytest.mark.parametrize("value", [lambda x: x * np.nan, _complex])
 def test_what_a_relaxation_cannot_say_is_not_drawn(value):
-    odd = Relaxation("odd", "no numbers", lambda: Curve(value, lambda x: 0 * x))
+    odd = Relaxation("odd", "no numbers", lambda: SmoothCeiling(value, lambda x: 0 * x))
     with pytest.raises(InvalidValueError, match="the cycles by relaxation odd"):
         stairs_data(LAYER, ARRAY, "out_channels", [8, 16], [odd])
 
@@ -222,7 +222,7 @@ def test_network_data_are_the_model_for_every_layer(array):
         cost = layer_cost(layer, array)
         assert (figures["name"], figures["seconds"], figures["bound"]) == (name, cost.seconds, cost.bound)
         assert (figures["utilization"], figures["macs"]) == (cost.utilization, cost.macs)
-        assert figures["shares"] == layer_waste(layer, array).shares
+        assert figures["shares"] == layer_breakdown(layer, array).shares
     assert sum(figures["share"] for figures in data["layers"]) == pytest.approx(1)
     assert sum(data["total"].values()) == pytest.approx(1)
     assert data["utilization"] == total.utilization

@@ -11,9 +11,9 @@ import pytest
 from nets import LENET, ODD, TREE, residual
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, layer_cost, network_cost
-from hwcost.graph import MemoryOnly, Network, Operation, Unsupported
-from hwcost.summary import Module, Row, layer_shape, summarise
-from hwcost.waste import layer_waste
+from hwcost.model.breakdown import layer_breakdown
+from hwcost.network.network import MemoryOnly, Network, Operation, Unsupported
+from hwcost.reports import Module, Row, layer_shape, summarise
 
 ARRAY = SystolicArray(8, 8, fold_timing="serial")
 over_arrays = pytest.mark.parametrize("array", machines.ALL.values(), ids=list(machines.ALL))
@@ -30,13 +30,13 @@ def test_rows_are_the_layers_and_the_total_is_that_of_the_network(array):
     for row, (name, layer) in zip(summary.rows, layers.items(), strict=True):
         assert (row.name, row.state) == (name, "priced")
         assert row.cost == layer_cost(layer, array)
-        assert row.waste == layer_waste(layer, array)
+        assert row.breakdown == layer_breakdown(layer, array)
     cycles = sum(row.cost.cycles for row in summary.rows)
     if isinstance(cycles, int):
         assert cycles == report.total.cycles == summary.tree.cost.cycles
-        assert summary.waste.pe_cycles == report.total.pe_cycles
+        assert summary.breakdown.pe_cycles == report.total.pe_cycles
     assert cycles == pytest.approx(report.total.cycles, rel=1e-12)
-    assert summary.waste.pe_cycles == pytest.approx(report.total.pe_cycles, rel=1e-12)
+    assert summary.breakdown.pe_cycles == pytest.approx(report.total.pe_cycles, rel=1e-12)
     assert sum(map(summary.share, summary.rows)) == pytest.approx(1)
     assert sum(summary.seconds_by_bound.values()) == pytest.approx(report.total.seconds)
 
@@ -54,7 +54,7 @@ def test_subtotals_are_sums_of_what_is_in_a_module(array):
         inside = [row for row in summary.rows if not module.path or f"{row.path}.".startswith(f"{module.path}.")]
         assert [row.name for row in module.rows] == [row.name for row in inside]
         assert module.cost.cycles == sum(row.cost.cycles for row in inside)
-        assert module.waste.idle == pytest.approx(sum(row.waste.idle for row in inside))
+        assert module.breakdown.idle == pytest.approx(sum(row.breakdown.idle for row in inside))
         assert module.input_bytes == sum(row.input_bytes for row in inside)
         if module.cost.pe_cycles:
             used = sum(row.cost.macs for row in inside) / sum(row.cost.pe_cycles for row in inside)
@@ -73,7 +73,7 @@ def test_what_only_moves_memory_takes_no_cycles():
     summary = summarise(TREE, ARRAY)
     (relu,) = summary.of("memory-only")
     assert (relu.name, relu.input_bytes, relu.output_bytes) == ("stem:relu", 1024, 1024)
-    assert relu.cost.cycles == relu.waste.pe_cycles == 0
+    assert relu.cost.cycles == relu.breakdown.pe_cycles == 0
     assert summary.share(relu) == 0.0
     without = {name: layer for name, layer in TREE.items() if not isinstance(layer, MemoryOnly)}
     assert summary.cost == network_cost(without, ARRAY).total

@@ -29,7 +29,7 @@ from hwcost import (
     network_cost,
 )
 from hwcost.sweep import ENGINES, MOST_POINTS, Sweep, count_points, pareto_front, sweep
-from hwcost.sweep.pricing import CHUNK, Work, chunk_size, price
+from hwcost.sweep.pricing import CHUNK, UniqueGemms, chunk_size, price
 
 SMALL = {
     "conv": Conv2d(3, 20, 5, height=14, width=14, stride=2, padding=2),
@@ -120,9 +120,9 @@ def test_chunks_change_nothing():
 
 def test_memory_is_bounded():
     few, many = ([Gemm(1, 1, k) for k in range(1, count + 1)] for count in (10, 5000))
-    assert chunk_size(Work.of(few)) == CHUNK
-    assert chunk_size(Work.of(many)) * 8 * 5000 <= 64 * 2**20
-    assert chunk_size(Work.of(few * 1000)) == CHUNK
+    assert chunk_size(UniqueGemms.of(few)) == CHUNK
+    assert chunk_size(UniqueGemms.of(many)) * 8 * 5000 <= 64 * 2**20
+    assert chunk_size(UniqueGemms.of(few * 1000)) == CHUNK
 
 
 def test_memory_of_a_sweep_does_not_grow_with_its_points():
@@ -137,7 +137,7 @@ def test_memory_of_a_sweep_does_not_grow_with_its_points():
 
 
 def test_products_that_occur_again_are_priced_once():
-    work = Work.of([gemm for layer in nets.residual().values() for gemm in layer.gemms()])
+    work = UniqueGemms.of([gemm for layer in nets.residual().values() for gemm in layer.gemms()])
     assert (len(work.products), len(work.order)) == (24, 54)
 
 

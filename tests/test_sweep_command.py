@@ -18,11 +18,11 @@ import pytest
 from nets import LENET, ODD, TREE, residual
 
 from hwcost import SystolicArray, load_device, network_cost
-from hwcost._console import run_command
 from hwcost.cli import sweep as module
 from hwcost.cli.progress import progress_of
+from hwcost.console import run_command
 from hwcost.errors import InvalidValueError
-from hwcost.graph import Network, Unsupported
+from hwcost.network.network import Network, Unsupported
 from hwcost.sweep import engines, sweep
 
 command = module.sweep

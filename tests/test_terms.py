@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwcost import LOWERINGS, RELAXATIONS, Conv2d, Cost, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost
-from hwcost.dataflow import LACKS
-from hwcost.runtime import lay_out
+from hwcost.machine.dataflow import REUSE_LETTER
+from hwcost.model.formula import lay_out
 
 over_machines = pytest.mark.parametrize("array", machines.ALL.values(), ids=list(machines.ALL))
 over_rich = pytest.mark.parametrize("array", machines.RICH.values(), ids=list(machines.RICH))
@@ -316,7 +316,7 @@ def test_devices_are_values(array):
 @settings(max_examples=30)
 def test_operands_are_what_their_letters_span(m, n, k, count):
     sizes = {"m": m, "n": n, "k": k}
-    for operand, lacks in LACKS.items():
+    for operand, lacks in REUSE_LETTER.items():
         elements = sum(1 for _ in itertools.product(*(range(s) for letter, s in sizes.items() if letter != lacks)))
         assert Gemm(m, n, k, count).elements(operand) == count * elements
 

@@ -9,13 +9,13 @@ from fractions import Fraction
 
 import pytest
 
-from hwcost.graph import sized
-from hwcost.widths import Widths
+from hwcost.network.axes import AxisTracker
+from hwcost.network.network import sized
 
 
 @pytest.fixture
 def widths():
-    return Widths()
+    return AxisTracker()
 
 
 def called(widths, name, size):
@@ -176,7 +176,7 @@ def test_reshapes_of_any_shapes_keep_sizes():
         if math.prod(shape) == 12
     ]  # fmt: skip
     for before, after in rng.sample(list(itertools.product(shapes, shapes)), 300):
-        widths = Widths()
+        widths = AxisTracker()
         axes = [called(widths, f"a{i}", size) for i, size in enumerate(before)]
         found = widths.reshape(axes, after)
         assert tuple(map(widths.size, found)) == after

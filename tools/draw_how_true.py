@@ -34,8 +34,8 @@ from measured_data import (  # noqa: E402
 )
 
 from hwcost import Conv2d, Gemm, SystolicArray, layer_cost  # noqa: E402
+from hwcost.model.formula import gemm_cycles  # noqa: E402
 from hwcost.plot import style  # noqa: E402
-from hwcost.runtime import gemm_cycles  # noqa: E402
 from hwcost.scalesim import TopologyLayer  # noqa: E402
 
 BLUE, ORANGE, GREEN = style.COLOURS[:3]

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from hwcost.advice.program import Found, Table, load_solver, pick
+from hwcost.advice.program import SolverResult, Table, load_solver, pick
 from hwcost.advice.tables import Figures, Numbers, candidates, changeable, followers, over, over_each, rising
-from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
-from hwcost.graph import Network, Operation
-from hwcost.network import network_cost
+from hwcost.machine.array import SystolicArray
+from hwcost.network.network import Network, Operation
+from hwcost.network.pricing import network_cost
 
 __all__ = ["Budget", "solve"]
 
@@ -230,10 +230,10 @@ def _rounds(
     edges: Mapping[str, Figures],
     limit: float,
     time_limit_s: float,
-) -> tuple[Found, int]:
+) -> tuple[SolverResult, int]:
     """The best set that was found, and how many options it was picked from."""
     around: dict[str, int] | None = None
-    best: Found | None = None
+    best: SolverResult | None = None
     count, of_all = 0, sum(map(len, edges.values()))
     for _ in range(ROUNDS):
         chosen = _thinned(groups, edges, around)

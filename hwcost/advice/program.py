@@ -11,7 +11,7 @@ import numpy as np
 from hwcost.advice.tables import Figures
 from hwcost.errors import MissingDependencyError
 
-__all__ = ["Found", "Table", "load_solver", "pick"]
+__all__ = ["SolverResult", "Table", "load_solver", "pick"]
 
 
 class Table(NamedTuple):
@@ -22,7 +22,7 @@ class Table(NamedTuple):
     macs: Figures
 
 
-class Found(NamedTuple):
+class SolverResult(NamedTuple):
     """One option for each width, their MACs together, and by which share of them another set could be better."""
 
     sizes: dict[str, int]
@@ -43,7 +43,9 @@ def load_solver() -> Any:
     return optimize
 
 
-def pick(tables: Sequence[Table], options: Mapping[str, Figures], limit: float, time_limit_s: float) -> Found | None:
+def pick(
+    tables: Sequence[Table], options: Mapping[str, Figures], limit: float, time_limit_s: float
+) -> SolverResult | None:
     """The options of all widths with the most MACs within a limit of cycles.
 
     The variables are one for each option, then one for each entry of each table: 1 where it is taken. Those of the
@@ -117,7 +119,7 @@ def _rows(tables: Sequence[Table], options: Mapping[str, Figures]) -> Iterator[t
                 yield np.append(with_it, first[name] + index), np.append(np.ones(len(with_it)), -1.0), 0.0
 
 
-def _found(result: Any, tables: Sequence[Table], options: Mapping[str, Figures], limit: float) -> Found | None:
+def _found(result: Any, tables: Sequence[Table], options: Mapping[str, Figures], limit: float) -> SolverResult | None:
     """What the solver's variables say, counted again; None where it is beyond the limit."""
     first = _starts(options)
     picked = {name: int(np.argmax(result.x[first[name] : first[name] + len(sizes)])) for name, sizes in options.items()}
@@ -128,7 +130,7 @@ def _found(result: Any, tables: Sequence[Table], options: Mapping[str, Figures],
     )
     if cycles > limit:
         return None
-    return Found({name: int(options[name][index]) for name, index in picked.items()}, macs, _gap(result))
+    return SolverResult({name: int(options[name][index]) for name, index in picked.items()}, macs, _gap(result))
 
 
 def _gap(result: Any) -> float:

@@ -11,10 +11,10 @@ import numpy as np
 
 from hwcost.advice.budget import Budget, solve
 from hwcost.advice.tables import Numbers, candidates, changeable, checked, followers, number, over_each
-from hwcost.cost import Cost
-from hwcost.device import SystolicArray
-from hwcost.graph import Network, Operation, Width
-from hwcost.network import Report, network_cost
+from hwcost.machine.array import SystolicArray
+from hwcost.model.cost import Cost
+from hwcost.network.network import Network, Operation, Width
+from hwcost.network.pricing import Report, network_cost
 
 __all__ = ["Advice", "Step", "WidthAdvice", "advise"]
 
@@ -182,7 +182,7 @@ def advise(
     """Where a network's widths lie on the stairs of an array, and what other widths would buy.
 
     Args:
-        network: as an importer or :meth:`hwcost.graph.Network.of_layers` makes it.
+        network: as an importer or :meth:`hwcost.network.network.Network.of_layers` makes it.
         array: the accelerator, exact.
         budget: a share of today's cycles, below 1, to be reached at the least loss of MACs.
         skip_unsupported: leave out operations that cannot be priced, and name them, instead of raising.

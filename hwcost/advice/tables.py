@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
-from hwcost.graph import Network, Operation
-from hwcost.runtime import layer_cycles
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import layer_cycles
+from hwcost.network.network import Network, Operation
 
 __all__ = ["Figures", "Numbers", "changeable", "checked", "followers", "over", "over_each"]
 

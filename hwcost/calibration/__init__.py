@@ -20,16 +20,16 @@ from __future__ import annotations
 from hwcost.calibration.files import device_file
 from hwcost.calibration.fitting import Calibration, ExtrapolationWarning, fit, largest_machine
 from hwcost.calibration.measurements import Measurement, read_measurements
-from hwcost.calibration.parameters import FREE, Free
+from hwcost.calibration.parameters import FIT_PARAMETERS, FitParameter
 from hwcost.calibration.stack import medians_of_repeats
 from hwcost.calibration.validation import Estimate, Scores, scores
 
 __all__ = [
-    "FREE",
+    "FIT_PARAMETERS",
     "Calibration",
     "Estimate",
     "ExtrapolationWarning",
-    "Free",
+    "FitParameter",
     "Measurement",
     "Scores",
     "device_file",

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hwcost.calibration.fitting import Calibration
-from hwcost.calibration.parameters import FREE
-from hwcost.device import SystolicArray
-from hwcost.presets import FIELD_UNITS, DeviceFile, Entry, Fit, Range
+from hwcost.calibration.parameters import FIT_PARAMETERS
+from hwcost.devices import FIELD_UNITS, DeviceFile, Entry, Fit, Range
+from hwcost.machine.array import SystolicArray
 
 __all__ = ["device_file"]
 
@@ -30,7 +30,7 @@ def device_file(
     summary: str = "",
     notes: Sequence[str] = (),
 ) -> DeviceFile:
-    """The device that a calibration ended with, ready for :func:`hwcost.presets.write_device`.
+    """The device that a calibration ended with, ready for :func:`hwcost.devices.write_device`.
 
     Args:
         found: the calibration.
@@ -79,7 +79,7 @@ def device_file(
 def _fields(found: Calibration, is_determined: bool) -> Iterator[str]:
     for name, each in found.estimates.items():
         if each.is_determined is is_determined:
-            yield from FREE[name].fields
+            yield from FIT_PARAMETERS[name].fields
 
 
 def _assumed(array: SystolicArray) -> Iterator[tuple[str, Entry]]:
@@ -92,7 +92,7 @@ def _fitted(found: Calibration, data: str) -> Iterator[tuple[str, Entry]]:
         doubt = "" if each.is_determined else "; the data do not determine it"
         partner = f"; {each.goes_with} can make up for a change of it" if each.goes_with else ""
         known = f"one standard deviation is {each.deviation_in_words}"
-        for field in FREE[name].fields:
+        for field in FIT_PARAMETERS[name].fields:
             source = f"Fitted to {data}: {known}{doubt}{partner}."
             yield field, Entry(each.value, FIELD_UNITS[field], "derived", source)
     for name, tried in found.settings.grid.items():

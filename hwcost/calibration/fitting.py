@@ -18,17 +18,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hwcost._arrays import Size
+from hwcost.arrays import Size
 from hwcost.calibration.measurements import Measurement, check_peak
-from hwcost.calibration.parameters import DEFAULT_FREE, Free, checked_free
+from hwcost.calibration.parameters import DEFAULT_FREE, FitParameter, checked_free
 from hwcost.calibration.stack import Stack, medians_of_repeats
 from hwcost.calibration.validation import Array, Estimate, Scores, estimates, folds, scores
-from hwcost.device import SystolicArray
+from hwcost.devices import beyond_ranges, load_device
+from hwcost.devices.values import MEASURED
 from hwcost.errors import InvalidValueError, MissingDependencyError
-from hwcost.layers import Layer
-from hwcost.presets import beyond_ranges, load_device
-from hwcost.presets.values import MEASURED
-from hwcost.runtime import layer_cost
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import layer_cost
+from hwcost.model.layers import Layer
 
 try:
     from scipy.optimize import least_squares
@@ -56,7 +56,7 @@ class Settings:
     """How a fit was made: the same settings, measurements and machine give the same numbers.
 
     Attributes:
-        free: names of :data:`hwcost.calibration.FREE`.
+        free: names of :data:`hwcost.calibration.FIT_PARAMETERS`.
         grid: for sizes and names that were searched by trying, what was tried.
         prior: width of the prior; None for no prior.
         robust: size of a log residual from which on it counts linearly.
@@ -174,7 +174,7 @@ def fit(
     Args:
         device: where the search starts: an array, or the name or path of a device.
         measurements: at least as many as there are folds, and more than free numbers; repeats count once, by median.
-        free: names of :data:`hwcost.calibration.FREE`, at most eight; all other fields stay as they are.
+        free: names of :data:`hwcost.calibration.FIT_PARAMETERS`, at most eight; all other fields stay as they are.
         grid: sizes or names that are unknown, with what to try: ``{"size": (32, 64)}`` for rows and columns alike,
             "rows", "cols", "max_streamed", "accumulators", "lowering", "fold_timing", "dataflow".
         prior: how far the numbers may stray from the device's as long as the data do not pull: the standard deviation
@@ -212,7 +212,7 @@ def fit(
 
 
 @dataclass(frozen=True)
-class _Found:
+class _FitResult:
     """The best fit to some measurements: which machine of the grid, the numbers as distances, and the cost."""
 
     machine: int
@@ -222,7 +222,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Search:
-    free: tuple[Free, ...]
+    free: tuple[FitParameter, ...]
     machines: list[SystolicArray]
     stacks: list[Stack]
     settings: Settings
@@ -266,12 +266,12 @@ class _Search:
 
     # ------------------------------------------------------------ numbers
 
-    def values(self, found: _Found) -> dict[str, float]:
+    def values(self, found: _FitResult) -> dict[str, float]:
         """The numbers of the device itself, by name."""
         machine = self.machines[found.machine]
         return {row.name: float(row.value(row.start_of(machine), x)) for row, x in zip(self.free, found.x, strict=True)}
 
-    def device(self, found: _Found) -> SystolicArray:
+    def device(self, found: _FitResult) -> SystolicArray:
         """The machine with its fitted numbers."""
         changes: dict[str, Size] = {}
         for row, value in zip(self.free, self.values(found).values(), strict=True):
@@ -292,13 +292,13 @@ class _Search:
 
         return seconds
 
-    def predict(self, found: _Found, which: Array) -> Array:
+    def predict(self, found: _FitResult, which: Array) -> Array:
         """Seconds of some of the measurements."""
         return self._priced(self.machines[found.machine], self.stacks[found.machine].at(which))(found.x)
 
     # ------------------------------------------------------------ search
 
-    def best(self, which: Array) -> _Found:
+    def best(self, which: Array) -> _FitResult:
         """The best fit to some of the measurements, over the machines of the grid and the starts."""
         fits = (
             self._least(index, machine, stack.at(which))
@@ -306,7 +306,7 @@ class _Search:
         )
         return min(fits, key=lambda found: found.cost)
 
-    def _least(self, index: int, machine: SystolicArray, stack: Stack) -> _Found:
+    def _least(self, index: int, machine: SystolicArray, stack: Stack) -> _FitResult:
         seconds, measured = self._priced(machine, stack), np.log(stack.seconds)
         widths = np.array([self._width(row) for row in self.free])
         farthest = np.array([_FARTHEST_SHARE if row.is_share else _FARTHEST for row in self.free])
@@ -322,9 +322,9 @@ class _Search:
             for start in self._starts(farthest)
         )
         found = min(results, key=lambda result: float(result.cost))
-        return _Found(index, found.x, float(found.cost))
+        return _FitResult(index, found.x, float(found.cost))
 
-    def _width(self, row: Free) -> float:
+    def _width(self, row: FitParameter) -> float:
         return math.inf if self.settings.prior is None else self.settings.prior * row.spread
 
     def _starts(self, farthest: Array) -> Iterator[Array]:
@@ -335,7 +335,7 @@ class _Search:
 
     # ------------------------------------------------------------ report
 
-    def _estimates(self, found: _Found, values: dict[str, float], residuals: Array) -> dict[str, Estimate]:
+    def _estimates(self, found: _FitResult, values: dict[str, float], residuals: Array) -> dict[str, Estimate]:
         seconds = self._priced(self.machines[found.machine], self.stacks[found.machine])
         step = 1e-4
         slopes = np.stack(

@@ -1,10 +1,10 @@
 """Measurements as values, and as the rows of a CSV file.
 
-A file has a header. Column ``kind`` and the sizes say what layer a row is, as ``hwcost._rows`` describes it,
-and one of ``cycles``, ``seconds``, ``ms``, ``us``, ``ns`` holds what was measured. ``name`` is free text. Rows with the
-same ``network`` were measured together, one after the other, and give the same figure (or all but one leave it empty);
-where one was measured several times, ``run`` tells the times apart. Rows with the same ``group`` are held out together
-when the fit is validated. A column that is named like a field of the device (``rows``, ``accumulators``...) says on
+A file has a header. Column ``kind`` and the sizes say what layer a row is, as ``hwcost.importers.lists.rows`` describes
+it, and one of ``cycles``, ``seconds``, ``ms``, ``us``, ``ns`` holds what was measured. ``name`` is free text. Rows with
+the same ``network`` were measured together, one after the other, and give the same figure (or all but one leave it
+empty); where one was measured several times, ``run`` tells the times apart. Rows with the same ``group`` are held out
+together when the fit is validated. A column that is named like a field of the device (``rows``, ``accumulators``...) says on
 which machine a row was measured.
 """
 
@@ -18,11 +18,11 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from hwcost._arrays import as_quantity, is_number, is_real
-from hwcost._rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
-from hwcost.device import SystolicArray
+from hwcost.arrays import as_quantity, is_number, is_real
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Gemm, Layer, is_layer
+from hwcost.importers.lists.rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
+from hwcost.machine.array import SystolicArray
+from hwcost.model.layers import Gemm, Layer, is_layer
 
 __all__ = ["MeasuredFile", "Measurement", "check_peak", "read_measurements"]
 

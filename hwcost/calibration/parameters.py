@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from hwcost._arrays import Size, is_number
-from hwcost.device import SystolicArray
+from hwcost.arrays import Size, is_number
 from hwcost.errors import InvalidValueError
+from hwcost.machine.array import SystolicArray
 
-__all__ = ["DEFAULT_FREE", "FREE", "MOST_FREE", "Free", "checked_free"]
+__all__ = ["DEFAULT_FREE", "FIT_PARAMETERS", "MOST_FREE", "FitParameter", "checked_free"]
 
 MOST_FREE = 8
 """More numbers than that, measurements of layers do not tell apart."""
@@ -30,8 +30,8 @@ _EDGE = 1e-6
 
 
 @dataclass(frozen=True)
-class Free:
-    """A row of :data:`FREE`.
+class FitParameter:
+    """A row of :data:`FIT_PARAMETERS`.
 
     Attributes:
         name: what a fit calls it: mostly a field of the device.
@@ -62,7 +62,7 @@ class Free:
     def value(self, start: Size, x: float) -> Size:
         """The number at a distance x from its start.
 
-        >>> FREE["cycles_per_row"].value(2.0, 0.0), FREE["overlap"].value(0.5, 0.0)
+        >>> FIT_PARAMETERS["cycles_per_row"].value(2.0, 0.0), FIT_PARAMETERS["overlap"].value(0.5, 0.0)
         (2.0, 0.5)
         """
         if not self.is_share:
@@ -94,25 +94,29 @@ def _drain(array: SystolicArray) -> Size:
     return 100.0 if array.accumulators is None else array.accumulators / array.cols
 
 
-FREE: Mapping[str, Free] = MappingProxyType(
+FIT_PARAMETERS: Mapping[str, FitParameter] = MappingProxyType(
     {
         row.name: row
         for row in (
-            Free(
+            FitParameter(
                 "cycles_per_row",
                 ("cycles_per_row",),
                 _one(1.0),
                 "cycles that a streamed row takes; from 1",
                 spread=0.4,
             ),
-            Free("cycles_per_fold", ("cycles_per_fold",), _rows, "cycles that each fold adds; from the rows"),
-            Free(
+            FitParameter("cycles_per_fold", ("cycles_per_fold",), _rows, "cycles that each fold adds; from the rows"),
+            FitParameter(
                 "min_streamed", ("min_streamed",), _rows, "rows that a fold takes the time of at least; from the rows"
             ),
-            Free("cycles_per_layer", ("cycles_per_layer",), _one(1000.0), "cycles that each layer adds; from 1000"),
-            Free("cycles_per_block", ("cycles_per_block",), _drain, "cycles that each block of outputs adds"),
+            FitParameter(
+                "cycles_per_layer", ("cycles_per_layer",), _one(1000.0), "cycles that each layer adds; from 1000"
+            ),
+            FitParameter("cycles_per_block", ("cycles_per_block",), _drain, "cycles that each block of outputs adds"),
             *(
-                Free(f"{what}_bytes_per_s", fields, _bandwidth, f"bandwidth of {words}; from a byte a cycle and column")
+                FitParameter(
+                    f"{what}_bytes_per_s", fields, _bandwidth, f"bandwidth of {words}; from a byte a cycle and column"
+                )
                 for what, fields, words in (
                     ("weight", ("weight_bytes_per_s",), "weights"),
                     ("input", ("input_bytes_per_s",), "inputs"),
@@ -122,13 +126,13 @@ FREE: Mapping[str, Free] = MappingProxyType(
                     ("dram", ("dram_bytes_per_s",), "all three"),
                 )
             ),
-            Free(
+            FitParameter(
                 "filter_block",
                 ("filter_block",),
                 lambda array: 4.0 * array.cols,
                 "filters that inputs are read again for; from four times the columns",
             ),
-            Free(
+            FitParameter(
                 "overlap",
                 ("overlap",),
                 _one(0.5),
@@ -137,7 +141,9 @@ FREE: Mapping[str, Free] = MappingProxyType(
                 spread=2.0,
             ),
             *(
-                Free(name, fields, _one(0.8), f"how much of the stair is felt along {along}; from 0.8", True, 2.0)
+                FitParameter(
+                    name, fields, _one(0.8), f"how much of the stair is felt along {along}; from 0.8", True, 2.0
+                )
                 for name, fields, along in (
                     ("row_stairs", ("row_stairs",), "rows"),
                     ("col_stairs", ("col_stairs",), "columns"),
@@ -161,26 +167,26 @@ DEFAULT_FREE = (
 )
 
 
-def checked_free(names: Any) -> tuple[Free, ...]:
+def checked_free(names: Any) -> tuple[FitParameter, ...]:
     """The rows that are named.
 
     Raises:
         InvalidValueError: no name, an unknown one, one twice, two that set the same field, or more than eight.
     """
     if isinstance(names, str) or not names:
-        raise InvalidValueError("free", names, f"a sequence of at least one of: {', '.join(FREE)}")
+        raise InvalidValueError("free", names, f"a sequence of at least one of: {', '.join(FIT_PARAMETERS)}")
     rows = []
     taken: dict[str, str] = {}
     for name in names:
-        if not isinstance(name, str) or name not in FREE:
-            raise InvalidValueError("free", name, f"one of: {', '.join(FREE)}")
-        for field in FREE[name].fields:
+        if not isinstance(name, str) or name not in FIT_PARAMETERS:
+            raise InvalidValueError("free", name, f"one of: {', '.join(FIT_PARAMETERS)}")
+        for field in FIT_PARAMETERS[name].fields:
             if field in taken:
                 raise InvalidValueError(
                     "free", name, f"one that sets other fields than {taken[field]!r} does ({field})"
                 )
             taken[field] = name
-        rows.append(FREE[name])
+        rows.append(FIT_PARAMETERS[name])
     if len(rows) > MOST_FREE:
         raise InvalidValueError("free", tuple(names), f"at most {MOST_FREE} names: measurements tell no more apart")
     return tuple(rows)

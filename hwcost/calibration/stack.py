@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from hwcost.calibration.measurements import Measurement
-from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Gemm
-from hwcost.runtime import gemm_cycles
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import gemm_cycles
+from hwcost.model.layers import Gemm
 
 __all__ = ["Stack", "medians_of_repeats"]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from hwcost import __version__
-from hwcost._console import Commands, run_command
+from hwcost._version import __version__
+from hwcost.console import Commands, run_command
 
 __all__ = ["cli", "main"]
 

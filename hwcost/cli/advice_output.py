@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hwcost import __version__
+from hwcost._version import __version__
 
 if TYPE_CHECKING:
     from hwcost.advice import Advice, Budget, WidthAdvice

@@ -17,7 +17,7 @@ from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from hwcost.advice import Advice
-    from hwcost.graph import Network
+    from hwcost.network.network import Network
 
 __all__ = ["advise"]
 
@@ -181,8 +181,8 @@ def _apply(
 ) -> dict[str, Any]:
     """Rebuilds the module, reads it as a new one and prices it."""
     from hwcost.importers.torch import InputSpec
-    from hwcost.importers.torch_resize import applied
-    from hwcost.network import network_cost
+    from hwcost.importers.torch.resize import applied
+    from hwcost.network.pricing import network_cost
 
     with contextlib.redirect_stdout(sys.stderr):
         changes, rebuilt = applied(model, [InputSpec.parse(text) for text in inputs], network, sizes)

@@ -14,7 +14,7 @@ from hwcost.errors import InvalidValueError, MissingDependencyError
 
 if TYPE_CHECKING:
     from hwcost.calibration import Calibration, Estimate
-    from hwcost.presets import DeviceFile
+    from hwcost.devices import DeviceFile
 
 __all__ = ["calibrate"]
 
@@ -96,7 +96,7 @@ def calibrate(
         raise InvalidValueError(_OPTIONS_OF.get(error.field, error.field), error.value, error.allowed) from None
     made = _device(found, file, measured, name, source, licence)
     if output is not None:
-        from hwcost.presets import write_device
+        from hwcost.devices import write_device
 
         write_device(output, made)
     if picture is not None:
@@ -142,7 +142,7 @@ def _check_before(output: str | None, picture: str | None, texts: Mapping[str, s
     """Raises before the work starts where its results could not be kept."""
     import dataclasses
 
-    from hwcost.presets import Fit
+    from hwcost.devices import Fit
 
     checks: dict[str, Callable[[], object]] = {
         "--name": lambda: dataclasses.replace(base, name=texts["name"]),
@@ -264,7 +264,7 @@ def _verdict(each: Estimate) -> str:
 def _json(found: Calibration, made: DeviceFile, left_out: list[str], output: str | None, picture: str | None) -> str:
     import json
 
-    from hwcost import __version__
+    from hwcost._version import __version__
 
     content = {
         "schema": SCHEMA,

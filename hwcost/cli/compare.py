@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost import __version__
+from hwcost._version import __version__
 from hwcost.cli.networks import array_label, array_options, model_options, read_array, read_model
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from hwcost.graph import Network
-    from hwcost.summary import Summary
+    from hwcost.network.network import Network
+    from hwcost.reports import Summary
 
 __all__ = ["compare"]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost._console import Commands
+from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from hwcost.presets import DeviceFile
+    from hwcost.devices import DeviceFile
 
 __all__ = ["devices"]
 
@@ -24,7 +24,7 @@ SCHEMA = "hwcost.devices/1"
 @click.pass_context
 def devices(ctx: click.Context, *, as_json: bool) -> None:
     """Lists the devices that come with the package; hwcost devices show NAME tells all of one."""
-    from hwcost.presets import device_names, read_device
+    from hwcost.devices import device_names, read_device
 
     if ctx.invoked_subcommand is not None:
         if as_json:
@@ -49,7 +49,7 @@ def devices(ctx: click.Context, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(device: str, *, as_json: bool) -> None:
     """Every number of a device with its unit, its source, and whether it was published, derived or assumed."""
-    from hwcost.presets import read_device
+    from hwcost.devices import read_device
 
     file = read_device(device, field="NAME|FILE")
     click.echo(_json(file.as_dict()) if as_json else "\n".join(_lines(file)))
@@ -58,7 +58,7 @@ def show(device: str, *, as_json: bool) -> None:
 def _json(content: Mapping[str, Any]) -> str:
     import json
 
-    from hwcost import __version__
+    from hwcost._version import __version__
 
     return json.dumps({"schema": SCHEMA, "version": __version__, **content}, indent=2, allow_nan=False)
 

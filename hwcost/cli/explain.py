@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from hwcost.dataflow import LACKS
-from hwcost.device import SystolicArray
-from hwcost.layers import Conv2d, Gemm
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.dataflow import REUSE_LETTER
+from hwcost.model.formula import MEMORY, OVERHEADS, START_UP, CycleTerms, Work, gemm_cost, gemm_parts, lay_out
+from hwcost.model.layers import Conv2d, Gemm
 from hwcost.relaxation import EXACT
-from hwcost.runtime import MEMORY, OVERHEADS, START_UP, Parts, Work, gemm_cost, gemm_parts, lay_out
 
 __all__ = ["Sentence", "explain"]
 
@@ -109,9 +109,9 @@ def _drains(array: SystolicArray) -> bool:
 # ---------------------------------------------------------------- beside the folds
 
 
-def _beside(parts: Parts, array: SystolicArray) -> Iterator[Sentence]:
+def _beside(parts: CycleTerms, array: SystolicArray) -> Iterator[Sentence]:
     """The memory and the overhead terms, each with its cycles."""
-    rates = dict(zip(LACKS, array.bytes_per_cycle, strict=True))
+    rates = dict(zip(REUSE_LETTER, array.bytes_per_cycle, strict=True))
     for term in MEMORY:
         if term.name in parts.memory:
             cycles = parts.memory[term.name]
@@ -140,7 +140,7 @@ def _words(name: str, summary: str, array: SystolicArray) -> str:
     return f"{summary} ({array.dataflow_row.stationary})" if name == START_UP else summary
 
 
-def _joined(parts: Parts, array: SystolicArray) -> str:
+def _joined(parts: CycleTerms, array: SystolicArray) -> str:
     """How the terms come together, in the order in which they stand in the formula."""
     before = [name for name in parts.overhead if name != START_UP]
     if not parts.memory:
@@ -154,14 +154,14 @@ def _joined(parts: Parts, array: SystolicArray) -> str:
     return f"{' + '.join([*before, joined])}: "
 
 
-def _left_out(parts: Parts, array: SystolicArray) -> Iterator[str]:
+def _left_out(parts: CycleTerms, array: SystolicArray) -> Iterator[str]:
     if not array.fold_timing_row.fills_and_drains:
         yield "filling and draining" + (" (hidden behind the fold before)" if array.fold_timing != "ideal" else "")
     elif array.dataflow_row.stationary == "outputs" and not array.drains_outputs:
         yield "shifting the outputs out"
-    missing = [name for name, rate in zip(LACKS, array.bytes_per_cycle, strict=True) if rate == math.inf]
+    missing = [name for name, rate in zip(REUSE_LETTER, array.bytes_per_cycle, strict=True) if rate == math.inf]
     if missing:
-        yield "memory" if len(missing) == len(LACKS) and not parts.memory else f"moving {' and '.join(missing)}"
+        yield "memory" if len(missing) == len(REUSE_LETTER) and not parts.memory else f"moving {' and '.join(missing)}"
     if START_UP not in parts.overhead:
         yield START_UP
     if not array.cycles_per_layer:

@@ -10,10 +10,10 @@ import dataclasses
 import operator
 from typing import Any
 
-from hwcost._arrays import product
-from hwcost.device import SystolicArray
-from hwcost.layers import Conv2d, Gemm
-from hwcost.runtime import lay_out
+from hwcost.arrays import product
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import lay_out
+from hwcost.model.layers import Conv2d, Gemm
 
 __all__ = ["formula"]
 

@@ -12,8 +12,8 @@ from hwcost.cli.values import check_outputs
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from hwcost.graph import Network
-    from hwcost.summary import Summary
+    from hwcost.network.network import Network
+    from hwcost.reports import Summary
 
 __all__ = ["model"]
 
@@ -156,7 +156,7 @@ def _write_files(
 def _page(network: Network, summary: Summary, title: str, settings: dict[str, Any]) -> str:
     from hwcost import plot
     from hwcost.cli.model_output import html_lines, missing_text, said
-    from hwcost.report_html import html_report
+    from hwcost.reports.html import html_report
 
     pictures = {}
     for name in plot.PICTURES:
@@ -168,6 +168,6 @@ def _page(network: Network, summary: Summary, title: str, settings: dict[str, An
 
 
 def _write_page(path: str, page: str) -> None:
-    from hwcost._files import write_whole
+    from hwcost.files import write_whole
 
     write_whole(path, page.encode())

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hwcost import __version__
+from hwcost._version import __version__
 from hwcost.cli.tables import (
     Column,
     alike,
@@ -23,9 +23,9 @@ from hwcost.cli.tables import (
     terminal_width,
     unit_of,
 )
-from hwcost.graph import UNCONNECTED
-from hwcost.summary import Module, Row, Summary
-from hwcost.waste import KINDS
+from hwcost.model.breakdown import KINDS
+from hwcost.network.network import UNCONNECTED
+from hwcost.reports import Module, Row, Summary
 
 __all__ = [
     "SORTS",
@@ -74,7 +74,7 @@ SORTS: Mapping[str, Callable[[Line], Any]] = {
     "time": lambda line: -line.part.cost.seconds,
     "macs": lambda line: -line.part.cost.macs,
     "utilization": lambda line: line.part.cost.utilization if line.part.cost.cycles else 2.0,
-    "waste": lambda line: -line.part.waste.idle,
+    "waste": lambda line: -line.part.breakdown.idle,
     "name": lambda line: line.name,
     "order": lambda line: 0,
 }
@@ -150,7 +150,7 @@ def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column
     columns.extend(
         Column[Line](f"{short}[%]", _priced(_share_of(kind)))
         for kind, short in _SHORT.items()
-        if kind not in ("overhead", "waiting") or getattr(summary.waste, kind)
+        if kind not in ("overhead", "waiting") or getattr(summary.breakdown, kind)
     )
     if any(isinstance(line.part, Row) and line.part.state == "memory-only" for line in lines):
         columns.append(Column[Line]("bytes", lambda line: bytes_text(_moved(line.part))))
@@ -158,7 +158,7 @@ def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column
 
 
 def _share_of(kind: str) -> Callable[[Row | Module], str]:
-    return lambda part: f"{100 * part.waste.shares[kind]:.1f}"
+    return lambda part: f"{100 * part.breakdown.shares[kind]:.1f}"
 
 
 def _priced(text: Callable[[Row | Module], str]) -> Callable[[Line], str]:
@@ -215,8 +215,8 @@ def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
         f"{100 * cost.utilization:.2f} % utilization",
         "PE-cycles": ", ".join(
             f"{100 * share:.1f} % {KINDS[kind]}"
-            for kind, share in summary.waste.shares.items()
-            if getattr(summary.waste, kind)
+            for kind, share in summary.breakdown.shares.items()
+            if getattr(summary.breakdown, kind)
         ),
     }
     if cost.memory_cycles or cost.overhead_cycles:

@@ -11,13 +11,13 @@ import click
 
 from hwcost.cli.values import parse_sizes
 from hwcost.cli.workload import changed_device, read_device_option
-from hwcost.dataflow import DATAFLOWS, FOLD_TIMINGS
-from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS
 
 if TYPE_CHECKING:
-    from hwcost.graph import Network
-    from hwcost.presets import DeviceFile
+    from hwcost.devices import DeviceFile
+    from hwcost.network.network import Network
 
 __all__ = ["array_label", "array_options", "model_options", "read_array", "read_model", "timing_options"]
 

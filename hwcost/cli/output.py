@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 import numpy as np
 
-from hwcost import __version__
+from hwcost._version import __version__
 from hwcost.cli.formula import formula
 from hwcost.cli.pricing import Figures
 from hwcost.cli.progress import progress_of
 from hwcost.cli.workload import Workload
-from hwcost.device import SystolicArray
-from hwcost.layers import Conv2d
+from hwcost.machine.array import SystolicArray
+from hwcost.model.layers import Conv2d
 from hwcost.relaxation import Relaxation
 
 if TYPE_CHECKING:

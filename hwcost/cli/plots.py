@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost._console import Commands
 from hwcost.cli.values import (
     at_temperature,
     parse_number,
@@ -16,6 +15,7 @@ from hwcost.cli.values import (
     parse_temperatures,
 )
 from hwcost.cli.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
+from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS, Relaxation
 
@@ -162,7 +162,7 @@ def _check_output(path: str) -> None:
 def _finish(name: str, figure: Figure, path: str, data: Mapping[str, Any] | None) -> None:
     import json
 
-    from hwcost import __version__
+    from hwcost._version import __version__
     from hwcost.plot import save
 
     try:

@@ -7,13 +7,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from hwcost._arrays import Size
+from hwcost.arrays import Size
 from hwcost.cli.workload import SWEEP_LIMIT, Workload
-from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError, MixedLibrariesError
-from hwcost.layers import Conv2d
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import lay_out, layer_cost, layer_cycles
+from hwcost.model.layers import Conv2d
 from hwcost.relaxation import Relaxation
-from hwcost.runtime import lay_out, layer_cost, layer_cycles
 
 __all__ = ["Figures", "price"]
 

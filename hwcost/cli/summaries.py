@@ -9,13 +9,13 @@ import click
 
 from hwcost.cli.tables import printable
 from hwcost.cli.values import check_writable
-from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
-from hwcost.graph import Network
-from hwcost.summary import Summary, summarise
+from hwcost.machine.array import SystolicArray
+from hwcost.network.network import Network
+from hwcost.reports import Summary, summarise
 
 if TYPE_CHECKING:
-    from hwcost.presets import DeviceFile
+    from hwcost.devices import DeviceFile
 
 __all__ = ["check_picture", "priced", "say_extrapolation", "written"]
 

@@ -12,15 +12,15 @@ import click
 
 from hwcost.cli.networks import model_options, read_array, read_model
 from hwcost.cli.values import INT64_MAX, allowed_sizes, check_outputs, parse_sizes
-from hwcost.dataflow import DATAFLOWS, FOLD_TIMINGS
-from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hwcost.graph import Network
-    from hwcost.presets import DeviceFile
+    from hwcost.devices import DeviceFile
+    from hwcost.network.network import Network
     from hwcost.sweep import Sweep
 
 __all__ = ["sweep"]
@@ -284,9 +284,9 @@ def _check_out(path: str | None) -> None:
 
 
 def _write(path: str, context: Any, chosen: np.ndarray[Any, Any]) -> None:
-    from hwcost._files import write_whole
     from hwcost.cli.summaries import written
     from hwcost.cli.sweep_output import as_csv_blocks, as_json_blocks
+    from hwcost.files import write_whole
 
     blocks = (as_csv_blocks if path.lower().endswith(".csv") else as_json_blocks)(context, chosen)
     written("--out", path, lambda path: write_whole(path, (block.encode() for block in blocks)))

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from hwcost import __version__
+from hwcost._version import __version__
 from hwcost.cli.model_output import CLOCKS, TIMES
 from hwcost.cli.tables import Column, alike, figure_text, is_terminal, printable, table, unit_of
-from hwcost.dataflow import DATAFLOWS
+from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.sweep import SCHEMA, Sweep
 
 if TYPE_CHECKING:
-    from hwcost.graph import Network
-    from hwcost.presets import DeviceFile
+    from hwcost.devices import DeviceFile
+    from hwcost.network.network import Network
 
 __all__ = ["Context", "as_csv_blocks", "as_json_blocks", "as_text", "say_missing"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hwcost import __version__
+from hwcost._version import __version__
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def estimate_topology(topology: str | None, config: str | None, report: str | No
 
 
 def _rows(network: Topology, machine: Configuration) -> Iterator[dict[str, Any]]:
-    from hwcost.network import network_cost
+    from hwcost.network.pricing import network_cost
     from hwcost.scalesim import counts
 
     layers = network.by_name()

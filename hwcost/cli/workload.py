@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import numpy as np
 
-from hwcost._arrays import Size
+from hwcost.arrays import Size
 from hwcost.cli.values import INT64_MAX, Sizes, allowed_sizes, parse_clock, parse_padding, parse_sizes, parse_stride
-from hwcost.dataflow import DATAFLOWS, FOLD_TIMINGS
-from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Conv2d
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS
+from hwcost.model.layers import Conv2d
 
 if TYPE_CHECKING:
-    from hwcost.presets import DeviceFile
+    from hwcost.devices import DeviceFile
 
 __all__ = [
     "MAX_POINTS",
@@ -246,7 +246,7 @@ def read_device_option(device: str) -> DeviceFile:
     Raises:
         InvalidValueError: no such device, or a file that does not describe one.
     """
-    from hwcost.presets import read_device
+    from hwcost.devices import read_device
 
     return read_device(device, field="--device")
 

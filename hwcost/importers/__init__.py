@@ -1,8 +1,8 @@
 """Networks from files and programs: PyTorch modules, ONNX graphs, lists of layers, SCALE-Sim topologies.
 
-Each gives a :class:`hwcost.graph.Network`: its operations in order, those that are priced, those that are known to be
-free, and those that are not understood, with the widths that layers share. Nothing is computed on the way, and no
-pickle is read.
+Each gives a :class:`hwcost.Network`: its operations in order, those that are priced, those that are known to be free,
+and those that are not understood, with the widths that layers share. Nothing is computed on the way, and no pickle is
+read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import InvalidValueError
-from hwcost.graph import Network
+from hwcost.network.network import Network
 
 if TYPE_CHECKING:
     from hwcost.importers.torch import InputSpec

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost._arrays import is_number
-from hwcost.cost import Cost
-from hwcost.dataflow import LACKS
-from hwcost.device import SystolicArray
+from hwcost.arrays import is_number
 from hwcost.errors import InvalidValueError
-from hwcost.graph import MemoryOnly
-from hwcost.layers import is_layer
-from hwcost.network import network_cost
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.dataflow import REUSE_LETTER
+from hwcost.model.breakdown import KINDS, CycleBreakdown, layer_breakdown
+from hwcost.model.cost import Cost
+from hwcost.model.layers import is_layer
+from hwcost.network.network import MemoryOnly
+from hwcost.network.pricing import network_cost
 from hwcost.plot.bars import draw_time, draw_utilization, draw_waste, name_layers
 from hwcost.plot.roofline import draw_roofline
 from hwcost.plot.style import MARGINS, STYLE, load_matplotlib
-from hwcost.waste import KINDS, Waste, layer_waste
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,14 +62,14 @@ def network_data(network: Mapping[str, Any], array: SystolicArray, *, skip_unsup
         raise InvalidValueError("network", network, "layers and an array with a number in every field")
     priced = {name: layer for name, layer in priced.items() if is_layer(layer)}
     slopes = _slopes(array)
-    operands = [operand for slope in slopes for operand in slope["operands"]] or list(LACKS)
-    wastes = {name: layer_waste(layer, array) for name, layer in priced.items()}
+    operands = [operand for slope in slopes for operand in slope["operands"]] or list(REUSE_LETTER)
+    wastes = {name: layer_breakdown(layer, array) for name, layer in priced.items()}
     return {
         "layers": [
             _layer_data(name, layer, report.layers[name], report.total, wastes[name], _moved(layer, array, operands))
             for name, layer in priced.items()
         ],
-        "total": sum(wastes.values(), start=Waste()).shares,
+        "total": sum(wastes.values(), start=CycleBreakdown()).shares,
         "utilization": report.total.utilization,
         "operands": operands,
         "roof": float(array.pes * array.clock_hz),
@@ -77,7 +77,7 @@ def network_data(network: Mapping[str, Any], array: SystolicArray, *, skip_unsup
     }
 
 
-def _layer_data(name: str, layer: Any, cost: Cost, total: Cost, waste: Waste, moved: float) -> dict[str, Any]:
+def _layer_data(name: str, layer: Any, cost: Cost, total: Cost, waste: CycleBreakdown, moved: float) -> dict[str, Any]:
     return {
         "name": name,
         "seconds": cost.seconds,
@@ -93,7 +93,7 @@ def _layer_data(name: str, layer: Any, cost: Cost, total: Cost, waste: Waste, mo
 def _slopes(array: SystolicArray) -> list[dict[str, Any]]:
     """The limits of memory, fastest first, each with the operands that it limits."""
     rates: dict[float, list[str]] = {}
-    for operand, rate in zip(LACKS, array.bytes_per_cycle, strict=True):
+    for operand, rate in zip(REUSE_LETTER, array.bytes_per_cycle, strict=True):
         if rate != math.inf:
             rates.setdefault(float(rate * array.clock_hz), []).append(operand)
     return [{"bytes_per_s": rate, "operands": rates[rate]} for rate in sorted(rates, reverse=True)]

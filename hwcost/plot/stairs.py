@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError, MixedLibrariesError
-from hwcost.layers import Conv2d, Layer
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import layer_cost
+from hwcost.model.layers import Conv2d, Layer
 from hwcost.plot.ceilings import Relaxations, checked, described, sharpness_label
 from hwcost.plot.style import BLACK, COLOURS, GREY, MARGINS, STYLE, load_matplotlib
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation
-from hwcost.runtime import layer_cost
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,11 +22,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hwcost._arrays import Size, as_size, product
-from hwcost.device import SystolicArray
+from hwcost.arrays import Size, as_size, product
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Gemm
-from hwcost.runtime import gemm_cycles, lay_out
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import gemm_cycles, lay_out
+from hwcost.model.layers import Gemm
 from hwcost.scalesim.counts import check_serial, sram_accesses
 from hwcost.scalesim.layers import TopologyLayer
 

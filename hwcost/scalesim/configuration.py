@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwcost.dataflow import DATAFLOWS
-from hwcost.device import SystolicArray
 from hwcost.errors import InvalidValueError
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.scalesim.counts import serial_array
 from hwcost.scalesim.files import INTEGER_ALLOWED, PathLike, read_text, size, write_text
 

@@ -16,12 +16,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from hwcost._arrays import Size, product, total, true_divide
-from hwcost.dataflow import LACKS, Operand
-from hwcost.device import SystolicArray
+from hwcost.arrays import Size, product, total, true_divide
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Gemm
-from hwcost.runtime import gemm_cycles, lay_out
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.dataflow import REUSE_LETTER, Operand
+from hwcost.model.formula import gemm_cycles, lay_out
+from hwcost.model.layers import Gemm
 from hwcost.scalesim.layers import holds
 
 __all__ = ["Accesses", "Counts", "counts", "serial_array", "sram_accesses"]
@@ -70,8 +70,8 @@ def sram_accesses(gemm: Gemm, array: SystolicArray) -> Accesses:
     times = {flow.rows: folds.along_rows, flow.cols: folds.along_cols, flow.time: 1}
 
     def of(operand: Operand) -> Size:
-        sizes = (getattr(gemm, letter) for letter in "mnk" if letter != LACKS[operand])
-        return product(*sizes, times[LACKS[operand]], what=f"the accesses of {operand}")
+        sizes = (getattr(gemm, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
+        return product(*sizes, times[REUSE_LETTER[operand]], what=f"the accesses of {operand}")
 
     return Accesses(of("inputs"), of("weights"), of("outputs"))
 

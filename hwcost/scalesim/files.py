@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import TypeAlias
 
-from hwcost._files import read_file, write_whole
 from hwcost.errors import InvalidValueError
+from hwcost.files import read_file, write_whole
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from hwcost._arrays import Size, as_size, ceil_divide, inspect, maximum, namespace, product, total
+from hwcost.arrays import Size, as_size, ceil_divide, if_concrete, maximum, namespace, product, total
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Gemm
+from hwcost.model.layers import Gemm
 
 __all__ = ["TopologyLayer"]
 
@@ -115,4 +115,4 @@ def _minimum(a: Size, b: Size) -> Size:
 def holds(condition: Size) -> bool:
     """Whether a condition is true everywhere; assumed where values cannot be looked at."""
     xp = namespace(condition)
-    return bool(condition) if xp is None else inspect(condition, lambda: bool(xp.all(condition))) is not False
+    return bool(condition) if xp is None else if_concrete(condition, lambda: bool(xp.all(condition))) is not False

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwcost._arrays import product
-from hwcost._files import write_whole
-from hwcost.device import SystolicArray
+from hwcost.arrays import product
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Gemm
-from hwcost.runtime import gemm_cycles, lay_out
+from hwcost.files import write_whole
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import gemm_cycles, lay_out
+from hwcost.model.layers import Gemm
 from hwcost.scalesim.buffers import cycles_with_prefetch
 from hwcost.scalesim.configuration import Configuration
 from hwcost.scalesim.counts import counts, utilization_cycles

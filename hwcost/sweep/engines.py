@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
-from hwcost._arrays import as_size
+from hwcost.arrays import as_size
 from hwcost.errors import InvalidValueError, MissingDependencyError
 from hwcost.sweep.pricing import Chunk, Column, price
 

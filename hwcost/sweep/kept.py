@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from hwcost._files import read_file, write_whole
 from hwcost.errors import InvalidValueError
+from hwcost.files import read_file, write_whole
 from hwcost.sweep.pricing import Column
 
-__all__ = ["Kept"]
+__all__ = ["ChunkStore"]
 
 SCHEMA = "hwcost.sweep-chunks/1"
 _NAME = "sweep.json"
@@ -28,7 +28,7 @@ _OVERHEAD = 10_000
 
 
 @dataclass(frozen=True)
-class Kept:
+class ChunkStore:
     """A folder of chunks that all belong to one sweep.
 
     Attributes:
@@ -40,7 +40,7 @@ class Kept:
     digest: str
 
     @classmethod
-    def at(cls, folder: str, identity: Mapping[str, Any]) -> Kept:
+    def at(cls, folder: str, identity: Mapping[str, Any]) -> ChunkStore:
         """The folder, made where there is none.
 
         Args:

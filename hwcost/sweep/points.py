@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from hwcost._arrays import product, true_divide
-from hwcost.cost import Cost
-from hwcost.device import SystolicArray
+from hwcost._version import __version__
+from hwcost.arrays import product, true_divide
 from hwcost.errors import InvalidValueError
-from hwcost.sweep.pricing import Column, version
+from hwcost.machine.array import SystolicArray
+from hwcost.model.cost import Cost
+from hwcost.sweep.pricing import Column
 
 __all__ = ["COLUMNS", "SCHEMA", "Sweep", "pareto_front"]
 
@@ -155,7 +156,7 @@ class Sweep:
         """Settings, every column as a list, and the indices of the front, in values that JSON knows."""
         return {
             "schema": SCHEMA,
-            "version": version(),
+            "version": __version__,
             "settings": self.settings(),
             "columns": {name: getattr(self, name).tolist() for name in COLUMNS},
             "front": self.front.tolist(),

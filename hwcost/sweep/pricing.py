@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from collections import Counter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from hwcost._arrays import Size, is_float, product, total
-from hwcost.device import SystolicArray
+from hwcost._version import __version__
+from hwcost.arrays import Size, is_float, product, total
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Gemm
-from hwcost.runtime import gemm_cycles
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import gemm_cycles
+from hwcost.model.layers import Gemm
 
-__all__ = ["CHUNK", "Chunk", "Column", "Work", "chunk_size", "price", "version"]
+__all__ = ["CHUNK", "Chunk", "Column", "UniqueGemms", "chunk_size", "price"]
 
 Column: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -24,7 +24,7 @@ CHUNK = 16_384
 _MOST_BYTES = 64 * 2**20
 
 
-class Work(NamedTuple):
+class UniqueGemms(NamedTuple):
     """The products of a network, each distinct one once.
 
     Attributes:
@@ -36,10 +36,10 @@ class Work(NamedTuple):
     order: tuple[int, ...]
 
     @classmethod
-    def of(cls, gemms: list[Gemm]) -> Work:
+    def of(cls, gemms: list[Gemm]) -> UniqueGemms:
         """The work that these products are.
 
-        >>> Work.of([Gemm(1, 2, 3), Gemm(4, 5, 6), Gemm(1, 2, 3)]).order
+        >>> UniqueGemms.of([Gemm(1, 2, 3), Gemm(4, 5, 6), Gemm(1, 2, 3)]).order
         (0, 1, 0)
         """
         index = {gemm: i for i, gemm in enumerate(dict.fromkeys(gemms))}
@@ -58,23 +58,17 @@ class Chunk(NamedTuple):
 
     place: int
     version: str
-    work: Work
+    work: UniqueGemms
     array: SystolicArray
 
 
-def chunk_size(work: Work) -> int:
+def chunk_size(work: UniqueGemms) -> int:
     """How many arrays are priced together, so that the cycles of all distinct products take 64 MiB at most.
 
-    >>> chunk_size(Work.of([Gemm(1, 2, 3)]))
+    >>> chunk_size(UniqueGemms.of([Gemm(1, 2, 3)]))
     16384
     """
     return max(1, min(CHUNK, _MOST_BYTES // (8 * len(work.products))))
-
-
-def version() -> str:
-    """Of this package, where it runs."""
-    # by name, since imports point down and the root of the package offers what lies beside and above this module
-    return str(importlib.import_module("hwcost").__version__)
 
 
 def price(chunk: Chunk) -> tuple[int, Column]:
@@ -86,8 +80,8 @@ def price(chunk: Chunk) -> tuple[int, Column]:
     Raises:
         InvalidValueError: a total that integers of 64 bits do not hold, or a chunk that another version made.
     """
-    if chunk.version != version():
-        raise InvalidValueError("the version of hwcost on a worker", version(), f"that of the sweep, {chunk.version}")
+    if chunk.version != __version__:
+        raise InvalidValueError("the version of hwcost on a worker", __version__, f"that of the sweep, {chunk.version}")
     work, array = chunk.work, chunk.array
     cycles = [gemm_cycles(gemm, array) for gemm in work.products]
     if any(map(is_float, cycles)):

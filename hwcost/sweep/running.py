@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from hwcost._arrays import as_size, is_plain
-from hwcost.dataflow import DATAFLOWS
-from hwcost.device import SystolicArray
+from hwcost._version import __version__
+from hwcost.arrays import as_size, is_plain
 from hwcost.errors import InvalidValueError
-from hwcost.layers import Gemm
-from hwcost.network import Layers, network_cost
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.model.layers import Gemm
+from hwcost.network.pricing import Layers, network_cost
 from hwcost.sweep.engines import run
-from hwcost.sweep.kept import Kept
+from hwcost.sweep.kept import ChunkStore
 from hwcost.sweep.points import Sweep
-from hwcost.sweep.pricing import Chunk, Column, Work, chunk_size, version
+from hwcost.sweep.pricing import Chunk, Column, UniqueGemms, chunk_size
 
 __all__ = ["MOST_POINTS", "count_points", "sweep"]
 
@@ -45,7 +46,7 @@ def sweep(
     """What a network takes on every array of a space; exactly the cycles of ``network_cost`` on each by itself.
 
     Args:
-        network: a mapping from names to layers (a :class:`hwcost.graph.Network`, for example), or layers in order.
+        network: a mapping from names to layers (a :class:`hwcost.Network`, for example), or layers in order.
         rows, cols: the sizes to sweep, in PEs; each is taken once, from the smallest on.
         dataflows: names in :data:`hwcost.DATAFLOWS`; that of the base where none are given.
         base: an array whose clock, fold timing and other fields all points have: a calibrated device keeps its
@@ -79,7 +80,7 @@ def sweep(
     gemms, macs, unsupported = _products(network, base, skip_unsupported)
     most, count = _within(row_sizes, col_sizes, budget)
     _check_count(count, len(names), budget, row_sizes, col_sizes)
-    work = Work.of(gemms)
+    work = UniqueGemms.of(gemms)
     size = chunk_size(work) if chunk is None else as_size(chunk, "chunk")
     grid_rows, grid_cols = _grid(row_sizes, col_sizes, most)
     arrays = [dataclasses.replace(base, dataflow=name) for name in names]
@@ -88,10 +89,12 @@ def sweep(
     def made(index: int) -> Chunk:
         array, start = places[index]
         within = slice(start, start + size)
-        return Chunk(index, version(), work, dataclasses.replace(array, rows=grid_rows[within], cols=grid_cols[within]))
+        return Chunk(
+            index, __version__, work, dataclasses.replace(array, rows=grid_rows[within], cols=grid_cols[within])
+        )
 
     lengths = [min(size, count - start) for _, start in places]
-    kept = None if keep is None else Kept.at(os.fspath(keep), _identity(work, arrays, grid_rows, grid_cols, size))
+    kept = None if keep is None else ChunkStore.at(os.fspath(keep), _identity(work, arrays, grid_rows, grid_cols, size))
     parts = _parts(made, lengths, kept, engine, jobs, progress)
     return Sweep(
         base=base,
@@ -109,7 +112,7 @@ def sweep(
 def _parts(
     made: Callable[[int], Chunk],
     lengths: Sequence[int],
-    kept: Kept | None,
+    kept: ChunkStore | None,
     engine: str,
     jobs: int | None,
     progress: Callable[[int], object] | None,
@@ -135,14 +138,16 @@ def _parts(
     return [parts[index] for index in range(len(lengths))]
 
 
-def _identity(work: Work, arrays: Sequence[SystolicArray], rows: Column, cols: Column, size: int) -> dict[str, Any]:
+def _identity(
+    work: UniqueGemms, arrays: Sequence[SystolicArray], rows: Column, cols: Column, size: int
+) -> dict[str, Any]:
     """All that the chunks of a sweep depend on."""
     products = [[each.m, each.n, each.k, each.count, each.window, each.inputs] for each in work.products]
     fields = [
         {name: each for name, each in array.as_dict().items() if name not in ("rows", "cols")} for array in arrays
     ]
     return {
-        "version": version(),
+        "version": __version__,
         "products": products,
         "order": work.order,
         "arrays": [{name: repr(value) for name, value in each.items()} for each in fields],

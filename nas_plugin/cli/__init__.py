@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from hwcost import __version__
-from hwcost._console import Commands, run_command
+from hwcost.console import Commands, run_command
 
 __all__ = ["group", "main"]
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hwcost import DATAFLOWS, FOLD_TIMINGS, InvalidValueError, MissingDependencyError
-from hwcost.presets import read_device
+from hwcost.devices import read_device
 
 if TYPE_CHECKING:
-    from hwcost.presets import DeviceFile
+    from hwcost.devices import DeviceFile
     from nas_plugin.arch_def import ArchDef
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost import InvalidValueError
-from hwcost._arrays import is_real
+from hwcost.arrays import is_real
 from nas_plugin.cli import options
 from nas_plugin.cli.options import ArraySize, OneOf
 

@@ -1,0 +1,229 @@
+"""Device files: found by name or path, read, checked, and written."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hwcost.devices.checks import (
+    MISSING,
+    Words,
+    check_one_of,
+    checked_table,
+    errors_at,
+)
+from hwcost.devices.values import MEASURED, MOST_BYTES, SCHEMA, DeviceFile, Entry, Fit, Range
+from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.files import read_file, write_whole
+from hwcost.machine.array import SystolicArray
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+__all__ = ["device_names", "load_device", "read_device", "write_device"]
+
+# ---------------------------------------------------------------- reading
+
+
+def device_names() -> tuple[str, ...]:
+    """The devices that ship with the package, sorted.
+
+    >>> "tpu-v1" in device_names()
+    True
+    """
+    return tuple(sorted(file.name.removesuffix(".toml") for file in _shipped().iterdir() if _is_toml(file.name)))
+
+
+def load_device(name_or_path: str | os.PathLike[str]) -> SystolicArray:
+    """The array of a device: :func:`read_device` without the sources.
+
+    Args:
+        name_or_path: a name of :func:`device_names`, or the path of a device file.
+
+    Raises:
+        InvalidValueError: as :func:`read_device`.
+
+    >>> load_device("gemmini").lowering
+    'kernel-position'
+    """
+    return read_device(name_or_path).array
+
+
+def read_device(name_or_path: str | os.PathLike[str], *, field: str = "device") -> DeviceFile:
+    """A device file, checked.
+
+    Args:
+        name_or_path: a name of :func:`device_names`, or a path: whatever has a path separator, ends in ``.toml``, or is
+            a path object.
+        field: where it stood, for the error.
+
+    Raises:
+        InvalidValueError: an unknown name, a file that cannot be read, a key that is missing, unknown or holds what is
+            not allowed; it says which file and key.
+
+    >>> read_device("tpu-v1").summary
+    'Google TPU v1 (2015): one 256 x 256 weight-stationary array of 8-bit MACs, for inference'
+    >>> read_device("tpu-v11")
+    Traceback (most recent call last):
+    ...
+    hwcost.errors.InvalidValueError: device is 'tpu-v11'; allowed: one of: edge-tpu, ...; or the path of a .toml
+    file. Did you mean 'tpu-v1'?
+    """
+    text = name_or_path if isinstance(name_or_path, str) else _path_text(name_or_path, field)
+    if not isinstance(name_or_path, str) or _is_toml(text) or any(mark in text for mark in (os.sep, os.altsep) if mark):
+        return _parsed(_file_content(text), text)
+    names = device_names()
+    if text not in names:
+        raise InvalidValueError(field, text, f"one of: {', '.join(names)}; or the path of a .toml file{_hint(text)}")
+    return _parsed(_shipped().joinpath(f"{text}.toml").read_bytes(), f"{text}.toml")
+
+
+def _shipped() -> Traversable:
+    from importlib import resources
+
+    return resources.files("hwcost").joinpath("devices")
+
+
+def _is_toml(name: str) -> bool:
+    return name.lower().endswith(".toml")
+
+
+def _hint(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name.lower(), device_names(), n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""
+
+
+def _path_text(path: Any, field: str = "device") -> str:
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str) or not text:
+        raise InvalidValueError(field, path, "the name of a device, or the path of a .toml file")
+    return text
+
+
+def _file_content(path: str) -> bytes:
+    try:
+        return read_file(path, MOST_BYTES)
+    except OSError as error:
+        raise InvalidValueError("device file", path, f"a file that can be read ({error.strerror})") from None
+
+
+def _parsed(content: bytes, where: str) -> DeviceFile:
+    import tomllib
+
+    try:
+        document = tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InvalidValueError(
+            where, Words("not UTF-8"), f"UTF-8; byte {error.start}, on line {line}, is not"
+        ) from None
+    except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
+        raise InvalidValueError(where, Words("no valid TOML"), f"a TOML document ({error})") from None
+    try:
+        return _device_of(document)
+    except InvalidValueError as error:
+        place = f"{where}: {error.field.removeprefix('DeviceFile.')}"
+        raise InvalidValueError(place, error.value, error.allowed) from None
+
+
+def _device_of(document: dict[str, Any]) -> DeviceFile:
+    if document.get("schema", MISSING) != SCHEMA:
+        raise InvalidValueError("schema", document.get("schema", MISSING), repr(SCHEMA))
+    _check_keys(document, "the file", needed=("schema", "name", "summary", "array"), others=("notes", "facts", "fit"))
+    return DeviceFile(
+        name=document["name"],
+        summary=document["summary"],
+        notes=document.get("notes", ()),
+        entries=_tables(document["array"], "array", _entry_of),
+        facts=_tables(document.get("facts", {}), "facts", _entry_of),
+        fit=_fit_of(document["fit"]) if "fit" in document else None,
+    )
+
+
+def _check_keys(table: Any, place: str, *, needed: Sequence[str], others: Sequence[str] = ()) -> None:
+    checked = checked_table(table, place)
+    for key in checked:
+        check_one_of(key, f"a key of {place}", (*needed, *others))
+    for key in needed:
+        if key not in checked:
+            prefix = "" if place == "the file" else f"{place}."
+            raise InvalidValueError(f"{prefix}{key}", MISSING, f"a value; {place} needs all of: {', '.join(needed)}")
+
+
+def _tables(content: Any, place: str, read: Callable[[Any, str], Any]) -> dict[str, Any]:
+    return {key: read(value, f"{place}.{key}") for key, value in checked_table(content, place).items()}
+
+
+def _entry_of(content: Any, place: str) -> Entry:
+    _check_keys(content, place, needed=("value", "unit", "status", "source"))
+    with errors_at(f"{place}."):
+        return Entry(**content)
+
+
+def _range_of(content: Any, place: str) -> Range:
+    _check_keys(content, place, needed=("low", "high"))
+    with errors_at(f"{place}."):
+        return Range(**content)
+
+
+def _fit_of(content: Any) -> Fit:
+    others = ("identified", "not_identified", "range")
+    _check_keys(content, "fit", needed=("data", "source", "licence", "errors"), others=others)
+    values = {key: value for key, value in content.items() if key != "range"}
+    _check_keys(content.get("range", {}), "fit.range", needed=(), others=MEASURED)
+    ranges = _tables(content.get("range", {}), "fit.range", _range_of)
+    with errors_at("fit."):
+        return Fit(**values, ranges=ranges)
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_device(path: str | os.PathLike[str], device: DeviceFile) -> None:
+    """Writes a device file, whole or not at all; :func:`read_device` gives an equal device back.
+
+    Args:
+        path: where to; a file that is there already is replaced at once, when the new one is complete.
+        device: what to write.
+
+    Raises:
+        InvalidValueError: something that is no device file, or a path that cannot be written.
+        MissingDependencyError: tomli-w is not installed.
+
+    >>> import tempfile
+    >>> device = read_device("gemmini")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_device(f"{folder}/mine.toml", device)
+    ...     read_device(f"{folder}/mine.toml") == device
+    True
+    """
+    if not isinstance(device, DeviceFile):
+        raise InvalidValueError("device", device, "a DeviceFile, as read_device gives")
+    try:
+        import tomli_w
+    except ImportError:
+        raise MissingDependencyError("tomli-w", "fit", "hwcost.devices.write_device") from None
+    text = _path_text(path)
+    content = tomli_w.dumps(_document(device)).encode()
+    try:
+        write_whole(text, content)
+    except OSError as error:
+        _fail_to_write(text, error.strerror)
+    except ValueError as error:
+        _fail_to_write(text, error)
+
+
+def _fail_to_write(path: str, reason: object) -> NoReturn:
+    raise InvalidValueError("device file", path, f"a file that can be written ({reason})") from None
+
+
+def _document(device: DeviceFile) -> dict[str, Any]:
+    """What the file holds; TOML has an infinity of its own, and no word for what is not there."""
+    content = {name: value for name, value in device.as_dict().items() if value is not None}
+    entries = {"array": device.entries, "facts": device.facts}
+    tables = {name: {key: dataclasses.asdict(entry) for key, entry in of.items()} for name, of in entries.items()}
+    return {"schema": SCHEMA, **content, **tables}

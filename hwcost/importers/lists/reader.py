@@ -1,0 +1,278 @@
+"""Lists of layers: CSV with a column ``kind``, TOML with a table for each layer, and SCALE-Sim topologies.
+
+The columns and keys are those of ``hwcost.importers.lists.rows``, ``name`` (a module path with points) and ``count``:
+how often the layer runs. In TOML:
+
+    schema = "hwcost.layers/1"
+    name = "two"
+
+    [[layer]]
+    name = "features.conv1"
+    kind = "conv2d"
+    k = 3
+    c = 3
+    f = 16
+    h = 32
+    w = 32
+
+    [[layer]]
+    name = "head"
+    kind = "linear"
+    c = 16
+    f = 10
+
+A list says nothing of how layers connect, so each has its widths to itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hwcost.errors import InvalidValueError
+from hwcost.files import read_file
+from hwcost.importers.lists.rows import KINDS, SIZES, UniqueNames, by_column, close_match, csv_rows, read_row, read_size
+from hwcost.importers.lists.scalesim import write_scalesim
+from hwcost.importers.lists.writing import SCHEMA, write_layers
+from hwcost.machine.array import SystolicArray
+from hwcost.model.layers import Layer
+from hwcost.network.network import UNCONNECTED, Network, Operation, SizeExpression, Width
+from hwcost.scalesim import TopologyLayer, read_topology
+
+__all__ = ["read_layers", "write_layers", "write_scalesim"]
+
+_MOST_BYTES = 2**26
+_MOST_LAYERS = 100_000
+_KEYS = ("kind", "name", *sorted(SIZES))
+_MEASURED = frozenset({"cycles", "seconds", "ms", "us", "ns"})
+_ASIDE = frozenset({"comment", "comments", "note", "notes", "network", "run"})
+_OF_DEVICES = frozenset(f.name for f in fields(SystolicArray))
+_ONLY_OURS = frozenset({"c", "f", "h", "w", "k1", "k2", "count"})
+
+
+def read_layers(path: str | os.PathLike[str]) -> Network:
+    r"""The network that a list of layers is.
+
+    Args:
+        path: of a TOML file, or of a CSV file: one with a column ``kind``, or a SCALE-Sim topology.
+
+    Returns:
+        The layers in order; where a name repeats, or a layer runs several times, the later ones get a number.
+
+    Raises:
+        InvalidValueError: a file that cannot be read or has no layers, a row that is not understood; with file, line
+            or table, key, and what is allowed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.csv")
+    ...     _ = Path(path).write_text("name,kind,c,f,count\nfc,linear,400,120,2\n")
+    ...     network = read_layers(path)
+    >>> list(network), network["fc"]
+    (['fc', 'fc (2)'], Linear(in_features=400, out_features=120, batch=1))
+    """
+    name = os.fspath(path)
+    if name.lower().endswith(".toml"):
+        return _read_toml(name)
+    header = _first_cells(name)
+    if "kind" in header:
+        return _read_csv(name)
+    ours = [cell for cell in header if cell in _ONLY_OURS]
+    if ours:
+        allowed = f"also a column 'kind' ({', '.join(KINDS)}), as {ours[0]!r} is one of a list of layers"
+        raise InvalidValueError(f"{name}: the header", ", ".join(header), allowed)
+    return _read_topology(name)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A row: its layer, how often it runs, and its name, which may be missing."""
+
+    layer: Layer
+    count: int
+    name: str
+
+
+def _entry(row: Mapping[str, str], source: str) -> _Entry:
+    """The ``count`` of a product is its own; that of other layers says how often they run."""
+    is_product = row.get("kind", "").lower() == "gemm"
+    count = "" if is_product else row.get("count", "")
+    layer = read_row(row if is_product else {key: cell for key, cell in row.items() if key != "count"}, source)
+    times = read_size(count, f"{source}: count") if count else 1
+    if not 1 <= times <= _MOST_LAYERS:
+        raise InvalidValueError(f"{source}: count", count, f"an integer from 1 to {_MOST_LAYERS}")
+    return _Entry(layer, times, row.get("name", ""))
+
+
+# ---------------------------------------------------------------- CSV
+
+
+def _first_cells(name: str) -> list[str]:
+    """The cells of the first line that holds any, in small letters."""
+    try:
+        content = read_file(name, _MOST_BYTES)
+    except OSError as error:
+        raise InvalidValueError("the layers", name, f"a file that can be read ({error.strerror})") from None
+    text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
+    lines = (line for line in text.splitlines() if line.strip(' \t,;"'))
+    first = next(lines, None)
+    if first is None:
+        allowed = "rows below a header with a column 'kind', or a SCALE-Sim topology"
+        raise InvalidValueError(f"the layers {name}", "empty", allowed)
+    return [cell.strip(' "').lower() for cell in re.split("[,;\t]", first)]
+
+
+def _read_csv(name: str) -> Network:
+    rows = csv_rows(name, "the layers")
+    header = next(rows, (0, []))[1]
+    if "kind" not in header:
+        raise InvalidValueError(f"{name}: the header", ", ".join(header), "columns between commas, one of them 'kind'")
+    notes = tuple(_check_columns(name, header))
+    entries = []
+    for line, row in rows:
+        source = f"{name}, line {line}"
+        entries.append(_entry(by_column(header, row, source), source))
+    return _network(Path(name).stem, name, entries, notes)
+
+
+def _check_columns(name: str, header: Sequence[str]) -> Iterator[str]:
+    """Raises where a column is not known, as it may be a size that is misspelt; yields what is left aside."""
+    is_measured = bool(_MEASURED & set(header))
+    aside = _ASIDE | _MEASURED | (_OF_DEVICES | {"group"} if is_measured else frozenset())
+    for column in header:
+        if column in aside or column.startswith("#"):
+            yield f"the column {column!r} is left aside"
+        elif column not in _KEYS:
+            raise InvalidValueError(f"{name}: a column", column, _allowed_keys(column))
+
+
+def _allowed_keys(key: str) -> str:
+    return f"one of: {', '.join(_KEYS)}{close_match(key, _KEYS)}"
+
+
+# ---------------------------------------------------------------- TOML
+
+
+def _read_toml(name: str) -> Network:
+    document = _toml_document(name)
+    for key in document:
+        if key not in ("schema", "version", "name", "layer"):
+            raise InvalidValueError(f"{name}: a key", key, f"schema, version, name, layer{close_match(key, ['layer'])}")
+    if document.get("schema", SCHEMA) != SCHEMA:
+        raise InvalidValueError(f"{name}: schema", document["schema"], repr(SCHEMA))
+    title, tables = document.get("name", Path(name).stem), document.get("layer", [])
+    if not isinstance(title, str) or not title:
+        raise InvalidValueError(f"{name}: name", title, "a text")
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InvalidValueError(f"{name}: layer", tables, "a table [[layer]] for each layer")
+    return _network(title, name, [_toml_entry(name, *numbered) for numbered in enumerate(tables, start=1)])
+
+
+def _toml_document(name: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(read_file(name, _MOST_BYTES).decode("utf-8-sig"))
+    except OSError as error:
+        raise InvalidValueError("the layers", name, f"a file that can be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InvalidValueError("the layers", name, "a file in UTF-8") from None
+    except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
+        raise InvalidValueError("the layers", name, f"a TOML document ({error})") from None
+
+
+def _toml_entry(name: str, number: int, table: Mapping[str, Any]) -> _Entry:
+    called = table.get("name", "")
+    source = f"{name}, layer {number}" + (f" ({called!r})" if isinstance(called, str) and called else "")
+    for key in table:
+        if key not in _KEYS:
+            raise InvalidValueError(f"{source}: a key", key, _allowed_keys(key))
+    return _entry({key: _toml_text(key, value, f"{source}: {key}") for key, value in table.items()}, source)
+
+
+def _toml_text(key: str, value: Any, place: str) -> str:
+    """A value as it would stand in a cell."""
+    if isinstance(value, str):
+        if not value.strip():
+            raise InvalidValueError(place, value, "something, or no such key")
+        return value.strip()
+    numbers = value if isinstance(value, list) else [value]
+    if key in ("kind", "name") or not numbers or any(type(number) not in (int, float) for number in numbers):
+        raise InvalidValueError(place, value, "a text" if key in ("kind", "name") else "an integer")
+    return "x".join(map(str, numbers))
+
+
+# ---------------------------------------------------------------- topologies
+
+
+def _read_topology(name: str) -> Network:
+    try:
+        topology = read_topology(name)
+    except InvalidValueError as error:
+        allowed = f"{error.allowed} (read as a SCALE-Sim topology, since no header has a column 'kind')"
+        raise InvalidValueError(error.field, error.value, allowed) from None
+    entries = [_Entry(layer, 1, layer.name) for layer in topology.layers]
+    return _network(topology.name, name, entries, topology.notes)
+
+
+def _topology_widths(name: str, layer: TopologyLayer) -> tuple[dict[str, Width], dict[str, SizeExpression]]:
+    """Filters and channels; the channels of a depthwise row are its count, those of a product its pixels in a row."""
+    is_product = (layer.kernel_height, layer.kernel_width, layer.channels) == (1, layer.width, 1)
+    inner = ("count",) if layer.count > 1 else ("width", "kernel_width") if is_product else ("channels",)
+    follows: dict[str, tuple[str, ...]] = {"channels": inner, "filters": ("filters",)}
+    widths = {f"{name}.{width}": Width(getattr(layer, of[0])) for width, of in follows.items()}
+    rules: dict[str, SizeExpression] = {
+        field: ((f"{name}.{width}", Fraction(1)),) for width, of in follows.items() for field in of
+    }
+    return widths, rules
+
+
+# ---------------------------------------------------------------- together
+
+
+def _network(title: str, name: str, entries: Sequence[_Entry], notes: tuple[str, ...] = ()) -> Network:
+    if not entries:
+        _no_layers(name)
+    total = sum(entry.count for entry in entries)
+    if total > _MOST_LAYERS:
+        raise InvalidValueError(f"{name}: the number of layers", total, f"at most {_MOST_LAYERS}")
+    unique = UniqueNames()
+    named = [
+        [unique(entry.name or f"layer {number}") for _ in range(entry.count)]
+        for number, entry in enumerate(entries, start=1)
+    ]
+    firsts = {names[0]: entry.layer for names, entry in zip(named, entries, strict=True)}
+    network = Network.of_layers(title, firsts, notes=notes)
+    operations: dict[str, Operation] = {}
+    widths = dict(network.widths)
+    for first, *others in named:
+        operation = network.operations[first]
+        layer, rules = operation.layer, dict(operation.sizes)
+        if isinstance(layer, TopologyLayer):
+            own, rules = _topology_widths(first, layer)
+            widths |= own
+        operation = Operation(layer, operation.kind, _path_of(first), rules)
+        operations |= dict.fromkeys((first, *others), operation)
+    notes = network.notes if UNCONNECTED in network.notes or not widths else (*network.notes, UNCONNECTED)
+    return dataclasses.replace(network, operations=operations, widths=widths, notes=notes, source=name)
+
+
+def _no_layers(name: str) -> NoReturn:
+    allowed = "a table [[layer]] for each layer" if name.lower().endswith(".toml") else "rows below the header"
+    raise InvalidValueError(f"{name}: the number of layers", 0, allowed)
+
+
+def _path_of(name: str) -> str:
+    """The module that a name says: without the number of a repeat, and without what follows a colon.
+
+    >>> _path_of("encoder.0 (2)"), _path_of("encoder.attention:scores")
+    ('encoder.0', 'encoder.attention')
+    """
+    path = re.sub(r" \([0-9]+\)$", "", name)
+    return path.partition(":")[0].strip() or path

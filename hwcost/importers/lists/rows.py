@@ -1,0 +1,300 @@
+"""Layers as rows of files: what a row is, and the rows of a CSV file.
+
+Column ``kind`` says what a row is, the sizes are named as on the command line:
+
+    conv2d      k (or k1, k2), c, f, h, w; batch, stride (or stride_h, stride_w), padding, groups, dilation
+    depthwise   k (or k1, k2), c, h, w; f (the same as c), batch, stride, padding, dilation
+    linear      c, f; batch
+    gemm        m, n, k; count, window, inputs
+    matmul      m, n, k; batch
+
+Stride, padding and dilation may be a pair, as ``1x2``. Padding is "same" where nothing is said. ``window`` holds the
+sizes of a kernel that k goes over, ``inputs`` those of the input tensor where windows overlap, as ``1x3x224x224``.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from hwcost.errors import InvalidValueError
+from hwcost.model.layers import Conv2d, Gemm, Layer, Linear, MatMul
+
+__all__ = [
+    "KINDS",
+    "LARGEST",
+    "SIZES",
+    "UniqueNames",
+    "by_column",
+    "close_match",
+    "csv_rows",
+    "read_number",
+    "read_row",
+    "read_size",
+]
+
+LARGEST = 10**15
+"""The largest size of a row: above, spreadsheets and floats no longer hold each integer."""
+MOST_ROWS = 1_000_000
+
+Sizes: TypeAlias = dict[str, Any]
+
+# ---------------------------------------------------------------- kinds
+
+
+def _conv(sizes: Sizes) -> Layer:
+    stride = sizes.get("stride", 1)
+    high, wide = stride if isinstance(stride, tuple) else (stride, stride)
+    return Conv2d(
+        sizes["c"],
+        sizes["f"],
+        (sizes["k1"], sizes["k2"]),
+        height=sizes["h"],
+        width=sizes["w"],
+        batch=sizes.get("batch", 1),
+        stride=(sizes.get("stride_h", high), sizes.get("stride_w", wide)),
+        padding=sizes.get("padding", "same"),
+        dilation=sizes.get("dilation", 1),
+        groups=sizes.get("groups", 1),
+    )
+
+
+def _depthwise(sizes: Sizes) -> Layer:
+    return _conv(sizes | {"f": sizes["c"], "groups": sizes["c"]})
+
+
+def _linear(sizes: Sizes) -> Layer:
+    return Linear(sizes["c"], sizes["f"], batch=sizes.get("batch", 1))
+
+
+def _matmul(sizes: Sizes) -> Layer:
+    return MatMul(sizes["m"], sizes["n"], sizes["k"], batch=sizes.get("batch", 1))
+
+
+def _gemm(sizes: Sizes) -> Layer:
+    more = {name: sizes[name] for name in ("count", "window", "inputs") if name in sizes}
+    return Gemm(sizes["m"], sizes["n"], sizes["k"], **more)
+
+
+_STRIDES = ("stride", "stride_h", "stride_w")
+KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[Sizes], Layer]]] = MappingProxyType(
+    {
+        "conv2d": (("k", "c", "f", "h", "w"), ("k1", "k2", "batch", *_STRIDES, "groups", "dilation", "padding"), _conv),
+        "depthwise": (("k", "c", "h", "w"), ("k1", "k2", "f", "batch", *_STRIDES, "dilation", "padding"), _depthwise),
+        "linear": (("c", "f"), ("batch",), _linear),
+        "gemm": (("m", "n", "k"), ("count", "window", "inputs"), _gemm),
+        "matmul": (("m", "n", "k"), ("batch",), _matmul),
+    }
+)
+"""Every kind of row: the sizes that it needs, those that it may have, and what makes the layer of them."""
+
+SIZES = frozenset().union(*((*needed, *more) for needed, more, _ in KINDS.values()))
+"""The names of all sizes."""
+
+# ---------------------------------------------------------------- one row
+
+
+def read_row(row: Mapping[str, str], source: str) -> Layer:
+    """The layer that a row is.
+
+    Args:
+        row: the cells by column; those that are empty say nothing, and columns that are no sizes are not looked at.
+        source: where it stands, for errors, as "layers.csv, line 3".
+
+    Raises:
+        InvalidValueError: an unknown kind, a size that is missing, that the kind does not have or that is none, sizes
+            that do not go together.
+
+    >>> read_row({"kind": "linear", "c": "400", "f": "120"}, "here")
+    Linear(in_features=400, out_features=120, batch=1)
+    >>> read_row({"kind": "linear", "c": "400", "f": "-1"}, "here")
+    Traceback (most recent call last):
+    ...
+    hwcost.errors.InvalidValueError: here: Linear.out_features is -1; allowed: an integer of at least 1
+    """
+    kind = row.get("kind", "").lower()
+    if kind not in KINDS:
+        allowed = f"one of: {', '.join(KINDS)}{close_match(kind, KINDS)}"
+        raise InvalidValueError(f"{source}: kind", row.get("kind", ""), allowed)
+    needed, optional, make = KINDS[kind]
+    for name, text in row.items():
+        if text and name in SIZES and name not in (*needed, *optional):
+            raise InvalidValueError(f"{source}: {name}", text, f"nothing: {kind} does not have it")
+    given = [name for name in (*needed, *optional) if row.get(name)]
+    sizes: Sizes = {name: _READERS.get(name, read_size)(row[name], f"{source}: {name}") for name in given}
+    if "k1" in optional:
+        needed = (*_spread_kernel(sizes, row, source), *(name for name in needed if name != "k"))
+    for name in needed:
+        if name not in sizes:
+            raise InvalidValueError(f"{source}: {name}", row.get(name, ""), f"an integer: {kind} needs it")
+    if kind == "depthwise" and sizes.get("f", sizes["c"]) != sizes["c"]:
+        raise InvalidValueError(f"{source}: f", row["f"], "nothing, or the same as c: depthwise has a filter a channel")
+    try:
+        return make(sizes)
+    except InvalidValueError as error:
+        allowed = error.allowed.removesuffix(", or an array of them")
+        raise InvalidValueError(f"{source}: {error.field}", error.value, allowed) from None
+
+
+def _spread_kernel(sizes: Sizes, row: Mapping[str, str], source: str) -> tuple[str, str]:
+    """Both sides of a kernel from the one that is given; the names of the two."""
+    for part in ("k1", "k2"):
+        if part in sizes and "k" in sizes:
+            raise InvalidValueError(f"{source}: {part}", row[part], "nothing beside k, which is both k1 and k2")
+        if "k" in sizes:
+            sizes[part] = sizes["k"]
+    return "k1", "k2"
+
+
+def read_size(text: str, place: str) -> int:
+    """An integer, with zeros behind a point as spreadsheets write them.
+
+    Raises:
+        InvalidValueError: anything else, or one above :data:`LARGEST`; the layer says which are too small.
+    """
+    number = read_number(text, place)
+    if number != math.floor(number) or number > LARGEST:
+        raise InvalidValueError(place, text, f"an integer up to {LARGEST:g}")
+    return int(number)
+
+
+def read_number(text: str, place: str) -> float:
+    """A finite number.
+
+    Raises:
+        InvalidValueError: anything else.
+    """
+    try:
+        number = math.nan if "_" in text else float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidValueError(place, text, "a finite number")
+    return number
+
+
+def _several(text: str, place: str) -> tuple[int, ...]:
+    return tuple(read_size(part.strip(), place) for part in text.lower().split("x"))
+
+
+def _one_or_pair(text: str, place: str) -> int | tuple[int, ...]:
+    if "x" not in text.lower():
+        return read_size(text, place)
+    pair = _several(text, place)
+    if len(pair) != 2:
+        raise InvalidValueError(place, text, "an integer, or a pair like 1x2")
+    return pair
+
+
+def _padding(text: str, place: str) -> str | int | tuple[int, ...]:
+    return text if text in ("same", "valid") else _one_or_pair(text, place)
+
+
+_READERS: Mapping[str, Callable[[str, str], Any]] = MappingProxyType(
+    {
+        "stride": _one_or_pair,
+        "dilation": _one_or_pair,
+        "padding": _padding,
+        "window": _several,
+        "inputs": _several,
+    }
+)
+
+
+def close_match(name: str, known: Iterable[str]) -> str:
+    """A sentence that asks for the known name that is close to one that is not known; empty where none is.
+
+    >>> close_match("con2d", KINDS)
+    "; did you mean 'conv2d'?"
+    """
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+# ---------------------------------------------------------------- the rows of a file
+
+
+def csv_rows(name: str, what: str) -> Iterator[tuple[int, list[str]]]:
+    """The header, in small letters, and all rows that hold anything, each with its line.
+
+    Args:
+        name: of the file.
+        what: it holds, for errors, as "the measurements".
+
+    Raises:
+        InvalidValueError: a file that cannot be read, is not UTF-8, no comma-separated values, too long, or has a
+            column twice.
+    """
+    if "\0" not in name and os.path.exists(name) and not os.path.isfile(name):
+        raise InvalidValueError(what, name, "a file, which this is not")
+    try:
+        with open(name, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header: list[str] = []
+            for count, cells in enumerate(reader):
+                texts = [cell.strip() for cell in cells]
+                if not any(texts):
+                    continue
+                if count > MOST_ROWS:
+                    raise InvalidValueError(f"{name}: the number of rows", count, f"at most {MOST_ROWS}")
+                if not header:
+                    texts = header = [text.lower() for text in texts]
+                    _check_header(name, header)
+                yield reader.line_num, texts
+    except OSError as error:
+        raise InvalidValueError(what, name, f"a file that can be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InvalidValueError(what, name, "a file in UTF-8") from None
+    except csv.Error as error:
+        raise InvalidValueError(f"{name}, line {reader.line_num}", str(error), "comma-separated values") from None
+    except ValueError as error:
+        if isinstance(error, InvalidValueError):
+            raise
+        raise InvalidValueError(what, name, f"a file that can be read ({error})") from None
+
+
+def by_column(header: Sequence[str], row: Sequence[str], source: str) -> dict[str, str]:
+    """The cells of a row by column.
+
+    Raises:
+        InvalidValueError: more or fewer cells than columns.
+    """
+    if len(row) != len(header):
+        raise InvalidValueError(source, f"{len(row)} cells", f"{len(header)} cells, as the header has")
+    return dict(zip(header, row, strict=True))
+
+
+def _check_header(name: str, header: list[str]) -> None:
+    twice = [column for column in header if header.count(column) > 1 or not column]
+    if twice:
+        raise InvalidValueError(f"{name}: the header", twice[0], "names of columns, each once")
+
+
+# ---------------------------------------------------------------- names
+
+
+class UniqueNames:
+    """Gives each name once: where one was given before, it gets a number.
+
+    >>> unique = UniqueNames()
+    >>> [unique(name) for name in ("conv", "fc", "conv", "conv")]
+    ['conv', 'fc', 'conv (2)', 'conv (3)']
+    """
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+        self._times: dict[str, int] = {}
+
+    def __call__(self, name: str) -> str:
+        """The name, or the name with a number."""
+        unique = name
+        while unique in self._given:
+            self._times[name] = self._times.get(name, 1) + 1
+            unique = f"{name} ({self._times[name]})"
+        self._given.add(unique)
+        return unique

@@ -1,0 +1,165 @@
+"""Networks as SCALE-Sim topologies, whose cycles there are those of the same products here.
+
+SCALE-Sim has convolutions of one image without padding, dilation or groups, all with one stride. Cycles depend on the
+sizes of the products alone, so that each layer becomes a row, or several, of exactly its products:
+
+    convolution     the input cut, or grown by its padding, to what the windows cover; the images of a batch stand below
+                    each other, and a dilated kernel is written as one without gaps
+    depthwise       a row with "DP" in its name, of which SCALE-Sim makes a layer for each channel
+    linear          a kernel of 1 x 1 over as many pixels as there are rows
+    other products  the same, or, where there are several equal ones, a DP row of kernels of 1 x k
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from hwcost.arrays import is_number
+from hwcost.errors import InvalidValueError
+from hwcost.importers.lists.rows import UniqueNames
+from hwcost.importers.lists.writing import left_out
+from hwcost.model.layers import Conv2d, Gemm, Layer
+from hwcost.network.network import Network
+from hwcost.scalesim import Topology, TopologyLayer, write_topology
+
+__all__ = ["topology_of", "write_scalesim"]
+
+_DEPTHWISE = "DP"
+_LARGEST = 10**18
+
+
+def write_scalesim(path: str | os.PathLike[str], network: Network) -> tuple[str, ...]:
+    """Writes every priced layer of a network to a SCALE-Sim topology (of convolutions, as SCALE-Sim expects them).
+
+    Returns:
+        What is to be said of it: what is left out, written in another way, or under another name.
+
+    Raises:
+        InvalidValueError: nothing to write, sizes that are no single integers, a path that cannot be written.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> network = Network.of_layers("net", {"conv": Conv2d(3, 8, 3, height=9, width=9, padding=1)})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     notes = write_scalesim(os.path.join(folder, "net.csv"), network)
+    ...     print(Path(folder, "net.csv").read_text().splitlines()[1])
+    conv,11,11,3,3,3,8,1,
+    """
+    topology = topology_of(network)
+    write_topology(path, topology)
+    return topology.notes
+
+
+def topology_of(network: Network) -> Topology:
+    """The topology that :func:`write_scalesim` writes."""
+    writer = _Writer()
+    notes = [*left_out(network)]
+    layers = [row for name, each in network.priced.items() for row in writer.rows(name, each.layer)]
+    return Topology(network.name, "conv", tuple(layers), (*notes, *writer.notes()))
+
+
+class _Writer:
+    """Layers as rows, and what is to be said about them."""
+
+    def __init__(self) -> None:
+        self._unique = UniqueNames()
+        self._said: dict[str, list[str]] = {}
+
+    def rows(self, name: str, layer: Layer) -> Iterator[TopologyLayer]:
+        """The rows of one layer."""
+        for gemm in layer.gemms():
+            _check_plain(name, gemm)
+        if isinstance(layer, TopologyLayer) and _is_one_row(layer):
+            yield self._row(name, layer, layer.count)
+        elif isinstance(layer, Conv2d) and _is_sayable(layer):
+            yield self._convolution(name, layer)
+        else:
+            if isinstance(layer, (Conv2d, TopologyLayer)):
+                self._say("a convolution that SCALE-Sim has no row for: written as its products", name)
+            for gemm in layer.gemms():
+                yield self._product(name, gemm)
+
+    def notes(self) -> Iterator[str]:
+        """What is to be said, each with the layers that it is said of."""
+        for text, names in self._said.items():
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            yield f"{text}: {', '.join(names[:3])}{more}"
+
+    def _say(self, text: str, name: str) -> None:
+        names = self._said.setdefault(text, [])
+        if name not in names[-1:]:
+            names.append(name)
+
+    def _convolution(self, name: str, layer: Conv2d) -> TopologyLayer:
+        (gemm,) = layer.gemms()
+        (k1, k2), stride = layer.kernel_size, layer.stride[0]
+        out_height, out_width = layer.out_size
+        if layer.batch != 1:
+            self._say("images of a batch stand below each other", name)
+        if layer.dilation != (1, 1):
+            self._say("a dilated kernel is written as one without gaps", name)
+        if layer.padding not in ("valid", (0, 0)):
+            self._say("padding is part of the input", name)
+        sizes = {
+            "height": (layer.batch * out_height - 1) * stride + k1,
+            "width": (out_width - 1) * stride + k2,
+            "kernel_height": k1,
+            "kernel_width": k2,
+            "channels": gemm.k // (k1 * k2),
+            "filters": gemm.n,
+            "stride_height": stride,
+            "stride_width": stride,
+        }
+        return self._row(name, TopologyLayer(name, **sizes), gemm.count)
+
+    def _product(self, name: str, gemm: Gemm) -> TopologyLayer:
+        if gemm.count == 1:
+            return self._row(name, TopologyLayer(name, gemm.m, 1, 1, 1, gemm.k, gemm.n), 1)
+        text = f"several equal products are one row with {_DEPTHWISE} in its name, as kernels of 1 x k"
+        self._say(f"{text} (where devices go by kernel positions, such a row is not the same)", name)
+        return self._row(name, TopologyLayer.product(name, m=gemm.m, n=gemm.n, k=gemm.k), gemm.count)
+
+    def _row(self, name: str, layer: TopologyLayer, count: int) -> TopologyLayer:
+        sizes = (layer.height, layer.width, layer.channels, layer.filters, layer.stride_height, layer.stride_width)
+        written = self._unique(_written_name(name, count))
+        if max(*sizes, count) >= _LARGEST:
+            raise InvalidValueError(f"layer {name!r}", max(*sizes, count), f"sizes below {_LARGEST:g}")
+        if written not in (name, f"{name}_{_DEPTHWISE}"):
+            self._say(f"under other names, as commas and quotes cannot be, and {_DEPTHWISE} says depthwise", name)
+        kernel = layer.kernel_height, layer.kernel_width
+        return TopologyLayer(written, *sizes[:2], *kernel, *sizes[2:], count)
+
+
+def _is_sayable(layer: Conv2d) -> bool:
+    """Whether one row says it: one stride, and no groups, or one for each channel."""
+    return _one_stride(layer) and is_number(layer.groups) and (layer.groups == 1 or layer.is_depthwise)
+
+
+def _is_one_row(layer: TopologyLayer) -> bool:
+    return bool(layer.stride_height == layer.stride_width) and (layer.count == 1 or layer.channels == 1)
+
+
+def _one_stride(layer: Conv2d) -> bool:
+    high, wide = layer.stride
+    return is_number(high) and is_number(wide) and bool(high == wide)
+
+
+def _check_plain(name: str, gemm: Gemm) -> None:
+    for size in (gemm.m, gemm.n, gemm.k, gemm.count):
+        if not is_number(size) or size != int(size):
+            raise InvalidValueError(f"layer {name!r}", size, "sizes that are single integers")
+
+
+def _written_name(name: str, count: int) -> str:
+    """A name that SCALE-Sim takes, with "DP" in it where, and only where, there are several products.
+
+    >>> _written_name("DPN.conv, 1", 1), _written_name("block.dw", 32)
+    ('DpN.conv_ 1', 'block.dw_DP')
+    """
+    plain = "".join(character if character.isprintable() else "_" for character in name)
+    plain = re.sub(r'[,;"#]', "_", plain).strip() or "layer"
+    if count > 1:
+        return plain if _DEPTHWISE in plain else f"{plain}_{_DEPTHWISE}"
+    return plain.replace(_DEPTHWISE, "Dp")

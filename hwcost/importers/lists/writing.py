@@ -1,0 +1,206 @@
+"""Networks as lists of layers, which :mod:`hwcost.importers.lists` reads back as the same products."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hwcost.arrays import is_number
+from hwcost.errors import InvalidValueError
+from hwcost.files import write_whole
+from hwcost.importers.lists.rows import LARGEST, UniqueNames
+from hwcost.model.layers import Conv2d, Gemm, Linear, MatMul
+from hwcost.network.network import Network
+
+__all__ = ["SCHEMA", "left_out", "write_layers"]
+
+SCHEMA = "hwcost.layers/1"
+_COLUMNS = (
+    *("name", "kind", "k", "k1", "k2", "c", "f", "h", "w", "batch", "stride", "padding", "dilation", "groups"),
+    *("m", "n", "count", "window", "inputs"),
+)
+_NAMED = 5
+Row = dict[str, Any]
+
+
+def write_layers(path: str | os.PathLike[str], network: Network) -> tuple[str, ...]:
+    """Writes every priced layer of a network to a list, as TOML where the path ends in .toml, else as CSV.
+
+    Args:
+        path: where to; what stands there is replaced at once, when the list is complete.
+        network: of layers whose sizes are single integers.
+
+    Returns:
+        What is to be said of it: operations that are left out, layers that are written as the products that they are.
+
+    Raises:
+        InvalidValueError: nothing to write, a size that is no integer up to 10**15, a name that a file cannot hold, a
+            path that cannot be written.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from hwcost.importers.lists import read_layers
+    >>> network = Network.of_layers("net", {"conv": Conv2d(3, 8, 3, height=9, width=9, stride=(1, 2))})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.csv")
+    ...     _ = write_layers(path, network)
+    ...     print(Path(path).read_text().rstrip())
+    ...     read_layers(path)["conv"] == network["conv"]
+    name,kind,k,c,f,h,w,stride,padding
+    conv,conv2d,3,3,8,9,9,1x2,0
+    True
+    """
+    name = os.fspath(path)
+    rows, products = _rows_of(network)
+    notes = [*left_out(network)]
+    if products:
+        notes.append(f"{_named(products)} written as the matrix products that they are")
+    text = _toml(network.name, rows) if name.lower().endswith(".toml") else _csv(rows)
+    try:
+        write_whole(name, text.encode())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidValueError("the file", name, f"one that can be written ({reason})") from None
+    return tuple(notes)
+
+
+def left_out(network: Network) -> Iterator[str]:
+    """What a list of layers cannot hold of a network, in words.
+
+    Raises:
+        InvalidValueError: a network without priced layers.
+    """
+    if not network.priced:
+        raise InvalidValueError("the number of layers to write", 0, "a network with at least one layer that is priced")
+    free, missing = tuple(network.memory_only), tuple(network.unsupported)
+    if free:
+        yield f"{_named(free)} left out: without products"
+    if missing:
+        yield f"{_named(missing)} left out: not supported"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    verb = "is" if len(names) == 1 else "are"
+    return f"{', '.join(names[:_NAMED])}{more} {verb}"
+
+
+# ---------------------------------------------------------------- rows
+
+
+def _rows_of(network: Network) -> tuple[list[Row], list[str]]:
+    """A row for each layer, and the names of those that are written as products."""
+    rows: list[Row] = []
+    products: list[str] = []
+    taken = UniqueNames()
+    for name in network.priced:
+        taken(name)
+    for name, operation in network.priced.items():
+        _check_name(name)
+        of_kind = _ROWS.get(type(operation.layer))
+        gemms = [operation.layer] if of_kind else operation.layer.gemms()
+        if of_kind is None:
+            products.append(name)
+        names = (name, *(taken(name) for _ in gemms[1:]))
+        for each, layer in zip(names, gemms, strict=True):
+            row = {"name": each} | {key: size for key, size in (of_kind or _gemm)(layer).items() if not _is_empty(size)}
+            _check_sizes(name, row)
+            rows.append(row)
+    return rows, products
+
+
+def _is_empty(size: Any) -> bool:
+    return isinstance(size, tuple) and not size
+
+
+def _check_name(name: str) -> None:
+    if not name.isprintable() or name != name.strip() or not name:
+        raise InvalidValueError("the name of a layer", name, "printable text without spaces around it")
+
+
+def _check_sizes(name: str, row: Row) -> None:
+    for key, size in row.items():
+        if key in ("name", "kind") or isinstance(size, str):
+            continue
+        for each in size if isinstance(size, tuple) else (size,):
+            if not is_number(each) or each != int(each) or each > LARGEST:
+                raise InvalidValueError(f"layer {name!r}: {key}", each, f"one integer up to {LARGEST:g}")
+
+
+def _conv(layer: Conv2d) -> Row:
+    k1, k2 = layer.kernel_size
+    depthwise = is_number(layer.out_channels) and layer.is_depthwise and layer.out_channels == layer.in_channels
+    return {
+        "kind": "depthwise" if depthwise else "conv2d",
+        **({"k": k1} if is_number(k1) and is_number(k2) and k1 == k2 else {"k1": k1, "k2": k2}),
+        "c": layer.in_channels,
+        **({} if depthwise else {"f": layer.out_channels}),
+        "h": layer.height,
+        "w": layer.width,
+        **_unless_1("batch", layer.batch),
+        **_unless_1("stride", layer.stride),
+        "padding": _one_or_pair(layer.padding),
+        **_unless_1("dilation", layer.dilation),
+        **({} if depthwise else _unless_1("groups", layer.groups)),
+    }
+
+
+def _one_or_pair(size: Any) -> Any:
+    return size[0] if isinstance(size, tuple) and all(map(is_number, size)) and size[0] == size[1] else size
+
+
+def _unless_1(name: str, size: Any) -> Row:
+    size = _one_or_pair(size)
+    return {} if is_number(size) and size == 1 else {name: size}
+
+
+def _linear(layer: Linear) -> Row:
+    return {"kind": "linear", "c": layer.in_features, "f": layer.out_features, **_unless_1("batch", layer.batch)}
+
+
+def _matmul(layer: MatMul) -> Row:
+    return {"kind": "matmul", "m": layer.m, "n": layer.n, "k": layer.k, **_unless_1("batch", layer.batch)}
+
+
+def _gemm(gemm: Gemm) -> Row:
+    sizes = {"m": gemm.m, "n": gemm.n, "k": gemm.k, **_unless_1("count", gemm.count)}
+    return {"kind": "gemm", **sizes, "window": gemm.window, "inputs": gemm.inputs}
+
+
+_ROWS: Mapping[type, Any] = {Conv2d: _conv, Linear: _linear, MatMul: _matmul, Gemm: _gemm}
+
+# ---------------------------------------------------------------- text
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    columns = [column for column in _COLUMNS if any(column in row for row in rows)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(column, "")) for column in columns] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _toml(name: str, rows: Iterable[Row]) -> str:
+    from hwcost._version import __version__
+
+    head = f'schema = "{SCHEMA}"\nversion = {_toml_value(__version__)}\nname = {_toml_value(name)}\n'
+    tables = ("".join(f"{key} = {_toml_value(value)}\n" for key, value in row.items()) for row in rows)
+    return head + "".join(f"\n[[layer]]\n{table}" for table in tables)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    if not isinstance(value, str):
+        return str(value)
+    escaped = re.sub(r'[\x00-\x1f\x7f"\\]', lambda match: f"\\u{ord(match[0]):04x}", value)
+    return f'"{escaped}"'

@@ -1,0 +1,98 @@
+"""Attention as one operator, of ONNX and of ONNX Runtime: scores of queries and keys, and the sum of values.
+
+Both products are counted in full, whatever a mask leaves out, as importers do of attention that is spelled out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from hwcost.importers.onnx.calls import Call, CannotPriceError, LoweredLayer, ProductHandler
+from hwcost.importers.onnx.shapes import Value
+from hwcost.model.layers import Linear, MatMul
+
+__all__ = ["ATTENTION"]
+
+
+def _heads(call: Call, value: Value, name: str) -> tuple[int, int, int, int]:
+    """Batch, heads, tokens and width of a head; heads lie in an axis of their own, or in the last one."""
+    shape = call.shape(value)
+    if len(shape) == 4:
+        return shape[0], shape[1], shape[2], shape[3]
+    heads = call.attributes.get(name, 0)
+    if len(shape) != 3 or not heads or shape[2] % heads:
+        raise CannotPriceError(f"{value.name!r} does not say its heads")
+    return shape[0], heads, shape[1], shape[2] // heads
+
+
+def _scores_and_values(batch: int, heads: int, tokens: int, keys: int, width: int, out: int) -> Iterator[LoweredLayer]:
+    together = batch * heads
+    yield LoweredLayer(MatMul(tokens, keys, width, together), "attention scores", part="scores")
+    yield LoweredLayer(MatMul(tokens, out, keys, together), "attention values", part="values")
+
+
+def _attention(call: Call) -> Iterator[LoweredLayer]:
+    """Attention of ONNX: keys and values may be for several heads of queries each, and have a past."""
+    batch, heads, tokens, width = _heads(call, call[0], "q_num_heads")
+    keys = _heads(call, call[1], "kv_num_heads")[2]
+    out = _heads(call, call[2], "kv_num_heads")[3]
+    past = call.get(4)
+    keys += call.shape(past, 4)[2] if past is not None else 0
+    call.fix_all()
+    yield from _scores_and_values(batch, heads, tokens, keys, width, out)
+
+
+def _multi_head(call: Call) -> Iterator[LoweredLayer]:
+    """Attention between projections that are nodes of their own."""
+    heads, query, key, value = call.attributes.get("num_heads", 0), call[0], call.get(1), call.get(2)
+    if key is None or value is None or len(call.shape(query)) != 3:
+        raise CannotPriceError("queries, keys and values are packed into one")
+    batch, tokens, width = call.shape(query)
+    keys, out = (_tokens_and_width(call, each) for each in (key, value))
+    if not heads or width % heads or out[1] % heads:
+        raise CannotPriceError(f"{heads} heads do not go with {width} features")
+    past = call.get(6)
+    more = call.shape(past, 4)[2] if past is not None else 0
+    call.fix_all()
+    yield from _scores_and_values(batch, heads, tokens, keys[0] + more, width // heads, out[1] // heads)
+
+
+def _tokens_and_width(call: Call, value: Value) -> tuple[int, int]:
+    shape = call.shape(value)
+    if len(shape) == 3:
+        return shape[1], shape[2]
+    if len(shape) == 4:
+        return shape[2], shape[1] * shape[3]
+    raise CannotPriceError("keys and values are packed into one")
+
+
+def _with_projection(call: Call) -> Iterator[LoweredLayer]:
+    """Attention with the projection of its input to queries, keys and values, but not that of its output."""
+    x, weight, heads = call[0], call[1], call.attributes.get("num_heads", 0)
+    shape, (inner, columns) = call.shape(x, 3), call.shape(weight, 2)[:2]
+    sizes = tuple(call.attributes.get("qkv_hidden_sizes") or (columns // 3,) * 3)
+    past = call.get(4)
+    more = call.shape(past, 5)[3] if past is not None else 0
+    if (
+        len(shape) != 3
+        or shape[2] != inner
+        or sum(sizes) != columns
+        or not heads
+        or any(each % heads for each in sizes)
+    ):
+        raise CannotPriceError("its heads and sizes do not go with its input")
+    call.fix_all()
+    batch, tokens, _ = shape
+    yield LoweredLayer(Linear(inner, columns, batch=batch * tokens), "linear", {}, weight, part="projection")
+    yield from _scores_and_values(batch, heads, tokens, tokens + more, sizes[0] // heads, sizes[2] // heads)
+
+
+ATTENTION: Mapping[tuple[str, str], ProductHandler] = MappingProxyType(
+    {
+        ("", "Attention"): _attention,
+        ("com.microsoft", "Attention"): _with_projection,
+        ("com.microsoft", "MultiHeadAttention"): _multi_head,
+    }
+)
+"""The operators that are attention, by domain and name."""

@@ -1,0 +1,322 @@
+"""ONNX files: read, checked, with functions written out, nodes in order, and the sizes of all inputs known.
+
+Only shapes are wanted. Weights that lie in files beside the model are not opened, and those in it are forgotten.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hwcost.arrays import as_size
+from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.files import read_file
+from hwcost.importers.lists.rows import close_match
+
+try:
+    import onnx
+    import onnx.helper
+    import onnx.inliner
+except ImportError as error:
+    raise MissingDependencyError("onnx", "onnx", "reading an ONNX graph") from error
+
+__all__ = ["first_line", "fix_dims", "fixed_shape", "load_graph", "outer_names"]
+
+_MOST_BYTES = 2**31 - 1  # a protocol buffer cannot be larger
+_MOST_NODES = 1_000_000
+_KEPT = 4096
+"""Elements up to which an initializer keeps its values: it may be the target of a reshape."""
+_DATA = ("float_data", "int32_data", "string_data", "int64_data", "raw_data", "double_data", "uint64_data")
+
+
+def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """A model without local functions, with its nodes in an order in which they can run, and without large weights.
+
+    Raises:
+        InvalidValueError: a file that cannot be read or is no ONNX model, a graph that is empty, uses what nothing
+            makes, makes something twice or goes round in a circle, a version that is not known.
+    """
+    name = os.fspath(path)
+    model = _parsed(name)
+    if not model.ir_version or not model.opset_import:
+        raise InvalidValueError("the model", name, "an ONNX model, with versions of its format and its operators")
+    if not model.graph.node:
+        raise InvalidValueError(f"{name}: the number of nodes", 0, "a graph with at least one node")
+    _check_texts(model.graph, name)
+    _check_versions(model, name)
+    _forget_weights(model.graph)
+    if model.functions:
+        _check_written_out(model, name)
+        try:
+            model = onnx.inliner.inline_local_functions(model)
+        except Exception as error:  # the library says what is wrong with exceptions of many kinds
+            allowed = f"functions that can be written out ({first_line(error)})"
+            raise InvalidValueError(f"{name}: the functions of the model", len(model.functions), allowed) from None
+    _sort(model.graph, name, set())
+    return model
+
+
+def _check_written_out(model: onnx.ModelProto, name: str) -> None:
+    """Raises where functions that call functions would make more nodes than anybody can hold."""
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Iterable[onnx.NodeProto], within: tuple[tuple[str, str], ...]) -> int:
+        count = 0
+        for node in nodes:
+            called = (node.domain, node.op_type)
+            if called in within:
+                raise InvalidValueError(f"{name}: the function {node.op_type!r}", "called by itself", "one that is not")
+            if called in bodies and called not in sizes:
+                sizes[called] = size(bodies[called], (*within, called))
+            count += sizes.get(called, 1)
+        return count
+
+    nodes = size(model.graph.node, ())
+    if nodes > _MOST_NODES:
+        raise InvalidValueError(f"{name}: nodes with its functions written out", nodes, f"at most {_MOST_NODES}")
+
+
+def _parsed(name: str) -> onnx.ModelProto:
+    try:
+        content = read_file(name, _MOST_BYTES)
+    except OSError as error:
+        raise InvalidValueError("the model", name, f"a file that can be read ({error.strerror})") from None
+    try:
+        return onnx.load_model_from_string(content)
+    except Exception:  # of the protocol buffers' own kind
+        allowed = "an ONNX file that is whole: this one is cut off, or something else"
+        raise InvalidValueError("the model", name, allowed) from None
+
+
+def _check_texts(graph: onnx.GraphProto, name: str) -> None:
+    """Raises where a name is no text: the library then gives it as bytes."""
+    texts: list[Any] = [value.name for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info)]
+    for node in graph.node:
+        texts += (node.name, node.op_type, node.domain, *node.input, *node.output)
+        texts += (text for entry in node.metadata_props for text in (entry.key, entry.value))
+        texts += (attribute.name for attribute in node.attribute)
+        for inner in _graphs(node):
+            _check_texts(inner, name)
+    for text in texts:
+        if not isinstance(text, str):
+            raise InvalidValueError(f"{name}: a name", text, "a text in UTF-8")
+
+
+def _check_versions(model: onnx.ModelProto, name: str) -> None:
+    newest = onnx.defs.onnx_opset_version()
+    imported = {_domain(each.domain): each.version for each in model.opset_import}
+    for domain, version in imported.items():
+        most = newest if not domain else 2**31 - 1
+        if not 1 <= version <= most:
+            allowed = f"from 1 to {most}, which the installed onnx {onnx.__version__} knows; a newer one may know more"
+            raise InvalidValueError(f"{name}: the version of {domain or 'the operators'}", version, allowed)
+    for node in model.graph.node:
+        if _domain(node.domain) not in imported:
+            allowed = f"one that the file says a version of: {', '.join(each or 'ai.onnx' for each in imported)}"
+            raise InvalidValueError(f"{name}: the domain of {node.op_type}", node.domain or "ai.onnx", allowed)
+
+
+def _domain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+def _forget_weights(graph: onnx.GraphProto) -> None:
+    for tensor in graph.initializer:
+        size = 1
+        for dim in tensor.dims:
+            size *= dim
+        if size > _KEPT:
+            clear: Any = tensor.ClearField
+            for field in _DATA:
+                clear(field)
+
+
+def first_line(error: BaseException) -> str:
+    r"""What an error says, in one line.
+
+    >>> first_line(ValueError("one\ntwo"))
+    'one'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+# ---------------------------------------------------------------- order
+
+
+def outer_names(node: onnx.NodeProto) -> set[str]:
+    """The values that a node uses: its inputs, and what graphs inside of it take from outside."""
+    used = {name for name in node.input if name}
+    for graph in _graphs(node):
+        inside = {value.name for value in (*graph.input, *graph.initializer)}
+        for inner in graph.node:
+            inside.update(inner.output)
+        for inner in graph.node:
+            used |= outer_names(inner) - inside
+        used |= {value.name for value in graph.output} - inside
+    return used
+
+
+def _graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _sort(graph: onnx.GraphProto, where: str, outside: set[str]) -> None:
+    """Puts the nodes in an order in which each finds what it uses; that of the file where it is one."""
+    made = outside | {value.name for value in graph.input} | {value.name for value in graph.initializer}
+    made |= {sparse.values.name for sparse in graph.sparse_initializer}
+    makers: dict[str, int] = {}
+    for index, node in enumerate(graph.node):
+        for name in node.output:
+            if name and (name in makers or name in made):
+                raise InvalidValueError(f"{where}: the value {name!r}", "made twice", "values that are made once")
+            if name:
+                makers[name] = index
+    wanted = [outer_names(node) for node in graph.node]
+    _check_made([*wanted, {value.name for value in graph.output}], made, makers, where)
+    order = _ordered([{makers[name] for name in names if name in makers} for names in wanted])
+    if len(order) < len(graph.node):
+        stuck = next(node for index, node in enumerate(graph.node) if index not in set(order))
+        label = stuck.name or next(iter(stuck.output), stuck.op_type)
+        allowed = "a graph without circles: this node needs its own result"
+        raise InvalidValueError(f"{where}: the node {label!r}", stuck.op_type, allowed)
+    if order != sorted(order):
+        nodes = [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
+        del graph.node[:]
+        graph.node.extend(nodes)
+    for node in graph.node:
+        for inner in _graphs(node):
+            _sort(inner, where, made | set(makers))
+
+
+def _check_made(wanted: Iterable[set[str]], made: set[str], makers: Mapping[str, int], where: str) -> None:
+    for names in wanted:
+        for name in names:
+            if name not in makers and name not in made:
+                allowed = "one that an input, an initializer or a node makes"
+                raise InvalidValueError(f"{where}: a value that is used", name, allowed)
+
+
+def _ordered(needs: Sequence[set[int]]) -> list[int]:
+    """Numbers in an order in which each stands behind those that it needs; those in a circle are left out."""
+    import heapq
+
+    left = [len(each) for each in needs]
+    users: list[list[int]] = [[] for _ in needs]
+    for index, each in enumerate(needs):
+        for need in each:
+            users[need].append(index)
+    ready = [index for index, count in enumerate(left) if not count]
+    order = []
+    while ready:
+        index = heapq.heappop(ready)
+        order.append(index)
+        for user in users[index]:
+            left[user] -= 1
+            if not left[user]:
+                heapq.heappush(ready, user)
+    return order
+
+
+# ---------------------------------------------------------------- sizes of inputs
+
+
+def fixed_shape(value: Any) -> tuple[int, ...] | None:
+    """The shape of a type, where all of it is known.
+
+    >>> fixed_shape(onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [1, 3]))
+    (1, 3)
+    """
+    if value is None:
+        return None
+    kind = value.WhichOneof("value")
+    if kind not in ("tensor_type", "sparse_tensor_type") or not getattr(value, kind).HasField("shape"):
+        return None
+    dims = getattr(value, kind).shape.dim
+    if not all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims):
+        return None
+    return tuple(dim.dim_value for dim in dims)
+
+
+def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> None:
+    """Gives every open dimension of the inputs its size.
+
+    Args:
+        model: is changed.
+        dims: sizes by the name of the dimension, or as "INPUT:AXIS".
+        where: the file, for errors.
+
+    Raises:
+        InvalidValueError: a dimension that stays open, a name that no dimension has, a size that contradicts the file.
+    """
+    sizes = {name: int(as_size(size, f"dims[{name!r}]")) for name, size in dims.items()}
+    known = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in known]
+    used: set[str] = set()
+    missing: dict[str, str] = {}
+    names: list[str] = []
+    for value in inputs:
+        if value.type.WhichOneof("value") != "tensor_type":
+            continue
+        _give_rank(value, sizes)
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            place = f"{value.name}:{axis}"
+            called = dim.dim_param or place
+            names += dict.fromkeys((called, place))
+            given = [name for name in (place, dim.dim_param) if name in sizes]
+            used.update(given)
+            if dim.HasField("dim_value") and dim.dim_value > 0:
+                if given and sizes[given[0]] != dim.dim_value:
+                    raise InvalidValueError(f"dims[{place!r}]", sizes[given[0]], f"{dim.dim_value}, as {where} has it")
+            elif given:
+                dim.dim_value = sizes[given[0]]
+            else:
+                missing.setdefault(called, place)
+    _check_used(sizes, used, names)
+    shapeless = [value.name for value in inputs if not _has_shape(value)]
+    if missing or shapeless:
+        raise InvalidValueError(f"{where}: {_open_dims(missing, shapeless)}", "open", _how_to_give(missing, shapeless))
+
+
+def _has_shape(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type.WhichOneof("value")
+    return kind != "tensor_type" or bool(value.type.tensor_type.HasField("shape"))
+
+
+def _give_rank(value: onnx.ValueInfoProto, sizes: Mapping[str, int]) -> None:
+    """An input without a shape has as many axes as sizes are given for."""
+    if _has_shape(value):
+        return
+    axis = 0
+    while f"{value.name}:{axis}" in sizes:
+        value.type.tensor_type.shape.dim.add()
+        axis += 1
+
+
+def _check_used(sizes: Mapping[str, int], used: set[str], names: Sequence[str]) -> None:
+    names = list(map(str, names))  # those that are no text come as bytes
+    for name in sizes:
+        if name not in used:
+            allowed = f"one of: {', '.join(dict.fromkeys(names))}" if names else "none: the model has no inputs"
+            raise InvalidValueError("a name in dims", name, f"{allowed}{close_match(name, names)}")
+
+
+def _open_dims(missing: Mapping[str, str], shapeless: Sequence[str]) -> str:
+    said = [
+        f"the dimension {name!r}"
+        + ("" if name == place else f" (axis {place.rpartition(':')[2]} of {place.rpartition(':')[0]!r})")
+        for name, place in missing.items()
+    ]
+    return ", ".join([*said, *(f"the shape of {name!r}" for name in shapeless)])
+
+
+def _how_to_give(missing: Mapping[str, str], shapeless: Sequence[str]) -> str:
+    wanted = [*missing, *(f"{name}:0" for name in shapeless)]
+    return (
+        f"a size, like dims={{{wanted[0]!r}: 1}}, on the command line {' '.join(f'--dim {name}=1' for name in wanted)}"
+    )

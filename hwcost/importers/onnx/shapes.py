@@ -1,0 +1,275 @@
+"""Shapes of all values of an ONNX graph, node by node, with the small integers that shapes are computed from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.defs
+import onnx.helper
+import onnx.numpy_helper
+import onnx.shape_inference
+
+from hwcost.errors import InvalidValueError
+from hwcost.importers.onnx.free import names_of
+from hwcost.importers.onnx.loading import first_line, fixed_shape
+from hwcost.importers.onnx.microsoft import like_standard, microsoft_shapes
+from hwcost.network.axes import Axis
+
+__all__ = ["ShapeFinder", "Value", "attributes_of", "with_type"]
+
+_MOST_ELEMENTS = 4096
+_MOST_FLOATS = 64
+_FOLDED = names_of(
+    """
+    Abs Add And Cast Ceil Clip Concat Constant ConstantOfShape Div Equal Expand Flatten Floor Gather GatherElements
+    GatherND Greater GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg NonZero Not Or Pow Range ReduceMax
+    ReduceMin ReduceProd ReduceSum Reshape Round Sign Slice Split Sqrt Squeeze Sub Tile Transpose Trilu Unsqueeze
+    Where Xor
+    """
+)
+"""Operators that shapes are computed with."""
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor of the graph.
+
+    Attributes:
+        name: as the graph has it.
+        type: as protocol buffers say it; None where nothing is known.
+        shape: None where it is not known in full.
+        constant: its elements, where they are known and few.
+        origin: the initializer or constant that it is made of; empty where an input goes into it.
+        axes: what its axes are, once somebody has said so.
+    """
+
+    name: str
+    type: Any = None
+    shape: tuple[int, ...] | None = None
+    constant: np.ndarray[Any, Any] | None = None
+    origin: str = ""
+    axes: tuple[Axis, ...] | None = None
+
+    @property
+    def size(self) -> int:
+        """How many elements it has; 0 where that is not known."""
+        return math.prod(self.shape) if self.shape is not None else 0
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it holds 64-bit integers, truth values or texts: sizes and places, not weights."""
+        held = self.type.tensor_type.elem_type if self.type is not None else 0
+        return held in (onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING)
+
+
+def with_type(name: str, of_type: Any, *, origin: str = "") -> Value:
+    """A value of a type."""
+    return Value(name, of_type, fixed_shape(of_type), origin=origin)
+
+
+def of_tensor(tensor: onnx.TensorProto) -> Value:
+    """An initializer or a constant."""
+    of_type = onnx.helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
+    value = Value(tensor.name, of_type, tuple(tensor.dims), origin=tensor.name)
+    if _is_small(value) and tensor.data_location != onnx.TensorProto.EXTERNAL:
+        try:
+            value.constant = onnx.numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, KeyError):  # no data, not as much as the shape says, of an unknown type
+            value.constant = None
+    return value
+
+
+def _is_small(value: Value) -> bool:
+    return value.shape is not None and value.size <= (_MOST_ELEMENTS if value.is_integer else _MOST_FLOATS)
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node, as Python's values; texts as texts."""
+    found = {}
+    for attribute in node.attribute:
+        value = onnx.helper.get_attribute_value(attribute)
+        found[attribute.name] = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return found
+
+
+class ShapeFinder:
+    """Says of one node after another what comes out of it.
+
+    Args:
+        model: whose nodes they are.
+        where: the file, for errors.
+    """
+
+    def __init__(self, model: onnx.ModelProto, where: str) -> None:
+        self._where, self._ir = where, model.ir_version
+        self._opsets = list(model.opset_import)
+        self._versions = {"" if each.domain == "ai.onnx" else each.domain: each.version for each in model.opset_import}
+        self._told: dict[str, Any] = {}
+        for value in (*_inferred(model).graph.value_info, *model.graph.value_info, *model.graph.output):
+            if value.name not in self._told or fixed_shape(self._told[value.name]) is None:
+                self._told[value.name] = value.type
+
+    def has_operator(self, node: onnx.NodeProto) -> bool:
+        """Whether the operator is one of ONNX, in the version that the file asks for."""
+        return self._schema(node) is not None
+
+    def outputs(self, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> list[Value]:
+        """The values that a node makes, in order; those without a name are left out.
+
+        Raises:
+            InvalidValueError: inputs whose shapes do not go together.
+        """
+        types = self._types(node, inputs)
+        found = [with_type(name, self._best(name, types.get(name))) for name in node.output if name]
+        self._fold(node, inputs, found)
+        return found
+
+    def _best(self, name: str, found: Any) -> Any:
+        told = self._told.get(name)
+        return told if fixed_shape(found) is None and fixed_shape(told) is not None else found or told
+
+    def _types(self, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> dict[str, Any]:
+        given = {name: value for name, value in zip(node.input, inputs, strict=True) if value is not None}
+        if node.domain == "com.microsoft":
+            same = like_standard(node)
+            if same is None:
+                return _microsoft_types(node, inputs)
+            node, given = same, {name: _as_float(given[name]) for name in same.input if name in given}
+        schema = self._schema(node)
+        if schema is None or any(attribute.HasField("g") for attribute in node.attribute):
+            return {}
+        if any(each.type is None for each in given.values()):
+            return {}
+        if not schema.has_type_and_shape_inference_function:
+            return self._as_first(node, inputs)
+        return self._inferred(schema, node, given)
+
+    def _as_first(self, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> dict[str, Any]:
+        """What the two norms give back for which the library has no rule: the shape of what they are given."""
+        first = inputs[0] if inputs else None
+        named = node.op_type in ("GroupNormalization", "MeanVarianceNormalization")
+        return {node.output[0]: first.type} if named and first is not None else {}
+
+    def _inferred(self, schema: Any, node: onnx.NodeProto, given: Mapping[str, Value]) -> dict[str, Any]:
+        types = {name: value.type for name, value in given.items()}
+        data = {
+            name: onnx.numpy_helper.from_array(value.constant, name)
+            for name, value in given.items()
+            if value.constant is not None and value.constant.dtype != object
+        }
+        try:
+            return dict(
+                onnx.shape_inference.infer_node_outputs(
+                    schema, node, types, data, opset_imports=self._opsets, ir_version=self._ir
+                )
+            )
+        except Exception as error:  # the library's own kind, and others from below it
+            label = node.name or node.output[0]
+            shapes = ", ".join("x".join(map(str, each.shape or ())) or "a number" for each in given.values())
+            raise InvalidValueError(
+                f"{self._where}: the node {label!r} ({node.op_type})",
+                shapes,
+                f"inputs and attributes that go together ({first_line(error)})",
+            ) from None
+
+    def _schema(self, node: onnx.NodeProto) -> Any:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        try:
+            return onnx.defs.get_schema(node.op_type, self._versions.get(domain, 1), domain)
+        except onnx.defs.SchemaError:
+            return None
+
+    # ---------------------------------------------------------------- elements
+
+    def _fold(self, node: onnx.NodeProto, inputs: Sequence[Value | None], outputs: Sequence[Value]) -> None:
+        """Computes the elements of outputs that are small and made of what is known."""
+        if node.domain not in ("", "ai.onnx"):
+            return
+        if node.op_type in ("Shape", "Size"):
+            _fold_shape(node, inputs, outputs)
+            return
+        given = {name: value for name, value in zip(node.input, inputs, strict=True) if value is not None}
+        if node.op_type not in _FOLDED or any(each.constant is None for each in given.values()):
+            return
+        if node.op_type == "Constant":
+            _fold_constant(node, outputs)
+        elif all(map(_is_small, outputs)) or (node.op_type == "NonZero" and given):
+            self._evaluate(node, given, outputs)
+
+    def _evaluate(self, node: onnx.NodeProto, named: Mapping[str, Value], outputs: Sequence[Value]) -> None:
+        from onnx.reference import ReferenceEvaluator
+
+        graph = onnx.helper.make_graph(
+            [node],
+            "one",
+            [onnx.helper.make_value_info(name, value.type) for name, value in named.items()],
+            [onnx.helper.make_value_info(value.name, value.type or onnx.TypeProto()) for value in outputs],
+        )
+        model = onnx.helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir)
+        try:
+            with np.errstate(all="ignore"):
+                made = ReferenceEvaluator(model).run(None, {name: value.constant for name, value in named.items()})
+        except Exception:  # what cannot be computed is not known
+            return
+        for value, array in zip(outputs, made, strict=True):
+            if isinstance(array, (np.ndarray, np.generic)):
+                _set_constant(value, np.asarray(array))
+
+
+def _as_float(value: Value) -> Value:
+    """A value of the same shape that standard operators take, which know no quantized ones."""
+    if value.shape is None:
+        return value
+    return with_type(value.name, onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, list(value.shape)))
+
+
+def _microsoft_types(node: onnx.NodeProto, inputs: Sequence[Value | None]) -> dict[str, Any]:
+    shapes = microsoft_shapes(node, [None if each is None else each.shape for each in inputs])
+    held = next((each.type.tensor_type.elem_type for each in inputs if each and each.type is not None), 0)
+    return {
+        name: onnx.helper.make_tensor_type_proto(held or onnx.TensorProto.FLOAT, list(shape))
+        for name, shape in zip(node.output, shapes, strict=False)
+        if shape is not None
+    }
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the shapes that the library finds by itself, also in graphs within nodes."""
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception:  # what it cannot do is found node by node
+        return onnx.ModelProto()
+
+
+def _set_constant(value: Value, array: np.ndarray[Any, Any]) -> None:
+    value.constant = array
+    value.shape = array.shape
+    held = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    value.type = onnx.helper.make_tensor_type_proto(held, list(array.shape))
+
+
+def _fold_shape(node: onnx.NodeProto, inputs: Sequence[Value | None], outputs: Sequence[Value]) -> None:
+    value = inputs[0] if inputs else None
+    if value is None or value.shape is None or not outputs:
+        return
+    if node.op_type == "Size":
+        _set_constant(outputs[0], np.asarray(value.size, dtype=np.int64))
+        return
+    said = attributes_of(node)
+    _set_constant(outputs[0], np.asarray(value.shape[said.get("start", 0) : said.get("end")], dtype=np.int64))
+
+
+def _fold_constant(node: onnx.NodeProto, outputs: Sequence[Value]) -> None:
+    for name, value in attributes_of(node).items():
+        if name == "value":
+            constant = of_tensor(value)
+            outputs[0].type, outputs[0].shape, outputs[0].constant = constant.type, constant.shape, constant.constant
+        elif name in ("value_int", "value_ints"):
+            _set_constant(outputs[0], np.asarray(value, dtype=np.int64))
+        elif name in ("value_float", "value_floats"):
+            _set_constant(outputs[0], np.asarray(value, dtype=np.float32))

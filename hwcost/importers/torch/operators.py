@@ -1,0 +1,154 @@
+"""What is known of an operator of PyTorch once and for all, and the results of those whose shapes are plain to see."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hwcost.importers.torch.free import is_elementwise, is_free, makes_anew, needs_data, reads_nothing
+from hwcost.importers.torch.inputs import without_data
+
+__all__ = ["Operator", "operator", "shortcut", "tensors_in"]
+
+
+class Operator(NamedTuple):
+    """Facts about an operator.
+
+    Attributes:
+        name: with its library.
+        kind: without, and without the underscore of one that works in place.
+        arguments: the names and defaults of its arguments.
+        takes_device: whether it can be told where to make its result.
+        takes_lengths: whether it has to know the lengths of sequences, which are then data.
+        is_elementwise, is_free, reads_nothing, needs_data, makes_anew: as :mod:`hwcost.importers.torch.free` says.
+    """
+
+    name: str
+    kind: str
+    arguments: tuple[tuple[str, Any], ...]
+    takes_device: bool
+    takes_lengths: bool
+    is_elementwise: bool
+    is_free: bool
+    reads_nothing: bool
+    needs_data: bool
+    makes_anew: bool
+
+    def by_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name, defaults included."""
+        named = {}
+        for index, (name, default) in enumerate(self.arguments):
+            named[name] = args[index] if index < len(args) else kwargs.get(name, default)
+        return named
+
+
+@functools.cache
+def operator(func: Any) -> Operator:
+    """The facts about an operator of PyTorch."""
+    name = func._schema.name
+    in_place = name.partition("::")[2]
+    kind = in_place.removesuffix("_") or in_place
+    arguments = tuple((argument.name, argument.default_value) for argument in func._schema.arguments)
+    return Operator(
+        name=name,
+        kind=kind,
+        arguments=arguments,
+        takes_device="device" in dict(arguments),
+        takes_lengths=kind in ("_pack_padded_sequence", "_pad_packed_sequence"),
+        is_elementwise=is_elementwise(func, kind),
+        is_free=is_free(func, kind),
+        reads_nothing=reads_nothing(func, kind),
+        needs_data=needs_data(kind),
+        makes_anew=makes_anew(kind),
+    )
+
+
+def tensors_in(values: Any) -> list[Tensor]:
+    """The tensors among arguments or results, in order; lists of them are looked into."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += tensors_in(value)
+    return found
+
+
+# ---------------------------------------------------------------- results without asking PyTorch
+
+
+def shortcut(func: Any, args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
+    """The result of an operator whose shape is plain to see, or None.
+
+    PyTorch finds the shapes of these in Python, which takes longer than all the rest. Whatever does not fit exactly
+    is left to PyTorch, which then says what is wrong with it.
+    """
+    handler = _SHORTCUTS.get(func)
+    return None if handler is None or not tensors else handler(args, tensors)
+
+
+def _in_place(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
+    return args[0] if _are_alike(tensors) else None
+
+
+def _alike(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
+    return without_data(tensors[0]) if tensors[0] is args[0] and _are_alike(tensors) else None
+
+
+def _are_alike(tensors: Sequence[Tensor]) -> bool:
+    first = tensors[0]
+    return first.is_floating_point() and all(
+        each.shape == first.shape and each.dtype == first.dtype for each in tensors[1:]
+    )
+
+
+def _batch_norm(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
+    x, training = args[0], args[5]
+    channels = x.shape[1:2]
+    if x.dim() < 2 or any(each.shape != channels or each.dtype != x.dtype for each in tensors[1:]):
+        return None
+    saved = [torch.empty(channels if training else (0,), dtype=x.dtype, device="meta") for _ in range(2)]
+    return (without_data(x), *saved)
+
+
+def _mean(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
+    x, dims, keeps = tensors[0], args[1], len(args) > 2 and args[2]
+    if len(args) > 3 or not dims or not x.is_floating_point() or any(not -x.dim() <= dim < x.dim() for dim in dims):
+        return None
+    gone = {dim % x.dim() for dim in dims}
+    if len(gone) < len(dims):
+        return None
+    shape = [1 if index in gone else size for index, size in enumerate(x.shape) if keeps or index not in gone]
+    return torch.empty(shape, dtype=x.dtype, device="meta")
+
+
+def _addmm(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
+    bias, a, b = args[:3]
+    fits = a.dim() == b.dim() == 2 and a.shape[1] == b.shape[0] and bias.dim() == 1 and bias.shape == b.shape[1:]
+    if not fits or len({each.dtype for each in tensors}) > 1:
+        return None
+    return torch.empty((a.shape[0], b.shape[1]), dtype=a.dtype, device="meta")
+
+
+_SHORTCUTS: Mapping[Any, Callable[[Sequence[Any], Sequence[Tensor]], Any]] = MappingProxyType(
+    {
+        torch.ops.aten.native_batch_norm.default: _batch_norm,
+        torch.ops.aten.mean.dim: _mean,
+        torch.ops.aten.addmm.default: _addmm,
+        **{
+            getattr(torch.ops.aten, name).default: _in_place
+            for name in ("relu_", "hardtanh_", "hardswish_", "hardsigmoid_", "silu_", "sigmoid_", "tanh_", "gelu_")
+        },
+        **{getattr(torch.ops.aten, name).Tensor: _in_place for name in ("add_", "mul_", "sub_")},
+        **{
+            getattr(torch.ops.aten, name).default: _alike
+            for name in ("relu", "hardtanh", "hardswish", "hardsigmoid", "silu", "sigmoid", "tanh", "gelu")
+        },
+        **{getattr(torch.ops.aten, name).Tensor: _alike for name in ("add", "mul", "sub", "div")},
+    }
+)

@@ -1,0 +1,170 @@
+"""Networks out of PyTorch modules: run on shapes alone, priced from the operators that really run.
+
+The module is run on PyTorch's *meta* device, where tensors have shapes and no data: its weights take no memory, and
+nothing is computed. What it calls is seen below the level at which composite operators are taken apart, so that a
+linear layer, an ``einsum``, attention or an LSTM are the matrix products that a device would do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hwcost.errors import HwcostError, InvalidValueError, MissingDependencyError
+from hwcost.network.network import Network
+
+try:
+    import torch
+    from torch import Tensor, nn
+    from torch.utils._pytree import tree_leaves
+except ImportError as error:
+    raise MissingDependencyError("PyTorch", "torch", "reading a PyTorch module") from error
+
+from hwcost.importers.torch.inputs import InputSpec, stand_ins, without_data
+from hwcost.importers.torch.loading import first_line, load_model
+from hwcost.importers.torch.tracer import AN_INPUT, AN_OUTPUT, Tracer
+
+__all__ = ["InputSpec", "from_torch", "load_model", "read_module"]
+
+
+def from_torch(
+    model: nn.Module,
+    input_size: Sequence[int] | Sequence[Sequence[int]] | InputSpec | Sequence[InputSpec] | None = None,
+    *,
+    example_inputs: Any = None,
+    name: str | None = None,
+) -> Network:
+    """What a module comes down to, for inputs of these shapes.
+
+    Args:
+        model: the module, on any device, with or without weights. It is not changed, and runs in the mode (training or
+            evaluation) that it is in.
+        input_size: the shape of the input, or of each of several.
+        example_inputs: a tensor, a sequence of arguments, or a mapping of keyword arguments instead. Only the shapes
+            of tensors count; everything else is handed on as it is.
+        name: of the network; the module's class by default.
+
+    Returns:
+        Every operator that ran, named after its module: priced, known to be free, or not supported.
+
+    Raises:
+        InvalidValueError: something that is no module, inputs that it does not take, a module that looks at values or
+            multiplies nothing.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 28 * 28, 10))
+    >>> network = from_torch(model, (1, 1, 28, 28))
+    >>> network["0"]
+    Conv2d(in_channels=1, out_channels=6, kernel_size=(5, 5), height=28, width=28, batch=1, stride=(1, 1),
+           padding=(2, 2), dilation=(1, 1), groups=1)
+    >>> network.macs, list(network), list(network.priced)
+    (164640, ['0', '1', '3'], ['0', '3'])
+    """
+    model = _unwrapped(model)
+    _check_module(model)
+    args, named = stand_ins(input_size, example_inputs)
+    tracer = Tracer(model, _without_data(model))
+    for tensor in tree_leaves((args, named)):
+        if isinstance(tensor, Tensor):
+            tracer.give(tensor, tuple(tracer.widths.fixed(size, AN_INPUT) for size in tensor.shape))
+    outputs = _run(model, tracer, args, named)
+    tracer.fix(outputs, AN_OUTPUT)
+    parameters = tracer.rules()
+    network = Network(
+        name or type(model).__name__,
+        tracer.operations(),
+        tracer.widths.table(),
+        parameters,
+        source=f"{type(model).__module__}.{type(model).__qualname__}",
+    )
+    if not network.priced and not network.unsupported:
+        allowed = "a module that calls a convolution or a matrix product"
+        raise InvalidValueError("model", f"{network.name}, which multiplies nothing", allowed)
+    return network
+
+
+def read_module(source: str, inputs: Sequence[InputSpec]) -> Network:
+    """The network of ``FILE.py:NAME``.
+
+    Raises:
+        InvalidValueError: as :func:`load_model` and :func:`from_torch`; no inputs.
+    """
+    path, _, name = source.rpartition(":")
+    model = load_model(path, name)
+    if not inputs:
+        allowed = "the shape of each, like --input 1,3,224,224 (for token ids --input 1,128:int64)"
+        raise InvalidValueError("--input", "missing", allowed)
+    return from_torch(model, list(inputs), name=name)
+
+
+def _unwrapped(model: Any) -> Any:
+    """The module itself, without what compiles it or spreads it over devices."""
+    while isinstance(model, nn.Module):
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif "_orig_mod" in model._modules:  # torch.compile
+            model = model._orig_mod
+        else:
+            break
+    return model
+
+
+def _check_module(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise InvalidValueError("model", model, "an nn.Module")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InvalidValueError("model", type(model).__name__, "the nn.Module itself, before it is scripted or traced")
+    lazy = [name for name, tensor in model.named_parameters() if nn.parameter.is_lazy(tensor)]
+    lazy += [name for name, tensor in model.named_buffers() if nn.parameter.is_lazy(tensor)]
+    if lazy:
+        allowed = "a module whose lazy layers have been run once, so that they know their sizes"
+        raise InvalidValueError(f"the parameter {lazy[0]!r}", "not made yet", allowed)
+
+
+def _without_data(model: nn.Module) -> dict[str, Tensor]:
+    """A tensor without data for each parameter and buffer; those that are one are one here too.
+
+    A module that has two names gives its parameters once: given twice, PyTorch would put the wrong ones back.
+    """
+    made: dict[int, Tensor] = {}
+    found = {}
+    for path, module in model.named_modules():
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is None:
+                continue
+            if id(tensor) not in made:
+                empty = without_data(tensor)
+                is_parameter = isinstance(tensor, nn.Parameter)
+                made[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
+            found[f"{path}.{name}" if path else name] = made[id(tensor)]
+    return found
+
+
+def _run(model: nn.Module, tracer: Tracer, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    with _quietly(), tracer.following_modules():
+        try:
+            with torch.no_grad(), tracer:
+                return torch.func.functional_call(model, tracer.parameters, args, named, tie_weights=False)
+        except HwcostError:
+            raise
+        except RecursionError:
+            raise _refused("", args, named, "it calls itself without end") from None
+        except (Exception, SystemExit) as error:
+            raise _refused(tracer.where_raised(error), args, named, f"it raises {first_line(error)}") from error
+
+
+def _refused(path: str, args: tuple[Any, ...], named: dict[str, Any], what: str) -> InvalidValueError:
+    where = f"module {path!r}" if path else "the model's forward"
+    tensors = [leaf for leaf in tree_leaves((args, named)) if isinstance(leaf, Tensor)]
+    shapes = (f"{'x'.join(map(str, tensor.shape))} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
+    return InvalidValueError(where, f"run on {', '.join(shapes) or 'nothing'}", f"inputs that it takes: {what}")
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the warnings of code that was not written to be run on shapes."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,169 @@
+"""A PyTorch module with other widths: its parameters cut, and the numbers in its layers changed to go with them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from hwcost.errors import InvalidValueError
+from hwcost.importers.torch import InputSpec, from_torch, load_model
+from hwcost.network.network import Network, SizeExpression
+
+__all__ = ["applied", "changed_numbers", "resized"]
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+
+
+def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.Module:
+    """A copy of a module with smaller widths: of every width its first channels stay.
+
+    Every parameter that follows a width is cut, and the numbers of convolutions, fully connected layers and norms are
+    changed with it, wherever they sit; code in a ``forward`` that has sizes written into it is not changed, and a copy
+    of such a module may not run. What the weights of the copy are worth, only training tells.
+
+    Args:
+        model: the module that the network was imported from.
+        network: what :func:`hwcost.from_torch` found in it.
+        sizes: new sizes of widths, at most today's.
+
+    Raises:
+        InvalidValueError: a width that is unknown, fixed, grows, or is not allowed; a module that cannot be rebuilt.
+
+    >>> from hwcost import from_torch
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> resized(model, from_torch(model, (1, 4)), {"0": 5})[2]
+    Linear(in_features=5, out_features=2, bias=True)
+    """
+    network.at(sizes)
+    for name, size in sizes.items():
+        if size > network.widths[name].size:
+            raise InvalidValueError(
+                f"width {name!r}", size, f"at most today's {network.widths[name].size}: weights are cut"
+            )
+    made = copy.deepcopy(model)
+    tensors = dict(_tensors(made))
+    for name, rules in network.parameters.items():
+        if name not in tensors:
+            raise InvalidValueError("model", type(model).__name__, f"the module that was imported: {name!r} is missing")
+        owner, attribute, old = tensors[name]
+        new = old
+        for axis, rule in enumerate(rules):
+            if any(width in sizes for width, _ in rule):
+                new = new.index_select(axis, _kept(rule, network, sizes).to(new.device))
+        if new is not old:
+            value = (
+                nn.Parameter(new.detach().clone(), old.requires_grad) if isinstance(old, nn.Parameter) else new.clone()
+            )
+            setattr(owner, attribute, value)
+    for module in made.modules():
+        _renumber(module)
+    return made
+
+
+def changed_numbers(before: nn.Module, after: nn.Module) -> dict[str, dict[str, tuple[int, int]]]:
+    """What to write in the code of a model: for each module the numbers that differ, before and after.
+
+    >>> changed_numbers(nn.Sequential(nn.Linear(4, 8)), nn.Sequential(nn.Linear(4, 6)))
+    {'0': {'out_features': (8, 6)}}
+    """
+    others = dict(after.named_modules())
+    found = {}
+    for path, module in before.named_modules():
+        old, new = _numbers(module), _numbers(others[path])
+        changed = {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+        if changed:
+            found[path] = changed
+    return found
+
+
+_NUMBERS = (
+    "in_channels", "out_channels", "groups", "in_features", "out_features", "num_features", "num_channels",
+    "input_size", "embedding_dim", "nx", "nf",
+)  # fmt: skip
+
+
+def _numbers(module: nn.Module) -> dict[str, int]:
+    numbers = {name: value for name in _NUMBERS if isinstance(value := getattr(module, name, None), int)}
+    if isinstance(module, nn.LayerNorm):
+        numbers["normalized_shape"] = module.normalized_shape[-1]
+    return numbers
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str, Tensor]]]:
+    """Every parameter and buffer with the module that has it."""
+    for path, module in model.named_modules():
+        for attribute, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                yield f"{path}.{attribute}" if path else attribute, (module, attribute, tensor)
+
+
+def _kept(rule: SizeExpression, network: Network, sizes: Mapping[str, int]) -> Tensor:
+    """The places of an axis that stay: of each of its pieces the first."""
+    kept, start = [], 0
+    for width, factor in rule:
+        today = network.widths[width].size
+        old, new = (_times(size, factor, width) for size in (today, sizes.get(width, today)))
+        kept.append(torch.arange(start, start + new))
+        start += old
+    return torch.cat(kept)
+
+
+def _times(size: int, factor: Fraction, width: str) -> int:
+    number = size * factor
+    if number.denominator != 1:
+        raise InvalidValueError(f"width {width!r}", size, f"a multiple of {factor.denominator}")
+    return int(number)
+
+
+def _renumber(module: nn.Module) -> None:
+    """Sets the numbers of a layer to what its parameters have become."""
+    if isinstance(module, _CONVOLUTIONS):
+        was_depthwise = 1 < module.groups == module.in_channels
+        made, of_a_group = module.weight.shape[:2]
+        if was_depthwise and made != module.out_channels:
+            module.groups = made * module.in_channels // module.out_channels
+        module.in_channels, module.out_channels = module.groups * of_a_group, made
+    elif isinstance(module, nn.RNNBase):
+        module.input_size = module._parameters["weight_ih_l0"].shape[1]  # type: ignore[union-attr]
+    elif isinstance(module, nn.Embedding):
+        module.num_embeddings, module.embedding_dim = module.weight.shape
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, _NORMS):
+        tensor = module.weight if module.weight is not None else module.running_mean
+        if tensor is not None:
+            module.num_features = len(tensor)
+    elif isinstance(module, nn.GroupNorm) and module.weight is not None:
+        module.num_channels = len(module.weight)
+    elif isinstance(module, nn.LayerNorm) and module.weight is not None:
+        module.normalized_shape = tuple(module.weight.shape)
+    elif {"nx", "nf"} <= vars(module).keys():  # transformers' Conv1D
+        weight = module._parameters.get("weight")
+        if weight is not None and weight.dim() == 2:
+            vars(module).update(nx=weight.shape[0], nf=weight.shape[1])
+
+
+def applied(
+    source: str, inputs: Sequence[InputSpec], network: Network, sizes: Mapping[str, int]
+) -> tuple[dict[str, dict[str, tuple[int, int]]], Network]:
+    """Rebuilds the module of ``FILE.py:NAME`` with other widths, and reads it again.
+
+    Returns:
+        What to write in its code (:func:`changed_numbers`), and the network that the rebuilt module is.
+
+    Raises:
+        InvalidValueError: as :func:`resized`; a rebuilt module that does not run.
+    """
+    path, _, name = source.rpartition(":")
+    model = load_model(path, name)
+    made = resized(model, network, sizes)
+    try:
+        return changed_numbers(model, made), from_torch(made, list(inputs), name=name)
+    except InvalidValueError as error:
+        allowed = f"one whose forward has no sizes written into it: {error.field} is {error.value}; {error.allowed}"
+        raise InvalidValueError("the rebuilt module", name, allowed) from error

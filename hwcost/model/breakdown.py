@@ -1,0 +1,163 @@
+"""Where the PE-cycles of a layer go: cycles times processing elements (PE), by what the elements do in them.
+
+A product folds over an R x C array so that its extents S_R, S_C lie along rows and columns and T streams, with A_R
+folds along rows and A_C along columns (:mod:`hwcost.model.formula`), ``count`` times:
+
+    useful          count * S_R * S_C * T                        what multiplies: the MACs
+    ragged rows     count * (A_R * R - S_R) * S_C * T            rows that the extent does not fill
+    ragged columns  count * A_R * R * (A_C * C - S_C) * T        columns that it does not fill, over all rows
+    fill and drain  the cycles of the folds beyond one for each of the T rows of each fold, times R * C
+    overhead        cycles before and beside the folds, times R * C: starting up, constants
+    waiting         cycles in which the array waits for memory, times R * C
+
+The first three are all PE-cycles in which folds stream, and all six are ``Cost.pe_cycles``. Fill and drain
+holds all that a fold takes besides streaming: also what a device adds to every fold, and the time of rows that stream
+slower than one a cycle or not at all. It is below zero just where an array leaves its last fold out of the count
+(``counts_last_fold``): that fold's MACs are useful, but its cycles are not there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from hwcost.arrays import Size, is_number, product, total, true_divide
+from hwcost.machine.array import SystolicArray
+from hwcost.model.cost import Cost
+from hwcost.model.formula import gemm_cost, lay_out, layer_cost
+from hwcost.model.layers import Gemm, Layer
+
+__all__ = ["KINDS", "CycleBreakdown", "layer_breakdown"]
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "useful": "useful",
+        "ragged_rows": "ragged rows",
+        "ragged_cols": "ragged columns",
+        "fill_and_drain": "fill and drain",
+        "overhead": "overhead",
+        "waiting": "waiting for memory",
+    }
+)
+"""The fields of :class:`CycleBreakdown`, and the same in words."""
+
+
+@dataclass(frozen=True)
+class CycleBreakdown:
+    """PE-cycles by what they go into; each a number, or an array for a sweep. Sums add and scale, like costs.
+
+    Attributes:
+        useful: multiply-accumulates that the layer needs.
+        ragged_rows: of rows of the array that no part of the layer lies on, while it streams.
+        ragged_cols: of such columns.
+        fill_and_drain: what folds take besides streaming.
+        overhead: what layers take before and besides their folds.
+        waiting: for memory.
+
+    >>> one = CycleBreakdown(useful=2400, ragged_rows=32)
+    >>> (one + one).pe_cycles, (3 * one).idle, one.shares["useful"] == 2400 / 2432
+    (4864, 96, True)
+    """
+
+    useful: Size = 0
+    ragged_rows: Size = 0
+    ragged_cols: Size = 0
+    fill_and_drain: Size = 0
+    overhead: Size = 0
+    waiting: Size = 0
+
+    __array_ufunc__: ClassVar[None] = None  # so that numpy leaves ``array * waste`` to it
+
+    @property
+    def pe_cycles(self) -> Size:
+        """All of them: cycles times processing elements."""
+        return total(*(getattr(self, name) for name in KINDS), what="the PE-cycles")
+
+    @property
+    def idle(self) -> Size:
+        """All that are not useful."""
+        return total(*(getattr(self, name) for name in KINDS if name != "useful"), what="the idle PE-cycles")
+
+    @property
+    def shares(self) -> dict[str, Size]:
+        """Each kind over all PE-cycles; 0 where there are none."""
+        whole = self.pe_cycles
+        if is_number(whole) and whole == 0:
+            return dict.fromkeys(KINDS, 0.0)
+        return {name: true_divide(getattr(self, name), whole, what=KINDS[name]) for name in KINDS}
+
+    def __add__(self, other: object) -> CycleBreakdown:
+        if not isinstance(other, CycleBreakdown):
+            return NotImplemented
+        return CycleBreakdown(
+            *(total(getattr(self, f.name), getattr(other, f.name), what=f.name) for f in fields(self))
+        )
+
+    def __radd__(self, other: object) -> CycleBreakdown:
+        return self if is_number(other) and other == 0 else NotImplemented
+
+    def __mul__(self, factor: Any) -> CycleBreakdown:
+        if isinstance(factor, CycleBreakdown):
+            return NotImplemented
+        return CycleBreakdown(*(product(getattr(self, f.name), factor, what=f.name) for f in fields(self)))
+
+    __rmul__ = __mul__
+
+    def as_dict(self) -> dict[str, Size]:
+        """Every kind by name."""
+        return {name: getattr(self, name) for name in KINDS}
+
+
+def layer_breakdown(layer: Layer, array: SystolicArray) -> CycleBreakdown:
+    """Where the PE-cycles of a layer go.
+
+    Args:
+        layer: anything with ``gemms()``; its sizes may be arrays, and so may those of the array.
+        array: the accelerator.
+
+    Returns:
+        PE-cycles that add up to those of :func:`hwcost.layer_cost`: exactly in integers, to rounding where a field of
+        the array is none.
+
+    Raises:
+        InvalidValueError: something that is no layer, or a total too large for the integer arrays it is computed in.
+
+    >>> from hwcost import Linear
+    >>> layer_breakdown(Linear(12, 6), SystolicArray(8, 8))
+    CycleBreakdown(useful=72, ragged_rows=24, ragged_cols=32, fill_and_drain=0, overhead=0, waiting=0)
+    """
+    layer_cost(layer, array)  # raises where one of them is none
+    streaming = dataclasses.replace(array, cycles_per_row=1.0, min_streamed=0.0)
+    return sum((_gemm_breakdown(gemm, array, streaming) for gemm in layer.gemms()), start=CycleBreakdown())
+
+
+def _gemm_breakdown(gemm: Gemm, array: SystolicArray, streaming: SystolicArray) -> CycleBreakdown:
+    """Of one product; ``streaming`` is the array with nothing that lengthens a stream."""
+    cost, folds = gemm_cost(gemm, array), lay_out(gemm, streaming)
+    rows = product(folds.along_rows, folds.rows, what="the rows of all folds")
+    cols = product(folds.along_cols, folds.cols, what="the columns of all folds")
+    cycles = product(folds.count, product(folds.along_rows, folds.along_cols, folds.streamed), what="the cycles")
+    return CycleBreakdown(
+        useful=cost.macs,
+        ragged_rows=product(folds.count, _left(rows, folds.rows_extent), folds.cols_extent, folds.streamed),
+        ragged_cols=product(folds.count, rows, _left(cols, folds.cols_extent), folds.streamed),
+        fill_and_drain=_of_pes(total(cost.compute_cycles, -cycles), array),
+        overhead=_of_pes(cost.overhead_cycles, array),
+        waiting=_of_pes(_waiting(cost), array),
+    )
+
+
+def _left(size: Size, extent: Size) -> Size:
+    return total(size, -extent, what="what is left of the folds")
+
+
+def _of_pes(cycles: Size, array: SystolicArray) -> Size:
+    return product(cycles, array.pes, what="cycles * PEs")
+
+
+def _waiting(cost: Cost) -> Size:
+    """Without a memory limit nothing waits, to the last bit."""
+    return 0 if is_number(cost.memory_cycles) and cost.memory_cycles == 0 else cost.waiting_cycles

@@ -1,0 +1,312 @@
+"""Layers as the matrix products that they are on an array.
+
+A layer is a frozen value with one method, ``gemms()``, that says which products it comes down to. A new kind of layer
+is a dataclass with that method; nothing else needs to know of it. Sizes may be integers, integer arrays (a sweep; they
+broadcast) or float arrays and tensors with a gradient (soft widths).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar
+
+from hwcost.arrays import (
+    Size,
+    as_size,
+    floor_divide,
+    if_concrete,
+    is_float,
+    is_number,
+    namespace,
+    product,
+    remainder,
+    total,
+    true_divide,
+)
+from hwcost.errors import InvalidValueError
+from hwcost.machine.dataflow import REUSE_LETTER, Operand
+
+__all__ = ["Conv2d", "Gemm", "Layer", "Linear", "MatMul"]
+
+_T = TypeVar("_T")
+
+
+class Layer(Protocol):
+    """Anything that can be priced: it says which matrix products it comes down to."""
+
+    def gemms(self) -> tuple[Gemm, ...]:
+        """The products, all of which run one after the other."""
+        ...
+
+
+def is_layer(value: object) -> TypeGuard[Layer]:
+    """Whether ``value`` can be priced."""
+    return callable(getattr(value, "gemms", None)) and not isinstance(value, type)
+
+
+def _check_sizes(layer: object, *names: str) -> None:
+    for name in names:
+        object.__setattr__(layer, name, as_size(getattr(layer, name), f"{type(layer).__name__}.{name}"))
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """``count`` independent matrix products (m x k)(k x n).
+
+    Args:
+        m, n, k: the sizes: rows of the input (output positions), columns of the weights (filters), and what is summed.
+        count: how many such products there are.
+        window: sizes of a kernel, whose product divides k: the positions of a convolution's kernel.
+        inputs: sizes of the input tensor of all products together, where the m x k of each repeats its elements (the
+            windows of a convolution overlap); empty where it does not.
+
+    Raises:
+        InvalidValueError: a size that is not a positive integer (or an array of them).
+
+    >>> Gemm(m=1, n=16, k=150)
+    Gemm(m=1, n=16, k=150, count=1)
+    """
+
+    m: Size
+    n: Size
+    k: Size
+    count: Size = 1
+    window: tuple[Size, ...] = field(default=(), repr=False)
+    inputs: tuple[Size, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        _check_sizes(self, "m", "n", "k", "count")
+        for name in ("window", "inputs"):
+            sizes = tuple(as_size(size, f"Gemm.{name}") for size in getattr(self, name))
+            object.__setattr__(self, name, sizes)
+        if self.window and not is_float(self.k) and not _holds(remainder(self.k, self.positions) == 0):
+            raise InvalidValueError("Gemm.k", self.k, f"a multiple of the window's positions ({self.positions})")
+
+    @classmethod
+    def _of_checked(cls, **sizes: Any) -> Gemm:
+        """A product of sizes that a layer has checked: in a sweep of millions a second look at each would be felt."""
+        gemm = object.__new__(cls)
+        for name, size in sizes.items():
+            object.__setattr__(gemm, name, size)
+        return gemm
+
+    def gemms(self) -> tuple[Gemm, ...]:
+        """The product itself."""
+        return (self,)
+
+    @property
+    def macs(self) -> Size:
+        """Multiply-accumulates: count * m * n * k."""
+        return product(self.count, self.m, self.n, self.k, what="the MACs")
+
+    @property
+    def positions(self) -> Size:
+        """Positions of the kernel that k goes over; 1 for a plain product."""
+        return product(*self.window, what="the positions of the kernel")
+
+    def by_position(self) -> Gemm:
+        """The same work with each position of the kernel as a product of its own.
+
+        >>> Gemm(m=100, n=16, k=150, window=(5, 5)).by_position()
+        Gemm(m=100, n=16, k=6, count=25)
+        """
+        positions = self.positions
+        return Gemm._of_checked(
+            m=self.m, n=self.n, k=_share(self.k, positions), count=product(self.count, positions), inputs=self.inputs
+        )
+
+    def elements(self, operand: Operand) -> Size:
+        """How many numbers the weights, inputs or outputs of all products are.
+
+        >>> [Gemm(m=2, n=3, k=5, count=7).elements(operand) for operand in ("weights", "inputs", "outputs")]
+        [105, 70, 42]
+        """
+        if operand == "inputs" and self.inputs:
+            return product(*self.inputs, what="the inputs")
+        sizes = (getattr(self, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
+        return product(self.count, *sizes, what=f"the {operand}")
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """A 2-d convolution, named as in PyTorch, on an input of batch x in_channels x height x width.
+
+    Args:
+        in_channels, out_channels: c and f of the author's formula.
+        kernel_size: k1 x k2; one size or a pair.
+        height, width: of the input.
+        batch: images at once.
+        stride, dilation: one size or a pair.
+        padding: pixels added on each side, one number or a pair; "same" gives ceil(size / stride) outputs, "valid" is
+            0.
+        groups: products that share nothing; ``groups == in_channels`` is depthwise. Each group is one small product.
+
+    Lowered by im2col: m = batch * output positions, k = k1 * k2 * in_channels / groups, n = out_channels / groups,
+    ``groups`` times.
+
+    Raises:
+        InvalidValueError: a size that is not a positive integer, channels that groups do not divide, a kernel larger
+            than the padded input.
+
+    >>> Conv2d(6, 16, 5, height=14, width=14).gemms()
+    (Gemm(m=100, n=16, k=150, count=1),)
+    >>> Conv2d(32, 32, 3, height=8, width=8, padding="same", groups=32).gemms()
+    (Gemm(m=64, n=1, k=9, count=32),)
+    """
+
+    in_channels: Size
+    out_channels: Size
+    kernel_size: Size | tuple[Size, Size]
+    height: Size
+    width: Size
+    batch: Size = 1
+    stride: Size | tuple[Size, Size] = 1
+    padding: Size | tuple[Size, Size] | str = 0
+    dilation: Size | tuple[Size, Size] = 1
+    groups: Size = 1
+
+    WIDTHS: ClassVar[tuple[str, str]] = ("in_channels", "out_channels")
+
+    def __post_init__(self) -> None:
+        _check_sizes(self, "in_channels", "out_channels", "height", "width", "batch", "groups")
+        for name in ("kernel_size", "stride", "dilation"):
+            object.__setattr__(self, name, _size_pair(getattr(self, name), f"Conv2d.{name}", 1))
+        if isinstance(self.padding, str):
+            if self.padding not in ("same", "valid"):
+                raise InvalidValueError(
+                    "Conv2d.padding", self.padding, 'an integer of at least 0, a pair, "same" or "valid"'
+                )
+        else:
+            object.__setattr__(self, "padding", _size_pair(self.padding, "Conv2d.padding", 0))
+        for name in ("in_channels", "out_channels"):
+            _check_divides(self.groups, getattr(self, name), f"Conv2d.{name}")
+        for axis, name in enumerate(("height", "width")):
+            if self.padding != "same":
+                _check_fits(self._spare(axis), self.kernel_size[axis], f"Conv2d.kernel_size along the {name}")
+
+    def _spare(self, axis: int) -> Size:
+        """Pixels that the kernel can move by: padded input - dilated kernel."""
+        pad = 0 if isinstance(self.padding, str) else self.padding[axis]
+        reach = product(self.dilation[axis], self.kernel_size[axis] - 1, what="the dilated kernel")
+        return total((self.height, self.width)[axis], product(2, pad), -reach, -1, what="the padded input")
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every channel is a group of its own."""
+        return is_number(self.groups) and is_number(self.in_channels) and 1 < self.groups == self.in_channels
+
+    @property
+    def out_size(self) -> tuple[Size, Size]:
+        """Height and width of the output.
+
+        >>> Conv2d(3, 64, 7, height=224, width=224, stride=2, padding=3).out_size
+        (112, 112)
+        """
+        return self._out(0), self._out(1)
+
+    def _out(self, axis: int) -> Size:
+        size, stride = (self.height, self.width)[axis], self.stride[axis]
+        if is_number(stride) and stride == 1:
+            return size if self.padding == "same" else self._spare(axis) + 1
+        return floor_divide(size - 1 if self.padding == "same" else self._spare(axis), stride) + 1
+
+    def gemms(self) -> tuple[Gemm, ...]:
+        """One product a group."""
+        height, width = self.out_size
+        return (
+            Gemm._of_checked(
+                m=product(self.batch, height, width, what="the output positions"),
+                n=_share(self.out_channels, self.groups),
+                k=product(*self.kernel_size, _share(self.in_channels, self.groups), what="kernel_size * in_channels"),
+                count=self.groups,
+                window=self.kernel_size,
+                inputs=(self.batch, self.in_channels, self.height, self.width),
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer on batch x in_features; ``batch`` counts every row (tokens, positions) that goes through.
+
+    >>> Linear(400, 120).gemms()
+    (Gemm(m=1, n=120, k=400, count=1),)
+    """
+
+    in_features: Size
+    out_features: Size
+    batch: Size = 1
+
+    WIDTHS: ClassVar[tuple[str, str]] = ("in_features", "out_features")
+
+    def __post_init__(self) -> None:
+        _check_sizes(self, "in_features", "out_features", "batch")
+
+    def gemms(self) -> tuple[Gemm, ...]:
+        """One product."""
+        return (Gemm._of_checked(m=self.batch, n=self.out_features, k=self.in_features, count=1),)
+
+
+@dataclass(frozen=True)
+class MatMul:
+    """``batch`` products (m x k)(k x n) of two activations: attention scores, for example.
+
+    The scores of 4 heads of width 16 over 10 tokens:
+
+    >>> MatMul(m=10, n=10, k=16, batch=4).gemms()
+    (Gemm(m=10, n=10, k=16, count=4),)
+    """
+
+    m: Size
+    n: Size
+    k: Size
+    batch: Size = 1
+
+    WIDTHS: ClassVar[tuple[str, str]] = ("k", "n")
+
+    def __post_init__(self) -> None:
+        _check_sizes(self, "m", "n", "k", "batch")
+
+    def gemms(self) -> tuple[Gemm, ...]:
+        """``batch`` independent products."""
+        return (Gemm._of_checked(m=self.m, n=self.n, k=self.k, count=self.batch),)
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _size_pair(value: Size, field: str, minimum: int) -> tuple[Size, Size]:
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
+        raise InvalidValueError(field, value, "one size or a pair of sizes")
+    first = as_size(pair[0], field, minimum=minimum)
+    return (first, first) if pair[1] is pair[0] else (first, as_size(pair[1], field, minimum=minimum))
+
+
+def _check_divides(groups: Size, channels: Size, field: str) -> None:
+    if is_float(groups) or is_float(channels) or (is_number(groups) and groups == 1):
+        return
+    if not _holds(remainder(channels, groups) == 0):
+        raise InvalidValueError(field, channels, f"a multiple of groups ({groups})")
+
+
+def _check_fits(spare: Size, kernel: Size, field: str) -> None:
+    if is_float(spare):
+        return
+    if not _holds(spare >= 0):
+        raise InvalidValueError(
+            field, kernel, "at most the padded input; use a larger input, padding or a smaller kernel"
+        )
+
+
+def _holds(condition: Size) -> bool:
+    """Whether a condition is true everywhere; assumed where values cannot be looked at."""
+    xp = namespace(condition)
+    return bool(condition) if xp is None else if_concrete(condition, lambda: bool(xp.all(condition))) is not False
+
+
+def _share(channels: Size, groups: Size) -> Size:
+    """Channels of one group; the division is known to be exact for integers."""
+    if is_number(groups) and groups == 1:
+        return channels
+    return true_divide(channels, groups) if is_float(channels) or is_float(groups) else floor_divide(channels, groups)

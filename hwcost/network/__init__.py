@@ -1,0 +1,1 @@
+"""Networks: operations whose sizes follow named widths, and what they cost together."""

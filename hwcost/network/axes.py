@@ -1,0 +1,271 @@
+"""Which sizes of a network have to stay equal: found by following every axis of every tensor.
+
+An importer gives each axis of each tensor an :data:`Axis` and tells :class:`AxisTracker` what every operation says of
+them: these two are the same, this one is those behind each other, that one cannot change. What is left at the end are
+the widths of the network, each with all that follows it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+from hwcost.network.network import SizeExpression, Width
+
+__all__ = ["Axis", "AxisTracker"]
+
+Axis: TypeAlias = tuple[tuple[int, Fraction], ...]
+"""Pieces behind each other: each a width, by its number, and what it is multiplied by."""
+
+
+_ONE = Fraction(1)
+
+
+@dataclass
+class _Entry:
+    parent: int
+    size: int
+    name: str
+    called: int | None = None
+    made_of: Axis = ()
+    multiple: int = 1
+    fixed: str = ""
+
+
+class AxisTracker:
+    """A register of widths. Sizes are integers; every method takes and gives axes.
+
+    >>> widths = AxisTracker()
+    >>> conv, other = widths.new(16), widths.new(16)
+    >>> widths.call(conv, "conv")
+    >>> widths.join(conv, other, "add")  # a residual connection
+    >>> batch, side = widths.fixed(1, "batch"), widths.fixed(5, "map")
+    >>> flat = widths.reshape((batch, conv, side, side), (1, 400))
+    >>> widths.rule(flat[1]), widths.table()["conv"]
+    ((('conv', Fraction(25, 1)),), Width(size=16, multiple=1, fixed=''))
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[_Entry] = []
+        self._fixed: dict[tuple[int, str], Axis] = {}
+        self._calls = itertools.count()
+
+    # ---------------------------------------------------------------- making axes
+
+    def new(self, size: int) -> Axis:
+        """An axis of its own, which may change until something is said against it."""
+        number = len(self._entries)
+        self._entries.append(_Entry(number, size, f"width {number}"))
+        return ((number, _ONE),)
+
+    def call(self, axis: Axis, name: str) -> None:
+        """Names a width after an operation that makes it; of those that turn out to be one, the first name stays."""
+        own = self._resolved(axis)
+        entry = self._entries[own[0][0]]
+        if len(own) == 1 and entry.called is None:
+            entry.called, entry.name = next(self._calls), name
+
+    def fixed(self, size: int, reason: str) -> Axis:
+        """An axis that cannot change: images, tokens, positions, classes."""
+        if (size, reason) not in self._fixed:
+            axis = self.new(size)
+            entry = self._entries[axis[0][0]]
+            entry.name, entry.fixed = f"{reason} ({size})", reason
+            self._fixed[size, reason] = axis
+        return self._fixed[size, reason]
+
+    def size(self, axis: Axis) -> int:
+        """The size of an axis today."""
+        if len(axis) == 1 and axis[0][1] is _ONE:  # nearly always, and fractions take their time
+            return self._entries[axis[0][0]].size
+        return int(sum(factor * self._entries[width].size for width, factor in axis))
+
+    def is_fixed(self, axis: Axis) -> bool:
+        """Whether no part of it can change."""
+        return all(self._entries[width].fixed for width, _ in self._resolved(axis))
+
+    # ---------------------------------------------------------------- what operations say
+
+    def fix(self, axis: Axis, reason: str) -> None:
+        """Nothing in this axis can change; the first reason that is given stays."""
+        for width, _ in self._resolved(axis):
+            entry = self._entries[width]
+            entry.fixed = entry.fixed or reason
+
+    def multiple(self, axis: Axis, of: int, reason: str) -> None:
+        """The axis stays a multiple of ``of``; where it has several pieces, each of them has to."""
+        for width, factor in self._resolved(axis):
+            entry = self._entries[width]
+            needed = Fraction(of) / factor
+            entry.multiple = math.lcm(entry.multiple, needed.numerator)
+            if entry.size % entry.multiple:
+                entry.fixed, entry.multiple = entry.fixed or reason, 1
+
+    def join(self, a: Axis, b: Axis, reason: str) -> None:
+        """The two are equal.
+
+        A width that stands alone on one side is from now on what stands on the other; pieces that match become one by
+        one the same; where neither can be, nothing in them can change.
+        """
+        a, b = self._resolved(a), self._resolved(b)
+        if a == b:
+            return
+        if len(a) == len(b) and all(self._match(x, y) for x, y in zip(a, b, strict=True)):
+            for (x, fx), (y, fy) in zip(a, b, strict=True):
+                if fx == fy:  # else both are fixed
+                    self._unite(x, y)
+        elif self._is_alone(a, b):
+            self._make_of(a[0][0], b)
+        elif self._is_alone(b, a):
+            self._make_of(b[0][0], a)
+        else:
+            self.fix(a, reason)
+            self.fix(b, reason)
+
+    def _is_alone(self, axis: Axis, other: Axis) -> bool:
+        """Whether an axis is one width that can be said to be another axis."""
+        (width, factor), *more = axis
+        return not more and factor == 1 and width not in {each for each, _ in other}
+
+    def _make_of(self, width: int, axis: Axis) -> None:
+        entry = self._entries[width]
+        entry.made_of = axis
+        if entry.fixed:
+            self.fix(axis, entry.fixed)
+        if entry.multiple > 1:
+            self.multiple(axis, entry.multiple, "a multiple of channels")
+
+    def _match(self, a: tuple[int, Fraction], b: tuple[int, Fraction]) -> bool:
+        return self.size((a,)) == self.size((b,)) and (a[1] == b[1] or self.is_fixed((a, b)))
+
+    def join_broadcast(self, shapes: Iterable[Sequence[Axis]], reason: str) -> tuple[Axis, ...]:
+        """Axes of tensors that meet element by element, aligned at their ends; an axis of 1 goes with any."""
+        columns = itertools.zip_longest(*(reversed(shape) for shape in shapes))
+        found: list[Axis] = []
+        for column in columns:
+            present = [axis for axis in column if axis is not None]
+            wide = [axis for axis in present if self.size(axis) != 1 or not self.is_fixed(axis)]
+            # a free width of 1 beside a wider one is stretched: it has to stay 1
+            most = max(map(self.size, present))
+            for axis in wide:
+                if self.size(axis) != most:
+                    self.fix(axis, reason)
+            equal = [axis for axis in wide if self.size(axis) == most]
+            first = equal[0] if equal else present[0]
+            for axis in equal[1:]:
+                self.join(first, axis, reason)
+            found.append(first)
+        return tuple(reversed(found))
+
+    def concatenated(self, axes: Iterable[Axis]) -> Axis:
+        """The axes behind each other, as one."""
+        return tuple(itertools.chain.from_iterable(axes))
+
+    def scaled(self, axis: Axis, factor: Fraction | int) -> Axis:
+        """The axis times a factor that gives an integer."""
+        return axis if factor == 1 else tuple((width, own * Fraction(factor)) for width, own in axis)
+
+    def pieces(self, axis: Axis, sizes: Sequence[int], reason: str) -> tuple[Axis, ...]:
+        """The axis cut into pieces of these sizes: where cuts fall between its own, else nothing can change."""
+        found: list[Axis] = []
+        left = list(self._resolved(axis))
+        for size in sizes:
+            taken: list[tuple[int, Fraction]] = []
+            while left and self.size(tuple(taken)) < size:
+                taken.append(left.pop(0))
+            if self.size(tuple(taken)) != size:
+                self.fix(axis, reason)
+                return tuple(self.fixed(each, reason) for each in sizes)
+            found.append(tuple(taken))
+        return tuple(found)
+
+    def reshape(self, axes: Sequence[Axis], shape: Sequence[int], reason: str = "a reshape") -> tuple[Axis, ...]:
+        """The axes of the same elements in another shape.
+
+        An axis that stays is itself; one with fixed axes behind it, merged into one, is multiplied by their sizes;
+        whatever else happens to an axis fixes it.
+        """
+        found: list[Axis] = []
+        old, new = list(axes), list(shape)
+        while old or new:
+            taken, made, have, want = [], [], 1, 1
+            if old:
+                taken.append(old.pop(0))
+                have = self.size(taken[0])
+            if new:
+                made.append(new.pop(0))
+                want = made[0]
+            while have != want:
+                if have < want and old:
+                    taken.append(old.pop(0))
+                    have *= self.size(taken[-1])
+                elif new:
+                    made.append(new.pop(0))
+                    want *= made[-1]
+                else:
+                    break
+            found += self._regrouped(taken, made, reason)
+        return tuple(found)
+
+    def _regrouped(self, old: Sequence[Axis], new: Sequence[int], reason: str) -> list[Axis]:
+        """One group of axes that became another of as many elements."""
+        wide = [axis for axis in old if self.size(axis) != 1 or not self.is_fixed(axis)]
+        merged = None
+        if not wide:
+            merged = self.fixed(1, reason)
+        elif all(map(self.is_fixed, wide[1:])):
+            merged = self.scaled(wide[0], math.prod(map(self.size, wide[1:])))
+        fits = merged is not None and self.size(merged) == math.prod(new) and sum(size != 1 for size in new) <= 1
+        if merged is not None and fits and new:
+            at = next((i for i, size in enumerate(new) if size != 1), 0)
+            return [merged if i == at else self.fixed(1, reason) for i in range(len(new))]
+        for axis in wide:
+            self.fix(axis, reason)
+        return [self.fixed(size, reason) for size in new]
+
+    # ---------------------------------------------------------------- what comes out
+
+    def _find(self, width: int) -> int:
+        root = width
+        while self._entries[root].parent != root:
+            root = self._entries[root].parent
+        while self._entries[width].parent != root:
+            self._entries[width].parent, width = root, self._entries[width].parent
+        return root
+
+    def _resolved(self, axis: Axis) -> Axis:
+        """The axis in widths that stand for themselves."""
+        found: list[tuple[int, Fraction]] = []
+        for width, factor in axis:
+            entry = self._entries[width]
+            root = width if entry.parent == width else self._find(width)
+            made_of = self._entries[root].made_of
+            if made_of:
+                found += self.scaled(self._resolved(made_of), factor)
+            else:
+                found.append((root, factor))
+        return tuple(found)
+
+    def _unite(self, a: int, b: int) -> None:
+        a, b = sorted((self._find(a), self._find(b)))
+        if a == b:
+            return
+        first, second = self._entries[a], self._entries[b]
+        second.parent = a
+        if second.called is not None and (first.called is None or second.called < first.called):
+            first.called, first.name = second.called, second.name
+        first.fixed = first.fixed or second.fixed
+        first.multiple = math.lcm(first.multiple, second.multiple)
+
+    def rule(self, axis: Axis) -> SizeExpression:
+        """The axis in names."""
+        return tuple((self._entries[width].name, factor) for width, factor in self._resolved(axis))
+
+    def table(self) -> dict[str, Width]:
+        """All widths by name; without those of tensors that hold nothing."""
+        roots = (entry for i, entry in enumerate(self._entries) if entry.parent == i and not entry.made_of)
+        return {entry.name: Width(entry.size, entry.multiple, entry.fixed) for entry in roots if entry.size}

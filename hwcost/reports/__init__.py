@@ -1,0 +1,16 @@
+"""A network on an array, row by row: what each operation costs, what bounds it, where its PE-cycles go, what it moves.
+
+>>> from hwcost import Linear, SystolicArray
+>>> from hwcost.reports import summarise
+>>> summary = summarise({"body.a": Linear(64, 40), "body.b": Linear(40, 8), "head": Linear(8, 8)}, SystolicArray(8, 8))
+>>> [(row.name, row.shape, row.cost.cycles, f"{summary.share(row):.0%}") for row in summary.rows]
+[('body.a', '64 -> 40', 40, '87%'), ('body.b', '40 -> 8', 5, '11%'), ('head', '8 -> 8', 1, '2%')]
+>>> [(module.path, module.cost.cycles) for module in summary.tree.modules]
+[('body', 45), ('head', 1)]
+"""
+
+from hwcost.reports.rows import Row, Summary, summarise
+from hwcost.reports.shapes import layer_shape
+from hwcost.reports.tree import Module
+
+__all__ = ["Module", "Row", "Summary", "layer_shape", "summarise"]

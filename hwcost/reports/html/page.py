@@ -1,0 +1,207 @@
+"""The page itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from hwcost.model.breakdown import KINDS
+from hwcost.reports.html.inline import inline_svg, text_of
+
+__all__ = ["html_report"]
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_HELP = "A click on a heading sorts by it, the worst first; again turns it around; once more: the tree."
+_PICTURES = {
+    "time": "Time and utilization of every layer",
+    "waste": "Where the PE-cycles go",
+    "roofline": "Every layer under the roof of the array and of its memory",
+}
+_FIGURES = {
+    "macs": "MACs",
+    "cycles": "cycles",
+    "seconds": "time",
+    "share": "share",
+    "utilization": "utilization",
+    "bound": "bound",
+    "folds": "folds",
+}
+_IDLE = {
+    "ragged_rows": "rows",
+    "ragged_cols": "columns",
+    "fill_and_drain": "fill",
+    "overhead": "overhead",
+    "waiting": "memory",
+}
+_TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "\u00b5s"), (1e-9, "ns"))
+_BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+
+
+def html_report(
+    title: str,
+    settings: Mapping[str, Any],
+    total: Mapping[str, Any],
+    lines: Sequence[Mapping[str, Any]],
+    pictures: Mapping[str, str],
+    *,
+    notes: Sequence[str] = (),
+    missing: str = "",
+) -> str:
+    """The page.
+
+    Args:
+        title: above everything.
+        settings: what the array is, by name.
+        total: the figures of the network, as :meth:`hwcost.reports.Summary.figures` gives them.
+        lines: the tree from the top down: for each line its ``depth``, ``label``, full ``name``, ``kind``, ``state``
+            ("module", "priced", "memory-only" or "unsupported"), ``shape``, whether all in it only moves memory
+            (``is_free``) and, but for what is unsupported, figures.
+        pictures: SVG files, by "time", "waste" and "roofline".
+        notes: what else is to be said.
+        missing: what is not in the totals.
+
+    Returns:
+        The text of an HTML file. The same arguments make the same text.
+
+    >>> page = html_report("<lenet>", {}, {"macs": 1, "cycles": 1, "seconds": 1e-9, "utilization": 1.0}, [], {})
+    >>> "&lt;lenet&gt;" in page, "<lenet>" in page, "://" in page
+    (True, False, False)
+    """
+    script, style = (
+        resources.files(__package__).joinpath(f"report.{kind}").read_text("utf-8") for kind in ("js", "css")
+    )
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"{_POLICY}; script-src 'sha256-{digest}'"
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="color-scheme" content="light dark">',
+            f"<title>{text_of(title)}</title>",
+            f"<style>{style}</style>",
+            "</head>",
+            "<body>",
+            f"<h1>{text_of(title)}</h1>",
+            *([f'<p class="missing"><strong>Missing:</strong> {text_of(missing)}</p>'] if missing else []),
+            *_totals(total),
+            *(f'<p class="note">{text_of(note)}</p>' for note in notes),
+            *_drawn(pictures),
+            *_table(lines),
+            *_settings(settings),
+            f"<script>{script}</script>",
+            "</body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+def _totals(total: Mapping[str, Any]) -> Iterator[str]:
+    shown = {
+        "time": _in(total["seconds"], _TIMES),
+        "cycles": _whole(total["cycles"]),
+        "MACs": _whole(total["macs"]),
+        "utilization": f"{100 * total['utilization']:.1f} %",
+    }
+    if by_bound := {name: each for name, each in total.get("seconds_by_bound", {}).items() if each}:
+        whole = sum(by_bound.values())
+        shown["bound by"] = ", ".join(f"{name} {100 * each / whole:.0f} %" for name, each in by_bound.items())
+    yield '<dl class="totals">'
+    yield from (f"<div><dt>{name}</dt><dd>{text_of(text)}</dd></div>" for name, text in shown.items())
+    yield "</dl>"
+
+
+def _drawn(pictures: Mapping[str, str]) -> Iterator[str]:
+    for name, label in _PICTURES.items():
+        if name in pictures:
+            yield f"<h2>{label}</h2>"
+            yield f"<figure>{inline_svg(pictures[name], f'{name}-', label)}</figure>"
+
+
+# ---------------------------------------------------------------- the table
+
+
+def _table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "<h2>Layer by layer</h2>"
+    yield '<p class="tools"><button id="open">open all</button> <button id="shut">shut all</button>'
+    if any(line["state"] == "memory-only" for line in lines):
+        yield ' <label><input type="checkbox" id="free"> operations that only move memory</label>'
+    yield f"<span>{_HELP}</span></p>"
+    yield '<div class="wide"><table id="layers"><thead><tr>'
+    heads = (
+        {"name": "operation", "shape": "shape"} | _FIGURES | {f"idle-{kind}": f"idle: {_IDLE[kind]}" for kind in _IDLE}
+    )
+    for key, head in ({**heads, "bytes": "bytes"}).items():
+        hint = f' title="PE-cycles: {KINDS[key.removeprefix("idle-")]}"' if key.startswith("idle-") else ""
+        yield f'<th scope="col" data-key="{key}"{hint}><button>{head}</button></th>'
+    yield "</tr></thead><tbody>"
+    yield from (_row(line) for line in lines)
+    yield "</tbody></table></div>"
+
+
+def _row(line: Mapping[str, Any]) -> str:
+    is_module = line["state"] == "module"
+    label = f'<span class="short">{text_of(line["label"])}</span><span class="full">{text_of(line["name"])}</span>'
+    fold = '<button class="fold" aria-expanded="true"></button>' if is_module else ""
+    cells = [f'<td class="name" style="--depth:{int(line["depth"])}">{fold}{label}</td>']
+    what = f"not supported: {line['reason']}" if line["state"] == "unsupported" else line["shape"] or line["kind"]
+    cells.append(f"<td>{'' if is_module else text_of(what)}</td>")
+    cells.extend(_cells(line))
+    free = " free" if line["is_free"] else ""
+    return f'<tr class="{line["state"]}{free}" data-depth="{int(line["depth"])}">{"".join(cells)}</tr>'
+
+
+def _cells(line: Mapping[str, Any]) -> Iterator[str]:
+    moved = sum(line.get("bytes", {}).values())
+    if not line.get("macs"):
+        yield from ["<td></td>"] * (len(_FIGURES) + len(_IDLE))
+        yield _cell(moved, _in(moved, _BYTES)) if moved else "<td></td>"
+        return
+    for key in _FIGURES:
+        value = line[key]
+        if key == "bound":
+            yield f'<td data-value="{text_of(value)}" class="{text_of(value)}">{text_of(value)}</td>'
+        elif key == "seconds":
+            yield _cell(value, _in(value, _TIMES))
+        elif key in ("share", "utilization"):
+            yield _cell(value, f"{100 * value:.1f} %", bar=value)
+        else:
+            yield _cell(value, _whole(value))
+    idle = line["pe_cycles"]
+    whole = sum(idle.values())
+    for kind in _IDLE:
+        share = idle[kind] / whole if whole else 0.0
+        yield _cell(share, f"{100 * share:.1f} %" if idle[kind] else "")
+    yield _cell(moved, _in(moved, _BYTES))
+
+
+def _cell(value: float, text: str, bar: float | None = None) -> str:
+    style = "" if bar is None else f' style="--bar:{min(max(100 * bar, 0), 100):.1f}%"'
+    return f'<td class="number{"" if bar is None else " bar"}"{style} data-value="{value!r}">{text_of(text)}</td>'
+
+
+def _settings(settings: Mapping[str, Any]) -> Iterator[str]:
+    yield "<h2>Settings</h2>"
+    yield '<dl class="settings">'
+    for name, value in settings.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        if shown not in (None, "", False):
+            yield f"<div><dt>{text_of(name)}</dt><dd>{text_of(shown)}</dd></div>"
+    yield "</dl>"
+
+
+def _whole(value: float) -> str:
+    """A count with its thousands apart."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".removesuffix(".00")
+
+
+def _in(value: float, units: Sequence[tuple[float, str]]) -> str:
+    scale, unit = next((each for each in units if value >= each[0]), units[-1])
+    return f"{value / scale:.4g} {unit}"

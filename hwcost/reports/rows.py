@@ -1,0 +1,234 @@
+"""What every operation of a network costs on an array, as one value."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hwcost.arrays import Size, is_number, product, true_divide
+from hwcost.errors import InvalidValueError, shorten
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.dataflow import Operand
+from hwcost.model.breakdown import CycleBreakdown, layer_breakdown
+from hwcost.model.cost import PARTS, Cost
+from hwcost.model.layers import is_layer
+from hwcost.network.network import MemoryOnly, Network, Operation, Unsupported
+from hwcost.network.pricing import Layers, network_cost
+from hwcost.reports.shapes import layer_shape
+from hwcost.reports.tree import Module, module_tree
+
+__all__ = ["Row", "Summary", "summarise"]
+
+NAMED = 5
+"""Operations that an error names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One operation.
+
+    Attributes:
+        name: of the operation.
+        path: of the module that called it; empty for the network itself.
+        kind: the operator.
+        state: "priced", "memory-only" (known to have no product: it moves bytes and takes no cycles of the array) or
+            "unsupported" (missing in all totals).
+        shape: in words.
+        cost, breakdown: of the operation; zero where it is not priced.
+        weight_bytes, input_bytes, output_bytes: of its operands, each counted once.
+        reason: why it is not supported, where it is not.
+    """
+
+    name: str
+    path: str
+    kind: str
+    state: str
+    shape: str
+    cost: Cost
+    breakdown: CycleBreakdown
+    weight_bytes: int | float = 0
+    input_bytes: int | float = 0
+    output_bytes: int | float = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A network on an array.
+
+    Attributes:
+        name: of the network.
+        array: the accelerator.
+        rows: every operation, in the order in which they run.
+        cost: the total, as :func:`hwcost.network_cost` gives it.
+        breakdown: the PE-cycles of all that is priced.
+        notes: what the importer has to say.
+    """
+
+    name: str
+    array: SystolicArray
+    rows: tuple[Row, ...]
+    cost: Cost
+    breakdown: CycleBreakdown
+    notes: tuple[str, ...] = ()
+
+    def of(self, state: str) -> tuple[Row, ...]:
+        """The rows of one state."""
+        return tuple(row for row in self.rows if row.state == state)
+
+    @functools.cached_property
+    def tree(self) -> Module:
+        """The rows as a tree of modules."""
+        return module_tree(self.rows)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names of operations that are missing in the totals."""
+        return tuple(row.name for row in self.of("unsupported"))
+
+    def share(self, part: Row | Module) -> float:
+        """The share of all cycles that a row or module takes."""
+        share: float = true_divide(part.cost.cycles, self.cost.cycles) if self.cost.cycles else 0.0
+        return share
+
+    @functools.cached_property
+    def seconds_by_bound(self) -> dict[str, float]:
+        """How long the array runs layers that are bound by compute, by memory, and by overhead."""
+        found = dict.fromkeys(PARTS, 0.0)
+        for row in self.of("priced"):
+            found[row.cost.bound] += row.cost.seconds
+        return found
+
+    @property
+    def mostly_bound(self) -> str:
+        """What bounds the layers that take most of the time."""
+        return max(self.seconds_by_bound, key=lambda name: self.seconds_by_bound[name])
+
+    def figures(self, part: Row | Module | None = None) -> dict[str, Any]:
+        """The figures of a row or module, or of the whole network, by name."""
+        whole = self.tree if part is None else part
+        cost, breakdown = (self.cost, self.breakdown) if part is None else (whole.cost, whole.breakdown)
+        return {
+            "macs": cost.macs,
+            "cycles": cost.cycles,
+            "seconds": cost.seconds,
+            "share": 1.0 if part is None else self.share(part),
+            "utilization": cost.utilization,
+            "bound": cost.bound if cost.cycles else "",
+            "folds": cost.folds,
+            **{f"{name}_cycles": getattr(cost, f"{name}_cycles") for name in (*PARTS, "waiting")},
+            "pe_cycles": breakdown.as_dict(),
+            "bytes": {name: getattr(whole, f"{name}_bytes") for name in ("weight", "input", "output")},
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as plain data: totals, what is missing, all rows, all modules with their subtotals.
+
+        >>> from hwcost import Linear
+        >>> summarise({"fc": Linear(8, 8)}, SystolicArray(8, 8)).as_dict()["total"]["pe_cycles"]["useful"]
+        64
+        """
+        modules = [entry for _, _, entry in self.tree.walk() if isinstance(entry, Module)]
+        return {
+            "network": self.name,
+            "notes": list(self.notes),
+            "total": self.figures() | {"seconds_by_bound": dict(self.seconds_by_bound)},
+            "missing": [self.row_dict(row) for row in self.of("unsupported")],
+            "rows": [self.row_dict(row) for row in self.rows],
+            "modules": [{"path": each.path, "rows": len(each.rows)} | self.figures(each) for each in modules],
+        }
+
+    def row_dict(self, row: Row) -> dict[str, Any]:
+        """One row, as plain data."""
+        words = {name: getattr(row, name) for name in ("name", "path", "kind", "state", "shape")}
+        if row.state == "unsupported":
+            return words | {"reason": row.reason}
+        return words | self.figures(row)
+
+
+def summarise(network: Layers, array: SystolicArray, *, skip_unsupported: bool = False) -> Summary:
+    """What a network costs on an array, operation by operation.
+
+    Args:
+        network: of an importer, or any mapping from names to layers; points in its names make modules.
+        array: the accelerator, with one number in every field.
+        skip_unsupported: leave out what cannot be priced, and name it, instead of raising.
+
+    Raises:
+        InvalidValueError: nothing to price, an operation that is not supported, sizes that are arrays.
+
+    >>> from hwcost import Linear
+    >>> summary = summarise({"a": Linear(64, 40), "b": Linear(40, 8)}, SystolicArray(8, 8))
+    >>> summary.cost.cycles, summary.breakdown.idle, summary.missing
+    (45, 0, ())
+    """
+    if isinstance(array, SystolicArray) and array.sweeps:
+        raise InvalidValueError("array", array, "one array: a number in every field")
+    operations = _operations(network)
+    if not skip_unsupported:
+        _check_supported(operations)
+    report = network_cost(
+        {name: each.layer for name, each in operations.items()}, array, skip_unsupported=skip_unsupported
+    )
+    rows = tuple(_row(name, each, array, report.layers.get(name, Cost())) for name, each in operations.items())
+    if not all(is_number(row.cost.cycles) for row in rows):
+        raise InvalidValueError("network", network, "layers with numbers as sizes")
+    return Summary(
+        name=network.name if isinstance(network, Network) else "network",
+        array=array,
+        rows=rows,
+        cost=report.total,
+        breakdown=sum((row.breakdown for row in rows), start=CycleBreakdown()),
+        notes=network.notes if isinstance(network, Network) else (),
+    )
+
+
+def _operations(network: Layers) -> dict[str, Operation]:
+    if isinstance(network, Network):
+        return dict(network.operations)
+    named: Iterable[tuple[str, Any]] = (
+        network.items() if isinstance(network, Mapping) else ((str(i), each) for i, each in enumerate(network))
+    )
+    return {str(name): Operation(layer, type(layer).__name__, str(name)) for name, layer in named}
+
+
+def _check_supported(operations: Mapping[str, Operation]) -> None:
+    missing = [f"{name}: {_reason(each.layer)}" for name, each in operations.items() if not each.is_supported]
+    if missing:
+        more = f"; and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        raise InvalidValueError(
+            "the number of operations that are not supported",
+            len(missing),
+            f"0, or skip_unsupported=True, which leaves them out of all totals ({'; '.join(missing[:NAMED])}{more})",
+        )
+
+
+def _reason(layer: Any) -> str:
+    return str(layer) if isinstance(layer, Unsupported) else shorten(layer)
+
+
+def _row(name: str, operation: Operation, array: SystolicArray, cost: Cost) -> Row:
+    layer, kind, path = operation.layer, operation.kind, operation.path
+    if isinstance(layer, MemoryOnly):
+        moved = {"input_bytes": _bytes(layer.reads, array), "output_bytes": _bytes(layer.writes, array)}
+        return Row(name, path, kind, "memory-only", "", Cost(), CycleBreakdown(), **moved)
+    if not is_layer(layer):
+        return Row(name, path, kind, "unsupported", "", Cost(), CycleBreakdown(), reason=_reason(layer))
+    breakdown = layer_breakdown(layer, array)
+    return Row(name, path, kind, "priced", layer_shape(layer), cost, breakdown, **_operand_bytes(layer, array))
+
+
+def _operand_bytes(layer: Any, array: SystolicArray) -> dict[str, Any]:
+    operands: tuple[Operand, ...] = ("weights", "inputs", "outputs")
+    return {
+        f"{operand.removesuffix('s')}_bytes": sum(_bytes(gemm.elements(operand), array) for gemm in layer.gemms())
+        for operand in operands
+    }
+
+
+def _bytes(elements: Size, array: SystolicArray) -> Any:
+    """An integer where the bytes of an element are whole."""
+    size = array.bytes_per_element
+    return product(elements, int(size) if is_number(size) and size == int(size) else size, what="the bytes")

@@ -1,0 +1,143 @@
+"""The rows of a network as a tree over the paths of its modules, with subtotals."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hwcost.model.breakdown import CycleBreakdown
+from hwcost.model.cost import Cost
+
+if TYPE_CHECKING:
+    from hwcost.reports.rows import Row
+
+__all__ = ["Module", "module_tree"]
+
+_DEEPEST = 64
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module with its rows and its modules, in the order in which they run first.
+
+    Attributes:
+        path: with points between its parts; empty for the network.
+        entries: what is in it: rows and modules.
+
+    ``cost``, ``breakdown`` and the bytes are sums over all that is in it.
+    """
+
+    path: str
+    entries: tuple[Row | Module, ...]
+
+    @property
+    def label(self) -> str:
+        """The last part of its path."""
+        return parts_of(self.path)[-1] if self.path else ""
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """The modules in it."""
+        return tuple(entry for entry in self.entries if isinstance(entry, Module))
+
+    @functools.cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows in it and below."""
+        return tuple(row for entry in self.entries for row in (entry.rows if isinstance(entry, Module) else (entry,)))
+
+    @functools.cached_property
+    def cost(self) -> Cost:
+        """The sum of the costs."""
+        return sum((row.cost for row in self.rows), start=Cost())
+
+    @functools.cached_property
+    def breakdown(self) -> CycleBreakdown:
+        """The sum of the PE-cycles, by what they go into."""
+        return sum((row.breakdown for row in self.rows), start=CycleBreakdown())
+
+    @property
+    def weight_bytes(self) -> int | float:
+        """Bytes of all weights."""
+        return sum(row.weight_bytes for row in self.rows)
+
+    @property
+    def input_bytes(self) -> int | float:
+        """Bytes of all inputs."""
+        return sum(row.input_bytes for row in self.rows)
+
+    @property
+    def output_bytes(self) -> int | float:
+        """Bytes of all outputs."""
+        return sum(row.output_bytes for row in self.rows)
+
+    def walk(self, depth: int = 0) -> Iterator[tuple[int, str, Row | Module]]:
+        """Everything in it, modules before what is in them; a module of one row alone is that row.
+
+        Yields:
+            The depth, what the part is called where it stands, the part.
+        """
+        for entry in self.entries:
+            if isinstance(entry, Module) and len(entry.rows) > 1:
+                yield depth, entry.label, entry
+                yield from entry.walk(depth + 1)
+            else:
+                row = entry.rows[0] if isinstance(entry, Module) else entry
+                yield depth, _within(row.name, self.path), row
+
+    def only(self, rows: Iterable[Row]) -> Module:
+        """The same tree with no other rows, and without the modules that are left empty."""
+        kept = set(rows)
+        return module_tree(row for row in self.rows if row in kept)
+
+
+def _within(name: str, path: str) -> str:
+    """What a row is called inside of a module.
+
+    >>> _within("layer1.0.conv", "layer1.0"), _within("attention:bmm", "attention"), _within("fc", "")
+    ('conv', 'bmm', 'fc')
+    >>> _within("layer1.0.drop (2)", "layer1.0.drop")
+    'drop (2)'
+    """
+    if not path or not name.startswith(path):
+        return name
+    rest = name.removeprefix(path)
+    return rest[1:] if len(rest) > 1 and rest[0] in ".:" else parts_of(path)[-1] + rest
+
+
+@dataclass
+class _Growing:
+    path: str
+    entries: list[Row | _Growing] = field(default_factory=list)
+    modules: dict[str, _Growing] = field(default_factory=dict)
+
+    def child(self, part: str) -> _Growing:
+        if part not in self.modules:
+            self.modules[part] = _Growing(f"{self.path}.{part}" if self.path else part)
+            self.entries.append(self.modules[part])
+        return self.modules[part]
+
+    def grown(self) -> Module:
+        return Module(self.path, tuple(each.grown() if isinstance(each, _Growing) else each for each in self.entries))
+
+
+def module_tree(rows: Iterable[Row]) -> Module:
+    """The tree of rows, which stand below the modules of their paths."""
+    root = _Growing("")
+    for row in rows:
+        place = root
+        for part in parts_of(row.path):
+            place = place.child(part)
+        place.entries.append(row)
+    return root.grown()
+
+
+def parts_of(path: str) -> list[str]:
+    """The parts of a path; a path with empty parts is one part, and what is very deep is not taken apart.
+
+    >>> parts_of("layer1.0.conv"), parts_of("a..b"), parts_of("")
+    (['layer1', '0', 'conv'], ['a..b'], [])
+    """
+    parts = path.split(".", _DEEPEST) if path else []
+    return parts if all(parts) else [path]

@@ -1,0 +1,33 @@
+"""Latency as a loss term in PyTorch: cost tables, the exact expectation, smooth costs, and :class:`LatencyLoss`."""
+
+from __future__ import annotations
+
+from hwcost.errors import MissingDependencyError
+
+try:
+    import torch as _torch  # noqa: F401  # asked for first, so that the error says what to install
+except ImportError as error:
+    raise MissingDependencyError("PyTorch", "torch", "hwcost.torch") from error
+
+from hwcost.torch.gradient_check import GradientCheck, check_gradient
+from hwcost.torch.loss import (
+    CostTable,
+    LatencyLoss,
+    cost_table,
+    expected_cost,
+    expected_sizes,
+    smooth_cost,
+    space_tables,
+)
+
+__all__ = [
+    "CostTable",
+    "GradientCheck",
+    "LatencyLoss",
+    "check_gradient",
+    "cost_table",
+    "expected_cost",
+    "expected_sizes",
+    "smooth_cost",
+    "space_tables",
+]
