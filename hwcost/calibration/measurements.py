@@ -4,8 +4,8 @@ A file has a header. Column ``kind`` and the sizes say what layer a row is, as `
 it, and one of ``cycles``, ``seconds``, ``ms``, ``us``, ``ns`` holds what was measured. ``name`` is free text. Rows with
 the same ``network`` were measured together, one after the other, and give the same figure (or all but one leave it
 empty); where one was measured several times, ``run`` tells the times apart. Rows with the same ``group`` are held out
-together when the fit is validated. A column that is named like a field of the device (``rows``, ``accumulators``...) says on
-which machine a row was measured.
+together when the fit is validated. A column that is named like a field of the device (``rows``, ``accumulators``...)
+says on which machine a row was measured.
 """
 
 from __future__ import annotations
