@@ -22,8 +22,8 @@ import pytest
 from hwcost import DATAFLOWS, FOLD_TIMINGS, RELAXATIONS, Conv2d, SystolicArray, __version__, layer_cost
 from hwcost.cli import cli, main
 from hwcost.cli.formula import formula
-from hwcost.cli.progress import plain_progress
-from hwcost.cli.values import parse_clock, parse_sizes
+from hwcost.cli.shared.progress import plain_progress
+from hwcost.cli.shared.values import parse_clock, parse_sizes
 from hwcost.errors import MixedLibrariesError
 
 POINT = ["estimate", "--k", "5", "--c", "6", "--f", "16", "--s1", "8", "--s2", "8"]
@@ -231,7 +231,7 @@ def test_every_size_can_be_swept(rows, option):
 
 
 def test_a_sweep_is_one_call_of_the_core(rows, monkeypatch):
-    from hwcost.cli import pricing
+    from hwcost.cli import estimate_figures as pricing
 
     calls = []
     monkeypatch.setattr(pricing, "layer_cost", lambda *args: calls.append(args) or layer_cost(*args))
@@ -432,7 +432,7 @@ def test_a_sweep_near_the_end_of_64_bits_is_exact_or_refused(hwcost, timing, opt
 @pytest.mark.parametrize("f", ["16", "16,17"])
 @pytest.mark.parametrize("failure", [OverflowError(), MixedLibrariesError("complex"), math.nan, math.inf, 0.0])
 def test_smooth_cycles_that_are_no_number_are_refused(hwcost, monkeypatch, f, failure):
-    from hwcost.cli import pricing
+    from hwcost.cli import estimate_figures as pricing
 
     def cycles(*_):
         if isinstance(failure, Exception):
@@ -444,7 +444,7 @@ def test_smooth_cycles_that_are_no_number_are_refused(hwcost, monkeypatch, f, fa
 
 
 def test_running_out_of_memory_is_one_line(hwcost, monkeypatch):
-    from hwcost.cli import pricing
+    from hwcost.cli import estimate_figures as pricing
 
     def exhausted(*_):
         raise MemoryError

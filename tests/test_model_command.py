@@ -14,10 +14,10 @@ import pytest
 from nets import LENET, ODD, TREE, residual
 
 from hwcost import SystolicArray, network_cost
-from hwcost.cli import networks
 from hwcost.cli.compare import compare
 from hwcost.cli.model import SORTS, model
 from hwcost.cli.model_output import SORTS as KEYS
+from hwcost.cli.shared import networks
 from hwcost.console import run_command
 from hwcost.devices import read_device
 from hwcost.errors import InvalidValueError
@@ -190,7 +190,7 @@ def test_on_a_terminal_there_are_colours_and_bars_and_nothing_wider_than_it(run,
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_colours_can_be_refused(monkeypatch, name, value):
-    from hwcost.cli import tables
+    from hwcost.cli.shared import tables
 
     class Terminal(io.StringIO):
         encoding = "utf-8"

@@ -19,7 +19,7 @@ from nets import LENET, ODD, TREE, residual
 
 from hwcost import SystolicArray, load_device, network_cost
 from hwcost.cli import sweep as module
-from hwcost.cli.progress import progress_of
+from hwcost.cli.shared.progress import progress_of
 from hwcost.console import run_command
 from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network, Unsupported

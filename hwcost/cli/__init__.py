@@ -19,7 +19,7 @@ _MODULES = {
     "devices": "hwcost.cli.devices",
     "estimate": "hwcost.cli.estimate",
     "model": "hwcost.cli.model",
-    "plot": "hwcost.cli.plots",
+    "plot": "hwcost.cli.plot",
     "sweep": "hwcost.cli.sweep",
 }
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli import advice_output as output
-from hwcost.cli.networks import array_label, array_options, model_options, read_array, read_model
-from hwcost.cli.values import check_outputs, parse_number, parse_sizes
+from hwcost.cli import advise_output as output
+from hwcost.cli.shared.networks import array_label, array_options, model_options, read_array, read_model
+from hwcost.cli.shared.values import check_outputs, parse_number, parse_sizes
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.values import check_writable, parse_number, parse_sizes
-from hwcost.cli.workload import changed_device, read_device_option
+from hwcost.cli.shared.values import check_writable, parse_number, parse_sizes
+from hwcost.cli.shared.workload import changed_device, read_device_option
 from hwcost.errors import InvalidValueError, MissingDependencyError
 
 if TYPE_CHECKING:

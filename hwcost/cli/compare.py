@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost._version import __version__
-from hwcost.cli.networks import array_label, array_options, model_options, read_array, read_model
+from hwcost.cli.shared.networks import array_label, array_options, model_options, read_array, read_model
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def compare(
     Each MODEL is what hwcost model takes. Ratios are to the time of the first line; options of the array hold for every
     device.
     """
-    from hwcost.cli.summaries import check_picture, priced, say_extrapolation
+    from hwcost.cli.shared.summaries import check_picture, priced, say_extrapolation
 
     if as_json and as_csv:
         raise click.UsageError("--csv is given; allowed: not together with --json")
@@ -169,7 +169,7 @@ def _networks(sources: Sequence[str], inputs: tuple[str, ...], dims: tuple[str, 
 
 def _text(pairs: Sequence[Pair]) -> str:
     from hwcost.cli.model_output import TIMES
-    from hwcost.cli.tables import Column, alike, is_terminal, printable, table, unit_of
+    from hwcost.cli.shared.tables import Column, alike, is_terminal, printable, table, unit_of
 
     scale, unit = unit_of(max(pair.summary.cost.seconds for pair in pairs), TIMES)
     cycles = alike(pair.summary.cost.cycles for pair in pairs)
@@ -222,7 +222,7 @@ def _json(pairs: Sequence[Pair]) -> str:
 
 
 def _csv(pairs: Sequence[Pair]) -> str:
-    from hwcost.cli.tables import printable
+    from hwcost.cli.shared.tables import printable
 
     rows = [{"schema": SCHEMA, "version": __version__} | _row(pair) for pair in pairs]
     text = io.StringIO()
@@ -235,7 +235,7 @@ def _csv(pairs: Sequence[Pair]) -> str:
 
 def _say_missing(pairs: Sequence[Pair]) -> None:
     from hwcost.cli.model_output import missing_text
-    from hwcost.cli.tables import printable
+    from hwcost.cli.shared.tables import printable
 
     said = {pair.source: pair.summary for pair in pairs if pair.summary.missing}
     for summary in said.values():
@@ -244,7 +244,7 @@ def _say_missing(pairs: Sequence[Pair]) -> None:
 
 def _draw(path: str, pairs: Sequence[Pair], width: int) -> None:
     from hwcost import plot
-    from hwcost.cli.summaries import written
+    from hwcost.cli.shared.summaries import written
 
     rows = [pairs[i : i + width] for i in range(0, len(pairs), width)]
     figure = plot.comparison_figure(

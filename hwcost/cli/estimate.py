@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from hwcost.cli import output
-from hwcost.cli.pricing import price
-from hwcost.cli.topology import estimate_topology, topology_options
-from hwcost.cli.values import parse_relaxation
-from hwcost.cli.workload import Workload, read_workload, workload_options
+from hwcost.cli import estimate_output as output
+from hwcost.cli.estimate_figures import price
+from hwcost.cli.estimate_topology import estimate_topology, topology_options
+from hwcost.cli.shared.values import parse_relaxation
+from hwcost.cli.shared.workload import Workload, read_workload, workload_options
 from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS
 

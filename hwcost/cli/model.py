@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.networks import array_label, array_options, model_options, read_array, read_model
-from hwcost.cli.values import check_outputs
+from hwcost.cli.shared.networks import array_label, array_options, model_options, read_array, read_model
+from hwcost.cli.shared.values import check_outputs
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def model(
     of layers, or a SCALE-Sim topology. A Python file is run.
     """
     from hwcost.cli import model_output as output
-    from hwcost.cli.summaries import priced, say_extrapolation
+    from hwcost.cli.shared.summaries import priced, say_extrapolation
 
     if as_json and as_csv:
         raise click.UsageError("--csv is given; allowed: not together with --json")
@@ -113,7 +113,7 @@ def _count(option: str, text: str | None) -> int | None:
 
 def _check_files(source: str, files: dict[str, str | None], sort: str | None) -> None:
     """Raises before any work where the name of a file, or of an order, says nothing."""
-    from hwcost.cli.summaries import check_picture
+    from hwcost.cli.shared.summaries import check_picture
 
     if sort is not None and sort not in SORTS:
         raise InvalidValueError("--sort", sort, f"one of: {', '.join(SORTS)}")
@@ -132,7 +132,7 @@ def _check_files(source: str, files: dict[str, str | None], sort: str | None) ->
 def _write_files(
     files: dict[str, str | None], network: Network, summary: Summary, label: str, settings: dict[str, Any]
 ) -> None:
-    from hwcost.cli.summaries import written
+    from hwcost.cli.shared.summaries import written
 
     title = f"{summary.name} on {label}"
     skip = bool(summary.missing)

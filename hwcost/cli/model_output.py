@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hwcost._version import __version__
-from hwcost.cli.tables import (
+from hwcost.cli.shared.tables import (
     Column,
     alike,
     bar,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.networks import model_options, read_array, read_model
-from hwcost.cli.values import INT64_MAX, allowed_sizes, check_outputs, parse_sizes
+from hwcost.cli.shared.networks import model_options, read_array, read_model
+from hwcost.cli.shared.values import INT64_MAX, allowed_sizes, check_outputs, parse_sizes
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS
@@ -132,7 +132,7 @@ def sweep(
 
     MODEL is what hwcost model takes. Rows and columns replace those of a device; its bandwidths and constants stay.
     """
-    from hwcost.cli.summaries import check_picture, say_extrapolation, written
+    from hwcost.cli.shared.summaries import check_picture, say_extrapolation, written
     from hwcost.cli.sweep_output import Context, as_csv_blocks, as_json_blocks, as_text, say_missing
 
     if as_json and as_csv:
@@ -203,7 +203,7 @@ def _swept(network: Network, base: SystolicArray, request: Request, *, skip_unsu
     Raises:
         InvalidValueError: what cannot be swept, in the words of the command line.
     """
-    from hwcost.cli.tables import printable
+    from hwcost.cli.shared.tables import printable
     from hwcost.sweep import count_points
     from hwcost.sweep import sweep as swept
 
@@ -213,7 +213,7 @@ def _swept(network: Network, base: SystolicArray, request: Request, *, skip_unsu
         points = count_points(rows, cols, flows, request.pe_budget)
         advance = None
         if (size := points * len(network.priced)) >= _LONG:
-            from hwcost.cli.progress import progress_of
+            from hwcost.cli.shared.progress import progress_of
 
             advance = stack.enter_context(progress_of(points, "points", only_on_terminals=size < _VERY_LONG))
         stack.enter_context(_saying_what_is_kept(request.keep))
@@ -284,7 +284,7 @@ def _check_out(path: str | None) -> None:
 
 
 def _write(path: str, context: Any, chosen: np.ndarray[Any, Any]) -> None:
-    from hwcost.cli.summaries import written
+    from hwcost.cli.shared.summaries import written
     from hwcost.cli.sweep_output import as_csv_blocks, as_json_blocks
     from hwcost.files import write_whole
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.cli.model_output import CLOCKS, TIMES
-from hwcost.cli.tables import Column, alike, figure_text, is_terminal, printable, table, unit_of
+from hwcost.cli.shared.tables import Column, alike, figure_text, is_terminal, printable, table, unit_of
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.sweep import SCHEMA, Sweep
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.tables import printable
-from hwcost.cli.values import check_writable
+from hwcost.cli.shared.tables import printable
+from hwcost.cli.shared.values import check_writable
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.network import Network

@@ -13,7 +13,15 @@ import click
 import numpy as np
 
 from hwcost.arrays import Size
-from hwcost.cli.values import INT64_MAX, Sizes, allowed_sizes, parse_clock, parse_padding, parse_sizes, parse_stride
+from hwcost.cli.shared.values import (
+    INT64_MAX,
+    Sizes,
+    allowed_sizes,
+    parse_clock,
+    parse_padding,
+    parse_sizes,
+    parse_stride,
+)
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hwcost.cli.values import parse_sizes
-from hwcost.cli.workload import changed_device, read_device_option
+from hwcost.cli.shared.values import parse_sizes
+from hwcost.cli.shared.workload import changed_device, read_device_option
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS

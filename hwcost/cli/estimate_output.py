@@ -11,10 +11,10 @@ import click
 import numpy as np
 
 from hwcost._version import __version__
+from hwcost.cli.estimate_figures import Figures
 from hwcost.cli.formula import formula
-from hwcost.cli.pricing import Figures
-from hwcost.cli.progress import progress_of
-from hwcost.cli.workload import Workload
+from hwcost.cli.shared.progress import progress_of
+from hwcost.cli.shared.workload import Workload
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Conv2d
 from hwcost.relaxation import Relaxation

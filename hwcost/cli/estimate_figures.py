@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from hwcost.arrays import Size
-from hwcost.cli.workload import SWEEP_LIMIT, Workload
+from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload
 from hwcost.errors import InvalidValueError, MixedLibrariesError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import lay_out, layer_cost, layer_cycles

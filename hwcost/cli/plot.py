@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.values import (
+from hwcost.cli.shared.values import (
     at_temperature,
     parse_number,
     parse_relaxations,
     parse_temperature,
     parse_temperatures,
 )
-from hwcost.cli.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
+from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
 from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS, Relaxation
