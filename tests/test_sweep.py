@@ -398,9 +398,11 @@ def test_chunks_of_another_sweep_are_not_mixed_in(tmp_path, changes):
         sweep(arguments.pop("network"), **arguments, keep=tmp_path / "kept")
 
 
-def test_chunks_of_another_version(tmp_path, monkeypatch):
+def test_chunks_of_another_version(tmp_path):
     sweep(SMALL, **SPACE, keep=tmp_path / "kept")
-    monkeypatch.setattr("hwcost.__version__", "9.9.9")
+    file = tmp_path / "kept" / "sweep.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"version": "9.9.9", "digest": content["digest"][::-1]}))
     with pytest.raises(InvalidValueError, match="another sweep"):
         sweep(SMALL, **SPACE, keep=tmp_path / "kept")
 
