@@ -1,4 +1,4 @@
-"""Errors say the same on both sides of a process."""
+"""Errors carry their facts, read as sentences, and survive a process boundary."""
 
 from __future__ import annotations
 
@@ -8,19 +8,35 @@ import pickle
 import pytest
 
 from hwcost import InvalidValueError, MissingDependencyError, MixedLibrariesError, NoGradientError
+from hwcost.errors import MISSING
 
 ERRORS = [
     InvalidValueError("Conv2d.stride", 0, "an integer of at least 1"),
+    InvalidValueError("--input", MISSING, "a shape"),
+    InvalidValueError("--dim", "batch=8", "leave it out", reason="the model has no dynamic sizes"),
     MissingDependencyError("scipy", "fit", "a fit"),
     MixedLibrariesError("numpy and torch"),
     NoGradientError("no gradient"),
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", ERRORS, ids=str)
 @pytest.mark.parametrize("travel", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
 def test_errors_travel(error, travel):
     again = travel(error)
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize("error", ERRORS[:3], ids=str)
+def test_an_error_under_another_name_keeps_its_other_facts(error):
+    moved = error.at("elsewhere")
+    assert vars(moved) == vars(error) | {"field": "elsewhere"}
+    assert str(moved) == str(error).replace(error.field, "elsewhere")
+    assert vars(error.at("elsewhere", allowed="this")) == vars(moved) | {"allowed": "this"}
+
+
+def test_a_missing_value_is_not_shown_as_one():
+    assert "'" not in str(InvalidValueError("--input", MISSING, "a shape"))
+    assert str(InvalidValueError("--input", "missing", "a shape")).count("'") == 2

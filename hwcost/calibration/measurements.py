@@ -86,7 +86,7 @@ class Measurement:
                 changes: dict[str, Any] = {name: value}
                 dataclasses.replace(SystolicArray(1, 1), **changes)
             except InvalidValueError as error:
-                raise InvalidValueError(self._field(name), error.value, error.allowed) from None
+                raise error.at(self._field(name)) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = (self.layers, self.seconds, self.name, self.group, dict(self.device), self.source)

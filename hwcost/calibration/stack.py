@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwcost.calibration.measurements import Measurement
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import gemm_cycles
 from hwcost.model.layers import Gemm
@@ -90,7 +90,7 @@ def _field_of(one: Measurement, name: str, device: SystolicArray) -> Any:
         value = device.dram_bytes_per_s
     if value is None:
         where = f"{one.source}: {name}" if one.source else f"Measurement.device[{name!r}]"
-        raise InvalidValueError(where, "missing", "a number in every measurement, since the device does not say it")
+        raise InvalidValueError(where, MISSING, "a number in every measurement, since the device has none")
     return value
 
 

@@ -151,7 +151,7 @@ _OPTION_OF = {"budget": "--budget", "time_limit_s": "--seconds"}
 
 def _renamed(error: InvalidValueError) -> InvalidValueError:
     field = _OPTION_OF.get(error.field, error.field)
-    return InvalidValueError(field, error.value, error.allowed.replace("skip_unsupported=True", "--skip-unsupported"))
+    return error.at(field, allowed=error.allowed.replace("skip_unsupported=True", "--skip-unsupported"))
 
 
 @contextlib.contextmanager

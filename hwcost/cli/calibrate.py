@@ -93,7 +93,7 @@ def calibrate(
     try:
         found = fit(base, rows.measurements, **settings, progress=_progress())
     except InvalidValueError as error:
-        raise InvalidValueError(_OPTIONS_OF.get(error.field, error.field), error.value, error.allowed) from None
+        raise error.at(_OPTIONS_OF.get(error.field, error.field)) from None
     made = _device(found, file, measured, name, source, licence)
     if output is not None:
         from hwcost.devices import write_device
@@ -153,7 +153,7 @@ def _check_before(output: str | None, picture: str | None, texts: Mapping[str, s
         try:
             check()
         except InvalidValueError as error:
-            raise InvalidValueError(option, error.value, error.allowed) from None
+            raise error.at(option) from None
     if output is not None:
         if not output.endswith(".toml"):
             raise InvalidValueError("--output", output, "a file name that ends in .toml")
@@ -165,7 +165,7 @@ def _check_before(output: str | None, picture: str | None, texts: Mapping[str, s
         try:
             check_path(picture)
         except InvalidValueError as error:
-            raise InvalidValueError("--plot", error.value, error.allowed) from None
+            raise error.at("--plot") from None
         check_writable("--plot", picture)
 
 
@@ -217,7 +217,7 @@ def _device(found: Calibration, base: DeviceFile, measured: str, name: str, sour
         return device_file(found, base, name=name, data=data, source=source, licence=licence)
     except InvalidValueError as error:
         option = {"DeviceFile.name": "--name", "Fit.source": "--source", "Fit.licence": "--licence"}.get(error.field)
-        raise InvalidValueError(option or error.field, error.value, error.allowed) from None
+        raise error.at(option or error.field) from None
 
 
 def _draw(found: Calibration, name: str, path: str) -> None:
@@ -226,7 +226,7 @@ def _draw(found: Calibration, name: str, path: str) -> None:
     try:
         plot.save(plot.calibration_figure(found.measured, found.predicted, name, found.scores_by_seed[0].mape), path)
     except InvalidValueError as error:
-        raise InvalidValueError("--plot", error.value, error.allowed) from None
+        raise error.at("--plot") from None
 
 
 # ---------------------------------------------------------------- output

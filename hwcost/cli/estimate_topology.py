@@ -70,7 +70,7 @@ def _rows(network: Topology, machine: Configuration) -> Iterator[dict[str, Any]]
         try:
             counted = counts(gemm, machine.array)
         except InvalidValueError as error:
-            raise InvalidValueError(f"layer {name!r}: {error.field}", error.value, error.allowed) from None
+            raise error.at(f"layer {name!r}: {error.field}") from None
         yield {
             "layer": name,
             "m": gemm.m,

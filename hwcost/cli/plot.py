@@ -145,7 +145,7 @@ def _swept(workload: Workload) -> str:
 
 def _in_a_sweep(error: InvalidValueError, name: str) -> InvalidValueError:
     if error.field == "the number of widths":
-        return InvalidValueError(f"the number of widths in --{name}", error.value, error.allowed)
+        return error.at(f"the number of widths in --{name}")
     return InvalidValueError(error.field, error.value, SWEEP_LIMIT) if isinstance(error.value, int) else error
 
 
@@ -156,7 +156,7 @@ def _check_output(path: str) -> None:
     try:
         check_path(path)
     except InvalidValueError as error:
-        raise InvalidValueError("--output", error.value, error.allowed) from None
+        raise error.at("--output") from None
 
 
 def _finish(name: str, figure: Figure, path: str, data: Mapping[str, Any] | None) -> None:
@@ -168,7 +168,7 @@ def _finish(name: str, figure: Figure, path: str, data: Mapping[str, Any] | None
     try:
         save(figure, path)
     except InvalidValueError as error:
-        raise InvalidValueError("--output", error.value, error.allowed) from None
+        raise error.at("--output") from None
     if data is None:
         click.echo(path)
     else:

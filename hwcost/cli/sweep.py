@@ -278,7 +278,7 @@ def _check_out(path: str | None) -> None:
     if not path.lower().endswith((".csv", ".json")):
         raise InvalidValueError("--out", path, "a file name ending in .csv or .json")
     if os.path.exists(path) and not os.path.isfile(path):
-        raise InvalidValueError("--out", path, "a file that can be written (it is no file)")
+        raise InvalidValueError("--out", path, "a file that can be written (it is not a regular file)")
     if not os.path.isdir(os.path.dirname(os.path.realpath(path))):
         raise InvalidValueError("--out", path, "a file in a folder that exists")
 

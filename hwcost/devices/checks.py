@@ -11,7 +11,6 @@ from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError
 
 __all__ = [
-    "MISSING",
     "as_plain",
     "check_number",
     "check_one_of",
@@ -22,25 +21,13 @@ __all__ = [
 ]
 
 
-class Words(str):
-    """What an error shows without quotes where a value would stand."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-MISSING = Words("missing")
-
-
 @contextlib.contextmanager
 def errors_at(place: str) -> Iterator[None]:
     """Puts errors from inside where they belong: what was wrong with ``Entry.unit`` is now with ``PLACE.unit``."""
     try:
         yield
     except InvalidValueError as error:
-        raise InvalidValueError(place + error.field.partition(".")[2], error.value, error.allowed) from None
+        raise error.at(place + error.field.partition(".")[2]) from None
 
 
 def check_text(value: Any, place: str, *, one_line: bool = False) -> None:

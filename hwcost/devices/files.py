@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hwcost.devices.checks import (
-    MISSING,
-    Words,
     check_one_of,
     checked_table,
     errors_at,
 )
 from hwcost.devices.values import MEASURED, MOST_BYTES, SCHEMA, DeviceFile, Entry, Fit, Range
-from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
 from hwcost.files import read_file, write_whole
 from hwcost.machine.array import SystolicArray
 
@@ -118,16 +116,16 @@ def _parsed(content: bytes, where: str) -> DeviceFile:
         document = tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise InvalidValueError(
-            where, Words("not UTF-8"), f"UTF-8; byte {error.start}, on line {line}, is not"
-        ) from None
+        reason = f"byte {error.start}, on line {line}, is not UTF-8"
+        raise InvalidValueError(where, where, "save it as UTF-8", reason=reason) from None
     except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
-        raise InvalidValueError(where, Words("no valid TOML"), f"a TOML document ({error})") from None
+        reason = f"it is not a TOML document ({error})"
+        raise InvalidValueError(where, where, "correct its syntax", reason=reason) from None
     try:
         return _device_of(document)
     except InvalidValueError as error:
         place = f"{where}: {error.field.removeprefix('DeviceFile.')}"
-        raise InvalidValueError(place, error.value, error.allowed) from None
+        raise error.at(place) from None
 
 
 def _device_of(document: dict[str, Any]) -> DeviceFile:

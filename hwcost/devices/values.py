@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 from hwcost.arrays import Size, if_concrete, is_number, is_real, to_numpy
 from hwcost.devices.checks import (
-    MISSING,
     as_plain,
     check_number,
     check_one_of,
@@ -20,7 +19,7 @@ from hwcost.devices.checks import (
     checked_table,
     checked_texts,
 )
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Gemm
 
@@ -392,7 +391,7 @@ def _array_of(entries: Mapping[str, Entry]) -> SystolicArray:
         return SystolicArray(**values)
     except InvalidValueError as error:
         place = f"DeviceFile.array.{error.field.partition('.')[2]}.value"
-        raise InvalidValueError(place, error.value, error.allowed.replace(", or an array of them", "")) from None
+        raise error.at(place, allowed=error.allowed.replace(", or an array of them", "")) from None
 
 
 def _ends(size: Size) -> tuple[Any, Any] | None:

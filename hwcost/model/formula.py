@@ -351,7 +351,7 @@ def _runtime(
         layer = Conv2d(c, f, (k1, k2), height=h, width=w, batch=batch, padding="same")
         array = SystolicArray(s1, s2)
     except InvalidValueError as error:
-        raise InvalidValueError(_LETTERS[error.field], error.value, error.allowed) from None
+        raise error.at(_LETTERS[error.field]) from None
     return layer_cycles(layer, array, relaxation)
 
 

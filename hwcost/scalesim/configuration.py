@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.scalesim.counts import serial_array
@@ -111,7 +111,7 @@ class _Options:
     def error(self, section: str, name: str, allowed: str) -> InvalidValueError:
         value, line = self.get(section, name), self._lines.get((section, _plain_name(name)))
         where = f"{name} in {self.path}" + ("" if line is None else f", line {line},")
-        return InvalidValueError(where, "missing" if value is None else value, allowed)
+        return InvalidValueError(where, MISSING if value is None else value, allowed)
 
     def integer(self, section: str, name: str) -> int:
         found = size(self.get(section, name) or "")

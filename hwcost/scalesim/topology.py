@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError
 from hwcost.scalesim.files import INTEGER_ALLOWED, PathLike, integer, read_text, size, write_text
 from hwcost.scalesim.layers import TopologyLayer
 
@@ -243,7 +243,7 @@ class _RowReader:
             )
         except InvalidValueError as error:
             field = error.field.partition(".")[2].replace("_", " ")
-            raise InvalidValueError(self._where(row, field), error.value, error.allowed) from None
+            raise error.at(self._where(row, field)) from None
         return layer
 
     def _where(self, row: _Row, column: str) -> str:
@@ -258,7 +258,7 @@ class _RowReader:
         found = size(cell)
         if found is None:
             column = self.columns[index - 1] if index <= len(self.columns) else self.headings[index]
-            raise InvalidValueError(self._where(row, column), cell or "missing", INTEGER_ALLOWED)
+            raise InvalidValueError(self._where(row, column), cell or MISSING, INTEGER_ALLOWED)
         return found
 
     def _extras(self, row: _Row, stride: int) -> int:

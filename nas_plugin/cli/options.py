@@ -133,7 +133,7 @@ def of_command_line(**names: str) -> Iterator[None]:
         if error.field.startswith("--"):
             raise
         option = known.get(error.field, error.field).replace("_", "-")
-        raise InvalidValueError(f"--{option}", error.value, error.allowed) from None
+        raise error.at(f"--{option}") from None
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def check_picture(option: str, path: str | None) -> None:
     try:
         check_path(path)
     except InvalidValueError as error:
-        raise InvalidValueError(option, error.value, error.allowed) from None
+        raise error.at(option) from None
     check_writable(option, path)
 
 
@@ -78,7 +78,7 @@ def written(option: str, path: str, write: Callable[[str], Any]) -> Any:
     except InvalidValueError as error:
         if error.field != "path":
             raise
-        raise InvalidValueError(option, error.value, error.allowed) from None
+        raise error.at(option) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidValueError(option, path, f"a file that can be written ({reason})") from None

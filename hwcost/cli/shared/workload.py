@@ -144,7 +144,7 @@ class Workload:
     def _renamed(self, error: InvalidValueError) -> InvalidValueError:
         name = _OF_CORE.get(error.field)
         option = error.field if name is None else self.sizes[name].option
-        return InvalidValueError(option, error.value, error.allowed)
+        return error.at(option)
 
     def _first_bad(self) -> dict[str, int]:
         """The first point of the sweep whose sizes do not go together, found by halving."""

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hwcost.errors import HwcostError, InvalidValueError, MissingDependencyError
+from hwcost.errors import MISSING, HwcostError, InvalidValueError, MissingDependencyError
 from hwcost.network.network import Network
 
 try:
@@ -93,7 +93,7 @@ def read_module(source: str, inputs: Sequence[InputSpec]) -> Network:
     model = load_model(path, name)
     if not inputs:
         allowed = "the shape of each, like --input 1,3,224,224 (for token ids --input 1,128:int64)"
-        raise InvalidValueError("--input", "missing", allowed)
+        raise InvalidValueError("--input", MISSING, allowed)
     return from_torch(model, list(inputs), name=name)
 
 
