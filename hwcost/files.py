@@ -1,23 +1,27 @@
-"""Files that are written whole or not at all, and read up to a limit."""
+"""Files that are read up to a limit, and replaced in one step or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import stat
 from collections.abc import Iterable
+from typing import Any, TypeAlias
 
-__all__ = ["read_file", "write_whole"]
+__all__ = ["read_file", "write_json", "write_json_lines", "write_whole"]
+
+Path: TypeAlias = str | os.PathLike[str]
 
 
-def read_file(path: str, most: int) -> bytes:
-    """All bytes of a regular file that is not larger than ``most``.
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a regular file of at most ``most`` bytes.
 
     Raises:
-        OSError: a file that cannot be read, is none, or is larger; ``strerror`` says which.
+        OSError: the file cannot be read, is not a regular file, or is larger; ``strerror`` states which.
     """
+    _check_regular(path)
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise OSError(None, "it is no file")
         with open(path, "rb") as file:
             content = file.read(most + 1)
     except ValueError as error:  # a null byte, or characters that no file name can have
@@ -27,28 +31,48 @@ def read_file(path: str, most: int) -> bytes:
     return content
 
 
-def write_whole(path: str, content: bytes | Iterable[bytes]) -> None:
-    """Writes a file beside its place and then moves it there, so that what stands there is never half of one.
+def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Writes a file atomically: to a temporary file in the same folder, which then replaces the file.
+
+    A crash, a full disk or a second writer leaves either the old file or the new one. A file that exists keeps its
+    permissions; a new one gets those of the umask. A link is followed.
 
     Args:
-        path: where to; a link is followed.
-        content: all of it, or piece by piece.
+        path: the file to write.
+        content: all bytes, or an iterable of parts.
 
     Raises:
-        OSError: what cannot be written.
-        ValueError: a path that no file can have.
+        OSError: the file cannot be written; ``strerror`` states why. An existing file is unchanged.
     """
-    target = os.path.realpath(path)
-    folder, name = os.path.split(target)
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise OSError(None, "it is no file")
-    beside = os.path.join(folder, f".{name}.{os.getpid()}")
     try:
-        with open(beside, "wb") as file:
+        target = os.path.realpath(path)
+    except ValueError as error:
+        raise OSError(None, str(error)) from None
+    _check_regular(target)
+    temporary = os.path.join(os.path.dirname(target), f".hwcost-{os.urandom(8).hex()}")
+    try:
+        with open(temporary, "xb") as file:
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
             file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, target)
+        os.replace(temporary, target)
     finally:
-        with contextlib.suppress(OSError, ValueError):
-            os.unlink(beside)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes one indented JSON document, as :func:`write_whole` does."""
+    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_json_lines(path: Path, records: Iterable[Any]) -> None:
+    """Writes one JSON document per line, as :func:`write_whole` does."""
+    write_whole(path, ((json.dumps(record, allow_nan=False) + "\n").encode() for record in records))
+
+
+def _check_regular(path: Path) -> None:
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(None, "it is not a regular file")

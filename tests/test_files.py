@@ -1,0 +1,147 @@
+"""Files are replaced in one step or not at all, with the permissions that users expect."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from hwcost.files import read_file, write_json, write_json_lines, write_whole
+
+NEW = b"new " * 100_000
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def fail_to_write(path, before):
+    """Runs ``before`` and then writes NEW to ``path``, in a process of its own; returns the errno of the refusal."""
+    code = (
+        "import os, resource, sys; from hwcost.files import write_whole\n"
+        f"{before}\n"
+        "try: write_whole(sys.argv[1], b'new ' * 100_000)\n"
+        "except OSError as error: print(error.strerror)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def umask():
+    old = os.umask(0o027)
+    yield
+    os.umask(old)
+
+
+def test_a_new_file_has_the_permissions_of_the_umask(tmp_path, umask):
+    write_whole(tmp_path / "new", b"x")
+    assert mode(tmp_path / "new") == 0o640
+
+
+@pytest.mark.parametrize("kept", [0o600, 0o666, 0o755])
+def test_an_existing_file_keeps_its_permissions(kept, tmp_path, umask):
+    path = tmp_path / "old"
+    path.write_bytes(b"old")
+    path.chmod(kept)
+    write_whole(path, b"new")
+    assert (path.read_bytes(), mode(path)) == (b"new", kept)
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder" / "file")
+    write_whole(tmp_path / "link", [b"a", b"b"])
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "folder" / "file").read_bytes() == b"ab"
+
+
+@pytest.mark.parametrize(
+    ("before", "folder"),
+    [
+        ("resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))", 0o700),  # fails midway, as on a full disk
+        ("os.geteuid() or os.setuid(65534)", 0o500),  # root may write everywhere
+    ],
+)
+def test_a_file_that_cannot_be_written_leaves_the_old_one(before, folder, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    tmp_path.chmod(folder)
+    try:
+        assert fail_to_write(path, before)
+    finally:
+        tmp_path.chmod(0o700)
+    assert os.listdir(tmp_path) == ["file"]
+    assert path.read_bytes() == b"old"
+
+
+def test_errors_of_the_content_pass_and_leave_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def parts():
+        yield b"half"
+        raise KeyError("here")
+
+    with pytest.raises(KeyError, match="here"):
+        write_whole(path, parts())
+    assert os.listdir(tmp_path) == ["file"]
+    assert path.read_bytes() == b"old"
+
+
+def test_writers_at_the_same_time_do_not_mix(tmp_path):
+    path, meet, failed = tmp_path / "file", threading.Barrier(4, timeout=60), []
+
+    def write(letter):
+        def parts():
+            for _ in range(3):
+                meet.wait()
+                yield letter * 10_000
+
+        try:
+            write_whole(path, parts())
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    threads = [threading.Thread(target=write, args=(letter,)) for letter in (b"a", b"b", b"c", b"d")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert os.listdir(tmp_path) == ["file"]
+    assert path.read_bytes() in [letter * 30_000 for letter in (b"a", b"b", b"c", b"d")]
+
+
+@pytest.mark.parametrize("name", ["null\0", "\ud800", "x" * 5000, "no/such/folder", "."])
+@pytest.mark.parametrize("use", [lambda path: write_whole(path, b""), lambda path: read_file(path, 1)])
+def test_names_that_cannot_be_used(name, use, tmp_path):
+    with pytest.raises(OSError) as caught:  # noqa: PT011
+        use(os.path.join(tmp_path, name))
+    assert caught.value.strerror
+    assert os.listdir(tmp_path) == []
+
+
+def test_reading_stops_at_the_limit(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_file(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="4 bytes"):
+        read_file(tmp_path / "file", 4)
+
+
+def test_json(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1, 2.5]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1, 2.5]}
+    write_json_lines(tmp_path / "a.jsonl", ({"n": n} for n in range(3)))
+    assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()] == [
+        {"n": n} for n in range(3)
+    ]
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", float("nan"))
