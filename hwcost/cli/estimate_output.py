@@ -92,7 +92,7 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequ
 
 def _folds(layer: Conv2d, array: SystolicArray, figures: Figures) -> str:
     (gemm,) = layer.gemms()
-    lowered = gemm.by_position() if array.lowering_row.by_position else gemm
+    lowered = array.lowering_row.lower(gemm)
     flow = array.dataflow_row
     rows, cols = getattr(lowered, flow.rows), getattr(lowered, flow.cols)
     what = "groups" if lowered.count == gemm.count else "products"

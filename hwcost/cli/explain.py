@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
-from hwcost.model.formula import MEMORY, OVERHEADS, START_UP, CycleTerms, Work, gemm_cost, gemm_parts, lay_out
+from hwcost.model.formula import MEMORY, OVERHEADS, START_UP, CycleTerms, Work, gemm_cost, gemm_parts, lay_out, terms_of
 from hwcost.model.layers import Conv2d, Gemm
 from hwcost.relaxation import EXACT
 
@@ -56,7 +56,7 @@ def _number(value: Any) -> str:
 
 def _shape(work: Work) -> Iterator[Sentence]:
     array, folds = work.array, work.folds
-    flow, lowered = array.dataflow_row, work.gemm.by_position() if array.lowering_row.by_position else work.gemm
+    flow, lowered = array.dataflow_row, array.lowering_row.lower(work.gemm)
     extents = {letter: getattr(lowered, letter) for letter in "mnk"}
     yield Sentence("lowering", f"{array.lowering_row.summary}: {lowered.count} of {_product(lowered)}")
     yield Sentence(
@@ -112,7 +112,7 @@ def _drains(array: SystolicArray) -> bool:
 def _beside(parts: CycleTerms, array: SystolicArray) -> Iterator[Sentence]:
     """The memory and the overhead terms, each with its cycles."""
     rates = dict(zip(REUSE_LETTER, array.bytes_per_cycle, strict=True))
-    for term in MEMORY:
+    for term in terms_of(MEMORY, array):
         if term.name in parts.memory:
             cycles = parts.memory[term.name]
             rate = rates.get(term.name, _rate_again(array))
@@ -121,7 +121,7 @@ def _beside(parts: CycleTerms, array: SystolicArray) -> Iterator[Sentence]:
     if len(parts.memory) > 1:
         moving = sum(parts.memory.values())
         yield Sentence("memory", f"all of that, one after the other: {_number(moving)} cycles", moving)
-    for term in OVERHEADS:
+    for term in terms_of(OVERHEADS, array):
         if term.name in parts.overhead:
             cycles = parts.overhead[term.name]
             yield Sentence(term.name, f"{_words(term.name, term.summary, array)}: {_number(cycles)} cycles", cycles)

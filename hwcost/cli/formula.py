@@ -99,8 +99,8 @@ def formula(layer: Conv2d, array: SystolicArray) -> str | None:
     if _adds_terms(array):
         return None
     (gemm,) = layer.gemms()
-    by_position = array.lowering_row.by_position
-    lowered = gemm.by_position() if by_position else gemm
+    by_position = array.lowering == "kernel-position"
+    lowered = array.lowering_row.lower(gemm)
     flow, folds = array.dataflow_row, lay_out(gemm, array)
     letters = {name: _extent(name, layer, lowered, by_position) for name in ("m", "n", "k")}
     rows, cols = Traced(array.rows), Traced(array.cols)

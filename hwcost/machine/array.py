@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from hwcost.arrays import Size, as_quantity, as_size, is_number, is_plain, is_real, product, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS, LOWERINGS, Dataflow, FoldTiming, Lowering
+from hwcost.machine.terms import Term
 
 __all__ = ["SystolicArray"]
 
@@ -61,6 +62,7 @@ class SystolicArray:
         filter_block: filters that are worked on at once; inputs are read again for each such block.
         overlap: how much of the shorter of compute and memory adds to the longer, from 0 (none: they overlap wholly)
             to 1 (all of it: one waits for the other).
+        terms: terms of your own, on top of those that ship.
 
     Every number but the clock may be an array for a sweep.
 
@@ -104,6 +106,7 @@ class SystolicArray:
     reread_bytes_per_s: Size | None = None
     filter_block: Size = math.inf
     overlap: Size = 0.0
+    terms: tuple[Term, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in self._given():
@@ -114,6 +117,8 @@ class SystolicArray:
             elif name in _SWITCHES:
                 if not isinstance(value, bool):
                     raise InvalidValueError(field, value, "True or False")
+            elif name == "terms":
+                object.__setattr__(self, name, _terms(value, field))
             else:
                 object.__setattr__(self, name, _number(name, value, field))
         if self.rereads_inputs and self.accumulators is None:
@@ -135,7 +140,8 @@ class SystolicArray:
         >>> SystolicArray(8, 16, overlap=0.5).as_dict()
         {'rows': 8, 'cols': 16, 'clock_hz': 1000000000.0, 'dataflow': 'ws', 'fold_timing': 'ideal', 'overlap': 0.5}
         """
-        return {name: getattr(self, name) for name in _PRIMARY} | dict(self._given())
+        given = {name: getattr(self, name) for name in _PRIMARY} | dict(self._given())
+        return given | ({"terms": tuple(term.name for term in self.terms)} if self.terms else {})
 
     @property
     def pes(self) -> Size:
@@ -173,7 +179,9 @@ class SystolicArray:
 
     @property
     def has_memory_limit(self) -> bool:
-        """Whether any bandwidth is finite."""
+        """Whether any bandwidth is finite, or a term of kind "memory" is given."""
+        if any(term.kind == "memory" for term in self.terms):
+            return True
         own = (getattr(self, name) for name in (*_BANDWIDTHS, "reread_bytes_per_s"))
         rates = (self.dram_bytes_per_s if rate is None else rate for rate in own)
         return any(not is_number(rate) or rate != math.inf for rate in rates)
@@ -181,7 +189,16 @@ class SystolicArray:
     @property
     def sweeps(self) -> tuple[Size, ...]:
         """The fields that hold arrays, of which each entry is a machine."""
-        return tuple(value for _, value in self._given() if not is_plain(value))
+        return tuple(value for name, value in self._given() if name != "terms" and not is_plain(value))
+
+
+def _terms(value: object, field: str) -> tuple[Term, ...]:
+    if not isinstance(value, (tuple, list)) or not all(isinstance(term, Term) for term in value):
+        raise InvalidValueError(field, value, "a tuple of Term")
+    names = [term.name for term in value]
+    if len(set(names)) < len(names):
+        raise InvalidValueError(field, ", ".join(names), "terms whose names differ")
+    return tuple(value)
 
 
 def _number(name: str, value: Size, field: str) -> Size:

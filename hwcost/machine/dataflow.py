@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from hwcost.arrays import Size, maximum, product, total
 
@@ -95,21 +95,29 @@ class Lowering:
 
     Attributes:
         name: what the device file calls it.
-        by_position: whether each position of the kernel is a product of its own, whose partial sums add up.
+        lower: a function of a :class:`hwcost.Gemm` whose k spans the whole kernel; returns the Gemm laid on the array.
         summary: one line for people.
     """
 
     name: str
-    by_position: bool
+    lower: Callable[[Any], Any]
     summary: str
+
+
+def _whole(gemm: Any) -> Any:
+    return gemm
+
+
+def _by_position(gemm: Any) -> Any:
+    return gemm.by_position()
 
 
 LOWERINGS: Mapping[str, Lowering] = MappingProxyType(
     {
         row.name: row
         for row in (
-            Lowering("im2col", False, "one product with k = kernel height * kernel width * channels"),
-            Lowering("kernel-position", True, "a product with k = channels for each position of the kernel"),
+            Lowering("im2col", _whole, "one product with k = kernel height * kernel width * channels"),
+            Lowering("kernel-position", _by_position, "a product with k = channels for each position of the kernel"),
         )
     }
 )

@@ -42,11 +42,12 @@ from hwcost.arrays import Size, in_blocks, is_number, maximum, product, total, t
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER, Folds, Operand, last_fold
+from hwcost.machine.terms import Term
 from hwcost.model.cost import Cost
 from hwcost.model.layers import Conv2d, Gemm, Layer, is_layer
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
-__all__ = ["MEMORY", "OVERHEADS", "Term", "Work", "gemm_cost", "gemm_parts", "lay_out", "layer_cost", "runtime"]
+__all__ = ["MEMORY", "OVERHEADS", "Work", "gemm_cost", "gemm_parts", "lay_out", "layer_cost", "runtime", "terms_of"]
 
 
 def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Folds:
@@ -56,7 +57,7 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     >>> folds.along_rows, folds.along_cols, folds.streamed
     (19, 2, 1)
     """
-    flow, lowered = array.dataflow_row, gemm.by_position() if array.lowering_row.by_position else gemm
+    flow, lowered = array.dataflow_row, array.lowering_row.lower(gemm)
     rows_extent, cols_extent, streamed = (getattr(lowered, letter) for letter in (flow.rows, flow.cols, flow.time))
     along_rows, along_cols = relaxation.ceil_divs((rows_extent, cols_extent), (array.rows, array.cols))
     in_time = 1 if array.max_streamed is None else relaxation.ceil_div(streamed, array.max_streamed)
@@ -110,14 +111,6 @@ class Work(NamedTuple):
     relaxation: Relaxation
 
 
-class Term(NamedTuple):
-    """A row of :data:`OVERHEADS` or :data:`MEMORY`: cycles beside those of the folds; 0 where the array has no such."""
-
-    name: str
-    cycles: Callable[[Work], Size]
-    summary: str
-
-
 class CycleTerms(NamedTuple):
     """The cycles of a product, and what they are made of; the terms that an array does not have are left out."""
 
@@ -143,8 +136,23 @@ def gemm_parts(work: Work) -> CycleTerms:
     return CycleTerms(total(*before.values(), cycles, what="the cycles"), compute, memory, overhead)
 
 
+def terms_of(table: tuple[Term, ...], array: SystolicArray) -> tuple[Term, ...]:
+    """The rows of :data:`OVERHEADS` or :data:`MEMORY`, and the machine's own terms of the same kind.
+
+    Raises:
+        InvalidValueError: one of the machine's own has the name of a term that ships.
+    """
+    if not array.terms:
+        return table
+    shipped = [term.name for term in (*OVERHEADS, *MEMORY)]
+    for term in array.terms:
+        if term.name in shipped:
+            raise InvalidValueError("Term.name", term.name, f"a name other than those that ship: {', '.join(shipped)}")
+    return table + tuple(term for term in array.terms if term.kind == table[0].kind)
+
+
 def _present(table: tuple[Term, ...], work: Work) -> dict[str, Size]:
-    found = ((term.name, term.cycles(work)) for term in table)
+    found = ((term.name, term.cycles(work)) for term in terms_of(table, work.array))
     return {name: cycles for name, cycles in found if not _is_zero(cycles)}
 
 
@@ -233,10 +241,10 @@ def _is_unlimited(rate: Size) -> bool:
 
 
 MEMORY = (
-    Term("weights", _once("weights"), "once"),
-    Term("inputs", _once("inputs"), "once"),
-    Term("inputs again", _again, "for every further block of filters that is worked on at once"),
-    Term("outputs", _once("outputs"), "once"),
+    Term("weights", _once("weights"), "once", "memory"),
+    Term("inputs", _once("inputs"), "once", "memory"),
+    Term("inputs again", _again, "for every further block of filters that is worked on at once", "memory"),
+    Term("outputs", _once("outputs"), "once", "memory"),
 )
 """What goes through memory, one after the other. A new kind is a function of :class:`Work`, and a row here."""
 

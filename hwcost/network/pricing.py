@@ -144,7 +144,7 @@ def _all_numbers(gemms: list[Gemm]) -> bool:
 def _stacked(gemms: list[Gemm], array: SystolicArray) -> Gemm:
     """All products as one whose sizes have a leading axis over them; with no more than this array asks for."""
     more = {}
-    if array.lowering_row.by_position:
+    if array.lowering != "im2col" or array.terms:
         more["window"] = [gemm.positions for gemm in gemms]
     if array.has_memory_limit:
         more["inputs"] = [gemm.elements("inputs") for gemm in gemms]
