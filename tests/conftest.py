@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -79,3 +80,15 @@ def compiled() -> Iterator[Any]:
     torch._dynamo.reset()
     yield lambda function, backend="eager": torch.compile(function, fullgraph=True, backend=backend)
     torch._dynamo.reset()
+
+
+@pytest.fixture
+def deliverable_sigint() -> Iterator[None]:
+    """SIGINT reaches the processes that a test starts.
+
+    A shell starts its background jobs with SIGINT ignored, and every child inherits that. A handler is not inherited:
+    ``exec`` resets it to the default.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

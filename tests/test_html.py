@@ -131,7 +131,7 @@ def opened(folder, name, *more, page="page.html", anchor=""):
     profile = f"--user-data-dir={folder / 'profile'}"
     done = subprocess.run(
         [BROWSER, *OPTIONS, profile, *more, f"{path.as_uri()}{anchor}"],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=600, check=True,
     )  # fmt: skip
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
@@ -272,7 +272,7 @@ def requests_of(folder, text):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/page.html"
         options = [*OPTIONS, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", "--dump-dom"]
-        subprocess.run([BROWSER, *options, address], capture_output=True, timeout=120, check=True)
+        subprocess.run([BROWSER, *options, address], capture_output=True, timeout=600, check=True)
         server.shutdown()
     by_page = re.findall(r"\"initiator\":\"http[^\"]*\"", log.read_text(encoding="utf-8", errors="replace"))
     return asked, len(by_page)

@@ -304,7 +304,7 @@ price = engines.price
 def slow(chunk):
     if chunk.place >= 2:
         print("at work", flush=True)
-        time.sleep(30)
+        time.sleep(3600)
     return price(chunk)
 engines.price = slow
 t.module.read_model = t.read
@@ -314,6 +314,7 @@ SPACE = ("--rows", "1:200", "--cols", "1:300")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.usefixtures("deliverable_sigint")
 @pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
 def test_a_sweep_that_was_broken_off_goes_on(run, monkeypatch, how):
     program = [sys.executable, "-c", PROGRAM.format(tests=str(Path(__file__).parent))]
@@ -322,7 +323,7 @@ def test_a_sweep_that_was_broken_off_goes_on(run, monkeypatch, how):
     ) as running:
         assert running.stdout.readline() == "at work\n"
         running.send_signal(getattr(signal, how))
-        _, err = running.communicate(timeout=60)
+        _, err = running.communicate(timeout=600)
     assert running.returncode == (130 if how == "SIGINT" else -signal.SIGKILL)
     said = "Note: finished chunks are in points.csv.chunks; the same command goes on from there"
     assert err.strip() == (said if how == "SIGINT" else "")
