@@ -1,9 +1,9 @@
-# make search    sets everything up, searches a LeNet on embedded images, trains the winner: two minutes
-# make test      the same environment, all checks and tests
-# make docs      the same environment, the documentation site in build/docs
+# make search    a small environment, then a search for a LeNet on embedded images and its training: two minutes
+# make test      the environment with everything that the tests need, then all checks and tests
+# make docs      the same environment as for the tests, then the documentation site in build/docs
 #
-# TORCH says which PyTorch goes in. On Linux the default asks the package index for its default build, which brings CUDA
-# and several gigabytes. Any requirement that pip takes does instead, for example a CPU build:
+# TORCH is the PyTorch to install. On Linux the package index answers the default with a build for CUDA, several
+# gigabytes. Any requirement that pip accepts works, for example a CPU build:
 #     make search TORCH="torch==2.13.0+cpu" PIP_EXTRA_INDEX_URL=<the CPU index named on pytorch.org>
 #     make search TORCH=./torch-2.13.0-cp311-cp311-linux_x86_64.whl
 
@@ -15,25 +15,36 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 BIN := $(VENV)/bin
 # one stamp for each TORCH, so that another one is installed when it is asked for
-INSTALLED := $(VENV)/installed-$(shell printf '%s' "$(TORCH)" | cksum | cut -d' ' -f1)
+STAMP := $(shell printf '%s' "$(TORCH)" | cksum | cut -d' ' -f1)
+FOR_SEARCH := $(VENV)/installed-search-$(STAMP)
+FOR_TESTS := $(VENV)/installed-tests-$(STAMP)
 
 .PHONY: search test lint types imports unit docs install benchmarks clean
+.NOTPARALLEL:
 
-search: install
+search: $(FOR_SEARCH)
 	$(BIN)/nas-plugin search $(ARGS)
 
 test: lint types imports unit
 
-install: $(INSTALLED)
+install: $(FOR_TESTS)
 
 # constraints.txt pins what the tests were run with; TORCH takes the place of its torch.
-$(INSTALLED): pyproject.toml constraints.txt Makefile
+define install_extra
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt --editable ".[test]" "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt --editable ".[$(1)]" "$(TORCH)"
 	rm -f $(VENV)/installed-*
+endef
+
+$(FOR_SEARCH): pyproject.toml constraints.txt Makefile
+	$(call install_extra,nas)
 	touch $@
+
+$(FOR_TESTS): pyproject.toml constraints.txt Makefile
+	$(call install_extra,test)
+	touch $(FOR_SEARCH) $@
 
 lint: install
 	$(BIN)/ruff check .
@@ -45,7 +56,7 @@ types: install
 imports: install
 	$(BIN)/lint-imports
 
-# a process a core, up to eight, and one thread in each
+# one process per core, at most eight, with one thread each
 unit: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
 
