@@ -30,9 +30,9 @@ from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
 if TYPE_CHECKING:
     from hwcost.advice import advise
     from hwcost.devices import load_device
+    from hwcost.importers import from_onnx as from_onnx
+    from hwcost.importers import from_torch as from_torch
     from hwcost.importers import read_network
-    from hwcost.importers.onnx import from_onnx as from_onnx
-    from hwcost.importers.torch import from_torch as from_torch
     from hwcost.network.network import Network
 
 __all__ = [
@@ -73,8 +73,8 @@ __all__ = [
 _ON_USE = {
     "Network": "hwcost.network.network",
     "advise": "hwcost.advice",
-    "from_onnx": "hwcost.importers.onnx",
-    "from_torch": "hwcost.importers.torch",
+    "from_onnx": "hwcost.importers",
+    "from_torch": "hwcost.importers",
     "load_device": "hwcost.devices",
     "read_network": "hwcost.importers",
 }

@@ -671,7 +671,7 @@ def test_names_that_are_no_model(name):
     ("source", "message"),
     [
         ("nowhere.py:Net", "a Python file that can be read"),
-        (f"{MODELS}/lenet.py", "behind a colon"),
+        (f"{MODELS}/lenet.py", ":NAME"),
         (f"{MODELS}/lenet.py:a b", "FILE.py:NAME"),
         ("weights.pth", "pickles are not opened"),
         ("net.xml", "onnx"),

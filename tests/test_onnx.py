@@ -19,7 +19,7 @@ onnx = pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper  # noqa: E402
 
-from hwcost.importers.onnx import from_onnx  # noqa: E402
+from hwcost.importers import from_onnx  # noqa: E402
 from hwcost.importers.onnx.axes import AXES  # noqa: E402
 from hwcost.importers.onnx.free import ELEMENTWISE, FREE, LOOK_UPS, VIEWS  # noqa: E402
 from hwcost.importers.onnx.products import PRODUCTS  # noqa: E402
@@ -997,7 +997,7 @@ def torch_models():
 )  # fmt: skip
 def test_exported_modules_are_what_the_modules_are(tmp_path, name, how):
     torch = pytest.importorskip("torch")
-    from hwcost.importers.torch import from_torch
+    from hwcost.importers import from_torch
 
     make, shape = torch_models()[name]
     torch.manual_seed(0)

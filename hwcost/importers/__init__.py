@@ -1,12 +1,12 @@
 """Networks from files and programs: PyTorch modules, ONNX graphs, lists of layers, SCALE-Sim topologies.
 
-Each gives a :class:`hwcost.Network`: its operations in order, those that are priced, those that are known to be free,
-and those that are not understood, with the widths that layers share. Nothing is computed on the way, and no pickle is
-read.
+Each reader returns a :class:`hwcost.Network`: the operations in order (priced, known to be free, or unsupported) and
+the widths that layers share. Nothing is computed, and no pickle is opened.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,11 @@ from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
 
 if TYPE_CHECKING:
-    from hwcost.importers.torch import InputSpec
+    import torch
 
-__all__ = ["read_network", "source_kind"]
+    from hwcost.importers.torch.inputs import InputSpec
+
+__all__ = ["from_onnx", "from_torch", "read_network", "source_kind"]
 
 ENDINGS = {"onnx": "an ONNX graph", "toml": "a list of layers", "csv": "a list of layers or a SCALE-Sim topology"}
 ALLOWED = "FILE.py:NAME for a PyTorch module, or a file that ends in .onnx, .toml or .csv"
@@ -24,13 +26,13 @@ _PICKLES = ("pt", "pth", "ckpt", "bin", "pkl", "pickle", "safetensors")
 
 
 def source_kind(source: str) -> str:
-    """How a source is read: "torch", "onnx", "toml" or "csv".
+    """The reader of a source: "torch", "onnx", "toml" or "csv".
 
     >>> source_kind("models/net.py:LeNet"), source_kind("net.ONNX")
     ('torch', 'onnx')
 
     Raises:
-        InvalidValueError: a source that is none of these.
+        InvalidValueError: anything else.
     """
     path, colon, name = source.rpartition(":")
     if colon and path.lower().endswith(".py"):
@@ -41,17 +43,98 @@ def source_kind(source: str) -> str:
     if ending in ENDINGS:
         return ending
     if ending == "py":
-        raise InvalidValueError("model", source, f"with the name of what is in it behind a colon: {source}:NAME")
+        raise InvalidValueError("model", source, f"the file and the name of a module in it: {source}:NAME")
     if ending in _PICKLES:
-        raise InvalidValueError("model", source, f"{ALLOWED}; weights alone say no layers, and pickles are not opened")
+        raise InvalidValueError(
+            "model", source, f"{ALLOWED}; files of weights hold no layers, and pickles are not opened"
+        )
     raise InvalidValueError("model", source, ALLOWED)
 
 
-def read_network(source: str, *, inputs: Sequence[InputSpec] = (), dims: Mapping[str, int] | None = None) -> Network:
-    """The network that a file holds.
+def from_torch(
+    model: torch.nn.Module,
+    input_size: Sequence[int] | Sequence[Sequence[int]] | InputSpec | Sequence[InputSpec] | None = None,
+    *,
+    example_inputs: Any = None,
+    name: str | None = None,
+) -> Network:
+    """The network that a PyTorch module is, for inputs of these shapes.
+
+    The module runs once on PyTorch's *meta* device, where tensors have shapes and no data: weights take no memory, and
+    nothing is computed. It is read from the operators that a device would run, below the level of composite ones.
 
     Args:
-        source: ``FILE.py:NAME`` (a module, or a class or function without arguments that makes one), or the path of an
+        model: the module, on any device, with or without weights. It is not changed, and runs in its current mode
+            (training or evaluation).
+        input_size: the shape of the input, or of each of several.
+        example_inputs: instead of shapes: a tensor, a sequence of arguments, or a mapping of keyword arguments. Only
+            the shapes and types of tensors count; anything else is passed on unchanged.
+        name: of the network; the module's class by default.
+
+    Returns:
+        Every operator that ran, named after its module: priced, known to be free, or unsupported.
+
+    Raises:
+        InvalidValueError: ``model`` is no module, does not take these inputs, looks at values, or multiplies nothing.
+        MissingDependencyError: PyTorch is not installed.
+
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 28 * 28, 10))
+    >>> network = from_torch(model, (1, 1, 28, 28))
+    >>> network["0"]
+    Conv2d(in_channels=1, out_channels=6, kernel_size=(5, 5), height=28, width=28, batch=1, stride=(1, 1),
+           padding=(2, 2), dilation=(1, 1), groups=1)
+    >>> network.macs, list(network), list(network.priced)
+    (164640, ['0', '1', '3'], ['0', '3'])
+    """
+    from hwcost.importers.torch.reader import read
+
+    return read(model, input_size, example_inputs=example_inputs, name=name)
+
+
+def from_onnx(
+    path: str | os.PathLike[str], *, dims: Mapping[str, int] | None = None, name: str | None = None
+) -> Network:
+    """The network that an ONNX graph is.
+
+    The graph is read, not run. Its weights are not needed: external data files are not opened.
+
+    Args:
+        path: of the file.
+        dims: the size of each dynamic dimension of an input, by its name, as ``{"batch": 1}``; one without a name by
+            the input and the axis, as ``{"image:0": 1}``.
+        name: of the network; the file's by default.
+
+    Returns:
+        Every node in execution order, named after the module that PyTorch's exporter recorded, or as in the file.
+
+    Raises:
+        InvalidValueError: a file that cannot be read or is no ONNX graph, a graph with cycles, shapes that do not go
+            together, dimensions without a size, a graph that multiplies nothing.
+        MissingDependencyError: onnx is not installed.
+
+    >>> import onnx.helper as make, tempfile
+    >>> x, y = (make.make_tensor_value_info(name, 1, ["batch", size]) for name, size in (("x", 4), ("y", 8)))
+    >>> weight = make.make_tensor("fc.weight", 1, (8, 4), [0.0] * 32)
+    >>> node = make.make_node("Gemm", ["x", "fc.weight"], ["y"], name="fc", transB=1)
+    >>> model = make.make_model(make.make_graph([node], "net", [x], [y], [weight]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.onnx")
+    ...     with open(path, "wb") as file:
+    ...         _ = file.write(model.SerializeToString())
+    ...     from_onnx(path, dims={"batch": 2})["fc"]
+    Linear(in_features=4, out_features=8, batch=2)
+    """
+    from hwcost.importers.onnx.reader import read
+
+    return read(path, dims or {}, name)
+
+
+def read_network(source: str, *, inputs: Sequence[InputSpec] = (), dims: Mapping[str, int] | None = None) -> Network:
+    """The network in a file.
+
+    Args:
+        source: ``FILE.py:NAME`` (a module, or a class or function that makes one without arguments), or the path of an
             ONNX file, a TOML or CSV list of layers, or a SCALE-Sim topology. A Python file is run, as importing it
             would run it.
         inputs: shapes of the inputs of a PyTorch module.
@@ -66,31 +149,12 @@ def read_network(source: str, *, inputs: Sequence[InputSpec] = (), dims: Mapping
         raise InvalidValueError("inputs", [str(each) for each in inputs], "none: only a PyTorch module needs them")
     if dims and kind != "onnx":
         raise InvalidValueError("dims", dict(dims), "none: only an ONNX graph has dynamic dimensions")
-    return _read(kind, source, inputs, dims or {})
-
-
-def _read(kind: str, source: str, inputs: Sequence[InputSpec], dims: Mapping[str, int]) -> Network:
     if kind == "torch":
-        from hwcost.importers.torch import read_module
+        from hwcost.importers.torch.reader import read_module
 
         return read_module(source, inputs)
     if kind == "onnx":
-        from hwcost.importers.onnx import from_onnx
-
         return from_onnx(source, dims=dims)
     from hwcost.importers.lists import read_layers
 
     return read_layers(source)
-
-
-def __getattr__(name: str) -> Any:
-    """The importers themselves, loaded on use."""
-    if name in ("from_torch", "InputSpec"):
-        from hwcost.importers import torch
-
-        return getattr(torch, name)
-    if name == "from_onnx":
-        from hwcost.importers.onnx import from_onnx
-
-        return from_onnx
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

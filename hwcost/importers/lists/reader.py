@@ -37,9 +37,10 @@ from typing import Any, NoReturn
 
 from hwcost.errors import InvalidValueError
 from hwcost.files import read_file
-from hwcost.importers.lists.rows import KINDS, SIZES, UniqueNames, by_column, close_match, csv_rows, read_row, read_size
+from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_row, read_size
 from hwcost.importers.lists.scalesim import write_scalesim
 from hwcost.importers.lists.writing import SCHEMA, write_layers
+from hwcost.importers.naming import UniqueNames, close_match
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Layer
 from hwcost.network.network import UNCONNECTED, Network, Operation, SizeExpression, Width

@@ -15,23 +15,21 @@ sizes of a kernel that k goes over, ``inputs`` those of the input tensor where w
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from hwcost.errors import InvalidValueError
+from hwcost.importers.naming import close_match
 from hwcost.model.layers import Conv2d, Gemm, Layer, Linear, MatMul
 
 __all__ = [
     "KINDS",
     "LARGEST",
     "SIZES",
-    "UniqueNames",
     "by_column",
-    "close_match",
     "csv_rows",
     "read_number",
     "read_row",
@@ -206,16 +204,6 @@ _READERS: Mapping[str, Callable[[str, str], Any]] = MappingProxyType(
 )
 
 
-def close_match(name: str, known: Iterable[str]) -> str:
-    """A sentence that asks for the known name that is close to one that is not known; empty where none is.
-
-    >>> close_match("con2d", KINDS)
-    "; did you mean 'conv2d'?"
-    """
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 # ---------------------------------------------------------------- the rows of a file
 
 
@@ -273,28 +261,3 @@ def _check_header(name: str, header: list[str]) -> None:
     twice = [column for column in header if header.count(column) > 1 or not column]
     if twice:
         raise InvalidValueError(f"{name}: the header", twice[0], "names of columns, each once")
-
-
-# ---------------------------------------------------------------- names
-
-
-class UniqueNames:
-    """Gives each name once: where one was given before, it gets a number.
-
-    >>> unique = UniqueNames()
-    >>> [unique(name) for name in ("conv", "fc", "conv", "conv")]
-    ['conv', 'fc', 'conv (2)', 'conv (3)']
-    """
-
-    def __init__(self) -> None:
-        self._given: set[str] = set()
-        self._times: dict[str, int] = {}
-
-    def __call__(self, name: str) -> str:
-        """The name, or the name with a number."""
-        unique = name
-        while unique in self._given:
-            self._times[name] = self._times.get(name, 1) + 1
-            unique = f"{name} ({self._times[name]})"
-        self._given.add(unique)
-        return unique

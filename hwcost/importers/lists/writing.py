@@ -12,7 +12,8 @@ from typing import Any
 from hwcost.arrays import is_number
 from hwcost.errors import InvalidValueError
 from hwcost.files import write_whole
-from hwcost.importers.lists.rows import LARGEST, UniqueNames
+from hwcost.importers.lists.rows import LARGEST
+from hwcost.importers.naming import UniqueNames
 from hwcost.model.layers import Conv2d, Gemm, Linear, MatMul
 from hwcost.network.network import Network
 

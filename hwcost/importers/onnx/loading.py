@@ -12,7 +12,7 @@ from typing import Any
 from hwcost.arrays import as_size
 from hwcost.errors import InvalidValueError, MissingDependencyError
 from hwcost.files import read_file
-from hwcost.importers.lists.rows import close_match
+from hwcost.importers.naming import close_match
 
 try:
     import onnx

@@ -15,43 +15,14 @@ from hwcost.importers.onnx.loading import fix_dims, load_graph
 from hwcost.importers.onnx.tracer import Tracer
 from hwcost.network.network import Network, Operation, SizeExpression, Width
 
-__all__ = ["from_onnx"]
+__all__ = ["read"]
 
 
-def from_onnx(
-    path: str | os.PathLike[str], *, dims: Mapping[str, int] | None = None, name: str | None = None
-) -> Network:
-    """What an ONNX graph comes down to.
-
-    Args:
-        path: of the file.
-        dims: the size of each dynamic dimension of an input, by its name, as ``{"batch": 1}``; one without a name by
-            the name of the input and the axis, as ``{"image:0": 1}``.
-        name: of the network; that of the file by default.
-
-    Returns:
-        Every node in the order in which they run, named as in the file, or after the module that PyTorch's exporter
-        says it is from.
-
-    Raises:
-        InvalidValueError: a file that cannot be read or is no ONNX graph, one with circles, shapes that do not go
-            together, dimensions without a size, a graph that multiplies nothing.
-        MissingDependencyError: onnx is not installed.
-
-    >>> import onnx.helper as made, tempfile
-    >>> x, y = (made.make_tensor_value_info(name, 1, ["batch", size]) for name, size in (("x", 4), ("y", 8)))
-    >>> weight = made.make_tensor("fc.weight", 1, (8, 4), [0.0] * 32)
-    >>> node = made.make_node("Gemm", ["x", "fc.weight"], ["y"], name="fc", transB=1)
-    >>> model = made.make_model(made.make_graph([node], "net", [x], [y], [weight]))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "net.onnx")
-    ...     _ = path.write_bytes(model.SerializeToString())
-    ...     from_onnx(path, dims={"batch": 2})["fc"]
-    Linear(in_features=4, out_features=8, batch=2)
-    """
+def read(path: str | os.PathLike[str], dims: Mapping[str, int], name: str | None = None) -> Network:
+    """The network of an ONNX file; see :func:`hwcost.from_onnx`."""
     where = os.fspath(path)
     model = load_graph(where)
-    fix_dims(model, dims or {}, where)
+    fix_dims(model, dims, where)
     tracer = Tracer(model, where)
     operations, parameters = tracer.operations(), tracer.parameters()
     network = Network(

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from hwcost.errors import HwcostError, InvalidValueError
-from hwcost.importers.lists.rows import UniqueNames
+from hwcost.importers.naming import UniqueNames
 from hwcost.importers.onnx.axes import AXES
 from hwcost.importers.onnx.calls import Axes, Call, CannotPriceError, LoweredLayer
 from hwcost.importers.onnx.free import FREE, LOOK_UPS, VIEWS

@@ -1,5 +1,7 @@
-"""Networks out of PyTorch modules: run on shapes alone, priced from the operators that really run."""
+"""PyTorch modules as networks: run on shapes alone, read from the operators that a device would run."""
 
-from hwcost.importers.torch.reader import InputSpec, from_torch, load_model, read_module
+from hwcost.importers.torch.inputs import InputSpec
+from hwcost.importers.torch.loading import load_model
+from hwcost.importers.torch.reader import read_module
 
-__all__ = ["InputSpec", "from_torch", "load_model", "read_module"]
+__all__ = ["InputSpec", "load_model", "read_module"]

@@ -25,41 +25,11 @@ from hwcost.importers.torch.inputs import InputSpec, stand_ins, without_data
 from hwcost.importers.torch.loading import first_line, load_model
 from hwcost.importers.torch.tracer import AN_INPUT, AN_OUTPUT, Tracer
 
-__all__ = ["InputSpec", "from_torch", "load_model", "read_module"]
+__all__ = ["read", "read_module"]
 
 
-def from_torch(
-    model: nn.Module,
-    input_size: Sequence[int] | Sequence[Sequence[int]] | InputSpec | Sequence[InputSpec] | None = None,
-    *,
-    example_inputs: Any = None,
-    name: str | None = None,
-) -> Network:
-    """What a module comes down to, for inputs of these shapes.
-
-    Args:
-        model: the module, on any device, with or without weights. It is not changed, and runs in the mode (training or
-            evaluation) that it is in.
-        input_size: the shape of the input, or of each of several.
-        example_inputs: a tensor, a sequence of arguments, or a mapping of keyword arguments instead. Only the shapes
-            of tensors count; everything else is handed on as it is.
-        name: of the network; the module's class by default.
-
-    Returns:
-        Every operator that ran, named after its module: priced, known to be free, or not supported.
-
-    Raises:
-        InvalidValueError: something that is no module, inputs that it does not take, a module that looks at values or
-            multiplies nothing.
-
-    >>> model = nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 28 * 28, 10))
-    >>> network = from_torch(model, (1, 1, 28, 28))
-    >>> network["0"]
-    Conv2d(in_channels=1, out_channels=6, kernel_size=(5, 5), height=28, width=28, batch=1, stride=(1, 1),
-           padding=(2, 2), dilation=(1, 1), groups=1)
-    >>> network.macs, list(network), list(network.priced)
-    (164640, ['0', '1', '3'], ['0', '3'])
-    """
+def read(model: Any, input_size: Any = None, *, example_inputs: Any = None, name: str | None = None) -> Network:
+    """The network of a module; see :func:`hwcost.from_torch`."""
     model = _unwrapped(model)
     _check_module(model)
     args, named = stand_ins(input_size, example_inputs)
@@ -87,14 +57,14 @@ def read_module(source: str, inputs: Sequence[InputSpec]) -> Network:
     """The network of ``FILE.py:NAME``.
 
     Raises:
-        InvalidValueError: as :func:`load_model` and :func:`from_torch`; no inputs.
+        InvalidValueError: as :func:`load_model` and :func:`hwcost.from_torch`; no inputs.
     """
     path, _, name = source.rpartition(":")
     model = load_model(path, name)
     if not inputs:
         allowed = "the shape of each, like --input 1,3,224,224 (for token ids --input 1,128:int64)"
         raise InvalidValueError("--input", MISSING, allowed)
-    return from_torch(model, list(inputs), name=name)
+    return read(model, list(inputs), name=name)
 
 
 def _unwrapped(model: Any) -> Any:

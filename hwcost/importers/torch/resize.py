@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hwcost.errors import InvalidValueError
-from hwcost.importers.torch import InputSpec, from_torch, load_model
+from hwcost.importers.torch.inputs import InputSpec
+from hwcost.importers.torch.loading import load_model
+from hwcost.importers.torch.reader import read
 from hwcost.network.network import Network, SizeExpression
 
 __all__ = ["applied", "changed_numbers", "resized"]
@@ -163,7 +165,7 @@ def applied(
     model = load_model(path, name)
     made = resized(model, network, sizes)
     try:
-        return changed_numbers(model, made), from_torch(made, list(inputs), name=name)
+        return changed_numbers(model, made), read(made, list(inputs), name=name)
     except InvalidValueError as error:
         allowed = f"one whose forward has no sizes written into it: {error.field} is {error.value}; {error.allowed}"
         raise InvalidValueError("the rebuilt module", name, allowed) from error
