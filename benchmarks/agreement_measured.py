@@ -25,9 +25,10 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: the work is spread over processes
 
-import agreement_tables
 import numpy as np
-from measured_data import (
+
+from common import agreement_tables
+from common.measured_data import (
     AUTO,
     BEST,
     DATA,
@@ -53,8 +54,7 @@ from measured_data import (
     with_free_stairs,
     without_stairs,
 )
-from side_by_side import RESULTS, report
-
+from common.side_by_side import RESULTS, report
 from hwcost import Conv2d, HwcostError, SystolicArray, layer_cost, load_device, smooth_ceil
 from hwcost.calibration import Measurement, scores
 from hwcost.calibration.validation import Scores, folds

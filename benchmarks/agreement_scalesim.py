@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from side_by_side import report
 
+from common.side_by_side import report
 from hwcost import SystolicArray
 from hwcost.model.formula import gemm_cycles
 from hwcost.scalesim import (

@@ -11,8 +11,8 @@ import argparse
 import sys
 
 import numpy as np
-from side_by_side import in_turn, ratio, report
 
+from common.side_by_side import in_turn, ratio, report
 from hwcost import runtime
 
 

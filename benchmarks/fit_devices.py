@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from measured_data import BEST, DATA, EDGE_CLOCK_HZ, EDGE_SHARP, Form, edge_networks, gemmini_layers, missing
-
 import hwcost
+from common.measured_data import BEST, DATA, EDGE_CLOCK_HZ, EDGE_SHARP, Form, edge_networks, gemmini_layers, missing
 from hwcost.calibration import device_file
 from hwcost.devices import DeviceFile, Entry, read_device, write_device
 

@@ -29,9 +29,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import side_by_side
 import torch
 
+from common import side_by_side
 from hwcost import from_torch
 from hwcost.importers.lists import write_scalesim
 from hwcost.scalesim import Configuration, serial_array, write_configuration

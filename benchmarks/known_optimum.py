@@ -32,9 +32,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from side_by_side import report
 from torch import Tensor
 
+from common.side_by_side import report
 from hwcost import RELAXATIONS, Conv2d, Relaxation, SearchedLayer, SearchSpace, SystolicArray, network_cost
 from hwcost.torch import CostTable, expected_cost, space_tables
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from side_by_side import in_turn, report
 from torch import Tensor
 
+from common.side_by_side import in_turn, report
 from nas_plugin import LATENCIES, Settings, load_arch_def
 from nas_plugin.darts import DartsSearch
 from nas_plugin.data import Dataset, load

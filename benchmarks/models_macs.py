@@ -13,9 +13,7 @@ import sys
 import warnings
 from typing import Any
 
-import real_models
-import side_by_side
-
+from common import real_models, side_by_side
 from hwcost import InvalidValueError, from_torch
 from hwcost.importers.torch.resize import resized
 

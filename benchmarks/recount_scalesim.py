@@ -25,10 +25,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agreement_scalesim import Case, cells, interpreter, run_simulator
-from side_by_side import report
-
 import hwcost
+from agreement_scalesim import Case, cells, interpreter, run_simulator
+from common.side_by_side import report
 from hwcost import InvalidValueError, Layer, SystolicArray, network_cost
 from hwcost.importers.lists import write_scalesim
 from hwcost.scalesim import Configuration, write_configuration

@@ -16,8 +16,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from side_by_side import report
 
+from common.side_by_side import report
 from nas_plugin import Settings
 from nas_plugin.baselines import search_macs
 from nas_plugin.candidates import Costs, macs_of

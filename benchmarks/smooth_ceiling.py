@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from side_by_side import in_turn, ratio, report
 from torch import Tensor
 
+from common.side_by_side import in_turn, ratio, report
 from hwcost import RELAXATIONS
 
 TEMPERATURE = 20.0

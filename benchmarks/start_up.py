@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from side_by_side import in_turn, ratio, report
+from common.side_by_side import in_turn, ratio, report
 
 ESTIMATE = ["estimate", "--k", "5", "--c", "6", "--f", "16", "--s1", "8", "--s2", "8"]
 

@@ -14,8 +14,8 @@ import sys
 import tracemalloc
 
 import numpy as np
-from side_by_side import in_turn, ratio, report
 
+from common.side_by_side import in_turn, ratio, report
 from hwcost import Conv2d, Linear, network_cost
 from hwcost.sweep import Sweep, sweep
 

@@ -16,8 +16,8 @@ import sys
 
 import numpy as np
 import torch
-from side_by_side import report
 
+from common.side_by_side import report
 from hwcost import SystolicArray, network_cost
 from hwcost.torch import LatencyLoss
 from nas_plugin import Settings, load_arch_def

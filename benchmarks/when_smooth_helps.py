@@ -23,6 +23,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from common.side_by_side import report
+from hwcost import RELAXATIONS, Relaxation, network_cost
 from known_optimum import (
     KERNELS,
     LAMBDAS,
@@ -38,10 +42,6 @@ from known_optimum import (
     problems,
     rounded_up,
 )
-from side_by_side import report
-from torch import Tensor
-
-from hwcost import RELAXATIONS, Relaxation, network_cost
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import search_the_array

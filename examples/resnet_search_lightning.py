@@ -16,6 +16,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hwcost.torch import LatencyLoss, check_gradient
 from resnet_search import (
     WIDEST,
     Images,
@@ -27,9 +30,6 @@ from resnet_search import (
     search_space,
     summarise,
 )
-from torch import Tensor, nn
-
-from hwcost.torch import LatencyLoss, check_gradient
 
 try:
     import pytorch_lightning

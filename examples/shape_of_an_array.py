@@ -6,9 +6,9 @@ python examples/shape_of_an_array.py
 from __future__ import annotations
 
 import numpy as np
-from price_a_network import LENET_5
 
 from hwcost import SystolicArray, network_cost
+from price_a_network import LENET_5
 
 
 def main() -> None:

@@ -1,39 +1,23 @@
-"""Agreement with measurements, where they lie beside the checkout: the parts that take seconds."""
+"""Agreement with measurements, if they lie next to the checkout: the parts that take seconds."""
 
 from __future__ import annotations
-
-import pathlib
-import sys
 
 import pytest
 
 pytest.importorskip("scipy")
-BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
+import agreement_measured
+from common import measured_data as data
 
 
-@pytest.fixture(scope="module")
-def benchmarks():
-    """The benchmark and its data sets, as modules."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        import agreement_measured
-        import measured_data
-
-        yield agreement_measured, measured_data
-        for name in ("agreement_measured", "agreement_tables", "measured_data", "side_by_side"):
-            sys.modules.pop(name, None)
-
-
-def folder(data, name):
-    """Where a data set lies; skips where it does not."""
+def folder(name):
+    """The folder of a data set; skips the test if it is not there."""
     if why := data.missing(data.DATA, name):
         pytest.skip(why)
     return data.DATA
 
 
-def test_uboost_simulator(benchmarks):
-    benchmark, data = benchmarks
-    rows = [row for row in benchmark.uboost(folder(data, "uboost")) if row["model"] == "hwcost"]
+def test_uboost_simulator():
+    rows = [row for row in agreement_measured.uboost(folder("uboost")) if row["model"] == "hwcost"]
     assert [row["layers"] for row in rows] == ["convolutions", "depthwise", "both"]
     for row in rows:
         assert row["median"] <= 0.001, row
@@ -42,9 +26,8 @@ def test_uboost_simulator(benchmarks):
         assert row["within_one_cycle"] > 0.9, row
 
 
-def test_gemmini_best_mappings(benchmarks):
-    _, data = benchmarks
-    layers = data.gemmini_layers(folder(data, "gemmini"), "best_cycles")
+def test_gemmini_best_mappings():
+    layers = data.gemmini_layers(folder("gemmini"), "best_cycles")
     found = data.BEST.fitted(layers, fold_seeds=(0,))
     assert found.scores.count == 43
     assert found.scores.mape <= 0.11
@@ -52,9 +35,8 @@ def test_gemmini_best_mappings(benchmarks):
     assert found.scores.spearman >= 0.97
 
 
-def test_edge_tpu_step(benchmarks):
-    _, data = benchmarks
-    networks = data.edge_networks(folder(data, "edge"))
+def test_edge_tpu_step():
+    networks = data.edge_networks(folder("edge"))
     found = data.EDGE_SHARP.fitted(networks, fold_seeds=(0,), starts=2, grid={"size": (32, 48, 64, 80, 128)})
     assert dict(found.chosen["size"]) == {64: 5}
     assert found.scores.mape <= 0.037
@@ -62,10 +44,9 @@ def test_edge_tpu_step(benchmarks):
     assert 0.1 < found.values["stairs"] < 0.9, "real chips hide part of the step"
 
 
-def test_a_build_is_predicted_as_the_fit_prices_it(benchmarks):
+def test_a_build_is_predicted_as_the_fit_prices_it():
     """What the benchmark does by hand for builds that a fit has not seen is what the fit does for those that it has."""
-    _, data = benchmarks
-    products = data.rtl_products(folder(data, "rtl"), "hw_tiler")
+    products = data.rtl_products(folder("rtl"), "hw_tiler")
     found = data.RTL.fitted(products, fold_seeds=(0,), folds=2, starts=1)
     predicted = data.predict(data.RTL, found, products)
     measured = [one.seconds for one in products]
@@ -73,6 +54,5 @@ def test_a_build_is_predicted_as_the_fit_prices_it(benchmarks):
     assert errors.mean() == pytest.approx(found.scores_seen.mape, rel=1e-9)
 
 
-def test_a_data_set_that_is_absent_is_named(benchmarks, tmp_path):
-    _, data = benchmarks
+def test_a_data_set_that_is_absent_is_named(tmp_path):
     assert str(tmp_path) in data.missing(tmp_path, "edge")

@@ -32,12 +32,8 @@ def test_the_priced_network_is_lenet_5() -> None:
 
 
 def test_the_shape_of_an_array_is_the_best_of_all() -> None:
-    sys.path.insert(0, str(PROJECT / "examples"))
-    try:
-        from price_a_network import LENET_5
-    finally:
-        sys.path.pop(0)
     from hwcost import SystolicArray, network_cost
+    from price_a_network import LENET_5
 
     first = run(PROJECT / "examples" / "shape_of_an_array.py").splitlines()[1]
     rows, cols = (int(part) for part in first.split(":")[0].split("x"))

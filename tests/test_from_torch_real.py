@@ -6,22 +6,17 @@ import importlib.util
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
+import models_macs  # noqa: E402
+from common import real_models  # noqa: E402
 from hwcost import from_torch  # noqa: E402
 from hwcost.cli import main  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import models_macs  # noqa: E402
-import real_models  # noqa: E402
-
-sys.path.remove(str(ROOT / "benchmarks"))
-
 RESULT = json.loads((ROOT / "benchmarks" / "results" / "models_macs.json").read_text(encoding="utf-8"))
 ROWS = {row["model"]: row for row in RESULT["rows"]}
 PAGE = (ROOT / "docs" / "models-in.md").read_text(encoding="utf-8")

@@ -5,37 +5,27 @@ from __future__ import annotations
 import itertools
 import json
 import pathlib
-import sys
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+import known_optimum as benchmark  # noqa: E402
+import when_smooth_helps as smooth  # noqa: E402
 from hwcost import RELAXATIONS, SystolicArray, network_cost  # noqa: E402
 from hwcost.torch import LatencyLoss  # noqa: E402
 from nas_plugin import load_arch_def  # noqa: E402
 
-BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
+PROJECT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def benchmark():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        import known_optimum
-
-        yield known_optimum
-        for name in ("known_optimum", "side_by_side"):
-            sys.modules.pop(name, None)
-
-
-@pytest.fixture(scope="module")
-def tiny(benchmark):
+def tiny():
     """Five options of every width on a small array: 625 networks, few enough to try all."""
     return benchmark.Setting("tiny", (3, 8, 9, 15, 16), SystolicArray(8, 8))
 
 
-def price(benchmark, setting, given, row, widths):
+def price(setting, given, row, widths):
     """J of one network, written out: the twin of the vectorised one."""
     scale, power = given.scale[row].tolist(), given.power[row].tolist()
     data = sum(a * ((w / setting.options[-1]) ** -b - 1) for a, b, w in zip(scale, power, widths, strict=True))
@@ -44,19 +34,19 @@ def price(benchmark, setting, given, row, widths):
     return data + given.weight[row].item() * cycles / given.reference
 
 
-def test_the_optimum_is_that_of_all_networks(benchmark, tiny):
+def test_the_optimum_is_that_of_all_networks(tiny):
     given = benchmark.problems(tiny, instances=2, seed=3)
     choice, value = benchmark.optimum(given)
     networks = list(itertools.product(tiny.options, repeat=4))
     for row in range(0, len(value), 3):
-        scores = [price(benchmark, tiny, given, row, widths) for widths in networks]
+        scores = [price(tiny, given, row, widths) for widths in networks]
         assert value[row].item() == pytest.approx(min(scores), rel=1e-12)
         found = tuple(tiny.options[index] for index in choice[row])
-        assert price(benchmark, tiny, given, row, found) == pytest.approx(min(scores), rel=1e-12)
+        assert price(tiny, given, row, found) == pytest.approx(min(scores), rel=1e-12)
         assert given.of_random[row].item() == pytest.approx(np.mean(scores), rel=1e-9)
 
 
-def test_data_runs_from_1_to_0(benchmark, tiny):
+def test_data_runs_from_1_to_0(tiny):
     given = benchmark.problems(tiny, instances=4, seed=0)
     assert given.table[:, :, 0].sum(1).tolist() == pytest.approx([1.0] * len(given.weight))
     assert given.table[:, :, -1].abs().max() == 0
@@ -64,7 +54,7 @@ def test_data_runs_from_1_to_0(benchmark, tiny):
 
 
 @pytest.mark.parametrize("name", ["FLOPs", "straight-through", "logistic", "shifted", "generalized", "expectation"])
-def test_a_batch_is_priced_as_the_latency_loss_prices_one(benchmark, tiny, name):
+def test_a_batch_is_priced_as_the_latency_loss_prices_one(tiny, name):
     torch.manual_seed(0)
     alpha = torch.randn(3, 4, 5, dtype=torch.float64)
     rows = {"FLOPs": RELAXATIONS["linear"], "expectation": None}
@@ -81,7 +71,7 @@ def test_a_batch_is_priced_as_the_latency_loss_prices_one(benchmark, tiny, name)
         torch.testing.assert_close(batch.grad[index], one.grad)
 
 
-def test_rounding_up_costs_nothing_and_ends_where_nothing_grows(benchmark, tiny):
+def test_rounding_up_costs_nothing_and_ends_where_nothing_grows(tiny):
     given = benchmark.problems(tiny, instances=2, seed=1)
     choice = torch.randint(5, (len(given.weight), 4), generator=torch.Generator().manual_seed(0))
     grown = benchmark.rounded_up(given, choice.clone())
@@ -96,7 +86,7 @@ def test_rounding_up_costs_nothing_and_ends_where_nothing_grows(benchmark, tiny)
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_the_exact_expectation_finds_it_and_flops_do_not(benchmark, index):
+def test_the_exact_expectation_finds_it_and_flops_do_not(index):
     rows = benchmark.quick(benchmark.SETTINGS[index])
     regret = {(row["estimator"], row["gumbel"], row["data"]): row["regret"] for row in rows}
     ways = list(itertools.product((False, True), benchmark.DATA_TERMS))
@@ -105,7 +95,7 @@ def test_the_exact_expectation_finds_it_and_flops_do_not(benchmark, index):
     assert min(regret["none", *way] for way in ways) > 1
 
 
-def test_noise_is_as_large_as_it_says(benchmark):
+def test_noise_is_as_large_as_it_says():
     """Mean over root mean square of the gradient at the start, measured over draws, is the signal asked for."""
     setting, signal = benchmark.SETTINGS[1], 0.27
     given = benchmark.problems(setting, instances=2, seed=0)
@@ -121,16 +111,14 @@ def test_noise_is_as_large_as_it_says(benchmark):
 
 # ---------------------------------------------------------------- what the pages show
 
-ROOT = BENCHMARKS.parent
-
 
 def result(name):
-    return json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((PROJECT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def shown(page, tables):
     """The rows of the page's tables that have figures, by the marks above them."""
-    text = (ROOT / "docs" / "results" / f"{page}.md").read_text(encoding="utf-8")
+    text = (PROJECT / "docs" / "results" / f"{page}.md").read_text(encoding="utf-8")
     found = {}
     for name in tables:
         body = text.partition(f"<!-- {name} -->\n")[2].lstrip("\n").partition("\n\n")[0]
@@ -138,7 +126,7 @@ def shown(page, tables):
     return found
 
 
-def test_the_page_on_estimators_shows_the_results(benchmark):
+def test_the_page_on_estimators_shows_the_results():
     content = result("known_optimum")
     rows, best = content["rows"], content["best combination"]
     large, small = (setting.name for setting in benchmark.SETTINGS[:2])
@@ -155,13 +143,7 @@ def test_the_page_on_estimators_shows_the_results(benchmark):
     assert all(content["met"].values())
 
 
-def test_the_page_on_smooth_ceilings_shows_the_results(benchmark):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
-        import when_smooth_helps as smooth
-
-        for name in ("when_smooth_helps", "search_the_array"):
-            sys.modules.pop(name, None)
+def test_the_page_on_smooth_ceilings_shows_the_results():
     content = result("when_smooth_helps")
     columns = {
         "widths": ("setting", "relaxation", "temperature", *smooth.FINISHES),
@@ -174,7 +156,7 @@ def test_the_page_on_smooth_ceilings_shows_the_results(benchmark):
 
 
 def test_the_search_of_the_array_is_as_the_page_tells():
-    text = (ROOT / "docs" / "results" / "array-search.md").read_text(encoding="utf-8")
+    text = (PROJECT / "docs" / "results" / "array-search.md").read_text(encoding="utf-8")
     rows = result("when_smooth_helps")["array"]
     (row,) = (r for r in rows if r["search"] == "logistic" and r["temperature"] == "10 to 80")
     (square,) = (r for r in rows if r["search"] == "every width on 32 x 32")

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import nni_penalty as benchmark
 from hwcost import Conv2d, InvalidValueError, Linear, SearchedLayer, SearchSpace, SystolicArray
 from hwcost.torch import LatencyLoss, check_gradient
 from hwcost.torch.adapters import BlockCosts, nni_cycles, nni_penalty, nni_probabilities
@@ -281,17 +282,7 @@ def test_without_nni_the_penalty_is_an_import_error():
 
 
 @pytest.fixture(scope="module")
-def benchmark():
-    sys.path.insert(0, str(PROJECT / "benchmarks"))
-    try:
-        import nni_penalty as module
-    finally:
-        sys.path.pop(0)
-    return module
-
-
-@pytest.fixture(scope="module")
-def interpreter(benchmark, tmp_path_factory):
+def interpreter(tmp_path_factory):
     """One that has NNI and pytorch-lightning: NNI_PYTHON, or made for these tests."""
     if os.environ.get("NNI_PYTHON"):
         return os.environ["NNI_PYTHON"]
@@ -302,7 +293,7 @@ def interpreter(benchmark, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def searched(benchmark, interpreter):
+def searched(interpreter):
     return benchmark.run_there(interpreter)
 
 

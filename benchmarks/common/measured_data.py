@@ -18,7 +18,7 @@ import numpy as np
 from hwcost import Conv2d, Gemm, SystolicArray, layer_cost
 from hwcost.calibration import FIT_PARAMETERS, Calibration, Measurement, fit, medians_of_repeats
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FILES = {
     "scalesim": "scalesim_3.0.0.csv",
     "uboost": "uboost_csim.csv",

@@ -1,0 +1,1 @@
+"""Modules that several benchmarks, their tests and the scripts in tools share."""
