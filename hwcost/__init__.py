@@ -24,7 +24,7 @@ from hwcost.model.cost import Cost
 from hwcost.model.formula import layer_cost, runtime
 from hwcost.model.layers import Conv2d, Gemm, Layer, Linear, MatMul
 from hwcost.network.pricing import Report, network_cost
-from hwcost.network.space import SearchedLayer, SearchSpace
+from hwcost.network.search_space import SearchedLayer, SearchSpace
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hwcost import Conv2d, Gemm, Linear, MatMul
-from hwcost.network.network import MemoryOnly, Network, Operation, Unsupported
+from hwcost.network.network import Network
+from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 
 LENET = {
     "conv1": Conv2d(1, 6, 5, height=28, width=28, padding=2),
@@ -34,13 +35,13 @@ def residual(blocks=(3, 4, 6, 3)) -> dict[str, object]:
 TREE = Network(
     "tree",
     {
-        "stem": Operation(Conv2d(3, 16, 3, 8, 8, padding=1), "convolution", "stem"),
-        "stem:relu": Operation(MemoryOnly("relu", reads=1024, writes=1024), "relu", "stem"),
-        "body.0.attn:bmm": Operation(MatMul(m=10, n=10, k=16, batch=4), "bmm", "body.0.attn"),
-        "body.0.attn:bmm (2)": Operation(MatMul(m=10, n=16, k=10, batch=4), "bmm", "body.0.attn"),
-        "body.0.fc": Operation(Linear(64, 40, batch=10), "linear", "body.0.fc"),
-        "body.1.fc": Operation(Linear(40, 8, batch=10), "linear", "body.1.fc"),
-        "head": Operation(Gemm(m=1, n=10, k=80), "addmm", "head"),
+        "stem": Operation(Conv2d(3, 16, 3, 8, 8, padding=1), kind="convolution", path="stem"),
+        "stem:relu": Operation(MemoryOnly("relu", reads=1024, writes=1024), kind="relu", path="stem"),
+        "body.0.attn:bmm": Operation(MatMul(m=10, n=10, k=16, batch=4), kind="bmm", path="body.0.attn"),
+        "body.0.attn:bmm (2)": Operation(MatMul(m=10, n=16, k=10, batch=4), kind="bmm", path="body.0.attn"),
+        "body.0.fc": Operation(Linear(64, 40, batch=10), kind="linear", path="body.0.fc"),
+        "body.1.fc": Operation(Linear(40, 8, batch=10), kind="linear", path="body.1.fc"),
+        "head": Operation(Gemm(m=1, n=10, k=80), kind="addmm", path="head"),
     },
     notes=("read with care",),
 )
@@ -50,10 +51,10 @@ HOSTILE = "<script>alert(1)</script>"
 ODD = Network(
     "odd <&\"'",
     {
-        f"a.{HOSTILE}": Operation(Linear(40, 30), "linear", "a"),
-        "b\x1b[31m.fc": Operation(Linear(4, 3), "linear", "b\x1b[31m"),
-        '数.$x$,"q"': Operation(Linear(9, 9), "linear", "数"),
-        "a.fft": Operation(Unsupported("fft", "no <b>product</b>"), "fft", "a"),
+        f"a.{HOSTILE}": Operation(Linear(40, 30), kind="linear", path="a"),
+        "b\x1b[31m.fc": Operation(Linear(4, 3), kind="linear", path="b\x1b[31m"),
+        '数.$x$,"q"': Operation(Linear(9, 9), kind="linear", path="数"),
+        "a.fft": Operation(Unsupported("fft", "no <b>product</b>"), kind="fft", path="a"),
     },
 )
 """Names that mean something to terminals, pages, tables and plots; and an operation that cannot be priced."""

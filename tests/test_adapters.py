@@ -33,7 +33,7 @@ from hwcost import (
     layer_cost,
     network_cost,
 )
-from hwcost.network.network import MemoryOnly, Unsupported
+from hwcost.network.operations import MemoryOnly, Unsupported
 from hwcost.relaxation import RELAXATIONS
 from hwcost.torch import LatencyLoss, check_gradient, expected_cost
 from hwcost.torch.adapters import FREE_MODULES, BlockCosts, effective_cost, plinio_costs, relaxed_latency

@@ -20,7 +20,7 @@ from hwcost.importers.torch import InputSpec, load_model  # noqa: E402
 from hwcost.importers.torch.free import _ELEMENTWISE, _MADE, _MOVE_ONLY, _VIEWS  # noqa: E402
 from hwcost.importers.torch.products import PRODUCTS  # noqa: E402
 from hwcost.importers.torch.resize import resized  # noqa: E402
-from hwcost.network.network import MemoryOnly, Unsupported  # noqa: E402
+from hwcost.network.operations import MemoryOnly, Unsupported  # noqa: E402
 
 MODELS = Path(__file__).parent / "models"
 

@@ -17,7 +17,7 @@ from hwcost import InvalidValueError, Linear, from_torch  # noqa: E402
 from hwcost.importers import read_network  # noqa: E402
 from hwcost.importers.torch import InputSpec  # noqa: E402
 from hwcost.importers.torch.operators import _SHORTCUTS, operator, shortcut, tensors_in  # noqa: E402
-from hwcost.network.network import MemoryOnly  # noqa: E402
+from hwcost.network.operations import MemoryOnly  # noqa: E402
 
 aten = torch.ops.aten
 

@@ -15,7 +15,8 @@ from nets import HOSTILE, LENET, ODD, TREE, residual
 
 from hwcost import Linear, SystolicArray
 from hwcost.cli.model_output import html_lines
-from hwcost.network.network import MemoryOnly, Network, Operation
+from hwcost.network.network import Network
+from hwcost.network.operations import MemoryOnly, Operation
 from hwcost.plot import PICTURES, network_figure, svg
 from hwcost.reports import summarise
 from hwcost.reports.html import html_report, inline_svg
@@ -35,9 +36,9 @@ browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 FREE = Network(
     "free",
     {
-        "fc": Operation(Linear(40, 30), "linear", "fc"),
-        "drop:div": Operation(MemoryOnly("div", 30, 30), "div", "drop"),
-        "drop:mul": Operation(MemoryOnly("mul", 30, 30), "mul", "drop"),
+        "fc": Operation(Linear(40, 30), kind="linear", path="fc"),
+        "drop:div": Operation(MemoryOnly("div", 30, 30), kind="div", path="drop"),
+        "drop:mul": Operation(MemoryOnly("mul", 30, 30), kind="mul", path="drop"),
     },
 )
 

@@ -13,7 +13,8 @@ from hwcost import DATAFLOWS, Conv2d, Gemm, InvalidValueError, Linear, MatMul, S
 from hwcost.importers import read_network
 from hwcost.importers.lists import read_layers, write_layers, write_scalesim
 from hwcost.importers.lists.scalesim import topology_of
-from hwcost.network.network import UNCONNECTED, MemoryOnly, Network, Operation, Unsupported, Width
+from hwcost.network.network import UNCONNECTED, Network
+from hwcost.network.operations import MemoryOnly, Operation, Unsupported, Width
 from hwcost.scalesim import TopologyLayer, counts, read_topology, serial_array
 
 CSV = """\
@@ -263,10 +264,10 @@ def test_nothing_is_lost_without_a_word(tmp_path):
     network = Network(
         "net",
         {
-            "two": Operation(_Two(), "two"),
-            "relu": Operation(MemoryOnly("relu", 3, 3), "relu"),
-            "two (2)": Operation(Linear(2, 3), "linear"),
-            "fft": Operation(Unsupported("fft", "not a product"), "fft"),
+            "two": Operation(_Two(), kind="two"),
+            "relu": Operation(MemoryOnly("relu", 3, 3), kind="relu"),
+            "two (2)": Operation(Linear(2, 3), kind="linear"),
+            "fft": Operation(Unsupported("fft", "not a product"), kind="fft"),
         },
     )
     path = tmp_path / "net.csv"
@@ -290,7 +291,7 @@ def test_what_cannot_be_written(tmp_path, write):
 
     good = Network.of_layers("net", {"fc": Linear(3, 4)})
     with pytest.raises(InvalidValueError, match="at least one layer that is priced"):
-        write(tmp_path / "net.csv", Network("net", {"relu": Operation(MemoryOnly("relu"), "relu")}))
+        write(tmp_path / "net.csv", Network("net", {"relu": Operation(MemoryOnly("relu"), kind="relu")}))
     with pytest.raises(InvalidValueError, match="one that can be written"):
         write(tmp_path, good)
     with pytest.raises(InvalidValueError, match="one that can be written"):

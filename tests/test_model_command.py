@@ -21,7 +21,8 @@ from hwcost.cli.shared import networks
 from hwcost.console import run_command
 from hwcost.devices import read_device
 from hwcost.errors import InvalidValueError
-from hwcost.network.network import Network, Unsupported
+from hwcost.network.network import Network
+from hwcost.network.operations import Unsupported
 from hwcost.reports import summarise
 
 NETWORKS = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, network_cost
 from hwcost.importers import read_network
-from hwcost.network.network import MemoryOnly, Unsupported
+from hwcost.network.operations import MemoryOnly, Unsupported
 
 onnx = pytest.importorskip("onnx")
 

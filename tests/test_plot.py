@@ -26,7 +26,7 @@ from hwcost import (
 )
 from hwcost.cli import main
 from hwcost.model.breakdown import KINDS, layer_breakdown
-from hwcost.network.network import MemoryOnly
+from hwcost.network.operations import MemoryOnly
 from hwcost.plot import (
     ENDINGS,
     PICTURES,

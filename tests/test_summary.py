@@ -12,7 +12,8 @@ from nets import LENET, ODD, TREE, residual
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, layer_cost, network_cost
 from hwcost.model.breakdown import layer_breakdown
-from hwcost.network.network import MemoryOnly, Network, Operation, Unsupported
+from hwcost.network.network import Network
+from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.reports import Module, Row, layer_shape, summarise
 
 ARRAY = SystolicArray(8, 8, fold_timing="serial")
@@ -208,7 +209,7 @@ def test_the_document_is_plain_data_that_holds_all(array):
 
 
 def test_a_network_of_an_importer_keeps_its_kinds_and_paths():
-    network = Network("n", {"x:bmm": Operation(MatMul(2, 2, 2), "bmm", "x")})
+    network = Network("n", {"x:bmm": Operation(MatMul(2, 2, 2), kind="bmm", path="x")})
     (row,) = summarise(network, ARRAY).rows
     assert (row.kind, row.path) == ("bmm", "x")
     assert isinstance(row, Row)

@@ -22,7 +22,8 @@ from hwcost.cli import sweep as module
 from hwcost.cli.shared.progress import progress_of
 from hwcost.console import run_command
 from hwcost.errors import InvalidValueError
-from hwcost.network.network import Network, Unsupported
+from hwcost.network.network import Network
+from hwcost.network.operations import Unsupported
 from hwcost.sweep import engines, sweep
 
 command = module.sweep

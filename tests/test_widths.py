@@ -10,7 +10,7 @@ from fractions import Fraction
 import pytest
 
 from hwcost.network.axes import AxisTracker
-from hwcost.network.network import sized
+from hwcost.network.operations import sized
 
 
 @pytest.fixture

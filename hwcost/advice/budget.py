@@ -26,7 +26,8 @@ from hwcost.advice.program import SolverResult, Table, load_solver, pick
 from hwcost.advice.tables import Figures, Numbers, candidates, changeable, followers, over, over_each, rising
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.network.network import Network, Operation
+from hwcost.network.network import Network
+from hwcost.network.operations import Operation
 from hwcost.network.pricing import network_cost
 
 __all__ = ["Budget", "solve"]

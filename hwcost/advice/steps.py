@@ -13,7 +13,8 @@ from hwcost.advice.budget import Budget, solve
 from hwcost.advice.tables import Numbers, candidates, changeable, checked, followers, number, over_each
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
-from hwcost.network.network import Network, Operation, Width
+from hwcost.network.network import Network
+from hwcost.network.operations import Operation, Width
 from hwcost.network.pricing import Report, network_cost
 
 __all__ = ["Advice", "Step", "WidthAdvice", "advise"]

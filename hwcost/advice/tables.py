@@ -10,7 +10,8 @@ import numpy as np
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles
-from hwcost.network.network import Network, Operation
+from hwcost.network.network import Network
+from hwcost.network.operations import Operation
 
 __all__ = ["Figures", "Numbers", "changeable", "checked", "followers", "over", "over_each"]
 

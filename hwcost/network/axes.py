@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from hwcost.network.network import SizeExpression, Width
+from hwcost.network.operations import SizeExpression, Width
 
 __all__ = ["Axis", "AxisTracker"]
 
@@ -46,13 +47,13 @@ class AxisTracker:
     >>> batch, side = widths.fixed(1, "batch"), widths.fixed(5, "map")
     >>> flat = widths.reshape((batch, conv, side, side), (1, 400))
     >>> widths.rule(flat[1]), widths.table()["conv"]
-    ((('conv', Fraction(25, 1)),), Width(size=16, multiple=1, fixed=''))
+    ((('conv', Fraction(25, 1)),), Width(size=16, multiple=1, fixed='', is_kernel=False))
     """
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
         self._fixed: dict[tuple[int, str], Axis] = {}
-        self._calls = itertools.count()
+        self._calls: Counter[str] = Counter()
 
     # ---------------------------------------------------------------- making axes
 
@@ -67,7 +68,9 @@ class AxisTracker:
         own = self._resolved(axis)
         entry = self._entries[own[0][0]]
         if len(own) == 1 and entry.called is None:
-            entry.called, entry.name = next(self._calls), name
+            entry.called = self._calls.total()
+            self._calls[name] += 1  # tied parameters may give one operation two widths
+            entry.name = name if self._calls[name] == 1 else f"{name} ({self._calls[name]})"
 
     def fixed(self, size: int, reason: str) -> Axis:
         """An axis that cannot change: images, tokens, positions, classes."""

@@ -1,159 +1,31 @@
-"""A network as an importer found it: its operations in order, what each is, and which widths they share.
+"""A network: its operations in order, and the widths that they share.
 
-An operation is in one of three bins: a layer that is priced (it has products), one that is known to need no product
-(:class:`MemoryOnly`: an activation, a pooling, a reshape), or one that is not understood (:class:`Unsupported`).
-:class:`Network` maps names to all of them, so that :func:`hwcost.network_cost` takes it as it takes any layers.
+:class:`Network` maps names to layers, so that :func:`hwcost.network_cost` takes it as it takes any layers. An importer
+makes one, a user writes one by hand, and :meth:`Network.space` opens its widths and kernel sizes to choice.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
-from hwcost.arrays import Size, as_size, floor_divide, is_float, is_number, product, remainder, total, true_divide
+from hwcost.arrays import Size, as_size, is_float, is_number, remainder
 from hwcost.errors import InvalidValueError
-from hwcost.model.layers import Conv2d, Gemm, Linear, is_layer
+from hwcost.model.layers import Conv2d, Linear
+from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width, is_nonzero
+from hwcost.network.space import KERNEL, allowed_names, by_step, check_options, complete, with_open_kernel
 
-__all__ = ["MemoryOnly", "Network", "Operation", "SizeExpression", "Unsupported", "Width"]
-
-SizeExpression: TypeAlias = tuple[tuple[str, Fraction], ...]
-"""What a size is made of: the sum of widths, each times a factor (a flattened map has its positions as one, a group of
-channels one over the groups)."""
-
-
-@dataclass(frozen=True)
-class MemoryOnly:
-    """An operation without products: what it moves is counted, and it takes no cycles of the array.
-
-    Args:
-        kind: the operator, as the importer calls it.
-        reads, writes: elements of all inputs and of all outputs; both 0 where nothing moves (a view).
-
-    >>> MemoryOnly("relu", reads=784, writes=784).gemms()
-    ()
-    """
-
-    kind: str
-    reads: int = 0
-    writes: int = 0
-
-    def gemms(self) -> tuple[Gemm, ...]:
-        """None."""
-        return ()
-
-
-@dataclass(frozen=True)
-class Unsupported:
-    """An operation that cannot be priced, and is not known to be free.
-
-    Args:
-        kind: the operator, as the importer calls it.
-        reason: one line for people.
-    """
-
-    kind: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} ({self.reason})"
-
-
-@dataclass(frozen=True)
-class Width:
-    """A number of channels or features that one or several operations share.
-
-    Args:
-        size: today.
-        multiple: what every size has to be a multiple of: groups, for example.
-        fixed: why it cannot change, in words; empty where it can.
-    """
-
-    size: int
-    multiple: int = 1
-    fixed: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "size", as_size(self.size, "Width.size"))
-        object.__setattr__(self, "multiple", as_size(self.multiple, "Width.multiple"))
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One call of an operator.
-
-    Args:
-        layer: a layer with products, a :class:`MemoryOnly`, or an :class:`Unsupported`.
-        kind: the operator, as people call it.
-        path: the module that called it, with points between its parts; empty for the model itself.
-        sizes: the fields of the layer that follow widths.
-    """
-
-    layer: Any
-    kind: str
-    path: str = ""
-    sizes: Mapping[str, SizeExpression] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Operation, (self.layer, self.kind, self.path, dict(self.sizes))
-
-    @property
-    def is_priced(self) -> bool:
-        """Whether it has products."""
-        return is_layer(self.layer) and not isinstance(self.layer, MemoryOnly)
-
-    @property
-    def is_supported(self) -> bool:
-        """Whether it is priced or known to be free."""
-        return is_layer(self.layer)
-
-    @property
-    def widths(self) -> tuple[str, ...]:
-        """The names of the widths that its sizes follow, each once."""
-        return tuple(dict.fromkeys(name for rule in self.sizes.values() for name, _ in rule))
-
-    def at(self, sizes: Mapping[str, Size]) -> Any:
-        """The layer with other widths: numbers, or arrays of them; all that it follows have to be given."""
-        if not self.sizes:
-            return self.layer
-        return dataclasses.replace(self.layer, **{name: sized(rule, sizes) for name, rule in self.sizes.items()})
-
-
-def sized(rule: SizeExpression, sizes: Mapping[str, Size]) -> Size:
-    """The size that a rule says.
-
-    >>> sized((("a", Fraction(1)), ("b", Fraction(9))), {"a": 4, "b": 2})
-    22
-
-    Raises:
-        InvalidValueError: a width that a factor does not divide.
-    """
-    return total(*(_times(sizes[name], factor, name) for name, factor in rule), what="the size")
-
-
-def _times(size: Size, factor: Fraction, name: str) -> Size:
-    times = product(size, factor.numerator)
-    if factor.denominator == 1:
-        return times
-    if is_float(times):
-        return true_divide(times, factor.denominator)
-    left = remainder(times, factor.denominator)
-    if bool((left != 0).any() if hasattr(left, "any") else left):
-        raise InvalidValueError(f"width {name!r}", size, f"a multiple of {factor.denominator}")
-    return floor_divide(times, factor.denominator)
-
+__all__ = ["UNCONNECTED", "Network"]
 
 UNCONNECTED = "nothing says how the layers connect: each has its widths to itself"
 
 
 def _own_widths(name: str, layer: Any) -> tuple[dict[str, Width], dict[str, SizeExpression]]:
-    """AxisTracker that one layer alone follows, and its rules; none where a size is no number."""
+    """The widths that one layer alone follows, and its size expressions; none if a size is no number."""
     fields = [each for each in getattr(layer, "WIDTHS", ()) if isinstance(layer, (Conv2d, Linear))]
     if not all(is_number(getattr(layer, each)) for each in (*fields, *(["groups"] if "groups" in fields else []))):
         return {}, {}
@@ -174,28 +46,29 @@ def _own_widths(name: str, layer: Any) -> tuple[dict[str, Width], dict[str, Size
 class Network(Mapping[str, Any]):
     """The operations of a network in the order in which they run, by names that differ from each other.
 
-    A mapping from names to layers, with more to ask for.
-
     Args:
         name: of the network.
-        operations: all of them.
-        widths: what the rules in the operations refer to.
-        parameters: the rules of every axis of each parameter, where the importer knows them.
-        notes: what was read in a way that one would want to know.
+        operations: by name.
+        widths: what the sizes of operations follow. Widths that are not given are those that today's layers imply.
+        parameters: the size expressions of every axis of each parameter, if the importer knows them.
+        notes: remarks on how the source was interpreted.
         source: what was imported, in words.
+        options: the sizes that open widths may take; see :meth:`space`.
+
+    Raises:
+        InvalidValueError: layers that imply two sizes of one width, a width that nothing determines, options that a
+            width cannot take.
 
     >>> from hwcost import Linear
-    >>> rule = (("hidden", Fraction(1)),)
     >>> network = Network(
     ...     "two",
     ...     {
-    ...         "a": Operation(Linear(4, 8), "linear", "a", {"out_features": rule}),
-    ...         "b": Operation(Linear(8, 2), "linear", "b", {"in_features": rule}),
+    ...         "a": Operation(Linear(4, 8), {"out_features": "hidden"}),
+    ...         "b": Operation(Linear(8, 2), {"in_features": "hidden"}),
     ...     },
-    ...     {"hidden": Width(8)},
     ... )
-    >>> network.at({"hidden": 6})["b"]
-    Linear(in_features=6, out_features=2, batch=1)
+    >>> network.widths["hidden"].size, network.at({"hidden": 6})["b"]
+    (8, Linear(in_features=6, out_features=2, batch=1))
     """
 
     name: str
@@ -204,39 +77,43 @@ class Network(Mapping[str, Any]):
     parameters: Mapping[str, tuple[SizeExpression, ...]] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     source: str = ""
+    options: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("operations", "widths", "parameters"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        for name, operation in self.operations.items():
-            for width in operation.widths:
-                if width not in self.widths:
-                    raise InvalidValueError(f"a width of {name!r}", width, f"one of: {', '.join(self.widths)}")
+        operations = {
+            name: each if each.path is not None else dataclasses.replace(each, path=name)
+            for name, each in self.operations.items()
+        }
+        widths = complete(operations, self.widths)
+        options = {name: check_options(name, sizes, widths) for name, sizes in self.options.items()}
+        tables: tuple[dict[str, Any], ...] = (operations, widths, dict(self.parameters), options)
+        for name, table in zip(("operations", "widths", "parameters", "options"), tables, strict=True):
+            object.__setattr__(self, name, MappingProxyType(table))
 
     def __reduce__(self) -> tuple[Any, ...]:
         tables = (dict(table) for table in (self.operations, self.widths, self.parameters))
-        return Network, (self.name, *tables, self.notes, self.source)
+        return Network, (self.name, *tables, self.notes, self.source, dict(self.options))
 
     @classmethod
     def of_layers(cls, name: str, layers: Mapping[str, Any], *, notes: tuple[str, ...] = ()) -> Network:
-        """A network of layers of which nobody says how they connect: each has its widths to itself.
+        """A network of layers whose connections are unknown: each has widths that no other layer shares.
 
         Args:
             name: of the network.
             layers: by name; points in a name make modules of it.
-            notes: what is to be said of it, besides that.
+            notes: further remarks on the source.
 
         >>> from hwcost import Conv2d
         >>> network = Network.of_layers("one", {"conv": Conv2d(3, 8, 3, height=8, width=8)})
-        >>> network.widths["conv.out_channels"]
-        Width(size=8, multiple=1, fixed='')
+        >>> network.widths["conv.out_channels"].size
+        8
         """
         widths: dict[str, Width] = {}
         operations: dict[str, Operation] = {}
         for layer_name, layer in layers.items():
             own, rules = _own_widths(layer_name, layer)
             widths |= own
-            operations[layer_name] = Operation(layer, type(layer).__name__, layer_name, rules)
+            operations[layer_name] = Operation(layer, rules, path=layer_name)
         return cls(name, operations, widths, notes=(*notes, UNCONNECTED) if widths else notes)
 
     def __getitem__(self, name: str) -> Any:
@@ -267,12 +144,51 @@ class Network(Mapping[str, Any]):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all that is priced."""
+        """Multiply-accumulates of all priced operations."""
         macs: int = sum(gemm.macs for each in self.priced.values() for gemm in each.layer.gemms())
         return macs
 
+    def space(
+        self, options: Mapping[str, Sequence[int]] | None = None, *, step: int | None = None, least: float = 0.25
+    ) -> Network:
+        """The same network with widths and kernel sizes opened to choice.
+
+        Args:
+            options: the sizes that each width may take, in any order; ``"NAME.kernel_size"`` opens the square kernel of
+                the convolution NAME, whose padding follows so that its output keeps its size. They replace options
+                that the network has.
+            step: opens all other widths that can change, to today's size and every multiple of ``step`` (and of what
+                the width itself must be a multiple of) from ``least`` times today's size.
+            least: the smallest of these sizes, as a share of today's.
+
+        Raises:
+            InvalidValueError: neither ``options`` nor ``step``, a width that cannot change, sizes that it cannot take,
+                a kernel at another size of which the output would change.
+
+        >>> from hwcost import Conv2d
+        >>> conv = Operation(Conv2d(3, 16, 3, height=8, width=8, padding=1), {"out_channels": "width"})
+        >>> space = Network("one", {"conv": conv}).space({"conv.kernel_size": (1, 3, 5)}, step=8)
+        >>> dict(space.options)
+        {'width': (8, 16), 'conv.kernel_size': (1, 3, 5)}
+        >>> space.at({"conv.kernel_size": 5})["conv"].kernel_size
+        (5, 5)
+        """
+        if options is None and step is None:
+            allowed = 'sizes by width, as {"conv1": (8, 16)}, or step=8 for all widths that can change'
+            raise InvalidValueError("options", None, allowed)
+        operations, widths = dict(self.operations), dict(self.widths)
+        for name, sizes in (options or {}).items():
+            owner = name.removesuffix(KERNEL)
+            if name not in widths and name != owner and owner in operations:
+                operations[owner], widths[name] = with_open_kernel(name, operations[owner], sizes)
+        stepped = {} if step is None else by_step(operations, widths, step, least)
+        opened = {**self.options, **stepped, **(options or {})}
+        if not opened:
+            raise InvalidValueError("step", step, "a step at which at least one width can change")
+        return dataclasses.replace(self, operations=operations, widths=widths, options=opened)
+
     def at(self, sizes: Mapping[str, Size]) -> dict[str, Any]:
-        """The layers with other widths; those that are not given stay as they are.
+        """The layers at other sizes: numbers, arrays of options, or soft widths. What is not given stays as today.
 
         Raises:
             InvalidValueError: an unknown width, one that cannot change, a size that is not allowed.
@@ -280,10 +196,12 @@ class Network(Mapping[str, Any]):
         for name, size in sizes.items():
             width = self.widths.get(name)
             if width is None or width.fixed:
-                allowed = ", ".join(name for name, each in self.widths.items() if not each.fixed)
-                raise InvalidValueError("width", name, f"one that can change: {allowed or 'there is none'}")
+                raise InvalidValueError("width", name, allowed_names(self.widths))
             left = remainder(as_size(size, f"width {name!r}"), width.multiple)
-            if not is_float(left) and bool((left != 0).any() if hasattr(left, "any") else left):
+            if not is_float(left) and is_nonzero(left):
                 raise InvalidValueError(f"width {name!r}", size, f"a multiple of {width.multiple}")
         today = {name: width.size for name, width in self.widths.items()} | dict(sizes)
-        return {name: each.at(today) for name, each in self.operations.items()}
+        return {
+            name: each.layer if sizes.keys().isdisjoint(each.widths) else each.at(today)
+            for name, each in self.operations.items()
+        }

@@ -1,124 +1,187 @@
-"""Networks some of whose sizes are still to be decided."""
+"""Which sizes widths and kernels may take: the arithmetic behind :meth:`hwcost.Network.space`."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
-from hwcost import arrays
-from hwcost.arrays import Size
+from hwcost.arrays import as_size, is_number
 from hwcost.errors import InvalidValueError
-from hwcost.model.layers import Layer, is_layer
+from hwcost.model.layers import Conv2d
+from hwcost.network.operations import Operation, Width, sized
 
-__all__ = ["SearchSpace", "SearchedLayer"]
+__all__ = ["by_step", "check_names", "check_options", "complete", "with_open_kernel"]
+
+KERNEL = ".kernel_size"
 
 
-@dataclass(frozen=True)
-class SearchedLayer:
-    """A layer some of whose sizes are still to be decided.
+# ---------------------------------------------------------------- options
 
-    Attributes:
-        layer: the template; sizes that are decided elsewhere may hold anything valid.
-        sizes: which field follows which decision, as ``{"out_channels": "conv1.width"}``; a pair multiplies the decided
-            size by a constant, as ``{"in_features": ("conv2.width", 25)}`` behind a flattened 5 x 5 map.
+
+def check_options(name: str, sizes: Any, widths: Mapping[str, Width]) -> tuple[int, ...]:
+    """The options of one width.
+
+    Raises:
+        InvalidValueError: an unknown or fixed width; sizes that repeat or are no multiples of what the width needs.
     """
-
-    layer: Layer
-    sizes: Mapping[str, str | tuple[str, int]] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        known = getattr(self.layer, "__dataclass_fields__", None)
-        if known is None or not is_layer(self.layer):
-            raise InvalidValueError("SearchedLayer.layer", self.layer, "a layer: a dataclass with gemms()")
-        for name, rule in self.sizes.items():
-            if name not in known:
-                raise InvalidValueError("SearchedLayer.sizes", name, f"one of: {', '.join(known)}")
-            _check_rule(rule, f"SearchedLayer.sizes[{name!r}]")
-        object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return SearchedLayer, (self.layer, dict(self.sizes))
-
-    @property
-    def decisions(self) -> tuple[str, ...]:
-        """The names of the decisions that this layer's cost depends on, each once."""
-        return tuple(dict.fromkeys(name for name, _ in self._rules().values()))
-
-    def at(self, sizes: Mapping[str, Size]) -> Layer:
-        """The layer with its open sizes filled in: numbers, arrays of options, or soft widths."""
-        filled = {
-            field: sizes[name] if factor == 1 else arrays.product(arrays.as_size(sizes[name], name), factor)
-            for field, (name, factor) in self._rules().items()
-        }
-        layer: Layer = dataclasses.replace(self.layer, **filled)  # type: ignore[type-var]
-        return layer
-
-    def _rules(self) -> dict[str, tuple[str, int]]:
-        return {field: (rule, 1) if isinstance(rule, str) else rule for field, rule in self.sizes.items()}
+    width = widths.get(name)
+    if width is None or width.fixed:
+        raise InvalidValueError("width", name, allowed_names(widths))
+    field = f"options of {name!r}"
+    if not isinstance(sizes, (tuple, list)) or not sizes:
+        raise InvalidValueError(field, sizes, "a sequence of at least one size")
+    options = tuple(as_size(size, field) for size in sizes)
+    if len(set(options)) != len(options):
+        raise InvalidValueError(field, sizes, "sizes that differ from each other")
+    if any(size % width.multiple for size in options):
+        raise InvalidValueError(field, sizes, f"multiples of {width.multiple}")
+    return options
 
 
-def _check_rule(rule: Any, field: str) -> None:
-    if isinstance(rule, str):
-        return
-    if not isinstance(rule, tuple) or len(rule) != 2 or not isinstance(rule[0], str):
-        raise InvalidValueError(field, rule, "the name of a decision, or a pair of a name and a factor")
-    arrays.as_size(rule[1], field)
+def allowed_names(widths: Mapping[str, Width]) -> str:
+    """The widths that can change, as an error lists them."""
+    names = [name for name, width in widths.items() if not width.fixed]
+    return f"one that can change: {', '.join(names)}" if names else "none: no width of this network can change"
 
 
-@dataclass(frozen=True)
-class SearchSpace:
-    """A network with open decisions: each a name with the sizes that it may take.
+def by_step(
+    operations: Mapping[str, Operation], widths: Mapping[str, Width], step: int, least: float
+) -> dict[str, tuple[int, ...]]:
+    """Options for all widths of priced layers that can change: today's size, and multiples of a step below it.
 
-    >>> from hwcost import Conv2d, Linear, SystolicArray, network_cost
-    >>> space = SearchSpace(
-    ...     decisions={"width": (4, 8, 12)},
-    ...     layers={
-    ...         "conv": SearchedLayer(Conv2d(1, 4, 5, height=28, width=28, padding="same"), {"out_channels": "width"}),
-    ...         "fc": SearchedLayer(Linear(4, 10), {"in_features": ("width", 784)}),
-    ...     },
-    ... )
-    >>> network_cost(space.at({"width": 8}), SystolicArray(8, 8)).total.cycles
-    4704
+    Args:
+        operations, widths: of the network.
+        step: all other options are multiples of it, and of the width's own ``multiple``.
+        least: the smallest option, as a share of today's size.
     """
+    step = as_size(step, "step")
+    if not is_number(step):
+        raise InvalidValueError("step", step, "a positive integer")
+    if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 <= least <= 1:
+        raise InvalidValueError("least", least, "a share of today's size, from 0 to 1")
+    followed = {name for each in operations.values() if each.is_priced for name in each.widths}
+    found = {}
+    for name, width in widths.items():
+        if name in followed and not width.fixed and not width.is_kernel:
+            unit = math.lcm(step, width.multiple)
+            first = max(unit, -(-math.ceil(least * width.size) // unit) * unit)
+            sizes = (*range(first, width.size, unit), width.size)
+            if len(sizes) > 1:
+                found[name] = sizes
+    return found
 
-    decisions: Mapping[str, tuple[int, ...]]
-    layers: Mapping[str, SearchedLayer]
 
-    def __post_init__(self) -> None:
-        options = {}
-        for name, values in self.decisions.items():
-            if not isinstance(values, (tuple, list)) or not values:
-                raise InvalidValueError(f"decision {name!r}", values, "a sequence of at least one size")
-            options[name] = tuple(arrays.as_size(value, f"decision {name!r}") for value in values)
-            if len(set(options[name])) != len(values):
-                raise InvalidValueError(f"decision {name!r}", values, "sizes that differ from each other")
-        object.__setattr__(self, "decisions", MappingProxyType(options))
-        object.__setattr__(self, "layers", MappingProxyType(dict(self.layers)))
-        for layer_name, searched in self.layers.items():
-            if not isinstance(searched, SearchedLayer):
-                raise InvalidValueError(f"layer {layer_name!r}", searched, "a SearchedLayer")
-            for name in searched.decisions:
-                if name not in options:
-                    raise InvalidValueError(f"a size of layer {layer_name!r}", name, f"one of: {', '.join(options)}")
+def check_names(options: Mapping[str, Sequence[int]], given: Mapping[str, Any]) -> None:
+    """Raises unless ``given`` has exactly the names of the open widths."""
+    for name in (*options, *given):
+        if name not in given or name not in options:
+            kind = "missing" if name not in given else "unknown"
+            raise InvalidValueError(f"decisions ({kind})", name, f"exactly: {', '.join(options)}")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return SearchSpace, (dict(self.decisions), dict(self.layers))
 
-    def at(self, sizes: Mapping[str, Size]) -> dict[str, Layer]:
-        """The layers with every open size filled in; any sizes are taken, options or not.
+# ---------------------------------------------------------------- kernels
 
-        Raises:
-            InvalidValueError: a decision without a size, or a name that is no decision.
-        """
-        self.check_names(sizes)
-        return {name: searched.at(sizes) for name, searched in self.layers.items()}
 
-    def check_names(self, given: Mapping[str, Any]) -> None:
-        """Raises unless ``given`` has exactly the decisions of this space."""
-        for name in (*self.decisions, *given):
-            if name not in given or name not in self.decisions:
-                kind = "missing" if name not in given else "unknown"
-                raise InvalidValueError(f"decisions ({kind})", name, f"exactly: {', '.join(self.decisions)}")
+def with_open_kernel(name: str, operation: Operation, sizes: Any) -> tuple[Operation, Width]:
+    """A convolution whose kernel size follows a width of that name; its padding follows, and the output size stays.
+
+    Raises:
+        InvalidValueError: no convolution of plain sizes, a kernel that is not square, sizes of another parity, padding
+            that would be negative.
+    """
+    layer, field = operation.layer, f"options of {name!r}"
+    if not isinstance(layer, Conv2d) or not all(map(is_number, (*layer.kernel_size, layer.height, layer.width))):
+        raise InvalidValueError(field, sizes, f"none: {operation.kind} is no 2-d convolution")
+    today = layer.kernel_size[0]
+    if layer.kernel_size[1] != today:
+        raise InvalidValueError(field, sizes, f"none: the kernel is not square ({today} x {layer.kernel_size[1]})")
+    if isinstance(layer.padding, str) and layer.padding == "valid":
+        raise InvalidValueError(field, sizes, 'none: with "valid" padding the size of the output would change')
+    width = Width(today, is_kernel=True)
+    for size in check_options(name, sizes, {name: width}):
+        if (size - today) % 2 or min(_padding(layer, size, axis) for axis in (0, 1)) < 0:
+            least = max(_least(layer, axis) for axis in (0, 1))
+            kind = "odd" if today % 2 else "even"
+            raise InvalidValueError(field, size, f"{kind} sizes of at least {least}, so that the output keeps its size")
+    keeps = all(layer.out_size[i] == -(-size // layer.stride[i]) for i, size in enumerate((layer.height, layer.width)))
+    if not keeps:
+        allowed = "none: the output is not as large as the input over the stride; pad it by half its kernel"
+        raise InvalidValueError(field, sizes, allowed)
+    return dataclasses.replace(
+        operation,
+        layer=dataclasses.replace(layer, padding="same"),  # the same products at every kernel size
+        sizes={**operation.sizes, "kernel_size": name},
+    ), width
+
+
+def _padding(layer: Conv2d, kernel: int, axis: int) -> Fraction:
+    """The padding at which another kernel gives an output of today's size."""
+    if isinstance(layer.padding, str):
+        return Fraction(0)
+    return Fraction(2 * layer.padding[axis] + layer.dilation[axis] * (kernel - layer.kernel_size[axis]), 2)
+
+
+def _least(layer: Conv2d, axis: int) -> int:
+    """The smallest kernel whose padding is not negative."""
+    if isinstance(layer.padding, str):
+        return 1 if layer.kernel_size[axis] % 2 else 2
+    steps = layer.padding[axis] // layer.dilation[axis]
+    least: int = layer.kernel_size[axis] - 2 * min(steps, (layer.kernel_size[axis] - 1) // 2)
+    return least
+
+
+# ---------------------------------------------------------------- widths of a network written by hand
+
+
+def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -> dict[str, Width]:
+    """All widths that operations follow; those that are not given get the sizes that today's layers imply.
+
+    Raises:
+        InvalidValueError: a layer whose size today is not what its widths give, a width that nothing determines.
+    """
+    found = dict(widths)
+    rules = [
+        (f"{name}.{field}", rule, size)
+        for name, each in operations.items()
+        for field, rule in each.sizes.items()
+        if is_number(size := _today(getattr(each.layer, field)))
+    ]
+    while left := [rule for rule in rules if any(name not in found for name, _ in rule[1])]:
+        before = len(found)
+        for where, rule, size in left:
+            unknown = [(name, factor) for name, factor in rule if name not in found]
+            if len(unknown) == 1:
+                (name, factor), *_ = unknown
+                rest = (size - sum(other * found[known].size for known, other in rule if known in found)) / factor
+                if rest.denominator != 1 or rest <= 0:
+                    raise InvalidValueError(where, size, f"{factor} times a whole {name!r}")
+                found[name] = _width(name, int(rest), operations)
+        if len(found) == before:
+            names = [name for name, _ in left[0][1]]
+            raise InvalidValueError(f"widths of {left[0][0]}", names, "at most one whose size nothing else gives")
+    for where, rule, size in rules:
+        if (implied := sized(rule, {name: found[name].size for name, _ in rule})) != size:
+            sizes = " and ".join(f"{name!r} is {found[name].size}" for name, _ in rule)
+            raise InvalidValueError(where, size, f"{implied}, as {sizes} in another layer or in the widths given")
+    return found
+
+
+def _today(size: Any) -> Any:
+    """The size of a field; of a square pair one of the two."""
+    return size[0] if isinstance(size, tuple) and len(size) == 2 and size[0] == size[1] else size
+
+
+def _width(name: str, size: int, operations: Mapping[str, Operation]) -> Width:
+    """A width by what all operations that follow it need."""
+    multiple, is_kernel = 1, False
+    for operation in operations.values():
+        for field, rule in operation.sizes.items():
+            for factor in (factor for width, factor in rule if width == name):
+                grouped = isinstance(operation.layer, Conv2d) and "groups" not in operation.sizes
+                groups = operation.layer.groups if grouped and field in Conv2d.WIDTHS else 1
+                multiple = math.lcm(multiple, (Fraction(groups) / factor).numerator, factor.denominator)
+                is_kernel |= field == "kernel_size"
+    return Width(size, multiple, is_kernel=is_kernel)

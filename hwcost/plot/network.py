@@ -15,7 +15,7 @@ from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.model.breakdown import KINDS, CycleBreakdown, layer_breakdown
 from hwcost.model.cost import Cost
 from hwcost.model.layers import is_layer
-from hwcost.network.network import MemoryOnly
+from hwcost.network.operations import MemoryOnly
 from hwcost.network.pricing import network_cost
 from hwcost.plot.bars import draw_time, draw_utilization, draw_waste, name_layers
 from hwcost.plot.roofline import draw_roofline

@@ -14,7 +14,8 @@ from hwcost.machine.dataflow import Operand
 from hwcost.model.breakdown import CycleBreakdown, layer_breakdown
 from hwcost.model.cost import PARTS, Cost
 from hwcost.model.layers import is_layer
-from hwcost.network.network import MemoryOnly, Network, Operation, Unsupported
+from hwcost.network.network import Network
+from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.network.pricing import Layers, network_cost
 from hwcost.reports.shapes import layer_shape
 from hwcost.reports.tree import Module, module_tree
@@ -191,7 +192,7 @@ def _operations(network: Layers) -> dict[str, Operation]:
     named: Iterable[tuple[str, Any]] = (
         network.items() if isinstance(network, Mapping) else ((str(i), each) for i, each in enumerate(network))
     )
-    return {str(name): Operation(layer, type(layer).__name__, str(name)) for name, layer in named}
+    return {str(name): Operation(layer, kind=type(layer).__name__, path=str(name)) for name, layer in named}
 
 
 def _check_supported(operations: Mapping[str, Operation]) -> None:

@@ -21,7 +21,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles
 from hwcost.model.layers import Layer
 from hwcost.network.pricing import Report, network_cost, network_cycles
-from hwcost.network.space import SearchedLayer, SearchSpace
+from hwcost.network.search_space import SearchedLayer, SearchSpace
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 from hwcost.torch.replay import recorded
 

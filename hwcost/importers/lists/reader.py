@@ -43,7 +43,8 @@ from hwcost.importers.lists.writing import SCHEMA, write_layers
 from hwcost.importers.naming import UniqueNames, close_match
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Layer
-from hwcost.network.network import UNCONNECTED, Network, Operation, SizeExpression, Width
+from hwcost.network.network import UNCONNECTED, Network
+from hwcost.network.operations import Operation, SizeExpression, Width
 from hwcost.scalesim import TopologyLayer, read_topology
 
 __all__ = ["read_layers", "write_layers", "write_scalesim"]
@@ -258,7 +259,7 @@ def _network(title: str, name: str, entries: Sequence[_Entry], notes: tuple[str,
         if isinstance(layer, TopologyLayer):
             own, rules = _topology_widths(first, layer)
             widths |= own
-        operation = Operation(layer, operation.kind, _path_of(first), rules)
+        operation = Operation(layer, kind=operation.kind, path=_path_of(first), sizes=rules)
         operations |= dict.fromkeys((first, *others), operation)
     notes = network.notes if UNCONNECTED in network.notes or not widths else (*network.notes, UNCONNECTED)
     return dataclasses.replace(network, operations=operations, widths=widths, notes=notes, source=name)

@@ -13,7 +13,8 @@ from pathlib import Path
 from hwcost.errors import InvalidValueError
 from hwcost.importers.onnx.loading import fix_dims, load_graph
 from hwcost.importers.onnx.tracer import Tracer
-from hwcost.network.network import Network, Operation, SizeExpression, Width
+from hwcost.network.network import Network
+from hwcost.network.operations import Operation, SizeExpression, Width
 
 __all__ = ["read"]
 

@@ -17,7 +17,7 @@ from hwcost.importers.onnx.names import named
 from hwcost.importers.onnx.products import PRODUCTS
 from hwcost.importers.onnx.shapes import ShapeFinder, Value, attributes_of, of_tensor, with_type
 from hwcost.network.axes import Axis, AxisTracker
-from hwcost.network.network import MemoryOnly, Operation, SizeExpression, Unsupported
+from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Unsupported
 
 __all__ = ["Tracer"]
 
@@ -221,7 +221,7 @@ class Tracer:
         """All operations in order, by name."""
         return {
             step.name: Operation(
-                step.layer, step.kind, step.path, {name: self.widths.rule(axis) for name, axis in step.sizes.items()}
+                step.layer, {name: self.widths.rule(axis) for name, axis in step.sizes.items()}, step.kind, step.path
             )
             for step in self._steps
         }

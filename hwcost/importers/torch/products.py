@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hwcost.model.layers import Conv2d, Gemm, Linear, MatMul
 from hwcost.network.axes import Axis
-from hwcost.network.network import MemoryOnly
+from hwcost.network.operations import MemoryOnly
 
 if TYPE_CHECKING:
     from torch import Tensor

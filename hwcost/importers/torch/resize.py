@@ -13,7 +13,8 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers.torch.inputs import InputSpec
 from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.reader import read
-from hwcost.network.network import Network, SizeExpression
+from hwcost.network.network import Network
+from hwcost.network.operations import SizeExpression
 
 __all__ = ["applied", "changed_numbers", "resized"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from hwcost.importers.torch.products import repeated
 from hwcost.model.layers import Linear
 from hwcost.network.axes import Axis, AxisTracker
-from hwcost.network.network import MemoryOnly, Operation
+from hwcost.network.operations import MemoryOnly, Operation
 
 __all__ = ["Steps", "named_after", "public_name"]
 
@@ -87,7 +87,7 @@ class Steps:
                 step.name, step.is_named = self._unique(own), True
         return {
             step.name: Operation(
-                step.layer, step.kind, step.path, {name: widths.rule(axis) for name, axis in step.sizes.items()}
+                step.layer, {name: widths.rule(axis) for name, axis in step.sizes.items()}, step.kind, step.path
             )
             for step in _together(self._steps, recurrent, widths)
         }

@@ -29,7 +29,7 @@ from hwcost.importers.torch.operators import Operator, operator, shortcut, tenso
 from hwcost.importers.torch.products import PRODUCTS, LoweredLayer
 from hwcost.importers.torch.steps import Steps, named_after, public_name
 from hwcost.network.axes import Axis, AxisTracker
-from hwcost.network.network import MemoryOnly, Operation, SizeExpression, Unsupported
+from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Unsupported
 
 __all__ = ["Call", "Tracer"]
 

@@ -1,0 +1,189 @@
+"""Operations, and the widths that their sizes follow.
+
+An operation is one of three things: a layer that is priced (it has products), one that is known to need no product
+(:class:`MemoryOnly`: an activation, a pooling, a reshape), or one that is not understood (:class:`Unsupported`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from hwcost.arrays import Size, as_size, floor_divide, is_float, product, remainder, total, true_divide
+from hwcost.errors import InvalidValueError
+from hwcost.model.layers import Gemm, is_layer
+
+__all__ = ["MemoryOnly", "Operation", "SizeExpression", "Unsupported", "Width"]
+
+SizeExpression: TypeAlias = tuple[tuple[str, Fraction], ...]
+"""A size as a sum of widths, each times a factor: a flattened 5 x 5 map has the factor 25, the channels of one of g
+groups 1/g."""
+
+
+@dataclass(frozen=True)
+class MemoryOnly:
+    """An operation without products: it moves data and takes no cycles of the array.
+
+    Args:
+        kind: the operator, as the importer calls it.
+        reads, writes: elements of all inputs and of all outputs; both 0 if nothing moves (a view).
+
+    >>> MemoryOnly("relu", reads=784, writes=784).gemms()
+    ()
+    """
+
+    kind: str
+    reads: int = 0
+    writes: int = 0
+
+    def gemms(self) -> tuple[Gemm, ...]:
+        """None."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """An operation that cannot be priced, and is not known to be free.
+
+    Args:
+        kind: the operator, as the importer calls it.
+        reason: one line for people.
+    """
+
+    kind: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} ({self.reason})"
+
+
+@dataclass(frozen=True)
+class Width:
+    """A number of channels or features that one or several operations share, or the side of a kernel.
+
+    Args:
+        size: today.
+        multiple: every size is a multiple of this number (of the groups, for example).
+        fixed: why it cannot change; empty if it can.
+        is_kernel: whether it is the side of a square kernel.
+    """
+
+    size: int
+    multiple: int = 1
+    fixed: str = ""
+    is_kernel: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", as_size(self.size, "Width.size"))
+        object.__setattr__(self, "multiple", as_size(self.multiple, "Width.multiple"))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of an operator.
+
+    Args:
+        layer: a layer with products, a :class:`MemoryOnly`, or an :class:`Unsupported`.
+        sizes: the fields of the layer that follow widths: a width by name; a pair of a name and a factor, as
+            ``("conv2", 25)`` behind a flattened 5 x 5 map; or a :data:`SizeExpression`.
+        kind: the operator, in people's words; the type of the layer by default.
+        path: the module that called it, with points between its parts; empty for the model itself. A network gives
+            an operation without a path its name.
+
+    Raises:
+        InvalidValueError: a field that the layer does not have, an expression that is none of the three.
+
+    >>> from hwcost import Linear
+    >>> Operation(Linear(400, 10), {"in_features": ("conv2", 25)}).at({"conv2": 6})
+    Linear(in_features=150, out_features=10, batch=1)
+    """
+
+    layer: Any
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = ""
+    path: str = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        known = getattr(self.layer, "__dataclass_fields__", {})
+        for name in self.sizes:
+            if name not in known:
+                fields = f"one of: {', '.join(known)}" if known else "none: the layer is no dataclass"
+                raise InvalidValueError("a field that follows a width", name, fields)
+        long = {name: _expression(each, f"the size {name!r}") for name, each in self.sizes.items()}
+        object.__setattr__(self, "sizes", MappingProxyType(long))
+        object.__setattr__(self, "kind", self.kind or type(self.layer).__name__)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Operation, (self.layer, dict(self.sizes), self.kind, self.path)
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether it has products."""
+        return is_layer(self.layer) and not isinstance(self.layer, MemoryOnly)
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether it is priced or known to be free."""
+        return is_layer(self.layer)
+
+    @property
+    def widths(self) -> tuple[str, ...]:
+        """The names of the widths that its sizes follow, each once."""
+        return tuple(dict.fromkeys(name for each in self.sizes.values() for name, _ in each))
+
+    def at(self, sizes: Mapping[str, Size]) -> Any:
+        """The layer at other sizes of all widths that it follows: numbers, arrays of options, or soft widths."""
+        if not self.sizes:
+            return self.layer
+        return dataclasses.replace(self.layer, **{name: sized(each, sizes) for name, each in self.sizes.items()})
+
+
+def _expression(given: Any, field: str) -> SizeExpression:
+    """A size expression written out.
+
+    >>> _expression(("conv", 25), "a size")
+    (('conv', Fraction(25, 1)),)
+    """
+    terms = ((given, 1),) if isinstance(given, str) else given
+    if isinstance(terms, tuple) and terms and isinstance(terms[0], str):
+        terms = (terms,)
+    allowed = "the name of a width, a pair of a name and a factor above 0, or a tuple of such pairs"
+    if not isinstance(terms, tuple) or not terms:
+        raise InvalidValueError(field, given, allowed)
+    for term in terms:
+        good = isinstance(term, tuple) and len(term) == 2 and isinstance(term[0], str) and term[0]
+        if not good or not isinstance(term[1], (int, Fraction)) or isinstance(term[1], bool) or term[1] <= 0:
+            raise InvalidValueError(field, given, allowed)
+    return tuple((name, Fraction(factor)) for name, factor in terms)
+
+
+def sized(expression: SizeExpression, sizes: Mapping[str, Size]) -> Size:
+    """The value of a size expression.
+
+    >>> sized((("a", Fraction(1)), ("b", Fraction(9))), {"a": 4, "b": 2})
+    22
+
+    Raises:
+        InvalidValueError: a width that the denominator of its factor does not divide.
+    """
+    return total(*(_times(sizes[name], factor, name) for name, factor in expression), what="the size")
+
+
+def _times(size: Size, factor: Fraction, name: str) -> Size:
+    times = product(as_size(size, f"width {name!r}"), factor.numerator)
+    if factor.denominator == 1:
+        return times
+    if is_float(times):
+        return true_divide(times, factor.denominator)
+    if is_nonzero(remainder(times, factor.denominator)):
+        raise InvalidValueError(f"width {name!r}", size, f"a multiple of {factor.denominator}")
+    return floor_divide(times, factor.denominator)
+
+
+def is_nonzero(value: Size) -> bool:
+    """Whether a number, or any element of an array, is not 0."""
+    return bool((value != 0).any() if hasattr(value, "any") else value)
