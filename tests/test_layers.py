@@ -15,13 +15,13 @@ from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArra
 from hwcost.model.layers import is_layer
 
 GOOD = {
-    Gemm: {"m": 6, "n": 4, "k": 8, "count": 2},
+    Gemm: {"m": 6, "n": 4, "k": 8, "count": 8, "weights_shared_by": 1, "inputs_shared_by": 1},
     Conv2d: {
         "in_channels": 4, "out_channels": 8, "kernel_size": 3, "height": 9, "width": 7, "batch": 2, "stride": 1,
         "padding": 1, "dilation": 1, "groups": 2,
     },
     Linear: {"in_features": 6, "out_features": 4, "batch": 3},
-    MatMul: {"m": 6, "n": 4, "k": 8, "batch": 2},
+    MatMul: {"m": 6, "n": 4, "k": 8, "batch": 8, "weights_shared_by": 1, "inputs_shared_by": 1},
     SystolicArray: {"rows": 4, "cols": 8},
 }  # fmt: skip
 NAMES = {"dataflow", "fold_timing", "lowering"}
@@ -256,6 +256,39 @@ def test_what_repeats_is_counted_once_where_a_layer_says_so():
     counts = {operand: gemm.elements(operand) for operand in ("weights", "inputs", "outputs")}
     assert counts == {"weights": 25 * 6 * 16, "inputs": 2 * 6 * 14 * 12, "outputs": 2 * 16 * 10 * 8}
     assert Gemm(2, 3, 5, 7).elements("inputs") == 2 * 5 * 7
+
+
+@pytest.mark.parametrize("operand", ["weights", "inputs"])
+def test_an_operand_that_products_share_counts_once_for_all_of_them(operand):
+    shared = {f"{operand}_shared_by": 4}
+    gemm, alone = Gemm(2, 3, 5, 12, **shared), Gemm(2, 3, 5, 12)
+    assert MatMul(2, 3, 5, 12, **shared).gemms() == (gemm,)
+    assert gemm != alone
+    assert gemm.macs == alone.macs
+    for each in ("weights", "inputs", "outputs"):
+        assert gemm.elements(each) * (4 if each == operand else 1) == alone.elements(each)
+    assert gemm.by_position() == gemm
+    groups = Gemm(2, 3, 5, 12, **{f"{operand}_shared_by": np.array([1, 2, 12])}).elements(operand)
+    assert groups.tolist() == [alone.elements(operand) // users for users in (1, 2, 12)]
+
+
+@pytest.mark.parametrize(("kind", "count"), [(Gemm, "count"), (MatMul, "batch")])
+def test_products_share_one_operand_among_equal_groups(kind, count):
+    with pytest.raises(InvalidValueError) as caught:
+        kind(2, 3, 5, 6, weights_shared_by=4)
+    assert (caught.value.field, caught.value.value) == (f"{kind.__name__}.{count}", 6)
+    assert caught.value.allowed == "a multiple of weights_shared_by (4)"
+    with pytest.raises(InvalidValueError) as caught:
+        kind(2, 3, 5, 6, weights_shared_by=np.array([1, 3]), inputs_shared_by=2)
+    assert (caught.value.field, caught.value.value) == (f"{kind.__name__}.inputs_shared_by", 2)
+
+
+def test_a_product_maps_over_every_size():
+    gemm = Gemm(6, 4, 18, 8, window=(3, 3), inputs=(1, 2, 8), inputs_shared_by=2)
+    doubled = gemm.map(lambda size: 2 * size)
+    for name, value in vars(gemm).items():
+        expected = tuple(2 * size for size in value) if isinstance(value, tuple) else 2 * value
+        assert getattr(doubled, name) == expected, name
 
 
 @pytest.mark.parametrize("kind", LAYERS, ids=lambda kind: kind.__name__)

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from hwcost.arrays import is_number
 from hwcost.calibration.measurements import Measurement
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import gemm_cycles
-from hwcost.model.layers import Gemm
+from hwcost.model.gemm import Gemm
 
 __all__ = ["Stack", "medians_of_repeats"]
 
@@ -41,30 +42,18 @@ class Stack:
         """The measurements in order."""
         gemms = [(i, gemm) for i, one in enumerate(measurements) for layer in one.layers for gemm in layer.gemms()]
         owner = np.array([index for index, _ in gemms])
-        m, n, k, count, positions = (
-            np.array([float(getattr(gemm, name)) for _, gemm in gemms])
-            for name in ("m", "n", "k", "count", "positions")
-        )
-        inputs = np.array([float(gemm.elements("inputs")) for _, gemm in gemms])
+        stacked = Gemm.stack([gemm for _, gemm in gemms], lambda columns: [np.array(c, dtype=float) for c in columns])
         names = dict.fromkeys(name for one in measurements for name in one.device)
         fields = {name: np.array([_field_of(measurements[i], name, device) for i in owner]) for name in names}
         seconds = np.array([one.seconds for one in measurements])
-        return cls(Gemm(m, n, k, count, window=(positions,), inputs=(inputs,)), owner, seconds, fields)
+        return cls(stacked, owner, seconds, fields)
 
     def at(self, which: Array) -> Stack:
         """The stack of some of the measurements, by position."""
         products = np.flatnonzero(np.isin(self.owner, which))
         position = {int(index): new for new, index in enumerate(which)}
-        gemm = self.gemm
         return Stack(
-            Gemm(
-                gemm.m[products],
-                gemm.n[products],
-                gemm.k[products],
-                gemm.count[products],
-                window=(gemm.window[0][products],),
-                inputs=(gemm.inputs[0][products],),
-            ),
+            self.gemm.map(lambda size: size if is_number(size) else size[products]),
             np.array([position[int(index)] for index in self.owner[products]]),
             self.seconds[which],
             {name: column[products] for name, column in self.fields.items()},

@@ -28,7 +28,8 @@ from hwcost.arrays import Size, is_number, product, total, true_divide
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.model.formula import gemm_cost, lay_out, layer_cost
-from hwcost.model.layers import Gemm, Layer
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Layer
 
 __all__ = ["KINDS", "CycleBreakdown", "layer_breakdown"]
 

@@ -44,7 +44,8 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER, Folds, Operand, last_fold
 from hwcost.machine.terms import Term
 from hwcost.model.cost import Cost
-from hwcost.model.layers import Conv2d, Gemm, Layer, is_layer
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Conv2d, Layer, is_layer
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
 __all__ = ["MEMORY", "OVERHEADS", "Work", "gemm_cost", "gemm_parts", "lay_out", "layer_cost", "runtime", "terms_of"]

@@ -8,27 +8,13 @@ broadcast) or float arrays and tensors with a gradient (soft widths).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar
+from typing import ClassVar, Protocol, TypeGuard
 
-from hwcost.arrays import (
-    Size,
-    as_size,
-    floor_divide,
-    if_concrete,
-    is_float,
-    is_number,
-    namespace,
-    product,
-    remainder,
-    total,
-    true_divide,
-)
+from hwcost.arrays import Size, as_size, floor_divide, is_float, is_number, product, total
 from hwcost.errors import InvalidValueError
-from hwcost.machine.dataflow import REUSE_LETTER, Operand
+from hwcost.model.gemm import Gemm, check_multiple, check_sharing, check_sizes, holds, share
 
 __all__ = ["Conv2d", "Gemm", "Layer", "Linear", "MatMul"]
-
-_T = TypeVar("_T")
 
 
 class Layer(Protocol):
@@ -42,89 +28,6 @@ class Layer(Protocol):
 def is_layer(value: object) -> TypeGuard[Layer]:
     """Whether ``value`` can be priced."""
     return callable(getattr(value, "gemms", None)) and not isinstance(value, type)
-
-
-def _check_sizes(layer: object, *names: str) -> None:
-    for name in names:
-        object.__setattr__(layer, name, as_size(getattr(layer, name), f"{type(layer).__name__}.{name}"))
-
-
-@dataclass(frozen=True)
-class Gemm:
-    """``count`` independent matrix products (m x k)(k x n).
-
-    Args:
-        m, n, k: the sizes: rows of the input (output positions), columns of the weights (filters), and what is summed.
-        count: how many such products there are.
-        window: sizes of a kernel, whose product divides k: the positions of a convolution's kernel.
-        inputs: sizes of the input tensor of all products together, where the m x k of each repeats its elements (the
-            windows of a convolution overlap); empty where it does not.
-
-    Raises:
-        InvalidValueError: a size that is not a positive integer (or an array of them).
-
-    >>> Gemm(m=1, n=16, k=150)
-    Gemm(m=1, n=16, k=150, count=1)
-    """
-
-    m: Size
-    n: Size
-    k: Size
-    count: Size = 1
-    window: tuple[Size, ...] = field(default=(), repr=False)
-    inputs: tuple[Size, ...] = field(default=(), repr=False)
-
-    def __post_init__(self) -> None:
-        _check_sizes(self, "m", "n", "k", "count")
-        for name in ("window", "inputs"):
-            sizes = tuple(as_size(size, f"Gemm.{name}") for size in getattr(self, name))
-            object.__setattr__(self, name, sizes)
-        if self.window and not is_float(self.k) and not _holds(remainder(self.k, self.positions) == 0):
-            raise InvalidValueError("Gemm.k", self.k, f"a multiple of the window's positions ({self.positions})")
-
-    @classmethod
-    def _of_checked(cls, **sizes: Any) -> Gemm:
-        """A product of sizes that a layer has checked: in a sweep of millions a second look at each would be felt."""
-        gemm = object.__new__(cls)
-        for name, size in sizes.items():
-            object.__setattr__(gemm, name, size)
-        return gemm
-
-    def gemms(self) -> tuple[Gemm, ...]:
-        """The product itself."""
-        return (self,)
-
-    @property
-    def macs(self) -> Size:
-        """Multiply-accumulates: count * m * n * k."""
-        return product(self.count, self.m, self.n, self.k, what="the MACs")
-
-    @property
-    def positions(self) -> Size:
-        """Positions of the kernel that k goes over; 1 for a plain product."""
-        return product(*self.window, what="the positions of the kernel")
-
-    def by_position(self) -> Gemm:
-        """The same work with each position of the kernel as a product of its own.
-
-        >>> Gemm(m=100, n=16, k=150, window=(5, 5)).by_position()
-        Gemm(m=100, n=16, k=6, count=25)
-        """
-        positions = self.positions
-        return Gemm._of_checked(
-            m=self.m, n=self.n, k=_share(self.k, positions), count=product(self.count, positions), inputs=self.inputs
-        )
-
-    def elements(self, operand: Operand) -> Size:
-        """How many numbers the weights, inputs or outputs of all products are.
-
-        >>> [Gemm(m=2, n=3, k=5, count=7).elements(operand) for operand in ("weights", "inputs", "outputs")]
-        [105, 70, 42]
-        """
-        if operand == "inputs" and self.inputs:
-            return product(*self.inputs, what="the inputs")
-        sizes = (getattr(self, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
-        return product(self.count, *sizes, what=f"the {operand}")
 
 
 @dataclass(frozen=True)
@@ -168,7 +71,7 @@ class Conv2d:
     WIDTHS: ClassVar[tuple[str, str]] = ("in_channels", "out_channels")
 
     def __post_init__(self) -> None:
-        _check_sizes(self, "in_channels", "out_channels", "height", "width", "batch", "groups")
+        check_sizes(self, "in_channels", "out_channels", "height", "width", "batch", "groups")
         for name in ("kernel_size", "stride", "dilation"):
             object.__setattr__(self, name, _size_pair(getattr(self, name), f"Conv2d.{name}", 1))
         if isinstance(self.padding, str):
@@ -179,7 +82,7 @@ class Conv2d:
         else:
             object.__setattr__(self, "padding", _size_pair(self.padding, "Conv2d.padding", 0))
         for name in ("in_channels", "out_channels"):
-            _check_divides(self.groups, getattr(self, name), f"Conv2d.{name}")
+            check_multiple(getattr(self, name), self.groups, f"Conv2d.{name}", "groups")
         for axis, name in enumerate(("height", "width")):
             if self.padding != "same":
                 _check_fits(self._spare(axis), self.kernel_size[axis], f"Conv2d.kernel_size along the {name}")
@@ -214,10 +117,10 @@ class Conv2d:
         """One product a group."""
         height, width = self.out_size
         return (
-            Gemm._of_checked(
+            Gemm.of_checked(
                 m=product(self.batch, height, width, what="the output positions"),
-                n=_share(self.out_channels, self.groups),
-                k=product(*self.kernel_size, _share(self.in_channels, self.groups), what="kernel_size * in_channels"),
+                n=share(self.out_channels, self.groups),
+                k=product(*self.kernel_size, share(self.in_channels, self.groups), what="kernel_size * in_channels"),
                 count=self.groups,
                 window=self.kernel_size,
                 inputs=(self.batch, self.in_channels, self.height, self.width),
@@ -240,36 +143,53 @@ class Linear:
     WIDTHS: ClassVar[tuple[str, str]] = ("in_features", "out_features")
 
     def __post_init__(self) -> None:
-        _check_sizes(self, "in_features", "out_features", "batch")
+        check_sizes(self, "in_features", "out_features", "batch")
 
     def gemms(self) -> tuple[Gemm, ...]:
         """One product."""
-        return (Gemm._of_checked(m=self.batch, n=self.out_features, k=self.in_features, count=1),)
+        return (Gemm.of_checked(m=self.batch, n=self.out_features, k=self.in_features, count=1),)
 
 
 @dataclass(frozen=True)
 class MatMul:
     """``batch`` products (m x k)(k x n) of two activations: attention scores, for example.
 
-    The scores of 4 heads of width 16 over 10 tokens:
+    Args:
+        m, n, k: the sizes of each product.
+        batch: number of products.
+        weights_shared_by: number of consecutive products that use the same second operand (k x n): the query heads of
+            a group share their keys and values.
+        inputs_shared_by: the same for the first operand (m x k).
+
+    Raises:
+        InvalidValueError: a size that is not a positive integer, a batch that ``weights_shared_by`` or
+            ``inputs_shared_by`` does not divide, both of them above 1.
+
+    The scores of 4 heads of width 16 over 10 tokens, and of one token's 32 query heads on 8 key heads of width 128:
 
     >>> MatMul(m=10, n=10, k=16, batch=4).gemms()
     (Gemm(m=10, n=10, k=16, count=4),)
+    >>> MatMul(m=1, n=4096, k=128, batch=32, weights_shared_by=4).gemms()[0].elements("weights") == 8 * 4096 * 128
+    True
     """
 
     m: Size
     n: Size
     k: Size
     batch: Size = 1
+    weights_shared_by: Size = field(default=1, repr=False)
+    inputs_shared_by: Size = field(default=1, repr=False)
 
     WIDTHS: ClassVar[tuple[str, str]] = ("k", "n")
 
     def __post_init__(self) -> None:
-        _check_sizes(self, "m", "n", "k", "batch")
+        check_sizes(self, "m", "n", "k", "batch", "weights_shared_by", "inputs_shared_by")
+        check_sharing(self, "batch")
 
     def gemms(self) -> tuple[Gemm, ...]:
-        """``batch`` independent products."""
-        return (Gemm._of_checked(m=self.m, n=self.n, k=self.k, count=self.batch),)
+        """``batch`` products."""
+        shared = {"weights_shared_by": self.weights_shared_by, "inputs_shared_by": self.inputs_shared_by}
+        return (Gemm.of_checked(m=self.m, n=self.n, k=self.k, count=self.batch, **shared),)
 
 
 # ---------------------------------------------------------------- checks
@@ -283,30 +203,7 @@ def _size_pair(value: Size, field: str, minimum: int) -> tuple[Size, Size]:
     return (first, first) if pair[1] is pair[0] else (first, as_size(pair[1], field, minimum=minimum))
 
 
-def _check_divides(groups: Size, channels: Size, field: str) -> None:
-    if is_float(groups) or is_float(channels) or (is_number(groups) and groups == 1):
-        return
-    if not _holds(remainder(channels, groups) == 0):
-        raise InvalidValueError(field, channels, f"a multiple of groups ({groups})")
-
-
 def _check_fits(spare: Size, kernel: Size, field: str) -> None:
-    if is_float(spare):
+    if is_float(spare) or holds(spare >= 0):
         return
-    if not _holds(spare >= 0):
-        raise InvalidValueError(
-            field, kernel, "at most the padded input; use a larger input, padding or a smaller kernel"
-        )
-
-
-def _holds(condition: Size) -> bool:
-    """Whether a condition is true everywhere; assumed where values cannot be looked at."""
-    xp = namespace(condition)
-    return bool(condition) if xp is None else if_concrete(condition, lambda: bool(xp.all(condition))) is not False
-
-
-def _share(channels: Size, groups: Size) -> Size:
-    """Channels of one group; the division is known to be exact for integers."""
-    if is_number(groups) and groups == 1:
-        return channels
-    return true_divide(channels, groups) if is_float(channels) or is_float(groups) else floor_divide(channels, groups)
+    raise InvalidValueError(field, kernel, "at most the padded input; use a larger input, padding or a smaller kernel")

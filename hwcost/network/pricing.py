@@ -15,7 +15,8 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.model.formula import gemm_cost, gemm_cycles
-from hwcost.model.layers import Gemm, Layer, is_layer
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Layer, is_layer
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
 __all__ = ["Report", "network_cost"]
@@ -133,24 +134,15 @@ def _collect(layers: Layers, skip: bool) -> tuple[tuple[str, ...], list[Gemm], t
     return tuple(names), gemms, tuple(owners), tuple(unsupported)
 
 
-def _sizes(gemm: Gemm) -> tuple[Size, ...]:
-    return gemm.m, gemm.n, gemm.k, gemm.count
-
-
 def _all_numbers(gemms: list[Gemm]) -> bool:
-    return all(arrays.is_number(size) for gemm in gemms for size in _sizes(gemm))
+    return all(arrays.is_number(size) for gemm in gemms for size in (gemm.m, gemm.n, gemm.k, gemm.count))
 
 
 def _stacked(gemms: list[Gemm], array: SystolicArray) -> Gemm:
-    """All products as one whose sizes have a leading axis over them; with no more than this array asks for."""
-    more = {}
-    if array.lowering != "im2col" or array.terms:
-        more["window"] = [gemm.positions for gemm in gemms]
-    if array.has_memory_limit:
-        more["inputs"] = [gemm.elements("inputs") for gemm in gemms]
-    columns = [*zip(*map(_sizes, gemms), strict=True), *more.values()]
-    m, n, k, count, *rest = arrays.stack(columns, beside=array.sweeps)
-    return Gemm(m, n, k, count, **{name: (column,) for name, column in zip(more, rest, strict=True)})
+    """All products as one whose sizes have a leading axis over them, without what this array does not ask for."""
+    asked = {"window": array.lowering != "im2col" or array.terms, "inputs": array.has_memory_limit or array.terms}
+    without = [name for name, is_asked in asked.items() if not is_asked]
+    return Gemm.stack(gemms, functools.partial(arrays.stack, beside=array.sweeps), without)
 
 
 def _summed(figure: Size, axes: int, layers: int) -> Size:

@@ -26,7 +26,7 @@ from hwcost.arrays import Size, as_size, product
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import gemm_cycles, lay_out
-from hwcost.model.layers import Gemm
+from hwcost.model.gemm import Gemm
 from hwcost.scalesim.counts import check_serial, sram_accesses
 from hwcost.scalesim.layers import TopologyLayer
 

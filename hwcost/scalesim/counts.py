@@ -21,7 +21,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 from hwcost.model.formula import gemm_cycles, lay_out
-from hwcost.model.layers import Gemm
+from hwcost.model.gemm import Gemm
 from hwcost.scalesim.layers import holds
 
 __all__ = ["Accesses", "Counts", "counts", "serial_array", "sram_accesses"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from hwcost.arrays import Size, as_size, ceil_divide, if_concrete, maximum, namespace, product, total
 from hwcost.errors import InvalidValueError
-from hwcost.model.layers import Gemm
+from hwcost.model.gemm import Gemm
 
 __all__ = ["TopologyLayer"]
 

@@ -16,7 +16,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.files import write_whole
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import gemm_cycles, lay_out
-from hwcost.model.layers import Gemm
+from hwcost.model.gemm import Gemm
 from hwcost.scalesim.buffers import cycles_with_prefetch
 from hwcost.scalesim.configuration import Configuration
 from hwcost.scalesim.counts import counts, utilization_cycles

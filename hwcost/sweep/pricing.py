@@ -13,7 +13,7 @@ from hwcost.arrays import Size, is_float, product, total
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import gemm_cycles
-from hwcost.model.layers import Gemm
+from hwcost.model.gemm import Gemm
 
 __all__ = ["CHUNK", "Chunk", "Column", "UniqueGemms", "chunk_size", "price"]
 

@@ -15,7 +15,7 @@ from hwcost.arrays import as_size, is_plain
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import DATAFLOWS
-from hwcost.model.layers import Gemm
+from hwcost.model.gemm import Gemm
 from hwcost.network.pricing import Layers, network_cost
 from hwcost.sweep.engines import run
 from hwcost.sweep.kept import ChunkStore

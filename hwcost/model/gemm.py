@@ -1,0 +1,244 @@
+"""A matrix product: what every layer comes down to, and what folds over an array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, TypeVar
+
+from hwcost.arrays import (
+    Size,
+    as_size,
+    floor_divide,
+    if_concrete,
+    is_float,
+    is_number,
+    namespace,
+    product,
+    remainder,
+    true_divide,
+)
+from hwcost.errors import InvalidValueError
+from hwcost.machine.dataflow import REUSE_LETTER, Operand
+
+__all__ = ["Gemm", "check_multiple", "check_sharing", "check_sizes", "holds", "share"]
+
+_Gemm = TypeVar("_Gemm", bound="Gemm")
+
+
+class Shares(Protocol):
+    """A layer whose products may share operands."""
+
+    @property
+    def weights_shared_by(self) -> Size:
+        """Consecutive products with the same k x n operand."""
+        ...
+
+    @property
+    def inputs_shared_by(self) -> Size:
+        """Consecutive products with the same m x k operand."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """``count`` matrix products (m x k)(k x n).
+
+    Args:
+        m, n, k: the sizes: rows of the input (output positions), columns of the weights (filters), and the length of
+            each sum.
+        count: number of products.
+        window: sizes of a kernel, whose product divides k: the positions of a convolution's kernel.
+        inputs: sizes of the input tensor of all products together, if the m x k of each product repeats its elements
+            (the windows of a convolution overlap); else empty.
+        weights_shared_by: number of consecutive products that use the same k x n operand, as the query heads of a
+            group use the same keys. Divides ``count``.
+        inputs_shared_by: number of consecutive products that use the same m x k operand. Divides ``count``; 1 if
+            ``weights_shared_by`` is above 1, since products that share both operands are the same product.
+
+    Raises:
+        InvalidValueError: a size that is not a positive integer (or an array of them), a ``k`` or ``count`` that is no
+            multiple of what must divide it.
+
+    >>> Gemm(m=1, n=16, k=150)
+    Gemm(m=1, n=16, k=150, count=1)
+    """
+
+    m: Size
+    n: Size
+    k: Size
+    count: Size = 1
+    window: tuple[Size, ...] = field(default=(), repr=False)
+    inputs: tuple[Size, ...] = field(default=(), repr=False)
+    weights_shared_by: Size = field(default=1, repr=False)
+    inputs_shared_by: Size = field(default=1, repr=False)
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "m", "n", "k", "count", "weights_shared_by", "inputs_shared_by")
+        for name in ("window", "inputs"):
+            sizes = tuple(as_size(size, f"Gemm.{name}") for size in getattr(self, name))
+            object.__setattr__(self, name, sizes)
+        if self.window:
+            check_multiple(self.k, self.positions, "Gemm.k", "the window's positions")
+        check_sharing(self, "count")
+
+    @classmethod
+    def of_checked(cls: type[_Gemm], **sizes: Any) -> _Gemm:
+        """A product of sizes that are known to be valid: in a sweep of millions, a second check would be felt."""
+        gemm = object.__new__(cls)
+        gemm.__dict__.update(sizes)
+        return gemm
+
+    @classmethod
+    def stack(
+        cls,
+        gemms: Sequence[Gemm],
+        combine: Callable[[list[list[Size]]], Sequence[Size]],
+        without: Collection[str] = (),
+    ) -> Gemm:
+        """Several products as one whose sizes are made of theirs.
+
+        ``window`` becomes the number of its positions and ``inputs`` the number of its elements. A field beyond m, n, k
+        and count that holds the same number in all products stays that number.
+
+        Args:
+            gemms: the products; a field that the class of one of them lacks takes its default there.
+            combine: from columns, each the values of one field in the order of the products, to one size a column.
+            without: fields that are left at their default.
+
+        >>> stacked = Gemm.stack([Gemm(1, 2, 3), Gemm(4, 5, 6)], lambda columns: [tuple(each) for each in columns])
+        >>> stacked.n, stacked.weights_shared_by
+        ((2, 5), 1)
+        """
+        widest = gemms[0]
+        for gemm in gemms:
+            widest = gemm if isinstance(gemm, type(widest)) else widest
+        columns = {
+            f.name: [_plain(gemm, f.name, type(widest)) for gemm in gemms]
+            for f in fields(widest)
+            if f.name not in without
+        }
+        same = {name: column[0] for name, column in columns.items() if name not in _EXTENTS and _is_one(column)}
+        varying = [name for name in columns if name not in same]
+        sizes = same | dict(zip(varying, combine([columns[name] for name in varying]), strict=True))
+        return widest.of_checked(**{name: (size,) if name in _TUPLES else size for name, size in sizes.items()})
+
+    def map(self: _Gemm, function: Callable[[Size], Size]) -> _Gemm:
+        """The product with a function applied to each of its sizes.
+
+        >>> Gemm(m=1, n=2, k=12, window=(2, 3)).map(float)
+        Gemm(m=1.0, n=2.0, k=12.0, count=1.0)
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return self.of_checked(
+            **{name: tuple(map(function, v)) if name in _TUPLES else function(v) for name, v in values.items()}
+        )
+
+    def with_sizes(self: _Gemm, **sizes: Any) -> _Gemm:
+        """The product with other sizes, which are known to be valid."""
+        return self.of_checked(**(self.__dict__ | sizes))
+
+    def gemms(self) -> tuple[Gemm, ...]:
+        """The product itself."""
+        return (self,)
+
+    @property
+    def macs(self) -> Size:
+        """Multiply-accumulates: count * m * n * k."""
+        return product(self.count, self.m, self.n, self.k, what="the MACs")
+
+    @property
+    def positions(self) -> Size:
+        """Positions of the kernel that k goes over; 1 for a plain product."""
+        return product(*self.window, what="the positions of the kernel")
+
+    def by_position(self) -> Gemm:
+        """The same work with a product for each position of the kernel.
+
+        >>> Gemm(m=100, n=16, k=150, window=(5, 5)).by_position()
+        Gemm(m=100, n=16, k=6, count=25)
+        """
+        positions = self.positions
+        return self.with_sizes(k=share(self.k, positions), count=product(self.count, positions), window=())
+
+    @property
+    def shares_operands(self) -> bool:
+        """Whether any of the products may share an operand."""
+        return not (_is_1(self.weights_shared_by) and _is_1(self.inputs_shared_by))
+
+    def elements(self, operand: Operand) -> Size:
+        """Elements of the weights, inputs or outputs of all products; an operand that products share counts once.
+
+        >>> [Gemm(m=2, n=3, k=5, count=7).elements(operand) for operand in ("weights", "inputs", "outputs")]
+        [105, 70, 42]
+        >>> Gemm(m=1, n=4096, k=128, count=32, weights_shared_by=4).elements("weights") == 8 * 4096 * 128
+        True
+        """
+        if operand == "inputs" and self.inputs:
+            return product(*self.inputs, what="the inputs")
+        users = {"weights": self.weights_shared_by, "inputs": self.inputs_shared_by}.get(operand, 1)
+        sizes = (getattr(self, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
+        return product(share(self.count, users), *sizes, what=f"the {operand}")
+
+
+_EXTENTS = ("m", "n", "k", "count")
+_TUPLES = ("window", "inputs")
+
+
+def _plain(gemm: Gemm, name: str, kind: type[Gemm]) -> Size:
+    """The value of a field as one size; the default of ``kind`` if the product is of a class without that field."""
+    if name in _TUPLES:
+        return gemm.positions if name == "window" else gemm.elements("inputs")
+    return getattr(gemm if hasattr(gemm, name) else kind, name)
+
+
+def _is_one(column: list[Size]) -> bool:
+    """Whether a column holds one number throughout."""
+    return all(is_number(value) and value == column[0] for value in column)
+
+
+def _is_1(size: Size) -> bool:
+    return is_number(size) and size == 1
+
+
+# ---------------------------------------------------------------- checks
+
+
+def check_sizes(layer: object, *names: str) -> None:
+    """Replaces the named fields of a layer by checked sizes.
+
+    Raises:
+        InvalidValueError: a size that is not a positive integer (or an array of them).
+    """
+    for name in names:
+        object.__setattr__(layer, name, as_size(getattr(layer, name), f"{type(layer).__name__}.{name}"))
+
+
+def check_multiple(size: Size, divisor: Size, field: str, what: str) -> None:
+    """Raises unless ``divisor``, which is ``what`` in words, divides ``size``; soft sizes are not checked."""
+    if is_float(size) or is_float(divisor) or _is_1(divisor):
+        return
+    if not holds(remainder(size, divisor) == 0):
+        raise InvalidValueError(field, size, f"a multiple of {what} ({divisor})")
+
+
+def check_sharing(layer: Shares, count: str) -> None:
+    """Raises unless the products of a layer, whose number is in field ``count``, can share operands as it states."""
+    weights, inputs, kind = layer.weights_shared_by, layer.inputs_shared_by, type(layer).__name__
+    for name, users in (("weights_shared_by", weights), ("inputs_shared_by", inputs)):
+        check_multiple(getattr(layer, count), users, f"{kind}.{count}", name)
+    if not (_is_1(weights) or _is_1(inputs) or holds((weights == 1) | (inputs == 1))):
+        raise InvalidValueError(f"{kind}.inputs_shared_by", inputs, "1 if weights_shared_by is above 1")
+
+
+def holds(condition: Any) -> bool:
+    """Whether a condition is true everywhere; assumed if values cannot be looked at."""
+    xp = namespace(condition)
+    return bool(condition) if xp is None else if_concrete(condition, lambda: bool(xp.all(condition))) is not False
+
+
+def share(size: Size, parts: Size) -> Size:
+    """One part of a size; the division is known to be exact for integers."""
+    if _is_1(parts):
+        return size
+    return true_divide(size, parts) if is_float(size) or is_float(parts) else floor_divide(size, parts)
