@@ -64,7 +64,10 @@ def refused(kind, name, value):
 
 def test_every_field_is_tried():
     for kind, sizes in GOOD.items():
-        others = {Gemm: {"window", "inputs"}, SystolicArray: set(QUANTITIES) | {"rows", "cols"} | NAMES | SWITCHES}
+        others = {
+            Gemm: {"window", "inputs"},
+            SystolicArray: set(QUANTITIES) | {"rows", "cols", "terms"} | NAMES | SWITCHES,
+        }
         assert set(sizes) | others.get(kind, set()) == {field.name for field in dataclasses.fields(kind)}
         kind(**sizes)
 
