@@ -106,26 +106,6 @@ def layers_of(name, arguments):
     return [each.layer for each in PRODUCTS[f"aten::{name}"](call)]
 
 
-def test_the_operators_of_the_fast_path():
-    """They are never reached without data; what they would be is counted from their arguments."""
-    width, heads = 64, 4
-    layer = nn.TransformerEncoderLayer(width, heads, 128, batch_first=True).eval()
-    attention = layer.self_attn
-
-    x = torch.empty(1, 10, width)
-    own = {"embed_dim": width, "qkv_weight": attention.in_proj_weight, "proj_weight": attention.out_proj.weight}
-    calls = {
-        "_native_multi_head_attention": ({"query": x, "key": x, "value": x, "num_head": heads}, 176_640),
-        "_transformer_encoder_layer_fwd": (
-            {"src": x, "num_heads": heads, "ffn_weight_1": layer.linear1.weight, "ffn_weight_2": layer.linear2.weight},
-            340_480,
-        ),
-    }
-    for name, (arguments, macs) in calls.items():
-        layers = layers_of(name, own | arguments)
-        assert sum(gemm.macs for each in layers for gemm in each.gemms()) == macs
-
-
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("both_ways", [True, False])

@@ -7,71 +7,13 @@ returns :class:`LoweredLayer` objects, or nothing if it multiplies no matrices. 
 whose axes cannot change.
 """
 
-from hwcost.importers.lowered import CannotPriceError, LoweredLayer
-from hwcost.importers.rules.axes import (
-    channel_norm,
-    concatenation,
-    elementwise,
-    embedding,
-    expand,
-    free,
-    group_norm,
-    kept,
-    kept_axes,
-    layer_norm,
-    lookup,
-    permute,
-    position,
-    reduction,
-    reshape,
-    same,
-    split,
-    stack,
-)
-from hwcost.importers.rules.call import Axes, Call, Handler, Tensors, checked_handlers
+from hwcost.importers import lowered
+from hwcost.importers.lowered import *  # noqa: F403
+from hwcost.importers.rules import axes, call, products
+from hwcost.importers.rules.axes import *  # noqa: F403
+from hwcost.importers.rules.call import *  # noqa: F403
 from hwcost.importers.rules.einsum import einsum
-from hwcost.importers.rules.products import (
-    Matrix,
-    Window,
-    attention,
-    convolution,
-    matmul,
-    matrix_product,
-    transposed_convolution,
-)
+from hwcost.importers.rules.products import *  # noqa: F403
 
-__all__ = [
-    "Axes",
-    "Call",
-    "CannotPriceError",
-    "Handler",
-    "LoweredLayer",
-    "Matrix",
-    "Tensors",
-    "Window",
-    "attention",
-    "channel_norm",
-    "checked_handlers",
-    "concatenation",
-    "convolution",
-    "einsum",
-    "elementwise",
-    "embedding",
-    "expand",
-    "free",
-    "group_norm",
-    "kept",
-    "kept_axes",
-    "layer_norm",
-    "lookup",
-    "matmul",
-    "matrix_product",
-    "permute",
-    "position",
-    "reduction",
-    "reshape",
-    "same",
-    "split",
-    "stack",
-    "transposed_convolution",
-]
+__all__ = ["einsum"]
+__all__ += axes.__all__ + call.__all__ + lowered.__all__ + products.__all__

@@ -13,24 +13,9 @@ from hwcost.importers.rules.call import Axes, Call
 from hwcost.network.axes import Axis
 
 __all__ = [
-    "channel_norm",
-    "concatenation",
-    "elementwise",
-    "embedding",
-    "expand",
-    "free",
-    "group_norm",
-    "kept",
-    "layer_norm",
-    "lookup",
-    "permute",
-    "position",
-    "reduction",
-    "reshape",
-    "same",
-    "split",
-    "stack",
-]
+    "channel_norm", "concatenation", "elementwise", "embedding", "expand", "free", "group_norm", "kept", "kept_axes",
+    "layer_norm", "lookup", "permute", "position", "reduction", "reshape", "same", "split", "stack",
+]  # fmt: skip
 
 
 def free(call: Call) -> None:

@@ -7,15 +7,12 @@ inputs; otherwise nothing that it touches can change.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-
-from torch import Tensor
 
 from hwcost.importers import rules
 from hwcost.importers.rules import Handler, LoweredLayer
 from hwcost.importers.torch.calls import OperatorCall
-from hwcost.model.layers import Linear
 
 __all__ = ["AXES", "PRODUCTS"]
 
@@ -185,35 +182,6 @@ def _attention(call: OperatorCall) -> tuple[LoweredLayer, ...]:
     return rules.attention(batch=batch, tokens=tokens, keys=key.shape[-2], width=width, out=value.shape[-1])
 
 
-def _native_attention(call: OperatorCall) -> Iterator[LoweredLayer]:
-    """Multi-head attention as one operator, which some devices have: four projections, scores and values."""
-    call.fix_all()
-    yield from _multi_head(call, call["query"], call["key"], call["num_head"])
-
-
-def _native_encoder(call: OperatorCall) -> Iterator[LoweredLayer]:
-    """A whole encoder layer as one operator: attention, and the feed-forward part behind it."""
-    call.fix_all()
-    source = call["src"]
-    yield from _multi_head(call, source, source, call["num_heads"])
-    for name in ("ffn_weight_1", "ffn_weight_2"):
-        weight = call[name]
-        yield _fully_connected(source, weight.shape[1], weight.shape[0], weight)
-
-
-def _multi_head(call: OperatorCall, query: Tensor, key: Tensor, heads: int) -> Iterator[LoweredLayer]:
-    width, joint, last = call["embed_dim"], call["qkv_weight"], call["proj_weight"]
-    batch, tokens, keys = query.shape[0] * heads, query.shape[1], key.shape[1]
-    yield _fully_connected(query, width, width, joint)
-    yield _fully_connected(key, width, 2 * width, joint)
-    yield from rules.attention(batch=batch, tokens=tokens, keys=keys, width=width // heads, out=width // heads)
-    yield _fully_connected(query, width, width, last)
-
-
-def _fully_connected(x: Tensor, inner: int, columns: int, weight: Tensor) -> LoweredLayer:
-    return LoweredLayer(Linear(inner, columns, batch=x.numel() // x.shape[-1]), "linear", {}, weight)
-
-
 def _unless_empty(handler: Handler) -> Handler:
     """The row; but tensors without elements are not multiplied."""
 
@@ -237,8 +205,6 @@ PRODUCTS: Mapping[str, Handler] = MappingProxyType(
                 "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
                 "_scaled_dot_product_fused_attention_overrideable _scaled_dot_product_attention_math_for_mps",
             ),
-            **_rows(_native_attention, "_native_multi_head_attention"),
-            **_rows(_native_encoder, "_transformer_encoder_layer_fwd"),
         }.items()
     }
 )
