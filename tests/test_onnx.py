@@ -686,7 +686,7 @@ def test_branches_and_loops_that_values_decide_on(read):
     ]
     weights = [tensor("w1", (4, 5)), tensor("w3", (5, 7))]
     network = read(build(nodes, {"x": [(3, 4)], "is": [(), TensorProto.BOOL]}, weights))
-    assert "as often as values say" in str(network["if"])
+    assert "as often as values decide" in str(network["if"])
     assert network["behind"] == Linear(5, 7, batch=3)
 
 
@@ -699,7 +699,7 @@ def test_behind_what_is_not_known(read):
     network = read(build(nodes, {"x": [(3, 4)]}, [tensor("w", (5, 2))]))
     assert str(network["fc"]) == "MatMul (the shape of 'floats' is not known)"
     assert isinstance(network["places"], MemoryOnly)
-    assert network.notes == ("where a shape depends on values, what is read and written is not counted",)
+    assert network.notes == ("where a shape depends on values, reads and writes are not counted",)
 
 
 def test_functions_are_written_out(read):

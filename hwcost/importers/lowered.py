@@ -50,4 +50,4 @@ class Step:
     def operation(self, widths: AxisTracker) -> Operation:
         """The operation, once all widths have their names."""
         sizes = {name: widths.rule(axis) for name, axis in self.sizes.items()}
-        return Operation(self.layer, self.kind, self.path, sizes)
+        return Operation(self.layer, sizes, self.kind, self.path)
