@@ -23,6 +23,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers.lists.rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Gemm, Layer, is_layer
+from hwcost.units import shortlist
 
 __all__ = ["MeasuredFile", "Measurement", "check_peak", "read_measurements"]
 
@@ -185,8 +186,7 @@ def read_measurements(
         except InvalidValueError as error:
             bad.append(str(error))
     if bad and not skip_bad_rows:
-        more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-        raise _BadRowsError(f"{name}: bad rows", len(bad), f"none: {'; '.join(bad[:_SHOWN])}{more}")
+        raise _BadRowsError(f"{name}: bad rows", len(bad), f"none: {shortlist(bad, _SHOWN, ';')}")
     if not good:
         allowed = "at least one row that can be used" + "".join(f"; {text}" for text in bad[:_SHOWN])
         raise InvalidValueError(f"{name}: the number of measurements", 0, allowed)

@@ -19,6 +19,7 @@ from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.network.pricing import Layers, network_cost
 from hwcost.reports.shapes import layer_shape
 from hwcost.reports.tree import Module, module_tree
+from hwcost.units import shortlist
 
 __all__ = ["Row", "Summary", "summarise"]
 
@@ -198,11 +199,10 @@ def _operations(network: Layers) -> dict[str, Operation]:
 def _check_supported(operations: Mapping[str, Operation]) -> None:
     missing = [f"{name}: {_reason(each.layer)}" for name, each in operations.items() if not each.is_supported]
     if missing:
-        more = f"; and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise InvalidValueError(
             "the number of operations that are not supported",
             len(missing),
-            f"0, or skip_unsupported=True, which leaves them out of all totals ({'; '.join(missing[:NAMED])}{more})",
+            f"0, or skip_unsupported=True, which leaves them out of all totals ({shortlist(missing, NAMED, ';')})",
         )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hwcost.errors import InvalidValueError, NoGradientError, shorten
+from hwcost.units import shortlist
 
 __all__ = ["GradientCheck", "check_gradient"]
 
@@ -48,8 +49,7 @@ class GradientCheck:
             parts.append(f"largest slope {self.slopes[name]:.3g} at {shorten(name)}")
         for reason in dict.fromkeys(self.missed.values()):
             names = [shorten(name) for name, why in self.missed.items() if why == reason]
-            more = f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
-            parts.append(f"not {', '.join(names[:SHOWN])}{more} ({reason})")
+            parts.append(f"not {shortlist(names, SHOWN)} ({reason})")
         return "; ".join(parts)
 
 

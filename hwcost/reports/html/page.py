@@ -10,6 +10,7 @@ from typing import Any
 
 from hwcost.model.breakdown import KINDS
 from hwcost.reports.html.inline import inline_svg, text_of
+from hwcost.units import BYTES, TIMES, in_unit
 
 __all__ = ["html_report"]
 
@@ -36,8 +37,6 @@ _IDLE = {
     "overhead": "overhead",
     "waiting": "memory",
 }
-_TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "\u00b5s"), (1e-9, "ns"))
-_BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 
 def html_report(
@@ -105,7 +104,7 @@ def html_report(
 
 def _totals(total: Mapping[str, Any]) -> Iterator[str]:
     shown = {
-        "time": _in(total["seconds"], _TIMES),
+        "time": _time(total["seconds"]),
         "cycles": _whole(total["cycles"]),
         "MACs": _whole(total["macs"]),
         "utilization": f"{100 * total['utilization']:.1f} %",
@@ -162,14 +161,14 @@ def _cells(line: Mapping[str, Any]) -> Iterator[str]:
     moved = sum(line.get("bytes", {}).values())
     if not line.get("macs"):
         yield from ["<td></td>"] * (len(_FIGURES) + len(_IDLE))
-        yield _cell(moved, _in(moved, _BYTES)) if moved else "<td></td>"
+        yield _cell(moved, in_unit(moved, BYTES, 4)) if moved else "<td></td>"
         return
     for key in _FIGURES:
         value = line[key]
         if key == "bound":
             yield f'<td data-value="{text_of(value)}" class="{text_of(value)}">{text_of(value)}</td>'
         elif key == "seconds":
-            yield _cell(value, _in(value, _TIMES))
+            yield _cell(value, _time(value))
         elif key in ("share", "utilization"):
             yield _cell(value, f"{100 * value:.1f} %", bar=value)
         else:
@@ -179,7 +178,7 @@ def _cells(line: Mapping[str, Any]) -> Iterator[str]:
     for kind in _IDLE:
         share = idle[kind] / whole if whole else 0.0
         yield _cell(share, f"{100 * share:.1f} %" if idle[kind] else "")
-    yield _cell(moved, _in(moved, _BYTES))
+    yield _cell(moved, in_unit(moved, BYTES, 4))
 
 
 def _cell(value: float, text: str, bar: float | None = None) -> str:
@@ -197,11 +196,10 @@ def _settings(settings: Mapping[str, Any]) -> Iterator[str]:
     yield "</dl>"
 
 
+def _time(seconds: float) -> str:
+    return in_unit(seconds, TIMES, 4).replace("us", "\u00b5s")
+
+
 def _whole(value: float) -> str:
     """A count with its thousands apart."""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".removesuffix(".00")
-
-
-def _in(value: float, units: Sequence[tuple[float, str]]) -> str:
-    scale, unit = next((each for each in units if value >= each[0]), units[-1])
-    return f"{value / scale:.4g} {unit}"

@@ -1,0 +1,78 @@
+"""Figures as text: units of time, frequency and memory, counts, and lists of names that are cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+__all__ = ["BYTES", "CLOCKS", "TIMES", "Units", "column_format", "exact", "in_unit", "plural", "shortlist", "unit_of"]
+
+Units: TypeAlias = Sequence[tuple[float, str]]
+"""Pairs of a scale and its name, from the largest to the smallest."""
+
+TIMES: Units = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+CLOCKS: Units = ((1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz"))
+BYTES: Units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+
+
+def unit_of(largest: float, units: Units) -> tuple[float, str]:
+    """The largest unit in which ``largest`` is at least 1, or the smallest unit.
+
+    >>> unit_of(0.02, TIMES)
+    (0.001, 'ms')
+    """
+    return next((unit for unit in units if largest >= unit[0]), units[-1])
+
+
+def in_unit(value: float, units: Units, digits: int = 6) -> str:
+    """A value with its unit, to ``digits`` significant digits.
+
+    >>> in_unit(3.8e-08, TIMES), in_unit(25_600_000, BYTES, 4)
+    ('38 ns', '25.6 MB')
+    """
+    scale, unit = unit_of(value, units)
+    return f"{value / scale:.{digits}g} {unit}"
+
+
+def exact(value: float) -> str:
+    """An integer in full; any other number with two decimals, or none if they are zero.
+
+    >>> exact(38), exact(38.0), exact(37.5), exact(1.25e18)
+    ('38', '38', '37.50', '1.250000000e+18')
+    """
+    if isinstance(value, int) or value >= 1e15:
+        return str(value) if isinstance(value, int) else f"{value:.9e}"
+    return f"{value:.2f}".removesuffix(".00")
+
+
+def column_format(values: Iterable[float]) -> Callable[[float], str]:
+    """The format of a column: all of its numbers get decimals if one needs them.
+
+    >>> text = column_format([38, 37.5])
+    >>> text(38), text(37.5), column_format([38, 9])(38)
+    ('38.00', '37.50', '38')
+    """
+    values = list(values)
+    if all(isinstance(value, int) or value == int(value) for value in values) or max(values) >= 1e15:
+        return exact
+    return lambda value: f"{value:.2f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "layer"), plural(3, "layer")
+    ('1 layer', '3 layers')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def shortlist(names: Sequence[str], most: int, separator: str = ",") -> str:
+    """The first names, and the number of those left out.
+
+    >>> shortlist(["a", "b"], 2), shortlist(["a", "b", "c"], 2), shortlist(["a", "b", "c"], 1, ";")
+    ('a, b', 'a, b and 1 more', 'a; and 2 more')
+    """
+    shown = f"{separator} ".join(names[:most])
+    more = len(names) - most
+    return shown if more <= 0 else f"{shown}{';' if separator == ';' else ''} and {more} more"
