@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from nets import LENET, residual
 
 from hwcost.arrays import BACKENDS, Backend
+from hwcost.cli import main
+from hwcost.importers.lists import write_layers
+from hwcost.network.network import Network
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -92,3 +100,75 @@ def deliverable_sigint() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def hwcost(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def call(*args: object) -> tuple[int, str, str]:
+        code = main([str(arg) for arg in args])
+        return code, *capfd.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def good(hwcost: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
+    """Runs a command that must succeed without a word on stderr: stdout."""
+
+    def call(*args: object) -> str:
+        code, out, err = hwcost(*args)
+        assert (code, err) == (0, "")
+        return out
+
+    return call
+
+
+@pytest.fixture
+def refused(hwcost: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
+    """Runs a command that must end with exit code 2 and one line: that line."""
+
+    def call(*args: object) -> str:
+        code, out, err = hwcost(*args)
+        assert (code, out) == (2, "")
+        assert err.startswith("Error: ")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1
+        assert "Traceback" not in err
+        assert len(err) < 600
+        return err
+
+    return call
+
+
+@pytest.fixture
+def networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, but for networks: lenet.csv, residual.csv and modules.py."""
+    monkeypatch.chdir(tmp_path)
+    write_layers("lenet.csv", Network.of_layers("lenet", LENET))
+    write_layers("residual.csv", Network.of_layers("residual", residual()))
+    shutil.copy(Path(__file__).parent / "models" / "modules.py", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def calls_of() -> Callable[[Callable[..., Any]], contextlib.AbstractContextManager[list[str]]]:
+    """Records the calls of a Python function in the body of a ``with``, without replacing the function."""
+
+    @contextlib.contextmanager
+    def record(function: Any) -> Iterator[list[str]]:
+        calls: list[str] = []
+
+        def profile(frame: Any, event: str, _: Any) -> None:
+            if event == "call" and frame.f_code is function.__code__:
+                calls.append(function.__name__)
+
+        before = sys.getprofile()
+        sys.setprofile(profile)
+        try:
+            yield calls
+        finally:
+            sys.setprofile(before)
+
+    return record

@@ -1,8 +1,9 @@
-"""``hwcost advise``: where the widths of a network lie on the stairs of an array, and what others would buy."""
+"""``hwcost advise``: where the widths of a network lie on the stairs of an array, and what other widths would save."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli import advise_output as output
-from hwcost.cli.shared.networks import array_label, array_options, model_options, read_array, read_model
-from hwcost.cli.shared.values import check_outputs, parse_number, parse_sizes
+from hwcost.cli.shared.machines import ArrayOptions, array_options
+from hwcost.cli.shared.networks import ModelOptions, model_options
+from hwcost.cli.shared.options import form_options, option_names, size_option, skip_unsupported
+from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
+from hwcost.cli.shared.values import parse_number, parse_sizes_by_name
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -33,80 +37,68 @@ Examples:
 @click.argument("model", metavar="MODEL")
 @model_options
 @array_options
-@click.option("--budget", metavar="SHARE", help="Find the widths that reach this share of today's cycles, like 0.9.")
+@click.option("--budget", metavar="SHARE", help="Find the widths that fit this share of today's cycles, like 0.9.")
+@click.option("--seconds", default="30", show_default=True, metavar="S", help="Time limit for the budget's solver.")
+@click.option("--apply", "applied", is_flag=True, help="Rebuild the PyTorch module with the new widths and price it.")
 @click.option(
-    "--seconds", default="30", show_default=True, metavar="S", help="After which the best set so far is taken."
+    "--take", multiple=True, metavar="WIDTH=SIZE", help="Set a width by hand, for --apply or --to-csv. Can be repeated."
 )
-@click.option("--apply", "applied", is_flag=True, help="Rebuild the PyTorch module with the budget's widths; price it.")
-@click.option("--take", multiple=True, metavar="WIDTH=SIZE", help="With --apply: these widths instead of the budget's.")
-@click.option("--to-csv", metavar="FILE", help="Write the layers with the advised widths as a list.")
-@click.option("--layers", "by_layer", is_flag=True, help="Show a row for each layer instead of one for each width.")
-@click.option("--top", metavar="N", help="Show so many rows.  [default: all]")
-@click.option("--skip-unsupported", is_flag=True, help="Leave out operations that cannot be priced, and name them.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print the widths as comma-separated values.")
+@click.option("--to-csv", metavar="FILE", help="Write the layers with the new widths as a CSV list.")
+@click.option("--layers", "by_layer", is_flag=True, help="Print a row per layer instead of a row per width.")
+@size_option("--top", help="Print at most N rows.  [default: all]")
+@skip_unsupported
+@form_options("Print the widths as comma-separated values.")
 def advise(
     *,
     model: str,
-    inputs: tuple[str, ...],
-    dims: tuple[str, ...],
-    device: str | None,
-    s1: str | None,
-    s2: str | None,
-    dataflow: str | None,
-    fold_timing: str | None,
-    clock: str | None,
+    options: ModelOptions,
+    array: ArrayOptions,
     budget: str | None,
     seconds: str,
     applied: bool,
     take: tuple[str, ...],
     to_csv: str | None,
     by_layer: bool,
-    top: str | None,
+    top: int | None,
     skip_unsupported: bool,
-    as_json: bool,
-    as_csv: bool,
+    form: str,
 ) -> None:
-    """Says for every width of a network the next cheaper size, what it saves, and how many channels are free.
+    """For every width of a network: the next cheaper size, the cycles it saves, and the channels that are free.
 
-    A width is a number of channels or features that several layers share: residual additions, concatenations,
-    depthwise and grouped convolutions are followed, so that what is advised can be built.
+    A width is a number of channels or features that several layers share. Residual additions, concatenations, depthwise
+    and grouped convolutions are followed, so that the advised network can be built.
     """
-    if as_json and as_csv:
-        raise click.UsageError("--csv is given; allowed: not together with --json")
     share = (
         None if budget is None else parse_number("--budget", budget, "a share of today's cycles, like 0.9", 0.0, 1.0)
     )
     limit_s = parse_number("--seconds", seconds, "a number of seconds from 1 to 1e5", 1.0, 1e5)
-    taken = dict(map(_taken, take))
-    if len(taken) < len(take):
-        raise InvalidValueError("--take", ", ".join(take), "each width once")
+    taken = parse_sizes_by_name("--take", take, "conv1=24")
     for option, given in (("--apply", applied), ("--layers", by_layer)):
-        if given and as_csv:
-            raise InvalidValueError(option, "given", "not together with --csv, which has a row for each width")
-    if by_layer and as_json:
-        raise InvalidValueError("--layers", "given", "for text: --json has the layers of every width")
+        if given and form == "csv":
+            raise InvalidValueError(option, given, "leave one of them out", reason="--csv prints a row per width")
+    if by_layer and form == "json":
+        raise InvalidValueError("--layers", True, "leave it out", reason="--json has the layers of every width")
     _check_options(model, applied, taken, share, to_csv)
-    array, file = read_array(device, s1, s2, dataflow, fold_timing, clock)
-    network = read_model(model, inputs, dims)
+    machine = array.read()
+    network = options.read(model)
     from hwcost.advice import advise as advise_on
 
-    with _solver_says_nothing():
-        try:
-            advice = advise_on(network, array, budget=share, skip_unsupported=skip_unsupported, time_limit_s=limit_s)
-        except InvalidValueError as error:
-            raise _renamed(error) from None
+    names = {"budget": "--budget", "time_limit_s": "--seconds"}
+    with _solver_output_on_stderr(), option_names(names, network.name):
+        advice = advise_on(
+            network, machine.array, budget=share, skip_unsupported=skip_unsupported, time_limit_s=limit_s
+        )
     sizes = taken or ({} if advice.budget is None else dict(advice.budget.sizes))
-    check = _apply(model, inputs, network, advice, sizes) if applied else None
+    check = _apply(model, options, network, advice, sizes) if applied else None
     if to_csv is not None:
         _write(to_csv, network, sizes)
-    if as_json:
+    if form == "json":
         click.echo(output.as_json(advice, check, to_csv))
-    elif as_csv:
-        click.echo(output.as_csv(advice, sizes))
+    elif form == "csv":
+        click.echo(output.as_csv(advice, sizes), nl=False)
     else:
-        label, most = array_label(array, file), None if top is None else _top(top)
-        click.echo("\n".join(output.lines(advice, label, by_layer=by_layer, most=most, check=check, written=to_csv)))
+        lines = output.lines(advice, machine.label, by_layer=by_layer, most=top, check=check, written=to_csv)
+        click.echo("\n".join(lines))
 
 
 def _check_options(
@@ -114,53 +106,27 @@ def _check_options(
 ) -> None:
     from hwcost.importers import source_kind
 
-    if to_csv is not None and not to_csv.lower().endswith(".csv"):
-        raise InvalidValueError("--to-csv", to_csv, "a file name ending in .csv")
-    kind = source_kind(model)
-    check_outputs([model], {"--to-csv": to_csv})
+    check_outputs([model], {"--to-csv": (to_csv, CSV)})
     if share is not None and share >= 1:
         raise InvalidValueError("--budget", share, "a share below 1")
-    if applied and kind != "torch":
-        raise InvalidValueError("--apply", model, "FILE.py:NAME: only a PyTorch module is rebuilt; others: --to-csv")
+    if applied and source_kind(model) != "torch":
+        raise InvalidValueError(
+            "--apply", model, "give FILE.py:NAME, or use --to-csv", reason=f"{model} is not a module"
+        )
     if taken and not (applied or to_csv):
-        raise InvalidValueError("--take", ", ".join(taken), "together with --apply or --to-csv")
+        raise InvalidValueError("--take", taken, "add --apply or --to-csv", reason="it would have no effect")
     if (applied or to_csv) and not taken and share is None:
         option = "--apply" if applied else "--to-csv"
-        raise InvalidValueError(option, "given alone", "together with --budget or --take, which say the widths")
-
-
-def _taken(text: str) -> tuple[str, int]:
-    name, equals, size = text.rpartition("=")
-    if not equals or not name:
-        raise InvalidValueError("--take", text, "the name of a width and a size, like conv1=24")
-    sizes = parse_sizes(f"--take {name}", size)
-    if sizes.is_sweep:
-        raise InvalidValueError("--take", text, "one size for each width")
-    return name, sizes.number
-
-
-def _top(text: str) -> int:
-    sizes = parse_sizes("--top", text)
-    if sizes.is_sweep:
-        raise InvalidValueError("--top", text, "one integer of at least 1")
-    return sizes.number
-
-
-_OPTION_OF = {"budget": "--budget", "time_limit_s": "--seconds"}
-
-
-def _renamed(error: InvalidValueError) -> InvalidValueError:
-    field = _OPTION_OF.get(error.field, error.field)
-    return error.at(field, allowed=error.allowed.replace("skip_unsupported=True", "--skip-unsupported"))
+        raise InvalidValueError(option, True, "add --budget or --take", reason="there are no new widths")
 
 
 @contextlib.contextmanager
-def _solver_says_nothing() -> Iterator[None]:
-    """Sends what the solver prints by itself to stderr: the output has to stay readable by programs."""
+def _solver_output_on_stderr() -> Iterator[None]:
+    """Redirects what the solver's C++ code prints, so that stdout stays readable for programs."""
     try:
         out = sys.stdout.fileno()
         sys.stdout.flush()
-        kept = os.dup(out)
+        copy = os.dup(out)
     except (OSError, ValueError, AttributeError):
         yield
         return
@@ -168,24 +134,20 @@ def _solver_says_nothing() -> Iterator[None]:
         os.dup2(2, out)
         yield
     finally:
-        os.dup2(kept, out)
-        os.close(kept)
+        os.dup2(copy, out)
+        os.close(copy)
 
 
 def _apply(
-    model: str,
-    inputs: tuple[str, ...],
-    network: Network,
-    advice: Advice,
-    sizes: Mapping[str, int],
+    model: str, options: ModelOptions, network: Network, advice: Advice, sizes: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Rebuilds the module, reads it as a new one and prices it."""
+    """Rebuilds the module with other widths, reads it again and prices it."""
     from hwcost.importers.torch import InputSpec
     from hwcost.importers.torch.resize import applied
     from hwcost.network.pricing import network_cost
 
     with contextlib.redirect_stdout(sys.stderr):
-        changes, rebuilt = applied(model, [InputSpec.parse(text) for text in inputs], network, sizes)
+        changes, rebuilt = applied(model, [InputSpec.parse(text) for text in options.inputs], network, sizes)
     predicted, found = (
         network_cost(each, advice.array, skip_unsupported=True).total for each in (network.at(sizes), rebuilt)
     )
@@ -205,13 +167,14 @@ def _apply(
 
 
 def _write(path: str, network: Network, sizes: Mapping[str, int]) -> None:
-    import dataclasses
-
     from hwcost.importers.lists import write_layers
 
     layers = network.at(sizes)
     operations = {
         name: dataclasses.replace(each, layer=layers[name], sizes={}) for name, each in network.operations.items()
     }
-    for note in write_layers(path, dataclasses.replace(network, operations=operations, widths={}, parameters={})):
+    resized = dataclasses.replace(network, operations=operations, widths={}, parameters={})
+    with write_output("--to-csv", path, quiet=True):
+        notes = tuple(write_layers(path, resized))
+    for note in notes:
         click.echo(f"Note: {note}", err=True)

@@ -1,43 +1,35 @@
-"""How advice is printed: a table for people, JSON, CSV."""
+"""The output of ``hwcost advise``: a table for people, JSON, CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hwcost._version import __version__
+from hwcost.cli.shared.documents import csv_document, json_document
+from hwcost.cli.shared.tables import text_table
+from hwcost.units import shortlist
 
 if TYPE_CHECKING:
     from hwcost.advice import Advice, Budget, WidthAdvice
 
-__all__ = ["SCHEMA", "as_csv", "as_json", "lines"]
+__all__ = ["as_csv", "as_json", "lines"]
 
 SCHEMA = "hwcost.advise/1"
 
 _BY_WIDTH = ("width", "size", "cheaper", "saves[cycles]", "a channel", "network", "MACs lost", "layers", "free up to")
 _BY_LAYER = ("layer", "cycles", "width", "size", "cheaper", "layer", "network", "free up to")
+_NAMED = 6
 
 
 def as_json(advice: Advice, check: Mapping[str, Any] | None, written: str | None) -> str:
     """The advice as one document."""
-    import json
-
-    content = {"schema": SCHEMA, "version": __version__, **advice.as_dict(), "applied": check, "file": written}
-    return json.dumps(content, indent=2, allow_nan=False)
+    return json_document(SCHEMA, {**advice.as_dict(), "applied": check, "file": written})
 
 
 def as_csv(advice: Advice, sizes: Mapping[str, int]) -> str:
-    """A row for each width, with the size that a budget or the caller takes."""
-    import csv
-    import io
-
-    text = io.StringIO()
+    """A row per width, with the size that a budget or the caller takes."""
     rows = [_flat(each) | {"taken": sizes.get(each.name, each.width.size)} for each in advice.widths]
-    names = list(rows[0]) if rows else ["width"]
-    writer = csv.DictWriter(text, ["schema", "version", *names], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({"schema": SCHEMA, "version": __version__, **row} for row in rows)
-    return text.getvalue().rstrip("\n")
+    return csv_document(SCHEMA, rows, () if rows else ("width",))
 
 
 def _flat(each: WidthAdvice) -> dict[str, Any]:
@@ -80,7 +72,7 @@ def lines(
     yield from (f"Note: {note}" for note in advice.notes)
     yield ""
     rows = list(_of_layers(advice) if by_layer else map(_of_a_width, advice.widths))
-    yield from _table([_BY_LAYER if by_layer else _BY_WIDTH, *rows[:most]])
+    yield from text_table(_BY_LAYER if by_layer else _BY_WIDTH, rows[:most])
     if most is not None and most < len(rows):
         yield f"... and {len(rows) - most} more"
     yield from _fixed(advice.fixed)
@@ -95,46 +87,31 @@ def lines(
         yield written
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        yield "  ".join((first.ljust(widths[0]), *cells))
-
-
 def _of_a_width(each: WidthAdvice) -> tuple[str, ...]:
-    step, size = each.cheaper, each.width.size
-    free = str(each.free) if each.free > size else "-"
-    if step is None:
-        return each.name, str(size), "-", "-", "-", "-", "-", str(len(each.layers)), free
-    return (
-        each.name,
-        str(size),
-        str(step.size),
-        _number(step.saved),
-        f"{step.saved_per_channel:.4g}",
-        f"{step.network_speed_up:.3f}x",
-        f"{step.macs:.3g}",
-        str(len(each.layers)),
-        free,
-    )
+    step = each.cheaper
+    cheaper: tuple[str, ...] = ("-",) * 5
+    if step is not None:
+        per_channel, speed_up = f"{step.saved_per_channel:.4g}", f"{step.network_speed_up:.3f}x"
+        cheaper = (str(step.size), _number(step.saved), per_channel, speed_up, f"{step.macs:.3g}")
+    return (each.name, str(each.width.size), *cheaper, str(len(each.layers)), _free(each))
 
 
 def _of_layers(advice: Advice) -> Iterator[tuple[str, ...]]:
     for layer, widths in advice.by_layer.items():
         for each in widths:
-            step, size = each.cheaper, each.width.size
-            free = str(each.free) if each.free > size else "-"
-            cycles = _number(each.layers[layer])
-            if step is None:
-                yield layer, cycles, each.name, str(size), "-", "-", "-", free
-            else:
-                of_layer, of_network = f"{each.speed_up(layer):.3f}x", f"{step.network_speed_up:.3f}x"
-                yield layer, cycles, each.name, str(size), str(step.size), of_layer, of_network, free
+            step = each.cheaper
+            cheaper: tuple[str, ...] = ("-",) * 3
+            if step is not None:
+                cheaper = (str(step.size), f"{each.speed_up(layer):.3f}x", f"{step.network_speed_up:.3f}x")
+            yield (layer, _number(each.layers[layer]), each.name, str(each.width.size), *cheaper, _free(each))
+
+
+def _free(each: WidthAdvice) -> str:
+    return str(each.free) if each.free > each.width.size else "-"
 
 
 def _remarks(widths: Sequence[WidthAdvice]) -> Iterator[str]:
-    """Each remark once, with the widths that it is said of; and where a longer step pays more for each channel."""
+    """Each remark once, with its widths; and the widths whose longer steps save more per channel."""
     by_remark: dict[str, list[str]] = {}
     for each in widths:
         if each.remark:
@@ -146,7 +123,7 @@ def _remarks(widths: Sequence[WidthAdvice]) -> Iterator[str]:
                 f"network {best.network_speed_up:.3f}x"
             )
     for remark, names in by_remark.items():
-        yield f"{_some(names)}: {remark}"
+        yield f"{shortlist(names, _NAMED)}: {remark}"
 
 
 def _fixed(fixed: Mapping[str, str]) -> Iterator[str]:
@@ -154,11 +131,7 @@ def _fixed(fixed: Mapping[str, str]) -> Iterator[str]:
     for name, reason in fixed.items():
         by_reason.setdefault(reason, []).append(name)
     for reason, names in by_reason.items():
-        yield f"cannot change ({reason}): {_some(names)}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        yield f"cannot change ({reason}): {shortlist(names, _NAMED)}"
 
 
 def _budget(advice: Advice, found: Budget) -> Iterator[str]:
@@ -173,7 +146,7 @@ def _budget(advice: Advice, found: Budget) -> Iterator[str]:
     yield f"  {best} of {looked}"
     for reason in dict.fromkeys(found.held.values()):
         names = [name for name, own in found.held.items() if own == reason]
-        yield f"  left as they are ({reason}): {_some(names)}"
+        yield f"  left as they are ({reason}): {shortlist(names, _NAMED)}"
 
 
 def _checked(check: Mapping[str, Any]) -> Iterator[str]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.shared.values import check_writable, parse_number, parse_sizes
-from hwcost.cli.shared.workload import changed_device, read_device_option
+from hwcost.cli.shared.machines import changed_device, read_device_option
+from hwcost.cli.shared.outputs import PICTURE, check_outputs
+from hwcost.cli.shared.values import parse_number, parse_size, parse_sizes
 from hwcost.errors import InvalidValueError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -118,10 +119,7 @@ def _settings(free: str | None, grid: tuple[str, ...], numbers: Mapping[str, str
     )
     settings["robust"] = parse_number("--robust", numbers["robust"], "a number from 1e-6 to 100", 1e-6, 100.0)
     for name, least in (("starts", 1), ("folds", 2), ("shuffles", 1), ("seed", 0)):
-        sizes = parse_sizes(f"--{name}", numbers[name], least)
-        if sizes.is_sweep or sizes.number > MOST:
-            raise InvalidValueError(f"--{name}", numbers[name], f"an integer from {least} to {MOST}")
-        settings[name] = sizes.number
+        settings[name] = parse_size(f"--{name}", numbers[name], least, MOST)
     settings["fold_seeds"] = range(settings.pop("shuffles"))
     return settings
 
@@ -154,19 +152,9 @@ def _check_before(output: str | None, picture: str | None, texts: Mapping[str, s
             check()
         except InvalidValueError as error:
             raise error.at(option) from None
+    check_outputs([], {"--output": (output, ("toml",)), "--plot": (picture, PICTURE)})
     if output is not None:
-        if not output.endswith(".toml"):
-            raise InvalidValueError("--output", output, "a file name that ends in .toml")
-        check_writable("--output", output)
         _check_tomli_w()
-    if picture is not None:
-        from hwcost.plot import check_path
-
-        try:
-            check_path(picture)
-        except InvalidValueError as error:
-            raise error.at("--plot") from None
-        check_writable("--plot", picture)
 
 
 def _check_tomli_w() -> None:

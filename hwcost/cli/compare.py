@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost._version import __version__
-from hwcost.cli.shared.networks import array_label, array_options, model_options, read_array, read_model
+from hwcost.cli.model_output import missing_of, settings_of
+from hwcost.cli.shared.documents import csv_document, json_document
+from hwcost.cli.shared.machines import ArrayOptions, Machine, array_options
+from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation, summary_of
+from hwcost.cli.shared.options import form_options, skip_unsupported
+from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
+from hwcost.cli.shared.tables import Column, is_terminal, printable, table
 from hwcost.errors import InvalidValueError
+from hwcost.units import TIMES, column_format, unit_of
 
 if TYPE_CHECKING:
     from hwcost.network.network import Network
@@ -32,150 +37,118 @@ Examples:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A network on an array.
+    """A network on a machine.
 
     Attributes:
-        source: where the network was read from.
-        device: the name of the device; None for an array made of options alone.
-        label: of the array, in words.
-        summary: of the network on the array.
-        ratio: its time over that of the first pair.
+        source: the file of the network.
+        machine: the accelerator.
+        summary: the cost of the network on it.
+        ratio: its time relative to that of the first pair.
     """
 
     source: str
-    device: str | None
-    label: str
+    machine: Machine
     summary: Summary
     ratio: float
-
-    @property
-    def array_name(self) -> str:
-        """The device, or the size of the array."""
-        return self.device or f"{self.summary.array.rows} x {self.summary.array.cols}"
 
 
 @click.command(short_help="Networks on arrays, side by side.", epilog=_EXAMPLES)
 @click.argument("sources", metavar="MODEL...", nargs=-1, required=True)
 @model_options
-@click.option("--devices", metavar="NAMES", help="Some devices, with commas.")
+@click.option("--devices", metavar="NAMES", help="Several devices, separated by commas.")
 @array_options
-@click.option("--skip-unsupported", is_flag=True, help="Leave out operations that cannot be priced, and name them.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
+@skip_unsupported
+@form_options()
 @click.option("--plot", "picture", metavar="FILE", help="Draw time and utilization: .png, .svg or .pdf.")
 def compare(
     *,
     sources: tuple[str, ...],
-    inputs: tuple[str, ...],
-    dims: tuple[str, ...],
+    options: ModelOptions,
     devices: str | None,
-    device: str | None,
+    array: ArrayOptions,
     skip_unsupported: bool,
-    as_json: bool,
-    as_csv: bool,
+    form: str,
     picture: str | None,
-    **array: str | None,
 ) -> None:
     """Time, cycles and utilization of one or several networks on one or several devices.
 
-    Each MODEL is what hwcost model takes. Ratios are to the time of the first line; options of the array hold for every
-    device.
+    Each MODEL is as for hwcost model. Ratios are relative to the time of the first line. The options of the array apply
+    to every device.
     """
-    from hwcost.cli.shared.summaries import check_picture, priced, say_extrapolation
-
-    if as_json and as_csv:
-        raise click.UsageError("--csv is given; allowed: not together with --json")
-    check_picture("--plot", picture)
-    names = _devices(device, devices)
+    check_outputs(sources, {"--plot": (picture, PICTURE)})
+    names = _device_names(array.device, devices)
     if len(sources) * len(names) > _MOST_PAIRS:
         raise InvalidValueError("the number of pairs", len(sources) * len(names), f"at most {_MOST_PAIRS}")
-    arrays = [read_array(name, array["s1"], array["s2"], *(array[o] for o in _TIMING)) for name in names]
-    networks = _networks(sources, inputs, dims)
+    machines = [dataclasses.replace(array, device=name).read() for name in names]
+    networks = _networks(sources, options)
     pairs: list[Pair] = []
     for source, network in zip(sources, networks, strict=True):
-        for machine, file in arrays:
-            summary = priced(network, machine, skip_unsupported=skip_unsupported)
-            say_extrapolation(network, file)
+        for machine in machines:
+            summary = summary_of(network, machine, skip_unsupported=skip_unsupported)
+            note_extrapolation(network, machine)
             first = pairs[0].summary if pairs else summary
             ratio = summary.cost.seconds / first.cost.seconds if first.cost.seconds else 1.0
-            name = None if file is None else file.name
-            pairs.append(Pair(source, name, array_label(machine, file), summary, ratio))
-    click.echo(_json(pairs) if as_json else _csv(pairs) if as_csv else _text(pairs), nl=not as_csv)
-    _say_missing(pairs)
+            pairs.append(Pair(source, machine, summary, ratio))
+    click.echo({"json": _json, "csv": _csv, "text": _text}[form](pairs), nl=form != "csv")
+    for summary in {pair.source: pair.summary for pair in pairs if pair.summary.missing}.values():
+        click.echo(f"Note: {printable(summary.name)}: {missing_of(summary)}", err=True)
     if picture is not None:
-        _draw(picture, pairs, len(arrays))
+        _draw(picture, pairs, len(machines))
 
 
-_TIMING = ("dataflow", "fold_timing", "clock")
-
-
-def _devices(device: str | None, devices: str | None) -> list[str | None]:
+def _device_names(device: str | None, devices: str | None) -> list[str | None]:
     if devices is None:
         return [device]
     if device is not None:
-        raise InvalidValueError("--device", device, "not together with --devices")
+        raise InvalidValueError("--device", device, "leave one of them out", reason="--devices is given as well")
     names = [name.strip() for name in devices.split(",")]
     if not all(names) or len(set(names)) < len(names):
-        raise InvalidValueError("--devices", devices, "names with commas, each once, like tpu-v1,gemmini")
+        raise InvalidValueError("--devices", devices, "names separated by commas, each once, like tpu-v1,gemmini")
     return list(names)
 
 
-def _networks_with_dims(
-    sources: Sequence[str], kinds: Sequence[str], inputs: tuple[str, ...], dims: tuple[str, ...]
-) -> list[Network]:
-    """All networks, each ONNX graph with those sizes whose names it has; a name that none has is refused."""
-    found, unknown = [], dict.fromkeys(dims, 0)
-    refused: InvalidValueError | None = None
-    for source, kind in zip(sources, kinds, strict=True):
-        own = dims if kind == "onnx" else ()
-        while True:
-            try:
-                found.append(read_model(source, inputs if kind == "torch" else (), own))
-                break
-            except InvalidValueError as error:
-                less = tuple(text for text in own if text.rpartition("=")[0] != error.value)
-                if error.field != "a name in dims" or less == own:
-                    raise
-                own, refused = less, error
-        for text in set(dims) - set(own):
-            unknown[text] += 1
-    if refused is not None and len(sources) in unknown.values():
-        raise refused
-    return found
+def _networks(sources: Sequence[str], options: ModelOptions) -> list[Network]:
+    """All networks, each with the options that go with its kind.
 
-
-def _networks(sources: Sequence[str], inputs: tuple[str, ...], dims: tuple[str, ...]) -> list[Network]:
-    """All networks, each with those options that go with its kind."""
+    Raises:
+        InvalidValueError: a network that cannot be read, or an option that none of them takes.
+    """
     from hwcost.importers import source_kind
 
     kinds = [source_kind(source) for source in sources]
-    if kinds.count("onnx") > 1 and dims:
-        return _networks_with_dims(sources, kinds, inputs, dims)
-    # what none of the models takes is refused by the first one
-    for_torch = inputs if "torch" in kinds else None
-    for_onnx = dims if "onnx" in kinds else None
-    return [
-        read_model(
-            source,
-            inputs if for_torch is None or kind == "torch" else (),
-            dims if for_onnx is None or kind == "onnx" else (),
-        )
-        for source, kind in zip(sources, kinds, strict=True)
-    ]
+    refused: dict[str, InvalidValueError] = {}
+    found: list[Network] = []
+    used: set[str] = set()
+    for source, kind in zip(sources, kinds, strict=True):
+        # an option that goes with none of the kinds is given to the first network, which refuses it
+        inputs = options.inputs if kind == "torch" or "torch" not in kinds else ()
+        dims = options.dims if kind == "onnx" or "onnx" not in kinds else ()
+        while True:
+            try:
+                found.append(ModelOptions(inputs, dims).read(source))
+                break
+            except InvalidValueError as error:  # of several graphs, each takes the dynamic sizes that it has
+                unknown = {text for text in dims if text.rpartition("=")[0] == error.value}
+                if kinds.count("onnx") < 2 or error.field != "a name in dims" or not unknown:
+                    raise
+                refused |= dict.fromkeys(unknown, error)
+                dims = tuple(text for text in dims if text not in unknown)
+        used.update(dims)
+    for text, refusal in refused.items():
+        if text not in used:
+            raise refusal
+    return found
 
 
-# ---------------------------------------------------------------- forms
+# ---------------------------------------------------------------- output
 
 
 def _text(pairs: Sequence[Pair]) -> str:
-    from hwcost.cli.model_output import TIMES
-    from hwcost.cli.shared.tables import Column, alike, is_terminal, printable, table, unit_of
-
     scale, unit = unit_of(max(pair.summary.cost.seconds for pair in pairs), TIMES)
-    cycles = alike(pair.summary.cost.cycles for pair in pairs)
+    cycles = column_format(pair.summary.cost.cycles for pair in pairs)
     columns = [
         Column[Pair]("network", lambda pair: printable(pair.summary.name), to_the_left=True),
-        Column[Pair]("array", lambda pair: pair.label, to_the_left=True),
+        Column[Pair]("array", lambda pair: pair.machine.label, to_the_left=True),
         Column[Pair]("cycles", lambda pair: cycles(pair.summary.cost.cycles)),
         Column[Pair](f"time[{unit}]", lambda pair: f"{pair.summary.cost.seconds / scale:.5g}"),
         Column[Pair]("ratio", lambda pair: f"{pair.ratio:.3f}"),
@@ -199,7 +172,7 @@ def _row(pair: Pair) -> dict[str, Any]:
     return {
         "network": summary.name,
         "source": pair.source,
-        "device": pair.device,
+        "device": pair.machine.name,
         **{name: getattr(array, name) for name in ("rows", "cols", "dataflow", "fold_timing", "clock_hz")},
         **{name: getattr(summary.cost, name) for name in ("macs", "cycles", "seconds", "utilization")},
         "ratio": pair.ratio,
@@ -210,47 +183,26 @@ def _row(pair: Pair) -> dict[str, Any]:
 
 
 def _json(pairs: Sequence[Pair]) -> str:
-    import json
-
-    from hwcost.cli.model_output import settings_of
-
     rows = [
-        _row(pair) | {"missing": list(pair.summary.missing), "array": settings_of(pair.summary, pair.device)}
+        _row(pair) | {"missing": list(pair.summary.missing), "array": settings_of(pair.summary, pair.machine.name)}
         for pair in pairs
     ]
-    return json.dumps({"schema": SCHEMA, "version": __version__, "rows": rows}, indent=2, allow_nan=False)
+    return json_document(SCHEMA, {"rows": rows})
 
 
 def _csv(pairs: Sequence[Pair]) -> str:
-    from hwcost.cli.shared.tables import printable
-
-    rows = [{"schema": SCHEMA, "version": __version__} | _row(pair) for pair in pairs]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: "" if v is None else printable(v) if isinstance(v, str) else v for k, v in row.items()})
-    return text.getvalue()
-
-
-def _say_missing(pairs: Sequence[Pair]) -> None:
-    from hwcost.cli.model_output import missing_text
-    from hwcost.cli.shared.tables import printable
-
-    said = {pair.source: pair.summary for pair in pairs if pair.summary.missing}
-    for summary in said.values():
-        click.echo(f"Note: {printable(summary.name)}: {missing_text(summary)}", err=True)
+    return csv_document(SCHEMA, [_row(pair) for pair in pairs])
 
 
 def _draw(path: str, pairs: Sequence[Pair], width: int) -> None:
     from hwcost import plot
-    from hwcost.cli.shared.summaries import written
 
     rows = [pairs[i : i + width] for i in range(0, len(pairs), width)]
     figure = plot.comparison_figure(
         [row[0].summary.name for row in rows],
-        [pair.array_name for pair in rows[0]],
+        [pair.machine.name or f"{pair.summary.array.rows} x {pair.summary.array.cols}" for pair in rows[0]],
         [[pair.summary.cost.seconds for pair in row] for row in rows],
         [[pair.summary.cost.utilization for pair in row] for row in rows],
     )
-    written("--plot", path, lambda path: plot.save(figure, path))
+    with write_output("--plot", path):
+        plot.save(figure, path)

@@ -11,7 +11,9 @@ from click.core import ParameterSource
 from hwcost.cli import estimate_output as output
 from hwcost.cli.estimate_figures import price
 from hwcost.cli.estimate_topology import estimate_topology, topology_options
-from hwcost.cli.shared.values import parse_relaxation
+from hwcost.cli.shared.machines import CLOCK
+from hwcost.cli.shared.options import form_options
+from hwcost.cli.shared.values import parse_relaxations
 from hwcost.cli.shared.workload import Workload, read_workload, workload_options
 from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS
@@ -33,7 +35,7 @@ Examples:
 @click.command(short_help="Cycles, time and utilization of a layer.", epilog=_EXAMPLES)
 @workload_options
 @topology_options
-@click.option("--clock", metavar="FREQUENCY", help="Like 1e9 or 700MHz.  [default: the device's, or 1GHz]")
+@CLOCK
 @click.option(
     "--relaxation",
     default="logistic",
@@ -43,8 +45,7 @@ Examples:
 )
 @click.option("--temperature", metavar="T", help="Sharpness of the smooth steps, 1 to 1e6.  [default: 20]")
 @click.option("--explain", "explained", is_flag=True, help="Name the terms that went into the figure, in words.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
+@form_options()
 def estimate(
     *,
     padding: str,
@@ -58,8 +59,7 @@ def estimate(
     scalesim_config: str | None,
     scalesim_report: str | None,
     explained: bool,
-    as_json: bool,
-    as_csv: bool,
+    form: str,
     **sizes: tuple[str, ...],
 ) -> None:
     """Cycles, time and utilization of a convolution on a systolic array.
@@ -67,21 +67,18 @@ def estimate(
     Sizes are integers. A list (8,16,32) or a range with both ends (1:256, or 1:256:8 with a step) makes a sweep: one
     row for each value, and for each combination where several options are swept, the last of them varying fastest.
     """
-    if as_json and as_csv:
-        raise click.UsageError("--csv is given; allowed: not together with --json")
-    form = "json" if as_json else "csv" if as_csv else "text"
     if (scalesim_topology, scalesim_config, scalesim_report) != (None, None, None):
         _refuse_beside_a_topology()
         estimate_topology(scalesim_topology, scalesim_config, scalesim_report, form=form)
         return
-    smooth = parse_relaxation("--relaxation", relaxation, temperature)
+    (smooth,) = parse_relaxations([relaxation], None if temperature is None else [temperature])
     workload = read_workload(
         sizes, padding=padding, device=device, dataflow=dataflow, fold_timing=fold_timing, clock=clock
     )
-    if explained and (workload.is_sweep or as_csv):
+    if explained and (workload.is_sweep or form == "csv"):
         raise InvalidValueError("--explain", "given", "for one point, as text or with --json")
     figures = price(workload, smooth)
-    workload.say_extrapolation()
+    workload.note_extrapolation()
     output.write(workload, smooth, figures, form, terms=_terms(workload) if explained else ())
 
 

@@ -1,13 +1,16 @@
-"""``hwcost estimate --scalesim-topology``: every layer of a SCALE-Sim topology, and what SCALE-Sim itself counts."""
+"""``hwcost estimate --scalesim-topology``: the layers of a SCALE-Sim topology, next to the counts of SCALE-Sim."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost._version import __version__
+from hwcost.cli.shared.documents import csv_document, json_document
+from hwcost.cli.shared.machines import Machine
+from hwcost.cli.shared.options import Command, added
+from hwcost.cli.shared.tables import text_table
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -17,24 +20,21 @@ __all__ = ["estimate_topology", "topology_options"]
 
 SCHEMA = "hwcost.topology/1"
 
-_F = TypeVar("_F", bound=Callable[..., Any])
 _OPTIONS = (
-    click.option("--scalesim-topology", metavar="FILE", help="Price the layers of a SCALE-Sim topology instead."),
-    click.option("--scalesim-config", metavar="FILE", help="The SCALE-Sim configuration that says the array."),
-    click.option("--scalesim-report", metavar="DIR", help="Write SCALE-Sim's COMPUTE_REPORT.csv into this folder."),
+    click.option("--scalesim-topology", metavar="FILE", help="Price the layers of a SCALE-Sim topology."),
+    click.option("--scalesim-config", metavar="FILE", help="The SCALE-Sim configuration of the array."),
+    click.option("--scalesim-report", metavar="DIR", help="Write the COMPUTE_REPORT.csv of SCALE-Sim to this folder."),
 )
 _HEADINGS = ("layer", "M", "N", "K", "products", "cycles", "SCALE-Sim", "utilization[%]", "MACs")
 
 
-def topology_options(command: _F) -> _F:
-    """Adds the options that read and write SCALE-Sim's files."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+def topology_options(command: Command) -> Command:
+    """Adds the options that read and write the files of SCALE-Sim."""
+    return added(command, *_OPTIONS)
 
 
 def estimate_topology(topology: str | None, config: str | None, report: str | None, *, form: str) -> None:
-    """Prices a topology on the array of a configuration, prints it and writes the report where one is asked for.
+    """Prices a topology on the array of a configuration, prints it, and writes the report if one is asked for.
 
     Raises:
         InvalidValueError: an option without the ones that it needs, a file that cannot be read or written.
@@ -44,7 +44,7 @@ def estimate_topology(topology: str | None, config: str | None, report: str | No
         if topology is None and config is None:
             have = "report"
         given = {"topology": topology, "config": config, "report": report}[have]
-        raise InvalidValueError(f"--scalesim-{have}", given, f"together with --scalesim-{need}")
+        raise InvalidValueError(f"--scalesim-{have}", given, "give both", reason=f"--scalesim-{need} is missing")
     from hwcost.scalesim import read_configuration, read_topology, write_compute_report
 
     network, machine = read_topology(topology), read_configuration(config)
@@ -55,7 +55,7 @@ def estimate_topology(topology: str | None, config: str | None, report: str | No
     if form == "json":
         click.echo(_json(network, machine, rows, written))
     elif form == "csv":
-        click.echo(_csv(rows))
+        click.echo(csv_document(SCHEMA, rows), nl=False)
     else:
         click.echo(_text(network, machine, rows, written))
 
@@ -92,13 +92,9 @@ def _sums(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _text(network: Topology, machine: Configuration, rows: list[dict[str, Any]], written: str | None) -> str:
-    array, sums = machine.array, _sums(rows)
-    table = [_HEADINGS, *(_cells(row) for row in rows), _cells(sums | {"layer": "total"})]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [f"{network.name} on {array.rows} x {array.cols}, {array.dataflow_row.summary}, {array.fold_timing} folds"]
-    for first, *others in table:
-        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        lines.append("  ".join((first.ljust(widths[0]), *cells)))
+    sums = _sums(rows)
+    cells = [_cells(row) for row in [*rows, sums | {"layer": "total"}]]
+    lines = [f"{network.name} on {Machine(machine.array, None).label}", *text_table(_HEADINGS, cells)]
     return "\n".join(lines if written is None else [*lines, written])
 
 
@@ -108,23 +104,8 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (row["layer"], *sizes, *cycles, f"{100 * row['utilization']:.2f}", str(row["macs"]))
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["schema", "version", *rows[0]], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({"schema": SCHEMA, "version": __version__, **row} for row in rows)
-    return text.getvalue().rstrip("\n")
-
-
 def _json(network: Topology, machine: Configuration, rows: list[dict[str, Any]], written: str | None) -> str:
-    import json
-
     content = {
-        "schema": SCHEMA,
-        "version": __version__,
         "topology": network.name,
         "kind": network.kind,
         "run_name": machine.run_name,
@@ -134,4 +115,4 @@ def _json(network: Topology, machine: Configuration, rows: list[dict[str, Any]],
         "total": _sums(rows),
         "rows": rows,
     }
-    return json.dumps(content, indent=2)
+    return json_document(SCHEMA, content)

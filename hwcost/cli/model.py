@@ -1,14 +1,17 @@
-"""``hwcost model``: what a whole network costs on an array, from its file to a report, a picture and other files."""
+"""``hwcost model``: the cost of a whole network on an array, as a report, pictures and other files."""
 
 from __future__ import annotations
 
-import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.shared.networks import array_label, array_options, model_options, read_array, read_model
-from hwcost.cli.shared.values import check_outputs
+from hwcost.cli import model_output as output
+from hwcost.cli.shared.machines import ArrayOptions, array_options
+from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation, summary_of
+from hwcost.cli.shared.options import block, form_options, size_option, skip_unsupported
+from hwcost.cli.shared.outputs import CSV, PICTURE, check_outputs, write_output
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -17,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["model"]
 
-SORTS = ("cycles", "time", "macs", "utilization", "waste", "name", "order")
-_MOST = 10**9
 _OF_THE_LIST = ("skip_unsupported", "sort", "top", "depth", "all")
 
 _EXAMPLES = """\b
@@ -29,145 +30,128 @@ Examples:
 """
 
 
-@click.command(short_help="What a whole network costs, layer by layer.", epilog=_EXAMPLES)
+@dataclass(frozen=True)
+class Files:
+    """The files to write; None for those that were not asked for."""
+
+    picture: str | None
+    page: str | None
+    to_csv: str | None
+    to_scalesim: str | None
+
+    def check(self, source: str) -> None:
+        """Raises if one cannot be written."""
+        options = {
+            "--plot": (self.picture, PICTURE),
+            "--html": (self.page, ("html", "htm")),
+            "--to-csv": (self.to_csv, CSV),
+            "--to-scalesim": (self.to_scalesim, CSV),
+        }
+        check_outputs([source], options)
+
+
+@click.command(short_help="The cost of a whole network, layer by layer.", epilog=_EXAMPLES)
 @click.argument("source", metavar="MODEL")
 @model_options
 @array_options
-@click.option("--skip-unsupported", is_flag=True, help="Leave out operations that cannot be priced, and name them.")
-@click.option("--sort", metavar="KEY", help=f"A list instead of a tree, the worst first; one of: {', '.join(SORTS)}.")
-@click.option("--top", metavar="N", help="No more than N lines of the list.  [sorted by cycles where not said]")
-@click.option("--depth", metavar="N", help="Modules so deep are one line each.  [default: all are opened]")
-@click.option("--all", "everything", is_flag=True, help="Show operations that only move memory, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values with a header.")
-@click.option("--plot", "picture", metavar="FILE", help="Draw it: .png, .svg or .pdf.")
-@click.option("--html", "page", metavar="FILE", help="Write a report that a browser shows, with table and pictures.")
-@click.option("--to-csv", metavar="FILE", help="Write the layers as a CSV list, which hwcost reads again.")
-@click.option("--to-scalesim", metavar="FILE", help="Write the layers as a SCALE-Sim topology.")
+@skip_unsupported
+@click.option("--sort", metavar="KEY", help=f"Print a list, worst first, sorted by one of: {', '.join(output.SORTS)}.")
+@size_option("--top", help="Print at most N lines of the list.  [default sort: cycles]")
+@size_option("--depth", help="Collapse modules below this depth.  [default: no limit]")
+@click.option("--all", "everything", is_flag=True, help="Include operations that only move memory.")
+@form_options()
+@block(
+    "files",
+    Files,
+    click.option("--plot", "picture", metavar="FILE", help="Write pictures: .png, .svg or .pdf."),
+    click.option("--html", "page", metavar="FILE", help="Write a report for a browser, with a table and pictures."),
+    click.option("--to-csv", metavar="FILE", help="Write the layers as a CSV list, which hwcost reads again."),
+    click.option("--to-scalesim", metavar="FILE", help="Write the layers as a SCALE-Sim topology."),
+)
 def model(
     *,
     source: str,
-    inputs: tuple[str, ...],
-    dims: tuple[str, ...],
-    device: str | None,
-    s1: str | None,
-    s2: str | None,
-    dataflow: str | None,
-    fold_timing: str | None,
-    clock: str | None,
+    options: ModelOptions,
+    array: ArrayOptions,
     skip_unsupported: bool,
     sort: str | None,
-    top: str | None,
-    depth: str | None,
+    top: int | None,
+    depth: int | None,
     everything: bool,
-    as_json: bool,
-    as_csv: bool,
-    **files: str | None,
+    form: str,
+    files: Files,
 ) -> None:
     """Cycles, time, utilization and waste of a network, module by module.
 
     MODEL is FILE.py:NAME for a PyTorch module (or a class or function that makes one), an ONNX file, a TOML or CSV list
     of layers, or a SCALE-Sim topology. A Python file is run.
     """
-    from hwcost.cli import model_output as output
-    from hwcost.cli.shared.summaries import priced, say_extrapolation
-
-    if as_json and as_csv:
-        raise click.UsageError("--csv is given; allowed: not together with --json")
-    most, deepest = _count("--top", top), _count("--depth", depth)
-    _check_files(source, files, sort)
-    array, file = read_array(device, s1, s2, dataflow, fold_timing, clock)
-    network = read_model(source, inputs, dims)
-    summary = priced(network, array, skip_unsupported=skip_unsupported)
-    say_extrapolation(network, file)
-    lines = output.lines_of(summary, depth=deepest, everything=everything)
-    key = sort or ("cycles" if most is not None else None)
-    if key is not None or as_json or as_csv:
+    if sort is not None and sort not in output.SORTS:
+        raise InvalidValueError("--sort", sort, f"one of: {', '.join(output.SORTS)}")
+    files.check(source)
+    machine = array.read()
+    network = options.read(source)
+    summary = summary_of(network, machine, skip_unsupported=skip_unsupported)
+    note_extrapolation(network, machine)
+    lines = output.lines_of(summary, depth=depth, everything=everything)
+    key = sort or ("cycles" if top is not None else None)
+    if key is not None or form != "text":
         lines = sorted((line for line in lines if not line.is_open), key=output.SORTS[key or "order"])
-    left_out = 0 if most is None else max(0, len(lines) - most)
-    lines, label = lines[:most], array_label(array, file)
+    left_out = 0 if top is None else max(0, len(lines) - top)
+    lines = lines[:top]
     settings = {
-        "source": source, "inputs": list(inputs), "dims": list(dims),
-        **output.settings_of(summary, None if file is None else file.name),
-        "skip_unsupported": skip_unsupported, "sort": key, "top": most, "depth": deepest, "all": everything,
+        "source": source, "inputs": list(options.inputs), "dims": list(options.dims),
+        **output.settings_of(summary, machine.name),
+        "skip_unsupported": skip_unsupported, "sort": key, "top": top, "depth": depth, "all": everything,
     }  # fmt: skip
-    if as_json:
+    if form == "json":
         click.echo(output.as_json(summary, lines, settings, left_out=left_out))
-    elif as_csv:
+    elif form == "csv":
         click.echo(output.as_csv(summary, lines, settings), nl=False)
     else:
-        flat = key is not None
-        click.echo("\n".join(output.as_text(summary, lines, label, flat=flat, left_out=left_out)))
-    if summary.missing and (as_json or as_csv):
-        click.echo(f"Note: {output.missing_text(summary)}", err=True)
-    _write_files(files, network, summary, label, settings)
+        click.echo("\n".join(output.as_text(summary, lines, machine.label, flat=key is not None, left_out=left_out)))
+    if summary.missing and form != "text":
+        click.echo(f"Note: {output.missing_of(summary)}", err=True)
+    _write(files, network, summary, f"{summary.name} on {machine.label}", settings)
 
 
-def _count(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) >= 1):
-        raise InvalidValueError(option, text, f"an integer of at least 1, below {_MOST}")
-    return int(text)
-
-
-def _check_files(source: str, files: dict[str, str | None], sort: str | None) -> None:
-    """Raises before any work where the name of a file, or of an order, says nothing."""
-    from hwcost.cli.shared.summaries import check_picture
-
-    if sort is not None and sort not in SORTS:
-        raise InvalidValueError("--sort", sort, f"one of: {', '.join(SORTS)}")
-    check_picture("--plot", files["picture"])
-    page = files["page"]
-    if page is not None and not page.lower().endswith((".html", ".htm")):
-        raise InvalidValueError("--html", page, "a file name ending in .html or .htm")
-    for name in ("to_csv", "to_scalesim"):
-        path = files[name]
-        if path is not None and not path.lower().endswith(".csv"):
-            raise InvalidValueError(f"--{name.replace('_', '-')}", path, "a file name ending in .csv")
-    options = {"picture": "--plot", "page": "--html", "to_csv": "--to-csv", "to_scalesim": "--to-scalesim"}
-    check_outputs([source], {option: files[name] for name, option in options.items()})
-
-
-def _write_files(
-    files: dict[str, str | None], network: Network, summary: Summary, label: str, settings: dict[str, Any]
-) -> None:
-    from hwcost.cli.shared.summaries import written
-
-    title = f"{summary.name} on {label}"
-    skip = bool(summary.missing)
-    if (path := files["picture"]) is not None:
+def _write(files: Files, network: Network, summary: Summary, title: str, settings: dict[str, Any]) -> None:
+    if files.picture is not None:
         from hwcost import plot
 
-        figure = plot.network_figure(network, summary.array, title, skip_unsupported=skip)
-        written("--plot", path, lambda path: plot.save(figure, path))
-    if (path := files["page"]) is not None:
+        figure = plot.network_figure(network, summary.array, title, skip_unsupported=bool(summary.missing))
+        with write_output("--plot", files.picture):
+            plot.save(figure, files.picture)
+    if files.page is not None:
+        from hwcost.files import write_whole
+
         page = _page(network, summary, title, {name: settings[name] for name in settings if name not in _OF_THE_LIST})
-        written("--html", path, lambda path: _write_page(path, page))
-    for option, name in (("--to-csv", "to_csv"), ("--to-scalesim", "to_scalesim")):
-        if (path := files[name]) is not None:
+        with write_output("--html", files.page):
+            write_whole(files.page, page.encode())
+    for option, path in (("--to-csv", files.to_csv), ("--to-scalesim", files.to_scalesim)):
+        if path is not None:
             from hwcost.importers import lists
 
-            write = lists.write_layers if name == "to_csv" else lists.write_scalesim
-            for note in written(option, path, functools.partial(write, network=network)):
+            with write_output(option, path):
+                notes = (lists.write_layers if option == "--to-csv" else lists.write_scalesim)(path, network)
+            for note in notes:
                 click.echo(f"Note: {note}", err=True)
 
 
 def _page(network: Network, summary: Summary, title: str, settings: dict[str, Any]) -> str:
     from hwcost import plot
-    from hwcost.cli.model_output import html_lines, missing_text, said
     from hwcost.reports.html import html_report
 
     pictures = {}
     for name in plot.PICTURES:
         figure = plot.network_figure(network, summary.array, pictures=[name], skip_unsupported=bool(summary.missing))
         pictures[name] = plot.svg(figure)
-    total = summary.figures() | {"seconds_by_bound": summary.seconds_by_bound}
-    missing = missing_text(summary) if summary.missing else ""
-    return html_report(title, settings, total, html_lines(summary), pictures, notes=said(summary), missing=missing)
-
-
-def _write_page(path: str, page: str) -> None:
-    from hwcost.files import write_whole
-
-    write_whole(path, page.encode())
+    return html_report(
+        title,
+        settings,
+        summary.figures() | {"seconds_by_bound": summary.seconds_by_bound},
+        output.html_lines(summary),
+        pictures,
+        notes=output.notes_of(summary),
+        missing=output.missing_of(summary) if summary.missing else "",
+    )

@@ -1,50 +1,27 @@
-"""How a network on an array is printed: a tree of modules or a sorted list, as text, JSON or CSV."""
+"""The output of ``hwcost model``: a tree of modules or a sorted list, as text, JSON or CSV."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from hwcost._version import __version__
-from hwcost.cli.shared.tables import (
-    Column,
-    alike,
-    bar,
-    bytes_text,
-    figure_text,
-    is_terminal,
-    printable,
-    table,
-    terminal_width,
-    unit_of,
-)
+from hwcost.cli.shared.documents import csv_document, json_document
+from hwcost.cli.shared.networks import missing_text
+from hwcost.cli.shared.tables import Column, bar, is_terminal, labelled, printable, table, terminal_width
 from hwcost.model.breakdown import KINDS
 from hwcost.network.network import UNCONNECTED
 from hwcost.reports import Module, Row, Summary
+from hwcost.units import BYTES, CLOCKS, TIMES, column_format, exact, in_unit, plural, unit_of
 
 __all__ = [
-    "SORTS",
-    "Line",
-    "as_csv",
-    "as_json",
-    "as_text",
-    "html_lines",
-    "lines_of",
-    "missing_text",
-    "said",
-    "settings_of",
-]
+    "SORTS", "Line", "as_csv", "as_json", "as_text", "html_lines", "lines_of", "missing_of", "notes_of", "settings_of",
+]  # fmt: skip
 
 SCHEMA = "hwcost.model/1"
-TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
-CLOCKS = ((1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz"))
 _SHORT = {"ragged_rows": "rows", "ragged_cols": "cols", "fill_and_drain": "fill", "overhead": "over", "waiting": "wait"}
-_NAMED = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +30,9 @@ class Line:
 
     Attributes:
         part: the row or module.
-        label: what it is called in the tree.
-        depth: in the tree.
-        is_open: whether what is in it has lines of its own.
+        label: its name in the tree.
+        depth: its depth in the tree.
+        is_open: whether the operations of a module have lines of their own.
     """
 
     part: Row | Module
@@ -65,7 +42,7 @@ class Line:
 
     @property
     def name(self) -> str:
-        """With the modules that it is in."""
+        """The full name, with those of its modules."""
         return self.part.name if isinstance(self.part, Row) else self.part.path
 
 
@@ -78,7 +55,7 @@ SORTS: Mapping[str, Callable[[Line], Any]] = {
     "name": lambda line: line.name,
     "order": lambda line: 0,
 }
-"""What lines are sorted by, the worst first."""
+"""The keys that lines are sorted by, worst first."""
 
 
 def lines_of(summary: Summary, *, depth: int | None, everything: bool) -> list[Line]:
@@ -86,8 +63,8 @@ def lines_of(summary: Summary, *, depth: int | None, everything: bool) -> list[L
 
     Args:
         summary: of the network.
-        depth: how deep modules are opened; None for all.
-        everything: with the operations that only move memory.
+        depth: modules below it are collapsed; None for no limit.
+        everything: include operations that only move memory.
     """
     shown = [row for row in summary.rows if everything or row.state != "memory-only"]
     found = list(summary.tree.only(shown).walk())
@@ -108,8 +85,8 @@ def as_text(summary: Summary, lines: Sequence[Line], label: str, *, flat: bool, 
         summary: of the network.
         lines: of the table.
         label: of the array.
-        flat: names with their modules, without indents.
-        left_out: how many lines there would be more.
+        flat: full names instead of an indented tree.
+        left_out: the number of lines that ``lines`` lacks.
     """
     coloured = is_terminal()
     yield f"{printable(summary.name)} on {label}"
@@ -131,7 +108,7 @@ def as_text(summary: Summary, lines: Sequence[Line], label: str, *, flat: bool, 
 
 
 def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column[Line]]:
-    cycles, folds = (alike(getattr(line.part.cost, name) for line in lines) for name in ("cycles", "folds"))
+    cycles, folds = (column_format(getattr(line.part.cost, name) for line in lines) for name in ("cycles", "folds"))
     scale, unit = unit_of(max((line.part.cost.seconds for line in lines), default=0.0), TIMES)
     names = Column[Line]("operation", _indented if not flat else _full, to_the_left=True, colour=_bold)
     columns = [
@@ -153,7 +130,7 @@ def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column
         if kind not in ("overhead", "waiting") or getattr(summary.breakdown, kind)
     )
     if any(isinstance(line.part, Row) and line.part.state == "memory-only" for line in lines):
-        columns.append(Column[Line]("bytes", lambda line: bytes_text(_moved(line.part))))
+        columns.append(Column[Line]("bytes", lambda line: in_unit(_moved(line.part), BYTES, 4)))
     return columns
 
 
@@ -162,7 +139,7 @@ def _share_of(kind: str) -> Callable[[Row | Module], str]:
 
 
 def _priced(text: Callable[[Row | Module], str]) -> Callable[[Line], str]:
-    """Nothing for what takes no cycles."""
+    """An empty cell for a line that takes no cycles."""
     return lambda line: text(line.part) if line.part.cost.macs else ""
 
 
@@ -178,7 +155,7 @@ def _shape(line: Line) -> str:
     part = line.part
     if isinstance(part, Module):
         count = sum(row.state == "priced" for row in part.rows)
-        return "" if line.is_open else f"({count} {'layer' if count == 1 else 'layers'})"
+        return "" if line.is_open else f"({plural(count, 'layer')})"
     if part.state == "unsupported":
         return f"NOT SUPPORTED: {printable(part.reason)}"
     return printable(part.shape or part.kind)
@@ -206,12 +183,10 @@ def _by_bound(line: Line) -> dict[str, Any]:
 
 
 def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
-    cost, array = summary.cost, summary.array
-    (scale, unit), (hertz, clock) = unit_of(cost.seconds, TIMES), unit_of(array.clock_hz, CLOCKS)
-    count = len(summary.of("priced"))
+    cost, priced = summary.cost, summary.of("priced")
     texts = {
-        "total": f"{count} {'layer' if count == 1 else 'layers'}, {cost.macs} MACs: {figure_text(cost.cycles)} cycles, "
-        f"{cost.seconds / scale:.6g} {unit} at {array.clock_hz / hertz:.6g} {clock}, "
+        "total": f"{plural(len(priced), 'layer')}, {cost.macs} MACs: {exact(cost.cycles)} cycles, "
+        f"{in_unit(cost.seconds, TIMES)} at {in_unit(summary.array.clock_hz, CLOCKS)}, "
         f"{100 * cost.utilization:.2f} % utilization",
         "PE-cycles": ", ".join(
             f"{100 * share:.1f} % {KINDS[kind]}"
@@ -225,85 +200,66 @@ def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
             for name, seconds in summary.seconds_by_bound.items()
             if seconds
         )
-    priced = summary.of("priced")
     texts["bytes"] = ", ".join(
-        f"{name}s {bytes_text(sum(getattr(row, f'{name}_bytes') for row in priced))}"
+        f"{name}s {in_unit(sum(getattr(row, f'{name}_bytes') for row in priced), BYTES, 4)}"
         for name in ("weight", "input", "output")
     )
     if free := summary.of("memory-only"):
-        moved = bytes_text(sum(map(_moved, free)))
-        operations = f"{len(free)} {'operation' if len(free) == 1 else 'operations'}"
-        texts["memory-only"] = f"{operations}, {moved} moved, no cycles of the array"
+        moved = in_unit(sum(map(_moved, free)), BYTES, 4)
+        texts["memory-only"] = f"{plural(len(free), 'operation')}, {moved} moved, no cycles of the array"
     for name, text in texts.items():
-        yield f"{name:<13}{text}"
-    for note in said(summary):
-        yield f"{'note':<13}{printable(note)}"
+        yield labelled(name, text)
+    for note in notes_of(summary):
+        yield labelled("note", printable(note))
     if summary.missing:
-        text = f"{'MISSING':<13}{missing_text(summary)}"
+        text = labelled("MISSING", missing_of(summary))
         yield click.style(text, fg="red", bold=True) if coloured else text
 
 
-def said(summary: Summary) -> list[str]:
-    """The notes, without what is no news to somebody who asks for the cost alone."""
+def notes_of(summary: Summary) -> list[str]:
+    """The notes on the network, except that its layers are not connected, which no cost depends on."""
     return [note for note in summary.notes if note != UNCONNECTED]
 
 
-def missing_text(summary: Summary) -> str:
-    """What is not in the totals, in words."""
-    missing = summary.of("unsupported")
-    named = "; ".join(f"{printable(row.name)}: {printable(row.reason)}" for row in missing[:_NAMED])
-    more = f"; and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-    count = "1 operation is" if len(missing) == 1 else f"{len(missing)} operations are"
-    return f"{count} not in these totals: {named}{more}"
+def missing_of(summary: Summary) -> str:
+    """The operations that are not in the totals, in words."""
+    return missing_text({row.name: row.reason for row in summary.of("unsupported")})
 
 
 # ---------------------------------------------------------------- JSON and CSV
 
 
 def settings_of(summary: Summary, device: str | None) -> dict[str, Any]:
-    """The array, as plain data; what nothing limits is null."""
+    """The array as plain data; an infinite bandwidth is null."""
     figures = summary.array.as_dict()
     return {"device": device} | {name: None if value == float("inf") else value for name, value in figures.items()}
 
 
 def as_json(summary: Summary, lines: Sequence[Line], settings: Mapping[str, Any], *, left_out: int) -> str:
     """One document: settings, totals, what is missing, the lines, and the subtotals of all modules."""
-    import json
-
-    document = summary.as_dict()
     free = summary.of("memory-only")
-    return json.dumps(
-        {"schema": SCHEMA, "version": __version__, "settings": settings}
-        | document
+    content = (
+        {"settings": settings}
+        | summary.as_dict()
         | {
             "memory_only": {"operations": len(free), "bytes": sum(map(_moved, free))},
             "rows": [_line_dict(summary, line) for line in lines],
             "left_out": left_out,
-        },
-        indent=2,
-        allow_nan=False,
+        }
     )
+    return json_document(SCHEMA, content)
 
 
 def as_csv(summary: Summary, lines: Sequence[Line], settings: Mapping[str, Any]) -> str:
     """The lines as comma-separated values, with a header."""
-    head: dict[str, Any] = {"schema": SCHEMA, "version": __version__, "network": summary.name}
+    head: dict[str, Any] = {"network": summary.name}
     head |= {name: settings[name] for name in ("device", "rows", "cols", "dataflow", "fold_timing", "clock_hz")}
-    figures = _flattened(summary.figures())
-    words = ("name", "path", "kind", "state", "shape", "reason")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*head, *words, *figures], restval="", lineterminator="\n")
-    writer.writeheader()
-    for line in lines:
-        row: dict[str, Any] = head | _flattened(_line_dict(summary, line))
-        writer.writerow(
-            {name: printable(v) if isinstance(v, str) else "" if v is None else v for name, v in row.items()}
-        )
-    return text.getvalue()
+    names = (*head, "name", "path", "kind", "state", "shape", "reason", *_flattened(summary.figures()))
+    return csv_document(SCHEMA, [head | _flattened(_line_dict(summary, line)) for line in lines], names)
 
 
 def html_lines(summary: Summary) -> list[dict[str, Any]]:
-    """The whole tree as data, from the top down, for the page that a browser shows."""
+    """The whole tree as data, from the top down, for the HTML page."""
     lines = lines_of(summary, depth=None, everything=True)
     return [
         {"label": line.label, "depth": line.depth, "is_free": all(row.state == "memory-only" for row in _rows_of(line))}

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.shared.values import (
-    at_temperature,
-    parse_number,
-    parse_relaxations,
-    parse_temperature,
-    parse_temperatures,
-)
+from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
+from hwcost.cli.shared.values import parse_number, parse_relaxations
 from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
 from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
-from hwcost.relaxation import RELAXATIONS, Relaxation
+from hwcost.relaxation import RELAXATIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,58 +31,51 @@ _TEMPERATURES = (10.0, 20.0, 100.0)
 _FIELDS = {"f": "out_channels", "c": "in_channels"}
 
 
-@click.group(cls=Commands, short_help="Pictures of the stairs and of their smooth stand-ins.")
+def _output_option(default: str) -> Callable[..., Any]:
+    return click.option(
+        "-o", "--output", default=default, show_default=True, metavar="FILE", help="Picture: .png, .svg or .pdf."
+    )
+
+
+def _relaxation_option(default: str) -> Callable[..., Any]:
+    names = f"Some of {', '.join(RELAXATIONS)}, separated by commas."
+    return click.option("--relaxation", default=default, show_default=True, metavar="NAMES", help=names)
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print the data of the picture.")
+
+
+@click.group(cls=Commands, short_help="Pictures of the stairs and of their relaxations.")
 def plot() -> None:
     """Pictures, written as PNG, SVG or PDF."""
 
 
-@plot.command(short_help="Smooth ceilings against the exact one, with their gradients.")
-@click.option("-o", "--output", default="ceiling.png", show_default=True, metavar="FILE", help=".png, .svg or .pdf.")
+@plot.command(short_help="Relaxations of the ceiling and their gradients.")
+@_output_option("ceiling.png")
+@_relaxation_option(",".join(_KINDS))
 @click.option(
-    "--relaxation",
-    default=",".join(_KINDS),
-    show_default=True,
-    metavar="NAMES",
-    help=f"Some of {', '.join(RELAXATIONS)}, with commas.",
+    "--temperature", metavar="T", help="Sharpness of the steps; several are separated by commas.  [default: 10,20,100]"
 )
-@click.option("--temperature", metavar="T", help="Sharpness of the steps, some with commas.  [default: 10,20,100]")
-@click.option("--max", "maximum", default="5", show_default=True, metavar="X", help="Where the axis ends.")
-@click.option("--json", "as_json", is_flag=True, help="Print the data drawn.")
+@click.option("--max", "maximum", default="5", show_default=True, metavar="X", help="End of the axis.")
+@_json_option
 def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: str, as_json: bool) -> None:
-    """The smooth ceilings against the exact one, and their gradients below."""
+    """Relaxations of the ceiling next to the ceiling itself, with their gradients below."""
     from hwcost import plot as plots
 
-    _check_output(output)
-    names = parse_relaxations("--relaxation", relaxation)
-    if temperature is not None and not any(RELAXATIONS[name].sharpness for name in names):
-        raise InvalidValueError("--temperature", temperature, f"none for {relaxation}, which has no temperature")
-    temperatures = _TEMPERATURES if temperature is None else parse_temperatures("--temperature", temperature)
-    rows = [
-        row
-        for name in names
-        for row in (
-            [at_temperature(RELAXATIONS[name], t) for t in temperatures]
-            if RELAXATIONS[name].sharpness
-            else [RELAXATIONS[name]]
-        )
-    ]
+    check_outputs([], {"--output": (output, PICTURE)})
+    temperatures = None if temperature is None else temperature.split(",")
+    rows = parse_relaxations(relaxation.split(","), temperatures, _TEMPERATURES)
     stop = parse_number("--max", maximum, "a number from 1 to 1000", 1.0, 1000.0)
     figure = plots.ceiling_figure(rows, stop)
-    _finish("ceiling", figure, output, plots.ceiling_data(rows, stop) if as_json else None)
+    _write("ceiling", figure, output, plots.ceiling_data(rows, stop) if as_json else None)
 
 
 @plot.command(short_help="Cycles and utilization against the number of filters or channels.", epilog=_EXAMPLE)
 @workload_options
-@click.option("-o", "--output", default="stairs.png", show_default=True, metavar="FILE", help=".png, .svg or .pdf.")
-@click.option(
-    "--relaxation",
-    default="logistic",
-    show_default=True,
-    metavar="NAMES",
-    help=f"Some of {', '.join(RELAXATIONS)}, with commas.",
-)
+@_output_option("stairs.png")
+@_relaxation_option("logistic")
 @click.option("--temperature", metavar="T", help="Sharpness of the smooth steps, 1 to 1e6.  [default: 20]")
-@click.option("--json", "as_json", is_flag=True, help="Print the data drawn.")
+@_json_option
 def stairs(
     *,
     padding: str,
@@ -100,15 +88,15 @@ def stairs(
     as_json: bool,
     **sizes: tuple[str, ...],
 ) -> None:
-    """Cycles and utilization against the number of filters (--f) or channels (--c): exact, smooth and FLOPs-like.
+    """Cycles and utilization against the number of filters (--f) or channels (--c): exact, relaxed and by FLOPs.
 
-    One of --f and --c is a list or range; without both it is --f 1:64. Where nothing is given, the kernel is 5 x 5 on
-    6 channels, with 16 filters where the channels are swept, and the array 8 x 8.
+    One of --f and --c is a list or a range; the default is --f 1:64. Other defaults: a 5 x 5 kernel, 6 channels,
+    16 filters if channels are swept, and an 8 x 8 array.
     """
     from hwcost import plot as plots
 
-    _check_output(output)
-    rows = _relaxations(relaxation, temperature)
+    check_outputs([], {"--output": (output, PICTURE)})
+    rows = parse_relaxations(relaxation.split(","), None if temperature is None else [temperature])
     swept_c = any("," in text or ":" in text for text in sizes.get("c", ()))
     defaults = {"k": "5", "c": "6", "f": "16" if swept_c else "1:64", "s1": "8", "s2": "8"}
     workload = read_workload(
@@ -116,23 +104,14 @@ def stairs(
     )
     name = _swept(workload)
     layer, array = workload.layer(), workload.array()
-    workload.say_extrapolation()
+    workload.note_extrapolation()
     widths = list(workload.sizes[name])
     try:
         figure = plots.stairs_figure(layer, array, _FIELDS[name], widths, rows)
         data = plots.stairs_data(layer, array, _FIELDS[name], widths, rows) if as_json else None
     except InvalidValueError as error:
         raise _in_a_sweep(error, name) from None
-    _finish("stairs", figure, output, data)
-
-
-def _relaxations(names: str, temperature: str | None) -> list[Relaxation]:
-    rows = [RELAXATIONS[name] for name in parse_relaxations("--relaxation", names)]
-    if temperature is None:
-        return rows
-    if not any(row.sharpness for row in rows):
-        raise InvalidValueError("--temperature", temperature, f"none for {names}, which has no temperature")
-    return [at_temperature(row, parse_temperature("--temperature", temperature)) for row in rows]
+    _write("stairs", figure, output, data)
 
 
 def _swept(workload: Workload) -> str:
@@ -149,26 +128,14 @@ def _in_a_sweep(error: InvalidValueError, name: str) -> InvalidValueError:
     return InvalidValueError(error.field, error.value, SWEEP_LIMIT) if isinstance(error.value, int) else error
 
 
-def _check_output(path: str) -> None:
-    """Raises before any work where the ending says nothing; the writing itself may still fail."""
-    from hwcost.plot import check_path
-
-    try:
-        check_path(path)
-    except InvalidValueError as error:
-        raise error.at("--output") from None
-
-
-def _finish(name: str, figure: Figure, path: str, data: Mapping[str, Any] | None) -> None:
+def _write(name: str, figure: Figure, path: str, data: Mapping[str, Any] | None) -> None:
     import json
 
     from hwcost._version import __version__
     from hwcost.plot import save
 
-    try:
+    with write_output("--output", path, quiet=True):
         save(figure, path)
-    except InvalidValueError as error:
-        raise error.at("--output") from None
     if data is None:
         click.echo(path)
     else:

@@ -1,149 +1,120 @@
-"""What the commands for whole networks share: the options that say the network, and those that say the array."""
+"""The network that the options of a command describe, its price, and the notes that go with it."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
-from hwcost.cli.shared.values import parse_sizes
-from hwcost.cli.shared.workload import changed_device, read_device_option
+from hwcost.cli.shared.machines import Machine
+from hwcost.cli.shared.options import block, option_names
+from hwcost.cli.shared.tables import printable
+from hwcost.cli.shared.values import parse_sizes_by_name
 from hwcost.errors import InvalidValueError
-from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS
+from hwcost.network.network import Network
+from hwcost.units import shortlist
 
 if TYPE_CHECKING:
-    from hwcost.devices import DeviceFile
-    from hwcost.network.network import Network
+    from hwcost.reports import Summary
 
-__all__ = ["array_label", "array_options", "model_options", "read_array", "read_model", "timing_options"]
+__all__ = ["ModelOptions", "missing_text", "model_options", "note_extrapolation", "summary_of"]
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_NAMED = 10
+_KINDS = {"torch": "a PyTorch module", "onnx": "an ONNX file"}
 
-_MODEL = (
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The values of the options that a network may need in addition to its file, as typed."""
+
+    inputs: tuple[str, ...]
+    dims: tuple[str, ...]
+
+    def read(self, source: str) -> Network:
+        """The network in a source.
+
+        Raises:
+            InvalidValueError: a source that cannot be read, or options that do not go with it.
+        """
+        from hwcost.importers import read_network, source_kind
+
+        kind = source_kind(source)
+        for option, texts, needed in (("--input", self.inputs, "torch"), ("--dim", self.dims, "onnx")):
+            if texts and kind != needed:
+                reason = f"{source} is not {_KINDS[needed]}"
+                raise InvalidValueError(option, ", ".join(texts), "leave it out", reason=reason)
+        sizes = parse_sizes_by_name("--dim", self.dims, "batch=1")
+        if kind == "torch":
+            from hwcost.importers.torch import InputSpec
+
+            specs = [InputSpec.parse(text) for text in self.inputs]
+            with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints must not mix with our results
+                return read_network(source, inputs=specs)
+        return read_network(source, dims=sizes)
+
+
+model_options = block(
+    "options",
+    ModelOptions,
     click.option(
         "--input",
         "inputs",
         multiple=True,
         metavar="[NAME=]SHAPE[:TYPE]",
-        help="An input of a PyTorch module, like 1,3,224,224 or ids=1,128:int64; once for each.",
+        help="An input of a PyTorch module, like 1,3,224,224 or ids=1,128:int64. Repeat it for several inputs.",
     ),
     click.option(
-        "--dim", "dims", multiple=True, metavar="NAME=SIZE", help="A dynamic size of an ONNX graph, like batch=1."
+        "--dim",
+        "dims",
+        multiple=True,
+        metavar="NAME=SIZE",
+        help="The size of a dynamic dimension of an ONNX graph, like batch=1. Repeat it for several.",
     ),
 )
-_TIMINGS = (
-    click.option("--dataflow", metavar="NAME", help=f"One of: {', '.join(DATAFLOWS)}.  [default: the device's, or ws]"),
-    click.option(
-        "--fold-timing",
-        metavar="NAME",
-        help=f"One of: {', '.join(FOLD_TIMINGS)}.  [default: the device's, or ideal]",
-    ),
-    click.option("--clock", metavar="FREQUENCY", help="Like 1e9 or 700MHz.  [default: the device's, or 1GHz]"),
-)
-_ARRAY = (
-    click.option("--device", metavar="NAME|FILE", help="A device: a name that hwcost devices lists, or a TOML file."),
-    click.option("--s1", "--rows", "s1", metavar="N", help="Rows of the array.  [default: the device's]"),
-    click.option("--s2", "--cols", "s2", metavar="N", help="Columns of the array.  [default: the device's]"),
-    *_TIMINGS,
-)
+"""Adds the options that a network may need; the command takes them as ``options``."""
 
 
-def _adding(options: Iterable[Callable[[_F], _F]]) -> Callable[[_F], _F]:
-    def added(command: _F) -> _F:
-        for option in reversed(tuple(options)):
-            command = option(command)
-        return command
-
-    return added
-
-
-def model_options(command: _F) -> _F:
-    """Adds the options that a network may need beside its file: shapes of inputs, dynamic sizes."""
-    return _adding(_MODEL)(command)
-
-
-def array_options(command: _F) -> _F:
-    """Adds the options that say one array."""
-    return _adding(_ARRAY)(command)
-
-
-def timing_options(command: _F) -> _F:
-    """Adds those of them that also go with several devices or arrays."""
-    return _adding(_TIMINGS)(command)
-
-
-def read_model(source: str, inputs: tuple[str, ...], dims: tuple[str, ...]) -> Network:
-    """The network that the options describe.
+def summary_of(network: Network, machine: Machine, *, skip_unsupported: bool) -> Summary:
+    """The cost of a network on a machine, row by row.
 
     Raises:
-        InvalidValueError: a source that cannot be read, an input or dimension that does not go with it.
+        InvalidValueError: an operation that is not supported.
     """
-    from hwcost.importers import read_network, source_kind
+    from hwcost.reports import summarise
 
-    kind = source_kind(source)
-    if inputs and kind != "torch":
-        raise InvalidValueError("--input", ", ".join(inputs), f"nothing for {source}: its file says the shapes")
-    if dims and kind != "onnx":
-        raise InvalidValueError("--dim", ", ".join(dims), f"nothing for {source}: it has no dynamic sizes")
-    sizes = dict(map(_dim, dims))
-    if len(sizes) < len(dims):
-        raise InvalidValueError("--dim", ", ".join(dims), "each name once")
-    if kind == "torch":
-        from hwcost.importers.torch import InputSpec
-
-        specs = [InputSpec.parse(text) for text in inputs]
-        with contextlib.redirect_stdout(sys.stderr):  # what the model's file prints is no result of ours
-            return read_network(source, inputs=specs)
-    return read_network(source, dims=sizes)
+    with option_names({}, printable(network.name)):
+        return summarise(network, machine.array, skip_unsupported=skip_unsupported)
 
 
-def _dim(text: str) -> tuple[str, int]:
-    name, equals, size = text.rpartition("=")
-    if not equals or not name:
-        raise InvalidValueError("--dim", text, "a name and a size, like batch=1")
-    return name, _one_size(f"--dim {name}", size)
+def note_extrapolation(network: Network, machine: Machine) -> None:
+    """Notes on stderr how many layers lie outside the range in which a calibrated device was measured."""
+    file = machine.file
+    if file is None or file.fit is None:
+        return
+    beyond = {
+        name: sentences
+        for name, each in network.priced.items()
+        if (sentences := [s for g in each.layer.gemms() for s in file.beyond(g.m, g.n, g.k, g.count)])
+    }
+    if beyond:
+        first, sentences = next(iter(beyond.items()))
+        click.echo(
+            f"Note: an extrapolation: {len(beyond)} of {len(network.priced)} layers of {printable(network.name)} "
+            f"are beyond those that {file.name} was measured with, like {printable(first)}: {sentences[0]}",
+            err=True,
+        )
 
 
-def _one_size(option: str, text: str) -> int:
-    sizes = parse_sizes(option, text)
-    if sizes.is_sweep:
-        raise InvalidValueError(option, text, "one integer of at least 1")
-    return sizes.number
+def missing_text(reasons: Mapping[str, str]) -> str:
+    """The operations that are not in the totals, each with the reason.
 
-
-def read_array(
-    device: str | None,
-    s1: str | None,
-    s2: str | None,
-    dataflow: str | None = None,
-    fold_timing: str | None = None,
-    clock: str | None = None,
-) -> tuple[SystolicArray, DeviceFile | None]:
-    """The array that the options describe, and the device that it started from.
-
-    Raises:
-        InvalidValueError: an option that does not hold what is allowed.
-        click.UsageError: neither a device nor both sizes.
+    >>> missing_text({"fft": "aten::fft (no product)"})
+    '1 operation is not in these totals: fft: aten::fft (no product)'
     """
-    file = None if device is None else read_device_option(device)
-    sizes = {name: _one_size(f"--{name}", text) for name, text in (("s1", s1), ("s2", s2)) if text is not None}
-    if file is None and len(sizes) < 2:
-        missing = "--s1" if "s1" not in sizes else "--s2"
-        raise click.UsageError(f"{missing} (or --device) is missing; allowed: a device, or rows and columns")
-    base = SystolicArray(sizes["s1"], sizes["s2"]) if file is None else file.array
-    changes = {field: sizes[name] for name, field in (("s1", "rows"), ("s2", "cols")) if name in sizes}
-    return changed_device(base, dataflow=dataflow, fold_timing=fold_timing, clock=clock, **changes), file
-
-
-def array_label(array: SystolicArray, file: DeviceFile | None) -> str:
-    """One line for people.
-
-    >>> array_label(SystolicArray(8, 16), None)
-    '8 x 16, weight stationary, ideal folds'
-    """
-    name = "" if file is None else f"{file.name}: "
-    return f"{name}{array.rows} x {array.cols}, {array.dataflow_row.summary}, {array.fold_timing} folds"
+    named = shortlist([f"{printable(name)}: {printable(reason)}" for name, reason in reasons.items()], _NAMED, ";")
+    count = "1 operation is" if len(reasons) == 1 else f"{len(reasons)} operations are"
+    return f"{count} not in these totals: {named}"

@@ -1,31 +1,20 @@
-"""Tables as text: aligned columns, plain where they are piped, coloured on a terminal."""
+"""Text for people: aligned tables and labelled lines, plain if piped, coloured on a terminal."""
 
 from __future__ import annotations
 
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 import click
 
-__all__ = [
-    "Column",
-    "alike",
-    "bar",
-    "bytes_text",
-    "figure_text",
-    "is_terminal",
-    "printable",
-    "table",
-    "terminal_width",
-    "unit_of",
-]
+__all__ = ["Column", "bar", "is_terminal", "labelled", "printable", "table", "terminal_width", "text_table"]
 
 _T = TypeVar("_T")
-_BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -34,10 +23,10 @@ class Column(Generic[_T]):
     """A column of a table.
 
     Attributes:
-        title: above it.
-        text: of a row.
-        to_the_left: how it is aligned.
-        colour: what :func:`click.style` takes, on a terminal, for a row.
+        title: its heading.
+        text: the text of a row.
+        to_the_left: left-aligned rather than right-aligned.
+        colour: the keyword arguments of :func:`click.style` for a row, used on a terminal.
     """
 
     title: str
@@ -47,7 +36,7 @@ class Column(Generic[_T]):
 
 
 def table(columns: Sequence[Column[_T]], rows: Sequence[_T], *, coloured: bool = False) -> Iterator[str]:
-    """The lines of a table, the titles first.
+    """The lines of a table, headings first.
 
     >>> columns = [Column("name", str, to_the_left=True), Column("length", lambda text: str(len(text)))]
     >>> for line in table(columns, ["conv", "linear"]):
@@ -65,6 +54,12 @@ def table(columns: Sequence[Column[_T]], rows: Sequence[_T], *, coloured: bool =
         yield _line(columns, widths, [own[i] for own in cells], styles)
 
 
+def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table whose first column is left-aligned and whose cells are given as texts."""
+    columns = [Column[Sequence[str]](title, itemgetter(i), to_the_left=i == 0) for i, title in enumerate(titles)]
+    return table(columns, [list(map(printable, row)) for row in rows])
+
+
 def _line(
     columns: Sequence[Column[Any]], widths: Sequence[int], texts: Sequence[str], styles: Sequence[Any] = ()
 ) -> str:
@@ -78,27 +73,32 @@ def _line(
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal that a text takes: letters of East Asia two, those that combine with another none."""
+    """Terminal columns that a text takes: two for wide East Asian characters, none for combining ones."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
+def labelled(label: str, text: str) -> str:
+    """A line of a report: a label, and a text that is aligned with those of other lines."""
+    return f"{label:<13}{text}"
+
+
 def is_terminal() -> bool:
-    """Whether the results go to a terminal that shows colours and bars; ``NO_COLOR`` says that it should not."""
+    """Whether stdout is a terminal that shows colours and bars, and ``NO_COLOR`` is not set."""
     letters = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
     return letters and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def terminal_width() -> int | None:
-    """How wide the terminal is; None where results do not go to one."""
+    """The number of columns of the terminal; None if stdout is none."""
     import shutil
 
     return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else None
 
 
 def printable(name: str) -> str:
-    r"""A name on one line, whatever its letters are.
+    r"""A name on one line, with every character that is not printable escaped.
 
     >>> printable("a\n\x1b[31mb")
     'a\\n\\x1b[31mb'
@@ -106,51 +106,8 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def figure_text(value: float) -> str:
-    """An integer as it is, another number with two decimals where it has any.
-
-    >>> figure_text(38), figure_text(38.0), figure_text(37.5), figure_text(1.25e18)
-    ('38', '38', '37.50', '1.250000000e+18')
-    """
-    if isinstance(value, int) or value >= 1e15:
-        return str(value) if isinstance(value, int) else f"{value:.9e}"
-    return f"{value:.2f}".removesuffix(".00")
-
-
-def alike(values: Iterable[float]) -> Callable[[float], str]:
-    """How the figures of a column are written, so that their points stand below each other.
-
-    >>> text = alike([38, 37.5])
-    >>> text(38), text(37.5), alike([38, 9])(38)
-    ('38.00', '37.50', '38')
-    """
-    values = list(values)
-    if all(isinstance(value, int) or value == int(value) for value in values) or max(values) >= 1e15:
-        return figure_text
-    return lambda value: f"{value:.2f}"
-
-
-def bytes_text(value: float) -> str:
-    """Bytes in the unit that people would take.
-
-    >>> bytes_text(512), bytes_text(25_600_000)
-    ('512 B', '25.6 MB')
-    """
-    scale, unit = next((each for each in _BYTES if value >= each[0]), (1.0, "B"))
-    return f"{value / scale:.4g} {unit}"
-
-
-def unit_of(largest: float, units: Sequence[tuple[float, str]]) -> tuple[float, str]:
-    """The largest unit that does not make a figure smaller than one.
-
-    >>> unit_of(0.02, ((1.0, "s"), (1e-3, "ms")))
-    (0.001, 'ms')
-    """
-    return next((unit for unit in units if largest >= unit[0]), units[-1])
-
-
 def bar(share: float, width: int = 8) -> str:
-    """A bar that is so much of its width long.
+    """A bar that fills a share of ``width`` characters.
 
     >>> bar(0.5, 4), bar(0.03125, 4)
     ('██', '▏')

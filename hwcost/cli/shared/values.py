@@ -1,11 +1,10 @@
-"""What people type, turned into numbers: sizes, lists and ranges, frequencies, temperatures."""
+"""Parsers of option values: sizes, lists and ranges of sizes, frequencies, temperatures."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,30 +17,27 @@ __all__ = [
     "INT64_MAX",
     "Sizes",
     "allowed_sizes",
-    "at_temperature",
-    "check_outputs",
-    "check_writable",
     "parse_clock",
     "parse_number",
     "parse_padding",
-    "parse_relaxation",
     "parse_relaxations",
+    "parse_size",
     "parse_sizes",
+    "parse_sizes_by_name",
     "parse_stride",
-    "parse_temperature",
-    "parse_temperatures",
 ]
 
 INT64_MAX = 2**63 - 1
 MAX_DIGITS = 300
 TEMPERATURES = (1.0, 1e6)
+"""Below 1 the smooth steps would be wider than the stairs they replace."""
 
 _UNITS = {"": 1.0, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9, "thz": 1e12}
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What one option holds: a number, or the numbers of a sweep in order.
+    """The value of a size option: a number, or the numbers of a sweep in order.
 
     >>> list(parse_sizes("--f", "1:3,8,16:32:8"))
     [1, 2, 3, 8, 16, 24, 32]
@@ -61,7 +57,7 @@ class Sizes:
 
     @property
     def count(self) -> int:
-        """How many numbers there are; unlike ``len``, for ranges of any length."""
+        """The number of numbers; unlike ``len``, not limited to 64 bits."""
         return sum((r.stop - r.start + r.step - 1) // r.step for r in self.ranges)
 
     @property
@@ -70,17 +66,17 @@ class Sizes:
         return max(r[-1] if r.stop <= INT64_MAX else r.stop - 1 for r in self.ranges)
 
     def array(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The numbers as one column."""
+        """The numbers as an array."""
         return np.fromiter(self, dtype=np.int64, count=self.count)
 
 
 def allowed_sizes(minimum: int) -> str:
-    """What a size option may hold, in words."""
+    """The values that a size option allows, in words."""
     return f"an integer of at least {minimum}, a list like 8,16,32 or a range like 1:256 or 1:256:8"
 
 
 def parse_sizes(option: str, text: str, minimum: int = 1) -> Sizes:
-    """A whole number, or numbers and ranges ``low:high`` and ``low:high:step`` (both ends included) between commas.
+    """An integer, or integers and ranges ``low:high`` and ``low:high:step`` (both ends included) between commas.
 
     Raises:
         InvalidValueError: anything else, an empty or backward range, a step that is not positive.
@@ -88,6 +84,39 @@ def parse_sizes(option: str, text: str, minimum: int = 1) -> Sizes:
     if "," not in text and ":" not in text:
         return _one(option, _integer(option, text, minimum, allowed_sizes(minimum)))
     return Sizes(option, tuple(_range(option, item, minimum) for item in text.split(",")), is_sweep=True)
+
+
+def parse_size(option: str, text: str, least: int = 1, most: int | None = None) -> int:
+    """One integer, from ``least`` to ``most``.
+
+    Raises:
+        InvalidValueError: anything else.
+    """
+    allowed = f"an integer of at least {least}" if most is None else f"an integer from {least} to {most}"
+    number = _integer(option, text, least, allowed)
+    if most is not None and number > most:
+        raise InvalidValueError(option, text, allowed)
+    return number
+
+
+def parse_sizes_by_name(option: str, texts: Iterable[str], example: str) -> dict[str, int]:
+    """Sizes that are given as NAME=SIZE, each name once.
+
+    >>> parse_sizes_by_name("--dim", ["batch=1", "length=128"], "batch=1")
+    {'batch': 1, 'length': 128}
+
+    Raises:
+        InvalidValueError: anything else.
+    """
+    sizes: dict[str, int] = {}
+    for text in texts:
+        name, equals, size = text.rpartition("=")
+        if not equals or not name:
+            raise InvalidValueError(option, text, f"a name and a size, like {example}")
+        if name in sizes:
+            raise InvalidValueError(option, text, f"one size for {name}, which has {sizes[name]} already")
+        sizes[name] = parse_size(f"{option} {name}", size)
+    return sizes
 
 
 def _range(option: str, text: str, minimum: int) -> range:
@@ -157,7 +186,7 @@ def parse_number(option: str, text: str, allowed: str, low: float = 0.0, high: f
 
 
 def parse_clock(option: str, text: str) -> float:
-    """Cycles a second: hertz, or a number with a unit.
+    """A frequency in hertz, given as hertz or with a unit.
 
     >>> parse_clock("--clock", "700MHz")
     700000000.0
@@ -172,80 +201,37 @@ def parse_clock(option: str, text: str) -> float:
     return hertz
 
 
-def parse_temperature(option: str, text: str) -> float:
-    """The sharpness of smooth steps; below 1 they are wider than the stairs that they stand for."""
-    low, high = TEMPERATURES
-    return parse_number(option, text, f"a number from {low:g} to {high:g}", low, high)
-
-
-def parse_temperatures(option: str, text: str) -> tuple[float, ...]:
-    """Temperatures between commas, each once."""
-    return tuple(dict.fromkeys(parse_temperature(option, item) for item in text.split(",")))
-
-
-def parse_relaxation(option: str, name: str, temperature: str | None) -> Relaxation:
-    """The named relaxation, at a temperature where one is given.
-
-    Raises:
-        InvalidValueError: an unknown name, or a temperature that this relaxation does not have or does not allow.
-    """
-    if name not in RELAXATIONS:
-        raise InvalidValueError(option, name, f"one of: {', '.join(RELAXATIONS)}")
-    row = RELAXATIONS[name]
-    if temperature is None:
-        return row
-    if row.sharpness is None:
-        raise InvalidValueError("--temperature", temperature, f"none for {name}, which has no temperature")
-    return at_temperature(row, parse_temperature("--temperature", temperature))
-
-
-def parse_relaxations(option: str, text: str) -> tuple[str, ...]:
-    """Names of relaxations between commas, each once."""
-    names = tuple(dict.fromkeys(text.split(",")))
-    for name in names:
-        parse_relaxation(option, name, None)
-    return names
-
-
-def at_temperature(relaxation: Relaxation, temperature: float) -> Relaxation:
-    """The relaxation at another temperature; one without any as it is."""
-    try:
-        return relaxation if relaxation.sharpness is None else relaxation.at_temperature(temperature)
-    except InvalidValueError as error:
-        raise InvalidValueError("--temperature", temperature, error.allowed) from None
-
-
-def check_writable(option: str, path: str) -> None:
-    """Raises, before work starts whose results could not be kept, where a file cannot be written.
-
-    Raises:
-        InvalidValueError: a folder, a file in a folder that is not there or that nobody may write to.
-    """
-    folder = os.path.dirname(path) or "."
-    if "\0" in path or os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise InvalidValueError(option, path, "a file in a folder that is there and can be written")
-
-
-def check_outputs(sources: Iterable[str], outputs: Mapping[str, str | None]) -> None:
-    """Raises, before any work, where files cannot be written, would take each other's place, or that of a model.
+def parse_relaxations(
+    names: Iterable[str], temperatures: Iterable[str] | None, default: Sequence[float] = ()
+) -> list[Relaxation]:
+    """Relaxations, each at each temperature if it has one.
 
     Args:
-        sources: the models as they were given; of ``FILE.py:NAME`` the file counts.
-        outputs: the path that each option was given.
+        names: the values of ``--relaxation``.
+        temperatures: the values of ``--temperature``; None if it was not given.
+        default: temperatures to use then, instead of those of the table.
 
     Raises:
-        InvalidValueError: such a file.
+        InvalidValueError: an unknown name, or temperatures that none of the relaxations has or that one does not allow.
     """
-    taken = {}
-    for source in sources:
-        before, colon, _ = source.rpartition(":")
-        file = before if colon and before.lower().endswith(".py") else source
-        taken[os.path.realpath(file.replace("\0", ""))] = "the model"
-    for option, path in outputs.items():
-        if path is None:
-            continue
-        check_writable(option, path)
-        place = os.path.realpath(path)
-        if place in taken:
-            raise InvalidValueError(option, path, f"a file of its own: this one is that of {taken[place]}")
-        taken[place] = option
+    for name in names:
+        if name not in RELAXATIONS:
+            raise InvalidValueError("--relaxation", name, f"one of: {', '.join(RELAXATIONS)}")
+    rows = [RELAXATIONS[name] for name in dict.fromkeys(names)]
+    sharp = default if temperatures is None else tuple(dict.fromkeys(map(_temperature, temperatures)))
+    if temperatures is not None and not any(row.sharpness for row in rows):
+        reason = f"{rows[0].name} has no temperature"
+        raise InvalidValueError("--temperature", sharp[0], "leave it out", reason=reason)
+    return [each for row in rows for each in ([_at(row, t) for t in sharp] if row.sharpness and sharp else [row])]
+
+
+def _temperature(text: str) -> float:
+    low, high = TEMPERATURES
+    return parse_number("--temperature", text, f"a number from {low:g} to {high:g}", low, high)
+
+
+def _at(relaxation: Relaxation, temperature: float) -> Relaxation:
+    try:
+        return relaxation.at_temperature(temperature)
+    except InvalidValueError as error:
+        raise error.at("--temperature") from None

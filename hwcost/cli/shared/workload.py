@@ -1,44 +1,26 @@
-"""The layer and array that the options describe: one point, or every point of a sweep at once."""
+"""The layer and the array that the options describe: one point, or all points of a sweep at once."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 import numpy as np
 
 from hwcost.arrays import Size
-from hwcost.cli.shared.values import (
-    INT64_MAX,
-    Sizes,
-    allowed_sizes,
-    parse_clock,
-    parse_padding,
-    parse_sizes,
-    parse_stride,
-)
-from hwcost.errors import InvalidValueError
+from hwcost.cli.shared.machines import DATAFLOW, DEVICE, FOLD_TIMING, Machine, changed_device, read_device_option
+from hwcost.cli.shared.options import Command, Decorator, added
+from hwcost.cli.shared.values import INT64_MAX, Sizes, allowed_sizes, parse_padding, parse_sizes, parse_stride
+from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS
 from hwcost.model.layers import Conv2d
 
-if TYPE_CHECKING:
-    from hwcost.devices import DeviceFile
-
-__all__ = [
-    "MAX_POINTS",
-    "SWEEP_LIMIT",
-    "Workload",
-    "changed_device",
-    "read_device_option",
-    "read_workload",
-    "workload_options",
-]
+__all__ = ["SWEEP_LIMIT", "Workload", "read_workload", "workload_options"]
 
 MAX_POINTS = 5_000_000
 SWEEP_LIMIT = f"at most {INT64_MAX} in a sweep; a single point is exact at any size"
@@ -58,40 +40,36 @@ _OF_CORE = {
     "SystolicArray.cols": "s2",
 }
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
 
 @dataclass(frozen=True)
 class Workload:
     """A convolution on an array, some sizes of which may be swept.
 
     Attributes:
-        sizes: what each size holds, by name; names given by one option share one value.
+        sizes: the value of each size option, by name; names given by one option share one value.
         padding: as :class:`hwcost.Conv2d` takes it.
-        device: the accelerator, but for the sizes that ``sizes`` gives.
-        device_file: where it was read from; None for an array made of options alone.
+        machine: the accelerator, except for its rows and columns, which are in ``sizes``.
         axes: the swept options in the order they were given; the last one varies fastest.
     """
 
     sizes: Mapping[str, Sizes]
     padding: str | int | tuple[int, int]
-    device: SystolicArray
-    device_file: DeviceFile | None
+    machine: Machine
     axes: tuple[Sizes, ...]
 
     @property
     def is_sweep(self) -> bool:
-        """Whether there is a list or range among the sizes, be it of one number."""
+        """Whether a size is a list or a range, even of one number."""
         return bool(self.axes)
 
     @functools.cached_property
     def shape(self) -> tuple[int, ...]:
-        """How many numbers each axis of the sweep has."""
+        """The number of values along each axis of the sweep."""
         return tuple(axis.count for axis in self.axes)
 
     @property
     def points(self) -> int:
-        """How many points there are."""
+        """The number of points."""
         return math.prod(self.shape)
 
     @functools.cached_property
@@ -101,10 +79,10 @@ class Workload:
         return {name: columns.get(id(sizes), sizes.number) for name, sizes in self.sizes.items()}
 
     def layer(self, values: Mapping[str, Size] | None = None) -> Conv2d:
-        """The convolution, or that with other sizes.
+        """The convolution, or one with other sizes.
 
         Raises:
-            InvalidValueError: sizes that do not go together, of the first such point of a sweep.
+            InvalidValueError: sizes that do not go together, with those of the first such point of a sweep.
         """
         v = self.values if values is None else values
         try:
@@ -121,24 +99,25 @@ class Workload:
             )
         except InvalidValueError as error:
             if values is None and self.is_sweep:
-                self.layer(self._first_bad())  # raises, unless it is only arrays that cannot hold the sizes
+                self.layer(self._first_bad())  # raises, unless the sizes overflow only as arrays
                 raise InvalidValueError(error.field, error.value, SWEEP_LIMIT) from None
             raise self._renamed(error) from None
 
     def array(self) -> SystolicArray:
-        """The array."""
+        """The array, with its rows and columns."""
         v = self.values
         try:
-            return dataclasses.replace(self.device, rows=v["s1"], cols=v["s2"])
+            return dataclasses.replace(self.machine.array, rows=v["s1"], cols=v["s2"])
         except InvalidValueError as error:
             raise self._renamed(error) from None
 
-    def say_extrapolation(self) -> None:
-        """Says on stderr where a calibrated device is asked for sizes that were not measured."""
-        if self.device_file is None or self.device_file.fit is None:
+    def note_extrapolation(self) -> None:
+        """Notes on stderr which sizes lie outside the range in which a calibrated device was measured."""
+        file = self.machine.file
+        if file is None or file.fit is None:
             return
         (gemm,) = self.layer().gemms()
-        for sentence in self.device_file.beyond(gemm.m, gemm.n, gemm.k, gemm.count):
+        for sentence in file.beyond(gemm.m, gemm.n, gemm.k, gemm.count):
             click.echo(f"Note: an extrapolation: {sentence}", err=True)
 
     def _renamed(self, error: InvalidValueError) -> InvalidValueError:
@@ -147,7 +126,7 @@ class Workload:
         return error.at(option)
 
     def _first_bad(self) -> dict[str, int]:
-        """The first point of the sweep whose sizes do not go together, found by halving."""
+        """The first point of the sweep whose sizes do not go together, found by bisection."""
         flat = {name: np.broadcast_to(size, self.shape).reshape(-1) for name, size in self.values.items()}
         low, high = 0, self.points
         while high - low > 1:
@@ -168,43 +147,37 @@ def _along(axis: int, axes: int, column: Any) -> Any:
 # ---------------------------------------------------------------- options
 
 
-def _size_option(*names: str, help: str) -> Callable[[_F], _F]:  # noqa: A002 (as click calls it)
+def _size_option(*names: str, help: str) -> Decorator:  # noqa: A002 (as click calls it)
     return click.option(*names, multiple=True, metavar="N", help=help)
 
 
 _OPTIONS = (
-    _size_option("--k", help="Kernel height and width (or give --k1 and --k2)."),
+    _size_option("--k", help="Kernel height and width; or give --k1 and --k2."),
     _size_option("--k1", help="Kernel height."),
     _size_option("--k2", help="Kernel width."),
     _size_option("--c", help="Input channels."),
-    _size_option("--f", help="Filters, that is output channels."),
+    _size_option("--f", help="Filters (output channels)."),
     _size_option("--s1", "--rows", "s1", help="Rows of the array."),
     _size_option("--s2", "--cols", "s2", help="Columns of the array."),
     _size_option("--h", help="Input height.  [default: 1]"),
     _size_option("--w", help="Input width.  [default: 1]"),
-    _size_option("--batch", help="Images at once.  [default: 1]"),
-    _size_option("--stride", help="Stride; a pair like 1x2 for height and width.  [default: 1]"),
+    _size_option("--batch", help="Batch size.  [default: 1]"),
+    _size_option("--stride", help="Stride, or a pair like 1x2 for height and width.  [default: 1]"),
     _size_option("--groups", help="Groups of channels.  [default: 1]"),
     click.option(
         "--padding", default="same", show_default=True, help='Pixels on every side, a pair like 1x2, "same" or "valid".'
     ),
-    click.option("--device", metavar="NAME|FILE", help="A device: a name that hwcost devices lists, or a TOML file."),
-    click.option("--dataflow", metavar="NAME", help=f"One of: {', '.join(DATAFLOWS)}.  [default: the device's, or ws]"),
-    click.option(
-        "--fold-timing",
-        metavar="NAME",
-        help=f"One of: {', '.join(FOLD_TIMINGS)}.  [default: the device's, or ideal]",
-    ),
+    DEVICE,
+    DATAFLOW,
+    FOLD_TIMING,
 )
 
 _DEFAULTS = {"h": "1", "w": "1", "batch": "1", "stride": "1", "groups": "1"}
 
 
-def workload_options(command: _F) -> _F:
+def workload_options(command: Command) -> Command:
     """Adds the options that describe a layer and an array."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return added(command, *_OPTIONS)
 
 
 def read_workload(
@@ -220,12 +193,12 @@ def read_workload(
     """The workload that the options describe.
 
     Args:
-        given: what each size option was given, in the order of the command line.
-        padding, device, dataflow, fold_timing, clock: what those options were given; None where they were not.
-        defaults: of size options that were not given.
+        given: the values of each size option, in the order of the command line.
+        padding, device, dataflow, fold_timing, clock: the values of those options; None if not given.
+        defaults: the values of size options that are not given.
 
     Raises:
-        InvalidValueError: an option that is missing, given twice or does not hold what is allowed.
+        InvalidValueError: an option that is missing, is given twice, or has a value that is not allowed.
     """
     texts = {name: _once(name, texts) for name, texts in given.items() if texts}
     file = None if device is None else read_device_option(device)
@@ -233,7 +206,7 @@ def read_workload(
         defaults = {**defaults, "s1": str(file.array.rows), "s2": str(file.array.cols)}
     if "k" in texts and ("k1" in texts or "k2" in texts):
         other = "k1" if "k1" in texts else "k2"
-        raise InvalidValueError(f"--{other}", texts[other], "not together with --k, which is both --k1 and --k2")
+        raise InvalidValueError(f"--{other}", texts[other], "leave one of them out", reason="--k sets it already")
     if "k1" in texts or "k2" in texts:
         texts = {name: text for name, text in texts.items() if name != "k"}
         defaults = {name: text for name, text in defaults.items() if name != "k"}
@@ -243,45 +216,14 @@ def read_workload(
     base = SystolicArray(1, 1) if file is None else file.array
     changed = changed_device(base, dataflow=dataflow, fold_timing=fold_timing, clock=clock)
     axes = tuple({id(size): size for size in sizes.values() if size.is_sweep}.values())
-    workload = Workload(sizes, parse_padding("--padding", padding), changed, file, axes)
+    workload = Workload(sizes, parse_padding("--padding", padding), Machine(changed, file), axes)
     _check_sweep(workload)
     return workload
 
 
-def read_device_option(device: str) -> DeviceFile:
-    """The device that ``--device`` names.
-
-    Raises:
-        InvalidValueError: no such device, or a file that does not describe one.
-    """
-    from hwcost.devices import read_device
-
-    return read_device(device, field="--device")
-
-
-def changed_device(
-    base: SystolicArray,
-    *,
-    dataflow: str | None = None,
-    fold_timing: str | None = None,
-    clock: str | None = None,
-    **sizes: int,
-) -> SystolicArray:
-    """The device with what the options say of it; ``sizes`` are rows and columns."""
-    changes: dict[str, Any] = dict(sizes)
-    for name, value, table in (("dataflow", dataflow, DATAFLOWS), ("fold_timing", fold_timing, FOLD_TIMINGS)):
-        if value is not None and value not in table:
-            raise InvalidValueError(f"--{name.replace('_', '-')}", value, f"one of: {', '.join(table)}")
-        if value is not None:
-            changes[name] = value
-    if clock is not None:
-        changes["clock_hz"] = parse_clock("--clock", clock)
-    return dataclasses.replace(base, **changes)
-
-
 def _once(name: str, texts: tuple[str, ...]) -> str:
     if len(texts) > 1:
-        raise InvalidValueError(f"--{name}", ", ".join(texts), f"one value; a list is --{name} {','.join(texts)}")
+        raise InvalidValueError(f"--{name}", ", ".join(texts), f"one value, or a list: --{name} {','.join(texts)}")
     return texts[0]
 
 
@@ -289,8 +231,8 @@ def _check_complete(texts: Mapping[str, str]) -> None:
     kernel = ("k",) if not {"k1", "k2"} & set(texts) else ("k1", "k2")
     for name in (*kernel, "c", "f", "s1", "s2"):
         if name not in texts:
-            note = {"k": " (or --k1 and --k2)", "s1": " (or --device)", "s2": " (or --device)"}.get(name, "")
-            raise click.UsageError(f"--{name}{note} is missing; allowed: {allowed_sizes(1)}")
+            instead = {"k": ", or --k1 and --k2", "s1": ", or a --device", "s2": ", or a --device"}.get(name, "")
+            raise InvalidValueError(f"--{name}", MISSING, f"{allowed_sizes(1)}{instead}")
 
 
 def _read_sizes(texts: Mapping[str, str]) -> Iterator[tuple[str, Sizes]]:

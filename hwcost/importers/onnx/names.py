@@ -1,7 +1,7 @@
-"""Names of operations from an ONNX graph, and the module of the model that each comes from.
+"""What the nodes of an ONNX graph are called, and which module of the model each comes from.
 
 PyTorch's exporters leave the module's path: as "/layer1/layer1.0/conv1/Conv" in the node's name, or as scopes in its
-metadata. The name of a weight is the best source, if it still is "layer1.0.conv1.weight".
+metadata. The name of a weight says it best, where that is "layer1.0.conv1.weight" still.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Sequence
 
 import onnx
 
-__all__ = ["operation_name", "path_of_scopes"]
+__all__ = ["named", "path_of_scopes"]
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
-def operation_name(node: onnx.NodeProto, weight: str, part: str = "") -> tuple[str, str]:
+def named(node: onnx.NodeProto, weight: str, part: str = "") -> tuple[str, str]:
     """The name of an operation, before it is made unique, and its module path.
 
     Args:
         node: of the graph.
-        weight: the name of its parameter; empty if it has none.
-        part: of the node, if it is several operations.
+        weight: the name of its parameter; empty where it has none.
+        part: of the node, where it is several operations.
 
     >>> node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="/layer1/layer1.0/conv1/Conv")
-    >>> operation_name(node, "onnx::Conv_193"), operation_name(node, "")
+    >>> named(node, "onnx::Conv_193"), named(node, "")
     (('layer1.0.conv1', 'layer1.0.conv1'), ('layer1.0.conv1:Conv', 'layer1.0.conv1'))
-    >>> operation_name(onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="Conv_0"), "features.0.weight")
+    >>> named(onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="Conv_0"), "features.0.weight")
     ('Conv_0', 'features.0')
     """
-    path = _recorded_path(node)
+    path = _told_path(node)
     owner = weight.rpartition(".")[0] if "/" not in weight and ":" not in weight else ""
     if path is None:
         name = node.name or next((name for name in node.output if name), "") or node.op_type
@@ -41,8 +41,8 @@ def operation_name(node: onnx.NodeProto, weight: str, part: str = "") -> tuple[s
     return ":".join(filter(None, (path, what))), path
 
 
-def _recorded_path(node: onnx.NodeProto) -> str | None:
-    """The module path that an exporter recorded; None if none did."""
+def _told_path(node: onnx.NodeProto) -> str | None:
+    """The module path that an exporter left; None where none did."""
     for entry in node.metadata_props:
         if entry.key == _SCOPES:
             scopes = _texts(entry.value)
@@ -61,7 +61,7 @@ def _texts(text: str) -> list[str] | None:
 
 
 def path_of_scopes(scopes: Sequence[str]) -> str:
-    """The path of nested modules, some of which are named with their own full path.
+    """The path of modules in each other, some of which are named with all that they are in.
 
     >>> path_of_scopes(["", "layer1", "layer1.0", "conv1"])
     'layer1.0.conv1'

@@ -1,0 +1,79 @@
+"""Text for programs: JSON documents and CSV tables, whole or in blocks, each with its schema and the version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hwcost._version import __version__
+from hwcost.cli.shared.tables import printable
+
+__all__ = ["csv_blocks", "csv_document", "json_blocks", "json_document"]
+
+
+def json_document(schema: str, content: Mapping[str, Any]) -> str:
+    """The content as one indented JSON document."""
+    import json
+
+    return json.dumps({"schema": schema, "version": __version__, **content}, indent=2, allow_nan=False)
+
+
+def json_blocks(
+    schema: str, head: Mapping[str, Any], names: Sequence[str], blocks: Iterable[Iterable[Sequence[Any]]]
+) -> Iterator[str]:
+    """A JSON document with one line per row, in pieces.
+
+    Args:
+        schema: its name and number.
+        head: what comes before the rows.
+        names: the keys of a row.
+        blocks: the values of the rows, block by block.
+    """
+    import json
+
+    encode, separator = json.JSONEncoder(allow_nan=False).encode, "\n    "
+    yield json_document(schema, head)[:-2] + ',\n  "rows": ['
+    for rows in blocks:
+        yield separator + ",\n    ".join(encode(dict(zip(names, row, strict=True))) for row in rows)
+        separator = ",\n    "
+    yield "\n  ]\n}\n"
+
+
+def csv_document(schema: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:
+    """A header, and a line per row; None and missing values are empty cells.
+
+    Args:
+        schema: its name and number, repeated in every row.
+        rows: the cells by column.
+        names: the columns; those of the first row by default.
+    """
+    names = list(names or rows[0])
+    cells = ([_cell(row.get(name)) for name in names] for row in rows)
+    return "".join(csv_blocks({"schema": schema, "version": __version__}, names, [cells]))
+
+
+def csv_blocks(
+    constants: Mapping[str, Any], names: Sequence[str], blocks: Iterable[Iterable[Sequence[Any]]]
+) -> Iterator[str]:
+    """A header and a line per row, in pieces.
+
+    Args:
+        constants: columns before the others, with the cell that all rows have.
+        names: the other columns.
+        blocks: the cells of the rows, block by block.
+    """
+    import csv
+    import io
+
+    first = tuple(constants.values())
+    for i, rows in enumerate(blocks):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if i == 0:
+            writer.writerow((*constants, *names))
+        writer.writerows((*first, *row) for row in rows)
+        yield text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else printable(value) if isinstance(value, str) else value

@@ -1,0 +1,98 @@
+"""Options that several commands share, each declared once; a block of them reaches the command as one value."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import click
+
+from hwcost.cli.shared.tables import printable
+from hwcost.cli.shared.values import parse_size
+from hwcost.errors import InvalidValueError
+
+__all__ = ["Command", "Decorator", "added", "block", "form_options", "option_names", "size_option", "skip_unsupported"]
+
+
+Command: TypeAlias = Callable[..., Any]
+Decorator: TypeAlias = Callable[[Command], Command]
+
+
+def size_option(*names: str, help: str) -> Decorator:  # noqa: A002 (as click calls it)
+    """An option that takes one integer of at least 1."""
+
+    def read(_: click.Context, param: click.Parameter, value: str | None) -> int | None:
+        return None if value is None else parse_size(param.opts[0], value)
+
+    return click.option(*names, callback=read, metavar="N", help=help)
+
+
+def added(command: Command, *options: Decorator) -> Command:
+    """The command with more options, in the order of the help text."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def block(name: str, kind: type[Any], *options: Decorator) -> Decorator:
+    """A decorator that adds options to a command and passes their values as one dataclass.
+
+    Args:
+        name: the argument of the command that takes the dataclass.
+        kind: the dataclass; its fields are the names of the options.
+        options: the options, in the order of the help text.
+    """
+    fields = [field.name for field in dataclasses.fields(kind)]
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_block(**values: Any) -> Any:
+            own = {field: values.pop(field) for field in fields}
+            return command(**values, **{name: kind(**own)})
+
+        return added(with_block, *options)
+
+    return decorate
+
+
+def form_options(csv: str = "Print comma-separated values with a header.") -> Decorator:
+    """A decorator that adds ``--json`` and ``--csv``; the command takes ``form``: "text", "json" or "csv"."""
+
+    def decorate(command: Command) -> Command:
+        @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+        @click.option("--csv", "as_csv", is_flag=True, help=csv)
+        @functools.wraps(command)
+        def with_form(*, as_json: bool, as_csv: bool, **values: Any) -> Any:
+            if as_json and as_csv:
+                raise InvalidValueError("--csv", True, "leave one of them out", reason="--json is given as well")
+            return command(**values, form="json" if as_json else "csv" if as_csv else "text")
+
+        return with_form
+
+    return decorate
+
+
+skip_unsupported = click.option(
+    "--skip-unsupported", is_flag=True, help="Leave out operations that cannot be priced, and name them."
+)
+
+
+@contextlib.contextmanager
+def option_names(names: Mapping[str, str], network: str = "") -> Iterator[None]:
+    """Errors of the body name the options of the command line instead of Python arguments.
+
+    Args:
+        names: the option behind each field of an error.
+        network: the network that has operations which cannot be priced.
+    """
+    try:
+        yield
+    except InvalidValueError as error:
+        allowed = error.allowed.replace("skip_unsupported=True", "--skip-unsupported")
+        field = names.get(error.field, error.field)
+        if network and allowed != error.allowed:
+            field = f"{field} in {network}"
+        raise error.at(printable(field), allowed=printable(allowed)) from None

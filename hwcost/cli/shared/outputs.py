@@ -1,0 +1,74 @@
+"""The files that a command writes: checked before the work starts, named on stderr once they are written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+import click
+
+from hwcost.errors import InvalidValueError
+
+__all__ = ["CSV", "PICTURE", "check_outputs", "write_output"]
+
+PICTURE = ("png", "svg", "pdf")
+CSV = ("csv",)
+
+
+def check_outputs(sources: Iterable[str], outputs: Mapping[str, tuple[str | None, tuple[str, ...]]]) -> None:
+    """Raises if an output could not be written, or would overwrite another output or the model.
+
+    Args:
+        sources: the models as given; of ``FILE.py:NAME`` the file counts.
+        outputs: for each option the path given and the endings allowed.
+
+    Raises:
+        InvalidValueError: an output with another ending, in a folder that does not exist or cannot be written, or in
+            the place of another file of this command.
+    """
+    taken = {}
+    for source in sources:
+        before, colon, _ = source.rpartition(":")
+        file = before if colon and before.lower().endswith(".py") else source
+        taken[os.path.realpath(file.replace("\0", ""))] = "the model"
+    for option, (path, endings) in outputs.items():
+        if path is None:
+            continue
+        _check_path(option, path, endings)
+        place = os.path.realpath(path)
+        if place in taken:
+            raise InvalidValueError(option, path, f"a file other than that of {taken[place]}")
+        taken[place] = option
+
+
+def _check_path(option: str, path: str, endings: tuple[str, ...]) -> None:
+    if os.path.splitext(path)[1].lower().removeprefix(".") not in endings:
+        *first, last = (f".{ending}" for ending in endings)
+        allowed = f"{', '.join(first)} or {last}" if first else last
+        raise InvalidValueError(option, path, f"a file name ending in {allowed}")
+    folder = os.path.dirname(path) or "."
+    if "\0" in path or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise InvalidValueError(option, path, "a file in a folder that exists and can be written to")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InvalidValueError(option, path, "a regular file")
+
+
+@contextlib.contextmanager
+def write_output(option: str, path: str, *, quiet: bool = False) -> Iterator[None]:
+    """Names the file on stderr once the body has written it, unless ``quiet``; errors name the option.
+
+    Raises:
+        InvalidValueError: a file that cannot be written.
+    """
+    try:
+        yield
+    except InvalidValueError as error:
+        if error.field != "path":
+            raise
+        raise error.at(option) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidValueError(option, path, f"a file that can be written ({reason})") from None
+    if not quiet:
+        click.echo(f"wrote {path}", err=True)
