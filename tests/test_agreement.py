@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("scipy")
-import agreement_measured
 from common import measured_data as data
+from common.simulated import uboost
 
 
 def folder(name):
@@ -17,7 +17,7 @@ def folder(name):
 
 
 def test_uboost_simulator():
-    rows = [row for row in agreement_measured.uboost(folder("uboost")) if row["model"] == "hwcost"]
+    rows = [row for row in uboost(folder("uboost")) if row["model"] == "hwcost"]
     assert [row["layers"] for row in rows] == ["convolutions", "depthwise", "both"]
     for row in rows:
         assert row["median"] <= 0.001, row

@@ -150,7 +150,7 @@ def test_values_of_float_arrays_are_checked_where_no_gradient_flows(value, libra
 def test_arrays_of_other_kinds_are_refused(dtype, library):
     xp = library.row.namespace()
     array = xp.astype(library.array([1.0, 0.0], "float32"), getattr(xp, dtype))
-    with pytest.raises(InvalidValueError, match=rf"Linear\.in_features is 'an array of {dtype}'"):
+    with pytest.raises(InvalidValueError, match=r"Linear\.in_features is .*; allowed: an integer"):
         Linear(array, 3)
     with pytest.raises(InvalidValueError, match="x is"):
         smooth_ceil(array)
@@ -274,7 +274,6 @@ def test_backends_say_what_they_are(library):
     for dtype, is_float in (("float32", True), ("float64", True), ("int32", False), ("int64", False)):
         array = library.array([1, 2], dtype)
         assert arrays.is_float(array) is is_float
-        assert arrays.dtype_name(array) == dtype
         assert arrays.namespace(array, array) is not None
     assert not arrays.is_float(1.5)
     assert arrays.namespace(1, 2.5) is None

@@ -17,9 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, from_torch, network_cost  # noqa: E402
 from hwcost.importers import read_network  # noqa: E402
 from hwcost.importers.torch import InputSpec, load_model  # noqa: E402
+from hwcost.importers.torch.calls import OperatorCall  # noqa: E402
 from hwcost.importers.torch.free import _ELEMENTWISE, _MADE, _MOVE_ONLY, _VIEWS  # noqa: E402
-from hwcost.importers.torch.products import PRODUCTS  # noqa: E402
+from hwcost.importers.torch.operators import operator  # noqa: E402
 from hwcost.importers.torch.resize import resized  # noqa: E402
+from hwcost.importers.torch.table import AXES, PRODUCTS  # noqa: E402
+from hwcost.importers.torch.tensors import Tensors  # noqa: E402
 from hwcost.network.operations import MemoryOnly, Unsupported  # noqa: E402
 
 MODELS = Path(__file__).parent / "models"
@@ -95,29 +98,12 @@ def test_encoder_layer_in_every_mode(training, norm_first, grad, activation):
     assert {"linear1", "linear2", "self_attn.out_proj", "self_attn:in_proj_weight"} <= set(network.priced)
 
 
-def test_the_operators_of_the_fast_path():
-    """They are never reached without data; what they would be is counted from their arguments."""
-    width, heads = 64, 4
-    layer = nn.TransformerEncoderLayer(width, heads, 128, batch_first=True).eval()
-    attention = layer.self_attn
-
-    class Call(dict):
-        def __init__(self, **arguments):
-            super().__init__(**arguments)
-            self.inputs, self.outputs, self.arguments = [], [], self
-            self.tracer = type("Tracer", (), {"fix": lambda *a: None, "give": lambda *a: None})()
-
-    x = torch.empty(1, 10, width)
-    own = {"embed_dim": width, "qkv_weight": attention.in_proj_weight, "proj_weight": attention.out_proj.weight}
-    calls = {
-        "_native_multi_head_attention": (Call(query=x, key=x, value=x, num_head=heads, **own), 176_640),
-        "_transformer_encoder_layer_fwd": (
-            Call(src=x, num_heads=heads, ffn_weight_1=layer.linear1.weight, ffn_weight_2=layer.linear2.weight, **own),
-            340_480,
-        ),
-    }
-    for name, (call, macs) in calls.items():
-        assert sum(gemm.macs for each in PRODUCTS[name](call) for gemm in each.layer.gemms()) == macs
+def layers_of(name, arguments):
+    """The layers of an operator that is called with these arguments."""
+    tensors = [each for each in arguments.values() if isinstance(each, torch.Tensor)]
+    known = operator(getattr(torch.ops.aten, name).default)
+    call = OperatorCall(known, (), arguments, tensors, [], Tensors({}, ()))
+    return [each.layer for each in PRODUCTS[f"aten::{name}"](call)]
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
@@ -244,30 +230,30 @@ def test_products(name):
     assert network.macs == macs
 
 
-ATTENTION = [name for name in PRODUCTS if name.startswith("_scaled_dot_product")]
+ATTENTION = [name.removeprefix("aten::") for name in PRODUCTS if "_scaled_dot_product" in name]
 
 
 @pytest.mark.parametrize("name", ATTENTION)
 def test_every_form_of_attention_is_two_products(name):
-    class Call(dict):
-        outputs, inputs = (), ()
-        tracer = type("Tracer", (), {"fix": lambda *a: None, "give": lambda *a: None})()
-
     query, key, value = torch.empty(2, 4, 10, 16), torch.empty(2, 4, 7, 16), torch.empty(2, 4, 7, 12)
-    scores, values = PRODUCTS[name](Call(query=query, key=key, value=value))
-    assert scores.layer == MatMul(10, 7, 16, batch=8)
-    assert values.layer == MatMul(10, 12, 7, batch=8)
+    scores, values = layers_of(name, {"query": query, "key": key, "value": value})
+    assert scores == MatMul(10, 7, 16, batch=8)
+    assert values == MatMul(10, 12, 7, batch=8)
     assert hasattr(torch.ops.aten, name)
 
 
 @pytest.mark.parametrize(
     "table",
-    [PRODUCTS, _VIEWS, _MADE, _MOVE_ONLY, _ELEMENTWISE],
-    ids=["products", "views", "made", "move only", "element-wise"],
+    [PRODUCTS, AXES, _VIEWS, _MADE, _MOVE_ONLY, _ELEMENTWISE],
+    ids=["products", "axes", "views", "made", "move only", "element-wise"],
 )
 def test_tables_name_operators_that_there_are(table):
     known = {name.partition("::")[2].partition(".")[0] for name in torch._C._dispatch_get_all_op_names()}
-    unknown = {name for name in table if name not in known and f"{name}_" not in known}
+    unknown = {
+        name
+        for name in (each.removeprefix("aten::") for each in table)
+        if name not in known and f"{name}_" not in known
+    }
     assert len(unknown) <= 0.1 * len(table), unknown  # some are gone in newer versions of PyTorch, or come with them
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import shutil
 import warnings
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -387,29 +387,29 @@ def test_empty_arrays():
 def test_large_sweeps_go_in_blocks_that_change_nothing(relaxation, shapes):
     rng = np.random.default_rng(1)
     c, f = (rng.integers(1, 100, shape) for shape in shapes)
-    sizes = {"k1": 3, "k2": 1, "c": c, "f": f, "s1": 8, "s2": 16, "relaxation": relaxation}
-    whole = runtime(**sizes)
+    sizes = {"k1": 3, "k2": 1, "c": c, "f": f, "s1": 8, "s2": 16}
+    price = functools.partial(runtime, relaxation=relaxation)
+    whole = price(**sizes)
     for block in (1, 2, 4, 8, 20):
-        with mock.patch.object(arrays, "_BLOCK", block):
-            blocks = runtime(**sizes)
+        blocks = arrays.in_blocks(price, sizes, block=block)
         assert blocks.dtype == whole.dtype
         assert blocks.shape == whole.shape
         np.testing.assert_allclose(blocks, whole, rtol=0 if relaxation == "exact" else 1e-14)
 
 
 def test_the_real_block_size_is_crossed():
-    c = np.arange(1, 2 * arrays._BLOCK + 3)
+    block = 2**17
+    c = np.arange(1, 2 * block + 3)
     cycles = runtime(k1=3, k2=3, c=c, f=5, s1=16, s2=4)
-    at = [0, arrays._BLOCK - 1, arrays._BLOCK, 2 * arrays._BLOCK, len(c) - 1]
+    at = [0, block - 1, block, 2 * block, len(c) - 1]
     assert cycles.shape == c.shape
     assert cycles[at].tolist() == [author(3, 3, i + 1, 5, 1, 1, 1, 16, 4) for i in at]
 
 
 def test_blocks_are_blocks():
     seen = []
-    with mock.patch.object(arrays, "_BLOCK", 4):
-        out = arrays.in_blocks(lambda *, x, y: (seen.append(np.broadcast(x, y).size), x * y)[1],
-                                {"x": np.arange(10), "y": 3})  # fmt: skip
+    out = arrays.in_blocks(lambda *, x, y: (seen.append(np.broadcast(x, y).size), x * y)[1],
+                           {"x": np.arange(10), "y": 3}, block=4)  # fmt: skip
     assert out.tolist() == list(range(0, 30, 3))
     assert seen == [4, 4, 2]
 
@@ -418,25 +418,24 @@ def test_blocks_are_blocks():
 def test_an_error_in_a_later_block_is_raised(bad):
     c = np.arange(1, 101)
     c[90] = bad
-    with mock.patch.object(arrays, "_BLOCK", 8), pytest.raises(InvalidValueError, match=rf"c is {bad}; allowed"):
-        runtime(k1=1, k2=1, c=c, f=1, s1=1, s2=1)
+    with pytest.raises(InvalidValueError, match=rf"c is {bad}; allowed"):
+        arrays.in_blocks(runtime, {"k1": 1, "k2": 1, "c": c, "f": 1, "s1": 1, "s2": 1}, block=8)
     soft = np.linspace(1, 9, 100)
     soft[90] = math.nan
-    with mock.patch.object(arrays, "_BLOCK", 8), pytest.raises(InvalidValueError, match="s1 is nan; allowed"):
-        runtime(k1=1, k2=1, c=3, f=1, s1=soft, s2=1)
+    with pytest.raises(InvalidValueError, match="s1 is nan; allowed"):
+        arrays.in_blocks(runtime, {"k1": 1, "k2": 1, "c": 3, "f": 1, "s1": soft, "s2": 1}, block=8)
 
 
 def test_an_overflow_in_a_later_block_is_raised():
     f = np.ones(100, dtype=np.int64)
     f[95] = 2**62
-    with mock.patch.object(arrays, "_BLOCK", 8), pytest.raises(InvalidValueError, match="integer arrays"):
-        runtime(k1=1, k2=1, c=8, f=f, s1=1, s2=1)
+    with pytest.raises(InvalidValueError, match="integer arrays"):
+        arrays.in_blocks(runtime, {"k1": 1, "k2": 1, "c": 8, "f": f, "s1": 1, "s2": 1}, block=8)
 
 
 def test_arguments_are_not_written_to():
     c = np.arange(1, 50)
-    with mock.patch.object(arrays, "_BLOCK", 4):
-        runtime(k1=1, k2=1, c=c, f=1, s1=4, s2=1)
+    arrays.in_blocks(runtime, {"k1": 1, "k2": 1, "c": c, "f": 1, "s1": 4, "s2": 1}, block=4)
     assert c.tolist() == list(range(1, 50))
 
 

@@ -18,7 +18,6 @@ sys.path.insert(0, str(PROJECT / "benchmarks"))
 
 import numpy as np  # noqa: E402  # the benchmarks are found by the path above
 
-from agreement_measured import UBOOST_ARRAY, uboost_layers  # noqa: E402
 from common.measured_data import (  # noqa: E402
     AUTO,
     BEST,
@@ -33,6 +32,7 @@ from common.measured_data import (  # noqa: E402
     rtl_products,
     without_stairs,
 )
+from common.simulated import UBOOST_ARRAY, uboost_layers  # noqa: E402
 from hwcost import Conv2d, Gemm, SystolicArray, layer_cost  # noqa: E402
 from hwcost.model.formula import gemm_cycles  # noqa: E402
 from hwcost.plot import style  # noqa: E402

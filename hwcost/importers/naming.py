@@ -29,6 +29,10 @@ class UniqueNames:
         self._given.add(unique)
         return unique
 
+    def __contains__(self, name: str) -> bool:
+        """Whether a name was given."""
+        return name in self._given
+
 
 def close_match(name: str, known: Iterable[str]) -> str:
     """A question that offers the known name closest to an unknown one; empty if none is close.

@@ -155,7 +155,7 @@ def _apply(function: Callable[[Array], Array], x: Array) -> Any:
     xp = arrays.namespace(x)
     if not arrays.is_float(x):
         if not xp.isdtype(x.dtype, "integral"):
-            raise InvalidValueError("x", f"an array of {arrays.dtype_name(x)}", "real numbers")
+            raise InvalidValueError("x", x, "real numbers")
         return function(arrays.true_divide(x, 1))
     if xp.finfo(x.dtype).bits < 32:
         return xp.astype(function(xp.astype(x, xp.float32)), x.dtype)

@@ -5,17 +5,18 @@ Both products are counted in full, whatever a mask leaves out, as importers do o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from hwcost.importers.onnx.calls import Call, CannotPriceError, LoweredLayer, ProductHandler
+from hwcost.importers.onnx.calls import Node
 from hwcost.importers.onnx.shapes import Value
-from hwcost.model.layers import Linear, MatMul
+from hwcost.importers.rules import CannotPriceError, Handler, LoweredLayer, attention
+from hwcost.model.layers import Linear
 
 __all__ = ["ATTENTION"]
 
 
-def _heads(call: Call, value: Value, name: str) -> tuple[int, int, int, int]:
+def _heads(call: Node, value: Value, name: str) -> tuple[int, int, int, int]:
     """Batch, heads, tokens and width of a head; heads lie in an axis of their own, or in the last one."""
     shape = call.shape(value)
     if len(shape) == 4:
@@ -26,13 +27,7 @@ def _heads(call: Call, value: Value, name: str) -> tuple[int, int, int, int]:
     return shape[0], heads, shape[1], shape[2] // heads
 
 
-def _scores_and_values(batch: int, heads: int, tokens: int, keys: int, width: int, out: int) -> Iterator[LoweredLayer]:
-    together = batch * heads
-    yield LoweredLayer(MatMul(tokens, keys, width, together), "attention scores", part="scores")
-    yield LoweredLayer(MatMul(tokens, out, keys, together), "attention values", part="values")
-
-
-def _attention(call: Call) -> Iterator[LoweredLayer]:
+def _attention(call: Node) -> tuple[LoweredLayer, ...]:
     """Attention of ONNX: keys and values may be for several heads of queries each, and have a past."""
     batch, heads, tokens, width = _heads(call, call[0], "q_num_heads")
     keys = _heads(call, call[1], "kv_num_heads")[2]
@@ -40,10 +35,10 @@ def _attention(call: Call) -> Iterator[LoweredLayer]:
     past = call.get(4)
     keys += call.shape(past, 4)[2] if past is not None else 0
     call.fix_all()
-    yield from _scores_and_values(batch, heads, tokens, keys, width, out)
+    return attention(batch=batch * heads, tokens=tokens, keys=keys, width=width, out=out)
 
 
-def _multi_head(call: Call) -> Iterator[LoweredLayer]:
+def _multi_head(call: Node) -> tuple[LoweredLayer, ...]:
     """Attention between projections that are nodes of their own."""
     heads, query, key, value = call.attributes.get("num_heads", 0), call[0], call.get(1), call.get(2)
     if key is None or value is None or len(call.shape(query)) != 3:
@@ -55,10 +50,10 @@ def _multi_head(call: Call) -> Iterator[LoweredLayer]:
     past = call.get(6)
     more = call.shape(past, 4)[2] if past is not None else 0
     call.fix_all()
-    yield from _scores_and_values(batch, heads, tokens, keys[0] + more, width // heads, out[1] // heads)
+    return attention(batch=batch * heads, tokens=tokens, keys=keys[0] + more, width=width // heads, out=out[1] // heads)
 
 
-def _tokens_and_width(call: Call, value: Value) -> tuple[int, int]:
+def _tokens_and_width(call: Node, value: Value) -> tuple[int, int]:
     shape = call.shape(value)
     if len(shape) == 3:
         return shape[1], shape[2]
@@ -67,7 +62,7 @@ def _tokens_and_width(call: Call, value: Value) -> tuple[int, int]:
     raise CannotPriceError("keys and values are packed into one")
 
 
-def _with_projection(call: Call) -> Iterator[LoweredLayer]:
+def _with_projection(call: Node) -> tuple[LoweredLayer, ...]:
     """Attention with the projection of its input to queries, keys and values, but not that of its output."""
     x, weight, heads = call[0], call[1], call.attributes.get("num_heads", 0)
     shape, (inner, columns) = call.shape(x, 3), call.shape(weight, 2)[:2]
@@ -84,15 +79,19 @@ def _with_projection(call: Call) -> Iterator[LoweredLayer]:
         raise CannotPriceError("its heads and sizes do not go with its input")
     call.fix_all()
     batch, tokens, _ = shape
-    yield LoweredLayer(Linear(inner, columns, batch=batch * tokens), "linear", {}, weight, part="projection")
-    yield from _scores_and_values(batch, heads, tokens, tokens + more, sizes[0] // heads, sizes[2] // heads)
+    width, out = sizes[0] // heads, sizes[2] // heads
+    projection = Linear(inner, columns, batch=batch * tokens)
+    return (
+        LoweredLayer(projection, "linear", {}, weight if call.is_parameter(weight) else None, part="projection"),
+        *attention(batch=batch * heads, tokens=tokens, keys=tokens + more, width=width, out=out),
+    )
 
 
-ATTENTION: Mapping[tuple[str, str], ProductHandler] = MappingProxyType(
+ATTENTION: Mapping[str, Handler] = MappingProxyType(
     {
-        ("", "Attention"): _attention,
-        ("com.microsoft", "Attention"): _with_projection,
-        ("com.microsoft", "MultiHeadAttention"): _multi_head,
+        "Attention": _attention,
+        "com.microsoft::Attention": _with_projection,
+        "com.microsoft::MultiHeadAttention": _multi_head,
     }
 )
 """The operators that are attention, by domain and name."""

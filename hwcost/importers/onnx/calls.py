@@ -1,80 +1,116 @@
-"""One node of an ONNX graph, as the tables of operators see it."""
+"""One node of an ONNX graph, as the rules see it, and what is known about the values of a graph."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from hwcost.importers.onnx.shapes import Value
-from hwcost.network.axes import Axis, AxisTracker
+import onnx
 
-if TYPE_CHECKING:
-    from hwcost.importers.onnx.tracer import Tracer
+from hwcost.importers.onnx.shapes import Value, attributes_of
+from hwcost.importers.rules import Axes, Call, CannotPriceError
+from hwcost.network.axes import AxisTracker
 
-__all__ = ["Axes", "Call", "CannotPriceError", "LoweredLayer", "ProductHandler"]
+__all__ = ["Node", "Values"]
 
-Axes: TypeAlias = tuple[Axis, ...]
-ProductHandler: TypeAlias = "Callable[[Call], Iterator[LoweredLayer]]"
+_A_CONSTANT = "a constant"
 
 
-class CannotPriceError(Exception):
-    """A node of a known kind that is not understood; the message says why."""
+class Values:
+    """What is known about the values of a graph; see :class:`hwcost.importers.rules.Tensors`."""
+
+    def __init__(self) -> None:
+        self.widths = AxisTracker()
+        self.notes: dict[str, None] = {}
+        self.by_name: dict[str, Value] = {}
+
+    def name(self, value: Value) -> str:
+        """The name of a value."""
+        return value.name
+
+    def shape(self, value: Value) -> tuple[int, ...] | None:
+        """The shape of a value; None if it is unknown."""
+        return value.shape
+
+    def stated(self, value: Value) -> Axes | None:
+        """The axes of a value, if it has any yet."""
+        return value.axes
+
+    def is_parameter(self, value: Value) -> bool:
+        """Whether a value is made of initializers and constants alone."""
+        return bool(value.origin)
+
+    def axes(self, value: Value) -> Axes:
+        """The axes of a value.
+
+        A parameter gets new ones, except for axes of 1, which are there to be stretched, and for tables of integers.
+        Vectors among parameters get new ones each time: exporters keep equal ones once, and two layers whose biases are
+        all zeros need not be as wide as each other.
+
+        Raises:
+            CannotPriceError: the shape is unknown.
+        """
+        if value.axes is not None and not _is_vector(value):
+            return value.axes
+        if value.shape is None:
+            raise CannotPriceError(f"the shape of {value.name!r} is not known")
+        own = bool(value.origin) and not value.is_integer
+        axes = tuple(
+            self.widths.new(size) if own and size > 1 else self.widths.fixed(size, _A_CONSTANT) for size in value.shape
+        )
+        if not _is_vector(value):
+            value.axes = axes
+        return axes
+
+    def give(self, value: Value, axes: Axes, reason: str) -> None:
+        """States the axes of a value, and its shape if that is unknown.
+
+        Raises:
+            CannotPriceError: the value has another shape.
+        """
+        sizes = tuple(map(self.widths.size, axes))
+        if value.shape is None:
+            value.set_shape(sizes)
+        if value.shape != sizes:
+            raise CannotPriceError(f"{value.name!r} has the shape {value.shape}, not {'x'.join(map(str, sizes))}")
+        if value.axes is None or _is_vector(value):
+            value.axes = axes
+            return
+        for old, new in zip(value.axes, axes, strict=True):
+            self.widths.join(old, new, reason)
+
+    def fix(self, value: Value, reason: str) -> None:
+        """Nothing about a value of known shape can change."""
+        if value.shape is not None:
+            for axis in self.axes(value):
+                self.widths.fix(axis, reason)
 
 
-@dataclass(frozen=True)
-class LoweredLayer:
-    """A layer that a node is, with the axes that its fields follow.
-
-    Attributes:
-        layer: what is priced.
-        kind: as people call it.
-        sizes: the axes of its fields.
-        weight: the operand that is a parameter, if one is.
-        output_axis: the width that it makes.
-        part: of the node, where that is several layers.
-    """
-
-    layer: Any
-    kind: str
-    sizes: Mapping[str, Axis] = field(default_factory=dict)
-    weight: Value | None = None
-    output_axis: Axis | None = None
-    part: str = ""
+def _is_vector(value: Value) -> bool:
+    """Whether a value is a parameter along one axis: a bias, a scale."""
+    return bool(value.origin and value.shape is not None) and sum(size > 1 for size in value.shape or ()) <= 1
 
 
-@dataclass
-class Call:
-    """A node with its values.
+class Node(Call):
+    """A call that is a node.
 
-    Attributes:
-        kind: the operator, without its domain.
-        attributes: as Python's values.
-        inputs: in order; None where an optional one is left out.
+    Args:
+        node: of the graph.
+        places: its inputs in order; None for one that is left out.
         outputs: those that have a name.
-        tracer: what is known of the graph.
+        values: what is known about them.
     """
 
-    kind: str
-    attributes: Mapping[str, Any]
-    inputs: Sequence[Value | None]
-    outputs: Sequence[Value]
-    tracer: Tracer
+    def __init__(
+        self, node: onnx.NodeProto, places: Sequence[Value | None], outputs: Sequence[Value], values: Values
+    ) -> None:
+        super().__init__(str(node.op_type), [each for each in places if each is not None], outputs, values)
+        self.attributes: Mapping[str, Any] = attributes_of(node)
+        self.places, self._values = places, values
 
-    @property
-    def widths(self) -> AxisTracker:
-        """The register of widths."""
-        return self.tracer.widths
-
-    @property
-    def given(self) -> list[Value]:
-        """The inputs that are there."""
-        return [value for value in self.inputs if value is not None]
-
-    def get(self, index: int) -> Value | None:
+    def get(self, index: int | None) -> Value | None:
         """An input that may be left out."""
-        return self.inputs[index] if index < len(self.inputs) else None
+        return None if index is None or index >= len(self.places) else self.places[index]
 
     def __getitem__(self, index: int) -> Value:
         value = self.get(index)
@@ -82,63 +118,11 @@ class Call:
             raise CannotPriceError(f"its input {index + 1} is missing")
         return value
 
-    @property
-    def out(self) -> Value:
-        """The first output."""
-        if not self.outputs:
-            raise CannotPriceError("nothing comes out of it")
-        return self.outputs[0]
+    def constant(self, index: int) -> list[int] | None:
+        """The integers that an input holds; None if they are unknown."""
+        elements = self[index].constant
+        return None if elements is None else [int(each) for each in elements.ravel()]
 
-    def shape(self, value: Value, least: int = 0) -> tuple[int, ...]:
-        """The shape of a value.
-
-        Raises:
-            CannotPriceError: it is not known, or has fewer than ``least`` axes.
-        """
-        if value.shape is None:
-            raise CannotPriceError(f"the shape of {value.name!r} is not known")
-        if len(value.shape) < least:
-            raise CannotPriceError(f"{value.name!r} has {len(value.shape)} axes, and needs {least}")
-        return value.shape
-
-    def axes(self, value: Value) -> Axes:
-        """The axes of a value whose shape is known."""
-        return self.tracer.axes(value)
-
-    def fixed(self, shape: Sequence[int], reason: str) -> Axes:
-        """Axes that cannot change."""
-        return tuple(self.widths.fixed(size, reason) for size in shape)
-
-    def give(self, value: Value | None, axes: Sequence[Axis]) -> None:
-        """Says what the axes of a value are, where it is there; where some were said already, both are the same."""
-        if value is not None:
-            self.tracer.give(value, tuple(axes), self.kind)
-
-    def fix(self, *values: Value | None) -> None:
-        """Nothing about these values can change."""
-        for value in values:
-            if value is not None and value.shape is not None:
-                for axis in self.axes(value):
-                    self.widths.fix(axis, self.kind)
-
-    def fix_all(self) -> None:
-        """Nothing about inputs and outputs can change."""
-        self.fix(*self.inputs)
-        for value in self.outputs:
-            if value.shape is not None and value.axes is None:
-                self.give(value, self.fixed(value.shape, self.kind))
-
-    def open(self, sizes: Mapping[str, Axis | None]) -> dict[str, Axis]:
-        """Those of the axes that can change: rows and batches seldom do, and then need no rule."""
-        return {name: axis for name, axis in sizes.items() if axis is not None and not self.widths.is_fixed(axis)}
-
-    def merged(self, axes: Sequence[Axis]) -> Axis:
-        """Several axes as one; where more than one of them could change, none can."""
-        moving = [axis for axis in axes if not self.widths.is_fixed(axis)]
-        if len(moving) > 1:
-            for axis in moving:
-                self.widths.fix(axis, self.kind)
-        size = math.prod(map(self.widths.size, axes))
-        if len(moving) != 1:
-            return self.widths.fixed(size, self.kind)
-        return self.widths.scaled(moving[0], size // self.widths.size(moving[0]))
+    def note(self, text: str) -> None:
+        """A remark on how the graph was interpreted, made once."""
+        self._values.notes[text] = None

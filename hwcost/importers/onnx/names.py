@@ -1,7 +1,7 @@
-"""What the nodes of an ONNX graph are called, and which module of the model each comes from.
+"""Names of operations from an ONNX graph, and the module of the model that each comes from.
 
 PyTorch's exporters leave the module's path: as "/layer1/layer1.0/conv1/Conv" in the node's name, or as scopes in its
-metadata. The name of a weight says it best, where that is "layer1.0.conv1.weight" still.
+metadata. The name of a weight is the best source, if it still is "layer1.0.conv1.weight".
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Sequence
 
 import onnx
 
-__all__ = ["named", "path_of_scopes"]
+__all__ = ["operation_name", "path_of_scopes"]
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
-def named(node: onnx.NodeProto, weight: str, part: str = "") -> tuple[str, str]:
+def operation_name(node: onnx.NodeProto, weight: str, part: str = "") -> tuple[str, str]:
     """The name of an operation, before it is made unique, and its module path.
 
     Args:
         node: of the graph.
-        weight: the name of its parameter; empty where it has none.
-        part: of the node, where it is several operations.
+        weight: the name of its parameter; empty if it has none.
+        part: of the node, if it is several operations.
 
     >>> node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="/layer1/layer1.0/conv1/Conv")
-    >>> named(node, "onnx::Conv_193"), named(node, "")
+    >>> operation_name(node, "onnx::Conv_193"), operation_name(node, "")
     (('layer1.0.conv1', 'layer1.0.conv1'), ('layer1.0.conv1:Conv', 'layer1.0.conv1'))
-    >>> named(onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="Conv_0"), "features.0.weight")
+    >>> operation_name(onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="Conv_0"), "features.0.weight")
     ('Conv_0', 'features.0')
     """
-    path = _told_path(node)
+    path = _recorded_path(node)
     owner = weight.rpartition(".")[0] if "/" not in weight and ":" not in weight else ""
     if path is None:
         name = node.name or next((name for name in node.output if name), "") or node.op_type
@@ -41,8 +41,8 @@ def named(node: onnx.NodeProto, weight: str, part: str = "") -> tuple[str, str]:
     return ":".join(filter(None, (path, what))), path
 
 
-def _told_path(node: onnx.NodeProto) -> str | None:
-    """The module path that an exporter left; None where none did."""
+def _recorded_path(node: onnx.NodeProto) -> str | None:
+    """The module path that an exporter recorded; None if none did."""
     for entry in node.metadata_props:
         if entry.key == _SCOPES:
             scopes = _texts(entry.value)
@@ -61,7 +61,7 @@ def _texts(text: str) -> list[str] | None:
 
 
 def path_of_scopes(scopes: Sequence[str]) -> str:
-    """The path of modules in each other, some of which are named with all that they are in.
+    """The path of nested modules, some of which are named with their own full path.
 
     >>> path_of_scopes(["", "layer1", "layer1.0", "conv1"])
     'layer1.0.conv1'

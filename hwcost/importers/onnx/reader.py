@@ -13,25 +13,31 @@ from pathlib import Path
 from hwcost.errors import InvalidValueError
 from hwcost.importers.onnx.loading import fix_dims, load_graph
 from hwcost.importers.onnx.tracer import Tracer
+from hwcost.importers.rules import Handler, checked_handlers
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, SizeExpression, Width
 
 __all__ = ["read"]
 
 
-def read(path: str | os.PathLike[str], dims: Mapping[str, int], name: str | None = None) -> Network:
+def read(
+    path: str | os.PathLike[str],
+    dims: Mapping[str, int],
+    name: str | None = None,
+    operators: Mapping[str, Handler] | None = None,
+) -> Network:
     """The network of an ONNX file; see :func:`hwcost.from_onnx`."""
     where = os.fspath(path)
     model = load_graph(where)
     fix_dims(model, dims, where)
-    tracer = Tracer(model, where)
+    tracer = Tracer(model, where, checked_handlers(operators, "my.domain::MyOperator"))
     operations, parameters = tracer.operations(), tracer.parameters()
     network = Network(
         name or Path(where).stem,
         operations,
-        _in_use(tracer.widths.table(), operations, parameters),
+        _in_use(tracer.values.widths.table(), operations, parameters),
         parameters,
-        notes=tuple(tracer.notes),
+        notes=tuple(tracer.values.notes),
         source=where,
     )
     if not network.priced and not network.unsupported:

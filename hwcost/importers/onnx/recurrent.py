@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from hwcost.importers.onnx.calls import Call, CannotPriceError, LoweredLayer, ProductHandler
+from hwcost.importers.onnx.calls import Node
+from hwcost.importers.rules import CannotPriceError, Handler, LoweredLayer
 from hwcost.model.layers import Gemm, Linear
 
 __all__ = ["RECURRENT"]
 
+_GRU = 3
 
-def _recurrent(gates: int) -> ProductHandler:
-    """A net of so many gates, in one direction or in both."""
 
-    def handler(call: Call) -> Iterator[LoweredLayer]:
+def _recurrent(gates: int) -> Handler:
+    """A net with this number of gates, in one direction or in both."""
+
+    def handler(call: Node) -> list[LoweredLayer]:
         x, weight, state = call[0], call[1], call[2]
         steps, batch, features = call.shape(x, 3)[:3]
         if call.attributes.get("layout", 0):
@@ -26,20 +29,17 @@ def _recurrent(gates: int) -> ProductHandler:
         call.fix_all()
         # a state that one gate is multiplied into first has its product after those of the gates
         apart = gates == _GRU and not call.attributes.get("linear_before_reset", 0)
-        parts = (gates - 1, 1) if apart else (gates,)
-        for _ in range(directions):
-            linear = Linear(features, rows, batch=steps * batch)
-            yield LoweredLayer(linear, f"{call.kind} input", {}, weight, part="input")
-            for part in parts:
-                gemm = Gemm(m=batch, n=part * hidden, k=hidden, count=steps)
-                yield LoweredLayer(gemm, f"{call.kind} state", {}, state, part="state")
+        linear = Linear(features, rows, batch=steps * batch)
+        products = [Gemm(m=batch, n=n * hidden, k=hidden, count=steps) for n in ((gates - 1, 1) if apart else (gates,))]
+        return directions * [
+            LoweredLayer(linear, f"{call.kind} input", {}, weight, part="input"),
+            *(LoweredLayer(gemm, f"{call.kind} state", {}, state, part="state") for gemm in products),
+        ]
 
     return handler
 
 
-_GRU = 3
-
-RECURRENT: Mapping[tuple[str, str], ProductHandler] = MappingProxyType(
-    {("", "RNN"): _recurrent(1), ("", "GRU"): _recurrent(_GRU), ("", "LSTM"): _recurrent(4)}
+RECURRENT: Mapping[str, Handler] = MappingProxyType(
+    {"RNN": _recurrent(1), "GRU": _recurrent(_GRU), "LSTM": _recurrent(4)}
 )
-"""The recurrent operators, by domain and name."""
+"""The recurrent operators, by name."""

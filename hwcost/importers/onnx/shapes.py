@@ -55,6 +55,12 @@ class Value:
     origin: str = ""
     axes: tuple[Axis, ...] | None = None
 
+    def set_shape(self, shape: tuple[int, ...]) -> None:
+        """States a shape that was unknown."""
+        held = self.type.tensor_type.elem_type if self.type is not None else 0
+        self.shape = shape
+        self.type = onnx.helper.make_tensor_type_proto(held or onnx.TensorProto.FLOAT, list(shape))
+
     @property
     def size(self) -> int:
         """How many elements it has; 0 where that is not known."""

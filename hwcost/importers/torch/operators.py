@@ -1,4 +1,4 @@
-"""What is known of an operator of PyTorch once and for all, and the results of those whose shapes are plain to see."""
+"""Facts about operators of PyTorch, and the results of those whose shapes are evident."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ class Operator(NamedTuple):
     Attributes:
         name: with its library.
         kind: without, and without the underscore of one that works in place.
+        row: the name in tables: that of the kind, with its library.
         arguments: the names and defaults of its arguments.
-        takes_device: whether it can be told where to make its result.
-        takes_lengths: whether it has to know the lengths of sequences, which are then data.
-        is_elementwise, is_free, reads_nothing, needs_data, makes_anew: as :mod:`hwcost.importers.torch.free` says.
+        takes_device: whether it takes the device of its result.
+        takes_lengths: whether it needs the lengths of sequences, which are data.
+        is_elementwise, is_free, reads_nothing, needs_data, makes_anew: see :mod:`hwcost.importers.torch.free`.
     """
 
     name: str
     kind: str
+    row: str
     arguments: tuple[tuple[str, Any], ...]
     takes_device: bool
     takes_lengths: bool
@@ -51,12 +53,13 @@ class Operator(NamedTuple):
 def operator(func: Any) -> Operator:
     """The facts about an operator of PyTorch."""
     name = func._schema.name
-    in_place = name.partition("::")[2]
+    library, _, in_place = name.partition("::")
     kind = in_place.removesuffix("_") or in_place
     arguments = tuple((argument.name, argument.default_value) for argument in func._schema.arguments)
     return Operator(
         name=name,
         kind=kind,
+        row=f"{'aten' if library == 'prims' else library}::{kind}",
         arguments=arguments,
         takes_device="device" in dict(arguments),
         takes_lengths=kind in ("_pack_padded_sequence", "_pad_packed_sequence"),
@@ -79,14 +82,14 @@ def tensors_in(values: Any) -> list[Tensor]:
     return found
 
 
-# ---------------------------------------------------------------- results without asking PyTorch
+# ---------------------------------------------------------------- results without PyTorch
 
 
 def shortcut(func: Any, args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
-    """The result of an operator whose shape is plain to see, or None.
+    """The result of an operator whose shape is evident, or None.
 
-    PyTorch finds the shapes of these in Python, which takes longer than all the rest. Whatever does not fit exactly
-    is left to PyTorch, which then says what is wrong with it.
+    PyTorch computes the shapes of these in Python, which takes longer than everything else. Whatever does not fit
+    exactly is left to PyTorch, which raises the error.
     """
     handler = _SHORTCUTS.get(func)
     return None if handler is None or not tensors else handler(args, tensors)

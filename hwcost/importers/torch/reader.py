@@ -8,7 +8,7 @@ linear layer, an ``einsum``, attention or an LSTM are the matrix products that a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hwcost.errors import MISSING, HwcostError, InvalidValueError, MissingDependencyError
@@ -21,29 +21,42 @@ try:
 except ImportError as error:
     raise MissingDependencyError("PyTorch", "torch", "reading a PyTorch module") from error
 
+from hwcost.importers.rules import Handler, checked_handlers
 from hwcost.importers.torch.inputs import InputSpec, stand_ins, without_data
 from hwcost.importers.torch.loading import first_line, load_model
-from hwcost.importers.torch.tracer import AN_INPUT, AN_OUTPUT, Tracer
+from hwcost.importers.torch.tracer import Tracer
 
 __all__ = ["read", "read_module"]
 
+_AN_INPUT, _AN_OUTPUT = "an input", "an output of the network"
 
-def read(model: Any, input_size: Any = None, *, example_inputs: Any = None, name: str | None = None) -> Network:
+
+def read(
+    model: Any,
+    input_size: Any = None,
+    *,
+    example_inputs: Any = None,
+    name: str | None = None,
+    operators: Mapping[str, Handler] | None = None,
+    modules: Mapping[type[nn.Module], Handler] | None = None,
+) -> Network:
     """The network of a module; see :func:`hwcost.from_torch`."""
     model = _unwrapped(model)
     _check_module(model)
     args, named = stand_ins(input_size, example_inputs)
-    tracer = Tracer(model, _without_data(model))
+    handlers = checked_handlers(operators, "mylib::my_operator")
+    tracer = Tracer(model, _without_data(model), handlers, _checked_modules(modules))
+    tensors = tracer.tensors
     for tensor in tree_leaves((args, named)):
         if isinstance(tensor, Tensor):
-            tracer.give(tensor, tuple(tracer.widths.fixed(size, AN_INPUT) for size in tensor.shape))
+            tensors.give(tensor, tuple(tensors.widths.fixed(size, _AN_INPUT) for size in tensor.shape), _AN_INPUT)
     outputs = _run(model, tracer, args, named)
-    tracer.fix(outputs, AN_OUTPUT)
-    parameters = tracer.rules()
+    tensors.fix((leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)), _AN_OUTPUT)
+    parameters = tensors.rules()
     network = Network(
         name or type(model).__name__,
         tracer.operations(),
-        tracer.widths.table(),
+        tensors.widths.table(),
         parameters,
         source=f"{type(model).__module__}.{type(model).__qualname__}",
     )
@@ -91,6 +104,15 @@ def _check_module(model: Any) -> None:
         raise InvalidValueError(f"the parameter {lazy[0]!r}", "not made yet", allowed)
 
 
+def _checked_modules(modules: Mapping[type[nn.Module], Handler] | None) -> dict[type[nn.Module], Handler]:
+    for kind, handler in (modules or {}).items():
+        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+            raise InvalidValueError("a key of modules", kind, "a class of nn.Module")
+        if not callable(handler):
+            raise InvalidValueError(f"modules[{kind.__name__}]", handler, "a function of the call")
+    return dict(modules or {})
+
+
 def _without_data(model: nn.Module) -> dict[str, Tensor]:
     """A tensor without data for each parameter and buffer; those that are one are one here too.
 
@@ -111,16 +133,16 @@ def _without_data(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _run(model: nn.Module, tracer: Tracer, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    with _quietly(), tracer.following_modules():
+    with _quietly(), tracer.modules.followed():
         try:
             with torch.no_grad(), tracer:
-                return torch.func.functional_call(model, tracer.parameters, args, named, tie_weights=False)
+                return torch.func.functional_call(model, tracer.tensors.parameters, args, named, tie_weights=False)
         except HwcostError:
             raise
         except RecursionError:
             raise _refused("", args, named, "it calls itself without end") from None
         except (Exception, SystemExit) as error:
-            raise _refused(tracer.where_raised(error), args, named, f"it raises {first_line(error)}") from error
+            raise _refused(tracer.modules.where_raised(error), args, named, f"it raises {first_line(error)}") from error
 
 
 def _refused(path: str, args: tuple[Any, ...], named: dict[str, Any], what: str) -> InvalidValueError:

@@ -1,23 +1,22 @@
-"""The operations that a run of a module gave, in order: their names, and the steps of recurrent nets as one."""
+"""The operations of a run in order: their names, and the steps of recurrent nets merged into one."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from hwcost.importers.torch.products import repeated
-from hwcost.model.layers import Linear
+from hwcost.importers.lowered import LoweredLayer, Step
+from hwcost.importers.naming import UniqueNames
+from hwcost.model.layers import Gemm, Linear
 from hwcost.network.axes import Axis, AxisTracker
 from hwcost.network.operations import MemoryOnly, Operation
 
-__all__ = ["Steps", "named_after", "public_name"]
+__all__ = ["Steps", "named_after", "public_name", "repeated"]
 
 
 def public_name(parameter: str) -> str:
-    """A parameter's name as its module shows it, where a parametrization keeps it elsewhere.
+    """A parameter's name as its module shows it, if a parametrization keeps it elsewhere.
 
     >>> public_name("conv.parametrizations.weight.original1")
     'conv.weight'
@@ -26,7 +25,7 @@ def public_name(parameter: str) -> str:
 
 
 def named_after(parameter: str) -> str:
-    """The name of a product with a parameter: that of the module it belongs to, where it is called weight.
+    """The name of a product with a parameter: that of the parameter's module, if the parameter is called weight.
 
     >>> named_after("features.0.weight"), named_after("attention.in_proj_weight")
     ('features.0', 'attention:in_proj_weight')
@@ -37,70 +36,50 @@ def named_after(parameter: str) -> str:
     return owner if own == "weight" else f"{owner}:{own}"
 
 
-@dataclass
-class _Step:
-    """An operation before it has its final name and rules."""
-
-    name: str
-    kind: str
-    path: str
-    layer: Any
-    sizes: dict[str, Axis] = field(default_factory=dict)
-    is_named: bool = True
-
-
 class Steps:
     """What ran, in order.
 
-    >>> steps = Steps()
-    >>> steps.add_product("fc", "linear", "fc", Linear(4, 2)), steps.add_product("fc", "linear", "fc", Linear(4, 2))
+    >>> steps, fc = Steps(), LoweredLayer(Linear(4, 2), "linear")
+    >>> steps.add_layer("fc", "fc", fc), steps.add_layer("fc", "fc", fc)
     ('fc', 'fc (2)')
-    >>> steps.add_other("fc", "relu", "fc", MemoryOnly("relu", 2, 2))
+    >>> steps.add_other("fc", "fc", LoweredLayer(MemoryOnly("relu", 2, 2), "relu"))
     >>> list(steps.operations(recurrent=set(), widths=AxisTracker()))
     ['fc', 'fc (2)', 'fc:relu']
     """
 
     def __init__(self) -> None:
-        self._steps: list[_Step] = []
-        self._names: Counter[str] = Counter()
+        self._steps: list[Step] = []
+        self._unnamed: list[Step] = []
+        self._unique = UniqueNames()
 
-    def add_product(self, name: str, kind: str, path: str, layer: Any, sizes: Mapping[str, Axis] | None = None) -> str:
-        """Adds a priced operation, and gives its name, with a number where it is not the first of that name."""
-        step = _Step(self._unique(name), kind, path, layer, dict(sizes or {}))
-        self._steps.append(step)
-        return step.name
+    def add_layer(self, name: str, path: str, lowered: LoweredLayer) -> str:
+        """Adds a priced operation, and returns its name, with a number if the name is taken."""
+        self._steps.append(Step(self._unique(name), lowered.kind, path, lowered.layer, lowered.sizes))
+        return self._steps[-1].name
 
-    def add_other(self, name: str, kind: str, path: str, layer: Any) -> None:
-        """Adds an operation without products; its name is free until all products have theirs."""
-        self._steps.append(_Step(name, kind, path, layer, is_named=False))
+    def add_other(self, name: str, path: str, lowered: LoweredLayer) -> None:
+        """Adds an operation without products; its name is free until all layers have theirs."""
+        self._steps.append(Step(name, lowered.kind, path, lowered.layer))
+        self._unnamed.append(self._steps[-1])
 
     def operations(self, recurrent: set[str], widths: AxisTracker) -> dict[str, Operation]:
         """All operations in order, by name.
 
         Args:
-            recurrent: paths of the modules whose steps are put together.
-            widths: what the sizes refer to.
+            recurrent: paths of the modules whose steps are merged.
+            widths: the axes that the sizes are.
         """
-        for step in self._steps:
-            if not step.is_named:
-                own = f"{step.name}:{step.kind}" if step.name == step.path and self._names[step.name] else step.name
-                step.name, step.is_named = self._unique(own), True
-        return {
-            step.name: Operation(
-                step.layer, {name: widths.rule(axis) for name, axis in step.sizes.items()}, step.kind, step.path
-            )
-            for step in _together(self._steps, recurrent, widths)
-        }
-
-    def _unique(self, name: str) -> str:
-        self._names[name] += 1
-        return name if self._names[name] == 1 else f"{name} ({self._names[name]})"
+        for step in self._unnamed:
+            is_taken = step.name == step.path and step.name in self._unique
+            step.name = self._unique(f"{step.name}:{step.kind}" if is_taken else step.name)
+        self._unnamed = []
+        return {step.name: step.operation(widths) for step in _merged(self._steps, recurrent, widths)}
 
 
-def _together(steps: Sequence[_Step], recurrent: set[str], widths: AxisTracker) -> list[_Step]:
+def _merged(steps: Sequence[Step], recurrent: set[str], widths: AxisTracker) -> list[Step]:
     """The same steps, but each product and each other operator of one recurrent module once."""
-    found: list[_Step] = []
-    groups: dict[tuple[Any, ...], list[_Step]] = {}
+    found: list[Step] = []
+    groups: dict[tuple[Any, ...], list[Step]] = {}
     for step in steps:
         if step.path not in recurrent or not isinstance(step.layer, (Linear, MemoryOnly)):
             found.append(step)
@@ -114,3 +93,26 @@ def _together(steps: Sequence[_Step], recurrent: set[str], widths: AxisTracker) 
     for (base, *_), own in groups.items():
         own[0].layer, own[0].sizes = repeated(own[0].layer, own[0].sizes, len(own), "weight_ih" in base)
     return found
+
+
+def repeated(
+    layer: Linear | MemoryOnly, sizes: Mapping[str, Axis], times: int, at_once: bool
+) -> tuple[Any, dict[str, Axis]]:
+    """A layer of one step of a recurrent net for all steps.
+
+    The products with the input are one, since all steps are known beforehand; those with the state wait for each other.
+
+    >>> repeated(Linear(8, 64, batch=2), {}, 10, at_once=True)[0]
+    Linear(in_features=8, out_features=64, batch=20)
+    >>> repeated(Linear(16, 64, batch=2), {}, 10, at_once=False)[0]
+    Gemm(m=2, n=64, k=16, count=10)
+    """
+    if times == 1:
+        return layer, dict(sizes)
+    if isinstance(layer, MemoryOnly):
+        return MemoryOnly(layer.kind, times * layer.reads, times * layer.writes), dict(sizes)
+    if at_once:
+        return Linear(layer.in_features, layer.out_features, batch=times * layer.batch), dict(sizes)
+    letters = {"in_features": "k", "out_features": "n", "batch": "m"}
+    gemm = Gemm(m=layer.batch, n=layer.out_features, k=layer.in_features, count=times)
+    return gemm, {letters[name]: axis for name, axis in sizes.items()}

@@ -1,19 +1,20 @@
-"""ONNX's Einsum: a matrix product where two operands are contracted, else a sum, a transpose or a multiplication."""
+"""Einsum: a matrix product if two operands are contracted, else a sum, a transpose or a multiplication."""
 
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from hwcost.importers.onnx.calls import Axes, Call, CannotPriceError, LoweredLayer
-from hwcost.importers.onnx.matrices import Matrix, matrix_product
+from hwcost.importers.lowered import CannotPriceError, LoweredLayer
+from hwcost.importers.rules.call import Axes, Call
+from hwcost.importers.rules.products import Matrix, matrix_product
 from hwcost.network.axes import Axis
 
 __all__ = ["einsum", "parse_equation"]
 
 
 def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
-    """The letters of each operand and of the result, with letters of their own for what an ellipsis stands for.
+    """The letters of each operand and of the result; an ellipsis is replaced by unused letters.
 
     >>> parse_equation("bij, bjk", [3, 3])
     (['bij', 'bjk'], 'ik')
@@ -21,7 +22,7 @@ def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]
     (['ABij', 'Bjk'], 'ABik')
 
     Raises:
-        CannotPriceError: an equation that does not go with the operands.
+        CannotPriceError: the equation does not fit the operands.
     """
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
@@ -48,43 +49,40 @@ def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]
     return found, dots + "".join(sorted(c for c in set(every) if every.count(c) == 1 and c not in dots))
 
 
-def einsum(call: Call) -> Iterator[LoweredLayer]:
-    """A contraction of two operands as a matrix product; letters of only one operand are summed before it."""
-    ranks = [len(call.shape(value)) for value in call.given]
-    terms, result = parse_equation(str(call.attributes.get("equation", "")), ranks)
+def einsum(call: Call, equation: str) -> tuple[LoweredLayer, ...]:
+    """A contraction of two operands as a matrix product; without one it multiplies no matrices."""
+    terms, result = parse_equation(equation, [len(call.shape(tensor)) for tensor in call.inputs])
     axes = _axes_of(call, terms)
-    call.give(call.out, tuple(axes[letter] for letter in result))
+    call.give(call.out, [axes[letter] for letter in result])
     if any(len(set(term)) < len(term) for term in terms):
         raise CannotPriceError("a letter stands twice in one operand: a diagonal")
     if len(terms) == 1:
-        return
+        return ()
     if len(terms) > 2:
-        raise CannotPriceError(f"a product of {len(terms)} operands: nothing says in which order")
-    first, second = terms
-    inner = [letter for letter in first if letter in second and letter not in result]
+        raise CannotPriceError(f"a product of {len(terms)} operands, whose order is open")
+    shared = [letter for letter in terms[0] if letter in terms[1]]
+    inner = [letter for letter in shared if letter not in result]
     if not inner:
-        return
-    batch = [letter for letter in first if letter in second and letter in result]
-    alone = [[letter for letter in term if letter not in other and letter in result] for term, other in
-             ((first, second), (second, first))]  # fmt: skip
-    if any(letter not in result and letter not in inner for letter in first + second):
+        return ()
+    if any(letter not in result and letter not in inner for letter in "".join(terms)):
         raise CannotPriceError("a letter of one operand alone is summed over")
 
-    def together(letters: Sequence[str]) -> Axis:
+    def together(letters: Iterable[str]) -> Axis:
         return call.merged([axes[letter] for letter in letters])
 
+    batch = [axes[letter] for letter in shared if letter in result]
     a, b = (
-        Matrix(value, [axes[letter] for letter in batch], together(free))
-        for value, free in zip(call.given, alone, strict=True)
+        Matrix(tensor, batch, together(letter for letter in term if letter not in shared))
+        for tensor, term in zip(call.inputs, terms, strict=True)
     )
-    yield matrix_product(call, a, b, together(inner))
+    return (matrix_product(call, a, b, together(inner)),)
 
 
 def _axes_of(call: Call, terms: Sequence[str]) -> Mapping[str, Axis]:
-    """The axis of each letter: what stands under one letter is the same, but for axes of 1 that are stretched."""
+    """The axis of each letter: equal letters are equal axes, but axes of 1 are stretched."""
     found: dict[str, Axes] = {}
-    for value, term in zip(call.given, terms, strict=True):
-        for letter, axis in zip(term, call.axes(value), strict=True):
+    for tensor, term in zip(call.inputs, terms, strict=True):
+        for letter, axis in zip(term, call.axes(tensor), strict=True):
             both = ((axis,), found[letter]) if letter in found else ((axis,),)
             found[letter] = call.widths.join_broadcast(both, call.kind)
     return {letter: axis for letter, (axis,) in found.items()}

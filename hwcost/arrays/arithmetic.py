@@ -1,0 +1,179 @@
+"""Arithmetic of sizes: exact for integers, without silent overflow in arrays, in any array library.
+
+Numbers take a short way through each function, since most calls have nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hwcost.arrays.backends import Array, Size, backend_of, is_number, namespace
+from hwcost.arrays.sizes import if_concrete, is_float
+from hwcost.errors import InvalidValueError
+
+__all__ = [
+    "ceil_divide", "floor_divide", "maximum", "product", "promote", "remainder", "total", "total_over_first_axis",
+    "true_divide",
+]  # fmt: skip
+
+_NUMBERS: Any = (int, float, np.generic)  # tested in line: a call of is_number would cost as much as the arithmetic
+
+
+def product(*factors: Size, what: str = "the product of the sizes") -> Size:
+    """The product of sizes; integer arrays that would overflow raise instead of wrapping around.
+
+    >>> product(2**40, 2**40) == 2**80
+    True
+
+    Raises:
+        InvalidValueError: an integer product that the arrays' dtype cannot hold.
+        MixedLibrariesError: arrays of two libraries.
+    """
+    try:
+        for factor in factors:
+            if not isinstance(factor, _NUMBERS):
+                break
+        else:
+            return functools.reduce(operator.mul, factors, 1)
+        factors = tuple(factor for factor in factors if not (isinstance(factor, int) and factor == 1))
+        if len(factors) > 1:
+            _check_bound(math.prod, factors, what)
+        return functools.reduce(operator.mul, promote(factors, what))
+    except OverflowError:
+        raise _too_large(what, factors) from None
+
+
+def total(*terms: Size, what: str = "the sum of the sizes") -> Size:
+    """The sum of sizes, checked like :func:`product`.
+
+    >>> total(2**80, -1) == 2**80 - 1
+    True
+    """
+    for term in terms:
+        if not isinstance(term, _NUMBERS):
+            break
+    else:
+        return functools.reduce(operator.add, terms, 0)
+    if len(terms) > 1:
+        _check_bound(sum, terms, what)
+    return functools.reduce(operator.add, promote(terms, what))
+
+
+def total_over_first_axis(stacked: Array, *, what: str = "the sum of the sizes") -> Array:
+    """The sum over the first axis, checked like :func:`product`."""
+    length = stacked.shape[0]
+    _check_bound(lambda bounds: length * sum(bounds), (stacked,), what)
+    return namespace(stacked).sum(stacked, axis=0)
+
+
+def true_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> Any:
+    """The quotient as a float: a Python float for numbers, correctly rounded at any magnitude."""
+    try:
+        if isinstance(numerator, _NUMBERS) and isinstance(denominator, _NUMBERS):
+            return numerator / denominator
+        numerator, denominator = promote((numerator, denominator), what)
+        if not (is_float(numerator) or is_float(denominator)):
+            numerator, _ = promote((numerator, 1.0), what)
+            denominator, _ = promote((denominator, 1.0), what)
+        return numerator / denominator
+    except OverflowError:
+        raise _too_large(what, (numerator, denominator)) from None
+
+
+def floor_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> Size:
+    """Floor of the quotient; exact for integers, without a gradient for floats."""
+    if isinstance(numerator, _NUMBERS) and isinstance(denominator, _NUMBERS):
+        return numerator // denominator
+    numerator, denominator = promote((numerator, denominator), what)
+    is_soft = is_float(numerator) or is_float(denominator)
+    return namespace(numerator, denominator).floor(numerator / denominator) if is_soft else numerator // denominator
+
+
+def ceil_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> Size:
+    """Ceiling of the quotient; exact for integers at any magnitude, without a gradient for floats."""
+    return -floor_divide(-numerator, denominator, what=what)
+
+
+def remainder(numerator: Size, denominator: Size, *, what: str = "a size") -> Size:
+    """What is left of the numerator after whole denominators."""
+    numerator, denominator = promote((numerator, denominator), what)
+    return numerator % denominator
+
+
+def maximum(a: Size, b: Size) -> Size:
+    """The elementwise larger of two sizes."""
+    if isinstance(a, _NUMBERS) and isinstance(b, _NUMBERS):
+        return max(a, b)
+    a, b = promote((a, b), "a size")
+    if any(isinstance(size, float) for size in (a, b)):
+        a, b = (size if is_number(size) or is_float(size) else true_divide(size, 1) for size in (a, b))
+    like = a if not is_number(a) else b
+    a, b = (backend_of(like).constant(v, like) if is_number(v) else v for v in (a, b))
+    return namespace(like).maximum(a, b)
+
+
+# ---------------------------------------------------------------- arrays
+
+
+def promote(sizes: Sequence[Size], what: str) -> Sequence[Size]:
+    """Sizes in a form that an operator of their library takes.
+
+    Python integers that no array holds become floats next to float arrays, and raise next to integer ones; integer
+    arrays become floats next to floats if the library does not do so.
+
+    Raises:
+        InvalidValueError: a Python integer that the integer arrays cannot hold.
+        MixedLibrariesError: arrays of two libraries.
+    """
+    arrays = [size for size in sizes if not is_number(size)]
+    if not arrays:
+        return sizes
+    xp = namespace(*arrays)
+    floats = [array for array in arrays if is_float(array)]
+    if floats or any(isinstance(size, float) for size in sizes):
+        if not backend_of(arrays[0]).mixes_kinds:
+            dtype = floats[0].dtype if floats else xp.__array_namespace_info__().default_dtypes()["real floating"]
+            sizes = [size if is_number(size) or is_float(size) else xp.astype(size, dtype) for size in sizes]
+        return [float(size) if isinstance(size, int) and abs(size) >= 2**63 else size for size in sizes]
+    for size in sizes:
+        if is_number(size) and abs(size) >= 2**31:
+            limit = min(int(xp.iinfo(array.dtype).max) for array in arrays)
+            if abs(size) > limit:
+                raise InvalidValueError(what, size, f"at most {limit} next to integer arrays")
+    return sizes
+
+
+def _check_bound(combine: Callable[[list[int]], int], sizes: Sequence[Size], what: str) -> None:
+    """Raises if integer arrays would overflow, judged by the largest magnitude in each.
+
+    Sizes are positive, so that the largest is the largest magnitude; negative numbers are those of a difference.
+    """
+    arrays = [size for size in sizes if not is_number(size)]
+    if any(isinstance(size, float) or is_float(size) for size in sizes):
+        return
+    xp = namespace(*arrays)
+    if any(0 in array.shape for array in arrays):
+        return
+    limit = min(int(xp.iinfo(array.dtype).max) for array in arrays)
+
+    def bound() -> int:
+        return combine([abs(size) if is_number(size) else abs(int(xp.max(size))) for size in sizes])
+
+    largest = if_concrete(arrays[0], bound)
+    if largest is not None and largest > limit:
+        raise InvalidValueError(
+            what,
+            largest,
+            f"at most {limit} in integer arrays; use Python integers (exact at any size) or float arrays",
+        )
+
+
+def _too_large(what: str, sizes: Sequence[Size]) -> InvalidValueError:
+    value = max((size for size in sizes if is_number(size)), default=sizes[0])
+    return InvalidValueError(what, value, "a number below 1.8e308 next to floating point")

@@ -1,0 +1,221 @@
+"""Array libraries: one row of functions each, and what finds the row of an array.
+
+A library without a row goes through the array API standard. The imports inside functions are on purpose: an optional
+library is loaded when an array of it is seen, and tracing compilers follow imports where they would warn about a cache.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import array_api_compat
+import numpy as np
+
+from hwcost.errors import MixedLibrariesError
+
+__all__ = ["BACKENDS", "Array", "Backend", "Size", "backend_of", "has_library", "is_number", "namespace"]
+
+Array: TypeAlias = Any
+"""An array of any supported library (numpy, torch, JAX, or anything that follows the array API standard)."""
+
+Size: TypeAlias = Any
+"""A Python integer (exact at any magnitude), an integer array (a sweep), or a float array (a soft width)."""
+
+
+def _log_sigmoid(x: Array) -> Array:
+    xp = namespace(x)
+    return xp.clip(x, max=0.0) - xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def _constant(values: Sequence[int | float], like: Array) -> Array:
+    return namespace(like).asarray(values, dtype=like.dtype, device=array_api_compat.device(like))
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The operations whose best form differs between array libraries; by default those of the standard.
+
+    Attributes:
+        namespace: returns the module whose functions follow the array API standard.
+        is_float: whether the dtype of an array is a real floating-point one.
+        sigmoid: 1 / (1 + exp(-x)) without overflow.
+        log_sigmoid: its logarithm without overflow.
+        clip: the values limited to [low, high].
+        unstack: the arrays along the first axis.
+        stop_gradient: the same values, without a gradient.
+        is_compiling: whether a compiler is tracing, so that no code may look at values.
+        constant: numbers as an array with the dtype and device of another.
+        checks_float_values: whether the values of float arrays are checked at construction. Libraries with gradients
+            skip the check, because it stalls an accelerator.
+        mixes_kinds: whether an operation takes an integer and a float array; the standard leaves that open.
+    """
+
+    namespace: Callable[[], Any]
+    is_float: Callable[[Array], bool] = lambda x: namespace(x).isdtype(x.dtype, "real floating")
+    sigmoid: Callable[[Array], Array] = lambda x: 0.5 * namespace(x).tanh(0.5 * x) + 0.5
+    log_sigmoid: Callable[[Array], Array] = _log_sigmoid
+    clip: Callable[[Array, float, float | None], Array] = lambda x, low, high: namespace(x).clip(x, low, high)
+    unstack: Callable[[Array], Sequence[Array]] = lambda x: namespace(x).unstack(x)
+    stop_gradient: Callable[[Array], Array] = lambda x: x
+    is_compiling: Callable[[], bool] = lambda: False
+    constant: Callable[[Sequence[int | float], Array], Array] = _constant
+    checks_float_values: bool = True
+    mixes_kinds: bool = False
+
+
+# ---------------------------------------------------------------- the libraries
+
+
+def _torch() -> Any:
+    import array_api_compat.torch as xp
+
+    return xp
+
+
+def _torch_sigmoid(x: Array) -> Array:
+    import torch
+
+    return torch.sigmoid(x)
+
+
+def _torch_log_sigmoid(x: Array) -> Array:
+    import torch
+
+    return torch.nn.functional.logsigmoid(x)
+
+
+def _torch_clip(x: Array, low: float, high: float | None) -> Array:
+    import torch
+
+    return torch.clamp(x, low, high)
+
+
+def _torch_is_compiling() -> bool:
+    import torch
+
+    return torch.compiler.is_compiling()
+
+
+def _torch_constant(values: Sequence[int | float], like: Array) -> Array:
+    import torch
+
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
+
+
+def _jax() -> Any:
+    import jax.numpy as xp
+
+    return xp
+
+
+def _jax_sigmoid(x: Array) -> Array:
+    import jax
+
+    return jax.nn.sigmoid(x)
+
+
+def _jax_log_sigmoid(x: Array) -> Array:
+    import jax
+
+    return jax.nn.log_sigmoid(x)
+
+
+def _jax_stop_gradient(x: Array) -> Array:
+    import jax
+
+    return jax.lax.stop_gradient(x)
+
+
+def _strict() -> Any:
+    import array_api_strict
+
+    return array_api_strict
+
+
+_TORCH_ROW = Backend(
+    _torch,
+    is_float=lambda x: x.dtype.is_floating_point,
+    sigmoid=_torch_sigmoid,
+    log_sigmoid=_torch_log_sigmoid,
+    clip=_torch_clip,
+    unstack=lambda x: x.unbind(),
+    stop_gradient=lambda x: x.detach(),
+    is_compiling=_torch_is_compiling,
+    constant=_torch_constant,
+    checks_float_values=False,
+    mixes_kinds=True,
+)
+_JAX_ROW = Backend(
+    _jax,
+    sigmoid=_jax_sigmoid,
+    log_sigmoid=_jax_log_sigmoid,
+    stop_gradient=_jax_stop_gradient,
+    checks_float_values=False,
+    mixes_kinds=True,
+)
+
+BACKENDS = MappingProxyType(
+    {
+        "numpy": Backend(lambda: np, is_float=lambda x: x.dtype.kind == "f", mixes_kinds=True),
+        "torch": _TORCH_ROW,
+        "jax": _JAX_ROW,
+        "jaxlib": _JAX_ROW,
+        "array_api_strict": Backend(_strict),
+    }
+)
+"""Backends by the top-level module that defines the type of an array."""
+
+
+# ---------------------------------------------------------------- the library of an array
+
+
+def _root(value: object) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def is_number(value: object) -> bool:
+    """True for Python and numpy scalars, as opposed to arrays."""
+    return isinstance(value, (int, float, np.generic))
+
+
+def has_library(value: object) -> bool:
+    """True for arrays of a library that has a row or follows the array API standard."""
+    return _root(value) in BACKENDS or array_api_compat.is_array_api_obj(value)
+
+
+def backend_of(array: Array) -> Backend:
+    """The row of the library of ``array``, or a row of the standard's operations if it has none."""
+    row = BACKENDS.get(_root(array))
+    return Backend(functools.partial(_standard_namespace, array)) if row is None else row
+
+
+def namespace(*values: Any) -> Any:
+    """The array API namespace of the arrays among ``values``; None if all are numbers.
+
+    Raises:
+        MixedLibrariesError: arrays of two libraries, or a value that is neither number nor array.
+    """
+    row: Backend | None = None
+    for value in values:
+        if is_number(value):
+            continue
+        own = BACKENDS.get(_root(value))
+        if own is None or (row is not None and own is not row):
+            return _standard_namespace(*(value for value in values if not is_number(value)))
+        row = own
+    return None if row is None else row.namespace()
+
+
+def _standard_namespace(*arrays: Array) -> Any:
+    try:
+        return array_api_compat.array_namespace(*arrays)
+    except TypeError:
+        kinds = sorted({f"{type(array).__module__}.{type(array).__qualname__}" for array in arrays})
+        raise MixedLibrariesError(
+            f"one call got sizes of different or unknown libraries: {', '.join(kinds)}; allowed: Python integers "
+            "together with arrays of one library (numpy, torch, JAX, array API); convert them to one library first"
+        ) from None

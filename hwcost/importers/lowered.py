@@ -1,0 +1,53 @@
+"""What an operator comes down to: layers with the axes that their sizes follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hwcost.network.axes import Axis, AxisTracker
+from hwcost.network.operations import Operation
+
+__all__ = ["CannotPriceError", "LoweredLayer", "Step"]
+
+
+class CannotPriceError(Exception):
+    """An operator of a known kind that cannot be priced; the message gives the reason."""
+
+
+@dataclass(frozen=True)
+class LoweredLayer:
+    """A layer that an operator comes down to.
+
+    Args:
+        layer: what is priced.
+        kind: the operator, in words for people.
+        sizes: the axes that fields of the layer follow, by field.
+        weight: the operand that is a parameter, if one is: the operation takes its name.
+        output_axis: the width that the layer makes, named after the operation.
+        part: of the operator, if that is several layers.
+    """
+
+    layer: Any
+    kind: str
+    sizes: Mapping[str, Axis] = field(default_factory=dict)
+    weight: Any = None
+    output_axis: Axis | None = None
+    part: str = ""
+
+
+@dataclass
+class Step:
+    """An operation whose sizes are axes still, not yet sums of named widths."""
+
+    name: str
+    kind: str
+    path: str
+    layer: Any
+    sizes: Mapping[str, Axis] = field(default_factory=dict)
+
+    def operation(self, widths: AxisTracker) -> Operation:
+        """The operation, once all widths have their names."""
+        sizes = {name: widths.rule(axis) for name, axis in self.sizes.items()}
+        return Operation(self.layer, sizes, self.kind, self.path)

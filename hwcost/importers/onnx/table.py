@@ -1,0 +1,297 @@
+"""ONNX's operators, by name: each row translates the inputs and attributes of a node into a call of a shared rule.
+
+A free operator that is not listed states nothing for sure: none of its inputs and outputs can change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from types import MappingProxyType
+
+from hwcost.importers import rules
+from hwcost.importers.onnx.attention import ATTENTION
+from hwcost.importers.onnx.calls import Node
+from hwcost.importers.onnx.free import ELEMENTWISE
+from hwcost.importers.onnx.recurrent import RECURRENT
+from hwcost.importers.onnx.shapes import Value
+from hwcost.importers.rules import CannotPriceError, Handler, LoweredLayer
+from hwcost.model.layers import Linear
+from hwcost.network.axes import Axis
+
+__all__ = ["AXES", "PRODUCTS"]
+
+# ---------------------------------------------------------------- norms and quantization
+
+
+def _axis(call: Node, default: int) -> int:
+    return int(call.attributes.get("axis", default))
+
+
+def _group_norm(call: Node) -> None:
+    rules.group_norm(call, call.attributes.get("num_groups", call.attributes.get("groups", 0)))
+
+
+def _skip_layer_norm(call: Node) -> None:
+    """Two tensors are added, and maybe a bias, before the norm."""
+    call.widths.join_broadcast([call.axes(call[0]), call.axes(call[1])], call.kind)
+    rules.layer_norm(call, -1)
+
+
+def _quantization(call: Node) -> None:
+    """Scales and zero points have one element, or one for each place along an axis."""
+    x = call[0]
+    axes = call.axes(x)
+    for value in call.inputs[1:3]:
+        if value.shape and len(value.shape) == 1 and value.shape[0] > 1:
+            axis = axes[rules.position(call, x, _axis(call, 1))]
+            if call.widths.size(axis) == value.shape[0]:
+                call.give(value, (axis,))
+            else:
+                call.fix(x)
+        elif value.shape and len(value.shape) > 1:
+            call.fix(x, value)
+    rules.same(call)
+
+
+# ---------------------------------------------------------------- shapes
+
+
+def _nothing(_call: Node) -> None:
+    """Only the shape goes on, and is followed as a constant."""
+
+
+def _transpose(call: Node) -> None:
+    rules.permute(call, call.attributes.get("perm") or range(len(call.axes(call[0])))[::-1])
+
+
+def _concat(call: Node) -> None:
+    rules.concatenation(call, call.inputs, _axis(call, 0))
+
+
+def _split(call: Node) -> None:
+    rules.split(call, _axis(call, 0))
+
+
+def _slice(call: Node) -> None:
+    """A piece along axes: between its ends if those are known and steps are 1."""
+    x, shape = call[0], call.shape(call.out)
+    cuts = _cuts(call, x) or {}
+    axes: list[Axis] = []
+    for index, (axis, size) in enumerate(zip(call.axes(x), shape, strict=True)):
+        whole = call.widths.size(axis)
+        if 0 < size < whole and index in cuts and not call.widths.is_fixed(axis):
+            start = cuts[index]
+            sizes = [each for each in (start, size, whole - start - size) if each]
+            axes.append(call.widths.pieces(axis, sizes, call.kind)[1 if start else 0])
+        else:
+            axes += rules.kept_axes(call, [axis], [size])
+    call.give(call.out, axes)
+
+
+def _cuts(call: Node, x: Value) -> dict[int, int] | None:
+    """The start of the piece along each axis; None if it is unknown, or elements are skipped."""
+    shape = call.shape(x)
+
+    def known(name: str, place: int, default: Sequence[int] | None) -> Sequence[int] | None:
+        return call.attributes.get(name, default) if call.get(place) is None else call.constant(place)
+
+    starts = known("starts", 1, None)
+    if starts is None:
+        return None
+    axes, steps = known("axes", 3, range(len(starts))), known("steps", 4, [1] * len(starts))
+    if axes is None or steps is None or any(step != 1 for step in steps):
+        return None
+    found = {}
+    for axis, start in zip(axes, starts, strict=True):
+        size = shape[axis % len(shape)]
+        found[axis % len(shape)] = min(max(start + size if start < 0 else start, 0), size)
+    return found
+
+
+def _gather(call: Node) -> None:
+    rules.lookup(call, _axis(call, 0), call.axes(call[1]))
+
+
+def _depth_to_space(call: Node) -> None:
+    block = call.attributes.get("blocksize", 1) ** 2
+    call.shape(call[0], 2)
+    call.widths.multiple(call.axes(call[0])[1], block, call.kind)
+    _blocks(call, Fraction(1, block))
+
+
+def _space_to_depth(call: Node) -> None:
+    _blocks(call, Fraction(call.attributes.get("blocksize", 1) ** 2))
+
+
+def _blocks(call: Node, factor: Fraction) -> None:
+    call.shape(call[0], 2)
+    batch, channels, *axes = call.axes(call[0])
+    call.give(
+        call.out,
+        (batch, call.widths.scaled(channels, factor), *rules.kept_axes(call, axes, call.shape(call.out)[2:])),
+    )
+
+
+# ---------------------------------------------------------------- sums
+
+
+def _reduction(call: Node) -> None:
+    given = call.attributes.get("axes")
+    if given is None and call.get(1) is not None:
+        given = call.constant(1)
+        if given is None:
+            call.fix_all()
+            return
+    rules.reduction(call, given or (() if call.attributes.get("noop_with_empty_axes") else None))
+
+
+def _global_pool(call: Node) -> None:
+    rules.reduction(call, range(2, len(call.shape(call[0]))))
+
+
+def _all(handler: Handler, names: str) -> dict[str, Handler]:
+    return dict.fromkeys(names.split(), handler)
+
+
+AXES: Mapping[str, Handler] = MappingProxyType(
+    {
+        **dict.fromkeys(ELEMENTWISE, rules.elementwise),
+        **_all(
+            rules.same,
+            "Softmax LogSoftmax Hardmax Identity LRN LpNormalization MeanVarianceNormalization CastLike Bernoulli "
+            "RandomNormalLike RandomUniformLike CumSum CumProd Trilu ReverseSequence DynamicQuantizeLinear "
+            "RotaryEmbedding BiasSoftmax QLinearSigmoid QLinearLeakyRelu QLinearSoftmax ScatterElements ScatterND "
+            "TensorScatter",
+        ),
+        **_all(rules.kept, "AveragePool MaxPool LpPool MaxUnpool Resize Upsample Pad Tile CenterCropPad"),
+        **_all(rules.channel_norm, "BatchNormalization InstanceNormalization"),
+        "GroupNormalization": _group_norm,
+        **_all(
+            lambda call: rules.layer_norm(call, _axis(call, -1)),
+            "LayerNormalization RMSNormalization SimplifiedLayerNormalization",
+        ),
+        **_all(_skip_layer_norm, "SkipLayerNormalization SkipSimplifiedLayerNormalization"),
+        **_all(_quantization, "QuantizeLinear DequantizeLinear"),
+        **_all(rules.reshape, "Reshape Flatten Squeeze Unsqueeze"),
+        **_all(_nothing, "Shape Size"),
+        "Transpose": _transpose,
+        "Expand": rules.expand,
+        "Concat": _concat,
+        "Split": _split,
+        "Slice": _slice,
+        "Gather": _gather,
+        "DepthToSpace": _depth_to_space,
+        "SpaceToDepth": _space_to_depth,
+        **_all(_global_pool, "GlobalAveragePool GlobalMaxPool GlobalLpPool"),
+        **_all(
+            _reduction,
+            "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
+            "ReduceSumSquare ArgMax ArgMin",
+        ),
+    }
+)
+"""Operators that are known to be free, whose axes are known, by name."""
+
+
+# ---------------------------------------------------------------- products
+
+
+def _convolution(x_at: int, weight_at: int, bias_at: int | None) -> Handler:
+    """A convolution whose operands are these inputs; inputs after the bias are added to its output."""
+
+    def handler(call: Node) -> tuple[LoweredLayer]:
+        x, weight = call[x_at], call[weight_at]
+        window = _window(call, len(call.shape(weight)) - 2)
+        uneven = window.before != window.after and not window.same
+        if uneven and len(window.stride) < 3 and min(*window.before, *window.after) >= 0:
+            call.note("padding that differs between both ends is counted as part of the input")
+        added = () if bias_at is None else call.places[bias_at + 1 :]
+        return rules.convolution(call, x, weight, call.get(bias_at), window, added)
+
+    return handler
+
+
+def _window(call: Node, axes: int) -> rules.Window:
+    stated, ones = call.attributes, (1,) * axes
+    how = stated.get("auto_pad") or "NOTSET"
+    if how not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+        raise CannotPriceError(f"auto_pad is {how!r}")
+    pads = tuple((stated.get("pads") if how == "NOTSET" else None) or (0,) * (2 * axes))
+    return rules.Window(
+        tuple(stated.get("strides") or ones),
+        tuple(stated.get("dilations") or ones),
+        pads[:axes],
+        pads[axes:],
+        stated.get("group", 1),
+        how.startswith("SAME"),
+    )
+
+
+def _transposed(call: Node) -> tuple[LoweredLayer]:
+    return rules.transposed_convolution(call, call[0], call[1], call.get(2), call.attributes.get("group", 1))
+
+
+def _gemm(b_at: int, bias_at: int) -> Handler:
+    """A product of two matrices, to which something may be added."""
+
+    def handler(call: Node) -> tuple[LoweredLayer]:
+        a, b = call[0], call[b_at]
+        if len(call.shape(a)) != 2 or len(call.shape(b)) != 2:
+            raise CannotPriceError("its operands are no matrices")
+        return rules.matmul(call, a, b, call.get(bias_at), _swapped(call))
+
+    return handler
+
+
+def _swapped(call: Node) -> tuple[bool, bool]:
+    return bool(call.attributes.get("transA")), bool(call.attributes.get("transB"))
+
+
+def _matmul(b_at: int) -> Handler:
+    """Products as numpy makes them."""
+
+    def handler(call: Node) -> tuple[LoweredLayer]:
+        if call.attributes.get("transBatchA") or call.attributes.get("transBatchB"):
+            raise CannotPriceError("its batches are transposed")
+        return rules.matmul(call, call[0], call[b_at], swapped=_swapped(call))
+
+    return handler
+
+
+def _einsum(call: Node) -> tuple[LoweredLayer, ...]:
+    return rules.einsum(call, str(call.attributes.get("equation", "")))
+
+
+def _nbits(call: Node) -> tuple[LoweredLayer]:
+    """A fully connected layer whose weights are packed, several to a byte."""
+    columns, inner = call.attributes.get("N"), call.attributes.get("K")
+    shape = call.shape(call[0], 1)
+    if not columns or shape[-1] != inner:
+        raise CannotPriceError("its sizes K and N do not go with its input")
+    call.fix_all()
+    return (LoweredLayer(Linear(inner, columns, batch=math.prod(shape[:-1])), "linear", {}, call[1]),)
+
+
+PRODUCTS: Mapping[str, Handler] = MappingProxyType(
+    {
+        "Conv": _convolution(0, 1, 2),
+        "ConvInteger": _convolution(0, 1, None),
+        "QLinearConv": _convolution(0, 3, 8),
+        "ConvTranspose": _transposed,
+        "Gemm": _gemm(1, 2),
+        "MatMul": _matmul(1),
+        "MatMulInteger": _matmul(1),
+        "QLinearMatMul": _matmul(3),
+        "Einsum": _einsum,
+        "com.microsoft::FusedConv": _convolution(0, 1, 2),
+        "com.microsoft::FusedGemm": _gemm(1, 2),
+        "com.microsoft::FusedMatMul": _matmul(1),
+        "com.microsoft::QGemm": _gemm(3, 6),
+        "com.microsoft::MatMulNBits": _nbits,
+        **ATTENTION,
+        **RECURRENT,
+    }
+)
+"""Operators that multiply, by name, with their domain if it is not ONNX's own."""

@@ -1,0 +1,202 @@
+"""What operators without products do to the axes of their tensors.
+
+Each rule takes the call, and whatever the operator's arguments add. Unless a rule has an argument for it, the tensor
+that it is about is the first input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hwcost.importers.rules.call import Axes, Call
+from hwcost.network.axes import Axis
+
+__all__ = [
+    "channel_norm", "concatenation", "elementwise", "embedding", "expand", "free", "group_norm", "kept", "kept_axes",
+    "layer_norm", "lookup", "permute", "position", "reduction", "reshape", "same", "split", "stack",
+]  # fmt: skip
+
+
+def free(call: Call) -> None:
+    """Nothing is known about the axes: none of the inputs and outputs can change."""
+    call.fix_all()
+
+
+def position(call: Call, tensor: Any, dim: int) -> int:
+    """An axis as a number from 0, also if it is counted from the end."""
+    return dim % max(1, len(call.shape(tensor)))
+
+
+# ---------------------------------------------------------------- element by element
+
+
+def elementwise(call: Call) -> None:
+    """Tensors meet element by element, with their ends aligned."""
+    shaped = [tensor for tensor in call.inputs if call.tensors.shape(tensor)]
+    wide = _broadcast([call.shape(tensor) for tensor in shaped])
+    shapes = [call.tensors.shape(tensor) for tensor in call.outputs]
+    if wide is None or any(shape is not None and shape != wide for shape in shapes):
+        call.fix_all()
+        return
+    axes = call.widths.join_broadcast([call.axes(tensor) for tensor in shaped], call.kind)
+    for tensor, shape in zip(call.outputs, shapes, strict=True):
+        if shape == wide:
+            call.give(tensor, axes)
+
+
+def _broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The shape of tensors that meet element by element; None if they do not fit."""
+    if all(shape == shapes[0] for shape in shapes):  # nearly always
+        return shapes[0] if shapes else ()
+    import numpy as np
+
+    try:
+        return np.broadcast_shapes(*map(tuple, shapes))
+    except ValueError:
+        return None
+
+
+def same(call: Call) -> None:
+    """Outputs of the input's shape have its axes: softmax, dropout, sorting."""
+    shape = call.shape(call.first)
+    for tensor in call.outputs:
+        if call.tensors.shape(tensor) == shape:
+            call.give(tensor, call.axes(call.first))
+
+
+def kept(call: Call) -> None:
+    """Axes whose size stays are kept, others cannot change: pooling, padding, resizing."""
+    axes = call.axes(call.first)
+    for tensor in call.outputs:
+        shape = call.shape(tensor)
+        if len(shape) != len(axes):
+            call.fix_all()
+            return
+        call.give(tensor, kept_axes(call, axes, shape))
+
+
+def kept_axes(call: Call, axes: Sequence[Axis], shape: Sequence[int]) -> Axes:
+    """The axes whose size stays, with fixed ones in place of the others, which cannot change."""
+    return tuple(_kept_axis(call, axis, size) for axis, size in zip(axes, shape, strict=True))
+
+
+def _kept_axis(call: Call, axis: Axis, size: int) -> Axis:
+    if call.widths.size(axis) == size:
+        return axis
+    call.widths.fix(axis, call.kind)
+    return call.widths.fixed(size, call.kind)
+
+
+# ---------------------------------------------------------------- norms
+
+
+def channel_norm(call: Call) -> None:
+    """A norm whose parameters, the other inputs, have an element for each channel, which is axis 1."""
+    call.shape(call.first, 2)
+    _norm(call, call.axes(call.first)[1:2])
+
+
+def group_norm(call: Call, groups: int) -> None:
+    """A norm over groups of channels; channels cannot change if the number of groups is 0, that is unknown."""
+    call.shape(call.first, 2)
+    channels = call.axes(call.first)[1]
+    if groups:
+        call.widths.multiple(channels, groups, "groups of a norm")
+    else:
+        call.widths.fix(channels, call.kind)
+    channel_norm(call)
+
+
+def layer_norm(call: Call, start: int) -> None:
+    """A norm whose parameters, the other inputs, have the shape of the axes from ``start`` on."""
+    _norm(call, call.axes(call.first)[position(call, call.first, start) :])
+
+
+def _norm(call: Call, axes: Axes) -> None:
+    shape = tuple(map(call.widths.size, axes))
+    for parameter in call.inputs[1:]:
+        if call.tensors.shape(parameter) == shape:
+            call.give(parameter, axes)
+    same(call)
+
+
+# ---------------------------------------------------------------- shapes
+
+
+def reshape(call: Call) -> None:
+    """The same elements in another shape."""
+    call.give(call.out, call.widths.reshape(call.axes(call.first), call.shape(call.out), "a reshape"))
+
+
+def permute(call: Call, order: Iterable[int]) -> None:
+    """The axes in another order."""
+    axes = call.axes(call.first)
+    call.give(call.out, [axes[i] for i in order])
+
+
+def expand(call: Call) -> None:
+    """Axes of 1 are stretched, and new ones added in front."""
+    axes, shape = call.axes(call.first), call.shape(call.out)
+    new = len(shape) - len(axes)
+    call.give(call.out, (*call.fixed(shape[:new]), *kept_axes(call, axes, shape[new:])))
+
+
+def split(call: Call, dim: int) -> None:
+    """The outputs are pieces along one axis, in order; if they are not the whole of it, the axis cannot change."""
+    dim, axes = position(call, call.first, dim), call.axes(call.first)
+    sizes = [call.shape(tensor)[dim] for tensor in call.outputs]
+    if sum(sizes) == call.widths.size(axes[dim]):
+        pieces = call.widths.pieces(axes[dim], sizes, call.kind)
+    else:
+        call.widths.fix(axes[dim], call.kind)
+        pieces = call.fixed(sizes)
+    for tensor, piece in zip(call.outputs, pieces, strict=True):
+        call.give(tensor, (*axes[:dim], piece, *axes[dim + 1 :]))
+
+
+def concatenation(call: Call, tensors: Sequence[Any], dim: int) -> None:
+    """Tensors one after the other along one axis."""
+    dim = position(call, call.out, dim)
+    axes: list[Axis] = []
+    for index, column in enumerate(zip(*map(call.axes, tensors), strict=True)):
+        if index == dim:
+            axes.append(call.widths.concatenated(column))
+            continue
+        for axis in column[1:]:
+            call.widths.join(column[0], axis, "a concatenation")
+        axes.append(column[0])
+    call.give(call.out, axes)
+
+
+def stack(call: Call, dim: int) -> None:
+    """The inputs side by side along a new axis."""
+    dim = position(call, call.out, dim)
+    axes = call.widths.join_broadcast(map(call.axes, call.inputs), "a stack")
+    call.give(call.out, (*axes[:dim], *call.fixed([len(call.inputs)], "a stack"), *axes[dim:]))
+
+
+# ---------------------------------------------------------------- sums and look-ups
+
+
+def reduction(call: Call, dims: Iterable[int] | None = None) -> None:
+    """Sums, means and the like over some axes, all by default: those are gone, or 1."""
+    axes = call.axes(call.first)
+    gone = {position(call, call.first, dim) for dim in (range(len(axes)) if dims is None else dims)}
+    one = call.widths.fixed(1, "a sum")
+    for tensor in call.outputs:
+        keeps = len(call.shape(tensor)) == len(axes)
+        call.give(tensor, [one if i in gone else axis for i, axis in enumerate(axes) if keeps or i not in gone])
+
+
+def lookup(call: Call, dim: int, places: Axes = ()) -> None:
+    """Elements at places along one axis, which cannot change; the axes of the places replace it."""
+    dim, axes = position(call, call.first, dim), call.axes(call.first)
+    call.widths.fix(axes[dim], "a look-up")
+    for tensor in call.outputs:
+        call.give(tensor, (*axes[:dim], *places, *axes[dim + 1 :]))
+
+
+def embedding(call: Call, table: Any, places: Any) -> None:
+    """Rows of a table."""
+    call.give(call.out, (*call.axes(places), call.axes(table)[1]))

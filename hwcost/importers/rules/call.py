@@ -1,0 +1,150 @@
+"""What a rule sees of an operator: its tensors, their axes, and what may be stated about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from hwcost.errors import InvalidValueError
+from hwcost.importers.lowered import CannotPriceError, LoweredLayer
+from hwcost.network.axes import Axis, AxisTracker
+
+__all__ = ["Axes", "Call", "Handler", "Tensors", "checked_handlers"]
+
+Axes: TypeAlias = tuple[Axis, ...]
+
+Handler: TypeAlias = Callable[[Any], Iterable[LoweredLayer] | None]
+"""A row of a table of operators: takes the call, states the axes, and returns the layers that it comes down to."""
+
+
+class Tensors(Protocol):
+    """What a reader knows about the tensors of its graph."""
+
+    widths: AxisTracker
+
+    def name(self, tensor: Any) -> str:
+        """A name for messages."""
+
+    def shape(self, tensor: Any) -> tuple[int, ...] | None:
+        """The shape; None if it is unknown."""
+
+    def axes(self, tensor: Any) -> Axes:
+        """The axes of a tensor of known shape; new ones if none were stated."""
+
+    def stated(self, tensor: Any) -> Axes | None:
+        """The axes, if they were stated or asked for before."""
+
+    def is_parameter(self, tensor: Any) -> bool:
+        """Whether a tensor is a parameter, or made of parameters alone."""
+
+    def give(self, tensor: Any, axes: Axes, reason: str) -> None:
+        """States the axes of a tensor; if it has axes already, the two are joined."""
+
+
+class Call:
+    """One call of an operator.
+
+    Args:
+        kind: the operator's name, without its library.
+        inputs, outputs: its tensors, without those that are left out.
+        tensors: what is known about them.
+    """
+
+    def __init__(self, kind: str, inputs: Sequence[Any], outputs: Sequence[Any], tensors: Tensors) -> None:
+        self.kind, self.inputs, self.outputs, self.tensors = kind, inputs, outputs, tensors
+        self.widths = tensors.widths
+
+    @property
+    def first(self) -> Any:
+        """The first input."""
+        if not self.inputs:
+            raise CannotPriceError("its input 1 is missing")
+        return self.inputs[0]
+
+    @property
+    def out(self) -> Any:
+        """The first output."""
+        if not self.outputs:
+            raise CannotPriceError("it has no output")
+        return self.outputs[0]
+
+    def shape(self, tensor: Any, least: int = 0) -> tuple[int, ...]:
+        """The shape of a tensor.
+
+        Raises:
+            CannotPriceError: it is unknown, or has fewer than ``least`` axes.
+        """
+        shape = self.tensors.shape(tensor)
+        if shape is None:
+            raise CannotPriceError(f"the shape of {self.tensors.name(tensor)!r} is not known")
+        if len(shape) < least:
+            raise CannotPriceError(f"{self.tensors.name(tensor)!r} has {len(shape)} axes, and needs {least}")
+        return shape
+
+    def axes(self, tensor: Any) -> Axes:
+        """The axes of a tensor."""
+        return self.tensors.axes(tensor)
+
+    def is_parameter(self, tensor: Any) -> bool:
+        """Whether a tensor is a parameter, or made of parameters alone."""
+        return self.tensors.is_parameter(tensor)
+
+    def give(self, tensor: Any, axes: Sequence[Axis]) -> None:
+        """States the axes of a tensor, unless it is None; if it has axes already, the two are joined."""
+        if tensor is not None:
+            self.tensors.give(tensor, tuple(axes), self.kind)
+
+    def fixed(self, shape: Iterable[int], reason: str = "") -> Axes:
+        """Axes that cannot change; the operator is the reason by default."""
+        return tuple(self.widths.fixed(size, reason or self.kind) for size in shape)
+
+    def fix(self, *tensors: Any) -> None:
+        """Nothing about these tensors can change; those that are None or of unknown shape are skipped."""
+        for tensor in tensors:
+            if tensor is not None and self.tensors.shape(tensor) is not None:
+                for axis in self.axes(tensor):
+                    self.widths.fix(axis, self.kind)
+
+    def fix_all(self) -> None:
+        """Nothing about the inputs and outputs can change."""
+        self.fix(*self.inputs)
+        self.fix_new_outputs()
+
+    def fix_new_outputs(self) -> None:
+        """Outputs of known shape about which nothing was stated cannot change."""
+        for tensor in self.outputs:
+            shape = self.tensors.shape(tensor)
+            if shape is not None and self.tensors.stated(tensor) is None:
+                self.give(tensor, self.fixed(shape))
+
+    def open(self, **sizes: Axis) -> dict[str, Axis]:
+        """The axes that can change: rows and batches seldom can, and then need no rule."""
+        return {name: axis for name, axis in sizes.items() if not self.widths.is_fixed(axis)}
+
+    def merged(self, axes: Sequence[Axis]) -> Axis:
+        """Several axes as one; if more than one of them could change, none can."""
+        if len(axes) == 1:
+            return axes[0]
+        moving = [axis for axis in axes if not self.widths.is_fixed(axis)]
+        if len(moving) > 1:
+            for axis in moving:
+                self.widths.fix(axis, self.kind)
+        size = math.prod(map(self.widths.size, axes))
+        if len(moving) != 1:
+            return self.widths.fixed(size, self.kind)
+        return self.widths.scaled(moving[0], size // self.widths.size(moving[0]))
+
+
+def checked_handlers(handlers: Mapping[str, Handler] | None, example: str) -> dict[str, Handler]:
+    """The caller's own rows, by qualified name.
+
+    Raises:
+        InvalidValueError: a name without a library, or a handler that cannot be called.
+    """
+    for name, handler in (handlers or {}).items():
+        if not isinstance(name, str) or not all(name.partition("::")):
+            raise InvalidValueError("a name in operators", name, f"a qualified name like {example!r}")
+        if not callable(handler):
+            raise InvalidValueError(f"operators[{name!r}]", handler, "a function of the call")
+    return dict(handlers or {})

@@ -1,0 +1,279 @@
+"""The layers that operators with products come down to, and what they do to the axes of their tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from hwcost.importers.lowered import CannotPriceError, LoweredLayer
+from hwcost.importers.rules.call import Axes, Call
+from hwcost.model.layers import Conv2d, Gemm, Linear, MatMul
+from hwcost.network.axes import Axis
+
+__all__ = ["Matrix", "Window", "attention", "convolution", "matmul", "matrix_product", "transposed_convolution"]
+
+# ---------------------------------------------------------------- convolutions
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel moves over a map: a number for each axis of the map.
+
+    Args:
+        stride, dilation: of the kernel.
+        before, after: padding at both ends.
+        groups: of channels.
+        same: whether the padding gives ceil(size / stride) outputs.
+    """
+
+    stride: Sequence[int]
+    dilation: Sequence[int]
+    before: Sequence[int]
+    after: Sequence[int]
+    groups: int = 1
+    same: bool = False
+
+
+def convolution(
+    call: Call, x: Any, weight: Any, bias: Any, window: Window, added: Iterable[Any] = ()
+) -> tuple[LoweredLayer]:
+    """A convolution over a sequence, a map or a volume.
+
+    Args:
+        call: whose output is batch x filters x positions.
+        x: batch x channels x map.
+        weight: filters x channels of a group x kernel.
+        bias: an element for each filter, or None.
+        window: how the kernel moves.
+        added: tensors of the output's shape that a fused operator adds.
+    """
+    size, kernel = call.shape(x, 3)[2:], call.shape(weight, 3)[2:]
+    output_axis, sizes = _convolution_axes(call, x, weight, window.groups)
+    _convolved(call, x, bias, output_axis)
+    for tensor in added:
+        if tensor is not None and call.tensors.shape(tensor) == call.shape(call.out):
+            call.widths.join_broadcast([call.axes(call.out), call.axes(tensor)], call.kind)
+    named = (weight, output_axis) if call.is_parameter(weight) else (None, None)
+    if len(kernel) == 3:
+        call.fix(x, call.out)
+        return (LoweredLayer(_volume(call, x, weight, window), "3-d convolution", {}, *named),)
+    if len(size) not in (1, 2):
+        raise CannotPriceError(f"a convolution over {len(size)} axes")
+    if min(*window.before, *window.after) < 0:
+        raise CannotPriceError("negative padding")
+    layer, out = _map(call, x, weight, window), call.shape(call.out)
+    if layer.out_size[-len(size) :] != out[2:]:
+        raise CannotPriceError(f"its output is {out}, not {layer.out_size}")
+    of_all = "depthwise convolution" if window.groups == call.shape(x)[1] else "grouped convolution"
+    kind = "convolution" if window.groups == 1 else of_all
+    return (LoweredLayer(layer, kind, sizes, *named),)
+
+
+def _convolved(call: Call, x: Any, bias: Any, output_axis: Axis) -> None:
+    """States the axes of a convolution's output and bias."""
+    positions = call.fixed(call.shape(call.out, 3)[2:], "positions of a map")
+    call.give(call.out, (call.axes(x)[0], output_axis, *positions))
+    call.give(bias, (output_axis,))
+
+
+def _convolution_axes(call: Call, x: Any, weight: Any, groups: int) -> tuple[Axis, dict[str, Axis]]:
+    """The axis of the filters, and the axes of the layer's fields."""
+    widths, shape, channels = call.widths, call.shape(weight), call.axes(x)[1]
+    kernel = call.fixed(shape[2:], "a kernel")
+    if groups == call.shape(x)[1] > 1:
+        output_axis = widths.scaled(channels, Fraction(shape[0], groups))
+        call.give(weight, (output_axis, *call.fixed([1], "a kernel"), *kernel))
+        return output_axis, {"in_channels": channels, "out_channels": output_axis, "groups": channels}
+    stated = call.tensors.stated(weight)
+    output_axis = widths.new(shape[0]) if stated is None else stated[0]
+    _grouped(call, groups, channels, output_axis)
+    call.give(weight, (output_axis, widths.scaled(channels, Fraction(1, groups)), *kernel))
+    return output_axis, {"in_channels": channels, "out_channels": output_axis}
+
+
+def _grouped(call: Call, groups: int, *axes: Axis) -> None:
+    for axis in axes if groups > 1 else ():
+        call.widths.multiple(axis, groups, "groups")
+
+
+def _map(call: Call, x: Any, weight: Any, window: Window) -> Conv2d:
+    """A convolution over a map, or over a sequence, which is a map of one row.
+
+    Padding that differs between both ends of an axis is part of the input.
+    """
+    batch, channels, *size = call.shape(x)
+    filters, _, *kernel = call.shape(weight)
+    even = [before == after for before, after in zip(window.before, window.after, strict=True)]
+    padding = [before if is_even else 0 for before, is_even in zip(window.before, even, strict=True)]
+    ends = zip(size, window.before, window.after, even, strict=True)
+    size = [length if is_even else length + before + after for length, before, after, is_even in ends]
+    row = len(size) == 1
+    return Conv2d(
+        channels,
+        filters,
+        (1, *kernel) if row else tuple(kernel),
+        height=1 if row else size[0],
+        width=size[-1],
+        batch=batch,
+        stride=(1, *window.stride) if row else tuple(window.stride),
+        padding="same" if window.same else (0, *padding) if row else tuple(padding),
+        dilation=(1, *window.dilation) if row else tuple(window.dilation),
+        groups=window.groups,
+    )
+
+
+def _volume(call: Call, x: Any, weight: Any, window: Window) -> Gemm:
+    """A convolution over a volume, as the product that it comes down to."""
+    out, filters, groups = call.shape(call.out), call.shape(weight), window.groups
+    return Gemm(
+        m=out[0] * math.prod(out[2:]),
+        n=filters[0] // groups,
+        k=math.prod(filters[1:]),
+        count=groups,
+        window=tuple(filters[2:]),
+        inputs=tuple(call.shape(x)),
+    )
+
+
+def transposed_convolution(call: Call, x: Any, weight: Any, bias: Any, groups: int = 1) -> tuple[LoweredLayer]:
+    """A transposed convolution: each input position times the whole kernel; overlaps are added outside of the array.
+
+    Args:
+        call: whose output is batch x filters x positions.
+        x: batch x channels x map.
+        weight: channels x filters of a group x kernel.
+        bias: an element for each filter, or None.
+        groups: of channels.
+    """
+    shape, filters, widths = call.shape(x, 3), call.shape(weight, 3), call.widths
+    channels, stated = call.axes(x)[1], call.tensors.stated(weight)
+    output_axis = widths.new(filters[1] * groups) if stated is None else widths.scaled(stated[1], groups)
+    _grouped(call, groups, channels, output_axis)
+    of_group = widths.scaled(output_axis, Fraction(1, groups))
+    call.give(weight, (channels, of_group, *call.fixed(filters[2:], "a kernel")))
+    _convolved(call, x, bias, output_axis)
+    layer = Gemm(m=shape[0] * math.prod(shape[2:]), n=math.prod(filters[1:]), k=filters[0] // groups, count=groups)
+    sizes = {
+        "k": widths.scaled(channels, Fraction(1, groups)),
+        "n": widths.scaled(output_axis, Fraction(math.prod(filters[2:]), groups)),
+    }
+    named = (weight, output_axis) if call.is_parameter(weight) else (None, None)
+    return (LoweredLayer(layer, "transposed convolution", sizes, *named),)
+
+
+# ---------------------------------------------------------------- matrix products
+
+
+def matmul(
+    call: Call, a: Any, b: Any, added: Any = None, swapped: tuple[Any, Any] = (False, False)
+) -> tuple[LoweredLayer]:
+    """(m x k)(k x n) as numpy multiplies: batches are broadcast, vectors are rows or columns.
+
+    Args:
+        call: whose output it is.
+        a, b: the operands.
+        added: what is added to the product, or None.
+        swapped: whether the last two axes of ``a`` and ``b`` are swapped.
+    """
+    a_axes, b_axes = (_swapped(call.axes(each), by) for each, by in zip((a, b), swapped, strict=True))
+    if not a_axes or not b_axes:
+        raise CannotPriceError("one of its operands is a number")
+    rows = (*call.fixed([1], "a vector"), *a_axes) if len(a_axes) == 1 else a_axes
+    columns = (*b_axes, *call.fixed([1], "a vector")) if len(b_axes) == 1 else b_axes
+    inner, other = rows[-1], columns[-2]
+    if call.widths.size(inner) != call.widths.size(other):
+        sizes = f"{call.widths.size(inner)} and {call.widths.size(other)}"
+        raise CannotPriceError(f"its operands do not go together: {sizes}")
+    call.widths.join(inner, other, call.kind)
+    batch = call.widths.join_broadcast((rows[:-2], columns[:-2]), call.kind)
+    ends = (rows[-2:-1] if len(a_axes) > 1 else ()) + (columns[-1:] if len(b_axes) > 1 else ())
+    axes, shape = (*batch, *ends), call.tensors.shape(call.out)
+    if shape is not None:
+        axes = axes[len(axes) - len(shape) :]  # some operators sum over the batch
+    if added is not None:
+        _add(call, added, axes)
+    call.give(call.out, axes)
+    return (matrix_product(call, Matrix(a, rows[:-2], rows[-2]), Matrix(b, columns[:-2], columns[-1]), inner),)
+
+
+def _swapped(axes: Axes, swapped: Any) -> Axes:
+    return (*axes[:-2], axes[-1], axes[-2]) if swapped and len(axes) > 1 else axes
+
+
+def _add(call: Call, bias: Any, axes: Axes) -> None:
+    is_new = call.is_parameter(bias) and call.tensors.stated(bias) is None
+    if is_new and call.tensors.shape(bias) == (call.widths.size(axes[-1]),):
+        call.give(bias, axes[-1:])
+    else:
+        call.widths.join_broadcast((axes, call.axes(bias)), call.kind)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """An operand of a matrix product.
+
+    Args:
+        tensor: its elements.
+        batch: the axes of its batch.
+        free: the axis that is neither of the batch nor summed over.
+    """
+
+    tensor: Any
+    batch: Sequence[Axis]
+    free: Axis
+
+
+def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis) -> LoweredLayer:
+    """(m x k)(k x n) for each element of the batches.
+
+    An operand without a batch is the same for all of the other's, whose batch then gives more rows (or columns) of one
+    product: that is a fully connected layer if the operand is a parameter.
+    """
+    of_b = call.is_parameter(b.tensor)
+    of_a = call.is_parameter(a.tensor) and not of_b
+    if of_b and _is_one(call, b.batch):
+        return _linear(call, call.merged((*a.batch, a.free)), inner, b)
+    if of_a and _is_one(call, a.batch):
+        return _linear(call, call.merged((*b.batch, b.free)), inner, a)
+    weight = b.tensor if of_b else a.tensor if of_a else None
+    if _is_one(call, b.batch):
+        return _products(call, call.merged((*a.batch, a.free)), inner, b.free, (), weight)
+    batch = call.widths.join_broadcast((a.batch, b.batch), call.kind)
+    return _products(call, a.free, inner, b.free, batch, weight)
+
+
+def _is_one(call: Call, batch: Sequence[Axis]) -> bool:
+    return math.prod(map(call.widths.size, batch)) == 1
+
+
+def _linear(call: Call, rows: Axis, inner: Axis, weight: Matrix) -> LoweredLayer:
+    size = call.widths.size
+    sizes = call.open(batch=rows) | {"in_features": inner, "out_features": weight.free}
+    layer = Linear(size(inner), size(weight.free), batch=size(rows))
+    return LoweredLayer(layer, "linear", sizes, weight.tensor, weight.free)
+
+
+def _products(call: Call, rows: Axis, inner: Axis, columns: Axis, batch: Sequence[Axis], weight: Any) -> LoweredLayer:
+    size, together = call.widths.size, call.merged(batch)
+    sizes = call.open(m=rows, batch=together) | {"k": inner, "n": columns}
+    return LoweredLayer(MatMul(size(rows), size(columns), size(inner), size(together)), call.kind, sizes, weight)
+
+
+# ---------------------------------------------------------------- attention
+
+
+def attention(*, batch: int, tokens: int, keys: int, width: int, out: int) -> tuple[LoweredLayer, LoweredLayer]:
+    """Scores of queries and keys, and the weighted sum of values; both in full, whatever a mask leaves out.
+
+    Args:
+        batch: images or sentences times heads of queries.
+        tokens, keys: rows of queries, and of keys and values.
+        width, out: of a head of queries and keys, and of one of values.
+    """
+    return (
+        LoweredLayer(MatMul(tokens, keys, width, batch), "attention scores", part="scores"),
+        LoweredLayer(MatMul(tokens, out, keys, batch), "attention values", part="values"),
+    )

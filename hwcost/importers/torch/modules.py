@@ -1,0 +1,82 @@
+"""Which module of a model is running, and where an error came out of."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+
+from hwcost.importers.torch.operators import tensors_in
+
+__all__ = ["Modules"]
+
+
+class Modules:
+    """Follows the modules of a model while it runs.
+
+    Args:
+        model: the model.
+        entered, left: are called with each module, and on leaving with its inputs and its output.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        entered: Callable[[nn.Module], None],
+        left: Callable[[nn.Module, list[Tensor], Any], None],
+    ) -> None:
+        self._entered, self._left = entered, left
+        named = list(model.named_modules())
+        self._paths = {id(module): path for path, module in named}
+        self.recurrent = {path for path, module in named if isinstance(module, nn.RNNBase)}
+        self.leaves = {path for path, module in named if not any(True for _ in module.children())}
+        self._stack: list[tuple[nn.Module, str, list[Tensor]]] = []
+        self._error: BaseException | None = None
+        self._raised_in = ""
+
+    @property
+    def path(self) -> str:
+        """The path of the module that is running."""
+        return self._stack[-1][1] if self._stack else ""
+
+    @property
+    def label(self) -> str:
+        """The module that is running, for messages."""
+        return f"module {self.path!r}" if self.path else "the model"
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The tensors that the running module was called with."""
+        return self._stack[-1][2] if self._stack else []
+
+    @contextlib.contextmanager
+    def followed(self) -> Iterator[None]:
+        """Context manager that tracks the running module."""
+        before = module_hooks.register_module_forward_pre_hook(self._enter)
+        after = module_hooks.register_module_forward_hook(self._leave, always_call=True)
+        try:
+            yield
+        finally:
+            before.remove()
+            after.remove()
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        self._stack.append((module, self._paths.get(id(module), self.path), tensors_in(args)))
+        self._entered(module)
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        error = sys.exc_info()[1]
+        if error is None:
+            self._left(module, tensors_in(args), output)
+        elif error is not self._error:
+            self._error, self._raised_in = error, self.path
+        while self._stack and self._stack.pop()[0] is not module:
+            pass
+
+    def where_raised(self, error: BaseException) -> str:
+        """The path of the innermost module that an error came out of."""
+        return self._raised_in if error is self._error else self.path

@@ -1,0 +1,211 @@
+"""PyTorch's operators, by name: each row translates the arguments of a call into a call of a shared rule.
+
+A free operator that is not listed states nothing for sure: if it works element by element, outputs have the axes of the
+inputs; otherwise nothing that it touches can change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from hwcost.importers import rules
+from hwcost.importers.rules import Handler, LoweredLayer
+from hwcost.importers.torch.calls import OperatorCall
+
+__all__ = ["AXES", "PRODUCTS"]
+
+# ---------------------------------------------------------------- axes
+
+
+def _layer_norm(call: OperatorCall) -> None:
+    rules.layer_norm(call, -len(call["normalized_shape"]))
+
+
+def _group_norm(call: OperatorCall) -> None:
+    rules.group_norm(call, call["group"])
+
+
+def _reshape(call: OperatorCall) -> None:
+    x, out, widths = call.first, call.out, call.widths
+    before = call.axes(x)
+    open_before = [axis for axis in before if not widths.is_fixed(axis)]
+    rules.reshape(call)
+    if call.is_parameter(x):  # its own shape, or its module's, decides the sizes
+        return
+    given = call.arguments.get("size", ())
+    if -1 in given:  # sizes next to one that is computed are numbers in the code, unless an axis has them already
+        for axis, size in zip(call.axes(out), given, strict=True):
+            if size != -1 and axis not in before:
+                widths.fix(axis, "a number in the code")
+    whole = any(map(widths.is_fixed, open_before))
+    call.written = out.shape if whole else _taken_apart(x.shape, out.shape)
+
+
+def _taken_apart(old: Sequence[int], new: Sequence[int]) -> Sequence[int]:
+    """The sizes that the last axis was split into, as features into heads; none if it was not.
+
+    >>> _taken_apart((64, 49, 96), (64, 49, 3, 32)), _taken_apart((3136, 96), (64, 49, 96))
+    ((3, 32), ())
+    """
+    for start in range(len(new) - 2, -1, -1):
+        if old and math.prod(new[start:]) == old[-1] and 1 not in new[start:]:
+            return tuple(new[start:])
+    return ()
+
+
+def _transpose(call: OperatorCall) -> None:
+    order = list(range(call.first.dim()))
+    if order:
+        a, b = call["dim0"] % len(order), call["dim1"] % len(order)
+        order[a], order[b] = order[b], order[a]
+    rules.permute(call, order)
+
+
+def _permute(call: OperatorCall) -> None:
+    rules.permute(call, [dim % call.first.dim() for dim in call["dims"]])
+
+
+def _t(call: OperatorCall) -> None:
+    rules.permute(call, range(call.first.dim())[::-1])
+
+
+def _split(call: OperatorCall) -> None:
+    rules.split(call, call["dim"])
+
+
+def _select(call: OperatorCall) -> None:
+    rules.lookup(call, call["dim"])
+
+
+def _cat(call: OperatorCall) -> None:
+    rules.concatenation(call, [each for each in call.inputs if each.dim() == call.out.dim()], call["dim"])
+
+
+def _stack(call: OperatorCall) -> None:
+    rules.stack(call, call["dim"])
+
+
+def _reduction(call: OperatorCall) -> None:
+    dims = call.arguments.get("dim")
+    rules.reduction(call, [dims] if isinstance(dims, int) else dims or None)
+
+
+def _embedding(call: OperatorCall) -> None:
+    if call.path:
+        call.widths.call(call.axes(call["weight"])[1], call.path)
+    rules.embedding(call, call["weight"], call["indices"])
+
+
+def _looked_up(call: OperatorCall) -> None:
+    """Elements at places along one axis, which cannot change."""
+    call.widths.fix(call.axes(call.first)[rules.position(call, call.first, call["dim"])], call.kind)
+    rules.kept(call)
+
+
+def _rows(handler: Handler, names: str) -> dict[str, Handler]:
+    return {f"aten::{name}": handler for name in names.split()}
+
+
+AXES: Mapping[str, Handler] = MappingProxyType(
+    {
+        **_rows(
+            rules.channel_norm,
+            "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
+            "_native_batch_norm_legit_functional _batch_norm_no_update _batch_norm_with_update cudnn_batch_norm",
+        ),
+        **_rows(_layer_norm, "native_layer_norm _fused_rms_norm"),
+        **_rows(_group_norm, "native_group_norm"),
+        **_rows(_reshape, "view _unsafe_view reshape _reshape_alias flatten unflatten squeeze unsqueeze"),
+        **_rows(
+            rules.same,
+            "_softmax _log_softmax _safe_softmax native_dropout bernoulli sort cumsum cumprod flip roll detach alias "
+            "lift_fresh empty_like zeros_like ones_like full_like rand_like randn_like",
+        ),
+        **_rows(_t, "t"),
+        **_rows(_transpose, "transpose"),
+        **_rows(_permute, "permute"),
+        **_rows(rules.expand, "expand"),
+        **_rows(_split, "split split_with_sizes unsafe_split unsafe_split_with_sizes chunk narrow slice"),
+        **_rows(_select, "select unbind"),
+        **_rows(_cat, "cat"),
+        **_rows(_stack, "stack"),
+        **_rows(
+            rules.kept,
+            "max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d "
+            "_adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d upsample_nearest1d upsample_nearest2d "
+            "upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d upsample_linear1d "
+            "upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d constant_pad_nd reflection_pad1d "
+            "reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d "
+            "_upsample_bilinear2d_aa _upsample_bicubic2d_aa",
+        ),
+        **_rows(
+            _reduction, "mean sum amax amin prod max min argmax argmin any all var std var_mean std_mean logsumexp"
+        ),
+        **_rows(_embedding, "embedding"),
+        **_rows(_looked_up, "index_select gather topk"),
+    }
+)
+"""Operators whose axes are known."""
+
+
+# ---------------------------------------------------------------- products
+
+
+def _convolution(call: OperatorCall) -> tuple[LoweredLayer, ...]:
+    x, weight, bias = call["input"], call["weight"], call["bias"]
+    if call["transposed"]:
+        return rules.transposed_convolution(call, x, weight, bias, call["groups"])
+    axes = weight.dim() - 2
+    stride, padding, dilation = (
+        tuple(given) * axes if len(given) == 1 else tuple(given)
+        for given in (call["stride"], call["padding"], call["dilation"])
+    )
+    return rules.convolution(call, x, weight, bias, rules.Window(stride, dilation, padding, padding, call["groups"]))
+
+
+def _product(a: int, b: int, added: int | None = None) -> Handler:
+    """A product of two inputs, to which a third may be added."""
+
+    def handler(call: OperatorCall) -> tuple[LoweredLayer]:
+        return rules.matmul(call, call.inputs[a], call.inputs[b], None if added is None else call.inputs[added])
+
+    return handler
+
+
+def _attention(call: OperatorCall) -> tuple[LoweredLayer, ...]:
+    query, key, value = (call[name] for name in ("query", "key", "value"))
+    call.fix_all()
+    tokens, width = query.shape[-2:]
+    batch = math.prod(query.shape[:-2])
+    return rules.attention(batch=batch, tokens=tokens, keys=key.shape[-2], width=width, out=value.shape[-1])
+
+
+def _unless_empty(handler: Handler) -> Handler:
+    """The row; but tensors without elements are not multiplied."""
+
+    def guarded(call: OperatorCall) -> Iterable[LoweredLayer] | None:
+        has_elements = all(min(tensor.shape, default=1) for tensor in call.inputs)
+        return (handler if has_elements else rules.free)(call)
+
+    return guarded
+
+
+PRODUCTS: Mapping[str, Handler] = MappingProxyType(
+    {
+        name: _unless_empty(handler)
+        for name, handler in {
+            **_rows(_convolution, "convolution convolution_overrideable"),
+            **_rows(_product(0, 1), "mm bmm mv dot vdot"),
+            **_rows(_product(1, 2, added=0), "addmm _addmm_activation baddbmm addbmm addmv"),
+            **_rows(
+                _attention,
+                "_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu "
+                "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
+                "_scaled_dot_product_fused_attention_overrideable _scaled_dot_product_attention_math_for_mps",
+            ),
+        }.items()
+    }
+)
+"""Operators that multiply."""

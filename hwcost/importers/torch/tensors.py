@@ -1,0 +1,125 @@
+"""What is known about the tensors of a run: their axes, and the parameters that they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hwcost.importers.rules import Axes
+from hwcost.importers.torch.inputs import without_data
+from hwcost.network.axes import AxisTracker
+from hwcost.network.operations import SizeExpression
+
+__all__ = ["Tensors"]
+
+_A_CONSTANT = "a constant"
+
+
+@dataclass
+class _Known:
+    """What is known about a tensor, which is held so that its identity stays its own."""
+
+    tensor: Tensor
+    axes: Axes | None = None
+    origin: str = ""
+
+
+class Tensors:
+    """A register of tensors by identity; see :class:`hwcost.importers.rules.Tensors`.
+
+    Args:
+        parameters: the stand-ins for parameters and buffers, by name.
+        buffers: the names of the buffers among them.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor], buffers: Collection[str]) -> None:
+        self.widths = AxisTracker()
+        self.parameters, self._buffers = dict(parameters), buffers
+        self._known: dict[int, _Known] = {}
+        for name, tensor in parameters.items():
+            self._known.setdefault(id(tensor), _Known(tensor, origin=name))
+
+    def name(self, tensor: Tensor) -> str:
+        """The parameter that a tensor is made of."""
+        return self.origin(tensor) or "a tensor"
+
+    def shape(self, tensor: Tensor) -> tuple[int, ...]:
+        """The shape of a tensor."""
+        return tensor.shape
+
+    def origin(self, tensor: Tensor) -> str:
+        """The parameter that a tensor is made of; empty if it is not made of parameters alone."""
+        known = self._known.get(id(tensor))
+        return "" if known is None else known.origin
+
+    def is_parameter(self, tensor: Tensor) -> bool:
+        """Whether a tensor is a parameter, or made of nothing else."""
+        return bool(self.origin(tensor))
+
+    def stated(self, tensor: Tensor) -> Axes | None:
+        """The axes of a tensor, if it has any yet."""
+        known = self._known.get(id(tensor))
+        return None if known is None else known.axes
+
+    def axes(self, tensor: Tensor) -> Axes:
+        """The axes of a tensor; a parameter seen for the first time gets new ones, those of others cannot change.
+
+        A buffer is a table that somebody computed, unless it was given axes before, as the statistics of a norm are.
+        """
+        known = self._known.get(id(tensor))
+        if known is None:
+            known = self._known[id(tensor)] = _Known(tensor)
+        if known.axes is None:
+            if known.origin and known.origin not in self._buffers:
+                known.axes = tuple(map(self.widths.new, tensor.shape))
+            else:
+                known.axes = tuple(self.widths.fixed(size, _A_CONSTANT) for size in tensor.shape)
+        return known.axes
+
+    def give(self, tensor: Tensor, axes: Axes, reason: str) -> None:
+        """States the axes of a tensor; if it has axes already, the two are joined."""
+        known = self._known.setdefault(id(tensor), _Known(tensor))
+        if known.axes is None:
+            known.axes = axes
+            return
+        for old, new in zip(known.axes, axes, strict=True):
+            self.widths.join(old, new, reason)
+
+    def fix(self, tensors: Iterable[Tensor], reason: str) -> None:
+        """Nothing about these tensors can change."""
+        for tensor in tensors:
+            for axis in self.axes(tensor):
+                self.widths.fix(axis, reason)
+
+    def add(self, tensor: Tensor, origin: str) -> None:
+        """A new tensor; its identity may have been that of one that nobody followed."""
+        self._known[id(tensor)] = _Known(tensor, origin=origin)
+
+    def forget_reshaped(self, tensor: Tensor, reason: str) -> None:
+        """If a tensor was given another number of axes in place, its old ones cannot change, and new ones are fixed."""
+        known = self._known.get(id(tensor))
+        if known is not None and known.axes is not None and len(known.axes) != tensor.dim():
+            for axis in known.axes:
+                self.widths.fix(axis, reason)
+            self._known[id(tensor)] = _Known(tensor, tuple(self.widths.fixed(size, reason) for size in tensor.shape))
+
+    def on_meta(self, tensor: Tensor) -> Tensor:
+        """A tensor without data for a constant that the model made elsewhere, always the same one."""
+        if tensor.is_meta:
+            return tensor
+        self._known.setdefault(id(tensor), _Known(tensor))
+        key = -id(tensor)  # no identity is negative
+        if key not in self._known:
+            self._known[key] = _Known(without_data(tensor))
+        return self._known[key].tensor
+
+    def rules(self) -> dict[str, tuple[SizeExpression, ...]]:
+        """The rules of the axes of every parameter; those of an unused one cannot change."""
+        found = {}
+        for name, tensor in self.parameters.items():
+            if self.stated(tensor) is None:
+                self.give(tensor, tuple(self.widths.fixed(size, "not used") for size in tensor.shape), "")
+            found[name] = tuple(map(self.widths.rule, self.axes(tensor)))
+        return found
