@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, from_torch, network_cost  # noqa: E402
-from hwcost.importers import read_network  # noqa: E402
+from hwcost.importers import read_network, rules  # noqa: E402
 from hwcost.importers.torch import InputSpec, load_model  # noqa: E402
 from hwcost.importers.torch.calls import OperatorCall  # noqa: E402
 from hwcost.importers.torch.free import _ELEMENTWISE, _MADE, _MOVE_ONLY, _VIEWS  # noqa: E402
@@ -265,6 +265,54 @@ def test_memory_only_operations_are_counted():
     assert network["1"] == MemoryOnly("relu", reads=16, writes=16)
     assert set(network.memory_only) == {"1", "2"} or "2" in network.memory_only
     assert network.operations["1"].path == "1"
+
+
+@pytest.mark.parametrize(
+    ("rows", "field", "value"),
+    [
+        ({"operators": {"op": rules.same}}, "a name in operators", "op"),
+        ({"operators": {"mylib::": rules.same}}, "a name in operators", "mylib::"),
+        ({"operators": {"mylib::op": 3}}, "operators['mylib::op']", 3),
+        ({"modules": {"Linear": rules.same}}, "a key of modules", "Linear"),
+        ({"modules": {nn.Linear: None}}, "modules[Linear]", None),
+    ],
+)
+def test_rows_that_are_none(rows, field, value):
+    with pytest.raises(InvalidValueError) as raised:
+        from_torch(nn.Linear(4, 2), (1, 4), **rows)
+    assert (raised.value.field, raised.value.value) == (field, value)
+
+
+def test_a_row_of_the_caller_goes_before_ours():
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    def relu(call):
+        rules.elementwise(call)
+        return [rules.LoweredLayer(MatMul(1, 1, 8), "relu by table")]
+
+    network = from_torch(model, (1, 4), operators={"aten::relu": relu})
+    assert list(network.priced) == ["0", "1:relu by table", "2"]
+    assert network.at({"0": 6})["2"].in_features == 6
+
+
+def test_a_module_with_a_row_is_not_looked_into():
+    class Block(nn.Sequential):
+        pass
+
+    def block(call):
+        rules.same(call)
+        return [rules.LoweredLayer(Linear(8, 8), "block", {}, call.module[0].weight)]
+
+    model = nn.Sequential(nn.Linear(4, 8), Block(nn.Linear(8, 8), nn.ReLU()), nn.Linear(8, 2))
+    network = from_torch(model, (1, 4), modules={Block: block})
+    assert list(network) == ["0", "1.0", "2"]
+    assert network["1.0"] == Linear(8, 8)
+    assert network.operations["1.0"].path == "1.0"
+    assert network.at({"0": 6})["2"].in_features == 6
+    free = from_torch(model, (1, 4), modules={Block: rules.free})
+    assert list(free.memory_only) == ["1:Block"]
+    with pytest.raises(InvalidValueError, match="'0'"):
+        free.at({"0": 6})
 
 
 def test_views_and_constants_move_nothing():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hwcost import Conv2d, Linear, SystolicArray, layer_cost, network_cost
+from hwcost import Conv2d, Linear, SystolicArray, from_onnx, from_torch, layer_cost, network_cost
 
 
 def test_an_adapter():
@@ -34,3 +34,58 @@ def test_an_adapter():
     found = latency_of_logits(one_hot, 1.0).item()
     twelve = layer_cost(Conv2d(3, 12, 3, height=8, width=8, padding=1), array).cycles
     assert found == twelve + layer_cost(Linear(12, 12), array).cycles
+
+
+def test_an_operator(tmp_path):
+    """A product of one's own and a free operator behind it, in PyTorch and in ONNX."""
+    torch, onnx = pytest.importorskip("torch"), pytest.importorskip("onnx")
+    from hwcost.importers import rules
+
+    library = torch.library.Library("recipe", "DEF")
+    library.define("product(Tensor x, Tensor weight) -> Tensor")
+    library.define("shuffle(Tensor x) -> Tensor")
+    library.impl("product", lambda x, weight: x.new_empty(len(x), weight.shape[1]), "Meta")
+    library.impl("shuffle", torch.empty_like, "Meta")
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.last = torch.nn.Parameter(torch.zeros(8, 16)), torch.nn.Linear(16, 4)
+
+        def forward(self, x):
+            return self.last(torch.ops.recipe.shuffle(torch.ops.recipe.product(x, self.weight)))
+
+    operators = {
+        "recipe::product": lambda call: rules.matmul(call, call["x"], call["weight"]),
+        "recipe::shuffle": rules.same,
+    }
+    assert len(from_torch(Net(), (5, 8)).unsupported) == 2
+    network = from_torch(Net(), (5, 8), operators=operators)
+    assert not network.unsupported
+    assert network["weight"] == Linear(8, 16, batch=5)
+    assert network.at({"weight": 12})["last"] == Linear(12, 4, batch=5)
+
+    make = onnx.helper
+    nodes = [
+        make.make_node("Product", ["x", "first"], ["a"], name="a", domain="recipe"),
+        make.make_node("Shuffle", ["a"], ["b"], name="b", domain="recipe"),
+        make.make_node("MatMul", ["b", "last"], ["y"], name="c"),
+    ]
+    shapes = {"first": (8, 16), "last": (16, 4)}
+    weights = [
+        make.make_tensor(name, 1, shape, bytes(4 * shape[0] * shape[1]), raw=True) for name, shape in shapes.items()
+    ]
+    x, y = make.make_tensor_value_info("x", 1, [5, 8]), make.make_tensor_value_info("y", 1, None)
+    opsets = [make.make_opsetid("", 21), make.make_opsetid("recipe", 1)]
+    model = make.make_model(make.make_graph(nodes, "net", [x], [y], weights), opset_imports=opsets)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    operators = {
+        "recipe::Product": lambda call: rules.matmul(call, call[0], call[1]),
+        "recipe::Shuffle": rules.same,
+    }
+    assert len(from_onnx(path).unsupported) == 3
+    network = from_onnx(path, operators=operators)
+    assert not network.unsupported
+    assert network["a"] == Linear(8, 16, batch=5)
+    assert network.at({"a": 12})["c"] == Linear(12, 4, batch=5)

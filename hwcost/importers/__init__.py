@@ -7,7 +7,7 @@ the widths that layers share. Nothing is computed, and no pickle is opened.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import InvalidValueError
@@ -57,6 +57,8 @@ def from_torch(
     *,
     example_inputs: Any = None,
     name: str | None = None,
+    operators: Mapping[str, Callable[[Any], Any]] | None = None,
+    modules: Mapping[type[torch.nn.Module], Callable[[Any], Any]] | None = None,
 ) -> Network:
     """The network that a PyTorch module is, for inputs of these shapes.
 
@@ -70,6 +72,10 @@ def from_torch(
         example_inputs: instead of shapes: a tensor, a sequence of arguments, or a mapping of keyword arguments. Only
             the shapes and types of tensors count; anything else is passed on unchanged.
         name: of the network; the module's class by default.
+        operators: rows for operators of your own, by qualified name, as ``{"mylib::op": handler}``: a function of the
+            call that states the axes of its outputs and returns the layers that it comes down to, or a ready-made rule
+            of :mod:`hwcost.importers.rules`. They go before the rows that ship.
+        modules: the same for whole modules, by class; the operators inside are not looked at.
 
     Returns:
         Every operator that ran, named after its module: priced, known to be free, or unsupported.
@@ -89,11 +95,15 @@ def from_torch(
     """
     from hwcost.importers.torch.reader import read
 
-    return read(model, input_size, example_inputs=example_inputs, name=name)
+    return read(model, input_size, example_inputs=example_inputs, name=name, operators=operators, modules=modules)
 
 
 def from_onnx(
-    path: str | os.PathLike[str], *, dims: Mapping[str, int] | None = None, name: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    dims: Mapping[str, int] | None = None,
+    name: str | None = None,
+    operators: Mapping[str, Callable[[Any], Any]] | None = None,
 ) -> Network:
     """The network that an ONNX graph is.
 
@@ -104,6 +114,8 @@ def from_onnx(
         dims: the size of each dynamic dimension of an input, by its name, as ``{"batch": 1}``; one without a name by
             the input and the axis, as ``{"image:0": 1}``.
         name: of the network; the file's by default.
+        operators: rows for operators of your own, as ``{"my.domain::MyOperator": handler}`` (``ai.onnx`` is ONNX's own
+            domain); see :func:`from_torch`.
 
     Returns:
         Every node in execution order, named after the module that PyTorch's exporter recorded, or as in the file.
@@ -127,7 +139,7 @@ def from_onnx(
     """
     from hwcost.importers.onnx.reader import read
 
-    return read(path, dims or {}, name)
+    return read(path, dims or {}, name, operators)
 
 
 def read_network(source: str, *, inputs: Sequence[InputSpec] = (), dims: Mapping[str, int] | None = None) -> Network:

@@ -60,8 +60,9 @@ def _broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
 def same(call: Call) -> None:
     """Outputs of the input's shape have its axes: softmax, dropout, sorting."""
     shape = call.shape(call.first)
-    for tensor in call.outputs:
-        if call.tensors.shape(tensor) == shape:
+    for index, tensor in enumerate(call.outputs):
+        own = call.tensors.shape(tensor)
+        if own == shape or (own is None and not index):
             call.give(tensor, call.axes(call.first))
 
 
