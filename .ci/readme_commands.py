@@ -1,9 +1,9 @@
-"""Runs the command lines of a Markdown file as they stand, in the current folder.
+"""Runs the command lines of a Markdown file, unchanged, in the current folder.
 
     python .ci/readme_commands.py README.md [--without-extras]
 
 Lines of ``sh`` blocks that begin with ``hwcost`` or ``nas-plugin`` are run; each must succeed. Without extras, those
-that need one must say in one line what to install.
+that need one must print one line with what to install.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""SCALE-Sim 3.0.0 itself beside hwcost, side by side in one run: what agrees, and how long each takes.
+"""SCALE-Sim 3.0.0 and hwcost side by side in one run: what agrees, and how long each takes.
 
 Random layers (convolutions, depthwise ones, products) for several arrays and all three dataflows are written as the
-simulator's files. The simulator runs them in an interpreter of its own, since it needs numpy below 2.4; its seconds are
+simulator's files. The simulator runs them in a separate interpreter, since it needs numpy below 2.4; its seconds are
 those of reading the files and running, without the start of the interpreter. hwcost reads the same files, builds its
 layers and writes the same report, again and again; its seconds are the median. The reports are compared value by value
 and byte by byte (bytes agree where both interpreters are of one version: Python 3.12 changed how ``sum`` rounds).
 
 Where a table of recorded rows is found, all of it is compared too, and the author's formula (ideal folds, where filling
-and draining are free) is set beside SCALE-Sim's cycles.
+and draining are free) is compared with SCALE-Sim's cycles.
 """
 
 from __future__ import annotations

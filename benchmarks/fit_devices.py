@@ -1,6 +1,6 @@
 """Fits the calibrated devices that ship with the package and writes them to hwcost/devices.
 
-The measurements lie beside the checkout and are not copied; a device file says what they were, whose, and how well the
+The measurements lie next to the checkout and are not copied; a device file says what they were, whose, and how well the
 fitted machine predicts layers that the fit has not seen. Running this again writes the same files.
 """
 
@@ -110,7 +110,7 @@ def edge_tpu(folder: Path) -> DeviceFile:
 
 
 def fitted(form: Form, measurements: list, base: DeviceFile, **texts: object) -> DeviceFile:
-    """A device file of a fit with the default folds; the base has to say what the form starts from."""
+    """A device file of a fit with the default folds; the base must give what the form starts from."""
     for name, entry in base.entries.items():
         if getattr(form.device, name) != entry.value:
             raise ValueError(f"{name} is {entry.value} in the file, but {getattr(form.device, name)} in the fit")

@@ -1,7 +1,7 @@
-"""How much CPU it takes to read ResNet-18, and to answer for it, beside what else does.
+"""How much CPU it takes to read ResNet-18, and to price it, next to other tools.
 
 In one process, in turn: ``from_torch`` against fvcore, torchinfo and PyTorch's FlopCounterMode. Then whole commands,
-each a process of its own: ``hwcost model`` against ZigZag on the same ONNX file, and against SCALE-Sim on the same
+each in its own process: ``hwcost model`` against ZigZag on the same ONNX file, and against SCALE-Sim on the same
 topology.
 
     pip install fvcore torchinfo
@@ -65,7 +65,7 @@ scalesim(save_disk_space=True, verbose=False, **files).run_scale(top_path=sys.ar
 
 
 def counters() -> dict[str, Callable[[], object]]:
-    """What reads the same module, and what each says its MACs are."""
+    """Tools that read the same module, and the MACs that each finds."""
     from torch.utils.flop_counter import FlopCounterMode
 
     model, images = ResNet18().eval(), torch.zeros(SHAPE)

@@ -21,7 +21,7 @@ SEED = 0
 
 
 def row(name: str) -> dict[str, Any]:
-    """What both count, and whether the module with other widths is what the widths say."""
+    """Both counts, and whether the module rebuilt with other widths matches them."""
     real = real_models.MODELS[name]
     model = real.module()
     network = from_torch(model, **real.arguments(), name=name)

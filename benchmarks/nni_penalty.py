@@ -3,7 +3,7 @@
 NNI's strategies themselves (DARTS, GumbelDARTS, Proxyless) search a small convolutional network with pytorch-lightning,
 three times from the same seed: without a penalty, with NNI's ``ExpectationProfilerPenalty`` over the exact cycles of
 hwcost (as an expression of its profiler), and with ``hwcost.torch.adapters.nni_penalty`` over the same cycles. The two
-penalties have the same value (but for GumbelDARTS, where NNI's draws a sample of its own). NNI's goes through
+penalties have the same value (but for GumbelDARTS, where NNI draws its own sample). NNI's goes through
 ``export_probs``, whose probabilities are floats: the alphas after a step with it are, bit for bit, those without any
 penalty. Adam's first step goes by the sign of the slope, so that every alpha can be asked whether it went down the
 slope of the expected cycles; the scale of the penalty is large enough to outweigh the images.
@@ -90,7 +90,7 @@ def model_space(with_widths: bool) -> nn.Module:
 
 
 def cycles_of(space: nn.Module, latency: LatencyLoss | None) -> Tensor:
-    """The expected cycles of everything that is searched. Gumbel noise is left out: it would need a seed of its own."""
+    """The expected cycles of everything that is searched. Gumbel noise is left out: it would need another seed."""
     softmax = functools.partial(torch.softmax, dim=-1)
     cycles = nni_cycles(BLOCKS, space, softmax=softmax)
     return cycles if latency is None else cycles + nni_cycles(latency, space, softmax=softmax)
@@ -227,10 +227,10 @@ def run_here(seed: int, steps: int, scale: float) -> dict[str, Any]:
 
 
 def make_environment(folder: Path) -> str:
-    """An interpreter with nni and pytorch-lightning, and with this PyTorch; hwcost is read from where it stands.
+    """An interpreter with nni and pytorch-lightning, and with this PyTorch; hwcost is read from this checkout.
 
     Raises:
-        subprocess.CalledProcessError: pip could not install them; ``stderr`` says why.
+        subprocess.CalledProcessError: pip could not install them; the reason is in ``stderr``.
     """
     version = torch.__version__.partition("+")[0]
     wanted = [f"nni=={VERSION}", "pytorch-lightning", f"torch=={version}", "click", "array-api-compat"]
@@ -255,7 +255,7 @@ def run_there(python: str, *, seed: int = 0, steps: int = 1, scale: float = 10.0
 
 
 def figures_of(runs: dict[str, Any]) -> dict[str, Any]:
-    """What the runs say: does a penalty move the alphas, and which way?"""
+    """Does a penalty move the alphas, and which way?"""
     figures: dict[str, Any] = {}
     for name, by_kind in runs.items():
         none, theirs, ours = (by_kind[kind] for kind in PENALTIES)

@@ -65,7 +65,7 @@ def winners(path: Path) -> Iterator[Network]:
     """The networks of a result file.
 
     Raises:
-        InvalidValueError: a file that cannot be read, or one that does not hold what is said above.
+        InvalidValueError: a file that cannot be read, or one without the fields above.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def serial(network: Network) -> SystolicArray:
 
 
 def compared(network: Network, layers: Mapping[str, Layer], simulated: Path) -> dict[str, Any]:
-    """Both counts of every layer and of the network, and the cycles with ideal folds beside them."""
+    """Both counts of every layer and of the network, and the cycles with ideal folds."""
     ours = {name: cost.cycles for name, cost in network_cost(layers, serial(network)).layers.items()}
     column = cells(simulated / "run" / "COMPUTE_REPORT.csv")[:, 2]
     theirs = {name: int(last) + 1 for name, last in zip(ours, column.tolist(), strict=True)}

@@ -1,4 +1,4 @@
-"""The compute of the one-shot searches of a sweep beside that of the author's search, in multiply-accumulates.
+"""The compute of the one-shot searches of a sweep, and that of the author's search, in multiply-accumulates.
 
     nas-plugin sweep --data fashion-mnist --images 4000 ... --out breadth
     python benchmarks/search_compute.py breadth --name search_compute_breadth

@@ -2,8 +2,8 @@
 
     python benchmarks/smooth_ceiling.py
 
-Forward and backward of 1,000,000 float32 numbers at T = 20 on one thread. Memory is the peak of a process of its own,
-above that of one that holds just the numbers.
+Forward and backward of 1,000,000 float32 numbers at T = 20 on one thread. Memory is the peak of a separate process,
+above that of one that holds only the numbers.
 """
 
 from __future__ import annotations

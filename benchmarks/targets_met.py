@@ -4,7 +4,7 @@
 
 For every run the exact cycles of the winner (after rounding up) are counted by ``network_cost`` and divided by the
 target's. What the weights learn plays no part in whether a limit is kept, so the searches are short and see few images.
-Of those that descend a gradient the figures also say how far the expected cycles of the probabilities were from the
+Of those that descend a gradient the figures also give how far the expected cycles of the probabilities were from the
 target in the end, which is what lambda was moved for.
 """
 

@@ -4,8 +4,8 @@
 
 widths    a real number for each width, no options: the relaxations at several temperatures, straight-through and FLOPs,
           from the same starts, then whole by three ways of rounding
-options   probabilities over options: estimators that are told the effective widths alone, at several temperatures,
-          beside the exact expectation, which needs all probabilities
+options   probabilities over options: estimators that see only the effective widths, at several temperatures,
+          next to the exact expectation, which needs all probabilities
 array     rows and columns of the array as variables together with the widths (examples/search_the_array.py)
 
 Problems and regret of the first two are those of known_optimum.py, the regret of the third is J over the optimum's J.
@@ -66,7 +66,7 @@ LOWEST = {"shifted": 10.0}
 
 @dataclass(frozen=True)
 class Way:
-    """A relaxation and how sharp it is at the beginning and the end; None where it has no temperature."""
+    """A relaxation and how sharp it is at the beginning and the end; None if it has no temperature."""
 
     relaxation: str
     sharpness: str | None = None
@@ -229,7 +229,7 @@ def array_experiment(starts: int, steps: int) -> list[dict[str, Any]]:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Rows as a Markdown table; deviations stand beside their means."""
+    """Rows as a Markdown table; deviations follow their means."""
     lines = [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
     lines += [f"| {' | '.join(_text(row, name) for name in names)} |" for row in rows]
     return "\n".join(lines)
@@ -332,10 +332,10 @@ def _figures(
                 (row,) = (row for row in own if row["relaxation"] == name)
                 figures[f"{setting.name}, widths, {finish}: {name}"] = row[finish]
         of_options = [row for row in probabilities if row["setting"] == setting.name]
-        *told_widths, told_all = of_options
-        best = min(told_widths, key=lambda row: row["regret"])
+        *by_width, by_option = of_options
+        best = min(by_width, key=lambda row: row["regret"])
         figures[f"{setting.name}, options: best of effective widths ({best['estimator']})"] = best["regret"]
-        figures[f"{setting.name}, options: {told_all['estimator']}"] = told_all["regret"]
+        figures[f"{setting.name}, options: {by_option['estimator']}"] = by_option["regret"]
     for row in array:
         if "median start" in row and row["temperature"] in (None, "10 to 80"):
             figures[f"array, {row['search']}: J over the optimum's, best start"] = row["best start"]

@@ -1,9 +1,8 @@
 """The documentation site: `make docs`, or `sphinx-build -W --keep-going -n docs build/docs`.
 
-Every page is plain Markdown that can also be read where the code is hosted. What a page cannot say by hand is put in
-while it is read: tables made from the package (:mod:`page_tables`), and the site's own pages in the place of files
-beside docs/.
-Sphinx itself is not imported here, so that pytest may collect this file where it is not installed.
+Every page is plain Markdown that also reads well on a code forge. Two things are filled in while Sphinx reads a page:
+tables made from the package (:mod:`page_tables`), and links to files outside docs/ that are pages of the site.
+Sphinx itself is not imported here, so that pytest can collect this file without it.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ exclude_patterns = ["_build"]
 nitpicky = True
 myst_heading_anchors = 3  # the anchors that code forges give to headings
 
-# Signatures name these as the source does: `Size`, not the Any that it stands for. api/index.md says what each is.
+# Signatures name these as the source does: `Size`, not the Any that it stands for. api/index.md documents each.
 _ALIASES = """
     Array Choice Integers Kind Layers Letter Operand PathLike Probabilities Progress Record Relaxations Size Value
 """
@@ -67,10 +66,10 @@ html_title = f"hwcost {release}"
 html_copy_source = False
 html_show_sphinx = False
 
-# ---------------------------------------------------------------- what is put in while a page is read
+# ---------------------------------------------------------------- filled in while a page is read
 
 HOMES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-"""Files beside docs/, and the page of the site that shows each."""
+"""Files outside docs/, and the page of the site that shows each."""
 
 _TABLE = re.compile(r"^```\{table-of\} (\S+)\n.*?^```$", flags=re.MULTILINE | re.DOTALL)
 _LINK = re.compile(rf"\]\(\.\./({'|'.join(map(re.escape, HOMES))})(#[^)]*)?\)")
@@ -97,7 +96,7 @@ def _read(app: Any, page: str, source: list[str]) -> None:
 
 
 def formulas_literal(lines: list[str]) -> list[str]:
-    """Docstrings where an indented block after an empty line is shown as it stands, as in Markdown.
+    """Docstring lines in which an indented block after an empty line is literal, as in Markdown.
 
     >>> formulas_literal(["It is", "", "    a = b * c", "", "for all a."])
     ['It is', '', '::', '', '    a = b * c', '', 'for all a.']
@@ -128,7 +127,7 @@ def _signature(
 
 
 def _skip(app: Any, what: str, name: str, subject: Any, skip: bool, options: Any) -> bool | None:
-    """Fields of named tuples are described with their class; by itself each says just its number."""
+    """Skips fields of named tuples: their own docstrings are only numbers."""
     return True if (getattr(subject, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
@@ -136,7 +135,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
     from sphinx.util.inspect import TypeAliasForwardRef
 
-    TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # what is shown where an alias is part of another type
+    TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # how an alias inside another type is shown
     app.connect("source-read", _read)
     app.connect("autodoc-process-docstring", _docstring, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", _signature)

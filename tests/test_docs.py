@@ -22,7 +22,7 @@ from hwcost.devices import read_device
 
 PROJECT = Path(__file__).parent.parent
 DOCS = PROJECT / "docs"
-PAGES = sorted(page for page in DOCS.rglob("*.md") if page.name != "command-line.md")  # which has tests of its own
+PAGES = sorted(page for page in DOCS.rglob("*.md") if page.name != "command-line.md")  # tested in test_cli.py
 TEXTS = {page.relative_to(DOCS).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 SHOWN = [
     (command, shown)

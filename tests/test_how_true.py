@@ -74,7 +74,7 @@ def test_numbers_are_those_of_the_results(name):
                     check(f"{part} %", each["mape"])
             elif title in PLAIN:
                 key = PLAIN[title]
-                check(cell, row[key] if key in row else row[f"ideal_{key}"])  # of the formula beside SCALE-Sim
+                check(cell, row[key] if key in row else row[f"ideal_{key}"])  # of the formula and SCALE-Sim
             elif title == "array":
                 assert cell == f"{row['size']} x {row['size']}"
             elif title == "number":

@@ -155,13 +155,13 @@ def test_the_page_on_smooth_ceilings_shows_the_results():
         assert set(lines) <= set(smooth.markdown(content[name], columns[name]).splitlines())
 
 
-def test_the_search_of_the_array_is_as_the_page_tells():
+def test_the_search_of_the_array_is_as_on_the_page():
     text = (PROJECT / "docs" / "results" / "array-search.md").read_text(encoding="utf-8")
     rows = result("when_smooth_helps")["array"]
     (row,) = (r for r in rows if r["search"] == "logistic" and r["temperature"] == "10 to 80")
     (square,) = (r for r in rows if r["search"] == "every width on 32 x 32")
-    told = f"best start {row['best start']:.2%}, median {row['median start']:.2%}"
-    assert told in text
+    shown_there = f"best start {row['best start']:.2%}, median {row['median start']:.2%}"
+    assert shown_there in text
     assert f"best widths for it: {square['best start']:.2%}" in text
 
 

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/how-true.md into docs/images, from the data beside the checkout.
+"""Draws the pictures of docs/how-true.md into docs/images, from the data next to the checkout.
 
 python tools/draw_how_true.py [--data FOLDER] [--to FOLDER]
 
@@ -146,8 +146,8 @@ def simulators(folder: Path) -> Any:
     sizes = sorted(ratios)
     random = np.random.default_rng(0)
     for place, size in enumerate(sizes):
-        beside = place + random.uniform(-0.28, 0.28, len(ratios[size]))
-        left.plot(beside, ratios[size], "o", color=ORANGE, markersize=2.6, alpha=0.35, markeredgewidth=0)
+        spread = place + random.uniform(-0.28, 0.28, len(ratios[size]))
+        left.plot(spread, ratios[size], "o", color=ORANGE, markersize=2.6, alpha=0.35, markeredgewidth=0)
         median = float(np.median(ratios[size]))
         left.plot([place - 0.36, place + 0.36], [median, median], color=BLACK, linewidth=2)
     left.axhline(1, color=BLUE, linewidth=2)

@@ -50,7 +50,7 @@ def seeds(name: str, digits: int = 1) -> Callable[[Row], str]:
 
 
 def significant(name: str) -> Callable[[Row], str]:
-    """Three digits, and thousands set apart where there are any."""
+    """Three digits, with a separator for thousands."""
 
     def cell(row: Row) -> str:
         value = float(f"{row[name]:.3g}")
@@ -185,7 +185,7 @@ def further(content: Row) -> str:
 
 
 def by_tiler(rows: Iterable[Row]) -> str:
-    """One row for each model, its errors for each tiler beside each other."""
+    """One row for each model, with its errors for each tiler."""
     models: dict[str, dict[str, Row]] = {}
     for row in rows:
         models.setdefault(row["model"], {})[row["tiler"]] = row
@@ -208,7 +208,7 @@ LARGER = {
 
 
 def larger_in_short(rows: Iterable[Row]) -> str:
-    """One row for each data set, the errors of its models beside each other."""
+    """One row for each data set, with the errors of its models."""
     sets: dict[str, dict[str, Row]] = {}
     for row in rows:
         sets.setdefault(row["data"], {})[row["model"]] = row
@@ -276,7 +276,7 @@ def put_in(text: str, tables: Mapping[str, str]) -> str:
 
 
 def write(results: Path = RESULTS, page: Path = PAGE) -> None:
-    """Writes the tables beside the results, and into the page where there is one."""
+    """Writes the tables next to the results, and into the page if it exists."""
     content = json.loads((results / "agreement_measured.json").read_text())
     tables = made(content)
     titles = {name: title for name, (title, _) in TABLES.items()}
@@ -291,9 +291,9 @@ def write(results: Path = RESULTS, page: Path = PAGE) -> None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text)
-    beside.replace(path)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text)
+    part.replace(path)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def few(form: Form | None, measurements: Sequence[Measurement], seed: int) -> di
 def others(form: Form | None, measurements: Sequence[Measurement]) -> dict[str, Any]:
     """Each network's layers, or each build's, as predicted by a fit to those of all others.
 
-    The first word of the name says which. A layer that two networks share belongs to the first.
+    The first word of the name is the network or the build. A layer that two networks share belongs to the first.
     """
     owners = [one.name.split()[0] for one in measurements]
     predicted = np.empty(len(measurements))
@@ -221,8 +221,8 @@ def rtl_jobs(folder: Path) -> dict[Key, Job]:
     jobs: dict[Key, Job] = {}
     for tiler in TILERS:
         for model, form in rtl_models().items():
-            told = "bus" if model.startswith("roofline") else "size" if model in (LINE, SCALED) else "all"
-            measurements = rtl_products(folder, tiler, told)
+            known = "bus" if model.startswith("roofline") else "size" if model in (LINE, SCALED) else "all"
+            measurements = rtl_products(folder, tiler, known)
             for seed in SEEDS:
                 jobs[tiler, model, f"seed {seed}"] = functools.partial(held_out, form, measurements, seed)
             jobs[f"{tiler} larger", model, "seed 0"] = functools.partial(larger, form, measurements)

@@ -1,6 +1,6 @@
 """The measured data sets as measurements of hwcost, and the form of the model that each is fitted with.
 
-The data lie beside the checkout (``../shared/data``), never in it. A form is a device and the names of the numbers
+The data lie next to the checkout (``../shared/data``), never in it. A form is a device and the names of the numbers
 that are free; a rival is a form as well, with less in it, so that all are fitted by the same lines with the same loss.
 """
 
@@ -34,7 +34,7 @@ EDGE_CLOCK_HZ = 4e12 / (2 * 64 * 64)
 
 
 def missing(folder: Path, name: str) -> str:
-    """Why a data set cannot be used; empty where it can."""
+    """Why a data set cannot be used; empty if it can."""
     path = folder / FILES[name]
     return "" if path.is_file() else f"there is no {path.name} in {folder}"
 
@@ -69,18 +69,18 @@ def edge_networks(folder: Path, session: int = 1) -> list[Measurement]:
         layers = tuple(Conv2d(c, filters, 3, height=size, width=size, padding="same") for c in channels)
         one = Measurement(layers, float(text) / 1e3, name=f"{filters} filters")
         if one.macs != int(row["macs"]):
-            raise ValueError(f"{one.name}: {one.macs} MACs, but the file says {row['macs']}")
+            raise ValueError(f"{one.name}: {one.macs} MACs, but the file has {row['macs']}")
         found.append(one)
     return found
 
 
-def rtl_products(folder: Path, tiler: str, told: str = "all") -> list[Measurement]:
+def rtl_products(folder: Path, tiler: str, known: str = "all") -> list[Measurement]:
     """Products on ten builds of Gemmini, of one tiler; those of one shape are held out together.
 
     Args:
         folder: of the data.
         tiler: of :data:`TILERS`.
-        told: what a model is told of a build: its "size", that and its "bus", or "all".
+        known: what a model knows of a build: its "size", that and its "bus", or "all".
     """
     found = []
     for row in rows_of(folder, "rtl"):
@@ -89,9 +89,9 @@ def rtl_products(folder: Path, tiler: str, told: str = "all") -> list[Measuremen
         m, n, k, size = (int(row[name]) for name in ("m", "n", "k", "dim"))
         bus = int(row["bus_bits"]) / 8 * 1e9
         build: dict[str, float] = {"rows": size, "cols": size}
-        if told == "bus":
+        if known == "bus":
             build["dram_bytes_per_s"] = bus
-        elif told == "all":
+        elif known == "all":
             # half of the accumulators: while one block is written out, the next one is computed; 4 bytes each
             build |= {"accumulators": int(row["acc_kb"]) * 1024 // 8, "min_streamed": size}
             build |= dict.fromkeys(("weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s"), bus)
@@ -129,7 +129,7 @@ class Form:
         return dataclasses.replace(self, free=tuple(name for name in self.free if name not in names))
 
     def described(self) -> dict[str, Any]:
-        """What makes the fit repeatable, besides the data."""
+        """The settings that, with the data, make the fit repeatable."""
         fitting = {"prior": 0.5, "robust": 0.1, "starts": 6, "seed": 0} | dict(self.options)
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in fitting.items() if k != "grid"}
         grid = {name: list(tried) for name, tried in fitting.get("grid", {}).items()}
@@ -173,7 +173,7 @@ def without_stairs(form: Form) -> Form:
 
 
 def with_free_stairs(form: Form) -> Form:
-    """The same form where the data say what share of the stair is felt; no priors, which would hold it back."""
+    """The same form with the share of the stair fitted too; no priors, which would hold it back."""
     free = form.free if "stairs" in form.free else (*form.free, "stairs")
     return dataclasses.replace(form, free=free).with_options(prior=None)
 
@@ -202,7 +202,7 @@ def roofline(rows: int = 16, cols: int = 16, clock_hz: float = 1e9, *, constant:
 def predict(form: Form, found: Calibration, measurements: Iterable[Measurement]) -> np.ndarray[Any, Any]:
     """Seconds by a fit to other measurements, each on the device that it was taken on.
 
-    Where a build says itself what was fitted (its bus), the fit found by what factor all builds differ from that.
+    For a number that a build states itself (its bus), the fit found the factor by which all builds differ from it.
     """
     fitted = {
         field: FIT_PARAMETERS[name].start_of(form.device) for name in form.free for field in FIT_PARAMETERS[name].fields
@@ -219,7 +219,7 @@ def predict(form: Form, found: Calibration, measurements: Iterable[Measurement])
 
 
 def features(one: Measurement) -> list[float]:
-    """What a learned model is told of a measurement: sizes and bytes of its last layer, all MACs, the build."""
+    """What a learned model sees of a measurement: sizes and bytes of its last layer, all MACs, the build."""
     (gemm,) = one.layers[-1].gemms()
     bytes_moved = [gemm.elements(operand) for operand in ("weights", "inputs", "outputs")]
     sizes = [gemm.m, gemm.n, gemm.k, gemm.positions, *bytes_moved, sum(bytes_moved), one.macs]

@@ -32,7 +32,7 @@ class RealModel:
     inputs: Any = IMAGE
 
     def module(self) -> torch.nn.Module:
-        """The module, in evaluation mode; without memory for weights where its constructor allows that."""
+        """The module, in evaluation mode; without memory for weights if its constructor allows that."""
         library = loaded(self.library)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

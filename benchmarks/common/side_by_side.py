@@ -1,4 +1,4 @@
-"""What the benchmarks share: cases timed in turn in one run, compared by ratios, and a result file that says how.
+"""Cases timed in turn in one run and compared by ratios, and a result file that records how.
 
 Absolute times on shared machines are noise; the ratio of two cases timed one right after the other is not. Each round
 runs every case once; a ratio is the median over rounds of the ratio within a round.
@@ -47,10 +47,10 @@ def report(
     more: Mapping[str, Any] | None = None,
     packages: tuple[str, ...] = (),
 ) -> bool:
-    """Prints figures beside their goals, writes benchmarks/results/NAME.json, and says whether all goals are met.
+    """Prints figures with their goals, writes benchmarks/results/NAME.json, and returns whether all goals are met.
 
-    A goal is ("<=" or ">=", bound) for a figure. ``more`` is written beside the figures, without being printed;
-    ``packages`` are those whose versions matter besides the usual ones.
+    A goal is ("<=" or ">=", bound) for a figure. ``more`` is written with the figures, but not printed;
+    ``packages`` are those whose versions matter in addition to the usual ones.
     """
     met = {}
     for key, value in figures.items():

@@ -39,7 +39,7 @@ def uboost_layers(folder: Path) -> Iterator[tuple[str, Array, dict[str, Array]]]
 
 
 def uboost(folder: Path) -> list[dict[str, Any]]:
-    """U-Boost NAS's cycle simulator beside hwcost, the author's formula, and U-Boost NAS's own smooth model."""
+    """U-Boost NAS's cycle simulator next to hwcost, the author's formula, and U-Boost NAS's own smooth model."""
     rows = []
     everything: dict[str, list[tuple[Array, Array]]] = {}
     for label, simulated, models in uboost_layers(folder):
@@ -68,7 +68,7 @@ def simulator_row(kind: str, model: str, simulated: Array, cycles: Array) -> dic
 
 
 def scalesim(folder: Path) -> list[dict[str, Any]]:
-    """The author's formula (ideal folds) and serial folds beside SCALE-Sim's cycles, by the size of square arrays."""
+    """The author's formula (ideal folds) and serial folds next to SCALE-Sim's cycles, by the size of square arrays."""
     pairs: dict[int, list[tuple[float, float, float]]] = {}
     for row in rows_of(folder, "scalesim"):
         if row["array_h"] != row["array_w"]:
