@@ -30,9 +30,7 @@ from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
 if TYPE_CHECKING:
     from hwcost.advice import advise
     from hwcost.devices import load_device
-    from hwcost.importers import from_onnx as from_onnx
-    from hwcost.importers import from_torch as from_torch
-    from hwcost.importers import read_network
+    from hwcost.importers import from_onnx, from_torch, read_network
     from hwcost.network.network import Network
 
 __all__ = [
@@ -60,6 +58,8 @@ __all__ = [
     "SystolicArray",
     "__version__",
     "advise",
+    "from_onnx",
+    "from_torch",
     "layer_cost",
     "load_device",
     "network_cost",
@@ -69,21 +69,18 @@ __all__ = [
 ]
 
 
-# from_torch and from_onnx are not in __all__, so that a star import asks for neither library
-_ON_USE = {
-    "Network": "hwcost.network.network",
-    "advise": "hwcost.advice",
-    "from_onnx": "hwcost.importers",
-    "from_torch": "hwcost.importers",
-    "load_device": "hwcost.devices",
-    "read_network": "hwcost.importers",
-}
-
-
 def __getattr__(name: str) -> Any:
-    """What is loaded on use, since most programs do without it."""
-    if name in _ON_USE:
-        import importlib
+    """Imports on first use what most programs do without."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hwcost.advice import advise
+    from hwcost.devices import load_device
+    from hwcost.importers import from_onnx, from_torch, read_network
+    from hwcost.network.network import Network
 
-        return getattr(importlib.import_module(_ON_USE[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    on_use = (Network, advise, from_onnx, from_torch, load_device, read_network)
+    return {value.__name__: value for value in on_use}[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

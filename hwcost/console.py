@@ -1,17 +1,16 @@
-"""How a command ends: what both command lines of the project share.
+"""Groups of commands, and how a command ends: shared by both command lines of the project.
 
-Results go to stdout; progress and errors go to stderr. Exit codes: 0 done, 2 bad input (one line says which value and
-what is allowed), 130 interrupted, 141 the reader of the output went away.
+Results go to stdout; progress and errors go to stderr. Exit codes: 0 done, 2 bad input (one line on stderr names the
+value and what is allowed), 130 interrupted, 141 the reader of the output closed it.
 """
 
 from __future__ import annotations
 
 import errno
-import importlib
 import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -26,29 +25,37 @@ READER_GONE = 141
 
 
 class Commands(click.Group):
-    """A group that shows its help when no command is given, and says which there are when an unknown one is.
+    """A group that shows its help if no command is given, and lists the commands if an unknown one is.
 
     Args:
-        listing: the group has an answer of its own where no command is given.
-        modules: for each command the module that has it under its own name, loaded when the command is asked for.
+        listing: the group itself answers if no command is given.
+        names: of the commands that are imported on use.
+        load: imports the command with such a name; returns None for any other.
     """
 
-    def __init__(self, *args: Any, listing: bool = False, modules: Mapping[str, str] | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        listing: bool = False,
+        names: Sequence[str] = (),
+        load: Callable[[str], click.Command | None] = lambda name: None,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **{"invoke_without_command": True, "no_args_is_help": False, **kwargs})
-        self.listing, self.modules = listing, dict(modules or {})
+        self.listing, self.names, self.load = listing, names, load
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, sorted."""
-        return sorted({*super().list_commands(ctx), *self.modules})
+        return sorted({*super().list_commands(ctx), *self.names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; None where there is none."""
-        if cmd_name in self.modules and cmd_name not in self.commands:
-            self.add_command(getattr(importlib.import_module(self.modules[cmd_name]), cmd_name))
+        """The command of that name, or None."""
+        if cmd_name not in self.commands and (command := self.load(cmd_name)) is not None:
+            self.add_command(command)
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command that is named, and shows the help where none is."""
+        """Runs the named command; shows the help if there is none."""
         result = super().invoke(ctx)
         if ctx.invoked_subcommand is None and not self.listing:
             click.echo(ctx.get_help())
@@ -57,7 +64,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is named first."""
+        """The command named first."""
         if self.get_command(ctx, args[0]) is None:
             raise InvalidValueError("command", args[0], f"one of: {', '.join(self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
@@ -65,7 +72,7 @@ class Commands(click.Group):
 
 def run_command(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:
     """Runs a command on ``args`` (those of the process by default) and returns its exit code."""
-    _escape_what_the_terminal_cannot_show()
+    _escape_unencodable_characters()
     try:
         code = _run(command, name, args)
         if sys.stdout is not None:
@@ -78,7 +85,7 @@ def run_command(command: click.Command, name: str, args: Sequence[str] | None = 
     return code
 
 
-def _escape_what_the_terminal_cannot_show() -> None:
+def _escape_unencodable_characters() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
@@ -95,7 +102,7 @@ def _run(command: click.Command, name: str, args: Sequence[str] | None) -> int:
         code = command.main(args=args, prog_name=name, standalone_mode=False)
     except click.Abort:
         return INTERRUPTED
-    except SystemExit:  # click's answer to a closed pipe, even where it is told not to exit
+    except SystemExit:  # raised by click for a closed pipe, even with standalone_mode=False
         return READER_GONE
     except click.ClickException as error:
         return fail(error.format_message())
@@ -107,7 +114,7 @@ def _run(command: click.Command, name: str, args: Sequence[str] | None) -> int:
 
 
 def _discard_output() -> None:
-    """Sends what is still buffered nowhere, so that the interpreter does not fail on it at its end."""
+    """Discards buffered output, which would make the interpreter fail at exit."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError, AttributeError):

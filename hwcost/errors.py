@@ -53,7 +53,7 @@ class InvalidValueError(HwcostError, ValueError):
 
     Attributes:
         field: the argument, option, key or cell.
-        value: the value given there, or :data:`MISSING`.
+        value: the value given there, or ``hwcost.errors.MISSING``.
         allowed: the values allowed there; with a ``reason``, what to do instead.
         reason: why ``field`` cannot be used, if the value alone does not show it; empty otherwise.
     """

@@ -1,9 +1,10 @@
-"""What loads with the package, what it says of what is missing, and that imports point down."""
+"""What loads with the package, how a missing library is reported, and that imports point down."""
 
 from __future__ import annotations
 
 import ast
 import doctest
+import importlib
 import importlib.metadata
 import inspect
 import pathlib
@@ -58,14 +59,44 @@ def test_public_names(name):
     assert getattr(hwcost, name) is not None
 
 
-def test_all_is_all_there_is_and_sorted():
+ON_USE = {"Network", "advise", "from_onnx", "from_torch", "load_device", "read_network"}
+
+
+def test_all_is_all_there_is():
     assert len(set(hwcost.__all__)) == len(hwcost.__all__)
-    for name in hwcost.__all__:
-        assert hasattr(hwcost, name)
     lent = {"annotations", "Any", "TYPE_CHECKING"}  # by the standard library
     public = {name for name, value in vars(hwcost).items() if not name.startswith("_") and not inspect.ismodule(value)}
-    public |= {"Network", "advise", "load_device", "read_network"}  # loaded on use
-    assert public - lent == {name for name in hwcost.__all__ if not name.startswith("_")}
+    assert (public | ON_USE) - lent == {name for name in hwcost.__all__ if not name.startswith("_")}
+
+
+def test_every_public_name_is_seen_without_an_optional_library():
+    used = loaded(
+        "import hwcost\n"
+        "assert not set(hwcost.__all__) - set(dir(hwcost))\n"
+        "from hwcost import *\n"
+        "assert not set(hwcost.__all__) - set(globals())\n"
+    )
+    assert not {name.partition(".")[0] for name in used} & set(OPTIONAL)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nonsense"):
+        hwcost.nonsense  # noqa: B018
+
+
+def test_runtime_is_one_thing():
+    assert inspect.isfunction(hwcost.runtime)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("hwcost.runtime")
+
+
+def test_no_import_of_the_package_hides_in_a_string():
+    for path in (ROOT / "hwcost").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+                (name,) = node.args
+                assert isinstance(name, ast.Constant), path
+                assert not str(name.value).startswith(("hwcost", ".")), path
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if callable(getattr(hwcost, name))])

@@ -37,11 +37,11 @@ def product(*factors: Size, what: str = "the product of the sizes") -> Size:
     """
     try:
         for factor in factors:
-            if not isinstance(factor, _NUMBERS):
+            if type(factor) is not int and type(factor) is not float:
                 break
         else:
-            return functools.reduce(operator.mul, factors, 1)
-        factors = tuple(factor for factor in factors if not (isinstance(factor, int) and factor == 1))
+            return math.prod(factors)
+        factors = tuple(factor for factor in factors if not (isinstance(factor, int) and factor == 1)) or (1,)
         if len(factors) > 1:
             _check_bound(math.prod, factors, what)
         return functools.reduce(operator.mul, promote(factors, what))
@@ -56,7 +56,7 @@ def total(*terms: Size, what: str = "the sum of the sizes") -> Size:
     True
     """
     for term in terms:
-        if not isinstance(term, _NUMBERS):
+        if type(term) is not int and type(term) is not float:
             break
     else:
         return functools.reduce(operator.add, terms, 0)
@@ -155,7 +155,7 @@ def _check_bound(combine: Callable[[list[int]], int], sizes: Sequence[Size], wha
     Sizes are positive, so that the largest is the largest magnitude; negative numbers are those of a difference.
     """
     arrays = [size for size in sizes if not is_number(size)]
-    if any(isinstance(size, float) or is_float(size) for size in sizes):
+    if not arrays or any(isinstance(size, float) or is_float(size) for size in sizes):
         return
     xp = namespace(*arrays)
     if any(0 in array.shape for array in arrays):

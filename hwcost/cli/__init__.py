@@ -12,21 +12,37 @@ from hwcost.console import Commands, run_command
 __all__ = ["cli", "main"]
 
 
-_MODULES = {
-    "advise": "hwcost.cli.advise",
-    "calibrate": "hwcost.cli.calibrate",
-    "compare": "hwcost.cli.compare",
-    "devices": "hwcost.cli.devices",
-    "estimate": "hwcost.cli.estimate",
-    "model": "hwcost.cli.model",
-    "plot": "hwcost.cli.plot",
-    "sweep": "hwcost.cli.sweep",
-}
+_NAMES = ("advise", "calibrate", "compare", "devices", "estimate", "model", "plot", "sweep")
+
+
+def _load(name: str) -> click.Command | None:
+    """Imports a command when it is used, so that none waits for the others."""
+    match name:
+        case "advise":
+            from hwcost.cli.advise import advise as command
+        case "calibrate":
+            from hwcost.cli.calibrate import calibrate as command
+        case "compare":
+            from hwcost.cli.compare import compare as command
+        case "devices":
+            from hwcost.cli.devices import devices as command
+        case "estimate":
+            from hwcost.cli.estimate import estimate as command
+        case "model":
+            from hwcost.cli.model import model as command
+        case "plot":
+            from hwcost.cli.plot import plot as command
+        case "sweep":
+            from hwcost.cli.sweep import sweep as command
+        case _:
+            return None
+    return command
 
 
 @click.group(
     cls=Commands,
-    modules=_MODULES,
+    names=_NAMES,
+    load=_load,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="hwcost", message="%(prog)s %(version)s")

@@ -11,11 +11,24 @@ from hwcost.console import Commands, run_command
 
 __all__ = ["group", "main"]
 
-COMMANDS = {name: f"nas_plugin.cli.{name}" for name in ("search", "sweep")}
+
+def _load(name: str) -> click.Command | None:
+    """Imports a command when it is used."""
+    match name:
+        case "search":
+            from nas_plugin.cli.search import search as command
+        case "sweep":
+            from nas_plugin.cli.sweep import sweep as command
+        case _:
+            return None
+    return command
 
 
 @click.group(
-    cls=Commands, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=Commands,
+    names=("search", "sweep"),
+    load=_load,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="nas-plugin", message="%(prog)s %(version)s")
 def group() -> None:
