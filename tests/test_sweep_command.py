@@ -65,13 +65,13 @@ def test_the_text(good):
     ]
     lines = [re.sub(" {2,}", " | ", line.strip()) for line in budgets.splitlines()]
     assert lines[:3] == [
-        "the fastest within so many PEs",
+        "the fastest within a budget of PEs",
         "budget | array | dataflow | PEs | cycles | time[us] | util[%]",
         "64 | 8 x 8 | ws | 64 | 7873 | 11.247 | 82.7",
     ]
     assert [line.split(" | ")[0] for line in lines[2:]] == ["64", "128", "256", "512"]
     title, header, *rows = front.splitlines()
-    assert re.fullmatch(r"\d+ points that no other beats in time, utilization and PEs", title)
+    assert re.fullmatch(r"\d+ points on the Pareto front of time, utilization and PEs", title)
     assert len(rows) == int(title.split()[0])
     assert len({len(line) for line in (header, *rows)}) == 1
 
@@ -154,7 +154,7 @@ def test_the_front_alone_as_text(good):
 def test_one_point(good):
     out = good(*LIST, "--rows", "16", "--cols", "16")
     assert "arrays       1 of 16 x 16; weight stationary: 1 point\n" in out
-    assert "\n1 point that no other beats" in out
+    assert "\n1 point on the Pareto front" in out
 
 
 def test_a_budget(good, rows_of):

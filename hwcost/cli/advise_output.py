@@ -16,7 +16,7 @@ __all__ = ["as_csv", "as_json", "lines"]
 
 SCHEMA = "hwcost.advise/1"
 
-_BY_WIDTH = ("width", "size", "cheaper", "saves[cycles]", "a channel", "network", "MACs lost", "layers", "free up to")
+_BY_WIDTH = ("width", "size", "cheaper", "saves[cycles]", "per channel", "network", "MACs lost", "layers", "free up to")
 _BY_LAYER = ("layer", "cycles", "width", "size", "cheaper", "layer", "network", "free up to")
 _NAMED = 6
 
@@ -119,7 +119,7 @@ def _remarks(widths: Sequence[WidthAdvice]) -> Iterator[str]:
         best, step = each.best, each.cheaper
         if best is not None and step is not None and best.size < step.size:
             yield (
-                f"{each.name}: {best.size} saves more for each channel: {best.saved_per_channel:.4g} cycles, "
+                f"{each.name}: {best.size} saves more per channel: {best.saved_per_channel:.4g} cycles, "
                 f"network {best.network_speed_up:.3f}x"
             )
     for remark, names in by_remark.items():
@@ -142,11 +142,11 @@ def _budget(advice: Advice, found: Budget) -> Iterator[str]:
     for name, size in found.sizes.items():
         yield f"  {name}: {widths[name]} -> {size}"
     looked = f"{found.options} of {found.of_options} sizes"
-    best = "the best set" if not found.gap else f"at most {100 * found.gap:.2g} % of the MACs from the best set"
-    yield f"  {best} of {looked}"
+    quality = "optimal" if not found.gap else f"within {100 * found.gap:.2g} % of the optimal MACs"
+    yield f"  {quality} over {looked}"
     for reason in dict.fromkeys(found.held.values()):
         names = [name for name, own in found.held.items() if own == reason]
-        yield f"  left as they are ({reason}): {shortlist(names, _NAMED)}"
+        yield f"  unchanged ({reason}): {shortlist(names, _NAMED)}"
 
 
 def _checked(check: Mapping[str, Any]) -> Iterator[str]:

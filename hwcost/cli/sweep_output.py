@@ -67,7 +67,7 @@ def as_text(context: Context, *, top: int | None, most: int, front_only: bool) -
     front = found.front[found.at(found.front).ranked]
     shown = front[:limit]
     parts = [] if front_only else ["\n".join(_head(context)), "\n".join(_budgets(found))]
-    title = f"{plural(len(front), 'point')} that no other beats in time, utilization and PEs"
+    title = f"{plural(len(front), 'point')} on the Pareto front of time, utilization and PEs"
     if len(shown) < len(front):
         title += f"; the {len(shown)} fastest" if len(shown) > 1 else "; the fastest"
     return "\n\n".join([*parts, "\n".join([title, *_table(found, shown)])])
@@ -113,7 +113,7 @@ def _budgets(found: Sweep) -> Iterator[str]:
     least, largest = int(pes.min()), int(found.pes.max())
     powers = [2**i for i in range(least.bit_length() - 1, largest.bit_length()) if least <= 2**i < largest]
     best = [(budget, found.fastest(budget)) for budget in [*powers, largest]]
-    yield "the fastest within so many PEs"
+    yield "the fastest within a budget of PEs"
     yield from _table(found, np.array([index for _, index in best]), [budget for budget, _ in best])
 
 
