@@ -77,6 +77,9 @@ def cluster(folder, workers):
     ]
     try:
         running += [_worker(address, folder) for _ in range(workers)]
+        with client_of(address) as client:  # a sweep waits for 10 seconds only
+            if workers:
+                client.wait_for_workers(workers, timeout=PATIENCE)
         yield address, running[1:]
     finally:
         for process in running:
@@ -92,7 +95,6 @@ def two_workers(tmp_path):
         cluster(tmp_path, 2) as (address, workers),
         client_of(address) as client,
     ):
-        client.wait_for_workers(2, timeout=PATIENCE)
         processes = {worker.pid: worker for worker in workers}
         yield address, client, {place: processes[pid] for place, pid in client.run(os.getpid).items()}
 
@@ -157,8 +159,6 @@ def test_nobody_answers(address, monkeypatch):
 
 def test_a_scheduler_without_workers(tmp_path, monkeypatch):
     with cluster(tmp_path, 0) as (address, _):
-        with client_of(address):
-            pass
         monkeypatch.setattr(engines, "MOST_SECONDS", 5.0)
         with pytest.raises(InvalidValueError, match="at least one worker; there was none for 5 s"):
             sweep(NETWORK, rows=8, cols=8, engine=f"dask://{address}")
@@ -172,7 +172,6 @@ def test_nobody_is_left(tmp_path, monkeypatch, victim, text):
     monkeypatch.setattr(engines, "MOST_SECONDS_ALONE", 0.5)
     with cluster(tmp_path, 1) as (address, workers):
         with client_of(address) as client:
-            client.wait_for_workers(1, timeout=PATIENCE)
             scheduler = client.run_on_scheduler(os.getpid)
         monkeypatch.setattr(engines, "MOST_SECONDS", 5.0)
         killed = []
@@ -193,7 +192,6 @@ def test_a_worker_that_comes_later_is_used(tmp_path):
         cluster(tmp_path, 1) as (address, workers),
         client_of(address) as client,
     ):
-        client.wait_for_workers(1, timeout=PATIENCE)
         (first,) = client.nthreads()
         used = False
 
