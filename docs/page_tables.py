@@ -9,9 +9,7 @@ A page asks for one with a block that, where the page is read as plain Markdown,
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -23,8 +21,8 @@ import hwcost.calibration
 import nas_plugin
 from hwcost import SystolicArray
 from hwcost.devices import FACT_UNITS, FIELD_UNITS, DeviceFile, Entry, device_names, read_device
-
-_NEEDED = "needed"
+from hwcost.devices.values import REQUIRED
+from hwcost.machine.fields import Declaration
 
 
 def device_files() -> list[Path]:
@@ -67,16 +65,14 @@ def shipped_devices() -> str:
 
 
 def device_fields() -> str:
-    """A row for each field of an array: its unit, its default and what it means, from the docstring of the class."""
-    defaults = {field.name: field.default for field in dataclasses.fields(SystolicArray)}
-    needed = [name for name in FIELD_UNITS if not _may_be_left_out(name)]
-    meanings = _arguments(SystolicArray)
+    """A row for each field that a device file can hold, from its declaration: unit, default and words."""
 
     def row(name: str) -> tuple[str, ...]:
-        default = _NEEDED if name in needed else _default(defaults[name])
-        return f"`{name}`", FIELD_UNITS[name] and f"`{FIELD_UNITS[name]}`", default, meanings[name]
+        declared = SystolicArray.declarations[name]
+        default = "needed" if name in REQUIRED else _default(declared.neutral)
+        return f"`{name}`", declared.unit and f"`{declared.unit}`", default, _linked(declared.text), _need(declared)
 
-    return table(["field", "unit", "left out", "what it is"], map(row, FIELD_UNITS))
+    return table(["field", "unit", "left out", "what it is", "needs"], map(row, FIELD_UNITS))
 
 
 def rows_of(rows: Mapping[str, Any]) -> str:
@@ -156,16 +152,8 @@ def _linked(text: str) -> str:
     )
 
 
-def _may_be_left_out(name: str) -> bool:
-    """Whether a device file is complete without the field: asked of the reader, by leaving it out of a whole file."""
-    file = read_device(device_names()[0])
-    if name not in file.entries:
-        return True
-    try:
-        DeviceFile(file.name, file.summary, (), {key: e for key, e in file.entries.items() if key != name})
-    except hwcost.InvalidValueError:
-        return False
-    return True
+def _need(declared: Declaration) -> str:
+    return "" if declared.need is None else _linked(declared.need.words)
 
 
 def _default(value: object) -> str:
@@ -174,16 +162,3 @@ def _default(value: object) -> str:
     if isinstance(value, bool):
         return "no" if not value else "yes"
     return f"`{value}`" if isinstance(value, str) else f"{value:g}"
-
-
-def _arguments(subject: type) -> dict[str, str]:
-    """What the docstring says of each argument; several that share a line share the words.
-
-    >>> _arguments(hwcost.Gemm)["count"]
-    'how many such products there are.'
-    """
-    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", inspect.getdoc(subject) or "", flags=re.MULTILINE | re.DOTALL)
-    lines = re.sub(r"\n {5,}", " ", section[1] if section else "").splitlines()
-    pairs = (line.strip().split(": ", 1) for line in lines if ": " in line)
-    roles = re.compile(r":\w+:`~?([^`]+)`")
-    return {name: roles.sub(r"`\1`", text) for names, text in pairs for name in names.split(", ")}

@@ -19,7 +19,9 @@ from hwcost.errors import (
     NoGradientError,
 )
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS, LOWERINGS
+from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.machine.folds import FOLD_TIMINGS
+from hwcost.machine.lowering import LOWERINGS
 from hwcost.model.cost import Cost
 from hwcost.model.formula import layer_cost, runtime
 from hwcost.model.layers import Conv2d, Gemm, Layer, Linear, MatMul

@@ -24,6 +24,7 @@ from hwcost import (
     load_device,
     network_cost,
 )
+from hwcost.machine import adapt
 from nas_plugin.errors import ArchDefError
 
 __all__ = ["CLASSIFIER", "ArchDef", "Block", "Choice", "load_arch_def", "parse_arch_def"]
@@ -379,14 +380,14 @@ def _array(table: _Table) -> SystolicArray:
     one = {"rows": device.rows, "cols": device.cols}
     rows, cols = (table.count(k, default=v if table.has("device") else None) for k, v in one.items())
     try:
-        return dataclasses.replace(
+        return adapt(
             device,
             rows=rows,
             cols=cols,
             clock_hz=clock,
-            dataflow=table.text("dataflow", device.dataflow),
-            fold_timing=table.text("fold_timing", device.fold_timing),
-        )
+            dataflow=table.text("dataflow", str(device.dataflow)),
+            fold_timing=table.text("fold_timing", str(device.fold_timing)),
+        ).array
     except InvalidValueError as error:
         table.fail(error.field.rpartition(".")[2], error.value, error.allowed)
         raise AssertionError from error  # fail() has raised

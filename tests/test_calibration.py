@@ -41,13 +41,16 @@ TRUTH = {
     "activation_bytes_per_s": 1.5e9, "reread_bytes_per_s": 6e9, "dram_bytes_per_s": 1.2e9, "filter_block": 40.0,
     "overlap": 0.35, "row_stairs": 0.6, "col_stairs": 0.7, "stairs": 0.65,
 }  # fmt: skip
-BESIDE = {
-    "cycles_per_block": {"accumulators": 2048},
+NEXT_TO_IT = {
+    "cycles_per_block": {"accumulators": 2048, "cycles_per_block": 100.0},
     "reread_bytes_per_s": {"filter_block": 20.0, "input_bytes_per_s": 5e8},
     "filter_block": {"input_bytes_per_s": 5e8},
     "overlap": {"dram_bytes_per_s": 1e9},
-} | {f"{what}_bytes_per_s": {"overlap": 1.0} for what in ("weight", "input", "output", "activation", "dram")}
-"""What a number needs beside it to matter at all."""
+} | {
+    f"{what}_bytes_per_s": {"overlap": 1.0, f"{field}_bytes_per_s": 8e9}
+    for what, field in [("activation", "input"), *((each, each) for each in ("weight", "input", "output", "dram"))]
+}
+"""Other fields of the device from which the fit of a number starts."""
 
 
 def some_layers():
@@ -83,7 +86,7 @@ def test_every_number_is_tried():
 
 @pytest.mark.parametrize("name", FIT_PARAMETERS)
 def test_one_number_is_found(name):
-    base = dataclasses.replace(START, **BESIDE.get(name, {}))
+    base = dataclasses.replace(START, **NEXT_TO_IT.get(name, {}))
     array = truth_of(name, TRUTH[name], base)
     found = fit(base, measure(array), free=[name], prior=None, starts=3, folds=3, fold_seeds=(0,))
     assert found.values[name] == pytest.approx(TRUTH[name], rel=1e-4)
@@ -147,7 +150,7 @@ def test_what_the_data_do_not_say_is_said():
     layers = [Linear(64, 64, batch=b) for b in range(100, 1000, 30)]  # nothing of these tells weights from a constant
     array = dataclasses.replace(START, cycles_per_layer=500.0, weight_bytes_per_s=1e9, overlap=1.0)
     found = fit(
-        dataclasses.replace(START, overlap=1.0), measure(array, layers, noise=0.01), prior=None,
+        dataclasses.replace(START, overlap=1.0, weight_bytes_per_s=8e9), measure(array, layers, noise=0.01), prior=None,
         free=["cycles_per_row", "cycles_per_layer", "weight_bytes_per_s", "row_stairs"],
     )  # fmt: skip
     assert not found.estimates["cycles_per_layer"].is_determined
@@ -254,7 +257,8 @@ def test_the_stack_prices_as_the_runtime_does():
 
 def test_the_device_is_differentiable():
     torch = pytest.importorskip("torch")
-    found = fit(START, measure(dataclasses.replace(START, cycles_per_row=1.4)), free=["cycles_per_row", "overlap"])
+    start = dataclasses.replace(START, dram_bytes_per_s=1e9)
+    found = fit(start, measure(dataclasses.replace(start, cycles_per_row=1.4)), free=["cycles_per_row", "overlap"])
     width = torch.tensor(40.3, requires_grad=True)
     cycles = layer_cost(Linear(width, 64, batch=50), found.device, relaxation="shifted").cycles
     (slope,) = torch.autograd.grad(cycles, (width,))

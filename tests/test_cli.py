@@ -24,6 +24,7 @@ from hwcost.cli import cli
 from hwcost.cli.formula import formula
 from hwcost.cli.shared.values import parse_clock, parse_sizes
 from hwcost.console import run_command
+from hwcost.model.formula import lay_out
 
 POINT = ["estimate", "--k", "5", "--c", "6", "--f", "16", "--s1", "8", "--s2", "8"]
 REQUIRED = {"--k": "5", "--c": "6", "--f": "16", "--s1": "8", "--s2": "8"}
@@ -71,7 +72,10 @@ def value_of(text):
 def test_the_formula_in_numbers_is_the_cost(dataflow, timing, groups, stride):
     layer = Conv2d(6, 18, (3, 2), 9, 7, batch=2, stride=stride, padding="same", groups=groups)
     array = SystolicArray(8, 4, dataflow=dataflow, fold_timing=timing)
-    spelt, short, cycles = formula(layer, array).removesuffix(" cycles").split(" = ")
+    folds = lay_out(*layer.gemms(), array)
+    figures = {f"folds_{name}": getattr(folds, name) for name in ("along_rows", "along_cols", "in_time")}
+    figures["cycles"] = layer_cost(layer, array).cycles
+    spelt, short, cycles = formula(layer, array, figures).removesuffix(" cycles").split(" = ")
     assert value_of(spelt) == value_of(short) == int(cycles) == layer_cost(layer, array).cycles
     assert "3*2*" in spelt.replace(" ", "")
     assert "ceil(" not in short

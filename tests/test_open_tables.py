@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwcost import Conv2d, InvalidValueError, Linear, SystolicArray, layer_cost, network_cost
-from hwcost.machine.terms import Term
+from hwcost import (
+    DATAFLOWS,
+    FOLD_TIMINGS,
+    Conv2d,
+    InvalidValueError,
+    Linear,
+    SystolicArray,
+    layer_cost,
+    network_cost,
+)
+from hwcost.cli.explain import explain
+from hwcost.cli.formula import formula
+from hwcost.machine import Dataflow, FoldTiming, Lowering, Term
+from hwcost.reports import summarise
+from hwcost.sweep import sweep
 
 SIZES = st.integers(1, 60)
 LAYERS = {"conv": Conv2d(20, 36, 3, height=10, width=12, padding=1, groups=4), "fc": Linear(400, 120)}
@@ -23,8 +40,6 @@ def test_an_overhead_is_added(m, n, k, launch):
 
 @pytest.mark.parametrize("array", [SystolicArray(8, 8), SystolicArray(8, 8, dram_bytes_per_s=1e9, overlap=0.5)])
 def test_memory_joins_the_transfer(array):
-    import dataclasses
-
     slow = dataclasses.replace(array, terms=(Term("link", lambda work: 7 * work.gemm.m, "a link", kind="memory"),))
     bare, cost = layer_cost(LAYERS["fc"], array), layer_cost(LAYERS["fc"], slow)
     assert cost.memory_cycles == bare.memory_cycles + 7
@@ -53,6 +68,85 @@ def test_networks_price_the_term_for_each_product():
     ],
 )
 def test_terms_are_checked(make, field):
+    with pytest.raises(InvalidValueError) as caught:
+        make()
+    assert caught.value.field == field
+
+
+# ---------------------------------------------------------------- rows of the tables
+
+WT = Dataflow("wt", rows="n", cols="k", time="m", row_passes=2, summary="weight stationary, transposed")
+SLOW = FoldTiming("slow", lambda folds: 2 * FOLD_TIMINGS["ideal"].cycles(folds), "each row takes two cycles")
+ROWS = Lowering("rows", lambda gemm: gemm.by_position() if gemm.window else gemm, "by position if there is a kernel")
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=list(LAYERS))
+def test_rows_go_in_by_argument(layer):
+    (gemm,) = layer.gemms()
+    bare = layer_cost(layer, SystolicArray(8, 16))
+    folds = math.ceil(gemm.n / 8) * math.ceil(gemm.k / 16)
+    assert layer_cost(layer, SystolicArray(8, 16, dataflow=WT)).cycles == gemm.count * folds * gemm.m
+    assert layer_cost(layer, SystolicArray(8, 16, fold_timing=SLOW)).cycles == 2 * bare.cycles
+    shipped = SystolicArray(8, 16, lowering="kernel-position")
+    assert layer_cost(layer, SystolicArray(8, 16, lowering=ROWS)).cycles == layer_cost(layer, shipped).cycles
+
+
+def test_a_machine_shows_the_names_of_rows():
+    term = Term("launch", lambda work: 9, "launching")
+    array = SystolicArray(8, 8, dataflow=WT, fold_timing=SLOW, lowering=ROWS, terms=(term,))
+    shown = array.as_dict()
+    assert (shown["dataflow"], shown["fold_timing"], shown["lowering"]) == ("wt", "slow", "rows")
+    assert shown["terms"] == ("launch",)
+    assert "dataflow='wt'" in repr(array)
+    json.dumps(shown)
+    assert (array.dataflow_row, array.fold_timing_row, array.lowering_row) == (WT, SLOW, ROWS)
+    assert SystolicArray(8, 8, dataflow=DATAFLOWS["os"]) == SystolicArray(8, 8, dataflow="os")
+
+
+def test_a_sweep_takes_rows():
+    found = sweep(LAYERS, rows=(4, 8), cols=(8, 16), dataflows=("ws", WT), base=SystolicArray(1, 1, fold_timing=SLOW))
+    assert set(found.dataflow.tolist()) == {"ws", "wt"}
+    for index in range(len(found)):
+        array = found.array(index)
+        assert found.cycles[index] == network_cost(LAYERS, array).total.cycles
+    assert json.loads(json.dumps(found.as_dict()))["settings"]["dataflows"] == ["ws", "wt"]
+
+
+def test_reports_and_explanations_show_rows():
+    array = SystolicArray(8, 16, dataflow=WT, fold_timing=SLOW, terms=(Term("launch", lambda work: 9, "launching"),))
+    sentences = {each.name: each for each in explain(LAYERS["conv"], array)}
+    assert "weight stationary, transposed" in sentences["layout"].text
+    assert "each row takes two cycles" in sentences["compute"].text
+    assert sentences["launch"].cycles == 9
+    assert sentences["total"].cycles == layer_cost(LAYERS["conv"], array).cycles
+    assert formula(LAYERS["conv"], array, {}) is None
+    summary = summarise(LAYERS, array)
+    assert sum(row.cost.cycles for row in summary.rows) == network_cost(LAYERS, array).total.cycles
+    json.dumps(summary.as_dict())
+
+
+def test_a_term_gives_the_fields_that_it_reads_an_effect():
+    term = Term("spill", lambda work: work.array.accumulators, "spilling", reads=("accumulators",))
+    assert layer_cost(LAYERS["fc"], SystolicArray(8, 8, accumulators=64, terms=(term,))).overhead_cycles == 64
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: dataclasses.replace(WT, time="k"), "Dataflow.rows, cols, time"),
+        (lambda: dataclasses.replace(WT, name=""), "Dataflow.name"),
+        (lambda: dataclasses.replace(WT, row_passes=-1), "Dataflow.row_passes"),
+        (lambda: dataclasses.replace(WT, drain_passes=0.5), "Dataflow.drain_passes"),
+        (lambda: FoldTiming("a", 3, ""), "FoldTiming.cycles"),
+        (lambda: FoldTiming(3, int, ""), "FoldTiming.name"),
+        (lambda: Lowering("a", None, ""), "Lowering.lower"),
+        (lambda: SystolicArray(8, 8, dataflow=dataclasses.replace(WT, name="ws")), "SystolicArray.dataflow.name"),
+        (lambda: SystolicArray(8, 8, dataflow=SLOW), "SystolicArray.dataflow"),
+        (lambda: SystolicArray(8, 8, terms=(Term("a", int, "", reads=("speed",)),)), "Term.reads"),
+        (lambda: sweep(LAYERS, rows=8, cols=8, dataflows=(SLOW,)), "dataflows"),
+    ],
+)
+def test_rows_are_checked(make, field):
     with pytest.raises(InvalidValueError) as caught:
         make()
     assert caught.value.field == field

@@ -105,6 +105,7 @@ def test_equals_the_walk_over_the_tiles(dataflow, timing, sizes, rows, cols):
 @given(sizes=GEMMS, rows=st.integers(1, 5), cols=st.integers(1, 5), most=st.integers(1, 4), drains=st.booleans())
 @settings(max_examples=40)
 def test_equals_the_walk_over_short_streams_and_drained_outputs(dataflow, timing, sizes, rows, cols, most, drains):
+    drains = drains and (dataflow, timing) == ("os", "serial")
     walked = twin.simulate(sizes, rows, cols, dataflow, timing, most=most, drains=drains)
     array = SystolicArray(rows, cols, dataflow=dataflow, fold_timing=timing, max_streamed=most, drains_outputs=drains)
     cost = layer_cost(Gemm(**sizes), array)

@@ -28,6 +28,7 @@ from hwcost import (
     load_device,
     network_cost,
 )
+from hwcost.machine import adapt
 from hwcost.sweep import ENGINES, MOST_POINTS, Sweep, count_points, pareto_front, sweep
 from hwcost.sweep.pricing import CHUNK, UniqueGemms, chunk_size, price
 
@@ -87,7 +88,7 @@ layers = st.lists(
     chunk=st.integers(1, 30),
 )
 def test_any_network_on_any_machine(layers, repeated, rows, cols, base, timing, chunk):
-    base, network = dataclasses.replace(base, fold_timing=timing), layers * repeated
+    base, network = adapt(base, fold_timing=timing).array, layers * repeated
     found = sweep(network, rows=rows, cols=cols, dataflows=tuple(DATAFLOWS), base=base, chunk=chunk)
     assert len(found) == 3 * len(set(rows)) * len(set(cols))
     agrees(found, network, range(len(found)))
@@ -197,7 +198,7 @@ def test_a_budget_leaves_out_larger_arrays(rows, cols, budget):
         ({"pe_budget": 0}, "pe_budget is 0"),
         ({"pe_budget": 3}, "pe_budget is 3; allowed: at least 4"),
         ({"base": "tpu"}, "base is 'tpu'"),
-        ({"base": SystolicArray(1, 1, overlap=np.array([0.1, 0.2]))}, "each field but rows and columns"),
+        ({"base": SystolicArray(1, 1, row_stairs=np.array([0.1, 0.2]))}, "each field but rows and columns"),
         ({"network": []}, "layers"),
         ({"network": {"a": Linear(4, 4), "b": "?"}}, "layer 'b'"),
         ({"network": [Linear(np.array([4, 5]), 3)]}, "a size of the network"),

@@ -72,8 +72,6 @@ def test_every_fold_takes_the_time_of_some_rows_at_least(m, k, least, most):
 def test_reading_again_costs_its_own_bandwidth():
     gemm, array = Linear(64, 640, batch=64), SystolicArray(8, 8, reread_bytes_per_s=1e8, filter_block=8.0)
     assert layer_cost(gemm, array).memory_cycles == pytest.approx(79 * 64 * 64 / 0.1)
-    with pytest.raises(InvalidValueError, match="rereads_inputs is True; allowed: False where accumulators"):
-        SystolicArray(8, 8, rereads_inputs=True)
 
 
 def test_no_cost_is_below_zero_where_the_last_fold_is_left_out():
@@ -145,7 +143,7 @@ def test_memory_and_how_it_joins(array, groups):
     assert cost.bound == longest[1]
 
 
-@pytest.mark.parametrize(("dataflow", "rows", "elements"), [("ws", 8, 8 * 16), ("is", 8, 8 * 10), ("os", 0, 0)])
+@pytest.mark.parametrize(("dataflow", "rows", "elements"), [("ws", 8, 8 * 16), ("is", 8, 8 * 10)])
 def test_starting_up_loads_what_stays(dataflow, rows, elements):
     gemm = Gemm(m=10, n=20, k=30)
     bare = layer_cost(gemm, SystolicArray(8, 16, dataflow=dataflow))
@@ -154,7 +152,7 @@ def test_starting_up_loads_what_stays(dataflow, rows, elements):
     limited = layer_cost(gemm, SystolicArray(8, 16, dataflow=dataflow, starts_up=True, dram_bytes_per_s=4e9))
     assert limited.overhead_cycles == rows + elements / 4
     small = layer_cost(Gemm(m=3, n=3, k=3), SystolicArray(8, 16, dataflow=dataflow, starts_up=True))
-    assert small.overhead_cycles == (3 if rows else 0)
+    assert small.overhead_cycles == 3
 
 
 def test_the_last_fold_left_out():
@@ -240,7 +238,7 @@ def test_sweeps_are_their_points(array, relaxation):
 QUANTITIES = {
     "row_stairs": [0.2, 1.0], "col_stairs": [0.0, 0.7], "cycles_per_row": [1.0, 2.5], "cycles_per_fold": [0.0, 9.0],
     "cycles_per_layer": [0.0, 90.0], "bytes_per_element": [1.0, 2.0], "dram_bytes_per_s": [1e9, 1e12],
-    "weight_bytes_per_s": [1e9, math.inf], "input_bytes_per_s": [1e9, math.inf], "output_bytes_per_s": [1e8, 1e9],
+    "weight_bytes_per_s": [1e9, math.inf], "input_bytes_per_s": [1e9, 7e10], "output_bytes_per_s": [1e8, 1e9],
     "reread_bytes_per_s": [1e9, 2e10], "accumulators": [64, 4000], "cycles_per_block": [0.0, 8.0],
     "min_streamed": [0.0, 400.0], "filter_block": [4.0, math.inf], "overlap": [0.1, 0.9], "max_streamed": [3, 500],
 }  # fmt: skip
@@ -296,7 +294,7 @@ def test_the_smooth_cost_tends_to_the_exact_one(array):
 def test_quantities_may_carry_gradients(array):
     torch = pytest.importorskip("torch")
     overlap = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
-    limited = dataclasses.replace(array, overlap=overlap, dram_bytes_per_s=1e9)
+    limited = dataclasses.replace(array, overlap=overlap, dram_bytes_per_s=1e9, output_bytes_per_s=None)
     cost = layer_cost(LAYER, limited)
     (slope,) = torch.autograd.grad(cost.cycles, (overlap,))
     constant = array.cycles_per_layer + array.cycles_per_block * blocks_by_hand(LAYER, array)
@@ -309,6 +307,9 @@ def test_devices_are_values(array):
     assert pickle.loads(pickle.dumps(array)) == array
     assert repr(pickle.loads(pickle.dumps(array))) == repr(array)
     assert eval(repr(array), {"SystolicArray": SystolicArray, "inf": math.inf}) == array
+    for part in (array.grid, array.clock, array.tiler, array.timing, array.memory):
+        assert eval(repr(part), {type(part).__name__: type(part), "inf": math.inf}) == part
+        assert all(getattr(array, name) == value for name, value in part.as_dict().items())
     assert hash(array) == hash(dataclasses.replace(array))
 
 

@@ -147,7 +147,7 @@ BEST = Form(
     ),
 )
 AUTO = Form(
-    SystolicArray(16, 16, lowering="kernel-position", accumulators=8192, rereads_inputs=True),
+    SystolicArray(16, 16, lowering="kernel-position", accumulators=8192, rereads_inputs=True, input_bytes_per_s=16e9),
     _names(
         "cycles_per_layer cycles_per_row cycles_per_fold "
         "weight_bytes_per_s input_bytes_per_s reread_bytes_per_s overlap"
@@ -160,7 +160,9 @@ EDGE = Form(
 EDGE_SHARP = EDGE.with_options(robust=0.02, prior=None)
 """The two sessions differ by 0.1 % for most networks and by half for one: such errors call for a sharper loss."""
 RTL = Form(
-    SystolicArray(16, 16, accumulators=8192, min_streamed=16, overlap=1.0, dram_bytes_per_s=16e9),
+    SystolicArray(
+        16, 16, accumulators=8192, cycles_per_block=512.0, min_streamed=16, overlap=1.0, dram_bytes_per_s=16e9
+    ),
     _names(
         "cycles_per_row cycles_per_fold cycles_per_layer weight_bytes_per_s activation_bytes_per_s cycles_per_block"
     ),

@@ -1,7 +1,7 @@
 """Calibration: measured latencies in, a device out.
 
-The device is a :class:`hwcost.SystolicArray` like any other, priced by the same runtime lines and still differentiable;
-a fit puts other numbers into its fields, and says how well they predict layers that it was not fitted to.
+The device is a :class:`hwcost.SystolicArray` like any other, priced by the same formula and differentiable. A fit
+changes the numbers in its fields, and reports how well they predict layers that it was not fitted to.
 
 >>> from hwcost import Linear, SystolicArray, layer_cost
 >>> from hwcost.calibration import Measurement, fit
@@ -18,9 +18,11 @@ a fit puts other numbers into its fields, and says how well they predict layers 
 from __future__ import annotations
 
 from hwcost.calibration.files import device_file
-from hwcost.calibration.fitting import Calibration, ExtrapolationWarning, fit, largest_machine
+from hwcost.calibration.fitting import fit
 from hwcost.calibration.measurements import Measurement, read_measurements
 from hwcost.calibration.parameters import FIT_PARAMETERS, FitParameter
+from hwcost.calibration.result import Calibration, ExtrapolationWarning
+from hwcost.calibration.settings import largest_machine
 from hwcost.calibration.stack import medians_of_repeats
 from hwcost.calibration.validation import Estimate, Scores, scores
 

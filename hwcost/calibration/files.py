@@ -1,4 +1,4 @@
-"""A calibration as a device file: fitted numbers beside those that were there, each with where it is from."""
+"""A calibration as a device file: fitted numbers next to those that were there, each with its source."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hwcost.calibration.fitting import Calibration
 from hwcost.calibration.parameters import FIT_PARAMETERS
+from hwcost.calibration.result import Calibration
+from hwcost.calibration.settings import GRIDS
 from hwcost.devices import FIELD_UNITS, DeviceFile, Entry, Fit, Range
+from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 
 __all__ = ["device_file"]
@@ -30,17 +32,18 @@ def device_file(
     summary: str = "",
     notes: Sequence[str] = (),
 ) -> DeviceFile:
-    """The device that a calibration ended with, ready for :func:`hwcost.devices.write_device`.
+    """The fitted device, ready for :func:`hwcost.devices.write_device`.
 
     Args:
         found: the calibration.
-        base: the device that it started from; its entries stay where nothing was fitted.
+        base: the device that it started from; entries that the fit did not change are kept.
         name: of the new device.
         data, source, licence: what was measured, where that comes from, and its licence.
         summary, notes: for people.
 
     Raises:
-        InvalidValueError: a text that is empty, or a name that is none.
+        InvalidValueError: an empty text, a name with other characters than devices have, or a machine with functions of
+            the caller's, which a file cannot hold.
 
     >>> from hwcost import Linear, SystolicArray, layer_cost
     >>> from hwcost.calibration import Measurement, fit
@@ -54,15 +57,19 @@ def device_file(
     """
     if isinstance(base, DeviceFile) and base.fit is not None:
         notes = (*notes, f"The fit started from {base.name}, which was itself fitted to {base.fit.data}.")
-    before = base.entries if isinstance(base, DeviceFile) else dict(_assumed(base))
+    before = base.entries if isinstance(base, DeviceFile) else {}
+    kept = {name: entry for name, entry in before.items() if getattr(found.device, name) == entry.value}
+    given = {name: entry for name, entry in _given(found.device) if name not in kept}
     fitted = dict(_fitted(found, data))
+    if dropped := [name for name in before if name not in kept | given | fitted]:
+        notes = (*notes, f"Left out, since they have no effect next to the fitted numbers: {', '.join(dropped)}.")
     identified, not_identified = (tuple(_fields(found, is_determined)) for is_determined in (True, False))
     errors = {f: getattr(found.scores, f) for f in (*found.scores.names(), "count")}
     return DeviceFile(
         name=name,
         summary=summary or f"{name}: fitted to {data}",
         notes=(*notes, *_warnings(found), _LIMITS),
-        entries={**before, **fitted},
+        entries=kept | given | fitted,
         facts=base.facts if isinstance(base, DeviceFile) else {},
         fit=Fit(
             data=data,
@@ -82,7 +89,10 @@ def _fields(found: Calibration, is_determined: bool) -> Iterator[str]:
             yield from FIT_PARAMETERS[name].fields
 
 
-def _assumed(array: SystolicArray) -> Iterator[tuple[str, Entry]]:
+def _given(array: SystolicArray) -> Iterator[tuple[str, Entry]]:
+    if array.terms:
+        names = ", ".join(term.name for term in array.terms)
+        raise InvalidValueError("SystolicArray.terms", names, "none in a device file, which cannot hold functions")
     for name, value in array.as_dict().items():
         yield name, Entry(value, FIELD_UNITS[name], "assumed", "Given to the calibration as it started")
 
@@ -96,9 +106,8 @@ def _fitted(found: Calibration, data: str) -> Iterator[tuple[str, Entry]]:
             source = f"Fitted to {data}: {known}{doubt}{partner}."
             yield field, Entry(each.value, FIELD_UNITS[field], "derived", source)
     for name, tried in found.settings.grid.items():
-        for field in ("rows", "cols") if name == "size" else (name,):
-            shown = ", ".join(map(str, tried))
-            source = f"Of {shown} the one that fits {data} best."
+        for field in GRIDS[name]:
+            source = f"Of {', '.join(map(str, tried))} the one that fits {data} best."
             yield field, Entry(getattr(found.device, field), FIELD_UNITS[field], "derived", source)
 
 
@@ -112,4 +121,4 @@ def _warnings(found: Calibration) -> Iterator[str]:
     )
     unsure: list[Any] = [name for name, each in found.estimates.items() if not each.is_determined]
     if unsure:
-        yield f"Not determined by the data: {', '.join(unsure)}. Do not read a meaning into one of these by itself."
+        yield f"Not determined by the data: {', '.join(unsure)}. Do not read a meaning into one of these alone."

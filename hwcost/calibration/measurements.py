@@ -10,11 +10,10 @@ says on which machine a row was measured.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from hwcost.arrays import as_quantity, is_number, is_real
 from hwcost.errors import InvalidValueError
 from hwcost.importers.lists.rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
 from hwcost.machine.array import SystolicArray
+from hwcost.machine.fields import COUNT
 from hwcost.model.layers import Gemm, Layer, is_layer
 from hwcost.units import shortlist
 
@@ -29,9 +29,9 @@ __all__ = ["MeasuredFile", "Measurement", "check_peak", "read_measurements"]
 
 _SHOWN = 10
 _UNITS = {"cycles": None, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-_FIELDS = tuple(f.name for f in fields(SystolicArray) if f.type in ("Size", "Size | None"))
+_FIELDS = {name: each for name, each in SystolicArray.declarations.items() if each.kind.sweeps}
 _TEXTS = ("kind", "name", "network", "run", "group")
-_OF_ALL = tuple(f.name for f in fields(SystolicArray) if f.name not in _FIELDS)
+_OF_ALL = tuple(name for name in SystolicArray.declarations if name not in _FIELDS)
 _KNOWN = {*SIZES, *_TEXTS, *_UNITS, *_FIELDS}
 
 
@@ -81,13 +81,9 @@ class Measurement:
         for name, value in self.device.items():
             if name not in _FIELDS:
                 raise InvalidValueError(self._field("device"), name, f"one of: {', '.join(_FIELDS)}")
-            if not is_real(value) or (value > LARGEST and name in ("rows", "cols", "max_streamed", "accumulators")):
+            if not is_real(value) or (value > LARGEST and _FIELDS[name].kind is COUNT):
                 raise InvalidValueError(self._field(name), value, f"a number, integers up to {LARGEST:g}")
-            try:
-                changes: dict[str, Any] = {name: value}
-                dataclasses.replace(SystolicArray(1, 1), **changes)
-            except InvalidValueError as error:
-                raise error.at(self._field(name)) from None
+            _FIELDS[name].check(value, self._field(name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         values = (self.layers, self.seconds, self.name, self.group, dict(self.device), self.source)

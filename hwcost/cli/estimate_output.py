@@ -75,7 +75,7 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequ
     if figures["memory_cycles"] or figures["overhead_cycles"]:
         parts = " + ".join(f"{exact(figures[f'{name}_cycles'])} {name}" for name in ("compute", "overhead", "waiting"))
         lines["bound"] = f"{figures['bound']} (cycles = {parts} for memory)"
-    if (text := formula(layer, array)) is not None:
+    if (text := formula(layer, array, figures)) is not None:
         lines["formula"] = text
     lines |= {f"  {term.name}": term.text for term in terms}
     return "\n".join(itertools.starmap(labelled, lines.items()))

@@ -1,4 +1,4 @@
-"""What goes into a figure, in words: each term of the model that this array has, and those that it leaves out."""
+"""The terms of a figure in words: those that this array has, and those that it leaves out."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any, NamedTuple
 
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
-from hwcost.model.formula import MEMORY, OVERHEADS, START_UP, CycleTerms, Work, gemm_cost, gemm_parts, lay_out, terms_of
-from hwcost.model.layers import Conv2d, Gemm
+from hwcost.model.cost import Cost
+from hwcost.model.formula import MEMORY, OVERHEADS, START_UP, CycleTerms, Work, gemm_parts, lay_out, terms_of
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Conv2d
 from hwcost.relaxation import EXACT
 
 __all__ = ["Sentence", "explain"]
 
 
 class Sentence(NamedTuple):
-    """A term of the model: what it is called, what it says, and its cycles where it has any."""
+    """A term of the model: its name, what it is in words, and its cycles if it has any."""
 
     name: str
     text: str
@@ -37,12 +39,15 @@ def explain(layer: Conv2d, array: SystolicArray) -> list[Sentence]:
     """
     (gemm,) = layer.gemms()
     work = Work(gemm, array, lay_out(gemm, array), EXACT)
-    parts, cost = gemm_parts(work), gemm_cost(gemm, array)
+    parts = gemm_parts(work)
+    memory, overhead = (sum(each.values()) for each in (parts.memory, parts.overhead))
+    bound = Cost(compute_cycles=parts.compute, memory_cycles=memory, overhead_cycles=overhead).bound
     return [
         *_shape(work),
-        Sentence("compute", f"{_compute(array)}: {_number(parts.compute)} cycles", parts.compute),
-        *_beside(parts, array),
-        Sentence("total", f"{_joined(parts, array)}{_number(cost.cycles)} cycles, bound by {cost.bound}", cost.cycles),
+        Sentence("compute", f"{array.fold_timing_row.summary}: {_number(parts.compute)} cycles", parts.compute),
+        *_terms(parts, array),
+        Sentence("total", f"{_joined(parts, array)}{_number(parts.cycles)} cycles, bound by {bound}", parts.cycles),
+        *_fields(array),
         Sentence("left out", "; ".join(_left_out(parts, array)) or "nothing that the model knows of"),
     ]
 
@@ -69,8 +74,7 @@ def _shape(work: Work) -> Iterator[Sentence]:
         _ceiling(folds.cols_extent, array.cols, folds.along_cols, array.col_stairs, "columns"),
     ]
     if array.max_streamed is not None:
-        most, streamed = array.max_streamed, extents[flow.time]
-        parts.append(f"ceil({streamed} / {most}) = {folds.in_time} in time, at most {most} rows going into one")
+        parts.append(_ceiling(extents[flow.time], array.max_streamed, folds.in_time, 1, "time"))
     yield Sentence("folds", ", ".join(parts))
 
 
@@ -78,70 +82,47 @@ def _product(gemm: Gemm) -> str:
     return f"({gemm.m} x {gemm.k})({gemm.k} x {gemm.n})"
 
 
-def _ceiling(extent: int, size: int, folds: Any, stairs: float, along: str) -> str:
+def _ceiling(extent: Any, size: Any, folds: Any, stairs: Any, along: str) -> str:
     if stairs == 1:
         return f"ceil({extent} / {size}) = {folds} along {along}"
     share = f"{stairs:g} * ceil({extent} / {size}) + {1 - stairs:.4g} * {extent} / {size}"
-    return f"{share} = {_number(folds)} along {along}, where the hardware hides part of the step"
+    return f"{share} = {_number(folds)} along {along}"
 
 
-def _compute(array: SystolicArray) -> str:
-    text = array.fold_timing_row.summary
-    if _drains(array):
-        text += ", and the outputs are shifted out after each fold"
-    if array.min_streamed:
-        text += f", a fold taking the time of {array.min_streamed:g} rows at least"
-    if array.cycles_per_row != 1:
-        text += f", a streamed row taking {array.cycles_per_row:g} cycles"
-    if array.cycles_per_fold:
-        text += f", and {array.cycles_per_fold:g} cycles more a fold"
-    if not array.counts_last_fold:
-        text += ", one fold, as full as the first, left out as the last"
-    return text
+# ---------------------------------------------------------------- memory, overheads, and the machine
 
 
-def _drains(array: SystolicArray) -> bool:
-    return (
-        array.drains_outputs and array.dataflow_row.stationary == "outputs" and array.fold_timing_row.fills_and_drains
-    )
-
-
-# ---------------------------------------------------------------- beside the folds
-
-
-def _beside(parts: CycleTerms, array: SystolicArray) -> Iterator[Sentence]:
+def _terms(parts: CycleTerms, array: SystolicArray) -> Iterator[Sentence]:
     """The memory and the overhead terms, each with its cycles."""
     rates = dict(zip(REUSE_LETTER, array.bytes_per_cycle, strict=True))
-    for term in terms_of(MEMORY, array):
-        if term.name in parts.memory:
-            cycles = parts.memory[term.name]
-            rate = rates.get(term.name, _rate_again(array))
-            moved = f"{cycles * rate:.6g} bytes at {rate:.4g} a cycle"
-            yield Sentence(term.name, f"{term.summary}: {moved}: {_number(cycles)} cycles", cycles)
-    if len(parts.memory) > 1:
-        moving = sum(parts.memory.values())
-        yield Sentence("memory", f"all of that, one after the other: {_number(moving)} cycles", moving)
-    for term in terms_of(OVERHEADS, array):
-        if term.name in parts.overhead:
-            cycles = parts.overhead[term.name]
-            yield Sentence(term.name, f"{_words(term.name, term.summary, array)}: {_number(cycles)} cycles", cycles)
+    for table, present in ((MEMORY, parts.memory), (OVERHEADS, parts.overhead)):
+        for term in terms_of(table, array):
+            if term.name in present:
+                cycles, rate = present[term.name], rates.get(term.name)
+                moved = "" if rate is None else f" {cycles * rate:.6g} bytes at {rate:.4g} a cycle:"
+                yield Sentence(term.name, f"{term.summary}:{moved} {_number(cycles)} cycles", cycles)
+        if table is MEMORY and len(present) > 1:
+            moving = sum(present.values())
+            yield Sentence("memory", f"the sum of the transfers: {_number(moving)} cycles", moving)
 
 
-def _rate_again(array: SystolicArray) -> float:
-    nearer = array.reread_bytes_per_s
-    return float(array.bytes_per_cycle[1] if nearer is None else nearer / array.clock_hz)
+def _fields(array: SystolicArray) -> Iterator[Sentence]:
+    """The fields that are stated on top of the positional ones, in the words of their declarations."""
+    from hwcost.devices import Entry
 
-
-def _words(name: str, summary: str, array: SystolicArray) -> str:
-    if name == "blocks" and array.accumulators is None:
-        return "for each product"
-    if name == "blocks":
-        return f"{summary}, {array.accumulators} at once"
-    return f"{summary} ({array.dataflow_row.stationary})" if name == START_UP else summary
+    told = ("rows", "cols", "clock_hz", "dataflow", "fold_timing", "lowering", "terms")
+    known = array.declarations
+    stated = (
+        f"{known[name].words}: {Entry(value, known[name].unit, 'assumed', name).in_words}"
+        for name, value in array.stated()
+        if name not in told
+    )
+    if text := "; ".join(stated):
+        yield Sentence("fields", text)
 
 
 def _joined(parts: CycleTerms, array: SystolicArray) -> str:
-    """How the terms come together, in the order in which they stand in the formula."""
+    """How the terms come together, in the order of the formula."""
     before = [name for name in parts.overhead if name != START_UP]
     if not parts.memory:
         return f"{' + '.join(['compute', *parts.overhead])}: " if parts.overhead else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.shared.machines import CLOCK, FOLD_TIMING, ArrayOptions, Machine
+from hwcost.cli.shared.machines import CLOCK, FOLD_TIMING, ArrayOptions, Machine, adapted_device
 from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, note_extrapolation
 from hwcost.cli.shared.options import block, form_options, option_names, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
@@ -178,11 +178,13 @@ def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsu
     from hwcost.sweep import sweep as run_sweep
 
     rows, cols = request.sizes("rows"), request.sizes("cols")
-    flows: tuple[str, ...] = (base.dataflow,)
+    flows: tuple[str, ...] = (str(base.dataflow),)
     if request.dataflows is not None:
         flows = tuple(name.strip() for name in request.dataflows.split(","))
     with option_names(_OPTIONS, printable(network.name)), contextlib.ExitStack() as stack:
         points = count_points(rows, cols, flows, request.pe_budget)
+        for flow in (name for name in flows if name in DATAFLOWS):
+            adapted_device(base, dataflow=flow)  # prints which fields have no effect under it
         advance = None
         if (size := points * len(network.priced)) >= _LONG:
             from hwcost.cli.shared.progress import progress_of
@@ -243,7 +245,7 @@ def _draw(path: str, context: Context) -> None:
     from hwcost.plot.sweep import sweep_figure
 
     found: Any = context.found
-    flows = np.asarray([DATAFLOWS[name].summary for name in found.dataflows])[found.flow]
+    flows = np.asarray([DATAFLOWS[str(name)].summary for name in found.dataflows])[found.flow]
     columns = (found.rows, found.cols, flows, found.seconds, found.utilization)
     save(sweep_figure(*columns, found.front, pe_budget=found.pe_budget, title=context.title), path)
 

@@ -76,7 +76,7 @@ def as_text(context: Context, *, top: int | None, most: int, front_only: bool) -
 def _head(context: Context) -> Iterator[str]:
     found = context.found
     arrays = len(found) // len(found.dataflows)
-    flows = ", ".join(DATAFLOWS[name].summary for name in found.dataflows)
+    flows = ", ".join(DATAFLOWS[str(name)].summary for name in found.dataflows)
     within = "" if found.pe_budget is None else f", at most {found.pe_budget} PEs"
     layers, points = plural(len(context.network.priced), "layer"), plural(len(found), "point")
     texts = {

@@ -42,42 +42,11 @@ SCHEMA = "hwcost.device/1"
 STATUSES = ("published", "derived", "assumed")
 """Where a number comes from: somebody published it, it follows from numbers that were, or nobody did."""
 
-_INTEGER = ((int,), "an integer")
-_NUMBER = ((int, float), "a number")
-_NAME = ((str,), "a text in quotes")
-_SWITCH = ((bool,), "true or false")
-FIELDS: Mapping[str, tuple[str, tuple[tuple[type, ...], str]]] = {
-    "rows": ("PE", _INTEGER),
-    "cols": ("PE", _INTEGER),
-    "clock_hz": ("Hz", _NUMBER),
-    "dataflow": ("", _NAME),
-    "fold_timing": ("", _NAME),
-    "lowering": ("", _NAME),
-    "row_stairs": ("1", _NUMBER),
-    "col_stairs": ("1", _NUMBER),
-    "max_streamed": ("row", _INTEGER),
-    "min_streamed": ("row", _NUMBER),
-    "drains_outputs": ("", _SWITCH),
-    "starts_up": ("", _SWITCH),
-    "counts_last_fold": ("", _SWITCH),
-    "cycles_per_row": ("cycle", _NUMBER),
-    "cycles_per_fold": ("cycle", _NUMBER),
-    "cycles_per_layer": ("cycle", _NUMBER),
-    "accumulators": ("1", _INTEGER),
-    "cycles_per_block": ("cycle", _NUMBER),
-    "rereads_inputs": ("", _SWITCH),
-    "bytes_per_element": ("B", _NUMBER),
-    "dram_bytes_per_s": ("B/s", _NUMBER),
-    "weight_bytes_per_s": ("B/s", _NUMBER),
-    "input_bytes_per_s": ("B/s", _NUMBER),
-    "output_bytes_per_s": ("B/s", _NUMBER),
-    "reread_bytes_per_s": ("B/s", _NUMBER),
-    "filter_block": ("filter", _NUMBER),
-    "overlap": ("1", _NUMBER),
-}
-REQUIRED = ("rows", "cols", "clock_hz", "dataflow", "fold_timing")
+FIELDS = {name: each for name, each in SystolicArray.declarations.items() if each.kind.types}
+"""The fields of an array that a file can hold."""
+REQUIRED = tuple(f.name for f in dataclasses.fields(SystolicArray) if not f.kw_only)
 
-FIELD_UNITS: Mapping[str, str] = MappingProxyType({name: unit for name, (unit, _) in FIELDS.items()})
+FIELD_UNITS: Mapping[str, str] = MappingProxyType({name: each.unit for name, each in FIELDS.items()})
 """The unit of each field of an array; names and switches have the empty one."""
 
 FACT_UNITS: Mapping[str, str] = MappingProxyType(
@@ -360,11 +329,11 @@ def _check_entries(entries: dict[str, Any]) -> None:
     for name, entry in entries.items():
         place = f"DeviceFile.array.{name}"
         _check_entry(entry, place)
-        unit, (types, allowed) = FIELDS[name]
-        if type(entry.value) not in types:
-            raise InvalidValueError(f"{place}.value", entry.value, allowed)
-        if entry.unit != unit:
-            raise InvalidValueError(f"{place}.unit", entry.unit, repr(unit))
+        known = FIELDS[name]
+        if type(entry.value) not in known.kind.types:
+            raise InvalidValueError(f"{place}.value", entry.value, known.kind.allowed)
+        if entry.unit != known.unit:
+            raise InvalidValueError(f"{place}.unit", entry.unit, repr(known.unit))
 
 
 def _check_facts(facts: dict[str, Any]) -> None:
@@ -391,7 +360,10 @@ def _array_of(entries: Mapping[str, Entry]) -> SystolicArray:
         return SystolicArray(**values)
     except InvalidValueError as error:
         place = f"DeviceFile.array.{error.field.partition('.')[2]}.value"
-        raise error.at(place, allowed=error.allowed.replace(", or an array of them", "")) from None
+        # a file holds neither arrays nor rows of the caller's
+        raise error.at(
+            place, allowed=error.allowed.replace(", or an array of them", "").partition("; or a ")[0]
+        ) from None
 
 
 def _ends(size: Size) -> tuple[Any, Any] | None:

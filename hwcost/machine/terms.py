@@ -18,15 +18,15 @@ _KINDS = ("overhead", "memory")
 class Term:
     """Cycles on top of those of the folds.
 
-    :data:`hwcost.model.formula.OVERHEADS` and :data:`hwcost.model.formula.MEMORY` are the terms that ship; a machine
+    ``OVERHEADS`` and ``MEMORY`` of :mod:`hwcost.model.formula` are the terms that ship; a machine
     takes more of them as ``SystolicArray(..., terms=(Term(...),))``.
 
     Args:
         name: what reports call it.
-        cycles: a function of a :class:`hwcost.model.formula.Work` that returns the cycles of all its products; 0 where
-            the term does not apply.
+        cycles: a function of a ``Work`` (:mod:`hwcost.model.formula`): the cycles of all its products, or 0.
         summary: one line for people.
         kind: "overhead" is added to the rest; "memory" is part of the transfer that overlaps with compute.
+        reads: fields of the machine that the function reads, which then have an effect.
 
     Raises:
         InvalidValueError: an empty name, something that cannot be called, an unknown kind.
@@ -41,6 +41,7 @@ class Term:
     cycles: Callable[[Any], Size]
     summary: str
     kind: str = "overhead"
+    reads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name, "Term.name")

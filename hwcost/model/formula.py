@@ -41,7 +41,8 @@ from typing import NamedTuple
 from hwcost.arrays import Size, in_blocks, is_number, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import REUSE_LETTER, Folds, Operand, last_fold
+from hwcost.machine.dataflow import REUSE_LETTER, Operand
+from hwcost.machine.folds import Folds, last_fold
 from hwcost.machine.terms import Term
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm

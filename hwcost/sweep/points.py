@@ -13,7 +13,8 @@ import numpy as np
 from hwcost._version import __version__
 from hwcost.arrays import product, true_divide
 from hwcost.errors import InvalidValueError
-from hwcost.machine.array import SystolicArray
+from hwcost.machine.array import SystolicArray, adapt
+from hwcost.machine.dataflow import Dataflow
 from hwcost.model.cost import Cost
 from hwcost.sweep.pricing import Column
 
@@ -55,7 +56,7 @@ class Sweep:
 
     Attributes:
         base: the array whose rows, columns and dataflow are swept; everything else of it holds for all points.
-        dataflows: the names of those that were swept.
+        dataflows: those that were swept: names, or rows of the caller's.
         rows, cols: the size of the array in PEs.
         flow: the index of the dataflow in ``dataflows``.
         cycles: of the whole network; int64 where the array has whole cycles only, else float64.
@@ -65,7 +66,7 @@ class Sweep:
     """
 
     base: SystolicArray
-    dataflows: tuple[str, ...]
+    dataflows: tuple[str | Dataflow, ...]
     rows: Column = field(repr=False)
     cols: Column = field(repr=False)
     flow: Column = field(repr=False)
@@ -85,7 +86,7 @@ class Sweep:
     @property
     def dataflow(self) -> Column:
         """The name of the dataflow of each point."""
-        return np.asarray(self.dataflows)[self.flow]
+        return np.asarray(list(map(str, self.dataflows)))[self.flow]
 
     @property
     def seconds(self) -> Column:
@@ -126,7 +127,7 @@ class Sweep:
     def array(self, index: int) -> SystolicArray:
         """The array of a point."""
         rows, cols = int(self.rows[index]), int(self.cols[index])
-        return replace(self.base, rows=rows, cols=cols, dataflow=self.dataflows[self.flow[index]])
+        return adapt(self.base, rows=rows, cols=cols, dataflow=self.dataflows[self.flow[index]]).array
 
     def points(self, indices: Column | Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
         """The points as dictionaries of Python numbers, all or those of the indices; worked out block by block."""
@@ -145,7 +146,7 @@ class Sweep:
         """What holds for all points, in values that JSON knows; what nothing limits is None."""
         array = {name: value for name, value in self.base.as_dict().items() if name not in ("rows", "cols", "dataflow")}
         return {
-            "dataflows": list(self.dataflows),
+            "dataflows": list(map(str, self.dataflows)),
             "pe_budget": self.pe_budget,
             "macs": self.macs,
             "unsupported": list(self.unsupported),

@@ -13,8 +13,8 @@ import numpy as np
 from hwcost._version import __version__
 from hwcost.arrays import as_size, is_plain
 from hwcost.errors import InvalidValueError
-from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.machine.array import SystolicArray, adapt
+from hwcost.machine.dataflow import DATAFLOWS, Dataflow
 from hwcost.model.gemm import Gemm
 from hwcost.network.pricing import Layers, network_cost
 from hwcost.sweep.engines import run
@@ -33,7 +33,7 @@ def sweep(
     *,
     rows: int | Iterable[int],
     cols: int | Iterable[int],
-    dataflows: Sequence[str] | None = None,
+    dataflows: Sequence[str | Dataflow] | None = None,
     base: SystolicArray | None = None,
     pe_budget: int | None = None,
     skip_unsupported: bool = False,
@@ -48,7 +48,8 @@ def sweep(
     Args:
         network: a mapping from names to layers (a :class:`hwcost.Network`, for example), or layers in order.
         rows, cols: the sizes to sweep, in PEs; each is taken once, from the smallest on.
-        dataflows: names in :data:`hwcost.DATAFLOWS`; that of the base where none are given.
+        dataflows: names in :data:`hwcost.DATAFLOWS`, or rows of your own; by default that of the base. Fields of the
+            base that have no effect under one of them are at their neutral value there.
         base: an array whose clock, fold timing and other fields all points have: a calibrated device keeps its
             bandwidths and constants whatever its rows and columns become. A bare array where it is not given.
         pe_budget: leave out arrays of more PEs.
@@ -74,16 +75,16 @@ def sweep(
     [750, 400, 250]
     """
     base = _checked(base)
-    names = _flows(dataflows, base)
+    flows = _flows(dataflows, base)
     row_sizes, col_sizes = _sizes(rows, "rows"), _sizes(cols, "cols")
     budget = None if pe_budget is None else as_size(pe_budget, "pe_budget")
     gemms, macs, unsupported = _products(network, base, skip_unsupported)
     most, count = _within(row_sizes, col_sizes, budget)
-    _check_count(count, len(names), budget, row_sizes, col_sizes)
+    _check_count(count, len(flows), budget, row_sizes, col_sizes)
     work = UniqueGemms.of(gemms)
     size = chunk_size(work) if chunk is None else as_size(chunk, "chunk")
     grid_rows, grid_cols = _grid(row_sizes, col_sizes, most)
-    arrays = [dataclasses.replace(base, dataflow=name) for name in names]
+    arrays = [adapt(base, dataflow=each).array for each in flows]
     places = [(array, start) for array in arrays for start in range(0, count, size)]
 
     def made(index: int) -> Chunk:
@@ -98,10 +99,10 @@ def sweep(
     parts = _parts(made, lengths, kept, engine, jobs, progress)
     return Sweep(
         base=base,
-        dataflows=names,
-        rows=np.tile(grid_rows, len(names)),
-        cols=np.tile(grid_cols, len(names)),
-        flow=np.repeat(np.arange(len(names), dtype=np.uint8), count),
+        dataflows=flows,
+        rows=np.tile(grid_rows, len(flows)),
+        cols=np.tile(grid_cols, len(flows)),
+        flow=np.repeat(np.arange(len(flows), dtype=np.uint8), count),
         cycles=np.concatenate(parts),
         macs=macs,
         unsupported=unsupported,
@@ -171,13 +172,15 @@ def _checked(base: SystolicArray | None) -> SystolicArray:
     return one
 
 
-def _flows(names: Sequence[str] | None, base: SystolicArray) -> tuple[str, ...]:
-    chosen = (base.dataflow,) if names is None else (names,) if isinstance(names, str) else tuple(names)
-    for name in chosen:
-        if not isinstance(name, str) or name not in DATAFLOWS:
-            raise InvalidValueError("dataflows", name, f"one of: {', '.join(DATAFLOWS)}")
+def _flows(given: str | Dataflow | Sequence[str | Dataflow] | None, base: SystolicArray) -> tuple[str | Dataflow, ...]:
+    chosen = (base.dataflow,) if given is None else (given,) if isinstance(given, (str, Dataflow)) else tuple(given)
     if not chosen:
-        raise InvalidValueError("dataflows", chosen, f"at least one of: {', '.join(DATAFLOWS)}")
+        raise InvalidValueError("dataflows", chosen, f"at least one of: {', '.join(DATAFLOWS)}; or a Dataflow")
+    for each in chosen:
+        try:
+            adapt(base, dataflow=each)
+        except InvalidValueError as error:
+            raise InvalidValueError("dataflows", error.value, error.allowed) from None
     return tuple(dict.fromkeys(chosen))
 
 
@@ -224,7 +227,7 @@ def _check_count(count: int, flows: int, budget: int | None, rows: Column, cols:
 
 
 def count_points(
-    rows: Iterable[int], cols: Iterable[int], dataflows: Sequence[str], pe_budget: int | None = None
+    rows: Iterable[int], cols: Iterable[int], dataflows: Sequence[str | Dataflow], pe_budget: int | None = None
 ) -> int:
     """How many points a sweep would have.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +10,16 @@ import click
 from hwcost.cli.shared.options import block, size_option
 from hwcost.cli.shared.values import parse_clock
 from hwcost.errors import MISSING, InvalidValueError
-from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import DATAFLOWS, FOLD_TIMINGS
+from hwcost.machine.array import SystolicArray, adapt
+from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.machine.folds import FOLD_TIMINGS
 
 if TYPE_CHECKING:
     from hwcost.devices import DeviceFile
 
 __all__ = [
-    "CLOCK", "DATAFLOW", "DEVICE", "FOLD_TIMING", "ArrayOptions", "Machine", "array_options", "changed_device",
-    "read_device_option",
+    "CLOCK", "DATAFLOW", "DEVICE", "FOLD_TIMING", "ArrayOptions", "Machine", "adapted_device", "array_options",
+    "changed_device", "read_device_option",
 ]  # fmt: skip
 
 DEVICE = click.option("--device", metavar="NAME|FILE", help="A device: a name from hwcost devices, or a TOML file.")
@@ -133,4 +133,13 @@ def changed_device(
             changes[name] = value
     if clock is not None:
         changes["clock_hz"] = parse_clock("--clock", clock)
-    return dataclasses.replace(base, **changes)
+    return adapted_device(base, **changes)
+
+
+def adapted_device(base: SystolicArray, **changes: Any) -> SystolicArray:
+    """The device with some fields changed; a note on stderr names those that then have no effect."""
+    array, dropped = adapt(base, **changes)
+    for name in dropped:
+        given = ", ".join(f"{key} {value}" for key, value in changes.items())
+        click.echo(f"Note: the device's {name} has no effect with {given} and is left out", err=True)
+    return array

@@ -69,7 +69,7 @@ OPTIONS = {
     "max_streamed": entry(512, "row"),
     "min_streamed": entry(9.5, "row"),
     "drains_outputs": entry(True, ""),
-    "starts_up": entry(True, ""),
+    "starts_up": entry(False, ""),
     "counts_last_fold": entry(False, ""),
     "cycles_per_row": entry(1.05, "cycle"),
     "cycles_per_fold": entry(10.5, "cycle"),
@@ -222,19 +222,23 @@ def test_a_clock_that_nobody_published_is_said_to_be_assumed(name):
 
 
 def test_every_field_of_an_array_has_a_unit():
-    assert set(FIELD_UNITS) == {field.name for field in dataclasses.fields(SystolicArray)}
+    assert set(FIELD_UNITS) == {field.name for field in dataclasses.fields(SystolicArray)} - {"terms"}
     assert set(FIELD_UNITS.values()) | set(FACT_UNITS.values()) <= set(UNITS)
     assert set(MACHINE | OPTIONS) == set(FIELD_UNITS)
 
 
 @pytest.mark.parametrize("name", MACHINE | OPTIONS)
 def test_every_field_arrives_in_the_array(name):
-    value = (MACHINE | OPTIONS)[name].value
-    assert getattr(FULL.array, name) == value
-    if name in OPTIONS:
-        beside = {"accumulators": OPTIONS["accumulators"]} if name == "rereads_inputs" else {}
-        device = DeviceFile("one", "one", (), MACHINE | beside | {name: OPTIONS[name]})
-        assert getattr(device.array, name) == value
+    assert getattr(FULL.array, name) == (MACHINE | OPTIONS)[name].value
+
+
+def test_a_field_without_effect_is_refused_with_its_place(tmp_path):
+    entries = {name: value for name, value in OPTIONS.items() if name not in ("rereads_inputs", "cycles_per_block")}
+    spoilt = document_of(dataclasses.replace(FULL, entries=MACHINE | OPTIONS))
+    spoilt["array"] = {name: dataclasses.asdict(value) for name, value in (MACHINE | entries).items()}
+    message = refusal(tmp_path, spoilt)
+    assert "x.toml: array.accumulators.value" in message
+    assert "cycles_per_block or rereads_inputs" in message
 
 
 # ---------------------------------------------------------------- round trip
@@ -276,9 +280,9 @@ def test_devices_are_frozen():
 
 def test_numbers_of_numpy_become_pythons(tmp_path):
     fit = dataclasses.replace(FIT, errors={"mean": np.float64(0.25)}, ranges={"m": Range(np.int64(1), np.float32(2))})
-    machine = MACHINE | {"rows": entry(np.int32(4), "PE"), "overlap": entry(np.float64(0.5), "1")}
+    machine = MACHINE | {"rows": entry(np.int32(4), "PE"), "row_stairs": entry(np.float64(0.5), "1")}
     device = DeviceFile("numpy", "numpy", (), machine, fit=fit)
-    assert {type(device.entries[name].value) for name in ("rows", "overlap")} == {int, float}
+    assert {type(device.entries[name].value) for name in ("rows", "row_stairs")} == {int, float}
     write_device(tmp_path / "numpy.toml", device)
     assert read_device(tmp_path / "numpy.toml") == device
 
@@ -299,6 +303,7 @@ def test_round_trip_of_anything(tmp_path_factory, source, note, clock, overlap, 
         "rows": Entry(rows, "PE", "derived", source),
         "clock_hz": entry(clock, "Hz"),
         "overlap": entry(overlap, "1"),
+        "dram_bytes_per_s": entry(1e9, "B/s"),
     }
     device = DeviceFile("any", "any", (note,), machine, {"fact": Entry(fact, "", "assumed", note)})
     path = tmp_path_factory.mktemp("round") / "any.toml"
@@ -492,6 +497,7 @@ def test_tables_that_are_none(table, value, document, tmp_path):
         ("array.rows.value", True, "an integer"),
         ("array.rows.value", [16], "number"),
         ("array.rows.value", 0, "at least 1"),
+        ("array.dataflow.value", "wt", "is"),
         ("array.rows.value", -1, "at least 0"),
         ("array.rows.value", 2**63, "64 bits"),
         ("array.rows.value", 10**400, "64 bits"),
@@ -553,6 +559,7 @@ def test_values_that_are_not_allowed(place, value, allowed, document, tmp_path):
     assert f"x.toml: {place} is " in message
     assert allowed in message.partition("allowed:")[2]
     assert "array of them" not in message
+    assert "Dataflow" not in message
 
 
 def test_places_in_arrays(document, tmp_path):

@@ -1,0 +1,136 @@
+"""Robust least squares of log latencies over a few named numbers of a machine.
+
+Residuals are logarithms of predicted over measured latency, so that a factor of two counts the same at every size. A
+soft L1 loss makes an outlier pull linearly. The prior keeps each number near that of the device unless the measurements
+pull it away: a Gaussian in the logarithm, whose width is ``prior`` times the spread of the number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwcost.arrays import Size
+from hwcost.calibration.parameters import FitParameter
+from hwcost.calibration.settings import Settings
+from hwcost.calibration.stack import Stack
+from hwcost.calibration.validation import Array
+from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.machine.array import IdleFieldError, SystolicArray, adapt
+
+try:
+    from scipy.optimize import least_squares
+except ImportError as error:
+    raise MissingDependencyError("scipy", "fit", "hwcost.calibration") from error
+
+__all__ = ["Candidate", "FitResult", "best_fit"]
+
+_FARTHEST = 12.0
+_FARTHEST_SHARE = 7.0
+_STEP = 1e-4
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A machine of the grid, with its free numbers at their start, and the measurements priced on it.
+
+    Numbers are given as their distances x from the start.
+    """
+
+    machine: SystolicArray
+    stack: Stack
+    free: tuple[FitParameter, ...]
+
+    @classmethod
+    def of(cls, machine: SystolicArray, stack: Stack, free: tuple[FitParameter, ...]) -> Candidate:
+        """The machine at the start; its fields without effect next to the free ones return to their neutral value.
+
+        Raises:
+            InvalidValueError: a free number that has no effect on the machine.
+        """
+        try:
+            started = adapt(machine, **_changes(free, [row.start_of(machine) for row in free])).array
+        except IdleFieldError as error:
+            field = error.field.partition(".")[2]
+            name = next(row.name for row in free if field in row.fields)
+            raise InvalidValueError("free", name, f"{field}: {error.allowed}", reason=error.reason) from None
+        return cls(started, stack, free)
+
+    def values(self, x: Array) -> dict[str, float]:
+        """The numbers of the device itself, by name."""
+        pairs = zip(self.free, x, strict=True)
+        return {row.name: float(row.value(row.start_of(self.machine), distance)) for row, distance in pairs}
+
+    def device(self, x: Array) -> SystolicArray:
+        """The machine with its fitted numbers."""
+        return dataclasses.replace(self.machine, **_changes(self.free, list(self.values(x).values())))
+
+    def seconds(self, which: Array | None = None) -> Callable[[Array], Array]:
+        """Seconds of some of the measurements, or of all, as a function of the distances."""
+        stack = self.stack if which is None else self.stack.at(which)
+        whole = stack.machine(self.machine)
+        # a number that differs between measurements is scaled from the value of each
+        own = [whole if any(name in stack.fields for name in row.fields) else self.machine for row in self.free]
+        starts = [row.start_of(machine) for row, machine in zip(self.free, own, strict=True)]
+
+        def predict(x: Array) -> Array:
+            triples = zip(self.free, starts, x, strict=True)
+            numbers = [row.value(start, float(distance)) for row, start, distance in triples]
+            return stack.predict(dataclasses.replace(whole, **_changes(self.free, numbers)))
+
+        return predict
+
+    def slopes(self, x: Array) -> Array:
+        """D log(seconds) / dx: one row a measurement, one column a number."""
+        seconds = self.seconds()
+        sides = ((np.log(seconds(x + _STEP * u)), np.log(seconds(x - _STEP * u))) for u in np.eye(len(self.free)))
+        return np.stack([(above - below) / (2 * _STEP) for above, below in sides], axis=1)
+
+
+def _changes(free: Sequence[FitParameter], numbers: Sequence[Size]) -> dict[str, Any]:
+    return {
+        name: each for row, number in zip(free, numbers, strict=True) for name, each in row.settings(number).items()
+    }
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The best fit to some measurements: the index of its candidate, the distances, and the cost."""
+
+    index: int
+    x: Array
+    cost: float
+
+
+def best_fit(candidates: Sequence[Candidate], settings: Settings, which: Array) -> FitResult:
+    """The best fit to some of the measurements, over all candidates and starting points."""
+    fits = (
+        FitResult(index, x, cost)
+        for index, each in enumerate(candidates)
+        for x, cost in _local_fits(each, settings, which)
+    )
+    return min(fits, key=lambda found: found.cost)
+
+
+def _local_fits(candidate: Candidate, settings: Settings, which: Array) -> Iterator[tuple[Array, float]]:
+    free, seconds, measured = candidate.free, candidate.seconds(which), np.log(candidate.stack.seconds[which])
+    prior = math.inf if settings.prior is None else settings.prior
+    widths = np.array([prior * row.start.spread for row in free])
+    farthest = np.array([_FARTHEST_SHARE if row.is_share else _FARTHEST for row in free])
+
+    def residuals(x: Array) -> Array:
+        far = (np.log(seconds(x)) - measured) / settings.robust
+        data = np.sign(far) * np.sqrt(2 * (np.sqrt(1 + far * far) - 1))  # squared: the soft L1 loss
+        return np.concatenate([data, x / widths])
+
+    random = np.random.default_rng(settings.seed)
+    for index in range(settings.starts):
+        drawn = random.standard_normal(len(free)) if index else np.zeros(len(free))
+        start = np.clip(drawn, -farthest + 1e-6, farthest - 1e-6)
+        found = least_squares(residuals, start, bounds=(-farthest, farthest), method="trf", max_nfev=200)
+        yield found.x, float(found.cost)

@@ -1,0 +1,233 @@
+"""What a field of a machine is, declared once at the field.
+
+A part of a machine is a frozen dataclass whose fields are declared by kind, unit, words and neutral value:
+
+    overlap: Size = declare(SHARE, "1", "share of the shorter of compute and memory that adds", default=0.0)
+
+From that line follow the check at construction, the unit and type in a device file, the words in ``--explain``, in the
+docstring and in the tables of the documentation, the parameter of a fit, and the refusal of a value without effect.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
+
+from hwcost.arrays import Size, as_quantity, as_size, is_plain, is_real
+from hwcost.errors import InvalidValueError
+
+__all__ = ["Declaration", "Kind", "Need", "Part", "Start", "declare", "part"]
+
+_UNITS = {"Hz": "hertz", "B": "bytes", "B/s": "bytes per second", "row": "rows", "filter": "filters", "cycle": "cycles"}
+_R = TypeVar("_R")
+
+
+# ---------------------------------------------------------------- kinds of values
+
+
+class Kind(NamedTuple):
+    """The values that a field takes.
+
+    Attributes:
+        check: a function of value, place and unit in words that returns the value in its final form, or raises.
+        types: of the value in a device file; none if a file cannot hold it.
+        allowed: the same in words.
+        sweeps: whether the value may be an array, of which each entry is a machine.
+        is_share: whether it lies between 0 and 1.
+    """
+
+    check: Callable[[Any, str, str], Any]
+    types: tuple[type, ...] = ()
+    allowed: str = ""
+    sweeps: bool = False
+    is_share: bool = False
+
+
+def _quantity(*, is_share: bool = False, **limits: Any) -> Kind:
+    def check(value: Any, place: str, unit: str) -> Size:
+        return as_quantity(value, place, unit=unit, **limits)
+
+    return Kind(check, (int, float), "a number", sweeps=True, is_share=is_share)
+
+
+def _frequency(value: Any, place: str, unit: str) -> Size:
+    if not is_real(value):
+        raise InvalidValueError(place, value, f"a finite number of {unit} above 0")
+    return as_quantity(value, place, unit=unit, above_0=True)
+
+
+def _switch(value: Any, place: str, unit: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidValueError(place, value, "True or False")
+    return value
+
+
+COUNT = Kind(lambda value, place, unit: as_size(value, place), (int,), "an integer", sweeps=True)
+QUANTITY = _quantity()
+POSITIVE = _quantity(above_0=True)
+RATE = _quantity(above_0=True, may_be_infinite=True)
+SHARE = _quantity(at_most=1.0, is_share=True)
+FREQUENCY = Kind(_frequency, (int, float), "a number")
+SWITCH = Kind(_switch, (bool,), "true or false")
+
+
+def table(*rows: _R) -> Mapping[str, _R]:
+    """A read-only table of rows by name."""
+    return MappingProxyType({str(row): row for row in rows})
+
+
+def resolved(rows: Mapping[str, _R], value: str | _R) -> _R:
+    """The row that a field names, or that it holds."""
+    return rows[value] if isinstance(value, str) else value
+
+
+def row_of(rows: Mapping[str, Any], kind: type) -> Kind:
+    """The name of a row of a table that ships, or a row of the caller's."""
+
+    def check(value: Any, place: str, unit: str) -> Any:
+        if isinstance(value, kind):
+            if value == rows.get(str(value)):
+                return str(value)
+            if str(value) in rows:
+                allowed = f"a name other than those that ship: {', '.join(rows)}"
+                raise InvalidValueError(f"{place}.name", str(value), allowed)
+            return value
+        if not isinstance(value, str) or value not in rows:
+            raise InvalidValueError(place, value, f"one of: {', '.join(rows)}; or a {kind.__name__}")
+        return value
+
+    return Kind(check, (str,), "a text in quotes")
+
+
+# ---------------------------------------------------------------- declarations
+
+
+class Need(NamedTuple):
+    """What a field needs on its machine, as in "no effect without WORDS", and a function of the machine to test it."""
+
+    words: str
+    is_met: Callable[[Any], bool]
+
+
+class Start(NamedTuple):
+    """Where a fit of a field starts if the machine gives no number to start from.
+
+    Attributes:
+        value: a number, or a function of the machine.
+        words: the same for people.
+        spread: how far the number may stray, in units of the prior: standard deviation of its log or logit.
+    """
+
+    value: float | Callable[[Any], Size]
+    words: str
+    spread: float = 1.0
+
+
+class Declaration(NamedTuple):
+    """All that is known of a field.
+
+    Attributes:
+        kind: the values that it takes.
+        neutral: the value with which it does nothing, its default; ``dataclasses.MISSING`` if it has to be given.
+        unit: of :data:`hwcost.devices.UNITS`.
+        words: a noun phrase.
+        more: what else a user should know.
+        need: what it needs to have an effect; None if it always has one.
+        start: where a fit starts; None if it cannot be fitted.
+    """
+
+    kind: Kind
+    neutral: Any
+    unit: str
+    words: str
+    more: str = ""
+    need: Need | None = None
+    start: Start | None = None
+
+    @property
+    def text(self) -> str:
+        """Words and details in one line."""
+        return f"{self.words}; {self.more}" if self.more else self.words
+
+    def check(self, value: Any, place: str) -> Any:
+        """The value in its final form; raises InvalidValueError if the kind does not allow it."""
+        return self.kind.check(value, place, _UNITS.get(self.unit, ""))
+
+
+def declare(
+    kind: Kind, unit: str, words: str, more: str = "", *, default: Any = MISSING, **options: Need | Start
+) -> Any:
+    """A dataclass field with its :class:`Declaration`.
+
+    ``default`` is the neutral value; ``need`` and ``start`` go in by name.
+    """
+    declaration = Declaration(kind, default, unit, words, more, **options)  # type: ignore[arg-type]  # by their names
+    return field(default=default, metadata={"declaration": declaration})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(declare,))
+def part(cls: type[_R]) -> type[_R]:
+    """A class as a frozen dataclass whose fields are declared."""
+    made: Any = dataclass(frozen=True, repr=False)(cls)
+    made.declarations = MappingProxyType({f.name: f.metadata["declaration"] for f in fields(made)})
+    return made  # type: ignore[no-any-return]
+
+
+class Part:
+    """Base of the parts of a machine: checks every field by its declaration.
+
+    Attributes:
+        declarations: the declaration of each field, by name.
+    """
+
+    declarations: ClassVar[Mapping[str, Declaration]]
+
+    def __post_init__(self) -> None:
+        for name, value in self.stated():
+            checked = self.declarations[name].check(value, f"{type(self).__name__}.{name}")
+            if checked is not value:
+                object.__setattr__(self, name, checked)
+
+    def stated(self) -> Iterator[tuple[str, Any]]:
+        """The fields that are not at their neutral value."""
+        for name, declared in self.declarations.items():
+            value, neutral = getattr(self, name), declared.neutral
+            if not (value is neutral or (type(value) is type(neutral) and is_plain(value) and value == neutral)):
+                yield name, value
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.as_dict().items())})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The positional fields and those that are not at their neutral value; rows of tables by their name.
+
+        >>> from hwcost import SystolicArray
+        >>> SystolicArray(8, 16, row_stairs=0.5).as_dict()
+        {'rows': 8, 'cols': 16, 'clock_hz': 1000000000.0, 'dataflow': 'ws', 'fold_timing': 'ideal', 'row_stairs': 0.5}
+        """
+        of_class: Any = self
+        first = {f.name: getattr(self, f.name) for f in fields(of_class) if not f.kw_only}
+        return {name: _plain(value) for name, value in (first | dict(self.stated())).items()}
+
+    @property
+    def sweeps(self) -> tuple[Size, ...]:
+        """The fields that hold arrays, of which each entry is a machine."""
+        known = self.declarations
+        return tuple(value for name, value in self.stated() if known[name].kind.sweeps and not is_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(_plain, value)) if isinstance(value, tuple) else getattr(value, "name", value)
+
+
+def is_finite(rate: Size | None) -> bool:
+    """Whether a rate, or one in an array of rates, is a limit."""
+    return not (rate is None or (is_real(rate) and rate == math.inf))
+
+
+def is_stated(part: Part, name: str) -> bool:
+    """Whether a field is not at its neutral value."""
+    return any(name == stated for stated, _ in part.stated())

@@ -1,0 +1,82 @@
+"""What memory delivers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY
+from typing import Any
+
+from hwcost.arrays import Size
+from hwcost.machine.fields import POSITIVE, RATE, SHARE, Need, Part, Start, declare, is_finite, is_stated, part
+
+__all__ = ["Memory"]
+
+
+def _byte_per_column(array: Any) -> Any:
+    return array.dram_bytes_per_s if is_finite(array.dram_bytes_per_s) else array.cols * array.clock_hz
+
+
+_START = Start(_byte_per_column, "dram_bytes_per_s, or one byte per cycle and column")
+_LIMIT = Need("a finite bandwidth, such as dram_bytes_per_s", lambda array: array.has_memory_limit)
+_SHARED = Need(
+    "an operand that has no bandwidth of its own", lambda array: any(rate is None for rate in array.own_rates)
+)
+_AGAIN = Need("filter_block or rereads_inputs", lambda a: a.rereads_inputs or is_stated(a, "filter_block"))
+
+
+def _own(operand: str) -> Any:
+    def differs(array: Any) -> bool:
+        return is_finite(getattr(array, f"{operand}_bytes_per_s")) or is_finite(array.dram_bytes_per_s)
+
+    need = Need("a finite value, or a finite dram_bytes_per_s from which it differs", differs)
+    words = f"bandwidth for {operand}s"
+    return declare(RATE, "B/s", words, "if it differs from the shared one", default=None, need=need, start=_START)
+
+
+@part
+class Memory(Part):
+    """Bandwidths between memory and the array; infinite by default, so that nothing waits.
+
+    >>> Memory(dram_bytes_per_s=16e9, output_bytes_per_s=4e9).rates
+    (16000000000.0, 16000000000.0, 4000000000.0)
+    """
+
+    _: KW_ONLY
+    bytes_per_element: Size = declare(POSITIVE, "B", "bytes per element", "of weights, inputs and outputs", default=1.0)
+    dram_bytes_per_s: Size = declare(
+        RATE, "B/s", "bandwidth to memory", "shared by weights, inputs and outputs", default=math.inf, need=_SHARED,
+        start=_START,
+    )  # fmt: skip
+    weight_bytes_per_s: Size | None = _own("weight")
+    input_bytes_per_s: Size | None = _own("input")
+    output_bytes_per_s: Size | None = _own("output")
+    reread_bytes_per_s: Size | None = declare(
+        RATE, "B/s", "bandwidth for inputs that are read again", "if a nearer memory keeps them", default=None,
+        need=_AGAIN, start=_START,
+    )  # fmt: skip
+    overlap: Size = declare(
+        SHARE, "1", "share of the shorter of compute and memory that adds to the longer",
+        "0 hides the shorter, 1 runs them one after the other", default=0.0, need=_LIMIT,
+        start=Start(0.5, "0.5", spread=2.0),
+    )  # fmt: skip
+
+    @property
+    def own_rates(self) -> tuple[Size | None, Size | None, Size | None]:
+        """Bytes per second of weights, inputs and outputs, where they differ from the shared bandwidth."""
+        return self.weight_bytes_per_s, self.input_bytes_per_s, self.output_bytes_per_s
+
+    @property
+    def rates(self) -> tuple[Size, Size, Size]:
+        """Bytes per second of weights, inputs and outputs."""
+        weights, inputs, outputs = (self.dram_bytes_per_s if own is None else own for own in self.own_rates)
+        return weights, inputs, outputs
+
+    @property
+    def limits_rereads(self) -> bool:
+        """Whether inputs that are read again take time."""
+        return is_finite(self.rates[1] if self.reread_bytes_per_s is None else self.reread_bytes_per_s)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether any bandwidth is finite."""
+        return any(map(is_finite, self.rates)) or is_finite(self.reread_bytes_per_s)

@@ -1,0 +1,62 @@
+"""How a product is cut into tiles and laid on the array."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY
+
+from hwcost.arrays import Size
+from hwcost.machine.dataflow import DATAFLOWS, Dataflow
+from hwcost.machine.fields import COUNT, RATE, SWITCH, Need, Part, Start, declare, is_stated, part, resolved, row_of
+from hwcost.machine.lowering import LOWERINGS, Lowering
+
+__all__ = ["Tiler"]
+
+_RATE = "a finite input_bytes_per_s, dram_bytes_per_s or reread_bytes_per_s"
+_READ_AGAIN = Need(_RATE, lambda array: array.limits_rereads)
+_HELD = Need(f"accumulators and {_RATE}", lambda array: array.accumulators is not None and array.limits_rereads)
+_BLOCKS = Need("cycles_per_block or rereads_inputs", lambda a: a.rereads_inputs or is_stated(a, "cycles_per_block"))
+_FOUR_TIMES = Start(lambda array: 4.0 * array.cols, "four times the columns")
+
+
+@part
+class Tiler(Part):
+    """How a product is laid on the array, and how much of it is worked on at once.
+
+    >>> Tiler("os").dataflow_row.stationary
+    'outputs'
+    """
+
+    dataflow: str | Dataflow = declare(
+        row_of(DATAFLOWS, Dataflow), "", "how a product lies on the array", f"{', '.join(DATAFLOWS)}, or a Dataflow",
+        default="ws",
+    )  # fmt: skip
+    _: KW_ONLY
+    lowering: str | Lowering = declare(
+        row_of(LOWERINGS, Lowering), "", "how a convolution becomes products", f"{', '.join(LOWERINGS)}, or a Lowering",
+        default="im2col",
+    )  # fmt: skip
+    max_streamed: Size | None = declare(
+        COUNT, "row", "maximum rows streamed per fold", "longer streams are cut", default=None
+    )
+    accumulators: Size | None = declare(
+        COUNT, "1", "outputs held on chip at once", "in whole blocks of rows x cols", default=None, need=_BLOCKS
+    )
+    filter_block: Size = declare(
+        RATE, "filter", "filters processed at once", "inputs are read again for each such block", default=math.inf,
+        need=_READ_AGAIN, start=_FOUR_TIMES,
+    )  # fmt: skip
+    rereads_inputs: bool = declare(
+        SWITCH, "", "inputs read again for each block of filters that the accumulators have room for", default=False,
+        need=_HELD,
+    )  # fmt: skip
+
+    @property
+    def dataflow_row(self) -> Dataflow:
+        """The dataflow as a row."""
+        return resolved(DATAFLOWS, self.dataflow)
+
+    @property
+    def lowering_row(self) -> Lowering:
+        """The lowering as a row."""
+        return resolved(LOWERINGS, self.lowering)

@@ -1,0 +1,184 @@
+"""The fields of a machine: each has an effect or is refused, and is declared in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+
+import machines
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwcost import (
+    DATAFLOWS,
+    FOLD_TIMINGS,
+    Conv2d,
+    Gemm,
+    InvalidValueError,
+    Linear,
+    SystolicArray,
+    layer_cost,
+)
+from hwcost.devices import FIELD_UNITS
+from hwcost.machine import Clock, Grid, Memory, Tiler, Timing, adapt
+from hwcost.machine.array import IdleFieldError
+from hwcost.reports import summarise
+
+PARTS = (Grid, Clock, Tiler, Timing, Memory)
+RATES = st.sampled_from([1e8, 3e9, math.inf])
+VALUES = {
+    "row_stairs": st.sampled_from([0.0, 0.4]), "col_stairs": st.sampled_from([0.0, 0.4]),
+    "lowering": st.just("kernel-position"), "max_streamed": st.integers(2, 40), "accumulators": st.integers(1, 400),
+    "filter_block": st.floats(1, 9), "rereads_inputs": st.just(True), "min_streamed": st.floats(300, 900),
+    "drains_outputs": st.just(True), "counts_last_fold": st.just(False), "starts_up": st.just(True),
+    "cycles_per_row": st.floats(1.5, 3), "cycles_per_fold": st.floats(1, 50), "cycles_per_layer": st.floats(1, 500),
+    "cycles_per_block": st.floats(1, 90), "bytes_per_element": st.sampled_from([2.0, 4.0]), "dram_bytes_per_s": RATES,
+    "weight_bytes_per_s": RATES, "input_bytes_per_s": RATES, "output_bytes_per_s": RATES, "reread_bytes_per_s": RATES,
+    "overlap": st.sampled_from([0.3, 1.0]),
+}  # fmt: skip
+LAYERS = (
+    Conv2d(20, 70, 3, height=10, width=12, padding=1), Conv2d(16, 16, 5, height=9, width=9, groups=4),
+    Linear(300, 500, batch=3), Gemm(200, 9, 7),
+)  # fmt: skip
+
+
+def figures(array):
+    """All that a user sees of a machine: costs, and the bytes of a report."""
+    network = {str(index): layer for index, layer in enumerate(LAYERS)}
+    report = summarise(network, array).as_dict()
+    report.pop("array", None)
+    return [layer_cost(layer, array).as_dict() for layer in LAYERS], report
+
+
+def given_fields(array):
+    return {name: value for name, value in array.stated() if name in VALUES}
+
+
+def a_machine(data):
+    first = {
+        "dataflow": data.draw(st.sampled_from(sorted(DATAFLOWS))),
+        "fold_timing": data.draw(st.sampled_from(sorted(FOLD_TIMINGS))),
+    }
+    machine = SystolicArray(8, 4, **first)
+    for name in data.draw(st.lists(st.sampled_from(sorted(VALUES)), max_size=8, unique=True)):
+        try:
+            machine = dataclasses.replace(machine, **{name: data.draw(VALUES[name])})
+        except InvalidValueError:
+            continue
+    return machine
+
+
+def test_every_field_has_values():
+    assert set(VALUES) == set(SystolicArray.declarations) - {
+        "rows", "cols", "clock_hz", "dataflow", "fold_timing", "terms"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VALUES)
+@given(data=st.data())
+@settings(max_examples=25)
+def test_a_field_has_an_effect_or_is_refused(name, data):
+    neutral = SystolicArray.declarations[name].neutral
+    machine = a_machine(data)
+    try:
+        without = dataclasses.replace(machine, **{name: neutral})
+    except InvalidValueError:
+        return  # another field of the machine needs this one
+    value = data.draw(VALUES[name])
+    try:
+        with_it = dataclasses.replace(without, **{name: value})
+    except IdleFieldError:
+        return
+    same_as_shared = name.endswith("bytes_per_s") and value in (without.dram_bytes_per_s, *without.rates)
+    assert same_as_shared or figures(with_it) != figures(without)
+
+
+@pytest.mark.parametrize(
+    ("fields", "needs"),
+    [
+        ({"overlap": 0.5}, "bandwidth"),
+        ({"filter_block": 4}, "input_bytes_per_s"),
+        ({"filter_block": 4, "weight_bytes_per_s": 1e9}, "input_bytes_per_s"),
+        ({"reread_bytes_per_s": 1}, "filter_block"),
+        ({"accumulators": 64}, "cycles_per_block"),
+        ({"rereads_inputs": True, "dram_bytes_per_s": 1e9}, "accumulators"),
+        ({"drains_outputs": True, "fold_timing": "serial"}, "os"),
+        ({"drains_outputs": True, "dataflow": "os"}, "serial"),
+        ({"starts_up": True, "dataflow": "os"}, "ws"),
+        ({"weight_bytes_per_s": math.inf}, "dram_bytes_per_s"),
+        ({f"{name}_bytes_per_s": 1e9 for name in ("dram", "weight", "input", "output")}, "operand"),
+    ],
+    ids=str,
+)
+def test_fields_without_effect_are_refused_with_what_they_need(fields, needs):
+    with pytest.raises(InvalidValueError) as caught:
+        SystolicArray(8, 8, **fields)
+    name = caught.value.field.removeprefix("SystolicArray.")
+    assert caught.value.value == fields[name]
+    assert needs in caught.value.allowed
+
+
+def test_bytes_per_element_has_an_effect_on_reports_alone():
+    one, two = (figures(SystolicArray(8, 8, bytes_per_element=size)) for size in (1.0, 2.0))
+    assert one[0] == two[0]
+    assert one[1] != two[1]
+
+
+def test_a_sweep_over_a_field_states_it():
+    swept = SystolicArray(8, 8, dram_bytes_per_s=np.array([1e9, math.inf]), overlap=0.5)
+    assert len(swept.sweeps) == 1
+
+
+# ---------------------------------------------------------------- parts and declarations
+
+
+def test_an_array_is_its_parts():
+    names = [name for part in PARTS for name in part.declarations]
+    assert len(set(names)) == len(names)
+    assert set(names) | {"terms"} == set(SystolicArray.declarations)
+    positional = [name for name, each in inspect.signature(SystolicArray).parameters.items() if each.kind.value == 1]
+    assert positional == ["rows", "cols", "clock_hz", "dataflow", "fold_timing"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_parts_check_their_fields(part):
+    for name, declared in part.declarations.items():
+        good = {"rows": 8, "cols": 8} if part is Grid else {}
+        with pytest.raises(InvalidValueError) as caught:
+            part(**good | {name: "?"})
+        assert caught.value.field == f"{part.__name__}.{name}"
+        assert part(**good | {name: 8 if name in good else declared.neutral}).as_dict().keys() >= good.keys()
+
+
+def test_every_declaration_is_used():
+    text = SystolicArray.__doc__
+    for name, declared in SystolicArray.declarations.items():
+        assert f"{name}: {declared.text}." in text
+    assert set(FIELD_UNITS) == set(SystolicArray.declarations) - {"terms"}
+
+
+# ---------------------------------------------------------------- adapted machines
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+@pytest.mark.parametrize("array", machines.ALL.values(), ids=list(machines.ALL))
+def test_a_machine_is_adapted_to_a_dataflow(array, dataflow):
+    adapted, dropped = adapt(array, dataflow=dataflow)
+    assert adapted.dataflow == dataflow
+    assert set(given_fields(array)) - set(given_fields(adapted)) == set(dropped)
+    assert set(dropped) <= {"drains_outputs", "starts_up"}
+    for name in dropped:
+        with pytest.raises(InvalidValueError):
+            dataclasses.replace(array, dataflow=dataflow)
+        assert getattr(array, name) is True
+    if not dropped:
+        assert adapted == dataclasses.replace(array, dataflow=dataflow)
+
+
+def test_a_change_without_effect_is_refused():
+    with pytest.raises(InvalidValueError) as caught:
+        adapt(SystolicArray(8, 8), overlap=0.5)
+    assert caught.value.field == "SystolicArray.overlap"
