@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from common.side_by_side import report
-from hwcost import RELAXATIONS, Conv2d, Relaxation, SearchedLayer, SearchSpace, SystolicArray, network_cost
+from hwcost import RELAXATIONS, Conv2d, Network, Operation, Relaxation, SystolicArray, network_cost
 from hwcost.torch import CostTable, expected_cost, space_tables
 
 IMAGE = Path(__file__).parents[1] / "docs" / "images" / "known-optimum.png"
@@ -62,14 +62,15 @@ class Setting:
     array: SystolicArray
 
     @property
-    def space(self) -> SearchSpace:
+    def space(self) -> Network:
         """Four convolutions in a chain; the first reads as many channels as the array has rows."""
-        layers = {}
+        operations, before = {}, int(self.array.rows)
         for index, kernel in enumerate(KERNELS):
-            template = Conv2d(int(self.array.rows), 1, kernel, height=MAP, width=MAP, padding="same")
+            width = self.reference[f"w{index}"]
+            layer = Conv2d(before, width, kernel, height=MAP, width=MAP, padding="same")
             sizes = {"out_channels": f"w{index}"} | ({"in_channels": f"w{index - 1}"} if index else {})
-            layers[f"conv{index}"] = SearchedLayer(template, sizes)
-        return SearchSpace({f"w{index}": self.options for index in range(len(KERNELS))}, layers)
+            operations[f"conv{index}"], before = Operation(layer, sizes), width
+        return Network(self.name, operations).space({f"w{index}": self.options for index in range(len(KERNELS))})
 
     @property
     def reference(self) -> dict[str, int]:

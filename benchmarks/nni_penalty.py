@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hwcost import Conv2d, SearchedLayer, SearchSpace, SystolicArray
+from hwcost import Conv2d, Network, Operation, SystolicArray
 from hwcost.torch import LatencyLoss, check_gradient
 from hwcost.torch.adapters import BlockCosts, nni_cycles, nni_penalty, nni_probabilities
 
@@ -42,15 +42,15 @@ ARRAY = SystolicArray(8, 8)
 SIDE, CLASSES = 8, 4
 BASELINE = 1000.0
 
-WIDTHS = SearchSpace(
-    decisions={"width": (8, 12, 16, 24), "kernel": (3, 5)},
-    layers={
-        "first": SearchedLayer(Conv2d(1, 1, 3, height=SIDE, width=SIDE, padding="same"), {"out_channels": "width"}),
-        "second": SearchedLayer(
-            Conv2d(1, 8, 3, height=SIDE, width=SIDE, padding="same"), {"in_channels": "width", "kernel_size": "kernel"}
+WIDTHS = Network(
+    "widths",
+    {
+        "first": Operation(Conv2d(1, 8, 3, height=SIDE, width=SIDE, padding="same"), {"out_channels": "width"}),
+        "second": Operation(
+            Conv2d(8, 8, 3, height=SIDE, width=SIDE, padding="same"), {"in_channels": "width", "kernel_size": "kernel"}
         ),
     },
-)
+).space({"width": (8, 12, 16, 24), "kernel": (3, 5)})
 OPERATION = {
     "conv5": Conv2d(8, 8, 5, height=SIDE, width=SIDE, padding="same"),
     "conv3": Conv2d(8, 8, 3, height=SIDE, width=SIDE, padding="same"),
@@ -104,9 +104,9 @@ def expression(latency: LatencyLoss | None) -> Any:
     table = dict(zip(OPERATION, BLOCKS.tables["operation"].values.tolist(), strict=True))
     total = MutableExpression.switch_case(nni.choice("operation", list(OPERATION)), table)
     if latency is not None:
-        width, kernel = (nni.choice(name, list(options)) for name, options in WIDTHS.decisions.items())
+        width, kernel = (nni.choice(name, list(options)) for name, options in WIDTHS.options.items())
         per_width = {}
-        for w in WIDTHS.decisions["width"]:
+        for w in WIDTHS.options["width"]:
             exact = {k: float(latency.exact({"width": w, "kernel": k}).total.cycles) for k in (3, 5)}
             per_width[w] = MutableExpression.switch_case(kernel, exact)
         total = total + MutableExpression.switch_case(width, per_width)

@@ -3,8 +3,8 @@
     python examples/in_other_nas.py
 
 Each section is a host cut down to what the latency sees of it: its architecture parameters, and where it adds a
-penalty. The lines of hwcost are those that would stand in the real one. ``check_gradient`` says after each whether the
-term reaches the host's parameters. PLiNIO and NNI are used where they are installed.
+penalty. The lines of hwcost are those that the real one would need. ``check_gradient`` shows after each whether the
+term reaches the host's parameters. PLiNIO and NNI are used if they are installed.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hwcost import Conv2d, Cost, Linear, SearchedLayer, SearchSpace, SystolicArray
+from hwcost import Conv2d, Cost, Linear, Network, Operation, SystolicArray
 from hwcost.torch import LatencyLoss, check_gradient
 from hwcost.torch.adapters import BlockCosts, effective_cost, nni_cycles, nni_penalty, plinio_costs, relaxed_latency
 
 ARRAY = SystolicArray(16, 16)
-SPACE = SearchSpace(
-    decisions={"width": (8, 12, 16, 24, 32)},
-    layers={
-        "conv": SearchedLayer(Conv2d(3, 1, 3, height=32, width=32, padding=1), {"out_channels": "width"}),
-        "head": SearchedLayer(Linear(1, 10), {"in_features": "width"}),
+SPACE = Network(
+    "two layers",
+    {
+        "conv": Operation(Conv2d(3, 32, 3, height=32, width=32, padding=1), {"out_channels": "width"}),
+        "head": Operation(Linear(32, 10), {"in_features": "width"}),
     },
-)
+).space({"width": (8, 12, 16, 24, 32)})
 
 # ---------------------------------------------------------------- DARTS, FBNetV2
 
 
 def logits_for_each_decision() -> None:
     """The host holds a vector of logits for each width; FBNetV2 mixes its masks by a Gumbel sample of them."""
-    latency = LatencyLoss(SPACE, ARRAY, reference={"width": 32})
+    latency = LatencyLoss(SPACE, ARRAY)
     alphas = {"width": nn.Parameter(torch.zeros(5))}
 
     term = relaxed_latency(latency, alphas)  # DARTS: the softmax of the logits
@@ -59,7 +59,7 @@ def inverted_bottleneck(channels: int, expansion: int, kernel: int) -> list[Conv
 
 
 def candidates_for_each_block() -> None:
-    """The host holds weights over the candidate operations of each block, and a list of costs beside them."""
+    """The host holds weights over the candidate operations of each block, and a list of their costs."""
     candidates = {f"e{e} k{k}": inverted_bottleneck(16, e, k) for e in (3, 6) for k in (3, 5)} | {"skip": None}
     costs = BlockCosts.of([candidates] * 4, ARRAY)
     print("FBNet's table of a block:", dict(zip(candidates, costs.tables["0"].values.tolist(), strict=True)))
@@ -146,7 +146,7 @@ def modules_with_alphas() -> None:
             logits: Tensor = self.head(self.conv(images).relu().mean((2, 3)))
             return logits
 
-    net, latency = Net(), LatencyLoss(SPACE, ARRAY, reference={"width": 32})
+    net, latency = Net(), LatencyLoss(SPACE, ARRAY)
     cycles = functools.partial(nni_cycles, latency, net)
     penalty = nni_penalty(cycles, baseline=latency.reference, scale=0.1)
     strategy = DARTS(penalty=penalty)  # and on as ever: NasExperiment(net, evaluator, strategy).run()

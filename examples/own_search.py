@@ -14,18 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hwcost import Linear, SearchedLayer, SearchSpace, SystolicArray
+from hwcost import Linear, Network, Operation, SystolicArray
 from hwcost.torch import LatencyLoss
 
 WIDTHS = (8, 12, 16, 20, 24, 28, 32, 40, 48)
 
-SPACE = SearchSpace(
-    decisions={"hidden": WIDTHS},
-    layers={
-        "first": SearchedLayer(Linear(64, 1, batch=32), {"out_features": "hidden"}),
-        "second": SearchedLayer(Linear(1, 10, batch=32), {"in_features": "hidden"}),
+SPACE = Network(
+    "two layers",
+    {
+        "first": Operation(Linear(64, 48, batch=32), {"out_features": "hidden"}),
+        "second": Operation(Linear(48, 10, batch=32), {"in_features": "hidden"}),
     },
-)
+).space({"hidden": WIDTHS})
 
 
 def digits(count: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,9 +47,7 @@ def main() -> None:
     model = nn.ModuleDict({"first": nn.Linear(64, WIDTHS[-1]), "second": nn.Linear(WIDTHS[-1], 10)})
     alpha = nn.Parameter(torch.zeros(len(WIDTHS)))
     # None: the exact expectation over the probabilities; "shifted", "logistic", ... for a smooth ceiling instead
-    latency = LatencyLoss(
-        SPACE, SystolicArray(16, 16), relaxation=None, reference={"hidden": 48}, weight=options.weight
-    )
+    latency = LatencyLoss(SPACE, SystolicArray(16, 16), relaxation=None, weight=options.weight)
     weights_optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     alpha_optimiser = torch.optim.Adam([alpha], lr=0.05)
 

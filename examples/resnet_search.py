@@ -4,15 +4,16 @@
     python examples/resnet_search.py --array 8x8 --lambda 3 --epochs 20
 
 Three stages of one residual block each, for images of 3 x 16 x 16 pixels in ten classes (made here, so that nothing is
-downloaded). What is open in each stage:
+downloaded). The network is written once, as modules at its largest sizes. ``hwcost.from_torch`` reads it and finds the
+widths that have to stay equal; ``space`` opens in each stage
 
-- ``width``: channels that run along the shortcuts. All layers whose outputs are added share this one decision.
-- ``inner``: channels between the two convolutions of the block.
-- ``kernel``: size of the first convolution.
+- the channels that run along the shortcuts (all layers whose outputs are added share this one width),
+- the channels between the two convolutions of the block,
+- the kernel of the first convolution.
 
-The super-network has one weight tensor a layer, at the largest sizes. A width is the expected mask on the channels
-(FBNetV2); a smaller kernel is the centre of the largest. In each epoch the weights train on four fifths of the images,
-then the alphas on the rest, where the latency enters: the exact expectation over the probabilities, nothing smoothed.
+The same modules are the super-network: a width is the expected mask on the channels (FBNetV2), a smaller kernel is the
+centre of the largest. In each epoch the weights train on four fifths of the images, then the alphas on the rest, where
+the latency enters: the exact expectation over the probabilities, nothing smoothed.
 """
 
 from __future__ import annotations
@@ -26,84 +27,87 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hwcost import Conv2d, Linear, SearchedLayer, SearchSpace, SystolicArray
+from hwcost import Network, SystolicArray, from_torch
 from hwcost.torch import LatencyLoss, check_gradient
 
-STAGES = ("stage1", "stage2", "stage3")
 SIDE, CLASSES = 16, 10
-WIDTHS = {"stage1": (4, 8, 12, 16), "stage2": (8, 12, 16, 24), "stage3": (16, 20, 24, 32)}
 KERNELS = (3, 5)
-WIDEST = {f"{stage}.{part}": WIDTHS[stage][-1] for stage in STAGES for part in ("width", "inner")}
-WIDEST |= {f"{stage}.kernel": KERNELS[-1] for stage in STAGES}
+WIDTHS = {"stage1": (4, 8, 12, 16), "stage2": (8, 12, 16, 24), "stage3": (16, 20, 24, 32)}
+# the channels along the shortcuts are named after the first layer that makes them
+OUTER = {"stage1": "stem", "stage2": "stage2.second", "stage3": "stage3.second"}
+Masks = Mapping[str, Tensor]
 
 
-def search_space() -> SearchSpace:
-    """The same network as layers of hwcost, whose sizes follow the decisions."""
-    decisions: dict[str, tuple[int, ...]] = {}
-    stem = Conv2d(3, 1, 3, height=SIDE, width=SIDE, padding="same")
-    layers = {"stem": SearchedLayer(stem, {"out_channels": "stage1.width"})}
-    side, before = SIDE, "stage1.width"
-    for stage in STAGES:
-        width, inner, kernel = (f"{stage}.{part}" for part in ("width", "inner", "kernel"))
-        decisions |= {width: WIDTHS[stage], inner: WIDTHS[stage], kernel: KERNELS}
-        stride = 1 if stage == STAGES[0] else 2
-        first = Conv2d(1, 1, 3, height=side, width=side, stride=stride, padding="same")
-        second = Conv2d(1, 1, 3, height=side // stride, width=side // stride, padding="same")
-        shortcut = Conv2d(1, 1, 1, height=side, width=side, stride=stride)
-        sizes = {"in_channels": before, "out_channels": inner, "kernel_size": kernel}
-        layers[f"{stage}.first"] = SearchedLayer(first, sizes)
-        layers[f"{stage}.second"] = SearchedLayer(second, {"in_channels": inner, "out_channels": width})
-        if stride > 1:
-            layers[f"{stage}.shortcut"] = SearchedLayer(shortcut, {"in_channels": before, "out_channels": width})
-        side, before = side // stride, width
-    layers["head"] = SearchedLayer(Linear(1, CLASSES), {"in_features": before})
-    return SearchSpace(decisions, layers)
+class Block(nn.Module):
+    """Two convolutions and a shortcut."""
 
-
-class SuperResNet(nn.Module):
-    """All networks of the search space in one set of weights; the gates say which, softly."""
-
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, name: str, before: int, width: int) -> None:
         super().__init__()
-        for name, options in space.decisions.items():
+        self.name, stride = name, 1 if before == width else 2
+        self.first = nn.Conv2d(before, width, KERNELS[-1], stride=stride, padding=KERNELS[-1] // 2)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.shortcut = nn.Conv2d(before, width, 1, stride=stride) if stride > 1 else nn.Identity()
+
+    def forward(self, x: Tensor, masks: Masks | None = None) -> Tensor:
+        """The map of a stage, (batch, width, height, width)."""
+        kernel = masked(self.first.weight, masks, f"{self.name}.first.kernel_size")
+        y = F.conv2d(x, kernel, self.first.bias, stride=self.first.stride, padding=self.first.padding)
+        y = self.second(masked(F.relu(y), masks, f"{self.name}.first"))
+        return masked(F.relu(y + self.shortcut(x)), masks, OUTER[self.name])
+
+
+class ResNet(nn.Module):
+    """Every network of the search space in one set of weights; without masks the widest one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, WIDTHS["stage1"][-1], 3, padding=1)
+        before = WIDTHS["stage1"][-1]
+        for stage, widths in WIDTHS.items():
+            self.add_module(stage, Block(stage, before, widths[-1]))
+            before = widths[-1]
+        self.head = nn.Linear(before, CLASSES)
+
+    def forward(self, images: Tensor, masks: Masks | None = None) -> Tensor:
+        """Logits (batch, classes) of images (batch, 3, 16, 16)."""
+        x = masked(F.relu(self.stem(images)), masks, OUTER["stage1"])
+        for stage in WIDTHS:
+            x = self.get_submodule(stage)(x, masks)
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
+
+
+def masked(x: Tensor, masks: Masks | None, name: str) -> Tensor:
+    """A tensor with the channels, or the border of the kernels, that its mask leaves."""
+    return x if masks is None else x * masks[name]
+
+
+def search_space(model: ResNet) -> Network:
+    """The network as it is read, with widths and kernels open."""
+    options = {}
+    for stage, widths in WIDTHS.items():
+        options |= {OUTER[stage]: widths, f"{stage}.first": widths, f"{stage}.first.kernel_size": KERNELS}
+    return from_torch(model, (1, 3, SIDE, SIDE)).space(options)
+
+
+class MasksOf(nn.Module):
+    """Turns the probabilities of all options into masks."""
+
+    def __init__(self, space: Network) -> None:
+        super().__init__()
+        for name, options in space.options.items():
             sizes = torch.arange(options[-1])
-            if name.endswith("kernel"):  # a ring is one pixel of a kernel's border
+            if name.endswith("kernel_size"):  # a ring is one pixel of a kernel's border
                 ring = (sizes - options[-1] // 2).abs()
                 ring = torch.maximum(ring[:, None], ring[None, :])
                 masks = torch.stack([(ring <= option // 2).float() for option in options])
             else:
                 masks = torch.stack([(sizes < option).float() for option in options])[:, :, None, None]
-            self.register_buffer(_buffer(name), masks, persistent=False)
-        layers = {name: searched.at(WIDEST) for name, searched in space.layers.items()}
-        self.layers = nn.ModuleDict({_buffer(name): _module(layer) for name, layer in layers.items()})
+            self.register_buffer(name.replace(".", "_"), masks)
 
-    def mask(self, name: str, gates: Mapping[str, Tensor]) -> Tensor:
-        """What a decision multiplies by: channels by the expected width, a kernel by its expected size."""
-        return torch.tensordot(gates[name], self.get_buffer(_buffer(name)), 1)
-
-    def forward(self, images: Tensor, gates: Mapping[str, Tensor]) -> Tensor:
-        """Logits (batch, classes) of images (batch, 3, 16, 16) under the gates."""
-        x = F.relu(self.layers["stem"](images)) * self.mask("stage1.width", gates)
-        for stage in STAGES:
-            first, second = self.layers[f"{stage}_first"], self.layers[f"{stage}_second"]
-            kernel = first.weight * self.mask(f"{stage}.kernel", gates)
-            y = F.conv2d(x, kernel, first.bias, stride=first.stride, padding=first.padding)
-            y = second(F.relu(y) * self.mask(f"{stage}.inner", gates))
-            shortcut = self.layers[f"{stage}_shortcut"](x) if f"{stage}_shortcut" in self.layers else x
-            x = F.relu(y + shortcut) * self.mask(f"{stage}.width", gates)
-        logits: Tensor = self.layers["head"](x.mean((2, 3)))
-        return logits
-
-
-def _buffer(name: str) -> str:
-    return name.replace(".", "_")
-
-
-def _module(layer: Conv2d | Linear) -> nn.Module:
-    if isinstance(layer, Linear):
-        return nn.Linear(layer.in_features, layer.out_features)
-    size, stride = layer.kernel_size[0], layer.stride[0]
-    return nn.Conv2d(layer.in_channels, layer.out_channels, size, stride=stride, padding=size // 2)
+    def forward(self, gates: Mapping[str, Tensor]) -> Masks:
+        """The expected mask of every decision."""
+        return {name: torch.tensordot(gate, self.get_buffer(name.replace(".", "_")), 1) for name, gate in gates.items()}
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,8 @@ class Images:
     labels: Tensor
 
     @classmethod
-    def made(cls, count: int, seed: int) -> Images:
-        """So many of them; the patterns are always the same."""
+    def generate(cls, count: int, seed: int) -> Images:
+        """``count`` images; the patterns are always the same."""
         random = torch.Generator().manual_seed(seed)
         patterns = torch.randn(CLASSES, 3, 6, 6, generator=torch.Generator().manual_seed(7))
         patterns = F.interpolate(patterns, size=SIDE, mode="bilinear", align_corners=False)
@@ -136,54 +140,60 @@ class Images:
 
 
 def probabilities(alphas: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of every option of every decision."""
+    """The probability of every option of every decision."""
     return {name: alpha.softmax(0) for name, alpha in alphas.items()}
 
 
-def winner(space: SearchSpace, alphas: Mapping[str, Tensor]) -> dict[str, int]:
+def winner(space: Network, alphas: Mapping[str, Tensor]) -> dict[str, int]:
     """The largest alpha of every decision."""
-    return {name: options[int(alphas[name].argmax())] for name, options in space.decisions.items()}
+    return {name: options[int(alphas[name].argmax())] for name, options in space.options.items()}
 
 
-def one_hot(space: SearchSpace, choice: Mapping[str, int]) -> dict[str, Tensor]:
+def one_hot(space: Network, choice: Mapping[str, int]) -> dict[str, Tensor]:
     """The gates that pick one network."""
-    decisions = space.decisions.items()
-    return {name: F.one_hot(torch.tensor(o.index(choice[name])), len(o)).float() for name, o in decisions}
+    options = space.options.items()
+    return {name: F.one_hot(torch.tensor(o.index(choice[name])), len(o)).float() for name, o in options}
 
 
-def describe(choice: Mapping[str, int]) -> str:
+def describe(space: Network, choice: Mapping[str, int]) -> str:
     """A choice in one line: width/inner, kernel, stage by stage."""
-    return "  ".join(f"{choice[f'{s}.width']}/{choice[f'{s}.inner']} k{choice[f'{s}.kernel']}" for s in STAGES)
+    sizes = {name: width.size for name, width in space.widths.items()} | dict(choice)
+    return "  ".join(f"{sizes[OUTER[s]]}/{sizes[f'{s}.first']} k{sizes[f'{s}.first.kernel_size']}" for s in WIDTHS)
 
 
-def accuracy(network: SuperResNet, images: Images, gates: Mapping[str, Tensor]) -> float:
+def accuracy(model: ResNet, images: Images, masks: Masks) -> float:
     """The share of images whose class is found."""
     with torch.no_grad():
-        return (network(images.pixels, gates).argmax(1) == images.labels).float().mean().item()
+        return (model(images.pixels, masks).argmax(1) == images.labels).float().mean().item()
 
 
-def summarise(network: SuperResNet, latency: LatencyLoss, alphas: Mapping[str, Tensor], images: Images) -> None:
-    """What was found, what it costs exactly, and how good it is after two epochs of its own."""
-    choice = winner(latency.space, alphas)
-    gates = one_hot(latency.space, choice)
-    print(f"searched network {describe(choice)}: {latency.exact(choice).total.cycles:,} cycles")
-    optimiser, random = torch.optim.Adam(network.parameters(), lr=3e-3), torch.Generator().manual_seed(0)
+def announce(latency: LatencyLoss, alphas: Mapping[str, Tensor]) -> None:
+    """Prints which alphas the term reaches, and what the widest network costs."""
+    print(check_gradient(latency(probabilities(alphas)), alphas))
+    print(f"widest network   {describe(latency.network, {})}: {latency.exact({}).total.cycles:,} cycles")
+
+
+def summarise(
+    model: ResNet, masks_of: MasksOf, latency: LatencyLoss, alphas: Mapping[str, Tensor], images: Images
+) -> None:
+    """Prints the network found, its exact cost, and its accuracy after two epochs with nothing else."""
+    choice = winner(latency.network, alphas)
+    gates = one_hot(latency.network, choice)
+    print(f"searched network {describe(latency.network, choice)}: {latency.exact(choice).total.cycles:,} cycles")
+    optimiser, random = torch.optim.Adam(model.parameters(), lr=3e-3), torch.Generator().manual_seed(0)
     for _ in range(2):
-        train_weights(network, gates, images, optimiser, random)
-    print(f"its accuracy on unseen images, after two more epochs: {accuracy(network, Images.made(500, 2), gates):.1%}")
+        train_weights(model, masks_of(gates), images, optimiser, random)
+    found = accuracy(model, Images.generate(500, 2), masks_of(gates))
+    print(f"its accuracy on unseen images, after two more epochs: {found:.1%}")
 
 
 def train_weights(
-    network: SuperResNet,
-    gates: Mapping[str, Tensor],
-    images: Images,
-    optimiser: torch.optim.Optimizer,
-    random: torch.Generator,
+    model: ResNet, masks: Masks, images: Images, optimiser: torch.optim.Optimizer, random: torch.Generator
 ) -> None:
-    """One epoch under fixed gates."""
+    """One epoch under fixed masks."""
     for pixels, labels in images.batches(64, random):
         optimiser.zero_grad()
-        F.cross_entropy(network(pixels, gates), labels).backward()
+        F.cross_entropy(model(pixels, masks), labels).backward()
         optimiser.step()
 
 
@@ -194,7 +204,7 @@ def array_of(shape: str) -> SystolicArray:
 
 
 def options(description: str | None) -> argparse.Namespace:
-    """What both examples ask."""
+    """The options of both examples."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--images", type=int, default=1600)
@@ -203,7 +213,7 @@ def options(description: str | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     if not re.fullmatch("[1-9][0-9]*x[1-9][0-9]*", asked.array):
-        parser.error(f"--array is {asked.array}; it is ROWSxCOLS, as 16x16")
+        parser.error(f"--array is {asked.array}; allowed: ROWSxCOLS, as 16x16")
     return asked
 
 
@@ -211,23 +221,23 @@ def main() -> None:
     asked = options(__doc__)
     torch.manual_seed(asked.seed)
     random = torch.Generator().manual_seed(asked.seed)
-    space = search_space()
-    train, held_out = Images.made(asked.images, seed=1).split()
+    train, held_out = Images.generate(asked.images, seed=1).split()
 
-    network = SuperResNet(space)
-    alphas = {name: nn.Parameter(torch.zeros(len(sizes))) for name, sizes in space.decisions.items()}
-    latency = LatencyLoss(space, array_of(asked.array), reference=WIDEST, weight=asked.weight)
-    weight_optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    model = ResNet()
+    space = search_space(model)
+    masks_of = MasksOf(space)
+    latency = LatencyLoss(space, array_of(asked.array), weight=asked.weight)
+    alphas = {name: nn.Parameter(torch.zeros(len(sizes))) for name, sizes in space.options.items()}
+    weight_optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     alpha_optimiser = torch.optim.Adam(alphas.values(), lr=0.05)
 
-    print(check_gradient(latency(probabilities(alphas)), alphas))
-    print(f"widest network   {describe(WIDEST)}: {latency.exact(WIDEST).total.cycles:,} cycles")
+    announce(latency, alphas)
     for epoch in range(asked.epochs):
-        fixed = {name: gate.detach() for name, gate in probabilities(alphas).items()}
-        train_weights(network, fixed, train, weight_optimiser, random)
+        fixed = masks_of({name: gate.detach() for name, gate in probabilities(alphas).items()})
+        train_weights(model, fixed, train, weight_optimiser, random)
         for pixels, labels in held_out.batches(64, random):
             gates = probabilities(alphas)
-            loss, details = latency.penalise(F.cross_entropy(network(pixels, gates), labels), gates)
+            loss, details = latency.penalise(F.cross_entropy(model(pixels, masks_of(gates)), labels), gates)
             alpha_optimiser.zero_grad()
             loss.backward()
             alpha_optimiser.step()
@@ -236,7 +246,7 @@ def main() -> None:
                 f"epoch {epoch + 1:3}: loss {details['task_loss']:.3f}, latency {details['latency']:.3f} of the widest"
             )
 
-    summarise(network, latency, alphas, train)
+    summarise(model, masks_of, latency, alphas, train)
 
 
 if __name__ == "__main__":

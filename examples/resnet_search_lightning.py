@@ -4,8 +4,8 @@
     python examples/resnet_search_lightning.py
 
 Network, space and images are those of ``resnet_search.py``. The module steps two optimisers by hand ("manual
-optimisation"), the weights on the training images and the alphas on those held out. It runs under pytorch-lightning
-where that is installed; elsewhere under the few lines of a trainer that stand below, which call the same hooks.
+optimisation"), the weights on the training images and the alphas on those held out. It runs under pytorch-lightning if
+that is installed, and otherwise under the small trainer below, which calls the same hooks.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hwcost.torch import LatencyLoss, check_gradient
+from hwcost.torch import LatencyLoss
 from resnet_search import (
-    WIDEST,
     Images,
-    SuperResNet,
+    MasksOf,
+    ResNet,
+    announce,
     array_of,
-    describe,
     options,
     probabilities,
     search_space,
@@ -40,7 +40,7 @@ except ImportError:
     UNDER = "the trainer of this file: pytorch-lightning is not installed"
 
     class LightningModule(nn.Module):  # type: ignore[no-redef]
-        """What the module below uses of Lightning's."""
+        """The part of Lightning's module that the search uses."""
 
         trainer: Trainer
 
@@ -49,16 +49,16 @@ except ImportError:
             return self.trainer.optimizers
 
         def manual_backward(self, loss: Tensor) -> None:
-            """Without the scaling that Lightning adds where it is asked to."""
+            """Backward, without Lightning's optional scaling."""
             loss.backward()
 
         def log_dict(self, values: dict[str, Tensor], prog_bar: bool = False) -> None:
-            """The last values stand in ``trainer.callback_metrics``."""
+            """Keeps the last values in ``trainer.callback_metrics``."""
             self.trainer.callback_metrics |= values
 
     @dataclass
     class Trainer:  # type: ignore[no-redef]
-        """What ``main`` uses of Lightning's."""
+        """The part of Lightning's trainer that ``main`` uses."""
 
         max_epochs: int
         callback_metrics: dict[str, Tensor] = field(default_factory=dict)
@@ -78,32 +78,33 @@ class ResNetSearch(LightningModule):
     """A search as Lightning sees it.
 
     Args:
-        latency: the term, which brings the search space.
+        model: the network at its largest sizes.
+        latency: the term over its open widths and kernels.
     """
 
-    def __init__(self, latency: LatencyLoss) -> None:
+    def __init__(self, model: ResNet, latency: LatencyLoss) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.latency = latency  # a module, so that its tables move to the device with the rest
-        self.network = SuperResNet(latency.space)
+        self.model, self.masks_of = model, MasksOf(latency.network)
         # a ParameterDict would ask for names without points
-        self.alphas = nn.ParameterList(torch.zeros(len(sizes)) for sizes in latency.space.decisions.values())
+        self.alphas = nn.ParameterList(torch.zeros(len(sizes)) for sizes in latency.network.options.values())
 
     def named_alphas(self) -> dict[str, Tensor]:
         """The alphas by decision."""
-        return dict(zip(self.latency.space.decisions, self.alphas, strict=True))
+        return dict(zip(self.latency.network.options, self.alphas, strict=True))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One for the weights, one for the alphas."""
-        weights = torch.optim.Adam(self.network.parameters(), lr=3e-3)
+        weights = torch.optim.Adam(self.model.parameters(), lr=3e-3)
         return [weights, torch.optim.Adam(self.alphas.parameters(), lr=0.05)]
 
     def training_step(self, batch: tuple[str, Tensor, Tensor], batch_idx: int) -> None:
-        """A step of whichever the images are for."""
+        """A step for the weights or for the alphas, as the batch asks."""
         purpose, pixels, labels = batch
         weight_optimiser, alpha_optimiser = self.optimizers()
         gates = probabilities(self.named_alphas())
-        loss = F.cross_entropy(self.network(pixels, gates), labels)
+        loss = F.cross_entropy(self.model(pixels, self.masks_of(gates)), labels)
         if purpose == "alphas":
             loss, details = self.latency.penalise(loss, gates)
             self.log_dict({"task_loss": details["task_loss"], "latency": details["latency"]}, prog_bar=True)
@@ -113,14 +114,14 @@ class ResNetSearch(LightningModule):
         optimiser.step()
 
     def on_train_epoch_end(self) -> None:
-        """A line of how far the search is."""
+        """Prints the progress in one line."""
         found = self.trainer.callback_metrics
         print(f"loss {found['task_loss']:.3f}, latency {found['latency']:.3f} of the widest")
 
 
 @dataclass(frozen=True)
 class Batches:
-    """In each epoch the training images, then those held out: each batch says what it is for."""
+    """In each epoch the training images, then those held out; each batch comes with its purpose."""
 
     train: Images
     held_out: Images
@@ -136,19 +137,19 @@ class Batches:
 def main() -> None:
     asked = options(__doc__)
     torch.manual_seed(asked.seed)
-    latency = LatencyLoss(search_space(), array_of(asked.array), reference=WIDEST, weight=asked.weight)
-    search = ResNetSearch(latency)
+    model = ResNet()
+    latency = LatencyLoss(search_space(model), array_of(asked.array), weight=asked.weight)
+    search = ResNetSearch(model, latency)
     print(f"under {UNDER}")
-    print(check_gradient(latency(probabilities(search.named_alphas())), search.named_alphas()))
-    print(f"widest network   {describe(WIDEST)}: {latency.exact(WIDEST).total.cycles:,} cycles")
-    train, held_out = Images.made(asked.images, seed=1).split()
+    announce(latency, search.named_alphas())
+    train, held_out = Images.generate(asked.images, seed=1).split()
     batches = Batches(train, held_out, torch.Generator().manual_seed(asked.seed))
     settings: dict[str, Any] = {"max_epochs": asked.epochs}
     if UNDER.startswith("pytorch-lightning"):
         quiet = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
         settings |= {"accelerator": "cpu"} | dict.fromkeys(quiet, False)
     Trainer(**settings).fit(search, batches)
-    summarise(search.network, latency, search.named_alphas(), train)
+    summarise(model, search.masks_of, latency, search.named_alphas(), train)
 
 
 if __name__ == "__main__":

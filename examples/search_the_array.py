@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwcost import RELAXATIONS, Conv2d, Linear, SearchedLayer, SearchSpace, SystolicArray, layer_cost, network_cost
+from hwcost import RELAXATIONS, Conv2d, Linear, Network, Operation, SystolicArray, layer_cost, network_cost
 
 BUDGET, SMALLEST, LARGEST = 1024, 4, 256
 WEIGHT = 0.3
@@ -29,22 +29,17 @@ WORTH = {"conv1": 0.5, "conv2": 0.4, "fc1": 0.08, "fc2": 0.02}  # LeNet-5 is abo
 SHARPNESS = (10.0, 80.0)
 CHAIN = ("conv1", "conv2", "fc1", "fc2")
 LENET_5 = {"conv1": 6, "conv2": 16, "fc1": 120, "fc2": 84}
-SPACE = SearchSpace(
-    decisions={
-        "conv1": tuple(range(2, 17)),
-        "conv2": tuple(range(4, 41)),
-        "fc1": tuple(range(16, 161)),
-        "fc2": tuple(range(12, 113)),
+SPACE = Network(
+    "LeNet-5",
+    {
+        "conv1": Operation(Conv2d(1, 6, 5, height=28, width=28, padding="same"), {"out_channels": "conv1"}),
+        "conv2": Operation(Conv2d(6, 16, 5, height=14, width=14), {"in_channels": "conv1", "out_channels": "conv2"}),
+        "fc1": Operation(Linear(400, 120), {"in_features": ("conv2", 25), "out_features": "fc1"}),
+        "fc2": Operation(Linear(120, 84), {"in_features": "fc1", "out_features": "fc2"}),
+        "fc3": Operation(Linear(84, 10), {"in_features": "fc2"}),
     },
-    layers={
-        "conv1": SearchedLayer(Conv2d(1, 1, 5, height=28, width=28, padding="same"), {"out_channels": "conv1"}),
-        "conv2": SearchedLayer(Conv2d(1, 1, 5, height=14, width=14), {"in_channels": "conv1", "out_channels": "conv2"}),
-        "fc1": SearchedLayer(Linear(1, 1), {"in_features": ("conv2", 25), "out_features": "fc1"}),
-        "fc2": SearchedLayer(Linear(1, 1), {"in_features": "fc1", "out_features": "fc2"}),
-        "fc3": SearchedLayer(Linear(1, 10), {"in_features": "fc2"}),
-    },
-)
-REFERENCE = network_cost(SPACE.at(LENET_5), SystolicArray(32, 32)).total.cycles
+).space({"conv1": range(2, 17), "conv2": range(4, 41), "fc1": range(16, 161), "fc2": range(12, 113)})
+REFERENCE = network_cost(SPACE, SystolicArray(32, 32)).total.cycles
 
 
 def loss_of_width(name: str, width: Any) -> Any:
@@ -75,10 +70,10 @@ def best_of_arrays(rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _best_of_part(rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     array = SystolicArray(rows[:, None, None], cols[:, None, None])
-    options = {name: np.asarray(SPACE.decisions[name]) for name in CHAIN}
+    options = {name: np.asarray(SPACE.options[name]) for name in CHAIN}
     best, came_from = np.zeros((len(rows), 1)), []
-    for name, layer in SPACE.layers.items():  # the axes are: array, width before, width after
-        sizes = {decision: options[decision][:, None] for decision in layer.decisions if decision != name}
+    for name, layer in SPACE.operations.items():  # the axes are: array, width before, width after
+        sizes = {decision: options[decision][:, None] for decision in layer.widths if decision != name}
         own = options.get(name, np.zeros(1))
         sizes |= {name: own} if name in options else {}
         cost = WEIGHT * layer_cost(layer.at(sizes), array).cycles / REFERENCE
@@ -126,7 +121,7 @@ def search(relaxation: str, starts: int, steps: int, sharpness: tuple[float, flo
     log_rows = first.clone().requires_grad_()
     log_widths = torch.tensor([[math.log(LENET_5[name])] * starts for name in CHAIN], dtype=torch.float64)
     log_widths.requires_grad_()
-    ends = torch.tensor([[SPACE.decisions[name][0], SPACE.decisions[name][-1]] for name in CHAIN]).log()
+    ends = torch.tensor([[SPACE.options[name][0], SPACE.options[name][-1]] for name in CHAIN]).log()
     optimiser = torch.optim.Adam([log_rows, log_widths], lr=0.02)
     path = []
     for step in range(steps):
@@ -163,8 +158,8 @@ def exact(sizes: np.ndarray) -> np.ndarray:
 
 def polish(sizes: np.ndarray) -> np.ndarray:
     """One size at a time by up to two, the columns being what the budget leaves: the best move, until none helps."""
-    lows = np.array([SMALLEST, SMALLEST, *(SPACE.decisions[name][0] for name in CHAIN)])
-    highs = np.array([LARGEST, LARGEST, *(SPACE.decisions[name][-1] for name in CHAIN)])
+    lows = np.array([SMALLEST, SMALLEST, *(SPACE.options[name][0] for name in CHAIN)])
+    highs = np.array([LARGEST, LARGEST, *(SPACE.options[name][-1] for name in CHAIN)])
     while True:
         moved = [sizes]
         for axis in (0, 2, 3, 4, 5):

@@ -26,7 +26,6 @@ from hwcost.model.cost import Cost
 from hwcost.model.formula import layer_cost, runtime
 from hwcost.model.layers import Conv2d, Gemm, Layer, Linear, MatMul
 from hwcost.network.pricing import Report, network_cost
-from hwcost.network.search_space import SearchedLayer, SearchSpace
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from hwcost.devices import load_device
     from hwcost.importers import from_onnx, from_torch, read_network
     from hwcost.network.network import Network
+    from hwcost.network.operations import Operation
 
 __all__ = [
     "DATAFLOWS",
@@ -53,10 +53,9 @@ __all__ = [
     "MixedLibrariesError",
     "Network",
     "NoGradientError",
+    "Operation",
     "Relaxation",
     "Report",
-    "SearchSpace",
-    "SearchedLayer",
     "SystolicArray",
     "__version__",
     "advise",
@@ -79,8 +78,9 @@ def __getattr__(name: str) -> Any:
     from hwcost.devices import load_device
     from hwcost.importers import from_onnx, from_torch, read_network
     from hwcost.network.network import Network
+    from hwcost.network.operations import Operation
 
-    on_use = (Network, advise, from_onnx, from_torch, load_device, read_network)
+    on_use = (Network, Operation, advise, from_onnx, from_torch, load_device, read_network)
     return {value.__name__: value for value in on_use}[name]
 
 

@@ -18,8 +18,8 @@ from hwcost import (
     Conv2d,
     InvalidValueError,
     Linear,
-    SearchedLayer,
-    SearchSpace,
+    Network,
+    Operation,
     SystolicArray,
     load_device,
     network_cost,
@@ -148,35 +148,31 @@ class ArchDef:
         return feeds
 
     @property
-    def space(self) -> SearchSpace:
-        """The same as layers with open sizes.
+    def space(self) -> Network:
+        """The same as a network with open widths and kernels; its sizes today are those of the reference.
 
         A smaller kernel is the centre of the largest, so the output size of a convolution does not depend on the
         kernel: its layer is written as "same" padding at the size of the output, which has the same products.
         """
-        layers: dict[str, SearchedLayer] = {}
-        inputs, sizes = self.inputs, {block.name: out for block, out, _ in self.map_sizes()}
-        for block in self.blocks:
-            follows: dict[str, str | tuple[str, int]] = {}
-            if block.kind == "conv":
-                height, width = sizes[block.name]
-                layer: Conv2d | Linear = Conv2d(1, 1, 1, height=height, width=width, padding="same")
-                follows = {"kernel_size": block.kernel_decision}
-            else:
-                layer = Linear(1, 1)
-            follows |= {layer.WIDTHS[1]: block.width_decision}
-            layers[block.name] = self._searched(layer, *inputs[block.name], follows)
-        layers[CLASSIFIER] = self._searched(Linear(1, self.classes), *inputs[CLASSIFIER], {})
-        return SearchSpace(self.decisions, layers)
-
-    def _searched(
-        self, layer: Conv2d | Linear, source: Block | None, pixels: int, sizes: dict[str, str | tuple[str, int]]
-    ) -> SearchedLayer:
-        field = layer.WIDTHS[0]
-        if source is not None:
-            return SearchedLayer(layer, {field: (source.width_decision, pixels)} | sizes)
-        fixed: Conv2d | Linear = dataclasses.replace(layer, **{field: self.channels * pixels})  # type: ignore[arg-type]
-        return SearchedLayer(fixed, sizes)
+        blocks = {block.name: block for block in self.blocks}
+        maps = {block.name: size for block, size, _ in self.map_sizes()}
+        operations = {}
+        for name, (source, pixels) in self.inputs.items():
+            block = blocks.get(name)  # None: the classifier
+            taken = pixels * (self.channels if source is None else source.reference["width"])
+            width = self.classes if block is None else block.reference["width"]
+            layer: Conv2d | Linear = Linear(taken, width)
+            if block is not None and name in maps:
+                kernel, (height, side) = block.reference["kernel"], maps[name]
+                layer = Conv2d(taken, width, kernel, height=height, width=side, padding="same")
+            sizes: dict[str, Any] = {}
+            if source is not None:
+                sizes[layer.WIDTHS[0]] = (source.width_decision, pixels)
+            if block is not None:
+                sizes |= {"kernel_size": block.kernel_decision} if name in maps else {}
+                sizes[layer.WIDTHS[1]] = block.width_decision
+            operations[name] = Operation(layer, sizes)
+        return Network(self.name, operations).space(self.decisions)
 
 
 # ---------------------------------------------------------------- reading

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hwcost import InvalidValueError, SearchSpace, SystolicArray
+from hwcost import InvalidValueError, SystolicArray
 from hwcost.torch import space_tables
 from nas_plugin.arch_def import ArchDef, Choice
 
@@ -46,7 +46,7 @@ class Costs:
         """Every size that a decision may have; those of widths are whole ranges."""
         self.names = tuple(self.sizes)
         self.widths = tuple(index for index, name in enumerate(self.names) if name in widths)
-        space = SearchSpace(self.sizes, arch.space.layers)
+        space = arch.space.space(self.sizes)
         found = space_tables(space, arch.array if array is None else array, relaxation=relaxation)
         self._tables = [
             (table.values.numpy(), [self.names.index(name) for name in table.decisions]) for table in found.values()

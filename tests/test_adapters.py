@@ -26,9 +26,9 @@ from hwcost import (
     InvalidValueError,
     Linear,
     MatMul,
+    Network,
     NoGradientError,
-    SearchedLayer,
-    SearchSpace,
+    Operation,
     SystolicArray,
     layer_cost,
     network_cost,
@@ -36,23 +36,31 @@ from hwcost import (
 from hwcost.network.operations import MemoryOnly, Unsupported
 from hwcost.relaxation import RELAXATIONS
 from hwcost.torch import LatencyLoss, check_gradient, expected_cost
-from hwcost.torch.adapters import FREE_MODULES, BlockCosts, effective_cost, plinio_costs, relaxed_latency
+from hwcost.torch.adapters import (
+    FREE_MODULES,
+    PLINIO_LAYERS,
+    UBOOST_LAYERS,
+    BlockCosts,
+    effective_cost,
+    plinio_costs,
+    relaxed_latency,
+)
 
 PROJECT = Path(__file__).parent.parent
 ARRAY = SystolicArray(8, 8)
-SPACE = SearchSpace(
-    decisions={"width": (8, 12, 16), "kernel": (3, 5)},
-    layers={
-        "conv": SearchedLayer(
-            Conv2d(3, 1, 3, height=8, width=8, padding="same"), {"out_channels": "width", "kernel_size": "kernel"}
+SPACE = Network(
+    "searched",
+    {
+        "conv": Operation(
+            Conv2d(3, 16, 5, height=8, width=8, padding="same"), {"out_channels": "width", "kernel_size": "kernel"}
         ),
-        "head": SearchedLayer(Linear(1, 10), {"in_features": "width"}),
+        "head": Operation(Linear(16, 10), {"in_features": "width"}),
     },
-)
+).space({"width": (8, 12, 16), "kernel": (3, 5)})
 
 
 def alphas():
-    return {name: nn.Parameter(torch.zeros(len(options))) for name, options in SPACE.decisions.items()}
+    return {name: nn.Parameter(torch.zeros(len(options))) for name, options in SPACE.options.items()}
 
 
 # ---------------------------------------------------------------- what loads
@@ -81,7 +89,7 @@ def test_without_torch_the_adapters_say_what_to_install():
 @pytest.mark.parametrize("relaxation", [None, "shifted", "generalized"])
 def test_logits_become_the_latency_of_their_softmax(relaxation):
     latency = LatencyLoss(SPACE, ARRAY, relaxation=relaxation, reference={"width": 16, "kernel": 5})
-    parameters = {name: nn.Parameter(torch.randn(len(o))) for name, o in SPACE.decisions.items()}
+    parameters = {name: nn.Parameter(torch.randn(len(o))) for name, o in SPACE.options.items()}
     term = relaxed_latency(latency, parameters)
     torch.testing.assert_close(term, latency({name: alpha.softmax(0) for name, alpha in parameters.items()}))
     assert check_gradient(term, parameters)
@@ -94,7 +102,7 @@ def test_a_step_of_darts_goes_to_what_is_cheaper():
         optimiser.zero_grad()
         relaxed_latency(latency, parameters).backward()
         optimiser.step()
-    found = {name: options[int(parameters[name].argmax())] for name, options in SPACE.decisions.items()}
+    found = {name: options[int(parameters[name].argmax())] for name, options in SPACE.options.items()}
     assert found == {"width": 8, "kernel": 3}
 
 
@@ -391,6 +399,37 @@ def test_the_host_s_own_free_modules():
     assert effective_cost(ZeroLayer(), 8, 8, (1, 8, 4, 4), array=ARRAY, free=(*FREE_MODULES, ZeroLayer)) == Cost()
 
 
+def test_the_host_s_own_modules():
+    class Scores(nn.Module):
+        tokens = 10
+
+    def scores(spec, batch):
+        assert spec["output_shape"] == (1, 10, 10)
+        return MatMul(10, spec["out_width"], spec["in_width"], batch=batch)
+
+    found = effective_cost(
+        Scores(),
+        16,
+        10,
+        (1, 10, 10),
+        array=ARRAY,
+        relaxation="exact",
+        batch=3,
+        layers={**UBOOST_LAYERS, Scores: scores},
+    )
+    assert found == layer_cost(MatMul(10, 10, 16, batch=3), ARRAY)
+
+
+def test_a_pattern_of_one_s_own():
+    def transposed(spec, batch):
+        return Conv2d(spec["in_channels"], spec["out_channels"], 2, height=9, width=9, batch=batch)
+
+    costs = plinio_costs(ARRAY, relaxation="exact", layers={**PLINIO_LAYERS, "ConvTranspose2d": transposed})
+    assert set(costs) == {*PLINIO_LAYERS, "ConvTranspose2d"}
+    exact = layer_cost(Conv2d(4, 8, 2, height=9, width=9), ARRAY).cycles
+    assert costs["ConvTranspose2d"]({"in_channels": 4, "out_channels": 8}).item() == exact
+
+
 @pytest.mark.parametrize("module", [nn.ConvTranspose2d(8, 8, 3), nn.Conv1d(8, 8, 3), nn.LSTM(8, 8), nn.Sequential()])
 def test_other_modules_are_errors(module):
     with pytest.raises(InvalidValueError, match=type(module).__name__):
@@ -602,28 +641,9 @@ def test_both_resnet_searches_find_the_same_network(small_searches):
     assert ends[0] == ends[1]
 
 
-def test_the_cycles_of_the_widest_resnet_are_those_of_its_modules(small_searches):
-    sys.path.insert(0, str(PROJECT / "examples"))
-    try:
-        import resnet_search as example
-    finally:
-        sys.path.pop(0)
-    space = example.search_space()
-    network = example.SuperResNet(space)
-    found = hwcost.from_torch(Widest(network, example), (1, 3, example.SIDE, example.SIDE))
-    layers = [layer for name, layer in found.items() if isinstance(layer, Conv2d) or name.endswith("head")]
-    assert len(layers) == len(space.layers)  # the rest are masks
+def test_the_widest_resnet_costs_what_its_modules_cost(small_searches):
+    import resnet_search as example
+
+    read = hwcost.from_torch(example.ResNet(), (1, 3, example.SIDE, example.SIDE))
     (line,) = [line for line in small_searches["resnet_search"].splitlines() if line.startswith("widest network")]
-    assert network_cost(layers, SystolicArray(16, 16)).total.cycles == cycles_in(line)
-
-
-class Widest(nn.Module):
-    """The super-network with every gate at its widest."""
-
-    def __init__(self, network, example):
-        super().__init__()
-        self.network = network
-        self.gates = example.one_hot(example.search_space(), example.WIDEST)
-
-    def forward(self, images):
-        return self.network(images, self.gates)
+    assert network_cost(read, SystolicArray(16, 16)).total.cycles == cycles_in(line)

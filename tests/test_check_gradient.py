@@ -10,21 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from hwcost import Conv2d, InvalidValueError, NoGradientError, SearchedLayer, SearchSpace, SystolicArray
+from hwcost import Conv2d, InvalidValueError, Network, NoGradientError, Operation, SystolicArray
 from hwcost.torch import GradientCheck, LatencyLoss, check_gradient
 
-SPACE = SearchSpace(
-    decisions={"width": (8, 12, 16), "kernel": (3, 5)},
-    layers={
-        "conv": SearchedLayer(
-            Conv2d(3, 1, 3, height=8, width=8, padding="same"), {"out_channels": "width", "kernel_size": "kernel"}
-        )
-    },
+CONV = Conv2d(3, 8, 3, height=8, width=8, padding="same")
+SPACE = Network("one", {"conv": Operation(CONV, {"out_channels": "width", "kernel_size": "kernel"})}).space(
+    {"width": (8, 12, 16), "kernel": (3, 5)}
 )
 
 
 def alphas() -> dict[str, nn.Parameter]:
-    return {name: nn.Parameter(torch.zeros(len(options))) for name, options in SPACE.decisions.items()}
+    return {name: nn.Parameter(torch.zeros(len(options))) for name, options in SPACE.options.items()}
 
 
 def latency_of(parameters: dict[str, nn.Parameter], relaxation: str | None = None) -> torch.Tensor:

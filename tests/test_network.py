@@ -21,8 +21,6 @@ from hwcost import (
     Linear,
     MatMul,
     Relaxation,
-    SearchedLayer,
-    SearchSpace,
     SystolicArray,
     layer_cost,
     network_cost,
@@ -271,98 +269,3 @@ def test_reports_are_values():
 def test_a_report_asks_for_attention_where_something_is_missing():
     report = network_cost([Linear(8, 8), "x"], SystolicArray(8, 8), skip_unsupported=True)
     assert "unsupported=('1',)" in repr(report)
-
-
-# ---------------------------------------------------------------- open decisions
-
-
-def space():
-    conv = SearchedLayer(Conv2d(1, 4, 5, height=28, width=28, padding="same"), {"out_channels": "width"})
-    fc = SearchedLayer(Linear(4, 10), {"in_features": ("width", 784)})
-    layers = {"conv": conv, "fc": fc, "last": SearchedLayer(Linear(9, 9))}
-    return SearchSpace({"width": (4, 8, 12), "unused": [1, 2]}, layers)
-
-
-def test_sizes_are_filled_in():
-    filled = space().at({"width": 8, "unused": 1})
-    assert filled == {
-        "conv": Conv2d(1, 8, 5, height=28, width=28, padding="same"),
-        "fc": Linear(8 * 784, 10),
-        "last": Linear(9, 9),
-    }
-    assert space().layers["conv"].decisions == ("width",)
-    assert space().layers["last"].decisions == ()
-    assert space().decisions == {"width": (4, 8, 12), "unused": (1, 2)}
-    both = SearchedLayer(Conv2d(4, 4, 3, height=9, width=9), {"in_channels": "w", "out_channels": "w", "groups": "w"})
-    assert both.decisions == ("w",)
-    assert both.at({"w": 12}).gemms()[0].count == 12
-
-
-def test_sweeps_and_soft_widths_are_filled_in():
-    narrow = space().at({"width": np.array([100, 120], dtype=np.int8), "unused": 1})
-    assert narrow["fc"].in_features.tolist() == [78400, 94080]
-    torch = pytest.importorskip("torch")
-    assert space().at({"width": torch.tensor(7.5), "unused": 1})["fc"].in_features.item() == 7.5 * 784
-
-
-@pytest.mark.parametrize("sizes", [{}, {"width": 8}, {"width": 8, "unused": 1, "more": 3}, {"Width": 8, "unused": 1}])
-def test_sizes_are_exactly_those_asked_for(sizes):
-    with pytest.raises(InvalidValueError, match=r"decisions \((missing|unknown)\) .*exactly: width, unused"):
-        space().at(sizes)
-
-
-@pytest.mark.parametrize("bad", [0, True, 2.5, "8", None])
-def test_sizes_are_sizes(bad):
-    with pytest.raises(InvalidValueError, match=r"out_channels|in_features|width"):
-        space().at({"width": bad, "unused": 1})
-
-
-@pytest.mark.parametrize("options", [(), [], 8, "abc", None, (0, 1), (4, -1), (4, 4), (True,), (2.5,), ("8",), {4, 8}])
-def test_options_are_sizes_that_differ(options):
-    with pytest.raises(InvalidValueError, match="decision 'width'"):
-        SearchSpace({"width": options}, {})
-
-
-@pytest.mark.parametrize("bad", [Linear(8, 8), "fc", None])
-def test_layers_of_a_space_are_searched_layers(bad):
-    with pytest.raises(InvalidValueError, match=r"layer 'fc' is .*SearchedLayer"):
-        SearchSpace({"width": (4, 8)}, {"fc": bad})
-
-
-def test_a_rule_names_a_decision():
-    with pytest.raises(InvalidValueError, match=r"layer 'fc' is 'depth'; allowed: one of: width"):
-        SearchSpace({"width": (4, 8)}, {"fc": SearchedLayer(Linear(8, 8), {"in_features": "depth"})})
-
-
-@pytest.mark.parametrize("bad", ["relu", None, Linear])
-def test_a_searched_layer_has_a_layer(bad):
-    with pytest.raises(InvalidValueError, match=r"SearchedLayer\.layer"):
-        SearchedLayer(bad)
-
-
-def test_a_searched_layer_has_fields_of_its_layer():
-    with pytest.raises(InvalidValueError, match=r"is 'in_channels'; allowed: one of: in_features"):
-        SearchedLayer(Linear(8, 8), {"in_channels": "width"})
-
-
-@pytest.mark.parametrize(
-    "rule", [3, None, ("width",), ("width", 0), ("width", 2.5), ("width", -1), (25, "width"), ["width", 2]]
-)
-def test_a_rule_is_a_name_or_a_name_and_a_factor(rule):
-    with pytest.raises(InvalidValueError, match=r"SearchedLayer\.sizes\['in_features'\]"):
-        SearchedLayer(Linear(8, 8), {"in_features": rule})
-
-
-def test_spaces_are_values():
-    whole = space()
-    with pytest.raises(AttributeError):
-        whole.decisions = {}
-    for table in (whole.decisions, whole.layers, whole.layers["fc"].sizes):
-        with pytest.raises(TypeError):
-            table["new"] = 1
-    decisions = {"width": [4, 8]}
-    kept = SearchSpace(decisions, {})
-    decisions["width"].append(9)
-    assert kept.decisions == {"width": (4, 8)}
-    for copied in (copy.deepcopy(whole), pickle.loads(pickle.dumps(whole))):
-        assert copied == whole

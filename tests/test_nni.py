@@ -19,21 +19,21 @@ import torch.nn.functional as F
 from torch import nn
 
 import nni_penalty as benchmark
-from hwcost import Conv2d, InvalidValueError, Linear, SearchedLayer, SearchSpace, SystolicArray
+from hwcost import Conv2d, InvalidValueError, Linear, Network, Operation, SystolicArray
 from hwcost.torch import LatencyLoss, check_gradient
 from hwcost.torch.adapters import BlockCosts, nni_cycles, nni_penalty, nni_probabilities
 
 PROJECT = Path(__file__).parent.parent
 ARRAY = SystolicArray(8, 8)
-SPACE = SearchSpace(
-    decisions={"width": (8, 12, 16), "kernel": (3, 5)},
-    layers={
-        "conv": SearchedLayer(
-            Conv2d(3, 1, 3, height=8, width=8, padding="same"), {"out_channels": "width", "kernel_size": "kernel"}
+SPACE = Network(
+    "searched",
+    {
+        "conv": Operation(
+            Conv2d(3, 16, 5, height=8, width=8, padding="same"), {"out_channels": "width", "kernel_size": "kernel"}
         ),
-        "head": SearchedLayer(Linear(1, 10), {"in_features": "width"}),
+        "head": Operation(Linear(16, 10), {"in_features": "width"}),
     },
-)
+).space({"width": (8, 12, 16), "kernel": (3, 5)})
 LATENCY = LatencyLoss(SPACE, ARRAY, reference={"width": 8, "kernel": 3})
 CONV = Conv2d(8, 8, 3, height=4, width=4, padding="same")
 BLOCKS = BlockCosts.of({"operation": {"conv": CONV, "twice": [CONV, CONV], "skip": None}, "depth": {1: CONV, 2: [CONV] * 2}}, ARRAY)  # fmt: skip  # noqa: E501
@@ -175,7 +175,7 @@ def test_a_model_without_alphas_is_an_error():
 
 def test_cycles_of_widths_and_kernels():
     net, alphas = supernet()
-    probs = {name: alphas[name].softmax(0) for name in SPACE.decisions}
+    probs = {name: alphas[name].softmax(0) for name in SPACE.options}
     cycles = nni_cycles(LATENCY, net)
     torch.testing.assert_close(cycles, LATENCY.cycles(probs))
     assert check_gradient(cycles, {name: alphas[name] for name in probs})
@@ -199,8 +199,7 @@ def test_a_depth_that_is_exported_as_tensors():
 
 def test_options_may_stand_in_another_order():
     net, _ = supernet()
-    turned = SearchSpace({"width": (16, 8, 12), "kernel": (5, 3)}, SPACE.layers)
-    other = LatencyLoss(turned, ARRAY, reference=1.0)
+    other = LatencyLoss(SPACE.space({"width": (16, 8, 12), "kernel": (5, 3)}), ARRAY)
     torch.testing.assert_close(nni_cycles(other, net), nni_cycles(LATENCY, net))
 
 
@@ -210,18 +209,18 @@ def test_a_strategy_with_noise_and_a_softmax_in_its_place():
     softmax = functools.partial(torch.softmax, dim=-1)
     assert nni_cycles(LATENCY, net).item() != nni_cycles(LATENCY, net).item()
     torch.testing.assert_close(nni_cycles(LATENCY, net, softmax=softmax), nni_cycles(LATENCY, plain))
-    assert check_gradient(nni_cycles(LATENCY, net), {name: alphas[name] for name in SPACE.decisions})
+    assert check_gradient(nni_cycles(LATENCY, net), {name: alphas[name] for name in SPACE.options})
 
 
 def test_labels_and_options_have_to_fit():
     net, _ = supernet()
-    unknown = SearchSpace({"width": (8, 12, 16), "size": (3, 5)}, {"fc": SearchedLayer(Linear(8, 8), {"out_features": "width"})})  # fmt: skip  # noqa: E501
-    with pytest.raises(InvalidValueError, match=r"'size'.*kernel"):
-        nni_cycles(LatencyLoss(unknown, ARRAY, reference=1.0), net)
+    layer = Conv2d(8, 8, 3, height=8, width=8, padding=1)
+    unknown = Network("one", {"conv": Operation(layer, {"out_channels": "width"})})
+    with pytest.raises(InvalidValueError, match=r"'conv.kernel_size'.*kernel"):
+        nni_cycles(LatencyLoss(unknown.space({"conv.kernel_size": (1, 3)}), ARRAY), net)
     for options in ((8, 12), (8, 12, 24), (8, 12, 16, 24)):
-        other = SearchSpace({"width": options}, {"fc": SearchedLayer(Linear(8, 8), {"out_features": "width"})})
-        with pytest.raises(InvalidValueError, match=r"those of NNI: .8, 12, 16"):
-            nni_cycles(LatencyLoss(other, ARRAY, reference=1.0), net)
+        with pytest.raises(InvalidValueError, match=r"options of 'width' .*8, 12, 16"):
+            nni_cycles(LatencyLoss(unknown.space({"width": options}), ARRAY), net)
     with pytest.raises(InvalidValueError, match="options of 'operation'"):
         nni_cycles(BlockCosts.of({"operation": [CONV, None]}, ARRAY), net)
 

@@ -32,10 +32,8 @@ def price(rows, cols, widths):
 
 
 def test_the_widths_of_an_array_are_the_best_of_all(monkeypatch):
-    import dataclasses
-
     few = {"conv1": (2, 6, 7), "conv2": (8, 16, 23), "fc1": (40, 120), "fc2": (48, 84, 96)}
-    monkeypatch.setattr(example, "SPACE", dataclasses.replace(example.SPACE, decisions=few))
+    monkeypatch.setattr(example, "SPACE", example.SPACE.space(few))
     rows, cols = np.array([8, 50, 113]), np.array([100, 20, 9])
     values, widths = example.best_of_arrays(rows, cols)
     for index in range(len(rows)):

@@ -343,7 +343,7 @@ def test_every_library_agrees(array, relaxation, library):
 @over_rich
 def test_the_search_sees_every_term(array, compiled):
     torch = pytest.importorskip("torch")
-    from hwcost import SearchedLayer, SearchSpace
+    from hwcost import Network, Operation
     from hwcost.torch import LatencyLoss
 
     def cycles(widths):
@@ -351,9 +351,9 @@ def test_the_search_sees_every_term(array, compiled):
 
     widths = torch.tensor([24.3, 40.9], dtype=torch.float64)
     torch.testing.assert_close(compiled(cycles)(widths), cycles(widths))
-    conv = SearchedLayer(Conv2d(1, 8, 5, height=28, width=28, padding="same"), {"out_channels": "width"})
-    fc = SearchedLayer(Linear(4, 10), {"in_features": ("width", 784)})
-    space = SearchSpace({"width": (4, 8, 16)}, {"conv": conv, "fc": fc})
+    conv = Operation(Conv2d(1, 8, 5, height=28, width=28, padding="same"), {"out_channels": "width"})
+    fc = Operation(Linear(8 * 784, 10), {"in_features": ("width", 784)})
+    space = Network("two", {"conv": conv, "fc": fc}).space({"width": (4, 8, 16)})
     for relaxation in (None, "shifted", "linear"):
         loss = LatencyLoss(space, array, relaxation=relaxation, reference={"width": 8})
         for index, width in enumerate((4, 8, 16)):

@@ -20,9 +20,9 @@ from hwcost import (
     InvalidValueError,
     Linear,
     MatMul,
+    Network,
     NoGradientError,
-    SearchedLayer,
-    SearchSpace,
+    Operation,
     SystolicArray,
     layer_cost,
     network_cost,
@@ -44,40 +44,45 @@ ARRAY = SystolicArray(8, 8)
 MODES = [None, *RELAXATIONS]
 
 
-def chain():
+OPTIONS = {"a": (4, 8, 12), "b": (6, 17), "k": (3, 5), "c": (8, 9, 16, 33)}
+
+
+def layers():
     """Four layers; what one gives the next takes, and one decides on its kernel too."""
-    return SearchSpace(
-        {"a": (4, 8, 12), "b": (6, 17), "k": (3, 5), "c": (8, 9, 16, 33)},
-        {
-            "conv1": SearchedLayer(Conv2d(1, 4, 5, height=12, width=12, padding="same"), {"out_channels": "a"}),
-            "conv2": SearchedLayer(
-                Conv2d(4, 6, 3, height=12, width=12, padding="same"),
-                {"in_channels": "a", "out_channels": "b", "kernel_size": "k"},
-            ),
-            "fc1": SearchedLayer(Linear(6, 8), {"in_features": ("b", 36), "out_features": "c"}),
-            "fc2": SearchedLayer(Linear(8, 10), {"in_features": "c"}),
-        },
-    )
+    return {
+        "conv1": Operation(Conv2d(1, 4, 5, height=12, width=12, padding="same"), {"out_channels": "a"}),
+        "conv2": Operation(
+            Conv2d(4, 6, 3, height=12, width=12, padding="same"),
+            {"in_channels": "a", "out_channels": "b", "kernel_size": "k"},
+        ),
+        "fc1": Operation(Linear(216, 8), {"in_features": ("b", 36), "out_features": "c"}),
+        "fc2": Operation(Linear(8, 10), {"in_features": "c"}),
+    }
+
+
+def chain():
+    """They with their widths and one kernel open."""
+    return Network("chain", layers()).space(OPTIONS)
 
 
 def random_probs(space, seed=0, dtype=torch.float64, grad=False):
     generator = torch.Generator().manual_seed(seed)
     probs = {}
-    for name, options in space.decisions.items():
+    for name, options in space.options.items():
         p = torch.rand(len(options), generator=generator, dtype=torch.float64).softmax(0)
         probs[name] = p.to(dtype).requires_grad_(grad)
     return probs
 
 
 def choices(space):
-    for values in itertools.product(*space.decisions.values()):
-        yield dict(zip(space.decisions, values, strict=True))
+    for values in itertools.product(*space.options.values()):
+        yield dict(zip(space.options, values, strict=True))
 
 
 def one_hot(space, choice, dtype=torch.float64):
     return {
         name: torch.tensor([float(value == choice[name]) for value in options], dtype=dtype)
-        for name, options in space.decisions.items()
+        for name, options in space.options.items()
     }
 
 
@@ -120,7 +125,7 @@ def test_a_shared_decision_is_the_diagonal():
         cost_table(layer, options, options[:-1], array=ARRAY, decisions=("w", "w"))
 
 
-@pytest.mark.parametrize("bad", ["conv", None, SearchedLayer(Linear(4, 4))])
+@pytest.mark.parametrize("bad", ["conv", None, Operation(Linear(4, 4))])
 def test_a_table_needs_a_layer_with_widths(bad):
     with pytest.raises(InvalidValueError, match="WIDTHS"):
         cost_table(bad, [4], [4], array=ARRAY)
@@ -128,9 +133,9 @@ def test_a_table_needs_a_layer_with_widths(bad):
 
 @pytest.mark.parametrize("bad", [[0], [], [4, 4], [2.5], [True], ["8"]])
 def test_options_of_a_table_are_sizes(bad):
-    with pytest.raises(InvalidValueError, match="decision"):
+    with pytest.raises(InvalidValueError, match="'in'"):
         cost_table(Linear(4, 4), bad, [4], array=ARRAY)
-    with pytest.raises(InvalidValueError, match="decision"):
+    with pytest.raises(InvalidValueError, match="'out'"):
         cost_table(Linear(4, 4), [4], bad, array=ARRAY)
 
 
@@ -143,7 +148,7 @@ def test_tables_of_a_space():
     for choice in choices(space):
         report = network_cost(space.at(choice), ARRAY)
         for name, table in tables.items():
-            index = tuple(space.decisions[d].index(choice[d]) for d in table.decisions)
+            index = tuple(space.options[d].index(choice[d]) for d in table.decisions)
             assert table.values[index].item() == report.layers[name].cycles
 
 
@@ -153,7 +158,7 @@ def test_tables_of_a_space():
 def brute_force(space, array, probs):
     total = 0.0
     for choice in choices(space):
-        weight = math.prod(float(probs[d][space.decisions[d].index(v)].detach()) for d, v in choice.items())
+        weight = math.prod(float(probs[d][space.options[d].index(v)].detach()) for d, v in choice.items())
         total += weight * network_cost(space.at(choice), array).total.cycles
     return total
 
@@ -208,7 +213,7 @@ def test_a_decision_in_one_table_and_in_two():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_the_expectation_has_the_dtype_of_the_probabilities(dtype):
     space = chain()
-    fixed = SearchSpace(space.decisions, {**space.layers, "fixed": SearchedLayer(Linear(100, 10))})
+    fixed = Network("fixed", layers() | {"fixed": Operation(Linear(100, 10))}).space(OPTIONS)
     probs = random_probs(space, dtype=dtype)
     for searched in (space, fixed):
         cost = expected_cost(space_tables(searched, ARRAY).values(), probs)
@@ -248,7 +253,7 @@ def test_the_smooth_cost_is_that_of_the_expected_sizes(relaxation):
     space = chain()
     probs = random_probs(space)
     report = smooth_cost(space, probs, array=ARRAY, relaxation=relaxation)
-    widths = {name: np.array([float(p @ torch.tensor(space.decisions[name]).double())]) for name, p in probs.items()}
+    widths = {name: np.array([float(p @ torch.tensor(space.options[name]).double())]) for name, p in probs.items()}
     expected = network_cost(space.at(widths), ARRAY, relaxation=relaxation)
     assert report.total.cycles.item() == pytest.approx(expected.total.cycles[0], rel=1e-12)
     for name, cost in report.layers.items():
@@ -305,15 +310,16 @@ def test_reference_as_cycles_or_as_a_choice():
     assert off_grid.reference > 0
 
 
-@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, True, "100", None])
+@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, True, "100"])
 def test_bad_references(bad):
     with pytest.raises(InvalidValueError, match="reference is"):
         LatencyLoss(chain(), ARRAY, reference=bad)
 
 
-def test_a_reference_is_a_whole_choice():
-    with pytest.raises(InvalidValueError, match="missing"):
-        LatencyLoss(chain(), ARRAY, reference={"a": 4})
+def test_the_reference_is_the_network_of_today_by_default():
+    loss = LatencyLoss(chain(), ARRAY)
+    assert loss.reference == network_cost(Network("chain", layers()), ARRAY).total.cycles
+    assert LatencyLoss(chain(), ARRAY, reference={"b": 17}).reference == loss.exact({"b": 17}).total.cycles
 
 
 @pytest.mark.parametrize("bad", [-0.1, math.nan, math.inf, True, "1", None])
@@ -377,8 +383,8 @@ def test_decisions_are_exactly_those_of_the_space():
             loss(probs | {"a": probs["b"]})
         with pytest.raises(InvalidValueError, match=r"shape \(3,\)"):
             loss(probs | {"a": torch.ones(1, 3, requires_grad=True)})
-        with pytest.raises(InvalidValueError, match="missing"):
-            loss.exact({"a": 4})
+        with pytest.raises(InvalidValueError, match="'more'"):
+            loss.exact({"more": 4})
 
 
 # ---------------------------------------------------------------- as a module
@@ -390,7 +396,7 @@ def test_tables_are_buffers():
     assert not list(loss.parameters())
     stored = [value for name, value in state.items() if name.startswith("table_")]
     assert len(stored) == len(loss.tables) == 4
-    for table, value in zip(loss.tables.values(), stored, strict=True):
+    for table, value in zip(loss.tables, stored, strict=True):
         assert torch.equal(table.values, value)
     other = LatencyLoss(chain(), SystolicArray(4, 4), reference=1000)
     probs = random_probs(chain())
@@ -410,7 +416,7 @@ def test_dtypes(mode, dtype):
     loss = LatencyLoss(chain(), ARRAY, relaxation=mode, reference=1000).eval()
     expected = loss(random_probs(chain())).item()
     moved = copy.deepcopy(loss).to(dtype)
-    assert all(table.values.dtype == dtype for table in moved.tables.values())
+    assert all(table.values.dtype == dtype for table in moved.tables)
     for module in (loss, moved):
         latency = module(random_probs(chain(), dtype=dtype))
         assert latency.dtype == dtype
@@ -424,7 +430,7 @@ def test_copies(mode):
     probs = random_probs(chain())
     for copied in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
         assert copied(probs) == loss(probs)
-        assert copied.space == loss.space
+        assert copied.network == loss.network
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -447,7 +453,7 @@ def test_functional_transforms(mode):
     space = chain()
     loss = LatencyLoss(space, ARRAY, relaxation=mode, reference=1000)
     batch = [random_probs(space, seed) for seed in range(3)]
-    stacked = {name: torch.stack([probs[name] for probs in batch]) for name in space.decisions}
+    stacked = {name: torch.stack([probs[name] for probs in batch]) for name in space.options}
     with torch.no_grad():
         latencies = torch.func.vmap(loss)(stacked)
         torch.testing.assert_close(latencies, torch.stack([loss(probs) for probs in batch]))
@@ -480,24 +486,35 @@ def test_it_trains(mode):
     """Descent on the latency alone finds the cheapest network."""
     space = chain()
     loss = LatencyLoss(space, ARRAY, relaxation=mode, reference={"a": 4, "b": 6, "k": 3, "c": 8})
-    alpha = {name: torch.zeros(len(options), requires_grad=True) for name, options in space.decisions.items()}
+    alpha = {name: torch.zeros(len(options), requires_grad=True) for name, options in space.options.items()}
     optimizer = torch.optim.Adam(alpha.values(), lr=0.3)
     for _ in range(40):
         optimizer.zero_grad()
         loss({name: a.softmax(0) for name, a in alpha.items()}).backward()
         optimizer.step()
-    found = {name: space.decisions[name][int(a.argmax())] for name, a in alpha.items()}
+    found = {name: space.options[name][int(a.argmax())] for name, a in alpha.items()}
     assert found == {"a": 4, "b": 6, "k": 3, "c": 8} or loss.exact(found).total.cycles == min(
         loss.exact(choice).total.cycles for choice in choices(space)
     )
 
 
-def test_a_space_without_open_decisions():
-    space = SearchSpace({}, {"fc": SearchedLayer(Linear(100, 10))})
-    for mode in (None, "shifted"):
-        assert LatencyLoss(space, ARRAY, relaxation=mode, reference=26).eval()({}).item() == 1.0
-    loss = LatencyLoss(space, ARRAY, reference=26)
-    assert loss.exact({}).total.cycles == 26
+@pytest.mark.parametrize("bad", [Network("closed", layers()), layers(), None, "resnet18", Linear(4, 4)], ids=repr)
+def test_what_has_no_open_widths_says_how_to_open_them(bad):
+    calls = (
+        lambda: LatencyLoss(bad, ARRAY),
+        lambda: space_tables(bad, ARRAY),
+        lambda: smooth_cost(bad, {}, array=ARRAY),
+    )
+    for call in calls:
+        with pytest.raises(InvalidValueError, match=r"network\.space\(") as raised:
+            call()
+        assert raised.value.field.startswith("network")
+
+
+@pytest.mark.parametrize("bad", ["8x8", None, SystolicArray(np.array([8, 16]), 8)], ids=repr)
+def test_the_array_is_one_machine(bad):
+    with pytest.raises(InvalidValueError, match="array"):
+        LatencyLoss(chain(), bad)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -202,6 +202,6 @@ class Network(Mapping[str, Any]):
                 raise InvalidValueError(f"width {name!r}", size, f"a multiple of {width.multiple}")
         today = {name: width.size for name, width in self.widths.items()} | dict(sizes)
         return {
-            name: each.layer if sizes.keys().isdisjoint(each.widths) else each.at(today)
+            name: each.at(today) if any(width in sizes for width in each.widths) else each.layer
             for name, each in self.operations.items()
         }

@@ -1,4 +1,4 @@
-"""Which sizes widths and kernels may take: the arithmetic behind :meth:`hwcost.Network.space`."""
+"""Which sizes widths and kernels may take: the arithmetic behind :meth:`hwcost.network.network.Network.space`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_options(name: str, sizes: Any, widths: Mapping[str, Width]) -> tuple[i
     if width is None or width.fixed:
         raise InvalidValueError("width", name, allowed_names(widths))
     field = f"options of {name!r}"
-    if not isinstance(sizes, (tuple, list)) or not sizes:
+    if not isinstance(sizes, (tuple, list, range)) or not sizes:
         raise InvalidValueError(field, sizes, "a sequence of at least one size")
     options = tuple(as_size(size, field) for size in sizes)
     if len(set(options)) != len(options):

@@ -10,20 +10,15 @@ except ImportError as error:
     raise MissingDependencyError("PyTorch", "torch", "hwcost.torch") from error
 
 from hwcost.torch.gradient_check import GradientCheck, check_gradient
-from hwcost.torch.loss import (
-    CostTable,
-    LatencyLoss,
-    cost_table,
-    expected_cost,
-    expected_sizes,
-    smooth_cost,
-    space_tables,
-)
+from hwcost.torch.loss import LatencyLoss, smooth_cost
+from hwcost.torch.sums import SumAxis
+from hwcost.torch.tables import CostTable, cost_table, expected_cost, expected_sizes, space_tables
 
 __all__ = [
     "CostTable",
     "GradientCheck",
     "LatencyLoss",
+    "SumAxis",
     "check_gradient",
     "cost_table",
     "expected_cost",

@@ -1,0 +1,105 @@
+"""Modules with alphas by label: NNI 3.0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hwcost.errors import InvalidValueError
+from hwcost.torch.adapters.blocks import BlockCosts
+from hwcost.torch.adapters.darts import Softmax
+from hwcost.torch.loss import LatencyLoss
+
+__all__ = ["nni_cycles", "nni_penalty", "nni_probabilities"]
+
+
+def nni_probabilities(supernet: nn.Module, *, softmax: Softmax | None = None) -> dict[str, dict[Hashable, Tensor]]:
+    """The probabilities of NNI's ``export_probs``, which are floats there, with their gradient.
+
+    Args:
+        supernet: a model space after an NNI 3.0 strategy (DARTS, GumbelDARTS, Proxyless) has mutated it in place.
+        softmax: turns alphas into probabilities; by default the strategy's own, which for GumbelDARTS draws a new
+            sample.
+
+    Returns:
+        For each label a mapping from options to probabilities.
+
+    Raises:
+        InvalidValueError: nothing in the model has alphas.
+    """
+    found: dict[str, dict[Hashable, Tensor]] = {}
+    for module in supernet.modules():
+        export = getattr(module, "export_probs", None)
+        for label, shares in export({}).items() if callable(export) else ():
+            found.setdefault(label, _with_gradient(module, label, shares, softmax))
+    if not found:
+        raise InvalidValueError("supernet", type(supernet).__name__, "a model that an NNI strategy has mutated")
+    return found
+
+
+def _with_gradient(
+    module: Any, label: str, shares: Mapping[Hashable, Any], softmax: Softmax | None
+) -> dict[Hashable, Tensor]:
+    alphas = getattr(module, "_arch_alpha", None)
+    if alphas is None:  # a depth under Proxyless, made of other modules' alphas: these are tensors already
+        return dict(shares)
+    alpha = alphas if isinstance(alphas, Tensor) else alphas[label]
+    # in a cell the last alpha, for no edge at all, has no name
+    return dict(zip(shares, (softmax or module._softmax)(alpha), strict=False))
+
+
+def nni_cycles(latency: LatencyLoss | BlockCosts, supernet: nn.Module, *, softmax: Softmax | None = None) -> Tensor:
+    """The cycles of an NNI super-network, with gradient in its alphas.
+
+    Args:
+        latency: a term whose decisions are named by NNI's labels and have its options (widths and kernels of mutable
+            layers), or the costs of blocks named by the labels of layer choices, whose candidates have its names.
+            Other labels of the super-network play no part.
+        supernet, softmax: as for :func:`nni_probabilities`.
+
+    Returns:
+        A scalar. Terms add: each sees only what it prices.
+
+    Raises:
+        InvalidValueError: a decision or block without a label, or with other options.
+    """
+    shares = nni_probabilities(supernet, softmax=softmax)
+    wanted: Mapping[str, Sequence[Hashable]]
+    wanted = latency.candidates if isinstance(latency, BlockCosts) else latency.network.options
+    for label, options in wanted.items():
+        if label not in shares:
+            raise InvalidValueError("latency", label, f"decisions or blocks named by a label: {', '.join(shares)}")
+        if set(options) != set(shares[label]):
+            raise InvalidValueError(f"options of {label!r}", tuple(options), f"those of NNI: {tuple(shares[label])}")
+    return latency.cycles({label: torch.stack([shares[label][o] for o in opts]) for label, opts in wanted.items()})
+
+
+def nni_penalty(cycles: Callable[[], Tensor], *, baseline: float, scale: float = 1.0, **options: Any) -> Any:
+    """The penalty of an NNI 3.0 strategy, with a gradient.
+
+    NNI computes its own from ``export_probs``, whose probabilities are floats: the loss grows and no alpha moves. This
+    one takes its place as ``DARTS(penalty=...)`` and calls ``cycles`` in each step::
+
+        penalty = nni_penalty(functools.partial(nni_cycles, latency, model_space), baseline=latency.reference)
+
+    Args:
+        cycles: called without arguments in each architecture step.
+        baseline, scale, options: as for NNI's ``ExpectationProfilerPenalty``, of which it is a subclass:
+            loss + scale * (cycles / baseline - 1) by default.
+
+    Raises:
+        ImportError: nni 3.0 is not installed.
+    """
+    from nni.nas.oneshot.pytorch.profiler import ExpectationProfilerPenalty  # type: ignore[import-not-found]
+
+    class Penalty(ExpectationProfilerPenalty):  # type: ignore[misc]
+        """Cycles with a gradient, whatever the exported probabilities are."""
+
+        def profile(self, sample: object) -> Tensor:
+            """Ignores the probabilities that NNI exports, which have no gradient."""
+            return cycles()
+
+    return Penalty(None, baseline=baseline, scale=scale, **options)

@@ -1,0 +1,265 @@
+"""Cost tables of a network with open widths, and the exact expectation over them.
+
+A layer costs p^T R q on average if what comes in is chosen with probabilities p and what goes out with q, R the table
+of its exact cycles. That is differentiable in p and q without any smoothing. A size that is the sum of several widths,
+as behind a concatenation, has one axis too: the sums that it can reach, whose probabilities are a convolution of those
+of the widths. Tables and expectation therefore grow with the number of sums, not with the number of combinations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwcost.errors import InvalidValueError
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import layer_cycles
+from hwcost.model.layers import Layer
+from hwcost.network.network import Network
+from hwcost.network.operations import Operation, Width
+from hwcost.network.space import check_options
+from hwcost.relaxation import EXACT, Relaxation, as_relaxation
+from hwcost.torch.sums import Axis, SumAxis, Sums, independent
+
+__all__ = ["CostTable", "SumAxis", "cost_table", "expected_cost", "expected_sizes", "space_tables"]
+
+
+class CostTable(NamedTuple):
+    """Cycles of one or several layers for all combinations of the decisions that they depend on.
+
+    Attributes:
+        values: float64, one axis for each entry of ``axes``.
+        axes: the name of a decision, whose options are the entries; or a :class:`SumAxis` over several decisions.
+    """
+
+    values: Tensor
+    axes: tuple[Axis, ...]
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """The names of the decisions in the order of the axes, each once."""
+        names = ((axis,) if not isinstance(axis, SumAxis) else axis.decisions for axis in self.axes)
+        return tuple(dict.fromkeys(name for own in names for name in own))
+
+
+# ---------------------------------------------------------------- tables
+
+
+def cost_table(
+    layer: Layer,
+    in_options: Sequence[int],
+    out_options: Sequence[int],
+    *,
+    array: SystolicArray,
+    relaxation: Relaxation | str = EXACT,
+    decisions: tuple[str, str] = ("in", "out"),
+) -> CostTable:
+    """Cycles of a layer for every pair of an input and an output width, in one vectorised call.
+
+    Args:
+        layer: the template; its widths (channels, features) are replaced by the options.
+        in_options, out_options: the widths to try.
+        array: the accelerator.
+        relaxation: exact by default.
+        decisions: the names of the two axes. Twice the same name is one shared decision (a residual add, a depthwise
+            layer), whose table is the diagonal; the options must then be the same too.
+
+    Returns:
+        A table of shape (len(in_options), len(out_options)), or (len(in_options),) for a shared decision.
+
+    Raises:
+        InvalidValueError: a layer without widths, an option that is not a positive integer, shared options that differ.
+
+    >>> from hwcost import Linear
+    >>> cost_table(Linear(8, 8), [8, 16], [8, 9, 17], array=SystolicArray(8, 8)).values
+    tensor([[1., 2., 3.],
+            [2., 4., 6.]], dtype=torch.float64)
+    """
+    fields = getattr(layer, "WIDTHS", None)
+    if fields is None:
+        raise InvalidValueError("layer", layer, "a layer with WIDTHS, like Conv2d, Linear or MatMul")
+    if decisions[0] == decisions[1] and tuple(in_options) != tuple(out_options):
+        raise InvalidValueError("out_options", out_options, f"those of the shared decision: {tuple(in_options)}")
+    pairs = zip(decisions, (in_options, out_options), strict=True)
+    options = {name: check_options(name, tuple(sizes), {name: Width(1)}) for name, sizes in pairs}
+    follows: dict[str, Any] = dict(zip(fields, decisions, strict=True))
+    if len(options) == 1 and getattr(layer, "is_depthwise", False):
+        follows["groups"] = decisions[0]  # it stays depthwise at every width
+    today = {field: options[name][0] for field, name in follows.items()}  # any option serves as today's size
+    operation = Operation(dataclasses.replace(layer, **today), follows)  # type: ignore[type-var]
+    return space_tables(Network("layer", {"layer": operation}).space(options), array, relaxation=relaxation)["layer"]
+
+
+def space_tables(
+    network: Network,
+    array: SystolicArray,
+    *,
+    relaxation: Relaxation | str = EXACT,
+    skip_unsupported: bool = False,
+) -> dict[str, CostTable]:
+    """The table of every priced layer of a network with open widths.
+
+    Args:
+        network: with options, as :meth:`hwcost.network.network.Network.space` makes it.
+        array: the accelerator.
+        relaxation: exact by default.
+        skip_unsupported: leave out operations that cannot be priced instead of raising.
+
+    Raises:
+        InvalidValueError: a network without options, an operation that cannot be priced, nothing to price.
+
+    >>> from hwcost import Linear
+    >>> layers = {
+    ...     "a": Operation(Linear(4, 8), {"out_features": "a"}),
+    ...     "b": Operation(Linear(4, 16), {"out_features": "b"}),
+    ...     "both": Operation(Linear(24, 8), {"in_features": (("a", 1), ("b", 1))}),
+    ... }
+    >>> network = Network("sum", layers).space({"a": (8, 16), "b": (8, 16, 24)})
+    >>> table = space_tables(network, SystolicArray(8, 8))["both"]
+    >>> table.decisions, table.values.tolist()  # a + b is 16, 24, 32 or 40
+    (('a', 'b'), [2.0, 3.0, 4.0, 5.0])
+    """
+    check_space(network, array, skip_unsupported)
+    relaxation = as_relaxation(relaxation)
+    sums = Sums(network)
+    return {name: _table(each, sums, array, relaxation) for name, each in network.priced.items()}
+
+
+def check_space(network: Any, array: Any, skip_unsupported: bool) -> None:
+    """Raises unless ``network`` has options and can be priced on ``array``, which is one machine."""
+    how = "network.space({...}) or network.space(step=8) opens widths to choice"
+    if not isinstance(network, Network):
+        raise InvalidValueError("network", network, f"a Network with open widths; {how}")
+    if not network.options:
+        raise InvalidValueError("network.options", {}, f"at least one open width; {how}")
+    if not isinstance(array, SystolicArray) or array.sweeps:
+        raise InvalidValueError("array", array, "one SystolicArray of plain sizes")
+    if network.unsupported and not skip_unsupported:
+        name, operation = next(iter(network.unsupported.items()))
+        allowed = "operations that can be priced; or pass skip_unsupported=True to leave them out"
+        raise InvalidValueError(f"operation {name!r}", str(operation.layer), allowed)
+    if not network.priced:
+        raise InvalidValueError("network", network.name, "one with at least one layer that can be priced")
+
+
+def _table(operation: Operation, sums: Sums, array: SystolicArray, relaxation: Relaxation) -> CostTable:
+    groups = independent(operation.sizes, sums.options)
+    axes: list[Axis] = []
+    lengths: list[int] = []
+    fields: dict[str, Any] = {}
+    for index, rules in enumerate(groups):
+        axis, sizes = sums.axis(tuple(rules.values()))
+        axes.append(axis)
+        lengths.append(len(sizes[0]))
+        shape = (-1, *[1] * (len(groups) - index - 1))
+        fields |= {field: each.reshape(shape) for field, each in zip(rules, sizes, strict=True)}
+    layer = dataclasses.replace(operation.layer, **fields) if fields else operation.layer
+    cycles = np.asarray(layer_cycles(layer, array, relaxation), dtype=np.float64)
+    return CostTable(torch.from_numpy(np.broadcast_to(cycles, lengths).copy()), tuple(axes))
+
+
+# ---------------------------------------------------------------- expectation
+
+
+def expected_cost(
+    tables: CostTable | Iterable[CostTable] | Mapping[str, CostTable] | Tensor,
+    probs: Mapping[str, Tensor] | Sequence[Tensor],
+) -> Tensor:
+    """The exact expectation of the cost, p^T R q for each table and summed over tables.
+
+    Args:
+        tables: one table or several, by name or not. A bare tensor is a table whose axes are decided independently, in
+            the order of ``probs``.
+        probs: for each decision a vector of probabilities, as long as it has options; they may come from a softmax or a
+            Gumbel sample. A decision that two tables share enters both.
+
+    Returns:
+        A scalar in the dtype of the probabilities (float32 if that is less), multilinear in them: differentiable
+        without any smoothing.
+
+    Raises:
+        InvalidValueError: a decision without probabilities, or of another length than the axis.
+
+    >>> from hwcost import Linear
+    >>> table = cost_table(Linear(8, 8), [8, 16], [8, 9, 17], array=SystolicArray(8, 8))
+    >>> p, q = torch.tensor([0.5, 0.5]), torch.tensor([0.0, 0.5, 0.5])
+    >>> expected_cost(table, {"in": p, "out": q})
+    tensor(3.7500)
+    >>> expected_cost(table.values, [p, q])
+    tensor(3.7500)
+    """
+    if isinstance(tables, Tensor):
+        tables = [CostTable(tables, tuple(range(tables.ndim)))]  # type: ignore[arg-type]
+    elif isinstance(tables, CostTable):
+        tables = [tables]
+    elif isinstance(tables, Mapping):
+        tables = tables.values()
+    tables = list(tables)
+    if not tables:
+        raise InvalidValueError("tables", tables, "at least one table")
+    known: dict[Axis, Tensor] = {}
+    costs = [_contract(table, probs, known) for table in tables]
+    dtype = next((cost.dtype for table, cost in zip(tables, costs, strict=True) if table.axes), costs[0].dtype)
+    return costs[0] if len(costs) == 1 else torch.stack([cost.to(dtype) for cost in costs]).sum()
+
+
+def _contract(table: CostTable, probs: Any, known: dict[Axis, Tensor]) -> Tensor:
+    values, axes = table
+    vectors = {axis: _distribution(axis, n, probs, known) for axis, n in zip(axes, values.shape, strict=True)}
+    if vectors:
+        values = values.to(next(iter(vectors.values())).dtype)
+    if len(vectors) < len(axes):  # axes of one decision move together
+        letters = {axis: index for index, axis in enumerate(vectors)}
+        own = [operand for axis, vector in vectors.items() for operand in (vector, [letters[axis]])]
+        return torch.einsum(values, [letters[axis] for axis in axes], *own, [])
+    for vector in vectors.values():
+        values = vector @ values if values.ndim < 3 else (vector @ values.flatten(1)).reshape(values.shape[1:])
+    return values
+
+
+def _distribution(axis: Axis, length: int, probs: Any, known: dict[Axis, Tensor]) -> Tensor:
+    """The probability of every entry of an axis."""
+    if not isinstance(axis, SumAxis):
+        return probability(probs, axis, length)
+    if axis not in known:
+        rows, options = axis.places.shape
+        joint = torch.outer(
+            _distribution(axis.first, rows, probs, known), probability(probs, axis.decision, options)
+        ).flatten()
+        places = axis.places.to(joint.device).flatten()
+        known[axis] = joint.new_zeros(axis.length).index_add(0, places, joint)
+    return known[axis]
+
+
+def probability(probs: Any, name: Any, length: int) -> Tensor:
+    """The probabilities of one decision, checked, in at least single precision."""
+    try:
+        vector = probs[name]
+    except (KeyError, IndexError):
+        raise InvalidValueError("probs", name, "a vector of probabilities for each decision") from None
+    if not isinstance(vector, Tensor) or vector.shape != (length,):
+        shape = tuple(vector.shape) if isinstance(vector, Tensor) else vector
+        raise InvalidValueError(f"probs[{name!r}]", shape, f"a tensor of shape ({length},)")
+    return vector if vector.dtype.itemsize >= 4 else vector.float()
+
+
+def expected_sizes(options: Mapping[str, Sequence[int]], probs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The expected size sum_i p_i * option_i of every decision, with gradient.
+
+    >>> expected_sizes({"width": (4, 8)}, {"width": torch.tensor([0.25, 0.75])})
+    {'width': tensor(7.)}
+    """
+    row = torch.cat([probability(probs, name, len(values)) for name, values in options.items()])
+    return dict(zip(options, torch.mv(options_matrix(options).to(row), row).unbind(), strict=True))
+
+
+def options_matrix(options: Mapping[str, Sequence[int]]) -> Tensor:
+    """One row a decision, one column an option: this times all probabilities in a column are all expected sizes."""
+    rows = [torch.tensor(values, dtype=torch.float64)[None] for values in options.values()]
+    matrix: Tensor = torch.block_diag(*rows)  # type: ignore[no-untyped-call]
+    return matrix

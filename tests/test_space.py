@@ -1,0 +1,299 @@
+"""Networks whose widths and kernels are open to choice: written by hand, and read."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from hwcost import (
+    Conv2d,
+    InvalidValueError,
+    Linear,
+    MatMul,
+    Network,
+    Operation,
+    SystolicArray,
+    from_torch,
+    layer_cost,
+    network_cost,
+)
+from hwcost.network.operations import MemoryOnly, Unsupported, Width
+
+ARRAY = SystolicArray(8, 8)
+
+
+def small():
+    """A convolution, a fully connected layer on its flattened map, and one that follows nothing."""
+    conv = Conv2d(1, 4, 5, height=28, width=28, padding="same")
+    return Network(
+        "small",
+        {
+            "conv": Operation(conv, {"out_channels": "width"}),
+            "relu": Operation(MemoryOnly("relu", 10, 10)),
+            "fc": Operation(Linear(4 * 784, 10), {"in_features": ("width", 784)}),
+            "last": Operation(Linear(9, 9)),
+        },
+    )
+
+
+# ---------------------------------------------------------------- operations
+
+
+EXPRESSIONS = {
+    "width": (("width", Fraction(1)),),
+    ("width", 25): (("width", Fraction(25)),),
+    ("width", Fraction(1, 2)): (("width", Fraction(1, 2)),),
+    (("a", 1), ("b", 9)): (("a", Fraction(1)), ("b", Fraction(9))),
+}
+
+
+@pytest.mark.parametrize("short", EXPRESSIONS, ids=str)
+def test_sizes_are_written_out(short):
+    operation = Operation(Linear(8, 8), {"in_features": short})
+    assert operation.sizes == {"in_features": EXPRESSIONS[short]}
+    assert operation.kind == "Linear"
+    assert pickle.loads(pickle.dumps(operation)) == operation
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [3, None, "", (), ("width",), ("width", 0), ("width", 2.5), ("width", -1), (25, "width"), ["width", 2], (("a",),)],
+    ids=str,
+)
+def test_other_sizes_are_refused(bad):
+    with pytest.raises(InvalidValueError, match="in_features") as raised:
+        Operation(Linear(8, 8), {"in_features": bad})
+    assert "name" in raised.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("layer", "allowed"), [(Linear(8, 8), "in_features"), (object(), "no dataclass"), (MemoryOnly("relu"), "kind")]
+)
+def test_a_size_is_a_field_of_the_layer(layer, allowed):
+    with pytest.raises(InvalidValueError, match=allowed) as raised:
+        Operation(layer, {"in_channels": "width"})
+    assert raised.value.value == "in_channels"
+
+
+# ---------------------------------------------------------------- networks written by hand
+
+
+def test_widths_follow_from_the_layers():
+    network = small()
+    assert network.widths == {"width": Width(4)}
+    assert network.operations["fc"].path == "fc"
+    assert network.options == {}
+
+
+def test_what_a_width_has_to_be_a_multiple_of():
+    conv = Conv2d(12, 24, 3, height=8, width=8, groups=4)
+    half = Operation(Linear(6, 3), {"in_features": ("a", Fraction(1, 2))})
+    network = Network(
+        "grouped", {"conv": Operation(conv, {"in_channels": "a", "out_channels": ("b", 6)}), "half": half}
+    )
+    assert network.widths == {"a": Width(12, multiple=4), "b": Width(4, multiple=2)}
+    depthwise = dataclasses.replace(conv, in_channels=24, groups=24)
+    fields = dict.fromkeys(("in_channels", "out_channels", "groups"), "w")
+    assert Network("depthwise", {"dw": Operation(depthwise, fields)}).widths == {"w": Width(24)}
+
+
+def test_widths_of_a_sum_follow_where_all_others_are_known():
+    layers = {
+        "sum": Operation(Linear(30, 8), {"in_features": (("a", 1), ("b", 2))}),
+        "a": Operation(Linear(8, 10), {"out_features": "a"}),
+    }
+    assert Network("sum", layers).widths["b"].size == 10
+    del layers["a"]
+    with pytest.raises(InvalidValueError, match=r"sum\.in_features") as raised:
+        Network("sum", layers)
+    assert raised.value.value == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("second", "wrong"),
+    [
+        ((Linear(5, 2), "w"), "'w' is 5"),
+        ((Linear(6, 2), ("w", 4)), "4 times"),
+        ((Linear(4, 2), (("w", 1), ("v", 1))), "'v'"),
+    ],
+)
+def test_layers_that_contradict_each_other(second, wrong):
+    layer, rule = second
+    first = Operation(Linear(3, 4), {"out_features": "w"})
+    with pytest.raises(InvalidValueError, match=wrong) as raised:
+        Network("n", {"second": Operation(layer, {"in_features": rule}), "first": first})
+    assert raised.value.field in ("first.out_features", "second.in_features")
+
+
+# ---------------------------------------------------------------- options
+
+
+def test_options_of_widths_by_name():
+    space = small().space({"width": [12, 4, 8]})
+    assert space.options == {"width": (12, 4, 8)}
+    assert small().options == {}
+    assert space.at({}) == dict(small()) == dict(space)
+    layers = space.at({"width": 8})
+    assert layers["conv"] == Conv2d(1, 8, 5, height=28, width=28, padding="same")
+    assert layers["fc"] == Linear(8 * 784, 10)
+    assert layers["last"] == Linear(9, 9)
+
+
+def test_sweeps_and_soft_widths_are_filled_in():
+    narrow = small().at({"width": np.array([100, 120], dtype=np.int8)})
+    assert narrow["fc"].in_features.tolist() == [78400, 94080]
+    torch = pytest.importorskip("torch")
+    assert small().at({"width": torch.tensor(7.5)})["fc"].in_features.item() == 7.5 * 784
+
+
+@pytest.mark.parametrize(
+    ("size", "step", "least", "multiple", "options"),
+    [
+        (64, 16, 0.25, 1, (16, 32, 48, 64)),
+        (64, 16, 0.3, 1, (32, 48, 64)),
+        (60, 16, 0.25, 1, (16, 32, 48, 60)),
+        (60, 16, 0, 1, (16, 32, 48, 60)),
+        (60, 8, 0.5, 6, (48, 60)),
+        (64, 16, 1, 1, None),
+        (12, 16, 0.25, 1, None),
+    ],
+)
+def test_options_by_step(size, step, least, multiple, options):
+    layers = {"fc": Operation(Linear(8, size), {"out_features": "w"}), "other": Operation(Linear(16, 8), {"in_features": "v"})}  # fmt: skip  # noqa: E501
+    widths = {"w": Width(size, multiple=multiple), "kept": Width(160), "fixed": Width(160, fixed="an output")}
+    space = Network("n", layers, widths).space({"v": (3, 5)}, step=step, least=least)
+    assert dict(space.options) == ({} if options is None else {"w": options}) | {"v": (3, 5)}
+
+
+def test_opening_adds_to_what_is_open():
+    network = Network("n", {"fc": Operation(Linear(8, 16), {"in_features": "a", "out_features": "b"})})
+    space = network.space({"a": (4, 8)}).space({"b": (8, 16)}).space({"a": (2, 8)})
+    assert dict(space.options) == {"a": (2, 8), "b": (8, 16)}
+
+
+@pytest.mark.parametrize("bad", [(), [], 8, "abc", None, (0, 1), (4, -1), (4, 4), (True,), (2.5,), ("8",), {4, 8}], ids=str)  # fmt: skip  # noqa: E501
+def test_options_are_sizes_that_differ(bad):
+    with pytest.raises(InvalidValueError, match="options of 'width'"):
+        small().space({"width": bad})
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({}, "options"),
+        ({"options": {"depth": (1, 2)}}, "width"),
+        ({"options": {"fixed": (1, 2)}}, "width"),
+        ({"options": {"odd": (4, 7)}}, "options of 'odd'"),
+        ({"step": 0}, "step"),
+        ({"step": 2.5}, "step"),
+        ({"step": 8, "least": 2}, "least"),
+        ({"step": 1000}, "step"),
+    ],
+)
+def test_what_cannot_be_opened(asked, field):
+    layer = Operation(Linear(8, 16), {"in_features": "odd", "out_features": "fixed"})
+    network = Network("n", {"fc": layer}, {"odd": Width(8, multiple=4), "fixed": Width(16, fixed="an output")})
+    with pytest.raises(InvalidValueError, match="allowed") as raised:
+        network.space(**asked)
+    assert raised.value.field == field
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"depth": 8}, {"width": 0}, {"width": True}, {"width": "8"}, {"width": 2.5}], ids=str
+)
+def test_sizes_of_a_choice_are_sizes(sizes):
+    with pytest.raises(InvalidValueError, match="width"):
+        small().at(sizes)
+
+
+def test_spaces_are_values():
+    space = small().space({"width": (4, 8)})
+    for table in (space.options, space.widths, space.operations, space.operations["fc"].sizes):
+        with pytest.raises(TypeError):
+            table["new"] = 1
+    for copied in (copy.deepcopy(space), pickle.loads(pickle.dumps(space))):
+        assert copied == space
+    assert space != small()
+
+
+# ---------------------------------------------------------------- kernels
+
+
+KERNELS = {
+    "same": Conv2d(8, 8, 3, height=9, width=9, padding="same"),
+    "half": Conv2d(8, 8, 3, height=9, width=7, padding=1),
+    "strided": Conv2d(8, 8, 7, height=32, width=33, stride=2, padding=3),
+    "dilated": Conv2d(8, 8, 3, height=16, width=16, padding=2, dilation=2),
+    "depthwise": Conv2d(8, 8, 3, height=9, width=9, padding=1, groups=8),
+}
+
+
+@pytest.mark.parametrize("layer", KERNELS.values(), ids=KERNELS)
+def test_the_padding_follows_an_open_kernel(layer):
+    space = Network("one", {"conv": Operation(layer)}).space({"conv.kernel_size": (1, 3, 5, 7)})
+    array = SystolicArray(8, 8, dram_bytes_per_s=1e8)
+    assert layer_cost(space.at({})["conv"], array) == layer_cost(layer, array)
+    for kernel in space.options["conv.kernel_size"]:
+        padding = layer.padding
+        if padding != "same":
+            padding = layer.padding[0] + layer.dilation[0] * (kernel - layer.kernel_size[0]) // 2
+        other = dataclasses.replace(layer, kernel_size=kernel, padding=padding)
+        found = space.at({"conv.kernel_size": kernel})["conv"]
+        assert found.out_size == layer.out_size
+        assert layer_cost(found, array) == layer_cost(other, array)
+
+
+@pytest.mark.parametrize(
+    ("layer", "sizes", "why"),
+    [
+        (Conv2d(8, 8, (3, 5), height=9, width=9, padding=(1, 2)), (3, 5), "square"),
+        (Conv2d(8, 8, 3, height=9, width=9), (1, 3), "at least 3"),
+        (Conv2d(8, 8, 5, height=9, width=9, padding=1), (3, 5), "over the stride"),
+        (Conv2d(8, 8, 5, height=9, width=9, padding=1), (1, 5), "at least 3"),
+        (Conv2d(8, 8, 3, height=9, width=9, padding=1), (3, 4), "odd"),
+        (Conv2d(8, 8, 3, height=9, width=9, padding="valid"), (3, 5), "valid"),
+        (Conv2d(8, 8, 3, height=9, width=9, padding=1), (3, 3), "differ"),
+        (Linear(8, 8), (3, 5), "no 2-d convolution"),
+        (MemoryOnly("relu"), (3, 5), "no 2-d convolution"),
+    ],
+)
+def test_kernels_that_cannot_be_opened(layer, sizes, why):
+    with pytest.raises(InvalidValueError, match=why) as raised:
+        Network("one", {"conv": Operation(layer)}).space({"conv.kernel_size": sizes})
+    assert "conv.kernel_size" in raised.value.field
+
+
+def test_steps_leave_kernels_alone():
+    space = Network("one", {"conv": Operation(KERNELS["half"], {"out_channels": "w"})})
+    assert dict(space.space({"conv.kernel_size": (3, 5)}, step=4).options) == {"w": (4, 8), "conv.kernel_size": (3, 5)}
+
+
+# ---------------------------------------------------------------- networks that were read
+
+
+def test_a_module_becomes_a_space():
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 32, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(32 * 64, 10)
+    )
+    space = from_torch(model, (1, 3, 8, 8)).space({"0.kernel_size": (3, 5)}, step=8)
+    assert dict(space.options) == {"0": (8, 16, 24, 32), "0.kernel_size": (3, 5)}
+    model[0], model[3] = torch.nn.Conv2d(3, 16, 5, padding=2), torch.nn.Linear(16 * 64, 10)
+    again = network_cost(from_torch(model, (1, 3, 8, 8)), ARRAY)
+    assert network_cost(space.at({"0": 16, "0.kernel_size": 5}), ARRAY).total == again.total
+
+
+def test_attention_has_sizes_that_follow_widths():
+    layers = {
+        "in": Operation(Linear(32, 32), {"out_features": ("heads", 8)}),
+        "scores": Operation(MatMul(10, 10, 8, batch=4), {"batch": "heads"}),
+        "fft": Operation(Unsupported("fft", "not a product")),
+    }
+    space = Network("attention", layers).space({"heads": (2, 3, 4)})
+    assert space.at({"heads": 3})["scores"].batch == 3
+    assert list(space.unsupported) == ["fft"]
