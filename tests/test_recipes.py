@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from hwcost import Conv2d, Linear, SystolicArray, from_onnx, from_torch, layer_cost, network_cost
+
+PROJECT = Path(__file__).parents[1]
 
 
 def test_an_adapter():
@@ -34,6 +42,23 @@ def test_an_adapter():
     found = latency_of_logits(one_hot, 1.0).item()
     twelve = layer_cost(Conv2d(3, 12, 3, height=8, width=8, padding=1), array).cycles
     assert found == twelve + layer_cost(Linear(12, 12), array).cycles
+
+
+def test_a_page(tmp_path):
+    """A Markdown file in a toctree, with a table of what the package contains and a line that is tested."""
+    pytest.importorskip("myst_parser")
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name in ("conf.py", "page_tables.py"):
+        shutil.copy(PROJECT / "docs" / name, docs)
+    (docs / "index.md").write_text("# Index\n\n[How](mine.md)\n\n```{toctree}\n:caption: How-to guides\n\nmine\n```\n")
+    table = "```{table-of} relaxations\n```"
+    (docs / "mine.md").write_text(f"# Mine\n\n{table}\n\n```python\n>>> 40 + 2\n42\n\n```\n")
+    options = ["-q", "-W", "--keep-going", "-n", "-d", str(tmp_path / "doctrees")]
+    subprocess.run([sys.executable, "-m", "sphinx", *options, str(docs), str(tmp_path / "site")], check=True)
+    page = (tmp_path / "site" / "mine.html").read_text(encoding="utf-8")
+    assert "generalized" in page
+    assert doctest.testfile(str(docs / "mine.md"), module_relative=False) == (0, 1)
 
 
 def test_an_operator(tmp_path):
