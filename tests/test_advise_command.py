@@ -183,7 +183,7 @@ BAD = {
     "budget 1": "net.csv --s1 8 --s2 8 --budget 1",
     "budget in percent": "net.csv --s1 8 --s2 8 --budget 90%",
     "budget too small": "net.csv --s1 8 --s2 8 --budget 0.0001",
-    "seconds": "net.csv --s1 8 --s2 8 --budget 0.9 --seconds -1",
+    "nodes": "net.csv --s1 8 --s2 8 --budget 0.9 --nodes 0",
     "apply to a list": "net.csv --s1 8 --s2 8 --budget 0.9 --apply",
     "to-csv alone": "net.csv --s1 8 --s2 8 --to-csv out.csv",
     "take alone": "net.csv --s1 8 --s2 8 --take conv.out_channels=3",

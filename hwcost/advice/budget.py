@@ -1,15 +1,15 @@
-"""The widths that reach a share of today's cycles at the least loss of MACs, by a mixed-integer program.
+"""The widths that fit a share of today's cycles at the least loss of MACs, by a mixed-integer program.
 
-Each width takes one of its options: the sizes at the right end of a stair of any layer that follows it, since every
-other size loses MACs for nothing (all sizes where stairs move with another width). Layers that follow the same widths
-make one table over the options of all of them; its entries are cycles and MACs as the runtime says them. The program
-picks one option for each width, which picks one entry of each table:
+Each width takes one of its options: the sizes at the right end of a stair of any layer that follows it, because every
+other size loses MACs for nothing (all sizes if stairs move with another width). Layers that follow the same widths
+make one table of cycles and MACs over the options of all of them. The program picks one option of each width, and with
+them one entry of each table:
 
-    maximise    sum of the MACs of the entries
-    so that     sum of their cycles <= share * today's cycles
+    maximise      sum of the MACs of the entries
+    subject to    sum of their cycles <= share * today's cycles
 
-Where there are too many options, they are thinned out, the best set is found, and the options around it are taken
-in again until nothing better turns up.
+If there are too many options, the program is solved over some of them, and again over those around its result, until
+nothing better turns up.
 """
 
 from __future__ import annotations
@@ -30,30 +30,29 @@ from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 from hwcost.network.pricing import network_cost
 
-__all__ = ["Budget", "solve"]
+__all__ = ["Budget", "solve", "thin"]
 
-MOST_ENTRIES = 8000
 MOST_IN_ONE_TABLE = 4096
 LEAST_OPTIONS = 8
-HELD = "layers follow it together with many others, more than can be tabulated"
+HELD = "its layers follow too many other widths to tabulate them"
 ROUNDS = 6
 WORTH_A_ROUND = 1e-4
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A set of widths.
+    """Widths that fit a budget.
 
     Attributes:
-        share: of today's cycles that was asked for.
+        share: of today's cycles, as given.
         limit: the same in cycles.
-        sizes: every width that changes, with its new size.
-        cycles, macs: of the network with these widths, priced anew.
-        cycles_today, macs_today: of the network as it is.
-        gap: by which share of its MACs another set of these options could be better at most: 0 where the set is
-            proven to be the best, more where the time limit ended the search.
-        options, of_options: how many sizes the set was picked from, of how many that may be worth taking.
-        held: widths that were held at today's size, with the reason.
+        sizes: the new size of every width that changes.
+        cycles, macs: of the network with these widths.
+        cycles_today, macs_today: of the network today.
+        gap: the most by which other widths among these options could be better, as a share of the MACs: 0 if these
+            are proven optimal, more if ``max_nodes`` ended the search.
+        options, of_options: the number of sizes that the program chose from, of all that may be worth taking.
+        held: the widths that stay at today's size, with the reason.
     """
 
     share: float
@@ -70,38 +69,44 @@ class Budget:
 
     @property
     def is_proven(self) -> bool:
-        """Whether no set of widths at all is better: every size that may be worth taking was looked at, to the end."""
+        """Whether the widths are proven optimal, over all sizes that may be worth taking."""
         return not self.gap and self.options == self.of_options and not self.held
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, in plain values."""
+        """All fields and derived figures as plain values."""
         tables = {"sizes": dict(self.sizes), "held": dict(self.held)}
         own = {name: tables.get(name, getattr(self, name)) for name in self.__dataclass_fields__}
         return own | {"is_proven": self.is_proven}
 
 
 def solve(
-    network: Network, array: SystolicArray, operations: Mapping[str, Operation], share: float, time_limit_s: float
+    network: Network,
+    array: SystolicArray,
+    operations: Mapping[str, Operation],
+    share: float,
+    max_nodes: int,
+    *,
+    most_entries: int = 8000,
 ) -> Budget:
-    """The best set of widths.
+    """The widths that fit ``share`` of today's cycles; ``most_entries`` limits the tables of one program.
 
     Raises:
-        InvalidValueError: a share that is none, or cannot be reached.
+        InvalidValueError: a share that is out of range or that no widths fit.
         MissingDependencyError: scipy is not installed.
     """
     if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 < share < 1:
         raise InvalidValueError("budget", share, "a share of today's cycles above 0 and below 1, like 0.9")
-    if not 0 < time_limit_s < math.inf:
-        raise InvalidValueError("time_limit_s", time_limit_s, "a number of seconds above 0")
+    if isinstance(max_nodes, bool) or not isinstance(max_nodes, int) or max_nodes < 1:
+        raise InvalidValueError("max_nodes", max_nodes, "an integer of at least 1")
     load_solver()
     cost = network_cost({name: each.layer for name, each in operations.items()}, array).total
     limit = share * cost.cycles
     edges = {name: _edges(name, network, array, operations) for name in changeable(network)}
     groups = _groups(operations, edges)
-    held = _hold_wide_tables(groups, edges, network, array)
+    held = _hold_wide_tables(groups, edges, network, array, most_entries)
     free = {name: sizes for name, sizes in edges.items() if name not in held}
     _check_reachable(groups, network, array, free, limit, share, cost.cycles)
-    found, options = _rounds(groups, network, array, free, limit, time_limit_s)
+    found, options = _rounds(groups, network, array, free, limit, max_nodes, most_entries)
     sizes = {name: size for name, size in found.sizes.items() if size != network.widths[name].size}
     changed = network.at(sizes)
     after = network_cost({name: changed[name] for name in operations}, array).total
@@ -124,13 +129,13 @@ def solve(
 
 
 def _edges(name: str, network: Network, array: SystolicArray, operations: Mapping[str, Operation]) -> Figures:
-    """The sizes up to today's that may be worth taking, ascending; today's is always one.
+    """The sizes up to today's that may be worth taking, ascending, today's among them.
 
-    They are the right ends of the stairs of any layer, but all sizes where stairs move with another width: behind a
-    concatenation, and where memory may be what takes longer.
+    They are the right ends of the stairs of any layer, or all sizes if stairs move with another width: after a
+    concatenation, and if memory may bound a layer.
     """
-    width, own = network.widths[name], followers(operations, name)
-    sizes = candidates(width.size, width.multiple, width.size)
+    own = followers(operations, name)
+    sizes = candidates(network, name, network.widths[name].size)
     if array.has_memory_limit or any(_is_in_a_sum(name, each, network) for each in own.values()):
         return sizes
     each = over_each(own, network, array, {name: sizes})
@@ -138,8 +143,8 @@ def _edges(name: str, network: Network, array: SystolicArray, operations: Mappin
 
 
 def _is_in_a_sum(name: str, operation: Operation, network: Network) -> bool:
-    rules = ([width for width, _ in rule if not network.widths[width].fixed] for rule in operation.sizes.values())
-    return any(name in rule and len(rule) > 1 for rule in rules)
+    sums = ([width for width, _ in each if not network.widths[width].fixed] for each in operation.sizes.values())
+    return any(name in each and len(each) > 1 for each in sums)
 
 
 def _groups(
@@ -157,10 +162,11 @@ def _hold_wide_tables(
     edges: Mapping[str, Figures],
     network: Network,
     array: SystolicArray,
+    most_entries: int,
 ) -> dict[str, str]:
-    """Widths to leave alone, so that tables are small enough with a few options each.
+    """Widths to keep, so that tables with a few options per width are small enough.
 
-    Of those that meet in a layer behind a concatenation of many, they are the ones with the fewest cycles.
+    Of the widths that meet in a layer, after a concatenation of many, they are those with the fewest cycles.
     """
     weight: dict[str, float] = defaultdict(float)
     for widths, operations in groups.items():
@@ -174,7 +180,7 @@ def _hold_wide_tables(
             widths: math.prod(min(len(edges[width]), LEAST_OPTIONS) for width in own) for widths, own in left.items()
         }
         widest = max(sizes, key=lambda widths: sizes[widths])
-        if sizes[widest] <= MOST_IN_ONE_TABLE and sum(sizes.values()) <= MOST_ENTRIES:
+        if sizes[widest] <= MOST_IN_ONE_TABLE and sum(sizes.values()) <= most_entries:
             return {name: held[name] for name in edges if name in held}
         width = min(left[widest], key=lambda width: (weight[width], width))
         held[width] = HELD
@@ -188,7 +194,7 @@ def _tables(
     array: SystolicArray,
     options: Mapping[str, Figures],
 ) -> list[Table]:
-    """One table for each set of open widths."""
+    """One table per set of widths that change."""
     merged: dict[tuple[str, ...], list[Operation]] = defaultdict(list)
     for widths, operations in groups.items():
         merged[tuple(width for width in widths if width in options)] += operations
@@ -213,11 +219,11 @@ def _check_reachable(
     lowest = sum(float(table.cycles.sum()) for table in _tables(groups, network, array, least))
     if not free:
         reasons = dict.fromkeys(width.fixed for width in network.widths.values() if width.fixed)
-        allowed = f"none: no width of this network can change ({', '.join(list(reasons)[:3]) or 'it has none'})"
-        raise InvalidValueError("budget", share, allowed)
+        reason = f"no width of this network can change ({', '.join(list(reasons)[:3]) or 'it has none'})"
+        raise InvalidValueError("budget", share, "leave it out", reason=reason)
     if lowest > limit:
         share_of_lowest = math.ceil(1e4 * lowest / today) / 1e4
-        allowed = f"at least {share_of_lowest:g}: what remains with every width at its smallest"
+        allowed = f"at least {share_of_lowest:g}, the share with every width at its smallest size"
         raise InvalidValueError("budget", share, allowed)
 
 
@@ -230,16 +236,17 @@ def _rounds(
     array: SystolicArray,
     edges: Mapping[str, Figures],
     limit: float,
-    time_limit_s: float,
+    max_nodes: int,
+    most_entries: int,
 ) -> tuple[SolverResult, int]:
-    """The best set that was found, and how many options it was picked from."""
+    """The best options found, and the number of options that they were picked from."""
     around: dict[str, int] | None = None
     best: SolverResult | None = None
     count, of_all = 0, sum(map(len, edges.values()))
     for _ in range(ROUNDS):
-        chosen = _thinned(groups, edges, around)
+        chosen = _thinned(groups, edges, around, most_entries)
         options = {name: edges[name][chosen[name]] for name in edges}
-        found = pick(_tables(groups, network, array, options), options, limit, time_limit_s / ROUNDS)
+        found = pick(_tables(groups, network, array, options), options, limit, max_nodes)
         before = 0.0 if best is None else best.macs
         if found is not None and found.macs > before:
             best, count = found, sum(map(len, options.values()))
@@ -247,7 +254,7 @@ def _rounds(
         if count == of_all or found is None or found.macs <= before * (1 + WORTH_A_ROUND):
             break
     if best is None:
-        raise InvalidValueError("time_limit_s", time_limit_s, "more seconds: no set of widths was found in these")
+        raise InvalidValueError("max_nodes", max_nodes, "a larger number: these nodes found no widths that fit")
     return best, count
 
 
@@ -255,24 +262,26 @@ def _thinned(
     groups: Mapping[tuple[str, ...], Sequence[Operation]],
     edges: Mapping[str, Figures],
     around: Mapping[str, int] | None,
+    most_entries: int,
 ) -> dict[str, Figures]:
-    """Which of the ends of stairs to take: all, or as many as the tables may hold, spread evenly or around a place."""
+    """The indices of the ends of stairs to use: all, or as many as the tables may hold, spread or around a result."""
     most = max(map(len, edges.values()), default=1)
     while True:
-        chosen = {name: _some(len(own), most, None if around is None else around[name]) for name, own in edges.items()}
+        chosen = {name: thin(len(own), most, None if around is None else around[name]) for name, own in edges.items()}
         sizes = [math.prod(len(chosen[width]) for width in widths if width in chosen) for widths in groups]
-        if most <= 2 or (sum(sizes) <= MOST_ENTRIES and max(sizes) <= MOST_IN_ONE_TABLE):
+        if most <= 2 or (sum(sizes) <= most_entries and max(sizes) <= MOST_IN_ONE_TABLE):
             return chosen
         most = max(2, most * 3 // 4)
 
 
-def _some(count: int, most: int, around: int | None) -> Figures:
+def thin(count: int, most: int, around: int | None) -> Figures:
+    """At most ``most`` (+ 1) of ``count`` indices, the first and the last among them; more near ``around``."""
     if count <= most:
         return np.arange(count)
     if around is None or most < 8:  # closer together near today's size, which is the last
         spread = (count - 1) * (1 - np.linspace(1, 0, most) ** 1.5)
         return np.unique(np.round(spread).astype(int))
-    # half of them right beside, the rest spread over all the others
-    beside = np.arange(around - most // 4, around + most // 4 + 1).clip(0, count - 1)
+    # half of them adjacent, the rest spread over all others
+    adjacent = np.arange(around - most // 4, around + most // 4 + 1).clip(0, count - 1)
     spread = np.round(np.linspace(0, count - 1, most // 2)).astype(int)
-    return np.unique(np.concatenate([beside, spread]))
+    return np.unique(np.concatenate([adjacent, spread]))

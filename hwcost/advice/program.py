@@ -1,4 +1,4 @@
-"""The mixed-integer program that picks one option for each width."""
+"""The mixed-integer program that picks one option of each width."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["SolverResult", "Table", "load_solver", "pick"]
 
 
 class Table(NamedTuple):
-    """Cycles and MACs over the options of some widths, one axis for each."""
+    """Cycles and MACs over the options of some widths, one axis per width."""
 
     widths: tuple[str, ...]
     cycles: Figures
@@ -23,7 +23,7 @@ class Table(NamedTuple):
 
 
 class SolverResult(NamedTuple):
-    """One option for each width, their MACs together, and by which share of them another set could be better."""
+    """One option of each width, their MACs, and the relative gap to the best bound on the MACs."""
 
     sizes: dict[str, int]
     macs: float
@@ -31,7 +31,7 @@ class SolverResult(NamedTuple):
 
 
 def load_solver() -> Any:
-    """The module of scipy that has it.
+    """``scipy.optimize``, which has the solver.
 
     Raises:
         MissingDependencyError: scipy is not installed.
@@ -43,22 +43,21 @@ def load_solver() -> Any:
     return optimize
 
 
-def pick(
-    tables: Sequence[Table], options: Mapping[str, Figures], limit: float, time_limit_s: float
-) -> SolverResult | None:
+def pick(tables: Sequence[Table], options: Mapping[str, Figures], limit: float, max_nodes: int) -> SolverResult | None:
     """The options of all widths with the most MACs within a limit of cycles.
 
-    The variables are one for each option, then one for each entry of each table: 1 where it is taken. Those of the
-    options are integers; the others then are by themselves.
+    There is one variable per option, then one per entry of each table: 1 if it is taken. Only those of the options must
+    be declared integers; the others follow.
 
     Args:
         tables: over the options of the widths that they name.
         options: of each width.
-        limit: of the cycles of all tables together.
-        time_limit_s: after which the best found so far is taken.
+        limit: on the cycles of all tables together.
+        max_nodes: of the search tree; then the best options so far are used. The solver counts its effort in steps, so
+            that the result does not depend on the speed of the machine.
 
     Returns:
-        None where nothing was found in time.
+        None if the search tree ended before any options were found.
     """
     optimize = load_solver()
     from scipy import sparse
@@ -77,7 +76,7 @@ def pick(
         np.concatenate([of_options, *(getattr(table, name).ravel() for table in tables)]) for name in ("cycles", "macs")
     )
     slack = 0.0
-    for _ in range(4):  # the solver lets a limit be passed by a hair; then the limit is drawn in
+    for _ in range(4):  # the solver's tolerance may exceed the limit by a hair; then the limit is tightened
         result = optimize.milp(
             -macs / macs.max(),
             constraints=[
@@ -86,7 +85,7 @@ def pick(
             ],
             integrality=np.append(np.ones(len(of_options)), np.zeros(count - len(of_options))),
             bounds=optimize.Bounds(0, 1),
-            options={"time_limit": time_limit_s, "mip_rel_gap": 0.0},
+            options={"node_limit": max_nodes, "mip_rel_gap": 0.0},
         )
         if result.x is None:
             return None
@@ -98,12 +97,12 @@ def pick(
 
 
 def _starts(options: Mapping[str, Figures]) -> dict[str, int]:
-    """The variable of the first option of each width."""
+    """The index of the variable of each width's first option."""
     return dict(zip(options, itertools.accumulate(map(len, options.values()), initial=0), strict=False))
 
 
 def _rows(tables: Sequence[Table], options: Mapping[str, Figures]) -> Iterator[tuple[Figures, Figures, float]]:
-    """The equations: their variables, the factors of these, and the right side."""
+    """The equations: variables, coefficients, right-hand side."""
     first = _starts(options)
     for name, sizes in options.items():
         yield first[name] + np.arange(len(sizes)), np.ones(len(sizes)), 1.0
@@ -114,13 +113,13 @@ def _rows(tables: Sequence[Table], options: Mapping[str, Figures]) -> Iterator[t
         if not table.widths:
             yield entries.ravel(), np.ones(entries.size), 1.0
         for axis, name in enumerate(table.widths):
-            for index in range(len(options[name])):  # the entries with this option are taken as often as it is
+            for index in range(len(options[name])):  # an entry with this option is taken if and only if the option is
                 with_it = entries.take(index, axis=axis).ravel()
                 yield np.append(with_it, first[name] + index), np.append(np.ones(len(with_it)), -1.0), 0.0
 
 
 def _found(result: Any, tables: Sequence[Table], options: Mapping[str, Figures], limit: float) -> SolverResult | None:
-    """What the solver's variables say, counted again; None where it is beyond the limit."""
+    """The options that the solver's variables pick, counted exactly; None if they exceed the limit."""
     first = _starts(options)
     picked = {name: int(np.argmax(result.x[first[name] : first[name] + len(sizes)])) for name, sizes in options.items()}
     at = [tuple(picked[name] for name in table.widths) for table in tables]
@@ -134,5 +133,5 @@ def _found(result: Any, tables: Sequence[Table], options: Mapping[str, Figures],
 
 
 def _gap(result: Any) -> float:
-    """0 where the solver went to its end."""
+    """0 if the solver proved its result optimal."""
     return 0.0 if result.status == 0 else max(0.0, float(result.mip_gap))

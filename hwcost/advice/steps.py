@@ -21,7 +21,7 @@ __all__ = ["Advice", "Step", "WidthAdvice", "advise"]
 
 
 def _ratio(before: Numbers, after: Numbers) -> float:
-    """How many times as fast; infinite where nothing is left, as on arrays that do not count their last fold."""
+    """The speed-up; infinite if nothing is left, as on arrays that do not count their last fold."""
     return before / after if after else math.inf
 
 
@@ -31,11 +31,11 @@ class Step:
 
     Attributes:
         size: the other size.
-        removed: channels fewer than today.
-        saved: cycles fewer than today, of all layers that follow the width.
-        macs: the MACs that are lost.
+        removed: channels removed.
+        saved: cycles saved, over all layers that follow the width.
+        macs: MACs lost.
         network_speed_up: of the whole network.
-        layers: the cycles of every layer that follows the width, with the other size.
+        layers: the cycles of every layer that follows the width, at this size.
     """
 
     size: int
@@ -51,7 +51,7 @@ class Step:
         return self.saved / self.removed
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, in plain values."""
+        """All fields and derived figures as plain values."""
         own = {name: getattr(self, name) for name in self.__dataclass_fields__}
         own["network_speed_up"] = None if math.isinf(self.network_speed_up) else self.network_speed_up
         return own | {"layers": dict(self.layers), "saved_per_channel": self.saved_per_channel}
@@ -59,16 +59,16 @@ class Step:
 
 @dataclass(frozen=True)
 class WidthAdvice:
-    """What is to be said of one width.
+    """The advice on one width.
 
     Attributes:
-        name: of the width: the first layer that makes it.
-        width: its size today, and what sizes may be.
+        name: of the width.
+        width: its size today, and what sizes it may take.
         layers: the cycles of every priced layer that follows it.
-        cheaper: the largest size that takes fewer cycles; None where there is none.
-        best: the size, at least half of today's, that saves most cycles per channel removed.
-        free: the largest size at today's cycles, not below today's.
-        bound: how many of its layers each of compute, memory and overhead bounds.
+        cheaper: the largest size that takes fewer cycles, if any.
+        best: the size of at least half of today's that saves most cycles per channel removed, if any saves some.
+        free: the largest size at today's cycles.
+        bound: the number of its layers that each of compute, memory and overhead bounds.
     """
 
     name: str
@@ -81,30 +81,30 @@ class WidthAdvice:
 
     @property
     def cycles(self) -> Numbers:
-        """Of its layers together."""
+        """The total cycles of its layers."""
         return sum(self.layers.values())
 
     def speed_up(self, layer: str) -> float:
-        """Of one of its layers by the next cheaper size; 1 where there is none."""
+        """The speed-up of one of its layers at the next cheaper size; 1 if no size is cheaper."""
         return 1.0 if self.cheaper is None else _ratio(self.layers[layer], self.cheaper.layers[layer])
 
     @property
     def is_memory_bound(self) -> bool:
-        """Whether memory bounds all of its layers: stairs then do nothing, and cycles follow the bytes moved."""
+        """Whether memory bounds all of its layers: then cycles follow the bytes moved, without stairs."""
         return self.bound.get("memory", 0) == len(self.layers)
 
     @property
     def remark(self) -> str:
-        """What people should know before they change it; empty where there is nothing."""
+        """What to know before changing the width; empty if there is nothing."""
         memory = self.bound.get("memory", 0)
         if self.is_memory_bound:
-            return "memory-bound: the width does not help to fill the array, time follows the bytes moved"
+            return "memory-bound: time follows the bytes moved, not how full the array is"
         if memory:
             return f"{memory} of {len(self.layers)} layers are memory-bound: the width does not help there"
         return "" if self.cheaper else "no smaller size takes fewer cycles"
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, in plain values."""
+        """All fields and derived figures as plain values."""
         steps = {
             name: None if step is None else step.as_dict()
             for name, step in (("cheaper", self.cheaper), ("best", self.best))
@@ -124,18 +124,18 @@ class WidthAdvice:
 
 @dataclass(frozen=True)
 class Advice:
-    """What is to be said of the widths of a network on an array.
+    """The advice on the widths of a network on an array.
 
     Attributes:
         name: of the network.
         array: the accelerator.
         total: what the network costs today.
         layers: the cycles of every priced layer today, in order.
-        widths: one for each width that can change, most cycles saved per channel removed first.
-        fixed: every priced layer that no width can change, with the reason.
-        budget: the set of widths for a budget, where one was asked for.
-        unsupported: names of operations that are missing in every figure.
-        notes: what the importer had to say.
+        widths: one per width that can change, most cycles saved per channel removed first.
+        fixed: every priced layer without a width that can change, with the reason.
+        budget: the widths that fit the budget, if one was given.
+        unsupported: the names of operations that every figure leaves out.
+        notes: of the network.
     """
 
     name: str
@@ -153,12 +153,12 @@ class Advice:
 
     @property
     def by_layer(self) -> dict[str, list[WidthAdvice]]:
-        """What is to be said of each priced layer that a width can change: of those that it follows."""
+        """For each priced layer that can change, the advice on the widths that it follows."""
         found = {layer: [each for each in self.widths if layer in each.layers] for layer in self.layers}
         return {layer: own for layer, own in found.items() if own}
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, in plain values."""
+        """All fields and derived figures as plain values."""
         return {
             "network": self.name,
             "array": self.array.as_dict(),
@@ -178,20 +178,21 @@ def advise(
     *,
     budget: float | None = None,
     skip_unsupported: bool = False,
-    time_limit_s: float = 30.0,
+    max_nodes: int = 500,
 ) -> Advice:
-    """Where a network's widths lie on the stairs of an array, and what other widths would buy.
+    """Where a network's widths lie on the stairs of an array, and what other widths would save.
 
     Args:
-        network: as an importer or :meth:`hwcost.network.network.Network.of_layers` makes it.
-        array: the accelerator, exact.
-        budget: a share of today's cycles, below 1, to be reached at the least loss of MACs.
-        skip_unsupported: leave out operations that cannot be priced, and name them, instead of raising.
-        time_limit_s: after so many seconds the search for the budget's set ends with the best that it has.
+        network: as an importer or :meth:`hwcost.Network.of_layers` makes it. If some of its widths are open
+            (:meth:`hwcost.Network.space`), only these change, and only to their options.
+        array: the accelerator.
+        budget: a share of today's cycles, below 1; finds the widths that fit it at the least loss of MACs.
+        skip_unsupported: leave out operations that cannot be priced, and list them, instead of raising.
+        max_nodes: the most nodes of each search tree of the budget's solver; then it uses the best widths so far.
 
     Raises:
-        InvalidValueError: operations that cannot be priced, an array that is a sweep, a budget that cannot be reached.
-        MissingDependencyError: a budget is asked for, and scipy is not installed.
+        InvalidValueError: unsupported operations, an array that is a sweep, a budget that no widths fit.
+        MissingDependencyError: a budget was given, and scipy is not installed.
 
     >>> from hwcost import Conv2d
     >>> network = Network.of_layers("one", {"conv": Conv2d(16, 65, 3, height=8, width=8, padding=1)})
@@ -203,7 +204,7 @@ def advise(
     report = network_cost(network, array, skip_unsupported=skip_unsupported)
     names = changeable(network)
     widths = [_width_advice(name, network, array, operations, report) for name in names]
-    found = None if budget is None else solve(network, array, operations, budget, time_limit_s)
+    found = None if budget is None else solve(network, array, operations, budget, max_nodes)
     return Advice(
         name=network.name,
         array=array,
@@ -222,12 +223,12 @@ def _most_per_channel(advice: WidthAdvice) -> tuple[float, str]:
 
 
 def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, str]:
-    """The layers that follow no width that can change, each with the first reason."""
-    reasons = {}
+    """The layers without a width that can change, each with the first reason."""
+    names, reasons = set(changeable(network)), {}
     for name, operation in operations.items():
-        widths = [network.widths[width] for width in operation.widths]
-        if all(width.fixed for width in widths):
-            reasons[name] = next((width.fixed for width in widths), "its sizes follow no width of the network")
+        if names.isdisjoint(operation.widths):
+            why = "none of its widths is open" if operation.widths else "its sizes follow no width of the network"
+            reasons[name] = next(filter(None, (network.widths[width].fixed for width in operation.widths)), why)
     return reasons
 
 
@@ -235,9 +236,8 @@ def _width_advice(
     name: str, network: Network, array: SystolicArray, operations: Mapping[str, Operation], report: Report
 ) -> WidthAdvice:
     width, own = network.widths[name], followers(operations, name)
-    # a fold more begins within one array length of what is allowed; groups share the channels, and are in the multiple
-    most = width.size + (max(array.rows, array.cols) + 1) * width.multiple
-    sizes = candidates(width.size, width.multiple, most)
+    # the next fold begins within one array length; groups share the channels, and are part of the multiple
+    sizes = candidates(network, name, width.size + (max(array.rows, array.cols) + 1) * width.multiple)
     tables = over_each(own, network, array, {name: sizes})
     cycles, macs = (np.sum([table[i] for table in tables.values()], axis=0) for i in (0, 1))
     today = int(np.searchsorted(sizes, width.size))

@@ -1,4 +1,4 @@
-"""The cycles and MACs of layers over the sizes of the widths that they follow: one call for each different layer."""
+"""Cycles and MACs of layers over the sizes of the widths that they follow: one call per different layer."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ Numbers: TypeAlias = "int | float"
 
 
 def checked(network: Network, array: SystolicArray, skip_unsupported: bool) -> dict[str, Operation]:
-    """The operations that are priced.
+    """The priced operations.
 
     Raises:
-        InvalidValueError: no network, an array that is a sweep, operations that are not understood, nothing to price.
+        InvalidValueError: not a network, an array that is a sweep, unsupported operations, nothing to price.
     """
     if not isinstance(network, Network):
         raise InvalidValueError("network", network, "a Network, as from_torch or Network.of_layers makes it")
     if not isinstance(array, SystolicArray) or array.sweeps:
-        raise InvalidValueError("array", array, "one SystolicArray, its sizes being numbers")
+        raise InvalidValueError("array", array, "one SystolicArray whose sizes are numbers")
     if network.unsupported and not skip_unsupported:
         name, operation = next(iter(network.unsupported.items()))
         allowed = "operations that can be priced; or pass skip_unsupported=True to leave them out"
         raise InvalidValueError(f"operation {name!r}", str(operation.layer), allowed)
     if not network.priced:
-        raise InvalidValueError("network", network.name, "one with at least one layer that can be priced")
+        raise InvalidValueError("network", network.name, "a network with at least one priced layer")
     return network.priced
 
 
 def changeable(network: Network) -> list[str]:
-    """The widths that can change and that any priced layer follows, in order."""
+    """The widths that can change and that any priced layer follows, in order: the open ones, if any are open."""
     followed = {name for operation in network.priced.values() for name in operation.widths}
-    return [name for name, width in network.widths.items() if name in followed and not width.fixed]
+    own = network.options or {name for name, each in network.widths.items() if not each.fixed and not each.is_kernel}
+    return [name for name in network.widths if name in followed and name in own]
 
 
 def followers(operations: Mapping[str, Operation], width: str) -> dict[str, Operation]:
@@ -52,7 +53,7 @@ def followers(operations: Mapping[str, Operation], width: str) -> dict[str, Oper
 def over_each(
     operations: Mapping[str, Operation], network: Network, array: SystolicArray, sizes: Mapping[str, Figures]
 ) -> dict[str, tuple[Figures, Figures]]:
-    """Cycles and MACs of each operation; ``sizes`` holds arrays that broadcast, all other widths stay."""
+    """Cycles and MACs of each operation at ``sizes``, arrays that broadcast; all other widths keep their size."""
     today: dict[str, Any] = {name: width.size for name, width in network.widths.items()}
     shape = np.broadcast_shapes(*(size.shape for size in sizes.values()))
     priced: dict[Any, tuple[Figures, Figures]] = {}
@@ -70,24 +71,28 @@ def over_each(
 def over(
     operations: Sequence[Operation], network: Network, array: SystolicArray, sizes: Mapping[str, Figures]
 ) -> tuple[Figures, Figures]:
-    """Cycles and MACs of operations together."""
+    """Total cycles and MACs of operations."""
     each = over_each({str(i): operation for i, operation in enumerate(operations)}, network, array, sizes)
     cycles, macs = (sum(figures[i] for figures in each.values()) for i in (0, 1))
     return np.asarray(cycles), np.asarray(macs)
 
 
-def candidates(size: int, multiple: int, most: int) -> Figures:
-    """The sizes that a width may have, up to ``most``."""
-    return np.arange(multiple, max(most, size) + 1, multiple, dtype=np.int64)
+def candidates(network: Network, name: str, most: int) -> Figures:
+    """The sizes up to ``most`` that a width may take, today's among them: its options if it is open, or multiples."""
+    width = network.widths[name]
+    if name in network.options:
+        sizes = np.unique([*network.options[name], width.size])
+        return sizes[sizes <= max(most, width.size)]
+    return np.arange(width.multiple, max(most, width.size) + 1, width.multiple, dtype=np.int64)
 
 
 def number(figure: Any) -> Numbers:
-    """A Python number: an integer where it is one."""
+    """A Python number: an integer if it is whole."""
     return int(figure) if float(figure).is_integer() else float(figure)
 
 
 def rising(cycles: Sequence[Figures]) -> Figures:
-    """Where any of several rows of cycles is different one place further on; the last place counts as such."""
+    """Where any of several rows of cycles changes at the next place; the last place is always one of them."""
     rises = np.zeros(len(cycles[0]), dtype=bool)
     rises[-1] = True
     for row in cycles:

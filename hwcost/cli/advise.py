@@ -38,7 +38,7 @@ Examples:
 @model_options
 @array_options
 @click.option("--budget", metavar="SHARE", help="Find the widths that fit this share of today's cycles, like 0.9.")
-@click.option("--seconds", default="30", show_default=True, metavar="S", help="Time limit for the budget's solver.")
+@size_option("--nodes", help="Most nodes of the search tree of the budget's solver.  [default: 500]")
 @click.option("--apply", "applied", is_flag=True, help="Rebuild the PyTorch module with the new widths and price it.")
 @click.option(
     "--take", multiple=True, metavar="WIDTH=SIZE", help="Set a width by hand, for --apply or --to-csv. Can be repeated."
@@ -54,7 +54,7 @@ def advise(
     options: ModelOptions,
     array: ArrayOptions,
     budget: str | None,
-    seconds: str,
+    nodes: int | None,
     applied: bool,
     take: tuple[str, ...],
     to_csv: str | None,
@@ -71,7 +71,6 @@ def advise(
     share = (
         None if budget is None else parse_number("--budget", budget, "a share of today's cycles, like 0.9", 0.0, 1.0)
     )
-    limit_s = parse_number("--seconds", seconds, "a number of seconds from 1 to 1e5", 1.0, 1e5)
     taken = parse_sizes_by_name("--take", take, "conv1=24")
     for option, given in (("--apply", applied), ("--layers", by_layer)):
         if given and form == "csv":
@@ -83,11 +82,10 @@ def advise(
     network = options.read(model)
     from hwcost.advice import advise as advise_on
 
-    names = {"budget": "--budget", "time_limit_s": "--seconds"}
+    names = {"budget": "--budget", "max_nodes": "--nodes"}
+    effort = {} if nodes is None else {"max_nodes": nodes}
     with _solver_output_on_stderr(), option_names(names, network.name):
-        advice = advise_on(
-            network, machine.array, budget=share, skip_unsupported=skip_unsupported, time_limit_s=limit_s
-        )
+        advice = advise_on(network, machine.array, budget=share, skip_unsupported=skip_unsupported, **effort)
     sizes = taken or ({} if advice.budget is None else dict(advice.budget.sizes))
     check = _apply(model, options, network, advice, sizes) if applied else None
     if to_csv is not None:
