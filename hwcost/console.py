@@ -29,29 +29,29 @@ class Commands(click.Group):
 
     Args:
         listing: the group itself answers if no command is given.
-        names: of the commands that are imported on use.
-        load: imports the command with such a name; returns None for any other.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        listing: bool = False,
-        names: Sequence[str] = (),
-        load: Callable[[str], click.Command | None] = lambda name: None,
-        **kwargs: Any,
-    ):
+    def __init__(self, *args: Any, listing: bool = False, **kwargs: Any):
         super().__init__(*args, **{"invoke_without_command": True, "no_args_is_help": False, **kwargs})
-        self.listing, self.names, self.load = listing, names, load
+        self.listing = listing
+        self.loaders: dict[str, Callable[[], click.Command]] = {}
+
+    def on_use(self, name: str) -> Callable[[Callable[[], click.Command]], None]:
+        """A decorator for a function that imports the command of that name; it runs when the command is used."""
+
+        def register(load: Callable[[], click.Command]) -> None:
+            self.loaders[name] = load
+
+        return register
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, sorted."""
-        return sorted({*super().list_commands(ctx), *self.names})
+        return sorted({*super().list_commands(ctx), *self.loaders})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, or None."""
-        if cmd_name not in self.commands and (command := self.load(cmd_name)) is not None:
-            self.add_command(command)
+        if cmd_name in self.loaders and cmd_name not in self.commands:
+            self.add_command(self.loaders[cmd_name](), cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from hwcost import Conv2d, Linear, SystolicArray, from_onnx, from_torch, layer_cost, network_cost
@@ -114,3 +115,39 @@ def test_an_operator(tmp_path):
     assert not network.unsupported
     assert network["a"] == Linear(8, 16, batch=5)
     assert network.at({"a": 12})["c"] == Linear(12, 4, batch=5)
+
+
+def test_a_command(networks, hwcost, refused):
+    """The MACs of a network, next to the peak of an array."""
+    from hwcost.cli import cli
+    from hwcost.cli.shared.documents import json_document
+    from hwcost.cli.shared.machines import array_options
+    from hwcost.cli.shared.networks import model_options
+    from hwcost.cli.shared.options import form_options
+
+    @click.command()
+    @click.argument("source", metavar="MODEL")
+    @model_options
+    @array_options
+    @form_options()
+    def peak(*, source, options, array, form):
+        """MACs of a network, and the cycles that an array takes at its peak."""
+        machine, macs = array.read(), options.read(source).macs
+        content = {"macs": macs, "cycles": -(-macs // machine.array.pes)}
+        click.echo(
+            json_document("peak/1", content) if form == "json" else f"{machine.label}: {content['cycles']} cycles"
+        )
+
+    @cli.on_use("peak")
+    def _():
+        return peak
+
+    try:
+        expected = "16 x 16, weight stationary, ideal folds: 1628 cycles\n"
+        assert hwcost("peak", "lenet.csv", "--s1", 16, "--s2", 16) == (0, expected, "")
+        assert '"macs": 416520' in hwcost("peak", "lenet.csv", "--device", "gemmini", "--json")[1]
+        assert "--s2" in refused("peak", "lenet.csv", "--s1", 16)
+        assert "--csv" in refused("peak", "lenet.csv", "--device", "gemmini", "--json", "--csv")
+        assert "peak" in hwcost("--help")[1]
+    finally:
+        del cli.loaders["peak"], cli.commands["peak"]

@@ -12,22 +12,8 @@ from hwcost.console import Commands, run_command
 __all__ = ["group", "main"]
 
 
-def _load(name: str) -> click.Command | None:
-    """Imports a command when it is used."""
-    match name:
-        case "search":
-            from nas_plugin.cli.search import search as command
-        case "sweep":
-            from nas_plugin.cli.sweep import sweep as command
-        case _:
-            return None
-    return command
-
-
 @click.group(
     cls=Commands,
-    names=("search", "sweep"),
-    load=_load,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="nas-plugin", message="%(prog)s %(version)s")
@@ -38,3 +24,17 @@ def group() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the command line on ``args`` (those of the process by default) and returns its exit code."""
     return run_command(group, "nas-plugin", args)
+
+
+@group.on_use("search")
+def _() -> click.Command:
+    from nas_plugin.cli.search import search
+
+    return search
+
+
+@group.on_use("sweep")
+def _() -> click.Command:
+    from nas_plugin.cli.sweep import sweep
+
+    return sweep
