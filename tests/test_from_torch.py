@@ -257,6 +257,66 @@ def test_tables_name_operators_that_there_are(table):
     assert len(unknown) <= 0.1 * len(table), unknown  # some are gone in newer versions of PyTorch, or come with them
 
 
+# ---------------------------------------------------------------- shared operands
+
+
+def repeated_heads(x, times):
+    batch, heads, tokens, width = x.shape
+    return x[:, :, None].expand(batch, heads, times, tokens, width).reshape(batch, heads * times, tokens, width)
+
+
+HEADS = [(2, 8, 3, 16), (2, 2, 5, 16), (2, 2, 5, 16)]
+SHARED = {
+    "enable_gqa": (Of(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True)), HEADS, 4, 1),
+    "repeated by hand": (Of(lambda q, k, v: q @ repeated_heads(k, 4).mT @ repeated_heads(v, 4)), HEADS, 4, 1),
+    "interleaved": (Of(lambda q, k, v: q @ k.repeat_interleave(4, 1).mT @ v.repeat_interleave(4, 1)), HEADS, 4, 1),
+    "one head for all": (Of(lambda q, k: q @ k.mT), [(2, 8, 3, 16), (2, 1, 5, 16)], 8, 1),
+    "heads for all images": (Of(lambda q, k: q @ k.mT), [(2, 8, 3, 16), (8, 5, 16)], 2, 1),
+    "weights over a batch": (Of(lambda x, w: torch.bmm(x, w.expand(8, 4, 6))), [(8, 5, 4), (4, 6)], 8, 1),
+    "inputs over a batch": (Of(lambda x, w: torch.bmm(x.expand(8, 5, 4), w)), [(5, 4), (8, 4, 6)], 1, 8),
+    "scaled copies": (Of(lambda q, k: q @ (repeated_heads(k, 4) * 0.5).mT), HEADS[:2], 4, 1),
+    "written to": (Of(lambda q, k: q @ repeated_heads(k, 4).mul_(q[:, :, :1]).mT), HEADS[:2], 1, 1),
+    "written to through a view": (Of(lambda q, k: written(q, repeated_heads(k, 4))), HEADS[:2], 1, 1),
+    "each its own": (Of(lambda q, k: q @ k.repeat(1, 4, 1, 1).mT), HEADS[:2], 1, 1),
+}
+
+
+def written(q, k):
+    k[:, 1].add_(q[:, 0, :1])
+    return q @ k.mT
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_operands_that_products_share(case):
+    model, shapes, weights, inputs = SHARED[case]
+    layers = [each.layer for each in from_torch(model, shapes).priced.values()]
+    assert {(each.weights_shared_by, each.inputs_shared_by) for each in layers} == {(weights, inputs)}
+
+
+def test_expanded_weights_belong_to_all_products():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(4, 6))
+
+        def forward(self, x):
+            return torch.bmm(x, self.weight.expand(8, 4, 6))
+
+    (gemm,) = from_torch(Net(), (8, 5, 4))["weight"].gemms()
+    assert gemm.elements("weights") == 24
+
+
+def test_one_new_token_reads_each_head_of_keys_once():
+    attention = Of(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True))
+    network = from_torch(attention, [(1, 32, 1, 128), (1, 8, 4096, 128), (1, 8, 4096, 128)])
+    array = SystolicArray(128, 128, clock_hz=1e9, dram_bytes_per_s=800e9, bytes_per_element=1, fold_timing="ideal")
+    assert round(network_cost(network, array).total.cycles) == 10_824
+    keys_and_values = sum(gemm.elements("weights") for each in network.priced.values() for gemm in each.layer.gemms())
+    assert keys_and_values == 2 * 8 * 4096 * 128
+    moved = sum(each.layer.reads + each.layer.writes for each in network.memory_only.values())
+    assert moved < 2 * 8 * 4096 * 128 + 300_000  # the scaled keys, and what is as small as queries and scores
+
+
 # ---------------------------------------------------------------- bins and names
 
 

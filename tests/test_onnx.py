@@ -231,12 +231,12 @@ def layers_of(read, kind, a, b, *, domain="", b_is_weight, **said):
         ((3, 4), (4, 5), Linear(4, 5, batch=3), MatMul(3, 5, 4)),
         ((2, 3, 4), (4, 5), Linear(4, 5, batch=6), MatMul(6, 5, 4)),
         ((2, 7, 3, 4), (1, 1, 4, 5), Linear(4, 5, batch=42), MatMul(42, 5, 4)),
-        ((2, 1, 3, 4), (7, 4, 5), MatMul(3, 5, 4, batch=14), MatMul(3, 5, 4, batch=14)),
-        ((3, 4), (7, 4, 5), MatMul(3, 5, 4, batch=7), MatMul(3, 5, 4, batch=7)),
+        ((2, 1, 3, 4), (7, 4, 5), MatMul(3, 5, 4, 14), MatMul(3, 5, 4, 14, inputs_shared_by=7)),
+        ((3, 4), (7, 4, 5), MatMul(3, 5, 4, 7), MatMul(3, 5, 4, 7, inputs_shared_by=7)),
         ((4,), (4, 5), Linear(4, 5), MatMul(1, 5, 4)),
         ((3, 4), (4,), Linear(4, 1, batch=3), MatMul(3, 1, 4)),
         ((4,), (4,), Linear(4, 1), MatMul(1, 1, 4)),
-        ((4,), (6, 4, 5), MatMul(1, 5, 4, batch=6), MatMul(1, 5, 4, batch=6)),
+        ((4,), (6, 4, 5), MatMul(1, 5, 4, 6), MatMul(1, 5, 4, 6, inputs_shared_by=6)),
     ],
 )
 def test_products_of_matrices(read, a, b, of_weight, of_activations):
@@ -335,14 +335,31 @@ def test_attention_as_one_operator(read):
     inputs = {"q": [(2, 10, 64)], "k": [(2, 12, 32)], "v": [(2, 12, 48)]}
     nodes = [node("Attention", ["q", "k", "v"], ["y"], name="att", q_num_heads=4, kv_num_heads=2)]
     network = read(build(nodes, inputs, opset=23))
-    assert network["att:scores"] == MatMul(10, 12, 16, batch=8)
-    assert network["att:values"] == MatMul(10, 24, 12, batch=8)
+    assert network["att:scores"] == MatMul(10, 12, 16, batch=8, weights_shared_by=2)
+    assert network["att:values"] == MatMul(10, 24, 12, batch=8, weights_shared_by=2)
     inputs = {"q": [(2, 4, 10, 16)], "k": [(2, 4, 12, 16)], "v": [(2, 4, 12, 8)]}
     network = read(build([node("Attention", ["q", "k", "v"], ["y"], name="att")], inputs, opset=23))
     assert (network["att:scores"], network["att:values"]) == (MatMul(10, 12, 16, 8), MatMul(10, 8, 12, 8))
     inputs |= {"pk": [(2, 4, 5, 16)], "pv": [(2, 4, 5, 8)]}
     nodes = [node("Attention", ["q", "k", "v", "", "pk", "pv"], ["y", "nk", "nv"], name="att")]
     assert read(build(nodes, inputs, opset=23))["att:scores"] == MatMul(10, 17, 16, 8)
+
+
+def test_operands_that_products_share(read):
+    sizes = {"axis": [2], "wide": [2, 2, 4, 6, 16], "heads": [2, 8, 6, 16]}
+    ints = [onnx.numpy_helper.from_array(np.array(each), name) for name, each in sizes.items()]
+    nodes = [
+        node("Unsqueeze", ["k", "axis"], ["a"]),
+        node("Expand", ["a", "wide"], ["b"]),
+        node("Reshape", ["b", "heads"], ["c"]),
+        node("Transpose", ["c"], ["d"], perm=[0, 1, 3, 2]),
+        node("MatMul", ["q", "d"], ["scores"], name="scores"),
+        node("MatMul", ["scores", "v"], ["y"], name="values"),
+    ]
+    inputs = {"q": [(2, 8, 10, 16)], "k": [(2, 2, 6, 16)], "v": [(8, 6, 5)]}
+    network = read(build(nodes, inputs, ints))
+    assert network["scores"] == MatMul(10, 6, 16, batch=16, weights_shared_by=4)
+    assert network["values"] == MatMul(10, 5, 6, batch=16, weights_shared_by=2)
 
 
 def test_attention_of_onnx_runtime(read):

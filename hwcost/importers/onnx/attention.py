@@ -30,12 +30,15 @@ def _heads(call: Node, value: Value, name: str) -> tuple[int, int, int, int]:
 def _attention(call: Node) -> tuple[LoweredLayer, ...]:
     """Attention of ONNX: keys and values may be for several heads of queries each, and have a past."""
     batch, heads, tokens, width = _heads(call, call[0], "q_num_heads")
-    keys = _heads(call, call[1], "kv_num_heads")[2]
+    _, key_heads, keys, _ = _heads(call, call[1], "kv_num_heads")
     out = _heads(call, call[2], "kv_num_heads")[3]
     past = call.get(4)
     keys += call.shape(past, 4)[2] if past is not None else 0
     call.fix_all()
-    return attention(batch=batch * heads, tokens=tokens, keys=keys, width=width, out=out)
+    if heads % max(key_heads, 1):
+        raise CannotPriceError(f"its {heads} heads of queries do not share {key_heads} heads of keys evenly")
+    shared_by = heads // key_heads
+    return attention(batch=batch * heads, tokens=tokens, keys=keys, width=width, out=out, shared_by=shared_by)
 
 
 def _multi_head(call: Node) -> tuple[LoweredLayer, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 from hwcost.importers.onnx.shapes import Value, attributes_of
-from hwcost.importers.rules import Axes, Call, CannotPriceError
+from hwcost.importers.rules import Axes, Call, CannotPriceError, Copies
 from hwcost.network.axes import AxisTracker
 
 __all__ = ["Node", "Values"]
@@ -21,6 +21,7 @@ class Values:
 
     def __init__(self) -> None:
         self.widths = AxisTracker()
+        self.copies: dict[int, Copies] = {}
         self.notes: dict[str, None] = {}
         self.by_name: dict[str, Value] = {}
 

@@ -158,9 +158,10 @@ def _all(handler: Handler, names: str) -> dict[str, Handler]:
 AXES: Mapping[str, Handler] = MappingProxyType(
     {
         **dict.fromkeys(ELEMENTWISE, rules.elementwise),
+        **_all(rules.mapped, "Cast Identity Mul Div"),
         **_all(
             rules.same,
-            "Softmax LogSoftmax Hardmax Identity LRN LpNormalization MeanVarianceNormalization CastLike Bernoulli "
+            "Softmax LogSoftmax Hardmax LRN LpNormalization MeanVarianceNormalization CastLike Bernoulli "
             "RandomNormalLike RandomUniformLike CumSum CumProd Trilu ReverseSequence DynamicQuantizeLinear "
             "RotaryEmbedding BiasSoftmax QLinearSigmoid QLinearLeakyRelu QLinearSoftmax ScatterElements ScatterND "
             "TensorScatter",

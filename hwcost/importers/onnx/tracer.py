@@ -77,6 +77,7 @@ class Tracer:
         origin = _origin(node, call.inputs)
         for value in outputs:
             value.origin = origin
+            self.values.copies.pop(id(value), None)
             known[value.name] = value
         self._note(node, call, made_once=bool(origin) or _is_known(outputs))
 

@@ -12,8 +12,9 @@ from hwcost.importers.lowered import *  # noqa: F403
 from hwcost.importers.rules import axes, call, products
 from hwcost.importers.rules.axes import *  # noqa: F403
 from hwcost.importers.rules.call import *  # noqa: F403
+from hwcost.importers.rules.copies import Copies, distinct
 from hwcost.importers.rules.einsum import einsum
 from hwcost.importers.rules.products import *  # noqa: F403
 
-__all__ = ["einsum"]
+__all__ = ["Copies", "distinct", "einsum"]
 __all__ += axes.__all__ + call.__all__ + lowered.__all__ + products.__all__

@@ -6,15 +6,17 @@ that it is about is the first input.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hwcost.importers.rules.call import Axes, Call
+from hwcost.importers.rules.copies import expanded, reshaped
 from hwcost.network.axes import Axis
 
 __all__ = [
     "channel_norm", "concatenation", "elementwise", "embedding", "expand", "free", "group_norm", "kept", "kept_axes",
-    "layer_norm", "lookup", "permute", "position", "reduction", "reshape", "same", "split", "stack",
+    "layer_norm", "lookup", "mapped", "permute", "position", "reduction", "reshape", "same", "split", "stack",
 ]  # fmt: skip
 
 
@@ -43,6 +45,16 @@ def elementwise(call: Call) -> None:
     for tensor, shape in zip(call.outputs, shapes, strict=True):
         if shape == wide:
             call.give(tensor, axes)
+
+
+def mapped(call: Call) -> None:
+    """One tensor element by element, as by a cast, a copy or a scale: equal elements stay equal."""
+    elementwise(call)
+    copies, shape = call.copies(call.first), call.tensors.shape(call.first)
+    if copies is not None and all(math.prod(call.tensors.shape(each) or (2,)) == 1 for each in call.inputs[1:]):
+        for tensor in call.outputs:
+            if call.tensors.shape(tensor) == shape:
+                call.give_copies(tensor, copies)
 
 
 def _broadcast(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
@@ -128,18 +140,27 @@ def _norm(call: Call, axes: Axes) -> None:
 def reshape(call: Call) -> None:
     """The same elements in another shape."""
     call.give(call.out, call.widths.reshape(call.axes(call.first), call.shape(call.out), "a reshape"))
+    copies = call.copies(call.first)
+    if copies is not None:
+        call.give_copies(call.out, reshaped(copies, call.shape(call.out)))
 
 
 def permute(call: Call, order: Iterable[int]) -> None:
     """The axes in another order."""
-    axes = call.axes(call.first)
+    axes, copies, order = call.axes(call.first), call.copies(call.first), list(order)
     call.give(call.out, [axes[i] for i in order])
+    if copies is not None:
+        call.give_copies(call.out, tuple(copies[i] for i in order))
 
 
 def expand(call: Call) -> None:
     """Axes of 1 are stretched, and new ones added in front."""
     axes, shape = call.axes(call.first), call.shape(call.out)
     new = len(shape) - len(axes)
+    if shape != call.shape(call.first):
+        call.give_copies(call.out, expanded(call.copies(call.first), call.shape(call.first), shape))
+    else:
+        call.give_copies(call.out, call.copies(call.first))
     call.give(call.out, (*call.fixed(shape[:new]), *kept_axes(call, axes, shape[new:])))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
+from hwcost.importers.rules.copies import Copies
 from hwcost.network.axes import Axis, AxisTracker
 
 __all__ = ["Axes", "Call", "Handler", "Tensors", "checked_handlers"]
@@ -22,6 +23,8 @@ class Tensors(Protocol):
     """What a reader knows about the tensors of its graph."""
 
     widths: AxisTracker
+    copies: dict[int, Copies]
+    """What is known about tensors whose elements repeat, by identity."""
 
     def name(self, tensor: Any) -> str:
         """A name for messages."""
@@ -94,6 +97,15 @@ class Call:
         """States the axes of a tensor, unless it is None; if it has axes already, the two are joined."""
         if tensor is not None:
             self.tensors.give(tensor, tuple(axes), self.kind)
+
+    def copies(self, tensor: Any) -> Copies | None:
+        """Which elements of a tensor repeat; None if none are known to."""
+        return self.tensors.copies.get(id(tensor))
+
+    def give_copies(self, tensor: Any, copies: Copies | None) -> None:
+        """States which elements of a tensor repeat."""
+        if copies is not None and any(repeats for axis in copies for _, repeats in axis):
+            self.tensors.copies[id(tensor)] = copies
 
     def fixed(self, shape: Iterable[int], reason: str = "") -> Axes:
         """Axes that cannot change; the operator is the reason by default."""

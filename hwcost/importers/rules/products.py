@@ -10,6 +10,7 @@ from typing import Any
 
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
 from hwcost.importers.rules.call import Axes, Call
+from hwcost.importers.rules.copies import distinct
 from hwcost.model.layers import Conv2d, Gemm, Linear, MatMul
 from hwcost.network.axes import Axis
 
@@ -196,7 +197,8 @@ def matmul(
     if added is not None:
         _add(call, added, axes)
     call.give(call.out, axes)
-    return (matrix_product(call, Matrix(a, rows[:-2], rows[-2]), Matrix(b, columns[:-2], columns[-1]), inner),)
+    left, right = Matrix(a, rows[:-2], rows[-2]), Matrix(b, columns[:-2], columns[-1])
+    return (matrix_product(call, left, right, inner, _sharing(call, left, right, batch)),)
 
 
 def _swapped(axes: Axes, swapped: Any) -> Axes:
@@ -226,11 +228,29 @@ class Matrix:
     free: Axis
 
 
-def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis) -> LoweredLayer:
+def _sharing(call: Call, a: Matrix, b: Matrix, batch: Sequence[Axis]) -> tuple[int, int]:
+    """The number of products that share each matrix of ``a`` and of ``b``."""
+    size = call.widths.size
+    count = math.prod(map(size, batch))
+    copies = [call.copies(each.tensor) for each in (a, b)]
+    of_a, of_b = (
+        math.prod(map(size, each.batch)) if own is None else distinct(own[: len(each.batch)])
+        for each, own in zip((a, b), copies, strict=True)
+    )
+    return (count // of_a, count // of_b) if count else (1, 1)
+
+
+def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis, sharing: tuple[int, int] = (1, 1)) -> LoweredLayer:
     """(m x k)(k x n) for each element of the batches.
 
     An operand without a batch is the same for all of the other's, whose batch then gives more rows (or columns) of one
     product: that is a fully connected layer if the operand is a parameter.
+
+    Args:
+        call: whose product it is.
+        a, b: the operands.
+        inner: the axis that is summed over.
+        sharing: the number of products that share each matrix of ``a`` and of ``b``.
     """
     of_b = call.is_parameter(b.tensor)
     of_a = call.is_parameter(a.tensor) and not of_b
@@ -242,7 +262,7 @@ def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis) -> LoweredLaye
     if _is_one(call, b.batch):
         return _products(call, call.merged((*a.batch, a.free)), inner, b.free, (), weight)
     batch = call.widths.join_broadcast((a.batch, b.batch), call.kind)
-    return _products(call, a.free, inner, b.free, batch, weight)
+    return _products(call, a.free, inner, b.free, batch, weight, sharing)
 
 
 def _is_one(call: Call, batch: Sequence[Axis]) -> bool:
@@ -256,24 +276,39 @@ def _linear(call: Call, rows: Axis, inner: Axis, weight: Matrix) -> LoweredLayer
     return LoweredLayer(layer, "linear", sizes, weight.tensor, weight.free)
 
 
-def _products(call: Call, rows: Axis, inner: Axis, columns: Axis, batch: Sequence[Axis], weight: Any) -> LoweredLayer:
+def _products(
+    call: Call,
+    rows: Axis,
+    inner: Axis,
+    columns: Axis,
+    batch: Sequence[Axis],
+    weight: Any,
+    sharing: tuple[int, int] = (1, 1),
+) -> LoweredLayer:
     size, together = call.widths.size, call.merged(batch)
     sizes = call.open(m=rows, batch=together) | {"k": inner, "n": columns}
-    return LoweredLayer(MatMul(size(rows), size(columns), size(inner), size(together)), call.kind, sizes, weight)
+    m, n = size(rows), size(columns)
+    of_a, of_b = (1, 1) if "batch" in sizes else sharing  # a batch that changes need not stay a multiple
+    # if products share both operands, the sharing counts that saves more
+    shared = (of_b, 1) if n * (of_b - 1) * of_a >= m * (of_a - 1) * of_b else (1, of_a)
+    return LoweredLayer(MatMul(m, n, size(inner), size(together), *shared), call.kind, sizes, weight)
 
 
 # ---------------------------------------------------------------- attention
 
 
-def attention(*, batch: int, tokens: int, keys: int, width: int, out: int) -> tuple[LoweredLayer, LoweredLayer]:
+def attention(
+    *, batch: int, tokens: int, keys: int, width: int, out: int, shared_by: int = 1
+) -> tuple[LoweredLayer, LoweredLayer]:
     """Scores of queries and keys, and the weighted sum of values; both in full, whatever a mask leaves out.
 
     Args:
         batch: images or sentences times heads of queries.
         tokens, keys: rows of queries, and of keys and values.
         width, out: of a head of queries and keys, and of one of values.
+        shared_by: heads of queries that share their keys and values.
     """
     return (
-        LoweredLayer(MatMul(tokens, keys, width, batch), "attention scores", part="scores"),
-        LoweredLayer(MatMul(tokens, out, keys, batch), "attention values", part="values"),
+        LoweredLayer(MatMul(tokens, keys, width, batch, shared_by), "attention scores", part="scores"),
+        LoweredLayer(MatMul(tokens, out, keys, batch, shared_by), "attention values", part="values"),
     )

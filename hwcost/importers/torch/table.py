@@ -118,10 +118,11 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_rows(_layer_norm, "native_layer_norm _fused_rms_norm"),
         **_rows(_group_norm, "native_group_norm"),
         **_rows(_reshape, "view _unsafe_view reshape _reshape_alias flatten unflatten squeeze unsqueeze"),
+        **_rows(rules.mapped, "clone contiguous _to_copy detach alias lift_fresh mul div"),
         **_rows(
             rules.same,
-            "_softmax _log_softmax _safe_softmax native_dropout bernoulli sort cumsum cumprod flip roll detach alias "
-            "lift_fresh empty_like zeros_like ones_like full_like rand_like randn_like",
+            "_softmax _log_softmax _safe_softmax native_dropout bernoulli sort cumsum cumprod flip roll "
+            "empty_like zeros_like ones_like full_like rand_like randn_like",
         ),
         **_rows(_t, "t"),
         **_rows(_transpose, "transpose"),
@@ -179,7 +180,10 @@ def _attention(call: OperatorCall) -> tuple[LoweredLayer, ...]:
     call.fix_all()
     tokens, width = query.shape[-2:]
     batch = math.prod(query.shape[:-2])
-    return rules.attention(batch=batch, tokens=tokens, keys=key.shape[-2], width=width, out=value.shape[-1])
+    shared_by = batch // math.prod(key.shape[:-2])
+    return rules.attention(
+        batch=batch, tokens=tokens, keys=key.shape[-2], width=width, out=value.shape[-1], shared_by=shared_by
+    )
 
 
 def _unless_empty(handler: Handler) -> Handler:

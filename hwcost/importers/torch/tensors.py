@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hwcost.importers.rules import Axes
+from hwcost.importers.rules import Axes, Copies
 from hwcost.importers.torch.inputs import without_data
 from hwcost.network.axes import AxisTracker
 from hwcost.network.operations import SizeExpression
@@ -37,6 +37,7 @@ class Tensors:
     def __init__(self, parameters: Mapping[str, Tensor], buffers: Collection[str]) -> None:
         self.widths = AxisTracker()
         self.parameters, self._buffers = dict(parameters), buffers
+        self.copies: dict[int, Copies] = {}
         self._known: dict[int, _Known] = {}
         for name, tensor in parameters.items():
             self._known.setdefault(id(tensor), _Known(tensor, origin=name))
@@ -96,6 +97,14 @@ class Tensors:
     def add(self, tensor: Tensor, origin: str) -> None:
         """A new tensor; its identity may have been that of one that nobody followed."""
         self._known[id(tensor)] = _Known(tensor, origin=origin)
+        self.copies.pop(id(tensor), None)
+
+    def forget_copies(self, tensor: Tensor) -> None:
+        """A tensor was written to, and so were all that share its memory: equal elements may differ now."""
+        memory = tensor.untyped_storage()._cdata
+        for key in list(self.copies):
+            if self._known[key].tensor.untyped_storage()._cdata == memory:
+                del self.copies[key]
 
     def forget_reshaped(self, tensor: Tensor, reason: str) -> None:
         """If a tensor was given another number of axes in place, its old ones cannot change, and new ones are fixed."""

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import LoweredLayer
-from hwcost.importers.rules import Handler, elementwise, free
+from hwcost.importers.rules import Call, Handler, distinct, elementwise, free
 from hwcost.importers.torch.calls import ModuleCall, OperatorCall
 from hwcost.importers.torch.free import looks_up
 from hwcost.importers.torch.modules import Modules
@@ -150,6 +150,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.tensors.add(tensor, origin)
         for tensor in call.inputs:
             self.tensors.forget_reshaped(tensor, call.kind)
+        if self.tensors.copies and len(fresh) < len(call.outputs):
+            for tensor in call.outputs:
+                self.tensors.forget_copies(tensor)
         layers: Sequence[LoweredLayer] = ()
         if handler is not None:
             layers = tuple(handler(call) or ())
@@ -175,14 +178,17 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _add_other(self, call: OperatorCall | ModuleCall) -> None:
         kind = call.kind.strip("_")
         layer: Any
+        ends = [call.copies(each) for each in (*call.inputs[:1], *call.outputs[:1])]
+        repeats = len(ends) == 2 and None not in ends  # a device needs what repeats once, and no copy of it
         if not call.is_free:
             library = call.name.partition("::")[0]
             reason = "not known to be free" if library == "aten" else f"an operator of {library}"
             layer = Unsupported(call.name, reason)
-        elif call.reads_nothing:
+        elif call.reads_nothing or (repeats and call.kind in ("clone", "contiguous")):
             return
         else:
-            reads, writes = (sum(tensor.numel() for tensor in tensors) for tensors in (call.inputs, call.outputs))
+            count = _distinct_elements if repeats else _elements
+            reads, writes = (sum(count(call, tensor) for tensor in each) for each in (call.inputs, call.outputs))
             layer = MemoryOnly(kind, min(reads, 2 * writes) if looks_up(call.kind) else reads, writes)
         path = self.modules.path
         name = path if path in self.modules.leaves and path else self._joined(kind)
@@ -199,6 +205,15 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def operations(self) -> dict[str, Operation]:
         """All operations in order, by name; the steps of a recurrent net are merged."""
         return self._steps.operations(self.modules.recurrent, self.tensors.widths)
+
+
+def _elements(_call: Call, tensor: Tensor) -> int:
+    return tensor.numel()
+
+
+def _distinct_elements(call: Call, tensor: Tensor) -> int:
+    copies = call.copies(tensor)
+    return tensor.numel() if copies is None else distinct(copies)
 
 
 def _unpinned(kwargs: Mapping[str, Any]) -> dict[str, Any]:
