@@ -25,23 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.estimators import Condition, Search, at_expected_widths, by_expectation, rounded_up
+from common.problems import KERNELS, LAMBDAS, SETTINGS, Problems, Setting, optimum, problems
+from common.regret import evaluate
 from common.side_by_side import report
 from hwcost import RELAXATIONS, Relaxation, network_cost
-from known_optimum import (
-    KERNELS,
-    LAMBDAS,
-    SETTINGS,
-    Condition,
-    Problems,
-    Search,
-    Setting,
-    at_expected_widths,
-    by_expectation,
-    evaluate,
-    optimum,
-    problems,
-    rounded_up,
-)
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import search_the_array

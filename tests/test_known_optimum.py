@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-import known_optimum as benchmark  # noqa: E402
+import known_optimum  # noqa: E402
 import when_smooth_helps as smooth  # noqa: E402
+from common import estimators, problems, regret  # noqa: E402
 from hwcost import RELAXATIONS, SystolicArray, network_cost  # noqa: E402
 from hwcost.torch import LatencyLoss  # noqa: E402
 from nas_plugin import load_arch_def  # noqa: E402
@@ -22,7 +23,7 @@ PROJECT = pathlib.Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def tiny():
     """Five options of every width on a small array: 625 networks, few enough to try all."""
-    return benchmark.Setting("tiny", (3, 8, 9, 15, 16), SystolicArray(8, 8))
+    return problems.Setting("tiny", (3, 8, 9, 15, 16), SystolicArray(8, 8))
 
 
 def price(setting, given, row, widths):
@@ -35,8 +36,8 @@ def price(setting, given, row, widths):
 
 
 def test_the_optimum_is_that_of_all_networks(tiny):
-    given = benchmark.problems(tiny, instances=2, seed=3)
-    choice, value = benchmark.optimum(given)
+    given = problems.problems(tiny, instances=2, seed=3)
+    choice, value = problems.optimum(given)
     networks = list(itertools.product(tiny.options, repeat=4))
     for row in range(0, len(value), 3):
         scores = [price(tiny, given, row, widths) for widths in networks]
@@ -47,7 +48,7 @@ def test_the_optimum_is_that_of_all_networks(tiny):
 
 
 def test_data_runs_from_1_to_0(tiny):
-    given = benchmark.problems(tiny, instances=4, seed=0)
+    given = problems.problems(tiny, instances=4, seed=0)
     assert given.table[:, :, 0].sum(1).tolist() == pytest.approx([1.0] * len(given.weight))
     assert given.table[:, :, -1].abs().max() == 0
     assert (given.table.diff(dim=2) < 0).all()
@@ -61,7 +62,7 @@ def test_a_batch_is_priced_as_the_latency_loss_prices_one(tiny, name):
     relaxation = rows.get(name, RELAXATIONS.get(name))
     loss = LatencyLoss(tiny.space, tiny.array, relaxation=relaxation, reference=1.0)
     batch = alpha.clone().requires_grad_()
-    cycles = benchmark.ESTIMATORS[name](tiny)(batch.softmax(2))
+    cycles = estimators.ESTIMATORS[name](tiny)(batch.softmax(2))
     cycles.sum().backward()
     for index in range(3):
         one = alpha[index].clone().requires_grad_()
@@ -72,9 +73,9 @@ def test_a_batch_is_priced_as_the_latency_loss_prices_one(tiny, name):
 
 
 def test_rounding_up_costs_nothing_and_ends_where_nothing_grows(tiny):
-    given = benchmark.problems(tiny, instances=2, seed=1)
+    given = problems.problems(tiny, instances=2, seed=1)
     choice = torch.randint(5, (len(given.weight), 4), generator=torch.Generator().manual_seed(0))
-    grown = benchmark.rounded_up(given, choice.clone())
+    grown = estimators.rounded_up(given, choice.clone())
     cycles = given.cycles(grown)
     assert (grown >= choice).all()
     assert (grown > choice).any()
@@ -87,9 +88,9 @@ def test_rounding_up_costs_nothing_and_ends_where_nothing_grows(tiny):
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_the_exact_expectation_finds_it_and_flops_do_not(index):
-    rows = benchmark.quick(benchmark.SETTINGS[index])
+    rows = known_optimum.quick(problems.SETTINGS[index])
     regret = {(row["estimator"], row["gumbel"], row["data"]): row["regret"] for row in rows}
-    ways = list(itertools.product((False, True), benchmark.DATA_TERMS))
+    ways = list(itertools.product((False, True), estimators.DATA_TERMS))
     assert max(regret["expectation", *way] for way in ways) <= 0.05
     assert min(regret["FLOPs", *way] for way in ways) > 0.05
     assert min(regret["none", *way] for way in ways) > 1
@@ -97,13 +98,13 @@ def test_the_exact_expectation_finds_it_and_flops_do_not(index):
 
 def test_noise_is_as_large_as_it_says():
     """Mean over root mean square of the gradient at the start, measured over draws, is the signal asked for."""
-    setting, signal = benchmark.SETTINGS[1], 0.27
-    given = benchmark.problems(setting, instances=2, seed=0)
+    setting, signal = problems.SETTINGS[1], 0.27
+    given = problems.problems(setting, instances=2, seed=0)
     table = given.table
     probs = torch.full_like(table, 1 / table.shape[2])
     random = torch.Generator().manual_seed(0)
     draws = torch.randn(4000, *table.shape, generator=random, dtype=torch.float64)
-    noisy = table + benchmark.deviations(given, torch.full((len(given.weight),), signal)) * draws
+    noisy = table + estimators.deviations(given, torch.full((len(given.weight),), signal)) * draws
     gradient = probs * (noisy - (probs * noisy).sum(-1, keepdim=True))  # of sum_i p_i t_i in alpha
     ratio = gradient.mean(0).square().mean(-1).sqrt() / gradient.square().mean((0, -1)).sqrt()
     assert ratio.mean().item() == pytest.approx(signal, rel=0.05)
@@ -129,17 +130,17 @@ def shown(page, tables):
 def test_the_page_on_estimators_shows_the_results():
     content = result("known_optimum")
     rows, best = content["rows"], content["best combination"]
-    large, small = (setting.name for setting in benchmark.SETTINGS[:2])
+    large, small = (setting.name for setting in problems.SETTINGS[:2])
     main = [row for row in rows if row["setting"] in (large, small)]
     memory = [row for row in rows if row["setting"] not in (large, small)]
     expected = {
-        "regret": benchmark.table(main, best, "regret"),
-        "memory": benchmark.table(memory, best, "regret"),
-        "rounded": benchmark.table(main, best, "regret, rounded up"),
-        "places": benchmark.places_table(rows, best, large),
+        "regret": known_optimum.table(main, best, "regret"),
+        "memory": known_optimum.table(memory, best, "regret"),
+        "rounded": known_optimum.table(main, best, "regret, rounded up"),
+        "places": known_optimum.places_table(rows, best, large),
     }
     assert shown("known-optimum", expected) == expected
-    assert best == benchmark.best_combinations(main)
+    assert best == regret.best_combinations(main)
     assert all(content["met"].values())
 
 
