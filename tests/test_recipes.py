@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +14,61 @@ from pathlib import Path
 import click
 import pytest
 
+import hwcost
 from hwcost import Conv2d, Linear, SystolicArray, from_onnx, from_torch, layer_cost, network_cost
 
 PROJECT = Path(__file__).parents[1]
+PACKAGE = Path(hwcost.__file__).parent
+
+
+@pytest.mark.parametrize("heading", ["A dataflow", "A device", "A term of the model", "A number that can be fitted"])
+def test_a_recipe_of_blocks(heading, tmp_path):
+    """Blocks that name a file go into a copy of the package, in order; the others are run on the copy, and assert."""
+    shutil.copytree(PACKAGE, tmp_path / "hwcost", ignore=shutil.ignore_patterns("__pycache__"))
+    section = (
+        (PROJECT / "CONTRIBUTING.md")
+        .read_text(encoding="utf-8")
+        .partition(f"### {heading}\n")[2]
+        .partition("\n### ")[0]
+    )
+    blocks = re.findall(r"```(?:python|toml)\n(.*?)```", section, flags=re.DOTALL)
+    checks = [block for block in blocks if not follow(block, tmp_path)]
+    assert len(blocks) > len(checks) > 0
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    for check in checks:
+        command = [sys.executable, "-c", f"{check}\nimport hwcost\nprint(hwcost.__file__)"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == str(tmp_path / "hwcost" / "__init__.py")
+
+
+def follow(block, folder):
+    """Does what the first line of a block says: "# FILE", "# FILE, a row of NAME" or "# FILE, a field of NAME"."""
+    head = re.match(r"# (\S+?\.(?:py|toml))(?:, a (?:row|field) of (\w+))?\n", block)
+    if head is None:
+        return False
+    path, rest = folder / head[1], block[head.end() :].rstrip()
+    if head[2] is None:
+        path.write_text(block, encoding="utf-8")
+        return True
+    rest += "," if " row of " in head[0] else ""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    end = end_of(ast.parse(text), head[2])
+    path.write_text("".join([*lines[:end], *(f"    {line}\n" for line in rest.splitlines()), *lines[end:]]))
+    return True
+
+
+def end_of(tree, name):
+    """The last line of the last field of a class, or of the last row of a table."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return max(each.end_lineno for each in node.body if isinstance(each, ast.AnnAssign))
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            value = node.value
+            return max(each.end_lineno for each in (value.args if isinstance(value, ast.Call) else value.elts))
+    raise AssertionError(f"no {name}")
 
 
 def test_an_adapter():

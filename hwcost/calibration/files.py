@@ -59,8 +59,8 @@ def device_file(
         notes = (*notes, f"The fit started from {base.name}, which was itself fitted to {base.fit.data}.")
     before = base.entries if isinstance(base, DeviceFile) else {}
     kept = {name: entry for name, entry in before.items() if getattr(found.device, name) == entry.value}
-    given = {name: entry for name, entry in _given(found.device) if name not in kept}
     fitted = dict(_fitted(found, data))
+    given = {name: entry for name, entry in _given(found.device) if name not in kept | fitted}
     if dropped := [name for name in before if name not in kept | given | fitted]:
         notes = (*notes, f"Left out, since they have no effect next to the fitted numbers: {', '.join(dropped)}.")
     identified, not_identified = (tuple(_fields(found, is_determined)) for is_determined in (True, False))
