@@ -208,7 +208,9 @@ def rtl_models() -> dict[str, Form | None]:
         HWCOST: RTL,
         "hwcost without priors": RTL.with_options(prior=None),
         "hwcost without stairs": without_stairs(RTL),
-        "hwcost without stairs and blocks": without_stairs(RTL).without("cycles_per_block"),
+        "hwcost without stairs and blocks": without_stairs(RTL)
+        .without("cycles_per_block")
+        .with_device(cycles_per_block=0.0, accumulators=None),
         "roofline": roofline(),
         "roofline and a constant": roofline(constant=True),
         LINE: macs_line(),

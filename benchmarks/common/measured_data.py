@@ -17,6 +17,7 @@ import numpy as np
 
 from hwcost import Conv2d, Gemm, SystolicArray, layer_cost
 from hwcost.calibration import FIT_PARAMETERS, Calibration, Measurement, fit, medians_of_repeats
+from hwcost.machine import adapt
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FILES = {
@@ -215,7 +216,7 @@ def predict(form: Form, found: Calibration, measurements: Iterable[Measurement])
             name: getattr(found.device, name) * value / fitted[name] if name in fitted else value
             for name, value in one.device.items()
         }
-        device = dataclasses.replace(found.device, **own)
+        device = adapt(found.device, own).array
         seconds.append(float(sum(layer_cost(layer, device).seconds for layer in one.layers)))
     return np.array(seconds)
 

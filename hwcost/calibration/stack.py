@@ -12,7 +12,7 @@ import numpy as np
 from hwcost.arrays import is_number
 from hwcost.calibration.measurements import Measurement
 from hwcost.errors import MISSING, InvalidValueError
-from hwcost.machine.array import SystolicArray
+from hwcost.machine.array import SystolicArray, adapt
 from hwcost.model.formula import gemm_cycles
 from hwcost.model.gemm import Gemm
 
@@ -60,9 +60,8 @@ class Stack:
         )
 
     def machine(self, device: SystolicArray) -> SystolicArray:
-        """The device, with the fields that differ between measurements as arrays."""
-        changes: dict[str, Any] = dict(self.fields)
-        return dataclasses.replace(device, **changes)
+        """The device, with the fields that differ between measurements as arrays; those without effect stay out."""
+        return adapt(device, self.fields).array
 
     def predict(self, machine: SystolicArray) -> Array:
         """Seconds of every measurement on a machine as from :meth:`machine`."""

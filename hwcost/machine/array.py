@@ -7,7 +7,9 @@ signature, and ``array.rows`` reads as it is written. ``array.grid`` and its sib
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import KW_ONLY
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from hwcost.arrays import Size, true_divide
@@ -149,26 +151,31 @@ class Adapted(NamedTuple):
     dropped: tuple[str, ...]
 
 
-def adapt(array: SystolicArray, **changes: Any) -> Adapted:
+def adapt(array: SystolicArray, optional: Mapping[str, Any] = MappingProxyType({}), /, **changes: Any) -> Adapted:
     """The machine with some fields changed; other fields that then have no effect return to their neutral value.
 
     ``dataclasses.replace`` refuses such a change instead.
 
+    Args:
+        array: the machine.
+        optional: further changes, each of which is left out if it has no effect.
+        changes: fields and their values.
+
     Raises:
-        InvalidValueError: a change that is not allowed, or that has no effect itself.
+        InvalidValueError: a change that is not allowed, or one of ``changes`` without effect.
 
     >>> drained = SystolicArray(8, 8, dataflow="os", fold_timing="serial", drains_outputs=True)
     >>> adapt(drained, dataflow="ws")
     Adapted(array=SystolicArray(rows=8, cols=8, clock_hz=1000000000.0, dataflow='ws', fold_timing='serial'),
             dropped=('drains_outputs',))
     """
-    dropped: list[str] = []
+    fields, dropped = {**optional, **changes}, list[str]()
     while True:
         try:
-            return Adapted(dataclasses.replace(array, **changes), tuple(dropped))
+            return Adapted(dataclasses.replace(array, **fields), tuple(dropped))
         except IdleFieldError as error:
             name = error.field.partition(".")[2]
             if name in changes:
                 raise
-            changes[name] = SystolicArray.declarations[name].neutral
+            fields[name] = SystolicArray.declarations[name].neutral
             dropped.append(name)
