@@ -6,6 +6,7 @@ import copy
 import itertools
 import math
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from hwcost import (
 
 torch = pytest.importorskip("torch")
 
+from hwcost.network.operations import MemoryOnly, Unsupported, Width  # noqa: E402
 from hwcost.torch import (  # noqa: E402
     CostTable,
     LatencyLoss,
@@ -575,3 +577,102 @@ def test_a_shared_decision_in_a_full_table_is_its_diagonal():
     p, q = torch.tensor([0.25, 0.75]), torch.tensor([0.2, 0.3, 0.5])
     expected = torch.einsum("aba,a,b->", cube.values, p, q)
     assert torch.allclose(expected_cost(cube, {"a": p, "b": q}), expected)
+
+
+# ---------------------------------------------------------------- sizes that are the sum of several widths
+
+
+def branches():
+    """A concatenation of three widths that a layer reads, one keeps and one gives; half of a fourth width."""
+    a, b, c = (("a", 1), ("b", 1), ("c", 2))
+    depthwise = Conv2d(22, 22, 3, height=6, width=6, padding=1, groups=22)
+    joined = Operation(Conv2d(22, 4, 3, height=6, width=6, padding=1), {"in_channels": (a, b, c), "out_channels": "a"})
+    return Network(
+        "branches",
+        {
+            "a": Operation(Linear(9, 4, batch=7), {"out_features": "a"}),
+            "b": Operation(Linear(9, 8, batch=7), {"out_features": "b"}),
+            "c": Operation(Linear(9, 5, batch=7), {"out_features": "c"}),
+            "joined": joined,
+            "depthwise": Operation(depthwise, dict.fromkeys(("in_channels", "out_channels", "groups"), (a, b, c))),
+            "half": Operation(
+                Linear(16 + 4, 22), {"in_features": (("b", 2), ("d", Fraction(1, 2))), "out_features": (a, b, c)}
+            ),
+            "d": Operation(Linear(9, 8), {"out_features": "d"}),
+        },
+    )
+
+
+def test_sums_are_expected_as_over_all_networks():
+    array = SystolicArray(8, 8, dram_bytes_per_s=4e8)
+    options = {"a": (4, 1, 9), "b": (8, 3), "c": (5, 2, 7), "d": (8, 4)}
+    space = branches().space(options)
+    tables = space_tables(space, array)
+    for seed in range(3):
+        probs = random_probs(space, seed)
+        expected = brute_force(space, array, probs)
+        assert expected_cost(tables, probs).item() == pytest.approx(expected, rel=1e-12)
+        assert LatencyLoss(space, array, reference=1.0).eval()(probs).item() == pytest.approx(expected, rel=1e-12)
+    fixed = branches().space({name: options[name] for name in ("a", "c")})  # the other widths stay as they are
+    probs = random_probs(fixed)
+    assert expected_cost(space_tables(fixed, array), probs).item() == pytest.approx(brute_force(fixed, array, probs))
+
+
+def test_sums_have_one_axis_of_what_they_reach():
+    table = space_tables(branches().space({"a": (4, 8), "b": (4, 8), "c": (2, 4)}), ARRAY)["depthwise"]
+    assert table.values.shape == (4,)  # 12, 16, 20, 24
+    assert table.decisions == ("a", "b", "c")
+    (axis,) = table.axes
+    assert axis.length == 4
+    assert axis.decisions == ("a", "b", "c")
+
+
+def test_many_widths_in_a_sum_take_little_memory():
+    names = [f"w{i}" for i in range(60)]
+    layers = {name: Operation(Linear(8, 32), {"out_features": name}) for name in names}
+    layers["sum"] = Operation(Linear(32 * 60, 8), {"in_features": tuple((name, 1) for name in names)})
+    space = Network("dense", layers).space(step=8)
+    table = space_tables(space, ARRAY)["sum"]
+    assert table.values.shape == (60 * 3 + 1,)  # of 4 ** 60 networks
+    uniform = {name: torch.full((4,), 0.25, dtype=torch.float64) for name in names}
+    by_sum = [layer_cost(Linear(8 * i, 8), ARRAY).cycles for i in range(60, 241)]
+    counts = np.ones(1)
+    for _ in names:
+        counts = np.convolve(counts, [0.25] * 4)
+    assert expected_cost(table, uniform).item() == pytest.approx(float(counts @ by_sum), rel=1e-12)
+
+
+def test_sums_have_gradients_of_any_order_and_transforms(compiled):
+    space = branches().space({"a": (4, 1), "b": (8, 3), "c": (5, 2), "d": (8, 4)})
+    loss = LatencyLoss(space, ARRAY)
+    probs = random_probs(space, grad=True)
+
+    def price(*vectors):
+        return loss(dict(zip(probs, vectors, strict=True)))
+
+    assert torch.autograd.gradcheck(price, tuple(probs.values()))
+    assert torch.autograd.gradgradcheck(price, tuple(probs.values()))
+    batch = [random_probs(space, seed) for seed in range(3)]
+    stacked = {name: torch.stack([each[name] for each in batch]) for name in space.options}
+    with torch.no_grad():
+        torch.testing.assert_close(torch.func.vmap(loss)(stacked), torch.stack([loss(each) for each in batch]))
+    torch.testing.assert_close(compiled(loss)(probs), loss(probs))
+    for copied in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert torch.equal(copied(probs), loss(probs))
+
+
+def test_what_is_not_priced_is_left_out_or_named():
+    layers = chain().operations | {"relu": Operation(MemoryOnly("relu", 8, 8))}
+    with_relu = Network("relu", layers).space(OPTIONS)
+    probs = random_probs(with_relu)
+    assert LatencyLoss(with_relu, ARRAY).eval()(probs) == LatencyLoss(chain(), ARRAY).eval()(probs)
+    unknown = Network("fft", layers | {"spectrum": Operation(Unsupported("fft", "not a product"))}).space(OPTIONS)
+    for mode in (None, "shifted"):
+        with pytest.raises(InvalidValueError, match=r"'spectrum'.*fft.*skip_unsupported"):
+            LatencyLoss(unknown, ARRAY, relaxation=mode)
+        loss = LatencyLoss(unknown, ARRAY, relaxation=mode, skip_unsupported=True).eval()
+        assert loss(probs) == LatencyLoss(with_relu, ARRAY, relaxation=mode).eval()(probs)
+        assert loss.exact({}).unsupported == ("spectrum",)
+    only = Network("relu", {"relu": layers["relu"]}, {"w": Width(8)}).space({"w": (4, 8)})
+    with pytest.raises(InvalidValueError, match="at least one layer"):
+        LatencyLoss(only, ARRAY)
