@@ -297,3 +297,13 @@ def test_attention_has_sizes_that_follow_widths():
     space = Network("attention", layers).space({"heads": (2, 3, 4)})
     assert space.at({"heads": 3})["scores"].batch == 3
     assert list(space.unsupported) == ["fft"]
+
+
+def test_a_module_is_not_rebuilt_with_another_kernel():
+    torch = pytest.importorskip("torch")
+    from hwcost.importers.torch.resize import resized
+
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1))
+    space = from_torch(model, (1, 3, 8, 8)).space({"0.kernel_size": (1, 3)})
+    with pytest.raises(InvalidValueError, match="kernel"):
+        resized(model, space, {"0.kernel_size": 1})

@@ -44,6 +44,8 @@ def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.
     """
     network.at(sizes)
     for name, size in sizes.items():
+        if network.widths[name].is_kernel:
+            raise InvalidValueError("width", name, "a number of channels or features; kernels are not cut")
         if size > network.widths[name].size:
             raise InvalidValueError(
                 f"width {name!r}", size, f"at most today's {network.widths[name].size}: weights are cut"
