@@ -1,11 +1,24 @@
-"""Figures as text: units of time, frequency and memory, counts, and lists of names that are cut short."""
+"""Figures and names as text: units of time, frequency and memory, counts, lists of names that are cut short."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
-__all__ = ["BYTES", "CLOCKS", "TIMES", "Units", "column_format", "exact", "in_unit", "plural", "shortlist", "unit_of"]
+__all__ = [
+    "BYTES",
+    "CLOCKS",
+    "TIMES",
+    "Units",
+    "column_format",
+    "exact",
+    "in_unit",
+    "labelled",
+    "plural",
+    "printable",
+    "shortlist",
+    "unit_of",
+]
 
 Units: TypeAlias = Sequence[tuple[float, str]]
 """Pairs of a scale and its name, from the largest to the smallest."""
@@ -76,3 +89,17 @@ def shortlist(names: Sequence[str], most: int, separator: str = ",") -> str:
     shown = f"{separator} ".join(names[:most])
     more = len(names) - most
     return shown if more <= 0 else f"{shown}{';' if separator == ';' else ''} and {more} more"
+
+
+def labelled(label: str, text: str) -> str:
+    """A line of a report: a label, and a text that is aligned with those of other lines."""
+    return f"{label:<13}{text}"
+
+
+def printable(name: str) -> str:
+    r"""A name on one line, with every character that is not printable escaped.
+
+    >>> printable("a\n\x1b[31mb")
+    'a\\n\\x1b[31mb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

@@ -174,6 +174,7 @@ BAD = {
     "layers as json": "net.csv --s1 8 --s2 8 --layers --json",
     "no array": "net.csv",
     "one size": "net.csv --s1 8",
+    "a huge array": f"net.csv --s1 {10**40} --s2 8",
     "a sweep of arrays": "net.csv --s1 8,16 --s2 8",
     "no file": "nowhere.csv --s1 8 --s2 8",
     "no kind of file": "net.txt --s1 8 --s2 8",

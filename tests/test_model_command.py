@@ -275,6 +275,16 @@ def test_notes_on_a_written_list_are_printed(hwcost):
     assert err.startswith("wrote tree.csv\nNote: ")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system that refuses new files")
+@pytest.mark.parametrize("option", ["--plot", "--html", "--to-csv", "--to-scalesim"])
+def test_a_file_that_cannot_be_written_is_one_line(hwcost, option):
+    path = f"/proc/a.{ {'--plot': 'svg', '--html': 'html'}.get(option, 'csv') }"
+    code, _, err = hwcost(*LIST, *ON, option, path)
+    assert code == 2
+    assert err.startswith(f"Error: {option} is '{path}'")
+    assert err.count("\n") == 1
+
+
 def test_a_topology_becomes_a_report(good, networks):
     (networks / "net.csv").write_text(
         "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"

@@ -18,6 +18,8 @@ __all__ = ["Figures", "Numbers", "changeable", "checked", "followers", "over", "
 Figures: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Numbers: TypeAlias = "int | float"
 
+MOST_CANDIDATES = 10_000_000
+
 
 def checked(network: Network, array: SystolicArray, skip_unsupported: bool) -> dict[str, Operation]:
     """The priced operations.
@@ -78,12 +80,19 @@ def over(
 
 
 def candidates(network: Network, name: str, most: int) -> Figures:
-    """The sizes up to ``most`` that a width may take, today's among them: its options if it is open, or multiples."""
+    """The sizes up to ``most`` that a width may take, today's among them: its options if it is open, or multiples.
+
+    Raises:
+        InvalidValueError: too many sizes, as on an array of billions of rows or columns.
+    """
     width = network.widths[name]
     if name in network.options:
         sizes = np.unique([*network.options[name], width.size])
         return sizes[sizes <= max(most, width.size)]
-    return np.arange(width.multiple, max(most, width.size) + 1, width.multiple, dtype=np.int64)
+    count = max(most, width.size) // width.multiple
+    if count > MOST_CANDIDATES:
+        raise InvalidValueError(f"the number of sizes of width {name!r}", count, f"at most {MOST_CANDIDATES}")
+    return width.multiple * np.arange(1, count + 1, dtype=np.int64)
 
 
 def number(figure: Any) -> Numbers:

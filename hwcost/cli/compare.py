@@ -15,9 +15,9 @@ from hwcost.cli.shared.machines import ArrayOptions, Machine, array_options
 from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation, summary_of
 from hwcost.cli.shared.options import form_options, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
-from hwcost.cli.shared.tables import Column, is_terminal, printable, table
+from hwcost.cli.shared.tables import Column, is_terminal, table
 from hwcost.errors import InvalidValueError
-from hwcost.units import TIMES, column_format, unit_of
+from hwcost.units import TIMES, column_format, printable, unit_of
 
 if TYPE_CHECKING:
     from hwcost.network.network import Network

@@ -10,7 +10,6 @@ from click.core import ParameterSource
 
 from hwcost.cli import estimate_output as output
 from hwcost.cli.estimate_figures import price
-from hwcost.cli.estimate_topology import estimate_topology, topology_options
 from hwcost.cli.shared.machines import CLOCK
 from hwcost.cli.shared.options import form_options
 from hwcost.cli.shared.values import parse_relaxations
@@ -34,7 +33,9 @@ Examples:
 
 @click.command(short_help="Cycles, time and utilization of a layer.", epilog=_EXAMPLES)
 @workload_options
-@topology_options
+@click.option("--scalesim-topology", metavar="FILE", help="Price the layers of a SCALE-Sim topology.")
+@click.option("--scalesim-config", metavar="FILE", help="The SCALE-Sim configuration of the array.")
+@click.option("--scalesim-report", metavar="DIR", help="Write the COMPUTE_REPORT.csv of SCALE-Sim to this folder.")
 @CLOCK
 @click.option(
     "--relaxation",
@@ -69,6 +70,8 @@ def estimate(
     """
     if (scalesim_topology, scalesim_config, scalesim_report) != (None, None, None):
         _refuse_beside_a_topology()
+        from hwcost.cli.estimate_topology import estimate_topology
+
         estimate_topology(scalesim_topology, scalesim_config, scalesim_report, form=form)
         return
     (smooth,) = parse_relaxations([relaxation], None if temperature is None else [temperature])

@@ -13,15 +13,12 @@ import numpy as np
 from hwcost._version import __version__
 from hwcost.cli.estimate_figures import Figures
 from hwcost.cli.formula import formula
-from hwcost.cli.shared.documents import csv_blocks, json_blocks
 from hwcost.cli.shared.machines import Machine
-from hwcost.cli.shared.progress import progress_of
-from hwcost.cli.shared.tables import labelled
 from hwcost.cli.shared.workload import Workload
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Conv2d
 from hwcost.relaxation import Relaxation
-from hwcost.units import CLOCKS, TIMES, exact, in_unit, unit_of
+from hwcost.units import CLOCKS, TIMES, exact, in_unit, labelled, unit_of
 
 if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence
@@ -164,6 +161,8 @@ def _largest(column: Any) -> Any:
 
 
 def _csv(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator[str]:
+    from hwcost.cli.shared.documents import csv_blocks
+
     settings = _settings(workload, smooth)
     padding, options = settings["padding"], settings["relaxation"]["options"]
     device = workload.machine.array
@@ -184,6 +183,8 @@ def _csv(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator[s
 
 
 def _json(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequence[Sentence]) -> Iterator[str]:
+    from hwcost.cli.shared.documents import json_blocks
+
     head: dict[str, Any] = {"settings": _settings(workload, smooth)}
     if terms:
         head["terms"] = [term._asdict() for term in terms]
@@ -209,6 +210,8 @@ def _with_progress(blocks: Iterable[str], points: int) -> Iterator[str]:
     if points <= _ROWS_WITH_PROGRESS or not sys.stderr.isatty() or sys.stdout.isatty():
         yield from blocks
         return
+    from hwcost.cli.shared.progress import progress_of
+
     with progress_of(points, "rows") as advance:
         for block in blocks:
             yield block

@@ -9,28 +9,17 @@ import click
 
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.machines import Machine
-from hwcost.cli.shared.options import Command, added
 from hwcost.cli.shared.tables import text_table
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from hwcost.scalesim import Configuration, Topology
 
-__all__ = ["estimate_topology", "topology_options"]
+__all__ = ["estimate_topology"]
 
 SCHEMA = "hwcost.topology/1"
 
-_OPTIONS = (
-    click.option("--scalesim-topology", metavar="FILE", help="Price the layers of a SCALE-Sim topology."),
-    click.option("--scalesim-config", metavar="FILE", help="The SCALE-Sim configuration of the array."),
-    click.option("--scalesim-report", metavar="DIR", help="Write the COMPUTE_REPORT.csv of SCALE-Sim to this folder."),
-)
 _HEADINGS = ("layer", "M", "N", "K", "products", "cycles", "SCALE-Sim", "utilization[%]", "MACs")
-
-
-def topology_options(command: Command) -> Command:
-    """Adds the options that read and write the files of SCALE-Sim."""
-    return added(command, *_OPTIONS)
 
 
 def estimate_topology(topology: str | None, config: str | None, report: str | None, *, form: str) -> None:

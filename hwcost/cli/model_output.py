@@ -10,11 +10,11 @@ import click
 
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.networks import missing_text
-from hwcost.cli.shared.tables import Column, bar, is_terminal, labelled, printable, table, terminal_width
+from hwcost.cli.shared.tables import Column, bar, is_terminal, table, terminal_width
 from hwcost.model.breakdown import KINDS
 from hwcost.network.network import UNCONNECTED
 from hwcost.reports import Module, Row, Summary
-from hwcost.units import BYTES, CLOCKS, TIMES, column_format, exact, in_unit, plural, unit_of
+from hwcost.units import BYTES, CLOCKS, TIMES, column_format, exact, in_unit, labelled, plural, printable, unit_of
 
 __all__ = [
     "SORTS", "Line", "as_csv", "as_json", "as_text", "html_lines", "lines_of", "missing_of", "notes_of", "settings_of",

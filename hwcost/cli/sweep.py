@@ -14,11 +14,11 @@ from hwcost.cli.shared.machines import CLOCK, FOLD_TIMING, ArrayOptions, Machine
 from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, note_extrapolation
 from hwcost.cli.shared.options import block, form_options, option_names, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
-from hwcost.cli.shared.tables import printable
 from hwcost.cli.shared.values import INT64_MAX, parse_sizes
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.units import printable
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,10 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.cli.shared.documents import csv_blocks, json_blocks
-from hwcost.cli.shared.tables import Column, is_terminal, labelled, printable, table
+from hwcost.cli.shared.tables import Column, is_terminal, table
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.sweep import SCHEMA, Sweep
-from hwcost.units import CLOCKS, TIMES, column_format, exact, in_unit, plural, unit_of
+from hwcost.units import CLOCKS, TIMES, column_format, exact, in_unit, labelled, plural, printable, unit_of
 
 if TYPE_CHECKING:
     from hwcost.cli.shared.machines import Machine

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hwcost._version import __version__
-from hwcost.cli.shared.tables import printable
+from hwcost.units import printable
 
 __all__ = ["csv_blocks", "csv_document", "json_blocks", "json_document"]
 

@@ -12,11 +12,10 @@ import click
 
 from hwcost.cli.shared.machines import Machine
 from hwcost.cli.shared.options import block, option_names
-from hwcost.cli.shared.tables import printable
 from hwcost.cli.shared.values import parse_sizes_by_name
 from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
-from hwcost.units import shortlist
+from hwcost.units import printable, shortlist
 
 if TYPE_CHECKING:
     from hwcost.reports import Summary

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 import click
 
-from hwcost.cli.shared.tables import printable
 from hwcost.cli.shared.values import parse_size
 from hwcost.errors import InvalidValueError
+from hwcost.units import printable
 
 __all__ = ["Command", "Decorator", "added", "block", "form_options", "option_names", "size_option", "skip_unsupported"]
 

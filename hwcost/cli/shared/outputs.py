@@ -64,7 +64,7 @@ def write_output(option: str, path: str, *, quiet: bool = False) -> Iterator[Non
     try:
         yield
     except InvalidValueError as error:
-        if error.field != "path":
+        if error.value != path:
             raise
         raise error.at(option) from None
     except (OSError, ValueError) as error:

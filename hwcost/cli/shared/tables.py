@@ -1,4 +1,4 @@
-"""Text for people: aligned tables and labelled lines, plain if piped, coloured on a terminal."""
+"""Tables for people: aligned, plain if piped, coloured on a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any, Generic, TypeVar
 
 import click
 
-__all__ = ["Column", "bar", "is_terminal", "labelled", "printable", "table", "terminal_width", "text_table"]
+from hwcost.units import printable
+
+__all__ = ["Column", "bar", "is_terminal", "table", "terminal_width", "text_table"]
 
 _T = TypeVar("_T")
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -79,11 +81,6 @@ def _width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def labelled(label: str, text: str) -> str:
-    """A line of a report: a label, and a text that is aligned with those of other lines."""
-    return f"{label:<13}{text}"
-
-
 def is_terminal() -> bool:
     """Whether stdout is a terminal that shows colours and bars, and ``NO_COLOR`` is not set."""
     letters = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
@@ -95,15 +92,6 @@ def terminal_width() -> int | None:
     import shutil
 
     return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else None
-
-
-def printable(name: str) -> str:
-    r"""A name on one line, with every character that is not printable escaped.
-
-    >>> printable("a\n\x1b[31mb")
-    'a\\n\\x1b[31mb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def bar(share: float, width: int = 8) -> str:
