@@ -24,7 +24,7 @@ from hwcost.cli import cli
 from hwcost.cli.formula import formula
 from hwcost.cli.shared.values import parse_clock, parse_sizes
 from hwcost.console import run_command
-from hwcost.model.formula import lay_out
+from hwcost.model.layout import lay_out
 
 POINT = ["estimate", "--k", "5", "--c", "6", "--f", "16", "--s1", "8", "--s2", "8"]
 REQUIRED = {"--k": "5", "--c": "6", "--f": "16", "--s1": "8", "--s2": "8"}

@@ -49,7 +49,7 @@ def page_of(name):
     network = {"tree": TREE, "free": FREE, "odd": ODD, "residual": residual((1, 1, 1, 1)), "lenet": LENET}[name]
     summary = summarise(network, ARRAY, skip_unsupported=True)
     skip = bool(summary.missing)
-    pictures = {each: svg(network_figure(network, ARRAY, pictures=[each], skip_unsupported=skip)) for each in PICTURES}
+    pictures = {each: svg(network_figure(summary, pictures=[each])) for each in PICTURES}
     missing = f"1 operation is not in these totals: {HOSTILE}" if skip else ""
     return html_report(
         f"{name} {HOSTILE}", {"source": HOSTILE}, summary.figures(), html_lines(summary), pictures,
@@ -111,7 +111,9 @@ def test_the_same_network_makes_the_same_page():
 
 
 def test_pictures_can_stand_beside_each_other():
-    one, two = (inline_svg(svg(network_figure(LENET, ARRAY, pictures=["time"])), f"{i}-", "a <b>") for i in range(2))
+    one, two = (
+        inline_svg(svg(network_figure(summarise(LENET, ARRAY), pictures=["time"])), f"{i}-", "a <b>") for i in range(2)
+    )
     assert one != two
     assert len(Parsed(one).ids) > 10
     assert set(Parsed(one).ids).isdisjoint(Parsed(two).ids)
@@ -313,5 +315,5 @@ def test_figures_of_the_page_are_those_of_the_summary():
         assert values[:5] == [cost.macs, cost.cycles, cost.seconds, summary.share(row), cost.utilization]
         assert values[5] == cost.folds
         assert values[6:-1] == pytest.approx([share for kind, share in shares.items() if kind != "useful"])
-        assert values[-1] == row.weight_bytes + row.input_bytes + row.output_bytes
+        assert values[-1] == row.traffic.bytes()
     assert f"<dd>{summary.cost.macs:,}</dd>" in text

@@ -22,11 +22,12 @@ from hwcost import (
 )
 from hwcost.cli.explain import explain
 from hwcost.cli.formula import formula
-from hwcost.machine import Dataflow, FoldTiming, Lowering, Term
+from hwcost.machine import Dataflow, FoldTiming, Lowering, Term, Transfer
 from hwcost.reports import summarise
 from hwcost.sweep import sweep
 
 SIZES = st.integers(1, 60)
+BLOCKS = Transfer("blocks", int, float, "")
 LAYERS = {"conv": Conv2d(20, 36, 3, height=10, width=12, padding=1, groups=4), "fc": Linear(400, 120)}
 
 
@@ -40,7 +41,8 @@ def test_an_overhead_is_added(m, n, k, launch):
 
 @pytest.mark.parametrize("array", [SystolicArray(8, 8), SystolicArray(8, 8, dram_bytes_per_s=1e9, overlap=0.5)])
 def test_memory_joins_the_transfer(array):
-    slow = dataclasses.replace(array, terms=(Term("link", lambda work: 7 * work.gemm.m, "a link", kind="memory"),))
+    link = Transfer("link", lambda work: 7 * work.gemm.m, lambda array: array.clock_hz, "a link")
+    slow = dataclasses.replace(array, terms=(link,))
     bare, cost = layer_cost(LAYERS["fc"], array), layer_cost(LAYERS["fc"], slow)
     assert cost.memory_cycles == bare.memory_cycles + 7
     longer, shorter = max(cost.compute_cycles, cost.memory_cycles), min(cost.compute_cycles, cost.memory_cycles)
@@ -60,11 +62,18 @@ def test_networks_price_the_term_for_each_product():
     [
         (lambda: Term("", lambda work: 1, ""), "Term.name"),
         (lambda: Term("a", 3, ""), "Term.cycles"),
-        (lambda: Term("a", lambda work: 1, "", "both"), "Term.kind"),
+        (lambda: Transfer("a", 3, float, ""), "Transfer.elements"),
+        (lambda: Transfer("a", int, 3, ""), "Transfer.bytes_per_s"),
+        (lambda: Transfer("a", int, float, "", "scales"), "Transfer.operand"),
+        (lambda: Transfer("a", int, float, "", "inputs", ""), "Transfer.level"),
         (lambda: SystolicArray(8, 8, terms=3), "SystolicArray.terms"),
         (lambda: SystolicArray(8, 8, terms=("constant",)), "SystolicArray.terms"),
         (lambda: SystolicArray(8, 8, terms=(Term("a", int, ""),) * 2), "SystolicArray.terms"),
         (lambda: layer_cost(LAYERS["fc"], SystolicArray(8, 8, terms=(Term("weights", int, ""),))), "Term.name"),
+        (
+            lambda: layer_cost(LAYERS["fc"], SystolicArray(8, 8, terms=(Transfer("blocks", int, float, ""),))),
+            "Transfer.name",
+        ),
     ],
 )
 def test_terms_are_checked(make, field):

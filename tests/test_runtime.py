@@ -30,7 +30,8 @@ from hwcost import (
     layer_cost,
     runtime,
 )
-from hwcost.model.formula import lay_out, layer_cycles
+from hwcost.model.formula import layer_cycles
+from hwcost.model.layout import lay_out
 
 LETTERS = ("k1", "k2", "c", "f", "h", "w", "batch", "s1", "s2")
 HUGE = st.integers(min_value=1, max_value=2**80)

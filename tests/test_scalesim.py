@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from hwcost import Gemm, HwcostError, SystolicArray, layer_cost, network_cost
 from hwcost.errors import InvalidValueError
+from hwcost.model.formula import layer_traffic
 from hwcost.scalesim import (
     Configuration,
     Topology,
@@ -27,7 +28,6 @@ from hwcost.scalesim import (
     read_configuration,
     read_topology,
     serial_array,
-    sram_accesses,
     write_compute_report,
     write_configuration,
     write_topology,
@@ -193,13 +193,13 @@ def test_sram_accesses_fold_by_fold(dataflow, m, n, k, rows, cols):
     for fold in walk(gemm, rows, cols, dataflow):
         for operand in tally:
             tally[operand] += len(set(itertools.product(*(fold[letter] for letter in operand))))
-    found = sram_accesses(gemm, SystolicArray(rows, cols, dataflow=dataflow))
-    assert (found.input_reads, found.weight_reads, found.output_writes) == tuple(tally.values())
+    found = layer_traffic(gemm, SystolicArray(rows, cols, dataflow=dataflow)).elements
+    assert [found["sram", operand] for operand in ("inputs", "weights", "outputs")] == list(tally.values())
 
 
 def test_sram_accesses_of_windows_are_those_of_the_product():
     (gemm,) = TopologyLayer("conv", 6, 6, 3, 3, 2, 4).gemms()
-    assert sram_accesses(gemm, SystolicArray(64, 64)).input_reads == 16 * 18
+    assert layer_traffic(gemm, SystolicArray(64, 64)).elements["sram", "inputs"] == 16 * 18
 
 
 class ReadMemory:

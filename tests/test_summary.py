@@ -12,6 +12,7 @@ from nets import LENET, ODD, TREE, residual
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, layer_cost, network_cost
 from hwcost.model.breakdown import layer_breakdown
+from hwcost.model.traffic import OPERANDS
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.reports import Module, Row, layer_shape, summarise
@@ -56,24 +57,28 @@ def test_subtotals_are_sums_of_what_is_in_a_module(array):
         assert [row.name for row in module.rows] == [row.name for row in inside]
         assert module.cost.cycles == sum(row.cost.cycles for row in inside)
         assert module.breakdown.idle == pytest.approx(sum(row.breakdown.idle for row in inside))
-        assert module.input_bytes == sum(row.input_bytes for row in inside)
+        assert module.traffic.bytes("inputs") == sum(row.traffic.bytes("inputs") for row in inside)
         if module.cost.pe_cycles:
             used = sum(row.cost.macs for row in inside) / sum(row.cost.pe_cycles for row in inside)
             assert module.cost.utilization == pytest.approx(used, rel=1e-12)
 
 
+def operand_bytes(row):
+    return tuple(row.traffic.bytes(operand) for operand in OPERANDS)
+
+
 def test_bytes_are_elements_times_their_size():
     (row,) = summarise({"conv": Conv2d(6, 16, 5, 14, 14)}, dataclasses.replace(ARRAY, bytes_per_element=2.0)).rows
-    assert (row.weight_bytes, row.input_bytes, row.output_bytes) == (2 * 2400, 2 * 6 * 196, 2 * 1600)
-    assert type(row.weight_bytes) is int
+    assert operand_bytes(row) == (2 * 2400, 2 * 6 * 196, 2 * 1600)
+    assert type(row.traffic.bytes("weights")) is int
     (half,) = summarise({"fc": Linear(3, 5)}, dataclasses.replace(ARRAY, bytes_per_element=0.5)).rows
-    assert (half.weight_bytes, half.input_bytes, half.output_bytes) == (7.5, 1.5, 2.5)
+    assert operand_bytes(half) == (7.5, 1.5, 2.5)
 
 
 def test_what_only_moves_memory_takes_no_cycles():
     summary = summarise(TREE, ARRAY)
     (relu,) = summary.of("memory-only")
-    assert (relu.name, relu.input_bytes, relu.output_bytes) == ("stem:relu", 1024, 1024)
+    assert (relu.name, operand_bytes(relu)) == ("stem:relu", (0, 1024, 1024))
     assert relu.cost.cycles == relu.breakdown.pe_cycles == 0
     assert summary.share(relu) == 0.0
     without = {name: layer for name, layer in TREE.items() if not isinstance(layer, MemoryOnly)}

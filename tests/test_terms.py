@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hwcost import LOWERINGS, RELAXATIONS, Conv2d, Cost, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost
 from hwcost.machine.dataflow import REUSE_LETTER
-from hwcost.model.formula import lay_out
+from hwcost.model.layout import lay_out
 
 over_machines = pytest.mark.parametrize("array", machines.ALL.values(), ids=list(machines.ALL))
 over_rich = pytest.mark.parametrize("array", machines.RICH.values(), ids=list(machines.RICH))

@@ -18,6 +18,7 @@ from nets import LENET, residual  # noqa: E402  # found by the path above
 
 from hwcost import load_device, network_cost  # noqa: E402
 from hwcost.plot import comparison_figure, network_figure, save  # noqa: E402
+from hwcost.reports import summarise  # noqa: E402
 
 DEVICES = ("tpu-v1", "tpu-v2", "tpu-v3", "tpu-v4", "tpu-v5e", "gemmini")
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--to", type=Path, default=PROJECT / "docs" / "images")
     folder = parser.parse_args().to
-    save(network_figure(residual(), load_device("tpu-v1"), "ResNet-50 on tpu-v1"), folder / "report.png")
+    save(network_figure(summarise(residual(), load_device("tpu-v1")), "ResNet-50 on tpu-v1"), folder / "report.png")
     networks = {"LeNet-5": LENET, "ResNet-50": residual()}
     costs = [[network_cost(layers, load_device(name)).total for name in DEVICES] for layers in networks.values()]
     figure = comparison_figure(

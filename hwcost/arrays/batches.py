@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hwcost.arrays.arithmetic import promote
+from hwcost.arrays.arithmetic import promote, true_divide
 from hwcost.arrays.backends import Array, Size, backend_of, is_number, namespace
 from hwcost.arrays.sizes import is_float
 
@@ -59,11 +59,12 @@ def stack(columns: Sequence[Sequence[Size]], broadcast_with: Sequence[Size] = ()
     stacked: list[Size] = []
     for sizes in columns:
         column = [promote((size, like), "a size")[0] if is_number(size) else size for size in sizes]
+        kind = true_divide(like, 1) if any(isinstance(size, float) for size in sizes) else like
         if all(is_number(value) for value in column):
             same = isinstance(column[0], int) and all(value == column[0] for value in column)
-            stacked.append(column[0] if same and not sweeps else constant(column, like))
+            stacked.append(column[0] if same and not sweeps else constant(column, kind))
         else:
-            parts = [constant([v], like)[0] if is_number(v) else xp.astype(v, like.dtype, copy=False) for v in column]
+            parts = [constant([v], kind)[0] if is_number(v) else xp.astype(v, kind.dtype, copy=False) for v in column]
             same_shape = all(part.shape == parts[0].shape for part in parts)
             stacked.append(xp.stack(parts if same_shape else xp.broadcast_arrays(*parts)))
     return _aligned(stacked, max([0, *[len(sweep.shape) for sweep in sweeps]]))

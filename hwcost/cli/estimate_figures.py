@@ -11,8 +11,9 @@ from hwcost.arrays import Size
 from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload
 from hwcost.errors import InvalidValueError, MixedLibrariesError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import lay_out, layer_cost, layer_cycles
+from hwcost.model.formula import layer_cost, layer_cycles
 from hwcost.model.layers import Conv2d
+from hwcost.model.layout import lay_out
 from hwcost.relaxation import Relaxation
 
 __all__ = ["Figures", "price"]

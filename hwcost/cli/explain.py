@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
-from hwcost.model.cost import Cost
-from hwcost.model.formula import MEMORY, OVERHEADS, START_UP, CycleTerms, Work, gemm_parts, lay_out, terms_of
+from hwcost.model.formula import START_UP, Pricing, overheads_of, price
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d
-from hwcost.relaxation import EXACT
+from hwcost.model.layout import Work
+from hwcost.model.traffic import bytes_of, transfers_of
 
 __all__ = ["Sentence", "explain"]
 
@@ -38,15 +38,13 @@ def explain(layer: Conv2d, array: SystolicArray) -> list[Sentence]:
     left out: filling and draining; memory; start-up; a constant
     """
     (gemm,) = layer.gemms()
-    work = Work(gemm, array, lay_out(gemm, array), EXACT)
-    parts = gemm_parts(work)
-    memory, overhead = (sum(each.values()) for each in (parts.memory, parts.overhead))
-    bound = Cost(compute_cycles=parts.compute, memory_cycles=memory, overhead_cycles=overhead).bound
+    parts = price(gemm, array)
+    cost = parts.cost
     return [
-        *_shape(work),
+        *_shape(parts.work),
         Sentence("compute", f"{array.fold_timing_row.summary}: {_number(parts.compute)} cycles", parts.compute),
         *_terms(parts, array),
-        Sentence("total", f"{_joined(parts, array)}{_number(parts.cycles)} cycles, bound by {bound}", parts.cycles),
+        Sentence("total", f"{_joined(parts, array)}{_number(cost.cycles)} cycles, bound by {cost.bound}", cost.cycles),
         *_fields(array),
         Sentence("left out", "; ".join(_left_out(parts, array)) or "nothing that the model knows of"),
     ]
@@ -92,18 +90,20 @@ def _ceiling(extent: Any, size: Any, folds: Any, stairs: Any, along: str) -> str
 # ---------------------------------------------------------------- memory, overheads, and the machine
 
 
-def _terms(parts: CycleTerms, array: SystolicArray) -> Iterator[Sentence]:
+def _terms(parts: Pricing, array: SystolicArray) -> Iterator[Sentence]:
     """The memory and the overhead terms, each with its cycles."""
-    rates = dict(zip(REUSE_LETTER, array.bytes_per_cycle, strict=True))
-    for table, present in ((MEMORY, parts.memory), (OVERHEADS, parts.overhead)):
-        for term in terms_of(table, array):
-            if term.name in present:
-                cycles, rate = present[term.name], rates.get(term.name)
-                moved = "" if rate is None else f" {cycles * rate:.6g} bytes at {rate:.4g} a cycle:"
-                yield Sentence(term.name, f"{term.summary}:{moved} {_number(cycles)} cycles", cycles)
-        if table is MEMORY and len(present) > 1:
-            moving = sum(present.values())
-            yield Sentence("memory", f"the sum of the transfers: {_number(moving)} cycles", moving)
+    for transfer in transfers_of(array):
+        if transfer.name in parts.memory:
+            cycles, rate = parts.memory[transfer.name], transfer.bytes_per_s(array) / array.clock_hz
+            moved = f"{bytes_of(parts.moved[transfer.name], array.bytes_per_element):.6g} bytes at {rate:.4g} a cycle"
+            yield Sentence(transfer.name, f"{transfer.summary}: {moved}: {_number(cycles)} cycles", cycles)
+    if len(parts.memory) > 1:
+        moving = parts.memory_cycles
+        yield Sentence("memory", f"the sum of the transfers: {_number(moving)} cycles", moving)
+    for term in overheads_of(array):
+        if term.name in parts.overhead:
+            cycles = parts.overhead[term.name]
+            yield Sentence(term.name, f"{term.summary}: {_number(cycles)} cycles", cycles)
 
 
 def _fields(array: SystolicArray) -> Iterator[Sentence]:
@@ -121,7 +121,7 @@ def _fields(array: SystolicArray) -> Iterator[Sentence]:
         yield Sentence("fields", text)
 
 
-def _joined(parts: CycleTerms, array: SystolicArray) -> str:
+def _joined(parts: Pricing, array: SystolicArray) -> str:
     """How the terms come together, in the order of the formula."""
     before = [name for name in parts.overhead if name != START_UP]
     if not parts.memory:
@@ -135,7 +135,7 @@ def _joined(parts: CycleTerms, array: SystolicArray) -> str:
     return f"{' + '.join([*before, joined])}: "
 
 
-def _left_out(parts: CycleTerms, array: SystolicArray) -> Iterator[str]:
+def _left_out(parts: Pricing, array: SystolicArray) -> Iterator[str]:
     if not array.fold_timing_row.fills_and_drains:
         yield "filling and draining" + (" (hidden behind the fold before)" if array.fold_timing != "ideal" else "")
     elif array.dataflow_row.stationary == "outputs" and not array.drains_outputs:

@@ -119,13 +119,13 @@ def _write(files: Files, network: Network, summary: Summary, title: str, setting
     if files.picture is not None:
         from hwcost import plot
 
-        figure = plot.network_figure(network, summary.array, title, skip_unsupported=bool(summary.missing))
+        figure = plot.network_figure(summary, title)
         with write_output("--plot", files.picture):
             plot.save(figure, files.picture)
     if files.page is not None:
         from hwcost.files import write_whole
 
-        page = _page(network, summary, title, {name: settings[name] for name in settings if name not in _OF_THE_LIST})
+        page = _page(summary, title, {name: settings[name] for name in settings if name not in _OF_THE_LIST})
         with write_output("--html", files.page):
             write_whole(files.page, page.encode())
     for option, path in (("--to-csv", files.to_csv), ("--to-scalesim", files.to_scalesim)):
@@ -138,13 +138,13 @@ def _write(files: Files, network: Network, summary: Summary, title: str, setting
                 click.echo(f"Note: {note}", err=True)
 
 
-def _page(network: Network, summary: Summary, title: str, settings: dict[str, Any]) -> str:
+def _page(summary: Summary, title: str, settings: dict[str, Any]) -> str:
     from hwcost import plot
     from hwcost.reports.html import html_report
 
     pictures = {}
     for name in plot.PICTURES:
-        figure = plot.network_figure(network, summary.array, pictures=[name], skip_unsupported=bool(summary.missing))
+        figure = plot.network_figure(summary, pictures=[name])
         pictures[name] = plot.svg(figure)
     return html_report(
         title,

@@ -12,6 +12,7 @@ from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.networks import missing_text
 from hwcost.cli.shared.tables import Column, bar, is_terminal, table, terminal_width
 from hwcost.model.breakdown import KINDS
+from hwcost.model.traffic import OPERANDS
 from hwcost.network.network import UNCONNECTED
 from hwcost.reports import Module, Row, Summary
 from hwcost.units import BYTES, CLOCKS, TIMES, column_format, exact, in_unit, labelled, plural, printable, unit_of
@@ -130,7 +131,7 @@ def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column
         if kind not in ("overhead", "waiting") or getattr(summary.breakdown, kind)
     )
     if any(isinstance(line.part, Row) and line.part.state == "memory-only" for line in lines):
-        columns.append(Column[Line]("bytes", lambda line: in_unit(_moved(line.part), BYTES, 4)))
+        columns.append(Column[Line]("bytes", lambda line: in_unit(line.part.traffic.bytes(), BYTES, 4)))
     return columns
 
 
@@ -159,10 +160,6 @@ def _shape(line: Line) -> str:
     if part.state == "unsupported":
         return f"NOT SUPPORTED: {printable(part.reason)}"
     return printable(part.shape or part.kind)
-
-
-def _moved(part: Row | Module) -> float:
-    return part.weight_bytes + part.input_bytes + part.output_bytes
 
 
 def _bold(line: Line) -> dict[str, Any]:
@@ -201,11 +198,10 @@ def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
             if seconds
         )
     texts["bytes"] = ", ".join(
-        f"{name}s {in_unit(sum(getattr(row, f'{name}_bytes') for row in priced), BYTES, 4)}"
-        for name in ("weight", "input", "output")
+        f"{name} {in_unit(sum(row.traffic.bytes(name) for row in priced), BYTES, 4)}" for name in OPERANDS
     )
     if free := summary.of("memory-only"):
-        moved = in_unit(sum(map(_moved, free)), BYTES, 4)
+        moved = in_unit(sum(row.traffic.bytes() for row in free), BYTES, 4)
         texts["memory-only"] = f"{plural(len(free), 'operation')}, {moved} moved, no cycles of the array"
     for name, text in texts.items():
         yield labelled(name, text)
@@ -242,7 +238,7 @@ def as_json(summary: Summary, lines: Sequence[Line], settings: Mapping[str, Any]
         {"settings": settings}
         | summary.as_dict()
         | {
-            "memory_only": {"operations": len(free), "bytes": sum(map(_moved, free))},
+            "memory_only": {"operations": len(free), "bytes": sum(row.traffic.bytes() for row in free)},
             "rows": [_line_dict(summary, line) for line in lines],
             "left_out": left_out,
         }

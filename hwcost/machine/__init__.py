@@ -8,7 +8,7 @@ from hwcost.machine.folds import FOLD_TIMINGS, Folds, FoldTiming
 from hwcost.machine.grid import Clock, Grid
 from hwcost.machine.lowering import LOWERINGS, Lowering
 from hwcost.machine.memory import Memory
-from hwcost.machine.terms import Term
+from hwcost.machine.terms import Term, Transfer
 from hwcost.machine.tiler import Tiler
 from hwcost.machine.timing import Timing
 
@@ -27,5 +27,6 @@ __all__ = [
     "Term",
     "Tiler",
     "Timing",
+    "Transfer",
     "adapt",
 ]

@@ -18,7 +18,7 @@ from hwcost.machine.dataflow import DATAFLOWS, Dataflow
 from hwcost.machine.fields import Kind, Part, declare, part, resolved
 from hwcost.machine.grid import Clock, Grid
 from hwcost.machine.memory import Memory
-from hwcost.machine.terms import Term
+from hwcost.machine.terms import Term, Transfer
 from hwcost.machine.tiler import Tiler
 from hwcost.machine.timing import Timing
 
@@ -31,9 +31,9 @@ class IdleFieldError(InvalidValueError):
     """A field is set that has no effect on its machine."""
 
 
-def _terms(value: Any, place: str, unit: str) -> tuple[Term, ...]:
-    if not isinstance(value, (tuple, list)) or not all(isinstance(term, Term) for term in value):
-        raise InvalidValueError(place, value, "a tuple of Term")
+def _terms(value: Any, place: str, unit: str) -> tuple[Term | Transfer, ...]:
+    if not isinstance(value, (tuple, list)) or not all(isinstance(term, (Term, Transfer)) for term in value):
+        raise InvalidValueError(place, value, "a tuple of Term and Transfer")
     names = [term.name for term in value]
     if len(set(names)) < len(names):
         raise InvalidValueError(place, ", ".join(names), "terms whose names differ")
@@ -79,7 +79,9 @@ class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
     """
 
     _: KW_ONLY
-    terms: tuple[Term, ...] = declare(Kind(_terms), "", "terms of your own", "on top of those that ship", default=())
+    terms: tuple[Term | Transfer, ...] = declare(
+        Kind(_terms), "", "terms of your own", "on top of those that ship", default=()
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -132,8 +134,8 @@ class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
 
     @property
     def has_memory_limit(self) -> bool:
-        """Whether any bandwidth is finite, or a term of the kind "memory" is given."""
-        return self.is_limited or any(term.kind == "memory" for term in self.terms)
+        """Whether any bandwidth is finite, or a Transfer is given."""
+        return self.is_limited or any(isinstance(term, Transfer) for term in self.terms)
 
 
 def _part(array: SystolicArray, kind: type[_P]) -> _P:

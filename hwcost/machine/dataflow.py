@@ -20,8 +20,7 @@ from typing import Literal
 
 from hwcost.arrays import Size, product, total
 from hwcost.errors import InvalidValueError
-from hwcost.machine.fields import table
-from hwcost.machine.terms import check_name
+from hwcost.machine.fields import check_name, table
 
 __all__ = ["DATAFLOWS", "REUSE_LETTER", "Dataflow", "Letter", "Operand"]
 

@@ -74,6 +74,12 @@ FREQUENCY = Kind(_frequency, (int, float), "a number")
 SWITCH = Kind(_switch, (bool,), "true or false")
 
 
+def check_name(value: object, place: str) -> None:
+    """Raises unless the value is a name that reports can print."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidValueError(place, value, "a text that is not empty")
+
+
 def table(*rows: _R) -> Mapping[str, _R]:
     """A read-only table of rows by name."""
     return MappingProxyType({str(row): row for row in rows})

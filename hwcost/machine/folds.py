@@ -13,8 +13,7 @@ from typing import NamedTuple
 from hwcost.arrays import Size, maximum, product, total
 from hwcost.errors import InvalidValueError
 from hwcost.machine.dataflow import Dataflow
-from hwcost.machine.fields import table
-from hwcost.machine.terms import check_name
+from hwcost.machine.fields import check_name, table
 
 __all__ = ["FOLD_TIMINGS", "FoldTexts", "FoldTiming", "Folds", "last_fold"]
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwcost.errors import InvalidValueError
-from hwcost.machine.fields import table
-from hwcost.machine.terms import check_name
+from hwcost.machine.fields import check_name, table
 
 __all__ = ["LOWERINGS", "Lowering"]
 

@@ -1,4 +1,4 @@
-"""A term of the model as a value: cycles that a machine adds to those of its folds."""
+"""Terms of the model as values: cycles on top of those of the folds, and transfers through memory."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from typing import Any
 
 from hwcost.arrays import Size
 from hwcost.errors import InvalidValueError
+from hwcost.machine.dataflow import REUSE_LETTER, Operand
+from hwcost.machine.fields import check_name
 
-__all__ = ["Term", "check_name"]
-
-_KINDS = ("overhead", "memory")
+__all__ = ["Term", "Transfer"]
 
 
 @dataclass(frozen=True)
 class Term:
-    """Cycles on top of those of the folds.
+    """Overhead: cycles on top of those of the folds.
 
-    ``OVERHEADS`` and ``MEMORY`` of :mod:`hwcost.model.formula` are the terms that ship; a machine
-    takes more of them as ``SystolicArray(..., terms=(Term(...),))``.
+    ``OVERHEADS`` of :mod:`hwcost.model.formula` are the terms that ship; a machine takes more of them as
+    ``SystolicArray(..., terms=(Term(...),))``.
 
     Args:
         name: what reports call it.
-        cycles: a function of a ``Work`` (:mod:`hwcost.model.formula`): the cycles of all its products, or 0.
+        cycles: a function of a ``Work`` (:mod:`hwcost.model.layout`): the cycles of all its products, or 0.
         summary: one line for people.
-        kind: "overhead" is added to the rest; "memory" is part of the transfer that overlaps with compute.
         reads: fields of the machine that the function reads, which then have an effect.
 
     Raises:
-        InvalidValueError: an empty name, something that cannot be called, an unknown kind.
+        InvalidValueError: an empty name, something that cannot be called.
 
     >>> from hwcost import Linear, SystolicArray, layer_cost
     >>> launch = Term("launch", lambda work: 50 * work.gemm.count, "launching a product")
@@ -40,18 +39,51 @@ class Term:
     name: str
     cycles: Callable[[Any], Size]
     summary: str
-    kind: str = "overhead"
     reads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name, "Term.name")
         if not callable(self.cycles):
             raise InvalidValueError("Term.cycles", self.cycles, "a function of a Work that returns cycles")
-        if self.kind not in _KINDS:
-            raise InvalidValueError("Term.kind", self.kind, f"one of: {', '.join(_KINDS)}")
 
 
-def check_name(value: object, place: str) -> None:
-    """Raises unless the value is a name that reports can print."""
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidValueError(place, value, "a text that is not empty")
+@dataclass(frozen=True)
+class Transfer:
+    """Elements that move through memory, part of the transfer that overlaps with compute.
+
+    ``MEMORY`` of :mod:`hwcost.model.traffic` are the transfers that ship; a machine takes more of them as ``terms``.
+
+    Args:
+        name: what reports call it.
+        elements: a function of a ``Work`` (:mod:`hwcost.model.layout`): the elements of all its products, or 0.
+        bytes_per_s: a function of the machine: the bandwidth; infinite if nothing limits the transfer.
+        summary: one line for people.
+        operand: the column of a report that the elements count in: "weights", "inputs" or "outputs".
+        level: the level of the memory that they cross, a name of your choice or one that ships.
+        reads: fields of the machine that the functions read, which then have an effect.
+
+    Raises:
+        InvalidValueError: an empty name or level, something that cannot be called, an unknown operand.
+
+    >>> from hwcost import Linear, SystolicArray, layer_cost
+    >>> scales = Transfer("scales", lambda work: 4 * work.gemm.n, lambda array: 1e9, "one a filter", "weights")
+    >>> layer_cost(Linear(12, 6), SystolicArray(8, 8, terms=(scales,))).memory_cycles
+    24.0
+    """
+
+    name: str
+    elements: Callable[[Any], Size]
+    bytes_per_s: Callable[[Any], Size]
+    summary: str
+    operand: Operand = "inputs"
+    level: str = "dram"
+    reads: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "Transfer.name")
+        check_name(self.level, "Transfer.level")
+        for name, returned in (("elements", "a Work that returns elements"), ("bytes_per_s", "the machine")):
+            if not callable(getattr(self, name)):
+                raise InvalidValueError(f"Transfer.{name}", getattr(self, name), f"a function of {returned}")
+        if self.operand not in REUSE_LETTER:
+            raise InvalidValueError("Transfer.operand", self.operand, f"one of: {', '.join(REUSE_LETTER)}")

@@ -18,20 +18,17 @@ slower than one a cycle or not at all. It is below zero just where an array leav
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
 
 from hwcost.arrays import Size, is_number, product, total, true_divide
 from hwcost.machine.array import SystolicArray
-from hwcost.model.cost import Cost
-from hwcost.model.formula import gemm_cost, lay_out, layer_cost
-from hwcost.model.gemm import Gemm
+from hwcost.model.formula import Pricing, check, price
 from hwcost.model.layers import Layer
+from hwcost.model.sums import Sums
 
-__all__ = ["KINDS", "CycleBreakdown", "layer_breakdown"]
+__all__ = ["KINDS", "CycleBreakdown", "breakdown", "layer_breakdown"]
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -47,7 +44,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class CycleBreakdown:
+class CycleBreakdown(Sums):
     """PE-cycles by what they go into; each a number, or an array for a sweep. Sums add and scale, like costs.
 
     Attributes:
@@ -70,8 +67,6 @@ class CycleBreakdown:
     overhead: Size = 0
     waiting: Size = 0
 
-    __array_ufunc__: ClassVar[None] = None  # so that numpy leaves ``array * waste`` to it
-
     @property
     def pe_cycles(self) -> Size:
         """All of them: cycles times processing elements."""
@@ -89,23 +84,6 @@ class CycleBreakdown:
         if is_number(whole) and whole == 0:
             return dict.fromkeys(KINDS, 0.0)
         return {name: true_divide(getattr(self, name), whole, what=KINDS[name]) for name in KINDS}
-
-    def __add__(self, other: object) -> CycleBreakdown:
-        if not isinstance(other, CycleBreakdown):
-            return NotImplemented
-        return CycleBreakdown(
-            *(total(getattr(self, f.name), getattr(other, f.name), what=f.name) for f in fields(self))
-        )
-
-    def __radd__(self, other: object) -> CycleBreakdown:
-        return self if is_number(other) and other == 0 else NotImplemented
-
-    def __mul__(self, factor: Any) -> CycleBreakdown:
-        if isinstance(factor, CycleBreakdown):
-            return NotImplemented
-        return CycleBreakdown(*(product(getattr(self, f.name), factor, what=f.name) for f in fields(self)))
-
-    __rmul__ = __mul__
 
     def as_dict(self) -> dict[str, Size]:
         """Every kind by name."""
@@ -130,24 +108,30 @@ def layer_breakdown(layer: Layer, array: SystolicArray) -> CycleBreakdown:
     >>> layer_breakdown(Linear(12, 6), SystolicArray(8, 8))
     CycleBreakdown(useful=72, ragged_rows=24, ragged_cols=32, fill_and_drain=0, overhead=0, waiting=0)
     """
-    layer_cost(layer, array)  # raises where one of them is none
-    streaming = dataclasses.replace(array, cycles_per_row=1.0, min_streamed=0.0)
-    return sum((_gemm_breakdown(gemm, array, streaming) for gemm in layer.gemms()), start=CycleBreakdown())
+    check(layer, array)
+    return sum((breakdown(price(gemm, array)) for gemm in layer.gemms()), start=CycleBreakdown())
 
 
-def _gemm_breakdown(gemm: Gemm, array: SystolicArray, streaming: SystolicArray) -> CycleBreakdown:
-    """Of one product; ``streaming`` is the array with nothing that lengthens a stream."""
-    cost, folds = gemm_cost(gemm, array), lay_out(gemm, streaming)
+def breakdown(pricing: Pricing) -> CycleBreakdown:
+    """Where the PE-cycles of a product go, from its exact price."""
+    found: CycleBreakdown = pricing.pick(_breakdown)
+    return found
+
+
+def _breakdown(pricing: Pricing) -> CycleBreakdown:
+    array, folds = pricing.work.array, pricing.work.folds
+    time = getattr(array.lowering_row.lower(pricing.work.gemm), folds.dataflow.time)
     rows = product(folds.along_rows, folds.rows, what="the rows of all folds")
     cols = product(folds.along_cols, folds.cols, what="the columns of all folds")
-    cycles = product(folds.count, product(folds.along_rows, folds.along_cols, folds.streamed), what="the cycles")
+    streaming = product(folds.count, product(folds.along_rows, folds.along_cols, time), what="the cycles")
+    waiting = total(pricing.cycles, -pricing.compute, -pricing.overhead_cycles, what="the waiting cycles")
     return CycleBreakdown(
-        useful=cost.macs,
-        ragged_rows=product(folds.count, _left(rows, folds.rows_extent), folds.cols_extent, folds.streamed),
-        ragged_cols=product(folds.count, rows, _left(cols, folds.cols_extent), folds.streamed),
-        fill_and_drain=_of_pes(total(cost.compute_cycles, -cycles), array),
-        overhead=_of_pes(cost.overhead_cycles, array),
-        waiting=_of_pes(_waiting(cost), array),
+        useful=pricing.work.gemm.macs,
+        ragged_rows=product(folds.count, _left(rows, folds.rows_extent), folds.cols_extent, time),
+        ragged_cols=product(folds.count, rows, _left(cols, folds.cols_extent), time),
+        fill_and_drain=_of_pes(total(pricing.compute, -streaming), array),
+        overhead=_of_pes(pricing.overhead_cycles, array),
+        waiting=_of_pes(waiting, array) if pricing.memory else 0,
     )
 
 
@@ -157,8 +141,3 @@ def _left(size: Size, extent: Size) -> Size:
 
 def _of_pes(cycles: Size, array: SystolicArray) -> Size:
     return product(cycles, array.pes, what="cycles * PEs")
-
-
-def _waiting(cost: Cost) -> Size:
-    """Without a memory limit nothing waits, to the last bit."""
-    return 0 if is_number(cost.memory_cycles) and cost.memory_cycles == 0 else cost.waiting_cycles

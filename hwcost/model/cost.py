@@ -1,23 +1,23 @@
-"""What a layer or a network costs, as a value that adds and scales."""
+"""The cost of a layer or a network, as a value that adds and scales."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from hwcost.arrays import Size, is_number, product, to_numpy, total, true_divide
-from hwcost.errors import InvalidValueError
+from hwcost.arrays import Size, is_number, to_numpy, total, true_divide
+from hwcost.model.sums import Sums
 
 __all__ = ["PARTS", "Cost"]
 
 PARTS = ("compute", "memory", "overhead")
-"""What can bound a layer."""
+"""The parts of a cost that can bound a layer."""
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(Sums):
     """Sums over layers; ratios are derived from the sums and never averaged.
 
     Attributes:
@@ -25,13 +25,13 @@ class Cost:
         cycles: clock cycles on the array.
         seconds: the same at the array's clock.
         folds: passes over the array.
-        pe_cycles: cycles times processing elements: what could have been computed in that time.
-        compute_cycles: what the folds take.
-        memory_cycles: what moving weights, inputs and outputs takes, most of which hides behind computing; 0 where
-            nothing limits it.
-        overhead_cycles: what layers take before and besides both: starting up, a constant.
+        pe_cycles: cycles times processing elements: the MACs that the array could have done in that time.
+        compute_cycles: cycles of the folds.
+        memory_cycles: cycles in which weights, inputs and outputs move, most of which hide behind compute; 0 without a
+            memory limit.
+        overhead_cycles: cycles on top of both: start-up, blocks, a constant.
 
-    ``cycles`` is compute + overhead + what is left to wait for memory (:attr:`waiting_cycles`).
+    ``cycles`` is compute + overhead + the rest of the wait for memory (:attr:`waiting_cycles`).
     Each is a number, or an array for a sweep or a soft width. Costs add, and scale by a number:
 
     >>> layer = Cost(macs=2400, cycles=38, seconds=38e-9, folds=38, pe_cycles=2432)
@@ -50,8 +50,6 @@ class Cost:
     memory_cycles: Size = 0
     overhead_cycles: Size = 0
 
-    __array_ufunc__: ClassVar[None] = None  # so that numpy leaves ``array * cost`` to the cost
-
     @property
     def waiting_cycles(self) -> Size:
         """The cycles in which the array waits for memory: those that are neither compute nor overhead."""
@@ -59,7 +57,7 @@ class Cost:
 
     @property
     def bound(self) -> Any:
-        """Which of compute, memory and overhead takes longest: its name, or an array of names for a sweep.
+        """The longest of compute, memory and overhead: its name, or an array of names for a sweep.
 
         >>> Cost(cycles=10, compute_cycles=4, memory_cycles=9, overhead_cycles=1).bound
         'memory'
@@ -77,26 +75,7 @@ class Cost:
             return 0.0
         return true_divide(self.macs, self.pe_cycles, what="the MACs")
 
-    def __add__(self, other: object) -> Cost:
-        if not isinstance(other, Cost):
-            return NotImplemented
-        return Cost(*(total(getattr(self, f.name), getattr(other, f.name), what=f.name) for f in fields(self)))
-
-    def __radd__(self, other: object) -> Cost:
-        return self if is_number(other) and other == 0 else NotImplemented
-
-    def __mul__(self, factor: Any) -> Cost:
-        if isinstance(factor, Cost):
-            return NotImplemented
-        if is_number(factor) and not factor >= 0:
-            raise InvalidValueError("the factor of a Cost", factor, "a number of at least 0")
-        if isinstance(factor, np.ndarray) and not np.all(factor >= 0):
-            raise InvalidValueError("the factor of a Cost", factor.min().item(), "numbers of at least 0")
-        return Cost(*(product(getattr(self, f.name), factor, what=f.name) for f in fields(self)))
-
-    __rmul__ = __mul__
-
     def as_dict(self) -> dict[str, Size]:
-        """Every figure by name, those derived included; needs values, which a tracing compiler does not have."""
+        """Every figure by name, derived ones included; needs values, which a tracing compiler does not have."""
         derived = ("waiting_cycles", "bound", "utilization")
-        return {name: getattr(self, name) for name in (*(f.name for f in fields(self)), *derived)}
+        return {**self.figures(), **{name: getattr(self, name) for name in derived}}

@@ -23,7 +23,7 @@ What an array may add, each term by a field of :class:`hwcost.SystolicArray`:
     cycles_per_fold     each fold takes that much longer
     cycles_per_layer    overhead: a constant
     cycles_per_block    overhead: for each block of outputs that the accumulators hold, in whole blocks of R x C
-    starts_up           overhead: the first fold's operand arrives from memory and is loaded, a cycle a row
+    starts_up           overhead: the first fold's operand arrives from memory and is loaded at one row per cycle
     counts_last_fold    where not, one fold is left out, as full as the first
     bandwidths          memory, where inputs are read again for every filter_block filters, max(1, n / filter_block)
                         times
@@ -34,142 +34,35 @@ What an array may add, each term by a field of :class:`hwcost.SystolicArray`:
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable
-from typing import NamedTuple
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from hwcost.arrays import Size, in_blocks, is_number, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import REUSE_LETTER, Operand
-from hwcost.machine.folds import Folds, last_fold
+from hwcost.machine.folds import Folds
 from hwcost.machine.terms import Term
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Layer, is_layer
+from hwcost.model.layout import Work, is_zero, lay_out
+from hwcost.model.sums import where
+from hwcost.model.traffic import MEMORY, Traffic, memory_cycles, moved_elements, traffic_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
-__all__ = ["MEMORY", "OVERHEADS", "Work", "gemm_cost", "gemm_parts", "lay_out", "layer_cost", "runtime", "terms_of"]
-
-
-def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Folds:
-    """How the product folds over the array: its extents along rows and in time, and the folds along rows and columns.
-
-    >>> folds = lay_out(Gemm(m=1, n=16, k=150), SystolicArray(8, 8))
-    >>> folds.along_rows, folds.along_cols, folds.streamed
-    (19, 2, 1)
-    """
-    flow, lowered = array.dataflow_row, array.lowering_row.lower(gemm)
-    rows_extent, cols_extent, streamed = (getattr(lowered, letter) for letter in (flow.rows, flow.cols, flow.time))
-    along_rows, along_cols = relaxation.ceil_divs((rows_extent, cols_extent), (array.rows, array.cols))
-    in_time = 1 if array.max_streamed is None else relaxation.ceil_div(streamed, array.max_streamed)
-    streamed, most = _lengthened(streamed, in_time, array, relaxation)
-    return Folds(
-        count=lowered.count,
-        along_rows=_partly(along_rows, rows_extent, array.rows, array.row_stairs),
-        along_cols=_partly(along_cols, cols_extent, array.cols, array.col_stairs),
-        in_time=in_time,
-        rows_extent=rows_extent,
-        cols_extent=cols_extent,
-        streamed=_times(array.cycles_per_row, streamed),
-        most_streamed=None if most is None else _times(array.cycles_per_row, most),
-        rows=array.rows,
-        cols=array.cols,
-        dataflow=flow,
-        maximum=relaxation.maximum,
-    )
-
-
-def _lengthened(
-    streamed: Size, in_time: Size, array: SystolicArray, relaxation: Relaxation
-) -> tuple[Size, Size | None]:
-    """The rows that all folds in time take the time of, and the longest of them; each takes min_streamed at least."""
-    most, least = array.max_streamed, array.min_streamed
-    if _is_zero(least):
-        return streamed, most
-    if most is None:
-        return relaxation.maximum(streamed, least), None
-    whole, last = (relaxation.maximum(rows, least) for rows in (most, last_fold(in_time, most, streamed)))
-    return total(product(total(in_time, -1), whole), last), whole
-
-
-def _partly(folds: Size, extent: Size, size: Size, stairs: Size) -> Size:
-    """Alpha * ceil(x) + (1 - alpha) * x: the folds where hardware hides part of the step."""
-    if is_number(stairs) and stairs == 1:
-        return folds
-    return total(product(stairs, folds), product(1 - stairs, true_divide(extent, size)))
-
-
-def _times(factor: Size, size: Size) -> Size:
-    return size if is_number(factor) and factor == 1 else product(factor, size)
-
-
-class Work(NamedTuple):
-    """What a term sees: a product (or a whole stack of them) and how it lies on an array."""
-
-    gemm: Gemm
-    array: SystolicArray
-    folds: Folds
-    relaxation: Relaxation
-
-
-class CycleTerms(NamedTuple):
-    """The cycles of a product, and what they are made of; the terms that an array does not have are left out."""
-
-    cycles: Size
-    compute: Size
-    memory: dict[str, Size]
-    overhead: dict[str, Size]
-
-
-def gemm_parts(work: Work) -> CycleTerms:
-    """The cycles of one product (or of a whole stack of them), and of each term."""
-    compute, overhead, memory = _compute(work.folds, work.array), _present(OVERHEADS, work), _present(MEMORY, work)
-    if not memory:
-        cycles = total(compute, *overhead.values(), what="the cycles") if overhead else compute
-        return CycleTerms(cycles, compute, memory, overhead)
-    before = {name: cycles for name, cycles in overhead.items() if name != START_UP}
-    # starting up is over before the folds begin, and goes on beside the rest of the transfer
-    busy = total(compute, overhead[START_UP]) if START_UP in overhead else compute
-    moving = total(*memory.values(), what="the memory cycles")
-    cycles = longer = work.relaxation.maximum(busy, moving)
-    if not _is_zero(work.array.overlap):
-        cycles = total(longer, product(work.array.overlap, total(busy, moving, -longer)))
-    return CycleTerms(total(*before.values(), cycles, what="the cycles"), compute, memory, overhead)
-
-
-def terms_of(table: tuple[Term, ...], array: SystolicArray) -> tuple[Term, ...]:
-    """The rows of :data:`OVERHEADS` or :data:`MEMORY`, and the machine's own terms of the same kind.
-
-    Raises:
-        InvalidValueError: one of the machine's own has the name of a term that ships.
-    """
-    if not array.terms:
-        return table
-    shipped = [term.name for term in (*OVERHEADS, *MEMORY)]
-    for term in array.terms:
-        if term.name in shipped:
-            raise InvalidValueError("Term.name", term.name, f"a name other than those that ship: {', '.join(shipped)}")
-    return table + tuple(term for term in array.terms if term.kind == table[0].kind)
-
-
-def _present(table: tuple[Term, ...], work: Work) -> dict[str, Size]:
-    found = ((term.name, term.cycles(work)) for term in terms_of(table, work.array))
-    return {name: cycles for name, cycles in found if not _is_zero(cycles)}
-
-
-def _is_zero(size: Size) -> bool:
-    return is_number(size) and size == 0
-
-
-def _compute(folds: Folds, array: SystolicArray) -> Size:
-    of_folds = array.fold_timing_row.cycles
-    cycles = of_folds(folds)
-    if not _is_zero(array.cycles_per_fold):
-        cycles = total(cycles, product(array.cycles_per_fold, folds.of_one_product))
-    cycles = product(folds.count, cycles, what="the cycles")
-    # partial and smooth folds can be less than the one that is left out
-    return cycles if array.counts_last_fold else maximum(total(cycles, -of_folds(folds.first)), 0)
+__all__ = [
+    "OVERHEADS",
+    "Pricing",
+    "check",
+    "gemm_cost",
+    "gemm_cycles",
+    "layer_cost",
+    "layer_traffic",
+    "price",
+    "runtime",
+]
 
 
 # ---------------------------------------------------------------- overhead
@@ -177,7 +70,7 @@ def _compute(folds: Folds, array: SystolicArray) -> Size:
 
 def _blocks(work: Work) -> Size:
     gemm, array, relaxation = work.gemm, work.array, work.relaxation
-    if _is_zero(array.cycles_per_block):
+    if is_zero(array.cycles_per_block):
         return 0
     blocks: Size = 1
     if array.accumulators is not None:
@@ -191,101 +84,207 @@ def _start_up(work: Work) -> Size:
     array, operand = work.array, work.folds.dataflow.stationary
     if not array.starts_up or operand == "outputs":
         return 0
-    first, rate = work.folds.first, _rate(array, operand)
-    if _is_unlimited(rate):
-        return first.rows_extent
-    arrival = true_divide(product(array.bytes_per_element, first.rows_extent, first.cols_extent), rate)
-    return total(first.rows_extent, arrival)
+    first = work.folds.first
+    arrival = memory_cycles({operand: product(first.rows_extent, first.cols_extent)}, array)
+    return total(first.rows_extent, *arrival.values())
 
 
 START_UP = "start-up"
 OVERHEADS = (
     Term("constant", lambda work: work.array.cycles_per_layer, "for each layer"),
     Term("blocks", _blocks, "for each block of outputs that the accumulators hold"),
-    Term(START_UP, _start_up, "the operand that stays arrives for the first fold and is loaded, a cycle a row"),
+    Term(START_UP, _start_up, "the first fold's stationary operand arrives and is loaded at one row per cycle"),
 )
-"""Every kind of overhead. A new one is a function of :class:`Work`, and a row here."""
+"""The overheads that ship. A machine takes more of them as ``terms``."""
 
 
-# ---------------------------------------------------------------- memory
+def overheads_of(array: SystolicArray) -> tuple[Term, ...]:
+    """The overheads that ship, and the machine's own."""
+    return (*OVERHEADS, *(term for term in array.terms if isinstance(term, Term))) if array.terms else OVERHEADS
 
 
-def _once(operand: Operand) -> Callable[[Work], Size]:
-    def cycles(work: Work) -> Size:
-        rate = _rate(work.array, operand)
-        if _is_unlimited(rate):
-            return 0
-        return true_divide(product(work.array.bytes_per_element, work.gemm.elements(operand)), rate)
-
-    return cycles
+def _overheads(work: Work) -> dict[str, Size]:
+    """The cycles of each overhead by name; those that the machine does not have are left out."""
+    found = {term.name: term.cycles(work) for term in overheads_of(work.array)}
+    return {name: cycles for name, cycles in found.items() if not is_zero(cycles)}
 
 
-def _again(work: Work) -> Size:
-    array, relaxation = work.array, work.relaxation
-    blocks = [] if _is_unlimited(array.filter_block) else [true_divide(work.gemm.n, array.filter_block)]
-    if array.rereads_inputs:
-        room = relaxation.maximum(true_divide(array.accumulators, work.gemm.m), array.cols)
-        blocks.append(true_divide(work.gemm.n, room))
-    nearer = array.reread_bytes_per_s
-    rate = _rate(array, "inputs") if nearer is None else true_divide(nearer, array.clock_hz)
-    if not blocks or _is_unlimited(rate):
-        return 0
-    again = total(functools.reduce(relaxation.maximum, blocks, 1), -1)
-    return true_divide(product(array.bytes_per_element, work.gemm.elements("inputs"), again), rate)
+def _has_overheads(array: SystolicArray) -> bool:
+    of_device = array.cycles_per_layer, array.cycles_per_block
+    return bool(array.terms or array.starts_up) or not all(map(is_zero, of_device))
 
 
-def _rate(array: SystolicArray, operand: Operand) -> Size:
-    return dict(zip(REUSE_LETTER, array.bytes_per_cycle, strict=True))[operand]
+def _check_terms(array: SystolicArray) -> None:
+    shipped = [term.name for term in (*OVERHEADS, *MEMORY)]
+    for term in array.terms:
+        if term.name in shipped:
+            field, allowed = f"{type(term).__name__}.name", f"a name other than those that ship: {', '.join(shipped)}"
+            raise InvalidValueError(field, term.name, allowed)
 
 
-def _is_unlimited(rate: Size) -> bool:
-    return is_number(rate) and rate == math.inf
+# ---------------------------------------------------------------- cycles
 
 
-MEMORY = (
-    Term("weights", _once("weights"), "once", "memory"),
-    Term("inputs", _once("inputs"), "once", "memory"),
-    Term("inputs again", _again, "for every further block of filters that is worked on at once", "memory"),
-    Term("outputs", _once("outputs"), "once", "memory"),
-)
-"""What goes through memory, one after the other. A new kind is a function of :class:`Work`, and a row here."""
+def _compute(folds: Folds, array: SystolicArray) -> Size:
+    of_folds = array.fold_timing_row.cycles
+    cycles = of_folds(folds)
+    if not is_zero(array.cycles_per_fold):
+        cycles = total(cycles, product(array.cycles_per_fold, folds.of_one_product))
+    cycles = product(folds.count, cycles, what="the cycles")
+    # partial and smooth folds can be less than the one that is left out
+    return cycles if array.counts_last_fold else maximum(total(cycles, -of_folds(folds.first)), 0)
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """A product (or a whole stack of them) on an array, priced once; the rest is derived when it is asked for.
+
+    Attributes:
+        work: the product, and how it lies on the array.
+        cycles: in all.
+        compute: cycles of the folds.
+        memory, overhead: cycles of each transfer and each overhead by name; those that do not occur are left out.
+        moved: elements of each transfer by name; empty on a machine without a memory limit.
+        layouts: if products share an operand and sizes are arrays: where the second of two pricings is cheaper, and
+            the two.
+    """
+
+    work: Work
+    cycles: Size
+    compute: Size
+    memory: Mapping[str, Size]
+    overhead: Mapping[str, Size]
+    moved: Mapping[str, Size]
+    layouts: tuple[Any, Pricing, Pricing] | None = None
+
+    def pick(self, figure: Callable[[Pricing], Any]) -> Any:
+        """A figure of the layout that is taken."""
+        if self.layouts is None:
+            return figure(self)
+        second_is_cheaper, first, second = self.layouts
+        return where(second_is_cheaper, figure(second), figure(first))
+
+    @property
+    def memory_cycles(self) -> Size:
+        """The cycles of all transfers; 0 without a memory limit."""
+        return total(*self.memory.values(), what="the memory cycles") if self.memory else 0
+
+    @property
+    def overhead_cycles(self) -> Size:
+        """The cycles of all overheads."""
+        return total(*self.overhead.values(), what="the overhead cycles") if self.overhead else 0
+
+    @property
+    def cost(self) -> Cost:
+        """The cost."""
+        gemm, array = self.work.gemm, self.work.array
+        return Cost(
+            macs=gemm.macs,
+            cycles=self.cycles,
+            seconds=true_divide(self.cycles, array.clock_hz, what="the cycles"),
+            folds=self.pick(lambda one: product(one.work.folds.count, one.work.folds.of_one_product, what="the folds")),
+            pe_cycles=product(self.cycles, array.pes, what="cycles * PEs"),
+            compute_cycles=self.compute,
+            memory_cycles=self.memory_cycles,
+            overhead_cycles=self.overhead_cycles,
+        )
+
+    @property
+    def traffic(self) -> Traffic:
+        """The elements that cross each level of the memory."""
+        traffic: Traffic = self.pick(lambda one: traffic_of(one.work, one.moved or None))
+        return traffic
+
+
+def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Pricing:
+    """Prices a product on an array; products that share an operand in the cheaper of two layouts.
+
+    >>> from hwcost import MatMul
+    >>> (scores,) = MatMul(m=1, n=4096, k=128, batch=32, weights_shared_by=4).gemms()
+    >>> apart = price(scores, SystolicArray(8, 8, fold_timing="serial"))
+    >>> apart.work.gemm
+    Gemm(m=4, n=4096, k=128, count=8)
+    """
+    if array.terms:
+        _check_terms(array)
+    apart = _price(gemm, array, relaxation)
+    if not gemm.shares_operands:
+        return apart
+    return _cheaper(apart, _price(gemm.merged(), array, relaxation), relaxation)
+
+
+def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
+    work = Work(gemm, array, lay_out(gemm, array, relaxation), relaxation)
+    compute = _compute(work.folds, array)
+    overhead = _overheads(work) if _has_overheads(array) else {}
+    moved = moved_elements(work) if array.has_memory_limit else {}
+    memory = memory_cycles(moved, array) if moved else {}
+    if not memory:
+        cycles = total(compute, *overhead.values(), what="the cycles") if overhead else compute
+        return Pricing(work, cycles, compute, memory, overhead, moved)
+    before = [cycles for name, cycles in overhead.items() if name != START_UP]
+    # start-up ends before the folds begin, and overlaps with the rest of the transfer
+    busy = total(compute, overhead[START_UP]) if START_UP in overhead else compute
+    moving = total(*memory.values(), what="the memory cycles")
+    cycles = longer = relaxation.maximum(busy, moving)
+    if not is_zero(array.overlap):
+        cycles = total(longer, product(array.overlap, total(busy, moving, -longer)))
+    return Pricing(work, total(*before, cycles, what="the cycles"), compute, memory, overhead, moved)
+
+
+def _cheaper(apart: Pricing, merged: Pricing, relaxation: Relaxation) -> Pricing:
+    """The cheaper of two layouts of the same products, element by element.
+
+    A smooth relaxation takes the smooth minimum of the cycles, and scales compute and overhead of the cheaper layout
+    with it; products that share nothing are left as they are.
+    """
+    gains = merged.cycles < apart.cycles
+    if not relaxation.smooths_maximum and is_number(apart.cycles) and is_number(merged.cycles):
+        return merged if gains else apart
+    least = cycles = where(gains, merged.cycles, apart.cycles)
+    if relaxation.smooths_maximum:
+        gemm = apart.work.gemm
+        shared = product(gemm.weights_shared_by, gemm.inputs_shared_by) > 1
+        cycles = where(
+            shared, total(apart.cycles, merged.cycles, -relaxation.maximum(apart.cycles, merged.cycles)), least
+        )
+    scale = true_divide(cycles, least) if relaxation.smooths_maximum else 1
+
+    def picked(of: Callable[[Pricing], Mapping[str, Size]], scale: Size = 1) -> dict[str, Size]:
+        a, b = of(merged), of(apart)
+        return {name: product(scale, where(gains, a.get(name, 0), b.get(name, 0))) for name in {**b, **a}}
+
+    return Pricing(
+        apart.work,
+        cycles,
+        product(scale, where(gains, merged.compute, apart.compute)),
+        picked(operator.attrgetter("memory")),
+        picked(operator.attrgetter("overhead"), scale),
+        picked(operator.attrgetter("moved")),
+        layouts=(gains, apart, merged),
+    )
 
 
 # ---------------------------------------------------------------- cost
 
 
-def _work(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Work:
-    return Work(gemm, array, lay_out(gemm, array, relaxation), relaxation)
-
-
 def gemm_cycles(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
-    """Just the cycles of :func:`gemm_cost`, by the same lines."""
-    return gemm_parts(_work(gemm, array, relaxation)).cycles
+    """The cycles of :func:`gemm_cost` only."""
+    return price(gemm, array, relaxation).cycles
 
 
 def gemm_cost(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Cost:
     """The cost of one product (or of a whole stack of them, its sizes being arrays)."""
-    work = _work(gemm, array, relaxation)
-    cycles, compute, memory, overhead = gemm_parts(work)
-    return Cost(
-        macs=gemm.macs,
-        cycles=cycles,
-        seconds=true_divide(cycles, array.clock_hz, what="the cycles"),
-        folds=product(work.folds.count, work.folds.of_one_product, what="the folds"),
-        pe_cycles=product(cycles, array.pes, what="cycles * PEs"),
-        compute_cycles=compute,
-        memory_cycles=total(*memory.values(), what="the memory cycles") if memory else 0,
-        overhead_cycles=total(*overhead.values(), what="the overhead cycles") if overhead else 0,
-    )
+    return price(gemm, array, relaxation).cost
 
 
 def layer_cost(layer: Layer, array: SystolicArray, *, relaxation: Relaxation | str = EXACT) -> Cost:
-    """What one layer costs on the array.
+    """The cost of one layer on an array.
 
     Args:
         layer: anything with ``gemms()``: :class:`Conv2d`, :class:`Linear`, :class:`MatMul`, :class:`Gemm`, your own.
         array: the accelerator.
-        relaxation: how ceilings and maxima are taken; exact by default.
+        relaxation: stand-in for ceilings and maxima; exact by default.
 
     Raises:
         InvalidValueError: something that is no layer, or a total too large for the integer arrays it is computed in.
@@ -293,18 +292,40 @@ def layer_cost(layer: Layer, array: SystolicArray, *, relaxation: Relaxation | s
     >>> layer_cost(Conv2d(6, 16, 5, height=14, width=14), SystolicArray(8, 8)).cycles
     3800
     """
-    _check(layer, array)
+    check(layer, array)
     relaxation = as_relaxation(relaxation)
-    return sum((gemm_cost(gemm, array, relaxation) for gemm in layer.gemms()), start=Cost())
+    costs = [price(gemm, array, relaxation).cost for gemm in layer.gemms()]
+    return functools.reduce(operator.add, costs) if costs else Cost()
+
+
+def layer_traffic(layer: Layer, array: SystolicArray) -> Traffic:
+    """The elements of a layer that cross each level of the memory.
+
+    Args:
+        layer: anything with ``gemms()``.
+        array: the accelerator. Without bandwidths every operand crosses "dram" once.
+
+    Raises:
+        InvalidValueError: something that is no layer, or a total too large for the integer arrays it is computed in.
+
+    >>> from hwcost import Linear
+    >>> traffic = layer_traffic(Linear(150, 16, batch=100), SystolicArray(8, 8))
+    >>> traffic.bytes(), traffic.elements["sram", "outputs"]
+    (19000, 30400)
+    """
+    check(layer, array)
+    found = [price(gemm, array).traffic for gemm in layer.gemms()]
+    return functools.reduce(operator.add, found) if found else Traffic({}, array.bytes_per_element)
 
 
 def layer_cycles(layer: Layer, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
-    """Just the cycles of :func:`layer_cost`, by the same lines."""
+    """The cycles of :func:`layer_cost` only."""
     cycles = [gemm_cycles(gemm, array, relaxation) for gemm in layer.gemms()]
     return total(*cycles, what="the cycles")
 
 
-def _check(layer: object, array: object) -> None:
+def check(layer: object, array: object) -> None:
+    """Raises unless the first is a layer and the second an array."""
     if not is_layer(layer):
         raise InvalidValueError("layer", layer, "a layer: something with gemms(), like Conv2d, Linear or MatMul")
     if not isinstance(array, SystolicArray):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self
 
 from hwcost.arrays import (
     Size,
@@ -22,8 +22,6 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 
 __all__ = ["Gemm", "check_multiple", "check_sharing", "check_sizes", "holds", "share"]
-
-_Gemm = TypeVar("_Gemm", bound="Gemm")
 
 
 class Shares(Protocol):
@@ -83,7 +81,7 @@ class Gemm:
         check_sharing(self, "count")
 
     @classmethod
-    def of_checked(cls: type[_Gemm], **sizes: Any) -> _Gemm:
+    def of_checked(cls, **sizes: Any) -> Self:
         """A product of sizes that are known to be valid: in a sweep of millions, a second check would be felt."""
         gemm = object.__new__(cls)
         gemm.__dict__.update(sizes)
@@ -123,7 +121,7 @@ class Gemm:
         sizes = same | dict(zip(varying, combine([columns[name] for name in varying]), strict=True))
         return widest.of_checked(**{name: (size,) if name in _TUPLES else size for name, size in sizes.items()})
 
-    def map(self: _Gemm, function: Callable[[Size], Size]) -> _Gemm:
+    def map(self, function: Callable[[Size], Size]) -> Self:
         """The product with a function applied to each of its sizes.
 
         >>> Gemm(m=1, n=2, k=12, window=(2, 3)).map(float)
@@ -134,7 +132,7 @@ class Gemm:
             **{name: tuple(map(function, v)) if name in _TUPLES else function(v) for name, v in values.items()}
         )
 
-    def with_sizes(self: _Gemm, **sizes: Any) -> _Gemm:
+    def with_sizes(self, **sizes: Any) -> Self:
         """The product with other sizes, which are known to be valid."""
         return self.of_checked(**(self.__dict__ | sizes))
 
@@ -152,7 +150,7 @@ class Gemm:
         """Positions of the kernel that k goes over; 1 for a plain product."""
         return product(*self.window, what="the positions of the kernel")
 
-    def by_position(self) -> Gemm:
+    def by_position(self) -> Self:
         """The same work with a product for each position of the kernel.
 
         >>> Gemm(m=100, n=16, k=150, window=(5, 5)).by_position()
@@ -161,10 +159,26 @@ class Gemm:
         positions = self.positions
         return self.with_sizes(k=share(self.k, positions), count=product(self.count, positions), window=())
 
+    def merged(self) -> Self:
+        """The same work with each group of products that share an operand as one larger product.
+
+        >>> Gemm(m=1, n=16, k=8, count=6, weights_shared_by=3).merged()
+        Gemm(m=3, n=16, k=8, count=2)
+        """
+        taller, wider = self.weights_shared_by, self.inputs_shared_by
+        return self.with_sizes(
+            m=product(self.m, taller),
+            n=product(self.n, wider),
+            count=share(share(self.count, taller), wider),
+            weights_shared_by=1,
+            inputs_shared_by=1,
+        )
+
     @property
     def shares_operands(self) -> bool:
         """Whether any of the products may share an operand."""
-        return not (_is_1(self.weights_shared_by) and _is_1(self.inputs_shared_by))
+        weights, inputs = self.weights_shared_by, self.inputs_shared_by
+        return not (type(weights) is int and type(inputs) is int and weights == inputs == 1)
 
     def elements(self, operand: Operand) -> Size:
         """Elements of the weights, inputs or outputs of all products; an operand that products share counts once.
@@ -198,7 +212,7 @@ def _is_one(column: list[Size]) -> bool:
 
 
 def _is_1(size: Size) -> bool:
-    return is_number(size) and size == 1
+    return isinstance(size, (int, float)) and size == 1
 
 
 # ---------------------------------------------------------------- checks
@@ -216,7 +230,9 @@ def check_sizes(layer: object, *names: str) -> None:
 
 def check_multiple(size: Size, divisor: Size, field: str, what: str) -> None:
     """Raises unless ``divisor``, which is ``what`` in words, divides ``size``; soft sizes are not checked."""
-    if is_float(size) or is_float(divisor) or _is_1(divisor):
+    if type(divisor) is int and divisor == 1:
+        return
+    if is_float(size) or is_float(divisor):
         return
     if not holds(remainder(size, divisor) == 0):
         raise InvalidValueError(field, size, f"a multiple of {what} ({divisor})")
@@ -239,6 +255,6 @@ def holds(condition: Any) -> bool:
 
 def share(size: Size, parts: Size) -> Size:
     """One part of a size; the division is known to be exact for integers."""
-    if _is_1(parts):
+    if type(parts) is int and parts == 1:
         return size
     return true_divide(size, parts) if is_float(size) or is_float(parts) else floor_divide(size, parts)

@@ -91,7 +91,7 @@ class Conv2d:
         """Pixels that the kernel can move by: padded input - dilated kernel."""
         pad = 0 if isinstance(self.padding, str) else self.padding[axis]
         reach = product(self.dilation[axis], self.kernel_size[axis] - 1, what="the dilated kernel")
-        return total((self.height, self.width)[axis], product(2, pad), -reach, -1, what="the padded input")
+        return total((self.height, self.width)[axis], pad, pad, -reach, -1, what="the padded input")
 
     @property
     def is_depthwise(self) -> bool:

@@ -1,39 +1,40 @@
-"""Named layers, and what they cost together."""
+"""What named layers cost on an array: in total, and layer by layer."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from hwcost import arrays
 from hwcost.arrays import Size
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
-from hwcost.model.formula import gemm_cost, gemm_cycles
+from hwcost.model.formula import Pricing, price
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
-__all__ = ["Report", "network_cost"]
+__all__ = ["Report", "network_cost", "price_network"]
 
 Layers: TypeAlias = Mapping[str, Layer] | Iterable[Layer]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a network costs.
+    """The cost of a network.
 
     Attributes:
         total: the sum over all priced layers.
         unsupported: names of layers that could not be priced and are missing in the total; empty unless
-            ``network_cost`` was told to skip them.
+            ``network_cost`` skips them.
 
-    ``layers`` gives the costs one by one.
+    ``layers`` gives the cost of each layer.
     """
 
     total: Cost
@@ -56,9 +57,8 @@ class Report:
     def _cost(self, index: int) -> Cost:
         if not isinstance(self._costs, Cost):
             return self._costs[index]
-        figures = [getattr(self._costs, f.name) for f in dataclasses.fields(Cost)]
         axes = _axes(self._costs.cycles)
-        return Cost(*(figure if _axes(figure) < axes else figure[index, ...] for figure in figures))
+        return self._costs.map(lambda figure: figure if _axes(figure) < axes else figure[index, ...])
 
 
 def network_cost(
@@ -68,14 +68,14 @@ def network_cost(
     relaxation: Relaxation | str = EXACT,
     skip_unsupported: bool = False,
 ) -> Report:
-    """What a network costs on the array, in total and layer by layer.
+    """The cost of a network on an array, in total and layer by layer.
 
-    Where sizes are arrays or tensors, all layers are priced in one vectorised call.
+    If sizes are arrays or tensors, all layers are priced in one vectorised call.
 
     Args:
         layers: a mapping from names to layers, or layers in order (then named by their position).
         array: the accelerator.
-        relaxation: how ceilings and maxima are taken.
+        relaxation: stand-in for ceilings and maxima; exact by default.
         skip_unsupported: leave out what is no layer, and name it in the report, instead of raising.
 
     Raises:
@@ -87,29 +87,69 @@ def network_cost(
     >>> report.total.cycles, {name: cost.cycles for name, cost in report.layers.items()}
     (4550, {'conv': 3800, 'fc': 750})
     """
-    if not isinstance(array, SystolicArray):
-        raise InvalidValueError("array", array, "a SystolicArray")
+    _check_array(array)
     relaxation = as_relaxation(relaxation)
     names, gemms, owners, unsupported = _collect(layers, skip_unsupported)
     if _all_numbers(gemms):
-        costs = [gemm_cost(gemm, array, relaxation) for gemm in gemms]
-        return Report(sum(costs, start=Cost()), unsupported, names, costs, owners)
-    stacked = gemm_cost(_stacked(gemms, array), array, relaxation)
+        costs = [price(gemm, array, relaxation).cost for gemm in gemms]
+        return Report(functools.reduce(operator.add, costs), unsupported, names, costs, owners)
+    stacked = price(_stacked(gemms, array), array, relaxation).cost
     axes = _axes(stacked.cycles)
-    total = Cost(*(_summed(getattr(stacked, f.name), axes, len(gemms)) for f in dataclasses.fields(Cost)))
-    return Report(total, unsupported, names, stacked, owners)
+    return Report(stacked.map(lambda each: _summed(each, axes, len(gemms))), unsupported, names, stacked, owners)
 
 
 def network_cycles(layers: Layers, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
-    """Just the total cycles of :func:`network_cost`, by the same lines: for inner loops that need nothing else."""
-    gemms = _collect(layers, skip=False)[1]
+    """The total cycles of :func:`network_cost` only, for inner loops."""
+    gemms = _collect(layers, skip=False).gemms
     if _all_numbers(gemms):
-        return arrays.total(*(gemm_cycles(gemm, array, relaxation) for gemm in gemms), what="the cycles")
-    return arrays.total_over_first_axis(gemm_cycles(_stacked(gemms, array), array, relaxation))
+        return arrays.total(*(price(gemm, array, relaxation).cycles for gemm in gemms), what="the cycles")
+    return arrays.total_over_first_axis(price(_stacked(gemms, array), array, relaxation).cycles)
 
 
-def _collect(layers: Layers, skip: bool) -> tuple[tuple[str, ...], list[Gemm], tuple[int, ...], tuple[str, ...]]:
+def price_network(
+    layers: Layers, array: SystolicArray, *, skip_unsupported: bool = False
+) -> dict[str, tuple[Pricing, ...]]:
+    """Every product of each layer, priced once: for reports, which read its cost, breakdown and traffic.
+
+    Args:
+        layers: as for :func:`network_cost`, with numbers as sizes.
+        array: the accelerator, with numbers in all fields.
+        skip_unsupported: leave out what is no layer instead of raising.
+
+    Raises:
+        InvalidValueError: nothing to price, something that is no layer, sizes or an array that are arrays.
+
+    >>> from hwcost import Linear
+    >>> [each.compute for each in price_network([Linear(400, 120)], SystolicArray(8, 8))["0"]]
+    [750]
+    """
+    _check_array(array)
+    if array.sweeps:
+        raise InvalidValueError("array", array, "one array: a number in every field")
+    names, gemms, owners, _ = _collect(layers, skip_unsupported)
+    if not _all_numbers(gemms):
+        raise InvalidValueError("network", layers, "layers with numbers as sizes")
+    found: dict[str, tuple[Pricing, ...]] = dict.fromkeys(names, ())
+    for gemm, owner in zip(gemms, owners, strict=True):
+        found[names[owner]] += (price(gemm, array),)
+    return found
+
+
+def _check_array(array: object) -> None:
+    if not isinstance(array, SystolicArray):
+        raise InvalidValueError("array", array, "a SystolicArray")
+
+
+class _Products(NamedTuple):
     """Names, all products in order, the index of the name that owns each product, and the names left out."""
+
+    names: tuple[str, ...]
+    gemms: list[Gemm]
+    owners: tuple[int, ...]
+    unsupported: tuple[str, ...]
+
+
+def _collect(layers: Layers, skip: bool) -> _Products:
     named = layers.items() if isinstance(layers, Mapping) else ((str(i), layer) for i, layer in enumerate(layers))
     names: list[str] = []
     gemms: list[Gemm] = []
@@ -131,11 +171,12 @@ def _collect(layers: Layers, skip: bool) -> tuple[tuple[str, ...], list[Gemm], t
             )
     if not gemms:
         raise InvalidValueError("layers", tuple(unsupported), "at least one layer that can be priced")
-    return tuple(names), gemms, tuple(owners), tuple(unsupported)
+    return _Products(tuple(names), gemms, tuple(owners), tuple(unsupported))
 
 
 def _all_numbers(gemms: list[Gemm]) -> bool:
-    return all(arrays.is_number(size) for gemm in gemms for size in (gemm.m, gemm.n, gemm.k, gemm.count))
+    """Whether no size is an array; those of window and inputs are also in m, n or k."""
+    return all(isinstance(size, tuple) or arrays.is_number(size) for gemm in gemms for size in vars(gemm).values())
 
 
 def _stacked(gemms: list[Gemm], array: SystolicArray) -> Gemm:

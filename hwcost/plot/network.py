@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from hwcost.arrays import is_number
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import REUSE_LETTER
-from hwcost.model.breakdown import KINDS, CycleBreakdown, layer_breakdown
+from hwcost.model.breakdown import KINDS, CycleBreakdown
 from hwcost.model.cost import Cost
-from hwcost.model.layers import is_layer
-from hwcost.network.operations import MemoryOnly
-from hwcost.network.pricing import network_cost
+from hwcost.model.traffic import OPERANDS, transfers_of
 from hwcost.plot.bars import draw_time, draw_utilization, draw_waste, name_layers
 from hwcost.plot.roofline import draw_roofline
 from hwcost.plot.style import MARGINS, STYLE, load_matplotlib
@@ -35,99 +31,102 @@ _ROOFLINE = 4.4
 _WIDTH = 11.0
 
 
-def network_data(network: Mapping[str, Any], array: SystolicArray, *, skip_unsupported: bool = False) -> dict[str, Any]:
-    """What :func:`network_figure` draws, as plain data.
+class Summary(Protocol):
+    """A network on an array as :func:`hwcost.reports.summarise` returns it."""
+
+    @property
+    def array(self) -> SystolicArray:
+        """The accelerator."""
+        ...
+
+    @property
+    def rows(self) -> Sequence[Any]:
+        """The operations."""
+        ...
+
+    @property
+    def cost(self) -> Cost:
+        """The total."""
+        ...
+
+    @property
+    def breakdown(self) -> CycleBreakdown:
+        """The PE-cycles of all operations."""
+        ...
+
+
+def network_data(summary: Summary) -> dict[str, Any]:
+    """The data that :func:`network_figure` draws.
 
     Args:
-        network: from names to layers; those without products are left out.
-        array: the accelerator.
-        skip_unsupported: leave out what cannot be priced instead of raising.
+        summary: from :func:`hwcost.reports.summarise`; operations without products are left out.
 
     Returns:
         ``layers``: for each its name, ``seconds``, ``share`` of the time, ``utilization``, ``bound``, ``macs``,
-        ``bytes`` of what ``operands`` says and ``shares`` of the PE-cycles; ``total``: such shares of all layers;
-        ``roof``: the most MACs a second; ``slopes``: bytes a second from and to memory, by operands.
-
-    Raises:
-        InvalidValueError: nothing to price, what is no layer, an array of several machines.
+        ``bytes`` that it moves of ``operands`` and ``shares`` of the PE-cycles; ``total``: these shares of all layers;
+        ``roof``: the most MACs per second; ``slopes``: bytes per second from and to memory, by operands.
 
     >>> from hwcost import Linear
-    >>> data = network_data({"fc": Linear(12, 8)}, SystolicArray(8, 8))
+    >>> from hwcost.reports import summarise
+    >>> data = network_data(summarise({"fc": Linear(12, 8)}, SystolicArray(8, 8)))
     >>> data["layers"][0]["shares"]["ragged_rows"], data["roof"], data["slopes"]
     (0.25, 64000000000.0, [])
     """
-    priced = {name: layer for name, layer in network.items() if not isinstance(layer, MemoryOnly)}
-    report = network_cost(priced, array, skip_unsupported=skip_unsupported)
-    if array.sweeps or not is_number(report.total.cycles):
-        raise InvalidValueError("network", network, "layers and an array with a number in every field")
-    priced = {name: layer for name, layer in priced.items() if is_layer(layer)}
-    slopes = _slopes(array)
-    operands = [operand for slope in slopes for operand in slope["operands"]] or list(REUSE_LETTER)
-    wastes = {name: layer_breakdown(layer, array) for name, layer in priced.items()}
+    array, rows = summary.array, [row for row in summary.rows if row.state == "priced"]
+    limits = _limits(array, {key for row in rows for key in row.traffic.elements})
+    slopes: dict[float, list[str]] = {}
+    for (level, operand), (name, rate) in limits.items():
+        names = slopes.setdefault(rate, [])
+        names.extend([] if operand in names else [operand if level == "dram" else name])
+    rates = sorted(slopes, reverse=True)
     return {
-        "layers": [
-            _layer_data(name, layer, report.layers[name], report.total, wastes[name], _moved(layer, array, operands))
-            for name, layer in priced.items()
-        ],
-        "total": sum(wastes.values(), start=CycleBreakdown()).shares,
-        "utilization": report.total.utilization,
-        "operands": operands,
+        "layers": [_layer_data(row, summary.cost, limits) for row in rows],
+        "total": summary.breakdown.shares,
+        "utilization": summary.cost.utilization,
+        "operands": [name for rate in rates for name in slopes[rate]] or list(OPERANDS),
         "roof": float(array.pes * array.clock_hz),
-        "slopes": slopes,
+        "slopes": [{"bytes_per_s": rate, "operands": slopes[rate]} for rate in rates],
     }
 
 
-def _layer_data(name: str, layer: Any, cost: Cost, total: Cost, waste: CycleBreakdown, moved: float) -> dict[str, Any]:
+def _limits(array: SystolicArray, moved: Collection[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, float]]:
+    """The name and the bandwidth of each transfer that occurs and takes time, by level and operand."""
+    rates = {(each.level, each.operand): (each.name, float(each.bytes_per_s(array))) for each in transfers_of(array)}
+    return {key: limit for key, limit in rates.items() if key in moved and limit[1] != math.inf}
+
+
+def _layer_data(row: Any, total: Cost, limits: Collection[tuple[str, str]]) -> dict[str, Any]:
+    cost, traffic = row.cost, row.traffic
+    moved = sum(traffic.bytes(operand, level) for level, operand in limits) if limits else traffic.bytes()
     return {
-        "name": name,
+        "name": row.name,
         "seconds": cost.seconds,
         "share": float(cost.cycles / total.cycles) if total.cycles else 0.0,
         "utilization": cost.utilization,
         "bound": cost.bound,
         "macs": float(cost.macs),
-        "bytes": moved,
-        "shares": waste.shares,
+        "bytes": float(moved),
+        "shares": row.breakdown.shares,
     }
 
 
-def _slopes(array: SystolicArray) -> list[dict[str, Any]]:
-    """The limits of memory, fastest first, each with the operands that it limits."""
-    rates: dict[float, list[str]] = {}
-    for operand, rate in zip(REUSE_LETTER, array.bytes_per_cycle, strict=True):
-        if rate != math.inf:
-            rates.setdefault(float(rate * array.clock_hz), []).append(operand)
-    return [{"bytes_per_s": rate, "operands": rates[rate]} for rate in sorted(rates, reverse=True)]
-
-
-def _moved(layer: Any, array: SystolicArray, operands: Sequence[Any]) -> float:
-    elements = sum(gemm.elements(operand) for gemm in layer.gemms() for operand in operands)
-    return float(elements * array.bytes_per_element)
-
-
-def network_figure(
-    network: Mapping[str, Any],
-    array: SystolicArray,
-    title: str = "",
-    *,
-    pictures: Sequence[str] = PICTURES,
-    skip_unsupported: bool = False,
-) -> Figure:
+def network_figure(summary: Summary, title: str = "", *, pictures: Sequence[str] = PICTURES) -> Figure:
     """A network on an array, on one page.
 
     Args:
-        network, array, skip_unsupported: as :func:`network_data` takes them.
+        summary: from :func:`hwcost.reports.summarise`.
         title: above all pictures.
         pictures: some of :data:`PICTURES`: time and utilization of every layer; where its PE-cycles go, and those of
             the whole network; every layer under the roof of the array and of its memory.
 
     Raises:
-        InvalidValueError: an unknown picture, and what :func:`network_data` raises.
+        InvalidValueError: an unknown picture.
         MissingDependencyError: matplotlib is not installed.
     """
     if not pictures or not set(pictures) <= set(PICTURES):
         raise InvalidValueError("pictures", list(pictures), f"some of: {', '.join(PICTURES)}")
     matplotlib = load_matplotlib()
-    data = network_data(network, array, skip_unsupported=skip_unsupported)
+    data = network_data(summary)
     panels = [height for name in _PANELS if name in pictures for height in _PANELS[name]]
     above = sum(panels) + _NAMES if panels else 0.0
     heights = [height for height in (above, _ROOFLINE if "roofline" in pictures else 0.0) if height]

@@ -146,6 +146,15 @@ class Relaxation:
         """The stand-in for max(a, b): the maximum itself, or a smooth upper bound with a gradient on both sides."""
         return self._curve.maximum(a, b)
 
+    @property
+    def smooths_maximum(self) -> bool:
+        """Whether :meth:`maximum` is a smooth upper bound.
+
+        >>> RELAXATIONS["shifted"].smooths_maximum, RELAXATIONS["linear"].smooths_maximum
+        (True, False)
+        """
+        return self._curve.maximum is not arrays.maximum
+
 
 def _apply(function: Callable[[Array], Array], x: Array) -> Any:
     if arrays.is_number(x):

@@ -1,22 +1,24 @@
-"""What every operation of a network costs on an array, as one value."""
+"""A network on an array as one value: a row for every operation, with its cost, breakdown and traffic."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hwcost.arrays import Size, is_number, product, true_divide
+from hwcost.arrays import true_divide
 from hwcost.errors import InvalidValueError, shorten
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import Operand
-from hwcost.model.breakdown import CycleBreakdown, layer_breakdown
+from hwcost.model.breakdown import CycleBreakdown, breakdown
 from hwcost.model.cost import PARTS, Cost
+from hwcost.model.formula import Pricing
 from hwcost.model.layers import is_layer
+from hwcost.model.traffic import OPERANDS, Traffic
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
-from hwcost.network.pricing import Layers, network_cost
+from hwcost.network.pricing import Layers, price_network
 from hwcost.reports.shapes import layer_shape
 from hwcost.reports.tree import Module, module_tree
 from hwcost.units import shortlist
@@ -35,12 +37,12 @@ class Row:
         name: of the operation.
         path: of the module that called it; empty for the network itself.
         kind: the operator.
-        state: "priced", "memory-only" (known to have no product: it moves bytes and takes no cycles of the array) or
-            "unsupported" (missing in all totals).
-        shape: in words.
-        cost, breakdown: of the operation; zero where it is not priced.
-        weight_bytes, input_bytes, output_bytes: of its operands, each counted once.
-        reason: why it is not supported, where it is not.
+        state: "priced", "memory-only" (an operation without products, which moves bytes and takes no cycles of the
+            array) or "unsupported" (missing in all totals).
+        shape: one line of text.
+        cost, breakdown: of the operation; zero unless it is priced.
+        traffic: the elements that it moves.
+        reason: why it is not supported; else empty.
     """
 
     name: str
@@ -50,9 +52,7 @@ class Row:
     shape: str
     cost: Cost
     breakdown: CycleBreakdown
-    weight_bytes: int | float = 0
-    input_bytes: int | float = 0
-    output_bytes: int | float = 0
+    traffic: Traffic
     reason: str = ""
 
 
@@ -66,7 +66,7 @@ class Summary:
         rows: every operation, in the order in which they run.
         cost: the total, as :func:`hwcost.network_cost` gives it.
         breakdown: the PE-cycles of all that is priced.
-        notes: what the importer has to say.
+        notes: remarks of the importer.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Summary:
 
     @functools.cached_property
     def seconds_by_bound(self) -> dict[str, float]:
-        """How long the array runs layers that are bound by compute, by memory, and by overhead."""
+        """Seconds of the layers that are bound by compute, by memory and by overhead."""
         found = dict.fromkeys(PARTS, 0.0)
         for row in self.of("priced"):
             found[row.cost.bound] += row.cost.seconds
@@ -105,7 +105,7 @@ class Summary:
 
     @property
     def mostly_bound(self) -> str:
-        """What bounds the layers that take most of the time."""
+        """The part that bounds the layers that take most of the time."""
         return max(self.seconds_by_bound, key=lambda name: self.seconds_by_bound[name])
 
     def figures(self, part: Row | Module | None = None) -> dict[str, Any]:
@@ -122,7 +122,8 @@ class Summary:
             "folds": cost.folds,
             **{f"{name}_cycles": getattr(cost, f"{name}_cycles") for name in (*PARTS, "waiting")},
             "pe_cycles": breakdown.as_dict(),
-            "bytes": {name: getattr(whole, f"{name}_bytes") for name in ("weight", "input", "output")},
+            "bytes": {operand.removesuffix("s"): whole.traffic.bytes(operand) for operand in OPERANDS},
+            "reread_bytes": whole.traffic.bytes(level="reread"),
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -151,7 +152,7 @@ class Summary:
 
 
 def summarise(network: Layers, array: SystolicArray, *, skip_unsupported: bool = False) -> Summary:
-    """What a network costs on an array, operation by operation.
+    """The cost of a network on an array, operation by operation.
 
     Args:
         network: of an importer, or any mapping from names to layers; points in its names make modules.
@@ -166,22 +167,20 @@ def summarise(network: Layers, array: SystolicArray, *, skip_unsupported: bool =
     >>> summary.cost.cycles, summary.breakdown.idle, summary.missing
     (45, 0, ())
     """
-    if isinstance(array, SystolicArray) and array.sweeps:
-        raise InvalidValueError("array", array, "one array: a number in every field")
     operations = _operations(network)
     if not skip_unsupported:
         _check_supported(operations)
-    report = network_cost(
-        {name: each.layer for name, each in operations.items()}, array, skip_unsupported=skip_unsupported
+    layers = {name: each.layer for name, each in operations.items()}
+    priced = price_network(layers, array, skip_unsupported=skip_unsupported)
+    costs = {name: [each.cost for each in products] for name, products in priced.items()}
+    rows = tuple(
+        _row(name, each, array, priced.get(name, ()), costs.get(name, ())) for name, each in operations.items()
     )
-    rows = tuple(_row(name, each, array, report.layers.get(name, Cost())) for name, each in operations.items())
-    if not all(is_number(row.cost.cycles) for row in rows):
-        raise InvalidValueError("network", network, "layers with numbers as sizes")
     return Summary(
         name=network.name if isinstance(network, Network) else "network",
         array=array,
         rows=rows,
-        cost=report.total,
+        cost=sum(itertools.chain.from_iterable(costs.values()), start=Cost()),
         breakdown=sum((row.breakdown for row in rows), start=CycleBreakdown()),
         notes=network.notes if isinstance(network, Network) else (),
     )
@@ -210,26 +209,20 @@ def _reason(layer: Any) -> str:
     return str(layer) if isinstance(layer, Unsupported) else shorten(layer)
 
 
-def _row(name: str, operation: Operation, array: SystolicArray, cost: Cost) -> Row:
-    layer, kind, path = operation.layer, operation.kind, operation.path
+def _row(
+    name: str, operation: Operation, array: SystolicArray, products: Sequence[Pricing], costs: Sequence[Cost]
+) -> Row:
+    layer, size = operation.layer, array.bytes_per_element
+    row = functools.partial(Row, name, operation.path, operation.kind)
     if isinstance(layer, MemoryOnly):
-        moved = {"input_bytes": _bytes(layer.reads, array), "output_bytes": _bytes(layer.writes, array)}
-        return Row(name, path, kind, "memory-only", "", Cost(), CycleBreakdown(), **moved)
+        moved = {("dram", "inputs"): layer.reads, ("dram", "outputs"): layer.writes}
+        return row("memory-only", "", Cost(), CycleBreakdown(), Traffic(moved, size))
     if not is_layer(layer):
-        return Row(name, path, kind, "unsupported", "", Cost(), CycleBreakdown(), reason=_reason(layer))
-    breakdown = layer_breakdown(layer, array)
-    return Row(name, path, kind, "priced", layer_shape(layer), cost, breakdown, **_operand_bytes(layer, array))
-
-
-def _operand_bytes(layer: Any, array: SystolicArray) -> dict[str, Any]:
-    operands: tuple[Operand, ...] = ("weights", "inputs", "outputs")
-    return {
-        f"{operand.removesuffix('s')}_bytes": sum(_bytes(gemm.elements(operand), array) for gemm in layer.gemms())
-        for operand in operands
-    }
-
-
-def _bytes(elements: Size, array: SystolicArray) -> Any:
-    """An integer where the bytes of an element are whole."""
-    size = array.bytes_per_element
-    return product(elements, int(size) if is_number(size) and size == int(size) else size, what="the bytes")
+        return row("unsupported", "", Cost(), CycleBreakdown(), Traffic({}, size), reason=_reason(layer))
+    return row(
+        "priced",
+        layer_shape(layer),
+        sum(costs, start=Cost()),
+        sum(map(breakdown, products), start=CycleBreakdown()),
+        sum((each.traffic for each in products), start=Traffic({}, size)),
+    )

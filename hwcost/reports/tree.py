@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hwcost.model.breakdown import CycleBreakdown
 from hwcost.model.cost import Cost
+from hwcost.model.traffic import Traffic
 
 if TYPE_CHECKING:
     from hwcost.reports.rows import Row
@@ -26,7 +27,7 @@ class Module:
         path: with points between its parts; empty for the network.
         entries: what is in it: rows and modules.
 
-    ``cost``, ``breakdown`` and the bytes are sums over all that is in it.
+    ``cost``, ``breakdown`` and ``traffic`` are sums over all that is in it.
     """
 
     path: str
@@ -54,23 +55,13 @@ class Module:
 
     @functools.cached_property
     def breakdown(self) -> CycleBreakdown:
-        """The sum of the PE-cycles, by what they go into."""
+        """The sum of the PE-cycles, by where they go."""
         return sum((row.breakdown for row in self.rows), start=CycleBreakdown())
 
-    @property
-    def weight_bytes(self) -> int | float:
-        """Bytes of all weights."""
-        return sum(row.weight_bytes for row in self.rows)
-
-    @property
-    def input_bytes(self) -> int | float:
-        """Bytes of all inputs."""
-        return sum(row.input_bytes for row in self.rows)
-
-    @property
-    def output_bytes(self) -> int | float:
-        """Bytes of all outputs."""
-        return sum(row.output_bytes for row in self.rows)
+    @functools.cached_property
+    def traffic(self) -> Traffic:
+        """The sum of the traffic."""
+        return sum((row.traffic for row in self.rows), start=Traffic())
 
     def walk(self, depth: int = 0) -> Iterator[tuple[int, str, Row | Module]]:
         """Everything in it, modules before what is in them; a module of one row alone is that row.

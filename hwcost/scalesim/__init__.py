@@ -16,13 +16,12 @@ from __future__ import annotations
 
 from hwcost.scalesim.buffers import cycles_with_prefetch, dram_output_writes, dram_weight_reads
 from hwcost.scalesim.configuration import Configuration, read_configuration, write_configuration
-from hwcost.scalesim.counts import Accesses, Counts, counts, serial_array, sram_accesses
+from hwcost.scalesim.counts import Counts, counts, serial_array
 from hwcost.scalesim.layers import TopologyLayer
 from hwcost.scalesim.report import compute_report, write_compute_report
 from hwcost.scalesim.topology import Topology, read_topology, write_topology
 
 __all__ = [
-    "Accesses",
     "Configuration",
     "Counts",
     "Topology",
@@ -35,7 +34,6 @@ __all__ = [
     "read_configuration",
     "read_topology",
     "serial_array",
-    "sram_accesses",
     "write_compute_report",
     "write_configuration",
     "write_topology",

@@ -17,7 +17,7 @@ All functions work on integers and integer arrays, which broadcast.
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,9 +25,12 @@ import numpy as np
 from hwcost.arrays import Size, as_size, product
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import gemm_cycles, lay_out
+from hwcost.machine.dataflow import Operand
+from hwcost.model.formula import gemm_cycles, price
 from hwcost.model.gemm import Gemm
-from hwcost.scalesim.counts import check_serial, sram_accesses
+from hwcost.model.layout import lay_out
+from hwcost.model.traffic import sram_accesses
+from hwcost.scalesim.counts import check_serial, one_of
 from hwcost.scalesim.layers import TopologyLayer
 
 __all__ = ["cycles_with_prefetch", "dram_output_writes", "dram_weight_reads"]
@@ -59,7 +62,7 @@ def dram_weight_reads(gemm: Gemm, array: SystolicArray, sram_kb: Size = 64) -> S
     """
     check_serial(array)
     flow, folds, room = array.dataflow_row, lay_out(gemm, array), _room(_memory(sram_kb))
-    elements, all_reads = _integers(product(gemm.k, gemm.n), sram_accesses(gemm, array).weight_reads)
+    elements, all_reads = _integers(product(gemm.k, gemm.n), _accesses(gemm, array)["weights"])
     if flow.time == "m":
         return _plain(np.broadcast_arrays(elements, all_reads, room)[0])
     if flow.cols == "m":
@@ -96,7 +99,7 @@ def dram_output_writes(gemm: Gemm, array: SystolicArray, sram_kb: Size = 64) -> 
     200831
     """
     check_serial(array)
-    written, cols = _integers(sram_accesses(gemm, array).output_writes, array.cols)
+    written, cols = _integers(_accesses(gemm, array)["outputs"], array.cols)
     half = _memory(sram_kb) // 2
     # where lines fill half the memory exactly, the element that starts a drain is alone on a line, closed early; later
     # lines then always end with a drain. A line that is a drain of its own has no line behind it.
@@ -140,9 +143,7 @@ def _fetch_start(elements: Integers, first_use: Integers, sram_kb: Size) -> Inte
 
 def _drain_end(gemm: Gemm, array: SystolicArray, half: Integers) -> Integers:
     """The cycle in which the last line of outputs leaves the write memory."""
-    written, cols, cycles = _integers(
-        sram_accesses(gemm, array).output_writes, array.cols, gemm_cycles(_one(gemm), array)
-    )
+    written, cols, cycles = _integers(_accesses(gemm, array)["outputs"], array.cols, gemm_cycles(one_of(gemm), array))
     lines = -(-half // cols)
     exact = half % cols == 0
     # exact lines: element j * D starts drain j and is alone on a line the first time; else every D + 1 elements do
@@ -170,7 +171,7 @@ def _write_cycle(gemm: Gemm, array: SystolicArray, index: Integers) -> Integers:
     rows, cols, along_rows, rows_extent, cols_extent, streamed = _integers(
         array.rows, array.cols, folds.along_rows, folds.rows_extent, folds.cols_extent, getattr(gemm, flow.time)
     )
-    of_all = _integers(gemm_cycles(_one(gemm), array), folds.along_rows, folds.along_cols)
+    of_all = _integers(gemm_cycles(one_of(gemm), array), folds.along_rows, folds.along_cols)
     of_fold = of_all[0] // (of_all[1] * of_all[2])
     tall = rows if drains_itself else streamed
     of_column = rows_extent if drains_itself else streamed * along_rows
@@ -183,9 +184,8 @@ def _write_cycle(gemm: Gemm, array: SystolicArray, index: Integers) -> Integers:
     return (column * along_rows + row) * of_fold + before + _diagonal(rest, height, wide)
 
 
-def _one(gemm: Gemm) -> Gemm:
-    """One of the products of a row, which SCALE-Sim simulates one by one."""
-    return dataclasses.replace(gemm, count=1)
+def _accesses(gemm: Gemm, array: SystolicArray) -> Mapping[Operand, Size]:
+    return sram_accesses(price(one_of(gemm), array).work)
 
 
 def _diagonal(index: Integers, height: Integers, width: Integers) -> Integers:

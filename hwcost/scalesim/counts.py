@@ -12,19 +12,17 @@ F = ceil(S_R / R) * ceil(S_C / C), product (M x K)(K x N).
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from hwcost.arrays import Size, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import REUSE_LETTER, Operand
-from hwcost.model.formula import gemm_cycles, lay_out
-from hwcost.model.gemm import Gemm
-from hwcost.scalesim.layers import holds
+from hwcost.model.formula import price
+from hwcost.model.gemm import Gemm, holds
+from hwcost.model.traffic import sram_accesses
 
-__all__ = ["Accesses", "Counts", "counts", "serial_array", "sram_accesses"]
+__all__ = ["Counts", "counts", "one_of", "serial_array"]
 
 
 def serial_array(rows: Size, cols: Size, dataflow: str = "ws") -> SystolicArray:
@@ -37,43 +35,6 @@ def serial_array(rows: Size, cols: Size, dataflow: str = "ws") -> SystolicArray:
     'serial'
     """
     return SystolicArray(rows, cols, dataflow=dataflow, fold_timing="serial")
-
-
-@dataclass(frozen=True)
-class Accesses:
-    """Elements that go between the array and the memories beside it.
-
-    Attributes:
-        input_reads, weight_reads: elements read.
-        output_writes: elements written, partial sums included.
-    """
-
-    input_reads: Size
-    weight_reads: Size
-    output_writes: Size
-
-
-def sram_accesses(gemm: Gemm, array: SystolicArray) -> Accesses:
-    """Reads of inputs and weights and writes of outputs of one of the products.
-
-    An operand lacks one letter of the product. It goes through once for every fold along the dimension of the array
-    that carries this letter, and once where the letter lies in time:
-
-        accesses = elements of the operand * folds along the dimension of the letter that it lacks
-
-    Inputs are the m x k elements of the product, however often windows of a convolution repeat them.
-
-    >>> sram_accesses(Gemm(m=100, n=16, k=150), SystolicArray(8, 8))
-    Accesses(input_reads=30000, weight_reads=2400, output_writes=30400)
-    """
-    flow, folds = array.dataflow_row, lay_out(gemm, array)
-    times = {flow.rows: folds.along_rows, flow.cols: folds.along_cols, flow.time: 1}
-
-    def of(operand: Operand) -> Size:
-        sizes = (getattr(gemm, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
-        return product(*sizes, times[REUSE_LETTER[operand]], what=f"the accesses of {operand}")
-
-    return Accesses(of("inputs"), of("weights"), of("outputs"))
 
 
 @dataclass(frozen=True)
@@ -113,22 +74,28 @@ def counts(gemm: Gemm, array: SystolicArray) -> Counts:
     (45, 2.8125, 41)
     """
     check_serial(array)
-    gemm = dataclasses.replace(gemm, count=1)
-    folds, cycles = lay_out(gemm, array), gemm_cycles(gemm, array)
+    gemm = one_of(gemm)
+    priced = price(gemm, array)
+    folds, cycles = priced.work.folds, priced.cycles
     passes = product(folds.along_rows, folds.along_cols, what="the folds")
     last = total(cycles, -1)
     if not holds(last > 0):
         raise InvalidValueError("the cycles that SCALE-Sim counts", 0, "at least 1, to state a utilization")
-    accesses = sram_accesses(gemm, array)
+    accesses = sram_accesses(priced.work)
     return Counts(
         total_cycles=last,
         overall_util=_per_cent(gemm.macs, product(last, array.pes)),
         mapping_eff=_per_cent(product(folds.rows_extent, folds.cols_extent), product(passes, array.pes)),
         compute_util=_per_cent(gemm.macs, product(utilization_cycles(cycles, passes, array), array.pes)),
-        sram_input_reads=accesses.input_reads,
-        sram_weight_reads=accesses.weight_reads,
-        sram_output_writes=total(accesses.output_writes, _blocks(passes, array)),
+        sram_input_reads=accesses["inputs"],
+        sram_weight_reads=accesses["weights"],
+        sram_output_writes=total(accesses["outputs"], _blocks(passes, array)),
     )
+
+
+def one_of(gemm: Gemm) -> Gemm:
+    """One of the products of a row, which SCALE-Sim simulates one by one."""
+    return gemm.with_sizes(count=1, weights_shared_by=1, inputs_shared_by=1)
 
 
 def utilization_cycles(cycles: Size, passes: Size, array: SystolicArray) -> Size:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from hwcost.arrays import Size, as_size, ceil_divide, if_concrete, maximum, namespace, product, total
+from hwcost.arrays import Size, as_size, ceil_divide, maximum, product, total
 from hwcost.errors import InvalidValueError
-from hwcost.model.gemm import Gemm
+from hwcost.model.gemm import Gemm, holds
 
 __all__ = ["TopologyLayer"]
 
@@ -110,9 +110,3 @@ class TopologyLayer:
 
 def _minimum(a: Size, b: Size) -> Size:
     return total(a, b, -maximum(a, b))
-
-
-def holds(condition: Size) -> bool:
-    """Whether a condition is true everywhere; assumed where values cannot be looked at."""
-    xp = namespace(condition)
-    return bool(condition) if xp is None else if_concrete(condition, lambda: bool(xp.all(condition))) is not False

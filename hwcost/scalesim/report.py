@@ -15,8 +15,9 @@ from hwcost.arrays import product
 from hwcost.errors import InvalidValueError
 from hwcost.files import write_whole
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import gemm_cycles, lay_out
+from hwcost.model.formula import gemm_cycles
 from hwcost.model.gemm import Gemm
+from hwcost.model.layout import lay_out
 from hwcost.scalesim.buffers import cycles_with_prefetch
 from hwcost.scalesim.configuration import Configuration
 from hwcost.scalesim.counts import counts, utilization_cycles

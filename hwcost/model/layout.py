@@ -1,0 +1,84 @@
+"""How a product lies on an array: its extents along rows, along columns and in time, and the folds that they need."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hwcost.arrays import Size, product, total, true_divide
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.folds import Folds, last_fold
+from hwcost.model.gemm import Gemm
+from hwcost.relaxation import EXACT, Relaxation
+
+__all__ = ["Work", "is_zero", "lay_out"]
+
+_NUMBERS: Any = (int, float, np.generic)  # tested in line: the checks run for every product
+
+
+class Work(NamedTuple):
+    """What a term of the model sees: a product (or a whole stack of them) and how it lies on an array."""
+
+    gemm: Gemm
+    array: SystolicArray
+    folds: Folds
+    relaxation: Relaxation
+
+
+def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Folds:
+    """The folds of a product on an array.
+
+    >>> folds = lay_out(Gemm(m=1, n=16, k=150), SystolicArray(8, 8))
+    >>> folds.along_rows, folds.along_cols, folds.streamed
+    (19, 2, 1)
+    """
+    flow, lowered = array.dataflow_row, array.lowering_row.lower(gemm)
+    rows_extent, cols_extent = getattr(lowered, flow.rows), getattr(lowered, flow.cols)
+    streamed = getattr(lowered, flow.time)
+    along_rows, along_cols = relaxation.ceil_divs((rows_extent, cols_extent), (array.rows, array.cols))
+    in_time = 1 if array.max_streamed is None else relaxation.ceil_div(streamed, array.max_streamed)
+    streamed, most = _lengthened(streamed, in_time, array, relaxation)
+    return Folds(
+        count=lowered.count,
+        along_rows=_partly(along_rows, rows_extent, array.rows, array.row_stairs),
+        along_cols=_partly(along_cols, cols_extent, array.cols, array.col_stairs),
+        in_time=in_time,
+        rows_extent=rows_extent,
+        cols_extent=cols_extent,
+        streamed=_times(array.cycles_per_row, streamed),
+        most_streamed=None if most is None else _times(array.cycles_per_row, most),
+        rows=array.rows,
+        cols=array.cols,
+        dataflow=flow,
+        maximum=relaxation.maximum,
+    )
+
+
+def _lengthened(
+    streamed: Size, in_time: Size, array: SystolicArray, relaxation: Relaxation
+) -> tuple[Size, Size | None]:
+    """The rows charged for all folds in time, and for the longest of them; each is charged min_streamed at least."""
+    most, least = array.max_streamed, array.min_streamed
+    if is_zero(least):
+        return streamed, most
+    if most is None:
+        return relaxation.maximum(streamed, least), None
+    whole, last = (relaxation.maximum(rows, least) for rows in (most, last_fold(in_time, most, streamed)))
+    return total(product(total(in_time, -1), whole), last), whole
+
+
+def _partly(folds: Size, extent: Size, size: Size, stairs: Size) -> Size:
+    """Alpha * ceil(x) + (1 - alpha) * x: the folds if hardware hides part of the step."""
+    if type(stairs) is float and stairs == 1.0:
+        return folds
+    return total(product(stairs, folds), product(1 - stairs, true_divide(extent, size)))
+
+
+def _times(factor: Size, size: Size) -> Size:
+    return size if type(factor) is float and factor == 1.0 else product(factor, size)
+
+
+def is_zero(size: Size) -> bool:
+    """Whether a size is the number 0."""
+    return isinstance(size, _NUMBERS) and bool(size == 0)

@@ -1,0 +1,206 @@
+"""What crosses the memory: elements of each operand at each level, computed once for a product on a machine.
+
+    dram     every operand once; one that several products share counts once for all of them
+    reread   inputs that are read again for every further block of filters that is worked on at once, from DRAM or,
+             with a ``reread_bytes_per_s``, from a nearer memory
+    sram     what goes between the array and the memories next to it, partial sums included
+
+Memory cycles are bytes over bandwidths (:func:`memory_cycles`); reports, the roofline and SCALE-Sim's tables read the
+same elements.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from hwcost.arrays import Size, is_number, product, total, true_divide
+from hwcost.errors import InvalidValueError
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.dataflow import REUSE_LETTER, Operand
+from hwcost.machine.terms import Transfer
+from hwcost.model.layout import Work, is_zero
+from hwcost.model.sums import Sums
+
+__all__ = ["MEMORY", "OPERANDS", "Traffic", "memory_cycles", "moved_elements", "sram_accesses", "transfers_of"]
+
+OPERANDS: tuple[Operand, ...] = ("weights", "inputs", "outputs")
+"""The operands of a product."""
+
+
+@dataclass(frozen=True)
+class Traffic(Sums):
+    """Elements by level and operand; each a number, or an array for a sweep. Sums add and scale, like costs.
+
+    Attributes:
+        elements: by pairs of a level ("dram", "reread", "sram", or one of a caller's own terms) and an operand.
+        bytes_per_element: bytes of an element.
+
+    >>> one = Traffic({("dram", "inputs"): 10, ("reread", "inputs"): 30, ("sram", "inputs"): 400}, 2.0)
+    >>> (one + one).bytes("inputs"), one.bytes(level="reread"), (3 * one).bytes()
+    (160, 60, 240)
+    """
+
+    elements: Mapping[tuple[str, str], Size] = field(default_factory=dict)
+    bytes_per_element: Size = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "elements", MappingProxyType(dict(self.elements)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Traffic, (dict(self.elements), self.bytes_per_element)
+
+    def figures(self) -> Mapping[Any, Size]:
+        """The elements."""
+        return self.elements
+
+    def of(self, figures: Mapping[Any, Size]) -> Traffic:
+        """Traffic of other elements, as large as these."""
+        return Traffic(figures, self.bytes_per_element)
+
+    def __add__(self, other: object) -> Traffic:
+        if isinstance(other, Traffic) and not self.elements:
+            return other
+        if isinstance(other, Traffic) and other.elements and other.bytes_per_element is not self.bytes_per_element:
+            allowed = f"{self.bytes_per_element}, as in what it is added to"
+            if is_number(other.bytes_per_element) and other.bytes_per_element != self.bytes_per_element:
+                raise InvalidValueError("Traffic.bytes_per_element", other.bytes_per_element, allowed)
+        return super().__add__(other)
+
+    def bytes(self, operand: str | None = None, level: str | None = None) -> Any:
+        """Bytes of an operand, or of all, at a level, or at all levels of the memory (all but "sram").
+
+        An integer if elements are whole numbers of bytes.
+        """
+        found = [
+            elements
+            for (at, what), elements in self.elements.items()
+            if operand in (None, what) and (at == level if level else at != "sram")
+        ]
+        return bytes_of(total(0, *found, what="the elements"), self.bytes_per_element)
+
+
+def bytes_of(elements: Size, size: Size) -> Size:
+    """Bytes of elements of a size; an integer if both are."""
+    return product(elements, int(size) if is_number(size) and size == int(size) else size, what="the bytes")
+
+
+# ---------------------------------------------------------------- memory
+
+
+def _once(operand: Operand) -> tuple[Callable[[Work], Size], Callable[[SystolicArray], Size]]:
+    def elements(work: Work) -> Size:
+        return work.gemm.elements(operand)
+
+    def bytes_per_s(array: SystolicArray) -> Size:
+        own = getattr(array, f"{operand.removesuffix('s')}_bytes_per_s")
+        return array.dram_bytes_per_s if own is None else own
+
+    return elements, bytes_per_s
+
+
+def _again(work: Work) -> Size:
+    """All products that share inputs work on them, so that their filters together make the blocks."""
+    gemm, array, maximum = work.gemm, work.array, work.relaxation.maximum
+    filters = product(gemm.n, gemm.inputs_shared_by)
+    blocks = [] if is_unlimited(array.filter_block) else [true_divide(filters, array.filter_block)]
+    if array.rereads_inputs:
+        room = maximum(true_divide(array.accumulators, gemm.m), array.cols)
+        blocks.append(true_divide(filters, room))
+    if not blocks:
+        return 0
+    return product(gemm.elements("inputs"), total(functools.reduce(maximum, blocks, 1), -1))
+
+
+def _reread_bytes_per_s(array: SystolicArray) -> Size:
+    return _INPUTS_PER_S(array) if array.reread_bytes_per_s is None else array.reread_bytes_per_s
+
+
+_INPUTS_PER_S = _once("inputs")[1]
+MEMORY = (
+    Transfer("weights", *_once("weights"), "once", "weights"),
+    Transfer("inputs", *_once("inputs"), "once", "inputs"),
+    Transfer(
+        "inputs again", _again, _reread_bytes_per_s, "for every further block of filters that is worked on at once",
+        "inputs", "reread",
+    ),
+    Transfer("outputs", *_once("outputs"), "once", "outputs"),
+)  # fmt: skip
+"""The transfers that ship; they follow one another. A machine takes more of them as ``terms``."""
+
+
+def transfers_of(array: SystolicArray) -> tuple[Transfer, ...]:
+    """The transfers that ship, and the machine's own."""
+    return (*MEMORY, *(term for term in array.terms if isinstance(term, Transfer))) if array.terms else MEMORY
+
+
+def moved_elements(work: Work) -> dict[str, Size]:
+    """The elements of each transfer of a product, by name; those that do not occur are left out."""
+    found = {transfer.name: transfer.elements(work) for transfer in transfers_of(work.array)}
+    return {name: elements for name, elements in found.items() if not is_zero(elements)}
+
+
+def memory_cycles(moved: Mapping[str, Size], array: SystolicArray) -> dict[str, Size]:
+    """The cycles of each transfer: bytes over bandwidth. Transfers without a limit are left out.
+
+    >>> array = SystolicArray(16, 16, clock_hz=2e9, dram_bytes_per_s=16e9)
+    >>> memory_cycles({"weights": 800, "outputs": 80}, array)
+    {'weights': 100.0, 'outputs': 10.0}
+    """
+    cycles = {}
+    for transfer in transfers_of(array):
+        rate = true_divide(transfer.bytes_per_s(array), array.clock_hz)
+        if transfer.name in moved and not is_unlimited(rate):
+            cycles[transfer.name] = true_divide(product(array.bytes_per_element, moved[transfer.name]), rate)
+    return cycles
+
+
+def is_unlimited(rate: Size) -> bool:
+    """Whether a bandwidth, or a block, is the number infinity."""
+    return is_number(rate) and rate == math.inf
+
+
+# ---------------------------------------------------------------- SRAM
+
+
+def sram_accesses(work: Work) -> dict[Operand, Size]:
+    """Elements of each operand that go between the array and the memories next to it, for all products.
+
+    An operand lacks one letter of the product. It passes once for every fold along the dimension that carries this
+    letter:
+
+        accesses = elements of the operand in one product * count * folds along the letter that it lacks
+
+    Inputs are the m x k elements of the product, however often windows of a convolution repeat them.
+
+    >>> from hwcost import Gemm
+    >>> from hwcost.model.layout import lay_out
+    >>> from hwcost.relaxation import EXACT
+    >>> gemm, array = Gemm(m=100, n=16, k=150), SystolicArray(8, 8)
+    >>> sram_accesses(Work(gemm, array, lay_out(gemm, array), EXACT))
+    {'weights': 2400, 'inputs': 30000, 'outputs': 30400}
+    """
+    folds, lowered = work.folds, work.array.lowering_row.lower(work.gemm)
+    flow = folds.dataflow
+    times = {flow.rows: folds.along_rows, flow.cols: folds.along_cols, flow.time: folds.in_time}
+    accesses = {}
+    for operand in OPERANDS:
+        sizes = (getattr(lowered, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
+        accesses[operand] = product(*sizes, folds.count, times[REUSE_LETTER[operand]], what=f"accesses of {operand}")
+    return accesses
+
+
+def traffic_of(work: Work, moved: Mapping[str, Size] | None = None) -> Traffic:
+    """The traffic of a product; its :func:`moved_elements` are counted unless they are given."""
+    moved = moved_elements(work) if moved is None else moved
+    elements: dict[tuple[str, str], Size] = {}
+    for transfer in transfers_of(work.array):
+        if transfer.name in moved:
+            key = (transfer.level, transfer.operand)
+            elements[key] = total(elements[key], moved[transfer.name]) if key in elements else moved[transfer.name]
+    sram = {("sram", operand): size for operand, size in sram_accesses(work).items()}
+    return Traffic(elements | sram, work.array.bytes_per_element)

@@ -1,0 +1,331 @@
+"""Traffic: what crosses the memory is what is charged, printed and drawn; shared operands cross it once."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import pickle
+import sys
+
+import machines
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nets import LENET
+
+from hwcost import (
+    RELAXATIONS,
+    Conv2d,
+    Gemm,
+    InvalidValueError,
+    Linear,
+    MatMul,
+    SystolicArray,
+    layer_cost,
+    load_device,
+    network_cost,
+)
+from hwcost.devices import device_names
+from hwcost.machine import DATAFLOWS, FOLD_TIMINGS
+from hwcost.model.breakdown import layer_breakdown
+from hwcost.model.formula import layer_cycles, layer_traffic
+from hwcost.model.traffic import OPERANDS, Traffic
+from hwcost.plot import network_data
+from hwcost.reports import summarise
+
+LAYERS = {
+    "conv": Conv2d(20, 36, 3, height=10, width=12, padding=1, batch=2),
+    "strided": Conv2d(3, 64, 7, height=56, width=56, stride=2, padding=3),
+    "groups": Conv2d(20, 36, 3, height=10, width=12, groups=4),
+    "depthwise": Conv2d(24, 24, 3, height=9, width=9, padding="same", groups=24),
+    "fc": Linear(512, 1024, batch=64),
+    "scores": MatMul(m=10, n=40, k=16, batch=4),
+    "shared weights": MatMul(m=1, n=40, k=16, batch=12, weights_shared_by=4),
+    "shared inputs": MatMul(m=40, n=3, k=16, batch=12, inputs_shared_by=6),
+    "gemm": Gemm(m=30, n=50, k=36, count=3, window=(3, 3)),
+}
+ARRAYS = machines.ALL | {name: load_device(name) for name in device_names()}
+over_layers = pytest.mark.parametrize("layer", LAYERS.values(), ids=list(LAYERS))
+over_arrays = pytest.mark.parametrize("array", ARRAYS.values(), ids=list(ARRAYS))
+
+
+def seconds_of(figures, array):
+    """Seconds in which bytes as a report prints them cross the memory, at the bandwidths as a device states them."""
+    rates = [
+        array.dram_bytes_per_s if own is None else own
+        for own in (array.weight_bytes_per_s, array.input_bytes_per_s, array.output_bytes_per_s)
+    ]
+    again = figures["reread_bytes"]
+    moved = {**figures["bytes"], "input": figures["bytes"]["input"] - again}
+    seconds = sum(size / rate for size, rate in zip(moved.values(), rates, strict=True))
+    return seconds + again / (rates[1] if array.reread_bytes_per_s is None else array.reread_bytes_per_s)
+
+
+# ---------------------------------------------------------------- what is charged is what is printed
+
+
+@over_arrays
+@over_layers
+def test_printed_bytes_over_the_bandwidths_are_the_memory_cycles(layer, array):
+    summary = summarise({"layer": layer}, array)
+    figures = summary.figures(summary.rows[0])
+    assert seconds_of(figures, array) * array.clock_hz == pytest.approx(figures["memory_cycles"])
+    assert list(figures["bytes"]) == ["weight", "input", "output"]
+
+
+@over_arrays
+def test_sums_of_a_network_are_what_it_is_charged(array):
+    summary = summarise(LAYERS | LENET, array)
+    for part in (None, *summary.tree.modules):
+        figures = summary.figures(part)
+        assert seconds_of(figures, array) * array.clock_hz == pytest.approx(figures["memory_cycles"])
+
+
+@over_arrays
+@over_layers
+def test_the_roofline_counts_the_same_bytes(layer, array):
+    (point,) = network_data(summarise({"layer": layer}, array))["layers"]
+    memory = layer_cost(layer, array).memory_cycles
+    if memory:
+        rates = {slope["bytes_per_s"] for slope in network_data(summarise({"layer": layer}, array))["slopes"]}
+        seconds = memory / array.clock_hz
+        assert min(rates) * (1 - 1e-9) <= point["bytes"] / seconds <= max(rates) * (1 + 1e-9)
+    else:
+        assert point["bytes"] == layer_traffic(layer, array).bytes()
+
+
+def test_inputs_that_are_read_again_are_printed():
+    array = load_device("gemmini-firesim")
+    (row,) = summarise({"fc": Linear(512, 4096, batch=512)}, array).rows
+    assert row.traffic.bytes("inputs") == pytest.approx(64 * 512 * 512, rel=1e-5)
+    assert row.traffic.bytes("inputs", "dram") == 512 * 512
+    assert round(row.cost.memory_cycles) == 1_266_756
+
+
+@over_layers
+def test_without_a_bandwidth_every_operand_crosses_once(layer):
+    traffic = layer_traffic(layer, SystolicArray(8, 8))
+    (gemm,) = layer.gemms()
+    for operand in OPERANDS:
+        assert traffic.bytes(operand) == gemm.elements(operand)
+        assert type(traffic.bytes(operand)) is int
+    assert traffic.bytes(level="reread") == 0
+
+
+# ---------------------------------------------------------------- SRAM
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+@given(
+    m=st.integers(1, 6), n=st.integers(1, 6), k=st.integers(1, 6), count=st.integers(1, 2),
+    rows=st.integers(1, 4), cols=st.integers(1, 4), most=st.one_of(st.none(), st.integers(1, 4)),
+)  # fmt: skip
+def test_every_fold_touches_each_element_that_it_works_with_once(dataflow, m, n, k, count, rows, cols, most):
+    row = DATAFLOWS[dataflow]
+    extents = {"m": m, "n": n, "k": k}
+    steps = {row.rows: rows, row.cols: cols, row.time: most or 6}
+    tally = dict.fromkeys(("kn", "mk", "mn"), 0)
+    starts = [range(0, extents[letter], steps[letter]) for letter in steps]
+    for place in itertools.product(range(count), *starts):
+        fold = {
+            letter: range(start, min(start + steps[letter], extents[letter]))
+            for letter, start in zip(steps, place[1:], strict=True)
+        }
+        for operand in tally:
+            tally[operand] += math.prod(len(fold[letter]) for letter in operand)
+    array = SystolicArray(rows, cols, dataflow=dataflow, max_streamed=most)
+    found = layer_traffic(Gemm(m, n, k, count), array).elements
+    assert [found["sram", operand] for operand in OPERANDS] == list(tally.values())
+
+
+# ---------------------------------------------------------------- the value
+
+
+def test_traffic_adds_and_scales():
+    array = dataclasses.replace(load_device("gemmini-firesim"), bytes_per_element=2.0)
+    a, b = (layer_traffic(LAYERS[name], array) for name in ("fc", "conv"))
+    assert sum([a, b]) == a + b
+    assert (a + b).bytes() == a.bytes() + b.bytes()
+    assert (3 * a).bytes("inputs", "reread") == 3 * a.bytes("inputs", "reread") > 0
+    assert Traffic() + a == a
+    assert pickle.loads(pickle.dumps(a)) == a
+    with pytest.raises(InvalidValueError, match="bytes_per_element"):
+        a + layer_traffic(LAYERS["fc"], SystolicArray(8, 8))
+    with pytest.raises(InvalidValueError, match="factor of a Traffic"):
+        -1 * a
+
+
+def test_traffic_is_exact_in_integers_and_has_gradients():
+    assert layer_traffic(Linear(2**70 + 1, 3), SystolicArray(2, 2)).bytes("weights") == 3 * (2**70 + 1)
+    torch = pytest.importorskip("torch")
+    width = torch.tensor(24.0, dtype=torch.float64, requires_grad=True)
+    array = SystolicArray(8, 8, dram_bytes_per_s=1e9, filter_block=4.0)
+    moved = layer_traffic(Linear(width, 40, batch=10), array).bytes()
+    (slope,) = torch.autograd.grad(moved, width)
+    assert moved.item() == 24 * 40 + 10 * 24 * 10 + 10 * 40
+    assert slope.item() == 40 + 10 * 10
+
+
+def test_a_sweep_moves_what_each_of_its_layers_moves():
+    widths = np.array([1, 24, 300])
+    for array in machines.RICH.values():
+        swept = layer_traffic(Linear(widths, 40, batch=10), array)
+        for i, width in enumerate(widths.tolist()):
+            one = layer_traffic(Linear(width, 40, batch=10), array)
+            for key, elements in one.elements.items():
+                assert np.broadcast_to(swept.elements[key], 3)[i] == pytest.approx(elements)
+
+
+# ---------------------------------------------------------------- operands that products share
+
+
+def grouped_queries(shared=4):
+    """One new token on 4,096 old ones: 32 query heads on 8 heads of keys and values."""
+    return {
+        "scores": MatMul(m=1, n=4096, k=128, batch=32, weights_shared_by=shared),
+        "values": MatMul(m=1, n=128, k=4096, batch=32, weights_shared_by=shared),
+    }
+
+
+def test_grouped_queries_read_their_keys_and_values_once():
+    tpu = load_device("tpu-v5e")
+    moved = [sum(row.traffic.bytes("weights") for row in summarise(grouped_queries(s), tpu).rows) for s in (4, 1)]
+    assert moved == [2 * 8 * 4096 * 128 * 2, 4 * moved[0]]
+    array = SystolicArray(128, 128, dram_bytes_per_s=800e9)
+    assert round(network_cost(grouped_queries(), array).total.cycles) == 10_824
+    assert round(network_cost(grouped_queries(1), array).total.cycles) == 42_281
+
+
+SHARED = {
+    "weights": Gemm(m=3, n=40, k=50, count=24, weights_shared_by=6),
+    "inputs": Gemm(m=40, n=3, k=50, count=24, inputs_shared_by=6),
+}
+over_shared = pytest.mark.parametrize("name", SHARED)
+
+
+def layouts(gemm):
+    """The products apart, without sharing, and each group as one larger product."""
+    taller, wider = gemm.weights_shared_by, gemm.inputs_shared_by
+    apart = Gemm(gemm.m, gemm.n, gemm.k, gemm.count)
+    return apart, Gemm(gemm.m * taller, gemm.n * wider, gemm.k, gemm.count // (taller * wider))
+
+
+@over_shared
+@pytest.mark.parametrize("timing", FOLD_TIMINGS)
+@pytest.mark.parametrize("flow", DATAFLOWS)
+def test_an_array_takes_the_cheaper_of_two_layouts(name, timing, flow):
+    gemm, array = SHARED[name], SystolicArray(16, 8, dataflow=flow, fold_timing=timing)
+    costs = [layer_cost(each, array) for each in layouts(gemm)]
+    assert layer_cost(gemm, array) == min(costs, key=lambda cost: cost.cycles)
+    breakdown = layer_breakdown(gemm, array)
+    assert breakdown.pe_cycles == layer_cost(gemm, array).pe_cycles
+    assert min(breakdown.as_dict().values()) >= 0
+
+
+@over_shared
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+@over_arrays
+def test_a_sweep_takes_the_cheaper_layout_of_each_entry(name, array, relaxation):
+    field, widths = ("m", "n")[name == "inputs"], np.array([1, 7, 64, 200])
+    swept = layer_cost(dataclasses.replace(SHARED[name], **{field: widths}), array, relaxation=relaxation)
+    report = network_cost(
+        [Linear(9, widths), dataclasses.replace(SHARED[name], **{field: widths})], array, relaxation=relaxation
+    )
+    alone = layer_cost(Linear(9, widths), array, relaxation=relaxation)
+    np.testing.assert_allclose(report.layers["0"].cycles, np.broadcast_to(alone.cycles, 4), rtol=1e-12)
+    for i, width in enumerate(widths.tolist()):
+        one = layer_cost(dataclasses.replace(SHARED[name], **{field: width}), array, relaxation=relaxation)
+        for figure in ("cycles", "compute_cycles", "memory_cycles", "overhead_cycles", "folds"):
+            got = np.broadcast_to(getattr(swept, figure), 4)[i]
+            assert got == pytest.approx(getattr(one, figure), rel=1e-12), figure
+            together = np.broadcast_to(getattr(report.layers["1"], figure), 4)[i]
+            assert together == pytest.approx(getattr(one, figure), rel=1e-12), figure
+
+
+@over_shared
+@over_arrays
+def test_merging_never_costs_more(name, array):
+    apart, merged = layouts(SHARED[name])
+    cycles = layer_cycles(SHARED[name], array)
+    assert cycles <= layer_cycles(apart, array) * (1 + 1e-12)
+    assert cycles <= layer_cycles(merged, array) * (1 + 1e-12)
+    assert layer_cost(SHARED[name], array).macs == layer_cost(apart, array).macs
+    assert layer_traffic(SHARED[name], array).bytes() <= layer_traffic(apart, array).bytes() * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("relaxation", ["logistic", "shifted", "generalized", "linear"])
+@pytest.mark.parametrize("name", machines.ALL)
+def test_shared_products_have_gradients(name, relaxation):
+    torch = pytest.importorskip("torch")
+    start = torch.tensor([24.3, 40.9], dtype=torch.float64, requires_grad=True)
+
+    def cycles(sizes):
+        gemm = MatMul(m=3, n=sizes[0], k=sizes[1], batch=24, weights_shared_by=6)
+        return layer_cost(gemm, machines.ALL[name], relaxation=relaxation).cycles
+
+    assert torch.autograd.gradcheck(cycles, (start,), eps=1e-6, rtol=1e-3)
+    (slope,) = torch.autograd.grad(cycles(start), (start,))
+    assert torch.isfinite(slope).all()
+    assert (slope > -1e-9).all()
+
+
+# ---------------------------------------------------------------- each product is priced once
+
+
+def test_a_report_prices_every_product_once():
+    """Calls of the formula, by those of the fold timing: its pictures and its page take what was priced."""
+    formula, calls = FOLD_TIMINGS["ideal"].cycles.__code__, 0
+
+    def count(frame, event, _):
+        nonlocal calls
+        calls += event == "call" and frame.f_code is formula
+
+    array = SystolicArray(8, 8, dram_bytes_per_s=1e9)
+    sys.setprofile(count)
+    try:
+        summary = summarise(LENET, array)
+        json.dumps(summary.as_dict())
+        network_data(summary)
+    finally:
+        sys.setprofile(None)
+    assert calls == len(LENET)
+
+
+# ---------------------------------------------------------------- a further field
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Sparse(Gemm):
+    """A product of which only a share of the MACs is needed."""
+
+    density: float = 1.0
+
+    @property
+    def macs(self):
+        """The MACs that are needed."""
+        return self.density * super().macs
+
+
+def test_a_further_field_of_a_product_reaches_the_vectorised_paths():
+    widths, array = np.array([8, 16]), SystolicArray(8, 8, dram_bytes_per_s=1e9)
+    layers = {"dense": Linear(8, widths), "sparse": Sparse(4, widths, 8, density=0.25)}
+    report = network_cost(layers, array)
+    assert report.layers["sparse"].macs.tolist() == [0.25 * 4 * 8 * 8, 0.25 * 4 * 16 * 8]
+    assert report.layers["dense"].macs.tolist() == [64, 128]
+    for change in (lambda gemm: gemm.map(lambda size: size), Gemm.by_position, Gemm.merged):
+        assert change(Sparse(4, 8, 8, density=0.25)).density == 0.25
+
+
+def test_a_further_field_of_a_product_reaches_a_calibration_and_a_sweep():
+    from hwcost.calibration.measurements import Measurement
+    from hwcost.calibration.stack import Stack
+    from hwcost.sweep.pricing import UniqueGemms
+
+    gemms = [Sparse(4, 8, 8, density=share) for share in (0.25, 0.5)]
+    stack = Stack.of([Measurement((gemm,), 1.0) for gemm in (*gemms, Gemm(1, 2, 3))], SystolicArray(8, 8))
+    assert stack.gemm.density.tolist() == [0.25, 0.5, 1.0]
+    assert stack.at(np.array([1])).gemm.density.tolist() == [0.5]
+    assert UniqueGemms.of(gemms).products == tuple(gemms)
