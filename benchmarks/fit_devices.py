@@ -31,7 +31,7 @@ def gemmini_firesim(folder: Path) -> DeviceFile:
     published = read_device("gemmini").entries
     entries = {name: published[name] for name in ("rows", "cols", "clock_hz", "dataflow")}
     entries["fold_timing"] = Entry(
-        "ideal", "", "assumed", "What loading weights costs is in min_streamed, which was fitted."
+        "ideal", "", "assumed", "The cost of loading weights is part of min_streamed, which was fitted."
     )
     entries |= {name: published[name] for name in ("lowering", "bytes_per_element")}
     facts = {name: read_device("gemmini").facts[name] for name in ("arrays_per_chip", "peak_ops_per_s")}
@@ -45,7 +45,7 @@ def gemmini_firesim(folder: Path) -> DeviceFile:
         source=DOSA,
         licence="BSD-2-Clause",
         notes=(
-            "Cycles are what was measured: a simulation of the RTL has no clock of its own. Seconds assume 1 GHz.",
+            "Cycles are what was measured: a simulation of the RTL has no clock. Seconds assume 1 GHz.",
             "Convolutions and 1 x 1 layers of int8 at batch 1, 1 x 1 to 112 x 112 outputs; strided ones among them. No "
             "depthwise layers were measured.",
             "The mapping matters as much as the array: under Gemmini's default tiler the same layers take 1.5 times as "
@@ -70,7 +70,7 @@ def edge_tpu(folder: Path) -> DeviceFile:
             "cycles_per_row, which was fitted, takes the error up.",
         ),
         "dataflow": Entry("ws", "", "assumed", "Not published; these networks do not tell it from others."),
-        "fold_timing": Entry("ideal", "", "assumed", "What folds cost besides is in cycles_per_row, which was fitted."),
+        "fold_timing": Entry("ideal", "", "assumed", "The cost of folds on top of streaming is part of cycles_per_row, which was fitted."),
         "lowering": Entry(
             "kernel-position", "", "derived", "Steps come at every 64 channels, not at every 64 positions x channels."
         ),
@@ -96,9 +96,9 @@ def edge_tpu(folder: Path) -> DeviceFile:
         source=SWEEP,
         licence="MIT",
         notes=(
-            "Only seconds mean anything: the clock is assumed, so that cycles are in units of it.",
-            "Part of the step is hidden: row_stairs and col_stairs were fitted as one number and say how much is felt.",
-            "cycles_per_layer cannot be told from a constant for each run of a network: every network had five layers.",
+            "Only seconds are meaningful: the clock is assumed, and cycles are in units of it.",
+            "Part of the step is hidden: row_stairs and col_stairs were fitted as one number and give the share of it that remains.",
+            "cycles_per_layer and a constant per run of a network fit equally well: every network had five layers.",
             "Every layer was 64 x 64 outputs and a 3 x 3 kernel, int8, batch 1. Other sizes are an extrapolation.",
             "Weights of a network beyond about 7 MB spill to the host: it takes 1.5 times as long at once, and several "
             "times as long further on. A device knows nothing of that, since it prices layer by layer.",
