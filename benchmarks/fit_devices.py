@@ -70,7 +70,7 @@ def edge_tpu(folder: Path) -> DeviceFile:
             "cycles_per_row, which was fitted, takes the error up.",
         ),
         "dataflow": Entry("ws", "", "assumed", "Not published; these networks do not tell it from others."),
-        "fold_timing": Entry("ideal", "", "assumed", "The cost of folds on top of streaming is part of cycles_per_row, which was fitted."),
+        "fold_timing": Entry("ideal", "", "assumed", "cycles_per_row, which was fitted, includes the cost of folds."),
         "lowering": Entry(
             "kernel-position", "", "derived", "Steps come at every 64 channels, not at every 64 positions x channels."
         ),
@@ -97,7 +97,7 @@ def edge_tpu(folder: Path) -> DeviceFile:
         licence="MIT",
         notes=(
             "Only seconds are meaningful: the clock is assumed, and cycles are in units of it.",
-            "Part of the step is hidden: row_stairs and col_stairs were fitted as one number and give the share of it that remains.",
+            "Part of the step is hidden: row_stairs and col_stairs, fitted as one number, are the share that remains.",
             "cycles_per_layer and a constant per run of a network fit equally well: every network had five layers.",
             "Every layer was 64 x 64 outputs and a 3 x 3 kernel, int8, batch 1. Other sizes are an extrapolation.",
             "Weights of a network beyond about 7 MB spill to the host: it takes 1.5 times as long at once, and several "

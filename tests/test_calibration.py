@@ -1,4 +1,4 @@
-"""Calibration: what was put in comes out again, what the data do not say is said, and bad rows are named."""
+"""Calibration: true numbers are found again, undetermined ones are reported, and bad rows are listed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def truth_of(name, value, base=START):
     return dataclasses.replace(base, **FIT_PARAMETERS[name].settings(value))
 
 
-# ---------------------------------------------------------------- what was put in comes out
+# ---------------------------------------------------------------- true numbers are found
 
 
 def test_every_number_is_tried():
@@ -146,7 +146,7 @@ def test_outliers_do_not_pull_far():
     assert found.scores.median < 0.03 < found.scores.mape
 
 
-def test_what_the_data_do_not_say_is_said():
+def test_numbers_that_the_data_do_not_determine_are_marked():
     layers = [Linear(64, 64, batch=b) for b in range(100, 1000, 30)]  # nothing of these tells weights from a constant
     array = dataclasses.replace(START, cycles_per_layer=500.0, weight_bytes_per_s=1e9, overlap=1.0)
     found = fit(
@@ -160,7 +160,7 @@ def test_what_the_data_do_not_say_is_said():
     assert found.estimates["row_stairs"].deviation_in_words == "unknown"
 
 
-def test_a_prior_keeps_what_the_data_do_not_say():
+def test_a_prior_keeps_undetermined_numbers():
     found = fit(START, measure(START), free=["cycles_per_row", "row_stairs"], fold_seeds=(0,))
     narrow = fit(truth_of("cycles_per_row", 2.0), measure(START), free=["cycles_per_row"], prior=1e-3)
     assert found.values["cycles_per_row"] == pytest.approx(1.0, rel=0.05)
@@ -266,7 +266,7 @@ def test_the_device_is_differentiable():
     assert slope >= 0
 
 
-def test_extrapolation_is_said():
+def test_extrapolation_is_warned_about():
     found = fit(START, measure(START), free=["cycles_per_row"], folds=3, fold_seeds=(0,))
     inside = some_layers()[5]
     assert found.beyond(inside) == []
@@ -295,7 +295,7 @@ def test_a_calibration_becomes_a_device_file(tmp_path):
     assert from_array.entries["clock_hz"].status == "assumed"
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- refused settings
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_fields_that_are_none():
 
 
 @pytest.mark.parametrize("device", [{"rows": -3}, {"rows": "x"}, {"overlap": 2.0}, {"rows": 10**30}, {"cols": True}])
-def test_machines_that_are_none(device):
+def test_measured_machines_are_checked(device):
     with pytest.raises(InvalidValueError, match=r"Measurement\."):
         Measurement((Linear(8, 8),), 1.0, device=device)
 
@@ -424,7 +424,7 @@ def test_a_fit_that_starts_from_a_fit_says_so(measured_csv, tmp_path, capsys):
     assert run(capsys, measured_csv, "--device", "gemmini", "-o", first, *args)[0] == 0
     code, _, err = run(capsys, measured_csv, "--device", first, "-o", second, *args)
     assert code == 0
-    assert "Note: first was fitted itself" in err
+    assert "Note: first was itself fitted" in err
     assert any("which was itself fitted" in note for note in read_device(second).notes)
 
 
@@ -540,7 +540,7 @@ def test_bad_rows_are_named(tmp_path, row, message):
     assert message in found.left_out[0]
 
 
-def test_all_bad_rows_are_told_at_once(tmp_path):
+def test_all_bad_rows_are_listed_at_once(tmp_path):
     with pytest.raises(InvalidValueError) as caught:
         read_measurements(write(tmp_path, HEADER, *(["a,conv2d,3,8,16,14,14,1,1,-4"] * 14)), START)
     assert "bad rows is 14" in str(caught.value)
@@ -561,7 +561,7 @@ def test_all_bad_rows_are_told_at_once(tmp_path):
      (["kind,m,n,k,ms,clock_hz", "gemm,1,1,1,1,1e9"], "a column is 'clock_hz'"),
      (["kind,c,f,k,k1,h,w,ms", "conv2d,1,1,3,3,5,5,1"], "line 2: k1 is '3'; allowed: nothing beside k")],
 )  # fmt: skip
-def test_files_that_are_none(tmp_path, lines, message):
+def test_files_without_measurements(tmp_path, lines, message):
     with pytest.raises(InvalidValueError) as caught:
         read_measurements(write(tmp_path, *lines), START)
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""Device files: every shipped one, the round trip, and that nothing but an error of hwcost comes out of a bad one."""
+"""Device files: those that ship, the round trip, and bad files that end in an error of hwcost."""
 
 from __future__ import annotations
 
@@ -131,10 +131,10 @@ def refusal(folder, content):
     return str(caught.value)
 
 
-# ---------------------------------------------------------------- what ships
+# ---------------------------------------------------------------- shipped devices
 
 
-def test_what_ships():
+def test_shipped_files_are_listed():
     assert set(SHIPPED) <= set(NAMES)
     assert sorted(NAMES) == list(NAMES)
     assert {path.name for path in FOLDER.glob("*.toml")} == {f"{name}.toml" for name in NAMES}
@@ -214,7 +214,7 @@ def test_published_numbers():
 
 
 @pytest.mark.parametrize("name", ["edge-tpu", "gemmini", "gemmini-firesim", "nvdla-small", "nvdla-large"])
-def test_a_clock_that_nobody_published_is_said_to_be_assumed(name):
+def test_a_clock_that_nobody_published_is_assumed(name):
     assert read_device(name).entries["clock_hz"].status == "assumed"
 
 
@@ -257,7 +257,7 @@ def test_round_trip(device, tmp_path):
     assert path.read_bytes() == first
 
 
-def test_the_writer_writes_what_was_meant(tmp_path):
+def test_the_written_document(tmp_path):
     write_device(tmp_path / "full.toml", FULL)
     assert tomllib.loads((tmp_path / "full.toml").read_text(encoding="utf-8")) == document_of(FULL)
 
@@ -326,7 +326,7 @@ def test_an_unknown_name_lists_the_names_and_suggests_one():
 
 
 @pytest.mark.parametrize("value", [None, 3, b"tpu-v1", b"x.toml", "", ["tpu-v1"], types.SimpleNamespace()])
-def test_no_name_and_no_path(value):
+def test_neither_name_nor_path(value):
     with pytest.raises(InvalidValueError, match="device is "):
         read_device(value)
 
@@ -340,7 +340,7 @@ def test_a_path_of_bytes():
         read_device(Path())
 
 
-def test_what_is_a_path(tmp_path, monkeypatch):
+def test_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_device("mine.toml", FULL)
     write_device("tpu-v1", FULL)
@@ -582,7 +582,7 @@ def test_names_of_facts(document, tmp_path):
     assert "a key of facts is 'Two words'" in refusal(tmp_path, document)
 
 
-# ---------------------------------------------------------------- what a value may not say
+# ---------------------------------------------------------------- values that are refused
 
 
 @pytest.mark.parametrize(
@@ -612,10 +612,10 @@ def test_values_that_cannot_be_made(make):
         make()
 
 
-# ---------------------------------------------------------------- what was measured
+# ---------------------------------------------------------------- measured sizes
 
 
-def test_without_a_fit_nothing_is_said():
+def test_without_a_fit_nothing_is_beyond():
     assert read_device("tpu-v4").beyond(10**9, 1, 1) == []
     assert dataclasses.replace(FULL, fit=dataclasses.replace(FIT, ranges={})).beyond(1, 1, 1) == []
 
@@ -628,9 +628,9 @@ def test_inside_of_what_was_measured():
 
 def test_outside_of_what_was_measured():
     assert FULL.beyond(m=15, n=512, k=27) == ["m is 15, but layers of 16 to 12544 were measured"]
-    said = FULL.beyond(m=10**5, n=10**5, k=10**5)
-    assert [sentence.split()[0] for sentence in said] == ["m", "n", "k", "macs"]
-    assert "1000000000000000" in said[-1]
+    found = FULL.beyond(m=10**5, n=10**5, k=10**5)
+    assert [sentence.split()[0] for sentence in found] == ["m", "n", "k", "macs"]
+    assert "1000000000000000" in found[-1]
     assert FULL.beyond(100, 100, 100, count=10**4) == [
         "macs is 10000000000, but layers of 100000 to 1000000000 were measured"
     ]
@@ -649,7 +649,7 @@ def test_soft_widths_with_a_gradient():
     assert FULL.beyond(100, soft, 1000) == ["n is 600.0, but layers of 8 to 512 were measured"]
 
 
-def test_sizes_that_are_none():
+def test_bad_sizes():
     with pytest.raises(InvalidValueError):
         FULL.beyond(0, 1, 1)
     assert FULL.beyond(np.zeros(0, dtype=int), 512, 27) == []
@@ -697,7 +697,7 @@ def test_a_link_stays_a_link(tmp_path):
     assert read_device(target).name == "tpu-v1"
 
 
-def test_without_the_writer_it_says_what_to_install(tmp_path, monkeypatch):
+def test_without_the_writer_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tomli_w", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "hwcost\[fit\]"'):
         write_device(tmp_path / "x.toml", FULL)
@@ -716,7 +716,7 @@ def test_the_module_loads_no_parser():
     assert set(runs[0].stdout.split()) <= set(runs[1].stdout.split())
 
 
-# ---------------------------------------------------------------- whatever stands in a file
+# ---------------------------------------------------------------- damaged files
 
 junk = st.recursive(
     st.one_of(

@@ -1,4 +1,4 @@
-"""What a device adds to the bare formula: each term counted by hand, with gradient, and in every kind of number."""
+"""The terms that a device adds to the formula: counted by hand, with gradient, in every kind of number."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ QUANTITIES = {
 
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_devices_sweep(name):
-    """Each entry of an array in a field is a device of its own, in a layer and in a network."""
+    """Each entry of an array in a field is a separate device, in a layer and in a network."""
     from hwcost import network_cost
 
     base = SystolicArray(8, 8, fold_timing="double-buffered", dram_bytes_per_s=5e9, overlap=0.5, filter_block=9.0)

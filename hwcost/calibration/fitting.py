@@ -18,7 +18,7 @@ from hwcost.calibration.settings import Settings, check_grid, grid_values, large
 from hwcost.calibration.stack import Stack, medians_of_repeats
 from hwcost.calibration.validation import Scores, estimates, folds, scores
 from hwcost.devices import load_device
-from hwcost.devices.values import MEASURED
+from hwcost.devices.measured import MEASURED
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 

@@ -1,11 +1,11 @@
 """Measurements as values, and as the rows of a CSV file.
 
-A file has a header. Column ``kind`` and the sizes say what layer a row is, as ``hwcost.importers.lists.rows`` describes
-it, and one of ``cycles``, ``seconds``, ``ms``, ``us``, ``ns`` holds what was measured. ``name`` is free text. Rows with
-the same ``network`` were measured together, one after the other, and give the same figure (or all but one leave it
-empty); where one was measured several times, ``run`` tells the times apart. Rows with the same ``group`` are held out
-together when the fit is validated. A column that is named like a field of the device (``rows``, ``accumulators``...)
-says on which machine a row was measured.
+A file has a header. Column ``kind`` and the sizes describe the layer of a row (see ``hwcost.importers.lists.rows``);
+one of ``cycles``, ``seconds``, ``ms``, ``us``, ``ns`` holds its latency; ``name`` is free text. Rows with the same
+``network`` were measured together, one after the other, and give the same figure (or all but one leave it empty);
+``run`` distinguishes repeats of a network. Rows with the same ``group`` are held out together when the fit is
+validated. A column with the name of a field of the device (``rows``, ``accumulators``...) describes the machine of
+that row.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _KNOWN = {*SIZES, *_TEXTS, *_UNITS, *_FIELDS}
 
 @dataclass(frozen=True)
 class Measurement:
-    """Layers that were run one after the other, and how long that took.
+    """Layers that were run one after the other, and their latency.
 
     Args:
         layers: one or more layers of plain numbers.
         seconds: their latency.
-        name: what people call it.
-        group: measurements of one group are held out together when a fit is validated; empty: this one is its own.
-        device: fields of the device on which it was measured, where they differ from the one that is fitted.
-        source: where it stands, for errors, as "measured.csv, line 3".
+        name: a label.
+        group: measurements of one group are held out together when a fit is validated; empty: a group of one.
+        device: fields of the measured device that differ from the fitted one.
+        source: its place in errors, such as "measured.csv, line 3".
 
     Raises:
-        InvalidValueError: no layers, something that is none, seconds that are no finite number above 0, an unknown
-            field.
+        InvalidValueError: no layers, something that is not a layer, seconds that are not a finite number above 0, an
+            unknown field.
 
     >>> from hwcost import Linear
     >>> Measurement((Linear(400, 120),), seconds=3e-6, name="fc1").seconds
@@ -103,10 +103,10 @@ def _is_plain(gemm: Gemm) -> bool:
 
 
 def check_peak(one: Measurement, device: SystolicArray) -> None:
-    """Raises where a measurement is faster than every PE working in every cycle.
+    """Checks that a measurement is not faster than the peak of the device.
 
     Raises:
-        InvalidValueError: then; most often cycles and seconds, or the device, were mixed up.
+        InvalidValueError: it is; most often cycles and seconds, or the device, were mixed up.
     """
     rows, cols = (one.device.get(name, getattr(device, name)) for name in ("rows", "cols"))
     least = one.macs / (rows * cols * device.clock_hz)
@@ -123,12 +123,12 @@ def check_peak(one: Measurement, device: SystolicArray) -> None:
 
 @dataclass(frozen=True)
 class MeasuredFile:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         measurements: in order.
-        left_out: for each bad row that was left out what is wrong with it; empty unless that was asked for.
-        ignored: columns that say nothing to a calibration.
+        left_out: for each bad row that was left out, what is wrong with it.
+        ignored: columns that a calibration does not use.
     """
 
     measurements: tuple[Measurement, ...]
@@ -147,13 +147,12 @@ def read_measurements(
 
     Args:
         path: of the file, as the module describes it.
-        device: on which it was measured; its clock turns cycles into seconds.
-        fastest: the largest machine that it may have been, where the size is to be found; the device itself otherwise.
-        skip_bad_rows: leave bad rows out, and say so, instead of raising.
+        device: the measured device; its clock turns cycles into seconds.
+        fastest: the largest candidate if the size is searched; the device itself by default.
+        skip_bad_rows: leave bad rows out and list them, instead of raising.
 
     Raises:
-        InvalidValueError: a file that cannot be read, a header without what is needed, or bad rows: each is named with
-            its line.
+        InvalidValueError: a file that cannot be read, a header without a needed column, or bad rows, with their lines.
     """
     name = os.fspath(path)
     rows = csv_rows(name, "the measurements")
@@ -190,7 +189,7 @@ def read_measurements(
 
 
 class _BadRowsError(InvalidValueError):
-    """Bad rows, told one by one."""
+    """Bad rows, each with its error."""
 
 
 # ---------------------------------------------------------------- rows
@@ -207,7 +206,7 @@ def _unit(name: str, header: Sequence[str]) -> str:
 
 
 class _Row(NamedTuple):
-    """A row as it stands; the seconds of a network may stand in another one of its rows."""
+    """A row as read; the seconds of a network may be in another of its rows."""
 
     layer: Layer
     seconds: float | None
@@ -245,7 +244,7 @@ def _field(text: str, place: str) -> float | int:
 
 
 def _joined(read: Sequence[_Row], bad: list[str]) -> Iterator[Measurement]:
-    """The rows of each network as one measurement, in the order of their first; ``bad`` takes what does not fit."""
+    """The rows of each network as one measurement, in the order of their first; errors go to ``bad``."""
     networks: dict[Any, list[_Row]] = {}
     for index, row in enumerate(read):
         networks.setdefault((row.network, row.run) if row.network else index, []).append(row)

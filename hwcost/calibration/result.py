@@ -1,4 +1,4 @@
-"""What a calibration found: the fitted device, and how far to believe it."""
+"""The result of a calibration: the fitted device, and how far to trust it."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class ExtrapolationWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Calibration:
-    """A fitted device and what is known of it.
+    """A fitted device, with its errors and estimates.
 
     Attributes:
         device: the machine with its fitted numbers: a value like any other.
-        values: the fitted numbers, and what was chosen from a grid, by name.
+        values: the fitted numbers, and the choices from a grid, by name.
         scores: errors on held-out measurements, mean over the fold seeds.
         scores_by_seed: the same for each fold seed.
         scores_seen: errors on the measurements that the final fit saw, for comparison.
         estimates: how well the data determine each number.
-        names, measured, predicted: of the measurements in order (repeats once): seconds, held out by the first seed's
-            folds.
+        names, measured, predicted: the measurements in order (repeats once) in seconds; predictions are held out by the
+            folds of the first seed.
         ranges: smallest and largest m, n, k and MACs of a measured layer.
-        chosen: for each name of the grid how often each value was chosen in the folds.
-        settings: how it was made.
+        chosen: for each name of the grid, how many folds chose each value.
+        settings: the settings of the fit.
     """
 
     device: SystolicArray
@@ -55,14 +55,14 @@ class Calibration:
     settings: Settings
 
     def beyond(self, layer: Layer) -> list[str]:
-        """The sizes of a layer that lie outside of what was measured, in words; empty where none does."""
+        """A sentence for each size of a layer outside of the measured range."""
         return [sentence for gemm in layer.gemms() for sentence in beyond_ranges(self.ranges, gemm)]
 
     def predict(self, layer: Layer) -> float:
         """Seconds of a layer of plain numbers on the fitted device.
 
         Warns:
-            ExtrapolationWarning: the layer lies outside of what was measured. At four times the size the prediction can
+            ExtrapolationWarning: the layer is outside of the measured range. At four times the size the prediction can
                 be off by half or more, though the order of layers mostly holds.
         """
         if beyond := self.beyond(layer):

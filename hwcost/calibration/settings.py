@@ -1,4 +1,4 @@
-"""How a fit is made: its settings, checked, and the machines of a grid."""
+"""The settings of a fit, and the machines of a grid."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ GRIDS = {"size": ("rows", "cols")} | {
 
 @dataclass(frozen=True)
 class Settings:
-    """How a fit was made: the same settings, measurements and machine give the same numbers.
+    """The settings of a fit: the same settings, measurements and machine give the same numbers.
 
     Attributes:
         free: names of :data:`hwcost.calibration.FIT_PARAMETERS`.
-        grid: for sizes and names that were searched by trying, what was tried.
+        grid: the values that are tried for sizes and names.
         prior: width of the prior; None for no prior.
         robust: size of a log residual above which it counts linearly.
         starts: starting points, the device itself first.

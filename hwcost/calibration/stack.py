@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Stack:
-    """Measurements in the form that they are priced in.
+    """Measurements as one product whose sizes are arrays.
 
     Attributes:
         gemm: all their products as one, each size a float array over them (floats, since they never overflow).
@@ -70,7 +70,7 @@ class Stack:
 
 
 def _field_of(one: Measurement, name: str, device: SystolicArray) -> Any:
-    """The field of the machine that a measurement was made on; where only others say it, the device's own."""
+    """The field of the machine of a measurement; that of the device if the measurement does not give it."""
     if name in one.device:
         return one.device[name]
     value = getattr(device, name)
@@ -83,7 +83,7 @@ def _field_of(one: Measurement, name: str, device: SystolicArray) -> Any:
 
 
 def medians_of_repeats(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:
-    """One measurement for each that was repeated: the median of its seconds, at the place of the first.
+    """Repeats merged: the median of their seconds, in the place of the first.
 
     >>> from hwcost import Linear
     >>> [m.seconds for m in medians_of_repeats([Measurement((Linear(8, 8),), s) for s in (1.0, 9.0, 2.0)])]

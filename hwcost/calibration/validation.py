@@ -1,4 +1,4 @@
-"""How good a fit is: errors on measurements that it has not seen, and which of its numbers the data determine."""
+"""Quality of a fit: errors on held-out measurements, and which of its numbers the data determine."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["Estimate", "Scores", "estimates", "folds", "scores"]
 Array = np.ndarray[Any, Any]
 
 _UNKNOWN = 7.0
-"""From there on (a factor of 1,000) the data say nothing of a number."""
+"""Standard deviation (a factor of 1,000) from which a number is unknown."""
 _DETERMINED = 0.5
-"""Standard deviation of a logarithm up to which the data are said to determine a number: a factor of about 1.65."""
+"""Largest standard deviation of a logarithm at which a number counts as determined: a factor of about 1.65."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Scores:
         mape: mean of the absolute relative errors; 0.1 is 10 %.
         median: their median.
         spearman, kendall: rank correlations: whether the order of the layers is right.
-        count: how many measurements.
+        count: the number of measurements.
     """
 
     mape: float
@@ -73,7 +73,7 @@ def scores(measured: Any, predicted: Any) -> Scores:
 
 
 def _rank(correlation: Any, measured: Array, predicted: Array) -> float:
-    """The correlation of ranks; 0 where all are the same, of which there is none."""
+    """The correlation of ranks; 0 if all values are the same."""
     if len(measured) < 2 or np.ptp(measured) == 0 or np.ptp(predicted) == 0:
         return 0.0
     return float(correlation(measured, predicted)[0])
@@ -96,10 +96,10 @@ class Estimate:
     """A fitted number, and how well the data determine it.
 
     Attributes:
-        value: in the unit of the field; of measurements on several machines the number of the device itself.
+        value: in the unit of the field; for measurements on several machines, the number of the device itself.
         deviation: standard deviation of its logarithm (of its log-odds for a share) by the data alone.
-        is_determined: whether that is small enough for the number to mean something by itself.
-        goes_with: another number that can make up for a change of this one; empty where there is none.
+        is_determined: whether the deviation is small enough for the number alone to be meaningful.
+        goes_with: another number that can compensate for a change of this one; empty if there is none.
         is_share: whether it lies between 0 and 1.
     """
 
@@ -111,7 +111,7 @@ class Estimate:
 
     @property
     def deviation_in_words(self) -> str:
-        """The standard deviation as people read it.
+        """The standard deviation as a factor.
 
         >>> Estimate(1.5, 0.1, True).deviation_in_words, Estimate(0.5, 0.3, True, is_share=True).deviation_in_words
         ('a factor of 1.11', '0.3 in log-odds')
@@ -131,7 +131,7 @@ def estimates(values: dict[str, float], shares: Sequence[bool], slopes: Array, r
         residuals: of the logarithms.
     """
     names, (rows, columns) = list(values), slopes.shape
-    # the middle of the errors is what counts: a robust fit lets a few measurements be far off
+    # the median of the errors, since a robust fit leaves a few measurements far off
     noise = max(1.4826 * float(np.median(np.abs(residuals))), 1e-9) * np.sqrt(rows / max(rows - columns, 1))
     _, sizes, directions = np.linalg.svd(slopes, full_matrices=False)
     seen = sizes > 1e-9 * max(sizes.max(initial=0.0), 1e-300)

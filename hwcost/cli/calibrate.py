@@ -1,4 +1,4 @@
-"""``hwcost calibrate``: a device from measured latencies, with what is known of it."""
+"""``hwcost calibrate``: a device from measured latencies, with its errors."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hwcost.cli.shared.machines import changed_device, read_device_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs
 from hwcost.cli.shared.values import parse_number, parse_size, parse_sizes
 from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.machine.array import SystolicArray
 
 if TYPE_CHECKING:
     from hwcost.calibration import Calibration, Estimate
@@ -73,7 +74,7 @@ def calibrate(
     as_json: bool,
     **numbers: str,
 ) -> None:
-    """Fits a device to the latencies in a CSV file, and says how well it predicts layers that it has not seen.
+    """Fits a device to the latencies in a CSV file, and reports how well it predicts held-out layers.
 
     The file has a header with a column kind (conv2d, depthwise, linear, gemm), the sizes as hwcost estimate names them
     (m, n, k for gemm), and one of cycles, seconds, ms, us, ns. Rows with the same network were measured together.
@@ -128,7 +129,8 @@ def _grid(text: str) -> tuple[str, list[Any]]:
     name, equals, values = text.partition("=")
     if not equals or not values:
         raise InvalidValueError("--grid", text, "a name and values, like size=16,32,64 or size=16:128:16")
-    if name in ("lowering", "fold_timing", "dataflow"):
+    declared = SystolicArray.declarations.get(name)
+    if declared is not None and declared.kind.types == (str,):
         return name, values.split(",")
     sizes = parse_sizes(f"--grid {name}", values)
     if sizes.count > 1000 or sizes.largest > 10**9:
@@ -137,7 +139,7 @@ def _grid(text: str) -> tuple[str, list[Any]]:
 
 
 def _check_before(output: str | None, picture: str | None, texts: Mapping[str, str], base: DeviceFile) -> None:
-    """Raises before the work starts where its results could not be kept."""
+    """Raises before the fit starts if its results cannot be written."""
     import dataclasses
 
     from hwcost.devices import Fit
@@ -173,17 +175,17 @@ def _stem(output: str | None) -> str:
 def _notes(left_out: tuple[str, ...], ignored: tuple[str, ...], base: DeviceFile) -> Iterator[str]:
     if base.fit is not None:
         yield (
-            f"Note: {base.name} was fitted itself, to {base.fit.data}; if these are the same measurements, the fit "
-            "starts from what it should not have seen, and the held-out errors are too small"
+            f"Note: {base.name} was itself fitted to {base.fit.data}; if these are the same measurements, the held-out "
+            "errors are too small"
         )
     for row in left_out:
         yield f"Left out: {row}"
     if ignored:
-        yield f"Note: columns that say nothing to a calibration: {', '.join(ignored)}"
+        yield f"Note: columns that a calibration does not use: {', '.join(ignored)}"
 
 
 def _progress() -> Callable[[int, int], None]:
-    """A line for every tenth of the fits; on a terminal one that is written over."""
+    """Prints a line for every tenth of the fits; on a terminal, one line that is overwritten."""
     shown = -1
 
     def progress(done: int, of: int) -> None:

@@ -1,4 +1,4 @@
-"""``hwcost devices``: the machines that come with the package, and every number of one with its source."""
+"""``hwcost devices``: the machines that ship with the package, and every number of one with its source."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["devices"]
 SCHEMA = "hwcost.devices/1"
 
 
-@click.group(cls=Commands, listing=True, short_help="The machines that --device knows.")
+@click.group(cls=Commands, listing=True, short_help="List the machines that --device takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def devices(ctx: click.Context, *, as_json: bool) -> None:
-    """Lists the devices that come with the package; hwcost devices show NAME tells all of one."""
+    """Lists the devices that ship with the package; hwcost devices show NAME prints all of one."""
     from hwcost.devices import device_names, read_device
 
     if ctx.invoked_subcommand is not None:

@@ -45,7 +45,7 @@ Examples:
     help=f"Of the smooth value: one of {', '.join(RELAXATIONS)}.",
 )
 @click.option("--temperature", metavar="T", help="Sharpness of the smooth steps, 1 to 1e6.  [default: 20]")
-@click.option("--explain", "explained", is_flag=True, help="Name the terms that went into the figure, in words.")
+@click.option("--explain", "explained", is_flag=True, help="List the terms of the figure in words.")
 @form_options()
 def estimate(
     *,
@@ -69,7 +69,7 @@ def estimate(
     row for each value, and for each combination where several options are swept, the last of them varying fastest.
     """
     if (scalesim_topology, scalesim_config, scalesim_report) != (None, None, None):
-        _refuse_beside_a_topology()
+        _refuse_other_options()
         from hwcost.cli.estimate_topology import estimate_topology
 
         estimate_topology(scalesim_topology, scalesim_config, scalesim_report, form=form)
@@ -91,8 +91,8 @@ def _terms(workload: Workload) -> Sequence[Sentence]:
     return explain(workload.layer(), workload.array())
 
 
-def _refuse_beside_a_topology() -> None:
-    """Raises where an option was given that would not be looked at."""
+def _refuse_other_options() -> None:
+    """Raises if an option was given that --scalesim-... ignores."""
     ctx = click.get_current_context()
     taken = {"scalesim_topology", "scalesim_config", "scalesim_report", "as_json", "as_csv"}
     for param in ctx.command.params:
@@ -101,5 +101,5 @@ def _refuse_beside_a_topology() -> None:
             value = ctx.params[name]
             shown = ", ".join(value) if isinstance(value, tuple) else "given" if value is True else value
             raise InvalidValueError(
-                param.opts[0], shown, "not together with --scalesim-...: its files say layers and array"
+                param.opts[0], shown, "not together with --scalesim-...: its files give layers and array"
             )

@@ -9,8 +9,10 @@ from typing import Any
 
 from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError
+from hwcost.machine.array import SystolicArray
 
 __all__ = [
+    "FIELDS",
     "as_plain",
     "check_number",
     "check_one_of",
@@ -21,9 +23,13 @@ __all__ = [
 ]
 
 
+FIELDS = {name: each for name, each in SystolicArray.declarations.items() if each.kind.types}
+"""The fields of an array that a file can hold, and their declarations."""
+
+
 @contextlib.contextmanager
 def errors_at(place: str) -> Iterator[None]:
-    """Puts errors from inside where they belong: what was wrong with ``Entry.unit`` is now with ``PLACE.unit``."""
+    """Renames the fields of errors: ``Entry.unit`` becomes ``PLACE.unit``."""
     try:
         yield
     except InvalidValueError as error:
@@ -31,7 +37,7 @@ def errors_at(place: str) -> Iterator[None]:
 
 
 def check_text(value: Any, place: str, *, one_line: bool = False) -> None:
-    """Raises unless the value is a text that says something."""
+    """Raises unless the value is a text that is not empty."""
     allowed = f"a text in quotes that is not empty{', on one line' if one_line else ''}"
     if not isinstance(value, str) or not value.strip() or (one_line and len(value.splitlines()) > 1):
         raise InvalidValueError(place, value, allowed)
@@ -58,7 +64,7 @@ def checked_table(value: Any, place: str) -> dict[str, Any]:
 
 
 def checked_texts(value: Any, place: str) -> tuple[str, ...]:
-    """An array of texts that say something."""
+    """An array of texts that are not empty."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise InvalidValueError(place, value, "an array of texts")
     for index, text in enumerate(value):
@@ -67,7 +73,7 @@ def checked_texts(value: Any, place: str) -> tuple[str, ...]:
 
 
 def as_plain(value: Any) -> Any:
-    """Numpy's numbers as Python's, which is what files hold; everything else as it is."""
+    """NumPy numbers as Python numbers, which files can hold; anything else unchanged."""
     if is_real(value) and type(value) not in (int, float):
         return int(value) if hasattr(value, "__index__") else float(value)
     return value

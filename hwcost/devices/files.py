@@ -7,12 +7,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hwcost.devices.checks import (
-    check_one_of,
-    checked_table,
-    errors_at,
-)
-from hwcost.devices.values import MEASURED, MOST_BYTES, SCHEMA, DeviceFile, Entry, Fit, Range
+from hwcost.devices.checks import check_one_of, checked_table, errors_at
+from hwcost.devices.measured import MEASURED, Fit, Range
+from hwcost.devices.values import MOST_BYTES, SCHEMA, DeviceFile, Entry
 from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
 from hwcost.files import read_file, write_whole
 from hwcost.machine.array import SystolicArray
@@ -53,13 +50,13 @@ def read_device(name_or_path: str | os.PathLike[str], *, field: str = "device") 
     """A device file, checked.
 
     Args:
-        name_or_path: a name of :func:`device_names`, or a path: whatever has a path separator, ends in ``.toml``, or is
-            a path object.
-        field: where it stood, for the error.
+        name_or_path: a name of :func:`device_names`, or a path: a path object, or a text with a path separator or the
+            ending ``.toml``.
+        field: the name of the argument in errors.
 
     Raises:
-        InvalidValueError: an unknown name, a file that cannot be read, a key that is missing, unknown or holds what is
-            not allowed; it says which file and key.
+        InvalidValueError: an unknown name, a file that cannot be read, a missing or unknown key, a value that is not
+            allowed; the error gives file and key.
 
     >>> read_device("tpu-v1").summary
     'Google TPU v1 (2015): one 256 x 256 weight-stationary array of 8-bit MACs, for inference'
@@ -182,14 +179,14 @@ def _fit_of(content: Any) -> Fit:
 
 
 def write_device(path: str | os.PathLike[str], device: DeviceFile) -> None:
-    """Writes a device file, whole or not at all; :func:`read_device` gives an equal device back.
+    """Writes a device file atomically; :func:`read_device` returns an equal device.
 
     Args:
-        path: where to; a file that is there already is replaced at once, when the new one is complete.
-        device: what to write.
+        path: of the file; an existing one is replaced.
+        device: the device.
 
     Raises:
-        InvalidValueError: something that is no device file, or a path that cannot be written.
+        InvalidValueError: something other than a DeviceFile, or a path that cannot be written.
         MissingDependencyError: tomli-w is not installed.
 
     >>> import tempfile
@@ -200,7 +197,7 @@ def write_device(path: str | os.PathLike[str], device: DeviceFile) -> None:
     True
     """
     if not isinstance(device, DeviceFile):
-        raise InvalidValueError("device", device, "a DeviceFile, as read_device gives")
+        raise InvalidValueError("device", device, "a DeviceFile, as from read_device")
     try:
         import tomli_w
     except ImportError:
@@ -220,7 +217,7 @@ def _fail_to_write(path: str, reason: object) -> NoReturn:
 
 
 def _document(device: DeviceFile) -> dict[str, Any]:
-    """What the file holds; TOML has an infinity of its own, and no word for what is not there."""
+    """The content of the file: TOML can write infinity, but not None."""
     content = {name: value for name, value in device.as_dict().items() if value is not None}
     entries = {"array": device.entries, "facts": device.facts}
     tables = {name: {key: dataclasses.asdict(entry) for key, entry in of.items()} for name, of in entries.items()}

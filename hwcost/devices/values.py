@@ -1,4 +1,4 @@
-"""What a device file says, as values: entries with their sources, and the array that is made of them."""
+"""A device file as values: entries with their sources, and the array that they make."""
 
 from __future__ import annotations
 
@@ -10,44 +10,25 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from hwcost.arrays import Size, if_concrete, is_number, is_real, to_numpy
-from hwcost.devices.checks import (
-    as_plain,
-    check_number,
-    check_one_of,
-    check_text,
-    checked_table,
-    checked_texts,
-)
+from hwcost.arrays import Size
+from hwcost.devices.checks import FIELDS, as_plain, check_number, check_one_of, check_text, checked_table, checked_texts
+from hwcost.devices.measured import Fit, beyond_ranges
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.layers import Gemm
+from hwcost.model.gemm import Gemm
 
-__all__ = [
-    "FACT_UNITS",
-    "FIELD_UNITS",
-    "MEASURED",
-    "STATUSES",
-    "UNITS",
-    "DeviceFile",
-    "Entry",
-    "Fit",
-    "Range",
-    "beyond_ranges",
-]
+__all__ = ["FACT_UNITS", "FIELD_UNITS", "STATUSES", "UNITS", "DeviceFile", "Entry"]
 
 Value: TypeAlias = bool | int | float | str
 
 SCHEMA = "hwcost.device/1"
 STATUSES = ("published", "derived", "assumed")
-"""Where a number comes from: somebody published it, it follows from numbers that were, or nobody did."""
+"""Where a number comes from: it was published, it follows from published numbers, or it is a guess."""
 
-FIELDS = {name: each for name, each in SystolicArray.declarations.items() if each.kind.types}
-"""The fields of an array that a file can hold."""
 REQUIRED = tuple(f.name for f in dataclasses.fields(SystolicArray) if not f.kw_only)
 
 FIELD_UNITS: Mapping[str, str] = MappingProxyType({name: each.unit for name, each in FIELDS.items()})
-"""The unit of each field of an array; names and switches have the empty one."""
+"""The unit of each field of an array; empty for names and switches."""
 
 FACT_UNITS: Mapping[str, str] = MappingProxyType(
     {
@@ -58,15 +39,14 @@ FACT_UNITS: Mapping[str, str] = MappingProxyType(
         "dram_bytes_per_s": "B/s",
     }
 )
-"""Facts that mean the same in every file. Peak and bandwidth are the chip's; a MAC is two operations."""
+"""Facts that mean the same in every file. Peak and bandwidth are those of the chip; a MAC is two operations."""
 
 UNITS = ("", "1", "PE", "row", "filter", "cycle", "Hz", "s", "B", "B/s", "op/s", "m2", "V", "W", "J")
-"""Every unit that a fact may have; the empty one stands beside text and truth values."""
+"""The units of facts; empty for text and truth values."""
 
 _SCALED = ("Hz", "B", "B/s", "op/s")
 _PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
-MEASURED = ("m", "n", "k", "macs")
 MOST_BYTES = 2**20
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 DEVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -77,13 +57,13 @@ DEVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Entry:
-    """A value of a device file, and why it should be believed.
+    """A value of a device file, with its source.
 
     Args:
         value: a number in the unit, a text, or a truth value.
         unit: a unit of :data:`hwcost.devices.UNITS`.
         status: one of :data:`hwcost.devices.STATUSES`.
-        source: where it stands, or how it was worked out.
+        source: where it is published, or how it was derived.
 
     Raises:
         InvalidValueError: a number that is negative or NaN, an integer that 64 bits do not hold, an unknown unit or
@@ -110,7 +90,7 @@ class Entry:
 
     @property
     def in_words(self) -> str:
-        """The value in the unit that people read.
+        """The value with a prefix and its unit.
 
         >>> Entry(819e9, "B/s", "published", "a page").in_words
         '819 GB/s'
@@ -126,120 +106,27 @@ class Entry:
         return f"{value:.6g} {unit}" if unit not in ("", "1") else f"{value:.6g}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The entry as plain values that JSON holds too: infinity is "inf"."""
+        """The entry as plain values for JSON; infinity is "inf"."""
         return dataclasses.asdict(self) | {"value": "inf" if self.value == math.inf else self.value}
 
 
 @dataclass(frozen=True)
-class Range:
-    """The smallest and the largest size among the measured layers.
-
-    Raises:
-        InvalidValueError: an end that is no finite number of at least 0, or the low one above the high one.
-
-    >>> Range(16, 12544)
-    Range(low=16, high=12544)
-    """
-
-    low: int | float
-    high: int | float
-
-    def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            object.__setattr__(self, name, as_plain(getattr(self, name)))
-            check_number(getattr(self, name), f"Range.{name}")
-        if self.low > self.high:
-            raise InvalidValueError("Range.low", self.low, f"at most {self.high}, where the range ends")
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What a calibrated device was fitted to, and how well.
-
-    Args:
-        data: what was measured.
-        source: where the measurements come from.
-        licence: theirs.
-        errors: figures by name, as relative errors are: 0.05 is 5 %.
-        identified: fields of the array that the data determine.
-        not_identified: fields that were left at a default, or that other values would fit as well.
-        ranges: the sizes m, n, k and the macs of the measured layers; any of the four.
-
-    Raises:
-        InvalidValueError: an empty text, a field that an array does not have, a figure that is no number.
-
-    >>> import dataclasses
-    >>> from hwcost.devices import read_device
-    >>> fit = Fit("40 layers", "our test bench", "CC0-1.0", {"median": 0.04}, ranges={"k": Range(27, 4608)})
-    >>> machine = read_device("gemmini")
-    >>> dataclasses.replace(machine, fit=fit).beyond(m=100, n=64, k=9216)
-    ['k is 9216, but layers of 27 to 4608 were measured']
-    """
-
-    data: str
-    source: str
-    licence: str
-    errors: Mapping[str, int | float]
-    identified: tuple[str, ...] = ()
-    not_identified: tuple[str, ...] = ()
-    ranges: Mapping[str, Range] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("data", "source", "licence"):
-            check_text(getattr(self, name), f"Fit.{name}")
-        errors = {key: as_plain(value) for key, value in checked_table(self.errors, "Fit.errors").items()}
-        for key, value in errors.items():
-            check_text(key, "Fit.errors", one_line=True)
-            check_number(abs(value) if is_real(value) else value, f"Fit.errors.{key}")  # correlations may be below 0
-        for name in ("identified", "not_identified"):
-            fields = checked_texts(getattr(self, name), f"Fit.{name}")
-            for index, text in enumerate(fields):
-                check_one_of(text, f"Fit.{name}[{index}]", tuple(FIELD_UNITS))
-            object.__setattr__(self, name, fields)
-        ranges = checked_table(self.ranges, "Fit.range")
-        for key, value in ranges.items():
-            check_one_of(key, "Fit.range", MEASURED)
-            if not isinstance(value, Range):
-                raise InvalidValueError(f"Fit.range.{key}", value, "a Range")
-        object.__setattr__(self, "errors", MappingProxyType(errors))
-        object.__setattr__(self, "ranges", MappingProxyType(ranges))
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it as plain values."""
-        return {
-            "data": self.data,
-            "source": self.source,
-            "licence": self.licence,
-            "identified": list(self.identified),
-            "not_identified": list(self.not_identified),
-            "errors": dict(self.errors),
-            "range": {name: dataclasses.asdict(ends) for name, ends in self.ranges.items()},
-        }
-
-    def __reduce__(self) -> tuple[Any, ...]:  # mapping proxies can be neither copied nor pickled
-        values = (self.data, self.source, self.licence, dict(self.errors))
-        return Fit, (*values, self.identified, self.not_identified, dict(self.ranges))
-
-
-@dataclass(frozen=True)
 class DeviceFile:
-    """All that a device file says. The array is made of its entries, so that no number of it is without a source.
+    """A device file. The array is built from the entries, so each of its numbers has a source.
 
     Args:
         name: letters, digits, dots, dashes, underscores.
         summary: one line.
         notes: limits of the model for this device.
-        entries: fields of :class:`hwcost.SystolicArray`, rows, cols, clock_hz, dataflow and fold_timing among them;
-            what is not there is the constructor's default.
-        facts: what else is known; :data:`FACT_UNITS` names those that mean the same everywhere.
+        entries: fields of :class:`hwcost.SystolicArray`; the positional ones are needed, others have a default.
+        facts: facts about the chip; :data:`FACT_UNITS` lists those that mean the same in every file.
         fit: for calibrated devices.
 
     Attributes:
         array: the machine.
 
     Raises:
-        InvalidValueError: an unknown field, one that is required and missing, one of another type or unit, a value
-            that the array refuses.
+        InvalidValueError: an unknown field, a missing one, a wrong type or unit, a value that the array refuses.
 
     >>> from hwcost.devices import read_device
     >>> device = read_device("tpu-v1")
@@ -276,7 +163,7 @@ class DeviceFile:
         return DeviceFile, (self.name, self.summary, self.notes, dict(self.entries), dict(self.facts), self.fit)
 
     def as_dict(self) -> dict[str, Any]:
-        """All that the file says, as plain values, in the order in which people read it."""
+        """The file as plain values, in reading order."""
         return {
             "name": self.name,
             "summary": self.summary,
@@ -287,16 +174,16 @@ class DeviceFile:
         }
 
     def beyond(self, m: Size, n: Size, k: Size, count: Size = 1) -> list[str]:
-        """What of a product lies outside of the layers that the device was fitted to.
+        """The sizes of a product that lie outside of the measured ranges.
 
         Args:
-            m, n, k, count: of :class:`hwcost.Gemm`, as a layer's ``gemms()`` give them; arrays are a sweep.
+            m, n, k, count: of a :class:`hwcost.Gemm`; arrays are a sweep.
 
         Returns:
-            A sentence for each size that does; none where all were measured, or where the file does not say what was.
+            A sentence for each such size; empty if the file gives no ranges.
 
         Raises:
-            InvalidValueError: a size that is no positive integer, nor an array of them.
+            InvalidValueError: a size that is not a positive integer, or an array of them.
 
         >>> from hwcost.devices import read_device
         >>> read_device("tpu-v1").beyond(m=1, n=1, k=1)
@@ -304,20 +191,6 @@ class DeviceFile:
         """
         ranges = {} if self.fit is None else self.fit.ranges
         return beyond_ranges({name: (ends.low, ends.high) for name, ends in ranges.items()}, Gemm(m, n, k, count))
-
-
-def beyond_ranges(ranges: Mapping[str, tuple[float, float]], gemm: Gemm) -> list[str]:
-    """A sentence for each size of a product that lies outside of the range of the measured ones.
-
-    >>> beyond_ranges({"m": (16, 100)}, Gemm(m=400, n=8, k=8))
-    ['m is 400, but layers of 16 to 100 were measured']
-    """
-    found = ((name, _ends(getattr(gemm, name)), low, high) for name, (low, high) in ranges.items())
-    return [
-        f"{name} {_said(*ends)}, but layers of {low} to {high} were measured"
-        for name, ends, low, high in found
-        if ends is not None and not (low <= ends[0] and ends[1] <= high)
-    ]
 
 
 def _check_entries(entries: dict[str, Any]) -> None:
@@ -364,19 +237,3 @@ def _array_of(entries: Mapping[str, Entry]) -> SystolicArray:
         raise error.at(
             place, allowed=error.allowed.replace(", or an array of them", "").partition("; or a ")[0]
         ) from None
-
-
-def _ends(size: Size) -> tuple[Any, Any] | None:
-    """The smallest and the largest value; None where there are none, or where a compiler traces."""
-    if is_number(size):
-        return size, size
-
-    def look() -> tuple[Any, Any] | None:
-        values = to_numpy(size)
-        return (values.min().item(), values.max().item()) if values.size else None
-
-    return if_concrete(size, look)
-
-
-def _said(low: Any, high: Any) -> str:
-    return f"is {low}" if low == high else f"runs from {low} to {high}"

@@ -1,0 +1,140 @@
+"""The measurements to which a device was fitted, and the sizes that they cover."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from hwcost.arrays import Size, if_concrete, is_number, is_real, to_numpy
+from hwcost.devices.checks import FIELDS, as_plain, check_number, check_one_of, check_text, checked_table, checked_texts
+from hwcost.errors import InvalidValueError
+from hwcost.model.gemm import Gemm
+
+__all__ = ["MEASURED", "Fit", "Range", "beyond_ranges"]
+
+MEASURED = ("m", "n", "k", "macs")
+"""The sizes of a layer of which a file gives the measured range."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The smallest and the largest size among the measured layers.
+
+    Raises:
+        InvalidValueError: an end that is not a finite number of at least 0, or a low end above the high one.
+
+    >>> Range(16, 12544)
+    Range(low=16, high=12544)
+    """
+
+    low: int | float
+    high: int | float
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            object.__setattr__(self, name, as_plain(getattr(self, name)))
+            check_number(getattr(self, name), f"Range.{name}")
+        if self.low > self.high:
+            raise InvalidValueError("Range.low", self.low, f"at most {self.high}, the high end")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The measurements to which a device was fitted, and how well it fits them.
+
+    Args:
+        data: the measurements, in words.
+        source: where they come from.
+        licence: their licence.
+        errors: figures by name; relative errors as fractions: 0.05 is 5 %.
+        identified: fields of the array that the data determine.
+        not_identified: fields that other values would fit as well.
+        ranges: the ranges of m, n, k and macs of the measured layers; any of the four.
+
+    Raises:
+        InvalidValueError: an empty text, an unknown field, a figure that is not a number.
+
+    >>> import dataclasses
+    >>> from hwcost.devices import read_device
+    >>> fit = Fit("40 layers", "our test bench", "CC0-1.0", {"median": 0.04}, ranges={"k": Range(27, 4608)})
+    >>> machine = read_device("gemmini")
+    >>> dataclasses.replace(machine, fit=fit).beyond(m=100, n=64, k=9216)
+    ['k is 9216, but layers of 27 to 4608 were measured']
+    """
+
+    data: str
+    source: str
+    licence: str
+    errors: Mapping[str, int | float]
+    identified: tuple[str, ...] = ()
+    not_identified: tuple[str, ...] = ()
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("data", "source", "licence"):
+            check_text(getattr(self, name), f"Fit.{name}")
+        errors = {key: as_plain(value) for key, value in checked_table(self.errors, "Fit.errors").items()}
+        for key, value in errors.items():
+            check_text(key, "Fit.errors", one_line=True)
+            check_number(abs(value) if is_real(value) else value, f"Fit.errors.{key}")  # correlations may be below 0
+        for name in ("identified", "not_identified"):
+            fields = checked_texts(getattr(self, name), f"Fit.{name}")
+            for index, text in enumerate(fields):
+                check_one_of(text, f"Fit.{name}[{index}]", tuple(FIELDS))
+            object.__setattr__(self, name, fields)
+        ranges = checked_table(self.ranges, "Fit.range")
+        for key, value in ranges.items():
+            check_one_of(key, "Fit.range", MEASURED)
+            if not isinstance(value, Range):
+                raise InvalidValueError(f"Fit.range.{key}", value, "a Range")
+        object.__setattr__(self, "errors", MappingProxyType(errors))
+        object.__setattr__(self, "ranges", MappingProxyType(ranges))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fit as plain values."""
+        return {
+            "data": self.data,
+            "source": self.source,
+            "licence": self.licence,
+            "identified": list(self.identified),
+            "not_identified": list(self.not_identified),
+            "errors": dict(self.errors),
+            "range": {name: dataclasses.asdict(ends) for name, ends in self.ranges.items()},
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:  # mapping proxies can be neither copied nor pickled
+        values = (self.data, self.source, self.licence, dict(self.errors))
+        return Fit, (*values, self.identified, self.not_identified, dict(self.ranges))
+
+
+def beyond_ranges(ranges: Mapping[str, tuple[float, float]], gemm: Gemm) -> list[str]:
+    """A sentence for each size of a product that lies outside of the measured range.
+
+    >>> beyond_ranges({"m": (16, 100)}, Gemm(m=400, n=8, k=8))
+    ['m is 400, but layers of 16 to 100 were measured']
+    """
+    found = ((name, _ends(getattr(gemm, name)), low, high) for name, (low, high) in ranges.items())
+    return [
+        f"{name} {_compared(*ends)}, but layers of {low} to {high} were measured"
+        for name, ends, low, high in found
+        if ends is not None and not (low <= ends[0] and ends[1] <= high)
+    ]
+
+
+def _ends(size: Size) -> tuple[Any, Any] | None:
+    """The smallest and the largest value; None for an empty array, or while a compiler traces."""
+    if is_number(size):
+        return size, size
+
+    def look() -> tuple[Any, Any] | None:
+        values = to_numpy(size)
+        return (values.min().item(), values.max().item()) if values.size else None
+
+    return if_concrete(size, look)
+
+
+def _compared(low: Any, high: Any) -> str:
+    return f"is {low}" if low == high else f"runs from {low} to {high}"
