@@ -11,9 +11,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from hwcost.arrays.backends import Array, Size, backend_of, is_number, namespace
+from hwcost.arrays.backends import NUMBERS, Array, Size, backend_of, is_number, namespace
 from hwcost.arrays.sizes import if_concrete, is_float
 from hwcost.errors import InvalidValueError
 
@@ -21,8 +19,6 @@ __all__ = [
     "ceil_divide", "floor_divide", "maximum", "product", "promote", "remainder", "total", "total_over_first_axis",
     "true_divide",
 ]  # fmt: skip
-
-_NUMBERS: Any = (int, float, np.generic)  # tested in line: a call of is_number would cost as much as the arithmetic
 
 
 def product(*factors: Size, what: str = "the product of the sizes") -> Size:
@@ -42,9 +38,7 @@ def product(*factors: Size, what: str = "the product of the sizes") -> Size:
         else:
             return math.prod(factors)
         factors = tuple(factor for factor in factors if not (isinstance(factor, int) and factor == 1)) or (1,)
-        if len(factors) > 1:
-            _check_bound(math.prod, factors, what)
-        return functools.reduce(operator.mul, promote(factors, what))
+        return functools.reduce(operator.mul, promote(factors, what, math.prod if len(factors) > 1 else None))
     except OverflowError:
         raise _too_large(what, factors) from None
 
@@ -60,22 +54,20 @@ def total(*terms: Size, what: str = "the sum of the sizes") -> Size:
             break
     else:
         return functools.reduce(operator.add, terms, 0)
-    if len(terms) > 1:
-        _check_bound(sum, terms, what)
-    return functools.reduce(operator.add, promote(terms, what))
+    return functools.reduce(operator.add, promote(terms, what, sum if len(terms) > 1 else None))
 
 
 def total_over_first_axis(stacked: Array, *, what: str = "the sum of the sizes") -> Array:
     """The sum over the first axis, checked like :func:`product`."""
     length = stacked.shape[0]
-    _check_bound(lambda bounds: length * sum(bounds), (stacked,), what)
+    promote((stacked,), what, lambda bounds: length * sum(bounds))
     return namespace(stacked).sum(stacked, axis=0)
 
 
 def true_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> Any:
     """The quotient as a float: a Python float for numbers, correctly rounded at any magnitude."""
     try:
-        if isinstance(numerator, _NUMBERS) and isinstance(denominator, _NUMBERS):
+        if isinstance(numerator, NUMBERS) and isinstance(denominator, NUMBERS):
             return numerator / denominator
         numerator, denominator = promote((numerator, denominator), what)
         if not (is_float(numerator) or is_float(denominator)):
@@ -88,7 +80,7 @@ def true_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> 
 
 def floor_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> Size:
     """Floor of the quotient; exact for integers, without a gradient for floats."""
-    if isinstance(numerator, _NUMBERS) and isinstance(denominator, _NUMBERS):
+    if isinstance(numerator, NUMBERS) and isinstance(denominator, NUMBERS):
         return numerator // denominator
     numerator, denominator = promote((numerator, denominator), what)
     is_soft = is_float(numerator) or is_float(denominator)
@@ -97,6 +89,8 @@ def floor_divide(numerator: Size, denominator: Size, *, what: str = "a size") ->
 
 def ceil_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> Size:
     """Ceiling of the quotient; exact for integers at any magnitude, without a gradient for floats."""
+    if isinstance(numerator, NUMBERS) and isinstance(denominator, NUMBERS):
+        return -(-numerator // denominator)
     return -floor_divide(-numerator, denominator, what=what)
 
 
@@ -108,7 +102,7 @@ def remainder(numerator: Size, denominator: Size, *, what: str = "a size") -> Si
 
 def maximum(a: Size, b: Size) -> Size:
     """The elementwise larger of two sizes."""
-    if isinstance(a, _NUMBERS) and isinstance(b, _NUMBERS):
+    if isinstance(a, NUMBERS) and isinstance(b, NUMBERS):
         return max(a, b)
     a, b = promote((a, b), "a size")
     if any(isinstance(size, float) for size in (a, b)):
@@ -121,57 +115,46 @@ def maximum(a: Size, b: Size) -> Size:
 # ---------------------------------------------------------------- arrays
 
 
-def promote(sizes: Sequence[Size], what: str) -> Sequence[Size]:
+def promote(sizes: Sequence[Size], what: str, combine: Callable[[list[int]], int] | None = None) -> Sequence[Size]:
     """Sizes in a form that an operator of their library takes.
 
     Python integers that no array holds become floats next to float arrays, and raise next to integer ones; integer
     arrays become floats next to floats if the library does not do so.
 
+    Args:
+        sizes: numbers, and arrays of one library.
+        what: the result, for the error.
+        combine: the operation, if its result can overflow in integer arrays. It is tried on the largest magnitude of
+            each size: sizes are positive, and negative numbers are those of a difference.
+
     Raises:
-        InvalidValueError: a Python integer that the integer arrays cannot hold.
+        InvalidValueError: a result, or a Python integer, that the integer arrays cannot hold.
         MixedLibrariesError: arrays of two libraries.
     """
-    arrays = [size for size in sizes if not is_number(size)]
+    arrays = [size for size in sizes if not isinstance(size, NUMBERS)]
     if not arrays:
         return sizes
-    xp = namespace(*arrays)
-    floats = [array for array in arrays if is_float(array)]
+    xp, row = namespace(*arrays), backend_of(arrays[0])
+    floats = [array for array in arrays if row.is_float(array)]
     if floats or any(isinstance(size, float) for size in sizes):
-        if not backend_of(arrays[0]).mixes_kinds:
+        if not row.mixes_kinds:
             dtype = floats[0].dtype if floats else xp.__array_namespace_info__().default_dtypes()["real floating"]
             sizes = [size if is_number(size) or is_float(size) else xp.astype(size, dtype) for size in sizes]
         return [float(size) if isinstance(size, int) and abs(size) >= 2**63 else size for size in sizes]
+    limit = min(int(xp.iinfo(dtype).max) for dtype in {array.dtype for array in arrays})
+    if combine is not None and not any(0 in array.shape for array in arrays):
+
+        def bound() -> int:
+            return combine([abs(size) if isinstance(size, NUMBERS) else abs(int(xp.max(size))) for size in sizes])
+
+        largest = if_concrete(arrays[0], bound)
+        if largest is not None and largest > limit:
+            allowed = f"at most {limit} in integer arrays; use Python integers (exact at any size) or float arrays"
+            raise InvalidValueError(what, largest, allowed)
     for size in sizes:
-        if is_number(size) and abs(size) >= 2**31:
-            limit = min(int(xp.iinfo(array.dtype).max) for array in arrays)
-            if abs(size) > limit:
-                raise InvalidValueError(what, size, f"at most {limit} next to integer arrays")
+        if isinstance(size, NUMBERS) and abs(size) > limit:
+            raise InvalidValueError(what, size, f"at most {limit} next to integer arrays")
     return sizes
-
-
-def _check_bound(combine: Callable[[list[int]], int], sizes: Sequence[Size], what: str) -> None:
-    """Raises if integer arrays would overflow, judged by the largest magnitude in each.
-
-    Sizes are positive, so that the largest is the largest magnitude; negative numbers are those of a difference.
-    """
-    arrays = [size for size in sizes if not is_number(size)]
-    if not arrays or any(isinstance(size, float) or is_float(size) for size in sizes):
-        return
-    xp = namespace(*arrays)
-    if any(0 in array.shape for array in arrays):
-        return
-    limit = min(int(xp.iinfo(array.dtype).max) for array in arrays)
-
-    def bound() -> int:
-        return combine([abs(size) if is_number(size) else abs(int(xp.max(size))) for size in sizes])
-
-    largest = if_concrete(arrays[0], bound)
-    if largest is not None and largest > limit:
-        raise InvalidValueError(
-            what,
-            largest,
-            f"at most {limit} in integer arrays; use Python integers (exact at any size) or float arrays",
-        )
 
 
 def _too_large(what: str, sizes: Sequence[Size]) -> InvalidValueError:

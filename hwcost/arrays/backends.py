@@ -17,7 +17,7 @@ import numpy as np
 
 from hwcost.errors import MixedLibrariesError
 
-__all__ = ["BACKENDS", "Array", "Backend", "Size", "backend_of", "has_library", "is_number", "namespace"]
+__all__ = ["BACKENDS", "NUMBERS", "Array", "Backend", "Size", "backend_of", "has_library", "is_number", "namespace"]
 
 Array: TypeAlias = Any
 """An array of any supported library (numpy, torch, JAX, or anything that follows the array API standard)."""
@@ -177,9 +177,13 @@ def _root(value: object) -> str:
     return type(value).__module__.partition(".")[0]
 
 
+NUMBERS: Any = (int, float, np.generic)
+"""The types of :func:`is_number`, for tests in line: a call costs as much as the arithmetic of two numbers."""
+
+
 def is_number(value: object) -> bool:
     """True for Python and numpy scalars, as opposed to arrays."""
-    return isinstance(value, (int, float, np.generic))
+    return isinstance(value, NUMBERS)
 
 
 def has_library(value: object) -> bool:
@@ -201,7 +205,7 @@ def namespace(*values: Any) -> Any:
     """
     row: Backend | None = None
     for value in values:
-        if is_number(value):
+        if isinstance(value, NUMBERS):
             continue
         own = BACKENDS.get(_root(value))
         if own is None or (row is not None and own is not row):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hwcost.arrays.backends import Array, Size, backend_of, has_library, is_number, namespace
+from hwcost.arrays.backends import NUMBERS, Array, Size, backend_of, has_library, is_number, namespace
 from hwcost.errors import InvalidValueError
 
 __all__ = [
@@ -31,7 +31,7 @@ def is_real(value: object) -> bool:
 
 def is_float(value: Any) -> bool:
     """True for floating-point arrays: soft sizes, as opposed to counted ones."""
-    return not is_number(value) and backend_of(value).is_float(value)
+    return not isinstance(value, NUMBERS) and backend_of(value).is_float(value)
 
 
 def as_size(value: Any, field: str, *, minimum: int = 1) -> Size:
@@ -76,12 +76,13 @@ def _as_float_size(array: Array, field: str) -> Array:
 
 def _as_integer_size(array: Array, field: str, minimum: int, allowed: str) -> Array:
     xp = namespace(array)
-    if not xp.isdtype(array.dtype, "integral"):
-        raise InvalidValueError(field, array, allowed)
     integer = xp.__array_namespace_info__().default_dtypes()["integral"]
-    cast = array if array.dtype == integer else xp.astype(array, integer)
+    is_default = array.dtype == integer
+    if not is_default and not xp.isdtype(array.dtype, "integral"):
+        raise InvalidValueError(field, array, allowed)
+    cast = array if is_default else xp.astype(array, integer)
     ends = _ends(array, cast)
-    if ends is not None and ends[1] > xp.iinfo(integer).max:
+    if ends is not None and ends[1] and ends[1] > xp.iinfo(integer).max:
         raise InvalidValueError(field, ends[1], f"integers from {minimum} to {xp.iinfo(integer).max} in an array")
     if ends is not None and ends[0] < minimum:
         raise InvalidValueError(field, ends[0], allowed)
@@ -153,8 +154,7 @@ def _ends(array: Array, cast: Array) -> tuple[int, int] | None:
     xp = namespace(array)
     if 0 in array.shape:
         return None
-    own, default = xp.iinfo(array.dtype), xp.iinfo(cast.dtype)
-    if own.max <= default.max:
+    if cast is array or (own := xp.iinfo(array.dtype)).max <= (default := xp.iinfo(cast.dtype)).max:
         return if_concrete(cast, lambda: (int(xp.min(cast)), 0))
     if own.min < 0:
         return if_concrete(array, lambda: (int(xp.min(array)), int(xp.max(array))))
