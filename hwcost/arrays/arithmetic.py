@@ -33,7 +33,7 @@ def product(*factors: Size, what: str = "the product of the sizes") -> Size:
     """
     try:
         for factor in factors:
-            if type(factor) is not int and type(factor) is not float:
+            if not isinstance(factor, (int, float)):
                 break
         else:
             return math.prod(factors)
@@ -50,7 +50,7 @@ def total(*terms: Size, what: str = "the sum of the sizes") -> Size:
     True
     """
     for term in terms:
-        if type(term) is not int and type(term) is not float:
+        if not isinstance(term, (int, float)):
             break
     else:
         return functools.reduce(operator.add, terms, 0)
