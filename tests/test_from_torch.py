@@ -18,7 +18,7 @@ from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArra
 from hwcost.importers import read_network, rules  # noqa: E402
 from hwcost.importers.torch import InputSpec, load_model  # noqa: E402
 from hwcost.importers.torch.calls import OperatorCall  # noqa: E402
-from hwcost.importers.torch.free import _ELEMENTWISE, _MADE, _MOVE_ONLY, _VIEWS  # noqa: E402
+from hwcost.importers.torch.free import CONSTANTS, ELEMENTWISE, MOVE_ONLY, VIEWS  # noqa: E402
 from hwcost.importers.torch.operators import operator  # noqa: E402
 from hwcost.importers.torch.resize import resized  # noqa: E402
 from hwcost.importers.torch.table import AXES, PRODUCTS  # noqa: E402
@@ -244,8 +244,8 @@ def test_every_form_of_attention_is_two_products(name):
 
 @pytest.mark.parametrize(
     "table",
-    [PRODUCTS, AXES, _VIEWS, _MADE, _MOVE_ONLY, _ELEMENTWISE],
-    ids=["products", "axes", "views", "made", "move only", "element-wise"],
+    [PRODUCTS, AXES, VIEWS, CONSTANTS, MOVE_ONLY, ELEMENTWISE],
+    ids=["products", "axes", "views", "constants", "move only", "element-wise"],
 )
 def test_tables_name_operators_that_there_are(table):
     known = {name.partition("::")[2].partition(".")[0] for name in torch._C._dispatch_get_all_op_names()}

@@ -52,7 +52,8 @@ def _multi_head(call: Node) -> tuple[LoweredLayer, ...]:
         raise CannotPriceError(f"{heads} heads do not go with {width} features")
     past = call.get(6)
     more = call.shape(past, 4)[2] if past is not None else 0
-    call.fix_all()
+    call.fix(*call.inputs)
+    call.give(call.out, call.fixed([batch, tokens, out[1]]))
     return attention(batch=batch * heads, tokens=tokens, keys=keys[0] + more, width=width // heads, out=out[1] // heads)
 
 
@@ -80,8 +81,9 @@ def _with_projection(call: Node) -> tuple[LoweredLayer, ...]:
         or any(each % heads for each in sizes)
     ):
         raise CannotPriceError("its heads and sizes do not go with its input")
-    call.fix_all()
     batch, tokens, _ = shape
+    call.fix(*call.inputs)
+    call.give(call.out, call.fixed([batch, tokens, sizes[2]]))
     width, out = sizes[0] // heads, sizes[2] // heads
     projection = Linear(inner, columns, batch=batch * tokens)
     return (

@@ -17,7 +17,6 @@ import onnx.shape_inference
 from hwcost.errors import InvalidValueError
 from hwcost.importers.onnx.free import names_of
 from hwcost.importers.onnx.loading import first_line, fixed_shape
-from hwcost.importers.onnx.microsoft import like_standard, microsoft_shapes
 from hwcost.network.axes import Axis
 
 __all__ = ["ShapeFinder", "Value", "attributes_of", "with_type"]
@@ -55,11 +54,15 @@ class Value:
     origin: str = ""
     axes: tuple[Axis, ...] | None = None
 
+    @property
+    def held(self) -> int:
+        """The type of the elements, by its number; 0 if it is unknown."""
+        return 0 if self.type is None else int(self.type.tensor_type.elem_type)
+
     def set_shape(self, shape: tuple[int, ...]) -> None:
         """States a shape that was unknown."""
-        held = self.type.tensor_type.elem_type if self.type is not None else 0
         self.shape = shape
-        self.type = onnx.helper.make_tensor_type_proto(held or onnx.TensorProto.FLOAT, list(shape))
+        self.type = onnx.helper.make_tensor_type_proto(self.held or onnx.TensorProto.FLOAT, list(shape))
 
     @property
     def size(self) -> int:
@@ -69,8 +72,7 @@ class Value:
     @property
     def is_integer(self) -> bool:
         """Whether it holds 64-bit integers, truth values or texts: sizes and places, not weights."""
-        held = self.type.tensor_type.elem_type if self.type is not None else 0
-        return held in (onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING)
+        return self.held in (onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING)
 
 
 def with_type(name: str, of_type: Any, *, origin: str = "") -> Value:
@@ -141,11 +143,9 @@ class ShapeFinder:
 
     def _types(self, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> dict[str, Any]:
         given = {name: value for name, value in zip(node.input, inputs, strict=True) if value is not None}
-        if node.domain == "com.microsoft":
-            same = like_standard(node)
-            if same is None:
-                return _microsoft_types(node, inputs)
-            node, given = same, {name: _as_float(given[name]) for name in same.input if name in given}
+        if node.domain == "com.microsoft":  # unknown to the onnx library: the rules state the shapes
+            held = next((value.held for value in given.values() if value.held), onnx.TensorProto.FLOAT)
+            return {name: onnx.helper.make_tensor_type_proto(held, None) for name in node.output[:1]}
         schema = self._schema(node)
         if schema is None or any(attribute.HasField("g") for attribute in node.attribute):
             return {}
@@ -225,23 +225,6 @@ class ShapeFinder:
         for value, array in zip(outputs, made, strict=True):
             if isinstance(array, (np.ndarray, np.generic)):
                 _set_constant(value, np.asarray(array))
-
-
-def _as_float(value: Value) -> Value:
-    """A value of the same shape that standard operators take, which know no quantized ones."""
-    if value.shape is None:
-        return value
-    return with_type(value.name, onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, list(value.shape)))
-
-
-def _microsoft_types(node: onnx.NodeProto, inputs: Sequence[Value | None]) -> dict[str, Any]:
-    shapes = microsoft_shapes(node, [None if each is None else each.shape for each in inputs])
-    held = next((each.type.tensor_type.elem_type for each in inputs if each and each.type is not None), 0)
-    return {
-        name: onnx.helper.make_tensor_type_proto(held or onnx.TensorProto.FLOAT, list(shape))
-        for name, shape in zip(node.output, shapes, strict=False)
-        if shape is not None
-    }
 
 
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:

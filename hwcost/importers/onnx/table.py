@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from types import MappingProxyType
 
+import numpy as np
+
 from hwcost.importers import rules
 from hwcost.importers.onnx.attention import ATTENTION
 from hwcost.importers.onnx.calls import Node
@@ -53,6 +55,27 @@ def _quantization(call: Node) -> None:
         elif value.shape and len(value.shape) > 1:
             call.fix(x, value)
     rules.same(call)
+
+
+def _group_norm_of_runtime(call: Node) -> None:
+    """Channels come last, and none of them can change."""
+    call.fix(*call.inputs)
+    rules.same(call)
+
+
+def _quantized_pair(call: Node) -> None:
+    """Two tensors, each with its scale and zero point, meet element by element; none of their axes can change."""
+    shape = np.broadcast_shapes(call.shape(call[0]), call.shape(call[3]))
+    call.fix(*call.inputs)
+    call.give(call.out, call.fixed(shape))
+
+
+def _quantized_pool(call: Node) -> None:
+    """The mean of a map, whose axes cannot change; channels may come last."""
+    batch, *shape = call.shape(call[0], 3)
+    call.fix(*call.inputs)
+    ones, last = [1] * (len(shape) - 1), call.attributes.get("channels_last")
+    call.give(call.out, call.fixed([batch, *ones, shape[-1]] if last else [batch, shape[0], *ones]))
 
 
 # ---------------------------------------------------------------- shapes
@@ -169,12 +192,15 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_all(rules.kept, "AveragePool MaxPool LpPool MaxUnpool Resize Upsample Pad Tile CenterCropPad"),
         **_all(rules.channel_norm, "BatchNormalization InstanceNormalization"),
         "GroupNormalization": _group_norm,
+        "GroupNorm": _group_norm_of_runtime,
         **_all(
             lambda call: rules.layer_norm(call, _axis(call, -1)),
             "LayerNormalization RMSNormalization SimplifiedLayerNormalization",
         ),
         **_all(_skip_layer_norm, "SkipLayerNormalization SkipSimplifiedLayerNormalization"),
         **_all(_quantization, "QuantizeLinear DequantizeLinear"),
+        **_all(_quantized_pair, "QLinearAdd QLinearMul"),
+        "QLinearGlobalAveragePool": _quantized_pool,
         **_all(rules.reshape, "Reshape Flatten Squeeze Unsqueeze"),
         **_all(_nothing, "Shape Size"),
         "Transpose": _transpose,
@@ -271,7 +297,8 @@ def _nbits(call: Node) -> tuple[LoweredLayer]:
     shape = call.shape(call[0], 1)
     if not columns or shape[-1] != inner:
         raise CannotPriceError("its sizes K and N do not go with its input")
-    call.fix_all()
+    call.fix(*call.inputs)
+    call.give(call.out, call.fixed([*shape[:-1], columns]))
     return (LoweredLayer(Linear(inner, columns, batch=math.prod(shape[:-1])), "linear", {}, call[1]),)
 
 

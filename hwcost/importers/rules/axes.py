@@ -42,8 +42,9 @@ def elementwise(call: Call) -> None:
         call.fix_all()
         return
     axes = call.widths.join_broadcast([call.axes(tensor) for tensor in shaped], call.kind)
-    for tensor, shape in zip(call.outputs, shapes, strict=True):
-        if shape == wide:
+    is_known = None not in map(call.tensors.shape, call.inputs)
+    for index, (tensor, shape) in enumerate(zip(call.outputs, shapes, strict=True)):
+        if shape == wide or (shape is None and is_known and not index):
             call.give(tensor, axes)
 
 

@@ -51,32 +51,29 @@ def convolution(
         window: how the kernel moves.
         added: tensors of the output's shape that a fused operator adds.
     """
-    size, kernel = call.shape(x, 3)[2:], call.shape(weight, 3)[2:]
-    output_axis, sizes = _convolution_axes(call, x, weight, window.groups)
-    _convolved(call, x, bias, output_axis)
-    for tensor in added:
-        if tensor is not None and call.tensors.shape(tensor) == call.shape(call.out):
-            call.widths.join_broadcast([call.axes(call.out), call.axes(tensor)], call.kind)
+    size, groups = call.shape(x, 3)[2:], window.groups
+    output_axis, sizes = _convolution_axes(call, x, weight, groups)
     named = (weight, output_axis) if call.is_parameter(weight) else (None, None)
-    if len(kernel) == 3:
+    if len(size) == 3:
+        _convolved(call, x, bias, output_axis, call.shape(call.out, 3)[2:])
         call.fix(x, call.out)
         return (LoweredLayer(_volume(call, x, weight, window), "3-d convolution", {}, *named),)
     if len(size) not in (1, 2):
         raise CannotPriceError(f"a convolution over {len(size)} axes")
     if min(*window.before, *window.after) < 0:
         raise CannotPriceError("negative padding")
-    layer, out = _map(call, x, weight, window), call.shape(call.out)
-    if layer.out_size[-len(size) :] != out[2:]:
-        raise CannotPriceError(f"its output is {out}, not {layer.out_size}")
-    of_all = "depthwise convolution" if window.groups == call.shape(x)[1] else "grouped convolution"
-    kind = "convolution" if window.groups == 1 else of_all
-    return (LoweredLayer(layer, kind, sizes, *named),)
+    layer = _map(call, x, weight, window)
+    _convolved(call, x, bias, output_axis, layer.out_size[-len(size) :])
+    for tensor in added:
+        if tensor is not None and call.tensors.shape(tensor) == call.shape(call.out):
+            call.widths.join_broadcast([call.axes(call.out), call.axes(tensor)], call.kind)
+    of_groups = "depthwise convolution" if groups == call.shape(x)[1] else "grouped convolution"
+    return (LoweredLayer(layer, of_groups if groups > 1 else "convolution", sizes, *named),)
 
 
-def _convolved(call: Call, x: Any, bias: Any, output_axis: Axis) -> None:
+def _convolved(call: Call, x: Any, bias: Any, output_axis: Axis, positions: Sequence[int]) -> None:
     """States the axes of a convolution's output and bias."""
-    positions = call.fixed(call.shape(call.out, 3)[2:], "positions of a map")
-    call.give(call.out, (call.axes(x)[0], output_axis, *positions))
+    call.give(call.out, (call.axes(x)[0], output_axis, *call.fixed(positions, "positions of a map")))
     call.give(bias, (output_axis,))
 
 
@@ -155,7 +152,7 @@ def transposed_convolution(call: Call, x: Any, weight: Any, bias: Any, groups: i
     _grouped(call, groups, channels, output_axis)
     of_group = widths.scaled(output_axis, Fraction(1, groups))
     call.give(weight, (channels, of_group, *call.fixed(filters[2:], "a kernel")))
-    _convolved(call, x, bias, output_axis)
+    _convolved(call, x, bias, output_axis, call.shape(call.out, 3)[2:])
     layer = Gemm(m=shape[0] * math.prod(shape[2:]), n=math.prod(filters[1:]), k=filters[0] // groups, count=groups)
     sizes = {
         "k": widths.scaled(channels, Fraction(1, groups)),

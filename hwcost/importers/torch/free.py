@@ -1,19 +1,15 @@
-"""PyTorch's operators that do not multiply matrices: which are known to be free, and which need values."""
+"""PyTorch's operators that multiply no matrices: those that are known to be free, and those that need values."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-
-__all__ = ["is_elementwise", "is_free", "looks_up", "makes_anew", "needs_data", "reads_nothing"]
+__all__ = ["CHECKS", "CONSTANTS", "ELEMENTWISE", "LOOK_UPS", "MOVE_ONLY", "NEED_DATA", "VIEWS"]
 
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_NEED_DATA = _names(
+NEED_DATA = _names(
     """
     _local_scalar_dense _unique2 allclose bincount equal histc is_nonzero item masked_select nonzero nonzero_numpy
     repeat_interleave unique_consecutive unique_dim
@@ -21,7 +17,7 @@ _NEED_DATA = _names(
 )
 """Operators whose result, or whose shape, depends on values."""
 
-_MADE = _names(
+CONSTANTS = _names(
     """
     arange bernoulli empty empty_like empty_strided eye fill full full_like hamming_window hann_window lift
     lift_fresh lift_fresh_copy linspace logspace new_empty new_empty_strided new_full new_ones new_zeros normal ones
@@ -29,17 +25,17 @@ _MADE = _names(
     triu_indices uniform zero zeros zeros_like
     """
 )
-"""What makes a tensor out of nothing: constants that a compiler would keep."""
+"""Operators whose result has nothing to do with the axes of their inputs: constants that a compiler would keep."""
 
-_VIEWS = _names(
+VIEWS = _names(
     """
     _reshape_alias _reshape_copy _unsafe_view alias as_strided detach squeeze swapaxes swapdims t transpose unsafe_chunk
     unsafe_split unsafe_split_with_sizes unsqueeze
     """
 )
-"""Views, some of which, as those that work in place, are not marked as such."""
+"""Views that PyTorch does not mark as such, for example those that work in place."""
 
-_ELEMENTWISE = _names(
+ELEMENTWISE = _names(
     """
     _prelu_kernel _to_copy addcdiv addcmul alpha_dropout bucketize celu clamp clip clone contiguous copy dropout elu
     fake_quantize_per_channel_affine fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine
@@ -48,9 +44,9 @@ _ELEMENTWISE = _names(
     prelu rrelu rrelu_with_noise selu silu softplus softshrink threshold where
     """
 )
-"""Operators that work element by element, where PyTorch has no mark on them."""
+"""Operators that work element by element, but are not marked as such."""
 
-_MOVE_ONLY = _names(
+MOVE_ONLY = _names(
     """
     _adaptive_avg_pool2d _adaptive_avg_pool3d _assert_async _assert_scalar _assert_tensor_metadata
     _batch_norm_no_update _batch_norm_with_update _cdist_forward _embedding_bag _embedding_bag_forward_only
@@ -76,49 +72,18 @@ _MOVE_ONLY = _names(
     upsample_nearest2d upsample_nearest3d upsample_trilinear3d var var_mean view_copy vstack
     """
 )
-"""Norms, pooling, resizing, reductions, losses, and what puts together, takes apart and looks up."""
+"""Norms, pooling, resizing, reductions, losses, concatenations, splits and look-ups."""
 
-_LOOK_UP = _names(
+LOOK_UPS = _names(
     """
     _unsafe_index embedding gather index index_select take take_along_dim
     """
 )
-"""Those of them that read no more of their table than comes out."""
+"""Those of them that read no more of their table than they return."""
 
-_NO_WORK = _names(
+CHECKS = _names(
     """
     _assert_async _assert_scalar _assert_tensor_metadata sym_numel sym_size
     """
 )
-"""Checks."""
-
-
-def is_free(func: Any, kind: str) -> bool:
-    """Whether an operator is known to multiply no matrices: by its name, or by what PyTorch says of it."""
-    known = kind in _MADE or kind in _VIEWS or kind in _MOVE_ONLY or is_elementwise(func, kind)
-    return func._schema.name.startswith(("aten::", "prims::")) and bool(known or func.is_view)
-
-
-def is_elementwise(func: Any, kind: str) -> bool:
-    """Whether an operator works element by element, its tensors broadcast."""
-    return kind in _ELEMENTWISE or torch.Tag.pointwise in func.tags
-
-
-def looks_up(kind: str) -> bool:
-    """Whether an operator reads no more of its table than comes out."""
-    return kind in _LOOK_UP
-
-
-def reads_nothing(func: Any, kind: str) -> bool:
-    """Whether nothing moves: views, and constants that are made once."""
-    return bool(func.is_view) or kind in _VIEWS or kind in _MADE or kind in _NO_WORK
-
-
-def needs_data(kind: str) -> bool:
-    """Whether an operator looks at values, which are not there."""
-    return kind in _NEED_DATA
-
-
-def makes_anew(kind: str) -> bool:
-    """Whether the result has nothing to do with the axes of what goes in."""
-    return kind in _MADE
+"""Checks, which move nothing."""

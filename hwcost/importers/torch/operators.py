@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hwcost.importers.torch.free import is_elementwise, is_free, makes_anew, needs_data, reads_nothing
+from hwcost.importers.torch.free import CHECKS, CONSTANTS, ELEMENTWISE, MOVE_ONLY, NEED_DATA, VIEWS
 from hwcost.importers.torch.inputs import without_data
 
 __all__ = ["Operator", "operator", "shortcut", "tensors_in"]
@@ -26,7 +26,11 @@ class Operator(NamedTuple):
         arguments: the names and defaults of its arguments.
         takes_device: whether it takes the device of its result.
         takes_lengths: whether it needs the lengths of sequences, which are data.
-        is_elementwise, is_free, reads_nothing, needs_data, makes_anew: see :mod:`hwcost.importers.torch.free`.
+        is_elementwise: whether its tensors are broadcast and it works element by element.
+        is_free: whether it is known to multiply no matrices.
+        reads_nothing: whether nothing moves: views, and constants that are made once.
+        needs_data: whether it looks at values, which are not there.
+        makes_anew: whether its result has nothing to do with the axes of its inputs.
     """
 
     name: str
@@ -56,6 +60,8 @@ def operator(func: Any) -> Operator:
     library, _, in_place = name.partition("::")
     kind = in_place.removesuffix("_") or in_place
     arguments = tuple((argument.name, argument.default_value) for argument in func._schema.arguments)
+    elementwise = kind in ELEMENTWISE or torch.Tag.pointwise in func.tags
+    known = elementwise or kind in CONSTANTS or kind in VIEWS or kind in MOVE_ONLY or func.is_view
     return Operator(
         name=name,
         kind=kind,
@@ -63,11 +69,11 @@ def operator(func: Any) -> Operator:
         arguments=arguments,
         takes_device="device" in dict(arguments),
         takes_lengths=kind in ("_pack_padded_sequence", "_pad_packed_sequence"),
-        is_elementwise=is_elementwise(func, kind),
-        is_free=is_free(func, kind),
-        reads_nothing=reads_nothing(func, kind),
-        needs_data=needs_data(kind),
-        makes_anew=makes_anew(kind),
+        is_elementwise=elementwise,
+        is_free=bool(known) and library in ("aten", "prims"),
+        reads_nothing=bool(func.is_view) or kind in VIEWS or kind in CONSTANTS or kind in CHECKS,
+        needs_data=kind in NEED_DATA,
+        makes_anew=kind in CONSTANTS,
     )
 
 

@@ -20,7 +20,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import LoweredLayer
 from hwcost.importers.rules import Call, Handler, distinct, elementwise, free
 from hwcost.importers.torch.calls import ModuleCall, OperatorCall
-from hwcost.importers.torch.free import looks_up
+from hwcost.importers.torch.free import LOOK_UPS
 from hwcost.importers.torch.modules import Modules
 from hwcost.importers.torch.operators import Operator, operator, shortcut, tensors_in
 from hwcost.importers.torch.steps import Steps, named_after, public_name
@@ -189,7 +189,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             count = _distinct_elements if repeats else _elements
             reads, writes = (sum(count(call, tensor) for tensor in each) for each in (call.inputs, call.outputs))
-            layer = MemoryOnly(kind, min(reads, 2 * writes) if looks_up(call.kind) else reads, writes)
+            layer = MemoryOnly(kind, min(reads, 2 * writes) if call.kind in LOOK_UPS else reads, writes)
         path = self.modules.path
         name = path if path in self.modules.leaves and path else self._joined(kind)
         self._steps.add_other(name, path, LoweredLayer(layer, kind))
