@@ -702,7 +702,7 @@ def test_inputs_that_are_none(inputs):
 
 
 def test_shapes_that_do_not_fit_say_where():
-    with pytest.raises(InvalidValueError, match=r"module 'classifier.0' is 'run on 1x1x32x32 float32'.*RuntimeError"):
+    with pytest.raises(InvalidValueError, match=r"module 'classifier.0' .*1x1x32x32 float32.*RuntimeError"):
         from_torch(lenet(), (1, 1, 32, 32))
 
 
@@ -743,14 +743,14 @@ def test_classes_are_made_without_memory():
 
 
 BAD = {
-    "LeNt": r"Did you mean 'LeNet'",
+    "LeNt": r"did you mean 'LeNet'",
     "torch": r"an nn.Module, or a class or function",
     "needs_widths": r"\(widths\)",
-    "makes_a_number": r"what makes_a_number\(\) in .* makes is 3",
+    "makes_a_number": r"makes_a_number\(\) in .* is 3",
     "breaks": r"raises ValueError: no luck today",
-    "Raises": r"module 'inner.1' is .*raises RuntimeError: the coffee is cold$",
+    "Raises": r"module 'inner.1' .*raises RuntimeError: the coffee is cold",
     "Exits": r"raises SystemExit: 3",
-    "Endless": r"calls itself without end",
+    "Endless": r"calls itself",
     "__name__": r"an nn.Module",
 }
 
@@ -786,7 +786,7 @@ def test_sources_that_are_none(source, message):
         ("import nowhere_to_be_found\n", "line 1 raises ModuleNotFoundError"),
         ("raise SystemExit(3)\n", "raises SystemExit"),
         ("\0", "raises"),
-        ("", "there is no model in it"),
+        ("", "has no model"),
     ],
 )
 def test_files_that_do_not_run(tmp_path, text, message):

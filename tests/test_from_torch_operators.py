@@ -220,7 +220,7 @@ def test_operators_that_need_data_to_know_their_shape_are_named():
         return x.clone()
 
     model = nn.Sequential(nn.Linear(4, 4), Of(unknown_shape))
-    with pytest.raises(InvalidValueError, match=r"module '1' is 'calls hwcost_tests::unknown_shape'.*register_fake"):
+    with pytest.raises(InvalidValueError, match=r"module '1' .*hwcost_tests::unknown_shape.*register_fake"):
         from_torch(model, (1, 4))
 
 

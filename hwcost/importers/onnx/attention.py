@@ -1,6 +1,6 @@
 """Attention as one operator, of ONNX and of ONNX Runtime: scores of queries and keys, and the sum of values.
 
-Both products are counted in full, whatever a mask leaves out, as importers do of attention that is spelled out.
+Both products are counted in full, whatever a mask leaves out, as for attention that consists of several operators.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ __all__ = ["ATTENTION"]
 
 
 def _heads(call: Node, value: Value, name: str) -> tuple[int, int, int, int]:
-    """Batch, heads, tokens and width of a head; heads lie in an axis of their own, or in the last one."""
+    """Batch, heads, tokens and width of a head; heads have an own axis, or are part of the last one."""
     shape = call.shape(value)
     if len(shape) == 4:
         return shape[0], shape[1], shape[2], shape[3]
     heads = call.attributes.get(name, 0)
     if len(shape) != 3 or not heads or shape[2] % heads:
-        raise CannotPriceError(f"{value.name!r} does not say its heads")
+        raise CannotPriceError(f"{value.name!r} has no number of heads")
     return shape[0], heads, shape[1], shape[2] // heads
 
 
@@ -42,7 +42,7 @@ def _attention(call: Node) -> tuple[LoweredLayer, ...]:
 
 
 def _multi_head(call: Node) -> tuple[LoweredLayer, ...]:
-    """Attention between projections that are nodes of their own."""
+    """Attention whose projections are other nodes."""
     heads, query, key, value = call.attributes.get("num_heads", 0), call[0], call.get(1), call.get(2)
     if key is None or value is None or len(call.shape(query)) != 3:
         raise CannotPriceError("queries, keys and values are packed into one")

@@ -1,4 +1,4 @@
-"""ONNX's operators that are known to need no product of the array."""
+"""ONNX's operators that are known to multiply no matrices."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ELEMENTWISE = names_of(
     Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor
     """
 ) | names_of("BiasAdd BiasDropout BiasGelu FastGelu QuickGelu")
-"""Operators that work element by element, on tensors that go together."""
+"""Operators that work element by element on tensors that are broadcast."""
 
 VIEWS = names_of("Flatten Identity Reshape Squeeze Unsqueeze Shape Size Optional OptionalGetElement")
-"""Operators that move nothing: the same elements under another shape, or only the shape."""
+"""Operators that move nothing: they return the same elements in another shape, or only a shape."""
 
 LOOK_UPS = names_of("Gather GatherElements GatherND Slice EmbedLayerNormalization")
 """Operators that read no more of a table than they write."""
@@ -47,4 +47,4 @@ FREE = (
         """
     )
 )
-"""All of them; everything else that is not priced is not supported, and named."""
+"""All of them; any other operator that is not priced is unsupported."""

@@ -1,6 +1,6 @@
-"""ONNX files: read, checked, with functions written out, nodes in order, and the sizes of all inputs known.
+"""ONNX files: read, checked, with functions inlined, nodes sorted, and the sizes of all inputs known.
 
-Only shapes are wanted. Weights that lie in files beside the model are not opened, and those in it are forgotten.
+Only shapes are wanted: external data files are not opened, and the weights in the model are dropped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hwcost.arrays import as_size
-from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
 from hwcost.files import read_file
 from hwcost.importers.naming import close_match
 
@@ -35,7 +35,7 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
 
     Raises:
         InvalidValueError: a file that cannot be read or is no ONNX model, a graph that is empty, uses what nothing
-            makes, makes something twice or goes round in a circle, a version that is not known.
+            makes, makes something twice or has a cycle, an unknown version.
     """
     name = os.fspath(path)
     model = _parsed(name)
@@ -50,15 +50,15 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
         _check_written_out(model, name)
         try:
             model = onnx.inliner.inline_local_functions(model)
-        except Exception as error:  # the library says what is wrong with exceptions of many kinds
-            allowed = f"functions that can be written out ({first_line(error)})"
+        except Exception as error:  # the library raises many types
+            allowed = f"functions that can be inlined ({first_line(error)})"
             raise InvalidValueError(f"{name}: the functions of the model", len(model.functions), allowed) from None
     _sort(model.graph, name, set())
     return model
 
 
 def _check_written_out(model: onnx.ModelProto, name: str) -> None:
-    """Raises where functions that call functions would make more nodes than anybody can hold."""
+    """Raises if functions that call functions would expand to more nodes than fit into memory."""
     bodies = {(function.domain, function.name): function.node for function in model.functions}
     sizes: dict[tuple[str, str], int] = {}
 
@@ -67,7 +67,12 @@ def _check_written_out(model: onnx.ModelProto, name: str) -> None:
         for node in nodes:
             called = (node.domain, node.op_type)
             if called in within:
-                raise InvalidValueError(f"{name}: the function {node.op_type!r}", "called by itself", "one that is not")
+                raise InvalidValueError(
+                    f"{name}: the function {node.op_type!r}",
+                    node.op_type,
+                    "inline it without recursion",
+                    reason="it calls itself",
+                )
             if called in bodies and called not in sizes:
                 sizes[called] = size(bodies[called], (*within, called))
             count += sizes.get(called, 1)
@@ -75,7 +80,7 @@ def _check_written_out(model: onnx.ModelProto, name: str) -> None:
 
     nodes = size(model.graph.node, ())
     if nodes > _MOST_NODES:
-        raise InvalidValueError(f"{name}: nodes with its functions written out", nodes, f"at most {_MOST_NODES}")
+        raise InvalidValueError(f"{name}: nodes with its functions inlined", nodes, f"at most {_MOST_NODES}")
 
 
 def _parsed(name: str) -> onnx.ModelProto:
@@ -85,13 +90,13 @@ def _parsed(name: str) -> onnx.ModelProto:
         raise InvalidValueError("the model", name, f"a file that can be read ({error.strerror})") from None
     try:
         return onnx.load_model_from_string(content)
-    except Exception:  # of the protocol buffers' own kind
-        allowed = "an ONNX file that is whole: this one is cut off, or something else"
+    except Exception:  # of protobuf's own type
+        allowed = "a complete ONNX file"
         raise InvalidValueError("the model", name, allowed) from None
 
 
 def _check_texts(graph: onnx.GraphProto, name: str) -> None:
-    """Raises where a name is no text: the library then gives it as bytes."""
+    """Raises if a name is no text: the library then returns bytes."""
     texts: list[Any] = [value.name for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info)]
     for node in graph.node:
         texts += (node.name, node.op_type, node.domain, *node.input, *node.output)
@@ -114,7 +119,7 @@ def _check_versions(model: onnx.ModelProto, name: str) -> None:
             raise InvalidValueError(f"{name}: the version of {domain or 'the operators'}", version, allowed)
     for node in model.graph.node:
         if _domain(node.domain) not in imported:
-            allowed = f"one that the file says a version of: {', '.join(each or 'ai.onnx' for each in imported)}"
+            allowed = f"one that the file gives a version of: {', '.join(each or 'ai.onnx' for each in imported)}"
             raise InvalidValueError(f"{name}: the domain of {node.op_type}", node.domain or "ai.onnx", allowed)
 
 
@@ -134,7 +139,7 @@ def _forget_weights(graph: onnx.GraphProto) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    r"""What an error says, in one line.
+    r"""The message of an error in one line.
 
     >>> first_line(ValueError("one\ntwo"))
     'one'
@@ -147,7 +152,7 @@ def first_line(error: BaseException) -> str:
 
 
 def outer_names(node: onnx.NodeProto) -> set[str]:
-    """The values that a node uses: its inputs, and what graphs inside of it take from outside."""
+    """The values that a node uses: its inputs, and those that graphs inside of it capture."""
     used = {name for name in node.input if name}
     for graph in _graphs(node):
         inside = {value.name for value in (*graph.input, *graph.initializer)}
@@ -167,14 +172,16 @@ def _graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def _sort(graph: onnx.GraphProto, where: str, outside: set[str]) -> None:
-    """Puts the nodes in an order in which each finds what it uses; that of the file where it is one."""
+    """Sorts the nodes so that each follows the ones it needs; a valid order stays."""
     made = outside | {value.name for value in graph.input} | {value.name for value in graph.initializer}
     made |= {sparse.values.name for sparse in graph.sparse_initializer}
     makers: dict[str, int] = {}
     for index, node in enumerate(graph.node):
         for name in node.output:
             if name and (name in makers or name in made):
-                raise InvalidValueError(f"{where}: the value {name!r}", "made twice", "values that are made once")
+                raise InvalidValueError(
+                    f"{where}: the value {name!r}", name, "give each a name of its own", reason="two nodes make it"
+                )
             if name:
                 makers[name] = index
     wanted = [outer_names(node) for node in graph.node]
@@ -183,8 +190,8 @@ def _sort(graph: onnx.GraphProto, where: str, outside: set[str]) -> None:
     if len(order) < len(graph.node):
         stuck = next(node for index, node in enumerate(graph.node) if index not in set(order))
         label = stuck.name or next(iter(stuck.output), stuck.op_type)
-        allowed = "a graph without circles: this node needs its own result"
-        raise InvalidValueError(f"{where}: the node {label!r}", stuck.op_type, allowed)
+        allowed = "pass a graph without cycles"
+        raise InvalidValueError(f"{where}: the node {label!r}", label, allowed, reason="it needs its own result")
     if order != sorted(order):
         nodes = [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
         del graph.node[:]
@@ -203,7 +210,7 @@ def _check_made(wanted: Iterable[set[str]], made: set[str], makers: Mapping[str,
 
 
 def _ordered(needs: Sequence[set[int]]) -> list[int]:
-    """Numbers in an order in which each stands behind those that it needs; those in a circle are left out."""
+    """Numbers in an order in which each follows those that it needs; those on a cycle are left out."""
     import heapq
 
     left = [len(each) for each in needs]
@@ -227,7 +234,7 @@ def _ordered(needs: Sequence[set[int]]) -> list[int]:
 
 
 def fixed_shape(value: Any) -> tuple[int, ...] | None:
-    """The shape of a type, where all of it is known.
+    """The shape of a type; None unless all of it is known.
 
     >>> fixed_shape(onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [1, 3]))
     (1, 3)
@@ -244,7 +251,7 @@ def fixed_shape(value: Any) -> tuple[int, ...] | None:
 
 
 def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> None:
-    """Gives every open dimension of the inputs its size.
+    """Sets the size of every dynamic dimension of the inputs.
 
     Args:
         model: is changed.
@@ -252,7 +259,7 @@ def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> Non
         where: the file, for errors.
 
     Raises:
-        InvalidValueError: a dimension that stays open, a name that no dimension has, a size that contradicts the file.
+        InvalidValueError: a dimension without a size, a name that no dimension has, a size that contradicts the file.
     """
     sizes = {name: int(as_size(size, f"dims[{name!r}]")) for name, size in dims.items()}
     known = {tensor.name for tensor in model.graph.initializer}
@@ -280,7 +287,7 @@ def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> Non
     _check_used(sizes, used, names)
     shapeless = [value.name for value in inputs if not _has_shape(value)]
     if missing or shapeless:
-        raise InvalidValueError(f"{where}: {_open_dims(missing, shapeless)}", "open", _how_to_give(missing, shapeless))
+        raise InvalidValueError(f"{where}: {_open_dims(missing, shapeless)}", MISSING, _how_to_give(missing, shapeless))
 
 
 def _has_shape(value: onnx.ValueInfoProto) -> bool:
@@ -289,7 +296,7 @@ def _has_shape(value: onnx.ValueInfoProto) -> bool:
 
 
 def _give_rank(value: onnx.ValueInfoProto, sizes: Mapping[str, int]) -> None:
-    """An input without a shape has as many axes as sizes are given for."""
+    """An input without a shape gets an axis for each size that is given."""
     if _has_shape(value):
         return
     axis = 0
@@ -307,16 +314,14 @@ def _check_used(sizes: Mapping[str, int], used: set[str], names: Sequence[str]) 
 
 
 def _open_dims(missing: Mapping[str, str], shapeless: Sequence[str]) -> str:
-    said = [
-        f"the dimension {name!r}"
+    found = [
+        f"the size of dimension {name!r}"
         + ("" if name == place else f" (axis {place.rpartition(':')[2]} of {place.rpartition(':')[0]!r})")
         for name, place in missing.items()
     ]
-    return ", ".join([*said, *(f"the shape of {name!r}" for name in shapeless)])
+    return ", ".join([*found, *(f"the shape of {name!r}" for name in shapeless)])
 
 
 def _how_to_give(missing: Mapping[str, str], shapeless: Sequence[str]) -> str:
     wanted = [*missing, *(f"{name}:0" for name in shapeless)]
-    return (
-        f"a size, like dims={{{wanted[0]!r}: 1}}, on the command line {' '.join(f'--dim {name}=1' for name in wanted)}"
-    )
+    return f"a size, as dims={{{wanted[0]!r}: 1}}, on the command line {' '.join(f'--dim {name}=1' for name in wanted)}"

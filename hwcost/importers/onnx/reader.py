@@ -1,7 +1,7 @@
-"""Networks out of ONNX graphs: every node priced, known to be free, or named as not supported.
+"""ONNX graphs as networks: every node priced, known to be free, or unsupported and named.
 
-The graph is read, not run. Its weights are not needed: those in files beside it are not opened. Dynamic sizes of inputs
-are given by name, and all other shapes follow from them.
+The graph is read, not run, and external data files are not opened. Dynamic sizes of inputs are given by name, and all
+other shapes follow from them.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def read(
         source=where,
     )
     if not network.priced and not network.unsupported:
-        allowed = "a graph with a convolution or a matrix product"
-        raise InvalidValueError("the model", f"{where}, which multiplies nothing", allowed)
+        allowed = "pass a graph with a convolution or a matrix product"
+        raise InvalidValueError("the model", where, allowed, reason=f"{where} multiplies nothing")
     return network
 
 

@@ -31,7 +31,7 @@ _FOLDED = names_of(
     Where Xor
     """
 )
-"""Operators that shapes are computed with."""
+"""Operators that compute shapes."""
 
 
 @dataclass(eq=False)
@@ -40,11 +40,11 @@ class Value:
 
     Attributes:
         name: as the graph has it.
-        type: as protocol buffers say it; None where nothing is known.
-        shape: None where it is not known in full.
-        constant: its elements, where they are known and few.
-        origin: the initializer or constant that it is made of; empty where an input goes into it.
-        axes: what its axes are, once somebody has said so.
+        type: as protobuf; None if unknown.
+        shape: None unless all of it is known.
+        constant: its elements, if they are known and few.
+        origin: the initializer or constant that it is made of; empty if it depends on an input.
+        axes: its axes, once they are stated.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Value:
 
     @property
     def size(self) -> int:
-        """How many elements it has; 0 where that is not known."""
+        """The number of elements; 0 if it is unknown."""
         return math.prod(self.shape) if self.shape is not None else 0
 
     @property
@@ -87,7 +87,7 @@ def of_tensor(tensor: onnx.TensorProto) -> Value:
     if _is_small(value) and tensor.data_location != onnx.TensorProto.EXTERNAL:
         try:
             value.constant = onnx.numpy_helper.to_array(tensor)
-        except (ValueError, TypeError, KeyError):  # no data, not as much as the shape says, of an unknown type
+        except (ValueError, TypeError, KeyError):  # no data, too little for its shape, of an unknown type
             value.constant = None
     return value
 
@@ -97,7 +97,7 @@ def _is_small(value: Value) -> bool:
 
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
-    """The attributes of a node, as Python's values; texts as texts."""
+    """The attributes of a node as Python values; bytes are decoded."""
     found = {}
     for attribute in node.attribute:
         value = onnx.helper.get_attribute_value(attribute)
@@ -106,7 +106,7 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 class ShapeFinder:
-    """Says of one node after another what comes out of it.
+    """Infers the outputs of one node after another.
 
     Args:
         model: whose nodes they are.
@@ -117,10 +117,10 @@ class ShapeFinder:
         self._where, self._ir = where, model.ir_version
         self._opsets = list(model.opset_import)
         self._versions = {"" if each.domain == "ai.onnx" else each.domain: each.version for each in model.opset_import}
-        self._told: dict[str, Any] = {}
+        self._recorded: dict[str, Any] = {}
         for value in (*_inferred(model).graph.value_info, *model.graph.value_info, *model.graph.output):
-            if value.name not in self._told or fixed_shape(self._told[value.name]) is None:
-                self._told[value.name] = value.type
+            if value.name not in self._recorded or fixed_shape(self._recorded[value.name]) is None:
+                self._recorded[value.name] = value.type
 
     def has_operator(self, node: onnx.NodeProto) -> bool:
         """Whether the operator is one of ONNX, in the version that the file asks for."""
@@ -138,8 +138,8 @@ class ShapeFinder:
         return found
 
     def _best(self, name: str, found: Any) -> Any:
-        told = self._told.get(name)
-        return told if fixed_shape(found) is None and fixed_shape(told) is not None else found or told
+        recorded = self._recorded.get(name)
+        return recorded if fixed_shape(found) is None and fixed_shape(recorded) is not None else found or recorded
 
     def _types(self, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> dict[str, Any]:
         given = {name: value for name, value in zip(node.input, inputs, strict=True) if value is not None}
@@ -156,7 +156,7 @@ class ShapeFinder:
         return self._inferred(schema, node, given)
 
     def _as_first(self, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> dict[str, Any]:
-        """What the two norms give back for which the library has no rule: the shape of what they are given."""
+        """The outputs of the two norms that the library has no rule for: they have the shape of the input."""
         first = inputs[0] if inputs else None
         named = node.op_type in ("GroupNormalization", "MeanVarianceNormalization")
         return {node.output[0]: first.type} if named and first is not None else {}
@@ -174,7 +174,7 @@ class ShapeFinder:
                     schema, node, types, data, opset_imports=self._opsets, ir_version=self._ir
                 )
             )
-        except Exception as error:  # the library's own kind, and others from below it
+        except Exception as error:  # the library's own type, and others
             label = node.name or node.output[0]
             shapes = ", ".join("x".join(map(str, each.shape or ())) or "a number" for each in given.values())
             raise InvalidValueError(
@@ -193,7 +193,7 @@ class ShapeFinder:
     # ---------------------------------------------------------------- elements
 
     def _fold(self, node: onnx.NodeProto, inputs: Sequence[Value | None], outputs: Sequence[Value]) -> None:
-        """Computes the elements of outputs that are small and made of what is known."""
+        """Computes the elements of small outputs whose inputs are known."""
         if node.domain not in ("", "ai.onnx"):
             return
         if node.op_type in ("Shape", "Size"):
@@ -220,7 +220,7 @@ class ShapeFinder:
         try:
             with np.errstate(all="ignore"):
                 made = ReferenceEvaluator(model).run(None, {name: value.constant for name, value in named.items()})
-        except Exception:  # what cannot be computed is not known
+        except Exception:  # then it is unknown
             return
         for value, array in zip(outputs, made, strict=True):
             if isinstance(array, (np.ndarray, np.generic)):
@@ -228,10 +228,10 @@ class ShapeFinder:
 
 
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the shapes that the library finds by itself, also in graphs within nodes."""
+    """The model with the shapes that onnx infers, also in graphs inside of nodes."""
     try:
         return onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception:  # what it cannot do is found node by node
+    except Exception:  # it is done node by node then
         return onnx.ModelProto()
 
 
@@ -249,8 +249,8 @@ def _fold_shape(node: onnx.NodeProto, inputs: Sequence[Value | None], outputs: S
     if node.op_type == "Size":
         _set_constant(outputs[0], np.asarray(value.size, dtype=np.int64))
         return
-    said = attributes_of(node)
-    _set_constant(outputs[0], np.asarray(value.shape[said.get("start", 0) : said.get("end")], dtype=np.int64))
+    stated = attributes_of(node)
+    _set_constant(outputs[0], np.asarray(value.shape[stated.get("start", 0) : stated.get("end")], dtype=np.int64))
 
 
 def _fold_constant(node: onnx.NodeProto, outputs: Sequence[Value]) -> None:

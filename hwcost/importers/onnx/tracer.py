@@ -64,8 +64,9 @@ class Tracer:
             except (ArithmeticError, LookupError, TypeError, AttributeError, ValueError) as error:
                 # onnx checks what a node may hold as far as it goes; the rest shows when the node is read
                 where = f"{self._where}: the node {str(node.name or node.output[:1])!r} ({node.op_type})"
-                allowed = f"attributes and inputs that go together ({type(error).__name__}: {error})"
-                raise InvalidValueError(where, str(node.op_type), allowed) from error
+                reason = f"reading it raises {type(error).__name__}: {error}"
+                allowed = "check its attributes and inputs"
+                raise InvalidValueError(where, str(node.op_type), allowed, reason=reason) from error
 
     def _run_one(self, node: onnx.NodeProto, depth: int) -> None:
         known = self.values.by_name

@@ -55,7 +55,7 @@ def einsum(call: Call, equation: str) -> tuple[LoweredLayer, ...]:
     axes = _axes_of(call, terms)
     call.give(call.out, [axes[letter] for letter in result])
     if any(len(set(term)) < len(term) for term in terms):
-        raise CannotPriceError("a letter stands twice in one operand: a diagonal")
+        raise CannotPriceError("a letter occurs twice in one operand, which is a diagonal")
     if len(terms) == 1:
         return ()
     if len(terms) > 2:
@@ -65,7 +65,7 @@ def einsum(call: Call, equation: str) -> tuple[LoweredLayer, ...]:
     if not inner:
         return ()
     if any(letter not in result and letter not in inner for letter in "".join(terms)):
-        raise CannotPriceError("a letter of one operand alone is summed over")
+        raise CannotPriceError("a letter of only one operand is summed over")
 
     def together(letters: Iterable[str]) -> Axis:
         return call.merged([axes[letter] for letter in letters])

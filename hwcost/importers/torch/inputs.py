@@ -1,4 +1,4 @@
-"""What a PyTorch module is run on: shapes, as people write them, and tensors that have no data."""
+"""The inputs of a PyTorch module: shapes as people write them, and tensors without data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hwcost.errors import InvalidValueError
 __all__ = ["InputSpec", "stand_ins", "without_data"]
 
 MOST = 2**40
-_ALLOWED = "a shape like 1,3,224,224, with a type like 1,128:int64, and a name like ids=1,128:int64 if forward needs it"
+_ALLOWED = "a shape like 1,3,224,224, with a type as in 1,128:int64, and a name as in ids=1,128:int64 if needed"
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class InputSpec:
 
     Args:
         shape: its sizes; empty for a number.
-        dtype: of its elements, as PyTorch calls it.
-        name: of the argument of ``forward``; None for one that goes by its position.
+        dtype: of its elements, by PyTorch's name.
+        name: of the argument of ``forward``; None for a positional one.
 
     >>> InputSpec.parse("ids=1,128:int64")
     InputSpec(shape=(1, 128), dtype='int64', name='ids')
@@ -52,7 +52,7 @@ class InputSpec:
 
     @classmethod
     def parse(cls, text: str) -> InputSpec:
-        """An input as it stands on a command line: ``[NAME=]SIZE,SIZE,...[:TYPE]``."""
+        """An input in the form of the command line: ``[NAME=]SIZE,SIZE,...[:TYPE]``."""
         match = re.fullmatch(r"(?:([^=]+)=)?([0-9]+(?:[,x][0-9]+)*),?(?::([a-z]+[0-9]*))?", text.strip(), re.ASCII)
         if match is None or (match[1] is not None and not match[1].isidentifier()):
             raise InvalidValueError("--input", text, _ALLOWED)
@@ -73,11 +73,12 @@ def stand_ins(input_size: Any, example_inputs: Any) -> tuple[tuple[Any, ...], di
     """The arguments of ``forward``, by position and by name, with tensors that have no data.
 
     Raises:
-        InvalidValueError: neither or both are given, or they are of no kind that is known.
+        InvalidValueError: neither or both are given, or they are of an unknown type.
     """
     if (input_size is None) == (example_inputs is None):
-        given = "both" if input_size is not None else "neither"
-        raise InvalidValueError("input_size and example_inputs", given, "one of the two")
+        given = "both are" if input_size is not None else "neither is"
+        reason = f"{given} given"
+        raise InvalidValueError("input_size or example_inputs", input_size, "pass one of the two", reason=reason)
     if input_size is not None:
         specs = _specs(input_size)
         by_name = {spec.name: spec.stand_in() for spec in specs if spec.name is not None}
@@ -89,7 +90,7 @@ def stand_ins(input_size: Any, example_inputs: Any) -> tuple[tuple[Any, ...], di
 
 
 def without_data(tensor: Tensor) -> Tensor:
-    """A tensor like another, of which nothing but its shape and type is there.
+    """A tensor of the same shape and type without data.
 
     >>> without_data(torch.ones(2, 3)).device
     device(type='meta')

@@ -1,9 +1,8 @@
-"""A module out of a Python file: the file is run, as importing it would; weights are not looked for."""
+"""A module from a Python file: the file is run, as importing it would run it; weights are not loaded."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib.util
 import inspect
 import os
@@ -17,20 +16,21 @@ import torch
 from torch import nn
 
 from hwcost.errors import InvalidValueError
+from hwcost.importers.naming import close_match
 
 __all__ = ["first_line", "load_model"]
 
 
 def load_model(path: str, name: str) -> nn.Module:
-    """The module that a file calls ``name``, in evaluation mode: what it costs to use it is the question.
+    """The module called ``name`` in a file, in evaluation mode, since the cost of inference is wanted.
 
     Args:
-        path: of the Python file. Its folder is on the import path while it is run.
-        name: of a module in it, or of a class or function that makes one without arguments. Those are called so that
-            weights take no memory, and once more plainly if that fails.
+        path: of the Python file. Its folder is on the import path while it runs.
+        name: of a module in it, or of a class or function that makes one without arguments. It is called on the meta
+            device, so that weights take no memory, and once more without that if it fails.
 
     Raises:
-        InvalidValueError: a file that cannot be read or run, a name that it does not have, something that is no module.
+        InvalidValueError: a file that cannot be read or run, a name that is not in it, an object that is no module.
     """
     found = _named(_run(path), path, name)
     if isinstance(found, nn.Module):
@@ -41,7 +41,7 @@ def load_model(path: str, name: str) -> nn.Module:
     _check_needs_nothing(found, path, name)
     made = _made(found, path, name)
     if not isinstance(made, nn.Module):
-        raise InvalidValueError(f"what {name}() in {path} makes", made, "an nn.Module")
+        raise InvalidValueError(f"the result of {name}() in {path}", made, "an nn.Module")
     return made.eval()
 
 
@@ -65,7 +65,7 @@ def _run(path: str) -> ModuleType:
 
 @contextlib.contextmanager
 def _importing(folder: str, name: str, module: ModuleType) -> Iterator[None]:
-    """The folder on the import path, and the module known by its name: dataclasses and the like look for it."""
+    """Context manager with the folder on the import path, and the module under its name, which dataclasses need."""
     sys.path.insert(0, folder)
     sys.modules[name] = module
     try:
@@ -84,7 +84,7 @@ def _line(error: BaseException, path: str) -> int | None:
 
 
 def first_line(error: BaseException) -> str:
-    """An error in one line: its kind, and the first line of what it says.
+    """An error in one line: its type, and the first line of its message.
 
     >>> first_line(ValueError("not this"))
     'ValueError: not this'
@@ -107,17 +107,15 @@ def _named(module: ModuleType, path: str, name: str) -> Any:
         )
         and (isinstance(value, nn.Module) or value.__module__ == module.__name__)
     ]
-    close = difflib.get_close_matches(name, models, n=1)
-    hint = f". Did you mean {close[0]!r}?" if close else ""
-    raise InvalidValueError(
-        f"a name in {path}", name, f"one of: {', '.join(models) or 'there is no model in it'}{hint}"
-    )
+    if not models:
+        raise InvalidValueError(f"a name in {path}", name, "add a model to the file", reason="the file has no model")
+    raise InvalidValueError(f"a name in {path}", name, f"one of: {', '.join(models)}{close_match(name, models)}")
 
 
 def _check_needs_nothing(factory: Any, path: str, name: str) -> None:
     try:
         parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):  # built in: what it needs shows when it is called
+    except (TypeError, ValueError):  # built in: the call shows what it needs
         return
     needed = [
         each.name
@@ -125,15 +123,16 @@ def _check_needs_nothing(factory: Any, path: str, name: str) -> None:
         if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     ]
     if needed:
-        allowed = f"without arguments that have no default ({', '.join(needed)}); write a function that fills them in"
-        raise InvalidValueError(f"{name} in {path}", "one that needs arguments", allowed)
+        allowed = "write a function that fills them in, and name that"
+        raise InvalidValueError(f"{name} in {path}", name, allowed, reason=f"it needs arguments ({', '.join(needed)})")
 
 
 def _made(factory: Any, path: str, name: str) -> Any:
-    with contextlib.suppress(Exception, SystemExit), torch.device("meta"):  # whatever it is, the plain call tells
+    with contextlib.suppress(Exception, SystemExit), torch.device("meta"):  # the plain call raises it again
         return factory()
     try:
         return factory()
     except (Exception, SystemExit) as error:
-        allowed = f"one that can be called without arguments: it raises {first_line(error)}"
-        raise InvalidValueError(f"{name} in {path}", "called", allowed) from error
+        allowed = "name a class or function that can be called without arguments"
+        reason = f"without arguments it raises {first_line(error)}"
+        raise InvalidValueError(f"{name} in {path}", name, allowed, reason=reason) from error

@@ -1,8 +1,8 @@
-"""Networks out of PyTorch modules: run on shapes alone, priced from the operators that really run.
+"""PyTorch modules as networks: run on shapes alone, read from the operators that a device would run.
 
 The module is run on PyTorch's *meta* device, where tensors have shapes and no data: its weights take no memory, and
-nothing is computed. What it calls is seen below the level at which composite operators are taken apart, so that a
-linear layer, an ``einsum``, attention or an LSTM are the matrix products that a device would do.
+nothing is computed. Its calls are seen after PyTorch has taken composite operators apart, so a linear layer, an
+``einsum``, attention or an LSTM are the matrix products that a device would run.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def read(
         source=f"{type(model).__module__}.{type(model).__qualname__}",
     )
     if not network.priced and not network.unsupported:
-        allowed = "a module that calls a convolution or a matrix product"
-        raise InvalidValueError("model", f"{network.name}, which multiplies nothing", allowed)
+        allowed = "pass a module that calls a convolution or a matrix product"
+        raise InvalidValueError("model", network.name, allowed, reason=f"{network.name} multiplies nothing")
     return network
 
 
@@ -81,7 +81,7 @@ def read_module(source: str, inputs: Sequence[InputSpec]) -> Network:
 
 
 def _unwrapped(model: Any) -> Any:
-    """The module itself, without what compiles it or spreads it over devices."""
+    """The module inside of a compiled or a data-parallel one."""
     while isinstance(model, nn.Module):
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
@@ -100,8 +100,8 @@ def _check_module(model: Any) -> None:
     lazy = [name for name, tensor in model.named_parameters() if nn.parameter.is_lazy(tensor)]
     lazy += [name for name, tensor in model.named_buffers() if nn.parameter.is_lazy(tensor)]
     if lazy:
-        allowed = "a module whose lazy layers have been run once, so that they know their sizes"
-        raise InvalidValueError(f"the parameter {lazy[0]!r}", "not made yet", allowed)
+        allowed = "run the module once, so that its lazy layers have sizes"
+        raise InvalidValueError(f"the parameter {lazy[0]!r}", lazy[0], allowed, reason="it has no size yet")
 
 
 def _checked_modules(modules: Mapping[type[nn.Module], Handler] | None) -> dict[type[nn.Module], Handler]:
@@ -114,9 +114,9 @@ def _checked_modules(modules: Mapping[type[nn.Module], Handler] | None) -> dict[
 
 
 def _without_data(model: nn.Module) -> dict[str, Tensor]:
-    """A tensor without data for each parameter and buffer; those that are one are one here too.
+    """A tensor without data for each parameter and buffer; shared ones stay shared.
 
-    A module that has two names gives its parameters once: given twice, PyTorch would put the wrong ones back.
+    A module with two names gives its parameters once: given twice, PyTorch would restore the wrong ones.
     """
     made: dict[int, Tensor] = {}
     found = {}
@@ -140,7 +140,7 @@ def _run(model: nn.Module, tracer: Tracer, args: tuple[Any, ...], named: dict[st
         except HwcostError:
             raise
         except RecursionError:
-            raise _refused("", args, named, "it calls itself without end") from None
+            raise _refused("", args, named, "it calls itself endlessly") from None
         except (Exception, SystemExit) as error:
             raise _refused(tracer.modules.where_raised(error), args, named, f"it raises {first_line(error)}") from error
 
@@ -149,12 +149,13 @@ def _refused(path: str, args: tuple[Any, ...], named: dict[str, Any], what: str)
     where = f"module {path!r}" if path else "the model's forward"
     tensors = [leaf for leaf in tree_leaves((args, named)) if isinstance(leaf, Tensor)]
     shapes = (f"{'x'.join(map(str, tensor.shape))} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
-    return InvalidValueError(where, f"run on {', '.join(shapes) or 'nothing'}", f"inputs that it takes: {what}")
+    given = ", ".join(shapes) or "no inputs"
+    return InvalidValueError(where, given, "pass inputs that it takes", reason=f"on {given} {what}")
 
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the warnings of code that was not written to be run on shapes."""
+    """Context manager without warnings: most code was not written to run on shapes alone."""
     import warnings
 
     with warnings.catch_warnings():

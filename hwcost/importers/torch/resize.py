@@ -1,4 +1,4 @@
-"""A PyTorch module with other widths: its parameters cut, and the numbers in its layers changed to go with them."""
+"""A PyTorch module with other widths: its parameters are cut, and the numbers in its layers changed to match."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.
 
 
 def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.Module:
-    """A copy of a module with smaller widths: of every width its first channels stay.
+    """A copy of a module with smaller widths: the first channels of every width stay.
 
     Every parameter that follows a width is cut, and the numbers of convolutions, fully connected layers and norms are
     changed with it, wherever they sit; code in a ``forward`` that has sizes written into it is not changed, and a copy
-    of such a module may not run. What the weights of the copy are worth, only training tells.
+    of such a module may not run. The accuracy of the copy is unknown until it is trained.
 
     Args:
         model: the module that the network was imported from.
@@ -54,7 +54,8 @@ def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.
     tensors = dict(_tensors(made))
     for name, rules in network.parameters.items():
         if name not in tensors:
-            raise InvalidValueError("model", type(model).__name__, f"the module that was imported: {name!r} is missing")
+            allowed = "pass the module that was imported"
+            raise InvalidValueError("model", type(model).__name__, allowed, reason=f"it has no {name!r}")
         owner, attribute, old = tensors[name]
         new = old
         for axis, rule in enumerate(rules):
@@ -71,7 +72,7 @@ def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.
 
 
 def changed_numbers(before: nn.Module, after: nn.Module) -> dict[str, dict[str, tuple[int, int]]]:
-    """What to write in the code of a model: for each module the numbers that differ, before and after.
+    """The numbers to change in the code of a model: for each module, those that differ, before and after.
 
     >>> changed_numbers(nn.Sequential(nn.Linear(4, 8)), nn.Sequential(nn.Linear(4, 6)))
     {'0': {'out_features': (8, 6)}}
@@ -100,7 +101,7 @@ def _numbers(module: nn.Module) -> dict[str, int]:
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str, Tensor]]]:
-    """Every parameter and buffer with the module that has it."""
+    """Every parameter and buffer with its module."""
     for path, module in model.named_modules():
         for attribute, tensor in (*module._parameters.items(), *module._buffers.items()):
             if tensor is not None:
@@ -108,7 +109,7 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str, Tens
 
 
 def _kept(rule: SizeExpression, network: Network, sizes: Mapping[str, int]) -> Tensor:
-    """The places of an axis that stay: of each of its pieces the first."""
+    """The indices of an axis that stay: the first ones of each of its pieces."""
     kept, start = [], 0
     for width, factor in rule:
         today = network.widths[width].size
@@ -126,7 +127,7 @@ def _times(size: int, factor: Fraction, width: str) -> int:
 
 
 def _renumber(module: nn.Module) -> None:
-    """Sets the numbers of a layer to what its parameters have become."""
+    """Sets the numbers of a layer to the sizes of its parameters."""
     if isinstance(module, _CONVOLUTIONS):
         was_depthwise = 1 < module.groups == module.in_channels
         made, of_a_group = module.weight.shape[:2]
@@ -159,7 +160,7 @@ def applied(
     """Rebuilds the module of ``FILE.py:NAME`` with other widths, and reads it again.
 
     Returns:
-        What to write in its code (:func:`changed_numbers`), and the network that the rebuilt module is.
+        The numbers to change in its code (:func:`changed_numbers`), and the network of the rebuilt module.
 
     Raises:
         InvalidValueError: as :func:`resized`; a rebuilt module that does not run.
@@ -170,5 +171,5 @@ def applied(
     try:
         return changed_numbers(model, made), read(made, list(inputs), name=name)
     except InvalidValueError as error:
-        allowed = f"one whose forward has no sizes written into it: {error.field} is {error.value}; {error.allowed}"
-        raise InvalidValueError("the rebuilt module", name, allowed) from error
+        allowed = "a module whose forward has no sizes written into it can be rebuilt"
+        raise InvalidValueError("the rebuilt module", name, allowed, reason=str(error)) from error

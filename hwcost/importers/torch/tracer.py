@@ -71,11 +71,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             args, kwargs = tree_map_only(Tensor, self.tensors.on_meta, (args, kwargs))
             inputs = tensors_in((*args, *kwargs.values()))
         if with_shapes_alone and (known.needs_data or (known.kind == "index" and _has_mask(args[1]))):
-            raise InvalidValueError(
-                self.modules.label,
-                f"looks at the values of a tensor ({known.kind})",
-                "a forward that goes by shapes alone; there are no values where only shapes are run",
-            )
+            reason = f"it looks at the values of a tensor ({known.kind}), and only shapes are run"
+            allowed = "make its forward depend on shapes alone"
+            raise InvalidValueError(self.modules.label, known.kind, allowed, reason=reason)
         if known.takes_device and (with_shapes_alone or not inputs) and not self._is_of_lengths(known, kwargs):
             kwargs = {**kwargs, "device": torch.device("meta"), **_unpinned(kwargs)}
         self._has_lengths |= known.takes_lengths
@@ -92,11 +90,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             if not isinstance(error, NotImplementedError) and "no fake impl registered" not in str(error):
                 raise
-            raise InvalidValueError(
-                self.modules.label,
-                f"calls {func._schema.name}",
-                "operators that compute the shape of their result without data (see torch.library.register_fake)",
-            ) from error
+            reason = f"it calls {func._schema.name}, which does not run on shapes alone"
+            allowed = "state the shape of its result with torch.library.register_fake"
+            raise InvalidValueError(self.modules.label, func._schema.name, allowed, reason=reason) from error
 
     def _is_of_lengths(self, known: Operator, kwargs: Mapping[str, Any]) -> bool:
         """Whether a tensor is made for the lengths of packed sequences, which PyTorch writes one by one."""
