@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -29,8 +30,8 @@ from hwcost import (
     network_cost,
 )
 from hwcost.machine import adapt
-from hwcost.sweep import ENGINES, MOST_POINTS, Sweep, count_points, pareto_front, sweep
-from hwcost.sweep.pricing import CHUNK, UniqueGemms, chunk_size, price
+from hwcost.sweep import ENGINES, MOST_POINTS, Sweep, count_points, engines, pareto_front, sweep
+from hwcost.sweep.pricing import CHUNK, Chunk, UniqueGemms, chunk_size, price
 
 SMALL = {
     "conv": Conv2d(3, 20, 5, height=14, width=14, stride=2, padding=2),
@@ -341,20 +342,18 @@ def breaks_after(points):
 SPACE = {"rows": range(1, 30), "cols": range(1, 20), "dataflows": ("ws", "os"), "chunk": 50}
 
 
-def test_a_sweep_that_broke_off_goes_on(tmp_path, monkeypatch):
+def test_a_sweep_that_broke_off_goes_on(tmp_path):
     keep, base = tmp_path / "kept", machines.RICH["by position"]
     whole = sweep(SMALL, base=base, **SPACE)
     with pytest.raises(Broken):
         sweep(SMALL, base=base, **SPACE, keep=keep, progress=breaks_after(400))
-    finished = sorted(path.name for path in keep.glob("chunk-*.npz"))
+    finished = {path: path.stat().st_mtime_ns for path in keep.glob("chunk-*.npz")}
     assert len(finished) == 8
-    priced = []
-    monkeypatch.setattr("hwcost.sweep.engines.price", lambda chunk: (priced.append(chunk.place), price(chunk))[1])
     again = sweep(SMALL, base=base, **SPACE, keep=keep)
     assert again.cycles.tobytes() == whole.cycles.tobytes()
     assert again.cycles.dtype == whole.cycles.dtype
-    assert len(priced) == 24 - 8
-    assert min(priced) == 8
+    assert len(list(keep.glob("chunk-*.npz"))) == 24
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished  # none of them is priced again
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x00" * 1000, "cut", "pickle", "other", "short"], ids=str)
@@ -448,15 +447,41 @@ def test_processes_that_are_broken_off(tmp_path):
     assert again.cycles.tobytes() == whole.cycles.tobytes()
 
 
-def _ends(chunk):
+def _square(number):
+    return number * number
+
+
+def _dies_once(marker, number):
+    """Kills its process the first time anyone calls it."""
+    if number == 3 and not marker.exists():
+        marker.touch()
+        os._exit(1)
+    return _square(number)
+
+
+def _always_dies():
     os._exit(1)
 
 
-def test_a_process_that_ends_is_said(monkeypatch, tmp_path):
+@pytest.mark.parametrize(("engine", "jobs"), [("serial", None), ("processes", 1), ("processes", 2)])
+def test_engines_run_any_call(engine, jobs):
+    calls = [functools.partial(_square, number) for number in range(7)]
+    assert sorted(engines.run(engine, calls, 7, jobs)) == [number**2 for number in range(7)]
+    assert list(engines.run(engine, [], 0, jobs)) == []
+
+
+def test_the_calls_of_a_killed_process_run_again(tmp_path):
     pytest.importorskip("joblib")
-    monkeypatch.setattr("hwcost.sweep.engines.price", _ends)
-    with pytest.raises(InvalidValueError, match="one was ended from outside"):
-        sweep(SMALL, **SPACE, engine="processes", jobs=2)
+    calls = (functools.partial(_dies_once, tmp_path / "died", number) for number in range(9))
+    assert sorted(engines.run("processes", calls, 9, 2)) == [number**2 for number in range(9)]
+    assert (tmp_path / "died").exists()
+
+
+def test_a_call_that_kills_every_process_is_an_error():
+    pytest.importorskip("joblib")
+    with pytest.raises(InvalidValueError, match="lack of memory") as caught:
+        list(engines.run("processes", [_always_dies] * 3, 3, 2))
+    assert (caught.value.field, caught.value.value) == ("engine", "processes")
 
 
 def test_an_error_in_a_process_is_that_of_the_chunk():
@@ -472,9 +497,7 @@ def test_missing_libraries_are_named(monkeypatch, engine, library):
         sweep(SMALL, rows=8, cols=8, engine=engine)
 
 
-def test_another_version_on_a_worker(monkeypatch):
-    chunks = []
-    monkeypatch.setattr("hwcost.sweep.engines.price", lambda chunk: (chunks.append(chunk), price(chunk))[1])
-    sweep(SMALL, rows=8, cols=8)
-    with pytest.raises(InvalidValueError, match=r"version of hwcost on a worker .* that of the sweep, 0\.0\.1"):
-        price(chunks[0]._replace(version="0.0.1"))
+def test_another_version_on_a_worker():
+    chunk = Chunk(0, "0.0.1", UniqueGemms.of([Gemm(1, 2, 3)]), SystolicArray(8, 8))
+    with pytest.raises(InvalidValueError, match=r"that of the sweep, 0\.0\.1"):
+        price(chunk)

@@ -21,6 +21,7 @@ from hwcost import SystolicArray, load_device, network_cost
 from hwcost.cli.shared.progress import progress_of
 from hwcost.importers import read_network
 from hwcost.sweep import engines, sweep
+from hwcost.sweep.pricing import price
 
 SMALL = ("--rows", "8:16:4", "--cols", "8,32", "--dataflow", "ws,os")
 LIST = ("sweep", "lenet.csv")
@@ -267,14 +268,14 @@ def test_nobody_answers(refused, monkeypatch):
 PROGRAM = """
 import sys, time
 from hwcost.cli import main
-from hwcost.sweep import engines
-price = engines.price
+from hwcost.sweep import running
+price = running.price
 def slow(chunk):
     if chunk.place >= 2:
         print("at work", flush=True)
         time.sleep(3600)
     return price(chunk)
-engines.price = slow
+running.price = slow
 sys.exit(main(sys.argv[1:]))
 """
 SPACE = ("--rows", "1:200", "--cols", "1:300")
@@ -302,7 +303,7 @@ def test_an_interrupted_sweep_resumes(hwcost, networks, calls_of, how):
     assert other[0] == 2
     assert "--out is 'points.csv.chunks'" in other[2]
 
-    with calls_of(engines.price) as priced:
+    with calls_of(price) as priced:
         code, out, err = hwcost(*LIST, *SPACE, "-o", "points.csv", "--csv")
     assert (code, len(priced)) == (0, 2)
     assert err.splitlines()[0].endswith("points.csv.chunks")

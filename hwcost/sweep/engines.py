@@ -1,4 +1,9 @@
-"""Where chunks run: in this process, in several processes of this machine, or on the workers of a Dask cluster."""
+"""Where calls run: in this process, in several processes of this machine, or on the workers of a Dask cluster.
+
+A call is any picklable callable without arguments, a :func:`functools.partial` for example. Results stream back as
+calls finish, in any order. A call whose process or worker is killed runs again elsewhere; it must therefore give the
+same result however often it starts.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +19,23 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeVar
 
 from hwcost.arrays import as_size
-from hwcost.errors import InvalidValueError, MissingDependencyError
-from hwcost.sweep.pricing import Chunk, Column, price
+from hwcost.errors import HwcostError, InvalidValueError, MissingDependencyError
 
-__all__ = ["ENGINES", "MOST_SECONDS", "Engine", "run"]
+__all__ = ["ENGINES", "MOST_SECONDS", "Engine", "engine_of", "run"]
 
-Priced: TypeAlias = Generator[tuple[int, Column], None, None]
+Result = TypeVar("Result")
+Call = Callable[[], Any]
 
 MOST_SECONDS = 10.0
-"""That a scheduler and its first worker have to answer."""
+"""Time limit for a scheduler and its first worker to answer."""
 MOST_SECONDS_ALONE = 60.0
-"""That a sweep waits for another worker where all have gone."""
-_CHUNKS_A_THREAD = 4
+"""How long a sweep waits for a new worker once all are gone."""
+MOST_LOSSES = 3
+"""How often the processes of a machine may be killed before a run gives up."""
+_CALLS_A_THREAD = 4
 _SECONDS_BETWEEN_COUNTS = 2.0
 
 
@@ -36,37 +43,34 @@ class Engine(NamedTuple):
     """A row of :data:`ENGINES`.
 
     Attributes:
-        name: as people write it, before ``://`` where an address follows.
-        run: chunks, their number, the address and the number of jobs in; indices and cycles out, as they are finished.
-        takes_address: whether an address follows the name.
-        takes_jobs: whether the number of jobs is one's to choose.
+        name: as people write it, before ``://`` if an address follows.
+        run: takes calls, their number, the address and the number of jobs; yields results as they finish.
+        takes_address: whether an address follows the name; the calls then run on other machines.
+        takes_jobs: whether the caller chooses the number of jobs.
         summary: one line for people.
     """
 
     name: str
-    run: Callable[[Iterable[Chunk], int, str, int | None], Priced]
+    run: Callable[[Iterable[Call], int, str, int | None], Generator[Any, None, None]]
     takes_address: bool
     takes_jobs: bool
     summary: str
 
     @property
     def written(self) -> str:
-        """The name, and the address if there is one."""
+        """The name, with a placeholder for the address if there is one."""
         return f"{self.name}://ADDRESS" if self.takes_address else self.name
 
 
-def run(engine: str, chunks: Iterable[Chunk], count: int, jobs: int | None = None) -> Priced:
-    """Prices chunks where the engine says; they come back in any order.
-
-    Args:
-        engine: a name in :data:`ENGINES`, with an address behind ``://`` where it takes one.
-        chunks: made as they are asked for.
-        count: how many there are.
-        jobs: how many at once, where the engine leaves that open.
+def engine_of(engine: str, jobs: int | None = None) -> tuple[Engine, str]:
+    """The row and the address that a text names.
 
     Raises:
-        InvalidValueError: an engine or address that is not known, jobs that it does not take.
-        MissingDependencyError: joblib or distributed is needed and not installed.
+        InvalidValueError: an unknown engine, a missing or superfluous address, jobs that the engine does not take.
+
+    >>> row, address = engine_of("dask://10.0.0.1:8786")
+    >>> row.name, address
+    ('dask', '10.0.0.1:8786')
     """
     name, colon, address = engine.partition("://")
     row = ENGINES.get(name)
@@ -77,37 +81,85 @@ def run(engine: str, chunks: Iterable[Chunk], count: int, jobs: int | None = Non
         if not row.takes_jobs:
             allowed = ", ".join(each.written for each in ENGINES.values() if each.takes_jobs)
             raise InvalidValueError("jobs", jobs, f"only with engine {allowed}")
-    return row.run(chunks, count, address, jobs)
+    return row, address
 
 
-def _serial(chunks: Iterable[Chunk], count: int, address: str, jobs: int | None) -> Priced:
-    yield from map(price, chunks)
+def run(
+    engine: str, calls: Iterable[Callable[[], Result]], count: int, jobs: int | None = None
+) -> Generator[Result, None, None]:
+    """Runs calls on an engine and yields their results in any order.
+
+    Args:
+        engine: a name in :data:`ENGINES`, followed by ``://`` and an address if the engine takes one.
+        calls: picklable callables without arguments; taken from the iterable a few at a time.
+        count: how many there are.
+        jobs: how many run at once, if the engine leaves that open; None for one for each core.
+
+    Raises:
+        InvalidValueError: as :func:`engine_of`; a scheduler that does not answer; processes or workers that are killed
+            again and again.
+        MissingDependencyError: joblib or distributed is needed and not installed.
+
+    >>> import functools
+    >>> sorted(run("serial", [functools.partial(pow, 2, n) for n in range(4)], 4))
+    [1, 2, 4, 8]
+    """
+    row, address = engine_of(engine, jobs)
+    return row.run(calls, count, address, jobs)
 
 
-def _processes(chunks: Iterable[Chunk], count: int, address: str, jobs: int | None) -> Priced:
+def _serial(calls: Iterable[Call], count: int, address: str, jobs: int | None) -> Generator[Any, None, None]:
+    for call in calls:
+        yield call()
+
+
+# ---------------------------------------------------------------- processes
+
+
+def _processes(calls: Iterable[Call], count: int, address: str, jobs: int | None) -> Generator[Any, None, None]:
+    """By joblib. When one process is killed joblib ends them all, and the calls under way start again."""
     joblib = _joblib()
     if not count:
         return
-    ended = importlib.import_module("joblib.externals.loky.process_executor").TerminatedWorkerError
+    killed = importlib.import_module("joblib.externals.loky.process_executor").TerminatedWorkerError
     at_once = min(count, joblib.cpu_count() if jobs is None else jobs)
-    try:
-        with joblib.parallel_config(backend="loky"):
-            parallel = joblib.Parallel(at_once, batch_size=1, return_as="generator_unordered")
-        yield from _as_finished(joblib, parallel, chunks)
-    except ended:
-        allowed = "processes that go on to the end; one was ended from outside, perhaps for want of memory"
-        raise InvalidValueError("engine", "processes", allowed) from None
+    under_way: dict[int, Call] = {}
+    fresh = enumerate(calls)
+
+    def noted(pairs: Iterable[tuple[int, Call]]) -> Iterator[Any]:
+        for number, call in pairs:
+            under_way[number] = call
+            yield joblib.delayed(_numbered)(number, call)
+
+    for loss in itertools.count(1):
+        again = list(under_way.items())
+        try:
+            with joblib.parallel_config(backend="loky"):
+                parallel = joblib.Parallel(at_once, batch_size=1, return_as="generator_unordered")
+            for number, result in _as_finished(parallel, noted(itertools.chain(again, fresh))):
+                del under_way[number]
+                yield result
+        except killed:
+            if loss >= MOST_LOSSES:
+                allowed = "processes that run to the end; some were killed, perhaps for lack of memory"
+                raise InvalidValueError("engine", "processes", allowed) from None
+        else:
+            return
 
 
-def _as_finished(joblib: Any, parallel: Any, chunks: Iterable[Chunk]) -> Priced:
-    results = parallel(map(joblib.delayed(price), chunks))
+def _numbered(number: int, call: Call) -> tuple[int, Any]:
+    return number, call()
+
+
+def _as_finished(parallel: Any, calls: Iterable[Any]) -> Generator[Any, None, None]:
+    results = parallel(calls)
     try:
         # "yield from" would close the results outside of the filter below
         for result in results:  # noqa: UP028
             yield result
     finally:
         with warnings.catch_warnings():
-            # whoever breaks a sweep off knows that some chunks at work are lost
+            # stopping early loses the calls under way, which is intended
             warnings.filterwarnings("ignore", ".*tasks", UserWarning)
             results.close()
 
@@ -122,8 +174,8 @@ def _joblib() -> Any:
 # ---------------------------------------------------------------- a cluster
 
 
-def _dask(chunks: Iterable[Chunk], count: int, address: str, jobs: int | None) -> Priced:
-    """By distributed itself: joblib's way to Dask sends nothing to a cluster of one thread, nor to late workers."""
+def _dask(calls: Iterable[Call], count: int, address: str, jobs: int | None) -> Generator[Any, None, None]:
+    """By distributed itself: joblib's Dask backend sends nothing to a one-thread cluster, nor to late workers."""
     try:
         distributed = importlib.import_module("distributed")
     except ImportError:
@@ -131,43 +183,43 @@ def _dask(chunks: Iterable[Chunk], count: int, address: str, jobs: int | None) -
     where = f"dask://{address}"
     with _quiet(), _client(distributed, address) as client:
         try:
-            yield from _from_workers(distributed, client, iter(chunks))
+            yield from _from_workers(distributed, client, iter(calls))
+        except HwcostError:  # of a call
+            raise
         except distributed.KilledWorker:
-            allowed = (
-                "workers that go on to the end; several were ended at work on one chunk, for want of memory perhaps"
-            )
+            allowed = "workers that run to the end; one call ended several of them, perhaps for lack of memory"
             raise InvalidValueError("engine", where, allowed) from None
         except (concurrent.futures.CancelledError, OSError, TimeoutError):
-            raise InvalidValueError("engine", where, "a scheduler that goes on to the end; this one is gone") from None
+            raise InvalidValueError("engine", where, "a scheduler that runs to the end; this one is gone") from None
         except (ImportError, RuntimeError) as error:
             reason = str(error).partition(". ")[0].rstrip(".")
             allowed = f"a scheduler and workers with the same versions of hwcost and dask as here ({reason})"
             raise InvalidValueError("engine", where, allowed) from None
 
 
-def _from_workers(distributed: Any, client: Any, chunks: Iterator[Chunk]) -> Priced:
-    """A few chunks for each thread of the workers are under way at once; workers that come later are counted too."""
+def _from_workers(distributed: Any, client: Any, calls: Iterator[Call]) -> Generator[Any, None, None]:
+    """Keeps a few calls under way for each thread of the workers, including workers that join late."""
     under_way: set[Any] = set()
     counted, most = -math.inf, 0
     while True:
         if time.monotonic() - counted > _SECONDS_BETWEEN_COUNTS:
-            counted, most = time.monotonic(), _CHUNKS_A_THREAD * max(1, sum(client.nthreads().values()))
-        for chunk in itertools.islice(chunks, max(0, most - len(under_way))):
+            counted, most = time.monotonic(), _CALLS_A_THREAD * max(1, sum(client.nthreads().values()))
+        for call in itertools.islice(calls, max(0, most - len(under_way))):
             # a callable without arguments, in which Dask looks for nothing to replace
-            under_way.add(client.submit(functools.partial(price, chunk), pure=False))
+            under_way.add(client.submit(functools.partial(call), pure=False))
         if not under_way:
             return
         with client.as_current():
             first = functools.partial(distributed.wait, under_way, return_when="FIRST_COMPLETED")
             done = _patiently(client, first).done
         for future in done:
-            # what a worker has finished and taken along is worked out again, so that this can last, too
+            # a result that is lost with its worker is computed again, so this can take long too
             yield _patiently(client, future.result)
         under_way.difference_update(done)
 
 
 def _patiently(client: Any, call: Callable[..., Any]) -> Any:
-    """What a call returns, however long that takes, as long as there are workers."""
+    """The result of a call, however long it takes, as long as there are workers."""
     while True:
         try:
             return call(timeout=MOST_SECONDS)
@@ -176,7 +228,7 @@ def _patiently(client: Any, call: Callable[..., Any]) -> Any:
 
 
 def _wait_for_a_worker(client: Any, seconds: float) -> None:
-    """Returns at once where there is one."""
+    """Returns at once if there is a worker."""
     try:
         client.wait_for_workers(1, timeout=seconds)
     except TimeoutError:
@@ -187,7 +239,7 @@ def _wait_for_a_worker(client: Any, seconds: float) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the log of distributed: what matters of it becomes an error."""
+    """Silences the log of distributed; what matters in it becomes an error."""
     loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -216,7 +268,7 @@ def _client(distributed: Any, address: str) -> Iterator[Any]:
 
 
 def _place(address: str) -> dict[str, str]:
-    """How distributed is told of a scheduler: the file that it has written, or the address at which it listens."""
+    """How distributed finds a scheduler: by the file that the scheduler wrote, or by its address."""
     if address.endswith(".json"):
         if not os.path.isfile(address):
             raise InvalidValueError("engine", f"dask://{address}", "a scheduler file that exists")
@@ -228,10 +280,10 @@ ENGINES: Mapping[str, Engine] = MappingProxyType(
     {
         row.name: row
         for row in (
-            Engine("serial", _serial, False, False, "one chunk after the other in this process"),
+            Engine("serial", _serial, False, False, "one call after the other in this process"),
             Engine("processes", _processes, False, True, "several processes of this machine, by joblib"),
             Engine("dask", _dask, True, False, "the workers of a Dask cluster: HOST:PORT, or the scheduler's file"),
         )
     }
 )
-"""Every engine by name. A new one is a function that prices chunks, and a row here."""
+"""Every engine by name. A new one is a function that runs calls, and a row here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from hwcost.network.pricing import Layers, network_cost
 from hwcost.sweep.engines import run
 from hwcost.sweep.kept import ChunkStore
 from hwcost.sweep.points import Sweep
-from hwcost.sweep.pricing import Chunk, Column, UniqueGemms, chunk_size
+from hwcost.sweep.pricing import Chunk, Column, UniqueGemms, chunk_size, price
 
 __all__ = ["MOST_POINTS", "count_points", "sweep"]
 
@@ -130,8 +131,9 @@ def _parts(
         if kept is not None and (cycles := kept.read(index, length)) is not None:
             finished(index, cycles)
     left = [index for index in range(len(lengths)) if index not in parts]
-    # made one by one as they are asked for, so that few chunks are in memory at once
-    with contextlib.closing(run(engine, map(made, left), len(left), jobs)) as priced:
+    # a generator, so that few chunks are in memory at once
+    calls = (functools.partial(price, made(index)) for index in left)
+    with contextlib.closing(run(engine, calls, len(left), jobs)) as priced:
         for index, cycles in priced:
             if kept is not None:
                 kept.write(index, cycles)
