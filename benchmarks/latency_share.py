@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.side_by_side import in_turn, report
-from nas_plugin import LATENCIES, Settings, load_arch_def
-from nas_plugin.darts import DartsSearch
+from nas_plugin import LATENCIES, SearchSettings, load_arch_def
 from nas_plugin.data import Dataset, load
-from nas_plugin.settings import generator
+from nas_plugin.methods.darts import DartsSearch
+from nas_plugin.methods.training import generator
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     random = generator(0, "benchmark")
 
     def steps(latency: str, target: str | None) -> dict[str, Callable[[], None]]:
-        search = DartsSearch(arch, Settings(arch.data, latency=latency, target=target), train)
+        search = DartsSearch(arch, SearchSettings(arch.data, latency=latency, target=target), train)
 
         def batch() -> tuple[Dataset, Tensor]:
             index = torch.randint(len(search.alpha_data), (64,), generator=random)

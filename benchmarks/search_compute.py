@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 
 from common.side_by_side import report
-from nas_plugin import Settings
-from nas_plugin.baselines import search_macs
-from nas_plugin.candidates import Costs, macs_of
-from nas_plugin.sweeps import Sweep
+from nas_plugin import SearchSettings
+from nas_plugin.methods.baselines import search_macs
+from nas_plugin.runs.sweep import SearchSweep
+from nas_plugin.space.costs import Costs, macs_of
 
 STEP = 3
 """Forward passes that a step of a training costs as much as."""
 DRAWS = 100_000
 
 
-def super_network(macs: Costs, settings: Settings, images: int) -> float:
+def super_network(macs: Costs, settings: SearchSettings, images: int) -> float:
     """The training by the sandwich rule: the widest, the narrowest and two random networks on every image."""
     ends = macs.of(macs.rows([{name: sizes[end] for name, sizes in macs.sizes.items()} for end in (0, -1)]))
     random = np.random.default_rng(0)
@@ -36,7 +36,7 @@ def super_network(macs: Costs, settings: Settings, images: int) -> float:
     return float(STEP * settings.epochs * images * (ends.sum() + 2 * drawn.mean()))
 
 
-def choice(macs: Costs, settings: Settings, path: Path, images: int, held_out: int) -> float:
+def choice(macs: Costs, settings: SearchSettings, path: Path, images: int, held_out: int) -> float:
     """What a search did with the super-network: its scores, fine-tunings and trainings."""
     scores = json.loads(path.read_text(encoding="utf-8"))["scores"]
     each = macs.of(macs.rows([score["choice"] for score in scores]))
@@ -52,14 +52,14 @@ def main() -> None:
     parser.add_argument("sweep", type=Path, help="the folder of a finished sweep with one-shot among its methods")
     parser.add_argument("--name", default="search_compute", help="of the result file")
     options = parser.parse_args()
-    sweep = Sweep.open(options.sweep)
+    sweep = SearchSweep.open(options.sweep)
     tasks = [task for method, task in sweep.searches() if method == "one-shot" and task.done]
     if not tasks:
         parser.error(f"{options.sweep} holds no one-shot search that is done")
     macs, count = macs_of(sweep.arch), sweep.settings.count
     settings = tasks[0].settings  # all differ in seed, array and target alone
     images = round(count * settings.share)
-    darts = Settings.for_size(count, **{"data": settings.data, **sweep.settings.given, "method": "darts"})
+    darts = SearchSettings.for_size(count, **{"data": settings.data, **sweep.settings.given, "method": "darts"})
     unit = STEP * search_macs(sweep.arch, darts, images, count - images)
     shared = super_network(macs, settings, images) / unit
     found: dict[str, list[float]] = {}

@@ -20,14 +20,15 @@ import torch
 from common.side_by_side import report
 from hwcost import SystolicArray, network_cost
 from hwcost.torch import LatencyLoss
-from nas_plugin import Settings, load_arch_def
-from nas_plugin.darts import DartsSearch
+from nas_plugin import SearchSettings, load_arch_def
 from nas_plugin.data import CUT, load
-from nas_plugin.methods import RIVALS, searcher, winner_of
-from nas_plugin.targets import Target
+from nas_plugin.methods.darts import DartsSearch
+from nas_plugin.methods.finding import searcher, winner_of
+from nas_plugin.methods.table import SWEEP_METHODS
+from nas_plugin.space.targets import Target
 
 ARRAYS = ((8, 8), (16, 16))
-EXACT = [name for name in RIVALS if name != "flops"]
+EXACT = [name for name in SWEEP_METHODS if name != "flops"]
 """All but the rival that does not know the array."""
 
 
@@ -47,8 +48,14 @@ def main() -> None:
             shares, distances = [], []
             for seed, target in enumerate(np.linspace(0.4, 1.0, options.runs).round(3).tolist()):
                 given = {"epochs": options.epochs, "candidates": 20, "finalists": 1, "finalist_epochs": 1}
-                settings = Settings.for_size(
-                    options.images, data=CUT, images=options.images, seed=seed, target=target, **given, **RIVALS[name]
+                settings = SearchSettings.for_size(
+                    options.images,
+                    data=CUT,
+                    images=options.images,
+                    seed=seed,
+                    target=target,
+                    **given,
+                    **SWEEP_METHODS[name],
                 )
                 work = searcher(arch, settings, train)
                 while not work.done:

@@ -1,8 +1,8 @@
 """A hardware-aware architecture search on top of hwcost: LeNet, DARTS-style, with a latency that knows the stairs.
 
-``search(...)`` runs the whole idea and returns what it found; ``sweep(...)`` does so by many methods, limits and seeds
-and compares. The commands ``nas-plugin search`` and ``nas-plugin sweep`` are the same on the command line. The package
-holds no hardware arithmetic: probabilities go in, a cost comes out of hwcost.
+``search(...)`` runs one search and returns its result; ``sweep(...)`` runs many methods, limits and seeds and compares
+them. The commands ``nas-plugin search`` and ``nas-plugin sweep`` do the same on the command line. The package holds no
+hardware arithmetic: probabilities go in, a cost comes out of hwcost.
 """
 
 from __future__ import annotations
@@ -13,27 +13,45 @@ from typing import TYPE_CHECKING, Any
 from hwcost import MissingDependencyError, __version__
 
 if TYPE_CHECKING:
-    from nas_plugin.api import read_sweep, resume, resume_sweep, search, sweep
-    from nas_plugin.arch_def import ArchDef, load_arch_def
-    from nas_plugin.comparison import Comparison
-    from nas_plugin.latency import LATENCIES
-    from nas_plugin.methods import METHODS, RIVALS
-    from nas_plugin.networks import Network, SuperNetwork
-    from nas_plugin.result import Outcome, SearchResult
-    from nas_plugin.run import read_run
-    from nas_plugin.settings import Settings
+    from nas_plugin.api import read_run, read_sweep, resume, resume_sweep, search, sweep
+    from nas_plugin.methods.latencies import LATENCIES, Latency
+    from nas_plugin.methods.settings import SearchSettings
+    from nas_plugin.methods.table import METHODS, SWEEP_METHODS, Method
+    from nas_plugin.runs.comparison import Comparison
+    from nas_plugin.runs.result import Outcome, SearchResult
+    from nas_plugin.space.arch_def import ArchDef
+    from nas_plugin.space.blocks import KINDS, BlockKind
+    from nas_plugin.space.networks import SuperNetwork, TrainableNetwork
+    from nas_plugin.space.reader import load_arch_def
+
+_HOMES = {
+    "api": ("read_run", "read_sweep", "resume", "resume_sweep", "search", "sweep"),
+    "methods.latencies": ("LATENCIES", "Latency"),
+    "methods.settings": ("SearchSettings",),
+    "methods.table": ("METHODS", "SWEEP_METHODS", "Method"),
+    "runs.comparison": ("Comparison",),
+    "runs.result": ("Outcome", "SearchResult"),
+    "space.arch_def": ("ArchDef",),
+    "space.blocks": ("KINDS", "BlockKind"),
+    "space.networks": ("SuperNetwork", "TrainableNetwork"),
+    "space.reader": ("load_arch_def",),
+}
 
 __all__ = [
+    "KINDS",
     "LATENCIES",
     "METHODS",
-    "RIVALS",
+    "SWEEP_METHODS",
     "ArchDef",
+    "BlockKind",
     "Comparison",
-    "Network",
+    "Latency",
+    "Method",
     "Outcome",
     "SearchResult",
-    "Settings",
+    "SearchSettings",
     "SuperNetwork",
+    "TrainableNetwork",
     "__version__",
     "load_arch_def",
     "read_run",
@@ -44,35 +62,16 @@ __all__ = [
     "sweep",
 ]
 
-_HOMES = {
-    "LATENCIES": "latency",
-    "METHODS": "methods",
-    "RIVALS": "methods",
-    "ArchDef": "arch_def",
-    "Comparison": "comparison",
-    "Network": "networks",
-    "Outcome": "result",
-    "SearchResult": "result",
-    "Settings": "settings",
-    "SuperNetwork": "networks",
-    "load_arch_def": "arch_def",
-    "read_run": "run",
-    "read_sweep": "api",
-    "resume": "api",
-    "resume_sweep": "api",
-    "search": "api",
-    "sweep": "api",
-}
-
 
 def __getattr__(name: str) -> Any:
     """Public names load what they need (torch among it) when they are first used."""
-    if name not in _HOMES:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(importlib.import_module(f"nas_plugin.{_HOMES[name]}"), name)
+        return getattr(importlib.import_module(f"nas_plugin.{home}"), name)
     except ModuleNotFoundError as error:
-        if error.name in ("torch", "safetensors", "tomli_w", "joblib", "moocore"):
+        if error.name in ("torch", "safetensors", "tomli_w", "joblib", "moocore", "filelock"):
             raise MissingDependencyError(error.name, "nas", "nas_plugin") from None
         raise
 

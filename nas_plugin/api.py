@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hwcost import InvalidValueError, SystolicArray
-from nas_plugin import pictures
-from nas_plugin.arch_def import ArchDef, load_arch_def
-from nas_plugin.comparison import Comparison, compare
+from hwcost.plot import save as save_picture
+from hwcost.sweep.engines import engine_of
 from nas_plugin.data import CUT, FULL, load
-from nas_plugin.files import write_json, write_whole
-from nas_plugin.folders import only_one
-from nas_plugin.methods import check, needs_target
-from nas_plugin.result import SearchResult
-from nas_plugin.run import Progress, RunFolder, execute
-from nas_plugin.settings import Settings
-from nas_plugin.sweeps import Sweep, SweepProgress, SweepSettings, run_sweep
+from nas_plugin.methods.finding import check
+from nas_plugin.methods.latencies import Latency
+from nas_plugin.methods.settings import SearchSettings
+from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS, Method
+from nas_plugin.methods.training import Record
+from nas_plugin.pictures.run import search_figure, winner_figure
+from nas_plugin.pictures.sweep import sweep_figure
+from nas_plugin.runs.comparison import Comparison, compare
+from nas_plugin.runs.folders import only_one, save
+from nas_plugin.runs.progress import QUIET, Report, SweepProgress
+from nas_plugin.runs.result import SearchResult, result_of, write_result
+from nas_plugin.runs.settings import SweepSettings
+from nas_plugin.runs.sweep import SearchSweep, run_sweep
+from nas_plugin.runs.task import Task
+from nas_plugin.space.arch_def import ArchDef
+from nas_plugin.space.reader import load_arch_def
 
-__all__ = ["SWEPT", "prepare", "read_sweep", "resume", "resume_sweep", "search", "sweep"]
+__all__ = ["Progress", "prepare", "read_run", "read_sweep", "resume", "resume_sweep", "run", "search", "sweep"]
 
-SWEPT = ("one-shot", "expectation", "shifted", "flops", "flops-snap", "most-macs")
-"""The methods of a sweep where none are named."""
+Progress = Callable[[str, int, int, Record], None]
+"""Called after each step with stage ("search", "winner", "reference"), step, number of steps, and the log record."""
 
 
 def search(
@@ -41,10 +50,11 @@ def search(
         arch_def: an architecture file, or one that is read already; None takes the LeNet of the package.
         data: "fashion-mnist-cut", "fashion-mnist", or a folder with IDX files; None takes the arch_def's.
         array: the accelerator; None takes the arch_def's.
-        out: the run folder, new or empty; None keeps everything in memory.
+        out: the run folder, new or empty; None keeps nothing on disk.
         progress: called after each epoch with stage, epoch, epochs and the epoch's record.
-        settings: of :class:`Settings`, for example ``weight=0.2, latency="expectation", epochs=5, seed=1``; what is not
-            given follows from the number of training images.
+        settings: of :class:`SearchSettings`, for example ``weight=0.2, latency="expectation", epochs=5, seed=1``; the
+            others follow from the number of training images. ``method`` and ``latency`` also take a row of your own, a
+            :class:`Method` or :class:`Latency`.
 
     Returns:
         The same as the run folder holds.
@@ -60,45 +70,90 @@ def search(
     if not isinstance(array, SystolicArray | None):
         raise InvalidValueError("array", array, "a SystolicArray")
     arch, chosen = prepare(arch_def, data, array, settings)
-    folder = None if out is None else RunFolder(Path(out))
-    if folder is not None:
-        folder.create(arch, chosen)
-    return execute(arch, chosen, folder, progress)
-
-
-def resume(run: str | Path, progress: Progress | None = None) -> SearchResult:
-    """Goes on with a run that was stopped, and ends with the same result as if it had not been.
-
-    Raises:
-        RunError: no run folder, or a damaged one.
-    """
-    folder = RunFolder(Path(run))
-    arch, settings = folder.open()
-    return execute(arch, settings, folder, progress)
+    if out is not None:
+        return run(arch, chosen, Path(out), progress)
+    with tempfile.TemporaryDirectory() as folder:
+        return run(arch, chosen, Path(folder) / "run", progress, pictures=False)
 
 
 def prepare(
     arch_def: str | Path | ArchDef | None, data: str | Path | None, array: SystolicArray | None, given: dict[str, Any]
-) -> tuple[ArchDef, Settings]:
-    """The search space on its array, and the settings that follow from what is given and from the data.
+) -> tuple[ArchDef, SearchSettings]:
+    """The search space on its array, and the settings that follow from those given and from the data.
 
     Raises:
         InvalidValueError: an unknown setting, or one outside of what is allowed.
     """
     arch = arch_def if isinstance(arch_def, ArchDef) else load_arch_def(arch_def)
-    if array is not None:
-        arch = dataclasses.replace(arch, array=array)
-    source = source_of(arch, data)
-    train, _ = load(source, classes=arch.classes, shape=(arch.height, arch.width), images=given.get("images"))
-    settings = Settings.for_size(len(train), data=source, **given)
+    arch = arch if array is None else dataclasses.replace(arch, array=array)
+    source, count = _images(arch, data, given.get("images"))
+    settings = SearchSettings.for_size(count, data=source, **given)
     check(arch, settings)
     return arch, settings
+
+
+def run(
+    arch: ArchDef, settings: SearchSettings, out: Path, progress: Progress | None = None, *, pictures: bool = True
+) -> SearchResult:
+    """Runs a search in a new folder: a sweep of one method, one limit, one seed and one training seed.
+
+    Raises:
+        RunError: the folder is not empty, or cannot be made.
+    """
+    count = _images(arch, settings.data, settings.images)[1]
+    begun = SearchSweep.create(out, arch, [arch.array], SweepSettings.of_run(settings, count))
+    return _finish_run(begun, progress, pictures=pictures)
+
+
+def resume(run: str | Path, progress: Progress | None = None, *, rows: Sequence[Any] = ()) -> SearchResult:
+    """Goes on with a run that was stopped, and ends with the same result as if it had not been.
+
+    Args:
+        run: the run folder.
+        progress: as of :func:`search`.
+        rows: the methods, latency terms and block kinds of your own that the run uses.
+
+    Raises:
+        RunError: no run folder, or a damaged one.
+    """
+    begun = SearchSweep.open(Path(run), rows)
+    begun.check_images()
+    return _finish_run(begun, progress)
+
+
+def _finish_run(begun: SearchSweep, progress: Progress | None, *, pictures: bool = True) -> SearchResult:
+    begun.only_search()
+
+    def on_step(task: Task, step: int, steps: int, record: Record) -> None:
+        trained = "reference" if task.choice == begun.arch.reference else "winner"
+        stage = "search" if task.choice is None else trained
+        if progress is not None:
+            progress(stage, step, steps, {"stage": stage} | record)
+
+    with only_one(begun.path) as owner:
+        run_sweep(begun, owner, Report(None), on_step=on_step)
+        result = result_of(begun)
+        write_result(begun.path, result)
+        if pictures:
+            if result.log[0]["stage"] == "search":
+                save_picture(search_figure(result), begun.path / "search.png")
+            save_picture(winner_figure(result), begun.path / "winner.png")
+    return result
+
+
+def read_run(path: str | Path, *, rows: Sequence[Any] = ()) -> SearchResult:
+    """The result of a finished run, from its folder; ``rows`` as of :func:`resume`.
+
+    Raises:
+        RunError: no run folder, or a run that has not ended.
+    """
+    return result_of(SearchSweep.open(Path(path), rows))
 
 
 def sweep(
     *,
     out: str | Path,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str | Method | Latency] | None = None,
     targets: Sequence[str | float] = (),
     lambdas: Sequence[float] = (),
     seeds: Sequence[int] = (0, 1, 2),
@@ -107,24 +162,29 @@ def sweep(
     data: str | Path | None = None,
     arrays: Sequence[SystolicArray] | None = None,
     jobs: int = 1,
+    engine: str | None = None,
     progress: SweepProgress | None = None,
+    quiet: float = QUIET,
     **settings: Any,
 ) -> Comparison:
     """Searches by many methods, limits and seeds, trains every winner several times, and compares.
 
     Args:
         out: the sweep's folder, new or empty.
-        methods: names in :data:`nas_plugin.RIVALS`; None takes one-shot, expectation, shifted, flops, flops-snap and,
-            where targets are given, most-macs.
+        methods: names in :data:`nas_plugin.SWEEP_METHODS`, or rows of your own; None takes one-shot, expectation,
+            shifted, flops, flops-snap and, with targets, most-macs.
         targets: limits, as of ``search``; or ``lambdas``; without either, targets of 0.5 and 0.75.
         seeds: of the searches.
         train_seeds: trainings of each winner and of the reference.
         arch_def, data: as of ``search``.
         arrays: the accelerators; None takes the arch_def's.
-        jobs: searches and trainings at a time, each with one thread.
-        progress: called after each task with how many are done, how many there are at most, and a line; where nothing
-            has ended for a while, from a second thread too, though never twice at once.
-        settings: of :class:`Settings`, for all searches.
+        jobs: searches and trainings at a time on this machine, each with one thread.
+        engine: where they run, one of :data:`hwcost.sweep.ENGINES`; None for this machine. With "dask://HOST:PORT"
+            all workers must see ``out`` and the images under the same paths.
+        progress: called after each task with the number done, the number in all, and a line; while no task ends, from
+            a second thread too, though never twice at once.
+        quiet: seconds without an ended task after which ``progress`` gets a line about what is under way.
+        settings: of :class:`SearchSettings`, for all searches.
 
     Raises:
         ArchDefError, DataError, RunError: files that cannot be used.
@@ -136,53 +196,80 @@ def sweep(
     >>> [one.winner["conv2.width"] for one in found.found], (folder / "pareto.png").exists()
     ([16, 32], True)
     """
+    _engine(engine, jobs)
     arch = arch_def if isinstance(arch_def, ArchDef) else load_arch_def(arch_def)
-    limits: dict[str, Any] = {"targets": tuple(map(str, targets)), "weights": tuple(lambdas)}
+    more: dict[str, Any] = {"targets": tuple(map(str, targets)), "weights": tuple(lambdas), "seeds": tuple(seeds)}
     if not targets and not lambdas:
-        limits["targets"] = ("0.5", "0.75")
+        more["targets"] = ("0.5", "0.75")
     if methods is None:
-        methods = [name for name in SWEPT if not lambdas or not needs_target(name)]
-    source = source_of(arch, data)
-    train, _ = load(source, classes=arch.classes, shape=(arch.height, arch.width), images=settings.get("images"))
-    swept = SweepSettings(
-        source, len(train), tuple(methods), **limits, seeds=tuple(seeds), train_seeds=train_seeds, given=settings
-    )
-    begun = Sweep.create(Path(out), arch, [arch.array] if arrays is None else arrays, swept)
-    return finish_sweep(begun, jobs, progress)
+        methods = [m for m in DEFAULT_METHODS if not lambdas or not METHODS[SWEEP_METHODS[m]["method"]].needs_target]
+    source, count = _images(arch, data, settings.get("images"))
+    swept = SweepSettings.of_sweep(source, count, methods, train_seeds=train_seeds, given=settings, **more)
+    begun = SearchSweep.create(Path(out), arch, [arch.array] if arrays is None else arrays, swept)
+    return _finish_sweep(begun, engine, jobs, progress, quiet)
 
 
-def resume_sweep(folder: str | Path, jobs: int = 1, progress: SweepProgress | None = None) -> Comparison:
+def resume_sweep(
+    folder: str | Path,
+    jobs: int = 1,
+    progress: SweepProgress | None = None,
+    *,
+    engine: str | None = None,
+    quiet: float = QUIET,
+    rows: Sequence[Any] = (),
+) -> Comparison:
     """Goes on with a sweep that was stopped.
+
+    Args:
+        folder: of the sweep.
+        jobs, progress, engine, quiet: as of :func:`sweep`.
+        rows: as of :func:`resume`.
 
     Raises:
         RunError: no sweep, or a damaged one.
     """
-    return finish_sweep(Sweep.open(Path(folder)), jobs, progress)
+    _engine(engine, jobs)
+    begun = SearchSweep.open(Path(folder), rows)
+    begun.check_images()
+    return _finish_sweep(begun, engine, jobs, progress, quiet)
 
 
-def finish_sweep(begun: Sweep, jobs: int, progress: SweepProgress | None) -> Comparison:
+def _engine(engine: str | None, jobs: int) -> tuple[str, int | None]:
+    """Where tasks run."""
+    if type(jobs) is not int or not 1 <= jobs <= 1024:
+        raise InvalidValueError("jobs", jobs, "an integer from 1 to 1024")
+    engine = engine or ("serial" if jobs == 1 else "processes")
+    some = jobs if jobs > 1 or engine == "processes" else None
+    engine_of(engine, some)
+    return engine, some
+
+
+def _finish_sweep(
+    begun: SearchSweep, engine: str | None, jobs: int, progress: SweepProgress | None, quiet: float
+) -> Comparison:
     """Does what is left of a sweep, and writes results.json, results.md and pareto.png into its folder."""
-    with only_one(begun.path):
-        run_sweep(begun, jobs, progress)
+    engine, some = _engine(engine, jobs)
+    with only_one(begun.path, local=not engine_of(engine)[0].takes_address) as owner:
+        run_sweep(begun, owner, Report(progress, quiet=quiet), engine=engine, jobs=some)
         found = compare(begun)
-        write_json(begun.path / "results.json", found.as_dict())
-        write_whole(begun.path / "results.md", found.tables().encode())
-        pictures.save(pictures.sweep_figure(found), begun.path / "pareto.png")
+        save(begun.path / "results.json", found.as_dict())
+        save(begun.path / "results.md", found.tables().encode())
+        save_picture(sweep_figure(found), begun.path / "pareto.png")
     return found
 
 
-def read_sweep(folder: str | Path) -> Comparison:
-    """What a finished sweep found, from its folder.
+def read_sweep(folder: str | Path, *, rows: Sequence[Any] = ()) -> Comparison:
+    """The results of a finished sweep, or run, from its folder; ``rows`` as of :func:`resume`.
 
     Raises:
         RunError: no sweep, or one that has not ended.
     """
-    return compare(Sweep.open(Path(folder)))
+    return compare(SearchSweep.open(Path(folder), rows))
 
 
-def source_of(arch: ArchDef, data: str | Path | None) -> str:
-    """The source of the images: what is given, or what the search space says; folders by their whole path."""
+def _images(arch: ArchDef, data: str | Path | None, images: int | None) -> tuple[str, int]:
+    """The source of the images, with the whole path of a folder, and the number of training images used."""
     source = arch.data if data is None else str(data)
-    if source in (CUT, FULL):
-        return source
-    return str(Path(source).absolute())  # a run may go on from another folder
+    if source not in (CUT, FULL):
+        source = str(Path(source).absolute())  # a run may go on from another folder
+    return source, len(load(source, classes=arch.classes, shape=(arch.height, arch.width), images=images)[0])

@@ -21,14 +21,16 @@ from torch import Tensor
 from hwcost import InvalidValueError
 from nas_plugin.errors import DataError
 
-__all__ = ["CUT", "DEBIAN_FOLDER", "Dataset", "load", "read_idx", "split"]
+__all__ = ["CUT", "DEBIAN_FOLDER", "FULL", "Dataset", "load", "read_idx", "split"]
 
 CUT = "fashion-mnist-cut"
 """The source that ships with the package: 4,000 training and 1,000 test images of Fashion-MNIST, classes balanced."""
 
 FULL = "fashion-mnist"
+"""The source of the full set, from a system package."""
+
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package dataset-fashion-mnist puts the full set."""
+"""Where Debian's package dataset-fashion-mnist installs the full set."""
 
 FILES = {
     "train_images": "train-images-idx3-ubyte.gz",
@@ -55,7 +57,7 @@ class Dataset:
 
     @property
     def fingerprint(self) -> int:
-        """A number that changes with any image or label."""
+        """A checksum over all images and labels."""
         return zlib.crc32(self.labels.numpy().tobytes(), zlib.crc32(self.images.numpy().tobytes()))
 
     def take(self, index: Tensor | slice) -> Dataset:
@@ -64,10 +66,10 @@ class Dataset:
 
 
 def read_idx(path: Path, axes: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """The array in a gzip-compressed IDX file of unsigned bytes with the given number of axes.
+    """Reads a gzip-compressed IDX file of unsigned bytes with the given number of axes.
 
     Raises:
-        DataError: a missing file, damaged compression, another magic number, or fewer or more bytes than announced.
+        DataError: a missing file, damaged compression, another magic number, or another number of bytes than announced.
     """
     try:
         with gzip.open(path, "rb") as file:
@@ -109,11 +111,11 @@ def load(
         source: :data:`CUT`, "fashion-mnist", or a folder with the four IDX files.
         classes: how many there are; labels run from 0.
         shape: height and width of the images.
-        images: how many training images are taken, the same ones each time; None takes all.
+        images: size of a fixed sample of the training images; None takes all.
 
     Raises:
-        DataError: files that are missing, damaged, or do not fit each other or the classes and shape.
-        InvalidValueError: more images asked for than there are, or less than two.
+        DataError: files that are missing or damaged, or that do not fit each other or the classes and shape.
+        InvalidValueError: fewer than two images, or more than there are.
     """
     folder = find(source)
     arrays = {name: read_idx(folder / file, 3 if "images" in name else 1) for name, file in FILES.items()}
@@ -121,9 +123,11 @@ def load(
         pictures, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
         where = folder / FILES[f"{part}_images"]
         if len(pictures) != len(labels) or len(pictures) == 0:
-            raise DataError(f"{where} holds {len(pictures)} images for {len(labels)} labels; they must be as many")
+            raise DataError(
+                f"{where} holds {len(pictures)} images for {len(labels)} labels; there must be one label for each image"
+            )
         if pictures.shape[1:] != shape:
-            raise DataError(f"{where} holds images of {pictures.shape[1:]}; [input] of the arch_def says {shape}")
+            raise DataError(f"{where} holds images of {pictures.shape[1:]}; [input] of the arch_def gives {shape}")
         if labels.max() >= classes:
             raise DataError(
                 f"{folder / FILES[f'{part}_labels']} holds label {labels.max()}; there are {classes} classes"
@@ -148,12 +152,10 @@ def load(
 
 
 def split(count: int, seed: int, share: float = 0.8) -> tuple[Tensor, Tensor]:
-    """Positions for the weights and for the architecture: a fixed, seeded, disjoint split that leaves nothing out.
-
-    Each part has at least one image.
+    """Positions of the images for the weights and for the architecture: a seeded split into two parts, neither empty.
 
     Raises:
-        InvalidValueError: less than two images.
+        InvalidValueError: fewer than two images.
 
     >>> weights, architecture = split(10, seed=0)
     >>> len(weights), len(architecture), sorted([*weights.tolist(), *architecture.tolist()]) == list(range(10))

@@ -20,4 +20,4 @@ class DataError(PluginError, ValueError):
 
 
 class RunError(PluginError, RuntimeError):
-    """A run folder that cannot be written, or not be resumed from."""
+    """A run folder that cannot be written, or from which a run cannot resume."""

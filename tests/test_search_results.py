@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from hwcost import SystolicArray, network_cost
-from nas_plugin import load_arch_def
-from nas_plugin.candidates import Costs
-from nas_plugin.comparison import TOLERANCE
-from nas_plugin.methods import RIVALS
+from nas_plugin import SWEEP_METHODS, load_arch_def
+from nas_plugin.runs.comparison import TOLERANCE
+from nas_plugin.space.costs import Costs
 
 PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / "benchmarks" / "results"
@@ -53,7 +52,7 @@ def test_the_table_of_all_rivals_is_that_of_the_result_file() -> None:
     winners = {(row["array"], row["method"], row["limit"]): row for row in BREADTH["winners"]}
     for array in ("16x16", "8x8"):
         shown = rows(f"breadth {array}")
-        assert {row[0] for row in shown} == set(BREADTH["settings"]["methods"]) == set(RIVALS)
+        assert {row[0] for row in shown} == set(BREADTH["settings"]["methods"]) == set(SWEEP_METHODS)
         for method, *cells in shown:
             (kept,) = (row for row in BREADTH["methods"] if (row["array"], row["method"]) == (array, method))
             reached = kept["iso_accuracy_cycles_by_seed"]

@@ -18,7 +18,7 @@ __all__ = ["group", "main"]
 )
 @click.version_option(__version__, prog_name="nas-plugin", message="%(prog)s %(version)s")
 def group() -> None:
-    """Searches for networks that are fast on a systolic array."""
+    """Search for networks that are fast on a systolic array."""
 
 
 def main(args: Sequence[str] | None = None) -> int:

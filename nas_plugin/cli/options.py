@@ -13,47 +13,30 @@ import click
 
 from hwcost import DATAFLOWS, FOLD_TIMINGS, InvalidValueError, MissingDependencyError
 from hwcost.devices import read_device
+from hwcost.machine import adapt
+from nas_plugin.methods.table import METHODS
 
 if TYPE_CHECKING:
     from hwcost.devices import DeviceFile
-    from nas_plugin.arch_def import ArchDef
+    from nas_plugin.space.arch_def import ArchDef
 
 __all__ = [
-    "LATENCY_NAMES",
-    "METHOD_NAMES",
     "ArraySize",
     "OneOf",
     "accelerator",
     "data_options",
+    "free_folder",
     "needs_extra",
     "of_command_line",
-    "refuse_beside_resume",
-    "refuse_what_does_nothing",
+    "refuse_unused",
+    "refuse_with_resume",
     "resumable",
+    "search_options",
     "set_up_array",
 ]
 
-LATENCY_NAMES = (
-    "logistic",
-    "shifted",
-    "generalized",
-    "straight-through",
-    "expectation",
-    "expectation-sample",
-    "flops",
-    "roofline",
-    "none",
-)
-METHOD_NAMES = ("darts", "one-shot", "random", "most-macs")
-"""The tables' names, for which nothing needs to be loaded."""
-MEANT_FOR = {
-    "latency": ("darts",),
-    "utilization": ("darts",),
-    "candidates": ("one-shot",),
-    "finalists": ("one-shot",),
-    "epochs": ("darts", "one-shot", "random"),
-}
-"""The methods that an option means something to; given without one of them it would do nothing, and is refused."""
+NAMES = {"weight": "lambda", "weights": "lambdas", "SystolicArray.rows": "array", "SystolicArray.cols": "array"}
+"""Options that are named otherwise than the settings behind them."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -80,7 +63,7 @@ class OneOf(click.ParamType):  # type: ignore[type-arg]
         self.names = tuple(names)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name, if it is there."""
+        """The name, if the table has it."""
         if value not in self.names:
             option = "" if param is None else param.opts[0]
             raise InvalidValueError(option, value, f"one of: {', '.join(self.names)}")
@@ -91,31 +74,47 @@ class OneOf(click.ParamType):  # type: ignore[type-arg]
         return f"[{'|'.join(self.names)}]"
 
 
-def data_options(command: Command) -> Command:
-    """The search space and its images."""
-    for option in (
-        click.option("--images", type=int, help="Of the training images, so many.  [default: all]"),
-        click.option("--data", help="Folder with the four IDX .gz files, or fashion-mnist, or fashion-mnist-cut."),
-        click.option("--arch-def", type=click.Path(path_type=Path), help="Architecture file (TOML).  [default: LeNet]"),
-    ):
+def _add(command: Command, *options: Callable[[Any], Any]) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def data_options(command: Command) -> Command:
+    """The search space and its images."""
+    return _add(
+        command,
+        click.option("--arch-def", type=click.Path(path_type=Path), help="Architecture file (TOML).  [default: LeNet]"),
+        click.option("--data", help="Folder with the four IDX .gz files, or fashion-mnist, or fashion-mnist-cut."),
+        click.option("--images", type=int, help="Size of a fixed sample of the training images.  [default: all]"),
+    )
 
 
 def accelerator(command: Command) -> Command:
-    """What the array is besides its size."""
-    for option in (
-        click.option("--fold-timing", type=OneOf(FOLD_TIMINGS), help="[default: the device's or arch_def's, ideal]"),
-        click.option("--dataflow", type=OneOf(DATAFLOWS), help="[default: the device's or arch_def's, ws]"),
+    """Everything about the array but its size."""
+    return _add(
+        command,
         click.option("--device", metavar="NAME|FILE", help="A device that hwcost devices lists, or its TOML file."),
-    ):
-        command = option(command)
-    return command
+        click.option("--dataflow", type=OneOf(DATAFLOWS), help="[default: the device's or arch_def's, ws]"),
+        click.option("--fold-timing", type=OneOf(FOLD_TIMINGS), help="[default: the device's or arch_def's, ideal]"),
+    )
+
+
+def search_options(command: Command) -> Command:
+    """The length of the search and of the trainings."""
+    return _add(
+        command,
+        click.option("--utilization", type=float, help="Weight of 1 - utilization in darts.  [default: 0]"),
+        click.option("--epochs", type=int, help="Of a search.  [default: by method and number of images]"),
+        click.option("--train-epochs", type=int, help="Of each full training.  [default: by number of images]"),
+        click.option("--candidates", type=int, help="Networks that one-shot scores.  [default: 100]"),
+        click.option("--finalists", type=int, help="The best of them, which reach the finals; 1: none.  [default: 8]"),
+    )
 
 
 @contextlib.contextmanager
 def needs_extra(command: str) -> Iterator[None]:
-    """What cannot be imported is a missing extra, and the error says which."""
+    """Turns a failed import into an error that names the missing extra."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -124,21 +123,19 @@ def needs_extra(command: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def of_command_line(**names: str) -> Iterator[None]:
-    """Errors name the option rather than the setting behind it; ``names`` says where one command calls it otherwise."""
+    """Makes errors name the option rather than the setting behind it; ``names`` adds to :data:`NAMES`."""
     try:
         yield
     except InvalidValueError as error:
-        known = {"weight": "lambda", "weights": "lambdas", "SystolicArray.rows": "array", "SystolicArray.cols": "array"}
-        known |= names
         if error.field.startswith("--"):
             raise
-        option = known.get(error.field, error.field).replace("_", "-")
+        option = (NAMES | names).get(error.field, error.field).replace("_", "-")
         raise error.at(f"--{option}") from None
 
 
 @contextlib.contextmanager
 def resumable(command: str, folder: Path) -> Iterator[None]:
-    """Whoever stops the command is told how it goes on."""
+    """Tells whoever stops the command how to go on."""
     try:
         yield
     except KeyboardInterrupt:
@@ -146,47 +143,60 @@ def resumable(command: str, folder: Path) -> Iterator[None]:
         raise
 
 
-def refuse_beside_resume(given: dict[str, Any]) -> None:
+def free_folder(name: str) -> Path:
+    """runs/NAME, or the first of NAME-2, NAME-3, ... that does not exist."""
+    folder, number = Path("runs") / name, 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs") / f"{name}-{number}"
+    return folder
+
+
+def refuse_with_resume(given: dict[str, Any]) -> None:
     """A run keeps its settings.
 
     Raises:
-        InvalidValueError: anything is given.
+        InvalidValueError: an option is given.
     """
     for name, value in given.items():
-        option = {"weight": "--lambda"}.get(name, f"--{name.replace('_', '-')}")
         typed = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        raise InvalidValueError(option, typed, "nothing beside --resume: a run keeps its settings")
+        option = NAMES.get(name, name).replace("_", "-")
+        raise InvalidValueError(f"--{option}", typed, "nothing with --resume: a run keeps its settings")
 
 
-def refuse_what_does_nothing(given: dict[str, Any], methods: Iterable[str], beside: str) -> None:
-    """An option that none of the methods looks at is a misunderstanding.
+def refuse_unused(given: dict[str, Any], methods: Iterable[str], typed: str) -> None:
+    """An option that none of the methods uses is a misunderstanding.
+
+    Args:
+        given: settings by name.
+        methods: names in the table of methods.
+        typed: the option that selects the methods, for the error.
 
     Raises:
-        InvalidValueError: one is given; ``beside`` says in words what it stands beside.
+        InvalidValueError: there is such an option.
     """
-    asked = set(methods)
-    for name, meant in MEANT_FOR.items():
-        if name in given and not asked & set(meant):
-            raise InvalidValueError(
-                f"--{name}", given[name], f"nothing beside {beside}; it is for {' and '.join(meant)}"
-            )
+    chosen = [METHODS[name] for name in methods]
+    for name in dict.fromkeys(name for method in METHODS.values() for name in method.uses):
+        if name in given and not any(name in method.uses for method in chosen):
+            meant = " and ".join(method.name for method in METHODS.values() if name in method.uses)
+            raise InvalidValueError(f"--{name}", given[name], f"nothing with {typed}; it is for {meant}")
 
 
 def set_up_array(given: dict[str, Any]) -> ArchDef:
     """The search space on the device that is given; takes out of ``given`` what it uses."""
-    from nas_plugin.arch_def import load_arch_def
+    from nas_plugin.space.reader import load_arch_def
 
     arch = load_arch_def(given.pop("arch_def", None))
     if "device" in given:
         device = read_device(given.pop("device"), field="--device")
         arch = dataclasses.replace(arch, array=device.array)
-        _say_extrapolation(arch, device)
+        _note_extrapolation(arch, device)
     changes = {name: given.pop(name) for name in ("dataflow", "fold_timing") if name in given}
-    return dataclasses.replace(arch, array=dataclasses.replace(arch.array, **changes))
+    return dataclasses.replace(arch, array=adapt(arch.array, **changes).array)
 
 
-def _say_extrapolation(arch: ArchDef, device: DeviceFile) -> None:
-    """Says where the reference network has sizes that a calibrated device was not fitted to."""
+def _note_extrapolation(arch: ArchDef, device: DeviceFile) -> None:
+    """Notes sizes of the reference network that a calibrated device was not fitted to."""
     for name, layer in arch.space.at(arch.reference).items():
         for gemm in layer.gemms():
             for sentence in device.beyond(gemm.m, gemm.n, gemm.k, gemm.count):

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost import InvalidValueError
-from hwcost.arrays import is_real
 from nas_plugin.cli import options
 from nas_plugin.cli.options import ArraySize, OneOf
+from nas_plugin.methods.latencies import LATENCIES
+from nas_plugin.methods.settings import SearchSettings, method_for
+from nas_plugin.methods.table import METHODS
 
 if TYPE_CHECKING:
-    from nas_plugin.arch_def import ArchDef
-    from nas_plugin.result import Outcome, SearchResult
-    from nas_plugin.run import Progress
-    from nas_plugin.settings import Settings
+    from nas_plugin.api import Progress
+    from nas_plugin.runs.result import Outcome, SearchResult
+    from nas_plugin.space.arch_def import ArchDef
 
 __all__ = ["search"]
 
@@ -32,19 +33,15 @@ STAGES = {"search": "searching", "winner": "training the winner", "reference": "
 @options.data_options
 @click.option("--array", type=ArraySize(), help="Rows x columns.  [default: the arch_def's, 16x16]")
 @options.accelerator
-@click.option("--method", type=OneOf(options.METHOD_NAMES), help="How a network is found.  [default: one-shot]")
-@click.option("--target", help="At most so much of the reference's cycles, as 0.75, or 2100cycles, or 0.002ms.")
+@click.option("--method", type=OneOf(METHODS), help=f"How to search.  [default: {SearchSettings.method}]")
+@click.option("--target", help="Limit: a share of the reference's cycles, as 0.75, or 2100cycles, or 0.002ms.")
 @click.option("--lambda", "weight", type=float, help="Weight of the latency; reference's cycles = 1.  [default: 0.1]")
 @click.option(
     "--latency",
-    type=OneOf(options.LATENCY_NAMES),
-    help="What darts descends; alone it asks for darts.  [default: expectation]",
+    type=OneOf(LATENCIES),
+    help=f"The term that darts descends; alone it selects darts.  [default: {SearchSettings.latency}]",
 )
-@click.option("--utilization", type=float, help="Weight of 1 - utilization in darts, as --latency.  [default: 0]")
-@click.option("--epochs", type=int, help="Of the search.  [default: by method and number of images]")
-@click.option("--train-epochs", type=int, help="Of winner, reference, last finalists.  [default: by number of images]")
-@click.option("--candidates", type=int, help="Networks that one-shot scores.  [default: 100]")
-@click.option("--finalists", type=int, help="The best of them, which come to the finals; 1 for none.  [default: 8]")
+@options.search_options
 @click.option("--seed", type=int, help="Of everything random.  [default: 0]")
 @click.option("--threads", type=int, help="That torch may use; results can depend on it.  [default: 1]")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: a new one in runs/]")
@@ -57,36 +54,28 @@ def search(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -
     """
     given = {name: value for name, value in given.items() if value is not None}
     if resume is not None:
-        options.refuse_beside_resume(given | ({} if out is None else {"out": out}))
+        options.refuse_with_resume(given | ({} if out is None else {"out": out}))
     with options.needs_extra("nas-plugin search"):
         from nas_plugin import api
-        from nas_plugin.run import RunFolder, execute
     if resume is not None:
         with _showing() as progress, options.resumable("search", resume):
             result = api.resume(resume, progress)
         _print(result, resume, as_json)
         return
     arch, settings = _prepare(given)
-    folder = RunFolder(_free_folder(arch, settings) if out is None else out)
-    folder.create(arch, settings)
-    with _showing() as progress, options.resumable("search", folder.path):
-        result = execute(arch, settings, folder, progress)
-    _print(result, folder.path, as_json)
+    folder = _folder(arch, settings) if out is None else out
+    with _showing() as progress, options.resumable("search", folder):
+        result = api.run(arch, settings, folder, progress)
+    _print(result, folder, as_json)
 
 
-def _refuse_what_does_nothing(given: dict[str, Any]) -> None:
-    from nas_plugin.settings import method_for
-
-    method = given.get("method", method_for(given))
-    options.refuse_what_does_nothing(given, [method], f"--method {method}")
-    if "weight" in given and "target" in given and method != "darts":
-        raise InvalidValueError("--lambda", given["weight"], f"nothing beside --target with --method {method}")
-
-
-def _prepare(given: dict[str, Any]) -> tuple[ArchDef, Settings]:
+def _prepare(given: dict[str, Any]) -> tuple[ArchDef, SearchSettings]:
     from nas_plugin.api import prepare
 
-    _refuse_what_does_nothing(given)
+    method = given.get("method", method_for(given))
+    options.refuse_unused(given, [method], f"--method {method}")
+    if "weight" in given and "target" in given and "weight with a target" not in METHODS[method].uses:
+        raise InvalidValueError("--lambda", given["weight"], f"nothing with --target and --method {method}")
     arch = options.set_up_array(given)
     rows, cols = given.pop("array", (arch.array.rows, arch.array.cols))
     with options.of_command_line():
@@ -94,17 +83,10 @@ def _prepare(given: dict[str, Any]) -> tuple[ArchDef, Settings]:
         return prepare(arch, given.pop("data", None), array, given)
 
 
-def _free_folder(arch: ArchDef, settings: Settings) -> Path:
-    """runs/NAME, or the first of NAME-2, NAME-3, ... that is not there."""
-    size = f"{arch.array.rows}x{arch.array.cols}"
+def _folder(arch: ArchDef, settings: SearchSettings) -> Path:
     how = f"{settings.method}-{settings.latency}" if settings.method == "darts" else settings.method
     limit = f"lambda{settings.weight:g}" if settings.target is None else f"target{settings.target}"
-    name = f"{arch.name}-{size}-{how}-{limit}-seed{settings.seed}"
-    folder, number = Path("runs") / name, 1
-    while folder.exists():
-        number += 1
-        folder = Path("runs") / f"{name}-{number}"
-    return folder
+    return options.free_folder(f"{arch.name}-{arch.array.rows}x{arch.array.cols}-{how}-{limit}-seed{settings.seed}")
 
 
 # ---------------------------------------------------------------- progress
@@ -112,50 +94,30 @@ def _free_folder(arch: ArchDef, settings: Settings) -> Path:
 
 def _line(stage: str, epoch: int, epochs: int, record: dict[str, Any]) -> str:
     start = f"{STAGES[stage]}: {'epoch' if 'part' not in record else 'step'} {epoch}/{epochs}"
-    return f"{start}  {_NUMBERS[record.get('part', stage)](record)}"
+    return f"{start}  {_figures(stage, record)}"
 
 
-def _of_darts(record: dict[str, Any]) -> str:
-    return (
-        f"latency {record['soft_latency']:.3f} soft, {record['exact_latency']:.3f} exact"
-        f"  entropy {record['entropy']:.2f}  accuracy {100 * record['accuracy']:.1f} %"
-    )
-
-
-def _of_training(record: dict[str, Any]) -> str:
-    return f"loss {record['loss']:.4f}  accuracy on training images {100 * record['train_accuracy']:.1f} %"
-
-
-def _of_super_network(record: dict[str, Any]) -> str:
-    losses = "  ".join(f"{name} {loss:.3f}" for name, loss in record["losses"].items())
-    return f"super-network: loss {losses}  accuracy at the reference's sizes {100 * record['accuracy']:.1f} %"
-
-
-def _of_scores(record: dict[str, Any]) -> str:
-    return f"scored {record['scored']} of {record['of']} networks  best held-out loss {record['held_out_loss']:.4f}"
-
-
-def _of_trial(record: dict[str, Any]) -> str:
-    sizes = "-".join(map(str, record["tried"].values()))
-    done = "fine-tuned" if record["part"] == "fine-tuning" else "trained"
-    return f"{sizes} {done}: held-out loss {record['loss']:.4f}  accuracy {100 * record['accuracy']:.1f} %"
-
-
-_NUMBERS = {
-    "search": _of_darts,
-    "winner": _of_training,
-    "reference": _of_training,
-    "super-network": _of_super_network,
-    "scores": _of_scores,
-    "fine-tuning": _of_trial,
-    "trial": _of_trial,
-    "random": _of_trial,
-}
+def _figures(stage: str, record: dict[str, Any]) -> str:
+    if stage != "search":
+        return f"loss {record['loss']:.4f}  accuracy on training images {100 * record['train_accuracy']:.1f} %"
+    if "entropy" in record:
+        latency = f"latency {record['soft_latency']:.3f} soft, {record['exact_latency']:.3f} exact"
+        return f"{latency}  entropy {record['entropy']:.2f}  accuracy {100 * record['accuracy']:.1f} %"
+    if "losses" in record:
+        losses = "  ".join(f"{name} {loss:.3f}" for name, loss in record["losses"].items())
+        return f"super-network: loss {losses}  accuracy at the reference's sizes {100 * record['accuracy']:.1f} %"
+    if "scored" in record:
+        return f"scored {record['scored']} of {record['of']} networks  best held-out loss {record['held_out_loss']:.4f}"
+    if "tried" in record:
+        sizes = "-".join(map(str, record["tried"].values()))
+        done = "fine-tuned" if record["part"] == "fine-tuning" else "trained"
+        return f"{sizes} {done}: held-out loss {record['loss']:.4f}  accuracy {100 * record['accuracy']:.1f} %"
+    return "  ".join(f"{name} {value:g}" for name, value in record.items() if isinstance(value, float))
 
 
 @contextlib.contextmanager
 def _showing() -> Iterator[Progress]:
-    """Progress on stderr: a bar with the numbers on a terminal, one line an epoch elsewhere."""
+    """Progress on stderr: a bar with the figures on a terminal, one line an epoch elsewhere."""
     if not sys.stderr.isatty():
         yield lambda *epoch: click.echo(_line(*epoch), err=True)
         return
@@ -165,14 +127,14 @@ def _showing() -> Iterator[Progress]:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.fields[stage]:<23}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, TextColumn("{task.fields[numbers]}"), console=console) as bars:
+    with Bars(*columns, TextColumn("{task.fields[figures]}"), console=console) as bars:
         tasks: dict[str, Any] = {}
 
         def show(stage: str, epoch: int, epochs: int, record: dict[str, Any]) -> None:
-            numbers = _line(stage, epoch, epochs, record).split("  ", 1)[1]
+            figures = _figures(stage, record)
             if stage not in tasks:
-                tasks[stage] = bars.add_task("", total=epochs, stage=STAGES[stage], numbers=numbers)
-            bars.update(tasks[stage], completed=epoch, numbers=numbers)
+                tasks[stage] = bars.add_task("", total=epochs, stage=STAGES[stage], figures=figures)
+            bars.update(tasks[stage], completed=epoch, figures=figures)
 
         yield show
 
@@ -188,7 +150,7 @@ def _print(result: SearchResult, folder: Path, as_json: bool) -> None:
     click.echo(f"{result.arch.name} on a {array.rows} x {array.cols} {array.dataflow} array, {array.fold_timing} folds")
     if more := list(array.as_dict().items())[5:]:
         click.echo(
-            "  " + ", ".join(f"{name} {value:g}" if is_real(value) else f"{name} {value}" for name, value in more)
+            "  " + ", ".join(f"{name} {value:g}" if _is_number(value) else f"{name} {value}" for name, value in more)
         )
     click.echo()
     click.echo(f"{'':24}{'winner':>14}{'reference':>14}")
@@ -205,15 +167,19 @@ def _print(result: SearchResult, folder: Path, as_json: bool) -> None:
     click.echo(f"Run folder: {folder}")
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _of_target(result: SearchResult) -> Iterator[str]:
     limit, settings = result.target_cycles, result.settings
     if limit is None:
         return
     cycles = result.cost(result.winner).total.cycles
-    asked = f"{settings.target} = {limit:,.0f} cycles"
+    target = f"{settings.target} = {limit:,.0f} cycles"
     if str(settings.target).endswith("ms"):
-        asked += f" at {result.arch.array.clock_hz / 1e9:g} GHz"
-    yield f"Target {asked}: the winner takes {100 * float(cycles) / limit:.1f} % of it."
+        target += f" at {result.arch.array.clock_hz / 1e9:g} GHz"
+    yield f"Target {target}: the winner takes {100 * float(cycles) / limit:.1f} % of it."
     if result.largest_alphas is not None and settings.snaps:
         yield (
             f"The largest alphas alone take {result.largest_alphas:.3f} of the reference's cycles; the network is the "
@@ -226,8 +192,7 @@ def _sizes(result: SearchResult, outcome: Outcome) -> str:
 
 
 def _kernels(result: SearchResult, outcome: Outcome) -> str:
-    blocks = (block for block in result.arch.blocks if block.kind == "conv")
-    return ", ".join(str(outcome.choice[block.kernel_decision]) for block in blocks)
+    return ", ".join(str(outcome.choice[b.kernel_decision]) for b in result.arch.blocks if b.kind.on_maps)
 
 
 def _thousands(cycles: float) -> str:

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost import InvalidValueError
+from hwcost.sweep.engines import ENGINES
 from nas_plugin.cli import options
 from nas_plugin.cli.options import ArraySize
+from nas_plugin.methods.table import DEFAULT_METHODS, changes_of
 
 if TYPE_CHECKING:
-    from nas_plugin.sweeps import SweepProgress
+    from nas_plugin.runs.progress import SweepProgress
 
 __all__ = ["sweep"]
 
 NAMES = {"target": "targets", "weight": "lambdas"}
 """Options that are lists here, and one value in a setting."""
-METHODS = "one-shot,expectation,shifted,flops,flops-snap,most-macs"
-"""Those that api.sweep takes, for which nothing needs to be loaded."""
 
 
 class _Each(click.ParamType):  # type: ignore[type-arg]
@@ -44,11 +44,11 @@ class _Each(click.ParamType):  # type: ignore[type-arg]
         return tuple(part if self.of is None else self.of.convert(part, param, ctx) for part in parts)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """As it is typed."""
+        """As people type it."""
         return self.metavar
 
 
-class _Seeds(click.ParamType):  # type: ignore[type-arg]
+class _Seeds(_Each):
     """``0,1,2`` or ``0:5``, the end left out as in Python."""
 
     name = "seeds"
@@ -65,32 +65,40 @@ class _Seeds(click.ParamType):  # type: ignore[type-arg]
             seeds += range(int(match[1]), int(match[2])) if match[2] else [int(match[1])]
         return tuple(seeds)
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """As it is typed."""
-        return "0,1,...|FIRST:END"
-
 
 @click.command()
 @options.data_options
 @click.option("--array", "arrays", type=_Each(ArraySize()), help="As 8x8,16x16.  [default: the arch_def's, 16x16]")
 @options.accelerator
-@click.option("--methods", type=_Each(), help=f"Methods, or latencies under darts.  [default: {METHODS}]")
+@click.option(
+    "--methods", type=_Each(), help=f"Methods, or latencies under darts.  [default: {','.join(DEFAULT_METHODS)}]"
+)
 @click.option("--targets", type=_Each(), help="As 0.5,0.75, of the reference's cycles.  [default: 0.5,0.75]")
 @click.option("--lambdas", type=_Each(click.FLOAT), help="Instead of targets, as 0.05,0.1,0.2.")
-@click.option("--seeds", type=_Seeds(), default="0:3", show_default=True, help="Of the searches.")
+@click.option(
+    "--seeds", type=_Seeds(metavar="0,1,...|FIRST:END"), default="0:3", show_default=True, help="Of the searches."
+)
 @click.option("--train-seeds", type=int, default=3, show_default=True, help="Trainings of each winner.")
-@click.option("--epochs", type=int, help="Of each search.  [default: by method and number of images]")
-@click.option("--train-epochs", type=int, help="Of each training.  [default: by number of images]")
-@click.option("--candidates", type=int, help="Networks that one-shot scores.  [default: 100]")
-@click.option("--finalists", type=int, help="The best of them, which come to the finals; 1 for none.  [default: 8]")
-@click.option("--utilization", type=float, help="Weight of 1 - utilization in darts.  [default: 0]")
+@options.search_options
 @click.option("--jobs", type=int, default=1, show_default=True, help="Searches and trainings at a time, a core each.")
+@click.option(
+    "--engine",
+    metavar="NAME",
+    help=f"Where they run: {', '.join(row.written for row in ENGINES.values())}.  [default: this machine, by --jobs]",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: a new one in runs/]")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="SWEEP", help="Go on with the sweep in this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_context
 def sweep(
-    context: click.Context, /, jobs: int, out: Path | None, resume: Path | None, as_json: bool, **given: Any
+    context: click.Context,
+    /,
+    jobs: int,
+    engine: str | None,
+    out: Path | None,
+    resume: Path | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Search by many methods, targets and seeds, train every winner several times, and compare.
 
@@ -99,31 +107,26 @@ def sweep(
     """
     typed = {name: value for name, value in given.items() if not _is_default(context, name) and value is not None}
     if resume is not None:
-        options.refuse_beside_resume(typed | ({} if out is None else {"out": out}))
-    if not 1 <= jobs <= 1024:
-        raise InvalidValueError("--jobs", jobs, "an integer from 1 to 1024")
+        options.refuse_with_resume(typed | ({} if out is None else {"out": out}))
     with options.needs_extra("nas-plugin sweep"):
-        import joblib  # type: ignore[import-untyped]  # noqa: F401  # a missing one is told before the work
+        import joblib  # type: ignore[import-untyped]  # noqa: F401  # a missing one stops the sweep before the work
         import moocore  # type: ignore[import-untyped]  # noqa: F401
 
         from nas_plugin import api
-        from nas_plugin.methods import RIVALS
-    folder = resume or out or _free_folder()
+    folder = resume or out or options.free_folder("sweep")
     with options.of_command_line(**NAMES), _showing() as progress, options.resumable("sweep", folder):
         if resume is not None:
-            found = api.resume_sweep(folder, jobs, progress)
+            found = api.resume_sweep(folder, jobs, progress, engine=engine)
         else:
             chosen = {name: value for name, value in given.items() if value is not None}
-            methods = chosen.get("methods", api.SWEPT)
-            for name in methods:
-                if name not in RIVALS:
-                    raise InvalidValueError("--methods", name, f"one of: {', '.join(RIVALS)}")
-            kinds = [RIVALS[name]["method"] for name in methods]
-            options.refuse_what_does_nothing(chosen, kinds, f"--methods {','.join(methods)}")
+            methods = chosen.get("methods", DEFAULT_METHODS)
+            kinds = [changes_of(name)[1]["method"] for name in methods]
+            options.refuse_unused(chosen, kinds, f"--methods {','.join(methods)}")
             arch = options.set_up_array(chosen)
             sizes = chosen.pop("arrays", ((arch.array.rows, arch.array.cols),))
             arrays = [dataclasses.replace(arch.array, rows=rows, cols=cols) for rows, cols in sizes]
-            found = api.sweep(out=folder, arch_def=arch, arrays=arrays, jobs=jobs, progress=progress, **chosen)
+            chosen |= {"jobs": jobs, "engine": engine, "progress": progress}
+            found = api.sweep(out=folder, arch_def=arch, arrays=arrays, **chosen)
     if as_json:
         click.echo(json.dumps(found.as_dict() | {"sweep": str(folder)}, indent=2))
         return
@@ -133,14 +136,6 @@ def sweep(
 
 def _is_default(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) in (click.core.ParameterSource.DEFAULT, None)
-
-
-def _free_folder() -> Path:
-    folder, number = Path("runs") / "sweep", 1
-    while folder.exists():
-        number += 1
-        folder = Path("runs") / f"sweep-{number}"
-    return folder
 
 
 @contextlib.contextmanager

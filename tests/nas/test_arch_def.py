@@ -6,8 +6,8 @@ import pytest
 
 from hwcost import HwcostError, SystolicArray, load_device, network_cost
 from nas_plugin import load_arch_def
-from nas_plugin.arch_def import parse_arch_def
 from nas_plugin.errors import ArchDefError
+from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL
 
@@ -69,7 +69,7 @@ BAD = [
     ("rows = 4", 'rows = 4, dataflow = "xs"', "array.dataflow is 'xs'; allowed: one of: ws, os, is"),
     ("rows = 4", "rows = 4, clock_hz = -1", "array.clock_hz is -1"),
     ("rows = 4", 'rows = 4, fold_timing = "fast"', "array.fold_timing is 'fast'; allowed: one of: ideal"),
-    ("rows = 4", "rows = 4, colls = 3", "array.colls is not known; allowed here: clock_hz, cols"),
+    ("rows = 4", "rows = 4, colls = 3", "array.colls is unknown; allowed here: clock_hz, cols"),
     ("classes = 3", "classes = 1", "input.classes is 1"),
     ("channels = 1", "channels = 3", "input.channels is 3"),
     ("height = 12", "height = 3", "block.kernels"),
@@ -82,7 +82,7 @@ BAD = [
         "widths = { first = 8, last = 2 }",
         "block[0].widths.last is 2; allowed: at least first (8)",
     ),
-    ("widths = [2, 3, 5, 8]", "widths = { first = 2, last = 8, by = 2 }", "block[0].widths.by is not known"),
+    ("widths = [2, 3, 5, 8]", "widths = { first = 2, last = 8, by = 2 }", "block[0].widths.by is unknown"),
     ("kernels = [3, 5]", "kernels = [3, 4]", "block[0].kernels is [3, 4]; allowed: odd sizes"),
     ("kernels = [3, 5]", "", "block[0].kernels is missing"),
     ("padding = 0", "padding = 3", "block[0].padding is 3"),
@@ -90,7 +90,7 @@ BAD = [
     ("pool = 2", "pool = 20", "block.pool is 20; allowed: at most 8"),
     ("kernel = 5 }", "kernel = 7 }", "block[0].reference.kernel is 7; allowed: one of the block's kernels: [3, 5]"),
     ('kind = "linear"', 'kind = "lstm"', 'block[1].kind is \'lstm\'; allowed: "conv" or "linear"'),
-    ('kind = "linear"', 'kind = "linear"\nkernels = [3]', "block[1].kernels is not known"),
+    ('kind = "linear"', 'kind = "linear"\nkernels = [3]', "block[1].kernels is unknown"),
     ('name = "fc1"', 'name = "conv1"', "block.name is 'conv1'"),
     ('name = "fc1"', 'name = "classifier"', "block.name is 'classifier'"),
     ('name = "fc1"', 'name = "fc.1"', "block.name is 'fc.1'"),

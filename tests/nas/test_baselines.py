@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from hwcost import network_cost
-from nas_plugin import ArchDef, Settings, load_arch_def
-from nas_plugin.baselines import MostMacs, RandomSearch, search_macs
+from nas_plugin import ArchDef, SearchSettings, load_arch_def
 from nas_plugin.data import Dataset, load, split
-from nas_plugin.one_shot import pool_of
-from nas_plugin.training import Training, held_out
+from nas_plugin.methods.baselines import MostMacs, RandomSearch, search_macs
+from nas_plugin.methods.one_shot import pool_of
+from nas_plugin.methods.training import Training, held_out
 
 from .test_candidates import can_grow, cycles, everything
 
@@ -21,8 +21,8 @@ def train(small: ArchDef) -> Dataset:
     return load(small.data, classes=3, shape=(12, 12))[0]
 
 
-def settings_of(small: ArchDef, **changes: Any) -> Settings:
-    base = Settings(small.data, target="500cycles", epochs=4, weight_only_epochs=1, batch=64, finalist_epochs=2)
+def settings_of(small: ArchDef, **changes: Any) -> SearchSettings:
+    base = SearchSettings(small.data, target="500cycles", epochs=4, weight_only_epochs=1, batch=64, finalist_epochs=2)
     return dataclasses.replace(base, **changes)
 
 
@@ -40,7 +40,7 @@ def run(search: RandomSearch) -> list[dict[str, Any]]:
 def test_the_compute_of_the_authors_search_by_hand() -> None:
     arch = load_arch_def()
     widest = {name: options[-1] for name, options in arch.decisions.items()}
-    settings = Settings("x", epochs=10, weight_only_epochs=2)
+    settings = SearchSettings("x", epochs=10, weight_only_epochs=2)
     assert search_macs(arch, settings, 3_200, 800) == macs(arch, widest) * (10 * 3_200 + 8 * 800)
 
 

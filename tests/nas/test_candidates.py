@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from nas_plugin import ArchDef, load_arch_def
-from nas_plugin.arch_def import parse_arch_def
-from nas_plugin.candidates import Costs, macs_of, options_of, reference_cycles, tread_ends, within
+from nas_plugin.space.costs import Costs, macs_of, reference_cycles, tread_ends, within
+from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL
 
@@ -178,7 +178,7 @@ LIMITS = (201, 204, 205, 400, 450, 461.5, 700, 915, 962, 1028, 5000)
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.97, 1.0])
 def test_networks_within_a_limit_against_brute_force(small: ArchDef, limit: float, share: float) -> None:
     costs = Costs(small)
-    found = within(costs, options_of(small), limit, least=share * limit)
+    found = within(costs, small.decisions, limit, least=share * limit)
     networks = [dict(zip(small.decisions, row, strict=True)) for row in itertools.product(*small.decisions.values())]
     affordable = [choice for choice in networks if cycles(small, choice) <= limit]
     expected = [choice for choice in affordable if cycles(small, choice) >= share * limit]
@@ -193,7 +193,7 @@ def test_a_limit_that_no_network_meets(small: ArchDef) -> None:
         InvalidValueError,
         match="target is '200 cycles'; allowed: at least 201 cycles, which the smallest network takes",
     ):
-        within(Costs(small), options_of(small), 200)
+        within(Costs(small), small.decisions, 200)
 
 
 def test_a_sample_of_a_large_set(small: ArchDef) -> None:

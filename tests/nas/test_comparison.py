@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from hwcost import SystolicArray
-from nas_plugin import ArchDef, Comparison, pictures
-from nas_plugin.comparison import TOLERANCE, Found
-from nas_plugin.sweeps import Sweep, SweepSettings
+from hwcost.plot import save
+from nas_plugin import ArchDef, Comparison
+from nas_plugin.pictures.sweep import sweep_figure
+from nas_plugin.runs.comparison import TOLERANCE, SearchRow
+from nas_plugin.runs.settings import SweepSettings
+from nas_plugin.runs.sweep import SearchSweep
 
 METHODS = ("one-shot", "random")
 Point = tuple[str, str, int, float, float]
@@ -25,10 +28,12 @@ def comparison_of(
 ) -> Comparison:
     seeds = tuple(sorted({point[2] for point in points}))
     targets = tuple(dict.fromkeys(point[1] for point in points))
-    settings = SweepSettings("x", 1000, methods, targets=targets, seeds=seeds, train_seeds=2)
+    settings = SweepSettings(
+        "x", 1000, {name: {"method": name} for name in methods}, targets=targets, seeds=seeds, train_seeds=(0, 1)
+    )
     sizes = [SystolicArray(4, 4), SystolicArray(8, 8)][:arrays]
     found = [
-        Found(
+        SearchRow(
             f"{array.rows}x{array.cols}",
             method,
             limit,
@@ -42,7 +47,7 @@ def comparison_of(
         for array in sizes
         for method, limit, seed, ratio, accuracy in points
     ]
-    sweep = Sweep(Path("nowhere"), small, tuple(sizes), settings)
+    sweep = SearchSweep(Path("nowhere"), small, tuple(sizes), settings)
     return Comparison(sweep, tuple(found), (reference - 0.002, reference + 0.002))
 
 
@@ -198,7 +203,7 @@ def test_the_picture_shows_every_method_and_the_reference(small: ArchDef, tmp_pa
         for seed in (0, 1)
     ]
     comparison = comparison_of(small, points, arrays=arrays)
-    figure = pictures.sweep_figure(comparison)
+    figure = sweep_figure(comparison)
     clouds, strips = figure.axes[:arrays], figure.axes[arrays:]
     assert [axes.get_title() for axes in clouds] == ["4x4 array", "8x8 array"][:arrays]
     assert len(strips) == arrays
@@ -221,5 +226,5 @@ def test_the_picture_shows_every_method_and_the_reference(small: ArchDef, tmp_pa
             for place, limit in enumerate(("0.5", "0.75")):
                 own = {round(100 * one[-1], 6) for one in points if one[:2] == (method, limit)}
                 assert own <= drawn[2 * index + place]
-    pictures.save(figure, tmp_path / "a.png")
+    save(figure, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

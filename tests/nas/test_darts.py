@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from hwcost import network_cost
-from nas_plugin import ArchDef, Settings
-from nas_plugin.darts import DartsSearch
+from nas_plugin import LATENCIES, ArchDef, SearchSettings
 from nas_plugin.data import Dataset, load
-from nas_plugin.latency import LatencyTerm
+from nas_plugin.methods.darts import DartsSearch
+from nas_plugin.methods.latency import LatencyTerm
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def train(small: ArchDef) -> Dataset:
 
 def search_of(small: ArchDef, train: Dataset, **changes: Any) -> DartsSearch:
     settings = dataclasses.replace(
-        Settings(small.data, epochs=40, weight_only_epochs=1, batch=64, alpha_batch=8, target="0.75"), **changes
+        SearchSettings(small.data, epochs=40, weight_only_epochs=1, batch=64, alpha_batch=8, target="0.75"), **changes
     )
     return DartsSearch(small, settings, train)
 
@@ -107,7 +107,7 @@ def test_a_search_that_does_not_know_the_array_keeps_to_its_own_cost(small: Arch
     while not search.done:
         search.run_epoch()
     assert search.limit is not None
-    term = LatencyTerm(small, "flops")
+    term = LatencyTerm(small, LATENCIES["flops"])
     assert search.limit.cycles == pytest.approx(0.6 * term.reference, rel=1e-6)
     macs = [
         network_cost(small.space.at(choice), small.array).total.macs for choice in (search.derived(), small.reference)

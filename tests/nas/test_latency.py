@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
-from nas_plugin import LATENCIES, ArchDef, load_arch_def
-from nas_plugin.arch_def import parse_arch_def
-from nas_plugin.gates import Alphas
-from nas_plugin.latency import LatencyTerm
-from nas_plugin.networks import one_hot
+from nas_plugin import LATENCIES, ArchDef, SearchSettings, load_arch_def
+from nas_plugin.methods.gates import Alphas
+from nas_plugin.methods.latencies import latency_of
+from nas_plugin.methods.latency import LatencyTerm
+from nas_plugin.space.networks import one_hot
+from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL
 
@@ -59,14 +60,16 @@ def split_add(term: LatencyTerm, sample: torch.Tensor, probs: torch.Tensor, weig
 def test_the_reference_counts_as_one(latency: str, array: str) -> None:
     arch = on(ARRAYS[array])
     with torch.no_grad():
-        assert LatencyTerm(arch, latency).of(row_of(arch, arch.reference)).item() == pytest.approx(1, abs=1e-6)
+        assert LatencyTerm(arch, LATENCIES[latency]).of(row_of(arch, arch.reference)).item() == pytest.approx(
+            1, abs=1e-6
+        )
 
 
 @pytest.mark.parametrize("width", [12, 40, 2])
 @pytest.mark.parametrize("latency", LATENCIES)
 def test_a_reference_that_is_no_option_counts_as_one(latency: str, width: int) -> None:
     arch = parse_arch_def(SMALL.replace("width = 13", f"width = {width}"), "x")
-    term = LatencyTerm(arch, latency)
+    term = LatencyTerm(arch, LATENCIES[latency])
     relaxation = term.estimator.relaxation or "exact"
     expected = network_cost(arch.space.at(arch.reference), term.array, relaxation=relaxation).total.cycles
     assert term.reference == pytest.approx(float(expected), rel=1e-5)
@@ -78,7 +81,7 @@ def test_a_reference_that_is_no_option_counts_as_one(latency: str, width: int) -
 def test_exact_estimators_are_exact_where_all_is_decided(latency: str, choice: dict[str, int]) -> None:
     cost, reference = (network_cost(LENET.space.at(one), LENET.array).total for one in (choice, LENET.reference))
     with torch.no_grad():
-        found = LatencyTerm(LENET, latency).of(row_of(LENET, choice)).item()
+        found = LatencyTerm(LENET, LATENCIES[latency]).of(row_of(LENET, choice)).item()
     assert found == pytest.approx(cost.cycles / reference.cycles, rel=1e-6)
 
 
@@ -90,7 +93,7 @@ def test_flops_are_macs_whatever_the_array() -> None:
     row = row_of(LENET, {n: options[1] for n, options in LENET.decisions.items()})
     for array in ARRAYS.values():
         with torch.no_grad():
-            found = LatencyTerm(on(array), "flops").of(row).item()
+            found = LatencyTerm(on(array), LATENCIES["flops"]).of(row).item()
         assert found == pytest.approx(macs["own"] / macs["5"], rel=1e-5)
 
 
@@ -100,14 +103,14 @@ def test_a_roofline_is_nowhere_below_its_macs(array: str, seed: int) -> None:
     arch = on(ARRAYS.get(array, SystolicArray(4, 4)))
     row = probabilities(arch, seed)
     with torch.no_grad():
-        flops, roofline = (LatencyTerm(arch, name).loss.cycles(row).item() for name in ("flops", "roofline"))
+        flops, roofline = (LatencyTerm(arch, LATENCIES[name]).loss.cycles(row).item() for name in ("flops", "roofline"))
     assert roofline >= flops * (1 - 1e-6)
 
 
 def test_a_roofline_of_a_stated_memory_by_hand() -> None:
     """Without stairs a layer takes the longer of its MACs and its bytes."""
     array = SystolicArray(16, 16, clock_hz=1e9, bytes_per_element=2, dram_bytes_per_s=4e9, fold_timing="serial")
-    term = LatencyTerm(on(array), "roofline")
+    term = LatencyTerm(on(array), LATENCIES["roofline"])
     row = row_of(LENET, LENET.reference)
     expected = 0.0
     for name, layer in LENET.space.at(LENET.reference).items():
@@ -118,16 +121,16 @@ def test_a_roofline_of_a_stated_memory_by_hand() -> None:
         expected += max(cost.compute_cycles, cost.memory_cycles)
     with torch.no_grad():
         assert term.loss.cycles(row).item() == pytest.approx(expected, rel=1e-5)
-        plenty = LatencyTerm(on(dataclasses.replace(array, dram_bytes_per_s=1e15)), "roofline")
-        flops = LatencyTerm(on(array), "flops")
+        plenty = LatencyTerm(on(dataclasses.replace(array, dram_bytes_per_s=1e15)), LATENCIES["roofline"])
+        flops = LatencyTerm(on(array), LATENCIES["flops"])
         assert plenty.loss.cycles(row).item() == pytest.approx(flops.loss.cycles(row).item(), rel=1e-5)
-        slow = LatencyTerm(on(dataclasses.replace(array, dram_bytes_per_s=2e9)), "roofline")
+        slow = LatencyTerm(on(dataclasses.replace(array, dram_bytes_per_s=2e9)), LATENCIES["roofline"])
         assert slow.loss.cycles(row).item() > 1.5 * term.loss.cycles(row).item()
 
 
 @pytest.mark.parametrize("latency", [name for name in LATENCIES if name != "none"])
 def test_the_term_is_lambda_times_the_latency_of_sample_or_probabilities(latency: str) -> None:
-    term = LatencyTerm(LENET, latency)
+    term = LatencyTerm(LENET, LATENCIES[latency])
     sample, probs = probabilities(LENET, 1), probabilities(LENET, 2)
     sees_sample = latency != "expectation"
     with torch.no_grad():
@@ -141,7 +144,7 @@ def test_the_term_is_lambda_times_the_latency_of_sample_or_probabilities(latency
 
 
 def test_no_latency_leaves_the_loss_alone() -> None:
-    term, loss = LatencyTerm(LENET, "none"), torch.tensor(2.0)
+    term, loss = LatencyTerm(LENET, LATENCIES["none"]), torch.tensor(2.0)
     assert term.add(loss, probabilities(LENET, 1), probabilities(LENET, 2), 0.5) is loss
 
 
@@ -153,16 +156,16 @@ def test_the_utilization_term_by_hand(latency: str, array: str, choice: dict[str
     row = row_of(arch, choice)
     total = network_cost(arch.space.at(choice), arch.array).total
     idle = 1 - total.macs / (total.cycles * arch.array.pes)
-    term = LatencyTerm(arch, latency, utilization=0.4)
+    term = LatencyTerm(arch, LATENCIES[latency], utilization=0.4)
     with_both, _ = split_add(term, row, row, 0.3)
-    latency_alone, _ = split_add(LatencyTerm(arch, latency), row, row, 0.3)
+    latency_alone, _ = split_add(LatencyTerm(arch, LATENCIES[latency]), row, row, 0.3)
     assert with_both - latency_alone == pytest.approx(0.4 * idle, abs=1e-5)
     assert idle == pytest.approx(1 - total.utilization)
 
 
 @pytest.mark.parametrize("latency", [*STAIRS, "none"])
 def test_the_utilization_term_trains_where_there_are_stairs(latency: str) -> None:
-    term = LatencyTerm(LENET, latency, utilization=1.0)
+    term = LatencyTerm(LENET, LATENCIES[latency], utilization=1.0)
     added, reached = split_add(term, probabilities(LENET, 1), probabilities(LENET, 2), 0.0)
     assert 0 < added < 1
     assert any(reached)
@@ -170,18 +173,18 @@ def test_the_utilization_term_trains_where_there_are_stairs(latency: str) -> Non
 
 def test_without_stairs_all_of_the_array_is_always_used() -> None:
     row = probabilities(LENET, 1).requires_grad_()
-    added = LatencyTerm(LENET, "flops", utilization=1.0).add(torch.tensor(0.0), row, row, 0.0)
+    added = LatencyTerm(LENET, LATENCIES["flops"], utilization=1.0).add(torch.tensor(0.0), row, row, 0.0)
     (gradient,) = torch.autograd.grad(added, [row])
     assert added.item() == pytest.approx(0, abs=1e-6)
     assert gradient.abs().max() < 1e-6
     row = probabilities(LENET, 1).requires_grad_()
-    added = LatencyTerm(LENET, "expectation", utilization=1.0).add(torch.tensor(0.0), row, row, 0.0)
+    added = LatencyTerm(LENET, LATENCIES["expectation"], utilization=1.0).add(torch.tensor(0.0), row, row, 0.0)
     assert torch.autograd.grad(added, [row])[0].abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
 def test_costs_of_whole_networks_are_what_the_estimator_says(latency: str) -> None:
-    term = LatencyTerm(LENET, latency)
+    term = LatencyTerm(LENET, LATENCIES[latency])
     costs = term.costs()
     choices = [LENET.reference, {name: options[1] for name, options in LENET.decisions.items()}]
     with torch.no_grad():
@@ -191,4 +194,4 @@ def test_costs_of_whole_networks_are_what_the_estimator_says(latency: str) -> No
 
 def test_an_unknown_latency() -> None:
     with pytest.raises(InvalidValueError, match="latency is 'fast'; allowed: one of: logistic, shifted"):
-        LatencyTerm(LENET, "fast")
+        latency_of(SearchSettings("x", latency="fast"))

@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
-from nas_plugin import ArchDef, Settings, load_arch_def
-from nas_plugin.arch_def import parse_arch_def
+from nas_plugin import ArchDef, SearchSettings, load_arch_def
 from nas_plugin.data import CUT, Dataset, load
-from nas_plugin.latency import LATENCIES
-from nas_plugin.methods import METHODS, RIVALS, check, searcher, winner_of
+from nas_plugin.methods.finding import check, searcher, winner_of
+from nas_plugin.methods.latencies import LATENCIES
+from nas_plugin.methods.table import METHODS, SWEEP_METHODS
+from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL
 from .test_candidates import can_grow, cycles
 
 LENET = load_arch_def()
 TARGETS = ("0.4", "0.5", "0.62", "0.75", "0.88", "1.0")
-KNOW_THE_ARRAY = [name for name in RIVALS if name != "flops"]
+KNOW_THE_ARRAY = [name for name in SWEEP_METHODS if name != "flops"]
 FEW = {
     "epochs": 2,
     "weight_only_epochs": 0,
@@ -43,7 +44,7 @@ def few_lenet() -> Dataset:
 
 
 def winner(arch: ArchDef, train: Dataset, rival: str, **changes: Any) -> dict[str, int]:
-    settings = Settings(arch.data, **FEW | dict(RIVALS[rival]) | changes)
+    settings = SearchSettings(arch.data, **FEW | dict(SWEEP_METHODS[rival]) | changes)
     search = searcher(arch, settings, train)
     if rival == "random":
         search.tried = search.tried[:2]  # type: ignore[attr-defined]  # each costs a training
@@ -115,14 +116,14 @@ def test_a_search_without_the_array_keeps_to_its_own_cost(few_lenet: Dataset, ta
 
 
 def test_a_winner_that_snaps_and_one_that_does_not() -> None:
-    assert winner_of(LENET, Settings(CUT, snaps=False), LENET.reference) == LENET.reference
-    grown = winner_of(LENET, Settings(CUT), LENET.reference)
+    assert winner_of(LENET, SearchSettings(CUT, snaps=False), LENET.reference) == LENET.reference
+    grown = winner_of(LENET, SearchSettings(CUT), LENET.reference)
     assert grown == LENET.reference | {"fc1.width": 128, "fc2.width": 96}
 
 
 def test_rivals_are_methods_and_latencies() -> None:
-    for name, given in RIVALS.items():
-        settings = Settings(CUT, target="0.75", **given)
+    for name, given in SWEEP_METHODS.items():
+        settings = SearchSettings(CUT, target="0.75", **given)
         check(LENET, settings)
         assert settings.method in METHODS
         assert settings.latency in LATENCIES
@@ -148,7 +149,7 @@ def test_rivals_are_methods_and_latencies() -> None:
 def test_what_can_only_fail_is_refused_before(few_lenet: Dataset, changes: dict[str, Any], message: str) -> None:
     for call in (lambda s: check(LENET, s), lambda s: searcher(LENET, s, few_lenet)):
         with pytest.raises(InvalidValueError, match=message):
-            call(Settings(CUT, **changes))
+            call(SearchSettings(CUT, **changes))
 
 
 def test_the_smallest_network_is_a_target_that_can_be_met(few_lenet: Dataset) -> None:
@@ -171,7 +172,7 @@ def test_every_method_with_a_reference_that_is_no_option(
 ) -> None:
     text = SMALL.replace("width = 13", f"width = {width}").replace("SOURCE", small.data)
     arch = parse_arch_def(text, "x")
-    for rival in RIVALS:
+    for rival in SWEEP_METHODS:
         if rival != "most-macs" or "target" in limit:
             found = winner(arch, few_small, rival, **limit)
             assert (

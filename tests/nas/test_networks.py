@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas_plugin import ArchDef, Network, SuperNetwork, load_arch_def
-from nas_plugin.arch_def import parse_arch_def
-from nas_plugin.gates import Alphas
-from nas_plugin.networks import one_hot
+from nas_plugin import ArchDef, SuperNetwork, TrainableNetwork, load_arch_def
+from nas_plugin.methods.gates import Alphas
+from nas_plugin.space.networks import one_hot
+from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL
 
@@ -180,4 +180,4 @@ def test_absent_options_get_no_gradient() -> None:
 
 
 def test_parameter_count_of_lenet_5() -> None:
-    assert Network(ARCH, ARCH.reference).parameter_count == 61_706
+    assert TrainableNetwork(ARCH, ARCH.reference).parameter_count == 61_706

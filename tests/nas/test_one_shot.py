@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from hwcost import network_cost
-from nas_plugin import ArchDef, Settings, load_arch_def
-from nas_plugin import one_shot as module
-from nas_plugin.arch_def import parse_arch_def
+from nas_plugin import ArchDef, SearchSettings, load_arch_def
 from nas_plugin.data import CUT, Dataset, load, split
-from nas_plugin.methods import searcher
-from nas_plugin.one_shot import OneShotSearch, SuperNetworkTraining, pool_of
-from nas_plugin.training import Training, held_out
+from nas_plugin.methods import one_shot as module
+from nas_plugin.methods.finding import searcher
+from nas_plugin.methods.one_shot import OneShotSearch, pool_of
+from nas_plugin.methods.super_network import SuperNetworkTraining
+from nas_plugin.methods.training import Training, held_out
+from nas_plugin.space.reader import parse_arch_def
 
 from .test_candidates import can_grow, cycles, everything
 
@@ -30,8 +31,8 @@ def train(small: ArchDef) -> Dataset:
     return load(small.data, classes=3, shape=(12, 12))[0]
 
 
-def settings_of(small: ArchDef, **changes: Any) -> Settings:
-    base = Settings(
+def settings_of(small: ArchDef, **changes: Any) -> SearchSettings:
+    base = SearchSettings(
         small.data,
         method="one-shot",
         target=TARGET,
@@ -264,11 +265,11 @@ def test_the_first_final_tunes_the_best_of_each_kind_the_second_trains_their_bes
     assert finalists < 7 or fill != scored[:finalists]  # else nothing is tested here
 
     if tuned:
-        tuned_order = ranked(search.finals)
+        tuned_order = ranked(search.finetuned_losses)
         heads = leaders(search, tuned_order, 3)
         fill = [*heads, *(place for place in tuned_order if place not in heads)][:last]
         assert [record["tried"] for record in second] == sizes(fill)
-    assert sizes(ranked(search.seconds))[0] == search.derived() == second[-1]["choice"]
+    assert sizes(ranked(search.scratch_losses))[0] == search.derived() == second[-1]["choice"]
     scores = search.scores()
     for name, records in (("tuned_loss", first), ("trained_loss", second)):
         assert sorted(s[name] for s in scores if s[name] is not None) == sorted(r["loss"] for r in records)
@@ -331,8 +332,8 @@ def valley(row: dict[str, int]) -> float:
 @pytest.fixture(scope="module")
 def lenet_search() -> Callable[..., OneShotSearch]:
     few, _ = load(CUT, classes=10, shape=(28, 28), images=20)
-    weights = SuperNetworkTraining(LENET, Settings(CUT), few).network.state_dict()
-    base = Settings(CUT, method="one-shot", target="0.75", finalists=1)
+    weights = SuperNetworkTraining(LENET, SearchSettings(CUT), few).network.state_dict()
+    base = SearchSettings(CUT, method="one-shot", target="0.75", finalists=1)
     return lambda **changes: OneShotSearch(LENET, dataclasses.replace(base, **changes), few, weights)
 
 

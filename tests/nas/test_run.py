@@ -19,13 +19,13 @@ import torch
 
 import nas_plugin
 from hwcost import InvalidValueError, SystolicArray, network_cost
-from nas_plugin import ArchDef, Network, read_run, read_sweep, resume, search
+from nas_plugin import ArchDef, TrainableNetwork, read_run, read_sweep, resume, search
 from nas_plugin.errors import RunError
-from nas_plugin.folders import only_one
-from nas_plugin.pictures import search_figure
+from nas_plugin.pictures.run import search_figure
+from nas_plugin.runs.folders import only_one
 
 SHORT: dict[str, Any] = {"method": "darts", "epochs": 6, "train_epochs": 4, "batch": 32, "alpha_batch": 16}
-RESULTS = ["arch_def.toml", "log.jsonl", "result.json", "settings.json", "winner.toml"]
+RESULTS = ["arch_def.toml", "log.jsonl", "result.json", "sweep.json", "winner.toml"]
 WEIGHTS = ["winner.safetensors", "reference.safetensors"]
 
 
@@ -45,7 +45,8 @@ def test_the_run_folder_holds_all_of_the_result(finished: Path, small: nas_plugi
         *RESULTS,
         *WEIGHTS,
         ".lock",
-        "checkpoint.pt",
+        "searches",
+        "trainings",
         "search.png",
         "winner.png",
     }
@@ -57,7 +58,7 @@ def test_the_run_folder_holds_all_of_the_result(finished: Path, small: nas_plugi
     assert [record["stage"] for record in in_memory.log] == ["search"] * 6 + ["winner"] * 4 + ["reference"] * 4
     for stage, outcome in in_memory.outcomes.items():
         weights = safetensors.torch.load_file(finished / f"{stage}.safetensors")
-        network = Network(small, outcome.choice)
+        network = TrainableNetwork(small, outcome.choice)
         network.load_state_dict(weights)
         images = torch.randn(4, 1, 12, 12)
         assert torch.equal(network(images), outcome.network(images))
@@ -76,7 +77,7 @@ def test_the_result_says_what_it_depends_on(finished: Path, small: nas_plugin.Ar
         report = network_cost(small.space.at(result[name]["choice"]), small.array)
         assert result[name]["cycles"] == report.total.cycles
         assert result[name]["cycles_by_layer"] == {layer: cost.cycles for layer, cost in report.layers.items()}
-        assert result[name]["parameters"] == Network(small, result[name]["choice"]).parameter_count
+        assert result[name]["parameters"] == TrainableNetwork(small, result[name]["choice"]).parameter_count
     assert result["reference"]["choice"] == small.reference
     winner = tomllib.loads((finished / "winner.toml").read_text())
     assert winner["choice"] == result["winner"]["choice"]
@@ -274,7 +275,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
         real(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"cannot be written: No space left on device; what was there before"):
+    with pytest.raises(RunError, match=r"cannot be written: No space left on device"):
         search(arch_def=small, out=tmp_path / "run", **SHORT)
     monkeypatch.undo()
     assert [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")] == [".lock"]
@@ -297,26 +298,26 @@ def test_folders_that_cannot_be_used(finished: Path, small: nas_plugin.ArchDef, 
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be made"):
         search(arch_def=small, out=tmp_path / "file" / "run", **SHORT)
-    with pytest.raises(RunError, match=r"no run folder: .*settings.json: No such file or directory$"):
+    with pytest.raises(RunError, match=r"no folder of a search or sweep: .*No such file or directory: .*sweep.json"):
         resume(tmp_path)
-    with pytest.raises(RunError, match=r"is no folder of a sweep: .*; nas-plugin search --resume .* goes on with it$"):
-        read_sweep(finished)
+    (row,) = read_sweep(finished).found  # a run is a sweep of one search
+    assert row.winner == read_run(finished).winner.choice
 
 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("settings.json", b"{", "no run folder"),
-        ("settings.json", b"{}", "not of schema"),
-        ("settings.json", b'{"schema": "nas_plugin.run/4", "settings": {"data": "x", "epochs": 0}}', "is damaged"),
-        ("checkpoint.pt", b"nothing", "cannot be read"),
-        ("checkpoint.pt", b"", "cannot be read"),
+        ("sweep.json", b"{", "no folder of a search or sweep"),
+        ("sweep.json", b"{}", "not of schema"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/4", "sweep": {"data": "x", "count": 0}}', "cannot be used"),
+        ("searches/*/search.json", b"{}", "holds no result of a search"),
+        ("trainings/*/weights.safetensors", b"nothing", "cannot be read"),
     ],
 )
 def test_damaged_runs(finished: Path, tmp_path: Path, file: str, content: bytes, message: str) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
-    (copy / file).write_bytes(content)
+    next(copy.glob(file)).write_bytes(content)
     with pytest.raises(RunError, match=message) as caught:
         resume(copy)
     assert "\n" not in str(caught.value)
@@ -331,7 +332,9 @@ def test_a_checkpoint_is_never_executed(finished: Path, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
-    torch.save({"schema": "nas_plugin.run/4", "log": Bomb()}, copy / "checkpoint.pt")
+    result = next(copy.glob("searches/*/search.json"))
+    result.unlink()
+    torch.save({"work": {}, "log": Bomb()}, result.parent / "checkpoint.pt")
     with pytest.raises(RunError, match="cannot be read"):
         resume(copy)
     assert not (tmp_path / "exploded").exists()
@@ -361,7 +364,7 @@ def test_a_run_whose_search_space_was_edited_is_refused(finished: Path, tmp_path
     shutil.copytree(finished, copy)
     text = (copy / "arch_def.toml").read_text()
     (copy / "arch_def.toml").write_text(text.replace("[2, 3, 5, 8]", "[2, 3, 5, 7]"))
-    with pytest.raises(RunError, match="was begun with other settings"):
+    with pytest.raises(RunError, match="is not the one that the run began with"):
         resume(copy)
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from hwcost import load_device
-from nas_plugin import api, read_sweep
-from nas_plugin import sweeps as module
+from nas_plugin import read_sweep
 from nas_plugin.cli import main
-from nas_plugin.cli.sweep import METHODS
+from nas_plugin.methods.table import DEFAULT_METHODS
 
 NO_SEARCH = ["--images", 60, "--train-epochs", 1, "--train-seeds", 1]
 DARTS = [*NO_SEARCH, "--epochs", 1]
@@ -22,10 +21,6 @@ def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
     code = main(["sweep", *map(str, arguments)])
     captured = capfd.readouterr()
     return code, captured.out, captured.err
-
-
-def test_the_default_methods_are_those_of_the_package() -> None:
-    assert tuple(METHODS.split(",")) == api.SWEPT
 
 
 def test_a_sweep_prints_tables_and_progress_apart(
@@ -84,7 +79,7 @@ def test_a_device_and_lambdas_alone(small_file: Path, tmp_path: Path, capfd: pyt
     assert code == 0
     results = json.loads(out)
     assert results["arrays"] == [load_device("gemmini").as_dict()]
-    assert results["settings"]["methods"] == [name for name in api.SWEPT if name != "most-macs"]
+    assert results["settings"]["methods"] == [name for name in DEFAULT_METHODS if name != "most-macs"]
 
 
 def test_sweeps_are_put_beside_each_other(
@@ -105,7 +100,7 @@ def test_ctrl_c_says_how_to_go_on(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "save_checkpoint", stopped)
+    monkeypatch.setattr("torch.save", stopped)
     code, out, err = run(capfd, *options, "--out", tmp_path / "a")
     assert (code, out) == (130, "")
     assert f"Stopped. Go on with: nas-plugin sweep --resume {tmp_path / 'a'}" in err.splitlines()
@@ -132,7 +127,7 @@ BAD = [
     (["--lambdas", "-1"], "--lambdas is -1.0; allowed: a finite number of at least 0"),
     (["--lambdas", "nan"], "--lambdas is nan; allowed"),
     (["--lambdas", "much"], "--lambdas"),
-    (["--lambdas", "0.1", "--methods", "most-macs"], "--methods is 'most-macs'; allowed: methods that know lambda"),
+    (["--lambdas", "0.1", "--methods", "most-macs"], "--methods is 'most-macs'; allowed: methods that use lambda"),
     (["--seeds", "a"], "--seeds is 'a'; allowed: integers from 0 on, as 0,1,2, or a range as 0:5"),
     (["--seeds", ""], "--seeds is ''; allowed"),
     (["--seeds", "3:1"], "--seeds is '3:1'; allowed"),
@@ -149,9 +144,9 @@ BAD = [
     (["--images", "1000000000"], "--images is 1000000000; allowed: an integer from 2 to 4000, the training images in"),
     (["--methods", "one-shot", "--candidates", "0"], "--candidates is 0; allowed: an integer of at least 1"),
     (["--methods", "one-shot", "--finalists", "0"], "--finalists is 0; allowed: an integer of at least 1"),
-    (["--methods", "random,flops", "--candidates", "9"], "nothing beside --methods random,flops; it is for one-shot"),
+    (["--methods", "random,flops", "--candidates", "9"], "nothing with --methods random,flops; it is for one-shot"),
     (["--methods", "most-macs,flops", "--finalists", "9"], "it is for one-shot"),
-    (["--methods", "random", "--utilization", "0.1"], "--utilization is 0.1; allowed: nothing beside --methods random"),
+    (["--methods", "random", "--utilization", "0.1"], "--utilization is 0.1; allowed: nothing with --methods random"),
     (["--methods", "most-macs", "--epochs", "9"], "it is for darts and one-shot and random"),
     (["--utilization", "-1"], "--utilization is -1.0; allowed: a finite number of at least 0"),
     (["--epochs", "0"], "--epochs is 0; allowed: an integer of at least 1"),
@@ -160,11 +155,11 @@ BAD = [
     (["--arch-def", "nowhere.toml"], "nowhere.toml cannot be read"),
     (["--device", "gemini"], "--device is 'gemini'; allowed: one of: "),
     (["--out", "/proc/nowhere/run"], "/proc/nowhere/run cannot be made"),
-    (["--resume", "nowhere"], "nowhere is no folder of a sweep"),
+    (["--resume", "nowhere"], "nowhere is no folder of a search or sweep"),
     (["--resume", "nowhere", "--targets", "0.5"], "--targets is "),
-    (["--resume", "nowhere", "--methods", METHODS], "allowed: nothing beside --resume"),
-    (["--resume", "nowhere", "--seeds", "0:3"], "--seeds is '0,1,2'; allowed: nothing beside --resume"),
-    (["--resume", "nowhere", "--out", "x"], "--out is 'x'; allowed: nothing beside --resume"),
+    (["--resume", "nowhere", "--methods", ",".join(DEFAULT_METHODS)], "allowed: nothing with --resume"),
+    (["--resume", "nowhere", "--seeds", "0:3"], "--seeds is '0,1,2'; allowed: nothing with --resume"),
+    (["--resume", "nowhere", "--out", "x"], "--out is 'x'; allowed: nothing with --resume"),
     (["--unknown"], "--unknown"),
     (["extra"], "extra"),
 ]

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +12,18 @@ import safetensors.torch
 import torch
 
 from hwcost import InvalidValueError, SystolicArray, network_cost
-from nas_plugin import ArchDef, Comparison, api, read_sweep, resume, resume_sweep, search, sweep
-from nas_plugin import sweeps as module
+from nas_plugin import ArchDef, Comparison, read_sweep, resume, resume_sweep, search, sweep
 from nas_plugin.errors import RunError
-from nas_plugin.folders import only_one, threads
-from nas_plugin.methods import METHODS, RIVALS
-from nas_plugin.one_shot import SuperNetworkTraining
-from nas_plugin.settings import Settings
-from nas_plugin.sweeps import Sweep, SweepSettings, Task, images_of, key_of, perform
+from nas_plugin.methods.settings import SearchSettings
+from nas_plugin.methods.super_network import SuperNetworkTraining
+from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS
+from nas_plugin.runs.folders import only_one, threads
+from nas_plugin.runs.progress import Report
+from nas_plugin.runs.settings import SweepSettings
+from nas_plugin.runs.sweep import SearchSweep, run_sweep
+from nas_plugin.runs.task import images_of, key_of, perform
 
-from .conftest import write_images
+from .conftest import Ended, write_images
 
 ARRAYS = (SystolicArray(4, 4), SystolicArray(8, 2, fold_timing="serial"))
 FEW = {"images": 80, "epochs": 2, "train_epochs": 2, "candidates": 4, "finalists": 2, "finalist_epochs": 1}
@@ -39,20 +39,12 @@ ONE: dict[str, Any] = TINY | {"methods": ["one-shot", "most-macs"], "targets": [
 OUTPUTS = ("results.json", "results.md")
 
 
-@pytest.fixture(autouse=True)
-def fresh_images() -> Iterator[None]:
-    """As in a process of its own."""
-    module._images.cache_clear()
-    yield
-    module._images.cache_clear()
-
-
 @pytest.fixture(scope="module")
 def tiny(
     small: ArchDef, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Comparison, list[tuple[int, int, str]]]:
-    folder, lines = tmp_path_factory.mktemp("sweeps") / "tiny", []
-    found = sweep(out=folder, arch_def=small, progress=lambda *line: lines.append(line), **TINY)
+    folder, lines = tmp_path_factory.mktemp("sweeps") / "tiny", Ended()
+    found = sweep(out=folder, arch_def=small, progress=lines, **TINY)
     return folder, found, lines
 
 
@@ -108,7 +100,7 @@ def test_its_results_say_what_they_depend_on(tiny: tuple[Path, Comparison, Any])
     folder, found, _ = tiny
     results = json.loads((folder / "results.json").read_text())
     assert results == json.loads(json.dumps(found.as_dict()))
-    assert results["schema"] == "nas_plugin.sweep/3/results"
+    assert results["schema"] == "nas_plugin.sweep/4/results"
     assert results["made_with"]["torch"] == torch.__version__
     assert results["settings"]["seeds"] == [0, 1]
     assert results["settings"]["given"]["images"] == results["settings"]["count"] == 80
@@ -120,7 +112,7 @@ def test_its_results_say_what_they_depend_on(tiny: tuple[Path, Comparison, Any])
     for path in folder.rglob("*.json"):
         if path.name != "results.json" and path.parent != folder:
             task = json.loads(path.read_text())
-            assert task["schema"].startswith("nas_plugin.sweep/3/")
+            assert task["schema"].startswith("nas_plugin.sweep/4/")
             assert task["settings"]["threads"] == 1
             assert task["made_with"]["numpy"]
 
@@ -151,7 +143,7 @@ def test_what_winners_share_is_done_once(
 def test_it_finds_what_plain_runs_find(small: ArchDef, tiny: tuple[Path, Comparison, Any], method: str) -> None:
     _, comparison, _ = tiny
     (found,) = [f for f in comparison.of("4x4", method, "0.9") if f.seed == 0]
-    plain = search(arch_def=small, array=ARRAYS[0], target="0.9", seed=0, **FEW | dict(RIVALS[method]))
+    plain = search(arch_def=small, array=ARRAYS[0], target="0.9", seed=0, **FEW | dict(SWEEP_METHODS[method]))
     assert plain.winner.choice == found.winner
     assert plain.winner.test_accuracy == found.accuracies[0]
     assert plain.reference.test_accuracy == comparison.reference[0]
@@ -159,7 +151,7 @@ def test_it_finds_what_plain_runs_find(small: ArchDef, tiny: tuple[Path, Compari
 
 def test_one_super_network_is_that_of_a_plain_run(small: ArchDef, tiny: tuple[Path, Comparison, Any]) -> None:
     folder, comparison, _ = tiny
-    settings = comparison.sweep.settings.super_network(1)
+    settings = comparison.sweep.settings.search("one-shot", {"target": "0.5"}, 1)
     training = SuperNetworkTraining(small, settings, images_of(small, settings)[0])
     with threads(settings.threads):
         while not training.done:
@@ -171,8 +163,8 @@ def test_one_super_network_is_that_of_a_plain_run(small: ArchDef, tiny: tuple[Pa
 
 @pytest.mark.usefixtures("no_pictures")
 def test_two_jobs_find_the_same(small: ArchDef, one: Path, tmp_path: Path) -> None:
-    lines: list[Any] = []
-    sweep(out=tmp_path / "two", arch_def=small, jobs=2, progress=lambda *line: lines.append(line), **ONE)
+    lines = Ended()
+    sweep(out=tmp_path / "two", arch_def=small, jobs=2, progress=lines, **ONE)
     assert outputs(tmp_path / "two") == outputs(one)
     assert lines[-1][0] == lines[-1][1] == len(lines)
 
@@ -201,106 +193,108 @@ def test_a_sweep_that_was_stopped_between_tasks(small: ArchDef, one: Path, tmp_p
 
     with pytest.raises(KeyboardInterrupt):
         sweep(out=tmp_path / "run", arch_def=small, progress=stop, **ONE)
-    with pytest.raises(RunError, match="holds a sweep that has not ended; go on with --resume"):
+    with pytest.raises(RunError, match="has not ended; go on with --resume"):
         read_sweep(tmp_path / "run")
-    lines: list[str] = []
+    lines = Ended()
     torch.manual_seed(after)
-    resume_sweep(tmp_path / "run", progress=lambda _, __, line: lines.append(line))
-    assert sum(line.endswith(": was done") for line in lines) == after
+    resume_sweep(tmp_path / "run", progress=lines)
+    assert sum(line.endswith(": was done") for _, _, line in lines) == after
     assert outputs(tmp_path / "run") == outputs(one)
 
 
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("after", [2, 6, 9, 14])
-def test_a_sweep_that_was_stopped_within_a_task(
-    small: ArchDef, one: Path, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, written = module.save_checkpoint, 0
+def test_a_sweep_that_was_stopped_within_a_task(small: ArchDef, one: Path, tmp_path: Path, after: int) -> None:
+    folder, steps = tmp_path / "run", 0
 
-    def dying(folder: Path, state: dict[str, Any]) -> None:
-        nonlocal written
-        real(folder, state)
-        written += 1
-        if written == after:
+    def count(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == after:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "save_checkpoint", dying)
+    def go_on() -> None:
+        with only_one(folder) as owner:
+            run_sweep(SearchSweep.open(folder), owner, Report(None, 0), on_step=count)
+
+    begun = SearchSweep.open(one)
+    SearchSweep.create(folder, small, begun.arrays, begun.settings)
     with pytest.raises(KeyboardInterrupt):
-        sweep(out=tmp_path / "run", arch_def=small, **ONE)
-    assert list((tmp_path / "run").rglob("checkpoint.pt"))
+        go_on()
+    assert list(folder.rglob("checkpoint.pt"))
     torch.manual_seed(after)
-    written = 100
-    resume_sweep(tmp_path / "run")
-    whole = sum(len(log.read_text().splitlines()) for log in one.rglob("log.jsonl"))  # a checkpoint each
-    assert written - 100 == whole - after  # nothing is done twice
-    assert outputs(tmp_path / "run") == outputs(one)
-    assert not list((tmp_path / "run").rglob("checkpoint.pt"))
+    go_on()
+    assert steps == sum(len(log.read_text().splitlines()) for log in one.rglob("log.jsonl"))  # nothing is done twice
+    resume_sweep(folder)
+    assert outputs(folder) == outputs(one)
+    assert not list(folder.rglob("checkpoint.pt"))
 
 
-def test_a_finished_sweep_does_nothing_again(one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_sweep_does_nothing_again(one: Path, tmp_path: Path) -> None:
     copy = copy_of(one, tmp_path)
-    monkeypatch.setattr(module, "perform", lambda *_: pytest.fail("nothing is left to do"))
-    lines: list[str] = []
-    resume_sweep(copy, progress=lambda _, __, line: lines.append(line))
-    assert all(line.endswith(": was done") for line in lines)
+    before = {path: path.stat().st_mtime_ns for path in copy.glob("*/*/*")}
+    lines = Ended()
+    resume_sweep(copy, progress=lines)
+    assert all(line.endswith(": was done") for _, _, line in lines)
     assert outputs(copy) == outputs(one)
-
-
-ALONE = {"methods": ["most-macs"], "targets": [0.9], "seeds": [0], "train_seeds": 1, "train_epochs": 1, "images": 80}
+    assert {path: path.stat().st_mtime_ns for path in copy.glob("*/*/*")} == before
 
 
 @pytest.mark.parametrize("raises", [False, True])
-def test_long_tasks_are_told_of(
-    small: ArchDef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, raises: bool
-) -> None:
+def test_tasks_under_way_are_reported(*, raises: bool) -> None:
     seen = threading.Event()
     lines: list[tuple[int, int, str]] = []
-    real = module._advance
-
-    def slow(work: Any, task: Task, owner: int) -> Any:
-        log = real(work, task, owner)
-        assert seen.wait(60)  # until somebody was told
-        return log
 
     def progress(done: int, total: int, line: str) -> None:
         lines.append((done, total, line))
-        if ", step 1" in line:
-            seen.set()
-            if raises:
-                raise LookupError(line)
+        seen.set()
+        if raises:
+            raise LookupError(line)
 
-    monkeypatch.setattr(module, "QUIET", 0.01)
-    monkeypatch.setattr(module, "_advance", slow)
-    threads_before = threading.active_count()
-    told = f"training {key_of(small.reference)}, seed 0, step 1"
+    report = Report(progress, 3, quiet=0.01)
+    before = threading.active_count()
     if raises:
-        with pytest.raises(LookupError, match=told):
-            sweep(out=tmp_path / "run", arch_def=small, progress=progress, **ALONE)
+        with pytest.raises(LookupError, match="training a, step 1"), report.watching(lambda: "training a, step 1"):
+            assert seen.wait(60)
     else:
-        sweep(out=tmp_path / "run", arch_def=small, progress=progress, **ALONE)
-        assert lines[-1][:2] == (3, 3)
-    assert (0, 3, told) in lines
-    assert threading.active_count() == threads_before
+        with report.watching(lambda: "training a, step 1"):
+            assert seen.wait(60)
+        report.ended("training a")
+        assert lines[-1] == (1, 3, "training a")
+    assert lines[0] == (0, 3, "training a, step 1")
+    assert threading.active_count() == before
 
 
-def test_only_what_is_worked_on_is_told_of(small: ArchDef, one: Path, tmp_path: Path) -> None:
+def test_a_sweep_reports_only_its_own_tasks_as_under_way(small: ArchDef, one: Path, tmp_path: Path) -> None:
     copy = copy_of(one, tmp_path)
-    (task, *_) = Sweep.open(copy).trainings(small.reference)
-    assert not module._is_under_way(task)
-    (task.folder / module.BEGUN).write_text(str(os.getpid() + 1))  # of a sweep that was killed
-    assert not module._is_under_way(task)
+    (task, *_) = SearchSweep.open(copy).trainings(small.reference)
     task.path.unlink()
-    assert perform(task, os.getpid())
-    assert not (task.folder / module.BEGUN).exists()
+    with only_one(copy) as killed, pytest.raises(KeyboardInterrupt):
+        perform(task, killed, stop_at_once)
+    with only_one(copy) as owner:
+        assert task.is_under_way(killed)
+        assert not task.is_under_way(owner)
+        assert perform(task, owner)
+        assert not task.is_under_way(owner)
+
+
+def stop_at_once(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_workers_stop_when_the_sweep_is_gone(small: ArchDef, one: Path, tmp_path: Path) -> None:
     copy = copy_of(one, tmp_path)
-    (task, *_) = Sweep.open(copy).trainings({"conv1.width": 3, "conv1.kernel": 3, "fc1.width": 5})
-    with pytest.raises(RunError, match=r"the process that ran the sweep .* is gone"):
-        perform(task, -1)
-    assert not list(task.folder.iterdir())
-    assert perform(task, os.getpid()).startswith("training 3-3-5, seed 0: ")
+    (task, *_) = SearchSweep.open(copy).trainings({"conv1.width": 3, "conv1.kernel": 3, "fc1.width": 5})
+    with only_one(copy) as gone:
+        pass
+    with only_one(copy) as owner:
+        for other in (gone, dataclasses.replace(owner, process=-1)):
+            with pytest.raises(RunError, match=r"the process that ran .* is gone"):
+                perform(task, other)
+        with pytest.raises(RunError, match=r"0\.0\.1 where the sweep was started"):
+            perform(task, dataclasses.replace(owner, version="0.0.1"))
+        assert not task.folder.exists()
+        assert perform(task, owner).startswith("training 3-3-5, seed 0: ")
     assert task.done
 
 
@@ -312,11 +306,15 @@ def test_two_processes_do_not_work_in_one_folder(one: Path, tmp_path: Path) -> N
     resume_sweep(copy)
 
 
+def swept(count: int, methods: tuple[str, ...], **given: Any) -> SweepSettings:
+    return SweepSettings.of_sweep("x", count, methods, **{"train_seeds": 3, "given": {}} | given)
+
+
 def test_settings_of_the_authors_search_do_not_bind_trainings() -> None:
-    settings = SweepSettings("x", 60_000, ("expectation", "one-shot"), ("0.5",), given={"weight_only_epochs": 8})
+    settings = swept(60_000, ("expectation", "one-shot"), targets=("0.5",), given={"weight_only_epochs": 8})
     assert settings.search("expectation", {"target": "0.5"}, 0).weight_only_epochs == 8
     assert settings.training(0).train_epochs == 15
-    assert settings.super_network(0).epochs == 6
+    assert settings.search("one-shot", {"target": "0.5"}, 0).epochs == 6
 
 
 # ---------------------------------------------------------------- what cannot be used
@@ -329,12 +327,12 @@ def first(folder: Path, pattern: str) -> Path:
 @pytest.mark.parametrize(
     ("pattern", "content", "message"),
     [
-        ("sweep.json", b"{", "is no folder of a sweep"),
-        ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/3'; start a new sweep"),
-        ("sweep.json", b'{"schema": "nas_plugin.sweep/3"}', r"sweep\.json is damaged"),
-        ("sweep.json", b'{"schema": "nas_plugin.sweep/3", "sweep": {"data": "x"}, "arrays": []}', "is damaged"),
-        ("arch_def.toml", b"x = ", "no valid TOML"),
-        ("searches/*/search.json", b"{", r"search\.json cannot be read: .*; delete it and resume the sweep"),
+        ("sweep.json", b"{", "is no folder of a search or sweep"),
+        ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/4'; start anew"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/4"}', r"sweep\.json cannot be used"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/4", "sweep": {"data": "x"}, "arrays": []}', "cannot be used"),
+        ("arch_def.toml", b"x = ", "is not the one that the run began with"),
+        ("searches/*/search.json", b"{", r"search\.json cannot be read: .*; delete it and resume"),
         ("searches/*/search.json", b"{}", r"search\.json holds no result of a search; delete it and resume"),
         ("trainings/*/training.json", b"[]", r"training\.json holds no result of a training; delete it and resume"),
         ("trainings/*/training.json", b"\xff\xfe", r"training\.json cannot be read"),
@@ -351,16 +349,18 @@ def test_damaged_files_are_named(one: Path, tmp_path: Path, pattern: str, conten
 
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("content", [b"nothing", b"", None])
-def test_a_damaged_super_network_is_named(one: Path, tmp_path: Path, content: bytes | None) -> None:
-    copy = copy_of(one, tmp_path)
-    first(copy, "searches/*one-shot*/search.json").unlink()
+def test_a_damaged_super_network_is_named(
+    tiny: tuple[Path, Comparison, Any], tmp_path: Path, content: bytes | None
+) -> None:
+    copy = copy_of(tiny[0], tmp_path)
+    first(copy, "searches/*one-shot*seed0/search.json").unlink()
     weights = copy / "super-networks" / "seed0" / "weights.safetensors"
     weights.unlink() if content is None else weights.write_bytes(content)
-    with pytest.raises(RunError, match=r"weights\.safetensors cannot be read: .*; delete .*seed0 and resume the sweep"):
+    with pytest.raises(RunError, match=r"weights\.safetensors cannot be read: .*; delete .*seed0 and resume"):
         resume_sweep(copy)
     shutil.rmtree(copy / "super-networks" / "seed0")  # as it says
     resume_sweep(copy)
-    assert outputs(copy) == outputs(one)
+    assert outputs(copy) == outputs(tiny[0])
 
 
 def test_a_damaged_checkpoint_is_named(small: ArchDef, one: Path, tmp_path: Path) -> None:
@@ -386,17 +386,16 @@ def test_other_images_are_refused(small: ArchDef, tmp_path: Path) -> None:
     sweep(out=tmp_path / "run", arch_def=small, **given)
     resume_sweep(tmp_path / "run")
     write_images(tmp_path / "images", train=230)
-    module._images.cache_clear()
-    with pytest.raises(RunError, match=r"was begun with other images than .* holds now; start a new sweep"):
+    with pytest.raises(RunError, match=r"was begun with other images than .* holds now; start anew"):
         resume_sweep(tmp_path / "run")
 
 
 def test_folders_that_cannot_be_used(small: ArchDef, one: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="exists and is not empty"):
         sweep(out=one, arch_def=small, **ONE)
-    with pytest.raises(RunError, match="is no folder of a sweep"):
+    with pytest.raises(RunError, match="is no folder of a search or sweep"):
         resume_sweep(tmp_path / "nowhere")
-    with pytest.raises(RunError, match="is no folder of a sweep"):
+    with pytest.raises(RunError, match="is no folder of a search or sweep"):
         read_sweep(tmp_path)
     with pytest.raises(RunError, match=r"one is no run folder.*; nas-plugin sweep --resume .*one goes on with it"):
         resume(one)
@@ -412,7 +411,7 @@ BAD = [
     ({"lambdas": [0.1]}, "targets is .*; allowed: targets or lambdas, one of the two"),
     ({"targets": [], "lambdas": [0.1, 0.1], "methods": ["random"]}, "allowed: at least one, each once"),
     ({"targets": [], "lambdas": [-1.0], "methods": ["random"]}, "weight is -1.0; allowed: a finite number"),
-    ({"targets": [], "lambdas": [0.1]}, "methods is 'most-macs'; allowed: methods that know lambda"),
+    ({"targets": [], "lambdas": [0.1]}, "methods is 'most-macs'; allowed: methods that use lambda"),
     ({"seeds": []}, r"seeds is \[\]; allowed"),
     ({"seeds": [1, 1]}, r"seeds is \[1, 1\]; allowed"),
     ({"seeds": [-1]}, "seed is -1; allowed: an integer of at least 0"),
@@ -424,10 +423,10 @@ BAD = [
     ({"images": 1}, "images is 1; allowed"),
     ({"epochs": 0}, "epochs is 0; allowed"),
     ({"speed": 3}, "speed"),
-    ({"seed": 3}, "seed is 3; allowed: nothing: a sweep sets it for each of its searches"),
-    ({"method": "random"}, "method is 'random'; allowed: nothing: a sweep sets it"),
-    ({"latency": "flops"}, "latency is 'flops'; allowed: nothing: a sweep sets it"),
-    ({"target": "0.5"}, "target is '0.5'; allowed: nothing: a sweep sets it"),
+    ({"seed": 3}, "seed is 3; allowed: no value: a sweep sets it for each of its searches"),
+    ({"method": "random"}, "method is 'random'; allowed: no value: a sweep sets it"),
+    ({"latency": "flops"}, "latency is 'flops'; allowed: no value: a sweep sets it"),
+    ({"target": "0.5"}, "target is '0.5'; allowed: no value: a sweep sets it"),
 ]
 
 
@@ -440,29 +439,38 @@ def test_bad_settings_leave_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
-def test_defaults_are_methods_that_can_be_swept(
-    small: ArchDef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert set(api.SWEPT) <= set(RIVALS)
-    begun: list[Sweep] = []
-    monkeypatch.setattr(api, "finish_sweep", lambda one, *_: begun.append(one))
-    sweep(out=tmp_path / "a", arch_def=small)
-    sweep(out=tmp_path / "b", arch_def=small, lambdas=[0.1])
-    assert begun[0].settings.methods == api.SWEPT
-    assert begun[0].settings.targets == ("0.5", "0.75")
-    assert begun[0].settings.seeds == (0, 1, 2)
-    assert begun[0].arrays == (small.array,)
-    assert set(api.SWEPT) - set(begun[1].settings.methods) == {n for n, m in METHODS.items() if m.needs_target}
-    assert [Sweep.open(tmp_path / name).settings for name in "ab"] == [one.settings for one in begun]
+@pytest.mark.parametrize("lambdas", [[], [0.1]])
+def test_defaults_are_methods_that_can_be_swept(small: ArchDef, tmp_path: Path, lambdas: list[float]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        sweep(out=tmp_path / "run", arch_def=small, lambdas=lambdas, progress=stop_at_once, epochs=1, images=10)
+    begun = SearchSweep.open(tmp_path / "run")
+    assert set(DEFAULT_METHODS) <= set(SWEEP_METHODS)
+    useless = {name for name, method in METHODS.items() if method.needs_target} if lambdas else set()
+    assert list(begun.settings.methods) == [name for name in DEFAULT_METHODS if name not in useless]
+    assert begun.settings.targets == (() if lambdas else ("0.5", "0.75"))
+    assert begun.settings.seeds == begun.settings.train_seeds == (0, 1, 2)
+    assert begun.arrays == (small.array,)
 
 
 def test_settings_of_the_parts_of_a_sweep() -> None:
     given = {"epochs": 3, "utilization": 0.2, "images": 500}
-    settings = SweepSettings("x", 500, ("one-shot", "flops"), targets=("0.50",), seeds=(7,), given=given)
+    settings = swept(500, ("one-shot", "flops"), targets=("0.50",), seeds=(7,), given=given)
     assert settings.limits == ({"target": "0.5"},)
     found = settings.search("flops", {"target": "0.5"}, 7)
     assert (found.method, found.latency, found.snaps, found.target, found.seed) == ("darts", "flops", False, "0.5", 7)
     assert (found.epochs, found.utilization, found.images) == (3, 0.2, 500)
-    one_shot = settings.search("one-shot", {"target": "0.5"}, 7)
-    assert dataclasses.replace(one_shot, target=None) == settings.super_network(7)
-    assert settings.training(2) == Settings.for_size(500, data="x", seed=2, **given)
+    expected = SearchSettings.for_size(500, data="x", seed=2, **given)
+    assert dataclasses.replace(settings.training(2), method=expected.method) == dataclasses.replace(
+        expected, epochs=settings.training(2).epochs
+    )
+
+
+@pytest.mark.parametrize("limit", [{"target": "0.5", "weight": 0.3}, {"weight": 0.3}])
+@pytest.mark.parametrize("method", [{"latency": "flops", "snaps": False}, {"method": "one-shot", "candidates": 7}])
+def test_a_run_is_a_sweep_of_one_search(limit: dict[str, Any], method: dict[str, Any]) -> None:
+    settings = SearchSettings.for_size(500, data="x", seed=4, lr=0.01, **limit, **method)
+    run = SweepSettings.of_run(settings, 500)
+    ((_, only),) = [(m, run.search(m, run.limits[0], 4)) for m in run.methods]
+    assert only == settings
+    assert run.train_seeds == run.seeds == (4,)
+    assert (run.training(4).lr, run.training(4).seed) == (0.01, 4)

@@ -12,17 +12,18 @@ from hypothesis import strategies as st
 
 from hwcost import InvalidValueError, SystolicArray, network_cost
 from hwcost.torch import LatencyLoss
-from nas_plugin import LATENCIES, ArchDef, Settings, load_arch_def
-from nas_plugin.darts import DartsSearch
+from nas_plugin import LATENCIES, ArchDef, SearchSettings, load_arch_def
 from nas_plugin.data import load
-from nas_plugin.methods import winner_of
-from nas_plugin.networks import one_hot
-from nas_plugin.settings import cosine, generator
-from nas_plugin.training import Training, accuracy
+from nas_plugin.methods.darts import DartsSearch
+from nas_plugin.methods.finding import winner_of
+from nas_plugin.methods.training import Training, accuracy, cosine, generator
+from nas_plugin.space.networks import one_hot
 
 
 def search_of(small: ArchDef, **changes: object) -> DartsSearch:
-    settings = dataclasses.replace(Settings(small.data, epochs=6, train_epochs=3, batch=32, alpha_batch=16), **changes)
+    settings = dataclasses.replace(
+        SearchSettings(small.data, epochs=6, train_epochs=3, batch=32, alpha_batch=16), **changes
+    )
     return DartsSearch(small, settings, load(small.data, classes=3, shape=(12, 12))[0])
 
 
@@ -42,7 +43,7 @@ def test_the_weight_step_never_sees_the_latency(small: ArchDef, monkeypatch: pyt
     monkeypatch.setattr(type(search.latency), "add", lambda *_: pytest.fail("the latency was asked"))
     monkeypatch.setattr(LatencyLoss, "cycles", lambda *_: pytest.fail("the latency was asked"))
     before = [p.clone() for p in search.network.parameters()]
-    search._train_weights(1.0, generator(0, "x"))
+    search.train_weights(1.0, generator(0, "x"))
     assert all(not torch.equal(a, b) for a, b in zip(before, search.network.parameters(), strict=True))
     assert (search.alphas.alpha == 0).all()
 
@@ -53,7 +54,7 @@ def test_the_alpha_step_moves_alpha_only_and_feels_lambda(small: ArchDef) -> Non
         search = search_of(small, weight=weight)
         before = [p.clone() for p in search.network.parameters()]
         for epoch in range(4):
-            search._train_alpha(1.0, generator(0, "x", epoch))
+            search.train_alpha(1.0, generator(0, "x", epoch))
         assert all(torch.equal(a, b) for a, b in zip(before, search.network.parameters(), strict=True))
         moved[weight] = search.latency.of(search.alphas.probabilities()).item()
     assert moved[5.0] < 0.8 * moved[0.0]
@@ -93,7 +94,7 @@ def test_a_search_and_a_training_go_on_from_their_state(small: ArchDef) -> None:
     train = load(small.data, classes=3, shape=(12, 12))[0]
     for build in (
         lambda: search_of(small),
-        lambda: Training(small, small.reference, Settings(small.data, train_epochs=5, batch=32), train),
+        lambda: Training(small, small.reference, SearchSettings(small.data, train_epochs=5, batch=32), train),
     ):
         whole, first, second = build(), build(), build()
         records = [whole.run_epoch() for _ in range(5)]
@@ -132,7 +133,7 @@ LENET = load_arch_def()
 )
 def test_rounding_up_is_free_and_complete(choice: dict[str, int], size: tuple[int, int], timing: str) -> None:
     arch = dataclasses.replace(LENET, array=SystolicArray(*size, fold_timing=timing))
-    grown = winner_of(arch, Settings("x"), choice)
+    grown = winner_of(arch, SearchSettings("x"), choice)
 
     def cycles(choice: dict[str, int]) -> int:
         return network_cost(arch.space.at(choice), arch.array).total.cycles
@@ -147,7 +148,7 @@ def test_rounding_up_is_free_and_complete(choice: dict[str, int], size: tuple[in
 
 
 def test_gumbel_temperature_falls_geometrically_to_its_floor() -> None:
-    settings = Settings("x", epochs=10, weight_only_epochs=2)
+    settings = SearchSettings("x", epochs=10, weight_only_epochs=2)
     taus = [settings.tau(epoch) for epoch in range(10)]
     assert taus[:3] == [2.0, 2.0, 2.0]
     assert taus[-1] == pytest.approx(0.5)
@@ -190,19 +191,19 @@ def test_cosine_goes_from_one_to_zero() -> None:
 )
 def test_settings_outside_of_what_is_allowed(name: str, value: object) -> None:
     with pytest.raises(InvalidValueError, match=name):
-        dataclasses.replace(Settings("x", method="darts"), **{name: value})
+        dataclasses.replace(SearchSettings("x", method="darts"), **{name: value})
 
 
 def test_settings_follow_the_number_of_images() -> None:
-    assert Settings.for_size(60_000, data="x").alpha_lr == 0.03
-    assert Settings.for_size(4_000, data="x").alpha_lr == 0.1
-    assert Settings.for_size(60_000, data="x", alpha_lr=0.2, epochs=None).alpha_lr == 0.2
-    assert Settings.for_size(4_000, data="x", epochs=1).weight_only_epochs == 0
-    assert Settings.for_size(60_000, data="x").method == "one-shot"
-    assert Settings.for_size(60_000, data="x", latency="none").method == "darts"
-    assert Settings.for_size(60_000, data="x", utilization=0.0).method == "one-shot"
-    assert Settings.for_size(60_000, data="x", method="one-shot").epochs == 6
-    assert Settings.for_size(4_000, data="x", method="one-shot").epochs == 20
-    assert Settings.for_size(4_000, data="x", target=0.75).target == "0.75"
+    assert SearchSettings.for_size(60_000, data="x").alpha_lr == 0.03
+    assert SearchSettings.for_size(4_000, data="x").alpha_lr == 0.1
+    assert SearchSettings.for_size(60_000, data="x", alpha_lr=0.2, epochs=None).alpha_lr == 0.2
+    assert SearchSettings.for_size(4_000, data="x", epochs=1).weight_only_epochs == 0
+    assert SearchSettings.for_size(60_000, data="x").method == "one-shot"
+    assert SearchSettings.for_size(60_000, data="x", latency="none").method == "darts"
+    assert SearchSettings.for_size(60_000, data="x", utilization=0.0).method == "one-shot"
+    assert SearchSettings.for_size(60_000, data="x", method="one-shot").epochs == 6
+    assert SearchSettings.for_size(4_000, data="x", method="one-shot").epochs == 20
+    assert SearchSettings.for_size(4_000, data="x", target=0.75).target == "0.75"
     with pytest.raises(InvalidValueError, match="epoch"):
-        Settings.for_size(4_000, data="x", epoch=3)
+        SearchSettings.for_size(4_000, data="x", epoch=3)

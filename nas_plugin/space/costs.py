@@ -1,8 +1,8 @@
-"""Networks of a search space by the thousand: what each costs, which use all the capacity that their cycles pay for.
+"""The costs of networks by the thousand, and the networks that use all the capacity their cycles pay for.
 
-A network is a row of sizes, one column a decision, so that a set of networks is one array of integers. Costs are looked
-up in hwcost's tables of the layers over every width between the first and the last option: widths between the options
-are networks too, and the best ones are often there.
+A network is a row of sizes, one column a decision, so a set of networks is one array of integers. Costs are looked up
+in hwcost's tables of the layers over every width between the first and the last option: widths between the options are
+networks too, and the best ones are often there.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from hwcost import InvalidValueError, SystolicArray
 from hwcost.torch import space_tables
-from nas_plugin.arch_def import ArchDef, Choice
+from nas_plugin.space.arch_def import ArchDef, Choice
 
-__all__ = ["MOST", "Costs", "macs_of", "options_of", "reference_cycles", "tread_ends", "within"]
+__all__ = ["MOST", "Costs", "Rows", "macs_of", "reference_cycles", "tread_ends", "within"]
 
 Rows = NDArray[np.int64]
-"""Networks, shape (how many, decisions), sizes in the order of the search space's decisions."""
+"""Networks, shape (count, decisions), with sizes in the order of the search space's decisions."""
 
 MOST = 2_000_000
-"""Combinations that are looked at one and all; of larger sets a seeded sample of so many is taken."""
+"""Sets of up to this many combinations are enumerated; larger ones are sampled with a fixed seed."""
 
 
 class Costs:
@@ -31,18 +31,17 @@ class Costs:
     Args:
         arch: the search space.
         array: the accelerator; None takes the search space's.
-        relaxation: exact by default; what another one says at whole sizes.
+        relaxation: another one gives its own estimate at whole sizes.
 
-    >>> from nas_plugin.arch_def import load_arch_def
+    >>> from nas_plugin import load_arch_def
     >>> costs = Costs(load_arch_def())
     >>> costs.of(costs.rows([load_arch_def().reference])).tolist()
     [2822.0]
     """
 
     def __init__(self, arch: ArchDef, array: SystolicArray | None = None, relaxation: str = "exact") -> None:
-        kernels = {block.kernel_decision: block.kernels for block in arch.blocks if block.kind == "conv"}
-        widths = {b.width_decision: tuple(range(b.widths[0], _last(arch, b.width_decision) + 1)) for b in arch.blocks}
-        self.sizes: dict[str, tuple[int, ...]] = {name: (kernels | widths)[name] for name in arch.decisions}
+        widths = {block.width_decision: tuple(range(block.widths[0], block.widths[-1] + 1)) for block in arch.blocks}
+        self.sizes: dict[str, tuple[int, ...]] = arch.decisions | widths
         """Every size that a decision may have; those of widths are whole ranges."""
         self.names = tuple(self.sizes)
         self.widths = tuple(index for index, name in enumerate(self.names) if name in widths)
@@ -68,7 +67,7 @@ class Costs:
         return dict(zip(self.names, row.tolist(), strict=True))
 
     def of(self, rows: Rows) -> NDArray[np.float64]:
-        """The cost of every network; infinite where a size is none that the decision may have."""
+        """The cost of every network; infinite if a decision may not have the size."""
         places = [lookup[np.clip(rows[:, column], 0, len(lookup) - 1)] for column, lookup in enumerate(self._places)]
         total = np.zeros(len(rows))
         for values, columns in self._tables:
@@ -77,7 +76,7 @@ class Costs:
         return np.where(outside, np.inf, total)
 
     def slice_changes(self, column: int) -> NDArray[np.bool_]:
-        """For every size of a decision but its last, whether any network's cost changes from it to the next size."""
+        """For every size of a decision but the last: whether any network's cost changes from it to the next size."""
         changes = np.zeros(len(self.sizes[self.names[column]]) - 1, dtype=bool)
         for values, columns in self._tables:
             if column in columns:
@@ -86,9 +85,9 @@ class Costs:
         return changes
 
     def saturated(self, rows: Rows) -> Rows:
-        """Every network with its widths grown while its cost stays: no width can then grow by one at equal cost.
+        """Every network with its widths grown at equal cost, until no width can grow by one for free.
 
-        >>> from nas_plugin.arch_def import load_arch_def
+        >>> from nas_plugin import load_arch_def
         >>> costs = Costs(load_arch_def())
         >>> costs.saturated(costs.rows([load_arch_def().reference])).tolist()
         [[6, 5, 16, 5, 128, 96]]
@@ -108,19 +107,15 @@ class Costs:
         return grown
 
 
-def _last(arch: ArchDef, decision: str) -> int:
-    return arch.decisions[decision][-1]
-
-
 def reference_cycles(arch: ArchDef) -> float:
     """The exact cycles of the reference network, whose widths need not be among the options."""
     return float(arch.cycles(arch.reference))
 
 
 def macs_of(arch: ArchDef) -> Costs:
-    """Multiply-accumulates by look-up: what one processing element alone takes in cycles.
+    """Multiply-accumulates by look-up: the cycles of a single processing element.
 
-    >>> from nas_plugin.arch_def import load_arch_def
+    >>> from nas_plugin import load_arch_def
     >>> macs = macs_of(load_arch_def())
     >>> macs.of(macs.rows([load_arch_def().reference])).tolist()
     [416520.0]
@@ -128,15 +123,10 @@ def macs_of(arch: ArchDef) -> Costs:
     return Costs(arch, SystolicArray(1, 1))
 
 
-def options_of(arch: ArchDef) -> dict[str, tuple[int, ...]]:
-    """The options themselves, as a grid for :func:`within`."""
-    return dict(arch.decisions)
-
-
 def tread_ends(costs: Costs) -> dict[str, tuple[int, ...]]:
-    """For every width the sizes after which some layer's stair rises, and all kernels: the other sizes waste capacity.
+    """For every width the sizes after which some layer's stair rises, as other sizes waste capacity; and all kernels.
 
-    >>> from nas_plugin.arch_def import load_arch_def
+    >>> from nas_plugin import load_arch_def
     >>> tread_ends(Costs(load_arch_def()))["fc2.width"]
     (16, 32, 48, 64, 80, 96, 112)
     """
@@ -157,14 +147,14 @@ def within(
     least: float = 0.0,
     most: int = MOST,
 ) -> Rows:
-    """All networks of a grid that cost from ``least`` to ``limit``, or of a large grid a sample of them.
+    """All networks of a grid that cost from ``least`` to ``limit``, or a sample of them if the grid is large.
 
     Args:
         costs: of the search space.
-        grid: sizes a decision.
+        grid: the sizes of each decision.
         limit: the largest cost allowed.
-        least: the smallest. Where no network is between the two, those of the largest cost below are taken.
-        most: combinations looked at: all, or of a grid that has more a sample that is the same each time.
+        least: the smallest. If no network is between the two, those of the largest cost below are taken.
+        most: a grid of more combinations is sampled, with a fixed seed.
 
     Raises:
         InvalidValueError: not even the cheapest network is within the limit.

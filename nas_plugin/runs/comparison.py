@@ -1,49 +1,50 @@
-"""What a sweep found: winners by array, method and limit, and figures that compare whole methods.
+"""The results of a sweep: winners by array, method and limit, and figures that compare whole methods.
 
-Two figures sum up a method's winners over all limits, one search seed at a time, so that their spread can be told:
+Two figures sum up a method's winners over all limits, for each search seed, so that they have a spread:
 
 - the hypervolume of (cycles, error): the area that the winners dominate below the worst point of all methods on the
   same array, as a share of the rectangle from there to the best values. The reference point is thus the same for all,
   and no winner lies outside of it.
 - cycles at iso-accuracy: the fewest cycles of a winner whose accuracy is at most :data:`TOLERANCE` below the reference
-  network's; 1 where no winner is, since the reference itself is always there.
+  network's; 1 if there is no such winner, since the reference itself is always there.
 
-Both look at what the winners are worth on the test images, which no search has seen; with more limits a method has more
-winners to be lucky with, so that only methods with the same limits can be compared.
+Both use accuracies on the test images, which no search has seen. With more limits a method has more winners to be lucky
+with, so compare only methods with the same limits.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from nas_plugin.errors import RunError
-from nas_plugin.folders import made_with
-from nas_plugin.sweeps import SCHEMA, Sweep, key_of, size_of
+from nas_plugin.runs.folders import made_with
+from nas_plugin.runs.sweep import SearchSweep, size_of
+from nas_plugin.runs.task import SCHEMA, key_of
 
-__all__ = ["TOLERANCE", "Comparison", "Found", "compare"]
+__all__ = ["TOLERANCE", "Comparison", "SearchRow", "compare", "counted"]
 
 TOLERANCE = 0.002
 """Accuracy, as a share, that a network may lose and still count as accurate as the reference."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """One search of a sweep, and what became of its winner.
+class SearchRow:
+    """One search of a sweep, and its winner.
 
     Attributes:
         array: "ROWSxCOLS".
-        method: a name in :data:`nas_plugin.methods.RIVALS`.
+        method: a name in :data:`nas_plugin.SWEEP_METHODS`.
         limit: the target or lambda.
         seed: of the search.
         winner: its sizes.
         cycles: exact, and as ``cycles_ratio`` in units of the reference's.
-        share_of_target: cycles in units of the target's; None where lambda was given.
-        accuracies: on the test images, one a training seed.
+        share_of_target: cycles in units of the target's; None with lambda.
+        accuracies: on the test images, one for each training seed.
     """
 
     array: str
@@ -61,13 +62,18 @@ class Found:
         """The mean over training seeds."""
         return statistics.fmean(self.accuracies)
 
+    def as_dict(self) -> dict[str, Any]:
+        """By name, for JSON; the winner as ``choice``."""
+        fields = {"choice" if f.name == "winner" else f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return fields | {"accuracies": list(self.accuracies)}
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """All searches of a finished sweep beside the reference network."""
+    """All searches of a finished sweep, and the reference network."""
 
-    sweep: Sweep
-    found: tuple[Found, ...] = field(repr=False)
+    sweep: SearchSweep
+    found: tuple[SearchRow, ...] = field(repr=False)
     reference: tuple[float, ...]
 
     @property
@@ -80,7 +86,7 @@ class Comparison:
         """As ROWSxCOLS, in the sweep's order."""
         return tuple(size_of(array) for array in self.sweep.arrays)
 
-    def of(self, array: str, method: str, limit: str | None = None) -> list[Found]:
+    def of(self, array: str, method: str, limit: str | None = None) -> list[SearchRow]:
         """The searches of a method on an array, at one limit or at all."""
         return [f for f in self.found if (f.array, f.method) == (array, method) and limit in (None, f.limit)]
 
@@ -127,107 +133,74 @@ class Comparison:
                     "reference_point": worst.tolist(),
                 }
 
-    def _of_seed(self, array: str, method: str, seed: int) -> list[Found]:
+    def _of_seed(self, array: str, method: str, seed: int) -> list[SearchRow]:
         return [found for found in self.of(array, method) if found.seed == seed]
 
     def _is_within(self, accuracy: float) -> bool:
         return accuracy >= self.reference_accuracy - TOLERANCE - 1e-9  # a tie is no question of rounding
 
-    def _at_iso_accuracy(self, found: Sequence[Found]) -> float | None:
-        good = [f.cycles_ratio for f in found if self._is_within(f.accuracy)]
-        return min(good, default=None)
+    def _at_iso_accuracy(self, found: Sequence[SearchRow]) -> float | None:
+        return min((f.cycles_ratio for f in found if self._is_within(f.accuracy)), default=None)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
+        settings = self.sweep.settings
         return {
             "schema": f"{SCHEMA}/results",
             "made_with": made_with(),
-            "settings": self.sweep.settings.as_dict(),
+            "settings": settings.as_dict()
+            | {"methods": list(settings.methods), "train_seeds": len(settings.train_seeds)},
             "arrays": [array.as_dict() for array in self.sweep.arrays],
             "network": self.sweep.arch.name,
             "reference": {"choice": self.sweep.arch.reference, "accuracies": list(self.reference)},
             "tolerance": TOLERANCE,
             "methods": list(self.methods()),
             "winners": list(self.winners()),
-            "searches": [
-                {
-                    "array": found.array,
-                    "method": found.method,
-                    "limit": found.limit,
-                    "seed": found.seed,
-                    "choice": found.winner,
-                    "cycles": found.cycles,
-                    "cycles_ratio": found.cycles_ratio,
-                    "share_of_target": found.share_of_target,
-                    "accuracies": list(found.accuracies),
-                }
-                for found in self.found
-            ],
+            "searches": [row.as_dict() for row in self.found],
         }
 
     def tables(self) -> str:
         """Two Markdown tables, and a line on the reference."""
+        points = f"within {100 * TOLERANCE:g} points"
         reference = f"{self.sweep.arch.name}'s reference network: {_percent(self.reference_accuracy)}"
         reference += f" (mean of {counted(len(self.reference), 'training')}, {_percents(_range(self.reference))})"
         one_seed = len(self.sweep.settings.seeds) == 1
-        methods = _table(
-            (
-                "array",
-                "method",
-                "hypervolume",
-                "deviation over seeds",
-                f"cycles within {100 * TOLERANCE:g} points",
-                "seeds that reach it",
-            ),
-            (
-                (
-                    row["array"],
-                    row["method"],
-                    f"{row['hypervolume']:.3f}",
-                    "-" if one_seed else f"{row['hypervolume_deviation']:.3f}",
-                    f"{row['iso_accuracy_cycles']:.3f}",
-                    _reached(row["iso_accuracy_cycles_by_seed"]),
-                )
-                for row in self.methods()
-            ),
-        )
-        winners = _table(
-            (
-                "array",
-                "method",
-                "limit",
-                "cycles / reference's",
-                "accuracy",
-                "range over seeds",
-                f"within {100 * TOLERANCE:g} points",
-                "different winners",
-            ),
-            (
-                (
-                    row["array"],
-                    row["method"],
-                    row["limit"],
-                    f"{row['cycles_ratio']:.3f}",
-                    _percent(row["accuracy"]),
-                    _percents(row["accuracy_range"]),
-                    f"{row['within_tolerance']} of {row['seeds']}",
-                    str(row["different_winners"]),
-                )
-                for row in self.winners()
-            ),
-        )
-        return "\n\n".join([reference, methods, winners, *self._notes()]) + "\n"
+        methods = [
+            {
+                "array": row["array"],
+                "method": row["method"],
+                "hypervolume": f"{row['hypervolume']:.3f}",
+                "deviation over seeds": "-" if one_seed else f"{row['hypervolume_deviation']:.3f}",
+                f"cycles {points}": f"{row['iso_accuracy_cycles']:.3f}",
+                "seeds that reach it": _reached(row["iso_accuracy_cycles_by_seed"]),
+            }
+            for row in self.methods()
+        ]
+        winners = [
+            {
+                "array": row["array"],
+                "method": row["method"],
+                "limit": row["limit"],
+                "cycles / reference's": f"{row['cycles_ratio']:.3f}",
+                "accuracy": _percent(row["accuracy"]),
+                "range over seeds": _percents(row["accuracy_range"]),
+                points: f"{row['within_tolerance']} of {row['seeds']}",
+                "different winners": str(row["different_winners"]),
+            }
+            for row in self.winners()
+        ]
+        return "\n\n".join([reference, _table(methods), _table(winners), *self._notes()]) + "\n"
 
     def _notes(self) -> Iterator[str]:
         yield (
-            f"Cycles within {100 * TOLERANCE:g} points: the fewest of a winner so close to the reference's accuracy, "
+            f"Cycles within {100 * TOLERANCE:g} points: the fewest of a winner this close to the reference's accuracy, "
             "reference = 1; a mean over search seeds, in which a seed without such a winner counts 1."
         )
         if any(found.share_of_target is not None and found.share_of_target > 1 for found in self.found):
             yield "`flops` does not know the array and does not keep the limit."
 
 
-def _hypervolume(found: Sequence[Found], worst: np.ndarray[Any, Any], best: np.ndarray[Any, Any]) -> float:
+def _hypervolume(found: Sequence[SearchRow], worst: np.ndarray[Any, Any], best: np.ndarray[Any, Any]) -> float:
     import moocore  # type: ignore[import-untyped]
 
     points = np.array([(f.cycles_ratio, 1 - f.accuracy) for f in found])
@@ -264,36 +237,31 @@ def _percents(ends: Sequence[float]) -> str:
     return f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f} %"
 
 
-def _table(head: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]] | Any) -> str:
-    body = [list(head), *map(list, rows)]
-    lengths = [max(len(row[column]) for row in body) for column in range(len(head))]
-
-    def line(row: Sequence[str]) -> str:
-        return "| " + " | ".join(text.ljust(length) for text, length in zip(row, lengths, strict=True)) + " |"
-
-    rule = "| " + " | ".join("-" * length for length in lengths) + " |"
-    return "\n".join([line(body[0]), rule, *map(line, body[1:])])
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    """A Markdown table of rows with the same keys, which are its head."""
+    body = [list(rows[0]), *(list(row.values()) for row in rows)]
+    lengths = [max(map(len, column)) for column in zip(*body, strict=True)]
+    lines = [[text.ljust(length) for text, length in zip(row, lengths, strict=True)] for row in body]
+    lines.insert(1, ["-" * length for length in lengths])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def compare(sweep: Sweep) -> Comparison:
-    """Reads what a finished sweep found.
+def compare(sweep: SearchSweep) -> Comparison:
+    """Reads the results of a finished sweep.
 
     Raises:
         RunError: something is still to be done.
     """
-    found = []
-    for method, task in sweep.searches():
-        if not task.done:
-            raise RunError(f"{sweep.path} holds a sweep that has not ended; go on with --resume {sweep.path}")
-        result = task.read()
-        settings = task.settings
-        limit = f"lambda {settings.weight:g}" if settings.target is None else settings.target
-        found.append(
-            Found(
+    methods, tasks = zip(*sweep.searches(), strict=True)
+    rows = []
+    for method, task, result in zip(methods, tasks, sweep.finished(tasks), strict=True):
+        target = task.settings.target
+        rows.append(
+            SearchRow(
                 size_of(task.arch.array),
                 method,
-                limit,
-                settings.seed,
+                f"lambda {task.settings.weight:g}" if target is None else target,
+                task.settings.seed,
                 result["winner"],
                 result["cycles"],
                 result["cycles_ratio"],
@@ -301,12 +269,8 @@ def compare(sweep: Sweep) -> Comparison:
                 _accuracies(sweep, result["winner"]),
             )
         )
-    return Comparison(sweep, tuple(found), _accuracies(sweep, sweep.arch.reference))
+    return Comparison(sweep, tuple(rows), _accuracies(sweep, sweep.arch.reference))
 
 
-def _accuracies(sweep: Sweep, choice: dict[str, int]) -> tuple[float, ...]:
-    tasks = sweep.trainings(choice)
-    for task in tasks:
-        if not task.done:
-            raise RunError(f"{sweep.path} holds a sweep that has not ended; go on with --resume {sweep.path}")
-    return tuple(float(task.read()["test_accuracy"]) for task in tasks)
+def _accuracies(sweep: SearchSweep, choice: dict[str, int]) -> tuple[float, ...]:
+    return tuple(float(result["test_accuracy"]) for result in sweep.finished(sweep.trainings(choice)))

@@ -1,60 +1,63 @@
-"""Everything that a run depends on, as one frozen value that goes into the run folder."""
+"""Everything that a search depends on, as one frozen value that goes into the run folder."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from hwcost import InvalidValueError
-from nas_plugin.targets import Target
+from nas_plugin.space.targets import Target
 
-__all__ = ["Settings", "generator", "method_for"]
+__all__ = ["SearchSettings", "method_for"]
 
-_COUNTS = ("epochs", "train_epochs", "batch", "alpha_batch", "threads", "candidates", "finalists", "finalist_epochs")
+_COUNTS = {
+    **dict.fromkeys(("epochs", "train_epochs", "batch", "alpha_batch", "threads"), 1),
+    **dict.fromkeys(("candidates", "finalists", "finalist_epochs"), 1),
+    **dict.fromkeys(("seed", "weight_only_epochs"), 0),
+}
 _LARGE = {"alpha_lr": 0.03, "epochs": 12, "train_epochs": 15, "weight_only_epochs": 1}
+"""Known to work for 20,000 training images and more."""
 _BY_METHOD: dict[tuple[str, bool], dict[str, Any]] = {
     ("one-shot", True): {"epochs": 6},
     ("one-shot", False): {"epochs": 20},
 }
-"""What is known to work for 20,000 training images and more, and by method and whether there are so many."""
+"""Known to work by method, and by whether there are 20,000 training images."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class SearchSettings:
     """How a search and the trainings after it run.
 
     Attributes:
-        data: the source of the images, as ``--data`` or the arch_def names it.
-        images: how many of the training images are used, a fixed sample of them; None takes all.
-        method: a name in :data:`nas_plugin.methods.METHODS`.
-        latency: a name in :data:`nas_plugin.latency.LATENCIES`, which method "darts" descends.
-        weight: lambda, the weight of the latency in units of the reference network's cycles. With a target it is where
-            "darts" starts, and is then moved until the target is met.
-        target: what the winner may cost, as :class:`nas_plugin.targets.Target` reads it; None leaves it to lambda.
+        data: the source of the images, as ``--data`` or the architecture file names it.
+        images: size of a fixed sample of the training images; None takes all.
+        method: a name in :data:`nas_plugin.methods.table.METHODS`, or a row of your own.
+        latency: a name in :data:`nas_plugin.methods.latencies.LATENCIES`, or a row of your own; for method "darts".
+        weight: lambda, the weight of the latency in units of the reference network's cycles. With a target, "darts"
+            starts from it and moves it until the target is met.
+        target: limit on the winner's cost, as :class:`nas_plugin.space.targets.Target` reads it; None for no limit.
         utilization: mu, the weight of 1 - utilization in the loss of "darts".
-        snaps: whether the winner is chosen by exact cycles and its widths grow while those stay; False leaves it as the
-            latency term sees it, as a search does that does not know the array.
+        snaps: whether the winner is chosen by exact cycles and its widths grow at equal cycles; False leaves it as the
+            latency term sees it, like a search that does not know the array.
         seed: of everything random.
-        epochs: of the search, the weight-only ones among them.
-        weight_only_epochs: at the start of "darts", in which alpha rests.
+        epochs: of the search, weight-only ones included.
+        weight_only_epochs: epochs at the start of "darts" that leave alpha alone.
         candidates: networks that "one-shot" scores with the super-network's weights.
-        finalists: the best of them, which are then fine-tuned for ``finalist_epochs`` and scored again; the best few of
-            these are trained from scratch for ``train_epochs``, and up to four finalists at once. 1 for no finals.
+        finalists: the best of them, which are fine-tuned for ``finalist_epochs`` and scored again; up to four of these
+            are trained from scratch for ``train_epochs``. 1 for no finals.
         finalist_epochs: of each finalist's fine-tuning, and of the training of each network that "random" tries.
         train_epochs: of the training of the winner, of the reference, and of the last finalists of "one-shot".
-        batch, alpha_batch: images a step of the weights, and of alpha.
+        batch, alpha_batch: images in a step of the weights, and of alpha.
         lr: of SGD at its start; it falls to 0 along a cosine.
         momentum, weight_decay, clip: of SGD; the clip is the largest norm of a gradient.
         alpha_lr: of Adam.
-        tau_first, tau_last: the Gumbel temperature falls geometrically from one to the other, its floor.
-        share: of the training images that go to the weights; the rest goes to alpha.
+        tau_first, tau_last: the Gumbel temperature falls geometrically from the first to the last.
+        share: the share of the training images that trains the weights; the rest trains alpha.
         threads: that torch may use.
+        own: rows of your own that ``method`` and ``latency`` name.
     """
 
     data: str
@@ -83,18 +86,19 @@ class Settings:
     tau_last: float = 0.5
     share: float = 0.8
     threads: int = 1
+    own: tuple[Any, ...] = dataclasses.field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            _check_count(name, getattr(self, name), 1)
+        for name in ("method", "latency"):
+            self._take_row(name)
+        for name, minimum in _COUNTS.items():
+            _check_count(name, getattr(self, name), minimum)
         if self.images is not None:
             _check_count("images", self.images, 2)
         if self.target is not None:
             object.__setattr__(self, "target", str(Target.parse(self.target)))
         if self.threads > 1024:
             raise InvalidValueError("threads", self.threads, "an integer from 1 to 1024")
-        for name in ("seed", "weight_only_epochs"):
-            _check_count(name, getattr(self, name), 0)
         for name in ("lr", "clip", "alpha_lr", "tau_first", "tau_last"):
             _check_number(name, getattr(self, name), above=0.0)
         for name in ("weight", "utilization", "weight_decay", "momentum"):
@@ -105,20 +109,29 @@ class Settings:
         if not 0 < self.share < 1:
             raise InvalidValueError("share", self.share, "a number between 0 and 1")
         if self.method == "darts" and self.weight_only_epochs >= self.epochs:
-            allowed = f"less than epochs ({self.epochs}), so that alpha is trained at all"
+            allowed = f"fewer than epochs ({self.epochs}), so that alpha is trained at all"
             raise InvalidValueError("weight_only_epochs", self.weight_only_epochs, allowed)
 
+    def _take_row(self, field: str) -> None:
+        """Keeps the name of a row in its field, and the row in ``own``."""
+        row = getattr(self, field)
+        if not isinstance(row, str):
+            if not isinstance(getattr(row, "name", None), str):
+                raise InvalidValueError(field, row, "a name, or a row with a name")
+            object.__setattr__(self, "own", (row, *self.own))
+            object.__setattr__(self, field, row.name)
+
     @classmethod
-    def for_size(cls, count: int, /, **given: Any) -> Settings:
-        """The settings known to work for so many training images, with what is ``given`` (and not None) in their place.
+    def for_size(cls, count: int, /, **given: Any) -> SearchSettings:
+        """The settings known to work for ``count`` training images, overridden by each ``given`` one that is not None.
 
-        What only the author's search looks at, a latency term or a utilization, asks for that method.
+        A latency term or a utilization, which only the author's search uses, selects that method.
 
-        >>> Settings.for_size(4_000, data="fashion-mnist-cut").alpha_lr
+        >>> SearchSettings.for_size(4_000, data="fashion-mnist-cut").alpha_lr
         0.1
-        >>> Settings.for_size(60_000, data="fashion-mnist", epochs=5).alpha_lr
+        >>> SearchSettings.for_size(60_000, data="fashion-mnist", epochs=5).alpha_lr
         0.03
-        >>> Settings.for_size(4_000, data="fashion-mnist-cut", latency="shifted").method
+        >>> SearchSettings.for_size(4_000, data="fashion-mnist-cut", latency="shifted").method
         'darts'
         """
         known: dict[str, Any] = {} if count < 20_000 else dict(_LARGE)
@@ -137,7 +150,7 @@ class Settings:
     def tau(self, epoch: int) -> float:
         """The Gumbel temperature of a search epoch (counted from 0).
 
-        >>> settings = Settings("fashion-mnist-cut", epochs=12, weight_only_epochs=2)
+        >>> settings = SearchSettings("fashion-mnist-cut", epochs=12, weight_only_epochs=2)
         >>> settings.tau(0), settings.tau(2), settings.tau(11)
         (2.0, 2.0, 0.5)
         """
@@ -146,31 +159,17 @@ class Settings:
         return float(self.tau_first * (self.tau_last / self.tau_first) ** along)
 
     def as_dict(self) -> dict[str, Any]:
-        """Every setting by name."""
-        return dataclasses.asdict(self)
+        """Every setting by name, for JSON."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "own"}
 
 
 def method_for(given: Mapping[str, Any]) -> str:
-    """The method where none is named.
+    """The method if none is named.
 
     >>> method_for({"target": 0.75}), method_for({"utilization": 0.1})
     ('one-shot', 'darts')
     """
-    return "darts" if given.get("latency") is not None or given.get("utilization") else Settings.method
-
-
-def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
-    """Randomness as a function of seed, purpose and epoch.
-
-    A resumed run needs no stored state of a random number generator: the epoch it repeats draws the same numbers.
-    """
-    digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-def cosine(step: int, steps: int) -> float:
-    """The factor of the learning rate: 1 at the first step, towards 0 at the last."""
-    return 0.5 * (1 + math.cos(math.pi * step / steps))
+    return "darts" if given.get("latency") is not None or given.get("utilization") else SearchSettings.method
 
 
 def _check_count(name: str, value: object, minimum: int) -> None:

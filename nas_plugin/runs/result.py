@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import tomli_w
-from torch import Tensor
 
-from hwcost import Report, SystolicArray, network_cost
-from nas_plugin.arch_def import ArchDef
-from nas_plugin.networks import Network
-from nas_plugin.settings import Settings
-from nas_plugin.targets import Target
+from hwcost import Report, network_cost
+from nas_plugin.methods.settings import SearchSettings
+from nas_plugin.methods.training import Record
+from nas_plugin.runs.folders import save
+from nas_plugin.runs.sweep import SearchSweep
+from nas_plugin.runs.task import Task, read_weights, weights_of
+from nas_plugin.space.arch_def import ArchDef
+from nas_plugin.space.networks import TrainableNetwork
+from nas_plugin.space.targets import Target
 
-__all__ = ["Outcome", "SearchResult", "array_dict", "result_from", "winner_toml"]
-
-Record = dict[str, Any]
+__all__ = ["Outcome", "SearchResult", "result_of", "write_result"]
 
 
 @dataclass(frozen=True)
@@ -27,28 +28,13 @@ class Outcome:
 
     Attributes:
         choice: its sizes.
-        network: itself, trained.
+        network: the trained network.
         test_accuracy: on the test images, which it met once.
     """
 
     choice: dict[str, int]
-    network: Network
+    network: TrainableNetwork
     test_accuracy: float
-
-    @classmethod
-    def rebuilt(
-        cls, arch: ArchDef, *, choice: dict[str, int], weights: Mapping[str, Tensor], test_accuracy: float
-    ) -> Outcome:
-        """From sizes and weights."""
-        network = Network(arch, choice)
-        network.load_state_dict(weights)
-        return cls(dict(choice), network, test_accuracy)
-
-    def weights(self) -> bytes:
-        """The weights as the content of a safetensors file."""
-        state = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        content: bytes = safetensors.torch.save(state)
-        return content
 
 
 @dataclass(frozen=True)
@@ -65,7 +51,7 @@ class SearchResult:
     """
 
     arch: ArchDef
-    settings: Settings
+    settings: SearchSettings
     derived: dict[str, int]
     winner: Outcome
     reference: Outcome
@@ -80,9 +66,8 @@ class SearchResult:
     @property
     def rounded(self) -> dict[str, tuple[int, int]]:
         """Widths that grew at equal cycles: from, to."""
-        return {
-            name: (self.derived[name], size) for name, size in self.winner.choice.items() if size != self.derived[name]
-        }
+        sizes = self.winner.choice.items()
+        return {name: (self.derived[name], size) for name, size in sizes if size != self.derived[name]}
 
     def cost(self, outcome: Outcome) -> Report:
         """The exact cost of a network on the run's array."""
@@ -95,16 +80,15 @@ class SearchResult:
 
     @property
     def target_cycles(self) -> float | None:
-        """What the winner was allowed to take; None without a target."""
+        """The limit on the winner's cycles; None without a target."""
         target = self.settings.target
         return None if target is None else Target.parse(target).cycles(self.arch)
 
     @property
     def largest_alphas(self) -> float | None:
-        """Exact cycles of the largest alphas at the end of "darts", reference = 1; None of other methods.
+        """Exact cycles of the largest alphas at the end of "darts", reference = 1; None for other methods.
 
-        With a target the network is the most probable one within it. How far these are from the target says how far the
-        search itself had come.
+        With a target the network is the most probable one within it; this tells how far the search itself had come.
         """
         ends = [record["exact_latency"] for record in self.log if "exact_latency" in record]
         return float(ends[-1]) if ends else None
@@ -123,7 +107,7 @@ class SearchResult:
             "seed": self.settings.seed,
             "settings": self.settings.as_dict(),
             "network": self.arch.name,
-            "array": array_dict(self.arch.array),
+            "array": self.arch.array.as_dict(),
             "derived": self.derived,
             "rounded_up": {name: list(ends) for name, ends in self.rounded.items()},
             "cycles_ratio": self.cycles_ratio,
@@ -142,25 +126,42 @@ class SearchResult:
         }
 
 
-def array_dict(array: SystolicArray) -> dict[str, Any]:
-    """The array by its constructor's names; those left at their default are left out."""
-    return array.as_dict()
+def result_of(run: SearchSweep) -> SearchResult:
+    """The result of a finished run.
+
+    Raises:
+        RunError: a sweep of several searches or trainings, or a run that has not ended.
+    """
+    search = run.only_search()
+    (content,) = run.finished([search])
+    tasks = {"winner": run.trainings(content["winner"])[0], "reference": run.trainings(run.arch.reference)[0]}
+    outcomes = {stage: _outcome(run, task) for stage, task in tasks.items()}
+    log = [{"stage": stage} | record for stage, task in {"search": search, **tasks}.items() for record in task.log()]
+    return SearchResult(search.arch, search.settings, content["derived"], **outcomes, log=log, made_with=run.made_with)
 
 
-def result_from(
-    arch: ArchDef,
-    settings: Settings,
-    derived: dict[str, int],
-    outcomes: Mapping[str, Outcome],
-    log: list[Record],
-    made_with: Mapping[str, str],
-) -> SearchResult:
-    """The result of a run all of whose stages are done."""
-    return SearchResult(arch, settings, dict(derived), outcomes["winner"], outcomes["reference"], log, made_with)
+def _outcome(run: SearchSweep, task: Task) -> Outcome:
+    (content,) = run.finished([task])
+    network = TrainableNetwork(run.arch, content["choice"])
+    network.load_state_dict(read_weights(task.folder))
+    return Outcome(content["choice"], network, content["test_accuracy"])
 
 
-def winner_toml(result: SearchResult) -> str:
-    """The winner as a file that people read: sizes, exact cost and accuracy beside the reference's."""
+def write_result(path: Path, result: SearchResult) -> None:
+    """Writes what people look for in a finished run: result.json, winner.toml, log.jsonl and the weights.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    save(path / "result.json", result.as_dict())
+    save(path / "winner.toml", _winner_toml(result).encode())
+    save(path / "log.jsonl", result.log)
+    for stage, outcome in result.outcomes.items():
+        save(path / f"{stage}.safetensors", weights_of(outcome.network))
+
+
+def _winner_toml(result: SearchResult) -> str:
+    """The winner as a file for people: sizes, exact cost and accuracy next to the reference's."""
     content = result.as_dict()
     keys = ("test_accuracy", "cycles", "seconds", "utilization", "macs", "parameters")
     document = {

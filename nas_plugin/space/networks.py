@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hwcost import InvalidValueError
-from nas_plugin.arch_def import CLASSIFIER, ArchDef, Block, Choice
+from nas_plugin.space.arch_def import CLASSIFIER, ArchDef, Choice
+from nas_plugin.space.blocks import Block
 
-__all__ = ["Network", "SuperNetwork", "one_hot"]
+__all__ = ["SuperNetwork", "TrainableNetwork", "one_hot"]
 
 Gates = Mapping[str, Tensor]
 """A vector of gates for every decision, as long as the decision has options."""
@@ -34,7 +35,7 @@ Gates = Mapping[str, Tensor]
 def one_hot(arch: ArchDef, choice: Choice) -> dict[str, Tensor]:
     """The gates that pick one choice.
 
-    >>> from nas_plugin.arch_def import load_arch_def
+    >>> from nas_plugin import load_arch_def
     >>> one_hot(load_arch_def(), load_arch_def().reference)["conv1.kernel"]
     tensor([0., 1.])
     """
@@ -45,44 +46,30 @@ def one_hot(arch: ArchDef, choice: Choice) -> dict[str, Tensor]:
 
 
 class _Chain(nn.Module):
-    """Blocks and a classifier at given sizes; what super-network and plain network share."""
+    """Blocks and a classifier at given sizes."""
 
-    def __init__(self, arch: ArchDef, widths: Mapping[str, int], kernels: Mapping[str, int]) -> None:
+    def __init__(self, arch: ArchDef, sizes: Choice) -> None:
         super().__init__()
         self.arch = arch
         self.incoming = {
-            name: pixels * (arch.channels if source is None else widths[source.name])
+            name: pixels * (arch.channels if source is None else sizes[source.width_decision])
             for name, (source, pixels) in arch.inputs.items()
         }
         self.blocks = nn.ModuleDict()
         for block in arch.blocks:
-            incoming, width = self.incoming[block.name], widths[block.name]
-            conv = block.kind == "conv"
-            self.blocks[block.name] = (
-                nn.Conv2d(incoming, width, kernels[block.name]) if conv else nn.Linear(incoming, width)
-            )
+            width, kernel = sizes[block.width_decision], sizes.get(block.kernel_decision, 1)
+            self.blocks[block.name] = block.kind.module(self.incoming[block.name], width, kernel)
         self.classifier = nn.Linear(self.incoming[CLASSIFIER], arch.classes)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def layer(self, block: Block) -> tuple[Tensor, Tensor]:
         """Weight and bias of a block."""
-        layer = self.blocks[block.name]
-        assert isinstance(layer, (nn.Conv2d, nn.Linear))
-        assert layer.bias is not None
-        return layer.weight, layer.bias
+        module = self.blocks[block.name]
+        return module.get_parameter("weight"), module.get_parameter("bias")
 
-
-def _conv(block: Block, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The block's convolution: a smaller kernel looks at the centre of the window that the largest would look at."""
-    margin = block.padding - (block.kernels[-1] - weight.shape[-1]) // 2
-    if margin < 0:
-        x, margin = F.pad(x, [margin] * 4), 0
-    return F.conv2d(x, weight, bias, padding=margin)
-
-
-def _activated(block: Block, x: Tensor) -> Tensor:
-    x = F.relu(x)
-    return F.max_pool2d(x, block.pool) if block.pool > 1 else x
+    def _classify(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        return F.linear(x, self.classifier.weight[:, : x.shape[1]], self.classifier.bias)
 
 
 class SuperNetwork(_Chain):
@@ -93,16 +80,12 @@ class SuperNetwork(_Chain):
     """
 
     def __init__(self, arch: ArchDef) -> None:
-        super().__init__(
-            arch,
-            {block.name: block.widths[-1] for block in arch.blocks},
-            {block.name: block.kernels[-1] for block in arch.blocks if block.kind == "conv"},
-        )
+        super().__init__(arch, {name: options[-1] for name, options in arch.decisions.items()})
         for block in arch.blocks:
             sizes = torch.arange(block.widths[-1])
             masks = torch.stack([(sizes < width).float() for width in block.widths])
             self.register_buffer(f"{block.name}_width_masks", masks, persistent=False)
-            if block.kind == "conv":
+            if block.kind.on_maps:
                 ring = (torch.arange(block.kernels[-1]) - block.kernels[-1] // 2).abs()
                 ring = torch.maximum(ring[:, None], ring[None, :])
                 masks = torch.stack([(ring <= kernel // 2).float() for kernel in block.kernels])
@@ -113,11 +96,11 @@ class SuperNetwork(_Chain):
         for block in self.arch.blocks:
             weight, bias = self.layer(block)
             mask = gates[block.width_decision] @ self.get_buffer(f"{block.name}_width_masks")
-            if block.kind == "conv":
-                kernel = torch.tensordot(gates[block.kernel_decision], self.get_buffer(f"{block.name}_kernel_masks"), 1)
-                x = _activated(block, _conv(block, x, weight * kernel, bias)) * mask[:, None, None]
-            else:
-                x = F.relu(F.linear(x.flatten(1), weight, bias)) * mask
+            if block.kind.on_maps:
+                kernels = self.get_buffer(f"{block.name}_kernel_masks")
+                weight = weight * torch.tensordot(gates[block.kernel_decision], kernels, 1)
+                mask = mask[:, None, None]
+            x = block.kind.apply(block, x, weight, bias) * mask
         logits: Tensor = self.classifier(x.flatten(1))
         return logits
 
@@ -128,14 +111,9 @@ class SuperNetwork(_Chain):
             InvalidValueError: a width above the super-network's.
         """
         for block in self.arch.blocks:
-            weight, bias = self._cut(block, choice, x.shape[1] if block.kind == "conv" else x[0].numel())
-            if block.kind == "conv":
-                x = _activated(block, _conv(block, x, weight, bias))
-            else:
-                x = F.relu(F.linear(x.flatten(1), weight, bias))
-        x = x.flatten(1)
-        logits: Tensor = F.linear(x, self.classifier.weight[:, : x.shape[1]], self.classifier.bias)
-        return logits
+            weight, bias = self._cut(block, choice, x.shape[1] if block.kind.on_maps else x[0].numel())
+            x = block.kind.apply(block, x, weight, bias)
+        return self._classify(x)
 
     def _cut(self, block: Block, choice: Choice, incoming: int) -> tuple[Tensor, Tensor]:
         """Weight and bias of a block at the sizes of a choice: views, through which gradients flow."""
@@ -143,49 +121,39 @@ class SuperNetwork(_Chain):
         width = choice[block.width_decision]
         if not 1 <= width <= len(bias):
             raise InvalidValueError(block.width_decision, width, f"a width from 1 to {len(bias)}")
-        margin = (block.kernels[-1] - choice[block.kernel_decision]) // 2 if block.kind == "conv" else 0
+        margin = (block.kernels[-1] - choice[block.kernel_decision]) // 2 if block.kind.on_maps else 0
         inner = [slice(margin, size - margin) for size in weight.shape[2:]]
         return weight[(slice(width), slice(incoming), *inner)], bias[:width]
 
-    def slice(self, choice: Choice) -> Network:
+    def slice(self, choice: Choice) -> TrainableNetwork:
         """The plain network of a choice, with the super-network's weights cut to its sizes."""
-        network = Network(self.arch, choice)
+        network = TrainableNetwork(self.arch, choice)
         with torch.no_grad():
             for block in self.arch.blocks:
-                for target, own in zip(
-                    network.layer(block), self._cut(block, choice, network.incoming[block.name]), strict=True
-                ):
+                cut = self._cut(block, choice, network.incoming[block.name])
+                for target, own in zip(network.layer(block), cut, strict=True):
                     target.copy_(own)
             network.classifier.weight.copy_(self.classifier.weight[:, : network.incoming[CLASSIFIER]])
             network.classifier.bias.copy_(self.classifier.bias)
         return network
 
 
-class Network(_Chain):
+class TrainableNetwork(_Chain):
     """One network of the search space, at exactly its sizes.
 
     Args:
         arch: the search space.
-        choice: a width for every block (any, not just options) and a kernel for every conv block.
+        choice: a width for every block, which need not be an option, and a kernel for every block on maps.
     """
 
     def __init__(self, arch: ArchDef, choice: Choice) -> None:
-        super().__init__(
-            arch,
-            {block.name: choice[block.width_decision] for block in arch.blocks},
-            {block.name: choice[block.kernel_decision] for block in arch.blocks if block.kind == "conv"},
-        )
+        super().__init__(arch, choice)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, classes) of images (batch, channels, height, width)."""
         for block in self.arch.blocks:
-            weight, bias = self.layer(block)
-            if block.kind == "conv":
-                x = _activated(block, _conv(block, x, weight, bias))
-            else:
-                x = F.relu(F.linear(x.flatten(1), weight, bias))
-        logits: Tensor = self.classifier(x.flatten(1))
-        return logits
+            x = block.kind.apply(block, x, *self.layer(block))
+        return self._classify(x)
 
     @property
     def parameter_count(self) -> int:

@@ -1,18 +1,21 @@
-"""How long a network may take: ``0.75`` of the reference, ``2100cycles`` or ``0.002ms``."""
+"""Limits on the exact cost: ``0.75`` of the reference, ``2100cycles`` or ``0.002ms``."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hwcost import InvalidValueError
-from nas_plugin.arch_def import ArchDef
+
+if TYPE_CHECKING:  # a command reads the tables, and with them this module, without torch
+    from nas_plugin.space.arch_def import ArchDef
 
 __all__ = ["LEAST", "Target"]
 
 LEAST = 0.97
-"""The share of a target that a network has to use, where the search space has one that does."""
+"""A network uses at least this share of a target, if the search space has one that does."""
 
 ALLOWED = "a positive number (of the reference network's cycles), or one with a unit, as 2100cycles or 0.002ms"
 _FORM = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*(cycles|ms)?\s*", re.IGNORECASE)
@@ -35,7 +38,7 @@ class Target:
 
     @classmethod
     def parse(cls, text: str | float) -> Target:
-        """From what stands behind ``--target``.
+        """The target in a text such as ``--target`` takes.
 
         Raises:
             InvalidValueError: no positive finite number, or an unknown unit.
@@ -50,14 +53,13 @@ class Target:
         return cls(amount, (match[2] or "").lower())
 
     def __str__(self) -> str:
-        return (
-            f"{self.amount:g}{self.unit}" if self.amount == float(f"{self.amount:g}") else f"{self.amount}{self.unit}"
-        )
+        short = f"{self.amount:g}"
+        return f"{short if float(short) == self.amount else self.amount}{self.unit}"
 
     def cycles(self, arch: ArchDef) -> float:
-        """The same in cycles of the search space's array.
+        """The limit in cycles of the search space's array.
 
-        >>> from nas_plugin.arch_def import load_arch_def
+        >>> from nas_plugin import load_arch_def
         >>> [round(Target.parse(text).cycles(load_arch_def()), 1) for text in ("0.75", "0.002ms", "2100cycles")]
         [2116.5, 2000.0, 2100.0]
         """

@@ -7,16 +7,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-from nas_plugin.arch_def import ArchDef
+from nas_plugin.space.arch_def import ArchDef
 
 __all__ = ["Alphas"]
 
 
 class Alphas(nn.Module):
-    """alpha for every decision, in one tensor (decisions, most options); what a decision does not have is masked out.
+    """alpha for every decision, in one tensor (decisions, most options) with missing options masked out.
 
-    All start at zero: no option is preferred. Probabilities and gates of all decisions stand in one row, so that what
-    is done to them takes one operation; :meth:`split` gives them by decision.
+    All start at zero: no option is preferred. Probabilities and gates of all decisions form one row, so that each
+    operation runs once for all of them; :meth:`split` returns them by decision.
     """
 
     def __init__(self, arch: ArchDef) -> None:
@@ -49,12 +49,12 @@ class Alphas(nn.Module):
         return dict(zip(self.options, torch.split(row, self.lengths), strict=True))
 
     def choice(self) -> dict[str, int]:
-        """The option with the largest alpha of every decision; the smaller one of equals."""
+        """The option with the largest alpha of every decision, the smaller one in a tie."""
         best = self.alpha.detach().masked_fill(self.get_buffer("absent"), -math.inf).argmax(-1).tolist()
         return {name: options[index] for index, (name, options) in zip(best, self.options.items(), strict=True)}
 
     def entropy(self) -> float:
-        """The mean over decisions of the entropy of their probabilities, 1 for undecided and 0 for decided."""
+        """The mean entropy of the decisions' probabilities: 1 for undecided, 0 for decided."""
         shares = []
         for row in self.split(self.probabilities()).values():
             if len(row) > 1:

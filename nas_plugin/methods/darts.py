@@ -1,0 +1,130 @@
+"""The author's search, top to bottom.
+
+    L = L_data + lambda * L_latency
+
+1. The super-network holds all networks of the search space; widths are chosen by masks (DMasking).
+2. In each epoch the weights train on 80 % of the training images by SGD, on L_data alone.
+3. Then the Gumbel-softmax parameters alpha train on the other 20 % by Adam, on L.
+4. The network found is the largest alpha of every decision; with a target, the most probable network within it.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas_plugin.data import Dataset, split
+from nas_plugin.methods.gates import Alphas
+from nas_plugin.methods.latencies import latency_of
+from nas_plugin.methods.latency import LatencyTerm
+from nas_plugin.methods.limit import Limit
+from nas_plugin.methods.settings import SearchSettings
+from nas_plugin.methods.training import Descent, Record, Resumable, batches, generator, held_out, seeded
+from nas_plugin.space.arch_def import ArchDef
+from nas_plugin.space.costs import Costs, reference_cycles
+from nas_plugin.space.networks import SuperNetwork, one_hot
+from nas_plugin.space.targets import Target
+
+__all__ = ["DartsSearch"]
+
+
+class DartsSearch(Resumable):
+    """Weights and alpha in turn, epoch by epoch.
+
+    Args:
+        arch: the search space on its array.
+        settings: of the run.
+        train: the training images, which are split here.
+    """
+
+    STATE = ("step", "weight", "network", "alphas", "descent", "optimiser")
+
+    def __init__(self, arch: ArchDef, settings: SearchSettings, train: Dataset) -> None:
+        self.arch, self.settings, self.steps, self.step = arch, settings, settings.epochs, 0
+        weights, rest = split(len(train), settings.seed, settings.share)  # 80 % and 20 %
+        self.weight_data, self.alpha_data = train.take(weights), train.take(rest)
+        self.batches = -(-len(weights) // settings.batch)
+        self.network: SuperNetwork = seeded(settings.seed, "search", lambda: SuperNetwork(arch))
+        self.descent = Descent(self.network.parameters(), settings, settings.epochs * self.batches)  # SGD
+        self.alphas = Alphas(arch)
+        self.optimiser = torch.optim.Adam([self.alphas.alpha], lr=settings.alpha_lr)
+        self.latency = LatencyTerm(arch, latency_of(settings), utilization=settings.utilization)
+        self.weight = settings.weight  # lambda
+        target = None if settings.target is None else Target.parse(settings.target)
+        self.limit = None if target is None else Limit(arch, self.latency, target, exact=settings.snaps)
+        self.costs = Costs(arch)  # for the log
+
+    def run_epoch(self) -> Record:
+        """Trains the weights, then alpha; returns the epoch's log record."""
+        random = generator(self.settings.seed, "search", self.step)
+        tau = self.settings.tau(self.step)
+        weight_loss = self.train_weights(tau, random)
+        trains_alpha = self.step >= self.settings.weight_only_epochs
+        alpha_loss = self.train_alpha(tau, random) if trains_alpha else None
+        self.step += 1
+        return self._record(tau, weight_loss, alpha_loss)
+
+    def train_weights(self, tau: float, random: torch.Generator) -> float:
+        """SGD on L_data over the images for the weights; returns the mean of L_data."""
+        total = 0.0
+        for number, (images, labels) in enumerate(batches(self.weight_data, self.settings.batch, random)):
+            with torch.no_grad():
+                gates = self.alphas.split(self.alphas.sample(tau, random))
+            loss = F.cross_entropy(self.network(images, gates), labels)
+            self.descent.step(loss, self.step * self.batches + number)
+            total += float(loss.detach()) * len(labels)
+        return total / len(self.weight_data)
+
+    def train_alpha(self, tau: float, random: torch.Generator) -> float:
+        """Adam on L over the other images; returns the mean of L_data."""
+        total = 0.0
+        for images, labels in batches(self.alpha_data, self.settings.alpha_batch, random):
+            total += self.alpha_step(images, labels, self.alphas.sample(tau, random)) * len(labels)
+        return total / len(self.alpha_data)
+
+    def alpha_step(self, images: Tensor, labels: Tensor, row: Tensor) -> float:
+        """One step of alpha on L = L_data + lambda * L_latency, with the gates in a row; returns L_data.
+
+        The latency comes before the network: its small operations then find those of the gates still in the caches and
+        take a fifth less time.
+        """
+        probabilities = self.alphas.probabilities()
+        penalty = self.latency.add(torch.zeros(()), row, probabilities, self._price(probabilities))
+        data_loss = F.cross_entropy(self.network(images, self.alphas.split(row)), labels)
+        (self.alphas.alpha.grad,) = torch.autograd.grad(data_loss + penalty, [self.alphas.alpha])
+        self.optimiser.step()
+        return float(data_loss.detach())
+
+    def _price(self, probabilities: Tensor) -> float:
+        """The weight of the latency in this step: lambda, which follows the target if there is one."""
+        if self.limit is None:
+            return self.weight
+        self.weight, price = self.limit.price(self.weight, probabilities)
+        return price
+
+    def derived(self) -> dict[str, int]:
+        """The largest alpha of every decision; with a target the most probable network within it."""
+        return self.alphas.choice() if self.limit is None else self.limit.most_probable(self.alphas)
+
+    def _record(self, tau: float, weight_loss: float, alpha_loss: float | None) -> Record:
+        choice = self.alphas.choice()
+        gates = one_hot(self.arch, choice)
+        with torch.no_grad():
+            probabilities = self.alphas.probabilities()
+            soft = float(self.latency.of(probabilities))
+        exact = float(self.costs.of(self.costs.rows([choice]))[0])
+        return {
+            "epoch": self.step,
+            "tau": tau,
+            "lambda": self.weight,
+            "weight_loss": weight_loss,
+            "alpha_loss": alpha_loss,
+            "soft_latency": soft,
+            "exact_latency": exact / reference_cycles(self.arch),
+            "exact_cycles": int(exact) if exact.is_integer() else exact,
+            "entropy": self.alphas.entropy(),
+            "accuracy": held_out(lambda images: self.network(images, gates), self.alpha_data)[1],
+            "choice": choice,
+            "probabilities": {name: p.tolist() for name, p in self.alphas.split(probabilities).items()},
+        }

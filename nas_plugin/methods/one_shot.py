@@ -1,0 +1,281 @@
+"""One super-network for every array and every limit: trained once, then asked which network within a limit is best.
+
+What is searched are the networks within the exact limit that use all that their cycles pay for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas_plugin.data import Dataset
+from nas_plugin.methods.settings import SearchSettings
+from nas_plugin.methods.super_network import SuperNetworkTraining
+from nas_plugin.methods.training import Record, Resumable, Training, generator, held_out, trial
+from nas_plugin.space.arch_def import ArchDef
+from nas_plugin.space.costs import Costs, Rows, macs_of, reference_cycles, tread_ends, within
+from nas_plugin.space.networks import TrainableNetwork
+from nas_plugin.space.targets import LEAST, Target
+
+__all__ = ["OneShotSearch", "pool_of", "price_of"]
+
+ROUND = 30
+"""Networks that are scored before all others are predicted anew."""
+LARGEST = 1.5
+"""Without a target, networks of up to this many times the reference's cycles are candidates."""
+RIDGE = 1e-2
+APART = 0.5
+"""The least distance between networks that are scored together, in standard deviations of the candidates' log sizes.
+
+Without it one family of near-equal networks takes all places, and another that would do better after training is never
+scored.
+"""
+SECOND = 4
+"""The networks of the second final; all but one of the places are for the best of different kernels."""
+GENTLE = 0.4
+"""The learning rate of fine-tuning, in units of a training's."""
+
+
+def pool_of(arch: ArchDef, settings: SearchSettings) -> tuple[Costs, Rows]:
+    """The candidates: within the target, or else up to a limit on cycles; all of them saturated."""
+    costs = Costs(arch)
+    if settings.target is None:
+        limit, least = LARGEST * reference_cycles(arch), 0.0
+    else:
+        limit = Target.parse(settings.target).cycles(arch)
+        least = LEAST * limit
+    rows = within(costs, tread_ends(costs), limit, least=least)
+    return costs, np.unique(costs.saturated(rows), axis=0)
+
+
+def price_of(arch: ArchDef, settings: SearchSettings, costs: Costs, rows: Rows) -> NDArray[np.float64]:
+    """Lambda * latency of networks, reference = 1, to add to their loss; 0 if a target limits it."""
+    if settings.target is not None:
+        return np.zeros(len(rows))
+    price: NDArray[np.float64] = settings.weight * costs.of(rows) / reference_cycles(arch)
+    return price
+
+
+class OneShotSearch(Resumable):
+    """Trains a super-network, scores networks with its weights, lets the best meet in two finals, and takes the best.
+
+    A fit guides the scores: after each round a quadratic form in the logarithms of the sizes is fitted to the scores so
+    far, and the next round takes mostly the networks that it predicts to be best, in turn for every set of kernels. The
+    first final fine-tunes the best from the super-network's weights. All begin alike, which tells near-equal networks
+    of one set of kernels apart, but does not compare sets of kernels, since the shared weights fit some better than
+    others. So the best of the best sets reach the second final, which trains them from scratch as the winner will be.
+    What counts is L_data on the held-out images, plus lambda * latency if there is no target.
+
+    Args:
+        arch: the search space on its array.
+        settings: of the run.
+        train: the training images, which are split here.
+        weights: of a super-network trained with the same seed; None trains one.
+    """
+
+    STATE = ("training", "losses", "finetuned_losses", "scratch_losses")
+
+    def __init__(
+        self, arch: ArchDef, settings: SearchSettings, train: Dataset, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.arch, self.settings = arch, settings
+        self.training = SuperNetworkTraining(arch, settings, train)
+        if weights is not None:
+            self.training.network.load_state_dict(weights)
+            self.training.step = settings.epochs
+        self._skipped = settings.epochs if weights is not None else 0
+        self.costs, self.pool = pool_of(arch, settings)
+        self.price = price_of(arch, settings, self.costs, self.pool)
+        self._x = _standardised(self.pool)
+        kernels = np.delete(self.pool, self.costs.widths, axis=1)
+        self._family = np.unique(kernels, axis=0, return_inverse=True)[1].reshape(-1)
+        self.losses: dict[int, float] = {}
+        """Held-out loss by place in the pool, with the super-network's weights."""
+        self.finetuned_losses: dict[int, float] = {}
+        """Held-out loss in the first final, after fine-tuning."""
+        self.scratch_losses: dict[int, float] = {}
+        """Held-out loss in the second final, after a training from scratch."""
+
+    @property
+    def _scored(self) -> int:
+        return min(self.settings.candidates, len(self.pool))
+
+    @property
+    def _rounds(self) -> int:
+        return -(-self._scored // ROUND)
+
+    @property
+    def _finalists(self) -> int:
+        count = min(self.settings.finalists, self._scored)
+        return count if count > 1 else 0
+
+    @property
+    def _tuned(self) -> int:
+        """Networks to fine-tune: none if all finalists reach the second final anyway."""
+        return self._finalists if self._finalists > SECOND else 0
+
+    @property
+    def _second(self) -> int:
+        return min(SECOND, self._finalists)
+
+    @property
+    def steps(self) -> int:  # type: ignore[override]
+        """Epochs of the super-network, rounds of scoring, and networks of the finals."""
+        return self.settings.epochs - self._skipped + self._rounds + self._tuned + self._second
+
+    @property
+    def step(self) -> int:  # type: ignore[override]
+        """Steps done."""
+        rounds = -(-len(self.losses) // ROUND)
+        return self.training.step - self._skipped + rounds + len(self.finetuned_losses) + len(self.scratch_losses)
+
+    def run_epoch(self) -> Record:
+        """Runs an epoch of the super-network, a round of scores, or one network of a final; returns its log record."""
+        if not self.training.done:
+            record = self.training.run_epoch()
+        elif len(self.losses) < self._scored:
+            record = self._score_round()
+        elif len(self.finetuned_losses) < self._tuned:
+            record = self._tune(self._first_final()[len(self.finetuned_losses)])
+        else:
+            record = self._train(self._second_final()[len(self.scratch_losses)])
+        return record | {"epoch": self.step}
+
+    def _score_round(self) -> Record:
+        number = len(self.losses) // ROUND
+        random = np.random.default_rng(generator(self.settings.seed, "candidates", number).initial_seed())
+        places = self._next(random, min(ROUND, self._scored - len(self.losses)))
+        for place in places:
+            network = functools.partial(self.training.network.at, choice=self.costs.choice(self.pool[place]))
+            self.losses[place] = held_out(network, self.training.held_out)[0]
+        return {"part": "scores", "scored": len(self.losses), "of": len(self.pool)} | self._best(self.losses)
+
+    def _next(self, random: np.random.Generator, count: int) -> list[int]:
+        """Places to score: at first the largest networks and random ones, then those predicted to be best."""
+        fresh = np.setdiff1d(np.arange(len(self.pool)), np.fromiter(self.losses, dtype=np.int64))
+        if self.losses:
+            worth = self._predicted()[fresh] + self.price[fresh]
+            lead = count - count // 5
+        else:
+            macs = macs_of(self.arch)
+            worth = -macs.of(self.pool[fresh])
+            lead = count // 2
+        first = self._apart(self._dealt(fresh[np.argsort(worth, kind="stable")]), lead)
+        rest = np.setdiff1d(fresh, first)
+        return [*first.tolist(), *random.choice(rest, min(count - len(first), len(rest)), replace=False).tolist()]
+
+    def _predicted(self) -> NDArray[np.float64]:
+        """The held-out loss of the whole pool, by ridge regression on a quadratic form of the scores so far."""
+        x = self._x
+        pairs = np.triu_indices(x.shape[1])
+        features = np.concatenate([x, x[:, pairs[0]] * x[:, pairs[1]]], axis=1)
+        seen, scores = list(self.losses), np.array(list(self.losses.values()))
+        middle = scores.mean()
+        a = features[seen] - features[seen].mean(axis=0)
+        ridge = RIDGE * len(seen) * np.eye(a.shape[1])
+        slopes = np.linalg.solve(a.T @ a + ridge, a.T @ (scores - middle))
+        predicted: NDArray[np.float64] = middle + (features - features[seen].mean(axis=0)) @ slopes
+        return predicted
+
+    def _dealt(self, ranked: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ranked places, the first of every set of kernels, then the second of every set, and so on.
+
+        A super-network that favours some kernels errs about all of their networks alike; so each set is scored, and
+        the best of each can reach the finals.
+        """
+        families = self._family[ranked]
+        turn = np.zeros(len(ranked), dtype=np.int64)
+        for family in np.unique(families):
+            turn[families == family] = np.arange((families == family).sum())
+        dealt: NDArray[np.int64] = ranked[np.argsort(turn, kind="stable")]
+        return dealt
+
+    def _apart(self, ranked: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """The first ``count`` of ranked places that are apart from each other, then the first of the rest."""
+        left = ranked
+        picked: list[int] = []
+        while len(left) and len(picked) < count:
+            picked.append(int(left[0]))
+            left = left[np.linalg.norm(self._x[left] - self._x[left[0]], axis=1) >= APART]
+        rest = ranked[~np.isin(ranked, picked)][: count - len(picked)]
+        return np.array([*picked, *rest.tolist()], dtype=np.int64)
+
+    def _order(self, losses: Mapping[int, float]) -> NDArray[np.int64]:
+        """Places from best to worst."""
+        return np.array(sorted(losses, key=lambda place: (losses[place] + self.price[place], place)), dtype=np.int64)
+
+    def _best(self, losses: Mapping[int, float]) -> Record:
+        best = int(self._order(losses)[0])
+        row = self.pool[best]
+        cycles = float(self.costs.of(row[None])[0])
+        return {"choice": self.costs.choice(row), "held_out_loss": losses[best], "exact_cycles": cycles}
+
+    def _tune(self, place: int) -> Record:
+        """A fine-tuning of the first final."""
+        settings = self.settings
+        gentle = dataclasses.replace(settings, train_epochs=settings.finalist_epochs, lr=GENTLE * settings.lr)
+        start = self.training.network.slice(self.costs.choice(self.pool[place]))
+        return {"part": "fine-tuning"} | self._trial(place, gentle, self.finetuned_losses, start)
+
+    def _train(self, place: int) -> Record:
+        """A training of the second final."""
+        return {"part": "trial"} | self._trial(place, self.settings, self.scratch_losses)
+
+    def _trial(
+        self, place: int, settings: SearchSettings, losses: dict[int, float], start: TrainableNetwork | None = None
+    ) -> Record:
+        choice, images = self.costs.choice(self.pool[place]), self.training
+        loss, accuracy = trial(Training(self.arch, choice, settings, images.weight_data, start), images.held_out)
+        losses[place] = loss
+        tried = {"accuracy": accuracy, "tried": choice, "loss": loss, "epochs": settings.train_epochs}
+        return tried | self._best(losses)
+
+    def _first_final(self) -> list[int]:
+        """By score: the best of each set of kernels for up to half of the places, then others that are apart."""
+        ranked = self._leaders_first(self._order(self.losses), -(-self._finalists // 2))
+        places: list[int] = self._apart(ranked, self._finalists).tolist()
+        return places
+
+    def _second_final(self) -> list[int]:
+        """The best of each of the three best sets of kernels, then the next."""
+        if not self._tuned:
+            return self._first_final()
+        places: list[int] = self._leaders_first(self._order(self.finetuned_losses), SECOND - 1)[: self._second].tolist()
+        return places
+
+    def _leaders_first(self, ranked: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+        """Ranked places with the first of each set of kernels, for up to ``most`` sets, before all others."""
+        leaders = np.sort(np.unique(self._family[ranked], return_index=True)[1])[:most]
+        return np.concatenate([ranked[leaders], np.delete(ranked, leaders)])
+
+    def derived(self) -> dict[str, int]:
+        """The best of the second final, or of the scored networks if there are no finals."""
+        return self.costs.choice(self.pool[int(self._order(self.scratch_losses or self.losses)[0])])
+
+    def scores(self) -> list[dict[str, Any]]:
+        """Every network that was scored: choice, exact cycles, held-out losses by its score and in the finals."""
+        cycles = self.costs.of(self.pool)
+        return [
+            {
+                "choice": self.costs.choice(self.pool[place]),
+                "cycles": float(cycles[place]),
+                "held_out_loss": loss,
+                "tuned_loss": self.finetuned_losses.get(place),
+                "trained_loss": self.scratch_losses.get(place),
+            }
+            for place, loss in self.losses.items()
+        ]
+
+
+def _standardised(pool: Rows) -> NDArray[np.float64]:
+    """The logarithms of the sizes in standard deviations of each column, without the columns that are constant."""
+    logs = np.log(pool)
+    spread = logs.std(axis=0)
+    x: NDArray[np.float64] = (logs - logs.mean(axis=0))[:, spread > 0] / spread[spread > 0]
+    return x

@@ -1,0 +1,164 @@
+"""The search methods by name, and what a sweep may compare. Loads no torch: a row imports its method when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hwcost import InvalidValueError
+from nas_plugin.methods.latencies import LATENCIES, Latency
+from nas_plugin.methods.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from nas_plugin.data import Dataset
+    from nas_plugin.space.arch_def import ArchDef
+
+__all__ = ["DEFAULT_METHODS", "METHODS", "SWEEP_METHODS", "Method", "Searcher", "changes_of", "method_of"]
+
+
+class Searcher(Protocol):
+    """Finds a network step by step, and can stop and go on between steps."""
+
+    @property
+    def steps(self) -> int:
+        """The number of steps."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps have run."""
+
+    def run_epoch(self) -> dict[str, Any]:
+        """Runs one step; returns its log record, with its number as ``epoch``."""
+
+    def derived(self) -> dict[str, int]:
+        """The network found."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the search depends on, as tensors and plain values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes back to where :meth:`state_dict` was taken."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of :data:`METHODS`.
+
+    Attributes:
+        name: as people write it.
+        summary: what it does, in words.
+        make: makes the searcher from a search space, settings and training images. A sweep on several processes sends
+            it there, so it is a function of a module.
+        uses: settings that not every method uses; one that is given to a method without it is refused.
+        needs_target: whether lambda alone means nothing to it.
+        takes_weights: whether ``make`` also takes the weights of a super-network, which a sweep trains once a seed.
+    """
+
+    name: str
+    summary: str
+    make: Callable[..., Searcher]
+    uses: tuple[str, ...] = ()
+    needs_target: bool = False
+    takes_weights: bool = False
+
+
+def _darts(arch: ArchDef, settings: SearchSettings, train: Dataset) -> Searcher:
+    from nas_plugin.methods.darts import DartsSearch
+
+    return DartsSearch(arch, settings, train)
+
+
+def _one_shot(
+    arch: ArchDef, settings: SearchSettings, train: Dataset, weights: Mapping[str, Any] | None = None
+) -> Searcher:
+    from nas_plugin.methods.one_shot import OneShotSearch
+
+    return OneShotSearch(arch, settings, train, weights)
+
+
+def _random(arch: ArchDef, settings: SearchSettings, train: Dataset) -> Searcher:
+    from nas_plugin.methods.baselines import RandomSearch
+
+    return RandomSearch(arch, settings, train)
+
+
+def _most_macs(arch: ArchDef, settings: SearchSettings, train: Dataset) -> Searcher:
+    from nas_plugin.methods.baselines import MostMacs
+
+    return MostMacs(arch, settings, train)
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            Method(
+                "darts",
+                "the author's: alpha by gradient on L_data + lambda * L_latency",
+                _darts,
+                uses=("latency", "utilization", "epochs", "weight with a target"),
+            ),
+            Method(
+                "one-shot",
+                "one super-network trained once, then a choice within the exact limit",
+                _one_shot,
+                uses=("candidates", "finalists", "epochs"),
+                takes_weights=True,
+            ),
+            Method("random", "random networks within the limit, as much compute as darts", _random, uses=("epochs",)),
+            Method("most-macs", "no search: the most MACs within the exact limit", _most_macs, needs_target=True),
+        )
+    }
+)
+"""What ``--method`` may be."""
+
+SWEEP_METHODS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        **{name: {"method": name} for name in METHODS if name != "darts"},
+        **{name: {"method": "darts", "latency": name} for name in LATENCIES if name != "flops"},
+        "flops": {"method": "darts", "latency": "flops", "snaps": False},
+        "flops-snap": {"method": "darts", "latency": "flops"},
+    }
+)
+"""What a sweep may name, with the settings it stands for: a method, or a latency term under the author's search.
+
+``flops`` is a search that knows nothing of the array: its network is chosen by MACs and stays as it is. ``flops-snap``
+descends the gradient of MACs too, but its lambda follows the exact expected cycles, as that of every other method does,
+and it takes the most probable network within the exact limit, widths rounded up.
+"""
+
+DEFAULT_METHODS = ("one-shot", "expectation", "shifted", "flops", "flops-snap", "most-macs")
+"""The methods of a sweep that names none."""
+
+
+def changes_of(method: str | Method | Latency) -> tuple[str, dict[str, Any]]:
+    """The name of a sweep's method, and the settings it stands for.
+
+    Raises:
+        InvalidValueError: a name that is not in :data:`SWEEP_METHODS`.
+
+    >>> changes_of("shifted")
+    ('shifted', {'method': 'darts', 'latency': 'shifted'})
+    """
+    if isinstance(method, Method):
+        return method.name, {"method": method}
+    if isinstance(method, Latency):
+        return method.name, {"method": "darts", "latency": method}
+    if method not in SWEEP_METHODS:
+        raise InvalidValueError("methods", method, f"one of: {', '.join(SWEEP_METHODS)}")
+    return method, dict(SWEEP_METHODS[method])
+
+
+def method_of(settings: SearchSettings) -> Method:
+    """The row that the settings name.
+
+    Raises:
+        InvalidValueError: neither in :data:`METHODS` nor a row of the settings' own.
+    """
+    own = {row.name: row for row in settings.own if isinstance(row, Method)}
+    row = own.get(settings.method) or METHODS.get(settings.method)
+    if row is None:
+        raise InvalidValueError("method", settings.method, f"one of: {', '.join(METHODS)}")
+    return row

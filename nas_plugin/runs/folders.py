@@ -1,0 +1,164 @@
+"""The folder of a run or sweep: made whole, owned by one process, with checkpoints that execute nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import platform
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy
+import torch
+
+from hwcost import __version__
+from hwcost.files import write_json, write_json_lines, write_whole
+from nas_plugin.errors import RunError
+
+__all__ = ["Owner", "load_checkpoint", "made_with", "new_folder", "only_one", "save", "save_checkpoint", "threads"]
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def save(path: Path, content: bytes | dict[str, Any] | list[dict[str, Any]]) -> None:
+    """Writes a file atomically: bytes, one JSON document, or one JSON document a line.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    try:
+        if isinstance(content, bytes):
+            write_whole(path, content)
+        elif isinstance(content, dict):
+            write_json(path, content)
+        else:
+            write_json_lines(path, content)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}; what was there before is unchanged") from None
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    """Writes a state atomically; raises as :func:`save`."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    save(folder / CHECKPOINT, buffer.getvalue())
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The last checkpoint, or None.
+
+    Raises:
+        RunError: a damaged file.
+    """
+    path = folder / CHECKPOINT
+    try:
+        state = torch.load(path, weights_only=True)
+    except FileNotFoundError:
+        return None
+    except Exception:  # torch raises whatever its reader meets in a damaged file
+        state = None
+    if not isinstance(state, dict):
+        raise RunError(f"{path} cannot be read as a checkpoint: it is damaged; delete it and resume")
+    return state
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder to fill, which is renamed to ``path`` once it is complete.
+
+    Raises:
+        RunError: ``path`` exists and is not empty, or cannot be made.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path} exists and is not empty; resume it with --resume, or choose another --out")
+    begun = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        begun = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        yield begun
+        begun.chmod(0o755)
+        begun.rename(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be made: {error.strerror}; choose another --out") from None
+    finally:
+        if begun is not None:
+            shutil.rmtree(begun, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that runs the tasks of a folder, as its workers know it.
+
+    Attributes:
+        folder: of the run or sweep.
+        token: in the folder's file ``.owner``; another one means that another process has taken over.
+        process: its number if all workers are its children; None on a cluster.
+        version: of the package.
+    """
+
+    folder: Path
+    token: str
+    process: int | None
+    version: str = __version__
+
+    def check(self) -> None:
+        """Stops a worker whose sweep is gone, so that a resumed one has the folder for itself.
+
+        Raises:
+            RunError: the owner is gone, or has another version.
+        """
+        if self.version != __version__:
+            raise RunError(f"hwcost here is {__version__}, and {self.version} where the sweep was started; install one")
+        try:
+            token = (self.folder / ".owner").read_text(encoding="utf-8")
+        except OSError:
+            token = ""
+        if token != self.token or self.process not in (None, os.getpid(), os.getppid()):
+            raise RunError(f"the process that ran {self.folder} is gone, or its folder is not shared with this machine")
+
+
+@contextlib.contextmanager
+def only_one(folder: Path, *, local: bool = True) -> Iterator[Owner]:
+    """Takes a folder for this process alone; ``local`` if all workers are its children.
+
+    Raises:
+        RunError: another process works in it, or nothing can be written there.
+    """
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise RunError(f"another process works in {folder}; wait for it, or stop it and resume") from None
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written to: {error.strerror}") from None
+    owner = Owner(folder, secrets.token_hex(8), os.getpid() if local else None)
+    try:
+        save(folder / ".owner", owner.token.encode())
+        yield owner
+    finally:
+        (folder / ".owner").unlink(missing_ok=True)
+        lock.release()
+
+
+def made_with() -> dict[str, str]:
+    """Versions and device: what a figure in a result file depends on besides the settings."""
+    versions = {"hwcost": __version__, "torch": torch.__version__, "numpy": numpy.__version__}
+    return versions | {"python": platform.python_version(), "machine": platform.machine(), "device": "cpu"}
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Limits torch to ``count`` threads, and restores the limit afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,131 @@
+"""What a sweep compares, as one frozen value; a run is the smallest of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hwcost import InvalidValueError
+from nas_plugin.methods.settings import SearchSettings
+from nas_plugin.methods.table import changes_of, method_of
+from nas_plugin.space.targets import Target
+
+__all__ = ["SweepSettings", "check_list"]
+
+_OWN = ("data", "method", "latency", "snaps", "seed", "target")
+"""Settings that a sweep sets for each of its searches."""
+
+
+def check_list(name: str, values: Sequence[Any]) -> None:
+    """Raises InvalidValueError if there is no value, or one twice."""
+    if not values or len(set(values)) != len(values):
+        raise InvalidValueError(name, list(values), "at least one, each once")
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """What is compared.
+
+    Attributes:
+        data: the source of the images.
+        count: the number of training images used.
+        methods: the settings that each method stands for, by its name.
+        targets: limits on the winners' exact cost; or
+        weights: lambdas, if there are no targets.
+        seeds: of the searches.
+        train_seeds: of the trainings of each winner, and of the reference.
+        given: settings that all searches share and that were not left to their defaults.
+    """
+
+    data: str
+    count: int
+    methods: Mapping[str, Mapping[str, Any]]
+    targets: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    train_seeds: tuple[int, ...] = (0, 1, 2)
+    given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of_sweep(
+        cls, data: str, count: int, methods: Sequence[Any], *, train_seeds: int, given: Mapping[str, Any], **more: Any
+    ) -> SweepSettings:
+        """A sweep of methods by name, or of rows of your own, with ``train_seeds`` trainings of each winner.
+
+        Raises:
+            InvalidValueError: an unknown method, a setting outside of what is allowed, or one that a sweep sets itself.
+        """
+        rows = [changes_of(method) for method in methods]
+        check_list("methods", [name for name, _ in rows])
+        if type(train_seeds) is not int or not 1 <= train_seeds <= 100:
+            raise InvalidValueError("train_seeds", train_seeds, "an integer from 1 to 100")
+        for name in _OWN:
+            if name in given:
+                raise InvalidValueError(name, given[name], "no value: a sweep sets it for each of its searches")
+        return cls(data, count, dict(rows), train_seeds=tuple(range(train_seeds)), given=given, **more)
+
+    @classmethod
+    def of_run(cls, settings: SearchSettings, count: int) -> SweepSettings:
+        """One search, and one training of its winner and of the reference with the search's seed."""
+        rows = {row.name: row for row in settings.own}
+        own = {name: rows.get(getattr(settings, name), getattr(settings, name)) for name in ("method", "latency")}
+        given = {name: value for name, value in settings.as_dict().items() if name not in _OWN}
+        more: dict[str, Any] = {"seeds": (settings.seed,), "train_seeds": (settings.seed,), "given": given}
+        more |= {"weights": (given.pop("weight"),)} if settings.target is None else {"targets": (settings.target,)}
+        label = settings.latency if settings.method == "darts" else settings.method
+        return cls(settings.data, count, {label: own | {"snaps": settings.snaps}}, **more)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "targets", tuple(str(Target.parse(target)) for target in self.targets))
+        check_list("seeds", self.seeds)
+        if bool(self.targets) == bool(self.weights):
+            raise InvalidValueError("targets", list(self.targets), "targets or lambdas, one of the two")
+        check_list("targets" if self.targets else "weights", self.targets or self.weights)
+        for method, limit, seed in itertools.product(self.methods, self.limits, self.seeds):
+            if method_of(self.search(method, limit, seed)).needs_target and not self.targets:
+                raise InvalidValueError("methods", method, "methods that use lambda; this one needs targets")
+
+    @property
+    def limits(self) -> tuple[dict[str, Any], ...]:
+        """The targets, or the lambdas, as settings."""
+        if self.targets:
+            return tuple({"target": target} for target in self.targets)
+        return tuple({"weight": weight} for weight in self.weights)
+
+    @property
+    def takers(self) -> list[SearchSettings]:
+        """For each method that takes the weights of a super-network the settings of one search."""
+        each = [self.search(method, self.limits[0], self.seeds[0]) for method in self.methods]
+        return [settings for settings in each if method_of(settings).takes_weights]
+
+    def search(self, method: str, limit: Mapping[str, Any], seed: int) -> SearchSettings:
+        """The settings of one search."""
+        return self._settings(seed, **self.methods[method], **limit)
+
+    def training(self, seed: int) -> SearchSettings:
+        """The settings of one training, which no setting of a search method binds."""
+        return self._settings(seed, method="one-shot")
+
+    def _settings(self, seed: int, **own: Any) -> SearchSettings:
+        return SearchSettings.for_size(self.count, data=self.data, seed=seed, **(dict(self.given) | own))
+
+    def as_dict(self) -> dict[str, Any]:
+        """By name, for JSON; rows of your own by their names."""
+        methods = {
+            name: {key: getattr(value, "name", value) for key, value in row.items()}
+            for name, row in self.methods.items()
+        }
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | {"methods": methods}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], rows: Mapping[str, Any]) -> SweepSettings:
+        """What :meth:`as_dict` gave, with rows of your own by name."""
+        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
+        given["methods"] = {
+            name: {key: rows.get(value, value) if key in ("method", "latency") else value for key, value in row.items()}
+            for name, row in given["methods"].items()
+        }
+        return cls(**given)
