@@ -252,9 +252,9 @@ def test_the_padding_follows_an_open_kernel(layer):
     ("layer", "sizes", "why"),
     [
         (Conv2d(8, 8, (3, 5), height=9, width=9, padding=(1, 2)), (3, 5), "square"),
-        (Conv2d(8, 8, 3, height=9, width=9), (1, 3), "at least 3"),
+        (Conv2d(8, 8, 3, height=9, width=9), (1, 3), "padding is at least 0"),
         (Conv2d(8, 8, 5, height=9, width=9, padding=1), (3, 5), "over the stride"),
-        (Conv2d(8, 8, 5, height=9, width=9, padding=1), (1, 5), "at least 3"),
+        (Conv2d(8, 8, 5, height=9, width=9, padding=1), (1, 5), "padding is at least 0"),
         (Conv2d(8, 8, 3, height=9, width=9, padding=1), (3, 4), "odd"),
         (Conv2d(8, 8, 3, height=9, width=9, padding="valid"), (3, 5), "valid"),
         (Conv2d(8, 8, 3, height=9, width=9, padding=1), (3, 3), "differ"),

@@ -1,8 +1,8 @@
-"""Which sizes of a network have to stay equal: found by following every axis of every tensor.
+"""Tracks every axis of every tensor, to find which sizes of a network have to stay equal.
 
-An importer gives each axis of each tensor an :data:`Axis` and tells :class:`AxisTracker` what every operation says of
-them: these two are the same, this one is those behind each other, that one cannot change. What is left at the end are
-the widths of the network, each with all that follows it.
+An importer gives each axis of each tensor an :data:`Axis` and reports to :class:`AxisTracker` how each operation
+relates them: two are equal, one is the concatenation of others, one cannot change. The result is the widths of the
+network, and a size expression for every axis.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hwcost.network.operations import SizeExpression, Width
 __all__ = ["Axis", "AxisTracker"]
 
 Axis: TypeAlias = tuple[tuple[int, Fraction], ...]
-"""Pieces behind each other: each a width, by its number, and what it is multiplied by."""
+"""Concatenated pieces: each is a width, by its number, and a factor."""
 
 
 _ONE = Fraction(1)
@@ -38,7 +38,7 @@ class _Entry:
 
 
 class AxisTracker:
-    """A register of widths. Sizes are integers; every method takes and gives axes.
+    """A union-find over widths. Sizes are integers; methods take and return axes.
 
     >>> widths = AxisTracker()
     >>> conv, other = widths.new(16), widths.new(16)
@@ -58,13 +58,13 @@ class AxisTracker:
     # ---------------------------------------------------------------- making axes
 
     def new(self, size: int) -> Axis:
-        """An axis of its own, which may change until something is said against it."""
+        """A new axis, which may change until something fixes it."""
         number = len(self._entries)
         self._entries.append(_Entry(number, size, f"width {number}"))
         return ((number, _ONE),)
 
     def call(self, axis: Axis, name: str) -> None:
-        """Names a width after an operation that makes it; of those that turn out to be one, the first name stays."""
+        """Names a width after an operation that makes it; widths that are united keep the first name."""
         own = self._resolved(axis)
         entry = self._entries[own[0][0]]
         if len(own) == 1 and entry.called is None:
@@ -82,25 +82,25 @@ class AxisTracker:
         return self._fixed[size, reason]
 
     def size(self, axis: Axis) -> int:
-        """The size of an axis today."""
-        if len(axis) == 1 and axis[0][1] is _ONE:  # nearly always, and fractions take their time
+        """Today's size of an axis."""
+        if len(axis) == 1 and axis[0][1] is _ONE:  # nearly always, and fractions are slow
             return self._entries[axis[0][0]].size
         return int(sum(factor * self._entries[width].size for width, factor in axis))
 
     def is_fixed(self, axis: Axis) -> bool:
-        """Whether no part of it can change."""
+        """Whether no piece of it can change."""
         return all(self._entries[width].fixed for width, _ in self._resolved(axis))
 
-    # ---------------------------------------------------------------- what operations say
+    # ---------------------------------------------------------------- relations
 
     def fix(self, axis: Axis, reason: str) -> None:
-        """Nothing in this axis can change; the first reason that is given stays."""
+        """Fixes all pieces of an axis; a width keeps the first reason."""
         for width, _ in self._resolved(axis):
             entry = self._entries[width]
             entry.fixed = entry.fixed or reason
 
     def multiple(self, axis: Axis, of: int, reason: str) -> None:
-        """The axis stays a multiple of ``of``; where it has several pieces, each of them has to."""
+        """Keeps an axis, and each of its pieces, a multiple of ``of``."""
         for width, factor in self._resolved(axis):
             entry = self._entries[width]
             needed = Fraction(of) / factor
@@ -109,10 +109,10 @@ class AxisTracker:
                 entry.fixed, entry.multiple = entry.fixed or reason, 1
 
     def join(self, a: Axis, b: Axis, reason: str) -> None:
-        """The two are equal.
+        """Makes two axes equal.
 
-        A width that stands alone on one side is from now on what stands on the other; pieces that match become one by
-        one the same; where neither can be, nothing in them can change.
+        Matching pieces are united one by one. If one axis is a single width, it becomes an alias of the other axis. If
+        neither is possible, both are fixed.
         """
         a, b = self._resolved(a), self._resolved(b)
         if a == b:
@@ -130,7 +130,7 @@ class AxisTracker:
             self.fix(b, reason)
 
     def _is_alone(self, axis: Axis, other: Axis) -> bool:
-        """Whether an axis is one width that can be said to be another axis."""
+        """Whether an axis is one width that can become an alias of another axis."""
         (width, factor), *more = axis
         return not more and factor == 1 and width not in {each for each, _ in other}
 
@@ -146,13 +146,13 @@ class AxisTracker:
         return self.size((a,)) == self.size((b,)) and (a[1] == b[1] or self.is_fixed((a, b)))
 
     def join_broadcast(self, shapes: Iterable[Sequence[Axis]], reason: str) -> tuple[Axis, ...]:
-        """Axes of tensors that meet element by element, aligned at their ends; an axis of 1 goes with any."""
+        """The axes of an elementwise result; shapes are aligned at their ends, and an axis of 1 broadcasts."""
         columns = itertools.zip_longest(*(reversed(shape) for shape in shapes))
         found: list[Axis] = []
         for column in columns:
             present = [axis for axis in column if axis is not None]
             wide = [axis for axis in present if self.size(axis) != 1 or not self.is_fixed(axis)]
-            # a free width of 1 beside a wider one is stretched: it has to stay 1
+            # a free width of 1 that meets a wider one is broadcast: it has to stay 1
             most = max(map(self.size, present))
             for axis in wide:
                 if self.size(axis) != most:
@@ -165,15 +165,15 @@ class AxisTracker:
         return tuple(reversed(found))
 
     def concatenated(self, axes: Iterable[Axis]) -> Axis:
-        """The axes behind each other, as one."""
+        """The axes concatenated into one."""
         return tuple(itertools.chain.from_iterable(axes))
 
     def scaled(self, axis: Axis, factor: Fraction | int) -> Axis:
-        """The axis times a factor that gives an integer."""
+        """The axis times a factor; the size stays an integer."""
         return axis if factor == 1 else tuple((width, own * Fraction(factor)) for width, own in axis)
 
     def pieces(self, axis: Axis, sizes: Sequence[int], reason: str) -> tuple[Axis, ...]:
-        """The axis cut into pieces of these sizes: where cuts fall between its own, else nothing can change."""
+        """The axis split at these sizes; a split inside one of its pieces fixes the axis."""
         found: list[Axis] = []
         left = list(self._resolved(axis))
         for size in sizes:
@@ -187,10 +187,10 @@ class AxisTracker:
         return tuple(found)
 
     def reshape(self, axes: Sequence[Axis], shape: Sequence[int], reason: str = "a reshape") -> tuple[Axis, ...]:
-        """The axes of the same elements in another shape.
+        """The axes after a reshape.
 
-        An axis that stays is itself; one with fixed axes behind it, merged into one, is multiplied by their sizes;
-        whatever else happens to an axis fixes it.
+        An axis that keeps its size is unchanged. An axis merged with fixed axes behind it is multiplied by their sizes.
+        Any other change fixes the axis.
         """
         found: list[Axis] = []
         old, new = list(axes), list(shape)
@@ -215,7 +215,7 @@ class AxisTracker:
         return tuple(found)
 
     def _regrouped(self, old: Sequence[Axis], new: Sequence[int], reason: str) -> list[Axis]:
-        """One group of axes that became another of as many elements."""
+        """The axes of one group after it is reshaped into another group with the same number of elements."""
         wide = [axis for axis in old if self.size(axis) != 1 or not self.is_fixed(axis)]
         merged = None
         if not wide:
@@ -230,7 +230,7 @@ class AxisTracker:
             self.fix(axis, reason)
         return [self.fixed(size, reason) for size in new]
 
-    # ---------------------------------------------------------------- what comes out
+    # ---------------------------------------------------------------- results
 
     def _find(self, width: int) -> int:
         root = width
@@ -241,7 +241,7 @@ class AxisTracker:
         return root
 
     def _resolved(self, axis: Axis) -> Axis:
-        """The axis in widths that stand for themselves."""
+        """The axis in terms of root widths, with aliases replaced."""
         found: list[tuple[int, Fraction]] = []
         for width, factor in axis:
             entry = self._entries[width]
@@ -265,10 +265,10 @@ class AxisTracker:
         first.multiple = math.lcm(first.multiple, second.multiple)
 
     def rule(self, axis: Axis) -> SizeExpression:
-        """The axis in names."""
+        """The axis as a size expression."""
         return tuple((self._entries[width].name, factor) for width, factor in self._resolved(axis))
 
     def table(self) -> dict[str, Width]:
-        """All widths by name; without those of tensors that hold nothing."""
+        """All root widths by name, without those of size 0."""
         roots = (entry for i, entry in enumerate(self._entries) if entry.parent == i and not entry.made_of)
         return {entry.name: Width(entry.size, entry.multiple, entry.fixed) for entry in roots if entry.size}

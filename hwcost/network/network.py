@@ -24,22 +24,16 @@ __all__ = ["UNCONNECTED", "Network"]
 UNCONNECTED = "nothing says how the layers connect: each has its widths to itself"
 
 
-def _own_widths(name: str, layer: Any) -> tuple[dict[str, Width], dict[str, SizeExpression]]:
-    """The widths that one layer alone follows, and its size expressions; none if a size is no number."""
-    fields = [each for each in getattr(layer, "WIDTHS", ()) if isinstance(layer, (Conv2d, Linear))]
-    if not all(is_number(getattr(layer, each)) for each in (*fields, *(["groups"] if "groups" in fields else []))):
-        return {}, {}
+def _own_sizes(name: str, layer: Any) -> dict[str, Any]:
+    """The sizes of a layer that follows widths of no other layer; none if one of them is no number."""
+    fields = layer.WIDTHS if isinstance(layer, (Conv2d, Linear)) else ()
+    if not all(is_number(getattr(layer, each, 1)) for each in (*fields, "groups")):
+        return {}
     if isinstance(layer, Conv2d) and layer.is_depthwise:
-        rule = ((f"{name}.channels", Fraction(1)),)
-        more = ((f"{name}.channels", Fraction(layer.out_channels, layer.in_channels)),)
-        return {f"{name}.channels": Width(layer.in_channels)}, {
-            "in_channels": rule,
-            "out_channels": more,
-            "groups": rule,
-        }
-    multiple = layer.groups if isinstance(layer, Conv2d) else 1
-    widths = {f"{name}.{each}": Width(getattr(layer, each), multiple) for each in fields}
-    return widths, {each: ((f"{name}.{each}", Fraction(1)),) for each in fields}
+        channels = f"{name}.channels"
+        outputs = (channels, Fraction(layer.out_channels, layer.in_channels))
+        return {"in_channels": channels, "out_channels": outputs, "groups": channels}
+    return {each: f"{name}.{each}" for each in fields}
 
 
 @dataclass(frozen=True)
@@ -108,13 +102,9 @@ class Network(Mapping[str, Any]):
         >>> network.widths["conv.out_channels"].size
         8
         """
-        widths: dict[str, Width] = {}
-        operations: dict[str, Operation] = {}
-        for layer_name, layer in layers.items():
-            own, rules = _own_widths(layer_name, layer)
-            widths |= own
-            operations[layer_name] = Operation(layer, rules, path=layer_name)
-        return cls(name, operations, widths, notes=(*notes, UNCONNECTED) if widths else notes)
+        operations = {each: Operation(layer, _own_sizes(each, layer)) for each, layer in layers.items()}
+        connected = not any(each.sizes for each in operations.values())
+        return cls(name, operations, notes=notes if connected else (*notes, UNCONNECTED))
 
     def __getitem__(self, name: str) -> Any:
         return self.operations[name].layer

@@ -102,35 +102,16 @@ def with_open_kernel(name: str, operation: Operation, sizes: Any) -> tuple[Opera
         raise InvalidValueError(field, sizes, 'none: with "valid" padding the size of the output would change')
     width = Width(today, is_kernel=True)
     for size in check_options(name, sizes, {name: width}):
-        if (size - today) % 2 or min(_padding(layer, size, axis) for axis in (0, 1)) < 0:
-            least = max(_least(layer, axis) for axis in (0, 1))
-            kind = "odd" if today % 2 else "even"
-            raise InvalidValueError(field, size, f"{kind} sizes of at least {least}, so that the output keeps its size")
-    keeps = all(layer.out_size[i] == -(-size // layer.stride[i]) for i, size in enumerate((layer.height, layer.width)))
-    if not keeps:
+        steps, odd = divmod(size - today, 2)
+        pads = () if layer.padding == "same" else zip(layer.padding, layer.dilation, strict=True)
+        if odd or any(pad + dilation * steps < 0 for pad, dilation in pads):
+            allowed = f"{'odd' if today % 2 else 'even'} sizes whose padding is at least 0, so that the output stays"
+            raise InvalidValueError(field, size, allowed)
+    if any(layer.out_size[i] != -(-size // layer.stride[i]) for i, size in enumerate((layer.height, layer.width))):
         allowed = "none: the output is not as large as the input over the stride; pad it by half its kernel"
         raise InvalidValueError(field, sizes, allowed)
-    return dataclasses.replace(
-        operation,
-        layer=dataclasses.replace(layer, padding="same"),  # the same products at every kernel size
-        sizes={**operation.sizes, "kernel_size": name},
-    ), width
-
-
-def _padding(layer: Conv2d, kernel: int, axis: int) -> Fraction:
-    """The padding at which another kernel gives an output of today's size."""
-    if isinstance(layer.padding, str):
-        return Fraction(0)
-    return Fraction(2 * layer.padding[axis] + layer.dilation[axis] * (kernel - layer.kernel_size[axis]), 2)
-
-
-def _least(layer: Conv2d, axis: int) -> int:
-    """The smallest kernel whose padding is not negative."""
-    if isinstance(layer.padding, str):
-        return 1 if layer.kernel_size[axis] % 2 else 2
-    steps = layer.padding[axis] // layer.dilation[axis]
-    least: int = layer.kernel_size[axis] - 2 * min(steps, (layer.kernel_size[axis] - 1) // 2)
-    return least
+    same = dataclasses.replace(layer, padding="same")  # the same products at every kernel size
+    return dataclasses.replace(operation, layer=same, sizes={**operation.sizes, "kernel_size": name}), width
 
 
 # ---------------------------------------------------------------- widths of a network written by hand

@@ -1,4 +1,4 @@
-"""Does a loss reach the parameters that it is to train? One line that says so."""
+"""Whether a loss reaches the parameters that it has to train, in one line."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["GradientCheck", "check_gradient"]
 Parameters: TypeAlias = Mapping[str, Tensor] | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Tensor
 
 SHOWN = 4
-"""Names of parameters that a line lists before it counts the rest."""
+"""Names of parameters that the line lists before it counts the rest."""
 
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """What :func:`check_gradient` found; ``str()`` is one line, and it is true where every parameter is reached.
+    """The result of :func:`check_gradient`; ``str()`` is one line, and it is true if every parameter is reached.
 
     Attributes:
         slopes: for each parameter that is reached, the slope of the loss that is largest in magnitude, signed.
         missed: for each parameter that is not, why.
-        no_graph: why the loss can reach nothing at all; empty where it can.
+        no_graph: why the loss cannot reach any parameter; empty if it can.
     """
 
     slopes: Mapping[str, float]
@@ -56,18 +56,17 @@ class GradientCheck:
 def check_gradient(loss: Tensor | float, parameters: Parameters) -> GradientCheck:
     """Whether a loss, a latency term for example, reaches the architecture parameters that it is to train.
 
-    ``print(check_gradient(loss, alphas))`` is one line: how many of the parameters are reached, the largest slope and
-    where it is, and which are missed and why. A parameter is reached where at least one slope is not 0 and all are
-    finite. The graph of the loss stays usable, and no ``.grad`` is touched.
+    ``print(check_gradient(loss, alphas))`` prints one line: how many parameters are reached, the largest slope and its
+    place, and which are missed and why. A parameter is reached if its slopes are finite and not all 0. The graph of the
+    loss stays usable, and no ``.grad`` is touched.
 
     Args:
-        loss: one number. A number of Python is taken too, and reaches nothing: some hosts turn a penalty into one.
-        parameters: by name, or pairs of a name and a tensor (``module.named_parameters()``), or tensors in a row, which
-            are then called by their position. Whatever the loss depends on may stand there, a probability as well.
+        loss: one number. A Python number is accepted too and reaches nothing: some hosts turn a penalty into one.
+        parameters: by name, or pairs of a name and a tensor (``module.named_parameters()``), or a sequence of tensors,
+            which are then named by their positions. Anything that the loss may depend on, probabilities included.
 
     Raises:
-        InvalidValueError: no parameter, something that is no tensor, a name that comes twice; a loss that is not one
-            number.
+        InvalidValueError: no parameter, something that is no tensor, a repeated name; a loss that is not one number.
         NoGradientError: a loss whose graph has been freed, by ``backward()`` for example.
 
     >>> alphas = {"width": torch.zeros(2, requires_grad=True), "kernel": torch.zeros(2, requires_grad=True)}
@@ -91,26 +90,26 @@ def check_gradient(loss: Tensor | float, parameters: Parameters) -> GradientChec
 
 
 def _named(parameters: Any) -> dict[str, Tensor]:
-    if isinstance(parameters, Tensor):  # its rows would be new tensors, of which the loss knows nothing
+    if isinstance(parameters, Tensor):  # its rows would be new tensors, on which the loss does not depend
         parameters = [parameters]
     if isinstance(parameters, Mapping):
         pairs = list(parameters.items())
     elif isinstance(parameters, Iterable):
         pairs = [item if isinstance(item, tuple) else (str(i), item) for i, item in enumerate(parameters)]
     else:
-        raise InvalidValueError("parameters", parameters, "tensors, by name or in a row")
+        raise InvalidValueError("parameters", parameters, "tensors, by name or in a sequence")
     for pair in pairs:
         if len(pair) != 2 or not isinstance(pair[1], Tensor):
-            raise InvalidValueError("parameters", pair, "tensors, by name or in a row")
+            raise InvalidValueError("parameters", pair, "tensors, by name or in a sequence")
     named = {str(name): tensor for name, tensor in pairs}
     if not named or len(named) != len(pairs):
         twice = [name for name, _ in pairs]
-        raise InvalidValueError("parameters", twice, "at least one tensor, each under a name of its own")
+        raise InvalidValueError("parameters", twice, "at least one tensor, and names that differ")
     return named
 
 
 def _no_graph(loss: Any) -> str:
-    """Why the loss has no graph; empty where it has one."""
+    """Why the loss has no graph; empty if it has one."""
     if isinstance(loss, Tensor):
         if loss.numel() != 1:
             raise InvalidValueError("loss", tuple(loss.shape), "a tensor of one number; sum it first")
@@ -134,7 +133,7 @@ def _slopes(loss: Any, tensors: list[Tensor]) -> tuple[Tensor | None, ...]:
 
 
 def _missed(tensor: Tensor, slope: Tensor | None) -> str:
-    """Why a parameter is not reached; empty where it is."""
+    """Why a parameter is not reached; empty if it is."""
     if not tensor.requires_grad:
         return "requires_grad is False"
     if slope is None:
