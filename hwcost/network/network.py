@@ -21,7 +21,7 @@ from hwcost.network.space import KERNEL, allowed_names, by_step, check_options, 
 
 __all__ = ["UNCONNECTED", "Network"]
 
-UNCONNECTED = "nothing says how the layers connect: each has its widths to itself"
+UNCONNECTED = "the connections between layers are unknown; no two layers share a width"
 
 
 def _own_sizes(name: str, layer: Any) -> dict[str, Any]:
