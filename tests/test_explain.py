@@ -134,6 +134,6 @@ def test_explain_on_the_command_line(capsys):
     content = json.loads(capsys.readouterr().out)
     assert [term["name"] for term in content["terms"]][:4] == ["lowering", "layout", "folds", "compute"]
     assert main([*args, "--csv"]) == 2
-    assert capsys.readouterr().err.startswith("Error: --explain is 'given'")
+    assert capsys.readouterr().err.startswith("Error: --explain ")
     assert main(["estimate", "--device", "gemmini", "--k", "3", "--c", "20", "--f", "3,4", "--explain"]) == 2
-    assert capsys.readouterr().err.startswith("Error: --explain is 'given'")
+    assert capsys.readouterr().err.startswith("Error: --explain ")

@@ -11,7 +11,7 @@ import click
 from hwcost.cli.shared.machines import changed_device, read_device_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs
 from hwcost.cli.shared.values import parse_number, parse_size, parse_sizes
-from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
 from hwcost.machine.array import SystolicArray
 
 if TYPE_CHECKING:
@@ -41,22 +41,22 @@ _OPTIONS_OF = {
 
 @click.command(short_help="Fit a device to measured latencies.", epilog=_EXAMPLES)
 @click.argument("measured", metavar="FILE.csv")
-@click.option("--device", metavar="NAME|FILE", help="Where to start: a device's name or TOML file.")
-@click.option("-o", "--output", metavar="FILE.toml", help="Write the fitted device here.")
-@click.option("--name", help="Of the fitted device.  [default: the output's name]")
-@click.option("--source", default="own measurements", show_default=True, help="Where they come from, for the file.")
-@click.option("--licence", default="not stated", show_default=True, help="Of the measurements, for the file.")
-@click.option("--free", metavar="NAMES", help="Numbers to fit, with commas, at most 8.  [default: a set of 8]")
-@click.option("--grid", multiple=True, metavar="NAME=VALUES", help="Unknown sizes to try, like size=16,32,64.")
+@click.option("--device", metavar="NAME|FILE", help="Starting point: a device's name or TOML file.")
+@click.option("-o", "--output", metavar="FILE.toml", help="Write the fitted device to this file.")
+@click.option("--name", help="Name of the fitted device.  [default: the output's name]")
+@click.option("--source", default="own measurements", show_default=True, help="Source of the data, for the file.")
+@click.option("--licence", default="not stated", show_default=True, help="Licence of the data, for the file.")
+@click.option("--free", metavar="NAMES", help="Numbers to fit, separated by commas, at most 8.  [default: a set of 8]")
+@click.option("--grid", multiple=True, metavar="NAME=VALUES", help="Sizes to try, like size=16,32,64. Can be repeated.")
 @click.option("--clock", metavar="FREQUENCY", help="Like 1e9 or 700MHz.  [default: the device's]")
-@click.option("--prior", default="0.5", show_default=True, metavar="WIDTH|none", help="How far numbers may stray.")
-@click.option("--robust", default="0.1", show_default=True, metavar="R", help="Log errors beyond count linearly.")
-@click.option("--starts", default="6", show_default=True, metavar="N", help="Starting points of each fit.")
-@click.option("--folds", default="5", show_default=True, metavar="N", help="Parts of the cross-validation.")
+@click.option("--prior", default="0.5", show_default=True, metavar="WIDTH|none", help="How far numbers may move.")
+@click.option("--robust", default="0.1", show_default=True, metavar="R", help="Count log errors above this linearly.")
+@click.option("--starts", default="6", show_default=True, metavar="N", help="Number of starting points of each fit.")
+@click.option("--folds", default="5", show_default=True, metavar="N", help="Folds of the cross-validation.")
 @click.option("--shuffles", default="3", show_default=True, metavar="N", help="Cross-validations, seeds 0 to N - 1.")
-@click.option("--seed", default="0", show_default=True, metavar="N", help="Of the starting points.")
+@click.option("--seed", default="0", show_default=True, metavar="N", help="Seed of the starting points.")
 @click.option("--plot", "picture", metavar="FILE", help="Draw predictions and residuals: .png, .svg or .pdf.")
-@click.option("--skip-bad-rows", is_flag=True, help="Leave bad rows out, and name them, instead of stopping.")
+@click.option("--skip-bad-rows", is_flag=True, help="Leave out bad rows and name them, instead of stopping.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def calibrate(
     *,
@@ -76,11 +76,12 @@ def calibrate(
 ) -> None:
     """Fits a device to the latencies in a CSV file, and reports how well it predicts held-out layers.
 
-    The file has a header with a column kind (conv2d, depthwise, linear, gemm), the sizes as hwcost estimate names them
-    (m, n, k for gemm), and one of cycles, seconds, ms, us, ns. Rows with the same network were measured together.
+    The file has a header with a column kind (conv2d, depthwise, linear, gemm), sizes with the names of the options of
+    hwcost estimate (m, n, k for gemm), and one of cycles, seconds, ms, us, ns. Rows with the same network were measured
+    together.
     """
     if device is None:
-        raise click.UsageError("--device is missing; allowed: a name that hwcost devices lists, or a TOML file")
+        raise InvalidValueError("--device", MISSING, "a name that hwcost devices lists, or a TOML file")
     file = read_device_option(device)
     base = changed_device(file.array, clock=clock)
     settings = _settings(free, grid, numbers)

@@ -28,9 +28,8 @@ def devices(ctx: click.Context, *, as_json: bool) -> None:
 
     if ctx.invoked_subcommand is not None:
         if as_json:
-            raise InvalidValueError(
-                "--json", "before the command", f"behind it: hwcost devices {ctx.invoked_subcommand}"
-            )
+            allowed = f"give it last: hwcost devices {ctx.invoked_subcommand} ... --json"
+            raise InvalidValueError("--json", True, allowed, reason="it stands before the command")
         return
     files = [read_device(name) for name in device_names()]
     if as_json:

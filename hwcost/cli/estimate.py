@@ -1,4 +1,4 @@
-"""``hwcost estimate``: what one layer costs, or a sweep of layers."""
+"""``hwcost estimate``: the cost of one layer, or of a sweep of layers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Examples:
     default="logistic",
     show_default=True,
     metavar="NAME",
-    help=f"Of the smooth value: one of {', '.join(RELAXATIONS)}.",
+    help=f"Stand-in for the ceiling in the smooth value: {', '.join(RELAXATIONS)}.",
 )
 @click.option("--temperature", metavar="T", help="Sharpness of the smooth steps, 1 to 1e6.  [default: 20]")
 @click.option("--explain", "explained", is_flag=True, help="List the terms of the figure in words.")
@@ -65,8 +65,8 @@ def estimate(
 ) -> None:
     """Cycles, time and utilization of a convolution on a systolic array.
 
-    Sizes are integers. A list (8,16,32) or a range with both ends (1:256, or 1:256:8 with a step) makes a sweep: one
-    row for each value, and for each combination where several options are swept, the last of them varying fastest.
+    Sizes are integers. A list (8,16,32) or an inclusive range (1:256, or 1:256:8 with a step) makes a sweep with one
+    row per value. If several options are swept, there is one row per combination; the last of them varies fastest.
     """
     if (scalesim_topology, scalesim_config, scalesim_report) != (None, None, None):
         _refuse_other_options()
@@ -79,7 +79,7 @@ def estimate(
         sizes, padding=padding, device=device, dataflow=dataflow, fold_timing=fold_timing, clock=clock
     )
     if explained and (workload.is_sweep or form == "csv"):
-        raise InvalidValueError("--explain", "given", "for one point, as text or with --json")
+        raise InvalidValueError("--explain", True, "leave it out", reason="it needs a single point, as text or --json")
     figures = price(workload, smooth)
     workload.note_extrapolation()
     output.write(workload, smooth, figures, form, terms=_terms(workload) if explained else ())

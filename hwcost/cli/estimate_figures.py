@@ -1,4 +1,4 @@
-"""The figures of a workload, all points of a sweep at once."""
+"""The figures of a workload, for all points of a sweep at once."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _FINITE = "a number above 0, below 1.8e308; use other sizes, another --clock, --
 
 
 def price(workload: Workload, smooth: Relaxation) -> Figures:
-    """Every figure that is printed, in one call for all points of a sweep.
+    """All figures that are printed, in one call for all points of a sweep.
 
     Raises:
-        InvalidValueError: a figure too large for the numbers it is computed in.
+        InvalidValueError: a figure that overflows.
     """
     layer, array = workload.layer(), workload.array()
     with np.errstate(all="ignore"):
@@ -66,7 +66,7 @@ def _price(layer: Conv2d, array: SystolicArray, smooth: Relaxation) -> Figures:
 
 
 def _smooth_cycles(layer: Conv2d, array: SystolicArray, smooth: Relaxation) -> Size:
-    """Cycles by the relaxation, as floats; not a number where it leaves the sizes that it can stand for."""
+    """Cycles by the relaxation, as floats; NaN if it overflows."""
     try:
         return 1.0 * layer_cycles(layer, array, smooth)
     except (OverflowError, MixedLibrariesError):  # the latter: complex numbers, roots of sizes that became negative

@@ -1,4 +1,4 @@
-"""How far something long has come, on stderr: a bar on a terminal where rich is installed, else a line a tenth."""
+"""Progress on stderr: a bar on a terminal if rich is installed, otherwise a line per tenth."""
 
 from __future__ import annotations
 
@@ -8,34 +8,33 @@ from collections.abc import Callable, Iterator
 
 import click
 
-__all__ = ["plain_progress", "progress_of"]
+__all__ = ["progress_of"]
 
 
 @contextlib.contextmanager
 def progress_of(whole: int, what: str, *, only_on_terminals: bool = False) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number of things that were finished.
+    """A function to call with the number of items that were finished since the last call.
 
     Args:
-        whole: the number of all.
-        what: they are, in words.
-        only_on_terminals: say nothing where stderr is no terminal; else there is a line for every tenth.
+        whole: the number of all items.
+        what: their name.
+        only_on_terminals: print nothing if stderr is not a terminal, instead of a line per tenth.
     """
     if not sys.stderr.isatty():
-        yield (lambda count: None) if only_on_terminals else plain_progress(whole, what)
+        yield (lambda count: None) if only_on_terminals else _lines(whole, what)
         return
     try:
         from rich.console import Console
         from rich.progress import Progress
     except ImportError:
-        yield plain_progress(whole, what)
+        yield _lines(whole, what)
         return
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=whole)
         yield lambda count: bar.advance(task, count)
 
 
-def plain_progress(whole: int, what: str = "rows") -> Callable[[int], None]:
-    """A function that prints a line whenever another tenth is done."""
+def _lines(whole: int, what: str) -> Callable[[int], None]:
     done = 0
 
     def advance(count: int) -> None:
