@@ -8,6 +8,7 @@ autograd.)
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,7 +29,9 @@ def recorded(function: Function, like: Tensor) -> Function:
         like: a vector of the shape, dtype and device that it will be called with; its values are ignored.
     """
     example = torch.full(like.shape, 0.5, dtype=like.dtype, device=like.device)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # older releases of torch.fx warn of constants that are no buffers
+        warnings.filterwarnings("ignore", ".*get_attr", UserWarning)
         module: Any = make_fx(_plain(function))(example)
         for index, node in enumerate(list(module.graph.nodes)):
             if node.op == "call_function" and _are_constants(node.all_input_nodes):
@@ -38,8 +41,8 @@ def recorded(function: Function, like: Tensor) -> Function:
                     setattr(module, f"folded_{index}", result)  # not as a buffer, which is slower to look up
                     with module.graph.inserting_before(node):
                         node.replace_all_uses_with(module.graph.create_node("get_attr", f"folded_{index}"))
-    module.graph.eliminate_dead_code()
-    module.recompile()
+        module.graph.eliminate_dead_code()
+        module.recompile()
     forward: Function = module.forward
     return forward
 
