@@ -7,7 +7,7 @@ signature, and ``array.rows`` reads as it is written. ``array.grid`` and its sib
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from hwcost.arrays import Size, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
-from hwcost.machine.fields import Kind, Part, declare, part, resolved
+from hwcost.machine.fields import Kind, Need, Part, declare, part, resolved
 from hwcost.machine.grid import Clock, Grid
 from hwcost.machine.memory import Memory
 from hwcost.machine.terms import Term, Transfer
@@ -83,13 +83,11 @@ class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
         Kind(_terms), "", "terms of your own", "on top of those that ship", default=()
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, value in self.stated():
-            need = self.declarations[name].need
-            if need is not None and not need.is_met(self) and not any(name in term.reads for term in self.terms):
-                reason = "it has no effect on this machine"
-                raise IdleFieldError(f"SystolicArray.{name}", value, f"it needs {need.words}", reason=reason)
+    def _check_needs(self, needing: Sequence[tuple[str, Need]]) -> None:
+        for name, need in needing:
+            if not need.is_met(self) and not any(name in term.reads for term in self.terms):
+                reason, needed = "it has no effect on this machine", f"it needs {need.words}"
+                raise IdleFieldError(f"SystolicArray.{name}", getattr(self, name), needed, reason=reason)
 
     @property
     def grid(self) -> Grid:

@@ -11,7 +11,7 @@ docstring and in the tables of the documentation, the parameter of a fit, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
@@ -192,17 +192,28 @@ class Part:
     declarations: ClassVar[Mapping[str, Declaration]]
 
     def __post_init__(self) -> None:
+        needing = []
         for name, value in self.stated():
-            checked = self.declarations[name].check(value, f"{type(self).__name__}.{name}")
+            kind, _, unit, *_, need, _ = self.declarations[name]
+            checked = kind.check(value, f"{type(self).__name__}.{name}", _UNITS.get(unit, ""))
             if checked is not value:
                 object.__setattr__(self, name, checked)
+            if need is not None:
+                needing.append((name, need))
+        if needing:
+            self._check_needs(needing)
 
-    def stated(self) -> Iterator[tuple[str, Any]]:
+    def _check_needs(self, needing: Sequence[tuple[str, Need]]) -> None:
+        """Raises if a need is not met; a part alone cannot tell."""
+
+    def stated(self) -> Sequence[tuple[str, Any]]:
         """The fields that are not at their neutral value."""
+        found = []
         for name, declared in self.declarations.items():
             value, neutral = getattr(self, name), declared.neutral
             if not (value is neutral or (type(value) is type(neutral) and is_plain(value) and value == neutral)):
-                yield name, value
+                found.append((name, value))
+        return found
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.as_dict().items())})"
@@ -231,7 +242,7 @@ def _plain(value: Any) -> Any:
 
 def is_finite(rate: Size | None) -> bool:
     """Whether a rate, or one in an array of rates, is a limit."""
-    return not (rate is None or (is_real(rate) and rate == math.inf))
+    return not (rate is None or (type(rate) is float and rate == math.inf))
 
 
 def is_stated(part: Part, name: str) -> bool:

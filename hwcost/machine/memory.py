@@ -68,8 +68,12 @@ class Memory(Part):
     @property
     def rates(self) -> tuple[Size, Size, Size]:
         """Bytes per second of weights, inputs and outputs."""
-        weights, inputs, outputs = (self.dram_bytes_per_s if own is None else own for own in self.own_rates)
-        return weights, inputs, outputs
+        shared, (weights, inputs, outputs) = self.dram_bytes_per_s, self.own_rates
+        return (
+            shared if weights is None else weights,
+            shared if inputs is None else inputs,
+            shared if outputs is None else outputs,
+        )
 
     @property
     def limits_rereads(self) -> bool:

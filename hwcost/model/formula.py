@@ -105,13 +105,12 @@ def overheads_of(array: SystolicArray) -> tuple[Term, ...]:
 
 def _overheads(work: Work) -> dict[str, Size]:
     """The cycles of each overhead by name; those that the machine does not have are left out."""
-    found = {term.name: term.cycles(work) for term in overheads_of(work.array)}
-    return {name: cycles for name, cycles in found.items() if not is_zero(cycles)}
-
-
-def _has_overheads(array: SystolicArray) -> bool:
-    of_device = array.cycles_per_layer, array.cycles_per_block
-    return bool(array.terms or array.starts_up) or not all(map(is_zero, of_device))
+    found = {}
+    for term in overheads_of(work.array):
+        cycles = term.cycles(work)
+        if not is_zero(cycles):
+            found[term.name] = cycles
+    return found
 
 
 def _check_terms(array: SystolicArray) -> None:
@@ -216,7 +215,7 @@ def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> P
 def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
     work = Work(gemm, array, lay_out(gemm, array, relaxation), relaxation)
     compute = _compute(work.folds, array)
-    overhead = _overheads(work) if _has_overheads(array) else {}
+    overhead = _overheads(work)
     moved = moved_elements(work) if array.has_memory_limit else {}
     memory = memory_cycles(moved, array) if moved else {}
     if not memory:
