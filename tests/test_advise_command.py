@@ -41,7 +41,7 @@ def test_a_row_for_each_layer(run):
     assert ["conv", "1152", "conv.out_channels", "65", "64", "2.000x"] in [row[:6] for row in rows]
 
 
-def test_top_says_what_is_left_out(run):
+def test_top_counts_the_rows_left_out(run):
     _, out, _ = run("net.csv --s1 16 --s2 64 --top 1")
     assert "... and" in out
 
@@ -119,7 +119,7 @@ def test_modules_with_sizes_in_their_code_are_refused(run, tmp_path):
     assert err.count("\n") == 1
 
 
-def test_unsupported_operations_are_said_loudly(run, tmp_path):
+def test_unsupported_operations_are_refused_or_named(run, tmp_path):
     pytest.importorskip("torch")
     (tmp_path / "odd.py").write_text(
         "import torch\nfrom torch import nn\n\n\nclass Odd(nn.Module):\n    def __init__(self):\n"
@@ -135,7 +135,7 @@ def test_unsupported_operations_are_said_loudly(run, tmp_path):
     assert "NOT COUNTED" in out
 
 
-def test_csv_says_which_sizes_are_taken(run):
+def test_csv_states_the_sizes_taken(run):
     pytest.importorskip("scipy")
     _, out, _ = run("net.csv --s1 16 --s2 64 --budget 0.7 --csv")
     taken = {row["width"]: (row["size"], row["taken"]) for row in csv.DictReader(io.StringIO(out))}

@@ -110,7 +110,7 @@ def test_the_same_network_makes_the_same_page():
     assert again == page_of("tree")
 
 
-def test_pictures_can_stand_beside_each_other():
+def test_several_pictures_on_a_page_share_no_names():
     one, two = (
         inline_svg(svg(network_figure(summarise(LENET, ARRAY), pictures=["time"])), f"{i}-", "a <b>") for i in range(2)
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost import InvalidValueError
+from hwcost.units import CLOCKS, in_unit
 from nas_plugin.cli import options
 from nas_plugin.cli.options import ArraySize, OneOf
 from nas_plugin.methods.latencies import LATENCIES
@@ -178,7 +179,7 @@ def _of_target(result: SearchResult) -> Iterator[str]:
     cycles = result.cost(result.winner).total.cycles
     target = f"{settings.target} = {limit:,.0f} cycles"
     if str(settings.target).endswith("ms"):
-        target += f" at {result.arch.array.clock_hz / 1e9:g} GHz"
+        target += f" at {in_unit(result.arch.array.clock_hz, CLOCKS)}"
     yield f"Target {target}: the winner takes {100 * float(cycles) / limit:.1f} % of it."
     if result.largest_alphas is not None and settings.snaps:
         yield (

@@ -23,6 +23,7 @@ from hwcost.importers.naming import UniqueNames
 from hwcost.model.layers import Conv2d, Gemm, Layer
 from hwcost.network.network import Network
 from hwcost.scalesim import Topology, TopologyLayer, write_topology
+from hwcost.units import shortlist
 
 __all__ = ["topology_of", "write_scalesim"]
 
@@ -84,8 +85,7 @@ class _Writer:
     def notes(self) -> Iterator[str]:
         """What is to be said, each with the layers that it is said of."""
         for text, names in self._said.items():
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            yield f"{text}: {', '.join(names[:3])}{more}"
+            yield f"{text}: {shortlist(names, 3)}"
 
     def _say(self, text: str, name: str) -> None:
         names = self._said.setdefault(text, [])

@@ -16,6 +16,7 @@ from hwcost.importers.lists.rows import LARGEST
 from hwcost.importers.naming import UniqueNames
 from hwcost.model.layers import Conv2d, Gemm, Linear, MatMul
 from hwcost.network.network import Network
+from hwcost.units import shortlist
 
 __all__ = ["SCHEMA", "left_out", "write_layers"]
 
@@ -85,9 +86,8 @@ def left_out(network: Network) -> Iterator[str]:
 
 
 def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     verb = "is" if len(names) == 1 else "are"
-    return f"{', '.join(names[:_NAMED])}{more} {verb}"
+    return f"{shortlist(names, _NAMED)} {verb}"
 
 
 # ---------------------------------------------------------------- rows
