@@ -15,7 +15,7 @@ import click
 import pytest
 
 import hwcost
-from hwcost import Conv2d, Linear, SystolicArray, from_onnx, from_torch, layer_cost, network_cost
+from hwcost import Conv2d, Linear, SystolicArray, from_onnx, from_torch, layer_cost, network_cost, smooth_ceil
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = Path(hwcost.__file__).parent
@@ -69,6 +69,43 @@ def end_of(tree, name):
             value = node.value
             return max(each.end_lineno for each in (value.args if isinstance(value, ast.Call) else value.elts))
     raise AssertionError(f"no {name}")
+
+
+def test_a_relaxation():
+    """A straight line half a step up, with the height as its option; it is passed as an argument, as any row is."""
+    from hwcost.relaxation import Relaxation, SmoothCeiling
+
+    def lifted(height):
+        return SmoothCeiling(lambda x: x + height, lambda x: 0 * x + 1)
+
+    row = Relaxation("lifted", "a line above the stairs", lifted, {"height": 0.5})
+    assert smooth_ceil(2.25, kind=row) == 2.75
+    assert smooth_ceil(2.25, kind=row.with_options(height=1.0)) == 3.25
+    found = layer_cost(Linear(12, 16), SystolicArray(8, 8), relaxation=row)
+    assert found.cycles == (12 / 8 + 0.5) * (16 / 8 + 0.5)
+
+
+def test_a_backend(tmp_path):
+    """A library with a faster sigmoid: arrays of it are found by their module, and its sigmoid is used."""
+    shutil.copytree(PACKAGE, tmp_path / "hwcost", ignore=shutil.ignore_patterns("__pycache__"))
+    file = tmp_path / "hwcost" / "arrays" / "backends.py"
+    last = '        "array_api_strict": Backend(_strict),\n'
+    text = file.read_text(encoding="utf-8")
+    assert text.count(last) == 1
+    own = '        "mine": Backend(lambda: __import__("mine"), sigmoid=lambda x: __import__("mine").sigmoid(x)),\n'
+    file.write_text(text.replace(last, last + own), encoding="utf-8")
+    (tmp_path / "mine.py").write_text(
+        "import numpy\nfrom numpy import *\n\ncalls = 0\n\n"
+        "class Array(numpy.ndarray): ...\n\n"
+        "def sigmoid(x):\n    global calls\n    calls += 1\n    return 1 / (1 + exp(-x))\n"
+    )
+    check = (
+        "import hwcost, mine, numpy\nx = numpy.array([0.3, 2.25])\nfound = hwcost.smooth_ceil(x.view(mine.Array))\n"
+        "assert mine.calls and isinstance(found, mine.Array)\n"
+        "assert numpy.allclose(found, hwcost.smooth_ceil(x), rtol=1e-12)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_adapter():
