@@ -522,8 +522,8 @@ BAD = [
     ("a,conv2d,3,8,16,14,14,1,3,40000", "line 2: Conv2d.in_channels is 8; allowed: a multiple of groups (3)"),
     ("a,conv2d,3,8,16,14,14,1,1", "line 2 is '9 cells'; allowed: 10 cells, as the header has"),
     ("a,conv2d,3,800,1600,14,14,1,1,10", "at least"),
-    ("a,linear,,100,64,7,,,,3000", "line 2: h is '7'; allowed: nothing: linear does not have it"),
-    ("a,depthwise,3,8,9,14,14,2,,9000", "line 2: f is '9'; allowed: nothing, or the same as c"),
+    ("a,linear,,100,64,7,,,,3000", "line 2: h is '7'; allowed: empty: linear does not have it"),
+    ("a,depthwise,3,8,9,14,14,2,,9000", "line 2: f is '9'; allowed: empty, or the same as c"),
     ("a,conv2d,3,1e300,16,14,14,1,1,40000", "line 2: c is '1e300'; allowed: an integer up to 1e+15"),
 ]
 
@@ -559,7 +559,7 @@ def test_all_bad_rows_are_listed_at_once(tmp_path):
      (["kind,m,n,k,ms,rows", "gemm,1,1,1,1,0"], "line 2: rows is 0"),
      (["kind,m,n,k,ms,rows", "gemm,1,1,1,1,1e300"], "line 2: rows is an integer of 997 bits"),
      (["kind,m,n,k,ms,clock_hz", "gemm,1,1,1,1,1e9"], "a column is 'clock_hz'"),
-     (["kind,c,f,k,k1,h,w,ms", "conv2d,1,1,3,3,5,5,1"], "line 2: k1 is '3'; allowed: nothing beside k")],
+     (["kind,c,f,k,k1,h,w,ms", "conv2d,1,1,3,3,5,5,1"], "line 2: k1 is '3'; allowed: empty if k is given")],
 )  # fmt: skip
 def test_files_without_measurements(tmp_path, lines, message):
     with pytest.raises(InvalidValueError) as caught:

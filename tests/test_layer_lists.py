@@ -93,13 +93,13 @@ def test_widths_of_a_depthwise_row_and_of_groups(tmp_path):
     assert network.at({"a.dw.channels": 5})["a.dw"] == Conv2d(5, 5, 3, 56, 56, padding="same", groups=5)
 
 
-def test_columns_of_measurements_are_left_aside(tmp_path):
+def test_columns_of_measurements_are_ignored(tmp_path):
     path = tmp_path / "measured.csv"
     path.write_text("kind,c,f,cycles,group,rows,network\nlinear,4,8,900,a,16,n\n")
     network = read_layers(path)
     assert dict(network) == {"layer 1": Linear(4, 8)}
     assert network.notes[:-1] == tuple(
-        f"the column {name!r} is left aside" for name in ("cycles", "group", "rows", "network")
+        f"the column {name!r} is ignored" for name in ("cycles", "group", "rows", "network")
     )
 
 
@@ -137,7 +137,7 @@ def test_topologies(tmp_path, kind, text, products):
         ("net.csv", "kind,c,f\nlinear,4\n", "line 2 is '2 cells'; allowed: 3 cells"),
         ("net.csv", "kind,c,f\nconv2,4,5\n", "line 2: kind is 'conv2'; allowed: one of: conv2d, depthwise"),
         ("net.csv", "kind,c,f\nLiner,4,5\n", "did you mean 'linear'?"),
-        ("net.csv", "kind,c,f,h\nlinear,4,5,6\n", "line 2: h is '6'; allowed: nothing: linear does not have it"),
+        ("net.csv", "kind,c,f,h\nlinear,4,5,6\n", "line 2: h is '6'; allowed: empty: linear does not have it"),
         ("net.csv", "kind,c,f\nlinear,4,\n", "line 2: f is ''; allowed: an integer: linear needs it"),
         ("net.csv", "kind,c,f\nlinear,4,0\n", "line 2: Linear.out_features is 0"),
         ("net.csv", "kind,c,f\nlinear,4,1.5\n", "line 2: f is '1.5'; allowed: an integer"),
@@ -260,7 +260,7 @@ class _Two:
         return Gemm(1, 2, 3), Gemm(4, 5, 6, 7)
 
 
-def test_nothing_is_lost_without_a_word(tmp_path):
+def test_nothing_is_lost_without_a_note(tmp_path):
     network = Network(
         "net",
         {
@@ -274,7 +274,7 @@ def test_nothing_is_lost_without_a_word(tmp_path):
     assert write_layers(path, network) == (
         "relu is left out: without products",
         "fft is left out: not supported",
-        "two is written as the matrix products that they are",
+        "two is written as matrix products",
     )
     again = read_layers(path)
     assert {name: layer.gemms() for name, layer in again.items()} == {
@@ -382,17 +382,29 @@ def test_a_topology_comes_back_as_it_was(tmp_path):
     assert read_topology(path).layers == rows
 
 
-def test_what_is_written_in_another_way_is_said():
+@pytest.mark.parametrize("ending", ["csv", "toml"])
+def test_shared_operands_are_kept(tmp_path, ending):
+    layers = {
+        "scores": MatMul(1, 4096, 128, batch=32, weights_shared_by=4),
+        "inputs": MatMul(5, 6, 7, batch=8, inputs_shared_by=8),
+        "gemm": Gemm(5, 6, 7, count=9, weights_shared_by=3),
+    }
+    path = tmp_path / f"net.{ending}"
+    write_layers(path, Network.of_layers("net", layers))
+    assert dict(read_layers(path)) == layers
+
+
+def test_other_forms_are_noted():
     notes = topology_of(Network.of_layers("net", resnet_like() | mobilenet_like() | attention())).notes
     texts = Counter(note.partition(":")[0] for note in notes)
     assert texts == Counter(
         {
             "padding is part of the input": 1,
             "a dilated kernel is written as one without gaps": 1,
-            "images of a batch stand below each other": 1,
-            "a convolution that SCALE-Sim has no row for": 1,
+            "the images of a batch are stacked": 1,
+            "convolutions that SCALE-Sim has no row for, written as their products": 1,
             "several equal products are one row with DP in its name, as kernels of 1 x k "
-            "(where devices go by kernel positions, such a row is not the same)": 1,
-            "under other names, as commas and quotes cannot be, and DP says depthwise": 1,
+            "(on devices that step through kernel positions, such a row differs)": 1,
+            "renamed, since names hold no commas and quotes, and DP only if depthwise": 1,
         }
     )

@@ -1,7 +1,7 @@
 """Lists of layers: CSV with a column ``kind``, TOML with a table for each layer, and SCALE-Sim topologies.
 
-The columns and keys are those of ``hwcost.importers.lists.rows``, ``name`` (a module path with points) and ``count``:
-how often the layer runs. In TOML:
+The columns and keys are those of ``hwcost.importers.lists.rows``, ``name`` (a module path with points) and ``count``,
+the number of times that the layer runs. In TOML:
 
     schema = "hwcost.layers/1"
     name = "two"
@@ -21,7 +21,7 @@ how often the layer runs. In TOML:
     c = 16
     f = 10
 
-A list says nothing of how layers connect, so each has its widths to itself.
+A list does not state how layers connect, so no layer shares a width.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ def read_layers(path: str | os.PathLike[str]) -> Network:
         path: of a TOML file, or of a CSV file: one with a column ``kind``, or a SCALE-Sim topology.
 
     Returns:
-        The layers in order; where a name repeats, or a layer runs several times, the later ones get a number.
+        The layers in order; if a name repeats, or a layer runs several times, the later ones get a number.
 
     Raises:
-        InvalidValueError: a file that cannot be read or has no layers, a row that is not understood; with file, line
-            or table, key, and what is allowed.
+        InvalidValueError: a file that cannot be read or has no layers, an invalid row; with file, line or table, key,
+            and the values allowed.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +94,7 @@ def read_layers(path: str | os.PathLike[str]) -> Network:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A row: its layer, how often it runs, and its name, which may be missing."""
+    """A row: its layer, the number of times that it runs, and its name, which may be empty."""
 
     layer: Layer
     count: int
@@ -102,7 +102,7 @@ class _Entry:
 
 
 def _entry(row: Mapping[str, str], source: str) -> _Entry:
-    """The ``count`` of a product is its own; that of other layers says how often they run."""
+    """The ``count`` of a product is part of it; that of other layers is the number of times that they run."""
     is_product = row.get("kind", "").lower() == "gemm"
     count = "" if is_product else row.get("count", "")
     layer = read_row(row if is_product else {key: cell for key, cell in row.items() if key != "count"}, source)
@@ -116,7 +116,7 @@ def _entry(row: Mapping[str, str], source: str) -> _Entry:
 
 
 def _first_cells(name: str) -> list[str]:
-    """The cells of the first line that holds any, in small letters."""
+    """The cells of the first line that is not empty, in lower case."""
     try:
         content = read_file(name, _MOST_BYTES)
     except OSError as error:
@@ -144,12 +144,12 @@ def _read_csv(name: str) -> Network:
 
 
 def _check_columns(name: str, header: Sequence[str]) -> Iterator[str]:
-    """Raises where a column is not known, as it may be a size that is misspelt; yields what is left aside."""
+    """Raises if a column is unknown, since it may be a misspelt size; yields remarks on ignored columns."""
     is_measured = bool(_MEASURED & set(header))
     aside = _ASIDE | _MEASURED | (_OF_DEVICES | {"group"} if is_measured else frozenset())
     for column in header:
         if column in aside or column.startswith("#"):
-            yield f"the column {column!r} is left aside"
+            yield f"the column {column!r} is ignored"
         elif column not in _KEYS:
             raise InvalidValueError(f"{name}: a column", column, _allowed_keys(column))
 
@@ -199,10 +199,10 @@ def _toml_entry(name: str, number: int, table: Mapping[str, Any]) -> _Entry:
 
 
 def _toml_text(key: str, value: Any, place: str) -> str:
-    """A value as it would stand in a cell."""
+    """A value as the text of a cell."""
     if isinstance(value, str):
         if not value.strip():
-            raise InvalidValueError(place, value, "something, or no such key")
+            raise InvalidValueError(place, value, "a text that is not empty, or leave the key out")
         return value.strip()
     numbers = value if isinstance(value, list) else [value]
     if key in ("kind", "name") or not numbers or any(type(number) not in (int, float) for number in numbers):
@@ -271,7 +271,7 @@ def _no_layers(name: str) -> NoReturn:
 
 
 def _path_of(name: str) -> str:
-    """The module that a name says: without the number of a repeat, and without what follows a colon.
+    """The module in a name: without the number of a repeat, and without the part after a colon.
 
     >>> _path_of("encoder.0 (2)"), _path_of("encoder.attention:scores")
     ('encoder.0', 'encoder.attention')

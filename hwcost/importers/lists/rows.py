@@ -1,15 +1,16 @@
-"""Layers as rows of files: what a row is, and the rows of a CSV file.
+"""Layers as rows of files: the kinds of rows, and the rows of a CSV file.
 
-Column ``kind`` says what a row is, the sizes are named as on the command line:
+Column ``kind`` gives the kind of layer; the sizes have the names of the command line:
 
     conv2d      k (or k1, k2), c, f, h, w; batch, stride (or stride_h, stride_w), padding, groups, dilation
     depthwise   k (or k1, k2), c, h, w; f (the same as c), batch, stride, padding, dilation
     linear      c, f; batch
-    gemm        m, n, k; count, window, inputs
-    matmul      m, n, k; batch
+    gemm        m, n, k; count, window, inputs, weights_shared_by, inputs_shared_by
+    matmul      m, n, k; batch, weights_shared_by, inputs_shared_by
 
-Stride, padding and dilation may be a pair, as ``1x2``. Padding is "same" where nothing is said. ``window`` holds the
-sizes of a kernel that k goes over, ``inputs`` those of the input tensor where windows overlap, as ``1x3x224x224``.
+Stride, padding and dilation may be a pair, as ``1x2``. Padding is "same" by default. ``window`` holds the sizes of a
+kernel that k goes over, ``inputs`` those of the input tensor if windows overlap, as ``1x3x224x224``.
+``weights_shared_by`` is the number of consecutive products with the same weights, as queries of a group share keys.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 LARGEST = 10**15
-"""The largest size of a row: above, spreadsheets and floats no longer hold each integer."""
+"""The largest size of a row: beyond it, spreadsheets and floats no longer hold every integer."""
 MOST_ROWS = 1_000_000
 
 Sizes: TypeAlias = dict[str, Any]
@@ -71,25 +72,25 @@ def _linear(sizes: Sizes) -> Layer:
 
 
 def _matmul(sizes: Sizes) -> Layer:
-    return MatMul(sizes["m"], sizes["n"], sizes["k"], batch=sizes.get("batch", 1))
+    return MatMul(**sizes)
 
 
 def _gemm(sizes: Sizes) -> Layer:
-    more = {name: sizes[name] for name in ("count", "window", "inputs") if name in sizes}
-    return Gemm(sizes["m"], sizes["n"], sizes["k"], **more)
+    return Gemm(**sizes)
 
 
 _STRIDES = ("stride", "stride_h", "stride_w")
+_SHARING = ("weights_shared_by", "inputs_shared_by")
 KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[Sizes], Layer]]] = MappingProxyType(
     {
         "conv2d": (("k", "c", "f", "h", "w"), ("k1", "k2", "batch", *_STRIDES, "groups", "dilation", "padding"), _conv),
         "depthwise": (("k", "c", "h", "w"), ("k1", "k2", "f", "batch", *_STRIDES, "dilation", "padding"), _depthwise),
         "linear": (("c", "f"), ("batch",), _linear),
-        "gemm": (("m", "n", "k"), ("count", "window", "inputs"), _gemm),
-        "matmul": (("m", "n", "k"), ("batch",), _matmul),
+        "gemm": (("m", "n", "k"), ("count", "window", "inputs", *_SHARING), _gemm),
+        "matmul": (("m", "n", "k"), ("batch", *_SHARING), _matmul),
     }
 )
-"""Every kind of row: the sizes that it needs, those that it may have, and what makes the layer of them."""
+"""Every kind of row: the sizes that it needs, those that it may have, and the layer that it makes of them."""
 
 SIZES = frozenset().union(*((*needed, *more) for needed, more, _ in KINDS.values()))
 """The names of all sizes."""
@@ -101,8 +102,8 @@ def read_row(row: Mapping[str, str], source: str) -> Layer:
     """The layer that a row is.
 
     Args:
-        row: the cells by column; those that are empty say nothing, and columns that are no sizes are not looked at.
-        source: where it stands, for errors, as "layers.csv, line 3".
+        row: the cells by column; empty ones and columns that are no sizes are ignored.
+        source: its place, for errors, as "layers.csv, line 3".
 
     Raises:
         InvalidValueError: an unknown kind, a size that is missing, that the kind does not have or that is none, sizes
@@ -122,7 +123,7 @@ def read_row(row: Mapping[str, str], source: str) -> Layer:
     needed, optional, make = KINDS[kind]
     for name, text in row.items():
         if text and name in SIZES and name not in (*needed, *optional):
-            raise InvalidValueError(f"{source}: {name}", text, f"nothing: {kind} does not have it")
+            raise InvalidValueError(f"{source}: {name}", text, f"empty: {kind} does not have it")
     given = [name for name in (*needed, *optional) if row.get(name)]
     sizes: Sizes = {name: _READERS.get(name, read_size)(row[name], f"{source}: {name}") for name in given}
     if "k1" in optional:
@@ -131,7 +132,9 @@ def read_row(row: Mapping[str, str], source: str) -> Layer:
         if name not in sizes:
             raise InvalidValueError(f"{source}: {name}", row.get(name, ""), f"an integer: {kind} needs it")
     if kind == "depthwise" and sizes.get("f", sizes["c"]) != sizes["c"]:
-        raise InvalidValueError(f"{source}: f", row["f"], "nothing, or the same as c: depthwise has a filter a channel")
+        raise InvalidValueError(
+            f"{source}: f", row["f"], "empty, or the same as c: depthwise has one filter per channel"
+        )
     try:
         return make(sizes)
     except InvalidValueError as error:
@@ -140,20 +143,20 @@ def read_row(row: Mapping[str, str], source: str) -> Layer:
 
 
 def _spread_kernel(sizes: Sizes, row: Mapping[str, str], source: str) -> tuple[str, str]:
-    """Both sides of a kernel from the one that is given; the names of the two."""
+    """Sets both sides of a kernel if one size is given; returns their names."""
     for part in ("k1", "k2"):
         if part in sizes and "k" in sizes:
-            raise InvalidValueError(f"{source}: {part}", row[part], "nothing beside k, which is both k1 and k2")
+            raise InvalidValueError(f"{source}: {part}", row[part], "empty if k is given, which is both k1 and k2")
         if "k" in sizes:
             sizes[part] = sizes["k"]
     return "k1", "k2"
 
 
 def read_size(text: str, place: str) -> int:
-    """An integer, with zeros behind a point as spreadsheets write them.
+    """An integer; zeros after a decimal point are fine, since spreadsheets write them.
 
     Raises:
-        InvalidValueError: anything else, or one above :data:`LARGEST`; the layer says which are too small.
+        InvalidValueError: anything else, or a number above :data:`LARGEST`; the layer checks which are too small.
     """
     number = read_number(text, place)
     if number != math.floor(number) or number > LARGEST:
@@ -208,18 +211,18 @@ _READERS: Mapping[str, Callable[[str, str], Any]] = MappingProxyType(
 
 
 def csv_rows(name: str, what: str) -> Iterator[tuple[int, list[str]]]:
-    """The header, in small letters, and all rows that hold anything, each with its line.
+    """The header in lower case and all rows that are not empty, each with its line number.
 
     Args:
         name: of the file.
-        what: it holds, for errors, as "the measurements".
+        what: its content, for errors, as "the measurements".
 
     Raises:
         InvalidValueError: a file that cannot be read, is not UTF-8, no comma-separated values, too long, or has a
             column twice.
     """
     if "\0" not in name and os.path.exists(name) and not os.path.isfile(name):
-        raise InvalidValueError(what, name, "a file, which this is not")
+        raise InvalidValueError(what, name, "a regular file")
     try:
         with open(name, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)

@@ -1,13 +1,13 @@
-"""Networks as SCALE-Sim topologies, whose cycles there are those of the same products here.
+"""Networks as SCALE-Sim topologies that take the same cycles there.
 
-SCALE-Sim has convolutions of one image without padding, dilation or groups, all with one stride. Cycles depend on the
-sizes of the products alone, so that each layer becomes a row, or several, of exactly its products:
+SCALE-Sim has convolutions of one image without padding, dilation or groups, with one stride for both axes. Cycles
+depend only on the sizes of the products, so each layer becomes one or several rows with exactly its products:
 
-    convolution     the input cut, or grown by its padding, to what the windows cover; the images of a batch stand below
-                    each other, and a dilated kernel is written as one without gaps
-    depthwise       a row with "DP" in its name, of which SCALE-Sim makes a layer for each channel
-    linear          a kernel of 1 x 1 over as many pixels as there are rows
-    other products  the same, or, where there are several equal ones, a DP row of kernels of 1 x k
+    convolution     on an input cut, or grown by its padding, to the area that the windows cover; the images of a batch
+                    are stacked, and a dilated kernel is written without gaps
+    depthwise       a row with "DP" in its name, which SCALE-Sim expands to a layer for each channel
+    linear          a kernel of 1 x 1 over one pixel for each row
+    other products  the same; several equal ones become a DP row of kernels of 1 x k
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def write_scalesim(path: str | os.PathLike[str], network: Network) -> tuple[str,
     """Writes every priced layer of a network to a SCALE-Sim topology (of convolutions, as SCALE-Sim expects them).
 
     Returns:
-        What is to be said of it: what is left out, written in another way, or under another name.
+        Remarks: layers that are left out, written in another form, or under another name.
 
     Raises:
         InvalidValueError: nothing to write, sizes that are no single integers, a path that cannot be written.
@@ -62,11 +62,11 @@ def topology_of(network: Network) -> Topology:
 
 
 class _Writer:
-    """Layers as rows, and what is to be said about them."""
+    """Layers as rows, with remarks on them."""
 
     def __init__(self) -> None:
         self._unique = UniqueNames()
-        self._said: dict[str, list[str]] = {}
+        self._remarks: dict[str, list[str]] = {}
 
     def rows(self, name: str, layer: Layer) -> Iterator[TopologyLayer]:
         """The rows of one layer."""
@@ -74,21 +74,21 @@ class _Writer:
             _check_plain(name, gemm)
         if isinstance(layer, TopologyLayer) and _is_one_row(layer):
             yield self._row(name, layer, layer.count)
-        elif isinstance(layer, Conv2d) and _is_sayable(layer):
+        elif isinstance(layer, Conv2d) and _fits_one_row(layer):
             yield self._convolution(name, layer)
         else:
             if isinstance(layer, (Conv2d, TopologyLayer)):
-                self._say("a convolution that SCALE-Sim has no row for: written as its products", name)
+                self._remark("convolutions that SCALE-Sim has no row for, written as their products", name)
             for gemm in layer.gemms():
                 yield self._product(name, gemm)
 
     def notes(self) -> Iterator[str]:
-        """What is to be said, each with the layers that it is said of."""
-        for text, names in self._said.items():
+        """The remarks, each with its layers."""
+        for text, names in self._remarks.items():
             yield f"{text}: {shortlist(names, 3)}"
 
-    def _say(self, text: str, name: str) -> None:
-        names = self._said.setdefault(text, [])
+    def _remark(self, text: str, name: str) -> None:
+        names = self._remarks.setdefault(text, [])
         if name not in names[-1:]:
             names.append(name)
 
@@ -97,11 +97,11 @@ class _Writer:
         (k1, k2), stride = layer.kernel_size, layer.stride[0]
         out_height, out_width = layer.out_size
         if layer.batch != 1:
-            self._say("images of a batch stand below each other", name)
+            self._remark("the images of a batch are stacked", name)
         if layer.dilation != (1, 1):
-            self._say("a dilated kernel is written as one without gaps", name)
+            self._remark("a dilated kernel is written as one without gaps", name)
         if layer.padding not in ("valid", (0, 0)):
-            self._say("padding is part of the input", name)
+            self._remark("padding is part of the input", name)
         sizes = {
             "height": (layer.batch * out_height - 1) * stride + k1,
             "width": (out_width - 1) * stride + k2,
@@ -118,7 +118,7 @@ class _Writer:
         if gemm.count == 1:
             return self._row(name, TopologyLayer(name, gemm.m, 1, 1, 1, gemm.k, gemm.n), 1)
         text = f"several equal products are one row with {_DEPTHWISE} in its name, as kernels of 1 x k"
-        self._say(f"{text} (where devices go by kernel positions, such a row is not the same)", name)
+        self._remark(f"{text} (on devices that step through kernel positions, such a row differs)", name)
         return self._row(name, TopologyLayer.product(name, m=gemm.m, n=gemm.n, k=gemm.k), gemm.count)
 
     def _row(self, name: str, layer: TopologyLayer, count: int) -> TopologyLayer:
@@ -127,13 +127,13 @@ class _Writer:
         if max(*sizes, count) >= _LARGEST:
             raise InvalidValueError(f"layer {name!r}", max(*sizes, count), f"sizes below {_LARGEST:g}")
         if written not in (name, f"{name}_{_DEPTHWISE}"):
-            self._say(f"under other names, as commas and quotes cannot be, and {_DEPTHWISE} says depthwise", name)
+            self._remark(f"renamed, since names hold no commas and quotes, and {_DEPTHWISE} only if depthwise", name)
         kernel = layer.kernel_height, layer.kernel_width
         return TopologyLayer(written, *sizes[:2], *kernel, *sizes[2:], count)
 
 
-def _is_sayable(layer: Conv2d) -> bool:
-    """Whether one row says it: one stride, and no groups, or one for each channel."""
+def _fits_one_row(layer: Conv2d) -> bool:
+    """Whether one row can express it: one stride, and no groups or one for each channel."""
     return _one_stride(layer) and is_number(layer.groups) and (layer.groups == 1 or layer.is_depthwise)
 
 
@@ -153,7 +153,7 @@ def _check_plain(name: str, gemm: Gemm) -> None:
 
 
 def _written_name(name: str, count: int) -> str:
-    """A name that SCALE-Sim takes, with "DP" in it where, and only where, there are several products.
+    """A name that SCALE-Sim takes, with "DP" in it if and only if it stands for several products.
 
     >>> _written_name("DPN.conv, 1", 1), _written_name("block.dw", 32)
     ('DpN.conv_ 1', 'block.dw_DP')

@@ -1,4 +1,4 @@
-"""Networks as lists of layers, which :mod:`hwcost.importers.lists` reads back as the same products."""
+"""Networks as lists of layers that :mod:`hwcost.importers.lists` reads back as the same products."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ __all__ = ["SCHEMA", "left_out", "write_layers"]
 SCHEMA = "hwcost.layers/1"
 _COLUMNS = (
     *("name", "kind", "k", "k1", "k2", "c", "f", "h", "w", "batch", "stride", "padding", "dilation", "groups"),
-    *("m", "n", "count", "window", "inputs"),
+    *("m", "n", "count", "window", "inputs", "weights_shared_by", "inputs_shared_by"),
 )
 _NAMED = 5
 Row = dict[str, Any]
 
 
 def write_layers(path: str | os.PathLike[str], network: Network) -> tuple[str, ...]:
-    """Writes every priced layer of a network to a list, as TOML where the path ends in .toml, else as CSV.
+    """Writes every priced layer of a network to a list, as TOML if the path ends in .toml, else as CSV.
 
     Args:
-        path: where to; what stands there is replaced at once, when the list is complete.
+        path: of the file, which is replaced atomically.
         network: of layers whose sizes are single integers.
 
     Returns:
-        What is to be said of it: operations that are left out, layers that are written as the products that they are.
+        Remarks: operations that are left out, layers that are written as their products.
 
     Raises:
         InvalidValueError: nothing to write, a size that is no integer up to 10**15, a name that a file cannot hold, a
@@ -60,7 +60,7 @@ def write_layers(path: str | os.PathLike[str], network: Network) -> tuple[str, .
     rows, products = _rows_of(network)
     notes = [*left_out(network)]
     if products:
-        notes.append(f"{_named(products)} written as the matrix products that they are")
+        notes.append(f"{_named(products)} written as matrix products")
     text = _toml(network.name, rows) if name.lower().endswith(".toml") else _csv(rows)
     try:
         write_whole(name, text.encode())
@@ -71,7 +71,7 @@ def write_layers(path: str | os.PathLike[str], network: Network) -> tuple[str, .
 
 
 def left_out(network: Network) -> Iterator[str]:
-    """What a list of layers cannot hold of a network, in words.
+    """Remarks on what a list of layers cannot hold of a network.
 
     Raises:
         InvalidValueError: a network without priced layers.
@@ -94,7 +94,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _rows_of(network: Network) -> tuple[list[Row], list[str]]:
-    """A row for each layer, and the names of those that are written as products."""
+    """A row for each layer, and the names of the layers that are written as products."""
     rows: list[Row] = []
     products: list[str] = []
     taken = UniqueNames()
@@ -164,12 +164,18 @@ def _linear(layer: Linear) -> Row:
 
 
 def _matmul(layer: MatMul) -> Row:
-    return {"kind": "matmul", "m": layer.m, "n": layer.n, "k": layer.k, **_unless_1("batch", layer.batch)}
+    sizes = {"m": layer.m, "n": layer.n, "k": layer.k, **_unless_1("batch", layer.batch)}
+    return {"kind": "matmul", **sizes, **_sharing(layer)}
+
+
+def _sharing(layer: MatMul | Gemm) -> Row:
+    weights, inputs = layer.weights_shared_by, layer.inputs_shared_by
+    return _unless_1("weights_shared_by", weights) | _unless_1("inputs_shared_by", inputs)
 
 
 def _gemm(gemm: Gemm) -> Row:
     sizes = {"m": gemm.m, "n": gemm.n, "k": gemm.k, **_unless_1("count", gemm.count)}
-    return {"kind": "gemm", **sizes, "window": gemm.window, "inputs": gemm.inputs}
+    return {"kind": "gemm", **sizes, "window": gemm.window, "inputs": gemm.inputs, **_sharing(gemm)}
 
 
 _ROWS: Mapping[type, Any] = {Conv2d: _conv, Linear: _linear, MatMul: _matmul, Gemm: _gemm}
