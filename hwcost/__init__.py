@@ -23,8 +23,10 @@ from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.folds import FOLD_TIMINGS
 from hwcost.machine.lowering import LOWERINGS
 from hwcost.model.cost import Cost
-from hwcost.model.formula import layer_cost, runtime
-from hwcost.model.layers import Conv2d, Gemm, Layer, Linear, MatMul
+from hwcost.model.formula import layer_cost
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
+from hwcost.model.runtime import runtime
 from hwcost.network.pricing import Report, network_cost
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
 

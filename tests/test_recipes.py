@@ -21,7 +21,9 @@ PROJECT = Path(__file__).parents[1]
 PACKAGE = Path(hwcost.__file__).parent
 
 
-@pytest.mark.parametrize("heading", ["A dataflow", "A device", "A term of the model", "A number that can be fitted"])
+@pytest.mark.parametrize(
+    "heading", ["A layer", "A dataflow", "A device", "A term of the model", "A number that can be fitted"]
+)
 def test_a_recipe_of_blocks(heading, tmp_path):
     """Blocks that name a file go into a copy of the package, in order; the others are run on the copy, and assert."""
     shutil.copytree(PACKAGE, tmp_path / "hwcost", ignore=shutil.ignore_patterns("__pycache__"))

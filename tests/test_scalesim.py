@@ -472,7 +472,7 @@ ROW = "c, 9, 9, 3, 3, 4, 5, 2,\n"
         (CONV + ", 9, 9, 3, 3, 4, 5\n", "Strides in {path}, line 2 (no name), is missing"),
         (
             CONV + "d, 9, 9, 3, 3, 4, 5, 2, 3\n",
-            "column 9 (without a heading) in {path}, line 2 (d), is '3'; allowed: noth",
+            "column 9 (without a heading) in {path}, line 2 (d), is '3'; allowed: an empty",
         ),
         (CONV + "d, 9, 9, 3, 3, 4, 5, 2, , 3\n", "column 10 (without a heading) in {path}, line 2 (d), is '3'"),
         (

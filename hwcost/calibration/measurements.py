@@ -22,7 +22,8 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers.lists.rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import COUNT
-from hwcost.model.layers import Gemm, Layer, is_layer
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Layer, is_layer
 from hwcost.units import shortlist
 
 __all__ = ["MeasuredFile", "Measurement", "check_peak", "read_measurements"]

@@ -3,17 +3,17 @@
 A product folds over an R x C array so that its extents S_R, S_C lie along rows and columns and T streams, with A_R
 folds along rows and A_C along columns (:mod:`hwcost.model.formula`), ``count`` times:
 
-    useful          count * S_R * S_C * T                        what multiplies: the MACs
+    useful          count * S_R * S_C * T                        the MACs
     ragged rows     count * (A_R * R - S_R) * S_C * T            rows that the extent does not fill
     ragged columns  count * A_R * R * (A_C * C - S_C) * T        columns that it does not fill, over all rows
     fill and drain  the cycles of the folds beyond one for each of the T rows of each fold, times R * C
-    overhead        cycles before and beside the folds, times R * C: starting up, constants
+    overhead        cycles on top of those of the folds, times R * C: start-up, constants
     waiting         cycles in which the array waits for memory, times R * C
 
-The first three are all PE-cycles in which folds stream, and all six are ``Cost.pe_cycles``. Fill and drain
-holds all that a fold takes besides streaming: also what a device adds to every fold, and the time of rows that stream
-slower than one a cycle or not at all. It is below zero just where an array leaves its last fold out of the count
-(``counts_last_fold``): that fold's MACs are useful, but its cycles are not there.
+The first three are all PE-cycles in which folds stream; all six are ``Cost.pe_cycles``. Fill and drain holds all that
+a fold takes besides streaming: also what a device adds to every fold, and the time of rows that stream slower than one
+per cycle or not at all. It is below zero only if an array leaves its last fold out of the count
+(``counts_last_fold``): the MACs of that fold are useful, but its cycles are not counted.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "waiting": "waiting for memory",
     }
 )
-"""The fields of :class:`CycleBreakdown`, and the same in words."""
+"""The fields of :class:`CycleBreakdown` and their names in words."""
 
 
 @dataclass(frozen=True)
 class CycleBreakdown(Sums):
-    """PE-cycles by what they go into; each a number, or an array for a sweep. Sums add and scale, like costs.
+    """PE-cycles by where they go; each a number, or an array for a sweep. They add and scale, like costs.
 
     Attributes:
         useful: multiply-accumulates that the layer needs.
-        ragged_rows: of rows of the array that no part of the layer lies on, while it streams.
-        ragged_cols: of such columns.
-        fill_and_drain: what folds take besides streaming.
-        overhead: what layers take before and besides their folds.
-        waiting: for memory.
+        ragged_rows: those of rows of the array that the layer leaves empty while it streams.
+        ragged_cols: those of such columns.
+        fill_and_drain: those of folds besides streaming.
+        overhead: those on top of the folds: start-up, blocks, a constant.
+        waiting: those in which the array waits for memory.
 
     >>> one = CycleBreakdown(useful=2400, ragged_rows=32)
     >>> (one + one).pe_cycles, (3 * one).idle, one.shares["useful"] == 2400 / 2432
@@ -79,7 +79,7 @@ class CycleBreakdown(Sums):
 
     @property
     def shares(self) -> dict[str, Size]:
-        """Each kind over all PE-cycles; 0 where there are none."""
+        """Each kind over all PE-cycles; 0 if there are none."""
         whole = self.pe_cycles
         if is_number(whole) and whole == 0:
             return dict.fromkeys(KINDS, 0.0)
@@ -98,8 +98,7 @@ def layer_breakdown(layer: Layer, array: SystolicArray) -> CycleBreakdown:
         array: the accelerator.
 
     Returns:
-        PE-cycles that add up to those of :func:`hwcost.layer_cost`: exactly in integers, to rounding where a field of
-        the array is none.
+        PE-cycles that add up to those of :func:`hwcost.layer_cost`: exactly in integers, else to rounding.
 
     Raises:
         InvalidValueError: something that is no layer, or a total too large for the integer arrays it is computed in.

@@ -13,22 +13,26 @@ convolution on a weight-stationary one with ideal folds it is the author's formu
 
     RUNTIME = ceil(k1 * k2 * c / s1) * ceil(f / s2) * h * w * B.
 
-What an array may add, each term by a field of :class:`hwcost.SystolicArray`:
+Products that share an operand are laid out apart or as one larger product, whichever takes fewer cycles.
 
-    lowering            k goes along the array whole, or for each position of the kernel by itself
+What an array may add, each by a field of :class:`hwcost.SystolicArray`:
+
+    lowering            the whole k lies along the array, or k is cut at every position of the kernel
     row_, col_stairs    ceil(x) becomes alpha * ceil(x) + (1 - alpha) * x: hardware that hides part of the step
-    max_streamed        T is cut into folds of at most so many rows
-    min_streamed        each fold takes the time of so many rows at least: the next one has to load
-    cycles_per_row      T takes that many times as long
-    cycles_per_fold     each fold takes that much longer
-    cycles_per_layer    overhead: a constant
-    cycles_per_block    overhead: for each block of outputs that the accumulators hold, in whole blocks of R x C
+    max_streamed        T is cut into folds of at most that many rows
+    min_streamed        minimum rows charged per fold, because the next fold's operand must load meanwhile
+    cycles_per_row      factor on T
+    cycles_per_fold     extra cycles for each fold
+    cycles_per_layer    overhead: extra cycles for each product
+    cycles_per_block    overhead: extra cycles for each block of outputs that the accumulators hold, in whole blocks of
+                        R x C
     starts_up           overhead: the first fold's operand arrives from memory and is loaded at one row per cycle
-    counts_last_fold    where not, one fold is left out, as full as the first
-    bandwidths          memory, where inputs are read again for every filter_block filters, max(1, n / filter_block)
-                        times
+    counts_last_fold    if False, one fold, as full as the first, is left out
+    bandwidths          memory; inputs are read again for every filter_block filters, max(1, n / filter_block) times
     rereads_inputs      memory: accumulators set such a block too, max(C, accumulators / m) filters
     reread_bytes_per_s  memory: the bandwidth of all readings but the first
+
+:mod:`hwcost.model.traffic` counts what crosses the memory.
 """
 
 from __future__ import annotations
@@ -39,14 +43,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hwcost.arrays import Size, in_blocks, is_number, maximum, product, total, true_divide
+from hwcost.arrays import Size, is_number, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds
 from hwcost.machine.terms import Term
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
-from hwcost.model.layers import Conv2d, Layer, is_layer
+from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import Work, is_zero, lay_out
 from hwcost.model.sums import where
 from hwcost.model.traffic import MEMORY, Traffic, memory_cycles, moved_elements, traffic_of
@@ -61,7 +65,6 @@ __all__ = [
     "layer_cost",
     "layer_traffic",
     "price",
-    "runtime",
 ]
 
 
@@ -81,8 +84,8 @@ def _blocks(work: Work) -> Size:
 
 
 def _start_up(work: Work) -> Size:
-    array, operand = work.array, work.folds.dataflow.stationary
-    if not array.starts_up or operand == "outputs":
+    array = work.array
+    if not array.starts_up or (operand := work.folds.dataflow.stationary) == "outputs":
         return 0
     first = work.folds.first
     arrival = memory_cycles({operand: product(first.rows_extent, first.cols_extent)}, array)
@@ -288,6 +291,7 @@ def layer_cost(layer: Layer, array: SystolicArray, *, relaxation: Relaxation | s
     Raises:
         InvalidValueError: something that is no layer, or a total too large for the integer arrays it is computed in.
 
+    >>> from hwcost import Conv2d
     >>> layer_cost(Conv2d(6, 16, 5, height=14, width=14), SystolicArray(8, 8)).cycles
     3800
     """
@@ -329,69 +333,3 @@ def check(layer: object, array: object) -> None:
         raise InvalidValueError("layer", layer, "a layer: something with gemms(), like Conv2d, Linear or MatMul")
     if not isinstance(array, SystolicArray):
         raise InvalidValueError("array", array, "a SystolicArray")
-
-
-def runtime(
-    *,
-    k1: Size,
-    k2: Size,
-    c: Size,
-    f: Size,
-    h: Size = 1,
-    w: Size = 1,
-    batch: Size = 1,
-    s1: Size,
-    s2: Size,
-    relaxation: Relaxation | str = EXACT,
-) -> Size:
-    """The author's formula: ceil(k1*k2*c / s1) * ceil(f / s2) * h * w * B cycles.
-
-    It is a ``Conv2d`` with "same" padding on a weight-stationary array with ideal folds, and is computed as one.
-
-    Args:
-        k1, k2: kernel height and width.
-        c, f: input channels and filters.
-        h, w: height and width of the input, equal to those of the output; output positions in general.
-        batch: images at once, B in the formula.
-        s1, s2: rows and columns of the array.
-        relaxation: how ceilings are taken.
-
-    Returns:
-        Integers in, an exact integer out; arrays broadcast; tensors carry gradients.
-
-    Raises:
-        InvalidValueError: a size that is not a positive integer or an array of positive numbers (the values of float
-            tensors of torch and JAX are not looked at).
-        MixedLibrariesError: arrays of two libraries.
-
-    >>> runtime(k1=5, k2=5, c=6, f=16, s1=8, s2=8)
-    38
-    >>> runtime(k1=1, k2=1, c=2**70, f=1, s1=2, s2=1)
-    590295810358705651712
-    """
-    relaxation = as_relaxation(relaxation)
-    sizes = {"k1": k1, "k2": k2, "c": c, "f": f, "h": h, "w": w, "batch": batch, "s1": s1, "s2": s2}
-    return in_blocks(functools.partial(_runtime, relaxation), sizes)
-
-
-def _runtime(
-    relaxation: Relaxation, *, k1: Size, k2: Size, c: Size, f: Size, h: Size, w: Size, batch: Size, s1: Size, s2: Size
-) -> Size:
-    try:
-        layer = Conv2d(c, f, (k1, k2), height=h, width=w, batch=batch, padding="same")
-        array = SystolicArray(s1, s2)
-    except InvalidValueError as error:
-        raise error.at(_LETTERS[error.field]) from None
-    return layer_cycles(layer, array, relaxation)
-
-
-_LETTERS = {
-    "Conv2d.in_channels": "c",
-    "Conv2d.out_channels": "f",
-    "Conv2d.kernel_size": "k1 or k2",
-    "Conv2d.height": "h",
-    "Conv2d.width": "w",
-    "Conv2d.batch": "batch",
-    "SystolicArray.rows": "s1",
-    "SystolicArray.cols": "s2",
-}

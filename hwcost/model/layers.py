@@ -1,8 +1,8 @@
 """Layers as the matrix products that they are on an array.
 
-A layer is a frozen value with one method, ``gemms()``, that says which products it comes down to. A new kind of layer
-is a dataclass with that method; nothing else needs to know of it. Sizes may be integers, integer arrays (a sweep; they
-broadcast) or float arrays and tensors with a gradient (soft widths).
+A layer is a frozen value with one method, ``gemms()``, which returns the products that it comes down to. A new kind of
+layer is a dataclass with that method. Sizes may be integers, integer arrays (a sweep; they broadcast) or float arrays
+and tensors with a gradient (soft widths).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from hwcost.arrays import Size, as_size, floor_divide, is_float, is_number, prod
 from hwcost.errors import InvalidValueError
 from hwcost.model.gemm import Gemm, check_multiple, check_sharing, check_sizes, holds, share
 
-__all__ = ["Conv2d", "Gemm", "Layer", "Linear", "MatMul"]
+__all__ = ["Conv2d", "Layer", "Linear", "MatMul"]
 
 
 class Layer(Protocol):
-    """Anything that can be priced: it says which matrix products it comes down to."""
+    """Anything that can be priced: it comes down to matrix products."""
 
     def gemms(self) -> tuple[Gemm, ...]:
-        """The products, all of which run one after the other."""
+        """The products, which run one after the other."""
         ...
 
 
@@ -42,7 +42,7 @@ class Conv2d:
         stride, dilation: one size or a pair.
         padding: pixels added on each side, one number or a pair; "same" gives ceil(size / stride) outputs, "valid" is
             0.
-        groups: products that share nothing; ``groups == in_channels`` is depthwise. Each group is one small product.
+        groups: independent products, one for each group of channels; ``groups == in_channels`` is depthwise.
 
     Lowered by im2col: m = batch * output positions, k = k1 * k2 * in_channels / groups, n = out_channels / groups,
     ``groups`` times.
@@ -95,7 +95,7 @@ class Conv2d:
 
     @property
     def is_depthwise(self) -> bool:
-        """Whether every channel is a group of its own."""
+        """Whether every channel is a separate group."""
         return is_number(self.groups) and is_number(self.in_channels) and 1 < self.groups == self.in_channels
 
     @property
@@ -114,7 +114,7 @@ class Conv2d:
         return floor_divide(size - 1 if self.padding == "same" else self._spare(axis), stride) + 1
 
     def gemms(self) -> tuple[Gemm, ...]:
-        """One product a group."""
+        """One product for each group."""
         height, width = self.out_size
         return (
             Gemm.of_checked(
@@ -130,7 +130,7 @@ class Conv2d:
 
 @dataclass(frozen=True)
 class Linear:
-    """A fully connected layer on batch x in_features; ``batch`` counts every row (tokens, positions) that goes through.
+    """A fully connected layer on batch x in_features; ``batch`` counts every row (token, position).
 
     >>> Linear(400, 120).gemms()
     (Gemm(m=1, n=120, k=400, count=1),)
@@ -204,6 +204,6 @@ def _size_pair(value: Size, field: str, minimum: int) -> tuple[Size, Size]:
 
 
 def _check_fits(spare: Size, kernel: Size, field: str) -> None:
-    if is_float(spare) or holds(spare >= 0):
+    if (spare >= 0) if type(spare) is int else is_float(spare) or holds(spare >= 0):
         return
     raise InvalidValueError(field, kernel, "at most the padded input; use a larger input, padding or a smaller kernel")

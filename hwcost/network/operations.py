@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 
 from hwcost.arrays import Size, as_size, floor_divide, is_float, product, remainder, total, true_divide
 from hwcost.errors import InvalidValueError
-from hwcost.model.layers import Gemm, is_layer
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import is_layer
 
 __all__ = ["MemoryOnly", "Operation", "SizeExpression", "Unsupported", "Width"]
 

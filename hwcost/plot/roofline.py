@@ -18,7 +18,7 @@ __all__ = ["draw_roofline"]
 _NAMED = 8
 _FEW = 40.0
 _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)))
-# about what the picture measures on a page, in points, and where a number may move to
+# rough size of the picture on a page, in points, and the directions in which a number may move
 _POINTS_WIDE, _POINTS_HIGH = 500.0, 270.0
 _DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (0.7, 0.7), (-0.7, -0.7), (0.7, -0.7), (-0.7, 0.7))
 _RATES = ((1e12, 1e9, 1e6, 1e3, 1.0), ("TMAC/s", "GMAC/s", "MMAC/s", "kMAC/s", "MAC/s"))
@@ -62,7 +62,7 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
 
 
 def _plain_ticks(axes: Axes) -> None:
-    """Figures at the ticks, and between them where there are few."""
+    """Figures at the ticks, and between them if there are few."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
@@ -95,7 +95,7 @@ def _ends(x: np.ndarray[Any, Any], data: Mapping[str, Any]) -> tuple[float, floa
 
 
 def _number(axes: Axes, points: Sequence[Mapping[str, Any]], places: np.ndarray[Any, Any], frame: Any) -> None:
-    """A number beside each point, where neither another number nor another such point is."""
+    """A number next to each point, clear of other numbers and points."""
     from matplotlib.patheffects import withStroke
 
     on_page = (np.log(places.T) - frame[:, 0]) / (frame[:, 1] - frame[:, 0]) * (_POINTS_WIDE, _POINTS_HIGH)

@@ -1,4 +1,4 @@
-"""A network on an array, row by row: what each operation costs, what bounds it, where its PE-cycles go, what it moves.
+"""A network on an array, row by row: the cost of each operation, its bound, where its PE-cycles go, its traffic.
 
 >>> from hwcost import Linear, SystolicArray
 >>> from hwcost.reports import summarise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwcost.model.layers import Conv2d, Gemm, Linear, MatMul, is_layer
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Conv2d, Linear, MatMul, is_layer
 
 __all__ = ["layer_shape"]
 

@@ -67,7 +67,7 @@ class Module:
         """Everything in it, modules before what is in them; a module of one row alone is that row.
 
         Yields:
-            The depth, what the part is called where it stands, the part.
+            The depth of a part, its name within its module, and the part.
         """
         for entry in self.entries:
             if isinstance(entry, Module) and len(entry.rows) > 1:

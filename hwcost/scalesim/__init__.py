@@ -2,7 +2,7 @@
 
 Everything that is peculiar to that simulator sits in this package, so that the rest of hwcost need not know of it:
 
-    layers   one row of its topology, whose output size it rounds up where others round down
+    layers   one row of its topology, with its output size rounded up, unlike elsewhere
     counts   its cycles, utilizations and accesses, translated from the one runtime of hwcost
     buffers  what its double-buffered memories read, write, and when, in calculated-bandwidth mode
     topology, configuration   its files, read more tolerantly than it does itself; files has what they share

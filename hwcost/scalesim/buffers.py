@@ -7,7 +7,7 @@ Read memory: it is filled with the elements asked for that it does not hold, in 
 emptied as a whole as soon as 50 sets are full. The first fill is fetched before the first cycle at 10 elements a cycle.
 
 Write memory: half of it, D elements, is drained as soon as one more has been written, in lines of C elements, a line a
-cycle. A line that is not full at that moment is closed, and where it is not the last of its drain its gap is counted as
+cycle. A line that is not full at that moment is closed, and unless it is the last of its drain, its gap is counted as
 if it had been written. No drain ever holds up the array: the next D elements take at least as long as a drain.
 
 End: what is left is drained after the last cycle. "Total Cycles (incl. prefetch)" goes from the first fetch to there.
@@ -49,7 +49,7 @@ def dram_weight_reads(gemm: Gemm, array: SystolicArray, sram_kb: Size = 64) -> S
     for "is", the k x C of a column of folds for "os". With room for B elements,
 
         a group of B or more is read anew each time;
-        a smaller one is read once, and where the memory is emptied on the way, the part before that once more.
+        a smaller one is read once, and if the memory is emptied on the way, the part before that once more.
 
     Args:
         gemm: the product.
@@ -101,8 +101,8 @@ def dram_output_writes(gemm: Gemm, array: SystolicArray, sram_kb: Size = 64) -> 
     check_serial(array)
     written, cols = _integers(_accesses(gemm, array)["outputs"], array.cols)
     half = _memory(sram_kb) // 2
-    # where lines fill half the memory exactly, the element that starts a drain is alone on a line, closed early; later
-    # lines then always end with a drain. A line that is a drain of its own has no line behind it.
+    # if lines fill half the memory exactly, the element that starts a drain is alone on a line, closed early; later
+    # lines then always end with a drain. A line that is a whole drain has no line behind it.
     gap = (half % cols == 0) & (half > cols) & (written > half + 1)
     return _plain(written + np.where(gap, cols - 1, 0))
 

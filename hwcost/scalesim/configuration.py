@@ -19,14 +19,14 @@ __all__ = ["Configuration", "read_configuration", "write_configuration"]
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a configuration says that matters for stall-free cycles, and the sizes of the memories.
+    """The part of a configuration that matters for stall-free cycles, and the sizes of the memories.
 
     Attributes:
         run_name: of the run; SCALE-Sim names the folder of its reports after it.
         array: with serial folds.
         input_kb, weight_kb, output_kb: sizes of the memories (IFMAP, filter, OFMAP) in units of 1024 elements; None
-            where the file does not say.
-        notes: what the file says besides that does not change stall-free cycles, and is left aside.
+            if the file does not state them.
+        notes: settings of the file that do not change stall-free cycles and are ignored.
     """
 
     run_name: str

@@ -3,7 +3,7 @@
 hwcost's own cycles with serial folds are F * L: F folds of L cycles each. SCALE-Sim differs from them in
 
     total cycles     F * L - 1: it prints the index of the last cycle instead of their number
-    compute util     divides by L + C - 1 for "ws" and "is", where columns are skewed once more; by L for "os"
+    compute util     divides by L + C - 1 for "ws" and "is", as if columns were skewed once more; by L for "os"
     output writes    M * N + F * (R + C) for "os": the size of each fold's block is added to its elements
 
 It gives utilizations in per cent. Letters: R x C array, extents S_R, S_C along rows and columns and T in time,
@@ -61,8 +61,8 @@ def counts(gemm: Gemm, array: SystolicArray) -> Counts:
     """What SCALE-Sim counts for one of the products, stall-free.
 
     Args:
-        gemm: the product; its ``count`` is left aside, since SCALE-Sim reports each on a row of its own. Sizes may be
-            arrays, which broadcast.
+        gemm: the product; its ``count`` is ignored, since SCALE-Sim reports each product on a separate row. Sizes may
+            be arrays, which broadcast.
         array: as from :func:`serial_array`; rows and columns may be arrays.
 
     Raises:

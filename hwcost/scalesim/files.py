@@ -18,7 +18,7 @@ _INTEGER = re.compile(r"\+?([0-9]{1,18})(\.0*)?", re.ASCII)
 
 
 def integer(text: str) -> int | None:
-    """The integer that ``text`` is, with zeros behind a point as spreadsheets write them; None where it is none.
+    """The integer in ``text``, with zeros behind a point as spreadsheets write them; None if there is none.
 
     >>> integer("224"), integer("224.0"), integer("0x10"), integer("-1")
     (224, 224, None, None)

@@ -24,7 +24,7 @@ class TopologyLayer:
         stride_height, stride_width: of the kernel.
         count: how many such layers the row stands for: one a channel for a depthwise row, else 1.
 
-    Sizes are integers or integer arrays, where a whole sweep is one layer.
+    Sizes are integers, or integer arrays for a sweep in one layer.
 
     Departs from :class:`hwcost.Conv2d` in the output size, which SCALE-Sim rounds up: a last window may hang over the
     edge of the input and is counted in full.
@@ -87,7 +87,7 @@ class TopologyLayer:
         return product(self.channels, self._touched("height"), self._touched("width"), what="the inputs touched")
 
     def _touched(self, axis: str) -> Size:
-        """All but the last window add a stride, or a kernel where strides leave gaps; the last is cut at the edge."""
+        """All but the last window add a stride, or a kernel if strides leave gaps; the last is cut at the edge."""
         kernel, stride = getattr(self, f"kernel_{axis}"), getattr(self, f"stride_{axis}")
         before = total(self._out(axis), -1)
         left = total(getattr(self, axis), -product(before, stride))

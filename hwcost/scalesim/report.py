@@ -83,9 +83,9 @@ def compute_report(layers: Sequence[TopologyLayer], config: Configuration) -> It
 def write_compute_report(
     folder: str | os.PathLike[str], layers: Sequence[TopologyLayer], config: Configuration
 ) -> Path:
-    """Writes the report into a folder, which is made where it is missing, and says where it is.
+    """Writes the report into a folder, which is made if it is missing, and returns its path.
 
-    It is written whole or not at all: beside its place, then moved there.
+    Atomic write: temporary file, then rename.
 
     Raises:
         InvalidValueError: what :func:`compute_report` raises, or a folder that cannot be written.

@@ -38,7 +38,7 @@ class Topology:
         name: of the file, without its folder and suffix.
         kind: "conv" or "gemm".
         layers: one for each row. Names may repeat, as they do in files.
-        notes: what was left aside, or read in a way that one would want to know; empty where nothing was.
+        notes: remarks on how the source was interpreted; empty if there are none.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Topology:
     notes: tuple[str, ...] = ()
 
     def by_name(self) -> dict[str, TopologyLayer]:
-        """The layers by names that differ from each other: where one repeats, it gets a number.
+        """The layers by names that differ from each other: a repeated name gets a number.
 
         >>> layer = TopologyLayer.product("fc", m=1, n=2, k=3)
         >>> list(Topology("net", "gemm", (layer, layer)).by_name())
@@ -79,7 +79,7 @@ def read_topology(path: PathLike, kind: Kind | None = None) -> Topology:
 
     Args:
         path: of the file.
-        kind: "conv" or "gemm"; told from the headings, or else from the number of columns.
+        kind: "conv" or "gemm"; found from the headings, or else from the number of columns.
 
     Raises:
         InvalidValueError: a file that cannot be read or has no layers, or a row that is not understood; with file,
@@ -156,7 +156,7 @@ _MUST_BE = MappingProxyType({"batch": "1", "groups": "1", "dilation": "1", "padd
 
 
 def _heading(cell: str) -> str:
-    """The meaning of a heading; empty where it has none that is known.
+    """The meaning of a heading; empty if it is unknown.
 
     >>> _heading("IFMAP Height"), _heading("Num Filter"), _heading("M"), _heading("Eh")
     ('ifmap', 'filters', 'm', '')
@@ -166,7 +166,7 @@ def _heading(cell: str) -> str:
 
 
 def _headings(path: Path, rows: Sequence[_Row]) -> tuple[_Row | None, list[_Row]]:
-    """The row of headings, where there is one, and the rows of layers."""
+    """The row of headings, if there is one, and the rows of layers."""
     found = next((i for i, row in enumerate(rows) if row.has_numbers or row.known_headings >= 3), len(rows))
     if found < len(rows) and not rows[found].has_numbers:
         headings = rows[found]
@@ -202,7 +202,7 @@ def _kind(path: Path, asked: Kind | None, headings: _Row | None, first: _Row) ->
 
 
 def _check_order(path: Path, kind: Kind, headings: _Row | None) -> None:
-    """Raises where headings that are known stand in another order than that of the columns."""
+    """Raises if known headings are in another order than the columns."""
     if headings is None:
         return
     for index, column in enumerate(_COLUMNS[kind], start=1):
@@ -218,7 +218,7 @@ def _check_order(path: Path, kind: Kind, headings: _Row | None) -> None:
 
 
 class _RowReader:
-    """Rows of one file as layers, and what is to be said about them."""
+    """Rows of one file as layers, and remarks on them."""
 
     def __init__(self, path: Path, kind: Kind, headings: Sequence[str]) -> None:
         self.path, self.kind = path, kind
@@ -280,7 +280,7 @@ class _RowReader:
                 self._note(f"the column {heading!r} is left aside")
             elif not (self.kind == "conv" and index == len(self.columns) + 1 and cell == str(stride)):
                 where = self._where(row, f"column {index + 1} ({heading or 'without a heading'})")
-                raise InvalidValueError(where, cell, "nothing there, or a heading that says what it is")
+                raise InvalidValueError(where, cell, "an empty cell, or a heading that names the column")
         return stride_width
 
     def _ratio(self, row: _Row, cell: str) -> None:

@@ -1,4 +1,4 @@
-"""The cycles of a network on a chunk of arrays, by the lines that price everything else."""
+"""The cycles of a network on a chunk of arrays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["CHUNK", "Chunk", "Column", "UniqueGemms", "chunk_size", "price"]
 Column: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 CHUNK = 16_384
-"""Arrays that are priced together at most: so few that the columns on the way stay in a processor's cache."""
+"""The most arrays that are priced together: few enough for the intermediate columns to stay in the cache."""
 _MOST_BYTES = 64 * 2**20
 
 
@@ -37,7 +37,7 @@ class UniqueGemms(NamedTuple):
 
     @classmethod
     def of(cls, gemms: list[Gemm]) -> UniqueGemms:
-        """The work that these products are.
+        """The distinct ones of some products.
 
         >>> UniqueGemms.of([Gemm(1, 2, 3), Gemm(4, 5, 6), Gemm(1, 2, 3)]).order
         (0, 1, 0)
@@ -47,7 +47,7 @@ class UniqueGemms(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Arrays that are priced together, with all that it takes: a chunk can travel to another machine.
+    """Arrays that are priced together, with everything that takes: a chunk can travel to another machine.
 
     Attributes:
         place: of the chunk among all of the sweep, from 0 on.
@@ -63,7 +63,7 @@ class Chunk(NamedTuple):
 
 
 def chunk_size(work: UniqueGemms) -> int:
-    """How many arrays are priced together, so that the cycles of all distinct products take 64 MiB at most.
+    """The number of arrays that are priced together: the cycles of all distinct products take 64 MiB at most.
 
     >>> chunk_size(UniqueGemms.of([Gemm(1, 2, 3)]))
     16384
@@ -75,7 +75,7 @@ def price(chunk: Chunk) -> tuple[int, Column]:
     """The place of a chunk, and the cycles of all of the work on each of its arrays.
 
     The cycles of whole numbers are multiplied by how often a product occurs. Those of floating point are added in the
-    order of the network, so that they are what ``network_cost`` gives for each array by itself, to the last bit.
+    order of the network, so that they equal those of ``network_cost`` for each array, to the last bit.
 
     Raises:
         InvalidValueError: a total that integers of 64 bits do not hold, or a chunk that another version made.

@@ -24,7 +24,8 @@ from typing import Any, TypeAlias
 
 from hwcost.errors import InvalidValueError
 from hwcost.importers.naming import close_match
-from hwcost.model.layers import Conv2d, Gemm, Layer, Linear, MatMul
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
 
 __all__ = [
     "KINDS",

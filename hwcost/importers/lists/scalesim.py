@@ -20,7 +20,8 @@ from hwcost.arrays import is_number
 from hwcost.errors import InvalidValueError
 from hwcost.importers.lists.writing import left_out
 from hwcost.importers.naming import UniqueNames
-from hwcost.model.layers import Conv2d, Gemm, Layer
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Conv2d, Layer
 from hwcost.network.network import Network
 from hwcost.scalesim import Topology, TopologyLayer, write_topology
 from hwcost.units import shortlist

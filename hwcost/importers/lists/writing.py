@@ -14,7 +14,8 @@ from hwcost.errors import InvalidValueError
 from hwcost.files import write_whole
 from hwcost.importers.lists.rows import LARGEST
 from hwcost.importers.naming import UniqueNames
-from hwcost.model.layers import Conv2d, Gemm, Linear, MatMul
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Conv2d, Linear, MatMul
 from hwcost.network.network import Network
 from hwcost.units import shortlist
 

@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 from hwcost.importers.onnx.calls import Node
 from hwcost.importers.rules import CannotPriceError, Handler, LoweredLayer
-from hwcost.model.layers import Gemm, Linear
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Linear
 
 __all__ = ["RECURRENT"]
 

@@ -11,7 +11,8 @@ from typing import Any
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
 from hwcost.importers.rules.call import Axes, Call
 from hwcost.importers.rules.copies import distinct
-from hwcost.model.layers import Conv2d, Gemm, Linear, MatMul
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Conv2d, Linear, MatMul
 from hwcost.network.axes import Axis
 
 __all__ = ["Matrix", "Window", "attention", "convolution", "matmul", "matrix_product", "transposed_convolution"]

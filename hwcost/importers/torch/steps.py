@@ -8,7 +8,8 @@ from typing import Any
 
 from hwcost.importers.lowered import LoweredLayer, Step
 from hwcost.importers.naming import UniqueNames
-from hwcost.model.layers import Gemm, Linear
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Linear
 from hwcost.network.axes import Axis, AxisTracker
 from hwcost.network.operations import MemoryOnly, Operation
 

@@ -23,7 +23,7 @@ def text_of(value: object) -> str:
 
 
 def inline_svg(picture: str, prefix: str, label: str) -> str:
-    """The picture without what only a file of its own needs, its names apart from those of other pictures.
+    """A picture as part of a page: without the header of a file, and with names that no other picture has.
 
     Args:
         picture: the text of an SVG file.

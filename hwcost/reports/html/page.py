@@ -59,8 +59,8 @@ def html_report(
             ("module", "priced", "memory-only" or "unsupported"), ``shape``, whether all in it only moves memory
             (``is_free``) and, but for what is unsupported, figures.
         pictures: SVG files, by "time", "waste" and "roofline".
-        notes: what else is to be said.
-        missing: what is not in the totals.
+        notes: remarks, one paragraph each.
+        missing: a sentence on operations that the totals lack.
 
     Returns:
         The text of an HTML file. The same arguments make the same text.
