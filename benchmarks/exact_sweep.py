@@ -38,7 +38,7 @@ def main() -> None:
         "hwcost / bare expression, time": ratio(seconds, "hwcost", "bare"),
         "layers that differ": int((bare() != ours()).sum()),
     }
-    goals = {"hwcost / bare expression, time": ("<=", 2.0), "layers that differ": ("<=", 0.0)}
+    goals = {"hwcost / bare expression, time": ("<=", 1.75), "layers that differ": ("<=", 0.0)}
     settings = {"count": options.count, "rounds": options.rounds, "seed": 0}
     sys.exit(0 if report("exact_sweep", settings, figures, goals) else 1)
 

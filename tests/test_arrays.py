@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from hwcost import (
 )
 
 C, F = [1, 3, 16, 33, 64], [5, 8, 9, 64, 65]
+PACKAGE = str(pathlib.Path(arrays.__file__).parents[1])
 FIGURES = ("macs", "cycles", "seconds", "folds", "pe_cycles", "utilization")
 
 
@@ -297,3 +300,38 @@ def test_stop_gradient_stops_it():
     x = torch.ones(2, requires_grad=True)
     assert not arrays.backend_of(x).stop_gradient(x).requires_grad
     assert arrays.backend_of(x).constant([1, 2], x.double()).dtype == torch.float64
+
+
+# ---------------------------------------------------------------- the short way of numbers
+
+
+def calls_of(function):
+    """The number of calls of Python functions of the package while ``function`` runs."""
+    count = 0
+
+    def look(frame, event, _):
+        nonlocal count
+        count += event == "call" and frame.f_code.co_filename.startswith(PACKAGE)
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_a_bare_layer_cost_takes_few_calls():
+    def price():
+        return layer_cost(Conv2d(6, 16, 5, height=14, width=14), SystolicArray(8, 8))
+
+    assert price().cycles == 3800
+    assert 1 < calls_of(price) <= 150
+
+
+@pytest.mark.parametrize("operation", [arrays.product, arrays.total, arrays.true_divide, arrays.floor_divide,
+                                       arrays.ceil_divide, arrays.maximum])  # fmt: skip
+@pytest.mark.parametrize("sizes", [(7, 3), (7.5, 3), (2**80, 2**70)])
+def test_arithmetic_of_numbers_is_one_call(operation, sizes):
+    assert calls_of(lambda: operation(*sizes)) == 1

@@ -686,7 +686,7 @@ def test_steps_wider_than_any_stair_are_refused(kind, name):
 def test_at_temperature_says_where_there_is_none():
     for row in RELAXATIONS.values():
         if row.sharpness is None:
-            with pytest.raises(InvalidValueError, match="which has no temperature"):
+            with pytest.raises(InvalidValueError, match="has no temperature"):
                 row.at_temperature(30.0)
         else:
             assert row.at_temperature(30.0).options[row.sharpness] == 30.0

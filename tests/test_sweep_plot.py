@@ -101,12 +101,12 @@ def test_the_budget_is_where_rows_times_columns_are():
         x, y = bound.get_xdata(), bound.get_ydata()
         np.testing.assert_allclose(x * y, 1024)
         assert x.min() >= 16  # beyond, no number of rows is within it
-    assert set(line(at(figure, "least time within so many PEs"), "budget: 1024 PEs").get_xdata()) == {1024}
+    assert set(line(at(figure, "least time within a number of PEs"), "budget: 1024 PEs").get_xdata()) == {1024}
 
 
 def test_the_least_time_falls_and_is_that_of_the_fastest_array_within_the_pes():
     found = sweep(residual(), **SPACES["ranges"])
-    left = at(drawn(found), "least time within so many PEs")
+    left = at(drawn(found), "least time within a number of PEs")
     scale = 1e3 if left.get_ylabel() == "time [ms]" else 1e6
     for index, name in enumerate(found.dataflows):
         of_it = line(left, name)

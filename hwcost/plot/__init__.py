@@ -1,7 +1,7 @@
-"""Pictures: what stands in for the ceiling, the stairs of a layer as it gets wider, how good a fit is, a whole network.
+"""Pictures of smooth ceilings, of the stairs of a layer, of fits, networks, comparisons and sweeps.
 
-The functions return matplotlib figures without touching pyplot: no global state, no window. :func:`save` writes one to
-a file. matplotlib is loaded on the first call.
+The functions return matplotlib figures without pyplot: no global state, no window. :func:`save` writes a figure to a
+file. matplotlib is loaded on the first call.
 """
 
 from hwcost.plot.calibration import calibration_figure

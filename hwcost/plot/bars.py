@@ -1,4 +1,4 @@
-"""Pictures that have a bar for every layer of a network."""
+"""Bar charts with one bar per layer of a network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from hwcost.plot.style import COLOURS, GREY
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BOUNDS", "beside", "draw_time", "draw_utilization", "draw_waste", "in_unit", "name_layers", "shortened"]
+__all__ = [
+    "BOUNDS",
+    "draw_time",
+    "draw_utilization",
+    "draw_waste",
+    "in_unit",
+    "legend_outside",
+    "name_layers",
+    "shortened",
+]
 
 BOUNDS = {"compute": COLOURS[0], "memory": COLOURS[1], "overhead": COLOURS[3]}
 """The colour of each bound, in all pictures."""
@@ -29,21 +38,21 @@ _MOST_NAMES = 64
 _LONGEST = 30
 
 
-def beside(axes: Axes, **more: Any) -> None:
-    """The legend, to the right of its picture; dollar signs in names are just that."""
+def legend_outside(axes: Axes, **more: Any) -> None:
+    """Adds the legend to the right of the picture; dollar signs in names are not math."""
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1.02), borderaxespad=0, **more)
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
 def _bars(axes: Axes, places: Any, heights: Any, **look: Any) -> None:
-    """Bars that the layout of the page need not look at one by one: it takes its time for thousands of them."""
+    """Draws bars that the layout engine skips, because thousands of them make it slow."""
     for patch in axes.bar(places, heights, **look):
         patch.set_in_layout(False)
 
 
 def draw_time(axes: Axes, data: Mapping[str, Any]) -> None:
-    """A bar for the time of each layer, in the colour of what bounds it."""
+    """Draws the time of each layer as a bar in the colour of what bounds it."""
     layers = data["layers"]
     seconds = np.array([layer["seconds"] for layer in layers], dtype=float)
     scale, unit = in_unit(float(seconds.max()), (1.0, 1e-3, 1e-6, 1e-9), ("s", "ms", "us", "ns"))
@@ -53,11 +62,11 @@ def draw_time(axes: Axes, data: Mapping[str, Any]) -> None:
             _bars(axes, where, seconds[where] / scale, width=_width(layers), color=colour, label=f"bound by {bound}")
     axes.set_ylabel(f"time [{unit}]")
     axes.grid(visible=False, axis="x")
-    beside(axes)
+    legend_outside(axes)
 
 
 def draw_utilization(axes: Axes, data: Mapping[str, Any]) -> None:
-    """The utilization of each layer, and that of the network."""
+    """Draws the utilization of each layer, and that of the network as a line."""
     layers = data["layers"]
     used = [100 * layer["utilization"] for layer in layers]
     _bars(axes, range(len(layers)), used, width=_width(layers), color="#9A9A9A")
@@ -66,18 +75,18 @@ def draw_utilization(axes: Axes, data: Mapping[str, Any]) -> None:
     axes.set_ylabel("utilization [%]")
     axes.set_ylim(0, max(104.0, *used))
     axes.grid(visible=False, axis="x")
-    beside(axes)
+    legend_outside(axes)
 
 
 def draw_waste(axes: Axes, data: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
-    """The shares of the PE-cycles of each layer, stacked; and of the whole network, behind a gap."""
+    """Draws the shares of the PE-cycles of each layer as stacked bars, and those of the network after a gap."""
     layers = data["layers"]
     places = np.append(np.arange(len(layers)), _place_of_total(layers))
     widths = np.append(np.full(len(layers), _width(layers)), _width_of_total(layers))
     below = np.zeros(len(places))
     for kind, name in kinds.items():
         shares = 100 * np.array([*(layer["shares"][kind] for layer in layers), data["total"][kind]], dtype=float)
-        # a fold that an array leaves out of the count takes cycles that are not there
+        # shares are negative if the array does not count its last fold
         shares = np.maximum(shares, 0.0)
         if shares[-1] >= 0.05 or shares.max() >= 1.0:
             label = f"{name}: {100 * data['total'][kind]:.1f} %"
@@ -88,11 +97,11 @@ def draw_waste(axes: Axes, data: Mapping[str, Any], kinds: Mapping[str, str]) ->
     axes.grid(visible=False)
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        beside(axes, handles=handles[::-1], labels=labels[::-1], title="all layers", alignment="left")
+        legend_outside(axes, handles=handles[::-1], labels=labels[::-1], title="all layers", alignment="left")
 
 
 def name_layers(axes: Axes, data: Mapping[str, Any], *, with_total: bool) -> None:
-    """Names below the bars: all of them, or as many as can be read, the layers that take longest first."""
+    """Names the bars: all of them, or as many as stay readable, the slowest layers first."""
     layers = data["layers"]
     apart = max(1.0, (len(layers) + 1) / _MOST_NAMES)
     named: list[int] = []
@@ -125,7 +134,7 @@ def _place_of_total(layers: Any) -> float:
 
 
 def in_unit(largest: float, scales: tuple[float, ...], units: tuple[str, ...]) -> tuple[float, str]:
-    """The largest unit that does not make a figure smaller than one.
+    """The largest unit in which the figure is at least one.
 
     >>> in_unit(2e-3, (1.0, 1e-3), ("s", "ms"))
     (0.001, 'ms')
@@ -134,7 +143,7 @@ def in_unit(largest: float, scales: tuple[float, ...], units: tuple[str, ...]) -
 
 
 def shortened(name: str, longest: int = _LONGEST) -> str:
-    """A name that fits, its end kept, since that is where names of layers differ.
+    """The name cut to a length; its end stays, because there the names of layers differ.
 
     >>> shortened("encoder.layers.11.feed_forward.dense_out", 24)
     'enco...forward.dense_out'

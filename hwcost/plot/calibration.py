@@ -1,4 +1,4 @@
-"""How good a fit is."""
+"""The quality of a fit."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["calibration_figure"]
 def calibration_figure(
     measured: Sequence[float], predicted: Sequence[float], name: str = "", error: float | None = None
 ) -> Figure:
-    """Predicted against measured latency, and how far off each prediction is.
+    """Predicted against measured latency, and the relative error of each prediction.
 
     Args:
-        measured, predicted: seconds, each of the same measurements; predictions should be of held-out ones.
+        measured, predicted: seconds of the same measurements; predictions should be of held-out ones.
         name: of the device.
         error: the mean absolute relative error, for the title.
 
     Raises:
-        InvalidValueError: no measurements, or not as many predictions.
+        InvalidValueError: no measurements, or another number of predictions.
         MissingDependencyError: matplotlib is not installed.
 
     >>> figure = calibration_figure([1e-3, 2e-3], [1.1e-3, 1.9e-3], "mine", 0.075)

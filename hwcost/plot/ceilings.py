@@ -1,4 +1,4 @@
-"""The smooth ceilings over the exact one, and their slopes."""
+"""Smooth ceilings, the exact one, and their slopes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _CURVES = tuple(
 
 
 def ceiling_data(relaxations: Relaxations = _CURVES, maximum: float = 5.0) -> dict[str, Any]:
-    """Value and slope of relaxations, and the ceiling itself, from 0 to ``maximum``.
+    """Value and slope of relaxations, and the exact ceiling, from 0 to ``maximum``.
 
     Returns:
-        Lists of numbers: ``x``, ``exact``, and for each of the ``curves`` its ``relaxation`` and ``options``, ``value``
-        and ``slope``.
+        Lists of numbers ``x`` and ``exact``; ``curves``, each with its ``relaxation``, ``options``, ``value`` and
+        ``slope``.
 
     >>> data = ceiling_data(["logistic", "linear"], maximum=2)
     >>> data["x"][-1], data["exact"][-1], [curve["value"][-1] for curve in data["curves"]]
@@ -48,11 +48,11 @@ def ceiling_data(relaxations: Relaxations = _CURVES, maximum: float = 5.0) -> di
 
 
 def ceiling_figure(relaxations: Relaxations = _CURVES, maximum: float = 5.0) -> Figure:
-    """Smooth stand-ins over the ceiling itself, their slopes below; one column for each kind of relaxation.
+    """Smooth stand-ins and the exact ceiling, with their slopes below; one column per kind of relaxation.
 
     Args:
-        relaxations: what to draw; the same kind at several temperatures shares a column.
-        maximum: where the horizontal axis ends.
+        relaxations: the curves; those of one kind at several temperatures share a column.
+        maximum: the end of the horizontal axis.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -97,7 +97,7 @@ def _draw_ceilings(above: Axes, below: Axes, kind: str, data: Mapping[str, Any],
 
 
 def sharpness_label(curve: Mapping[str, Any]) -> str:
-    """The temperature of a curve, for a legend."""
+    """The temperature of a curve as a legend entry."""
     value = next((curve["options"][name] for name in ("temperature", "b") if name in curve["options"]), None)
     return "no temperature" if value is None else f"temperature {value:g}"
 
@@ -107,7 +107,7 @@ def _colours_by_label(labels: Sequence[str]) -> dict[str, str]:
 
 
 def checked(relaxations: Relaxations) -> list[Relaxation]:
-    """The relaxations that are named; at least one."""
+    """The relaxations by value or name, at least one."""
     rows = [as_relaxation(relaxation) for relaxation in relaxations]
     if not rows:
         raise InvalidValueError("relaxations", [], "at least one relaxation")
@@ -115,7 +115,7 @@ def checked(relaxations: Relaxations) -> list[Relaxation]:
 
 
 def described(relaxation: Relaxation) -> dict[str, Any]:
-    """Name and options, as data."""
+    """Name and options as plain data."""
     return {
         "relaxation": relaxation.name,
         "options": {name: value for name, value in relaxation.options.items() if value is not None},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.bars import beside, in_unit, shortened
+from hwcost.plot.bars import in_unit, legend_outside, shortened
 from hwcost.plot.style import COLOURS, MARGINS, STYLE, load_matplotlib
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def comparison_figure(
 
     Args:
         networks, arrays: their names.
-        seconds, utilization: for each network a row with a figure for each array.
+        seconds, utilization: a row per network with a figure per array.
 
     Raises:
-        InvalidValueError: rows that do not go with the names.
+        InvalidValueError: rows or columns that do not match the names.
         MissingDependencyError: matplotlib is not installed.
 
     >>> figure = comparison_figure(["lenet"], ["a", "b"], [[1e-3, 2e-3]], [[0.5, 0.25]])
@@ -45,7 +45,7 @@ def comparison_figure(
     shape = (len(networks), len(arrays))
     if 0 in shape or times.shape != shape or used.shape != shape or np.any(times < 0):
         raise InvalidValueError("seconds", seconds, f"{shape[0]} rows of {shape[1]} figures, as utilization too")
-    # bars beside each other are what there is less of, so that few colours do
+    # the shorter list becomes the bars of a group, so that few colours suffice
     groups, bars = (networks, arrays) if len(arrays) <= len(networks) else (arrays, networks)
     if groups is arrays:
         times, used = times.T, used.T
@@ -67,7 +67,7 @@ def comparison_figure(
         upright = sum(map(len, labels)) <= 60
         below.set_xticks(range(len(groups)), labels, rotation=0 if upright else 90, parse_math=False)
         if len(bars) > 1:
-            beside(above)
+            legend_outside(above)
         else:
             above.set_title(shortened(bars[0], 60), parse_math=False)
         figure.get_layout_engine().set(**MARGINS)
@@ -75,7 +75,7 @@ def comparison_figure(
 
 
 def _draw(axes: Axes, figures: np.ndarray[tuple[int, ...], np.dtype[np.float64]], bars: Sequence[str]) -> None:
-    """A bar of each group for every name."""
+    """Draws one bar per name in each group."""
     wide = 0.8 / len(bars)
     for i, name in enumerate(bars):
         places = np.arange(len(figures)) + wide * (i - (len(bars) - 1) / 2)

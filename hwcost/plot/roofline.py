@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.plot.bars import BOUNDS, beside, in_unit, shortened
+from hwcost.plot.bars import BOUNDS, in_unit, legend_outside, shortened
 from hwcost.plot.style import BLACK, GREY
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _legend(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
     if len(points) > _NAMED:
         handles.append(Line2D([], [], linestyle="none"))
         labels.append(f"all others: {100 * sum(point['share'] for point in points[_NAMED:]):.1f} %")
-    beside(axes, handles=handles, labels=labels, title="layers by their share of the time", alignment="left")
+    legend_outside(axes, handles=handles, labels=labels, title="layers by their share of the time", alignment="left")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -34,18 +34,18 @@ def stairs_data(
     """Cycles and utilization of a layer against one of its widths.
 
     Args:
-        layer: the layer; whatever it holds at ``along`` is replaced.
+        layer: the layer; its value of ``along`` is replaced.
         array: the accelerator.
-        along: the field to vary: "in_channels" or "out_channels" of a :class:`hwcost.Conv2d`.
-        widths: the integers to price exactly; relaxations are priced between them as well.
+        along: the field to vary, such as "in_channels" or "out_channels" of a :class:`hwcost.Conv2d`.
+        widths: the integers to price exactly; relaxations are also priced between them.
         relaxations: the smooth curves.
 
     Returns:
         Lists of numbers: ``widths``, ``exact`` and, on the finer ``soft_widths``, each of the ``curves``. The last
-        curve is the linear one: what a cost in proportion to the FLOPs says.
+        curve is the linear one, a cost in proportion to FLOPs.
 
     Raises:
-        InvalidValueError: a field that is no width of this layer, fewer than two widths, a width that is not allowed.
+        InvalidValueError: a field that is not a width of this layer, fewer than two widths, an invalid width.
 
     >>> data = stairs_data(Conv2d(6, 1, 5, 14, 14), SystolicArray(8, 8), "out_channels", [8, 9, 16])
     >>> data["exact"]["cycles"]
@@ -79,11 +79,8 @@ def _stair(layer: Layer, array: SystolicArray, along: str, widths: Any, relaxati
     except MixedLibrariesError:  # complex numbers: roots of sizes that the relaxation made negative
         finite = False
     if not finite:
-        raise InvalidValueError(
-            f"the cycles by relaxation {relaxation.name}",
-            np.nan,
-            "finite numbers; take another relaxation or temperature",
-        )
+        reason = "its cycles are not finite numbers at these widths"
+        raise InvalidValueError("relaxations", relaxation.name, "use another relaxation or temperature", reason=reason)
     return {
         "cycles": np.broadcast_to(cost.cycles, widths.shape).tolist(),
         "utilization": np.broadcast_to(cost.utilization, widths.shape).tolist(),
@@ -144,7 +141,7 @@ def _draw(axes: Axes, scale: float, figure_name: str, widths: Any, curve: Mappin
 
 
 def _exact_style(widths: Any, figure_name: str) -> dict[str, Any]:
-    """Neighbouring widths make a stair; widths with gaps between them are points, since the stair is unknown there."""
+    """A stair for consecutive widths; points for widths with gaps, because the stair between them is unknown."""
     if np.any(np.diff(widths) != 1):
         return {"linestyle": "none", "marker": "o", "markersize": 3.5}
     return {"linewidth": 1.3, "drawstyle": "steps-pre" if figure_name == "cycles" else "default"}

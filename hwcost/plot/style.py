@@ -1,16 +1,16 @@
-"""What all pictures share: colours that people with any kind of colour vision can tell apart; files written whole."""
+"""Style and files of all pictures."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,9 +30,9 @@ __all__ = [
 ]
 
 ENDINGS = ("png", "svg", "pdf")
-"""Of the files that can be written."""
+"""The file formats, by ending."""
 
-# Okabe and Ito's palette, which people with any kind of colour vision can tell apart; without its yellow.
+# the palette of Okabe and Ito without yellow: safe for any kind of colour vision
 BLACK, GREY, LIGHT = "#000000", "#767676", "#B8B8B8"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLE = {
@@ -55,10 +55,10 @@ _NO_DATE: Mapping[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pd
 
 
 def load_matplotlib() -> Any:
-    """The library, loaded.
+    """The library.
 
     Raises:
-        MissingDependencyError: it is not installed.
+        MissingDependencyError: matplotlib is not installed.
     """
     try:
         import matplotlib.figure
@@ -68,13 +68,13 @@ def load_matplotlib() -> Any:
 
 
 def check_path(path: str | os.PathLike[str]) -> str:
-    """The format that the ending of ``path`` stands for.
+    """The format that the ending of ``path`` names.
 
     >>> check_path("stairs.SVG")
     'svg'
 
     Raises:
-        InvalidValueError: an ending that is none of :data:`ENDINGS`.
+        InvalidValueError: an ending that is not in :data:`ENDINGS`.
     """
     ending = Path(path).suffix.removeprefix(".").lower()
     if ending not in ENDINGS:
@@ -83,45 +83,30 @@ def check_path(path: str | os.PathLike[str]) -> str:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes a figure as PNG, SVG or PDF, going by the ending; the file is written whole or not at all.
+    """Writes a figure as PNG, SVG or PDF, by the ending of the path; a failure leaves an existing file unchanged.
 
-    The same figure makes the same file: no dates, no random names.
+    The same figure gives the same file: no dates, no random names.
 
     Raises:
         InvalidValueError: an unknown ending, or a file that cannot be written.
     """
     ending = check_path(path)
-    matplotlib = load_matplotlib()
+    content = _rendered(figure, format=ending, dpi=120, metadata=_NO_DATE[ending], **_SMALL.get(ending, {}))
     try:
-        with _written_whole(Path(path)) as beside, matplotlib.rc_context(STYLE), _any_letters():
-            figure.savefig(beside, format=ending, dpi=120, metadata=_NO_DATE[ending], **_SMALL.get(ending, {}))
+        write_whole(path, content)
     except OSError as error:
         raise InvalidValueError("path", os.fspath(path), f"a file that can be written ({error.strerror})") from None
 
 
 def svg(figure: Figure) -> str:
-    """A figure as the text of an SVG file; the same figure makes the same text."""
-    matplotlib, text = load_matplotlib(), io.BytesIO()
-    with matplotlib.rc_context(STYLE), _any_letters():
-        figure.savefig(text, format="svg", metadata=_NO_DATE["svg"])
-    return text.getvalue().decode()
+    """A figure as the text of an SVG file; the same figure gives the same text."""
+    return _rendered(figure, format="svg", metadata=_NO_DATE["svg"]).decode()
 
 
-@contextlib.contextmanager
-def _any_letters() -> Iterator[None]:
-    """Letters that the font does not have are drawn as boxes, which is no news to the reader of a picture."""
-    with warnings.catch_warnings():
+def _rendered(figure: Figure, **options: Any) -> bytes:
+    """The bytes of a figure; characters that the font lacks become boxes, without a warning."""
+    content = io.BytesIO()
+    with load_matplotlib().rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        yield
-
-
-@contextlib.contextmanager
-def _written_whole(path: Path) -> Iterator[Path]:
-    """A new file beside ``path`` that takes its place once it is complete."""
-    target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        yield beside
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
+        figure.savefig(content, **options)
+    return content.getvalue()

@@ -1,4 +1,4 @@
-"""A network on every array of a design space: its time as a map, and the arrays that no other beats."""
+"""A network on every array of a design space: a map of its time, and the arrays on the front."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class _Axis(NamedTuple):
 
     @property
     def is_listed(self) -> bool:
-        """Whether each size has a cell of the same width and its name below it."""
+        """Whether each size has a cell of the same width, labelled with the size."""
         return bool(self.places[0] == 0 and len(self.sizes) <= _FEW)
 
     def place(self, size: Any) -> Any:
-        """Where a size lies, be there a cell for it or not."""
+        """The place of a size, whether it has a cell or not."""
         if self.is_listed:  # lists often double from size to size
             return np.interp(np.log(size), np.log(self.sizes), self.places)
         return np.interp(size, self.sizes, self.places)
@@ -49,18 +49,17 @@ class _Axis(NamedTuple):
 def sweep_data(
     rows: Sequence[int], cols: Sequence[int], dataflow: Sequence[str], seconds: Sequence[float]
 ) -> dict[str, Any]:
-    """The maps that are drawn: the seconds of each dataflow by rows and columns of the array.
+    """Seconds by rows and columns of the array, one map per dataflow.
 
     Args:
-        rows, cols, dataflow, seconds: a value for each point.
+        rows, cols, dataflow, seconds: one value per point.
 
     Returns:
-        ``rows`` and ``cols``: the sizes drawn. Where there are more than 600 of one it is every second, or every third,
-        and so on, with the largest. ``seconds``: for each dataflow a list of rows, each a list of columns; NaN where
-        there is no such point.
+        ``rows`` and ``cols``: the sizes drawn, at most about 600 evenly spaced ones and the largest. ``seconds``: for
+        each dataflow a list of rows, each a list of columns, with NaN for combinations without a point.
 
     Raises:
-        InvalidValueError: columns that are not of one length, or empty; times that are not above 0.
+        InvalidValueError: empty columns or columns of different lengths; times that are not above 0.
 
     >>> sweep_data([8, 8, 16], [8, 16, 8], ["ws", "ws", "ws"], [4.0, 2.0, 3.0])["seconds"]["ws"]
     [[4.0, 2.0], [3.0, nan]]
@@ -84,7 +83,7 @@ def _checked(*columns: Any) -> tuple[Column, Column, Column, Column]:
 
 
 def _drawn(sizes: Column) -> Column:
-    """The sizes that there are, or so many of them that each has a pixel."""
+    """The sizes, thinned out so that each gets a pixel."""
     each = np.unique(sizes)
     step = -(-len(each) // _MOST_CELLS)
     return np.unique(np.append(each[::step], each[-1]))
@@ -109,20 +108,20 @@ def sweep_figure(
     pe_budget: int | None = None,
     title: str = "",
 ) -> Figure:
-    """The time of a network by rows and columns of the array, a map for each dataflow; below, the best of each size.
+    """The time of a network by rows and columns of the array, one map per dataflow; below, the best arrays by PEs.
 
-    Dots on the maps are points of the front; beyond the dashed line arrays have more PEs than the budget. Below are,
-    for each dataflow, the least time within a number of PEs, and the utilization of the arrays that reach it; with the
+    Dots on the maps are points of the front; beyond the dashed line, arrays exceed the PE budget. The plots below show,
+    for each dataflow, the least time within a number of PEs and the utilization of the arrays that reach it, and the
     front of all dataflows.
 
     Args:
-        rows, cols, dataflow, seconds, utilization: a value for each point.
-        front: indices of the points that no other beats.
-        pe_budget: the most PEs; None where nothing limits them.
-        title: above all.
+        rows, cols, dataflow, seconds, utilization: one value per point.
+        front: indices of the points that no other point dominates.
+        pe_budget: the most PEs, if limited.
+        title: of the figure.
 
     Raises:
-        InvalidValueError: as :func:`sweep_data`, or a front of points that there are not.
+        InvalidValueError: as :func:`sweep_data`, or an index of ``front`` that is out of range.
         MissingDependencyError: matplotlib is not installed.
 
     >>> points = {"rows": [8, 8, 16], "cols": [8, 16, 8], "dataflow": ["ws", "ws", "ws"], "seconds": [4.0, 2.0, 3.0]}
@@ -178,7 +177,7 @@ def _norm(times: Column) -> LogNorm:
 
 
 def _plain_ticks() -> Callable[[], LogFormatter]:
-    """Labels of a logarithmic axis in plain numbers, as many as matplotlib finds room for."""
+    """A formatter of logarithmic axes with plain numbers, where matplotlib has room for labels."""
     from matplotlib.ticker import LogFormatter
 
     class Plain(LogFormatter):
@@ -189,7 +188,7 @@ def _plain_ticks() -> Callable[[], LogFormatter]:
 
 
 def _axis(sizes: Sequence[int]) -> _Axis:
-    """Few sizes lie side by side, whatever they are; many lie where they belong."""
+    """An axis with equal cells for few sizes, to scale for many."""
     column = np.asarray(sizes, dtype=float)
     steps = np.diff(column)
     if len(column) <= _FEW:
@@ -227,7 +226,7 @@ def _draw_front(
         axes.plot(
             along_cols.place(sizes[seen]), along_rows.place(most[seen]), color=BLACK, linestyle=_DASHES, linewidth=1
         )
-    if not len(high):  # a line without points that is not clipped would have no place on the page
+    if not len(high):  # matplotlib cannot place an unclipped line without points
         return
     axes.plot(
         along_cols.place(wide), along_rows.place(high), "o",
@@ -236,7 +235,7 @@ def _draw_front(
 
 
 def _draw_best(left: Axes, right: Axes, pes: Column, times: Column, used: Column, flows: Column, best: Column) -> None:
-    """The least time within a number of PEs for each dataflow, how busy those arrays are, and the front of all."""
+    """Draws the least time within a number of PEs by dataflow, the utilization of those arrays, and the front."""
     for name, colour in zip(dict.fromkeys(flows.tolist()), COLOURS * len(flows), strict=False):
         own = np.flatnonzero(flows == name)
         order = own[np.lexsort((times[own], pes[own]))]
@@ -246,6 +245,6 @@ def _draw_best(left: Axes, right: Axes, pes: Column, times: Column, used: Column
         right.plot(pes[faster], used[faster], color=colour, linewidth=1.0, marker=".", markersize=3)
     left.plot(pes[best], times[best], "o", markersize=3, color=BLACK, label=f"front: {len(best)} points")
     right.plot(pes[best], used[best], "o", markersize=3, color=BLACK)
-    left.set(xscale="log", yscale="log", xlabel="PEs", title="least time within so many PEs")
+    left.set(xscale="log", yscale="log", xlabel="PEs", title="least time within a number of PEs")
     right.set(xscale="log", xlabel="PEs", ylabel="utilization [%]", title="utilization of those arrays")
     right.set_ylim(0, max(104.0, float(used.max())))

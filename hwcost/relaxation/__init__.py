@@ -1,4 +1,4 @@
-"""Smooth stand-ins for every non-smooth step of the model: a table of relaxations over ladders of smooth steps."""
+"""Smooth stand-ins for the non-smooth steps of the model: a table of relaxations, and the ladders behind them."""
 
 from hwcost.relaxation.relaxations import EXACT, RELAXATIONS, Relaxation, SmoothCeiling, as_relaxation, smooth_ceil
 

@@ -1,9 +1,9 @@
 """Sums of smooth steps, evaluated in a window around x.
 
-A ladder is f(x) = sum_i S(x - w_i), S a step from 0 to 1. Far from its riser a step is 0 or 1 to rounding, so only the
-few steps around x are summed and the ones below are counted; how many follows from the sharpness of the step and the
-precision of the numbers. Value and gradient are those of the full ladder to rounding, at a cost that does not depend on
-how many steps there are.
+A ladder is f(x) = sum_i S(x - w_i), with S a step from 0 to 1. Far from its riser a step is 0 or 1 to rounding, so only
+the few steps around x are summed, and those below are counted. The width of that window follows from the sharpness of
+the step and the precision of the numbers. Value and gradient equal those of the full ladder to rounding, at a cost that
+does not depend on the number of steps.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _STEEPEST = 1e9
 class Step(NamedTuple):
     """A smooth step from 0 to 1: value and slope at the distance z from its riser, and where it is flat.
 
-    ``value`` and ``slope`` take the distance scaled, u = scale * z; the slope is that over z. ``sharpness`` names the
-    option that the scale is. ``reach(c)`` gives (above, below): beyond z > above the step is within exp(-c) of 1,
-    beyond z < -below of 0.
+    ``value`` and ``slope`` take the scaled distance u = scale * z; the slope is the derivative with respect to z.
+    ``sharpness`` is the name of the option that sets the scale. ``reach(c)`` returns (above, below): for z > above the
+    step is within exp(-c) of 1, for z < -below within exp(-c) of 0.
     """
 
     value: Callable[[Array], Array]
@@ -48,9 +48,9 @@ class Ladder:
     Args:
         step: the smooth step S.
         offset: added to every whole number, w_i = i + offset.
-        steps: how many steps there are; None for no end.
-        positions: other risers w_i than the whole numbers (any order); excludes ``steps``.
-        floor: step 0 counts as taken, so that the value is never below one.
+        steps: number of steps; None for no end.
+        positions: the risers w_i, in any order, instead of whole numbers; excludes ``steps``.
+        floor: whether step 0 always counts, so that the value is never below one.
     """
 
     _ALL_AT_ONCE = 2**12  # window elements up to which one wide operation beats one operation a step
@@ -65,13 +65,12 @@ class Ladder:
         floor: bool = False,
     ) -> None:
         self.step, self.offset, self.first = step, offset, int(floor)
-        self.steps = _checked_steps(steps)
-        self.positions = None if positions is None else _checked_positions(positions, steps)
+        self.steps = _check_steps(steps)
+        self.positions = None if positions is None else _check_positions(positions, steps)
         width = sum(step.reach(_cutoff(2.0**-52)))
         if width > _WIDEST:
-            raise InvalidValueError(
-                step.sharpness, step.scale, f"larger: its steps are {width:.3g} wide, and {_WIDEST:,} is the most"
-            )
+            allowed = f"larger values, at which steps are at most {_WIDEST:,} wide (these are {width:.3g} wide)"
+            raise InvalidValueError(step.sharpness, step.scale, allowed)
 
     def value(self, x: Array) -> Array:
         """The sum of the steps at x."""
@@ -92,7 +91,7 @@ class Ladder:
         )
 
     def _window(self, x: Array) -> tuple[Array, _Distances]:
-        """How many steps lie wholly below the window, and the distances of x from those in it."""
+        """The number of steps below the window, and the distances of x from the risers in it."""
         backend = arrays.backend_of(x)
         flat = backend.stop_gradient(x)
         xp = arrays.namespace(x)
@@ -129,7 +128,7 @@ class Ladder:
 
 @arrays.constant_while_tracing
 def _most_within(positions: tuple[float, ...], span: float) -> int:
-    """How many of the sorted positions lie within one span, wherever that is put."""
+    """The most sorted positions within any interval of length ``span``."""
     risers = np.asarray(positions)
     ends = np.searchsorted(risers, risers + span, side="right")
     return int(np.max(ends - np.arange(len(risers))))
@@ -137,9 +136,9 @@ def _most_within(positions: tuple[float, ...], span: float) -> int:
 
 @dataclass(frozen=True)
 class _Distances:
-    """Scaled distances of x from the risers of its window, made when they are asked for.
+    """Scaled distances of x from the risers of its window, computed on access.
 
-    For whole-numbered risers ``base`` is x as it stands in its window, scaled; for others it is x itself.
+    For whole-numbered risers ``base`` is the scaled place of x in its window; for others it is x.
     """
 
     base: Array
@@ -162,11 +161,11 @@ class _Distances:
 
 
 def _cutoff(eps: float) -> float:
-    """The c for which exp(-c) is below rounding at that machine epsilon: 37 in float64, 17 in float32."""
+    """The c at which exp(-c) is below rounding at a machine epsilon: 37 in float64, 17 in float32."""
     return float(math.ceil(-math.log(eps / 2)))
 
 
-def _checked_steps(steps: int | None) -> int | None:
+def _check_steps(steps: int | None) -> int | None:
     if steps is None:
         return None
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
@@ -174,9 +173,9 @@ def _checked_steps(steps: int | None) -> int | None:
     return int(steps)
 
 
-def _checked_positions(positions: Sequence[float], steps: int | None) -> tuple[float, ...]:
+def _check_positions(positions: Sequence[float], steps: int | None) -> tuple[float, ...]:
     if steps is not None:
-        raise InvalidValueError("steps", steps, "None where positions are given (they say how many steps there are)")
+        raise InvalidValueError("steps", steps, "None together with positions, which set the number of steps")
     try:
         risers = sorted(float(position) for position in positions)
     except (TypeError, ValueError):
@@ -214,11 +213,11 @@ def generalized_step(b: float, v: float) -> Step:
         backend = arrays.backend_of(u)
         if 1 <= power <= 4:
             return backend.sigmoid(u) ** power
-        # a root has no finite slope where the sigmoid underflows, a high power multiplies its rounding; not so here
+        # a root has no finite slope if the sigmoid underflows, a high power amplifies rounding; logarithms avoid both
         return arrays.namespace(u).exp(power * backend.log_sigmoid(u))
 
     def slope(u: Array) -> Array:
-        rest = arrays.namespace(u).exp(arrays.backend_of(u).log_sigmoid(-u))  # with all digits in its tail
+        rest = arrays.namespace(u).exp(arrays.backend_of(u).log_sigmoid(-u))  # accurate in the tail
         return b * power * value(u) * rest
 
     def reach(cutoff: float) -> tuple[float, float]:
@@ -228,7 +227,7 @@ def generalized_step(b: float, v: float) -> Step:
 
 
 def positive(name: str, value: float) -> float:
-    """An option of a step, checked: a number above 0 that float32 can work with."""
+    """Checks an option of a step: a number above 0 that float32 can represent."""
     if not arrays.is_real(value) or not 0 < value <= _STEEPEST:
         raise InvalidValueError(name, value, f"a number above 0, up to {_STEEPEST:g}")
     return float(value)

@@ -1,13 +1,12 @@
 """Smooth stand-ins for every non-smooth step of the model.
 
-The exact model takes ceilings, which have no useful gradient. A :class:`Relaxation` is one value that says what stands
-in for ``ceil(extent / size)`` and for ``max(a, b)``, together with the closed-form slope of the first. The smooth
-ones are ladders, sums of smooth steps, one step a whole number:
+The exact model takes ceilings, which have no useful gradient. A :class:`Relaxation` is one value: the stand-ins for
+``ceil(extent / size)`` and for ``max(a, b)``, and the closed-form slope of the first. The smooth ones are ladders, sums
+of smooth steps, one per whole number:
 
     f(x) = sum_i S(x - w_i),        S a step from 0 to 1,        w_i = 0, 1, 2, ...
 
-which :mod:`hwcost.relaxation.ladder` evaluates in a window around x, at a cost that does not depend on the number of
-steps.
+which :mod:`hwcost.relaxation.ladder` evaluates in a window around x, at a cost independent of the number of steps.
 
 Sources: the logistic ladder is the one of the author's model, f_{T,w}(x) = sum_i 1 / (1 + exp(-T (x - w_i))). The
 generalized one is that of U-Boost NAS (Yuzuguler et al., ECCV 2022), Richards' curve with B = 20, C = 0.2, v = 0.5.
@@ -32,10 +31,10 @@ __all__ = ["EXACT", "RELAXATIONS", "Relaxation", "SmoothCeiling", "as_relaxation
 
 
 class SmoothCeiling(NamedTuple):
-    """What a relaxation computes: elementwise functions of x = extent / size, and the maximum of two costs.
+    """The functions of a relaxation: elementwise functions of x = extent / size, and the maximum of two costs.
 
-    ``is_ceiling`` says that the value is the ceiling itself, so that integers need not pass through floating point;
-    ``is_ladder`` that it takes so many operations that few numbers are better put through it together.
+    ``is_ceiling``: the value is the exact ceiling, so that integers need no floating point. ``is_ladder``: the value
+    takes many operations, so that a few numbers are better passed together.
     """
 
     value: Callable[[Array], Array]
@@ -75,7 +74,7 @@ class Relaxation:
         """The same relaxation with other options; the names are those of :attr:`options`.
 
         Raises:
-            InvalidValueError: an unknown option, or a value outside of what the option allows.
+            InvalidValueError: an unknown option, or a value that the option does not allow.
         """
         for name in options:
             if name not in self.options:
@@ -92,7 +91,7 @@ class Relaxation:
         return _apply(self._curve.value, x)
 
     def slope(self, x: Array | float) -> Any:
-        """The closed-form derivative of :meth:`value`, for those who have no automatic one.
+        """The closed-form derivative of :meth:`value`, for use without automatic differentiation.
 
         >>> RELAXATIONS["linear"].slope(2.3)
         1.0
@@ -122,7 +121,7 @@ class Relaxation:
 
     @property
     def sharpness(self) -> str | None:
-        """The name of the option that is this relaxation's temperature; None where it has none.
+        """The name of the option that sets this relaxation's temperature, if it has one.
 
         >>> RELAXATIONS["generalized"].sharpness, RELAXATIONS["linear"].sharpness
         ('b', None)
@@ -130,16 +129,17 @@ class Relaxation:
         return next((name for name in ("temperature", "b") if name in self.options), None)
 
     def at_temperature(self, temperature: float) -> Relaxation:
-        """The same relaxation with steps as sharp as that, whatever it calls its temperature.
+        """The same relaxation at a temperature, whatever the name of its option.
 
         Raises:
-            InvalidValueError: a relaxation without one, or a temperature that it does not allow.
+            InvalidValueError: a relaxation without a temperature, or a temperature that it does not allow.
 
         >>> RELAXATIONS["generalized"].at_temperature(30.0).options["b"]
         30.0
         """
         if self.sharpness is None:
-            raise InvalidValueError("temperature", temperature, f"none for {self.name!r}, which has no temperature")
+            reason = f"relaxation {self.name!r} has no temperature"
+            raise InvalidValueError("temperature", temperature, "leave it out", reason=reason)
         return self.with_options(**{self.sharpness: temperature})
 
     def maximum(self, a: Size, b: Size) -> Size:
@@ -159,7 +159,7 @@ class Relaxation:
 def _apply(function: Callable[[Array], Array], x: Array) -> Any:
     if arrays.is_number(x):
         return _apply_to_number(function, x)
-    if isinstance(x, np.ndarray) and x.ndim == 0:  # whose arithmetic gives numbers, not arrays
+    if isinstance(x, np.ndarray) and x.ndim == 0:  # numpy's arithmetic turns it into a number
         return np.asarray(_apply(function, x.reshape(1))[0])
     xp = arrays.namespace(x)
     if not arrays.is_float(x):
@@ -292,7 +292,7 @@ def smooth_ceil(x: Array | float, *, temperature: float = 20.0, kind: str = "log
     """A smooth stand-in for ceil(x): by default the author's ladder f_{T,w}(x) = sum_i 1 / (1 + exp(-T (x - w_i))).
 
     Args:
-        x: a number, or an array of any shape and library; gradients flow where the library has them.
+        x: a number, or an array of any shape and library; gradients flow if the library has them.
         temperature: the sharpness T of the steps; larger is closer to the ceiling. ``generalized`` calls it ``b``;
             ``exact``, ``straight-through`` and ``linear`` have none.
         kind: a name in :data:`RELAXATIONS`.
