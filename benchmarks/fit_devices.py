@@ -100,8 +100,8 @@ def edge_tpu(folder: Path) -> DeviceFile:
             "Part of the step is hidden: row_stairs and col_stairs, fitted as one number, are the share that remains.",
             "cycles_per_layer and a constant per run of a network fit equally well: every network had five layers.",
             "Every layer was 64 x 64 outputs and a 3 x 3 kernel, int8, batch 1. Other sizes are an extrapolation.",
-            "Weights of a network beyond about 7 MB spill to the host: it takes 1.5 times as long at once, and several "
-            "times as long further on. A device knows nothing of that, since it prices layer by layer.",
+            "Networks with more than about 7 MB of weights spill to the host and take 1.5 times as long or more. A "
+            "device prices layer by layer and does not model this.",
             "Networks of 32 to 62 filters scatter: a second session measured one at half the time. Their errors are "
             "the largest.",
             "The form of the model was chosen by looking at cross-validation on these same networks.",

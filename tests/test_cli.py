@@ -24,6 +24,7 @@ from hwcost.cli import cli
 from hwcost.cli.formula import formula
 from hwcost.cli.shared.values import parse_clock, parse_sizes
 from hwcost.console import run_command
+from hwcost.model.formula import price
 from hwcost.model.layout import lay_out
 
 POINT = ["estimate", "--k", "5", "--c", "6", "--f", "16", "--s1", "8", "--s2", "8"]
@@ -212,10 +213,18 @@ def test_every_size_can_be_swept(rows, option):
     assert len({tuple(row.items()) for row in swept}) == len(values)
 
 
-def test_a_sweep_is_one_call_of_the_core(rows, calls_of):
-    with calls_of(layer_cost) as calls:
+def test_a_sweep_is_priced_in_one_call(rows, calls_of):
+    with calls_of(price) as calls:
         assert len(rows(*estimate_with(f="1:300", c="1:10")[1:])) == 3000
-    assert len(calls) == 1
+    assert len(calls) == 2  # exact and smooth
+
+
+def test_a_point_is_priced_once_however_much_is_printed(hwcost, calls_of):
+    with calls_of(price) as calls:
+        code, out, _ = hwcost("estimate", "--k", "3", "--c", "20", "--f", "36", "--device", "gemmini", "--explain")
+    assert code == 0
+    assert "left out" in out
+    assert len(calls) == 2  # exact and smooth
 
 
 def test_a_table_has_a_header_and_aligned_columns(hwcost):

@@ -23,6 +23,7 @@ from hwcost import (
 from hwcost.cli.explain import explain
 from hwcost.cli.formula import formula
 from hwcost.machine import Dataflow, FoldTiming, Lowering, Term, Transfer
+from hwcost.model.formula import price
 from hwcost.reports import summarise
 from hwcost.sweep import sweep
 
@@ -123,7 +124,7 @@ def test_a_sweep_takes_rows():
 
 def test_reports_and_explanations_show_rows():
     array = SystolicArray(8, 16, dataflow=WT, fold_timing=SLOW, terms=(Term("launch", lambda work: 9, "launching"),))
-    sentences = {each.name: each for each in explain(LAYERS["conv"], array)}
+    sentences = {each.name: each for each in explain(price(*LAYERS["conv"].gemms(), array))}
     assert "weight stationary, transposed" in sentences["layout"].text
     assert "each row takes two cycles" in sentences["compute"].text
     assert sentences["launch"].cycles == 9

@@ -9,16 +9,17 @@ import click
 from click.core import ParameterSource
 
 from hwcost.cli import estimate_output as output
-from hwcost.cli.estimate_figures import price
+from hwcost.cli.estimate_figures import figures_of
 from hwcost.cli.shared.machines import CLOCK
 from hwcost.cli.shared.options import form_options
 from hwcost.cli.shared.values import parse_relaxations
-from hwcost.cli.shared.workload import Workload, read_workload, workload_options
+from hwcost.cli.shared.workload import read_workload, workload_options
 from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS
 
 if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence
+    from hwcost.model.formula import Pricing
 
 __all__ = ["estimate"]
 
@@ -80,15 +81,15 @@ def estimate(
     )
     if explained and (workload.is_sweep or form == "csv"):
         raise InvalidValueError("--explain", True, "leave it out", reason="it needs a single point, as text or --json")
-    figures = price(workload, smooth)
+    figures, pricing = figures_of(workload, smooth)
     workload.note_extrapolation()
-    output.write(workload, smooth, figures, form, terms=_terms(workload) if explained else ())
+    output.write(workload, smooth, figures, form, terms=_terms(pricing) if explained else ())
 
 
-def _terms(workload: Workload) -> Sequence[Sentence]:
+def _terms(pricing: Pricing) -> Sequence[Sentence]:
     from hwcost.cli.explain import explain
 
-    return explain(workload.layer(), workload.array())
+    return explain(pricing)
 
 
 def _refuse_other_options() -> None:

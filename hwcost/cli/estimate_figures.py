@@ -11,12 +11,11 @@ from hwcost.arrays import Size
 from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload
 from hwcost.errors import InvalidValueError, MixedLibrariesError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import layer_cost, layer_cycles
+from hwcost.model.formula import Pricing, layer_cycles, price
 from hwcost.model.layers import Conv2d
-from hwcost.model.layout import lay_out
 from hwcost.relaxation import Relaxation
 
-__all__ = ["Figures", "price"]
+__all__ = ["Figures", "figures_of"]
 
 Figures: TypeAlias = dict[str, Size]
 """Numbers, or arrays along the axes of the sweep that they depend on."""
@@ -24,8 +23,8 @@ Figures: TypeAlias = dict[str, Size]
 _FINITE = "a number above 0, below 1.8e308; use other sizes, another --clock, --relaxation or --temperature"
 
 
-def price(workload: Workload, smooth: Relaxation) -> Figures:
-    """All figures that are printed, in one call for all points of a sweep.
+def figures_of(workload: Workload, smooth: Relaxation) -> tuple[Figures, Pricing]:
+    """All figures that are printed, for all points of a sweep at once, and the pricing that they come from.
 
     Raises:
         InvalidValueError: a figure that overflows.
@@ -33,23 +32,23 @@ def price(workload: Workload, smooth: Relaxation) -> Figures:
     layer, array = workload.layer(), workload.array()
     with np.errstate(all="ignore"):
         try:
-            figures = _price(layer, array, smooth)
+            (gemm,) = layer.gemms()
+            pricing = price(gemm, array)
+            figures = _figures(pricing, _smooth_cycles(layer, array, smooth))
         except InvalidValueError as error:
             if not workload.is_sweep:
                 raise
             raise InvalidValueError(error.field, error.value, SWEEP_LIMIT) from None
         _check_finite("the seconds at this --clock", figures["seconds"])
         _check_finite(f"the cycles by relaxation {smooth.name}", figures["smooth_cycles"])
-    return figures
+    return figures, pricing
 
 
-def _price(layer: Conv2d, array: SystolicArray, smooth: Relaxation) -> Figures:
-    exact = layer_cost(layer, array)
-    (gemm,) = layer.gemms()
-    folds = lay_out(gemm, array)
+def _figures(pricing: Pricing, smooth_cycles: Size) -> Figures:
+    exact, folds = pricing.cost, pricing.work.folds
     return {
         "cycles": exact.cycles,
-        "smooth_cycles": _smooth_cycles(layer, array, smooth),
+        "smooth_cycles": smooth_cycles,
         "folds_along_rows": folds.along_rows,
         "folds_along_cols": folds.along_cols,
         "folds_in_time": folds.in_time,

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
-from hwcost.model.formula import START_UP, Pricing, overheads_of, price
+from hwcost.model.formula import START_UP, Pricing, overheads_of
 from hwcost.model.gemm import Gemm
-from hwcost.model.layers import Conv2d
 from hwcost.model.layout import Work
 from hwcost.model.traffic import bytes_of, transfers_of
 
@@ -25,10 +24,13 @@ class Sentence(NamedTuple):
     cycles: float | None = None
 
 
-def explain(layer: Conv2d, array: SystolicArray) -> list[Sentence]:
-    """The terms of the cycles of a convolution on an array.
+def explain(pricing: Pricing) -> list[Sentence]:
+    """The terms of the cycles of a product on an array.
 
-    >>> for sentence in explain(Conv2d(6, 16, 5, 14, 14), SystolicArray(8, 8)):
+    >>> from hwcost import Conv2d
+    >>> from hwcost.model.formula import price
+    >>> (gemm,) = Conv2d(6, 16, 5, 14, 14).gemms()
+    >>> for sentence in explain(price(gemm, SystolicArray(8, 8))):
     ...     print(sentence.name, sentence.text, sep=": ")
     lowering: one product with k = kernel height * kernel width * channels: 1 of (100 x 150)(150 x 16)
     layout: weight stationary: k = 150 along 8 rows, n = 16 along 8 columns, m = 100 streams
@@ -37,9 +39,7 @@ def explain(layer: Conv2d, array: SystolicArray) -> list[Sentence]:
     total: 3800 cycles, bound by compute
     left out: filling and draining; memory; start-up; a constant
     """
-    (gemm,) = layer.gemms()
-    parts = price(gemm, array)
-    cost = parts.cost
+    parts, array, cost = pricing, pricing.work.array, pricing.cost
     return [
         *_shape(parts.work),
         Sentence("compute", f"{array.fold_timing_row.summary}: {_number(parts.compute)} cycles", parts.compute),
