@@ -196,7 +196,7 @@ def sweep(
     >>> [one.winner["conv2.width"] for one in found.found], (folder / "pareto.png").exists()
     ([16, 32], True)
     """
-    _engine(engine, jobs)
+    engine, some = _engine(engine, jobs)
     arch = arch_def if isinstance(arch_def, ArchDef) else load_arch_def(arch_def)
     more: dict[str, Any] = {"targets": tuple(map(str, targets)), "weights": tuple(lambdas), "seeds": tuple(seeds)}
     if not targets and not lambdas:
@@ -206,7 +206,7 @@ def sweep(
     source, count = _images(arch, data, settings.get("images"))
     swept = SweepSettings.of_sweep(source, count, methods, train_seeds=train_seeds, given=settings, **more)
     begun = SearchSweep.create(Path(out), arch, [arch.array] if arrays is None else arrays, swept)
-    return _finish_sweep(begun, engine, jobs, progress, quiet)
+    return _finish_sweep(begun, engine, some, Report(progress, quiet=quiet))
 
 
 def resume_sweep(
@@ -228,10 +228,10 @@ def resume_sweep(
     Raises:
         RunError: no sweep, or a damaged one.
     """
-    _engine(engine, jobs)
+    engine, some = _engine(engine, jobs)
     begun = SearchSweep.open(Path(folder), rows)
     begun.check_images()
-    return _finish_sweep(begun, engine, jobs, progress, quiet)
+    return _finish_sweep(begun, engine, some, Report(progress, quiet=quiet))
 
 
 def _engine(engine: str | None, jobs: int) -> tuple[str, int | None]:
@@ -244,13 +244,10 @@ def _engine(engine: str | None, jobs: int) -> tuple[str, int | None]:
     return engine, some
 
 
-def _finish_sweep(
-    begun: SearchSweep, engine: str | None, jobs: int, progress: SweepProgress | None, quiet: float
-) -> Comparison:
+def _finish_sweep(begun: SearchSweep, engine: str, jobs: int | None, report: Report) -> Comparison:
     """Does what is left of a sweep, and writes results.json, results.md and pareto.png into its folder."""
-    engine, some = _engine(engine, jobs)
     with only_one(begun.path, local=not engine_of(engine)[0].takes_address) as owner:
-        run_sweep(begun, owner, Report(progress, quiet=quiet), engine=engine, jobs=some)
+        run_sweep(begun, owner, report, engine=engine, jobs=jobs)
         found = compare(begun)
         save(begun.path / "results.json", found.as_dict())
         save(begun.path / "results.md", found.tables().encode())

@@ -20,20 +20,7 @@ if TYPE_CHECKING:
     from hwcost.devices import DeviceFile
     from nas_plugin.space.arch_def import ArchDef
 
-__all__ = [
-    "ArraySize",
-    "OneOf",
-    "accelerator",
-    "data_options",
-    "free_folder",
-    "needs_extra",
-    "of_command_line",
-    "refuse_unused",
-    "refuse_with_resume",
-    "resumable",
-    "search_options",
-    "set_up_array",
-]
+__all__ = ["ArraySize", "OneOf", "accelerator", "data_options", "search_options", "set_up_array"]
 
 NAMES = {"weight": "lambda", "weights": "lambdas", "SystolicArray.rows": "array", "SystolicArray.cols": "array"}
 """Options that are named otherwise than the settings behind them."""

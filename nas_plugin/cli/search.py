@@ -149,10 +149,12 @@ def _print(result: SearchResult, folder: Path, as_json: bool) -> None:
         return
     array = result.arch.array
     click.echo(f"{result.arch.name} on a {array.rows} x {array.cols} {array.dataflow} array, {array.fold_timing} folds")
-    if more := list(array.as_dict().items())[5:]:
-        click.echo(
-            "  " + ", ".join(f"{name} {value:g}" if _is_number(value) else f"{name} {value}" for name, value in more)
-        )
+    more = [
+        f"{name} {value}" if isinstance(value, (str, bool)) else f"{name} {value:g}"
+        for name, value in list(array.as_dict().items())[5:]
+    ]
+    if more:
+        click.echo(f"  {', '.join(more)}")
     click.echo()
     click.echo(f"{'':24}{'winner':>14}{'reference':>14}")
     for label, value in _ROWS:
@@ -166,10 +168,6 @@ def _print(result: SearchResult, folder: Path, as_json: bool) -> None:
     for line in _of_target(result):
         click.echo(line)
     click.echo(f"Run folder: {folder}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _of_target(result: SearchResult) -> Iterator[str]:

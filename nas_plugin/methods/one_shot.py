@@ -20,7 +20,6 @@ from nas_plugin.methods.super_network import SuperNetworkTraining
 from nas_plugin.methods.training import Record, Resumable, Training, generator, held_out, trial
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.costs import Costs, Rows, macs_of, reference_cycles, tread_ends, within
-from nas_plugin.space.networks import TrainableNetwork
 from nas_plugin.space.targets import LEAST, Target
 
 __all__ = ["OneShotSearch", "pool_of", "price_of"]
@@ -101,33 +100,12 @@ class OneShotSearch(Resumable):
         """Held-out loss in the first final, after fine-tuning."""
         self.scratch_losses: dict[int, float] = {}
         """Held-out loss in the second final, after a training from scratch."""
-
-    @property
-    def _scored(self) -> int:
-        return min(self.settings.candidates, len(self.pool))
-
-    @property
-    def _rounds(self) -> int:
-        return -(-self._scored // ROUND)
-
-    @property
-    def _finalists(self) -> int:
-        count = min(self.settings.finalists, self._scored)
-        return count if count > 1 else 0
-
-    @property
-    def _tuned(self) -> int:
-        """Networks to fine-tune: none if all finalists reach the second final anyway."""
-        return self._finalists if self._finalists > SECOND else 0
-
-    @property
-    def _second(self) -> int:
-        return min(SECOND, self._finalists)
-
-    @property
-    def steps(self) -> int:  # type: ignore[override]
-        """Epochs of the super-network, rounds of scoring, and networks of the finals."""
-        return self.settings.epochs - self._skipped + self._rounds + self._tuned + self._second
+        self._scored = min(settings.candidates, len(self.pool))
+        finalists = min(settings.finalists, self._scored)
+        self._finalists = finalists if finalists > 1 else 0
+        self._tuned = self._finalists if self._finalists > SECOND else 0  # else all reach the second final anyway
+        self._second = min(SECOND, self._finalists)
+        self.steps = settings.epochs - self._skipped + -(-self._scored // ROUND) + self._tuned + self._second
 
     @property
     def step(self) -> int:  # type: ignore[override]
@@ -142,9 +120,11 @@ class OneShotSearch(Resumable):
         elif len(self.losses) < self._scored:
             record = self._score_round()
         elif len(self.finetuned_losses) < self._tuned:
-            record = self._tune(self._first_final()[len(self.finetuned_losses)])
+            epochs, lr = self.settings.finalist_epochs, GENTLE * self.settings.lr
+            gentle = dataclasses.replace(self.settings, train_epochs=epochs, lr=lr)
+            record = self._trial("fine-tuning", self._first_final()[len(self.finetuned_losses)], gentle)
         else:
-            record = self._train(self._second_final()[len(self.scratch_losses)])
+            record = self._trial("trial", self._second_final()[len(self.scratch_losses)], self.settings)
         return record | {"epoch": self.step}
 
     def _score_round(self) -> Record:
@@ -216,24 +196,14 @@ class OneShotSearch(Resumable):
         cycles = float(self.costs.of(row[None])[0])
         return {"choice": self.costs.choice(row), "held_out_loss": losses[best], "exact_cycles": cycles}
 
-    def _tune(self, place: int) -> Record:
-        """A fine-tuning of the first final."""
-        settings = self.settings
-        gentle = dataclasses.replace(settings, train_epochs=settings.finalist_epochs, lr=GENTLE * settings.lr)
-        start = self.training.network.slice(self.costs.choice(self.pool[place]))
-        return {"part": "fine-tuning"} | self._trial(place, gentle, self.finetuned_losses, start)
-
-    def _train(self, place: int) -> Record:
-        """A training of the second final."""
-        return {"part": "trial"} | self._trial(place, self.settings, self.scratch_losses)
-
-    def _trial(
-        self, place: int, settings: SearchSettings, losses: dict[int, float], start: TrainableNetwork | None = None
-    ) -> Record:
-        choice, images = self.costs.choice(self.pool[place]), self.training
+    def _trial(self, part: str, place: int, settings: SearchSettings) -> Record:
+        """Trains one network of a final, from the super-network's weights or from scratch."""
+        choice, images, tunes = self.costs.choice(self.pool[place]), self.training, part == "fine-tuning"
+        start = images.network.slice(choice) if tunes else None
         loss, accuracy = trial(Training(self.arch, choice, settings, images.weight_data, start), images.held_out)
+        losses = self.finetuned_losses if tunes else self.scratch_losses
         losses[place] = loss
-        tried = {"accuracy": accuracy, "tried": choice, "loss": loss, "epochs": settings.train_epochs}
+        tried = {"part": part, "accuracy": accuracy, "tried": choice, "loss": loss, "epochs": settings.train_epochs}
         return tried | self._best(losses)
 
     def _first_final(self) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,27 @@ from nas_plugin.space.targets import Target
 
 __all__ = ["SearchSettings", "method_for"]
 
-_COUNTS = {
-    **dict.fromkeys(("epochs", "train_epochs", "batch", "alpha_batch", "threads"), 1),
-    **dict.fromkeys(("candidates", "finalists", "finalist_epochs"), 1),
-    **dict.fromkeys(("seed", "weight_only_epochs"), 0),
+_Rule = tuple[str, Callable[[Any], bool]]
+"""What is allowed, in words and as a check of a number."""
+
+
+def _count(least: int) -> _Rule:
+    return f"an integer of at least {least}, below 2**63", lambda value: type(value) is int and least <= value < 2**63
+
+
+_ABOVE_0: _Rule = ("a finite number above 0", lambda value: 0 < value < math.inf)
+_FROM_0: _Rule = ("a finite number of at least 0", lambda value: 0 <= value < math.inf)
+_RULES: dict[str, _Rule] = {
+    **dict.fromkeys(("epochs", "train_epochs", "batch", "alpha_batch", "candidates", "finalists"), _count(1)),
+    "finalist_epochs": _count(1),
+    "seed": _count(0),
+    "weight_only_epochs": _count(0),
+    "images": _count(2),
+    "threads": ("an integer from 1 to 1024", lambda value: type(value) is int and 1 <= value <= 1024),
+    **dict.fromkeys(("lr", "clip", "alpha_lr", "tau_first", "tau_last"), _ABOVE_0),
+    **dict.fromkeys(("weight_decay", "momentum"), _FROM_0),
+    **dict.fromkeys(("weight", "utilization"), ("a finite number of at least 0, up to 1e9", lambda v: 0 <= v <= 1e9)),
+    "share": ("a number between 0 and 1", lambda value: 0 < value < 1),
 }
 _LARGE = {"alpha_lr": 0.03, "epochs": 12, "train_epochs": 15, "weight_only_epochs": 1}
 """Known to work for 20,000 training images and more."""
@@ -91,23 +108,13 @@ class SearchSettings:
     def __post_init__(self) -> None:
         for name in ("method", "latency"):
             self._take_row(name)
-        for name, minimum in _COUNTS.items():
-            _check_count(name, getattr(self, name), minimum)
-        if self.images is not None:
-            _check_count("images", self.images, 2)
+        for name, (allowed, good) in _RULES.items():
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (number and good(value)) and not (name == "images" and value is None):
+                raise InvalidValueError(name, value, allowed)
         if self.target is not None:
             object.__setattr__(self, "target", str(Target.parse(self.target)))
-        if self.threads > 1024:
-            raise InvalidValueError("threads", self.threads, "an integer from 1 to 1024")
-        for name in ("lr", "clip", "alpha_lr", "tau_first", "tau_last"):
-            _check_number(name, getattr(self, name), above=0.0)
-        for name in ("weight", "utilization", "weight_decay", "momentum"):
-            _check_number(name, getattr(self, name), least=0.0)
-        for name in ("weight", "utilization"):
-            if getattr(self, name) > 1e9:
-                raise InvalidValueError(name, getattr(self, name), "a number from 0 to 1e9")
-        if not 0 < self.share < 1:
-            raise InvalidValueError("share", self.share, "a number between 0 and 1")
         if self.method == "darts" and self.weight_only_epochs >= self.epochs:
             allowed = f"fewer than epochs ({self.epochs}), so that alpha is trained at all"
             raise InvalidValueError("weight_only_epochs", self.weight_only_epochs, allowed)
@@ -170,15 +177,3 @@ def method_for(given: Mapping[str, Any]) -> str:
     ('one-shot', 'darts')
     """
     return "darts" if given.get("latency") is not None or given.get("utilization") else SearchSettings.method
-
-
-def _check_count(name: str, value: object, minimum: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value < 2**63:
-        raise InvalidValueError(name, value, f"an integer of at least {minimum}, below 2**63")
-
-
-def _check_number(name: str, value: object, *, above: float | None = None, least: float | None = None) -> None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or (above is not None and not value > above) or (least is not None and not value >= least):  # type: ignore[operator]
-        allowed = f"a finite number above {above:g}" if above is not None else f"a finite number of at least {least:g}"
-        raise InvalidValueError(name, value, allowed)

@@ -18,19 +18,7 @@ from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.space.arch_def import ArchDef, Choice
 from nas_plugin.space.networks import TrainableNetwork
 
-__all__ = [
-    "Descent",
-    "Epochs",
-    "Record",
-    "Resumable",
-    "Training",
-    "accuracy",
-    "batches",
-    "generator",
-    "held_out",
-    "seeded",
-    "trial",
-]
+__all__ = ["Descent", "Epochs", "Record", "Resumable", "Training", "generator", "held_out", "seeded", "trial"]
 
 Record = dict[str, Any]
 """The log of one step, in values that JSON knows."""

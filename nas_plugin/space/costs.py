@@ -140,12 +140,7 @@ def tread_ends(costs: Costs) -> dict[str, tuple[int, ...]]:
 
 
 def within(
-    costs: Costs,
-    grid: Mapping[str, Sequence[int]],
-    limit: float,
-    *,
-    least: float = 0.0,
-    most: int = MOST,
+    costs: Costs, grid: Mapping[str, Sequence[int]], limit: float, *, least: float = 0.0, most: int = MOST
 ) -> Rows:
     """All networks of a grid that cost from ``least`` to ``limit``, or a sample of them if the grid is large.
 

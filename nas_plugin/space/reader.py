@@ -179,25 +179,14 @@ def _block(table: _Table, kinds: Mapping[str, BlockKind]) -> Block:
     width, kernel = reference.count("width"), reference.count("kernel")
     if kernel not in kernels:
         reference.fail("kernel", kernel, f"one of the block's kernels: {list(kernels)}")
-    return Block(
-        name,
-        kinds[kind],
-        widths,
-        kernels,
-        padding=_padding(table, kernels[-1]),
-        pool=table.count("pool", default=1),
-        reference={"width": width, "kernel": kernel},
-    )
-
-
-def _padding(table: _Table, largest: int) -> int:
-    allowed = f'"same", or an integer from 0 to {largest // 2}'
-    value = table.get("padding", allowed, "same")
-    if value == "same":
-        return largest // 2
-    if type(value) is not int or not 0 <= value <= largest // 2:
-        table.fail("padding", value, allowed)
-    return int(value)
+    most = kernels[-1] // 2
+    allowed = f'"same", or an integer from 0 to {most}'
+    padding = table.get("padding", allowed, "same")
+    padding = most if padding == "same" else padding
+    if type(padding) is not int or not 0 <= padding <= most:
+        table.fail("padding", padding, allowed)
+    both = {"width": width, "kernel": kernel}
+    return Block(name, kinds[kind], widths, kernels, padding, table.count("pool", default=1), both)
 
 
 def _check_blocks(root: _Table, blocks: tuple[Block, ...]) -> None:

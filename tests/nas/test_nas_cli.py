@@ -169,7 +169,7 @@ BAD = [
     (["--device", "nowhere.toml"], "nowhere.toml"),
     (["--array", "16"], "--array is '16'; allowed: ROWSxCOLS"),
     (["--array", "0x4"], "--array is '0x4'; allowed"),
-    (["--lambda", "1e300"], "--lambda is 1e+300; allowed: a number from 0 to 1e9"),
+    (["--lambda", "1e300"], "--lambda is 1e+300; allowed: a finite number of at least 0, up to 1e9"),
     (["--threads", "100000"], "--threads is 100000; allowed: an integer from 1 to 1024"),
     (["--array", "axb"], "--array"),
     (["--lambda", "-1"], "--lambda is -1.0; allowed: a finite number of at least 0"),
