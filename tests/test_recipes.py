@@ -21,6 +21,18 @@ PROJECT = Path(__file__).parents[1]
 PACKAGE = Path(hwcost.__file__).parent
 
 
+def test_every_recipe_has_a_test():
+    tests = "".join(
+        (PROJECT / "tests" / name).read_text("utf-8") for name in ("test_recipes.py", "nas/test_recipes.py")
+    )
+    recipes = (PROJECT / "CONTRIBUTING.md").read_text("utf-8").partition("## Recipes")[2].partition("\n## ")[0]
+    headings = re.findall(r"^### (.*)$", recipes, flags=re.MULTILINE)
+    assert len(headings) >= 14
+    for heading in headings:
+        function = f"def test_{heading.lower().replace(' ', '_')}("
+        assert function in tests or f'"{heading}"' in tests, heading
+
+
 @pytest.mark.parametrize(
     "heading", ["A layer", "A dataflow", "A device", "A term of the model", "A number that can be fitted"]
 )

@@ -183,8 +183,8 @@ def advise(
     """Where a network's widths lie on the stairs of an array, and what other widths would save.
 
     Args:
-        network: as an importer or :meth:`hwcost.network.network.Network.of_layers` makes it. If some of its widths are open
-            (:meth:`hwcost.network.network.Network.space`), only these change, and only to their options.
+        network: as an importer or :meth:`hwcost.network.network.Network.of_layers` makes it. If some of its widths are
+            open (:meth:`hwcost.network.network.Network.space`), only these change, and only to their options.
         array: the accelerator.
         budget: a share of today's cycles, below 1; finds the widths that fit it at the least loss of MACs.
         skip_unsupported: leave out operations that cannot be priced, and list them, instead of raising.
