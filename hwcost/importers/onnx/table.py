@@ -89,14 +89,6 @@ def _transpose(call: Node) -> None:
     rules.permute(call, call.attributes.get("perm") or range(len(call.axes(call[0])))[::-1])
 
 
-def _concat(call: Node) -> None:
-    rules.concatenation(call, call.inputs, _axis(call, 0))
-
-
-def _split(call: Node) -> None:
-    rules.split(call, _axis(call, 0))
-
-
 def _slice(call: Node) -> None:
     """A piece along axes: between its ends if those are known and steps are 1."""
     x, shape = call[0], call.shape(call.out)
@@ -131,10 +123,6 @@ def _cuts(call: Node, x: Value) -> dict[int, int] | None:
         size = shape[axis % len(shape)]
         found[axis % len(shape)] = min(max(start + size if start < 0 else start, 0), size)
     return found
-
-
-def _gather(call: Node) -> None:
-    rules.lookup(call, _axis(call, 0), call.axes(call[1]))
 
 
 def _depth_to_space(call: Node) -> None:
@@ -205,10 +193,10 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_all(_nothing, "Shape Size"),
         "Transpose": _transpose,
         "Expand": rules.expand,
-        "Concat": _concat,
-        "Split": _split,
+        "Concat": lambda call: rules.concatenation(call, call.inputs, _axis(call, 0)),
+        "Split": lambda call: rules.split(call, _axis(call, 0)),
         "Slice": _slice,
-        "Gather": _gather,
+        "Gather": lambda call: rules.lookup(call, _axis(call, 0), call.axes(call[1])),
         "DepthToSpace": _depth_to_space,
         "SpaceToDepth": _space_to_depth,
         **_all(_global_pool, "GlobalAveragePool GlobalMaxPool GlobalLpPool"),

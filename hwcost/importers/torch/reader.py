@@ -7,8 +7,8 @@ nothing is computed. Its calls are seen after PyTorch has taken composite operat
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwcost.errors import MISSING, HwcostError, InvalidValueError, MissingDependencyError
@@ -45,7 +45,7 @@ def read(
     _check_module(model)
     args, named = stand_ins(input_size, example_inputs)
     handlers = checked_handlers(operators, "mylib::my_operator")
-    tracer = Tracer(model, _without_data(model), handlers, _checked_modules(modules))
+    tracer = Tracer(model, _without_data(model), handlers, _checked_modules(modules or {}))
     tensors = tracer.tensors
     for tensor in tree_leaves((args, named)):
         if isinstance(tensor, Tensor):
@@ -104,13 +104,13 @@ def _check_module(model: Any) -> None:
         raise InvalidValueError(f"the parameter {lazy[0]!r}", lazy[0], allowed, reason="it has no size yet")
 
 
-def _checked_modules(modules: Mapping[type[nn.Module], Handler] | None) -> dict[type[nn.Module], Handler]:
-    for kind, handler in (modules or {}).items():
+def _checked_modules(modules: Mapping[type[nn.Module], Handler]) -> Mapping[type[nn.Module], Handler]:
+    for kind, handler in modules.items():
         if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
             raise InvalidValueError("a key of modules", kind, "a class of nn.Module")
         if not callable(handler):
             raise InvalidValueError(f"modules[{kind.__name__}]", handler, "a function of the call")
-    return dict(modules or {})
+    return modules
 
 
 def _without_data(model: nn.Module) -> dict[str, Tensor]:
@@ -133,7 +133,7 @@ def _without_data(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _run(model: nn.Module, tracer: Tracer, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    with _quietly(), tracer.modules.followed():
+    with warnings.catch_warnings(action="ignore"), tracer.modules.followed():
         try:
             with torch.no_grad(), tracer:
                 return torch.func.functional_call(model, tracer.tensors.parameters, args, named, tie_weights=False)
@@ -151,13 +151,3 @@ def _refused(path: str, args: tuple[Any, ...], named: dict[str, Any], what: str)
     shapes = (f"{'x'.join(map(str, tensor.shape))} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
     given = ", ".join(shapes) or "no inputs"
     return InvalidValueError(where, given, "pass inputs that it takes", reason=f"on {given} {what}")
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Context manager without warnings: most code was not written to run on shapes alone."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -19,14 +19,6 @@ __all__ = ["AXES", "PRODUCTS"]
 # ---------------------------------------------------------------- axes
 
 
-def _layer_norm(call: OperatorCall) -> None:
-    rules.layer_norm(call, -len(call["normalized_shape"]))
-
-
-def _group_norm(call: OperatorCall) -> None:
-    rules.group_norm(call, call["group"])
-
-
 def _reshape(call: OperatorCall) -> None:
     x, out, widths = call.first, call.out, call.widths
     before = call.axes(x)
@@ -67,24 +59,8 @@ def _permute(call: OperatorCall) -> None:
     rules.permute(call, [dim % call.first.dim() for dim in call["dims"]])
 
 
-def _t(call: OperatorCall) -> None:
-    rules.permute(call, range(call.first.dim())[::-1])
-
-
-def _split(call: OperatorCall) -> None:
-    rules.split(call, call["dim"])
-
-
-def _select(call: OperatorCall) -> None:
-    rules.lookup(call, call["dim"])
-
-
 def _cat(call: OperatorCall) -> None:
     rules.concatenation(call, [each for each in call.inputs if each.dim() == call.out.dim()], call["dim"])
-
-
-def _stack(call: OperatorCall) -> None:
-    rules.stack(call, call["dim"])
 
 
 def _reduction(call: OperatorCall) -> None:
@@ -115,8 +91,10 @@ AXES: Mapping[str, Handler] = MappingProxyType(
             "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
             "_native_batch_norm_legit_functional _batch_norm_no_update _batch_norm_with_update cudnn_batch_norm",
         ),
-        **_rows(_layer_norm, "native_layer_norm _fused_rms_norm"),
-        **_rows(_group_norm, "native_group_norm"),
+        **_rows(
+            lambda call: rules.layer_norm(call, -len(call["normalized_shape"])), "native_layer_norm _fused_rms_norm"
+        ),
+        **_rows(lambda call: rules.group_norm(call, call["group"]), "native_group_norm"),
         **_rows(_reshape, "view _unsafe_view reshape _reshape_alias flatten unflatten squeeze unsqueeze"),
         **_rows(rules.mapped, "clone contiguous _to_copy detach alias lift_fresh mul div"),
         **_rows(
@@ -124,14 +102,17 @@ AXES: Mapping[str, Handler] = MappingProxyType(
             "_softmax _log_softmax _safe_softmax native_dropout bernoulli sort cumsum cumprod flip roll "
             "empty_like zeros_like ones_like full_like rand_like randn_like",
         ),
-        **_rows(_t, "t"),
+        **_rows(lambda call: rules.permute(call, range(call.first.dim())[::-1]), "t"),
         **_rows(_transpose, "transpose"),
         **_rows(_permute, "permute"),
         **_rows(rules.expand, "expand"),
-        **_rows(_split, "split split_with_sizes unsafe_split unsafe_split_with_sizes chunk narrow slice"),
-        **_rows(_select, "select unbind"),
+        **_rows(
+            lambda call: rules.split(call, call["dim"]),
+            "split split_with_sizes unsafe_split unsafe_split_with_sizes chunk narrow slice",
+        ),
+        **_rows(lambda call: rules.lookup(call, call["dim"]), "select unbind"),
         **_rows(_cat, "cat"),
-        **_rows(_stack, "stack"),
+        **_rows(lambda call: rules.stack(call, call["dim"]), "stack"),
         **_rows(
             rules.kept,
             "max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d "
