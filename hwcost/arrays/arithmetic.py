@@ -141,8 +141,8 @@ def promote(sizes: Sequence[Size], what: str, combine: Callable[[list[int]], int
             dtype = floats[0].dtype if floats else xp.__array_namespace_info__().default_dtypes()["real floating"]
             sizes = [size if is_number(size) or is_float(size) else xp.astype(size, dtype) for size in sizes]
         return [float(size) if isinstance(size, int) and abs(size) >= 2**63 else size for size in sizes]
-    limit = min(int(xp.iinfo(dtype).max) for dtype in {array.dtype for array in arrays})
-    if combine is not None and not any(0 in array.shape for array in arrays):
+    limit = min([int(xp.iinfo(dtype).max) for dtype in {array.dtype for array in arrays}])
+    if combine is not None and all([0 not in array.shape for array in arrays]):  # noqa: C419  (faster as a list)
 
         def bound() -> int:
             return combine([abs(size) if isinstance(size, NUMBERS) else abs(int(xp.max(size))) for size in sizes])

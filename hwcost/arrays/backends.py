@@ -204,10 +204,11 @@ def namespace(*values: Any) -> Any:
         MixedLibrariesError: arrays of two libraries, or a value that is neither number nor array.
     """
     row: Backend | None = None
+    seen: type | None = None
     for value in values:
-        if isinstance(value, NUMBERS):
+        if isinstance(value, NUMBERS) or type(value) is seen:
             continue
-        own = BACKENDS.get(_root(value))
+        seen, own = type(value), BACKENDS.get(_root(value))
         if own is None or (row is not None and own is not row):
             return _standard_namespace(*(value for value in values if not is_number(value)))
         row = own
