@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from hwcost.arrays import (
     Size,
@@ -22,20 +22,6 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 
 __all__ = ["Gemm", "check_multiple", "check_sharing", "check_sizes", "holds", "share"]
-
-
-class Shares(Protocol):
-    """A layer whose products may share operands."""
-
-    @property
-    def weights_shared_by(self) -> Size:
-        """Consecutive products with the same k x n operand."""
-        ...
-
-    @property
-    def inputs_shared_by(self) -> Size:
-        """Consecutive products with the same m x k operand."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -238,7 +224,7 @@ def check_multiple(size: Size, divisor: Size, field: str, what: str) -> None:
         raise InvalidValueError(field, size, f"a multiple of {what} ({divisor})")
 
 
-def check_sharing(layer: Shares, count: str) -> None:
+def check_sharing(layer: Any, count: str) -> None:
     """Raises unless the products of a layer, whose number is in field ``count``, can share operands as it states."""
     weights, inputs, kind = layer.weights_shared_by, layer.inputs_shared_by, type(layer).__name__
     for name, users in (("weights_shared_by", weights), ("inputs_shared_by", inputs)):

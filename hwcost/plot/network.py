@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.breakdown import KINDS, CycleBreakdown
+from hwcost.model.breakdown import KINDS
 from hwcost.model.cost import Cost
 from hwcost.model.traffic import OPERANDS, transfers_of
 from hwcost.plot.bars import draw_time, draw_utilization, draw_waste, name_layers
@@ -31,31 +31,7 @@ _ROOFLINE = 4.4
 _WIDTH = 11.0
 
 
-class Summary(Protocol):
-    """A network on an array as :func:`hwcost.reports.summarise` returns it."""
-
-    @property
-    def array(self) -> SystolicArray:
-        """The accelerator."""
-        ...
-
-    @property
-    def rows(self) -> Sequence[Any]:
-        """The operations."""
-        ...
-
-    @property
-    def cost(self) -> Cost:
-        """The total."""
-        ...
-
-    @property
-    def breakdown(self) -> CycleBreakdown:
-        """The PE-cycles of all operations."""
-        ...
-
-
-def network_data(summary: Summary) -> dict[str, Any]:
+def network_data(summary: Any) -> dict[str, Any]:
     """The data that :func:`network_figure` draws.
 
     Args:
@@ -110,7 +86,7 @@ def _layer_data(row: Any, total: Cost, limits: Collection[tuple[str, str]]) -> d
     }
 
 
-def network_figure(summary: Summary, title: str = "", *, pictures: Sequence[str] = PICTURES) -> Figure:
+def network_figure(summary: Any, title: str = "", *, pictures: Sequence[str] = PICTURES) -> Figure:
     """A network on an array, on one page.
 
     Args:
