@@ -56,7 +56,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(builtins|collections|fractions|importlib|matplotlib|numpy|os|pathlib|torch|types|typing)\..*"),
     (r"py:class", r"Figure|Tensor"),
 ]
-suppress_warnings = ["ref.python"]  # Network: one of hwcost.network.network, and the trained one of nas_plugin
+suppress_warnings = ["ref.python"]  # Network and Summary have a place in two rooms of hwcost each
 nitpick_ignore = [("py:attr", "options")]  # a field of Relaxation, which is described with its class
 
 # ---------------------------------------------------------------- writing

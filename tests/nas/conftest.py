@@ -68,7 +68,7 @@ class Ended(list[tuple[int, int, str]]):
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn, which takes longer than a small search; other tests look at the pictures."""
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **__: Path(file).touch())
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **__: file.write(b""))
 
 
 @pytest.fixture(scope="session")
