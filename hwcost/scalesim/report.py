@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
@@ -154,7 +156,7 @@ def _folds(gemm: Gemm, array: SystolicArray) -> Iterator[_Folds]:
 def _means(folds: _Folds) -> tuple[float, float]:
     """Mapping efficiency and compute utilization in per cent: means over folds, rounded as the simulator rounds them.
 
-    It adds one fold after the other with ``sum``, and so is it done here: each step rounds.
+    It adds one fold after the other, and each step rounds; so it is done here.
     """
     pes = folds.rows * folds.cols
     if folds.along_rows * folds.along_cols > _MOST_SUMMED:
@@ -169,7 +171,8 @@ def _means(folds: _Folds) -> tuple[float, float]:
             return chain(repeat(full, folds.along_rows - 1), (last,))
 
         widths = chain(repeat(folds.cols, folds.along_cols - 1), (last_width,))
-        summed = sum(chain.from_iterable(map(column, widths)))
+        # one addition after the other, as SCALE-Sim rounds; sum() compensates from Python 3.12 on
+        summed = functools.reduce(operator.add, chain.from_iterable(map(column, widths)), 0)
         return summed / (folds.along_rows * folds.along_cols) * 100
 
     return mean(1, pes), mean(folds.streamed, pes * folds.cycles)
