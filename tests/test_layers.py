@@ -32,7 +32,7 @@ QUANTITIES = {
     "accumulators": "an integer of at least 1",
     "min_streamed": "a finite number of rows not below 0",
     "cycles_per_block": "a finite number of cycles not below 0",
-    "reread_bytes_per_s": "a number of bytes a second above 0",
+    "reread_bytes_per_s": "a number of bytes per second above 0",
     "row_stairs": "a finite number from 0 to 1",
     "col_stairs": "a finite number from 0 to 1",
     "overlap": "a finite number from 0 to 1",
@@ -40,10 +40,10 @@ QUANTITIES = {
     "cycles_per_fold": "a finite number of cycles not below 0",
     "cycles_per_layer": "a finite number of cycles not below 0",
     "bytes_per_element": "a finite number of bytes above 0",
-    "dram_bytes_per_s": "a number of bytes a second above 0",
-    "weight_bytes_per_s": "a number of bytes a second above 0",
-    "input_bytes_per_s": "a number of bytes a second above 0",
-    "output_bytes_per_s": "a number of bytes a second above 0",
+    "dram_bytes_per_s": "a number of bytes per second above 0",
+    "weight_bytes_per_s": "a number of bytes per second above 0",
+    "input_bytes_per_s": "a number of bytes per second above 0",
+    "output_bytes_per_s": "a number of bytes per second above 0",
     "filter_block": "a number of filters above 0",
 }
 LAYERS = [kind for kind in GOOD if kind is not SystolicArray]
@@ -170,14 +170,14 @@ def test_quantities_out_of_range(name, bad):
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_ends_of_quantities(name):
-    allowed = QUANTITIES[name]
+    allowed, declared = QUANTITIES[name], SystolicArray.declarations[name]
     for value, inside in (
         (0, "above 0" not in allowed),
         (math.inf, "finite" not in allowed),
         (1.5, "to 1" not in allowed),
     ):
         if inside:
-            assert getattr(SystolicArray(8, 8, **{name: value}), name) == value
+            assert declared.check(value, name) == value
         else:
             with pytest.raises(InvalidValueError, match=name):
                 SystolicArray(8, 8, **{name: value})
