@@ -26,16 +26,16 @@ from hwcost.model.cost import Cost
 from hwcost.model.formula import layer_cost
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
-from hwcost.model.runtime import runtime
-from hwcost.network.pricing import Report, network_cost
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
 
 if TYPE_CHECKING:
     from hwcost.advice import advise
     from hwcost.devices import load_device
     from hwcost.importers import from_onnx, from_torch, read_network
+    from hwcost.model.runtime import runtime
     from hwcost.network.network import Network
     from hwcost.network.operations import Operation
+    from hwcost.network.pricing import Report, network_cost
 
 __all__ = [
     "DATAFLOWS",
@@ -73,17 +73,30 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports on first use what most programs do without."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Imports on first use what the shortest command does without."""
+    if name in __all__:
+        for load in (_pricing, _networks):
+            for value in load():
+                if value.__name__ == name:
+                    return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _pricing() -> tuple[Any, ...]:
+    from hwcost.model.runtime import runtime
+    from hwcost.network.pricing import Report, network_cost
+
+    return Report, network_cost, runtime
+
+
+def _networks() -> tuple[Any, ...]:
     from hwcost.advice import advise
     from hwcost.devices import load_device
     from hwcost.importers import from_onnx, from_torch, read_network
     from hwcost.network.network import Network
     from hwcost.network.operations import Operation
 
-    on_use = (Network, Operation, advise, from_onnx, from_torch, load_device, read_network)
-    return {value.__name__: value for value in on_use}[name]
+    return Network, Operation, advise, from_onnx, from_torch, load_device, read_network
 
 
 def __dir__() -> list[str]:

@@ -181,7 +181,7 @@ def test_time_is_printed_in_peoples_units(hwcost, clock, time):
 )
 def test_lists_and_ranges(rows, text, numbers):
     sizes = parse_sizes("--f", text)
-    assert (list(sizes), sizes.count, sizes.largest) == (numbers, len(numbers), max(numbers))
+    assert (list(sizes.numbers()), sizes.points, sizes.largest) == (numbers, len(numbers), max(numbers))
     assert [row["f"] for row in rows(*estimate_with(f=text)[1:])] == numbers
 
 

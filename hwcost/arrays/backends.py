@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-import array_api_compat
 import numpy as np
 
 from hwcost.errors import MixedLibrariesError
@@ -32,11 +30,12 @@ def _log_sigmoid(x: Array) -> Array:
 
 
 def _constant(values: Sequence[int | float], like: Array) -> Array:
+    import array_api_compat
+
     return namespace(like).asarray(values, dtype=like.dtype, device=array_api_compat.device(like))
 
 
-@dataclass(frozen=True)
-class Backend:
+class Backend(NamedTuple):
     """The operations whose best form differs between array libraries; by default those of the standard.
 
     Attributes:
@@ -160,7 +159,12 @@ _JAX_ROW = Backend(
 
 BACKENDS = MappingProxyType(
     {
-        "numpy": Backend(lambda: np, is_float=lambda x: x.dtype.kind == "f", mixes_kinds=True),
+        "numpy": Backend(
+            lambda: np,
+            is_float=lambda x: x.dtype.kind == "f",
+            constant=lambda values, like: np.asarray(values, dtype=like.dtype),
+            mixes_kinds=True,
+        ),
         "torch": _TORCH_ROW,
         "jax": _JAX_ROW,
         "jaxlib": _JAX_ROW,
@@ -188,7 +192,11 @@ def is_number(value: object) -> bool:
 
 def has_library(value: object) -> bool:
     """True for arrays of a library that has a row or follows the array API standard."""
-    return _root(value) in BACKENDS or array_api_compat.is_array_api_obj(value)
+    if _root(value) in BACKENDS:
+        return True
+    import array_api_compat
+
+    return array_api_compat.is_array_api_obj(value)
 
 
 def backend_of(array: Array) -> Backend:
@@ -216,6 +224,8 @@ def namespace(*values: Any) -> Any:
 
 
 def _standard_namespace(*arrays: Array) -> Any:
+    import array_api_compat
+
     try:
         return array_api_compat.array_namespace(*arrays)
     except TypeError:

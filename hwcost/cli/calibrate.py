@@ -134,9 +134,9 @@ def _grid(text: str) -> tuple[str, list[Any]]:
     if declared is not None and declared.kind.types == (str,):
         return name, values.split(",")
     sizes = parse_sizes(f"--grid {name}", values)
-    if sizes.count > 1000 or sizes.largest > 10**9:
+    if sizes.points > 1000 or sizes.largest > 10**9:
         raise InvalidValueError(f"--grid {name}", values, "at most 1000 values, none above 1e9")
-    return name, list(sizes)
+    return name, list(sizes.numbers())
 
 
 def _check_before(output: str | None, picture: str | None, texts: Mapping[str, str], base: DeviceFile) -> None:

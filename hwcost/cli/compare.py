@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -35,8 +33,7 @@ Examples:
 """
 
 
-@dataclass(frozen=True, eq=False)
-class Pair:
+class Pair(NamedTuple):
     """A network on a machine.
 
     Attributes:
@@ -79,7 +76,7 @@ def compare(
     names = _device_names(array.device, devices)
     if len(sources) * len(names) > _MOST_PAIRS:
         raise InvalidValueError("the number of pairs", len(sources) * len(names), f"at most {_MOST_PAIRS}")
-    machines = [dataclasses.replace(array, device=name).read() for name in names]
+    machines = [array._replace(device=name).read() for name in names]
     networks = _networks(sources, options)
     pairs: list[Pair] = []
     for source, network in zip(sources, networks, strict=True):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -30,8 +29,7 @@ Examples:
 """
 
 
-@dataclass(frozen=True)
-class Files:
+class Files(NamedTuple):
     """The files to write; None for those that were not asked for."""
 
     picture: str | None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -25,8 +24,7 @@ SCHEMA = "hwcost.model/1"
 _SHORT = {"ragged_rows": "rows", "ragged_cols": "cols", "fill_and_drain": "fill", "overhead": "over", "waiting": "wait"}
 
 
-@dataclass(frozen=True, eq=False)
-class Line:
+class Line(NamedTuple):
     """A line of the report: an operation, or a module with its subtotal.
 
     Attributes:

@@ -105,7 +105,7 @@ def stairs(
     name = _swept(workload)
     layer, array = workload.layer(), workload.array()
     workload.note_extrapolation()
-    widths = list(workload.sizes[name])
+    widths = list(workload.sizes[name].numbers())
     try:
         figure = plots.stairs_figure(layer, array, _FIELDS[name], widths, rows)
         data = plots.stairs_data(layer, array, _FIELDS[name], widths, rows) if as_json else None

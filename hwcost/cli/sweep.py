@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -52,8 +51,7 @@ _OPTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """The values of the options that describe the design space and its output; None for those that were not given."""
 
     rows: str
@@ -74,7 +72,7 @@ class Request:
         sizes = parse_sizes(option, text)
         if sizes.largest > INT64_MAX:
             raise InvalidValueError(option, text, f"sizes up to {INT64_MAX}")
-        if sizes.count > MOST_POINTS:
+        if sizes.points > MOST_POINTS:
             raise InvalidValueError(option, text, f"at most {MOST_POINTS} sizes")
         return sizes.array()
 

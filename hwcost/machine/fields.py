@@ -177,7 +177,7 @@ def declare(
 @dataclass_transform(frozen_default=True, field_specifiers=(declare,))
 def part(cls: type[_R]) -> type[_R]:
     """A class as a frozen dataclass whose fields are declared."""
-    made: Any = dataclass(frozen=True, repr=False)(cls)
+    made: Any = dataclass(frozen=True, repr=False, eq=False)(cls)
     made.declarations = MappingProxyType({f.name: f.metadata["declaration"] for f in fields(made)})
     return made  # type: ignore[no-any-return]
 
@@ -214,6 +214,12 @@ class Part:
             if not (value is neutral or (type(value) is type(neutral) and is_plain(value) and value == neutral)):
                 found.append((name, value))
         return found
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.as_dict().items())})"

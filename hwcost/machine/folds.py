@@ -5,7 +5,6 @@ A fold is one pass over the array. A timing charges what it costs besides stream
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,8 +17,7 @@ from hwcost.machine.fields import check_name, table
 __all__ = ["FOLD_TIMINGS", "FoldTexts", "FoldTiming", "Folds", "last_fold"]
 
 
-@dataclass(frozen=True)
-class Folds:
+class Folds(NamedTuple):
     """The folds of one product on one array, as a fold timing sees them.
 
     Attributes:
@@ -59,8 +57,7 @@ class Folds:
     def first(self) -> Folds:
         """The first fold alone: as full as a fold of this product gets."""
         streamed = self.streamed if self.most_streamed is None else self.minimum(self.streamed, self.most_streamed)
-        return dataclasses.replace(
-            self,
+        return self._replace(
             count=1,
             along_rows=1,
             along_cols=1,

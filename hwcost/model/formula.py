@@ -40,8 +40,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hwcost.arrays import Size, is_number, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
@@ -137,8 +136,7 @@ def _compute(folds: Folds, array: SystolicArray) -> Size:
     return cycles if array.counts_last_fold else maximum(total(cycles, -of_folds(folds.first)), 0)
 
 
-@dataclass(frozen=True)
-class Pricing:
+class Pricing(NamedTuple):
     """A product (or a whole stack of them) on an array, priced once; the rest is derived when it is asked for.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -32,8 +31,7 @@ FOLD_TIMING = click.option(
 CLOCK = click.option("--clock", metavar="FREQUENCY", help="Like 1e9 or 700MHz.  [default: the device's, or 1GHz]")
 
 
-@dataclass(frozen=True, eq=False)
-class Machine:
+class Machine(NamedTuple):
     """An array, and the device file that it was read from.
 
     Attributes:
@@ -61,8 +59,7 @@ class Machine:
         return f"{name}{array.rows} x {array.cols}, {array.dataflow_row.summary}, {array.fold_timing} folds"
 
 
-@dataclass(frozen=True)
-class ArrayOptions:
+class ArrayOptions(NamedTuple):
     """The values of the options that describe one array; None for those that were not given."""
 
     device: str | None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -26,8 +25,7 @@ _NAMED = 10
 _KINDS = {"torch": "a PyTorch module", "onnx": "an ONNX file"}
 
 
-@dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(NamedTuple):
     """The values of the options that a network may need in addition to its file, as typed."""
 
     inputs: tuple[str, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -37,20 +36,19 @@ def added(command: Command, *options: Decorator) -> Command:
     return command
 
 
-def block(name: str, kind: type[Any], *options: Decorator) -> Decorator:
-    """A decorator that adds options to a command and passes their values as one dataclass.
+def block(name: str, kind: Any, *options: Decorator) -> Decorator:
+    """A decorator that adds options to a command and passes their values as one named tuple.
 
     Args:
-        name: the argument of the command that takes the dataclass.
-        kind: the dataclass; its fields are the names of the options.
+        name: the argument of the command that takes the named tuple.
+        kind: its class, whose fields are the names of the options.
         options: the options, in the order of the help text.
     """
-    fields = [field.name for field in dataclasses.fields(kind)]
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def with_block(**values: Any) -> Any:
-            own = {field: values.pop(field) for field in fields}
+            own = {field: values.pop(field) for field in kind._fields}
             return command(**values, **{name: kind(**own)})
 
         return added(with_block, *options)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,11 +34,10 @@ TEMPERATURES = (1.0, 1e6)
 _UNITS = {"": 1.0, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9, "thz": 1e12}
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(NamedTuple):
     """The value of a size option: a number, or the numbers of a sweep in order.
 
-    >>> list(parse_sizes("--f", "1:3,8,16:32:8"))
+    >>> list(parse_sizes("--f", "1:3,8,16:32:8").numbers())
     [1, 2, 3, 8, 16, 24, 32]
     """
 
@@ -47,7 +45,8 @@ class Sizes:
     ranges: tuple[range, ...]
     is_sweep: bool
 
-    def __iter__(self) -> Iterator[int]:
+    def numbers(self) -> Iterator[int]:
+        """The numbers in order."""
         return itertools.chain.from_iterable(self.ranges)
 
     @property
@@ -56,8 +55,8 @@ class Sizes:
         return self.ranges[0][0]
 
     @property
-    def count(self) -> int:
-        """The number of numbers; unlike ``len``, not limited to 64 bits."""
+    def points(self) -> int:
+        """How many numbers there are; unlike ``len``, not limited to 64 bits."""
         return sum((r.stop - r.start + r.step - 1) // r.step for r in self.ranges)
 
     @property
@@ -67,7 +66,7 @@ class Sizes:
 
     def array(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The numbers as an array."""
-        return np.fromiter(self, dtype=np.int64, count=self.count)
+        return np.fromiter(self.numbers(), dtype=np.int64, count=self.points)
 
 
 def allowed_sizes(minimum: int) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -41,8 +39,7 @@ _OF_CORE = {
 }
 
 
-@dataclass(frozen=True)
-class Workload:
+class Workload(NamedTuple):
     """A convolution on an array, some sizes of which may be swept.
 
     Attributes:
@@ -50,33 +47,29 @@ class Workload:
         padding: as :class:`hwcost.Conv2d` takes it.
         machine: the accelerator, except for its rows and columns, which are in ``sizes``.
         axes: the swept options in the order they were given; the last one varies fastest.
+        values: every size as an integer, or as an array along its own axis of the sweep.
     """
 
     sizes: Mapping[str, Sizes]
     padding: str | int | tuple[int, int]
     machine: Machine
     axes: tuple[Sizes, ...]
+    values: Mapping[str, Size]
 
     @property
     def is_sweep(self) -> bool:
         """Whether a size is a list or a range, even of one number."""
         return bool(self.axes)
 
-    @functools.cached_property
+    @property
     def shape(self) -> tuple[int, ...]:
         """The number of values along each axis of the sweep."""
-        return tuple(axis.count for axis in self.axes)
+        return tuple(axis.points for axis in self.axes)
 
     @property
     def points(self) -> int:
         """The number of points."""
         return math.prod(self.shape)
-
-    @functools.cached_property
-    def values(self) -> dict[str, Size]:
-        """Every size as an integer, or as an array along its own axis of the sweep."""
-        columns = {id(axis): _along(i, len(self.axes), axis.array()) for i, axis in enumerate(self.axes)}
-        return {name: columns.get(id(sizes), sizes.number) for name, sizes in self.sizes.items()}
 
     def layer(self, values: Mapping[str, Size] | None = None) -> Conv2d:
         """The convolution, or one with other sizes.
@@ -216,9 +209,11 @@ def read_workload(
     base = SystolicArray(1, 1) if file is None else file.array
     changed = changed_device(base, dataflow=dataflow, fold_timing=fold_timing, clock=clock)
     axes = tuple({id(size): size for size in sizes.values() if size.is_sweep}.values())
-    workload = Workload(sizes, parse_padding("--padding", padding), Machine(changed, file), axes)
-    _check_sweep(workload)
-    return workload
+    pad = parse_padding("--padding", padding)
+    _check_sweep(sizes, axes)
+    columns = {id(axis): _along(i, len(axes), axis.array()) for i, axis in enumerate(axes)}
+    values = {name: columns.get(id(size), size.number) for name, size in sizes.items()}
+    return Workload(sizes, pad, Machine(changed, file), axes, values)
 
 
 def _once(name: str, texts: tuple[str, ...]) -> str:
@@ -244,16 +239,11 @@ def _read_sizes(texts: Mapping[str, str]) -> Iterator[tuple[str, Sizes]]:
             yield from ((part, sizes) for part in (("k1", "k2") if name == "k" else (name,)))
 
 
-def _check_sweep(workload: Workload) -> None:
-    if not workload.is_sweep:
-        return
-    if workload.points > MAX_POINTS:
-        options = " x ".join(axis.option for axis in workload.axes)
-        raise InvalidValueError(
-            f"the number of points ({options})",
-            workload.points,
-            f"at most {MAX_POINTS}; give shorter lists or ranges, or larger steps",
-        )
-    for sizes in workload.sizes.values():
-        if sizes.largest > INT64_MAX:
-            raise InvalidValueError(sizes.option, sizes.largest, SWEEP_LIMIT)
+def _check_sweep(sizes: Mapping[str, Sizes], axes: Sequence[Sizes]) -> None:
+    points = math.prod(axis.points for axis in axes)
+    if points > MAX_POINTS:
+        field = f"the number of points ({' x '.join(axis.option for axis in axes)})"
+        raise InvalidValueError(field, points, f"at most {MAX_POINTS}; give shorter lists or ranges, or larger steps")
+    for size in sizes.values():
+        if axes and size.largest > INT64_MAX:
+            raise InvalidValueError(size.option, size.largest, SWEEP_LIMIT)
