@@ -32,7 +32,7 @@ import numpy as np
 
 from common.side_by_side import report
 from hwcost import SystolicArray
-from hwcost.model.formula import gemm_cycles
+from hwcost.model.formula import price
 from hwcost.scalesim import (
     Configuration,
     Topology,
@@ -237,7 +237,7 @@ def compare_rows(path: Path) -> dict[str, float]:
             )
         large = (columns["array_h"] == 128) & (columns["array_w"] == 128)
         plain = SystolicArray(columns["array_h"], columns["array_w"], dataflow=dataflow)
-        ideal["ours"] += gemm_cycles(gemm, plain)[large].tolist()
+        ideal["ours"] += price(gemm, plain).cycles[large].tolist()
         ideal["theirs"] += [int(row["total_cycles"]) for row, is_large in zip(own, large, strict=True) if is_large]
     ours, theirs = (np.array(ideal[side]) for side in ("ours", "theirs"))
     return {

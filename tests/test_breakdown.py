@@ -51,7 +51,7 @@ def test_all_kinds_add_up_to_the_pe_cycles_of_the_cost(name, layer):
     waste, cost = layer_breakdown(layer, array), layer_cost(layer, array)
     if name in WHOLE:
         assert type(waste.pe_cycles) is int
-        assert all(type(value) is int for value in waste.as_dict().values())
+        assert all(type(value) is int for value in waste.figures().values())
         assert waste.pe_cycles == cost.pe_cycles
     assert waste.pe_cycles == pytest.approx(cost.pe_cycles, rel=1e-12)
     assert waste.useful == cost.macs
@@ -65,7 +65,7 @@ def test_all_kinds_add_up_to_the_pe_cycles_of_the_cost(name, layer):
 def test_no_kind_is_below_zero_where_every_fold_counts(name, layer):
     array = dataclasses.replace(ARRAYS[name], counts_last_fold=True)
     waste = layer_breakdown(layer, array)
-    for kind, value in waste.as_dict().items():
+    for kind, value in waste.figures().items():
         assert value >= -1e-9 * waste.pe_cycles, kind
 
 
@@ -111,7 +111,7 @@ def counted(gemm, array):
 )
 def test_idle_pes_are_those_that_one_counts(flow, gemm, rows, cols):
     array = SystolicArray(rows, cols, dataflow=flow)
-    assert layer_breakdown(gemm, array).as_dict() == counted(gemm, array)
+    assert layer_breakdown(gemm, array).figures() == counted(gemm, array)
 
 
 @given(gemm=gemms)
@@ -139,7 +139,7 @@ def test_a_stack_of_layers_is_each_of_them(name):
     stacked = layer_breakdown(Conv2d(3, filters, 3, 9, 9), array)
     for i, f in enumerate(filters.tolist()):
         one = layer_breakdown(Conv2d(3, f, 3, 9, 9), array)
-        for kind, value in stacked.as_dict().items():
+        for kind, value in stacked.figures().items():
             assert np.broadcast_to(value, 4)[i] == pytest.approx(getattr(one, kind), rel=1e-12, abs=1e-6), kind
 
 
@@ -151,7 +151,7 @@ def test_a_sweep_of_arrays_is_each_of_them():
     for i in range(11):
         for j, c in enumerate(cols.tolist()):
             one = layer_breakdown(Linear(30, 20, batch=3), SystolicArray(i + 1, c, fold_timing="serial"))
-            assert {kind: np.broadcast_to(v, (11, 3))[i, j] for kind, v in waste.as_dict().items()} == one.as_dict()
+            assert {kind: np.broadcast_to(v, (11, 3))[i, j] for kind, v in waste.figures().items()} == one.figures()
 
 
 # ---------------------------------------------------------------- the value

@@ -182,6 +182,8 @@ def test_what_cannot_be_told_in_rows_is_refused(layers, array, field):
         (Conv2d(8, 16, 3, 9, 9, groups=8, dilation=2), "8 -> 16 depthwise, 3 x 3, dilation 2 x 2, 9 x 9 -> 5 x 5"),
         (MatMul(2, 3, 4), "(2 x 4)(4 x 3)"),
         (Gemm(2, 3, 4, count=5), "5 x (2 x 4)(4 x 3)"),
+        (MatMul(2, 3, 4, batch=6, weights_shared_by=2), "6 x (2 x 4)(4 x 3), 2 share weights"),
+        (Gemm(2, 3, 4, count=6, inputs_shared_by=3), "6 x (2 x 4)(4 x 3), 3 share inputs"),
         (MemoryOnly("relu"), ""),
         ("what", ""),
     ],

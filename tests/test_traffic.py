@@ -222,7 +222,7 @@ def test_an_array_takes_the_cheaper_of_two_layouts(name, timing, flow):
     assert layer_cost(gemm, array) == min(costs, key=lambda cost: cost.cycles)
     breakdown = layer_breakdown(gemm, array)
     assert breakdown.pe_cycles == layer_cost(gemm, array).pe_cycles
-    assert min(breakdown.as_dict().values()) >= 0
+    assert min(breakdown.figures().values()) >= 0
 
 
 @over_shared

@@ -12,7 +12,7 @@ from common.fits import HWCOST, Array
 from common.measured_data import TILERS, rows_of, rtl_products
 from hwcost import Conv2d, SystolicArray, layer_cost, load_device, smooth_ceil
 from hwcost.calibration import scores
-from hwcost.model.formula import gemm_cycles
+from hwcost.model.formula import price
 from hwcost.scalesim import TopologyLayer, counts, serial_array
 
 # ---------------------------------------------------------------- what needs no fit
@@ -76,7 +76,7 @@ def scalesim(folder: Path) -> list[dict[str, Any]]:
         names = ("ifmap_h", "ifmap_w", "filt_h", "filt_w", "channels", "num_filters", "stride_h", "stride_w")
         size, dataflow = int(row["array_h"]), row["dataflow"]
         (gemm,) = TopologyLayer("one", *(int(row[name]) for name in names)).gemms()
-        ideal = gemm_cycles(gemm, SystolicArray(size, size, dataflow=dataflow))
+        ideal = price(gemm, SystolicArray(size, size, dataflow=dataflow)).cycles
         serial = counts(gemm, serial_array(size, size, dataflow)).total_cycles
         pairs.setdefault(size, []).append((float(row["total_cycles"]), ideal, serial))
     found = []

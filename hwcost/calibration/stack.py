@@ -13,7 +13,7 @@ from hwcost.arrays import is_number
 from hwcost.calibration.measurements import Measurement
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
-from hwcost.model.formula import gemm_cycles
+from hwcost.model.formula import price
 from hwcost.model.gemm import Gemm
 
 __all__ = ["Stack", "medians_of_repeats"]
@@ -65,7 +65,7 @@ class Stack:
 
     def predict(self, machine: SystolicArray) -> Array:
         """Seconds of every measurement on a machine as from :meth:`machine`."""
-        cycles = gemm_cycles(self.gemm, machine)
+        cycles = price(self.gemm, machine).cycles
         return np.bincount(self.owner, weights=cycles, minlength=len(self.seconds)) / machine.clock_hz
 
 

@@ -70,7 +70,7 @@ class CycleBreakdown(Sums):
     @property
     def pe_cycles(self) -> Size:
         """All of them: cycles times processing elements."""
-        return total(*(getattr(self, name) for name in KINDS), what="the PE-cycles")
+        return total(*self.figures().values(), what="the PE-cycles")
 
     @property
     def idle(self) -> Size:
@@ -83,11 +83,7 @@ class CycleBreakdown(Sums):
         whole = self.pe_cycles
         if is_number(whole) and whole == 0:
             return dict.fromkeys(KINDS, 0.0)
-        return {name: true_divide(getattr(self, name), whole, what=KINDS[name]) for name in KINDS}
-
-    def as_dict(self) -> dict[str, Size]:
-        """Every kind by name."""
-        return {name: getattr(self, name) for name in KINDS}
+        return {name: true_divide(part, whole, what=KINDS[name]) for name, part in self.figures().items()}
 
 
 def layer_breakdown(layer: Layer, array: SystolicArray) -> CycleBreakdown:
@@ -113,8 +109,7 @@ def layer_breakdown(layer: Layer, array: SystolicArray) -> CycleBreakdown:
 
 def breakdown(pricing: Pricing) -> CycleBreakdown:
     """Where the PE-cycles of a product go, from its exact price."""
-    found: CycleBreakdown = pricing.pick(_breakdown)
-    return found
+    return pricing.pick(_breakdown)
 
 
 def _breakdown(pricing: Pricing) -> CycleBreakdown:

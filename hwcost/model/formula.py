@@ -40,7 +40,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from hwcost.arrays import Size, is_number, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
@@ -59,13 +59,13 @@ __all__ = [
     "OVERHEADS",
     "Pricing",
     "check",
-    "gemm_cost",
-    "gemm_cycles",
+    "check_array",
     "layer_cost",
     "layer_traffic",
     "price",
 ]
 
+_T = TypeVar("_T")
 
 # ---------------------------------------------------------------- overhead
 
@@ -157,12 +157,13 @@ class Pricing(NamedTuple):
     moved: Mapping[str, Size]
     layouts: tuple[Any, Pricing, Pricing] | None = None
 
-    def pick(self, figure: Callable[[Pricing], Any]) -> Any:
+    def pick(self, figure: Callable[[Pricing], _T]) -> _T:
         """A figure of the layout that is taken."""
         if self.layouts is None:
             return figure(self)
         second_is_cheaper, first, second = self.layouts
-        return where(second_is_cheaper, figure(second), figure(first))
+        picked: _T = where(second_is_cheaper, figure(second), figure(first))
+        return picked
 
     @property
     def memory_cycles(self) -> Size:
@@ -192,8 +193,7 @@ class Pricing(NamedTuple):
     @property
     def traffic(self) -> Traffic:
         """The elements that cross each level of the memory."""
-        traffic: Traffic = self.pick(lambda one: traffic_of(one.work, one.moved or None))
-        return traffic
+        return self.pick(lambda one: traffic_of(one.work, one.moved or None))
 
 
 def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Pricing:
@@ -268,16 +268,6 @@ def _cheaper(apart: Pricing, merged: Pricing, relaxation: Relaxation) -> Pricing
 # ---------------------------------------------------------------- cost
 
 
-def gemm_cycles(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
-    """The cycles of :func:`gemm_cost` only."""
-    return price(gemm, array, relaxation).cycles
-
-
-def gemm_cost(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Cost:
-    """The cost of one product (or of a whole stack of them, its sizes being arrays)."""
-    return price(gemm, array, relaxation).cost
-
-
 def layer_cost(layer: Layer, array: SystolicArray, *, relaxation: Relaxation | str = EXACT) -> Cost:
     """The cost of one layer on an array.
 
@@ -321,13 +311,17 @@ def layer_traffic(layer: Layer, array: SystolicArray) -> Traffic:
 
 def layer_cycles(layer: Layer, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
     """The cycles of :func:`layer_cost` only."""
-    cycles = [gemm_cycles(gemm, array, relaxation) for gemm in layer.gemms()]
-    return total(*cycles, what="the cycles")
+    return total(*(price(gemm, array, relaxation).cycles for gemm in layer.gemms()), what="the cycles")
 
 
 def check(layer: object, array: object) -> None:
     """Raises unless the first is a layer and the second an array."""
     if not is_layer(layer):
         raise InvalidValueError("layer", layer, "a layer: something with gemms(), like Conv2d, Linear or MatMul")
+    check_array(array)
+
+
+def check_array(array: object) -> None:
+    """Raises unless ``array`` is an array."""
     if not isinstance(array, SystolicArray):
         raise InvalidValueError("array", array, "a SystolicArray")

@@ -15,7 +15,7 @@ from hwcost.arrays import Size
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
-from hwcost.model.formula import Pricing, price
+from hwcost.model.formula import Pricing, check_array, price
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
@@ -87,7 +87,7 @@ def network_cost(
     >>> report.total.cycles, {name: cost.cycles for name, cost in report.layers.items()}
     (4550, {'conv': 3800, 'fc': 750})
     """
-    _check_array(array)
+    check_array(array)
     relaxation = as_relaxation(relaxation)
     names, gemms, owners, unsupported = _collect(layers, skip_unsupported)
     if _all_numbers(gemms):
@@ -123,7 +123,7 @@ def price_network(
     >>> [each.compute for each in price_network([Linear(400, 120)], SystolicArray(8, 8))["0"]]
     [750]
     """
-    _check_array(array)
+    check_array(array)
     if array.sweeps:
         raise InvalidValueError("array", array, "one array: a number in every field")
     names, gemms, owners, _ = _collect(layers, skip_unsupported)
@@ -133,11 +133,6 @@ def price_network(
     for gemm, owner in zip(gemms, owners, strict=True):
         found[names[owner]] += (price(gemm, array),)
     return found
-
-
-def _check_array(array: object) -> None:
-    if not isinstance(array, SystolicArray):
-        raise InvalidValueError("array", array, "a SystolicArray")
 
 
 class _Products(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +121,7 @@ class Summary:
             "bound": cost.bound if cost.cycles else "",
             "folds": cost.folds,
             **{f"{name}_cycles": getattr(cost, f"{name}_cycles") for name in (*PARTS, "waiting")},
-            "pe_cycles": breakdown.as_dict(),
+            "pe_cycles": dict(breakdown.figures()),
             "bytes": {operand.removesuffix("s"): whole.traffic.bytes(operand) for operand in OPERANDS},
             "reread_bytes": whole.traffic.bytes(level="reread"),
         }
@@ -167,42 +167,34 @@ def summarise(network: Layers, array: SystolicArray, *, skip_unsupported: bool =
     >>> summary.cost.cycles, summary.breakdown.idle, summary.missing
     (45, 0, ())
     """
-    operations = _operations(network)
-    if not skip_unsupported:
-        _check_supported(operations)
-    layers = {name: each.layer for name, each in operations.items()}
-    priced = price_network(layers, array, skip_unsupported=skip_unsupported)
-    costs = {name: [each.cost for each in products] for name, products in priced.items()}
-    rows = tuple(
-        _row(name, each, array, priced.get(name, ()), costs.get(name, ())) for name, each in operations.items()
-    )
-    return Summary(
-        name=network.name if isinstance(network, Network) else "network",
-        array=array,
-        rows=rows,
-        cost=sum(itertools.chain.from_iterable(costs.values()), start=Cost()),
-        breakdown=sum((row.breakdown for row in rows), start=CycleBreakdown()),
-        notes=network.notes if isinstance(network, Network) else (),
-    )
-
-
-def _operations(network: Layers) -> dict[str, Operation]:
-    if isinstance(network, Network):
-        return dict(network.operations)
-    named: Iterable[tuple[str, Any]] = (
-        network.items() if isinstance(network, Mapping) else ((str(i), each) for i, each in enumerate(network))
-    )
-    return {str(name): Operation(layer, kind=type(layer).__name__, path=str(name)) for name, layer in named}
-
-
-def _check_supported(operations: Mapping[str, Operation]) -> None:
-    missing = [f"{name}: {_reason(each.layer)}" for name, each in operations.items() if not each.is_supported]
-    if missing:
+    network = _as_network(network)
+    missing = [f"{name}: {_reason(each.layer)}" for name, each in network.unsupported.items()]
+    if missing and not skip_unsupported:
         raise InvalidValueError(
             "the number of operations that are not supported",
             len(missing),
             f"0, or skip_unsupported=True, which leaves them out of all totals ({shortlist(missing, NAMED, ';')})",
         )
+    priced = price_network(network, array, skip_unsupported=skip_unsupported)
+    costs = {name: [each.cost for each in products] for name, products in priced.items()}
+    rows = tuple(
+        _row(name, each, array, priced.get(name, ()), costs.get(name, ())) for name, each in network.operations.items()
+    )
+    return Summary(
+        name=network.name,
+        array=array,
+        rows=rows,
+        cost=sum(itertools.chain.from_iterable(costs.values()), start=Cost()),
+        breakdown=sum((row.breakdown for row in rows), start=CycleBreakdown()),
+        notes=network.notes,
+    )
+
+
+def _as_network(layers: Layers) -> Network:
+    if isinstance(layers, Network):
+        return layers
+    named = layers.items() if isinstance(layers, Mapping) else enumerate(layers)
+    return Network("network", {str(name): Operation(layer) for name, layer in named})
 
 
 def _reason(layer: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hwcost.model.gemm import Gemm
-from hwcost.model.layers import Conv2d, Linear, MatMul, is_layer
+from hwcost.model.layers import Conv2d, Linear, is_layer
 
 __all__ = ["layer_shape"]
 
@@ -20,16 +20,13 @@ def layer_shape(layer: Any) -> str:
     '32 depthwise, 3 x 3, 7 x 7, batch 8'
     >>> layer_shape(Linear(400, 120, batch=10)), layer_shape(MatMul(m=10, n=10, k=16, batch=4))
     ('400 -> 120, batch 10', '4 x (10 x 16)(16 x 10)')
+    >>> layer_shape(MatMul(m=1, n=4096, k=128, batch=32, weights_shared_by=4))
+    '32 x (1 x 128)(128 x 4096), 4 share weights'
     """
-    if isinstance(layer, Conv2d):
-        return ", ".join(_convolution(layer))
-    if isinstance(layer, Linear):
-        return f"{layer.in_features} -> {layer.out_features}{_batch(layer.batch)}"
-    if isinstance(layer, MatMul):
-        return _product(layer.m, layer.n, layer.k, layer.batch)
-    if is_layer(layer):
-        return " + ".join(_gemm(gemm) for gemm in layer.gemms())
-    return ""
+    if isinstance(layer, (Conv2d, Linear)):
+        words = _convolution(layer) if isinstance(layer, Conv2d) else [f"{layer.in_features} -> {layer.out_features}"]
+        return ", ".join(words if layer.batch == 1 else [*words, f"batch {layer.batch}"])
+    return " + ".join(map(_product, layer.gemms())) if is_layer(layer) else ""
 
 
 def _convolution(layer: Conv2d) -> list[str]:
@@ -43,17 +40,11 @@ def _convolution(layer: Conv2d) -> list[str]:
         words.append(f"{layer.groups} groups")
     if layer.dilation != (1, 1):
         words.append("dilation {} x {}".format(*layer.dilation))
-    words.append(before if before == after else f"{before} -> {after}")
-    return words if layer.batch == 1 else [*words, f"batch {layer.batch}"]
+    return [*words, before if before == after else f"{before} -> {after}"]
 
 
-def _batch(batch: Any) -> str:
-    return "" if batch == 1 else f", batch {batch}"
-
-
-def _gemm(gemm: Gemm) -> str:
-    return _product(gemm.m, gemm.n, gemm.k, gemm.count)
-
-
-def _product(m: Any, n: Any, k: Any, count: Any) -> str:
-    return f"{'' if count == 1 else f'{count} x '}({m} x {k})({k} x {n})"
+def _product(gemm: Gemm) -> str:
+    times = "" if gemm.count == 1 else f"{gemm.count} x "
+    users = {"weights": gemm.weights_shared_by, "inputs": gemm.inputs_shared_by}
+    shared = "".join(f", {each} share {operand}" for operand, each in users.items() if each != 1)
+    return f"{times}({gemm.m} x {gemm.k})({gemm.k} x {gemm.n}){shared}"

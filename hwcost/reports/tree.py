@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hwcost.model.breakdown import CycleBreakdown
@@ -97,31 +97,15 @@ def _within(name: str, path: str) -> str:
     return rest[1:] if len(rest) > 1 and rest[0] in ".:" else parts_of(path)[-1] + rest
 
 
-@dataclass
-class _Growing:
-    path: str
-    entries: list[Row | _Growing] = field(default_factory=list)
-    modules: dict[str, _Growing] = field(default_factory=dict)
-
-    def child(self, part: str) -> _Growing:
-        if part not in self.modules:
-            self.modules[part] = _Growing(f"{self.path}.{part}" if self.path else part)
-            self.entries.append(self.modules[part])
-        return self.modules[part]
-
-    def grown(self) -> Module:
-        return Module(self.path, tuple(each.grown() if isinstance(each, _Growing) else each for each in self.entries))
-
-
-def module_tree(rows: Iterable[Row]) -> Module:
-    """The tree of rows, which stand below the modules of their paths."""
-    root = _Growing("")
-    for row in rows:
-        place = root
-        for part in parts_of(row.path):
-            place = place.child(part)
-        place.entries.append(row)
-    return root.grown()
+def module_tree(rows: Iterable[Row], path: str = "", depth: int = 0) -> Module:
+    """The tree of the rows of one module, whose path has ``depth`` parts."""
+    entries: dict[str | int, list[Row]] = {}
+    for index, row in enumerate(rows):
+        parts = parts_of(row.path)
+        entries.setdefault(parts[depth] if depth < len(parts) else index, []).append(row)
+    modules = {part: f"{path}.{part}" if path else part for part in entries if isinstance(part, str)}
+    grown = (module_tree(own, modules[key], depth + 1) if key in modules else own[0] for key, own in entries.items())
+    return Module(path, tuple(grown))
 
 
 def parts_of(path: str) -> list[str]:

@@ -17,7 +17,6 @@ All functions work on integers and integer arrays, which broadcast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,10 +24,8 @@ import numpy as np
 from hwcost.arrays import Size, as_size, product
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import Operand
-from hwcost.model.formula import gemm_cycles, price
+from hwcost.model.formula import Pricing, price
 from hwcost.model.gemm import Gemm
-from hwcost.model.layout import lay_out
 from hwcost.model.traffic import sram_accesses
 from hwcost.scalesim.counts import check_serial, one_of
 from hwcost.scalesim.layers import TopologyLayer
@@ -61,13 +58,14 @@ def dram_weight_reads(gemm: Gemm, array: SystolicArray, sram_kb: Size = 64) -> S
     49134
     """
     check_serial(array)
-    flow, folds, room = array.dataflow_row, lay_out(gemm, array), _room(_memory(sram_kb))
-    elements, all_reads = _integers(product(gemm.k, gemm.n), _accesses(gemm, array)["weights"])
+    work, room = price(one_of(gemm), array).work, _SETS * (_memory(sram_kb) // 100)
+    flow = work.folds.dataflow
+    elements, all_reads = _integers(product(gemm.k, gemm.n), sram_accesses(work)["weights"])
     if flow.time == "m":
         return _plain(np.broadcast_arrays(elements, all_reads, room)[0])
     if flow.cols == "m":
         return _plain(np.where(elements >= room, all_reads, elements))
-    k, n, cols, passes = _integers(gemm.k, gemm.n, array.cols, folds.along_rows)
+    k, n, cols, passes = _integers(gemm.k, gemm.n, array.cols, work.folds.along_rows)
     return _plain(_grouped_reads(k, n, cols, passes, room))
 
 
@@ -99,7 +97,7 @@ def dram_output_writes(gemm: Gemm, array: SystolicArray, sram_kb: Size = 64) -> 
     200831
     """
     check_serial(array)
-    written, cols = _integers(_accesses(gemm, array)["outputs"], array.cols)
+    written, cols = _integers(sram_accesses(price(one_of(gemm), array).work)["outputs"], array.cols)
     half = _memory(sram_kb) // 2
     # if lines fill half the memory exactly, the element that starts a drain is alone on a line, closed early; later
     # lines then always end with a drain. A line that is a whole drain has no line behind it.
@@ -130,20 +128,20 @@ def cycles_with_prefetch(
         stationary, (rows - np.minimum(k, rows), rows)
     )
     start = np.minimum(_fetch_start(inputs, first[0], input_kb), _fetch_start(weights, first[1], weight_kb))
-    return _plain(_drain_end(gemm, array, _memory(output_kb) // 2) - start)
+    return _plain(_drain_end(price(one_of(gemm), array), _memory(output_kb) // 2) - start)
 
 
 def _fetch_start(elements: Integers, first_use: Integers, sram_kb: Size) -> Integers:
     """The cycle, before 0, at which the first fill begins to arrive: whole sets, in time for the first use."""
-    memory = _memory(sram_kb)
-    in_set, fits = memory // 100, elements < _room(memory)
+    in_set = _memory(sram_kb) // 100
+    fits = elements < _SETS * in_set
     sets = np.where(fits, -(-elements // in_set), _SETS)
     return np.where(fits, 0, first_use) - (-(-(sets * in_set) // _FETCHED_PER_CYCLE))
 
 
-def _drain_end(gemm: Gemm, array: SystolicArray, half: Integers) -> Integers:
+def _drain_end(priced: Pricing, half: Integers) -> Integers:
     """The cycle in which the last line of outputs leaves the write memory."""
-    written, cols, cycles = _integers(_accesses(gemm, array)["outputs"], array.cols, gemm_cycles(one_of(gemm), array))
+    written, cols, cycles = _integers(sram_accesses(priced.work)["outputs"], priced.work.array.cols, priced.cycles)
     lines = -(-half // cols)
     exact = half % cols == 0
     # exact lines: element j * D starts drain j and is alone on a line the first time; else every D + 1 elements do
@@ -155,24 +153,22 @@ def _drain_end(gemm: Gemm, array: SystolicArray, half: Integers) -> Integers:
         -(-(written - drains * (half + 1)) // cols),
     )
     begun_by = np.where(exact, drains * half, drains * (half + 1) - 1)
-    last_drain = _write_cycle(gemm, array, np.maximum(begun_by, 0)) + lines - 1
+    last_drain = _write_cycle(priced, np.maximum(begun_by, 0)) + lines - 1
     afterwards = np.where(left > 0, cycles - 1 + left - 1, 0)
     return np.maximum(np.where(drains > 0, last_drain, 0), afterwards)
 
 
-def _write_cycle(gemm: Gemm, array: SystolicArray, index: Integers) -> Integers:
+def _write_cycle(priced: Pricing, index: Integers) -> Integers:
     """The cycle in which output number ``index`` (from 0) is written.
 
     Folds run down a column of folds, then along. Each writes a block of rows x columns, a column one cycle behind the
     one before it: the block's anti-diagonals, one a cycle.
     """
-    flow, folds = array.dataflow_row, lay_out(gemm, array)
-    drains_itself = flow.stationary == "outputs"
-    rows, cols, along_rows, rows_extent, cols_extent, streamed = _integers(
-        array.rows, array.cols, folds.along_rows, folds.rows_extent, folds.cols_extent, getattr(gemm, flow.time)
-    )
-    of_all = _integers(gemm_cycles(one_of(gemm), array), folds.along_rows, folds.along_cols)
-    of_fold = of_all[0] // (of_all[1] * of_all[2])
+    folds = priced.work.folds
+    drains_itself = folds.dataflow.stationary == "outputs"
+    rows, cols, along_rows, along_cols = _integers(folds.rows, folds.cols, folds.along_rows, folds.along_cols)
+    rows_extent, cols_extent, streamed = _integers(folds.rows_extent, folds.cols_extent, folds.streamed)
+    of_fold = _integers(priced.cycles)[0] // (along_rows * along_cols)
     tall = rows if drains_itself else streamed
     of_column = rows_extent if drains_itself else streamed * along_rows
     column, rest = np.divmod(index, of_column * cols)
@@ -182,10 +178,6 @@ def _write_cycle(gemm: Gemm, array: SystolicArray, index: Integers) -> Integers:
     # outputs that were computed in place leave from the last row up, so that rows without work go first
     before = streamed - 1 + rows - height if drains_itself else 2 * rows - 1
     return (column * along_rows + row) * of_fold + before + _diagonal(rest, height, wide)
-
-
-def _accesses(gemm: Gemm, array: SystolicArray) -> Mapping[Operand, Size]:
-    return sram_accesses(price(one_of(gemm), array).work)
 
 
 def _diagonal(index: Integers, height: Integers, width: Integers) -> Integers:
@@ -208,10 +200,6 @@ def _triangle(index: Integers) -> Integers:
 def _memory(sram_kb: Size) -> Integers:
     """Elements of a memory; SCALE-Sim takes each for a byte."""
     return 1024 * _integers(as_size(sram_kb, "sram_kb"))[0]
-
-
-def _room(memory: Integers) -> Integers:
-    return _SETS * (memory // 100)
 
 
 def _integers(*sizes: Size) -> list[Integers]:

@@ -17,9 +17,8 @@ from hwcost.arrays import product
 from hwcost.errors import InvalidValueError
 from hwcost.files import write_whole
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import gemm_cycles
+from hwcost.model.formula import price
 from hwcost.model.gemm import Gemm
-from hwcost.model.layout import lay_out
 from hwcost.scalesim.buffers import cycles_with_prefetch
 from hwcost.scalesim.configuration import Configuration
 from hwcost.scalesim.counts import counts, utilization_cycles
@@ -137,15 +136,16 @@ def _line(figures: tuple[int, int, int, _Folds]) -> str:
 
 
 def _folds(gemm: Gemm, array: SystolicArray) -> Iterator[_Folds]:
-    folds = lay_out(gemm, array)
+    priced = price(gemm, array)
+    folds = priced.work.folds
     passes = product(folds.along_rows, folds.along_cols)
-    cycles = utilization_cycles(gemm_cycles(gemm, array), passes, array) // passes
+    cycles = utilization_cycles(priced.cycles, passes, array) // passes
     figures = (
         folds.rows_extent,
         folds.cols_extent,
-        getattr(gemm, folds.dataflow.time),
-        array.rows,
-        array.cols,
+        folds.streamed,
+        folds.rows,
+        folds.cols,
         folds.along_rows,
         folds.along_cols,
         cycles,

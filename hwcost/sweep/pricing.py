@@ -12,7 +12,7 @@ from hwcost._version import __version__
 from hwcost.arrays import Size, is_float, product, total
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import gemm_cycles
+from hwcost.model import formula
 from hwcost.model.gemm import Gemm
 
 __all__ = ["CHUNK", "Chunk", "Column", "UniqueGemms", "chunk_size", "price"]
@@ -83,7 +83,7 @@ def price(chunk: Chunk) -> tuple[int, Column]:
     if chunk.version != __version__:
         raise InvalidValueError("the version of hwcost on a worker", __version__, f"that of the sweep, {chunk.version}")
     work, array = chunk.work, chunk.array
-    cycles = [gemm_cycles(gemm, array) for gemm in work.products]
+    cycles = [formula.price(gemm, array).cycles for gemm in work.products]
     if any(map(is_float, cycles)):
         summed = functools.reduce(_plus, (cycles[i] for i in work.order))
     else:

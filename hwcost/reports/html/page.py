@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -69,36 +71,23 @@ def html_report(
     >>> "&lt;lenet&gt;" in page, "<lenet>" in page, "://" in page
     (True, False, False)
     """
-    script, style = (
-        resources.files(__package__).joinpath(f"report.{kind}").read_text("utf-8") for kind in ("js", "css")
-    )
+    files = resources.files(__package__)
+    page, script, style = (files.joinpath(f"report.{kind}").read_text("utf-8") for kind in ("html", "js", "css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"{_POLICY}; script-src 'sha256-{digest}'"
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            f"<title>{text_of(title)}</title>",
-            f"<style>{style}</style>",
-            "</head>",
-            "<body>",
-            f"<h1>{text_of(title)}</h1>",
-            *([f'<p class="missing"><strong>Missing:</strong> {text_of(missing)}</p>'] if missing else []),
-            *_totals(total),
-            *(f'<p class="note">{text_of(note)}</p>' for note in notes),
-            *_drawn(pictures),
-            *_table(lines),
-            *_settings(settings),
-            f"<script>{script}</script>",
-            "</body>",
-            "</html>",
-            "",
-        ]
+    parts = (
+        [f'<p class="missing"><strong>Missing:</strong> {text_of(missing)}</p>'] if missing else [],
+        _totals(total),
+        (f'<p class="note">{text_of(note)}</p>' for note in notes),
+        _pictures(pictures),
+        _table(lines),
+        _settings(settings),
+    )
+    return string.Template(page).substitute(
+        policy=f"{_POLICY}; script-src 'sha256-{digest}'",
+        title=text_of(title),
+        style=style,
+        body="\n".join(itertools.chain.from_iterable(parts)),
+        script=script,
     )
 
 
@@ -117,7 +106,7 @@ def _totals(total: Mapping[str, Any]) -> Iterator[str]:
     yield "</dl>"
 
 
-def _drawn(pictures: Mapping[str, str]) -> Iterator[str]:
+def _pictures(pictures: Mapping[str, str]) -> Iterator[str]:
     for name, label in _PICTURES.items():
         if name in pictures:
             yield f"<h2>{label}</h2>"
