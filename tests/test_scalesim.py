@@ -418,7 +418,7 @@ def test_depthwise_by_name(file):
         ("Strides, Batch Size", "2, 1,", 2, None),
         ("Strides, Padding", "2, 0,", 2, None),
         ("Strides, Batch Size", "2,", 2, None),
-        ("Strides,,, Eh, Ew", "2,,, 110, x", 2, "the column 'Eh' is left aside"),
+        ("Strides,,, Eh, Ew", "2,,, 110, x", 2, "the column 'Eh' is ignored"),
         ("Strides", "2,#dw", 2, None),
         ("Strides", "2,, # depthwise, of old", 2, None),
         ("Strides", "2.0,", 2, None),
@@ -451,8 +451,8 @@ ROW = "c, 9, 9, 3, 3, 4, 5, 2,\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "the topology {path} is 'empty'; allowed: rows with a name and sizes"),
-        (CONV, "the topology {path} is 'no layers'"),
+        ("", "the topology {path} cannot be used: it is empty"),
+        (CONV, "the topology {path} cannot be used: it has headings only"),
         (
             CONV + ROW + "d, 9, 9, 3, 3, 4, 5,\n",
             "Strides in {path}, line 3 (d), is missing; needed: an integer from 1",

@@ -197,10 +197,6 @@ def _is_one(column: list[Size]) -> bool:
     return all(is_number(value) and value == column[0] for value in column)
 
 
-def _is_1(size: Size) -> bool:
-    return isinstance(size, (int, float)) and size == 1
-
-
 # ---------------------------------------------------------------- checks
 
 
@@ -229,7 +225,7 @@ def check_sharing(layer: Any, count: str) -> None:
     weights, inputs, kind = layer.weights_shared_by, layer.inputs_shared_by, type(layer).__name__
     for name, users in (("weights_shared_by", weights), ("inputs_shared_by", inputs)):
         check_multiple(getattr(layer, count), users, f"{kind}.{count}", name)
-    if not (_is_1(weights) or _is_1(inputs) or holds((weights == 1) | (inputs == 1))):
+    if not holds((weights == 1) | (inputs == 1)):
         raise InvalidValueError(f"{kind}.inputs_shared_by", inputs, "1 if weights_shared_by is above 1")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.plot.style import COLOURS, GREY
+from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +18,6 @@ __all__ = [
     "draw_time",
     "draw_utilization",
     "draw_waste",
-    "in_unit",
     "legend_outside",
     "name_layers",
     "shortened",
@@ -55,7 +55,7 @@ def draw_time(axes: Axes, data: Mapping[str, Any]) -> None:
     """Draws the time of each layer as a bar in the colour of what bounds it."""
     layers = data["layers"]
     seconds = np.array([layer["seconds"] for layer in layers], dtype=float)
-    scale, unit = in_unit(float(seconds.max()), (1.0, 1e-3, 1e-6, 1e-9), ("s", "ms", "us", "ns"))
+    scale, unit = unit_of(float(seconds.max()), TIMES)
     for bound, colour in BOUNDS.items():
         where = [i for i, layer in enumerate(layers) if layer["bound"] == bound]
         if where:
@@ -131,15 +131,6 @@ def _width_of_total(layers: Any) -> float:
 
 def _place_of_total(layers: Any) -> float:
     return float(len(layers) - 0.5 + _width_of_total(layers))
-
-
-def in_unit(largest: float, scales: tuple[float, ...], units: tuple[str, ...]) -> tuple[float, str]:
-    """The largest unit in which the figure is at least one.
-
-    >>> in_unit(2e-3, (1.0, 1e-3), ("s", "ms"))
-    (0.001, 'ms')
-    """
-    return next((each for each in zip(scales, units, strict=True) if largest >= each[0]), (scales[-1], units[-1]))
 
 
 def shortened(name: str, longest: int = _LONGEST) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.bars import in_unit, legend_outside, shortened
+from hwcost.plot.bars import legend_outside, shortened
 from hwcost.plot.style import COLOURS, MARGINS, STYLE, load_matplotlib
+from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +55,7 @@ def comparison_figure(
     with matplotlib.rc_context(STYLE):
         figure = matplotlib.figure.Figure(figsize=(max(7.0, width), 5.4), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
-        scale, unit = in_unit(float(times.max()), (1.0, 1e-3, 1e-6, 1e-9), ("s", "ms", "us", "ns"))
+        scale, unit = unit_of(float(times.max()), TIMES)
         _draw(above, times / scale, bars)
         _draw(below, 100 * used, bars)
         above.set_ylabel(f"time [{unit}]")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.plot.bars import BOUNDS, in_unit, legend_outside, shortened
+from hwcost.plot.bars import BOUNDS, legend_outside, shortened
 from hwcost.plot.style import BLACK, GREY
+from hwcost.units import BYTES, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,8 +22,7 @@ _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)))
 # rough size of the picture on a page, in points, and the directions in which a number may move
 _POINTS_WIDE, _POINTS_HIGH = 500.0, 270.0
 _DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (0.7, 0.7), (-0.7, -0.7), (0.7, -0.7), (-0.7, 0.7))
-_RATES = ((1e12, 1e9, 1e6, 1e3, 1.0), ("TMAC/s", "GMAC/s", "MMAC/s", "kMAC/s", "MAC/s"))
-_BYTES = ((1e12, 1e9, 1e6, 1e3, 1.0), ("TB/s", "GB/s", "MB/s", "kB/s", "B/s"))
+_RATES = ((1e12, "TMAC/s"), (1e9, "GMAC/s"), (1e6, "MMAC/s"), (1e3, "kMAC/s"), (1.0, "MAC/s"))
 
 
 def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
@@ -35,7 +35,7 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no layer takes any time", ha="center")
         return
-    scale, unit = in_unit(data["roof"], *_RATES)
+    scale, unit = unit_of(data["roof"], _RATES)
     roof = data["roof"] / scale
     x = np.array([point["x"] for point in points])
     y = np.array([point["y"] for point in points]) / scale
@@ -45,8 +45,8 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
     for slope, dashes in zip(data["slopes"], _DASHES, strict=False):
         rate = slope["bytes_per_s"] / scale
         ends = np.array([low, roof / rate])
-        per_s, per_unit = in_unit(slope["bytes_per_s"], *_BYTES)
-        label = f"{_listed(slope['operands'])}: {slope['bytes_per_s'] / per_s:.4g} {per_unit}"
+        per_s, per_unit = unit_of(slope["bytes_per_s"], BYTES)
+        label = f"{_listed(slope['operands'])}: {slope['bytes_per_s'] / per_s:.4g} {per_unit}/s"
         axes.plot(ends, rate * ends, color=GREY, linewidth=1.4, linestyle=dashes, label=label)
     for bound, colour in BOUNDS.items():
         where = [i for i, point in enumerate(points) if point["bound"] == bound]

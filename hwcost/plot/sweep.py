@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.bars import in_unit
 from hwcost.plot.style import BLACK, COLOURS, MARGINS, STYLE, load_matplotlib
+from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,7 +138,7 @@ def sweep_figure(
         raise InvalidValueError("front", [int(best.min()), int(best.max())], f"indices from 0 to {len(high) - 1}")
     best = best[np.lexsort((times[best], high[best] * wide[best]))]
     data = sweep_data(high, wide, flows, times)  # type: ignore[arg-type]
-    scale, unit = in_unit(float(times.max()), (1.0, 1e-3, 1e-6, 1e-9), ("s", "ms", "us", "ns"))
+    scale, unit = unit_of(float(times.max()), TIMES)
     matplotlib = load_matplotlib()
     with matplotlib.rc_context(STYLE):
         names = list(data["seconds"])

@@ -37,6 +37,9 @@ class Configuration:
     notes: tuple[str, ...] = ()
 
 
+MEMORIES = {"input_kb": "IfmapSramSzkB", "weight_kb": "FilterSramSzkB", "output_kb": "OfmapSramSzkB"}
+"""The option that gives the size of each memory, by the field of :class:`Configuration`."""
+
 _GENERAL, _ARCHITECTURE, _RUN, _SPARSITY, _LAYOUT = "general", "architecturepresets", "runpresets", "sparsity", "layout"
 _RUN_NAME = "scale_run"
 
@@ -59,13 +62,12 @@ def read_configuration(path: PathLike) -> Configuration:
         raise options.error(_SPARSITY, "SparsitySupport", "false: sparsity changes the cycles, and is not covered here")
     rows, cols = (options.integer(_ARCHITECTURE, name) for name in ("ArrayHeight", "ArrayWidth"))
     dataflow = options.choice(_ARCHITECTURE, "Dataflow", tuple(DATAFLOWS))
+    given = {field: name for field, name in MEMORIES.items() if options.get(_ARCHITECTURE, name) is not None}
     return Configuration(
         run_name=options.get(_GENERAL, "run_name") or _RUN_NAME,
         array=serial_array(rows, cols, dataflow),
-        input_kb=options.integer_or_none(_ARCHITECTURE, "IfmapSramSzkB"),
-        weight_kb=options.integer_or_none(_ARCHITECTURE, "FilterSramSzkB"),
-        output_kb=options.integer_or_none(_ARCHITECTURE, "OfmapSramSzkB"),
         notes=tuple(_notes(options)),
+        **{field: options.integer(_ARCHITECTURE, name) for field, name in given.items()},
     )
 
 
@@ -74,12 +76,12 @@ def _notes(options: _Options) -> Iterator[str]:
         options.get(_RUN, "InterfaceBandwidth")
         and options.choice(_RUN, "InterfaceBandwidth", ("calc", "user")) == "user"
     ):
-        yield "InterfaceBandwidth is USER: bandwidths are left aside, cycles are those without stalls"
+        yield "InterfaceBandwidth is USER: bandwidths are ignored, cycles are those without stalls"
     if options.flag(_RUN, "UseRamulatorTrace"):
-        yield "UseRamulatorTrace is left aside: it changes stalls alone"
+        yield "UseRamulatorTrace is ignored: it changes stalls only"
     for name in ("IfmapCustomLayout", "FilterCustomLayout"):
         if options.flag(_LAYOUT, name) or options.flag(_ARCHITECTURE, name):
-            yield f"{name} is left aside: it changes stalls alone"
+            yield f"{name} is ignored: it changes stalls only"
 
 
 class _Options:
@@ -119,9 +121,6 @@ class _Options:
             raise self.error(section, name, INTEGER_ALLOWED)
         return found
 
-    def integer_or_none(self, section: str, name: str) -> int | None:
-        return None if self.get(section, name) is None else self.integer(section, name)
-
     def choice(self, section: str, name: str, allowed: tuple[str, ...]) -> str:
         value = (self.get(section, name) or "").lower()
         if value not in allowed:
@@ -155,10 +154,10 @@ def write_configuration(path: PathLike, config: Configuration) -> None:
     Raises:
         InvalidValueError: a memory without a size, or a file that cannot be written.
     """
-    memories = {"Ifmap": config.input_kb, "Filter": config.weight_kb, "Ofmap": config.output_kb}
+    memories = {option: getattr(config, field) for field, option in MEMORIES.items()}
     if None in memories.values():
         raise InvalidValueError("the sizes of the memories", tuple(memories.values()), "three sizes in kB")
-    sizes = "".join(f"{name}SramSzkB = {kb}\n" for name, kb in memories.items())
+    sizes = "".join(f"{option} = {kb}\n" for option, kb in memories.items())
     array = config.array
     write_text(path, _TEMPLATE.format(config.run_name, array.rows, array.cols, array.dataflow, sizes))
 

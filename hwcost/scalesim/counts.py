@@ -81,7 +81,9 @@ def counts(gemm: Gemm, array: SystolicArray) -> Counts:
     last = total(cycles, -1)
     if not holds(last > 0):
         raise InvalidValueError("the cycles that SCALE-Sim counts", 0, "at least 1, to state a utilization")
-    accesses = sram_accesses(priced.work)
+    accesses, blocks = sram_accesses(priced.work), 0
+    if folds.dataflow.stationary == "outputs":
+        blocks = product(passes, total(array.rows, array.cols), what="the output writes")
     return Counts(
         total_cycles=last,
         overall_util=_per_cent(gemm.macs, product(last, array.pes)),
@@ -89,7 +91,7 @@ def counts(gemm: Gemm, array: SystolicArray) -> Counts:
         compute_util=_per_cent(gemm.macs, product(utilization_cycles(cycles, passes, array), array.pes)),
         sram_input_reads=accesses["inputs"],
         sram_weight_reads=accesses["weights"],
-        sram_output_writes=total(accesses["outputs"], _blocks(passes, array)),
+        sram_output_writes=total(accesses["outputs"], blocks),
     )
 
 
@@ -114,13 +116,6 @@ def check_serial(array: SystolicArray) -> None:
         raise InvalidValueError(
             "the array", array, f"one without what SCALE-Sim does not have: {', '.join(sorted(more))}"
         )
-
-
-def _blocks(passes: Size, array: SystolicArray) -> Size:
-    """What "os" adds to the output writes: height and width of the block that each fold writes."""
-    if array.dataflow_row.stationary != "outputs":
-        return 0
-    return product(passes, total(array.rows, array.cols), what="the output writes")
 
 
 def _per_cent(part: Size, whole: Size) -> Any:

@@ -13,14 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwcost.arrays import product
 from hwcost.errors import InvalidValueError
 from hwcost.files import write_whole
-from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import price
-from hwcost.model.gemm import Gemm
 from hwcost.scalesim.buffers import cycles_with_prefetch
-from hwcost.scalesim.configuration import Configuration
+from hwcost.scalesim.configuration import MEMORIES, Configuration
 from hwcost.scalesim.counts import counts, utilization_cycles
 from hwcost.scalesim.layers import TopologyLayer
 
@@ -68,16 +65,12 @@ def compute_report(layers: Sequence[TopologyLayer], config: Configuration) -> It
     """
     if not layers:
         raise InvalidValueError("layers", tuple(layers), "at least one layer")
-    for field, option in (
-        ("input_kb", "IfmapSramSzkB"), ("weight_kb", "FilterSramSzkB"), ("output_kb", "OfmapSramSzkB")
-    ):  # fmt: skip
+    for field, option in MEMORIES.items():
         if getattr(config, field) is None:
             allowed = f"the size of the memory in kB, {option} under [architecture_presets]; the report needs it"
             raise InvalidValueError(f"{field} of the configuration", None, allowed)
-    figures = _figures(_stacked(layers), config)
-    counted = chain.from_iterable(
-        repeat(line, layer.count) for line, layer in zip(map(_line, figures), layers, strict=True)
-    )
+    lines = zip(_lines(_stacked(layers), config), layers, strict=True)
+    counted = chain.from_iterable(repeat(line, layer.count) for line, layer in lines)
     return chain((HEADER,), (f"{index}, {line}" for index, line in enumerate(counted)))
 
 
@@ -116,31 +109,16 @@ def _stacked(layers: Sequence[TopologyLayer]) -> TopologyLayer:
     return TopologyLayer("all", *np.array(sizes, dtype=np.int64).T)
 
 
-def _figures(stacked: TopologyLayer, config: Configuration) -> Iterator[tuple[int, int, int, _Folds]]:
-    """For each layer: both kinds of total cycles, MACs, and what its means over folds come from."""
+def _lines(stacked: TopologyLayer, config: Configuration) -> Iterator[str]:
+    """The line of each layer, without its number."""
     array, (gemm,) = config.array, stacked.gemms()
-    memories = {field: getattr(config, field) for field in ("input_kb", "weight_kb", "output_kb")}
-    columns = (
+    memories = {field: getattr(config, field) for field in MEMORIES}
+    priced = price(gemm, array)
+    folds, passes = priced.work.folds, priced.cost.folds
+    columns = np.broadcast_arrays(
         cycles_with_prefetch(stacked, array, **memories),
         counts(gemm, array).total_cycles,
         gemm.macs,
-    )
-    return zip(*(column.tolist() for column in columns), _folds(gemm, array), strict=True)
-
-
-def _line(figures: tuple[int, int, int, _Folds]) -> str:
-    with_prefetch, cycles, macs, folds = figures
-    overall = macs * 100 / (cycles * folds.rows * folds.cols)
-    mapping, compute = _means(folds)
-    return f"{with_prefetch}, {cycles}, 0, {overall}, {mapping}, {compute},\n"
-
-
-def _folds(gemm: Gemm, array: SystolicArray) -> Iterator[_Folds]:
-    priced = price(gemm, array)
-    folds = priced.work.folds
-    passes = product(folds.along_rows, folds.along_cols)
-    cycles = utilization_cycles(priced.cycles, passes, array) // passes
-    figures = (
         folds.rows_extent,
         folds.cols_extent,
         folds.streamed,
@@ -148,9 +126,12 @@ def _folds(gemm: Gemm, array: SystolicArray) -> Iterator[_Folds]:
         folds.cols,
         folds.along_rows,
         folds.along_cols,
-        cycles,
+        utilization_cycles(priced.cycles, passes, array) // passes,
     )
-    return map(_Folds._make, zip(*(figure.tolist() for figure in np.broadcast_arrays(*figures)), strict=True))
+    for with_prefetch, cycles, macs, *of_folds in zip(*(column.tolist() for column in columns), strict=True):
+        mapping, compute = _means(_Folds(*of_folds))
+        overall = macs * 100 / (cycles * array.pes)
+        yield f"{with_prefetch}, {cycles}, 0, {overall}, {mapping}, {compute},\n"
 
 
 def _means(folds: _Folds) -> tuple[float, float]:
@@ -171,7 +152,7 @@ def _means(folds: _Folds) -> tuple[float, float]:
             return chain(repeat(full, folds.along_rows - 1), (last,))
 
         widths = chain(repeat(folds.cols, folds.along_cols - 1), (last_width,))
-        # one addition after the other, as SCALE-Sim rounds; sum() compensates from Python 3.12 on
+        # sum() compensates for rounding from Python 3.12 on
         summed = functools.reduce(operator.add, chain.from_iterable(map(column, widths)), 0)
         return summed / (folds.along_rows * folds.along_cols) * 100
 

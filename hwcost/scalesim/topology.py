@@ -73,8 +73,8 @@ def read_topology(path: PathLike, kind: Kind | None = None) -> Topology:
     - Rows above the headings that carry no number are titles. Without headings that are recognised, the first row may
       be one without numbers. From then on every row is a layer, or repeats the headings.
     - Cells behind those that a layer needs are read by their headings: a second stride; a sparsity ratio, of no effect;
-      a batch size, groups or dilation, which must be 1; a padding, which must be 0. Under headings that say something
-      else they are left aside, with a note. Without a heading a cell has to be a ratio, or to repeat the stride.
+      a batch size, groups or dilation, which must be 1; a padding, which must be 0. Cells under other headings are
+      ignored, with a note. A cell without a heading must be a ratio, or repeat the stride.
     - A convolution whose name contains "DP" is depthwise, as in SCALE-Sim: ``channels`` layers of one channel each.
 
     Args:
@@ -83,7 +83,7 @@ def read_topology(path: PathLike, kind: Kind | None = None) -> Topology:
 
     Raises:
         InvalidValueError: a file that cannot be read or has no layers, or a row that is not understood; with file,
-            line, what stands there and what is allowed.
+            line, value and what is allowed.
     """
     path = Path(path)
     if kind not in (None, *_COLUMNS):
@@ -91,12 +91,13 @@ def read_topology(path: PathLike, kind: Kind | None = None) -> Topology:
     found = list(_rows(path))
     headings, rows = _headings(path, [row for row in found if row.cells])
     if not rows:
+        reason = "it has headings only" if headings.cells else "it is empty"
         raise InvalidValueError(
-            f"the topology {path}", "no layers" if headings else "empty", "rows with a name and sizes"
+            f"the topology {path}", "", "give each layer a row with a name and sizes", reason=reason
         )
     kind = _kind(path, kind, headings, rows[0])
     _check_order(path, kind, headings)
-    reader = _RowReader(path, kind, tuple(headings.cells) if headings else ())
+    reader = _RowReader(path, kind, headings.cells)
     reader.notes += [f'line {row.line} starts with "#" and is left out' for row in found if not row.cells]
     layers = tuple(reader.layer(row) for row in rows)
     return Topology(path.stem, kind, layers, tuple(reader.notes))
@@ -165,53 +166,45 @@ def _heading(cell: str) -> str:
     return next((match.expand(meaning) for form, meaning in _HEADINGS if (match := re.fullmatch(form, text))), "")
 
 
-def _headings(path: Path, rows: Sequence[_Row]) -> tuple[_Row | None, list[_Row]]:
-    """The row of headings, if there is one, and the rows of layers."""
+def _headings(path: Path, rows: Sequence[_Row]) -> tuple[_Row, Sequence[_Row]]:
+    """The row of headings, without cells if the file has none, and the rows of layers."""
     found = next((i for i, row in enumerate(rows) if row.has_numbers or row.known_headings >= 3), len(rows))
     if found < len(rows) and not rows[found].has_numbers:
         headings = rows[found]
-        layers = [row for row in rows[found + 1 :] if row.cells != headings.cells]
-        return headings, layers
+        return headings, [row for row in rows[found + 1 :] if row.cells != headings.cells]
     if found > 1:
         row = rows[1]
-        raise InvalidValueError(f"{path}, line {row.line},", ", ".join(row.cells), f"headings like {_example()}")
-    return (rows[0], list(rows[1:])) if found else (None, list(rows))
+        examples = " or ".join(repr(", ".join(("Layer", *columns))) for columns in _COLUMNS.values())
+        raise InvalidValueError(f"{path}, line {row.line},", ", ".join(row.cells), f"headings like {examples}")
+    return (rows[0], rows[1:]) if found else (_Row(0, ()), rows)
 
 
-def _example() -> str:
-    return " or ".join(repr(", ".join(("Layer", *columns))) for columns in _COLUMNS.values())
-
-
-def _kind(path: Path, asked: Kind | None, headings: _Row | None, first: _Row) -> Kind:
-    meanings = {_heading(cell) for cell in headings.cells[1:]} if headings else set()
-    told: Kind | None = "gemm" if {"m", "n", "k"} <= meanings else "conv" if {"ifmap", "filter"} & meanings else None
-    if told and asked and told != asked:
-        assert headings is not None
+def _kind(path: Path, asked: Kind | None, headings: _Row, first: _Row) -> Kind:
+    meanings = {_heading(cell) for cell in headings.cells[1:]}
+    found: Kind | None = "gemm" if {"m", "n", "k"} <= meanings else "conv" if {"ifmap", "filter"} & meanings else None
+    if found and asked and found != asked:
         where = f"the headings of {path}, line {headings.line},"
-        raise InvalidValueError(where, ", ".join(headings.cells), f"those of a {asked} topology, or kind={told!r}")
-    if told or asked:
-        return told or asked  # type: ignore[return-value]
+        raise InvalidValueError(where, ", ".join(headings.cells), f"those of a {asked} topology, or kind={found!r}")
+    if kind := found or asked:
+        return kind
     numbers = sum(cell != "" for cell in first.cells[1:])
     if numbers in (3, 4):
         return "gemm"
     if numbers >= len(_CONV):
         return "conv"
-    where = f"{path}, line {first.line},"
-    allowed = "3 sizes of a product or 7 of a convolution behind a name; or say which with kind"
-    raise InvalidValueError(where, ", ".join(first.cells), allowed)
+    allowed = "3 sizes of a product or 7 of a convolution after a name; or pass kind"
+    raise InvalidValueError(f"{path}, line {first.line},", ", ".join(first.cells), allowed)
 
 
-def _check_order(path: Path, kind: Kind, headings: _Row | None) -> None:
+def _check_order(path: Path, kind: Kind, headings: _Row) -> None:
     """Raises if known headings are in another order than the columns."""
-    if headings is None:
-        return
     for index, column in enumerate(_COLUMNS[kind], start=1):
         cell = headings.cells[index] if index < len(headings.cells) else ""
         other = "width" if "height" in column.lower() else "height" if "width" in column.lower() else ""
         follows = headings.cells[index + 1] if index + 1 < len(headings.cells) else ""
         swapped = other == "width" and "width" in cell.lower() and "height" in follows.lower()
         meaning = _heading(cell)
-        is_letter = kind == "conv" and len(meaning) == 1  # K for filters, say, in another notation
+        is_letter = kind == "conv" and len(meaning) == 1  # such as K for filters, in another notation
         if swapped or (meaning not in ("", _heading(column)) and not is_letter):
             where = f"column {index + 1} of {path}, line {headings.line},"
             raise InvalidValueError(where, cell, f"{column!r}, in the order {', '.join(_COLUMNS[kind])}")
@@ -277,7 +270,7 @@ class _RowReader:
             elif meaning in _MUST_BE:
                 self._neutral(row, cell, heading, _MUST_BE[meaning])
             elif heading and not meaning:
-                self._note(f"the column {heading!r} is left aside")
+                self._note(f"the column {heading!r} is ignored")
             elif not (self.kind == "conv" and index == len(self.columns) + 1 and cell == str(stride)):
                 where = self._where(row, f"column {index + 1} ({heading or 'without a heading'})")
                 raise InvalidValueError(where, cell, "an empty cell, or a heading that names the column")
@@ -286,7 +279,7 @@ class _RowReader:
     def _ratio(self, row: _Row, cell: str) -> None:
         if not _RATIO.fullmatch(cell):
             raise InvalidValueError(self._where(row, "the sparsity ratio"), cell, "a ratio like 2:4")
-        self._note("sparsity ratios are left aside, as SCALE-Sim does while SparsitySupport is false")
+        self._note("sparsity ratios are ignored, as SCALE-Sim does while SparsitySupport is false")
 
     def _neutral(self, row: _Row, cell: str, heading: str, only: str) -> None:
         if integer(cell) != int(only):
@@ -298,7 +291,7 @@ def write_topology(path: PathLike, topology: Topology) -> None:
     """Writes a topology so that SCALE-Sim reads it too, with a trailing comma in each row.
 
     Raises:
-        InvalidValueError: a layer that the format cannot say (a name with a comma or a quote, a second stride that
+        InvalidValueError: a layer that the format cannot hold (a name with a comma or a quote, a second stride that
             differs from the first, a product whose sizes are not those of one), or a file that cannot be written.
     """
     rows = [("Layer name", *_COLUMNS[topology.kind])]
