@@ -128,10 +128,14 @@ def _lines(stacked: TopologyLayer, config: Configuration) -> Iterator[str]:
         folds.along_cols,
         utilization_cycles(priced.cycles, passes, array) // passes,
     )
-    for with_prefetch, cycles, macs, *of_folds in zip(*(column.tolist() for column in columns), strict=True):
-        mapping, compute = _means(_Folds(*of_folds))
-        overall = macs * 100 / (cycles * array.pes)
-        yield f"{with_prefetch}, {cycles}, 0, {overall}, {mapping}, {compute},\n"
+    figures = zip(*(column.tolist() for column in columns), strict=True)
+    return (_line(with_prefetch, cycles, macs, _Folds(*of_folds)) for with_prefetch, cycles, macs, *of_folds in figures)
+
+
+def _line(with_prefetch: int, cycles: int, macs: int, folds: _Folds) -> str:
+    overall = macs * 100 / (cycles * folds.rows * folds.cols)
+    mapping, compute = _means(folds)
+    return f"{with_prefetch}, {cycles}, 0, {overall}, {mapping}, {compute},\n"
 
 
 def _means(folds: _Folds) -> tuple[float, float]:
