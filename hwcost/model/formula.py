@@ -305,8 +305,7 @@ def layer_traffic(layer: Layer, array: SystolicArray) -> Traffic:
     (19000, 30400)
     """
     check(layer, array)
-    found = [price(gemm, array).traffic for gemm in layer.gemms()]
-    return functools.reduce(operator.add, found) if found else Traffic({}, array.bytes_per_element)
+    return sum((price(gemm, array).traffic for gemm in layer.gemms()), start=Traffic({}, array.bytes_per_element))
 
 
 def layer_cycles(layer: Layer, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:

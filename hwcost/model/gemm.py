@@ -95,7 +95,7 @@ class Gemm:
         ((2, 5), 1)
         """
         widest = gemms[0]
-        for gemm in gemms:
+        for gemm in gemms:  # a loop, since torch.compile cannot trace max() over types
             widest = gemm if isinstance(gemm, type(widest)) else widest
         columns = {
             f.name: [_plain(gemm, f.name, type(widest)) for gemm in gemms]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -92,15 +92,14 @@ def bytes_of(elements: Size, size: Size) -> Size:
 # ---------------------------------------------------------------- memory
 
 
-def _once(operand: Operand) -> tuple[Callable[[Work], Size], Callable[[SystolicArray], Size]]:
-    def elements(work: Work) -> Size:
-        return work.gemm.elements(operand)
+def _bytes_per_s(array: SystolicArray, operand: Operand) -> Size:
+    own = getattr(array, f"{operand.removesuffix('s')}_bytes_per_s")
+    return array.dram_bytes_per_s if own is None else own
 
-    def bytes_per_s(array: SystolicArray) -> Size:
-        own = getattr(array, f"{operand.removesuffix('s')}_bytes_per_s")
-        return array.dram_bytes_per_s if own is None else own
 
-    return elements, bytes_per_s
+def _once(operand: Operand) -> Transfer:
+    bytes_per_s = functools.partial(_bytes_per_s, operand=operand)
+    return Transfer(operand, lambda work: work.gemm.elements(operand), bytes_per_s, "once", operand)
 
 
 def _again(work: Work) -> Size:
@@ -117,18 +116,17 @@ def _again(work: Work) -> Size:
 
 
 def _reread_bytes_per_s(array: SystolicArray) -> Size:
-    return _INPUTS_PER_S(array) if array.reread_bytes_per_s is None else array.reread_bytes_per_s
+    return _bytes_per_s(array, "inputs") if array.reread_bytes_per_s is None else array.reread_bytes_per_s
 
 
-_INPUTS_PER_S = _once("inputs")[1]
 MEMORY = (
-    Transfer("weights", *_once("weights"), "once", "weights"),
-    Transfer("inputs", *_once("inputs"), "once", "inputs"),
+    _once("weights"),
+    _once("inputs"),
     Transfer(
         "inputs again", _again, _reread_bytes_per_s, "for every further block of filters that is worked on at once",
         "inputs", "reread",
     ),
-    Transfer("outputs", *_once("outputs"), "once", "outputs"),
+    _once("outputs"),
 )  # fmt: skip
 """The transfers that ship; they follow one another. A machine takes more of them as ``terms``."""
 

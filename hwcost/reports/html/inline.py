@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 
+from hwcost.units import printable
+
 __all__ = ["inline_svg", "text_of"]
 
 _OUTSIDE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)
@@ -18,8 +20,7 @@ def text_of(value: object) -> str:
     >>> text_of("<script>\n")
     '&lt;script&gt;\\n'
     """
-    letters = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
-    return html.escape("".join(letters), quote=True)
+    return html.escape(printable(str(value)), quote=True)
 
 
 def inline_svg(picture: str, prefix: str, label: str) -> str:
@@ -28,7 +29,7 @@ def inline_svg(picture: str, prefix: str, label: str) -> str:
     Args:
         picture: the text of an SVG file.
         prefix: before every name in it.
-        label: what is to be seen, for people who cannot.
+        label: a description for people who cannot see it.
 
     >>> inline_svg('<?xml version="1.0"?><svg xmlns="a:b"><g id="x"/><use href="#x"/></svg>', "p-", "a line")
     '<svg role="img" aria-label="a line"><g id="p-x"/><use href="#p-x"/></svg>'
