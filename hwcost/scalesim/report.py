@@ -59,7 +59,8 @@ def compute_report(layers: Sequence[TopologyLayer], config: Configuration) -> It
         InvalidValueError: no layers, a memory whose size the configuration does not give, or sizes so large that the
             figures do not fit into 64 bits.
 
-    >>> config = Configuration("run", SystolicArray(8, 8, dataflow="os", fold_timing="serial"), 64, 64, 64)
+    >>> from hwcost.scalesim import serial_array
+    >>> config = Configuration("run", serial_array(8, 8, "os"), 64, 64, 64)
     >>> list(compute_report([TopologyLayer.product("fc", m=9, n=1, k=9)], config))[1]
     '0, 112, 45, 0, 2.8125, 7.03125, 2.751358695652174,\n'
     """
