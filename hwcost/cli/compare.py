@@ -34,14 +34,7 @@ Examples:
 
 
 class Pair(NamedTuple):
-    """A network on a machine.
-
-    Attributes:
-        source: the file of the network.
-        machine: the accelerator.
-        summary: the cost of the network on it.
-        ratio: its time relative to that of the first pair.
-    """
+    """A network, read from a source, on a machine; its time relative to that of the first pair is the ratio."""
 
     source: str
     machine: Machine
@@ -86,7 +79,10 @@ def compare(
             first = pairs[0].summary if pairs else summary
             ratio = summary.cost.seconds / first.cost.seconds if first.cost.seconds else 1.0
             pairs.append(Pair(source, machine, summary, ratio))
-    click.echo({"json": _json, "csv": _csv, "text": _text}[form](pairs), nl=form != "csv")
+    if form == "csv":
+        click.echo(csv_document(SCHEMA, list(map(_row, pairs))), nl=False)
+    else:
+        click.echo((_json if form == "json" else _text)(pairs))
     for summary in {pair.source: pair.summary for pair in pairs if pair.summary.missing}.values():
         click.echo(f"Note: {printable(summary.name)}: {missing_of(summary)}", err=True)
     if picture is not None:
@@ -105,11 +101,7 @@ def _device_names(device: str | None, devices: str | None) -> list[str | None]:
 
 
 def _networks(sources: Sequence[str], options: ModelOptions) -> list[Network]:
-    """All networks, each with the options that go with its kind.
-
-    Raises:
-        InvalidValueError: a network that cannot be read, or an option that none of them takes.
-    """
+    """All networks, each with the options that go with its kind; raises if none of them takes an option."""
     from hwcost.importers import source_kind
 
     kinds = [source_kind(source) for source in sources]
@@ -185,10 +177,6 @@ def _json(pairs: Sequence[Pair]) -> str:
         for pair in pairs
     ]
     return json_document(SCHEMA, {"rows": rows})
-
-
-def _csv(pairs: Sequence[Pair]) -> str:
-    return csv_document(SCHEMA, [_row(pair) for pair in pairs])
 
 
 def _draw(path: str, pairs: Sequence[Pair], width: int) -> None:

@@ -24,11 +24,7 @@ _FINITE = "a number above 0, below 1.8e308; use other sizes, another --clock, --
 
 
 def figures_of(workload: Workload, smooth: Relaxation) -> tuple[Figures, Pricing]:
-    """All figures that are printed, for all points of a sweep at once, and the pricing that they come from.
-
-    Raises:
-        InvalidValueError: a figure that overflows.
-    """
+    """All figures that are printed, for all points of a sweep at once, and the pricing that they come from."""
     layer, array = workload.layer(), workload.array()
     with np.errstate(all="ignore"):
         try:

@@ -121,11 +121,10 @@ def _is_constant(value: Any) -> bool:
 def _table(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator[str]:
     scale, unit = unit_of(np.max(figures["seconds"]), TIMES)
     swept = {id(axis): axis.option.removeprefix("--") for axis in workload.axes}
-    inputs: dict[str, Any] = {}
-    for name, sizes in workload.sizes.items():
-        if id(sizes) in swept:
-            inputs.setdefault(swept[id(sizes)], workload.values[name])
-    table: dict[str, tuple[Any, str]] = {name: (column, "{}") for name, column in inputs.items()} | {
+    table: dict[str, tuple[Any, str]] = {
+        swept[id(sizes)]: (workload.values[name], "{}") for name, sizes in workload.sizes.items() if id(sizes) in swept
+    }
+    table |= {
         "cycles": (figures["cycles"], _exact_format(figures["cycles"])),
         f"cycles({smooth.name})": (figures["smooth_cycles"], _smooth_format(figures)),
         "folds(rows)": (figures["folds_along_rows"], _exact_format(figures["folds_along_rows"])),

@@ -23,11 +23,7 @@ _HEADINGS = ("layer", "M", "N", "K", "products", "cycles", "SCALE-Sim", "utiliza
 
 
 def estimate_topology(topology: str | None, config: str | None, report: str | None, *, form: str) -> None:
-    """Prices a topology on the array of a configuration, prints it, and writes the report if one is asked for.
-
-    Raises:
-        InvalidValueError: an option without the ones that it needs, a file that cannot be read or written.
-    """
+    """Prices a topology on the array of a configuration, prints it, and writes the report if one is asked for."""
     if topology is None or config is None:
         have, need = ("topology", "config") if config is None else ("config", "topology")
         if topology is None and config is None:

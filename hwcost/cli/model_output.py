@@ -58,13 +58,7 @@ SORTS: Mapping[str, Callable[[Line], Any]] = {
 
 
 def lines_of(summary: Summary, *, depth: int | None, everything: bool) -> list[Line]:
-    """The tree as lines.
-
-    Args:
-        summary: of the network.
-        depth: modules below it are collapsed; None for no limit.
-        everything: include operations that only move memory.
-    """
+    """The tree as lines, collapsed below a depth; with everything, operations that only move memory are included."""
     shown = [row for row in summary.rows if everything or row.state != "memory-only"]
     found = list(summary.tree.only(shown).walk())
     kept = [each for each in found if depth is None or each[0] < depth]
@@ -78,28 +72,17 @@ def lines_of(summary: Summary, *, depth: int | None, everything: bool) -> list[L
 
 
 def as_text(summary: Summary, lines: Sequence[Line], label: str, *, flat: bool, left_out: int) -> Iterator[str]:
-    """The report for people.
-
-    Args:
-        summary: of the network.
-        lines: of the table.
-        label: of the array.
-        flat: full names instead of an indented tree.
-        left_out: the number of lines that ``lines`` lacks.
-    """
-    coloured = is_terminal()
+    """The report for people: an indented tree, or full names if it is flat."""
+    coloured, width = is_terminal(), terminal_width()
     yield f"{printable(summary.name)} on {label}"
     yield ""
     columns = _columns(summary, lines, flat)
-    found = list(table(columns, lines, coloured=coloured))
-    width = terminal_width()
-    if width is not None:
-        if coloured:
-            columns.insert(1, Column("", lambda line: bar(summary.share(line.part)), to_the_left=True, colour=_blue))
-        if any(len(line) > width for line in table(columns, lines)):
-            columns = [column for column in columns if column.title != "shape"]
-        found = list(table(columns, lines, coloured=coloured))
-    yield from found
+    if width is not None and coloured:
+        share = Column[Line]("", lambda line: bar(summary.share(line.part)), to_the_left=True, colour=_blue)
+        columns.insert(1, share)
+    if width is not None and any(len(line) > width for line in table(columns, lines)):
+        columns = [column for column in columns if column.title != "shape"]
+    yield from table(columns, lines, coloured=coloured)
     if left_out:
         yield f"... and {left_out} more"
     yield ""
@@ -109,9 +92,8 @@ def as_text(summary: Summary, lines: Sequence[Line], label: str, *, flat: bool, 
 def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column[Line]]:
     cycles, folds = (column_format(getattr(line.part.cost, name) for line in lines) for name in ("cycles", "folds"))
     scale, unit = unit_of(max((line.part.cost.seconds for line in lines), default=0.0), TIMES)
-    names = Column[Line]("operation", _indented if not flat else _full, to_the_left=True, colour=_bold)
     columns = [
-        names,
+        Column[Line]("operation", _full if flat else _indented, to_the_left=True, colour=_bold),
         Column[Line]("shape", _shape, to_the_left=True),
         Column[Line]("cycles", _priced(lambda part: cycles(part.cost.cycles))),
         Column[Line](f"time[{unit}]", _priced(lambda part: f"{part.cost.seconds / scale:.3f}")),
@@ -160,12 +142,12 @@ def _shape(line: Line) -> str:
     return printable(part.shape or part.kind)
 
 
-def _bold(line: Line) -> dict[str, Any]:
-    return {"bold": isinstance(line.part, Module)}
-
-
 def _blue(_: Line) -> dict[str, Any]:
     return {"fg": "blue"}
+
+
+def _bold(line: Line) -> dict[str, Any]:
+    return {"bold": isinstance(line.part, Module)}
 
 
 def _by_use(line: Line) -> dict[str, Any]:

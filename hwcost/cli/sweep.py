@@ -98,10 +98,7 @@ class Request(NamedTuple):
 @FOLD_TIMING
 @CLOCK
 @skip_unsupported
-@size_option(
-    "--top",
-    help=f"Only the N fastest points.  [default: all; as text, {_TOP} of the Pareto front]",
-)
+@size_option("--top", help=f"Only the N fastest points.  [default: all; as text, {_TOP} of the Pareto front]")
 @click.option("--front-only", is_flag=True, help="Only the points on the Pareto front of time, utilization and PEs.")
 @form_options()
 @click.option("-o", "--out", metavar="FILE", help="Write the points: .csv or .json. Resumes an interrupted sweep.")
@@ -113,10 +110,7 @@ class Request(NamedTuple):
     metavar="NAME",
     help="Where to run: serial, processes or dask://ADDRESS.",
 )
-@size_option(
-    "--jobs",
-    help="Number of processes, with --engine processes.  [default: one per core]",
-)
+@size_option("--jobs", help="Number of processes, with --engine processes.  [default: one per core]")
 @block("request", Request)
 def sweep(
     *,
@@ -167,11 +161,7 @@ def sweep(
 
 
 def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsupported: bool) -> Sweep:
-    """Runs the sweep, and shows progress if it takes long.
-
-    Raises:
-        InvalidValueError: a design space that cannot be swept.
-    """
+    """Runs the sweep, and shows progress if it takes long."""
     from hwcost.sweep import count_points
     from hwcost.sweep import sweep as run_sweep
 

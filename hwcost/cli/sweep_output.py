@@ -25,14 +25,7 @@ Points = Any
 
 
 class Context(NamedTuple):
-    """A sweep and its inputs.
-
-    Attributes:
-        network: the network that was priced.
-        source: the file that it was read from.
-        machine: the accelerator, except for its rows and columns.
-        found: the points.
-    """
+    """The points found in a sweep of a network, read from a source, on a machine except for its rows and columns."""
 
     network: Network
     source: str
@@ -52,13 +45,9 @@ class Context(NamedTuple):
 
 
 def as_text(context: Context, *, top: int | None, most: int, front_only: bool) -> str:
-    """The fastest arrays within budgets of PEs, and the Pareto front.
+    """The fastest arrays within budgets of PEs, unless only the front is asked for, and the Pareto front.
 
-    Args:
-        context: the sweep.
-        top: the most rows of the front.
-        most: the same if ``top`` is not given and more than the front is printed.
-        front_only: print only the front.
+    Rows of the front: at most ``top``; ``most`` if that is None and the front is not all that is printed.
     """
     found = context.found
     limit = top if top is not None or front_only else most

@@ -21,14 +21,7 @@ def json_document(schema: str, content: Mapping[str, Any]) -> str:
 def json_blocks(
     schema: str, head: Mapping[str, Any], names: Sequence[str], blocks: Iterable[Iterable[Sequence[Any]]]
 ) -> Iterator[str]:
-    """A JSON document with one line per row, in pieces.
-
-    Args:
-        schema: its name and number.
-        head: what comes before the rows.
-        names: the keys of a row.
-        blocks: the values of the rows, block by block.
-    """
+    """A JSON document, in pieces: what comes before the rows, and one line per row from names and blocks of values."""
     import json
 
     encode, separator = json.JSONEncoder(allow_nan=False).encode, "\n    "
@@ -40,13 +33,7 @@ def json_blocks(
 
 
 def csv_document(schema: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:
-    """A header, and a line per row; None and missing values are empty cells.
-
-    Args:
-        schema: its name and number, repeated in every row.
-        rows: the cells by column.
-        names: the columns; those of the first row by default.
-    """
+    """A header with the names (by default those of the first row), and a line per row; None is an empty cell."""
     names = list(names or rows[0])
     cells = ([_cell(row.get(name)) for name in names] for row in rows)
     return "".join(csv_blocks({"schema": schema, "version": __version__}, names, [cells]))
@@ -55,13 +42,7 @@ def csv_document(schema: str, rows: Sequence[Mapping[str, Any]], names: Sequence
 def csv_blocks(
     constants: Mapping[str, Any], names: Sequence[str], blocks: Iterable[Iterable[Sequence[Any]]]
 ) -> Iterator[str]:
-    """A header and a line per row, in pieces.
-
-    Args:
-        constants: columns before the others, with the cell that all rows have.
-        names: the other columns.
-        blocks: the cells of the rows, block by block.
-    """
+    """A header and a line per row, in pieces; the columns that are constant come first."""
     import csv
     import io
 

@@ -70,11 +70,7 @@ class ArrayOptions(NamedTuple):
     clock: str | None
 
     def read(self) -> Machine:
-        """The machine.
-
-        Raises:
-            InvalidValueError: an option with a value that is not allowed, or neither a device nor both sizes.
-        """
+        """The machine; raises if there is neither a device nor both sizes."""
         file = None if self.device is None else read_device_option(self.device)
         sizes = {name: size for name, size in (("rows", self.s1), ("cols", self.s2)) if size is not None}
         if file is None and len(sizes) < 2:
@@ -99,11 +95,7 @@ array_options = block(
 
 
 def read_device_option(device: str) -> DeviceFile:
-    """The device that ``--device`` names.
-
-    Raises:
-        InvalidValueError: no such device, or a file that does not describe one.
-    """
+    """The device that ``--device`` names."""
     from hwcost.devices import read_device
 
     return read_device(device, field="--device")
@@ -117,11 +109,7 @@ def changed_device(
     clock: str | None = None,
     **sizes: int,
 ) -> SystolicArray:
-    """The device with the changes that the options make; ``sizes`` are rows and columns.
-
-    Raises:
-        InvalidValueError: an option with a value that is not allowed.
-    """
+    """The device with the changes that the options make; ``sizes`` are rows and columns."""
     changes: dict[str, Any] = dict(sizes)
     for name, value, table in (("dataflow", dataflow, DATAFLOWS), ("fold_timing", fold_timing, FOLD_TIMINGS)):
         if value is not None and value not in table:

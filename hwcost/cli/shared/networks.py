@@ -32,11 +32,7 @@ class ModelOptions(NamedTuple):
     dims: tuple[str, ...]
 
     def read(self, source: str) -> Network:
-        """The network in a source.
-
-        Raises:
-            InvalidValueError: a source that cannot be read, or options that do not go with it.
-        """
+        """The network in a source; raises if an option does not go with it."""
         from hwcost.importers import read_network, source_kind
 
         kind = source_kind(source)
@@ -76,11 +72,7 @@ model_options = block(
 
 
 def summary_of(network: Network, machine: Machine, *, skip_unsupported: bool) -> Summary:
-    """The cost of a network on a machine, row by row.
-
-    Raises:
-        InvalidValueError: an operation that is not supported.
-    """
+    """The cost of a network on a machine, row by row."""
     from hwcost.reports import summarise
 
     with option_names({}, printable(network.name)):

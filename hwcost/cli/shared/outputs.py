@@ -17,15 +17,11 @@ CSV = ("csv",)
 
 
 def check_outputs(sources: Iterable[str], outputs: Mapping[str, tuple[str | None, tuple[str, ...]]]) -> None:
-    """Raises if an output could not be written, or would overwrite another output or the model.
+    """Raises if an output could not be written, or would overwrite another output or a source.
 
     Args:
         sources: the models as given; of ``FILE.py:NAME`` the file counts.
         outputs: for each option the path given and the endings allowed.
-
-    Raises:
-        InvalidValueError: an output with another ending, in a folder that does not exist or cannot be written, or in
-            the place of another file of this command.
     """
     taken = {}
     for source in sources:
@@ -56,11 +52,7 @@ def _check_path(option: str, path: str, endings: tuple[str, ...]) -> None:
 
 @contextlib.contextmanager
 def write_output(option: str, path: str, *, quiet: bool = False) -> Iterator[None]:
-    """Names the file on stderr once the body has written it, unless ``quiet``; errors name the option.
-
-    Raises:
-        InvalidValueError: a file that cannot be written.
-    """
+    """Names the file on stderr once the body has written it, unless ``quiet``; errors name the option."""
     try:
         yield
     except InvalidValueError as error:

@@ -13,9 +13,9 @@ from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS, Relaxation
 
 __all__ = [
+    "ALLOWED_SIZES",
     "INT64_MAX",
     "Sizes",
-    "allowed_sizes",
     "parse_clock",
     "parse_number",
     "parse_padding",
@@ -26,6 +26,7 @@ __all__ = [
     "parse_stride",
 ]
 
+ALLOWED_SIZES = "an integer of at least 1, a list like 8,16,32 or a range like 1:256 or 1:256:8"
 INT64_MAX = 2**63 - 1
 MAX_DIGITS = 300
 TEMPERATURES = (1.0, 1e6)
@@ -69,28 +70,15 @@ class Sizes(NamedTuple):
         return np.fromiter(self.numbers(), dtype=np.int64, count=self.points)
 
 
-def allowed_sizes(minimum: int) -> str:
-    """The values that a size option allows, in words."""
-    return f"an integer of at least {minimum}, a list like 8,16,32 or a range like 1:256 or 1:256:8"
-
-
-def parse_sizes(option: str, text: str, minimum: int = 1) -> Sizes:
-    """An integer, or integers and ranges ``low:high`` and ``low:high:step`` (both ends included) between commas.
-
-    Raises:
-        InvalidValueError: anything else, an empty or backward range, a step that is not positive.
-    """
+def parse_sizes(option: str, text: str) -> Sizes:
+    """An integer, or integers and ranges ``low:high`` and ``low:high:step`` (both ends included) between commas."""
     if "," not in text and ":" not in text:
-        return _one(option, _integer(option, text, minimum, allowed_sizes(minimum)))
-    return Sizes(option, tuple(_range(option, item, minimum) for item in text.split(",")), is_sweep=True)
+        return _one(option, _integer(option, text, 1, ALLOWED_SIZES))
+    return Sizes(option, tuple(_range(option, item) for item in text.split(",")), is_sweep=True)
 
 
 def parse_size(option: str, text: str, least: int = 1, most: int | None = None) -> int:
-    """One integer, from ``least`` to ``most``.
-
-    Raises:
-        InvalidValueError: anything else.
-    """
+    """One integer, from ``least`` to ``most``."""
     allowed = f"an integer of at least {least}" if most is None else f"an integer from {least} to {most}"
     number = _integer(option, text, least, allowed)
     if most is not None and number > most:
@@ -103,9 +91,6 @@ def parse_sizes_by_name(option: str, texts: Iterable[str], example: str) -> dict
 
     >>> parse_sizes_by_name("--dim", ["batch=1", "length=128"], "batch=1")
     {'batch': 1, 'length': 128}
-
-    Raises:
-        InvalidValueError: anything else.
     """
     sizes: dict[str, int] = {}
     for text in texts:
@@ -118,14 +103,14 @@ def parse_sizes_by_name(option: str, texts: Iterable[str], example: str) -> dict
     return sizes
 
 
-def _range(option: str, text: str, minimum: int) -> range:
+def _range(option: str, text: str) -> range:
     parts = text.split(":")
     if len(parts) > 3:
-        raise InvalidValueError(option, text, allowed_sizes(minimum))
-    low = _integer(option, parts[0], minimum, allowed_sizes(minimum))
+        raise InvalidValueError(option, text, ALLOWED_SIZES)
+    low = _integer(option, parts[0], 1, ALLOWED_SIZES)
     if len(parts) == 1:
         return range(low, low + 1)
-    high = _integer(option, parts[1], minimum, f"a range with an integer of at least {minimum} at both ends, like 1:8")
+    high = _integer(option, parts[1], 1, "a range with an integer of at least 1 at both ends, like 1:8")
     step = _integer(option, parts[2], 1, "a range low:high:step with a step of at least 1") if len(parts) == 3 else 1
     if high < low:
         raise InvalidValueError(option, text, f"a range from the lower to the higher end, {high}:{low}")
@@ -209,9 +194,6 @@ def parse_relaxations(
         names: the values of ``--relaxation``.
         temperatures: the values of ``--temperature``; None if it was not given.
         default: temperatures to use then, instead of those of the table.
-
-    Raises:
-        InvalidValueError: an unknown name, or temperatures that none of the relaxations has or that one does not allow.
     """
     for name in names:
         if name not in RELAXATIONS:

@@ -13,7 +13,7 @@ import numpy as np
 from hwcost.arrays import Size
 from hwcost.cli.shared.machines import DATAFLOW, DEVICE, FOLD_TIMING, Machine, changed_device, read_device_option
 from hwcost.cli.shared.options import Command, Decorator, added
-from hwcost.cli.shared.values import INT64_MAX, Sizes, allowed_sizes, parse_padding, parse_sizes, parse_stride
+from hwcost.cli.shared.values import ALLOWED_SIZES, INT64_MAX, Sizes, parse_padding, parse_sizes, parse_stride
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Conv2d
@@ -72,11 +72,7 @@ class Workload(NamedTuple):
         return math.prod(self.shape)
 
     def layer(self, values: Mapping[str, Size] | None = None) -> Conv2d:
-        """The convolution, or one with other sizes.
-
-        Raises:
-            InvalidValueError: sizes that do not go together, with those of the first such point of a sweep.
-        """
+        """The convolution, or one with other sizes; an error has the sizes of the first bad point of a sweep."""
         v = self.values if values is None else values
         try:
             return Conv2d(
@@ -189,9 +185,6 @@ def read_workload(
         given: the values of each size option, in the order of the command line.
         padding, device, dataflow, fold_timing, clock: the values of those options; None if not given.
         defaults: the values of size options that are not given.
-
-    Raises:
-        InvalidValueError: an option that is missing, is given twice, or has a value that is not allowed.
     """
     texts = {name: _once(name, texts) for name, texts in given.items() if texts}
     file = None if device is None else read_device_option(device)
@@ -227,7 +220,7 @@ def _check_complete(texts: Mapping[str, str]) -> None:
     for name in (*kernel, "c", "f", "s1", "s2"):
         if name not in texts:
             instead = {"k": ", or --k1 and --k2", "s1": ", or a --device", "s2": ", or a --device"}.get(name, "")
-            raise InvalidValueError(f"--{name}", MISSING, f"{allowed_sizes(1)}{instead}")
+            raise InvalidValueError(f"--{name}", MISSING, f"{ALLOWED_SIZES}{instead}")
 
 
 def _read_sizes(texts: Mapping[str, str]) -> Iterator[tuple[str, Sizes]]:
