@@ -45,15 +45,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class CycleBreakdown(Sums):
-    """PE-cycles by where they go; each a number, or an array for a sweep. They add and scale, like costs.
-
-    Attributes:
-        useful: multiply-accumulates that the layer needs.
-        ragged_rows: those of rows of the array that the layer leaves empty while it streams.
-        ragged_cols: those of such columns.
-        fill_and_drain: those of folds besides streaming.
-        overhead: those on top of the folds: start-up, blocks, a constant.
-        waiting: those in which the array waits for memory.
+    """PE-cycles, one field for each term above: numbers, or arrays for a sweep. They add and scale, like costs.
 
     >>> one = CycleBreakdown(useful=2400, ragged_rows=32)
     >>> (one + one).pe_cycles, (3 * one).idle, one.shares["useful"] == 2400 / 2432

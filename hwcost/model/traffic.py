@@ -103,7 +103,7 @@ def _once(operand: Operand) -> Transfer:
 
 
 def _again(work: Work) -> Size:
-    """All products that share inputs work on them, so that their filters together make the blocks."""
+    """The further readings of the inputs; products that share inputs read them together, block of filters by block."""
     gemm, array, maximum = work.gemm, work.array, work.relaxation.maximum
     filters = product(gemm.n, gemm.inputs_shared_by)
     blocks = [] if is_unlimited(array.filter_block) else [true_divide(filters, array.filter_block)]

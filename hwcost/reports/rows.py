@@ -127,7 +127,7 @@ class Summary:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, as plain data: totals, what is missing, all rows, all modules with their subtotals.
+        """Everything, as plain data: totals, missing operations, all rows, all modules with their subtotals.
 
         >>> from hwcost import Linear
         >>> summarise({"fc": Linear(8, 8)}, SystolicArray(8, 8)).as_dict()["total"]["pe_cycles"]["useful"]

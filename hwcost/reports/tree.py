@@ -25,9 +25,9 @@ class Module:
 
     Attributes:
         path: with points between its parts; empty for the network.
-        entries: what is in it: rows and modules.
+        entries: its rows and modules.
 
-    ``cost``, ``breakdown`` and ``traffic`` are sums over all that is in it.
+    ``cost``, ``breakdown`` and ``traffic`` are sums over all its rows.
     """
 
     path: str
@@ -64,7 +64,7 @@ class Module:
         return sum((row.traffic for row in self.rows), start=Traffic())
 
     def walk(self, depth: int = 0) -> Iterator[tuple[int, str, Row | Module]]:
-        """Everything in it, modules before what is in them; a module of one row alone is that row.
+        """Everything in it, each module before its entries; a module with a single row is shown as that row.
 
         Yields:
             The depth of a part, its name within its module, and the part.
@@ -78,7 +78,7 @@ class Module:
                 yield depth, _within(row.name, self.path), row
 
     def only(self, rows: Iterable[Row]) -> Module:
-        """The same tree with no other rows, and without the modules that are left empty."""
+        """The same tree with these rows only, without the modules that are then empty."""
         kept = set(rows)
         return module_tree(row for row in self.rows if row in kept)
 
@@ -109,7 +109,7 @@ def module_tree(rows: Iterable[Row], path: str = "", depth: int = 0) -> Module:
 
 
 def parts_of(path: str) -> list[str]:
-    """The parts of a path; a path with empty parts is one part, and what is very deep is not taken apart.
+    """The parts of a path; a path with empty parts counts as one part, and parts beyond the 64th stay together.
 
     >>> parts_of("layer1.0.conv"), parts_of("a..b"), parts_of("")
     (['layer1', '0', 'conv'], ['a..b'], [])

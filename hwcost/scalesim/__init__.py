@@ -1,11 +1,11 @@
 """SCALE-Sim 3.0.0 in both directions: its files are read, its reports are written, its numbers are reproduced.
 
-Everything that is peculiar to that simulator sits in this package, so that the rest of hwcost need not know of it:
+Everything specific to that simulator is in this package; the rest of hwcost does not know of it:
 
     layers   one row of its topology, with its output size rounded up, unlike elsewhere
-    counts   its cycles, utilizations and accesses, translated from the one runtime of hwcost
+    counts   its cycles, utilizations and accesses, derived from hwcost's cycles
     buffers  what its double-buffered memories read, write, and when, in calculated-bandwidth mode
-    topology, configuration   its files, read more tolerantly than it does itself; files has what they share
+    topology, configuration   its files, read more tolerantly than SCALE-Sim reads them; files has what they share
     report   its COMPUTE_REPORT.csv, byte for byte
 
 Source: Samajdar et al., "A systematic methodology for characterizing scalability of DNN accelerators using SCALE-Sim",

@@ -1,16 +1,16 @@
 """What the double-buffered memories of SCALE-Sim 3.0.0 do in calculated-bandwidth mode, in closed form.
 
-There nothing stalls: memories are asked, and the bandwidth that this would have taken is worked out afterwards. What
-they do follows from three rules of the simulator.
+Nothing stalls in this mode: the simulator computes afterwards which bandwidth the memories would have needed. Three
+rules of the simulator determine what they do.
 
-Read memory: it is filled with the elements asked for that it does not hold, in sets of one per cent of its size, and
+Read memory: it is filled with the requested elements that it does not hold, in sets of one per cent of its size, and
 emptied as a whole as soon as 50 sets are full. The first fill is fetched before the first cycle at 10 elements a cycle.
 
 Write memory: half of it, D elements, is drained as soon as one more has been written, in lines of C elements, a line a
 cycle. A line that is not full at that moment is closed, and unless it is the last of its drain, its gap is counted as
 if it had been written. No drain ever holds up the array: the next D elements take at least as long as a drain.
 
-End: what is left is drained after the last cycle. "Total Cycles (incl. prefetch)" goes from the first fetch to there.
+End: the rest is drained after the last cycle. "Total Cycles (incl. prefetch)" runs from the first fetch to that end.
 
 All functions work on integers and integer arrays, which broadcast.
 """

@@ -41,7 +41,6 @@ MEMORIES = {"input_kb": "IfmapSramSzkB", "weight_kb": "FilterSramSzkB", "output_
 """The option that gives the size of each memory, by the field of :class:`Configuration`."""
 
 _GENERAL, _ARCHITECTURE, _RUN, _SPARSITY, _LAYOUT = "general", "architecturepresets", "runpresets", "sparsity", "layout"
-_RUN_NAME = "scale_run"
 
 
 def read_configuration(path: PathLike) -> Configuration:
@@ -54,8 +53,8 @@ def read_configuration(path: PathLike) -> Configuration:
         path: of the file.
 
     Raises:
-        InvalidValueError: a file that cannot be read, an option that is missing or is not understood, or one that would
-            change the cycles and is not covered here: SparsitySupport. File and line are named.
+        InvalidValueError: a file that cannot be read, an option that is missing or invalid, or one that would change
+            the cycles and is not covered here: SparsitySupport. The error names file and line.
     """
     options = _Options(Path(path))
     if options.flag(_SPARSITY, "SparsitySupport"):
@@ -64,7 +63,7 @@ def read_configuration(path: PathLike) -> Configuration:
     dataflow = options.choice(_ARCHITECTURE, "Dataflow", tuple(DATAFLOWS))
     given = {field: name for field, name in MEMORIES.items() if options.get(_ARCHITECTURE, name) is not None}
     return Configuration(
-        run_name=options.get(_GENERAL, "run_name") or _RUN_NAME,
+        run_name=options.get(_GENERAL, "run_name") or "scale_run",
         array=serial_array(rows, cols, dataflow),
         notes=tuple(_notes(options)),
         **{field: options.integer(_ARCHITECTURE, name) for field, name in given.items()},
@@ -149,7 +148,7 @@ def _option_lines(lines: list[str]) -> Iterator[tuple[tuple[str, str], int]]:
 
 
 def write_configuration(path: PathLike, config: Configuration) -> None:
-    """Writes a configuration with everything that SCALE-Sim wants, in calculated-bandwidth mode.
+    """Writes a configuration with everything that SCALE-Sim requires, in calculated-bandwidth mode.
 
     Raises:
         InvalidValueError: a memory without a size, or a file that cannot be written.

@@ -1,4 +1,4 @@
-"""What SCALE-Sim 3.0.0 counts for a product without stalls, translated from the one runtime of hwcost.
+"""What SCALE-Sim 3.0.0 counts for a product without stalls, derived from hwcost's cycles.
 
 hwcost's own cycles with serial folds are F * L: F folds of L cycles each. SCALE-Sim differs from them in
 

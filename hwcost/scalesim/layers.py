@@ -13,7 +13,7 @@ __all__ = ["TopologyLayer"]
 
 @dataclass(frozen=True)
 class TopologyLayer:
-    """A convolution as SCALE-Sim understands it: one image, no padding beyond what the input size holds already.
+    """A convolution as SCALE-Sim understands it: one image, whose size includes any padding.
 
     Args:
         name: of the layer; free text.

@@ -49,7 +49,7 @@ class _Folds(NamedTuple):
 def compute_report(layers: Sequence[TopologyLayer], config: Configuration) -> Iterator[str]:
     r"""The lines of the report, each with its line end: a header, then one line a layer.
 
-    A row that stands for several layers, as a depthwise one does, has that many equal lines.
+    A row that stands for several layers, such as a depthwise one, gets an equal line for each.
 
     Args:
         layers: of a topology, with single sizes (no arrays).
@@ -78,7 +78,7 @@ def compute_report(layers: Sequence[TopologyLayer], config: Configuration) -> It
 def write_compute_report(
     folder: str | os.PathLike[str], layers: Sequence[TopologyLayer], config: Configuration
 ) -> Path:
-    """Writes the report into a folder, which is made if it is missing, and returns its path.
+    """Writes the report into a folder, which is created if it is missing, and returns its path.
 
     Atomic write: temporary file, then rename.
 

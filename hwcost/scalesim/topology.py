@@ -1,8 +1,8 @@
 """SCALE-Sim's topologies: the layers of a network, one a row, read and written.
 
-SCALE-Sim splits rows at commas and drops what stands behind the last one, so that files without a trailing comma, with
-tabs or with extra columns do not load there. Here they do, as long as it is certain what they mean. A row that is not
-understood is an error that names the line; none is skipped.
+SCALE-Sim splits rows at commas and drops the text after the last one, so files without a trailing comma, with tabs or
+with extra columns do not load there. They load here if their meaning is unambiguous. A row that cannot be read is an
+error that names the line; no row is skipped.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ def read_topology(path: PathLike, kind: Kind | None = None) -> Topology:
 
     A file is UTF-8 (or UTF-16 with a byte order mark), its cells between commas, tabs or semicolons, quoted or not.
 
-    - Rows that are empty are left out, and so are those that start with "#", with a note, and cells from one that
-      starts with "#" on.
-    - Rows above the headings that carry no number are titles. Without headings that are recognised, the first row may
-      be one without numbers. From then on every row is a layer, or repeats the headings.
-    - Cells behind those that a layer needs are read by their headings: a second stride; a sparsity ratio, of no effect;
+    - Empty rows are left out, and so are rows that start with "#", with a note. A cell that starts with "#" ends its
+      row.
+    - Rows without numbers above the headings are titles. If no headings are recognised, the first row may be one
+      without numbers. Every further row is a layer, or repeats the headings.
+    - Cells after those that a layer needs are read by their headings: a second stride; a sparsity ratio, of no effect;
       a batch size, groups or dilation, which must be 1; a padding, which must be 0. Cells under other headings are
       ignored, with a note. A cell without a heading must be a ratio, or repeat the stride.
     - A convolution whose name contains "DP" is depthwise, as in SCALE-Sim: ``channels`` layers of one channel each.
@@ -123,7 +123,7 @@ def _rows(path: Path) -> Iterator[_Row]:
     """The rows that are not empty; those that are a comment have no cells."""
     for number, line in enumerate(re.split(r"\r\n|\r|\n", read_text(path, "topology")), start=1):
         delimiter = next((mark for mark in ",\t;" if mark in line), ",")
-        tight = re.sub(rf'" +(?={delimiter}|$)', '"', line)  # csv wants the delimiter right behind a quote
+        tight = re.sub(rf'" +(?={delimiter}|$)', '"', line)  # csv needs the delimiter right after a quote
         try:
             cells = next(csv.reader([tight], delimiter=delimiter, skipinitialspace=True, strict=True), [])
         except csv.Error:
@@ -255,7 +255,7 @@ class _RowReader:
         return found
 
     def _extras(self, row: _Row, stride: int) -> int:
-        """Takes in the cells behind the sizes; gives the second stride."""
+        """Reads the cells after the sizes; returns the second stride."""
         stride_width = stride
         for index in range(len(self.columns) + 1, len(row.cells)):
             cell = row.cells[index]
@@ -288,7 +288,7 @@ class _RowReader:
 
 
 def write_topology(path: PathLike, topology: Topology) -> None:
-    """Writes a topology so that SCALE-Sim reads it too, with a trailing comma in each row.
+    """Writes a topology that SCALE-Sim reads too, with a trailing comma in each row.
 
     Raises:
         InvalidValueError: a layer that the format cannot hold (a name with a comma or a quote, a second stride that

@@ -47,13 +47,13 @@ class UniqueGemms(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Arrays that are priced together, with everything that takes: a chunk can travel to another machine.
+    """Arrays that are priced together, with all that pricing needs: a chunk can be sent to another machine.
 
     Attributes:
-        place: of the chunk among all of the sweep, from 0 on.
+        place: the index of the chunk in the sweep.
         version: of the package that made it.
         work: the products.
-        array: rows and columns are columns of as many numbers as the chunk has arrays.
+        array: its rows and cols are columns with one number per array of the chunk.
     """
 
     place: int

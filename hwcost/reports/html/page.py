@@ -55,14 +55,14 @@ def html_report(
 
     Args:
         title: above everything.
-        settings: what the array is, by name.
+        settings: those of the array, by name.
         total: the figures of the network, as :meth:`hwcost.reports.Summary.figures` gives them.
         lines: the tree from the top down: for each line its ``depth``, ``label``, full ``name``, ``kind``, ``state``
-            ("module", "priced", "memory-only" or "unsupported"), ``shape``, whether all in it only moves memory
-            (``is_free``) and, but for what is unsupported, figures.
+            ("module", "priced", "memory-only" or "unsupported"), ``shape``, whether all its operations only move
+            memory (``is_free``), and figures or, if unsupported, the ``reason``.
         pictures: SVG files, by "time", "waste" and "roofline".
         notes: remarks, one paragraph each.
-        missing: a sentence on operations that the totals lack.
+        missing: a sentence on operations that are not in the totals.
 
     Returns:
         The text of an HTML file. The same arguments make the same text.
