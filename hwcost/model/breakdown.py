@@ -101,7 +101,8 @@ def layer_breakdown(layer: Layer, array: SystolicArray) -> CycleBreakdown:
 
 def breakdown(pricing: Pricing) -> CycleBreakdown:
     """Where the PE-cycles of a product go, from its exact price."""
-    return pricing.pick(_breakdown)
+    found: CycleBreakdown = pricing.pick(_breakdown)
+    return found
 
 
 def _breakdown(pricing: Pricing) -> CycleBreakdown:

@@ -40,7 +40,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from hwcost.arrays import Size, is_number, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
@@ -65,7 +65,6 @@ __all__ = [
     "price",
 ]
 
-_T = TypeVar("_T")
 
 # ---------------------------------------------------------------- overhead
 
@@ -157,13 +156,12 @@ class Pricing(NamedTuple):
     moved: Mapping[str, Size]
     layouts: tuple[Any, Pricing, Pricing] | None = None
 
-    def pick(self, figure: Callable[[Pricing], _T]) -> _T:
+    def pick(self, figure: Callable[[Pricing], Any]) -> Any:
         """A figure of the layout that is taken."""
         if self.layouts is None:
             return figure(self)
         second_is_cheaper, first, second = self.layouts
-        picked: _T = where(second_is_cheaper, figure(second), figure(first))
-        return picked
+        return where(second_is_cheaper, figure(second), figure(first))
 
     @property
     def memory_cycles(self) -> Size:
@@ -193,7 +191,8 @@ class Pricing(NamedTuple):
     @property
     def traffic(self) -> Traffic:
         """The elements that cross each level of the memory."""
-        return self.pick(lambda one: traffic_of(one.work, one.moved or None))
+        traffic: Traffic = self.pick(lambda one: traffic_of(one.work, one.moved or None))
+        return traffic
 
 
 def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Pricing:
