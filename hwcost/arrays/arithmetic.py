@@ -71,8 +71,7 @@ def true_divide(numerator: Size, denominator: Size, *, what: str = "a size") -> 
             return numerator / denominator
         numerator, denominator = promote((numerator, denominator), what)
         if not (is_float(numerator) or is_float(denominator)):
-            numerator, _ = promote((numerator, 1.0), what)
-            denominator, _ = promote((denominator, 1.0), what)
+            numerator, denominator = (promote((size, 1.0), what)[0] for size in (numerator, denominator))
         return numerator / denominator
     except OverflowError:
         raise _too_large(what, (numerator, denominator)) from None
@@ -110,9 +109,6 @@ def maximum(a: Size, b: Size) -> Size:
     like = a if not is_number(a) else b
     a, b = (backend_of(like).constant(v, like) if is_number(v) else v for v in (a, b))
     return namespace(like).maximum(a, b)
-
-
-# ---------------------------------------------------------------- arrays
 
 
 def promote(sizes: Sequence[Size], what: str, combine: Callable[[list[int]], int] | None = None) -> Sequence[Size]:

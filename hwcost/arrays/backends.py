@@ -4,6 +4,7 @@ A library without a row goes through the array API standard. The imports inside 
 library is loaded when an array of it is seen, and tracing compilers follow imports where they would warn about a cache.
 """
 
+# ruff: noqa: PLW0108  (a lambda delays the import of a library)
 from __future__ import annotations
 
 import functools
@@ -66,67 +67,28 @@ class Backend(NamedTuple):
     mixes_kinds: bool = False
 
 
-# ---------------------------------------------------------------- the libraries
-
-
 def _torch() -> Any:
+    import torch
+
+    return torch
+
+
+def _torch_namespace() -> Any:
     import array_api_compat.torch as xp
 
     return xp
 
 
-def _torch_sigmoid(x: Array) -> Array:
-    import torch
-
-    return torch.sigmoid(x)
-
-
-def _torch_log_sigmoid(x: Array) -> Array:
-    import torch
-
-    return torch.nn.functional.logsigmoid(x)
-
-
-def _torch_clip(x: Array, low: float, high: float | None) -> Array:
-    import torch
-
-    return torch.clamp(x, low, high)
-
-
-def _torch_is_compiling() -> bool:
-    import torch
-
-    return torch.compiler.is_compiling()
-
-
-def _torch_constant(values: Sequence[int | float], like: Array) -> Array:
-    import torch
-
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
-
-
 def _jax() -> Any:
+    import jax
+
+    return jax
+
+
+def _jax_namespace() -> Any:
     import jax.numpy as xp
 
     return xp
-
-
-def _jax_sigmoid(x: Array) -> Array:
-    import jax
-
-    return jax.nn.sigmoid(x)
-
-
-def _jax_log_sigmoid(x: Array) -> Array:
-    import jax
-
-    return jax.nn.log_sigmoid(x)
-
-
-def _jax_stop_gradient(x: Array) -> Array:
-    import jax
-
-    return jax.lax.stop_gradient(x)
 
 
 def _strict() -> Any:
@@ -136,23 +98,23 @@ def _strict() -> Any:
 
 
 _TORCH_ROW = Backend(
-    _torch,
+    _torch_namespace,
     is_float=lambda x: x.dtype.is_floating_point,
-    sigmoid=_torch_sigmoid,
-    log_sigmoid=_torch_log_sigmoid,
-    clip=_torch_clip,
+    sigmoid=lambda x: x.sigmoid(),
+    log_sigmoid=lambda x: _torch().nn.functional.logsigmoid(x),
+    clip=lambda x, low, high: x.clamp(low, high),
     unstack=lambda x: x.unbind(),
     stop_gradient=lambda x: x.detach(),
-    is_compiling=_torch_is_compiling,
-    constant=_torch_constant,
+    is_compiling=lambda: _torch().compiler.is_compiling(),
+    constant=lambda values, like: _torch().tensor(values, dtype=like.dtype, device=like.device),
     checks_float_values=False,
     mixes_kinds=True,
 )
 _JAX_ROW = Backend(
-    _jax,
-    sigmoid=_jax_sigmoid,
-    log_sigmoid=_jax_log_sigmoid,
-    stop_gradient=_jax_stop_gradient,
+    _jax_namespace,
+    sigmoid=lambda x: _jax().nn.sigmoid(x),
+    log_sigmoid=lambda x: _jax().nn.log_sigmoid(x),
+    stop_gradient=lambda x: _jax().lax.stop_gradient(x),
     checks_float_values=False,
     mixes_kinds=True,
 )
@@ -172,9 +134,6 @@ BACKENDS = MappingProxyType(
     }
 )
 """Backends by the top-level module that defines the type of an array."""
-
-
-# ---------------------------------------------------------------- the library of an array
 
 
 def _root(value: object) -> str:
