@@ -53,7 +53,7 @@ def _name(row):
 VARIANTS = list(_variants())
 ROWS = list(RELAXATIONS.values())
 KINDS = [*ROWS, *(row for row in VARIANTS if row.options.get("positions") or row.options.get("steps") == 3)]
-"""A row of every kind of window, for what is slow."""
+"""A row of every kind of window, for slow tests."""
 
 LADDERS = [row for row in VARIANTS if "steps" in row.options]
 SMOOTH = [row for row in VARIANTS if row.slope(0.3) != 0 and row.value(0.3) != math.ceil(0.3)]

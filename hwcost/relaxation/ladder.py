@@ -185,9 +185,6 @@ def _check_positions(positions: Sequence[float], steps: int | None) -> tuple[flo
     return tuple(risers)
 
 
-# ---------------------------------------------------------------- steps
-
-
 def logistic_step(temperature: float) -> Step:
     """1 / (1 + exp(-T z))."""
 

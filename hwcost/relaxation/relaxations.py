@@ -14,6 +14,7 @@ generalized one is that of U-Boost NAS (Yuzuguler et al., ECCV 2022), Richards' 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -176,9 +177,6 @@ def _apply_to_number(function: Callable[[Array], Array], x: float) -> float:
     return float(function(np.asarray([x], dtype=np.float64))[0])
 
 
-# ---------------------------------------------------------------- the rows
-
-
 def _smooth_maximum(sharpness: float) -> Callable[[Size, Size], Size]:
     """The p-norm (a^p + b^p)^(1/p) of two positive costs: never below the maximum, at most 2^(1/p) times it."""
 
@@ -201,24 +199,19 @@ def _logistic(
     return SmoothCeiling(ladder.value, ladder.slope, _smooth_maximum(t), is_ladder=True)
 
 
-def _shifted(temperature: float = 20.0, epsilon: float = 0.01, steps: int | None = None) -> SmoothCeiling:
+def _shifted(temperature: float = 20.0, steps: int | None = None, epsilon: float = 0.01) -> SmoothCeiling:
     t, e = positive("temperature", temperature), positive("epsilon", epsilon)
     lowest = 2 * math.asinh(1 / (2 * e))
     if t < lowest:
-        raise InvalidValueError(
-            "temperature", temperature, f"at least {lowest:.4g} for the shifted ladder at epsilon {e:g}"
-        )
+        allowed = f"at least {lowest:.4g} for the shifted ladder at epsilon {e:g}"
+        raise InvalidValueError("temperature", temperature, allowed)
     offset = max(0.0, -math.log(e * -math.expm1(-t)) / t)
     ladder = Ladder(logistic_step(t), offset=offset, steps=steps, floor=True)
     return SmoothCeiling(ladder.value, ladder.slope, _smooth_maximum(t), is_ladder=True)
 
 
 def _generalized(
-    b: float = 20.0,
-    c: float = 0.2,
-    v: float = 0.5,
-    floor: bool = False,
-    steps: int | None = None,
+    b: float = 20.0, c: float = 0.2, v: float = 0.5, floor: bool = False, steps: int | None = None
 ) -> SmoothCeiling:
     if not isinstance(floor, bool):
         raise InvalidValueError("floor", floor, "True or False")
@@ -239,37 +232,29 @@ def _linear() -> SmoothCeiling:
     return SmoothCeiling(lambda x: x, lambda x: 0 * x + 1)
 
 
-_LADDER = {"temperature": 20.0, "steps": None}
+def _defaults(make: Callable[..., SmoothCeiling]) -> dict[str, Any]:
+    return {name: each.default for name, each in inspect.signature(make).parameters.items()}
+
 
 RELAXATIONS: Mapping[str, Relaxation] = MappingProxyType(
     {
-        row.name: row
-        for row in (
-            Relaxation("exact", "the ceiling itself; no gradient", _exact),
-            Relaxation(
-                "logistic",
-                "the author's ladder of logistic steps; half a step too high at whole multiples",
-                _logistic,
-                _LADDER | {"positions": None},
-            ),
-            Relaxation(
+        name: Relaxation(name, summary, make, _defaults(make))
+        for name, make, summary in (
+            ("exact", _exact, "the ceiling itself; no gradient"),
+            ("logistic", _logistic, "the author's ladder of logistic steps; half a step too high at whole multiples"),
+            (
                 "shifted",
-                "the logistic ladder moved right: within epsilon of n at every whole n, never below one",
                 _shifted,
-                _LADDER | {"epsilon": 0.01},
+                "the logistic ladder moved right: within epsilon of n at every whole n, never below one",
             ),
-            Relaxation(
-                "generalized",
-                "the asymmetric ladder of U-Boost NAS; 0.028 too high at whole multiples",
-                _generalized,
-                {"b": 20.0, "c": 0.2, "v": 0.5, "floor": False, "steps": None},
-            ),
-            Relaxation("straight-through", "exact value, slope of the linear one", _straight_through),
-            Relaxation("linear", "x itself: what costs like FLOPs assume", _linear),
+            ("generalized", _generalized, "the asymmetric ladder of U-Boost NAS; 0.028 too high at whole multiples"),
+            ("straight-through", _straight_through, "exact value, slope of the linear one"),
+            ("linear", _linear, "x itself: the cost that FLOPs assume"),
         )
     }
 )
-"""Every relaxation by name. A new one is a function that returns a :class:`SmoothCeiling`, and a row here."""
+"""Every relaxation by name. A new one is a function that returns a :class:`SmoothCeiling`, and a row here; its options
+are the arguments of the function, with their defaults."""
 
 EXACT: Relaxation = RELAXATIONS["exact"]
 """The model itself: integers in, exact integers out."""
