@@ -14,16 +14,18 @@ nothing better turns up.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hwcost.advice.program import SolverResult, Table, load_solver, pick
-from hwcost.advice.tables import Figures, Numbers, candidates, changeable, followers, over, over_each, rising
+from hwcost.advice.tables import Figures, Numbers, candidates, changeable, followers, over, over_each
+from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.network import Network
@@ -74,9 +76,26 @@ class Budget:
 
     def as_dict(self) -> dict[str, Any]:
         """All fields and derived figures as plain values."""
-        tables = {"sizes": dict(self.sizes), "held": dict(self.held)}
-        own = {name: tables.get(name, getattr(self, name)) for name in self.__dataclass_fields__}
-        return own | {"is_proven": self.is_proven}
+        return dataclasses.asdict(self) | {"is_proven": self.is_proven}
+
+
+class _Problem(NamedTuple):
+    """What all rounds share: operations by the widths that they follow, and the sizes of each width worth taking."""
+
+    network: Network
+    array: SystolicArray
+    operations: Mapping[tuple[str, ...], Sequence[Operation]]
+    edges: Mapping[str, Figures]
+    most_entries: int
+
+    def tables(self, options: Mapping[str, Figures]) -> list[Table]:
+        """Cycles and MACs over the options, one table per set of widths."""
+        tables = []
+        for widths, operations in self.operations.items():
+            axes = np.meshgrid(*(options[width] for width in widths), indexing="ij", sparse=True)
+            sizes = dict(zip(widths, axes, strict=True))
+            tables.append(Table(widths, *over(operations, self.network, self.array, sizes)))
+        return tables
 
 
 def solve(
@@ -94,7 +113,7 @@ def solve(
         InvalidValueError: a share that is out of range or that no widths fit.
         MissingDependencyError: scipy is not installed.
     """
-    if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 < share < 1:
+    if not is_real(share) or not 0 < share < 1:
         raise InvalidValueError("budget", share, "a share of today's cycles above 0 and below 1, like 0.9")
     if isinstance(max_nodes, bool) or not isinstance(max_nodes, int) or max_nodes < 1:
         raise InvalidValueError("max_nodes", max_nodes, "an integer of at least 1")
@@ -102,11 +121,11 @@ def solve(
     cost = network_cost({name: each.layer for name, each in operations.items()}, array).total
     limit = share * cost.cycles
     edges = {name: _edges(name, network, array, operations) for name in changeable(network)}
-    groups = _groups(operations, edges)
-    held = _hold_wide_tables(groups, edges, network, array, most_entries)
+    held = _hold_wide_tables(_Problem(network, array, _group(operations, edges), edges, most_entries))
     free = {name: sizes for name, sizes in edges.items() if name not in held}
-    _check_reachable(groups, network, array, free, limit, share, cost.cycles)
-    found, options = _rounds(groups, network, array, free, limit, max_nodes, most_entries)
+    problem = _Problem(network, array, _group(operations, free), free, most_entries)
+    _check_reachable(problem, limit, share, cost.cycles)
+    found, options = _search(problem, limit, max_nodes)
     sizes = {name: size for name, size in found.sizes.items() if size != network.widths[name].size}
     changed = network.at(sizes)
     after = network_cost({name: changed[name] for name in operations}, array).total
@@ -125,9 +144,6 @@ def solve(
     )
 
 
-# ---------------------------------------------------------------- options and tables
-
-
 def _edges(name: str, network: Network, array: SystolicArray, operations: Mapping[str, Operation]) -> Figures:
     """The sizes up to today's that may be worth taking, ascending, today's among them.
 
@@ -138,8 +154,9 @@ def _edges(name: str, network: Network, array: SystolicArray, operations: Mappin
     sizes = candidates(network, name, network.widths[name].size)
     if array.has_memory_limit or any(_is_in_a_sum(name, each, network) for each in own.values()):
         return sizes
-    each = over_each(own, network, array, {name: sizes})
-    return sizes[rising([cycles for cycles, _ in each.values()])]
+    tables = over_each(own, network, array, {name: sizes}).values()
+    is_end = np.any([cycles[1:] != cycles[:-1] for cycles, _ in tables], axis=0)
+    return np.asarray(sizes[np.append(is_end, True)])
 
 
 def _is_in_a_sum(name: str, operation: Operation, network: Network) -> bool:
@@ -147,106 +164,60 @@ def _is_in_a_sum(name: str, operation: Operation, network: Network) -> bool:
     return any(name in each and len(each) > 1 for each in sums)
 
 
-def _groups(
-    operations: Mapping[str, Operation], edges: Mapping[str, Figures]
-) -> dict[tuple[str, ...], list[Operation]]:
-    """The operations by the widths that they follow and that can change."""
+def _group(operations: Mapping[str, Operation], edges: Collection[str]) -> dict[tuple[str, ...], list[Operation]]:
+    """The operations by the widths of ``edges`` that they follow."""
     groups: dict[tuple[str, ...], list[Operation]] = defaultdict(list)
     for operation in operations.values():
         groups[tuple(sorted(width for width in operation.widths if width in edges))].append(operation)
     return groups
 
 
-def _hold_wide_tables(
-    groups: Mapping[tuple[str, ...], Sequence[Operation]],
-    edges: Mapping[str, Figures],
-    network: Network,
-    array: SystolicArray,
-    most_entries: int,
-) -> dict[str, str]:
+def _hold_wide_tables(problem: _Problem) -> dict[str, str]:
     """Widths to keep, so that tables with a few options per width are small enough.
 
     Of the widths that meet in a layer, after a concatenation of many, they are those with the fewest cycles.
     """
+    edges = problem.edges
     weight: dict[str, float] = defaultdict(float)
-    for widths, operations in groups.items():
-        cycles = float(over(operations, network, array, {})[0])
+    for widths, operations in problem.operations.items():
+        cycles = float(over(operations, problem.network, problem.array, {})[0])
         for width in widths:
             weight[width] += cycles
-    left = {widths: set(widths) for widths in groups}
-    held: dict[str, str] = {}
+    left = [set(widths) for widths in problem.operations]
+    held: set[str] = set()
     while True:
-        sizes = {
-            widths: math.prod(min(len(edges[width]), LEAST_OPTIONS) for width in own) for widths, own in left.items()
-        }
-        widest = max(sizes, key=lambda widths: sizes[widths])
-        if sizes[widest] <= MOST_IN_ONE_TABLE and sum(sizes.values()) <= most_entries:
-            return {name: held[name] for name in edges if name in held}
-        width = min(left[widest], key=lambda width: (weight[width], width))
-        held[width] = HELD
-        for own in left.values():
-            own.discard(width)
+        sizes = [math.prod(min(len(edges[width]), LEAST_OPTIONS) for width in group) for group in left]
+        if max(sizes) <= MOST_IN_ONE_TABLE and sum(sizes) <= problem.most_entries:
+            return {name: HELD for name in edges if name in held}
+        width = min(left[sizes.index(max(sizes))], key=lambda width: (weight[width], width))
+        held.add(width)
+        for group in left:
+            group.discard(width)
 
 
-def _tables(
-    groups: Mapping[tuple[str, ...], Sequence[Operation]],
-    network: Network,
-    array: SystolicArray,
-    options: Mapping[str, Figures],
-) -> list[Table]:
-    """One table per set of widths that change."""
-    merged: dict[tuple[str, ...], list[Operation]] = defaultdict(list)
-    for widths, operations in groups.items():
-        merged[tuple(width for width in widths if width in options)] += operations
-    tables = []
-    for widths, operations in merged.items():
-        axes = np.meshgrid(*(options[width] for width in widths), indexing="ij", sparse=True)
-        cycles, macs = over(operations, network, array, dict(zip(widths, axes, strict=True)))
-        tables.append(Table(widths, cycles, macs))
-    return tables
-
-
-def _check_reachable(
-    groups: Mapping[tuple[str, ...], Sequence[Operation]],
-    network: Network,
-    array: SystolicArray,
-    free: Mapping[str, Figures],
-    limit: float,
-    share: float,
-    today: Numbers,
-) -> None:
-    least = {name: sizes[:1] for name, sizes in free.items()}
-    lowest = sum(float(table.cycles.sum()) for table in _tables(groups, network, array, least))
-    if not free:
-        reasons = dict.fromkeys(width.fixed for width in network.widths.values() if width.fixed)
+def _check_reachable(problem: _Problem, limit: float, share: float, today: Numbers) -> None:
+    if not problem.edges:
+        reasons = dict.fromkeys(width.fixed for width in problem.network.widths.values() if width.fixed)
         reason = f"no width of this network can change ({', '.join(list(reasons)[:3]) or 'it has none'})"
         raise InvalidValueError("budget", share, "leave it out", reason=reason)
+    least = {name: sizes[:1] for name, sizes in problem.edges.items()}
+    lowest = sum(float(table.cycles.sum()) for table in problem.tables(least))
     if lowest > limit:
         share_of_lowest = math.ceil(1e4 * lowest / today) / 1e4
         allowed = f"at least {share_of_lowest:g}, the share with every width at its smallest size"
         raise InvalidValueError("budget", share, allowed)
 
 
-# ---------------------------------------------------------------- rounds
-
-
-def _rounds(
-    groups: Mapping[tuple[str, ...], Sequence[Operation]],
-    network: Network,
-    array: SystolicArray,
-    edges: Mapping[str, Figures],
-    limit: float,
-    max_nodes: int,
-    most_entries: int,
-) -> tuple[SolverResult, int]:
+def _search(problem: _Problem, limit: float, max_nodes: int) -> tuple[SolverResult, int]:
     """The best options found, and the number of options that they were picked from."""
-    around: dict[str, int] | None = None
+    edges = problem.edges
+    around: dict[str, int] = {}
     best: SolverResult | None = None
     count, of_all = 0, sum(map(len, edges.values()))
     for _ in range(ROUNDS):
-        chosen = _thinned(groups, edges, around, most_entries)
+        chosen = _thin_all(problem, around)
         options = {name: edges[name][chosen[name]] for name in edges}
-        found = pick(_tables(groups, network, array, options), options, limit, max_nodes)
+        found = pick(problem.tables(options), options, limit, max_nodes)
         before = 0.0 if best is None else best.macs
         if found is not None and found.macs > before:
             best, count = found, sum(map(len, options.values()))
@@ -258,18 +229,13 @@ def _rounds(
     return best, count
 
 
-def _thinned(
-    groups: Mapping[tuple[str, ...], Sequence[Operation]],
-    edges: Mapping[str, Figures],
-    around: Mapping[str, int] | None,
-    most_entries: int,
-) -> dict[str, Figures]:
+def _thin_all(problem: _Problem, around: Mapping[str, int]) -> dict[str, Figures]:
     """The indices of the ends of stairs to use: all, or as many as the tables may hold, spread or around a result."""
-    most = max(map(len, edges.values()), default=1)
+    most = max(map(len, problem.edges.values()))
     while True:
-        chosen = {name: thin(len(own), most, None if around is None else around[name]) for name, own in edges.items()}
-        sizes = [math.prod(len(chosen[width]) for width in widths if width in chosen) for widths in groups]
-        if most <= 2 or (sum(sizes) <= most_entries and max(sizes) <= MOST_IN_ONE_TABLE):
+        chosen = {name: thin(len(own), most, around.get(name)) for name, own in problem.edges.items()}
+        sizes = [math.prod(len(chosen[width]) for width in widths) for widths in problem.operations]
+        if most <= 2 or (sum(sizes) <= problem.most_entries and max(sizes) <= MOST_IN_ONE_TABLE):
             return chosen
         most = max(2, most * 3 // 4)
 

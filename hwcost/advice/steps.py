@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from hwcost.advice.budget import Budget, solve
-from hwcost.advice.tables import Numbers, candidates, changeable, checked, followers, number, over_each
+from hwcost.advice.tables import Numbers, candidates, changeable, check, followers, number, over_each
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.network.network import Network
@@ -52,9 +52,8 @@ class Step:
 
     def as_dict(self) -> dict[str, Any]:
         """All fields and derived figures as plain values."""
-        own = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        own["network_speed_up"] = None if math.isinf(self.network_speed_up) else self.network_speed_up
-        return own | {"layers": dict(self.layers), "saved_per_channel": self.saved_per_channel}
+        speed_up = None if math.isinf(self.network_speed_up) else self.network_speed_up
+        return asdict(self) | {"network_speed_up": speed_up, "saved_per_channel": self.saved_per_channel}
 
 
 @dataclass(frozen=True)
@@ -105,16 +104,13 @@ class WidthAdvice:
 
     def as_dict(self) -> dict[str, Any]:
         """All fields and derived figures as plain values."""
-        steps = {
-            name: None if step is None else step.as_dict()
-            for name, step in (("cheaper", self.cheaper), ("best", self.best))
-        }
         return {
             "name": self.name,
             "size": self.width.size,
             "multiple": self.width.multiple,
             "free": self.free,
-            **steps,
+            "cheaper": self.cheaper and self.cheaper.as_dict(),
+            "best": self.best and self.best.as_dict(),
             "cycles": self.cycles,
             "layers": dict(self.layers),
             "bound": dict(self.bound),
@@ -166,7 +162,7 @@ class Advice:
             "layers": dict(self.layers),
             "widths": [each.as_dict() for each in self.widths],
             "fixed": dict(self.fixed),
-            "budget": None if self.budget is None else self.budget.as_dict(),
+            "budget": self.budget and self.budget.as_dict(),
             "unsupported": list(self.unsupported),
             "notes": list(self.notes),
         }
@@ -200,11 +196,10 @@ def advise(
     >>> width.cheaper.size, width.cheaper.network_speed_up, width.free
     (64, 2.0, 128)
     """
-    operations = checked(network, array, skip_unsupported)
+    check(network, array, skip_unsupported)
+    operations = network.priced
     report = network_cost(network, array, skip_unsupported=skip_unsupported)
-    names = changeable(network)
-    widths = [_width_advice(name, network, array, operations, report) for name in names]
-    found = None if budget is None else solve(network, array, operations, budget, max_nodes)
+    widths = [_width_advice(name, network, array, operations, report) for name in changeable(network)]
     return Advice(
         name=network.name,
         array=array,
@@ -212,7 +207,7 @@ def advise(
         layers={name: report.layers[name].cycles for name in operations},
         widths=tuple(sorted(widths, key=_most_per_channel)),
         fixed=_fixed(network, operations),
-        budget=found,
+        budget=None if budget is None else solve(network, array, operations, budget, max_nodes),
         unsupported=report.unsupported,
         notes=network.notes,
     )

@@ -13,7 +13,7 @@ from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 
-__all__ = ["Figures", "Numbers", "changeable", "checked", "followers", "over", "over_each"]
+__all__ = ["Figures", "Numbers", "changeable", "check", "followers", "over", "over_each"]
 
 Figures: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Numbers: TypeAlias = "int | float"
@@ -21,8 +21,8 @@ Numbers: TypeAlias = "int | float"
 MOST_CANDIDATES = 10_000_000
 
 
-def checked(network: Network, array: SystolicArray, skip_unsupported: bool) -> dict[str, Operation]:
-    """The priced operations.
+def check(network: Network, array: SystolicArray, skip_unsupported: bool) -> None:
+    """Checks the arguments of an advice.
 
     Raises:
         InvalidValueError: not a network, an array that is a sweep, unsupported operations, nothing to price.
@@ -37,7 +37,6 @@ def checked(network: Network, array: SystolicArray, skip_unsupported: bool) -> d
         raise InvalidValueError(f"operation {name!r}", str(operation.layer), allowed)
     if not network.priced:
         raise InvalidValueError("network", network.name, "a network with at least one priced layer")
-    return network.priced
 
 
 def changeable(network: Network) -> list[str]:
@@ -98,12 +97,3 @@ def candidates(network: Network, name: str, most: int) -> Figures:
 def number(figure: Any) -> Numbers:
     """A Python number: an integer if it is whole."""
     return int(figure) if float(figure).is_integer() else float(figure)
-
-
-def rising(cycles: Sequence[Figures]) -> Figures:
-    """Where any of several rows of cycles changes at the next place; the last place is always one of them."""
-    rises = np.zeros(len(cycles[0]), dtype=bool)
-    rises[-1] = True
-    for row in cycles:
-        rises[:-1] |= row[1:] != row[:-1]
-    return rises
