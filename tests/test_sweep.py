@@ -1,4 +1,4 @@
-"""A sweep is what network_cost gives on every array by itself; its front is what a look at every pair finds."""
+"""A sweep equals network_cost on every single array; its front equals that of a comparison of every pair."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_budget_leaves_out_larger_arrays(rows, cols, budget):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"rows": []}, "rows is 'no size'"),
+        ({"rows": []}, r"rows is \[\]; allowed: at least one integer"),
         ({"rows": [0, 4]}, "rows is 0"),
         ({"cols": [2.5]}, "cols is 2.5"),
         ({"cols": np.array([2.5])}, "cols"),
@@ -396,6 +396,13 @@ def test_chunks_of_another_sweep_are_not_mixed_in(tmp_path, changes):
     arguments = {"network": SMALL, **SPACE, **changes}
     with pytest.raises(InvalidValueError, match=r"another sweep.*remove the folder"):
         sweep(arguments.pop("network"), **arguments, keep=tmp_path / "kept")
+
+
+def test_sharing_of_operands_makes_another_sweep(tmp_path):
+    plain, shared = ([Gemm(8, 8, 8, count=4, weights_shared_by=by)] for by in (1, 2))
+    sweep(plain, **SPACE, keep=tmp_path / "kept")
+    with pytest.raises(InvalidValueError, match="another sweep"):
+        sweep(shared, **SPACE, keep=tmp_path / "kept")
 
 
 def test_chunks_of_another_version(tmp_path):

@@ -1,8 +1,8 @@
-"""Every array of a design space at once: what a network takes on each, and which of them no other beats.
+"""The cycles of a network on every array of a design space, and the Pareto front of these arrays.
 
-Rows, columns and dataflows span the space. All arrays of a chunk are priced in one vectorised call for each distinct
-product of the network; chunks are independent of each other, so that they can run in this process, in several, or on
-the workers of a Dask cluster, and can be kept on the way.
+Rows, columns and dataflows span the space. All arrays of a chunk are priced in one vectorised call per distinct product
+of the network. Chunks are independent of each other: they run in this process, in several, or on the workers of a Dask
+cluster, and can be stored, so that an interrupted sweep resumes.
 
 >>> from hwcost import Conv2d, Linear
 >>> from hwcost.sweep import sweep

@@ -34,7 +34,7 @@ MOST_SECONDS = 10.0
 MOST_SECONDS_ALONE = 60.0
 """How long a sweep waits for a new worker once all are gone."""
 MOST_LOSSES = 3
-"""How often the processes of a machine may be killed before a run gives up."""
+"""The number of times that processes of this machine are killed before a run gives up."""
 _CALLS_A_THREAD = 4
 _SECONDS_BETWEEN_COUNTS = 2.0
 
@@ -44,7 +44,7 @@ class Engine(NamedTuple):
 
     Attributes:
         name: as people write it, before ``://`` if an address follows.
-        run: takes calls, their number, the address and the number of jobs; yields results as they finish.
+        run: takes calls, their number, the address and the number of jobs; yields each result as its call finishes.
         takes_address: whether an address follows the name; the calls then run on other machines.
         takes_jobs: whether the caller chooses the number of jobs.
         summary: one line for people.
@@ -57,8 +57,8 @@ class Engine(NamedTuple):
     summary: str
 
     @property
-    def written(self) -> str:
-        """The name, with a placeholder for the address if there is one."""
+    def usage(self) -> str:
+        """The name, with a placeholder for the address if it takes one."""
         return f"{self.name}://ADDRESS" if self.takes_address else self.name
 
 
@@ -75,11 +75,11 @@ def engine_of(engine: str, jobs: int | None = None) -> tuple[Engine, str]:
     name, colon, address = engine.partition("://")
     row = ENGINES.get(name)
     if row is None or bool(colon) != row.takes_address or (colon and not address):
-        raise InvalidValueError("engine", engine, f"one of: {', '.join(each.written for each in ENGINES.values())}")
+        raise InvalidValueError("engine", engine, f"one of: {', '.join(each.usage for each in ENGINES.values())}")
     if jobs is not None:
         as_size(jobs, "jobs")
         if not row.takes_jobs:
-            allowed = ", ".join(each.written for each in ENGINES.values() if each.takes_jobs)
+            allowed = ", ".join(each.usage for each in ENGINES.values() if each.takes_jobs)
             raise InvalidValueError("jobs", jobs, f"only with engine {allowed}")
     return row, address
 
@@ -92,8 +92,8 @@ def run(
     Args:
         engine: a name in :data:`ENGINES`, followed by ``://`` and an address if the engine takes one.
         calls: picklable callables without arguments; taken from the iterable a few at a time.
-        count: how many there are.
-        jobs: how many run at once, if the engine leaves that open; None for one for each core.
+        count: the number of calls.
+        jobs: the number that run at once, if the engine takes it; by default one per core.
 
     Raises:
         InvalidValueError: as :func:`engine_of`; a scheduler that does not answer; processes or workers that are killed
@@ -117,8 +117,11 @@ def _serial(calls: Iterable[Call], count: int, address: str, jobs: int | None) -
 
 
 def _processes(calls: Iterable[Call], count: int, address: str, jobs: int | None) -> Generator[Any, None, None]:
-    """By joblib. When one process is killed joblib ends them all, and the calls under way start again."""
-    joblib = _joblib()
+    """By joblib. If one process is killed, joblib ends them all, and the calls under way start again."""
+    try:
+        joblib = importlib.import_module("joblib")
+    except ImportError:
+        raise MissingDependencyError("joblib", "cluster", "a sweep in several processes") from None
     if not count:
         return
     killed = importlib.import_module("joblib.externals.loky.process_executor").TerminatedWorkerError
@@ -126,17 +129,17 @@ def _processes(calls: Iterable[Call], count: int, address: str, jobs: int | None
     under_way: dict[int, Call] = {}
     fresh = enumerate(calls)
 
-    def noted(pairs: Iterable[tuple[int, Call]]) -> Iterator[Any]:
+    def note(pairs: Iterable[tuple[int, Call]]) -> Iterator[Any]:
         for number, call in pairs:
             under_way[number] = call
-            yield joblib.delayed(_numbered)(number, call)
+            yield joblib.delayed(_run_numbered)(number, call)
 
     for loss in itertools.count(1):
         again = list(under_way.items())
         try:
             with joblib.parallel_config(backend="loky"):
                 parallel = joblib.Parallel(at_once, batch_size=1, return_as="generator_unordered")
-            for number, result in _as_finished(parallel, noted(itertools.chain(again, fresh))):
+            for number, result in _as_finished(parallel, note(itertools.chain(again, fresh))):
                 del under_way[number]
                 yield result
         except killed:
@@ -147,7 +150,7 @@ def _processes(calls: Iterable[Call], count: int, address: str, jobs: int | None
             return
 
 
-def _numbered(number: int, call: Call) -> tuple[int, Any]:
+def _run_numbered(number: int, call: Call) -> tuple[int, Any]:
     return number, call()
 
 
@@ -162,13 +165,6 @@ def _as_finished(parallel: Any, calls: Iterable[Any]) -> Generator[Any, None, No
             # stopping early loses the calls under way, which is intended
             warnings.filterwarnings("ignore", ".*tasks", UserWarning)
             results.close()
-
-
-def _joblib() -> Any:
-    try:
-        return importlib.import_module("joblib")
-    except ImportError:
-        raise MissingDependencyError("joblib", "cluster", "a sweep in several processes") from None
 
 
 # ---------------------------------------------------------------- a cluster
@@ -219,7 +215,7 @@ def _from_workers(distributed: Any, client: Any, calls: Iterator[Call]) -> Gener
 
 
 def _patiently(client: Any, call: Callable[..., Any]) -> Any:
-    """The result of a call, however long it takes, as long as there are workers."""
+    """The result of a call, without a time limit while there are workers."""
     while True:
         try:
             return call(timeout=MOST_SECONDS)
@@ -228,7 +224,6 @@ def _patiently(client: Any, call: Callable[..., Any]) -> Any:
 
 
 def _wait_for_a_worker(client: Any, seconds: float) -> None:
-    """Returns at once if there is a worker."""
     try:
         client.wait_for_workers(1, timeout=seconds)
     except TimeoutError:
@@ -239,7 +234,7 @@ def _wait_for_a_worker(client: Any, seconds: float) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences the log of distributed; what matters in it becomes an error."""
+    """Silences the log of distributed: its failures become errors."""
     loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -255,8 +250,13 @@ def _quiet() -> Iterator[None]:
 def _client(distributed: Any, address: str) -> Iterator[Any]:
     """A client of a scheduler that answers and has a worker."""
     where = f"dask://{address}"
+    place = {"address": address if "://" in address else f"tcp://{address}"}
+    if address.endswith(".json"):  # the file that the scheduler wrote
+        if not os.path.isfile(address):
+            raise InvalidValueError("engine", where, "a scheduler file that exists")
+        place = {"scheduler_file": address}
     try:
-        client = distributed.Client(**_place(address), timeout=MOST_SECONDS, set_as_default=False)
+        client = distributed.Client(**place, timeout=MOST_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError, AssertionError) as error:  # the last: its thread did not start in time
         reason = str(error) or type(error).__name__
         raise InvalidValueError("engine", where, f"the address of a Dask scheduler that answers ({reason})") from None
@@ -265,15 +265,6 @@ def _client(distributed: Any, address: str) -> Iterator[Any]:
         yield client
     finally:
         client.close()
-
-
-def _place(address: str) -> dict[str, str]:
-    """How distributed finds a scheduler: by the file that the scheduler wrote, or by its address."""
-    if address.endswith(".json"):
-        if not os.path.isfile(address):
-            raise InvalidValueError("engine", f"dask://{address}", "a scheduler file that exists")
-        return {"scheduler_file": address}
-    return {"address": address if "://" in address else f"tcp://{address}"}
 
 
 ENGINES: Mapping[str, Engine] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""What a sweep found: a column for each figure, and the points that no other beats."""
+"""The result of a sweep: one column per figure, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _BLOCK = 4096
 
 
 def pareto_front(cycles: Column, pes: Column) -> Column:
-    """The points that no other beats in cycles, PEs and utilization: all those where each other one is worse in one.
+    """The points that no other point dominates in cycles, PEs and utilization.
 
-    Utilization needs no column: of one network it is MACs over cycles x PEs, so that a point with fewer cycles on no
-    more PEs, or as many on fewer, has the higher one in any case. A point is therefore on the front of all three
-    exactly if it is on that of cycles and PEs, which one sorting finds. Equal points are all kept.
+    Utilization needs no column: for one network it is MACs over cycles x PEs, so a point with fewer cycles on no more
+    PEs, or equal cycles on fewer, always has the higher one. The front of all three is therefore that of cycles and
+    PEs, which one sort finds. Equal points are all on it.
 
     Args:
-        cycles, pes: a number for each point.
+        cycles, pes: one number per point.
 
     Returns:
-        Their indices, by PEs from the fewest on; equal points in the order in which they were given.
+        Their indices, fewest PEs first; equal points in the given order.
 
     >>> pareto_front(np.array([10, 5, 5, 7, 10]), np.array([1, 4, 4, 9, 2])).tolist()
     [0, 1, 2]
@@ -45,24 +45,24 @@ def pareto_front(cycles: Column, pes: Column) -> Column:
     ordered, sizes = cycles[order], pes[order]
     kept = np.ones(len(order), dtype=bool)
     kept[1:] = ordered[1:] < np.minimum.accumulate(ordered)[:-1]
-    # what is equal to a point of the front stands right behind it
+    # points that equal one of the front follow it directly
     leader = np.maximum.accumulate(np.where(kept, np.arange(len(order)), 0))
     return np.asarray(order[(ordered == ordered[leader]) & (sizes == sizes[leader])])
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """A network on every array of a space; each column holds a number for each point, and all are equally long.
+    """A network on every array of a space; each column holds one number per point.
 
     Attributes:
-        base: the array whose rows, columns and dataflow are swept; everything else of it holds for all points.
-        dataflows: those that were swept: names, or rows of the caller's.
+        base: the array whose rows, columns and dataflow are swept; its other fields hold for all points.
+        dataflows: the dataflows swept: names, or rows of the caller's.
         rows, cols: the size of the array in PEs.
         flow: the index of the dataflow in ``dataflows``.
-        cycles: of the whole network; int64 where the array has whole cycles only, else float64.
+        cycles: of the whole network; int64 if the array has only whole cycles, else float64.
         macs: multiply-accumulates of the network.
-        unsupported: names of layers that could not be priced and are missing in every figure.
-        pe_budget: the most PEs; None where nothing limits them.
+        unsupported: names of layers that could not be priced and that every figure leaves out.
+        pe_budget: the most PEs, or None.
     """
 
     base: SystolicArray
@@ -101,27 +101,24 @@ class Sweep:
 
     @functools.cached_property
     def front(self) -> Column:
-        """The indices of the points that no other beats in time, utilization and PEs, from the fewest PEs on.
-
-        See :func:`pareto_front`.
-        """
+        """The indices of the points on the :func:`pareto_front`, fewest PEs first."""
         return pareto_front(self.cycles, self.pes)
 
     @functools.cached_property
     def ranked(self) -> Column:
-        """The indices of all points from the fastest on; of equally fast ones that with fewer PEs comes first."""
+        """The indices of all points, fastest first; equally fast ones by PEs."""
         return np.lexsort((self.pes, self.cycles))
 
     def fastest(self, pes: int | None = None) -> int:
-        """The index of the fastest point with at most so many PEs; of equally fast ones that with the fewest PEs.
+        """The index of the fastest point with at most ``pes`` PEs; of equally fast ones, that with the fewest.
 
         Raises:
-            InvalidValueError: no point has so few.
+            InvalidValueError: all points have more PEs.
         """
         front = self.front if pes is None else self.front[self.pes[self.front] <= pes]
         if not len(front):
             raise InvalidValueError("pes", pes, f"at least {int(self.pes.min())}, the smallest array of the sweep")
-        # the cycles of the front fall as the PEs grow, and equal points stand in a row
+        # along the front, cycles fall as PEs grow, and equal points are adjacent
         return int(front[np.argmin(self.cycles[front])])
 
     def array(self, index: int) -> SystolicArray:
@@ -130,7 +127,7 @@ class Sweep:
         return adapt(self.base, rows=rows, cols=cols, dataflow=self.dataflows[self.flow[index]]).array
 
     def points(self, indices: Column | Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
-        """The points as dictionaries of Python numbers, all or those of the indices; worked out block by block."""
+        """The points, all or those of the indices, as dictionaries of Python numbers; computed block by block."""
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices)
         for start in range(0, len(chosen), _BLOCK):
             block = self.at(chosen[start : start + _BLOCK])
@@ -139,11 +136,11 @@ class Sweep:
                 yield dict(zip(COLUMNS, row, strict=True))
 
     def at(self, indices: Column) -> Sweep:
-        """The sweep with these points alone."""
+        """The sweep with only these points."""
         return replace(self, **{name: getattr(self, name)[indices] for name in ("rows", "cols", "flow", "cycles")})
 
     def settings(self) -> dict[str, Any]:
-        """What holds for all points, in values that JSON knows; what nothing limits is None."""
+        """The settings of all points as JSON values; None instead of an infinite number."""
         array = {name: value for name, value in self.base.as_dict().items() if name not in ("rows", "cols", "dataflow")}
         return {
             "dataflows": list(map(str, self.dataflows)),
@@ -154,7 +151,7 @@ class Sweep:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """Settings, every column as a list, and the indices of the front, in values that JSON knows."""
+        """Settings, every column as a list, and the indices of the front, as JSON values."""
         return {
             "schema": SCHEMA,
             "version": __version__,

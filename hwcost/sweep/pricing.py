@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from hwcost._version import __version__
-from hwcost.arrays import Size, is_float, product, total
+from hwcost.arrays import is_float, product, total
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model import formula
@@ -22,14 +22,15 @@ Column: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 CHUNK = 16_384
 """The most arrays that are priced together: few enough for the intermediate columns to stay in the cache."""
 _MOST_BYTES = 64 * 2**20
+_add = functools.partial(total, what="the cycles")
 
 
 class UniqueGemms(NamedTuple):
-    """The products of a network, each distinct one once.
+    """The products of a network without duplicates.
 
     Attributes:
-        products: the distinct ones.
-        order: of all products in the order of the network, the index of each in ``products``.
+        products: the distinct products.
+        order: for each product of the network, in order, its index in ``products``.
     """
 
     products: tuple[Gemm, ...]
@@ -37,7 +38,7 @@ class UniqueGemms(NamedTuple):
 
     @classmethod
     def of(cls, gemms: list[Gemm]) -> UniqueGemms:
-        """The distinct ones of some products.
+        """Removes the duplicates.
 
         >>> UniqueGemms.of([Gemm(1, 2, 3), Gemm(4, 5, 6), Gemm(1, 2, 3)]).order
         (0, 1, 0)
@@ -63,7 +64,7 @@ class Chunk(NamedTuple):
 
 
 def chunk_size(work: UniqueGemms) -> int:
-    """The number of arrays that are priced together: the cycles of all distinct products take 64 MiB at most.
+    """The number of arrays to price together: the cycles of all distinct products take at most 64 MiB.
 
     >>> chunk_size(UniqueGemms.of([Gemm(1, 2, 3)]))
     16384
@@ -72,10 +73,10 @@ def chunk_size(work: UniqueGemms) -> int:
 
 
 def price(chunk: Chunk) -> tuple[int, Column]:
-    """The place of a chunk, and the cycles of all of the work on each of its arrays.
+    """The place of a chunk, and the cycles of all its work on each of its arrays.
 
-    The cycles of whole numbers are multiplied by how often a product occurs. Those of floating point are added in the
-    order of the network, so that they equal those of ``network_cost`` for each array, to the last bit.
+    Integer cycles are multiplied by the number of times that a product occurs. Floating-point cycles are added in the
+    order of the network, so that they equal those of ``network_cost`` on each array to the last bit.
 
     Raises:
         InvalidValueError: a total that integers of 64 bits do not hold, or a chunk that another version made.
@@ -85,12 +86,8 @@ def price(chunk: Chunk) -> tuple[int, Column]:
     work, array = chunk.work, chunk.array
     cycles = [formula.price(gemm, array).cycles for gemm in work.products]
     if any(map(is_float, cycles)):
-        summed = functools.reduce(_plus, (cycles[i] for i in work.order))
+        summed = functools.reduce(_add, (cycles[i] for i in work.order))
     else:
         times = Counter(work.order)
-        summed = functools.reduce(_plus, (product(times[i], each, what="the cycles") for i, each in enumerate(cycles)))
+        summed = functools.reduce(_add, (product(times[i], each, what="the cycles") for i, each in enumerate(cycles)))
     return chunk.place, np.broadcast_to(summed, array.rows.shape)
-
-
-def _plus(a: Size, b: Size) -> Size:
-    return total(a, b, what="the cycles")

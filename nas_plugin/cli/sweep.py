@@ -84,7 +84,7 @@ class _Seeds(_Each):
 @click.option(
     "--engine",
     metavar="NAME",
-    help=f"Where they run: {', '.join(row.written for row in ENGINES.values())}.  [default: this machine, by --jobs]",
+    help=f"Where they run: {', '.join(row.usage for row in ENGINES.values())}.  [default: this machine, by --jobs]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: a new one in runs/]")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="SWEEP", help="Go on with the sweep in this folder.")
