@@ -5,7 +5,7 @@
 LeNet-5's four widths and the rows and columns of an array of at most 1,024 PEs are searched together. What the network
 loses on data stands in as a known function that falls with every width, so that the answer can be checked: the same
 objective is minimised over all integer rows x columns x widths. The cycles of a search are smooth (Adam on the
-logarithms of all six numbers, ever sharper steps, several starts at once); what is reported is exact.
+logarithms of all six numbers, ever sharper steps, several starts at once); the reported figures are exact.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def _line(rows: int, cols: int, widths: np.ndarray, value: float) -> str:
 
 
 def draw(found: Found, rows: np.ndarray, cols: np.ndarray, values: np.ndarray, path: str) -> None:
-    """The smallest J on every array, and beside it where each start went."""
+    """The smallest J on every array, and next to it the path of each start."""
     from hwcost.plot import save
     from hwcost.plot.style import COLOURS, STYLE, load_matplotlib
 

@@ -31,7 +31,7 @@ def resnet_50() -> dict[str, Conv2d | Linear]:
 def main() -> None:
     sizes = range(8, 257)
     found = sweep(resnet_50(), rows=sizes, cols=sizes, dataflows=tuple(DATAFLOWS), pe_budget=16_384)
-    print(f"{len(found):,} points, {len(found.front)} of them on the front; the fastest within so many PEs:")
+    print(f"{len(found):,} points, {len(found.front)} of them on the front; the fastest within a number of PEs:")
     for budget in (64, 256, 1024, 4096, 16_384):
         (point,) = found.points([found.fastest(budget)])
         print(

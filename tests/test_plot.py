@@ -41,7 +41,7 @@ from hwcost.plot import (
     stairs_figure,
     svg,
 )
-from hwcost.plot.bars import shortened
+from hwcost.plot.bars import shorten_name
 from hwcost.relaxation import SmoothCeiling
 from hwcost.reports import summarise
 
@@ -341,9 +341,9 @@ def test_comparison_figure_groups_what_there_is_more_of():
 
 @pytest.mark.parametrize("name", ["layer", "a" * 200, "encoder.layers.11.feed_forward.dense_out", "a\nb"])
 def test_shortened_names_fit(name):
-    assert len(shortened(name)) <= 30
-    assert shortened(name).isprintable()
-    assert shortened(name)[-5:] == name[-5:].replace("\n", " ")
+    assert len(shorten_name(name)) <= 30
+    assert shorten_name(name).isprintable()
+    assert shorten_name(name)[-5:] == name[-5:].replace("\n", " ")
 
 
 # ---------------------------------------------------------------- files

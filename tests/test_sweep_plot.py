@@ -1,4 +1,4 @@
-"""The picture of a sweep: what is drawn is what was found, for lists and ranges, and the same file each time."""
+"""The picture of a sweep shows its points, for lists and ranges, and is the same file each time."""
 
 from __future__ import annotations
 

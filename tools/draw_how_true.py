@@ -75,7 +75,7 @@ def edge_stairs(folder: Path) -> Any:
     styles: Mapping[str, dict[str, Any]] = {
         "whole": {"color": BLACK, "linewidth": 1.2, "label": "whole stairs, fitted"},
         "smooth": {"color": GREEN, "linewidth": 1.6, "label": "the same machine, logistic ceiling"},
-        "blend": {"color": BLUE, "linewidth": 2.0, "label": f"blend, fitted: {100 * share:.0f} % of the stair is felt"},
+        "blend": {"color": BLUE, "linewidth": 2.0, "label": f"blend, fitted: {100 * share:.0f} % of the stair"},
         "none": {"color": GREY, "linewidth": 1.6, "linestyle": (0, (5, 2)), "label": "no stairs, fitted"},
     }
     figure = canvas(8.4, 7.0)
@@ -131,7 +131,7 @@ def held_out(folder: Path) -> Any:
                 axis.set_major_locator(style.load_matplotlib().ticker.FixedLocator([2, 5, 10, 20, 40]))
                 axis.set_major_formatter(style.load_matplotlib().ticker.FormatStrFormatter("%g"))
                 axis.set_minor_locator(style.load_matplotlib().ticker.NullLocator())
-    figure.suptitle("Predicted against measured; each layer by a fit that has not seen it", fontsize=13)
+    figure.suptitle("Predicted against measured; each layer predicted by a fit that excludes it", fontsize=13)
     return figure
 
 
@@ -217,7 +217,7 @@ def left_out(folder: Path) -> Any:
         axes.set_xlabel("T: rows that stream through a fold")
         axes.set_title(f"{timing} folds")
     panels[0].set_ylabel("ideal cycles, % of the cycles")
-    figure.suptitle("How much of the time the author's formula counts", fontsize=13)
+    figure.suptitle("Share of the cycles that the author's formula counts", fontsize=13)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6)
     return figure

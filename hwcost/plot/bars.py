@@ -20,7 +20,7 @@ __all__ = [
     "draw_waste",
     "legend_outside",
     "name_layers",
-    "shortened",
+    "shorten_name",
 ]
 
 BOUNDS = {"compute": COLOURS[0], "memory": COLOURS[1], "overhead": COLOURS[3]}
@@ -110,7 +110,7 @@ def name_layers(axes: Axes, data: Mapping[str, Any], *, with_total: bool) -> Non
             named.append(i)
     named.sort()
     size = float(np.clip(11.0 - len(named) / 12.0, 6.0, 9.0))
-    ticks, labels = [float(i) for i in named], [shortened(layers[i]["name"]) for i in named]
+    ticks, labels = [float(i) for i in named], [shorten_name(layers[i]["name"]) for i in named]
     last = _place_of_total(layers) + _width_of_total(layers) / 2 if with_total else len(layers) - 0.5
     if with_total:
         ticks.append(_place_of_total(layers))
@@ -133,10 +133,10 @@ def _place_of_total(layers: Any) -> float:
     return float(len(layers) - 0.5 + _width_of_total(layers))
 
 
-def shortened(name: str, longest: int = _LONGEST) -> str:
+def shorten_name(name: str, longest: int = _LONGEST) -> str:
     """The name cut to a length; its end stays, because there the names of layers differ.
 
-    >>> shortened("encoder.layers.11.feed_forward.dense_out", 24)
+    >>> shorten_name("encoder.layers.11.feed_forward.dense_out", 24)
     'enco...forward.dense_out'
     """
     printable = "".join(letter if letter.isprintable() else " " for letter in name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.style import COLOURS, GREY, STYLE, load_matplotlib
+from hwcost.plot.style import COLOURS, GREY, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,9 +37,7 @@ def calibration_figure(
     x, y = (np.asarray(seconds, dtype=float) for seconds in (measured, predicted))
     if x.shape != y.shape or x.ndim != 1 or not len(x) or not (np.all(x > 0) and np.all(y > 0)):
         raise InvalidValueError("predicted", predicted, "as many latencies above 0 as there are measured ones")
-    matplotlib = load_matplotlib()
-    with matplotlib.rc_context(STYLE):
-        figure = matplotlib.figure.Figure(figsize=(9.0, 4.2), layout="constrained")
+    with new_figure(9.0, 4.2) as figure:
         left, right = figure.subplots(1, 2)
         ends = np.array([min(x.min(), y.min()) / 1.3, max(x.max(), y.max()) * 1.3])
         left.plot(ends, ends, color=GREY, linewidth=1)
@@ -54,4 +52,4 @@ def calibration_figure(
         right.set_ylim(-most, most)
         mean = "" if error is None else f": mean error {100 * error:.1f} % on held-out measurements"
         figure.suptitle(f"{name or 'fitted device'}{mean}")
-    return figure  # type: ignore[no-any-return]
+    return figure

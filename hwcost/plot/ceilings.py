@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.style import COLOURS, LIGHT, MARGINS, STYLE, load_matplotlib
+from hwcost.plot.style import COLOURS, LIGHT, new_figure
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, as_relaxation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Relaxations", "ceiling_data", "ceiling_figure", "checked", "described", "sharpness_label"]
+__all__ = ["Relaxations", "ceiling_data", "ceiling_figure", "check_relaxations", "describe", "sharpness_label"]
 
 Relaxations: TypeAlias = Sequence[Relaxation | str]
 
@@ -38,12 +38,12 @@ def ceiling_data(relaxations: Relaxations = _CURVES, maximum: float = 5.0) -> di
     >>> data["x"][-1], data["exact"][-1], [curve["value"][-1] for curve in data["curves"]]
     (2.0, 2.0, [2.5, 2.0])
     """
-    rows = checked(relaxations)
+    rows = check_relaxations(relaxations)
     if not 0 < maximum <= 1000:
         raise InvalidValueError("maximum", maximum, "a number above 0, at most 1000")
     x = np.linspace(0.0, maximum, min(20_001, 1 + 240 * max(1, round(maximum))))
     with np.errstate(all="ignore"):
-        curves = [described(row) | {"value": row.value(x).tolist(), "slope": row.slope(x).tolist()} for row in rows]
+        curves = [describe(row) | {"value": row.value(x).tolist(), "slope": row.slope(x).tolist()} for row in rows]
     return {"x": x.tolist(), "exact": EXACT.value(x).tolist(), "curves": curves}
 
 
@@ -57,12 +57,11 @@ def ceiling_figure(relaxations: Relaxations = _CURVES, maximum: float = 5.0) -> 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    matplotlib = load_matplotlib()
     data = ceiling_data(relaxations, maximum)
     kinds = list(dict.fromkeys(curve["relaxation"] for curve in data["curves"]))
-    colours = _colours_by_label([sharpness_label(curve) for curve in data["curves"]])
-    with matplotlib.rc_context(STYLE):
-        figure = matplotlib.figure.Figure(figsize=(1.2 + 2.6 * max(2, len(kinds)), 5.6), layout="constrained")
+    labels = list(dict.fromkeys(map(sharpness_label, data["curves"])))
+    colours = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
+    with new_figure(1.2 + 2.6 * max(2, len(kinds)), 5.6) as figure:
         axes = figure.subplots(
             2, len(kinds), sharex=True, sharey="row", squeeze=False, gridspec_kw={"height_ratios": (3, 2)}
         )
@@ -70,20 +69,17 @@ def ceiling_figure(relaxations: Relaxations = _CURVES, maximum: float = 5.0) -> 
             _draw_ceilings(above, below, kind, data, colours)
         axes[0, 0].set_ylabel("value")
         axes[1, 0].set_ylabel("slope (log scale)")
-        figure.get_layout_engine().set(**MARGINS)
         figure.suptitle("Smooth ceilings against the exact one, and their gradients", fontsize=13)
         handles = {line.get_label(): line for row in axes[0] for line in row.get_lines()}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 4))
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def _draw_ceilings(above: Axes, below: Axes, kind: str, data: Mapping[str, Any], colours: Mapping[str, str]) -> None:
     stop = data["x"][-1]
     whole = np.append(np.arange(np.ceil(stop)), stop)
     above.step(whole, np.ceil(whole), where="pre", color=LIGHT, linewidth=3.5, label="exact (slope 0)")
-    for curve in data["curves"]:
-        if curve["relaxation"] != kind:
-            continue
+    for curve in (each for each in data["curves"] if each["relaxation"] == kind):
         label = sharpness_label(curve)
         style: dict[str, Any] = {"color": colours[label], "linewidth": 1.7, "label": label}
         above.plot(data["x"], curve["value"], **style)
@@ -102,11 +98,7 @@ def sharpness_label(curve: Mapping[str, Any]) -> str:
     return "no temperature" if value is None else f"temperature {value:g}"
 
 
-def _colours_by_label(labels: Sequence[str]) -> dict[str, str]:
-    return {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(dict.fromkeys(labels))}
-
-
-def checked(relaxations: Relaxations) -> list[Relaxation]:
+def check_relaxations(relaxations: Relaxations) -> list[Relaxation]:
     """The relaxations by value or name, at least one."""
     rows = [as_relaxation(relaxation) for relaxation in relaxations]
     if not rows:
@@ -114,7 +106,7 @@ def checked(relaxations: Relaxations) -> list[Relaxation]:
     return rows
 
 
-def described(relaxation: Relaxation) -> dict[str, Any]:
+def describe(relaxation: Relaxation) -> dict[str, Any]:
     """Name and options as plain data."""
     return {
         "relaxation": relaxation.name,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.bars import legend_outside, shortened
-from hwcost.plot.style import COLOURS, MARGINS, STYLE, load_matplotlib
+from hwcost.plot.bars import legend_outside, shorten_name
+from hwcost.plot.style import COLOURS, new_figure
 from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
@@ -50,10 +50,8 @@ def comparison_figure(
     groups, bars = (networks, arrays) if len(arrays) <= len(networks) else (arrays, networks)
     if groups is arrays:
         times, used = times.T, used.T
-    matplotlib = load_matplotlib()
     width = min(14.0, 4.5 + 0.32 * len(groups) * (len(bars) + 0.6))
-    with matplotlib.rc_context(STYLE):
-        figure = matplotlib.figure.Figure(figsize=(max(7.0, width), 5.4), layout="constrained")
+    with new_figure(max(7.0, width), 5.4) as figure:
         above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
         scale, unit = unit_of(float(times.max()), TIMES)
         _draw(above, times / scale, bars)
@@ -64,15 +62,14 @@ def comparison_figure(
             above.yaxis.set_major_formatter("{x:g}")
         below.set_ylabel("utilization [%]")
         below.set_ylim(0, max(104.0, 100 * float(used.max())))
-        labels = [shortened(name, 24) for name in groups]
+        labels = [shorten_name(name, 24) for name in groups]
         upright = sum(map(len, labels)) <= 60
         below.set_xticks(range(len(groups)), labels, rotation=0 if upright else 90, parse_math=False)
         if len(bars) > 1:
             legend_outside(above)
         else:
-            above.set_title(shortened(bars[0], 60), parse_math=False)
-        figure.get_layout_engine().set(**MARGINS)
-    return figure  # type: ignore[no-any-return]
+            above.set_title(shorten_name(bars[0], 60), parse_math=False)
+    return figure
 
 
 def _draw(axes: Axes, figures: np.ndarray[tuple[int, ...], np.dtype[np.float64]], bars: Sequence[str]) -> None:
@@ -80,12 +77,7 @@ def _draw(axes: Axes, figures: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
     wide = 0.8 / len(bars)
     for i, name in enumerate(bars):
         places = np.arange(len(figures)) + wide * (i - (len(bars) - 1) / 2)
-        hatch = _HATCHES[i // len(COLOURS) % len(_HATCHES)]
-        look: dict[str, Any] = {
-            "color": COLOURS[i % len(COLOURS)],
-            "label": shortened(name),
-            "edgecolor": "white",
-            "linewidth": 0.4,
-        }
-        axes.bar(places, figures[:, i], width=wide, hatch=hatch, **look)
+        look: dict[str, Any] = {"label": shorten_name(name), "edgecolor": "white", "linewidth": 0.4}
+        look |= {"color": COLOURS[i % len(COLOURS)], "hatch": _HATCHES[i // len(COLOURS) % len(_HATCHES)]}
+        axes.bar(places, figures[:, i], width=wide, **look)
     axes.grid(visible=False, axis="x")

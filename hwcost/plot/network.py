@@ -6,8 +6,6 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import KINDS
@@ -15,7 +13,7 @@ from hwcost.model.cost import Cost
 from hwcost.model.traffic import OPERANDS, transfers_of
 from hwcost.plot.bars import draw_time, draw_utilization, draw_waste, name_layers
 from hwcost.plot.roofline import draw_roofline
-from hwcost.plot.style import MARGINS, STYLE, load_matplotlib
+from hwcost.plot.style import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,22 +99,19 @@ def network_figure(summary: Any, title: str = "", *, pictures: Sequence[str] = P
     """
     if not pictures or not set(pictures) <= set(PICTURES):
         raise InvalidValueError("pictures", list(pictures), f"some of: {', '.join(PICTURES)}")
-    matplotlib = load_matplotlib()
     data = network_data(summary)
     panels = [height for name in _PANELS if name in pictures for height in _PANELS[name]]
     above = sum(panels) + _NAMES if panels else 0.0
     heights = [height for height in (above, _ROOFLINE if "roofline" in pictures else 0.0) if height]
-    with matplotlib.rc_context(STYLE):
-        figure = matplotlib.figure.Figure(figsize=(_WIDTH, sum(heights) + 0.4), layout="constrained")
-        parts = np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights))
-        figure.get_layout_engine().set(**MARGINS)
+    with new_figure(_WIDTH, sum(heights) + 0.4) as figure:
+        parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         if panels:
             _draw_panels(parts[0], data, pictures, panels)
         if "roofline" in pictures:
             draw_roofline(parts[-1].subplots(), data)
         if title:
             figure.suptitle(title, fontsize=13)
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
 def _draw_panels(part: Any, data: Mapping[str, Any], pictures: Sequence[str], panels: Sequence[float]) -> None:

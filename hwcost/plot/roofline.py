@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.plot.bars import BOUNDS, legend_outside, shortened
+from hwcost.plot.bars import BOUNDS, legend_outside, shorten_name
 from hwcost.plot.style import BLACK, GREY
-from hwcost.units import BYTES, unit_of
+from hwcost.units import BYTES, in_unit, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +45,7 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
     for slope, dashes in zip(data["slopes"], _DASHES, strict=False):
         rate = slope["bytes_per_s"] / scale
         ends = np.array([low, roof / rate])
-        per_s, per_unit = unit_of(slope["bytes_per_s"], BYTES)
-        label = f"{_listed(slope['operands'])}: {slope['bytes_per_s'] / per_s:.4g} {per_unit}/s"
+        label = f"{_listed(slope['operands'])}: {in_unit(slope['bytes_per_s'], BYTES, 4)}/s"
         axes.plot(ends, rate * ends, color=GREY, linewidth=1.4, linestyle=dashes, label=label)
     for bound, colour in BOUNDS.items():
         where = [i for i, point in enumerate(points) if point["bound"] == bound]
@@ -57,7 +56,7 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
     _number(axes, points[:_NAMED], np.stack([x, y])[:, :_NAMED], np.log(frame).reshape(2, 2))
     _plain_ticks(axes)
     _legend(axes, points)
-    axes.set_xlabel(f"MACs for each byte of {_listed(data['operands'])}")
+    axes.set_xlabel(f"MACs per byte of {_listed(data['operands'])}")
     axes.set_ylabel(f"attained [{unit}]")
 
 
@@ -135,7 +134,7 @@ def _legend(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
             labels.append(f"bound by {bound}")
     for i, point in enumerate(points[:_NAMED]):
         others = len(point["names"]) - 1
-        name = shortened(point["names"][0], 24) + (f" and {others} like it" if others else "")
+        name = shorten_name(point["names"][0], 24) + (f" and {others} like it" if others else "")
         handles.append(Line2D([], [], marker=f"${i + 1}$", linestyle="none", color=BLACK, markersize=6))
         labels.append(f"{name}: {100 * point['share']:.1f} %")
     if len(points) > _NAMED:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +12,11 @@ from hwcost.errors import InvalidValueError, MixedLibrariesError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
 from hwcost.model.layers import Conv2d, Layer
-from hwcost.plot.ceilings import Relaxations, checked, described, sharpness_label
-from hwcost.plot.style import BLACK, COLOURS, GREY, MARGINS, STYLE, load_matplotlib
+from hwcost.plot.ceilings import Relaxations, check_relaxations, describe, sharpness_label
+from hwcost.plot.style import BLACK, COLOURS, GREY, new_figure
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["stairs_data", "stairs_figure"]
@@ -51,7 +49,9 @@ def stairs_data(
     >>> data["exact"]["cycles"]
     [1900, 3800, 3800]
     """
-    rows = [row for row in checked(relaxations) if row.name not in ("exact", "linear")] + [RELAXATIONS["linear"]]
+    rows = [row for row in check_relaxations(relaxations) if row.name not in ("exact", "linear")] + [
+        RELAXATIONS["linear"]
+    ]
     known = getattr(layer, "WIDTHS", ())
     if along not in known:
         raise InvalidValueError("along", along, f"one of: {', '.join(known)}")
@@ -61,7 +61,7 @@ def stairs_data(
     soft = np.linspace(float(counted[0]), float(counted[-1]), min(4001, max(801, 8 * len(counted))))
     with np.errstate(all="ignore"):
         exact = _stair(layer, array, along, counted, EXACT)
-        curves = [described(row) | _stair(layer, array, along, soft, row) for row in rows]
+        curves = [describe(row) | _stair(layer, array, along, soft, row) for row in rows]
     return {
         "along": along,
         "widths": counted.tolist(),
@@ -97,47 +97,38 @@ def stairs_figure(
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    matplotlib = load_matplotlib()
     data = stairs_data(layer, array, along, widths, relaxations)
     *smooth, linear = data["curves"]
     counted = np.asarray(data["widths"])
-    label = _AXES.get(along, along.replace("_", " "))
-    with matplotlib.rc_context(STYLE):
-        figure = matplotlib.figure.Figure(figsize=(7.6, 6.2), layout="constrained")
+    width = _AXES.get(along, along.replace("_", " "))
+    with new_figure(7.6, 6.2) as figure:
         above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
         for axes, figure_name, scale in ((above, "cycles", 1), (below, "utilization", 100)):
-            draw = functools.partial(_draw, axes, scale, figure_name)
-            draw(data["soft_widths"], linear, color=GREY, linestyle=(0, (5, 2)), label="FLOPs-like (linear)")
-            draw(counted, data["exact"], color=BLACK, label="exact", **_exact_style(counted, figure_name))
-            for curve, colour in zip(smooth, COLOURS * len(smooth), strict=False):
-                name = f"{curve['relaxation']}, {sharpness_label(curve)}"
-                draw(data["soft_widths"], curve, color=colour, linewidth=1.6, label=name)
+            heights = [
+                scale * np.asarray(curve[figure_name], dtype=float) for curve in (linear, data["exact"], *smooth)
+            ]
+            soft = data["soft_widths"]
+            axes.plot(soft, heights[0], color=GREY, linestyle=(0, (5, 2)), label="FLOPs-like (linear)")
+            axes.plot(counted, heights[1], color=BLACK, label="exact", **_exact_style(counted, figure_name))
+            for curve, height, colour in zip(smooth, heights[2:], COLOURS * len(smooth), strict=False):
+                label = f"{curve['relaxation']}, {sharpness_label(curve)}"
+                axes.plot(soft, height, color=colour, linewidth=1.6, label=label)
         above.set_ylabel("cycles")
         above.set_ylim(bottom=0)
-        below.set_ylabel("utilization, %")
+        below.set_ylabel("utilization [%]")
         top = max(line.get_ydata().max() for line in below.get_lines())
         below.set_ylim(0, max(106, 1.06 * top) if top > 50 else 1.25 * top)
-        below.set_xlabel(f"number of {label}")
+        below.set_xlabel(f"number of {width}")
         below.set_xlim(0 if counted[0] < 0.1 * counted[-1] else counted[0], counted[-1])
         risers = [*counted[:-1][np.diff(data["exact"]["cycles"]) > 0].tolist(), data["widths"][-1]]
         if len(counted) > 2 * len(risers) and len(risers) <= _MOST_TICKS:
             below.set_xticks([data["widths"][0], *risers])
-        figure.get_layout_engine().set(**MARGINS)
-        figure.suptitle(f"Cycles and utilization against the number of {label}", fontsize=13)
+        figure.suptitle(f"Cycles and utilization against the number of {width}", fontsize=13)
         above.set_title(_setting(layer, array, along), color="#444444")
         handles, labels = above.get_legend_handles_labels()
-        order = [1, *range(2, len(handles)), 0]
-        figure.legend(
-            [handles[i] for i in order],
-            [labels[i] for i in order],
-            loc="outside lower center",
-            ncols=3,
-        )
-    return figure  # type: ignore[no-any-return]
-
-
-def _draw(axes: Axes, scale: float, figure_name: str, widths: Any, curve: Mapping[str, Any], **style: Any) -> None:
-    axes.plot(widths, scale * np.asarray(curve[figure_name], dtype=float), **style)
+        linear_last = {"handles": [*handles[1:], handles[0]], "labels": [*labels[1:], labels[0]]}
+        figure.legend(**linear_last, loc="outside lower center", ncols=3)
+    return figure
 
 
 def _exact_style(widths: Any, figure_name: str) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "STYLE",
     "check_path",
     "load_matplotlib",
+    "new_figure",
     "save",
     "svg",
 ]
@@ -50,8 +52,11 @@ STYLE = {
     "svg.hashsalt": "hwcost",
 }
 MARGINS = {"w_pad": 0.12, "h_pad": 0.08}
-_SMALL: Mapping[str, Any] = {"png": {"pil_kwargs": {"optimize": True}}}
-_NO_DATE: Mapping[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "png": {"pil_kwargs": {"optimize": True}},
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+}
 
 
 def load_matplotlib() -> Any:
@@ -65,6 +70,16 @@ def load_matplotlib() -> Any:
     except ImportError:
         raise MissingDependencyError("matplotlib", "plot", "a plot") from None
     return matplotlib
+
+
+@contextlib.contextmanager
+def new_figure(width: float, height: float) -> Iterator[Figure]:
+    """A figure of a size in inches, with the style of all pictures while it is drawn."""
+    matplotlib = load_matplotlib()
+    with matplotlib.rc_context(STYLE):
+        figure: Figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+        figure.get_layout_engine().set(**MARGINS)  # type: ignore[union-attr]
+        yield figure
 
 
 def check_path(path: str | os.PathLike[str]) -> str:
@@ -91,22 +106,21 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         InvalidValueError: an unknown ending, or a file that cannot be written.
     """
     ending = check_path(path)
-    content = _rendered(figure, format=ending, dpi=120, metadata=_NO_DATE[ending], **_SMALL.get(ending, {}))
     try:
-        write_whole(path, content)
+        write_whole(path, _render(figure, ending))
     except OSError as error:
         raise InvalidValueError("path", os.fspath(path), f"a file that can be written ({error.strerror})") from None
 
 
 def svg(figure: Figure) -> str:
     """A figure as the text of an SVG file; the same figure gives the same text."""
-    return _rendered(figure, format="svg", metadata=_NO_DATE["svg"]).decode()
+    return _render(figure, "svg").decode()
 
 
-def _rendered(figure: Figure, **options: Any) -> bytes:
+def _render(figure: Figure, ending: str) -> bytes:
     """The bytes of a figure; characters that the font lacks become boxes, without a warning."""
     content = io.BytesIO()
     with load_matplotlib().rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        figure.savefig(content, **options)
+        figure.savefig(content, format=ending, dpi=120, **_OPTIONS[ending])
     return content.getvalue()

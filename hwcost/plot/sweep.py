@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.style import BLACK, COLOURS, MARGINS, STYLE, load_matplotlib
+from hwcost.plot.style import BLACK, COLOURS, LIGHT, new_figure
 from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
@@ -64,37 +64,32 @@ def sweep_data(
     >>> sweep_data([8, 8, 16], [8, 16, 8], ["ws", "ws", "ws"], [4.0, 2.0, 3.0])["seconds"]["ws"]
     [[4.0, 2.0], [3.0, nan]]
     """
-    high, wide, flows, times = _checked(rows, cols, dataflow, seconds)
-    drawn_rows, drawn_cols = _drawn(high), _drawn(wide)
-    maps = {
-        name: _map(drawn_rows, drawn_cols, high[flows == name], wide[flows == name], times[flows == name]).tolist()
-        for name in dict.fromkeys(flows.tolist())
-    }
+    high, wide, flows, times = _check_columns(rows, cols, dataflow, seconds)
+    drawn_rows, drawn_cols = _thin(high), _thin(wide)
+    at_rows, at_cols = np.searchsorted(drawn_rows, high), np.searchsorted(drawn_cols, wide)
+    is_drawn = (drawn_rows[at_rows] == high) & (drawn_cols[at_cols] == wide)
+    maps = {}
+    for name in dict.fromkeys(flows.tolist()):
+        cells, own = np.full((len(drawn_rows), len(drawn_cols)), np.nan), is_drawn & (flows == name)
+        cells[at_rows[own], at_cols[own]] = times[own]
+        maps[name] = cells.tolist()
     return {"rows": drawn_rows.tolist(), "cols": drawn_cols.tolist(), "seconds": maps}
 
 
-def _checked(*columns: Any) -> tuple[Column, Column, Column, Column]:
-    rows, cols, flows, times = (np.asarray(column) for column in columns)
-    if not len(rows) or any(column.shape != (len(rows),) for column in (rows, cols, flows, times)):
-        raise InvalidValueError("the columns", [len(column) for column in (rows, cols, flows, times)], "of one length")
-    if not np.all(times > 0) or not np.all(np.isfinite(times)):
-        raise InvalidValueError("seconds", float(times.min()), "finite numbers above 0")
-    return rows, cols, flows, times.astype(float)
+def _check_columns(*columns: Any) -> list[Column]:
+    """Rows, columns, dataflows, seconds and further figures as arrays."""
+    arrays = [np.asarray(column) for column in columns]
+    if not arrays[0].size or any(array.shape != (arrays[0].size,) for array in arrays):
+        raise InvalidValueError("the columns", [array.size for array in arrays], "columns of one length above 0")
+    if not np.all(arrays[3] > 0) or not np.all(np.isfinite(arrays[3])):
+        raise InvalidValueError("seconds", float(arrays[3].min()), "finite numbers above 0")
+    return arrays
 
 
-def _drawn(sizes: Column) -> Column:
-    """The sizes, thinned out so that each gets a pixel."""
+def _thin(sizes: Column) -> Column:
+    """The distinct sizes, at most one per pixel."""
     each = np.unique(sizes)
-    step = -(-len(each) // _MOST_CELLS)
-    return np.unique(np.append(each[::step], each[-1]))
-
-
-def _map(rows: Column, cols: Column, high: Column, wide: Column, times: Column) -> Column:
-    cells = np.full((len(rows), len(cols)), np.nan)
-    at_rows, at_cols = np.searchsorted(rows, high), np.searchsorted(cols, wide)
-    drawn = (rows[at_rows] == high) & (cols[at_cols] == wide)
-    cells[at_rows[drawn], at_cols[drawn]] = times[drawn]
-    return cells
+    return np.unique(np.append(each[:: -(-len(each) // _MOST_CELLS)], each[-1]))
 
 
 def sweep_figure(
@@ -129,23 +124,18 @@ def sweep_figure(
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['rows', 'time [s]', 'time [s]', 'utilization [%]']
     """
-    high, wide, flows, times = _checked(rows, cols, dataflow, seconds)
-    used = np.asarray(utilization, dtype=float)
-    if used.shape != times.shape:
-        raise InvalidValueError("the columns", [len(times), used.size], "of one length")
+    high, wide, flows, times, used = _check_columns(rows, cols, dataflow, seconds, utilization)
     best = np.asarray(front, dtype=np.int64)
     if len(best) and not (best.min() >= 0 and best.max() < len(high)):
         raise InvalidValueError("front", [int(best.min()), int(best.max())], f"indices from 0 to {len(high) - 1}")
     best = best[np.lexsort((times[best], high[best] * wide[best]))]
     data = sweep_data(high, wide, flows, times)  # type: ignore[arg-type]
     scale, unit = unit_of(float(times.max()), TIMES)
-    matplotlib = load_matplotlib()
-    with matplotlib.rc_context(STYLE):
-        names = list(data["seconds"])
-        figure = matplotlib.figure.Figure(figsize=(3.1 * max(2, len(names)) + 1.6, 7.4), layout="constrained")
-        above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
+    names = list(data["seconds"])
+    with new_figure(3.1 * max(2, len(names)) + 1.6, 7.4) as figure:
+        above, below = figure.subfigures(2, 1, height_ratios=(3, 2), squeeze=False).flat
         panels = above.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
-        norm, ticks = _norm(times / scale), _plain_ticks()
+        norm, ticks = _log_norm(times / scale), _plain_ticks()
         axes_of_map = _axis(data["rows"]), _axis(data["cols"])
         for axes, name in zip(panels, names, strict=True):
             own = best[flows[best] == name]
@@ -164,12 +154,11 @@ def sweep_figure(
             for axes in (left, right):
                 axes.axvline(pe_budget, color=BLACK, linestyle=_DASHES, linewidth=1, label=f"budget: {pe_budget} PEs")
         left.legend(loc="lower left")
-        figure.get_layout_engine().set(**MARGINS)
         figure.suptitle(title or "Time by rows and columns of the array", fontsize=12, parse_math=False)
-    return figure  # type: ignore[no-any-return]
+    return figure
 
 
-def _norm(times: Column) -> LogNorm:
+def _log_norm(times: Column) -> LogNorm:
     from matplotlib.colors import LogNorm
 
     low, high = float(times.min()), float(times.max())
@@ -190,12 +179,10 @@ def _plain_ticks() -> Callable[[], LogFormatter]:
 def _axis(sizes: Sequence[int]) -> _Axis:
     """An axis with equal cells for few sizes, to scale for many."""
     column = np.asarray(sizes, dtype=float)
-    steps = np.diff(column)
-    if len(column) <= _FEW:
-        places = np.arange(len(column), dtype=float)
-        return _Axis(column, places, np.arange(len(column) + 1) - 0.5)
-    between = column[:-1] + steps / 2
-    return _Axis(column, column, np.concatenate([[column[0] - steps[0] / 2], between, [column[-1] + steps[-1] / 2]]))
+    places = np.arange(len(column), dtype=float) if len(column) <= _FEW else column
+    steps = np.diff(places) if len(column) > 1 else np.ones(1)
+    middles = places[:-1] + np.diff(places) / 2
+    return _Axis(column, places, np.concatenate([[places[0] - steps[0] / 2], middles, [places[-1] + steps[-1] / 2]]))
 
 
 def _draw_map(axes: Axes, cells: Column, axes_of_map: tuple[_Axis, _Axis], norm: LogNorm) -> Any:
@@ -223,9 +210,8 @@ def _draw_front(
         sizes = np.geomspace(along_cols.sizes[0], along_cols.sizes[-1], 400)
         most = pe_budget / sizes
         seen = (most >= along_rows.sizes[0]) & (most <= along_rows.sizes[-1])
-        axes.plot(
-            along_cols.place(sizes[seen]), along_rows.place(most[seen]), color=BLACK, linestyle=_DASHES, linewidth=1
-        )
+        x, y = along_cols.place(sizes[seen]), along_rows.place(most[seen])
+        axes.plot(x, y, color=BLACK, linestyle=_DASHES, linewidth=1)
     if not len(high):  # matplotlib cannot place an unclipped line without points
         return
     axes.plot(
@@ -235,7 +221,7 @@ def _draw_front(
 
 
 def _draw_best(left: Axes, right: Axes, pes: Column, times: Column, used: Column, flows: Column, best: Column) -> None:
-    """Draws the least time within a number of PEs by dataflow, the utilization of those arrays, and the front."""
+    """Draws the least time within a number of PEs by dataflow, the utilization of those arrays, and the front below."""
     for name, colour in zip(dict.fromkeys(flows.tolist()), COLOURS * len(flows), strict=False):
         own = np.flatnonzero(flows == name)
         order = own[np.lexsort((times[own], pes[own]))]
@@ -243,8 +229,8 @@ def _draw_best(left: Axes, right: Axes, pes: Column, times: Column, used: Column
         left.plot(pes[order], least, drawstyle="steps-post", color=colour, linewidth=1.4, label=name)
         faster = order[np.append(True, least[1:] < least[:-1])]
         right.plot(pes[faster], used[faster], color=colour, linewidth=1.0, marker=".", markersize=3)
-    left.plot(pes[best], times[best], "o", markersize=3, color=BLACK, label=f"front: {len(best)} points")
-    right.plot(pes[best], used[best], "o", markersize=3, color=BLACK)
+    left.plot(pes[best], times[best], "o", markersize=6, color=LIGHT, zorder=1, label=f"front: {len(best)} points")
+    right.plot(pes[best], used[best], "o", markersize=6, color=LIGHT, zorder=1)
     left.set(xscale="log", yscale="log", xlabel="PEs", title="least time within a number of PEs")
     right.set(xscale="log", xlabel="PEs", ylabel="utilization [%]", title="utilization of those arrays")
     right.set_ylim(0, max(104.0, float(used.max())))
