@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import graphlib
 import importlib
 import importlib.metadata
 import inspect
@@ -196,6 +197,25 @@ def test_imports_point_down():
     done = subprocess.run([command, "--no-cache"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
+
+
+def imports_of(path, modules):
+    """The modules of the project that a file imports, those under TYPE_CHECKING and inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, path
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in modules else node.module for name in names if node.module in modules)
+
+
+def test_no_circle_of_files():
+    files = [path for package in ("hwcost", "nas_plugin") for path in (ROOT / package).rglob("*.py")]
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+    graph = {name: set(imports_of(path, modules)) for name, path in modules.items()}
+    assert sum(map(len, graph.values())) > 3 * len(graph)
+    graphlib.TopologicalSorter(graph).prepare()  # raises a CycleError that names the circle
 
 
 def test_one_core_file_names_array_libraries(bare):

@@ -20,40 +20,13 @@ from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.network.pricing import Layers, price_network
 from hwcost.reports.shapes import layer_shape
-from hwcost.reports.tree import Module, module_tree
+from hwcost.reports.tree import Module, Row, module_tree
 from hwcost.units import shortlist
 
-__all__ = ["Row", "Summary", "summarise"]
+__all__ = ["Summary", "summarise"]
 
 NAMED = 5
 """Operations that an error names."""
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One operation.
-
-    Attributes:
-        name: of the operation.
-        path: of the module that called it; empty for the network itself.
-        kind: the operator.
-        state: "priced", "memory-only" (an operation without products, which moves bytes and takes no cycles of the
-            array) or "unsupported" (missing in all totals).
-        shape: one line of text.
-        cost, breakdown: of the operation; zero unless it is priced.
-        traffic: the elements that it moves.
-        reason: why it is not supported; else empty.
-    """
-
-    name: str
-    path: str
-    kind: str
-    state: str
-    shape: str
-    cost: Cost
-    breakdown: CycleBreakdown
-    traffic: Traffic
-    reason: str = ""
 
 
 @dataclass(frozen=True, eq=False)

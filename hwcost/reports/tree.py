@@ -5,18 +5,41 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hwcost.model.breakdown import CycleBreakdown
 from hwcost.model.cost import Cost
 from hwcost.model.traffic import Traffic
 
-if TYPE_CHECKING:
-    from hwcost.reports.rows import Row
-
-__all__ = ["Module", "module_tree"]
+__all__ = ["Module", "Row", "module_tree"]
 
 _DEEPEST = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One operation.
+
+    Attributes:
+        name: of the operation.
+        path: of the module that called it; empty for the network itself.
+        kind: the operator.
+        state: "priced", "memory-only" (an operation without products, which moves bytes and takes no cycles of the
+            array) or "unsupported" (missing in all totals).
+        shape: one line of text.
+        cost, breakdown: of the operation; zero unless it is priced.
+        traffic: the elements that it moves.
+        reason: why it is not supported; else empty.
+    """
+
+    name: str
+    path: str
+    kind: str
+    state: str
+    shape: str
+    cost: Cost
+    breakdown: CycleBreakdown
+    traffic: Traffic
+    reason: str = ""
 
 
 @dataclass(frozen=True)
