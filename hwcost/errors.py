@@ -1,4 +1,4 @@
-"""Errors that state what is wrong, where, what is allowed and what to do next.
+"""Errors that state the fault, its place, the allowed values, and what to do next.
 
 Every error of the package derives from :class:`HwcostError` and from the builtin that Python users expect
 (``ValueError``, ``TypeError``, ``ImportError``), so that both ``except HwcostError`` and ``except ValueError`` work.
@@ -72,7 +72,7 @@ class InvalidValueError(HwcostError, ValueError):
         self.reason = reason
 
     def at(self, field: str, *, allowed: str | None = None) -> InvalidValueError:
-        """The same error under another name of the field, and with other words for what is allowed.
+        """The same error under another name of the field, and optionally with other allowed values.
 
         >>> error = InvalidValueError("Conv2d.stride", 0, "an integer of at least 1")
         >>> str(error.at("--stride"))

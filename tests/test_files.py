@@ -21,7 +21,7 @@ def mode(path):
 
 
 def fail_to_write(path, before):
-    """Runs ``before`` and then writes NEW to ``path``, in a process of its own; returns the errno of the refusal."""
+    """Runs ``before`` and then writes NEW to ``path``, in another process; returns the errno of the error."""
     code = (
         "import os, resource, sys; from hwcost.files import write_whole\n"
         f"{before}\n"
