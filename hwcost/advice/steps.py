@@ -200,21 +200,18 @@ def advise(
     operations = network.priced
     report = network_cost(network, array, skip_unsupported=skip_unsupported)
     widths = [_width_advice(name, network, array, operations, report) for name in changeable(network)]
+    widths.sort(key=lambda each: (-each.cheaper.saved_per_channel if each.cheaper else 0.0, each.name))
     return Advice(
         name=network.name,
         array=array,
         total=report.total,
         layers={name: report.layers[name].cycles for name in operations},
-        widths=tuple(sorted(widths, key=_most_per_channel)),
+        widths=tuple(widths),
         fixed=_fixed(network, operations),
         budget=None if budget is None else solve(network, array, operations, budget, max_nodes),
         unsupported=report.unsupported,
         notes=network.notes,
     )
-
-
-def _most_per_channel(advice: WidthAdvice) -> tuple[float, str]:
-    return (-advice.cheaper.saved_per_channel if advice.cheaper else 0.0, advice.name)
 
 
 def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, str]:

@@ -49,13 +49,11 @@ def as_size(value: Any, field: str, *, minimum: int = 1) -> Size:
     allowed = f"an integer of at least {minimum}, or an array of them"
     if isinstance(value, (bool, np.bool_)):
         raise InvalidValueError(field, bool(value), allowed)
-    if isinstance(value, (int, np.integer)):
-        if value < minimum:
-            raise InvalidValueError(field, int(value), allowed)
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        if not math.isfinite(value) or value != int(value) or value < minimum:
-            raise InvalidValueError(field, float(value), f"{allowed} (a soft width is a float array or tensor)")
+    if is_real(value):
+        is_integer = isinstance(value, (int, np.integer))
+        if value < minimum or not (is_integer or float(value).is_integer()):
+            hint = "" if is_integer else " (a soft width is a float array or tensor)"
+            raise InvalidValueError(field, int(value) if is_integer else float(value), allowed + hint)
         return int(value)
     has_shape = hasattr(value, "dtype") and hasattr(value, "shape")
     if isinstance(value, np.generic) or not has_library(value) or not has_shape:

@@ -139,9 +139,10 @@ def _processes(calls: Iterable[Call], count: int, address: str, jobs: int | None
         try:
             with joblib.parallel_config(backend="loky"):
                 parallel = joblib.Parallel(at_once, batch_size=1, return_as="generator_unordered")
-            for number, result in _as_finished(parallel, note(itertools.chain(again, fresh))):
-                del under_way[number]
-                yield result
+            with _closing_quietly(parallel(note(itertools.chain(again, fresh)))) as results:
+                for number, result in results:
+                    del under_way[number]
+                    yield result
         except killed:
             if loss >= MOST_LOSSES:
                 allowed = "processes that run to the end; some were killed, perhaps for lack of memory"
@@ -154,15 +155,13 @@ def _run_numbered(number: int, call: Call) -> tuple[int, Any]:
     return number, call()
 
 
-def _as_finished(parallel: Any, calls: Iterable[Any]) -> Generator[Any, None, None]:
-    results = parallel(calls)
+@contextlib.contextmanager
+def _closing_quietly(results: Any) -> Iterator[Any]:
+    """Closes the results without the warning that calls under way are lost: a caller that stops early intends it."""
     try:
-        # "yield from" would close the results outside of the filter below
-        for result in results:  # noqa: UP028
-            yield result
+        yield results
     finally:
         with warnings.catch_warnings():
-            # stopping early loses the calls under way, which is intended
             warnings.filterwarnings("ignore", ".*tasks", UserWarning)
             results.close()
 
@@ -235,14 +234,13 @@ def _wait_for_a_worker(client: Any, seconds: float) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silences the log of distributed: its failures become errors."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("distributed", "distributed.client"))}
+    for logger in levels:
         logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels.items():
             logger.setLevel(level)
 
 
