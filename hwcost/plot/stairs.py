@@ -98,21 +98,19 @@ def stairs_figure(
         MissingDependencyError: matplotlib is not installed.
     """
     data = stairs_data(layer, array, along, widths, relaxations)
-    *smooth, linear = data["curves"]
     counted = np.asarray(data["widths"])
     width = _AXES.get(along, along.replace("_", " "))
     with new_figure(7.6, 6.2) as figure:
         above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
         for axes, figure_name, scale in ((above, "cycles", 1), (below, "utilization", 100)):
-            heights = [
-                scale * np.asarray(curve[figure_name], dtype=float) for curve in (linear, data["exact"], *smooth)
-            ]
-            soft = data["soft_widths"]
-            axes.plot(soft, heights[0], color=GREY, linestyle=(0, (5, 2)), label="FLOPs-like (linear)")
-            axes.plot(counted, heights[1], color=BLACK, label="exact", **_exact_style(counted, figure_name))
-            for curve, height, colour in zip(smooth, heights[2:], COLOURS * len(smooth), strict=False):
+            curves = (data["exact"], *data["curves"])
+            exact, *smooth, linear = (scale * np.asarray(curve[figure_name], dtype=float) for curve in curves)
+            axes.plot(counted, exact, color=BLACK, label="exact", **_exact_style(counted, figure_name))
+            for curve, height, colour in zip(data["curves"], smooth, COLOURS * len(smooth), strict=False):
                 label = f"{curve['relaxation']}, {sharpness_label(curve)}"
-                axes.plot(soft, height, color=colour, linewidth=1.6, label=label)
+                axes.plot(data["soft_widths"], height, color=colour, linewidth=1.6, label=label)
+            below_others: dict[str, Any] = {"color": GREY, "linestyle": (0, (5, 2)), "zorder": 1.5}
+            axes.plot(data["soft_widths"], linear, label="FLOPs-like (linear)", **below_others)
         above.set_ylabel("cycles")
         above.set_ylim(bottom=0)
         below.set_ylabel("utilization [%]")
@@ -125,9 +123,7 @@ def stairs_figure(
             below.set_xticks([data["widths"][0], *risers])
         figure.suptitle(f"Cycles and utilization against the number of {width}", fontsize=13)
         above.set_title(_setting(layer, array, along), color="#444444")
-        handles, labels = above.get_legend_handles_labels()
-        linear_last = {"handles": [*handles[1:], handles[0]], "labels": [*labels[1:], labels[0]]}
-        figure.legend(**linear_last, loc="outside lower center", ncols=3)
+        figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
