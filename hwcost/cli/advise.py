@@ -150,11 +150,8 @@ def _apply(
         network_cost(each, advice.array, skip_unsupported=True).total for each in (network.at(sizes), rebuilt)
     )
     if predicted.cycles != found.cycles or predicted.macs != found.macs:
-        raise InvalidValueError(
-            "--apply",
-            f"{found.cycles} cycles rebuilt, {predicted.cycles} predicted",
-            "a module whose forward has no sizes written into it",
-        )
+        reason = f"{model} takes {found.cycles} cycles when rebuilt, not {predicted.cycles} as predicted"
+        raise InvalidValueError("--apply", model, "take one whose forward has no sizes written into it", reason=reason)
     return {
         "sizes": dict(sizes),
         "changes": {path: {name: list(pair) for name, pair in each.items()} for path, each in changes.items()},

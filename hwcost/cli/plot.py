@@ -11,7 +11,7 @@ from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_relaxations
 from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
 from hwcost.console import Commands
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError
 from hwcost.relaxation import RELAXATIONS
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ def stairs(
 def _swept(workload: Workload) -> str:
     swept = [axis.option.removeprefix("--") for axis in workload.axes]
     if len(swept) != 1 or swept[0] not in _FIELDS:
-        given = " ".join(f"--{name}" for name in swept) or "none"
-        raise InvalidValueError("the swept options", given, "exactly one, --f or --c, like --f 1:64")
+        given = " ".join(f"--{name}" for name in swept) or MISSING
+        raise InvalidValueError("the option with a list or a range", given, "one, --f or --c, like --f 1:64")
     return swept[0]
 
 
