@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from nets import LENET
 
 from hwcost import (
+    DATAFLOWS,
+    FOLD_TIMINGS,
     RELAXATIONS,
     Conv2d,
     Gemm,
@@ -29,7 +31,6 @@ from hwcost import (
     network_cost,
 )
 from hwcost.devices import device_names
-from hwcost.machine import DATAFLOWS, FOLD_TIMINGS
 from hwcost.model.breakdown import layer_breakdown
 from hwcost.model.formula import layer_cycles, layer_traffic
 from hwcost.model.traffic import OPERANDS, Traffic

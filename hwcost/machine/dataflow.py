@@ -33,7 +33,7 @@ REUSE_LETTER: Mapping[Operand, Letter] = MappingProxyType({"weights": "m", "inpu
 
 @dataclass(frozen=True)
 class Dataflow:
-    """A row of :data:`DATAFLOWS`, or one of the caller's.
+    """A row of :data:`hwcost.DATAFLOWS`, or one of the caller's.
 
     Args:
         name: the field's abbreviation.

@@ -91,7 +91,7 @@ class FoldTexts(NamedTuple):
 
 @dataclass(frozen=True)
 class FoldTiming:
-    """A row of :data:`FOLD_TIMINGS`, or one of the caller's.
+    """A row of :data:`hwcost.FOLD_TIMINGS`, or one of the caller's.
 
     Args:
         name: what a device calls it.

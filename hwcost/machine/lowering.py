@@ -14,7 +14,7 @@ __all__ = ["LOWERINGS", "Lowering"]
 
 @dataclass(frozen=True)
 class Lowering:
-    """A row of :data:`LOWERINGS`, or one of the caller's.
+    """A row of :data:`hwcost.LOWERINGS`, or one of the caller's.
 
     Args:
         name: what the device file calls it.
