@@ -21,7 +21,7 @@ from hwcost.errors import (
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.folds import FOLD_TIMINGS
-from hwcost.machine.lowering import LOWERINGS
+from hwcost.machine.tiler import LOWERINGS
 from hwcost.model.cost import Cost
 from hwcost.model.formula import layer_cost
 from hwcost.model.gemm import Gemm

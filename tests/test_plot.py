@@ -232,7 +232,7 @@ def test_network_data_are_the_model_for_every_layer(array):
 def test_no_layer_is_above_the_roof_or_the_fastest_memory(array):
     data = network_data(summarise(residual((1, 1, 1, 1)), array))
     assert data["roof"] == array.pes * array.clock_hz
-    assert bool(data["slopes"]) == any(rate < np.inf for rate in array.bytes_per_cycle)
+    assert bool(data["slopes"]) == any(rate < np.inf for rate in array.rates)
     for layer in data["layers"]:
         attained = layer["macs"] / layer["seconds"]
         assert attained <= data["roof"] * (1 + 1e-9)

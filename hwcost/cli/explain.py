@@ -140,7 +140,7 @@ def _left_out(parts: Pricing, array: SystolicArray) -> Iterator[str]:
         yield "filling and draining" + (" (hidden behind the fold before)" if array.fold_timing != "ideal" else "")
     elif array.dataflow_row.stationary == "outputs" and not array.drains_outputs:
         yield "shifting the outputs out"
-    missing = [name for name, rate in zip(REUSE_LETTER, array.bytes_per_cycle, strict=True) if rate == math.inf]
+    missing = [name for name, rate in zip(REUSE_LETTER, array.rates, strict=True) if rate == math.inf]
     if missing:
         yield "memory" if len(missing) == len(REUSE_LETTER) and not parts.memory else f"moving {' and '.join(missing)}"
     if START_UP not in parts.overhead:

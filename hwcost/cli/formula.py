@@ -7,7 +7,7 @@ from typing import Any
 
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import FoldTexts
-from hwcost.machine.lowering import LOWERINGS
+from hwcost.machine.tiler import LOWERINGS
 from hwcost.model.layers import Conv2d
 
 __all__ = ["formula"]

@@ -6,10 +6,9 @@ from hwcost.machine.array import adapt
 from hwcost.machine.dataflow import Dataflow
 from hwcost.machine.folds import Folds, FoldTexts, FoldTiming
 from hwcost.machine.grid import Clock, Grid
-from hwcost.machine.lowering import Lowering
 from hwcost.machine.memory import Memory
 from hwcost.machine.terms import Term, Transfer
-from hwcost.machine.tiler import Tiler
+from hwcost.machine.tiler import Lowering, Tiler
 from hwcost.machine.timing import Timing
 
 __all__ = [

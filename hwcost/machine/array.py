@@ -1,7 +1,7 @@
 """The accelerator, as a value made of its parts.
 
 :class:`SystolicArray` inherits the fields of its parts: each is declared once, the constructor is flat with a real
-signature, and ``array.rows`` reads as it is written. ``array.grid`` and its siblings are the parts as values.
+signature, and ``array.rows`` reads as it is written. ``array.part(Grid)`` is one of its parts as a value.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import KW_ONLY
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from hwcost.arrays import Size, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
-from hwcost.machine.fields import Kind, Need, Part, declare, part, resolved
+from hwcost.machine.fields import Kind, Need, Part, declare, part
 from hwcost.machine.grid import Clock, Grid
 from hwcost.machine.memory import Memory
+from hwcost.machine.rows import resolved
 from hwcost.machine.terms import Term, Transfer
 from hwcost.machine.tiler import Tiler
 from hwcost.machine.timing import Timing
@@ -69,7 +69,7 @@ class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
     >>> array
     SystolicArray(rows=16, cols=16, clock_hz=1000000000.0, dataflow='ws', fold_timing='ideal',
                   dram_bytes_per_s=16000000000.0, overlap=0.3)
-    >>> array.memory
+    >>> array.part(Memory)
     Memory(dram_bytes_per_s=16000000000.0, overlap=0.3)
     >>> SystolicArray(8, 8, overlap=0.5)
     Traceback (most recent call last):
@@ -89,30 +89,9 @@ class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
                 reason, needed = "it has no effect on this machine", f"it needs {need.words}"
                 raise IdleFieldError(f"SystolicArray.{name}", getattr(self, name), needed, reason=reason)
 
-    @property
-    def grid(self) -> Grid:
-        """Rows and columns."""
-        return _part(self, Grid)
-
-    @property
-    def clock(self) -> Clock:
-        """The clock."""
-        return _part(self, Clock)
-
-    @property
-    def tiler(self) -> Tiler:
-        """How products are laid on the array."""
-        return _part(self, Tiler)
-
-    @property
-    def timing(self) -> Timing:
-        """Cycles of rows, folds, blocks and layers."""
-        return _part(self, Timing)
-
-    @property
-    def memory(self) -> Memory:
-        """Bandwidths."""
-        return _part(self, Memory)
+    def part(self, kind: type[_P]) -> _P:
+        """One of its parts: ``Grid``, ``Clock``, ``Tiler``, ``Timing`` or ``Memory``."""
+        return kind(**{name: getattr(self, name) for name in kind.declarations})
 
     @property
     def dataflow_row(self) -> Dataflow:
@@ -121,23 +100,9 @@ class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
         return row.drained() if self.drains_outputs else row
 
     @property
-    def bytes_per_cycle(self) -> tuple[Size, Size, Size]:
-        """What memory delivers of weights and inputs and takes of outputs in a cycle; infinite without a limit.
-
-        >>> SystolicArray(16, 16, clock_hz=2e9, dram_bytes_per_s=16e9, output_bytes_per_s=4e9).bytes_per_cycle
-        (8.0, 8.0, 2.0)
-        """
-        weights, inputs, outputs = (true_divide(rate, self.clock_hz) for rate in self.rates)
-        return weights, inputs, outputs
-
-    @property
     def has_memory_limit(self) -> bool:
         """Whether any bandwidth is finite, or a Transfer is given."""
         return self.is_limited or any(isinstance(term, Transfer) for term in self.terms)
-
-
-def _part(array: SystolicArray, kind: type[_P]) -> _P:
-    return kind(**{name: getattr(array, name) for name in kind.declarations})
 
 
 _ARGUMENTS = (f"{name}: {declared.text}." for name, declared in SystolicArray.declarations.items())

@@ -20,7 +20,7 @@ from typing import Literal
 
 from hwcost.arrays import Size, product, total
 from hwcost.errors import InvalidValueError
-from hwcost.machine.fields import check_name, table
+from hwcost.machine.rows import Row, table
 
 __all__ = ["DATAFLOWS", "REUSE_LETTER", "Dataflow", "Letter", "Operand"]
 
@@ -32,7 +32,7 @@ REUSE_LETTER: Mapping[Operand, Letter] = MappingProxyType({"weights": "m", "inpu
 
 
 @dataclass(frozen=True)
-class Dataflow:
+class Dataflow(Row):
     """A row of :data:`hwcost.DATAFLOWS`, or one of the caller's.
 
     Args:
@@ -50,7 +50,6 @@ class Dataflow:
     22
     """
 
-    name: str
     rows: Letter
     cols: Letter
     time: Letter
@@ -59,7 +58,7 @@ class Dataflow:
     drain_passes: int = 0
 
     def __post_init__(self) -> None:
-        check_name(self.name, "Dataflow.name")
+        super().__post_init__()
         letters = (self.rows, self.cols, self.time)
         if not all(isinstance(letter, str) for letter in letters) or sorted(letters) != ["k", "m", "n"]:
             raise InvalidValueError("Dataflow.rows, cols, time", letters, "each of m, n and k once")
@@ -67,9 +66,6 @@ class Dataflow:
             passes = getattr(self, name)
             if type(passes) is not int or passes < 0:
                 raise InvalidValueError(f"Dataflow.{name}", passes, "an integer of at least 0")
-
-    def __str__(self) -> str:
-        return self.name
 
     @property
     def stationary(self) -> Operand:

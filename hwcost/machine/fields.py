@@ -74,40 +74,6 @@ FREQUENCY = Kind(_frequency, (int, float), "a number")
 SWITCH = Kind(_switch, (bool,), "true or false")
 
 
-def check_name(value: object, place: str) -> None:
-    """Raises unless the value is a name that reports can print."""
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidValueError(place, value, "a text that is not empty")
-
-
-def table(*rows: _R) -> Mapping[str, _R]:
-    """A read-only table of rows by name."""
-    return MappingProxyType({str(row): row for row in rows})
-
-
-def resolved(rows: Mapping[str, _R], value: str | _R) -> _R:
-    """The row that a field names, or that it holds."""
-    return rows[value] if isinstance(value, str) else value
-
-
-def row_of(rows: Mapping[str, Any], kind: type) -> Kind:
-    """The name of a row of a table that ships, or a row of the caller's."""
-
-    def check(value: Any, place: str, unit: str) -> Any:
-        if isinstance(value, kind):
-            if value == rows.get(str(value)):
-                return str(value)
-            if str(value) in rows:
-                allowed = f"a name other than those that ship: {', '.join(rows)}"
-                raise InvalidValueError(f"{place}.name", str(value), allowed)
-            return value
-        if not isinstance(value, str) or value not in rows:
-            raise InvalidValueError(place, value, f"one of: {', '.join(rows)}; or a {kind.__name__}")
-        return value
-
-    return Kind(check, (str,), "a text in quotes")
-
-
 # ---------------------------------------------------------------- declarations
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from hwcost.arrays import Size, maximum, product, total
-from hwcost.errors import InvalidValueError
 from hwcost.machine.dataflow import Dataflow
-from hwcost.machine.fields import check_name, table
+from hwcost.machine.rows import Row, table
 
 __all__ = ["FOLD_TIMINGS", "FoldTexts", "FoldTiming", "Folds", "last_fold"]
 
@@ -90,7 +90,7 @@ class FoldTexts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FoldTiming:
+class FoldTiming(Row):
     """A row of :data:`hwcost.FOLD_TIMINGS`, or one of the caller's.
 
     Args:
@@ -104,19 +104,11 @@ class FoldTiming:
         InvalidValueError: an empty name, or something that cannot be called.
     """
 
-    name: str
+    functions = MappingProxyType({"cycles": "Folds that returns cycles"})
     cycles: Callable[[Folds], Size]
     summary: str
     fills_and_drains: bool = False
     formula: Callable[[FoldTexts], str] | None = None
-
-    def __post_init__(self) -> None:
-        check_name(self.name, "FoldTiming.name")
-        if not callable(self.cycles):
-            raise InvalidValueError("FoldTiming.cycles", self.cycles, "a function of Folds that returns cycles")
-
-    def __str__(self) -> str:
-        return self.name
 
 
 def _ideal(folds: Folds) -> Size:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from hwcost.arrays import Size
 from hwcost.errors import InvalidValueError
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
-from hwcost.machine.fields import check_name
+from hwcost.machine.rows import Row, check_name
 
 __all__ = ["Term", "Transfer"]
 
 
 @dataclass(frozen=True)
-class Term:
+class Term(Row):
     """Overhead: cycles on top of those of the folds.
 
     ``OVERHEADS`` of :mod:`hwcost.model.formula` are the terms that ship; a machine takes more of them as
@@ -36,19 +37,14 @@ class Term:
     50
     """
 
-    name: str
+    functions = MappingProxyType({"cycles": "a Work that returns cycles"})
     cycles: Callable[[Any], Size]
     summary: str
     reads: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        check_name(self.name, "Term.name")
-        if not callable(self.cycles):
-            raise InvalidValueError("Term.cycles", self.cycles, "a function of a Work that returns cycles")
-
 
 @dataclass(frozen=True)
-class Transfer:
+class Transfer(Row):
     """Elements that move through memory, part of the transfer that overlaps with compute.
 
     ``MEMORY`` of :mod:`hwcost.model.traffic` are the transfers that ship; a machine takes more of them as ``terms``.
@@ -71,7 +67,7 @@ class Transfer:
     24.0
     """
 
-    name: str
+    functions = MappingProxyType({"elements": "a Work that returns elements", "bytes_per_s": "the machine"})
     elements: Callable[[Any], Size]
     bytes_per_s: Callable[[Any], Size]
     summary: str
@@ -80,10 +76,7 @@ class Transfer:
     reads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_name(self.name, "Transfer.name")
+        super().__post_init__()
         check_name(self.level, "Transfer.level")
-        for name, returned in (("elements", "a Work that returns elements"), ("bytes_per_s", "the machine")):
-            if not callable(getattr(self, name)):
-                raise InvalidValueError(f"Transfer.{name}", getattr(self, name), f"a function of {returned}")
         if self.operand not in REUSE_LETTER:
             raise InvalidValueError("Transfer.operand", self.operand, f"one of: {', '.join(REUSE_LETTER)}")

@@ -1,16 +1,48 @@
-"""How a product is cut into tiles and laid on the array."""
+"""How a convolution becomes products, and how those are cut into tiles and laid on the array."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from types import MappingProxyType
+from typing import Any
 
 from hwcost.arrays import Size
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
-from hwcost.machine.fields import COUNT, RATE, SWITCH, Need, Part, Start, declare, is_stated, part, resolved, row_of
-from hwcost.machine.lowering import LOWERINGS, Lowering
+from hwcost.machine.fields import COUNT, RATE, SWITCH, Need, Part, Start, declare, is_stated, part
+from hwcost.machine.rows import Row, resolved, row_of, table
 
-__all__ = ["Tiler"]
+__all__ = ["LOWERINGS", "Lowering", "Tiler"]
+
+
+@dataclass(frozen=True)
+class Lowering(Row):
+    """A row of :data:`hwcost.LOWERINGS`, or one of the caller's.
+
+    Args:
+        name: what the device file calls it.
+        lower: a function of a :class:`hwcost.Gemm` whose k spans the whole kernel; returns the Gemm laid on the array.
+        summary: one line for people.
+
+    Raises:
+        InvalidValueError: an empty name, or something that cannot be called.
+    """
+
+    functions = MappingProxyType({"lower": "a Gemm that returns a Gemm"})
+    lower: Callable[[Any], Any]
+    summary: str
+
+
+def _by_position(gemm: Any) -> Any:
+    return gemm.by_position()
+
+
+LOWERINGS: Mapping[str, Lowering] = table(
+    Lowering("im2col", lambda gemm: gemm, "one product with k = kernel height * kernel width * channels"),
+    Lowering("kernel-position", _by_position, "a product with k = channels for each position of the kernel"),
+)
+"""Every lowering by name."""
 
 _RATE = "a finite input_bytes_per_s, dram_bytes_per_s or reread_bytes_per_s"
 _READ_AGAIN = Need(_RATE, lambda array: array.limits_rereads)

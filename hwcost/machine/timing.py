@@ -7,8 +7,9 @@ from typing import Any
 
 from hwcost.arrays import Size
 from hwcost.machine.dataflow import DATAFLOWS
-from hwcost.machine.fields import POSITIVE, QUANTITY, SWITCH, Need, Part, Start, declare, part, resolved, row_of
+from hwcost.machine.fields import POSITIVE, QUANTITY, SWITCH, Need, Part, Start, declare, part
 from hwcost.machine.folds import FOLD_TIMINGS, FoldTiming
+from hwcost.machine.rows import resolved, row_of
 
 __all__ = ["Timing"]
 

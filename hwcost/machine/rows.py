@@ -1,0 +1,74 @@
+"""Tables of rows that ship, and rows of the caller's: what a field of a machine may name or hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
+
+from hwcost.errors import InvalidValueError
+from hwcost.machine.fields import Kind
+
+__all__ = ["Row", "check_name", "resolved", "row_of", "table"]
+
+_R = TypeVar("_R", bound="Row")
+
+
+def check_name(value: object, place: str) -> None:
+    """Raises unless the value is a name that reports can print."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidValueError(place, value, "a text that is not empty")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Base of the rows of tables: a name for reports, and functions.
+
+    Attributes:
+        functions: the fields that hold a function, each with its argument and result in words.
+
+    Raises:
+        InvalidValueError: an empty name, or something that cannot be called in place of a function.
+    """
+
+    functions: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    name: str
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        check_name(self.name, f"{kind}.name")
+        for name, words in self.functions.items():
+            if not callable(value := getattr(self, name)):
+                raise InvalidValueError(f"{kind}.{name}", value, f"a function of {words}")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def table(*rows: _R) -> Mapping[str, _R]:
+    """A read-only table of rows by name."""
+    return MappingProxyType({row.name: row for row in rows})
+
+
+def resolved(rows: Mapping[str, _R], value: str | _R) -> _R:
+    """The row that a field names, or that it holds."""
+    return rows[value] if isinstance(value, str) else value
+
+
+def row_of(rows: Mapping[str, Any], kind: type[Row]) -> Kind:
+    """The name of a row of a table that ships, or a row of the caller's."""
+
+    def check(value: Any, place: str, unit: str) -> Any:
+        if isinstance(value, kind):
+            if value == rows.get(value.name):
+                return value.name
+            if value.name in rows:
+                allowed = f"a name other than those that ship: {', '.join(rows)}"
+                raise InvalidValueError(f"{place}.name", value.name, allowed)
+            return value
+        if not isinstance(value, str) or value not in rows:
+            raise InvalidValueError(place, value, f"one of: {', '.join(rows)}; or a {kind.__name__}")
+        return value
+
+    return Kind(check, (str,), "a text in quotes")
