@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwcost import Conv2d, HwcostError, InvalidValueError, MissingDependencyError, SystolicArray, layer_cost
+from hwcost import Conv2d, Gemm, HwcostError, InvalidValueError, MissingDependencyError, SystolicArray, layer_cost
 from hwcost.devices import (
     FACT_UNITS,
     FIELD_UNITS,
@@ -616,43 +616,41 @@ def test_values_that_cannot_be_made(make):
 
 
 def test_without_a_fit_nothing_is_beyond():
-    assert read_device("tpu-v4").beyond(10**9, 1, 1) == []
-    assert dataclasses.replace(FULL, fit=dataclasses.replace(FIT, ranges={})).beyond(1, 1, 1) == []
+    assert read_device("tpu-v4").beyond(Gemm(10**9, 1, 1)) == []
+    assert dataclasses.replace(FULL, fit=dataclasses.replace(FIT, ranges={})).beyond(Gemm(1, 1, 1)) == []
 
 
 def test_inside_of_what_was_measured():
-    assert FULL.beyond(16, 512, 27) == []
-    (gemm,) = Conv2d(64, 64, 3, height=28, width=28, padding=1).gemms()
-    assert FULL.beyond(gemm.m, gemm.n, gemm.k, gemm.count) == []
+    assert FULL.beyond(Gemm(16, 512, 27)) == []
+    layer = Conv2d(64, 64, 3, height=28, width=28, padding=1)
+    assert FULL.beyond(layer) == []
 
 
 def test_outside_of_what_was_measured():
-    assert FULL.beyond(m=15, n=512, k=27) == ["m is 15, but layers of 16 to 12544 were measured"]
-    found = FULL.beyond(m=10**5, n=10**5, k=10**5)
+    assert FULL.beyond(Gemm(m=15, n=512, k=27)) == ["m is 15, but layers of 16 to 12544 were measured"]
+    found = FULL.beyond(Gemm(m=10**5, n=10**5, k=10**5))
     assert [sentence.split()[0] for sentence in found] == ["m", "n", "k", "macs"]
     assert "1000000000000000" in found[-1]
-    assert FULL.beyond(100, 100, 100, count=10**4) == [
+    assert FULL.beyond(Gemm(100, 100, 100, count=10**4)) == [
         "macs is 10000000000, but layers of 100000 to 1000000000 were measured"
     ]
 
 
 def test_sweeps_and_what_was_measured(library):
     widths = library.array([8, 64, 513], "int64")
-    assert FULL.beyond(100, widths, 1000) == ["n runs from 8 to 513, but layers of 8 to 512 were measured"]
+    assert FULL.beyond(Gemm(100, widths, 1000)) == ["n runs from 8 to 513, but layers of 8 to 512 were measured"]
     soft = library.array([100.5, 200.25])
-    assert FULL.beyond(100, soft, 1000) == []
+    assert FULL.beyond(Gemm(100, soft, 1000)) == []
 
 
 def test_soft_widths_with_a_gradient():
     torch = pytest.importorskip("torch")
     soft = torch.tensor(600.0, requires_grad=True)
-    assert FULL.beyond(100, soft, 1000) == ["n is 600.0, but layers of 8 to 512 were measured"]
+    assert FULL.beyond(Gemm(100, soft, 1000)) == ["n is 600.0, but layers of 8 to 512 were measured"]
 
 
-def test_bad_sizes():
-    with pytest.raises(InvalidValueError):
-        FULL.beyond(0, 1, 1)
-    assert FULL.beyond(np.zeros(0, dtype=int), 512, 27) == []
+def test_a_sweep_of_nothing_is_inside():
+    assert FULL.beyond(Gemm(np.zeros(0, dtype=int), 512, 27)) == []
 
 
 # ---------------------------------------------------------------- writing

@@ -129,17 +129,12 @@ def test_a_device_with_a_memory_states_the_bound_of_a_layer(good):
 
 def test_layers_beyond_the_measured_range_are_one_line(hwcost):
     device, total = read_device("edge-tpu"), len(LENET)
-    found = [each for layer in LENET.values() for each in device.beyond(*_sizes(layer))]
+    found = [each for layer in LENET.values() for each in device.beyond(layer)]
     code, _, err = hwcost(*LIST, "--device", "edge-tpu")
     assert code == 0
     assert err.count("\n") == 1
     assert f"{total} of {total} layers of lenet" in err
     assert f"conv1: {found[0]}" in err
-
-
-def _sizes(layer):
-    (gemm,) = layer.gemms()
-    return gemm.m, gemm.n, gemm.k, gemm.count
 
 
 # ---------------------------------------------------------------- terminals

@@ -9,7 +9,7 @@ from typing import Any
 from hwcost.calibration.parameters import FIT_PARAMETERS
 from hwcost.calibration.result import Calibration
 from hwcost.calibration.settings import GRIDS
-from hwcost.devices import FIELD_UNITS, DeviceFile, Entry, Fit, Range
+from hwcost.devices import FIELD_UNITS, DeviceFile, Entry, Fit
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 
@@ -78,7 +78,7 @@ def device_file(
             errors=errors,
             identified=identified,
             not_identified=not_identified,
-            ranges={size: Range(low, high) for size, (low, high) in found.ranges.items()},
+            ranges=found.ranges,
         ),
     )
 

@@ -17,7 +17,7 @@ from hwcost.calibration.search import Candidate, FitResult, best_fit
 from hwcost.calibration.settings import Settings, check_grid, grid_values, largest_machine, machines_of
 from hwcost.calibration.stack import Stack, medians_of_repeats
 from hwcost.calibration.validation import Scores, estimates, folds, scores
-from hwcost.devices import load_device
+from hwcost.devices import Range, load_device
 from hwcost.devices.measured import MEASURED
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
@@ -119,9 +119,10 @@ def _chosen(machines: Sequence[SystolicArray], grid: Mapping[str, Any]) -> dict[
     return {name: MappingProxyType(dict(Counter(values[name] for values in chosen))) for name in grid}
 
 
-def _ranges(measurements: Sequence[Measurement]) -> dict[str, tuple[float, float]]:
+def _ranges(measurements: Sequence[Measurement]) -> dict[str, Range]:
     gemms = [gemm for one in measurements for layer in one.layers for gemm in layer.gemms()]
-    return {name: (min(sizes), max(sizes)) for name in MEASURED if (sizes := [getattr(gemm, name) for gemm in gemms])}
+    columns = {name: [getattr(gemm, name) for gemm in gemms] for name in MEASURED if gemms}
+    return {name: Range(min(sizes), max(sizes)) for name, sizes in columns.items()}
 
 
 # ---------------------------------------------------------------- checks

@@ -11,7 +11,7 @@ from typing import Any
 
 from hwcost.calibration.settings import Settings
 from hwcost.calibration.validation import Estimate, Scores
-from hwcost.devices import beyond_ranges
+from hwcost.devices import Range, beyond_ranges
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
 from hwcost.model.layers import Layer
@@ -50,13 +50,13 @@ class Calibration:
     names: tuple[str, ...]
     measured: tuple[float, ...]
     predicted: tuple[float, ...]
-    ranges: Mapping[str, tuple[float, float]]
+    ranges: Mapping[str, Range]
     chosen: Mapping[str, Mapping[Any, int]]
     settings: Settings
 
     def beyond(self, layer: Layer) -> list[str]:
         """A sentence for each size of a layer outside of the measured range."""
-        return [sentence for gemm in layer.gemms() for sentence in beyond_ranges(self.ranges, gemm)]
+        return beyond_ranges(self.ranges, layer)
 
     def predict(self, layer: Layer) -> float:
         """Seconds of a layer of plain numbers on the fitted device.
@@ -83,7 +83,7 @@ class Calibration:
                 name: {**dataclasses.asdict(found), "deviation": _finite(found.deviation)}
                 for name, found in self.estimates.items()
             },
-            "range": {name: list(ends) for name, ends in self.ranges.items()},
+            "range": {name: [ends.low, ends.high] for name, ends in self.ranges.items()},
             "chosen": {name: {str(value): n for value, n in counts.items()} for name, counts in self.chosen.items()},
             "settings": self.settings.as_dict(),
             "measurements": [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import changed_device, read_device_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs
 from hwcost.cli.shared.values import parse_number, parse_size, parse_sizes
@@ -28,15 +31,6 @@ Examples:
   hwcost calibrate measured.csv --device gemmini -o mine.toml --plot residuals.png
   hwcost calibrate measured.csv --device gemmini --free cycles_per_row,overlap --grid size=32,64,128
 """
-_OPTIONS_OF = {
-    "free": "--free",
-    "grid": "--grid",
-    "prior": "--prior",
-    "robust": "--robust",
-    "starts": "--starts",
-    "folds": "--folds",
-    "seed": "--seed",
-}
 
 
 @click.command(short_help="Fit a device to measured latencies.", epilog=_EXAMPLES)
@@ -85,9 +79,9 @@ def calibrate(
     file = read_device_option(device)
     base = changed_device(file.array, clock=clock)
     settings = _settings(free, grid, numbers)
-    name = name or _stem(output) or f"{file.name}-fitted"
+    name = name or os.path.basename(output or "").removesuffix(".toml") or f"{file.name}-fitted"
     _check_before(output, picture, {"name": name, "source": source, "licence": licence}, file)
-    from hwcost.calibration import fit, largest_machine, read_measurements
+    from hwcost.calibration import device_file, fit, largest_machine, read_measurements
 
     fastest = largest_machine(base, settings["grid"])
     rows = read_measurements(measured, base, fastest=fastest, skip_bad_rows=skip_bad_rows)
@@ -96,16 +90,21 @@ def calibrate(
     try:
         found = fit(base, rows.measurements, **settings, progress=_progress())
     except InvalidValueError as error:
-        raise error.at(_OPTIONS_OF.get(error.field, error.field)) from None
-    made = _device(found, file, measured, name, source, licence)
+        raise error.at(f"--{error.field}" if error.field in {"free", *settings} else error.field) from None
+    data = f"{found.scores.count} measurements in {os.path.basename(measured)}"
+    made = device_file(found, file, name=name, data=data, source=source, licence=licence)
     if output is not None:
         from hwcost.devices import write_device
 
         write_device(output, made)
     if picture is not None:
         _draw(found, made.name, picture)
-    left_out = list(rows.left_out)
-    click.echo(_json(found, made, left_out, output, picture) if as_json else "\n".join(_lines(found, output, picture)))
+    if as_json:
+        files = {"name": made.name, "file": output, "plot": picture, "left_out": rows.left_out}
+        click.echo(json_document(SCHEMA, files | found.as_dict()))
+        return
+    for line in _lines(found, output, picture):
+        click.echo(line)
 
 
 def _settings(free: str | None, grid: tuple[str, ...], numbers: Mapping[str, str]) -> dict[str, Any]:
@@ -156,21 +155,8 @@ def _check_before(output: str | None, picture: str | None, texts: Mapping[str, s
         except InvalidValueError as error:
             raise error.at(option) from None
     check_outputs([], {"--output": (output, ("toml",)), "--plot": (picture, PICTURE)})
-    if output is not None:
-        _check_tomli_w()
-
-
-def _check_tomli_w() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("tomli_w") is None:
+    if output is not None and find_spec("tomli_w") is None:
         raise MissingDependencyError("tomli-w", "fit", "hwcost calibrate --output")
-
-
-def _stem(output: str | None) -> str:
-    import os
-
-    return "" if output is None else os.path.basename(output).removesuffix(".toml")
 
 
 def _notes(left_out: tuple[str, ...], ignored: tuple[str, ...], base: DeviceFile) -> Iterator[str]:
@@ -198,17 +184,6 @@ def _progress() -> Callable[[int, int], None]:
             click.echo(f"fit {done} of {of}", err=True)
 
     return progress
-
-
-def _device(found: Calibration, base: DeviceFile, measured: str, name: str, source: str, licence: str) -> DeviceFile:
-    from hwcost.calibration import device_file
-
-    data = f"{found.scores.count} measurements in {measured.replace(chr(92), '/').rpartition('/')[2]}"
-    try:
-        return device_file(found, base, name=name, data=data, source=source, licence=licence)
-    except InvalidValueError as error:
-        option = {"DeviceFile.name": "--name", "Fit.source": "--source", "Fit.licence": "--licence"}.get(error.field)
-        raise error.at(option or error.field) from None
 
 
 def _draw(found: Calibration, name: str, path: str) -> None:
@@ -242,7 +217,7 @@ def _lines(found: Calibration, output: str | None, picture: str | None) -> Itera
         often = ", ".join(f"{value} in {count}" for value, count in counts.items())
         yield f"{name:24}{found.values[name]!s:>12}  {'':>17}  of the grid; in the folds {often}"
     yield ""
-    ends = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in found.ranges.items())
+    ends = ", ".join(f"{name} {known.low:g} to {known.high:g}" for name, known in found.ranges.items())
     yield f"measured: {ends}; beyond, errors grow (at 4 times the size they can be half or more)"
     yield from (path for path in (output, picture) if path is not None)
 
@@ -250,20 +225,3 @@ def _lines(found: Calibration, output: str | None, picture: str | None) -> Itera
 def _verdict(each: Estimate) -> str:
     verdict = "yes" if each.is_determined else "no"
     return f"{verdict}, goes with {each.goes_with}" if each.goes_with else verdict
-
-
-def _json(found: Calibration, made: DeviceFile, left_out: list[str], output: str | None, picture: str | None) -> str:
-    import json
-
-    from hwcost._version import __version__
-
-    content = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "name": made.name,
-        "file": output,
-        "plot": picture,
-        "left_out": left_out,
-        **found.as_dict(),
-    }
-    return json.dumps(content, indent=2, allow_nan=False)

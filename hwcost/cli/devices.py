@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
+from hwcost.cli.shared.documents import json_document
 from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
 
@@ -33,7 +34,7 @@ def devices(ctx: click.Context, *, as_json: bool) -> None:
         return
     files = [read_device(name) for name in device_names()]
     if as_json:
-        click.echo(_json({"devices": [file.as_dict() for file in files]}))
+        click.echo(json_document(SCHEMA, {"devices": [file.as_dict() for file in files]}))
         return
     width = max(len(file.name) for file in files)
     for file in files:
@@ -51,15 +52,7 @@ def show(device: str, *, as_json: bool) -> None:
     from hwcost.devices import read_device
 
     file = read_device(device, field="NAME|FILE")
-    click.echo(_json(file.as_dict()) if as_json else "\n".join(_lines(file)))
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    import json
-
-    from hwcost._version import __version__
-
-    return json.dumps({"schema": SCHEMA, "version": __version__, **content}, indent=2, allow_nan=False)
+    click.echo(json_document(SCHEMA, file.as_dict()) if as_json else "\n".join(_lines(file)))
 
 
 def _lines(file: DeviceFile) -> Iterator[str]:

@@ -19,7 +19,6 @@ from hwcost.relaxation import RELAXATIONS
 
 if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence
-    from hwcost.model.formula import Pricing
 
 __all__ = ["estimate"]
 
@@ -83,13 +82,12 @@ def estimate(
         raise InvalidValueError("--explain", True, "leave it out", reason="it needs a single point, as text or --json")
     figures, pricing = figures_of(workload, smooth)
     workload.note_extrapolation()
-    output.write(workload, smooth, figures, form, terms=_terms(pricing) if explained else ())
+    terms: Sequence[Sentence] = ()
+    if explained:
+        from hwcost.cli.explain import explain
 
-
-def _terms(pricing: Pricing) -> Sequence[Sentence]:
-    from hwcost.cli.explain import explain
-
-    return explain(pricing)
+        terms = explain(pricing)
+    output.write(workload, smooth, figures, form, terms=terms)
 
 
 def _refuse_other_options() -> None:

@@ -110,15 +110,11 @@ def _fields(array: SystolicArray) -> Iterator[Sentence]:
     """The fields that are stated on top of the positional ones, in the words of their declarations."""
     from hwcost.devices import Entry
 
-    told = ("rows", "cols", "clock_hz", "dataflow", "fold_timing", "lowering", "terms")
-    known = array.declarations
-    stated = (
-        f"{known[name].words}: {Entry(value, known[name].unit, 'assumed', name).in_words}"
-        for name, value in array.stated()
-        if name not in told
-    )
-    if text := "; ".join(stated):
-        yield Sentence("fields", text)
+    elsewhere = ("rows", "cols", "clock_hz", "dataflow", "fold_timing", "lowering", "terms")
+    stated = ((array.declarations[name], value) for name, value in array.stated() if name not in elsewhere)
+    texts = [f"{each.words}: {Entry(value, each.unit, 'assumed', each.words).in_words}" for each, value in stated]
+    if texts:
+        yield Sentence("fields", "; ".join(texts))
 
 
 def _joined(parts: Pricing, array: SystolicArray) -> str:

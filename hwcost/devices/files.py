@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hwcost.devices.checks import check_one_of, checked_table, errors_at
 from hwcost.devices.measured import MEASURED, Fit, Range
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 __all__ = ["device_names", "load_device", "read_device", "write_device"]
+
+_V = TypeVar("_V", Entry, Range)
 
 # ---------------------------------------------------------------- reading
 
@@ -92,7 +94,7 @@ def _hint(name: str) -> str:
     return f". Did you mean {close[0]!r}?" if close else ""
 
 
-def _path_text(path: Any, field: str = "device") -> str:
+def _path_text(path: Any, field: str) -> str:
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str) or not text:
         raise InvalidValueError(field, path, "the name of a device, or the path of a .toml file")
@@ -133,8 +135,8 @@ def _device_of(document: dict[str, Any]) -> DeviceFile:
         name=document["name"],
         summary=document["summary"],
         notes=document.get("notes", ()),
-        entries=_tables(document["array"], "array", _entry_of),
-        facts=_tables(document.get("facts", {}), "facts", _entry_of),
+        entries=_values(Entry, document["array"], "array"),
+        facts=_values(Entry, document.get("facts", {}), "facts"),
         fit=_fit_of(document["fit"]) if "fit" in document else None,
     )
 
@@ -149,20 +151,14 @@ def _check_keys(table: Any, place: str, *, needed: Sequence[str], others: Sequen
             raise InvalidValueError(f"{prefix}{key}", MISSING, f"a value; {place} needs all of: {', '.join(needed)}")
 
 
-def _tables(content: Any, place: str, read: Callable[[Any, str], Any]) -> dict[str, Any]:
-    return {key: read(value, f"{place}.{key}") for key, value in checked_table(content, place).items()}
-
-
-def _entry_of(content: Any, place: str) -> Entry:
-    _check_keys(content, place, needed=("value", "unit", "status", "source"))
-    with errors_at(f"{place}."):
-        return Entry(**content)
-
-
-def _range_of(content: Any, place: str) -> Range:
-    _check_keys(content, place, needed=("low", "high"))
-    with errors_at(f"{place}."):
-        return Range(**content)
+def _values(kind: type[_V], content: Any, place: str) -> dict[str, _V]:
+    """A table of tables, each as a value of a dataclass."""
+    found, needed = {}, [field.name for field in dataclasses.fields(kind)]
+    for key, value in checked_table(content, place).items():
+        _check_keys(value, f"{place}.{key}", needed=needed)
+        with errors_at(f"{place}.{key}."):
+            found[key] = kind(**value)
+    return found
 
 
 def _fit_of(content: Any) -> Fit:
@@ -170,7 +166,7 @@ def _fit_of(content: Any) -> Fit:
     _check_keys(content, "fit", needed=("data", "source", "licence", "errors"), others=others)
     values = {key: value for key, value in content.items() if key != "range"}
     _check_keys(content.get("range", {}), "fit.range", needed=(), others=MEASURED)
-    ranges = _tables(content.get("range", {}), "fit.range", _range_of)
+    ranges = _values(Range, content.get("range", {}), "fit.range")
     with errors_at("fit."):
         return Fit(**values, ranges=ranges)
 
@@ -202,18 +198,13 @@ def write_device(path: str | os.PathLike[str], device: DeviceFile) -> None:
         import tomli_w
     except ImportError:
         raise MissingDependencyError("tomli-w", "fit", "hwcost.devices.write_device") from None
-    text = _path_text(path)
+    text = _path_text(path, "device")
     content = tomli_w.dumps(_document(device)).encode()
     try:
         write_whole(text, content)
-    except OSError as error:
-        _fail_to_write(text, error.strerror)
-    except ValueError as error:
-        _fail_to_write(text, error)
-
-
-def _fail_to_write(path: str, reason: object) -> NoReturn:
-    raise InvalidValueError("device file", path, f"a file that can be written ({reason})") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidValueError("device file", text, f"a file that can be written ({reason})") from None
 
 
 def _document(device: DeviceFile) -> dict[str, Any]:

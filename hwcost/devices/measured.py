@@ -11,7 +11,7 @@ from typing import Any
 from hwcost.arrays import Size, if_concrete, is_number, is_real, to_numpy
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_one_of, check_text, checked_table, checked_texts
 from hwcost.errors import InvalidValueError
-from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Layer
 
 __all__ = ["MEASURED", "Fit", "Range", "beyond_ranges"]
 
@@ -58,10 +58,11 @@ class Fit:
         InvalidValueError: an empty text, an unknown field, a figure that is not a number.
 
     >>> import dataclasses
+    >>> from hwcost import Gemm
     >>> from hwcost.devices import read_device
     >>> fit = Fit("40 layers", "our test bench", "CC0-1.0", {"median": 0.04}, ranges={"k": Range(27, 4608)})
     >>> machine = read_device("gemmini")
-    >>> dataclasses.replace(machine, fit=fit).beyond(m=100, n=64, k=9216)
+    >>> dataclasses.replace(machine, fit=fit).beyond(Gemm(m=100, n=64, k=9216))
     ['k is 9216, but layers of 27 to 4608 were measured']
     """
 
@@ -110,17 +111,18 @@ class Fit:
         return Fit, (*values, self.identified, self.not_identified, dict(self.ranges))
 
 
-def beyond_ranges(ranges: Mapping[str, tuple[float, float]], gemm: Gemm) -> list[str]:
-    """A sentence for each size of a product that lies outside of the measured range.
+def beyond_ranges(ranges: Mapping[str, Range], layer: Layer) -> list[str]:
+    """A sentence for each size of a layer that lies outside of the measured range; its sizes may be arrays.
 
-    >>> beyond_ranges({"m": (16, 100)}, Gemm(m=400, n=8, k=8))
+    >>> from hwcost import Gemm
+    >>> beyond_ranges({"m": Range(16, 100)}, Gemm(m=400, n=8, k=8))
     ['m is 400, but layers of 16 to 100 were measured']
     """
-    found = ((name, _ends(getattr(gemm, name)), low, high) for name, (low, high) in ranges.items())
+    found = ((name, _ends(getattr(gemm, name)), known) for gemm in layer.gemms() for name, known in ranges.items())
     return [
-        f"{name} {_compared(*ends)}, but layers of {low} to {high} were measured"
-        for name, ends, low, high in found
-        if ends is not None and not (low <= ends[0] and ends[1] <= high)
+        f"{name} {_compared(*ends)}, but layers of {known.low} to {known.high} were measured"
+        for name, ends, known in found
+        if ends is not None and not (known.low <= ends[0] and ends[1] <= known.high)
     ]
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from hwcost.arrays import Size
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_one_of, check_text, checked_table, checked_texts
 from hwcost.devices.measured import Fit, beyond_ranges
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.gemm import Gemm
+from hwcost.model.layers import Layer
+from hwcost.units import in_unit
 
 __all__ = ["FACT_UNITS", "FIELD_UNITS", "STATUSES", "UNITS", "DeviceFile", "Entry"]
 
@@ -45,7 +45,7 @@ UNITS = ("", "1", "PE", "row", "filter", "cycle", "Hz", "s", "B", "B/s", "op/s",
 """The units of facts; empty for text and truth values."""
 
 _SCALED = ("Hz", "B", "B/s", "op/s")
-_PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+_PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"), (1, ""))
 
 MOST_BYTES = 2**20
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
@@ -101,8 +101,7 @@ class Entry:
         if isinstance(value, str):
             return value
         if unit in _SCALED and math.isfinite(value):
-            scale, prefix = next(((scale, prefix) for scale, prefix in _PREFIXES if value >= scale), (1, ""))
-            return f"{value / scale:.6g} {prefix}{unit}"
+            return in_unit(value, [(scale, prefix + unit) for scale, prefix in _PREFIXES])
         return f"{value:.6g} {unit}" if unit not in ("", "1") else f"{value:.6g}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -147,12 +146,8 @@ class DeviceFile:
             raise InvalidValueError("DeviceFile.name", self.name, "letters, digits, dots, dashes and underscores")
         check_text(self.summary, "DeviceFile.summary", one_line=True)
         object.__setattr__(self, "notes", checked_texts(self.notes, "DeviceFile.notes"))
-        entries, facts = (
-            checked_table(self.entries, "DeviceFile.array"),
-            checked_table(self.facts, "DeviceFile.facts"),
-        )
-        _check_entries(entries)
-        _check_facts(facts)
+        entries = _checked_entries(self.entries)
+        facts = _checked_facts(self.facts)
         if self.fit is not None and not isinstance(self.fit, Fit):
             raise InvalidValueError("DeviceFile.fit", self.fit, "a Fit, or None")
         object.__setattr__(self, "entries", MappingProxyType(entries))
@@ -173,27 +168,13 @@ class DeviceFile:
             "fit": None if self.fit is None else self.fit.as_dict(),
         }
 
-    def beyond(self, m: Size, n: Size, k: Size, count: Size = 1) -> list[str]:
-        """The sizes of a product that lie outside of the measured ranges.
-
-        Args:
-            m, n, k, count: of a :class:`hwcost.Gemm`; arrays are a sweep.
-
-        Returns:
-            A sentence for each such size; empty if the file gives no ranges.
-
-        Raises:
-            InvalidValueError: a size that is not a positive integer, or an array of them.
-
-        >>> from hwcost.devices import read_device
-        >>> read_device("tpu-v1").beyond(m=1, n=1, k=1)
-        []
-        """
-        ranges = {} if self.fit is None else self.fit.ranges
-        return beyond_ranges({name: (ends.low, ends.high) for name, ends in ranges.items()}, Gemm(m, n, k, count))
+    def beyond(self, layer: Layer) -> list[str]:
+        """A sentence for each size of a layer outside of the measured ranges; empty if the file gives no ranges."""
+        return [] if self.fit is None else beyond_ranges(self.fit.ranges, layer)
 
 
-def _check_entries(entries: dict[str, Any]) -> None:
+def _checked_entries(given: Any) -> dict[str, Entry]:
+    entries = checked_table(given, "DeviceFile.array")
     for name in entries:
         check_one_of(name, "DeviceFile.a key of array", tuple(FIELDS))
     for name in REQUIRED:
@@ -207,9 +188,11 @@ def _check_entries(entries: dict[str, Any]) -> None:
             raise InvalidValueError(f"{place}.value", entry.value, known.kind.allowed)
         if entry.unit != known.unit:
             raise InvalidValueError(f"{place}.unit", entry.unit, repr(known.unit))
+    return entries
 
 
-def _check_facts(facts: dict[str, Any]) -> None:
+def _checked_facts(given: Any) -> dict[str, Entry]:
+    facts = checked_table(given, "DeviceFile.facts")
     for name, entry in facts.items():
         place = f"DeviceFile.facts.{name}"
         if not _WORD.fullmatch(name):
@@ -220,6 +203,7 @@ def _check_facts(facts: dict[str, Any]) -> None:
             check_number(entry.value, f"{place}.value")
         units = (FACT_UNITS[name],) if name in FACT_UNITS else UNITS[1:] if has_unit else UNITS[:1]
         check_one_of(entry.unit, f"{place}.unit", units)
+    return facts
 
 
 def _check_entry(entry: Any, place: str) -> None:
@@ -234,6 +218,5 @@ def _array_of(entries: Mapping[str, Entry]) -> SystolicArray:
     except InvalidValueError as error:
         place = f"DeviceFile.array.{error.field.partition('.')[2]}.value"
         # a file holds neither arrays nor rows of the caller's
-        raise error.at(
-            place, allowed=error.allowed.replace(", or an array of them", "").partition("; or a ")[0]
-        ) from None
+        allowed = error.allowed.replace(", or an array of them", "").partition("; or a ")[0]
+        raise error.at(place, allowed=allowed) from None

@@ -49,8 +49,8 @@ def _terms(value: Any, place: str, unit: str) -> tuple[Term | Transfer, ...]:
 class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
     """A rows x cols array of processing elements (PE), each doing one multiply-accumulate (MAC) per cycle.
 
-    The first five fields say what the array is. All others default to a machine that does nothing but the author's
-    formula; :mod:`hwcost.model.formula` documents what each of them adds.
+    The first five fields define the array. All others default to the author's formula, which
+    :mod:`hwcost.model.formula` documents.
 
     Args:
         {fields}

@@ -15,22 +15,12 @@ convolution on a weight-stationary one with ideal folds it is the author's formu
 
 Products that share an operand are laid out apart or as one larger product, whichever takes fewer cycles.
 
-What an array may add, each by a field of :class:`hwcost.SystolicArray`:
+The fields of :class:`hwcost.SystolicArray` state what an array may add. In the letters of this page:
 
-    lowering            the whole k lies along the array, or k is cut at every position of the kernel
     row_, col_stairs    ceil(x) becomes alpha * ceil(x) + (1 - alpha) * x: hardware that hides part of the step
-    max_streamed        T is cut into folds of at most that many rows
-    min_streamed        minimum rows charged per fold, because the next fold's operand must load meanwhile
-    cycles_per_row      factor on T
-    cycles_per_fold     extra cycles for each fold
-    cycles_per_layer    overhead: extra cycles for each product
-    cycles_per_block    overhead: extra cycles for each block of outputs that the accumulators hold, in whole blocks of
-                        R x C
-    starts_up           overhead: the first fold's operand arrives from memory and is loaded at one row per cycle
+    filter_block        inputs are read max(1, n / filter_block) times
+    rereads_inputs      accumulators set such a block too: max(C, accumulators / m) filters
     counts_last_fold    if False, one fold, as full as the first, is left out
-    bandwidths          memory; inputs are read again for every filter_block filters, max(1, n / filter_block) times
-    rereads_inputs      memory: accumulators set such a block too, max(C, accumulators / m) filters
-    reread_bytes_per_s  memory: the bandwidth of all readings but the first
 
 :mod:`hwcost.model.traffic` counts what crosses the memory.
 """

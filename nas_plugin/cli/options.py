@@ -185,6 +185,5 @@ def set_up_array(given: dict[str, Any]) -> ArchDef:
 def _note_extrapolation(arch: ArchDef, device: DeviceFile) -> None:
     """Notes sizes of the reference network that a calibrated device was not fitted to."""
     for name, layer in arch.space.at(arch.reference).items():
-        for gemm in layer.gemms():
-            for sentence in device.beyond(gemm.m, gemm.n, gemm.k, gemm.count):
-                click.echo(f"Note: an extrapolation in {name}: {sentence}", err=True)
+        for sentence in device.beyond(layer):
+            click.echo(f"Note: an extrapolation in {name}: {sentence}", err=True)

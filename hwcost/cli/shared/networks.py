@@ -84,11 +84,7 @@ def note_extrapolation(network: Network, machine: Machine) -> None:
     file = machine.file
     if file is None or file.fit is None:
         return
-    beyond = {
-        name: sentences
-        for name, each in network.priced.items()
-        if (sentences := [s for g in each.layer.gemms() for s in file.beyond(g.m, g.n, g.k, g.count)])
-    }
+    beyond = {name: found for name, each in network.priced.items() if (found := file.beyond(each.layer))}
     if beyond:
         first, sentences = next(iter(beyond.items()))
         click.echo(

@@ -105,8 +105,7 @@ class Workload(NamedTuple):
         file = self.machine.file
         if file is None or file.fit is None:
             return
-        (gemm,) = self.layer().gemms()
-        for sentence in file.beyond(gemm.m, gemm.n, gemm.k, gemm.count):
+        for sentence in file.beyond(self.layer()):
             click.echo(f"Note: an extrapolation: {sentence}", err=True)
 
     def _renamed(self, error: InvalidValueError) -> InvalidValueError:
