@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from hwcost.calibration.parameters import FIT_PARAMETERS
 from hwcost.calibration.result import Calibration
@@ -112,13 +110,12 @@ def _fitted(found: Calibration, data: str) -> Iterator[tuple[str, Entry]]:
 
 
 def _warnings(found: Calibration) -> Iterator[str]:
-    settings = dataclasses.asdict(found.scores)
-    validated = ", ".join(f"{name} {settings[name]:.4g}" for name in found.scores.names())
+    validated = ", ".join(f"{name} {getattr(found.scores, name):.4g}" for name in found.scores.names())
     seeds = len(found.settings.fold_seeds)
     yield (
         f"Validated on held-out measurements, {found.settings.folds} folds, mean of {seeds} shuffles: {validated} "
         f"({found.scores.count} measurements)."
     )
-    unsure: list[Any] = [name for name, each in found.estimates.items() if not each.is_determined]
+    unsure = [name for name, each in found.estimates.items() if not each.is_determined]
     if unsure:
         yield f"Not determined by the data: {', '.join(unsure)}. Do not read a meaning into one of these alone."

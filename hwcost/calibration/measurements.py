@@ -182,15 +182,11 @@ def read_measurements(
         except InvalidValueError as error:
             bad.append(str(error))
     if bad and not skip_bad_rows:
-        raise _BadRowsError(f"{name}: bad rows", len(bad), f"none: {shortlist(bad, _SHOWN, ';')}")
+        raise InvalidValueError(f"{name}: bad rows", len(bad), f"none: {shortlist(bad, _SHOWN, ';')}")
     if not good:
         allowed = "at least one row that can be used" + "".join(f"; {text}" for text in bad[:_SHOWN])
         raise InvalidValueError(f"{name}: the number of measurements", 0, allowed)
     return MeasuredFile(tuple(good), tuple(bad), ignored)
-
-
-class _BadRowsError(InvalidValueError):
-    """Bad rows, each with its error."""
 
 
 # ---------------------------------------------------------------- rows
@@ -207,27 +203,22 @@ def _unit(name: str, header: Sequence[str]) -> str:
 
 
 class _Row(NamedTuple):
-    """A row as read; the seconds of a network may be in another of its rows."""
+    """A row as a measurement of one second; the latency of a network may be in another of its rows."""
 
-    layer: Layer
+    one: Measurement
     seconds: float | None
-    name: str
-    group: str
     network: str
     run: str
-    device: dict[str, float]
-    source: str
 
 
 def _read_row(row: Mapping[str, str], unit: str, source: str, device: SystolicArray) -> _Row:
     layer = read_row(row, source)
     fields_of_row = {name: _field(row[name], f"{source}: {name}") for name in _FIELDS if row.get(name)}
-    Measurement((layer,), 1.0, device=fields_of_row, source=source)  # which checks both
+    one = Measurement((layer,), 1.0, row.get("name", ""), row.get("group", ""), fields_of_row, source)
     seconds = _seconds(row[unit], unit, source, device) if row[unit] else None
     if seconds is None and not row.get("network"):
         raise InvalidValueError(f"{source}: {unit}", row[unit], "a finite number above 0")
-    name, group, network, run = (row.get(text, "") for text in ("name", "group", "network", "run"))
-    return _Row(layer, seconds, name, group, network, run, fields_of_row, source)
+    return _Row(one, seconds, row.get("network", ""), row.get("run", ""))
 
 
 def _seconds(text: str, unit: str, source: str, device: SystolicArray) -> float:
@@ -250,16 +241,16 @@ def _joined(read: Sequence[_Row], bad: list[str]) -> Iterator[Measurement]:
     for index, row in enumerate(read):
         networks.setdefault((row.network, row.run) if row.network else index, []).append(row)
     for rows in networks.values():
-        first, network = rows[0], rows[0].network
+        first, network = rows[0].one, rows[0].network
         given = {row.seconds for row in rows if row.seconds is not None}
-        groups = {row.group for row in rows if row.group}
+        groups = {row.one.group for row in rows if row.one.group}
         if len(given) != 1:
             shown = ", ".join(f"{seconds:.6g} s" for seconds in sorted(given)[:4]) or "nothing"
             allowed = "one figure for all of its rows, or a column run that tells repeats apart"
             bad.append(f"{first.source}: network {network!r} takes {shown}; allowed: {allowed}")
-        elif any(row.device != first.device for row in rows) or len(groups) > 1:
+        elif any(row.one.device != first.device for row in rows) or len(groups) > 1:
             what = "groups" if len(groups) > 1 else "devices"
             bad.append(f"{first.source}: network {network!r} lies in several {what}; allowed: one for all of its rows")
         else:
-            layers, group = tuple(row.layer for row in rows), next(iter(groups), "")
+            layers, group = tuple(row.one.layers[0] for row in rows), next(iter(groups), "")
             yield Measurement(layers, given.pop(), network or first.name, group, first.device, first.source)

@@ -68,10 +68,6 @@ class FitParameter:
         odds = start / (1 - start) * np.exp(x)
         return odds / (1 + odds) if not is_number(start) else float(odds / (1 + odds))
 
-    def settings(self, value: Size) -> dict[str, Size]:
-        """The fields of the device that the number sets."""
-        return dict.fromkeys(self.fields, value)
-
 
 _TIED = {
     "activation_bytes_per_s": ("bandwidth for inputs and outputs alike", ("input_bytes_per_s", "output_bytes_per_s")),

@@ -80,7 +80,7 @@ class Calibration:
             "scores_by_seed": [dataclasses.asdict(each) for each in self.scores_by_seed],
             "scores_seen": dataclasses.asdict(self.scores_seen),
             "estimates": {
-                name: {**dataclasses.asdict(found), "deviation": _finite(found.deviation)}
+                name: dataclasses.asdict(found) | ({} if math.isfinite(found.deviation) else {"deviation": None})
                 for name, found in self.estimates.items()
             },
             "range": {name: [ends.low, ends.high] for name, ends in self.ranges.items()},
@@ -91,7 +91,3 @@ class Calibration:
                 for name, seconds, predicted in zip(self.names, self.measured, self.predicted, strict=True)
             ],
         }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

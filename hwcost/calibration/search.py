@@ -73,7 +73,7 @@ class Candidate:
     def seconds(self, which: Array | None = None) -> Callable[[Array], Array]:
         """Seconds of some of the measurements, or of all, as a function of the distances."""
         stack = self.stack if which is None else self.stack.at(which)
-        whole = stack.machine(self.machine)
+        whole = adapt(self.machine, stack.fields).array
         # a number that differs between measurements is scaled from the value of each
         own = [whole if any(name in stack.fields for name in row.fields) else self.machine for row in self.free]
         starts = [row.start_of(machine) for row, machine in zip(self.free, own, strict=True)]
@@ -93,9 +93,7 @@ class Candidate:
 
 
 def _changes(free: Sequence[FitParameter], numbers: Sequence[Size]) -> dict[str, Any]:
-    return {
-        name: each for row, number in zip(free, numbers, strict=True) for name, each in row.settings(number).items()
-    }
+    return {field: number for row, number in zip(free, numbers, strict=True) for field in row.fields}
 
 
 @dataclass(frozen=True)

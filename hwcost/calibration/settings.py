@@ -13,7 +13,7 @@ import numpy as np
 
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
-from hwcost.machine.fields import COUNT
+from hwcost.machine.fields import COUNT, plain
 
 __all__ = ["GRIDS", "Settings", "check_grid", "grid_values", "largest_machine", "machines_of"]
 
@@ -64,11 +64,7 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain values."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return values | {"grid": {name: list(map(_plain, tried)) for name, tried in self.grid.items()}}
-
-
-def _plain(value: Any) -> Any:
-    return getattr(value, "name", value)
+        return values | {"grid": {name: list(map(plain, tried)) for name, tried in self.grid.items()}}
 
 
 def _positive(name: str, value: Any) -> float:
@@ -113,7 +109,7 @@ def machines_of(device: SystolicArray, grid: Mapping[str, tuple[Any, ...]]) -> I
 
 def grid_values(machine: SystolicArray, grid: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a machine for the names of a grid."""
-    return {name: _plain(getattr(machine, GRIDS[name][0])) for name in grid}
+    return {name: plain(getattr(machine, GRIDS[name][0])) for name in grid}
 
 
 def largest_machine(device: SystolicArray, grid: Mapping[str, Sequence[Any]]) -> SystolicArray:

@@ -12,7 +12,7 @@ import numpy as np
 from hwcost.arrays import is_number
 from hwcost.calibration.measurements import Measurement
 from hwcost.errors import MISSING, InvalidValueError
-from hwcost.machine.array import SystolicArray, adapt
+from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import price
 from hwcost.model.gemm import Gemm
 
@@ -59,12 +59,8 @@ class Stack:
             {name: column[products] for name, column in self.fields.items()},
         )
 
-    def machine(self, device: SystolicArray) -> SystolicArray:
-        """The device, with the fields that differ between measurements as arrays; those without effect stay out."""
-        return adapt(device, self.fields).array
-
     def predict(self, machine: SystolicArray) -> Array:
-        """Seconds of every measurement on a machine as from :meth:`machine`."""
+        """Seconds of every measurement on a machine with the fields that differ between measurements as arrays."""
         cycles = price(self.gemm, machine).cycles
         return np.bincount(self.owner, weights=cycles, minlength=len(self.seconds)) / machine.clock_hz
 

@@ -137,15 +137,14 @@ def estimates(values: dict[str, float], shares: Sequence[bool], slopes: Array, r
     seen = sizes > 1e-9 * max(sizes.max(initial=0.0), 1e-300)
     covariance = (directions[seen].T / sizes[seen] ** 2) @ directions[seen] * noise**2
     unseen = np.any(np.abs(directions[~seen]) > 1e-6, axis=0) if rows >= columns else np.ones(columns, dtype=bool)
-    deviations = np.where(unseen, np.inf, np.sqrt(np.diag(covariance)))
+    scale = np.sqrt(np.diag(covariance))
+    deviations = np.where(unseen, np.inf, scale)
+    with np.errstate(all="ignore"):
+        likeness = np.nan_to_num(np.abs(covariance) / np.outer(scale, scale), posinf=0.0)
+    np.fill_diagonal(likeness, 0)
     found = {}
-    for i, name in enumerate(names):
-        scale = np.sqrt(np.diag(covariance))
-        with np.errstate(all="ignore"):
-            partners = np.nan_to_num(np.abs(covariance[i]) / (scale[i] * scale), posinf=0.0)
-        partners[i] = 0
-        closest = int(np.argmax(partners))
-        limit = _DETERMINED * (2 if shares[i] else 1)
-        goes_with = names[closest] if partners[closest] > 0.9 else ""
-        found[name] = Estimate(values[name], float(deviations[i]), bool(deviations[i] <= limit), goes_with, shares[i])
+    for name, deviation, is_share, row in zip(names, deviations.tolist(), shares, likeness, strict=True):
+        limit = _DETERMINED * (2 if is_share else 1)
+        goes_with = names[int(np.argmax(row))] if row.max() > 0.9 else ""
+        found[name] = Estimate(values[name], deviation, deviation <= limit, goes_with, is_share)
     return found

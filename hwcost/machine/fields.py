@@ -199,7 +199,7 @@ class Part:
         """
         of_class: Any = self
         first = {f.name: getattr(self, f.name) for f in fields(of_class) if not f.kw_only}
-        return {name: _plain(value) for name, value in (first | dict(self.stated())).items()}
+        return {name: plain(value) for name, value in (first | dict(self.stated())).items()}
 
     @property
     def sweeps(self) -> tuple[Size, ...]:
@@ -208,8 +208,9 @@ class Part:
         return tuple(value for name, value in self.stated() if known[name].kind.sweeps and not is_plain(value))
 
 
-def _plain(value: Any) -> Any:
-    return tuple(map(_plain, value)) if isinstance(value, tuple) else getattr(value, "name", value)
+def plain(value: Any) -> Any:
+    """A value of a field; a row of a table by its name."""
+    return tuple(map(plain, value)) if isinstance(value, tuple) else getattr(value, "name", value)
 
 
 def is_finite(rate: Size | None) -> bool:
