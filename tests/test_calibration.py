@@ -29,7 +29,7 @@ from hwcost.calibration import (
     read_measurements,
     scores,
 )
-from hwcost.calibration.stack import Stack
+from hwcost.calibration.search import Stack
 from hwcost.calibration.validation import folds
 from hwcost.cli import main
 from hwcost.devices import read_device, write_device
@@ -611,7 +611,7 @@ def test_calibrate_from_the_command_line(measured_csv, tmp_path, capsys):
     )
     assert code == 0
     assert "30 measurements, 2 numbers fitted" in text
-    assert "fit 6 of 6" in progress
+    assert "100 % of 6 fits" in progress
     assert text.splitlines()[-1] == out
     found = read_device(out)
     assert found.array.cycles_per_layer == pytest.approx(900, rel=1e-2)

@@ -19,11 +19,10 @@ from __future__ import annotations
 
 from hwcost.calibration.files import device_file
 from hwcost.calibration.fitting import fit
-from hwcost.calibration.measurements import Measurement, read_measurements
+from hwcost.calibration.measurements import Measurement, medians_of_repeats, read_measurements
 from hwcost.calibration.parameters import FIT_PARAMETERS, FitParameter
 from hwcost.calibration.result import Calibration, ExtrapolationWarning
 from hwcost.calibration.settings import largest_machine
-from hwcost.calibration.stack import medians_of_repeats
 from hwcost.calibration.validation import Estimate, Scores, scores
 
 __all__ = [

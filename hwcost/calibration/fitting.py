@@ -10,12 +10,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hwcost.calibration.measurements import Measurement, check_peak
+from hwcost.calibration.measurements import Measurement, check_peak, medians_of_repeats
 from hwcost.calibration.parameters import DEFAULT_FREE, fit_parameters
 from hwcost.calibration.result import Calibration
-from hwcost.calibration.search import Candidate, FitResult, best_fit
+from hwcost.calibration.search import Candidate, FitResult, Stack, best_fit
 from hwcost.calibration.settings import Settings, check_grid, grid_values, largest_machine, machines_of
-from hwcost.calibration.stack import Stack, medians_of_repeats
 from hwcost.calibration.validation import Scores, estimates, folds, scores
 from hwcost.devices import Range, load_device
 from hwcost.devices.measured import MEASURED

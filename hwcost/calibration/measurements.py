@@ -10,9 +10,11 @@ that row.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -26,7 +28,7 @@ from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
 from hwcost.units import shortlist
 
-__all__ = ["MeasuredFile", "Measurement", "check_peak", "read_measurements"]
+__all__ = ["MeasuredFile", "Measurement", "check_peak", "medians_of_repeats", "read_measurements"]
 
 _SHOWN = 10
 _UNITS = {"cycles": None, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -120,6 +122,23 @@ def check_peak(one: Measurement, device: SystolicArray) -> None:
             f"at least {least:.6g} s, which {one.macs} MACs take on {rows:g} x {cols:g} PEs at "
             f"{device.clock_hz / 1e6:.6g} MHz; are unit and device right?",
         )
+
+
+def medians_of_repeats(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:
+    """Repeats merged: the median of their seconds, in the place of the first.
+
+    >>> from hwcost import Linear
+    >>> [m.seconds for m in medians_of_repeats([Measurement((Linear(8, 8),), s) for s in (1.0, 9.0, 2.0)])]
+    [2.0]
+    """
+    repeats: dict[Any, list[Measurement]] = {}
+    for one in measurements:
+        key = (tuple(gemm for layer in one.layers for gemm in layer.gemms()), tuple(sorted(one.device.items())))
+        repeats.setdefault(key, []).append(one)
+    return tuple(
+        dataclasses.replace(same[0], seconds=statistics.median(one.seconds for one in same))
+        for same in repeats.values()
+    )
 
 
 @dataclass(frozen=True)

@@ -29,15 +29,7 @@ GRIDS = {"size": ("rows", "cols")} | {
 class Settings:
     """The settings of a fit: the same settings, measurements and machine give the same numbers.
 
-    Attributes:
-        free: names of :data:`hwcost.calibration.FIT_PARAMETERS`.
-        grid: the values that are tried for sizes and names.
-        prior: width of the prior; None for no prior.
-        robust: size of a log residual above which it counts linearly.
-        starts: starting points, the device itself first.
-        folds: parts of the cross-validation.
-        fold_seeds: of the shuffles, one cross-validation each.
-        seed: of the starting points.
+    The attributes are the arguments of :func:`hwcost.calibration.fit`.
 
     Raises:
         InvalidValueError: a number out of its range, or no fold seed.

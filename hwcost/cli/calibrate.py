@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,10 @@ import click
 from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import changed_device, read_device_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs
+from hwcost.cli.shared.progress import progress_of
 from hwcost.cli.shared.values import parse_number, parse_size, parse_sizes
+from hwcost.devices.checks import check_text
+from hwcost.devices.values import check_device_name
 from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
 from hwcost.machine.array import SystolicArray
 
@@ -80,15 +82,22 @@ def calibrate(
     base = changed_device(file.array, clock=clock)
     settings = _settings(free, grid, numbers)
     name = name or os.path.basename(output or "").removesuffix(".toml") or f"{file.name}-fitted"
-    _check_before(output, picture, {"name": name, "source": source, "licence": licence}, file)
+    check_device_name(name, "--name")
+    check_text(source, "--source")
+    check_text(licence, "--licence")
+    check_outputs([], {"--output": (output, ("toml",)), "--plot": (picture, PICTURE)})
+    if output is not None and find_spec("tomli_w") is None:
+        raise MissingDependencyError("tomli-w", "fit", "hwcost calibrate --output")
     from hwcost.calibration import device_file, fit, largest_machine, read_measurements
 
     fastest = largest_machine(base, settings["grid"])
     rows = read_measurements(measured, base, fastest=fastest, skip_bad_rows=skip_bad_rows)
     for note in _notes(rows.left_out, rows.ignored, file):
         click.echo(note, err=True)
+    fits = settings["folds"] * len(settings["fold_seeds"]) + 1
     try:
-        found = fit(base, rows.measurements, **settings, progress=_progress())
+        with progress_of(fits, "fits") as advance:
+            found = fit(base, rows.measurements, **settings, progress=lambda done, of: advance(1))
     except InvalidValueError as error:
         raise error.at(f"--{error.field}" if error.field in {"free", *settings} else error.field) from None
     data = f"{found.scores.count} measurements in {os.path.basename(measured)}"
@@ -138,27 +147,6 @@ def _grid(text: str) -> tuple[str, list[Any]]:
     return name, list(sizes.numbers())
 
 
-def _check_before(output: str | None, picture: str | None, texts: Mapping[str, str], base: DeviceFile) -> None:
-    """Raises before the fit starts if its results cannot be written."""
-    import dataclasses
-
-    from hwcost.devices import Fit
-
-    checks: dict[str, Callable[[], object]] = {
-        "--name": lambda: dataclasses.replace(base, name=texts["name"]),
-        "--source": lambda: Fit("data", texts["source"], "licence", {}),
-        "--licence": lambda: Fit("data", "source", texts["licence"], {}),
-    }
-    for option, check in checks.items():
-        try:
-            check()
-        except InvalidValueError as error:
-            raise error.at(option) from None
-    check_outputs([], {"--output": (output, ("toml",)), "--plot": (picture, PICTURE)})
-    if output is not None and find_spec("tomli_w") is None:
-        raise MissingDependencyError("tomli-w", "fit", "hwcost calibrate --output")
-
-
 def _notes(left_out: tuple[str, ...], ignored: tuple[str, ...], base: DeviceFile) -> Iterator[str]:
     if base.fit is not None:
         yield (
@@ -169,21 +157,6 @@ def _notes(left_out: tuple[str, ...], ignored: tuple[str, ...], base: DeviceFile
         yield f"Left out: {row}"
     if ignored:
         yield f"Note: columns that a calibration does not use: {', '.join(ignored)}"
-
-
-def _progress() -> Callable[[int, int], None]:
-    """Prints a line for every tenth of the fits; on a terminal, one line that is overwritten."""
-    shown = -1
-
-    def progress(done: int, of: int) -> None:
-        nonlocal shown
-        if sys.stderr.isatty():
-            click.echo(f"\rfit {done} of {of}" + ("\n" if done == of else ""), err=True, nl=False)
-        elif 10 * done // of > shown:
-            shown = 10 * done // of
-            click.echo(f"fit {done} of {of}", err=True)
-
-    return progress
 
 
 def _draw(found: Calibration, name: str, path: str) -> None:

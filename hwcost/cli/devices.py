@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from hwcost.cli.shared.documents import json_document
+from hwcost.cli.shared.tables import terminal_width
 from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
 
@@ -56,9 +56,7 @@ def show(device: str, *, as_json: bool) -> None:
 
 
 def _lines(file: DeviceFile) -> Iterator[str]:
-    import shutil
-
-    width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
+    width = terminal_width() or 100
     yield f"{file.name}: {file.summary}"
     for title, entries in (("the array", file.entries), ("the chip", file.facts)):
         if entries:

@@ -22,7 +22,6 @@ __all__ = [
     "errors_at",
 ]
 
-
 FIELDS = {name: each for name, each in SystolicArray.declarations.items() if each.kind.types}
 """The fields of an array that a file can hold, and their declarations."""
 

@@ -17,7 +17,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Layer
 from hwcost.units import in_unit
 
-__all__ = ["FACT_UNITS", "FIELD_UNITS", "STATUSES", "UNITS", "DeviceFile", "Entry"]
+__all__ = ["FACT_UNITS", "FIELD_UNITS", "STATUSES", "UNITS", "DeviceFile", "Entry", "check_device_name"]
 
 Value: TypeAlias = bool | int | float | str
 
@@ -49,7 +49,7 @@ _PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"), (1, ""))
 
 MOST_BYTES = 2**20
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
-DEVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 # ---------------------------------------------------------------- values
@@ -142,8 +142,7 @@ class DeviceFile:
     array: SystolicArray = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not DEVICE_NAME.fullmatch(self.name):
-            raise InvalidValueError("DeviceFile.name", self.name, "letters, digits, dots, dashes and underscores")
+        check_device_name(self.name, "DeviceFile.name")
         check_text(self.summary, "DeviceFile.summary", one_line=True)
         object.__setattr__(self, "notes", checked_texts(self.notes, "DeviceFile.notes"))
         entries = _checked_entries(self.entries)
@@ -171,6 +170,12 @@ class DeviceFile:
     def beyond(self, layer: Layer) -> list[str]:
         """A sentence for each size of a layer outside of the measured ranges; empty if the file gives no ranges."""
         return [] if self.fit is None else beyond_ranges(self.fit.ranges, layer)
+
+
+def check_device_name(name: object, place: str) -> None:
+    """Raises unless a device may have the name."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidValueError(place, name, "letters, digits, dots, dashes and underscores")
 
 
 def _checked_entries(given: Any) -> dict[str, Entry]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from hwcost.machine.array import adapt
+from hwcost.machine.array import Clock, Grid, adapt
 from hwcost.machine.dataflow import Dataflow
 from hwcost.machine.folds import Folds, FoldTexts, FoldTiming
-from hwcost.machine.grid import Clock, Grid
 from hwcost.machine.memory import Memory
 from hwcost.machine.terms import Term, Transfer
 from hwcost.machine.tiler import Lowering, Tiler

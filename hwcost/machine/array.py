@@ -12,19 +12,52 @@ from dataclasses import KW_ONLY
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from hwcost.arrays import Size, product
 from hwcost.errors import InvalidValueError
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
-from hwcost.machine.fields import Kind, Need, Part, declare, part
-from hwcost.machine.grid import Clock, Grid
+from hwcost.machine.fields import COUNT, FREQUENCY, SHARE, Kind, Need, Part, Start, declare, part
 from hwcost.machine.memory import Memory
 from hwcost.machine.rows import resolved
 from hwcost.machine.terms import Term, Transfer
 from hwcost.machine.tiler import Tiler
 from hwcost.machine.timing import Timing
 
-__all__ = ["Adapted", "IdleFieldError", "SystolicArray", "adapt"]
+__all__ = ["Adapted", "Clock", "Grid", "IdleFieldError", "SystolicArray", "adapt"]
 
 _P = TypeVar("_P", bound=Part)
+_WEIGHT = "1 charges whole tiles, 0 fractional tiles"
+_STAIRS = Start(0.8, "0.8", spread=2.0)
+
+
+@part
+class Grid(Part):
+    """A rows x cols array of processing elements (PE), each doing one multiply-accumulate (MAC) per cycle.
+
+    >>> Grid(16, 8).pes
+    128
+    """
+
+    rows: Size = declare(COUNT, "PE", "height of the array", "s1 in the author's formula")
+    cols: Size = declare(COUNT, "PE", "width of the array", "s2 in the author's formula")
+    _: KW_ONLY
+    row_stairs: Size = declare(SHARE, "1", "weight of the ceiling along rows", _WEIGHT, default=1.0, start=_STAIRS)
+    col_stairs: Size = declare(SHARE, "1", "weight of the ceiling along columns", _WEIGHT, default=1.0, start=_STAIRS)
+
+    @property
+    def pes(self) -> Size:
+        """The number of processing elements."""
+        return product(self.rows, self.cols, what="the number of PEs")
+
+
+@part
+class Clock(Part):
+    """The clock of the array.
+
+    >>> Clock()
+    Clock(clock_hz=1000000000.0)
+    """
+
+    clock_hz: float = declare(FREQUENCY, "Hz", "cycles per second", "at 1 GHz a cycle is a nanosecond", default=1e9)
 
 
 class IdleFieldError(InvalidValueError):
