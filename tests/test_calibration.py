@@ -29,8 +29,8 @@ from hwcost.calibration import (
     read_measurements,
     scores,
 )
+from hwcost.calibration.result import folds
 from hwcost.calibration.search import Stack
-from hwcost.calibration.validation import folds
 from hwcost.cli import main
 from hwcost.devices import read_device, write_device
 from hwcost.machine import adapt

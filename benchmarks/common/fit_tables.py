@@ -23,7 +23,7 @@ from common.fits import (
 )
 from common.measured_data import AUTO, BEST, EDGE_FEW_SIZES, EDGE_SIZES, TILERS, Form, edge_networks
 from hwcost.calibration import scores
-from hwcost.calibration.validation import Scores
+from hwcost.calibration.result import Scores
 
 # ---------------------------------------------------------------- tables
 

@@ -35,7 +35,7 @@ from common.measured_data import (
 )
 from hwcost import HwcostError
 from hwcost.calibration import Measurement
-from hwcost.calibration.validation import folds
+from hwcost.calibration.result import folds
 
 Array = np.ndarray[Any, Any]
 

@@ -20,10 +20,8 @@ from __future__ import annotations
 from hwcost.calibration.files import device_file
 from hwcost.calibration.fitting import fit
 from hwcost.calibration.measurements import Measurement, medians_of_repeats, read_measurements
-from hwcost.calibration.parameters import FIT_PARAMETERS, FitParameter
-from hwcost.calibration.result import Calibration, ExtrapolationWarning
-from hwcost.calibration.settings import largest_machine
-from hwcost.calibration.validation import Estimate, Scores, scores
+from hwcost.calibration.result import Calibration, Estimate, ExtrapolationWarning, Scores, scores
+from hwcost.calibration.settings import FIT_PARAMETERS, FitParameter, largest_machine
 
 __all__ = [
     "FIT_PARAMETERS",

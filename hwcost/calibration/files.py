@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hwcost.calibration.parameters import FIT_PARAMETERS
 from hwcost.calibration.result import Calibration
-from hwcost.calibration.settings import GRIDS
+from hwcost.calibration.settings import FIT_PARAMETERS, GRIDS
 from hwcost.devices import FIELD_UNITS, DeviceFile, Entry, Fit
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray

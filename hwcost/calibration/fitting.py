@@ -11,11 +11,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hwcost.calibration.measurements import Measurement, check_peak, medians_of_repeats
-from hwcost.calibration.parameters import DEFAULT_FREE, fit_parameters
-from hwcost.calibration.result import Calibration
+from hwcost.calibration.result import Calibration, Scores, estimates, folds, scores
 from hwcost.calibration.search import Candidate, FitResult, Stack, best_fit
-from hwcost.calibration.settings import Settings, check_grid, grid_values, largest_machine, machines_of
-from hwcost.calibration.validation import Scores, estimates, folds, scores
+from hwcost.calibration.settings import (
+    DEFAULT_FREE,
+    Settings,
+    check_grid,
+    fit_parameters,
+    grid_values,
+    largest_machine,
+    machines_of,
+)
 from hwcost.devices import Range, load_device
 from hwcost.devices.measured import MEASURED
 from hwcost.errors import InvalidValueError

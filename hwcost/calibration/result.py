@@ -1,22 +1,162 @@
-"""The result of a calibration: the fitted device, and how far to trust it."""
+"""The result of a calibration: the fitted device, its errors on held-out measurements, and how far to trust it."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hwcost.calibration.settings import Settings
-from hwcost.calibration.validation import Estimate, Scores
 from hwcost.devices import Range, beyond_ranges
+from hwcost.errors import MissingDependencyError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
 from hwcost.model.layers import Layer
 
-__all__ = ["Calibration", "ExtrapolationWarning"]
+try:
+    from scipy import stats
+except ImportError as error:
+    raise MissingDependencyError("scipy", "fit", "hwcost.calibration") from error
+
+__all__ = ["Calibration", "Estimate", "ExtrapolationWarning", "Scores", "estimates", "folds", "scores"]
+
+Array = np.ndarray[Any, Any]
+
+_UNKNOWN = 7.0
+"""Standard deviation (a factor of 1,000) from which a number is unknown."""
+_DETERMINED = 0.5
+"""Largest standard deviation of a logarithm at which a number counts as determined: a factor of about 1.65."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How predictions compare with measurements.
+
+    Attributes:
+        mape: mean of the absolute relative errors; 0.1 is 10 %.
+        median: their median.
+        spearman, kendall: rank correlations: whether the order of the layers is right.
+        count: the number of measurements.
+    """
+
+    mape: float
+    median: float
+    spearman: float
+    kendall: float
+    count: int
+
+    @classmethod
+    def mean(cls, several: Sequence[Scores]) -> Scores:
+        """Each figure's mean."""
+        mean: dict[str, Any] = {name: float(np.mean([getattr(each, name) for each in several])) for name in cls.names()}
+        return dataclasses.replace(several[0], **mean)
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """The figures in order."""
+        return ("mape", "median", "spearman", "kendall")
+
+
+def scores(measured: Any, predicted: Any) -> Scores:
+    """The scores of predictions.
+
+    Args:
+        measured, predicted: seconds or cycles, arrays of the same length.
+
+    >>> found = scores([1.0, 2.0, 4.0], [1.1, 2.0, 3.0])
+    >>> round(found.mape, 4), round(found.median, 4), found.spearman
+    (0.1167, 0.1, 1.0)
+    """
+    measured, predicted = np.asarray(measured, dtype=float), np.asarray(predicted, dtype=float)
+    errors = np.abs(predicted / measured - 1)
+    spearman, kendall = (_rank(c, measured, predicted) for c in (stats.spearmanr, stats.kendalltau))
+    return Scores(float(errors.mean()), float(np.median(errors)), spearman, kendall, len(measured))
+
+
+def _rank(correlation: Any, measured: Array, predicted: Array) -> float:
+    """The correlation of ranks; 0 if all values are the same."""
+    if len(measured) < 2 or np.ptp(measured) == 0 or np.ptp(predicted) == 0:
+        return 0.0
+    return float(correlation(measured, predicted)[0])
+
+
+def folds(groups: Sequence[Any], parts: int, seed: int) -> Iterator[Array]:
+    """Positions of the measurements that are held out, part by part; those of one group are held out together.
+
+    >>> [part.tolist() for part in folds(["a", "b", "b", "c"], 3, seed=0)]
+    [[3], [0], [1, 2]]
+    """
+    names = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    numbers = np.array([names[group] for group in groups])
+    for part in np.array_split(np.random.default_rng(seed).permutation(len(names)), parts):
+        yield np.flatnonzero(np.isin(numbers, part))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A fitted number, and how well the data determine it.
+
+    Attributes:
+        value: in the unit of the field; for measurements on several machines, the number of the device itself.
+        deviation: standard deviation of its logarithm (of its log-odds for a share) by the data alone.
+        is_determined: whether the deviation is small enough for the number alone to be meaningful.
+        goes_with: another number that can compensate for a change of this one; empty if there is none.
+        is_share: whether it lies between 0 and 1.
+    """
+
+    value: float
+    deviation: float
+    is_determined: bool
+    goes_with: str = ""
+    is_share: bool = False
+
+    @property
+    def deviation_in_words(self) -> str:
+        """The standard deviation as a factor.
+
+        >>> Estimate(1.5, 0.1, True).deviation_in_words, Estimate(0.5, 0.3, True, is_share=True).deviation_in_words
+        ('a factor of 1.11', '0.3 in log-odds')
+        """
+        if not self.deviation < _UNKNOWN:
+            return "unknown"
+        return f"{self.deviation:.2g} in log-odds" if self.is_share else f"a factor of {math.exp(self.deviation):.3g}"
+
+
+def estimates(values: dict[str, float], shares: Sequence[bool], slopes: Array, residuals: Array) -> dict[str, Estimate]:
+    """How well the data determine each number, from the slopes of the log predictions at the fit.
+
+    Args:
+        values: the fitted numbers by name.
+        shares: which of them lie between 0 and 1.
+        slopes: one row a measurement, one column a number: d log(prediction) / dx.
+        residuals: of the logarithms.
+    """
+    names, (rows, columns) = list(values), slopes.shape
+    # the median of the errors, since a robust fit leaves a few measurements far off
+    noise = max(1.4826 * float(np.median(np.abs(residuals))), 1e-9) * np.sqrt(rows / max(rows - columns, 1))
+    _, sizes, directions = np.linalg.svd(slopes, full_matrices=False)
+    seen = sizes > 1e-9 * max(sizes.max(initial=0.0), 1e-300)
+    covariance = (directions[seen].T / sizes[seen] ** 2) @ directions[seen] * noise**2
+    unseen = np.any(np.abs(directions[~seen]) > 1e-6, axis=0) if rows >= columns else np.ones(columns, dtype=bool)
+    scale = np.sqrt(np.diag(covariance))
+    deviations = np.where(unseen, np.inf, scale)
+    with np.errstate(all="ignore"):
+        likeness = np.nan_to_num(np.abs(covariance) / np.outer(scale, scale), posinf=0.0)
+    np.fill_diagonal(likeness, 0)
+    found = {}
+    for name, deviation, is_share, row in zip(names, deviations.tolist(), shares, likeness, strict=True):
+        limit = _DETERMINED * (2 if is_share else 1)
+        goes_with = names[int(np.argmax(row))] if row.max() > 0.9 else ""
+        found[name] = Estimate(values[name], deviation, deviation <= limit, goes_with, is_share)
+    return found
+
+
+# ---------------------------------------------------------------- the result
 
 
 class ExtrapolationWarning(UserWarning):

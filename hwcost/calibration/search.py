@@ -19,9 +19,8 @@ import numpy as np
 
 from hwcost.arrays import Size, is_number
 from hwcost.calibration.measurements import Measurement
-from hwcost.calibration.parameters import FitParameter
-from hwcost.calibration.settings import Settings
-from hwcost.calibration.validation import Array
+from hwcost.calibration.result import Array
+from hwcost.calibration.settings import FitParameter, Settings
 from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
 from hwcost.machine.array import IdleFieldError, SystolicArray, adapt
 from hwcost.model.formula import price

@@ -1,4 +1,9 @@
-"""The settings of a fit, and the machines of a grid."""
+"""What a fit may change: numbers that are set free, values of a grid, and the settings of the search.
+
+A positive number is searched as start * exp(x), a share between 0 and 1 as 1 / (1 + exp(-(logit(start) + x))), so that
+x = 0 is the number of the device before any measurement. If the device has none (no bandwidth, no overhead), the field
+declares a start of the order that such machines have.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +12,131 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from hwcost.arrays import Size, is_number
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
-from hwcost.machine.fields import COUNT, plain
+from hwcost.machine.fields import COUNT, Start, plain
 
-__all__ = ["GRIDS", "Settings", "check_grid", "grid_values", "largest_machine", "machines_of"]
+__all__ = [
+    "DEFAULT_FREE",
+    "FIT_PARAMETERS",
+    "GRIDS",
+    "FitParameter",
+    "Settings",
+    "check_grid",
+    "fit_parameters",
+    "grid_values",
+    "largest_machine",
+    "machines_of",
+]
+
+MOST_FREE = 8
+"""Measurements of layers do not tell more numbers apart."""
+_EDGE = 1e-6
+"""The smallest distance from 0 and 1 at which a share starts that differs between measurements."""
+
+
+@dataclass(frozen=True)
+class FitParameter:
+    """A row of :data:`FIT_PARAMETERS`.
+
+    Attributes:
+        name: what a fit calls it: mostly a field of the device.
+        fields: the fields that it sets.
+        words: a noun phrase.
+        start: where the search starts if the device has no number that can be scaled, and how far it may stray.
+        is_share: whether it lies between 0 and 1.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    words: str
+    start: Start
+    is_share: bool = False
+
+    @property
+    def summary(self) -> str:
+        """One line for people, with the start."""
+        return f"{self.words}; starts from {self.start.words}"
+
+    def start_of(self, array: SystolicArray) -> Size:
+        """The number of the device, or the declared start if the device has none that can be scaled."""
+        value, start = getattr(array, self.fields[0]), self.start.value
+        if value is None or (is_number(value) and not 0 < value < (1 if self.is_share else math.inf)):
+            return start(array) if callable(start) else start
+        return np.clip(value, _EDGE, 1 - _EDGE) if self.is_share and not is_number(value) else value
+
+    def value(self, start: Size, x: float) -> Size:
+        """The number at a distance x from its start.
+
+        >>> FIT_PARAMETERS["cycles_per_row"].value(2.0, 0.0), FIT_PARAMETERS["overlap"].value(0.5, 0.0)
+        (2.0, 0.5)
+        """
+        if not self.is_share:
+            return start * math.exp(x)
+        odds = start / (1 - start) * np.exp(x)
+        return odds / (1 + odds) if not is_number(start) else float(odds / (1 + odds))
+
+
+_TIED = {
+    "activation_bytes_per_s": ("bandwidth for inputs and outputs alike", ("input_bytes_per_s", "output_bytes_per_s")),
+    "stairs": ("weight of the ceiling along rows and columns alike", ("row_stairs", "col_stairs")),
+}
+"""Numbers that set several fields of the same kind."""
+
+
+def _rows() -> Iterator[FitParameter]:
+    declared = SystolicArray.declarations
+    own = {name: (each.words, (name,)) for name, each in declared.items()}
+    for name, (words, fields) in (own | _TIED).items():
+        first = declared[fields[0]]
+        if first.start is not None:
+            yield FitParameter(name, fields, words, first.start, first.kind.is_share)
+
+
+FIT_PARAMETERS: Mapping[str, FitParameter] = MappingProxyType({row.name: row for row in _rows()})
+"""Every number that can be fitted, by name."""
+
+DEFAULT_FREE = (
+    "cycles_per_row",
+    "cycles_per_fold",
+    "cycles_per_layer",
+    "weight_bytes_per_s",
+    "activation_bytes_per_s",
+    "overlap",
+    "row_stairs",
+    "col_stairs",
+)
+
+
+def fit_parameters(names: Sequence[str]) -> tuple[FitParameter, ...]:
+    """The rows of the names.
+
+    Raises:
+        InvalidValueError: no name, an unknown one, one twice, two that set the same field, or more than eight.
+    """
+    if isinstance(names, str) or not names:
+        raise InvalidValueError("free", names, f"a sequence of at least one of: {', '.join(FIT_PARAMETERS)}")
+    taken: dict[str, str] = {}
+    for name in names:
+        if not isinstance(name, str) or name not in FIT_PARAMETERS:
+            raise InvalidValueError("free", name, f"one of: {', '.join(FIT_PARAMETERS)}")
+        for field in FIT_PARAMETERS[name].fields:
+            if field in taken:
+                raise InvalidValueError("free", name, f"a name that does not set {field}, as {taken[field]!r} does")
+            taken[field] = name
+    if len(names) > MOST_FREE:
+        raise InvalidValueError("free", tuple(names), f"at most {MOST_FREE} names: measurements tell no more apart")
+    return tuple(FIT_PARAMETERS[name] for name in names)
+
+
+# ---------------------------------------------------------------- settings
+
 
 GRIDS = {"size": ("rows", "cols")} | {
     name: (name,)
