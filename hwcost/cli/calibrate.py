@@ -11,7 +11,7 @@ import click
 
 from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import changed_device, read_device_option
-from hwcost.cli.shared.outputs import PICTURE, check_outputs
+from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.progress import progress_of
 from hwcost.cli.shared.values import parse_number, parse_size, parse_sizes
 from hwcost.devices.checks import check_text
@@ -20,7 +20,7 @@ from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
 from hwcost.machine.array import SystolicArray
 
 if TYPE_CHECKING:
-    from hwcost.calibration import Calibration, Estimate
+    from hwcost.calibration import Calibration
     from hwcost.devices import DeviceFile
 
 __all__ = ["calibrate"]
@@ -89,6 +89,7 @@ def calibrate(
     if output is not None and find_spec("tomli_w") is None:
         raise MissingDependencyError("tomli-w", "fit", "hwcost calibrate --output")
     from hwcost.calibration import device_file, fit, largest_machine, read_measurements
+    from hwcost.devices import write_device
 
     fastest = largest_machine(base, settings["grid"])
     rows = read_measurements(measured, base, fastest=fastest, skip_bad_rows=skip_bad_rows)
@@ -103,11 +104,14 @@ def calibrate(
     data = f"{found.scores.count} measurements in {os.path.basename(measured)}"
     made = device_file(found, file, name=name, data=data, source=source, licence=licence)
     if output is not None:
-        from hwcost.devices import write_device
-
-        write_device(output, made)
+        with write_output("--output", output, quiet=True):
+            write_device(output, made)
     if picture is not None:
-        _draw(found, made.name, picture)
+        from hwcost import plot
+
+        with write_output("--plot", picture, quiet=True):
+            mape = found.scores_by_seed[0].mape
+            plot.save(plot.calibration_figure(found.measured, found.predicted, name, mape), picture)
     if as_json:
         files = {"name": made.name, "file": output, "plot": picture, "left_out": rows.left_out}
         click.echo(json_document(SCHEMA, files | found.as_dict()))
@@ -159,15 +163,6 @@ def _notes(left_out: tuple[str, ...], ignored: tuple[str, ...], base: DeviceFile
         yield f"Note: columns that a calibration does not use: {', '.join(ignored)}"
 
 
-def _draw(found: Calibration, name: str, path: str) -> None:
-    from hwcost import plot
-
-    try:
-        plot.save(plot.calibration_figure(found.measured, found.predicted, name, found.scores_by_seed[0].mape), path)
-    except InvalidValueError as error:
-        raise error.at("--plot") from None
-
-
 # ---------------------------------------------------------------- output
 
 
@@ -185,7 +180,8 @@ def _lines(found: Calibration, output: str | None, picture: str | None) -> Itera
     yield ""
     yield f"{'number':24}{'value':>12}  {'1 sd':>17}  determined by the data"
     for name, each in found.estimates.items():
-        yield f"{name:24}{each.value:>12.5g}  {each.deviation_in_words:>17}  {_verdict(each)}"
+        verdict = ("yes" if each.is_determined else "no") + (each.goes_with and f", goes with {each.goes_with}")
+        yield f"{name:24}{each.value:>12.5g}  {each.deviation_in_words:>17}  {verdict}"
     for name, counts in found.chosen.items():
         often = ", ".join(f"{value} in {count}" for value, count in counts.items())
         yield f"{name:24}{found.values[name]!s:>12}  {'':>17}  of the grid; in the folds {often}"
@@ -193,8 +189,3 @@ def _lines(found: Calibration, output: str | None, picture: str | None) -> Itera
     ends = ", ".join(f"{name} {known.low:g} to {known.high:g}" for name, known in found.ranges.items())
     yield f"measured: {ends}; beyond, errors grow (at 4 times the size they can be half or more)"
     yield from (path for path in (output, picture) if path is not None)
-
-
-def _verdict(each: Estimate) -> str:
-    verdict = "yes" if each.is_determined else "no"
-    return f"{verdict}, goes with {each.goes_with}" if each.goes_with else verdict

@@ -79,13 +79,12 @@ def _lines(file: DeviceFile) -> Iterator[str]:
         yield ""
         yield "notes"
     for note in file.notes:
-        yield from _wrapped(note, width, 4, first="  - ")
+        yield from _wrapped(note, width, 4, bullet="- ")
 
 
-def _wrapped(text: str, width: int, indent: int, first: str | None = None) -> list[str]:
+def _wrapped(text: str, width: int, indent: int, bullet: str = "") -> list[str]:
     import textwrap
 
     blank = " " * indent
-    return textwrap.wrap(
-        text, max(width, 40), initial_indent=blank if first is None else first, subsequent_indent=blank
-    )
+    first = blank[len(bullet) :] + bullet
+    return textwrap.wrap(text, max(width, 40), initial_indent=first, subsequent_indent=blank)

@@ -160,12 +160,12 @@ class Part:
     def __post_init__(self) -> None:
         needing = []
         for name, value in self.stated():
-            kind, _, unit, *_, need, _ = self.declarations[name]
-            checked = kind.check(value, f"{type(self).__name__}.{name}", _UNITS.get(unit, ""))
+            declared = self.declarations[name]
+            checked = declared.check(value, f"{type(self).__name__}.{name}")
             if checked is not value:
                 object.__setattr__(self, name, checked)
-            if need is not None:
-                needing.append((name, need))
+            if declared.need is not None:
+                needing.append((name, declared.need))
         if needing:
             self._check_needs(needing)
 
