@@ -26,7 +26,7 @@ from hwcost.machine.fields import Declaration
 
 
 def device_files() -> list[Path]:
-    """What the tables are made from besides the code."""
+    """The files from which the tables are made, in addition to the code."""
     return sorted((Path(hwcost.__file__).parent / "devices").glob("*.toml"))
 
 

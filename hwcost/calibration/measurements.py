@@ -147,7 +147,7 @@ class MeasuredFile:
 
     Attributes:
         measurements: in order.
-        left_out: for each bad row that was left out, what is wrong with it.
+        left_out: the error of each bad row that was left out.
         ignored: columns that a calibration does not use.
     """
 
@@ -265,7 +265,7 @@ def _joined(read: Sequence[_Row], bad: list[str]) -> Iterator[Measurement]:
         groups = {row.one.group for row in rows if row.one.group}
         if len(given) != 1:
             shown = ", ".join(f"{seconds:.6g} s" for seconds in sorted(given)[:4]) or "nothing"
-            allowed = "one figure for all of its rows, or a column run that tells repeats apart"
+            allowed = "one figure for all of its rows, or a column run that distinguishes repeats"
             bad.append(f"{first.source}: network {network!r} takes {shown}; allowed: {allowed}")
         elif any(row.one.device != first.device for row in rows) or len(groups) > 1:
             what = "groups" if len(groups) > 1 else "devices"

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 MOST_FREE = 8
-"""Measurements of layers do not tell more numbers apart."""
+"""Measurements of layers do not determine more numbers."""
 _EDGE = 1e-6
 """The smallest distance from 0 and 1 at which a share starts that differs between measurements."""
 
@@ -131,7 +131,7 @@ def fit_parameters(names: Sequence[str]) -> tuple[FitParameter, ...]:
                 raise InvalidValueError("free", name, f"a name that does not set {field}, as {taken[field]!r} does")
             taken[field] = name
     if len(names) > MOST_FREE:
-        raise InvalidValueError("free", tuple(names), f"at most {MOST_FREE} names: measurements tell no more apart")
+        raise InvalidValueError("free", tuple(names), f"at most {MOST_FREE} names: measurements do not determine more")
     return tuple(FIT_PARAMETERS[name] for name in names)
 
 

@@ -63,7 +63,7 @@ class Entry:
         value: a number in the unit, a text, or a truth value.
         unit: a unit of :data:`hwcost.devices.UNITS`.
         status: one of :data:`hwcost.devices.STATUSES`.
-        source: where it is published, or how it was derived.
+        source: the publication, or the derivation.
 
     Raises:
         InvalidValueError: a number that is negative or NaN, an integer that 64 bits do not hold, an unknown unit or

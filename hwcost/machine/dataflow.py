@@ -38,7 +38,7 @@ class Dataflow(Row):
     Args:
         name: the field's abbreviation.
         rows, cols, time: the letter of the product that lies along the rows, along the columns, and in time.
-        row_passes: crossings of the height of the array per fold, besides streaming: one to load the stationary
+        row_passes: crossings of the height of the array per fold, in addition to streaming: one to load the stationary
             operand, one for the skew of the stream over the rows.
         summary: one line for people.
         drain_passes: further crossings to shift out stationary outputs; charged on a machine with ``drains_outputs``.
@@ -81,7 +81,7 @@ class Dataflow(Row):
         return dataclasses.replace(self, row_passes=self.row_passes + self.drain_passes, drain_passes=0)
 
     def fill_and_drain(self, rows: Size, cols: Size) -> Size:
-        """Cycles of one fold besides streaming on a rows x cols array: row_passes * R + C - 2."""
+        """Cycles of one fold on top of streaming, on a rows x cols array: row_passes * R + C - 2."""
         return total(product(self.row_passes, rows), cols, -2, what="the fill and drain cycles")
 
 

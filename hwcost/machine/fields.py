@@ -170,7 +170,7 @@ class Part:
             self._check_needs(needing)
 
     def _check_needs(self, needing: Sequence[tuple[str, Need]]) -> None:
-        """Raises if a need is not met; a part alone cannot tell."""
+        """Raises if a need is not met; a part alone does not know the machine."""
 
     def stated(self) -> Sequence[tuple[str, Any]]:
         """The fields that are not at their neutral value."""

@@ -1,6 +1,6 @@
 """The folds of a product on an array, and what they cost: a table of timings.
 
-A fold is one pass over the array. A timing charges what it costs besides streaming, or hides it behind another fold.
+A fold is one pass over the array. A timing charges what it costs on top of streaming, or hides it behind another fold.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class FoldTexts(NamedTuple):
     """The numbers of a :class:`Folds` as text, for the formula that the command line prints.
 
     Attributes:
-        along_rows, along_cols, in_time: the folds; ``in_time`` is empty where nothing limits the stream.
+        along_rows, along_cols, in_time: the folds; ``in_time`` is empty if nothing limits the stream.
         rows_extent, rows: the extent along rows, and the rows.
-        streamed, most_streamed: T, and its limit; empty where there is none.
+        streamed, most_streamed: T, and its limit; empty if there is none.
         fill_and_drain: the cycles of one fill and drain.
     """
 

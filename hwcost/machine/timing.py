@@ -30,14 +30,14 @@ _ROWS = Start(lambda array: 1.0 * array.rows, "the rows")
 
 @part
 class Timing(Part):
-    """What folds cost besides streaming, and the overheads of blocks and layers.
+    """What folds cost on top of streaming, and the overheads of blocks and layers.
 
     >>> Timing(cycles_per_layer=500.0)
     Timing(fold_timing='ideal', cycles_per_layer=500.0)
     """
 
     fold_timing: str | FoldTiming = declare(
-        row_of(FOLD_TIMINGS, FoldTiming), "", "what a fold costs besides streaming",
+        row_of(FOLD_TIMINGS, FoldTiming), "", "cost of a fold on top of streaming",
         f"{', '.join(FOLD_TIMINGS)}, or a FoldTiming", default="ideal",
     )  # fmt: skip
     _: KW_ONLY
