@@ -60,7 +60,7 @@ def device_file(
     given = {name: entry for name, entry in _given(found.device) if name not in kept | fitted}
     if dropped := [name for name in before if name not in kept | given | fitted]:
         notes = (*notes, f"Left out, since they have no effect next to the fitted numbers: {', '.join(dropped)}.")
-    identified, not_identified = (tuple(_fields(found, is_determined)) for is_determined in (True, False))
+    determined, others = (tuple(_fields(found, is_determined)) for is_determined in (True, False))
     errors = {f: getattr(found.scores, f) for f in (*found.scores.names(), "count")}
     return DeviceFile(
         name=name,
@@ -68,15 +68,7 @@ def device_file(
         notes=(*notes, *_warnings(found), _LIMITS),
         entries=kept | given | fitted,
         facts=base.facts if isinstance(base, DeviceFile) else {},
-        fit=Fit(
-            data=data,
-            source=source,
-            licence=licence,
-            errors=errors,
-            identified=identified,
-            not_identified=not_identified,
-            ranges=found.ranges,
-        ),
+        fit=Fit(data, source, licence, errors, determined, others, found.ranges),
     )
 
 

@@ -18,9 +18,7 @@ def _byte_per_column(array: Any) -> Any:
 
 _START = Start(_byte_per_column, "dram_bytes_per_s, or one byte per cycle and column")
 _LIMIT = Need("a finite bandwidth, such as dram_bytes_per_s", lambda array: array.has_memory_limit)
-_SHARED = Need(
-    "an operand whose own bandwidth is not set", lambda array: any(rate is None for rate in array.own_rates)
-)
+_SHARED = Need("an operand whose own bandwidth is not set", lambda array: any(rate is None for rate in array.own_rates))
 _AGAIN = Need("filter_block or rereads_inputs", lambda a: a.rereads_inputs or is_stated(a, "filter_block"))
 
 
