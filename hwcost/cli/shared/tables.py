@@ -49,7 +49,7 @@ def table(columns: Sequence[Column[_T]], rows: Sequence[_T], *, coloured: bool =
     """
     cells = [[column.text(row) for row in rows] for column in columns]
     widths = [max(map(_width, (column.title, *own))) for column, own in zip(columns, cells, strict=True)]
-    title = _line(columns, widths, [column.title for column in columns])
+    title = _line(columns, widths, [column.title for column in columns], [None] * len(columns))
     yield click.style(title, dim=True) if coloured else title
     for i, row in enumerate(rows):
         styles = [None if column.colour is None or not coloured else column.colour(row) for column in columns]
@@ -62,15 +62,12 @@ def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator
     return table(columns, [list(map(printable, row)) for row in rows])
 
 
-def _line(
-    columns: Sequence[Column[Any]], widths: Sequence[int], texts: Sequence[str], styles: Sequence[Any] = ()
-) -> str:
+def _line(columns: Sequence[Column[Any]], widths: Sequence[int], texts: Sequence[str], styles: Sequence[Any]) -> str:
     parts = []
-    for i, (column, width, text) in enumerate(zip(columns, widths, texts, strict=True)):
+    for column, width, text, style in zip(columns, widths, texts, styles, strict=True):
         blank = " " * (width - _width(text))
-        last = i == len(columns) - 1
-        shown = click.style(text, **styles[i]) if styles and styles[i] and text else text
-        parts.append((shown if last else shown + blank) if column.to_the_left else blank + shown)
+        shown = click.style(text, **style) if style and text else text
+        parts.append(shown + blank if column.to_the_left else blank + shown)
     return "  ".join(parts).rstrip()
 
 
