@@ -177,14 +177,7 @@ def read_measurements(
     name = os.fspath(path)
     rows = csv_rows(name, "the measurements")
     header = next(rows, (0, []))[1]
-    unit, ignored = _unit(name, header), tuple(c for c in header if c not in _KNOWN)
-    if "kind" not in header:
-        raise InvalidValueError(f"{name}: the header", ", ".join(header), f"a column 'kind' ({', '.join(KINDS)})")
-    for column in header:
-        if column in _OF_ALL:
-            raise InvalidValueError(
-                f"{name}: a column", column, f"one of the same for all rows; not {', '.join(_OF_ALL)}"
-            )
+    unit = _unit(name, header)
     bad: list[str] = []
     read: list[_Row] = []
     for line, row in rows:
@@ -205,19 +198,26 @@ def read_measurements(
     if not good:
         allowed = "at least one row that can be used" + "".join(f"; {text}" for text in bad[:_SHOWN])
         raise InvalidValueError(f"{name}: the number of measurements", 0, allowed)
-    return MeasuredFile(tuple(good), tuple(bad), ignored)
+    return MeasuredFile(tuple(good), tuple(bad), tuple(column for column in header if column not in _KNOWN))
 
 
 # ---------------------------------------------------------------- rows
 
 
 def _unit(name: str, header: Sequence[str]) -> str:
+    """The column of the latency; raises for a header without one, or with columns that cannot be used."""
     units = [column for column in header if column in _UNITS]
     if len(units) != 1:
         raise InvalidValueError(
             f"{name}: the columns that hold what was measured", ", ".join(units) or "none",
             f"exactly one of: {', '.join(_UNITS)}",
         )  # fmt: skip
+    if "kind" not in header:
+        raise InvalidValueError(f"{name}: the header", ", ".join(header), f"a column 'kind' ({', '.join(KINDS)})")
+    for column in header:
+        if column in _OF_ALL:
+            allowed = f"a field that may differ between rows; not one of: {', '.join(_OF_ALL)}"
+            raise InvalidValueError(f"{name}: a column", column, allowed)
     return units[0]
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.model.formula import START_UP, Pricing, overheads_of
-from hwcost.model.gemm import Gemm
 from hwcost.model.layout import Work
 from hwcost.model.traffic import bytes_of, transfers_of
 
@@ -61,7 +60,8 @@ def _shape(work: Work) -> Iterator[Sentence]:
     array, folds = work.array, work.folds
     flow, lowered = array.dataflow_row, array.lowering_row.lower(work.gemm)
     extents = {letter: getattr(lowered, letter) for letter in "mnk"}
-    yield Sentence("lowering", f"{array.lowering_row.summary}: {lowered.count} of {_product(lowered)}")
+    of_each = "({m} x {k})({k} x {n})".format(**extents)
+    yield Sentence("lowering", f"{array.lowering_row.summary}: {lowered.count} of {of_each}")
     yield Sentence(
         "layout",
         f"{flow.summary}: {flow.rows} = {extents[flow.rows]} along {array.rows} rows, {flow.cols} = "
@@ -74,10 +74,6 @@ def _shape(work: Work) -> Iterator[Sentence]:
     if array.max_streamed is not None:
         parts.append(_ceiling(extents[flow.time], array.max_streamed, folds.in_time, 1, "time"))
     yield Sentence("folds", ", ".join(parts))
-
-
-def _product(gemm: Gemm) -> str:
-    return f"({gemm.m} x {gemm.k})({gemm.k} x {gemm.n})"
 
 
 def _ceiling(extent: Any, size: Any, folds: Any, stairs: Any, along: str) -> str:
