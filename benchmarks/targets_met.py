@@ -24,8 +24,8 @@ from nas_plugin import SearchSettings, load_arch_def
 from nas_plugin.data import CUT, load
 from nas_plugin.methods.darts import DartsSearch
 from nas_plugin.methods.finding import searcher, winner_of
+from nas_plugin.methods.settings import Target
 from nas_plugin.methods.table import SWEEP_METHODS
-from nas_plugin.space.targets import Target
 
 ARRAYS = ((8, 8), (16, 16))
 EXACT = [name for name in SWEEP_METHODS if name != "flops"]

@@ -14,25 +14,21 @@ from hwcost import MissingDependencyError, __version__
 
 if TYPE_CHECKING:
     from nas_plugin.api import read_run, read_sweep, resume, resume_sweep, search, sweep
-    from nas_plugin.methods.latencies import LATENCIES, Latency
     from nas_plugin.methods.settings import SearchSettings
-    from nas_plugin.methods.table import METHODS, SWEEP_METHODS, Method
+    from nas_plugin.methods.table import LATENCIES, METHODS, SWEEP_METHODS, Latency, Method
     from nas_plugin.runs.comparison import Comparison
     from nas_plugin.runs.result import Outcome, SearchResult
-    from nas_plugin.space.arch_def import ArchDef
-    from nas_plugin.space.blocks import KINDS, BlockKind
+    from nas_plugin.space.arch_def import KINDS, ArchDef, BlockKind
     from nas_plugin.space.networks import SuperNetwork, TrainableNetwork
     from nas_plugin.space.reader import load_arch_def
 
 _HOMES = {
     "api": ("read_run", "read_sweep", "resume", "resume_sweep", "search", "sweep"),
-    "methods.latencies": ("LATENCIES", "Latency"),
     "methods.settings": ("SearchSettings",),
-    "methods.table": ("METHODS", "SWEEP_METHODS", "Method"),
+    "methods.table": ("LATENCIES", "METHODS", "SWEEP_METHODS", "Latency", "Method"),
     "runs.comparison": ("Comparison",),
     "runs.result": ("Outcome", "SearchResult"),
-    "space.arch_def": ("ArchDef",),
-    "space.blocks": ("KINDS", "BlockKind"),
+    "space.arch_def": ("KINDS", "ArchDef", "BlockKind"),
     "space.networks": ("SuperNetwork", "TrainableNetwork"),
     "space.reader": ("load_arch_def",),
 }

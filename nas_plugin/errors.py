@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from hwcost.errors import HwcostError, InvalidValueError
+from hwcost.errors import HwcostError
 
-__all__ = ["ArchDefError", "DataError", "InvalidValueError", "PluginError", "RunError"]
-
-
-class PluginError(HwcostError):
-    """Base of the errors that nas_plugin raises on purpose."""
+__all__ = ["ArchDefError", "DataError", "RunError"]
 
 
-class ArchDefError(PluginError, ValueError):
+class ArchDefError(HwcostError, ValueError):
     """An architecture file that cannot be used; the message names file, key and what is allowed."""
 
 
-class DataError(PluginError, ValueError):
+class DataError(HwcostError, ValueError):
     """Image files that are missing or damaged; the message names the file."""
 
 
-class RunError(PluginError, RuntimeError):
+class RunError(HwcostError, RuntimeError):
     """A run folder that cannot be written, or from which a run cannot resume."""

@@ -16,9 +16,8 @@ from hwcost import InvalidValueError
 from hwcost.units import CLOCKS, in_unit
 from nas_plugin.cli import options
 from nas_plugin.cli.options import ArraySize, OneOf
-from nas_plugin.methods.latencies import LATENCIES
 from nas_plugin.methods.settings import SearchSettings, method_for
-from nas_plugin.methods.table import METHODS
+from nas_plugin.methods.table import LATENCIES, METHODS
 
 if TYPE_CHECKING:
     from nas_plugin.api import Progress

@@ -15,28 +15,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas_plugin.data import Dataset, split
-from nas_plugin.methods.gates import Alphas
-from nas_plugin.methods.latencies import latency_of
-from nas_plugin.methods.latency import LatencyTerm
-from nas_plugin.methods.limit import Limit
-from nas_plugin.methods.settings import SearchSettings
+from nas_plugin.methods.latency import LatencyTerm, Limit
+from nas_plugin.methods.settings import SearchSettings, Target
+from nas_plugin.methods.table import LATENCIES
 from nas_plugin.methods.training import Descent, Record, Resumable, batches, generator, held_out, seeded
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.costs import Costs, reference_cycles
-from nas_plugin.space.networks import SuperNetwork, one_hot
-from nas_plugin.space.targets import Target
+from nas_plugin.space.networks import Alphas, SuperNetwork, one_hot
 
 __all__ = ["DartsSearch"]
 
 
 class DartsSearch(Resumable):
-    """Weights and alpha in turn, epoch by epoch.
-
-    Args:
-        arch: the search space on its array.
-        settings: of the run.
-        train: the training images, which are split here.
-    """
+    """Weights and alpha in turn, epoch by epoch."""
 
     STATE = ("step", "weight", "network", "alphas", "descent", "optimiser")
 
@@ -44,12 +35,11 @@ class DartsSearch(Resumable):
         self.arch, self.settings, self.steps, self.step = arch, settings, settings.epochs, 0
         weights, rest = split(len(train), settings.seed, settings.share)  # 80 % and 20 %
         self.weight_data, self.alpha_data = train.take(weights), train.take(rest)
-        self.batches = -(-len(weights) // settings.batch)
         self.network: SuperNetwork = seeded(settings.seed, "search", lambda: SuperNetwork(arch))
-        self.descent = Descent(self.network.parameters(), settings, settings.epochs * self.batches)  # SGD
+        self.descent = Descent(self.network, settings, len(weights), settings.epochs)  # SGD
         self.alphas = Alphas(arch)
         self.optimiser = torch.optim.Adam([self.alphas.alpha], lr=settings.alpha_lr)
-        self.latency = LatencyTerm(arch, latency_of(settings), utilization=settings.utilization)
+        self.latency = LatencyTerm(arch, settings.row("latency", LATENCIES), utilization=settings.utilization)
         self.weight = settings.weight  # lambda
         target = None if settings.target is None else Target.parse(settings.target)
         self.limit = None if target is None else Limit(arch, self.latency, target, exact=settings.snaps)
@@ -68,12 +58,11 @@ class DartsSearch(Resumable):
     def train_weights(self, tau: float, random: torch.Generator) -> float:
         """SGD on L_data over the images for the weights; returns the mean of L_data."""
         total = 0.0
-        for number, (images, labels) in enumerate(batches(self.weight_data, self.settings.batch, random)):
+        for images, labels in batches(self.weight_data, self.settings.batch, random):
             with torch.no_grad():
                 gates = self.alphas.split(self.alphas.sample(tau, random))
             loss = F.cross_entropy(self.network(images, gates), labels)
-            self.descent.step(loss, self.step * self.batches + number)
-            total += float(loss.detach()) * len(labels)
+            total += self.descent.descend(loss) * len(labels)
         return total / len(self.weight_data)
 
     def train_alpha(self, tau: float, random: torch.Generator) -> float:
@@ -113,7 +102,7 @@ class DartsSearch(Resumable):
         with torch.no_grad():
             probabilities = self.alphas.probabilities()
             soft = float(self.latency.of(probabilities))
-        exact = float(self.costs.of(self.costs.rows([choice]))[0])
+        exact = self.costs.one(choice)
         return {
             "epoch": self.step,
             "tau": tau,

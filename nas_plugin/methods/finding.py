@@ -1,4 +1,4 @@
-"""From settings to a searcher, and from the network it derives to the winner."""
+"""From settings to a search, and from the network it derives to the winner."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import Any
 
 from hwcost import InvalidValueError
 from nas_plugin.data import Dataset
-from nas_plugin.methods.latencies import latency_of
 from nas_plugin.methods.latency import LatencyTerm
-from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.methods.table import Searcher, method_of
+from nas_plugin.methods.settings import LEAST, SearchSettings, Target
+from nas_plugin.methods.table import LATENCIES, method_of
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.costs import Costs, reference_cycles
-from nas_plugin.space.targets import LEAST, Target
 
 __all__ = ["check", "searcher", "winner_of"]
 
@@ -26,7 +24,7 @@ def check(arch: ArchDef, settings: SearchSettings) -> None:
         InvalidValueError: an unknown method or latency, a method that needs a target and has none, or a target that
             not even the smallest network meets, or that the largest one cannot use.
     """
-    method, latency = method_of(settings), latency_of(settings)
+    method, latency = method_of(settings), settings.row("latency", LATENCIES)
     if settings.target is None:
         if method.needs_target:
             allowed = f"a limit, as 0.75 or 2000cycles; method {method.name!r} needs one"
@@ -38,47 +36,25 @@ def check(arch: ArchDef, settings: SearchSettings) -> None:
         term = LatencyTerm(arch, latency)
         costs, scale = term.costs(), reference / term.reference
     ends = [{name: sizes[end] for name, sizes in costs.sizes.items()} for end in (0, -1)]
-    least, most = (costs.of(costs.rows(ends)) * scale).tolist()
-    if least > limit:
-        share = math.ceil(1000 * least / reference) / 1000
-        allowed = f"at least {math.ceil(least):,} cycles ({share:.3f} of the reference's), as the smallest network"
-        raise InvalidValueError("target", settings.target, allowed)
-    if LEAST * limit > most:
+    least, most = (costs.one(choice) * scale for choice in ends)
+    if least > limit or LEAST * limit > most:
+        low, high = math.ceil(least), math.floor(most)
+        shares = math.ceil(1000 * least / reference) / 1000, math.floor(1000 * most / reference) / 1000
         allowed = (
-            f"at most {math.floor(most):,} cycles ({most / reference:.3f} of the reference's), as the largest network; "
-            "a number alone is a share of the reference's cycles, write 2100cycles for cycles"
+            f"at least {low:,} cycles ({shares[0]:.3f} of the reference's), as the smallest network, and at most "
+            f"{high:,} cycles ({shares[1]:.3f}), as the largest; a number alone is a share, write 2100cycles for cycles"
         )
         raise InvalidValueError("target", settings.target, allowed)
 
 
-def searcher(
-    arch: ArchDef, settings: SearchSettings, train: Dataset, weights: Mapping[str, Any] | None = None
-) -> Searcher:
-    """The searcher that the settings name.
-
-    Args:
-        arch: the search space on its array.
-        settings: of the search.
-        train: the training images.
-        weights: of a super-network, for a method that takes them.
-
-    Raises:
-        InvalidValueError: as :func:`check`.
-    """
+def searcher(arch: ArchDef, settings: SearchSettings, train: Dataset, weights: Mapping[str, Any] | None = None) -> Any:
+    """The search that the settings name, checked; ``weights`` of a super-network are for a method that takes them."""
     check(arch, settings)
-    given = (arch, settings, train)
-    return method_of(settings).make(*given) if weights is None else method_of(settings).make(*given, weights)
+    return method_of(settings).make(arch, settings, train, *([] if weights is None else [weights]))
 
 
 def winner_of(arch: ArchDef, settings: SearchSettings, derived: Mapping[str, int]) -> dict[str, int]:
-    """The network with its free capacity used: every width grown at equal exact cycles.
-
-    >>> from nas_plugin import load_arch_def
-    >>> arch = load_arch_def()
-    >>> grown = winner_of(arch, SearchSettings("fashion-mnist-cut"), arch.reference)
-    >>> {name: (arch.reference[name], size) for name, size in grown.items() if size != arch.reference[name]}
-    {'fc1.width': (120, 128), 'fc2.width': (84, 96)}
-    """
+    """The network with its free capacity used: every width grown at equal exact cycles."""
     if not settings.snaps:
         return dict(derived)
     costs = Costs(arch)

@@ -15,70 +15,51 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas_plugin.data import Dataset
-from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.methods.super_network import SuperNetworkTraining
-from nas_plugin.methods.training import Record, Resumable, Training, generator, held_out, trial
+from nas_plugin.methods.settings import LEAST, SearchSettings, Target
+from nas_plugin.methods.training import Record, Resumable, SuperNetworkTraining, Training, generator, held_out
 from nas_plugin.space.arch_def import ArchDef
-from nas_plugin.space.costs import Costs, Rows, macs_of, reference_cycles, tread_ends, within
-from nas_plugin.space.targets import LEAST, Target
+from nas_plugin.space.costs import Costs, Rows, macs_of, reference_cycles, within
 
-__all__ = ["OneShotSearch", "pool_of", "price_of"]
+__all__ = ["OneShotSearch", "pool_of"]
 
-ROUND = 30
-"""Networks that are scored before all others are predicted anew."""
-LARGEST = 1.5
-"""Without a target, networks of up to this many times the reference's cycles are candidates."""
+ROUND = 30  # networks that are scored before all others are predicted anew
+LARGEST = 1.5  # without a target, candidates take up to this many times the reference's cycles
 RIDGE = 1e-2
+# the least distance between networks that are scored together, in standard deviations of the candidates' log sizes:
+# without it one family of near-equal networks takes all places, and a better one is never scored
 APART = 0.5
-"""The least distance between networks that are scored together, in standard deviations of the candidates' log sizes.
-
-Without it one family of near-equal networks takes all places, and another that would do better after training is never
-scored.
-"""
-SECOND = 4
-"""The networks of the second final; all but one of the places are for the best of different kernels."""
-GENTLE = 0.4
-"""The learning rate of fine-tuning, in units of a training's."""
+SECOND = 4  # networks of the second final; all but one of the places are for the best of different kernels
+GENTLE = 0.4  # the learning rate of fine-tuning, in units of a training's
 
 
-def pool_of(arch: ArchDef, settings: SearchSettings) -> tuple[Costs, Rows]:
-    """The candidates: within the target, or else up to a limit on cycles; all of them saturated."""
-    costs = Costs(arch)
+def pool_of(arch: ArchDef, settings: SearchSettings) -> tuple[Costs, Rows, NDArray[np.float64]]:
+    """The candidates, and lambda * latency to add to their loss (reference = 1), which is 0 with a target.
+
+    They are within the target, or else up to a limit on cycles, and none of their widths can grow for free.
+    """
+    costs, reference = Costs(arch), reference_cycles(arch)
     if settings.target is None:
-        limit, least = LARGEST * reference_cycles(arch), 0.0
+        limit, least, weight = LARGEST * reference, 0.0, settings.weight
     else:
         limit = Target.parse(settings.target).cycles(arch)
-        least = LEAST * limit
-    rows = within(costs, tread_ends(costs), limit, least=least)
-    return costs, np.unique(costs.saturated(rows), axis=0)
-
-
-def price_of(arch: ArchDef, settings: SearchSettings, costs: Costs, rows: Rows) -> NDArray[np.float64]:
-    """Lambda * latency of networks, reference = 1, to add to their loss; 0 if a target limits it."""
-    if settings.target is not None:
-        return np.zeros(len(rows))
-    price: NDArray[np.float64] = settings.weight * costs.of(rows) / reference_cycles(arch)
-    return price
+        least, weight = LEAST * limit, 0.0
+    pool = np.unique(costs.saturated(within(costs, costs.tread_ends(), limit, least=least)), axis=0)
+    return costs, pool, weight * costs.of(pool) / reference
 
 
 class OneShotSearch(Resumable):
     """Trains a super-network, scores networks with its weights, lets the best meet in two finals, and takes the best.
 
-    A fit guides the scores: after each round a quadratic form in the logarithms of the sizes is fitted to the scores so
-    far, and the next round takes mostly the networks that it predicts to be best, in turn for every set of kernels. The
-    first final fine-tunes the best from the super-network's weights. All begin alike, which tells near-equal networks
-    of one set of kernels apart, but does not compare sets of kernels, since the shared weights fit some better than
-    others. So the best of the best sets reach the second final, which trains them from scratch as the winner will be.
-    What counts is L_data on the held-out images, plus lambda * latency if there is no target.
+    After each round of scores a quadratic form in the logarithms of the sizes is fitted to them, and the next round
+    takes mostly the networks that it predicts to be best, in turn for every set of kernels. The first final fine-tunes
+    the best from the super-network's weights, which does not compare sets of kernels, since these weights fit some
+    better than others. So the best of the best sets reach the second final, which trains them from scratch. What counts
+    is L_data on the held-out images, plus lambda * latency if there is no target.
 
-    Args:
-        arch: the search space on its array.
-        settings: of the run.
-        train: the training images, which are split here.
-        weights: of a super-network trained with the same seed; None trains one.
+    ``weights`` are those of a super-network trained with the same seed; None trains one.
     """
 
-    STATE = ("training", "losses", "finetuned_losses", "scratch_losses")
+    STATE = ("step", "training", "losses", "finetuned_losses", "scratch_losses")
 
     def __init__(
         self, arch: ArchDef, settings: SearchSettings, train: Dataset, weights: Mapping[str, Tensor] | None = None
@@ -88,30 +69,22 @@ class OneShotSearch(Resumable):
         if weights is not None:
             self.training.network.load_state_dict(weights)
             self.training.step = settings.epochs
-        self._skipped = settings.epochs if weights is not None else 0
-        self.costs, self.pool = pool_of(arch, settings)
-        self.price = price_of(arch, settings, self.costs, self.pool)
-        self._x = _standardised(self.pool)
+        self.costs, self.pool, self.price = pool_of(arch, settings)
+        logs = np.log(self.pool)
+        spread = logs.std(axis=0)
+        self._x = (logs - logs.mean(axis=0))[:, spread > 0] / spread[spread > 0]  # standardised
         kernels = np.delete(self.pool, self.costs.widths, axis=1)
         self._family = np.unique(kernels, axis=0, return_inverse=True)[1].reshape(-1)
-        self.losses: dict[int, float] = {}
-        """Held-out loss by place in the pool, with the super-network's weights."""
-        self.finetuned_losses: dict[int, float] = {}
-        """Held-out loss in the first final, after fine-tuning."""
-        self.scratch_losses: dict[int, float] = {}
-        """Held-out loss in the second final, after a training from scratch."""
+        self.losses: dict[int, float] = {}  # held-out, by place in the pool, with the super-network's weights
+        self.finetuned_losses: dict[int, float] = {}  # in the first final
+        self.scratch_losses: dict[int, float] = {}  # in the second final
         self._scored = min(settings.candidates, len(self.pool))
         finalists = min(settings.finalists, self._scored)
         self._finalists = finalists if finalists > 1 else 0
         self._tuned = self._finalists if self._finalists > SECOND else 0  # else all reach the second final anyway
         self._second = min(SECOND, self._finalists)
-        self.steps = settings.epochs - self._skipped + -(-self._scored // ROUND) + self._tuned + self._second
-
-    @property
-    def step(self) -> int:  # type: ignore[override]
-        """Steps done."""
-        rounds = -(-len(self.losses) // ROUND)
-        return self.training.step - self._skipped + rounds + len(self.finetuned_losses) + len(self.scratch_losses)
+        epochs = settings.epochs - self.training.step
+        self.steps, self.step = epochs + -(-self._scored // ROUND) + self._tuned + self._second, 0
 
     def run_epoch(self) -> Record:
         """Runs an epoch of the super-network, a round of scores, or one network of a final; returns its log record."""
@@ -122,16 +95,16 @@ class OneShotSearch(Resumable):
         elif len(self.finetuned_losses) < self._tuned:
             epochs, lr = self.settings.finalist_epochs, GENTLE * self.settings.lr
             gentle = dataclasses.replace(self.settings, train_epochs=epochs, lr=lr)
-            record = self._trial("fine-tuning", self._first_final()[len(self.finetuned_losses)], gentle)
+            record = self._trial("fine-tuning", int(self._first_final()[len(self.finetuned_losses)]), gentle)
         else:
-            record = self._trial("trial", self._second_final()[len(self.scratch_losses)], self.settings)
+            record = self._trial("trial", int(self._second_final()[len(self.scratch_losses)]), self.settings)
+        self.step += 1
         return record | {"epoch": self.step}
 
     def _score_round(self) -> Record:
-        number = len(self.losses) // ROUND
-        random = np.random.default_rng(generator(self.settings.seed, "candidates", number).initial_seed())
-        places = self._next(random, min(ROUND, self._scored - len(self.losses)))
-        for place in places:
+        seed = generator(self.settings.seed, "candidates", len(self.losses) // ROUND).initial_seed()
+        random = np.random.default_rng(seed)
+        for place in self._next(random, min(ROUND, self._scored - len(self.losses))):
             network = functools.partial(self.training.network.at, choice=self.costs.choice(self.pool[place]))
             self.losses[place] = held_out(network, self.training.held_out)[0]
         return {"part": "scores", "scored": len(self.losses), "of": len(self.pool)} | self._best(self.losses)
@@ -140,12 +113,9 @@ class OneShotSearch(Resumable):
         """Places to score: at first the largest networks and random ones, then those predicted to be best."""
         fresh = np.setdiff1d(np.arange(len(self.pool)), np.fromiter(self.losses, dtype=np.int64))
         if self.losses:
-            worth = self._predicted()[fresh] + self.price[fresh]
-            lead = count - count // 5
+            worth, lead = self._predicted()[fresh] + self.price[fresh], count - count // 5
         else:
-            macs = macs_of(self.arch)
-            worth = -macs.of(self.pool[fresh])
-            lead = count // 2
+            worth, lead = -macs_of(self.arch).of(self.pool[fresh]), count // 2
         first = self._apart(self._dealt(fresh[np.argsort(worth, kind="stable")]), lead)
         rest = np.setdiff1d(fresh, first)
         return [*first.tolist(), *random.choice(rest, min(count - len(first), len(rest)), replace=False).tolist()]
@@ -156,11 +126,10 @@ class OneShotSearch(Resumable):
         pairs = np.triu_indices(x.shape[1])
         features = np.concatenate([x, x[:, pairs[0]] * x[:, pairs[1]]], axis=1)
         seen, scores = list(self.losses), np.array(list(self.losses.values()))
-        middle = scores.mean()
-        a = features[seen] - features[seen].mean(axis=0)
+        middle, centred = scores.mean(), features - features[seen].mean(axis=0)
+        a = centred[seen]
         ridge = RIDGE * len(seen) * np.eye(a.shape[1])
-        slopes = np.linalg.solve(a.T @ a + ridge, a.T @ (scores - middle))
-        predicted: NDArray[np.float64] = middle + (features - features[seen].mean(axis=0)) @ slopes
+        predicted: NDArray[np.float64] = middle + centred @ np.linalg.solve(a.T @ a + ridge, a.T @ (scores - middle))
         return predicted
 
     def _dealt(self, ranked: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -173,13 +142,11 @@ class OneShotSearch(Resumable):
         turn = np.zeros(len(ranked), dtype=np.int64)
         for family in np.unique(families):
             turn[families == family] = np.arange((families == family).sum())
-        dealt: NDArray[np.int64] = ranked[np.argsort(turn, kind="stable")]
-        return dealt
+        return np.take(ranked, np.argsort(turn, kind="stable"))
 
     def _apart(self, ranked: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """The first ``count`` of ranked places that are apart from each other, then the first of the rest."""
-        left = ranked
-        picked: list[int] = []
+        left, picked = ranked, list[int]()
         while len(left) and len(picked) < count:
             picked.append(int(left[0]))
             left = left[np.linalg.norm(self._x[left] - self._x[left[0]], axis=1) >= APART]
@@ -192,32 +159,28 @@ class OneShotSearch(Resumable):
 
     def _best(self, losses: Mapping[int, float]) -> Record:
         best = int(self._order(losses)[0])
-        row = self.pool[best]
-        cycles = float(self.costs.of(row[None])[0])
-        return {"choice": self.costs.choice(row), "held_out_loss": losses[best], "exact_cycles": cycles}
+        choice = self.costs.choice(self.pool[best])
+        return {"choice": choice, "held_out_loss": losses[best], "exact_cycles": self.costs.one(choice)}
 
     def _trial(self, part: str, place: int, settings: SearchSettings) -> Record:
         """Trains one network of a final, from the super-network's weights or from scratch."""
         choice, images, tunes = self.costs.choice(self.pool[place]), self.training, part == "fine-tuning"
         start = images.network.slice(choice) if tunes else None
-        loss, accuracy = trial(Training(self.arch, choice, settings, images.weight_data, start), images.held_out)
         losses = self.finetuned_losses if tunes else self.scratch_losses
-        losses[place] = loss
-        tried = {"part": part, "accuracy": accuracy, "tried": choice, "loss": loss, "epochs": settings.train_epochs}
-        return tried | self._best(losses)
+        training = Training(self.arch, choice, settings, images.weight_data, start)
+        losses[place], accuracy = training.finish(images.held_out)
+        tried = {"part": part, "accuracy": accuracy, "tried": choice, "loss": losses[place]}
+        return tried | {"epochs": settings.train_epochs} | self._best(losses)
 
-    def _first_final(self) -> list[int]:
+    def _first_final(self) -> NDArray[np.int64]:
         """By score: the best of each set of kernels for up to half of the places, then others that are apart."""
-        ranked = self._leaders_first(self._order(self.losses), -(-self._finalists // 2))
-        places: list[int] = self._apart(ranked, self._finalists).tolist()
-        return places
+        return self._apart(self._leaders_first(self._order(self.losses), -(-self._finalists // 2)), self._finalists)
 
-    def _second_final(self) -> list[int]:
+    def _second_final(self) -> NDArray[np.int64]:
         """The best of each of the three best sets of kernels, then the next."""
         if not self._tuned:
             return self._first_final()
-        places: list[int] = self._leaders_first(self._order(self.finetuned_losses), SECOND - 1)[: self._second].tolist()
-        return places
+        return self._leaders_first(self._order(self.finetuned_losses), SECOND - 1)[: self._second]
 
     def _leaders_first(self, ranked: NDArray[np.int64], most: int) -> NDArray[np.int64]:
         """Ranked places with the first of each set of kernels, for up to ``most`` sets, before all others."""
@@ -230,22 +193,9 @@ class OneShotSearch(Resumable):
 
     def scores(self) -> list[dict[str, Any]]:
         """Every network that was scored: choice, exact cycles, held-out losses by its score and in the finals."""
-        cycles = self.costs.of(self.pool)
+        tuned, trained, cycles = self.finetuned_losses, self.scratch_losses, self.costs.of(self.pool)
         return [
-            {
-                "choice": self.costs.choice(self.pool[place]),
-                "cycles": float(cycles[place]),
-                "held_out_loss": loss,
-                "tuned_loss": self.finetuned_losses.get(place),
-                "trained_loss": self.scratch_losses.get(place),
-            }
+            {"choice": self.costs.choice(self.pool[place]), "cycles": float(cycles[place]), "held_out_loss": loss}
+            | {"tuned_loss": tuned.get(place), "trained_loss": trained.get(place)}
             for place, loss in self.losses.items()
         ]
-
-
-def _standardised(pool: Rows) -> NDArray[np.float64]:
-    """The logarithms of the sizes in standard deviations of each column, without the columns that are constant."""
-    logs = np.log(pool)
-    spread = logs.std(axis=0)
-    x: NDArray[np.float64] = (logs - logs.mean(axis=0))[:, spread > 0] / spread[spread > 0]
-    return x

@@ -1,47 +1,95 @@
-"""Everything that a search depends on, as one frozen value that goes into the run folder."""
+"""Everything that a search depends on, as one frozen value that goes into the run folder; and limits on the cost."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwcost import InvalidValueError
-from nas_plugin.space.targets import Target
 
-__all__ = ["SearchSettings", "method_for"]
+if TYPE_CHECKING:  # a command reads the settings without torch
+    from nas_plugin.space.arch_def import ArchDef
+
+__all__ = ["LEAST", "SearchSettings", "Target", "method_for"]
+
+LEAST = 0.97
+"""A network uses at least this share of a target, if the search space has one that does."""
+
+_FORM = re.compile(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)\s*(cycles|ms)?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A limit on the exact cost.
+
+    Attributes:
+        amount: above 0.
+        unit: "" for a share of the reference network's cycles, "cycles" or "ms".
+
+    >>> str(Target.parse("2100 cycles")), Target.parse(0.75)
+    ('2100cycles', Target(amount=0.75, unit=''))
+    """
+
+    amount: float
+    unit: str = ""
+
+    @classmethod
+    def parse(cls, text: str | float) -> Target:
+        """The target in a text such as ``--target`` takes.
+
+        Raises:
+            InvalidValueError: no positive finite number, or an unknown unit.
+        """
+        match = None if isinstance(text, bool) else _FORM.fullmatch(str(text))
+        if match is None or not 0 < float(match[1]) < math.inf:
+            allowed = "a positive number (of the reference's cycles), or one with a unit, as 2100cycles or 0.002ms"
+            raise InvalidValueError("target", text, allowed)
+        return cls(float(match[1]), (match[2] or "").lower())
+
+    def __str__(self) -> str:
+        short = f"{self.amount:g}"
+        return f"{short if float(short) == self.amount else self.amount}{self.unit}"
+
+    def cycles(self, arch: ArchDef) -> float:
+        """The limit in cycles of the search space's array.
+
+        >>> from nas_plugin import load_arch_def
+        >>> [round(Target.parse(text).cycles(load_arch_def()), 1) for text in ("0.75", "0.002ms", "2100cycles")]
+        [2116.5, 2000.0, 2100.0]
+        """
+        if self.unit == "cycles":
+            return self.amount
+        if self.unit == "ms":
+            return self.amount * 1e-3 * arch.array.clock_hz
+        return self.amount * float(arch.cycles(arch.reference))
+
+
+_LARGE = {"alpha_lr": 0.03, "epochs": 12, "train_epochs": 15, "weight_only_epochs": 1}
+"""Known to work for 20,000 training images and more."""
 
 _Rule = tuple[str, Callable[[Any], bool]]
 """What is allowed, in words and as a check of a number."""
 
 
-def _count(least: int) -> _Rule:
-    return f"an integer of at least {least}, below 2**63", lambda value: type(value) is int and least <= value < 2**63
+def _integer(least: int) -> _Rule:
+    return f"an integer of at least {least}, below 2**63", lambda v: type(v) is int and least <= v < 2**63
 
 
-_ABOVE_0: _Rule = ("a finite number above 0", lambda value: 0 < value < math.inf)
-_FROM_0: _Rule = ("a finite number of at least 0", lambda value: 0 <= value < math.inf)
-_RULES: dict[str, _Rule] = {
-    **dict.fromkeys(("epochs", "train_epochs", "batch", "alpha_batch", "candidates", "finalists"), _count(1)),
-    "finalist_epochs": _count(1),
-    "seed": _count(0),
-    "weight_only_epochs": _count(0),
-    "images": _count(2),
-    "threads": ("an integer from 1 to 1024", lambda value: type(value) is int and 1 <= value <= 1024),
-    **dict.fromkeys(("lr", "clip", "alpha_lr", "tau_first", "tau_last"), _ABOVE_0),
-    **dict.fromkeys(("weight_decay", "momentum"), _FROM_0),
-    **dict.fromkeys(("weight", "utilization"), ("a finite number of at least 0, up to 1e9", lambda v: 0 <= v <= 1e9)),
-    "share": ("a number between 0 and 1", lambda value: 0 < value < 1),
-}
-_LARGE = {"alpha_lr": 0.03, "epochs": 12, "train_epochs": 15, "weight_only_epochs": 1}
-"""Known to work for 20,000 training images and more."""
-_BY_METHOD: dict[tuple[str, bool], dict[str, Any]] = {
-    ("one-shot", True): {"epochs": 6},
-    ("one-shot", False): {"epochs": 20},
-}
-"""Known to work by method, and by whether there are 20,000 training images."""
+_COUNT = _integer(1)
+_ABOVE_0: _Rule = ("a finite number above 0", lambda v: 0 < v < math.inf)
+_FROM_0: _Rule = ("a finite number of at least 0", lambda v: 0 <= v < math.inf)
+_WEIGHT: _Rule = ("a finite number of at least 0, up to 1e9", lambda v: 0 <= v <= 1e9)
+_SHARE: _Rule = ("a number between 0 and 1", lambda v: 0 < v < 1)
+_THREADS: _Rule = ("an integer from 1 to 1024", lambda v: type(v) is int and 1 <= v <= 1024)
+
+
+def _setting(default: Any, words: str, rule: _Rule | None = None) -> Any:
+    """A field with its meaning and the numbers that it takes."""
+    return dataclasses.field(default=default, metadata={"words": words, "rule": rule})
 
 
 @dataclass(frozen=True)
@@ -50,83 +98,69 @@ class SearchSettings:
 
     Attributes:
         data: the source of the images, as ``--data`` or the architecture file names it.
-        images: size of a fixed sample of the training images; None takes all.
-        method: a name in :data:`nas_plugin.methods.table.METHODS`, or a row of your own.
-        latency: a name in :data:`nas_plugin.methods.latencies.LATENCIES`, or a row of your own; for method "darts".
-        weight: lambda, the weight of the latency in units of the reference network's cycles. With a target, "darts"
-            starts from it and moves it until the target is met.
-        target: limit on the winner's cost, as :class:`nas_plugin.space.targets.Target` reads it; None for no limit.
-        utilization: mu, the weight of 1 - utilization in the loss of "darts".
-        snaps: whether the winner is chosen by exact cycles and its widths grow at equal cycles; False leaves it as the
-            latency term sees it, like a search that does not know the array.
-        seed: of everything random.
-        epochs: of the search, weight-only ones included.
-        weight_only_epochs: epochs at the start of "darts" that leave alpha alone.
-        candidates: networks that "one-shot" scores with the super-network's weights.
-        finalists: the best of them, which are fine-tuned for ``finalist_epochs`` and scored again; up to four of these
-            are trained from scratch for ``train_epochs``. 1 for no finals.
-        finalist_epochs: of each finalist's fine-tuning, and of the training of each network that "random" tries.
-        train_epochs: of the training of the winner, of the reference, and of the last finalists of "one-shot".
-        batch, alpha_batch: images in a step of the weights, and of alpha.
-        lr: of SGD at its start; it falls to 0 along a cosine.
-        momentum, weight_decay, clip: of SGD; the clip is the largest norm of a gradient.
-        alpha_lr: of Adam.
-        tau_first, tau_last: the Gumbel temperature falls geometrically from the first to the last.
-        share: the share of the training images that trains the weights; the rest trains alpha.
-        threads: that torch may use.
-        own: rows of your own that ``method`` and ``latency`` name.
+        {settings}
+        own: rows of your own that ``method`` and ``latency`` name, by field.
     """
 
     data: str
-    images: int | None = None
-    method: str = "one-shot"
-    latency: str = "expectation"
-    weight: float = 0.1
-    target: str | None = None
-    utilization: float = 0.0
-    snaps: bool = True
-    seed: int = 0
-    epochs: int = 30
-    weight_only_epochs: int = 2
-    candidates: int = 100
-    finalists: int = 8
-    finalist_epochs: int = 3
-    train_epochs: int = 30
-    batch: int = 128
-    alpha_batch: int = 64
-    lr: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    clip: float = 5.0
-    alpha_lr: float = 0.1
-    tau_first: float = 2.0
-    tau_last: float = 0.5
-    share: float = 0.8
-    threads: int = 1
-    own: tuple[Any, ...] = dataclasses.field(default=(), repr=False, compare=False)
+    images: int | None = _setting(None, "size of a fixed sample of the training images; None takes all", _integer(2))
+    method: str = _setting("one-shot", "a name in :data:`nas_plugin.METHODS`, or a row of your own")
+    latency: str = _setting("expectation", 'of "darts": a name in :data:`nas_plugin.LATENCIES`, or a row of your own')
+    weight: float = _setting(0.1, "lambda, in units of the reference's cycles; moved to meet a target", _WEIGHT)
+    target: str | None = _setting(None, "limit on cycles, read by :class:`nas_plugin.methods.settings.Target`")
+    utilization: float = _setting(0.0, 'mu, the weight of 1 - utilization in the loss of "darts"', _WEIGHT)
+    snaps: bool = _setting(True, "whether exact cycles decide the winner, and its widths grow at equal cycles")
+    seed: int = _setting(0, "of everything random", _integer(0))
+    epochs: int = _setting(30, "of the search, weight-only ones included", _COUNT)
+    weight_only_epochs: int = _setting(2, 'epochs at the start of "darts" that leave alpha alone', _integer(0))
+    candidates: int = _setting(100, 'networks that "one-shot" scores with the super-network\'s weights', _COUNT)
+    finalists: int = _setting(8, "the best of them, which are fine-tuned and scored again; 1 for no finals", _COUNT)
+    finalist_epochs: int = _setting(3, 'of fine-tuning, and of each training of "random"', _COUNT)
+    train_epochs: int = _setting(30, 'of the winner, the reference, and the last finalists of "one-shot"', _COUNT)
+    batch: int = _setting(128, "images in a step of the weights", _COUNT)
+    alpha_batch: int = _setting(64, "images in a step of alpha", _COUNT)
+    lr: float = _setting(0.05, "of SGD at its start; it falls to 0 along a cosine", _ABOVE_0)
+    momentum: float = _setting(0.9, "of SGD", _FROM_0)
+    weight_decay: float = _setting(5e-4, "of SGD", _FROM_0)
+    clip: float = _setting(5.0, "the largest norm of a gradient of the weights", _ABOVE_0)
+    alpha_lr: float = _setting(0.1, "of Adam", _ABOVE_0)
+    tau_first: float = _setting(2.0, "Gumbel temperature at the start, from which it falls geometrically", _ABOVE_0)
+    tau_last: float = _setting(0.5, "Gumbel temperature at the end", _ABOVE_0)
+    share: float = _setting(0.8, "of the training images that train the weights; the rest trains alpha", _SHARE)
+    threads: int = _setting(1, "that torch may use", _THREADS)
+    own: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("method", "latency"):
-            self._take_row(name)
-        for name, (allowed, good) in _RULES.items():
-            value = getattr(self, name)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not (number and good(value)) and not (name == "images" and value is None):
-                raise InvalidValueError(name, value, allowed)
+            row = getattr(self, name)
+            if not isinstance(row, str):
+                if not isinstance(getattr(row, "name", None), str):
+                    raise InvalidValueError(name, row, "a name, or a row with a name")
+                object.__setattr__(self, "own", {**self.own, name: row})
+                object.__setattr__(self, name, row.name)
+        for name, declared in _SETTINGS.items():
+            value, rule = getattr(self, name), declared["rule"]
+            if rule is None or (value is None and name == "images"):
+                continue
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not rule[1](value):
+                raise InvalidValueError(name, value, rule[0])
         if self.target is not None:
             object.__setattr__(self, "target", str(Target.parse(self.target)))
         if self.method == "darts" and self.weight_only_epochs >= self.epochs:
             allowed = f"fewer than epochs ({self.epochs}), so that alpha is trained at all"
             raise InvalidValueError("weight_only_epochs", self.weight_only_epochs, allowed)
 
-    def _take_row(self, field: str) -> None:
-        """Keeps the name of a row in its field, and the row in ``own``."""
-        row = getattr(self, field)
-        if not isinstance(row, str):
-            if not isinstance(getattr(row, "name", None), str):
-                raise InvalidValueError(field, row, "a name, or a row with a name")
-            object.__setattr__(self, "own", (row, *self.own))
-            object.__setattr__(self, field, row.name)
+    def row(self, field: str, table: Mapping[str, Any]) -> Any:
+        """The row that ``method`` or ``latency`` names: one of your own, or one of a table.
+
+        Raises:
+            InvalidValueError: there is none.
+        """
+        name = getattr(self, field)
+        rows = {**table, **{row.name: row for kind, row in self.own.items() if kind == field}}
+        if name not in rows:
+            raise InvalidValueError(field, name, f"one of: {', '.join(table)}")
+        return rows[name]
 
     @classmethod
     def for_size(cls, count: int, /, **given: Any) -> SearchSettings:
@@ -134,16 +168,13 @@ class SearchSettings:
 
         A latency term or a utilization, which only the author's search uses, selects that method.
 
-        >>> SearchSettings.for_size(4_000, data="fashion-mnist-cut").alpha_lr
-        0.1
-        >>> SearchSettings.for_size(60_000, data="fashion-mnist", epochs=5).alpha_lr
-        0.03
         >>> SearchSettings.for_size(4_000, data="fashion-mnist-cut", latency="shifted").method
         'darts'
         """
         known: dict[str, Any] = {} if count < 20_000 else dict(_LARGE)
         known["method"] = method_for(given)
-        known |= _BY_METHOD.get((given.get("method") or known["method"], count >= 20_000), {})
+        if (given.get("method") or known["method"]) == "one-shot":
+            known["epochs"] = 20 if count < 20_000 else 6
         names = [f.name for f in dataclasses.fields(cls)]
         for name in given:
             if name not in names:
@@ -170,10 +201,11 @@ class SearchSettings:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "own"}
 
 
-def method_for(given: Mapping[str, Any]) -> str:
-    """The method if none is named.
+_SETTINGS = {f.name: f.metadata for f in dataclasses.fields(SearchSettings) if f.metadata}
+_TEXTS = (f"{name}: {declared['words']}." for name, declared in _SETTINGS.items())
+SearchSettings.__doc__ = (SearchSettings.__doc__ or "").replace("{settings}", "\n        ".join(_TEXTS))
 
-    >>> method_for({"target": 0.75}), method_for({"utilization": 0.1})
-    ('one-shot', 'darts')
-    """
+
+def method_for(given: Mapping[str, Any]) -> str:
+    """The method if none is named."""
     return "darts" if given.get("latency") is not None or given.get("utilization") else SearchSettings.method

@@ -1,45 +1,20 @@
-"""The search methods by name, and what a sweep may compare. Loads no torch: a row imports its method when it starts."""
+"""The search methods and the latency terms by name, and what a sweep may compare.
+
+It loads no torch: a row imports its method when it starts.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Literal
 
-from hwcost import InvalidValueError
-from nas_plugin.methods.latencies import LATENCIES, Latency
+from hwcost import InvalidValueError, SystolicArray
 from nas_plugin.methods.settings import SearchSettings
 
-if TYPE_CHECKING:
-    from nas_plugin.data import Dataset
-    from nas_plugin.space.arch_def import ArchDef
-
-__all__ = ["DEFAULT_METHODS", "METHODS", "SWEEP_METHODS", "Method", "Searcher", "changes_of", "method_of"]
-
-
-class Searcher(Protocol):
-    """Finds a network step by step, and can stop and go on between steps."""
-
-    @property
-    def steps(self) -> int:
-        """The number of steps."""
-
-    @property
-    def done(self) -> bool:
-        """Whether all steps have run."""
-
-    def run_epoch(self) -> dict[str, Any]:
-        """Runs one step; returns its log record, with its number as ``epoch``."""
-
-    def derived(self) -> dict[str, int]:
-        """The network found."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the search depends on, as tensors and plain values."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes back to where :meth:`state_dict` was taken."""
+__all__ = ["DEFAULT_METHODS", "LATENCIES", "METHODS", "SWEEP_METHODS", "Latency", "Method", "changes_of", "method_of"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +24,9 @@ class Method:
     Attributes:
         name: as people write it.
         summary: what it does, in words.
-        make: makes the searcher from a search space, settings and training images. A sweep on several processes sends
-            it there, so it is a function of a module.
+        make: makes the search, a :class:`nas_plugin.methods.training.Resumable` with a method ``derived()`` that
+            returns the network found, from a search space on its array, settings and training images. A sweep on
+            several processes sends it there, so it is a function of a module.
         uses: settings that not every method uses; one that is given to a method without it is refused.
         needs_target: whether lambda alone means nothing to it.
         takes_weights: whether ``make`` also takes the weights of a super-network, which a sweep trains once a seed.
@@ -58,36 +34,34 @@ class Method:
 
     name: str
     summary: str
-    make: Callable[..., Searcher]
+    make: Callable[..., Any]
     uses: tuple[str, ...] = ()
     needs_target: bool = False
     takes_weights: bool = False
 
 
-def _darts(arch: ArchDef, settings: SearchSettings, train: Dataset) -> Searcher:
+def _darts(*given: Any) -> Any:
     from nas_plugin.methods.darts import DartsSearch
 
-    return DartsSearch(arch, settings, train)
+    return DartsSearch(*given)
 
 
-def _one_shot(
-    arch: ArchDef, settings: SearchSettings, train: Dataset, weights: Mapping[str, Any] | None = None
-) -> Searcher:
+def _one_shot(*given: Any) -> Any:
     from nas_plugin.methods.one_shot import OneShotSearch
 
-    return OneShotSearch(arch, settings, train, weights)
+    return OneShotSearch(*given)
 
 
-def _random(arch: ArchDef, settings: SearchSettings, train: Dataset) -> Searcher:
+def _random(*given: Any) -> Any:
     from nas_plugin.methods.baselines import RandomSearch
 
-    return RandomSearch(arch, settings, train)
+    return RandomSearch(*given)
 
 
-def _most_macs(arch: ArchDef, settings: SearchSettings, train: Dataset) -> Searcher:
+def _most_macs(*given: Any) -> Any:
     from nas_plugin.methods.baselines import MostMacs
 
-    return MostMacs(arch, settings, train)
+    return MostMacs(*given)
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -113,6 +87,60 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     }
 )
 """What ``--method`` may be."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """A row of :data:`LATENCIES`.
+
+    Attributes:
+        name: as people write it.
+        relaxation: of hwcost, at the expected widths; None for the exact expectation over all choices.
+        summary: what it is, in words.
+        of: whether it prices the Gumbel sample of a step, as the images see it, or the probabilities behind it.
+        array: what it knows of the accelerator; None if all of it.
+        counts: whether it enters the loss at all.
+    """
+
+    name: str
+    relaxation: Any
+    summary: str
+    of: Literal["sample", "probabilities"] = "sample"
+    array: Callable[[SystolicArray], SystolicArray] | None = None
+    counts: bool = True
+
+
+def _without_stairs(array: SystolicArray) -> SystolicArray:
+    """The array as a FLOP count sees it: a number of PEs, never idle."""
+    return SystolicArray(array.rows, array.cols, array.clock_hz)
+
+
+def _with_memory(array: SystolicArray) -> SystolicArray:
+    """PEs that are never idle behind the array's memory; if it has no bandwidth, one row of weights enters a cycle."""
+    names = ("dram_bytes_per_s", "weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s")
+    element = array.bytes_per_element
+    stated = {name: getattr(array, name) for name in names} if array.has_memory_limit else {}
+    edge = {"dram_bytes_per_s": array.cols * element * array.clock_hz}
+    return dataclasses.replace(_without_stairs(array), bytes_per_element=element, **(stated or edge))
+
+
+LATENCIES: Mapping[str, Latency] = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            Latency("logistic", "logistic", "the author's smooth ceiling at the expected widths"),
+            Latency("shifted", "shifted", "the same moved right, so that a full tile costs what it costs"),
+            Latency("generalized", "generalized", "the asymmetric smooth ceiling of U-Boost NAS"),
+            Latency("straight-through", "straight-through", "the exact stairs with the slope of a line"),
+            Latency("expectation", None, "expected exact cycles over all choices, not smoothed", of="probabilities"),
+            Latency("expectation-sample", None, "the same under the Gumbel sample of each step"),
+            Latency("flops", "linear", "no stairs: proportional to MACs, for comparison", array=_without_stairs),
+            Latency("roofline", "linear", "no stairs: MACs or bytes, the longer, for comparison", array=_with_memory),
+            Latency("none", None, "no latency at all, for comparison", of="probabilities", counts=False),
+        )
+    }
+)
+"""What ``--latency`` may be."""
 
 SWEEP_METHODS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -152,13 +180,6 @@ def changes_of(method: str | Method | Latency) -> tuple[str, dict[str, Any]]:
 
 
 def method_of(settings: SearchSettings) -> Method:
-    """The row that the settings name.
-
-    Raises:
-        InvalidValueError: neither in :data:`METHODS` nor a row of the settings' own.
-    """
-    own = {row.name: row for row in settings.own if isinstance(row, Method)}
-    row = own.get(settings.method) or METHODS.get(settings.method)
-    if row is None:
-        raise InvalidValueError("method", settings.method, f"one of: {', '.join(METHODS)}")
+    """The row that the settings name; raises as :meth:`SearchSettings.row`."""
+    row: Method = settings.row("method", METHODS)
     return row

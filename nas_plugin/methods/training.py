@@ -8,17 +8,19 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_plugin.data import Dataset
+from nas_plugin.data import Dataset, split
 from nas_plugin.errors import RunError
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.space.arch_def import ArchDef, Choice
-from nas_plugin.space.networks import TrainableNetwork
+from nas_plugin.space.costs import Costs
+from nas_plugin.space.networks import SuperNetwork, TrainableNetwork
 
-__all__ = ["Descent", "Epochs", "Record", "Resumable", "Training", "generator", "held_out", "seeded", "trial"]
+__all__ = ["Descent", "Record", "Resumable", "SuperNetworkTraining", "Training", "generator", "held_out", "seeded"]
 
 Record = dict[str, Any]
 """The log of one step, in values that JSON knows."""
@@ -33,26 +35,15 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def cosine(step: int, steps: int) -> float:
-    """The factor of the learning rate: 1 at the first step, towards 0 at the last."""
-    return 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
 def held_out(logits: Callable[[Tensor], Tensor], data: Dataset, batch: int = 1000) -> tuple[float, float]:
     """The mean cross-entropy in nats, and the accuracy, on images that the weights were not trained on."""
     total, hits = 0.0, 0
     with torch.no_grad():
-        for index in range(0, len(data), batch):
-            part = data.take(slice(index, index + batch))
-            found = logits(part.images)
-            total += float(F.cross_entropy(found, part.labels, reduction="sum"))
-            hits += int((found.argmax(1) == part.labels).sum())
+        for images, labels in zip(torch.split(data.images, batch), torch.split(data.labels, batch), strict=True):
+            found = logits(images)
+            total += float(F.cross_entropy(found, labels, reduction="sum"))
+            hits += int((found.argmax(1) == labels).sum())
     return total / len(data), hits / len(data)
-
-
-def accuracy(logits: Callable[[Tensor], Tensor], data: Dataset) -> float:
-    """The share of images with the largest logit at their label."""
-    return held_out(logits, data)[1]
 
 
 def batches(data: Dataset, size: int, random: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -70,41 +61,40 @@ def seeded(seed: int, purpose: str, build: Callable[[], nn.Module]) -> Any:
         return build()
 
 
-class Descent:
-    """SGD with momentum, a cosine over all its steps, and clipped gradients."""
+class Descent(torch.optim.SGD):
+    """SGD with momentum, a cosine over all steps of ``epochs``, and clipped gradients."""
 
-    def __init__(self, parameters: Iterator[nn.Parameter], settings: SearchSettings, steps: int) -> None:
-        self.parameters, self.settings, self.steps = list(parameters), settings, steps
-        self.optimiser = torch.optim.SGD(
-            self.parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-        )
+    def __init__(self, network: nn.Module, settings: SearchSettings, images: int, epochs: int) -> None:
+        self.trained, self.settings = list(network.parameters()), settings
+        self.steps = epochs * -(-images // settings.batch)
+        lr, momentum, decay = settings.lr, settings.momentum, settings.weight_decay
+        super().__init__([{"params": self.trained, "number": 0}], lr, momentum, weight_decay=decay)
 
-    def step(self, loss: Tensor, number: int) -> None:
-        """One step down the gradient of a loss; ``number`` counts the steps along the cosine.
+    def descend(self, loss: Tensor) -> float:
+        """One step down the gradient of a loss, which is returned.
 
         Raises:
             RunError: the training has diverged.
         """
+        (group,) = self.param_groups
         if not math.isfinite(value := float(loss.detach())):
+            number = group["number"]
             raise RunError(f"the loss is {value} at step {number}: the training diverged; lower lr or the clip")
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.lr * cosine(number, self.steps)
-        for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
+        group["lr"] = self.settings.lr * (0.5 * (1 + math.cos(math.pi * group["number"] / self.steps)))
+        group["number"] += 1
+        for parameter, gradient in zip(self.trained, torch.autograd.grad(loss, self.trained), strict=True):
             parameter.grad = gradient
-        nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
-        self.optimiser.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state of the optimiser."""
-        return self.optimiser.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes back to where :meth:`state_dict` was taken."""
-        self.optimiser.load_state_dict(state)
+        nn.utils.clip_grad_norm_(self.trained, self.settings.clip)
+        self.step()
+        return value
 
 
 class Resumable:
-    """Work in steps, of which :attr:`STATE` names the attributes that change: plain values, or parts with a state."""
+    """Work in steps, each done by a method ``run_epoch()`` that returns its log record.
+
+    ``STATE`` names the attributes that change, plain values or parts with a state, so that the work can stop and go on
+    between steps; ``steps`` is their number, and ``step`` the number done.
+    """
 
     STATE: ClassVar[tuple[str, ...]] = ()
     steps: int
@@ -130,35 +120,13 @@ class Resumable:
                 setattr(self, name, copy.copy(value))
 
 
-class Epochs(Resumable):
-    """The training of one network, epoch by epoch.
+class Training(Resumable):
+    """The training of one plain network at the sizes of a choice.
 
-    Args:
-        network: the network to train.
-        settings: of the run.
-        data: the training images.
-        epochs: their number.
+    ``start`` is the network to train, in place; None draws new weights from the seed.
     """
 
     STATE = ("step", "network", "descent")
-
-    def __init__(self, network: nn.Module, settings: SearchSettings, data: Dataset, epochs: int) -> None:
-        self.network: Any = network
-        self.settings, self.steps, self.step = settings, epochs, 0
-        self.batches = -(-len(data) // settings.batch)
-        self.descent = Descent(network.parameters(), settings, epochs * self.batches)
-
-
-class Training(Epochs):
-    """The training of one plain network.
-
-    Args:
-        arch: the search space of the network.
-        choice: its sizes.
-        settings: of the run.
-        train: the training images.
-        start: the network to train, in place; None draws new weights from the seed.
-    """
 
     def __init__(
         self,
@@ -168,31 +136,76 @@ class Training(Epochs):
         train: Dataset,
         start: TrainableNetwork | None = None,
     ) -> None:
-        self.train = train
-        if start is None:
-            start = seeded(settings.seed, "training", lambda: TrainableNetwork(arch, choice))
-        super().__init__(start, settings, train, settings.train_epochs)
+        self.settings, self.train, self.steps, self.step = settings, train, settings.train_epochs, 0
+        new = start or seeded(settings.seed, "training", lambda: TrainableNetwork(arch, choice))
+        self.network: TrainableNetwork = new
+        self.descent = Descent(self.network, settings, len(train), self.steps)
 
     def run_epoch(self) -> Record:
         """Runs one epoch; returns its log record."""
         random = generator(self.settings.seed, "training", self.step)
         total, hits = 0.0, 0
-        for number, (images, labels) in enumerate(batches(self.train, self.settings.batch, random)):
+        for images, labels in batches(self.train, self.settings.batch, random):
             logits = self.network(images)
-            loss = F.cross_entropy(logits, labels)
-            self.descent.step(loss, self.step * self.batches + number)
-            total += float(loss.detach()) * len(labels)
+            total += self.descent.descend(F.cross_entropy(logits, labels)) * len(labels)
             hits += int((logits.detach().argmax(1) == labels).sum())
         self.step += 1
         return {"epoch": self.step, "loss": total / len(self.train), "train_accuracy": hits / len(self.train)}
 
+    def finish(self, rest: Dataset) -> tuple[float, float]:
+        """Runs all epochs; returns loss in nats and accuracy on the rest of the images."""
+        while not self.done:
+            self.run_epoch()
+        return held_out(self.network, rest)
 
-def trial(training: Training, rest: Dataset) -> tuple[float, float]:
-    """Runs a training; returns the network's loss in nats and its accuracy on the rest of the images.
 
-    Raises:
-        RunError: the training has diverged.
+class SuperNetworkTraining(Resumable):
+    """The training of a super-network that knows no array and no limit, by the sandwich rule.
+
+    Each step trains the widest network on the labels, and the narrowest and two random ones on the labels and on the
+    widest one's soft output. Its weights then rank networks without any training.
+
+    Sources: Yu and Huang, Universally slimmable networks, ICCV 2019 (sandwich rule, in-place distillation); Cai et al.,
+    Once-for-all, ICLR 2020 (nested kernels).
     """
-    while not training.done:
-        training.run_epoch()
-    return held_out(training.network, rest)
+
+    STATE = ("step", "network", "descent")
+
+    def __init__(self, arch: ArchDef, settings: SearchSettings, train: Dataset) -> None:
+        self.arch, self.settings, self.steps, self.step = arch, settings, settings.epochs, 0
+        weights, rest = split(len(train), settings.seed, settings.share)
+        self.weight_data, self.held_out = train.take(weights), train.take(rest)
+        self.network: SuperNetwork = seeded(settings.seed, "search", lambda: SuperNetwork(arch))
+        self.descent = Descent(self.network, settings, len(weights), settings.epochs)
+        self._sizes = Costs(arch).sizes
+        self.widest = {name: sizes[-1] for name, sizes in self._sizes.items()}
+        self.narrowest = {name: sizes[0] for name, sizes in self._sizes.items()}
+
+    def run_epoch(self) -> Record:
+        """Runs one epoch; returns its log record."""
+        random = generator(self.settings.seed, "super-network", self.step)
+        totals = np.zeros(3)
+        for images, labels in batches(self.weight_data, self.settings.batch, random):
+            losses = self._losses(images, labels, random)
+            self.descent.descend(torch.stack(losses).sum())
+            widest, narrowest, *others = (float(loss.detach()) for loss in losses)
+            totals += np.array([widest, narrowest, sum(others) / len(others)]) * len(labels)
+        self.step += 1
+        means = dict(zip(("widest", "narrowest", "random"), (totals / len(self.weight_data)).tolist(), strict=True))
+        known = {name: min(size, self.widest[name]) for name, size in self.arch.reference.items()}
+        reference = held_out(lambda images: self.network.at(images, known), self.held_out)
+        return {"part": "super-network", "epoch": self.step, "losses": means, "accuracy": reference[1]}
+
+    def _losses(self, images: Tensor, labels: Tensor, random: torch.Generator) -> list[Tensor]:
+        widest = self.network.at(images, self.widest)
+        soft = widest.detach().softmax(1)
+        losses = [F.cross_entropy(widest, labels)]
+        for choice in (self.narrowest, self._random(random), self._random(random)):
+            logits = self.network.at(images, choice)
+            losses.append((F.cross_entropy(logits, labels) + F.cross_entropy(logits, soft)) / 2)
+        return losses
+
+    def _random(self, random: torch.Generator) -> dict[str, int]:
+        draws = torch.rand(len(self._sizes), generator=random).tolist()
+        sizes = self._sizes.items()
+        return {name: s[min(int(u * len(s)), len(s) - 1)] for u, (name, s) in zip(draws, sizes, strict=True)}

@@ -10,14 +10,13 @@ from typing import Any
 import tomli_w
 
 from hwcost import Report, network_cost
-from nas_plugin.methods.settings import SearchSettings
+from nas_plugin.methods.settings import SearchSettings, Target
 from nas_plugin.methods.training import Record
 from nas_plugin.runs.folders import save
 from nas_plugin.runs.sweep import SearchSweep
 from nas_plugin.runs.task import Task, read_weights, weights_of
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.networks import TrainableNetwork
-from nas_plugin.space.targets import Target
 
 __all__ = ["Outcome", "SearchResult", "result_of", "write_result"]
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwcost import InvalidValueError
-from nas_plugin.methods.settings import SearchSettings
+from nas_plugin.methods.settings import SearchSettings, Target
 from nas_plugin.methods.table import changes_of, method_of
-from nas_plugin.space.targets import Target
 
 __all__ = ["SweepSettings", "check_list"]
 
@@ -70,8 +69,7 @@ class SweepSettings:
     @classmethod
     def of_run(cls, settings: SearchSettings, count: int) -> SweepSettings:
         """One search, and one training of its winner and of the reference with the search's seed."""
-        rows = {row.name: row for row in settings.own}
-        own = {name: rows.get(getattr(settings, name), getattr(settings, name)) for name in ("method", "latency")}
+        own = {name: settings.own.get(name, getattr(settings, name)) for name in ("method", "latency")}
         given = {name: value for name, value in settings.as_dict().items() if name not in _OWN}
         more: dict[str, Any] = {"seeds": (settings.seed,), "train_seeds": (settings.seed,), "given": given}
         more |= {"weights": (given.pop("weight"),)} if settings.target is None else {"targets": (settings.target,)}

@@ -28,8 +28,7 @@ from nas_plugin.runs.folders import Owner, made_with, new_folder, save
 from nas_plugin.runs.progress import Report
 from nas_plugin.runs.settings import SweepSettings, check_list
 from nas_plugin.runs.task import SCHEMA, OnStep, Task, images_of, key_of, perform
-from nas_plugin.space.arch_def import ArchDef, Choice
-from nas_plugin.space.blocks import BlockKind
+from nas_plugin.space.arch_def import ArchDef, BlockKind, Choice
 from nas_plugin.space.reader import parse_arch_def
 
 __all__ = ["SearchSweep", "run_sweep", "size_of"]

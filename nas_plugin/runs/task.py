@@ -22,12 +22,10 @@ from torch import Tensor, nn
 from nas_plugin.data import Dataset, load
 from nas_plugin.errors import RunError
 from nas_plugin.methods.finding import searcher, winner_of
-from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.methods.super_network import SuperNetworkTraining
-from nas_plugin.methods.training import Record, Training, accuracy
+from nas_plugin.methods.settings import SearchSettings, Target
+from nas_plugin.methods.training import Record, SuperNetworkTraining, Training, held_out
 from nas_plugin.runs.folders import CHECKPOINT, Owner, load_checkpoint, made_with, save, save_checkpoint, threads
 from nas_plugin.space.arch_def import ArchDef, Choice
-from nas_plugin.space.targets import Target
 
 __all__ = ["SCHEMA", "OnStep", "Task", "images_of", "key_of", "perform", "read_weights", "weights_of"]
 
@@ -203,7 +201,7 @@ def _training(task: Task) -> tuple[Any, Callable[[Any, Task], _Found]]:
 
 
 def _tested(work: Training, task: Task) -> _Found:
-    found = accuracy(work.network, images_of(task.arch, task.settings)[1])  # the only look at the test images
+    found = held_out(work.network, images_of(task.arch, task.settings)[1])[1]  # the only look at the test images
     save(task.folder / WEIGHTS, weights_of(work.network))
     content = {"choice": dict(task.choice or {}), "seed": task.settings.seed, "test_accuracy": found}
     return content | {"parameters": work.network.parameter_count}, f": {100 * found:.2f} %"

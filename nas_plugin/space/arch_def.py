@@ -1,22 +1,128 @@
-"""The search space as a value: blocks in order, what each may become, the array and the source of the images."""
+"""The search space as a value: the kinds of block, blocks in order, what each may become, and the array.
+
+A block has one weight tensor, which the super-network holds at the largest width and kernel. A plain network or a
+choice uses the first channels and the centre of the kernel, so a kind only states how a weight of any size is applied
+and which layer hwcost prices for it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from hwcost import Conv2d, Linear, Network, Operation, SystolicArray, network_cost
-from nas_plugin.space.blocks import Block
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-__all__ = ["CLASSIFIER", "ArchDef", "Choice"]
+from hwcost import Conv2d, InvalidValueError, Linear, Network, Operation, SystolicArray, network_cost
+
+__all__ = ["CLASSIFIER", "KINDS", "ArchDef", "Block", "BlockKind", "Choice", "centred_conv"]
 
 CLASSIFIER = "classifier"
 """The name of the last layer, which every network has."""
 
 Choice = Mapping[str, int]
 """A size for every decision: ``{"conv1.width": 6, "conv1.kernel": 5, ...}``."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block and what it may become.
+
+    Attributes:
+        name: as logs show it.
+        kind: a row of :data:`KINDS`, or one of your own.
+        widths: candidate channel or neuron counts, ascending.
+        kernels: candidate odd kernel sizes, ascending; empty if the kind has no kernel.
+        padding: of the largest kernel.
+        pool: side of the max-pooling window; 1 for none.
+        reference: the reference network's width, and its kernel if there is one.
+    """
+
+    name: str
+    kind: BlockKind
+    widths: tuple[int, ...]
+    kernels: tuple[int, ...] = ()
+    padding: int = 0
+    pool: int = 1
+    reference: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def width_decision(self) -> str:
+        """The name of the decision on the width."""
+        return f"{self.name}.width"
+
+    @property
+    def kernel_decision(self) -> str:
+        """The name of the decision on the kernel."""
+        return f"{self.name}.kernel"
+
+
+@dataclass(frozen=True)
+class BlockKind:
+    """A row of :data:`KINDS`.
+
+    Attributes:
+        name: as an architecture file gives it.
+        summary: what it is, in words.
+        on_maps: whether it takes maps (batch, channels, height, width) and has kernels, padding and pooling; otherwise
+            it takes vectors (batch, features).
+        module: makes a module from incoming channels, width and kernel (1 if there is none). The module holds
+            ``weight`` (width, incoming, ...) and ``bias`` (width).
+        apply: the output of a block for an input, a weight and a bias, each cut to some size.
+        layer: the layer that hwcost prices, for a map of the given height and width, with channels and kernel 1.
+    """
+
+    name: str
+    summary: str
+    on_maps: bool
+    module: Callable[[int, int, int], nn.Module]
+    apply: Callable[[Block, Tensor, Tensor, Tensor], Tensor]
+    layer: Callable[[int, int], Conv2d | Linear]
+
+
+def centred_conv(block: Block, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The convolution of a block; a smaller kernel sees the centre of the window that the largest one sees."""
+    margin = block.padding - (block.kernels[-1] - weight.shape[-1]) // 2
+    if margin < 0:
+        x, margin = F.pad(x, [margin] * 4), 0
+    return F.conv2d(x, weight, bias, padding=margin)
+
+
+def _conv(block: Block, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    x = F.relu(centred_conv(block, x, weight, bias))
+    return F.max_pool2d(x, block.pool) if block.pool > 1 else x
+
+
+def _linear(block: Block, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.relu(F.linear(x.flatten(1), weight, bias))
+
+
+def _linear_module(incoming: int, width: int, _: int) -> nn.Linear:
+    return nn.Linear(incoming, width)
+
+
+def _linear_layer(*_: int) -> Linear:
+    return Linear(1, 1)
+
+
+def _conv_layer(height: int, width: int) -> Conv2d:
+    # the size of the output does not depend on the kernel, so "same" padding at that size has the same products
+    return Conv2d(1, 1, 1, height=height, width=width, padding="same")
+
+
+KINDS: Mapping[str, BlockKind] = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            BlockKind("conv", "convolution, ReLU, max-pooling", True, nn.Conv2d, _conv, _conv_layer),
+            BlockKind("linear", "fully connected layer, ReLU", False, _linear_module, _linear, _linear_layer),
+        )
+    }
+)
+"""The kinds of block that ship, by name."""
 
 
 @dataclass(frozen=True)
@@ -61,52 +167,43 @@ class ArchDef:
         """The exact cycles of a network on the array; its widths need not be among the options."""
         return network_cost(self.space.at(choice), self.array).total.cycles
 
-    def map_sizes(self) -> Iterator[tuple[Block, tuple[int, int], tuple[int, int]]]:
-        """Each block on maps with the height and width of its convolution's output and of its pooled output."""
-        height, width = self.height, self.width
-        for block in self.blocks:
-            if block.kind.on_maps:
-                largest = Conv2d(1, 1, block.kernels[-1], height=height, width=width, padding=block.padding)
-                out = largest.out_size
-                height, width = out[0] // block.pool, out[1] // block.pool
-                yield block, (out[0], out[1]), (height, width)
-
-    @property
-    def flat_size(self) -> int:
-        """Pixels of one channel where the last map is flattened."""
-        maps = list(self.map_sizes())
-        height, width = maps[-1][2] if maps else (self.height, self.width)
-        return height * width
-
-    @property
-    def inputs(self) -> dict[str, tuple[Block | None, int]]:
-        """For every block and the classifier: what feeds it (None: the image), and how many inputs a channel gives.
-
-        The first layer on vectors takes a flattened map; elsewhere a channel, or neuron, is one input.
-        """
-        feeds: dict[str, tuple[Block | None, int]] = {}
-        source, flat = None, False
-        for block in (*self.blocks, None):
-            on_maps = block is not None and block.kind.on_maps
-            feeds[CLASSIFIER if block is None else block.name] = (source, 1 if on_maps or flat else self.flat_size)
-            source, flat = block, flat or not on_maps
-        return feeds
-
     @property
     def space(self) -> Network:
-        """The network with open widths and kernels; its sizes today are those of the reference."""
-        blocks = {block.name: block for block in self.blocks}
-        maps = {block.name: out for block, out, _ in self.map_sizes()}
-        operations = {}
-        for name, (source, pixels) in self.inputs.items():
-            block = blocks.get(name)  # None: the classifier
-            layer = Linear(1, self.classes) if block is None else block.kind.layer(*maps.get(name, (1, 1)))
+        """The network with open widths and kernels; its sizes today are those of the reference.
+
+        Raises:
+            InvalidValueError: nothing is left of a map.
+        """
+        operations: dict[str, Operation] = {}
+        source, (height, width) = None, (self.height, self.width)
+        for block in (*self.blocks, None):  # None: the classifier
+            if block is not None and block.kind.on_maps:
+                out, pixels = _out_size(block, height, width), 1
+                height, width = (side // block.pool for side in out)
+            else:  # the first layer on vectors takes a flattened map; elsewhere a channel, or neuron, is one input
+                out, pixels = (1, 1), height * width
+                height = width = 1
+            layer = Linear(1, self.classes) if block is None else block.kind.layer(*out)
             incoming, outgoing = layer.WIDTHS
             today = {incoming: pixels * (self.channels if source is None else source.reference["width"])}
             sizes: dict[str, Any] = {} if source is None else {incoming: (source.width_decision, pixels)}
-            if block is not None and block.kind.on_maps:
-                today["kernel_size"], sizes["kernel_size"] = block.reference["kernel"], block.kernel_decision
             if block is not None:
                 today[outgoing], sizes[outgoing] = block.reference["width"], block.width_decision
-            operations[name] = Operation(dataclasses.replace(layer, **today), sizes)  # type: ignore[arg-type]
+                if block.kind.on_maps:
+                    today["kernel_size"], sizes["kernel_size"] = block.reference["kernel"], block.kernel_decision
+            replaced = dataclasses.replace(layer, **today)  # type: ignore[arg-type]
+            operations[CLASSIFIER if block is None else block.name] = Operation(replaced, sizes)
+            source = block
         return Network(self.name, operations).space(self.decisions)
+
+
+def _out_size(block: Block, height: int, width: int) -> tuple[int, int]:
+    """Height and width of a convolution's output, of which pooling must leave something."""
+    grown = 2 * block.padding + 1 - block.kernels[-1]
+    size = min(height, width) + grown
+    if size < 1:
+        allowed = f"at most {size + block.kernels[-1] - 1}, the size of the padded map that reaches {block.name}"
+        raise InvalidValueError("block.kernels", block.kernels[-1], allowed)
+    if block.pool > size:
+        raise InvalidValueError("block.pool", block.pool, f"at most {size}, the size of {block.name}'s map")
+    return height + grown, width + grown

@@ -1,12 +1,12 @@
 """The costs of networks by the thousand, and the networks that use all the capacity their cycles pay for.
 
-A network is a row of sizes, one column a decision, so a set of networks is one array of integers. Costs are looked up
-in hwcost's tables of the layers over every width between the first and the last option: widths between the options are
-networks too, and the best ones are often there.
+Costs are looked up in hwcost's tables of the layers over every width between the first and the last option: widths
+between the options are networks too, and the best ones are often there.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,11 +16,10 @@ from hwcost import InvalidValueError, SystolicArray
 from hwcost.torch import space_tables
 from nas_plugin.space.arch_def import ArchDef, Choice
 
-__all__ = ["MOST", "Costs", "Rows", "macs_of", "reference_cycles", "tread_ends", "within"]
+__all__ = ["MOST", "Costs", "Rows", "macs_of", "reference_cycles", "within"]
 
 Rows = NDArray[np.int64]
 """Networks, shape (count, decisions), with sizes in the order of the search space's decisions."""
-
 MOST = 2_000_000
 """Sets of up to this many combinations are enumerated; larger ones are sampled with a fixed seed."""
 
@@ -28,21 +27,16 @@ MOST = 2_000_000
 class Costs:
     """The cost of any network of a search space by look-up.
 
-    Args:
-        arch: the search space.
-        array: the accelerator; None takes the search space's.
-        relaxation: another one gives its own estimate at whole sizes.
+    ``array`` is the search space's if None; another ``relaxation`` gives its own estimate at whole sizes.
 
     >>> from nas_plugin import load_arch_def
-    >>> costs = Costs(load_arch_def())
-    >>> costs.of(costs.rows([load_arch_def().reference])).tolist()
-    [2822.0]
+    >>> Costs(load_arch_def()).one(load_arch_def().reference)
+    2822.0
     """
 
     def __init__(self, arch: ArchDef, array: SystolicArray | None = None, relaxation: str = "exact") -> None:
         widths = {block.width_decision: tuple(range(block.widths[0], block.widths[-1] + 1)) for block in arch.blocks}
-        self.sizes: dict[str, tuple[int, ...]] = arch.decisions | widths
-        """Every size that a decision may have; those of widths are whole ranges."""
+        self.sizes: dict[str, tuple[int, ...]] = arch.decisions | widths  # those of widths are whole ranges
         self.names = tuple(self.sizes)
         self.widths = tuple(index for index, name in enumerate(self.names) if name in widths)
         space = arch.space.space(self.sizes)
@@ -50,13 +44,9 @@ class Costs:
         self._tables = [
             (table.values.numpy(), [self.names.index(name) for name in table.decisions]) for table in found.values()
         ]
-        self._places = [self._lookup(values) for values in self.sizes.values()]
-
-    @staticmethod
-    def _lookup(values: Sequence[int]) -> Rows:
-        places = np.full(max(values) + 2, -1)
-        places[list(values)] = np.arange(len(values))
-        return places
+        self._places = [np.full(max(values) + 2, -1) for values in self.sizes.values()]
+        for places, values in zip(self._places, self.sizes.values(), strict=True):
+            places[list(values)] = np.arange(len(values))
 
     def rows(self, choices: Sequence[Choice]) -> Rows:
         """Choices as rows."""
@@ -75,23 +65,25 @@ class Costs:
         outside = np.any([place < 0 for place in places], axis=0)
         return np.where(outside, np.inf, total)
 
-    def slice_changes(self, column: int) -> NDArray[np.bool_]:
-        """For every size of a decision but the last: whether any network's cost changes from it to the next size."""
-        changes = np.zeros(len(self.sizes[self.names[column]]) - 1, dtype=bool)
-        for values, columns in self._tables:
-            if column in columns:
-                moved = np.moveaxis(values, columns.index(column), 0)
-                changes |= (moved[1:] != moved[:-1]).any(axis=tuple(range(1, moved.ndim)))
-        return changes
+    def one(self, choice: Choice) -> float:
+        """The cost of one network."""
+        return float(self.of(self.rows([choice]))[0])
+
+    def tread_ends(self) -> dict[str, tuple[int, ...]]:
+        """For every width the sizes after which some layer's stair rises; others waste capacity. And all kernels."""
+        grid = dict(self.sizes)
+        for column in self.widths:
+            sizes = grid[self.names[column]]
+            rises = np.arange(len(sizes)) == len(sizes) - 1
+            for values, columns in self._tables:
+                if column in columns:
+                    moved = np.moveaxis(values, columns.index(column), 0)
+                    rises[:-1] |= (moved[1:] != moved[:-1]).any(axis=tuple(range(1, moved.ndim)))
+            grid[self.names[column]] = tuple(itertools.compress(sizes, rises))
+        return grid
 
     def saturated(self, rows: Rows) -> Rows:
-        """Every network with its widths grown at equal cost, until no width can grow by one for free.
-
-        >>> from nas_plugin import load_arch_def
-        >>> costs = Costs(load_arch_def())
-        >>> costs.saturated(costs.rows([load_arch_def().reference])).tolist()
-        [[6, 5, 16, 5, 128, 96]]
-        """
+        """Every network with its widths grown at equal cost, until no width can grow by one for free."""
         grown, cost = rows.copy(), self.of(rows)
         changed = True
         while changed:
@@ -113,43 +105,17 @@ def reference_cycles(arch: ArchDef) -> float:
 
 
 def macs_of(arch: ArchDef) -> Costs:
-    """Multiply-accumulates by look-up: the cycles of a single processing element.
-
-    >>> from nas_plugin import load_arch_def
-    >>> macs = macs_of(load_arch_def())
-    >>> macs.of(macs.rows([load_arch_def().reference])).tolist()
-    [416520.0]
-    """
+    """Multiply-accumulates by look-up: the cycles of a single processing element."""
     return Costs(arch, SystolicArray(1, 1))
-
-
-def tread_ends(costs: Costs) -> dict[str, tuple[int, ...]]:
-    """For every width the sizes after which some layer's stair rises, as other sizes waste capacity; and all kernels.
-
-    >>> from nas_plugin import load_arch_def
-    >>> tread_ends(Costs(load_arch_def()))["fc2.width"]
-    (16, 32, 48, 64, 80, 96, 112)
-    """
-    grid = dict(costs.sizes)
-    for column in costs.widths:
-        name = costs.names[column]
-        sizes = np.array(costs.sizes[name])
-        ends = np.append(costs.slice_changes(column), True)
-        grid[name] = tuple(sizes[ends].tolist())
-    return grid
 
 
 def within(
     costs: Costs, grid: Mapping[str, Sequence[int]], limit: float, *, least: float = 0.0, most: int = MOST
 ) -> Rows:
-    """All networks of a grid that cost from ``least`` to ``limit``, or a sample of them if the grid is large.
+    """All networks of a grid of sizes that cost from ``least`` to ``limit``.
 
-    Args:
-        costs: of the search space.
-        grid: the sizes of each decision.
-        limit: the largest cost allowed.
-        least: the smallest. If no network is between the two, those of the largest cost below are taken.
-        most: a grid of more combinations is sampled, with a fixed seed.
+    If there are none, those of the largest cost below. A grid of more than ``most`` combinations is sampled, with a
+    fixed seed.
 
     Raises:
         InvalidValueError: not even the cheapest network is within the limit.
@@ -164,11 +130,11 @@ def within(
     rows = np.stack([np.asarray(grid[name])[place] for name, place in zip(costs.names, places, strict=True)], axis=1)
     cost = costs.of(rows)
     if not (cost <= limit).any():
-        smallest = costs.rows([{name: min(values) for name, values in grid.items()}])
-        if float(costs.of(smallest)[0]) > limit:
-            allowed = f"at least {float(costs.of(smallest)[0]):,.0f} cycles, which the smallest network takes"
+        smallest = {name: min(values) for name, values in grid.items()}
+        if (fewest := costs.one(smallest)) > limit:
+            allowed = f"at least {fewest:,.0f} cycles, which the smallest network takes"
             raise InvalidValueError("target", f"{limit:,.0f} cycles", allowed)
-        return smallest
+        return costs.rows([smallest])
     inside = (cost <= limit) & (cost >= least)
     if not inside.any():
         inside = cost == cost[cost <= limit].max()

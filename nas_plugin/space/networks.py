@@ -1,4 +1,4 @@
-"""The super-network that is searched, and the plain networks that it contains.
+"""The super-network that is searched, the plain networks that it contains, and the gates that choose among these.
 
 The super-network holds one weight tensor a block, at the largest width and kernel (DMasking, FBNetV2, Wan et al., CVPR
 2020). A choice enters as gates, one vector a decision, one entry an option:
@@ -16,6 +16,7 @@ There is no batch normalisation: its statistics under a random mask are not thos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -23,26 +24,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hwcost import InvalidValueError
-from nas_plugin.space.arch_def import CLASSIFIER, ArchDef, Choice
-from nas_plugin.space.blocks import Block
+from nas_plugin.space.arch_def import CLASSIFIER, ArchDef, Block, Choice
 
-__all__ = ["SuperNetwork", "TrainableNetwork", "one_hot"]
+__all__ = ["Alphas", "SuperNetwork", "TrainableNetwork", "one_hot"]
 
 Gates = Mapping[str, Tensor]
 """A vector of gates for every decision, as long as the decision has options."""
 
 
 def one_hot(arch: ArchDef, choice: Choice) -> dict[str, Tensor]:
-    """The gates that pick one choice.
-
-    >>> from nas_plugin import load_arch_def
-    >>> one_hot(load_arch_def(), load_arch_def().reference)["conv1.kernel"]
-    tensor([0., 1.])
-    """
-    return {
-        name: F.one_hot(torch.tensor(options.index(choice[name])), len(options)).float()
-        for name, options in arch.decisions.items()
-    }
+    """The gates that pick one choice."""
+    return {name: torch.eye(len(sizes))[sizes.index(choice[name])] for name, sizes in arch.decisions.items()}
 
 
 class _Chain(nn.Module):
@@ -51,10 +43,8 @@ class _Chain(nn.Module):
     def __init__(self, arch: ArchDef, sizes: Choice) -> None:
         super().__init__()
         self.arch = arch
-        self.incoming = {
-            name: pixels * (arch.channels if source is None else sizes[source.width_decision])
-            for name, (source, pixels) in arch.inputs.items()
-        }
+        layers = arch.space.at(sizes)
+        self.incoming: dict[str, int] = {name: getattr(layer, layer.WIDTHS[0]) for name, layer in layers.items()}
         self.blocks = nn.ModuleDict()
         for block in arch.blocks:
             width, kernel = sizes[block.width_decision], sizes.get(block.kernel_decision, 1)
@@ -73,11 +63,7 @@ class _Chain(nn.Module):
 
 
 class SuperNetwork(_Chain):
-    """All networks of a search space in one set of weights.
-
-    Args:
-        arch: the search space.
-    """
+    """All networks of a search space in one set of weights."""
 
     def __init__(self, arch: ArchDef) -> None:
         super().__init__(arch, {name: options[-1] for name, options in arch.decisions.items()})
@@ -101,8 +87,7 @@ class SuperNetwork(_Chain):
                 weight = weight * torch.tensordot(gates[block.kernel_decision], kernels, 1)
                 mask = mask[:, None, None]
             x = block.kind.apply(block, x, weight, bias) * mask
-        logits: Tensor = self.classifier(x.flatten(1))
-        return logits
+        return self._classify(x)
 
     def at(self, x: Tensor, choice: Choice) -> Tensor:
         """Logits (batch, classes) of one network: the first channels, and the centre of the kernels, of every block.
@@ -139,15 +124,7 @@ class SuperNetwork(_Chain):
 
 
 class TrainableNetwork(_Chain):
-    """One network of the search space, at exactly its sizes.
-
-    Args:
-        arch: the search space.
-        choice: a width for every block, which need not be an option, and a kernel for every block on maps.
-    """
-
-    def __init__(self, arch: ArchDef, choice: Choice) -> None:
-        super().__init__(arch, choice)
+    """One network of the search space, at exactly the sizes of a choice; its widths need not be options."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, classes) of images (batch, channels, height, width)."""
@@ -159,3 +136,50 @@ class TrainableNetwork(_Chain):
     def parameter_count(self) -> int:
         """Weights and biases."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+class Alphas(nn.Module):
+    """The architecture parameters, in one tensor (decisions, most options) with missing options masked out.
+
+    All start at zero: no option is preferred. Probabilities and gates of all decisions form one row, so that each
+    operation runs once for all of them; :meth:`split` returns them by decision.
+    """
+
+    def __init__(self, arch: ArchDef) -> None:
+        super().__init__()
+        self.options = arch.decisions
+        self.alpha = nn.Parameter(torch.zeros(len(self.options), max(map(len, self.options.values()))))
+        self.lengths = [len(options) for options in self.options.values()]
+        present = torch.arange(self.alpha.shape[1]) < torch.tensor(self.lengths)[:, None]
+        self.absent, self.places = ~present, present.flatten().nonzero()[:, 0]
+
+    def _softmax(self, logits: Tensor) -> Tensor:
+        shares = logits.masked_fill(self.absent, -math.inf).softmax(-1)
+        return shares.flatten().index_select(0, self.places)
+
+    def probabilities(self) -> Tensor:
+        """softmax(alpha) for every decision, in a row, with gradient."""
+        return self._softmax(self.alpha)
+
+    def sample(self, tau: float, random: torch.Generator) -> Tensor:
+        """Gumbel-softmax gates softmax((alpha + Gumbel noise) / tau), in a row, with gradient.
+
+        Source: Jang et al. and Maddison et al., ICLR 2017; -log of an exponential variate is a Gumbel variate.
+        """
+        noise = -torch.empty_like(self.alpha).exponential_(generator=random).log()
+        return self._softmax((self.alpha + noise) / tau)
+
+    def split(self, row: Tensor) -> dict[str, Tensor]:
+        """A row by decision."""
+        return dict(zip(self.options, torch.split(row, self.lengths), strict=True))
+
+    def choice(self) -> dict[str, int]:
+        """The option with the largest alpha of every decision, the smaller one in a tie."""
+        best = self.alpha.detach().masked_fill(self.absent, -math.inf).argmax(-1).tolist()
+        return {name: options[index] for index, (name, options) in zip(best, self.options.items(), strict=True)}
+
+    def entropy(self) -> float:
+        """The mean entropy of the decisions' probabilities: 1 for undecided, 0 for decided."""
+        rows = [row.detach() for row in self.split(self.probabilities()).values() if len(row) > 1]
+        shares = [float(-(p * p.clamp_min(1e-30).log()).sum()) / math.log(len(p)) for p in rows]
+        return sum(shares) / len(shares) if shares else 0.0

@@ -69,7 +69,7 @@ BAD = [
     ("rows = 4", 'rows = 4, dataflow = "xs"', "array.dataflow is 'xs'; allowed: one of: ws, os, is"),
     ("rows = 4", "rows = 4, clock_hz = -1", "array.clock_hz is -1"),
     ("rows = 4", 'rows = 4, fold_timing = "fast"', "array.fold_timing is 'fast'; allowed: one of: ideal"),
-    ("rows = 4", "rows = 4, colls = 3", "array.colls is unknown; allowed here: clock_hz, cols"),
+    ("rows = 4", "rows = 4, colls = 3", "array.colls cannot be used: the key is unknown; allowed here: clock_hz, cols"),
     ("classes = 3", "classes = 1", "input.classes is 1"),
     ("channels = 1", "channels = 3", "input.channels is 3"),
     ("height = 12", "height = 3", "block.kernels"),
@@ -82,15 +82,21 @@ BAD = [
         "widths = { first = 8, last = 2 }",
         "block[0].widths.last is 2; allowed: at least first (8)",
     ),
-    ("widths = [2, 3, 5, 8]", "widths = { first = 2, last = 8, by = 2 }", "block[0].widths.by is unknown"),
+    (
+        "widths = [2, 3, 5, 8]",
+        "widths = { first = 2, last = 8, by = 2 }",
+        "block[0].widths.by cannot be used: the key is unknown; allowed here: first, last, step",
+    ),
     ("kernels = [3, 5]", "kernels = [3, 4]", "block[0].kernels is [3, 4]; allowed: odd sizes"),
+    ('kind = "linear"', "kind = [1]\nhidden = 3", "block[1].kind is [1]"),
+    ("channels = 1", "channels = true", "input.channels is True"),
     ("kernels = [3, 5]", "", "block[0].kernels is missing"),
     ("padding = 0", "padding = 3", "block[0].padding is 3"),
     ("padding = 0", 'padding = "full"', "block[0].padding is 'full'"),
     ("pool = 2", "pool = 20", "block.pool is 20; allowed: at most 8"),
     ("kernel = 5 }", "kernel = 7 }", "block[0].reference.kernel is 7; allowed: one of the block's kernels: [3, 5]"),
     ('kind = "linear"', 'kind = "lstm"', 'block[1].kind is \'lstm\'; allowed: "conv" or "linear"'),
-    ('kind = "linear"', 'kind = "linear"\nkernels = [3]', "block[1].kernels is unknown"),
+    ('kind = "linear"', 'kind = "linear"\nkernels = [3]', "block[1].kernels cannot be used: the key is unknown"),
     ('name = "fc1"', 'name = "conv1"', "block.name is 'conv1'"),
     ('name = "fc1"', 'name = "classifier"', "block.name is 'classifier'"),
     ('name = "fc1"', 'name = "fc.1"', "block.name is 'fc.1'"),
@@ -121,6 +127,7 @@ def test_missing_file() -> None:
 
 
 def test_flat_size_follows_padding_and_pooling() -> None:
-    assert load_arch_def().flat_size == 25
+    lenet = load_arch_def()
+    assert lenet.space.at(lenet.reference)["fc1"].in_features == 25 * 16
     arch = parse_arch_def(SMALL.replace("padding = 0", 'padding = "same"').replace("pool = 2", "pool = 5"), "x")
-    assert arch.flat_size == math.floor(12 / 5) ** 2
+    assert arch.space.at(arch.reference)["fc1"].in_features == math.floor(12 / 5) ** 2 * 5

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from nas_plugin import ArchDef, load_arch_def
-from nas_plugin.space.costs import Costs, macs_of, reference_cycles, tread_ends, within
+from nas_plugin.space.costs import Costs, macs_of, reference_cycles, within
 from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL
@@ -149,7 +149,7 @@ def test_no_networks_stay_no_networks() -> None:
 @pytest.mark.parametrize("array", ["16x16", "8x8 serial", "4x32 is", "gemmini"])
 def test_tread_ends_against_a_slow_twin(array: str) -> None:
     arch = on(parse_arch_def(SMALL, "x"), array)
-    found, all_cycles = tread_ends(Costs(arch)), {tuple(c.values()): cycles(arch, c) for c in everything(arch)}
+    found, all_cycles = Costs(arch).tread_ends(), {tuple(c.values()): cycles(arch, c) for c in everything(arch)}
     for column, (name, options) in enumerate(arch.decisions.items()):
         if "kernel" in name:
             assert found[name] == options
@@ -166,7 +166,7 @@ def test_tread_ends_against_a_slow_twin(array: str) -> None:
 def test_saturated_tread_ends_are_all_networks_that_cannot_grow(array: str) -> None:
     arch = on(parse_arch_def(SMALL, "x"), array)
     costs = Costs(arch)
-    found = np.unique(costs.saturated(within(costs, tread_ends(costs), np.inf)), axis=0)
+    found = np.unique(costs.saturated(within(costs, costs.tread_ends(), np.inf)), axis=0)
     expected = [choice for choice in everything(arch) if not can_grow(arch, choice)]
     assert found.tolist() == sorted(costs.rows(expected).tolist())
 

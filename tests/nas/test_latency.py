@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from nas_plugin import LATENCIES, ArchDef, SearchSettings, load_arch_def
-from nas_plugin.methods.gates import Alphas
-from nas_plugin.methods.latencies import latency_of
 from nas_plugin.methods.latency import LatencyTerm
-from nas_plugin.space.networks import one_hot
+from nas_plugin.space.networks import Alphas, one_hot
 from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL
@@ -194,4 +192,4 @@ def test_costs_of_whole_networks_are_what_the_estimator_says(latency: str) -> No
 
 def test_an_unknown_latency() -> None:
     with pytest.raises(InvalidValueError, match="latency is 'fast'; allowed: one of: logistic, shifted"):
-        latency_of(SearchSettings("x", latency="fast"))
+        SearchSettings("x", latency="fast").row("latency", LATENCIES)

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas_plugin import ArchDef, SuperNetwork, TrainableNetwork, load_arch_def
-from nas_plugin.methods.gates import Alphas
-from nas_plugin.space.networks import one_hot
+from nas_plugin.space.networks import Alphas, one_hot
 from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL

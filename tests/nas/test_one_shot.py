@@ -16,8 +16,7 @@ from nas_plugin.data import CUT, Dataset, load, split
 from nas_plugin.methods import one_shot as module
 from nas_plugin.methods.finding import searcher
 from nas_plugin.methods.one_shot import OneShotSearch, pool_of
-from nas_plugin.methods.super_network import SuperNetworkTraining
-from nas_plugin.methods.training import Training, held_out
+from nas_plugin.methods.training import SuperNetworkTraining, Training, held_out
 from nas_plugin.space.reader import parse_arch_def
 
 from .test_candidates import can_grow, cycles, everything
@@ -143,7 +142,7 @@ def test_a_super_network_knows_nothing_of_array_and_target(small: ArchDef, train
 
 @pytest.mark.parametrize("target", ["970cycles", TARGET, "0.4", "0.7", None])
 def test_the_pool_is_every_network_within_the_limit_that_cannot_grow(small: ArchDef, target: str | None) -> None:
-    _, pool = pool_of(small, settings_of(small, target=target))
+    _, pool, _ = pool_of(small, settings_of(small, target=target))
     limit = {"970cycles": 970.0, TARGET: 500.0, None: 1.5 * 980}.get(target) or float(str(target)) * 980
     choices = [choice for choice in everything(small) if cycles(small, choice) <= limit]
     near = [choice for choice in choices if target is None or cycles(small, choice) >= 0.97 * limit]

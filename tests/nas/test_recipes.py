@@ -15,7 +15,7 @@ from nas_plugin.data import Dataset
 from nas_plugin.errors import RunError
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Resumable
-from nas_plugin.space.blocks import Block, centred_conv
+from nas_plugin.space.arch_def import Block, centred_conv
 from nas_plugin.space.costs import Costs
 
 FEW: dict[str, Any] = {"train_epochs": 1, "images": 60}

@@ -15,8 +15,8 @@ from hwcost import InvalidValueError, SystolicArray, network_cost
 from nas_plugin import ArchDef, Comparison, read_sweep, resume, resume_sweep, search, sweep
 from nas_plugin.errors import RunError
 from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.methods.super_network import SuperNetworkTraining
 from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS
+from nas_plugin.methods.training import SuperNetworkTraining
 from nas_plugin.runs.folders import only_one, threads
 from nas_plugin.runs.progress import Report
 from nas_plugin.runs.settings import SweepSettings

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hwcost import InvalidValueError, SystolicArray, load_device
 from nas_plugin import load_arch_def
-from nas_plugin.space.targets import LEAST, Target
+from nas_plugin.methods.settings import LEAST, Target
 
 GOOD = [
     ("0.75", 0.75, ""),

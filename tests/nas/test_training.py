@@ -16,7 +16,7 @@ from nas_plugin import LATENCIES, ArchDef, SearchSettings, load_arch_def
 from nas_plugin.data import load
 from nas_plugin.methods.darts import DartsSearch
 from nas_plugin.methods.finding import winner_of
-from nas_plugin.methods.training import Training, accuracy, cosine, generator
+from nas_plugin.methods.training import Training, generator, held_out
 from nas_plugin.space.networks import one_hot
 
 
@@ -78,7 +78,7 @@ def test_every_epoch_logs_what_people_ask_for(small: ArchDef) -> None:
     assert record["exact_latency"] == record["exact_cycles"] / reference
     assert record["soft_latency"] == pytest.approx(search.latency.of(search.alphas.probabilities()).item())
     gates = one_hot(small, choice)
-    assert record["accuracy"] == accuracy(lambda images: search.network(images, gates), search.alpha_data)
+    assert record["accuracy"] == held_out(lambda images: search.network(images, gates), search.alpha_data)[1]
     assert record["entropy"] == search.alphas.entropy()
 
 
@@ -155,11 +155,6 @@ def test_gumbel_temperature_falls_geometrically_to_its_floor() -> None:
     ratios = [b / a for a, b in pairwise(taus[2:])]
     assert ratios == pytest.approx([ratios[0]] * len(ratios))
     assert min(taus) >= 0.5 - 1e-12
-
-
-def test_cosine_goes_from_one_to_zero() -> None:
-    assert cosine(0, 10) == 1
-    assert cosine(10, 10) == pytest.approx(0)
 
 
 @pytest.mark.parametrize(
