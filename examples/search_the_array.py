@@ -1,11 +1,11 @@
-"""Which array, and which widths with it? Both at once, by gradient: rows and columns are tensors, like the widths.
+"""Search the shape of the array and the widths of the network together, by gradient.
 
     python examples/search_the_array.py [--picture array-search.png]
 
-LeNet-5's four widths and the rows and columns of an array of at most 1,024 PEs are searched together. What the network
-loses on data stands in as a known function that falls with every width, so that the answer can be checked: the same
-objective is minimised over all integer rows x columns x widths. The cycles of a search are smooth (Adam on the
-logarithms of all six numbers, ever sharper steps, several starts at once); the reported figures are exact.
+Rows and columns are tensors, like the widths: LeNet-5's four widths and an array of at most 1,024 PEs are searched at
+once. A known function that falls with every width stands in for the loss on data, so that the result can be checked
+against the minimum of the same objective over all integer rows, columns and widths. The search uses smooth cycles (Adam
+on the logarithms of all six numbers, increasingly sharp steps, several starts at once); the reported cycles are exact.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ from hwcost import RELAXATIONS, Conv2d, Linear, Network, Operation, SystolicArra
 
 BUDGET, SMALLEST, LARGEST = 1024, 4, 256
 WEIGHT = 0.3
-WORTH = {"conv1": 0.5, "conv2": 0.4, "fc1": 0.08, "fc2": 0.02}  # LeNet-5 is about best where cycles go by MACs alone
+WORTH = {
+    "conv1": 0.5,
+    "conv2": 0.4,
+    "fc1": 0.08,
+    "fc2": 0.02,
+}  # LeNet-5 is nearly optimal if cycles are proportional to MACs
 SHARPNESS = (10.0, 80.0)
 CHAIN = ("conv1", "conv2", "fc1", "fc2")
 LENET_5 = {"conv1": 6, "conv2": 16, "fc1": 120, "fc2": 84}
@@ -43,25 +48,25 @@ REFERENCE = network_cost(SPACE, SystolicArray(32, 32)).total.cycles
 
 
 def loss_of_width(name: str, width: Any) -> Any:
-    """What one layer's width loses on data: less the wider; 1 in all for LeNet-5."""
+    """The stand-in for the loss on data due to one width: it falls with the width and sums to 1 for LeNet-5."""
     return WORTH[name] * (width / LENET_5[name]) ** -0.5
 
 
 def objective(widths: Mapping[str, Any], rows: Any, cols: Any, relaxation: str = "exact", sharpness: float = 0) -> Any:
-    """J = data + lambda * cycles / cycles of LeNet-5 on 32 x 32: numbers, arrays or tensors with gradient."""
+    """J = data + lambda * cycles / (cycles of LeNet-5 on 32 x 32), for numbers, arrays or tensors with gradient."""
     row = RELAXATIONS[relaxation]
     row = row.at_temperature(sharpness) if row.sharpness else row
     cycles = network_cost(SPACE.at(widths), SystolicArray(rows, cols), relaxation=row).total.cycles
     return sum(loss_of_width(name, width) for name, width in widths.items()) + WEIGHT * cycles / REFERENCE
 
 
-# ---------------------------------------------------------------- all of them
+# ---------------------------------------------------------------- exhaustive search
 
 
 def best_of_arrays(rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest J on each array over all integer widths, (arrays,), and these widths, (arrays, 4).
+    """The smallest J on each array over all integer widths, shape (arrays,), and these widths, shape (arrays, 4).
 
-    By dynamic programming: the cost of a layer depends on the widths of two neighbours in the chain alone.
+    By dynamic programming: the cost of a layer depends only on two neighbouring widths of the chain.
     """
     parts = [_best_of_part(rows[i : i + 128], cols[i : i + 128]) for i in range(0, len(rows), 128)]
     values, widths = zip(*parts, strict=True)
@@ -94,14 +99,18 @@ def all_arrays() -> tuple[np.ndarray, np.ndarray]:
     return rows[fits], cols[fits]
 
 
-# ---------------------------------------------------------------- the search
+# ---------------------------------------------------------------- search by gradient
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the starts of a search came to: whole sizes and exact J, best first, and the paths of rows and columns.
+    """The results of all starts, best first.
 
-    ``paths`` is (steps, starts, 2) with starts in the order of the others.
+    Attributes:
+        rows, cols, widths: integer sizes.
+        values: exact J of these sizes.
+        rounded: exact J before the sizes were polished.
+        paths: rows and columns during the search, shape (steps, starts, 2).
     """
 
     rows: np.ndarray
@@ -113,9 +122,9 @@ class Found:
 
 
 def search(relaxation: str, starts: int, steps: int, sharpness: tuple[float, float] = SHARPNESS) -> Found:
-    """Adam from several shapes of the array at once; rows times columns is always the whole budget.
+    """Adam from several array shapes at once; rows x columns always equals the budget.
 
-    ``sharpness`` is the temperature of the steps at the beginning and at the end.
+    ``sharpness`` is the temperature of the relaxation at the start and at the end.
     """
     first = torch.linspace(math.log(SMALLEST), math.log(BUDGET / SMALLEST), starts + 2, dtype=torch.float64)[1:-1]
     log_rows = first.clone().requires_grad_()
@@ -139,7 +148,7 @@ def search(relaxation: str, starts: int, steps: int, sharpness: tuple[float, flo
 
 
 def _whole(rows: Tensor, widths: Tensor, paths: np.ndarray) -> Found:
-    """Whole sizes: rounded to the nearest, then moved one at a time while the exact J falls."""
+    """Integer sizes: rounded, then polished."""
     height = rows.round().long().numpy()
     sizes = np.stack([height, BUDGET // height, *widths.round().long().numpy()], axis=1)
     polished = np.stack([polish(row) for row in sizes])
@@ -150,14 +159,14 @@ def _whole(rows: Tensor, widths: Tensor, paths: np.ndarray) -> Found:
 
 
 def exact(sizes: np.ndarray) -> np.ndarray:
-    """J of rows, columns and four widths, in the last axis."""
+    """J of rows, columns and four widths, which are the last axis of ``sizes``."""
     rows, cols, *widths = np.moveaxis(sizes, -1, 0)
     found: np.ndarray = objective(dict(zip(CHAIN, widths, strict=True)), rows, cols)
     return found
 
 
 def polish(sizes: np.ndarray) -> np.ndarray:
-    """One size at a time by up to two, the columns being what the budget leaves: the best move, until none helps."""
+    """Moves one size by up to two while J falls, the best move first; columns follow rows within the budget."""
     lows = np.array([SMALLEST, SMALLEST, *(SPACE.options[name][0] for name in CHAIN)])
     highs = np.array([LARGEST, LARGEST, *(SPACE.options[name][-1] for name in CHAIN)])
     while True:
@@ -175,7 +184,7 @@ def polish(sizes: np.ndarray) -> np.ndarray:
         sizes = moved[best]
 
 
-# ---------------------------------------------------------------- what comes out
+# ---------------------------------------------------------------- output
 
 
 def main() -> None:
@@ -225,7 +234,7 @@ def _line(rows: int, cols: int, widths: np.ndarray, value: float) -> str:
 
 
 def draw(found: Found, rows: np.ndarray, cols: np.ndarray, values: np.ndarray, path: str) -> None:
-    """The smallest J on every array, and next to it the path of each start."""
+    """The smallest J on every array, next to the path of each start."""
     from hwcost.plot import save
     from hwcost.plot.style import COLOURS, STYLE, load_matplotlib
 

@@ -1,4 +1,4 @@
-"""NNI 3.0: stand-ins with its call shapes, always; NNI itself in an environment of its own, by the marker ``nni``.
+"""NNI 3.0: stand-ins with its call signatures, always; NNI itself in a separate environment, by the marker ``nni``.
 
 pytest -m nni tests/test_nni.py
 """
@@ -42,7 +42,7 @@ BLOCKS = BlockCosts.of({"operation": {"conv": CONV, "twice": [CONV, CONV], "skip
 
 
 class MixedLayer(nn.Module):
-    """A choice of layers, as NNI's strategies leave it in a model: one alpha, and floats when it is asked."""
+    """A choice of layers as NNI's strategies leave it in a model: one alpha, exported as floats."""
 
     def __init__(self, label, names, alpha, softmax):
         super().__init__()
@@ -56,7 +56,7 @@ class MixedLayer(nn.Module):
 
 
 class MixedOperation(nn.Module):
-    """A layer with searched arguments, or a repetition: alphas by label."""
+    """A layer with searched arguments, or a repetition: one alpha per label."""
 
     def __init__(self, options, alphas, softmax):
         super().__init__()
@@ -72,7 +72,7 @@ class MixedOperation(nn.Module):
 
 
 class MixedCell(nn.Module):
-    """A cell: the last alpha of an edge is for no edge, and has no name."""
+    """A cell: the last alpha, for no edge at all, has no name."""
 
     def __init__(self, softmax):
         super().__init__()
@@ -117,7 +117,7 @@ def supernet(softmax=None):
 
 
 class ExpectationProfilerPenalty(nn.Module):
-    """With the call shapes of NNI's: a loss and the exported probabilities in, the new loss and details out."""
+    """NNI's signature: takes a loss and the exported probabilities, returns the new loss and details."""
 
     def __init__(self, profiler, baseline, scale=1.0, *, nonlinear="linear", aggregate="add"):
         super().__init__()
@@ -138,7 +138,7 @@ class ExpectationProfilerPenalty(nn.Module):
 
 @pytest.fixture
 def _nni(monkeypatch):
-    """A module where NNI keeps its penalties."""
+    """A stand-in for the module in which NNI keeps its penalties."""
     name = "nni.nas.oneshot.pytorch.profiler"
     for index in range(1, name.count(".") + 2):
         path = ".".join(name.split(".")[:index])
@@ -154,10 +154,10 @@ def export_probs(net):
     return memo
 
 
-# ---------------------------------------------------------------- what the adapters make of them
+# ---------------------------------------------------------------- the adapters on stand-ins
 
 
-def test_probabilities_are_those_that_nni_exports_with_their_gradient():
+def test_probabilities_equal_the_exported_ones_and_have_gradients():
     net, alphas = supernet()
     found, exported = nni_probabilities(net), export_probs(net)
     assert found.keys() == exported.keys() == {*alphas, "cell/2_0"}
@@ -168,12 +168,12 @@ def test_probabilities_are_those_that_nni_exports_with_their_gradient():
             assert found[label][option].requires_grad
 
 
-def test_a_model_without_alphas_is_an_error():
+def test_a_model_without_alphas_is_refused():
     with pytest.raises(InvalidValueError, match="an NNI strategy has mutated"):
         nni_probabilities(nn.Linear(2, 2))
 
 
-def test_cycles_of_widths_and_kernels():
+def test_nni_cycles_of_widths_and_kernels():
     net, alphas = supernet()
     probs = {name: alphas[name].softmax(0) for name in SPACE.options}
     cycles = nni_cycles(LATENCY, net)
@@ -182,14 +182,14 @@ def test_cycles_of_widths_and_kernels():
     assert set(check_gradient(cycles, alphas).missed) == {"operation", "depth"}
 
 
-def test_cycles_of_operations_and_depths():
+def test_nni_cycles_of_operations_and_depths():
     net, alphas = supernet()
     cycles = nni_cycles(BLOCKS, net)
     torch.testing.assert_close(cycles, BLOCKS.cycles({name: alphas[name].softmax(0) for name in BLOCKS.tables}))
     assert check_gradient(cycles, {name: alphas[name] for name in BLOCKS.tables})
 
 
-def test_a_depth_that_is_exported_as_tensors():
+def test_a_depth_may_be_exported_as_tensors():
     depth = MixedDepth(nn.Softmax(-1))
     cycles = nni_cycles(BlockCosts.of({"repeat": {1: CONV, 2: [CONV] * 2}}, ARRAY), depth)
     share = depth.block._arch_alpha.softmax(0)[1].item()
@@ -197,13 +197,13 @@ def test_a_depth_that_is_exported_as_tensors():
     assert check_gradient(cycles, [depth.block._arch_alpha])
 
 
-def test_options_may_stand_in_another_order():
+def test_options_may_be_in_another_order():
     net, _ = supernet()
     other = LatencyLoss(SPACE.space({"width": (16, 8, 12), "kernel": (5, 3)}), ARRAY)
     torch.testing.assert_close(nni_cycles(other, net), nni_cycles(LATENCY, net))
 
 
-def test_a_strategy_with_noise_and_a_softmax_in_its_place():
+def test_a_softmax_replaces_the_noise_of_a_strategy():
     net, alphas = supernet(Gumbel())
     plain, _ = supernet()
     softmax = functools.partial(torch.softmax, dim=-1)
@@ -212,7 +212,7 @@ def test_a_strategy_with_noise_and_a_softmax_in_its_place():
     assert check_gradient(nni_cycles(LATENCY, net), {name: alphas[name] for name in SPACE.options})
 
 
-def test_labels_and_options_have_to_fit():
+def test_labels_and_options_must_match():
     net, _ = supernet()
     layer = Conv2d(8, 8, 3, height=8, width=8, padding=1)
     unknown = Network("one", {"conv": Operation(layer, {"out_channels": "width"})})
@@ -226,7 +226,7 @@ def test_labels_and_options_have_to_fit():
 
 
 @pytest.mark.usefixtures("_nni")
-def test_the_penalty_moves_alphas_and_the_host_s_own_does_not():
+def test_only_the_penalty_with_a_gradient_moves_alphas():
     moved = {}
     for kind in ("none", "theirs", "ours"):
         net, alphas = supernet()
@@ -260,7 +260,7 @@ def _numbers(sample):
 
 @pytest.mark.usefixtures("_nni")
 @pytest.mark.parametrize(("nonlinear", "aggregate"), [("linear", "add"), ("positive", "add"), ("linear", "mul")])
-def test_the_host_s_own_ways_to_aggregate(nonlinear, aggregate):
+def test_the_penalty_keeps_the_aggregation_of_the_host(nonlinear, aggregate):
     net, _ = supernet()
     cycles = functools.partial(nni_cycles, LATENCY, net)
     penalty = nni_penalty(cycles, baseline=200.0, scale=0.5, nonlinear=nonlinear, aggregate=aggregate)
@@ -282,7 +282,7 @@ def test_without_nni_the_penalty_is_an_import_error():
 
 @pytest.fixture(scope="module")
 def interpreter(tmp_path_factory):
-    """One that has NNI and pytorch-lightning: NNI_PYTHON, or made for these tests."""
+    """A Python with NNI and pytorch-lightning: NNI_PYTHON, or an environment made for these tests."""
     if os.environ.get("NNI_PYTHON"):
         return os.environ["NNI_PYTHON"]
     try:
@@ -301,7 +301,7 @@ def searched(interpreter):
 def test_a_step_of_nni_itself(searched, strategy):
     none, theirs, ours = (searched["runs"][strategy][kind] for kind in ("none", "nni", "hwcost"))
     assert theirs["before"] == ours["before"] == none["before"]
-    assert theirs["after"] == none["after"]  # the penalty was there, and moved nothing
+    assert theirs["after"] == none["after"]  # the penalty was added and moved nothing
     assert "plain number" in theirs["reached"]
     assert theirs["penalty"] > 0
     assert all(ours["after"][label] != none["after"][label] for label in none["after"])
@@ -310,7 +310,7 @@ def test_a_step_of_nni_itself(searched, strategy):
     assert ours["cycles_after"] < ours["cycles_before"]
     count = len(none["before"])
     assert ours["reached"].startswith(f"the loss reaches {count} of {count} parameter")
-    if strategy != "GumbelDARTS":  # whose penalty is of a sample
+    if strategy != "GumbelDARTS":  # its penalty depends on a sample
         assert ours["penalty"] == pytest.approx(theirs["penalty"], rel=1e-5)
 
 

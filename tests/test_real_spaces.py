@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from common import real_models  # noqa: E402
 from hwcost import SystolicArray, from_torch, network_cost  # noqa: E402
-from hwcost.torch import LatencyLoss, smooth_cost  # noqa: E402
+from hwcost.torch import LatencyLoss, expected_sizes  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of code that is not ours
 ARRAY = SystolicArray(128, 128, dataflow="os", cycles_per_fold=3.0)
@@ -81,5 +81,6 @@ def test_soft_widths_reach_every_decision(model):
     probs = {
         name: torch.full((len(sizes),), 1 / len(sizes), requires_grad=True) for name, sizes in space.options.items()
     }
-    smooth_cost(space, probs, array=ARRAY, relaxation="linear").total.cycles.backward()
+    layers = space.at(expected_sizes(space.options, probs))
+    network_cost(layers, ARRAY, relaxation="linear").total.cycles.backward()
     assert all(bool(torch.isfinite(p.grad).all()) and p.grad.count_nonzero() for p in probs.values())

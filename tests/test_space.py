@@ -252,11 +252,12 @@ def test_the_padding_follows_an_open_kernel(layer):
     ("layer", "sizes", "why"),
     [
         (Conv2d(8, 8, (3, 5), height=9, width=9, padding=(1, 2)), (3, 5), "square"),
-        (Conv2d(8, 8, 3, height=9, width=9), (1, 3), "padding is at least 0"),
+        (Conv2d(8, 8, 3, height=9, width=9), (1, 3), "over the stride"),
         (Conv2d(8, 8, 5, height=9, width=9, padding=1), (3, 5), "over the stride"),
-        (Conv2d(8, 8, 5, height=9, width=9, padding=1), (1, 5), "padding is at least 0"),
-        (Conv2d(8, 8, 3, height=9, width=9, padding=1), (3, 4), "odd"),
-        (Conv2d(8, 8, 3, height=9, width=9, padding="valid"), (3, 5), "valid"),
+        (Conv2d(8, 8, 3, height=9, width=9, padding=1), (3, 4), "1, 3, 5"),
+        (Conv2d(8, 8, 4, height=8, width=8, stride=4), (2, 4), "4, 6, 8"),  # the padding of 2 would be -1
+        (Conv2d(8, 8, 3, height=8, width=8, stride=4, padding="valid"), (1, 3), "3, 5, 7"),
+        (Conv2d(8, 8, 3, height=9, width=9, padding="valid"), (3, 5), "over the stride"),
         (Conv2d(8, 8, 3, height=9, width=9, padding=1), (3, 3), "differ"),
         (Linear(8, 8), (3, 5), "no 2-d convolution"),
         (MemoryOnly("relu"), (3, 5), "no 2-d convolution"),
@@ -266,6 +267,17 @@ def test_kernels_that_cannot_be_opened(layer, sizes, why):
     with pytest.raises(InvalidValueError, match=why) as raised:
         Network("one", {"conv": Operation(layer)}).space({"conv.kernel_size": sizes})
     assert "conv.kernel_size" in raised.value.field
+
+
+def test_a_kernel_opened_again_keeps_its_rules():
+    patches = Conv2d(8, 8, 4, height=8, width=8, stride=4)
+    space = Network("one", {"conv": Operation(patches)}).space({"conv.kernel_size": (4, 6)})
+    assert space.space({"conv.kernel_size": (6, 8)}).options["conv.kernel_size"] == (6, 8)
+    for bad in (2, 5):
+        with pytest.raises(InvalidValueError, match="4, 6, 8"):
+            space.space({"conv.kernel_size": (bad, 6)})
+        with pytest.raises(InvalidValueError, match="4, 6, 8"):
+            space.at({"conv.kernel_size": bad})
 
 
 def test_steps_leave_kernels_alone():

@@ -1,4 +1,4 @@
-"""Which sizes stay equal: every statement about axes, its rules, and its limits."""
+"""The axis tracker: which sizes must stay equal, which follow others, and which cannot change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def now(widths, axis, **sizes):
 # ---------------------------------------------------------------- joining
 
 
-def test_joined_widths_are_one_with_the_first_name(widths):
+def test_joined_widths_keep_the_first_name(widths):
     late, early = widths.new(8), widths.new(8)
     widths.call(early, "first")
     widths.call(late, "second")
@@ -42,7 +42,7 @@ def test_joined_widths_are_one_with_the_first_name(widths):
     assert list(widths.table()) == ["first"]
 
 
-def test_joining_is_transitive_and_keeps_what_was_said(widths):
+def test_joining_is_transitive_and_keeps_multiples_and_reasons(widths):
     a, b, c = (called(widths, name, 24) for name in "abc")
     widths.multiple(a, 4, "groups")
     widths.multiple(c, 6, "groups")
@@ -54,21 +54,21 @@ def test_joining_is_transitive_and_keeps_what_was_said(widths):
     assert widths.table()["a"].fixed == "an output"
 
 
-def test_a_multiple_that_does_not_hold_today_fixes(widths):
+def test_a_width_that_is_not_the_required_multiple_is_fixed(widths):
     axis = called(widths, "a", 6)
     widths.multiple(axis, 4, "groups")
     assert widths.table()["a"].fixed == "groups"
 
 
-def test_a_multiple_of_a_multiple(widths):
+def test_the_multiple_of_a_scaled_axis(widths):
     axis = widths.scaled(called(widths, "a", 6), 9)
-    widths.multiple(axis, 6, "groups")  # 9 a is a multiple of 6 where a is one of 2
+    widths.multiple(axis, 6, "groups")  # 9 a is a multiple of 6 if a is a multiple of 2
     assert widths.table()["a"].multiple == 2
 
 
-def test_a_width_can_be_two_others(widths):
+def test_a_width_can_be_the_sum_of_two_others(widths):
     a, b = called(widths, "a", 3), called(widths, "b", 5)
-    both, norm = widths.concatenated([a, b]), called(widths, "norm", 8)
+    both, norm = a + b, called(widths, "norm", 8)
     widths.join(norm, both, "a norm")
     assert "norm" not in widths.table()
     assert now(widths, norm, a=7, b=2) == 9
@@ -77,31 +77,31 @@ def test_a_width_can_be_two_others(widths):
     assert now(widths, again, a=7) == 12
 
 
-def test_two_that_are_pieces_are_joined_piece_by_piece(widths):
+def test_concatenations_are_joined_piece_by_piece(widths):
     a, b, c, d = (called(widths, name, size) for name, size in (("a", 3), ("b", 5), ("c", 3), ("d", 5)))
-    widths.join(widths.concatenated([a, b]), widths.concatenated([c, d]), "an addition")
+    widths.join(a + b, c + d, "an addition")
     assert set(widths.table()) == {"a", "b"}
 
 
-def test_pieces_that_do_not_match_cannot_change(widths):
+def test_pieces_that_do_not_match_are_fixed(widths):
     a, b, c, d = (called(widths, name, size) for name, size in (("a", 3), ("b", 5), ("c", 4), ("d", 4)))
-    widths.join(widths.concatenated([a, b]), widths.concatenated([c, d]), "an addition")
+    widths.join(a + b, c + d, "an addition")
     assert {name: width.fixed for name, width in widths.table().items()} == dict.fromkeys("abcd", "an addition")
 
 
-def test_a_width_is_not_made_of_itself(widths):
+def test_a_width_is_never_an_alias_of_itself(widths):
     a = called(widths, "a", 4)
-    widths.join(a, widths.concatenated([widths.scaled(a, Fraction(1, 2))] * 2), "odd")
+    widths.join(a, widths.scaled(a, Fraction(1, 2)) * 2, "odd")
     assert widths.table()["a"].fixed == "odd"
 
 
-def test_what_a_fixed_width_turns_out_to_be_is_fixed(widths):
+def test_the_pieces_of_a_fixed_width_are_fixed(widths):
     a, b, out = called(widths, "a", 3), called(widths, "b", 5), widths.fixed(8, "an output")
-    widths.join(out, widths.concatenated([a, b]), "an addition")
+    widths.join(out, a + b, "an addition")
     assert {width.fixed for width in widths.table().values()} == {"an output"}
 
 
-def test_factors_that_differ_fix_both(widths):
+def test_different_factors_fix_both_axes(widths):
     a, b = called(widths, "a", 4), called(widths, "b", 8)
     widths.join(widths.scaled(a, 6), widths.scaled(b, 3), "an addition")
     assert {width.fixed for width in widths.table().values()} == {"an addition"}
@@ -110,7 +110,7 @@ def test_factors_that_differ_fix_both(widths):
 # ---------------------------------------------------------------- broadcasting, pieces
 
 
-def test_broadcast_axes_meet_at_their_ends(widths):
+def test_broadcast_axes_are_aligned_at_their_ends(widths):
     batch, channels = widths.fixed(2, "batch"), called(widths, "a", 4)
     side, one = widths.fixed(7, "map"), widths.fixed(1, "a sum")
     scale = called(widths, "b", 4)
@@ -119,7 +119,7 @@ def test_broadcast_axes_meet_at_their_ends(widths):
     assert widths.rule(scale) == widths.rule(channels)
 
 
-def test_a_free_width_of_1_beside_a_wider_one_stays_1(widths):
+def test_a_free_width_of_1_that_is_broadcast_stays_1(widths):
     one, wide = called(widths, "one", 1), called(widths, "wide", 5)
     (axis,) = widths.join_broadcast([(one,), (wide,)], "a product")
     assert widths.rule(axis) == (("wide", 1),)
@@ -127,16 +127,16 @@ def test_a_free_width_of_1_beside_a_wider_one_stays_1(widths):
     assert not widths.table()["wide"].fixed
 
 
-def test_pieces_are_cut_between_what_was_put_together(widths):
+def test_a_split_between_pieces_keeps_them_free(widths):
     a, b, c = (called(widths, name, size) for name, size in (("a", 3), ("b", 5), ("c", 2)))
-    first, second = widths.pieces(widths.concatenated([a, b, c]), [8, 2], "a split")
+    first, second = widths.pieces(a + b + c, [8, 2], "a split")
     assert now(widths, first, a=1) == 6
     assert widths.rule(second) == (("c", 1),)
 
 
-def test_pieces_cut_elsewhere_cannot_change(widths):
+def test_a_split_inside_a_piece_fixes_it(widths):
     a, b = called(widths, "a", 3), called(widths, "b", 5)
-    pieces = widths.pieces(widths.concatenated([a, b]), [4, 4], "a split")
+    pieces = widths.pieces(a + b, [4, 4], "a split")
     assert [widths.size(piece) for piece in pieces] == [4, 4]
     assert {width.fixed for width in widths.table().values()} == {"a split"}
 
@@ -144,25 +144,25 @@ def test_pieces_cut_elsewhere_cannot_change(widths):
 # ---------------------------------------------------------------- reshaping
 
 
-def test_a_flattened_map_has_its_positions_as_a_factor(widths):
+def test_a_flattened_map_multiplies_channels_by_positions(widths):
     batch, channels, side = widths.fixed(2, "batch"), called(widths, "a", 16), widths.fixed(5, "map")
     rows, flat = widths.reshape((batch, channels, side, side), (2, 400))
     assert widths.rule(flat) == (("a", 25),)
     assert widths.is_fixed(rows)
     back = widths.reshape((rows, flat), (2, 16, 25))
-    assert widths.is_fixed(back[1])  # taken apart into sizes that somebody wrote down
+    assert widths.is_fixed(back[1])  # split into sizes that the source states as numbers
     assert widths.table()["a"].fixed
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 16, 25), (2, 16, 25), (1, 2, 16, 25, 1), (2, 16, 1, 25), (2, 16, 5, 5)])
-def test_axes_that_stay_are_themselves(widths, shape):
+def test_a_reshape_keeps_axes_of_the_same_size(widths, shape):
     batch, channels, side = widths.fixed(2, "batch"), called(widths, "a", 16), widths.fixed(5, "map")
     axes = widths.reshape((batch, channels, side, side), shape)
     assert [widths.size(axis) for axis in axes] == list(shape)
     assert [widths.rule(axis) for axis in axes if not widths.is_fixed(axis)] == [(("a", 1),)]
 
 
-def test_channels_behind_positions_are_not_multiplied(widths):
+def test_channels_after_positions_are_fixed_by_a_flatten(widths):
     side, channels = widths.fixed(5, "map"), called(widths, "a", 16)
     (flat,) = widths.reshape((side, channels), (80,))
     assert widths.is_fixed(flat)
@@ -186,20 +186,20 @@ def test_reshapes_of_any_shapes_keep_sizes():
             assert old == math.prod(now(widths, axis, **{name: size}) for axis in found), (before, after, name)
 
 
-def test_tensors_of_nothing_can_be_reshaped(widths):
+def test_empty_tensors_can_be_reshaped(widths):
     assert [widths.size(axis) for axis in widths.reshape((widths.new(0),), (0, 4))] == [0, 4]
     assert widths.reshape((), ()) == ()
 
 
-# ---------------------------------------------------------------- fixed sizes, what comes out
+# ---------------------------------------------------------------- results
 
 
-def test_fixed_sizes_are_one_for_each_size_and_reason(widths):
+def test_fixed_axes_are_shared_by_size_and_reason(widths):
     assert widths.fixed(3, "a kernel") == widths.fixed(3, "a kernel") != widths.fixed(3, "batch")
     assert widths.table()["a kernel (3)"].fixed == "a kernel"
 
 
-def test_long_chains_of_joins_are_found(widths):
+def test_long_chains_of_joins_are_resolved(widths):
     axes = [widths.new(8) for _ in range(2000)]
     for first, second in itertools.pairwise(axes):
         widths.join(second, first, "an addition")

@@ -20,8 +20,7 @@ from hwcost.network.operations import SizeExpression, Width
 __all__ = ["Axis", "AxisTracker"]
 
 Axis: TypeAlias = tuple[tuple[int, Fraction], ...]
-"""Concatenated pieces: each is a width, by its number, and a factor."""
-
+"""Concatenated pieces: each is a width, by its number, and a factor. Axes are concatenated by ``+``."""
 
 _ONE = Fraction(1)
 
@@ -47,15 +46,13 @@ class AxisTracker:
     >>> batch, side = widths.fixed(1, "batch"), widths.fixed(5, "map")
     >>> flat = widths.reshape((batch, conv, side, side), (1, 400))
     >>> widths.rule(flat[1]), widths.table()["conv"]
-    ((('conv', Fraction(25, 1)),), Width(size=16, multiple=1, fixed='', is_kernel=False))
+    ((('conv', Fraction(25, 1)),), Width(size=16, multiple=1, fixed='', is_kernel=False, above=0))
     """
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
         self._fixed: dict[tuple[int, str], Axis] = {}
         self._calls: Counter[str] = Counter()
-
-    # ---------------------------------------------------------------- making axes
 
     def new(self, size: int) -> Axis:
         """A new axis, which may change until something fixes it."""
@@ -91,8 +88,6 @@ class AxisTracker:
         """Whether no piece of it can change."""
         return all(self._entries[width].fixed for width, _ in self._resolved(axis))
 
-    # ---------------------------------------------------------------- relations
-
     def fix(self, axis: Axis, reason: str) -> None:
         """Fixes all pieces of an axis; a width keeps the first reason."""
         for width, _ in self._resolved(axis):
@@ -121,26 +116,17 @@ class AxisTracker:
             for (x, fx), (y, fy) in zip(a, b, strict=True):
                 if fx == fy:  # else both are fixed
                     self._unite(x, y)
-        elif self._is_alone(a, b):
-            self._make_of(a[0][0], b)
-        elif self._is_alone(b, a):
-            self._make_of(b[0][0], a)
-        else:
-            self.fix(a, reason)
-            self.fix(b, reason)
-
-    def _is_alone(self, axis: Axis, other: Axis) -> bool:
-        """Whether an axis is one width that can become an alias of another axis."""
-        (width, factor), *more = axis
-        return not more and factor == 1 and width not in {each for each, _ in other}
-
-    def _make_of(self, width: int, axis: Axis) -> None:
-        entry = self._entries[width]
-        entry.made_of = axis
-        if entry.fixed:
-            self.fix(axis, entry.fixed)
-        if entry.multiple > 1:
-            self.multiple(axis, entry.multiple, "a multiple of channels")
+            return
+        for ((width, factor), *more), other in ((a, b), (b, a)):
+            if not more and factor == 1 and width not in dict(other):
+                entry = self._entries[width]
+                entry.made_of = other
+                if entry.fixed:
+                    self.fix(other, entry.fixed)
+                if entry.multiple > 1:
+                    self.multiple(other, entry.multiple, "a multiple of channels")
+                return
+        self.fix((*a, *b), reason)
 
     def _match(self, a: tuple[int, Fraction], b: tuple[int, Fraction]) -> bool:
         return self.size((a,)) == self.size((b,)) and (a[1] == b[1] or self.is_fixed((a, b)))
@@ -163,10 +149,6 @@ class AxisTracker:
                 self.join(first, axis, reason)
             found.append(first)
         return tuple(reversed(found))
-
-    def concatenated(self, axes: Iterable[Axis]) -> Axis:
-        """The axes concatenated into one."""
-        return tuple(itertools.chain.from_iterable(axes))
 
     def scaled(self, axis: Axis, factor: Fraction | int) -> Axis:
         """The axis times a factor; the size stays an integer."""
@@ -195,20 +177,12 @@ class AxisTracker:
         found: list[Axis] = []
         old, new = list(axes), list(shape)
         while old or new:
-            taken, made, have, want = [], [], 1, 1
-            if old:
-                taken.append(old.pop(0))
-                have = self.size(taken[0])
-            if new:
-                made.append(new.pop(0))
-                want = made[0]
-            while have != want:
+            taken, made = [old.pop(0)] if old else [], [new.pop(0)] if new else []
+            while (have := math.prod(map(self.size, taken))) != (want := math.prod(made)):
                 if have < want and old:
                     taken.append(old.pop(0))
-                    have *= self.size(taken[-1])
                 elif new:
                     made.append(new.pop(0))
-                    want *= made[-1]
                 else:
                     break
             found += self._regrouped(taken, made, reason)
@@ -230,15 +204,11 @@ class AxisTracker:
             self.fix(axis, reason)
         return [self.fixed(size, reason) for size in new]
 
-    # ---------------------------------------------------------------- results
-
     def _find(self, width: int) -> int:
-        root = width
-        while self._entries[root].parent != root:
-            root = self._entries[root].parent
-        while self._entries[width].parent != root:
-            self._entries[width].parent, width = root, self._entries[width].parent
-        return root
+        while (parent := self._entries[width].parent) != width:
+            self._entries[width].parent = self._entries[parent].parent
+            width = parent
+        return width
 
     def _resolved(self, axis: Axis) -> Axis:
         """The axis in terms of root widths, with aliases replaced."""

@@ -13,11 +13,11 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
-from hwcost.arrays import Size, as_size, is_float, is_number, remainder
+from hwcost.arrays import Size, is_number
 from hwcost.errors import InvalidValueError
-from hwcost.model.layers import Conv2d, Linear
-from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width, is_nonzero
-from hwcost.network.space import KERNEL, allowed_names, by_step, check_options, complete, with_open_kernel
+from hwcost.model.layers import Conv2d, Linear, is_layer
+from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width
+from hwcost.network.space import KERNEL, by_step, changeable, check_options, complete, with_open_kernel
 
 __all__ = ["UNCONNECTED", "Network"]
 
@@ -130,7 +130,7 @@ class Network(Mapping[str, Any]):
     @property
     def unsupported(self) -> dict[str, Operation]:
         """Those that are missing in every total."""
-        return {name: each for name, each in self.operations.items() if not each.is_supported}
+        return {name: each for name, each in self.operations.items() if not is_layer(each.layer)}
 
     @property
     def macs(self) -> int:
@@ -184,12 +184,7 @@ class Network(Mapping[str, Any]):
             InvalidValueError: an unknown width, one that cannot change, a size that is not allowed.
         """
         for name, size in sizes.items():
-            width = self.widths.get(name)
-            if width is None or width.fixed:
-                raise InvalidValueError("width", name, allowed_names(self.widths))
-            left = remainder(as_size(size, f"width {name!r}"), width.multiple)
-            if not is_float(left) and is_nonzero(left):
-                raise InvalidValueError(f"width {name!r}", size, f"a multiple of {width.multiple}")
+            changeable(name, self.widths).check(size, f"width {name!r}")
         today = {name: width.size for name, width in self.widths.items()} | dict(sizes)
         return {
             name: each.at(today) if any(width in sizes for width in each.widths) else each.layer

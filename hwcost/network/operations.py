@@ -68,19 +68,29 @@ class Width:
 
     Args:
         size: today.
-        multiple: every size is a multiple of this number (of the groups, for example).
+        multiple: every size is ``above`` plus a multiple of this number (of the groups, for example).
         fixed: why it cannot change; empty if it can.
         is_kernel: whether it is the side of a square kernel.
+        above: every size is larger than this: -1 and a multiple of 2 for odd kernels.
     """
 
     size: int
     multiple: int = 1
     fixed: str = ""
     is_kernel: bool = False
+    above: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", as_size(self.size, "Width.size"))
         object.__setattr__(self, "multiple", as_size(self.multiple, "Width.multiple"))
+
+    def check(self, size: Size, field: str) -> None:
+        """Raises if a size is not allowed, or any of an array of them; soft sizes are not rounded and pass."""
+        steps = as_size(size, field) - self.above
+        if not is_float(steps) and (is_nonzero(remainder(steps, self.multiple)) or is_nonzero(steps <= 0)):
+            first = self.above + self.multiple
+            allowed = f"{first}, {first + self.multiple}, {first + 2 * self.multiple}, ..."
+            raise InvalidValueError(field, size, allowed if self.above else f"a multiple of {self.multiple}")
 
 
 @dataclass(frozen=True)
@@ -127,11 +137,6 @@ class Operation:
         return is_layer(self.layer) and not isinstance(self.layer, MemoryOnly)
 
     @property
-    def is_supported(self) -> bool:
-        """Whether it is priced or known to be free."""
-        return is_layer(self.layer)
-
-    @property
     def widths(self) -> tuple[str, ...]:
         """The names of the widths that its sizes follow, each once."""
         return tuple(dict.fromkeys(name for each in self.sizes.values() for name, _ in each))
@@ -144,11 +149,6 @@ class Operation:
 
 
 def _expression(given: Any, field: str) -> SizeExpression:
-    """A size expression written out.
-
-    >>> _expression(("conv", 25), "a size")
-    (('conv', Fraction(25, 1)),)
-    """
     terms = ((given, 1),) if isinstance(given, str) else given
     if isinstance(terms, tuple) and terms and isinstance(terms[0], str):
         terms = (terms,)
@@ -180,8 +180,7 @@ def _times(size: Size, factor: Fraction, name: str) -> Size:
         return times
     if is_float(times):
         return true_divide(times, factor.denominator)
-    if is_nonzero(remainder(times, factor.denominator)):
-        raise InvalidValueError(f"width {name!r}", size, f"a multiple of {factor.denominator}")
+    Width(1, factor.denominator).check(size, f"width {name!r}")
     return floor_divide(times, factor.denominator)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -18,45 +19,32 @@ __all__ = ["by_step", "check_names", "check_options", "complete", "with_open_ker
 KERNEL = ".kernel_size"
 
 
-# ---------------------------------------------------------------- options
-
-
 def check_options(name: str, sizes: Any, widths: Mapping[str, Width]) -> tuple[int, ...]:
-    """The options of one width.
-
-    Raises:
-        InvalidValueError: an unknown or fixed width; sizes that repeat or are no multiples of what the width needs.
-    """
-    width = widths.get(name)
-    if width is None or width.fixed:
-        raise InvalidValueError("width", name, allowed_names(widths))
-    field = f"options of {name!r}"
+    """The options of one width; an InvalidValueError if it cannot change, or cannot take them."""
+    width, field = changeable(name, widths), f"options of {name!r}"
     if not isinstance(sizes, (tuple, list, range)) or not sizes:
         raise InvalidValueError(field, sizes, "a sequence of at least one size")
+    for size in sizes:
+        width.check(size, field)
     options = tuple(as_size(size, field) for size in sizes)
     if len(set(options)) != len(options):
         raise InvalidValueError(field, sizes, "sizes that differ from each other")
-    if any(size % width.multiple for size in options):
-        raise InvalidValueError(field, sizes, f"multiples of {width.multiple}")
     return options
 
 
-def allowed_names(widths: Mapping[str, Width]) -> str:
-    """The widths that can change, as an error lists them."""
-    names = [name for name, width in widths.items() if not width.fixed]
-    return f"one that can change: {', '.join(names)}" if names else "none: no width of this network can change"
+def changeable(name: str, widths: Mapping[str, Width]) -> Width:
+    """The width of that name; an InvalidValueError if it is unknown or cannot change."""
+    if name in widths and not widths[name].fixed:
+        return widths[name]
+    free = ", ".join(each for each, width in widths.items() if not width.fixed)
+    allowed = f"one that can change: {free}" if free else "none: no width of this network can change"
+    raise InvalidValueError("width", name, allowed)
 
 
 def by_step(
     operations: Mapping[str, Operation], widths: Mapping[str, Width], step: int, least: float
 ) -> dict[str, tuple[int, ...]]:
-    """Options for all widths of priced layers that can change: today's size, and multiples of a step below it.
-
-    Args:
-        operations, widths: of the network.
-        step: all other options are multiples of it, and of the width's own ``multiple``.
-        least: the smallest option, as a share of today's size.
-    """
+    """Options for all widths of priced layers that can change: today's size, and multiples of a step below it."""
     step = as_size(step, "step")
     if not is_number(step):
         raise InvalidValueError("step", step, "a positive integer")
@@ -82,15 +70,14 @@ def check_names(options: Mapping[str, Sequence[int]], given: Mapping[str, Any]) 
             raise InvalidValueError(f"decisions ({kind})", name, f"exactly: {', '.join(options)}")
 
 
-# ---------------------------------------------------------------- kernels
-
-
 def with_open_kernel(name: str, operation: Operation, sizes: Any) -> tuple[Operation, Width]:
     """A convolution whose kernel size follows a width of that name; its padding follows, and the output size stays.
 
+    The width is the operation's own: all sizes of the parity of today's whose padding is at least 0.
+
     Raises:
-        InvalidValueError: no convolution of plain sizes, a kernel that is not square, sizes of another parity, padding
-            that would be negative.
+        InvalidValueError: no convolution of plain sizes, a kernel that is not square, an output of another size than
+            the input over the stride.
     """
     layer, field = operation.layer, f"options of {name!r}"
     if not isinstance(layer, Conv2d) or not all(map(is_number, (*layer.kernel_size, layer.height, layer.width))):
@@ -98,23 +85,14 @@ def with_open_kernel(name: str, operation: Operation, sizes: Any) -> tuple[Opera
     today = layer.kernel_size[0]
     if layer.kernel_size[1] != today:
         raise InvalidValueError(field, sizes, f"none: the kernel is not square ({today} x {layer.kernel_size[1]})")
-    if isinstance(layer.padding, str) and layer.padding == "valid":
-        raise InvalidValueError(field, sizes, 'none: with "valid" padding the size of the output would change')
-    width = Width(today, is_kernel=True)
-    for size in check_options(name, sizes, {name: width}):
-        steps, odd = divmod(size - today, 2)
-        pads = () if layer.padding == "same" else zip(layer.padding, layer.dilation, strict=True)
-        if odd or any(pad + dilation * steps < 0 for pad, dilation in pads):
-            allowed = f"{'odd' if today % 2 else 'even'} sizes whose padding is at least 0, so that the output stays"
-            raise InvalidValueError(field, size, allowed)
     if any(layer.out_size[i] != -(-size // layer.stride[i]) for i, size in enumerate((layer.height, layer.width))):
         allowed = "none: the output is not as large as the input over the stride; pad it by half its kernel"
         raise InvalidValueError(field, sizes, allowed)
+    pads = layer.padding if isinstance(layer.padding, tuple) else (0, 0) if layer.padding == "valid" else ()
+    steps = min([(today - 1) // 2, *(pad // dilation for pad, dilation in zip(pads, layer.dilation, strict=False))])
     same = dataclasses.replace(layer, padding="same")  # the same products at every kernel size
+    width = Width(today, multiple=2, is_kernel=True, above=today - 2 * steps - 2)
     return dataclasses.replace(operation, layer=same, sizes={**operation.sizes, "kernel_size": name}), width
-
-
-# ---------------------------------------------------------------- widths of a network written by hand
 
 
 def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -> dict[str, Width]:
@@ -123,13 +101,19 @@ def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -
     Raises:
         InvalidValueError: a layer whose size today is not what its widths give, a width that nothing determines.
     """
-    found = dict(widths)
-    rules = [
-        (f"{name}.{field}", rule, size)
-        for name, each in operations.items()
-        for field, rule in each.sizes.items()
-        if is_number(size := _today(getattr(each.layer, field)))
-    ]
+    found, multiples, kernels = dict(widths), defaultdict[str, int](lambda: 1), set()
+    rules = []
+    for name, each in operations.items():
+        for field, rule in each.sizes.items():
+            size = getattr(each.layer, field)
+            size = size[0] if isinstance(size, tuple) and len(size) == 2 and size[0] == size[1] else size
+            if is_number(size):
+                rules.append((f"{name}.{field}", rule, size))
+            grouped = isinstance(each.layer, Conv2d) and field in Conv2d.WIDTHS and "groups" not in each.sizes
+            for width, factor in (term for term in rule if term[0] not in widths):
+                groups = Fraction(each.layer.groups if grouped else 1)
+                multiples[width] = math.lcm(multiples[width], (groups / factor).numerator, factor.denominator)
+                kernels |= {width} if field == "kernel_size" else set()
     while left := [rule for rule in rules if any(name not in found for name, _ in rule[1])]:
         before = len(found)
         for where, rule, size in left:
@@ -139,7 +123,7 @@ def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -
                 rest = (size - sum(other * found[known].size for known, other in rule if known in found)) / factor
                 if rest.denominator != 1 or rest <= 0:
                     raise InvalidValueError(where, size, f"{factor} times a whole {name!r}")
-                found[name] = _width(name, int(rest), operations)
+                found[name] = Width(int(rest), multiples[name], is_kernel=name in kernels)
         if len(found) == before:
             names = [name for name, _ in left[0][1]]
             raise InvalidValueError(f"widths of {left[0][0]}", names, "at most one whose size nothing else gives")
@@ -148,21 +132,3 @@ def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -
             sizes = " and ".join(f"{name!r} is {found[name].size}" for name, _ in rule)
             raise InvalidValueError(where, size, f"{implied}, as {sizes} in another layer or in the widths given")
     return found
-
-
-def _today(size: Any) -> Any:
-    """The size of a field; of a square pair one of the two."""
-    return size[0] if isinstance(size, tuple) and len(size) == 2 and size[0] == size[1] else size
-
-
-def _width(name: str, size: int, operations: Mapping[str, Operation]) -> Width:
-    """A width by what all operations that follow it need."""
-    multiple, is_kernel = 1, False
-    for operation in operations.values():
-        for field, rule in operation.sizes.items():
-            for factor in (factor for width, factor in rule if width == name):
-                grouped = isinstance(operation.layer, Conv2d) and "groups" not in operation.sizes
-                groups = operation.layer.groups if grouped and field in Conv2d.WIDTHS else 1
-                multiple = math.lcm(multiple, (Fraction(groups) / factor).numerator, factor.denominator)
-                is_kernel |= field == "kernel_size"
-    return Width(size, multiple, is_kernel=is_kernel)

@@ -10,7 +10,7 @@ except ImportError as error:
     raise MissingDependencyError("PyTorch", "torch", "hwcost.torch") from error
 
 from hwcost.torch.gradient_check import GradientCheck, check_gradient
-from hwcost.torch.loss import LatencyLoss, smooth_cost
+from hwcost.torch.loss import LatencyLoss
 from hwcost.torch.sums import SumAxis
 from hwcost.torch.tables import CostTable, cost_table, expected_cost, expected_sizes, space_tables
 
@@ -23,6 +23,5 @@ __all__ = [
     "cost_table",
     "expected_cost",
     "expected_sizes",
-    "smooth_cost",
     "space_tables",
 ]

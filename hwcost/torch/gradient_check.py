@@ -17,9 +17,6 @@ __all__ = ["GradientCheck", "check_gradient"]
 
 Parameters: TypeAlias = Mapping[str, Tensor] | Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Tensor
 
-SHOWN = 4
-"""Names of parameters that the line lists before it counts the rest."""
-
 
 @dataclass(frozen=True)
 class GradientCheck:
@@ -49,7 +46,7 @@ class GradientCheck:
             parts.append(f"largest slope {self.slopes[name]:.3g} at {shorten(name)}")
         for reason in dict.fromkeys(self.missed.values()):
             names = [shorten(name) for name, why in self.missed.items() if why == reason]
-            parts.append(f"not {shortlist(names, SHOWN)} ({reason})")
+            parts.append(f"not {shortlist(names, 4)} ({reason})")
         return "; ".join(parts)
 
 
@@ -84,27 +81,25 @@ def check_gradient(loss: Tensor | float, parameters: Parameters) -> GradientChec
         return GradientCheck({}, dict.fromkeys(named, no_graph), no_graph)
     open_ones = {name: tensor for name, tensor in named.items() if tensor.requires_grad}
     found = dict(zip(open_ones, _slopes(loss, list(open_ones.values())), strict=True))
-    missed = {name: _missed(tensor, found.get(name)) for name, tensor in named.items()}
-    slopes = {name: _largest(found[name]) for name, why in missed.items() if not why}
-    return GradientCheck(slopes, {name: why for name, why in missed.items() if why})
+    reached = {name: _largest(found[name]) if name in found else "requires_grad is False" for name in named}
+    slopes = {name: slope for name, slope in reached.items() if not isinstance(slope, str)}
+    return GradientCheck(slopes, {name: why for name, why in reached.items() if isinstance(why, str)})
 
 
 def _named(parameters: Any) -> dict[str, Tensor]:
     if isinstance(parameters, Tensor):  # its rows would be new tensors, on which the loss does not depend
         parameters = [parameters]
-    if isinstance(parameters, Mapping):
-        pairs = list(parameters.items())
-    elif isinstance(parameters, Iterable):
-        pairs = [item if isinstance(item, tuple) else (str(i), item) for i, item in enumerate(parameters)]
-    else:
+    if not isinstance(parameters, Iterable):
         raise InvalidValueError("parameters", parameters, "tensors, by name or in a sequence")
+    items = parameters.items() if isinstance(parameters, Mapping) else parameters
+    pairs = [item if isinstance(item, tuple) else (str(i), item) for i, item in enumerate(items)]
     for pair in pairs:
         if len(pair) != 2 or not isinstance(pair[1], Tensor):
             raise InvalidValueError("parameters", pair, "tensors, by name or in a sequence")
     named = {str(name): tensor for name, tensor in pairs}
     if not named or len(named) != len(pairs):
-        twice = [name for name, _ in pairs]
-        raise InvalidValueError("parameters", twice, "at least one tensor, and names that differ")
+        names = [name for name, _ in pairs]
+        raise InvalidValueError("parameters", names, "at least one tensor, and names that differ")
     return named
 
 
@@ -132,19 +127,11 @@ def _slopes(loss: Any, tensors: list[Tensor]) -> tuple[Tensor | None, ...]:
         ) from error
 
 
-def _missed(tensor: Tensor, slope: Tensor | None) -> str:
-    """Why a parameter is not reached; empty if it is."""
-    if not tensor.requires_grad:
-        return "requires_grad is False"
-    if slope is None:
+def _largest(slopes: Tensor | None) -> float | str:
+    """The slope that is largest in magnitude, or why the parameter is not reached."""
+    if slopes is None:
         return "the loss does not depend on it"
-    values = slope.to_dense()
+    values = slopes.detach().to_dense().flatten()
     if not torch.isfinite(values).all():
         return "slopes are not finite"
-    return "" if values.count_nonzero() else "all slopes are 0: a plateau"
-
-
-def _largest(slope: Tensor | None) -> float:
-    assert slope is not None
-    values = slope.detach().to_dense().flatten()
-    return float(values[values.abs().argmax()])
+    return float(values[values.abs().argmax()]) if values.count_nonzero() else "all slopes are 0: a plateau"

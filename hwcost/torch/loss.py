@@ -2,15 +2,16 @@
 
 There are two ways to a gradient. The expectation needs no smoothing: it is multilinear in the probabilities of the
 options (see :mod:`hwcost.torch.tables`). The smooth cost takes the expected widths instead and prices them with relaxed
-ceilings, as the author's search does. :class:`LatencyLoss` offers both over a network with open widths.
+ceilings, as the author's search does. :class:`LatencyLoss` offers both over a network with open widths;
+:func:`hwcost.torch.expected_sizes` shows the smooth cost layer by layer.
 """
 
 from __future__ import annotations
 
-import operator
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,65 +20,14 @@ from hwcost.errors import InvalidValueError, NoGradientError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.network import Network
 from hwcost.network.pricing import Report, network_cost, network_cycles
-from hwcost.network.space import check_names
 from hwcost.relaxation import Relaxation, as_relaxation
 from hwcost.torch.replay import recorded
 from hwcost.torch.sums import Axis
-from hwcost.torch.tables import (
-    CostTable,
-    check_space,
-    expected_cost,
-    expected_sizes,
-    options_matrix,
-    probability,
-    space_tables,
-)
+from hwcost.torch.tables import CostTable, as_row, check_space, expected_cost, options_matrix, probability, space_tables
 
-__all__ = ["LatencyLoss", "smooth_cost"]
-
+__all__ = ["LatencyLoss"]
 
 Probabilities: TypeAlias = Mapping[str, Tensor] | Tensor
-
-
-def smooth_cost(
-    network: Network,
-    probs: Mapping[str, Tensor],
-    *,
-    array: SystolicArray,
-    relaxation: Relaxation | str = "shifted",
-    skip_unsupported: bool = False,
-) -> Report:
-    """The cost at the expected sizes, every ceiling relaxed: what the author's search minimises.
-
-    Args:
-        network: with options, as :meth:`hwcost.network.network.Network.space` makes it.
-        probs: for each decision a vector of probabilities, as long as it has options.
-        array: the accelerator.
-        relaxation: what stands in for the ceilings.
-        skip_unsupported: leave out operations that cannot be priced instead of raising.
-
-    Returns:
-        A report whose figures are scalars with gradient.
-
-    >>> from hwcost import Linear, Network
-    >>> from hwcost.network.operations import Operation
-    >>> network = Network("one", {"fc": Operation(Linear(8, 10), {"in_features": "width"})}).space({"width": (4, 8)})
-    >>> smooth_cost(network, {"width": torch.tensor([0.0, 1.0])}, array=SystolicArray(8, 8)).total.cycles
-    tensor(1.6133)
-    """
-    check_space(network, array, skip_unsupported)
-    check_names(network.options, probs)
-    layers = network.at(expected_sizes(network.options, probs))
-    return network_cost(layers, array, relaxation=relaxation, skip_unsupported=skip_unsupported)
-
-
-class _Recording(NamedTuple):
-    """A recorded function, and what it was recorded for: dtype, device, and the buffers as they were."""
-
-    kind: tuple[torch.dtype, torch.device]
-    buffers: list[Tensor | None]
-    versions: list[int]
-    function: Callable[[Tensor], Tensor]
 
 
 class LatencyLoss(nn.Module):
@@ -125,11 +75,15 @@ class LatencyLoss(nn.Module):
         check_space(network, array, skip_unsupported)
         self.network, self.array, self.skip_unsupported = network, array, skip_unsupported
         self.relaxation = None if relaxation is None else as_relaxation(relaxation)
-        self.reference = self._reference_cycles(reference)
+        if reference is None or isinstance(reference, Mapping):
+            reference = self.exact(reference or {}).total.cycles
+        elif isinstance(reference, bool) or not isinstance(reference, (int, float)) or not 0 < reference < math.inf:
+            raise InvalidValueError("reference", reference, "cycles above 0, or a choice of sizes")
+        self.reference = float(reference)
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1e9:
             raise InvalidValueError("weight", weight, "a number from 0 to 1e9")
         self.weight = float(weight)
-        self._recording: _Recording | None = None
+        self._recording: tuple[Any, list[Tensor | None], Callable[[Tensor], Tensor]] | None = None
         together: dict[tuple[Axis, ...], list[Tensor]] = defaultdict(list)
         for values, axes in space_tables(network, array, skip_unsupported=skip_unsupported).values():
             together[axes].append(values)
@@ -137,13 +91,6 @@ class LatencyLoss(nn.Module):
         for index, alike in enumerate(together.values()):
             self.register_buffer(f"table_{index}", torch.stack(alike).sum(0))
         self.register_buffer("options", options_matrix(network.options))
-
-    def _reference_cycles(self, reference: float | Mapping[str, int] | None) -> float:
-        if reference is None or isinstance(reference, Mapping):
-            return float(self.exact(reference or {}).total.cycles)
-        if isinstance(reference, bool) or not isinstance(reference, (int, float)) or not 0 < reference < float("inf"):
-            raise InvalidValueError("reference", reference, "cycles above 0, or a choice of sizes")
-        return float(reference)
 
     @property
     def tables(self) -> tuple[CostTable, ...]:
@@ -180,19 +127,16 @@ class LatencyLoss(nn.Module):
         """The cycles by the operations recorded of :meth:`_cycles`, recorded anew where those no longer fit."""
         if torch.compiler.is_compiling():
             return self._cycles(row)
-        kept, kind, buffers = self._recording, (row.dtype, row.device), list(self._buffers.values())
-        versions = [buffer._version for buffer in buffers if buffer is not None]
-        same = kept is not None and kept.kind == kind and all(map(operator.is_, kept.buffers, buffers))
-        if kept is None or not same or kept.versions != versions:
-            kept = self._recording = _Recording(kind, buffers, versions, recorded(self._cycles, row))
-        return kept.function(row)
+        buffers = list(self._buffers.values())
+        key = (row.dtype, row.device, *((id(buffer), buffer._version) for buffer in buffers if buffer is not None))
+        if self._recording is None or self._recording[0] != key:  # it keeps the buffers, so that their ids stay theirs
+            self._recording = (key, buffers, recorded(self._cycles, row))
+        return self._recording[2](row)
 
     def _row(self, probs: Probabilities) -> Tensor:
         if isinstance(probs, Tensor):
             return probability([probs], 0, self.get_buffer("options").shape[1])
-        options = self.network.options
-        check_names(options, probs)
-        return torch.cat([probability(probs, name, len(sizes)) for name, sizes in options.items()])
+        return as_row(self.network.options, probs)
 
     def _cycles(self, row: Tensor) -> Tensor:
         """The cycles for all probabilities in a row."""

@@ -9,7 +9,7 @@ autograd.)
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,9 +32,10 @@ def recorded(function: Function, like: Tensor) -> Function:
     with torch.no_grad(), warnings.catch_warnings():
         # older releases of torch.fx warn of constants that are no buffers
         warnings.filterwarnings("ignore", ".*get_attr", UserWarning)
-        module: Any = make_fx(_plain(function))(example)
+        module: Any = make_fx(lambda x: function(x))(example)  # noqa: PLW0108  (it counts the self of a bound method)
         for index, node in enumerate(list(module.graph.nodes)):
-            if node.op == "call_function" and _are_constants(node.all_input_nodes):
+            inputs = node.all_input_nodes
+            if node.op == "call_function" and inputs and all(each.op == "get_attr" for each in inputs):
                 values = torch.fx.node.map_arg(node.args, lambda constant: getattr(module, str(constant.target)))
                 result = node.target(*values, **node.kwargs)
                 if isinstance(result, Tensor):
@@ -45,16 +46,3 @@ def recorded(function: Function, like: Tensor) -> Function:
         module.recompile()
     forward: Function = module.forward
     return forward
-
-
-def _plain(function: Function) -> Function:
-    """A plain function of one argument; make_fx counts ``self`` of a bound method."""
-
-    def plain(x: Tensor) -> Tensor:
-        return function(x)
-
-    return plain
-
-
-def _are_constants(nodes: Iterable[Any]) -> bool:
-    return bool(nodes) and all(node.op == "get_attr" for node in nodes)

@@ -56,21 +56,16 @@ class Sums:
     def axis(self, rules: Sequence[SizeExpression]) -> tuple[Axis, list[Sizes]]:
         """One axis for sizes that share decisions, and each of these sizes along it."""
         names = tuple(dict.fromkeys(name for rule in rules for name, _ in rule if name in self.options))
-        if len(names) == 1:
-            sizes = self._today | {names[0]: self.options[names[0]]}
-            return names[0], [sized(rule, sizes) for rule in rules]
         axis, reached = self._chain(tuple((name, tuple(_only(rule, {name}) for rule in rules)) for name in names))
         rests = [_only(rule, self._today.keys() - self.options.keys()) for rule in rules]
-        return axis, [
-            column + (sized(rest, self._today) if rest else 0) for column, rest in zip(reached.T, rests, strict=True)
-        ]
+        return axis, [column + sized(rest, self._today) for column, rest in zip(reached.T, rests, strict=True)]
 
     def _chain(self, terms: tuple[tuple[str, tuple[SizeExpression, ...]], ...]) -> tuple[Axis, Sizes]:
         """The axis of a sum, and what it reaches: one row for each entry, one column for each of the sizes."""
         if terms not in self._chains:
             *before, (name, rules) = terms
             options = self.options[name]
-            added = np.stack([sized(rule, {name: options}) if rule else 0 * options for rule in rules], axis=1)
+            added = np.stack([sized(rule, {name: options}) + 0 * options for rule in rules], axis=1)
             if not before:
                 return name, added
             first, reached = self._chain(tuple(before))

@@ -22,7 +22,7 @@ from hwcost.model.formula import layer_cycles
 from hwcost.model.layers import Layer
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, Width
-from hwcost.network.space import check_options
+from hwcost.network.space import check_names, check_options
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 from hwcost.torch.sums import Axis, SumAxis, Sums, independent
 
@@ -45,9 +45,6 @@ class CostTable(NamedTuple):
         """The names of the decisions in the order of the axes, each once."""
         names = ((axis,) if not isinstance(axis, SumAxis) else axis.decisions for axis in self.axes)
         return tuple(dict.fromkeys(name for own in names for name in own))
-
-
-# ---------------------------------------------------------------- tables
 
 
 def cost_table(
@@ -163,9 +160,6 @@ def _table(operation: Operation, sums: Sums, array: SystolicArray, relaxation: R
     return CostTable(torch.from_numpy(np.broadcast_to(cycles, lengths).copy()), tuple(axes))
 
 
-# ---------------------------------------------------------------- expectation
-
-
 def expected_cost(
     tables: CostTable | Iterable[CostTable] | Mapping[str, CostTable] | Tensor,
     probs: Mapping[str, Tensor] | Sequence[Tensor],
@@ -248,13 +242,33 @@ def probability(probs: Any, name: Any, length: int) -> Tensor:
     return vector if vector.dtype.itemsize >= 4 else vector.float()
 
 
+def as_row(options: Mapping[str, Sequence[int]], probs: Mapping[str, Tensor]) -> Tensor:
+    """The probabilities of all decisions, checked, one after the other."""
+    check_names(options, probs)
+    return torch.cat([probability(probs, name, len(sizes)) for name, sizes in options.items()])
+
+
 def expected_sizes(options: Mapping[str, Sequence[int]], probs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The expected size sum_i p_i * option_i of every decision, with gradient.
 
-    >>> expected_sizes({"width": (4, 8)}, {"width": torch.tensor([0.25, 0.75])})
+    Args:
+        options: of every decision, as a network with open widths has them.
+        probs: for each decision a vector of probabilities, as long as it has options.
+
+    Raises:
+        InvalidValueError: a decision is missing or unknown, or a vector is of another length.
+
+    The cost at expected sizes, with every ceiling relaxed, is what the author's search minimises:
+
+    >>> from hwcost import Linear, network_cost
+    >>> network = Network("one", {"fc": Operation(Linear(8, 10), {"in_features": "width"})}).space({"width": (4, 8)})
+    >>> sizes = expected_sizes(network.options, {"width": torch.tensor([0.25, 0.75])})
+    >>> sizes
     {'width': tensor(7.)}
+    >>> network_cost(network.at(sizes), SystolicArray(8, 8), relaxation="shifted").total.cycles
+    tensor(1.5988)
     """
-    row = torch.cat([probability(probs, name, len(values)) for name, values in options.items()])
+    row = as_row(options, probs)
     return dict(zip(options, torch.mv(options_matrix(options).to(row), row).unbind(), strict=True))
 
 

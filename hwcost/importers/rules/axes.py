@@ -6,6 +6,7 @@ that it is about is the first input.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -184,7 +185,7 @@ def concatenation(call: Call, tensors: Sequence[Any], dim: int) -> None:
     axes: list[Axis] = []
     for index, column in enumerate(zip(*map(call.axes, tensors), strict=True)):
         if index == dim:
-            axes.append(call.widths.concatenated(column))
+            axes.append(tuple(itertools.chain.from_iterable(column)))
             continue
         for axis in column[1:]:
             call.widths.join(column[0], axis, "a concatenation")

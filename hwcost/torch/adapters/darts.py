@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -16,12 +17,11 @@ __all__ = ["Softmax", "relaxed_latency"]
 Softmax: TypeAlias = Callable[[Tensor], Tensor]
 
 
-def _softmax(alpha: Tensor) -> Tensor:
-    return alpha.softmax(-1)
+_SOFTMAX: Softmax = functools.partial(Tensor.softmax, dim=-1)
 
 
 def relaxed_latency(
-    latency: LatencyLoss, alphas: Mapping[str, Tensor], *, softmax: Softmax | None = _softmax
+    latency: LatencyLoss, alphas: Mapping[str, Tensor], *, softmax: Softmax | None = _SOFTMAX
 ) -> Tensor:
     """The latency for architecture parameters as DARTS and FBNetV2 hold them: a vector of logits for each decision.
 
@@ -51,14 +51,13 @@ def relaxed_latency(
     """
     probs = {name: alpha if softmax is None else softmax(alpha) for name, alpha in alphas.items()}
     for name, vector in probs.items():
-        _check_probabilities(name, vector)
+        values = vector.detach()
+        if arrays.if_concrete(values, functools.partial(_are_shares, values)) is False:
+            allowed = "probabilities: at least 0, with a sum of 1; for logits pass a softmax"
+            raise InvalidValueError(f"alphas[{name!r}]", values.tolist(), allowed)
     term: Tensor = latency(probs)
     return term
 
 
-def _check_probabilities(name: str, vector: Tensor) -> None:
-    total = vector.detach().sum()
-    fits = arrays.if_concrete(vector, lambda: bool((vector >= 0).all() & ((total - 1).abs() < 1e-2)))
-    if fits is False:
-        allowed = "probabilities: at least 0, with a sum of 1; for logits pass a softmax"
-        raise InvalidValueError(f"alphas[{name!r}]", vector.detach().tolist(), allowed)
+def _are_shares(vector: Tensor) -> bool:
+    return bool((vector >= 0).all() & ((vector.sum() - 1).abs() < 1e-2))

@@ -31,24 +31,20 @@ def nni_probabilities(supernet: nn.Module, *, softmax: Softmax | None = None) ->
         InvalidValueError: nothing in the model has alphas.
     """
     found: dict[str, dict[Hashable, Tensor]] = {}
+    module: Any
     for module in supernet.modules():
         export = getattr(module, "export_probs", None)
         for label, shares in export({}).items() if callable(export) else ():
-            found.setdefault(label, _with_gradient(module, label, shares, softmax))
+            alphas = getattr(module, "_arch_alpha", None)
+            if alphas is None:  # a depth under Proxyless, made of other modules' alphas: these are tensors already
+                values = shares.values()
+            else:
+                values = (softmax or module._softmax)(alphas if isinstance(alphas, Tensor) else alphas[label])
+            # in a cell the last alpha, for no edge at all, has no name
+            found.setdefault(label, dict(zip(shares, values, strict=False)))
     if not found:
         raise InvalidValueError("supernet", type(supernet).__name__, "a model that an NNI strategy has mutated")
     return found
-
-
-def _with_gradient(
-    module: Any, label: str, shares: Mapping[Hashable, Any], softmax: Softmax | None
-) -> dict[Hashable, Tensor]:
-    alphas = getattr(module, "_arch_alpha", None)
-    if alphas is None:  # a depth under Proxyless, made of other modules' alphas: these are tensors already
-        return dict(shares)
-    alpha = alphas if isinstance(alphas, Tensor) else alphas[label]
-    # in a cell the last alpha, for no edge at all, has no name
-    return dict(zip(shares, (softmax or module._softmax)(alpha), strict=False))
 
 
 def nni_cycles(latency: LatencyLoss | BlockCosts, supernet: nn.Module, *, softmax: Softmax | None = None) -> Tensor:

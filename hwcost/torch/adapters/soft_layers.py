@@ -37,8 +37,8 @@ def soft(value: Size, field: str) -> Size:
     return value.reshape(())
 
 
-def _conv(spec: Spec, batch: Size, *, axes: int, groups: Size, out_width: Size) -> Conv2d:
-    """A convolution by the shape of its output, which is what hosts know; its input is taken as stride times that."""
+def grouped(spec: Spec, batch: Size, *, axes: int = 2) -> Conv2d:
+    """A convolution by the shape of its output, which hosts know; its input is stride times that. Its groups stay."""
     if len(spec["output_shape"]) != axes + 2:
         raise InvalidValueError("output_shape", tuple(spec["output_shape"]), f"batch, channels and {axes} more sizes")
     out_size, stride, kernel = (1, *spec["output_shape"][2:])[-2:], [1, 1], [1, 1]
@@ -47,14 +47,14 @@ def _conv(spec: Spec, batch: Size, *, axes: int, groups: Size, out_width: Size) 
         kernel[axis] = soft(_along(spec["kernel_size"], axis), "kernel_size")
     return Conv2d(
         soft(spec["in_channels"], "in_channels"),
-        soft(out_width, "out_channels"),
+        soft(spec["out_channels"], "out_channels"),
         (kernel[0], kernel[1]),
         height=out_size[0] * stride[0],
         width=out_size[1] * stride[1],
         batch=batch,
         stride=(stride[0], stride[1]),
         padding="same",
-        groups=soft(groups, "groups"),
+        groups=soft(spec.get("groups", 1), "groups"),
     )
 
 
@@ -62,15 +62,10 @@ def _along(value: Any, axis: int) -> Any:
     return value[axis] if isinstance(value, (tuple, list)) else value
 
 
-def grouped(spec: Spec, batch: Size, *, axes: int = 2) -> Conv2d:
-    """A convolution; its groups stay."""
-    return _conv(spec, batch, axes=axes, groups=spec.get("groups", 1), out_width=spec["out_channels"])
-
-
 def depthwise(spec: Spec, batch: Size, *, axes: int = 2, multiplier: int = 1) -> Conv2d:
     """A depthwise convolution; its outputs follow its inputs."""
     width = soft(spec["in_channels"], "in_channels")
-    return _conv(spec, batch, axes=axes, groups=width, out_width=multiplier * width)
+    return grouped({**spec, "groups": width, "out_channels": multiplier * width}, batch, axes=axes)
 
 
 def linear(spec: Spec, batch: Size) -> Linear:
