@@ -2,8 +2,8 @@
 
     python benchmarks/latency_share.py
 
-The search's own step (gates, forward, loss, backward, Adam) against the same without the term, in turn, one thread, 64
-images; the share is that of the term in the step with it.
+The search's own step (gates, forward, loss, backward, Adam) against the same without the term, in turn, in CPU time, on
+one thread with 64 images; the share is that of the term in the step with it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import time
 from collections.abc import Callable
 
 import torch
@@ -55,11 +56,11 @@ def main() -> None:
 
     figures = {}
     for name, target in [*((name, None) for name in LATENCIES), ("expectation", "0.75")]:
-        seconds = in_turn(steps(name, target), options.rounds, warm_up=20)
+        seconds = in_turn(steps(name, target), options.rounds, warm_up=20, clock=time.process_time)
         pairs = zip(seconds["with"], seconds["without"], strict=True)
         case = f"share of {name}{' with a target' if target else ''}"
         figures[case] = statistics.median(1 - without / with_ for with_, without in pairs)
-    goals = {"share of expectation": ("<=", 0.04)}
+    goals = dict.fromkeys(figures, ("<=", 0.05)) | {"share of expectation": ("<=", 0.04)}  # the default: the stricter
     settings = {"network": arch.name, "alpha_batch": 64, "threads": 1, "rounds": options.rounds, "seed": 0}
     sys.exit(0 if report("latency_share", settings, figures, goals) else 1)
 

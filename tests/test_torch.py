@@ -211,8 +211,8 @@ def test_two_tables_may_share_decisions():
     one = 0.25 * (0 + 2) / 2 + 0.75 * (3 + 5) / 2
     assert expected_cost(table, probs).item() == one
     assert expected_cost([table, table], probs).item() == 2 * one
-    assert expected_cost(table.values, [probs["p"], probs["q"]]).item() == one
-    assert expected_cost(torch.arange(8.0).reshape(2, 2, 2), [probs["p"]] * 3).shape == ()
+    cube = CostTable(torch.arange(8.0).reshape(2, 2, 2), ("p", "r", "s"))
+    assert expected_cost(cube, dict.fromkeys("prs", probs["p"])).shape == ()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -239,8 +239,6 @@ def test_errors_of_the_expectation_name_the_decision_and_the_shape():
         expected_cost(table, {"p": p, "q": [0.1, 0.2, 0.7]})
     with pytest.raises(InvalidValueError, match=r"shape \(3,\)"):
         expected_cost(table, {"p": p, "q": q[:, None]})
-    with pytest.raises(InvalidValueError, match="probs is 1"):
-        expected_cost(table.values, [p])
     with pytest.raises(InvalidValueError, match="at least one table"):
         expected_cost([], {"p": p})
 

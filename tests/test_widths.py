@@ -10,7 +10,7 @@ from fractions import Fraction
 import pytest
 
 from hwcost.network.axes import AxisTracker
-from hwcost.network.operations import sized
+from hwcost.network.operations import size_at
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def called(widths, name, size):
 def now(widths, axis, **sizes):
     """The size of an axis, with some widths changed."""
     today = {name: width.size for name, width in widths.table().items()}
-    return sized(widths.rule(axis), today | sizes)
+    return size_at(widths.rule(axis), today | sizes)
 
 
 # ---------------------------------------------------------------- joining

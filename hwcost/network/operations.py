@@ -145,7 +145,7 @@ class Operation:
         """The layer at other sizes of all widths that it follows: numbers, arrays of options, or soft widths."""
         if not self.sizes:
             return self.layer
-        return dataclasses.replace(self.layer, **{name: sized(each, sizes) for name, each in self.sizes.items()})
+        return dataclasses.replace(self.layer, **{name: size_at(each, sizes) for name, each in self.sizes.items()})
 
 
 def _expression(given: Any, field: str) -> SizeExpression:
@@ -162,10 +162,10 @@ def _expression(given: Any, field: str) -> SizeExpression:
     return tuple((name, Fraction(factor)) for name, factor in terms)
 
 
-def sized(expression: SizeExpression, sizes: Mapping[str, Size]) -> Size:
+def size_at(expression: SizeExpression, sizes: Mapping[str, Size]) -> Size:
     """The value of a size expression.
 
-    >>> sized((("a", Fraction(1)), ("b", Fraction(9))), {"a": 4, "b": 2})
+    >>> size_at((("a", Fraction(1)), ("b", Fraction(9))), {"a": 4, "b": 2})
     22
 
     Raises:

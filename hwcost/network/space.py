@@ -12,7 +12,7 @@ from typing import Any
 from hwcost.arrays import as_size, is_number
 from hwcost.errors import InvalidValueError
 from hwcost.model.layers import Conv2d
-from hwcost.network.operations import Operation, Width, sized
+from hwcost.network.operations import Operation, Width, size_at
 
 __all__ = ["by_step", "check_names", "check_options", "complete", "with_open_kernel"]
 
@@ -128,7 +128,7 @@ def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -
             names = [name for name, _ in left[0][1]]
             raise InvalidValueError(f"widths of {left[0][0]}", names, "at most one whose size nothing else gives")
     for where, rule, size in rules:
-        if (implied := sized(rule, {name: found[name].size for name, _ in rule})) != size:
+        if (implied := size_at(rule, {name: found[name].size for name, _ in rule})) != size:
             sizes = " and ".join(f"{name!r} is {found[name].size}" for name, _ in rule)
             raise InvalidValueError(where, size, f"{implied}, as {sizes} in another layer or in the widths given")
     return found

@@ -21,7 +21,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.network.network import Network
 from hwcost.network.pricing import Report, network_cost, network_cycles
 from hwcost.relaxation import Relaxation, as_relaxation
-from hwcost.torch.replay import recorded
+from hwcost.torch.replay import record
 from hwcost.torch.sums import Axis
 from hwcost.torch.tables import CostTable, as_row, check_space, expected_cost, options_matrix, probability, space_tables
 
@@ -76,10 +76,11 @@ class LatencyLoss(nn.Module):
         self.network, self.array, self.skip_unsupported = network, array, skip_unsupported
         self.relaxation = None if relaxation is None else as_relaxation(relaxation)
         if reference is None or isinstance(reference, Mapping):
-            reference = self.exact(reference or {}).total.cycles
+            self.reference = float(self.exact(reference or {}).total.cycles)
         elif isinstance(reference, bool) or not isinstance(reference, (int, float)) or not 0 < reference < math.inf:
             raise InvalidValueError("reference", reference, "cycles above 0, or a choice of sizes")
-        self.reference = float(reference)
+        else:
+            self.reference = float(reference)
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1e9:
             raise InvalidValueError("weight", weight, "a number from 0 to 1e9")
         self.weight = float(weight)
@@ -130,12 +131,12 @@ class LatencyLoss(nn.Module):
         buffers = list(self._buffers.values())
         key = (row.dtype, row.device, *((id(buffer), buffer._version) for buffer in buffers if buffer is not None))
         if self._recording is None or self._recording[0] != key:  # it keeps the buffers, so that their ids stay theirs
-            self._recording = (key, buffers, recorded(self._cycles, row))
+            self._recording = (key, buffers, record(self._cycles, row))
         return self._recording[2](row)
 
     def _row(self, probs: Probabilities) -> Tensor:
         if isinstance(probs, Tensor):
-            return probability([probs], 0, self.get_buffer("options").shape[1])
+            return probability({"row": probs}, "row", self.get_buffer("options").shape[1])
         return as_row(self.network.options, probs)
 
     def _cycles(self, row: Tensor) -> Tensor:

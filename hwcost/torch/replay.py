@@ -1,7 +1,7 @@
 """Records a function of one small tensor as a list of tensor operations.
 
 On the few numbers of a search space, building and checking layers takes longer than the arithmetic. The inner loop of a
-search does that once, in :func:`recorded`, and then replays the operations. Gradients of any order, torch.func and
+search does that once, in :func:`record`, and then replays the operations. Gradients of any order, torch.func and
 devices see the same operations as before. (Recording the backward operations too was tried: a fifth slower than
 autograd.)
 """
@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-__all__ = ["recorded"]
+__all__ = ["record"]
 
 Function = Callable[[Tensor], Tensor]
 
 
-def recorded(function: Function, like: Tensor) -> Function:
+def record(function: Function, like: Tensor) -> Function:
     """``function`` without its Python overhead.
 
     Args:

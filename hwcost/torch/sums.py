@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hwcost.network.network import Network
-from hwcost.network.operations import SizeExpression, sized
+from hwcost.network.operations import SizeExpression, size_at
 
-__all__ = ["Axis", "SumAxis", "Sums", "independent"]
+__all__ = ["Axis", "SumAxis", "Sums", "axis_groups"]
 
 Axis: TypeAlias = "str | SumAxis"
 """The name of a decision, or the sums that several reach."""
@@ -58,14 +58,14 @@ class Sums:
         names = tuple(dict.fromkeys(name for rule in rules for name, _ in rule if name in self.options))
         axis, reached = self._chain(tuple((name, tuple(_only(rule, {name}) for rule in rules)) for name in names))
         rests = [_only(rule, self._today.keys() - self.options.keys()) for rule in rules]
-        return axis, [column + sized(rest, self._today) for column, rest in zip(reached.T, rests, strict=True)]
+        return axis, [column + size_at(rest, self._today) for column, rest in zip(reached.T, rests, strict=True)]
 
     def _chain(self, terms: tuple[tuple[str, tuple[SizeExpression, ...]], ...]) -> tuple[Axis, Sizes]:
         """The axis of a sum, and what it reaches: one row for each entry, one column for each of the sizes."""
         if terms not in self._chains:
             *before, (name, rules) = terms
             options = self.options[name]
-            added = np.stack([sized(rule, {name: options}) + 0 * options for rule in rules], axis=1)
+            added = np.stack([size_at(rule, {name: options}) + 0 * options for rule in rules], axis=1)
             if not before:
                 return name, added
             first, reached = self._chain(tuple(before))
@@ -81,7 +81,7 @@ def _only(rule: SizeExpression, names: Any) -> SizeExpression:
     return tuple(term for term in rule if term[0] in names)
 
 
-def independent(rules: Mapping[str, SizeExpression], options: Mapping[str, Any]) -> list[dict[str, SizeExpression]]:
+def axis_groups(rules: Mapping[str, SizeExpression], options: Mapping[str, Any]) -> list[dict[str, SizeExpression]]:
     """The fields that follow open widths, in groups that share none, in order."""
     groups: list[tuple[set[str], dict[str, SizeExpression]]] = []
     for field, rule in rules.items():

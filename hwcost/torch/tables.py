@@ -24,7 +24,7 @@ from hwcost.network.network import Network
 from hwcost.network.operations import Operation, Width
 from hwcost.network.space import check_names, check_options
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
-from hwcost.torch.sums import Axis, SumAxis, Sums, independent
+from hwcost.torch.sums import Axis, SumAxis, Sums, axis_groups
 
 __all__ = ["CostTable", "SumAxis", "cost_table", "expected_cost", "expected_sizes", "space_tables"]
 
@@ -145,7 +145,7 @@ def check_space(network: Any, array: Any, skip_unsupported: bool) -> None:
 
 
 def _table(operation: Operation, sums: Sums, array: SystolicArray, relaxation: Relaxation) -> CostTable:
-    groups = independent(operation.sizes, sums.options)
+    groups = axis_groups(operation.sizes, sums.options)
     axes: list[Axis] = []
     lengths: list[int] = []
     fields: dict[str, Any] = {}
@@ -161,14 +161,12 @@ def _table(operation: Operation, sums: Sums, array: SystolicArray, relaxation: R
 
 
 def expected_cost(
-    tables: CostTable | Iterable[CostTable] | Mapping[str, CostTable] | Tensor,
-    probs: Mapping[str, Tensor] | Sequence[Tensor],
+    tables: CostTable | Iterable[CostTable] | Mapping[str, CostTable], probs: Mapping[str, Tensor]
 ) -> Tensor:
     """The exact expectation of the cost, p^T R q for each table and summed over tables.
 
     Args:
-        tables: one table or several, by name or not. A bare tensor is a table whose axes are decided independently, in
-            the order of ``probs``.
+        tables: one table or several, by name or not.
         probs: for each decision a vector of probabilities, as long as it has options; they may come from a softmax or a
             Gumbel sample. A decision that two tables share enters both.
 
@@ -184,16 +182,9 @@ def expected_cost(
     >>> p, q = torch.tensor([0.5, 0.5]), torch.tensor([0.0, 0.5, 0.5])
     >>> expected_cost(table, {"in": p, "out": q})
     tensor(3.7500)
-    >>> expected_cost(table.values, [p, q])
-    tensor(3.7500)
     """
-    if isinstance(tables, Tensor):
-        tables = [CostTable(tables, tuple(range(tables.ndim)))]  # type: ignore[arg-type]
-    elif isinstance(tables, CostTable):
-        tables = [tables]
-    elif isinstance(tables, Mapping):
-        tables = tables.values()
-    tables = list(tables)
+    tables = tables.values() if isinstance(tables, Mapping) else tables
+    tables = [tables] if isinstance(tables, CostTable) else list(tables)
     if not tables:
         raise InvalidValueError("tables", tables, "at least one table")
     known: dict[Axis, Tensor] = {}
@@ -230,12 +221,11 @@ def _distribution(axis: Axis, length: int, probs: Any, known: dict[Axis, Tensor]
     return known[axis]
 
 
-def probability(probs: Any, name: Any, length: int) -> Tensor:
+def probability(probs: Mapping[str, Tensor], name: str, length: int) -> Tensor:
     """The probabilities of one decision, checked, in at least single precision."""
-    try:
-        vector = probs[name]
-    except (KeyError, IndexError):
-        raise InvalidValueError("probs", name, "a vector of probabilities for each decision") from None
+    if name not in probs:
+        raise InvalidValueError("probs", name, "a vector of probabilities for each decision")
+    vector = probs[name]
     if not isinstance(vector, Tensor) or vector.shape != (length,):
         shape = tuple(vector.shape) if isinstance(vector, Tensor) else vector
         raise InvalidValueError(f"probs[{name!r}]", shape, f"a tensor of shape ({length},)")
