@@ -1,4 +1,4 @@
-"""The latency in code that others wrote: what each kind of host holds, and the lines that hwcost needs in it.
+"""The latency in other NAS code: the values that each kind of host holds, and the lines that hwcost needs in it.
 
     python examples/in_other_nas.py
 
@@ -40,7 +40,7 @@ def logits_for_each_decision() -> None:
     term = relaxed_latency(latency, alphas)  # DARTS: the softmax of the logits
     print(f"DARTS: {term.item():.3f} of the widest; {check_gradient(term, alphas)}")
 
-    gates = {name: F.gumbel_softmax(alpha, tau=2.0) for name, alpha in alphas.items()}  # what the masks are mixed by
+    gates = {name: F.gumbel_softmax(alpha, tau=2.0) for name, alpha in alphas.items()}  # the weights of the masks
     term = relaxed_latency(latency, gates, softmax=None)
     print(f"FBNetV2: {term.item():.3f} of the widest; {check_gradient(term, alphas)}")
 

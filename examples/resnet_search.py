@@ -168,7 +168,7 @@ def accuracy(model: ResNet, images: Images, masks: Masks) -> float:
 
 
 def announce(latency: LatencyLoss, alphas: Mapping[str, Tensor]) -> None:
-    """Prints which alphas the term reaches, and what the widest network costs."""
+    """Prints which alphas the term reaches, and the cost of the widest network."""
     print(check_gradient(latency(probabilities(alphas)), alphas))
     print(f"widest network   {describe(latency.network, {})}: {latency.exact({}).total.cycles:,} cycles")
 

@@ -1,6 +1,6 @@
-"""The latency in hosts of other people: stand-ins with their call shapes, and the exact cycles as what has to come out.
+"""The adapters on stand-ins with the call signatures of each host, against exact cycles.
 
-NNI has tests of its own in test_nni.py.
+The tests of NNI are in test_nni.py.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def alphas():
     return {name: nn.Parameter(torch.zeros(len(options))) for name, options in SPACE.options.items()}
 
 
-# ---------------------------------------------------------------- what loads
+# ---------------------------------------------------------------- imports
 
 
 def test_no_host_is_imported():
@@ -77,7 +77,7 @@ def test_no_host_is_imported():
     assert done.stdout.strip() == "[]"
 
 
-def test_without_torch_the_adapters_say_what_to_install():
+def test_without_torch_the_error_names_the_extra():
     code = "import sys; sys.modules['torch'] = None; import hwcost.torch.adapters"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert 'pip install "hwcost[torch]"' in done.stderr.splitlines()[-1]
@@ -95,7 +95,7 @@ def test_logits_become_the_latency_of_their_softmax(relaxation):
     assert check_gradient(term, parameters)
 
 
-def test_a_step_of_darts_goes_to_what_is_cheaper():
+def test_a_step_of_darts_favours_the_cheaper_option():
     latency, parameters = LatencyLoss(SPACE, ARRAY, reference={"width": 16, "kernel": 5}), alphas()
     optimiser = torch.optim.Adam(parameters.values(), lr=0.1)
     for _ in range(20):
@@ -162,7 +162,7 @@ def test_cycles_of_candidates_are_those_of_their_layers():
     assert costs.tables["second"].values.tolist() == [network_cost([CONV, MatMul(4, 4, 20)], ARRAY).total.cycles, 0]
 
 
-def test_a_one_hot_choice_costs_what_it_costs():
+def test_a_one_hot_choice_costs_its_exact_cycles():
     costs = BlockCosts.of(blocks(), ARRAY)
     for i in range(3):
         for j in range(2):
@@ -196,7 +196,7 @@ class MixedOp(nn.Module):
         return weights, so_far + sum(w * cost for w, cost in zip(weights, self.latency, strict=True))
 
 
-def test_the_list_of_costs_of_fbnet_adds_up_to_the_same():
+def test_lists_of_costs_as_in_fbnet_give_the_same_sum():
     costs = BlockCosts.of(blocks(), ARRAY)
     mixed = [MixedOp(table.values.tolist()) for table in costs.tables.values()]
     total, weights = torch.zeros(()), []
@@ -251,13 +251,13 @@ def test_networks_that_were_imported_are_candidates():
     ],
     ids=repr,
 )
-def test_what_cannot_be_priced_is_an_error_and_never_free(candidate):
+def test_candidates_without_a_price_are_refused(candidate):
     with pytest.raises(InvalidValueError, match=r"candidate 'bad' of block 'first'"):
         BlockCosts.of({"first": {"good": CONV, "bad": candidate}}, ARRAY)
 
 
 @pytest.mark.parametrize("bad", [[], {}, None, "blocks", [[]], {"first": {}}, {"first": CONV}, [None]])
-def test_what_are_no_blocks(bad):
+def test_blocks_that_are_no_mapping_or_sequence_are_refused(bad):
     with pytest.raises(InvalidValueError, match="block"):
         BlockCosts.of(bad, ARRAY)
 
@@ -281,7 +281,7 @@ def test_weights_that_do_not_fit_the_blocks(weights):
         BlockCosts.of(blocks(), ARRAY).cycles(weights)
 
 
-def test_a_sweep_of_arrays_has_no_one_table():
+def test_a_sweep_of_arrays_is_refused():
     with pytest.raises(InvalidValueError, match="one array"):
         BlockCosts.of([[CONV]], SystolicArray(torch.tensor([8, 16]), 8))
 
@@ -420,7 +420,7 @@ def test_the_host_s_own_modules():
     assert found == layer_cost(MatMul(10, 10, 16, batch=3), ARRAY)
 
 
-def test_a_pattern_of_one_s_own():
+def test_a_custom_pattern():
     def transposed(spec, batch):
         return Conv2d(spec["in_channels"], spec["out_channels"], 2, height=9, width=9, batch=batch)
 
@@ -507,7 +507,7 @@ def specification(**options):
 
 
 @pytest.mark.parametrize(("module", "layer", "shape"), list(cells()), ids=lambda value: str(value)[:40])
-def test_fixed_layers_cost_what_they_cost(module, layer, shape):
+def test_fixed_layers_have_their_exact_cost(module, layer, shape):
     spec = {**vars(module), "output_shape": torch.Size(shape)}
     found = specification(relaxation="exact")[type(module), spec](spec)
     assert isinstance(found, torch.Tensor)
@@ -515,7 +515,7 @@ def test_fixed_layers_cost_what_they_cost(module, layer, shape):
 
 
 class MaskedConv2d(nn.Conv2d):
-    """As PLiNIO's PIT has it: a mask over the outputs; what comes in is counted by the layer before, or a constant."""
+    """A layer as in PLiNIO's PIT: a mask over the outputs; the input width is that of the layer before."""
 
     def __init__(self, *arguments, before=None, **options):
         super().__init__(*arguments, **options)
@@ -628,7 +628,7 @@ def cycles_in(line):
 
 
 @pytest.mark.parametrize("script", ["resnet_search", "resnet_search_lightning"])
-def test_the_resnet_searches_say_what_they_reach_and_what_they_save(small_searches, script):
+def test_the_resnet_searches_report_gradients_and_savings(small_searches, script):
     lines = small_searches[script].splitlines()
     assert any(line.startswith("the loss reaches 9 of 9 parameters") for line in lines)
     (widest,) = [line for line in lines if line.startswith("widest network")]
@@ -641,7 +641,7 @@ def test_both_resnet_searches_find_the_same_network(small_searches):
     assert ends[0] == ends[1]
 
 
-def test_the_widest_resnet_costs_what_its_modules_cost(small_searches):
+def test_the_widest_resnet_costs_the_sum_of_its_modules(small_searches):
     import resnet_search as example
 
     read = hwcost.from_torch(example.ResNet(), (1, 3, example.SIDE, example.SIDE))

@@ -1,4 +1,4 @@
-"""One line that says whether a loss reaches its parameters."""
+"""check_gradient: whether a loss reaches its parameters, in one line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def latency_of(parameters: dict[str, nn.Parameter], relaxation: str | None = Non
     return loss({name: alpha.softmax(0) for name, alpha in parameters.items()})
 
 
-# ---------------------------------------------------------------- what it finds
+# ---------------------------------------------------------------- results
 
 
 @pytest.mark.parametrize("relaxation", [None, "shifted", "logistic", "generalized", "straight-through", "linear"])
@@ -76,12 +76,12 @@ def test_a_detached_loss_has_no_graph():
     assert found.no_graph in str(found)
 
 
-def test_each_way_of_missing_is_said_once():
+def test_each_reason_is_given_once():
     reached, flat, bad = (nn.Parameter(torch.ones(2)) for _ in range(3))
     frozen = nn.Parameter(torch.ones(2), requires_grad=False)
-    beside = [nn.Parameter(torch.ones(1)) for _ in range(6)]
+    others = [nn.Parameter(torch.ones(1)) for _ in range(6)]
     loss = 2 * reached.sum() + (0 * flat).sum() + (torch.tensor([0.0, float("inf")]) * bad).sum() + frozen.sum()
-    named = {"a": reached, "flat": flat, "bad": bad, "frozen": frozen} | {f"b{i}": b for i, b in enumerate(beside)}
+    named = {"a": reached, "flat": flat, "bad": bad, "frozen": frozen} | {f"b{i}": b for i, b in enumerate(others)}
     found = check_gradient(loss, named)
     assert not found
     assert str(found) == (
@@ -111,7 +111,7 @@ def test_it_is_one_line_whatever_the_names_are(name, count):
         assert len(str(check_gradient(loss, named)).splitlines()) == 1
 
 
-# ---------------------------------------------------------------- what it leaves alone
+# ---------------------------------------------------------------- side effects
 
 
 def test_no_grad_is_touched_and_the_graph_is_kept():
@@ -126,14 +126,14 @@ def test_no_grad_is_touched_and_the_graph_is_kept():
     assert parameters["kernel"].grad.abs().max() > 0
 
 
-def test_it_works_where_gradients_are_off():
+def test_it_works_under_no_grad():
     parameters = alphas()
     loss = latency_of(parameters)
     with torch.no_grad():
         assert check_gradient(loss, parameters)
 
 
-def test_a_freed_graph_is_said_to_be():
+def test_a_freed_graph_is_an_error():
     parameters = alphas()
     loss = latency_of(parameters)
     loss.backward()
@@ -163,7 +163,7 @@ def test_the_result_is_frozen():
         found.no_graph = ""
 
 
-# ---------------------------------------------------------------- what may stand for parameters
+# ---------------------------------------------------------------- parameters
 
 
 def test_parameters_come_in_any_shape():
@@ -180,7 +180,7 @@ def test_a_lone_tensor_is_one_parameter_not_its_rows():
     assert check_gradient(matrix.softmax(-1)[0, 0], matrix).slopes.keys() == {"0"}
 
 
-def test_what_is_no_leaf_may_be_asked_for():
+def test_tensors_that_are_no_leaves_are_accepted():
     parameters = alphas()
     probs = parameters["width"].softmax(0)
     loss = (probs * torch.tensor([1.0, 2.0, 4.0])).sum()
@@ -212,12 +212,12 @@ def test_an_empty_parameter_is_not_reached():
         {"a": None},
     ],
 )
-def test_what_are_no_parameters(parameters):
+def test_other_parameters_are_refused(parameters):
     with pytest.raises(InvalidValueError, match="parameters"):
         check_gradient(torch.ones((), requires_grad=True), parameters)
 
 
 @pytest.mark.parametrize("loss", [torch.ones(2, requires_grad=True), torch.ones(0), None, "1.0", [1.0]])
-def test_what_is_no_loss(loss):
+def test_other_losses_are_refused(loss):
     with pytest.raises(InvalidValueError, match="loss"):
         check_gradient(loss, [torch.ones(1, requires_grad=True)])

@@ -96,7 +96,7 @@ def test_the_exact_expectation_finds_it_and_flops_do_not(index):
     assert min(regret["none", *way] for way in ways) > 1
 
 
-def test_noise_is_as_large_as_it_says():
+def test_noise_has_the_given_signal_ratio():
     """Mean over root mean square of the gradient at the start, measured over draws, is the signal asked for."""
     setting, signal = problems.SETTINGS[1], 0.27
     given = problems.problems(setting, instances=2, seed=0)
@@ -110,7 +110,7 @@ def test_noise_is_as_large_as_it_says():
     assert ratio.mean().item() == pytest.approx(signal, rel=0.05)
 
 
-# ---------------------------------------------------------------- what the pages show
+# ---------------------------------------------------------------- pages
 
 
 def result(name):

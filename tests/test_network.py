@@ -78,7 +78,7 @@ over_relaxations = pytest.mark.parametrize("relaxation", RELAXATIONS)
 
 @over_arrays
 @over_relaxations
-def test_integers(array, relaxation):
+def test_a_network_of_integers_is_the_sum_of_its_layers(array, relaxation):
     layers = network(24, 40)
     report, expected = network_cost(layers, array, relaxation=relaxation), by_layers(layers, array, relaxation)
     agree(report.total, sum(expected.values()))
@@ -95,7 +95,7 @@ def test_integers(array, relaxation):
 
 @over_arrays
 @over_relaxations
-def test_sweeps(array, relaxation):
+def test_a_swept_network_is_the_sum_of_its_layers(array, relaxation):
     layers = network(np.arange(1, 60, 7), np.array([[8], [33], [64]]))
     report, expected = network_cost(layers, array, relaxation=relaxation), by_layers(layers, array, relaxation)
     assert report.total.cycles.shape == (3, 9)
@@ -108,7 +108,7 @@ def test_sweeps(array, relaxation):
 
 @over_arrays
 @over_relaxations
-def test_soft_widths(array, relaxation):
+def test_a_network_of_soft_widths_is_the_sum_of_its_layers(array, relaxation):
     torch = pytest.importorskip("torch")
     a, b = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (24.3, 40.9))
     layers = network(a, b)
@@ -212,7 +212,7 @@ def test_all_layers_are_priced_in_one_call(array):
     assert (gemms, 5) in shapes
 
 
-# ---------------------------------------------------------------- what goes in
+# ---------------------------------------------------------------- arguments
 
 
 def test_a_layer_of_several_products():
@@ -229,7 +229,7 @@ def test_iterables_are_named_by_their_position():
 
 
 @pytest.mark.parametrize("what", ["relu", None, 3, Linear, object()])
-def test_what_is_no_layer_is_named(what):
+def test_objects_that_are_no_layers_are_named(what):
     layers = {"fc": Linear(8, 8), "odd one": what}
     with pytest.raises(InvalidValueError, match=r"layer 'odd one' is .*skip_unsupported=True"):
         network_cost(layers, SystolicArray(8, 8))
@@ -266,6 +266,6 @@ def test_reports_are_values():
         assert dict(copied.layers) == dict(report.layers)
 
 
-def test_a_report_asks_for_attention_where_something_is_missing():
+def test_a_report_warns_of_unsupported_operations():
     report = network_cost([Linear(8, 8), "x"], SystolicArray(8, 8), skip_unsupported=True)
     assert "unsupported=('1',)" in repr(report)

@@ -59,7 +59,7 @@ def test_every_choice_costs_what_its_network_costs(model):
 
 
 def test_the_expectation_is_the_mean_over_random_networks(model):
-    """Drawn networks cost on average what is expected, within five standard errors; slopes are finite."""
+    """The mean cost of sampled networks is the expectation, within five standard errors; slopes are finite."""
     _, space, loss = model
     random_ones = torch.Generator().manual_seed(0)
     alphas = {name: torch.randn(len(sizes), generator=random_ones) for name, sizes in space.options.items()}

@@ -90,7 +90,7 @@ def test_widths_follow_from_the_layers():
     assert network.options == {}
 
 
-def test_what_a_width_has_to_be_a_multiple_of():
+def test_the_multiple_of_a_width_follows_from_its_layers():
     conv = Conv2d(12, 24, 3, height=8, width=8, groups=4)
     half = Operation(Linear(6, 3), {"in_features": ("a", Fraction(1, 2))})
     network = Network(
@@ -102,7 +102,7 @@ def test_what_a_width_has_to_be_a_multiple_of():
     assert Network("depthwise", {"dw": Operation(depthwise, fields)}).widths == {"w": Width(24)}
 
 
-def test_widths_of_a_sum_follow_where_all_others_are_known():
+def test_one_unknown_width_of_a_sum_is_inferred():
     layers = {
         "sum": Operation(Linear(30, 8), {"in_features": (("a", 1), ("b", 2))}),
         "a": Operation(Linear(8, 10), {"out_features": "a"}),
@@ -170,7 +170,7 @@ def test_options_by_step(size, step, least, multiple, options):
     assert dict(space.options) == ({} if options is None else {"w": options}) | {"v": (3, 5)}
 
 
-def test_opening_adds_to_what_is_open():
+def test_opening_adds_to_the_open_widths():
     network = Network("n", {"fc": Operation(Linear(8, 16), {"in_features": "a", "out_features": "b"})})
     space = network.space({"a": (4, 8)}).space({"b": (8, 16)}).space({"a": (2, 8)})
     assert dict(space.options) == {"a": (2, 8), "b": (8, 16)}
@@ -195,7 +195,7 @@ def test_options_are_sizes_that_differ(bad):
         ({"step": 1000}, "step"),
     ],
 )
-def test_what_cannot_be_opened(asked, field):
+def test_unknown_and_fixed_widths_are_refused(asked, field):
     layer = Operation(Linear(8, 16), {"in_features": "odd", "out_features": "fixed"})
     network = Network("n", {"fc": layer}, {"odd": Width(8, multiple=4), "fixed": Width(16, fixed="an output")})
     with pytest.raises(InvalidValueError, match="allowed") as raised:

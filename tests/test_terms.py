@@ -37,7 +37,7 @@ def test_by_position_walks_the_kernel(m, n, k, count, window):
     assert layer_cost(gemm, array).macs == m * n * k * window * window * count
 
 
-def test_lowerings_agree_where_there_is_no_kernel():
+def test_lowerings_agree_without_a_kernel():
     for lowering in LOWERINGS:
         array = SystolicArray(8, 8, lowering=lowering)
         assert layer_cost(Linear(20, 30, batch=3), array).cycles == 3 * 4 * 3
@@ -75,7 +75,7 @@ def test_reading_again_costs_its_own_bandwidth():
     assert layer_cost(gemm, array).memory_cycles == pytest.approx(79 * 64 * 64 / 0.1)
 
 
-def test_no_cost_is_below_zero_where_the_last_fold_is_left_out():
+def test_no_cost_is_negative_without_the_last_fold():
     array = SystolicArray(16, 16, row_stairs=0.2, counts_last_fold=False)
     assert layer_cost(Linear(4, 16, batch=100), array).cycles == 0
     assert layer_cost(Linear(40, 16, batch=100), array).cycles > 0
@@ -87,7 +87,7 @@ def test_bandwidths_beyond_all_numbers_limit_nothing():
 
 
 @given(m=SIZES, n=SIZES, k=SIZES, count=st.integers(1, 3), row=st.floats(0.5, 3), fold=st.floats(0, 50))
-def test_a_row_and_a_fold_take_what_the_device_says(m, n, k, count, row, fold):
+def test_cycles_per_row_and_per_fold_are_charged(m, n, k, count, row, fold):
     cycles = 0.0
     for _, _, _ in itertools.product(range(count), range(0, k, 8), range(0, n, 4)):
         cycles += m * row + fold
@@ -285,7 +285,7 @@ def test_gradients_are_those_of_the_values(array, relaxation):
 
 
 @over_rich
-def test_the_smooth_cost_tends_to_the_exact_one(array):
+def test_the_relaxed_cost_tends_to_the_exact_one(array):
     exact = layer_cost(LAYER, array).cycles
     sharp = layer_cost(LAYER, array, relaxation=RELAXATIONS["shifted"].with_options(temperature=3000.0, epsilon=1e-6))
     assert sharp.cycles == pytest.approx(exact, rel=2e-3)

@@ -43,10 +43,10 @@ class Network(Mapping[str, Any]):
     Args:
         name: of the network.
         operations: by name.
-        widths: what the sizes of operations follow. Widths that are not given are those that today's layers imply.
+        widths: that the sizes of operations follow. Those that are not given get the sizes that today's layers imply.
         parameters: the size expressions of every axis of each parameter, if the importer knows them.
         notes: remarks on how the source was interpreted.
-        source: what was imported, in words.
+        source: the origin of the network, in words.
         options: the sizes that open widths may take; see :meth:`space`.
 
     Raises:

@@ -99,7 +99,7 @@ def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -
     """All widths that operations follow; those that are not given get the sizes that today's layers imply.
 
     Raises:
-        InvalidValueError: a layer whose size today is not what its widths give, a width that nothing determines.
+        InvalidValueError: a layer whose size contradicts its widths, a width that no layer determines.
     """
     found, multiples, kernels = dict(widths), defaultdict[str, int](lambda: 1), set()
     rules = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hwcost.errors import MissingDependencyError
 
 try:
-    import torch as _torch  # noqa: F401  # asked for first, so that the error says what to install
+    import torch as _torch  # noqa: F401  # first, so that the error names the extra to install
 except ImportError as error:
     raise MissingDependencyError("PyTorch", "torch", "hwcost.torch") from error
 

@@ -117,7 +117,7 @@ class LatencyLoss(nn.Module):
         if self.training and torch.is_grad_enabled() and not row.requires_grad:
             raise NoGradientError(
                 "none of the probabilities carries a gradient, so that the latency would train nothing; pass them as "
-                "they come out of the softmax (not detached, not an argmax), or call eval() on the loss to just look"
+                "they come out of the softmax (not detached, not an argmax), or call eval() on the loss to only look"
             )
         if torch.is_autocast_enabled(row.device.type):  # it would multiply in half precision, which blurs the stairs
             with torch.autocast(row.device.type, enabled=False):
@@ -170,5 +170,5 @@ class LatencyLoss(nn.Module):
         return torch.add(task_loss, cycles, alpha=self.weight / self.reference), details
 
     def exact(self, choice: Mapping[str, int]) -> Report:
-        """The exact cost of one choice of sizes, layer by layer and in total; what is not given stays as today."""
+        """The exact cost of one choice of sizes, layer by layer and in total; other widths stay as today."""
         return network_cost(self.network.at(choice), self.array, skip_unsupported=self.skip_unsupported)

@@ -61,7 +61,7 @@ class Sums:
         return axis, [column + size_at(rest, self._today) for column, rest in zip(reached.T, rests, strict=True)]
 
     def _chain(self, terms: tuple[tuple[str, tuple[SizeExpression, ...]], ...]) -> tuple[Axis, Sizes]:
-        """The axis of a sum, and what it reaches: one row for each entry, one column for each of the sizes."""
+        """The axis of a sum, and the sizes along it: one row for each entry, one column for each size."""
         if terms not in self._chains:
             *before, (name, rules) = terms
             options = self.options[name]

@@ -1,9 +1,9 @@
 """Cost tables of a network with open widths, and the exact expectation over them.
 
-A layer costs p^T R q on average if what comes in is chosen with probabilities p and what goes out with q, R the table
-of its exact cycles. That is differentiable in p and q without any smoothing. A size that is the sum of several widths,
-as behind a concatenation, has one axis too: the sums that it can reach, whose probabilities are a convolution of those
-of the widths. Tables and expectation therefore grow with the number of sums, not with the number of combinations.
+A layer with input widths of probabilities p and output widths of probabilities q costs p^T R q on average, where R is
+the table of its exact cycles. That is differentiable in p and q without any smoothing. A sum of several widths, as
+behind a concatenation, has one axis too: its possible values, whose probabilities are a convolution of those of the
+widths. Tables and expectation therefore grow with the number of sums, not with the number of combinations.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def expected_sizes(options: Mapping[str, Sequence[int]], probs: Mapping[str, Ten
     Raises:
         InvalidValueError: a decision is missing or unknown, or a vector is of another length.
 
-    The cost at expected sizes, with every ceiling relaxed, is what the author's search minimises:
+    The author's search minimises the cost at expected sizes, with every ceiling relaxed:
 
     >>> from hwcost import Linear, network_cost
     >>> network = Network("one", {"fc": Operation(Linear(8, 10), {"in_features": "width"})}).space({"width": (4, 8)})

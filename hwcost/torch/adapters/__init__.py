@@ -1,4 +1,4 @@
-"""The latency inside other people's NAS code: each function takes what such a host holds and gives what it expects.
+"""The latency in other NAS code: each function takes the values that such a host holds and returns what it expects.
 
     the host holds                              here                       as in
     a vector of logits for each decision        relaxed_latency            DARTS, FBNetV2

@@ -76,8 +76,8 @@ class BlockCosts:
         named = {name: _named(block, f"block {name!r}") for name, block in _named(blocks, "blocks").items()}
         tables = {}
         for name, block in named.items():
-            what = f"of block {name!r}"
-            cycles = [_candidate_cycles(ops, array, f"candidate {key!r} {what}") for key, ops in block.items()]
+            place = f"of block {name!r}"
+            cycles = [_candidate_cycles(ops, array, f"candidate {key!r} {place}") for key, ops in block.items()]
             tables[str(name)] = CostTable(torch.tensor(cycles, dtype=torch.float64), (str(name),))
         return cls(MappingProxyType(tables), MappingProxyType({str(name): tuple(ops) for name, ops in named.items()}))
 

@@ -57,7 +57,7 @@ def nni_cycles(latency: LatencyLoss | BlockCosts, supernet: nn.Module, *, softma
         supernet, softmax: as for :func:`nni_probabilities`.
 
     Returns:
-        A scalar. Terms add: each sees only what it prices.
+        A scalar. Terms add up, since each covers only its own layers.
 
     Raises:
         InvalidValueError: a decision or block without a label, or with other options.

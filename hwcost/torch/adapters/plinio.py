@@ -48,7 +48,7 @@ def plinio_costs(
 
     Args:
         array: the accelerator.
-        relaxation: what stands in for the ceilings.
+        relaxation: of the ceilings.
         batch: images at once.
         layers: for each pattern a function that makes a layer of a specification and the batch size. Pass
             ``{**PLINIO_LAYERS, "MyPattern": my_function}`` to price a pattern of your own.

@@ -74,7 +74,7 @@ def effective_cost(
         out_shape: of the output: (N, C, height, width), or (N, ..., features) of a linear layer. N, C and features are
             ignored.
         array: the accelerator.
-        relaxation: what stands in for the ceilings; the default is U-Boost's own.
+        relaxation: of the ceilings; the default is U-Boost's own.
         kernel_size: an effective size in place of the module's, one or a pair.
         batch: images at once.
         layers: for each class of modules a function that makes a layer of a specification (the attributes of the
