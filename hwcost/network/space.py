@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +14,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.model.layers import Conv2d
 from hwcost.network.operations import Operation, Width, size_at
 
-__all__ = ["by_step", "check_names", "check_options", "complete", "with_open_kernel"]
+__all__ = ["by_step", "check_options", "complete", "with_open_kernel"]
 
 KERNEL = ".kernel_size"
 
@@ -60,14 +60,6 @@ def by_step(
             if len(sizes) > 1:
                 found[name] = sizes
     return found
-
-
-def check_names(options: Mapping[str, Sequence[int]], given: Mapping[str, Any]) -> None:
-    """Raises unless ``given`` has exactly the names of the open widths."""
-    for name in (*options, *given):
-        if name not in given or name not in options:
-            kind = "missing" if name not in given else "unknown"
-            raise InvalidValueError(f"decisions ({kind})", name, f"exactly: {', '.join(options)}")
 
 
 def with_open_kernel(name: str, operation: Operation, sizes: Any) -> tuple[Operation, Width]:

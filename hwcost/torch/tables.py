@@ -22,7 +22,7 @@ from hwcost.model.formula import layer_cycles
 from hwcost.model.layers import Layer
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, Width
-from hwcost.network.space import check_names, check_options
+from hwcost.network.space import check_options
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 from hwcost.torch.sums import Axis, SumAxis, Sums, axis_groups
 
@@ -234,7 +234,8 @@ def probability(probs: Mapping[str, Tensor], name: str, length: int) -> Tensor:
 
 def as_row(options: Mapping[str, Sequence[int]], probs: Mapping[str, Tensor]) -> Tensor:
     """The probabilities of all decisions, checked, one after the other."""
-    check_names(options, probs)
+    if sorted(probs) != sorted(options):
+        raise InvalidValueError("decisions", [*probs], f"exactly: {', '.join(options)}")
     return torch.cat([probability(probs, name, len(sizes)) for name, sizes in options.items()])
 
 
