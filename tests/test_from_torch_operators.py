@@ -60,13 +60,22 @@ FITTING = {
     "mean without its axes": (aten.mean.dim, (of(2, 3, 4), [1])),
     "mean over all": (aten.mean.dim, (of(2, 3), [0, 1])),
     "addmm": (aten.addmm.default, (of(4), of(2, 3), of(3, 4))),
+    **{
+        f"convolution {name}": (aten.convolution.default, (x, weight, bias, *steps, False, [0] * len(steps[0]), groups))
+        for name, x, weight, bias, steps, groups in [
+            ("of a sequence", of(2, 4, 9), of(6, 2, 3), of(6), ([2], [1], [2]), 2),
+            ("of a map", of(2, 3, 9, 12), of(5, 3, 3, 1), None, ([2, 1], [0, 2], [1, 3]), 1),
+            ("of a volume", of(1, 3, 5, 6, 7), of(3, 1, 2, 2, 2), None, ([1] * 3, [0] * 3, [1] * 3), 3),
+        ]
+    },
 }
+PLAIN = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)
 OTHERS = {
     "of integers": (aten.relu.default, (of(2, dtype=torch.int64),)),
     "broadcast": (aten.add.Tensor, (of(2, 3), of(3))),
     "of two types": (aten.mul.Tensor, (of(2), of(2, dtype=torch.float64))),
     "with a number first": (aten.div.Tensor, (of(), of(2))),
-    "mean of nothing said": (aten.mean.dim, (of(2, 3), None)),
+    "mean over no stated axis": (aten.mean.dim, (of(2, 3), None)),
     "mean over an axis twice": (aten.mean.dim, (of(2, 3), [0, -2])),
     "mean over no axis": (aten.mean.dim, (of(2, 3), [5])),
     "mean of integers": (aten.mean.dim, (of(2, 3, dtype=torch.int64), [0])),
@@ -75,6 +84,20 @@ OTHERS = {
     "addmm that does not fit": (aten.addmm.default, (of(4), of(2, 3), of(2, 4))),
     "addmm of a matrix": (aten.addmm.default, (of(2, 4), of(2, 3), of(3, 4))),
     "addmm of two types": (aten.addmm.default, (of(4, dtype=torch.half), of(2, 3), of(3, 4))),
+    **{
+        f"convolution {name}": (aten.convolution.default, args)
+        for name, args in {
+            "of other channels": (of(1, 4, 5, 5), of(2, 3, 3, 3), None, *PLAIN),
+            "of two types": (of(1, 3, 5, 5), of(2, 3, 3, 3, dtype=torch.half), None, *PLAIN),
+            "with another bias": (of(1, 3, 5, 5), of(2, 3, 3, 3), of(3), *PLAIN),
+            "larger than the map": (of(1, 3, 2, 5), of(2, 3, 3, 3), None, *PLAIN),
+            "without a batch": (of(3, 5, 5), of(2, 3, 3, 3), None, *PLAIN),
+            "with one stride": (of(1, 3, 5, 5), of(2, 3, 3, 3), None, [1], *PLAIN[1:]),
+            "without a stride": (of(1, 3, 5, 5), of(2, 3, 3, 3), None, [0, 1], *PLAIN[1:]),
+            "with channels last": (of(1, 3, 5, 5, channels_last=True), of(2, 3, 3, 3), None, *PLAIN),
+            "transposed": (of(1, 3, 5, 5), of(3, 2, 3, 3), None, *PLAIN[:3], True, [0, 0], 1),
+        }.items()
+    },
     "an operator without": (aten.cos.default, (of(2),)),
 }
 

@@ -133,7 +133,7 @@ def test_topologies(tmp_path, kind, text, products):
     [
         ("net.csv", "", "is 'empty'; allowed: rows below a header"),
         ("net.csv", " \n,,\n", "is 'empty'"),
-        ("net.csv", "name,kind,c,f\n", "the number of layers is 0; allowed: rows below the header"),
+        ("net.csv", "name,kind,c,f\n", "the number of layers is 0; allowed: from 1 to 100000, as rows"),
         ("net.csv", "kind,c,f\nlinear,4\n", "line 2 is '2 cells'; allowed: 3 cells"),
         ("net.csv", "kind,c,f\nconv2,4,5\n", "line 2: kind is 'conv2'; allowed: one of: conv2d, depthwise"),
         ("net.csv", "kind,c,f\nLiner,4,5\n", "did you mean 'linear'?"),
@@ -158,7 +158,7 @@ def test_topologies(tmp_path, kind, text, products):
         ("net.csv", "a,b\n1,2\n", "read as a SCALE-Sim topology, since no header has a column 'kind'"),
         ("net.csv", b"kind,c,f\nlinear,4,\xff\n", "a file in UTF-8"),
         ("net.csv", "kind,c,f\nlinear,4,5\0\n", "line 2"),
-        ("net.toml", "", "the number of layers is 0; allowed: a table [[layer]]"),
+        ("net.toml", "", "the number of layers is 0; allowed: from 1 to 100000, as rows"),
         ("net.toml", "[[layer]\n", "a TOML document"),
         ("net.toml", b"\xff", "a file in UTF-8"),
         ("net.toml", "x = " + "[" * 20000, "a TOML document"),

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["from_onnx", "from_torch", "read_network", "source_kind"]
 
-ENDINGS = {"onnx": "an ONNX graph", "toml": "a list of layers", "csv": "a list of layers or a SCALE-Sim topology"}
-ALLOWED = "FILE.py:NAME for a PyTorch module, or a file that ends in .onnx, .toml or .csv"
+_ALLOWED = "FILE.py:NAME for a PyTorch module, or a file that ends in .onnx, .toml or .csv"
 _PICKLES = ("pt", "pth", "ckpt", "bin", "pkl", "pickle", "safetensors")
 
 
@@ -40,15 +39,14 @@ def source_kind(source: str) -> str:
             raise InvalidValueError("model", source, "FILE.py:NAME with the name of a module, class or function in it")
         return "torch"
     ending = source.rpartition(".")[2].lower() if "." in source else ""
-    if ending in ENDINGS:
+    if ending in ("onnx", "toml", "csv"):
         return ending
     if ending == "py":
         raise InvalidValueError("model", source, f"the file and the name of a module in it: {source}:NAME")
     if ending in _PICKLES:
-        raise InvalidValueError(
-            "model", source, f"{ALLOWED}; files of weights hold no layers, and pickles are not opened"
-        )
-    raise InvalidValueError("model", source, ALLOWED)
+        allowed = f"{_ALLOWED}; files of weights hold no layers, and pickles are not opened"
+        raise InvalidValueError("model", source, allowed)
+    raise InvalidValueError("model", source, _ALLOWED)
 
 
 def from_torch(

@@ -5,7 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["UniqueNames", "close_match"]
+__all__ = ["UniqueNames", "close_match", "words"]
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text, as a table of names."""
+    return frozenset(text.split())
 
 
 class UniqueNames:

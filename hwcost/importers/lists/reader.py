@@ -1,26 +1,7 @@
 """Lists of layers: CSV with a column ``kind``, TOML with a table for each layer, and SCALE-Sim topologies.
 
 The columns and keys are those of ``hwcost.importers.lists.rows``, ``name`` (a module path with points) and ``count``,
-the number of times that the layer runs. In TOML:
-
-    schema = "hwcost.layers/1"
-    name = "two"
-
-    [[layer]]
-    name = "features.conv1"
-    kind = "conv2d"
-    k = 3
-    c = 3
-    f = 16
-    h = 32
-    w = 32
-
-    [[layer]]
-    name = "head"
-    kind = "linear"
-    c = 16
-    f = 10
-
+the number of times that the layer runs; ``name = "net"`` above the tables of a TOML file names the network.
 A list does not state how layers connect, so no layer shares a width.
 """
 
@@ -29,17 +10,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
 from hwcost.errors import InvalidValueError
 from hwcost.files import read_file
-from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_row, read_size
-from hwcost.importers.lists.scalesim import write_scalesim
-from hwcost.importers.lists.writing import SCHEMA, write_layers
+from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_row, read_size, read_text
+from hwcost.importers.lists.writing import SCHEMA
 from hwcost.importers.naming import UniqueNames, close_match
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Layer
@@ -47,7 +28,7 @@ from hwcost.network.network import UNCONNECTED, Network
 from hwcost.network.operations import Operation, SizeExpression, Width
 from hwcost.scalesim import TopologyLayer, read_topology
 
-__all__ = ["read_layers", "write_layers", "write_scalesim"]
+__all__ = ["read_layers"]
 
 _MOST_BYTES = 2**26
 _MOST_LAYERS = 100_000
@@ -92,12 +73,11 @@ def read_layers(path: str | os.PathLike[str]) -> Network:
     return _read_topology(name)
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A row: its layer, the number of times that it runs, and its name, which may be empty."""
 
     layer: Layer
-    count: int
+    times: int
     name: str
 
 
@@ -110,9 +90,6 @@ def _entry(row: Mapping[str, str], source: str) -> _Entry:
     if not 1 <= times <= _MOST_LAYERS:
         raise InvalidValueError(f"{source}: count", count, f"an integer from 1 to {_MOST_LAYERS}")
     return _Entry(layer, times, row.get("name", ""))
-
-
-# ---------------------------------------------------------------- CSV
 
 
 def _first_cells(name: str) -> list[str]:
@@ -158,11 +135,12 @@ def _allowed_keys(key: str) -> str:
     return f"one of: {', '.join(_KEYS)}{close_match(key, _KEYS)}"
 
 
-# ---------------------------------------------------------------- TOML
-
-
 def _read_toml(name: str) -> Network:
-    document = _toml_document(name)
+    text = read_text(name, "the layers")
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
+        raise InvalidValueError("the layers", name, f"a TOML document ({error})") from None
     for key in document:
         if key not in ("schema", "version", "name", "layer"):
             raise InvalidValueError(f"{name}: a key", key, f"schema, version, name, layer{close_match(key, ['layer'])}")
@@ -174,19 +152,6 @@ def _read_toml(name: str) -> Network:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InvalidValueError(f"{name}: layer", tables, "a table [[layer]] for each layer")
     return _network(title, name, [_toml_entry(name, *numbered) for numbered in enumerate(tables, start=1)])
-
-
-def _toml_document(name: str) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(read_file(name, _MOST_BYTES).decode("utf-8-sig"))
-    except OSError as error:
-        raise InvalidValueError("the layers", name, f"a file that can be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise InvalidValueError("the layers", name, "a file in UTF-8") from None
-    except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
-        raise InvalidValueError("the layers", name, f"a TOML document ({error})") from None
 
 
 def _toml_entry(name: str, number: int, table: Mapping[str, Any]) -> _Entry:
@@ -210,15 +175,12 @@ def _toml_text(key: str, value: Any, place: str) -> str:
     return "x".join(map(str, numbers))
 
 
-# ---------------------------------------------------------------- topologies
-
-
 def _read_topology(name: str) -> Network:
     try:
         topology = read_topology(name)
     except InvalidValueError as error:
         allowed = f"{error.allowed} (read as a SCALE-Sim topology, since no header has a column 'kind')"
-        raise InvalidValueError(error.field, error.value, allowed) from None
+        raise error.at(error.field, allowed=allowed) from None
     entries = [_Entry(layer, 1, layer.name) for layer in topology.layers]
     return _network(topology.name, name, entries, topology.notes)
 
@@ -235,18 +197,15 @@ def _topology_widths(name: str, layer: TopologyLayer) -> tuple[dict[str, Width],
     return widths, rules
 
 
-# ---------------------------------------------------------------- together
-
-
 def _network(title: str, name: str, entries: Sequence[_Entry], notes: tuple[str, ...] = ()) -> Network:
-    if not entries:
-        _no_layers(name)
-    total = sum(entry.count for entry in entries)
-    if total > _MOST_LAYERS:
-        raise InvalidValueError(f"{name}: the number of layers", total, f"at most {_MOST_LAYERS}")
+    total = sum(entry.times for entry in entries)
+    if not 1 <= total <= _MOST_LAYERS:
+        raise InvalidValueError(
+            f"{name}: the number of layers", total, f"from 1 to {_MOST_LAYERS}, as rows or tables [[layer]]"
+        )
     unique = UniqueNames()
     named = [
-        [unique(entry.name or f"layer {number}") for _ in range(entry.count)]
+        [unique(entry.name or f"layer {number}") for _ in range(entry.times)]
         for number, entry in enumerate(entries, start=1)
     ]
     firsts = {names[0]: entry.layer for names, entry in zip(named, entries, strict=True)}
@@ -263,11 +222,6 @@ def _network(title: str, name: str, entries: Sequence[_Entry], notes: tuple[str,
         operations |= dict.fromkeys((first, *others), operation)
     notes = network.notes if UNCONNECTED in network.notes or not widths else (*network.notes, UNCONNECTED)
     return dataclasses.replace(network, operations=operations, widths=widths, notes=notes, source=name)
-
-
-def _no_layers(name: str) -> NoReturn:
-    allowed = "a table [[layer]] for each layer" if name.lower().endswith(".toml") else "rows below the header"
-    raise InvalidValueError(f"{name}: the number of layers", 0, allowed)
 
 
 def _path_of(name: str) -> str:

@@ -16,35 +16,26 @@ kernel that k goes over, ``inputs`` those of the input tensor if windows overlap
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from hwcost.errors import InvalidValueError
+from hwcost.files import read_file
 from hwcost.importers.naming import close_match
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
 
-__all__ = [
-    "KINDS",
-    "LARGEST",
-    "SIZES",
-    "by_column",
-    "csv_rows",
-    "read_number",
-    "read_row",
-    "read_size",
-]
+__all__ = ["KINDS", "LARGEST", "SIZES", "by_column", "csv_rows", "read_number", "read_row", "read_size", "read_text"]
 
 LARGEST = 10**15
 """The largest size of a row: beyond it, spreadsheets and floats no longer hold every integer."""
 MOST_ROWS = 1_000_000
+_MOST_BYTES = 2**28
 
 Sizes: TypeAlias = dict[str, Any]
-
-# ---------------------------------------------------------------- kinds
 
 
 def _conv(sizes: Sizes) -> Layer:
@@ -64,39 +55,25 @@ def _conv(sizes: Sizes) -> Layer:
     )
 
 
-def _depthwise(sizes: Sizes) -> Layer:
-    return _conv(sizes | {"f": sizes["c"], "groups": sizes["c"]})
-
-
-def _linear(sizes: Sizes) -> Layer:
-    return Linear(sizes["c"], sizes["f"], batch=sizes.get("batch", 1))
-
-
-def _matmul(sizes: Sizes) -> Layer:
-    return MatMul(**sizes)
-
-
-def _gemm(sizes: Sizes) -> Layer:
-    return Gemm(**sizes)
-
-
 _STRIDES = ("stride", "stride_h", "stride_w")
 _SHARING = ("weights_shared_by", "inputs_shared_by")
 KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[Sizes], Layer]]] = MappingProxyType(
     {
         "conv2d": (("k", "c", "f", "h", "w"), ("k1", "k2", "batch", *_STRIDES, "groups", "dilation", "padding"), _conv),
-        "depthwise": (("k", "c", "h", "w"), ("k1", "k2", "f", "batch", *_STRIDES, "dilation", "padding"), _depthwise),
-        "linear": (("c", "f"), ("batch",), _linear),
-        "gemm": (("m", "n", "k"), ("count", "window", "inputs", *_SHARING), _gemm),
-        "matmul": (("m", "n", "k"), ("batch", *_SHARING), _matmul),
+        "depthwise": (
+            ("k", "c", "h", "w"),
+            ("k1", "k2", "f", "batch", *_STRIDES, "dilation", "padding"),
+            lambda sizes: _conv(sizes | {"f": sizes["c"], "groups": sizes["c"]}),
+        ),
+        "linear": (("c", "f"), ("batch",), lambda sizes: Linear(sizes["c"], sizes["f"], batch=sizes.get("batch", 1))),
+        "gemm": (("m", "n", "k"), ("count", "window", "inputs", *_SHARING), lambda sizes: Gemm(**sizes)),
+        "matmul": (("m", "n", "k"), ("batch", *_SHARING), lambda sizes: MatMul(**sizes)),
     }
 )
 """Every kind of row: the sizes that it needs, those that it may have, and the layer that it makes of them."""
 
 SIZES = frozenset().union(*((*needed, *more) for needed, more, _ in KINDS.values()))
 """The names of all sizes."""
-
-# ---------------------------------------------------------------- one row
 
 
 def read_row(row: Mapping[str, str], source: str) -> Layer:
@@ -133,14 +110,13 @@ def read_row(row: Mapping[str, str], source: str) -> Layer:
         if name not in sizes:
             raise InvalidValueError(f"{source}: {name}", row.get(name, ""), f"an integer: {kind} needs it")
     if kind == "depthwise" and sizes.get("f", sizes["c"]) != sizes["c"]:
-        raise InvalidValueError(
-            f"{source}: f", row["f"], "empty, or the same as c: depthwise has one filter per channel"
-        )
+        allowed = "empty, or the same as c: depthwise has one filter per channel"
+        raise InvalidValueError(f"{source}: f", row["f"], allowed)
     try:
         return make(sizes)
     except InvalidValueError as error:
         allowed = error.allowed.removesuffix(", or an array of them")
-        raise InvalidValueError(f"{source}: {error.field}", error.value, allowed) from None
+        raise error.at(f"{source}: {error.field}", allowed=allowed) from None
 
 
 def _spread_kernel(sizes: Sizes, row: Mapping[str, str], source: str) -> tuple[str, str]:
@@ -160,7 +136,7 @@ def read_size(text: str, place: str) -> int:
         InvalidValueError: anything else, or a number above :data:`LARGEST`; the layer checks which are too small.
     """
     number = read_number(text, place)
-    if number != math.floor(number) or number > LARGEST:
+    if not number.is_integer() or number > LARGEST:
         raise InvalidValueError(place, text, f"an integer up to {LARGEST:g}")
     return int(number)
 
@@ -208,7 +184,18 @@ _READERS: Mapping[str, Callable[[str, str], Any]] = MappingProxyType(
 )
 
 
-# ---------------------------------------------------------------- the rows of a file
+def read_text(name: str, what: str) -> str:
+    """The text of a file; ``what`` is its content, for errors, as "the measurements".
+
+    Raises:
+        InvalidValueError: a file that cannot be read or is not UTF-8.
+    """
+    try:
+        return read_file(name, _MOST_BYTES).decode("utf-8-sig")
+    except OSError as error:
+        raise InvalidValueError(what, name, f"a file that can be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InvalidValueError(what, name, "a file in UTF-8") from None
 
 
 def csv_rows(name: str, what: str) -> Iterator[tuple[int, list[str]]]:
@@ -216,38 +203,28 @@ def csv_rows(name: str, what: str) -> Iterator[tuple[int, list[str]]]:
 
     Args:
         name: of the file.
-        what: its content, for errors, as "the measurements".
+        what: its content, for errors.
 
     Raises:
-        InvalidValueError: a file that cannot be read, is not UTF-8, no comma-separated values, too long, or has a
-            column twice.
+        InvalidValueError: as :func:`read_text`; no comma-separated values, too many rows, a column twice.
     """
-    if "\0" not in name and os.path.exists(name) and not os.path.isfile(name):
-        raise InvalidValueError(what, name, "a regular file")
+    reader = csv.reader(io.StringIO(read_text(name, what), newline=""), strict=True)
+    header: list[str] = []
     try:
-        with open(name, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header: list[str] = []
-            for count, cells in enumerate(reader):
-                texts = [cell.strip() for cell in cells]
-                if not any(texts):
-                    continue
-                if count > MOST_ROWS:
-                    raise InvalidValueError(f"{name}: the number of rows", count, f"at most {MOST_ROWS}")
-                if not header:
-                    texts = header = [text.lower() for text in texts]
-                    _check_header(name, header)
-                yield reader.line_num, texts
-    except OSError as error:
-        raise InvalidValueError(what, name, f"a file that can be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise InvalidValueError(what, name, "a file in UTF-8") from None
+        for count, cells in enumerate(reader):
+            texts = [cell.strip() for cell in cells]
+            if not any(texts):
+                continue
+            if count > MOST_ROWS:
+                raise InvalidValueError(f"{name}: the number of rows", count, f"at most {MOST_ROWS}")
+            if not header:
+                texts = header = [text.lower() for text in texts]
+                for column in header:
+                    if not column or header.count(column) > 1:
+                        raise InvalidValueError(f"{name}: the header", column, "names of columns, each once")
+            yield reader.line_num, texts
     except csv.Error as error:
         raise InvalidValueError(f"{name}, line {reader.line_num}", str(error), "comma-separated values") from None
-    except ValueError as error:
-        if isinstance(error, InvalidValueError):
-            raise
-        raise InvalidValueError(what, name, f"a file that can be read ({error})") from None
 
 
 def by_column(header: Sequence[str], row: Sequence[str], source: str) -> dict[str, str]:
@@ -259,9 +236,3 @@ def by_column(header: Sequence[str], row: Sequence[str], source: str) -> dict[st
     if len(row) != len(header):
         raise InvalidValueError(source, f"{len(row)} cells", f"{len(header)} cells, as the header has")
     return dict(zip(header, row, strict=True))
-
-
-def _check_header(name: str, header: list[str]) -> None:
-    twice = [column for column in header if header.count(column) > 1 or not column]
-    if twice:
-        raise InvalidValueError(f"{name}: the header", twice[0], "names of columns, each once")

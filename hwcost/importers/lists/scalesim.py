@@ -56,10 +56,9 @@ def write_scalesim(path: str | os.PathLike[str], network: Network) -> tuple[str,
 
 def topology_of(network: Network) -> Topology:
     """The topology that :func:`write_scalesim` writes."""
-    writer = _Writer()
-    notes = [*left_out(network)]
-    layers = [row for name, each in network.priced.items() for row in writer.rows(name, each.layer)]
-    return Topology(network.name, "conv", tuple(layers), (*notes, *writer.notes()))
+    writer, missing = _Writer(), tuple(left_out(network))
+    layers = tuple(row for name, each in network.priced.items() for row in writer.rows(name, each.layer))
+    return Topology(network.name, "conv", layers, (*missing, *writer.notes()))
 
 
 class _Writer:
@@ -71,8 +70,9 @@ class _Writer:
 
     def rows(self, name: str, layer: Layer) -> Iterator[TopologyLayer]:
         """The rows of one layer."""
-        for gemm in layer.gemms():
-            _check_plain(name, gemm)
+        for size in (size for gemm in layer.gemms() for size in (gemm.m, gemm.n, gemm.k, gemm.count)):
+            if not is_number(size) or size != int(size):
+                raise InvalidValueError(f"layer {name!r}", size, "sizes that are single integers")
         if isinstance(layer, TopologyLayer) and _is_one_row(layer):
             yield self._row(name, layer, layer.count)
         elif isinstance(layer, Conv2d) and _fits_one_row(layer):
@@ -124,7 +124,7 @@ class _Writer:
 
     def _row(self, name: str, layer: TopologyLayer, count: int) -> TopologyLayer:
         sizes = (layer.height, layer.width, layer.channels, layer.filters, layer.stride_height, layer.stride_width)
-        written = self._unique(_written_name(name, count))
+        written = self._unique(_valid_name(name, count))
         if max(*sizes, count) >= _LARGEST:
             raise InvalidValueError(f"layer {name!r}", max(*sizes, count), f"sizes below {_LARGEST:g}")
         if written not in (name, f"{name}_{_DEPTHWISE}"):
@@ -135,28 +135,19 @@ class _Writer:
 
 def _fits_one_row(layer: Conv2d) -> bool:
     """Whether one row can express it: one stride, and no groups or one for each channel."""
-    return _one_stride(layer) and is_number(layer.groups) and (layer.groups == 1 or layer.is_depthwise)
+    high, wide = layer.stride
+    has_one_stride = is_number(high) and is_number(wide) and high == wide
+    return bool(has_one_stride and is_number(layer.groups) and (layer.groups == 1 or layer.is_depthwise))
 
 
 def _is_one_row(layer: TopologyLayer) -> bool:
     return bool(layer.stride_height == layer.stride_width) and (layer.count == 1 or layer.channels == 1)
 
 
-def _one_stride(layer: Conv2d) -> bool:
-    high, wide = layer.stride
-    return is_number(high) and is_number(wide) and bool(high == wide)
-
-
-def _check_plain(name: str, gemm: Gemm) -> None:
-    for size in (gemm.m, gemm.n, gemm.k, gemm.count):
-        if not is_number(size) or size != int(size):
-            raise InvalidValueError(f"layer {name!r}", size, "sizes that are single integers")
-
-
-def _written_name(name: str, count: int) -> str:
+def _valid_name(name: str, count: int) -> str:
     """A name that SCALE-Sim takes, with "DP" in it if and only if it stands for several products.
 
-    >>> _written_name("DPN.conv, 1", 1), _written_name("block.dw", 32)
+    >>> _valid_name("DPN.conv, 1", 1), _valid_name("block.dw", 32)
     ('DpN.conv_ 1', 'block.dw_DP')
     """
     plain = "".join(character if character.isprintable() else "_" for character in name)

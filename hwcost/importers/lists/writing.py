@@ -59,16 +59,14 @@ def write_layers(path: str | os.PathLike[str], network: Network) -> tuple[str, .
     """
     name = os.fspath(path)
     rows, products = _rows_of(network)
-    notes = [*left_out(network)]
-    if products:
-        notes.append(f"{_named(products)} written as matrix products")
+    notes = (*left_out(network), *([f"{_named(products)} written as matrix products"] if products else []))
     text = _toml(network.name, rows) if name.lower().endswith(".toml") else _csv(rows)
     try:
         write_whole(name, text.encode())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidValueError("the file", name, f"one that can be written ({reason})") from None
-    return tuple(notes)
+    return notes
 
 
 def left_out(network: Network) -> Iterator[str]:
@@ -87,11 +85,7 @@ def left_out(network: Network) -> Iterator[str]:
 
 
 def _named(names: Sequence[str]) -> str:
-    verb = "is" if len(names) == 1 else "are"
-    return f"{shortlist(names, _NAMED)} {verb}"
-
-
-# ---------------------------------------------------------------- rows
+    return f"{shortlist(names, _NAMED)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _rows_of(network: Network) -> tuple[list[Row], list[str]]:
@@ -102,26 +96,18 @@ def _rows_of(network: Network) -> tuple[list[Row], list[str]]:
     for name in network.priced:
         taken(name)
     for name, operation in network.priced.items():
-        _check_name(name)
+        if not name.isprintable() or name != name.strip() or not name:
+            raise InvalidValueError("the name of a layer", name, "printable text without spaces around it")
         of_kind = _ROWS.get(type(operation.layer))
         gemms = [operation.layer] if of_kind else operation.layer.gemms()
         if of_kind is None:
             products.append(name)
         names = (name, *(taken(name) for _ in gemms[1:]))
         for each, layer in zip(names, gemms, strict=True):
-            row = {"name": each} | {key: size for key, size in (of_kind or _gemm)(layer).items() if not _is_empty(size)}
+            row = {"name": each} | {key: size for key, size in (of_kind or _gemm)(layer).items() if size != ()}
             _check_sizes(name, row)
             rows.append(row)
     return rows, products
-
-
-def _is_empty(size: Any) -> bool:
-    return isinstance(size, tuple) and not size
-
-
-def _check_name(name: str) -> None:
-    if not name.isprintable() or name != name.strip() or not name:
-        raise InvalidValueError("the name of a layer", name, "printable text without spaces around it")
 
 
 def _check_sizes(name: str, row: Row) -> None:
@@ -181,20 +167,15 @@ def _gemm(gemm: Gemm) -> Row:
 
 _ROWS: Mapping[type, Any] = {Conv2d: _conv, Linear: _linear, MatMul: _matmul, Gemm: _gemm}
 
-# ---------------------------------------------------------------- text
-
 
 def _csv(rows: Sequence[Row]) -> str:
     columns = [column for column in _COLUMNS if any(column in row for row in rows)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row.get(column, "")) for column in columns] for row in rows)
+    cells = ([row.get(column, "") for column in columns] for row in rows)
+    writer.writerows(["x".join(map(str, cell)) if isinstance(cell, tuple) else cell for cell in row] for row in cells)
     return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _toml(name: str, rows: Iterable[Row]) -> str:

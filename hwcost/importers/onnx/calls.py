@@ -8,20 +8,18 @@ from typing import Any
 import onnx
 
 from hwcost.importers.onnx.shapes import Value, attributes_of
-from hwcost.importers.rules import Axes, Call, CannotPriceError, Copies
-from hwcost.network.axes import AxisTracker
+from hwcost.importers.rules import Axes, Call, CannotPriceError, Tensors
 
 __all__ = ["Node", "Values"]
 
 _A_CONSTANT = "a constant"
 
 
-class Values:
-    """What is known about the values of a graph; see :class:`hwcost.importers.rules.Tensors`."""
+class Values(Tensors):
+    """What is known about the values of a graph."""
 
     def __init__(self) -> None:
-        self.widths = AxisTracker()
-        self.copies: dict[int, Copies] = {}
+        super().__init__()
         self.notes: dict[str, None] = {}
         self.by_name: dict[str, Value] = {}
 
@@ -80,12 +78,6 @@ class Values:
         for old, new in zip(value.axes, axes, strict=True):
             self.widths.join(old, new, reason)
 
-    def fix(self, value: Value, reason: str) -> None:
-        """Nothing about a value of known shape can change."""
-        if value.shape is not None:
-            for axis in self.axes(value):
-                self.widths.fix(axis, reason)
-
 
 def _is_vector(value: Value) -> bool:
     """Whether a value is a parameter along one axis: a bias, a scale."""
@@ -93,14 +85,7 @@ def _is_vector(value: Value) -> bool:
 
 
 class Node(Call):
-    """A call that is a node.
-
-    Args:
-        node: of the graph.
-        places: its inputs in order; None for one that is left out.
-        outputs: those that have a name.
-        values: what is known about them.
-    """
+    """A node of the graph; ``places`` are its inputs in order, None for one that is left out."""
 
     def __init__(
         self, node: onnx.NodeProto, places: Sequence[Value | None], outputs: Sequence[Value], values: Values

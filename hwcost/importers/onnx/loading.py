@@ -5,6 +5,8 @@ Only shapes are wanted: external data files are not opened, and the weights in t
 
 from __future__ import annotations
 
+import graphlib
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,7 +23,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError("onnx", "onnx", "reading an ONNX graph") from error
 
-__all__ = ["first_line", "fix_dims", "fixed_shape", "load_graph", "outer_names"]
+__all__ = ["first_line", "fix_dims", "fixed_shape", "load_graph", "plain_domain"]
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer cannot be larger
 _MOST_NODES = 1_000_000
@@ -67,12 +69,8 @@ def _check_written_out(model: onnx.ModelProto, name: str) -> None:
         for node in nodes:
             called = (node.domain, node.op_type)
             if called in within:
-                raise InvalidValueError(
-                    f"{name}: the function {node.op_type!r}",
-                    node.op_type,
-                    "inline it without recursion",
-                    reason="it calls itself",
-                )
+                field, allowed = f"{name}: the function {node.op_type!r}", "inline it without recursion"
+                raise InvalidValueError(field, node.op_type, allowed, reason="it calls itself")
             if called in bodies and called not in sizes:
                 sizes[called] = size(bodies[called], (*within, called))
             count += sizes.get(called, 1)
@@ -91,8 +89,7 @@ def _parsed(name: str) -> onnx.ModelProto:
     try:
         return onnx.load_model_from_string(content)
     except Exception:  # of protobuf's own type
-        allowed = "a complete ONNX file"
-        raise InvalidValueError("the model", name, allowed) from None
+        raise InvalidValueError("the model", name, "a complete ONNX file") from None
 
 
 def _check_texts(graph: onnx.GraphProto, name: str) -> None:
@@ -111,28 +108,26 @@ def _check_texts(graph: onnx.GraphProto, name: str) -> None:
 
 def _check_versions(model: onnx.ModelProto, name: str) -> None:
     newest = onnx.defs.onnx_opset_version()
-    imported = {_domain(each.domain): each.version for each in model.opset_import}
+    imported = {plain_domain(each.domain): each.version for each in model.opset_import}
     for domain, version in imported.items():
         most = newest if not domain else 2**31 - 1
         if not 1 <= version <= most:
             allowed = f"from 1 to {most}, which the installed onnx {onnx.__version__} knows; a newer one may know more"
             raise InvalidValueError(f"{name}: the version of {domain or 'the operators'}", version, allowed)
     for node in model.graph.node:
-        if _domain(node.domain) not in imported:
+        if plain_domain(node.domain) not in imported:
             allowed = f"one that the file gives a version of: {', '.join(each or 'ai.onnx' for each in imported)}"
             raise InvalidValueError(f"{name}: the domain of {node.op_type}", node.domain or "ai.onnx", allowed)
 
 
-def _domain(domain: str) -> str:
+def plain_domain(domain: str) -> str:
+    """The domain, which is empty for ONNX's own operators."""
     return "" if domain == "ai.onnx" else domain
 
 
 def _forget_weights(graph: onnx.GraphProto) -> None:
     for tensor in graph.initializer:
-        size = 1
-        for dim in tensor.dims:
-            size *= dim
-        if size > _KEPT:
+        if math.prod(tensor.dims) > _KEPT:
             clear: Any = tensor.ClearField
             for field in _DATA:
                 clear(field)
@@ -151,7 +146,7 @@ def first_line(error: BaseException) -> str:
 # ---------------------------------------------------------------- order
 
 
-def outer_names(node: onnx.NodeProto) -> set[str]:
+def _outer_names(node: onnx.NodeProto) -> set[str]:
     """The values that a node uses: its inputs, and those that graphs inside of it capture."""
     used = {name for name in node.input if name}
     for graph in _graphs(node):
@@ -159,7 +154,7 @@ def outer_names(node: onnx.NodeProto) -> set[str]:
         for inner in graph.node:
             inside.update(inner.output)
         for inner in graph.node:
-            used |= outer_names(inner) - inside
+            used |= _outer_names(inner) - inside
         used |= {value.name for value in graph.output} - inside
     return used
 
@@ -179,20 +174,18 @@ def _sort(graph: onnx.GraphProto, where: str, outside: set[str]) -> None:
     for index, node in enumerate(graph.node):
         for name in node.output:
             if name and (name in makers or name in made):
-                raise InvalidValueError(
-                    f"{where}: the value {name!r}", name, "give each a name of its own", reason="two nodes make it"
-                )
+                field, allowed = f"{where}: the value {name!r}", "give each value another name"
+                raise InvalidValueError(field, name, allowed, reason="two nodes make it")
             if name:
                 makers[name] = index
-    wanted = [outer_names(node) for node in graph.node]
-    _check_made([*wanted, {value.name for value in graph.output}], made, makers, where)
-    order = _ordered([{makers[name] for name in names if name in makers} for names in wanted])
-    if len(order) < len(graph.node):
-        stuck = next(node for index, node in enumerate(graph.node) if index not in set(order))
-        label = stuck.name or next(iter(stuck.output), stuck.op_type)
-        allowed = "pass a graph without cycles"
-        raise InvalidValueError(f"{where}: the node {label!r}", label, allowed, reason="it needs its own result")
-    if order != sorted(order):
+    wanted = [_outer_names(node) for node in graph.node]
+    for name in set().union(*wanted, (value.name for value in graph.output)):
+        if name not in makers and name not in made:
+            allowed = "one that an input, an initializer or a node makes"
+            raise InvalidValueError(f"{where}: a value that is used", name, allowed)
+    needs = [{makers[name] for name in names if name in makers} for names in wanted]
+    if any(max(each, default=-1) >= index for index, each in enumerate(needs)):
+        order = _order(graph, needs, where)
         nodes = [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
         del graph.node[:]
         graph.node.extend(nodes)
@@ -201,33 +194,15 @@ def _sort(graph: onnx.GraphProto, where: str, outside: set[str]) -> None:
             _sort(inner, where, made | set(makers))
 
 
-def _check_made(wanted: Iterable[set[str]], made: set[str], makers: Mapping[str, int], where: str) -> None:
-    for names in wanted:
-        for name in names:
-            if name not in makers and name not in made:
-                allowed = "one that an input, an initializer or a node makes"
-                raise InvalidValueError(f"{where}: a value that is used", name, allowed)
-
-
-def _ordered(needs: Sequence[set[int]]) -> list[int]:
-    """Numbers in an order in which each follows those that it needs; those on a cycle are left out."""
-    import heapq
-
-    left = [len(each) for each in needs]
-    users: list[list[int]] = [[] for _ in needs]
-    for index, each in enumerate(needs):
-        for need in each:
-            users[need].append(index)
-    ready = [index for index, count in enumerate(left) if not count]
-    order = []
-    while ready:
-        index = heapq.heappop(ready)
-        order.append(index)
-        for user in users[index]:
-            left[user] -= 1
-            if not left[user]:
-                heapq.heappush(ready, user)
-    return order
+def _order(graph: onnx.GraphProto, needs: Sequence[set[int]], where: str) -> list[int]:
+    """Numbers of nodes in an order in which each follows those that it needs."""
+    try:
+        return list(graphlib.TopologicalSorter(dict(enumerate(needs))).static_order())
+    except graphlib.CycleError as error:
+        stuck = graph.node[min(error.args[1])]
+        label = stuck.name or next(iter(stuck.output), stuck.op_type)
+        field, allowed = f"{where}: the node {label!r}", "pass a graph without cycles"
+        raise InvalidValueError(field, label, allowed, reason="it needs its own result") from None
 
 
 # ---------------------------------------------------------------- sizes of inputs
@@ -251,12 +226,7 @@ def fixed_shape(value: Any) -> tuple[int, ...] | None:
 
 
 def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> None:
-    """Sets the size of every dynamic dimension of the inputs.
-
-    Args:
-        model: is changed.
-        dims: sizes by the name of the dimension, or as "INPUT:AXIS".
-        where: the file, for errors.
+    """Sets the size of every dynamic dimension of the inputs, by its name or as "INPUT:AXIS".
 
     Raises:
         InvalidValueError: a dimension without a size, a name that no dimension has, a size that contradicts the file.
@@ -270,8 +240,11 @@ def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> Non
     for value in inputs:
         if value.type.WhichOneof("value") != "tensor_type":
             continue
-        _give_rank(value, sizes)
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+        axes = value.type.tensor_type.shape.dim
+        is_open = not _has_shape(value)
+        while is_open and f"{value.name}:{len(axes)}" in sizes:  # it gets an axis for each size that is given
+            axes.add()
+        for axis, dim in enumerate(axes):
             place = f"{value.name}:{axis}"
             called = dim.dim_param or place
             names += dict.fromkeys((called, place))
@@ -284,33 +257,22 @@ def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> Non
                 dim.dim_value = sizes[given[0]]
             else:
                 missing.setdefault(called, place)
-    _check_used(sizes, used, names)
+    for name in sizes:
+        if name not in used:
+            known_names = list(dict.fromkeys(map(str, names)))  # those that are no text come as bytes
+            allowed = f"one of: {', '.join(known_names)}" if names else "none: the model has no inputs"
+            raise InvalidValueError("a name in dims", name, f"{allowed}{close_match(name, known_names)}")
     shapeless = [value.name for value in inputs if not _has_shape(value)]
     if missing or shapeless:
-        raise InvalidValueError(f"{where}: {_open_dims(missing, shapeless)}", MISSING, _how_to_give(missing, shapeless))
+        wanted = [*missing, *(f"{name}:0" for name in shapeless)]
+        options = " ".join(f"--dim {name}=1" for name in wanted)
+        allowed = f"a size, as dims={{{wanted[0]!r}: 1}}, on the command line {options}"
+        raise InvalidValueError(f"{where}: {_open_dims(missing, shapeless)}", MISSING, allowed)
 
 
 def _has_shape(value: onnx.ValueInfoProto) -> bool:
     kind = value.type.WhichOneof("value")
     return kind != "tensor_type" or bool(value.type.tensor_type.HasField("shape"))
-
-
-def _give_rank(value: onnx.ValueInfoProto, sizes: Mapping[str, int]) -> None:
-    """An input without a shape gets an axis for each size that is given."""
-    if _has_shape(value):
-        return
-    axis = 0
-    while f"{value.name}:{axis}" in sizes:
-        value.type.tensor_type.shape.dim.add()
-        axis += 1
-
-
-def _check_used(sizes: Mapping[str, int], used: set[str], names: Sequence[str]) -> None:
-    names = list(map(str, names))  # those that are no text come as bytes
-    for name in sizes:
-        if name not in used:
-            allowed = f"one of: {', '.join(dict.fromkeys(names))}" if names else "none: the model has no inputs"
-            raise InvalidValueError("a name in dims", name, f"{allowed}{close_match(name, names)}")
 
 
 def _open_dims(missing: Mapping[str, str], shapeless: Sequence[str]) -> str:
@@ -320,8 +282,3 @@ def _open_dims(missing: Mapping[str, str], shapeless: Sequence[str]) -> str:
         for name, place in missing.items()
     ]
     return ", ".join([*found, *(f"the shape of {name!r}" for name in shapeless)])
-
-
-def _how_to_give(missing: Mapping[str, str], shapeless: Sequence[str]) -> str:
-    wanted = [*missing, *(f"{name}:0" for name in shapeless)]
-    return f"a size, as dims={{{wanted[0]!r}: 1}}, on the command line {' '.join(f'--dim {name}=1' for name in wanted)}"

@@ -15,15 +15,15 @@ import onnx.numpy_helper
 import onnx.shape_inference
 
 from hwcost.errors import InvalidValueError
-from hwcost.importers.onnx.free import names_of
-from hwcost.importers.onnx.loading import first_line, fixed_shape
+from hwcost.importers.naming import words
+from hwcost.importers.onnx.loading import first_line, fixed_shape, plain_domain
 from hwcost.network.axes import Axis
 
 __all__ = ["ShapeFinder", "Value", "attributes_of", "with_type"]
 
 _MOST_ELEMENTS = 4096
 _MOST_FLOATS = 64
-_FOLDED = names_of(
+_FOLDED = words(
     """
     Abs Add And Cast Ceil Clip Concat Constant ConstantOfShape Div Equal Expand Flatten Floor Gather GatherElements
     GatherND Greater GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg NonZero Not Or Pow Range ReduceMax
@@ -106,17 +106,12 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 class ShapeFinder:
-    """Infers the outputs of one node after another.
-
-    Args:
-        model: whose nodes they are.
-        where: the file, for errors.
-    """
+    """Infers the outputs of one node of a model after another; ``where`` is its file, for errors."""
 
     def __init__(self, model: onnx.ModelProto, where: str) -> None:
         self._where, self._ir = where, model.ir_version
         self._opsets = list(model.opset_import)
-        self._versions = {"" if each.domain == "ai.onnx" else each.domain: each.version for each in model.opset_import}
+        self._versions = {plain_domain(each.domain): each.version for each in model.opset_import}
         self._recorded: dict[str, Any] = {}
         for value in (*_inferred(model).graph.value_info, *model.graph.value_info, *model.graph.output):
             if value.name not in self._recorded or fixed_shape(self._recorded[value.name]) is None:
@@ -147,19 +142,15 @@ class ShapeFinder:
             held = next((value.held for value in given.values() if value.held), onnx.TensorProto.FLOAT)
             return {name: onnx.helper.make_tensor_type_proto(held, None) for name in node.output[:1]}
         schema = self._schema(node)
-        if schema is None or any(attribute.HasField("g") for attribute in node.attribute):
+        has_graphs = any(attribute.HasField("g") for attribute in node.attribute)
+        if schema is None or has_graphs or any(each.type is None for each in given.values()):
             return {}
-        if any(each.type is None for each in given.values()):
-            return {}
-        if not schema.has_type_and_shape_inference_function:
-            return self._as_first(node, inputs)
-        return self._inferred(schema, node, given)
-
-    def _as_first(self, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> dict[str, Any]:
-        """The outputs of the two norms that the library has no rule for: they have the shape of the input."""
+        if schema.has_type_and_shape_inference_function:
+            return self._inferred(schema, node, given)
         first = inputs[0] if inputs else None
-        named = node.op_type in ("GroupNormalization", "MeanVarianceNormalization")
-        return {node.output[0]: first.type} if named and first is not None else {}
+        # the library has no rule for two norms, whose output has the shape of the input
+        is_norm = node.op_type in ("GroupNormalization", "MeanVarianceNormalization")
+        return {node.output[0]: first.type} if is_norm and first is not None else {}
 
     def _inferred(self, schema: Any, node: onnx.NodeProto, given: Mapping[str, Value]) -> dict[str, Any]:
         types = {name: value.type for name, value in given.items()}
@@ -169,32 +160,24 @@ class ShapeFinder:
             if value.constant is not None and value.constant.dtype != object
         }
         try:
-            return dict(
-                onnx.shape_inference.infer_node_outputs(
-                    schema, node, types, data, opset_imports=self._opsets, ir_version=self._ir
-                )
-            )
+            infer = onnx.shape_inference.infer_node_outputs
+            return dict(infer(schema, node, types, data, opset_imports=self._opsets, ir_version=self._ir))
         except Exception as error:  # the library's own type, and others
-            label = node.name or node.output[0]
+            field = f"{self._where}: the node {node.name or node.output[0]!r} ({node.op_type})"
             shapes = ", ".join("x".join(map(str, each.shape or ())) or "a number" for each in given.values())
-            raise InvalidValueError(
-                f"{self._where}: the node {label!r} ({node.op_type})",
-                shapes,
-                f"inputs and attributes that go together ({first_line(error)})",
-            ) from None
+            allowed = f"inputs and attributes that go together ({first_line(error)})"
+            raise InvalidValueError(field, shapes, allowed) from None
 
     def _schema(self, node: onnx.NodeProto) -> Any:
-        domain = "" if node.domain == "ai.onnx" else node.domain
+        domain = plain_domain(node.domain)
         try:
             return onnx.defs.get_schema(node.op_type, self._versions.get(domain, 1), domain)
         except onnx.defs.SchemaError:
             return None
 
-    # ---------------------------------------------------------------- elements
-
     def _fold(self, node: onnx.NodeProto, inputs: Sequence[Value | None], outputs: Sequence[Value]) -> None:
         """Computes the elements of small outputs whose inputs are known."""
-        if node.domain not in ("", "ai.onnx"):
+        if plain_domain(node.domain):
             return
         if node.op_type in ("Shape", "Size"):
             _fold_shape(node, inputs, outputs)
@@ -210,19 +193,16 @@ class ShapeFinder:
     def _evaluate(self, node: onnx.NodeProto, named: Mapping[str, Value], outputs: Sequence[Value]) -> None:
         from onnx.reference import ReferenceEvaluator
 
-        graph = onnx.helper.make_graph(
-            [node],
-            "one",
-            [onnx.helper.make_value_info(name, value.type) for name, value in named.items()],
-            [onnx.helper.make_value_info(value.name, value.type or onnx.TypeProto()) for value in outputs],
-        )
+        given = [onnx.helper.make_value_info(name, value.type) for name, value in named.items()]
+        wanted = [onnx.helper.make_value_info(value.name, value.type or onnx.TypeProto()) for value in outputs]
+        graph = onnx.helper.make_graph([node], "one", given, wanted)
         model = onnx.helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir)
         try:
             with np.errstate(all="ignore"):
-                made = ReferenceEvaluator(model).run(None, {name: value.constant for name, value in named.items()})
+                arrays = ReferenceEvaluator(model).run(None, {name: value.constant for name, value in named.items()})
         except Exception:  # then it is unknown
             return
-        for value, array in zip(outputs, made, strict=True):
+        for value, array in zip(outputs, arrays, strict=True):
             if isinstance(array, (np.ndarray, np.generic)):
                 _set_constant(value, np.asarray(array))
 

@@ -13,16 +13,15 @@ from types import MappingProxyType
 import numpy as np
 
 from hwcost.importers import rules
-from hwcost.importers.onnx.attention import ATTENTION
 from hwcost.importers.onnx.calls import Node
-from hwcost.importers.onnx.free import ELEMENTWISE
-from hwcost.importers.onnx.recurrent import RECURRENT
+from hwcost.importers.onnx.composite import ATTENTION, RECURRENT
+from hwcost.importers.onnx.free import ELEMENTWISE, LOOK_UPS, OTHERS, VIEWS
 from hwcost.importers.onnx.shapes import Value
 from hwcost.importers.rules import CannotPriceError, Handler, LoweredLayer
 from hwcost.model.layers import Linear
 from hwcost.network.axes import Axis
 
-__all__ = ["AXES", "PRODUCTS"]
+__all__ = ["AXES", "FREE", "PRODUCTS"]
 
 # ---------------------------------------------------------------- norms and quantization
 
@@ -57,7 +56,7 @@ def _quantization(call: Node) -> None:
     rules.same(call)
 
 
-def _group_norm_of_runtime(call: Node) -> None:
+def _fixed_norm(call: Node) -> None:
     """Channels come last, and none of them can change."""
     call.fix(*call.inputs)
     rules.same(call)
@@ -79,10 +78,6 @@ def _quantized_pool(call: Node) -> None:
 
 
 # ---------------------------------------------------------------- shapes
-
-
-def _nothing(_call: Node) -> None:
-    """Only the shape goes on, and is followed as a constant."""
 
 
 def _transpose(call: Node) -> None:
@@ -125,24 +120,16 @@ def _cuts(call: Node, x: Value) -> dict[int, int] | None:
     return found
 
 
-def _depth_to_space(call: Node) -> None:
-    block = call.attributes.get("blocksize", 1) ** 2
-    call.shape(call[0], 2)
-    call.widths.multiple(call.axes(call[0])[1], block, call.kind)
-    _blocks(call, Fraction(1, block))
-
-
-def _space_to_depth(call: Node) -> None:
-    _blocks(call, Fraction(call.attributes.get("blocksize", 1) ** 2))
-
-
-def _blocks(call: Node, factor: Fraction) -> None:
+def _blocks(call: Node) -> None:
+    """Blocks of a map become channels, or the other way round."""
     call.shape(call[0], 2)
     batch, channels, *axes = call.axes(call[0])
-    call.give(
-        call.out,
-        (batch, call.widths.scaled(channels, factor), *rules.kept_axes(call, axes, call.shape(call.out)[2:])),
-    )
+    factor = Fraction(call.attributes.get("blocksize", 1) ** 2)
+    if call.kind == "DepthToSpace":
+        call.widths.multiple(channels, int(factor), call.kind)
+        factor = 1 / factor
+    kept = rules.kept_axes(call, axes, call.shape(call.out)[2:])
+    call.give(call.out, (batch, call.widths.scaled(channels, factor), *kept))
 
 
 # ---------------------------------------------------------------- sums
@@ -156,10 +143,6 @@ def _reduction(call: Node) -> None:
             call.fix_all()
             return
     rules.reduction(call, given or (() if call.attributes.get("noop_with_empty_axes") else None))
-
-
-def _global_pool(call: Node) -> None:
-    rules.reduction(call, range(2, len(call.shape(call[0]))))
 
 
 def _all(handler: Handler, names: str) -> dict[str, Handler]:
@@ -180,7 +163,7 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_all(rules.kept, "AveragePool MaxPool LpPool MaxUnpool Resize Upsample Pad Tile CenterCropPad"),
         **_all(rules.channel_norm, "BatchNormalization InstanceNormalization"),
         "GroupNormalization": _group_norm,
-        "GroupNorm": _group_norm_of_runtime,
+        "GroupNorm": _fixed_norm,
         **_all(
             lambda call: rules.layer_norm(call, _axis(call, -1)),
             "LayerNormalization RMSNormalization SimplifiedLayerNormalization",
@@ -190,16 +173,18 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_all(_quantized_pair, "QLinearAdd QLinearMul"),
         "QLinearGlobalAveragePool": _quantized_pool,
         **_all(rules.reshape, "Reshape Flatten Squeeze Unsqueeze"),
-        **_all(_nothing, "Shape Size"),
+        **_all(lambda _: None, "Shape Size"),  # only the shape goes on, and is followed as a constant
         "Transpose": _transpose,
         "Expand": rules.expand,
         "Concat": lambda call: rules.concatenation(call, call.inputs, _axis(call, 0)),
         "Split": lambda call: rules.split(call, _axis(call, 0)),
         "Slice": _slice,
         "Gather": lambda call: rules.lookup(call, _axis(call, 0), call.axes(call[1])),
-        "DepthToSpace": _depth_to_space,
-        "SpaceToDepth": _space_to_depth,
-        **_all(_global_pool, "GlobalAveragePool GlobalMaxPool GlobalLpPool"),
+        **_all(_blocks, "DepthToSpace SpaceToDepth"),
+        **_all(
+            lambda call: rules.reduction(call, range(2, len(call.shape(call[0])))),
+            "GlobalAveragePool GlobalMaxPool GlobalLpPool",
+        ),
         **_all(
             _reduction,
             "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
@@ -208,6 +193,9 @@ AXES: Mapping[str, Handler] = MappingProxyType(
     }
 )
 """Operators that are known to be free, whose axes are known, by name."""
+
+FREE = OTHERS | VIEWS | LOOK_UPS | AXES.keys()
+"""All operators that are known to be free."""
 
 
 # ---------------------------------------------------------------- products
@@ -244,10 +232,6 @@ def _window(call: Node, axes: int) -> rules.Window:
     )
 
 
-def _transposed(call: Node) -> tuple[LoweredLayer]:
-    return rules.transposed_convolution(call, call[0], call[1], call.get(2), call.attributes.get("group", 1))
-
-
 def _gemm(b_at: int, bias_at: int) -> Handler:
     """A product of two matrices, to which something may be added."""
 
@@ -275,10 +259,6 @@ def _matmul(b_at: int) -> Handler:
     return handler
 
 
-def _einsum(call: Node) -> tuple[LoweredLayer, ...]:
-    return rules.einsum(call, str(call.attributes.get("equation", "")))
-
-
 def _nbits(call: Node) -> tuple[LoweredLayer]:
     """A fully connected layer whose weights are packed, several to a byte."""
     columns, inner = call.attributes.get("N"), call.attributes.get("K")
@@ -295,12 +275,14 @@ PRODUCTS: Mapping[str, Handler] = MappingProxyType(
         "Conv": _convolution(0, 1, 2),
         "ConvInteger": _convolution(0, 1, None),
         "QLinearConv": _convolution(0, 3, 8),
-        "ConvTranspose": _transposed,
+        "ConvTranspose": lambda call: rules.transposed_convolution(
+            call, call[0], call[1], call.get(2), call.attributes.get("group", 1)
+        ),
         "Gemm": _gemm(1, 2),
         "MatMul": _matmul(1),
         "MatMulInteger": _matmul(1),
         "QLinearMatMul": _matmul(3),
-        "Einsum": _einsum,
+        "Einsum": lambda call: rules.einsum(call, str(call.attributes.get("equation", ""))),
         "com.microsoft::FusedConv": _convolution(0, 1, 2),
         "com.microsoft::FusedGemm": _gemm(1, 2),
         "com.microsoft::FusedMatMul": _matmul(1),

@@ -10,10 +10,11 @@ from hwcost.errors import HwcostError, InvalidValueError
 from hwcost.importers.lowered import Step
 from hwcost.importers.naming import UniqueNames
 from hwcost.importers.onnx.calls import Node, Values
-from hwcost.importers.onnx.free import FREE, LOOK_UPS, VIEWS
+from hwcost.importers.onnx.free import LOOK_UPS, VIEWS
+from hwcost.importers.onnx.loading import plain_domain
 from hwcost.importers.onnx.names import operation_name
 from hwcost.importers.onnx.shapes import ShapeFinder, Value, attributes_of, of_tensor, with_type
-from hwcost.importers.onnx.table import AXES, PRODUCTS
+from hwcost.importers.onnx.table import AXES, FREE, PRODUCTS
 from hwcost.importers.rules import CannotPriceError, Handler, LoweredLayer, free
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Unsupported
 
@@ -25,12 +26,7 @@ _DEEPEST = 32
 
 
 class Tracer:
-    """Follows one graph.
-
-    Args:
-        model: as ``load_graph`` returns it, its inputs with sizes.
-        where: the file, for errors.
-        handlers: the caller's own rows, by ``domain::Operator``.
+    """Follows a graph of ``load_graph`` whose inputs have sizes; ``where`` is its file, for errors.
 
     Raises:
         InvalidValueError: shapes that do not go together.
@@ -52,8 +48,6 @@ class Tracer:
         self._run(model.graph.node, 0)
         for value in model.graph.output:
             self.values.fix(known[value.name], _AN_OUTPUT)
-
-    # ---------------------------------------------------------------- nodes
 
     def _run(self, nodes: Iterable[onnx.NodeProto], depth: int) -> None:
         for node in nodes:
@@ -80,7 +74,8 @@ class Tracer:
             value.origin = origin
             self.values.copies.pop(id(value), None)
             known[value.name] = value
-        self._note(node, call, made_once=bool(origin) or _is_known(outputs))
+        are_known = bool(outputs) and all(value.constant is not None for value in outputs)
+        self._note(node, call, made_once=bool(origin) or are_known)  # a compiler keeps what it knows
 
     def _branch(self, node: onnx.NodeProto, inputs: Sequence[Value | None], depth: int) -> bool:
         """Follows the branch of an If whose condition is known; returns whether it is."""
@@ -95,7 +90,7 @@ class Tracer:
         return True
 
     def _note(self, node: onnx.NodeProto, call: Node, *, made_once: bool) -> None:
-        domain = "" if node.domain == "ai.onnx" else node.domain
+        domain = plain_domain(node.domain)
         priced = self._handlers.get(f"{domain or 'ai.onnx'}::{call.kind}")
         priced = priced or PRODUCTS.get(f"{domain}::{call.kind}" if domain else call.kind)
         reason = "" if priced else self._reason(node, domain, call)
@@ -121,8 +116,10 @@ class Tracer:
         """Why a node without a handler is not supported; empty if it is known to be free."""
         if call.kind in ("If", "Loop", "Scan") and not domain:
             graphs = (value for value in call.attributes.values() if isinstance(value, onnx.GraphProto))
-            free_inside = all(map(_is_free, graphs))
-            return "" if free_inside else "its body runs as often as values decide, and holds more than free operators"
+            inside = (each for graph in graphs for each in graph.node)
+            if all(each.op_type in FREE and not plain_domain(each.domain) for each in inside):
+                return ""
+            return "its body runs as often as values decide, and holds more than free operators"
         if domain in _OWN_DOMAINS and call.kind in FREE and (domain or self._shapes.has_operator(node)):
             return ""
         if domain:
@@ -136,8 +133,6 @@ class Tracer:
         self._steps.append(step)
         if lowered.output_axis is not None and weight:
             self.values.widths.call(lowered.output_axis, step.name)
-
-    # ---------------------------------------------------------------- what comes out
 
     def operations(self) -> dict[str, Operation]:
         """All operations in order, by name."""
@@ -168,20 +163,10 @@ def _origin(node: onnx.NodeProto, inputs: Sequence[Value]) -> str:
     return inputs[0].origin if all(value.origin for value in inputs) else ""
 
 
-def _is_known(outputs: Sequence[Value]) -> bool:
-    """Whether all elements of the outputs are known: a compiler keeps them."""
-    return bool(outputs) and all(value.constant is not None for value in outputs)
-
-
-def _is_free(graph: onnx.GraphProto) -> bool:
-    return all(node.op_type in FREE and node.domain in ("", "ai.onnx") for node in graph.node)
-
-
 def _moved(call: Node) -> MemoryOnly:
     """The elements that a node without products reads and writes, if shapes are known."""
     if call.kind in VIEWS:
         return MemoryOnly(call.kind)
-    reads, writes = (sum(value.size for value in values) for values in (call.inputs, call.outputs))
     if any(value.shape is None for value in (*call.inputs, *call.outputs)):
         call.note("where a shape depends on values, reads and writes are not counted")
-    return MemoryOnly(call.kind, min(reads, 2 * writes) if call.kind in LOOK_UPS else reads, writes)
+    return call.moved(call.kind, is_look_up=call.kind in LOOK_UPS)

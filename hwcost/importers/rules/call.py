@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
-from hwcost.importers.rules.copies import Copies
+from hwcost.importers.rules.copies import Copies, distinct
 from hwcost.network.axes import Axis, AxisTracker
+from hwcost.network.operations import MemoryOnly
 
 __all__ = ["Axes", "Call", "Handler", "Tensors", "checked_handlers"]
 
@@ -19,30 +21,47 @@ Handler: TypeAlias = Callable[[Any], Iterable[LoweredLayer] | None]
 """A row of a table of operators: takes the call, states the axes, and returns the layers that it comes down to."""
 
 
-class Tensors(Protocol):
-    """What a reader knows about the tensors of its graph."""
+class Tensors(ABC):
+    """What a reader knows about the tensors of its graph.
 
-    widths: AxisTracker
-    copies: dict[int, Copies]
-    """What is known about tensors whose elements repeat, by identity."""
+    Attributes:
+        widths: the axes.
+        copies: which elements repeat, by the identity of their tensor.
+    """
 
+    def __init__(self) -> None:
+        self.widths = AxisTracker()
+        self.copies: dict[int, Copies] = {}
+
+    @abstractmethod
     def name(self, tensor: Any) -> str:
         """A name for messages."""
 
+    @abstractmethod
     def shape(self, tensor: Any) -> tuple[int, ...] | None:
         """The shape; None if it is unknown."""
 
+    @abstractmethod
     def axes(self, tensor: Any) -> Axes:
         """The axes of a tensor of known shape; new ones if none were stated."""
 
+    @abstractmethod
     def stated(self, tensor: Any) -> Axes | None:
         """The axes, if they were stated or asked for before."""
 
+    @abstractmethod
     def is_parameter(self, tensor: Any) -> bool:
         """Whether a tensor is a parameter, or made of parameters alone."""
 
+    @abstractmethod
     def give(self, tensor: Any, axes: Axes, reason: str) -> None:
         """States the axes of a tensor; if it has axes already, the two are joined."""
+
+    def fix(self, tensor: Any, reason: str) -> None:
+        """Nothing about a tensor can change; one of unknown shape is skipped."""
+        if self.shape(tensor) is not None:
+            for axis in self.axes(tensor):
+                self.widths.fix(axis, reason)
 
 
 class Call:
@@ -107,6 +126,23 @@ class Call:
         if copies is not None and any(repeats for axis in copies for _, repeats in axis):
             self.tensors.copies[id(tensor)] = copies
 
+    @property
+    def repeats(self) -> bool:
+        """Whether elements repeat in both its first input and its first output; a device then needs each once."""
+        ends = (*self.inputs[:1], *self.outputs[:1])
+        return len(ends) == 2 and all(self.copies(each) is not None for each in ends)
+
+    def moved(self, kind: str, *, is_look_up: bool = False) -> MemoryOnly:
+        """What it reads and writes without products; a look-up reads no more of its table than it returns."""
+        repeats = bool(self.tensors.copies) and self.repeats
+
+        def elements(tensor: Any) -> int:
+            shape, copies = self.tensors.shape(tensor), self.copies(tensor) if repeats else None
+            return distinct(copies) if copies is not None else 0 if shape is None else math.prod(shape)
+
+        reads, writes = (sum(map(elements, tensors)) for tensors in (self.inputs, self.outputs))
+        return MemoryOnly(kind, min(reads, 2 * writes) if is_look_up else reads, writes)
+
     def fixed(self, shape: Iterable[int], reason: str = "") -> Axes:
         """Axes that cannot change; the operator is the reason by default."""
         return tuple(self.widths.fixed(size, reason or self.kind) for size in shape)
@@ -114,9 +150,8 @@ class Call:
     def fix(self, *tensors: Any) -> None:
         """Nothing about these tensors can change; those that are None or of unknown shape are skipped."""
         for tensor in tensors:
-            if tensor is not None and self.tensors.shape(tensor) is not None:
-                for axis in self.axes(tensor):
-                    self.widths.fix(axis, self.kind)
+            if tensor is not None:
+                self.tensors.fix(tensor, self.kind)
 
     def fix_all(self) -> None:
         """Nothing about the inputs and outputs can change."""

@@ -28,21 +28,19 @@ def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]
     terms = left.split(",")
     if len(terms) != len(ranks):
         raise CannotPriceError(f"its equation {equation!r} is one of {len(terms)} operands")
-    most = max(
-        (rank - len(term.replace("...", "")) for term, rank in zip(terms, ranks, strict=True) if "..." in term),
-        default=0,
-    )
+    hidden = [rank - len(term.replace("...", "")) for term, rank in zip(terms, ranks, strict=True)]
+    most = max((count for count, term in zip(hidden, terms, strict=True) if "..." in term), default=0)
     spare = [letter for letter in string.ascii_uppercase + string.ascii_lowercase if letter not in equation]
-    if most < 0 or most > len(spare):
+    dots = "".join(spare[: max(most, 0)])
+    found = [
+        term.replace("...", dots[most - count :] if count > 0 else "")
+        for count, term in zip(hidden, terms, strict=True)
+    ]
+    fits = (
+        len(letters) == rank and (letters.isalpha() or not letters) for letters, rank in zip(found, ranks, strict=True)
+    )
+    if not 0 <= most <= len(spare) or not all(fits):
         raise CannotPriceError(f"its equation {equation!r} does not go with its operands")
-    dots = "".join(spare[:most])
-    found = []
-    for term, rank in zip(terms, ranks, strict=True):
-        inside = rank - len(term.replace("...", ""))
-        letters = term.replace("...", dots[most - inside :] if inside > 0 else "")
-        if len(letters) != rank or (not letters.isalpha() and letters):
-            raise CannotPriceError(f"its equation {equation!r} does not go with its operands")
-        found.append(letters)
     if arrow:
         return found, right.replace("...", dots)
     every = "".join(found)

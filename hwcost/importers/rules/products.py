@@ -56,7 +56,7 @@ def convolution(
     output_axis, sizes = _convolution_axes(call, x, weight, groups)
     named = (weight, output_axis) if call.is_parameter(weight) else (None, None)
     if len(size) == 3:
-        _convolved(call, x, bias, output_axis, call.shape(call.out, 3)[2:])
+        _give_output(call, x, bias, output_axis, call.shape(call.out, 3)[2:])
         call.fix(x, call.out)
         return (LoweredLayer(_volume(call, x, weight, window), "3-d convolution", {}, *named),)
     if len(size) not in (1, 2):
@@ -64,7 +64,7 @@ def convolution(
     if min(*window.before, *window.after) < 0:
         raise CannotPriceError("negative padding")
     layer = _map(call, x, weight, window)
-    _convolved(call, x, bias, output_axis, layer.out_size[-len(size) :])
+    _give_output(call, x, bias, output_axis, layer.out_size[-len(size) :])
     for tensor in added:
         if tensor is not None and call.tensors.shape(tensor) == call.shape(call.out):
             call.widths.join_broadcast([call.axes(call.out), call.axes(tensor)], call.kind)
@@ -72,7 +72,7 @@ def convolution(
     return (LoweredLayer(layer, of_groups if groups > 1 else "convolution", sizes, *named),)
 
 
-def _convolved(call: Call, x: Any, bias: Any, output_axis: Axis, positions: Sequence[int]) -> None:
+def _give_output(call: Call, x: Any, bias: Any, output_axis: Axis, positions: Sequence[int]) -> None:
     """States the axes of a convolution's output and bias."""
     call.give(call.out, (call.axes(x)[0], output_axis, *call.fixed(positions, "positions of a map")))
     call.give(bias, (output_axis,))
@@ -88,12 +88,12 @@ def _convolution_axes(call: Call, x: Any, weight: Any, groups: int) -> tuple[Axi
         return output_axis, {"in_channels": channels, "out_channels": output_axis, "groups": channels}
     stated = call.tensors.stated(weight)
     output_axis = widths.new(shape[0]) if stated is None else stated[0]
-    _grouped(call, groups, channels, output_axis)
+    _keep_groups(call, groups, channels, output_axis)
     call.give(weight, (output_axis, widths.scaled(channels, Fraction(1, groups)), *kernel))
     return output_axis, {"in_channels": channels, "out_channels": output_axis}
 
 
-def _grouped(call: Call, groups: int, *axes: Axis) -> None:
+def _keep_groups(call: Call, groups: int, *axes: Axis) -> None:
     for axis in axes if groups > 1 else ():
         call.widths.multiple(axis, groups, "groups")
 
@@ -150,10 +150,10 @@ def transposed_convolution(call: Call, x: Any, weight: Any, bias: Any, groups: i
     shape, filters, widths = call.shape(x, 3), call.shape(weight, 3), call.widths
     channels, stated = call.axes(x)[1], call.tensors.stated(weight)
     output_axis = widths.new(filters[1] * groups) if stated is None else widths.scaled(stated[1], groups)
-    _grouped(call, groups, channels, output_axis)
+    _keep_groups(call, groups, channels, output_axis)
     of_group = widths.scaled(output_axis, Fraction(1, groups))
     call.give(weight, (channels, of_group, *call.fixed(filters[2:], "a kernel")))
-    _convolved(call, x, bias, output_axis, call.shape(call.out, 3)[2:])
+    _give_output(call, x, bias, output_axis, call.shape(call.out, 3)[2:])
     layer = Gemm(m=shape[0] * math.prod(shape[2:]), n=math.prod(filters[1:]), k=filters[0] // groups, count=groups)
     sizes = {
         "k": widths.scaled(channels, Fraction(1, groups)),
@@ -177,7 +177,10 @@ def matmul(
         added: what is added to the product, or None.
         swapped: whether the last two axes of ``a`` and ``b`` are swapped.
     """
-    a_axes, b_axes = (_swapped(call.axes(each), by) for each, by in zip((a, b), swapped, strict=True))
+    a_axes, b_axes = (
+        (*axes[:-2], axes[-1], axes[-2]) if by and len(axes) > 1 else axes
+        for axes, by in zip(map(call.axes, (a, b)), swapped, strict=True)
+    )
     if not a_axes or not b_axes:
         raise CannotPriceError("one of its operands is a number")
     rows = (*call.fixed([1], "a vector"), *a_axes) if len(a_axes) == 1 else a_axes
@@ -193,17 +196,13 @@ def matmul(
     if shape is not None:
         axes = axes[len(axes) - len(shape) :]  # some operators sum over the batch
     if added is not None:
-        _add(call, added, axes)
+        _join_added(call, added, axes)
     call.give(call.out, axes)
     left, right = Matrix(a, rows[:-2], rows[-2]), Matrix(b, columns[:-2], columns[-1])
     return (matrix_product(call, left, right, inner, _sharing(call, left, right, batch)),)
 
 
-def _swapped(axes: Axes, swapped: Any) -> Axes:
-    return (*axes[:-2], axes[-1], axes[-2]) if swapped and len(axes) > 1 else axes
-
-
-def _add(call: Call, bias: Any, axes: Axes) -> None:
+def _join_added(call: Call, bias: Any, axes: Axes) -> None:
     is_new = call.is_parameter(bias) and call.tensors.stated(bias) is None
     if is_new and call.tensors.shape(bias) == (call.widths.size(axes[-1]),):
         call.give(bias, axes[-1:])
@@ -213,13 +212,7 @@ def _add(call: Call, bias: Any, axes: Axes) -> None:
 
 @dataclass(frozen=True)
 class Matrix:
-    """An operand of a matrix product.
-
-    Args:
-        tensor: its elements.
-        batch: the axes of its batch.
-        free: the axis that is neither of the batch nor summed over.
-    """
+    """An operand of a matrix product: the axes of its batch, and the ``free`` one that is not summed over either."""
 
     tensor: Any
     batch: Sequence[Axis]

@@ -16,19 +16,18 @@ __all__ = ["ModuleCall", "OperatorCall"]
 
 
 class OperatorCall(Call):
-    """A call with its arguments by name, defaults included.
+    """A call of an operator; ``call["stride"]`` is an argument by name, its default included.
 
     Args:
-        operator: what is known of it.
+        operator: the facts about it.
         args, kwargs: its arguments.
         inputs: the tensors among them.
         outputs: the tensors that it returned.
         tensors: what is known about all tensors.
+        path: the module that runs.
 
     Attributes:
-        path: the module that runs.
         written: sizes that the code of that module holds: a reshape adds them.
-        is_free: whether it is known to multiply nothing, unless its row returns layers.
     """
 
     def __init__(
@@ -39,41 +38,28 @@ class OperatorCall(Call):
         inputs: Sequence[Tensor],
         outputs: Sequence[Tensor],
         tensors: Tensors,
+        path: str = "",
     ) -> None:
         super().__init__(operator.kind, inputs, outputs, tensors)
-        self.name, self.path = operator.name, ""
+        self.operator, self.path = operator, path
         self.written: Sequence[int] = ()
-        self.is_free, self.reads_nothing, self.makes_anew = (
-            operator.is_free,
-            operator.reads_nothing,
-            operator.makes_anew,
-        )
-        self._operator = operator
         self._args, self._kwargs = args, kwargs
 
     @functools.cached_property
     def arguments(self) -> dict[str, Any]:
         """All arguments by name."""
-        return self._operator.by_name(self._args, self._kwargs)
+        return self.operator.by_name(self._args, self._kwargs)
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
 
 
 class ModuleCall(Call):
-    """A call of a module that the caller has a row for.
-
-    Args:
-        module: with stand-ins for its parameters.
-        inputs: the tensors among its arguments.
-        outputs: the tensors that it returned.
-        tensors: what is known about all tensors.
-    """
-
-    is_free, reads_nothing, makes_anew = True, False, False
+    """A call of a module that the caller has a row for; ``module`` has stand-ins for its parameters."""
 
     def __init__(
         self, module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor], tensors: Tensors
     ) -> None:
-        super().__init__(type(module).__name__, inputs, outputs, tensors)
-        self.module, self.name = module, type(module).__qualname__
+        kind = type(module)
+        super().__init__(kind.__name__, inputs, outputs, tensors)
+        self.module, self.operator = module, Operator(kind.__qualname__, kind.__name__)

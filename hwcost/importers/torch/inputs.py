@@ -60,9 +60,8 @@ class InputSpec:
             sizes = tuple(int(size) for size in re.split("[,x]", match[2]))
             return cls(sizes, match[3] or "float32", match[1])
         except (InvalidValueError, ValueError):
-            raise InvalidValueError(
-                "--input", text, f"{_ALLOWED}, with sizes from 1 to 2**40 and a type of PyTorch"
-            ) from None
+            allowed = f"{_ALLOWED}, with sizes from 1 to 2**40 and a type of PyTorch"
+            raise InvalidValueError("--input", text, allowed) from None
 
     def stand_in(self) -> Tensor:
         """A tensor of that shape without data."""
@@ -76,17 +75,16 @@ def stand_ins(input_size: Any, example_inputs: Any) -> tuple[tuple[Any, ...], di
         InvalidValueError: neither or both are given, or they are of an unknown type.
     """
     if (input_size is None) == (example_inputs is None):
-        given = "both are" if input_size is not None else "neither is"
-        reason = f"{given} given"
+        reason = "both are given" if input_size is not None else "neither is given"
         raise InvalidValueError("input_size or example_inputs", input_size, "pass one of the two", reason=reason)
     if input_size is not None:
         specs = _specs(input_size)
         by_name = {spec.name: spec.stand_in() for spec in specs if spec.name is not None}
         return tuple(spec.stand_in() for spec in specs if spec.name is None), by_name
     if isinstance(example_inputs, Mapping):
-        return (), _on_meta(dict(example_inputs))
+        return (), tree_map_only(Tensor, without_data, dict(example_inputs))
     args = example_inputs if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
-    return tuple(_on_meta(list(args))), {}
+    return tuple(tree_map_only(Tensor, without_data, list(args))), {}
 
 
 def without_data(tensor: Tensor) -> Tensor:
@@ -99,10 +97,6 @@ def without_data(tensor: Tensor) -> Tensor:
         return torch.empty_like(tensor, device="meta")
     # the same by empty_like loads a library for symbolic mathematics
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-
-
-def _on_meta(tree: Any) -> Any:
-    return tree_map_only(Tensor, without_data, tree)
 
 
 def _specs(input_size: Any) -> list[InputSpec]:

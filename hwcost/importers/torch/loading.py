@@ -8,7 +8,6 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -32,17 +31,17 @@ def load_model(path: str, name: str) -> nn.Module:
     Raises:
         InvalidValueError: a file that cannot be read or run, a name that is not in it, an object that is no module.
     """
-    found = _named(_run(path), path, name)
+    found = _member(_run(path), path, name)
     if isinstance(found, nn.Module):
         return found.eval()
     if not callable(found):
         allowed = "an nn.Module, or a class or function that makes one"
         raise InvalidValueError(f"{name} in {path}", found, allowed)
     _check_needs_nothing(found, path, name)
-    made = _made(found, path, name)
-    if not isinstance(made, nn.Module):
-        raise InvalidValueError(f"the result of {name}() in {path}", made, "an nn.Module")
-    return made.eval()
+    model = _call(found, path, name)
+    if not isinstance(model, nn.Module):
+        raise InvalidValueError(f"the result of {name}() in {path}", model, "an nn.Module")
+    return model.eval()
 
 
 def _run(path: str) -> ModuleType:
@@ -53,26 +52,19 @@ def _run(path: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise InvalidValueError("the model's file", path, "a Python file, whose name ends in .py")
     module = importlib.util.module_from_spec(spec)
-    with _importing(os.path.dirname(os.path.abspath(path)), name, module):
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            where = f"line {_line(error, path)}" if _line(error, path) else "it"
-            allowed = f"a file that runs: {where} raises {first_line(error)}"
-            raise InvalidValueError("the model's file", path, allowed) from error
-    return module
-
-
-@contextlib.contextmanager
-def _importing(folder: str, name: str, module: ModuleType) -> Iterator[None]:
-    """Context manager with the folder on the import path, and the module under its name, which dataclasses need."""
+    sys.modules[name] = module  # dataclasses look it up there
+    folder = os.path.dirname(os.path.abspath(path))
     sys.path.insert(0, folder)
-    sys.modules[name] = module
     try:
-        yield
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        where = f"line {_line(error, path)}" if _line(error, path) else "it"
+        allowed = f"a file that runs: {where} raises {first_line(error)}"
+        raise InvalidValueError("the model's file", path, allowed) from error
     finally:
         with contextlib.suppress(ValueError):
             sys.path.remove(folder)
+    return module
 
 
 def _line(error: BaseException, path: str) -> int | None:
@@ -93,23 +85,20 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
-def _named(module: ModuleType, path: str, name: str) -> Any:
+def _member(module: ModuleType, path: str, name: str) -> Any:
     if hasattr(module, name):
         return getattr(module, name)
-    models = [
-        each
-        for each, value in vars(module).items()
-        if not each.startswith("_")
-        and (
-            isinstance(value, nn.Module)
-            or (inspect.isclass(value) and issubclass(value, nn.Module))
-            or inspect.isfunction(value)
-        )
-        and (isinstance(value, nn.Module) or value.__module__ == module.__name__)
-    ]
+    models = [each for each, value in vars(module).items() if not each.startswith("_") and _is_model(value, module)]
     if not models:
         raise InvalidValueError(f"a name in {path}", name, "add a model to the file", reason="the file has no model")
     raise InvalidValueError(f"a name in {path}", name, f"one of: {', '.join(models)}{close_match(name, models)}")
+
+
+def _is_model(value: Any, module: ModuleType) -> bool:
+    """Whether it is a module, or a class or function of the file that may make one."""
+    if inspect.isfunction(value) or (inspect.isclass(value) and issubclass(value, nn.Module)):
+        return bool(value.__module__ == module.__name__)
+    return isinstance(value, nn.Module)
 
 
 def _check_needs_nothing(factory: Any, path: str, name: str) -> None:
@@ -117,17 +106,14 @@ def _check_needs_nothing(factory: Any, path: str, name: str) -> None:
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):  # built in: the call shows what it needs
         return
-    needed = [
-        each.name
-        for each in parameters
-        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
-    ]
+    plain = [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    needed = [each.name for each in plain if each.default is each.empty]
     if needed:
         allowed = "write a function that fills them in, and name that"
         raise InvalidValueError(f"{name} in {path}", name, allowed, reason=f"it needs arguments ({', '.join(needed)})")
 
 
-def _made(factory: Any, path: str, name: str) -> Any:
+def _call(factory: Any, path: str, name: str) -> Any:
     with contextlib.suppress(Exception, SystemExit), torch.device("meta"):  # the plain call raises it again
         return factory()
     try:

@@ -16,12 +16,7 @@ __all__ = ["Modules"]
 
 
 class Modules:
-    """Follows the modules of a model while it runs.
-
-    Args:
-        model: the model.
-        entered, left: are called with each module, and on leaving with its inputs and its output.
-    """
+    """Follows the modules of a model while it runs, and calls ``entered`` and ``left`` with each."""
 
     def __init__(
         self,
@@ -33,7 +28,7 @@ class Modules:
         named = list(model.named_modules())
         self._paths = {id(module): path for path, module in named}
         self.recurrent = {path for path, module in named if isinstance(module, nn.RNNBase)}
-        self.leaves = {path for path, module in named if not any(True for _ in module.children())}
+        self.leaves = {path for path, module in named if all(each is None for each in module._modules.values())}
         self._stack: list[tuple[nn.Module, str, list[Tensor]]] = []
         self._error: BaseException | None = None
         self._raised_in = ""

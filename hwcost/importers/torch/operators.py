@@ -17,13 +17,13 @@ __all__ = ["Operator", "operator", "shortcut", "tensors_in"]
 
 
 class Operator(NamedTuple):
-    """Facts about an operator.
+    """Facts about an operator, or about a module that is called like one.
 
     Attributes:
         name: with its library.
         kind: without, and without the underscore of one that works in place.
         row: the name in tables: that of the kind, with its library.
-        arguments: the names and defaults of its arguments.
+        arguments: the defaults of its arguments, by name.
         takes_device: whether it takes the device of its result.
         takes_lengths: whether it needs the lengths of sequences, which are data.
         is_elementwise: whether its tensors are broadcast and it works element by element.
@@ -35,22 +35,19 @@ class Operator(NamedTuple):
 
     name: str
     kind: str
-    row: str
-    arguments: tuple[tuple[str, Any], ...]
-    takes_device: bool
-    takes_lengths: bool
-    is_elementwise: bool
-    is_free: bool
-    reads_nothing: bool
-    needs_data: bool
-    makes_anew: bool
+    row: str = ""
+    arguments: Mapping[str, Any] = MappingProxyType({})
+    takes_device: bool = False
+    takes_lengths: bool = False
+    is_elementwise: bool = False
+    is_free: bool = True
+    reads_nothing: bool = False
+    needs_data: bool = False
+    makes_anew: bool = False
 
     def by_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name, defaults included."""
-        named = {}
-        for index, (name, default) in enumerate(self.arguments):
-            named[name] = args[index] if index < len(args) else kwargs.get(name, default)
-        return named
+        return {**self.arguments, **dict(zip(self.arguments, args, strict=False)), **kwargs}
 
 
 @functools.cache
@@ -59,7 +56,7 @@ def operator(func: Any) -> Operator:
     name = func._schema.name
     library, _, in_place = name.partition("::")
     kind = in_place.removesuffix("_") or in_place
-    arguments = tuple((argument.name, argument.default_value) for argument in func._schema.arguments)
+    arguments = {argument.name: argument.default_value for argument in func._schema.arguments}
     elementwise = kind in ELEMENTWISE or torch.Tag.pointwise in func.tags
     known = elementwise or kind in CONSTANTS or kind in VIEWS or kind in MOVE_ONLY or func.is_view
     return Operator(
@@ -67,7 +64,7 @@ def operator(func: Any) -> Operator:
         kind=kind,
         row=f"{'aten' if library == 'prims' else library}::{kind}",
         arguments=arguments,
-        takes_device="device" in dict(arguments),
+        takes_device="device" in arguments,
         takes_lengths=kind in ("_pack_padded_sequence", "_pad_packed_sequence"),
         is_elementwise=elementwise,
         is_free=bool(known) and library in ("aten", "prims"),
@@ -83,12 +80,9 @@ def tensors_in(values: Any) -> list[Tensor]:
     for value in values:
         if isinstance(value, Tensor):
             found.append(value)
-        elif isinstance(value, (list, tuple)):
+        elif isinstance(value, (list, tuple)) and not (value and isinstance(value[0], int)):  # sizes are many
             found += tensors_in(value)
     return found
-
-
-# ---------------------------------------------------------------- results without PyTorch
 
 
 def shortcut(func: Any, args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
@@ -116,6 +110,20 @@ def _are_alike(tensors: Sequence[Tensor]) -> bool:
     )
 
 
+def _convolution(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
+    x, weight, bias, stride, padding, dilation, transposed, _, groups = args
+    if transposed or not x.dim() == weight.dim() == len(stride) + 2 == len(padding) + 2 == len(dilation) + 2 > 2:
+        return None
+    filters, channels, *kernel = weight.shape
+    fits = x.shape[1] == channels * groups and not filters % groups and (bias is None or bias.shape == (filters,))
+    moves = min(*stride, *dilation) > 0 and min(padding) >= 0
+    if not fits or not moves or not x.is_contiguous() or not _are_of_one_type(tensors):
+        return None
+    steps = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
+    sizes = [(size + 2 * pad - gap * (side - 1) - 1) // step + 1 for size, side, step, pad, gap in steps]
+    return torch.empty((len(x), filters, *sizes), dtype=x.dtype, device="meta") if min(sizes) > 0 else None
+
+
 def _batch_norm(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
     x, training = args[0], args[5]
     channels = x.shape[1:2]
@@ -139,13 +147,18 @@ def _mean(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
 def _addmm(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
     bias, a, b = args[:3]
     fits = a.dim() == b.dim() == 2 and a.shape[1] == b.shape[0] and bias.dim() == 1 and bias.shape == b.shape[1:]
-    if not fits or len({each.dtype for each in tensors}) > 1:
+    if not fits or not _are_of_one_type(tensors):
         return None
     return torch.empty((a.shape[0], b.shape[1]), dtype=a.dtype, device="meta")
 
 
+def _are_of_one_type(tensors: Sequence[Tensor]) -> bool:
+    return all(each.dtype == tensors[0].dtype for each in tensors)
+
+
 _SHORTCUTS: Mapping[Any, Callable[[Sequence[Any], Sequence[Tensor]], Any]] = MappingProxyType(
     {
+        torch.ops.aten.convolution.default: _convolution,
         torch.ops.aten.native_batch_norm.default: _batch_norm,
         torch.ops.aten.mean.dim: _mean,
         torch.ops.aten.addmm.default: _addmm,

@@ -24,6 +24,7 @@ except ImportError as error:
 from hwcost.importers.rules import Handler, checked_handlers
 from hwcost.importers.torch.inputs import InputSpec, stand_ins, without_data
 from hwcost.importers.torch.loading import first_line, load_model
+from hwcost.importers.torch.tensors import Tensors
 from hwcost.importers.torch.tracer import Tracer
 
 __all__ = ["read", "read_module"]
@@ -42,24 +43,17 @@ def read(
 ) -> Network:
     """The network of a module; see :func:`hwcost.from_torch`."""
     model = _unwrapped(model)
-    _check_module(model)
+    tensors = Tensors(*_without_data(model))
     args, named = stand_ins(input_size, example_inputs)
     handlers = checked_handlers(operators, "mylib::my_operator")
-    tracer = Tracer(model, _without_data(model), handlers, _checked_modules(modules or {}))
-    tensors = tracer.tensors
-    for tensor in tree_leaves((args, named)):
-        if isinstance(tensor, Tensor):
-            tensors.give(tensor, tuple(tensors.widths.fixed(size, _AN_INPUT) for size in tensor.shape), _AN_INPUT)
-    outputs = _run(model, tracer, args, named)
-    tensors.fix((leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)), _AN_OUTPUT)
-    parameters = tensors.rules()
-    network = Network(
-        name or type(model).__name__,
-        tracer.operations(),
-        tensors.widths.table(),
-        parameters,
-        source=f"{type(model).__module__}.{type(model).__qualname__}",
-    )
+    tracer = Tracer(model, tensors, handlers, _checked_modules(modules or {}))
+    for tensor in _leaves(args, named):
+        tensors.give(tensor, tuple(tensors.widths.fixed(size, _AN_INPUT) for size in tensor.shape), _AN_INPUT)
+    for tensor in _leaves(_run(model, tracer, args, named)):
+        tensors.fix(tensor, _AN_OUTPUT)
+    parameters, operations = tensors.rules(), tracer.operations()
+    source = f"{type(model).__module__}.{type(model).__qualname__}"
+    network = Network(name or type(model).__name__, operations, tensors.widths.table(), parameters, source=source)
     if not network.priced and not network.unsupported:
         allowed = "pass a module that calls a convolution or a matrix product"
         raise InvalidValueError("model", network.name, allowed, reason=f"{network.name} multiplies nothing")
@@ -81,7 +75,11 @@ def read_module(source: str, inputs: Sequence[InputSpec]) -> Network:
 
 
 def _unwrapped(model: Any) -> Any:
-    """The module inside of a compiled or a data-parallel one."""
+    """The module inside of a compiled or a data-parallel one.
+
+    Raises:
+        InvalidValueError: ``model`` is none, or is a script.
+    """
     while isinstance(model, nn.Module):
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
@@ -89,19 +87,11 @@ def _unwrapped(model: Any) -> Any:
             model = model._orig_mod
         else:
             break
-    return model
-
-
-def _check_module(model: Any) -> None:
     if not isinstance(model, nn.Module):
         raise InvalidValueError("model", model, "an nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
         raise InvalidValueError("model", type(model).__name__, "the nn.Module itself, before it is scripted or traced")
-    lazy = [name for name, tensor in model.named_parameters() if nn.parameter.is_lazy(tensor)]
-    lazy += [name for name, tensor in model.named_buffers() if nn.parameter.is_lazy(tensor)]
-    if lazy:
-        allowed = "run the module once, so that its lazy layers have sizes"
-        raise InvalidValueError(f"the parameter {lazy[0]!r}", lazy[0], allowed, reason="it has no size yet")
+    return model
 
 
 def _checked_modules(modules: Mapping[type[nn.Module], Handler]) -> Mapping[type[nn.Module], Handler]:
@@ -113,23 +103,34 @@ def _checked_modules(modules: Mapping[type[nn.Module], Handler]) -> Mapping[type
     return modules
 
 
-def _without_data(model: nn.Module) -> dict[str, Tensor]:
-    """A tensor without data for each parameter and buffer; shared ones stay shared.
+def _without_data(model: nn.Module) -> tuple[dict[str, Tensor], set[str]]:
+    """A tensor without data for each parameter and buffer by name, and the names of buffers; shared ones stay shared.
 
     A module with two names gives its parameters once: given twice, PyTorch would restore the wrong ones.
     """
-    made: dict[int, Tensor] = {}
-    found = {}
+    empty: dict[Tensor, Tensor] = {}
+    found: dict[str, Tensor] = {}
+    buffers: set[str] = set()
     for path, module in model.named_modules():
-        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+        prefix = f"{path}." if path else ""
+        buffers.update(prefix + name for name in module._buffers)
+        for own, tensor in (*module._parameters.items(), *module._buffers.items()):
             if tensor is None:
                 continue
-            if id(tensor) not in made:
-                empty = without_data(tensor)
+            name = prefix + own
+            if nn.parameter.is_lazy(tensor):
+                allowed = "run the module once, so that its lazy layers have sizes"
+                raise InvalidValueError(f"the parameter {name!r}", name, allowed, reason="it has no size yet")
+            if tensor not in empty:
+                plain = without_data(tensor)
                 is_parameter = isinstance(tensor, nn.Parameter)
-                made[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
-            found[f"{path}.{name}" if path else name] = made[id(tensor)]
-    return found
+                empty[tensor] = nn.Parameter(plain, tensor.requires_grad) if is_parameter else plain
+            found[name] = empty[tensor]
+    return found, buffers
+
+
+def _leaves(*values: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
 def _run(model: nn.Module, tracer: Tracer, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -147,7 +148,6 @@ def _run(model: nn.Module, tracer: Tracer, args: tuple[Any, ...], named: dict[st
 
 def _refused(path: str, args: tuple[Any, ...], named: dict[str, Any], what: str) -> InvalidValueError:
     where = f"module {path!r}" if path else "the model's forward"
-    tensors = [leaf for leaf in tree_leaves((args, named)) if isinstance(leaf, Tensor)]
-    shapes = (f"{'x'.join(map(str, tensor.shape))} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
+    shapes = (f"{'x'.join(map(str, each.shape))} {str(each.dtype)[6:]}" for each in _leaves(args, named))
     given = ", ".join(shapes) or "no inputs"
     return InvalidValueError(where, given, "pass inputs that it takes", reason=f"on {given} {what}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from hwcost.importers.torch.inputs import InputSpec
 from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.reader import read
 from hwcost.network.network import Network
-from hwcost.network.operations import SizeExpression
+from hwcost.network.operations import SizeExpression, sized
 
 __all__ = ["applied", "changed_numbers", "resized"]
 
@@ -47,28 +46,24 @@ def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.
         if network.widths[name].is_kernel:
             raise InvalidValueError("width", name, "a number of channels or features; kernels are not cut")
         if size > network.widths[name].size:
-            raise InvalidValueError(
-                f"width {name!r}", size, f"at most today's {network.widths[name].size}: weights are cut"
-            )
-    made = copy.deepcopy(model)
-    tensors = dict(_tensors(made))
+            allowed = f"at most today's {network.widths[name].size}: weights are cut"
+            raise InvalidValueError(f"width {name!r}", size, allowed)
+    smaller = copy.deepcopy(model)
+    tensors = dict(_tensors(smaller))
     for name, rules in network.parameters.items():
         if name not in tensors:
             allowed = "pass the module that was imported"
             raise InvalidValueError("model", type(model).__name__, allowed, reason=f"it has no {name!r}")
         owner, attribute, old = tensors[name]
-        new = old
+        new = old.detach()
         for axis, rule in enumerate(rules):
             if any(width in sizes for width, _ in rule):
-                new = new.index_select(axis, _kept(rule, network, sizes).to(new.device))
-        if new is not old:
-            value = (
-                nn.Parameter(new.detach().clone(), old.requires_grad) if isinstance(old, nn.Parameter) else new.clone()
-            )
-            setattr(owner, attribute, value)
-    for module in made.modules():
+                new = new.index_select(axis, _indices(rule, network, sizes).to(new.device))
+        if new.shape != old.shape:
+            setattr(owner, attribute, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
+    for module in smaller.modules():
         _renumber(module)
-    return made
+    return smaller
 
 
 def changed_numbers(before: nn.Module, after: nn.Module) -> dict[str, dict[str, tuple[int, int]]]:
@@ -108,22 +103,15 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str, Tens
                 yield f"{path}.{attribute}" if path else attribute, (module, attribute, tensor)
 
 
-def _kept(rule: SizeExpression, network: Network, sizes: Mapping[str, int]) -> Tensor:
+def _indices(rule: SizeExpression, network: Network, sizes: Mapping[str, int]) -> Tensor:
     """The indices of an axis that stay: the first ones of each of its pieces."""
-    kept, start = [], 0
+    pieces, start = [], 0
     for width, factor in rule:
         today = network.widths[width].size
-        old, new = (_times(size, factor, width) for size in (today, sizes.get(width, today)))
-        kept.append(torch.arange(start, start + new))
+        old, new = (int(sized(((width, factor),), {width: size})) for size in (today, sizes.get(width, today)))
+        pieces.append(torch.arange(start, start + new))
         start += old
-    return torch.cat(kept)
-
-
-def _times(size: int, factor: Fraction, width: str) -> int:
-    number = size * factor
-    if number.denominator != 1:
-        raise InvalidValueError(f"width {width!r}", size, f"a multiple of {factor.denominator}")
-    return int(number)
+    return torch.cat(pieces)
 
 
 def _renumber(module: nn.Module) -> None:

@@ -32,9 +32,7 @@ def named_after(parameter: str) -> str:
     ('features.0', 'attention:in_proj_weight')
     """
     owner, _, own = public_name(parameter).rpartition(".")
-    if not owner:
-        return own
-    return owner if own == "weight" else f"{owner}:{own}"
+    return own if not owner else owner if own == "weight" else f"{owner}:{own}"
 
 
 class Steps:
@@ -64,12 +62,7 @@ class Steps:
         self._unnamed.append(self._steps[-1])
 
     def operations(self, recurrent: set[str], widths: AxisTracker) -> dict[str, Operation]:
-        """All operations in order, by name.
-
-        Args:
-            recurrent: paths of the modules whose steps are merged.
-            widths: the axes that the sizes are.
-        """
+        """All operations in order, by name; the steps of the modules at ``recurrent`` paths are merged."""
         for step in self._unnamed:
             is_taken = step.name == step.path and step.name in self._unique
             step.name = self._unique(f"{step.name}:{step.kind}" if is_taken else step.name)

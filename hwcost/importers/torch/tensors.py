@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hwcost.importers.rules import Axes, Copies
+from hwcost.importers import rules
+from hwcost.importers.rules import Axes
 from hwcost.importers.torch.inputs import without_data
-from hwcost.network.axes import AxisTracker
 from hwcost.network.operations import SizeExpression
 
 __all__ = ["Tensors"]
@@ -26,38 +26,37 @@ class _Known:
     origin: str = ""
 
 
-class Tensors:
-    """A register of tensors by identity; see :class:`hwcost.importers.rules.Tensors`.
-
-    Args:
-        parameters: the stand-ins for parameters and buffers, by name.
-        buffers: the names of the buffers among them.
-    """
+class Tensors(rules.Tensors):
+    """A register of tensors by identity, from the stand-ins for parameters and ``buffers``, by name."""
 
     def __init__(self, parameters: Mapping[str, Tensor], buffers: Collection[str]) -> None:
-        self.widths = AxisTracker()
+        super().__init__()
         self.parameters, self._buffers = dict(parameters), buffers
-        self.copies: dict[int, Copies] = {}
         self._known: dict[int, _Known] = {}
         for name, tensor in parameters.items():
             self._known.setdefault(id(tensor), _Known(tensor, origin=name))
 
     def name(self, tensor: Tensor) -> str:
         """The parameter that a tensor is made of."""
-        return self.origin(tensor) or "a tensor"
+        return self.origin([tensor]) or "a tensor"
 
     def shape(self, tensor: Tensor) -> tuple[int, ...]:
         """The shape of a tensor."""
         return tensor.shape
 
-    def origin(self, tensor: Tensor) -> str:
-        """The parameter that a tensor is made of; empty if it is not made of parameters alone."""
-        known = self._known.get(id(tensor))
-        return "" if known is None else known.origin
+    def origin(self, tensors: Iterable[Tensor]) -> str:
+        """The first parameter that tensors are made of; empty if they are not made of parameters alone."""
+        first = ""
+        for tensor in tensors:
+            known = self._known.get(id(tensor))
+            if known is None or not known.origin:
+                return ""
+            first = first or known.origin
+        return first
 
     def is_parameter(self, tensor: Tensor) -> bool:
         """Whether a tensor is a parameter, or made of nothing else."""
-        return bool(self.origin(tensor))
+        return bool(self.origin([tensor]))
 
     def stated(self, tensor: Tensor) -> Axes | None:
         """The axes of a tensor, if it has any yet."""
@@ -88,12 +87,6 @@ class Tensors:
         for old, new in zip(known.axes, axes, strict=True):
             self.widths.join(old, new, reason)
 
-    def fix(self, tensors: Iterable[Tensor], reason: str) -> None:
-        """Nothing about these tensors can change."""
-        for tensor in tensors:
-            for axis in self.axes(tensor):
-                self.widths.fix(axis, reason)
-
     def add(self, tensor: Tensor, origin: str) -> None:
         """A new tensor; its identity may have been that of one that nobody followed."""
         self._known[id(tensor)] = _Known(tensor, origin=origin)
@@ -106,13 +99,15 @@ class Tensors:
             if self._known[key].tensor.untyped_storage()._cdata == memory:
                 del self.copies[key]
 
-    def forget_reshaped(self, tensor: Tensor, reason: str) -> None:
+    def forget_reshaped(self, tensors: Iterable[Tensor], reason: str) -> None:
         """If a tensor was given another number of axes in place, its old ones cannot change, and new ones are fixed."""
-        known = self._known.get(id(tensor))
-        if known is not None and known.axes is not None and len(known.axes) != tensor.dim():
-            for axis in known.axes:
-                self.widths.fix(axis, reason)
-            self._known[id(tensor)] = _Known(tensor, tuple(self.widths.fixed(size, reason) for size in tensor.shape))
+        for tensor in tensors:
+            known = self._known.get(id(tensor))
+            if known is not None and known.axes is not None and len(known.axes) != tensor.dim():
+                for axis in known.axes:
+                    self.widths.fix(axis, reason)
+                fixed = tuple(self.widths.fixed(size, reason) for size in tensor.shape)
+                self._known[id(tensor)] = _Known(tensor, fixed)
 
     def on_meta(self, tensor: Tensor) -> Tensor:
         """A tensor without data for a constant that the model made elsewhere, always the same one."""

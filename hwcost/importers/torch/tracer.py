@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import LoweredLayer
-from hwcost.importers.rules import Call, Handler, distinct, elementwise, free
+from hwcost.importers.rules import Handler, elementwise, free
 from hwcost.importers.torch.calls import ModuleCall, OperatorCall
 from hwcost.importers.torch.free import LOOK_UPS
 from hwcost.importers.torch.modules import Modules
@@ -32,24 +32,17 @@ __all__ = ["Tracer"]
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator of one run of a module.
-
-    Args:
-        model: the module that is run.
-        parameters: the stand-ins for its parameters and buffers, by name.
-        handlers: the caller's own rows, by qualified name of the operator.
-        of_modules: the caller's own rows for whole modules, by class.
-    """
+    """Sees every operator of one run of a module; the caller's own rows, of operators and of modules, go first."""
 
     def __init__(
         self,
         model: nn.Module,
-        parameters: Mapping[str, Tensor],
+        tensors: Tensors,
         handlers: Mapping[str, Handler],
         of_modules: Mapping[type[nn.Module], Handler],
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.tensors = Tensors(parameters, {name for name, _ in model.named_buffers(remove_duplicate=False)})
+        self.tensors = tensors
         self.modules = Modules(model, self._entered, self._left)
         self._steps = Steps()
         self._handlers, self._of_modules = handlers, of_modules
@@ -61,13 +54,12 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """PyTorch would wrap the mode for its compiler, which takes longer to load than a network to read."""
         return False
 
-    # ---------------------------------------------------------------- running operators
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         known, kwargs = operator(func), kwargs or {}
         inputs = tensors_in((*args, *kwargs.values()))
-        with_shapes_alone = any(tensor.is_meta for tensor in inputs)
-        if with_shapes_alone and not known.takes_lengths and not all(tensor.is_meta for tensor in inputs):
+        are_meta = [tensor.is_meta for tensor in inputs]
+        with_shapes_alone = True in are_meta
+        if with_shapes_alone and False in are_meta and not known.takes_lengths:
             args, kwargs = tree_map_only(Tensor, self.tensors.on_meta, (args, kwargs))
             inputs = tensors_in((*args, *kwargs.values()))
         if with_shapes_alone and (known.needs_data or (known.kind == "index" and _has_mask(args[1]))):
@@ -75,7 +67,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             allowed = "make its forward depend on shapes alone"
             raise InvalidValueError(self.modules.label, known.kind, allowed, reason=reason)
         if known.takes_device and (with_shapes_alone or not inputs) and not self._is_of_lengths(known, kwargs):
-            kwargs = {**kwargs, "device": torch.device("meta"), **_unpinned(kwargs)}
+            unpinned = {"pin_memory": False} if "pin_memory" in kwargs else {}  # there is no memory to pin
+            kwargs = {**kwargs, "device": torch.device("meta"), **unpinned}
         self._has_lengths |= known.takes_lengths
         out = shortcut(func, args, inputs) if with_shapes_alone else None
         if out is None:
@@ -102,9 +95,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Records a call by the row of its operator: the caller's, or ours."""
         row = self._handlers.get(known.name) or self._handlers.get(known.row)
         row = row or PRODUCTS.get(known.row) or AXES.get(known.row)
-        call = OperatorCall(known, args, kwargs, inputs, outputs, self.tensors)
-        call.path, call.is_free = self.modules.path, known.is_free or row is not None
-        self._record(call, row or (elementwise if known.is_elementwise else None))
+        call = OperatorCall(known, args, kwargs, inputs, outputs, self.tensors, self.modules.path)
+        self._record(call, row or (elementwise if known.is_elementwise else None), known.is_free or row is not None)
         if call.written:
             self._fix_written(call.written)
 
@@ -122,8 +114,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if self.tensors.widths.size(axis) in sizes:
                     self.tensors.widths.fix(axis, "a reshape in the same module")
 
-    # ---------------------------------------------------------------- modules with a row of the caller's
-
     def _entered(self, module: nn.Module) -> None:
         if self._opaque is None and type(module) in self._of_modules:
             self._opaque = module
@@ -131,61 +121,54 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _left(self, module: nn.Module, inputs: list[Tensor], output: Any) -> None:
         if module is self._opaque:
             self._opaque = None
-            self._record(
-                ModuleCall(module, inputs, tensors_in((output,)), self.tensors), self._of_modules[type(module)]
-            )
+            call = ModuleCall(module, inputs, tensors_in((output,)), self.tensors)
+            self._record(call, self._of_modules[type(module)])
 
-    # ---------------------------------------------------------------- recording them
-
-    def _record(self, call: OperatorCall | ModuleCall, handler: Handler | None) -> None:
-        origins = [self.tensors.origin(tensor) for tensor in call.inputs]
-        origin = origins[0] if origins and all(origins) else ""
-        own = {id(tensor) for tensor in call.inputs}
+    def _record(self, call: OperatorCall | ModuleCall, handler: Handler | None, is_free: bool = True) -> None:
+        tensors, makes_anew = self.tensors, call.operator.makes_anew
+        origin = tensors.origin(call.inputs)
+        own = set(map(id, call.inputs))
         fresh = [tensor for tensor in call.outputs if id(tensor) not in own]
         for tensor in fresh:
-            self.tensors.add(tensor, origin)
-        for tensor in call.inputs:
-            self.tensors.forget_reshaped(tensor, call.kind)
-        if self.tensors.copies and len(fresh) < len(call.outputs):
+            tensors.add(tensor, origin)
+        tensors.forget_reshaped(call.inputs, call.kind)
+        if tensors.copies and len(fresh) < len(call.outputs):
             for tensor in call.outputs:
-                self.tensors.forget_copies(tensor)
+                tensors.forget_copies(tensor)
         layers: Sequence[LoweredLayer] = ()
         if handler is not None:
             layers = tuple(handler(call) or ())
-        elif not call.makes_anew:
+        elif not makes_anew:
             free(call)
         for tensor in fresh:
-            if self.tensors.stated(tensor) is None:
-                reason = "a constant of the code" if call.makes_anew else call.kind
-                self.tensors.give(tensor, call.fixed(tensor.shape, reason), reason)
+            if tensors.stated(tensor) is None:
+                reason = "a constant of the code" if makes_anew else call.kind
+                tensors.give(tensor, call.fixed(tensor.shape, reason), reason)
         for layer in layers:
             self._add_layer(layer)
+        # of parameters or of constants alone, and so not for each input
         made_once = origin or (call.inputs and not any(tensor.is_meta for tensor in (*call.inputs, *call.outputs)))
-        if not layers and not made_once:  # of parameters or of constants alone, and not for each input
-            self._add_other(call)
+        if not layers and not made_once:
+            self._add_other(call, is_free)
 
     def _add_layer(self, lowered: LoweredLayer) -> None:
-        origin = "" if lowered.weight is None else self.tensors.origin(lowered.weight)
+        origin = "" if lowered.weight is None else self.tensors.origin([lowered.weight])
         name = named_after(origin) if origin else self._joined(lowered.kind)
         name = self._steps.add_layer(name, self._owner(origin), lowered)
         if lowered.output_axis:
             self.tensors.widths.call(lowered.output_axis, name)
 
-    def _add_other(self, call: OperatorCall | ModuleCall) -> None:
-        kind = call.kind.strip("_")
-        layer: Any
-        ends = [call.copies(each) for each in (*call.inputs[:1], *call.outputs[:1])]
-        repeats = len(ends) == 2 and None not in ends  # a device needs what repeats once, and no copy of it
-        if not call.is_free:
-            library = call.name.partition("::")[0]
+    def _add_other(self, call: OperatorCall | ModuleCall, is_free: bool) -> None:
+        kind, operator = call.kind.strip("_"), call.operator
+        layer: Unsupported | MemoryOnly
+        if not is_free:
+            library = operator.name.partition("::")[0]
             reason = "not known to be free" if library == "aten" else f"an operator of {library}"
-            layer = Unsupported(call.name, reason)
-        elif call.reads_nothing or (repeats and call.kind in ("clone", "contiguous")):
+            layer = Unsupported(operator.name, reason)
+        elif operator.reads_nothing or (kind in ("clone", "contiguous") and call.repeats):
             return
         else:
-            count = _distinct_elements if repeats else _elements
-            reads, writes = (sum(count(call, tensor) for tensor in each) for each in (call.inputs, call.outputs))
-            layer = MemoryOnly(kind, min(reads, 2 * writes) if call.kind in LOOK_UPS else reads, writes)
+            layer = call.moved(kind, is_look_up=call.kind in LOOK_UPS)
         path = self.modules.path
         name = path if path in self.modules.leaves and path else self._joined(kind)
         self._steps.add_other(name, path, LoweredLayer(layer, kind))
@@ -201,20 +184,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def operations(self) -> dict[str, Operation]:
         """All operations in order, by name; the steps of a recurrent net are merged."""
         return self._steps.operations(self.modules.recurrent, self.tensors.widths)
-
-
-def _elements(_call: Call, tensor: Tensor) -> int:
-    return tensor.numel()
-
-
-def _distinct_elements(call: Call, tensor: Tensor) -> int:
-    copies = call.copies(tensor)
-    return tensor.numel() if copies is None else distinct(copies)
-
-
-def _unpinned(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The argument that a tensor without data needs in addition."""
-    return {"pin_memory": False} if "pin_memory" in kwargs else {}
 
 
 def _has_mask(indices: Sequence[Tensor | None]) -> bool:

@@ -1,7 +1,4 @@
-"""Attention as one operator, of ONNX and of ONNX Runtime: scores of queries and keys, and the sum of values.
-
-Both products are counted in full, whatever a mask leaves out, as for attention that consists of several operators.
-"""
+"""ONNX's operators that are several products: attention, also that of ONNX Runtime, and recurrent nets."""
 
 from __future__ import annotations
 
@@ -11,9 +8,10 @@ from types import MappingProxyType
 from hwcost.importers.onnx.calls import Node
 from hwcost.importers.onnx.shapes import Value
 from hwcost.importers.rules import CannotPriceError, Handler, LoweredLayer, attention
+from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Linear
 
-__all__ = ["ATTENTION"]
+__all__ = ["ATTENTION", "RECURRENT"]
 
 
 def _heads(call: Node, value: Value, name: str) -> tuple[int, int, int, int]:
@@ -32,8 +30,7 @@ def _attention(call: Node) -> tuple[LoweredLayer, ...]:
     batch, heads, tokens, width = _heads(call, call[0], "q_num_heads")
     _, key_heads, keys, _ = _heads(call, call[1], "kv_num_heads")
     out = _heads(call, call[2], "kv_num_heads")[3]
-    past = call.get(4)
-    keys += call.shape(past, 4)[2] if past is not None else 0
+    keys += _past(call, 4, 2)
     call.fix_all()
     if heads % max(key_heads, 1):
         raise CannotPriceError(f"its {heads} heads of queries do not share {key_heads} heads of keys evenly")
@@ -50,11 +47,16 @@ def _multi_head(call: Node) -> tuple[LoweredLayer, ...]:
     keys, out = (_tokens_and_width(call, each) for each in (key, value))
     if not heads or width % heads or out[1] % heads:
         raise CannotPriceError(f"{heads} heads do not go with {width} features")
-    past = call.get(6)
-    more = call.shape(past, 4)[2] if past is not None else 0
+    rows = keys[0] + _past(call, 6, 2)
     call.fix(*call.inputs)
     call.give(call.out, call.fixed([batch, tokens, out[1]]))
-    return attention(batch=batch * heads, tokens=tokens, keys=keys[0] + more, width=width // heads, out=out[1] // heads)
+    return attention(batch=batch * heads, tokens=tokens, keys=rows, width=width // heads, out=out[1] // heads)
+
+
+def _past(call: Node, index: int, axis: int) -> int:
+    """The keys of earlier tokens, which are an axis of an input that may be left out."""
+    past = call.get(index)
+    return 0 if past is None else call.shape(past, axis + 2)[axis]
 
 
 def _tokens_and_width(call: Node, value: Value) -> tuple[int, int]:
@@ -71,24 +73,17 @@ def _with_projection(call: Node) -> tuple[LoweredLayer, ...]:
     x, weight, heads = call[0], call[1], call.attributes.get("num_heads", 0)
     shape, (inner, columns) = call.shape(x, 3), call.shape(weight, 2)[:2]
     sizes = tuple(call.attributes.get("qkv_hidden_sizes") or (columns // 3,) * 3)
-    past = call.get(4)
-    more = call.shape(past, 5)[3] if past is not None else 0
-    if (
-        len(shape) != 3
-        or shape[2] != inner
-        or sum(sizes) != columns
-        or not heads
-        or any(each % heads for each in sizes)
-    ):
+    fits = len(shape) == 3 and shape[2] == inner and sum(sizes) == columns
+    if not fits or not heads or any(each % heads for each in sizes):
         raise CannotPriceError("its heads and sizes do not go with its input")
     batch, tokens, _ = shape
     call.fix(*call.inputs)
     call.give(call.out, call.fixed([batch, tokens, sizes[2]]))
     width, out = sizes[0] // heads, sizes[2] // heads
-    projection = Linear(inner, columns, batch=batch * tokens)
+    projection, keys = Linear(inner, columns, batch=batch * tokens), tokens + _past(call, 4, 3)
     return (
         LoweredLayer(projection, "linear", {}, weight if call.is_parameter(weight) else None, part="projection"),
-        *attention(batch=batch * heads, tokens=tokens, keys=tokens + more, width=width, out=out),
+        *attention(batch=batch * heads, tokens=tokens, keys=keys, width=width, out=out),
     )
 
 
@@ -100,3 +95,37 @@ ATTENTION: Mapping[str, Handler] = MappingProxyType(
     }
 )
 """The operators that are attention, by domain and name."""
+
+
+_GRU = 3
+
+
+def _recurrent(gates: int) -> Handler:
+    """A net with this number of gates: the products with all inputs at once, and those with the state step by step."""
+
+    def handler(call: Node) -> list[LoweredLayer]:
+        x, weight, state = call[0], call[1], call[2]
+        steps, batch, features = call.shape(x, 3)[:3]
+        if call.attributes.get("layout", 0):
+            steps, batch = batch, steps
+        directions, rows, inner = call.shape(weight, 3)[:3]
+        hidden = call.shape(state, 3)[2]
+        if inner != features or rows != gates * hidden:
+            raise CannotPriceError(f"its weights {weight.shape} do not go with {gates} gates and {features} features")
+        call.fix_all()
+        # a state that one gate is multiplied into first has its product after those of the gates
+        apart = gates == _GRU and not call.attributes.get("linear_before_reset", 0)
+        linear = Linear(features, rows, batch=steps * batch)
+        products = [Gemm(m=batch, n=n * hidden, k=hidden, count=steps) for n in ((gates - 1, 1) if apart else (gates,))]
+        return directions * [
+            LoweredLayer(linear, f"{call.kind} input", {}, weight, part="input"),
+            *(LoweredLayer(gemm, f"{call.kind} state", {}, state, part="state") for gemm in products),
+        ]
+
+    return handler
+
+
+RECURRENT: Mapping[str, Handler] = MappingProxyType(
+    {"RNN": _recurrent(1), "GRU": _recurrent(_GRU), "LSTM": _recurrent(4)}
+)
+"""The recurrent operators, by name."""
