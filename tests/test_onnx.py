@@ -359,6 +359,10 @@ def test_operands_that_products_share(read):
     network = read(build(nodes, inputs, ints))
     assert network["scores"] == MatMul(10, 6, 16, batch=16, weights_shared_by=4)
     assert network["values"] == MatMul(10, 5, 6, batch=16, weights_shared_by=2)
+    # an expansion moves nothing, and of a copy each element once
+    assert [each for each in network.values() if isinstance(each, MemoryOnly)] == [
+        MemoryOnly("Unsqueeze"), MemoryOnly("Expand"), MemoryOnly("Reshape"), MemoryOnly("Transpose", 384, 384),
+    ]  # fmt: skip
 
 
 def test_attention_of_onnx_runtime(read):

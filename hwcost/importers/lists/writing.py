@@ -104,7 +104,7 @@ def _rows_of(network: Network) -> tuple[list[Row], list[str]]:
             products.append(name)
         names = (name, *(taken(name) for _ in gemms[1:]))
         for each, layer in zip(names, gemms, strict=True):
-            row = {"name": each} | {key: size for key, size in (of_kind or _gemm)(layer).items() if size != ()}
+            row = {"name": each} | (of_kind or _gemm)(layer)
             _check_sizes(name, row)
             rows.append(row)
     return rows, products
@@ -162,7 +162,8 @@ def _sharing(layer: MatMul | Gemm) -> Row:
 
 def _gemm(gemm: Gemm) -> Row:
     sizes = {"m": gemm.m, "n": gemm.n, "k": gemm.k, **_unless_1("count", gemm.count)}
-    return {"kind": "gemm", **sizes, "window": gemm.window, "inputs": gemm.inputs, **_sharing(gemm)}
+    tensors = {"window": gemm.window, "inputs": gemm.inputs}
+    return {"kind": "gemm", **sizes, **{name: each for name, each in tensors.items() if each}, **_sharing(gemm)}
 
 
 _ROWS: Mapping[type, Any] = {Conv2d: _conv, Linear: _linear, MatMul: _matmul, Gemm: _gemm}

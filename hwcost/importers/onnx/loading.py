@@ -143,9 +143,6 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-# ---------------------------------------------------------------- order
-
-
 def _outer_names(node: onnx.NodeProto) -> set[str]:
     """The values that a node uses: its inputs, and those that graphs inside of it capture."""
     used = {name for name in node.input if name}
@@ -203,9 +200,6 @@ def _order(graph: onnx.GraphProto, needs: Sequence[set[int]], where: str) -> lis
         label = stuck.name or next(iter(stuck.output), stuck.op_type)
         field, allowed = f"{where}: the node {label!r}", "pass a graph without cycles"
         raise InvalidValueError(field, label, allowed, reason="it needs its own result") from None
-
-
-# ---------------------------------------------------------------- sizes of inputs
 
 
 def fixed_shape(value: Any) -> tuple[int, ...] | None:

@@ -22,14 +22,14 @@ class Modules:
         self,
         model: nn.Module,
         entered: Callable[[nn.Module], None],
-        left: Callable[[nn.Module, list[Tensor], Any], None],
+        left: Callable[[nn.Module, Any, Any], None],
     ) -> None:
         self._entered, self._left = entered, left
         named = list(model.named_modules())
         self._paths = {id(module): path for path, module in named}
         self.recurrent = {path for path, module in named if isinstance(module, nn.RNNBase)}
         self.leaves = {path for path, module in named if all(each is None for each in module._modules.values())}
-        self._stack: list[tuple[nn.Module, str, list[Tensor]]] = []
+        self._stack: list[tuple[nn.Module, str, Any]] = []
         self._error: BaseException | None = None
         self._raised_in = ""
 
@@ -46,7 +46,7 @@ class Modules:
     @property
     def inputs(self) -> list[Tensor]:
         """The tensors that the running module was called with."""
-        return self._stack[-1][2] if self._stack else []
+        return tensors_in(self._stack[-1][2]) if self._stack else []
 
     @contextlib.contextmanager
     def followed(self) -> Iterator[None]:
@@ -60,13 +60,13 @@ class Modules:
             after.remove()
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        self._stack.append((module, self._paths.get(id(module), self.path), tensors_in(args)))
+        self._stack.append((module, self._paths.get(id(module), self.path), args))
         self._entered(module)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         error = sys.exc_info()[1]
         if error is None:
-            self._left(module, tensors_in(args), output)
+            self._left(module, args, output)
         elif error is not self._error:
             self._error, self._raised_in = error, self.path
         while self._stack and self._stack.pop()[0] is not module:

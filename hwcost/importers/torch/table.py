@@ -16,8 +16,6 @@ from hwcost.importers.torch.calls import OperatorCall
 
 __all__ = ["AXES", "PRODUCTS"]
 
-# ---------------------------------------------------------------- axes
-
 
 def _reshape(call: OperatorCall) -> None:
     x, out, widths = call.first, call.out, call.widths
@@ -130,9 +128,6 @@ AXES: Mapping[str, Handler] = MappingProxyType(
     }
 )
 """Operators whose axes are known."""
-
-
-# ---------------------------------------------------------------- products
 
 
 def _convolution(call: OperatorCall) -> tuple[LoweredLayer, ...]:

@@ -12,9 +12,9 @@ from hwcost.importers.rules import Axes
 from hwcost.importers.torch.inputs import without_data
 from hwcost.network.operations import SizeExpression
 
-__all__ = ["Tensors"]
+__all__ = ["A_CONSTANT", "Tensors"]
 
-_A_CONSTANT = "a constant"
+A_CONSTANT = "a constant"
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Tensors(rules.Tensors):
             if known.origin and known.origin not in self._buffers:
                 known.axes = tuple(map(self.widths.new, tensor.shape))
             else:
-                known.axes = tuple(self.widths.fixed(size, _A_CONSTANT) for size in tensor.shape)
+                known.axes = tuple(self.widths.fixed(size, A_CONSTANT) for size in tensor.shape)
         return known.axes
 
     def give(self, tensor: Tensor, axes: Axes, reason: str) -> None:

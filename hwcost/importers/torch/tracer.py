@@ -25,7 +25,7 @@ from hwcost.importers.torch.modules import Modules
 from hwcost.importers.torch.operators import Operator, operator, shortcut, tensors_in
 from hwcost.importers.torch.steps import Steps, named_after, public_name
 from hwcost.importers.torch.table import AXES, PRODUCTS
-from hwcost.importers.torch.tensors import Tensors
+from hwcost.importers.torch.tensors import A_CONSTANT, Tensors
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 
 __all__ = ["Tracer"]
@@ -95,6 +95,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Records a call by the row of its operator: the caller's, or ours."""
         row = self._handlers.get(known.name) or self._handlers.get(known.row)
         row = row or PRODUCTS.get(known.row) or AXES.get(known.row)
+        if known.makes_anew and not inputs and row is None:
+            return  # a constant, and known as one without a record
         call = OperatorCall(known, args, kwargs, inputs, outputs, self.tensors, self.modules.path)
         self._record(call, row or (elementwise if known.is_elementwise else None), known.is_free or row is not None)
         if call.written:
@@ -118,10 +120,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._opaque is None and type(module) in self._of_modules:
             self._opaque = module
 
-    def _left(self, module: nn.Module, inputs: list[Tensor], output: Any) -> None:
+    def _left(self, module: nn.Module, args: Any, output: Any) -> None:
         if module is self._opaque:
             self._opaque = None
-            call = ModuleCall(module, inputs, tensors_in((output,)), self.tensors)
+            call = ModuleCall(module, tensors_in(args), tensors_in((output,)), self.tensors)
             self._record(call, self._of_modules[type(module)])
 
     def _record(self, call: OperatorCall | ModuleCall, handler: Handler | None, is_free: bool = True) -> None:
@@ -142,7 +144,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             free(call)
         for tensor in fresh:
             if tensors.stated(tensor) is None:
-                reason = "a constant of the code" if makes_anew else call.kind
+                reason = A_CONSTANT if makes_anew else call.kind
                 tensors.give(tensor, call.fixed(tensor.shape, reason), reason)
         for layer in layers:
             self._add_layer(layer)
