@@ -13,7 +13,7 @@ from hwcost.importers.torch.inputs import InputSpec
 from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.reader import read
 from hwcost.network.network import Network
-from hwcost.network.operations import SizeExpression, sized
+from hwcost.network.operations import SizeExpression, size_at
 
 __all__ = ["applied", "changed_numbers", "resized"]
 
@@ -108,7 +108,7 @@ def _indices(rule: SizeExpression, network: Network, sizes: Mapping[str, int]) -
     pieces, start = [], 0
     for width, factor in rule:
         today = network.widths[width].size
-        old, new = (int(sized(((width, factor),), {width: size})) for size in (today, sizes.get(width, today)))
+        old, new = (int(size_at(((width, factor),), {width: size})) for size in (today, sizes.get(width, today)))
         pieces.append(torch.arange(start, start + new))
         start += old
     return torch.cat(pieces)
