@@ -187,10 +187,10 @@ class ArchDef:
             incoming, outgoing = layer.WIDTHS
             today = {incoming: pixels * (self.channels if source is None else source.reference["width"])}
             sizes: dict[str, Any] = {} if source is None else {incoming: (source.width_decision, pixels)}
+            if block is not None and block.kind.on_maps:
+                today["kernel_size"], sizes["kernel_size"] = block.reference["kernel"], block.kernel_decision
             if block is not None:
                 today[outgoing], sizes[outgoing] = block.reference["width"], block.width_decision
-                if block.kind.on_maps:
-                    today["kernel_size"], sizes["kernel_size"] = block.reference["kernel"], block.kernel_decision
             replaced = dataclasses.replace(layer, **today)  # type: ignore[arg-type]
             operations[CLASSIFIER if block is None else block.name] = Operation(replaced, sizes)
             source = block
