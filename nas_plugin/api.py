@@ -16,19 +16,17 @@ from nas_plugin.methods.finding import check
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS, Latency, Method
 from nas_plugin.methods.training import Record
-from nas_plugin.pictures.run import search_figure, winner_figure
-from nas_plugin.pictures.sweep import sweep_figure
+from nas_plugin.pictures import search_figure, sweep_figure, winner_figure
 from nas_plugin.runs.comparison import Comparison, compare
 from nas_plugin.runs.folders import only_one, save
-from nas_plugin.runs.progress import QUIET, Report, SweepProgress
 from nas_plugin.runs.result import SearchResult, result_of, write_result
 from nas_plugin.runs.settings import SweepSettings
-from nas_plugin.runs.sweep import SearchSweep, run_sweep
+from nas_plugin.runs.sweep import Report, SearchSweep, SweepProgress, run_sweep
 from nas_plugin.runs.task import Task
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.reader import load_arch_def
 
-__all__ = ["Progress", "prepare", "read_run", "read_sweep", "resume", "resume_sweep", "run", "search", "sweep"]
+__all__ = ["Progress", "read_run", "read_sweep", "resume", "resume_sweep", "search", "sweep"]
 
 Progress = Callable[[str, int, int, Record], None]
 """Called after each step with stage ("search", "winner", "reference"), step, number of steps, and the log record."""
@@ -50,7 +48,7 @@ def search(
         data: "fashion-mnist-cut", "fashion-mnist", or a folder with IDX files; None takes the arch_def's.
         array: the accelerator; None takes the arch_def's.
         out: the run folder, new or empty; None keeps nothing on disk.
-        progress: called after each epoch with stage, epoch, epochs and the epoch's record.
+        progress: called after each step.
         settings: of :class:`SearchSettings`, for example ``weight=0.2, latency="expectation", epochs=5, seed=1``; the
             others follow from the number of training images. ``method`` and ``latency`` also take a row of your own, a
             :class:`Method` or :class:`Latency`.
@@ -68,44 +66,18 @@ def search(
     """
     if not isinstance(array, SystolicArray | None):
         raise InvalidValueError("array", array, "a SystolicArray")
-    arch, chosen = prepare(arch_def, data, array, settings)
-    if out is not None:
-        return run(arch, chosen, Path(out), progress)
-    with tempfile.TemporaryDirectory() as folder:
-        return run(arch, chosen, Path(folder) / "run", progress, pictures=False)
-
-
-def prepare(
-    arch_def: str | Path | ArchDef | None, data: str | Path | None, array: SystolicArray | None, given: dict[str, Any]
-) -> tuple[ArchDef, SearchSettings]:
-    """The search space on its array, and the settings that follow from those given and from the data.
-
-    Raises:
-        InvalidValueError: an unknown setting, or one outside of what is allowed.
-    """
-    arch = arch_def if isinstance(arch_def, ArchDef) else load_arch_def(arch_def)
+    arch, source, count = _space(arch_def, data, settings.get("images"))
     arch = arch if array is None else dataclasses.replace(arch, array=array)
-    source, count = _images(arch, data, given.get("images"))
-    settings = SearchSettings.for_size(count, data=source, **given)
-    check(arch, settings)
-    return arch, settings
-
-
-def run(
-    arch: ArchDef, settings: SearchSettings, out: Path, progress: Progress | None = None, *, pictures: bool = True
-) -> SearchResult:
-    """Runs a search in a new folder: a sweep of one method, one limit, one seed and one training seed.
-
-    Raises:
-        RunError: the folder is not empty, or cannot be made.
-    """
-    count = _images(arch, settings.data, settings.images)[1]
-    begun = SearchSweep.create(out, arch, [arch.array], SweepSettings.of_run(settings, count))
-    return _finish_run(begun, progress, pictures=pictures)
+    chosen = SearchSettings.for_size(count, data=source, **settings)
+    check(arch, chosen)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "run" if out is None else Path(out)
+        begun = SearchSweep.create(folder, arch, [arch.array], SweepSettings.of_run(chosen, count))
+        return _finish_run(begun, progress, pictures=out is not None)
 
 
 def resume(run: str | Path, progress: Progress | None = None, *, rows: Sequence[Any] = ()) -> SearchResult:
-    """Goes on with a run that was stopped, and ends with the same result as if it had not been.
+    """Continues a run that was stopped; the result is the same as if it had not been.
 
     Args:
         run: the run folder.
@@ -115,17 +87,15 @@ def resume(run: str | Path, progress: Progress | None = None, *, rows: Sequence[
     Raises:
         RunError: no run folder, or a damaged one.
     """
-    begun = SearchSweep.open(Path(run), rows)
-    begun.check_images()
-    return _finish_run(begun, progress)
+    return _finish_run(SearchSweep.open(Path(run), rows, check_images=True), progress)
 
 
 def _finish_run(begun: SearchSweep, progress: Progress | None, *, pictures: bool = True) -> SearchResult:
-    begun.only_search()
+    search = begun.only_search()
 
     def on_step(task: Task, step: int, steps: int, record: Record) -> None:
         trained = "reference" if task.choice == begun.arch.reference else "winner"
-        stage = "search" if task.choice is None else trained
+        stage = "search" if task == search else trained
         if progress is not None:
             progress(stage, step, steps, {"stage": stage} | record)
 
@@ -163,7 +133,6 @@ def sweep(
     jobs: int = 1,
     engine: str | None = None,
     progress: SweepProgress | None = None,
-    quiet: float = QUIET,
     **settings: Any,
 ) -> Comparison:
     """Searches by many methods, limits and seeds, trains every winner several times, and compares.
@@ -182,7 +151,6 @@ def sweep(
             all workers must see ``out`` and the images under the same paths.
         progress: called after each task with the number done, the number in all, and a line; while no task ends, from
             a second thread too, though never twice at once.
-        quiet: seconds without an ended task after which ``progress`` gets a line about what is under way.
         settings: of :class:`SearchSettings`, for all searches.
 
     Raises:
@@ -195,17 +163,16 @@ def sweep(
     >>> [one.winner["conv2.width"] for one in found.found], (folder / "pareto.png").exists()
     ([16, 32], True)
     """
-    engine, some = _engine(engine, jobs)
-    arch = arch_def if isinstance(arch_def, ArchDef) else load_arch_def(arch_def)
-    more: dict[str, Any] = {"targets": tuple(map(str, targets)), "weights": tuple(lambdas), "seeds": tuple(seeds)}
-    if not targets and not lambdas:
-        more["targets"] = ("0.5", "0.75")
+    engine, workers = _engine(engine, jobs)
+    arch, source, count = _space(arch_def, data, settings.get("images"))
     if methods is None:
         methods = [m for m in DEFAULT_METHODS if not lambdas or not METHODS[SWEEP_METHODS[m]["method"]].needs_target]
-    source, count = _images(arch, data, settings.get("images"))
-    swept = SweepSettings.of_sweep(source, count, methods, train_seeds=train_seeds, given=settings, **more)
+    if not targets and not lambdas:
+        targets = ("0.5", "0.75")
+    compared: dict[str, Any] = {"targets": targets, "weights": lambdas, "seeds": seeds, "train_seeds": train_seeds}
+    swept = SweepSettings.of_sweep(source, count, methods, given=settings, **compared)
     begun = SearchSweep.create(Path(out), arch, [arch.array] if arrays is None else arrays, swept)
-    return _finish_sweep(begun, engine, some, Report(progress, quiet=quiet))
+    return _finish_sweep(begun, engine, workers, Report(progress))
 
 
 def resume_sweep(
@@ -214,39 +181,34 @@ def resume_sweep(
     progress: SweepProgress | None = None,
     *,
     engine: str | None = None,
-    quiet: float = QUIET,
     rows: Sequence[Any] = (),
 ) -> Comparison:
-    """Goes on with a sweep that was stopped.
+    """Continues a sweep that was stopped.
 
     Args:
         folder: of the sweep.
-        jobs, progress, engine, quiet: as of :func:`sweep`.
+        jobs, progress, engine: as of :func:`sweep`.
         rows: as of :func:`resume`.
 
     Raises:
         RunError: no sweep, or a damaged one.
     """
-    engine, some = _engine(engine, jobs)
-    begun = SearchSweep.open(Path(folder), rows)
-    begun.check_images()
-    return _finish_sweep(begun, engine, some, Report(progress, quiet=quiet))
+    engine, workers = _engine(engine, jobs)
+    begun = SearchSweep.open(Path(folder), rows, check_images=True)
+    return _finish_sweep(begun, engine, workers, Report(progress))
 
 
 def _engine(engine: str | None, jobs: int) -> tuple[str, int | None]:
-    """Where tasks run."""
-    if type(jobs) is not int or not 1 <= jobs <= 1024:
-        raise InvalidValueError("jobs", jobs, "an integer from 1 to 1024")
+    """Where tasks run, and the number of processes if the engine takes one."""
     engine = engine or ("serial" if jobs == 1 else "processes")
-    some = jobs if jobs > 1 or engine == "processes" else None
-    engine_of(engine, some)
-    return engine, some
+    workers = jobs if jobs != 1 or engine == "processes" else None
+    engine_of(engine, workers)
+    return engine, workers
 
 
-def _finish_sweep(begun: SearchSweep, engine: str, jobs: int | None, report: Report) -> Comparison:
-    """Does what is left of a sweep, and writes results.json, results.md and pareto.png into its folder."""
+def _finish_sweep(begun: SearchSweep, engine: str, workers: int | None, report: Report) -> Comparison:
     with only_one(begun.path, local=not engine_of(engine)[0].takes_address) as owner:
-        run_sweep(begun, owner, report, engine=engine, jobs=jobs)
+        run_sweep(begun, owner, report, engine=engine, jobs=workers)
         found = compare(begun)
         save(begun.path / "results.json", found.as_dict())
         save(begun.path / "results.md", found.tables().encode())
@@ -263,9 +225,12 @@ def read_sweep(folder: str | Path, *, rows: Sequence[Any] = ()) -> Comparison:
     return compare(SearchSweep.open(Path(folder), rows))
 
 
-def _images(arch: ArchDef, data: str | Path | None, images: int | None) -> tuple[str, int]:
-    """The source of the images, with the whole path of a folder, and the number of training images used."""
+def _space(
+    arch_def: str | Path | ArchDef | None, data: str | Path | None, images: int | None
+) -> tuple[ArchDef, str, int]:
+    """The search space, the source of the images, a folder by its absolute path, and the number of training images."""
+    arch = arch_def if isinstance(arch_def, ArchDef) else load_arch_def(arch_def)
     source = arch.data if data is None else str(data)
     if source not in (CUT, FULL):
-        source = str(Path(source).absolute())  # a run may go on from another folder
-    return source, len(load(source, classes=arch.classes, shape=(arch.height, arch.width), images=images)[0])
+        source = str(Path(source).absolute())  # a run may be resumed from another folder
+    return arch, source, len(load(source, classes=arch.classes, shape=(arch.height, arch.width), images=images)[0])

@@ -8,6 +8,8 @@ import click
 
 from hwcost import __version__
 from hwcost.console import Commands, run_command
+from nas_plugin.cli.search import search
+from nas_plugin.cli.sweep import sweep
 
 __all__ = ["group", "main"]
 
@@ -18,20 +20,10 @@ def group() -> None:
     """Search for networks that are fast on a systolic array."""
 
 
+group.add_command(search)
+group.add_command(sweep)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the command line on ``args`` (those of the process by default) and returns its exit code."""
     return run_command(group, "nas-plugin", args)
-
-
-@group.on_use("search")
-def _() -> click.Command:
-    from nas_plugin.cli.search import search
-
-    return search
-
-
-@group.on_use("sweep")
-def _() -> click.Command:
-    from nas_plugin.cli.sweep import sweep
-
-    return sweep

@@ -3,18 +3,15 @@
 Two figures sum up a method's winners over all limits, for each search seed, so that they have a spread:
 
 - the hypervolume of (cycles, error): the area that the winners dominate below the worst point of all methods on the
-  same array, as a share of the rectangle from there to the best values. The reference point is thus the same for all,
-  and no winner lies outside of it.
+  same array, as a share of the rectangle from there to the best values.
 - cycles at iso-accuracy: the fewest cycles of a winner whose accuracy is at most :data:`TOLERANCE` below the reference
   network's; 1 if there is no such winner, since the reference itself is always there.
-
-Both use accuracies on the test images, which no search has seen. With more limits a method has more winners to be lucky
-with, so compare only methods with the same limits.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from hwcost.units import plural
 from nas_plugin.runs.folders import made_with
 from nas_plugin.runs.sweep import SearchSweep, size_of
 from nas_plugin.runs.task import SCHEMA, key_of
+from nas_plugin.space.arch_def import Choice
 
-__all__ = ["TOLERANCE", "Comparison", "SearchRow", "compare", "counted"]
+__all__ = ["TOLERANCE", "Comparison", "SearchRow", "compare"]
 
 TOLERANCE = 0.002
 """Accuracy, as a share, that a network may lose and still count as accurate as the reference."""
@@ -38,7 +37,7 @@ class SearchRow:
 
     Attributes:
         array: "ROWSxCOLS".
-        method: a name in :data:`nas_plugin.SWEEP_METHODS`.
+        method: a name in :data:`nas_plugin.SWEEP_METHODS`, or of a row of your own.
         limit: the target or lambda.
         seed: of the search.
         winner: its sizes.
@@ -64,8 +63,8 @@ class SearchRow:
 
     def as_dict(self) -> dict[str, Any]:
         """By name, for JSON; the winner as ``choice``."""
-        fields = {"choice" if f.name == "winner" else f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return fields | {"accuracies": list(self.accuracies)}
+        fields = dataclasses.asdict(self)
+        return {"choice" if name == "winner" else name: value for name, value in fields.items()}
 
 
 @dataclass(frozen=True)
@@ -92,36 +91,38 @@ class Comparison:
 
     def winners(self) -> Iterator[dict[str, Any]]:
         """A row for each array, method and limit: means and spreads over search seeds."""
-        limits = dict.fromkeys(found.limit for found in self.found)
-        for array in self.arrays:
-            for method in self.sweep.settings.methods:
-                for limit in limits:
-                    group = self.of(array, method, limit)
-                    accuracies = [found.accuracy for found in group]
-                    yield {
-                        "array": array,
-                        "method": method,
-                        "limit": limit,
-                        "cycles_ratio": statistics.fmean(found.cycles_ratio for found in group),
-                        "cycles_ratio_range": _range([found.cycles_ratio for found in group]),
-                        "accuracy": statistics.fmean(accuracies),
-                        "accuracy_range": _range(accuracies),
-                        "accuracy_deviation": _deviation(accuracies),
-                        "within_tolerance": sum(map(self._is_within, accuracies)),
-                        "seeds": len(group),
-                        "different_winners": len({key_of(found.winner) for found in group}),
-                    }
+        limits = dict.fromkeys(row.limit for row in self.found)
+        for array, method, limit in itertools.product(self.arrays, self.sweep.settings.methods, limits):
+            group = self.of(array, method, limit)
+            ratios, accuracies = [row.cycles_ratio for row in group], [row.accuracy for row in group]
+            yield {
+                "array": array,
+                "method": method,
+                "limit": limit,
+                "cycles_ratio": statistics.fmean(ratios),
+                "cycles_ratio_range": [min(ratios), max(ratios)],
+                "accuracy": statistics.fmean(accuracies),
+                "accuracy_range": [min(accuracies), max(accuracies)],
+                "accuracy_deviation": _deviation(accuracies),
+                "within_tolerance": sum(map(self._is_within, accuracies)),
+                "seeds": len(group),
+                "different_winners": len({key_of(row.winner) for row in group}),
+            }
 
     def methods(self) -> Iterator[dict[str, Any]]:
         """A row for each array and method: hypervolume and cycles at iso-accuracy, by search seed."""
         for array in self.arrays:
-            everything = [(found.cycles_ratio, 1 - found.accuracy) for found in self.found if found.array == array]
-            points = np.array([*everything, (1.0, 1 - self.reference_accuracy)])
+            all_of_array = [(row.cycles_ratio, 1 - row.accuracy) for row in self.found if row.array == array]
+            points = np.array([*all_of_array, (1.0, 1 - self.reference_accuracy)])
             worst, best = points.max(axis=0), points.min(axis=0)
             for method in self.sweep.settings.methods:
-                by_seed = [self._of_seed(array, method, seed) for seed in self.sweep.settings.seeds]
-                volumes = [_hypervolume(found, worst, best) for found in by_seed]
-                fewest = [self._at_iso_accuracy(found) for found in by_seed]
+                rows = self.of(array, method)
+                by_seed = [[row for row in rows if row.seed == seed] for seed in self.sweep.settings.seeds]
+                volumes = [_hypervolume(group, worst, best) for group in by_seed]
+                fewest = [
+                    min((row.cycles_ratio for row in group if self._is_within(row.accuracy)), default=None)
+                    for group in by_seed
+                ]
                 yield {
                     "array": array,
                     "method": method,
@@ -133,23 +134,17 @@ class Comparison:
                     "reference_point": worst.tolist(),
                 }
 
-    def _of_seed(self, array: str, method: str, seed: int) -> list[SearchRow]:
-        return [found for found in self.of(array, method) if found.seed == seed]
-
     def _is_within(self, accuracy: float) -> bool:
         return accuracy >= self.reference_accuracy - TOLERANCE - 1e-9  # a tie is no question of rounding
-
-    def _at_iso_accuracy(self, found: Sequence[SearchRow]) -> float | None:
-        return min((f.cycles_ratio for f in found if self._is_within(f.accuracy)), default=None)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         settings = self.sweep.settings
+        short = {"methods": list(settings.methods), "train_seeds": len(settings.train_seeds)}
         return {
             "schema": f"{SCHEMA}/results",
             "made_with": made_with(),
-            "settings": settings.as_dict()
-            | {"methods": list(settings.methods), "train_seeds": len(settings.train_seeds)},
+            "settings": settings.as_dict() | short,
             "arrays": [array.as_dict() for array in self.sweep.arrays],
             "network": self.sweep.arch.name,
             "reference": {"choice": self.sweep.arch.reference, "accuracies": list(self.reference)},
@@ -160,15 +155,14 @@ class Comparison:
         }
 
     def tables(self) -> str:
-        """Two Markdown tables, and a line on the reference."""
+        """A line on the reference, two Markdown tables, and notes."""
         points = f"within {100 * TOLERANCE:g} points"
         reference = f"{self.sweep.arch.name}'s reference network: {_percent(self.reference_accuracy)}"
-        reference += f" (mean of {counted(len(self.reference), 'training')}, {_percents(_range(self.reference))})"
+        reference += f" (mean of {plural(len(self.reference), 'training')}, {_percents(self.reference)})"
         one_seed = len(self.sweep.settings.seeds) == 1
         methods = [
-            {
-                "array": row["array"],
-                "method": row["method"],
+            {key: row[key] for key in ("array", "method")}
+            | {
                 "hypervolume": f"{row['hypervolume']:.3f}",
                 "deviation over seeds": "-" if one_seed else f"{row['hypervolume_deviation']:.3f}",
                 f"cycles {points}": f"{row['iso_accuracy_cycles']:.3f}",
@@ -177,10 +171,8 @@ class Comparison:
             for row in self.methods()
         ]
         winners = [
-            {
-                "array": row["array"],
-                "method": row["method"],
-                "limit": row["limit"],
+            {key: row[key] for key in ("array", "method", "limit")}
+            | {
                 "cycles / reference's": f"{row['cycles_ratio']:.3f}",
                 "accuracy": _percent(row["accuracy"]),
                 "range over seeds": _percents(row["accuracy_range"]),
@@ -189,15 +181,13 @@ class Comparison:
             }
             for row in self.winners()
         ]
-        return "\n\n".join([reference, _table(methods), _table(winners), *self._notes()]) + "\n"
-
-    def _notes(self) -> Iterator[str]:
-        yield (
-            f"Cycles within {100 * TOLERANCE:g} points: the fewest of a winner this close to the reference's accuracy, "
-            "reference = 1; a mean over search seeds, in which a seed without such a winner counts 1."
-        )
-        if any(found.share_of_target is not None and found.share_of_target > 1 for found in self.found):
-            yield "`flops` does not know the array and does not keep the limit."
+        notes = [
+            f"Cycles {points}: the fewest of a winner this close to the reference's accuracy, reference = 1; a mean "
+            "over search seeds, in which a seed without such a winner counts 1."
+        ]
+        if any((row.share_of_target or 0) > 1 for row in self.found):
+            notes.append("`flops` does not know the array and does not keep the limit.")
+        return "\n\n".join([reference, _table(methods), _table(winners), *notes]) + "\n"
 
 
 def _hypervolume(found: Sequence[SearchRow], worst: np.ndarray[Any, Any], best: np.ndarray[Any, Any]) -> float:
@@ -208,33 +198,20 @@ def _hypervolume(found: Sequence[SearchRow], worst: np.ndarray[Any, Any], best: 
     return float(moocore.hypervolume(points, ref=worst)) / whole if whole > 0 else 0.0
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "training"), counted(3, "training"), counted(60_000, "image")
-    ('1 training', '3 trainings', '60,000 images')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def _reached(fewest: Sequence[float | None]) -> str:
-    return f"{sum(ratio is not None for ratio in fewest)} of {len(fewest)}"
-
-
-def _range(values: Sequence[float]) -> list[float]:
-    return [min(values), max(values)]
-
-
-def _deviation(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{len(fewest) - fewest.count(None)} of {len(fewest)}"
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def _percents(ends: Sequence[float]) -> str:
-    return f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f} %"
+def _percents(shares: Sequence[float]) -> str:
+    return f"{100 * min(shares):.2f} to {100 * max(shares):.2f} %"
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -247,30 +224,23 @@ def _table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def compare(sweep: SearchSweep) -> Comparison:
-    """Reads the results of a finished sweep.
+    """Reads the results of a finished sweep. Raises RunError if something is still to be done."""
 
-    Raises:
-        RunError: something is still to be done.
-    """
-    methods, tasks = zip(*sweep.searches(), strict=True)
+    def accuracies(choice: Choice) -> tuple[float, ...]:
+        return tuple(result["test_accuracy"] for result in sweep.finished(sweep.trainings(choice)))
+
     rows = []
-    for method, task, result in zip(methods, tasks, sweep.finished(tasks), strict=True):
-        target = task.settings.target
+    for method, task in sweep.searches():
+        (result,), settings = sweep.finished([task]), task.settings
         rows.append(
             SearchRow(
-                size_of(task.arch.array),
-                method,
-                f"lambda {task.settings.weight:g}" if target is None else target,
-                task.settings.seed,
-                result["winner"],
-                result["cycles"],
-                result["cycles_ratio"],
-                result.get("share_of_target"),
-                _accuracies(sweep, result["winner"]),
+                array=size_of(task.arch.array),
+                method=method,
+                limit=f"lambda {settings.weight:g}" if settings.target is None else settings.target,
+                seed=settings.seed,
+                share_of_target=result.get("share_of_target"),
+                accuracies=accuracies(result["winner"]),
+                **{name: result[name] for name in ("winner", "cycles", "cycles_ratio")},
             )
         )
-    return Comparison(sweep, tuple(rows), _accuracies(sweep, sweep.arch.reference))
-
-
-def _accuracies(sweep: SearchSweep, choice: dict[str, int]) -> tuple[float, ...]:
-    return tuple(float(result["test_accuracy"]) for result in sweep.finished(sweep.trainings(choice)))
+    return Comparison(sweep, tuple(rows), accuracies(sweep.arch.reference))

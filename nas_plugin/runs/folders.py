@@ -28,11 +28,7 @@ CHECKPOINT = "checkpoint.pt"
 
 
 def save(path: Path, content: bytes | dict[str, Any] | list[dict[str, Any]]) -> None:
-    """Writes a file atomically: bytes, one JSON document, or one JSON document a line.
-
-    Raises:
-        RunError: it cannot be written.
-    """
+    """Writes a file atomically: bytes, one JSON document, or one document per line. Raises RunError if it cannot."""
     try:
         if isinstance(content, bytes):
             write_whole(path, content)
@@ -45,18 +41,14 @@ def save(path: Path, content: bytes | dict[str, Any] | list[dict[str, Any]]) -> 
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
-    """Writes a state atomically; raises as :func:`save`."""
+    """Writes a state atomically."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     save(folder / CHECKPOINT, buffer.getvalue())
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The last checkpoint, or None.
-
-    Raises:
-        RunError: a damaged file.
-    """
+    """The last checkpoint, or None. Raises RunError if it is damaged."""
     path = folder / CHECKPOINT
     try:
         state = torch.load(path, weights_only=True)
@@ -73,8 +65,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder to fill, which is renamed to ``path`` once it is complete.
 
-    Raises:
-        RunError: ``path`` exists and is not empty, or cannot be made.
+    Raises RunError if ``path`` is not empty or cannot be made.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(f"{path} exists and is not empty; resume it with --resume, or choose another --out")
@@ -98,7 +89,7 @@ class Owner:
 
     Attributes:
         folder: of the run or sweep.
-        token: in the folder's file ``.owner``; another one means that another process has taken over.
+        token: the content of the folder's file ``.owner``; another one means that another process has taken over.
         process: its number if all workers are its children; None on a cluster.
         version: of the package.
     """
@@ -109,11 +100,7 @@ class Owner:
     version: str = __version__
 
     def check(self) -> None:
-        """Stops a worker whose sweep is gone, so that a resumed one has the folder for itself.
-
-        Raises:
-            RunError: the owner is gone, or has another version.
-        """
+        """Raises RunError in a worker whose sweep is gone, so that a resumed one has the folder for itself."""
         if self.version != __version__:
             raise RunError(f"hwcost here is {__version__}, and {self.version} where the sweep was started; install one")
         try:
@@ -128,23 +115,19 @@ class Owner:
 def only_one(folder: Path, *, local: bool = True) -> Iterator[Owner]:
     """Takes a folder for this process alone; ``local`` if all workers are its children.
 
-    Raises:
-        RunError: another process works in it, or nothing can be written there.
+    Raises RunError if another process works in it, or nothing can be written there.
     """
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise RunError(f"another process works in {folder}; wait for it, or stop it and resume") from None
-    except OSError as error:
-        raise RunError(f"{folder} cannot be written to: {error.strerror}") from None
     owner = Owner(folder, secrets.token_hex(8), os.getpid() if local else None)
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(filelock.FileLock(folder / ".lock", timeout=0))
+        except filelock.Timeout:
+            raise RunError(f"another process works in {folder}; wait for it, or stop it and resume") from None
+        except OSError as error:
+            raise RunError(f"{folder} cannot be written to: {error.strerror}") from None
+        stack.callback((folder / ".owner").unlink, missing_ok=True)
         save(folder / ".owner", owner.token.encode())
         yield owner
-    finally:
-        (folder / ".owner").unlink(missing_ok=True)
-        lock.release()
 
 
 def made_with() -> dict[str, str]:

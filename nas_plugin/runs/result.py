@@ -14,7 +14,7 @@ from nas_plugin.methods.settings import SearchSettings, Target
 from nas_plugin.methods.training import Record
 from nas_plugin.runs.folders import save
 from nas_plugin.runs.sweep import SearchSweep
-from nas_plugin.runs.task import Task, read_weights, weights_of
+from nas_plugin.runs.task import read_weights, weights_of
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.networks import TrainableNetwork
 
@@ -28,7 +28,7 @@ class Outcome:
     Attributes:
         choice: its sizes.
         network: the trained network.
-        test_accuracy: on the test images, which it met once.
+        test_accuracy: on the test images, evaluated once.
     """
 
     choice: dict[str, int]
@@ -44,7 +44,7 @@ class SearchResult:
         arch: the search space on its array.
         settings: of the run.
         derived: the network that the search chose.
-        winner: that choice with its free capacity used, trained; and ``reference``: LeNet-5, trained the same way.
+        winner: that choice with its free capacity used, trained; and ``reference``: LeNet-5, trained in the same way.
         log: a record for each epoch of each stage.
         made_with: versions and device.
     """
@@ -87,19 +87,17 @@ class SearchResult:
     def largest_alphas(self) -> float | None:
         """Exact cycles of the largest alphas at the end of "darts", reference = 1; None for other methods.
 
-        With a target the network is the most probable one within it; this tells how far the search itself had come.
+        With a target the network is the most probable one within it; this shows where the search itself ended.
         """
         ends = [record["exact_latency"] for record in self.log if "exact_latency" in record]
         return float(ends[-1]) if ends else None
 
-    def _target(self) -> dict[str, Any] | None:
-        if (limit := self.target_cycles) is None:
-            return None
-        share = float(self.cost(self.winner).total.cycles) / limit
-        return {"cycles": limit, "share_of_target": share, "largest_alphas_cycles_ratio": self.largest_alphas}
-
     def as_dict(self) -> dict[str, Any]:
         """Everything but weights and log, for JSON."""
+        target = None
+        if (limit := self.target_cycles) is not None:
+            share = float(self.cost(self.winner).total.cycles) / limit
+            target = {"cycles": limit, "share_of_target": share, "largest_alphas_cycles_ratio": self.largest_alphas}
         return {
             "schema": "nas_plugin.result/1",
             "made_with": dict(self.made_with),
@@ -110,7 +108,7 @@ class SearchResult:
             "derived": self.derived,
             "rounded_up": {name: list(ends) for name, ends in self.rounded.items()},
             "cycles_ratio": self.cycles_ratio,
-            "target": self._target(),
+            "target": target,
             **{name: self._outcome(outcome) for name, outcome in self.outcomes.items()},
         }
 
@@ -126,51 +124,32 @@ class SearchResult:
 
 
 def result_of(run: SearchSweep) -> SearchResult:
-    """The result of a finished run.
-
-    Raises:
-        RunError: a sweep of several searches or trainings, or a run that has not ended.
-    """
+    """The result of a finished run. Raises RunError for a sweep of several, or a run that has not ended."""
     search = run.only_search()
-    (content,) = run.finished([search])
-    tasks = {"winner": run.trainings(content["winner"])[0], "reference": run.trainings(run.arch.reference)[0]}
-    outcomes = {stage: _outcome(run, task) for stage, task in tasks.items()}
+    (found,) = run.finished([search])
+    tasks = {"winner": run.trainings(found["winner"])[0], "reference": run.trainings(run.arch.reference)[0]}
     log = [{"stage": stage} | record for stage, task in {"search": search, **tasks}.items() for record in task.log()]
-    return SearchResult(search.arch, search.settings, content["derived"], **outcomes, log=log, made_with=run.made_with)
-
-
-def _outcome(run: SearchSweep, task: Task) -> Outcome:
-    (content,) = run.finished([task])
-    network = TrainableNetwork(run.arch, content["choice"])
-    network.load_state_dict(read_weights(task.folder))
-    return Outcome(content["choice"], network, content["test_accuracy"])
+    outcomes = {}
+    for (stage, task), content in zip(tasks.items(), run.finished(list(tasks.values())), strict=True):
+        network = TrainableNetwork(run.arch, content["choice"])
+        network.load_state_dict(read_weights(task.folder))
+        outcomes[stage] = Outcome(content["choice"], network, content["test_accuracy"])
+    return SearchResult(search.arch, search.settings, found["derived"], **outcomes, log=log, made_with=run.made_with)
 
 
 def write_result(path: Path, result: SearchResult) -> None:
-    """Writes what people look for in a finished run: result.json, winner.toml, log.jsonl and the weights.
-
-    Raises:
-        RunError: a file cannot be written.
-    """
-    save(path / "result.json", result.as_dict())
-    save(path / "winner.toml", _winner_toml(result).encode())
+    """Writes what people look for in a finished run: result.json, winner.toml, log.jsonl and the weights."""
+    content = result.as_dict()
+    keys = ("test_accuracy", "cycles", "seconds", "utilization", "macs", "parameters")
+    winner = {
+        "schema": "nas_plugin.winner/1",
+        **{name: content[name] for name in ("network", "seed", "array")},
+        "choice": content["winner"]["choice"],
+        **{name: {key: content[name][key] for key in keys} for name in result.outcomes},
+        "made_with": content["made_with"],
+    }
+    save(path / "result.json", content)
+    save(path / "winner.toml", tomli_w.dumps(winner).encode())
     save(path / "log.jsonl", result.log)
     for stage, outcome in result.outcomes.items():
         save(path / f"{stage}.safetensors", weights_of(outcome.network))
-
-
-def _winner_toml(result: SearchResult) -> str:
-    """The winner as a file for people: sizes, exact cost and accuracy next to the reference's."""
-    content = result.as_dict()
-    keys = ("test_accuracy", "cycles", "seconds", "utilization", "macs", "parameters")
-    document = {
-        "schema": "nas_plugin.winner/1",
-        "network": content["network"],
-        "seed": content["seed"],
-        "array": content["array"],
-        "choice": content["winner"]["choice"],
-        "winner": {key: content["winner"][key] for key in keys},
-        "reference": {key: content["reference"][key] for key in keys},
-        "made_with": content["made_with"],
-    }
-    return tomli_w.dumps(document)

@@ -54,8 +54,8 @@ class SweepSettings:
     ) -> SweepSettings:
         """A sweep of methods by name, or of rows of your own, with ``train_seeds`` trainings of each winner.
 
-        Raises:
-            InvalidValueError: an unknown method, a setting outside of what is allowed, or one that a sweep sets itself.
+        Raises InvalidValueError for an unknown method, a value outside of what is allowed, or a setting that a sweep
+        sets for each of its searches.
         """
         rows = [changes_of(method) for method in methods]
         check_list("methods", [name for name, _ in rows])
@@ -64,7 +64,8 @@ class SweepSettings:
         for name in _OWN:
             if name in given:
                 raise InvalidValueError(name, given[name], "no value: a sweep sets it for each of its searches")
-        return cls(data, count, dict(rows), train_seeds=tuple(range(train_seeds)), given=given, **more)
+        more = {name: tuple(values) for name, values in more.items()} | {"train_seeds": tuple(range(train_seeds))}
+        return cls(data, count, dict(rows), given=given, **more)
 
     @classmethod
     def of_run(cls, settings: SearchSettings, count: int) -> SweepSettings:
@@ -89,14 +90,12 @@ class SweepSettings:
     @property
     def limits(self) -> tuple[dict[str, Any], ...]:
         """The targets, or the lambdas, as settings."""
-        if self.targets:
-            return tuple({"target": target} for target in self.targets)
-        return tuple({"weight": weight} for weight in self.weights)
+        return tuple({"target": value} for value in self.targets) or tuple({"weight": value} for value in self.weights)
 
     @property
     def takers(self) -> list[SearchSettings]:
         """For each method that takes the weights of a super-network the settings of one search."""
-        each = [self.search(method, self.limits[0], self.seeds[0]) for method in self.methods]
+        each = (self.search(method, self.limits[0], self.seeds[0]) for method in self.methods)
         return [settings for settings in each if method_of(settings).takes_weights]
 
     def search(self, method: str, limit: Mapping[str, Any], seed: int) -> SearchSettings:
@@ -112,18 +111,14 @@ class SweepSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """By name, for JSON; rows of your own by their names."""
-        methods = {
-            name: {key: getattr(value, "name", value) for key, value in row.items()}
-            for name, row in self.methods.items()
-        }
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | {"methods": methods}
+        named = self.methods.items()
+        methods = {name: {key: getattr(value, "name", value) for key, value in row.items()} for name, row in named}
+        return vars(self) | {"methods": methods}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], rows: Mapping[str, Any]) -> SweepSettings:
         """What :meth:`as_dict` gave, with rows of your own by name."""
         given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
-        given["methods"] = {
-            name: {key: rows.get(value, value) if key in ("method", "latency") else value for key, value in row.items()}
-            for name, row in given["methods"].items()
-        }
-        return cls(**given)
+        named = given["methods"].items()
+        methods = {name: {key: rows.get(value, value) for key, value in row.items()} for name, row in named}
+        return cls(**given | {"methods": methods})

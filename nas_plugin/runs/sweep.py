@@ -1,8 +1,8 @@
 """Searches side by side, methods x arrays x limits x seeds, and the trainings of what they find, as tasks in a folder.
 
 This is the one engine: a single run is a sweep of one method, one limit, one seed and one training seed. What tasks
-have in common is done once: a super-network that several searches share is trained once a seed, and a network that
-several searches found is trained once a training seed.
+have in common is done once: a super-network that several searches share is trained once per seed, and a network that
+several searches found is trained once per training seed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import dataclasses
 import functools
 import itertools
 import json
+import threading
+import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +28,12 @@ from nas_plugin.methods.finding import check
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import method_of
 from nas_plugin.runs.folders import Owner, made_with, new_folder, save
-from nas_plugin.runs.progress import Report
 from nas_plugin.runs.settings import SweepSettings, check_list
 from nas_plugin.runs.task import SCHEMA, OnStep, Task, images_of, key_of, perform
 from nas_plugin.space.arch_def import ArchDef, BlockKind, Choice
 from nas_plugin.space.reader import parse_arch_def
 
-__all__ = ["SearchSweep", "run_sweep", "size_of"]
+__all__ = ["Report", "SearchSweep", "SweepProgress", "run_sweep", "size_of"]
 
 NAME = "sweep.json"
 
@@ -65,9 +67,8 @@ class SearchSweep:
     def create(cls, path: Path, arch: ArchDef, arrays: Sequence[SystolicArray], settings: SweepSettings) -> SearchSweep:
         """A new folder with the settings.
 
-        Raises:
-            RunError: the folder is not empty, or cannot be made.
-            InvalidValueError: the same array twice, or none; a target that no network meets on one of them.
+        Raises RunError if the folder cannot be used, and InvalidValueError for the same array twice, no array, or a
+        target that no network meets on one of them.
         """
         check_list("array", [size_of(array) for array in arrays])
         for array, method, limit in itertools.product(arrays, settings.methods, settings.limits):
@@ -87,15 +88,10 @@ class SearchSweep:
         return sweep
 
     @classmethod
-    def open(cls, path: Path, rows: Sequence[Any] = ()) -> SearchSweep:
-        """A sweep that was begun.
+    def open(cls, path: Path, rows: Sequence[Any] = (), *, check_images: bool = False) -> SearchSweep:
+        """A sweep that was begun, with the ``rows`` of your own that it uses.
 
-        Args:
-            path: its folder.
-            rows: methods, latency terms and block kinds of your own that it uses.
-
-        Raises:
-            RunError: no sweep, or a damaged one.
+        Raises RunError if there is none, it is damaged, or, with ``check_images``, the images have changed since.
         """
         try:
             content = json.loads((path / NAME).read_text(encoding="utf-8"))
@@ -116,17 +112,9 @@ class SearchSweep:
             raise RunError(f"{path / 'arch_def.toml'} is not the one that the run began with; start anew")
         kinds = [row for row in rows if isinstance(row, BlockKind)]
         arch = parse_arch_def(text, str(path / "arch_def.toml"), array, kinds=kinds)
+        if check_images and more[1] != _checksums(arch, settings):
+            raise RunError(f"{path} was begun with other images than {settings.data} holds now; start anew")
         return cls(path.absolute(), arch, arrays, settings, *more)
-
-    def check_images(self) -> None:
-        """Makes sure that the images are those the sweep began with.
-
-        Raises:
-            RunError: they are others.
-        """
-        if self.images != _checksums(self.arch, self.settings):
-            data = self.settings.data
-            raise RunError(f"{self.path} was begun with other images than {data} holds now; start anew")
 
     def _super_network(self, settings: SearchSettings) -> Path | None:
         """Folder of the super-network that a search shares with others; None if there is none."""
@@ -135,7 +123,7 @@ class SearchSweep:
         return self.path / "super-networks" / f"seed{settings.seed}" if shares else None
 
     def super_networks(self) -> list[Task]:
-        """One a seed, if several searches share it."""
+        """One per seed, if several searches share it."""
         tasks = []
         for settings, seed in itertools.product(self.settings.takers[:1], self.settings.seeds):
             own = dataclasses.replace(settings, seed=seed, target=None)
@@ -147,30 +135,31 @@ class SearchSweep:
         """Every search with the name of its method."""
         methods, limits, seeds = self.settings.methods, self.settings.limits, self.settings.seeds
         for array, method, limit, seed in itertools.product(self.arrays, methods, limits, seeds):
-            settings = self.settings.search(method, limit, seed)
+            settings, size = self.settings.search(method, limit, seed), size_of(array)
             ((kind, value),) = limit.items()
-            kind, size = {"weight": "lambda"}.get(kind, kind), size_of(array)
+            kind = {"weight": "lambda"}.get(kind, kind)
             folder = self.path / "searches" / f"{size}-{method}-{kind}{value}-seed{seed}"
-            arch, label = (
-                dataclasses.replace(self.arch, array=array),
-                f"{method} on {size}, {kind} {value}, seed {seed}",
-            )
+            label = f"{method} on {size}, {kind} {value}, seed {seed}"
+            arch = dataclasses.replace(self.arch, array=array)
             yield method, Task("search", folder, arch, settings, label, None, self._super_network(settings))
 
     def trainings(self, choice: Choice) -> list[Task]:
-        """The trainings of one network."""
-        key, tasks = key_of(choice), []
-        for seed in self.settings.train_seeds:
-            folder, label = self.path / "trainings" / f"{key}-seed{seed}", f"training {key}, seed {seed}"
-            tasks.append(Task("training", folder, self.arch, self.settings.training(seed), label, choice))
-        return tasks
+        """The trainings of one network, one per training seed."""
+        key, folder, settings = key_of(choice), self.path / "trainings", self.settings
+        return [
+            Task(
+                "training",
+                folder / f"{key}-seed{n}",
+                self.arch,
+                settings.training(n),
+                f"training {key}, seed {n}",
+                choice,
+            )
+            for n in settings.train_seeds
+        ]
 
     def only_search(self) -> Task:
-        """The search of a run.
-
-        Raises:
-            RunError: there are several searches or trainings.
-        """
+        """The search of a run. Raises RunError if there are several searches or trainings."""
         (_, search), *more = self.searches()
         if more or len(self.settings.train_seeds) > 1:
             advice = f"nas-plugin sweep --resume {self.path} goes on with it"
@@ -178,11 +167,7 @@ class SearchSweep:
         return search
 
     def finished(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
-        """The results of tasks.
-
-        Raises:
-            RunError: one is not done, or damaged.
-        """
+        """The results of tasks. Raises RunError if one is not done, or damaged."""
         if not all(task.done for task in tasks):
             raise RunError(f"{self.path} has not ended; go on with --resume {self.path}")
         return [task.read() for task in tasks]
@@ -190,6 +175,64 @@ class SearchSweep:
 
 def _checksums(arch: ArchDef, settings: SweepSettings) -> tuple[int, ...]:
     return tuple(part.fingerprint for part in images_of(arch, settings.training(0), fresh=True))
+
+
+SweepProgress = Callable[[int, int, str], None]
+"""Called after each task with the number done, the number in all, and a line about it.
+
+The number of trainings is exact once all searches have ended; until then each search is assumed to find a network that
+no other finds. While no task ends, a second thread calls it with a line about what is under way, though never twice at
+once.
+"""
+
+
+class Report:
+    """Counts tasks.
+
+    Args:
+        progress: to call; None for nobody.
+        total: the number of tasks.
+        quiet: seconds without an ended task after which :meth:`watching` reports what is under way.
+    """
+
+    def __init__(self, progress: SweepProgress | None, total: int = 0, quiet: float = 20.0) -> None:
+        self.progress, self.total, self.quiet = progress, total, quiet
+        self._done, self._last = 0, time.monotonic()
+        self._lock = threading.Lock()
+        self._watcher: Future[None] | None = None
+
+    def ended(self, line: str) -> None:
+        """A task ended. Raises what the caller's function raised in the second thread."""
+        self._last = time.monotonic()
+        self._show(1, line)
+        if self._watcher is not None and self._watcher.done():
+            self._watcher.result()
+
+    def _show(self, ended: int, line: str) -> None:
+        with self._lock:
+            self._done += ended
+            if self.progress is not None:
+                self.progress(self._done, self.total, line)
+
+    @contextlib.contextmanager
+    def watching(self, under_way: Callable[[], str]) -> Iterator[None]:
+        """Reports ``under_way()``, unless it is empty, whenever no task has ended for a while."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(max(0.0, self._last + self.quiet - time.monotonic())):
+                if time.monotonic() - self._last >= self.quiet:
+                    self._last = time.monotonic()
+                    if line := under_way():
+                        self._show(0, line)
+
+        with ThreadPoolExecutor(1) as pool:
+            self._watcher = pool.submit(watch)
+            try:
+                yield
+            finally:
+                over.set()
+        self._watcher.result()
 
 
 def run_sweep(
@@ -201,45 +244,34 @@ def run_sweep(
     jobs: int | None = None,
     on_step: OnStep | None = None,
 ) -> None:
-    """Does all that is left of a sweep.
+    """Does all that is left of a sweep, in tasks that ``report`` counts.
 
-    Args:
-        sweep: made by :meth:`SearchSweep.create` or :meth:`SearchSweep.open`.
-        owner: of its folder.
-        report: counts the tasks.
-        engine, jobs: where tasks run, as :func:`hwcost.sweep.engines.run` takes them.
-        on_step: called after each step of a task, with engine "serial".
-
-    Raises:
-        RunError: a file is damaged, or a training diverged.
-        InvalidValueError: an engine that cannot be used.
+    ``engine`` and ``jobs`` are those of :func:`hwcost.sweep.engines.run`; ``on_step`` needs engine "serial". Raises
+    RunError if a file is damaged or a training diverged, and InvalidValueError for an engine that cannot be used.
     """
     searches = [task for _, task in sweep.searches()]
     early = [*sweep.super_networks(), *(task for task in searches if task.super_network is None)]
     late = [task for task in searches if task.super_network is not None]
     report.total = len(early) + len(late) + len(sweep.settings.train_seeds) * (len(searches) + 1)
-    run = functools.partial(_run, owner=owner, report=report, engine=engine, jobs=jobs, on_step=on_step)
+
+    def run(tasks: Sequence[Task]) -> None:
+        left = [task for task in tasks if not task.done]
+        for task in tasks:
+            if task.done:
+                report.ended(f"{task.label}: was done")
+
+        def under_way() -> str:
+            return "; ".join(f"{task.label}, step {len(task.log())}" for task in left if task.is_under_way(owner))
+
+        calls = [functools.partial(perform, task, owner, on_step) for task in left]
+        if calls:
+            with report.watching(under_way), contextlib.closing(engines.run(engine, calls, len(calls), jobs)) as lines:
+                for line in lines:
+                    report.ended(line)
+
     run(early)
     run(late)
     networks = [*(task.read()["winner"] for task in searches), sweep.arch.reference]
     trainings = {task.folder: task for network in networks for task in sweep.trainings(network)}
     report.total = len(early) + len(late) + len(trainings)
     run(list(trainings.values()))
-
-
-def _run(
-    tasks: Sequence[Task], owner: Owner, report: Report, engine: str, jobs: int | None, on_step: OnStep | None
-) -> None:
-    left = [task for task in tasks if not task.done]
-    for task in tasks:
-        if task.done:
-            report.ended(f"{task.label}: was done")
-
-    def under_way() -> str:
-        return "; ".join(f"{task.label}, step {len(task.log())}" for task in left if task.is_under_way(owner))
-
-    calls = [functools.partial(perform, task, owner, on_step) for task in left]
-    if calls:
-        with report.watching(under_way), contextlib.closing(engines.run(engine, calls, len(calls), jobs)) as lines:
-            for line in lines:
-                report.ended(line)

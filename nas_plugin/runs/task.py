@@ -1,6 +1,6 @@
 """One piece of work in a folder of its own: train a super-network, search, or train a network.
 
-A task that has its result file is done; one that was stopped goes on from its checkpoint. Its result depends neither on
+A task that has its result file is done; one that was stopped resumes from its checkpoint. Its result depends neither on
 where it runs nor on how often it was stopped: each step ends with an atomic checkpoint of everything that the rest
 depends on, and randomness is a function of seed, purpose and step.
 """
@@ -48,7 +48,7 @@ class Task:
 
     Attributes:
         kind: "super-network", "search" or "training".
-        folder: of the task, by its whole path.
+        folder: of the task, an absolute path.
         arch: the search space on its array.
         settings: of the search or training.
         label: for people.
@@ -75,11 +75,7 @@ class Task:
         return self.path.exists()
 
     def read(self) -> dict[str, Any]:
-        """The result.
-
-        Raises:
-            RunError: a damaged file.
-        """
+        """The result. Raises RunError if the file is damaged."""
         try:
             content: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -125,8 +121,7 @@ def images_of(arch: ArchDef, settings: SearchSettings, *, fresh: bool = False) -
 def perform(task: Task, owner: Owner, on_step: OnStep | None = None) -> str:
     """Does what is left of a task and writes its result; returns a line for people.
 
-    Raises:
-        RunError: the owner is gone, a file cannot be used, or a training diverged.
+    Raises RunError if the owner is gone, a file cannot be used, or a training diverged.
     """
     with _ONE_AT_A_TIME, threads(task.settings.threads):
         owner.check()
@@ -135,9 +130,9 @@ def perform(task: Task, owner: Owner, on_step: OnStep | None = None) -> str:
         except OSError as error:
             raise RunError(f"{task.folder} cannot be made: {error.strerror}") from None
         save(task.folder / BEGUN, owner.token.encode())
-        work, finish = _KINDS[task.kind](task)
+        work, finish = _KINDS[task.kind](task, *images_of(task.arch, task.settings))
         log = _advance(work, task, owner, on_step)
-        content, line = finish(work, task)
+        content, line = finish()
         head = {"schema": f"{SCHEMA}/{task.kind}", "settings": task.settings.as_dict(), "made_with": made_with()}
         save(task.folder / LOG, log)
         save(task.path, head | content)
@@ -162,49 +157,53 @@ def _advance(work: Any, task: Task, owner: Owner, on_step: OnStep | None) -> lis
     return log
 
 
-# ---------------------------------------------------------------- the kinds: what to run, and what comes of it
-
 _Found = tuple[dict[str, Any], str]
 """The content of the result file, and the end of the line for people."""
+_Work = tuple[Any, Callable[[], _Found]]
+"""What advances step by step, and what comes of it at the end."""
 
 
-def _super_network(task: Task) -> tuple[Any, Callable[[Any, Task], _Found]]:
-    return SuperNetworkTraining(task.arch, task.settings, images_of(task.arch, task.settings)[0]), _trained
+def _super_network(task: Task, train: Dataset, test: Dataset) -> _Work:
+    work = SuperNetworkTraining(task.arch, task.settings, train)
+
+    def finish() -> _Found:
+        save(task.folder / WEIGHTS, weights_of(work.network))
+        return {}, ""
+
+    return work, finish
 
 
-def _trained(work: SuperNetworkTraining, task: Task) -> _Found:
-    save(task.folder / WEIGHTS, weights_of(work.network))
-    return {}, ""
-
-
-def _search(task: Task) -> tuple[Any, Callable[[Any, Task], _Found]]:
+def _search(task: Task, train: Dataset, test: Dataset) -> _Work:
+    arch, target = task.arch, task.settings.target
     weights = None if task.super_network is None else read_weights(task.super_network)
-    return searcher(task.arch, task.settings, images_of(task.arch, task.settings)[0], weights), _found
+    work = searcher(arch, task.settings, train, weights)
+
+    def finish() -> _Found:
+        derived = work.derived()
+        winner = winner_of(arch, task.settings, derived)
+        cycles, ratio = arch.cycles(winner), arch.cycles(winner) / arch.cycles(arch.reference)
+        content: dict[str, Any] = {"array": arch.array.as_dict(), "derived": derived, "winner": winner}
+        content |= {"cycles": cycles, "cycles_ratio": ratio}
+        if target is not None:
+            content["share_of_target"] = cycles / Target.parse(target).cycles(arch)
+        if hasattr(work, "scores"):
+            content["scores"] = work.scores()
+        return content, f": {key_of(winner)}, {ratio:.3f} of the reference's cycles"
+
+    return work, finish
 
 
-def _found(work: Any, task: Task) -> _Found:
-    arch, target, derived = task.arch, task.settings.target, work.derived()
-    winner = winner_of(arch, task.settings, derived)
-    cycles, ratio = arch.cycles(winner), arch.cycles(winner) / arch.cycles(arch.reference)
-    content = {"array": arch.array.as_dict(), "derived": derived, "winner": winner}
-    content |= {"cycles": cycles, "cycles_ratio": ratio}
-    if target is not None:
-        content["share_of_target"] = cycles / Target.parse(target).cycles(arch)
-    if hasattr(work, "scores"):
-        content["scores"] = work.scores()
-    return content, f": {key_of(winner)}, {ratio:.3f} of the reference's cycles"
+def _training(task: Task, train: Dataset, test: Dataset) -> _Work:
+    choice = dict(task.choice or {})
+    work = Training(task.arch, choice, task.settings, train)
 
+    def finish() -> _Found:
+        found = held_out(work.network, test)[1]  # the only look at the test images
+        save(task.folder / WEIGHTS, weights_of(work.network))
+        content = {"choice": choice, "seed": task.settings.seed, "test_accuracy": found}
+        return content | {"parameters": work.network.parameter_count}, f": {100 * found:.2f} %"
 
-def _training(task: Task) -> tuple[Any, Callable[[Any, Task], _Found]]:
-    assert task.choice is not None
-    return Training(task.arch, task.choice, task.settings, images_of(task.arch, task.settings)[0]), _tested
-
-
-def _tested(work: Training, task: Task) -> _Found:
-    found = held_out(work.network, images_of(task.arch, task.settings)[1])[1]  # the only look at the test images
-    save(task.folder / WEIGHTS, weights_of(work.network))
-    content = {"choice": dict(task.choice or {}), "seed": task.settings.seed, "test_accuracy": found}
-    return content | {"parameters": work.network.parameter_count}, f": {100 * found:.2f} %"
+    return work, finish
 
 
 _KINDS = {"super-network": _super_network, "search": _search, "training": _training}
@@ -212,19 +211,13 @@ _KINDS = {"super-network": _super_network, "search": _search, "training": _train
 
 def weights_of(network: nn.Module) -> bytes:
     """The weights of a network as the content of a safetensors file."""
-    content: bytes = safetensors.torch.save({name: each.contiguous() for name, each in network.state_dict().items()})
-    return content
+    return safetensors.torch.save({name: each.contiguous() for name, each in network.state_dict().items()})
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights that a task wrote.
-
-    Raises:
-        RunError: a damaged file.
-    """
+    """The weights that a task wrote. Raises RunError if the file is damaged."""
     path = folder / WEIGHTS
     try:
-        weights: dict[str, Tensor] = safetensors.torch.load(path.read_bytes())
+        return safetensors.torch.load(path.read_bytes())
     except (OSError, safetensors.SafetensorError) as error:
         raise RunError(f"{path} cannot be read: {error}; delete {folder} and resume") from None
-    return weights

@@ -17,6 +17,8 @@ from nas_plugin import ArchDef, resume_sweep, sweep
 
 from .conftest import Ended
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 GIVEN: dict[str, Any] = {
     "methods": ["one-shot", "expectation"],
     "targets": ["0.5", "0.9"],

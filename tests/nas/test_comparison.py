@@ -13,7 +13,7 @@ import pytest
 from hwcost import SystolicArray
 from hwcost.plot import save
 from nas_plugin import ArchDef, Comparison
-from nas_plugin.pictures.sweep import sweep_figure
+from nas_plugin.pictures import sweep_figure
 from nas_plugin.runs.comparison import TOLERANCE, SearchRow
 from nas_plugin.runs.settings import SweepSettings
 from nas_plugin.runs.sweep import SearchSweep

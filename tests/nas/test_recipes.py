@@ -18,6 +18,8 @@ from nas_plugin.methods.training import Resumable
 from nas_plugin.space.arch_def import Block, centred_conv
 from nas_plugin.space.costs import Costs
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 FEW: dict[str, Any] = {"train_epochs": 1, "images": 60}
 
 

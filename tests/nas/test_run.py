@@ -21,7 +21,7 @@ import nas_plugin
 from hwcost import InvalidValueError, SystolicArray, network_cost
 from nas_plugin import ArchDef, TrainableNetwork, read_run, read_sweep, resume, search
 from nas_plugin.errors import RunError
-from nas_plugin.pictures.run import search_figure
+from nas_plugin.pictures import search_figure
 from nas_plugin.runs.folders import only_one
 
 SHORT: dict[str, Any] = {"method": "darts", "epochs": 6, "train_epochs": 4, "batch": 32, "alpha_batch": 16}
@@ -159,13 +159,14 @@ def test_every_method_can_stop_after_every_step(small: nas_plugin.ArchDef, tmp_p
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_two_processes_do_not_work_in_one_folder(finished: Path) -> None:
     with only_one(finished), pytest.raises(RunError, match=r"another process works in .*whole; wait for it"):
         resume(finished)
     assert resume(finished).as_dict() == read_run(finished).as_dict()
 
 
-def test_a_target_and_what_the_largest_alphas_alone_take(small: nas_plugin.ArchDef) -> None:
+def test_a_target_and_what_the_largest_alphas_alone_take(small: nas_plugin.ArchDef, finished: Path) -> None:
     array = SystolicArray(4, 4, clock_hz=1e6)
     result = search(arch_def=small, array=array, target="0.97ms", **SHORT)
     assert result.target_cycles == pytest.approx(970)
@@ -173,7 +174,7 @@ def test_a_target_and_what_the_largest_alphas_alone_take(small: nas_plugin.ArchD
     last = [record for record in result.log if record["stage"] == "search"][-1]
     cycles = network_cost(small.space.at(last["choice"]), array).total.cycles
     assert result.largest_alphas == pytest.approx(cycles / result.cost(result.reference).total.cycles)
-    assert search(arch_def=small, **SHORT).target_cycles is None
+    assert read_run(finished).target_cycles is None
 
 
 @pytest.mark.parametrize("array", ["8x8", (8, 8)])
@@ -221,7 +222,7 @@ nas_plugin.search(arch_def=nas_plugin.load_arch_def(small), out=out, progress=pr
 
 
 def kill_after(process: subprocess.Popen[str], out: Path, lines: int, pause: float, how: signal.Signals) -> None:
-    """Sends the signal once the run has begun, so many epochs have been shown, and a little later still."""
+    """Sends the signal once the run has begun and ``lines`` epochs have been shown, after a pause."""
     assert process.stderr is not None
     while not out.exists():
         assert process.poll() is None
@@ -232,23 +233,28 @@ def kill_after(process: subprocess.Popen[str], out: Path, lines: int, pause: flo
     process.send_signal(how)
 
 
+@pytest.fixture(scope="module")
+def never_killed(small: nas_plugin.ArchDef, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "never-killed"
+    search(arch_def=small, out=folder, method="darts", epochs=30, train_epochs=30)
+    return folder
+
+
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(("lines", "pause"), [(0, 0.0), (3, 0.011), (30, 0.004), (47, 0.007)])
-def test_a_killed_process_resumes_to_the_same_bits(small_file: Path, tmp_path: Path, lines: int, pause: float) -> None:
-    arguments = ["--arch-def", str(small_file), "--method", "darts", "--epochs", "30", "--train-epochs", "30"]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    first = start(*arguments, "--out", str(whole))
-    program = ("-c", WAITS_TO_BE_KILLED)
+def test_a_killed_process_resumes_to_the_same_bits(
+    never_killed: Path, small_file: Path, tmp_path: Path, lines: int, pause: float
+) -> None:
+    killed, program = tmp_path / "killed", ("-c", WAITS_TO_BE_KILLED)
     second = start(str(small_file), str(killed), str(lines + 3), program=program)
     kill_after(second, killed, lines, pause, signal.SIGKILL)
     second.communicate()
     assert second.returncode == -signal.SIGKILL
     assert not (killed / "result.json").exists()
-    third = start("--resume", str(killed))
-    assert third.communicate()[1].count("epoch") <= 90 - lines
-    assert third.returncode == 0
-    first.communicate()
-    assert first.returncode == 0
-    assert contents(killed) == contents(whole)
+    shown: list[object] = []
+    resume(killed, lambda *epoch: shown.append(epoch))
+    assert len(shown) <= 90 - lines
+    assert contents(killed) == contents(never_killed)
 
 
 @pytest.mark.usefixtures("deliverable_sigint")
@@ -262,6 +268,7 @@ def test_ctrl_c_says_how_to_go_on(small_file: Path, tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_full_disk_leaves_the_last_checkpoint(
     finished: Path, small: nas_plugin.ArchDef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +290,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     assert contents(tmp_path / "run") == contents(finished)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_finished_run_can_be_resumed_and_shows_its_result(finished: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
@@ -368,6 +376,7 @@ def test_a_run_whose_search_space_was_edited_is_refused(finished: Path, tmp_path
         resume(copy)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_goes_on_from_another_folder_without_its_device_file(
     small_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

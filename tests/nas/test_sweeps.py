@@ -18,9 +18,8 @@ from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS
 from nas_plugin.methods.training import SuperNetworkTraining
 from nas_plugin.runs.folders import only_one, threads
-from nas_plugin.runs.progress import Report
 from nas_plugin.runs.settings import SweepSettings
-from nas_plugin.runs.sweep import SearchSweep, run_sweep
+from nas_plugin.runs.sweep import Report, SearchSweep, run_sweep
 from nas_plugin.runs.task import images_of, key_of, perform
 
 from .conftest import Ended, write_images
@@ -230,6 +229,7 @@ def test_a_sweep_that_was_stopped_within_a_task(small: ArchDef, one: Path, tmp_p
     assert not list(folder.rglob("checkpoint.pt"))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_finished_sweep_does_nothing_again(one: Path, tmp_path: Path) -> None:
     copy = copy_of(one, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in copy.glob("*/*/*")}
@@ -298,6 +298,7 @@ def test_workers_stop_when_the_sweep_is_gone(small: ArchDef, one: Path, tmp_path
     assert task.done
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_two_processes_do_not_work_in_one_folder(one: Path, tmp_path: Path) -> None:
     copy = copy_of(one, tmp_path)
     with only_one(copy), pytest.raises(RunError, match=r"another process works in .*copy; wait for it, or stop it"):
@@ -372,6 +373,7 @@ def test_a_damaged_checkpoint_is_named(small: ArchDef, one: Path, tmp_path: Path
         resume_sweep(copy)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_deleted_result_is_made_again(one: Path, tmp_path: Path) -> None:
     copy = copy_of(one, tmp_path)
     for pattern in ("searches/*/search.json", "trainings/*/training.json"):
@@ -380,6 +382,7 @@ def test_a_deleted_result_is_made_again(one: Path, tmp_path: Path) -> None:
     assert outputs(copy) == outputs(one)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_other_images_are_refused(small: ArchDef, tmp_path: Path) -> None:
     write_images(tmp_path / "images")
     given = ONE | {"methods": ["most-macs"], "data": tmp_path / "images"}
