@@ -113,7 +113,7 @@ def test_ctrl_c_says_how_to_go_on(
     assert results[0] == results[1]
 
 
-ALLOWED_TARGET = "allowed: a positive number (of the reference network's cycles), or one with a unit"
+ALLOWED_TARGET = "allowed: a positive number (of the reference's cycles), or one with a unit"
 BAD = [
     (["--methods", "x"], "--methods is 'x'; allowed: one of: one-shot, random, most-macs, logistic"),
     (["--methods", "darts"], "--methods is 'darts'; allowed: one of: one-shot"),
