@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwcost.importers.rules.copies import distinct, expanded, reshaped
+from hwcost.importers.rules.copies import distinct, expand_copies, reshape_copies
 
 SIZES = st.lists(st.sampled_from([1, 2, 3, 4, 6]), min_size=1, max_size=4)
 
@@ -29,9 +29,9 @@ def regrouped(draw):
 def test_distinct_elements_are_those_of_an_array(shapes):
     old, new, shape = shapes
     array = np.broadcast_to(np.arange(np.prod(old)).reshape(old), new)
-    copies = expanded(None, old, new)
+    copies = expand_copies(None, old, new)
     assert distinct(copies) == len(np.unique(array))
-    again = reshaped(copies, shape)
+    again = reshape_copies(copies, shape)
     if again is None:
         return
     array = array.reshape(shape)
@@ -43,7 +43,7 @@ def test_distinct_elements_are_those_of_an_array(shapes):
 @given(regrouped())
 def test_a_reshape_back_is_known_if_the_way_there_was(shapes):
     old, new, shape = shapes
-    copies = expanded(None, old, new)
-    there = reshaped(copies, shape)
+    copies = expand_copies(None, old, new)
+    there = reshape_copies(copies, shape)
     if there is not None:
-        assert distinct(reshaped(there, new)) == distinct(copies)
+        assert distinct(reshape_copies(there, new)) == distinct(copies)

@@ -13,7 +13,7 @@ from pathlib import Path
 from hwcost.errors import InvalidValueError
 from hwcost.importers.onnx.loading import fix_dims, load_graph
 from hwcost.importers.onnx.tracer import Tracer
-from hwcost.importers.rules import Handler, checked_handlers
+from hwcost.importers.rules import Handler, check_handlers
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, SizeExpression, Width
 
@@ -30,7 +30,7 @@ def read(
     where = os.fspath(path)
     model = load_graph(where)
     fix_dims(model, dims, where)
-    tracer = Tracer(model, where, checked_handlers(operators, "my.domain::MyOperator"))
+    tracer = Tracer(model, where, check_handlers(operators, "my.domain::MyOperator"))
     operations, parameters = tracer.operations(), tracer.parameters()
     network = Network(
         name or Path(where).stem,

@@ -96,7 +96,7 @@ def _slice(call: Node) -> None:
             sizes = [each for each in (start, size, whole - start - size) if each]
             axes.append(call.widths.pieces(axis, sizes, call.kind)[1 if start else 0])
         else:
-            axes += rules.kept_axes(call, [axis], [size])
+            axes += rules.keep_axes(call, [axis], [size])
     call.give(call.out, axes)
 
 
@@ -128,7 +128,7 @@ def _blocks(call: Node) -> None:
     if call.kind == "DepthToSpace":
         call.widths.multiple(channels, int(factor), call.kind)
         factor = 1 / factor
-    kept = rules.kept_axes(call, axes, call.shape(call.out)[2:])
+    kept = rules.keep_axes(call, axes, call.shape(call.out)[2:])
     call.give(call.out, (batch, call.widths.scaled(channels, factor), *kept))
 
 
@@ -152,7 +152,7 @@ def _all(handler: Handler, names: str) -> dict[str, Handler]:
 AXES: Mapping[str, Handler] = MappingProxyType(
     {
         **dict.fromkeys(ELEMENTWISE, rules.elementwise),
-        **_all(rules.mapped, "Cast Identity Mul Div"),
+        **_all(rules.map_elements, "Cast Identity Mul Div"),
         **_all(
             rules.same,
             "Softmax LogSoftmax Hardmax LRN LpNormalization MeanVarianceNormalization CastLike Bernoulli "
@@ -160,7 +160,7 @@ AXES: Mapping[str, Handler] = MappingProxyType(
             "RotaryEmbedding BiasSoftmax QLinearSigmoid QLinearLeakyRelu QLinearSoftmax ScatterElements ScatterND "
             "TensorScatter",
         ),
-        **_all(rules.kept, "AveragePool MaxPool LpPool MaxUnpool Resize Upsample Pad Tile CenterCropPad"),
+        **_all(rules.resizing, "AveragePool MaxPool LpPool MaxUnpool Resize Upsample Pad Tile CenterCropPad"),
         **_all(rules.channel_norm, "BatchNormalization InstanceNormalization"),
         "GroupNormalization": _group_norm,
         "GroupNorm": _fixed_norm,

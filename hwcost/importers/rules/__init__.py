@@ -3,7 +3,7 @@
 A reader translates the arguments of its operators into calls of these rules; that is one row of a table for each
 operator. A caller's own operator goes in the same way: a function of the call that states the axes of its outputs and
 returns :class:`LoweredLayer` objects, or nothing if it multiplies no matrices. Ready-made rows are :func:`elementwise`,
-:func:`same`, :func:`kept`, :func:`reshape`, :func:`expand`, :func:`channel_norm`, and :func:`free` for an operator
+:func:`same`, :func:`resizing`, :func:`reshape`, :func:`expand`, :func:`channel_norm`, and :func:`free` for an operator
 whose axes cannot change.
 """
 

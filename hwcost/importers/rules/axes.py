@@ -12,12 +12,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hwcost.importers.rules.call import Axes, Call
-from hwcost.importers.rules.copies import expanded, reshaped
+from hwcost.importers.rules.copies import expand_copies, reshape_copies
 from hwcost.network.axes import Axis
 
 __all__ = [
-    "channel_norm", "concatenation", "elementwise", "embedding", "expand", "free", "group_norm", "kept", "kept_axes",
-    "layer_norm", "lookup", "mapped", "permute", "position", "reduction", "reshape", "same", "split", "stack",
+    "channel_norm", "concatenation", "elementwise", "embedding", "expand", "free", "group_norm", "keep_axes",
+    "layer_norm", "lookup", "map_elements", "permute", "position", "reduction", "reshape", "resizing", "same", "split",
+    "stack",
 ]  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def elementwise(call: Call) -> None:
             call.give(tensor, axes)
 
 
-def mapped(call: Call) -> None:
+def map_elements(call: Call) -> None:
     """One tensor element by element, as by a cast, a copy or a scale: equal elements stay equal."""
     elementwise(call)
     copies, shape = call.copies(call.first), call.tensors.shape(call.first)
@@ -83,7 +84,7 @@ def same(call: Call) -> None:
             call.give(tensor, call.axes(call.first))
 
 
-def kept(call: Call) -> None:
+def resizing(call: Call) -> None:
     """Axes whose size stays are kept, others cannot change: pooling, padding, resizing."""
     axes = call.axes(call.first)
     for tensor in call.outputs:
@@ -91,15 +92,15 @@ def kept(call: Call) -> None:
         if len(shape) != len(axes):
             call.fix_all()
             return
-        call.give(tensor, kept_axes(call, axes, shape))
+        call.give(tensor, keep_axes(call, axes, shape))
 
 
-def kept_axes(call: Call, axes: Sequence[Axis], shape: Sequence[int]) -> Axes:
+def keep_axes(call: Call, axes: Sequence[Axis], shape: Sequence[int]) -> Axes:
     """The axes whose size stays, with fixed ones in place of the others, which cannot change."""
-    return tuple(_kept_axis(call, axis, size) for axis, size in zip(axes, shape, strict=True))
+    return tuple(_keep_axis(call, axis, size) for axis, size in zip(axes, shape, strict=True))
 
 
-def _kept_axis(call: Call, axis: Axis, size: int) -> Axis:
+def _keep_axis(call: Call, axis: Axis, size: int) -> Axis:
     if call.widths.size(axis) == size:
         return axis
     call.widths.fix(axis, call.kind)
@@ -147,7 +148,7 @@ def reshape(call: Call) -> None:
     call.give(call.out, call.widths.reshape(call.axes(call.first), call.shape(call.out), "a reshape"))
     copies = call.copies(call.first)
     if copies is not None:
-        call.give_copies(call.out, reshaped(copies, call.shape(call.out)))
+        call.give_copies(call.out, reshape_copies(copies, call.shape(call.out)))
 
 
 def permute(call: Call, order: Iterable[int]) -> None:
@@ -163,10 +164,10 @@ def expand(call: Call) -> None:
     axes, shape = call.axes(call.first), call.shape(call.out)
     new = len(shape) - len(axes)
     if shape != call.shape(call.first):
-        call.give_copies(call.out, expanded(call.copies(call.first), call.shape(call.first), shape))
+        call.give_copies(call.out, expand_copies(call.copies(call.first), call.shape(call.first), shape))
     else:
         call.give_copies(call.out, call.copies(call.first))
-    call.give(call.out, (*call.fixed(shape[:new]), *kept_axes(call, axes, shape[new:])))
+    call.give(call.out, (*call.fixed(shape[:new]), *keep_axes(call, axes, shape[new:])))
 
 
 def split(call: Call, dim: int) -> None:

@@ -13,7 +13,7 @@ from hwcost.importers.rules.copies import Copies, distinct
 from hwcost.network.axes import Axis, AxisTracker
 from hwcost.network.operations import MemoryOnly
 
-__all__ = ["Axes", "Call", "Handler", "Tensors", "checked_handlers"]
+__all__ = ["Axes", "Call", "Handler", "Tensors", "check_handlers"]
 
 Axes: TypeAlias = tuple[Axis, ...]
 
@@ -169,7 +169,7 @@ class Call:
         """The axes that can change: rows and batches seldom can, and then need no rule."""
         return {name: axis for name, axis in sizes.items() if not self.widths.is_fixed(axis)}
 
-    def merged(self, axes: Sequence[Axis]) -> Axis:
+    def merge(self, axes: Sequence[Axis]) -> Axis:
         """Several axes as one; if more than one of them could change, none can."""
         if len(axes) == 1:
             return axes[0]
@@ -183,7 +183,7 @@ class Call:
         return self.widths.scaled(moving[0], size // self.widths.size(moving[0]))
 
 
-def checked_handlers(handlers: Mapping[str, Handler] | None, example: str) -> dict[str, Handler]:
+def check_handlers(handlers: Mapping[str, Handler] | None, example: str) -> dict[str, Handler]:
     """The caller's own rows, by qualified name.
 
     Raises:

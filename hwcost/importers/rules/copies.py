@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
-__all__ = ["Copies", "distinct", "expanded", "reshaped"]
+__all__ = ["Copies", "distinct", "expand_copies", "reshape_copies"]
 
 Copies: TypeAlias = tuple[tuple[tuple[int, bool], ...], ...]
 """For each axis, the size of each of its factors, and whether the factor only repeats elements."""
@@ -22,10 +22,10 @@ def plain(shape: Sequence[int]) -> Copies:
     return tuple(((size, False),) for size in shape)
 
 
-def expanded(copies: Copies | None, old: Sequence[int], new: Sequence[int]) -> Copies:
+def expand_copies(copies: Copies | None, old: Sequence[int], new: Sequence[int]) -> Copies:
     """Axes of 1 become copies, and so do new ones in front.
 
-    >>> expanded(None, (8, 1, 5), (2, 8, 4, 5))
+    >>> expand_copies(None, (8, 1, 5), (2, 8, 4, 5))
     (((2, True),), ((8, False),), ((4, True),), ((5, False),))
     """
     front = len(new) - len(old)
@@ -34,12 +34,12 @@ def expanded(copies: Copies | None, old: Sequence[int], new: Sequence[int]) -> C
     return (*(((size, True),) for size in new[:front]), *axes)
 
 
-def reshaped(copies: Copies, shape: Sequence[int]) -> Copies | None:
+def reshape_copies(copies: Copies, shape: Sequence[int]) -> Copies | None:
     """The same elements in another shape; None if a new axis cuts a factor into parts that do not fit.
 
-    >>> reshaped((((8, False),), ((4, True),), ((6, False),)), (16, 2, 6))
+    >>> reshape_copies((((8, False),), ((4, True),), ((6, False),)), (16, 2, 6))
     (((8, False), (2, True)), ((2, True),), ((6, False),))
-    >>> reshaped((((8, False),), ((4, True),)), (2, 16))
+    >>> reshape_copies((((8, False),), ((4, True),)), (2, 16))
     (((2, False),), ((4, False), (4, True)))
     """
     left = [factor for axis in copies for factor in axis if factor[0] != 1][::-1]

@@ -66,7 +66,7 @@ def einsum(call: Call, equation: str) -> tuple[LoweredLayer, ...]:
         raise CannotPriceError("a letter of only one operand is summed over")
 
     def together(letters: Iterable[str]) -> Axis:
-        return call.merged([axes[letter] for letter in letters])
+        return call.merge([axes[letter] for letter in letters])
 
     batch = [axes[letter] for letter in shared if letter in result]
     a, b = (

@@ -246,12 +246,12 @@ def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis, sharing: tuple
     of_b = call.is_parameter(b.tensor)
     of_a = call.is_parameter(a.tensor) and not of_b
     if of_b and _is_one(call, b.batch):
-        return _linear(call, call.merged((*a.batch, a.free)), inner, b)
+        return _linear(call, call.merge((*a.batch, a.free)), inner, b)
     if of_a and _is_one(call, a.batch):
-        return _linear(call, call.merged((*b.batch, b.free)), inner, a)
+        return _linear(call, call.merge((*b.batch, b.free)), inner, a)
     weight = b.tensor if of_b else a.tensor if of_a else None
     if _is_one(call, b.batch):
-        return _products(call, call.merged((*a.batch, a.free)), inner, b.free, (), weight)
+        return _products(call, call.merge((*a.batch, a.free)), inner, b.free, (), weight)
     batch = call.widths.join_broadcast((a.batch, b.batch), call.kind)
     return _products(call, a.free, inner, b.free, batch, weight, sharing)
 
@@ -276,7 +276,7 @@ def _products(
     weight: Any,
     sharing: tuple[int, int] = (1, 1),
 ) -> LoweredLayer:
-    size, together = call.widths.size, call.merged(batch)
+    size, together = call.widths.size, call.merge(batch)
     sizes = call.open(m=rows, batch=together) | {"k": inner, "n": columns}
     m, n = size(rows), size(columns)
     of_a, of_b = (1, 1) if "batch" in sizes else sharing  # a batch that changes need not stay a multiple

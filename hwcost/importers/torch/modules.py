@@ -49,7 +49,7 @@ class Modules:
         return tensors_in(self._stack[-1][2]) if self._stack else []
 
     @contextlib.contextmanager
-    def followed(self) -> Iterator[None]:
+    def follow(self) -> Iterator[None]:
         """Context manager that tracks the running module."""
         before = module_hooks.register_module_forward_pre_hook(self._enter)
         after = module_hooks.register_module_forward_hook(self._leave, always_call=True)

@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError("PyTorch", "torch", "reading a PyTorch module") from error
 
-from hwcost.importers.rules import Handler, checked_handlers
+from hwcost.importers.rules import Handler, check_handlers
 from hwcost.importers.torch.inputs import InputSpec, stand_ins, without_data
 from hwcost.importers.torch.loading import first_line, load_model
 from hwcost.importers.torch.tensors import Tensors
@@ -45,8 +45,8 @@ def read(
     model = _unwrapped(model)
     tensors = Tensors(*_without_data(model))
     args, named = stand_ins(input_size, example_inputs)
-    handlers = checked_handlers(operators, "mylib::my_operator")
-    tracer = Tracer(model, tensors, handlers, _checked_modules(modules or {}))
+    handlers = check_handlers(operators, "mylib::my_operator")
+    tracer = Tracer(model, tensors, handlers, _check_modules(modules or {}))
     for tensor in _leaves(args, named):
         tensors.give(tensor, tuple(tensors.widths.fixed(size, _AN_INPUT) for size in tensor.shape), _AN_INPUT)
     for tensor in _leaves(_run(model, tracer, args, named)):
@@ -94,7 +94,7 @@ def _unwrapped(model: Any) -> Any:
     return model
 
 
-def _checked_modules(modules: Mapping[type[nn.Module], Handler]) -> Mapping[type[nn.Module], Handler]:
+def _check_modules(modules: Mapping[type[nn.Module], Handler]) -> Mapping[type[nn.Module], Handler]:
     for kind, handler in modules.items():
         if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
             raise InvalidValueError("a key of modules", kind, "a class of nn.Module")
@@ -134,7 +134,7 @@ def _leaves(*values: Any) -> list[Tensor]:
 
 
 def _run(model: nn.Module, tracer: Tracer, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    with warnings.catch_warnings(action="ignore"), tracer.modules.followed():
+    with warnings.catch_warnings(action="ignore"), tracer.modules.follow():
         try:
             with torch.no_grad(), tracer:
                 return torch.func.functional_call(model, tracer.tensors.parameters, args, named, tie_weights=False)

@@ -75,7 +75,7 @@ def _embedding(call: OperatorCall) -> None:
 def _looked_up(call: OperatorCall) -> None:
     """Elements at places along one axis, which cannot change."""
     call.widths.fix(call.axes(call.first)[rules.position(call, call.first, call["dim"])], call.kind)
-    rules.kept(call)
+    rules.resizing(call)
 
 
 def _rows(handler: Handler, names: str) -> dict[str, Handler]:
@@ -94,7 +94,7 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         ),
         **_rows(lambda call: rules.group_norm(call, call["group"]), "native_group_norm"),
         **_rows(_reshape, "view _unsafe_view reshape _reshape_alias flatten unflatten squeeze unsqueeze"),
-        **_rows(rules.mapped, "clone contiguous _to_copy detach alias lift_fresh mul div"),
+        **_rows(rules.map_elements, "clone contiguous _to_copy detach alias lift_fresh mul div"),
         **_rows(
             rules.same,
             "_softmax _log_softmax _safe_softmax native_dropout bernoulli sort cumsum cumprod flip roll "
@@ -112,7 +112,7 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_rows(_cat, "cat"),
         **_rows(lambda call: rules.stack(call, call["dim"]), "stack"),
         **_rows(
-            rules.kept,
+            rules.resizing,
             "max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d "
             "_adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d upsample_nearest1d upsample_nearest2d "
             "upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d upsample_linear1d "
