@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from hwcost import __version__
 from nas_plugin.errors import needs_extra
+from nas_plugin.methods.latencies import LATENCIES, Latency
 from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.methods.table import LATENCIES, METHODS, SWEEP_METHODS, Latency, Method
+from nas_plugin.methods.table import METHODS, SWEEP_METHODS, Method
 
 if TYPE_CHECKING:
     from nas_plugin.api import read_run, read_sweep, resume, resume_sweep, search, sweep

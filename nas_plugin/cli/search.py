@@ -16,8 +16,9 @@ from hwcost.units import CLOCKS, in_unit
 from nas_plugin.cli import options
 from nas_plugin.cli.options import ArraySize, OneOf
 from nas_plugin.errors import needs_extra
+from nas_plugin.methods.latencies import LATENCIES
 from nas_plugin.methods.settings import SearchSettings, method_for
-from nas_plugin.methods.table import LATENCIES, METHODS
+from nas_plugin.methods.table import METHODS
 
 if TYPE_CHECKING:
     from nas_plugin.runs.result import Outcome, SearchResult

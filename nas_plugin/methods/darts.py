@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas_plugin.data import Dataset, split
+from nas_plugin.methods.latencies import LATENCIES
 from nas_plugin.methods.latency import LatencyTerm, Limit
 from nas_plugin.methods.settings import SearchSettings, Target
-from nas_plugin.methods.table import LATENCIES
 from nas_plugin.methods.training import Descent, Record, Resumable, batches, generator, held_out, seeded
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.costs import Costs, reference_cycles

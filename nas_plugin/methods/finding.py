@@ -8,9 +8,10 @@ from typing import Any
 
 from hwcost import InvalidValueError
 from nas_plugin.data import Dataset
+from nas_plugin.methods.latencies import LATENCIES
 from nas_plugin.methods.latency import LatencyTerm
 from nas_plugin.methods.settings import LEAST, SearchSettings, Target
-from nas_plugin.methods.table import LATENCIES, method_of
+from nas_plugin.methods.table import method_of
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.costs import Costs, reference_cycles
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hwcost import SystolicArray, network_cost
 from hwcost.torch import LatencyLoss
+from nas_plugin.methods.latencies import Latency
 from nas_plugin.methods.settings import LEAST, Target
-from nas_plugin.methods.table import Latency
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.costs import Costs, reference_cycles, within
 from nas_plugin.space.networks import Alphas
