@@ -203,7 +203,9 @@ def _contract(table: CostTable, probs: Any, known: dict[Axis, Tensor]) -> Tensor
         own = [operand for axis, vector in vectors.items() for operand in (vector, [letters[axis]])]
         return torch.einsum(values, [letters[axis] for axis in axes], *own, [])
     for vector in vectors.values():
-        values = vector @ values if values.ndim < 3 else (vector @ values.flatten(1)).reshape(values.shape[1:])
+        rest = values.shape[1:]
+        values = torch.mv(values.flatten(1).T, vector) if rest else torch.dot(vector, values)
+        values = values.reshape(rest) if len(rest) > 1 else values
     return values
 
 
