@@ -76,9 +76,9 @@ def __getattr__(name: str) -> Any:
     """Imports on first use what the shortest command does without."""
     if name in __all__:
         for load in (_pricing, _networks):
-            for value in load():
-                if value.__name__ == name:
-                    return value
+            globals().update({value.__name__: value for value in load()})
+            if name in globals():
+                return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -100,4 +100,4 @@ def _networks() -> tuple[Any, ...]:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return __all__
