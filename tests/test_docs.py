@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import re
 import shlex
@@ -157,3 +158,12 @@ def test_every_public_name_has_a_place(pages):
     known = set().union(*(page.anchors for page in pages.values()))
     missing = [name for name in public_names() if name not in known]
     assert not missing
+
+
+def test_signatures_that_are_written_by_hand():
+    written = re.findall(r"py:function:: (\w+)\((.*)\)", (DOCS / "api" / "hwcost.md").read_text(encoding="utf-8"))
+    assert len(written) >= 4
+    for name, arguments in written:
+        parameters = inspect.signature(getattr(hwcost, name)).parameters.values()
+        expected = [f"{p.name}={p.default!r}" if p.default is not p.empty else p.name for p in parameters]
+        assert [each for each in arguments.split(", ") if each != "*"] == expected, name

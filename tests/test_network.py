@@ -20,6 +20,7 @@ from hwcost import (
     InvalidValueError,
     Linear,
     MatMul,
+    Operation,
     Relaxation,
     SystolicArray,
     layer_cost,
@@ -269,3 +270,10 @@ def test_reports_are_values():
 def test_a_report_warns_of_unsupported_operations():
     report = network_cost([Linear(8, 8), "x"], SystolicArray(8, 8), skip_unsupported=True)
     assert "unsupported=('1',)" in repr(report)
+
+
+def test_class_variables_of_a_layer_follow_no_width():
+    with pytest.raises(InvalidValueError) as caught:
+        Operation(Linear(3, 4), {"WIDTHS": "w"})
+    assert caught.value.value == "WIDTHS"
+    assert caught.value.allowed == "one of: in_features, out_features, batch"

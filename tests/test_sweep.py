@@ -29,7 +29,7 @@ from hwcost import (
     load_device,
     network_cost,
 )
-from hwcost.machine import adapt
+from hwcost.machine import Dataflow, Term, adapt
 from hwcost.sweep import ENGINES, MOST_POINTS, Sweep, count_points, engines, pareto_front, sweep
 from hwcost.sweep.pricing import CHUNK, Chunk, UniqueGemms, chunk_size, price
 
@@ -508,3 +508,22 @@ def test_another_version_on_a_worker():
     chunk = Chunk(0, "0.0.1", UniqueGemms.of([Gemm(1, 2, 3)]), SystolicArray(8, 8))
     with pytest.raises(InvalidValueError, match=r"that of the sweep, 0\.0\.1"):
         price(chunk)
+
+
+OWN_FLOW = Dataflow("mine", rows="k", cols="n", time="m", row_passes=2, summary="a row of the caller's")
+OWN_TERM = Term("mine", lambda work: 7, "a term of the caller's")
+
+
+@pytest.mark.parametrize("given", [{"dataflow": OWN_FLOW}, {"terms": (OWN_TERM,)}])
+def test_a_folder_cannot_identify_rows_of_the_callers(tmp_path, given):
+    base = SystolicArray(8, 8, **given)
+    assert len(sweep(SMALL, rows=(8, 16), cols=8, base=base).cycles) == 2
+    with pytest.raises(InvalidValueError) as caught:
+        sweep(SMALL, rows=(8, 16), cols=8, base=base, keep=tmp_path / "kept")
+    assert caught.value.field == "keep"
+    assert "mine" in str(caught.value)
+
+
+def test_dataflows_of_one_name():
+    with pytest.raises(InvalidValueError, match="dataflows"):
+        sweep(SMALL, rows=8, cols=8, dataflows=[OWN_FLOW, dataclasses.replace(OWN_FLOW, row_passes=9)])

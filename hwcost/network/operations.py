@@ -119,7 +119,7 @@ class Operation:
     path: str = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        known = getattr(self.layer, "__dataclass_fields__", {})
+        known = [f.name for f in dataclasses.fields(self.layer)] if dataclasses.is_dataclass(self.layer) else []
         for name in self.sizes:
             if name not in known:
                 fields = f"one of: {', '.join(known)}" if known else "none: the layer is no dataclass"

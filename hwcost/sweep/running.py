@@ -76,6 +76,8 @@ def sweep(
     """
     base = _check_base(base)
     flows = _check_dataflows(dataflows, base)
+    if keep is not None:
+        _check_known(base, flows)
     row_sizes, col_sizes = _check_sizes(rows, "rows"), _check_sizes(cols, "cols")
     budget = None if pe_budget is None else as_size(pe_budget, "pe_budget")
     gemms, unsupported = _gemms(network, base, skip_unsupported)
@@ -120,6 +122,15 @@ def sweep(
         unsupported=unsupported,
         pe_budget=budget,
     )
+
+
+def _check_known(base: SystolicArray, flows: Sequence[str | Dataflow]) -> None:
+    """Raises if a folder could not tell this machine from another, since it holds the names of rows only."""
+    rows = [base.fold_timing, base.lowering, *flows, *base.terms]
+    own = [str(row) for row in rows if not isinstance(row, str)]
+    if own:
+        reason = f"a folder cannot identify rows of your own ({', '.join(own)})"
+        raise InvalidValueError("keep", own[0], "leave it out", reason=reason)
 
 
 def _price_all(
@@ -175,7 +186,10 @@ def _check_dataflows(
             adapt(base, dataflow=each)
         except InvalidValueError as error:
             raise error.at("dataflows") from None
-    return tuple(dict.fromkeys(chosen))
+    flows = tuple(dict.fromkeys(chosen))
+    if len(set(map(str, flows))) < len(flows):
+        raise InvalidValueError("dataflows", ", ".join(map(str, flows)), "dataflows whose names differ")
+    return flows
 
 
 def _check_sizes(sizes: int | Iterable[int], field: str) -> Column:
