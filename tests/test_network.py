@@ -20,6 +20,7 @@ from hwcost import (
     InvalidValueError,
     Linear,
     MatMul,
+    Network,
     Operation,
     Relaxation,
     SystolicArray,
@@ -277,3 +278,17 @@ def test_class_variables_of_a_layer_follow_no_width():
         Operation(Linear(3, 4), {"WIDTHS": "w"})
     assert caught.value.value == "WIDTHS"
     assert caught.value.allowed == "one of: in_features, out_features, batch"
+
+
+def test_a_network_holds_operations():
+    with pytest.raises(InvalidValueError) as caught:
+        Network("x", {"a": Linear(3, 4)})
+    assert caught.value.field == "operation 'a'"
+    assert "of_layers" in caught.value.allowed
+
+
+@pytest.mark.parametrize("layers", [3, None, object()])
+def test_what_holds_no_layers(layers):
+    with pytest.raises(InvalidValueError) as caught:
+        network_cost(layers, SystolicArray(8, 8))
+    assert caught.value.field == "layers"

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwcost import LOWERINGS, RELAXATIONS, Conv2d, Cost, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost
-from hwcost.machine import Clock, Grid, Memory, Tiler, Timing
+from hwcost.machine import Clock, Grid, Memory, Term, Tiler, Timing, Transfer
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.model.layout import lay_out
 
@@ -365,3 +365,18 @@ def test_the_search_sees_every_term(array, compiled):
                 assert value.item() == pytest.approx(exact, rel=1e-9)
             value.backward()
             assert torch.isfinite(probs.grad).all()
+
+
+@pytest.mark.parametrize("cycles", [-5, float("nan"), "a", None])
+def test_a_term_of_the_callers_gives_cycles(cycles):
+    array = SystolicArray(8, 8, terms=(Term("mine", lambda work: cycles, "a term of the caller's"),))
+    with pytest.raises(InvalidValueError) as caught:
+        layer_cost(Linear(12, 6), array)
+    assert "'mine'" in caught.value.field
+    assert caught.value.value is cycles
+
+
+def test_a_transfer_does_not_cross_the_sram():
+    with pytest.raises(InvalidValueError) as caught:
+        Transfer("mine", lambda work: 1, lambda array: 1e9, "words", "weights", "sram")
+    assert caught.value.field == "Transfer.level"

@@ -55,7 +55,7 @@ class Transfer(Row):
         bytes_per_s: a function of the machine: the bandwidth; infinite if nothing limits the transfer.
         summary: one line for people.
         operand: the column of a report that the elements count in: "weights", "inputs" or "outputs".
-        level: the level of the memory that they cross, a name of your choice or one that ships.
+        level: the level of the memory that they cross: "dram", "reread" or a name of your choice.
         reads: fields of the machine that the functions read, which then have an effect.
 
     Raises:
@@ -78,5 +78,7 @@ class Transfer(Row):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_name(self.level, "Transfer.level")
+        if self.level == "sram":
+            raise InvalidValueError("Transfer.level", self.level, "another level; the array fills its SRAM itself")
         if self.operand not in REUSE_LETTER:
             raise InvalidValueError("Transfer.operand", self.operand, f"one of: {', '.join(REUSE_LETTER)}")

@@ -101,6 +101,11 @@ def _overheads(work: Work) -> dict[str, Size]:
         cycles = term.cycles(work)
         if not is_zero(cycles):
             found[term.name] = cycles
+    if work.array.terms:
+        for name, cycles in found.items():
+            if not (cycles >= 0 if is_number(cycles) else hasattr(cycles, "shape")):
+                allowed = "a number of at least 0, or an array of them"
+                raise InvalidValueError(f"the cycles of the term {name!r}", cycles, allowed)
     return found
 
 

@@ -74,6 +74,10 @@ class Network(Mapping[str, Any]):
     options: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, each in self.operations.items():
+            if not isinstance(each, Operation):
+                allowed = "an Operation; Network.of_layers(name, layers) takes layers"
+                raise InvalidValueError(f"operation {name!r}", each, allowed)
         operations = {
             name: each if each.path is not None else dataclasses.replace(each, path=name)
             for name, each in self.operations.items()

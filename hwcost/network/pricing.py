@@ -145,6 +145,9 @@ class _Products(NamedTuple):
 
 
 def _collect(layers: Layers, skip: bool) -> _Products:
+    if not isinstance(layers, Iterable):
+        allowed = "a Network, a mapping from names to layers, or layers in order; hwcost.from_torch reads a module"
+        raise InvalidValueError("layers", layers, allowed)
     named = layers.items() if isinstance(layers, Mapping) else ((str(i), layer) for i, layer in enumerate(layers))
     names: list[str] = []
     gemms: list[Gemm] = []
