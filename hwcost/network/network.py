@@ -74,7 +74,8 @@ class Network(Mapping[str, Any]):
     options: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, each in self.operations.items():
+        given: Mapping[str, object] = self.operations
+        for name, each in given.items():
             if not isinstance(each, Operation):
                 allowed = "an Operation; Network.of_layers(name, layers) takes layers"
                 raise InvalidValueError(f"operation {name!r}", each, allowed)

@@ -145,9 +145,10 @@ class _Products(NamedTuple):
 
 
 def _collect(layers: Layers, skip: bool) -> _Products:
-    if not isinstance(layers, Iterable):
+    given: object = layers
+    if not isinstance(given, Iterable):
         allowed = "a Network, a mapping from names to layers, or layers in order; hwcost.from_torch reads a module"
-        raise InvalidValueError("layers", layers, allowed)
+        raise InvalidValueError("layers", given, allowed)
     named = layers.items() if isinstance(layers, Mapping) else ((str(i), layer) for i, layer in enumerate(layers))
     names: list[str] = []
     gemms: list[Gemm] = []
