@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hwcost import InvalidValueError, SystolicArray
+from hwcost.machine.rows import Row
 from hwcost.plot import save as save_picture
 from hwcost.sweep.engines import engine_of
 from nas_plugin.data import CUT, FULL, load
@@ -22,7 +23,7 @@ from nas_plugin.runs.comparison import Comparison, compare
 from nas_plugin.runs.folders import only_one, save
 from nas_plugin.runs.result import SearchResult, result_of, write_result
 from nas_plugin.runs.settings import SweepSettings
-from nas_plugin.runs.sweep import Report, SearchSweep, SweepProgress, run_sweep
+from nas_plugin.runs.sweep import SearchSweep, SweepProgress, run_sweep
 from nas_plugin.runs.task import Task
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.reader import load_arch_def
@@ -77,16 +78,18 @@ def search(
         return _finish_run(begun, progress, pictures=out is not None)
 
 
-def resume(run: str | Path, progress: Progress | None = None, *, rows: Sequence[Any] = ()) -> SearchResult:
+def resume(run: str | Path, progress: Progress | None = None, *, rows: Sequence[Row] = ()) -> SearchResult:
     """Continues a run that was stopped; the result is the same as if it had not been.
 
     Args:
         run: the run folder.
         progress: as of :func:`search`.
-        rows: the methods, latency terms and block kinds of your own that the run uses.
+        rows: all rows of your own that the run uses (methods, latency terms, block kinds, and the dataflow, fold
+            timing, lowering and terms of the array), since a folder holds their names only.
 
     Raises:
-        RunError: no run folder, or a damaged one.
+        RunError: no run folder, a damaged one, or one that uses rows that were not given.
+        InvalidValueError: something that is not a row.
     """
     return _finish_run(SearchSweep.open(Path(run), rows, check_images=True), progress)
 
@@ -101,7 +104,7 @@ def _finish_run(begun: SearchSweep, progress: Progress | None, *, pictures: bool
             progress(stage, step, steps, {"stage": stage} | record)
 
     with only_one(begun.path) as owner:
-        run_sweep(begun, owner, Report(None), on_step=on_step)
+        run_sweep(begun, owner, on_step=on_step)
         result = result_of(begun)
         write_result(begun.path, result)
         if pictures:
@@ -111,11 +114,11 @@ def _finish_run(begun: SearchSweep, progress: Progress | None, *, pictures: bool
     return result
 
 
-def read_run(path: str | Path, *, rows: Sequence[Any] = ()) -> SearchResult:
+def read_run(path: str | Path, *, rows: Sequence[Row] = ()) -> SearchResult:
     """The result of a finished run, from its folder; ``rows`` as of :func:`resume`.
 
     Raises:
-        RunError: no run folder, or a run that has not ended.
+        RunError, InvalidValueError: as of :func:`resume`, or a run that has not ended.
     """
     return result_of(SearchSweep.open(Path(path), rows))
 
@@ -173,7 +176,7 @@ def sweep(
     compared: dict[str, Any] = {"targets": targets, "weights": lambdas, "seeds": seeds, "train_seeds": train_seeds}
     swept = SweepSettings.of_sweep(source, count, methods, given=settings, **compared)
     begun = SearchSweep.create(Path(out), arch, [arch.array] if arrays is None else arrays, swept)
-    return _finish_sweep(begun, engine, workers, Report(progress))
+    return _finish_sweep(begun, engine, workers, progress)
 
 
 def resume_sweep(
@@ -182,21 +185,16 @@ def resume_sweep(
     progress: SweepProgress | None = None,
     *,
     engine: str | None = None,
-    rows: Sequence[Any] = (),
+    rows: Sequence[Row] = (),
 ) -> Comparison:
-    """Continues a sweep that was stopped.
-
-    Args:
-        folder: of the sweep.
-        jobs, progress, engine: as of :func:`sweep`.
-        rows: as of :func:`resume`.
+    """Continues the sweep in a folder; ``rows`` as of :func:`resume`, and all else as of :func:`sweep`.
 
     Raises:
-        RunError: no sweep, or a damaged one.
+        RunError, InvalidValueError: as of :func:`resume`, or an engine that cannot be used.
     """
     engine, workers = _engine(engine, jobs)
     begun = SearchSweep.open(Path(folder), rows, check_images=True)
-    return _finish_sweep(begun, engine, workers, Report(progress))
+    return _finish_sweep(begun, engine, workers, progress)
 
 
 def _engine(engine: str | None, jobs: int) -> tuple[str, int | None]:
@@ -207,9 +205,9 @@ def _engine(engine: str | None, jobs: int) -> tuple[str, int | None]:
     return engine, workers
 
 
-def _finish_sweep(begun: SearchSweep, engine: str, workers: int | None, report: Report) -> Comparison:
+def _finish_sweep(begun: SearchSweep, engine: str, workers: int | None, progress: SweepProgress | None) -> Comparison:
     with only_one(begun.path, local=not engine_of(engine)[0].takes_address) as owner:
-        run_sweep(begun, owner, report, engine=engine, jobs=workers)
+        run_sweep(begun, owner, progress, engine=engine, jobs=workers)
         found = compare(begun)
         save(begun.path / "results.json", found.as_dict())
         save(begun.path / "results.md", found.tables().encode())
@@ -217,11 +215,11 @@ def _finish_sweep(begun: SearchSweep, engine: str, workers: int | None, report: 
     return found
 
 
-def read_sweep(folder: str | Path, *, rows: Sequence[Any] = ()) -> Comparison:
+def read_sweep(folder: str | Path, *, rows: Sequence[Row] = ()) -> Comparison:
     """The results of a finished sweep, or run, from its folder; ``rows`` as of :func:`resume`.
 
     Raises:
-        RunError: no sweep, or one that has not ended.
+        RunError, InvalidValueError: as of :func:`resume`, or a sweep that has not ended.
     """
     return compare(SearchSweep.open(Path(folder), rows))
 

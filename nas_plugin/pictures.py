@@ -42,7 +42,7 @@ def search_figure(result: SearchResult) -> Figure:
             method = f"{settings.latency} latency"
         else:
             _draw_trials(figure, result, log)
-            method = settings.method
+            method = str(settings.method)
         where = f"{result.arch.name} on a {array.rows} x {array.cols} array"
         figure.suptitle(f"Search of {where}: {method}, {limit}, seed {settings.seed}")
     return figure

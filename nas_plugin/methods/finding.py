@@ -8,14 +8,19 @@ from typing import Any
 
 from hwcost import InvalidValueError
 from nas_plugin.data import Dataset
-from nas_plugin.methods.latencies import LATENCIES
+from nas_plugin.methods.latencies import LATENCIES, Latency
 from nas_plugin.methods.latency import LatencyTerm
 from nas_plugin.methods.settings import LEAST, SearchSettings, Target
-from nas_plugin.methods.table import method_of
+from nas_plugin.methods.table import METHODS, Method
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.costs import Costs, reference_cycles
 
-__all__ = ["check", "searcher", "winner_of"]
+__all__ = ["check", "method_of", "searcher", "winner_of"]
+
+
+def method_of(settings: SearchSettings) -> Method:
+    """The row of the method; raises as :meth:`SearchSettings.row`."""
+    return settings.row("method", METHODS, Method)
 
 
 def check(arch: ArchDef, settings: SearchSettings) -> None:
@@ -25,7 +30,7 @@ def check(arch: ArchDef, settings: SearchSettings) -> None:
         InvalidValueError: an unknown method or latency, a method that needs a target and has none, or a target that
             not even the smallest network meets, or that the largest one cannot use.
     """
-    method, latency = method_of(settings), settings.row("latency", LATENCIES)
+    method, latency = method_of(settings), settings.row("latency", LATENCIES, Latency)
     if settings.target is None:
         if method.needs_target:
             allowed = f"a limit, as 0.75 or 2000cycles; method {method.name!r} needs one"

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Literal
 
 from hwcost import SystolicArray
+from hwcost.machine import Memory, Transfer, adapt
+from hwcost.machine.rows import Row, table
 
 __all__ = ["LATENCIES", "Latency"]
 
 
 @dataclass(frozen=True)
-class Latency:
+class Latency(Row):
     """A row of :data:`LATENCIES`.
 
     Attributes:
@@ -26,7 +27,6 @@ class Latency:
         counts: whether it enters the loss at all.
     """
 
-    name: str
     relaxation: Any
     summary: str
     of: Literal["sample", "probabilities"] = "sample"
@@ -41,27 +41,24 @@ def _without_stairs(array: SystolicArray) -> SystolicArray:
 
 def _with_memory(array: SystolicArray) -> SystolicArray:
     """PEs that are never idle behind the array's memory; if it has no bandwidth, one row of weights enters a cycle."""
-    names = ("dram_bytes_per_s", "weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s")
-    element = array.bytes_per_element
-    stated = {name: getattr(array, name) for name in names} if array.has_memory_limit else {}
-    edge = {"dram_bytes_per_s": array.cols * element * array.clock_hz}
-    return dataclasses.replace(_without_stairs(array), bytes_per_element=element, **(stated or edge))
+    memory = {name for name, declared in Memory.declarations.items() if declared.unit in ("B", "B/s")}
+    transfers = tuple(term for term in array.terms if isinstance(term, Transfer))
+    memory.update(*(transfer.reads for transfer in transfers))
+    kept = {name: value for name, value in array.stated() if name in memory} | {"terms": transfers}
+    bare = adapt(_without_stairs(array), kept).array
+    edge = array.cols * array.bytes_per_element * array.clock_hz
+    return bare if bare.has_memory_limit else dataclasses.replace(bare, dram_bytes_per_s=edge)
 
 
-LATENCIES: Mapping[str, Latency] = MappingProxyType(
-    {
-        row.name: row
-        for row in (
-            Latency("logistic", "logistic", "the author's smooth ceiling at the expected widths"),
-            Latency("shifted", "shifted", "the same moved right, so that a full tile costs what it costs"),
-            Latency("generalized", "generalized", "the asymmetric smooth ceiling of U-Boost NAS"),
-            Latency("straight-through", "straight-through", "the exact stairs with the slope of a line"),
-            Latency("expectation", None, "expected exact cycles over all choices, not smoothed", of="probabilities"),
-            Latency("expectation-sample", None, "the same under the Gumbel sample of each step"),
-            Latency("flops", "linear", "no stairs: proportional to MACs, for comparison", array=_without_stairs),
-            Latency("roofline", "linear", "no stairs: MACs or bytes, the longer, for comparison", array=_with_memory),
-            Latency("none", None, "no latency at all, for comparison", of="probabilities", counts=False),
-        )
-    }
+LATENCIES: Mapping[str, Latency] = table(
+    Latency("logistic", "logistic", "the author's smooth ceiling at the expected widths"),
+    Latency("shifted", "shifted", "the same moved right, so that a full tile costs what it costs"),
+    Latency("generalized", "generalized", "the asymmetric smooth ceiling of U-Boost NAS"),
+    Latency("straight-through", "straight-through", "the exact stairs with the slope of a line"),
+    Latency("expectation", None, "expected exact cycles over all choices, not smoothed", of="probabilities"),
+    Latency("expectation-sample", None, "the same under the Gumbel sample of each step"),
+    Latency("flops", "linear", "no stairs: proportional to MACs, for comparison", array=_without_stairs),
+    Latency("roofline", "linear", "no stairs: MACs or bytes, the longer, for comparison", array=_with_memory),
+    Latency("none", None, "no latency at all, for comparison", of="probabilities", counts=False),
 )
 """What ``--latency`` may be."""

@@ -7,15 +7,18 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hwcost import InvalidValueError
+from hwcost.machine.fields import plain
+from hwcost.machine.rows import Row, resolved, row_of
 
 if TYPE_CHECKING:  # a command reads the settings without torch
     from nas_plugin.space.arch_def import ArchDef
 
 __all__ = ["LEAST", "SearchSettings", "Target", "method_for"]
 
+_R = TypeVar("_R", bound=Row)
 LEAST = 0.97
 """A network uses at least this share of a target, if the search space has one that does."""
 
@@ -99,13 +102,12 @@ class SearchSettings:
     Attributes:
         data: the source of the images, as ``--data`` or the architecture file names it.
         {settings}
-        own: rows of your own that ``method`` and ``latency`` name, by field.
     """
 
     data: str
     images: int | None = _setting(None, "size of a fixed sample of the training images; None takes all", _integer(2))
-    method: str = _setting("one-shot", "a name in :data:`nas_plugin.METHODS`, or a row of your own")
-    latency: str = _setting("expectation", 'of "darts": a name in :data:`nas_plugin.LATENCIES`, or a row of your own')
+    method: str | Row = _setting("one-shot", "one of :data:`nas_plugin.METHODS`, or your own")  # noqa: RUF009
+    latency: str | Row = _setting("expectation", "one of :data:`nas_plugin.LATENCIES`, or your own")  # noqa: RUF009
     weight: float = _setting(0.1, "lambda, in units of the reference's cycles; moved to meet a target", _WEIGHT)
     target: str | None = _setting(None, "limit on cycles, read by :class:`nas_plugin.methods.settings.Target`")
     utilization: float = _setting(0.0, 'mu, the weight of 1 - utilization in the loss of "darts"', _WEIGHT)
@@ -128,16 +130,8 @@ class SearchSettings:
     tau_last: float = _setting(0.5, "Gumbel temperature at the end", _ABOVE_0)
     share: float = _setting(0.8, "of the training images that train the weights; the rest trains alpha", _SHARE)
     threads: int = _setting(1, "that torch may use", _THREADS)
-    own: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("method", "latency"):
-            row = getattr(self, name)
-            if not isinstance(row, str):
-                if not isinstance(getattr(row, "name", None), str):
-                    raise InvalidValueError(name, row, "a name, or a row with a name")
-                object.__setattr__(self, "own", {**self.own, name: row})
-                object.__setattr__(self, name, row.name)
         for name, declared in _SETTINGS.items():
             value, rule = getattr(self, name), declared["rule"]
             if rule is None or (value is None and name == "images"):
@@ -150,17 +144,14 @@ class SearchSettings:
             allowed = f"fewer than epochs ({self.epochs}), so that alpha is trained at all"
             raise InvalidValueError("weight_only_epochs", self.weight_only_epochs, allowed)
 
-    def row(self, field: str, table: Mapping[str, Any]) -> Any:
-        """The row that ``method`` or ``latency`` names: one of your own, or one of a table.
+    def row(self, field: str, rows: Mapping[str, _R], kind: type[_R]) -> _R:
+        """The row of a kind that ``method`` or ``latency`` holds, or names in a table.
 
         Raises:
-            InvalidValueError: there is none.
+            InvalidValueError: there is none, or it is a row of your own with the name of one that ships.
         """
-        name = getattr(self, field)
-        rows = {**table, **{row.name: row for kind, row in self.own.items() if kind == field}}
-        if name not in rows:
-            raise InvalidValueError(field, name, f"one of: {', '.join(table)}")
-        return rows[name]
+        known: str | _R = row_of(rows, kind).check(getattr(self, field), field, "")
+        return resolved(rows, known)
 
     @classmethod
     def for_size(cls, count: int, /, **given: Any) -> SearchSettings:
@@ -197,8 +188,8 @@ class SearchSettings:
         return float(self.tau_first * (self.tau_last / self.tau_first) ** along)
 
     def as_dict(self) -> dict[str, Any]:
-        """Every setting by name, for JSON."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "own"}
+        """Every setting by name, for JSON; rows of your own by their names."""
+        return {name: plain(value) for name, value in vars(self).items()}
 
 
 _SETTINGS = {f.name: f.metadata for f in dataclasses.fields(SearchSettings) if f.metadata}
@@ -208,4 +199,4 @@ SearchSettings.__doc__ = (SearchSettings.__doc__ or "").replace("{settings}", "\
 
 def method_for(given: Mapping[str, Any]) -> str:
     """The method if none is named."""
-    return "darts" if given.get("latency") is not None or given.get("utilization") else SearchSettings.method
+    return "darts" if given.get("latency") is not None or given.get("utilization") else "one-shot"

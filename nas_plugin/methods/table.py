@@ -5,20 +5,21 @@ It loads no torch: a row imports its method when it starts.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from hwcost import InvalidValueError
+from hwcost.machine.rows import Row, table
 from nas_plugin.methods.latencies import LATENCIES, Latency
-from nas_plugin.methods.settings import SearchSettings
 
-__all__ = ["DEFAULT_METHODS", "METHODS", "SWEEP_METHODS", "Method", "changes_of", "method_of"]
+__all__ = ["DEFAULT_METHODS", "METHODS", "SWEEP_METHODS", "Method", "changes_of"]
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Row):
     """A row of :data:`METHODS`.
 
     Attributes:
@@ -32,7 +33,7 @@ class Method:
         takes_weights: whether ``make`` also takes the weights of a super-network, which a sweep trains once a seed.
     """
 
-    name: str
+    functions = MappingProxyType({"make": "a search space, settings and images that returns a search"})
     summary: str
     make: Callable[..., Any]
     uses: tuple[str, ...] = ()
@@ -40,51 +41,45 @@ class Method:
     takes_weights: bool = False
 
 
-def _darts(*given: Any) -> Any:
-    from nas_plugin.methods.darts import DartsSearch
+def _shipped(name: str, *given: Any) -> Any:
+    """Makes a search of the package."""
+    from nas_plugin.methods import baselines, darts, one_shot
 
-    return DartsSearch(*given)
-
-
-def _one_shot(*given: Any) -> Any:
-    from nas_plugin.methods.one_shot import OneShotSearch
-
-    return OneShotSearch(*given)
-
-
-def _random(*given: Any) -> Any:
-    from nas_plugin.methods.baselines import RandomSearch
-
-    return RandomSearch(*given)
-
-
-def _most_macs(*given: Any) -> Any:
-    from nas_plugin.methods.baselines import MostMacs
-
-    return MostMacs(*given)
-
-
-METHODS: Mapping[str, Method] = MappingProxyType(
-    {
-        row.name: row
-        for row in (
-            Method(
-                "darts",
-                "the author's: alpha by gradient on L_data + lambda * L_latency",
-                _darts,
-                uses=("latency", "utilization", "epochs", "weight with a target"),
-            ),
-            Method(
-                "one-shot",
-                "one super-network trained once, then a choice within the exact limit",
-                _one_shot,
-                uses=("candidates", "finalists", "epochs"),
-                takes_weights=True,
-            ),
-            Method("random", "random networks within the limit, as much compute as darts", _random, uses=("epochs",)),
-            Method("most-macs", "no search: the most MACs within the exact limit", _most_macs, needs_target=True),
-        )
+    searches = {
+        "darts": darts.DartsSearch,
+        "one-shot": one_shot.OneShotSearch,
+        "random": baselines.RandomSearch,
+        "most-macs": baselines.MostMacs,
     }
+    return searches[name](*given)
+
+
+METHODS: Mapping[str, Method] = table(
+    Method(
+        "darts",
+        "the author's: alpha by gradient on L_data + lambda * L_latency",
+        functools.partial(_shipped, "darts"),
+        uses=("latency", "utilization", "epochs", "weight with a target"),
+    ),
+    Method(
+        "one-shot",
+        "one super-network trained once, then a choice within the exact limit",
+        functools.partial(_shipped, "one-shot"),
+        uses=("candidates", "finalists", "epochs"),
+        takes_weights=True,
+    ),
+    Method(
+        "random",
+        "random networks within the limit, as much compute as darts",
+        functools.partial(_shipped, "random"),
+        uses=("epochs",),
+    ),
+    Method(
+        "most-macs",
+        "no search: the most MACs within the exact limit",
+        functools.partial(_shipped, "most-macs"),
+        needs_target=True,
+    ),
 )
 """What ``--method`` may be."""
 
@@ -123,9 +118,3 @@ def changes_of(method: str | Method | Latency) -> tuple[str, dict[str, Any]]:
     if method not in SWEEP_METHODS:
         raise InvalidValueError("methods", method, f"one of: {', '.join(SWEEP_METHODS)}")
     return method, dict(SWEEP_METHODS[method])
-
-
-def method_of(settings: SearchSettings) -> Method:
-    """The row that the settings name; raises as :meth:`SearchSettings.row`."""
-    row: Method = settings.row("method", METHODS)
-    return row

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwcost import InvalidValueError
+from hwcost.machine.fields import plain
+from hwcost.machine.rows import Row
+from nas_plugin.methods.finding import method_of
+from nas_plugin.methods.latencies import Latency
 from nas_plugin.methods.settings import SearchSettings, Target
-from nas_plugin.methods.table import changes_of, method_of
+from nas_plugin.methods.table import Method, changes_of
 
 __all__ = ["SweepSettings", "check_list"]
 
@@ -70,12 +74,12 @@ class SweepSettings:
     @classmethod
     def of_run(cls, settings: SearchSettings, count: int) -> SweepSettings:
         """One search, and one training of its winner and of the reference with the search's seed."""
-        own = {name: settings.own.get(name, getattr(settings, name)) for name in ("method", "latency")}
         given = {name: value for name, value in settings.as_dict().items() if name not in _OWN}
         more: dict[str, Any] = {"seeds": (settings.seed,), "train_seeds": (settings.seed,), "given": given}
         more |= {"weights": (given.pop("weight"),)} if settings.target is None else {"targets": (settings.target,)}
-        label = settings.latency if settings.method == "darts" else settings.method
-        return cls(settings.data, count, {label: own | {"snaps": settings.snaps}}, **more)
+        label = str(settings.latency if settings.method == "darts" else settings.method)
+        own = {name: getattr(settings, name) for name in ("method", "latency", "snaps")}
+        return cls(settings.data, count, {label: own}, **more)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(str(Target.parse(target)) for target in self.targets))
@@ -112,13 +116,27 @@ class SweepSettings:
     def as_dict(self) -> dict[str, Any]:
         """By name, for JSON; rows of your own by their names."""
         named = self.methods.items()
-        methods = {name: {key: getattr(value, "name", value) for key, value in row.items()} for name, row in named}
+        methods = {name: {key: plain(value) for key, value in row.items()} for name, row in named}
         return vars(self) | {"methods": methods}
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any], rows: Mapping[str, Any]) -> SweepSettings:
-        """What :meth:`as_dict` gave, with rows of your own by name."""
+    def from_dict(cls, content: Mapping[str, Any], rows: Sequence[Row] = ()) -> SweepSettings:
+        """What :meth:`as_dict` gave, with ``rows`` of your own for the names that it holds."""
         given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
-        named = given["methods"].items()
-        methods = {name: {key: rows.get(value, value) for key, value in row.items()} for name, row in named}
+        named, kinds = given["methods"].items(), {"method": Method, "latency": Latency}
+        methods = {name: with_rows(row, kinds, rows) for name, row in named}
         return cls(**given | {"methods": methods})
+
+
+def with_rows(content: Mapping[str, Any], kinds: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+    """Values by field; where ``rows`` has one of the field's kind, the row takes the place of its name.
+
+    >>> with_rows({"method": "mine", "snaps": True}, {"method": Method}, [Method("mine", "in one line", print)])
+    {'method': Method(name='mine', summary='in one line', make=<built-in function print>, ...), 'snaps': True}
+    """
+    found = dict(content)
+    for field in kinds.keys() & found.keys():
+        known = {row.name: row for row in rows if isinstance(row, kinds[field])}
+        value = found[field]
+        found[field] = tuple(known.get(v, v) for v in value) if isinstance(value, list) else known.get(value, value)
+    return found

@@ -13,29 +13,31 @@ import functools
 import itertools
 import json
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hwcost import SystolicArray
+from hwcost import InvalidValueError, SystolicArray
+from hwcost.machine import Dataflow, FoldTiming, Lowering, Term, Transfer
+from hwcost.machine.rows import Row
 from hwcost.sweep import engines
 from nas_plugin.errors import RunError
-from nas_plugin.methods.finding import check
+from nas_plugin.methods.finding import check, method_of
 from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.methods.table import method_of
 from nas_plugin.runs.folders import Owner, made_with, new_folder, save
-from nas_plugin.runs.settings import SweepSettings, check_list
+from nas_plugin.runs.settings import SweepSettings, check_list, with_rows
 from nas_plugin.runs.task import SCHEMA, OnStep, Task, images_of, key_of, perform
 from nas_plugin.space.arch_def import ArchDef, BlockKind, Choice
 from nas_plugin.space.reader import parse_arch_def
 
-__all__ = ["Report", "SearchSweep", "SweepProgress", "run_sweep", "size_of"]
+__all__ = ["SearchSweep", "SweepProgress", "run_sweep", "size_of"]
 
 NAME = "sweep.json"
+ROWS = {"dataflow": Dataflow, "fold_timing": FoldTiming, "lowering": Lowering, "terms": (Term, Transfer)}
+"""The fields of a machine that may hold rows of the caller's, of which a file holds the names."""
 
 
 def size_of(array: SystolicArray) -> str:
@@ -88,11 +90,15 @@ class SearchSweep:
         return sweep
 
     @classmethod
-    def open(cls, path: Path, rows: Sequence[Any] = (), *, check_images: bool = False) -> SearchSweep:
+    def open(cls, path: Path, rows: Sequence[Row] = (), *, check_images: bool = False) -> SearchSweep:
         """A sweep that was begun, with the ``rows`` of your own that it uses.
 
-        Raises RunError if there is none, it is damaged, or, with ``check_images``, the images have changed since.
+        Raises RunError if there is none, it is damaged, or, with ``check_images``, the images have changed since, and
+        InvalidValueError for something that is not a row.
         """
+        for row in rows:
+            if not isinstance(row, Row):
+                raise InvalidValueError("rows", row, "rows of your own, such as a Method, a Latency or a Dataflow")
         try:
             content = json.loads((path / NAME).read_text(encoding="utf-8"))
             text = (path / "arch_def.toml").read_text(encoding="utf-8")
@@ -101,8 +107,8 @@ class SearchSweep:
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise RunError(f"{path / NAME} is not of schema {SCHEMA!r}; start anew in another folder")
         try:
-            settings = SweepSettings.from_dict(content["sweep"], {row.name: row for row in rows})
-            arrays = tuple(SystolicArray(**array) for array in content["arrays"])
+            settings = SweepSettings.from_dict(content["sweep"], rows)
+            arrays = tuple(SystolicArray(**with_rows(array, ROWS, rows)) for array in content["arrays"])
             more = dict(content["made_with"]), tuple(content["images"])
             array = arrays[0]
         except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -186,92 +192,78 @@ once.
 """
 
 
-class Report:
-    """Counts tasks.
+@contextlib.contextmanager
+def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    """Calls a function from a second thread while the block runs; raises at its end what the function raised."""
+    over = threading.Event()
 
-    Args:
-        progress: to call; None for nobody.
-        total: the number of tasks.
-        quiet: seconds without an ended task after which :meth:`watching` reports what is under way.
-    """
+    def watch() -> None:
+        while not over.wait(seconds):
+            call()
 
-    def __init__(self, progress: SweepProgress | None, total: int = 0, quiet: float = 20.0) -> None:
-        self.progress, self.total, self.quiet = progress, total, quiet
-        self._done, self._last = 0, time.monotonic()
-        self._lock = threading.Lock()
-        self._watcher: Future[None] | None = None
-
-    def ended(self, line: str) -> None:
-        """A task ended. Raises what the caller's function raised in the second thread."""
-        self._last = time.monotonic()
-        self._show(1, line)
-        if self._watcher is not None and self._watcher.done():
-            self._watcher.result()
-
-    def _show(self, ended: int, line: str) -> None:
-        with self._lock:
-            self._done += ended
-            if self.progress is not None:
-                self.progress(self._done, self.total, line)
-
-    @contextlib.contextmanager
-    def watching(self, under_way: Callable[[], str]) -> Iterator[None]:
-        """Reports ``under_way()``, unless it is empty, whenever no task has ended for a while."""
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(max(0.0, self._last + self.quiet - time.monotonic())):
-                if time.monotonic() - self._last >= self.quiet:
-                    self._last = time.monotonic()
-                    if line := under_way():
-                        self._show(0, line)
-
-        with ThreadPoolExecutor(1) as pool:
-            self._watcher = pool.submit(watch)
-            try:
-                yield
-            finally:
-                over.set()
-        self._watcher.result()
+    with ThreadPoolExecutor(1) as pool:
+        watcher = pool.submit(watch)
+        try:
+            yield
+        finally:
+            over.set()
+    watcher.result()
 
 
 def run_sweep(
     sweep: SearchSweep,
     owner: Owner,
-    report: Report,
+    progress: SweepProgress | None = None,
     *,
     engine: str = "serial",
     jobs: int | None = None,
     on_step: OnStep | None = None,
+    quiet: float = 20.0,
 ) -> None:
-    """Does all that is left of a sweep, in tasks that ``report`` counts.
+    """Does all that is left of a sweep.
 
-    ``engine`` and ``jobs`` are those of :func:`hwcost.sweep.engines.run`; ``on_step`` needs engine "serial". Raises
-    RunError if a file is damaged or a training diverged, and InvalidValueError for an engine that cannot be used.
+    ``engine`` and ``jobs`` are those of :func:`hwcost.sweep.engines.run`; ``on_step`` needs engine "serial". After
+    ``quiet`` seconds without an ended task ``progress`` hears what is under way. Raises RunError if a file is damaged
+    or a training diverged, InvalidValueError for an engine that cannot be used, and what ``progress`` raises.
     """
     searches = [task for _, task in sweep.searches()]
     early = [*sweep.super_networks(), *(task for task in searches if task.super_network is None)]
     late = [task for task in searches if task.super_network is not None]
-    report.total = len(early) + len(late) + len(sweep.settings.train_seeds) * (len(searches) + 1)
+    done, total = 0, len(early) + len(late) + len(sweep.settings.train_seeds) * (len(searches) + 1)
+    lock = threading.Lock()
+
+    def report(ended: int, line: str) -> None:
+        nonlocal done
+        with lock:
+            done += ended
+            if progress is not None:
+                progress(done, total, line)
 
     def run(tasks: Sequence[Task]) -> None:
         left = [task for task in tasks if not task.done]
         for task in tasks:
             if task.done:
-                report.ended(f"{task.label}: was done")
+                report(1, f"{task.label}: was done")
+        before, seen = [len(task.log()) for task in left], done
 
-        def under_way() -> str:
-            return "; ".join(f"{task.label}, step {len(task.log())}" for task in left if task.is_under_way(owner))
+        def under_way() -> None:
+            nonlocal seen
+            steps = [0 if task.done else len(task.log()) for task in left]
+            each = zip(left, steps, before, strict=True)
+            lines = [f"{task.label}, step {step}" for task, step, first in each if step not in (0, first)]
+            if seen == done and lines:
+                report(0, "; ".join(lines))
+            seen = done
 
         calls = [functools.partial(perform, task, owner, on_step) for task in left]
         if calls:
-            with report.watching(under_way), contextlib.closing(engines.run(engine, calls, len(calls), jobs)) as lines:
+            with _every(quiet, under_way), contextlib.closing(engines.run(engine, calls, len(calls), jobs)) as lines:
                 for line in lines:
-                    report.ended(line)
+                    report(1, line)
 
     run(early)
     run(late)
     networks = [*(task.read()["winner"] for task in searches), sweep.arch.reference]
     trainings = {task.folder: task for network in networks for task in sweep.trainings(network)}
-    report.total = len(early) + len(late) + len(trainings)
+    total = len(early) + len(late) + len(trainings)
     run(list(trainings.values()))

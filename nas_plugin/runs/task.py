@@ -32,8 +32,6 @@ __all__ = ["SCHEMA", "OnStep", "Task", "images_of", "key_of", "perform", "read_w
 SCHEMA = "nas_plugin.sweep/4"
 LOG = "log.jsonl"
 WEIGHTS = "weights.safetensors"
-BEGUN = ".begun"
-"""In the folder of a task under way: the token of its owner."""
 
 OnStep = Callable[["Task", int, int, Record], None]
 """Called after each step of a task, in its process, with the step, the number of steps and the log record."""
@@ -89,13 +87,6 @@ class Task:
         path = self.folder / LOG
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
-    def is_under_way(self, owner: Owner) -> bool:
-        """Whether a worker of the owner has begun it and not ended."""
-        try:
-            return (self.folder / BEGUN).read_text(encoding="utf-8") == owner.token
-        except OSError:
-            return False
-
 
 def key_of(choice: Choice) -> str:
     """A network's sizes in the order of the decisions, as in file names.
@@ -129,15 +120,13 @@ def perform(task: Task, owner: Owner, on_step: OnStep | None = None) -> str:
             task.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{task.folder} cannot be made: {error.strerror}") from None
-        save(task.folder / BEGUN, owner.token.encode())
         work, finish = _KINDS[task.kind](task, *images_of(task.arch, task.settings))
         log = _advance(work, task, owner, on_step)
         content, line = finish()
         head = {"schema": f"{SCHEMA}/{task.kind}", "settings": task.settings.as_dict(), "made_with": made_with()}
         save(task.folder / LOG, log)
         save(task.path, head | content)
-        for name in (CHECKPOINT, BEGUN):
-            (task.folder / name).unlink(missing_ok=True)
+        (task.folder / CHECKPOINT).unlink(missing_ok=True)
         return f"{task.label}{line}"
 
 

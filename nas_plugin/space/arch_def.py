@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hwcost import Conv2d, InvalidValueError, Linear, Network, Operation, SystolicArray, network_cost
+from hwcost.machine.rows import Row, table
 
 __all__ = ["CLASSIFIER", "KINDS", "ArchDef", "Block", "BlockKind", "Choice", "centred_conv"]
 
@@ -61,7 +62,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class BlockKind:
+class BlockKind(Row):
     """A row of :data:`KINDS`.
 
     Attributes:
@@ -75,7 +76,13 @@ class BlockKind:
         layer: the layer that hwcost prices, for a map of the given height and width, with channels and kernel 1.
     """
 
-    name: str
+    functions = MappingProxyType(
+        {
+            "module": "incoming channels, width and kernel that returns a module",
+            "apply": "a block, an input, a weight and a bias that returns the output",
+            "layer": "height and width that returns a layer",
+        }
+    )
     summary: str
     on_maps: bool
     module: Callable[[int, int, int], nn.Module]
@@ -113,14 +120,9 @@ def _conv_layer(height: int, width: int) -> Conv2d:
     return Conv2d(1, 1, 1, height=height, width=width, padding="same")
 
 
-KINDS: Mapping[str, BlockKind] = MappingProxyType(
-    {
-        row.name: row
-        for row in (
-            BlockKind("conv", "convolution, ReLU, max-pooling", True, nn.Conv2d, _conv, _conv_layer),
-            BlockKind("linear", "fully connected layer, ReLU", False, _linear_module, _linear, _linear_layer),
-        )
-    }
+KINDS: Mapping[str, BlockKind] = table(
+    BlockKind("conv", "convolution, ReLU, max-pooling", True, nn.Conv2d, _conv, _conv_layer),
+    BlockKind("linear", "fully connected layer, ReLU", False, _linear_module, _linear, _linear_layer),
 )
 """The kinds of block that ship, by name."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
-from nas_plugin import LATENCIES, ArchDef, SearchSettings, load_arch_def
+from hwcost.machine import Transfer
+from nas_plugin import LATENCIES, ArchDef, Latency, SearchSettings, load_arch_def
 from nas_plugin.methods.latency import LatencyTerm
 from nas_plugin.space.networks import Alphas, one_hot
 from nas_plugin.space.reader import parse_arch_def
@@ -126,6 +128,36 @@ def test_a_roofline_of_a_stated_memory_by_hand() -> None:
         assert slow.loss.cycles(row).item() > 1.5 * term.loss.cycles(row).item()
 
 
+SPILL = Transfer(
+    "spills",
+    lambda work: work.gemm.m * work.gemm.n * work.gemm.count * work.array.bytes_per_element,
+    lambda array: array.clock_hz / 64,
+    "partial sums that do not fit",
+    operand="outputs",
+    level="spill",
+)
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        {"terms": (SPILL,)},
+        {"terms": (SPILL,), "dram_bytes_per_s": 4e9},
+        {"weight_bytes_per_s": 4e9},
+        {"bytes_per_element": 2.0, "output_bytes_per_s": 1e8, "overlap": 0.5},
+        {"reread_bytes_per_s": 1e8, "filter_block": 32},
+    ],
+)
+def test_a_roofline_knows_every_limit_of_the_memory(memory: dict[str, Any]) -> None:
+    """Each machine waits for its memory, and so does its roofline, terms of a caller included."""
+    arch = on(SystolicArray(16, 16, fold_timing="serial", **memory))
+    row = row_of(arch, arch.reference)
+    flops, roofline = (LatencyTerm(arch, LATENCIES[name]) for name in ("flops", "roofline"))
+    assert {term.name for term in roofline.array.terms} == {term.name for term in arch.array.terms}
+    with torch.no_grad():
+        assert roofline.loss.cycles(row).item() > 1.1 * flops.loss.cycles(row).item()
+
+
 @pytest.mark.parametrize("latency", [name for name in LATENCIES if name != "none"])
 def test_the_term_is_lambda_times_the_latency_of_sample_or_probabilities(latency: str) -> None:
     term = LatencyTerm(LENET, LATENCIES[latency])
@@ -192,4 +224,4 @@ def test_costs_of_whole_networks_are_what_the_estimator_says(latency: str) -> No
 
 def test_an_unknown_latency() -> None:
     with pytest.raises(InvalidValueError, match="latency is 'fast'; allowed: one of: logistic, shifted"):
-        SearchSettings("x", latency="fast").row("latency", LATENCIES)
+        SearchSettings("x", latency="fast").row("latency", LATENCIES, Latency)

@@ -53,7 +53,7 @@ def stop(*_: object) -> None:
 
 def test_a_search_method(small: ArchDef, tmp_path: Path) -> None:
     whole = search(arch_def=small, method=HALVING, out=tmp_path / "whole", **FEW)
-    assert whole.settings.method == "halving"
+    assert whole.settings.method is HALVING
     assert [record["stage"] for record in whole.log] == ["search"] * 3 + ["winner", "reference"]
     with pytest.raises(KeyboardInterrupt):
         search(arch_def=small, method=HALVING, out=tmp_path / "run", progress=stop, **FEW)
@@ -79,7 +79,7 @@ WIDER = Latency("wider", "shifted", "smooth cycles on an array of twice the colu
 def test_a_latency_term(small: ArchDef) -> None:
     given = FEW | {"epochs": 3, "batch": 30, "alpha_batch": 12}
     found = search(arch_def=small, latency=WIDER, **given)
-    assert (found.settings.method, found.settings.latency) == ("darts", "wider")
+    assert (found.settings.method, found.settings.latency) == ("darts", WIDER)
     other = search(arch_def=small, latency="shifted", **given)
     assert found.log[0]["soft_latency"] != other.log[0]["soft_latency"]
     reference = network_cost(small.space.at(small.reference), squared(small.array)).total.cycles

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -11,15 +12,16 @@ import pytest
 import safetensors.torch
 import torch
 
-from hwcost import InvalidValueError, SystolicArray, network_cost
-from nas_plugin import ArchDef, Comparison, read_sweep, resume, resume_sweep, search, sweep
+from hwcost import FOLD_TIMINGS, InvalidValueError, SystolicArray, network_cost
+from hwcost.machine import Dataflow, Lowering, Term, Transfer
+from nas_plugin import LATENCIES, ArchDef, Comparison, read_run, read_sweep, resume, resume_sweep, search, sweep
 from nas_plugin.errors import RunError
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS
 from nas_plugin.methods.training import SuperNetworkTraining
 from nas_plugin.runs.folders import only_one, threads
 from nas_plugin.runs.settings import SweepSettings
-from nas_plugin.runs.sweep import Report, SearchSweep, run_sweep
+from nas_plugin.runs.sweep import SearchSweep, run_sweep
 from nas_plugin.runs.task import images_of, key_of, perform
 
 from .conftest import Ended, write_images
@@ -214,7 +216,7 @@ def test_a_sweep_that_was_stopped_within_a_task(small: ArchDef, one: Path, tmp_p
 
     def go_on() -> None:
         with only_one(folder) as owner:
-            run_sweep(SearchSweep.open(folder), owner, Report(None, 0), on_step=count)
+            run_sweep(SearchSweep.open(folder), owner, on_step=count)
 
     begun = SearchSweep.open(one)
     SearchSweep.create(folder, small, begun.arrays, begun.settings)
@@ -241,41 +243,34 @@ def test_a_finished_sweep_does_nothing_again(one: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("raises", [False, True])
-def test_tasks_under_way_are_reported(*, raises: bool) -> None:
-    seen = threading.Event()
-    lines: list[tuple[int, int, str]] = []
+def test_tasks_under_way_are_reported(small: ArchDef, one: Path, tmp_path: Path, *, raises: bool) -> None:
+    """The second training waits after each step until its line has come; the first was stopped and is not under way."""
+    copy = copy_of(one, tmp_path)
+    sweep = SearchSweep.open(copy)
+    first, second = sweep.trainings(small.reference)
+    for task in (first, second):
+        task.path.unlink()
+    with only_one(copy) as owner, pytest.raises(KeyboardInterrupt):
+        perform(second, owner, stop_at_once)
+    seen, lines = threading.Event(), list[str]()
 
     def progress(done: int, total: int, line: str) -> None:
-        lines.append((done, total, line))
-        seen.set()
-        if raises:
-            raise LookupError(line)
+        lines.append(line)
+        if "step" in line:
+            seen.set()
+            if raises:
+                raise LookupError(line)
 
-    report = Report(progress, 3, quiet=0.01)
+    def wait(*_: object) -> None:
+        assert seen.wait(60)
+
     before = threading.active_count()
-    if raises:
-        with pytest.raises(LookupError, match="training a, step 1"), report.watching(lambda: "training a, step 1"):
-            assert seen.wait(60)
-    else:
-        with report.watching(lambda: "training a, step 1"):
-            assert seen.wait(60)
-        report.ended("training a")
-        assert lines[-1] == (1, 3, "training a")
-    assert lines[0] == (0, 3, "training a, step 1")
+    with only_one(copy) as owner, pytest.raises(LookupError) if raises else contextlib.nullcontext():
+        run_sweep(sweep, owner, progress, on_step=wait, quiet=0.01)
+    assert next(line for line in lines if "step" in line) == f"{first.label}, step 1"
+    assert first.done
+    assert second.done
     assert threading.active_count() == before
-
-
-def test_a_sweep_reports_only_its_own_tasks_as_under_way(small: ArchDef, one: Path, tmp_path: Path) -> None:
-    copy = copy_of(one, tmp_path)
-    (task, *_) = SearchSweep.open(copy).trainings(small.reference)
-    task.path.unlink()
-    with only_one(copy) as killed, pytest.raises(KeyboardInterrupt):
-        perform(task, killed, stop_at_once)
-    with only_one(copy) as owner:
-        assert task.is_under_way(killed)
-        assert not task.is_under_way(owner)
-        assert perform(task, owner)
-        assert not task.is_under_way(owner)
 
 
 def stop_at_once(*_: object) -> None:
@@ -477,3 +472,80 @@ def test_a_run_is_a_sweep_of_one_search(limit: dict[str, Any], method: dict[str,
     assert only == settings
     assert run.train_seeds == run.seeds == (4,)
     assert (run.training(4).lr, run.training(4).seed) == (0.01, 4)
+
+
+# ---------------------------------------------------------------- rows of the caller's
+
+
+def charged(work: Any) -> Any:
+    return 7 * work.gemm.count
+
+
+def spilled(work: Any) -> Any:
+    return work.gemm.m * work.gemm.n * work.gemm.count
+
+
+def per_second(array: SystolicArray) -> Any:
+    return array.clock_hz / 4
+
+
+def same(gemm: Any) -> Any:
+    return gemm
+
+
+def slow(folds: Any) -> Any:
+    return 2 * FOLD_TIMINGS["serial"].cycles(folds)
+
+
+ROWS: list[Any] = [
+    Dataflow("mine", rows="n", cols="k", time="m", row_passes=2, summary="weight stationary, transposed"),
+    dataclasses.replace(FOLD_TIMINGS["serial"], name="mine", cycles=slow),
+    Lowering("mine", same, "as it is"),
+    Term("launch", charged, "launching a product"),
+    Transfer("spills", spilled, per_second, "partial sums that do not fit", operand="outputs", level="spill"),
+]
+MACHINES = {
+    "dataflow": {"dataflow": ROWS[0]},
+    "fold_timing": {"fold_timing": ROWS[1]},
+    "lowering": {"lowering": ROWS[2]},
+    "terms": {"terms": tuple(ROWS[3:])},
+    "all": {"dataflow": ROWS[0], "fold_timing": ROWS[1], "lowering": ROWS[2], "terms": tuple(ROWS[3:])},
+}
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("fields", MACHINES.values(), ids=MACHINES)
+def test_a_machine_with_rows_of_the_callers(small: ArchDef, tmp_path: Path, fields: dict[str, Any]) -> None:
+    array = SystolicArray(4, 4, **fields)
+    given: dict[str, Any] = {"images": 40, "train_epochs": 1, "method": "most-macs", "target": "0.9"}
+    found = search(arch_def=small, array=array, out=tmp_path / "run", **given)
+    for read in (read_run, resume):
+        with pytest.raises(RunError, match="pass the rows of your own that it uses"):
+            read(tmp_path / "run")
+        again = read(tmp_path / "run", rows=ROWS)
+        assert again.arch.array == array
+        assert again.as_dict() == found.as_dict()
+
+    methods = {"methods": ["most-macs"], "targets": ["0.9"], "seeds": [0], "train_seeds": 1}
+    del given["method"], given["target"]
+    compared = sweep(arch_def=small, arrays=[array], out=tmp_path / "sweep", jobs=2, **methods, **given)
+    for read in (read_sweep, resume_sweep):
+        with pytest.raises(RunError, match="pass the rows of your own that it uses"):
+            read(tmp_path / "sweep")
+        assert read(tmp_path / "sweep", rows=ROWS).as_dict() == compared.as_dict()
+
+
+def test_what_is_not_a_row_is_refused(one: Path) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        read_sweep(one, rows=["mine"])  # type: ignore[list-item]
+    assert (caught.value.field, caught.value.value) == ("rows", "mine")
+
+
+@pytest.mark.parametrize(("field", "row"), [("method", METHODS["darts"]), ("latency", LATENCIES["shifted"])])
+def test_a_row_of_ones_own_has_a_name_of_its_own(small: ArchDef, tmp_path: Path, field: str, row: Any) -> None:
+    """A folder holds names only, so a row under the name of one that ships would be read as that one."""
+    other = dataclasses.replace(row, summary="another one")
+    with pytest.raises(InvalidValueError) as caught:
+        search(arch_def=small, out=tmp_path / "run", epochs=3, **{field: other})
+    assert (caught.value.field, caught.value.value) == (f"{field}.name", row.name)
+    assert not list(tmp_path.iterdir())
