@@ -66,7 +66,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command named first."""
         if self.get_command(ctx, args[0]) is None:
-            raise InvalidValueError("command", args[0], f"one of: {', '.join(self.list_commands(ctx))}")
+            raise InvalidValueError("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
 

@@ -3,9 +3,10 @@
 Every error of the package derives from :class:`HwcostError` and from the builtin that Python users expect
 (``ValueError``, ``TypeError``, ``ImportError``), so that both ``except HwcostError`` and ``except ValueError`` work.
 
-Bad input raises :class:`InvalidValueError`. Its message takes one of three forms:
+Bad input raises :class:`InvalidValueError`. Its message takes one of four forms:
 
 - a wrong value: ``InvalidValueError("stride", 0, "an integer of at least 1")``;
+- a name that a table does not have: ``InvalidValueError("dataflow", "wss", DATAFLOWS)``; the closest one is offered;
 - no value: ``InvalidValueError("stride", MISSING, "an integer of at least 1")``;
 - anything else: ``InvalidValueError("--plot", path, "leave it out, or pass --budget", reason="there is no budget")``,
   where the third argument states what to do.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import enum
 import functools
+from collections.abc import Iterable
 from typing import Any, Final
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "MissingDependencyError",
     "MixedLibrariesError",
     "NoGradientError",
+    "require",
 ]
 
 
@@ -34,7 +37,7 @@ class _Missing(enum.Enum):
 
 
 MISSING: Final = _Missing.MISSING
-"""Stands for a value that was not given."""
+"""The value of a field that was not given."""
 
 
 class HwcostError(Exception):
@@ -51,25 +54,45 @@ class InvalidValueError(HwcostError, ValueError):
     >>> str(InvalidValueError("--dim", "batch=8", "leave it out", reason="the model has no dynamic sizes"))
     '--dim cannot be used: the model has no dynamic sizes; leave it out'
 
+    >>> str(InvalidValueError("dataflow", "wss", ("ws", "os", "is")))
+    "dataflow is 'wss'; allowed: one of: ws, os, is; did you mean 'ws'?"
+
     Attributes:
         field: the argument, option, key or cell.
         value: the value given there, or ``hwcost.errors.MISSING``.
-        allowed: the values allowed there; with a ``reason``, what to do instead.
+        allowed: the values allowed there, in words; with a ``reason``, what to do instead.
         reason: why ``field`` cannot be used, if the value alone does not show it; empty otherwise.
+        names: the names allowed there, of which the closest is offered; empty if any number of values is allowed.
     """
 
-    def __init__(self, field: str, value: object, allowed: str, *, reason: str = "") -> None:
-        if reason:
-            message = f"{field} cannot be used: {reason}; {allowed}"
-        elif value is MISSING:
-            message = f"{field} is missing; needed: {allowed}"
-        else:
-            message = f"{field} is {shorten(value)}; allowed: {allowed}"
-        super().__init__(message)
+    def __init__(
+        self, field: str, value: object, allowed: str | Iterable[str], *, reason: str = "", names: Iterable[str] = ()
+    ) -> None:
+        if not isinstance(allowed, str):
+            names = tuple(allowed)
+            allowed = f"one of: {', '.join(names)}"
         self.field = field
         self.value = value
         self.allowed = allowed
         self.reason = reason
+        self.names = tuple(names)
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        if self.reason:
+            return f"{self.field} cannot be used: {self.reason}; {self.allowed}"
+        if self.value is MISSING:
+            return f"{self.field} is missing; needed: {self.allowed}"
+        return f"{self.field} is {shorten(self.value)}; allowed: {self.allowed}{self._closest()}"
+
+    def _closest(self) -> str:
+        if not self.names or not isinstance(self.value, str):
+            return ""
+        import difflib
+
+        known = {name.lower(): name for name in self.names}
+        close = difflib.get_close_matches(self.value.lower(), known, n=1)
+        return f"; did you mean {known[close[0]]!r}?" if close else ""
 
     def at(self, field: str, *, allowed: str | None = None) -> InvalidValueError:
         """The same error under another name of the field, and optionally with other allowed values.
@@ -78,10 +101,13 @@ class InvalidValueError(HwcostError, ValueError):
         >>> str(error.at("--stride"))
         '--stride is 0; allowed: an integer of at least 1'
         """
-        return InvalidValueError(field, self.value, allowed or self.allowed, reason=self.reason)
+        return InvalidValueError(
+            field, self.value, allowed or self.allowed, reason=self.reason, names=() if allowed else self.names
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:  # by default, an exception is rebuilt from its message alone
-        return functools.partial(type(self), reason=self.reason), (self.field, self.value, self.allowed)
+        make = functools.partial(type(self), reason=self.reason, names=self.names)
+        return make, (self.field, self.value, self.allowed)
 
 
 class MixedLibrariesError(HwcostError, TypeError):
@@ -89,7 +115,11 @@ class MixedLibrariesError(HwcostError, TypeError):
 
 
 class MissingDependencyError(HwcostError, ImportError):
-    """An optional library that is needed and not installed; the message gives the command that installs it."""
+    """An optional library that is needed and not installed; the message gives the command that installs it.
+
+    pip takes the version that is installed and adds the libraries of the extra, so that the command works after an
+    installation from a wheel or from a checkout as well.
+    """
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
         super().__init__(f'{purpose} needs {library}; install it with: pip install "hwcost[{extra}]"')
@@ -99,6 +129,29 @@ class MissingDependencyError(HwcostError, ImportError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.library, self.extra, self.purpose)
+
+
+def require(module: str, extra: str, purpose: str) -> None:
+    """Raises unless an optional library is installed: called before work that would be lost without it.
+
+    Args:
+        module: the name that Python imports.
+        extra: the extra of the package that installs it.
+        purpose: what needs it.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+
+    >>> require("math", "plot", "--plot")
+    >>> require("no_such_library", "plot", "--plot")
+    Traceback (most recent call last):
+    ...
+    hwcost.errors.MissingDependencyError: --plot needs no-such-library; install it with: pip install "hwcost[plot]"
+    """
+    import importlib.util
+
+    if importlib.util.find_spec(module) is None:
+        raise MissingDependencyError(module.replace("_", "-"), extra, purpose)
 
 
 class NoGradientError(HwcostError, RuntimeError):

@@ -316,13 +316,13 @@ def test_round_trip_of_anything(tmp_path_factory, source, note, clock, overlap, 
 
 def test_an_unknown_name_lists_the_names_and_suggests_one():
     for wrong, right in (("tpu-v11", "tpu-v1"), ("TPU-V4i", "tpu-v4i"), ("nvdla_small", "nvdla-small")):
-        with pytest.raises(InvalidValueError, match=rf"Did you mean '{right}'\?") as caught:
+        with pytest.raises(InvalidValueError, match=rf"did you mean '{right}'\?") as caught:
             load_device(wrong)
         assert all(name in str(caught.value) for name in NAMES)
         assert ".toml" in str(caught.value)
     with pytest.raises(InvalidValueError) as caught:
         load_device("qqqqqqqq")
-    assert "Did you mean" not in str(caught.value)
+    assert "did you mean" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [None, 3, b"tpu-v1", b"x.toml", "", ["tpu-v1"], types.SimpleNamespace()])

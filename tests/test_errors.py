@@ -13,6 +13,8 @@ from hwcost.errors import MISSING
 ERRORS = [
     InvalidValueError("Conv2d.stride", 0, "an integer of at least 1"),
     InvalidValueError("--input", MISSING, "a shape"),
+    InvalidValueError("dataflow", "oss", ("ws", "os", "is")),
+    InvalidValueError("dataflow", "oss", "one of: ws, os, is; or a Dataflow", names=("ws", "os", "is")),
     InvalidValueError("--dim", "batch=8", "leave it out", reason="the model has no dynamic sizes"),
     MissingDependencyError("scipy", "fit", "a fit"),
     MixedLibrariesError("numpy and torch"),
@@ -29,14 +31,32 @@ def test_errors_travel(error, travel):
     assert vars(again) == vars(error)
 
 
-@pytest.mark.parametrize("error", ERRORS[:3], ids=str)
+@pytest.mark.parametrize("error", ERRORS[:5], ids=str)
 def test_an_error_under_another_name_keeps_its_other_facts(error):
     moved = error.at("elsewhere")
     assert vars(moved) == vars(error) | {"field": "elsewhere"}
     assert str(moved) == str(error).replace(error.field, "elsewhere")
-    assert vars(error.at("elsewhere", allowed="this")) == vars(moved) | {"allowed": "this"}
+    assert vars(error.at("elsewhere", allowed="this")) == vars(moved) | {"allowed": "this", "names": ()}
 
 
 def test_a_missing_value_is_not_shown_as_one():
     assert "'" not in str(InvalidValueError("--input", MISSING, "a shape"))
     assert str(InvalidValueError("--input", "missing", "a shape")).count("'") == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "names", "offered"),
+    [
+        ("wss", ("ws", "os", "is"), "ws"),
+        ("TPU-V1", ("tpu-v1", "gemmini"), "tpu-v1"),
+        ("lenet", ("LeNet", "AlexNet"), "LeNet"),
+        ("horse", ("ws", "os"), ""),
+        (3, ("ws", "os"), ""),
+        (MISSING, ("ws", "os"), ""),
+    ],
+)
+def test_the_closest_name_is_offered(value, names, offered):
+    error = InvalidValueError("field", value, names)
+    assert (error.allowed, error.names) == (f"one of: {', '.join(names)}", names)
+    assert ("did you mean" in str(error)) == bool(offered)
+    assert str(error).endswith(f"did you mean {offered!r}?" if offered else ", ".join(names))

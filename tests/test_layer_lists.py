@@ -165,7 +165,7 @@ def test_topologies(tmp_path, kind, text, products):
         ("net.toml", 'schema = "hwcost.device/1"\n', "schema is 'hwcost.device/1'; allowed: 'hwcost.layers/1'"),
         ("net.toml", "name = 3\n", "name is 3; allowed: a text"),
         ("net.toml", "[layer]\nc = 3\n", "a table [[layer]] for each layer"),
-        ("net.toml", "[[layers]]\nc = 3\n", "a key is 'layers'; allowed: schema, version, name, layer; did you mean"),
+        ("net.toml", "[[layers]]\nc = 3\n", "one of: schema, version, name, layer; did you mean 'layer'"),
         ("net.toml", '[[layer]]\nkind = "linear"\nc = 3\nf = true\n', "layer 1: f is True; allowed: an integer"),
         ("net.toml", '[[layer]]\nkind = "linear"\nc = 3\nf = []\n', "layer 1: f is []; allowed: an integer"),
         ("net.toml", '[[layer]]\nkind = "linear"\nc = 3\nf = inf\n', "layer 1: f is 'inf'; allowed: a finite number"),

@@ -83,7 +83,7 @@ class Measurement:
     def _check_device(self) -> None:
         for name, value in self.device.items():
             if name not in _FIELDS:
-                raise InvalidValueError(self._field("device"), name, f"one of: {', '.join(_FIELDS)}")
+                raise InvalidValueError(self._field("device"), name, _FIELDS)
             if not is_real(value) or (value > LARGEST and _FIELDS[name].kind is COUNT):
                 raise InvalidValueError(self._field(name), value, f"a number, integers up to {LARGEST:g}")
             _FIELDS[name].check(value, self._field(name))

@@ -125,7 +125,7 @@ def fit_parameters(names: Sequence[str]) -> tuple[FitParameter, ...]:
     taken: dict[str, str] = {}
     for name in names:
         if not isinstance(name, str) or name not in FIT_PARAMETERS:
-            raise InvalidValueError("free", name, f"one of: {', '.join(FIT_PARAMETERS)}")
+            raise InvalidValueError("free", name, FIT_PARAMETERS)
         for field in FIT_PARAMETERS[name].fields:
             if field in taken:
                 raise InvalidValueError("free", name, f"a name that does not set {field}, as {taken[field]!r} does")
@@ -204,7 +204,7 @@ def check_grid(grid: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
     checked = {}
     for name, values in grid.items():
         if name not in GRIDS:
-            raise InvalidValueError("grid", name, f"one of: {', '.join(GRIDS)}")
+            raise InvalidValueError("grid", name, GRIDS)
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise InvalidValueError(f"grid[{name!r}]", values, "a sequence of at least one value to try")
         checked[name] = tuple(values)

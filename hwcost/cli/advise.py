@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,13 +18,15 @@ from hwcost.cli.shared.networks import ModelOptions, model_options
 from hwcost.cli.shared.options import form_options, option_names, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_sizes_by_name
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, require
 
 if TYPE_CHECKING:
     from hwcost.advice import Advice
     from hwcost.network.network import Network
 
 __all__ = ["advise"]
+
+_BELOW_1 = math.nextafter(1.0, 0.0)
 
 _EXAMPLES = """\b
 Examples:
@@ -68,9 +71,8 @@ def advise(
     A width is a number of channels or features that several layers share. Residual additions, concatenations, depthwise
     and grouped convolutions are followed, so that the advised network can be built.
     """
-    share = (
-        None if budget is None else parse_number("--budget", budget, "a share of today's cycles, like 0.9", 0.0, 1.0)
-    )
+    allowed = "a share of today's cycles between 0 and 1, like 0.9"
+    share = None if budget is None else parse_number("--budget", budget, allowed, 0.0, _BELOW_1)
     taken = parse_sizes_by_name("--take", take, "conv1=24")
     for option, given in (("--apply", applied), ("--layers", by_layer)):
         if given and form == "csv":
@@ -80,6 +82,8 @@ def advise(
     _check_options(model, applied, taken, share, to_csv)
     machine = array.read()
     network = options.read(model)
+    with option_names({"width": "--take"}):
+        network.at(taken)
     from hwcost.advice import advise as advise_on
 
     names = {"budget": "--budget", "max_nodes": "--nodes"}
@@ -105,8 +109,8 @@ def _check_options(
     from hwcost.importers import source_kind
 
     check_outputs([model], {"--to-csv": (to_csv, CSV)})
-    if share is not None and share >= 1:
-        raise InvalidValueError("--budget", share, "a share below 1")
+    if share is not None:
+        require("scipy", "advice", "--budget")
     if applied and source_kind(model) != "torch":
         raise InvalidValueError(
             "--apply", model, "give FILE.py:NAME, or use --to-csv", reason=f"{model} is not a module"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,11 +12,13 @@ from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import changed_device, read_device_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.progress import progress_of
-from hwcost.cli.shared.values import parse_number, parse_size, parse_sizes
+from hwcost.cli.shared.values import parse_name, parse_number, parse_size, parse_sizes
 from hwcost.devices.checks import check_text
 from hwcost.devices.values import check_device_name
-from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
-from hwcost.machine.array import SystolicArray
+from hwcost.errors import MISSING, InvalidValueError, require
+from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.machine.folds import FOLD_TIMINGS
+from hwcost.machine.tiler import LOWERINGS
 
 if TYPE_CHECKING:
     from hwcost.calibration import Calibration
@@ -27,6 +28,9 @@ __all__ = ["calibrate"]
 
 SCHEMA = "hwcost.calibrate/1"
 MOST = 10_000
+
+_NAMED = {"dataflow": DATAFLOWS, "fold_timing": FOLD_TIMINGS, "lowering": LOWERINGS}
+"""The fields of a grid whose values are names, each with its table."""
 
 _EXAMPLES = """\b
 Examples:
@@ -81,13 +85,16 @@ def calibrate(
     file = read_device_option(device)
     base = changed_device(file.array, clock=clock)
     settings = _settings(free, grid, numbers)
-    name = name or os.path.basename(output or "").removesuffix(".toml") or f"{file.name}-fitted"
-    check_device_name(name, "--name")
+    check_outputs([], {"--output": (output, ("toml",)), "--plot": (picture, PICTURE)})
+    require("scipy", "fit", "hwcost calibrate")
+    if output is not None:
+        require("tomli_w", "fit", "--output")
+    place = "--output without .toml" if name is None else "--name"
+    if name is None:
+        name = f"{file.name}-fitted" if output is None else os.path.basename(output).removesuffix(".toml")
+    check_device_name(name, place)
     check_text(source, "--source")
     check_text(licence, "--licence")
-    check_outputs([], {"--output": (output, ("toml",)), "--plot": (picture, PICTURE)})
-    if output is not None and find_spec("tomli_w") is None:
-        raise MissingDependencyError("tomli-w", "fit", "hwcost calibrate --output")
     from hwcost.calibration import device_file, fit, largest_machine, read_measurements
     from hwcost.devices import write_device
 
@@ -142,9 +149,8 @@ def _grid(text: str) -> tuple[str, list[Any]]:
     name, equals, values = text.partition("=")
     if not equals or not values:
         raise InvalidValueError("--grid", text, "a name and values, like size=16,32,64 or size=16:128:16")
-    declared = SystolicArray.declarations.get(name)
-    if declared is not None and declared.kind.types == (str,):
-        return name, values.split(",")
+    if name in _NAMED:
+        return name, [parse_name(f"--grid {name}", each, _NAMED[name]) for each in values.split(",")]
     sizes = parse_sizes(f"--grid {name}", values)
     if sizes.points > 1000 or sizes.largest > 10**9:
         raise InvalidValueError(f"--grid {name}", values, "at most 1000 values, none above 1e9")

@@ -69,7 +69,8 @@ def compare(
     names = _device_names(array.device, devices)
     if len(sources) * len(names) > _MOST_PAIRS:
         raise InvalidValueError("the number of pairs", len(sources) * len(names), f"at most {_MOST_PAIRS}")
-    machines = [array._replace(device=name).read() for name in names]
+    option = "--device" if devices is None else "--devices"
+    machines = [array._replace(device=name).read(option) for name in names]
     networks = _networks(sources, options)
     pairs: list[Pair] = []
     for source, network in zip(sources, networks, strict=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.tables import terminal_width
+from hwcost.cli.shared.tables import Column, is_terminal, table, terminal_width
 from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
 
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["devices"]
 
 SCHEMA = "hwcost.devices/1"
+
+
+_COLUMNS = [
+    Column["DeviceFile"]("device", lambda file: file.name, to_the_left=True),
+    Column["DeviceFile"]("array", lambda file: f"{file.array.rows} x {file.array.cols}", to_the_left=True),
+    Column["DeviceFile"]("clock[MHz]", lambda file: f"{file.array.clock_hz / 1e6:.6g}"),
+    Column["DeviceFile"](
+        "what it is", lambda file: file.summary + " (calibrated)" * (file.fit is not None), to_the_left=True
+    ),
+]
 
 
 @click.group(cls=Commands, listing=True, short_help="List the machines that --device takes.")
@@ -36,12 +46,7 @@ def devices(ctx: click.Context, *, as_json: bool) -> None:
     if as_json:
         click.echo(json_document(SCHEMA, {"devices": [file.as_dict() for file in files]}))
         return
-    width = max(len(file.name) for file in files)
-    for file in files:
-        array = file.array
-        size = f"{array.rows} x {array.cols}"
-        calibrated = " (calibrated)" if file.fit is not None else ""
-        click.echo(f"{file.name:<{width}}  {size:<9}  {array.clock_hz / 1e6:>6.6g} MHz  {file.summary}{calibrated}")
+    click.echo("\n".join(table(_COLUMNS, files, coloured=is_terminal())))
 
 
 @devices.command(short_help="Every number of one device, with its source.")
@@ -51,7 +56,7 @@ def show(device: str, *, as_json: bool) -> None:
     """Every number of a device with its unit, its source, and whether it was published, derived or assumed."""
     from hwcost.devices import read_device
 
-    file = read_device(device, field="NAME|FILE")
+    file = read_device(device, field="device")
     click.echo(json_document(SCHEMA, file.as_dict()) if as_json else "\n".join(_lines(file)))
 
 

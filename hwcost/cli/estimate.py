@@ -97,8 +97,5 @@ def _refuse_other_options() -> None:
     for param in ctx.command.params:
         name = param.name or ""
         if name not in taken and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            value = ctx.params[name]
-            shown = ", ".join(value) if isinstance(value, tuple) else "given" if value is True else value
-            raise InvalidValueError(
-                param.opts[0], shown, "not together with --scalesim-...: its files give layers and array"
-            )
+            reason = "the files of --scalesim-topology and --scalesim-config give layers and array"
+            raise InvalidValueError(param.opts[0], ctx.params[name], "leave it out", reason=reason)

@@ -9,6 +9,7 @@ import click
 
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.machines import Machine
+from hwcost.cli.shared.options import value_of
 from hwcost.cli.shared.tables import text_table
 from hwcost.errors import InvalidValueError
 
@@ -32,7 +33,10 @@ def estimate_topology(topology: str | None, config: str | None, report: str | No
         raise InvalidValueError(f"--scalesim-{have}", given, "give both", reason=f"--scalesim-{need} is missing")
     from hwcost.scalesim import read_configuration, read_topology, write_compute_report
 
-    network, machine = read_topology(topology), read_configuration(config)
+    with value_of("--scalesim-topology", topology):
+        network = read_topology(topology)
+    with value_of("--scalesim-config", config):
+        machine = read_configuration(config)
     for note in (*network.notes, *machine.notes):
         click.echo(f"Note: {note}", err=True)
     rows = list(_rows(network, machine))

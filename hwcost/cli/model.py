@@ -10,8 +10,8 @@ from hwcost.cli import model_output as output
 from hwcost.cli.shared.machines import ArrayOptions, array_options
 from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation, summary_of
 from hwcost.cli.shared.options import block, form_options, size_option, skip_unsupported
-from hwcost.cli.shared.outputs import CSV, PICTURE, check_outputs, write_output
-from hwcost.errors import InvalidValueError
+from hwcost.cli.shared.outputs import CSV, HTML, PICTURE, check_outputs, write_output
+from hwcost.cli.shared.values import parse_name
 
 if TYPE_CHECKING:
     from hwcost.network.network import Network
@@ -41,7 +41,7 @@ class Files(NamedTuple):
         """Raises if one cannot be written."""
         options = {
             "--plot": (self.picture, PICTURE),
-            "--html": (self.page, ("html", "htm")),
+            "--html": (self.page, HTML),
             "--to-csv": (self.to_csv, CSV),
             "--to-scalesim": (self.to_scalesim, CSV),
         }
@@ -84,8 +84,8 @@ def model(
     MODEL is FILE.py:NAME for a PyTorch module (or a class or function that makes one), an ONNX file, a TOML or CSV list
     of layers, or a SCALE-Sim topology. A Python file is run.
     """
-    if sort is not None and sort not in output.SORTS:
-        raise InvalidValueError("--sort", sort, f"one of: {', '.join(output.SORTS)}")
+    if sort is not None:
+        parse_name("--sort", sort, output.SORTS)
     files.check(source)
     machine = array.read()
     network = options.read(source)

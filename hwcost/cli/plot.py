@@ -11,7 +11,7 @@ from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_relaxations
 from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
 from hwcost.console import Commands
-from hwcost.errors import MISSING, InvalidValueError
+from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS
 
 if TYPE_CHECKING:
@@ -115,10 +115,14 @@ def stairs(
 
 
 def _swept(workload: Workload) -> str:
+    """Which of "f" and "c" is swept; raises unless exactly one of them is, and nothing else."""
     swept = [axis.option.removeprefix("--") for axis in workload.axes]
-    if len(swept) != 1 or swept[0] not in _FIELDS:
-        given = " ".join(f"--{name}" for name in swept) or MISSING
-        raise InvalidValueError("the option with a list or a range", given, "one, --f or --c, like --f 1:64")
+    if not swept:
+        raise InvalidValueError("--f", workload.values["f"], "a list or a range like 1:64, unless --c is one")
+    for name in swept:
+        if name not in _FIELDS or name != swept[0]:
+            allowed = "give it one size: exactly one of --f and --c is swept"
+            raise InvalidValueError(f"--{name}", name, allowed, reason="it is a list or a range")
     return swept[0]
 
 

@@ -13,8 +13,8 @@ from hwcost.cli.shared.machines import CLOCK, FOLD_TIMING, ArrayOptions, Machine
 from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, note_extrapolation
 from hwcost.cli.shared.options import block, form_options, option_names, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
-from hwcost.cli.shared.values import INT64_MAX, parse_sizes
-from hwcost.errors import InvalidValueError
+from hwcost.cli.shared.values import INT64_MAX, parse_name, parse_sizes
+from hwcost.errors import InvalidValueError, require
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.units import printable
@@ -38,6 +38,8 @@ Examples:
 _TOP = 20
 _LONG, _VERY_LONG = 5_000_000, 100_000_000
 """Layers x points above which progress is shown: on a terminal, and everywhere."""
+_LIBRARIES = {"processes": "joblib", "dask": "distributed"}
+"""What an engine needs."""
 _OPTIONS = {
     "rows": "--rows",
     "cols": "--cols",
@@ -129,7 +131,12 @@ def sweep(
     MODEL is as for hwcost model. Rows and columns replace those of a device; its bandwidths and constants stay.
     """
     from hwcost.cli.sweep_output import Context, as_csv_blocks, as_json_blocks, as_text
+    from hwcost.sweep.engines import engine_of
 
+    with option_names(_OPTIONS):
+        engine, _ = engine_of(request.engine, request.jobs)
+    if engine.name in _LIBRARIES:
+        require(_LIBRARIES[engine.name], "cluster", f"--engine {engine.name}")
     check_outputs([source], {"--plot": (picture, PICTURE), "--out": (request.out, ("csv", "json"))})
     size = 1 if device is None else None
     machine = ArrayOptions(device, size, size, None, fold_timing, clock).read()
@@ -168,10 +175,10 @@ def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsu
     rows, cols = request.sizes("rows"), request.sizes("cols")
     flows: tuple[str, ...] = (str(base.dataflow),)
     if request.dataflows is not None:
-        flows = tuple(name.strip() for name in request.dataflows.split(","))
+        flows = tuple(parse_name("--dataflow", name.strip(), DATAFLOWS) for name in request.dataflows.split(","))
     with option_names(_OPTIONS, printable(network.name)), contextlib.ExitStack() as stack:
         points = count_points(rows, cols, flows, request.pe_budget)
-        for flow in (name for name in flows if name in DATAFLOWS):
+        for flow in flows:
             adapted_device(base, dataflow=flow)  # prints which fields have no effect under it
         advance = None
         if (size := points * len(network.priced)) >= _LONG:

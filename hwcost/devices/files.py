@@ -66,14 +66,14 @@ def read_device(name_or_path: str | os.PathLike[str], *, field: str = "device") 
     Traceback (most recent call last):
     ...
     hwcost.errors.InvalidValueError: device is 'tpu-v11'; allowed: one of: edge-tpu, ...; or the path of a .toml
-    file. Did you mean 'tpu-v1'?
+    file; did you mean 'tpu-v1'?
     """
     text = name_or_path if isinstance(name_or_path, str) else _path_text(name_or_path, field)
     if not isinstance(name_or_path, str) or _is_toml(text) or any(mark in text for mark in (os.sep, os.altsep) if mark):
         return _parsed(_file_content(text), text)
     names = device_names()
     if text not in names:
-        raise InvalidValueError(field, text, f"one of: {', '.join(names)}; or the path of a .toml file{_hint(text)}")
+        raise InvalidValueError(field, text, f"one of: {', '.join(names)}; or the path of a .toml file", names=names)
     return _parsed(_shipped().joinpath(f"{text}.toml").read_bytes(), f"{text}.toml")
 
 
@@ -85,13 +85,6 @@ def _shipped() -> Traversable:
 
 def _is_toml(name: str) -> bool:
     return name.lower().endswith(".toml")
-
-
-def _hint(name: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name.lower(), device_names(), n=1)
-    return f". Did you mean {close[0]!r}?" if close else ""
 
 
 def _path_text(path: Any, field: str) -> str:

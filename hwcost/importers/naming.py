@@ -1,11 +1,8 @@
-"""Names: each given once, and the known one that a misspelt one is close to."""
+"""Names: words as a table, and each name given once."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
-__all__ = ["UniqueNames", "close_match", "words"]
+__all__ = ["UniqueNames", "words"]
 
 
 def words(text: str) -> frozenset[str]:
@@ -37,13 +34,3 @@ class UniqueNames:
     def __contains__(self, name: str) -> bool:
         """Whether a name was given."""
         return name in self._given
-
-
-def close_match(name: str, known: Iterable[str]) -> str:
-    """A question that offers the known name closest to an unknown one; empty if none is close.
-
-    >>> close_match("con2d", ["conv2d", "linear"])
-    "; did you mean 'conv2d'?"
-    """
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -68,7 +68,8 @@ def row_of(rows: Mapping[str, Any], kind: type[Row]) -> Kind:
                 raise InvalidValueError(f"{place}.name", value.name, allowed)
             return value
         if not isinstance(value, str) or value not in rows:
-            raise InvalidValueError(place, value, f"one of: {', '.join(rows)}; or a {kind.__name__}")
+            allowed = f"one of: {', '.join(rows)}; or a {kind.__name__}"
+            raise InvalidValueError(place, value, allowed, names=rows)
         return value
 
     return Kind(check, (str,), "a text in quotes")

@@ -81,4 +81,4 @@ class Transfer(Row):
         if self.level == "sram":
             raise InvalidValueError("Transfer.level", self.level, "another level; the array fills its SRAM itself")
         if self.operand not in REUSE_LETTER:
-            raise InvalidValueError("Transfer.operand", self.operand, f"one of: {', '.join(REUSE_LETTER)}")
+            raise InvalidValueError("Transfer.operand", self.operand, REUSE_LETTER)

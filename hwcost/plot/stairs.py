@@ -54,7 +54,7 @@ def stairs_data(
     ]
     known = getattr(layer, "WIDTHS", ())
     if along not in known:
-        raise InvalidValueError("along", along, f"one of: {', '.join(known)}")
+        raise InvalidValueError("along", along, known)
     if not 2 <= len(widths) <= MOST_WIDTHS:
         raise InvalidValueError("the number of widths", len(widths), f"from 2 to {MOST_WIDTHS}")
     counted = np.unique(np.asarray(widths))

@@ -270,7 +270,8 @@ def as_relaxation(value: Relaxation | str) -> Relaxation:
         return value
     if isinstance(value, str) and value in RELAXATIONS:
         return RELAXATIONS[value]
-    raise InvalidValueError("relaxation", value, f"a Relaxation, or one of: {', '.join(RELAXATIONS)}")
+    allowed = f"one of: {', '.join(RELAXATIONS)}; or a Relaxation"
+    raise InvalidValueError("relaxation", value, allowed, names=RELAXATIONS)
 
 
 def smooth_ceil(x: Array | float, *, temperature: float = 20.0, kind: str = "logistic", **options: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +109,7 @@ class _Options:
     def get(self, section: str, name: str) -> str | None:
         return self._values.get((section, _plain_name(name)))
 
-    def error(self, section: str, name: str, allowed: str) -> InvalidValueError:
+    def error(self, section: str, name: str, allowed: str | Sequence[str]) -> InvalidValueError:
         value, line = self.get(section, name), self._lines.get((section, _plain_name(name)))
         where = f"{name} in {self.path}" + ("" if line is None else f", line {line},")
         return InvalidValueError(where, MISSING if value is None else value, allowed)
@@ -123,7 +123,7 @@ class _Options:
     def choice(self, section: str, name: str, allowed: tuple[str, ...]) -> str:
         value = (self.get(section, name) or "").lower()
         if value not in allowed:
-            raise self.error(section, name, f"one of: {', '.join(allowed)}")
+            raise self.error(section, name, allowed)
         return value
 
     def flag(self, section: str, name: str) -> bool:

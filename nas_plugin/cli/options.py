@@ -50,7 +50,7 @@ class OneOf(click.Choice):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name, if the table has it."""
         if value not in self.choices:
-            raise InvalidValueError(param.opts[0] if param else "", value, f"one of: {', '.join(self.choices)}")
+            raise InvalidValueError(param.opts[0] if param else "", value, self.choices)
         return str(value)
 
 

@@ -169,7 +169,7 @@ class SearchSettings:
         names = [f.name for f in dataclasses.fields(cls)]
         for name in given:
             if name not in names:
-                raise InvalidValueError("a setting", name, f"one of: {', '.join(names)}")
+                raise InvalidValueError("a setting", name, names)
         chosen = known | {name: value for name, value in given.items() if value is not None}
         epochs = chosen.get("epochs")
         if isinstance(epochs, int) and "weight_only_epochs" not in given:

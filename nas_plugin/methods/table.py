@@ -116,5 +116,5 @@ def changes_of(method: str | Method | Latency) -> tuple[str, dict[str, Any]]:
     if isinstance(method, Latency):
         return method.name, {"method": "darts", "latency": method}
     if method not in SWEEP_METHODS:
-        raise InvalidValueError("methods", method, f"one of: {', '.join(SWEEP_METHODS)}")
+        raise InvalidValueError("methods", method, SWEEP_METHODS)
     return method, dict(SWEEP_METHODS[method])

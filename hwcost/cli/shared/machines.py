@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from hwcost.cli.shared.options import block, size_option
-from hwcost.cli.shared.values import parse_clock
+from hwcost.cli.shared.options import block, size_option, value_of
+from hwcost.cli.shared.values import parse_clock, parse_name
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS
@@ -69,9 +69,9 @@ class ArrayOptions(NamedTuple):
     fold_timing: str | None
     clock: str | None
 
-    def read(self) -> Machine:
-        """The machine; raises if there is neither a device nor both sizes."""
-        file = None if self.device is None else read_device_option(self.device)
+    def read(self, option: str = "--device") -> Machine:
+        """The machine; raises if there is neither a device nor both sizes. Errors in the device name the option."""
+        file = None if self.device is None else read_device_option(self.device, option)
         sizes = {name: size for name, size in (("rows", self.s1), ("cols", self.s2)) if size is not None}
         if file is None and len(sizes) < 2:
             missing = "--s2" if "rows" in sizes else "--s1"
@@ -94,11 +94,12 @@ array_options = block(
 """Adds the options that describe one array; the command takes them as ``array``."""
 
 
-def read_device_option(device: str) -> DeviceFile:
-    """The device that ``--device`` names."""
+def read_device_option(device: str, option: str = "--device") -> DeviceFile:
+    """The device that an option names."""
     from hwcost.devices import read_device
 
-    return read_device(device, field="--device")
+    with value_of(option, device):
+        return read_device(device, field=option)
 
 
 def changed_device(
@@ -112,10 +113,8 @@ def changed_device(
     """The device with the changes that the options make; ``sizes`` are rows and columns."""
     changes: dict[str, Any] = dict(sizes)
     for name, value, table in (("dataflow", dataflow, DATAFLOWS), ("fold_timing", fold_timing, FOLD_TIMINGS)):
-        if value is not None and value not in table:
-            raise InvalidValueError(f"--{name.replace('_', '-')}", value, f"one of: {', '.join(table)}")
         if value is not None:
-            changes[name] = value
+            changes[name] = parse_name(f"--{name.replace('_', '-')}", value, table)
     if clock is not None:
         changes["clock_hz"] = parse_clock("--clock", clock)
     return adapted_device(base, **changes)

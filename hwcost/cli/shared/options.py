@@ -13,7 +13,10 @@ from hwcost.cli.shared.values import parse_size
 from hwcost.errors import InvalidValueError
 from hwcost.units import printable
 
-__all__ = ["Command", "Decorator", "added", "block", "form_options", "option_names", "size_option", "skip_unsupported"]
+__all__ = [
+    "Command", "Decorator", "added", "block", "form_options", "option_names", "size_option", "skip_unsupported",
+    "value_of",
+]  # fmt: skip
 
 
 Command: TypeAlias = Callable[..., Any]
@@ -94,3 +97,14 @@ def option_names(names: Mapping[str, str], network: str = "") -> Iterator[None]:
         if network and allowed != error.allowed:
             field = f"{field} in {network}"
         raise error.at(printable(field), allowed=printable(allowed)) from None
+
+
+@contextlib.contextmanager
+def value_of(option: str, value: object) -> Iterator[None]:
+    """Errors of the body in the whole value of an option name the option; those in a part of it stay as they are."""
+    try:
+        yield
+    except InvalidValueError as error:
+        if error.value != value:
+            raise
+        raise error.at(option) from None

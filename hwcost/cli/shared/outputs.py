@@ -8,16 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import click
 
-from hwcost.errors import InvalidValueError
+from hwcost.cli.shared.options import value_of
+from hwcost.errors import InvalidValueError, require
 
-__all__ = ["CSV", "PICTURE", "check_outputs", "write_output"]
+__all__ = ["CSV", "HTML", "PICTURE", "check_outputs", "write_output"]
 
 PICTURE = ("png", "svg", "pdf")
 CSV = ("csv",)
+HTML = ("html", "htm")
 
 
 def check_outputs(sources: Iterable[str], outputs: Mapping[str, tuple[str | None, tuple[str, ...]]]) -> None:
-    """Raises if an output could not be written, or would overwrite another output or a source.
+    """Raises if an output could not be drawn or written, or would overwrite another output or a source.
 
     Args:
         sources: the models as given; of ``FILE.py:NAME`` the file counts.
@@ -36,6 +38,8 @@ def check_outputs(sources: Iterable[str], outputs: Mapping[str, tuple[str | None
         if place in taken:
             raise InvalidValueError(option, path, f"a file other than that of {taken[place]}")
         taken[place] = option
+        if endings in (PICTURE, HTML):
+            require("matplotlib", "plot", "a picture")
 
 
 def _check_path(option: str, path: str, endings: tuple[str, ...]) -> None:
@@ -54,11 +58,10 @@ def _check_path(option: str, path: str, endings: tuple[str, ...]) -> None:
 def write_output(option: str, path: str, *, quiet: bool = False) -> Iterator[None]:
     """Names the file on stderr once the body has written it, unless ``quiet``; errors name the option."""
     try:
-        yield
-    except InvalidValueError as error:
-        if error.value != path:
-            raise
-        raise error.at(option) from None
+        with value_of(option, path):
+            yield
+    except InvalidValueError:
+        raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidValueError(option, path, f"a file that can be written ({reason})") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = [
     "INT64_MAX",
     "Sizes",
     "parse_clock",
+    "parse_name",
     "parse_number",
     "parse_padding",
     "parse_relaxations",
@@ -68,6 +69,13 @@ class Sizes(NamedTuple):
     def array(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The numbers as an array."""
         return np.fromiter(self.numbers(), dtype=np.int64, count=self.points)
+
+
+def parse_name(option: str, text: str, table: Collection[str]) -> str:
+    """A name that a table has."""
+    if text not in table:
+        raise InvalidValueError(option, text, table)
+    return text
 
 
 def parse_sizes(option: str, text: str) -> Sizes:
@@ -195,10 +203,7 @@ def parse_relaxations(
         temperatures: the values of ``--temperature``; None if it was not given.
         default: temperatures to use then, instead of those of the table.
     """
-    for name in names:
-        if name not in RELAXATIONS:
-            raise InvalidValueError("--relaxation", name, f"one of: {', '.join(RELAXATIONS)}")
-    rows = [RELAXATIONS[name] for name in dict.fromkeys(names)]
+    rows = [RELAXATIONS[parse_name("--relaxation", name, RELAXATIONS)] for name in dict.fromkeys(names)]
     sharp = default if temperatures is None else tuple(dict.fromkeys(map(_temperature, temperatures)))
     if temperatures is not None and not any(row.sharpness for row in rows):
         reason = f"{rows[0].name} has no temperature"
@@ -207,8 +212,7 @@ def parse_relaxations(
 
 
 def _temperature(text: str) -> float:
-    low, high = TEMPERATURES
-    return parse_number("--temperature", text, f"a number from {low:g} to {high:g}", low, high)
+    return parse_number("--temperature", text, "a number from 1 to 1e6", *TEMPERATURES)
 
 
 def _at(relaxation: Relaxation, temperature: float) -> Relaxation:

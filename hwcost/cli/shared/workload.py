@@ -196,8 +196,8 @@ def read_workload(
         texts = {name: text for name, text in texts.items() if name != "k"}
         defaults = {name: text for name, text in defaults.items() if name != "k"}
     texts |= {name: text for name, text in {**_DEFAULTS, **defaults}.items() if name not in texts}
-    _check_complete(texts)
     sizes = dict(_read_sizes(texts))
+    _check_complete(texts)
     base = SystolicArray(1, 1) if file is None else file.array
     changed = changed_device(base, dataflow=dataflow, fold_timing=fold_timing, clock=clock)
     axes = tuple({id(size): size for size in sizes.values() if size.is_sweep}.values())

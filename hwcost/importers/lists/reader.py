@@ -21,7 +21,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.files import read_file
 from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_row, read_size, read_text
 from hwcost.importers.lists.writing import SCHEMA
-from hwcost.importers.naming import UniqueNames, close_match
+from hwcost.importers.naming import UniqueNames
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Layer
 from hwcost.network.network import UNCONNECTED, Network
@@ -128,11 +128,7 @@ def _check_columns(name: str, header: Sequence[str]) -> Iterator[str]:
         if column in aside or column.startswith("#"):
             yield f"the column {column!r} is ignored"
         elif column not in _KEYS:
-            raise InvalidValueError(f"{name}: a column", column, _allowed_keys(column))
-
-
-def _allowed_keys(key: str) -> str:
-    return f"one of: {', '.join(_KEYS)}{close_match(key, _KEYS)}"
+            raise InvalidValueError(f"{name}: a column", column, _KEYS)
 
 
 def _read_toml(name: str) -> Network:
@@ -142,8 +138,8 @@ def _read_toml(name: str) -> Network:
     except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
         raise InvalidValueError("the layers", name, f"a TOML document ({error})") from None
     for key in document:
-        if key not in ("schema", "version", "name", "layer"):
-            raise InvalidValueError(f"{name}: a key", key, f"schema, version, name, layer{close_match(key, ['layer'])}")
+        if key not in (known := ("schema", "version", "name", "layer")):
+            raise InvalidValueError(f"{name}: a key", key, known)
     if document.get("schema", SCHEMA) != SCHEMA:
         raise InvalidValueError(f"{name}: schema", document["schema"], repr(SCHEMA))
     title, tables = document.get("name", Path(name).stem), document.get("layer", [])
@@ -159,7 +155,7 @@ def _toml_entry(name: str, number: int, table: Mapping[str, Any]) -> _Entry:
     source = f"{name}, layer {number}" + (f" ({called!r})" if isinstance(called, str) and called else "")
     for key in table:
         if key not in _KEYS:
-            raise InvalidValueError(f"{source}: a key", key, _allowed_keys(key))
+            raise InvalidValueError(f"{source}: a key", key, _KEYS)
     return _entry({key: _toml_text(key, value, f"{source}: {key}") for key, value in table.items()}, source)
 
 

@@ -24,7 +24,6 @@ from typing import Any, TypeAlias
 
 from hwcost.errors import InvalidValueError
 from hwcost.files import read_file
-from hwcost.importers.naming import close_match
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
 
@@ -96,8 +95,7 @@ def read_row(row: Mapping[str, str], source: str) -> Layer:
     """
     kind = row.get("kind", "").lower()
     if kind not in KINDS:
-        allowed = f"one of: {', '.join(KINDS)}{close_match(kind, KINDS)}"
-        raise InvalidValueError(f"{source}: kind", row.get("kind", ""), allowed)
+        raise InvalidValueError(f"{source}: kind", row.get("kind", ""), KINDS)
     needed, optional, make = KINDS[kind]
     for name, text in row.items():
         if text and name in SIZES and name not in (*needed, *optional):

@@ -14,7 +14,6 @@ from typing import Any
 from hwcost.arrays import as_size
 from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
 from hwcost.files import read_file
-from hwcost.importers.naming import close_match
 
 try:
     import onnx
@@ -255,7 +254,7 @@ def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> Non
         if name not in used:
             known_names = list(dict.fromkeys(map(str, names)))  # those that are no text come as bytes
             allowed = f"one of: {', '.join(known_names)}" if names else "none: the model has no inputs"
-            raise InvalidValueError("a name in dims", name, f"{allowed}{close_match(name, known_names)}")
+            raise InvalidValueError("a name in dims", name, allowed, names=known_names)
     shapeless = [value.name for value in inputs if not _has_shape(value)]
     if missing or shapeless:
         wanted = [*missing, *(f"{name}:0" for name in shapeless)]

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from hwcost.errors import InvalidValueError
-from hwcost.importers.naming import close_match
 
 __all__ = ["first_line", "load_model"]
 
@@ -91,7 +90,7 @@ def _member(module: ModuleType, path: str, name: str) -> Any:
     models = [each for each, value in vars(module).items() if not each.startswith("_") and _is_model(value, module)]
     if not models:
         raise InvalidValueError(f"a name in {path}", name, "add a model to the file", reason="the file has no model")
-    raise InvalidValueError(f"a name in {path}", name, f"one of: {', '.join(models)}{close_match(name, models)}")
+    raise InvalidValueError(f"a name in {path}", name, models)
 
 
 def _is_model(value: Any, module: ModuleType) -> bool:

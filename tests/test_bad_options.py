@@ -1,0 +1,209 @@
+"""Every option of every command, with bad values: one line that names the option, and no word of Python."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import click
+import pytest
+
+from hwcost.cli import cli
+
+ARRAY = "--s1 8 --s2 8"
+BASES = {
+    "advise": f"lenet.csv {ARRAY}",
+    "calibrate": "measured.csv --device gemmini",
+    "compare": f"lenet.csv {ARRAY}",
+    "devices": "",
+    "devices show": "gemmini",
+    "estimate": f"--k 5 --c 6 --f 16 {ARRAY}",
+    "model": f"lenet.csv {ARRAY}",
+    "plot ceiling": "",
+    "plot stairs": "",
+    "sweep": "lenet.csv --rows 8 --cols 8",
+}
+"""Arguments with which each command works."""
+
+SIZE = ["", "0", "-1", "1.5", "x", "8x8x8"]
+COUNT = [*SIZE, "10001"]
+SIZES = [*SIZE, "5:1", "1,", "1:5:0"]
+NAME = ["", "nope"]
+DEVICE = [*NAME, "no/such.toml", "."]
+NUMBER = ["", "0", "-1", "nan", "1e999", "x"]
+TEXT = ["", " "]
+FILE = ["", "a", "a.txt", "no/such/folder/a"]
+BAD = {
+    **dict.fromkeys(("--k", "--k1", "--k2", "--c", "--f", "--h", "--w", "--batch", "--stride", "--groups"), SIZES),
+    **dict.fromkeys(("--s1", "--s2", "--top", "--depth", "--nodes", "--jobs", "--pe-budget"), SIZE),
+    **dict.fromkeys(("--rows", "--cols"), SIZES),
+    **dict.fromkeys(("--starts", "--shuffles", "--folds"), COUNT),
+    **dict.fromkeys(("--temperature", "--max", "--robust", "--prior", "--clock"), NUMBER),
+    **dict.fromkeys(("--dataflow", "--fold-timing", "--relaxation", "--sort", "--engine"), NAME),
+    **dict.fromkeys(("--device", "--devices"), DEVICE),
+    **dict.fromkeys(("--plot", "--html", "--to-csv", "--to-scalesim", "--output", "--out"), FILE),
+    **dict.fromkeys(("--source", "--licence"), TEXT),
+    "--seed": ["", "-1", "x", "10001"],
+    "--budget": [*NUMBER, "1", "2"],
+    "--take": ["", "x", "x=", "=3", "x=0", "nope=3"],
+    "--input": ["", "x", "1,x", "0,3", "1,3:float99"],
+    "--dim": ["", "x", "x=", "=3", "x=0", "x=1"],
+    "--padding": ["", "-1", "x", "1x", "1,2"],
+    "--name": ["", "a b", "a/b"],
+    "--free": ["", "nope", "overlap,nope"],
+    "--grid": ["", "size", "nope=3", "size=0", "dataflow=xs", "lowering=x"],
+    "--scalesim-topology": ["no.csv", "."],
+    "--scalesim-config": ["no.cfg", "."],
+    "--scalesim-report": ["", "reports"],
+}
+"""Values that no command takes for its option of that name."""
+
+INSTEAD = {
+    "--k1": "--k",
+    "--k2": "--k",
+    "--scalesim-topology": "--k --c --f --s1 --s2",
+    "--scalesim-config": "--k --c --f --s1 --s2",
+    "--scalesim-report": "--k --c --f --s1 --s2",
+    "--devices": "--s1 --s2",
+}
+"""Options that a base command line must not have next to an option."""
+
+WITH = {
+    "--scalesim-topology": "--scalesim-config array.cfg",
+    "--scalesim-config": "--scalesim-topology topology.csv",
+    "--take": "--to-csv smaller.csv",
+}
+"""Options without which an option has no effect."""
+
+PYTHON = re.compile(
+    r"\b(None|NoneType|True|False|tuple|dict|str|int|float|Path|Dataflow|FoldTiming|Lowering|Relaxation|SystolicArray"
+    r"|Conv2d|Linear|Gemm|Network|skip_unsupported|[a-z]+(_[a-z]+)*=True)\b"
+)
+
+
+def leaves(command, *names):
+    if isinstance(command, click.Group):
+        for name in command.list_commands(None):
+            yield from leaves(command.get_command(None, name), *names, name)
+    if not isinstance(command, click.Group) or not command.invoke_without_command or getattr(command, "listing", False):
+        yield " ".join(names), command
+
+
+COMMANDS = dict(leaves(cli))
+OPTIONS = [
+    (name, next(option for option in param.opts if option.startswith("--")))
+    for name, command in COMMANDS.items()
+    for param in command.params
+    if isinstance(param, click.Option) and not param.is_flag
+]
+FLAGS = [
+    (name, param.opts[0])
+    for name, command in COMMANDS.items()
+    for param in command.params
+    if isinstance(param, click.Option) and param.is_flag
+]
+
+
+@pytest.fixture
+def files(networks):
+    """Networks, measurements and files of SCALE-Sim."""
+    rows = [f"gemm,{m},{n},32,{m * n}" for m in (8, 16, 32, 64) for n in (16, 32, 64)]
+    (networks / "measured.csv").write_text("\n".join(["kind,m,n,k,cycles", *rows]) + "\n")
+    header = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"
+    (networks / "topology.csv").write_text(header + "Conv1, 9, 9, 3, 3, 3, 8, 1,\n")
+    (networks / "array.cfg").write_text("[architecture_presets]\nArrayHeight = 8\nArrayWidth = 8\nDataflow = ws\n")
+    return networks
+
+
+def base_of(command, option):
+    """The command line without an option, and with what the option goes with."""
+    words = BASES[command].split()
+    for other in (option, *INSTEAD.get(option, "").split()):
+        if other in words:
+            at = words.index(other)
+            del words[at : at + 2]
+    return [*command.split(), *words, *WITH.get(option, "").split()]
+
+
+def test_the_table_covers_every_command_and_option():
+    assert set(COMMANDS) == set(BASES)
+    assert {option for _, option in OPTIONS} == set(BAD)
+
+
+@pytest.mark.parametrize(("command", "option"), OPTIONS, ids=": ".join)
+def test_a_bad_value_names_its_option(refused, files, command, option):
+    for value in BAD[option]:
+        line = refused(*base_of(command, option), f"{option}={value}")
+        assert option in line
+        assert not PYTHON.search(line), line
+    assert not list(files.glob("smaller.csv"))
+
+
+@pytest.mark.parametrize(("command", "option"), FLAGS, ids=": ".join)
+def test_a_flag_takes_no_value(refused, command, option):
+    assert option in refused(*command.split(), f"{option}=x")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_misspelt_option_is_answered_with_the_closest(refused, command):
+    for name, option in OPTIONS:
+        if name == command and len(option) > 6:
+            assert f"'{option}'" in refused(*command.split(), option[:-1] + "x")
+
+
+@pytest.mark.parametrize(
+    ("args", "names"),
+    [
+        ("model modules.py:Tree --s1 8 --s2 8 --input foo=1,3,8,8", ["'foo'"]),
+        ("model modules.py:Tree --s1 8 --s2 8 --input 1,3", ["1x3 "]),
+        ("model modules.py:Tree --s1 8 --s2 8", ["--input"]),
+        ("model modules.py:Tre --s1 8 --s2 8", ["'Tre'", "'Tree'"]),
+        ("compare lenet.csv --devices gemmini,gemini", ["--devices", "'gemini'", "'gemmini'"]),
+        ("compare lenet.csv --devices gemmini --device tpu-v1", ["--device ", "--devices"]),
+        ("devices show gemini", ["'gemini'", "'gemmini'"]),
+        ("estimate --k 3 --c 3 --f 3 --device gemini", ["--device", "'gemmini'"]),
+        ("estimate --k 3 --c 3 --f 3 --s1 8 --s2 8 --dataflow WS", ["--dataflow", "'ws'"]),
+        ("estimate --scalesim-topology t.csv --scalesim-config c.cfg --explain", ["--explain", "--scalesim-topology"]),
+        ("calibrate measured.csv --device gemmini -o b@d.toml", ["--output", "'b@d'"]),
+        ("plot stairs --f 16", ["--f", "16", "--c"]),
+        ("plot stairs --f 1:9 --c 1:9", ["--c", "--f"]),
+        ("plot stairs --f 1:9 --h 1:9", ["--h", "--f"]),
+        ("estimat", ["'estimat'", "'estimate'"]),
+    ],
+)
+def test_an_error_of_values_that_do_not_go_together(refused, files, args, names):
+    if "modules.py" in args:
+        pytest.importorskip("torch")
+    line = refused(*args.split())
+    assert all(name in line for name in names), line
+    assert not PYTHON.search(line), line
+
+
+@pytest.mark.parametrize(
+    ("args", "module", "extra"),
+    [
+        ("model lenet.csv --s1 8 --s2 8 --plot a.png", "matplotlib", "plot"),
+        ("model lenet.csv --s1 8 --s2 8 --html a.html", "matplotlib", "plot"),
+        ("compare lenet.csv --device gemmini --plot a.png", "matplotlib", "plot"),
+        ("sweep lenet.csv --rows 8 --cols 8 --plot a.png", "matplotlib", "plot"),
+        ("calibrate measured.csv --device gemmini --plot a.png", "matplotlib", "plot"),
+        ("plot ceiling", "matplotlib", "plot"),
+        ("plot stairs", "matplotlib", "plot"),
+        ("advise lenet.csv --device gemmini --budget 0.9", "scipy", "advice"),
+        ("calibrate measured.csv --device gemmini", "scipy", "fit"),
+        ("calibrate measured.csv --device gemmini -o a.toml", "tomli_w", "fit"),
+        ("sweep lenet.csv --rows 8 --cols 8 --engine processes", "joblib", "cluster"),
+        ("sweep lenet.csv --rows 8 --cols 8 --engine dask://h:1", "distributed", "cluster"),
+    ],
+)
+def test_a_missing_library_is_named_before_any_work(refused, files, monkeypatch, calls_of, args, module, extra):
+    from hwcost.model.formula import price
+
+    monkeypatch.setitem(sys.modules, module, None)
+    before = sorted(files.iterdir())
+    with calls_of(price) as calls:
+        line = refused(*args.split())
+    assert f'pip install "hwcost[{extra}]"' in line
+    assert module.replace("_", "-") in line
+    assert not calls
+    assert sorted(files.iterdir()) == before
