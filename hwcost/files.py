@@ -9,7 +9,9 @@ import stat
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-__all__ = ["read_file", "write_json", "write_json_lines", "write_whole"]
+from hwcost.errors import InvalidValueError
+
+__all__ = ["read_file", "read_given", "write_given", "write_json", "write_json_lines", "write_whole"]
 
 Path: TypeAlias = str | os.PathLike[str]
 
@@ -61,6 +63,30 @@ def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+
+
+def read_given(path: Path, most: int, field: str) -> bytes:
+    """As :func:`read_file`, of a path that was given as ``field``.
+
+    Raises:
+        InvalidValueError: the file cannot be read.
+    """
+    try:
+        return read_file(path, most)
+    except OSError as error:
+        raise InvalidValueError(field, os.fspath(path), f"a file that can be read ({error.strerror})") from None
+
+
+def write_given(path: Path, content: bytes | Iterable[bytes], field: str) -> None:
+    """As :func:`write_whole`, to a path that was given as ``field``.
+
+    Raises:
+        InvalidValueError: the file cannot be written.
+    """
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise InvalidValueError(field, os.fspath(path), f"a file that can be written ({error.strerror})") from None
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -362,7 +362,7 @@ def test_what_is_no_network_or_no_single_array():
         advise({"fc": Linear(2, 2)}, SystolicArray(8, 8))
     with pytest.raises(InvalidValueError, match="array"):
         advise(residual(), SystolicArray(np.arange(1, 4), 8))
-    with pytest.raises(InvalidValueError, match="at least one priced layer"):
+    with pytest.raises(InvalidValueError, match="multiplies nothing"):
         advise(Network("none", {"relu": Operation(MemoryOnly("relu"), kind="relu")}), SystolicArray(8, 8))
 
 

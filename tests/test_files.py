@@ -11,7 +11,8 @@ import threading
 
 import pytest
 
-from hwcost.files import read_file, write_json, write_json_lines, write_whole
+from hwcost.errors import InvalidValueError
+from hwcost.files import read_file, read_given, write_given, write_json, write_json_lines, write_whole
 
 NEW = b"new " * 100_000
 
@@ -145,3 +146,13 @@ def test_json(tmp_path):
     ]
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", float("nan"))
+
+
+@pytest.mark.parametrize("use", [lambda path: write_given(path, b"x", "it"), lambda path: read_given(path, 9, "it")])
+@pytest.mark.parametrize("name", ["", "none/file", "a\0b"])
+def test_a_path_that_was_given_is_named(use, name, tmp_path):
+    path = tmp_path / name
+    with pytest.raises(InvalidValueError) as caught:
+        use(path)
+    assert (caught.value.field, caught.value.value) == ("it", os.fspath(path))
+    assert caught.value.allowed.startswith("a file that can be ")

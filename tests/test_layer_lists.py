@@ -129,16 +129,16 @@ def test_topologies(tmp_path, kind, text, products):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "words"),
     [
-        ("net.csv", "", "is 'empty'; allowed: rows below a header"),
-        ("net.csv", " \n,,\n", "is 'empty'"),
+        ("net.csv", "", "is empty; write rows below a header"),
+        ("net.csv", " \n,,\n", "is empty"),
         ("net.csv", "name,kind,c,f\n", "the number of layers is 0; allowed: from 1 to 100000, as rows"),
-        ("net.csv", "kind,c,f\nlinear,4\n", "line 2 is '2 cells'; allowed: 3 cells"),
+        ("net.csv", "kind,c,f\nlinear,4\n", "line 2: the number of cells is 2; allowed: 3"),
         ("net.csv", "kind,c,f\nconv2,4,5\n", "line 2: kind is 'conv2'; allowed: one of: conv2d, depthwise"),
         ("net.csv", "kind,c,f\nLiner,4,5\n", "did you mean 'linear'?"),
-        ("net.csv", "kind,c,f,h\nlinear,4,5,6\n", "line 2: h is '6'; allowed: empty: linear does not have it"),
-        ("net.csv", "kind,c,f\nlinear,4,\n", "line 2: f is ''; allowed: an integer: linear needs it"),
+        ("net.csv", "kind,c,f,h\nlinear,4,5,6\n", "line 2: h cannot be used: linear does not have it"),
+        ("net.csv", "kind,c,f\nlinear,4,\n", "line 2: f is missing; needed: an integer"),
         ("net.csv", "kind,c,f\nlinear,4,0\n", "line 2: Linear.out_features is 0"),
         ("net.csv", "kind,c,f\nlinear,4,1.5\n", "line 2: f is '1.5'; allowed: an integer"),
         ("net.csv", "kind,c,f\nlinear,4,nan\n", "line 2: f is 'nan'; allowed: a finite number"),
@@ -147,14 +147,14 @@ def test_topologies(tmp_path, kind, text, products):
         ("net.csv", "kind,c,f,count\nlinear,4,5,60000\nlinear,4,5,60000\n", "the number of layers is 120000"),
         ("net.csv", "kind,c,f,group\nconv2d,4,5,2\n", "a column is 'group'; allowed: one of: kind"),
         ("net.csv", "kind,c,f,strid\nlinear,4,5,2\n", "did you mean 'stride'?"),
-        ("net.csv", "kind,c,f,c\nlinear,4,5,2\n", "the header is 'c'; allowed: names of columns, each once"),
+        ("net.csv", "kind,c,f,c\nlinear,4,5,2\n", "the column 'c' is there twice"),
         ("net.csv", "kind;c;f\nlinear;4;5\n", "columns between commas"),
         ("net.csv", 'kind,c,f\nlinear,"4,5\n', "line 2"),
         ("net.csv", "kind,k,c,f,h,w,stride\nconv2d,3,1,1,8,8,1x2x3\n", "stride is '1x2x3'; allowed: an integer, or a"),
         ("net.csv", "kind,k,c,f,h,w\nconv2d,9,1,1,4,4\nconv2d,x,1,1,4,4\n", "line 3: k is 'x'"),
         ("net.csv", "kind,k,c,f,h,w,padding\nconv2d,9,1,1,4,4,0\n", "at most the padded input"),
         ("net.csv", "kind,m,n,k,window\ngemm,2,3,4,3\n", "line 2: Gemm.k is 4; allowed: a multiple"),
-        ("net.csv", "name,c,f\nfc,4,5\n", "also a column 'kind'"),
+        ("net.csv", "name,c,f\nfc,4,5\n", "add a column 'kind'"),
         ("net.csv", "a,b\n1,2\n", "read as a SCALE-Sim topology, since no header has a column 'kind'"),
         ("net.csv", b"kind,c,f\nlinear,4,\xff\n", "a file in UTF-8"),
         ("net.csv", "kind,c,f\nlinear,4,5\0\n", "line 2"),
@@ -171,16 +171,16 @@ def test_topologies(tmp_path, kind, text, products):
         ("net.toml", '[[layer]]\nkind = "linear"\nc = 3\nf = inf\n', "layer 1: f is 'inf'; allowed: a finite number"),
         ("net.toml", '[[layer]]\nkind = "linear"\nname = "a"\nd = 3\n', "layer 1 ('a'): a key is 'd'"),
         ("net.toml", '[[layer]]\nkind = 3\n', "layer 1: kind is 3; allowed: a text"),
-        ("net.toml", '[[layer]]\nc = 3\n', "layer 1: kind is ''; allowed: one of: conv2d"),
+        ("net.toml", '[[layer]]\nc = 3\n', "layer 1: kind is missing; needed: one of: conv2d"),
     ],
 )  # fmt: skip
-def test_bad_lists_are_refused(tmp_path, name, text, said):
+def test_bad_lists_are_refused(tmp_path, name, text, words):
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InvalidValueError) as caught:
         read_layers(path)
     message = str(caught.value)
-    assert said in message
+    assert words in message
     assert "\n" not in message
     assert path.name in message
 
@@ -292,9 +292,9 @@ def test_what_cannot_be_written(tmp_path, write):
     good = Network.of_layers("net", {"fc": Linear(3, 4)})
     with pytest.raises(InvalidValueError, match="at least one layer that is priced"):
         write(tmp_path / "net.csv", Network("net", {"relu": Operation(MemoryOnly("relu"), kind="relu")}))
-    with pytest.raises(InvalidValueError, match="one that can be written"):
+    with pytest.raises(InvalidValueError, match="a file that can be written"):
         write(tmp_path, good)
-    with pytest.raises(InvalidValueError, match="one that can be written"):
+    with pytest.raises(InvalidValueError, match="a file that can be written"):
         write(tmp_path / "none" / "net.csv", good)
     with pytest.raises(InvalidValueError, match=r"layer 'fc'.*integer"):
         write(tmp_path / "net.csv", Network.of_layers("net", {"fc": Linear(3, np.arange(1, 5))}))

@@ -561,9 +561,9 @@ def test_topologies_that_cannot_be_written(tmp_path, topology, message):
 def test_places_that_cannot_be_written(tmp_path):
     layers = (TopologyLayer.product("a", m=1, n=2, k=3),)
     config = Configuration("run", serial_array(8, 8), 1, 1, 1)
-    with pytest.raises(InvalidValueError, match="one that can be written"):
+    with pytest.raises(InvalidValueError, match="a file that can be written"):
         write_topology(tmp_path, Topology("n", "gemm", layers))
-    with pytest.raises(InvalidValueError, match="one that can be written"):
+    with pytest.raises(InvalidValueError, match="a file that can be written"):
         write_configuration(tmp_path, config)
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidValueError, match=r"the folder of the report is .*file'; allowed: a folder that can be"):

@@ -71,13 +71,50 @@ def test_other_sizes_are_refused(bad):
     assert "name" in raised.value.allowed
 
 
+class Plain:
+    """A layer that is not a dataclass."""
+
+    def gemms(self):
+        return ()
+
+
 @pytest.mark.parametrize(
-    ("layer", "allowed"), [(Linear(8, 8), "in_features"), (object(), "no dataclass"), (MemoryOnly("relu"), "kind")]
+    ("layer", "words"), [(Linear(8, 8), "in_features"), (Plain(), "dataclass"), (MemoryOnly("relu"), "kind")]
 )
-def test_a_size_is_a_field_of_the_layer(layer, allowed):
-    with pytest.raises(InvalidValueError, match=allowed) as raised:
+def test_a_size_is_a_field_of_the_layer(layer, words):
+    with pytest.raises(InvalidValueError, match=words) as raised:
         Operation(layer, {"in_channels": "width"})
     assert raised.value.value == "in_channels"
+
+
+FC = Operation(Linear(8, 8), {"out_features": "w"})
+WRONG_TYPES = {
+    "Operation.layer": [lambda bad=bad: Operation(bad) for bad in (3, None, Linear, "conv", object())],
+    "Operation.sizes": [lambda bad=bad: Operation(Linear(8, 8), bad) for bad in ([], "w", None)],
+    "Operation.kind": [lambda: Operation(Linear(8, 8), kind=3)],
+    "Operation.path": [lambda: Operation(Linear(8, 8), path=3)],
+    "MemoryOnly.kind": [lambda: MemoryOnly(3)],
+    "MemoryOnly.reads": [lambda bad=bad: MemoryOnly("relu", reads=bad) for bad in (-1, "8", None)],
+    "MemoryOnly.writes": [lambda: MemoryOnly("relu", writes=2.5)],
+    "Unsupported.reason": [lambda: Unsupported("fft", None)],
+    "Width.size": [lambda bad=bad: Width(bad) for bad in (0, "8", None)],
+    "Width.fixed": [lambda: Width(8, fixed=True)],
+    "Network.name": [lambda: Network(3, {"fc": FC})],
+    "Network.operations": [lambda bad=bad: Network("n", bad) for bad in (3, [FC], FC)],
+    "Network.operations['fc']": [lambda: Network("n", {"fc": Linear(8, 8)})],
+    "Network.widths": [lambda: Network("n", {"fc": FC}, [Width(8)])],
+    "Network.widths['w']": [lambda: Network("n", {"fc": FC}, {"w": 8})],
+    "Network.parameters": [lambda: Network("n", {"fc": FC}, parameters=3)],
+    "Network.options": [lambda: Network("n", {"fc": FC}, options=(4, 8))],
+    "layers": [lambda bad=bad: Network.of_layers("n", bad) for bad in (3, [Linear(8, 8)])],
+}
+
+
+@pytest.mark.parametrize(("field", "make"), [(field, make) for field, makes in WRONG_TYPES.items() for make in makes])
+def test_values_of_a_wrong_type_are_refused(field, make):
+    with pytest.raises(InvalidValueError) as raised:
+        make()
+    assert raised.value.field == field
 
 
 # ---------------------------------------------------------------- networks written by hand
@@ -178,17 +215,20 @@ def test_opening_adds_to_the_open_widths():
 
 @pytest.mark.parametrize("bad", [(), [], 8, "abc", None, (0, 1), (4, -1), (4, 4), (True,), (2.5,), ("8",), {4, 8}], ids=str)  # fmt: skip  # noqa: E501
 def test_options_are_sizes_that_differ(bad):
-    with pytest.raises(InvalidValueError, match="options of 'width'"):
+    with pytest.raises(InvalidValueError, match=r"options\['width'\]"):
         small().space({"width": bad})
 
 
 @pytest.mark.parametrize(
     ("asked", "field"),
     [
-        ({}, "options"),
-        ({"options": {"depth": (1, 2)}}, "width"),
-        ({"options": {"fixed": (1, 2)}}, "width"),
-        ({"options": {"odd": (4, 7)}}, "options of 'odd'"),
+        ({}, "options or step"),
+        ({"options": {}}, "options"),
+        ({"options": 8}, "options"),
+        ({"options": {"depth": (1, 2)}}, "the width"),
+        ({"options": {"fixed": (1, 2)}}, "width 'fixed'"),
+        ({"options": {"odd": (4, 7)}}, "options['odd']"),
+        ({"options": {"odd": (4, 8)}, "least": 0.5}, "least"),
         ({"step": 0}, "step"),
         ({"step": 2.5}, "step"),
         ({"step": 8, "least": 2}, "least"),
@@ -198,9 +238,33 @@ def test_options_are_sizes_that_differ(bad):
 def test_unknown_and_fixed_widths_are_refused(asked, field):
     layer = Operation(Linear(8, 16), {"in_features": "odd", "out_features": "fixed"})
     network = Network("n", {"fc": layer}, {"odd": Width(8, multiple=4), "fixed": Width(16, fixed="an output")})
-    with pytest.raises(InvalidValueError, match="allowed") as raised:
+    with pytest.raises(InvalidValueError) as raised:
         network.space(**asked)
     assert raised.value.field == field
+
+
+CONVS = Network("n", {
+    "conv1": Operation(Conv2d(3, 8, 3, height=8, width=8, padding=1), {"out_channels": "conv1"}),
+    "fc": Operation(Linear(8, 4), {"in_features": "conv1", "out_features": "fc"}),
+}, {"fc": Width(4, fixed="an output")})  # fmt: skip
+MISSPELT = {"conv": "conv1", "Conv1": "conv1", "conv1.kernel_sizes": "conv1.kernel_size", "con1.kernel_size": "conv1.kernel_size"}  # fmt: skip  # noqa: E501
+
+
+@pytest.mark.parametrize(("name", "meant"), MISSPELT.items())
+@pytest.mark.parametrize("use", [lambda name: CONVS.space({name: (4, 8)}), lambda name: CONVS.at({name: 4})])
+def test_the_closest_name_is_offered(use, name, meant):
+    with pytest.raises(InvalidValueError) as raised:
+        use(name)
+    assert raised.value.value == name
+    assert f"did you mean {meant!r}" in str(raised.value)
+
+
+@pytest.mark.parametrize(("name", "why"), [("fc", "an output"), ("conv1.kernel_size", "not open")])
+def test_a_width_that_cannot_be_chosen_says_why(name, why):
+    with pytest.raises(InvalidValueError) as raised:
+        CONVS.at({name: 3})
+    assert raised.value.field == f"width {name!r}"
+    assert why in raised.value.reason
 
 
 @pytest.mark.parametrize(
@@ -259,8 +323,8 @@ def test_the_padding_follows_an_open_kernel(layer):
         (Conv2d(8, 8, 3, height=8, width=8, stride=4, padding="valid"), (1, 3), "3, 5, 7"),
         (Conv2d(8, 8, 3, height=9, width=9, padding="valid"), (3, 5), "over the stride"),
         (Conv2d(8, 8, 3, height=9, width=9, padding=1), (3, 3), "differ"),
-        (Linear(8, 8), (3, 5), "no 2-d convolution"),
-        (MemoryOnly("relu"), (3, 5), "no 2-d convolution"),
+        (Linear(8, 8), (3, 5), "not a 2-d convolution"),
+        (MemoryOnly("relu"), (3, 5), "not a 2-d convolution"),
     ],
 )
 def test_kernels_that_cannot_be_opened(layer, sizes, why):

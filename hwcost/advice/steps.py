@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from hwcost.advice.budget import Budget, solve
-from hwcost.advice.tables import Numbers, candidates, changeable, check, followers, number, over_each
+from hwcost.advice.tables import Numbers, candidates, changeable, followers, number, over_each
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, Width
-from hwcost.network.pricing import Report, network_cost
+from hwcost.network.pricing import Report, check_network, network_cost
 
 __all__ = ["Advice", "Step", "WidthAdvice", "advise"]
 
@@ -196,7 +196,7 @@ def advise(
     >>> width.cheaper.size, width.cheaper.network_speed_up, width.free
     (64, 2.0, 128)
     """
-    check(network, array, skip_unsupported)
+    check_network(network, array, skip_unsupported=skip_unsupported)
     operations = network.priced
     report = network_cost(network, array, skip_unsupported=skip_unsupported)
     widths = [_width_advice(name, network, array, operations, report) for name in changeable(network)]

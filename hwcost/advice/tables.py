@@ -13,30 +13,12 @@ from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 
-__all__ = ["Figures", "Numbers", "changeable", "check", "followers", "over", "over_each"]
+__all__ = ["Figures", "Numbers", "changeable", "followers", "over", "over_each"]
 
 Figures: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Numbers: TypeAlias = "int | float"
 
 MOST_CANDIDATES = 10_000_000
-
-
-def check(network: Network, array: SystolicArray, skip_unsupported: bool) -> None:
-    """Checks the arguments of an advice.
-
-    Raises:
-        InvalidValueError: not a network, an array that is a sweep, unsupported operations, nothing to price.
-    """
-    if not isinstance(network, Network):
-        raise InvalidValueError("network", network, "a Network, as from_torch or Network.of_layers makes it")
-    if not isinstance(array, SystolicArray) or array.sweeps:
-        raise InvalidValueError("array", array, "one SystolicArray whose sizes are numbers")
-    if network.unsupported and not skip_unsupported:
-        name, operation = next(iter(network.unsupported.items()))
-        allowed = "operations that can be priced; or pass skip_unsupported=True to leave them out"
-        raise InvalidValueError(f"operation {name!r}", str(operation.layer), allowed)
-    if not network.priced:
-        raise InvalidValueError("network", network.name, "a network with at least one priced layer")
 
 
 def changeable(network: Network) -> list[str]:

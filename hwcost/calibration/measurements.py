@@ -175,7 +175,7 @@ def read_measurements(
         InvalidValueError: a file that cannot be read, a header without a needed column, or bad rows, with their lines.
     """
     name = os.fspath(path)
-    rows = csv_rows(name, "the measurements")
+    rows = csv_rows(name, "the file of measurements")
     header = next(rows, (0, []))[1]
     unit = _unit(name, header)
     bad: list[str] = []

@@ -11,7 +11,7 @@ from hwcost.devices.checks import check_one_of, checked_table, errors_at
 from hwcost.devices.measured import MEASURED, Fit, Range
 from hwcost.devices.values import MOST_BYTES, SCHEMA, DeviceFile, Entry
 from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
-from hwcost.files import read_file, write_whole
+from hwcost.files import read_given, write_given
 from hwcost.machine.array import SystolicArray
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def read_device(name_or_path: str | os.PathLike[str], *, field: str = "device") 
     """
     text = name_or_path if isinstance(name_or_path, str) else _path_text(name_or_path, field)
     if not isinstance(name_or_path, str) or _is_toml(text) or any(mark in text for mark in (os.sep, os.altsep) if mark):
-        return _parsed(_file_content(text), text)
+        return _parsed(read_given(text, MOST_BYTES, "device file"), text)
     names = device_names()
     if text not in names:
         raise InvalidValueError(field, text, f"one of: {', '.join(names)}; or the path of a .toml file", names=names)
@@ -92,13 +92,6 @@ def _path_text(path: Any, field: str) -> str:
     if not isinstance(text, str) or not text:
         raise InvalidValueError(field, path, "the name of a device, or the path of a .toml file")
     return text
-
-
-def _file_content(path: str) -> bytes:
-    try:
-        return read_file(path, MOST_BYTES)
-    except OSError as error:
-        raise InvalidValueError("device file", path, f"a file that can be read ({error.strerror})") from None
 
 
 def _parsed(content: bytes, where: str) -> DeviceFile:
@@ -193,11 +186,7 @@ def write_device(path: str | os.PathLike[str], device: DeviceFile) -> None:
         raise MissingDependencyError("tomli-w", "fit", "hwcost.devices.write_device") from None
     text = _path_text(path, "device")
     content = tomli_w.dumps(_document(device)).encode()
-    try:
-        write_whole(text, content)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidValueError("device file", text, f"a file that can be written ({reason})") from None
+    write_given(text, content, "device file")
 
 
 def _document(device: DeviceFile) -> dict[str, Any]:

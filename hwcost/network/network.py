@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Any
 
 from hwcost.arrays import Size, is_number
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError
 from hwcost.model.layers import Conv2d, Linear, is_layer
-from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width
+from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width, check_text
 from hwcost.network.space import KERNEL, by_step, changeable, check_options, complete, with_open_kernel
 
 __all__ = ["UNCONNECTED", "Network"]
@@ -74,11 +74,20 @@ class Network(Mapping[str, Any]):
     options: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        given: Mapping[str, object] = self.operations
-        for name, each in given.items():
-            if not isinstance(each, Operation):
-                allowed = "an Operation; Network.of_layers(name, layers) takes layers"
-                raise InvalidValueError(f"operation {name!r}", each, allowed)
+        check_text(self, "name", "source")
+        kinds: dict[str, tuple[type, str]] = {
+            "operations": (Operation, "an Operation; Network.of_layers(name, layers) takes layers"),
+            "widths": (Width, "a Width, as Width(16)"),
+            "parameters": (tuple, "a size expression for each axis"),
+            "options": (object, ""),
+        }
+        for field_name, (kind, allowed) in kinds.items():
+            table: object = getattr(self, field_name)
+            if not isinstance(table, Mapping):
+                raise InvalidValueError(f"Network.{field_name}", table, "a mapping by name")
+            for name, each in table.items():
+                if not isinstance(each, kind):
+                    raise InvalidValueError(f"Network.{field_name}[{name!r}]", each, allowed)
         operations = {
             name: each if each.path is not None else dataclasses.replace(each, path=name)
             for name, each in self.operations.items()
@@ -86,8 +95,8 @@ class Network(Mapping[str, Any]):
         widths = complete(operations, self.widths)
         options = {name: check_options(name, sizes, widths) for name, sizes in self.options.items()}
         tables: tuple[dict[str, Any], ...] = (operations, widths, dict(self.parameters), options)
-        for name, table in zip(("operations", "widths", "parameters", "options"), tables, strict=True):
-            object.__setattr__(self, name, MappingProxyType(table))
+        for field_name, own in zip(kinds, tables, strict=True):
+            object.__setattr__(self, field_name, MappingProxyType(own))
 
     def __reduce__(self) -> tuple[Any, ...]:
         tables = (dict(table) for table in (self.operations, self.widths, self.parameters))
@@ -107,6 +116,8 @@ class Network(Mapping[str, Any]):
         >>> network.widths["conv.out_channels"].size
         8
         """
+        if not isinstance(layers, Mapping):
+            raise InvalidValueError("layers", layers, 'layers by name, as {"fc": Linear(400, 10)}')
         operations = {each: Operation(layer, _own_sizes(each, layer)) for each, layer in layers.items()}
         connected = not any(each.sizes for each in operations.values())
         return cls(name, operations, notes=notes if connected else (*notes, UNCONNECTED))
@@ -144,21 +155,22 @@ class Network(Mapping[str, Any]):
         return macs
 
     def space(
-        self, options: Mapping[str, Sequence[int]] | None = None, *, step: int | None = None, least: float = 0.25
+        self, options: Mapping[str, Sequence[int]] | None = None, *, step: int | None = None, least: float | None = None
     ) -> Network:
         """The same network with widths and kernel sizes opened to choice.
 
         Args:
-            options: the sizes that each width may take, in any order; ``"NAME.kernel_size"`` opens the square kernel of
-                the convolution NAME, whose padding follows so that its output keeps its size. They replace options
-                that the network has.
+            options: the sizes that each width may take, in any order. They replace options that the network has.
+                ``"NAME.kernel_size"`` opens the square kernel of the convolution NAME if its output is
+                ceil(input / stride) on both axes; then its padding follows, and its output keeps its size at every
+                kernel. (:func:`hwcost.importers.torch.resize.resized` cuts channels and features, not kernels.)
             step: opens all other widths that can change, to today's size and every multiple of ``step`` (and of what
                 the width itself must be a multiple of) from ``least`` times today's size.
-            least: the smallest of these sizes, as a share of today's.
+            least: the smallest of these sizes, as a share of today's; 0.25 by default.
 
         Raises:
-            InvalidValueError: neither ``options`` nor ``step``, a width that cannot change, sizes that it cannot take,
-                a kernel at another size of which the output would change.
+            InvalidValueError: neither ``options`` nor ``step``, ``least`` without ``step``, a width that is unknown or
+                cannot change, sizes that it cannot take, a kernel at another size of which the output would change.
 
         >>> from hwcost import Conv2d
         >>> conv = Operation(Conv2d(3, 16, 3, height=8, width=8, padding=1), {"out_channels": "width"})
@@ -170,16 +182,23 @@ class Network(Mapping[str, Any]):
         """
         if options is None and step is None:
             allowed = 'sizes by width, as {"conv1": (8, 16)}, or step=8 for all widths that can change'
-            raise InvalidValueError("options", None, allowed)
+            raise InvalidValueError("options or step", MISSING, allowed)
+        if not isinstance(options, (Mapping, type(None))):
+            raise InvalidValueError("options", options, 'sizes by width, as {"conv1": (8, 16)}')
+        if step is None and least is not None:
+            raise InvalidValueError("least", least, "pass step too, or leave it out", reason="there is no step")
         operations, widths = dict(self.operations), dict(self.widths)
-        for name, sizes in (options or {}).items():
-            owner = name.removesuffix(KERNEL)
+        for name in options or {}:
+            owner = str(name).removesuffix(KERNEL)
             if name not in widths and name != owner and owner in operations:
-                operations[owner], widths[name] = with_open_kernel(name, operations[owner], sizes)
-        stepped = {} if step is None else by_step(operations, widths, step, least)
+                operations[owner], widths[name] = with_open_kernel(name, operations[owner])
+            changeable(name, widths, operations)
+        stepped = {} if step is None else by_step(operations, widths, step, 0.25 if least is None else least)
         opened = {**self.options, **stepped, **(options or {})}
         if not opened:
-            raise InvalidValueError("step", step, "a step at which at least one width can change")
+            allowed = "pass a smaller step, or options" if step else "pass the sizes of at least one width, or a step"
+            reason = f"no width has another size at step {step}" if step else "it is empty"
+            raise InvalidValueError("step" if step else "options", step or options, allowed, reason=reason)
         return dataclasses.replace(self, operations=operations, widths=widths, options=opened)
 
     def at(self, sizes: Mapping[str, Size]) -> dict[str, Any]:
@@ -189,7 +208,7 @@ class Network(Mapping[str, Any]):
             InvalidValueError: an unknown width, one that cannot change, a size that is not allowed.
         """
         for name, size in sizes.items():
-            changeable(name, self.widths).check(size, f"width {name!r}")
+            changeable(name, self.widths, self.operations).check(size, f"width {name!r}")
         today = {name: width.size for name, width in self.widths.items()} | dict(sizes)
         return {
             name: each.at(today) if any(width in sizes for width in each.widths) else each.layer

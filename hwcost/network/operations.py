@@ -41,6 +41,11 @@ class MemoryOnly:
     reads: int = 0
     writes: int = 0
 
+    def __post_init__(self) -> None:
+        check_text(self, "kind")
+        for name in ("reads", "writes"):
+            as_size(getattr(self, name), f"MemoryOnly.{name}", minimum=0)
+
     def gemms(self) -> tuple[Gemm, ...]:
         """None."""
         return ()
@@ -57,6 +62,9 @@ class Unsupported:
 
     kind: str
     reason: str
+
+    def __post_init__(self) -> None:
+        check_text(self, "kind", "reason")
 
     def __str__(self) -> str:
         return f"{self.kind} ({self.reason})"
@@ -81,8 +89,9 @@ class Width:
     above: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", as_size(self.size, "Width.size"))
-        object.__setattr__(self, "multiple", as_size(self.multiple, "Width.multiple"))
+        check_text(self, "fixed")
+        for name in ("size", "multiple"):
+            object.__setattr__(self, name, as_size(getattr(self, name), f"Width.{name}"))
 
     def check(self, size: Size, field: str) -> None:
         """Raises if a size is not allowed, or any of an array of them; soft sizes are not rounded and pass."""
@@ -106,7 +115,8 @@ class Operation:
             an operation without a path its name.
 
     Raises:
-        InvalidValueError: a field that the layer does not have, an expression that is none of the three.
+        InvalidValueError: something that is not a layer, a field that the layer does not have, an expression that is
+            none of the three.
 
     >>> from hwcost import Linear
     >>> Operation(Linear(400, 10), {"in_features": ("conv2", 25)}).at({"conv2": 6})
@@ -119,14 +129,21 @@ class Operation:
     path: str = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
+        check_layer(self.layer, "Operation.layer")
+        check_text(self, "kind", *([] if self.path is None else ["path"]))
+        if not isinstance(self.sizes, Mapping):
+            raise InvalidValueError("Operation.sizes", self.sizes, 'widths by field, as {"out_channels": "conv"}')
+        kind = type(self.layer).__name__
         known = [f.name for f in dataclasses.fields(self.layer)] if dataclasses.is_dataclass(self.layer) else []
         for name in self.sizes:
+            if not known:
+                allowed = "make the layer a dataclass, or leave out its sizes"
+                raise InvalidValueError("Operation.sizes", name, allowed, reason=f"{kind} is not a dataclass")
             if name not in known:
-                fields = f"one of: {', '.join(known)}" if known else "none: the layer is no dataclass"
-                raise InvalidValueError("a field that follows a width", name, fields)
+                raise InvalidValueError(f"the field of {kind} that follows a width", name, known)
         long = {name: _expression(each, f"the size {name!r}") for name, each in self.sizes.items()}
         object.__setattr__(self, "sizes", MappingProxyType(long))
-        object.__setattr__(self, "kind", self.kind or type(self.layer).__name__)
+        object.__setattr__(self, "kind", self.kind or kind)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Operation, (self.layer, dict(self.sizes), self.kind, self.path)
@@ -146,6 +163,20 @@ class Operation:
         if not self.sizes:
             return self.layer
         return dataclasses.replace(self.layer, **{name: size_at(each, sizes) for name, each in self.sizes.items()})
+
+
+def check_layer(layer: object, field: str) -> None:
+    """Raises unless ``layer`` has products, is known to need none, or is known to be unsupported."""
+    if not is_layer(layer) and not isinstance(layer, Unsupported):
+        allowed = "a layer, which is something with gemms(), a MemoryOnly or an Unsupported"
+        raise InvalidValueError(field, layer, allowed)
+
+
+def check_text(owner: object, *names: str) -> None:
+    """Raises unless these fields hold texts."""
+    for name in names:
+        if not isinstance(value := getattr(owner, name), str):
+            raise InvalidValueError(f"{type(owner).__name__}.{name}", value, "a text")
 
 
 def _expression(given: Any, field: str) -> SizeExpression:

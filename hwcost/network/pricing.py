@@ -18,9 +18,11 @@ from hwcost.model.cost import Cost
 from hwcost.model.formula import Pricing, check_array, price
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
+from hwcost.network.network import Network
+from hwcost.network.operations import Unsupported
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
-__all__ = ["Report", "network_cost", "price_network"]
+__all__ = ["Report", "check_network", "network_cost", "price_network"]
 
 Layers: TypeAlias = Mapping[str, Layer] | Iterable[Layer]
 
@@ -135,6 +137,33 @@ def price_network(
     return found
 
 
+def check_network(network: Any, array: Any, *, skip_unsupported: bool, is_space: bool = False) -> None:
+    """Raises unless ``network`` can be priced on one machine, ``array``, and, if ``is_space``, has open widths."""
+    how = "network.space({...}) or network.space(step=8) opens widths to choice"
+    if not isinstance(network, Network):
+        made = f"with open widths; {how}" if is_space else "as from_torch or Network.of_layers makes it"
+        raise InvalidValueError("network", network, f"a Network, {made}")
+    if is_space and not network.options:
+        raise InvalidValueError("network", network.name, how, reason=f"no width of {network.name!r} is open")
+    if not isinstance(array, SystolicArray) or array.sweeps:
+        raise InvalidValueError("array", array, "one SystolicArray whose sizes are numbers")
+    if not skip_unsupported:
+        for name, operation in network.unsupported.items():
+            raise _unsupported(name, operation.layer)
+    if not network.priced:
+        allowed = "pass a network with at least one layer that can be priced"
+        raise InvalidValueError("network", network.name, allowed, reason=f"{network.name!r} multiplies nothing")
+
+
+def _unsupported(name: str, layer: Any) -> InvalidValueError:
+    """The error about what is given as a layer, and cannot be priced."""
+    if not isinstance(layer, Unsupported):
+        allowed = "a layer: something with gemms(); or pass skip_unsupported=True to leave it out"
+        return InvalidValueError(f"layer {name!r}", layer, allowed)
+    allowed = "pass skip_unsupported=True to leave it out, or a row for it as operators= to the importer"
+    return InvalidValueError(f"operation {name!r}", layer, allowed, reason=f"it is unsupported: {layer}")
+
+
 class _Products(NamedTuple):
     """Names, all products in order, the index of the name that owns each product, and the names left out."""
 
@@ -163,11 +192,7 @@ def _collect(layers: Layers, skip: bool) -> _Products:
         elif skip:
             unsupported.append(name)
         else:
-            raise InvalidValueError(
-                f"layer {name!r}",
-                layer,
-                "a layer: something with gemms(); or pass skip_unsupported=True to leave it out",
-            )
+            raise _unsupported(name, layer)
     if not gemms:
         raise InvalidValueError("layers", tuple(unsupported), "at least one layer that can be priced")
     return _Products(tuple(names), gemms, tuple(owners), tuple(unsupported))

@@ -21,7 +21,7 @@ KERNEL = ".kernel_size"
 
 def check_options(name: str, sizes: Any, widths: Mapping[str, Width]) -> tuple[int, ...]:
     """The options of one width; an InvalidValueError if it cannot change, or cannot take them."""
-    width, field = changeable(name, widths), f"options of {name!r}"
+    width, field = changeable(name, widths), f"options[{name!r}]"
     if not isinstance(sizes, (tuple, list, range)) or not sizes:
         raise InvalidValueError(field, sizes, "a sequence of at least one size")
     for size in sizes:
@@ -32,13 +32,22 @@ def check_options(name: str, sizes: Any, widths: Mapping[str, Width]) -> tuple[i
     return options
 
 
-def changeable(name: str, widths: Mapping[str, Width]) -> Width:
-    """The width of that name; an InvalidValueError if it is unknown or cannot change."""
-    if name in widths and not widths[name].fixed:
-        return widths[name]
-    free = ", ".join(each for each, width in widths.items() if not width.fixed)
-    allowed = f"one that can change: {free}" if free else "none: no width of this network can change"
-    raise InvalidValueError("width", name, allowed)
+def changeable(name: Any, widths: Mapping[str, Width], operations: Mapping[str, Operation] | None = None) -> Width:
+    """The width of that name; an InvalidValueError if it is unknown, not open or cannot change."""
+    width = widths.get(name)
+    if width is not None and not width.fixed:
+        return width
+    free = [each for each, width in widths.items() if not width.fixed]
+    kernels = [f"{each}{KERNEL}" for each, own in (operations or {}).items() if isinstance(own.layer, Conv2d)]
+    field, allowed = f"width {name!r}", f"use one of: {', '.join(free)}" if free else "leave it out"
+    if name in kernels:
+        allowed = f"open it first, as network.space({{{name!r}: (3, 5)}})"
+        raise InvalidValueError(field, name, allowed, reason="it is not open to choice")
+    if width is not None:
+        raise InvalidValueError(field, name, allowed, reason=f"it cannot change ({width.fixed})")
+    if not free:
+        raise InvalidValueError(field, name, allowed, reason="no width of this network can change")
+    raise InvalidValueError("the width", name, f"one of: {', '.join(free)}", names=(*free, *kernels))
 
 
 def by_step(
@@ -62,24 +71,27 @@ def by_step(
     return found
 
 
-def with_open_kernel(name: str, operation: Operation, sizes: Any) -> tuple[Operation, Width]:
+def with_open_kernel(name: str, operation: Operation) -> tuple[Operation, Width]:
     """A convolution whose kernel size follows a width of that name; its padding follows, and the output size stays.
 
     The width is the operation's own: all sizes of the parity of today's whose padding is at least 0.
 
     Raises:
-        InvalidValueError: no convolution of plain sizes, a kernel that is not square, an output of another size than
-            the input over the stride.
+        InvalidValueError: not a convolution of plain sizes, a kernel that is not square, an output of another size
+            than the input over the stride.
     """
-    layer, field = operation.layer, f"options of {name!r}"
+    layer, field = operation.layer, f"width {name!r}"
     if not isinstance(layer, Conv2d) or not all(map(is_number, (*layer.kernel_size, layer.height, layer.width))):
-        raise InvalidValueError(field, sizes, f"none: {operation.kind} is no 2-d convolution")
-    today = layer.kernel_size[0]
-    if layer.kernel_size[1] != today:
-        raise InvalidValueError(field, sizes, f"none: the kernel is not square ({today} x {layer.kernel_size[1]})")
-    if any(layer.out_size[i] != -(-size // layer.stride[i]) for i, size in enumerate((layer.height, layer.width))):
-        allowed = "none: the output is not as large as the input over the stride; pad it by half its kernel"
-        raise InvalidValueError(field, sizes, allowed)
+        reason = f"its operation is a {operation.kind}, not a 2-d convolution of plain sizes"
+        raise InvalidValueError(field, name, "leave it out", reason=reason)
+    today, other = layer.kernel_size
+    if other != today:
+        raise InvalidValueError(field, name, "leave it out", reason=f"its kernel is not square ({today} x {other})")
+    out = tuple(-(-size // stride) for size, stride in zip((layer.height, layer.width), layer.stride, strict=True))
+    if layer.out_size != out:
+        sizes = " and not ".join(f"{height} x {width}" for height, width in (layer.out_size, out))
+        reason = f"its output would change with its kernel: it is {sizes}, the input over the stride"
+        raise InvalidValueError(field, name, "pad its input by half its kernel", reason=reason)
     pads = layer.padding if isinstance(layer.padding, tuple) else (0, 0) if layer.padding == "valid" else ()
     steps = min([(today - 1) // 2, *(pad // dilation for pad, dilation in zip(pads, layer.dilation, strict=False))])
     same = dataclasses.replace(layer, padding="same")  # the same products at every kernel size

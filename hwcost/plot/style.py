@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import InvalidValueError, MissingDependencyError
-from hwcost.files import write_whole
+from hwcost.files import write_given
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,10 +106,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         InvalidValueError: an unknown ending, or a file that cannot be written.
     """
     ending = check_path(path)
-    try:
-        write_whole(path, _render(figure, ending))
-    except OSError as error:
-        raise InvalidValueError("path", os.fspath(path), f"a file that can be written ({error.strerror})") from None
+    write_given(path, _render(figure, ending), "path")
 
 
 def svg(figure: Figure) -> str:

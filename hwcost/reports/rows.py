@@ -141,7 +141,7 @@ def summarise(network: Layers, array: SystolicArray, *, skip_unsupported: bool =
     (45, 0, ())
     """
     network = _as_network(network)
-    missing = [f"{name}: {_reason(each.layer)}" for name, each in network.unsupported.items()]
+    missing = [f"{name}: {each.layer}" for name, each in network.unsupported.items()]
     if missing and not skip_unsupported:
         raise InvalidValueError(
             "the number of operations that are not supported",
@@ -167,11 +167,12 @@ def _as_network(layers: Layers) -> Network:
     if isinstance(layers, Network):
         return layers
     named = layers.items() if isinstance(layers, Mapping) else enumerate(layers)
-    return Network("network", {str(name): Operation(layer) for name, layer in named})
+    return Network("network", {str(name): Operation(_known(layer)) for name, layer in named})
 
 
-def _reason(layer: Any) -> str:
-    return str(layer) if isinstance(layer, Unsupported) else shorten(layer)
+def _known(layer: Any) -> Any:
+    known = is_layer(layer) or isinstance(layer, Unsupported)
+    return layer if known else Unsupported(shorten(layer), "not a layer")
 
 
 def _row(
@@ -183,7 +184,7 @@ def _row(
         moved = {("dram", "inputs"): layer.reads, ("dram", "outputs"): layer.writes}
         return row("memory-only", "", Cost(), CycleBreakdown(), Traffic(moved, size))
     if not is_layer(layer):
-        return row("unsupported", "", Cost(), CycleBreakdown(), Traffic({}, size), reason=_reason(layer))
+        return row("unsupported", "", Cost(), CycleBreakdown(), Traffic({}, size), reason=str(layer))
     return row(
         "priced",
         layer_shape(layer),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from hwcost.errors import InvalidValueError
-from hwcost.files import read_file, write_whole
+from hwcost.files import read_given, write_given
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
@@ -38,10 +38,7 @@ def read_text(path: Path, what: str) -> str:
     Raises:
         InvalidValueError: a file that cannot be read, or is no such text.
     """
-    try:
-        data = read_file(str(path), _MOST_BYTES)
-    except OSError as error:
-        raise InvalidValueError(f"the {what}", str(path), f"a file that can be read ({error.strerror})") from None
+    data = read_given(str(path), _MOST_BYTES, f"the {what}")
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         return data.decode(encoding)
@@ -57,8 +54,4 @@ def write_text(path: PathLike, text: str) -> None:
     Raises:
         InvalidValueError: a file that cannot be written.
     """
-    try:
-        write_whole(os.fspath(path), text.encode())
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidValueError("the file", os.fspath(path), f"one that can be written ({reason})") from None
+    write_given(path, text.encode(), "the file")

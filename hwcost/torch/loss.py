@@ -21,10 +21,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from hwcost.errors import InvalidValueError, NoGradientError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.network import Network
-from hwcost.network.pricing import Report, network_cost, network_cycles
+from hwcost.network.pricing import Report, check_network, network_cost, network_cycles
 from hwcost.relaxation import Relaxation, as_relaxation
 from hwcost.torch.sums import Axis
-from hwcost.torch.tables import CostTable, as_row, check_space, expected_cost, options_matrix, probability, space_tables
+from hwcost.torch.tables import CostTable, as_row, expected_cost, options_matrix, probability, space_tables
 
 __all__ = ["LatencyLoss"]
 
@@ -74,7 +74,7 @@ class LatencyLoss(nn.Module):
         skip_unsupported: bool = False,
     ) -> None:
         super().__init__()
-        check_space(network, array, skip_unsupported)
+        check_network(network, array, skip_unsupported=skip_unsupported, is_space=True)
         self.network, self.array, self.skip_unsupported = network, array, skip_unsupported
         self.relaxation = None if relaxation is None else as_relaxation(relaxation)
         if reference is None or isinstance(reference, Mapping):

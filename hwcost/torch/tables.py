@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles
 from hwcost.model.layers import Layer
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, Width
+from hwcost.network.pricing import check_network
 from hwcost.network.space import check_options
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 from hwcost.torch.sums import Axis, SumAxis, Sums, axis_groups
@@ -121,27 +122,10 @@ def space_tables(
     >>> table.decisions, table.values.tolist()  # a + b is 16, 24, 32 or 40
     (('a', 'b'), [2.0, 3.0, 4.0, 5.0])
     """
-    check_space(network, array, skip_unsupported)
+    check_network(network, array, skip_unsupported=skip_unsupported, is_space=True)
     relaxation = as_relaxation(relaxation)
     sums = Sums(network)
     return {name: _table(each, sums, array, relaxation) for name, each in network.priced.items()}
-
-
-def check_space(network: Any, array: Any, skip_unsupported: bool) -> None:
-    """Raises unless ``network`` has options and can be priced on ``array``, which is one machine."""
-    how = "network.space({...}) or network.space(step=8) opens widths to choice"
-    if not isinstance(network, Network):
-        raise InvalidValueError("network", network, f"a Network with open widths; {how}")
-    if not network.options:
-        raise InvalidValueError("network.options", {}, f"at least one open width; {how}")
-    if not isinstance(array, SystolicArray) or array.sweeps:
-        raise InvalidValueError("array", array, "one SystolicArray of plain sizes")
-    if network.unsupported and not skip_unsupported:
-        name, operation = next(iter(network.unsupported.items()))
-        allowed = "operations that can be priced; or pass skip_unsupported=True to leave them out"
-        raise InvalidValueError(f"operation {name!r}", str(operation.layer), allowed)
-    if not network.priced:
-        raise InvalidValueError("network", network.name, "one with at least one layer that can be priced")
 
 
 def _table(operation: Operation, sums: Sums, array: SystolicArray, relaxation: Relaxation) -> CostTable:
@@ -226,7 +210,7 @@ def _distribution(axis: Axis, length: int, probs: Any, known: dict[Axis, Tensor]
 def probability(probs: Mapping[str, Tensor], name: str, length: int) -> Tensor:
     """The probabilities of one decision, checked, in at least single precision."""
     if name not in probs:
-        raise InvalidValueError("probs", name, "a vector of probabilities for each decision")
+        raise InvalidValueError(f"probs[{name!r}]", MISSING, f"a tensor of shape ({length},)")
     vector = probs[name]
     if not isinstance(vector, Tensor) or vector.shape != (length,):
         shape = tuple(vector.shape) if isinstance(vector, Tensor) else vector
@@ -236,8 +220,9 @@ def probability(probs: Mapping[str, Tensor], name: str, length: int) -> Tensor:
 
 def as_row(options: Mapping[str, Sequence[int]], probs: Mapping[str, Tensor]) -> Tensor:
     """The probabilities of all decisions, checked, one after the other."""
-    if sorted(probs) != sorted(options):
-        raise InvalidValueError("decisions", [*probs], f"exactly: {', '.join(options)}")
+    for name in probs:
+        if name not in options:
+            raise InvalidValueError("a decision in probs", name, options)
     return torch.cat([probability(probs, name, len(sizes)) for name, sizes in options.items()])
 
 
@@ -266,7 +251,7 @@ def expected_sizes(options: Mapping[str, Sequence[int]], probs: Mapping[str, Ten
 
 
 def options_matrix(options: Mapping[str, Sequence[int]]) -> Tensor:
-    """One row a decision, one column an option: this times all probabilities in a column are all expected sizes."""
+    """One row per decision, one column per option: this times all probabilities in a column are all expected sizes."""
     rows = [torch.tensor(values, dtype=torch.float64)[None] for values in options.values()]
     matrix: Tensor = torch.block_diag(*rows)  # type: ignore[no-untyped-call]
     return matrix

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hwcost.errors import InvalidValueError
-from hwcost.files import read_file
+from hwcost.files import read_given
 from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_row, read_size, read_text
 from hwcost.importers.lists.writing import SCHEMA
 from hwcost.importers.naming import UniqueNames
@@ -32,6 +32,7 @@ __all__ = ["read_layers"]
 
 _MOST_BYTES = 2**26
 _MOST_LAYERS = 100_000
+_TABLES = ("schema", "version", "name", "layer")
 _KEYS = ("kind", "name", *sorted(SIZES))
 _MEASURED = frozenset({"cycles", "seconds", "ms", "us", "ns"})
 _ASIDE = frozenset({"comment", "comments", "note", "notes", "network", "run"})
@@ -68,8 +69,9 @@ def read_layers(path: str | os.PathLike[str]) -> Network:
         return _read_csv(name)
     ours = [cell for cell in header if cell in _ONLY_OURS]
     if ours:
-        allowed = f"also a column 'kind' ({', '.join(KINDS)}), as {ours[0]!r} is one of a list of layers"
-        raise InvalidValueError(f"{name}: the header", ", ".join(header), allowed)
+        reason = f"it has the column {ours[0]!r} of a list of layers, and no column 'kind'"
+        allowed = f"add a column 'kind' ({', '.join(KINDS)})"
+        raise InvalidValueError(f"{name}: the header", ", ".join(header), allowed, reason=reason)
     return _read_topology(name)
 
 
@@ -94,21 +96,18 @@ def _entry(row: Mapping[str, str], source: str) -> _Entry:
 
 def _first_cells(name: str) -> list[str]:
     """The cells of the first line that is not empty, in lower case."""
-    try:
-        content = read_file(name, _MOST_BYTES)
-    except OSError as error:
-        raise InvalidValueError("the layers", name, f"a file that can be read ({error.strerror})") from None
+    content = read_given(name, _MOST_BYTES, "the list of layers")
     text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
     lines = (line for line in text.splitlines() if line.strip(' \t,;"'))
     first = next(lines, None)
     if first is None:
-        allowed = "rows below a header with a column 'kind', or a SCALE-Sim topology"
-        raise InvalidValueError(f"the layers {name}", "empty", allowed)
+        allowed = "write rows below a header with a column 'kind', or a SCALE-Sim topology"
+        raise InvalidValueError("the list of layers", name, allowed, reason=f"{name} is empty")
     return [cell.strip(' "').lower() for cell in re.split("[,;\t]", first)]
 
 
 def _read_csv(name: str) -> Network:
-    rows = csv_rows(name, "the layers")
+    rows = csv_rows(name, "the list of layers")
     header = next(rows, (0, []))[1]
     if "kind" not in header:
         raise InvalidValueError(f"{name}: the header", ", ".join(header), "columns between commas, one of them 'kind'")
@@ -132,14 +131,14 @@ def _check_columns(name: str, header: Sequence[str]) -> Iterator[str]:
 
 
 def _read_toml(name: str) -> Network:
-    text = read_text(name, "the layers")
+    text = read_text(name, "the list of layers")
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
-        raise InvalidValueError("the layers", name, f"a TOML document ({error})") from None
+        raise InvalidValueError("the list of layers", name, f"the path of a TOML document ({error})") from None
     for key in document:
-        if key not in (known := ("schema", "version", "name", "layer")):
-            raise InvalidValueError(f"{name}: a key", key, known)
+        if key not in _TABLES:
+            raise InvalidValueError(f"{name}: a key", key, _TABLES)
     if document.get("schema", SCHEMA) != SCHEMA:
         raise InvalidValueError(f"{name}: schema", document["schema"], repr(SCHEMA))
     title, tables = document.get("name", Path(name).stem), document.get("layer", [])

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from hwcost.errors import InvalidValueError
-from hwcost.files import read_file
+from hwcost.errors import MISSING, InvalidValueError
+from hwcost.files import read_given
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
 
@@ -95,20 +95,20 @@ def read_row(row: Mapping[str, str], source: str) -> Layer:
     """
     kind = row.get("kind", "").lower()
     if kind not in KINDS:
-        raise InvalidValueError(f"{source}: kind", row.get("kind", ""), KINDS)
+        raise InvalidValueError(f"{source}: kind", row.get("kind") or MISSING, KINDS)
     needed, optional, make = KINDS[kind]
     for name, text in row.items():
         if text and name in SIZES and name not in (*needed, *optional):
-            raise InvalidValueError(f"{source}: {name}", text, f"empty: {kind} does not have it")
+            raise InvalidValueError(f"{source}: {name}", text, "leave it empty", reason=f"{kind} does not have it")
     given = [name for name in (*needed, *optional) if row.get(name)]
     sizes: Sizes = {name: _READERS.get(name, read_size)(row[name], f"{source}: {name}") for name in given}
     if "k1" in optional:
         needed = (*_spread_kernel(sizes, row, source), *(name for name in needed if name != "k"))
     for name in needed:
         if name not in sizes:
-            raise InvalidValueError(f"{source}: {name}", row.get(name, ""), f"an integer: {kind} needs it")
+            raise InvalidValueError(f"{source}: {name}", MISSING, f"an integer, since {kind} needs it")
     if kind == "depthwise" and sizes.get("f", sizes["c"]) != sizes["c"]:
-        allowed = "empty, or the same as c: depthwise has one filter per channel"
+        allowed = f"{sizes['c']}, since depthwise has as many filters as channels, or leave it empty"
         raise InvalidValueError(f"{source}: f", row["f"], allowed)
     try:
         return make(sizes)
@@ -121,7 +121,8 @@ def _spread_kernel(sizes: Sizes, row: Mapping[str, str], source: str) -> tuple[s
     """Sets both sides of a kernel if one size is given; returns their names."""
     for part in ("k1", "k2"):
         if part in sizes and "k" in sizes:
-            raise InvalidValueError(f"{source}: {part}", row[part], "empty if k is given, which is both k1 and k2")
+            reason = "k is given, which is both k1 and k2"
+            raise InvalidValueError(f"{source}: {part}", row[part], "leave it empty", reason=reason)
         if "k" in sizes:
             sizes[part] = sizes["k"]
     return "k1", "k2"
@@ -183,15 +184,13 @@ _READERS: Mapping[str, Callable[[str, str], Any]] = MappingProxyType(
 
 
 def read_text(name: str, what: str) -> str:
-    """The text of a file; ``what`` is its content, for errors, as "the measurements".
+    """The text of a file; ``what`` is its content, for errors, as "the file of measurements".
 
     Raises:
         InvalidValueError: a file that cannot be read or is not UTF-8.
     """
     try:
-        return read_file(name, _MOST_BYTES).decode("utf-8-sig")
-    except OSError as error:
-        raise InvalidValueError(what, name, f"a file that can be read ({error.strerror})") from None
+        return read_given(name, _MOST_BYTES, what).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidValueError(what, name, "a file in UTF-8") from None
 
@@ -219,10 +218,13 @@ def csv_rows(name: str, what: str) -> Iterator[tuple[int, list[str]]]:
                 texts = header = [text.lower() for text in texts]
                 for column in header:
                     if not column or header.count(column) > 1:
-                        raise InvalidValueError(f"{name}: the header", column, "names of columns, each once")
+                        allowed = "give each column another name"
+                        reason = f"the column {column!r} is there twice" if column else "a column has no name"
+                        raise InvalidValueError(f"{name}: the header", column, allowed, reason=reason)
             yield reader.line_num, texts
     except csv.Error as error:
-        raise InvalidValueError(f"{name}, line {reader.line_num}", str(error), "comma-separated values") from None
+        allowed, where = "write comma-separated values", f"{name}, line {reader.line_num}"
+        raise InvalidValueError(where, name, allowed, reason=str(error)) from None
 
 
 def by_column(header: Sequence[str], row: Sequence[str], source: str) -> dict[str, str]:
@@ -232,5 +234,5 @@ def by_column(header: Sequence[str], row: Sequence[str], source: str) -> dict[st
         InvalidValueError: more or fewer cells than columns.
     """
     if len(row) != len(header):
-        raise InvalidValueError(source, f"{len(row)} cells", f"{len(header)} cells, as the header has")
+        raise InvalidValueError(f"{source}: the number of cells", len(row), f"{len(header)}, as in the header")
     return dict(zip(header, row, strict=True))

@@ -11,7 +11,7 @@ from typing import Any
 
 from hwcost.arrays import is_number
 from hwcost.errors import InvalidValueError
-from hwcost.files import write_whole
+from hwcost.files import write_given
 from hwcost.importers.lists.rows import LARGEST
 from hwcost.importers.naming import UniqueNames
 from hwcost.model.gemm import Gemm
@@ -61,11 +61,7 @@ def write_layers(path: str | os.PathLike[str], network: Network) -> tuple[str, .
     rows, products = _rows_of(network)
     notes = (*left_out(network), *([f"{_named(products)} written as matrix products"] if products else []))
     text = _toml(network.name, rows) if name.lower().endswith(".toml") else _csv(rows)
-    try:
-        write_whole(name, text.encode())
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidValueError("the file", name, f"one that can be written ({reason})") from None
+    write_given(name, text.encode(), "the file")
     return notes
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from hwcost.arrays import as_size
 from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
-from hwcost.files import read_file
+from hwcost.files import read_given
 
 try:
     import onnx
@@ -81,10 +81,7 @@ def _check_written_out(model: onnx.ModelProto, name: str) -> None:
 
 
 def _parsed(name: str) -> onnx.ModelProto:
-    try:
-        content = read_file(name, _MOST_BYTES)
-    except OSError as error:
-        raise InvalidValueError("the model", name, f"a file that can be read ({error.strerror})") from None
+    content = read_given(name, _MOST_BYTES, "the model")
     try:
         return onnx.load_model_from_string(content)
     except Exception:  # of protobuf's own type

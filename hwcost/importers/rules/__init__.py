@@ -12,8 +12,8 @@ from hwcost.importers.lowered import *  # noqa: F403
 from hwcost.importers.rules import axes, call, products
 from hwcost.importers.rules.axes import *  # noqa: F403
 from hwcost.importers.rules.call import *  # noqa: F403
+from hwcost.importers.rules.contraction import einsum
 from hwcost.importers.rules.copies import Copies, distinct
-from hwcost.importers.rules.einsum import einsum
 from hwcost.importers.rules.products import *  # noqa: F403
 
 __all__ = ["Copies", "distinct", "einsum"]

@@ -31,7 +31,7 @@ def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.
     Args:
         model: the module that the network was imported from.
         network: what :func:`hwcost.from_torch` found in it.
-        sizes: new sizes of widths, at most today's.
+        sizes: new sizes of widths, at most today's; sides of kernels cannot be cut.
 
     Raises:
         InvalidValueError: a width that is unknown, fixed, grows, or is not allowed; a module that cannot be rebuilt.
@@ -44,7 +44,8 @@ def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.
     network.at(sizes)
     for name, size in sizes.items():
         if network.widths[name].is_kernel:
-            raise InvalidValueError("width", name, "a number of channels or features; kernels are not cut")
+            reason = "it is the side of a kernel, and only channels and features can be cut"
+            raise InvalidValueError(f"width {name!r}", name, "build the module with the other kernel", reason=reason)
         if size > network.widths[name].size:
             allowed = f"at most today's {network.widths[name].size}: weights are cut"
             raise InvalidValueError(f"width {name!r}", size, allowed)
