@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import pickle
 import sys
 import tracemalloc
 
@@ -31,6 +32,7 @@ from hwcost import (
 )
 from hwcost.machine import Dataflow, Term, adapt
 from hwcost.sweep import ENGINES, MOST_POINTS, Sweep, count_points, engines, pareto_front, sweep
+from hwcost.sweep.chunk_store import ChunkStore
 from hwcost.sweep.pricing import CHUNK, Chunk, UniqueGemms, chunk_size, price
 
 SMALL = {
@@ -347,34 +349,46 @@ def test_a_sweep_that_broke_off_goes_on(tmp_path):
     whole = sweep(SMALL, base=base, **SPACE)
     with pytest.raises(Broken):
         sweep(SMALL, base=base, **SPACE, keep=keep, progress=breaks_after(400))
-    finished = {path: path.stat().st_mtime_ns for path in keep.glob("chunk-*.npz")}
+    finished = {path: path.stat().st_mtime_ns for path in keep.glob("chunk-*.bin")}
     assert len(finished) == 8
     again = sweep(SMALL, base=base, **SPACE, keep=keep)
     assert again.cycles.tobytes() == whole.cycles.tobytes()
     assert again.cycles.dtype == whole.cycles.dtype
-    assert len(list(keep.glob("chunk-*.npz"))) == 24
+    assert len(list(keep.glob("chunk-*.bin"))) == 24
     assert {path: path.stat().st_mtime_ns for path in finished} == finished  # none of them is priced again
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x00" * 1000, "cut", "pickle", "other", "short"], ids=str)
-def test_a_chunk_that_is_not_whole_is_priced_again(tmp_path, content):
+DAMAGES = {
+    "empty": lambda content: b"",
+    "zeros": lambda content: b"\0" * len(content),
+    "cut": lambda content: content[:-40],
+    "longer": lambda content: content + b"\0" * 8,
+    "a bit": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    "another type": lambda content: content.replace(b"<i8", b"<f8"),
+    "a pickle": lambda content: pickle.dumps([1, 2, 3]),
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES.values(), None], ids=[*DAMAGES, "another sweep"])
+def test_a_chunk_that_is_not_whole_is_priced_again(tmp_path, damage):
     whole = sweep(SMALL, **SPACE, keep=tmp_path / "kept")
-    path = tmp_path / "kept" / "chunk-000003.npz"
-    if content == "cut":
-        content = path.read_bytes()[:-40]
-    if content == "pickle":
-        np.savez(path, cycles=np.array([object()] * 50), digest="x")
-    elif content == "other":
-        np.savez(path, cycles=np.zeros(50), digest="x")
-    elif content == "short":
-        with np.load(path) as file:
-            digest = file["digest"]
-        np.savez(path, cycles=np.zeros(49), digest=digest)
-    else:
-        path.write_bytes(content)
+    sweep(SMALL, **SPACE, base=SystolicArray(1, 1, fold_timing="serial"), keep=tmp_path / "other")
+    path, other = (tmp_path / folder / "chunk-000003.bin" for folder in ("kept", "other"))
+    good = path.read_bytes()
+    path.write_bytes(damage(good) if damage else other.read_bytes())
+    assert path.read_bytes() != good
     assert sweep(SMALL, **SPACE, keep=tmp_path / "kept").cycles.tobytes() == whole.cycles.tobytes()
-    with np.load(path) as file:
-        assert file["cycles"].tolist() == whole.cycles[150:200].tolist()
+    assert path.read_bytes() == good
+
+
+@pytest.mark.parametrize("kind", ["int64", "float64"])
+def test_a_chunk_is_read_as_it_was_written(tmp_path, kind):
+    cycles = np.array([1, 2**62, 3], kind)
+    store = ChunkStore.at(str(tmp_path / "kept"), {"x": 1})
+    store.write(7, cycles)
+    found = store.read(7, 3)
+    assert (found.dtype, found.tobytes()) == (cycles.dtype, cycles.tobytes())
+    assert store.read(7, 2) is store.read(7, 4) is store.read(6, 3) is None
 
 
 @pytest.mark.parametrize(
@@ -449,7 +463,7 @@ def test_processes_that_are_broken_off(tmp_path):
     whole = sweep(SMALL, **SPACE)
     with pytest.raises(Broken):
         sweep(SMALL, **SPACE, engine="processes", jobs=2, keep=tmp_path / "kept", progress=breaks_after(200))
-    assert len(list((tmp_path / "kept").glob("chunk-*.npz"))) == 4
+    assert len(list((tmp_path / "kept").glob("chunk-*.bin"))) == 4
     again = sweep(SMALL, **SPACE, engine="processes", jobs=2, keep=tmp_path / "kept")
     assert again.cycles.tobytes() == whole.cycles.tobytes()
 

@@ -72,11 +72,11 @@ def test_the_file_of_a_scheduler_and_kept_chunks(two_workers, tmp_path):
     engine = f"dask://{tmp_path / 'scheduler.json'}"
     with pytest.raises(Broken):
         sweep(NETWORK, **SPACE, engine=engine, keep=tmp_path / "kept", chunk=200, progress=breaks)
-    kept = len(list((tmp_path / "kept").glob("chunk-*.npz")))
+    kept = len(list((tmp_path / "kept").glob("chunk-*.bin")))
     assert kept == 1
     found = sweep(NETWORK, **SPACE, engine=engine, keep=tmp_path / "kept", chunk=200)
     assert found.cycles.tobytes() == sweep(NETWORK, **SPACE).cycles.tobytes()
-    assert len(list((tmp_path / "kept").glob("chunk-*.npz"))) == 16
+    assert len(list((tmp_path / "kept").glob("chunk-*.bin"))) == 16
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ def test_an_interrupted_sweep_resumes(hwcost, networks, calls_of, how):
     assert running.returncode == (130 if how == "SIGINT" else -signal.SIGKILL)
     assert ("points.csv.chunks" in err) is (how == "SIGINT")
     chunks = networks / "points.csv.chunks"
-    assert sorted(os.listdir(chunks)) == ["chunk-000000.npz", "chunk-000001.npz", "sweep.json"]
+    assert sorted(os.listdir(chunks)) == ["chunk-000000.bin", "chunk-000001.bin", "sweep.json"]
 
     other = hwcost(*LIST, "--rows", "1:201", "--cols", "1:300", "-o", "points.csv")
     assert other[0] == 2

@@ -1,12 +1,14 @@
-"""The finished chunks of a sweep in a folder, so that an interrupted sweep can resume."""
+"""The finished chunks of a sweep in a folder, so that an interrupted sweep can resume.
+
+A chunk is a checksum, the type of its numbers, and the numbers. There is nothing to parse in it, so that any thread may
+read it at any time.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,9 +21,9 @@ from hwcost.sweep.pricing import Column
 
 __all__ = ["ChunkStore"]
 
-SCHEMA = "hwcost.sweep-chunks/1"
+SCHEMA = "hwcost.sweep-chunks/2"
 _MOST_BYTES = 10_000_000
-_OVERHEAD = 10_000
+_TYPES = (b"<i8", b"<f8")
 
 
 class ChunkStore(NamedTuple):
@@ -63,22 +65,26 @@ class ChunkStore(NamedTuple):
             raise InvalidValueError("keep", folder, allowed) from None
         if found != described:
             allowed = "a folder with chunks of this sweep; it has those of another sweep or version: remove the folder"
-            raise InvalidValueError("keep", folder, f"{allowed} to start anew")
+            raise InvalidValueError("keep", folder, f"{allowed} to start again")
         return cls(folder, digest.hexdigest())
 
     def _path(self, index: int) -> str:
-        return os.path.join(self.folder, f"chunk-{index:06}.npz")
+        return os.path.join(self.folder, f"chunk-{index:06}.bin")
+
+    def _checksum(self, content: bytes) -> bytes:
+        return hashlib.sha256(self.digest.encode() + content).digest()
 
     def read(self, index: int, length: int) -> Column | None:
         """The cycles of a chunk; None if it is not finished or its file is damaged."""
+        start = hashlib.sha256().digest_size
         try:
-            content = io.BytesIO(read_file(self._path(index), 8 * length + _OVERHEAD))
-            with np.load(content, allow_pickle=False) as file:
-                cycles, digest = file["cycles"], str(file["digest"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            content = read_file(self._path(index), start + len(_TYPES[0]) + 8 * length)
+        except OSError:
             return None
-        is_whole = cycles.shape == (length,) and cycles.dtype in (np.int64, np.float64) and digest == self.digest
-        return cycles if is_whole else None
+        checksum, kind, numbers = content[:start], content[start : start + 3], content[start + 3 :]
+        if kind not in _TYPES or len(numbers) != 8 * length or checksum != self._checksum(kind + numbers):
+            return None
+        return np.frombuffer(numbers, kind.decode()).astype(kind.decode()[1:])
 
     def write(self, index: int, cycles: Column) -> None:
         """Stores the cycles of a chunk.
@@ -86,9 +92,9 @@ class ChunkStore(NamedTuple):
         Raises:
             InvalidValueError: the file cannot be written.
         """
-        content = io.BytesIO()
-        np.savez(content, cycles=cycles, digest=np.asarray(self.digest))
+        kind = _TYPES[cycles.dtype.kind == "f"]
+        content = kind + cycles.astype(kind.decode()).tobytes()
         try:
-            write_whole(self._path(index), content.getvalue())
+            write_whole(self._path(index), self._checksum(content) + content)
         except OSError as error:
             raise InvalidValueError("keep", self.folder, f"a folder that can be written ({error.strerror})") from None
