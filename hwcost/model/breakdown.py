@@ -11,9 +11,10 @@ folds along rows and A_C along columns (:mod:`hwcost.model.formula`), ``count`` 
     waiting         cycles in which the array waits for memory, times R * C
 
 The first three are all PE-cycles in which folds stream; all six are ``Cost.pe_cycles``. Fill and drain holds all that
-a fold takes besides streaming: also what a device adds to every fold, and the time of rows that stream slower than one
-per cycle or not at all. It is below zero only if an array leaves its last fold out of the count
-(``counts_last_fold``): the MACs of that fold are useful, but its cycles are not counted.
+a fold takes in addition to streaming: also what a device adds to every fold, and the time of rows that stream slower
+than one per cycle or not at all. It is below zero only if an array leaves its last fold out of the count
+(``counts_last_fold``), whose MACs are useful but whose cycles are not counted, or if its rows stream faster than one
+per cycle (``cycles_per_row``). No other term is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from hwcost.arrays import Size, is_number, product, total, true_divide
+from hwcost.arrays import Size, is_number, maximum, product, total, true_divide
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import Pricing, check, price
 from hwcost.model.layers import Layer
@@ -111,19 +112,19 @@ def _breakdown(pricing: Pricing) -> CycleBreakdown:
     rows = product(folds.along_rows, folds.rows, what="the rows of all folds")
     cols = product(folds.along_cols, folds.cols, what="the columns of all folds")
     streaming = product(folds.count, product(folds.along_rows, folds.along_cols, time), what="the cycles")
-    waiting = total(pricing.cycles, -pricing.compute, -pricing.overhead_cycles, what="the waiting cycles")
     return CycleBreakdown(
         useful=pricing.work.gemm.macs,
         ragged_rows=product(folds.count, _left(rows, folds.rows_extent), folds.cols_extent, time),
         ragged_cols=product(folds.count, rows, _left(cols, folds.cols_extent), time),
         fill_and_drain=_of_pes(total(pricing.compute, -streaming), array),
         overhead=_of_pes(pricing.overhead_cycles, array),
-        waiting=_of_pes(waiting, array) if pricing.memory else 0,
+        waiting=_of_pes(pricing.waiting, array),
     )
 
 
 def _left(size: Size, extent: Size) -> Size:
-    return total(size, -extent, what="what is left of the folds")
+    """What the extent leaves empty; at least 0, since partial folds are rounded."""
+    return maximum(total(size, -extent, what="what is left of the folds"), 0)
 
 
 def _of_pes(cycles: Size, array: SystolicArray) -> Size:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hwcost.arrays import Size, is_number, to_numpy, total, true_divide
+from hwcost.arrays import Size, is_number, to_numpy, true_divide
 from hwcost.model.sums import Sums
 
 __all__ = ["PARTS", "Cost"]
@@ -30,8 +30,9 @@ class Cost(Sums):
         memory_cycles: cycles in which weights, inputs and outputs move, most of which hide behind compute; 0 without a
             memory limit.
         overhead_cycles: cycles on top of both: start-up, blocks, a constant.
+        waiting_cycles: cycles in which the array waits for memory, neither compute nor overhead.
 
-    ``cycles`` is compute + overhead + the rest of the wait for memory (:attr:`waiting_cycles`).
+    ``cycles`` is compute + overhead + waiting, to the rounding of floats.
     Each is a number, or an array for a sweep or a soft width. Costs add, and scale by a number:
 
     >>> layer = Cost(macs=2400, cycles=38, seconds=38e-9, folds=38, pe_cycles=2432)
@@ -49,11 +50,7 @@ class Cost(Sums):
     compute_cycles: Size = 0
     memory_cycles: Size = 0
     overhead_cycles: Size = 0
-
-    @property
-    def waiting_cycles(self) -> Size:
-        """The cycles in which the array waits for memory: those that are neither compute nor overhead."""
-        return total(self.cycles, -self.compute_cycles, -self.overhead_cycles, what="the waiting cycles")
+    waiting_cycles: Size = 0
 
     @property
     def bound(self) -> Any:
@@ -77,5 +74,4 @@ class Cost(Sums):
 
     def as_dict(self) -> dict[str, Size]:
         """Every figure by name, derived ones included; needs values, which a tracing compiler does not have."""
-        derived = ("waiting_cycles", "bound", "utilization")
-        return {**self.figures(), **{name: getattr(self, name) for name in derived}}
+        return {**self.figures(), "bound": self.bound, "utilization": self.utilization}

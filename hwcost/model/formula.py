@@ -137,6 +137,7 @@ class Pricing(NamedTuple):
         work: the product, and how it lies on the array.
         cycles: in all.
         compute: cycles of the folds.
+        waiting: cycles in which the array waits for memory, at least 0 unless the maximum is a smooth one.
         memory, overhead: cycles of each transfer and each overhead by name; those that do not occur are left out.
         moved: elements of each transfer by name; empty on a machine without a memory limit.
         layouts: if products share an operand and sizes are arrays: where the second of two pricings is cheaper, and
@@ -146,6 +147,7 @@ class Pricing(NamedTuple):
     work: Work
     cycles: Size
     compute: Size
+    waiting: Size
     memory: Mapping[str, Size]
     overhead: Mapping[str, Size]
     moved: Mapping[str, Size]
@@ -181,6 +183,7 @@ class Pricing(NamedTuple):
             compute_cycles=self.compute,
             memory_cycles=self.memory_cycles,
             overhead_cycles=self.overhead_cycles,
+            waiting_cycles=self.waiting,
         )
 
     @property
@@ -215,7 +218,7 @@ def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
     memory = memory_cycles(moved, array) if moved else {}
     if not memory:
         cycles = total(compute, *overhead.values(), what="the cycles") if overhead else compute
-        return Pricing(work, cycles, compute, memory, overhead, moved)
+        return Pricing(work, cycles, compute, 0, memory, overhead, moved)
     before = [cycles for name, cycles in overhead.items() if name != START_UP]
     # start-up ends before the folds begin, and overlaps with the rest of the transfer
     busy = total(compute, overhead[START_UP]) if START_UP in overhead else compute
@@ -223,14 +226,14 @@ def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
     cycles = longer = relaxation.maximum(busy, moving)
     if not is_zero(array.overlap):
         cycles = total(longer, product(array.overlap, total(busy, moving, -longer)))
-    return Pricing(work, total(*before, cycles, what="the cycles"), compute, memory, overhead, moved)
+    waiting = total(cycles, -busy, what="the waiting cycles")
+    return Pricing(work, total(*before, cycles, what="the cycles"), compute, waiting, memory, overhead, moved)
 
 
 def _cheaper(apart: Pricing, merged: Pricing, relaxation: Relaxation) -> Pricing:
     """The cheaper of two layouts of the same products, element by element.
 
-    A smooth relaxation takes the smooth minimum of the cycles, and scales compute and overhead of the cheaper layout
-    with it; products that share nothing are left as they are.
+    A smooth relaxation takes the smooth minimum of the cycles, and scales the parts of the cheaper layout with it; products that share nothing are left as they are.
     """
     gains = merged.cycles < apart.cycles
     if not relaxation.smooths_maximum and is_number(apart.cycles) and is_number(merged.cycles):
@@ -252,6 +255,7 @@ def _cheaper(apart: Pricing, merged: Pricing, relaxation: Relaxation) -> Pricing
         apart.work,
         cycles,
         product(scale, where(gains, merged.compute, apart.compute)),
+        product(scale, where(gains, merged.waiting, apart.waiting)),
         picked(operator.attrgetter("memory")),
         picked(operator.attrgetter("overhead"), scale),
         picked(operator.attrgetter("moved")),
