@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "MissingDependencyError",
     "MixedLibrariesError",
     "NoGradientError",
+    "check_one_of",
     "require",
 ]
 
@@ -156,6 +157,20 @@ def require(module: str, extra: str, purpose: str) -> None:
 
 class NoGradientError(HwcostError, RuntimeError):
     """A latency term without a gradient, in a place that trains by it."""
+
+
+def check_one_of(field: str, value: object, names: Collection[str], more: str = "") -> None:
+    """Raises unless a value is one of some names.
+
+    >>> check_one_of("kind", "con2d", ["conv2d", "linear"], "; or a layer of your own")
+    Traceback (most recent call last):
+    ...
+    hwcost.errors.InvalidValueError: kind is 'con2d'; allowed: one of: conv2d, linear; or a layer of your own; did you
+    mean 'conv2d'?
+    """
+    if not isinstance(value, str) or value not in names:
+        known = f"one of: {', '.join(name or repr(name) for name in names)}" if names else "none"
+        raise InvalidValueError(field, value, known + more, names=names)
 
 
 def shorten(value: object, limit: int = 60) -> str:

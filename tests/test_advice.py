@@ -415,3 +415,11 @@ def test_a_network_is_priced_like_any_layers():
     assert report.total.macs == network.macs
     assert report.layers["add"].cycles == 0
     assert set(network.priced) | set(network.memory_only) == set(network)
+
+
+def test_a_width_without_advice():
+    advice = advise(residual(), SystolicArray(8, 8))
+    with pytest.raises(InvalidValueError) as caught:
+        advice["stm"]
+    assert (caught.value.field, caught.value.value) == ("a width of the advice", "stm")
+    assert "stem" in caught.value.names

@@ -495,10 +495,10 @@ def test_tables_that_are_none(table, value, document, tmp_path):
         ("array.rows.value", "16", "an integer"),
         ("array.rows.value", 16.0, "an integer"),
         ("array.rows.value", True, "an integer"),
-        ("array.rows.value", [16], "number"),
+        ("array.rows.value", [16], "an integer"),
         ("array.rows.value", 0, "at least 1"),
         ("array.dataflow.value", "wt", "is"),
-        ("array.rows.value", -1, "at least 0"),
+        ("array.rows.value", -1, "at least 1"),
         ("array.rows.value", 2**63, "64 bits"),
         ("array.rows.value", 10**400, "64 bits"),
         ("array.max_streamed.value", 0, "at least 1"),
@@ -506,15 +506,15 @@ def test_tables_that_are_none(table, value, document, tmp_path):
         ("array.clock_hz.value", "1 GHz", "a number"),
         ("array.clock_hz.value", False, "a number"),
         ("array.clock_hz.value", 0, "above 0"),
-        ("array.clock_hz.value", -1e9, "at least 0"),
-        ("array.clock_hz.value", math.nan, "at least 0"),
+        ("array.clock_hz.value", -1e9, "above 0"),
+        ("array.clock_hz.value", math.nan, "above 0"),
         ("array.clock_hz.value", math.inf, "finite"),
         ("array.overlap.value", 1.5, "1"),
         ("array.dram_bytes_per_s.value", 0.0, "above 0"),
-        ("array.dram_bytes_per_s.value", -math.inf, "at least 0"),
+        ("array.dram_bytes_per_s.value", -math.inf, "above 0"),
         ("array.dataflow.value", "rs", "ws"),
         ("array.dataflow.value", 1, "a text"),
-        ("array.dataflow.value", "", "not empty"),
+        ("array.dataflow.value", "", "ws"),
         ("array.fold_timing.value", "fast", "double-buffered"),
         ("array.lowering.value", "winograd", "kernel-position"),
         ("array.starts_up.value", 1, "true or false"),
@@ -523,7 +523,7 @@ def test_tables_that_are_none(table, value, document, tmp_path):
         ("array.clock_hz.unit", "MHz", "Hz"),
         ("array.clock_hz.unit", "", "'Hz'"),
         ("array.dataflow.unit", "1", "''"),
-        ("array.rows.unit", 1, "one of"),
+        ("array.rows.unit", 1, "'PE'"),
         ("array.rows.status", "guessed", "published, derived, assumed"),
         ("array.rows.status", [], "published, derived, assumed"),
         ("array.rows.source", "", "not empty"),
@@ -560,6 +560,24 @@ def test_values_that_are_not_allowed(place, value, allowed, document, tmp_path):
     assert allowed in message.partition("allowed:")[2]
     assert "array of them" not in message
     assert "Dataflow" not in message
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("colz", "cols"), ("dataflo", "dataflow"), ("Rows", "rows")])
+def test_a_misspelt_field_is_named_with_the_right_one(document, tmp_path, wrong, right):
+    document["array"][wrong] = document["array"]["rows"]
+    assert f"a key of array is '{wrong}'" in (message := refusal(tmp_path, document))
+    assert message.endswith(f"did you mean '{right}'?")
+
+
+def test_a_unit_is_one_of_its_quantity(document, tmp_path):
+    """Of a field or a known fact there is one; of another fact any, of which the closest is offered."""
+    for place, unit, allowed in [
+        ("array.clock_hz", "MHz", "'Hz'"),
+        ("facts.peak_ops_per_s", "Top/s", "one of: op/s; did you mean 'op/s'?"),
+    ]:
+        wrong = copy.deepcopy(document)
+        inside(wrong, place)["unit"] = unit
+        assert refusal(tmp_path, wrong).endswith(f"{place}.unit is {unit!r}; allowed: {allowed}")
 
 
 def test_places_in_arrays(document, tmp_path):

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,11 +25,13 @@ from hwcost.cli.explain import explain
 from hwcost.cli.formula import formula
 from hwcost.machine import Dataflow, FoldTiming, Lowering, Term, Transfer
 from hwcost.model.formula import price
+from hwcost.model.traffic import OPERANDS
+from hwcost.plot import network_data
 from hwcost.reports import summarise
 from hwcost.sweep import sweep
 
 SIZES = st.integers(1, 60)
-BLOCKS = Transfer("blocks", int, float, "")
+UNLIMITED = lambda array: math.inf  # noqa: E731
 LAYERS = {"conv": Conv2d(20, 36, 3, height=10, width=12, padding=1, groups=4), "fc": Linear(400, 120)}
 
 
@@ -72,7 +75,7 @@ def test_networks_price_the_term_for_each_product():
         (lambda: SystolicArray(8, 8, terms=(Term("a", int, ""),) * 2), "SystolicArray.terms"),
         (lambda: layer_cost(LAYERS["fc"], SystolicArray(8, 8, terms=(Term("weights", int, ""),))), "Term.name"),
         (
-            lambda: layer_cost(LAYERS["fc"], SystolicArray(8, 8, terms=(Transfer("blocks", int, float, ""),))),
+            lambda: layer_cost(LAYERS["fc"], SystolicArray(8, 8, terms=(Transfer("blocks", int, UNLIMITED, ""),))),
             "Transfer.name",
         ),
     ],
@@ -143,9 +146,11 @@ def test_a_term_gives_the_fields_that_it_reads_an_effect():
 @pytest.mark.parametrize(
     ("make", "field"),
     [
-        (lambda: dataclasses.replace(WT, time="k"), "Dataflow.rows, cols, time"),
+        (lambda: dataclasses.replace(WT, time="k"), "Dataflow.time"),
+        (lambda: dataclasses.replace(WT, cols="n"), "Dataflow.cols"),
+        (lambda: dataclasses.replace(WT, rows=["n"]), "Dataflow.rows"),
         (lambda: dataclasses.replace(WT, name=""), "Dataflow.name"),
-        (lambda: dataclasses.replace(WT, row_passes=-1), "Dataflow.row_passes"),
+        (lambda: dataclasses.replace(WT, row_passes=0), "Dataflow.row_passes"),
         (lambda: dataclasses.replace(WT, drain_passes=0.5), "Dataflow.drain_passes"),
         (lambda: FoldTiming("a", 3, ""), "FoldTiming.cycles"),
         (lambda: FoldTiming(3, int, ""), "FoldTiming.name"),
@@ -153,6 +158,7 @@ def test_a_term_gives_the_fields_that_it_reads_an_effect():
         (lambda: SystolicArray(8, 8, dataflow=dataclasses.replace(WT, name="ws")), "SystolicArray.dataflow.name"),
         (lambda: SystolicArray(8, 8, dataflow=SLOW), "SystolicArray.dataflow"),
         (lambda: SystolicArray(8, 8, terms=(Term("a", int, "", reads=("speed",)),)), "Term.reads"),
+        (lambda: SystolicArray(8, 8, terms=(Transfer("a", int, UNLIMITED, "", reads="rows"),)), "Transfer.reads"),
         (lambda: sweep(LAYERS, rows=8, cols=8, dataflows=(SLOW,)), "dataflows"),
     ],
 )
@@ -160,3 +166,46 @@ def test_rows_are_checked(make, field):
     with pytest.raises(InvalidValueError) as caught:
         make()
     assert caught.value.field == field
+
+
+WRONG = [-5, -0.5, math.nan, math.inf, "a", None, True, 1j, np.array([1.0, -1.0])]
+OWN = {
+    "Term.cycles of 'mine'": lambda wrong: {"terms": (Term("mine", lambda work: wrong, ""),)},
+    "Transfer.elements of 'mine'": lambda wrong: {"terms": (Transfer("mine", lambda work: wrong, UNLIMITED, ""),)},
+    "FoldTiming.cycles of 'mine'": lambda wrong: {"fold_timing": FoldTiming("mine", lambda folds: wrong, "")},
+    "Lowering.lower of 'mine'": lambda wrong: {"lowering": Lowering("mine", lambda gemm: wrong, "")},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+@pytest.mark.parametrize("field", OWN)
+def test_results_of_the_callers_functions_are_checked(field, wrong):
+    array = SystolicArray(8, 8, **OWN[field](wrong))
+    with pytest.raises(InvalidValueError) as caught:
+        layer_cost(LAYERS["fc"], array)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("wrong", [0, 0.0, *(value for value in WRONG if value is not math.inf)], ids=str)
+def test_the_bandwidth_of_a_transfer_is_checked_with_its_machine(wrong):
+    with pytest.raises(InvalidValueError) as caught:
+        SystolicArray(8, 8, terms=(Transfer("mine", lambda work: 1, lambda array: wrong, ""),))
+    assert caught.value.field == "Transfer.bytes_per_s of 'mine'"
+
+
+@pytest.mark.parametrize("operand", OPERANDS)
+@pytest.mark.parametrize("own", [1e8, 8e9, math.inf])
+@pytest.mark.parametrize("shared", [2e9, math.inf])
+def test_a_transfer_on_a_level_that_ships_has_a_slope(operand, own, shared):
+    """The roofline keeps it apart from the transfer that ships, and no layer is above the slopes."""
+    term = Transfer("scales", lambda work: 500 * work.gemm.n, lambda array: own, "per filter", operand)
+    array = SystolicArray(8, 8, dram_bytes_per_s=shared, terms=(term,))
+    data = network_data(summarise(LAYERS, array))
+    slopes = {name: slope["bytes_per_s"] for slope in data["slopes"] for name in slope["operands"]}
+    limited = dict.fromkeys(OPERANDS, shared) | {"scales": own}
+    assert slopes == {name: rate for name, rate in limited.items() if rate < math.inf}
+    for layer, (gemm,) in zip(data["layers"], (each.gemms() for each in LAYERS.values()), strict=True):
+        moved = {name: gemm.elements(name) for name in OPERANDS} | {"scales": 500 * gemm.n}
+        assert layer["bytes"] == sum(moved[name] for name in slopes or OPERANDS) + (not slopes) * moved["scales"]
+        fastest = max(slopes.values(), default=math.inf)
+        assert layer["macs"] / layer["seconds"] <= fastest * layer["macs"] / layer["bytes"] * (1 + 1e-9)

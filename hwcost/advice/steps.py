@@ -11,6 +11,7 @@ import numpy as np
 
 from hwcost.advice.budget import Budget, solve
 from hwcost.advice.tables import Numbers, candidates, changeable, followers, number, over_each
+from hwcost.errors import check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.network.network import Network
@@ -145,7 +146,9 @@ class Advice:
     notes: tuple[str, ...] = ()
 
     def __getitem__(self, width: str) -> WidthAdvice:
-        return {each.name: each for each in self.widths}[width]
+        found = {each.name: each for each in self.widths}
+        check_one_of("a width of the advice", width, found)
+        return found[width]
 
     @property
     def by_layer(self) -> dict[str, list[WidthAdvice]]:

@@ -142,13 +142,10 @@ def _checked(measurements: Sequence[Measurement], largest: SystolicArray) -> Seq
 
 
 def _check_enough(count: int, groups: int, settings: Settings) -> None:
-    training = count - math.ceil(count / settings.folds)
-    least = len(settings.free) + 1
-    if groups < settings.folds or training < least:
-        needed = math.ceil(least * settings.folds / (settings.folds - 1))
-        raise InvalidValueError(
-            "measurements",
-            f"{count} in {groups} groups",
-            f"enough to fit {len(settings.free)} numbers to all but one of {settings.folds} folds: at least {needed} "
-            f"in {settings.folds} groups; measure more, or free fewer",
-        )
+    training, free = count - math.ceil(count / settings.folds), len(settings.free)
+    if training <= free:
+        needed = math.ceil((free + 1) * settings.folds / (settings.folds - 1))
+        allowed = f"at least {needed}, to fit {free} numbers to all but one of {settings.folds} folds"
+        raise InvalidValueError("the number of measurements", count, f"{allowed}; measure more, or free fewer")
+    if groups < settings.folds:
+        raise InvalidValueError("folds", settings.folds, f"at most {groups}, the number of groups of measurements")

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from hwcost.arrays import as_quantity, is_number, is_real
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.importers.lists.rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import COUNT
@@ -82,8 +82,7 @@ class Measurement:
 
     def _check_device(self) -> None:
         for name, value in self.device.items():
-            if name not in _FIELDS:
-                raise InvalidValueError(self._field("device"), name, _FIELDS)
+            check_one_of(self._field("device"), name, _FIELDS)
             if not is_real(value) or (value > LARGEST and _FIELDS[name].kind is COUNT):
                 raise InvalidValueError(self._field(name), value, f"a number, integers up to {LARGEST:g}")
             _FIELDS[name].check(value, self._field(name))
@@ -114,13 +113,12 @@ def check_peak(one: Measurement, device: SystolicArray) -> None:
     rows, cols = (one.device.get(name, getattr(device, name)) for name in ("rows", "cols"))
     least = one.macs / (rows * cols * device.clock_hz)
     if one.seconds < least * (1 - 1e-9):
-        cycles = f"{one.seconds * device.clock_hz:.6g} cycles"
         where = one.source or (f"measurement {one.name!r}" if one.name else "a measurement")
         raise InvalidValueError(
-            f"{where}: the latency",
-            f"{one.seconds:.6g} s, {cycles}",
-            f"at least {least:.6g} s, which {one.macs} MACs take on {rows:g} x {cols:g} PEs at "
-            f"{device.clock_hz / 1e6:.6g} MHz; are unit and device right?",
+            f"{where}: the latency in cycles",
+            float(f"{one.seconds * device.clock_hz:.6g}"),
+            f"at least {least * device.clock_hz:.6g}, which {one.macs} MACs take on {rows:g} x {cols:g} PEs (at "
+            f"{device.clock_hz / 1e6:.6g} MHz, {least:.6g} s); are unit and device right?",
         )
 
 
@@ -194,7 +192,7 @@ def read_measurements(
         except InvalidValueError as error:
             bad.append(str(error))
     if bad and not skip_bad_rows:
-        raise InvalidValueError(f"{name}: bad rows", len(bad), f"none: {shortlist(bad, _SHOWN, ';')}")
+        raise InvalidValueError(f"{name}: the number of bad rows", len(bad), f"0; {shortlist(bad, _SHOWN, ';')}")
     if not good:
         allowed = "at least one row that can be used" + "".join(f"; {text}" for text in bad[:_SHOWN])
         raise InvalidValueError(f"{name}: the number of measurements", 0, allowed)
@@ -208,12 +206,10 @@ def _unit(name: str, header: Sequence[str]) -> str:
     """The column of the latency; raises for a header without one, or with columns that cannot be used."""
     units = [column for column in header if column in _UNITS]
     if len(units) != 1:
-        raise InvalidValueError(
-            f"{name}: the columns that hold what was measured", ", ".join(units) or "none",
-            f"exactly one of: {', '.join(_UNITS)}",
-        )  # fmt: skip
+        allowed = f"1, one of: {', '.join(_UNITS)}"
+        raise InvalidValueError(f"{name}: the number of columns with a latency", len(units), allowed)
     if "kind" not in header:
-        raise InvalidValueError(f"{name}: the header", ", ".join(header), f"a column 'kind' ({', '.join(KINDS)})")
+        raise InvalidValueError(f"{name}: a column 'kind'", MISSING, f"in each row one of: {', '.join(KINDS)}")
     for column in header:
         if column in _OF_ALL:
             allowed = f"a field that may differ between rows; not one of: {', '.join(_OF_ALL)}"

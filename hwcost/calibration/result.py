@@ -133,7 +133,7 @@ def estimates(values: dict[str, float], shares: Sequence[bool], slopes: Array, r
     Args:
         values: the fitted numbers by name.
         shares: which of them lie between 0 and 1.
-        slopes: one row a measurement, one column a number: d log(prediction) / dx.
+        slopes: one row per measurement, one column per number: d log(prediction) / dx.
         residuals: of the logarithms.
     """
     names, (rows, columns) = list(values), slopes.shape

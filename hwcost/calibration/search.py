@@ -89,9 +89,7 @@ def _field_of(one: Measurement, name: str, device: SystolicArray) -> Any:
     """The field of the machine of a measurement; that of the device if the measurement does not give it."""
     if name in one.device:
         return one.device[name]
-    value = getattr(device, name)
-    if value is None and name in ("weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s"):
-        value = device.dram_bytes_per_s
+    value = device.effective(name)
     if value is None:
         where = f"{one.source}: {name}" if one.source else f"Measurement.device[{name!r}]"
         raise InvalidValueError(where, MISSING, "a number in every measurement, since the device has none")
@@ -152,7 +150,7 @@ class Candidate:
         return predict
 
     def slopes(self, x: Array) -> Array:
-        """D log(seconds) / dx: one row a measurement, one column a number."""
+        """D log(seconds) / dx: one row per measurement, one column per number."""
         seconds = self.seconds()
         sides = ((np.log(seconds(x + _STEP * u)), np.log(seconds(x - _STEP * u))) for u in np.eye(len(self.free)))
         return np.stack([(above - below) / (2 * _STEP) for above, below in sides], axis=1)

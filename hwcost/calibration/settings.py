@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hwcost.arrays import Size, is_number
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.fields import COUNT, Start, plain
 
@@ -124,8 +124,7 @@ def fit_parameters(names: Sequence[str]) -> tuple[FitParameter, ...]:
         raise InvalidValueError("free", names, f"a sequence of at least one of: {', '.join(FIT_PARAMETERS)}")
     taken: dict[str, str] = {}
     for name in names:
-        if not isinstance(name, str) or name not in FIT_PARAMETERS:
-            raise InvalidValueError("free", name, FIT_PARAMETERS)
+        check_one_of("free", name, FIT_PARAMETERS)
         for field in FIT_PARAMETERS[name].fields:
             if field in taken:
                 raise InvalidValueError("free", name, f"a name that does not set {field}, as {taken[field]!r} does")
@@ -203,8 +202,7 @@ def check_grid(grid: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
     """
     checked = {}
     for name, values in grid.items():
-        if name not in GRIDS:
-            raise InvalidValueError("grid", name, GRIDS)
+        check_one_of("grid", name, GRIDS)
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise InvalidValueError(f"grid[{name!r}]", values, "a sequence of at least one value to try")
         checked[name] = tuple(values)

@@ -15,7 +15,6 @@ __all__ = [
     "FIELDS",
     "as_plain",
     "check_number",
-    "check_one_of",
     "check_text",
     "checked_table",
     "checked_texts",
@@ -44,12 +43,6 @@ def check_text(value: Any, place: str, *, one_line: bool = False) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise InvalidValueError(place, value, f"{allowed}, of characters that UTF-8 can hold") from None
-
-
-def check_one_of(value: Any, place: str, names: Sequence[str]) -> None:
-    """Raises unless the value is one of the names."""
-    if not isinstance(value, str) or value not in names:
-        raise InvalidValueError(place, value, f"one of: {', '.join(name or repr(name) for name in names)}")
 
 
 def checked_table(value: Any, place: str) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hwcost.devices.checks import check_one_of, checked_table, errors_at
+from hwcost.devices.checks import checked_table, errors_at
 from hwcost.devices.measured import MEASURED, Fit, Range
-from hwcost.devices.values import MOST_BYTES, SCHEMA, DeviceFile, Entry
-from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
+from hwcost.devices.values import MOST_BYTES, SCHEMA, DeviceFile, Entry, check_fact, check_field
+from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError, check_one_of
 from hwcost.files import read_given, write_given
 from hwcost.machine.array import SystolicArray
 
@@ -71,9 +71,7 @@ def read_device(name_or_path: str | os.PathLike[str], *, field: str = "device") 
     text = name_or_path if isinstance(name_or_path, str) else _path_text(name_or_path, field)
     if not isinstance(name_or_path, str) or _is_toml(text) or any(mark in text for mark in (os.sep, os.altsep) if mark):
         return _parsed(read_given(text, MOST_BYTES, "device file"), text)
-    names = device_names()
-    if text not in names:
-        raise InvalidValueError(field, text, f"one of: {', '.join(names)}; or the path of a .toml file", names=names)
+    check_one_of(field, text, device_names(), "; or the path of a .toml file")
     return _parsed(_shipped().joinpath(f"{text}.toml").read_bytes(), f"{text}.toml")
 
 
@@ -121,8 +119,8 @@ def _device_of(document: dict[str, Any]) -> DeviceFile:
         name=document["name"],
         summary=document["summary"],
         notes=document.get("notes", ()),
-        entries=_values(Entry, document["array"], "array"),
-        facts=_values(Entry, document.get("facts", {}), "facts"),
+        entries=_values(Entry, document["array"], "array", check_field),
+        facts=_values(Entry, document.get("facts", {}), "facts", check_fact),
         fit=_fit_of(document["fit"]) if "fit" in document else None,
     )
 
@@ -130,18 +128,22 @@ def _device_of(document: dict[str, Any]) -> DeviceFile:
 def _check_keys(table: Any, place: str, *, needed: Sequence[str], others: Sequence[str] = ()) -> None:
     checked = checked_table(table, place)
     for key in checked:
-        check_one_of(key, f"a key of {place}", (*needed, *others))
+        check_one_of(f"a key of {place}", key, (*needed, *others))
     for key in needed:
         if key not in checked:
             prefix = "" if place == "the file" else f"{place}."
             raise InvalidValueError(f"{prefix}{key}", MISSING, f"a value; {place} needs all of: {', '.join(needed)}")
 
 
-def _values(kind: type[_V], content: Any, place: str) -> dict[str, _V]:
-    """A table of tables, each as a value of a dataclass."""
+def _values(
+    kind: type[_V], content: Any, place: str, check: Callable[[str, str, Any, Any], None] | None = None
+) -> dict[str, _V]:
+    """A table of tables, each as a value of a dataclass; value and unit are checked before."""
     found, needed = {}, [field.name for field in dataclasses.fields(kind)]
     for key, value in checked_table(content, place).items():
         _check_keys(value, f"{place}.{key}", needed=needed)
+        if check is not None:
+            check(place, key, value["value"], value["unit"])
         with errors_at(f"{place}.{key}."):
             found[key] = kind(**value)
     return found

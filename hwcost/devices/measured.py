@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from hwcost.arrays import Size, if_concrete, is_number, is_real, to_numpy
-from hwcost.devices.checks import FIELDS, as_plain, check_number, check_one_of, check_text, checked_table, checked_texts
-from hwcost.errors import InvalidValueError
+from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.model.layers import Layer
 
 __all__ = ["MEASURED", "Fit", "Range", "beyond_ranges"]
@@ -84,11 +84,11 @@ class Fit:
         for name in ("identified", "not_identified"):
             fields = checked_texts(getattr(self, name), f"Fit.{name}")
             for index, text in enumerate(fields):
-                check_one_of(text, f"Fit.{name}[{index}]", tuple(FIELDS))
+                check_one_of(f"Fit.{name}[{index}]", text, FIELDS)
             object.__setattr__(self, name, fields)
         ranges = checked_table(self.ranges, "Fit.range")
         for key, value in ranges.items():
-            check_one_of(key, "Fit.range", MEASURED)
+            check_one_of("Fit.range", key, MEASURED)
             if not isinstance(value, Range):
                 raise InvalidValueError(f"Fit.range.{key}", value, "a Range")
         object.__setattr__(self, "errors", MappingProxyType(errors))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from hwcost.devices.checks import FIELDS, as_plain, check_number, check_one_of, check_text, checked_table, checked_texts
+from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.devices.measured import Fit, beyond_ranges
-from hwcost.errors import MISSING, InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Layer
 from hwcost.units import in_unit
@@ -49,6 +49,7 @@ _PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"), (1, ""))
 
 MOST_BYTES = 2**20
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
+_MORE = re.compile(r", or an array of them|; or a \w+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -84,8 +85,8 @@ class Entry:
             check_text(self.value, "Entry.value")
         elif not isinstance(self.value, bool):
             check_number(self.value, "Entry.value", finite=False)
-        check_one_of(self.unit, "Entry.unit", UNITS)
-        check_one_of(self.status, "Entry.status", STATUSES)
+        check_one_of("Entry.unit", self.unit, UNITS)
+        check_one_of("Entry.status", self.status, STATUSES)
         check_text(self.source, "Entry.source")
 
     @property
@@ -180,40 +181,49 @@ def check_device_name(name: object, place: str) -> None:
 
 def _checked_entries(given: Any) -> dict[str, Entry]:
     entries = checked_table(given, "DeviceFile.array")
-    for name in entries:
-        check_one_of(name, "DeviceFile.a key of array", tuple(FIELDS))
     for name in REQUIRED:
         if name not in entries:
             raise InvalidValueError(f"DeviceFile.array.{name}", MISSING, "a table of value, unit, status and source")
-    for name, entry in entries.items():
-        place = f"DeviceFile.array.{name}"
-        _check_entry(entry, place)
-        known = FIELDS[name]
-        if type(entry.value) not in known.kind.types:
-            raise InvalidValueError(f"{place}.value", entry.value, known.kind.allowed)
-        if entry.unit != known.unit:
-            raise InvalidValueError(f"{place}.unit", entry.unit, repr(known.unit))
+    _check_each(entries, "DeviceFile.array", check_field)
     return entries
 
 
 def _checked_facts(given: Any) -> dict[str, Entry]:
     facts = checked_table(given, "DeviceFile.facts")
-    for name, entry in facts.items():
-        place = f"DeviceFile.facts.{name}"
-        if not _WORD.fullmatch(name):
-            raise InvalidValueError("DeviceFile.a key of facts", name, "lower-case letters, digits and underscores")
-        _check_entry(entry, place)
-        has_unit = not isinstance(entry.value, (bool, str))
-        if has_unit or name in FACT_UNITS:
-            check_number(entry.value, f"{place}.value")
-        units = (FACT_UNITS[name],) if name in FACT_UNITS else UNITS[1:] if has_unit else UNITS[:1]
-        check_one_of(entry.unit, f"{place}.unit", units)
+    _check_each(facts, "DeviceFile.facts", check_fact)
     return facts
 
 
-def _check_entry(entry: Any, place: str) -> None:
-    if not isinstance(entry, Entry):
-        raise InvalidValueError(place, entry, "an Entry: value, unit, status and source")
+def _check_each(entries: Mapping[str, Any], table: str, check: Callable[[str, str, Any, Any], None]) -> None:
+    for name, entry in entries.items():
+        if not isinstance(entry, Entry):
+            raise InvalidValueError(f"{table}.{name}", entry, "an Entry: value, unit, status and source")
+        check(table, name, entry.value, entry.unit)
+
+
+def check_field(table: str, name: str, value: Any, unit: Any) -> None:
+    """Raises unless a field of an array takes a value of a table, in its unit."""
+    check_one_of(f"a key of {table}", name, FIELDS)
+    known, place = FIELDS[name], f"{table}.{name}"
+    if type(value) not in known.kind.types:
+        raise InvalidValueError(f"{place}.value", value, known.kind.allowed)
+    if unit != known.unit:
+        raise InvalidValueError(f"{place}.unit", unit, repr(known.unit))
+    try:
+        known.check(value, name)
+    except InvalidValueError as error:
+        raise _in_a_file(error, f"{place}.value") from None
+
+
+def check_fact(table: str, name: str, value: Any, unit: Any) -> None:
+    """Raises unless a value and its unit make a fact of a table."""
+    if not _WORD.fullmatch(name):
+        raise InvalidValueError(f"a key of {table}", name, "lower-case letters, digits and underscores")
+    has_unit = not isinstance(value, (bool, str))
+    if has_unit or name in FACT_UNITS:
+        check_number(value, f"{table}.{name}.value")
+    units = (FACT_UNITS[name],) if name in FACT_UNITS else UNITS[1:] if has_unit else UNITS[:1]
+    check_one_of(f"{table}.{name}.unit", unit, units)
 
 
 def _array_of(entries: Mapping[str, Entry]) -> SystolicArray:
@@ -221,7 +231,10 @@ def _array_of(entries: Mapping[str, Entry]) -> SystolicArray:
     try:
         return SystolicArray(**values)
     except InvalidValueError as error:
-        place = f"DeviceFile.array.{error.field.partition('.')[2]}.value"
-        # a file holds neither arrays nor rows of the caller's
-        allowed = error.allowed.replace(", or an array of them", "").partition("; or a ")[0]
-        raise error.at(place, allowed=allowed) from None
+        raise _in_a_file(error, f"DeviceFile.array.{error.field.partition('.')[2]}.value") from None
+
+
+def _in_a_file(error: InvalidValueError, place: str) -> InvalidValueError:
+    """The error of a field, of which a file holds neither arrays nor rows of the caller's."""
+    allowed = _MORE.sub("", error.allowed)
+    return InvalidValueError(place, error.value, allowed, reason=error.reason, names=error.names)

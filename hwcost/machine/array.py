@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from hwcost.arrays import Size, product
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
-from hwcost.machine.fields import COUNT, FREQUENCY, SHARE, Kind, Need, Part, Start, declare, part
+from hwcost.machine.fields import COUNT, FREQUENCY, RATE, SHARE, Kind, Need, Part, Start, declare, part
 from hwcost.machine.memory import Memory
 from hwcost.machine.rows import resolved
 from hwcost.machine.terms import Term, Transfer
@@ -70,11 +70,12 @@ def _terms(value: Any, place: str, unit: str) -> tuple[Term | Transfer, ...]:
     names = [term.name for term in value]
     if len(set(names)) < len(names):
         raise InvalidValueError(place, ", ".join(names), "terms whose names differ")
-    for name in (name for term in value for name in term.reads):
-        if name not in SystolicArray.declarations:
-            raise InvalidValueError(
-                "Term.reads", name, f"fields of the machine: {', '.join(SystolicArray.declarations)}"
-            )
+    for term in value:
+        place = f"{type(term).__name__}.reads"
+        if isinstance(term.reads, str):
+            raise InvalidValueError(place, term.reads, "a tuple of fields of the machine")
+        for name in term.reads:
+            check_one_of(place, name, SystolicArray.declarations)
     return tuple(value)
 
 
@@ -92,7 +93,7 @@ class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
 
     Raises:
         InvalidValueError: a size that is not a positive integer, a quantity out of its range, an unknown name, a field
-            without effect on this machine.
+            without effect on this machine, a Transfer whose bandwidth is not above 0.
 
     >>> SystolicArray(8, 8)
     SystolicArray(rows=8, cols=8, clock_hz=1000000000.0, dataflow='ws', fold_timing='ideal')
@@ -115,6 +116,12 @@ class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
     terms: tuple[Term | Transfer, ...] = declare(
         Kind(_terms), "", "terms of your own", "on top of those that ship", default=()
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for term in self.terms:
+            if isinstance(term, Transfer):
+                RATE.check(term.bytes_per_s(self), f"Transfer.bytes_per_s of {term.name!r}", "bytes per second")
 
     def _check_needs(self, needing: Sequence[tuple[str, Need]]) -> None:
         for name, need in needing:

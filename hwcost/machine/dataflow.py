@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from hwcost.arrays import Size, product, total
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.rows import Row, table
 
 __all__ = ["DATAFLOWS", "REUSE_LETTER", "Dataflow", "Letter", "Operand"]
@@ -44,7 +44,8 @@ class Dataflow(Row):
         drain_passes: further crossings to shift out stationary outputs; charged on a machine with ``drains_outputs``.
 
     Raises:
-        InvalidValueError: an empty name, letters that are not m, n and k, passes that are not integers of at least 0.
+        InvalidValueError: an empty name, letters that are not m, n and k, passes that are not integers in their
+            range.
 
     >>> DATAFLOWS["ws"].fill_and_drain(8, 8)
     22
@@ -59,13 +60,14 @@ class Dataflow(Row):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        letters = (self.rows, self.cols, self.time)
-        if not all(isinstance(letter, str) for letter in letters) or sorted(letters) != ["k", "m", "n"]:
-            raise InvalidValueError("Dataflow.rows, cols, time", letters, "each of m, n and k once")
-        for name in ("row_passes", "drain_passes"):
+        left = ["m", "n", "k"]
+        for name in ("rows", "cols", "time"):
+            check_one_of(f"Dataflow.{name}", getattr(self, name), left, ", each of m, n and k once")
+            left.remove(getattr(self, name))
+        for name, least in (("row_passes", 1), ("drain_passes", 0)):
             passes = getattr(self, name)
-            if type(passes) is not int or passes < 0:
-                raise InvalidValueError(f"Dataflow.{name}", passes, "an integer of at least 0")
+            if type(passes) is not int or passes < least:
+                raise InvalidValueError(f"Dataflow.{name}", passes, f"an integer of at least {least}")
 
     @property
     def stationary(self) -> Operand:

@@ -109,6 +109,7 @@ class Declaration(NamedTuple):
         more: what else a user should know.
         need: what it needs to have an effect; None if it always has one.
         start: where a fit starts; None if it cannot be fitted.
+        fallback: the field whose value counts where this one is None; empty if there is none.
     """
 
     kind: Kind
@@ -118,6 +119,7 @@ class Declaration(NamedTuple):
     more: str = ""
     need: Need | None = None
     start: Start | None = None
+    fallback: str = ""
 
     @property
     def text(self) -> str:
@@ -130,11 +132,11 @@ class Declaration(NamedTuple):
 
 
 def declare(
-    kind: Kind, unit: str, words: str, more: str = "", *, default: Any = MISSING, **options: Need | Start
+    kind: Kind, unit: str, words: str, more: str = "", *, default: Any = MISSING, **options: Need | Start | str
 ) -> Any:
     """A dataclass field with its :class:`Declaration`.
 
-    ``default`` is the neutral value; ``need`` and ``start`` go in by name.
+    ``default`` is the neutral value; ``need``, ``start`` and ``fallback`` go in by name.
     """
     declaration = Declaration(kind, default, unit, words, more, **options)  # type: ignore[arg-type]  # by their names
     return field(default=default, metadata={"declaration": declaration})
@@ -180,6 +182,11 @@ class Part:
             if not (value is neutral or (type(value) is type(neutral) and is_plain(value) and value == neutral)):
                 found.append((name, value))
         return found
+
+    def effective(self, name: str) -> Any:
+        """The value of a field, or of the field that it falls back to where it is None."""
+        value, fallback = getattr(self, name), self.declarations[name].fallback
+        return self.effective(fallback) if value is None and fallback else value
 
     def __eq__(self, other: object) -> bool:
         return vars(self) == vars(other) if type(other) is type(self) else NotImplemented

@@ -16,9 +16,16 @@ def _byte_per_column(array: Any) -> Any:
     return array.dram_bytes_per_s if is_finite(array.dram_bytes_per_s) else array.cols * array.clock_hz
 
 
+_OPERANDS = ("weight", "input", "output")
+
+
+def _leaves_a_share(array: Any) -> bool:
+    return any(getattr(array, f"{operand}_bytes_per_s") is None for operand in _OPERANDS)
+
+
 _START = Start(_byte_per_column, "dram_bytes_per_s, or one byte per cycle and column")
 _LIMIT = Need("a finite bandwidth, such as dram_bytes_per_s", lambda array: array.has_memory_limit)
-_SHARED = Need("an operand whose own bandwidth is not set", lambda array: any(rate is None for rate in array.own_rates))
+_SHARED = Need("an operand whose own bandwidth is not set", _leaves_a_share)
 _AGAIN = Need("filter_block or rereads_inputs", lambda a: a.rereads_inputs or is_stated(a, "filter_block"))
 
 
@@ -28,7 +35,10 @@ def _own(operand: str) -> Any:
 
     need = Need("a finite value, or a finite dram_bytes_per_s from which it differs", differs)
     words = f"bandwidth for {operand}s"
-    return declare(RATE, "B/s", words, "if it differs from the shared one", default=None, need=need, start=_START)
+    return declare(
+        RATE, "B/s", words, "if it differs from the shared one", default=None, need=need, start=_START,
+        fallback="dram_bytes_per_s",
+    )  # fmt: skip
 
 
 @part
@@ -50,7 +60,7 @@ class Memory(Part):
     output_bytes_per_s: Size | None = _own("output")
     reread_bytes_per_s: Size | None = declare(
         RATE, "B/s", "bandwidth for inputs that are read again", "if a nearer memory keeps them", default=None,
-        need=_AGAIN, start=_START,
+        need=_AGAIN, start=_START, fallback="input_bytes_per_s",
     )  # fmt: skip
     overlap: Size = declare(
         SHARE, "1", "share of the shorter of compute and memory that adds to the longer",
@@ -59,24 +69,15 @@ class Memory(Part):
     )  # fmt: skip
 
     @property
-    def own_rates(self) -> tuple[Size | None, Size | None, Size | None]:
-        """Bytes per second of weights, inputs and outputs, where they differ from the shared bandwidth."""
-        return self.weight_bytes_per_s, self.input_bytes_per_s, self.output_bytes_per_s
-
-    @property
     def rates(self) -> tuple[Size, Size, Size]:
         """Bytes per second of weights, inputs and outputs."""
-        shared, (weights, inputs, outputs) = self.dram_bytes_per_s, self.own_rates
-        return (
-            shared if weights is None else weights,
-            shared if inputs is None else inputs,
-            shared if outputs is None else outputs,
-        )
+        weights, inputs, outputs = (self.effective(f"{operand}_bytes_per_s") for operand in _OPERANDS)
+        return weights, inputs, outputs
 
     @property
     def limits_rereads(self) -> bool:
         """Whether inputs that are read again take time."""
-        return is_finite(self.rates[1] if self.reread_bytes_per_s is None else self.reread_bytes_per_s)
+        return is_finite(self.effective("reread_bytes_per_s"))
 
     @property
     def is_limited(self) -> bool:

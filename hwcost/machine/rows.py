@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
-from hwcost.errors import InvalidValueError
+from hwcost.arrays import as_quantity
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.fields import Kind
 
-__all__ = ["Row", "check_name", "resolved", "row_of", "table"]
+__all__ = ["Row", "check_name", "check_result", "resolved", "row_of", "table"]
 
 _R = TypeVar("_R", bound="Row")
 
@@ -19,6 +20,11 @@ def check_name(value: object, place: str) -> None:
     """Raises unless the value is a name that reports can print."""
     if not isinstance(value, str) or not value.strip():
         raise InvalidValueError(place, value, "a text that is not empty")
+
+
+def check_result(row: Row, function: str, result: object) -> None:
+    """Raises unless a function of a row returned a number of at least 0, or an array of them."""
+    as_quantity(result, f"{type(row).__name__}.{function} of {row.name!r}")
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,7 @@ def row_of(rows: Mapping[str, Any], kind: type[Row]) -> Kind:
                 allowed = f"a name other than those that ship: {', '.join(rows)}"
                 raise InvalidValueError(f"{place}.name", value.name, allowed)
             return value
-        if not isinstance(value, str) or value not in rows:
-            allowed = f"one of: {', '.join(rows)}; or a {kind.__name__}"
-            raise InvalidValueError(place, value, allowed, names=rows)
+        check_one_of(place, value, rows, f"; or a {kind.__name__}")
         return value
 
     return Kind(check, (str,), "a text in quotes")

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hwcost.arrays import Size
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 from hwcost.machine.rows import Row, check_name
 
@@ -24,7 +24,7 @@ class Term(Row):
 
     Args:
         name: what reports call it.
-        cycles: a function of a ``Work`` (:mod:`hwcost.model.layout`): the cycles of all its products, or 0.
+        cycles: a function of a ``Work`` (:mod:`hwcost.model.layout`): the cycles of all its products, at least 0.
         summary: one line for people.
         reads: fields of the machine that the function reads, which then have an effect.
 
@@ -51,8 +51,8 @@ class Transfer(Row):
 
     Args:
         name: what reports call it.
-        elements: a function of a ``Work`` (:mod:`hwcost.model.layout`): the elements of all its products, or 0.
-        bytes_per_s: a function of the machine: the bandwidth; infinite if nothing limits the transfer.
+        elements: a function of a ``Work`` (:mod:`hwcost.model.layout`): the elements of all its products, at least 0.
+        bytes_per_s: a function of the machine: the bandwidth, above 0; infinite if nothing limits the transfer.
         summary: one line for people.
         operand: the column of a report that the elements count in: "weights", "inputs" or "outputs".
         level: the level of the memory that they cross: "dram", "reread" or a name of your choice.
@@ -62,7 +62,7 @@ class Transfer(Row):
         InvalidValueError: an empty name or level, something that cannot be called, an unknown operand.
 
     >>> from hwcost import Linear, SystolicArray, layer_cost
-    >>> scales = Transfer("scales", lambda work: 4 * work.gemm.n, lambda array: 1e9, "one a filter", "weights")
+    >>> scales = Transfer("scales", lambda work: 4 * work.gemm.n, lambda array: 1e9, "one per filter", "weights")
     >>> layer_cost(Linear(12, 6), SystolicArray(8, 8, terms=(scales,))).memory_cycles
     24.0
     """
@@ -80,5 +80,4 @@ class Transfer(Row):
         check_name(self.level, "Transfer.level")
         if self.level == "sram":
             raise InvalidValueError("Transfer.level", self.level, "another level; the array fills its SRAM itself")
-        if self.operand not in REUSE_LETTER:
-            raise InvalidValueError("Transfer.operand", self.operand, REUSE_LETTER)
+        check_one_of("Transfer.operand", self.operand, REUSE_LETTER)

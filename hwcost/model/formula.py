@@ -35,7 +35,8 @@ from typing import Any, NamedTuple
 from hwcost.arrays import Size, is_number, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.folds import Folds
+from hwcost.machine.folds import Folds, FoldTiming
+from hwcost.machine.rows import check_result
 from hwcost.machine.terms import Term
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
@@ -99,13 +100,10 @@ def _overheads(work: Work) -> dict[str, Size]:
     found = {}
     for term in overheads_of(work.array):
         cycles = term.cycles(work)
+        if work.array.terms:
+            check_result(term, "cycles", cycles)
         if not is_zero(cycles):
             found[term.name] = cycles
-    if work.array.terms:
-        for name, cycles in found.items():
-            if not (cycles >= 0 if is_number(cycles) else hasattr(cycles, "shape")):
-                allowed = "a number of at least 0, or an array of them"
-                raise InvalidValueError(f"the cycles of the term {name!r}", cycles, allowed)
     return found
 
 
@@ -123,6 +121,8 @@ def _check_terms(array: SystolicArray) -> None:
 def _compute(folds: Folds, array: SystolicArray) -> Size:
     of_folds = array.fold_timing_row.cycles
     cycles = of_folds(folds)
+    if isinstance(array.fold_timing, FoldTiming):
+        check_result(array.fold_timing, "cycles", cycles)
     if not is_zero(array.cycles_per_fold):
         cycles = total(cycles, product(array.cycles_per_fold, folds.of_one_product))
     cycles = product(folds.count, cycles, what="the cycles")
@@ -233,7 +233,8 @@ def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
 def _cheaper(apart: Pricing, merged: Pricing, relaxation: Relaxation) -> Pricing:
     """The cheaper of two layouts of the same products, element by element.
 
-    A smooth relaxation takes the smooth minimum of the cycles, and scales the parts of the cheaper layout with it; products that share nothing are left as they are.
+    A smooth relaxation takes the smooth minimum of the cycles, and scales the parts of the cheaper layout
+    with it; products that share nothing are left as they are.
     """
     gains = merged.cycles < apart.cycles
     if not relaxation.smooths_maximum and is_number(apart.cycles) and is_number(merged.cycles):

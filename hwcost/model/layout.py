@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hwcost.arrays import Size, product, total, true_divide
+from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds, last_fold
 from hwcost.model.gemm import Gemm
@@ -34,6 +35,8 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     (19, 2, 1)
     """
     flow, lowered = array.dataflow_row, array.lowering_row.lower(gemm)
+    if not isinstance(lowered, Gemm):
+        raise InvalidValueError(f"Lowering.lower of {str(array.lowering)!r}", lowered, "a Gemm")
     rows_extent, cols_extent = getattr(lowered, flow.rows), getattr(lowered, flow.cols)
     streamed = getattr(lowered, flow.time)
     along_rows, along_cols = relaxation.ceil_divs((rows_extent, cols_extent), (array.rows, array.cols))

@@ -22,6 +22,7 @@ from hwcost.arrays import Size, is_number, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
+from hwcost.machine.rows import check_result
 from hwcost.machine.terms import Transfer
 from hwcost.model.layout import Work, is_zero
 from hwcost.model.sums import Sums
@@ -92,14 +93,11 @@ def bytes_of(elements: Size, size: Size) -> Size:
 # ---------------------------------------------------------------- memory
 
 
-def _bytes_per_s(array: SystolicArray, operand: Operand) -> Size:
-    own = getattr(array, f"{operand.removesuffix('s')}_bytes_per_s")
-    return array.dram_bytes_per_s if own is None else own
-
-
 def _once(operand: Operand) -> Transfer:
-    bytes_per_s = functools.partial(_bytes_per_s, operand=operand)
-    return Transfer(operand, lambda work: work.gemm.elements(operand), bytes_per_s, "once", operand)
+    field = f"{operand.removesuffix('s')}_bytes_per_s"
+    return Transfer(
+        operand, lambda work: work.gemm.elements(operand), lambda array: array.effective(field), "once", operand
+    )
 
 
 def _again(work: Work) -> Size:
@@ -115,16 +113,12 @@ def _again(work: Work) -> Size:
     return product(gemm.elements("inputs"), total(functools.reduce(maximum, blocks, 1), -1))
 
 
-def _reread_bytes_per_s(array: SystolicArray) -> Size:
-    return _bytes_per_s(array, "inputs") if array.reread_bytes_per_s is None else array.reread_bytes_per_s
-
-
 MEMORY = (
     _once("weights"),
     _once("inputs"),
     Transfer(
-        "inputs again", _again, _reread_bytes_per_s, "for every further block of filters that is worked on at once",
-        "inputs", "reread",
+        "inputs again", _again, lambda array: array.effective("reread_bytes_per_s"),
+        "for every further block of filters that is worked on at once", "inputs", "reread",
     ),
     _once("outputs"),
 )  # fmt: skip
@@ -138,7 +132,11 @@ def transfers_of(array: SystolicArray) -> tuple[Transfer, ...]:
 
 def moved_elements(work: Work) -> dict[str, Size]:
     """The elements of each transfer of a product, by name; those that do not occur are left out."""
-    found = {transfer.name: transfer.elements(work) for transfer in transfers_of(work.array)}
+    found = {}
+    for transfer in transfers_of(work.array):
+        found[transfer.name] = transfer.elements(work)
+        if work.array.terms:
+            check_result(transfer, "elements", found[transfer.name])
     return {name: elements for name, elements in found.items() if not is_zero(elements)}
 
 

@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import InvalidValueError
-from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import KINDS
 from hwcost.model.cost import Cost
-from hwcost.model.traffic import OPERANDS, transfers_of
+from hwcost.model.traffic import MEMORY, OPERANDS, transfers_of
 from hwcost.plot.bars import draw_time, draw_utilization, draw_waste, name_layers
 from hwcost.plot.roofline import draw_roofline
 from hwcost.plot.style import new_figure
@@ -37,8 +36,8 @@ def network_data(summary: Any) -> dict[str, Any]:
 
     Returns:
         ``layers``: for each its name, ``seconds``, ``share`` of the time, ``utilization``, ``bound``, ``macs``,
-        ``bytes`` that it moves of ``operands`` and ``shares`` of the PE-cycles; ``total``: these shares of all layers;
-        ``roof``: the most MACs per second; ``slopes``: bytes per second from and to memory, by operands.
+        ``bytes`` of the transfers in ``operands``, ``shares`` of the PE-cycles; ``total``: these shares of all layers;
+        ``roof``: the most MACs per second; ``slopes``: bytes per second from and to memory, by transfers.
 
     >>> from hwcost import Linear
     >>> from hwcost.reports import summarise
@@ -47,14 +46,17 @@ def network_data(summary: Any) -> dict[str, Any]:
     (0.25, 64000000000.0, [])
     """
     array, rows = summary.array, [row for row in summary.rows if row.state == "priced"]
-    limits = _limits(array, {key for row in rows for key in row.traffic.elements})
-    slopes: dict[float, list[str]] = {}
-    for (level, operand), (name, rate) in limits.items():
-        names = slopes.setdefault(rate, [])
-        names.extend([] if operand in names else [operand if level == "dram" else name])
+    limited, slopes = set[str](), dict[float, list[str]]()
+    for each in transfers_of(array):
+        rate = float(each.bytes_per_s(array))
+        if rate != math.inf and any(each.name in row.moved for row in rows):
+            limited.add(each.name)
+            names = slopes.setdefault(rate, [])
+            if each not in MEMORY or each.operand not in names:  # what is read again at the same rate is the same slope
+                names.append(each.name)
     rates = sorted(slopes, reverse=True)
     return {
-        "layers": [_layer_data(row, summary.cost, limits) for row in rows],
+        "layers": [_layer_data(row, summary.cost, limited) for row in rows],
         "total": summary.breakdown.shares,
         "utilization": summary.cost.utilization,
         "operands": [name for rate in rates for name in slopes[rate]] or list(OPERANDS),
@@ -63,15 +65,9 @@ def network_data(summary: Any) -> dict[str, Any]:
     }
 
 
-def _limits(array: SystolicArray, moved: Collection[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, float]]:
-    """The name and the bandwidth of each transfer that occurs and takes time, by level and operand."""
-    rates = {(each.level, each.operand): (each.name, float(each.bytes_per_s(array))) for each in transfers_of(array)}
-    return {key: limit for key, limit in rates.items() if key in moved and limit[1] != math.inf}
-
-
-def _layer_data(row: Any, total: Cost, limits: Collection[tuple[str, str]]) -> dict[str, Any]:
-    cost, traffic = row.cost, row.traffic
-    moved = sum(traffic.bytes(operand, level) for level, operand in limits) if limits else traffic.bytes()
+def _layer_data(row: Any, total: Cost, limited: Collection[str]) -> dict[str, Any]:
+    cost, size = row.cost, row.traffic.bytes_per_element
+    moved = size * sum(row.moved.get(name, 0) for name in limited) if limited else row.traffic.bytes()
     return {
         "name": row.name,
         "seconds": cost.seconds,

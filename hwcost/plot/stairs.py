@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.errors import InvalidValueError, MixedLibrariesError
+from hwcost.errors import InvalidValueError, MixedLibrariesError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
 from hwcost.model.layers import Conv2d, Layer
@@ -53,8 +53,7 @@ def stairs_data(
         RELAXATIONS["linear"]
     ]
     known = getattr(layer, "WIDTHS", ())
-    if along not in known:
-        raise InvalidValueError("along", along, known)
+    check_one_of("along", along, known)
     if not 2 <= len(widths) <= MOST_WIDTHS:
         raise InvalidValueError("the number of widths", len(widths), f"from 2 to {MOST_WIDTHS}")
     counted = np.unique(np.asarray(widths))

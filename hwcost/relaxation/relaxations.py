@@ -25,7 +25,7 @@ import numpy as np
 
 from hwcost import arrays
 from hwcost.arrays import Array, Size
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.relaxation.ladder import Ladder, generalized_step, logistic_step, positive
 
 __all__ = ["EXACT", "RELAXATIONS", "Relaxation", "SmoothCeiling", "as_relaxation", "smooth_ceil"]
@@ -78,9 +78,7 @@ class Relaxation:
             InvalidValueError: an unknown option, or a value that the option does not allow.
         """
         for name in options:
-            if name not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise InvalidValueError(f"option of relaxation {self.name!r}", name, f"one of: {known}")
+            check_one_of(f"option of relaxation {self.name!r}", name, self.options)
         return Relaxation(self.name, self.summary, self.make, {**self.options, **options})
 
     def value(self, x: Array | float) -> Any:
@@ -268,10 +266,8 @@ def as_relaxation(value: Relaxation | str) -> Relaxation:
     """
     if isinstance(value, Relaxation):
         return value
-    if isinstance(value, str) and value in RELAXATIONS:
-        return RELAXATIONS[value]
-    allowed = f"one of: {', '.join(RELAXATIONS)}; or a Relaxation"
-    raise InvalidValueError("relaxation", value, allowed, names=RELAXATIONS)
+    check_one_of("relaxation", value, RELAXATIONS, "; or a Relaxation")
+    return RELAXATIONS[value]
 
 
 def smooth_ceil(x: Array | float, *, temperature: float = 20.0, kind: str = "logistic", **options: Any) -> Any:

@@ -185,10 +185,12 @@ def _row(
         return row("memory-only", "", Cost(), CycleBreakdown(), Traffic(moved, size))
     if not is_layer(layer):
         return row("unsupported", "", Cost(), CycleBreakdown(), Traffic({}, size), reason=str(layer))
+    transfers = [each.moved for each in products]
     return row(
         "priced",
         layer_shape(layer),
         sum(costs, start=Cost()),
         sum(map(breakdown, products), start=CycleBreakdown()),
         sum((each.traffic for each in products), start=Traffic({}, size)),
+        {name: sum(each.get(name, 0) for each in transfers) for name in itertools.chain(*transfers)},
     )

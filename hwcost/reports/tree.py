@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
+from hwcost.arrays import Size
 from hwcost.model.breakdown import CycleBreakdown
 from hwcost.model.cost import Cost
 from hwcost.model.traffic import Traffic
@@ -28,6 +29,7 @@ class Row:
         shape: one line of text.
         cost, breakdown: of the operation; zero unless it is priced.
         traffic: the elements that it moves.
+        moved: the same by the name of the transfer; empty on a machine without a memory limit.
         reason: why it is not supported; else empty.
     """
 
@@ -39,6 +41,7 @@ class Row:
     cost: Cost
     breakdown: CycleBreakdown
     traffic: Traffic
+    moved: Mapping[str, Size] = field(default_factory=dict)
     reason: str = ""
 
 
