@@ -18,7 +18,10 @@ __all__ = ["cli", "main"]
 )
 @click.version_option(__version__, prog_name="hwcost", message="%(prog)s %(version)s")
 def cli() -> None:
-    """The cost of neural networks on systolic arrays."""
+    """Price neural networks on systolic arrays.
+
+    hwcost COMMAND --help explains a command, with examples.
+    """
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -32,16 +32,16 @@ _EXAMPLES = """\b
 Examples:
   hwcost advise net.py:Net --input 1,3,224,224 --device tpu-v1
   hwcost advise net.onnx --device gemmini --budget 0.9 --to-csv smaller.csv
-  hwcost advise net.py:Net --input 1,1,28,28 --s1 16 --s2 16 --budget 0.75 --apply
+  hwcost advise net.py:Net --input 1,3,224,224 --s1 16 --s2 16 --budget 0.75 --apply
 """
 
 
-@click.command(short_help="Which widths of a network to change.", epilog=_EXAMPLES)
+@click.command(epilog=_EXAMPLES)
 @click.argument("model", metavar="MODEL")
 @model_options
 @array_options
 @click.option("--budget", metavar="SHARE", help="Find the widths that fit this share of today's cycles, like 0.9.")
-@size_option("--nodes", help="Most nodes of the search tree of the budget's solver.  [default: 500]")
+@size_option("--nodes", help="Stop the solver of the budget after N nodes of its search tree.  [default: 500]")
 @click.option("--apply", "applied", is_flag=True, help="Rebuild the PyTorch module with the new widths and price it.")
 @click.option(
     "--take", multiple=True, metavar="WIDTH=SIZE", help="Set a width by hand, for --apply or --to-csv. Can be repeated."
@@ -66,10 +66,11 @@ def advise(
     skip_unsupported: bool,
     form: str,
 ) -> None:
-    """For every width of a network: the next cheaper size, the cycles it saves, and the channels that are free.
+    """Find the widths of a network to change.
 
-    A width is a number of channels or features that several layers share. Residual additions, concatenations, depthwise
-    and grouped convolutions are followed, so that the advised network can be built.
+    MODEL is as for hwcost model. For every width the next cheaper size is printed, the cycles that it saves, and the
+    channels that are free. A width is a number of channels or features that several layers share. Residual additions,
+    concatenations, depthwise and grouped convolutions are followed, so that the advised network can be built.
     """
     allowed = "a share of today's cycles between 0 and 1, like 0.9"
     share = None if budget is None else parse_number("--budget", budget, allowed, 0.0, _BELOW_1)

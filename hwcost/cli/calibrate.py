@@ -39,21 +39,33 @@ Examples:
 """
 
 
-@click.command(short_help="Fit a device to measured latencies.", epilog=_EXAMPLES)
+@click.command(epilog=_EXAMPLES)
 @click.argument("measured", metavar="FILE.csv")
-@click.option("--device", metavar="NAME|FILE", help="Starting point: a device's name or TOML file.")
+@click.option(
+    "--device", metavar="NAME|FILE", help="The device to start from: a name from hwcost devices, or a TOML file."
+)
 @click.option("-o", "--output", metavar="FILE.toml", help="Write the fitted device to this file.")
-@click.option("--name", help="Name of the fitted device.  [default: the output's name]")
-@click.option("--source", default="own measurements", show_default=True, help="Source of the data, for the file.")
-@click.option("--licence", default="not stated", show_default=True, help="Licence of the data, for the file.")
+@click.option("--name", metavar="NAME", help="Name of the fitted device.  [default: the output's name]")
+@click.option(
+    "--source", default="own measurements", show_default=True, metavar="TEXT", help="Source of the data, for the file."
+)
+@click.option(
+    "--licence", default="not stated", show_default=True, metavar="TEXT", help="Licence of the data, for the file."
+)
 @click.option("--free", metavar="NAMES", help="Numbers to fit, separated by commas, at most 8.  [default: a set of 8]")
 @click.option("--grid", multiple=True, metavar="NAME=VALUES", help="Sizes to try, like size=16,32,64. Can be repeated.")
-@click.option("--clock", metavar="FREQUENCY", help="Like 1e9 or 700MHz.  [default: the device's]")
-@click.option("--prior", default="0.5", show_default=True, metavar="WIDTH|none", help="How far numbers may move.")
+@click.option("--clock", metavar="FREQUENCY", help="Clock frequency, like 1e9 or 700MHz.  [default: the device's]")
+@click.option("--prior", default="0.5", show_default=True, metavar="WIDTH|none", help="How far the numbers may move.")
 @click.option("--robust", default="0.1", show_default=True, metavar="R", help="Count log errors above this linearly.")
 @click.option("--starts", default="6", show_default=True, metavar="N", help="Number of starting points of each fit.")
-@click.option("--folds", default="5", show_default=True, metavar="N", help="Folds of the cross-validation.")
-@click.option("--shuffles", default="3", show_default=True, metavar="N", help="Cross-validations, seeds 0 to N - 1.")
+@click.option("--folds", default="5", show_default=True, metavar="N", help="Number of folds of each cross-validation.")
+@click.option(
+    "--shuffles",
+    default="3",
+    show_default=True,
+    metavar="N",
+    help="Number of cross-validations, each with other folds.",
+)
 @click.option("--seed", default="0", show_default=True, metavar="N", help="Seed of the starting points.")
 @click.option("--plot", "picture", metavar="FILE", help="Draw predictions and residuals: .png, .svg or .pdf.")
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out bad rows and name them, instead of stopping.")
@@ -74,11 +86,11 @@ def calibrate(
     as_json: bool,
     **numbers: str,
 ) -> None:
-    """Fits a device to the latencies in a CSV file, and reports how well it predicts held-out layers.
+    """Fit a device to measured latencies.
 
-    The file has a header with a column kind (conv2d, depthwise, linear, gemm), sizes with the names of the options of
-    hwcost estimate (m, n, k for gemm), and one of cycles, seconds, ms, us, ns. Rows with the same network were measured
-    together.
+    The report shows how well the device predicts layers that the fit has not seen. The file has a header with a
+    column kind (conv2d, depthwise, linear, gemm), sizes with the names of the options of hwcost estimate (m, n, k
+    for gemm), and one of cycles, seconds, ms, us, ns. Rows with the same network were measured together.
     """
     if device is None:
         raise InvalidValueError("--device", MISSING, "a name that hwcost devices lists, or a TOML file")

@@ -28,7 +28,7 @@ _MOST_PAIRS = 10_000
 
 _EXAMPLES = """\b
 Examples:
-  hwcost compare net.onnx --devices tpu-v1,gemmini,edge-tpu
+  hwcost compare net.onnx --devices tpu-v1,gemmini,tpu-v5e
   hwcost compare small.csv large.csv --device tpu-v5e --plot sizes.png
 """
 
@@ -42,7 +42,7 @@ class Pair(NamedTuple):
     ratio: float
 
 
-@click.command(short_help="Networks on arrays, side by side.", epilog=_EXAMPLES)
+@click.command(epilog=_EXAMPLES)
 @click.argument("sources", metavar="MODEL...", nargs=-1, required=True)
 @model_options
 @click.option("--devices", metavar="NAMES", help="Several devices, separated by commas.")
@@ -60,10 +60,10 @@ def compare(
     form: str,
     picture: str | None,
 ) -> None:
-    """Time, cycles and utilization of one or several networks on one or several devices.
+    """Compare networks on one or several devices.
 
-    Each MODEL is as for hwcost model. Ratios are relative to the time of the first line. The options of the array apply
-    to every device.
+    Each MODEL is as for hwcost model. A line is printed for each network on each device. Ratios are relative to the
+    time of the first line. The options of the array apply to every device.
     """
     check_outputs(sources, {"--plot": (picture, PICTURE)})
     names = _device_names(array.device, devices)

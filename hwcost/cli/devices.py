@@ -19,6 +19,11 @@ __all__ = ["devices"]
 
 SCHEMA = "hwcost.devices/1"
 
+_EXAMPLE = """\b
+Example:
+  hwcost devices show gemmini
+"""
+
 
 _COLUMNS = [
     Column["DeviceFile"]("device", lambda file: file.name, to_the_left=True),
@@ -30,11 +35,14 @@ _COLUMNS = [
 ]
 
 
-@click.group(cls=Commands, listing=True, short_help="List the machines that --device takes.")
+@click.group(cls=Commands, listing=True, epilog=_EXAMPLE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def devices(ctx: click.Context, *, as_json: bool) -> None:
-    """Lists the devices that ship with the package; hwcost devices show NAME prints all of one."""
+    """List the machines that --device takes.
+
+    They ship with the package; --device takes a TOML file of your own as well.
+    """
     from hwcost.devices import device_names, read_device
 
     if ctx.invoked_subcommand is not None:
@@ -49,11 +57,14 @@ def devices(ctx: click.Context, *, as_json: bool) -> None:
     click.echo("\n".join(table(_COLUMNS, files, coloured=is_terminal())))
 
 
-@devices.command(short_help="Every number of one device, with its source.")
+@devices.command()
 @click.argument("device", metavar="NAME|FILE")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(device: str, *, as_json: bool) -> None:
-    """Every number of a device with its unit, its source, and whether it was published, derived or assumed."""
+    """Print every number of a device, with its source.
+
+    Each has a unit and a status: published, derived or assumed.
+    """
     from hwcost.devices import read_device
 
     file = read_device(device, field="device")

@@ -27,11 +27,11 @@ Examples:
   hwcost estimate --k 5 --c 6 --f 16 --s1 8 --s2 8
   hwcost estimate --k 3 --c 64 --f 1:256 --h 28 --w 28 --s1 16 --s2 16 --csv
   hwcost estimate --k 3 --c 64 --f 64 --h 56 --w 56 --device gemmini --explain
-  hwcost estimate --scalesim-topology net.csv --scalesim-config array.cfg
+  hwcost estimate --scalesim-topology topology.csv --scalesim-config array.cfg
 """
 
 
-@click.command(short_help="Cycles, time and utilization of a layer.", epilog=_EXAMPLES)
+@click.command(epilog=_EXAMPLES)
 @workload_options
 @click.option("--scalesim-topology", metavar="FILE", help="Price the layers of a SCALE-Sim topology.")
 @click.option("--scalesim-config", metavar="FILE", help="The SCALE-Sim configuration of the array.")
@@ -63,10 +63,11 @@ def estimate(
     form: str,
     **sizes: tuple[str, ...],
 ) -> None:
-    """Cycles, time and utilization of a convolution on a systolic array.
+    """Price one layer, or a sweep of layers.
 
-    Sizes are integers. A list (8,16,32) or an inclusive range (1:256, or 1:256:8 with a step) makes a sweep with one
-    row per value. If several options are swept, there is one row per combination; the last of them varies fastest.
+    The layer is a convolution; its cycles, time and utilization on a systolic array are printed. Sizes are
+    integers. A list (8,16,32) or an inclusive range (1:256, or 1:256:8 with a step) makes a sweep with one row per
+    value. If several options are swept, there is one row per combination; the last of them varies fastest.
     """
     if (scalesim_topology, scalesim_config, scalesim_report) != (None, None, None):
         _refuse_other_options()

@@ -24,7 +24,7 @@ _OF_THE_LIST = ("skip_unsupported", "sort", "top", "depth", "all")
 _EXAMPLES = """\b
 Examples:
   hwcost model net.py:Net --input 1,3,224,224 --device tpu-v1 --plot net.png
-  hwcost model net.onnx --dim batch=1 --device gemmini --sort waste --top 10
+  hwcost model dynamic.onnx --dim batch=1 --device gemmini --sort waste --top 10
   hwcost model layers.csv --s1 32 --s2 32 --fold-timing serial --html report.html
 """
 
@@ -48,13 +48,13 @@ class Files(NamedTuple):
         check_outputs([source], options)
 
 
-@click.command(short_help="The cost of a whole network, layer by layer.", epilog=_EXAMPLES)
+@click.command(epilog=_EXAMPLES)
 @click.argument("source", metavar="MODEL")
 @model_options
 @array_options
 @skip_unsupported
 @click.option("--sort", metavar="KEY", help=f"Print a list, worst first, sorted by one of: {', '.join(output.SORTS)}.")
-@size_option("--top", help="Print at most N lines of the list.  [default sort: cycles]")
+@size_option("--top", help="Print a list of at most N lines, sorted by cycles unless --sort is given.")
 @size_option("--depth", help="Collapse modules below this depth.  [default: no limit]")
 @click.option("--all", "everything", is_flag=True, help="Include operations that only move memory.")
 @form_options()
@@ -79,10 +79,11 @@ def model(
     form: str,
     files: Files,
 ) -> None:
-    """Cycles, time, utilization and waste of a network, module by module.
+    """Price a whole network, layer by layer.
 
-    MODEL is FILE.py:NAME for a PyTorch module (or a class or function that makes one), an ONNX file, a TOML or CSV list
-    of layers, or a SCALE-Sim topology. A Python file is run.
+    Cycles, time, utilization and waste are printed, module by module. MODEL is FILE.py:NAME for a PyTorch module
+    (or a class or function that makes one), an ONNX file, a TOML or CSV list of layers, or a SCALE-Sim topology. A
+    Python file is run.
     """
     if sort is not None:
         parse_name("--sort", sort, output.SORTS)

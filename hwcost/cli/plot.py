@@ -33,33 +33,46 @@ _FIELDS = {"f": "out_channels", "c": "in_channels"}
 
 def _output_option(default: str) -> Callable[..., Any]:
     return click.option(
-        "-o", "--output", default=default, show_default=True, metavar="FILE", help="Picture: .png, .svg or .pdf."
+        "-o",
+        "--output",
+        default=default,
+        show_default=True,
+        metavar="FILE",
+        help="The picture to write: .png, .svg or .pdf.",
     )
 
 
 def _relaxation_option(default: str) -> Callable[..., Any]:
-    names = f"Some of {', '.join(RELAXATIONS)}, separated by commas."
+    names = f"The ceilings to draw, separated by commas: some of {', '.join(RELAXATIONS)}."
     return click.option("--relaxation", default=default, show_default=True, metavar="NAMES", help=names)
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the data of the picture.")
 
 
-@click.group(cls=Commands, short_help="Pictures of the stairs and of their relaxations.")
+@click.group(cls=Commands)
 def plot() -> None:
-    """Pictures, written as PNG, SVG or PDF."""
+    """Draw the stairs of a layer, or their smooth stand-ins.
+
+    Pictures are PNG, SVG or PDF files.
+    """
 
 
-@plot.command(short_help="Relaxations of the ceiling and their gradients.")
+@plot.command()
 @_output_option("ceiling.png")
 @_relaxation_option(",".join(_KINDS))
 @click.option(
-    "--temperature", metavar="T", help="Sharpness of the steps; several are separated by commas.  [default: 10,20,100]"
+    "--temperature",
+    metavar="T",
+    help="Sharpness of the steps; several values are separated by commas.  [default: 10,20,100]",
 )
 @click.option("--max", "maximum", default="5", show_default=True, metavar="X", help="End of the axis.")
 @_json_option
 def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: str, as_json: bool) -> None:
-    """Relaxations of the ceiling next to the ceiling itself, with their gradients below."""
+    """Draw smooth ceilings and their gradients.
+
+    The ceilings are drawn next to the exact one, with their gradients below.
+    """
     from hwcost import plot as plots
 
     check_outputs([], {"--output": (output, PICTURE)})
@@ -70,7 +83,7 @@ def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: s
     _write("ceiling", figure, output, plots.ceiling_data(rows, stop) if as_json else None)
 
 
-@plot.command(short_help="Cycles and utilization against the number of filters or channels.", epilog=_EXAMPLE)
+@plot.command(epilog=_EXAMPLE)
 @workload_options
 @_output_option("stairs.png")
 @_relaxation_option("logistic")
@@ -88,10 +101,11 @@ def stairs(
     as_json: bool,
     **sizes: tuple[str, ...],
 ) -> None:
-    """Cycles and utilization against the number of filters (--f) or channels (--c): exact, relaxed and by FLOPs.
+    """Draw the cycles of a layer against its filters or channels.
 
-    One of --f and --c is a list or a range; the default is --f 1:64. Other defaults: a 5 x 5 kernel, 6 channels,
-    16 filters if channels are swept, and an 8 x 8 array.
+    The picture shows cycles and utilization, exact, relaxed and as FLOPs would have them. One of --f and --c is a
+    list or a range; the default is --f 1:64. Other defaults: a 5 x 5 kernel, 6 channels, 16 filters if channels are
+    swept, and an 8 x 8 array.
     """
     from hwcost import plot as plots
 

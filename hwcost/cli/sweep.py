@@ -84,24 +84,28 @@ class Request(NamedTuple):
         return None if self.out is None else f"{self.out}.chunks"
 
 
-@click.command(short_help="A network on every array of a design space.", epilog=_EXAMPLES)
+@click.command(epilog=_EXAMPLES)
 @click.argument("source", metavar="MODEL")
 @model_options
-@click.option("--rows", "--s1", "rows", metavar="SIZES", required=True, help="Rows, like 8:256, 8:256:8 or 8,16,32.")
-@click.option("--cols", "--s2", "cols", metavar="SIZES", required=True, help="Columns, in the same form.")
+@click.option(
+    "--rows", "--s1", "rows", metavar="SIZES", required=True, help="Rows of the arrays, like 8:256, 8:256:8 or 8,16,32."
+)
+@click.option("--cols", "--s2", "cols", metavar="SIZES", required=True, help="Columns of the arrays, in the same form.")
 @click.option(
     "--dataflow",
     "dataflows",
     metavar="NAMES",
-    help=f"Some of {', '.join(DATAFLOWS)}, separated by commas.  [default: the device's, or ws]",
+    help=f"Mappings, separated by commas: some of {', '.join(DATAFLOWS)}.  [default: the device's, or ws]",
 )
 @size_option("--pe-budget", help="Leave out arrays with more processing elements.")
 @click.option("--device", metavar="NAME|FILE", help="Take everything except rows and columns from this device.")
 @FOLD_TIMING
 @CLOCK
 @skip_unsupported
-@size_option("--top", help=f"Only the N fastest points.  [default: all; as text, {_TOP} of the Pareto front]")
-@click.option("--front-only", is_flag=True, help="Only the points on the Pareto front of time, utilization and PEs.")
+@size_option("--top", help=f"Write only the N fastest points.  [default: all; as text, {_TOP} of the Pareto front]")
+@click.option(
+    "--front-only", is_flag=True, help="Write only the points on the Pareto front of time, utilization and PEs."
+)
 @form_options()
 @click.option("-o", "--out", metavar="FILE", help="Write the points: .csv or .json. Resumes an interrupted sweep.")
 @click.option("--plot", "picture", metavar="FILE", help="Draw a map of rows x columns: .png, .svg or .pdf.")
@@ -110,7 +114,7 @@ class Request(NamedTuple):
     default="serial",
     show_default=True,
     metavar="NAME",
-    help="Where to run: serial, processes or dask://ADDRESS.",
+    help="Where to compute: serial, processes or dask://ADDRESS.",
 )
 @size_option("--jobs", help="Number of processes, with --engine processes.  [default: one per core]")
 @block("request", Request)
@@ -126,9 +130,10 @@ def sweep(
     form: str,
     picture: str | None,
 ) -> None:
-    """Time and utilization of a network on every array of a design space, and the Pareto front of these arrays.
+    """Price a network on every array of a design space.
 
-    MODEL is as for hwcost model. Rows and columns replace those of a device; its bandwidths and constants stay.
+    The fastest arrays are printed, and the Pareto front of time, utilization and PEs. MODEL is as for hwcost model.
+    Rows and columns replace those of a device; its bandwidths and constants stay.
     """
     from hwcost.cli.sweep_output import Context, as_csv_blocks, as_json_blocks, as_text
     from hwcost.sweep.engines import engine_of

@@ -21,14 +21,18 @@ __all__ = [
     "changed_device", "read_device_option",
 ]  # fmt: skip
 
-DEVICE = click.option("--device", metavar="NAME|FILE", help="A device: a name from hwcost devices, or a TOML file.")
+DEVICE = click.option("--device", metavar="NAME|FILE", help="The machine: a name from hwcost devices, or a TOML file.")
 DATAFLOW = click.option(
-    "--dataflow", metavar="NAME", help=f"One of: {', '.join(DATAFLOWS)}.  [default: the device's, or ws]"
+    "--dataflow", metavar="NAME", help=f"The mapping, one of: {', '.join(DATAFLOWS)}.  [default: the device's, or ws]"
 )
 FOLD_TIMING = click.option(
-    "--fold-timing", metavar="NAME", help=f"One of: {', '.join(FOLD_TIMINGS)}.  [default: the device's, or ideal]"
+    "--fold-timing",
+    metavar="NAME",
+    help=f"How folds overlap, one of: {', '.join(FOLD_TIMINGS)}.  [default: the device's, or ideal]",
 )
-CLOCK = click.option("--clock", metavar="FREQUENCY", help="Like 1e9 or 700MHz.  [default: the device's, or 1GHz]")
+CLOCK = click.option(
+    "--clock", metavar="FREQUENCY", help="Clock frequency, like 1e9 or 700MHz.  [default: the device's, or 1GHz]"
+)
 
 
 class Machine(NamedTuple):

@@ -153,7 +153,11 @@ _OPTIONS = (
     _size_option("--stride", help="Stride, or a pair like 1x2 for height and width.  [default: 1]"),
     _size_option("--groups", help="Groups of channels.  [default: 1]"),
     click.option(
-        "--padding", default="same", show_default=True, help='Pixels on every side, a pair like 1x2, "same" or "valid".'
+        "--padding",
+        default="same",
+        show_default=True,
+        metavar="P",
+        help='Pixels on every side, a pair like 1x2, "same" or "valid".',
     ),
     DEVICE,
     DATAFLOW,

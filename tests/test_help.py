@@ -1,0 +1,96 @@
+"""The help of every command: whole summaries, a sentence for every option, and examples that work."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+
+import click
+import pytest
+
+from hwcost.cli import cli
+
+
+def commands(command, *names):
+    yield " ".join(names), command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(None):
+            yield from commands(command.get_command(None, name), *names, name)
+
+
+COMMANDS = dict(commands(cli))
+EXAMPLES = [
+    line.strip()
+    for command in COMMANDS.values()
+    for line in (command.epilog or "").splitlines()
+    if line.startswith("  hwcost ") and "dask://" not in line
+]
+
+NET = """
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        convs = nn.Conv2d(3, 33, 3, padding=1), nn.ReLU(), nn.Conv2d(33, 16, 3, padding=1)
+        super().__init__(*convs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+"""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_is_whole_sentences(good, name):
+    text = good(*name.split(), "--help")
+    command = COMMANDS[name]
+    for child in getattr(command, "commands", {}):
+        summary = COMMANDS[f"{name} {child}".strip()].help.partition("\n")[0]
+        assert re.search(rf"^  {child} +{re.escape(summary)}$", text, flags=re.MULTILINE)
+    assert re.match(r"[A-Z][^\n]*\.\n", command.help + "\n")
+    for param in command.params:
+        if isinstance(param, click.Option):
+            assert re.fullmatch(r"[A-Z].*\.(  \[default: .*\])?", param.help), param.help
+
+
+@pytest.fixture
+def files(networks):
+    """The files that the examples name."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("torch")
+    (networks / "net.py").write_text(NET)
+    for name in ("net.csv", "layers.csv", "small.csv", "large.csv"):
+        shutil.copy("lenet.csv", name)
+    rows = [f"gemm,{m},{n},{k},{m * n + k}" for m in (8, 16, 64) for n in (16, 64) for k in (32, 70)]
+    (networks / "measured.csv").write_text("\n".join(["kind,m,n,k,cycles", *rows]) + "\n")
+    header = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"
+    (networks / "topology.csv").write_text(header + "Conv1, 9, 9, 3, 3, 3, 8, 1,\n")
+    (networks / "array.cfg").write_text("[architecture_presets]\nArrayHeight = 8\nArrayWidth = 8\nDataflow = ws\n")
+    make = onnx.helper
+    for name, batch in (("net.onnx", 1), ("dynamic.onnx", "batch")):
+        weights = [
+            make.make_tensor(weight, 1, shape, bytes(4 * shape[0] * shape[1]), raw=True)
+            for weight, shape in (("a", (8, 33)), ("b", (33, 4)))
+        ]
+        nodes = [make.make_node("MatMul", ["x", "a"], ["h"]), make.make_node("MatMul", ["h", "b"], ["y"])]
+        x, y = make.make_tensor_value_info("x", 1, [batch, 8]), make.make_tensor_value_info("y", 1, None)
+        model = make.make_model(make.make_graph(nodes, "net", [x], [y], weights))
+        (networks / name).write_bytes(model.SerializeToString())
+    return networks
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 15
+    assert {line.split()[1] for line in EXAMPLES} == set(cli.list_commands(None))
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_the_examples_work(hwcost, line):
+    if "plot" in line or "--html" in line:
+        pytest.importorskip("matplotlib")
+    if line.startswith("hwcost calibrate") or "--budget" in line:
+        pytest.importorskip("scipy")
+        pytest.importorskip("tomli_w")
+    fast = ["--shuffles", 1, "--starts", 1] if "calibrate" in line else []
+    code, out, err = hwcost(*shlex.split(line)[1:], *fast)
+    assert code == 0, err
+    assert out
