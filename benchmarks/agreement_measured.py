@@ -4,8 +4,8 @@ Every figure is of layers that the fit has not seen. Rivals are a line through M
 stairs, and gradient boosting (which needs scikit-learn: ``pip install hwcost[bench]``). They get the same folds; all
 but boosting are fitted by the same lines of hwcost with the same loss.
 
-Two things that the figures do not show. The forms of the model were chosen by looking at cross-validation on these same
-rows; no untouched data are left. And figures by fold seed are of the same rows split anew, not of new data.
+The figures do not show two things. The forms of the model were chosen by looking at cross-validation on these same
+rows; no untouched data are left. Figures by fold seed are of the same rows split in other ways, not of new data.
 
 A data set that is missing is left out, and the command prints which.
 """

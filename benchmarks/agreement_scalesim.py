@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.measured_data import DATA, FILES
 from common.side_by_side import report
 from hwcost import SystolicArray
 from hwcost.model.formula import price
@@ -48,7 +49,6 @@ from hwcost.scalesim import (
     write_topology,
 )
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "scalesim_3.0.0.csv"
 ARRAYS = ((4, 4), (8, 8), (12, 14), (16, 16), (32, 32), (64, 16))
 DATAFLOWS = ("ws", "os", "is")
 VERSION = "3.0.0"
@@ -160,7 +160,7 @@ def translate(case: Case) -> Path:
 
 
 def cells(path: Path) -> np.ndarray[Any, Any]:
-    """The values of a report, a row a layer."""
+    """The values of a report, one row per layer."""
     rows = path.read_text().splitlines()[1:]
     return np.array([[float(cell) for cell in row.rstrip(",").split(", ")] for row in rows])
 
@@ -286,7 +286,9 @@ def main() -> int:
         default=os.environ.get("SCALESIM_PYTHON"),
         help="an interpreter that has scalesim (default: SCALESIM_PYTHON, or else one is made)",
     )
-    parser.add_argument("--data", type=Path, default=DATA, help="the recorded rows (default: %(default)s)")
+    parser.add_argument(
+        "--data", type=Path, default=DATA / FILES["scalesim"], help="the recorded rows (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--layers", type=int, default=8, help="in each topology (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="of hwcost (default: %(default)s)")

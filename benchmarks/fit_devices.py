@@ -1,7 +1,8 @@
 """Fits the calibrated devices that ship with the package and writes them to hwcost/devices.
 
-The measurements lie next to the checkout and are not copied; a device file says what they were, whose, and how well the
-fitted machine predicts layers that the fit has not seen. Running this again writes the same files.
+The measurements are read from the folder DATA (``--data``) and are not copied. A device file states what was measured,
+by whom, and how well the fitted machine predicts layers that the fit has not seen. Running this again writes the same
+files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Cycles of searched networks counted again by SCALE-Sim 3.0.0 itself, layer by layer: equal to hwcost's or not.
 
     python benchmarks/recount_scalesim.py                          # networks named in this file
-    python benchmarks/recount_scalesim.py SWEEP/results.json       # the winners of a sweep, each once an array
+    python benchmarks/recount_scalesim.py SWEEP/results.json       # the winners of a sweep, each once per array
     python benchmarks/recount_scalesim.py winners.json more.json   # those of other result files
 
 A file is the ``results.json`` of ``nas-plugin sweep``, or holds ``{"array": {"rows": 16, "cols": 16}, "winners":

@@ -3,8 +3,8 @@
     nas-plugin sweep --data fashion-mnist --images 4000 ... --out breadth
     python benchmarks/search_compute.py breadth --name search_compute_breadth
 
-Nothing is trained: the sweep's folder holds which networks each search scored, fine-tuned and trained. Of the
-super-network's training the random networks are not kept, and are drawn anew. A step of a training counts as three
+Nothing is trained: the sweep's folder holds which networks each search scored, fine-tuned and trained. The random
+networks of the super-network's training are not kept, and are drawn again. A step of a training counts as three
 forward passes. The author's search, and with it ``random``, is counted as that method's budget is: every image
 by the widest network. A super-network serves all arrays and targets of a sweep, so one figure shares it among them.
 """

@@ -1,4 +1,4 @@
-"""Points (an array with a dataflow) a second: a sweep of ResNet-50 against a Python loop over ``network_cost``.
+"""Points (an array with a dataflow) per second: a sweep of ResNet-50 against a Python loop over ``network_cost``.
 
     python benchmarks/sweep_points.py
 

@@ -34,7 +34,7 @@ exclude_patterns = ["_build"]
 nitpicky = True
 myst_heading_anchors = 3  # the anchors that code forges give to headings
 
-# Signatures name these as the source does: `Size`, not the Any that it stands for. api/index.md documents each.
+# Signatures name these as the source does: `Size`, not the Any that it is an alias of. api/index.md documents each.
 _ALIASES = """
     Array Choice Integers Kind Layers Letter Operand PathLike Probabilities Progress Record Relaxations Size Value
 """

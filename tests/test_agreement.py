@@ -1,4 +1,4 @@
-"""Agreement with measurements, if they lie next to the checkout: the parts that take seconds."""
+"""Agreement with measurements, where they are found: the parts that take seconds."""
 
 from __future__ import annotations
 

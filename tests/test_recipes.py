@@ -30,9 +30,9 @@ def blocks_of(recipe):
 def test_the_recipes_were_found():
     assert len(RECIPES) >= 14
     assert set(RECIPES) > OF_THE_SEARCH
+    tests = (PROJECT / "tests" / "nas" / "test_recipes.py").read_text("utf-8")
     for recipe in OF_THE_SEARCH:
-        function = f"def test_{recipe.lower().replace(' ', '_')}("
-        assert function in (PROJECT / "tests" / "nas" / "test_recipes.py").read_text("utf-8")
+        assert f"def test_{recipe.lower().replace(' ', '_')}(" in tests or f'"{recipe}"' in tests, recipe
 
 
 @pytest.mark.parametrize("recipe", [name for name in RECIPES if name not in OF_THE_SEARCH | {"A page"}])

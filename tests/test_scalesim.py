@@ -6,13 +6,13 @@ import csv
 import dataclasses
 import itertools
 import math
-import pathlib
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common import measured_data
 from hwcost import Gemm, HwcostError, SystolicArray, layer_cost, network_cost
 from hwcost.errors import InvalidValueError
 from hwcost.model.formula import layer_traffic
@@ -33,7 +33,7 @@ from hwcost.scalesim import (
     write_topology,
 )
 
-DATA = pathlib.Path(__file__).parents[2] / "shared" / "data" / "scalesim_3.0.0.csv"
+DATA = measured_data.DATA / measured_data.FILES["scalesim"]
 DATAFLOWS = ("ws", "os", "is")
 SIZES = ("ifmap_h", "ifmap_w", "filt_h", "filt_w", "channels", "num_filters", "stride_h", "stride_w")
 CONV = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"

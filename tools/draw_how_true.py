@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/how-true.md into docs/images, from the data next to the checkout.
+"""Draws the pictures of docs/how-true.md into docs/images, from the data in the folder DATA.
 
 python tools/draw_how_true.py [--data FOLDER] [--to FOLDER]
 

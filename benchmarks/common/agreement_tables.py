@@ -265,7 +265,7 @@ def made(content: Row) -> dict[str, str]:
 
 
 def put_in(text: str, tables: Mapping[str, str]) -> str:
-    """A page with its tables made anew; one that the results lack stays."""
+    """A page with its tables made again; one that the results lack stays."""
 
     def made_anew(found: re.Match[str]) -> str:
         if found[1] not in tables:

@@ -1,6 +1,7 @@
 """The measured data sets as measurements of hwcost, and the form of the model that each is fitted with.
 
-The data lie next to the checkout (``../shared/data``), never in it. A form is a device and the names of the numbers
+The data are other people's and are not part of the project. They are read from the folder DATA: that of the environment
+variable HWCOST_DATA, or of ``--data`` of the benchmarks. A form is a device and the names of the numbers
 that are free; a rival is a form as well, with less in it, so that all are fitted by the same lines with the same loss.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,7 @@ from hwcost import Conv2d, Gemm, SystolicArray, layer_cost
 from hwcost.calibration import FIT_PARAMETERS, Calibration, Measurement, fit, medians_of_repeats
 from hwcost.machine import adapt
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(os.environ.get("HWCOST_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 FILES = {
     "scalesim": "scalesim_3.0.0.csv",
     "uboost": "uboost_csim.csv",
@@ -171,7 +173,7 @@ RTL = Form(
 
 
 def without_stairs(form: Form) -> Form:
-    """The same form where x stands for ceil(x)."""
+    """The same form with x in the place of ceil(x)."""
     return form.without("stairs", "row_stairs", "col_stairs").with_device(row_stairs=0.0, col_stairs=0.0)
 
 

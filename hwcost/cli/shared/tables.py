@@ -85,7 +85,7 @@ def is_terminal() -> bool:
 
 
 def terminal_width() -> int | None:
-    """The number of columns of the terminal; None if stdout is none."""
+    """The number of columns of the terminal; None if stdout is not one."""
     import shutil
 
     return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else None
