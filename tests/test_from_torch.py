@@ -277,7 +277,21 @@ SHARED = {
     "scaled copies": (Of(lambda q, k: q @ (repeated_heads(k, 4) * 0.5).mT), HEADS[:2], 4, 1),
     "written to": (Of(lambda q, k: q @ repeated_heads(k, 4).mul_(q[:, :, :1]).mT), HEADS[:2], 1, 1),
     "written to through a view": (Of(lambda q, k: written(q, repeated_heads(k, 4))), HEADS[:2], 1, 1),
-    "each its own": (Of(lambda q, k: q @ k.repeat(1, 4, 1, 1).mT), HEADS[:2], 1, 1),
+    "repeat": (Of(lambda q, k, v: q @ k.repeat(1, 4, 1, 1).mT @ v.repeat(1, 4, 1, 1)), HEADS, 4, 1),
+    "tile": (Of(lambda q, k: q @ k.tile(4, 1, 1).mT), HEADS[:2], 4, 1),
+    "cat": (Of(lambda q, k: q @ torch.cat([k] * 4, 1).mT), HEADS[:2], 4, 1),
+    "stack": (Of(lambda q, k: q @ torch.stack([k] * 4, 2).flatten(1, 2).mT), HEADS[:2], 4, 1),
+    "einsum": (Of(lambda q, k: torch.einsum("bhqd,bhkd->bhqk", q, repeated_heads(k, 4))), HEADS[:2], 4, 1),
+    "einsum of a repeat": (Of(lambda q, k: torch.einsum("bhqd,bhkd->bhqk", q, k.repeat(1, 4, 1, 1))), HEADS[:2], 4, 1),
+    "attention of a repeat": (
+        Of(lambda q, *kv: F.scaled_dot_product_attention(q, *(x.repeat(1, 4, 1, 1) for x in kv))),
+        HEADS,
+        4,
+        1,
+    ),  # noqa: E501
+    "repeated weights": (Of(lambda x, w: torch.bmm(x, w.repeat(8, 1, 1))), [(8, 5, 4), (4, 6)], 8, 1),
+    "repeated tokens": (Of(lambda q, k: q @ k.repeat(1, 1, 4, 1).mT), [HEADS[0], (2, 8, 5, 16)], 1, 1),
+    "each its own": (Of(lambda q, k: q @ torch.cat([k, -k] * 2, 1).mT), HEADS[:2], 1, 1),
 }
 
 
@@ -289,8 +303,13 @@ def written(q, k):
 @pytest.mark.parametrize("case", SHARED)
 def test_operands_that_products_share(case):
     model, shapes, weights, inputs = SHARED[case]
-    layers = [each.layer for each in from_torch(model, shapes).priced.values()]
+    network = from_torch(model, shapes)
+    layers = [each.layer for each in network.priced.values()]
     assert {(each.weights_shared_by, each.inputs_shared_by) for each in layers} == {(weights, inputs)}
+    assert ("_shared_by" in repr(network)) == ((weights, inputs) != (1, 1))
+    assert network.macs == sum(layer.batch * layer.m * layer.n * layer.k for layer in layers)
+    if case not in ("enable_gqa", "attention of a repeat"):  # the counter takes that apart otherwise
+        assert network.macs == torch_macs(model, *shapes)
 
 
 def test_expanded_weights_belong_to_all_products():

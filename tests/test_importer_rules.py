@@ -6,16 +6,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwcost.importers.rules.copies import distinct, expand_copies, reshape_copies
+from hwcost.importers.rules.copies import distinct, repeat_copies, reshape_copies
 
 SIZES = st.lists(st.sampled_from([1, 2, 3, 4, 6]), min_size=1, max_size=4)
 
 
 @st.composite
 def regrouped(draw):
-    """A shape with axes of 1 to stretch, the stretched shape, and another one of as many elements."""
+    """A shape, another whose axes are repeated and added to, and a third of as many elements."""
     old = draw(SIZES)
-    new = [draw(st.sampled_from([2, 3, 4])) if size == 1 and draw(st.booleans()) else size for size in old]
+    new = [size * draw(st.sampled_from([1, 1, 2, 3])) for size in old]
     front = draw(st.lists(st.sampled_from([2, 3]), max_size=1))
     left, shape = int(np.prod(front + new)), []
     while left > 1:
@@ -28,8 +28,9 @@ def regrouped(draw):
 @given(regrouped())
 def test_distinct_elements_are_those_of_an_array(shapes):
     old, new, shape = shapes
-    array = np.broadcast_to(np.arange(np.prod(old)).reshape(old), new)
-    copies = expand_copies(None, old, new)
+    times = [1] * (len(new) - len(old)) + [after // before for before, after in zip(old, new[-len(old) :], strict=True)]
+    array = np.broadcast_to(np.tile(np.arange(np.prod(old)).reshape(old), times), new)
+    copies = repeat_copies(None, old, new)
     assert distinct(copies) == len(np.unique(array))
     again = reshape_copies(copies, shape)
     if again is None:
@@ -43,7 +44,7 @@ def test_distinct_elements_are_those_of_an_array(shapes):
 @given(regrouped())
 def test_a_reshape_back_is_known_if_the_way_there_was(shapes):
     old, new, shape = shapes
-    copies = expand_copies(None, old, new)
+    copies = repeat_copies(None, old, new)
     there = reshape_copies(copies, shape)
     if there is not None:
         assert distinct(reshape_copies(there, new)) == distinct(copies)

@@ -344,6 +344,38 @@ def test_attention_as_one_operator(read):
     assert read(build(nodes, inputs, opset=23))["att:scores"] == MatMul(10, 17, 16, 8)
 
 
+REPEATED = {
+    "Tile": [node("Tile", ["k", "times"], ["r"])],
+    "Concat": [node("Concat", ["k"] * 4, ["r"], axis=1)],
+    "Expand": [
+        node("Unsqueeze", ["k", "axis"], ["a"]),
+        node("Expand", ["a", "wide"], ["b"]),
+        node("Reshape", ["b", "heads"], ["r"]),
+    ],
+}
+USES = {
+    "MatMul": [node("Transpose", ["r"], ["t"], perm=[0, 1, 3, 2]), node("MatMul", ["q", "t"], ["y"])],
+    "Einsum": [node("Einsum", ["q", "r"], ["y"], equation="bhqd,bhkd->bhqk")],
+    "other order": [node("Einsum", ["r", "q"], ["y"], equation="bhkd,bhqd->hbkq")],
+    "Attention": [node("Attention", ["q", "r", "v"], ["y"])],
+}
+
+
+@pytest.mark.parametrize("repeated", REPEATED)
+@pytest.mark.parametrize("use", USES)
+def test_every_way_to_repeat_heads_is_shared(read, use, repeated):
+    lists = {"times": [1, 4, 1, 1], "axis": [2], "wide": [2, 2, 4, 6, 16], "heads": [2, 8, 6, 16]}
+    inputs = {"q": [(2, 8, 10, 16)], "k": [(2, 2, 6, 16)], "v": [(2, 8, 6, 5)]}
+    ints = [numbers(name, each) for name, each in lists.items()]
+    network = read(build([*REPEATED[repeated], *USES[use]], inputs, ints, opset=23))
+    layer = next(iter(network.priced.values())).layer
+    (gemm,) = layer.gemms()
+    assert gemm.macs == 2 * 8 * 10 * 6 * 16
+    operand = "inputs" if use == "other order" else "weights"
+    assert gemm.elements(operand) == 2 * 2 * 6 * 16
+    assert f"{operand}_shared_by=4" in repr(layer)
+
+
 def test_operands_that_products_share(read):
     sizes = {"axis": [2], "wide": [2, 2, 4, 6, 16], "heads": [2, 8, 6, 16]}
     ints = [onnx.numpy_helper.from_array(np.array(each), name) for name, each in sizes.items()]

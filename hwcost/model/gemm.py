@@ -21,10 +21,10 @@ from hwcost.arrays import (
 from hwcost.errors import InvalidValueError
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 
-__all__ = ["Gemm", "check_multiple", "check_sharing", "check_sizes", "holds", "share"]
+__all__ = ["Gemm", "check_multiple", "check_sharing", "check_sizes", "holds", "share", "shown"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Gemm:
     """``count`` matrix products (m x k)(k x n).
 
@@ -56,6 +56,9 @@ class Gemm:
     inputs: tuple[Size, ...] = field(default=(), repr=False)
     weights_shared_by: Size = field(default=1, repr=False)
     inputs_shared_by: Size = field(default=1, repr=False)
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def __post_init__(self) -> None:
         check_sizes(self, "m", "n", "k", "count", "weights_shared_by", "inputs_shared_by")
@@ -179,6 +182,17 @@ class Gemm:
         users = {"weights": self.weights_shared_by, "inputs": self.inputs_shared_by}.get(operand, 1)
         sizes = (getattr(self, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
         return product(share(self.count, users), *sizes, what=f"the {operand}")
+
+
+def shown(layer: Any) -> str:
+    """A layer as its fields; the numbers of products that share an operand only if they are not 1.
+
+    >>> Gemm(m=1, n=16, k=8, count=6, window=(2, 2), weights_shared_by=3)
+    Gemm(m=1, n=16, k=8, count=6, weights_shared_by=3)
+    """
+    values = {f.name: getattr(layer, f.name) for f in fields(layer) if f.repr or f.name.endswith("_shared_by")}
+    texts = (f"{name}={value!r}" for name, value in values.items() if name[-3:] != "_by" or not _is_one([value, 1]))
+    return f"{type(layer).__qualname__}({', '.join(texts)})"
 
 
 _EXTENTS = ("m", "n", "k", "count")

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol, TypeGuard
 
 from hwcost.arrays import Size, as_size, floor_divide, is_float, is_number, product, total
 from hwcost.errors import InvalidValueError
-from hwcost.model.gemm import Gemm, check_multiple, check_sharing, check_sizes, holds, share
+from hwcost.model.gemm import Gemm, check_multiple, check_sharing, check_sizes, holds, share, shown
 
 __all__ = ["Conv2d", "Layer", "Linear", "MatMul"]
 
@@ -150,7 +150,7 @@ class Linear:
         return (Gemm.of_checked(m=self.batch, n=self.out_features, k=self.in_features, count=1),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MatMul:
     """``batch`` products (m x k)(k x n) of two activations: attention scores, for example.
 
@@ -181,6 +181,9 @@ class MatMul:
     inputs_shared_by: Size = field(default=1, repr=False)
 
     WIDTHS: ClassVar[tuple[str, str]] = ("k", "n")
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def __post_init__(self) -> None:
         check_sizes(self, "m", "n", "k", "batch", "weights_shared_by", "inputs_shared_by")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -34,8 +35,16 @@ def _attention(call: Node) -> tuple[LoweredLayer, ...]:
     call.fix_all()
     if heads % max(key_heads, 1):
         raise CannotPriceError(f"its {heads} heads of queries do not share {key_heads} heads of keys evenly")
-    shared_by = heads // key_heads
-    return attention(batch=batch * heads, tokens=tokens, keys=keys, width=width, out=out, shared_by=shared_by)
+    of_keys, of_values = (heads // key_heads * _repeats(call, index) for index in (1, 2))
+    sizes = {"batch": batch * heads, "tokens": tokens, "keys": keys, "width": width, "out": out}
+    return attention(**sizes, shared_by=(of_keys, of_values))
+
+
+def _repeats(call: Node, index: int) -> int:
+    """How often each head of keys or values is there; once if it is not known, or others come before it."""
+    shape = call.shape(call[index])
+    is_known = len(shape) == 4 and call.get(index + 3) is None
+    return math.prod(shape[:2]) // call.matrices(call[index], range(2)) if is_known else 1
 
 
 def _multi_head(call: Node) -> tuple[LoweredLayer, ...]:

@@ -18,7 +18,7 @@ ELEMENTWISE = words(
 ) | words("BiasAdd BiasDropout BiasGelu FastGelu QuickGelu")
 """Operators that work element by element on tensors that are broadcast."""
 
-VIEWS = words("Expand Flatten Identity Reshape Squeeze Unsqueeze Shape Size Optional OptionalGetElement")
+VIEWS = words("Expand Flatten Identity Reshape Squeeze Tile Unsqueeze Shape Size Optional OptionalGetElement")
 """Operators that move nothing: they return the same elements in another shape or again, or only a shape."""
 
 LOOK_UPS = words("Gather GatherElements GatherND Slice EmbedLayerNormalization")

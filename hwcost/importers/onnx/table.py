@@ -160,7 +160,7 @@ AXES: Mapping[str, Handler] = MappingProxyType(
             "RotaryEmbedding BiasSoftmax QLinearSigmoid QLinearLeakyRelu QLinearSoftmax ScatterElements ScatterND "
             "TensorScatter",
         ),
-        **_all(rules.resizing, "AveragePool MaxPool LpPool MaxUnpool Resize Upsample Pad Tile CenterCropPad"),
+        **_all(rules.resizing, "AveragePool MaxPool LpPool MaxUnpool Resize Upsample Pad CenterCropPad"),
         **_all(rules.channel_norm, "BatchNormalization InstanceNormalization"),
         "GroupNormalization": _group_norm,
         "GroupNorm": _fixed_norm,
@@ -175,7 +175,7 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_all(rules.reshape, "Reshape Flatten Squeeze Unsqueeze"),
         **_all(lambda _: None, "Shape Size"),  # only the shape goes on, and is followed as a constant
         "Transpose": _transpose,
-        "Expand": rules.expand,
+        **_all(rules.expand, "Expand Tile"),
         "Concat": lambda call: rules.concatenation(call, call.inputs, _axis(call, 0)),
         "Split": lambda call: rules.split(call, _axis(call, 0)),
         "Slice": _slice,

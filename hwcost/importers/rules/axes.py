@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hwcost.importers.rules.call import Axes, Call
-from hwcost.importers.rules.copies import expand_copies, reshape_copies
+from hwcost.importers.rules.copies import plain, repeat_copies, reshape_copies
 from hwcost.network.axes import Axis
 
 __all__ = [
@@ -160,14 +160,18 @@ def permute(call: Call, order: Iterable[int]) -> None:
 
 
 def expand(call: Call) -> None:
-    """Axes of 1 are stretched, and new ones added in front."""
+    """Axes are repeated as a whole, as those of 1 are when they are stretched, and new ones added in front."""
     axes, shape = call.axes(call.first), call.shape(call.out)
     new = len(shape) - len(axes)
-    if shape != call.shape(call.first):
-        call.give_copies(call.out, expand_copies(call.copies(call.first), call.shape(call.first), shape))
-    else:
-        call.give_copies(call.out, call.copies(call.first))
+    _repeat(call)
     call.give(call.out, (*call.fixed(shape[:new]), *keep_axes(call, axes, shape[new:])))
+
+
+def _repeat(call: Call) -> None:
+    """The elements of the output are those of the first input, over and over."""
+    old, new = call.shape(call.first), call.shape(call.out)
+    if 0 not in new:
+        call.give_copies(call.out, repeat_copies(call.copies(call.first), old, new))
 
 
 def split(call: Call, dim: int) -> None:
@@ -184,7 +188,7 @@ def split(call: Call, dim: int) -> None:
 
 
 def concatenation(call: Call, tensors: Sequence[Any], dim: int) -> None:
-    """Tensors one after the other along one axis."""
+    """Tensors one after the other along one axis; if all are the same one, it is repeated."""
     dim = position(call, call.out, dim)
     axes: list[Axis] = []
     for index, column in enumerate(zip(*map(call.axes, tensors), strict=True)):
@@ -195,13 +199,18 @@ def concatenation(call: Call, tensors: Sequence[Any], dim: int) -> None:
             call.widths.join(column[0], axis, "a concatenation")
         axes.append(column[0])
     call.give(call.out, axes)
+    if len(tensors) > 1 and all(tensor is tensors[0] for tensor in tensors):
+        _repeat(call)
 
 
 def stack(call: Call, dim: int) -> None:
-    """The inputs side by side along a new axis."""
+    """The inputs side by side along a new axis; if all are the same one, it is repeated."""
     dim = position(call, call.out, dim)
     axes = call.widths.join_broadcast(map(call.axes, call.inputs), "a stack")
     call.give(call.out, (*axes[:dim], *call.fixed([len(call.inputs)], "a stack"), *axes[dim:]))
+    if len(call.inputs) > 1 and all(tensor is call.first for tensor in call.inputs):
+        copies = call.copies(call.first) or plain(call.shape(call.first))
+        call.give_copies(call.out, (*copies[:dim], ((len(call.inputs), True),), *copies[dim:]))
 
 
 # ---------------------------------------------------------------- sums and look-ups

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
-from hwcost.importers.rules.copies import Copies, distinct
+from hwcost.importers.rules.copies import Copies, distinct, plain
 from hwcost.network.axes import Axis, AxisTracker
 from hwcost.network.operations import MemoryOnly
 
@@ -125,6 +125,11 @@ class Call:
         """States which elements of a tensor repeat."""
         if copies is not None and any(repeats for axis in copies for _, repeats in axis):
             self.tensors.copies[id(tensor)] = copies
+
+    def matrices(self, tensor: Any, axes: Iterable[int]) -> int:
+        """The number of places along some axes of a tensor whose elements are no copies of those at others."""
+        copies = self.copies(tensor) or plain(self.shape(tensor))
+        return distinct(copies[axis] for axis in axes)
 
     @property
     def repeats(self) -> bool:

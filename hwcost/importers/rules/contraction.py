@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
 from hwcost.importers.rules.call import Axes, Call
@@ -68,11 +69,12 @@ def einsum(call: Call, equation: str) -> tuple[LoweredLayer, ...]:
     def together(letters: Iterable[str]) -> Axis:
         return call.merge([axes[letter] for letter in letters])
 
-    batch = [axes[letter] for letter in shared if letter in result]
-    a, b = (
-        Matrix(tensor, batch, together(letter for letter in term if letter not in shared))
-        for tensor, term in zip(call.inputs, terms, strict=True)
-    )
+    def matrix(tensor: Any, term: str) -> Matrix:
+        places, own = [term.index(letter) for letter in shared if letter in result], call.axes(tensor)
+        free = together(letter for letter in term if letter not in shared)
+        return Matrix(tensor, [own[place] for place in places], free, call.matrices(tensor, places))
+
+    a, b = map(matrix, call.inputs, terms)
     return (matrix_product(call, a, b, together(inner)),)
 
 

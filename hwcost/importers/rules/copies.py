@@ -1,4 +1,4 @@
-"""Which elements of a tensor are copies of others: an expansion leaves them, and products need not read them again.
+"""Which elements of a tensor are copies of others: repetitions leave them, and products need not read them again.
 
 The grouped queries of attention repeat each head of keys and values, and weights are expanded over a batch. What is
 known about a tensor is, for each axis, the factors of its size, outer ones first, and whether each only repeats
@@ -8,10 +8,10 @@ elements.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-__all__ = ["Copies", "distinct", "expand_copies", "reshape_copies"]
+__all__ = ["Copies", "distinct", "plain", "repeat_copies", "reshape_copies"]
 
 Copies: TypeAlias = tuple[tuple[tuple[int, bool], ...], ...]
 """For each axis, the size of each of its factors, and whether the factor only repeats elements."""
@@ -22,16 +22,20 @@ def plain(shape: Sequence[int]) -> Copies:
     return tuple(((size, False),) for size in shape)
 
 
-def expand_copies(copies: Copies | None, old: Sequence[int], new: Sequence[int]) -> Copies:
-    """Axes of 1 become copies, and so do new ones in front.
+def repeat_copies(copies: Copies | None, old: Sequence[int], new: Sequence[int]) -> Copies:
+    """Axes are repeated as a whole until they have the new sizes; new ones in front only repeat.
 
-    >>> expand_copies(None, (8, 1, 5), (2, 8, 4, 5))
-    (((2, True),), ((8, False),), ((4, True),), ((5, False),))
+    >>> repeat_copies(None, (8, 1, 5), (2, 8, 4, 10))
+    (((2, True),), ((8, False),), ((4, True),), ((2, True), (5, False)))
     """
     front = len(new) - len(old)
     kept = zip(copies or plain(old), old, new[front:], strict=True)
-    axes = (axis if before == after else ((after, True),) for axis, before, after in kept)
+    axes = (axis if before == after else _repeated(axis, after // before) for axis, before, after in kept)
     return (*(((size, True),) for size in new[:front]), *axes)
+
+
+def _repeated(axis: tuple[tuple[int, bool], ...], times: int) -> tuple[tuple[int, bool], ...]:
+    return ((times, True), *(factor for factor in axis if factor[0] != 1))
 
 
 def reshape_copies(copies: Copies, shape: Sequence[int]) -> Copies | None:
@@ -60,7 +64,7 @@ def reshape_copies(copies: Copies, shape: Sequence[int]) -> Copies | None:
     return tuple(found)
 
 
-def distinct(axes: Copies) -> int:
+def distinct(axes: Iterable[tuple[tuple[int, bool], ...]]) -> int:
     """The number of elements, or of matrices along the axes of a batch, that are no copies.
 
     >>> distinct((((8, False), (4, True)), ((5, False),)))

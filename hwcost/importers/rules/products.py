@@ -10,7 +10,6 @@ from typing import Any
 
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
 from hwcost.importers.rules.call import Axes, Call
-from hwcost.importers.rules.copies import distinct
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Linear, MatMul
 from hwcost.network.axes import Axis
@@ -198,8 +197,9 @@ def matmul(
     if added is not None:
         _join_added(call, added, axes)
     call.give(call.out, axes)
-    left, right = Matrix(a, rows[:-2], rows[-2]), Matrix(b, columns[:-2], columns[-1])
-    return (matrix_product(call, left, right, inner, _sharing(call, left, right, batch)),)
+    left = Matrix(a, rows[:-2], rows[-2], call.matrices(a, range(len(rows) - 2)))
+    right = Matrix(b, columns[:-2], columns[-1], call.matrices(b, range(len(columns) - 2)))
+    return (matrix_product(call, left, right, inner),)
 
 
 def _join_added(call: Call, bias: Any, axes: Axes) -> None:
@@ -212,26 +212,22 @@ def _join_added(call: Call, bias: Any, axes: Axes) -> None:
 
 @dataclass(frozen=True)
 class Matrix:
-    """An operand of a matrix product: the axes of its batch, and the ``free`` one that is not summed over either."""
+    """An operand of a matrix product.
+
+    Args:
+        tensor: the operand.
+        batch: the axes of its matrices.
+        free: the axis of each that is not summed over.
+        distinct: the number of its matrices that are no copies of others.
+    """
 
     tensor: Any
     batch: Sequence[Axis]
     free: Axis
+    distinct: int
 
 
-def _sharing(call: Call, a: Matrix, b: Matrix, batch: Sequence[Axis]) -> tuple[int, int]:
-    """The number of products that share each matrix of ``a`` and of ``b``."""
-    size = call.widths.size
-    count = math.prod(map(size, batch))
-    copies = [call.copies(each.tensor) for each in (a, b)]
-    of_a, of_b = (
-        math.prod(map(size, each.batch)) if own is None else distinct(own[: len(each.batch)])
-        for each, own in zip((a, b), copies, strict=True)
-    )
-    return (count // of_a, count // of_b) if count else (1, 1)
-
-
-def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis, sharing: tuple[int, int] = (1, 1)) -> LoweredLayer:
+def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis) -> LoweredLayer:
     """(m x k)(k x n) for each element of the batches.
 
     An operand without a batch is the same for all of the other's, whose batch then gives more rows (or columns) of one
@@ -241,7 +237,6 @@ def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis, sharing: tuple
         call: whose product it is.
         a, b: the operands.
         inner: the axis that is summed over.
-        sharing: the number of products that share each matrix of ``a`` and of ``b``.
     """
     of_b = call.is_parameter(b.tensor)
     of_a = call.is_parameter(a.tensor) and not of_b
@@ -253,6 +248,8 @@ def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis, sharing: tuple
     if _is_one(call, b.batch):
         return _products(call, call.merge((*a.batch, a.free)), inner, b.free, (), weight)
     batch = call.widths.join_broadcast((a.batch, b.batch), call.kind)
+    count = math.prod(map(call.widths.size, batch))
+    sharing = (count // a.distinct, count // b.distinct) if count else (1, 1)
     return _products(call, a.free, inner, b.free, batch, weight, sharing)
 
 
@@ -289,7 +286,7 @@ def _products(
 
 
 def attention(
-    *, batch: int, tokens: int, keys: int, width: int, out: int, shared_by: int = 1
+    *, batch: int, tokens: int, keys: int, width: int, out: int, shared_by: tuple[int, int] = (1, 1)
 ) -> tuple[LoweredLayer, LoweredLayer]:
     """Scores of queries and keys, and the weighted sum of values; both in full, whatever a mask leaves out.
 
@@ -297,9 +294,9 @@ def attention(
         batch: images or sentences times heads of queries.
         tokens, keys: rows of queries, and of keys and values.
         width, out: of a head of queries and keys, and of one of values.
-        shared_by: heads of queries that share their keys and values.
+        shared_by: heads of queries that share their keys, and that share their values.
     """
     return (
-        LoweredLayer(MatMul(tokens, keys, width, batch, shared_by), "attention scores", part="scores"),
-        LoweredLayer(MatMul(tokens, out, keys, batch, shared_by), "attention values", part="values"),
+        LoweredLayer(MatMul(tokens, keys, width, batch, shared_by[0]), "attention scores", part="scores"),
+        LoweredLayer(MatMul(tokens, out, keys, batch, shared_by[1]), "attention values", part="values"),
     )

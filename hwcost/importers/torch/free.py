@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwcost.importers.naming import words
 
-__all__ = ["CHECKS", "CONSTANTS", "ELEMENTWISE", "LOOK_UPS", "MOVE_ONLY", "NEED_DATA", "VIEWS"]
+__all__ = ["CHECKS", "CONSTANTS", "COPIES", "ELEMENTWISE", "LOOK_UPS", "MOVE_ONLY", "NEED_DATA", "VIEWS"]
 
 
 NEED_DATA = words(
@@ -55,13 +55,16 @@ MOVE_ONLY = words(
     index_copy index_fill index_put isin kl_div kthvalue linalg_norm linalg_vector_norm log_softmax logcumsumexp
     max_pool1d max_pool2d max_pool3d max_unpool2d max_unpool3d median meshgrid miopen_batch_norm mode mse_loss
     multinomial nanmean nanmedian nansum native_channel_shuffle nll_loss2d_forward nll_loss_forward norm one_hot pad
-    pad_sequence pairwise_distance pixel_shuffle pixel_unshuffle renorm repeat rot90 scatter scatter_add scatter_reduce
+    pad_sequence pairwise_distance pixel_shuffle pixel_unshuffle renorm rot90 scatter scatter_add scatter_reduce
     searchsorted select_backward select_scatter slice_backward slice_scatter smooth_l1_loss softmax
     split_with_sizes_copy sym_numel sym_size take take_along_dim tile trace tril triu unfold_backward unfold_copy
     view_copy vstack
     """
 )
 """Other operators without a row that multiply nothing."""
+
+COPIES = words("clone contiguous repeat")
+"""Operators that move nothing if the elements of their result repeat: a device needs each once."""
 
 LOOK_UPS = words("_unsafe_index embedding gather index index_select take take_along_dim")
 """Operators that read no more of their table than they return."""

@@ -103,7 +103,7 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_rows(lambda call: rules.permute(call, range(call.first.dim())[::-1]), "t"),
         **_rows(_transpose, "transpose"),
         **_rows(_permute, "permute"),
-        **_rows(rules.expand, "expand"),
+        **_rows(rules.expand, "expand repeat"),
         **_rows(
             lambda call: rules.split(call, call["dim"]),
             "split split_with_sizes unsafe_split unsafe_split_with_sizes chunk narrow slice",
@@ -156,10 +156,9 @@ def _attention(call: OperatorCall) -> tuple[LoweredLayer, ...]:
     call.fix_all()
     tokens, width = query.shape[-2:]
     batch = math.prod(query.shape[:-2])
-    shared_by = batch // math.prod(key.shape[:-2])
-    return rules.attention(
-        batch=batch, tokens=tokens, keys=key.shape[-2], width=width, out=value.shape[-1], shared_by=shared_by
-    )
+    of_keys, of_values = (batch // call.matrices(each, range(each.dim() - 2)) for each in (key, value))
+    sizes = {"batch": batch, "tokens": tokens, "keys": key.shape[-2], "width": width, "out": value.shape[-1]}
+    return rules.attention(**sizes, shared_by=(of_keys, of_values))
 
 
 def _unless_empty(handler: Handler) -> Handler:

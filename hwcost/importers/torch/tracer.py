@@ -20,7 +20,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import LoweredLayer
 from hwcost.importers.rules import Handler, elementwise, free
 from hwcost.importers.torch.calls import ModuleCall, OperatorCall
-from hwcost.importers.torch.free import LOOK_UPS
+from hwcost.importers.torch.free import COPIES, LOOK_UPS
 from hwcost.importers.torch.modules import Modules
 from hwcost.importers.torch.operators import Operator, operator, shortcut, tensors_in
 from hwcost.importers.torch.steps import Steps, named_after, public_name
@@ -167,7 +167,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             library = operator.name.partition("::")[0]
             reason = "not known to be free" if library == "aten" else f"an operator of {library}"
             layer = Unsupported(operator.name, reason)
-        elif operator.reads_nothing or (kind in ("clone", "contiguous") and call.repeats):
+        elif operator.reads_nothing or (kind in COPIES and call.copies(call.out) is not None):
             return
         else:
             layer = call.moved(kind, is_look_up=call.kind in LOOK_UPS)
