@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "MissingDependencyError",
     "MixedLibrariesError",
     "NoGradientError",
+    "UnusedRowWarning",
     "check_one_of",
     "require",
 ]
@@ -84,16 +85,8 @@ class InvalidValueError(HwcostError, ValueError):
             return f"{self.field} cannot be used: {self.reason}; {self.allowed}"
         if self.value is MISSING:
             return f"{self.field} is missing; needed: {self.allowed}"
-        return f"{self.field} is {shorten(self.value)}; allowed: {self.allowed}{self._closest()}"
-
-    def _closest(self) -> str:
-        if not self.names or not isinstance(self.value, str):
-            return ""
-        import difflib
-
-        known = {name.lower(): name for name in self.names}
-        close = difflib.get_close_matches(self.value.lower(), known, n=1)
-        return f"; did you mean {known[close[0]]!r}?" if close else ""
+        closest = did_you_mean(self.value, self.names) if isinstance(self.value, str) else ""
+        return f"{self.field} is {shorten(self.value)}; allowed: {self.allowed}{closest}"
 
     def at(self, field: str, *, allowed: str | None = None) -> InvalidValueError:
         """The same error under another name of the field, and optionally with other allowed values.
@@ -132,6 +125,21 @@ class MissingDependencyError(HwcostError, ImportError):
         return type(self), (self.library, self.extra, self.purpose)
 
 
+def did_you_mean(name: str, names: Iterable[str], key: Callable[[str], str] = str.lower) -> str:
+    """A question that offers the closest of some names, compared by ``key``; empty if none is close.
+
+    >>> did_you_mean("wss", ("ws", "os", "is"))
+    "; did you mean 'ws'?"
+    """
+    known = {key(each): each for each in names}
+    if not known:
+        return ""
+    import difflib
+
+    close = difflib.get_close_matches(key(name), known, n=1)
+    return f"; did you mean {known[close[0]]!r}?" if close else ""
+
+
 def require(module: str, extra: str, purpose: str) -> None:
     """Raises unless an optional library is installed: called before work that would be lost without it.
 
@@ -153,6 +161,14 @@ def require(module: str, extra: str, purpose: str) -> None:
 
     if importlib.util.find_spec(module) is None:
         raise MissingDependencyError(module.replace("_", "-"), extra, purpose)
+
+
+class UnusedRowWarning(UserWarning):
+    """A row of the caller's own for an operator or module that a model does not call.
+
+    Its key may be misspelt. If one table serves several models,
+    ``warnings.filterwarnings("ignore", category=hwcost.errors.UnusedRowWarning)`` turns the warning off.
+    """
 
 
 class NoGradientError(HwcostError, RuntimeError):

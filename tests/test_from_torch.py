@@ -288,7 +288,7 @@ SHARED = {
         HEADS,
         4,
         1,
-    ),  # noqa: E501
+    ),
     "repeated weights": (Of(lambda x, w: torch.bmm(x, w.repeat(8, 1, 1))), [(8, 5, 4), (4, 6)], 8, 1),
     "repeated tokens": (Of(lambda q, k: q @ k.repeat(1, 1, 4, 1).mT), [HEADS[0], (2, 8, 5, 16)], 1, 1),
     "each its own": (Of(lambda q, k: q @ torch.cat([k, -k] * 2, 1).mT), HEADS[:2], 1, 1),
@@ -349,8 +349,8 @@ def test_memory_only_operations_are_counted():
 @pytest.mark.parametrize(
     ("rows", "field", "value"),
     [
-        ({"operators": {"op": rules.same}}, "a name in operators", "op"),
-        ({"operators": {"mylib::": rules.same}}, "a name in operators", "mylib::"),
+        ({"operators": {"op": rules.same}}, "a key of operators", "op"),
+        ({"operators": {"mylib::": rules.same}}, "a key of operators", "mylib::"),
         ({"operators": {"mylib::op": 3}}, "operators['mylib::op']", 3),
         ({"modules": {"Linear": rules.same}}, "a key of modules", "Linear"),
         ({"modules": {nn.Linear: None}}, "modules[Linear]", None),
@@ -419,7 +419,7 @@ def test_operators_of_others_are_named():
     twice.register_fake(torch.empty_like)
     network = from_torch(Of(lambda x: twice(x @ x)), (4, 4))
     (operation,) = network.unsupported.values()
-    assert operation.layer == Unsupported("hwcost_tests::twice", "an operator of hwcost_tests")
+    assert operation.layer == Unsupported("hwcost_tests::twice", "not one of PyTorch's operators")
 
 
 def test_shared_modules_count_as_often_as_they_run():
@@ -667,7 +667,7 @@ def test_reshapes_that_mix_axes_fix_them():
 
 @pytest.mark.parametrize("size", [(-1, 36), (2, -1), (2, 36)])
 def test_numbers_in_a_reshape_of_the_code(size):
-    """A size beside one that is found out is a number that somebody wrote; flattening finds all of them."""
+    """A size next to one that is computed is a number in the code; flattening computes all of them."""
     conv, fc = nn.Conv2d(3, 4, 1), nn.Linear(36, 5)
     network = from_torch(Of(lambda x: fc(conv(x).view(*size)), conv, fc), (2, 3, 3, 3))
     fixed = network.widths["inner.0"].fixed
@@ -692,10 +692,14 @@ def test_channels_that_are_cut_in_between_are_followed():
 # ---------------------------------------------------------------- what cannot be read
 
 
-@pytest.mark.parametrize("model", [3, "model", nn.Linear, None])
-def test_only_modules_are_read(model):
-    with pytest.raises(InvalidValueError, match=r"nn\.Module"):
+@pytest.mark.parametrize(
+    ("model", "words"), [(3, "nn.Module"), ("model", "nn.Module"), (None, "nn.Module"), (nn.Linear, "Linear()")]
+)
+def test_only_modules_are_read(model, words):
+    with pytest.raises(InvalidValueError) as caught:
         from_torch(model, (1, 4))
+    assert (caught.value.field, caught.value.value) == ("model", model)
+    assert words in caught.value.allowed
 
 
 @pytest.mark.parametrize(
@@ -783,7 +787,7 @@ def test_names_that_are_no_model(name):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("nowhere.py:Net", "a Python file that can be read"),
+        ("nowhere.py:Net", "No such file"),
         (f"{MODELS}/lenet.py", ":NAME"),
         (f"{MODELS}/lenet.py:a b", "FILE.py:NAME"),
         ("weights.pth", "pickles are not opened"),

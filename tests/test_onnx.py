@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -172,7 +174,7 @@ CONV = ["x", "w"]
 
 
 @pytest.mark.parametrize(
-    ("x", "w", "said", "layer"),
+    ("x", "w", "stated", "layer"),
     [
         ((2, 3, 9, 8), (4, 3, 3, 2), {}, Conv2d(3, 4, (3, 2), 9, 8, batch=2)),
         ((1, 6, 9, 8), (4, 3, 3, 3), {"group": 2, "strides": [2, 1]}, Conv2d(6, 4, 3, 9, 8, stride=(2, 1), groups=2)),
@@ -192,16 +194,16 @@ CONV = ["x", "w"]
          Gemm(2 * 4 * 3 * 7, 3, 2 * 18, 2, window=(3, 3, 2), inputs=(2, 4, 6, 7, 8))),
     ],
 )  # fmt: skip
-def test_convolutions(read, x, w, said, layer):
-    network = read(build([node("Conv", CONV, ["y"], name="conv", **said)], {"x": [x]}, [tensor("w", w)]))
+def test_convolutions(read, x, w, stated, layer):
+    network = read(build([node("Conv", CONV, ["y"], name="conv", **stated)], {"x": [x]}, [tensor("w", w)]))
     assert only(network) == layer
     assert only(network).gemms() == layer.gemms()
-    pads = said.get("pads", [])
+    pads = stated.get("pads", [])
     assert bool(network.notes) == (pads[: len(pads) // 2] != pads[len(pads) // 2 :])
 
 
 @pytest.mark.parametrize(
-    ("x", "w", "said", "layer"),
+    ("x", "w", "stated", "layer"),
     [
         ((2, 6, 5, 4), (6, 8, 3, 2), {"strides": [2, 2], "output_padding": [1, 1]}, Gemm(2 * 20, 48, 6)),
         ((1, 6, 5, 4), (6, 4, 3, 3), {"group": 2, "pads": [1, 1, 1, 1]}, Gemm(20, 36, 3, 2)),
@@ -209,16 +211,18 @@ def test_convolutions(read, x, w, said, layer):
         ((1, 6, 2, 5, 4), (6, 4, 3, 3, 3), {}, Gemm(40, 108, 6)),
     ],
 )
-def test_transposed_convolutions(read, x, w, said, layer):
-    assert only(read(build([node("ConvTranspose", CONV, ["y"], **said)], {"x": [x]}, [tensor("w", w)]))) == layer
+def test_transposed_convolutions(read, x, w, stated, layer):
+    assert only(read(build([node("ConvTranspose", CONV, ["y"], **stated)], {"x": [x]}, [tensor("w", w)]))) == layer
 
 
-def layers_of(read, kind, a, b, *, domain="", b_is_weight, **said):
+def layers_of(read, kind, a, b, *, domain="", b_is_weight, **stated):
     inputs = {"a": [a]} if b_is_weight else {"a": [a], "b": [b]}
     return only(
         read(
             build(
-                [node(kind, ["a", "b"], ["y"], domain=domain, **said)], inputs, [tensor("b", b)] if b_is_weight else []
+                [node(kind, ["a", "b"], ["y"], domain=domain, **stated)],
+                inputs,
+                [tensor("b", b)] if b_is_weight else [],
             )
         )
     )
@@ -255,18 +259,18 @@ def test_weights_on_the_left(read):
 @pytest.mark.parametrize("kind", ["Gemm", "FusedGemm", "FusedMatMul"])
 def test_operands_the_other_way_round(read, kind, swap_a, swap_b):
     a, b = (4, 3) if swap_a else (3, 4), (5, 4) if swap_b else (4, 5)
-    said = {"transA": swap_a, "transB": swap_b, "domain": "" if kind == "Gemm" else MS}
-    assert layers_of(read, kind, a, b, b_is_weight=True, **said) == Linear(4, 5, batch=3)
-    assert layers_of(read, kind, a, b, b_is_weight=False, **said) == MatMul(3, 5, 4)
+    stated = {"transA": swap_a, "transB": swap_b, "domain": "" if kind == "Gemm" else MS}
+    assert layers_of(read, kind, a, b, b_is_weight=True, **stated) == Linear(4, 5, batch=3)
+    assert layers_of(read, kind, a, b, b_is_weight=False, **stated) == MatMul(3, 5, 4)
     if kind == "FusedMatMul":
-        assert layers_of(read, kind, (2, *a), b, b_is_weight=True, **said) == Linear(4, 5, batch=6)
+        assert layers_of(read, kind, (2, *a), b, b_is_weight=True, **stated) == Linear(4, 5, batch=6)
 
 
-def quantized(kind, x, w, y_places, **said):
+def quantized(kind, x, w, y_places, **stated):
     """A node with scales and zero points behind its operands."""
     names = ["x", "s", "z", "w", "s", "z", *(["s", "z"] if y_places else [])]
     weights = [tensor("w", w, INT8), tensor("s", ()), tensor("z", (), INT8)]
-    return build([node(kind, names, ["y"], name="q", **said)], {"x": [x, INT8]}, weights)
+    return build([node(kind, names, ["y"], name="q", **stated)], {"x": [x, INT8]}, weights)
 
 
 def test_quantized_operators(read):
@@ -317,8 +321,8 @@ def test_recurrent(read, kind, layout, direction):
     steps, batch, features, hidden, directions = 7, 2, 5, 6, 1 + (direction == "bidirectional")
     weights = [tensor("w", (directions, gates * hidden, features)), tensor("r", (directions, gates * hidden, hidden))]
     shape = (batch, steps, features) if layout else (steps, batch, features)
-    said = {"hidden_size": hidden, "direction": direction, "layout": layout}
-    nodes = [node(kind, ["x", "w", "r"], ["y"], name="rnn", **said)]
+    stated = {"hidden_size": hidden, "direction": direction, "layout": layout}
+    nodes = [node(kind, ["x", "w", "r"], ["y"], name="rnn", **stated)]
     network = read(build(nodes, {"x": [shape]}, weights))
     assert network.macs == directions * steps * batch * gates * hidden * (features + hidden)
     assert network["rnn:input"] == Linear(features, gates * hidden, batch=steps * batch)
@@ -475,18 +479,18 @@ def test_einsum_with_dots(read):
 
 
 @pytest.mark.parametrize(
-    ("equation", "shapes", "said"),
+    ("equation", "shapes", "words"),
     [
         ("ij,jk,kl->il", [(3, 4), (4, 5), (5, 6)], "3 operands"),
         ("ii,ij->j", [(3, 3), (3, 5)], "a diagonal"),
         ("ij,jk->k", [(3, 4), (4, 5)], "summed over"),
     ],
 )
-def test_einsum_that_is_no_product(read, equation, shapes, said):
+def test_einsum_that_is_no_product(read, equation, shapes, words):
     inputs = {f"x{i}": [shape] for i, shape in enumerate(shapes)}
     network = read(build([node("Einsum", list(inputs), ["y"], name="e", equation=equation)], inputs))
     assert isinstance(network["e"], Unsupported)
-    assert said in str(network["e"])
+    assert words in str(network["e"])
 
 
 def test_einsum_that_is_free(read):
@@ -515,16 +519,16 @@ def chains(draw):
         groups = draw(st.sampled_from([each for each in range(1, channels + 1) if channels % each == 0]))
         filters = groups * draw(small)
         kernel = [draw(st.integers(1, 3)) for _ in range(rank)]
-        said = {"group": groups, "strides": [draw(st.integers(1, 2)) for _ in range(rank)]}
+        stated = {"group": groups, "strides": [draw(st.integers(1, 2)) for _ in range(rank)]}
         how = draw(st.sampled_from(["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"]))
         if how == "NOTSET":
-            said["pads"] = [draw(st.integers(0, 2)) for _ in range(2 * rank)]
+            stated["pads"] = [draw(st.integers(0, 2)) for _ in range(2 * rank)]
         else:
-            said["auto_pad"] = how
+            stated["auto_pad"] = how
         if not how.startswith("SAME"):  # the library's rule for both is another one
-            said["dilations"] = [draw(st.integers(1, 2)) for _ in range(rank)]
+            stated["dilations"] = [draw(st.integers(1, 2)) for _ in range(rank)]
         weights.append(tensor(f"w{index}", (filters, channels // groups, *kernel)))
-        nodes.append(node("Conv", [name, f"w{index}"], [f"y{index}"], name=f"conv{index}", **said))
+        nodes.append(node("Conv", [name, f"w{index}"], [f"y{index}"], name=f"conv{index}", **stated))
         name, channels = f"y{index}", filters
     return build(nodes, {"x": [first]}, weights)
 
@@ -797,15 +801,17 @@ def test_what_is_not_known_is_named(read):
     weights = [tensor("w", (4, 3, 3, 3)), tensor("v", (5, 4, 1, 1))]
     network = read(build(nodes, {"x": [(1, 3, 8, 8)]}, weights, domains=("my.domain",)))
     assert {name: str(network[name]) for name in network.unsupported} == {
-        "own": "my.domain.Fast (an operator of my.domain)",
+        "own": "my.domain.Fast (not one of ONNX's operators)",
         "behind": "Conv (the shape of 'f' is not known)",
         "fourier": "DFT (not known to be free)",
-        "made up": "MadeUp (no operator of this version of ONNX)",
+        "made up": "MadeUp (not an operator of this version of ONNX)",
     }
     with pytest.raises(InvalidValueError, match="own"):
         network_cost(network, SystolicArray(8, 8))
-    told = build(nodes[:3], {"x": [(1, 3, 8, 8)]}, weights, domains=("my.domain",), values=[info("f", [1, 4, 6, 6])])
-    assert read(told)["behind"] == Conv2d(4, 5, 1, 6, 6)
+    with_shape = build(
+        nodes[:3], {"x": [(1, 3, 8, 8)]}, weights, domains=("my.domain",), values=[info("f", [1, 4, 6, 6])]
+    )
+    assert read(with_shape)["behind"] == Conv2d(4, 5, 1, 6, 6)
 
 
 def test_reads_and_writes(read):
@@ -906,7 +912,7 @@ def test_dims(read):
 
 
 @pytest.mark.parametrize(
-    ("shape", "dims", "said"),
+    ("shape", "dims", "words"),
     [
         (("batch", 3, 4), {}, "dimension 'batch' (axis 0 of 'x') is missing; needed: a size, as "
          "dims={'batch': 1}, on the command line --dim batch=1"),
@@ -920,20 +926,20 @@ def test_dims(read):
         (None, {}, "the shape of 'x' is missing"),
     ],
 )  # fmt: skip
-def test_bad_dims(read, shape, dims, said):
+def test_bad_dims(read, shape, dims, words):
     model = (
         dynamic(*shape) if shape else build([node("MatMul", ["x", "w"], ["y"])], {"x": [None]}, [tensor("w", (4, 5))])
     )
     with pytest.raises(InvalidValueError) as caught:
         read(model, dims=dims)
-    assert said in str(caught.value)
+    assert words in str(caught.value)
 
 
 # ---------------------------------------------------------------- files that are none
 
 
 def broken():
-    """Models that say something impossible, and what is said of each."""
+    """Models that are impossible, and words of the error about each."""
     linear = node("MatMul", ["x", "w"], ["y"], name="fc")
     good = {"x": [(3, 4)]}
     weights = [tensor("w", (4, 5))]
@@ -953,11 +959,11 @@ def broken():
     yield build([linear], good, weights, [info("else", [3])]), "a value that is used is 'else'"
 
 
-@pytest.mark.parametrize(("model", "said"), list(broken()), ids=lambda value: value if isinstance(value, str) else "")
-def test_broken_graphs(read, model, said):
+@pytest.mark.parametrize(("model", "words"), list(broken()), ids=lambda value: value if isinstance(value, str) else "")
+def test_broken_graphs(read, model, words):
     with pytest.raises(InvalidValueError) as caught:
         read(model)
-    assert said in str(caught.value)
+    assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -1088,19 +1094,21 @@ def test_dynamic_sizes_of_an_export(tmp_path):
     }
 
 
-def test_without_the_library():
-    import subprocess
-    import sys
-
+@pytest.mark.parametrize(("library", "name"), [("onnx", "net.onnx"), ("torch", "net.py")])
+def test_a_missing_file_is_named_before_a_missing_library(tmp_path, library, name):
     code = (
-        "import sys; sys.modules['onnx'] = None\n"
-        "from hwcost import MissingDependencyError\n"
+        "import sys; sys.modules[sys.argv[1]] = None\n"
+        "from hwcost import HwcostError\n"
         "from hwcost.importers import read_network\n"
-        "try: read_network('net.onnx')\n"
-        "except MissingDependencyError as error: print(error)"
+        "try: read_network(sys.argv[2])\n"
+        "except HwcostError as error: print(error)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said == 'reading an ONNX graph needs onnx; install it with: pip install "hwcost[onnx]"\n'
+    source = f"{tmp_path / name}{':Net' if library == 'torch' else ''}"
+    run = [sys.executable, "-c", code, library, source]
+    assert "No such file" in subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    (tmp_path / name).touch()
+    install = f'pip install "hwcost[{library}]"'
+    assert install in subprocess.run(run, capture_output=True, text=True, check=True).stdout
 
 
 # ---------------------------------------------------------------- files that somebody made to do harm

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import InvalidValueError
+from hwcost.files import check_given
 from hwcost.network.network import Network
 
 if TYPE_CHECKING:
@@ -72,14 +73,17 @@ def from_torch(
         name: of the network; the module's class by default.
         operators: rows for operators of your own, by qualified name, as ``{"mylib::op": handler}``: a function of the
             call that states the axes of its outputs and returns the layers that it comes down to, or a ready-made rule
-            of :mod:`hwcost.importers.rules`. They go before the rows that ship.
-        modules: the same for whole modules, by class; the operators inside are not looked at.
+            of :mod:`hwcost.importers.rules`. They go before the rows that ship. A row for an operator that the model
+            does not call is a :class:`hwcost.errors.UnusedRowWarning`.
+        modules: the same for whole modules, by class (subclasses need an own row); the operators inside are not looked
+            at. Both kinds of calls give arguments by name, as ``call["x"]``.
 
     Returns:
         Every operator that ran, named after its module: priced, known to be free, or unsupported.
 
     Raises:
-        InvalidValueError: ``model`` is no module, does not take these inputs, looks at values, or multiplies nothing.
+        InvalidValueError: ``model`` is not a module, does not take these inputs, looks at values, or multiplies
+            nothing; a row that raises an error.
         MissingDependencyError: PyTorch is not installed.
 
     >>> from torch import nn
@@ -119,8 +123,8 @@ def from_onnx(
         Every node in execution order, named after the module that PyTorch's exporter recorded, or as in the file.
 
     Raises:
-        InvalidValueError: a file that cannot be read or is no ONNX graph, a graph with cycles, shapes that do not go
-            together, dimensions without a size, a graph that multiplies nothing.
+        InvalidValueError: a file that cannot be read or is not an ONNX graph, a graph with cycles, shapes that do not
+            go together, dimensions without a size, a graph that multiplies nothing; a row that raises an error.
         MissingDependencyError: onnx is not installed.
 
     >>> import onnx.helper as make, tempfile
@@ -135,6 +139,7 @@ def from_onnx(
     ...     from_onnx(path, dims={"batch": 2})["fc"]
     Linear(in_features=4, out_features=8, batch=2)
     """
+    check_given(path, "the model")
     from hwcost.importers.onnx.reader import read
 
     return read(path, dims or {}, name, operators)
@@ -156,10 +161,13 @@ def read_network(source: str, *, inputs: Sequence[InputSpec] = (), dims: Mapping
     """
     kind = source_kind(source)
     if inputs and kind != "torch":
-        raise InvalidValueError("inputs", [str(each) for each in inputs], "none: only a PyTorch module needs them")
+        given, reason = [str(each) for each in inputs], "only a PyTorch module needs shapes of inputs"
+        raise InvalidValueError("inputs", given, "leave them out", reason=reason)
     if dims and kind != "onnx":
-        raise InvalidValueError("dims", dict(dims), "none: only an ONNX graph has dynamic dimensions")
+        reason = "only an ONNX graph has dynamic dimensions"
+        raise InvalidValueError("dims", dict(dims), "leave them out", reason=reason)
     if kind == "torch":
+        check_given(source.rpartition(":")[0], "the model's file")
         from hwcost.importers.torch.reader import read_module
 
         return read_module(source, inputs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hwcost.network.axes import Axis, AxisTracker
-from hwcost.network.operations import Operation
+from hwcost.network.operations import Operation, check_layer
 
 __all__ = ["CannotPriceError", "LoweredLayer", "Step"]
 
@@ -35,6 +35,9 @@ class LoweredLayer:
     weight: Any = None
     output_axis: Axis | None = None
     part: str = ""
+
+    def __post_init__(self) -> None:
+        check_layer(self.layer, "LoweredLayer.layer")
 
 
 @dataclass

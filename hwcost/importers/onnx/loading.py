@@ -14,6 +14,7 @@ from typing import Any
 from hwcost.arrays import as_size
 from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
 from hwcost.files import read_given
+from hwcost.importers.naming import first_line
 
 try:
     import onnx
@@ -22,7 +23,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError("onnx", "onnx", "reading an ONNX graph") from error
 
-__all__ = ["first_line", "fix_dims", "fixed_shape", "load_graph", "plain_domain"]
+__all__ = ["fix_dims", "fixed_shape", "load_graph", "plain_domain"]
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer cannot be larger
 _MOST_NODES = 1_000_000
@@ -35,7 +36,7 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
     """A model without local functions, with its nodes in an order in which they can run, and without large weights.
 
     Raises:
-        InvalidValueError: a file that cannot be read or is no ONNX model, a graph that is empty, uses what nothing
+        InvalidValueError: a file that cannot be read or is not an ONNX model, a graph that is empty, uses what nothing
             makes, makes something twice or has a cycle, an unknown version.
     """
     name = os.fspath(path)
@@ -52,7 +53,7 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:  # the library raises many types
-            allowed = f"functions that can be inlined ({first_line(error)})"
+            allowed = f"functions that can be inlined ({first_line(error, with_type=False)})"
             raise InvalidValueError(f"{name}: the functions of the model", len(model.functions), allowed) from None
     _sort(model.graph, name, set())
     return model
@@ -89,7 +90,7 @@ def _parsed(name: str) -> onnx.ModelProto:
 
 
 def _check_texts(graph: onnx.GraphProto, name: str) -> None:
-    """Raises if a name is no text: the library then returns bytes."""
+    """Raises if a name is not a text: the library then returns bytes."""
     texts: list[Any] = [value.name for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info)]
     for node in graph.node:
         texts += (node.name, node.op_type, node.domain, *node.input, *node.output)
@@ -127,16 +128,6 @@ def _forget_weights(graph: onnx.GraphProto) -> None:
             clear: Any = tensor.ClearField
             for field in _DATA:
                 clear(field)
-
-
-def first_line(error: BaseException) -> str:
-    r"""The message of an error in one line.
-
-    >>> first_line(ValueError("one\ntwo"))
-    'one'
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _outer_names(node: onnx.NodeProto) -> set[str]:
@@ -249,9 +240,10 @@ def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> Non
                 missing.setdefault(called, place)
     for name in sizes:
         if name not in used:
-            known_names = list(dict.fromkeys(map(str, names)))  # those that are no text come as bytes
-            allowed = f"one of: {', '.join(known_names)}" if names else "none: the model has no inputs"
-            raise InvalidValueError("a name in dims", name, allowed, names=known_names)
+            known_names = list(dict.fromkeys(map(str, names)))  # those that are not texts come as bytes
+            if not known_names:
+                raise InvalidValueError("a name in dims", name, "leave it out", reason="the model has no inputs")
+            raise InvalidValueError("a name in dims", name, known_names)
     shapeless = [value.name for value in inputs if not _has_shape(value)]
     if missing or shapeless:
         wanted = [*missing, *(f"{name}:0" for name in shapeless)]

@@ -1,8 +1,4 @@
-"""ONNX graphs as networks: every node priced, known to be free, or unsupported and named.
-
-The graph is read, not run, and external data files are not opened. Dynamic sizes of inputs are given by name, and all
-other shapes follow from them.
-"""
+"""ONNX graphs as networks, as :func:`hwcost.importers.from_onnx` describes."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from pathlib import Path
 from hwcost.errors import InvalidValueError
 from hwcost.importers.onnx.loading import fix_dims, load_graph
 from hwcost.importers.onnx.tracer import Tracer
-from hwcost.importers.rules import Handler, check_handlers
+from hwcost.importers.rules import Handler, operator_rows
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, SizeExpression, Width
 
@@ -30,7 +26,8 @@ def read(
     where = os.fspath(path)
     model = load_graph(where)
     fix_dims(model, dims, where)
-    tracer = Tracer(model, where, check_handlers(operators, "my.domain::MyOperator"))
+    rows = operator_rows(operators, "my.domain::MyOperator")
+    tracer = Tracer(model, where, rows)
     operations, parameters = tracer.operations(), tracer.parameters()
     network = Network(
         name or Path(where).stem,
@@ -43,6 +40,7 @@ def read(
     if not network.priced and not network.unsupported:
         allowed = "pass a graph with a convolution or a matrix product"
         raise InvalidValueError("the model", where, allowed, reason=f"{where} multiplies nothing")
+    rows.warn_if_unused()
     return network
 
 

@@ -15,8 +15,8 @@ import onnx.numpy_helper
 import onnx.shape_inference
 
 from hwcost.errors import InvalidValueError
-from hwcost.importers.naming import words
-from hwcost.importers.onnx.loading import first_line, fixed_shape, plain_domain
+from hwcost.importers.naming import first_line, words
+from hwcost.importers.onnx.loading import fixed_shape, plain_domain
 from hwcost.network.axes import Axis
 
 __all__ = ["ShapeFinder", "Value", "attributes_of", "with_type"]
@@ -165,7 +165,7 @@ class ShapeFinder:
         except Exception as error:  # the library's own type, and others
             field = f"{self._where}: the node {node.name or node.output[0]!r} ({node.op_type})"
             shapes = ", ".join("x".join(map(str, each.shape or ())) or "a number" for each in given.values())
-            allowed = f"inputs and attributes that go together ({first_line(error)})"
+            allowed = f"inputs and attributes that go together ({first_line(error, with_type=False)})"
             raise InvalidValueError(field, shapes, allowed) from None
 
     def _schema(self, node: onnx.NodeProto) -> Any:

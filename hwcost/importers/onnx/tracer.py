@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import onnx
 
@@ -15,7 +15,7 @@ from hwcost.importers.onnx.loading import plain_domain
 from hwcost.importers.onnx.names import operation_name
 from hwcost.importers.onnx.shapes import ShapeFinder, Value, attributes_of, of_tensor, with_type
 from hwcost.importers.onnx.table import AXES, FREE, PRODUCTS
-from hwcost.importers.rules import CannotPriceError, Handler, LoweredLayer, free
+from hwcost.importers.rules import CannotPriceError, LoweredLayer, OwnRows, free
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Unsupported
 
 __all__ = ["Tracer"]
@@ -32,9 +32,9 @@ class Tracer:
         InvalidValueError: shapes that do not go together.
     """
 
-    def __init__(self, model: onnx.ModelProto, where: str, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, model: onnx.ModelProto, where: str, own_rows: OwnRows) -> None:
         self.values = Values()
-        self._where, self._shapes, self._handlers = where, ShapeFinder(model, where), handlers
+        self._where, self._shapes, self._own_rows = where, ShapeFinder(model, where), own_rows
         self._steps: list[Step] = []
         self._unique = UniqueNames()
         self._parameters = _tensors(model.graph)
@@ -91,13 +91,15 @@ class Tracer:
 
     def _note(self, node: onnx.NodeProto, call: Node, *, made_once: bool) -> None:
         domain = plain_domain(node.domain)
-        priced = self._handlers.get(f"{domain or 'ai.onnx'}::{call.kind}")
-        priced = priced or PRODUCTS.get(f"{domain}::{call.kind}" if domain else call.kind)
+        own = self._own_rows.get(f"{domain or 'ai.onnx'}::{call.kind}")
+        priced = own or PRODUCTS.get(f"{domain}::{call.kind}" if domain else call.kind)
         reason = "" if priced else self._reason(node, domain, call)
         layers: tuple[LoweredLayer, ...] = ()
         try:
             layers = tuple((priced or (free if reason else AXES.get(call.kind, free)))(call) or ())
         except (CannotPriceError, InvalidValueError) as error:  # the second: a layer of sizes that are 0
+            if own and isinstance(error, InvalidValueError):
+                raise
             if priced or isinstance(error, InvalidValueError):
                 reason = str(error)
             call.fix(*call.inputs, *call.outputs)
@@ -123,8 +125,8 @@ class Tracer:
         if domain in _OWN_DOMAINS and call.kind in FREE and (domain or self._shapes.has_operator(node)):
             return ""
         if domain:
-            return f"an operator of {domain}"
-        return "not known to be free" if self._shapes.has_operator(node) else "no operator of this version of ONNX"
+            return "not one of ONNX's operators"
+        return "not known to be free" if self._shapes.has_operator(node) else "not an operator of this version of ONNX"
 
     def _add(self, node: onnx.NodeProto, lowered: LoweredLayer) -> None:
         weight = "" if lowered.weight is None else lowered.weight.origin

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
 from hwcost.importers.rules.copies import Copies, distinct, plain
 from hwcost.network.axes import Axis, AxisTracker
 from hwcost.network.operations import MemoryOnly
 
-__all__ = ["Axes", "Call", "Handler", "Tensors", "check_handlers"]
+__all__ = ["Axes", "Call", "Handler", "Tensors"]
 
 Axes: TypeAlias = tuple[Axis, ...]
 
@@ -186,17 +185,3 @@ class Call:
         if len(moving) != 1:
             return self.widths.fixed(size, self.kind)
         return self.widths.scaled(moving[0], size // self.widths.size(moving[0]))
-
-
-def check_handlers(handlers: Mapping[str, Handler] | None, example: str) -> dict[str, Handler]:
-    """The caller's own rows, by qualified name.
-
-    Raises:
-        InvalidValueError: a name without a library, or a handler that cannot be called.
-    """
-    for name, handler in (handlers or {}).items():
-        if not isinstance(name, str) or not all(name.partition("::")):
-            raise InvalidValueError("a name in operators", name, f"a qualified name like {example!r}")
-        if not callable(handler):
-            raise InvalidValueError(f"operators[{name!r}]", handler, "a function of the call")
-    return dict(handlers or {})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+from hwcost.errors import InvalidValueError
 from hwcost.importers.rules import Call
-from hwcost.importers.torch.operators import Operator
+from hwcost.importers.torch.operators import Operator, tensors_in
 from hwcost.importers.torch.tensors import Tensors
 
 __all__ = ["ModuleCall", "OperatorCall"]
@@ -51,15 +53,20 @@ class OperatorCall(Call):
         return self.operator.by_name(self._args, self._kwargs)
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self.arguments:
+            raise InvalidValueError(f"an argument of {self.kind}", name, self.arguments)
         return self.arguments[name]
 
 
-class ModuleCall(Call):
+class ModuleCall(OperatorCall):
     """A call of a module that the caller has a row for; ``module`` has stand-ins for its parameters."""
 
     def __init__(
-        self, module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor], tensors: Tensors
+        self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any, tensors: Tensors
     ) -> None:
-        kind = type(module)
-        super().__init__(kind.__name__, inputs, outputs, tensors)
-        self.module, self.operator = module, Operator(kind.__qualname__, kind.__name__)
+        kind, parameters = type(module), inspect.signature(module.forward).parameters
+        defaults = {name: each.default for name, each in parameters.items()}
+        inputs, outputs = tensors_in((*args, *kwargs.values())), tensors_in((output,))
+        operator = Operator(kind.__qualname__, kind.__name__, arguments=defaults)
+        super().__init__(operator, args, kwargs, inputs, outputs, tensors)
+        self.module = module

@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from hwcost.errors import InvalidValueError
+from hwcost.files import check_given
+from hwcost.importers.naming import first_line
 
-__all__ = ["first_line", "load_model"]
+__all__ = ["load_model"]
 
 
 def load_model(path: str, name: str) -> nn.Module:
@@ -44,8 +46,7 @@ def load_model(path: str, name: str) -> nn.Module:
 
 
 def _run(path: str) -> ModuleType:
-    if not os.path.isfile(path):
-        raise InvalidValueError("the model's file", path, "a Python file that can be read")
+    check_given(path, "the model's file")
     name = f"_hwcost_model_{os.path.basename(path).removesuffix('.py')}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -72,16 +73,6 @@ def _line(error: BaseException, path: str) -> int | None:
         return error.lineno
     frames = traceback.extract_tb(error.__traceback__)
     return next((frame.lineno for frame in reversed(frames) if frame.filename == path), None)
-
-
-def first_line(error: BaseException) -> str:
-    """An error in one line: its type, and the first line of its message.
-
-    >>> first_line(ValueError("not this"))
-    'ValueError: not this'
-    """
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def _member(module: ModuleType, path: str, name: str) -> Any:

@@ -22,7 +22,7 @@ class Modules:
         self,
         model: nn.Module,
         entered: Callable[[nn.Module], None],
-        left: Callable[[nn.Module, Any, Any], None],
+        left: Callable[[nn.Module, Any, Any, Any], None],
     ) -> None:
         self._entered, self._left = entered, left
         named = list(model.named_modules())
@@ -52,7 +52,7 @@ class Modules:
     def follow(self) -> Iterator[None]:
         """Context manager that tracks the running module."""
         before = module_hooks.register_module_forward_pre_hook(self._enter)
-        after = module_hooks.register_module_forward_hook(self._leave, always_call=True)
+        after = module_hooks.register_module_forward_hook(self._leave, with_kwargs=True, always_call=True)
         try:
             yield
         finally:
@@ -63,10 +63,10 @@ class Modules:
         self._stack.append((module, self._paths.get(id(module), self.path), args))
         self._entered(module)
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         error = sys.exc_info()[1]
         if error is None:
-            self._left(module, args, output)
+            self._left(module, args, kwargs, output)
         elif error is not self._error:
             self._error, self._raised_in = error, self.path
         while self._stack and self._stack.pop()[0] is not module:

@@ -1,9 +1,4 @@
-"""PyTorch modules as networks: run on shapes alone, read from the operators that a device would run.
-
-The module is run on PyTorch's *meta* device, where tensors have shapes and no data: its weights take no memory, and
-nothing is computed. Its calls are seen after PyTorch has taken composite operators apart, so a linear layer, an
-``einsum``, attention or an LSTM are the matrix products that a device would run.
-"""
+"""PyTorch modules as networks, as :func:`hwcost.from_torch` describes."""
 
 from __future__ import annotations
 
@@ -11,21 +6,18 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hwcost.errors import MISSING, HwcostError, InvalidValueError, MissingDependencyError
-from hwcost.network.network import Network
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-try:
-    import torch
-    from torch import Tensor, nn
-    from torch.utils._pytree import tree_leaves
-except ImportError as error:
-    raise MissingDependencyError("PyTorch", "torch", "reading a PyTorch module") from error
-
-from hwcost.importers.rules import Handler, check_handlers
+from hwcost.errors import MISSING, HwcostError, InvalidValueError
+from hwcost.importers.naming import first_line
+from hwcost.importers.rules import Handler, OwnRows, operator_rows
 from hwcost.importers.torch.inputs import InputSpec, stand_ins, without_data
-from hwcost.importers.torch.loading import first_line, load_model
+from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.tensors import Tensors
 from hwcost.importers.torch.tracer import Tracer
+from hwcost.network.network import Network
 
 __all__ = ["read", "read_module"]
 
@@ -45,8 +37,8 @@ def read(
     model = _unwrapped(model)
     tensors = Tensors(*_without_data(model))
     args, named = stand_ins(input_size, example_inputs)
-    handlers = check_handlers(operators, "mylib::my_operator")
-    tracer = Tracer(model, tensors, handlers, _check_modules(modules or {}))
+    rows = operator_rows(operators, "mylib::my_operator"), _module_rows(modules)
+    tracer = Tracer(model, tensors, *rows)
     for tensor in _leaves(args, named):
         tensors.give(tensor, tuple(tensors.widths.fixed(size, _AN_INPUT) for size in tensor.shape), _AN_INPUT)
     for tensor in _leaves(_run(model, tracer, args, named)):
@@ -57,6 +49,8 @@ def read(
     if not network.priced and not network.unsupported:
         allowed = "pass a module that calls a convolution or a matrix product"
         raise InvalidValueError("model", network.name, allowed, reason=f"{network.name} multiplies nothing")
+    for each in rows:
+        each.warn_if_unused()
     return network
 
 
@@ -87,6 +81,9 @@ def _unwrapped(model: Any) -> Any:
             model = model._orig_mod
         else:
             break
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        name = model.__name__
+        raise InvalidValueError("model", model, f"pass a module, as {name}()", reason=f"{name} is a class")
     if not isinstance(model, nn.Module):
         raise InvalidValueError("model", model, "an nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
@@ -94,13 +91,11 @@ def _unwrapped(model: Any) -> Any:
     return model
 
 
-def _check_modules(modules: Mapping[type[nn.Module], Handler]) -> Mapping[type[nn.Module], Handler]:
-    for kind, handler in modules.items():
+def _module_rows(modules: Mapping[type[nn.Module], Handler] | None) -> OwnRows:
+    for kind in modules if isinstance(modules, Mapping) else ():
         if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
             raise InvalidValueError("a key of modules", kind, "a class of nn.Module")
-        if not callable(handler):
-            raise InvalidValueError(f"modules[{kind.__name__}]", handler, "a function of the call")
-    return modules
+    return OwnRows("modules", modules)
 
 
 def _without_data(model: nn.Module) -> tuple[dict[str, Tensor], set[str]]:

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 
 from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import LoweredLayer
-from hwcost.importers.rules import Handler, elementwise, free
+from hwcost.importers.rules import CannotPriceError, Handler, OwnRows, elementwise, free
 from hwcost.importers.torch.calls import ModuleCall, OperatorCall
 from hwcost.importers.torch.free import COPIES, LOOK_UPS
 from hwcost.importers.torch.modules import Modules
@@ -38,14 +38,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self,
         model: nn.Module,
         tensors: Tensors,
-        handlers: Mapping[str, Handler],
-        of_modules: Mapping[type[nn.Module], Handler],
+        operators: OwnRows,
+        of_modules: OwnRows,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tensors = tensors
         self.modules = Modules(model, self._entered, self._left)
         self._steps = Steps()
-        self._handlers, self._of_modules = handlers, of_modules
+        self._operators, self._of_modules = operators, of_modules
         self._opaque: nn.Module | None = None
         self._has_lengths = False
 
@@ -73,8 +73,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = shortcut(func, args, inputs) if with_shapes_alone else None
         if out is None:
             out = self._called(func, args, kwargs)
+        row = self._operators.get(known.name, known.row)
         if self._opaque is None:
-            self._seen(known, args, kwargs, inputs, tensors_in((out,)))
+            outputs = tensors_in((out,))
+            self._seen(OperatorCall(known, args, kwargs, inputs, outputs, self.tensors, self.modules.path), row)
         return out
 
     def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -91,13 +93,12 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Whether a tensor is made for the lengths of packed sequences, which PyTorch writes one by one."""
         return self._has_lengths and known.kind == "empty" and kwargs.get("dtype") is torch.int64
 
-    def _seen(self, known: Operator, args: Any, kwargs: Any, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+    def _seen(self, call: OperatorCall, row: Handler | None) -> None:
         """Records a call by the row of its operator: the caller's, or ours."""
-        row = self._handlers.get(known.name) or self._handlers.get(known.row)
+        known = call.operator
         row = row or PRODUCTS.get(known.row) or AXES.get(known.row)
-        if known.makes_anew and not inputs and row is None:
+        if known.makes_anew and not call.inputs and row is None:
             return  # a constant, and known as one without a record
-        call = OperatorCall(known, args, kwargs, inputs, outputs, self.tensors, self.modules.path)
         self._record(call, row or (elementwise if known.is_elementwise else None), known.is_free or row is not None)
         if call.written:
             self._fix_written(call.written)
@@ -117,16 +118,17 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self.tensors.widths.fix(axis, "a reshape in the same module")
 
     def _entered(self, module: nn.Module) -> None:
-        if self._opaque is None and type(module) in self._of_modules:
+        row = self._of_modules.get(type(module))
+        if self._opaque is None and row is not None:
             self._opaque = module
 
-    def _left(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _left(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if module is self._opaque:
             self._opaque = None
-            call = ModuleCall(module, tensors_in(args), tensors_in((output,)), self.tensors)
-            self._record(call, self._of_modules[type(module)])
+            call = ModuleCall(module, args, kwargs, output, self.tensors)
+            self._record(call, self._of_modules.get(type(module)))
 
-    def _record(self, call: OperatorCall | ModuleCall, handler: Handler | None, is_free: bool = True) -> None:
+    def _record(self, call: OperatorCall, handler: Handler | None, is_free: bool = True) -> None:
         tensors, makes_anew = self.tensors, call.operator.makes_anew
         origin = tensors.origin(call.inputs)
         own = set(map(id, call.inputs))
@@ -138,20 +140,25 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for tensor in call.outputs:
                 tensors.forget_copies(tensor)
         layers: Sequence[LoweredLayer] = ()
-        if handler is not None:
-            layers = tuple(handler(call) or ())
-        elif not makes_anew:
-            free(call)
+        reason = "" if is_free else _why_unsupported(call.operator)
+        try:
+            if handler is not None:
+                layers = tuple(handler(call) or ())
+            elif not makes_anew:
+                free(call)
+        except CannotPriceError as error:
+            reason = str(error)
+            call.fix_all()
         for tensor in fresh:
             if tensors.stated(tensor) is None:
-                reason = A_CONSTANT if makes_anew else call.kind
-                tensors.give(tensor, call.fixed(tensor.shape, reason), reason)
+                why = A_CONSTANT if makes_anew else call.kind
+                tensors.give(tensor, call.fixed(tensor.shape, why), why)
         for layer in layers:
             self._add_layer(layer)
         # of parameters or of constants alone, and so not for each input
         made_once = origin or (call.inputs and not any(tensor.is_meta for tensor in (*call.inputs, *call.outputs)))
         if not layers and not made_once:
-            self._add_other(call, is_free)
+            self._add_other(call, reason)
 
     def _add_layer(self, lowered: LoweredLayer) -> None:
         origin = "" if lowered.weight is None else self.tensors.origin([lowered.weight])
@@ -160,12 +167,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if lowered.output_axis:
             self.tensors.widths.call(lowered.output_axis, name)
 
-    def _add_other(self, call: OperatorCall | ModuleCall, is_free: bool) -> None:
+    def _add_other(self, call: OperatorCall, reason: str) -> None:
         kind, operator = call.kind.strip("_"), call.operator
         layer: Unsupported | MemoryOnly
-        if not is_free:
-            library = operator.name.partition("::")[0]
-            reason = "not known to be free" if library == "aten" else f"an operator of {library}"
+        if reason:
             layer = Unsupported(operator.name, reason)
         elif operator.reads_nothing or (kind in COPIES and call.copies(call.out) is not None):
             return
@@ -186,6 +191,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def operations(self) -> dict[str, Operation]:
         """All operations in order, by name; the steps of a recurrent net are merged."""
         return self._steps.operations(self.modules.recurrent, self.tensors.widths)
+
+
+def _why_unsupported(operator: Operator) -> str:
+    return "not known to be free" if operator.name.startswith("aten::") else "not one of PyTorch's operators"
 
 
 def _has_mask(indices: Sequence[Tensor | None]) -> bool:

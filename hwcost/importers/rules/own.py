@@ -1,0 +1,99 @@
+"""Rows of the caller's own: they go before the rows that ship, and their errors name them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hwcost.errors import InvalidValueError, UnusedRowWarning, did_you_mean
+from hwcost.importers.lowered import CannotPriceError, LoweredLayer
+from hwcost.importers.naming import first_line
+from hwcost.importers.rules.call import Call, Handler
+from hwcost.units import shortlist
+
+__all__ = ["OwnRows", "operator_rows"]
+
+_SHOWN = 5
+
+
+class OwnRows:
+    """The rows that a caller passes as an argument of an importer.
+
+    Args:
+        field: the argument.
+        rows: by the name of an operator, or by the class of a module.
+
+    Raises:
+        InvalidValueError: not a mapping, or a row that cannot be called.
+    """
+
+    def __init__(self, field: str, rows: Mapping[Any, Handler] | None) -> None:
+        if not isinstance(rows, (Mapping, type(None))):
+            raise InvalidValueError(field, rows, "functions of a call, by operator or module")
+        self._field = field
+        self._rows = {key: _guarded(_place(field, key), handler) for key, handler in (rows or {}).items()}
+        self._met: dict[Any, None] = {}
+
+    def get(self, *keys: Any) -> Handler | None:
+        """The row of an operator or module that is called, whose names are ``keys``."""
+        if not self._rows:
+            return None
+        self._met.update(dict.fromkeys(keys))
+        return next((self._rows[key] for key in keys if key in self._rows), None)
+
+    def warn_if_unused(self) -> None:
+        """Warns the caller of the importer, two frames up, of each row that nothing called."""
+        for key in self._rows:
+            if key not in self._met:
+                met = list(map(_name, self._met))
+                hint = did_you_mean(_name(key), met, _own_part) or f"; it calls {shortlist(met, _SHOWN)}"
+                text = f"{_place(self._field, key)} is not used: the model does not call it{hint}"
+                warnings.warn(text, UnusedRowWarning, stacklevel=4)
+
+
+def operator_rows(rows: Mapping[str, Handler] | None, example: str) -> OwnRows:
+    """Rows for operators, by qualified name.
+
+    Raises:
+        InvalidValueError: as :class:`OwnRows`; a name without a library.
+    """
+    for name in rows if isinstance(rows, Mapping) else ():
+        if not isinstance(name, str) or not all(name.partition("::")):
+            raise InvalidValueError("a key of operators", name, f"a qualified name like {example!r}")
+    return OwnRows("operators", rows)
+
+
+def _name(key: Any) -> str:
+    return key.__qualname__ if isinstance(key, type) else str(key)
+
+
+def _own_part(name: str) -> str:
+    """A name without its library."""
+    return name.lower().rpartition("::")[2]
+
+
+def _place(field: str, key: Any) -> str:
+    return f"{field}[{key!r}]" if isinstance(key, str) else f"{field}[{_name(key)}]"
+
+
+def _guarded(place: str, handler: Handler) -> Handler:
+    """The row, whose errors and results name it; CannotPriceError stays, and makes the operation unsupported."""
+    if not callable(handler):
+        raise InvalidValueError(place, handler, "a function of the call")
+
+    def guarded(call: Call) -> tuple[LoweredLayer, ...]:
+        try:
+            returned = handler(call)
+            layers = tuple(returned or ()) if isinstance(returned, (Iterable, type(None))) else (returned,)
+        except CannotPriceError:
+            raise
+        except Exception as error:
+            reason = f"on a call of {call.kind} it raises {first_line(error)}"
+            raise InvalidValueError(place, handler, "correct the function", reason=reason) from error
+        for layer in layers:
+            if not isinstance(layer, LoweredLayer):
+                raise InvalidValueError(f"the result of {place}", returned, "LoweredLayer objects in a list, or None")
+        return layers
+
+    return guarded
