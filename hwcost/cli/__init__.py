@@ -12,10 +12,7 @@ from hwcost.console import Commands, run_command
 __all__ = ["cli", "main"]
 
 
-@click.group(
-    cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="hwcost", message="%(prog)s %(version)s")
 def cli() -> None:
     """Price neural networks on systolic arrays.

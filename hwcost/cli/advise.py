@@ -15,7 +15,7 @@ import click
 from hwcost.cli import advise_output as output
 from hwcost.cli.shared.machines import ArrayOptions, array_options
 from hwcost.cli.shared.networks import ModelOptions, model_options
-from hwcost.cli.shared.options import form_options, option_names, size_option, skip_unsupported
+from hwcost.cli.shared.options import form_options, option_names, parsed_by, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_sizes_by_name
 from hwcost.errors import InvalidValueError, require
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["advise"]
 
-_BELOW_1 = math.nextafter(1.0, 0.0)
+_SHARE = ("a share of today's cycles between 0 and 1, like 0.9", 0.0, math.nextafter(1.0, 0.0))
 
 _EXAMPLES = """\b
 Examples:
@@ -40,7 +40,12 @@ Examples:
 @click.argument("model", metavar="MODEL")
 @model_options
 @array_options
-@click.option("--budget", metavar="SHARE", help="Find the widths that fit this share of today's cycles, like 0.9.")
+@click.option(
+    "--budget",
+    metavar="SHARE",
+    callback=parsed_by(parse_number, *_SHARE),
+    help="Find the widths that fit this share of today's cycles, like 0.9.",
+)
 @size_option("--nodes", help="Stop the solver of the budget after N nodes of its search tree.  [default: 500]")
 @click.option("--apply", "applied", is_flag=True, help="Rebuild the PyTorch module with the new widths and price it.")
 @click.option(
@@ -56,7 +61,7 @@ def advise(
     model: str,
     options: ModelOptions,
     array: ArrayOptions,
-    budget: str | None,
+    budget: float | None,
     nodes: int | None,
     applied: bool,
     take: tuple[str, ...],
@@ -72,25 +77,23 @@ def advise(
     channels that are free. A width is a number of channels or features that several layers share. Residual additions,
     concatenations, depthwise and grouped convolutions are followed, so that the advised network can be built.
     """
-    allowed = "a share of today's cycles between 0 and 1, like 0.9"
-    share = None if budget is None else parse_number("--budget", budget, allowed, 0.0, _BELOW_1)
     taken = parse_sizes_by_name("--take", take, "conv1=24")
     for option, given in (("--apply", applied), ("--layers", by_layer)):
         if given and form == "csv":
             raise InvalidValueError(option, given, "leave one of them out", reason="--csv prints a row per width")
     if by_layer and form == "json":
         raise InvalidValueError("--layers", True, "leave it out", reason="--json has the layers of every width")
-    _check_options(model, applied, taken, share, to_csv)
+    _check_options(model, applied, taken, budget, to_csv)
     machine = array.read()
     network = options.read(model)
-    with option_names({"width": "--take"}):
+    with option_names({"the width": "--take"}):
         network.at(taken)
     from hwcost.advice import advise as advise_on
 
     names = {"budget": "--budget", "max_nodes": "--nodes"}
     effort = {} if nodes is None else {"max_nodes": nodes}
     with _solver_output_on_stderr(), option_names(names, network.name):
-        advice = advise_on(network, machine.array, budget=share, skip_unsupported=skip_unsupported, **effort)
+        advice = advise_on(network, machine.array, budget=budget, skip_unsupported=skip_unsupported, **effort)
     sizes = taken or ({} if advice.budget is None else dict(advice.budget.sizes))
     check = _apply(model, options, network, advice, sizes) if applied else None
     if to_csv is not None:
@@ -105,12 +108,12 @@ def advise(
 
 
 def _check_options(
-    model: str, applied: bool, taken: Mapping[str, int], share: float | None, to_csv: str | None
+    model: str, applied: bool, taken: Mapping[str, int], budget: float | None, to_csv: str | None
 ) -> None:
     from hwcost.importers import source_kind
 
     check_outputs([model], {"--to-csv": (to_csv, CSV)})
-    if share is not None:
+    if budget is not None:
         require("scipy", "advice", "--budget")
     if applied and source_kind(model) != "torch":
         raise InvalidValueError(
@@ -118,7 +121,7 @@ def _check_options(
         )
     if taken and not (applied or to_csv):
         raise InvalidValueError("--take", taken, "add --apply or --to-csv", reason="it would have no effect")
-    if (applied or to_csv) and not taken and share is None:
+    if (applied or to_csv) and not taken and budget is None:
         option = "--apply" if applied else "--to-csv"
         raise InvalidValueError(option, True, "add --budget or --take", reason="there are no new widths")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.machines import changed_device, read_device_option
+from hwcost.cli.shared.machines import CLOCK, ArrayOptions
+from hwcost.cli.shared.options import Decorator, parsed_by
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.progress import progress_of
 from hwcost.cli.shared.values import parse_name, parse_number, parse_size, parse_sizes
@@ -28,6 +29,7 @@ __all__ = ["calibrate"]
 
 SCHEMA = "hwcost.calibrate/1"
 MOST = 10_000
+ROBUST = ("a number from 1e-6 to 100", 1e-6, 100.0)
 
 _NAMED = {"dataflow": DATAFLOWS, "fold_timing": FOLD_TIMINGS, "lowering": LOWERINGS}
 """The fields of a grid whose values are names, each with its table."""
@@ -39,6 +41,16 @@ Examples:
 """
 
 
+def _prior(option: str, text: str) -> float | None:
+    return None if text == "none" else parse_number(option, text, 'a number up to 100, or "none"', 0.0, 100.0)
+
+
+def _option(name: str, default: str, metavar: str, words: str, *parser: Any) -> Decorator:
+    """An option with a default, whose text is parsed by a function and its rules if they are given."""
+    callback = parsed_by(*parser) if parser else None
+    return click.option(name, default=default, show_default=True, metavar=metavar, callback=callback, help=words)
+
+
 @click.command(epilog=_EXAMPLES)
 @click.argument("measured", metavar="FILE.csv")
 @click.option(
@@ -46,27 +58,17 @@ Examples:
 )
 @click.option("-o", "--output", metavar="FILE.toml", help="Write the fitted device to this file.")
 @click.option("--name", metavar="NAME", help="Name of the fitted device.  [default: the output's name]")
-@click.option(
-    "--source", default="own measurements", show_default=True, metavar="TEXT", help="Source of the data, for the file."
-)
-@click.option(
-    "--licence", default="not stated", show_default=True, metavar="TEXT", help="Licence of the data, for the file."
-)
+@_option("--source", "own measurements", "TEXT", "Source of the data, for the file.")
+@_option("--licence", "not stated", "TEXT", "Licence of the data, for the file.")
 @click.option("--free", metavar="NAMES", help="Numbers to fit, separated by commas, at most 8.  [default: a set of 8]")
 @click.option("--grid", multiple=True, metavar="NAME=VALUES", help="Sizes to try, like size=16,32,64. Can be repeated.")
-@click.option("--clock", metavar="FREQUENCY", help="Clock frequency, like 1e9 or 700MHz.  [default: the device's]")
-@click.option("--prior", default="0.5", show_default=True, metavar="WIDTH|none", help="How far the numbers may move.")
-@click.option("--robust", default="0.1", show_default=True, metavar="R", help="Count log errors above this linearly.")
-@click.option("--starts", default="6", show_default=True, metavar="N", help="Number of starting points of each fit.")
-@click.option("--folds", default="5", show_default=True, metavar="N", help="Number of folds of each cross-validation.")
-@click.option(
-    "--shuffles",
-    default="3",
-    show_default=True,
-    metavar="N",
-    help="Number of cross-validations, each with other folds.",
-)
-@click.option("--seed", default="0", show_default=True, metavar="N", help="Seed of the starting points.")
+@CLOCK
+@_option("--prior", "0.5", "WIDTH|none", "How far the numbers may move.", _prior)
+@_option("--robust", "0.1", "R", "Count log errors above this linearly.", parse_number, *ROBUST)
+@_option("--starts", "6", "N", "Number of starting points of each fit.", parse_size, 1, MOST)
+@_option("--folds", "5", "N", "Number of folds of each cross-validation.", parse_size, 2, MOST)
+@_option("--shuffles", "3", "N", "Number of cross-validations, each with other folds.", parse_size, 1, MOST)
+@_option("--seed", "0", "N", "Seed of the starting points.", parse_size, 0, MOST)
 @click.option("--plot", "picture", metavar="FILE", help="Draw predictions and residuals: .png, .svg or .pdf.")
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out bad rows and name them, instead of stopping.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -80,11 +82,11 @@ def calibrate(
     licence: str,
     free: str | None,
     grid: tuple[str, ...],
-    clock: str | None,
+    clock: float | None,
     picture: str | None,
     skip_bad_rows: bool,
     as_json: bool,
-    **numbers: str,
+    **numbers: Any,
 ) -> None:
     """Fit a device to measured latencies.
 
@@ -94,9 +96,9 @@ def calibrate(
     """
     if device is None:
         raise InvalidValueError("--device", MISSING, "a name that hwcost devices lists, or a TOML file")
-    file = read_device_option(device)
-    base = changed_device(file.array, clock=clock)
-    settings = _settings(free, grid, numbers)
+    base, file = ArrayOptions(device, clock=clock).read()
+    assert file is not None
+    settings = _settings(free, grid, **numbers)
     check_outputs([], {"--output": (output, ("toml",)), "--plot": (picture, PICTURE)})
     require("scipy", "fit", "hwcost calibrate")
     if output is not None:
@@ -139,22 +141,15 @@ def calibrate(
         click.echo(line)
 
 
-def _settings(free: str | None, grid: tuple[str, ...], numbers: Mapping[str, str]) -> dict[str, Any]:
-    settings: dict[str, Any] = {} if free is None else {"free": [name.strip() for name in free.split(",")]}
-    settings["grid"] = {}
-    for name, values in map(_grid, grid):
-        if name in settings["grid"]:
+def _settings(free: str | None, grid: tuple[str, ...], *, shuffles: int, **numbers: Any) -> dict[str, Any]:
+    """The arguments of the fit."""
+    values: dict[str, list[Any]] = {}
+    for name, found in map(_grid, grid):
+        if name in values:
             raise InvalidValueError("--grid", name, f"each name once, like {name}=VALUE,VALUE")
-        settings["grid"][name] = values
-    prior = numbers["prior"]
-    settings["prior"] = (
-        None if prior == "none" else parse_number("--prior", prior, 'a number up to 100, or "none"', 0.0, 100.0)
-    )
-    settings["robust"] = parse_number("--robust", numbers["robust"], "a number from 1e-6 to 100", 1e-6, 100.0)
-    for name, least in (("starts", 1), ("folds", 2), ("shuffles", 1), ("seed", 0)):
-        settings[name] = parse_size(f"--{name}", numbers[name], least, MOST)
-    settings["fold_seeds"] = range(settings.pop("shuffles"))
-    return settings
+        values[name] = found
+    chosen = {} if free is None else {"free": [name.strip() for name in free.split(",")]}
+    return {**chosen, "grid": values, "fold_seeds": range(shuffles), **numbers}
 
 
 def _grid(text: str) -> tuple[str, list[Any]]:

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from hwcost.cli import estimate_output as output
 from hwcost.cli.estimate_figures import figures_of
-from hwcost.cli.shared.machines import CLOCK
+from hwcost.cli.shared.machines import CLOCK, ArrayOptions
 from hwcost.cli.shared.options import form_options
 from hwcost.cli.shared.values import parse_relaxations
 from hwcost.cli.shared.workload import read_workload, workload_options
@@ -50,10 +50,7 @@ Examples:
 def estimate(
     *,
     padding: str,
-    device: str | None,
-    dataflow: str | None,
-    fold_timing: str | None,
-    clock: str | None,
+    array: ArrayOptions,
     relaxation: str,
     temperature: str | None,
     scalesim_topology: str | None,
@@ -76,9 +73,7 @@ def estimate(
         estimate_topology(scalesim_topology, scalesim_config, scalesim_report, form=form)
         return
     (smooth,) = parse_relaxations([relaxation], None if temperature is None else [temperature])
-    workload = read_workload(
-        sizes, padding=padding, device=device, dataflow=dataflow, fold_timing=fold_timing, clock=clock
-    )
+    workload = read_workload(sizes, padding=padding, array=array)
     if explained and (workload.is_sweep or form == "csv"):
         raise InvalidValueError("--explain", True, "leave it out", reason="it needs a single point, as text or --json")
     figures, pricing = figures_of(workload, smooth)

@@ -20,6 +20,10 @@ __all__ = ["Figures", "figures_of"]
 Figures: TypeAlias = dict[str, Size]
 """Numbers, or arrays along the axes of the sweep that they depend on."""
 
+_OF_THE_COST = (
+    "folds", "utilization", "seconds", "macs", "compute_cycles", "memory_cycles", "overhead_cycles", "waiting_cycles",
+    "bound",
+)  # fmt: skip
 _FINITE = "a number above 0, below 1.8e308; use other sizes, another --clock, --relaxation or --temperature"
 
 
@@ -45,18 +49,8 @@ def _figures(pricing: Pricing, smooth_cycles: Size) -> Figures:
     return {
         "cycles": exact.cycles,
         "smooth_cycles": smooth_cycles,
-        "folds_along_rows": folds.along_rows,
-        "folds_along_cols": folds.along_cols,
-        "folds_in_time": folds.in_time,
-        "folds": exact.folds,
-        "utilization": exact.utilization,
-        "seconds": exact.seconds,
-        "macs": exact.macs,
-        "compute_cycles": exact.compute_cycles,
-        "memory_cycles": exact.memory_cycles,
-        "overhead_cycles": exact.overhead_cycles,
-        "waiting_cycles": exact.waiting_cycles,
-        "bound": exact.bound,
+        **{f"folds_{name}": getattr(folds, name) for name in ("along_rows", "along_cols", "in_time")},
+        **{name: getattr(exact, name) for name in _OF_THE_COST},
     }
 
 

@@ -9,7 +9,7 @@ import click
 from hwcost.cli import model_output as output
 from hwcost.cli.shared.machines import ArrayOptions, array_options
 from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation, summary_of
-from hwcost.cli.shared.options import block, form_options, size_option, skip_unsupported
+from hwcost.cli.shared.options import block, form_options, parsed_by, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, HTML, PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_name
 
@@ -53,7 +53,12 @@ class Files(NamedTuple):
 @model_options
 @array_options
 @skip_unsupported
-@click.option("--sort", metavar="KEY", help=f"Print a list, worst first, sorted by one of: {', '.join(output.SORTS)}.")
+@click.option(
+    "--sort",
+    metavar="KEY",
+    callback=parsed_by(parse_name, output.SORTS),
+    help=f"Print a list, worst first, sorted by one of: {', '.join(output.SORTS)}.",
+)
 @size_option("--top", help="Print a list of at most N lines, sorted by cycles unless --sort is given.")
 @size_option("--depth", help="Collapse modules below this depth.  [default: no limit]")
 @click.option("--all", "everything", is_flag=True, help="Include operations that only move memory.")
@@ -85,8 +90,6 @@ def model(
     (or a class or function that makes one), an ONNX file, a TOML or CSV list of layers, or a SCALE-Sim topology. A
     Python file is run.
     """
-    if sort is not None:
-        parse_name("--sort", sort, output.SORTS)
     files.check(source)
     machine = array.read()
     network = options.read(source)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwcost.cli.shared.machines import ArrayOptions
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_relaxations
 from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
@@ -92,9 +93,7 @@ def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: s
 def stairs(
     *,
     padding: str,
-    device: str | None,
-    dataflow: str | None,
-    fold_timing: str | None,
+    array: ArrayOptions,
     output: str,
     relaxation: str,
     temperature: str | None,
@@ -113,16 +112,14 @@ def stairs(
     rows = parse_relaxations(relaxation.split(","), None if temperature is None else [temperature])
     swept_c = any("," in text or ":" in text for text in sizes.get("c", ()))
     defaults = {"k": "5", "c": "6", "f": "16" if swept_c else "1:64", "s1": "8", "s2": "8"}
-    workload = read_workload(
-        sizes, padding=padding, device=device, dataflow=dataflow, fold_timing=fold_timing, defaults=defaults
-    )
+    workload = read_workload(sizes, padding=padding, array=array, defaults=defaults)
     name = _swept(workload)
-    layer, array = workload.layer(), workload.array()
+    layer, machine = workload.layer(), workload.array()
     workload.note_extrapolation()
     widths = list(workload.sizes[name].numbers())
     try:
-        figure = plots.stairs_figure(layer, array, _FIELDS[name], widths, rows)
-        data = plots.stairs_data(layer, array, _FIELDS[name], widths, rows) if as_json else None
+        figure = plots.stairs_figure(layer, machine, _FIELDS[name], widths, rows)
+        data = plots.stairs_data(layer, machine, _FIELDS[name], widths, rows) if as_json else None
     except InvalidValueError as error:
         raise _in_a_sweep(error, name) from None
     _write("stairs", figure, output, data)

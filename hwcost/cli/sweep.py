@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -99,8 +100,7 @@ class Request(NamedTuple):
 )
 @size_option("--pe-budget", help="Leave out arrays with more processing elements.")
 @click.option("--device", metavar="NAME|FILE", help="Take everything except rows and columns from this device.")
-@FOLD_TIMING
-@CLOCK
+@block("array", ArrayOptions, FOLD_TIMING, CLOCK)
 @skip_unsupported
 @size_option("--top", help=f"Write only the N fastest points.  [default: all; as text, {_TOP} of the Pareto front]")
 @click.option(
@@ -123,9 +123,7 @@ def sweep(
     source: str,
     options: ModelOptions,
     request: Request,
-    device: str | None,
-    fold_timing: str | None,
-    clock: str | None,
+    array: ArrayOptions,
     skip_unsupported: bool,
     form: str,
     picture: str | None,
@@ -143,8 +141,7 @@ def sweep(
     if engine.name in _LIBRARIES:
         require(_LIBRARIES[engine.name], "cluster", f"--engine {engine.name}")
     check_outputs([source], {"--plot": (picture, PICTURE), "--out": (request.out, ("csv", "json"))})
-    size = 1 if device is None else None
-    machine = ArrayOptions(device, size, size, None, fold_timing, clock).read()
+    machine = array.read(bare=SystolicArray(1, 1))
     network = options.read(source)
     found = _sweep(network, machine.array, request, skip_unsupported=skip_unsupported)
     context = Context(network, source, machine, found)
@@ -169,7 +166,8 @@ def sweep(
     if picture is not None:
         with write_output("--plot", picture):
             _draw(picture, context)
-    _remove(request.keep)
+    if request.keep is not None:
+        shutil.rmtree(request.keep, ignore_errors=True)
 
 
 def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsupported: bool) -> Sweep:
@@ -227,15 +225,6 @@ def _chosen(found: Sweep, top: int | None, *, front_only: bool) -> np.ndarray[An
         front = found.at(found.front)
         return found.front[front.ranked[:top]]
     return np.arange(len(found)) if top is None else found.ranked[:top]
-
-
-def _remove(folder: str | None) -> None:
-    """Removes the finished chunks."""
-    if folder is not None:
-        import shutil
-
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(folder)
 
 
 def _draw(path: str, context: Context) -> None:

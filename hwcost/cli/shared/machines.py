@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from hwcost.cli.shared.options import block, size_option, value_of
+from hwcost.cli.shared.options import block, parsed_by, size_option, value_of
 from hwcost.cli.shared.values import parse_clock, parse_name
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
@@ -16,23 +16,22 @@ from hwcost.machine.folds import FOLD_TIMINGS
 if TYPE_CHECKING:
     from hwcost.devices import DeviceFile
 
-__all__ = [
-    "CLOCK", "DATAFLOW", "DEVICE", "FOLD_TIMING", "ArrayOptions", "Machine", "adapted_device", "array_options",
-    "changed_device", "read_device_option",
-]  # fmt: skip
+__all__ = ["CLOCK", "DATAFLOW", "DEVICE", "FOLD_TIMING", "ArrayOptions", "Machine", "adapted_device", "array_options"]
 
+_DATAFLOWS, _FOLD_TIMINGS = ", ".join(DATAFLOWS), ", ".join(FOLD_TIMINGS)
 DEVICE = click.option("--device", metavar="NAME|FILE", help="The machine: a name from hwcost devices, or a TOML file.")
 DATAFLOW = click.option(
-    "--dataflow", metavar="NAME", help=f"The mapping, one of: {', '.join(DATAFLOWS)}.  [default: the device's, or ws]"
-)
+    "--dataflow", metavar="NAME", callback=parsed_by(parse_name, DATAFLOWS),
+    help=f"The mapping, one of: {_DATAFLOWS}.  [default: the device's, or ws]",
+)  # fmt: skip
 FOLD_TIMING = click.option(
-    "--fold-timing",
-    metavar="NAME",
-    help=f"How folds overlap, one of: {', '.join(FOLD_TIMINGS)}.  [default: the device's, or ideal]",
-)
+    "--fold-timing", metavar="NAME", callback=parsed_by(parse_name, FOLD_TIMINGS),
+    help=f"How folds overlap, one of: {_FOLD_TIMINGS}.  [default: the device's, or ideal]",
+)  # fmt: skip
 CLOCK = click.option(
-    "--clock", metavar="FREQUENCY", help="Clock frequency, like 1e9 or 700MHz.  [default: the device's, or 1GHz]"
-)
+    "--clock", metavar="FREQUENCY", callback=parsed_by(parse_clock),
+    help="Clock frequency, like 1e9 or 700MHz.  [default: the device's, or 1GHz]",
+)  # fmt: skip
 
 
 class Machine(NamedTuple):
@@ -66,62 +65,48 @@ class Machine(NamedTuple):
 class ArrayOptions(NamedTuple):
     """The values of the options that describe one array; None for those that were not given."""
 
-    device: str | None
-    s1: int | None
-    s2: int | None
-    dataflow: str | None
-    fold_timing: str | None
-    clock: str | None
+    device: str | None = None
+    array_rows: int | None = None
+    array_cols: int | None = None
+    dataflow: str | None = None
+    fold_timing: str | None = None
+    clock: float | None = None
 
-    def read(self, option: str = "--device") -> Machine:
-        """The machine; raises if there is neither a device nor both sizes. Errors in the device name the option."""
-        file = None if self.device is None else read_device_option(self.device, option)
-        sizes = {name: size for name, size in (("rows", self.s1), ("cols", self.s2)) if size is not None}
-        if file is None and len(sizes) < 2:
-            missing = "--s2" if "rows" in sizes else "--s1"
-            raise InvalidValueError(missing, MISSING, "the rows and columns of an array, or a --device")
-        base = SystolicArray(sizes["rows"], sizes["cols"]) if file is None else file.array
-        changed = changed_device(base, dataflow=self.dataflow, fold_timing=self.fold_timing, clock=self.clock, **sizes)
-        return Machine(changed, file)
+    def read(self, option: str = "--device", bare: SystolicArray | None = None) -> Machine:
+        """The machine; raises if there is no device, and neither both sizes nor a bare array to change.
+
+        Args:
+            option: the one that gives the device, for errors.
+            bare: the array to change if there is no device.
+        """
+        file = None
+        if self.device is not None:
+            from hwcost.devices import read_device
+
+            with value_of(option, self.device):
+                file = read_device(self.device, field=option)
+        base = bare if file is None else file.array
+        if base is None:
+            if self.array_rows is None or self.array_cols is None:
+                missing = "--s1" if self.array_rows is None else "--s2"
+                raise InvalidValueError(missing, MISSING, "the rows and columns of an array, or a --device")
+            base = SystolicArray(self.array_rows, self.array_cols)
+        names = ("rows", "cols", "dataflow", "fold_timing", "clock_hz")
+        changes = {name: value for name, value in zip(names, self[1:], strict=True) if value is not None}
+        return Machine(adapted_device(base, **changes), file)
 
 
 array_options = block(
     "array",
     ArrayOptions,
     DEVICE,
-    size_option("--s1", "--rows", "s1", help="Rows of the array.  [default: the device's]"),
-    size_option("--s2", "--cols", "s2", help="Columns of the array.  [default: the device's]"),
+    size_option("--s1", "--rows", "array_rows", help="Rows of the array.  [default: the device's]"),
+    size_option("--s2", "--cols", "array_cols", help="Columns of the array.  [default: the device's]"),
     DATAFLOW,
     FOLD_TIMING,
     CLOCK,
 )
 """Adds the options that describe one array; the command takes them as ``array``."""
-
-
-def read_device_option(device: str, option: str = "--device") -> DeviceFile:
-    """The device that an option names."""
-    from hwcost.devices import read_device
-
-    with value_of(option, device):
-        return read_device(device, field=option)
-
-
-def changed_device(
-    base: SystolicArray,
-    *,
-    dataflow: str | None = None,
-    fold_timing: str | None = None,
-    clock: str | None = None,
-    **sizes: int,
-) -> SystolicArray:
-    """The device with the changes that the options make; ``sizes`` are rows and columns."""
-    changes: dict[str, Any] = dict(sizes)
-    for name, value, table in (("dataflow", dataflow, DATAFLOWS), ("fold_timing", fold_timing, FOLD_TIMINGS)):
-        if value is not None:
-            changes[name] = parse_name(f"--{name.replace('_', '-')}", value, table)
-    if clock is not None:
-        changes["clock_hz"] = parse_clock("--clock", clock)
-    return adapted_device(base, **changes)
 
 
 def adapted_device(base: SystolicArray, **changes: Any) -> SystolicArray:

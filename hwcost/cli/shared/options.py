@@ -14,8 +14,8 @@ from hwcost.errors import InvalidValueError
 from hwcost.units import printable
 
 __all__ = [
-    "Command", "Decorator", "added", "block", "form_options", "option_names", "size_option", "skip_unsupported",
-    "value_of",
+    "Command", "Decorator", "added", "block", "form_options", "option_names", "parsed_by", "size_option",
+    "skip_unsupported", "value_of",
 ]  # fmt: skip
 
 
@@ -23,13 +23,18 @@ Command: TypeAlias = Callable[..., Any]
 Decorator: TypeAlias = Callable[[Command], Command]
 
 
+def parsed_by(parse: Callable[..., Any], *rules: Any) -> Callable[..., Any]:
+    """The callback of an option whose text is parsed by a function of the option, the text and ``rules``."""
+
+    def read(_: click.Context, param: click.Parameter, text: str | None) -> Any:
+        return None if text is None else parse(param.opts[0], text, *rules)
+
+    return read
+
+
 def size_option(*names: str, help: str) -> Decorator:  # noqa: A002 (as click calls it)
     """An option that takes one integer of at least 1."""
-
-    def read(_: click.Context, param: click.Parameter, value: str | None) -> int | None:
-        return None if value is None else parse_size(param.opts[0], value)
-
-    return click.option(*names, callback=read, metavar="N", help=help)
+    return click.option(*names, callback=parsed_by(parse_size), metavar="N", help=help)
 
 
 def added(command: Command, *options: Decorator) -> Command:
@@ -44,14 +49,14 @@ def block(name: str, kind: Any, *options: Decorator) -> Decorator:
 
     Args:
         name: the argument of the command that takes the named tuple.
-        kind: its class, whose fields are the names of the options.
+        kind: its class, whose fields are the names of the options; None for one that the command does not have.
         options: the options, in the order of the help text.
     """
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def with_block(**values: Any) -> Any:
-            own = {field: values.pop(field) for field in kind._fields}
+            own = {field: values.pop(field, None) for field in kind._fields}
             return command(**values, **{name: kind(**own)})
 
         return added(with_block, *options)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.relaxation import RELAXATIONS, Relaxation
 
 __all__ = [
@@ -73,8 +73,7 @@ class Sizes(NamedTuple):
 
 def parse_name(option: str, text: str, table: Collection[str]) -> str:
     """A name that a table has."""
-    if text not in table:
-        raise InvalidValueError(option, text, table)
+    check_one_of(option, text, table)
     return text
 
 
@@ -185,9 +184,8 @@ def parse_clock(option: str, text: str) -> float:
     """
     allowed = "a finite number of hertz above 0, like 1e9, 700MHz or 1GHz"
     unit = text.lstrip("+-.0123456789eE").strip()
-    if unit.lower() not in _UNITS:
-        raise InvalidValueError(option, text, allowed)
-    hertz = parse_number(option, text.removesuffix(unit), allowed) * _UNITS[unit.lower()]
+    scale = _UNITS.get(unit.lower(), math.inf)
+    hertz = scale if math.isinf(scale) else parse_number(option, text.removesuffix(unit), allowed) * scale
     if math.isinf(hertz):
         raise InvalidValueError(option, text, allowed)
     return hertz

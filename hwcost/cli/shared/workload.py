@@ -11,8 +11,8 @@ import click
 import numpy as np
 
 from hwcost.arrays import Size
-from hwcost.cli.shared.machines import DATAFLOW, DEVICE, FOLD_TIMING, Machine, changed_device, read_device_option
-from hwcost.cli.shared.options import Command, Decorator, added
+from hwcost.cli.shared.machines import DATAFLOW, DEVICE, FOLD_TIMING, ArrayOptions, Machine
+from hwcost.cli.shared.options import Command, Decorator, added, block
 from hwcost.cli.shared.values import ALLOWED_SIZES, INT64_MAX, Sizes, parse_padding, parse_sizes, parse_stride
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
@@ -153,46 +153,33 @@ _OPTIONS = (
     _size_option("--stride", help="Stride, or a pair like 1x2 for height and width.  [default: 1]"),
     _size_option("--groups", help="Groups of channels.  [default: 1]"),
     click.option(
-        "--padding",
-        default="same",
-        show_default=True,
-        metavar="P",
+        "--padding", default="same", show_default=True, metavar="P",
         help='Pixels on every side, a pair like 1x2, "same" or "valid".',
     ),
-    DEVICE,
-    DATAFLOW,
-    FOLD_TIMING,
-)
+)  # fmt: skip
 
 _DEFAULTS = {"h": "1", "w": "1", "batch": "1", "stride": "1", "groups": "1"}
 
 
 def workload_options(command: Command) -> Command:
-    """Adds the options that describe a layer and an array."""
-    return added(command, *_OPTIONS)
+    """Adds the options that describe a layer and an array; the command takes the sizes by name, and ``array``."""
+    return added(block("array", ArrayOptions, DEVICE, DATAFLOW, FOLD_TIMING)(command), *_OPTIONS)
 
 
 def read_workload(
-    given: Mapping[str, tuple[str, ...]],
-    *,
-    padding: str,
-    device: str | None = None,
-    dataflow: str | None = None,
-    fold_timing: str | None = None,
-    clock: str | None = None,
-    defaults: Mapping[str, str] = _DEFAULTS,
+    given: Mapping[str, tuple[str, ...]], *, padding: str, array: ArrayOptions, defaults: Mapping[str, str] = _DEFAULTS
 ) -> Workload:
     """The workload that the options describe.
 
     Args:
         given: the values of each size option, in the order of the command line.
-        padding, device, dataflow, fold_timing, clock: the values of those options; None if not given.
+        padding, array: the values of the other options.
         defaults: the values of size options that are not given.
     """
     texts = {name: _once(name, texts) for name, texts in given.items() if texts}
-    file = None if device is None else read_device_option(device)
-    if file is not None:
-        defaults = {**defaults, "s1": str(file.array.rows), "s2": str(file.array.cols)}
+    machine = array.read(bare=SystolicArray(1, 1))
+    if machine.file is not None:
+        defaults = {**defaults, "s1": str(machine.array.rows), "s2": str(machine.array.cols)}
     if "k" in texts and ("k1" in texts or "k2" in texts):
         other = "k1" if "k1" in texts else "k2"
         raise InvalidValueError(f"--{other}", texts[other], "leave one of them out", reason="--k sets it already")
@@ -202,14 +189,12 @@ def read_workload(
     texts |= {name: text for name, text in {**_DEFAULTS, **defaults}.items() if name not in texts}
     sizes = dict(_read_sizes(texts))
     _check_complete(texts)
-    base = SystolicArray(1, 1) if file is None else file.array
-    changed = changed_device(base, dataflow=dataflow, fold_timing=fold_timing, clock=clock)
     axes = tuple({id(size): size for size in sizes.values() if size.is_sweep}.values())
     pad = parse_padding("--padding", padding)
     _check_sweep(sizes, axes)
     columns = {id(axis): _along(i, len(axes), axis.array()) for i, axis in enumerate(axes)}
     values = {name: columns.get(id(size), size.number) for name, size in sizes.items()}
-    return Workload(sizes, pad, Machine(changed, file), axes, values)
+    return Workload(sizes, pad, machine, axes, values)
 
 
 def _once(name: str, texts: tuple[str, ...]) -> str:
