@@ -20,7 +20,7 @@ from torch import Tensor
 
 from common.side_by_side import in_turn, report
 from nas_plugin import LATENCIES, SearchSettings, load_arch_def
-from nas_plugin.data import Dataset, load
+from nas_plugin.images import Dataset, load
 from nas_plugin.methods.darts import DartsSearch
 from nas_plugin.methods.training import generator
 

@@ -21,7 +21,7 @@ from common.side_by_side import report
 from hwcost import SystolicArray, network_cost
 from hwcost.torch import LatencyLoss
 from nas_plugin import SearchSettings, load_arch_def
-from nas_plugin.data import CUT, load
+from nas_plugin.images import CUT, load
 from nas_plugin.methods.darts import DartsSearch
 from nas_plugin.methods.finding import searcher, winner_of
 from nas_plugin.methods.settings import Target

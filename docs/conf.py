@@ -55,7 +55,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]  # the same for attr
 nitpick_ignore_regex = [
     (r"py:.*", r"(builtins|collections|fractions|importlib|matplotlib|numpy|os|pathlib|torch|types|typing)\..*"),
     (r"py:class", r"Figure|Tensor"),
-    (r"py:class", r"hwcost\..*\._[A-Z]"),  # variables of types
+    (r"py:class", r"(hwcost|nas_plugin)\..*\._[A-Z]"),  # variables of types
 ]
 suppress_warnings = ["ref.python"]  # Network and Summary have a place in two rooms of hwcost each
 nitpick_ignore = [("py:attr", "options")]  # a field of Relaxation, which is described with its class

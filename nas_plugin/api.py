@@ -12,7 +12,7 @@ from hwcost import InvalidValueError, SystolicArray
 from hwcost.machine.rows import Row
 from hwcost.plot import save as save_picture
 from hwcost.sweep.engines import engine_of
-from nas_plugin.data import CUT, FULL, load
+from nas_plugin.images import CUT, FULL, load
 from nas_plugin.methods.finding import check
 from nas_plugin.methods.latencies import Latency
 from nas_plugin.methods.settings import SearchSettings
@@ -108,8 +108,8 @@ def _finish_run(begun: SearchSweep, progress: Progress | None, *, pictures: bool
         result = result_of(begun)
         write_result(begun.path, result)
         if pictures:
-            if result.log[0]["stage"] == "search":
-                save_picture(search_figure(result), begun.path / "search.png")
+            if (course := search_figure(result)) is not None:
+                save_picture(course, begun.path / "search.png")
             save_picture(winner_figure(result), begun.path / "winner.png")
     return result
 

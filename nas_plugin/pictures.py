@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost import network_cost
-from hwcost.plot.style import COLOURS, GREY, STYLE, load_matplotlib
+from hwcost.plot.style import COLOURS, GREY, load_matplotlib, new_figure
 from hwcost.units import plural
 from nas_plugin.runs.comparison import TOLERANCE, Comparison, SearchRow
 from nas_plugin.runs.result import SearchResult
@@ -25,113 +25,125 @@ MARKERS = "osD^vP*Xhd<"
 Log = list[dict[str, Any]]
 
 
-def search_figure(result: SearchResult) -> Figure:
-    """The course of the search.
+def search_figure(result: SearchResult) -> Figure | None:
+    """The course of the search; None if its log holds nothing that is drawn.
 
     Of the author's search: latency and accuracy over the epochs, and the probabilities of every decision as heat maps.
     Of the others: the losses of the super-network, if there is one, and every network that was scored or trained.
     """
     log = [record for record in result.log if record["stage"] == "search"]
+    if not log or not log[0].keys() & {"probabilities", "losses", "objective", "best_objective"}:
+        return None
     array, settings = result.arch.array, result.settings
+    is_darts, rows = "probabilities" in log[0], -(-len(result.arch.decisions) // 2)
     limit = f"lambda {settings.weight:g}" if settings.target is None else f"target {settings.target}"
-    matplotlib = load_matplotlib()
-    with matplotlib.rc_context(STYLE):
-        figure: Figure = matplotlib.figure.Figure(layout="constrained")
-        if "probabilities" in log[0]:
-            _draw_epochs(figure, result, log)
-            method = f"{settings.latency} latency"
-        else:
-            _draw_trials(figure, result, log)
-            method = str(settings.method)
+    with new_figure(11 if is_darts else 10, 3.2 + 2.0 * rows if is_darts else 4.8) as figure:
+        (_draw_epochs if is_darts else _draw_trials)(figure, result, log)
+        method = f"{settings.latency} latency" if is_darts else settings.method
         where = f"{result.arch.name} on a {array.rows} x {array.cols} array"
         figure.suptitle(f"Search of {where}: {method}, {limit}, seed {settings.seed}")
     return figure
 
 
+def _over_epochs(axes: Axes, count: int) -> None:
+    """The x axis of a number of epochs: whole epochs, with half of one at each end as in a heat map."""
+    axes.set(xlabel="epoch", xlim=(0.5, count + 0.5))
+    axes.set_xticks(np.unique(np.linspace(1, count, min(count, 8)).round()))
+
+
+def _legend_above(axes: Axes) -> None:
+    """A legend above all curves, for which the y axis is made longer."""
+    lines = -(-len(axes.get_legend_handles_labels()[0]) // 2)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + (0.05 + 0.1 * lines) * (high - low))
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.legend(fontsize=8, loc="upper center", ncols=2)
+
+
 def _draw_epochs(figure: Figure, result: SearchResult, log: Log) -> None:
-    decisions = result.arch.decisions
-    rows = -(-len(decisions) // 2)
-    figure.set_size_inches(11, 3.2 + 2.0 * rows)
-    grid = figure.add_gridspec(rows + 1, 2, height_ratios=[1.5] + [1] * rows)
+    decisions, epochs = result.arch.decisions, np.arange(1, len(log) + 1)
+    grid = figure.add_gridspec(1 - (-len(decisions) // 2), 2, height_ratios=[1.5] + [1] * -(-len(decisions) // 2))
     latency, right, *tables = (figure.add_subplot(grid[index]) for index in range(2 + len(decisions)))
-    epochs = np.array([record["epoch"] for record in log])
-    latency.plot(epochs, [record["soft_latency"] for record in log], color=ORANGE, label="soft, of the probabilities")
-    exact = [record["exact_latency"] for record in log]
-    latency.step(epochs, exact, where="mid", color=BLUE, label="exact, of the largest alphas")
+    style: dict[str, Any] = {"marker": "o", "markersize": 3 if len(log) <= 20 else 0}
+    soft, exact, accuracy = ([record[name] for record in log] for name in ("soft_latency", "exact_latency", "accuracy"))
+    latency.plot(epochs, soft, color=ORANGE, label="soft, of the probabilities", **style)
+    latency.step(epochs, exact, where="mid", color=BLUE, label="exact, of the largest alphas", **style)
     latency.axhline(1, color=GREY, linewidth=1, linestyle=":", label="reference network")
     if (limit := result.target_cycles) is not None:
         share = limit / float(result.cost(result.reference).total.cycles)
         latency.axhline(share, color=GREEN, linewidth=1, linestyle="--", label="target")
-    latency.set(xlabel="epoch", ylabel="cycles / reference's", ylim=(0, None), title="Latency")
-    latency.legend(fontsize=8)
-    accuracy = [100 * record["accuracy"] for record in log]
-    right.plot(epochs, accuracy, color=GREEN)
-    right.set(xlabel="epoch", ylabel="accuracy (%)", title="Held-out accuracy of the largest alphas' network")
-    right.annotate(
-        f"{accuracy[-1]:.1f} %", (epochs[-1], accuracy[-1]), (0, -14), textcoords="offset points", ha="right"
+    latency.set(ylabel="cycles / reference's", ylim=(0, 1.05 * max(*soft, *exact, 1)), title="Latency")
+    _legend_above(latency)
+    right.plot(epochs, 100 * np.array(accuracy), color=GREEN, **style)
+    right.set(
+        ylabel="accuracy (%)", title=f"Held-out accuracy of the largest alphas: {100 * accuracy[-1]:.1f} % at the end"
     )
     for axes, (name, options) in zip(tables, decisions.items(), strict=True):
         image = _draw_alphas(axes, name, options, log, result)
     for axes in figure.axes:
-        axes.locator_params(axis="x", integer=True)
+        _over_epochs(axes, len(log))
     figure.colorbar(image, ax=tables, label="probability", shrink=0.8, pad=0.01)
 
 
 def _draw_alphas(axes: Axes, name: str, options: tuple[int, ...], log: Log, result: SearchResult) -> Any:
     table = np.array([record["probabilities"][name] for record in log]).T
+    # the root makes small probabilities visible, as those among many widths are
+    norm = load_matplotlib().colors.PowerNorm(0.5, 0, 1)
     extent = (0.5, len(log) + 0.5, -0.5, len(options) - 0.5)
-    image = axes.imshow(table, origin="lower", aspect="auto", extent=extent, vmin=0, vmax=1, cmap="viridis")
+    image = axes.imshow(table, origin="lower", aspect="auto", extent=extent, norm=norm, cmap="viridis")
     ticks = np.unique(np.linspace(0, len(options) - 1, min(len(options), 6)).round().astype(int))
     axes.set_yticks(ticks, [str(options[tick]) for tick in ticks])
-    found = options.index(result.derived[name])
-    axes.plot([len(log) + 0.5], [found], "<", color=ORANGE, markersize=7, clip_on=False)
-    axes.set(xlabel="epoch", xlim=extent[:2], title=f"{name}: {result.derived[name]} found")
+    axes.plot(extent[1], options.index(result.derived[name]), "<", color=ORANGE, markersize=7, clip_on=False)
+    axes.set_title(f"{name}: {result.derived[name]} found")
     axes.grid(visible=False)
     return image
 
 
 def _draw_trials(figure: Figure, result: SearchResult, log: Log) -> None:
-    """Losses of the super-network over its epochs, and the best held-out loss over the steps of the choice."""
+    """Losses of a super-network over its epochs, and what networks are ranked by over the steps of the choice."""
     parts: dict[str, Log] = {}
     for record in log:
         parts.setdefault(record.get("part", ""), []).append(record)
-    figure.set_size_inches(10, 4)
-    left, right = figure.subplots(1, 2)
-    if epochs := parts.get("super-network"):
+    epochs = parts.get("super-network", [])
+    *left, right = figure.subplots(1, 2 if epochs else 1, squeeze=False)[0]
+    for axes in left:
         for name, colour in (("widest", BLUE), ("random", GREY), ("narrowest", ORANGE)):
             losses = [record["losses"][name] for record in epochs]
-            left.plot(range(1, len(epochs) + 1), losses, "o-", markersize=3, color=colour, label=f"{name} network")
-        left.set(xlabel="epoch", ylabel="loss (nats)", title="Training of the super-network")
-        left.legend(fontsize=8)
-        left.locator_params(axis="x", integer=True)
-    else:
-        left.set_axis_off()
-        left.text(0.5, 0.5, "no super-network was trained", ha="center", color=GREY, transform=left.transAxes)
-    numbers = [0, *(record["scored"] for record in parts.get("scores", []))]
-    if scores := [record["held_out_loss"] for record in parts.get("scores", [])]:
-        right.plot(numbers[1:], scores, "o-", color=BLUE, label="best, with the super-network's weights")
-    start, groups = numbers[-1], list(_trained(parts))
+            axes.plot(range(1, len(epochs) + 1), losses, "o-", markersize=3, color=colour, label=f"{name} network")
+        axes.set(ylabel="loss (nats)", title="Training of the super-network")
+        _over_epochs(axes, len(epochs))
+        _legend_above(axes)
+    scores = parts.get("scores", [])
+    numbers = [record["scored"] for record in scores]
+    if scores:
+        best = [record["best_objective"] for record in scores]
+        right.plot(numbers, best, "o-", color=BLUE, label="best by the super-network")
+    start, groups = max(numbers, default=0), list(_trained(parts))
     for colour, (label, trained) in zip((ORANGE, GREEN), groups, strict=False):
-        after, places = np.array([record["loss"] for record in trained]), start + np.arange(1, len(trained) + 1)
+        after, places = np.array([record["objective"] for record in trained]), start + np.arange(1, len(trained) + 1)
         right.plot(places, after, "o", color=colour, label=label)
         start += len(trained)
         if trained is groups[-1][1]:
             found = np.array([record["tried"] == result.derived for record in trained])
             ring: dict[str, Any] = {"color": "none", "markeredgecolor": "black", "markersize": 11}
-            right.plot(places[found], after[found], "o", **ring, label="the network found")
-    right.set(xlabel="networks scored, then trained", ylabel="held-out loss (nats)", title="The choice")
-    if right.get_legend_handles_labels()[0]:
-        right.legend(fontsize=8)
+            right.plot(places[found], after[found], "o", **ring, label="found")
+    ranked_by = next((record["ranked_by"] for record in log if "ranked_by" in record), "")
+    right.set(
+        xlabel="networks scored, then trained",
+        xlim=(0, 1.03 * start + 0.5),
+        ylabel=f"{ranked_by} (nats)",
+        title="The choice",
+    )
     right.locator_params(axis="x", integer=True)
+    if scores or groups:
+        _legend_above(right)
 
 
 def _trained(parts: dict[str, Log]) -> Iterator[tuple[str, Log]]:
     """The networks that the search trained, by how it trained them."""
-    for part, name in (("fine-tuning", "fine-tuned for"), ("trial", "trained from scratch for")):
+    for part, name in (("fine-tuning", "fine-tuned"), ("trial", "from scratch"), ("random", "trained")):
         if records := parts.get(part):
-            yield f"{name} {records[0]['epochs']} epochs", records
-    if "random" in parts:
-        yield "trained a little", parts["random"]
+            yield f"{name}, {plural(records[0]['epochs'], 'epoch')}", records
 
 
 def winner_figure(result: SearchResult) -> Figure:
@@ -139,9 +151,7 @@ def winner_figure(result: SearchResult) -> Figure:
     blocks, array = result.arch.blocks, result.arch.array
     rows = -(-len(blocks) // 2)
     reference = result.cost(result.reference).total.cycles
-    matplotlib = load_matplotlib()
-    with matplotlib.rc_context(STYLE):
-        figure: Figure = matplotlib.figure.Figure(figsize=(10, 0.6 + 2.9 * rows), layout="constrained")
+    with new_figure(10, 1.0 + 2.9 * rows) as figure:
         for index, block in enumerate(blocks):
             axes = figure.add_subplot(rows, 2, index + 1)
             name, size = block.width_decision, result.winner.choice[block.width_decision]
@@ -154,10 +164,12 @@ def winner_figure(result: SearchResult) -> Figure:
             axes.plot(widths, linear, color=GREY, linewidth=1.0, label="proportional to MACs")
             axes.step(widths, exact, where="mid", color=BLUE, linewidth=1.8, label="exact")
             axes.axvline(result.derived[name], color=ORANGE, linewidth=1, linestyle="--", label="found by the search")
-            axes.plot([size], [result.cycles_ratio], "o", color=ORANGE, markersize=7, label="winner, rounded up")
+            axes.plot([size], [result.cycles_ratio], "o", color=ORANGE, markersize=7, label="winner")
             axes.set(xlabel=f"width of {block.name}", ylabel="cycles / reference's", ylim=(0, None))
-            axes.set_title(f"{block.name}: {size}")
-        figure.axes[0].legend(fontsize=8)
+            axes.set_title(f"{block.name}: {size} wide")
+            axes.locator_params(axis="x", integer=True)
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
         figure.suptitle(
             f"The winner on the stairs of a {array.rows} x {array.cols} array (other widths as in the winner)"
         )
@@ -171,17 +183,22 @@ def sweep_figure(comparison: Comparison) -> Figure:
     over search seeds at one limit, with bars from its worst to its best seed. The grey band reaches from the reference
     network's accuracy to the tolerance below.
     """
-    matplotlib = load_matplotlib()
-    with matplotlib.rc_context(STYLE):
-        return _draw_sweep(comparison, matplotlib.figure.Figure(layout="constrained"))
-
-
-def _draw_sweep(comparison: Comparison, figure: Figure) -> Figure:
     arrays, settings = comparison.arrays, comparison.sweep.settings
-    methods, limits = settings.methods, list(dict.fromkeys(row.limit for row in comparison.found))
+    height = 0.9 + 0.14 * (len(settings.limits) + 1) * len(settings.methods)
+    with new_figure(1.5 + 5.2 * len(arrays), 5.4 + height) as figure:
+        _draw_sweep(comparison, figure, height)
+        title = (
+            f"Winners of {comparison.sweep.arch.name} searches, {plural(len(settings.seeds), 'search seed')}, "
+            f"{plural(len(settings.train_seeds), 'training')} each, {settings.count:,} training images"
+        )
+        figure.suptitle(title, fontsize=12 if len(arrays) > 1 else 9)
+    return figure
+
+
+def _draw_sweep(comparison: Comparison, figure: Figure, height: float) -> None:
+    arrays, methods = comparison.arrays, tuple(comparison.sweep.settings.methods)
+    limits = list(dict.fromkeys(row.limit for row in comparison.found))
     lines = len(limits) + 1  # of a method in a strip
-    height = 0.9 + 0.14 * lines * len(methods)
-    figure.set_size_inches(1.5 + 5.2 * len(arrays), 5.4 + height)
     grid: dict[str, Any] = {"squeeze": False, "sharex": "row", "sharey": "row", "height_ratios": [4.4, height]}
     upper, lower = figure.subplots(2, len(arrays), **grid)
     reference, spread = 100 * comparison.reference_accuracy, 100 * np.array([comparison.reference])
@@ -206,12 +223,6 @@ def _draw_sweep(comparison: Comparison, figure: Figure) -> Figure:
     lower[0].invert_yaxis()
     handles, labels = upper[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), fontsize=9)
-    figure.suptitle(
-        f"Winners of {comparison.sweep.arch.name} searches, {plural(len(settings.seeds), 'search seed')}, "
-        f"{plural(len(settings.train_seeds), 'training')} each, {settings.count:,} training images",
-        fontsize=12 if len(arrays) > 1 else 9,
-    )
-    return figure
 
 
 def _draw_strip(axes: Axes, group: list[SearchRow], limit: str, height: int, colour: str, marker: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas_plugin.data import FILES, read_idx
+from nas_plugin.images import FILES, read_idx
 
 PER_CLASS = {"train": 400, "test": 100}
 

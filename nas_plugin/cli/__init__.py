@@ -8,8 +8,6 @@ import click
 
 from hwcost import __version__
 from hwcost.console import Commands, run_command
-from nas_plugin.cli.search import search
-from nas_plugin.cli.sweep import sweep
 
 __all__ = ["group", "main"]
 
@@ -20,8 +18,18 @@ def group() -> None:
     """Search for networks that are fast on a systolic array."""
 
 
-group.add_command(search)
-group.add_command(sweep)
+@group.on_use("search")
+def _() -> click.Command:
+    from nas_plugin.cli.search import search
+
+    return search
+
+
+@group.on_use("sweep")
+def _() -> click.Command:
+    from nas_plugin.cli.sweep import sweep
+
+    return sweep
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -7,13 +7,13 @@ import dataclasses
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hwcost import DATAFLOWS, FOLD_TIMINGS, InvalidValueError
+from hwcost import DATAFLOWS, FOLD_TIMINGS, InvalidValueError, SystolicArray
 from hwcost.devices import read_device
 from hwcost.machine import adapt
 from nas_plugin.methods.table import METHODS
@@ -31,46 +31,52 @@ Show = Callable[[str, int, int, str], None]
 """Shows progress: what has a bar, steps done, steps in all, and a line with both and more."""
 
 
-class ArraySize(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on, plain before
-    """ROWSxCOLS, as 16x16."""
-
-    name = "rowsxcols"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Rows and columns."""
-        match = re.fullmatch(r"([0-9]{1,7})x([0-9]{1,7})", str(value).lower(), re.ASCII)
-        if not match or 0 in (sizes := (int(match[1]), int(match[2]))):
-            raise InvalidValueError("--array", value, "ROWSxCOLS, two integers from 1 to 9999999, as 16x16")
-        return sizes
+def array_size(option: str, text: str) -> tuple[int, int]:
+    """Rows and columns in a text like 16x16."""
+    match = re.fullmatch(r"([0-9]{1,7})x([0-9]{1,7})", text.lower(), re.ASCII)
+    if not match or 0 in (sizes := (int(match[1]), int(match[2]))):
+        raise InvalidValueError(option, text, "ROWSxCOLS, two integers from 1 to 9999999, like 16x16")
+    return sizes
 
 
-class OneOf(click.Choice):  # type: ignore[type-arg]
-    """A name of a table, with the error that all commands print."""
+def option(
+    names: str, metavar: str, words: str, kind: Any = str, read: Callable[[str, str], Any] | None = None, **more: Any
+) -> Callable[[Command], Command]:
+    """An option, which has no default unless it is given; ``read`` takes the name of the option and the text."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name, if the table has it."""
-        if value not in self.choices:
-            raise InvalidValueError(param.opts[0] if param else "", value, self.choices)
-        return str(value)
+    def called(_: click.Context, param: click.Parameter, value: Any) -> Any:
+        return value if value is None or read is None else read(param.opts[0], value)
+
+    return click.option(*names.split(), type=kind, callback=called, metavar=metavar, help=words, **more)
+
+
+def one_of(names: str, table: Iterable[str], words: str, default: str) -> Callable[[Command], Command]:
+    """An option that takes a name of a table, with the error that all commands print."""
+    known = ", ".join(table)
+
+    def read(option: str, value: str) -> str:
+        if value not in table:
+            raise InvalidValueError(option, value, table)
+        return value
+
+    return option(names, "NAME", f"{words}: {known}.  [default: {default}]", read=read)
 
 
 SHARED = (
-    click.option("--arch-def", type=click.Path(path_type=Path), help="Architecture file (TOML).  [default: LeNet]"),
-    click.option("--data", help="Folder with the four IDX .gz files, or fashion-mnist, or fashion-mnist-cut."),
-    click.option("--images", type=int, help="Size of a fixed sample of the training images.  [default: all]"),
-    click.option("--device", metavar="NAME|FILE", help="A device that hwcost devices lists, or its TOML file."),
-    click.option("--dataflow", type=OneOf(DATAFLOWS), help="[default: the device's or arch_def's, ws]"),
-    click.option("--fold-timing", type=OneOf(FOLD_TIMINGS), help="[default: the device's or arch_def's, ideal]"),
-    click.option("--utilization", type=float, help="Weight of 1 - utilization in darts.  [default: 0]"),
-    click.option("--epochs", type=int, help="Of a search.  [default: by method and number of images]"),
-    click.option("--train-epochs", type=int, help="Of each full training.  [default: by number of images]"),
-    click.option("--candidates", type=int, help="Networks that one-shot scores.  [default: 100]"),
-    click.option("--finalists", type=int, help="The best of them, which reach the finals; 1: none.  [default: 8]"),
-    click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: a new one in runs/]"),
-    click.option(
-        "--resume", type=click.Path(path_type=Path), metavar="FOLDER", help="Continue what this folder holds."
-    ),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    option("--arch-def", "FILE", "The search space, as a TOML file.  [default: LeNet]", Path),
+    option("--data", "NAME|FOLDER", "fashion-mnist-cut, fashion-mnist, or a folder of images.  [default: the first]"),
+    option("--images", "N", "Train on a fixed sample of N images.  [default: all]", int),
+    option("--device", "NAME|FILE", "A device: a name from hwcost devices, or a TOML file.  [default: 16 x 16 PEs]"),
+    one_of("--dataflow", DATAFLOWS, "Dataflow of the array", "the device's, or ws"),
+    one_of("--fold-timing", FOLD_TIMINGS, "Fold timing of the array", "the device's, or ideal"),
+    option("--utilization", "WEIGHT", "Weight of 1 - utilization in the loss of darts.  [default: 0]", float),
+    option("--epochs", "N", "Epochs of a search.  [default: by method and number of images]", int),
+    option("--train-epochs", "N", "Epochs of a full training.  [default: by number of images]", int),
+    option("--candidates", "N", "Networks that one-shot scores.  [default: 100]", int),
+    option("--finalists", "N", "Networks in the finals of one-shot; with 1 there are none.  [default: 8]", int),
+    option("--out", "FOLDER", "Write into this folder, new or empty.  [default: a new one in runs/]", Path),
+    option("--resume", "FOLDER", "Go on with what was stopped in this folder, with its settings.", Path),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
 )
 
 
@@ -131,9 +137,8 @@ def free_folder(name: str) -> Path:
 def refuse_with_resume(given: dict[str, Any], out: Path | None) -> None:
     """Raises InvalidValueError if an option is given: a run keeps its settings."""
     for name, value in (given if out is None else given | {"out": out}).items():
-        typed = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         option = NAMES.get(name, name).replace("_", "-")
-        raise InvalidValueError(f"--{option}", typed, "nothing with --resume: a run keeps its settings")
+        raise InvalidValueError(f"--{option}", value, "leave it out", reason="--resume keeps the settings of the run")
 
 
 def refuse_unused(given: dict[str, Any], methods: Iterable[str], typed: str) -> None:
@@ -142,13 +147,15 @@ def refuse_unused(given: dict[str, Any], methods: Iterable[str], typed: str) -> 
     for name, value in given.items():
         users = [method.name for method in METHODS.values() if name in method.uses]
         if users and name not in used:
-            raise InvalidValueError(f"--{name}", value, f"nothing with {typed}; it is for {' and '.join(users)}")
+            *others, last = users
+            advice = f"leave it out, or choose {' or '.join(filter(None, [', '.join(others), last]))}"
+            raise InvalidValueError(f"--{name}", value, advice, reason=f"{typed} does not use it")
 
 
-def set_up_array(given: dict[str, Any]) -> ArchDef:
-    """The search space on the device that is given; takes out of ``given`` what it uses.
+def space_on_arrays(given: dict[str, Any], sizes: Sequence[tuple[int, int]]) -> tuple[ArchDef, list[SystolicArray]]:
+    """The search space on the device that is given, and its arrays of some sizes; takes out of ``given`` what it uses.
 
-    Notes sizes of the reference network that a calibrated device was not fitted to.
+    Without sizes the array is the device's. A note names what a calibrated device was not fitted to.
     """
     from nas_plugin.space.reader import load_arch_def
 
@@ -160,4 +167,6 @@ def set_up_array(given: dict[str, Any]) -> ArchDef:
             for sentence in device.beyond(layer):
                 click.echo(f"Note: an extrapolation in {name}: {sentence}", err=True)
     changes = {name: given.pop(name) for name in ("dataflow", "fold_timing") if name in given}
-    return dataclasses.replace(arch, array=adapt(arch.array, **changes).array)
+    array = adapt(arch.array, **changes).array
+    arrays = [dataclasses.replace(array, rows=rows, cols=cols) for rows, cols in sizes or [(array.rows, array.cols)]]
+    return dataclasses.replace(arch, array=arrays[0]), arrays

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import click
 from hwcost import InvalidValueError
 from hwcost.units import CLOCKS, in_unit
 from nas_plugin.cli import options
-from nas_plugin.cli.options import ArraySize, OneOf
+from nas_plugin.cli.options import array_size, one_of, option
 from nas_plugin.errors import needs_extra
 from nas_plugin.methods.latencies import LATENCIES
 from nas_plugin.methods.settings import SearchSettings, method_for
@@ -26,26 +25,30 @@ if TYPE_CHECKING:
 
 __all__ = ["search"]
 
+EXAMPLES = """\b
+Examples:
+  nas-plugin search --target 0.75 --array 8x8
+  nas-plugin search --latency shifted --lambda 0.2 --seed 1 --out runs/shifted
+  nas-plugin search --device gemmini --target 0.002ms --data fashion-mnist --images 6000
+  nas-plugin search --resume runs/shifted
+"""
 STAGES = {"search": "searching", "winner": "training the winner", "reference": "training the reference"}
 
 
-@click.command()
-@click.option("--array", type=ArraySize(), help="Rows x columns.  [default: the arch_def's, 16x16]")
-@click.option("--method", type=OneOf(METHODS), help=f"How to search.  [default: {SearchSettings.method}]")
-@click.option("--target", help="Limit: a share of the reference's cycles, as 0.75, or 2100cycles, or 0.002ms.")
-@click.option("--lambda", "weight", type=float, help="Weight of the latency; reference's cycles = 1.  [default: 0.1]")
-@click.option(
-    "--latency",
-    type=OneOf(LATENCIES),
-    help=f"The term that darts descends; alone it selects darts.  [default: {SearchSettings.latency}]",
-)
-@click.option("--seed", type=int, help="Of everything random.  [default: 0]")
-@click.option("--threads", type=int, help="That torch may use; results can depend on it.  [default: 1]")
+@click.command(epilog=EXAMPLES)
+@option("--array", "ROWSxCOLS", "Rows and columns of the array, like 16x16.  [default: the device's]", read=array_size)
+@one_of("--method", METHODS, "Search method", str(SearchSettings.method))
+@option("--target", "LIMIT", "Limit on the winner: a share of the reference's cycles like 0.75, 2100cycles or 0.002ms.")
+@option("--lambda weight", "WEIGHT", "Weight of the latency, reference's cycles = 1.  [default: 0.1]", float)
+@one_of("--latency", LATENCIES, "Latency term of darts, which it selects", str(SearchSettings.latency))
+@option("--seed", "N", "Seed of everything random.  [default: 0]", int)
+@option("--threads", "N", "Threads of torch; results can depend on them.  [default: 1]", int)
 @options.shared_options
 def search(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> None:
-    """Search, then train the winner and the reference LeNet-5 to completion.
+    """Search for a network, and train it.
 
-    Progress goes to stderr; the result goes to stdout and, with weights, log and pictures, into the run folder.
+    The winner and the reference network are trained to completion in the same way. Progress goes to stderr. The result
+    goes to stdout and, with weights, log and pictures, into the run folder.
     """
     given = {name: value for name, value in given.items() if value is not None}
     if resume is not None:
@@ -77,10 +80,9 @@ def _search_space(given: dict[str, Any]) -> ArchDef:
     method = given.get("method", method_for(given))
     options.refuse_unused(given, [method], f"--method {method}")
     if "weight" in given and "target" in given and "weight with a target" not in METHODS[method].uses:
-        raise InvalidValueError("--lambda", given["weight"], f"nothing with --target and --method {method}")
-    arch = options.set_up_array(given)
-    rows, cols = given.pop("array", (arch.array.rows, arch.array.cols))
-    return dataclasses.replace(arch, array=dataclasses.replace(arch.array, rows=rows, cols=cols))
+        reason = f"--method {method} does not use it with --target"
+        raise InvalidValueError("--lambda", given["weight"], "leave one of them out", reason=reason)
+    return options.space_on_arrays(given, [given.pop("array")] if "array" in given else [])[0]
 
 
 def _new_folder(arch: ArchDef, given: dict[str, Any]) -> Path:
@@ -102,11 +104,13 @@ def _figures(stage: str, record: dict[str, Any]) -> str:
         losses = "  ".join(f"{name} {loss:.3f}" for name, loss in record["losses"].items())
         return f"super-network: loss {losses}  accuracy at the reference's sizes {100 * record['accuracy']:.1f} %"
     if "scored" in record:
-        return f"scored {record['scored']} of {record['of']} networks  best held-out loss {record['held_out_loss']:.4f}"
+        best = f"best {record['ranked_by']} {record['best_objective']:.4f}"
+        return f"scored {record['scored']} of {record['of']} networks  {best}"
     if "tried" in record:
         sizes = "-".join(map(str, record["tried"].values()))
         done = "fine-tuned" if record["part"] == "fine-tuning" else "trained"
-        return f"{sizes} {done}: held-out loss {record['loss']:.4f}  accuracy {100 * record['accuracy']:.1f} %"
+        objective = f"{record['ranked_by']} {record['objective']:.4f}"
+        return f"{sizes} {done}: {objective}  accuracy {100 * record['accuracy']:.1f} %"
     return "  ".join(f"{name} {value:g}" for name, value in record.items() if isinstance(value, float))
 
 

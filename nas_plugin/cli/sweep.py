@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -14,54 +13,66 @@ import click
 from hwcost import InvalidValueError
 from hwcost.sweep.engines import ENGINES
 from nas_plugin.cli import options
+from nas_plugin.cli.options import array_size, option
 from nas_plugin.errors import needs_extra
-from nas_plugin.methods.table import DEFAULT_METHODS, changes_of
+from nas_plugin.methods.table import DEFAULT_METHODS, SWEEP_METHODS, changes_of
 
 __all__ = ["sweep"]
 
+EXAMPLES = """\b
+Examples:
+  nas-plugin sweep --targets 0.5,0.75 --array 8x8,16x16 --seeds 0:3 --jobs 2 --out sweep
+  nas-plugin sweep --methods one-shot,expectation,flops-snap --lambdas 0.05,0.1,0.2 --train-seeds 1
+  nas-plugin sweep --out /shared/sweep --engine dask://10.0.0.1:8786
+  nas-plugin sweep --resume sweep --jobs 2
+"""
 NAMES = {"target": "targets", "weight": "lambdas"}
 """Options that are lists here, and one value in a setting."""
 
 
-def _list_option(*names: str, of: Any = click.STRING, help: str) -> Callable[..., Any]:  # noqa: A002 (as click calls it)
-    """An option that takes values between commas, each of one type of click's."""
-
-    def read(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[Any, ...] | None:
-        return None if text is None else tuple(of(part.strip(), param, ctx) for part in text.split(","))
-
-    return click.option(*names, callback=read, metavar="A,B,...", help=help)
+def _listed(of: Callable[[str, str], Any] = lambda _, text: text) -> Callable[[str, str], tuple[Any, ...]]:
+    """Reads values between commas."""
+    return lambda option, text: tuple(of(option, part.strip()) for part in text.split(","))
 
 
-def _seeds(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidValueError(option, text, "numbers between commas, like 0.05,0.1") from None
+
+
+def _seeds(option: str, text: str) -> tuple[int, ...]:
     """``0,1,2`` or ``0:5``, the end left out as in Python."""
     seeds: list[int] = []
-    for part in [] if text is None else text.split(","):
+    for part in text.split(","):
         match = re.fullmatch(r"\s*([0-9]{1,9})(?::([0-9]{1,9}))?\s*", part, re.ASCII)
         if not match or (match[2] and not 0 < int(match[2]) - int(match[1]) <= 10_000):
-            raise InvalidValueError("--seeds", text, "integers from 0 on, as 0,1,2, or a range as 0:5")
+            raise InvalidValueError(option, text, "integers from 0 on, like 0,1,2, or a range like 0:5")
         seeds += range(int(match[1]), int(match[2])) if match[2] else [int(match[1])]
-    return tuple(seeds) or None
+    return tuple(seeds)
 
 
-@click.command()
-@_list_option("--array", "arrays", of=options.ArraySize(), help="As 8x8,16x16.  [default: the arch_def's, 16x16]")
-@_list_option("--methods", help=f"Methods, or latencies under darts.  [default: {','.join(DEFAULT_METHODS)}]")
-@_list_option("--targets", help="As 0.5,0.75, of the reference's cycles.  [default: 0.5,0.75]")
-@_list_option("--lambdas", of=click.FLOAT, help="Instead of targets, as 0.05,0.1,0.2.")
-@click.option("--seeds", callback=_seeds, metavar="0,1,...|FIRST:END", help="Of the searches.  [default: 0:3]")
-@click.option("--train-seeds", type=int, help="Trainings of each winner.  [default: 3]")
-@click.option("--jobs", type=int, default=1, show_default=True, help="Searches and trainings at a time, a core each.")
-@click.option(
-    "--engine",
-    metavar="NAME",
-    help=f"Where they run: {', '.join(row.usage for row in ENGINES.values())}.  [default: this machine, by --jobs]",
-)
+_ENGINES = ", ".join(row.usage for row in ENGINES.values())
+_METHODS = f"Some of: {', '.join(SWEEP_METHODS)}.  [default: {','.join(DEFAULT_METHODS)}]"
+
+
+@click.command(epilog=EXAMPLES)
+@option("--array", "LIST", "Arrays, like 8x8,16x16.  [default: the device's]", read=_listed(array_size))
+@option("--methods", "LIST", _METHODS, read=_listed())
+@option("--targets", "LIST", "Limits on winners' cycles, like 0.5,2100cycles.  [default: 0.5,0.75]", read=_listed())
+@option("--lambdas", "LIST", "Weights of the latency instead of targets, like 0.05,0.1.", read=_listed(_number))
+@option("--seeds", "LIST|FIRST:END", "Seeds of the searches.  [default: 0:3]", read=_seeds)
+@option("--train-seeds", "N", "Trainings of each winner.  [default: 3]", int)
+@option("--jobs", "N", "Searches and trainings at a time, each on a core.  [default: 1]", int, default=1)
+@option("--engine", "NAME", f"Where they run: {_ENGINES}.  [default: this machine, by --jobs]")
 @options.shared_options
 def sweep(jobs: int, engine: str | None, out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> None:
-    """Search by many methods, targets and seeds, train every winner several times, and compare.
+    """Compare search methods, limits and seeds.
 
-    Progress goes to stderr; tables go to stdout and, with a picture and JSON, into the sweep's folder. A sweep that was
-    stopped continues with --resume.
+    Each method searches on every array, for every limit and seed, and every winner is trained several times. A latency
+    term among the methods is darts with that term. Progress goes to stderr. Tables go to stdout and, with a picture and
+    JSON, into the sweep's folder.
     """
     given = {name: value for name, value in given.items() if value is not None}
     if resume is not None:
@@ -83,9 +94,7 @@ def sweep(jobs: int, engine: str | None, out: Path | None, resume: Path | None, 
             methods = given.get("methods", DEFAULT_METHODS)
             kinds = [changes_of(name)[1]["method"] for name in methods]
             options.refuse_unused(given, kinds, f"--methods {','.join(methods)}")
-            arch = options.set_up_array(given)
-            sizes = given.pop("arrays", ((arch.array.rows, arch.array.cols),))
-            arrays = [dataclasses.replace(arch.array, rows=rows, cols=cols) for rows, cols in sizes]
+            arch, arrays = options.space_on_arrays(given, given.pop("array", ()))
             more = given | {"jobs": jobs, "engine": engine, "progress": progress}
             found = api.sweep(out=folder, arch_def=arch, arrays=arrays, **more)
     if as_json:

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from nas_plugin.data import Dataset, split
-from nas_plugin.methods.one_shot import pool_of
+from nas_plugin.images import Dataset, split
+from nas_plugin.methods.one_shot import pool_of, ranked_by
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Record, Resumable, Training, generator
 from nas_plugin.space.arch_def import ArchDef
@@ -59,7 +59,9 @@ class RandomSearch(Resumable):
         self.step += 1
         best = self.derived()
         record = {"part": "random", "epoch": self.step, "tried": choice, "loss": loss, "accuracy": accuracy}
-        return record | {"choice": best, "exact_cycles": self.costs.one(best)}
+        record |= {"epochs": short.train_epochs, "choice": best, "exact_cycles": self.costs.one(best)}
+        objective = loss + float(self.price[self.step - 1])
+        return record | {"objective": objective, "ranked_by": ranked_by(self.settings)}
 
     def derived(self) -> dict[str, int]:
         """The best so far."""

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_plugin.data import Dataset, split
+from nas_plugin.images import Dataset, split
 from nas_plugin.methods.latencies import LATENCIES, Latency
 from nas_plugin.methods.latency import LatencyTerm, Limit
 from nas_plugin.methods.settings import SearchSettings, Target

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hwcost import InvalidValueError
-from nas_plugin.data import Dataset
+from hwcost.errors import MISSING
+from nas_plugin.images import Dataset
 from nas_plugin.methods.latencies import LATENCIES, Latency
 from nas_plugin.methods.latency import LatencyTerm
 from nas_plugin.methods.settings import LEAST, SearchSettings, Target
@@ -33,8 +34,7 @@ def check(arch: ArchDef, settings: SearchSettings) -> None:
     method, latency = method_of(settings), settings.row("latency", LATENCIES, Latency)
     if settings.target is None:
         if method.needs_target:
-            allowed = f"a limit, as 0.75 or 2000cycles; method {method.name!r} needs one"
-            raise InvalidValueError("target", settings.target, allowed)
+            raise InvalidValueError("target", MISSING, f"a limit like 0.75 or 2000cycles for method {method.name!r}")
         return
     reference, limit = reference_cycles(arch), Target.parse(settings.target).cycles(arch)
     costs, scale = Costs(arch), 1.0

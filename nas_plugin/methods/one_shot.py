@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas_plugin.data import Dataset
+from nas_plugin.images import Dataset
 from nas_plugin.methods.settings import LEAST, SearchSettings, Target
 from nas_plugin.methods.training import Record, Resumable, SuperNetworkTraining, Training, generator, held_out
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.costs import Costs, Rows, macs_of, reference_cycles, within
 
-__all__ = ["OneShotSearch", "pool_of"]
+__all__ = ["OneShotSearch", "pool_of", "ranked_by"]
 
-ROUND = 30  # networks that are scored before all others are predicted anew
+ROUND = 30  # networks that are scored before all others are predicted again
 LARGEST = 1.5  # without a target, candidates take up to this many times the reference's cycles
 RIDGE = 1e-2
 # the least distance between networks that are scored together, in standard deviations of the candidates' log sizes:
@@ -45,6 +45,11 @@ def pool_of(arch: ArchDef, settings: SearchSettings) -> tuple[Costs, Rows, NDArr
         least, weight = LEAST * limit, 0.0
     pool = np.unique(costs.saturated(within(costs, costs.tread_ends(), limit, least=least)), axis=0)
     return costs, pool, weight * costs.of(pool) / reference
+
+
+def ranked_by(settings: SearchSettings) -> str:
+    """What the candidates are ranked by, in words."""
+    return "held-out loss + lambda * latency" if settings.target is None else "held-out loss"
 
 
 class OneShotSearch(Resumable):
@@ -159,8 +164,9 @@ class OneShotSearch(Resumable):
 
     def _best(self, losses: Mapping[int, float]) -> Record:
         best = int(self._order(losses)[0])
-        choice = self.costs.choice(self.pool[best])
-        return {"choice": choice, "held_out_loss": losses[best], "exact_cycles": self.costs.one(choice)}
+        choice, objective = self.costs.choice(self.pool[best]), losses[best] + float(self.price[best])
+        found = {"choice": choice, "held_out_loss": losses[best], "exact_cycles": self.costs.one(choice)}
+        return found | {"best_objective": objective, "ranked_by": ranked_by(self.settings)}
 
     def _trial(self, part: str, place: int, settings: SearchSettings) -> Record:
         """Trains one network of a final, from the super-network's weights or from scratch."""
@@ -170,7 +176,8 @@ class OneShotSearch(Resumable):
         training = Training(self.arch, choice, settings, images.weight_data, start)
         losses[place], accuracy = training.finish(images.held_out)
         tried = {"part": part, "accuracy": accuracy, "tried": choice, "loss": losses[place]}
-        return tried | {"epochs": settings.train_epochs} | self._best(losses)
+        tried |= {"objective": losses[place] + float(self.price[place]), "epochs": settings.train_epochs}
+        return tried | self._best(losses)
 
     def _first_final(self) -> NDArray[np.int64]:
         """By score: the best of each set of kernels for up to half of the places, then others that are apart."""
@@ -196,6 +203,7 @@ class OneShotSearch(Resumable):
         tuned, trained, cycles = self.finetuned_losses, self.scratch_losses, self.costs.of(self.pool)
         return [
             {"choice": self.costs.choice(self.pool[place]), "cycles": float(cycles[place]), "held_out_loss": loss}
+            | {"lambda_latency": float(self.price[place]), "ranked_by": ranked_by(self.settings)}
             | {"tuned_loss": tuned.get(place), "trained_loss": trained.get(place)}
             for place, loss in self.losses.items()
         ]

@@ -49,7 +49,7 @@ class Target:
         """
         match = None if isinstance(text, bool) else _FORM.fullmatch(str(text))
         if match is None or not 0 < float(match[1]) < math.inf:
-            allowed = "a positive number (of the reference's cycles), or one with a unit, as 2100cycles or 0.002ms"
+            allowed = "a positive number (of the reference's cycles), or one with a unit, like 2100cycles or 0.002ms"
             raise InvalidValueError("target", text, allowed)
         return cls(float(match[1]), (match[2] or "").lower())
 

@@ -30,7 +30,7 @@ class Method(Row):
             several processes sends it there, so it is a function of a module.
         uses: settings that not every method uses; one that is given to a method without it is refused.
         needs_target: whether lambda alone means nothing to it.
-        takes_weights: whether ``make`` also takes the weights of a super-network, which a sweep trains once a seed.
+        takes_weights: whether ``make`` also takes the weights of a super-network, which a sweep trains once per seed.
     """
 
     functions = MappingProxyType({"make": "a search space, settings and images that returns a search"})

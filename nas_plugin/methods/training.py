@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_plugin.data import Dataset, split
 from nas_plugin.errors import RunError
+from nas_plugin.images import Dataset, split
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.space.arch_def import ArchDef, Choice
 from nas_plugin.space.costs import Costs

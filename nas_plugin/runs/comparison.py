@@ -135,7 +135,7 @@ class Comparison:
                 }
 
     def _is_within(self, accuracy: float) -> bool:
-        return accuracy >= self.reference_accuracy - TOLERANCE - 1e-9  # a tie is no question of rounding
+        return accuracy >= self.reference_accuracy - TOLERANCE - 1e-9  # a tie does not depend on rounding
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""

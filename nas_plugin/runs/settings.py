@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwcost import InvalidValueError
+from hwcost.errors import MISSING
 from hwcost.machine.fields import plain
 from hwcost.machine.rows import Row
 from nas_plugin.methods.finding import method_of
@@ -67,7 +68,8 @@ class SweepSettings:
             raise InvalidValueError("train_seeds", train_seeds, "an integer from 1 to 100")
         for name in _OWN:
             if name in given:
-                raise InvalidValueError(name, given[name], "no value: a sweep sets it for each of its searches")
+                reason = "a sweep sets it for each of its searches"
+                raise InvalidValueError(name, given[name], "leave it out", reason=reason)
         more = {name: tuple(values) for name, values in more.items()} | {"train_seeds": tuple(range(train_seeds))}
         return cls(data, count, dict(rows), given=given, **more)
 
@@ -84,12 +86,16 @@ class SweepSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(str(Target.parse(target)) for target in self.targets))
         check_list("seeds", self.seeds)
-        if bool(self.targets) == bool(self.weights):
-            raise InvalidValueError("targets", list(self.targets), "targets or lambdas, one of the two")
+        if not self.targets and not self.weights:
+            raise InvalidValueError("targets", MISSING, "targets, or lambdas")
+        if self.targets and self.weights:
+            reason = "there are lambdas as well"
+            raise InvalidValueError("targets", list(self.targets), "leave one of them out", reason=reason)
         check_list("targets" if self.targets else "weights", self.targets or self.weights)
         for method, limit, seed in itertools.product(self.methods, self.limits, self.seeds):
             if method_of(self.search(method, limit, seed)).needs_target and not self.targets:
-                raise InvalidValueError("methods", method, "methods that use lambda; this one needs targets")
+                reason = f"{method!r} needs targets, and there are lambdas"
+                raise InvalidValueError("methods", method, "leave it out, or give targets", reason=reason)
 
     @property
     def limits(self) -> tuple[dict[str, Any], ...]:

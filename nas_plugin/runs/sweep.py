@@ -103,23 +103,25 @@ class SearchSweep:
             content = json.loads((path / NAME).read_text(encoding="utf-8"))
             text = (path / "arch_def.toml").read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise RunError(f"{path} is no folder of a search or sweep: {error}") from None
+            raise RunError(f"{path} is not the folder of a search or sweep: {error}") from None
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise RunError(f"{path / NAME} is not of schema {SCHEMA!r}; start anew in another folder")
+            raise RunError(f"{path / NAME} is not of schema {SCHEMA!r}; begin in another folder")
         try:
             settings = SweepSettings.from_dict(content["sweep"], rows)
             arrays = tuple(SystolicArray(**with_rows(array, ROWS, rows)) for array in content["arrays"])
             more = dict(content["made_with"]), tuple(content["images"])
             array = arrays[0]
         except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
-            advice = "start anew in another folder, or pass the rows of your own that it uses"
+            advice = "begin in another folder, or pass the rows of your own that it uses"
             raise RunError(f"{path / NAME} cannot be used: {error}; {advice}") from None
         if content.get("space") != zlib.crc32(text.encode()):
-            raise RunError(f"{path / 'arch_def.toml'} is not the one that the run began with; start anew")
+            raise RunError(f"{path / 'arch_def.toml'} is not the one that the run began with; begin in another folder")
         kinds = [row for row in rows if isinstance(row, BlockKind)]
         arch = parse_arch_def(text, str(path / "arch_def.toml"), array, kinds=kinds)
         if check_images and more[1] != _checksums(arch, settings):
-            raise RunError(f"{path} was begun with other images than {settings.data} holds now; start anew")
+            raise RunError(
+                f"{path} was begun with other images than {settings.data} holds now; begin in another folder"
+            )
         return cls(path.absolute(), arch, arrays, settings, *more)
 
     def _super_network(self, settings: SearchSettings) -> Path | None:
@@ -169,7 +171,7 @@ class SearchSweep:
         (_, search), *more = self.searches()
         if more or len(self.settings.train_seeds) > 1:
             advice = f"nas-plugin sweep --resume {self.path} goes on with it"
-            raise RunError(f"{self.path} is no run folder but holds a sweep; {advice}")
+            raise RunError(f"{self.path} is not the folder of a run but holds a sweep; {advice}")
         return search
 
     def finished(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""One piece of work in a folder of its own: train a super-network, search, or train a network.
+"""One piece of work in its own folder: train a super-network, search, or train a network.
 
 A task that has its result file is done; one that was stopped resumes from its checkpoint. Its result depends neither on
 where it runs nor on how often it was stopped: each step ends with an atomic checkpoint of everything that the rest
@@ -19,8 +19,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from nas_plugin.data import Dataset, load
 from nas_plugin.errors import RunError
+from nas_plugin.images import Dataset, load
 from nas_plugin.methods.finding import searcher, winner_of
 from nas_plugin.methods.settings import SearchSettings, Target
 from nas_plugin.methods.training import Record, SuperNetworkTraining, Training, held_out
@@ -79,7 +79,7 @@ class Task:
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path} cannot be read: {error}; delete it and resume") from None
         if not isinstance(content, dict) or content.get("schema") != f"{SCHEMA}/{self.kind}":
-            raise RunError(f"{self.path} holds no result of a {self.kind}; delete it and resume")
+            raise RunError(f"{self.path} does not hold the result of a {self.kind}; delete it and resume")
         return content
 
     def log(self) -> list[Record]:
@@ -103,7 +103,7 @@ def _images(data: str, classes: int, shape: tuple[int, int], images: int | None)
 
 
 def images_of(arch: ArchDef, settings: SearchSettings, *, fresh: bool = False) -> tuple[Dataset, Dataset]:
-    """Training and test images; kept for the next task of the process, unless ``fresh`` reads them anew."""
+    """Training and test images; kept for the next task of the process, unless ``fresh`` reads them again."""
     if fresh:
         _images.cache_clear()
     return _images(settings.data, arch.classes, (arch.height, arch.width), settings.images)

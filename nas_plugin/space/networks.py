@@ -1,7 +1,7 @@
 """The super-network that is searched, the plain networks that it contains, and the gates that choose among these.
 
-The super-network holds one weight tensor a block, at the largest width and kernel (DMasking, FBNetV2, Wan et al., CVPR
-2020). A choice enters as gates, one vector a decision, one entry an option:
+The super-network holds one weight tensor per block, at the largest width and kernel (DMasking, FBNetV2, Wan et al.,
+CVPR 2020). A choice enters as gates, one vector per decision, one entry per option:
 
 - width: the output is multiplied by sum_i g_i * mask_i AFTER the activation, mask_i being 1 on the first w_i channels.
   There the mask of a closed channel still receives a gradient (its activation); folded into the weights before a ReLU

@@ -100,7 +100,7 @@ def parse_arch_def(
         arch = ArchDef(file["name"], **sizes, blocks=blocks, array=array, data=data, text=text)
         _ = arch.space  # raises if nothing is left of a map
     except tomllib.TOMLDecodeError as error:
-        raise ArchDefError(f"{where} is no valid TOML: {error}") from None
+        raise ArchDefError(f"{where} is not valid TOML: {error}") from None
     except InvalidValueError as error:
         raise ArchDefError(f"{where}: {error}") from None
     return arch

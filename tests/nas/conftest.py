@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nas_plugin import ArchDef
-from nas_plugin.data import FILES
+from nas_plugin.images import FILES
 from nas_plugin.space.reader import parse_arch_def
 
 SMALL = """

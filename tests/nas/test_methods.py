@@ -10,7 +10,7 @@ import pytest
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from nas_plugin import ArchDef, SearchSettings, load_arch_def
-from nas_plugin.data import CUT, Dataset, load
+from nas_plugin.images import CUT, Dataset, load
 from nas_plugin.methods.finding import check, searcher, winner_of
 from nas_plugin.methods.latencies import LATENCIES
 from nas_plugin.methods.table import METHODS, SWEEP_METHODS
@@ -138,7 +138,7 @@ def test_rivals_are_methods_and_latencies() -> None:
         ({"latency": "guess"}, "latency is 'guess'; allowed: one of: logistic, "),
         (
             {"method": "most-macs"},
-            "target is None; allowed: a limit, as 0.75 or 2000cycles; method 'most-macs' needs one",
+            "target is missing; needed: a limit like 0.75 or 2000cycles for method 'most-macs'",
         ),
         ({"target": "0.35"}, r"target is '0.35'; allowed: at least 993 cycles \(0.352 of the reference's\)"),
         ({"target": "992.9cycles", "method": "one-shot"}, "target is '992.9cycles'; allowed: at least 993 cycles"),

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
+import os
+import pkgutil
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+import nas_plugin
 from hwcost import load_device
-from nas_plugin import LATENCIES, METHODS, SWEEP_METHODS
-from nas_plugin.cli import main
+from nas_plugin import LATENCIES, METHODS, SWEEP_METHODS, load_arch_def
+from nas_plugin.cli import group, main
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -119,6 +125,31 @@ def test_every_method_shows_its_steps(
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("method", ["one-shot", "random"])
+def test_what_candidates_are_ranked_by_is_shown(
+    small_file: Path, tmp_path: Path, method: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without a target that is the sum of loss and latency: the best of it never gets worse, and is what wins."""
+    options = ["--method", method, "--lambda", 3, "--images", 100, "--epochs", 8, "--train-epochs", 1, "--seed", 1]
+    options += ["--candidates", 90, "--finalists", 4] if method == "one-shot" else []
+    _, out, err = run(capfd, "search", "--arch-def", small_file, "--out", tmp_path / "a", "--json", *options)
+    name = "held-out loss + lambda * latency"
+    log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    tried = [record for record in log if "objective" in record]
+    lines = [line for line in err.splitlines() if f"trained: {name} " in line]
+    assert [f"{record['objective']:.4f}" for record in tried] == [line.split(name)[1].split()[0] for line in lines]
+    assert json.loads(out)["derived"] == min(tried, key=lambda record: record["objective"])["tried"]
+    if method == "one-shot":
+        best = [record["best_objective"] for record in log if "scored" in record]
+        assert len(best) >= 2
+        assert best == sorted(best, reverse=True)
+        assert f"best {name} {best[-1]:.4f}" in err
+        (found,) = (tmp_path / "a" / "searches").glob("*/search.json")
+        scores = json.loads(found.read_text())["scores"]
+        assert min(score["held_out_loss"] + score["lambda_latency"] for score in scores) == pytest.approx(best[-1])
+
+
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("options", "name"),
     [
@@ -204,7 +235,7 @@ BAD = [
     (["--target", "992cycles", "--method", "most-macs"], "--target is '992cycles'; allowed: at least 993 cycles"),
     (
         ["--method", "most-macs"],
-        "--target is None; allowed: a limit, as 0.75 or 2000cycles; method 'most-macs' needs one",
+        "--target is missing; needed: a limit like 0.75 or 2000cycles for method 'most-macs'",
     ),
     (["--images", "0"], "--images is 0; allowed: an integer from 2 to 4000"),
     (["--images", "1000000000"], "--images is 1000000000; allowed: an integer from 2 to 4000, the training images in"),
@@ -212,21 +243,33 @@ BAD = [
     (["--method", "one-shot", "--finalists", "0"], "--finalists is 0; allowed: an integer of at least 1"),
     (["--utilization", "-1"], "--utilization is -1.0; allowed: a finite number of at least 0"),
     (["--utilization", "nan"], "--utilization is nan; allowed: a finite number of at least 0"),
-    (["--resume", "nowhere", "--target", "0.5"], "--target is '0.5'; allowed: nothing with --resume"),
+    (["--resume", "nowhere", "--target", "0.5"], "--target cannot be used: --resume keeps the settings of the run"),
     (["--latency", "fast"], "--latency is 'fast'; allowed: one of: "),
     (["--dataflow", "xs"], "--dataflow is 'xs'; allowed: one of: ws, os, is"),
     (["--fold-timing", "xs"], "--fold-timing is 'xs'; allowed: one of: ideal, serial, double-buffered"),
-    (["--data", "nowhere"], "nowhere is no folder"),
+    (["--data", "nowhere"], "nowhere is not a folder"),
     (["--arch-def", "nowhere.toml"], "nowhere.toml cannot be read"),
-    (["--resume", "nowhere"], "nowhere is no folder of a search or sweep"),
-    (["--resume", "nowhere", "--lambda", "0.2"], "--lambda is '0.2'; allowed: nothing with --resume"),
-    (["--resume", "nowhere", "--out", "x"], "--out is 'x'; allowed: nothing with --resume"),
-    (["--latency", "none", "--candidates", "9"], "nothing with --method darts; it is for one-shot"),
-    (["--method", "one-shot", "--latency", "none"], "--latency is 'none'; allowed: nothing with --method one-shot"),
-    (["--method", "one-shot", "--latency", "flops"], "--latency is 'flops'; allowed: nothing with --method one-shot"),
-    (["--method", "random", "--utilization", "0.1"], "--utilization is 0.1; allowed: nothing with --method random"),
-    (["--method", "most-macs", "--target", "1", "--epochs", "2"], "--epochs is 2; allowed: nothing with"),
-    (["--method", "one-shot", "--target", "1", "--lambda", "0.1"], "--lambda is 0.1; allowed: nothing with --target"),
+    (["--resume", "nowhere"], "nowhere is not the folder of a search or sweep"),
+    (
+        ["--resume", "nowhere", "--lambda", "0.2"],
+        "--lambda cannot be used: --resume keeps the settings of the run; leave it out",
+    ),
+    (["--resume", "nowhere", "--out", "x"], "--out cannot be used: --resume keeps the settings of the run"),
+    (["--latency", "none", "--candidates", "9"], "--method darts does not use it; leave it out, or choose one-shot"),
+    (["--method", "one-shot", "--latency", "none"], "--latency cannot be used: --method one-shot does not use it"),
+    (
+        ["--method", "one-shot", "--latency", "flops"],
+        "--latency cannot be used: --method one-shot does not use it; leave it out, or choose darts",
+    ),
+    (["--method", "random", "--utilization", "0.1"], "--utilization cannot be used: --method random does not use it"),
+    (
+        ["--method", "most-macs", "--target", "1", "--epochs", "2"],
+        "--epochs cannot be used: --method most-macs does not use it; leave it out, or choose darts, one-shot or r",
+    ),
+    (
+        ["--method", "one-shot", "--target", "1", "--lambda", "0.1"],
+        "--lambda cannot be used: --method one-shot does not use it with --target",
+    ),
     (["--unknown"], "--unknown"),
     (["extra"], "extra"),
 ]
@@ -247,6 +290,53 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert len(err.splitlines()) == 1
     assert message in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["search", "sweep"])
+def test_help_is_whole(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A short summary that is not cut, every option explained, and examples that the command takes."""
+    (line,) = [line for line in run(capfd, "--help")[1].splitlines() if line.startswith(f"  {command} ")]
+    summary = line.removeprefix(f"  {command}").strip()
+    assert 0 < len(summary) <= 60
+    assert summary.endswith(".")
+    assert not summary.endswith("..")
+    found = group.get_command(click.Context(group), command)
+    assert found is not None
+    for option in found.params:
+        assert isinstance(option, click.Option)
+        words = (option.help or "").partition("  [default")[0]
+        assert words[:1].isupper() or words.startswith("fashion-mnist"), option.name
+        assert words.endswith((".", "none")), option.name
+    _, examples = run(capfd, command, "--help")[1].split("Examples:\n")
+    lines = examples.strip().splitlines()
+    assert len(lines) >= 3
+    for line in lines:
+        program, name, *arguments = shlex.split(line)
+        assert (program, name) == ("nas-plugin", command)
+        found.make_context(name, arguments)
+
+
+def test_the_space_that_ships_can_be_changed(tmp_path: Path) -> None:
+    """By the line of docs/nas.md, in a folder without the sources."""
+    page = (Path(__file__).parents[2] / "docs" / "nas.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith("python -c ") and "load_arch_def" in line]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(line, shell=True, check=True, cwd=tmp_path, env=environment)
+    assert load_arch_def(tmp_path / "my.toml").space == load_arch_def().space
+
+
+def modules() -> list[str]:
+    return [module.name for module in pkgutil.walk_packages(nas_plugin.__path__, "nas_plugin.")]
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name != "nas_plugin.__main__"])
+def test_one_name_is_one_thing(name: str) -> None:
+    """A module is what its package holds under its name, and no folder has the same name."""
+    module = importlib.import_module(name)
+    package, _, own = name.rpartition(".")
+    assert getattr(sys.modules[package], own) is module
+    assert module.__file__ is not None
+    assert module.__file__.endswith("__init__.py") or not Path(module.__file__).with_suffix("").exists()
 
 
 def test_without_torch_the_command_says_what_to_install() -> None:

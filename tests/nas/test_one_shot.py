@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from hwcost import network_cost
 from nas_plugin import ArchDef, SearchSettings, load_arch_def
-from nas_plugin.data import CUT, Dataset, load, split
+from nas_plugin.images import CUT, Dataset, load, split
 from nas_plugin.methods import one_shot as module
 from nas_plugin.methods.finding import searcher
 from nas_plugin.methods.one_shot import OneShotSearch, pool_of

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from hwcost import Conv2d, SystolicArray, network_cost
 from nas_plugin import ArchDef, BlockKind, Latency, Method, load_arch_def, read_run, read_sweep, resume, search, sweep
-from nas_plugin.data import Dataset
 from nas_plugin.errors import RunError
+from nas_plugin.images import Dataset
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Resumable
 from nas_plugin.space.arch_def import Block, centred_conv

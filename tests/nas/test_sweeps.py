@@ -323,14 +323,18 @@ def first(folder: Path, pattern: str) -> Path:
 @pytest.mark.parametrize(
     ("pattern", "content", "message"),
     [
-        ("sweep.json", b"{", "is no folder of a search or sweep"),
-        ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/4'; start anew"),
+        ("sweep.json", b"{", "is not the folder of a search or sweep"),
+        ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/4'; begin in another folder"),
         ("sweep.json", b'{"schema": "nas_plugin.sweep/4"}', r"sweep\.json cannot be used"),
         ("sweep.json", b'{"schema": "nas_plugin.sweep/4", "sweep": {"data": "x"}, "arrays": []}', "cannot be used"),
         ("arch_def.toml", b"x = ", "is not the one that the run began with"),
         ("searches/*/search.json", b"{", r"search\.json cannot be read: .*; delete it and resume"),
-        ("searches/*/search.json", b"{}", r"search\.json holds no result of a search; delete it and resume"),
-        ("trainings/*/training.json", b"[]", r"training\.json holds no result of a training; delete it and resume"),
+        ("searches/*/search.json", b"{}", r"search\.json does not hold the result of a search; delete it and resume"),
+        (
+            "trainings/*/training.json",
+            b"[]",
+            r"training\.json does not hold the result of a training; delete it and resume",
+        ),
         ("trainings/*/training.json", b"\xff\xfe", r"training\.json cannot be read"),
     ],
 )
@@ -384,18 +388,20 @@ def test_other_images_are_refused(small: ArchDef, tmp_path: Path) -> None:
     sweep(out=tmp_path / "run", arch_def=small, **given)
     resume_sweep(tmp_path / "run")
     write_images(tmp_path / "images", train=230)
-    with pytest.raises(RunError, match=r"was begun with other images than .* holds now; start anew"):
+    with pytest.raises(RunError, match=r"was begun with other images than .* holds now; begin in another folder"):
         resume_sweep(tmp_path / "run")
 
 
 def test_folders_that_cannot_be_used(small: ArchDef, one: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="exists and is not empty"):
         sweep(out=one, arch_def=small, **ONE)
-    with pytest.raises(RunError, match="is no folder of a search or sweep"):
+    with pytest.raises(RunError, match="is not the folder of a search or sweep"):
         resume_sweep(tmp_path / "nowhere")
-    with pytest.raises(RunError, match="is no folder of a search or sweep"):
+    with pytest.raises(RunError, match="is not the folder of a search or sweep"):
         read_sweep(tmp_path)
-    with pytest.raises(RunError, match=r"one is no run folder.*; nas-plugin sweep --resume .*one goes on with it"):
+    with pytest.raises(
+        RunError, match=r"one is not the folder of a run.*; nas-plugin sweep --resume .*one goes on with it"
+    ):
         resume(one)
 
 
@@ -406,10 +412,10 @@ BAD = [
     ({"targets": ["0.5", 0.5]}, "targets is .*; allowed: at least one, each once"),
     ({"targets": ["0"]}, "target is '0'; allowed: a positive number"),
     ({"targets": ["0.5", "0.01"]}, r"target is '0.01'; allowed: at least 201 cycles \(0.206 of the reference's\)"),
-    ({"lambdas": [0.1]}, "targets is .*; allowed: targets or lambdas, one of the two"),
+    ({"lambdas": [0.1]}, "targets cannot be used: there are lambdas as well; leave one of them out"),
     ({"targets": [], "lambdas": [0.1, 0.1], "methods": ["random"]}, "allowed: at least one, each once"),
     ({"targets": [], "lambdas": [-1.0], "methods": ["random"]}, "weight is -1.0; allowed: a finite number"),
-    ({"targets": [], "lambdas": [0.1]}, "methods is 'most-macs'; allowed: methods that use lambda"),
+    ({"targets": [], "lambdas": [0.1]}, "methods cannot be used: 'most-macs' needs targets"),
     ({"seeds": []}, r"seeds is \[\]; allowed"),
     ({"seeds": [1, 1]}, r"seeds is \[1, 1\]; allowed"),
     ({"seeds": [-1]}, "seed is -1; allowed: an integer of at least 0"),
@@ -421,10 +427,10 @@ BAD = [
     ({"images": 1}, "images is 1; allowed"),
     ({"epochs": 0}, "epochs is 0; allowed"),
     ({"speed": 3}, "speed"),
-    ({"seed": 3}, "seed is 3; allowed: no value: a sweep sets it for each of its searches"),
-    ({"method": "random"}, "method is 'random'; allowed: no value: a sweep sets it"),
-    ({"latency": "flops"}, "latency is 'flops'; allowed: no value: a sweep sets it"),
-    ({"target": "0.5"}, "target is '0.5'; allowed: no value: a sweep sets it"),
+    ({"seed": 3}, "seed cannot be used: a sweep sets it for each of its searches; leave it out"),
+    ({"method": "random"}, "method cannot be used: a sweep sets it for each of its searches; leave it out"),
+    ({"latency": "flops"}, "latency cannot be used: a sweep sets it for each of its searches; leave it out"),
+    ({"target": "0.5"}, "target cannot be used: a sweep sets it for each of its searches; leave it out"),
 ]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hwcost import InvalidValueError, SystolicArray, network_cost
 from hwcost.torch import LatencyLoss
 from nas_plugin import LATENCIES, ArchDef, SearchSettings, load_arch_def
-from nas_plugin.data import load
+from nas_plugin.images import load
 from nas_plugin.methods.darts import DartsSearch
 from nas_plugin.methods.finding import winner_of
 from nas_plugin.methods.training import Training, generator, held_out

@@ -75,7 +75,7 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         raise DataError(f"{path} cannot be read as a gzip file ({error}); fetch it again") from None
     header = 4 + 4 * axes
     if len(content) < header or content[:4] != bytes((0, 0, 8, axes)):
-        raise DataError(f"{path} is no IDX file of unsigned bytes with {axes} axes; fetch it again")
+        raise DataError(f"{path} is not an IDX file of unsigned bytes with {axes} axes; fetch it again")
     shape, values = np.frombuffer(content[4:header], ">u4").tolist(), np.frombuffer(content[header:], np.uint8)
     if len(values) != math.prod(shape):
         text = " x ".join(map(str, shape))
@@ -89,7 +89,7 @@ def find(source: str | Path) -> Path:
     folder = named.get(str(source), Path(source))
     if not folder.is_dir():
         advice = f"pass a folder with {', '.join(FILES.values())} by --data, or use the embedded {CUT!r}"
-        raise DataError(f"{folder} is no folder; {advice}; {FULL!r} needs Debian's dataset-fashion-mnist")
+        raise DataError(f"{folder} is not a folder; {advice}; {FULL!r} needs Debian's dataset-fashion-mnist")
     return folder
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwcost import InvalidValueError
-from nas_plugin.data import CUT, DEBIAN_FOLDER, FILES, find, load, read_idx, split
 from nas_plugin.errors import DataError
+from nas_plugin.images import CUT, DEBIAN_FOLDER, FILES, find, load, read_idx, split
 
 from .conftest import write_idx, write_images
 
@@ -91,10 +91,10 @@ WHOLE = gzip.compress(bytes((0, 0, 8, 1, 0, 0, 0, 2)) + bytes(2))
 DAMAGE = [
     ("train_images", None, "is missing"),
     ("test_labels", None, "is missing"),
-    ("train_images", b"", "is no IDX file"),
+    ("train_images", b"", "is not an IDX file"),
     ("train_images", b"not gzip", "cannot be read as a gzip file"),
     ("train_images", WHOLE[:-5], "cannot be read as a gzip file"),
-    ("train_images", gzip.compress(b"\0\0\x0d\x03" + bytes(12)), "is no IDX file of unsigned bytes with 3 axes"),
+    ("train_images", gzip.compress(b"\0\0\x0d\x03" + bytes(12)), "is not an IDX file of unsigned bytes with 3 axes"),
     ("train_labels", gzip.compress(bytes((0, 0, 8, 1, 0, 0, 0, 9)) + bytes(2)), "announces 9 bytes and holds 2"),
     ("train_labels", WHOLE, "holds 240 images for 2 labels"),
     ("test_labels", gzip.compress(bytes((0, 0, 8, 1, 0, 0, 0, 60)) + bytes([7] * 60)), "holds label 7"),
@@ -130,5 +130,5 @@ def test_images_of_another_size_or_without_contrast(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_no_folder() -> None:
-    with pytest.raises(DataError, match="no-such-place is no folder; pass a folder with train-images"):
+    with pytest.raises(DataError, match="no-such-place is not a folder; pass a folder with train-images"):
         load("no-such-place", classes=10, shape=(28, 28))
