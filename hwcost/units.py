@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
@@ -18,6 +19,7 @@ __all__ = [
     "printable",
     "shortlist",
     "unit_of",
+    "with_unit",
 ]
 
 Units: TypeAlias = Sequence[tuple[float, str]]
@@ -26,6 +28,9 @@ Units: TypeAlias = Sequence[tuple[float, str]]
 TIMES: Units = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 CLOCKS: Units = ((1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz"))
 BYTES: Units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+
+_SCALED = ("Hz", "B", "B/s", "op/s")
+_PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"), (1, ""))
 
 
 def unit_of(largest: float, units: Units) -> tuple[float, str]:
@@ -45,6 +50,21 @@ def in_unit(value: float, units: Units, digits: int = 6) -> str:
     """
     scale, unit = unit_of(value, units)
     return f"{value / scale:.{digits}g} {unit}"
+
+
+def with_unit(value: object, unit: str) -> str:
+    """A value of a field or a fact for people: with a prefix and its unit, as text, or as yes or no.
+
+    >>> with_unit(819e9, "B/s"), with_unit(16, "PE"), with_unit(0.5, "1"), with_unit("ws", ""), with_unit(True, "")
+    ('819 GB/s', '16 PE', '0.5', 'ws', 'yes')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, (int, float)):
+        return str(value)
+    if unit in _SCALED and math.isfinite(value):
+        return in_unit(value, [(scale, prefix + unit) for scale, prefix in _PREFIXES])
+    return f"{value:.6g} {unit}" if unit not in ("", "1") else f"{value:.6g}"
 
 
 def exact(value: float) -> str:

@@ -7,8 +7,11 @@ import dataclasses
 import json
 import math
 import pickle
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -693,3 +696,15 @@ def test_scipy_is_asked_for_by_name():
     code = "import sys; sys.modules['scipy'] = None; import hwcost.calibration"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert 'pip install "hwcost[fit]"' in done.stderr
+
+
+def test_the_file_and_the_command_of_the_page_work(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    text = (Path(__file__).parent.parent / "docs" / "calibration.md").read_text("utf-8")
+    (content,) = re.findall(r"^```text\n(name,kind.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    (command,) = re.findall(r"^\$ hwcost (calibrate measured.csv .*)$", text, flags=re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    Path("measured.csv").write_text(content, encoding="utf-8")
+    assert main(shlex.split(command)) == 0
+    assert Path("residuals.png").exists()
+    assert read_device("mine.toml").fit.errors["mape"] < 0.1

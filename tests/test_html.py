@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import math
 import re
 import shutil
 import subprocess
@@ -147,8 +148,16 @@ def rows(dom):
 
 
 def labels(name, *, states=("module", "priced", "unsupported")):
+    """Full names in the tree; a module with one layer is that layer, unless operations that only move memory show."""
     network = {"tree": TREE, "residual": residual((1, 1, 1, 1))}[name]
-    return [line["name"] for line in html_lines(summarise(network, ARRAY)) if line["state"] in states]
+    found, deepest = [], math.inf
+    for line in html_lines(summarise(network, ARRAY)):
+        deepest = deepest if line["depth"] > deepest else math.inf
+        if line["depth"] <= deepest and line["state"] in states:
+            found.append(line["name"])
+        if line["is_single"] and "memory-only" not in states:
+            deepest = min(deepest, line["depth"])
+    return found
 
 
 def leaves(name, key):
@@ -197,18 +206,19 @@ STEPS = {
     "turned": f"{CLICK.format('cycles')} setTimeout(() => {{ {CLICK.format('cycles')} }}, 50);",
     "tree": "location.hash = 'sort=cycles&reverse'; setTimeout(() => { " + CLICK.format("cycles") + " }, 50);",
     "shut": "document.getElementById('shut').click();",
-    "one": "document.querySelector('.fold').click();",
+    "one": "document.querySelector('tr:not(.layer) .fold').click();",
+    "width": "document.title = document.documentElement.scrollWidth - innerWidth;",
     "all": "document.getElementById('free').click();",
     "broken": "console.error('broken');",
 }
 
 
-def clicked(folder, step, name="tree"):
+def clicked(folder, step, name="tree", *more):
     """The page with a script that clicks, which its policy would not let run."""
     text = re.sub(r"<meta http-equiv[^>]*>", "", page_of(name))
     path = folder / f"{step}.html"
     path.write_text(text.replace("</body>", ON_LOAD.format(STEPS[step]) + "</body>"), encoding="utf-8")
-    return opened(folder, name, "--dump-dom", page=path.name)
+    return opened(folder, name, "--dump-dom", *more, page=path.name)
 
 
 @browser
@@ -219,7 +229,7 @@ def clicked(folder, step, name="tree"):
         ("turned", lambda: leaves("tree", lambda line: line["cycles"])),
         ("tree", lambda: labels("tree")),
         ("shut", lambda: ["stem", "body", "head"]),
-        ("one", lambda: ["stem", *labels("tree")[2:]]),
+        ("one", lambda: [name for name in labels("tree") if not name.startswith("body.")]),
         ("all", lambda: labels("tree", states=("module", "priced", "memory-only"))),
     ],
 )
@@ -227,6 +237,30 @@ def test_clicks_sort_fold_and_show(tmp_path, step, expected):
     dom, console = clicked(tmp_path, step)
     assert console == []
     assert rows(dom) == expected()
+
+
+@browser
+@pytest.mark.parametrize("name", ["residual", "odd", "lenet"])
+def test_a_page_does_not_scroll_sideways(tmp_path, name):
+    dom, console = clicked(tmp_path, "width", name, "--window-size=1280,900")
+    assert console == []
+    assert int(re.search(r"<title>(.*?)</title>", dom)[1]) <= 0
+
+
+def test_a_module_with_one_layer_is_that_layer():
+    lines = html_lines(summarise(TREE, ARRAY))
+    stem, conv = (line for line in lines if line["name"] == "stem")
+    assert (stem["is_single"], stem["state"], conv["state"]) == (True, "module", "priced")
+    assert all(stem[name] == conv[name] for name in ("shape", "cycles", "macs", "pe_cycles"))
+    assert labels("tree").count("stem") == 1
+    assert not any(line["is_single"] for line in lines if line["name"] == "body")
+
+
+def test_settings_have_units():
+    lines = html_lines(summarise(LENET, ARRAY))
+    page = html_report("x", ARRAY.as_dict() | {"batch": [1, 3]}, summarise(LENET, ARRAY).figures(), lines, {})
+    for text in ("16 PE", "1 GHz", "2 GB/s", "ws", "1, 3"):
+        assert f"<dd>{text}</dd>" in page
 
 
 @browser
@@ -309,11 +343,13 @@ def test_a_screenshot_is_not_blank(tmp_path):
 def test_figures_of_the_page_are_those_of_the_summary():
     summary, text = summarise(TREE, ARRAY), page_of("tree")
     rows = re.findall(r"<tr class=\"priced\".*?</tr>", text)
+    idle = re.findall(r"data-key=\"idle-(\w+)\"", text)
+    assert all(shares < 0.0005 for kind, shares in summary.breakdown.shares.items() if kind not in {"useful", *idle})
     for html, row in zip(rows, summary.of("priced"), strict=True):
         values = [float(value) for value in re.findall(r"data-value=\"([\d.e+-]+)\"", html)]
         cost, shares = row.cost, row.breakdown.shares
         assert values[:5] == [cost.macs, cost.cycles, cost.seconds, summary.share(row), cost.utilization]
         assert values[5] == cost.folds
-        assert values[6:-1] == pytest.approx([share for kind, share in shares.items() if kind != "useful"])
+        assert values[6:-1] == pytest.approx([shares[kind] for kind in idle])
         assert values[-1] == row.traffic.bytes()
     assert f"<dd>{summary.cost.macs:,}</dd>" in text

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import machines
 import numpy as np
@@ -30,6 +32,7 @@ from hwcost.network.operations import MemoryOnly
 from hwcost.plot import (
     ENDINGS,
     PICTURES,
+    calibration_figure,
     ceiling_data,
     ceiling_figure,
     check_path,
@@ -40,6 +43,7 @@ from hwcost.plot import (
     stairs_data,
     stairs_figure,
     svg,
+    sweep_figure,
 )
 from hwcost.plot.bars import shorten_name
 from hwcost.relaxation import SmoothCeiling
@@ -337,6 +341,68 @@ def test_comparison_figure_groups_what_there_is_more_of():
     assert comparison_figure(["one"], ["a"], [[0.5]], [[1.0]]).axes[0].get_legend() is None
     many = comparison_figure([f"n{i}" for i in range(9)], [f"a{i}" for i in range(9)], np.ones((9, 9)), np.ones((9, 9)))
     assert len({(bars[0].get_facecolor(), bars[0].get_hatch()) for bars in many.axes[0].containers}) == 9
+
+
+def test_small_utilizations_fill_the_picture():
+    for used in (1e-6, 0.003, 0.2, 0.6, 1.0, 1.2):
+        below = comparison_figure(["a"], ["b"], [[1.0]], [[used]]).axes[1]
+        assert 0.4 <= 100 * used / below.get_ylim()[1] <= 0.99
+
+
+SPANS = (1.001, 1.2, 3.0, 20.0, 300.0, 1e6)
+
+
+def spread(span):
+    """Latencies from 0.3 ms, and predictions of them."""
+    latencies = 3e-4 * span ** np.linspace(0, 1, 16)
+    return latencies, latencies * np.resize([0.9, 1.1], 16)
+
+
+def swept(span):
+    rows, cols = np.meshgrid([8, 16, 24, 64], [8, 12, 40, 90])
+    seconds = span ** np.linspace(1, 0, 16)
+    return {"rows": rows.ravel(), "cols": cols.ravel(), "dataflow": ["ws"] * 16, "seconds": seconds}
+
+
+LOGARITHMIC = {
+    "calibration": lambda span: calibration_figure(*spread(span), "mine", 0.1),
+    "sweep": lambda span: sweep_figure(**swept(span), utilization=np.full(16, 0.5), front=[0, 5]),
+    "comparison": lambda span: comparison_figure(["a", "b"], ["c"], [[1e-3], [1e-3 * span]], [[0.5], [0.1]]),
+}
+
+
+@pytest.mark.parametrize("span", SPANS)
+@pytest.mark.parametrize("name", LOGARITHMIC)
+def test_figures_at_the_ticks_do_not_overlap(name, span):
+    figure = LOGARITHMIC[name](span)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            shown = [text for text in axis.get_ticklabels(which="both") if text.get_visible() and text.get_text()]
+            boxes = [text.get_window_extent() for text in shown]
+            assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2)), [axis, *shown]
+            assert shown or axis.get_scale() != "log"
+            assert not any("\\" in text.get_text() for text in shown)
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_no_legend_covers_a_curve_of_a_sweep(span):
+    figure = LOGARITHMIC["sweep"](span)
+    figure.draw_without_rendering()
+    legends = [legend for part in (figure, *figure.subfigs) for legend in part.legends]
+    assert len(legends) == 1
+    for axes in figure.axes:
+        assert axes.get_legend() is None
+        assert not axes.get_window_extent().overlaps(legends[0].get_window_extent())
+
+
+@pytest.mark.parametrize("script", ["draw_reports.py", "draw_how_true.py"])
+def test_the_pictures_of_the_pages_are_drawn(script, tmp_path):
+    """Those that need measurements are left out without them."""
+    tool = Path(__file__).parent.parent / "tools" / script
+    more = ["--data", tmp_path / "none"] if script == "draw_how_true.py" else []
+    subprocess.run([sys.executable, tool, "--to", tmp_path, *more], capture_output=True, check=True, timeout=600)
+    assert list(tmp_path.glob("*.png"))
 
 
 @pytest.mark.parametrize("name", ["layer", "a" * 200, "encoder.layers.11.feed_forward.dense_out", "a\nb"])

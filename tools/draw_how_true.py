@@ -34,7 +34,7 @@ from common.measured_data import (  # noqa: E402
 )
 from common.simulated import UBOOST_ARRAY, uboost_layers  # noqa: E402
 from hwcost import Conv2d, Gemm, SystolicArray, layer_cost  # noqa: E402
-from hwcost.model.formula import gemm_cycles  # noqa: E402
+from hwcost.model.formula import layer_cycles  # noqa: E402
 from hwcost.plot import style  # noqa: E402
 from hwcost.scalesim import TopologyLayer  # noqa: E402
 
@@ -44,7 +44,9 @@ BELOW: Mapping[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14
 
 
 def canvas(width: float, height: float) -> Any:
-    return style.load_matplotlib().figure.Figure(figsize=(width, height), layout="constrained")
+    figure = style.load_matplotlib().figure.Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(**style.MARGINS)
+    return figure
 
 
 # ---------------------------------------------------------------- the stairs of the Edge TPU
@@ -116,7 +118,7 @@ def held_out(folder: Path) -> Any:
     figure = canvas(9.6, 6.8)
     for axes, (name, (form, measurements)) in zip(figure.subplots(2, 3).flat, panels.items(), strict=True):
         found = form.fitted(measurements)
-        scale, unit = (1e3, "ms") if name == "Edge TPU" else (1e9, "cycles")
+        scale, unit = (1e3, "ms") if name == "Edge TPU" else (1e6, "thousand cycles")
         x, y = scale * np.array(found.measured), scale * np.array(found.predicted)
         ends = np.array([min(x.min(), y.min()) / 1.4, max(x.max(), y.max()) * 1.4])
         axes.plot(ends, ends, color=GREY, linewidth=1.2)
@@ -126,11 +128,7 @@ def held_out(folder: Path) -> Any:
         axes.set_title(f"{name}\nmean error {100 * found.scores.mape:.1f} % ({found.scores.count})")
         axes.set_xlabel(f"measured [{unit}]")
         axes.set_ylabel(f"predicted [{unit}]")
-        if name == "Edge TPU":  # little more than a decade: its own ticks
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(style.load_matplotlib().ticker.FixedLocator([2, 5, 10, 20, 40]))
-                axis.set_major_formatter(style.load_matplotlib().ticker.FormatStrFormatter("%g"))
-                axis.set_minor_locator(style.load_matplotlib().ticker.NullLocator())
+        style.plain_ticks(axes.xaxis, axes.yaxis)
     figure.suptitle("Predicted against measured; each layer predicted by a fit that excludes it", fontsize=13)
     return figure
 
@@ -151,7 +149,7 @@ def simulators(folder: Path) -> Any:
         median = float(np.median(ratios[size]))
         left.plot([place - 0.36, place + 0.36], [median, median], color=BLACK, linewidth=2)
     left.axhline(1, color=BLUE, linewidth=2)
-    left.set_xticks(range(len(sizes)), [f"{size}²" for size in sizes])
+    left.set_xticks(range(len(sizes)), [f"{size} x {size}" for size in sizes])
     left.set_ylim(0, 1.08)
     left.set_xlabel("array")
     left.set_ylabel("cycles over SCALE-Sim's")
@@ -166,15 +164,13 @@ def simulators(folder: Path) -> Any:
         **BELOW,
         ncols=1,
     )
-    for label, colour, at in (("U-Boost NAS's smooth model", ORANGE, 2), ("hwcost", BLUE, 0)):
+    for label, colour in (("U-Boost NAS's smooth model", ORANGE), ("hwcost", BLUE)):
         for _, simulated, models in uboost_layers(folder):
-            x, y = (
-                simulated,
-                np.asarray(models[("hwcost", "", "U-Boost NAS's smooth model")[at]], dtype=float) / simulated,
-            )
-            right.plot(x, y, "o", color=colour, markersize=2.4, alpha=0.3, markeredgewidth=0)
+            y = np.asarray(models[label], dtype=float) / simulated
+            right.plot(simulated, y, "o", color=colour, markersize=2.4, alpha=0.3, markeredgewidth=0)
         right.plot([], [], "o", color=colour, markersize=4, label=label)
     right.set(xscale="log", yscale="log")
+    style.plain_ticks(right.xaxis, right.yaxis)
     right.set_xlabel("cycles of the simulator")
     right.set_ylabel("cycles over the simulator's")
     right.set_title(f"U-Boost NAS's cycle simulator, {UBOOST_ARRAY.rows} x {UBOOST_ARRAY.cols}")
@@ -190,7 +186,7 @@ def scalesim_ratios(folder: Path) -> dict[int, list[float]]:
         if row["array_h"] == row["array_w"]:
             size = int(row["array_h"])
             (gemm,) = TopologyLayer("one", *(int(row[name]) for name in names)).gemms()
-            ideal = gemm_cycles(gemm, SystolicArray(size, size, dataflow=row["dataflow"]))
+            ideal = layer_cycles(gemm, SystolicArray(size, size, dataflow=row["dataflow"]))
             ratios.setdefault(size, []).append(ideal / float(row["total_cycles"]))
     return ratios
 
@@ -209,10 +205,11 @@ def left_out(folder: Path) -> Any:
     for axes, timing in zip(panels, ("serial", "double-buffered"), strict=True):
         for size, colour in zip(sizes, colours, strict=True):
             gemm = Gemm(m=streamed, n=4 * size, k=4 * size)
-            ideal, other = (gemm_cycles(gemm, SystolicArray(size, size, fold_timing=t)) for t in ("ideal", timing))
+            ideal, other = (layer_cycles(gemm, SystolicArray(size, size, fold_timing=t)) for t in ("ideal", timing))
             axes.plot(streamed, 100 * ideal / other, color=colour, linewidth=1.9, label=f"{size} x {size}")
         axes.set_xscale("log")
         axes.set_xlim(1, 1e5)
+        style.plain_ticks(axes.xaxis)
         axes.set_ylim(0, 104)
         axes.set_xlabel("T: rows that stream through a fold")
         axes.set_title(f"{timing} folds")

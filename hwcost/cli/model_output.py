@@ -236,12 +236,18 @@ def as_csv(summary: Summary, lines: Sequence[Line], settings: Mapping[str, Any])
 
 def html_lines(summary: Summary) -> list[dict[str, Any]]:
     """The whole tree as data, from the top down, for the HTML page."""
-    lines = lines_of(summary, depth=None, everything=True)
-    return [
-        {"label": line.label, "depth": line.depth, "is_free": all(row.state == "memory-only" for row in _rows_of(line))}
-        | _line_dict(summary, line)
-        for line in lines
-    ]
+    return [_html_line(summary, line) for line in lines_of(summary, depth=None, everything=True)]
+
+
+def _html_line(summary: Summary, line: Line) -> dict[str, Any]:
+    found = {"label": line.label, "depth": line.depth} | _line_dict(summary, line)
+    layers = [row for row in _rows_of(line) if row.state != "memory-only"]
+    is_single = isinstance(line.part, Module) and [row.state for row in layers] == ["priced"]
+    return found | {
+        "is_free": not layers,
+        "is_single": is_single,
+        "shape": layers[0].shape if is_single else found["shape"],
+    }
 
 
 def _rows_of(line: Line) -> tuple[Row, ...]:

@@ -15,7 +15,7 @@ from hwcost.devices.measured import Fit, beyond_ranges
 from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Layer
-from hwcost.units import in_unit
+from hwcost.units import with_unit
 
 __all__ = ["FACT_UNITS", "FIELD_UNITS", "STATUSES", "UNITS", "DeviceFile", "Entry", "check_device_name"]
 
@@ -43,9 +43,6 @@ FACT_UNITS: Mapping[str, str] = MappingProxyType(
 
 UNITS = ("", "1", "PE", "row", "filter", "cycle", "Hz", "s", "B", "B/s", "op/s", "m2", "V", "W", "J")
 """The units of facts; empty for text and truth values."""
-
-_SCALED = ("Hz", "B", "B/s", "op/s")
-_PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"), (1, ""))
 
 MOST_BYTES = 2**20
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
@@ -96,14 +93,7 @@ class Entry:
         >>> Entry(819e9, "B/s", "published", "a page").in_words
         '819 GB/s'
         """
-        value, unit = self.value, self.unit
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if isinstance(value, str):
-            return value
-        if unit in _SCALED and math.isfinite(value):
-            return in_unit(value, [(scale, prefix + unit) for scale, prefix in _PREFIXES])
-        return f"{value:.6g} {unit}" if unit not in ("", "1") else f"{value:.6g}"
+        return with_unit(self.value, self.unit)
 
     def as_dict(self) -> dict[str, Any]:
         """The entry as plain values for JSON; infinity is "inf"."""

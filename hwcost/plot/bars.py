@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.plot.style import COLOURS, GREY
+from hwcost.plot.style import COLOURS, GREY, percent_limits
 from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def draw_utilization(axes: Axes, data: Mapping[str, Any]) -> None:
     whole = 100 * data["utilization"]
     axes.axhline(whole, color="black", linewidth=1.2, linestyle=(0, (4, 2)), label=f"network: {whole:.1f} %")
     axes.set_ylabel("utilization [%]")
-    axes.set_ylim(0, max(104.0, *used))
+    percent_limits(axes, max(used))
     axes.grid(visible=False, axis="x")
     legend_outside(axes)
 

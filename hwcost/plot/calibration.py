@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.style import COLOURS, GREY, new_figure
+from hwcost.plot.style import COLOURS, GREY, new_figure, plain_ticks
+from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,19 +38,22 @@ def calibration_figure(
     x, y = (np.asarray(seconds, dtype=float) for seconds in (measured, predicted))
     if x.shape != y.shape or x.ndim != 1 or not len(x) or not (np.all(x > 0) and np.all(y > 0)):
         raise InvalidValueError("predicted", predicted, "as many latencies above 0 as there are measured ones")
+    scale, unit = unit_of(float(np.median(x)), TIMES)
+    x, y = x / scale, y / scale
     with new_figure(9.0, 4.2) as figure:
         left, right = figure.subplots(1, 2)
         ends = np.array([min(x.min(), y.min()) / 1.3, max(x.max(), y.max()) * 1.3])
         left.plot(ends, ends, color=GREY, linewidth=1)
         left.plot(x, y, "o", color=COLOURS[0], markersize=4, alpha=0.75)
         left.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
-        left.set(xlabel="measured latency [s]", ylabel="predicted, held out [s]")
+        left.set(xlabel=f"measured latency [{unit}]", ylabel=f"predicted, held out [{unit}]")
         right.axhline(0, color=GREY, linewidth=1)
         off = 100 * (y / x - 1)
         right.plot(x, off, "o", color=COLOURS[0], markersize=4, alpha=0.75)
         most = max(10.0, 1.15 * np.abs(off).max())
-        right.set(xscale="log", xlabel="measured latency [s]", ylabel="predicted / measured - 1 [%]")
+        right.set(xscale="log", xlabel=f"measured latency [{unit}]", ylabel="predicted / measured - 1 [%]")
         right.set_ylim(-most, most)
+        plain_ticks(left.xaxis, left.yaxis, right.xaxis)
         mean = "" if error is None else f": mean error {100 * error:.1f} % on held-out measurements"
         figure.suptitle(f"{name or 'fitted device'}{mean}")
     return figure

@@ -9,7 +9,7 @@ import numpy as np
 
 from hwcost.errors import InvalidValueError
 from hwcost.plot.bars import legend_outside, shorten_name
-from hwcost.plot.style import COLOURS, new_figure
+from hwcost.plot.style import COLOURS, new_figure, percent_limits, plain_ticks
 from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ def comparison_figure(
         _draw(below, 100 * used, bars)
         above.set_ylabel(f"time [{unit}]")
         if times.min() > 0 and times.max() > _FAR_APART * times.min():
-            above.set_yscale("log")
-            above.yaxis.set_major_formatter("{x:g}")
+            above.set(yscale="log", ylim=(10.0 ** np.floor(np.log10(0.8 * times.min() / scale)), None))
+            plain_ticks(above.yaxis)
         below.set_ylabel("utilization [%]")
-        below.set_ylim(0, max(104.0, 100 * float(used.max())))
+        percent_limits(below, 100 * float(used.max()))
         labels = [shorten_name(name, 24) for name in groups]
         upright = sum(map(len, labels)) <= 60
         below.set_xticks(range(len(groups)), labels, rotation=0 if upright else 90, parse_math=False)

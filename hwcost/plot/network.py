@@ -39,7 +39,7 @@ def network_data(summary: Any) -> dict[str, Any]:
         ``bytes`` of the transfers in ``operands``, ``shares`` of the PE-cycles; ``total``: these shares of all layers;
         ``roof``: the most MACs per second; ``slopes``: bytes per second from and to memory, by transfers.
 
-    >>> from hwcost import Linear
+    >>> from hwcost import Linear, SystolicArray
     >>> from hwcost.reports import summarise
     >>> data = network_data(summarise({"fc": Linear(12, 8)}, SystolicArray(8, 8)))
     >>> data["layers"][0]["shares"]["ragged_rows"], data["roof"], data["slopes"]

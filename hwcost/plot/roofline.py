@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.plot.bars import BOUNDS, legend_outside, shorten_name
-from hwcost.plot.style import BLACK, GREY
+from hwcost.plot.style import BLACK, GREY, plain_ticks
 from hwcost.units import BYTES, in_unit, unit_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["draw_roofline"]
 
 _NAMED = 8
-_FEW = 40.0
 _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)))
 # rough size of the picture on a page, in points, and the directions in which a number may move
 _POINTS_WIDE, _POINTS_HIGH = 500.0, 270.0
@@ -54,22 +53,10 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
             axes.scatter(x[where], y[where], s=[_area(points[i]) for i in where], **look)
     axes.set(xscale="log", yscale="log", xlim=frame[:2], ylim=frame[2:])
     _number(axes, points[:_NAMED], np.stack([x, y])[:, :_NAMED], np.log(frame).reshape(2, 2))
-    _plain_ticks(axes)
+    plain_ticks(axes.xaxis, axes.yaxis)
     _legend(axes, points)
     axes.set_xlabel(f"MACs per byte of {_listed(data['operands'])}")
     axes.set_ylabel(f"attained [{unit}]")
-
-
-def _plain_ticks(axes: Axes) -> None:
-    """Figures at the ticks, and between them if there are few."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.set_minor_formatter(NullFormatter())
-        if high / low < _FEW:
-            axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-            axis.set_minor_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _points(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

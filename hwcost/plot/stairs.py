@@ -13,7 +13,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
 from hwcost.model.layers import Conv2d, Layer
 from hwcost.plot.ceilings import Relaxations, check_relaxations, describe, sharpness_label
-from hwcost.plot.style import BLACK, COLOURS, GREY, new_figure
+from hwcost.plot.style import BLACK, COLOURS, GREY, new_figure, percent_limits
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation
 
 if TYPE_CHECKING:
@@ -113,8 +113,7 @@ def stairs_figure(
         above.set_ylabel("cycles")
         above.set_ylim(bottom=0)
         below.set_ylabel("utilization [%]")
-        top = max(line.get_ydata().max() for line in below.get_lines())
-        below.set_ylim(0, max(106, 1.06 * top) if top > 50 else 1.25 * top)
+        percent_limits(below, max(line.get_ydata().max() for line in below.get_lines()))
         below.set_xlabel(f"number of {width}")
         below.set_xlim(0 if counted[0] < 0.1 * counted[-1] else counted[0], counted[-1])
         risers = [*counted[:-1][np.diff(data["exact"]["cycles"]) > 0].tolist(), data["widths"][-1]]

@@ -14,6 +14,7 @@ from hwcost.errors import InvalidValueError, MissingDependencyError
 from hwcost.files import write_given
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "check_path",
     "load_matplotlib",
     "new_figure",
+    "percent_limits",
+    "plain_ticks",
     "save",
     "svg",
 ]
@@ -51,6 +54,7 @@ STYLE = {
     "legend.frameon": False,
     "svg.hashsalt": "hwcost",
 }
+_FEW, _MANY = 8.0, 100.0  # ratios of the ends of an axis with few ticks at 1, 2 and 5, and with enough decades
 MARGINS = {"w_pad": 0.12, "h_pad": 0.08}
 _OPTIONS: dict[str, dict[str, Any]] = {
     "png": {"pil_kwargs": {"optimize": True}},
@@ -80,6 +84,23 @@ def new_figure(width: float, height: float) -> Iterator[Figure]:
         figure: Figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
         figure.get_layout_engine().set(**MARGINS)  # type: ignore[union-attr]
         yield figure
+
+
+def percent_limits(axes: Axes, most: float) -> None:
+    """The vertical axis of shares in per cent: up to 100 or to the largest above, or closer if all are small."""
+    axes.set_ylim(0, max(104.0, 1.04 * most) if most > 50 else 1.25 * most or 1.0)
+
+
+def plain_ticks(*axes: Any) -> None:
+    """Plain numbers at the ticks of logarithmic axes, as many as have room: at decades, at 1, 2 and 5, or even ones."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+    for axis in axes:
+        low, high = axis.get_view_interval()
+        subs = (1.0,) if high / low >= _MANY else (1.0, 2.0, 5.0)
+        axis.set_major_locator(MaxNLocator(4) if high / low < _FEW else LogLocator(subs=subs, numticks=5))
+        axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+        axis.set_minor_locator(NullLocator())
 
 
 def check_path(path: str | os.PathLike[str]) -> str:

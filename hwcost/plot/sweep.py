@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.style import BLACK, COLOURS, LIGHT, new_figure
+from hwcost.plot.style import BLACK, COLOURS, LIGHT, new_figure, percent_limits, plain_ticks
 from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter
 
 __all__ = ["sweep_data", "sweep_figure"]
 
@@ -135,7 +134,7 @@ def sweep_figure(
     with new_figure(3.1 * max(2, len(names)) + 1.6, 7.4) as figure:
         above, below = figure.subfigures(2, 1, height_ratios=(3, 2), squeeze=False).flat
         panels = above.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
-        norm, ticks = _log_norm(times / scale), _plain_ticks()
+        norm = _log_norm(times / scale)
         axes_of_map = _axis(data["rows"]), _axis(data["cols"])
         for axes, name in zip(panels, names, strict=True):
             own = best[flows[best] == name]
@@ -147,13 +146,12 @@ def sweep_figure(
         left, right = below.subplots(1, 2)
         _draw_best(left, right, high * wide, times / scale, 100 * used, flows, best)
         left.set_ylabel(f"time [{unit}]")
-        for axis in (bar.ax.yaxis, left.yaxis):
-            axis.set_major_formatter(ticks())
-            axis.set_minor_formatter(ticks())
+        plain_ticks(bar.ax.yaxis, left.xaxis, left.yaxis, right.xaxis)
         if pe_budget is not None:
             for axes in (left, right):
                 axes.axvline(pe_budget, color=BLACK, linestyle=_DASHES, linewidth=1, label=f"budget: {pe_budget} PEs")
-        left.legend(loc="lower left")
+        handles, labels = left.get_legend_handles_labels()
+        below.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
         figure.suptitle(title or "Time by rows and columns of the array", fontsize=12, parse_math=False)
     return figure
 
@@ -163,17 +161,6 @@ def _log_norm(times: Column) -> LogNorm:
 
     low, high = float(times.min()), float(times.max())
     return LogNorm(low, high if high > 1.001 * low else 1.1 * low)
-
-
-def _plain_ticks() -> Callable[[], LogFormatter]:
-    """A formatter of logarithmic axes with plain numbers, where matplotlib has room for labels."""
-    from matplotlib.ticker import LogFormatter
-
-    class Plain(LogFormatter):
-        def __call__(self, x: float, pos: int | None = None) -> str:
-            return f"{x:g}" if super().__call__(x, pos) else ""
-
-    return Plain
 
 
 def _axis(sizes: Sequence[int]) -> _Axis:
@@ -233,4 +220,4 @@ def _draw_best(left: Axes, right: Axes, pes: Column, times: Column, used: Column
     right.plot(pes[best], used[best], "o", markersize=6, color=LIGHT, zorder=1)
     left.set(xscale="log", yscale="log", xlabel="PEs", title="least time within a number of PEs")
     right.set(xscale="log", xlabel="PEs", ylabel="utilization [%]", title="utilization of those arrays")
-    right.set_ylim(0, max(104.0, float(used.max())))
+    percent_limits(right, float(used.max()))

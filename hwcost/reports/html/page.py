@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import KINDS
 from hwcost.reports.html.inline import inline_svg, text_of
-from hwcost.units import BYTES, TIMES, in_unit
+from hwcost.units import BYTES, TIMES, Units, in_unit, with_unit
 
 __all__ = ["html_report"]
 
@@ -23,6 +24,9 @@ _PICTURES = {
     "waste": "Where the PE-cycles go",
     "roofline": "Every layer under the roof of the array and of its memory",
 }
+_SHOWN = 0.0005
+"""The least share of PE-cycles that is more than 0.0 %."""
+_COUNTS: Units = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _FIGURES = {
     "macs": "MACs",
     "cycles": "cycles",
@@ -59,7 +63,8 @@ def html_report(
         total: the figures of the network, as :meth:`hwcost.reports.Summary.figures` gives them.
         lines: the tree from the top down: for each line its ``depth``, ``label``, full ``name``, ``kind``, ``state``
             ("module", "priced", "memory-only" or "unsupported"), ``shape``, whether all its operations only move
-            memory (``is_free``), and figures or, if unsupported, the ``reason``.
+            memory (``is_free``), whether it is a module with a single layer, whose ``shape`` it then has
+            (``is_single``), and figures or, if unsupported, the ``reason``.
         pictures: SVG files, by "time", "waste" and "roofline".
         notes: remarks, one paragraph each.
         missing: a sentence on operations that are not in the totals.
@@ -123,33 +128,33 @@ def _table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield ' <label><input type="checkbox" id="free"> operations that only move memory</label>'
     yield f"<span>{_HELP}</span></p>"
     yield '<div class="wide"><table id="layers"><thead><tr>'
-    heads = (
-        {"name": "operation", "shape": "shape"} | _FIGURES | {f"idle-{kind}": f"idle: {_IDLE[kind]}" for kind in _IDLE}
-    )
-    for key, head in ({**heads, "bytes": "bytes"}).items():
+    shares = [_shares(line["pe_cycles"]) for line in lines if line.get("macs")]
+    idle = [kind for kind in _IDLE if any(abs(each[kind]) >= _SHOWN for each in shares)]
+    heads = {"name": "operation", "shape": "shape"} | _FIGURES
+    for key, head in (heads | {f"idle-{kind}": f"idle: {_IDLE[kind]}" for kind in idle} | {"bytes": "bytes"}).items():
         hint = f' title="PE-cycles: {KINDS[key.removeprefix("idle-")]}"' if key.startswith("idle-") else ""
         yield f'<th scope="col" data-key="{key}"{hint}><button>{head}</button></th>'
     yield "</tr></thead><tbody>"
-    yield from (_row(line) for line in lines)
+    yield from (_row(line, idle) for line in lines)
     yield "</tbody></table></div>"
 
 
-def _row(line: Mapping[str, Any]) -> str:
+def _row(line: Mapping[str, Any], idle: Sequence[str]) -> str:
     is_module = line["state"] == "module"
     label = f'<span class="short">{text_of(line["label"])}</span><span class="full">{text_of(line["name"])}</span>'
     fold = '<button class="fold" aria-expanded="true"></button>' if is_module else ""
     cells = [f'<td class="name" style="--depth:{int(line["depth"])}">{fold}{label}</td>']
     what = f"not supported: {line['reason']}" if line["state"] == "unsupported" else line["shape"] or line["kind"]
-    cells.append(f"<td>{'' if is_module else text_of(what)}</td>")
-    cells.extend(_cells(line))
-    free = " free" if line["is_free"] else ""
-    return f'<tr class="{line["state"]}{free}" data-depth="{int(line["depth"])}">{"".join(cells)}</tr>'
+    cells.append(f"<td>{text_of(line['shape'] if is_module else what).replace(' x ', '&nbsp;x&nbsp;')}</td>")
+    cells.extend(_cells(line, idle))
+    look = f"{line['state']}{' free' * line['is_free']}{' single' * line['is_single']}"
+    return f'<tr class="{look}" data-depth="{int(line["depth"])}">{"".join(cells)}</tr>'
 
 
-def _cells(line: Mapping[str, Any]) -> Iterator[str]:
+def _cells(line: Mapping[str, Any], idle: Sequence[str]) -> Iterator[str]:
     moved = sum(line.get("bytes", {}).values())
     if not line.get("macs"):
-        yield from ["<td></td>"] * (len(_FIGURES) + len(_IDLE))
+        yield from ["<td></td>"] * (len(_FIGURES) + len(idle))
         yield _cell(moved, in_unit(moved, BYTES, 4)) if moved else "<td></td>"
         return
     for key in _FIGURES:
@@ -158,16 +163,21 @@ def _cells(line: Mapping[str, Any]) -> Iterator[str]:
             yield f'<td data-value="{text_of(value)}" class="{text_of(value)}">{text_of(value)}</td>'
         elif key == "seconds":
             yield _cell(value, _time(value))
+        elif key == "macs":
+            yield _cell(value, in_unit(value, _COUNTS, 4).strip())
         elif key in ("share", "utilization"):
             yield _cell(value, f"{100 * value:.1f} %", bar=value)
         else:
             yield _cell(value, _whole(value))
-    idle = line["pe_cycles"]
-    whole = sum(idle.values())
-    for kind in _IDLE:
-        share = idle[kind] / whole if whole else 0.0
-        yield _cell(share, f"{100 * share:.1f} %" if idle[kind] else "")
+    shares = _shares(line["pe_cycles"])
+    for kind in idle:
+        yield _cell(shares[kind], f"{100 * shares[kind]:.1f} %" if shares[kind] else "")
     yield _cell(moved, in_unit(moved, BYTES, 4))
+
+
+def _shares(figures: Mapping[str, float]) -> dict[str, float]:
+    whole = sum(figures.values())
+    return {name: figure / whole if whole else 0.0 for name, figure in figures.items()}
 
 
 def _cell(value: float, text: str, bar: float | None = None) -> str:
@@ -179,9 +189,16 @@ def _settings(settings: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>Settings</h2>"
     yield '<dl class="settings">'
     for name, value in settings.items():
-        shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-        if shown not in (None, "", False):
-            yield f"<div><dt>{text_of(name)}</dt><dd>{text_of(shown)}</dd></div>"
+        if value in (None, "", False):
+            continue
+        declared = SystolicArray.declarations.get(name)
+        hint = f' title="{text_of(declared.text)}"' if declared else ""
+        shown = (
+            map(str, value)
+            if isinstance(value, (list, tuple))
+            else [with_unit(value, declared.unit if declared else "")]
+        )
+        yield f"<div{hint}><dt>{text_of(name)}</dt><dd>{text_of(', '.join(shown))}</dd></div>"
     yield "</dl>"
 
 
@@ -190,5 +207,5 @@ def _time(seconds: float) -> str:
 
 
 def _whole(value: float) -> str:
-    """A count with its thousands apart."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".removesuffix(".00")
+    """A count with its thousands apart, to whole ones."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}"

@@ -9,7 +9,8 @@
   const ascending = new Set(["name", "shape", "bound", "utilization"]); // the worst, or the first, on top
   const depth = (row) => Number(row.dataset.depth);
   const foldOf = (row) => row.querySelector(".fold");
-  const isFree = (row) => row.classList.contains("free") && !(free && free.checked);
+  const showsAll = () => Boolean(free && free.checked);
+  const isFree = (row) => row.classList.contains("free") && !showsAll();
 
   function sorting() {
     const given = new URLSearchParams(location.hash.slice(1));
@@ -35,7 +36,11 @@
       if (depth(row) <= closed) closed = Infinity;
       row.hidden = depth(row) > closed || isFree(row);
       const fold = foldOf(row);
-      if (fold && closed === Infinity && fold.getAttribute("aria-expanded") === "false") closed = depth(row);
+      const isShut = fold && fold.getAttribute("aria-expanded") === "false";
+      // a module with one layer is that layer, unless what only moves memory is shown in it too
+      const isLayer = row.classList.contains("single") && !showsAll();
+      if (closed === Infinity && (isShut || isLayer)) closed = depth(row);
+      row.classList.toggle("layer", isLayer);
     }
     body.append(...rows);
   }
