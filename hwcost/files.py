@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from hwcost.errors import InvalidValueError
 
-__all__ = ["check_given", "read_file", "read_given", "write_given", "write_json", "write_json_lines", "write_whole"]
+__all__ = ["read_file", "read_given", "write_given", "write_json", "write_json_lines", "write_whole"]
 
 Path: TypeAlias = str | os.PathLike[str]
 
@@ -75,16 +75,6 @@ def read_given(path: Path, most: int, field: str) -> bytes:
         return read_file(path, most)
     except OSError as error:
         raise InvalidValueError(field, os.fspath(path), f"a file that can be read ({error.strerror})") from None
-
-
-def check_given(path: Path, field: str) -> None:
-    """Raises as :func:`read_given` if a file is missing: before a library is loaded that reads it."""
-    try:
-        _check_regular(path)
-        os.stat(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidValueError(field, os.fspath(path), f"a file that can be read ({reason})") from None
 
 
 def write_given(path: Path, content: bytes | Iterable[bytes], field: str) -> None:

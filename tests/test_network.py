@@ -283,7 +283,7 @@ def test_class_variables_of_a_layer_follow_no_width():
 def test_a_network_holds_operations():
     with pytest.raises(InvalidValueError) as caught:
         Network("x", {"a": Linear(3, 4)})
-    assert caught.value.field == "Network.operations['a']"
+    assert caught.value.field == "Network.operations"
     assert "of_layers" in caught.value.allowed
 
 

@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hwcost.errors import InvalidValueError
-from hwcost.files import check_given
+from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.files import read_given
 from hwcost.network.network import Network
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["from_onnx", "from_torch", "read_network", "source_kind"]
 
 _ALLOWED = "FILE.py:NAME for a PyTorch module, or a file that ends in .onnx, .toml or .csv"
+_MOST_BYTES = 2**31 - 1
 _PICKLES = ("pt", "pth", "ckpt", "bin", "pkl", "pickle", "safetensors")
 
 
@@ -139,9 +140,11 @@ def from_onnx(
     ...     from_onnx(path, dims={"batch": 2})["fc"]
     Linear(in_features=4, out_features=8, batch=2)
     """
-    check_given(path, "the model")
-    from hwcost.importers.onnx.reader import read
-
+    try:
+        from hwcost.importers.onnx.reader import read
+    except MissingDependencyError:
+        read_given(path, _MOST_BYTES, "the model")  # if the file is missing too, that comes first
+        raise
     return read(path, dims or {}, name, operators)
 
 
@@ -167,9 +170,11 @@ def read_network(source: str, *, inputs: Sequence[InputSpec] = (), dims: Mapping
         reason = "only an ONNX graph has dynamic dimensions"
         raise InvalidValueError("dims", dict(dims), "leave them out", reason=reason)
     if kind == "torch":
-        check_given(source.rpartition(":")[0], "the model's file")
-        from hwcost.importers.torch.reader import read_module
-
+        try:
+            from hwcost.importers.torch.reader import read_module
+        except MissingDependencyError:
+            read_given(source.rpartition(":")[0], _MOST_BYTES, "the model's file")
+            raise
         return read_module(source, inputs)
     if kind == "onnx":
         return from_onnx(source, dims=dims)

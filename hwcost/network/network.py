@@ -75,19 +75,12 @@ class Network(Mapping[str, Any]):
 
     def __post_init__(self) -> None:
         check_text(self, "name", "source")
-        kinds: dict[str, tuple[type, str]] = {
-            "operations": (Operation, "an Operation; Network.of_layers(name, layers) takes layers"),
-            "widths": (Width, "a Width, as Width(16)"),
-            "parameters": (tuple, "a size expression for each axis"),
-            "options": (object, ""),
-        }
-        for field_name, (kind, allowed) in kinds.items():
+        kinds = {"operations": Operation, "widths": Width, "parameters": tuple, "options": object}
+        for field_name, kind in kinds.items():
             table: object = getattr(self, field_name)
-            if not isinstance(table, Mapping):
-                raise InvalidValueError(f"Network.{field_name}", table, "a mapping by name")
-            for name, each in table.items():
-                if not isinstance(each, kind):
-                    raise InvalidValueError(f"Network.{field_name}[{name!r}]", each, allowed)
+            if not isinstance(table, Mapping) or not all(isinstance(each, kind) for each in table.values()):
+                allowed = f"a mapping from names to {kind.__name__}s; Network.of_layers(name, layers) takes layers"
+                raise InvalidValueError(f"Network.{field_name}", table, allowed)
         operations = {
             name: each if each.path is not None else dataclasses.replace(each, path=name)
             for name, each in self.operations.items()

@@ -9,7 +9,7 @@ from pathlib import Path
 from hwcost.errors import InvalidValueError
 from hwcost.importers.onnx.loading import fix_dims, load_graph
 from hwcost.importers.onnx.tracer import Tracer
-from hwcost.importers.rules import Handler, operator_rows
+from hwcost.importers.rules import Handler, OwnRows, is_qualified
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, SizeExpression, Width
 
@@ -26,7 +26,7 @@ def read(
     where = os.fspath(path)
     model = load_graph(where)
     fix_dims(model, dims, where)
-    rows = operator_rows(operators, "my.domain::MyOperator")
+    rows = OwnRows("operators", operators, is_qualified, "a qualified name like 'my.domain::MyOperator'")
     tracer = Tracer(model, where, rows)
     operations, parameters = tracer.operations(), tracer.parameters()
     network = Network(

@@ -23,8 +23,6 @@ from hwcost.network.axes import Axis
 
 __all__ = ["AXES", "FREE", "PRODUCTS"]
 
-# ---------------------------------------------------------------- norms and quantization
-
 
 def _axis(call: Node, default: int) -> int:
     return int(call.attributes.get("axis", default))
@@ -77,9 +75,6 @@ def _quantized_pool(call: Node) -> None:
     call.give(call.out, call.fixed([batch, *ones, shape[-1]] if last else [batch, shape[0], *ones]))
 
 
-# ---------------------------------------------------------------- shapes
-
-
 def _transpose(call: Node) -> None:
     rules.permute(call, call.attributes.get("perm") or range(len(call.axes(call[0])))[::-1])
 
@@ -130,9 +125,6 @@ def _blocks(call: Node) -> None:
         factor = 1 / factor
     kept = rules.keep_axes(call, axes, call.shape(call.out)[2:])
     call.give(call.out, (batch, call.widths.scaled(channels, factor), *kept))
-
-
-# ---------------------------------------------------------------- sums
 
 
 def _reduction(call: Node) -> None:
@@ -196,9 +188,6 @@ AXES: Mapping[str, Handler] = MappingProxyType(
 
 FREE = OTHERS | VIEWS | LOOK_UPS | AXES.keys()
 """All operators that are known to be free."""
-
-
-# ---------------------------------------------------------------- products
 
 
 def _convolution(x_at: int, weight_at: int, bias_at: int | None) -> Handler:

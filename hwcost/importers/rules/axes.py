@@ -32,9 +32,6 @@ def position(call: Call, tensor: Any, dim: int) -> int:
     return dim % max(1, len(call.shape(tensor)))
 
 
-# ---------------------------------------------------------------- element by element
-
-
 def elementwise(call: Call) -> None:
     """Tensors meet element by element, with their ends aligned."""
     if len(call.inputs) == 1 and all(call.tensors.shape(each) == call.shape(call.first) for each in call.outputs):
@@ -107,9 +104,6 @@ def _keep_axis(call: Call, axis: Axis, size: int) -> Axis:
     return call.widths.fixed(size, call.kind)
 
 
-# ---------------------------------------------------------------- norms
-
-
 def channel_norm(call: Call) -> None:
     """A norm whose parameters, the other inputs, have an element for each channel, which is axis 1."""
     call.shape(call.first, 2)
@@ -138,9 +132,6 @@ def _norm(call: Call, axes: Axes) -> None:
         if call.tensors.shape(parameter) == shape:
             call.give(parameter, axes)
     same(call)
-
-
-# ---------------------------------------------------------------- shapes
 
 
 def reshape(call: Call) -> None:
@@ -211,9 +202,6 @@ def stack(call: Call, dim: int) -> None:
     if len(call.inputs) > 1 and all(tensor is call.first for tensor in call.inputs):
         copies = call.copies(call.first) or plain(call.shape(call.first))
         call.give_copies(call.out, (*copies[:dim], ((len(call.inputs), True),), *copies[dim:]))
-
-
-# ---------------------------------------------------------------- sums and look-ups
 
 
 def reduction(call: Call, dims: Iterable[int] | None = None) -> None:

@@ -30,12 +30,11 @@ def repeat_copies(copies: Copies | None, old: Sequence[int], new: Sequence[int])
     """
     front = len(new) - len(old)
     kept = zip(copies or plain(old), old, new[front:], strict=True)
-    axes = (axis if before == after else _repeated(axis, after // before) for axis, before, after in kept)
+    axes = (
+        axis if before == after else ((after // before, True), *(factor for factor in axis if factor[0] != 1))
+        for axis, before, after in kept
+    )
     return (*(((size, True),) for size in new[:front]), *axes)
-
-
-def _repeated(axis: tuple[tuple[int, bool], ...], times: int) -> tuple[tuple[int, bool], ...]:
-    return ((times, True), *(factor for factor in axis if factor[0] != 1))
 
 
 def reshape_copies(copies: Copies, shape: Sequence[int]) -> Copies | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from hwcost.errors import InvalidValueError, UnusedRowWarning, did_you_mean
@@ -12,7 +12,7 @@ from hwcost.importers.naming import first_line
 from hwcost.importers.rules.call import Call, Handler
 from hwcost.units import shortlist
 
-__all__ = ["OwnRows", "operator_rows"]
+__all__ = ["OwnRows", "is_qualified"]
 
 _SHOWN = 5
 
@@ -23,16 +23,22 @@ class OwnRows:
     Args:
         field: the argument.
         rows: by the name of an operator, or by the class of a module.
+        is_key: whether something may be a key.
+        key: what keys are, in words.
 
     Raises:
-        InvalidValueError: not a mapping, or a row that cannot be called.
+        InvalidValueError: not a mapping, a key of another kind, or a row that cannot be called.
     """
 
-    def __init__(self, field: str, rows: Mapping[Any, Handler] | None) -> None:
-        if not isinstance(rows, (Mapping, type(None))):
-            raise InvalidValueError(field, rows, "functions of a call, by operator or module")
+    def __init__(self, field: str, rows: Any, is_key: Callable[[Any], bool], key: str) -> None:
+        rows = {} if rows is None else rows
+        if not isinstance(rows, Mapping):
+            raise InvalidValueError(field, rows, f"functions of a call, each by {key}")
+        for each in rows:
+            if not is_key(each):
+                raise InvalidValueError(f"a key of {field}", each, key)
         self._field = field
-        self._rows = {key: _guarded(_place(field, key), handler) for key, handler in (rows or {}).items()}
+        self._rows = {each: _guarded(_place(field, each), handler) for each, handler in rows.items()}
         self._met: dict[Any, None] = {}
 
     def get(self, *keys: Any) -> Handler | None:
@@ -47,30 +53,19 @@ class OwnRows:
         for key in self._rows:
             if key not in self._met:
                 met = list(map(_name, self._met))
-                hint = did_you_mean(_name(key), met, _own_part) or f"; it calls {shortlist(met, _SHOWN)}"
+                hint = did_you_mean(_name(key), met, lambda name: name.lower().rpartition("::")[2])
+                hint = hint or f"; it calls {shortlist(met, _SHOWN)}"
                 text = f"{_place(self._field, key)} is not used: the model does not call it{hint}"
                 warnings.warn(text, UnusedRowWarning, stacklevel=4)
 
 
-def operator_rows(rows: Mapping[str, Handler] | None, example: str) -> OwnRows:
-    """Rows for operators, by qualified name.
-
-    Raises:
-        InvalidValueError: as :class:`OwnRows`; a name without a library.
-    """
-    for name in rows if isinstance(rows, Mapping) else ():
-        if not isinstance(name, str) or not all(name.partition("::")):
-            raise InvalidValueError("a key of operators", name, f"a qualified name like {example!r}")
-    return OwnRows("operators", rows)
+def is_qualified(name: Any) -> bool:
+    """Whether an operator's name has a library, as ``mylib::my_operator``."""
+    return isinstance(name, str) and all(name.partition("::"))
 
 
 def _name(key: Any) -> str:
     return key.__qualname__ if isinstance(key, type) else str(key)
-
-
-def _own_part(name: str) -> str:
-    """A name without its library."""
-    return name.lower().rpartition("::")[2]
 
 
 def _place(field: str, key: Any) -> str:

@@ -16,8 +16,6 @@ from hwcost.network.axes import Axis
 
 __all__ = ["Matrix", "Window", "attention", "convolution", "matmul", "matrix_product", "transposed_convolution"]
 
-# ---------------------------------------------------------------- convolutions
-
 
 @dataclass(frozen=True)
 class Window:
@@ -162,9 +160,6 @@ def transposed_convolution(call: Call, x: Any, weight: Any, bias: Any, groups: i
     return (LoweredLayer(layer, "transposed convolution", sizes, *named),)
 
 
-# ---------------------------------------------------------------- matrix products
-
-
 def matmul(
     call: Call, a: Any, b: Any, added: Any = None, swapped: tuple[Any, Any] = (False, False)
 ) -> tuple[LoweredLayer]:
@@ -280,9 +275,6 @@ def _products(
     # if products share both operands, the sharing counts that saves more
     shared = (of_b, 1) if n * (of_b - 1) * of_a >= m * (of_a - 1) * of_b else (1, of_a)
     return LoweredLayer(MatMul(m, n, size(inner), size(together), *shared), call.kind, sizes, weight)
-
-
-# ---------------------------------------------------------------- attention
 
 
 def attention(

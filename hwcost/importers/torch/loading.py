@@ -15,10 +15,12 @@ import torch
 from torch import nn
 
 from hwcost.errors import InvalidValueError
-from hwcost.files import check_given
+from hwcost.files import read_given
 from hwcost.importers.naming import first_line
 
 __all__ = ["load_model"]
+
+_MOST_BYTES = 2**26
 
 
 def load_model(path: str, name: str) -> nn.Module:
@@ -46,7 +48,7 @@ def load_model(path: str, name: str) -> nn.Module:
 
 
 def _run(path: str) -> ModuleType:
-    check_given(path, "the model's file")
+    read_given(path, _MOST_BYTES, "the model's file")
     name = f"_hwcost_model_{os.path.basename(path).removesuffix('.py')}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

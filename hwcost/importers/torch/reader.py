@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from hwcost.errors import MISSING, HwcostError, InvalidValueError
 from hwcost.importers.naming import first_line
-from hwcost.importers.rules import Handler, OwnRows, operator_rows
+from hwcost.importers.rules import Handler, OwnRows, is_qualified
 from hwcost.importers.torch.inputs import InputSpec, stand_ins, without_data
 from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.tensors import Tensors
@@ -37,7 +37,10 @@ def read(
     model = _unwrapped(model)
     tensors = Tensors(*_without_data(model))
     args, named = stand_ins(input_size, example_inputs)
-    rows = operator_rows(operators, "mylib::my_operator"), _module_rows(modules)
+    rows = (
+        OwnRows("operators", operators, is_qualified, "a qualified name like 'mylib::my_operator'"),
+        OwnRows("modules", modules, _is_module_class, "a class of nn.Module"),
+    )
     tracer = Tracer(model, tensors, *rows)
     for tensor in _leaves(args, named):
         tensors.give(tensor, tuple(tensors.widths.fixed(size, _AN_INPUT) for size in tensor.shape), _AN_INPUT)
@@ -81,7 +84,7 @@ def _unwrapped(model: Any) -> Any:
             model = model._orig_mod
         else:
             break
-    if isinstance(model, type) and issubclass(model, nn.Module):
+    if _is_module_class(model):
         name = model.__name__
         raise InvalidValueError("model", model, f"pass a module, as {name}()", reason=f"{name} is a class")
     if not isinstance(model, nn.Module):
@@ -91,11 +94,8 @@ def _unwrapped(model: Any) -> Any:
     return model
 
 
-def _module_rows(modules: Mapping[type[nn.Module], Handler] | None) -> OwnRows:
-    for kind in modules if isinstance(modules, Mapping) else ():
-        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-            raise InvalidValueError("a key of modules", kind, "a class of nn.Module")
-    return OwnRows("modules", modules)
+def _is_module_class(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, nn.Module)
 
 
 def _without_data(model: nn.Module) -> tuple[dict[str, Tensor], set[str]]:
