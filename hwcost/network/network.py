@@ -25,7 +25,7 @@ UNCONNECTED = "the connections between layers are unknown; no two layers share a
 
 
 def _own_sizes(name: str, layer: Any) -> dict[str, Any]:
-    """The sizes of a layer that follows widths of no other layer; none if one of them is no number."""
+    """The sizes of a layer that follows widths of no other layer; none if one of them is not a number."""
     fields = layer.WIDTHS if isinstance(layer, (Conv2d, Linear)) else ()
     if not all(is_number(getattr(layer, each, 1)) for each in (*fields, "groups")):
         return {}

@@ -78,10 +78,10 @@ def network_cost(
         layers: a mapping from names to layers, or layers in order (then named by their position).
         array: the accelerator.
         relaxation: stand-in for ceilings and maxima; exact by default.
-        skip_unsupported: leave out what is no layer, and name it in the report, instead of raising.
+        skip_unsupported: leave out what is not a layer, and name it in the report, instead of raising.
 
     Raises:
-        InvalidValueError: nothing to price, or something that is no layer.
+        InvalidValueError: nothing to price, or something that is not a layer.
 
     >>> from hwcost import Conv2d, Linear
     >>> layers = {"conv": Conv2d(6, 16, 5, height=14, width=14), "fc": Linear(400, 120)}
@@ -116,10 +116,10 @@ def price_network(
     Args:
         layers: as for :func:`network_cost`, with numbers as sizes.
         array: the accelerator, with numbers in all fields.
-        skip_unsupported: leave out what is no layer instead of raising.
+        skip_unsupported: leave out what is not a layer instead of raising.
 
     Raises:
-        InvalidValueError: nothing to price, something that is no layer, sizes or an array that are arrays.
+        InvalidValueError: nothing to price, something that is not a layer, sizes or an array that are arrays.
 
     >>> from hwcost import Linear
     >>> [each.compute for each in price_network([Linear(400, 120)], SystolicArray(8, 8))["0"]]

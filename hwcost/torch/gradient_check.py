@@ -63,7 +63,7 @@ def check_gradient(loss: Tensor | float, parameters: Parameters) -> GradientChec
             which are then named by their positions. Anything that the loss may depend on, probabilities included.
 
     Raises:
-        InvalidValueError: no parameter, something that is no tensor, a repeated name; a loss that is not one number.
+        InvalidValueError: no parameter, something that is not a tensor, a repeated name; a loss that is not one number.
         NoGradientError: a loss whose graph has been freed, by ``backward()`` for example.
 
     >>> alphas = {"width": torch.zeros(2, requires_grad=True), "kernel": torch.zeros(2, requires_grad=True)}

@@ -127,7 +127,7 @@ class LatencyLoss(nn.Module):
         return self._replayed(row)
 
     def _replayed(self, row: Tensor) -> Tensor:
-        """The cycles by the operations recorded of :meth:`_cycles`, recorded anew where those no longer fit."""
+        """The cycles by the recorded operations of :meth:`_cycles`, recorded again where those no longer fit."""
         if torch.compiler.is_compiling():
             return self._cycles(row)
         buffers = list(self._buffers.values())
@@ -186,7 +186,7 @@ def _record(function: Function, like: Tensor) -> Function:
     """
     example = torch.full(like.shape, 0.5, dtype=like.dtype, device=like.device)
     with torch.no_grad(), warnings.catch_warnings():
-        # older releases of torch.fx warn of constants that are no buffers
+        # older releases of torch.fx warn of constants that are not buffers
         warnings.filterwarnings("ignore", ".*get_attr", UserWarning)
         module: Any = make_fx(lambda x: function(x))(example)  # noqa: PLW0108  (it counts the self of a bound method)
         for index, node in enumerate(list(module.graph.nodes)):

@@ -79,12 +79,12 @@ def read_row(row: Mapping[str, str], source: str) -> Layer:
     """The layer that a row is.
 
     Args:
-        row: the cells by column; empty ones and columns that are no sizes are ignored.
+        row: the cells by column; empty ones and columns that are not sizes are ignored.
         source: its place, for errors, as "layers.csv, line 3".
 
     Raises:
-        InvalidValueError: an unknown kind, a size that is missing, that the kind does not have or that is none, sizes
-            that do not go together.
+        InvalidValueError: an unknown kind, a size that is missing, that the kind does not have or that is not one,
+            sizes that do not go together.
 
     >>> read_row({"kind": "linear", "c": "400", "f": "120"}, "here")
     Linear(in_features=400, out_features=120, batch=1)

@@ -39,7 +39,7 @@ def write_scalesim(path: str | os.PathLike[str], network: Network) -> tuple[str,
         Remarks: layers that are left out, written in another form, or under another name.
 
     Raises:
-        InvalidValueError: nothing to write, sizes that are no single integers, a path that cannot be written.
+        InvalidValueError: nothing to write, sizes that are not single integers, a path that cannot be written.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -145,7 +145,7 @@ def _is_one_row(layer: TopologyLayer) -> bool:
 
 
 def _valid_name(name: str, count: int) -> str:
-    """A name that SCALE-Sim takes, with "DP" in it if and only if it stands for several products.
+    """A name that SCALE-Sim takes, with "DP" in it if and only if it is several products.
 
     >>> _valid_name("DPN.conv, 1", 1), _valid_name("block.dw", 32)
     ('DpN.conv_ 1', 'block.dw_DP')

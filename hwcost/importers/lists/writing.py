@@ -41,8 +41,8 @@ def write_layers(path: str | os.PathLike[str], network: Network) -> tuple[str, .
         Remarks: operations that are left out, layers that are written as their products.
 
     Raises:
-        InvalidValueError: nothing to write, a size that is no integer up to 10**15, a name that a file cannot hold, a
-            path that cannot be written.
+        InvalidValueError: nothing to write, a size that is not an integer up to 10**15, a name that a file cannot hold,
+            a path that cannot be written.
 
     >>> import tempfile
     >>> from pathlib import Path

@@ -227,7 +227,7 @@ def _gemm(b_at: int, bias_at: int) -> Handler:
     def handler(call: Node) -> tuple[LoweredLayer]:
         a, b = call[0], call[b_at]
         if len(call.shape(a)) != 2 or len(call.shape(b)) != 2:
-            raise CannotPriceError("its operands are no matrices")
+            raise CannotPriceError("its operands are not matrices")
         return rules.matmul(call, a, b, call.get(bias_at), _swapped(call))
 
     return handler

@@ -126,7 +126,7 @@ class Call:
             self.tensors.copies[id(tensor)] = copies
 
     def matrices(self, tensor: Any, axes: Iterable[int]) -> int:
-        """The number of places along some axes of a tensor whose elements are no copies of those at others."""
+        """The number of places along some axes of a tensor whose elements are not copies of those at others."""
         copies = self.copies(tensor) or plain(self.shape(tensor))
         return distinct(copies[axis] for axis in axes)
 

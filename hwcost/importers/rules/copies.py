@@ -64,7 +64,7 @@ def reshape_copies(copies: Copies, shape: Sequence[int]) -> Copies | None:
 
 
 def distinct(axes: Iterable[tuple[tuple[int, bool], ...]]) -> int:
-    """The number of elements, or of matrices along the axes of a batch, that are no copies.
+    """The number of elements, or of matrices along the axes of a batch, that are not copies.
 
     >>> distinct((((8, False), (4, True)), ((5, False),)))
     40

@@ -213,7 +213,7 @@ class Matrix:
         tensor: the operand.
         batch: the axes of its matrices.
         free: the axis of each that is not summed over.
-        distinct: the number of its matrices that are no copies of others.
+        distinct: the number of its matrices that are not copies of others.
     """
 
     tensor: Any

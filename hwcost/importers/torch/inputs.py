@@ -32,7 +32,7 @@ class InputSpec:
     InputSpec(shape=(1, 128), dtype='int64', name='ids')
 
     Raises:
-        InvalidValueError: a size that is no positive integer, an unknown type.
+        InvalidValueError: a size that is not a positive integer, an unknown type.
     """
 
     shape: tuple[int, ...]

@@ -32,7 +32,7 @@ def load_model(path: str, name: str) -> nn.Module:
             device, so that weights take no memory, and once more without that if it fails.
 
     Raises:
-        InvalidValueError: a file that cannot be read or run, a name that is not in it, an object that is no module.
+        InvalidValueError: a file that cannot be read or run, a name that is not in it, an object that is not a module.
     """
     found = _member(_run(path), path, name)
     if isinstance(found, nn.Module):

@@ -75,7 +75,7 @@ def _unwrapped(model: Any) -> Any:
     """The module inside of a compiled or a data-parallel one.
 
     Raises:
-        InvalidValueError: ``model`` is none, or is a script.
+        InvalidValueError: ``model`` is not a module, or is a script.
     """
     while isinstance(model, nn.Module):
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):

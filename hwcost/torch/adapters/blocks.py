@@ -32,7 +32,7 @@ class BlockCosts:
     ``{name: table.values.tolist() for name, table in costs.tables.items()}``.
 
     Attributes:
-        tables: for each block a vector of cycles, one entry a candidate.
+        tables: for each block a vector of cycles, one entry per candidate.
         candidates: for each block the names of its candidates (their positions if they have none), in order.
 
     Source: Cai et al., "ProxylessNAS", ICLR 2019; Wu et al., "FBNet", CVPR 2019.
@@ -87,7 +87,7 @@ class BlockCosts:
         Args:
             weights: for each block the weights that the host mixes its candidates by (after its softmax, sigmoid or
                 Gumbel sample; they need not sum to 1), by name or in the order of the blocks. The rows of a matrix, one
-                a block, are in order too. Blocks that share their weights take the same tensor.
+                per block, are in order too. Blocks that share their weights take the same tensor.
 
         Raises:
             InvalidValueError: a block without weights, weights without a block, or of another length.
