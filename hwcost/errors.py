@@ -55,7 +55,6 @@ class InvalidValueError(HwcostError, ValueError):
     '--input is missing; needed: the input shape, such as 1,3,224,224'
     >>> str(InvalidValueError("--dim", "batch=8", "leave it out", reason="the model has no dynamic sizes"))
     '--dim cannot be used: the model has no dynamic sizes; leave it out'
-
     >>> str(InvalidValueError("dataflow", "wss", ("ws", "os", "is")))
     "dataflow is 'wss'; allowed: one of: ws, os, is; did you mean 'ws'?"
 
@@ -125,6 +124,32 @@ class MissingDependencyError(HwcostError, ImportError):
         return type(self), (self.library, self.extra, self.purpose)
 
 
+class NoGradientError(HwcostError, RuntimeError):
+    """A latency term without a gradient, in a place that trains by it."""
+
+
+class UnusedRowWarning(UserWarning):
+    """A row of the caller's own for an operator or module that a model does not call.
+
+    Its key may be misspelt. If one table serves several models,
+    ``warnings.filterwarnings("ignore", category=hwcost.errors.UnusedRowWarning)`` turns the warning off.
+    """
+
+
+def check_one_of(field: str, value: object, names: Collection[str], more: str = "") -> None:
+    """Raises unless a value is one of some names.
+
+    >>> check_one_of("kind", "con2d", ["conv2d", "linear"], "; or a layer of your own")
+    Traceback (most recent call last):
+    ...
+    hwcost.errors.InvalidValueError: kind is 'con2d'; allowed: one of: conv2d, linear; or a layer of your own; did you
+    mean 'conv2d'?
+    """
+    if not isinstance(value, str) or value not in names:
+        known = f"one of: {', '.join(name or repr(name) for name in names)}" if names else "none"
+        raise InvalidValueError(field, value, known + more, names=names)
+
+
 def did_you_mean(name: str, names: Iterable[str], key: Callable[[str], str] = str.lower) -> str:
     """A question that offers the closest of some names, compared by ``key``; empty if none is close.
 
@@ -161,32 +186,6 @@ def require(module: str, extra: str, purpose: str) -> None:
 
     if importlib.util.find_spec(module) is None:
         raise MissingDependencyError(module.replace("_", "-"), extra, purpose)
-
-
-class UnusedRowWarning(UserWarning):
-    """A row of the caller's own for an operator or module that a model does not call.
-
-    Its key may be misspelt. If one table serves several models,
-    ``warnings.filterwarnings("ignore", category=hwcost.errors.UnusedRowWarning)`` turns the warning off.
-    """
-
-
-class NoGradientError(HwcostError, RuntimeError):
-    """A latency term without a gradient, in a place that trains by it."""
-
-
-def check_one_of(field: str, value: object, names: Collection[str], more: str = "") -> None:
-    """Raises unless a value is one of some names.
-
-    >>> check_one_of("kind", "con2d", ["conv2d", "linear"], "; or a layer of your own")
-    Traceback (most recent call last):
-    ...
-    hwcost.errors.InvalidValueError: kind is 'con2d'; allowed: one of: conv2d, linear; or a layer of your own; did you
-    mean 'conv2d'?
-    """
-    if not isinstance(value, str) or value not in names:
-        known = f"one of: {', '.join(name or repr(name) for name in names)}" if names else "none"
-        raise InvalidValueError(field, value, known + more, names=names)
 
 
 def shorten(value: object, limit: int = 60) -> str:

@@ -209,7 +209,7 @@ def test_a_budget_leaves_out_larger_arrays(rows, cols, budget):
         ({"engine": "dask"}, "dask://ADDRESS"),
         ({"engine": "dask://"}, "dask://ADDRESS"),
         ({"engine": "serial://x"}, "dask://ADDRESS"),
-        ({"jobs": 2}, "jobs is 2; allowed: only with engine processes"),
+        ({"jobs": 2}, "jobs cannot be used: engine serial takes no number of processes"),
         ({"jobs": 0, "engine": "processes"}, "jobs is 0"),
         ({"chunk": 0}, "chunk is 0"),
     ],

@@ -76,11 +76,14 @@ def engine_of(engine: str, jobs: int | None = None) -> tuple[Engine, str]:
     row = ENGINES.get(name)
     if row is None or bool(colon) != row.takes_address or (colon and not address):
         raise InvalidValueError("engine", engine, f"one of: {', '.join(each.usage for each in ENGINES.values())}")
+    if colon and not address.rpartition(":")[2].isdecimal():
+        raise InvalidValueError("engine", engine, f"an address with its port, like {name}://10.0.0.1:8786")
     if jobs is not None:
         as_size(jobs, "jobs")
         if not row.takes_jobs:
-            allowed = ", ".join(each.usage for each in ENGINES.values() if each.takes_jobs)
-            raise InvalidValueError("jobs", jobs, f"only with engine {allowed}")
+            those = ", ".join(each.usage for each in ENGINES.values() if each.takes_jobs)
+            reason = f"engine {name} takes no number of processes"
+            raise InvalidValueError("jobs", jobs, f"leave it out, or take one of: {those}", reason=reason)
     return row, address
 
 
