@@ -17,7 +17,7 @@ import click
 
 from hwcost.errors import HwcostError, InvalidValueError
 
-__all__ = ["Commands", "fail", "run_command"]
+__all__ = ["Commands", "fail", "note", "run_command"]
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -95,6 +95,11 @@ def fail(message: str) -> int:
     """Prints one line on stderr and returns the exit code for bad input."""
     click.echo(f"Error: {' '.join(message.split())}", err=True)
     return BAD_INPUT
+
+
+def note(text: str) -> None:
+    """Prints a note on stderr."""
+    click.echo(f"Note: {text}", err=True)
 
 
 def _run(command: click.Command, name: str, args: Sequence[str] | None) -> int:

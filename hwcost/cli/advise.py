@@ -18,6 +18,7 @@ from hwcost.cli.shared.networks import ModelOptions, model_options
 from hwcost.cli.shared.options import form_options, option_names, parsed_by, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_sizes_by_name
+from hwcost.console import note
 from hwcost.errors import InvalidValueError, require
 
 if TYPE_CHECKING:
@@ -179,5 +180,5 @@ def _write(path: str, network: Network, sizes: Mapping[str, int]) -> None:
     resized = dataclasses.replace(network, operations=operations, widths={}, parameters={})
     with write_output("--to-csv", path, quiet=True):
         notes = tuple(write_layers(path, resized))
-    for note in notes:
-        click.echo(f"Note: {note}", err=True)
+    for text in notes:
+        note(text)

@@ -14,6 +14,7 @@ from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapo
 from hwcost.cli.shared.options import form_options, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.tables import Column, is_terminal, table
+from hwcost.console import note
 from hwcost.errors import InvalidValueError
 from hwcost.units import TIMES, column_format, printable, unit_of
 
@@ -85,7 +86,7 @@ def compare(
     else:
         click.echo((_json if form == "json" else _text)(pairs))
     for summary in {pair.source: pair.summary for pair in pairs if pair.summary.missing}.values():
-        click.echo(f"Note: {printable(summary.name)}: {missing_of(summary)}", err=True)
+        note(f"{printable(summary.name)}: {missing_of(summary)}")
     if picture is not None:
         _draw(picture, pairs, len(machines))
 

@@ -11,6 +11,7 @@ from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.machines import Machine
 from hwcost.cli.shared.options import value_of
 from hwcost.cli.shared.tables import text_table
+from hwcost.console import note
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def estimate_topology(topology: str | None, config: str | None, report: str | No
         network = read_topology(topology)
     with value_of("--scalesim-config", config):
         machine = read_configuration(config)
-    for note in (*network.notes, *machine.notes):
-        click.echo(f"Note: {note}", err=True)
+    for text in (*network.notes, *machine.notes):
+        note(text)
     rows = list(_rows(network, machine))
     written = None if report is None else str(write_compute_report(report, network.layers, machine))
     if form == "json":

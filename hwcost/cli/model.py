@@ -12,6 +12,7 @@ from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapo
 from hwcost.cli.shared.options import block, form_options, parsed_by, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, HTML, PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_name
+from hwcost.console import note
 
 if TYPE_CHECKING:
     from hwcost.network.network import Network
@@ -113,7 +114,7 @@ def model(
     else:
         click.echo("\n".join(output.as_text(summary, lines, machine.label, flat=key is not None, left_out=left_out)))
     if summary.missing and form != "text":
-        click.echo(f"Note: {output.missing_of(summary)}", err=True)
+        note(f"{output.missing_of(summary)}")
     _write(files, network, summary, f"{summary.name} on {machine.label}", settings)
 
 
@@ -136,8 +137,8 @@ def _write(files: Files, network: Network, summary: Summary, title: str, setting
 
             with write_output(option, path):
                 notes = (lists.write_layers if option == "--to-csv" else lists.write_scalesim)(path, network)
-            for note in notes:
-                click.echo(f"Note: {note}", err=True)
+            for text in notes:
+                note(text)
 
 
 def _page(summary: Summary, title: str, settings: dict[str, Any]) -> str:

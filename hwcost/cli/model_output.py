@@ -21,6 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 SCHEMA = "hwcost.model/1"
+_OF_BOUND = {"compute": "blue", "memory": "red", "overhead": "magenta"}
 _SHORT = {"ragged_rows": "rows", "ragged_cols": "cols", "fill_and_drain": "fill", "overhead": "over", "waiting": "wait"}
 
 
@@ -78,8 +79,7 @@ def as_text(summary: Summary, lines: Sequence[Line], label: str, *, flat: bool, 
     yield ""
     columns = _columns(summary, lines, flat)
     if width is not None and coloured:
-        share = Column[Line]("", lambda line: bar(summary.share(line.part)), to_the_left=True, colour=_blue)
-        columns.insert(1, share)
+        columns.insert(1, Column("", lambda line: bar(summary.share(line.part)), True, lambda _: {"fg": "blue"}))
     if width is not None and any(len(line) > width for line in table(columns, lines)):
         columns = [column for column in columns if column.title != "shape"]
     yield from table(columns, lines, coloured=coloured)
@@ -92,8 +92,12 @@ def as_text(summary: Summary, lines: Sequence[Line], label: str, *, flat: bool, 
 def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column[Line]]:
     cycles, folds = (column_format(getattr(line.part.cost, name) for line in lines) for name in ("cycles", "folds"))
     scale, unit = unit_of(max((line.part.cost.seconds for line in lines), default=0.0), TIMES)
+
+    def name(line: Line) -> str:
+        return printable(line.name) if flat else "  " * line.depth + printable(line.label)
+
     columns = [
-        Column[Line]("operation", _full if flat else _indented, to_the_left=True, colour=_bold),
+        Column[Line]("operation", name, True, lambda line: {"bold": isinstance(line.part, Module)}),
         Column[Line]("shape", _shape, to_the_left=True),
         Column[Line]("cycles", _priced(lambda part: cycles(part.cost.cycles))),
         Column[Line](f"time[{unit}]", _priced(lambda part: f"{part.cost.seconds / scale:.3f}")),
@@ -101,9 +105,8 @@ def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column
         Column[Line]("util[%]", _priced(lambda part: f"{100 * part.cost.utilization:.1f}"), colour=_by_use),
     ]
     if summary.cost.memory_cycles or summary.cost.overhead_cycles:
-        columns.append(
-            Column[Line]("bound", _priced(lambda part: str(part.cost.bound)), to_the_left=True, colour=_by_bound)
-        )
+        bound = _priced(lambda part: str(part.cost.bound))
+        columns.append(Column[Line]("bound", bound, True, lambda line: {"fg": _OF_BOUND[str(line.part.cost.bound)]}))
     columns.append(Column[Line]("folds", _priced(lambda part: folds(part.cost.folds))))
     columns.extend(
         Column[Line](f"{short}[%]", _priced(_share_of(kind)))
@@ -124,14 +127,6 @@ def _priced(text: Callable[[Row | Module], str]) -> Callable[[Line], str]:
     return lambda line: text(line.part) if line.part.cost.macs else ""
 
 
-def _indented(line: Line) -> str:
-    return "  " * line.depth + printable(line.label)
-
-
-def _full(line: Line) -> str:
-    return printable(line.name)
-
-
 def _shape(line: Line) -> str:
     part = line.part
     if isinstance(part, Module):
@@ -142,21 +137,9 @@ def _shape(line: Line) -> str:
     return printable(part.shape or part.kind)
 
 
-def _blue(_: Line) -> dict[str, Any]:
-    return {"fg": "blue"}
-
-
-def _bold(line: Line) -> dict[str, Any]:
-    return {"bold": isinstance(line.part, Module)}
-
-
 def _by_use(line: Line) -> dict[str, Any]:
     used = line.part.cost.utilization
     return {"fg": "green" if used >= 0.6 else "yellow" if used >= 0.25 else "red"}
-
-
-def _by_bound(line: Line) -> dict[str, Any]:
-    return {"fg": {"compute": "blue", "memory": "red", "overhead": "magenta"}[line.part.cost.bound]}
 
 
 def _totals(summary: Summary, coloured: bool) -> Iterator[str]:

@@ -15,6 +15,7 @@ from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options
 from hwcost.cli.shared.options import block, form_options, option_names, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import INT64_MAX, parse_name, parse_sizes
+from hwcost.console import note
 from hwcost.errors import InvalidValueError, require
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import DATAFLOWS
@@ -162,7 +163,7 @@ def sweep(
     _note_other_sizes(machine, found)
     if network.unsupported:
         missing = missing_text({name: str(each.layer) for name, each in network.unsupported.items()})
-        click.echo(f"Note: {printable(network.name)}: {missing}", err=True)
+        note(f"{printable(network.name)}: {missing}")
     if picture is not None:
         with write_output("--plot", picture):
             _draw(picture, context)
@@ -208,12 +209,12 @@ def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsu
 def _chunk_notes(folder: str | None) -> Iterator[None]:
     """Notes on stderr when a sweep resumes from finished chunks, and where they are if it is interrupted."""
     if folder is not None and os.path.isdir(folder):
-        click.echo(f"Note: resuming from the finished chunks in {folder}", err=True)
+        note(f"resuming from the finished chunks in {folder}")
     try:
         yield
     except KeyboardInterrupt:
         if folder is not None and os.path.isdir(folder):
-            click.echo(f"Note: finished chunks are in {folder}; run the same command again to resume", err=True)
+            note(f"finished chunks are in {folder}; run the same command again to resume")
         raise
 
 
@@ -246,8 +247,7 @@ def _note_other_sizes(machine: Machine, found: Sweep) -> None:
         return
     rows, cols = file.array.rows, file.array.cols
     if bool(((found.rows != rows) | (found.cols != cols)).any()):
-        click.echo(
-            f"Note: {file.name} was measured at {rows} x {cols}; at other sizes its bandwidths and constants are an "
-            "assumption",
-            err=True,
+        note(
+            f"{file.name} was measured at {rows} x {cols}; at other sizes its bandwidths and constants are an "
+            "assumption"
         )

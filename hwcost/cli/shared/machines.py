@@ -8,6 +8,7 @@ import click
 
 from hwcost.cli.shared.options import block, parsed_by, size_option, value_of
 from hwcost.cli.shared.values import parse_clock, parse_name
+from hwcost.console import note
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS
@@ -114,5 +115,5 @@ def adapted_device(base: SystolicArray, **changes: Any) -> SystolicArray:
     array, dropped = adapt(base, **changes)
     for name in dropped:
         given = ", ".join(f"{key} {value}" for key, value in changes.items())
-        click.echo(f"Note: the device's {name} has no effect with {given} and is left out", err=True)
+        note(f"the device's {name} has no effect with {given} and is left out")
     return array

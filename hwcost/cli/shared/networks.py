@@ -12,6 +12,7 @@ import click
 from hwcost.cli.shared.machines import Machine
 from hwcost.cli.shared.options import block, option_names
 from hwcost.cli.shared.values import parse_sizes_by_name
+from hwcost.console import note
 from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
 from hwcost.units import printable, shortlist
@@ -87,10 +88,9 @@ def note_extrapolation(network: Network, machine: Machine) -> None:
     beyond = {name: found for name, each in network.priced.items() if (found := file.beyond(each.layer))}
     if beyond:
         first, sentences = next(iter(beyond.items()))
-        click.echo(
-            f"Note: an extrapolation: {len(beyond)} of {len(network.priced)} layers of {printable(network.name)} "
-            f"are beyond those that {file.name} was measured with, like {printable(first)}: {sentences[0]}",
-            err=True,
+        note(
+            f"an extrapolation: {len(beyond)} of {len(network.priced)} layers of {printable(network.name)} "
+            f"are beyond those that {file.name} was measured with, like {printable(first)}: {sentences[0]}"
         )
 
 

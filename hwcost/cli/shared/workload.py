@@ -14,6 +14,7 @@ from hwcost.arrays import Size
 from hwcost.cli.shared.machines import DATAFLOW, DEVICE, FOLD_TIMING, ArrayOptions, Machine
 from hwcost.cli.shared.options import Command, Decorator, added, block
 from hwcost.cli.shared.values import ALLOWED_SIZES, INT64_MAX, Sizes, parse_padding, parse_sizes, parse_stride
+from hwcost.console import note
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Conv2d
@@ -106,7 +107,7 @@ class Workload(NamedTuple):
         if file is None or file.fit is None:
             return
         for sentence in file.beyond(self.layer()):
-            click.echo(f"Note: an extrapolation: {sentence}", err=True)
+            note(f"an extrapolation: {sentence}")
 
     def _renamed(self, error: InvalidValueError) -> InvalidValueError:
         name = _OF_CORE.get(error.field)
