@@ -10,7 +10,7 @@ import click
 
 from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import CLOCK, ArrayOptions
-from hwcost.cli.shared.options import Decorator, parsed_by
+from hwcost.cli.shared.options import Decorator, default_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.progress import progress_of
 from hwcost.cli.shared.values import parse_name, parse_number, parse_size, parse_sizes
@@ -29,7 +29,7 @@ __all__ = ["calibrate"]
 
 SCHEMA = "hwcost.calibrate/1"
 MOST = 10_000
-ROBUST = ("a number from 1e-6 to 100", 1e-6, 100.0)
+ROBUST = (parse_number, "a number from 1e-6 to 100", 1e-6, 100.0)
 
 _NAMED = {"dataflow": DATAFLOWS, "fold_timing": FOLD_TIMINGS, "lowering": LOWERINGS}
 """The fields of a grid whose values are names, each with its table."""
@@ -45,10 +45,8 @@ def _prior(option: str, text: str) -> float | None:
     return None if text == "none" else parse_number(option, text, 'a number up to 100, or "none"', 0.0, 100.0)
 
 
-def _option(name: str, default: str, metavar: str, words: str, *parser: Any) -> Decorator:
-    """An option with a default, whose text is parsed by a function and its rules if they are given."""
-    callback = parsed_by(*parser) if parser else None
-    return click.option(name, default=default, show_default=True, metavar=metavar, callback=callback, help=words)
+def _count(name: str, default: str, words: str, least: int = 1) -> Decorator:
+    return default_option(name, default=default, metavar="N", words=words, parser=(parse_size, least, MOST))
 
 
 @click.command(epilog=_EXAMPLES)
@@ -58,17 +56,17 @@ def _option(name: str, default: str, metavar: str, words: str, *parser: Any) -> 
 )
 @click.option("-o", "--output", metavar="FILE.toml", help="Write the fitted device to this file.")
 @click.option("--name", metavar="NAME", help="Name of the fitted device.  [default: the output's name]")
-@_option("--source", "own measurements", "TEXT", "Source of the data, for the file.")
-@_option("--licence", "not stated", "TEXT", "Licence of the data, for the file.")
+@default_option("--source", default="own measurements", metavar="TEXT", words="Source of the data, for the file.")
+@default_option("--licence", default="not stated", metavar="TEXT", words="Licence of the data, for the file.")
 @click.option("--free", metavar="NAMES", help="Numbers to fit, separated by commas, at most 8.  [default: a set of 8]")
 @click.option("--grid", multiple=True, metavar="NAME=VALUES", help="Sizes to try, like size=16,32,64. Can be repeated.")
 @CLOCK
-@_option("--prior", "0.5", "WIDTH|none", "How far the numbers may move.", _prior)
-@_option("--robust", "0.1", "R", "Count log errors above this linearly.", parse_number, *ROBUST)
-@_option("--starts", "6", "N", "Number of starting points of each fit.", parse_size, 1, MOST)
-@_option("--folds", "5", "N", "Number of folds of each cross-validation.", parse_size, 2, MOST)
-@_option("--shuffles", "3", "N", "Number of cross-validations, each with other folds.", parse_size, 1, MOST)
-@_option("--seed", "0", "N", "Seed of the starting points.", parse_size, 0, MOST)
+@default_option("--prior", default="0.5", metavar="WIDTH|none", words="How far numbers may move.", parser=(_prior,))
+@default_option("--robust", default="0.1", metavar="R", words="Count log errors above this linearly.", parser=ROBUST)
+@_count("--starts", "6", "Number of starting points of each fit.")
+@_count("--folds", "5", "Number of folds of each cross-validation.", 2)
+@_count("--shuffles", "3", "Number of cross-validations, each with other folds.")
+@_count("--seed", "0", "Seed of the starting points.", 0)
 @click.option("--plot", "picture", metavar="FILE", help="Draw predictions and residuals: .png, .svg or .pdf.")
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out bad rows and name them, instead of stopping.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

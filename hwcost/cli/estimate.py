@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from hwcost.cli import estimate_output as output
 from hwcost.cli.estimate_figures import figures_of
 from hwcost.cli.shared.machines import CLOCK, ArrayOptions
-from hwcost.cli.shared.options import form_options
+from hwcost.cli.shared.options import default_option, form_options
 from hwcost.cli.shared.values import parse_relaxations
 from hwcost.cli.shared.workload import read_workload, workload_options
 from hwcost.errors import InvalidValueError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence
 
 __all__ = ["estimate"]
+
+_STAND_INS = f"Stand-in for the ceiling in the smooth value: {', '.join(RELAXATIONS)}."
 
 _EXAMPLES = """\b
 Examples:
@@ -37,13 +39,7 @@ Examples:
 @click.option("--scalesim-config", metavar="FILE", help="The SCALE-Sim configuration of the array.")
 @click.option("--scalesim-report", metavar="DIR", help="Write the COMPUTE_REPORT.csv of SCALE-Sim to this folder.")
 @CLOCK
-@click.option(
-    "--relaxation",
-    default="logistic",
-    show_default=True,
-    metavar="NAME",
-    help=f"Stand-in for the ceiling in the smooth value: {', '.join(RELAXATIONS)}.",
-)
+@default_option("--relaxation", default="logistic", metavar="NAME", words=_STAND_INS)
 @click.option("--temperature", metavar="T", help="Sharpness of the smooth steps, 1 to 1e6.  [default: 20]")
 @click.option("--explain", "explained", is_flag=True, help="List the terms of the figure in words.")
 @form_options()

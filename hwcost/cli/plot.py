@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hwcost.cli.shared.machines import ArrayOptions
+from hwcost.cli.shared.options import Decorator, default_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_relaxations
 from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
@@ -28,24 +29,19 @@ Example:
 """
 
 _KINDS = ("logistic", "shifted", "generalized")
+_MAXIMUM = (parse_number, "a number from 1 to 1000", 1.0, 1000.0)
 _TEMPERATURES = (10.0, 20.0, 100.0)
 _FIELDS = {"f": "out_channels", "c": "in_channels"}
 
 
-def _output_option(default: str) -> Callable[..., Any]:
-    return click.option(
-        "-o",
-        "--output",
-        default=default,
-        show_default=True,
-        metavar="FILE",
-        help="The picture to write: .png, .svg or .pdf.",
-    )
+def _output_option(default: str) -> Decorator:
+    words = "The picture to write: .png, .svg or .pdf."
+    return default_option("-o", "--output", default=default, metavar="FILE", words=words)
 
 
-def _relaxation_option(default: str) -> Callable[..., Any]:
-    names = f"The ceilings to draw, separated by commas: some of {', '.join(RELAXATIONS)}."
-    return click.option("--relaxation", default=default, show_default=True, metavar="NAMES", help=names)
+def _relaxation_option(default: str) -> Decorator:
+    words = f"The ceilings to draw, separated by commas: some of {', '.join(RELAXATIONS)}."
+    return default_option("--relaxation", default=default, metavar="NAMES", words=words)
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print the data of the picture.")
@@ -62,14 +58,10 @@ def plot() -> None:
 @plot.command()
 @_output_option("ceiling.png")
 @_relaxation_option(",".join(_KINDS))
-@click.option(
-    "--temperature",
-    metavar="T",
-    help="Sharpness of the steps; several values are separated by commas.  [default: 10,20,100]",
-)
-@click.option("--max", "maximum", default="5", show_default=True, metavar="X", help="End of the axis.")
+@click.option("--temperature", metavar="T", help="Sharpness of the steps, one or several.  [default: 10,20,100]")
+@default_option("--max", "maximum", default="5", metavar="X", words="End of the axis.", parser=_MAXIMUM)
 @_json_option
-def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: str, as_json: bool) -> None:
+def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: float, as_json: bool) -> None:
     """Draw smooth ceilings and their gradients.
 
     The ceilings are drawn next to the exact one, with their gradients below.
@@ -79,9 +71,8 @@ def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: s
     check_outputs([], {"--output": (output, PICTURE)})
     temperatures = None if temperature is None else temperature.split(",")
     rows = parse_relaxations(relaxation.split(","), temperatures, _TEMPERATURES)
-    stop = parse_number("--max", maximum, "a number from 1 to 1000", 1.0, 1000.0)
-    figure = plots.ceiling_figure(rows, stop)
-    _write("ceiling", figure, output, plots.ceiling_data(rows, stop) if as_json else None)
+    figure = plots.ceiling_figure(rows, maximum)
+    _write("ceiling", figure, output, plots.ceiling_data(rows, maximum) if as_json else None)
 
 
 @plot.command(epilog=_EXAMPLE)

@@ -12,7 +12,7 @@ import click
 
 from hwcost.cli.shared.machines import CLOCK, FOLD_TIMING, ArrayOptions, Machine, adapted_device
 from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, note_extrapolation
-from hwcost.cli.shared.options import block, form_options, option_names, size_option, skip_unsupported
+from hwcost.cli.shared.options import block, default_option, form_options, option_names, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import INT64_MAX, parse_name, parse_sizes
 from hwcost.console import note
@@ -37,6 +37,7 @@ Examples:
   hwcost sweep net.csv --rows 1:1024 --cols 1:1024 -o points.csv --engine dask://10.0.0.1:8786
 """
 
+_ENGINE = "Where to compute: serial, processes or dask://ADDRESS."
 _TOP = 20
 _LONG, _VERY_LONG = 5_000_000, 100_000_000
 """Layers x points above which progress is shown: on a terminal, and everywhere."""
@@ -110,13 +111,7 @@ class Request(NamedTuple):
 @form_options()
 @click.option("-o", "--out", metavar="FILE", help="Write the points: .csv or .json. Resumes an interrupted sweep.")
 @click.option("--plot", "picture", metavar="FILE", help="Draw a map of rows x columns: .png, .svg or .pdf.")
-@click.option(
-    "--engine",
-    default="serial",
-    show_default=True,
-    metavar="NAME",
-    help="Where to compute: serial, processes or dask://ADDRESS.",
-)
+@default_option("--engine", default="serial", metavar="NAME", words=_ENGINE)
 @size_option("--jobs", help="Number of processes, with --engine processes.  [default: one per core]")
 @block("request", Request)
 def sweep(

@@ -14,8 +14,8 @@ from hwcost.errors import InvalidValueError
 from hwcost.units import printable
 
 __all__ = [
-    "Command", "Decorator", "added", "block", "form_options", "option_names", "parsed_by", "size_option",
-    "skip_unsupported", "value_of",
+    "Command", "Decorator", "added", "block", "default_option", "form_options", "option_names", "parsed_by",
+    "size_option", "skip_unsupported", "value_of",
 ]  # fmt: skip
 
 
@@ -35,6 +35,12 @@ def parsed_by(parse: Callable[..., Any], *rules: Any) -> Callable[..., Any]:
 def size_option(*names: str, help: str) -> Decorator:  # noqa: A002 (as click calls it)
     """An option that takes one integer of at least 1."""
     return click.option(*names, callback=parsed_by(parse_size), metavar="N", help=help)
+
+
+def default_option(*names: str, default: str, metavar: str, words: str, parser: tuple[Any, ...] = ()) -> Decorator:
+    """An option with a default; ``parser`` is a function and its rules, as for :func:`parsed_by`."""
+    callback = parsed_by(*parser) if parser else None
+    return click.option(*names, default=default, show_default=True, metavar=metavar, callback=callback, help=words)
 
 
 def added(command: Command, *options: Decorator) -> Command:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hwcost.arrays import Size
 from hwcost.cli.shared.machines import DATAFLOW, DEVICE, FOLD_TIMING, ArrayOptions, Machine
-from hwcost.cli.shared.options import Command, Decorator, added, block
+from hwcost.cli.shared.options import Command, Decorator, added, block, default_option
 from hwcost.cli.shared.values import ALLOWED_SIZES, INT64_MAX, Sizes, parse_padding, parse_sizes, parse_stride
 from hwcost.console import note
 from hwcost.errors import MISSING, InvalidValueError
@@ -140,6 +140,7 @@ def _size_option(*names: str, help: str) -> Decorator:  # noqa: A002 (as click c
     return click.option(*names, multiple=True, metavar="N", help=help)
 
 
+_PADDING = 'Pixels on every side, a pair like 1x2, "same" or "valid".'
 _OPTIONS = (
     _size_option("--k", help="Kernel height and width; or give --k1 and --k2."),
     _size_option("--k1", help="Kernel height."),
@@ -153,11 +154,8 @@ _OPTIONS = (
     _size_option("--batch", help="Batch size.  [default: 1]"),
     _size_option("--stride", help="Stride, or a pair like 1x2 for height and width.  [default: 1]"),
     _size_option("--groups", help="Groups of channels.  [default: 1]"),
-    click.option(
-        "--padding", default="same", show_default=True, metavar="P",
-        help='Pixels on every side, a pair like 1x2, "same" or "valid".',
-    ),
-)  # fmt: skip
+    default_option("--padding", default="same", metavar="P", words=_PADDING),
+)
 
 _DEFAULTS = {"h": "1", "w": "1", "batch": "1", "stride": "1", "groups": "1"}
 
