@@ -32,6 +32,17 @@ def residual(blocks=(3, 4, 6, 3)) -> dict[str, object]:
     return layers | {"fc": Linear(2048, 1000)}
 
 
+SEARCHED = Network(
+    "searched",
+    {
+        "conv": Operation(
+            Conv2d(3, 16, 5, height=8, width=8, padding="same"), {"out_channels": "width", "kernel_size": "kernel"}
+        ),
+        "head": Operation(Linear(16, 10), {"in_features": "width"}),
+    },
+).space({"width": (8, 12, 16), "kernel": (3, 5)})
+"""Two layers with a width and a kernel that are open to choice."""
+
 TREE = Network(
     "tree",
     {

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nets import SEARCHED as SPACE
+from running import python
 from torch import nn
 
 import hwcost
@@ -26,9 +28,7 @@ from hwcost import (
     InvalidValueError,
     Linear,
     MatMul,
-    Network,
     NoGradientError,
-    Operation,
     SystolicArray,
     layer_cost,
     network_cost,
@@ -48,15 +48,6 @@ from hwcost.torch.adapters import (
 
 PROJECT = Path(__file__).parent.parent
 ARRAY = SystolicArray(8, 8)
-SPACE = Network(
-    "searched",
-    {
-        "conv": Operation(
-            Conv2d(3, 16, 5, height=8, width=8, padding="same"), {"out_channels": "width", "kernel_size": "kernel"}
-        ),
-        "head": Operation(Linear(16, 10), {"in_features": "width"}),
-    },
-).space({"width": (8, 12, 16), "kernel": (3, 5)})
 
 
 def alphas():
@@ -72,14 +63,14 @@ def test_no_host_is_imported():
         "hosts = {'nni', 'plinio', 'pytorch_lightning', 'torchvision', 'tensorflow'}\n"
         "print(sorted(name for name in hosts if name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    done = python(code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
 
 
 def test_without_torch_the_error_names_the_extra():
     code = "import sys; sys.modules['torch'] = None; import hwcost.torch.adapters"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = python(code)
     assert 'pip install "hwcost[torch]"' in done.stderr.splitlines()[-1]
 
 
@@ -445,6 +436,12 @@ def test_soft_sizes_have_to_be_one_number_above_0(place, bad):
     arguments = {"in_width": torch.tensor(8.0), "out_width": torch.tensor(8.0), place: torch.tensor(bad)}
     with pytest.raises(InvalidValueError, match="a tensor of one number above 0"):
         effective_cost(nn.Conv2d(8, 8, 3), out_shape=(1, 8, 4, 4), array=ARRAY, **arguments)
+
+
+def test_a_kernel_size_needs_a_kernel():
+    with pytest.raises(InvalidValueError, match="Linear has no kernel") as caught:
+        effective_cost(nn.Linear(8, 8), 8, 8, (1, 8), array=ARRAY, kernel_size=3)
+    assert (caught.value.field, caught.value.value) == ("kernel_size", 3)
 
 
 @pytest.mark.parametrize("bad", [0, -1, 7.5, None, "8", True])

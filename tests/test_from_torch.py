@@ -356,7 +356,7 @@ def test_memory_only_operations_are_counted():
         ({"modules": {nn.Linear: None}}, "modules[Linear]", None),
     ],
 )
-def test_rows_that_are_none(rows, field, value):
+def test_bad_rows_are_refused(rows, field, value):
     with pytest.raises(InvalidValueError) as raised:
         from_torch(nn.Linear(4, 2), (1, 4), **rows)
     assert (raised.value.field, raised.value.value) == (field, value)
@@ -399,7 +399,7 @@ def test_views_and_constants_move_nothing():
     assert list(network) == ["mm"]
 
 
-def test_what_nobody_knows_is_named():
+def test_unknown_operators_are_named():
     network = from_torch(Of(lambda x: torch.fft.fft(x @ x).real), (4, 4))
     (name,) = network.unsupported
     assert "fft" in name
@@ -719,9 +719,26 @@ def test_only_modules_are_read(model, words):
     ],
     ids=str,
 )
-def test_inputs_that_are_none(inputs):
+def test_bad_inputs_are_refused(inputs):
     with pytest.raises(InvalidValueError):
         from_torch(nn.Linear(4, 2), **inputs)
+
+
+@pytest.mark.parametrize(
+    ("args", "field"),
+    [
+        ((3,), "the shape of an input"),
+        (("1,4",), "the shape of an input"),
+        (((1, 0),), "a size of an input"),
+        (((1, 2.0),), "a size of an input"),
+        (((1, 4), torch.float32), "the type of an input"),
+        (((1, 4), "float33"), "the type of an input"),
+    ],
+)
+def test_specifications_of_inputs_are_checked(args, field):
+    with pytest.raises(InvalidValueError) as caught:
+        InputSpec(*args)
+    assert caught.value.field == field
 
 
 def test_shapes_that_do_not_fit_say_where():
@@ -796,7 +813,7 @@ def test_names_that_are_no_model(name):
         (f"{MODELS}:Net", "FILE.py:NAME"),
     ],
 )
-def test_sources_that_are_none(source, message):
+def test_bad_sources_are_refused(source, message):
     with pytest.raises(InvalidValueError, match=message):
         read_network(source, inputs=[InputSpec((1, 4))])
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import pytest
+from running import python
 
 import hwcost
 
@@ -39,10 +40,6 @@ OPTIONAL = (
 )
 NAMES = ("Gemm", "Conv2d", "Linear", "MatMul", "SystolicArray", "Cost", "layer_cost", "network_cost", "runtime",
          "smooth_ceil", "RELAXATIONS", "DATAFLOWS")  # fmt: skip
-
-
-def python(code):
-    return subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
 
 
 def loaded(code):

@@ -16,24 +16,16 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from nets import SEARCHED as SPACE
 from torch import nn
 
 import nni_penalty as benchmark
-from hwcost import Conv2d, InvalidValueError, Linear, Network, Operation, SystolicArray
+from hwcost import Conv2d, InvalidValueError, Network, Operation, SystolicArray
 from hwcost.torch import LatencyLoss, check_gradient
 from hwcost.torch.adapters import BlockCosts, nni_cycles, nni_penalty, nni_probabilities
 
 PROJECT = Path(__file__).parent.parent
 ARRAY = SystolicArray(8, 8)
-SPACE = Network(
-    "searched",
-    {
-        "conv": Operation(
-            Conv2d(3, 16, 5, height=8, width=8, padding="same"), {"out_channels": "width", "kernel_size": "kernel"}
-        ),
-        "head": Operation(Linear(16, 10), {"in_features": "width"}),
-    },
-).space({"width": (8, 12, 16), "kernel": (3, 5)})
 LATENCY = LatencyLoss(SPACE, ARRAY, reference={"width": 8, "kernel": 3})
 CONV = Conv2d(8, 8, 3, height=4, width=4, padding="same")
 BLOCKS = BlockCosts.of({"operation": {"conv": CONV, "twice": [CONV, CONV], "skip": None}, "depth": {1: CONV, 2: [CONV] * 2}}, ARRAY)  # fmt: skip  # noqa: E501

@@ -148,7 +148,7 @@ def test_one_unknown_width_of_a_sum_is_inferred():
     del layers["a"]
     with pytest.raises(InvalidValueError, match=r"sum\.in_features") as raised:
         Network("sum", layers)
-    assert raised.value.value == ["a", "b"]
+    assert "'a' and 'b'" in raised.value.reason
 
 
 @pytest.mark.parametrize(

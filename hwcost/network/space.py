@@ -129,8 +129,10 @@ def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -
                     raise InvalidValueError(where, size, f"{factor} times a whole {name!r}")
                 found[name] = Width(int(rest), multiples[name], is_kernel=name in kernels)
         if len(found) == before:
-            names = [name for name, _ in left[0][1]]
-            raise InvalidValueError(f"widths of {left[0][0]}", names, "at most one whose size nothing else gives")
+            where, rule, size = left[0]
+            names = " and ".join(repr(name) for name, _ in rule if name not in found)
+            allowed = "give all but one of them in widths"
+            raise InvalidValueError(where, size, allowed, reason=f"nothing states the sizes of {names}")
     for where, rule, size in rules:
         if (implied := size_at(rule, {name: found[name].size for name, _ in rule})) != size:
             sizes = " and ".join(f"{name!r} is {found[name].size}" for name, _ in rule)

@@ -53,8 +53,8 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:  # the library raises many types
-            allowed = f"functions that can be inlined ({first_line(error, with_type=False)})"
-            raise InvalidValueError(f"{name}: the functions of the model", len(model.functions), allowed) from None
+            field, reason = f"{name}: the functions of the model", first_line(error, with_type=False)
+            raise InvalidValueError(field, name, "inline them before", reason=reason) from None
     _sort(model.graph, name, set())
     return model
 

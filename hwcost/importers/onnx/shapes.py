@@ -165,8 +165,8 @@ class ShapeFinder:
         except Exception as error:  # the library's own type, and others
             field = f"{self._where}: the node {node.name or node.output[0]!r} ({node.op_type})"
             shapes = ", ".join("x".join(map(str, each.shape or ())) or "a number" for each in given.values())
-            allowed = f"inputs and attributes that go together ({first_line(error, with_type=False)})"
-            raise InvalidValueError(field, shapes, allowed) from None
+            reason = f"its inputs of {shapes} do not go with it: {first_line(error, with_type=False)}"
+            raise InvalidValueError(field, shapes, "check its inputs and attributes", reason=reason) from None
 
     def _schema(self, node: onnx.NodeProto) -> Any:
         domain = plain_domain(node.domain)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError
 
 __all__ = ["InputSpec", "stand_ins", "without_data"]
 
@@ -40,10 +40,13 @@ class InputSpec:
     name: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.shape, (tuple, list)):
+            raise InvalidValueError("the shape of an input", self.shape, "a tuple of sizes")
+        object.__setattr__(self, "shape", tuple(self.shape))
         for size in self.shape:
             if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MOST:
                 raise InvalidValueError("a size of an input", size, "an integer from 1 to 2**40")
-        if not isinstance(getattr(torch, self.dtype, None), torch.dtype):
+        if not isinstance(getattr(torch, str(self.dtype), None), torch.dtype):
             raise InvalidValueError("the type of an input", self.dtype, "one of PyTorch's, like float32, int64 or bool")
 
     def __str__(self) -> str:
@@ -74,9 +77,10 @@ def stand_ins(input_size: Any, example_inputs: Any) -> tuple[tuple[Any, ...], di
     Raises:
         InvalidValueError: neither or both are given, or they are of an unknown type.
     """
-    if (input_size is None) == (example_inputs is None):
-        reason = "both are given" if input_size is not None else "neither is given"
-        raise InvalidValueError("input_size or example_inputs", input_size, "pass one of the two", reason=reason)
+    if input_size is None and example_inputs is None:
+        raise InvalidValueError("input_size", MISSING, "the shape of the input, or example_inputs")
+    if input_size is not None and example_inputs is not None:
+        raise InvalidValueError("input_size", input_size, "leave one out", reason="example_inputs are given too")
     if input_size is not None:
         specs = _specs(input_size)
         by_name = {spec.name: spec.stand_in() for spec in specs if spec.name is not None}

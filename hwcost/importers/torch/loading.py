@@ -61,8 +61,8 @@ def _run(path: str) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         where = f"line {_line(error, path)}" if _line(error, path) else "it"
-        allowed = f"a file that runs: {where} raises {first_line(error)}"
-        raise InvalidValueError("the model's file", path, allowed) from error
+        reason = f"{where} raises {first_line(error)}"
+        raise InvalidValueError("the model's file", path, f"correct {path}", reason=reason) from error
     finally:
         with contextlib.suppress(ValueError):
             sys.path.remove(folder)

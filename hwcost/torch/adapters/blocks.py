@@ -99,7 +99,7 @@ class BlockCosts:
             weights = dict(zip(self.tables, row, strict=True))
         for name in weights:
             if name not in self.tables:
-                raise InvalidValueError("weights", name, f"one of the blocks: {', '.join(self.tables)}")
+                raise InvalidValueError("a block in weights", name, self.tables)
         device = next((weight.device for weight in weights.values() if isinstance(weight, Tensor)), torch.device("cpu"))
         tables = {name: table._replace(values=table.values.to(device)) for name, table in self.tables.items()}
         with torch.autocast(device.type, enabled=False):  # half precision would blur the cycles

@@ -67,7 +67,7 @@ def nni_cycles(latency: LatencyLoss | BlockCosts, supernet: nn.Module, *, softma
     wanted = latency.candidates if isinstance(latency, BlockCosts) else latency.network.options
     for label, options in wanted.items():
         if label not in shares:
-            raise InvalidValueError("latency", label, f"decisions or blocks named by a label: {', '.join(shares)}")
+            raise InvalidValueError("a decision or block of latency", label, map(str, shares))
         if set(options) != set(shares[label]):
             raise InvalidValueError(f"options[{label!r}]", tuple(options), f"those of NNI: {tuple(shares[label])}")
     return latency.cycles({label: torch.stack([shares[label][o] for o in opts]) for label, opts in wanted.items()})

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles
 from hwcost.relaxation import Relaxation, as_relaxation
@@ -76,5 +76,6 @@ def _plinio_cycles(layer: ToLayer, array: SystolicArray, relaxation: Relaxation,
     try:
         built = layer(spec, batch)
     except KeyError as error:
-        raise InvalidValueError("spec", sorted(spec), f"a specification with {error}") from None
+        allowed = "the attributes of the layer and its output_shape"
+        raise InvalidValueError(f"spec[{error}]", MISSING, allowed) from None
     return torch.as_tensor(layer_cycles(built, array, relaxation))

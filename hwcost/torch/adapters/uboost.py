@@ -86,7 +86,8 @@ def effective_cost(
         The cost, its figures scalars with gradient; costs add.
 
     Raises:
-        InvalidValueError: a module of an unknown class; a width or kernel size that is not finite and above 0.
+        InvalidValueError: a module of an unknown class; a width or kernel size that is not finite and above 0; a kernel
+            size for a module without a kernel.
 
     Source: Yuzuguler et al., "U-Boost NAS: utilization-boosted differentiable neural architecture search", ECCV 2022.
 
@@ -104,5 +105,8 @@ def effective_cost(
         raise InvalidValueError("module", type(module).__name__, f"one of: {known}; or a class in free")
     spec = {**vars(module), "in_width": in_width, "out_width": out_width, "output_shape": out_shape}
     if kernel_size is not None:
+        if "kernel_size" not in spec:
+            reason = f"a {type(module).__name__} has no kernel"
+            raise InvalidValueError("kernel_size", kernel_size, "leave it out", reason=reason)
         spec["kernel_size"] = kernel_size
     return layer_cost(to_layer(spec, batch), array, relaxation=relaxation)
