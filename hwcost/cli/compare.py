@@ -107,27 +107,26 @@ def _networks(sources: Sequence[str], options: ModelOptions) -> list[Network]:
     from hwcost.importers import source_kind
 
     kinds = [source_kind(source) for source in sources]
-    refused: dict[str, InvalidValueError] = {}
     found: list[Network] = []
     used: set[str] = set()
+    known: set[str] = set()
     for source, kind in zip(sources, kinds, strict=True):
         # an option that goes with none of the kinds is given to the first network, which refuses it
         inputs = options.inputs if kind == "torch" or "torch" not in kinds else ()
         dims = options.dims if kind == "onnx" or "onnx" not in kinds else ()
-        while True:
-            try:
-                found.append(ModelOptions(inputs, dims).read(source))
-                break
-            except InvalidValueError as error:  # of several graphs, each takes the dynamic sizes that it has
-                unknown = {text for text in dims if text.rpartition("=")[0] == error.value}
-                if kinds.count("onnx") < 2 or error.field != "a name in dims" or not unknown:
-                    raise
-                refused |= dict.fromkeys(unknown, error)
-                dims = tuple(text for text in dims if text not in unknown)
+        try:
+            network = ModelOptions(inputs, dims).read(source)
+        except InvalidValueError as error:
+            if error.field != "--dim" or kinds.count("onnx") < 2 or error.reason:
+                raise
+            known.update(error.names)  # of several graphs, each takes the dynamic sizes that it has
+            dims = tuple(text for text in dims if text.rpartition("=")[0] in error.names)
+            network = ModelOptions(inputs, dims).read(source)
+        found.append(network)
         used.update(dims)
-    for text, refusal in refused.items():
-        if text not in used:
-            raise refusal
+    for text in options.dims:
+        if known and text not in used:
+            raise InvalidValueError("--dim", text.rpartition("=")[0], sorted(known))
     return found
 
 

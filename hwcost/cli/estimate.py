@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 from click.core import ParameterSource
 
+from hwcost.arrays import Size
 from hwcost.cli import estimate_output as output
-from hwcost.cli.estimate_figures import figures_of
 from hwcost.cli.shared.machines import CLOCK, ArrayOptions
 from hwcost.cli.shared.options import default_option, form_options
 from hwcost.cli.shared.values import parse_relaxations
-from hwcost.cli.shared.workload import read_workload, workload_options
-from hwcost.errors import InvalidValueError
-from hwcost.relaxation import RELAXATIONS
+from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
+from hwcost.errors import InvalidValueError, MixedLibrariesError
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import Pricing, layer_cycles, price
+from hwcost.model.layers import Conv2d
+from hwcost.relaxation import RELAXATIONS, Relaxation
 
 if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence
@@ -31,6 +36,13 @@ Examples:
   hwcost estimate --k 3 --c 64 --f 64 --h 56 --w 56 --device gemmini --explain
   hwcost estimate --scalesim-topology topology.csv --scalesim-config array.cfg
 """
+
+
+_OF_THE_COST = (
+    "folds", "utilization", "seconds", "macs", "compute_cycles", "memory_cycles", "overhead_cycles", "waiting_cycles",
+    "bound",
+)  # fmt: skip
+_FINITE = "a number above 0, below 1.8e308; use other sizes, another --clock, --relaxation or --temperature"
 
 
 @click.command(epilog=_EXAMPLES)
@@ -72,7 +84,7 @@ def estimate(
     workload = read_workload(sizes, padding=padding, array=array)
     if explained and (workload.is_sweep or form == "csv"):
         raise InvalidValueError("--explain", True, "leave it out", reason="it needs a single point, as text or --json")
-    figures, pricing = figures_of(workload, smooth)
+    figures, pricing = _figures_of(workload, smooth)
     workload.note_extrapolation()
     terms: Sequence[Sentence] = ()
     if explained:
@@ -91,3 +103,47 @@ def _refuse_other_options() -> None:
         if name not in taken and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             reason = "the files of --scalesim-topology and --scalesim-config give layers and array"
             raise InvalidValueError(param.opts[0], ctx.params[name], "leave it out", reason=reason)
+
+
+# ---------------------------------------------------------------- figures
+
+
+def _figures_of(workload: Workload, smooth: Relaxation) -> tuple[output.Figures, Pricing]:
+    """All figures that are printed, for all points of a sweep at once, and the pricing that they come from."""
+    layer, array = workload.layer(), workload.array()
+    with np.errstate(all="ignore"):
+        try:
+            (gemm,) = layer.gemms()
+            pricing = price(gemm, array)
+            figures = _figures(pricing, _smooth_cycles(layer, array, smooth))
+        except InvalidValueError as error:
+            if not workload.is_sweep:
+                raise
+            raise InvalidValueError(error.field, error.value, SWEEP_LIMIT) from None
+        _check_finite("the seconds at this --clock", figures["seconds"])
+        _check_finite(f"the cycles by relaxation {smooth.name}", figures["smooth_cycles"])
+    return figures, pricing
+
+
+def _figures(pricing: Pricing, smooth_cycles: Size) -> output.Figures:
+    exact, folds = pricing.cost, pricing.work.folds
+    return {
+        "cycles": exact.cycles,
+        "smooth_cycles": smooth_cycles,
+        **{f"folds_{name}": getattr(folds, name) for name in ("along_rows", "along_cols", "in_time")},
+        **{name: getattr(exact, name) for name in _OF_THE_COST},
+    }
+
+
+def _smooth_cycles(layer: Conv2d, array: SystolicArray, smooth: Relaxation) -> Size:
+    """Cycles by the relaxation, as floats; NaN if it overflows."""
+    try:
+        return 1.0 * layer_cycles(layer, array, smooth)
+    except (OverflowError, MixedLibrariesError):  # the latter: complex numbers, roots of sizes that became negative
+        return math.nan
+
+
+def _check_finite(what: str, figure: Size) -> None:
+    good = np.isfinite(figure) & (np.asarray(figure) > 0)
+    if not np.all(good):
+        raise InvalidValueError(what, np.asarray(figure)[~good].flat[0].item(), _FINITE)

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from hwcost._version import __version__
-from hwcost.cli.estimate_figures import Figures
+from hwcost.arrays import Size
 from hwcost.cli.formula import formula
 from hwcost.cli.shared.machines import Machine
 from hwcost.cli.shared.workload import Workload
@@ -23,7 +23,7 @@ from hwcost.units import CLOCKS, TIMES, exact, in_unit, labelled, unit_of
 if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence
 
-__all__ = ["write"]
+__all__ = ["Figures", "write"]
 
 SCHEMA = "hwcost.estimate/1"
 
@@ -31,6 +31,8 @@ _BLOCK = 4096
 _ROWS_WITH_PROGRESS = 20_000
 _SIZES = ("k1", "k2", "c", "f", "h", "w", "batch", "stride_h", "stride_w", "groups", "s1", "s2")
 
+Figures: TypeAlias = dict[str, Size]
+"""Numbers, or arrays along the axes of the sweep that they depend on."""
 Columns: TypeAlias = Mapping[str, Any]
 
 

@@ -22,6 +22,8 @@ __all__ = ["model"]
 
 _OF_THE_LIST = ("skip_unsupported", "sort", "top", "depth", "all")
 
+_FILES = {"--plot": PICTURE, "--html": HTML, "--to-csv": CSV, "--to-scalesim": CSV}
+
 _EXAMPLES = """\b
 Examples:
   hwcost model net.py:Net --input 1,3,224,224 --device tpu-v1 --plot net.png
@@ -40,13 +42,9 @@ class Files(NamedTuple):
 
     def check(self, source: str) -> None:
         """Raises if one cannot be written."""
-        options = {
-            "--plot": (self.picture, PICTURE),
-            "--html": (self.page, HTML),
-            "--to-csv": (self.to_csv, CSV),
-            "--to-scalesim": (self.to_scalesim, CSV),
-        }
-        check_outputs([source], options)
+        check_outputs(
+            [source], {option: (path, ends) for (option, ends), path in zip(_FILES.items(), self, strict=True)}
+        )
 
 
 @click.command(epilog=_EXAMPLES)

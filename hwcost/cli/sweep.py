@@ -43,17 +43,11 @@ _LONG, _VERY_LONG = 5_000_000, 100_000_000
 """Layers x points above which progress is shown: on a terminal, and everywhere."""
 _LIBRARIES = {"processes": "joblib", "dask": "distributed"}
 """What an engine needs."""
-_OPTIONS = {
-    "rows": "--rows",
-    "cols": "--cols",
-    "the number of rows": "--rows",
-    "the number of cols": "--cols",
-    "dataflows": "--dataflow",
-    "pe_budget": "--pe-budget",
-    "engine": "--engine",
-    "jobs": "--jobs",
-    "keep": "--out",
-}
+_OPTIONS = {name: f"--{name}" for name in ("rows", "cols", "engine", "jobs")} | {
+    "the number of rows": "--rows", "the number of cols": "--cols", "dataflows": "--dataflow",
+    "pe_budget": "--pe-budget", "keep": "--out",
+}  # fmt: skip
+"""The option behind each argument of the sweep."""
 
 
 class Request(NamedTuple):
