@@ -15,13 +15,6 @@ from hwcost.torch.sums import SumAxis
 from hwcost.torch.tables import CostTable, cost_table, expected_cost, expected_sizes, space_tables
 
 __all__ = [
-    "CostTable",
-    "GradientCheck",
-    "LatencyLoss",
-    "SumAxis",
-    "check_gradient",
-    "cost_table",
-    "expected_cost",
-    "expected_sizes",
-    "space_tables",
-]
+    "CostTable", "GradientCheck", "LatencyLoss", "SumAxis", "check_gradient", "cost_table", "expected_cost",
+    "expected_sizes", "space_tables",
+]  # fmt: skip

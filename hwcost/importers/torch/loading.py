@@ -40,7 +40,6 @@ def load_model(path: str, name: str) -> nn.Module:
     if not callable(found):
         allowed = "an nn.Module, or a class or function that makes one"
         raise InvalidValueError(f"{name} in {path}", found, allowed)
-    _check_needs_nothing(found, path, name)
     model = _call(found, path, name)
     if not isinstance(model, nn.Module):
         raise InvalidValueError(f"the result of {name}() in {path}", model, "an nn.Module")
@@ -93,24 +92,12 @@ def _is_model(value: Any, module: ModuleType) -> bool:
     return isinstance(value, nn.Module)
 
 
-def _check_needs_nothing(factory: Any, path: str, name: str) -> None:
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):  # built in: the call shows what it needs
-        return
-    plain = [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
-    needed = [each.name for each in plain if each.default is each.empty]
-    if needed:
-        allowed = "write a function that fills them in, and name that"
-        raise InvalidValueError(f"{name} in {path}", name, allowed, reason=f"it needs arguments ({', '.join(needed)})")
-
-
 def _call(factory: Any, path: str, name: str) -> Any:
     with contextlib.suppress(Exception, SystemExit), torch.device("meta"):  # the plain call raises it again
         return factory()
     try:
         return factory()
     except (Exception, SystemExit) as error:
-        allowed = "name a class or function that can be called without arguments"
+        allowed = "name a class or function that can be called without arguments, as one that fills them in"
         reason = f"without arguments it raises {first_line(error)}"
         raise InvalidValueError(f"{name} in {path}", name, allowed, reason=reason) from error

@@ -20,14 +20,6 @@ from hwcost.torch.adapters.plinio import PLINIO_LAYERS, plinio_costs
 from hwcost.torch.adapters.uboost import FREE_MODULES, UBOOST_LAYERS, effective_cost
 
 __all__ = [
-    "FREE_MODULES",
-    "PLINIO_LAYERS",
-    "UBOOST_LAYERS",
-    "BlockCosts",
-    "effective_cost",
-    "nni_cycles",
-    "nni_penalty",
-    "nni_probabilities",
-    "plinio_costs",
-    "relaxed_latency",
-]
+    "FREE_MODULES", "PLINIO_LAYERS", "UBOOST_LAYERS", "BlockCosts", "effective_cost", "nni_cycles", "nni_penalty",
+    "nni_probabilities", "plinio_costs", "relaxed_latency",
+]  # fmt: skip

@@ -19,18 +19,9 @@ from hwcost.torch.adapters.soft_layers import Spec, ToLayer, depthwise, grouped,
 __all__ = ["FREE_MODULES", "UBOOST_LAYERS", "effective_cost"]
 
 FREE_MODULES: tuple[type[nn.Module], ...] = (
-    nn.Identity,
-    nn.Flatten,
-    nn.Dropout,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.SiLU,
-    nn.Hardswish,
-    nn.BatchNorm2d,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d,
-)
+    nn.Identity, nn.Flatten, nn.Dropout, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.BatchNorm2d, nn.MaxPool2d,
+    nn.AvgPool2d, nn.AdaptiveAvgPool2d,
+)  # fmt: skip
 """Modules that take no cycles of the array."""
 
 
