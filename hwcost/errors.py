@@ -22,16 +22,9 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 __all__ = [
-    "MISSING",
-    "HwcostError",
-    "InvalidValueError",
-    "MissingDependencyError",
-    "MixedLibrariesError",
-    "NoGradientError",
-    "UnusedRowWarning",
-    "check_one_of",
-    "require",
-]
+    "MISSING", "HwcostError", "InvalidValueError", "MissingDependencyError", "MixedLibrariesError",
+    "NoGradientError", "UnusedRowWarning", "check_one_of", "did_you_mean", "require",
+]  # fmt: skip
 
 
 class _Missing(enum.Enum):

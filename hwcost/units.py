@@ -7,20 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 __all__ = [
-    "BYTES",
-    "CLOCKS",
-    "TIMES",
-    "Units",
-    "column_format",
-    "exact",
-    "in_unit",
-    "labelled",
-    "plural",
-    "printable",
-    "shortlist",
-    "unit_of",
-    "with_unit",
-]
+    "BYTES", "CLOCKS", "TIMES", "Units", "column_format", "exact", "in_unit", "labelled", "plural", "printable",
+    "shortlist", "unit_of", "with_unit",
+]  # fmt: skip
 
 Units: TypeAlias = Sequence[tuple[float, str]]
 """Pairs of a scale and its name, from the largest to the smallest."""

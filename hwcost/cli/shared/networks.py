@@ -84,7 +84,7 @@ def summary_of(network: Network, machine: Machine, *, skip_unsupported: bool) ->
 def note_extrapolation(network: Network, machine: Machine) -> None:
     """Notes on stderr how many layers lie outside the range in which a calibrated device was measured."""
     file = machine.file
-    if file is None or file.fit is None:
+    if file is None:
         return
     beyond = {name: found for name, each in network.priced.items() if (found := file.beyond(each.layer))}
     if beyond:

@@ -13,19 +13,9 @@ from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.relaxation import RELAXATIONS, Relaxation
 
 __all__ = [
-    "ALLOWED_SIZES",
-    "INT64_MAX",
-    "Sizes",
-    "parse_clock",
-    "parse_name",
-    "parse_number",
-    "parse_padding",
-    "parse_relaxations",
-    "parse_size",
-    "parse_sizes",
-    "parse_sizes_by_name",
-    "parse_stride",
-]
+    "ALLOWED_SIZES", "INT64_MAX", "Sizes", "parse_clock", "parse_name", "parse_number", "parse_padding",
+    "parse_relaxations", "parse_size", "parse_sizes", "parse_sizes_by_name", "parse_stride",
+]  # fmt: skip
 
 ALLOWED_SIZES = "an integer of at least 1, a list like 8,16,32 or a range like 1:256 or 1:256:8"
 INT64_MAX = 2**63 - 1

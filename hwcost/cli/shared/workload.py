@@ -104,9 +104,7 @@ class Workload(NamedTuple):
     def note_extrapolation(self) -> None:
         """Notes on stderr which sizes lie outside the range in which a calibrated device was measured."""
         file = self.machine.file
-        if file is None or file.fit is None:
-            return
-        for sentence in file.beyond(self.layer()):
+        for sentence in () if file is None else file.beyond(self.layer()):
             note(f"an extrapolation: {sentence}")
 
     def _renamed(self, error: InvalidValueError) -> InvalidValueError:
@@ -179,13 +177,11 @@ def read_workload(
     machine = array.read(bare=SystolicArray(1, 1))
     if machine.file is not None:
         defaults = {**defaults, "s1": str(machine.array.rows), "s2": str(machine.array.cols)}
-    if "k" in texts and ("k1" in texts or "k2" in texts):
-        other = "k1" if "k1" in texts else "k2"
-        raise InvalidValueError(f"--{other}", texts[other], "leave one of them out", reason="--k sets it already")
-    if "k1" in texts or "k2" in texts:
-        texts = {name: text for name, text in texts.items() if name != "k"}
-        defaults = {name: text for name, text in defaults.items() if name != "k"}
-    texts |= {name: text for name, text in {**_DEFAULTS, **defaults}.items() if name not in texts}
+    apart = [name for name in ("k1", "k2") if name in texts]
+    if apart and "k" in texts:
+        raise InvalidValueError(f"--{apart[0]}", texts[apart[0]], "leave one of them out", reason="--k sets it already")
+    given_already = {*texts, "k"} if apart else texts.keys()
+    texts |= {name: text for name, text in {**_DEFAULTS, **defaults}.items() if name not in given_already}
     sizes = dict(_read_sizes(texts))
     _check_complete(texts)
     axes = tuple({id(size): size for size in sizes.values() if size.is_sweep}.values())
