@@ -741,6 +741,17 @@ def test_specifications_of_inputs_are_checked(args, field):
     assert caught.value.field == field
 
 
+def test_no_hook_is_left():
+    from torch.nn.modules import module as hooks
+
+    from_torch(nn.Linear(4, 2), (1, 4))
+    with pytest.raises(InvalidValueError):
+        from_torch(nn.Linear(4, 2), (1, 5))
+    left = {name: each for name, each in vars(hooks).items() if name.startswith("_global_") and "hooks" in name}
+    assert left
+    assert not any(left.values())
+
+
 def test_shapes_that_do_not_fit_say_where():
     with pytest.raises(InvalidValueError, match=r"module 'classifier.0' .*1x1x32x32 float32.*RuntimeError"):
         from_torch(lenet(), (1, 1, 32, 32))

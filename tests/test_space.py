@@ -97,7 +97,7 @@ WRONG_TYPES = {
     "MemoryOnly.reads": [lambda bad=bad: MemoryOnly("relu", reads=bad) for bad in (-1, "8", None)],
     "MemoryOnly.writes": [lambda: MemoryOnly("relu", writes=2.5)],
     "Unsupported.reason": [lambda: Unsupported("fft", None)],
-    "Width.size": [lambda bad=bad: Width(bad) for bad in (0, "8", None)],
+    "Width.size": [lambda bad=bad: Width(bad) for bad in (0, "8", None, np.array([8]))],
     "Width.fixed": [lambda: Width(8, fixed=True)],
     "Network.name": [lambda: Network(3, {"fc": FC})],
     "Network.operations": [lambda bad=bad: Network("n", bad) for bad in (3, [FC], FC)],
@@ -106,6 +106,7 @@ WRONG_TYPES = {
     "Network.widths ": [lambda: Network("n", {"fc": FC}, {"w": 8})],
     "Network.parameters": [lambda: Network("n", {"fc": FC}, parameters=3)],
     "Network.options": [lambda: Network("n", {"fc": FC}, options=(4, 8))],
+    "sizes": [lambda bad=bad: Network("n", {"fc": FC}).at(bad) for bad in (3, None, ["w"])],
     "layers": [lambda bad=bad: Network.of_layers("n", bad) for bad in (3, [Linear(8, 8)])],
 }
 
@@ -213,7 +214,7 @@ def test_opening_adds_to_the_open_widths():
     assert dict(space.options) == {"a": (2, 8), "b": (8, 16)}
 
 
-@pytest.mark.parametrize("bad", [(), [], 8, "abc", None, (0, 1), (4, -1), (4, 4), (True,), (2.5,), ("8",), {4, 8}], ids=str)  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize("bad", [(), [], 8, "abc", None, (np.array([4, 8]),), (0, 1), (4, -1), (4, 4), (True,), (2.5,), ("8",), {4, 8}], ids=str)  # fmt: skip  # noqa: E501
 def test_options_are_sizes_that_differ(bad):
     with pytest.raises(InvalidValueError, match=r"options\['width'\]"):
         small().space({"width": bad})
@@ -231,6 +232,7 @@ def test_options_are_sizes_that_differ(bad):
         ({"options": {"odd": (4, 8)}, "least": 0.5}, "least"),
         ({"step": 0}, "step"),
         ({"step": 2.5}, "step"),
+        ({"step": np.array([4])}, "step"),
         ({"step": 8, "least": 2}, "least"),
         ({"step": 1000}, "step"),
     ],

@@ -200,6 +200,8 @@ class Network(Mapping[str, Any]):
         Raises:
             InvalidValueError: an unknown width, one that cannot change, a size that is not allowed.
         """
+        if not isinstance(sizes, Mapping):
+            raise InvalidValueError("sizes", sizes, 'sizes by width, as {"conv1": 8}')
         for name, size in sizes.items():
             changeable(name, self.widths, self.operations).check(size, f"width {name!r}")
         today = {name: width.size for name, width in self.widths.items()} | dict(sizes)

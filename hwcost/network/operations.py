@@ -6,6 +6,7 @@ An operation is one of three things: a layer that is priced (it has products), o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from hwcost.arrays import Size, as_size, floor_divide, is_float, product, remainder, total, true_divide
+from hwcost.arrays import Size, as_size, floor_divide, is_float, is_number, product, remainder, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import is_layer
@@ -91,7 +92,7 @@ class Width:
     def __post_init__(self) -> None:
         check_text(self, "fixed")
         for name in ("size", "multiple"):
-            object.__setattr__(self, name, as_size(getattr(self, name), f"Width.{name}"))
+            object.__setattr__(self, name, whole(getattr(self, name), f"Width.{name}"))
 
     def check(self, size: Size, field: str) -> None:
         """Raises if a size is not allowed, or any of an array of them; soft sizes are not rounded and pass."""
@@ -170,6 +171,15 @@ def check_layer(layer: object, field: str) -> None:
     if not is_layer(layer) and not isinstance(layer, Unsupported):
         allowed = "a layer, which is something with gemms(), a MemoryOnly or an Unsupported"
         raise InvalidValueError(field, layer, allowed)
+
+
+def whole(size: Any, field: str) -> int:
+    """A size that is one integer; an InvalidValueError if it is not."""
+    with contextlib.suppress(InvalidValueError):
+        found = as_size(size, field)
+        if is_number(found):
+            return int(found)
+    raise InvalidValueError(field, size, "an integer of at least 1")
 
 
 def check_text(owner: object, *names: str) -> None:

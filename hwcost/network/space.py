@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from hwcost.arrays import as_size, is_number
+from hwcost.arrays import is_number
 from hwcost.errors import InvalidValueError
 from hwcost.model.layers import Conv2d
-from hwcost.network.operations import Operation, Width, size_at
+from hwcost.network.operations import Operation, Width, size_at, whole
 
 __all__ = ["by_step", "check_options", "complete", "with_open_kernel"]
 
@@ -24,9 +24,9 @@ def check_options(name: str, sizes: Any, widths: Mapping[str, Width]) -> tuple[i
     width, field = changeable(name, widths), f"options[{name!r}]"
     if not isinstance(sizes, (tuple, list, range)) or not sizes:
         raise InvalidValueError(field, sizes, "a sequence of at least one size")
-    for size in sizes:
+    options = tuple(whole(size, field) for size in sizes)
+    for size in options:
         width.check(size, field)
-    options = tuple(as_size(size, field) for size in sizes)
     if len(set(options)) != len(options):
         raise InvalidValueError(field, sizes, "sizes that differ from each other")
     return options
@@ -54,9 +54,7 @@ def by_step(
     operations: Mapping[str, Operation], widths: Mapping[str, Width], step: int, least: float
 ) -> dict[str, tuple[int, ...]]:
     """Options for all widths of priced layers that can change: today's size, and multiples of a step below it."""
-    step = as_size(step, "step")
-    if not is_number(step):
-        raise InvalidValueError("step", step, "a positive integer")
+    step = whole(step, "step")
     if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 <= least <= 1:
         raise InvalidValueError("least", least, "a share of today's size, from 0 to 1")
     followed = {name for each in operations.values() if each.is_priced for name in each.widths}

@@ -220,6 +220,8 @@ def probability(probs: Mapping[str, Tensor], name: str, length: int) -> Tensor:
 
 def as_row(options: Mapping[str, Sequence[int]], probs: Mapping[str, Tensor]) -> Tensor:
     """The probabilities of all decisions, checked, one after the other."""
+    if not isinstance(probs, Mapping):
+        raise InvalidValueError("probs", probs, "a vector of probabilities for each decision, by name")
     for name in probs:
         if name not in options:
             raise InvalidValueError("a decision in probs", name, options)

@@ -58,6 +58,8 @@ class Modules:
         finally:
             before.remove()
             after.remove()
+            # PyTorch keeps this entry, and then warns of hooks when something is compiled
+            getattr(module_hooks, "_global_forward_hooks_with_kwargs", {}).pop(after.id, None)
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         self._stack.append((module, self._paths.get(id(module), self.path), args))

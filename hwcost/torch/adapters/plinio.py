@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import layer_cycles
+from hwcost.model.formula import check_array, layer_cycles
 from hwcost.relaxation import Relaxation, as_relaxation
 from hwcost.torch.adapters.soft_layers import Spec, ToLayer, depthwise, grouped, linear
 
@@ -66,6 +66,7 @@ def plinio_costs(
     >>> cost({"in_features": torch.tensor(12.0, requires_grad=True), "out_features": 8, "output_shape": (1, 8)})
     tensor(2.0152, grad_fn=<MulBackward0>)
     """
+    check_array(array)
     return {
         name: functools.partial(_plinio_cycles, layer, array, as_relaxation(relaxation), batch)
         for name, layer in layers.items()
