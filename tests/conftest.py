@@ -52,7 +52,7 @@ class Library:
 
 
 def libraries() -> list[Library]:
-    """The libraries of the table, those that two names stand for once."""
+    """The libraries of the table, each once, even under two names."""
     rows: dict[int, Library] = {}
     for name, row in BACKENDS.items():
         rows.setdefault(id(row), Library(name, row))

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from machines import BARE, RICH
+from refusals import refused
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, MissingDependencyError, SystolicArray, network_cost
 from hwcost.advice import advise
@@ -340,15 +341,15 @@ def test_max_nodes_is_a_positive_integer(nodes):
         advise(residual(), SystolicArray(8, 8), budget=0.9, max_nodes=nodes)
 
 
-def test_a_budget_that_nothing_reaches_says_what_can_be():
-    with pytest.raises(InvalidValueError, match=r"budget is 0\.01; allowed: at least 0\.\d+") as caught:
+def test_a_budget_that_nothing_reaches():
+    with refused("budget", 0.01, "at least 0.") as caught:
         advise(residual(), SystolicArray(8, 8), budget=0.01)
     lowest = float(caught.value.allowed.partition("at least ")[2].partition(",")[0])
     found = advise(residual(), SystolicArray(8, 8), budget=lowest).budget
     assert found.sizes == {"stem": 1, "a": 2}
 
 
-def test_a_budget_where_no_width_can_change_says_so():
+def test_a_budget_where_no_width_can_change():
     layers = {"fc": Operation(Linear(4, 4), kind="linear", path="fc", sizes={"in_features": rule("w")})}
     network = Network("n", layers, {"w": Width(4, fixed="an input")})
     with pytest.raises(InvalidValueError, match=r"no width of this network can change \(an input\)"):

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("scipy")
+from refusals import refused
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost, load_device
 from hwcost.calibration import (
@@ -349,9 +350,7 @@ def test_too_few_measurements_and_what_is_none():
 def test_faster_than_every_pe_working():
     measured = measure(START)
     measured[4] = dataclasses.replace(measured[4], seconds=1e-12, source="x.csv, line 6")
-    with pytest.raises(
-        InvalidValueError, match=r"x\.csv, line 6: the latency .* at least .* which \d+ MACs take on 16"
-    ):
+    with refused("x.csv, line 6: the latency in cycles", allowed="at least"):
         fit(START, measured, free=["cycles_per_row"])
     larger = measure(dataclasses.replace(START, rows=32, cols=32))
     fit(START, larger, free=["cycles_per_row"], grid={"size": (16, 32)})
@@ -370,7 +369,7 @@ def test_layers_that_are_none(bad):
 
 
 def test_fields_that_are_none():
-    with pytest.raises(InvalidValueError, match=r"Measurement\.device is 'speed'"):
+    with refused("Measurement.device", "speed"):
         Measurement((Linear(8, 8),), 1.0, device={"speed": 3})
 
 
@@ -426,7 +425,7 @@ def test_rows_are_compared_with_the_largest_machine_of_the_grid(tmp_path, capsys
     assert json.loads(out)["values"]["size"] == 64
 
 
-def test_a_fit_that_starts_from_a_fit_says_so(measured_csv, tmp_path, capsys):
+def test_a_fit_that_starts_from_a_fit_is_noted(measured_csv, tmp_path, capsys):
     first, second = (str(tmp_path / name) for name in ("first.toml", "second.toml"))
     args = ("--free", "cycles_per_row", "--shuffles", "1", "--starts", "1")
     assert run(capsys, measured_csv, "--device", "gemmini", "-o", first, *args)[0] == 0

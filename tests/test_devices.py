@@ -381,7 +381,7 @@ def test_a_huge_file_is_not_read_whole(tmp_path):
 # ---------------------------------------------------------------- what a file may not say
 
 
-def test_not_utf8_says_the_line(tmp_path):
+def test_not_utf8_is_refused_with_its_line(tmp_path):
     message = refusal(tmp_path, b'schema = "hwcost.device/1"\nname = "\xff"\n')
     assert "not UTF-8" in message
     assert "line 2" in message
@@ -389,7 +389,7 @@ def test_not_utf8_says_the_line(tmp_path):
 
 
 @pytest.mark.parametrize("content", ['schema = "a"\nname = \n', "[array\n", "a = 1\n\na = 2\n"])
-def test_bad_syntax_says_the_line(content, tmp_path):
+def test_bad_syntax_is_refused_with_its_line(content, tmp_path):
     message = refusal(tmp_path, content)
     assert "not a TOML document" in message
     assert "x.toml" in message
@@ -439,7 +439,7 @@ def test_every_missing_key_of_a_table_is_named(table, document, tmp_path):
         assert f"x.toml: {table}.{key} is missing" in refusal(tmp_path, spoilt)
 
 
-def test_a_field_with_a_typo_is_not_said_to_be_missing(document, tmp_path):
+def test_a_field_with_a_typo_is_not_reported_as_missing(document, tmp_path):
     document["array"]["rowz"] = document["array"].pop("rows")
     assert "x.toml: a key of array is 'rowz'; allowed: one of: rows, " in refusal(tmp_path, document)
 

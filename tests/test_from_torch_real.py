@@ -112,7 +112,7 @@ def rows_of(table):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
 
 
-def test_the_page_says_how_fast_it_was():
+def test_the_page_states_how_fast_it_was():
     rows = {f"CPU of {READERS.get(name, name)} / from_torch": ratio for name, ratio in rows_of("importers")}
     rows |= {f"CPU of {WHOSE[name]} / hwcost model, {source}": ratio for name, source, ratio in rows_of("commands")}
     assert set(rows) == {name for name in SPEED if name.startswith("CPU of ")}
@@ -120,7 +120,7 @@ def test_the_page_says_how_fast_it_was():
         assert float(shown) == round(SPEED[name], len(shown.partition(".")[2])), name
 
 
-def test_the_page_says_the_sums():
+def test_the_page_states_the_sums():
     figures = RESULT["figures"]
     assert f"{figures['architectures']} architectures" in PAGE
     assert f"{figures['rebuilt with other widths as predicted']} of {figures['with widths']}" in PAGE

@@ -17,6 +17,7 @@ import pytest
 from running import python
 
 import hwcost
+import nas_plugin
 
 ROOT = pathlib.Path(__file__).parents[1]
 OPTIONAL = (
@@ -84,6 +85,15 @@ def test_runtime_is_one_thing():
     assert inspect.isfunction(hwcost.runtime)
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("hwcost.runtime")
+
+
+@pytest.mark.parametrize("root", [hwcost, nas_plugin], ids=lambda root: root.__name__)
+def test_no_name_of_a_package_hides_a_module_in_it(root):
+    folders = [path.parent for path in (ROOT / root.__name__).rglob("__init__.py")]
+    for folder in folders:
+        package = importlib.import_module(".".join(folder.relative_to(ROOT).parts))
+        names = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path in folders}
+        assert all(inspect.ismodule(vars(package)[name]) for name in names & vars(package).keys()), package
 
 
 def test_no_import_of_the_packages_hides_in_a_string():
@@ -155,7 +165,7 @@ def test_pricing_numbers_and_numpy_loads_no_optional_library():
     assert not {name.partition(".")[0] for name in used} & set(OPTIONAL)
 
 
-def test_without_torch_the_loss_says_what_to_install():
+def test_without_torch_the_loss_states_what_to_install():
     done = python(
         "import sys\n"
         "sys.modules['torch'] = None\n"

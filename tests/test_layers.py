@@ -10,6 +10,7 @@ import pytest
 import twin
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, layer_cost
 from hwcost.model.layers import is_layer
@@ -53,7 +54,7 @@ FIELDS = [(kind, name) for kind, sizes in GOOD.items() for name in sizes]
 over_fields = pytest.mark.parametrize(("kind", "name"), FIELDS, ids=lambda v: v if isinstance(v, str) else v.__name__)
 
 
-def refused(kind, name, value):
+def refusal_of(kind, name, value):
     with pytest.raises(InvalidValueError) as caught:
         kind(**(GOOD[kind] | {name: value}))
     assert caught.value.field.startswith(f"{kind.__name__}.{name}")
@@ -87,7 +88,7 @@ def test_what_is_no_size_is_refused_by_name(kind, name, bad):
     if name == "padding" and bad == 0 and not isinstance(bad, bool):
         kind(**(GOOD[kind] | {name: bad}))
         return
-    error = refused(kind, name, bad)
+    error = refusal_of(kind, name, bad)
     if isinstance(bad, (int, float)):
         assert repr(error.value) in (repr(bad), repr(float(bad)))
 
@@ -104,18 +105,18 @@ def test_arrays_of_what_is_no_size_are_refused_by_name(kind, name, bad):
     if name == "padding" and bad.dtype == np.int64 and np.min(bad) == 0:
         assert Conv2d(**(GOOD[kind] | {name: bad})).padding[0] is bad
         return
-    refused(kind, name, bad)
+    refusal_of(kind, name, bad)
 
 
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("bad", [(3,), (3, 3, 3), (), (3, "3"), (True, 3), (3, 2.5), (3, -1), (-1, 3), (3, None)])
 def test_pairs_are_pairs_of_sizes(name, bad):
-    refused(Conv2d, name, bad)
+    refusal_of(Conv2d, name, bad)
 
 
 @pytest.mark.parametrize("bad", ["SAME", "", "full", "1"])
 def test_padding_words(bad):
-    assert '"same" or "valid"' in str(refused(Conv2d, "padding", bad))
+    assert '"same" or "valid"' in str(refusal_of(Conv2d, "padding", bad))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_padding_words(bad):
      ({"height": np.array([9, 1]), "padding": 0}, "height")],
 )  # fmt: skip
 def test_a_kernel_larger_than_the_padded_input_is_refused(changes, axis):
-    with pytest.raises(InvalidValueError, match=rf"Conv2d\.kernel_size along the {axis} .*at most the padded input"):
+    with refused(f"Conv2d.kernel_size along the {axis}", allowed="at most the padded input"):
         Conv2d(**(GOOD[Conv2d] | changes))
 
 
@@ -140,12 +141,12 @@ def test_the_largest_kernel_that_fits_gives_one_position():
     ("name", "channels"), [("in_channels", 5), ("out_channels", 7), ("in_channels", np.array([4, 5]))]
 )
 def test_channels_that_groups_do_not_divide_are_refused(name, channels):
-    assert "a multiple of groups (2)" in str(refused(Conv2d, name, channels))
+    assert "a multiple of groups (2)" in str(refusal_of(Conv2d, name, channels))
 
 
 @pytest.mark.parametrize("bad", ["fast", 0, -1e9, math.nan, math.inf, True, np.True_, None, "1e9", np.array([1e9]), 1j])
 def test_clocks(bad):
-    with pytest.raises(InvalidValueError, match=r"SystolicArray\.clock_hz is .*hertz above 0"):
+    with refused("SystolicArray.clock_hz", allowed="hertz above 0"):
         SystolicArray(8, 8, clock_hz=bad)
 
 
@@ -186,14 +187,14 @@ def test_ends_of_quantities(name):
 @pytest.mark.parametrize("name", sorted(SWITCHES))
 @pytest.mark.parametrize("bad", [0, 1, None, "yes", np.True_])
 def test_switches(name, bad):
-    with pytest.raises(InvalidValueError, match=rf"SystolicArray\.{name} is .*True or False"):
+    with refused(f"SystolicArray.{name}", bad, "True or False"):
         SystolicArray(8, 8, **{name: bad})
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 @pytest.mark.parametrize("bad", ["", "WS", None, 3, ["ws"], np.array([1])])
 def test_names_of_rows(name, bad):
-    with pytest.raises(InvalidValueError, match=rf"SystolicArray\.{name} is .*allowed: one of: (ws|ideal|im2col), "):
+    with refused(f"SystolicArray.{name}", allowed="one of: "):
         SystolicArray(8, 8, **{name: bad})
 
 
@@ -245,7 +246,7 @@ def test_products():
 def test_windows_divide_what_is_summed():
     assert Gemm(6, 4, 18, 2, window=(3, 3)).by_position() == Gemm(6, 4, 2, 18)
     assert Gemm(6, 4, np.array([9, 18]), window=(3, 3)).by_position().k.tolist() == [1, 2]
-    with pytest.raises(InvalidValueError, match=r"Gemm\.k is 8; allowed: a multiple of the window's positions \(9\)"):
+    with refused("Gemm.k", 8, "9"):
         Gemm(6, 4, 8, window=(3, 3))
     with pytest.raises(InvalidValueError, match=r"Gemm\.window is 0"):
         Gemm(6, 4, 8, window=(0, 3))
@@ -253,7 +254,7 @@ def test_windows_divide_what_is_summed():
         Gemm(6, 4, 8, inputs=(-1,))
 
 
-def test_what_repeats_is_counted_once_where_a_layer_says_so():
+def test_what_repeats_is_counted_once_where_a_layer_states_it():
     layer = Conv2d(6, 16, 5, height=14, width=12, batch=2)
     (gemm,) = layer.gemms()
     counts = {operand: gemm.elements(operand) for operand in ("weights", "inputs", "outputs")}

@@ -416,7 +416,7 @@ def test_shortened_names_fit(name):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_saving_makes_the_same_file_each_time_and_nothing_beside_it(tmp_path, ending):
+def test_saving_makes_the_same_file_each_time_and_no_other(tmp_path, ending):
     for name in ("one", "two"):
         save(ceiling_figure(["logistic"], 2), tmp_path / f"{name}.{ending}")
     one, two = ((tmp_path / f"{name}.{ending}").read_bytes() for name in ("one", "two"))
@@ -450,7 +450,7 @@ def test_a_link_is_written_through(tmp_path):
         lambda: comparison_figure(["a"], ["b"], [[1.0]], [[1.0]]),
     ],
 )
-def test_without_matplotlib_the_error_says_what_to_install(monkeypatch, call):
+def test_without_matplotlib_the_error_states_what_to_install(monkeypatch, call):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "hwcost\[plot\]"'):

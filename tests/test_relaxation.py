@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from refusals import refused
 
 from hwcost import EXACT, RELAXATIONS, InvalidValueError, Relaxation, smooth_ceil
 
@@ -390,7 +391,7 @@ def test_at_temperature(row):
 @over_sharp
 @pytest.mark.parametrize("flat", [1e-300, 1e-9, 1e-4])
 def test_a_ladder_too_flat_to_sum_is_refused(row, flat):
-    with pytest.raises(InvalidValueError, match=rf"{row.sharpness} is {flat:g}; allowed: (larger|at least)"):
+    with refused(row.sharpness, flat):
         row.at_temperature(flat)
 
 
@@ -676,14 +677,14 @@ def test_options_do_not_leak_into_the_table():
 @pytest.mark.parametrize(("kind", "name"), [("logistic", "temperature"), ("generalized", "b")])
 def test_steps_wider_than_any_stair_are_refused(kind, name):
     for flat in (1e-308, 1e-4):
-        with pytest.raises(InvalidValueError, match=f"{name} is .* allowed: larger"):
+        with refused(name, flat, "larger"):
             RELAXATIONS[kind].with_options(**{name: flat})
     with pytest.raises(InvalidValueError, match="a number above 0, up to 1e"):
         RELAXATIONS[kind].with_options(**{name: 1e300})
     assert RELAXATIONS[kind].with_options(**{name: 0.02}).value(3.5) > 0
 
 
-def test_at_temperature_says_where_there_is_none():
+def test_at_temperature_where_there_is_none():
     for row in RELAXATIONS.values():
         if row.sharpness is None:
             with pytest.raises(InvalidValueError, match="has no temperature"):

@@ -86,7 +86,7 @@ def test_what_only_moves_memory_takes_no_cycles():
     assert summary.cost == network_cost(without, ARRAY).total
 
 
-def test_what_takes_longest_says_what_bounds_a_network():
+def test_what_takes_longest_bounds_a_network():
     layers = {"a": Linear(1000, 1000), "b": Conv2d(64, 64, 3, 56, 56, padding=1)}
     slow = SystolicArray(64, 64, dram_bytes_per_s=1e6)
     assert summarise(layers, slow).mostly_bound == "memory"
@@ -101,7 +101,7 @@ def shown(module):
     return [(depth, label, type(part).__name__) for depth, label, part in module.walk()]
 
 
-def test_a_module_of_one_row_is_that_row_and_names_are_told_within_their_module():
+def test_a_module_of_one_row_is_that_row_and_names_are_within_their_module():
     assert shown(summarise(TREE, ARRAY).tree) == [
         (0, "stem", "Module"),
         (1, "stem", "Row"),
@@ -166,7 +166,7 @@ def test_what_is_left_out_is_named():
         (LENET, "tpu", "array"),
     ],
 )
-def test_what_cannot_be_told_in_rows_is_refused(layers, array, field):
+def test_what_has_no_rows_is_refused(layers, array, field):
     with pytest.raises(InvalidValueError) as caught:
         summarise(layers, array)
     assert caught.value.field == field
@@ -193,7 +193,7 @@ def test_shapes_in_words(layer, words):
     assert layer_shape(layer) == words
 
 
-def test_a_layer_of_several_products_tells_all():
+def test_a_layer_of_several_products_shows_all():
     class Two:
         def gemms(self):
             return (Gemm(1, 2, 3), Gemm(4, 5, 6))

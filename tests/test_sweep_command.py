@@ -100,7 +100,7 @@ def test_the_front_is_marked(rows_of):
         assert row["on_front"] is not beaten
 
 
-def test_csv_says_the_same_as_json(good, rows_of):
+def test_csv_holds_the_same_as_json(good, rows_of):
     out = good(*LIST, *SMALL, "--csv")
     assert out.splitlines()[0].startswith("schema,version,network,device,fold_timing,clock_hz,macs,rows,cols,dataflow")
     rows = rows_of(*LIST, *SMALL)
@@ -119,7 +119,7 @@ def test_settings_of_a_device(hwcost):
     assert at_home["cycles"] == network_cost(LENET, device).total.cycles
 
 
-def test_a_calibrated_device_says_what_is_assumed(hwcost):
+def test_a_calibrated_device_states_what_is_assumed(hwcost):
     note = "Note: edge-tpu was measured at 64 x 64; at other sizes its bandwidths and constants are an assumption"
     code, out, err = hwcost(*LIST, "--rows", "64", "--cols", "32,64", "--device", "edge-tpu")
     assert code == 0

@@ -42,7 +42,7 @@ class Tile:
 
 
 def ideal(tile: Tile) -> int:
-    """One streamed row a cycle, filling and draining free."""
+    """One streamed row per cycle, filling and draining free."""
     cycles = 0
     for _ in range(tile.streamed):
         cycles += 1

@@ -90,7 +90,7 @@ def layer_breakdown(layer: Layer, array: SystolicArray) -> CycleBreakdown:
         PE-cycles that add up to those of :func:`hwcost.layer_cost`: exactly in integers, else to rounding.
 
     Raises:
-        InvalidValueError: something that is no layer, or a total too large for the integer arrays it is computed in.
+        InvalidValueError: something that is not a layer, or a total too large for the integer arrays it is computed in.
 
     >>> from hwcost import Linear
     >>> layer_breakdown(Linear(12, 6), SystolicArray(8, 8))

@@ -276,7 +276,7 @@ def layer_cost(layer: Layer, array: SystolicArray, *, relaxation: Relaxation | s
         relaxation: stand-in for ceilings and maxima; exact by default.
 
     Raises:
-        InvalidValueError: something that is no layer, or a total too large for the integer arrays it is computed in.
+        InvalidValueError: something that is not a layer, or a total too large for the integer arrays it is computed in.
 
     >>> from hwcost import Conv2d
     >>> layer_cost(Conv2d(6, 16, 5, height=14, width=14), SystolicArray(8, 8)).cycles
@@ -296,7 +296,7 @@ def layer_traffic(layer: Layer, array: SystolicArray) -> Traffic:
         array: the accelerator. Without bandwidths every operand crosses "dram" once.
 
     Raises:
-        InvalidValueError: something that is no layer, or a total too large for the integer arrays it is computed in.
+        InvalidValueError: something that is not a layer, or a total too large for the integer arrays it is computed in.
 
     >>> from hwcost import Linear
     >>> traffic = layer_traffic(Linear(150, 16, batch=100), SystolicArray(8, 8))

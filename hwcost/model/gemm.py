@@ -41,8 +41,8 @@ class Gemm:
             ``weights_shared_by`` is above 1, since products that share both operands are the same product.
 
     Raises:
-        InvalidValueError: a size that is not a positive integer (or an array of them), a ``k`` or ``count`` that is no
-            multiple of what must divide it.
+        InvalidValueError: a size that is not a positive integer (or an array of them), a ``k`` or ``count`` that is not
+            a multiple of what must divide it.
 
     >>> Gemm(m=1, n=16, k=150)
     Gemm(m=1, n=16, k=150, count=1)
@@ -90,7 +90,7 @@ class Gemm:
 
         Args:
             gemms: the products; a field that the class of one of them lacks takes its default there.
-            combine: from columns, each the values of one field in the order of the products, to one size a column.
+            combine: from columns, each the values of one field in the order of the products, to one size per column.
             without: fields that are left at their default.
 
         >>> stacked = Gemm.stack([Gemm(1, 2, 3), Gemm(4, 5, 6)], lambda columns: [tuple(each) for each in columns])

@@ -3,7 +3,7 @@
 Everything specific to that simulator is in this package; the rest of hwcost does not know of it:
 
     layers   one row of its topology, with its output size rounded up, unlike elsewhere
-    counts   its cycles, utilizations and accesses, derived from hwcost's cycles
+    counting its cycles, utilizations and accesses, derived from hwcost's cycles
     buffers  what its double-buffered memories read, write, and when, in calculated-bandwidth mode
     topology, configuration   its files, read more tolerantly than SCALE-Sim reads them; files has what they share
     report   its COMPUTE_REPORT.csv, byte for byte
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from hwcost.scalesim.buffers import cycles_with_prefetch, dram_output_writes, dram_weight_reads
 from hwcost.scalesim.configuration import Configuration, read_configuration, write_configuration
-from hwcost.scalesim.counts import Counts, counts, serial_array
+from hwcost.scalesim.counting import Counts, counts, serial_array
 from hwcost.scalesim.layers import TopologyLayer
 from hwcost.scalesim.report import compute_report, write_compute_report
 from hwcost.scalesim.topology import Topology, read_topology, write_topology

@@ -27,7 +27,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import Pricing, price
 from hwcost.model.gemm import Gemm
 from hwcost.model.traffic import sram_accesses
-from hwcost.scalesim.counts import check_serial, one_of
+from hwcost.scalesim.counting import check_serial, one_of
 from hwcost.scalesim.layers import TopologyLayer
 
 __all__ = ["cycles_with_prefetch", "dram_output_writes", "dram_weight_reads"]
@@ -45,7 +45,7 @@ def dram_weight_reads(gemm: Gemm, array: SystolicArray, sram_kb: Size = 64) -> S
     Weights that are used once are read once. Otherwise let a group be the weights that go by again and again: all k * n
     for "is", the k x C of a column of folds for "os". With room for B elements,
 
-        a group of B or more is read anew each time;
+        a group of B or more is read again each time;
         a smaller one is read once, and if the memory is emptied on the way, the part before that once more.
 
     Args:
@@ -73,13 +73,13 @@ def _grouped_reads(k: Integers, n: Integers, cols: Integers, passes: Integers, r
     """Reads of groups of k * cols weights, each going by ``passes`` times; the last group has what is left of n."""
     cols = np.minimum(cols, n)
     group, whole, rest = k * cols, n // cols, k * (n % cols)
-    anew = group >= room
+    all_again = group >= room
     again = passes > 1
     # small groups: after the n-th group the memory is full; the one that fills it stays, so that n - 1 more fill it
     fill = np.maximum(-(-room // group), 2)
     emptied = np.where(again, np.maximum(whole - 1, 0) // (fill - 1), 0)
-    reads = np.where(anew, group * whole * passes, group * whole + emptied * (room - (fill - 1) * group))
-    held = np.where(anew, reads % room, group * (whole - emptied * (fill - 1)))
+    reads = np.where(all_again, group * whole * passes, group * whole + emptied * (room - (fill - 1) * group))
+    held = np.where(all_again, reads % room, group * (whole - emptied * (fill - 1)))
     last = np.where(rest >= room, rest * passes, rest + np.where(again & (held + rest >= room), room - held, 0))
     return reads + last
 
@@ -162,7 +162,7 @@ def _write_cycle(priced: Pricing, index: Integers) -> Integers:
     """The cycle in which output number ``index`` (from 0) is written.
 
     Folds run down a column of folds, then along. Each writes a block of rows x columns, a column one cycle behind the
-    one before it: the block's anti-diagonals, one a cycle.
+    one before it: the block's anti-diagonals, one per cycle.
     """
     folds = priced.work.folds
     drains_itself = folds.dataflow.stationary == "outputs"

@@ -11,7 +11,7 @@ from pathlib import Path
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import DATAFLOWS
-from hwcost.scalesim.counts import serial_array
+from hwcost.scalesim.counting import serial_array
 from hwcost.scalesim.files import INTEGER_ALLOWED, PathLike, read_text, size, write_text
 
 __all__ = ["Configuration", "read_configuration", "write_configuration"]
@@ -147,16 +147,22 @@ def _option_lines(lines: list[str]) -> Iterator[tuple[tuple[str, str], int]]:
             yield (section, _plain_name(option[1])), number
 
 
+def check_memories(config: Configuration) -> None:
+    """Raises unless a configuration gives the size of each memory."""
+    for field, option in MEMORIES.items():
+        if getattr(config, field) is None:
+            allowed = f"the size of the memory in kB, {option} under [architecture_presets]"
+            raise InvalidValueError(f"Configuration.{field}", MISSING, allowed)
+
+
 def write_configuration(path: PathLike, config: Configuration) -> None:
     """Writes a configuration with everything that SCALE-Sim requires, in calculated-bandwidth mode.
 
     Raises:
         InvalidValueError: a memory without a size, or a file that cannot be written.
     """
-    memories = {option: getattr(config, field) for field, option in MEMORIES.items()}
-    if None in memories.values():
-        raise InvalidValueError("the sizes of the memories", tuple(memories.values()), "three sizes in kB")
-    sizes = "".join(f"{option} = {kb}\n" for option, kb in memories.items())
+    check_memories(config)
+    sizes = "".join(f"{option} = {getattr(config, field)}\n" for field, option in MEMORIES.items())
     array = config.array
     write_text(path, _TEMPLATE.format(config.run_name, array.rows, array.cols, array.dataflow, sizes))
 

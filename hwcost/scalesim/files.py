@@ -36,7 +36,7 @@ def read_text(path: Path, what: str) -> str:
     """The text of a file, in UTF-8 or, with a byte order mark, UTF-16.
 
     Raises:
-        InvalidValueError: a file that cannot be read, or is no such text.
+        InvalidValueError: a file that cannot be read, or is not such a text.
     """
     data = read_given(str(path), _MOST_BYTES, f"the {what}")
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"

@@ -22,7 +22,7 @@ class TopologyLayer:
         channels: of the input.
         filters: of the output.
         stride_height, stride_width: of the kernel.
-        count: how many such layers the row stands for: one a channel for a depthwise row, else 1.
+        count: the number of such layers: one per channel for a depthwise row, else 1.
 
     Sizes are integers, or integer arrays for a sweep in one layer.
 
@@ -30,7 +30,7 @@ class TopologyLayer:
     edge of the input and is counted in full.
 
     Raises:
-        InvalidValueError: a size that is no positive integer, a kernel larger than the input.
+        InvalidValueError: a size that is not a positive integer, a kernel larger than the input.
 
     >>> layer = TopologyLayer("conv1", 224, 224, 7, 7, 3, 64, 2, 2)
     >>> layer.out_size, layer.gemms()[0].k
@@ -79,7 +79,7 @@ class TopologyLayer:
 
     @property
     def touched_inputs(self) -> Size:
-        """How many different elements of the input any window covers, in one of the layers that the row stands for.
+        """How many different elements of the input any window covers, in one of the layers of the row.
 
         >>> TopologyLayer("sparse", 7, 7, 1, 1, 2, 1, 3, 3).touched_inputs
         18
@@ -94,7 +94,7 @@ class TopologyLayer:
         return total(product(before, _minimum(kernel, stride)), _minimum(maximum(left, 0), kernel))
 
     def gemms(self) -> tuple[Gemm, ...]:
-        """One product, or as many equal ones as the row stands for."""
+        """One product, or as many equal ones as there are layers."""
         height, width = self.out_size
         return (
             Gemm(

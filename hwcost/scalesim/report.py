@@ -17,8 +17,8 @@ from hwcost.errors import InvalidValueError
 from hwcost.files import write_whole
 from hwcost.model.formula import price
 from hwcost.scalesim.buffers import cycles_with_prefetch
-from hwcost.scalesim.configuration import MEMORIES, Configuration
-from hwcost.scalesim.counts import counts, utilization_cycles
+from hwcost.scalesim.configuration import MEMORIES, Configuration, check_memories
+from hwcost.scalesim.counting import counts, utilization_cycles
 from hwcost.scalesim.layers import TopologyLayer
 
 __all__ = ["compute_report", "write_compute_report"]
@@ -47,9 +47,9 @@ class _Folds(NamedTuple):
 
 
 def compute_report(layers: Sequence[TopologyLayer], config: Configuration) -> Iterator[str]:
-    r"""The lines of the report, each with its line end: a header, then one line a layer.
+    r"""The lines of the report, each with its line end: a header, then one line per layer.
 
-    A row that stands for several layers, such as a depthwise one, gets an equal line for each.
+    A row of several layers, such as a depthwise one, gets an equal line for each.
 
     Args:
         layers: of a topology, with single sizes (no arrays).
@@ -66,10 +66,7 @@ def compute_report(layers: Sequence[TopologyLayer], config: Configuration) -> It
     """
     if not layers:
         raise InvalidValueError("layers", tuple(layers), "at least one layer")
-    for field, option in MEMORIES.items():
-        if getattr(config, field) is None:
-            allowed = f"the size of the memory in kB, {option} under [architecture_presets]; the report needs it"
-            raise InvalidValueError(f"{field} of the configuration", None, allowed)
+    check_memories(config)
     lines = zip(_lines(_stacked(layers), config), layers, strict=True)
     counted = chain.from_iterable(repeat(line, layer.count) for line, layer in lines)
     return chain((HEADER,), (f"{index}, {line}" for index, line in enumerate(counted)))

@@ -1,4 +1,4 @@
-"""SCALE-Sim's topologies: the layers of a network, one a row, read and written.
+"""SCALE-Sim's topologies: the layers of a network, one per row, read and written.
 
 SCALE-Sim splits rows at commas and drops the text after the last one, so files without a trailing comma, with tabs or
 with extra columns do not load there. They load here if their meaning is unambiguous. A row that cannot be read is an
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from hwcost.errors import MISSING, InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.scalesim.files import INTEGER_ALLOWED, PathLike, integer, read_text, size, write_text
 from hwcost.scalesim.layers import TopologyLayer
 
@@ -86,8 +86,8 @@ def read_topology(path: PathLike, kind: Kind | None = None) -> Topology:
             line, value and what is allowed.
     """
     path = Path(path)
-    if kind not in (None, *_COLUMNS):
-        raise InvalidValueError("kind", kind, f"one of: {', '.join(_COLUMNS)}, or None")
+    if kind is not None:
+        check_one_of("kind", kind, _COLUMNS, "; or None")
     found = list(_rows(path))
     headings, rows = _headings(path, [row for row in found if row.cells])
     if not rows:

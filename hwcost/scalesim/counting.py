@@ -29,7 +29,7 @@ def serial_array(rows: Size, cols: Size, dataflow: str = "ws") -> SystolicArray:
     """The array that SCALE-Sim simulates: folds one after the other, each paying for fill and drain in full.
 
     Raises:
-        InvalidValueError: a size that is no positive integer, an unknown dataflow.
+        InvalidValueError: a size that is not a positive integer, an unknown dataflow.
 
     >>> serial_array(8, 8).fold_timing
     'serial'
