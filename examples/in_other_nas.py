@@ -65,7 +65,7 @@ def candidates_for_each_block() -> None:
     print("FBNet's table of a block:", dict(zip(candidates, costs.tables["0"].values.tolist(), strict=True)))
 
     thetas = nn.Parameter(torch.zeros(4, 5))
-    cycles = costs.cycles(F.gumbel_softmax(thetas, tau=5.0))  # a row a block, as the host draws them
+    cycles = costs.cycles(F.gumbel_softmax(thetas, tau=5.0))  # one row per block, as the host draws them
     reference = costs.cycles(F.one_hot(torch.full((4,), 2), 5).float())
     term = 0.1 * cycles / reference
     print(f"FBNet: {cycles.item():,.0f} cycles; {check_gradient(term, {'thetas': thetas})}")

@@ -9,7 +9,8 @@ from pathlib import Path
 from hwcost.errors import InvalidValueError
 from hwcost.importers.onnx.loading import fix_dims, load_graph
 from hwcost.importers.onnx.tracer import Tracer
-from hwcost.importers.rules import Handler, OwnRows, is_qualified
+from hwcost.importers.rules import Handler
+from hwcost.importers.rules.own import OwnRows, is_qualified
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, SizeExpression, Width
 

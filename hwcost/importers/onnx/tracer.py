@@ -15,7 +15,8 @@ from hwcost.importers.onnx.loading import plain_domain
 from hwcost.importers.onnx.names import operation_name
 from hwcost.importers.onnx.shapes import ShapeFinder, Value, attributes_of, of_tensor, with_type
 from hwcost.importers.onnx.table import AXES, FREE, PRODUCTS
-from hwcost.importers.rules import CannotPriceError, LoweredLayer, OwnRows, free
+from hwcost.importers.rules import CannotPriceError, LoweredLayer, free
+from hwcost.importers.rules.own import OwnRows
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Unsupported
 
 __all__ = ["Tracer"]

@@ -9,13 +9,12 @@ whose axes cannot change.
 
 from hwcost.importers import lowered
 from hwcost.importers.lowered import *  # noqa: F403
-from hwcost.importers.rules import axes, call, own, products
+from hwcost.importers.rules import axes, call, products
 from hwcost.importers.rules.axes import *  # noqa: F403
 from hwcost.importers.rules.call import *  # noqa: F403
 from hwcost.importers.rules.contraction import einsum
 from hwcost.importers.rules.copies import Copies, distinct
-from hwcost.importers.rules.own import *  # noqa: F403
 from hwcost.importers.rules.products import *  # noqa: F403
 
 __all__ = ["Copies", "distinct", "einsum"]
-__all__ += axes.__all__ + call.__all__ + lowered.__all__ + own.__all__ + products.__all__
+__all__ += axes.__all__ + call.__all__ + lowered.__all__ + products.__all__

@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_leaves
 
 from hwcost.errors import MISSING, HwcostError, InvalidValueError
 from hwcost.importers.naming import first_line
-from hwcost.importers.rules import Handler, OwnRows, is_qualified
+from hwcost.importers.rules import Handler
+from hwcost.importers.rules.own import OwnRows, is_qualified
 from hwcost.importers.torch.inputs import InputSpec, stand_ins, without_data
 from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.tensors import Tensors

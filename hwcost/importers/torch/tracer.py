@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_map_only
 
 from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import LoweredLayer
-from hwcost.importers.rules import CannotPriceError, Handler, OwnRows, elementwise, free
+from hwcost.importers.rules import CannotPriceError, Handler, elementwise, free
+from hwcost.importers.rules.own import OwnRows
 from hwcost.importers.torch.calls import ModuleCall, OperatorCall
 from hwcost.importers.torch.free import COPIES, LOOK_UPS
 from hwcost.importers.torch.modules import Modules
