@@ -65,7 +65,8 @@ class Modules:
         self._stack.append((module, self._paths.get(id(module), self.path), args))
         self._entered(module)
 
-    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, *more: Any) -> None:
+        kwargs, output = more if len(more) > 1 else ({}, None)  # after an error, PyTorch leaves out the first
         error = sys.exc_info()[1]
         if error is None:
             self._left(module, args, kwargs, output)
