@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hwcost.advice.tables import Figures
-from hwcost.errors import MissingDependencyError
+from hwcost.errors import require
 
 __all__ = ["SolverResult", "Table", "load_solver", "pick"]
 
@@ -36,10 +36,9 @@ def load_solver() -> Any:
     Raises:
         MissingDependencyError: scipy is not installed.
     """
-    try:
-        from scipy import optimize
-    except ImportError:
-        raise MissingDependencyError("scipy", "advice", "a budget") from None
+    require("scipy", "advice", "a budget")
+    from scipy import optimize
+
     return optimize
 
 

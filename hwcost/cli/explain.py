@@ -34,7 +34,7 @@ def explain(pricing: Pricing) -> list[Sentence]:
     lowering: one product with k = kernel height * kernel width * channels: 1 of (100 x 150)(150 x 16)
     layout: weight stationary: k = 150 along 8 rows, n = 16 along 8 columns, m = 100 streams
     folds: ceil(150 / 8) = 19 along rows, ceil(16 / 8) = 2 along columns
-    compute: T cycles a fold: filling and draining are free (the author's formula): 3800 cycles
+    compute: T cycles per fold: filling and draining are free (the author's formula): 3800 cycles
     total: 3800 cycles, bound by compute
     left out: filling and draining; memory; start-up; a constant
     """

@@ -171,17 +171,17 @@ def _double_buffered_text(folds: FoldTexts) -> str:
 
 FOLD_TIMINGS: Mapping[str, FoldTiming] = table(
     FoldTiming(
-        "ideal", _ideal, "T cycles a fold: filling and draining are free (the author's formula)", formula=_ideal_text
+        "ideal", _ideal, "T cycles per fold: filling and draining are free (the author's formula)", formula=_ideal_text
     ),
     FoldTiming(
         "serial",
         _serial,
-        "T + fill and drain cycles a fold: every fold pays for both in full",
+        "T + fill and drain cycles per fold: every fold pays for both in full",
         fills_and_drains=True,
         formula=_serial_text,
     ),
     FoldTiming(
-        "double-buffered", _double_buffered, "max(T, rows loaded) + 1 cycles a fold", formula=_double_buffered_text
+        "double-buffered", _double_buffered, "max(T, rows loaded) + 1 cycles per fold", formula=_double_buffered_text
     ),
 )
 """Every fold timing that ships, by name. A new one is a function of :class:`Folds`, and a row here."""

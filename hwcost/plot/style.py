@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.errors import InvalidValueError, require
 from hwcost.files import write_given
 
 if TYPE_CHECKING:
@@ -69,10 +69,9 @@ def load_matplotlib() -> Any:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
-        import matplotlib.figure
-    except ImportError:
-        raise MissingDependencyError("matplotlib", "plot", "a plot") from None
+    require("matplotlib", "plot", "a plot")
+    import matplotlib.figure
+
     return matplotlib
 
 
