@@ -36,11 +36,11 @@ def search_figure(result: SearchResult) -> Figure | None:
         return None
     array, settings = result.arch.array, result.settings
     is_darts, rows = "probabilities" in log[0], -(-len(result.arch.decisions) // 2)
-    limit = f"lambda {settings.weight:g}" if settings.target is None else f"target {settings.target}"
     with new_figure(11 if is_darts else 10, 3.2 + 2.0 * rows if is_darts else 4.8) as figure:
         (_draw_epochs if is_darts else _draw_trials)(figure, result, log)
         method = f"{settings.latency} latency" if is_darts else settings.method
         where = f"{result.arch.name} on a {array.rows} x {array.cols} array"
+        limit = settings.limit if settings.target is None else f"target {settings.target}"
         figure.suptitle(f"Search of {where}: {method}, {limit}, seed {settings.seed}")
     return figure
 
@@ -48,7 +48,7 @@ def search_figure(result: SearchResult) -> Figure | None:
 def _over_epochs(axes: Axes, count: int) -> None:
     """The x axis of a number of epochs: whole epochs, with half of one at each end as in a heat map."""
     axes.set(xlabel="epoch", xlim=(0.5, count + 0.5))
-    axes.set_xticks(np.unique(np.linspace(1, count, min(count, 8)).round()))
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
 
 
 def _legend_above(axes: Axes) -> None:

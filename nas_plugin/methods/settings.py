@@ -176,6 +176,11 @@ class SearchSettings:
             chosen["weight_only_epochs"] = min(chosen.get("weight_only_epochs", 2), max(epochs - 1, 0))
         return cls(**chosen)
 
+    @property
+    def limit(self) -> str:
+        """The target, or lambda, in words."""
+        return f"lambda {self.weight:g}" if self.target is None else self.target
+
     def tau(self, epoch: int) -> float:
         """The Gumbel temperature of a search epoch (counted from 0).
 

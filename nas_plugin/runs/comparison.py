@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 from hwcost.units import plural
 from nas_plugin.runs.folders import made_with
 from nas_plugin.runs.sweep import SearchSweep, size_of
-from nas_plugin.runs.task import SCHEMA, key_of
+from nas_plugin.runs.task import SCHEMA, Task, key_of
 from nas_plugin.space.arch_def import Choice
 
 __all__ = ["TOLERANCE", "Comparison", "SearchRow", "compare"]
@@ -63,8 +63,7 @@ class SearchRow:
 
     def as_dict(self) -> dict[str, Any]:
         """By name, for JSON; the winner as ``choice``."""
-        fields = dataclasses.asdict(self)
-        return {"choice" if name == "winner" else name: value for name, value in fields.items()}
+        return {"choice" if name == "winner" else name: each for name, each in dataclasses.asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -112,17 +111,15 @@ class Comparison:
     def methods(self) -> Iterator[dict[str, Any]]:
         """A row for each array and method: hypervolume and cycles at iso-accuracy, by search seed."""
         for array in self.arrays:
-            all_of_array = [(row.cycles_ratio, 1 - row.accuracy) for row in self.found if row.array == array]
-            points = np.array([*all_of_array, (1.0, 1 - self.reference_accuracy)])
+            on_array = [(row.cycles_ratio, 1 - row.accuracy) for row in self.found if row.array == array]
+            points = np.array([*on_array, (1.0, 1 - self.reference_accuracy)])
             worst, best = points.max(axis=0), points.min(axis=0)
             for method in self.sweep.settings.methods:
                 rows = self.of(array, method)
                 by_seed = [[row for row in rows if row.seed == seed] for seed in self.sweep.settings.seeds]
                 volumes = [_hypervolume(group, worst, best) for group in by_seed]
-                fewest = [
-                    min((row.cycles_ratio for row in group if self._is_within(row.accuracy)), default=None)
-                    for group in by_seed
-                ]
+                good = ([row.cycles_ratio for row in group if self._is_within(row.accuracy)] for group in by_seed)
+                fewest = [min(ratios, default=None) for ratios in good]
                 yield {
                     "array": array,
                     "method": method,
@@ -156,31 +153,23 @@ class Comparison:
 
     def tables(self) -> str:
         """A line on the reference, two Markdown tables, and notes."""
-        points = f"within {100 * TOLERANCE:g} points"
-        reference = f"{self.sweep.arch.name}'s reference network: {_percent(self.reference_accuracy)}"
+        points, seeds = f"within {100 * TOLERANCE:g} points", len(self.sweep.settings.seeds)
+        reference = f"{self.sweep.arch.name}'s reference network: {100 * self.reference_accuracy:.2f} %"
         reference += f" (mean of {plural(len(self.reference), 'training')}, {_percents(self.reference)})"
-        one_seed = len(self.sweep.settings.seeds) == 1
         methods = [
-            {key: row[key] for key in ("array", "method")}
-            | {
-                "hypervolume": f"{row['hypervolume']:.3f}",
-                "deviation over seeds": "-" if one_seed else f"{row['hypervolume_deviation']:.3f}",
-                f"cycles {points}": f"{row['iso_accuracy_cycles']:.3f}",
-                "seeds that reach it": _reached(row["iso_accuracy_cycles_by_seed"]),
-            }
-            for row in self.methods()
+            ["array", "method", "hypervolume", "deviation over seeds", f"cycles {points}", "seeds that reach it"]
         ]
-        winners = [
-            {key: row[key] for key in ("array", "method", "limit")}
-            | {
-                "cycles / reference's": f"{row['cycles_ratio']:.3f}",
-                "accuracy": _percent(row["accuracy"]),
-                "range over seeds": _percents(row["accuracy_range"]),
-                points: f"{row['within_tolerance']} of {row['seeds']}",
-                "different winners": str(row["different_winners"]),
-            }
-            for row in self.winners()
-        ]
+        for row in self.methods():
+            spread = "-" if seeds == 1 else f"{row['hypervolume_deviation']:.3f}"
+            cycles, missed = f"{row['iso_accuracy_cycles']:.3f}", row["iso_accuracy_cycles_by_seed"].count(None)
+            figures = [f"{row['hypervolume']:.3f}", spread, cycles, f"{seeds - missed} of {seeds}"]
+            methods.append([row["array"], row["method"], *figures])
+        head = ["array", "method", "limit", "cycles / reference's", "accuracy", "range over seeds", points]
+        winners = [[*head, "different winners"]]
+        for row in self.winners():
+            figures = [f"{row['cycles_ratio']:.3f}", f"{100 * row['accuracy']:.2f} %", _percents(row["accuracy_range"])]
+            figures += [f"{row['within_tolerance']} of {seeds}", str(row["different_winners"])]
+            winners.append([row["array"], row["method"], row["limit"], *figures])
         notes = [
             f"Cycles {points}: the fewest of a winner this close to the reference's accuracy, reference = 1; a mean "
             "over search seeds, in which a seed without such a winner counts 1."
@@ -202,23 +191,14 @@ def _deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def _reached(fewest: Sequence[float | None]) -> str:
-    return f"{len(fewest) - fewest.count(None)} of {len(fewest)}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
-
-
 def _percents(shares: Sequence[float]) -> str:
     return f"{100 * min(shares):.2f} to {100 * max(shares):.2f} %"
 
 
-def _table(rows: Sequence[Mapping[str, str]]) -> str:
-    """A Markdown table of rows with the same keys, which are its head."""
-    body = [list(rows[0]), *(list(row.values()) for row in rows)]
-    lengths = [max(map(len, column)) for column in zip(*body, strict=True)]
-    lines = [[text.ljust(length) for text, length in zip(row, lengths, strict=True)] for row in body]
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of rows, the first of which is its head."""
+    lengths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [[text.ljust(length) for text, length in zip(row, lengths, strict=True)] for row in rows]
     lines.insert(1, ["-" * length for length in lengths])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -229,18 +209,10 @@ def compare(sweep: SearchSweep) -> Comparison:
     def accuracies(choice: Choice) -> tuple[float, ...]:
         return tuple(result["test_accuracy"] for result in sweep.finished(sweep.trainings(choice)))
 
-    rows = []
-    for method, task in sweep.searches():
+    def row(method: str, task: Task) -> SearchRow:
         (result,), settings = sweep.finished([task]), task.settings
-        rows.append(
-            SearchRow(
-                array=size_of(task.arch.array),
-                method=method,
-                limit=f"lambda {settings.weight:g}" if settings.target is None else settings.target,
-                seed=settings.seed,
-                share_of_target=result.get("share_of_target"),
-                accuracies=accuracies(result["winner"]),
-                **{name: result[name] for name in ("winner", "cycles", "cycles_ratio")},
-            )
-        )
-    return Comparison(sweep, tuple(rows), accuracies(sweep.arch.reference))
+        figures: dict[str, Any] = {name: result.get(name) for name in ("cycles", "cycles_ratio", "share_of_target")}
+        figures |= {"winner": result["winner"], "accuracies": accuracies(result["winner"])}
+        return SearchRow(size_of(task.arch.array), method, settings.limit, settings.seed, **figures)
+
+    return Comparison(sweep, tuple(row(*each) for each in sweep.searches()), accuracies(sweep.arch.reference))
