@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from common.side_by_side import report
+from hwcost.torch.lookup import Costs
 from nas_plugin import SearchSettings
 from nas_plugin.methods.baselines import search_macs
 from nas_plugin.runs.sweep import SearchSweep
-from nas_plugin.space.costs import Costs, macs_of
+from nas_plugin.space.costs import macs_of
 
 STEP = 3
 """Forward passes that a step of a training costs as much as."""

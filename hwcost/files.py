@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 from hwcost.errors import InvalidValueError
 
-__all__ = ["read_file", "read_given", "write_given", "write_json", "write_json_lines", "write_whole"]
+__all__ = ["new_folder", "read_file", "read_given", "write_given", "write_json", "write_json_lines", "write_whole"]
 
 Path: TypeAlias = str | os.PathLike[str]
 
@@ -87,6 +88,29 @@ def write_given(path: Path, content: bytes | Iterable[bytes], field: str) -> Non
         write_whole(path, content)
     except OSError as error:
         raise InvalidValueError(field, os.fspath(path), f"a file that can be written ({error.strerror})") from None
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[pathlib.Path]:
+    """A temporary folder to fill, which is renamed to ``path`` once it is complete, and removed if it is not.
+
+    Raises:
+        OSError: ``path`` holds something or cannot be made; ``strerror`` states why.
+    """
+    import shutil
+    import tempfile
+
+    target = pathlib.Path(path)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OSError(None, "it exists and is not empty")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    begun = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield begun
+        begun.chmod(0o755)
+        begun.rename(target)
+    finally:
+        shutil.rmtree(begun, ignore_errors=True)
 
 
 def write_json(path: Path, content: Any) -> None:

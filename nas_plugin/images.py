@@ -78,8 +78,7 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         raise DataError(f"{path} is not an IDX file of unsigned bytes with {axes} axes; fetch it again")
     shape, values = np.frombuffer(content[4:header], ">u4").tolist(), np.frombuffer(content[header:], np.uint8)
     if len(values) != math.prod(shape):
-        text = " x ".join(map(str, shape))
-        raise DataError(f"{path} announces {text} bytes and holds {len(values)}; fetch it again")
+        raise DataError(f"{path} announces {math.prod(shape)} bytes and holds {len(values)}; fetch it again")
     return values.reshape(shape)
 
 

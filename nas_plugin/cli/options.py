@@ -19,8 +19,6 @@ from hwcost.machine import adapt
 from nas_plugin.methods.table import METHODS
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from nas_plugin.space.arch_def import ArchDef
 
 NAMES = {"weight": "lambda", "weights": "lambdas", "SystolicArray.rows": "array", "SystolicArray.cols": "array"}
@@ -102,30 +100,25 @@ def of_command_line(**names: str) -> Iterator[None]:
 @contextlib.contextmanager
 def showing(command: str, folder: Path) -> Iterator[Show]:
     """Progress on stderr: a bar for each title on a terminal, lines elsewhere; and how to continue after a stop."""
-    tasks: dict[str, TaskID] = {}
-    with contextlib.ExitStack() as stack:
-        bars = stack.enter_context(_bars()) if sys.stderr.isatty() else None
+    from rich.console import Console
+    from rich.progress import Progress
 
-        def show(title: str, done: int, total: int, line: str) -> None:
-            if bars is None:
-                click.echo(line, err=True)
-                return
-            if title not in tasks:
-                tasks[title] = bars.add_task(line)
-            bars.update(tasks[title], completed=done, total=total, description=line)
+    bars, titles = Progress(console=Console(stderr=True)), dict[str, Any]()
 
+    def show(title: str, done: int, total: int, line: str) -> None:
+        if not sys.stderr.isatty():
+            click.echo(line, err=True)
+            return
+        if title not in titles:
+            titles[title] = bars.add_task(line)
+        bars.update(titles[title], completed=done, total=total, description=line)
+
+    with bars if sys.stderr.isatty() else contextlib.nullcontext():
         try:
             yield show
         except KeyboardInterrupt:
             click.echo(f"Stopped. Go on with: nas-plugin {command} --resume {folder}", err=True)
             raise
-
-
-def _bars() -> Progress:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    return Progress(console=Console(stderr=True))
 
 
 def free_folder(name: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ def _new_folder(arch: ArchDef, given: dict[str, Any]) -> Path:
     named = ("method", "latency", "utilization", "weight", "target", "seed")
     settings = SearchSettings.for_size(0, data="", **{name: given[name] for name in named if name in given})
     how = f"{settings.method}-{settings.latency}" if settings.method == "darts" else settings.method
-    limit = f"lambda{settings.weight:g}" if settings.target is None else f"target{settings.target}"
+    limit = settings.limit.replace(" ", "") if settings.target is None else f"target{settings.target}"
     return options.free_folder(f"{arch.name}-{arch.array.rows}x{arch.array.cols}-{how}-{limit}-seed{settings.seed}")
 
 
@@ -124,8 +124,9 @@ def _lines(result: SearchResult) -> Iterator[str]:
     if more:
         yield f"  {', '.join(more)}"
     yield f"\n{'':24}{'winner':>14}{'reference':>14}"
-    for label, value in _ROWS:
-        yield f"{label:24}{value(result, result.winner):>14}{value(result, result.reference):>14}"
+    winner, reference = (_column(result, outcome) for outcome in result.outcomes.values())
+    for label, text in winner.items():
+        yield f"{label:24}{text:>14}{reference[label]:>14}"
     yield ""
     for name, (before, after) in result.rounded.items():
         yield f"{name} rounded up from {before} to {after} at equal cycles"
@@ -139,23 +140,19 @@ def _lines(result: SearchResult) -> Iterator[str]:
     share = float(result.cost(result.winner).total.cycles) / limit
     yield f"Target {target}: the winner takes {100 * share:.1f} % of it."
     if result.largest_alphas is not None and result.settings.snaps:
-        yield (
-            f"The largest alphas alone take {result.largest_alphas:.3f} of the reference's cycles; the network is the "
-            "most probable one within the target."
-        )
+        alphas = f"{result.largest_alphas:.3f} of the reference's cycles"
+        yield f"The largest alphas alone take {alphas}; the network is the most probable one within the target."
 
 
-_ROWS: tuple[tuple[str, Callable[[SearchResult, Outcome], str]], ...] = (
-    ("widths", lambda result, outcome: "-".join(str(outcome.choice[b.width_decision]) for b in result.arch.blocks)),
-    (
-        "kernels",
-        lambda result, outcome: ", ".join(
-            str(outcome.choice[block.kernel_decision]) for block in result.arch.blocks if block.kind.on_maps
-        ),
-    ),
-    ("test accuracy", lambda result, outcome: f"{100 * outcome.test_accuracy:.1f} %"),
-    ("cycles", lambda result, outcome: f"{result.cost(outcome).total.cycles:,.0f}"),
-    ("utilization", lambda result, outcome: f"{100 * result.cost(outcome).total.utilization:.1f} %"),
-    ("MACs", lambda result, outcome: f"{result.cost(outcome).total.macs:,}"),
-    ("parameters", lambda result, outcome: f"{outcome.network.parameter_count:,}"),
-)
+def _column(result: SearchResult, outcome: Outcome) -> dict[str, str]:
+    """What is printed of a network, by label."""
+    total, sizes, blocks = result.cost(outcome).total, outcome.choice, result.arch.blocks
+    return {
+        "widths": "-".join(str(sizes[block.width_decision]) for block in blocks),
+        "kernels": ", ".join(str(sizes[block.kernel_decision]) for block in blocks if block.kind.on_maps),
+        "test accuracy": f"{100 * outcome.test_accuracy:.1f} %",
+        "cycles": f"{total.cycles:,.0f}",
+        "utilization": f"{100 * total.utilization:.1f} %",
+        "MACs": f"{total.macs:,}",
+        "parameters": f"{outcome.network.parameter_count:,}",
+    }

@@ -20,7 +20,7 @@ from nas_plugin.methods.latency import LatencyTerm, Limit
 from nas_plugin.methods.settings import SearchSettings, Target
 from nas_plugin.methods.training import Descent, Record, Resumable, batches, generator, held_out, seeded
 from nas_plugin.space.arch_def import ArchDef
-from nas_plugin.space.costs import Costs, reference_cycles
+from nas_plugin.space.costs import costs_of, reference_cycles
 from nas_plugin.space.networks import Alphas, SuperNetwork, one_hot
 
 __all__ = ["DartsSearch"]
@@ -42,9 +42,9 @@ class DartsSearch(Resumable):
         latency = settings.row("latency", LATENCIES, Latency)
         self.latency = LatencyTerm(arch, latency, utilization=settings.utilization)
         self.weight = settings.weight  # lambda
-        target = None if settings.target is None else Target.parse(settings.target)
-        self.limit = None if target is None else Limit(arch, self.latency, target, exact=settings.snaps)
-        self.costs = Costs(arch)  # for the log
+        target, exact = settings.target, settings.snaps
+        self.limit = None if target is None else Limit(arch, self.latency, Target.parse(target), exact=exact)
+        self.costs = costs_of(arch)  # for the log
 
     def run_epoch(self) -> Record:
         """Trains the weights, then alpha; returns the epoch's log record."""

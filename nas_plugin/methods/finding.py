@@ -14,7 +14,7 @@ from nas_plugin.methods.latency import LatencyTerm
 from nas_plugin.methods.settings import LEAST, SearchSettings, Target
 from nas_plugin.methods.table import METHODS, Method
 from nas_plugin.space.arch_def import ArchDef
-from nas_plugin.space.costs import Costs, reference_cycles
+from nas_plugin.space.costs import costs_of, reference_cycles
 
 __all__ = ["check", "method_of", "searcher", "winner_of"]
 
@@ -37,7 +37,7 @@ def check(arch: ArchDef, settings: SearchSettings) -> None:
             raise InvalidValueError("target", MISSING, f"a limit like 0.75 or 2000cycles for method {method.name!r}")
         return
     reference, limit = reference_cycles(arch), Target.parse(settings.target).cycles(arch)
-    costs, scale = Costs(arch), 1.0
+    costs, scale = costs_of(arch), 1.0
     if not settings.snaps:  # then the latency term is the judge
         term = LatencyTerm(arch, latency)
         costs, scale = term.costs(), reference / term.reference
@@ -63,5 +63,5 @@ def winner_of(arch: ArchDef, settings: SearchSettings, derived: Mapping[str, int
     """The network with its free capacity used: every width grown at equal exact cycles."""
     if not settings.snaps:
         return dict(derived)
-    costs = Costs(arch)
+    costs = costs_of(arch)
     return costs.choice(costs.saturated(costs.rows([derived]))[0])

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from hwcost import SystolicArray, network_cost
 from hwcost.torch import LatencyLoss
+from hwcost.torch.lookup import Costs, within
 from nas_plugin.methods.latencies import Latency
 from nas_plugin.methods.settings import LEAST, Target
 from nas_plugin.space.arch_def import ArchDef
-from nas_plugin.space.costs import Costs, reference_cycles, within
+from nas_plugin.space.costs import costs_of, reference_cycles
 from nas_plugin.space.networks import Alphas
 
 __all__ = ["LatencyTerm", "Limit"]
@@ -62,7 +63,7 @@ class LatencyTerm:
 
     def costs(self) -> Costs:
         """The estimate for every whole network, in the estimator's own cycles."""
-        return Costs(self.arch, self.array, self.estimator.relaxation or "exact")
+        return costs_of(self.arch, self.array, self.estimator.relaxation or "exact")
 
 
 class Limit:
@@ -73,7 +74,7 @@ class Limit:
 
     def __init__(self, arch: ArchDef, term: LatencyTerm, target: Target, *, exact: bool) -> None:
         self.arch = arch
-        self.costs = Costs(arch) if exact else term.costs()
+        self.costs = costs_of(arch) if exact else term.costs()
         self.expected = LatencyLoss(arch.space, arch.array, reference=1.0) if exact else term.loss
         reference = reference_cycles(arch)
         self.cycles = target.cycles(arch) * (reference if exact else term.reference) / reference

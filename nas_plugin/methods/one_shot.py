@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hwcost.torch.lookup import Costs, Rows, within
 from nas_plugin.images import Dataset
 from nas_plugin.methods.settings import LEAST, SearchSettings, Target
 from nas_plugin.methods.training import Record, Resumable, SuperNetworkTraining, Training, generator, held_out
 from nas_plugin.space.arch_def import ArchDef
-from nas_plugin.space.costs import Costs, Rows, macs_of, reference_cycles, within
+from nas_plugin.space.costs import costs_of, macs_of, reference_cycles
 
 __all__ = ["OneShotSearch", "pool_of", "ranked_by"]
 
@@ -37,7 +38,7 @@ def pool_of(arch: ArchDef, settings: SearchSettings) -> tuple[Costs, Rows, NDArr
 
     They are within the target, or else up to a limit on cycles, and none of their widths can grow for free.
     """
-    costs, reference = Costs(arch), reference_cycles(arch)
+    costs, reference = costs_of(arch), reference_cycles(arch)
     if settings.target is None:
         limit, least, weight = LARGEST * reference, 0.0, settings.weight
     else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hwcost import InvalidValueError
+from hwcost.errors import check_one_of
 from hwcost.machine.fields import plain
 from hwcost.machine.rows import Row, resolved, row_of
 
@@ -132,12 +133,11 @@ class SearchSettings:
     threads: int = _setting(1, "that torch may use", _THREADS)
 
     def __post_init__(self) -> None:
-        for name, declared in _SETTINGS.items():
-            value, rule = getattr(self, name), declared["rule"]
-            if rule is None or (value is None and name == "images"):
-                continue
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not rule[1](value):
-                raise InvalidValueError(name, value, rule[0])
+        for name, (allowed, check) in _RULES.items():
+            value = getattr(self, name)
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (is_number and check(value)) and (name != "images" or value is not None):
+                raise InvalidValueError(name, value, allowed)
         if self.target is not None:
             object.__setattr__(self, "target", str(Target.parse(self.target)))
         if self.method == "darts" and self.weight_only_epochs >= self.epochs:
@@ -162,14 +162,11 @@ class SearchSettings:
         >>> SearchSettings.for_size(4_000, data="fashion-mnist-cut", latency="shifted").method
         'darts'
         """
-        known: dict[str, Any] = {} if count < 20_000 else dict(_LARGE)
-        known["method"] = method_for(given)
+        for name in given:
+            check_one_of("a setting", name, [f.name for f in dataclasses.fields(cls)])
+        known: dict[str, Any] = {"method": method_for(given)} | (dict(_LARGE) if count >= 20_000 else {})
         if (given.get("method") or known["method"]) == "one-shot":
             known["epochs"] = 20 if count < 20_000 else 6
-        names = [f.name for f in dataclasses.fields(cls)]
-        for name in given:
-            if name not in names:
-                raise InvalidValueError("a setting", name, names)
         chosen = known | {name: value for name, value in given.items() if value is not None}
         epochs = chosen.get("epochs")
         if isinstance(epochs, int) and "weight_only_epochs" not in given:
@@ -197,8 +194,9 @@ class SearchSettings:
         return {name: plain(value) for name, value in vars(self).items()}
 
 
-_SETTINGS = {f.name: f.metadata for f in dataclasses.fields(SearchSettings) if f.metadata}
-_TEXTS = (f"{name}: {declared['words']}." for name, declared in _SETTINGS.items())
+_DECLARED = [f for f in dataclasses.fields(SearchSettings) if f.metadata]
+_RULES: dict[str, _Rule] = {f.name: f.metadata["rule"] for f in _DECLARED if f.metadata["rule"]}
+_TEXTS = (f"{f.name}: {f.metadata['words']}." for f in _DECLARED)
 SearchSettings.__doc__ = (SearchSettings.__doc__ or "").replace("{settings}", "\n        ".join(_TEXTS))
 
 

@@ -42,7 +42,7 @@ class Method(Row):
 
 
 def _shipped(name: str, *given: Any) -> Any:
-    """Makes a search of the package."""
+    """Makes a search of the package, which loads torch."""
     from nas_plugin.methods import baselines, darts, one_shot
 
     searches = {
@@ -54,32 +54,27 @@ def _shipped(name: str, *given: Any) -> Any:
     return searches[name](*given)
 
 
+_darts, _one_shot, _random, _most_macs = (
+    functools.partial(_shipped, name) for name in ("darts", "one-shot", "random", "most-macs")
+)
+
+
 METHODS: Mapping[str, Method] = table(
     Method(
         "darts",
         "the author's: alpha by gradient on L_data + lambda * L_latency",
-        functools.partial(_shipped, "darts"),
+        _darts,
         uses=("latency", "utilization", "epochs", "weight with a target"),
     ),
     Method(
         "one-shot",
         "one super-network trained once, then a choice within the exact limit",
-        functools.partial(_shipped, "one-shot"),
+        _one_shot,
         uses=("candidates", "finalists", "epochs"),
         takes_weights=True,
     ),
-    Method(
-        "random",
-        "random networks within the limit, as much compute as darts",
-        functools.partial(_shipped, "random"),
-        uses=("epochs",),
-    ),
-    Method(
-        "most-macs",
-        "no search: the most MACs within the exact limit",
-        functools.partial(_shipped, "most-macs"),
-        needs_target=True,
-    ),
+    Method("random", "random networks within the limit, as much compute as darts", _random, uses=("epochs",)),
+    Method("most-macs", "no search: the most MACs within the exact limit", _most_macs, needs_target=True),
 )
 """What ``--method`` may be."""
 

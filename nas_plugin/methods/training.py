@@ -17,7 +17,7 @@ from nas_plugin.errors import RunError
 from nas_plugin.images import Dataset, split
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.space.arch_def import ArchDef, Choice
-from nas_plugin.space.costs import Costs
+from nas_plugin.space.costs import costs_of
 from nas_plugin.space.networks import SuperNetwork, TrainableNetwork
 
 __all__ = ["Descent", "Record", "Resumable", "SuperNetworkTraining", "Training", "generator", "held_out", "seeded"]
@@ -177,7 +177,7 @@ class SuperNetworkTraining(Resumable):
         self.weight_data, self.held_out = train.take(weights), train.take(rest)
         self.network: SuperNetwork = seeded(settings.seed, "search", lambda: SuperNetwork(arch))
         self.descent = Descent(self.network, settings, len(weights), settings.epochs)
-        self._sizes = Costs(arch).sizes
+        self._sizes = costs_of(arch).sizes
         self.widest = {name: sizes[-1] for name, sizes in self._sizes.items()}
         self.narrowest = {name: sizes[0] for name, sizes in self._sizes.items()}
 

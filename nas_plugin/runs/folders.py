@@ -7,9 +7,7 @@ import io
 import os
 import platform
 import secrets
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from hwcost import __version__
 from hwcost.files import write_json, write_json_lines, write_whole
 from nas_plugin.errors import RunError
 
-__all__ = ["Owner", "load_checkpoint", "made_with", "new_folder", "only_one", "save", "save_checkpoint", "threads"]
+__all__ = ["Owner", "load_checkpoint", "made_with", "only_one", "save", "save_checkpoint", "threads"]
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -40,10 +38,10 @@ def save(path: Path, content: bytes | dict[str, Any] | list[dict[str, Any]]) -> 
         raise RunError(f"{path} cannot be written: {error.strerror}; what was there before is unchanged") from None
 
 
-def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+def save_checkpoint(folder: Path, **state: Any) -> None:
     """Writes a state atomically."""
     buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
+    torch.save(state, buffer)
     save(folder / CHECKPOINT, buffer.getvalue())
 
 
@@ -59,28 +57,6 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     if not isinstance(state, dict):
         raise RunError(f"{path} cannot be read as a checkpoint: it is damaged; delete it and resume")
     return state
-
-
-@contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder to fill, which is renamed to ``path`` once it is complete.
-
-    Raises RunError if ``path`` is not empty or cannot be made.
-    """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"{path} exists and is not empty; resume it with --resume, or choose another --out")
-    begun = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        begun = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        yield begun
-        begun.chmod(0o755)
-        begun.rename(path)
-    except OSError as error:
-        raise RunError(f"{path} cannot be made: {error.strerror}; choose another --out") from None
-    finally:
-        if begun is not None:
-            shutil.rmtree(begun, ignore_errors=True)
 
 
 @dataclass(frozen=True)

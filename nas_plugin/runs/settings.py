@@ -121,17 +121,16 @@ class SweepSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """By name, for JSON; rows of your own by their names."""
-        named = self.methods.items()
-        methods = {name: {key: plain(value) for key, value in row.items()} for name, row in named}
+        methods = {method: {name: plain(value) for name, value in own.items()} for method, own in self.methods.items()}
         return vars(self) | {"methods": methods}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], rows: Sequence[Row] = ()) -> SweepSettings:
         """What :meth:`as_dict` gave, with ``rows`` of your own for the names that it holds."""
         given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
-        named, kinds = given["methods"].items(), {"method": Method, "latency": Latency}
-        methods = {name: with_rows(row, kinds, rows) for name, row in named}
-        return cls(**given | {"methods": methods})
+        kinds = {"method": Method, "latency": Latency}
+        given["methods"] = {name: with_rows(own, kinds, rows) for name, own in given["methods"].items()}
+        return cls(**given)
 
 
 def with_rows(content: Mapping[str, Any], kinds: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:

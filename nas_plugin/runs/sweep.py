@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from hwcost import InvalidValueError, SystolicArray
+from hwcost.files import new_folder
 from hwcost.machine import Dataflow, FoldTiming, Lowering, Term, Transfer
 from hwcost.machine.rows import Row
 from hwcost.sweep import engines
 from nas_plugin.errors import RunError
 from nas_plugin.methods.finding import check, method_of
 from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.runs.folders import Owner, made_with, new_folder, save
+from nas_plugin.runs.folders import Owner, made_with, save
 from nas_plugin.runs.settings import SweepSettings, check_list, with_rows
 from nas_plugin.runs.task import SCHEMA, OnStep, Task, images_of, key_of, perform
 from nas_plugin.space.arch_def import ArchDef, BlockKind, Choice
@@ -76,17 +77,15 @@ class SearchSweep:
         for array, method, limit in itertools.product(arrays, settings.methods, settings.limits):
             check(dataclasses.replace(arch, array=array), settings.search(method, limit, settings.seeds[0]))
         sweep = cls(path.absolute(), arch, tuple(arrays), settings, images=_checksums(arch, settings))
-        content = {
-            "schema": SCHEMA,
-            "sweep": settings.as_dict(),
-            "arrays": [array.as_dict() for array in arrays],
-            "space": zlib.crc32(arch.text.encode()),
-            "images": sweep.images,
-            "made_with": sweep.made_with,
-        }
-        with new_folder(path) as begun:
-            save(begun / "arch_def.toml", arch.text.encode())
-            save(begun / NAME, content)
+        content: dict[str, Any] = {"schema": SCHEMA, "sweep": settings.as_dict(), "made_with": sweep.made_with}
+        content |= {"arrays": [array.as_dict() for array in arrays], "images": sweep.images}
+        try:
+            with new_folder(path) as begun:
+                save(begun / "arch_def.toml", arch.text.encode())
+                save(begun / NAME, content | {"space": zlib.crc32(arch.text.encode())})
+        except OSError as error:
+            advice = "choose another --out, or resume what it holds with --resume"
+            raise RunError(f"{path} cannot be made: {error.strerror}; {advice}") from None
         return sweep
 
     @classmethod
@@ -119,9 +118,8 @@ class SearchSweep:
         kinds = [row for row in rows if isinstance(row, BlockKind)]
         arch = parse_arch_def(text, str(path / "arch_def.toml"), array, kinds=kinds)
         if check_images and more[1] != _checksums(arch, settings):
-            raise RunError(
-                f"{path} was begun with other images than {settings.data} holds now; begin in another folder"
-            )
+            advice = f"{settings.data} holds now; begin in another folder"
+            raise RunError(f"{path} was begun with other images than {advice}")
         return cls(path.absolute(), arch, arrays, settings, *more)
 
     def _super_network(self, settings: SearchSettings) -> Path | None:
@@ -132,39 +130,33 @@ class SearchSweep:
 
     def super_networks(self) -> list[Task]:
         """One per seed, if several searches share it."""
-        tasks = []
-        for settings, seed in itertools.product(self.settings.takers[:1], self.settings.seeds):
-            own = dataclasses.replace(settings, seed=seed, target=None)
-            if (folder := self._super_network(own)) is not None:
-                tasks.append(Task("super-network", folder, self.arch, own, f"super-network, seed {seed}"))
-        return tasks
+        each = itertools.product(self.settings.takers[:1], self.settings.seeds)
+        own = [dataclasses.replace(settings, seed=seed, target=None) for settings, seed in each]
+        folders = [(settings, self._super_network(settings)) for settings in own]
+        return [Task("super-network", f, self.arch, s, f"super-network, seed {s.seed}") for s, f in folders if f]
 
     def searches(self) -> Iterator[tuple[str, Task]]:
         """Every search with the name of its method."""
         methods, limits, seeds = self.settings.methods, self.settings.limits, self.settings.seeds
         for array, method, limit, seed in itertools.product(self.arrays, methods, limits, seeds):
             settings, size = self.settings.search(method, limit, seed), size_of(array)
-            ((kind, value),) = limit.items()
-            kind = {"weight": "lambda"}.get(kind, kind)
+            kind, value = ("target", limit["target"]) if "target" in limit else ("lambda", limit["weight"])
             folder = self.path / "searches" / f"{size}-{method}-{kind}{value}-seed{seed}"
-            label = f"{method} on {size}, {kind} {value}, seed {seed}"
-            arch = dataclasses.replace(self.arch, array=array)
+            label, arch = (
+                f"{method} on {size}, {kind} {value}, seed {seed}",
+                dataclasses.replace(self.arch, array=array),
+            )
             yield method, Task("search", folder, arch, settings, label, None, self._super_network(settings))
 
     def trainings(self, choice: Choice) -> list[Task]:
         """The trainings of one network, one per training seed."""
-        key, folder, settings = key_of(choice), self.path / "trainings", self.settings
-        return [
-            Task(
-                "training",
-                folder / f"{key}-seed{n}",
-                self.arch,
-                settings.training(n),
-                f"training {key}, seed {n}",
-                choice,
-            )
-            for n in settings.train_seeds
-        ]
+        key, folder = key_of(choice), self.path / "trainings"
+
+        def training(seed: int) -> Task:
+            settings, label = self.settings.training(seed), f"training {key}, seed {seed}"
+            return Task("training", folder / f"{key}-seed{seed}", self.arch, settings, label, choice)
+
+        return [training(seed) for seed in self.settings.train_seeds]
 
     def only_search(self) -> Task:
         """The search of a run. Raises RunError if there are several searches or trainings."""

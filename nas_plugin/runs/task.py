@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,9 +120,10 @@ def perform(task: Task, owner: Owner, on_step: OnStep | None = None) -> str:
             task.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{task.folder} cannot be made: {error.strerror}") from None
-        work, finish = _KINDS[task.kind](task, *images_of(task.arch, task.settings))
+        (begin, end), (train, test) = _KINDS[task.kind], images_of(task.arch, task.settings)
+        work = begin(task, train)
         log = _advance(work, task, owner, on_step)
-        content, line = finish()
+        content, line = end(task, work, test)
         head = {"schema": f"{SCHEMA}/{task.kind}", "settings": task.settings.as_dict(), "made_with": made_with()}
         save(task.folder / LOG, log)
         save(task.path, head | content)
@@ -140,62 +141,49 @@ def _advance(work: Any, task: Task, owner: Owner, on_step: OnStep | None) -> lis
         log.append(work.run_epoch())
         owner.check()
         save(task.folder / LOG, log)
-        save_checkpoint(task.folder, {"work": work.state_dict(), "log": log})
+        save_checkpoint(task.folder, work=work.state_dict(), log=log)
         if on_step is not None:
             on_step(task, len(log), work.steps, log[-1])
     return log
 
 
-_Found = tuple[dict[str, Any], str]
-"""The content of the result file, and the end of the line for people."""
-_Work = tuple[Any, Callable[[], _Found]]
-"""What advances step by step, and what comes of it at the end."""
-
-
-def _super_network(task: Task, train: Dataset, test: Dataset) -> _Work:
-    work = SuperNetworkTraining(task.arch, task.settings, train)
-
-    def finish() -> _Found:
-        save(task.folder / WEIGHTS, weights_of(work.network))
-        return {}, ""
-
-    return work, finish
-
-
-def _search(task: Task, train: Dataset, test: Dataset) -> _Work:
-    arch, target = task.arch, task.settings.target
+def _search(task: Task, train: Dataset) -> Any:
     weights = None if task.super_network is None else read_weights(task.super_network)
-    work = searcher(arch, task.settings, train, weights)
-
-    def finish() -> _Found:
-        derived = work.derived()
-        winner = winner_of(arch, task.settings, derived)
-        cycles, ratio = arch.cycles(winner), arch.cycles(winner) / arch.cycles(arch.reference)
-        content: dict[str, Any] = {"array": arch.array.as_dict(), "derived": derived, "winner": winner}
-        content |= {"cycles": cycles, "cycles_ratio": ratio}
-        if target is not None:
-            content["share_of_target"] = cycles / Target.parse(target).cycles(arch)
-        if hasattr(work, "scores"):
-            content["scores"] = work.scores()
-        return content, f": {key_of(winner)}, {ratio:.3f} of the reference's cycles"
-
-    return work, finish
+    return searcher(task.arch, task.settings, train, weights)
 
 
-def _training(task: Task, train: Dataset, test: Dataset) -> _Work:
-    choice = dict(task.choice or {})
-    work = Training(task.arch, choice, task.settings, train)
+def _found(task: Task, work: Any, test: Dataset) -> tuple[dict[str, Any], str]:
+    arch, target, derived = task.arch, task.settings.target, work.derived()
+    winner = winner_of(arch, task.settings, derived)
+    cycles, ratio = arch.cycles(winner), arch.cycles(winner) / arch.cycles(arch.reference)
+    content: dict[str, Any] = {"array": arch.array.as_dict(), "derived": derived, "winner": winner}
+    content |= {"cycles": cycles, "cycles_ratio": ratio}
+    if target is not None:
+        content["share_of_target"] = cycles / Target.parse(target).cycles(arch)
+    if hasattr(work, "scores"):
+        content["scores"] = work.scores()
+    return content, f": {key_of(winner)}, {ratio:.3f} of the reference's cycles"
 
-    def finish() -> _Found:
-        found = held_out(work.network, test)[1]  # the only look at the test images
-        save(task.folder / WEIGHTS, weights_of(work.network))
-        content = {"choice": choice, "seed": task.settings.seed, "test_accuracy": found}
-        return content | {"parameters": work.network.parameter_count}, f": {100 * found:.2f} %"
 
-    return work, finish
+def _trained(task: Task, work: Training, test: Dataset) -> tuple[dict[str, Any], str]:
+    found = held_out(work.network, test)[1]  # the only look at the test images
+    save(task.folder / WEIGHTS, weights_of(work.network))
+    content = {"choice": task.choice, "seed": task.settings.seed, "test_accuracy": found}
+    return content | {"parameters": work.network.parameter_count}, f": {100 * found:.2f} %"
 
 
-_KINDS = {"super-network": _super_network, "search": _search, "training": _training}
+def _super_network(task: Task, work: SuperNetworkTraining, test: Dataset) -> tuple[dict[str, Any], str]:
+    save(task.folder / WEIGHTS, weights_of(work.network))
+    return {}, ""
+
+
+_KINDS: Mapping[str, tuple[Callable[[Task, Dataset], Any], Callable[[Task, Any, Dataset], tuple[dict[str, Any], str]]]]
+_KINDS = {
+    "super-network": (lambda task, train: SuperNetworkTraining(task.arch, task.settings, train), _super_network),
+    "search": (_search, _found),
+    "training": (lambda task, train: Training(task.arch, task.choice or {}, task.settings, train), _trained),
+}
+"""What advances step by step, and at the end the content of the result file and the end of the line for people."""
 
 
 def weights_of(network: nn.Module) -> bytes:
