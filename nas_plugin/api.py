@@ -171,10 +171,10 @@ def sweep(
     arch, source, count = _space(arch_def, data, settings.get("images"))
     if methods is None:
         methods = [m for m in DEFAULT_METHODS if not lambdas or not METHODS[SWEEP_METHODS[m]["method"]].needs_target]
-    if not targets and not lambdas:
-        targets = ("0.5", "0.75")
-    compared: dict[str, Any] = {"targets": targets, "weights": lambdas, "seeds": seeds, "train_seeds": train_seeds}
-    swept = SweepSettings.of_sweep(source, count, methods, given=settings, **compared)
+    limits: dict[str, Any] = {"targets": targets if targets or lambdas else ("0.5", "0.75"), "weights": lambdas}
+    swept = SweepSettings.of_sweep(
+        source, count, methods, train_seeds=train_seeds, given=settings, seeds=seeds, **limits
+    )
     begun = SearchSweep.create(Path(out), arch, [arch.array] if arrays is None else arrays, swept)
     return _finish_sweep(begun, engine, workers, progress)
 

@@ -64,8 +64,7 @@ class Dataset:
 def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
     """The values of a gzip-compressed IDX file of unsigned bytes with the given number of axes.
 
-    Raises:
-        DataError: the file is missing, damaged, or of another kind.
+    Raises DataError if the file is missing, damaged, or of another kind.
     """
     try:
         content = gzip.decompress(path.read_bytes())
@@ -138,11 +137,7 @@ def load(
 
 
 def split(count: int, seed: int, share: float = 0.8) -> tuple[Tensor, Tensor]:
-    """Positions of the images for the weights, and of those held out: a seeded split into two parts, neither empty.
-
-    Raises:
-        InvalidValueError: fewer than two images.
-    """
+    """Seeded positions of images for the weights, and of those held out; InvalidValueError for fewer than two."""
     if count < 2:
         raise InvalidValueError("images", count, "at least 2 training images, one for the weights and one held out")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["search_figure", "sweep_figure", "winner_figure"]
 
 BLUE, ORANGE, GREEN = COLOURS[:3]
+TRAINED = {"fine-tuning": ("fine-tuned", ORANGE), "trial": ("from scratch", GREEN), "random": ("trained", ORANGE)}
 MARKERS = "osD^vP*Xhd<"
 """Eleven, so that with six colours no two of 66 methods look alike."""
 Log = list[dict[str, Any]]
@@ -75,9 +75,7 @@ def _draw_epochs(figure: Figure, result: SearchResult, log: Log) -> None:
     latency.set(ylabel="cycles / reference's", ylim=(0, 1.05 * max(*soft, *exact, 1)), title="Latency")
     _legend_above(latency)
     right.plot(epochs, 100 * np.array(accuracy), color=GREEN, **style)
-    right.set(
-        ylabel="accuracy (%)", title=f"Held-out accuracy of the largest alphas: {100 * accuracy[-1]:.1f} % at the end"
-    )
+    right.set(ylabel="accuracy (%)", title=f"Held-out accuracy of the largest alphas: {100 * accuracy[-1]:.1f} %")
     for axes, (name, options) in zip(tables, decisions.items(), strict=True):
         image = _draw_alphas(axes, name, options, log, result)
     for axes in figure.axes:
@@ -118,32 +116,25 @@ def _draw_trials(figure: Figure, result: SearchResult, log: Log) -> None:
     if scores:
         best = [record["best_objective"] for record in scores]
         right.plot(numbers, best, "o-", color=BLUE, label="best by the super-network")
-    start, groups = max(numbers, default=0), list(_trained(parts))
-    for colour, (label, trained) in zip((ORANGE, GREEN), groups, strict=False):
-        after, places = np.array([record["objective"] for record in trained]), start + np.arange(1, len(trained) + 1)
-        right.plot(places, after, "o", color=colour, label=label)
-        start += len(trained)
-        if trained is groups[-1][1]:
-            found = np.array([record["tried"] == result.derived for record in trained])
-            ring: dict[str, Any] = {"color": "none", "markeredgecolor": "black", "markersize": 11}
-            right.plot(places[found], after[found], "o", **ring, label="found")
-    ranked_by = next((record["ranked_by"] for record in log if "ranked_by" in record), "")
-    right.set(
-        xlabel="networks scored, then trained",
-        xlim=(0, 1.03 * start + 0.5),
-        ylabel=f"{ranked_by} (nats)",
-        title="The choice",
-    )
+    start, found = max(numbers, default=0), None
+    for part, how, colour in (
+        ("fine-tuning", "fine-tuned", ORANGE),
+        ("trial", "from scratch", GREEN),
+        ("random", "trained", ORANGE),
+    ):
+        if trained := parts.get(part):
+            objectives = [record["objective"] for record in trained]
+            label = f"{how}, {plural(trained[0]['epochs'], 'epoch')}"
+            right.plot(start + np.arange(1, len(trained) + 1), objectives, "o", color=colour, label=label)
+            found = [(start + i, r["objective"]) for i, r in enumerate(trained, 1) if r["tried"] == result.derived]
+            start += len(trained)
+    if found:
+        ring: dict[str, Any] = {"color": "none", "markeredgecolor": "black", "markersize": 11}
+        right.plot(*zip(*found, strict=True), "o", **ring, label="found")
+    right.set(xlabel="networks scored, then trained", title="The choice", xlim=(0, 1.03 * start + 0.5))
+    right.set_ylabel(f"{log[-1].get('ranked_by', '')} (nats)")
     right.locator_params(axis="x", integer=True)
-    if scores or groups:
-        _legend_above(right)
-
-
-def _trained(parts: dict[str, Log]) -> Iterator[tuple[str, Log]]:
-    """The networks that the search trained, by how it trained them."""
-    for part, name in (("fine-tuning", "fine-tuned"), ("trial", "from scratch"), ("random", "trained")):
-        if records := parts.get(part):
-            yield f"{name}, {plural(records[0]['epochs'], 'epoch')}", records
+    _legend_above(right)
 
 
 def winner_figure(result: SearchResult) -> Figure:
@@ -157,10 +148,8 @@ def winner_figure(result: SearchResult) -> Figure:
             name, size = block.width_decision, result.winner.choice[block.width_decision]
             widths = np.arange(1, block.widths[-1] + 1)
             layers = result.arch.space.at(result.winner.choice | {name: widths})
-            linear, exact = (
-                network_cost(layers, array, relaxation=relaxation).total.cycles / reference
-                for relaxation in ("linear", "exact")
-            )
+            reports = (network_cost(layers, array, relaxation=relaxation) for relaxation in ("linear", "exact"))
+            linear, exact = (report.total.cycles / reference for report in reports)
             axes.plot(widths, linear, color=GREY, linewidth=1.0, label="proportional to MACs")
             axes.step(widths, exact, where="mid", color=BLUE, linewidth=1.8, label="exact")
             axes.axvline(result.derived[name], color=ORANGE, linewidth=1, linestyle="--", label="found by the search")
@@ -170,9 +159,7 @@ def winner_figure(result: SearchResult) -> Figure:
             axes.locator_params(axis="x", integer=True)
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
-        figure.suptitle(
-            f"The winner on the stairs of a {array.rows} x {array.cols} array (other widths as in the winner)"
-        )
+        figure.suptitle(f"The winner on the stairs of a {array.rows} x {array.cols} array, one width at a time")
     return figure
 
 
@@ -187,10 +174,8 @@ def sweep_figure(comparison: Comparison) -> Figure:
     height = 0.9 + 0.14 * (len(settings.limits) + 1) * len(settings.methods)
     with new_figure(1.5 + 5.2 * len(arrays), 5.4 + height) as figure:
         _draw_sweep(comparison, figure, height)
-        title = (
-            f"Winners of {comparison.sweep.arch.name} searches, {plural(len(settings.seeds), 'search seed')}, "
-            f"{plural(len(settings.train_seeds), 'training')} each, {settings.count:,} training images"
-        )
+        seeds = f"{plural(len(settings.seeds), 'search seed')}, {plural(len(settings.train_seeds), 'training')} each"
+        title = f"Winners of {comparison.sweep.arch.name} searches, {seeds}, {settings.count:,} training images"
         figure.suptitle(title, fontsize=12 if len(arrays) > 1 else 9)
     return figure
 
@@ -206,9 +191,8 @@ def _draw_sweep(comparison: Comparison, figure: Figure, height: float) -> None:
     for array, cloud, strips in zip(arrays, upper, lower, strict=True):
         cloud.axhspan(*band, color=GREY, alpha=0.15, linewidth=0)
         strips.axvspan(*band, color=GREY, alpha=0.15, linewidth=0)
-        cloud.errorbar(
-            [1], [reference], _reach(spread), fmt="*", color="black", markersize=13, label="reference network"
-        )
+        star: dict[str, Any] = {"fmt": "*", "color": "black", "markersize": 13, "label": "reference network"}
+        cloud.errorbar([1], [reference], _reach(spread), **star)
         for index, method in enumerate(methods):
             colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
             groups = [comparison.of(array, method, limit) for limit in limits]

@@ -15,6 +15,7 @@ import itertools
 import logging
 import math
 import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 from hwcost.arrays import as_size
 from hwcost.errors import HwcostError, InvalidValueError, MissingDependencyError
 
-__all__ = ["ENGINES", "MOST_SECONDS", "Engine", "engine_of", "run"]
+__all__ = ["ENGINES", "MOST_SECONDS", "Engine", "engine_of", "every", "run"]
 
 Result = TypeVar("Result")
 Call = Callable[[], Any]
@@ -109,6 +110,24 @@ def run(
     """
     row, address = engine_of(engine, jobs)
     return row.run(calls, count, address, jobs)
+
+
+@contextlib.contextmanager
+def every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    """Calls a function from a second thread while the block runs; raises at its end what the function raised."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(seconds):
+            call()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        watcher = pool.submit(watch)
+        try:
+            yield
+        finally:
+            over.set()
+    watcher.result()
 
 
 def _serial(calls: Iterable[Call], count: int, address: str, jobs: int | None) -> Generator[Any, None, None]:

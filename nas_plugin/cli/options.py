@@ -140,8 +140,7 @@ def refuse_unused(given: dict[str, Any], methods: Iterable[str], typed: str) -> 
     for name, value in given.items():
         users = [method.name for method in METHODS.values() if name in method.uses]
         if users and name not in used:
-            *others, last = users
-            advice = f"leave it out, or choose {' or '.join(filter(None, [', '.join(others), last]))}"
+            advice = f"leave it out, or choose {' or '.join(', '.join(users).rsplit(', ', 1))}"
             raise InvalidValueError(f"--{name}", value, advice, reason=f"{typed} does not use it")
 
 

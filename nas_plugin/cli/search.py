@@ -117,11 +117,8 @@ def _figures(stage: str, record: dict[str, Any]) -> str:
 def _lines(result: SearchResult) -> Iterator[str]:
     array = result.arch.array
     yield f"{result.arch.name} on a {array.rows} x {array.cols} {array.dataflow} array, {array.fold_timing} folds"
-    more = [
-        f"{name} {value}" if isinstance(value, (str, bool)) else f"{name} {value:g}"
-        for name, value in list(array.as_dict().items())[5:]
-    ]
-    if more:
+    others = list(array.as_dict().items())[5:]
+    if more := [f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in others]:
         yield f"  {', '.join(more)}"
     yield f"\n{'':24}{'winner':>14}{'reference':>14}"
     winner, reference = (_column(result, outcome) for outcome in result.outcomes.values())

@@ -52,7 +52,7 @@ class RandomSearch(Resumable):
 
     def run_epoch(self) -> Record:
         """Trains one network; returns its log record."""
-        choice, objective = self.costs.choice(self.tried[self.step]), float(self.price[self.step])
+        choice, price = self.costs.choice(self.tried[self.step]), float(self.price[self.step])
         short = dataclasses.replace(self.settings, train_epochs=self.settings.finalist_epochs)
         loss, accuracy = Training(self.arch, choice, short, self.weight_data).finish(self.held_out)
         self.losses.append(loss)
@@ -60,7 +60,7 @@ class RandomSearch(Resumable):
         best = self.derived()
         record = {"part": "random", "epoch": self.step, "tried": choice, "loss": loss, "accuracy": accuracy}
         record |= {"epochs": short.train_epochs, "choice": best, "exact_cycles": self.costs.one(best)}
-        return record | {"objective": loss + objective, "ranked_by": ranked_by(self.settings)}
+        return record | {"objective": loss + price, "ranked_by": ranked_by(self.settings)}
 
     def derived(self) -> dict[str, int]:
         """The best so far."""

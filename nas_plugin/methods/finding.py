@@ -27,9 +27,8 @@ def method_of(settings: SearchSettings) -> Method:
 def check(arch: ArchDef, settings: SearchSettings) -> None:
     """Refuses what a search could only fail at, before any work is done or any folder made.
 
-    Raises:
-        InvalidValueError: an unknown method or latency, a method that needs a target and has none, or a target that
-            not even the smallest network meets, or that the largest one cannot use.
+    Raises InvalidValueError for an unknown method or latency, a method that needs a target and has none, or a target
+    that not even the smallest network meets, or that the largest one cannot use.
     """
     method, latency = method_of(settings), settings.row("latency", LATENCIES, Latency)
     if settings.target is None:
@@ -44,13 +43,11 @@ def check(arch: ArchDef, settings: SearchSettings) -> None:
     ends = [{name: sizes[end] for name, sizes in costs.sizes.items()} for end in (0, -1)]
     least, most = (costs.one(choice) * scale for choice in ends)
     if least > limit or LEAST * limit > most:
-        low, high = math.ceil(least), math.floor(most)
-        shares = math.ceil(1000 * least / reference) / 1000, math.floor(1000 * most / reference) / 1000
-        allowed = (
-            f"at least {low:,} cycles ({shares[0]:.3f} of the reference's), as the smallest network, and at most "
-            f"{high:,} cycles ({shares[1]:.3f}), as the largest; a number alone is a share, write 2100cycles for cycles"
-        )
-        raise InvalidValueError("target", settings.target, allowed)
+        low, high = math.ceil(1000 * least / reference) / 1000, math.floor(1000 * most / reference) / 1000
+        smallest = f"at least {math.ceil(least):,} cycles ({low:.3f} of the reference's), as the smallest network"
+        largest = f"at most {math.floor(most):,} cycles ({high:.3f}), as the largest"
+        advice = "a number alone is a share, write 2100cycles for cycles"
+        raise InvalidValueError("target", settings.target, f"{smallest}, and {largest}; {advice}")
 
 
 def searcher(arch: ArchDef, settings: SearchSettings, train: Dataset, weights: Mapping[str, Any] | None = None) -> Any:

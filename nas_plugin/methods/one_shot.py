@@ -38,12 +38,9 @@ def pool_of(arch: ArchDef, settings: SearchSettings) -> tuple[Costs, Rows, NDArr
 
     They are within the target, or else up to a limit on cycles, and none of their widths can grow for free.
     """
-    costs, reference = costs_of(arch), reference_cycles(arch)
-    if settings.target is None:
-        limit, least, weight = LARGEST * reference, 0.0, settings.weight
-    else:
-        limit = Target.parse(settings.target).cycles(arch)
-        least, weight = LEAST * limit, 0.0
+    costs, reference, target = costs_of(arch), reference_cycles(arch), settings.target
+    limit = LARGEST * reference if target is None else Target.parse(target).cycles(arch)
+    least, weight = (0.0, settings.weight) if target is None else (LEAST * limit, 0.0)
     pool = np.unique(costs.saturated(within(costs, costs.tread_ends(), limit, least=least)), axis=0)
     return costs, pool, weight * costs.of(pool) / reference
 

@@ -43,11 +43,7 @@ class Target:
 
     @classmethod
     def parse(cls, text: str | float) -> Target:
-        """The target in a text such as ``--target`` takes.
-
-        Raises:
-            InvalidValueError: no positive finite number, or an unknown unit.
-        """
+        """The target in a text; raises InvalidValueError for an unknown unit, or no positive finite number."""
         match = None if isinstance(text, bool) else _FORM.fullmatch(str(text))
         if match is None or not 0 < float(match[1]) < math.inf:
             allowed = "a positive number (of the reference's cycles), or one with a unit, like 2100cycles or 0.002ms"
@@ -147,8 +143,7 @@ class SearchSettings:
     def row(self, field: str, rows: Mapping[str, _R], kind: type[_R]) -> _R:
         """The row of a kind that ``method`` or ``latency`` holds, or names in a table.
 
-        Raises:
-            InvalidValueError: there is none, or it is a row of your own with the name of one that ships.
+        Raises InvalidValueError if there is none, or if it is a row of your own with the name of one that ships.
         """
         known: str | _R = row_of(rows, kind).check(getattr(self, field), field, "")
         return resolved(rows, known)

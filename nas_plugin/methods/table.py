@@ -5,13 +5,12 @@ It loads no torch: a row imports its method when it starts.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from hwcost import InvalidValueError
+from hwcost.errors import check_one_of
 from hwcost.machine.rows import Row, table
 from nas_plugin.methods.latencies import LATENCIES, Latency
 
@@ -41,40 +40,35 @@ class Method(Row):
     takes_weights: bool = False
 
 
-def _shipped(name: str, *given: Any) -> Any:
-    """Makes a search of the package, which loads torch."""
-    from nas_plugin.methods import baselines, darts, one_shot
+def _shipped(name: str) -> Callable[..., Any]:
+    """The maker of a search of the package, which loads torch once it is called."""
 
-    searches = {
-        "darts": darts.DartsSearch,
-        "one-shot": one_shot.OneShotSearch,
-        "random": baselines.RandomSearch,
-        "most-macs": baselines.MostMacs,
-    }
-    return searches[name](*given)
+    def make(*given: Any) -> Any:
+        from nas_plugin.methods import baselines, darts, one_shot
 
+        searches = {"darts": darts.DartsSearch, "one-shot": one_shot.OneShotSearch}
+        searches |= {"random": baselines.RandomSearch, "most-macs": baselines.MostMacs}
+        return searches[name](*given)
 
-_darts, _one_shot, _random, _most_macs = (
-    functools.partial(_shipped, name) for name in ("darts", "one-shot", "random", "most-macs")
-)
+    return make
 
 
 METHODS: Mapping[str, Method] = table(
     Method(
         "darts",
         "the author's: alpha by gradient on L_data + lambda * L_latency",
-        _darts,
+        _shipped("darts"),
         uses=("latency", "utilization", "epochs", "weight with a target"),
     ),
     Method(
         "one-shot",
         "one super-network trained once, then a choice within the exact limit",
-        _one_shot,
+        _shipped("one-shot"),
         uses=("candidates", "finalists", "epochs"),
         takes_weights=True,
     ),
-    Method("random", "random networks within the limit, as much compute as darts", _random, uses=("epochs",)),
-    Method("most-macs", "no search: the most MACs within the exact limit", _most_macs, needs_target=True),
+    Method("random", "random networks in the limit, as much compute as darts", _shipped("random"), uses=("epochs",)),
+    Method("most-macs", "no search: the most MACs within the exact limit", _shipped("most-macs"), needs_target=True),
 )
 """What ``--method`` may be."""
 
@@ -86,7 +80,7 @@ SWEEP_METHODS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "flops-snap": {"method": "darts", "latency": "flops"},
     }
 )
-"""What a sweep may name, with the settings it stands for: a method, or a latency term under the author's search.
+"""What a sweep may name, with its settings: a method, or a latency term under the author's search.
 
 ``flops`` is a search that knows nothing of the array: its network is chosen by MACs and stays as it is. ``flops-snap``
 descends the gradient of MACs too, but its lambda follows the exact expected cycles, as that of every other method does,
@@ -98,18 +92,13 @@ DEFAULT_METHODS = ("one-shot", "expectation", "shifted", "flops", "flops-snap", 
 
 
 def changes_of(method: str | Method | Latency) -> tuple[str, dict[str, Any]]:
-    """The name of a sweep's method, and the settings it stands for.
-
-    Raises:
-        InvalidValueError: a name that is not in :data:`SWEEP_METHODS`.
+    """The name of a sweep's method, and its settings; raises InvalidValueError for an unknown name.
 
     >>> changes_of("shifted")
     ('shifted', {'method': 'darts', 'latency': 'shifted'})
     """
-    if isinstance(method, Method):
-        return method.name, {"method": method}
-    if isinstance(method, Latency):
-        return method.name, {"method": "darts", "latency": method}
-    if method not in SWEEP_METHODS:
-        raise InvalidValueError("methods", method, SWEEP_METHODS)
+    if isinstance(method, (Method, Latency)):
+        own: dict[str, Any] = {"method": "darts", "latency": method}
+        return method.name, own if isinstance(method, Latency) else {"method": method}
+    check_one_of("methods", method, SWEEP_METHODS)
     return method, dict(SWEEP_METHODS[method])

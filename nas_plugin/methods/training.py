@@ -71,15 +71,12 @@ class Descent(torch.optim.SGD):
         super().__init__([{"params": self.trained, "number": 0}], lr, momentum, weight_decay=decay)
 
     def descend(self, loss: Tensor) -> float:
-        """One step down the gradient of a loss, which is returned.
-
-        Raises:
-            RunError: the training has diverged.
-        """
+        """One step down the gradient of a loss, which is returned. Raises RunError if the training has diverged."""
         (group,) = self.param_groups
         if not math.isfinite(value := float(loss.detach())):
-            number = group["number"]
-            raise RunError(f"the loss is {value} at step {number}: the training diverged; lower lr or the clip")
+            raise RunError(
+                f"the loss is {value} at step {group['number']}: the training diverged; lower lr or the clip"
+            )
         group["lr"] = self.settings.lr * (0.5 * (1 + math.cos(math.pi * group["number"] / self.steps)))
         group["number"] += 1
         for parameter, gradient in zip(self.trained, torch.autograd.grad(loss, self.trained), strict=True):
@@ -199,11 +196,11 @@ class SuperNetworkTraining(Resumable):
     def _losses(self, images: Tensor, labels: Tensor, random: torch.Generator) -> list[Tensor]:
         widest = self.network.at(images, self.widest)
         soft = widest.detach().softmax(1)
-        losses = [F.cross_entropy(widest, labels)]
-        for choice in (self.narrowest, self._random(random), self._random(random)):
-            logits = self.network.at(images, choice)
-            losses.append((F.cross_entropy(logits, labels) + F.cross_entropy(logits, soft)) / 2)
-        return losses
+        others = (
+            self.network.at(images, each) for each in (self.narrowest, self._random(random), self._random(random))
+        )
+        halves = [(F.cross_entropy(logits, labels) + F.cross_entropy(logits, soft)) / 2 for logits in others]
+        return [F.cross_entropy(widest, labels), *halves]
 
     def _random(self, random: torch.Generator) -> dict[str, int]:
         draws = torch.rand(len(self._sizes), generator=random).tolist()

@@ -1,11 +1,9 @@
-"""The results of a sweep: winners by array, method and limit, and figures that compare whole methods.
+"""The results of a sweep: winners by array, method and limit, and two figures that compare whole methods.
 
-Two figures sum up a method's winners over all limits, for each search seed, so that they have a spread:
-
-- the hypervolume of (cycles, error): the area that the winners dominate below the worst point of all methods on the
-  same array, as a share of the rectangle from there to the best values.
-- cycles at iso-accuracy: the fewest cycles of a winner whose accuracy is at most :data:`TOLERANCE` below the reference
-  network's; 1 if there is no such winner, since the reference itself is always there.
+Both sum up a method's winners over all limits, for each search seed: the hypervolume of (cycles, error), which is the
+area that the winners dominate below the worst point of all methods on the same array, as a share of the rectangle from
+there to the best values; and the fewest cycles of a winner whose accuracy is at most :data:`TOLERANCE` below the
+reference network's, or 1 if there is none, since the reference itself is always there.
 """
 
 from __future__ import annotations
@@ -170,9 +168,9 @@ class Comparison:
             figures = [f"{row['cycles_ratio']:.3f}", f"{100 * row['accuracy']:.2f} %", _percents(row["accuracy_range"])]
             figures += [f"{row['within_tolerance']} of {seeds}", str(row["different_winners"])]
             winners.append([row["array"], row["method"], row["limit"], *figures])
+        mean = "a mean over search seeds, in which a seed without such a winner counts 1."
         notes = [
-            f"Cycles {points}: the fewest of a winner this close to the reference's accuracy, reference = 1; a mean "
-            "over search seeds, in which a seed without such a winner counts 1."
+            f"Cycles {points}: the fewest of a winner this close to the reference's accuracy, reference = 1; {mean}"
         ]
         if any((row.share_of_target or 0) > 1 for row in self.found):
             notes.append("`flops` does not know the array and does not keep the limit.")
@@ -207,10 +205,10 @@ def compare(sweep: SearchSweep) -> Comparison:
     """Reads the results of a finished sweep. Raises RunError if something is still to be done."""
 
     def accuracies(choice: Choice) -> tuple[float, ...]:
-        return tuple(result["test_accuracy"] for result in sweep.finished(sweep.trainings(choice)))
+        return tuple(sweep.finished(task)["test_accuracy"] for task in sweep.trainings(choice))
 
     def row(method: str, task: Task) -> SearchRow:
-        (result,), settings = sweep.finished([task]), task.settings
+        result, settings = sweep.finished(task), task.settings
         figures: dict[str, Any] = {name: result.get(name) for name in ("cycles", "cycles_ratio", "share_of_target")}
         figures |= {"winner": result["winner"], "accuracies": accuracies(result["winner"])}
         return SearchRow(size_of(task.arch.array), method, settings.limit, settings.seed, **figures)

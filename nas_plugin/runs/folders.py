@@ -7,7 +7,7 @@ import io
 import os
 import platform
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,9 @@ CHECKPOINT = "checkpoint.pt"
 
 def save(path: Path, content: bytes | dict[str, Any] | list[dict[str, Any]]) -> None:
     """Writes a file atomically: bytes, one JSON document, or one document per line. Raises RunError if it cannot."""
+    writers: dict[type, Callable[[Path, Any], None]] = {bytes: write_whole, dict: write_json, list: write_json_lines}
     try:
-        if isinstance(content, bytes):
-            write_whole(path, content)
-        elif isinstance(content, dict):
-            write_json(path, content)
-        else:
-            write_json_lines(path, content)
+        writers[type(content)](path, content)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; what was there before is unchanged") from None
 

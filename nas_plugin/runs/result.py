@@ -126,11 +126,12 @@ class SearchResult:
 def result_of(run: SearchSweep) -> SearchResult:
     """The result of a finished run. Raises RunError for a sweep of several, or a run that has not ended."""
     search = run.only_search()
-    (found,) = run.finished([search])
+    found = run.finished(search)
     tasks = {"winner": run.trainings(found["winner"])[0], "reference": run.trainings(run.arch.reference)[0]}
     log = [{"stage": stage} | record for stage, task in {"search": search, **tasks}.items() for record in task.log()]
     outcomes = {}
-    for (stage, task), content in zip(tasks.items(), run.finished(list(tasks.values())), strict=True):
+    for stage, task in tasks.items():
+        content = run.finished(task)
         network = TrainableNetwork(run.arch, content["choice"])
         network.load_state_dict(read_weights(task.folder))
         outcomes[stage] = Outcome(content["choice"], network, content["test_accuracy"])
@@ -141,13 +142,9 @@ def write_result(path: Path, result: SearchResult) -> None:
     """Writes what people look for in a finished run: result.json, winner.toml, log.jsonl and the weights."""
     content = result.as_dict()
     keys = ("test_accuracy", "cycles", "seconds", "utilization", "macs", "parameters")
-    winner = {
-        "schema": "nas_plugin.winner/1",
-        **{name: content[name] for name in ("network", "seed", "array")},
-        "choice": content["winner"]["choice"],
-        **{name: {key: content[name][key] for key in keys} for name in result.outcomes},
-        "made_with": content["made_with"],
-    }
+    winner = {"schema": "nas_plugin.winner/1"} | {name: content[name] for name in ("network", "seed", "array")}
+    winner |= {"choice": result.winner.choice, "made_with": content["made_with"]}
+    winner |= {name: {key: content[name][key] for key in keys} for name in result.outcomes}
     save(path / "result.json", content)
     save(path / "winner.toml", tomli_w.dumps(winner).encode())
     save(path / "log.jsonl", result.log)

@@ -66,10 +66,9 @@ class SweepSettings:
         check_list("methods", [name for name, _ in rows])
         if type(train_seeds) is not int or not 1 <= train_seeds <= 100:
             raise InvalidValueError("train_seeds", train_seeds, "an integer from 1 to 100")
-        for name in _OWN:
-            if name in given:
-                reason = "a sweep sets it for each of its searches"
-                raise InvalidValueError(name, given[name], "leave it out", reason=reason)
+        for name in (name for name in _OWN if name in given):
+            reason = "a sweep sets it for each of its searches"
+            raise InvalidValueError(name, given[name], "leave it out", reason=reason)
         more = {name: tuple(values) for name, values in more.items()} | {"train_seeds": tuple(range(train_seeds))}
         return cls(data, count, dict(rows), given=given, **more)
 

@@ -15,7 +15,6 @@ import json
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,11 +165,11 @@ class SearchSweep:
             raise RunError(f"{self.path} is not the folder of a run but holds a sweep; {advice}")
         return search
 
-    def finished(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
-        """The results of tasks. Raises RunError if one is not done, or damaged."""
-        if not all(task.done for task in tasks):
+    def finished(self, task: Task) -> dict[str, Any]:
+        """The result of a task. Raises RunError if it is not done, or damaged."""
+        if not task.done:
             raise RunError(f"{self.path} has not ended; go on with --resume {self.path}")
-        return [task.read() for task in tasks]
+        return task.read()
 
 
 def _checksums(arch: ArchDef, settings: SweepSettings) -> tuple[int, ...]:
@@ -178,30 +177,11 @@ def _checksums(arch: ArchDef, settings: SweepSettings) -> tuple[int, ...]:
 
 
 SweepProgress = Callable[[int, int, str], None]
-"""Called after each task with the number done, the number in all, and a line about it.
+"""Called after each task with the number done, the number in all, and a line about it; never twice at once.
 
-The number of trainings is exact once all searches have ended; until then each search is assumed to find a network that
-no other finds. While no task ends, a second thread calls it with a line about what is under way, though never twice at
-once.
+The number in all assumes, until all searches have ended, that each finds a network that no other finds. While no task
+ends, a second thread calls it with a line about what is under way.
 """
-
-
-@contextlib.contextmanager
-def _every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
-    """Calls a function from a second thread while the block runs; raises at its end what the function raised."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(seconds):
-            call()
-
-    with ThreadPoolExecutor(1) as pool:
-        watcher = pool.submit(watch)
-        try:
-            yield
-        finally:
-            over.set()
-    watcher.result()
 
 
 def run_sweep(
@@ -238,20 +218,20 @@ def run_sweep(
         for task in tasks:
             if task.done:
                 report(1, f"{task.label}: was done")
-        before, seen = [len(task.log()) for task in left], done
+        old, seen = [len(task.log()) for task in left], done
 
         def under_way() -> None:
             nonlocal seen
-            steps = [0 if task.done else len(task.log()) for task in left]
-            each = zip(left, steps, before, strict=True)
-            lines = [f"{task.label}, step {step}" for task, step, first in each if step not in (0, first)]
-            if seen == done and lines:
-                report(0, "; ".join(lines))
+            steps = [(task.label, 0 if task.done else len(task.log())) for task in left]
+            begun = [f"{label}, step {n}" for (label, n), first in zip(steps, old, strict=True) if n not in (0, first)]
+            if seen == done and begun:
+                report(0, "; ".join(begun))
             seen = done
 
         calls = [functools.partial(perform, task, owner, on_step) for task in left]
         if calls:
-            with _every(quiet, under_way), contextlib.closing(engines.run(engine, calls, len(calls), jobs)) as lines:
+            lines = engines.run(engine, calls, len(calls), jobs)
+            with engines.every(quiet, under_way), contextlib.closing(lines):
                 for line in lines:
                     report(1, line)
 

@@ -177,8 +177,7 @@ def _super_network(task: Task, work: SuperNetworkTraining, test: Dataset) -> tup
     return {}, ""
 
 
-_KINDS: Mapping[str, tuple[Callable[[Task, Dataset], Any], Callable[[Task, Any, Dataset], tuple[dict[str, Any], str]]]]
-_KINDS = {
+_KINDS: Mapping[str, tuple[Callable[..., Any], Callable[..., tuple[dict[str, Any], str]]]] = {
     "super-network": (lambda task, train: SuperNetworkTraining(task.arch, task.settings, train), _super_network),
     "search": (_search, _found),
     "training": (lambda task, train: Training(task.arch, task.choice or {}, task.settings, train), _trained),

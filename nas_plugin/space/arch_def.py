@@ -76,13 +76,7 @@ class BlockKind(Row):
         layer: the layer that hwcost prices, for a map of the given height and width, with channels and kernel 1.
     """
 
-    functions = MappingProxyType(
-        {
-            "module": "incoming channels, width and kernel that returns a module",
-            "apply": "a block, an input, a weight and a bias that returns the output",
-            "layer": "height and width that returns a layer",
-        }
-    )
+    functions = MappingProxyType({"module": "three sizes", "apply": "a block and three tensors", "layer": "two sizes"})
     summary: str
     on_maps: bool
     module: Callable[[int, int, int], nn.Module]
@@ -111,10 +105,6 @@ def _linear_module(incoming: int, width: int, _: int) -> nn.Linear:
     return nn.Linear(incoming, width)
 
 
-def _linear_layer(*_: int) -> Linear:
-    return Linear(1, 1)
-
-
 def _conv_layer(height: int, width: int) -> Conv2d:
     # the size of the output does not depend on the kernel, so "same" padding at that size has the same products
     return Conv2d(1, 1, 1, height=height, width=width, padding="same")
@@ -122,7 +112,7 @@ def _conv_layer(height: int, width: int) -> Conv2d:
 
 KINDS: Mapping[str, BlockKind] = table(
     BlockKind("conv", "convolution, ReLU, max-pooling", True, nn.Conv2d, _conv, _conv_layer),
-    BlockKind("linear", "fully connected layer, ReLU", False, _linear_module, _linear, _linear_layer),
+    BlockKind("linear", "fully connected layer, ReLU", False, _linear_module, _linear, lambda *_: Linear(1, 1)),
 )
 """The kinds of block that ship, by name."""
 
@@ -173,8 +163,7 @@ class ArchDef:
     def space(self) -> Network:
         """The network with open widths and kernels; its sizes today are those of the reference.
 
-        Raises:
-            InvalidValueError: nothing is left of a map.
+        Raises InvalidValueError if nothing is left of a map.
         """
         operations: dict[str, Operation] = {}
         source, (height, width) = None, (self.height, self.width)

@@ -92,8 +92,7 @@ class SuperNetwork(_Chain):
     def at(self, x: Tensor, choice: Choice) -> Tensor:
         """Logits (batch, classes) of one network: the first channels, and the centre of the kernels, of every block.
 
-        Raises:
-            InvalidValueError: a width above the super-network's.
+        Raises InvalidValueError for a width above the super-network's.
         """
         for block in self.arch.blocks:
             weight, bias = self._cut(block, choice, x.shape[1] if block.kind.on_maps else x[0].numel())

@@ -101,7 +101,7 @@ BAD = [
     ('name = "fc1"', 'name = "classifier"', "block.name is 'classifier'"),
     ('name = "fc1"', 'name = "fc.1"', "block.name is 'fc.1'"),
     ("[[block]]", "[block]", ""),
-    ("rows = 4", "rows = ", "no valid TOML"),
+    ("rows = 4", "rows = ", "not valid TOML"),
 ]
 
 

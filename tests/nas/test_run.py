@@ -300,7 +300,7 @@ def test_a_finished_run_can_be_resumed_and_shows_its_result(finished: Path, tmp_
 
 
 def test_folders_that_cannot_be_used(finished: Path, small: nas_plugin.ArchDef, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="exists and is not empty; resume it with --resume"):
+    with pytest.raises(RunError, match=r"exists and is not empty; .* resume what it holds with --resume"):
         search(arch_def=small, out=finished, **SHORT)
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be made"):

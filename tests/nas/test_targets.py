@@ -42,7 +42,7 @@ def test_good_targets(text: object, amount: float, unit: str) -> None:
 @pytest.mark.parametrize("text", BAD)
 def test_bad_targets_say_what_is_allowed(text: object) -> None:
     with pytest.raises(
-        InvalidValueError, match=r"target is .*; allowed: a positive number .* as 2100cycles or 0.002ms"
+        InvalidValueError, match=r"target is .*; allowed: a positive number .* like 2100cycles or 0.002ms"
     ):
         Target.parse(text)  # type: ignore[arg-type]
 
