@@ -686,3 +686,58 @@ def test_free_operations_are_left_out_and_unsupported_ones_named():
     only = Network("relu", {"relu": layers["relu"]}, {"w": Width(8)}).space({"w": (4, 8)})
     with pytest.raises(InvalidValueError, match="at least one layer"):
         LatencyLoss(only, ARRAY)
+
+
+def no_shares(space):
+    """Values that are no probabilities, each by the decision that is named."""
+    probs = random_probs(space, grad=True)
+    for values in ([0.0, 0.0, 0.0], [-1.0, 1.5, 0.5], [1.0, 1.0, 1.0], [0.4, math.nan, 0.6]):
+        yield probs | {"a": torch.tensor(values, dtype=torch.float64, requires_grad=True)}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_values_that_are_no_probabilities_are_refused(mode):
+    space = chain()
+    loss = LatencyLoss(space, ARRAY, relaxation=mode, reference=1000)
+    tables = space_tables(space, ARRAY)
+    for probs in no_shares(space):
+        row = torch.cat(list(probs.values()))
+        for call in (
+            lambda probs=probs: loss(probs),
+            lambda row=row: loss(row),
+            lambda probs=probs: loss.penalise(torch.tensor(1.0), probs),
+            lambda probs=probs: expected_cost(tables, probs),
+            lambda probs=probs: expected_sizes(space.options, probs),
+        ):
+            with pytest.raises(InvalidValueError, match=r"pass softmax\(logits\)") as caught:
+                call()
+            assert (caught.value.field, len(caught.value.value)) == ("probs['a']", 3)
+        loss(random_probs(space, grad=True))  # so that the second round is not the first call
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("hard", [False, True])
+def test_samples_in_any_precision_are_probabilities(dtype, hard):
+    space = chain()
+    loss, tables = LatencyLoss(space, ARRAY, reference=1000), space_tables(space, ARRAY)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        logits = {name: torch.randn(len(sizes), dtype=dtype) for name, sizes in space.options.items()}
+        probs = {
+            name: torch.nn.functional.gumbel_softmax(each.requires_grad_(), hard=hard) for name, each in logits.items()
+        }
+        assert loss(probs) > 0
+        assert expected_cost(tables, probs) > 0
+
+
+def test_the_loss_of_the_task_is_a_tensor():
+    with pytest.raises(InvalidValueError) as caught:
+        LatencyLoss(chain(), ARRAY).penalise(0.7, random_probs(chain(), grad=True))
+    assert (caught.value.field, caught.value.value) == ("task_loss", 0.7)
+
+
+def test_a_device_by_name_is_to_be_loaded():
+    for call in (lambda: LatencyLoss(chain(), "gemmini"), lambda: network_cost([Linear(4, 4)], "gemmini")):
+        with pytest.raises(InvalidValueError, match=r"load_device\('gemmini'\)") as caught:
+            call()
+        assert caught.value.field == "array"

@@ -322,4 +322,5 @@ def check(layer: object, array: object) -> None:
 def check_array(array: object) -> None:
     """Raises unless ``array`` is an array."""
     if not isinstance(array, SystolicArray):
-        raise InvalidValueError("array", array, "a SystolicArray")
+        device = f"; hwcost.load_device({array!r}) is one" if isinstance(array, str) else ""
+        raise InvalidValueError("array", array, f"a SystolicArray{device}")

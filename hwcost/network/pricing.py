@@ -145,7 +145,8 @@ def check_network(network: Any, array: Any, *, skip_unsupported: bool, is_space:
         raise InvalidValueError("network", network, f"a Network, {made}")
     if is_space and not network.options:
         raise InvalidValueError("network", network.name, how, reason=f"no width of {network.name!r} is open")
-    if not isinstance(array, SystolicArray) or array.sweeps:
+    check_array(array)
+    if array.sweeps:
         raise InvalidValueError("array", array, "one SystolicArray whose sizes are numbers")
     if not skip_unsupported:
         for name, operation in network.unsupported.items():

@@ -24,7 +24,7 @@ from hwcost.network.network import Network
 from hwcost.network.pricing import Report, check_network, network_cost, network_cycles
 from hwcost.relaxation import Relaxation, as_relaxation
 from hwcost.torch.sums import Axis
-from hwcost.torch.tables import CostTable, as_row, expected_cost, options_matrix, probability, space_tables
+from hwcost.torch.tables import CostTable, as_row, check_shares, contracted, options_matrix, probability, space_tables
 
 __all__ = ["LatencyLoss"]
 
@@ -86,6 +86,7 @@ class LatencyLoss(nn.Module):
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1e9:
             raise InvalidValueError("weight", weight, "a number from 0 to 1e9")
         self.weight = float(weight)
+        self._lengths = {name: len(sizes) for name, sizes in network.options.items()}
         self._recording: tuple[Any, list[Tensor | None], Function] | None = None
         together: dict[tuple[Axis, ...], list[Tensor]] = defaultdict(list)
         for values, axes in space_tables(network, array, skip_unsupported=skip_unsupported).values():
@@ -109,7 +110,8 @@ class LatencyLoss(nn.Module):
 
         Raises:
             NoGradientError: in training mode no probability carries a gradient, so that the term would train nothing.
-            InvalidValueError: a decision is missing or unknown, or a vector is of another length.
+            InvalidValueError: a decision is missing or unknown, or a vector is of another length; values that are no
+                probabilities, such as logits (on an accelerator, only the first call looks at values).
         """
         return self.cycles(probs) / self.reference
 
@@ -132,9 +134,11 @@ class LatencyLoss(nn.Module):
             return self._cycles(row)
         buffers = list(self._buffers.values())
         key = (row.dtype, row.device, *((id(buffer), buffer._version) for buffer in buffers if buffer is not None))
-        if self._recording is None or self._recording[0] != key:  # it keeps the buffers, so that their ids stay theirs
+        is_new = self._recording is None or self._recording[0] != key
+        check_shares(self._lengths, row, waits=is_new)
+        if is_new:  # it keeps the buffers, so that their ids stay theirs
             self._recording = (key, buffers, _record(self._cycles, row))
-        return self._recording[2](row)
+        return self._recording[2](row)  # type: ignore[index]
 
     def _row(self, probs: Probabilities) -> Tensor:
         if isinstance(probs, Tensor):
@@ -145,8 +149,8 @@ class LatencyLoss(nn.Module):
         """The cycles for all probabilities in a row."""
         options = self.network.options
         if self.relaxation is None:
-            vectors = torch.split(row, [len(sizes) for sizes in options.values()])
-            return expected_cost(self.tables, dict(zip(options, vectors, strict=True)))
+            vectors = torch.split(row, list(self._lengths.values()))
+            return contracted(self.tables, dict(zip(options, vectors, strict=True)))
         sizes = torch.mv(self.get_buffer("options").to(row), row).unbind()
         layers = self.network.at(dict(zip(options, sizes, strict=True)))
         priced = {name: layers[name] for name in self.network.priced}
@@ -164,8 +168,10 @@ class LatencyLoss(nn.Module):
             conversion to numbers would make an accelerator wait.
 
         Raises:
-            NoGradientError: as :meth:`forward`.
+            InvalidValueError, NoGradientError: as :meth:`forward`; a ``task_loss`` that is not a tensor.
         """
+        if not isinstance(task_loss, Tensor):
+            raise InvalidValueError("task_loss", task_loss, "a tensor")
         cycles = self.cycles(probs)
         latency = cycles.detach() / self.reference
         details = {"task_loss": task_loss.detach(), "latency": latency, "penalty": self.weight * latency}

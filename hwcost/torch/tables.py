@@ -9,6 +9,7 @@ widths. Tables and expectation therefore grow with the number of sums, not with 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwcost import arrays
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles
@@ -28,6 +30,8 @@ from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 from hwcost.torch.sums import Axis, SumAxis, Sums, axis_groups
 
 __all__ = ["CostTable", "SumAxis", "cost_table", "expected_cost", "expected_sizes", "space_tables"]
+
+_ROUNDING = 1e-2
 
 
 class CostTable(NamedTuple):
@@ -159,7 +163,8 @@ def expected_cost(
         without any smoothing.
 
     Raises:
-        InvalidValueError: a decision without probabilities, or of another length than the axis.
+        InvalidValueError: a decision without probabilities, or of another length than the axis; values on the CPU that
+            are no probabilities, such as logits.
 
     >>> from hwcost import Linear
     >>> table = cost_table(Linear(8, 8), [8, 16], [8, 9, 17], array=SystolicArray(8, 8))
@@ -171,6 +176,15 @@ def expected_cost(
     tables = [tables] if isinstance(tables, CostTable) else list(tables)
     if not tables:
         raise InvalidValueError("tables", tables, "at least one table")
+    cost = contracted(tables, probs)  # first, since it checks the shapes
+    names = dict.fromkeys(name for table in tables for name in table.decisions)
+    if names:
+        check_shares({name: len(probs[name]) for name in names}, torch.cat([probs[name] for name in names]))
+    return cost
+
+
+def contracted(tables: Sequence[CostTable], probs: Mapping[str, Tensor]) -> Tensor:
+    """:func:`expected_cost` of weights that need not be probabilities."""
     known: dict[Axis, Tensor] = {}
     costs = [_contract(table, probs, known) for table in tables]
     dtype = next((cost.dtype for table, cost in zip(tables, costs, strict=True) if table.axes), costs[0].dtype)
@@ -218,6 +232,27 @@ def probability(probs: Mapping[str, Tensor], name: str, length: int) -> Tensor:
     return vector if vector.dtype.itemsize >= 4 else vector.float()
 
 
+def check_shares(lengths: Mapping[str, int], row: Tensor, *, waits: bool = False) -> None:
+    """Raises unless the values of each decision, one after the other in ``row``, are at least 0 and sum to 1.
+
+    The tolerance leaves room for half precision and for straight-through samples. Values that cannot be read, as under
+    vmap or a compiler, pass; those on an accelerator, which has to wait for them, unless ``waits``.
+    """
+    if waits or row.device.type == "cpu":
+        row = row.detach()
+        values = arrays.if_concrete(row, lambda: row.float().cpu().numpy())
+        starts = [0, *itertools.accumulate(lengths.values())]
+        if values is not None and not _are_shares(values, starts[:-1]):
+            for name, start, end in zip(lengths, starts, starts[1:], strict=False):
+                if not _are_shares(values[start:end], [0]):
+                    allowed = "probabilities: at least 0, with a sum of 1; pass softmax(logits)"
+                    raise InvalidValueError(f"probs[{name!r}]", values[start:end].tolist(), allowed)
+
+
+def _are_shares(values: Any, starts: list[int]) -> bool:
+    return bool(values.min() > -_ROUNDING and np.abs(np.add.reduceat(values, starts) - 1).max() < _ROUNDING)
+
+
 def as_row(options: Mapping[str, Sequence[int]], probs: Mapping[str, Tensor]) -> Tensor:
     """The probabilities of all decisions, checked, one after the other."""
     if not isinstance(probs, Mapping):
@@ -236,7 +271,8 @@ def expected_sizes(options: Mapping[str, Sequence[int]], probs: Mapping[str, Ten
         probs: for each decision a vector of probabilities, as long as it has options.
 
     Raises:
-        InvalidValueError: a decision is missing or unknown, or a vector is of another length.
+        InvalidValueError: a decision is missing or unknown, or a vector is of another length; values on the CPU that
+            are no probabilities, such as logits.
 
     The author's search minimises the cost at expected sizes, with every ceiling relaxed:
 
@@ -249,6 +285,7 @@ def expected_sizes(options: Mapping[str, Sequence[int]], probs: Mapping[str, Ten
     tensor(1.5988)
     """
     row = as_row(options, probs)
+    check_shares({name: len(sizes) for name, sizes in options.items()}, row)
     return dict(zip(options, torch.mv(options_matrix(options).to(row), row).unbind(), strict=True))
 
 

@@ -16,7 +16,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import is_layer
 from hwcost.network.pricing import network_cost
-from hwcost.torch.tables import CostTable, expected_cost
+from hwcost.torch.tables import CostTable, contracted
 
 __all__ = ["BlockCosts"]
 
@@ -101,9 +101,9 @@ class BlockCosts:
             if name not in self.tables:
                 raise InvalidValueError("a block in weights", name, self.tables)
         device = next((weight.device for weight in weights.values() if isinstance(weight, Tensor)), torch.device("cpu"))
-        tables = {name: table._replace(values=table.values.to(device)) for name, table in self.tables.items()}
+        tables = [table._replace(values=table.values.to(device)) for table in self.tables.values()]
         with torch.autocast(device.type, enabled=False):  # half precision would blur the cycles
-            return expected_cost(tables, weights)
+            return contracted(tables, weights)
 
 
 def _named(items: Any, field: str) -> dict[Hashable, Any]:

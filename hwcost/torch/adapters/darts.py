@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from hwcost import arrays
 from hwcost.errors import InvalidValueError
 from hwcost.torch.loss import LatencyLoss
 
@@ -50,14 +49,8 @@ def relaxed_latency(
     tensor(0.7500, grad_fn=<DivBackward0>)
     """
     probs = {name: alpha if softmax is None else softmax(alpha) for name, alpha in alphas.items()}
-    for name, vector in probs.items():
-        values = vector.detach()
-        if arrays.if_concrete(values, functools.partial(_are_shares, values)) is False:
-            allowed = "probabilities: at least 0, with a sum of 1; for logits pass a softmax"
-            raise InvalidValueError(f"alphas[{name!r}]", values.tolist(), allowed)
-    term: Tensor = latency(probs)
+    try:
+        term: Tensor = latency(probs)
+    except InvalidValueError as error:
+        raise error.at(error.field.replace("probs", "alphas", 1)) from None
     return term
-
-
-def _are_shares(vector: Tensor) -> bool:
-    return bool((vector >= 0).all() & ((vector.sum() - 1).abs() < 1e-2))
