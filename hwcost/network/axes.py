@@ -138,8 +138,9 @@ class AxisTracker:
         for column in columns:
             present = [axis for axis in column if axis is not None]
             wide = [axis for axis in present if self.size(axis) != 1 or not self.is_fixed(axis)]
-            # a free width of 1 that meets a wider one is broadcast: it has to stay 1
-            most = max(map(self.size, present))
+            # a free width of 1 that meets a wider one, or one without elements, is broadcast: it has to stay 1
+            sizes = list(map(self.size, present))
+            most = max(sizes) if min(sizes) else 0
             for axis in wide:
                 if self.size(axis) != most:
                     self.fix(axis, reason)
@@ -235,8 +236,9 @@ class AxisTracker:
         first.multiple = math.lcm(first.multiple, second.multiple)
 
     def rule(self, axis: Axis) -> SizeExpression:
-        """The axis as a size expression."""
-        return tuple((self._entries[width].name, factor) for width, factor in self._resolved(axis))
+        """The axis as a size expression, without pieces of size 0; empty if the axis has that size."""
+        pieces = ((self._entries[width], factor) for width, factor in self._resolved(axis))
+        return tuple((entry.name, factor) for entry, factor in pieces if factor * entry.size)
 
     def table(self) -> dict[str, Width]:
         """All root widths by name, without those of size 0."""

@@ -182,6 +182,6 @@ class Call:
             for axis in moving:
                 self.widths.fix(axis, self.kind)
         size = math.prod(map(self.widths.size, axes))
-        if len(moving) != 1:
+        if len(moving) != 1 or not size:
             return self.widths.fixed(size, self.kind)
         return self.widths.scaled(moving[0], size // self.widths.size(moving[0]))
