@@ -9,7 +9,10 @@ from typing import Any
 from hwcost.network.axes import Axis, AxisTracker
 from hwcost.network.operations import Operation, check_layer
 
-__all__ = ["CannotPriceError", "LoweredLayer", "Step"]
+__all__ = ["MADE_ONCE", "CannotPriceError", "LoweredLayer", "Step"]
+
+MADE_ONCE = "products of weights alone are computed once, when a model is loaded, and not counted"
+"""A note on networks that have such products."""
 
 
 class CannotPriceError(Exception):
