@@ -18,44 +18,11 @@ from hwcost.network.operations import MemoryOnly, Unsupported
 
 onnx = pytest.importorskip("onnx")
 
+from graphs import FLOAT, INT8, INT64, MS, UINT8, build, info, node, numbers, tensor  # noqa: E402
 from onnx import TensorProto, helper  # noqa: E402
 
 from hwcost.importers import from_onnx  # noqa: E402
 from hwcost.importers.onnx.table import AXES, FREE, PRODUCTS  # noqa: E402
-
-FLOAT, INT64, INT8, UINT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT8, TensorProto.UINT8
-MS = "com.microsoft"
-node = helper.make_node
-
-
-def tensor(name, shape, kind=FLOAT):
-    """A weight whose values are of no interest."""
-    values = np.zeros(shape, dtype=helper.tensor_dtype_to_np_dtype(kind))
-    return onnx.numpy_helper.from_array(values, name)
-
-
-def numbers(name, values):
-    return onnx.numpy_helper.from_array(np.asarray(values, dtype=np.int64), name)
-
-
-def info(name, shape, kind=FLOAT):
-    return helper.make_tensor_value_info(name, kind, shape)
-
-
-def build(nodes, inputs, weights=(), outputs=None, *, opset=21, domains=(MS,), functions=(), values=()):
-    """A model of these nodes; what nobody uses comes out of it."""
-    used = {name for each in nodes for name in each.input}
-    made = [name for each in nodes for name in each.output if name and name not in used]
-    graph = helper.make_graph(
-        list(nodes),
-        "net",
-        [info(name, shape, *kind) for name, (shape, *kind) in inputs.items()],
-        [helper.make_value_info(name, onnx.TypeProto()) for name in made] if outputs is None else outputs,
-        list(weights),
-        value_info=list(values),
-    )
-    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
-    return helper.make_model(graph, opset_imports=opsets, functions=list(functions), ir_version=10)
 
 
 @pytest.fixture
@@ -731,20 +698,6 @@ def test_branches_whose_condition_is_known(read):
     assert dict(network) == {"then": Linear(4, 5, batch=3), "behind": Linear(5, 7, batch=3)}
 
 
-def test_branches_and_loops_that_values_decide_on(read):
-    def branch(name, weight):
-        return helper.make_graph([node("MatMul", ["x", weight], [name])], name, [], [info(name, [3, 5])])
-
-    nodes = [
-        node("If", ["is"], ["out"], name="if", then_branch=branch("then", "w1"), else_branch=branch("else", "w1")),
-        node("MatMul", ["out", "w3"], ["y"], name="behind"),
-    ]
-    weights = [tensor("w1", (4, 5)), tensor("w3", (5, 7))]
-    network = read(build(nodes, {"x": [(3, 4)], "is": [(), TensorProto.BOOL]}, weights))
-    assert "as often as values decide" in str(network["if"])
-    assert network["behind"] == Linear(5, 7, batch=3)
-
-
 def test_behind_what_is_not_known(read):
     nodes = [
         node("NonZero", ["x"], ["places"], name="places"),
@@ -919,7 +872,7 @@ def test_dims(read):
         (("a", "b", 4), {}, "--dim a=1 --dim b=1"),
         (("batch", 3, 4), {"bach": 1}, "a name in dims is 'bach'; allowed: one of: batch, x:0, x:1, x:2; did you mean "
          "'batch'?"),
-        (("batch", 3, 4), {"batch": 0}, "dims['batch'] is 0"),
+        (("batch", 3, 4), {"batch": -1}, "dims['batch'] is -1"),
         (("batch", 3, 4), {"batch": 2.5}, "dims['batch'] is 2.5"),
         ((2, 3, 4), {"x:0": 1}, "dims['x:0'] is 1; allowed: 2"),
         (None, {}, "the shape of 'x' is missing"),

@@ -41,7 +41,7 @@ class ModelOptions(NamedTuple):
             if texts and kind != needed:
                 reason = f"{source} is not {_KINDS[needed]}"
                 raise InvalidValueError(option, ", ".join(texts), "leave it out", reason=reason)
-        sizes = parse_sizes_by_name("--dim", self.dims, "batch=1")
+        sizes = parse_sizes_by_name("--dim", self.dims, "batch=1", least=0)
         if kind == "torch":
             from hwcost.importers.torch import InputSpec
 

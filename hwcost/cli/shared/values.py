@@ -83,8 +83,8 @@ def parse_size(option: str, text: str, least: int = 1, most: int | None = None) 
     return number
 
 
-def parse_sizes_by_name(option: str, texts: Iterable[str], example: str) -> dict[str, int]:
-    """Sizes that are given as NAME=SIZE, each name once.
+def parse_sizes_by_name(option: str, texts: Iterable[str], example: str, least: int = 1) -> dict[str, int]:
+    """Sizes of at least ``least`` that are given as NAME=SIZE, each name once.
 
     >>> parse_sizes_by_name("--dim", ["batch=1", "length=128"], "batch=1")
     {'batch': 1, 'length': 128}
@@ -96,7 +96,7 @@ def parse_sizes_by_name(option: str, texts: Iterable[str], example: str) -> dict
             raise InvalidValueError(option, text, f"a name and a size, like {example}")
         if name in sizes:
             raise InvalidValueError(option, text, f"one size for {name}, which has {sizes[name]} already")
-        sizes[name] = parse_size(f"{option} {name}", size)
+        sizes[name] = parse_size(f"{option} {name}", size, least)
     return sizes
 
 

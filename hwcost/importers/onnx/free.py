@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from hwcost.importers.naming import words
 
-__all__ = ["ELEMENTWISE", "LOOK_UPS", "OTHERS", "VIEWS"]
-
+__all__ = ["DRAWS", "ELEMENTWISE", "LOOK_UPS", "OTHERS", "TRAINED", "VIEWS"]
 
 ELEMENTWISE = words(
     """
@@ -32,3 +33,9 @@ OTHERS = words(
     """
 )
 """Other operators that multiply nothing, and about whose axes nothing is known."""
+
+DRAWS = words("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike")
+"""Operators that draw: what they return differs each time, even if all inputs are parameters."""
+
+TRAINED = MappingProxyType({"Dropout": 2, "BiasDropout": 4})
+"""Operators that draw in training, and the input that says whether it is training."""

@@ -23,7 +23,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError("onnx", "onnx", "reading an ONNX graph") from error
 
-__all__ = ["fix_dims", "fixed_shape", "load_graph", "plain_domain"]
+__all__ = ["fix_dims", "fixed_shape", "graphs_of", "load_graph", "outer_names", "plain_domain"]
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer cannot be larger
 _MOST_NODES = 1_000_000
@@ -96,7 +96,7 @@ def _check_texts(graph: onnx.GraphProto, name: str) -> None:
         texts += (node.name, node.op_type, node.domain, *node.input, *node.output)
         texts += (text for entry in node.metadata_props for text in (entry.key, entry.value))
         texts += (attribute.name for attribute in node.attribute)
-        for inner in _graphs(node):
+        for inner in graphs_of(node):
             _check_texts(inner, name)
     for text in texts:
         if not isinstance(text, str):
@@ -130,20 +130,21 @@ def _forget_weights(graph: onnx.GraphProto) -> None:
                 clear(field)
 
 
-def _outer_names(node: onnx.NodeProto) -> set[str]:
+def outer_names(node: onnx.NodeProto) -> set[str]:
     """The values that a node uses: its inputs, and those that graphs inside of it capture."""
     used = {name for name in node.input if name}
-    for graph in _graphs(node):
+    for graph in graphs_of(node):
         inside = {value.name for value in (*graph.input, *graph.initializer)}
         for inner in graph.node:
             inside.update(inner.output)
         for inner in graph.node:
-            used |= _outer_names(inner) - inside
+            used |= outer_names(inner) - inside
         used |= {value.name for value in graph.output} - inside
     return used
 
 
-def _graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+def graphs_of(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs that a node holds."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -162,7 +163,7 @@ def _sort(graph: onnx.GraphProto, where: str, outside: set[str]) -> None:
                 raise InvalidValueError(field, name, allowed, reason="two nodes make it")
             if name:
                 makers[name] = index
-    wanted = [_outer_names(node) for node in graph.node]
+    wanted = [outer_names(node) for node in graph.node]
     for name in set().union(*wanted, (value.name for value in graph.output)):
         if name not in makers and name not in made:
             allowed = "one that an input, an initializer or a node makes"
@@ -174,7 +175,7 @@ def _sort(graph: onnx.GraphProto, where: str, outside: set[str]) -> None:
         del graph.node[:]
         graph.node.extend(nodes)
     for node in graph.node:
-        for inner in _graphs(node):
+        for inner in graphs_of(node):
             _sort(inner, where, made | set(makers))
 
 
@@ -212,7 +213,7 @@ def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> Non
     Raises:
         InvalidValueError: a dimension without a size, a name that no dimension has, a size that contradicts the file.
     """
-    sizes = {name: int(as_size(size, f"dims[{name!r}]")) for name, size in dims.items()}
+    sizes = {name: int(as_size(size, f"dims[{name!r}]", minimum=0)) for name, size in dims.items()}
     known = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in known]
     used: set[str] = set()
@@ -234,9 +235,9 @@ def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> Non
             if dim.HasField("dim_value") and dim.dim_value > 0:
                 if given and sizes[given[0]] != dim.dim_value:
                     raise InvalidValueError(f"dims[{place!r}]", sizes[given[0]], f"{dim.dim_value}, as {where} has it")
-            elif given:
+            elif given:  # also in place of 0, which some exporters write for an open size
                 dim.dim_value = sizes[given[0]]
-            else:
+            elif not dim.HasField("dim_value") or dim.dim_value < 0:
                 missing.setdefault(called, place)
     for name in sizes:
         if name not in used:

@@ -19,7 +19,7 @@ from hwcost.importers.naming import first_line, words
 from hwcost.importers.onnx.loading import fixed_shape, plain_domain
 from hwcost.network.axes import Axis
 
-__all__ = ["ShapeFinder", "Value", "attributes_of", "with_type"]
+__all__ = ["ShapeFinder", "Value", "attributes_of", "known_value", "with_type"]
 
 _MOST_ELEMENTS = 4096
 _MOST_FLOATS = 64
@@ -92,6 +92,15 @@ def of_tensor(tensor: onnx.TensorProto) -> Value:
     return value
 
 
+def known_value(name: str, array: np.ndarray[Any, Any], *, is_known: bool = True) -> Value:
+    """A value that the reader makes; its elements need not be known."""
+    value = Value(name)
+    _set_constant(value, array)
+    if not is_known:
+        value.constant = None
+    return value
+
+
 def _is_small(value: Value) -> bool:
     return value.shape is not None and value.size <= (_MOST_ELEMENTS if value.is_integer else _MOST_FLOATS)
 
@@ -113,9 +122,14 @@ class ShapeFinder:
         self._opsets = list(model.opset_import)
         self._versions = {plain_domain(each.domain): each.version for each in model.opset_import}
         self._recorded: dict[str, Any] = {}
-        for value in (*_inferred(model).graph.value_info, *model.graph.value_info, *model.graph.output):
-            if value.name not in self._recorded or fixed_shape(self._recorded[value.name]) is None:
+        for value in (*model.graph.value_info, *model.graph.output):
+            if fixed_shape(self._recorded.get(value.name)) is None:
                 self._recorded[value.name] = value.type
+
+    @property
+    def version(self) -> int:
+        """The version of ONNX's own operators."""
+        return int(self._versions.get("", 1))
 
     def has_operator(self, node: onnx.NodeProto) -> bool:
         """Whether the operator is one of ONNX, in the version that the file asks for."""
@@ -128,11 +142,12 @@ class ShapeFinder:
             InvalidValueError: inputs whose shapes do not go together.
         """
         types = self._types(node, inputs)
-        found = [with_type(name, self._best(name, types.get(name))) for name in node.output if name]
+        found = [with_type(name, self.best(name, types.get(name))) for name in node.output if name]
         self._fold(node, inputs, found)
         return found
 
-    def _best(self, name: str, found: Any) -> Any:
+    def best(self, name: str, found: Any) -> Any:
+        """The type of a value: that which was found, or the one in the file if it alone has a shape."""
         recorded = self._recorded.get(name)
         return recorded if fixed_shape(found) is None and fixed_shape(recorded) is not None else found or recorded
 
@@ -187,6 +202,8 @@ class ShapeFinder:
             return
         if node.op_type == "Constant":
             _fold_constant(node, outputs)
+        elif node.op_type == "Identity" and given and outputs:
+            outputs[0].constant = next(iter(given.values())).constant
         elif all(map(_is_small, outputs)) or (node.op_type == "NonZero" and given):
             self._evaluate(node, given, outputs)
 
@@ -205,14 +222,6 @@ class ShapeFinder:
         for value, array in zip(outputs, arrays, strict=True):
             if isinstance(array, (np.ndarray, np.generic)):
                 _set_constant(value, np.asarray(array))
-
-
-def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the shapes that onnx infers, also in graphs inside of nodes."""
-    try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception:  # it is done node by node then
-        return onnx.ModelProto()
 
 
 def _set_constant(value: Value, array: np.ndarray[Any, Any]) -> None:

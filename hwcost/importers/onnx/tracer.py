@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 import onnx
@@ -9,25 +10,35 @@ import onnx
 from hwcost.errors import HwcostError, InvalidValueError
 from hwcost.importers.lowered import Step
 from hwcost.importers.naming import UniqueNames
+from hwcost.importers.onnx import bodies
 from hwcost.importers.onnx.calls import Node, Values
-from hwcost.importers.onnx.free import LOOK_UPS, VIEWS
-from hwcost.importers.onnx.loading import plain_domain
+from hwcost.importers.onnx.free import DRAWS, LOOK_UPS, TRAINED, VIEWS
+from hwcost.importers.onnx.loading import fixed_shape, plain_domain
 from hwcost.importers.onnx.names import operation_name
-from hwcost.importers.onnx.shapes import ShapeFinder, Value, attributes_of, of_tensor, with_type
+from hwcost.importers.onnx.shapes import ShapeFinder, Value, of_tensor, with_type
 from hwcost.importers.onnx.table import AXES, FREE, PRODUCTS
-from hwcost.importers.rules import CannotPriceError, LoweredLayer, free
+from hwcost.importers.rules import MADE_ONCE, CannotPriceError, Handler, LoweredLayer, free
 from hwcost.importers.rules.own import OwnRows
+from hwcost.network.axes import Axis
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Unsupported
 
 __all__ = ["Tracer"]
 
 _AN_INPUT, _AN_OUTPUT = "an input", "an output of the network"
 _OWN_DOMAINS = ("", "com.microsoft")
-_DEEPEST = 32
+_HOLD_GRAPHS = ("If", "Loop", "Scan")
+_OFTEN_TRAINED = 7
+"""The version of the operators from which on a Dropout without further inputs draws nothing."""
 
 
 class Tracer:
     """Follows a graph of ``load_graph`` whose inputs have sizes; ``where`` is its file, for errors.
+
+    Attributes:
+        values: what is known about the values of the graph.
+        version: of ONNX's own operators.
+        depth: of the graph inside of nodes that is followed; 0 in the outermost.
+        runs: nodes of graphs that run again and again, counted for each run.
 
     Raises:
         InvalidValueError: shapes that do not go together.
@@ -36,8 +47,8 @@ class Tracer:
     def __init__(self, model: onnx.ModelProto, where: str, own_rows: OwnRows) -> None:
         self.values = Values()
         self._where, self._shapes, self._own_rows = where, ShapeFinder(model, where), own_rows
-        self._steps: list[Step] = []
-        self._unique = UniqueNames()
+        self.version, self.runs, self.depth = self._shapes.version, 0, 0
+        self._made: list[tuple[Step, Axis | None]] = []
         self._parameters = _tensors(model.graph)
         known = self.values.by_name
         known.update(self._parameters)
@@ -46,107 +57,160 @@ class Tracer:
                 given = known[value.name] = with_type(value.name, value.type)
                 if given.shape is not None:
                     given.axes = tuple(self.values.widths.fixed(size, _AN_INPUT) for size in given.shape)
-        self._run(model.graph.node, 0)
+        self._run(model.graph.node)
         for value in model.graph.output:
             self.values.fix(known[value.name], _AN_OUTPUT)
 
-    def _run(self, nodes: Iterable[onnx.NodeProto], depth: int) -> None:
+    def _run(self, nodes: Iterable[onnx.NodeProto]) -> None:
         for node in nodes:
             try:
-                self._run_one(node, depth)
+                self._run_one(node)
             except HwcostError:
                 raise
             except (ArithmeticError, LookupError, TypeError, AttributeError, ValueError) as error:
                 # onnx checks what a node may hold as far as it goes; the rest shows when the node is read
-                where = f"{self._where}: the node {str(node.name or node.output[:1])!r} ({node.op_type})"
+                where = f"{self._where}: the node {self.label(node)!r} ({node.op_type})"
                 reason = f"reading it raises {type(error).__name__}: {error}"
                 allowed = "check its attributes and inputs"
                 raise InvalidValueError(where, str(node.op_type), allowed, reason=reason) from error
 
-    def _run_one(self, node: onnx.NodeProto, depth: int) -> None:
+    def _run_one(self, node: onnx.NodeProto) -> None:
         known = self.values.by_name
         inputs = [known[name] if name else None for name in node.input]
-        if node.op_type == "If" and not node.domain and depth < _DEEPEST and self._branch(node, inputs, depth):
-            return
+        domain, cannot = plain_domain(node.domain), ""
+        own = self._own_rows.get(f"{domain or 'ai.onnx'}::{node.op_type}")
+        if node.op_type in _HOLD_GRAPHS and not domain and own is None:
+            cannot = bodies.follow(self, node, inputs)
+            if not cannot:
+                return
         outputs = self._shapes.outputs(node, inputs)
         call = Node(node, inputs, outputs, self.values)
-        origin = _origin(node, call.inputs)
+        row = own or PRODUCTS.get(f"{domain}::{call.kind}" if domain else call.kind)
+        reason = "" if row else cannot or self._reason(node, domain, call)
+        origin = "" if reason or _draws(node, call, self.version) else _origin(node, call.inputs)
         for value in outputs:
             value.origin = origin
             self.values.copies.pop(id(value), None)
             known[value.name] = value
         are_known = bool(outputs) and all(value.constant is not None for value in outputs)
-        self._note(node, call, made_once=bool(origin) or are_known)  # a compiler keeps what it knows
+        layers, reason = self._layers(call, row, reason, is_own=own is not None)
+        if not origin and not are_known:
+            self._record(node, call, layers, reason)
+        elif layers or reason:  # a compiler keeps what it knows
+            self.note(MADE_ONCE)
 
-    def _branch(self, node: onnx.NodeProto, inputs: Sequence[Value | None], depth: int) -> bool:
-        """Follows the branch of an If whose condition is known; returns whether it is."""
-        condition = inputs[0] if inputs else None
-        if condition is None or condition.constant is None or condition.constant.size != 1:
-            return False
-        taken = "then_branch" if bool(condition.constant.ravel()[0]) else "else_branch"
-        graph, known = attributes_of(node)[taken], self.values.by_name
-        known.update(_tensors(graph))
-        self._run(graph.node, depth + 1)
-        known.update((name, known[value.name]) for name, value in zip(node.output, graph.output, strict=True) if name)
-        return True
+    def run_body(
+        self, graph: onnx.GraphProto, given: Sequence[Value], kept: dict[str, Value] | None = None
+    ) -> list[Value]:
+        """The outputs of a graph inside of a node; its constants are in ``kept`` if it ran before."""
+        known, again = self.values.by_name, bool(kept)
+        own = kept if kept else _tensors(graph)
+        names = {value.name for value in graph.input} | own.keys()
+        names.update(name for node in graph.node for name in node.output)
+        known.update(own)
+        known.update((value.name, each) for value, each in zip(graph.input, given, strict=True))
+        self.depth += 1
+        self._run(node for node in graph.node if not (again and node.op_type == "Constant"))
+        self.depth -= 1
+        made = [known[value.name] for value in graph.output]
+        if kept is not None and not again:
+            constants = (name for node in graph.node if node.op_type == "Constant" for name in node.output)
+            kept.update({**own, **{name: known[name] for name in constants}})
+        for name in names:
+            known.pop(name, None)
+        return made
 
-    def _note(self, node: onnx.NodeProto, call: Node, *, made_once: bool) -> None:
-        domain = plain_domain(node.domain)
-        own = self._own_rows.get(f"{domain or 'ai.onnx'}::{call.kind}")
-        priced = own or PRODUCTS.get(f"{domain}::{call.kind}" if domain else call.kind)
-        reason = "" if priced else self._reason(node, domain, call)
-        layers: tuple[LoweredLayer, ...] = ()
-        try:
-            layers = tuple((priced or (free if reason else AXES.get(call.kind, free)))(call) or ())
-        except (CannotPriceError, InvalidValueError) as error:  # the second: a layer of sizes that are 0
-            if own and isinstance(error, InvalidValueError):
-                raise
-            if priced or isinstance(error, InvalidValueError):
-                reason = str(error)
-            call.fix(*call.inputs, *call.outputs)
-        call.fix_new_outputs()
-        if made_once and not (reason and call.inputs):
-            return
-        if reason:
-            name = f"{domain}.{call.kind}" if domain else call.kind
-            self._add(node, LoweredLayer(Unsupported(name, reason), call.kind))
-        for layer in layers if not reason else ():
-            self._add(node, layer)
-        if not reason and not layers:
-            self._add(node, LoweredLayer(_moved(call), call.kind))
+    def bind(self, node: onnx.NodeProto, values: Sequence[Value]) -> None:
+        """States the outputs of a node that holds graphs."""
+        for name, value in zip(node.output, values, strict=False):
+            stated = fixed_shape(self._shapes.best(name, None)) if value.shape is None else None
+            known = value if stated is None else dataclasses.replace(value)
+            if stated is not None:
+                known.set_shape(stated)
+            if name:
+                self.values.by_name[name] = known
+
+    def mark(self) -> int:
+        """The place that the next operation gets."""
+        return len(self._made)
+
+    def take_back(self, mark: int) -> list[tuple[Step, Axis | None]]:
+        """Removes and returns the operations from a place on."""
+        made = self._made[mark:]
+        del self._made[mark:]
+        return made
+
+    def give_back(self, made: Iterable[tuple[Step, Axis | None]]) -> None:
+        """Adds operations that were taken back."""
+        self._made += made
+
+    def note(self, text: str) -> None:
+        """A remark on how the graph was interpreted, made once."""
+        self.values.notes[text] = None
+
+    def label(self, node: onnx.NodeProto) -> str:
+        """The name of a node, or of its first output."""
+        return str(node.name or next(iter(node.output), node.op_type))
 
     def _reason(self, node: onnx.NodeProto, domain: str, call: Node) -> str:
-        """Why a node without a handler is not supported; empty if it is known to be free."""
-        if call.kind in ("If", "Loop", "Scan") and not domain:
-            graphs = (value for value in call.attributes.values() if isinstance(value, onnx.GraphProto))
-            inside = (each for graph in graphs for each in graph.node)
-            if all(each.op_type in FREE and not plain_domain(each.domain) for each in inside):
-                return ""
-            return "its body runs as often as values decide, and holds more than free operators"
+        """Why a node without a row is not supported; empty if it is known to be free."""
         if domain in _OWN_DOMAINS and call.kind in FREE and (domain or self._shapes.has_operator(node)):
             return ""
         if domain:
             return "not one of ONNX's operators"
         return "not known to be free" if self._shapes.has_operator(node) else "not an operator of this version of ONNX"
 
-    def _add(self, node: onnx.NodeProto, lowered: LoweredLayer) -> None:
+    def _layers(
+        self, call: Node, row: Handler | None, reason: str, *, is_own: bool
+    ) -> tuple[tuple[LoweredLayer, ...], str]:
+        """The layers of a node, and why it is not supported."""
+        layers: tuple[LoweredLayer, ...] = ()
+        try:
+            layers = tuple((row or (free if reason else AXES.get(call.kind, free)))(call) or ())
+        except (CannotPriceError, InvalidValueError) as error:
+            is_refused = isinstance(error, InvalidValueError)  # a layer that cannot be
+            if is_refused and is_own:
+                raise
+            is_empty = is_refused and any(0 in (value.shape or ()) for value in (*call.inputs, *call.outputs))
+            if (row or is_refused) and not is_empty:  # without elements nothing is multiplied
+                reason = str(error)
+            call.fix(*call.inputs, *call.outputs)
+        call.fix_new_outputs()
+        return layers, reason
+
+    def _record(self, node: onnx.NodeProto, call: Node, layers: Sequence[LoweredLayer], reason: str) -> None:
+        if reason:
+            domain = plain_domain(node.domain)
+            name = f"{domain}.{call.kind}" if domain else call.kind
+            self.add(node, LoweredLayer(Unsupported(name, reason), call.kind))
+            return
+        for layer in layers:
+            self.add(node, layer)
+        if not layers:
+            self.add(node, LoweredLayer(_moved(call), call.kind))
+
+    def add(self, node: onnx.NodeProto, lowered: LoweredLayer) -> None:
+        """Adds an operation that a node comes down to."""
         weight = "" if lowered.weight is None else lowered.weight.origin
         name, path = operation_name(node, weight, lowered.part)
-        step = Step(self._unique(name), lowered.kind, path, lowered.layer, lowered.sizes)
-        self._steps.append(step)
-        if lowered.output_axis is not None and weight:
-            self.values.widths.call(lowered.output_axis, step.name)
+        step = Step(name, lowered.kind, path, lowered.layer, lowered.sizes)
+        self._made.append((step, lowered.output_axis if weight else None))
 
     def operations(self) -> dict[str, Operation]:
         """All operations in order, by name."""
-        return {step.name: step.operation(self.values.widths) for step in self._steps}
+        unique = UniqueNames()
+        for step, output_axis in self._made:
+            step.name = unique(step.name)
+            if output_axis is not None:
+                self.values.widths.call(output_axis, step.name)
+        return {step.name: step.operation(self.values.widths) for step, _ in self._made}
 
     def parameters(self) -> dict[str, tuple[SizeExpression, ...]]:
         """The rules of the axes of initializers, as far as nodes stated any."""
         return {
             name: tuple(map(self.values.widths.rule, value.axes))
             for name, value in self._parameters.items()
-            if value.axes and not value.is_integer
+            if value.axes and not value.is_integer and 0 not in (value.shape or ())
         }
 
 
@@ -162,8 +226,17 @@ def _tensors(graph: onnx.GraphProto) -> dict[str, Value]:
 def _origin(node: onnx.NodeProto, inputs: Sequence[Value]) -> str:
     """The parameter that outputs are made of: the first, if all inputs are parameters; a constant is its own."""
     if not inputs:
-        return next((name for name in node.output if name), "") if not node.op_type.startswith("Random") else ""
+        return next((name for name in node.output if name), "")
     return inputs[0].origin if all(value.origin for value in inputs) else ""
+
+
+def _draws(node: onnx.NodeProto, call: Node, version: int) -> bool:
+    """Whether a node gives other values each time that it runs."""
+    if node.op_type in TRAINED:
+        mode = call.get(TRAINED[node.op_type])
+        is_old = version < _OFTEN_TRAINED and not call.attributes.get("is_test")
+        return is_old if mode is None else mode.constant is None or bool(mode.constant.any())
+    return node.op_type in DRAWS
 
 
 def _moved(call: Node) -> MemoryOnly:

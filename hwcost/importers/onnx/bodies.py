@@ -1,0 +1,332 @@
+"""Nodes that hold graphs: the branches of an ``If``, and the bodies of a ``Loop`` and a ``Scan``.
+
+A branch whose condition is known is followed; of two that values decide between, the larger one is priced. A body runs
+as often as the graph states; products in one that runs as often as values decide are named.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from hwcost.importers.lowered import LoweredLayer, Step
+from hwcost.importers.onnx.loading import fixed_shape, graphs_of
+from hwcost.importers.onnx.shapes import Value, attributes_of, known_value, with_type
+from hwcost.network.axes import Axis
+from hwcost.network.operations import MemoryOnly, Unsupported
+from hwcost.units import plural
+
+if TYPE_CHECKING:
+    from hwcost.importers.onnx.tracer import Tracer
+
+__all__ = ["follow"]
+
+Made = list[tuple[Step, Axis | None]]
+
+_MOST_RUNS, _MOST_TRIALS = 20_000, 50_000
+"""Nodes of bodies that are followed, counted in each run: above the first, one run is counted as often as needed."""
+_DEEPEST = 32
+"""Graphs inside of each other that are followed."""
+_SLICES = 9
+"""The version of the operators from which on a Scan has no axis for batches."""
+
+
+def follow(tracer: Tracer, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> str:
+    """Follows the graphs of a node and binds its outputs; returns why it cannot, or an empty text."""
+    if tracer.depth >= _DEEPEST:
+        return f"it is inside of {_DEEPEST} other graphs"
+    if node.op_type == "If":
+        return _branch(tracer, node, inputs)
+    if node.op_type == "Loop":
+        return _run(tracer, node, _loop(node, inputs))
+    if tracer.version < _SLICES:
+        return "a Scan of this version runs over batches"
+    return _run(tracer, node, _scan(tracer, node, inputs))
+
+
+# ---------------------------------------------------------------- branches
+
+
+def _branch(tracer: Tracer, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> str:
+    stated, names, condition = attributes_of(node), ("then_branch", "else_branch"), inputs[0]
+    known = _truth(condition)
+    if known is not None:
+        tracer.bind(node, tracer.run_body(stated[names[0 if known else 1]], ()))
+        return ""
+    tried = {}
+    for name in names:
+        mark = tracer.mark()
+        outputs = tracer.run_body(stated[name], ())
+        tried[name] = outputs, tracer.take_back(mark)
+    sizes = {name: _size(step for step, _ in made) for name, (_, made) in tried.items()}
+    larger, smaller = sorted(names, key=sizes.__getitem__, reverse=True)  # as they are given, if none is larger
+    (taken, made), (left, others) = tried[larger], tried[smaller]
+    tracer.give_back([*made, *(each for each in others if isinstance(each[0].layer, Unsupported))])
+    if sizes[larger][0]:
+        texts = " or ".join(f"its {name} of {plural(sizes[name][0], 'MAC')}" for name in names)
+        tracer.note(f"values decide whether {tracer.label(node)!r} runs {texts}: the {larger} is priced")
+    is_made_once = condition is not None and bool(condition.origin)
+    pairs = zip(taken, left, strict=True)
+    tracer.bind(node, [_either(tracer, a, b, is_made_once=is_made_once) for a, b in pairs])
+    return ""
+
+
+def _truth(value: Value | None) -> bool | None:
+    """The truth value that a value holds; None if it is unknown."""
+    known = None if value is None else value.constant
+    return None if known is None or known.size != 1 else bool(known.ravel()[0])
+
+
+def _size(steps: Iterable[Step]) -> tuple[int, int]:
+    """The MACs of operations, and the elements that those without products move."""
+    layers = [step.layer for step in steps if not isinstance(step.layer, Unsupported)]
+    moved = sum(each.reads + each.writes for each in layers if isinstance(each, MemoryOnly))
+    return sum(gemm.macs for each in layers for gemm in each.gemms()), moved
+
+
+def _either(tracer: Tracer, taken: Value, other: Value, *, is_made_once: bool) -> Value:
+    """The output of one branch, with that which holds for the other, too."""
+    _join(tracer, taken, other)
+    origin = taken.origin if is_made_once and other.origin else ""
+    return dataclasses.replace(taken, origin=origin, constant=taken.constant if taken is other else None)
+
+
+def _join(tracer: Tracer, a: Value, b: Value) -> None:
+    """Two values that take the same place have the same axes, if their shapes are the same."""
+    values = tracer.values
+    if a.shape is None or a.shape != b.shape:
+        values.fix(a, "another shape elsewhere")
+        values.fix(b, "another shape elsewhere")
+        return
+    for x, y in zip(values.axes(a), values.axes(b), strict=True):
+        values.widths.join(x, y, "a graph in a node")
+
+
+# ---------------------------------------------------------------- bodies that run again and again
+
+
+@dataclass(frozen=True)
+class _Body:
+    """How a graph runs again and again.
+
+    Args:
+        graph: whose inputs are the number of the run and a condition, if it decides; the states; and the slices.
+        times: the number of runs, or the most of them if it decides; None if it is unknown.
+        states: of the first run.
+        slices: of the run with this number, or of any run.
+        axes: along which each output behind the states is stacked.
+        decides: whether its first output is a condition.
+        starts: whether it runs at all; None if it is unknown.
+        ends: whether ``times`` is a limit at all.
+    """
+
+    graph: onnx.GraphProto
+    times: int | None
+    states: Sequence[Value]
+    slices: Callable[[int | None], Sequence[Value]]
+    axes: Sequence[int]
+    decides: bool = False
+    starts: bool | None = True
+    ends: bool = True
+
+    @cached_property
+    def size(self) -> int:
+        """The nodes of one run, and one more."""
+        return _nodes(self.graph)
+
+    def made(self, outputs: list[Value]) -> tuple[bool | None, list[Value]]:
+        """Whether it runs again, and the other outputs of a run."""
+        return (_truth(outputs[0]), outputs[1:]) if self.decides else (True, outputs)
+
+    def given(self, index: int | None, states: Sequence[Value]) -> list[Value]:
+        """The inputs of one run; None: of any."""
+        return [*(_heads(self.graph, index) if self.decides else ()), *states, *self.slices(index)]
+
+
+def _heads(graph: onnx.GraphProto, index: int | None) -> list[Value]:
+    """The number of a run, and the condition under which it runs."""
+    shape = fixed_shape(graph.input[0].type) if graph.input else None
+    number = np.zeros(shape if shape == (1,) else (), np.int64)
+    return [
+        known_value("a run", number + (index or 0), is_known=index is not None),
+        known_value("a condition", np.asarray(True)),
+    ]
+
+
+def _loop(node: onnx.NodeProto, inputs: Sequence[Value | None]) -> _Body:
+    limit, condition = [*inputs, None, None][:2]
+    graph = attributes_of(node)["body"]
+    states = [value for value in inputs[2:] if value is not None]
+    times = None if limit is None or limit.constant is None else max(int(limit.constant.ravel()[0]), 0)
+    starts = True if condition is None else _truth(condition)
+    axes = [0] * (len(graph.output) - 1 - len(states))
+    return _Body(graph, times, states, lambda index: (), axes, True, starts, limit is not None)
+
+
+def _scan(tracer: Tracer, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> _Body:
+    stated, values = attributes_of(node), [value for value in inputs if value is not None]
+    graph, count = stated["body"], stated["num_scan_inputs"]
+    states, scanned = values[: len(values) - count], values[len(values) - count :]
+    along = stated.get("scan_input_axes") or [0] * count
+    lengths = set()
+    for value, axis in zip(scanned, along, strict=True):
+        lengths.add(None if value.shape is None else value.shape[axis])
+        if value.shape is not None:
+            tracer.values.widths.fix(tracer.values.axes(value)[axis], "Scan")
+
+    def slices(index: int | None) -> list[Value]:
+        return [_slice(tracer, value, axis) for value, axis in zip(scanned, along, strict=True)]
+
+    made = len(graph.output) - len(states)
+    times = lengths.pop() if len(lengths) == 1 else None
+    return _Body(graph, times, states, slices, stated.get("scan_output_axes") or [0] * made)
+
+
+def _slice(tracer: Tracer, value: Value, axis: int) -> Value:
+    """What one run gets of a value that is cut along an axis."""
+    found = Value(value.name, onnx.helper.make_tensor_type_proto(value.held or 1, None), origin=value.origin)
+    if value.shape is not None:
+        axis %= len(value.shape)
+        found.set_shape(value.shape[:axis] + value.shape[axis + 1 :])
+        axes = tracer.values.axes(value)
+        found.axes = axes[:axis] + axes[axis + 1 :]
+    return found
+
+
+def _run(tracer: Tracer, node: onnx.NodeProto, body: _Body) -> str:
+    """Follows a body as often as it runs, or once if that is more often than can be followed, or unknown."""
+    is_long = not body.ends or (body.times is not None and tracer.runs + body.times * body.size > _MOST_RUNS)
+    if is_long and _run_once(tracer, node, body, only_if_known=True):
+        return ""
+    if _run_all(tracer, node, body) or _run_once(tracer, node, body):
+        return ""
+    return "its graph is one of too many in each other that run as often as values decide"
+
+
+def _run_all(tracer: Tracer, node: onnx.NodeProto, body: _Body) -> bool:
+    """Follows all runs; returns whether their number is known, and small."""
+    if body.times is None and body.ends:
+        return False
+    mark, states, goes_on, count = tracer.mark(), list(body.states), body.starts, 0
+    rows: list[Sequence[Value]] = []
+    kept: dict[str, Value] = {}
+    while goes_on and count != body.times and tracer.runs + body.size <= _MOST_RUNS:
+        tracer.runs += body.size
+        goes_on, made = body.made(tracer.run_body(body.graph, body.given(count, states), kept))
+        states = [_grown(tracer, old, new) for old, new in zip(states, made, strict=False)]
+        count += 1
+        rows.append(made[len(states) :])
+    if goes_on is not False and count != body.times:
+        tracer.take_back(mark)
+        return False
+    columns = list(zip(*rows, strict=True)) or [() for _ in body.axes]
+    tracer.bind(node, [*states, *_stacked(tracer, body, columns, count)])
+    return True
+
+
+def _grown(tracer: Tracer, old: Value, new: Value) -> Value:
+    """A state after a run; an axis that has another size after each run cannot change otherwise."""
+    if old.shape is None or new.shape is None or len(old.shape) != len(new.shape) or old.shape == new.shape:
+        return new
+    widths, axes = tracer.values.widths, tracer.values.axes(new)
+    for axis, before, after in zip(axes, old.shape, new.shape, strict=True):
+        if before != after:
+            widths.fix(axis, "runs of a graph")
+    fixed = (
+        axis if before == after else widths.fixed(after, "runs of a graph")
+        for axis, before, after in zip(axes, old.shape, new.shape, strict=True)
+    )
+    return dataclasses.replace(new, axes=tuple(fixed))
+
+
+def _nodes(graph: onnx.GraphProto) -> int:
+    """The nodes of a graph and of the graphs in them, and one more."""
+    return 1 + sum(1 + sum(map(_nodes, graphs_of(node))) for node in graph.node)
+
+
+def _stacked(tracer: Tracer, body: _Body, columns: Sequence[Sequence[Value]], count: int | None) -> list[Value]:
+    """The outputs of all runs, which are side by side along a new axis."""
+    outputs = body.graph.output[len(body.graph.output) - len(body.axes) :]
+    return [
+        _stack(tracer, values or [with_type(output.name, output.type)], axis, count)
+        for values, axis, output in zip(columns, body.axes, outputs, strict=True)
+    ]
+
+
+def _stack(tracer: Tracer, values: Sequence[Value], axis: int, count: int | None) -> Value:
+    first, held = values[0], values[0].held or onnx.TensorProto.FLOAT
+    is_made_once = count is not None and all(value.origin for value in values)
+    found = Value(first.name, onnx.helper.make_tensor_type_proto(held, None), origin=is_made_once * first.origin)
+    for value in values[1:]:
+        _join(tracer, first, value)
+    if first.shape is not None and count is not None and len({value.shape for value in values}) == 1:
+        axis %= len(first.shape) + 1
+        found.set_shape((*first.shape[:axis], count, *first.shape[axis:]))
+        own, axes = tracer.values.widths.fixed(count, "runs of a graph"), tracer.values.axes(first)
+        found.axes = (*axes[:axis], own, *axes[axis:])
+    return found
+
+
+def _run_once(tracer: Tracer, node: onnx.NodeProto, body: _Body, *, only_if_known: bool = False) -> bool:
+    """Follows any run, and counts it as often as the body runs; if values decide on that, its products are named.
+
+    Returns whether it could, and if asked for, whether the number of runs is known, if only to be without an end.
+    """
+    mark = tracer.mark()
+    states = [dataclasses.replace(value, constant=None, origin="") for value in body.states]
+    while True:
+        tracer.runs += body.size
+        if tracer.runs > _MOST_TRIALS:
+            return False
+        goes_on, made = body.made(tracer.run_body(body.graph, body.given(None, states)))
+        steps = [step for step, _ in tracer.take_back(mark)]
+        pairs = list(zip(states, made, strict=False))
+        changed = [old for old, new in pairs if old.shape is not None and old.shape != new.shape]
+        if not changed:
+            break
+        for value in changed:  # then it has another one in each run
+            value.shape, value.axes = None, None
+            value.type = onnx.helper.make_tensor_type_proto(value.held or onnx.TensorProto.FLOAT, None)
+    times = body.times if body.starts and goes_on and body.ends else None
+    if only_if_known and times is None and (body.ends or not goes_on):
+        return False
+    for old, new in pairs:
+        _join(tracer, old, new)
+    for step in _counted(tracer, node, steps, times):
+        tracer.give_back([(step, None)])
+    made = [dataclasses.replace(value, constant=None, origin="") for value in made]
+    rows = [[value] for value in made[len(states) :]]
+    tracer.bind(node, [*made[: len(states)], *_stacked(tracer, body, rows, times)])
+    return True
+
+
+def _counted(tracer: Tracer, node: onnx.NodeProto, steps: Sequence[Step], times: int | None) -> Iterable[Step]:
+    """The operations of one run, all times that it runs."""
+    if times is None:
+        macs, _ = _size(steps)
+        if macs or any(isinstance(step.layer, Unsupported) for step in steps):
+            reason = f"its graph runs as often as values decide, with {plural(macs, 'MAC')} each time"
+            tracer.add(node, LoweredLayer(Unsupported(node.op_type, reason), node.op_type))
+        elif steps:
+            tracer.note("where values decide how often a graph runs, reads and writes are not counted")
+            tracer.add(node, LoweredLayer(MemoryOnly(node.op_type), node.op_type))
+        return
+    for step in steps if times else ():
+        for axis in step.sizes.values():
+            tracer.values.widths.fix(axis, node.op_type)
+        if isinstance(step.layer, MemoryOnly):
+            reads, writes = times * step.layer.reads, times * step.layer.writes
+            yield dataclasses.replace(step, layer=MemoryOnly(step.layer.kind, reads, writes))
+        elif isinstance(step.layer, Unsupported):
+            yield step
+        else:
+            for gemm in step.layer.gemms():
+                inputs = (times * gemm.inputs[0], *gemm.inputs[1:]) if gemm.inputs else ()
+                layer = dataclasses.replace(gemm, count=times * gemm.count, inputs=inputs)
+                yield dataclasses.replace(step, layer=layer, sizes={})
