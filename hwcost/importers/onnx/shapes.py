@@ -122,8 +122,12 @@ class ShapeFinder:
         self._opsets = list(model.opset_import)
         self._versions = {plain_domain(each.domain): each.version for each in model.opset_import}
         self._recorded: dict[str, Any] = {}
-        for value in (*model.graph.value_info, *model.graph.output):
-            if fixed_shape(self._recorded.get(value.name)) is None:
+        self.record(model.graph)
+
+    def record(self, graph: onnx.GraphProto) -> None:
+        """Takes the types that a graph states of its values, before its nodes are followed."""
+        for value in (*graph.output, *graph.value_info):
+            if fixed_shape(value.type) is not None or value.name not in self._recorded:
                 self._recorded[value.name] = value.type
 
     @property

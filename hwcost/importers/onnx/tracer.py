@@ -109,6 +109,7 @@ class Tracer:
         names.update(name for node in graph.node for name in node.output)
         known.update(own)
         known.update((value.name, each) for value, each in zip(graph.input, given, strict=True))
+        self._shapes.record(graph)
         self.depth += 1
         self._run(node for node in graph.node if not (again and node.op_type == "Constant"))
         self.depth -= 1
