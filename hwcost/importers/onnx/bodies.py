@@ -10,24 +10,18 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
 from hwcost.importers.lowered import LoweredLayer, Step
 from hwcost.importers.onnx.loading import fixed_shape, graphs_of
+from hwcost.importers.onnx.record import Record
 from hwcost.importers.onnx.shapes import Value, attributes_of, known_value, with_type
-from hwcost.network.axes import Axis
 from hwcost.network.operations import MemoryOnly, Unsupported
 from hwcost.units import plural
 
-if TYPE_CHECKING:
-    from hwcost.importers.onnx.tracer import Tracer
-
 __all__ = ["follow"]
-
-Made = list[tuple[Step, Axis | None]]
 
 _MOST_RUNS, _MOST_TRIALS = 20_000, 50_000
 """Nodes of bodies that are followed, counted in each run: above the first, one run is counted as often as needed."""
@@ -37,43 +31,43 @@ _SLICES = 9
 """The version of the operators from which on a Scan has no axis for batches."""
 
 
-def follow(tracer: Tracer, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> str:
+def follow(record: Record, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> str:
     """Follows the graphs of a node and binds its outputs; returns why it cannot, or an empty text."""
-    if tracer.depth >= _DEEPEST:
+    if record.depth >= _DEEPEST:
         return f"it is inside of {_DEEPEST} other graphs"
     if node.op_type == "If":
-        return _branch(tracer, node, inputs)
+        return _branch(record, node, inputs)
     if node.op_type == "Loop":
-        return _run(tracer, node, _loop(node, inputs))
-    if tracer.version < _SLICES:
+        return _run(record, node, _loop(node, inputs))
+    if record.shapes.version < _SLICES:
         return "a Scan of this version runs over batches"
-    return _run(tracer, node, _scan(tracer, node, inputs))
+    return _run(record, node, _scan(record, node, inputs))
 
 
 # ---------------------------------------------------------------- branches
 
 
-def _branch(tracer: Tracer, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> str:
+def _branch(record: Record, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> str:
     stated, names, condition = attributes_of(node), ("then_branch", "else_branch"), inputs[0]
     known = _truth(condition)
     if known is not None:
-        tracer.bind(node, tracer.run_body(stated[names[0 if known else 1]], ()))
+        record.bind(node, record.run_body(stated[names[0 if known else 1]], ()))
         return ""
     tried = {}
     for name in names:
-        mark = tracer.mark()
-        outputs = tracer.run_body(stated[name], ())
-        tried[name] = outputs, tracer.take_back(mark)
+        mark = record.mark()
+        outputs = record.run_body(stated[name], ())
+        tried[name] = outputs, record.take_back(mark)
     sizes = {name: _size(step for step, _ in made) for name, (_, made) in tried.items()}
     larger, smaller = sorted(names, key=sizes.__getitem__, reverse=True)  # as they are given, if none is larger
     (taken, made), (left, others) = tried[larger], tried[smaller]
-    tracer.give_back([*made, *(each for each in others if isinstance(each[0].layer, Unsupported))])
+    record.give_back([*made, *(each for each in others if isinstance(each[0].layer, Unsupported))])
     if sizes[larger][0]:
         texts = " or ".join(f"its {name} of {plural(sizes[name][0], 'MAC')}" for name in names)
-        tracer.note(f"values decide whether {tracer.label(node)!r} runs {texts}: the {larger} is priced")
+        record.note(f"values decide whether {record.label(node)!r} runs {texts}: the {larger} is priced")
     is_made_once = condition is not None and bool(condition.origin)
     pairs = zip(taken, left, strict=True)
-    tracer.bind(node, [_either(tracer, a, b, is_made_once=is_made_once) for a, b in pairs])
+    record.bind(node, [_either(record, a, b, is_made_once=is_made_once) for a, b in pairs])
     return ""
 
 
@@ -90,16 +84,16 @@ def _size(steps: Iterable[Step]) -> tuple[int, int]:
     return sum(gemm.macs for each in layers for gemm in each.gemms()), moved
 
 
-def _either(tracer: Tracer, taken: Value, other: Value, *, is_made_once: bool) -> Value:
+def _either(record: Record, taken: Value, other: Value, *, is_made_once: bool) -> Value:
     """The output of one branch, with that which holds for the other, too."""
-    _join(tracer, taken, other)
+    _join(record, taken, other)
     origin = taken.origin if is_made_once and other.origin else ""
     return dataclasses.replace(taken, origin=origin, constant=taken.constant if taken is other else None)
 
 
-def _join(tracer: Tracer, a: Value, b: Value) -> None:
+def _join(record: Record, a: Value, b: Value) -> None:
     """Two values that take the same place have the same axes, if their shapes are the same."""
-    values = tracer.values
+    values = record.values
     if a.shape is None or a.shape != b.shape:
         values.fix(a, "another shape elsewhere")
         values.fix(b, "another shape elsewhere")
@@ -169,7 +163,7 @@ def _loop(node: onnx.NodeProto, inputs: Sequence[Value | None]) -> _Body:
     return _Body(graph, times, states, lambda index: (), axes, True, starts, limit is not None)
 
 
-def _scan(tracer: Tracer, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> _Body:
+def _scan(record: Record, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> _Body:
     stated, values = attributes_of(node), [value for value in inputs if value is not None]
     graph, count = stated["body"], stated["num_scan_inputs"]
     states, scanned = values[: len(values) - count], values[len(values) - count :]
@@ -178,63 +172,63 @@ def _scan(tracer: Tracer, node: onnx.NodeProto, inputs: Sequence[Value | None]) 
     for value, axis in zip(scanned, along, strict=True):
         lengths.add(None if value.shape is None else value.shape[axis])
         if value.shape is not None:
-            tracer.values.widths.fix(tracer.values.axes(value)[axis], "Scan")
+            record.values.widths.fix(record.values.axes(value)[axis], "Scan")
 
     def slices(index: int | None) -> list[Value]:
-        return [_slice(tracer, value, axis) for value, axis in zip(scanned, along, strict=True)]
+        return [_slice(record, value, axis) for value, axis in zip(scanned, along, strict=True)]
 
     made = len(graph.output) - len(states)
     times = lengths.pop() if len(lengths) == 1 else None
     return _Body(graph, times, states, slices, stated.get("scan_output_axes") or [0] * made)
 
 
-def _slice(tracer: Tracer, value: Value, axis: int) -> Value:
+def _slice(record: Record, value: Value, axis: int) -> Value:
     """What one run gets of a value that is cut along an axis."""
     found = Value(value.name, onnx.helper.make_tensor_type_proto(value.held or 1, None), origin=value.origin)
     if value.shape is not None:
         axis %= len(value.shape)
         found.set_shape(value.shape[:axis] + value.shape[axis + 1 :])
-        axes = tracer.values.axes(value)
+        axes = record.values.axes(value)
         found.axes = axes[:axis] + axes[axis + 1 :]
     return found
 
 
-def _run(tracer: Tracer, node: onnx.NodeProto, body: _Body) -> str:
+def _run(record: Record, node: onnx.NodeProto, body: _Body) -> str:
     """Follows a body as often as it runs, or once if that is more often than can be followed, or unknown."""
-    is_long = not body.ends or (body.times is not None and tracer.runs + body.times * body.size > _MOST_RUNS)
-    if is_long and _run_once(tracer, node, body, only_if_known=True):
+    is_long = not body.ends or (body.times is not None and record.runs + body.times * body.size > _MOST_RUNS)
+    if is_long and _run_once(record, node, body, only_if_known=True):
         return ""
-    if _run_all(tracer, node, body) or _run_once(tracer, node, body):
+    if _run_all(record, node, body) or _run_once(record, node, body):
         return ""
     return "its graph is one of too many in each other that run as often as values decide"
 
 
-def _run_all(tracer: Tracer, node: onnx.NodeProto, body: _Body) -> bool:
+def _run_all(record: Record, node: onnx.NodeProto, body: _Body) -> bool:
     """Follows all runs; returns whether their number is known, and small."""
     if body.times is None and body.ends:
         return False
-    mark, states, goes_on, count = tracer.mark(), list(body.states), body.starts, 0
+    mark, states, goes_on, count = record.mark(), list(body.states), body.starts, 0
     rows: list[Sequence[Value]] = []
     kept: dict[str, Value] = {}
-    while goes_on and count != body.times and tracer.runs + body.size <= _MOST_RUNS:
-        tracer.runs += body.size
-        goes_on, made = body.made(tracer.run_body(body.graph, body.given(count, states), kept))
-        states = [_grown(tracer, old, new) for old, new in zip(states, made, strict=False)]
+    while goes_on and count != body.times and record.runs + body.size <= _MOST_RUNS:
+        record.runs += body.size
+        goes_on, made = body.made(record.run_body(body.graph, body.given(count, states), kept))
+        states = [_grown(record, old, new) for old, new in zip(states, made, strict=False)]
         count += 1
         rows.append(made[len(states) :])
     if goes_on is not False and count != body.times:
-        tracer.take_back(mark)
+        record.take_back(mark)
         return False
     columns = list(zip(*rows, strict=True)) or [() for _ in body.axes]
-    tracer.bind(node, [*states, *_stacked(tracer, body, columns, count)])
+    record.bind(node, [*states, *_stacked(record, body, columns, count)])
     return True
 
 
-def _grown(tracer: Tracer, old: Value, new: Value) -> Value:
+def _grown(record: Record, old: Value, new: Value) -> Value:
     """A state after a run; an axis that has another size after each run cannot change otherwise."""
     if old.shape is None or new.shape is None or len(old.shape) != len(new.shape) or old.shape == new.shape:
         return new
-    widths, axes = tracer.values.widths, tracer.values.axes(new)
+    widths, axes = record.values.widths, record.values.axes(new)
     for axis, before, after in zip(axes, old.shape, new.shape, strict=True):
         if before != after:
             widths.fix(axis, "runs of a graph")
@@ -250,42 +244,42 @@ def _nodes(graph: onnx.GraphProto) -> int:
     return 1 + sum(1 + sum(map(_nodes, graphs_of(node))) for node in graph.node)
 
 
-def _stacked(tracer: Tracer, body: _Body, columns: Sequence[Sequence[Value]], count: int | None) -> list[Value]:
+def _stacked(record: Record, body: _Body, columns: Sequence[Sequence[Value]], count: int | None) -> list[Value]:
     """The outputs of all runs, which are side by side along a new axis."""
     outputs = body.graph.output[len(body.graph.output) - len(body.axes) :]
     return [
-        _stack(tracer, values or [with_type(output.name, output.type)], axis, count)
+        _stack(record, values or [with_type(output.name, output.type)], axis, count)
         for values, axis, output in zip(columns, body.axes, outputs, strict=True)
     ]
 
 
-def _stack(tracer: Tracer, values: Sequence[Value], axis: int, count: int | None) -> Value:
+def _stack(record: Record, values: Sequence[Value], axis: int, count: int | None) -> Value:
     first, held = values[0], values[0].held or onnx.TensorProto.FLOAT
     is_made_once = count is not None and all(value.origin for value in values)
     found = Value(first.name, onnx.helper.make_tensor_type_proto(held, None), origin=is_made_once * first.origin)
     for value in values[1:]:
-        _join(tracer, first, value)
+        _join(record, first, value)
     if first.shape is not None and count is not None and len({value.shape for value in values}) == 1:
         axis %= len(first.shape) + 1
         found.set_shape((*first.shape[:axis], count, *first.shape[axis:]))
-        own, axes = tracer.values.widths.fixed(count, "runs of a graph"), tracer.values.axes(first)
+        own, axes = record.values.widths.fixed(count, "runs of a graph"), record.values.axes(first)
         found.axes = (*axes[:axis], own, *axes[axis:])
     return found
 
 
-def _run_once(tracer: Tracer, node: onnx.NodeProto, body: _Body, *, only_if_known: bool = False) -> bool:
+def _run_once(record: Record, node: onnx.NodeProto, body: _Body, *, only_if_known: bool = False) -> bool:
     """Follows any run, and counts it as often as the body runs; if values decide on that, its products are named.
 
     Returns whether it could, and if asked for, whether the number of runs is known, if only to be without an end.
     """
-    mark = tracer.mark()
+    mark = record.mark()
     states = [dataclasses.replace(value, constant=None, origin="") for value in body.states]
     while True:
-        tracer.runs += body.size
-        if tracer.runs > _MOST_TRIALS:
+        record.runs += body.size
+        if record.runs > _MOST_TRIALS:
             return False
-        goes_on, made = body.made(tracer.run_body(body.graph, body.given(None, states)))
-        steps = [step for step, _ in tracer.take_back(mark)]
+        goes_on, made = body.made(record.run_body(body.graph, body.given(None, states)))
+        steps = [step for step, _ in record.take_back(mark)]
         pairs = list(zip(states, made, strict=False))
         changed = [old for old, new in pairs if old.shape is not None and old.shape != new.shape]
         if not changed:
@@ -297,29 +291,29 @@ def _run_once(tracer: Tracer, node: onnx.NodeProto, body: _Body, *, only_if_know
     if only_if_known and times is None and (body.ends or not goes_on):
         return False
     for old, new in pairs:
-        _join(tracer, old, new)
-    for step in _counted(tracer, node, steps, times):
-        tracer.give_back([(step, None)])
+        _join(record, old, new)
+    for step in _counted(record, node, steps, times):
+        record.give_back([(step, None)])
     made = [dataclasses.replace(value, constant=None, origin="") for value in made]
     rows = [[value] for value in made[len(states) :]]
-    tracer.bind(node, [*made[: len(states)], *_stacked(tracer, body, rows, times)])
+    record.bind(node, [*made[: len(states)], *_stacked(record, body, rows, times)])
     return True
 
 
-def _counted(tracer: Tracer, node: onnx.NodeProto, steps: Sequence[Step], times: int | None) -> Iterable[Step]:
+def _counted(record: Record, node: onnx.NodeProto, steps: Sequence[Step], times: int | None) -> Iterable[Step]:
     """The operations of one run, all times that it runs."""
     if times is None:
         macs, _ = _size(steps)
         if macs or any(isinstance(step.layer, Unsupported) for step in steps):
             reason = f"its graph runs as often as values decide, with {plural(macs, 'MAC')} each time"
-            tracer.add(node, LoweredLayer(Unsupported(node.op_type, reason), node.op_type))
+            record.add(node, LoweredLayer(Unsupported(node.op_type, reason), node.op_type))
         elif steps:
-            tracer.note("where values decide how often a graph runs, reads and writes are not counted")
-            tracer.add(node, LoweredLayer(MemoryOnly(node.op_type), node.op_type))
+            record.note("where values decide how often a graph runs, reads and writes are not counted")
+            record.add(node, LoweredLayer(MemoryOnly(node.op_type), node.op_type))
         return
     for step in steps if times else ():
         for axis in step.sizes.values():
-            tracer.values.widths.fix(axis, node.op_type)
+            record.values.widths.fix(axis, node.op_type)
         if isinstance(step.layer, MemoryOnly):
             reads, writes = times * step.layer.reads, times * step.layer.writes
             yield dataclasses.replace(step, layer=MemoryOnly(step.layer.kind, reads, writes))

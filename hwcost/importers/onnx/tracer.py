@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 
 import onnx
 
 from hwcost.errors import HwcostError, InvalidValueError
-from hwcost.importers.lowered import Step
-from hwcost.importers.naming import UniqueNames
 from hwcost.importers.onnx import bodies
-from hwcost.importers.onnx.calls import Node, Values
+from hwcost.importers.onnx.calls import Node
 from hwcost.importers.onnx.free import DRAWS, LOOK_UPS, TRAINED, VIEWS
-from hwcost.importers.onnx.loading import fixed_shape, plain_domain
-from hwcost.importers.onnx.names import operation_name
+from hwcost.importers.onnx.loading import plain_domain
+from hwcost.importers.onnx.record import Record
 from hwcost.importers.onnx.shapes import ShapeFinder, Value, of_tensor, with_type
 from hwcost.importers.onnx.table import AXES, FREE, PRODUCTS
 from hwcost.importers.rules import MADE_ONCE, CannotPriceError, Handler, LoweredLayer, free
 from hwcost.importers.rules.own import OwnRows
-from hwcost.network.axes import Axis
-from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Unsupported
+from hwcost.network.operations import MemoryOnly, SizeExpression, Unsupported
 
 __all__ = ["Tracer"]
 
@@ -31,24 +27,16 @@ _OFTEN_TRAINED = 7
 """The version of the operators from which on a Dropout without further inputs draws nothing."""
 
 
-class Tracer:
+class Tracer(Record):
     """Follows a graph of ``load_graph`` whose inputs have sizes; ``where`` is its file, for errors.
-
-    Attributes:
-        values: what is known about the values of the graph.
-        version: of ONNX's own operators.
-        depth: of the graph inside of nodes that is followed; 0 in the outermost.
-        runs: nodes of graphs that run again and again, counted for each run.
 
     Raises:
         InvalidValueError: shapes that do not go together.
     """
 
     def __init__(self, model: onnx.ModelProto, where: str, own_rows: OwnRows) -> None:
-        self.values = Values()
-        self._where, self._shapes, self._own_rows = where, ShapeFinder(model, where), own_rows
-        self.version, self.runs, self.depth = self._shapes.version, 0, 0
-        self._made: list[tuple[Step, Axis | None]] = []
+        super().__init__(ShapeFinder(model, where))
+        self._where, self._own_rows = where, own_rows
         self._parameters = _tensors(model.graph)
         known = self.values.by_name
         known.update(self._parameters)
@@ -83,11 +71,11 @@ class Tracer:
             cannot = bodies.follow(self, node, inputs)
             if not cannot:
                 return
-        outputs = self._shapes.outputs(node, inputs)
+        outputs = self.shapes.outputs(node, inputs)
         call = Node(node, inputs, outputs, self.values)
         row = own or PRODUCTS.get(f"{domain}::{call.kind}" if domain else call.kind)
         reason = "" if row else cannot or self._reason(node, domain, call)
-        origin = "" if reason or _draws(node, call, self.version) else _origin(node, call.inputs)
+        origin = "" if reason or _draws(node, call, self.shapes.version) else _origin(node, call.inputs)
         for value in outputs:
             value.origin = origin
             self.values.copies.pop(id(value), None)
@@ -109,7 +97,7 @@ class Tracer:
         names.update(name for node in graph.node for name in node.output)
         known.update(own)
         known.update((value.name, each) for value, each in zip(graph.input, given, strict=True))
-        self._shapes.record(graph)
+        self.shapes.record(graph)
         self.depth += 1
         self._run(node for node in graph.node if not (again and node.op_type == "Constant"))
         self.depth -= 1
@@ -121,45 +109,13 @@ class Tracer:
             known.pop(name, None)
         return made
 
-    def bind(self, node: onnx.NodeProto, values: Sequence[Value]) -> None:
-        """States the outputs of a node that holds graphs."""
-        for name, value in zip(node.output, values, strict=False):
-            stated = fixed_shape(self._shapes.best(name, None)) if value.shape is None else None
-            known = value if stated is None else dataclasses.replace(value)
-            if stated is not None:
-                known.set_shape(stated)
-            if name:
-                self.values.by_name[name] = known
-
-    def mark(self) -> int:
-        """The place that the next operation gets."""
-        return len(self._made)
-
-    def take_back(self, mark: int) -> list[tuple[Step, Axis | None]]:
-        """Removes and returns the operations from a place on."""
-        made = self._made[mark:]
-        del self._made[mark:]
-        return made
-
-    def give_back(self, made: Iterable[tuple[Step, Axis | None]]) -> None:
-        """Adds operations that were taken back."""
-        self._made += made
-
-    def note(self, text: str) -> None:
-        """A remark on how the graph was interpreted, made once."""
-        self.values.notes[text] = None
-
-    def label(self, node: onnx.NodeProto) -> str:
-        """The name of a node, or of its first output."""
-        return str(node.name or next(iter(node.output), node.op_type))
-
     def _reason(self, node: onnx.NodeProto, domain: str, call: Node) -> str:
         """Why a node without a row is not supported; empty if it is known to be free."""
-        if domain in _OWN_DOMAINS and call.kind in FREE and (domain or self._shapes.has_operator(node)):
+        if domain in _OWN_DOMAINS and call.kind in FREE and (domain or self.shapes.has_operator(node)):
             return ""
         if domain:
             return "not one of ONNX's operators"
-        return "not known to be free" if self._shapes.has_operator(node) else "not an operator of this version of ONNX"
+        return "not known to be free" if self.shapes.has_operator(node) else "not an operator of this version of ONNX"
 
     def _layers(
         self, call: Node, row: Handler | None, reason: str, *, is_own: bool
@@ -189,22 +145,6 @@ class Tracer:
             self.add(node, layer)
         if not layers:
             self.add(node, LoweredLayer(_moved(call), call.kind))
-
-    def add(self, node: onnx.NodeProto, lowered: LoweredLayer) -> None:
-        """Adds an operation that a node comes down to."""
-        weight = "" if lowered.weight is None else lowered.weight.origin
-        name, path = operation_name(node, weight, lowered.part)
-        step = Step(name, lowered.kind, path, lowered.layer, lowered.sizes)
-        self._made.append((step, lowered.output_axis if weight else None))
-
-    def operations(self) -> dict[str, Operation]:
-        """All operations in order, by name."""
-        unique = UniqueNames()
-        for step, output_axis in self._made:
-            step.name = unique(step.name)
-            if output_axis is not None:
-                self.values.widths.call(output_axis, step.name)
-        return {step.name: step.operation(self.values.widths) for step, _ in self._made}
 
     def parameters(self) -> dict[str, tuple[SizeExpression, ...]]:
         """The rules of the axes of initializers, as far as nodes stated any."""
