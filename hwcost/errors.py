@@ -23,7 +23,7 @@ from typing import Any, Final
 
 __all__ = [
     "MISSING", "HwcostError", "InvalidValueError", "MissingDependencyError", "MixedLibrariesError",
-    "NoGradientError", "UnusedRowWarning", "check_one_of", "did_you_mean", "require",
+    "NoGradientError", "UnusedRowWarning", "check_one_of", "did_you_mean", "first_line", "raised", "require",
 ]  # fmt: skip
 
 
@@ -179,6 +179,21 @@ def require(module: str, extra: str, purpose: str) -> None:
 
     if importlib.util.find_spec(module) is None:
         raise MissingDependencyError(module.replace("_", "-"), extra, purpose)
+
+
+def first_line(error: BaseException, *, with_type: bool = True) -> str:
+    r"""An error in one line: its type, and the first line of its message.
+
+    >>> first_line(ValueError("one\ntwo")), first_line(ValueError("one\ntwo"), with_type=False)
+    ('ValueError: one', 'one')
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__] * (with_type or not lines) + lines[:1])
+
+
+def raised(place: str, function: object, error: Exception, when: str = "") -> InvalidValueError:
+    """The error about a function of the caller's own that raises ``error``; raise it ``from error``."""
+    return InvalidValueError(place, function, "correct the function", reason=f"{when}it raises {first_line(error)}")
 
 
 def shorten(value: object, limit: int = 60) -> str:

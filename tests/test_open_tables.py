@@ -27,6 +27,7 @@ from hwcost.machine import Dataflow, FoldTiming, Lowering, Term, Transfer
 from hwcost.model.formula import price
 from hwcost.model.traffic import OPERANDS
 from hwcost.plot import network_data
+from hwcost.relaxation import Relaxation, SmoothCeiling
 from hwcost.reports import summarise
 from hwcost.sweep import sweep
 
@@ -183,6 +184,52 @@ def test_results_of_the_callers_functions_are_checked(field, wrong):
     array = SystolicArray(8, 8, **OWN[field](wrong))
     with pytest.raises(InvalidValueError) as caught:
         layer_cost(LAYERS["fc"], array)
+    assert caught.value.field == field
+
+
+def _raises(argument):
+    return argument.no_such_field
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("Term.cycles of 'mine'", lambda: {"terms": (Term("mine", _raises, ""),)}),
+        ("Transfer.elements of 'mine'", lambda: {"terms": (Transfer("mine", _raises, UNLIMITED, ""),)}),
+        ("Transfer.bytes_per_s of 'mine'", lambda: {"terms": (Transfer("mine", lambda work: 1, _raises, ""),)}),
+        ("FoldTiming.cycles of 'mine'", lambda: {"fold_timing": FoldTiming("mine", _raises, "")}),
+        ("Lowering.lower of 'mine'", lambda: {"lowering": Lowering("mine", _raises, "")}),
+    ],
+)
+def test_an_error_in_a_function_of_a_row_names_the_row(field, changes):
+    with pytest.raises(InvalidValueError) as caught:
+        layer_cost(LAYERS["fc"], SystolicArray(8, 8, **changes()))
+    assert (caught.value.field, caught.value.value) == (field, _raises)
+    assert isinstance(caught.value.__cause__, AttributeError)
+    assert "AttributeError" in caught.value.reason
+
+
+LINE = lambda x: x  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "field"),
+    [
+        (lambda: LINE, {}, "the result of Relaxation.make of 'mine'"),
+        (lambda height: SmoothCeiling(LINE, LINE), {"hight": 1.0}, "Relaxation.make of 'mine'"),
+        (lambda: SmoothCeiling(LINE, 3), {}, "the slope of relaxation 'mine'"),
+        (lambda: SmoothCeiling(_raises, LINE), {}, "the value of relaxation 'mine'"),
+        (lambda: SmoothCeiling(lambda x: None, LINE), {}, "the result of the value of relaxation 'mine'"),
+        (lambda: SmoothCeiling(lambda x: 1.0, LINE), {}, "the result of the value of relaxation 'mine'"),
+        (lambda: SmoothCeiling(LINE, LINE, lambda a, b: _raises(a)), {}, "the maximum of relaxation 'mine'"),
+        (None, {}, "Relaxation.make of 'mine'"),
+        (lambda: SmoothCeiling(LINE, LINE), ["height"], "Relaxation.options"),
+    ],
+)
+def test_errors_of_a_relaxation_name_it(make, options, field):
+    array = SystolicArray(8, 8, dram_bytes_per_s=1e9)
+    with pytest.raises(InvalidValueError) as caught:
+        layer_cost(LAYERS["fc"], array, relaxation=Relaxation("mine", "", make, options))
     assert caught.value.field == field
 
 

@@ -18,6 +18,7 @@ from hwcost import (
     Network,
     Operation,
     SystolicArray,
+    advise,
     from_torch,
     layer_cost,
     network_cost,
@@ -385,3 +386,26 @@ def test_a_module_is_not_rebuilt_with_another_kernel():
     space = from_torch(model, (1, 3, 8, 8)).space({"0.kernel_size": (1, 3)})
     with pytest.raises(InvalidValueError, match="kernel"):
         resized(model, space, {"0.kernel_size": 1})
+
+
+def test_the_name_of_an_operation_is_not_that_of_a_width():
+    """The error names the widths that it follows, wherever a width is asked for."""
+    layers = {
+        "stem": Operation(Conv2d(3, 8, 3, height=8, width=8, padding=1), {"out_channels": "stem"}),
+        "dw": Operation(
+            Conv2d(8, 8, 3, height=8, width=8, padding=1, groups=8),
+            {"in_channels": "stem", "out_channels": "stem", "groups": "stem"},
+        ),
+        "pw": Operation(Conv2d(8, 24, 1, height=8, width=8), {"in_channels": "stem", "out_channels": "pw.out"}),
+        "alone": Operation(Conv2d(4, 4, 1, height=8, width=8), {}),
+    }
+    network = Network("net", layers)
+    for name, widths in {"dw": ["stem"], "pw": ["stem", "pw.out"], "alone": []}.items():
+        calls = [lambda name=name: network.space({name: (4, 8)}), lambda name=name: network.at({name: 4})]
+        for call in (*calls, lambda name=name: advise(network, SystolicArray(4, 4))[name]):
+            with pytest.raises(InvalidValueError) as caught:
+                call()
+            assert caught.value.value == name
+            assert repr(name) in caught.value.reason
+            assert all(repr(width) in caught.value.reason for width in widths)
+            assert "did you mean" not in str(caught.value)

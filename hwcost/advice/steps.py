@@ -17,6 +17,7 @@ from hwcost.model.cost import Cost
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, Width
 from hwcost.network.pricing import Report, check_network, network_cost
+from hwcost.network.space import not_a_width
 
 __all__ = ["Advice", "Step", "WidthAdvice", "advise"]
 
@@ -147,6 +148,9 @@ class Advice:
 
     def __getitem__(self, width: str) -> WidthAdvice:
         found = {each.name: each for each in self.widths}
+        if width not in found and width in self.layers:
+            followed = [name for name, each in found.items() if width in each.layers]
+            raise not_a_width(width, followed, "a width of the advice")
         check_one_of("a width of the advice", width, found)
         return found[width]
 

@@ -1,23 +1,13 @@
-"""Texts: words as a table, each name given once, errors in one line."""
+"""Texts: words as a table, each name given once."""
 
 from __future__ import annotations
 
-__all__ = ["UniqueNames", "first_line", "words"]
+__all__ = ["UniqueNames", "words"]
 
 
 def words(text: str) -> frozenset[str]:
     """The words of a text, as a table of names."""
     return frozenset(text.split())
-
-
-def first_line(error: BaseException, *, with_type: bool = True) -> str:
-    r"""An error in one line: its type, and the first line of its message.
-
-    >>> first_line(ValueError("one\ntwo")), first_line(ValueError("one\ntwo"), with_type=False)
-    ('ValueError: one', 'one')
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ": ".join([type(error).__name__] * (with_type or not lines) + lines[:1])
 
 
 class UniqueNames:

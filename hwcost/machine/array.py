@@ -17,7 +17,7 @@ from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
 from hwcost.machine.fields import COUNT, FREQUENCY, RATE, SHARE, Kind, Need, Part, Start, declare, part
 from hwcost.machine.memory import Memory
-from hwcost.machine.rows import resolved
+from hwcost.machine.rows import called, resolved
 from hwcost.machine.terms import Term, Transfer
 from hwcost.machine.tiler import Tiler
 from hwcost.machine.timing import Timing
@@ -121,7 +121,9 @@ class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
         super().__post_init__()
         for term in self.terms:
             if isinstance(term, Transfer):
-                RATE.check(term.bytes_per_s(self), f"Transfer.bytes_per_s of {term.name!r}", "bytes per second")
+                RATE.check(
+                    called(term, "bytes_per_s", self), f"Transfer.bytes_per_s of {term.name!r}", "bytes per second"
+                )
 
     def _check_needs(self, needing: Sequence[tuple[str, Need]]) -> None:
         for name, need in needing:

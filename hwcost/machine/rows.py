@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from hwcost.arrays import as_quantity
-from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.errors import InvalidValueError, check_one_of, raised
 from hwcost.machine.fields import Kind
 
-__all__ = ["Row", "check_name", "check_result", "resolved", "row_of", "table"]
+__all__ = ["Row", "called", "check_name", "figure", "resolved", "row_of", "table"]
 
 _R = TypeVar("_R", bound="Row")
 
@@ -22,9 +22,19 @@ def check_name(value: object, place: str) -> None:
         raise InvalidValueError(place, value, "a text that is not empty")
 
 
-def check_result(row: Row, function: str, result: object) -> None:
-    """Raises unless a function of a row returned a number of at least 0, or an array of them."""
+def called(row: Row, function: str, argument: object) -> Any:
+    """What a function of a caller's row returns; the error names the row if it raises one."""
+    try:
+        return getattr(row, function)(argument)
+    except Exception as error:
+        raise raised(f"{type(row).__name__}.{function} of {row.name!r}", getattr(row, function), error) from error
+
+
+def figure(row: Row, function: str, argument: object) -> Any:
+    """What a function of a caller's row returns, which is a number of at least 0, or an array of them."""
+    result = called(row, function, argument)
     as_quantity(result, f"{type(row).__name__}.{function} of {row.name!r}")
+    return result
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from hwcost.arrays import Size, is_number, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds, FoldTiming
-from hwcost.machine.rows import check_result
+from hwcost.machine.rows import figure
 from hwcost.machine.terms import Term
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
@@ -99,9 +99,7 @@ def _overheads(work: Work) -> dict[str, Size]:
     """The cycles of each overhead by name; those that the machine does not have are left out."""
     found = {}
     for term in overheads_of(work.array):
-        cycles = term.cycles(work)
-        if work.array.terms:
-            check_result(term, "cycles", cycles)
+        cycles = figure(term, "cycles", work) if work.array.terms else term.cycles(work)
         if not is_zero(cycles):
             found[term.name] = cycles
     return found
@@ -119,10 +117,10 @@ def _check_terms(array: SystolicArray) -> None:
 
 
 def _compute(folds: Folds, array: SystolicArray) -> Size:
-    of_folds = array.fold_timing_row.cycles
+    of_folds, own = array.fold_timing_row.cycles, array.fold_timing
+    if isinstance(own, FoldTiming):
+        of_folds = functools.partial(figure, own, "cycles")
     cycles = of_folds(folds)
-    if isinstance(array.fold_timing, FoldTiming):
-        check_result(array.fold_timing, "cycles", cycles)
     if not is_zero(array.cycles_per_fold):
         cycles = total(cycles, product(array.cycles_per_fold, folds.of_one_product))
     cycles = product(folds.count, cycles, what="the cycles")

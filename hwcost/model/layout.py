@@ -10,6 +10,7 @@ from hwcost.arrays import Size, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds, last_fold
+from hwcost.machine.rows import called
 from hwcost.model.gemm import Gemm
 from hwcost.relaxation import EXACT, Relaxation
 
@@ -34,7 +35,8 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     >>> folds.along_rows, folds.along_cols, folds.streamed
     (19, 2, 1)
     """
-    flow, lowered = array.dataflow_row, array.lowering_row.lower(gemm)
+    flow, row = array.dataflow_row, array.lowering
+    lowered = array.lowering_row.lower(gemm) if isinstance(row, str) else called(row, "lower", gemm)
     if not isinstance(lowered, Gemm):
         raise InvalidValueError(f"Lowering.lower of {str(array.lowering)!r}", lowered, "a Gemm")
     rows_extent, cols_extent = getattr(lowered, flow.rows), getattr(lowered, flow.cols)

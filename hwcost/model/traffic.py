@@ -22,7 +22,7 @@ from hwcost.arrays import Size, is_number, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
-from hwcost.machine.rows import check_result
+from hwcost.machine.rows import figure
 from hwcost.machine.terms import Transfer
 from hwcost.model.layout import Work, is_zero
 from hwcost.model.sums import Sums
@@ -134,9 +134,8 @@ def moved_elements(work: Work) -> dict[str, Size]:
     """The elements of each transfer of a product, by name; those that do not occur are left out."""
     found = {}
     for transfer in transfers_of(work.array):
-        found[transfer.name] = transfer.elements(work)
-        if work.array.terms:
-            check_result(transfer, "elements", found[transfer.name])
+        own = work.array.terms
+        found[transfer.name] = figure(transfer, "elements", work) if own else transfer.elements(work)
     return {name: elements for name, elements in found.items() if not is_zero(elements)}
 
 

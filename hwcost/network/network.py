@@ -86,7 +86,7 @@ class Network(Mapping[str, Any]):
             for name, each in self.operations.items()
         }
         widths = complete(operations, self.widths)
-        options = {name: check_options(name, sizes, widths) for name, sizes in self.options.items()}
+        options = {name: check_options(name, sizes, widths, operations) for name, sizes in self.options.items()}
         tables: tuple[dict[str, Any], ...] = (operations, widths, dict(self.parameters), options)
         for field_name, own in zip(kinds, tables, strict=True):
             object.__setattr__(self, field_name, MappingProxyType(own))

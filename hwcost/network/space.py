@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -14,14 +14,16 @@ from hwcost.errors import InvalidValueError
 from hwcost.model.layers import Conv2d
 from hwcost.network.operations import Operation, Width, size_at, whole
 
-__all__ = ["by_step", "check_options", "complete", "with_open_kernel"]
+__all__ = ["by_step", "check_options", "complete", "not_a_width", "with_open_kernel"]
 
 KERNEL = ".kernel_size"
 
 
-def check_options(name: str, sizes: Any, widths: Mapping[str, Width]) -> tuple[int, ...]:
+def check_options(
+    name: str, sizes: Any, widths: Mapping[str, Width], operations: Mapping[str, Operation] | None = None
+) -> tuple[int, ...]:
     """The options of one width; an InvalidValueError if it cannot change, or cannot take them."""
-    width, field = changeable(name, widths), f"options[{name!r}]"
+    width, field = changeable(name, widths, operations), f"options[{name!r}]"
     if not isinstance(sizes, (tuple, list, range)) or not sizes:
         raise InvalidValueError(field, sizes, "a sequence of at least one size")
     options = tuple(whole(size, field) for size in sizes)
@@ -45,9 +47,20 @@ def changeable(name: Any, widths: Mapping[str, Width], operations: Mapping[str, 
         raise InvalidValueError(field, name, allowed, reason="it is not open to choice")
     if width is not None:
         raise InvalidValueError(field, name, allowed, reason=f"it cannot change ({width.fixed})")
+    if operations is not None and name in operations:
+        raise not_a_width(name, operations[name].widths, field)
     if not free:
         raise InvalidValueError(field, name, allowed, reason="no width of this network can change")
     raise InvalidValueError("the width", name, f"one of: {', '.join(free)}", names=(*free, *kernels))
+
+
+def not_a_width(name: str, followed: Iterable[str], field: str) -> InvalidValueError:
+    """The error about the name of an operation in place of those of the widths that it follows."""
+    names = [repr(each) for each in followed]
+    reason = f"{name!r} follows the width{'s' * (len(names) > 1)} {' and '.join(names)}"
+    if not names:
+        return InvalidValueError(field, name, "leave it out", reason=f"{name!r} follows no width that can change")
+    return InvalidValueError(field, name, "use a name of a width", reason=reason)
 
 
 def by_step(

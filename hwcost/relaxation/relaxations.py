@@ -25,7 +25,7 @@ import numpy as np
 
 from hwcost import arrays
 from hwcost.arrays import Array, Size
-from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.errors import InvalidValueError, check_one_of, raised
 from hwcost.relaxation.ladder import Ladder, generalized_step, logistic_step, positive
 
 __all__ = ["EXACT", "RELAXATIONS", "Relaxation", "SmoothCeiling", "as_relaxation", "smooth_ceil"]
@@ -45,6 +45,9 @@ class SmoothCeiling(NamedTuple):
     is_ladder: bool = False
 
 
+_CURVES = ("value", "slope", "maximum")
+
+
 @dataclass(frozen=True)
 class Relaxation:
     """One way to treat the non-smooth steps of the model: a row of :data:`RELAXATIONS`, with its options filled in.
@@ -62,8 +65,24 @@ class Relaxation:
     _curve: SmoothCeiling = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise InvalidValueError("Relaxation.name", self.name, "a text that is not empty")
+        if not isinstance(self.options, Mapping):
+            raise InvalidValueError("Relaxation.options", self.options, "values by the names of arguments of make")
+        place = f"Relaxation.make of {self.name!r}"
+        try:
+            curve = self.make(**self.options)
+        except InvalidValueError:  # about the value of an option
+            raise
+        except Exception as error:
+            raise raised(place, self.make, error) from error
+        if not isinstance(curve, SmoothCeiling):
+            raise InvalidValueError(f"the result of {place}", curve, "a SmoothCeiling")
+        value, slope, maximum = (
+            _guarded(f"the {name} of relaxation {self.name!r}", getattr(curve, name)) for name in _CURVES
+        )
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
-        object.__setattr__(self, "_curve", self.make(**self.options))
+        object.__setattr__(self, "_curve", curve._replace(value=value, slope=slope, maximum=maximum))
 
     def __hash__(self) -> int:
         return hash((self.name, tuple(self.options)))
@@ -153,6 +172,25 @@ class Relaxation:
         (True, False)
         """
         return self._curve.maximum is not arrays.maximum
+
+
+def _guarded(place: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a relaxation, whose errors and results name it."""
+    if function is arrays.maximum:
+        return function
+    if not callable(function):
+        raise InvalidValueError(place, function, "a function")
+
+    def guarded(*given: Array) -> Any:
+        try:
+            result = function(*given)
+        except Exception as error:
+            raise raised(place, function, error) from error
+        if len(given) == 1 and getattr(result, "shape", None) != given[0].shape:
+            raise InvalidValueError(f"the result of {place}", result, "an array of the shape of its argument")
+        return result
+
+    return guarded
 
 
 def _apply(function: Callable[[Array], Array], x: Array) -> Any:

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hwcost.arrays import as_size
-from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
+from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError, first_line
 from hwcost.files import read_given
-from hwcost.importers.naming import first_line
 
 try:
     import onnx

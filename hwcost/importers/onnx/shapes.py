@@ -14,8 +14,8 @@ import onnx.helper
 import onnx.numpy_helper
 import onnx.shape_inference
 
-from hwcost.errors import InvalidValueError
-from hwcost.importers.naming import first_line, words
+from hwcost.errors import InvalidValueError, first_line
+from hwcost.importers.naming import words
 from hwcost.importers.onnx.loading import fixed_shape, plain_domain
 from hwcost.network.axes import Axis
 

@@ -6,9 +6,8 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from hwcost.errors import InvalidValueError, UnusedRowWarning, did_you_mean
+from hwcost.errors import InvalidValueError, UnusedRowWarning, did_you_mean, raised
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
-from hwcost.importers.naming import first_line
 from hwcost.importers.rules.call import Call, Handler
 from hwcost.units import shortlist
 
@@ -84,8 +83,7 @@ def _guarded(place: str, handler: Handler) -> Handler:
         except CannotPriceError:
             raise
         except Exception as error:
-            reason = f"on a call of {call.kind} it raises {first_line(error)}"
-            raise InvalidValueError(place, handler, "correct the function", reason=reason) from error
+            raise raised(place, handler, error, f"on a call of {call.kind} ") from error
         for layer in layers:
             if not isinstance(layer, LoweredLayer):
                 raise InvalidValueError(f"the result of {place}", returned, "LoweredLayer objects in a list, or None")

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, first_line
 from hwcost.files import read_given
-from hwcost.importers.naming import first_line
 
 __all__ = ["load_model"]
 

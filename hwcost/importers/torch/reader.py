@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from hwcost.errors import MISSING, HwcostError, InvalidValueError
-from hwcost.importers.naming import first_line
+from hwcost.errors import MISSING, HwcostError, InvalidValueError, first_line
 from hwcost.importers.rules import Handler
 from hwcost.importers.rules.own import OwnRows, is_qualified
 from hwcost.importers.torch.inputs import InputSpec, stand_ins, without_data
