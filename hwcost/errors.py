@@ -3,10 +3,11 @@
 Every error of the package derives from :class:`HwcostError` and from the builtin that Python users expect
 (``ValueError``, ``TypeError``, ``ImportError``), so that both ``except HwcostError`` and ``except ValueError`` work.
 
-Bad input raises :class:`InvalidValueError`. Its message takes one of four forms:
+Bad input raises :class:`InvalidValueError`. Its message takes one of five forms:
 
 - a wrong value: ``InvalidValueError("stride", 0, "an integer of at least 1")``;
 - a name that a table does not have: ``InvalidValueError("dataflow", "wss", DATAFLOWS)``; the closest one is offered;
+- such a name in a field that holds several: ``InvalidValueError("probs", "b", names, form=unknown("decision"))``;
 - no value: ``InvalidValueError("stride", MISSING, "an integer of at least 1")``;
 - anything else: ``InvalidValueError("--plot", path, "leave it out, or pass --budget", reason="there is no budget")``,
   where the third argument states what to do.
@@ -23,7 +24,7 @@ from typing import Any, Final
 
 __all__ = [
     "MISSING", "HwcostError", "InvalidValueError", "MissingDependencyError", "MixedLibrariesError",
-    "NoGradientError", "UnusedRowWarning", "check_one_of", "did_you_mean", "first_line", "raised", "require",
+    "NoGradientError", "UnusedRowWarning", "check_one_of", "did_you_mean", "first_line", "raised", "require", "unknown",
 ]  # fmt: skip
 
 
@@ -50,6 +51,8 @@ class InvalidValueError(HwcostError, ValueError):
     '--dim cannot be used: the model has no dynamic sizes; leave it out'
     >>> str(InvalidValueError("dataflow", "wss", ("ws", "os", "is")))
     "dataflow is 'wss'; allowed: one of: ws, os, is; did you mean 'ws'?"
+    >>> str(InvalidValueError("options", "fc3", ("fc1", "conv"), form=unknown("width")))
+    "unknown width 'fc3' in options; known: fc1, conv; did you mean 'fc1'?"
 
     Attributes:
         field: the argument, option, key or cell.
@@ -57,10 +60,18 @@ class InvalidValueError(HwcostError, ValueError):
         allowed: the values allowed there, in words; with a ``reason``, what to do instead.
         reason: why ``field`` cannot be used, if the value alone does not show it; empty otherwise.
         names: the names allowed there, of which the closest is offered; empty if any number of values is allowed.
+        form: a message of another form, with the attributes in braces; empty for those of :mod:`hwcost.errors`.
     """
 
     def __init__(
-        self, field: str, value: object, allowed: str | Iterable[str], *, reason: str = "", names: Iterable[str] = ()
+        self,
+        field: str,
+        value: object,
+        allowed: str | Iterable[str],
+        *,
+        reason: str = "",
+        names: Iterable[str] = (),
+        form: str = "",
     ) -> None:
         if not isinstance(allowed, str):
             names = tuple(allowed)
@@ -70,15 +81,21 @@ class InvalidValueError(HwcostError, ValueError):
         self.allowed = allowed
         self.reason = reason
         self.names = tuple(names)
+        self.form = form
         super().__init__(self._message())
 
     def _message(self) -> str:
-        if self.reason:
-            return f"{self.field} cannot be used: {self.reason}; {self.allowed}"
-        if self.value is MISSING:
-            return f"{self.field} is missing; needed: {self.allowed}"
+        if self.form:
+            form = self.form
+        elif self.reason:
+            form = "{field} cannot be used: {reason}; {allowed}"
+        elif self.value is MISSING:
+            form = "{field} is missing; needed: {allowed}"
+        else:
+            form = "{field} is {value}; allowed: {allowed}{closest}"
         closest = did_you_mean(self.value, self.names) if isinstance(self.value, str) else ""
-        return f"{self.field} is {shorten(self.value)}; allowed: {self.allowed}{closest}"
+        known = self.allowed.removeprefix("one of: ")
+        return form.format_map(vars(self) | {"value": shorten(self.value), "known": known, "closest": closest})
 
     def at(self, field: str, *, allowed: str | None = None) -> InvalidValueError:
         """The same error under another name of the field, and optionally with other allowed values.
@@ -88,11 +105,16 @@ class InvalidValueError(HwcostError, ValueError):
         '--stride is 0; allowed: an integer of at least 1'
         """
         return InvalidValueError(
-            field, self.value, allowed or self.allowed, reason=self.reason, names=() if allowed else self.names
+            field,
+            self.value,
+            allowed or self.allowed,
+            reason=self.reason,
+            names=() if allowed else self.names,
+            form=self.form,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:  # by default, an exception is rebuilt from its message alone
-        make = functools.partial(type(self), reason=self.reason, names=self.names)
+        make = functools.partial(type(self), reason=self.reason, names=self.names, form=self.form)
         return make, (self.field, self.value, self.allowed)
 
 
@@ -129,8 +151,13 @@ class UnusedRowWarning(UserWarning):
     """
 
 
-def check_one_of(field: str, value: object, names: Collection[str], more: str = "") -> None:
-    """Raises unless a value is one of some names.
+def unknown(what: str) -> str:
+    """The form of an error for an unknown name in a field that holds several; ``what`` is the kind of the names."""
+    return f"unknown {what} {{value}} in {{field}}; known: {{known}}{{closest}}"
+
+
+def check_one_of(field: str, value: object, names: Collection[str], more: str = "", *, what: str = "") -> None:
+    """Raises unless a value is one of some names; ``what`` it is if it is one of several in the field.
 
     >>> check_one_of("kind", "con2d", ["conv2d", "linear"], "; or a layer of your own")
     Traceback (most recent call last):
@@ -140,7 +167,7 @@ def check_one_of(field: str, value: object, names: Collection[str], more: str = 
     """
     if not isinstance(value, str) or value not in names:
         known = f"one of: {', '.join(name or repr(name) for name in names)}" if names else "none"
-        raise InvalidValueError(field, value, known + more, names=names)
+        raise InvalidValueError(field, value, known + more, names=names, form=unknown(what) if what else "")
 
 
 def did_you_mean(name: str, names: Iterable[str], key: Callable[[str], str] = str.lower) -> str:

@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 
 from hwcost.errors import InvalidValueError
 
-__all__ = ["new_folder", "read_file", "read_given", "write_given", "write_json", "write_json_lines", "write_whole"]
+__all__ = [
+    "new_folder", "read_file", "read_given", "unusable", "write_given", "write_json", "write_json_lines", "write_whole",
+]  # fmt: skip
 
 Path: TypeAlias = str | os.PathLike[str]
 
@@ -66,6 +68,17 @@ def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
             os.unlink(temporary)
 
 
+def unusable(field: str, path: Path, how: str, error: Exception) -> InvalidValueError:
+    """The error for a file or folder, given as ``field``, that cannot be "read" or "written", as ``how`` states.
+
+    >>> str(unusable("model", "net.onnx", "read", OSError(2, "No such file or directory")))
+    "'net.onnx' cannot be read: No such file or directory"
+    """
+    reason = getattr(error, "strerror", None) or str(error)
+    form = f"{{value}} cannot be {how}: {{reason}}"
+    return InvalidValueError(field, os.fspath(path), f"a path that can be {how}", reason=reason, form=form)
+
+
 def read_given(path: Path, most: int, field: str) -> bytes:
     """As :func:`read_file`, of a path that was given as ``field``.
 
@@ -75,7 +88,7 @@ def read_given(path: Path, most: int, field: str) -> bytes:
     try:
         return read_file(path, most)
     except OSError as error:
-        raise InvalidValueError(field, os.fspath(path), f"a file that can be read ({error.strerror})") from None
+        raise unusable(field, path, "read", error) from None
 
 
 def write_given(path: Path, content: bytes | Iterable[bytes], field: str) -> None:
@@ -87,7 +100,7 @@ def write_given(path: Path, content: bytes | Iterable[bytes], field: str) -> Non
     try:
         write_whole(path, content)
     except OSError as error:
-        raise InvalidValueError(field, os.fspath(path), f"a file that can be written ({error.strerror})") from None
+        raise unusable(field, path, "written", error) from None
 
 
 @contextlib.contextmanager

@@ -422,5 +422,5 @@ def test_a_width_without_advice():
     advice = advise(residual(), SystolicArray(8, 8))
     with pytest.raises(InvalidValueError) as caught:
         advice["stm"]
-    assert (caught.value.field, caught.value.value) == ("a width of the advice", "stm")
+    assert (caught.value.field, caught.value.value) == ("the advice", "stm")
     assert "stem" in caught.value.names

@@ -578,7 +578,7 @@ def test_files_without_measurements(tmp_path, lines, message):
 def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "latin.csv").write_bytes("kind,ms\nk\xf6nig,1\n".encode("latin-1"))
     for path in (tmp_path, tmp_path / "none.csv", tmp_path / "latin.csv", "a\0b"):
-        with pytest.raises(InvalidValueError, match="the file of measurements is"):
+        with pytest.raises(InvalidValueError, match=r"cannot be (read|used)"):
             read_measurements(path, START)
 
 
@@ -652,9 +652,9 @@ def test_calibrate_as_json_with_a_picture(measured_csv, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [([], "--device is missing"), (["--device", "gemini"], "--device is 'gemini'"),
-     (["--device", "gemmini", "--free", "speed"], "--free is 'speed'"),
+     (["--device", "gemmini", "--free", "speed"], "unknown number 'speed' in --free"),
      (["--device", "gemmini", "--grid", "size"], "--grid is 'size'"),
-     (["--device", "gemmini", "--grid", "speed=1"], "--grid is 'speed'"),
+     (["--device", "gemmini", "--grid", "speed=1"], "unknown field 'speed' in --grid"),
      (["--device", "gemmini", "--grid", "size=1:9999"], "at most 1000 values"),
      (["--device", "gemmini", "--grid", "size=8", "--grid", "size=16"], "--grid is 'size'; allowed: each name once"),
      (["--device", "gemmini", "--grid", "rows=99999999999999999999"], "none above 1e9"),

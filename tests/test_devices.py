@@ -355,14 +355,14 @@ def test_paths(tmp_path, monkeypatch):
 )
 def test_files_that_cannot_be_read(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidValueError, match=r"device file is .* a file that can be read"):
+    with pytest.raises(InvalidValueError, match="cannot be read"):
         read_device(path)
 
 
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(InvalidValueError, match="regular file"):
         read_device(tmp_path)
-    with pytest.raises(InvalidValueError, match="a file that can be written"):
+    with pytest.raises(InvalidValueError, match="cannot be written"):
         write_device(tmp_path, FULL)
 
 
@@ -441,7 +441,9 @@ def test_every_missing_key_of_a_table_is_named(table, document, tmp_path):
 
 def test_a_field_with_a_typo_is_not_reported_as_missing(document, tmp_path):
     document["array"]["rowz"] = document["array"].pop("rows")
-    assert "x.toml: a key of array is 'rowz'; allowed: one of: rows, " in refusal(tmp_path, document)
+    message = refusal(tmp_path, document)
+    assert "unknown key 'rowz' in " in message
+    assert "x.toml: array; known: rows, " in message
 
 
 def inside(content, table):
@@ -453,19 +455,20 @@ def inside(content, table):
 @pytest.mark.parametrize(
     ("table", "place", "listed"),
     [
-        ("", "the file", "summary"),
-        ("array", "array", "clock_hz"),
-        ("array.rows", "array.rows", "status"),
-        ("facts.power", "facts.power", "source"),
-        ("fit", "fit", "licence"),
-        ("fit.range", "fit.range", "macs"),
-        ("fit.range.m", "fit.range.m", "low"),
+        ("", "x.toml", "summary"),
+        ("array", "x.toml: array", "clock_hz"),
+        ("array.rows", "x.toml: array.rows", "status"),
+        ("facts.power", "x.toml: facts.power", "source"),
+        ("fit", "x.toml: fit", "licence"),
+        ("fit.range", "x.toml: fit.range", "macs"),
+        ("fit.range.m", "x.toml: fit.range.m", "low"),
     ],
 )
 def test_unknown_keys_come_with_the_list(table, place, listed, document, tmp_path):
     inside(document, table)["rowz"] = {"value": 1, "unit": "1", "status": "assumed", "source": "a test"}
     message = refusal(tmp_path, document)
-    assert f"x.toml: a key of {place} is 'rowz'" in message
+    assert "unknown key 'rowz' in " in message
+    assert f"{place};" in message
     assert listed in message
 
 
@@ -565,7 +568,7 @@ def test_values_that_are_not_allowed(place, value, allowed, document, tmp_path):
 @pytest.mark.parametrize(("wrong", "right"), [("colz", "cols"), ("dataflo", "dataflow"), ("Rows", "rows")])
 def test_a_misspelt_field_is_named_with_the_right_one(document, tmp_path, wrong, right):
     document["array"][wrong] = document["array"]["rows"]
-    assert f"a key of array is '{wrong}'" in (message := refusal(tmp_path, document))
+    assert f"unknown key '{wrong}' in " in (message := refusal(tmp_path, document))
     assert message.endswith(f"did you mean '{right}'?")
 
 
@@ -683,7 +686,7 @@ def test_only_devices_are_written(value, tmp_path):
 @pytest.mark.parametrize("path", ["", "no/such/folder.toml", "null\0.toml", "x" * 5000 + ".toml", "\ud800.toml", 3])
 def test_paths_that_cannot_be_written(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidValueError, match="device"):
+    with pytest.raises(InvalidValueError, match=r"device|cannot be written"):
         write_device(path, FULL)
     assert list(tmp_path.iterdir()) == []
 

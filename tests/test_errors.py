@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from hwcost import InvalidValueError, MissingDependencyError, MixedLibrariesError, NoGradientError
-from hwcost.errors import MISSING
+from hwcost.errors import MISSING, check_one_of, unknown
 
 ERRORS = [
     InvalidValueError("Conv2d.stride", 0, "an integer of at least 1"),
@@ -16,6 +16,7 @@ ERRORS = [
     InvalidValueError("dataflow", "oss", ("ws", "os", "is")),
     InvalidValueError("dataflow", "oss", "one of: ws, os, is; or a Dataflow", names=("ws", "os", "is")),
     InvalidValueError("--dim", "batch=8", "leave it out", reason="the model has no dynamic sizes"),
+    InvalidValueError("probs", "{b}", ("a", "c"), form=unknown("decision")),
     MissingDependencyError("scipy", "fit", "a fit"),
     MixedLibrariesError("numpy and torch"),
     NoGradientError("no gradient"),
@@ -31,7 +32,7 @@ def test_errors_travel(error, travel):
     assert vars(again) == vars(error)
 
 
-@pytest.mark.parametrize("error", ERRORS[:5], ids=str)
+@pytest.mark.parametrize("error", ERRORS[:6], ids=str)
 def test_an_error_under_another_name_keeps_its_other_facts(error):
     moved = error.at("elsewhere")
     assert vars(moved) == vars(error) | {"field": "elsewhere"}
@@ -60,3 +61,15 @@ def test_the_closest_name_is_offered(value, names, offered):
     assert (error.allowed, error.names) == (f"one of: {', '.join(names)}", names)
     assert ("did you mean" in str(error)) == bool(offered)
     assert str(error).endswith(f"did you mean {offered!r}?" if offered else ", ".join(names))
+
+
+@pytest.mark.parametrize("value", ["fc3", "{field}", 3, MISSING])
+@pytest.mark.parametrize("names", [("fc1", "conv"), ()])
+def test_an_unknown_name_is_not_shown_as_the_value_of_the_field(value, names):
+    with pytest.raises(InvalidValueError) as caught:
+        check_one_of("options", value, names, what="width")
+    error = caught.value
+    assert (error.field, error.value, error.names) == ("options", value, names)
+    assert error.allowed == ("one of: fc1, conv" if names else "none")
+    assert str(error).startswith(f"unknown width {value!r} in options; known: {', '.join(names) or 'none'}")
+    assert ("did you mean 'fc1'" in str(error)) == (value == "fc3" and bool(names))

@@ -145,7 +145,7 @@ def test_topologies(tmp_path, kind, text, products):
         ("net.csv", "kind,c,f,count\nlinear,4,5,0\n", "line 2: count is '0'; allowed: an integer from 1"),
         ("net.csv", "kind,c,f,count\nlinear,4,5,1000000\n", "count is '1000000'"),
         ("net.csv", "kind,c,f,count\nlinear,4,5,60000\nlinear,4,5,60000\n", "the number of layers is 120000"),
-        ("net.csv", "kind,c,f,group\nconv2d,4,5,2\n", "a column is 'group'; allowed: one of: kind"),
+        ("net.csv", "kind,c,f,group\nconv2d,4,5,2\n", "unknown column 'group' in"),
         ("net.csv", "kind,c,f,strid\nlinear,4,5,2\n", "did you mean 'stride'?"),
         ("net.csv", "kind,c,f,c\nlinear,4,5,2\n", "the column 'c' is there twice"),
         ("net.csv", "kind;c;f\nlinear;4;5\n", "columns between commas"),
@@ -156,20 +156,20 @@ def test_topologies(tmp_path, kind, text, products):
         ("net.csv", "kind,m,n,k,window\ngemm,2,3,4,3\n", "line 2: Gemm.k is 4; allowed: a multiple"),
         ("net.csv", "name,c,f\nfc,4,5\n", "add a column 'kind'"),
         ("net.csv", "a,b\n1,2\n", "read as a SCALE-Sim topology, since no header has a column 'kind'"),
-        ("net.csv", b"kind,c,f\nlinear,4,\xff\n", "a file in UTF-8"),
+        ("net.csv", b"kind,c,f\nlinear,4,\xff\n", "UTF-8"),
         ("net.csv", "kind,c,f\nlinear,4,5\0\n", "line 2"),
         ("net.toml", "", "the number of layers is 0; allowed: from 1 to 100000, as rows"),
         ("net.toml", "[[layer]\n", "a TOML document"),
-        ("net.toml", b"\xff", "a file in UTF-8"),
+        ("net.toml", b"\xff", "UTF-8"),
         ("net.toml", "x = " + "[" * 20000, "a TOML document"),
         ("net.toml", 'schema = "hwcost.device/1"\n', "schema is 'hwcost.device/1'; allowed: 'hwcost.layers/1'"),
         ("net.toml", "name = 3\n", "name is 3; allowed: a text"),
         ("net.toml", "[layer]\nc = 3\n", "a table [[layer]] for each layer"),
-        ("net.toml", "[[layers]]\nc = 3\n", "one of: schema, version, name, layer; did you mean 'layer'"),
+        ("net.toml", "[[layers]]\nc = 3\n", "known: schema, version, name, layer; did you mean 'layer'"),
         ("net.toml", '[[layer]]\nkind = "linear"\nc = 3\nf = true\n', "layer 1: f is True; allowed: an integer"),
         ("net.toml", '[[layer]]\nkind = "linear"\nc = 3\nf = []\n', "layer 1: f is []; allowed: an integer"),
         ("net.toml", '[[layer]]\nkind = "linear"\nc = 3\nf = inf\n', "layer 1: f is 'inf'; allowed: a finite number"),
-        ("net.toml", '[[layer]]\nkind = "linear"\nname = "a"\nd = 3\n', "layer 1 ('a'): a key is 'd'"),
+        ("net.toml", '[[layer]]\nkind = "linear"\nname = "a"\nd = 3\n', "unknown key 'd' in"),
         ("net.toml", '[[layer]]\nkind = 3\n', "layer 1: kind is 3; allowed: a text"),
         ("net.toml", '[[layer]]\nc = 3\n', "layer 1: kind is missing; needed: one of: conv2d"),
     ],
@@ -187,7 +187,7 @@ def test_bad_lists_are_refused(tmp_path, name, text, words):
 
 @pytest.mark.parametrize("name", ["none.csv", "none.toml", "", "a\0.csv", "a\0.toml"])
 def test_files_that_are_not_there(tmp_path, name):
-    with pytest.raises(InvalidValueError, match="a file that can be read"):
+    with pytest.raises(InvalidValueError, match="cannot be read"):
         read_layers(str(tmp_path / name) if name else str(tmp_path))
 
 
@@ -292,9 +292,9 @@ def test_what_cannot_be_written(tmp_path, write):
     good = Network.of_layers("net", {"fc": Linear(3, 4)})
     with pytest.raises(InvalidValueError, match="at least one layer that is priced"):
         write(tmp_path / "net.csv", Network("net", {"relu": Operation(MemoryOnly("relu"), kind="relu")}))
-    with pytest.raises(InvalidValueError, match="a file that can be written"):
+    with pytest.raises(InvalidValueError, match="cannot be written"):
         write(tmp_path, good)
-    with pytest.raises(InvalidValueError, match="a file that can be written"):
+    with pytest.raises(InvalidValueError, match="cannot be written"):
         write(tmp_path / "none" / "net.csv", good)
     with pytest.raises(InvalidValueError, match=r"layer 'fc'.*integer"):
         write(tmp_path / "net.csv", Network.of_layers("net", {"fc": Linear(3, np.arange(1, 5))}))

@@ -870,7 +870,7 @@ def test_dims(read):
          "dims={'batch': 1}, on the command line --dim batch=1"),
         ((None, "n", 4), {"n": 3}, "dimension 'x:0' is missing"),
         (("a", "b", 4), {}, "--dim a=1 --dim b=1"),
-        (("batch", 3, 4), {"bach": 1}, "a name in dims is 'bach'; allowed: one of: batch, x:0, x:1, x:2; did you mean "
+        (("batch", 3, 4), {"bach": 1}, "unknown name 'bach' in dims; known: batch, x:0, x:1, x:2; did you mean "
          "'batch'?"),
         (("batch", 3, 4), {"batch": -1}, "dims['batch'] is -1"),
         (("batch", 3, 4), {"batch": 2.5}, "dims['batch'] is 2.5"),
@@ -935,7 +935,7 @@ def test_files_that_are_no_models(tmp_path):
         assert "\n" not in str(caught.value)
         assert "net.onnx" in str(caught.value)
     for path in (tmp_path, tmp_path / "none.onnx", f"{tmp_path}/\0.onnx"):
-        with pytest.raises(InvalidValueError, match="a file that can be read"):
+        with pytest.raises(InvalidValueError, match="cannot be read"):
             from_onnx(path)
 
 

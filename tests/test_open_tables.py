@@ -24,8 +24,9 @@ from hwcost import (
 from hwcost.cli.explain import explain
 from hwcost.cli.formula import formula
 from hwcost.machine import Dataflow, FoldTiming, Lowering, Term, Transfer
-from hwcost.model.formula import price
-from hwcost.model.traffic import OPERANDS
+from hwcost.machine.terms import SHIPPED
+from hwcost.model.formula import OVERHEADS, price
+from hwcost.model.traffic import MEMORY, OPERANDS
 from hwcost.plot import network_data
 from hwcost.relaxation import Relaxation, SmoothCeiling
 from hwcost.reports import summarise
@@ -74,17 +75,23 @@ def test_networks_price_the_term_for_each_product():
         (lambda: SystolicArray(8, 8, terms=3), "SystolicArray.terms"),
         (lambda: SystolicArray(8, 8, terms=("constant",)), "SystolicArray.terms"),
         (lambda: SystolicArray(8, 8, terms=(Term("a", int, ""),) * 2), "SystolicArray.terms"),
-        (lambda: layer_cost(LAYERS["fc"], SystolicArray(8, 8, terms=(Term("weights", int, ""),))), "Term.name"),
-        (
-            lambda: layer_cost(LAYERS["fc"], SystolicArray(8, 8, terms=(Transfer("blocks", int, UNLIMITED, ""),))),
-            "Transfer.name",
-        ),
+        (lambda: SystolicArray(8, 8, terms=(Term("weights", int, ""),)), "Term.name"),
+        (lambda: SystolicArray(8, 8, terms=(Transfer("blocks", int, UNLIMITED, ""),)), "Transfer.name"),
     ],
 )
 def test_terms_are_checked(make, field):
     with pytest.raises(InvalidValueError) as caught:
         make()
     assert caught.value.field == field
+
+
+def test_the_names_that_ship_are_taken_when_a_machine_is_made():
+    assert {row.name for row in (*OVERHEADS, *MEMORY)} == set(SHIPPED)
+    for name in SHIPPED:
+        for term in (Term(name, int, ""), Transfer(name, int, UNLIMITED, "")):
+            with pytest.raises(InvalidValueError) as caught:
+                SystolicArray(8, 8, terms=(term,))
+            assert (caught.value.field, caught.value.value) == (f"{type(term).__name__}.name", name)
 
 
 # ---------------------------------------------------------------- rows of the tables

@@ -539,7 +539,7 @@ def test_the_wrong_kind_is_refused(file):
 def test_files_that_are_not_there(tmp_path):
     for read in (read_topology, read_configuration):
         for path in (tmp_path / "none", tmp_path):
-            with refused(mock.ANY, str(path), "a file that can be read"):
+            with refused(mock.ANY, str(path), "can be read"):
                 read(path)
 
 
@@ -563,12 +563,12 @@ def test_topologies_that_cannot_be_written(tmp_path, topology, message):
 def test_places_that_cannot_be_written(tmp_path):
     layers = (TopologyLayer.product("a", m=1, n=2, k=3),)
     config = Configuration("run", serial_array(8, 8), 1, 1, 1)
-    with pytest.raises(InvalidValueError, match="a file that can be written"):
+    with pytest.raises(InvalidValueError, match="cannot be written"):
         write_topology(tmp_path, Topology("n", "gemm", layers))
-    with pytest.raises(InvalidValueError, match="a file that can be written"):
+    with pytest.raises(InvalidValueError, match="cannot be written"):
         write_configuration(tmp_path, config)
     (tmp_path / "file").write_text("")
-    with refused("the folder of the report", str(tmp_path / "file"), "can be written"):
+    with refused("folder", str(tmp_path / "file"), "can be written"):
         write_compute_report(tmp_path / "file", layers, config)
 
 

@@ -227,7 +227,7 @@ def test_options_are_sizes_that_differ(bad):
         ({}, "options or step"),
         ({"options": {}}, "options"),
         ({"options": 8}, "options"),
-        ({"options": {"depth": (1, 2)}}, "the width"),
+        ({"options": {"depth": (1, 2)}}, "the network"),
         ({"options": {"fixed": (1, 2)}}, "width 'fixed'"),
         ({"options": {"odd": (4, 7)}}, "options['odd']"),
         ({"options": {"odd": (4, 8)}, "least": 0.5}, "least"),

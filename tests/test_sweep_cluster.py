@@ -84,29 +84,24 @@ def test_the_file_of_a_scheduler_and_kept_chunks(two_workers, tmp_path):
     "address",
     ["127.0.0.1:{port}", "tcp://127.0.0.1:{port}", "127.0.0.1", "nonsense://x:1", "host.invalid:8786", "no.json", "::"],
 )
-def test_nobody_answers(address, monkeypatch):
-    monkeypatch.setattr(engines, "MOST_SECONDS", 1.0)
+def test_nobody_answers(address):
     with refused("engine"):
-        sweep(NETWORK, rows=8, cols=8, engine="dask://" + address.format(port=clusters.free_port()))
+        sweep(NETWORK, rows=8, cols=8, engine="dask://" + address.format(port=clusters.free_port()), patience=1)
 
 
-def test_a_scheduler_without_workers(tmp_path, monkeypatch):
-    with clusters.cluster(tmp_path, 0) as (address, _):
-        monkeypatch.setattr(engines, "MOST_SECONDS", 5.0)
-        with refused("engine", allowed="at least one worker"):
-            sweep(NETWORK, rows=8, cols=8, engine=f"dask://{address}")
+def test_a_scheduler_without_workers(tmp_path):
+    with clusters.cluster(tmp_path, 0) as (address, _), refused("engine", allowed="at least one worker"):
+        sweep(NETWORK, rows=8, cols=8, engine=f"dask://{address}", patience=5)
 
 
 @pytest.mark.parametrize(
     ("victim", "text"),
-    [("scheduler", "a scheduler that runs to the end; this one is gone"), ("workers", "there was none for 0.5 s")],
+    [("scheduler", "a scheduler that runs to the end; this one is gone"), ("workers", "there was none for 5 s")],
 )
-def test_nobody_is_left(tmp_path, monkeypatch, victim, text):
-    monkeypatch.setattr(engines, "MOST_SECONDS_ALONE", 0.5)
+def test_nobody_is_left(tmp_path, victim, text):
     with clusters.cluster(tmp_path, 1) as (address, workers):
         with clusters.client_of(address) as client:
             scheduler = client.run_on_scheduler(os.getpid)
-        monkeypatch.setattr(engines, "MOST_SECONDS", 5.0)
         killed = []
 
         def progress(points):
@@ -114,8 +109,9 @@ def test_nobody_is_left(tmp_path, monkeypatch, victim, text):
                 killed.append(scheduler if victim == "scheduler" else workers[0].pid)
                 os.kill(killed[0], signal.SIGKILL)
 
+        engine, kept = f"dask://{address}", tmp_path / "kept"
         with pytest.raises(InvalidValueError, match=text):
-            sweep(NETWORK, **SPACE, chunk=10, engine=f"dask://{address}", keep=tmp_path / "kept", progress=progress)
+            sweep(NETWORK, **SPACE, chunk=10, engine=engine, patience=5, keep=kept, progress=progress)
     found = sweep(NETWORK, **SPACE, chunk=10, keep=tmp_path / "kept")
     assert found.cycles.tobytes() == sweep(NETWORK, **SPACE).cycles.tobytes()
 

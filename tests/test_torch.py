@@ -385,7 +385,7 @@ def test_decisions_are_exactly_those_of_the_space():
         for given_probs, field in (
             ({}, "probs['a']"),
             ({k: p for k, p in probs.items() if k != "c"}, "probs['c']"),
-            (probs | {"more": probs["a"]}, "a decision in probs"),
+            (probs | {"more": probs["a"]}, "probs"),
         ):
             with pytest.raises(InvalidValueError) as caught:
                 loss(given_probs)

@@ -330,3 +330,57 @@ def test_a_further_field_of_a_product_reaches_a_calibration_and_a_sweep():
     assert stack.gemm.density.tolist() == [0.25, 0.5, 1.0]
     assert stack.at(np.array([1])).gemm.density.tolist() == [0.5]
     assert UniqueGemms.of(gemms).products == tuple(gemms)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Blocked(Gemm):
+    """A product with fields of several types."""
+
+    block: tuple[int, ...] = (1, 1)
+    label: str = ""
+    sparse: bool = False
+
+    @property
+    def macs(self):
+        """The MACs of whole blocks."""
+        return self.block[0] * self.block[1] * super().macs
+
+
+TORCH = lambda values: pytest.importorskip("torch").tensor(values)  # noqa: E731
+
+
+@pytest.mark.parametrize("sizes", [8, np.array([8, 16]), 8.5, np.array([8.5, 16.25]), TORCH], ids=str)
+@pytest.mark.parametrize("other", [Blocked(1, 2, 3, block=(4, 5)), Linear(3, 2)], ids=["of its kind", "plain"])
+def test_further_fields_of_any_type_are_priced(sizes, other):
+    sizes = sizes([8.5, 16.5]) if callable(sizes) else sizes
+    blocked = Blocked.of_checked(m=4, n=sizes, k=8, count=1, block=(2, 3), label="", sparse=False)
+    report = network_cost([blocked, other], SystolicArray(8, 8, dram_bytes_per_s=1e9))
+    for name, expected in (("0", 6 * 4 * 8 * sizes), ("1", other.gemms()[0].macs)):
+        same = report.layers[name].macs == expected
+        assert same if isinstance(same, bool) else same.all()
+    assert blocked.map(lambda size: 2 * size).block == (4, 6)
+
+
+def test_an_array_in_a_tuple_is_seen():
+    blocked = Blocked(4, 8, 8, block=(np.array([1, 2]), 3))
+    assert network_cost([blocked, Linear(3, 2)], SystolicArray(8, 8)).layers["0"].macs.tolist() == [768, 1536]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"label": "b"}, "Blocked.label"), ({"sparse": True}, "Blocked.sparse"), ({"block": (1, 2, 3)}, "Blocked.block")],
+)
+def test_a_field_that_cannot_be_stacked_is_refused(change, field):
+    widths, array = np.array([8, 16]), SystolicArray(8, 8)
+    layers = [Blocked(4, widths, 8), Blocked(4, 8, 8, **change)]
+    with pytest.raises(InvalidValueError) as caught:
+        network_cost(layers, array)
+    assert caught.value.field == field
+    assert network_cost([Blocked(4, 8, 8), layers[1]], array).total.cycles == 8
+
+
+def test_two_kinds_of_products_are_not_mixed_in_one_array():
+    layers = [Blocked(4, np.array([8, 16]), 8), Sparse(4, 8, 8)]
+    with pytest.raises(InvalidValueError) as caught:
+        network_cost(layers, SystolicArray(8, 8))
+    assert caught.value.value is layers[1]

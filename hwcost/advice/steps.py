@@ -150,8 +150,8 @@ class Advice:
         found = {each.name: each for each in self.widths}
         if width not in found and width in self.layers:
             followed = [name for name, each in found.items() if width in each.layers]
-            raise not_a_width(width, followed, "a width of the advice")
-        check_one_of("a width of the advice", width, found)
+            raise not_a_width(width, followed, "the advice")
+        check_one_of("the advice", width, found, what="width")
         return found[width]
 
     @property

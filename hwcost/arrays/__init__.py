@@ -15,7 +15,7 @@ from hwcost.arrays.arithmetic import (
     total_over_first_axis,
     true_divide,
 )
-from hwcost.arrays.backends import BACKENDS, Array, Backend, Size, backend_of, is_number, namespace
+from hwcost.arrays.backends import BACKENDS, Array, Backend, Size, backend_of, has_library, is_number, namespace
 from hwcost.arrays.batches import are_few, in_blocks, stack
 from hwcost.arrays.sizes import (
     as_quantity,
@@ -30,7 +30,7 @@ from hwcost.arrays.sizes import (
 
 __all__ = [
     "BACKENDS", "Array", "Backend", "Size", "are_few", "as_quantity", "as_size", "backend_of", "ceil_divide",
-    "constant_while_tracing", "floor_divide", "if_concrete", "in_blocks", "is_float", "is_number",
+    "constant_while_tracing", "floor_divide", "has_library", "if_concrete", "in_blocks", "is_float", "is_number",
     "is_plain", "is_real", "maximum", "namespace", "product", "remainder", "stack", "to_numpy", "total",
     "total_over_first_axis", "true_divide",
 ]  # fmt: skip

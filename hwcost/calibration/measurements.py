@@ -82,7 +82,7 @@ class Measurement:
 
     def _check_device(self) -> None:
         for name, value in self.device.items():
-            check_one_of(self._field("device"), name, _FIELDS)
+            check_one_of(self._field("device"), name, _FIELDS, what="field")
             if not is_real(value) or (value > LARGEST and _FIELDS[name].kind is COUNT):
                 raise InvalidValueError(self._field(name), value, f"a number, integers up to {LARGEST:g}")
             _FIELDS[name].check(value, self._field(name))

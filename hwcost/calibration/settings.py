@@ -124,7 +124,7 @@ def fit_parameters(names: Sequence[str]) -> tuple[FitParameter, ...]:
         raise InvalidValueError("free", names, f"a sequence of at least one of: {', '.join(FIT_PARAMETERS)}")
     taken: dict[str, str] = {}
     for name in names:
-        check_one_of("free", name, FIT_PARAMETERS)
+        check_one_of("free", name, FIT_PARAMETERS, what="number")
         for field in FIT_PARAMETERS[name].fields:
             if field in taken:
                 raise InvalidValueError("free", name, f"a name that does not set {field}, as {taken[field]!r} does")
@@ -140,7 +140,7 @@ def fit_parameters(names: Sequence[str]) -> tuple[FitParameter, ...]:
 GRIDS = {"size": ("rows", "cols")} | {
     name: (name,)
     for name, declared in SystolicArray.declarations.items()
-    if declared.kind is COUNT or declared.kind.types == (str,)
+    if declared.kind is COUNT or declared.kind.names
 }
 """What a grid may try, counts and rows of tables, and the fields that it sets."""
 
@@ -202,7 +202,7 @@ def check_grid(grid: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
     """
     checked = {}
     for name, values in grid.items():
-        check_one_of("grid", name, GRIDS)
+        check_one_of("grid", name, GRIDS, what="field")
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise InvalidValueError(f"grid[{name!r}]", values, "a sequence of at least one value to try")
         checked[name] = tuple(values)

@@ -87,7 +87,7 @@ def advise(
     _check_options(model, applied, taken, budget, to_csv)
     machine = array.read()
     network = options.read(model)
-    with option_names({"the width": "--take"}):
+    with option_names({"the network": "--take"}):
         network.at(taken)
     from hwcost.advice import advise as advise_on
 

@@ -17,9 +17,7 @@ from hwcost.cli.shared.values import parse_name, parse_number, parse_size, parse
 from hwcost.devices.checks import check_text
 from hwcost.devices.values import check_device_name
 from hwcost.errors import MISSING, InvalidValueError, require
-from hwcost.machine.dataflow import DATAFLOWS
-from hwcost.machine.folds import FOLD_TIMINGS
-from hwcost.machine.tiler import LOWERINGS
+from hwcost.machine.array import SystolicArray
 
 if TYPE_CHECKING:
     from hwcost.calibration import Calibration
@@ -30,9 +28,6 @@ __all__ = ["calibrate"]
 SCHEMA = "hwcost.calibrate/1"
 MOST = 10_000
 ROBUST = (parse_number, "a number from 1e-6 to 100", 1e-6, 100.0)
-
-_NAMED = {"dataflow": DATAFLOWS, "fold_timing": FOLD_TIMINGS, "lowering": LOWERINGS}
-"""The fields of a grid whose values are names, each with its table."""
 
 _EXAMPLES = """\b
 Examples:
@@ -154,8 +149,9 @@ def _grid(text: str) -> tuple[str, list[Any]]:
     name, equals, values = text.partition("=")
     if not equals or not values:
         raise InvalidValueError("--grid", text, "a name and values, like size=16,32,64 or size=16:128:16")
-    if name in _NAMED:
-        return name, [parse_name(f"--grid {name}", each, _NAMED[name]) for each in values.split(",")]
+    declared = SystolicArray.declarations.get(name)
+    if declared is not None and declared.kind.names:
+        return name, [parse_name(f"--grid {name}", each, declared.kind.names) for each in values.split(",")]
     sizes = parse_sizes(f"--grid {name}", values)
     if sizes.points > 1000 or sizes.largest > 10**9:
         raise InvalidValueError(f"--grid {name}", values, "at most 1000 values, none above 1e9")

@@ -15,7 +15,7 @@ from hwcost.cli.shared.options import form_options, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.tables import Column, is_terminal, table
 from hwcost.console import note
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.units import TIMES, column_format, printable, unit_of
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _networks(sources: Sequence[str], options: ModelOptions) -> list[Network]:
         used.update(dims)
     for text in options.dims:
         if known and text not in used:
-            raise InvalidValueError("--dim", text.rpartition("=")[0], sorted(known))
+            check_one_of("--dim", text.rpartition("=")[0], sorted(known), what="name")
     return found
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
-from hwcost.model.formula import START_UP, Pricing, overheads_of
+from hwcost.machine.terms import START_UP
+from hwcost.model.formula import Pricing, overheads_of
 from hwcost.model.layout import Work
 from hwcost.model.traffic import bytes_of, transfers_of
 
@@ -103,11 +105,12 @@ def _terms(parts: Pricing, array: SystolicArray) -> Iterator[Sentence]:
 
 
 def _fields(array: SystolicArray) -> Iterator[Sentence]:
-    """The fields that are stated on top of the positional ones, in the words of their declarations."""
+    """The numbers and switches on top of the positional fields, in the words of their declarations."""
     from hwcost.devices import Entry
 
-    elsewhere = ("rows", "cols", "clock_hz", "dataflow", "fold_timing", "lowering", "terms")
-    stated = ((array.declarations[name], value) for name, value in array.stated() if name not in elsewhere)
+    further = {f.name for f in dataclasses.fields(array) if f.kw_only}
+    known = ((array.declarations[name], value) for name, value in array.stated() if name in further)
+    stated = ((each, value) for each, value in known if each.kind.types and not each.kind.names)
     texts = [f"{each.words}: {Entry(value, each.unit, 'assumed', each.words).in_words}" for each, value in stated]
     if texts:
         yield Sentence("fields", "; ".join(texts))

@@ -107,8 +107,8 @@ def _parsed(content: bytes, where: str) -> DeviceFile:
     try:
         return _device_of(document)
     except InvalidValueError as error:
-        place = f"{where}: {error.field.removeprefix('DeviceFile.')}"
-        raise error.at(place) from None
+        place = error.field.removeprefix("DeviceFile.")
+        raise error.at(where if place == "the file" else f"{where}: {place}") from None
 
 
 def _device_of(document: dict[str, Any]) -> DeviceFile:
@@ -128,7 +128,7 @@ def _device_of(document: dict[str, Any]) -> DeviceFile:
 def _check_keys(table: Any, place: str, *, needed: Sequence[str], others: Sequence[str] = ()) -> None:
     checked = checked_table(table, place)
     for key in checked:
-        check_one_of(f"a key of {place}", key, (*needed, *others))
+        check_one_of(place, key, (*needed, *others), what="key")
     for key in needed:
         if key not in checked:
             prefix = "" if place == "the file" else f"{place}."

@@ -88,7 +88,7 @@ class Fit:
             object.__setattr__(self, name, fields)
         ranges = checked_table(self.ranges, "Fit.range")
         for key, value in ranges.items():
-            check_one_of("Fit.range", key, MEASURED)
+            check_one_of("Fit.range", key, MEASURED, what="key")
             if not isinstance(value, Range):
                 raise InvalidValueError(f"Fit.range.{key}", value, "a Range")
         object.__setattr__(self, "errors", MappingProxyType(errors))

@@ -193,7 +193,7 @@ def _check_each(entries: Mapping[str, Any], table: str, check: Callable[[str, st
 
 def check_field(table: str, name: str, value: Any, unit: Any) -> None:
     """Raises unless a field of an array takes a value of a table, in its unit."""
-    check_one_of(f"a key of {table}", name, FIELDS)
+    check_one_of(table, name, FIELDS, what="key")
     known, place = FIELDS[name], f"{table}.{name}"
     if type(value) not in known.kind.types:
         raise InvalidValueError(f"{place}.value", value, known.kind.allowed)

@@ -18,7 +18,7 @@ from hwcost.machine.dataflow import DATAFLOWS, Dataflow
 from hwcost.machine.fields import COUNT, FREQUENCY, RATE, SHARE, Kind, Need, Part, Start, declare, part
 from hwcost.machine.memory import Memory
 from hwcost.machine.rows import called, resolved
-from hwcost.machine.terms import Term, Transfer
+from hwcost.machine.terms import SHIPPED, Term, Transfer
 from hwcost.machine.tiler import Tiler
 from hwcost.machine.timing import Timing
 
@@ -71,11 +71,14 @@ def _terms(value: Any, place: str, unit: str) -> tuple[Term | Transfer, ...]:
     if len(set(names)) < len(names):
         raise InvalidValueError(place, ", ".join(names), "terms whose names differ")
     for term in value:
+        if term.name in SHIPPED:
+            allowed = f"a name other than those that ship: {', '.join(SHIPPED)}"
+            raise InvalidValueError(f"{type(term).__name__}.name", term.name, allowed)
         place = f"{type(term).__name__}.reads"
         if isinstance(term.reads, str):
             raise InvalidValueError(place, term.reads, "a tuple of fields of the machine")
         for name in term.reads:
-            check_one_of(place, name, SystolicArray.declarations)
+            check_one_of(place, name, SystolicArray.declarations, what="field")
     return tuple(value)
 
 

@@ -37,6 +37,7 @@ class Kind(NamedTuple):
         allowed: the same in words.
         sweeps: whether the value may be an array, of which each entry is a machine.
         is_share: whether it lies between 0 and 1.
+        names: the rows of its table, if the value is a name.
     """
 
     check: Callable[[Any, str, str], Any]
@@ -44,6 +45,7 @@ class Kind(NamedTuple):
     allowed: str = ""
     sweeps: bool = False
     is_share: bool = False
+    names: tuple[str, ...] = ()
 
 
 def _quantity(*, is_share: bool = False, **limits: Any) -> Kind:

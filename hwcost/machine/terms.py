@@ -12,7 +12,11 @@ from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 from hwcost.machine.rows import Row, check_name
 
-__all__ = ["Term", "Transfer"]
+__all__ = ["AGAIN", "BLOCKS", "CONSTANT", "SHIPPED", "START_UP", "Term", "Transfer"]
+
+CONSTANT, BLOCKS, START_UP, AGAIN = "constant", "blocks", "start-up", "inputs again"
+SHIPPED = (CONSTANT, BLOCKS, START_UP, *REUSE_LETTER, AGAIN)
+"""The names of the terms and transfers that ship, which no other term may take."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Term(Row):
     ``SystolicArray(..., terms=(Term(...),))``.
 
     Args:
-        name: what reports call it.
+        name: what reports call it; not one of ``SHIPPED``.
         cycles: a function of a ``Work`` (:mod:`hwcost.model.layout`): the cycles of all its products, at least 0.
         summary: one line for people.
         reads: fields of the machine that the function reads, which then have an effect.
@@ -50,7 +54,7 @@ class Transfer(Row):
     ``MEMORY`` of :mod:`hwcost.model.traffic` are the transfers that ship; a machine takes more of them as ``terms``.
 
     Args:
-        name: what reports call it.
+        name: what reports call it; not one of ``SHIPPED``.
         elements: a function of a ``Work`` (:mod:`hwcost.model.layout`): the elements of all its products, at least 0.
         bytes_per_s: a function of the machine: the bandwidth, above 0; infinite if nothing limits the transfer.
         summary: one line for people.

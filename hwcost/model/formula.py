@@ -37,13 +37,13 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds, FoldTiming
 from hwcost.machine.rows import figure
-from hwcost.machine.terms import Term
+from hwcost.machine.terms import BLOCKS, CONSTANT, START_UP, Term
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import Work, is_zero, lay_out
 from hwcost.model.sums import where
-from hwcost.model.traffic import MEMORY, Traffic, memory_cycles, moved_elements, traffic_of
+from hwcost.model.traffic import Traffic, memory_cycles, moved_elements, traffic_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
 __all__ = [
@@ -81,10 +81,9 @@ def _start_up(work: Work) -> Size:
     return total(first.rows_extent, *arrival.values())
 
 
-START_UP = "start-up"
 OVERHEADS = (
-    Term("constant", lambda work: work.array.cycles_per_layer, "for each layer"),
-    Term("blocks", _blocks, "for each block of outputs that the accumulators hold"),
+    Term(CONSTANT, lambda work: work.array.cycles_per_layer, "for each layer"),
+    Term(BLOCKS, _blocks, "for each block of outputs that the accumulators hold"),
     Term(START_UP, _start_up, "the first fold's stationary operand arrives and is loaded at one row per cycle"),
 )
 """The overheads that ship. A machine takes more of them as ``terms``."""
@@ -103,14 +102,6 @@ def _overheads(work: Work) -> dict[str, Size]:
         if not is_zero(cycles):
             found[term.name] = cycles
     return found
-
-
-def _check_terms(array: SystolicArray) -> None:
-    shipped = [term.name for term in (*OVERHEADS, *MEMORY)]
-    for term in array.terms:
-        if term.name in shipped:
-            field, allowed = f"{type(term).__name__}.name", f"a name other than those that ship: {', '.join(shipped)}"
-            raise InvalidValueError(field, term.name, allowed)
 
 
 # ---------------------------------------------------------------- cycles
@@ -200,8 +191,6 @@ def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> P
     >>> apart.work.gemm
     Gemm(m=4, n=4096, k=128, count=8)
     """
-    if array.terms:
-        _check_terms(array)
     apart = _price(gemm, array, relaxation)
     if not gemm.shares_operands:
         return apart

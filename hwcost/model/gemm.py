@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import Field, dataclass, field, fields
+from itertools import islice
 from typing import Any, Self
 
 from hwcost.arrays import (
     Size,
     as_size,
     floor_divide,
+    has_library,
     if_concrete,
     is_float,
     is_number,
@@ -18,10 +21,15 @@ from hwcost.arrays import (
     remainder,
     true_divide,
 )
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 
-__all__ = ["Gemm", "check_multiple", "check_sharing", "check_sizes", "holds", "share", "shown"]
+__all__ = ["Gemm", "check_multiple", "check_sharing", "check_sizes", "has_array", "holds", "share", "shown"]
+
+
+def _stacked_as(one: Callable[[Gemm], Size]) -> Any:
+    """A field that holds several sizes, and the one size that takes their place when products are stacked."""
+    return field(default=(), repr=False, metadata={"one": one})
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,8 +60,8 @@ class Gemm:
     n: Size
     k: Size
     count: Size = 1
-    window: tuple[Size, ...] = field(default=(), repr=False)
-    inputs: tuple[Size, ...] = field(default=(), repr=False)
+    window: tuple[Size, ...] = _stacked_as(lambda gemm: gemm.positions)
+    inputs: tuple[Size, ...] = _stacked_as(lambda gemm: gemm.elements("inputs"))
     weights_shared_by: Size = field(default=1, repr=False)
     inputs_shared_by: Size = field(default=1, repr=False)
 
@@ -71,7 +79,7 @@ class Gemm:
 
     @classmethod
     def of_checked(cls, **sizes: Any) -> Self:
-        """A product of sizes that are known to be valid: in a sweep of millions, a second check would be felt."""
+        """A product of sizes that are known to be valid: a second check is slow in a sweep of millions."""
         gemm = object.__new__(cls)
         gemm.__dict__.update(sizes)
         return gemm
@@ -83,15 +91,18 @@ class Gemm:
         combine: Callable[[list[list[Size]]], Sequence[Size]],
         without: Collection[str] = (),
     ) -> Gemm:
-        """Several products as one whose sizes are made of theirs.
+        """Several products as one; each of its sizes combines theirs.
 
-        ``window`` becomes the number of its positions and ``inputs`` the number of its elements. A field beyond m, n, k
-        and count that holds the same number in all products stays that number.
+        ``window`` becomes the number of its positions and ``inputs`` the number of its elements; any other tuple is
+        combined entry by entry. A field beyond m, n, k and count that holds the same value in all products keeps it.
 
         Args:
             gemms: the products; a field that the class of one of them lacks takes its default there.
             combine: from columns, each the values of one field in the order of the products, to one size per column.
             without: fields that are left at their default.
+
+        Raises:
+            InvalidValueError: a field of a subclass that cannot be stacked, or two subclasses with fields of their own.
 
         >>> stacked = Gemm.stack([Gemm(1, 2, 3), Gemm(4, 5, 6)], lambda columns: [tuple(each) for each in columns])
         >>> stacked.n, stacked.weights_shared_by
@@ -100,26 +111,30 @@ class Gemm:
         widest = gemms[0]
         for gemm in gemms:  # a loop, since torch.compile cannot trace max() over types
             widest = gemm if isinstance(gemm, type(widest)) else widest
-        columns = {
-            f.name: [_plain(gemm, f.name, type(widest)) for gemm in gemms]
-            for f in fields(widest)
-            if f.name not in without
-        }
+        for gemm in gemms:
+            if not isinstance(widest, type(gemm)):
+                kinds = f"products of class {type(widest).__name__} and its bases in one call"
+                raise InvalidValueError("layers", gemm, kinds)
+        columns = {f.name: [_value(gemm, f) for gemm in gemms] for f in fields(widest) if f.name not in without}
         same = {name: column[0] for name, column in columns.items() if name not in _EXTENTS and _is_one(column)}
-        varying = [name for name in columns if name not in same]
-        sizes = same | dict(zip(varying, combine([columns[name] for name in varying]), strict=True))
-        return widest.of_checked(**{name: (size,) if name in _TUPLES else size for name, size in sizes.items()})
+        parts = {
+            name: _columns_of(column, f"{type(widest).__name__}.{name}")
+            for name, column in columns.items()
+            if name not in same
+        }
+        sizes = iter(combine([column for several in parts.values() for column in several]))
+        several = {name: tuple(islice(sizes, len(part))) for name, part in parts.items()}
+        return widest.of_checked(
+            **same, **{name: s if isinstance(columns[name][0], tuple) else s[0] for name, s in several.items()}
+        )
 
     def map(self, function: Callable[[Size], Size]) -> Self:
-        """The product with a function applied to each of its sizes.
+        """The product with a function applied to each of its sizes; what is not a size stays.
 
         >>> Gemm(m=1, n=2, k=12, window=(2, 3)).map(float)
         Gemm(m=1.0, n=2.0, k=12.0, count=1.0)
         """
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return self.of_checked(
-            **{name: tuple(map(function, v)) if name in _TUPLES else function(v) for name, v in values.items()}
-        )
+        return self.of_checked(**{f.name: _mapped(getattr(self, f.name), function) for f in fields(self)})
 
     def with_sizes(self, **sizes: Any) -> Self:
         """The product with other sizes, which are known to be valid."""
@@ -196,19 +211,47 @@ def shown(layer: Any) -> str:
 
 
 _EXTENTS = ("m", "n", "k", "count")
-_TUPLES = ("window", "inputs")
 
 
-def _plain(gemm: Gemm, name: str, kind: type[Gemm]) -> Size:
-    """The value of a field as one size; the default of ``kind`` if the product is of a class without that field."""
-    if name in _TUPLES:
-        return gemm.positions if name == "window" else gemm.elements("inputs")
-    return getattr(gemm if hasattr(gemm, name) else kind, name)
+def has_array(value: object) -> bool:
+    """Whether a value of a field is an array, or a tuple that holds one."""
+    if is_number(value):
+        return False
+    return any(map(has_array, value)) if isinstance(value, tuple) else has_library(value)
 
 
-def _is_one(column: list[Size]) -> bool:
-    """Whether a column holds one number throughout."""
-    return all(is_number(value) and value == column[0] for value in column)
+def _is_size(value: object) -> bool:
+    return (is_number(value) and not isinstance(value, bool)) or has_library(value)
+
+
+def _mapped(value: Any, function: Callable[[Size], Size]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_mapped(each, function) for each in value)
+    return function(value) if _is_size(value) else value
+
+
+def _value(gemm: Gemm, f: Field[Any]) -> Any:
+    """The value of a field before it is stacked; the default if the product is of a class without that field."""
+    if "one" in f.metadata:
+        return (f.metadata["one"](gemm),)
+    if hasattr(gemm, f.name):
+        return getattr(gemm, f.name)
+    return MISSING if f.default is NO_DEFAULT else f.default
+
+
+def _columns_of(column: list[Any], field: str) -> list[list[Size]]:
+    """The values of a field as columns of sizes: one, or one for each entry if the values are tuples."""
+    rows = [value if isinstance(value, tuple) else (value,) for value in column]
+    shapes = [(isinstance(value, tuple), len(row)) for value, row in zip(column, rows, strict=True)]
+    for value, row, shape in zip(column, rows, shapes, strict=True):
+        if shape != shapes[0] or not all(map(_is_size, row)):
+            raise InvalidValueError(field, value, "one value in all products, or sizes and as many of them in each")
+    return [list(each) for each in zip(*rows, strict=True)]
+
+
+def _is_one(column: list[Any]) -> bool:
+    """Whether a column holds one value throughout."""
+    return not any(map(has_array, column)) and all(value == column[0] for value in column)
 
 
 # ---------------------------------------------------------------- checks

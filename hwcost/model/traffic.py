@@ -23,7 +23,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 from hwcost.machine.rows import figure
-from hwcost.machine.terms import Transfer
+from hwcost.machine.terms import AGAIN, Transfer
 from hwcost.model.layout import Work, is_zero
 from hwcost.model.sums import Sums
 
@@ -117,7 +117,7 @@ MEMORY = (
     _once("weights"),
     _once("inputs"),
     Transfer(
-        "inputs again", _again, lambda array: array.effective("reread_bytes_per_s"),
+        AGAIN, _again, lambda array: array.effective("reread_bytes_per_s"),
         "for every further block of filters that is worked on at once", "inputs", "reread",
     ),
     _once("outputs"),

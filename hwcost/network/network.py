@@ -101,7 +101,7 @@ class Network(Mapping[str, Any]):
 
         Args:
             name: of the network.
-            layers: by name; points in a name make modules of it.
+            layers: by name; dots in a name separate modules.
             notes: further remarks on the source.
 
         >>> from hwcost import Conv2d
@@ -176,7 +176,7 @@ class Network(Mapping[str, Any]):
         if options is None and step is None:
             allowed = 'sizes by width, as {"conv1": (8, 16)}, or step=8 for all widths that can change'
             raise InvalidValueError("options or step", MISSING, allowed)
-        if not isinstance(options, (Mapping, type(None))):
+        if not isinstance(options, (Mapping, type(None))) or (options == {} and step is None and not self.options):
             raise InvalidValueError("options", options, 'sizes by width, as {"conv1": (8, 16)}')
         if step is None and least is not None:
             raise InvalidValueError("least", least, "pass step too, or leave it out", reason="there is no step")
@@ -189,9 +189,8 @@ class Network(Mapping[str, Any]):
         stepped = {} if step is None else by_step(operations, widths, step, 0.25 if least is None else least)
         opened = {**self.options, **stepped, **(options or {})}
         if not opened:
-            allowed = "pass a smaller step, or options" if step else "pass the sizes of at least one width, or a step"
-            reason = f"no width has another size at step {step}" if step else "it is empty"
-            raise InvalidValueError("step" if step else "options", step or options, allowed, reason=reason)
+            reason = f"no width has another size at step {step}"
+            raise InvalidValueError("step", step, "pass a smaller step, or options", reason=reason)
         return dataclasses.replace(self, operations=operations, widths=widths, options=opened)
 
     def at(self, sizes: Mapping[str, Size]) -> dict[str, Any]:

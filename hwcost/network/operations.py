@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from hwcost.arrays import Size, as_size, floor_divide, is_float, is_number, product, remainder, total, true_divide
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, unknown
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import is_layer
 
@@ -141,7 +141,7 @@ class Operation:
                 allowed = "make the layer a dataclass, or leave out its sizes"
                 raise InvalidValueError("Operation.sizes", name, allowed, reason=f"{kind} is not a dataclass")
             if name not in known:
-                raise InvalidValueError(f"the field of {kind} that follows a width", name, known)
+                raise InvalidValueError(kind, name, known, form=unknown("size"))
         long = {name: _expression(each, f"the size {name!r}") for name, each in self.sizes.items()}
         object.__setattr__(self, "sizes", MappingProxyType(long))
         object.__setattr__(self, "kind", self.kind or kind)

@@ -16,7 +16,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.model.formula import Pricing, check_array, price
-from hwcost.model.gemm import Gemm
+from hwcost.model.gemm import Gemm, has_array
 from hwcost.model.layers import Layer, is_layer
 from hwcost.network.network import Network
 from hwcost.network.operations import Unsupported
@@ -200,8 +200,8 @@ def _collect(layers: Layers, skip: bool) -> _Products:
 
 
 def _all_numbers(gemms: list[Gemm]) -> bool:
-    """Whether no size is an array; those of window and inputs are also in m, n or k."""
-    return all(isinstance(size, tuple) or arrays.is_number(size) for gemm in gemms for size in vars(gemm).values())
+    """Whether no size is an array."""
+    return not any(has_array(value) for gemm in gemms for value in vars(gemm).values())
 
 
 def _stacked(gemms: list[Gemm], array: SystolicArray) -> Gemm:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from hwcost.arrays import is_number
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, unknown
 from hwcost.model.layers import Conv2d
 from hwcost.network.operations import Operation, Width, size_at, whole
 
@@ -51,7 +51,8 @@ def changeable(name: Any, widths: Mapping[str, Width], operations: Mapping[str, 
         raise not_a_width(name, operations[name].widths, field)
     if not free:
         raise InvalidValueError(field, name, allowed, reason="no width of this network can change")
-    raise InvalidValueError("the width", name, f"one of: {', '.join(free)}", names=(*free, *kernels))
+    allowed = f"one of: {', '.join(free)}"
+    raise InvalidValueError("the network", name, allowed, names=(*free, *kernels), form=unknown("width"))
 
 
 def not_a_width(name: str, followed: Iterable[str], field: str) -> InvalidValueError:

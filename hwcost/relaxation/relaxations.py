@@ -97,7 +97,7 @@ class Relaxation:
             InvalidValueError: an unknown option, or a value that the option does not allow.
         """
         for name in options:
-            check_one_of(f"option of relaxation {self.name!r}", name, self.options)
+            check_one_of(f"relaxation {self.name!r}", name, self.options, what="option")
         return Relaxation(self.name, self.summary, self.make, {**self.options, **options})
 
     def value(self, x: Array | float) -> Any:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.files import write_whole
+from hwcost.files import unusable, write_whole
 from hwcost.model.formula import price
 from hwcost.scalesim.buffers import cycles_with_prefetch
 from hwcost.scalesim.configuration import MEMORIES, Configuration, check_memories
@@ -93,8 +93,7 @@ def write_compute_report(
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(os.fspath(target), (line.encode("ascii") for line in lines))
     except (OSError, ValueError) as error:
-        allowed = f"a folder that can be written ({getattr(error, 'strerror', None) or error})"
-        raise InvalidValueError("the folder of the report", os.fspath(folder), allowed) from None
+        raise unusable("folder", folder, "written", error) from None
     return target
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.errors import InvalidValueError
-from hwcost.files import read_file, write_json, write_whole
+from hwcost.files import read_file, unusable, write_json, write_whole
 from hwcost.sweep.pricing import Column
 
 __all__ = ["ChunkStore"]
@@ -97,4 +97,4 @@ class ChunkStore(NamedTuple):
         try:
             write_whole(self._path(index), self._checksum(content) + content)
         except OSError as error:
-            raise InvalidValueError("keep", self.folder, f"a folder that can be written ({error.strerror})") from None
+            raise unusable("keep", self.folder, "written", error) from None

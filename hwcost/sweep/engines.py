@@ -45,14 +45,15 @@ class Engine(NamedTuple):
 
     Attributes:
         name: as people write it, before ``://`` if an address follows.
-        run: takes calls, their number, the address and the number of jobs; yields each result as its call finishes.
+        run: takes calls, their number, and the address, jobs and patience of :func:`run`; yields each result as its
+            call finishes.
         takes_address: whether an address follows the name; the calls then run on other machines.
         takes_jobs: whether the caller chooses the number of jobs.
         summary: one line for people.
     """
 
     name: str
-    run: Callable[[Iterable[Call], int, str, int | None], Generator[Any, None, None]]
+    run: Callable[[Iterable[Call], int, str, int | None, float | None], Generator[Any, None, None]]
     takes_address: bool
     takes_jobs: bool
     summary: str
@@ -90,7 +91,11 @@ def engine_of(engine: str, jobs: int | None = None) -> tuple[Engine, str]:
 
 
 def run(
-    engine: str, calls: Iterable[Callable[[], Result]], count: int, jobs: int | None = None
+    engine: str,
+    calls: Iterable[Callable[[], Result]],
+    count: int,
+    jobs: int | None = None,
+    patience: float | None = None,
 ) -> Generator[Result, None, None]:
     """Runs calls on an engine and yields their results in any order.
 
@@ -99,6 +104,8 @@ def run(
         calls: picklable callables without arguments; taken from the iterable a few at a time.
         count: the number of calls.
         jobs: the number that run at once, if the engine takes it; by default one per core.
+        patience: seconds to wait for a scheduler, its first worker, and a new worker once all are gone; by default
+            ``MOST_SECONDS``, and 60 for a new worker.
 
     Raises:
         InvalidValueError: as :func:`engine_of`; a scheduler that does not answer; processes or workers that are killed
@@ -110,7 +117,7 @@ def run(
     [1, 2, 4, 8]
     """
     row, address = engine_of(engine, jobs)
-    return row.run(calls, count, address, jobs)
+    return row.run(calls, count, address, jobs, patience)
 
 
 @contextlib.contextmanager
@@ -131,7 +138,9 @@ def every(seconds: float, call: Callable[[], None]) -> Iterator[None]:
     watcher.result()
 
 
-def _serial(calls: Iterable[Call], count: int, address: str, jobs: int | None) -> Generator[Any, None, None]:
+def _serial(
+    calls: Iterable[Call], count: int, address: str, jobs: int | None, patience: float | None
+) -> Generator[Any, None, None]:
     for call in calls:
         yield call()
 
@@ -139,7 +148,9 @@ def _serial(calls: Iterable[Call], count: int, address: str, jobs: int | None) -
 # ---------------------------------------------------------------- processes
 
 
-def _processes(calls: Iterable[Call], count: int, address: str, jobs: int | None) -> Generator[Any, None, None]:
+def _processes(
+    calls: Iterable[Call], count: int, address: str, jobs: int | None, patience: float | None
+) -> Generator[Any, None, None]:
     """By joblib. If one process is killed, joblib ends them all, and the calls under way start again."""
     try:
         joblib = importlib.import_module("joblib")
@@ -192,16 +203,19 @@ def _closing_quietly(results: Any) -> Iterator[Any]:
 # ---------------------------------------------------------------- a cluster
 
 
-def _dask(calls: Iterable[Call], count: int, address: str, jobs: int | None) -> Generator[Any, None, None]:
+def _dask(
+    calls: Iterable[Call], count: int, address: str, jobs: int | None, patience: float | None
+) -> Generator[Any, None, None]:
     """By distributed itself: joblib's Dask backend sends nothing to a one-thread cluster, nor to late workers."""
     try:
         distributed = importlib.import_module("distributed")
     except ImportError:
         raise MissingDependencyError("distributed", "cluster", "a sweep on a Dask cluster") from None
     where = f"dask://{address}"
-    with _quiet(), _client(distributed, address) as client:
+    first, alone = (MOST_SECONDS, MOST_SECONDS_ALONE) if patience is None else (patience, patience)
+    with _quiet(), _client(distributed, address, first) as client:
         try:
-            yield from _from_workers(distributed, client, iter(calls))
+            yield from _from_workers(distributed, client, iter(calls), alone)
         except HwcostError:  # of a call
             raise
         except distributed.KilledWorker:
@@ -215,7 +229,7 @@ def _dask(calls: Iterable[Call], count: int, address: str, jobs: int | None) -> 
             raise InvalidValueError("engine", where, allowed) from None
 
 
-def _from_workers(distributed: Any, client: Any, calls: Iterator[Call]) -> Generator[Any, None, None]:
+def _from_workers(distributed: Any, client: Any, calls: Iterator[Call], alone: float) -> Generator[Any, None, None]:
     """Keeps a few calls under way for each thread of the workers, including workers that join late."""
     under_way: set[Any] = set()
     counted, most = -math.inf, 0
@@ -229,20 +243,20 @@ def _from_workers(distributed: Any, client: Any, calls: Iterator[Call]) -> Gener
             return
         with client.as_current():
             first = functools.partial(distributed.wait, under_way, return_when="FIRST_COMPLETED")
-            done = _patiently(client, first).done
+            done = _patiently(client, first, alone).done
         for future in done:
             # a result that is lost with its worker is computed again, so this can take long too
-            yield _patiently(client, future.result)
+            yield _patiently(client, future.result, alone)
         under_way.difference_update(done)
 
 
-def _patiently(client: Any, call: Callable[..., Any]) -> Any:
+def _patiently(client: Any, call: Callable[..., Any], alone: float) -> Any:
     """The result of a call, without a time limit while there are workers."""
     while True:
         try:
-            return call(timeout=MOST_SECONDS)
+            return call(timeout=min(MOST_SECONDS, alone))
         except TimeoutError:
-            _wait_for_a_worker(client, MOST_SECONDS_ALONE)
+            _wait_for_a_worker(client, alone)
 
 
 def _wait_for_a_worker(client: Any, seconds: float) -> None:
@@ -268,7 +282,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _client(distributed: Any, address: str) -> Iterator[Any]:
+def _client(distributed: Any, address: str, seconds: float) -> Iterator[Any]:
     """A client of a scheduler that answers and has a worker."""
     where = f"dask://{address}"
     place = {"address": address if "://" in address else f"tcp://{address}"}
@@ -277,12 +291,12 @@ def _client(distributed: Any, address: str) -> Iterator[Any]:
             raise InvalidValueError("engine", where, "a scheduler file that exists")
         place = {"scheduler_file": address}
     try:
-        client = distributed.Client(**place, timeout=MOST_SECONDS, set_as_default=False)
+        client = distributed.Client(**place, timeout=seconds, set_as_default=False)
     except (OSError, ValueError, TypeError, AssertionError) as error:  # the last: its thread did not start in time
         reason = str(error) or type(error).__name__
         raise InvalidValueError("engine", where, f"the address of a Dask scheduler that answers ({reason})") from None
     try:
-        _wait_for_a_worker(client, MOST_SECONDS)
+        _wait_for_a_worker(client, seconds)
         yield client
     finally:
         client.close()

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -39,6 +39,7 @@ def sweep(
     skip_unsupported: bool = False,
     engine: str = "serial",
     jobs: int | None = None,
+    patience: float | None = None,
     keep: str | os.PathLike[str] | None = None,
     progress: Callable[[int], object] | None = None,
     chunk: int | None = None,
@@ -56,6 +57,7 @@ def sweep(
         skip_unsupported: leave out what is not a layer, and list it in the result, instead of raising.
         engine: where chunks run: "serial", "processes" or "dask://HOST:PORT"; see :data:`hwcost.sweep.ENGINES`.
         jobs: number of processes; by default one per processor core.
+        patience: seconds to wait for a scheduler and its workers; by default as :func:`hwcost.sweep.engines.run`.
         keep: a folder for finished chunks. If it holds chunks of the same sweep, the sweep resumes from them. The
             caller removes it.
         progress: called after each chunk with its number of points.
@@ -109,6 +111,7 @@ def sweep(
         "cols": grid_cols,
         "chunk": size,
     }
+    on_engine = functools.partial(run, engine, jobs=jobs, patience=patience)
     store = None if keep is None else ChunkStore.at(os.fspath(keep), identity)
     lengths = [min(size, count - start) for _, start in places]
     return Sweep(
@@ -117,7 +120,7 @@ def sweep(
         rows=np.tile(grid_rows, len(flows)),
         cols=np.tile(grid_cols, len(flows)),
         flow=np.repeat(np.arange(len(flows), dtype=np.uint8), count),
-        cycles=np.concatenate(_price_all(chunk_at, lengths, store, engine, jobs, progress)),
+        cycles=np.concatenate(_price_all(chunk_at, lengths, store, on_engine, progress)),
         macs=sum(gemm.macs for gemm in gemms),
         unsupported=unsupported,
         pe_budget=budget,
@@ -137,8 +140,7 @@ def _price_all(
     chunk_at: Callable[[int], Chunk],
     lengths: Sequence[int],
     store: ChunkStore | None,
-    engine: str,
-    jobs: int | None,
+    on_engine: Callable[..., Generator[tuple[int, Column], None, None]],
     progress: Callable[[int], object] | None,
 ) -> list[Column]:
     """The cycles of every chunk in order, from the store or from the engine."""
@@ -156,7 +158,7 @@ def _price_all(
     left = [index for index in range(len(lengths)) if index not in parts]
     # a generator, so that few chunks are in memory at once
     calls = (functools.partial(price, chunk_at(index)) for index in left)
-    with contextlib.closing(run(engine, calls, len(left), jobs)) as results:
+    with contextlib.closing(on_engine(calls, len(left))) as results:
         for index, cycles in results:
             if store is not None:
                 store.write(index, cycles)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hwcost import arrays
-from hwcost.errors import MISSING, InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles
 from hwcost.model.layers import Layer
@@ -259,7 +259,7 @@ def as_row(options: Mapping[str, Sequence[int]], probs: Mapping[str, Tensor]) ->
         raise InvalidValueError("probs", probs, "a vector of probabilities for each decision, by name")
     for name in probs:
         if name not in options:
-            raise InvalidValueError("a decision in probs", name, options)
+            raise InvalidValueError("probs", name, options, form=unknown("decision"))
     return torch.cat([probability(probs, name, len(sizes)) for name, sizes in options.items()])
 
 

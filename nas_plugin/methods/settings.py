@@ -158,7 +158,7 @@ class SearchSettings:
         'darts'
         """
         for name in given:
-            check_one_of("a setting", name, [f.name for f in dataclasses.fields(cls)])
+            check_one_of("the settings", name, [f.name for f in dataclasses.fields(cls)], what="setting")
         known: dict[str, Any] = {"method": method_for(given)} | (dict(_LARGE) if count >= 20_000 else {})
         if (given.get("method") or known["method"]) == "one-shot":
             known["epochs"] = 20 if count < 20_000 else 6

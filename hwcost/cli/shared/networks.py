@@ -48,7 +48,7 @@ class ModelOptions(NamedTuple):
             specs = [InputSpec.parse(text) for text in self.inputs]
             with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints must not mix with our results
                 return read_network(source, inputs=specs)
-        with option_names({"a name in dims": "--dim"}):
+        with option_names({"dims": "--dim"}):
             return read_network(source, dims=sizes)
 
 

@@ -107,8 +107,8 @@ def option_names(names: Mapping[str, str], network: str = "") -> Iterator[None]:
         field = names.get(error.field, error.field)
         if network and allowed != error.allowed:
             field = f"{field} in {network}"
-        field, allowed = printable(field), printable(allowed)
-        raise InvalidValueError(field, error.value, allowed, reason=error.reason, names=error.names) from None
+        allowed = printable(allowed)
+        raise error.at(printable(field), allowed=None if allowed == error.allowed else allowed) from None
 
 
 @contextlib.contextmanager

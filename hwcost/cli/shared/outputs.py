@@ -10,6 +10,7 @@ import click
 
 from hwcost.cli.shared.options import value_of
 from hwcost.errors import InvalidValueError, require
+from hwcost.files import unusable
 
 __all__ = ["CSV", "HTML", "PICTURE", "check_outputs", "write_output"]
 
@@ -63,7 +64,6 @@ def write_output(option: str, path: str, *, quiet: bool = False) -> Iterator[Non
     except InvalidValueError:
         raise
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidValueError(option, path, f"a file that can be written ({reason})") from None
+        raise unusable(option, path, "written", error) from None
     if not quiet:
         click.echo(f"wrote {path}", err=True)

@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of, unknown
 from hwcost.files import read_given
 from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_row, read_size, read_text
 from hwcost.importers.lists.writing import SCHEMA
@@ -127,7 +127,7 @@ def _check_columns(name: str, header: Sequence[str]) -> Iterator[str]:
         if column in aside or column.startswith("#"):
             yield f"the column {column!r} is ignored"
         elif column not in _KEYS:
-            raise InvalidValueError(f"{name}: a column", column, _KEYS)
+            raise InvalidValueError(name, column, _KEYS, form=unknown("column"))
 
 
 def _read_toml(name: str) -> Network:
@@ -135,10 +135,10 @@ def _read_toml(name: str) -> Network:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
-        raise InvalidValueError("the list of layers", name, f"the path of a TOML document ({error})") from None
+        reason = f"it is not a TOML document ({error})"
+        raise InvalidValueError(name, name, "correct its syntax", reason=reason) from None
     for key in document:
-        if key not in _TABLES:
-            raise InvalidValueError(f"{name}: a key", key, _TABLES)
+        check_one_of(name, key, _TABLES, what="key")
     if document.get("schema", SCHEMA) != SCHEMA:
         raise InvalidValueError(f"{name}: schema", document["schema"], repr(SCHEMA))
     title, tables = document.get("name", Path(name).stem), document.get("layer", [])
@@ -153,8 +153,7 @@ def _toml_entry(name: str, number: int, table: Mapping[str, Any]) -> _Entry:
     called = table.get("name", "")
     source = f"{name}, layer {number}" + (f" ({called!r})" if isinstance(called, str) and called else "")
     for key in table:
-        if key not in _KEYS:
-            raise InvalidValueError(f"{source}: a key", key, _KEYS)
+        check_one_of(source, key, _KEYS, what="key")
     return _entry({key: _toml_text(key, value, f"{source}: {key}") for key, value in table.items()}, source)
 
 

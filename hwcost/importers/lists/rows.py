@@ -192,7 +192,7 @@ def read_text(name: str, what: str) -> str:
     try:
         return read_given(name, _MOST_BYTES, what).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InvalidValueError(what, name, "a file in UTF-8") from None
+        raise InvalidValueError(name, name, "save it as UTF-8", reason="it is not a text in UTF-8") from None
 
 
 def csv_rows(name: str, what: str) -> Iterator[tuple[int, list[str]]]:

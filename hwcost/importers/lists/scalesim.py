@@ -72,7 +72,7 @@ class _Writer:
         """The rows of one layer."""
         for size in (size for gemm in layer.gemms() for size in (gemm.m, gemm.n, gemm.k, gemm.count)):
             if not is_number(size) or size != int(size):
-                raise InvalidValueError(f"layer {name!r}", size, "sizes that are single integers")
+                raise InvalidValueError(f"a size of layer {name!r}", size, "a single integer")
         if isinstance(layer, TopologyLayer) and _is_one_row(layer):
             yield self._row(name, layer, layer.count)
         elif isinstance(layer, Conv2d) and _fits_one_row(layer):
@@ -126,7 +126,7 @@ class _Writer:
         sizes = (layer.height, layer.width, layer.channels, layer.filters, layer.stride_height, layer.stride_width)
         written = self._unique(_valid_name(name, count))
         if max(*sizes, count) >= _LARGEST:
-            raise InvalidValueError(f"layer {name!r}", max(*sizes, count), f"sizes below {_LARGEST:g}")
+            raise InvalidValueError(f"a size of layer {name!r}", max(*sizes, count), f"below {_LARGEST:g}")
         if written not in (name, f"{name}_{_DEPTHWISE}"):
             self._remark(f"renamed, since names hold no commas and quotes, and {_DEPTHWISE} only if depthwise", name)
         kernel = layer.kernel_height, layer.kernel_width

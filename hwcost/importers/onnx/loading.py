@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hwcost.arrays import as_size
-from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError, first_line
+from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError, first_line, unknown
 from hwcost.files import read_given
 
 try:
@@ -41,7 +41,8 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
     name = os.fspath(path)
     model = _parsed(name)
     if not model.ir_version or not model.opset_import:
-        raise InvalidValueError("the model", name, "an ONNX model, with versions of its format and its operators")
+        reason = "it is not an ONNX model with versions of its format and its operators"
+        raise InvalidValueError(name, name, "export it again", reason=reason)
     if not model.graph.node:
         raise InvalidValueError(f"{name}: the number of nodes", 0, "a graph with at least one node")
     _check_texts(model.graph, name)
@@ -85,7 +86,7 @@ def _parsed(name: str) -> onnx.ModelProto:
     try:
         return onnx.load_model_from_string(content)
     except Exception:  # of protobuf's own type
-        raise InvalidValueError("the model", name, "a complete ONNX file") from None
+        raise InvalidValueError(name, name, "export it again", reason="it is not a complete ONNX file") from None
 
 
 def _check_texts(graph: onnx.GraphProto, name: str) -> None:
@@ -242,8 +243,8 @@ def fix_dims(model: onnx.ModelProto, dims: Mapping[str, int], where: str) -> Non
         if name not in used:
             known_names = list(dict.fromkeys(map(str, names)))  # those that are not texts come as bytes
             if not known_names:
-                raise InvalidValueError("a name in dims", name, "leave it out", reason="the model has no inputs")
-            raise InvalidValueError("a name in dims", name, known_names)
+                raise InvalidValueError("dims", name, "leave it out", reason="the model has no inputs")
+            raise InvalidValueError("dims", name, known_names, form=unknown("name"))
     shapeless = [value.name for value in inputs if not _has_shape(value)]
     if missing or shapeless:
         wanted = [*missing, *(f"{name}:0" for name in shapeless)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import check_one_of
 from hwcost.importers.rules import Call
 from hwcost.importers.torch.operators import Operator, tensors_in
 from hwcost.importers.torch.tensors import Tensors
@@ -53,8 +53,7 @@ class OperatorCall(Call):
         return self.operator.by_name(self._args, self._kwargs)
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self.arguments:
-            raise InvalidValueError(f"an argument of {self.kind}", name, self.arguments)
+        check_one_of(self.kind, name, self.arguments, what="argument")
         return self.arguments[name]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hwcost.errors import InvalidValueError, first_line
+from hwcost.errors import InvalidValueError, first_line, unknown
 from hwcost.files import read_given
 
 __all__ = ["load_model"]
@@ -80,8 +80,8 @@ def _member(module: ModuleType, path: str, name: str) -> Any:
         return getattr(module, name)
     models = [each for each, value in vars(module).items() if not each.startswith("_") and _is_model(value, module)]
     if not models:
-        raise InvalidValueError(f"a name in {path}", name, "add a model to the file", reason="the file has no model")
-    raise InvalidValueError(f"a name in {path}", name, models)
+        raise InvalidValueError(f"{path}:{name}", name, "add a model to the file", reason="the file has no model")
+    raise InvalidValueError(path, name, models, form=unknown("name"))
 
 
 def _is_model(value: Any, module: ModuleType) -> bool:

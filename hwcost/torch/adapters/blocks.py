@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hwcost import arrays
 from hwcost.arrays import Size
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import is_layer
 from hwcost.network.pricing import network_cost
@@ -99,7 +99,7 @@ class BlockCosts:
             weights = dict(zip(self.tables, row, strict=True))
         for name in weights:
             if name not in self.tables:
-                raise InvalidValueError("a block in weights", name, self.tables)
+                raise InvalidValueError("weights", name, map(str, self.tables), form=unknown("block"))
         device = next((weight.device for weight in weights.values() if isinstance(weight, Tensor)), torch.device("cpu"))
         tables = [table._replace(values=table.values.to(device)) for table in self.tables.values()]
         with torch.autocast(device.type, enabled=False):  # half precision would blur the cycles

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, unknown
 from hwcost.torch.adapters.blocks import BlockCosts
 from hwcost.torch.adapters.darts import Softmax
 from hwcost.torch.loss import LatencyLoss
@@ -67,7 +67,7 @@ def nni_cycles(latency: LatencyLoss | BlockCosts, supernet: nn.Module, *, softma
     wanted = latency.candidates if isinstance(latency, BlockCosts) else latency.network.options
     for label, options in wanted.items():
         if label not in shares:
-            raise InvalidValueError("a decision or block of latency", label, map(str, shares))
+            raise InvalidValueError("the model", label, map(str, shares), form=unknown("decision or block"))
         if set(options) != set(shares[label]):
             raise InvalidValueError(f"options[{label!r}]", tuple(options), f"those of NNI: {tuple(shares[label])}")
     return latency.cycles({label: torch.stack([shares[label][o] for o in opts]) for label, opts in wanted.items()})
