@@ -72,10 +72,10 @@ def unusable(field: str, path: Path, how: str, error: Exception) -> InvalidValue
     """The error for a file or folder, given as ``field``, that cannot be "read" or "written", as ``how`` states.
 
     >>> str(unusable("model", "net.onnx", "read", OSError(2, "No such file or directory")))
-    "'net.onnx' cannot be read: No such file or directory"
+    "model 'net.onnx' cannot be read: No such file or directory"
     """
     reason = getattr(error, "strerror", None) or str(error)
-    form = f"{{value}} cannot be {how}: {{reason}}"
+    form = f"{{field}} {{value}} cannot be {how}: {{reason}}"
     return InvalidValueError(field, os.fspath(path), f"a path that can be {how}", reason=reason, form=form)
 
 

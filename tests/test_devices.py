@@ -355,7 +355,7 @@ def test_paths(tmp_path, monkeypatch):
 )
 def test_files_that_cannot_be_read(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidValueError, match="cannot be read"):
+    with pytest.raises(InvalidValueError, match=r"device file .* cannot be read"):
         read_device(path)
 
 
@@ -686,7 +686,7 @@ def test_only_devices_are_written(value, tmp_path):
 @pytest.mark.parametrize("path", ["", "no/such/folder.toml", "null\0.toml", "x" * 5000 + ".toml", "\ud800.toml", 3])
 def test_paths_that_cannot_be_written(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidValueError, match=r"device|cannot be written"):
+    with pytest.raises(InvalidValueError, match="device"):
         write_device(path, FULL)
     assert list(tmp_path.iterdir()) == []
 

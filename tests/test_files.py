@@ -155,4 +155,4 @@ def test_a_path_that_was_given_is_named(use, name, tmp_path):
     with pytest.raises(InvalidValueError) as caught:
         use(path)
     assert (caught.value.field, caught.value.value) == ("it", os.fspath(path))
-    assert caught.value.allowed.startswith("a file that can be ")
+    assert caught.value.allowed.startswith("a path that can be ")
