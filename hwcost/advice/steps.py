@@ -150,7 +150,7 @@ class Advice:
         found = {each.name: each for each in self.widths}
         if width not in found and width in self.layers:
             followed = [name for name, each in found.items() if width in each.layers]
-            raise not_a_width(width, followed, "the advice")
+            raise not_a_width(width, followed, f"width {width!r}")
         check_one_of("the advice", width, found, what="width")
         return found[width]
 
