@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
+import math
 import pickle
-import subprocess
-import sys
+import tracemalloc
 from fractions import Fraction
 
 import pytest
@@ -15,9 +16,12 @@ from hypothesis import strategies as st
 from machines import BARE, RICH
 from refusals import refused
 
-from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, MissingDependencyError, SystolicArray, network_cost
+from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, network_cost
 from hwcost.advice import advise
-from hwcost.advice.budget import solve, thin
+from hwcost.advice.budget import solve
+from hwcost.advice.search import thin
+from hwcost.advice.tables import Allowed
+from hwcost.machine.terms import Term
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported, Width
 
@@ -280,50 +284,169 @@ def test_the_budget_on_chains(sizes, rows, cols, share, timing):
         assert found.cycles <= share * cycles(network, array)
 
 
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    channels=st.integers(2, 9),
+    inner=st.integers(2, 10).map(lambda half: 2 * half),
+    unit=st.integers(2, 5),
+    penalty=st.sampled_from([7.0, 40.0, 1000.0]),
+    share=st.floats(0.4, 0.99),
+)
+def test_where_wider_may_be_faster(channels, inner, unit, penalty, share):
+    """A machine on which sizes that are no multiple of a unit cost more, so that a narrower layer may be slower."""
+    odd = Term(
+        "odd", lambda work: penalty * (work.gemm.k % unit != 0) + penalty * (work.gemm.n % unit != 0), "odd sizes"
+    )
+    network, array = residual(channels, inner), SystolicArray(3, 4, terms=(odd,))
+    best = best_by_trying(network, array, share)
+    if best < 0:
+        with pytest.raises(InvalidValueError, match="at least"):
+            advise(network, array, budget=share)
+    else:
+        found = advise(network, array, budget=share).budget
+        assert (found.macs, found.gap) == (best, 0)
+
+
+@pytest.mark.parametrize("multiple", [2, 3, 8])
+def test_sizes_are_multiples_or_todays(multiple):
+    network, array = residual(12, 20), SystolicArray(3, 4)
+    advice = advise(network, array, budget=0.7, multiple=multiple)
+    units = {"stem": multiple, "a": math.lcm(2, multiple)}
+    for name, size in advice.budget.sizes.items():
+        assert size % units[name] == 0
+    for each in advice.widths:
+        steps = [each.cheaper, each.best]
+        assert all(step.size % units[each.name] == 0 for step in steps if step)
+        assert each.free == each.width.size or each.free % units[each.name] == 0
+    assert advice.budget.macs <= advise(network, array, budget=0.7).budget.macs
+
+
+@pytest.mark.parametrize("least", [0.25, 0.5, 1])
+def test_widths_keep_a_share(least):
+    network, array = residual(12, 20), SystolicArray(3, 4)
+    advice = advise(network, array, least=least)
+    for each in advice.widths:
+        assert all(step.size >= least * each.width.size for step in (each.cheaper, each.best) if step)
+    if least < 1:
+        found = advise(network, array, budget=0.7, least=least).budget
+        assert all(size >= least * network.widths[name].size for name, size in found.sizes.items())
+        assert found.macs <= advise(network, array, budget=0.7).budget.macs
+    else:
+        with pytest.raises(InvalidValueError, match="at least 1,"):
+            advise(network, array, budget=0.7, least=least)
+
+
+@pytest.mark.parametrize("rule", [{"multiple": 8}, {"least": 0.5}])
+def test_open_widths_take_only_their_options(rule):
+    with pytest.raises(InvalidValueError, match=next(iter(rule))):
+        advise(residual().space({"a": (4, 20)}), SystolicArray(4, 4), **rule)
+
+
+def deep(count=6, size=40):
+    """A chain of layers with a skip connection over each pair."""
+    layers = {"stem": Operation(Conv2d(3, size, 3, height=9, width=9), {"out_channels": "main"})}
+    for i in range(count):
+        layers[f"{i}.a"] = Operation(
+            Conv2d(size, size, 3, height=9, width=9), {"in_channels": "main", "out_channels": f"w{i}"}
+        )
+        layers[f"{i}.b"] = Operation(
+            Conv2d(size, size, 3, height=9, width=9), {"in_channels": f"w{i}", "out_channels": "main"}
+        )
+    return Network("deep", layers)
+
+
+def one_step_at_a_time(network, array, share):
+    """By hand: always the next cheaper size that loses the fewest MACs for each cycle saved."""
+    sizes, limit = {}, share * cycles(network, array)
+    while cycles(network, array, **sizes) > limit:
+        layers = network.at(sizes)
+        operations = {name: dataclasses.replace(each, layer=layers[name]) for name, each in network.operations.items()}
+        now = Network("now", operations)
+        width = max((each for each in advise(now, array).widths if each.cheaper),
+                    key=lambda each: each.cheaper.saved / each.cheaper.macs)  # fmt: skip
+        sizes[width.name] = width.cheaper.size
+    return sum(gemm.macs for layer in network.at(sizes).values() for gemm in layer.gemms())
+
+
+@pytest.mark.parametrize("share", [0.9, 0.6])
+@pytest.mark.parametrize("effort", [1, 50, 200_000])
+@pytest.mark.parametrize("most_entries", [2000, 20_000_000])
+def test_a_walk_by_hand_never_beats_the_answer(share, effort, most_entries):
+    array = SystolicArray(16, 16)
+    network = deep(4, 24)
+    found = solve(network, array, network.priced, share, effort, Allowed(), most_entries=most_entries)
+    assert found.cycles <= found.limit
+    assert found.macs >= one_step_at_a_time(network, array, share)
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_deep_networks_are_solved_within_a_few_hundredths(name):
+    network, array = deep(), BARE[name]
+    for share in (0.9, 0.5):
+        found = advise(network, array, budget=share).budget
+        assert found.options == found.of_options
+        assert found.gap < 0.03
+        assert found.cycles == cycles(network, array, **found.sizes) <= found.limit
+        assert found == advise(network, array, budget=share).budget
+
+
 def test_many_options_are_thinned_and_still_reach_the_budget():
     network, array = residual(40, 60), SystolicArray(2, 2, fold_timing="serial")
-    found = solve(network, array, network.priced, 0.7, 500, most_entries=300)
+    found = solve(network, array, network.priced, 0.7, 500, Allowed(), most_entries=300)
+    best = advise(network, array, budget=0.7).budget
     assert found.options < found.of_options
     assert not found.is_proven
     assert found.cycles <= found.limit
-    assert found.macs >= 0.98 * advise(network, array, budget=0.7).budget.macs
+    assert 0.98 * best.macs <= found.macs <= best.macs <= found.macs * (1 + found.gap)
 
 
-def test_effort_is_counted_in_nodes_and_ends_with_a_bound():
+def test_little_effort_still_ends_with_a_bound():
     network, array = residual(40, 60), SystolicArray(2, 2, fold_timing="serial")
     best = advise(network, array, budget=0.7).budget
-    for nodes in (1, 2, 5):
-        found = advise(network, array, budget=0.7, max_nodes=nodes).budget
+    for effort in (1, 2, 5, 100):
+        found = advise(network, array, budget=0.7, effort=effort).budget
         assert found.cycles <= found.limit
         assert found.macs <= best.macs <= found.macs * (1 + found.gap) * (1 + 1e-9)
-        assert found == advise(network, array, budget=0.7, max_nodes=nodes).budget
+        assert found == advise(network, array, budget=0.7, effort=effort).budget
 
 
-@pytest.mark.parametrize("around", [None, 0, 5, 99])
-@pytest.mark.parametrize("most", [2, 3, 8, 30, 99])
+@pytest.mark.parametrize("around", [0, 5, 99])
+@pytest.mark.parametrize("most", [1, 2, 3, 8, 30, 99])
 def test_thinning_keeps_both_ends_and_the_place(most, around):
     some = thin(100, most, around)
-    assert some[0] == 0
-    assert some[-1] == 99
-    assert len(some) <= most + 1
+    assert {0, 99, around} <= set(some)
+    assert len(some) <= most + 2
     assert list(some) == sorted(set(some))
-    if around is not None and most >= 8:
-        assert around in some
 
 
-def test_a_layer_behind_many_branches_holds_some_of_them():
-    count = 16
+def wide(count, size=4):
+    """Many layers whose outputs are concatenated."""
     names = [f"w{i}" for i in range(count)]
-    layers = {
-        name: Operation(Linear(3, 4), kind="linear", path=name, sizes={"out_features": rule(name)}) for name in names
-    }
-    layers["all"] = Operation(Linear(4 * count, 2), kind="linear", path="all", sizes={"in_features": rule(*names)})
-    network = Network("wide", layers, {name: Width(4) for name in names})
-    found = advise(network, SystolicArray(3, 2), budget=0.8).budget
-    assert found.held
-    assert all(found.held.values())
-    assert not set(found.held) & set(found.sizes)
-    assert found.cycles == cycles(network, SystolicArray(3, 2), **found.sizes) <= found.limit
+    layers = {name: Operation(Linear(3, size), {"out_features": name}) for name in names}
+    layers["all"] = Operation(Linear(size * count, 2), {"in_features": rule(*names)})
+    return Network("wide", layers, {name: Width(size) for name in names})
+
+
+@pytest.mark.parametrize("count", [3, 16, 40])
+def test_a_layer_behind_many_branches(count):
+    network, array = wide(count), SystolicArray(3, 2)
+    found = advise(network, array, budget=0.8).budget
+    assert found.cycles == cycles(network, array, **found.sizes) <= found.limit
+    assert 0 <= found.gap < 0.3
+    if count == 3:
+        assert found.macs == best_by_trying(network, array, 0.8)
+
+
+def test_memory_does_not_follow_the_size_of_the_array():
+    network = Network.of_layers("one", {"fc": Linear(100, 40)})
+    array = SystolicArray(2**31, 16)
+    tracemalloc.start()
+    advice = advise(network, array, budget=0.9)
+    assert tracemalloc.get_traced_memory()[1] < 1e8
+    tracemalloc.stop()
+    assert advice["fc.in_features"].free == 2**31
+    assert advice["fc.out_features"].free == 48
+    assert advice.budget.sizes == {"fc.out_features": 32}
 
 
 # ---------------------------------------------------------------- what cannot be
@@ -335,10 +458,17 @@ def test_a_budget_is_a_share(share):
         advise(residual(), SystolicArray(8, 8), budget=share)
 
 
-@pytest.mark.parametrize("nodes", [0, -1, 1.5, True, "9", None])
-def test_max_nodes_is_a_positive_integer(nodes):
-    with pytest.raises(InvalidValueError, match="max_nodes"):
-        advise(residual(), SystolicArray(8, 8), budget=0.9, max_nodes=nodes)
+@pytest.mark.parametrize("least", [-0.1, 1.1, float("nan"), True, "0.5", None])
+def test_least_is_a_share(least):
+    with pytest.raises(InvalidValueError, match="least"):
+        advise(residual(), SystolicArray(8, 8), least=least)
+
+
+@pytest.mark.parametrize("field", ["effort", "multiple"])
+@pytest.mark.parametrize("number", [0, -1, 1.5, True, "9", None])
+def test_effort_and_multiple_are_positive_integers(field, number):
+    with pytest.raises(InvalidValueError, match=field):
+        advise(residual(), SystolicArray(8, 8), budget=0.9, **{field: number})
 
 
 def test_a_budget_that_nothing_reaches():
@@ -376,21 +506,6 @@ def test_unsupported_operations_are_named():
     advice = advise(network, SystolicArray(8, 8), skip_unsupported=True, budget=0.9)
     assert advice.unsupported == ("odd",)
     assert advice.as_dict()["unsupported"] == ["odd"]
-
-
-def test_without_scipy_only_the_budget_is_missing():
-    code = (
-        "import sys; sys.modules['scipy'] = None\n"
-        "from hwcost import Linear, SystolicArray, advise, MissingDependencyError\n"
-        "from hwcost.network.network import Network\n"
-        "network = Network.of_layers('n', {'fc': Linear(9, 9)})\n"
-        "print(len(advise(network, SystolicArray(4, 4)).widths))\n"
-        "try: advise(network, SystolicArray(4, 4), budget=0.9)\n"
-        "except MissingDependencyError as error: print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["2", 'a budget needs scipy; install it with: pip install "hwcost[advice]"']
-    assert issubclass(MissingDependencyError, ImportError)
 
 
 # ---------------------------------------------------------------- values

@@ -47,7 +47,6 @@ def test_top_counts_the_rows_left_out(run):
 
 
 def test_json_holds_what_is_printed(run):
-    pytest.importorskip("scipy")
     code, out, err = run("net.csv --s1 16 --s2 64 --budget 0.7 --json")
     assert (code, err) == (0, "")
     content = json.loads(out)
@@ -70,7 +69,6 @@ def test_csv_has_a_row_for_each_width(run):
 
 
 def test_the_advised_layers_are_written(run, tmp_path):
-    pytest.importorskip("scipy")
     code, out, _ = run("net.csv --s1 16 --s2 64 --budget 0.7 --to-csv smaller.csv")
     assert code == 0
     assert out.splitlines()[-1] == "smaller.csv"
@@ -83,7 +81,6 @@ def test_the_advised_layers_are_written(run, tmp_path):
 
 def test_applied_advice_is_priced_again(run):
     pytest.importorskip("torch")
-    pytest.importorskip("scipy")
     code, out, err = run(f"{LENET} --s1 16 --s2 16 --budget 0.75 --apply --json")
     assert (code, err) == (0, "")
     content = json.loads(out)
@@ -136,7 +133,6 @@ def test_unsupported_operations_are_refused_or_named(run, tmp_path):
 
 
 def test_csv_states_the_sizes_taken(run):
-    pytest.importorskip("scipy")
     _, out, _ = run("net.csv --s1 16 --s2 64 --budget 0.7 --csv")
     taken = {row["width"]: (row["size"], row["taken"]) for row in csv.DictReader(io.StringIO(out))}
     assert taken["conv.out_channels"] == ("65", "64")
@@ -184,7 +180,7 @@ BAD = {
     "budget 1": "net.csv --s1 8 --s2 8 --budget 1",
     "budget in percent": "net.csv --s1 8 --s2 8 --budget 90%",
     "budget too small": "net.csv --s1 8 --s2 8 --budget 0.0001",
-    "nodes": "net.csv --s1 8 --s2 8 --budget 0.9 --nodes 0",
+    "effort": "net.csv --s1 8 --s2 8 --budget 0.9 --effort 0",
     "apply to a list": "net.csv --s1 8 --s2 8 --budget 0.9 --apply",
     "to-csv alone": "net.csv --s1 8 --s2 8 --to-csv out.csv",
     "take alone": "net.csv --s1 8 --s2 8 --take conv.out_channels=3",

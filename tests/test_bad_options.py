@@ -35,7 +35,7 @@ TEXT = ["", " "]
 FILE = ["", "a", "a.txt", "no/such/folder/a"]
 BAD = {
     **dict.fromkeys(("--k", "--k1", "--k2", "--c", "--f", "--h", "--w", "--batch", "--stride", "--groups"), SIZES),
-    **dict.fromkeys(("--s1", "--s2", "--top", "--depth", "--nodes", "--jobs", "--pe-budget"), SIZE),
+    **dict.fromkeys(("--s1", "--s2", "--top", "--depth", "--effort", "--multiple", "--jobs", "--pe-budget"), SIZE),
     **dict.fromkeys(("--rows", "--cols"), SIZES),
     **dict.fromkeys(("--starts", "--shuffles", "--folds"), COUNT),
     **dict.fromkeys(("--temperature", "--max", "--robust", "--prior", "--clock"), NUMBER),
@@ -45,6 +45,7 @@ BAD = {
     **dict.fromkeys(("--source", "--licence"), TEXT),
     "--seed": ["", "-1", "x", "10001"],
     "--budget": [*NUMBER, "1", "2"],
+    "--least": [*NUMBER, "1.1"],
     "--take": ["", "x", "x=", "=3", "x=0", "nope=3"],
     "--input": ["", "x", "1,x", "0,3", "1,3:float99"],
     "--dim": ["", "x", "x=", "=3", "x=-1", "x=0", "x=1"],
@@ -192,7 +193,6 @@ def test_an_error_of_values_that_do_not_go_together(refused, files, args, names)
         ("calibrate measured.csv --device gemmini --plot a.png", "matplotlib", "plot"),
         ("plot ceiling", "matplotlib", "plot"),
         ("plot stairs", "matplotlib", "plot"),
-        ("advise lenet.csv --device gemmini --budget 0.9", "scipy", "advice"),
         ("calibrate measured.csv --device gemmini", "scipy", "fit"),
         ("calibrate measured.csv --device gemmini -o a.toml", "tomli_w", "fit"),
         ("sweep lenet.csv --rows 8 --cols 8 --engine processes", "joblib", "cluster"),

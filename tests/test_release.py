@@ -30,7 +30,6 @@ NEEDED = {
     r"\.py:\w+ ": "torch",
     r"\.onnx ": "onnx",
     r" --(plot|html) |^hwcost plot ": "plot",
-    r" --budget ": "advice",
     r" --engine ": "cluster",
     r"^hwcost calibrate ": "fit",
     r"^nas-plugin ": "nas",

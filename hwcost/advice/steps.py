@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from hwcost.advice.budget import Budget, solve
-from hwcost.advice.tables import Numbers, candidates, changeable, followers, number, over_each
-from hwcost.errors import check_one_of
+from hwcost.advice.tables import Allowed, Numbers, candidates, changeable, followers, number, over_each
+from hwcost.arrays import is_real
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.network.network import Network
@@ -20,6 +21,10 @@ from hwcost.network.pricing import Report, check_network, network_cost
 from hwcost.network.space import not_a_width
 
 __all__ = ["Advice", "Step", "WidthAdvice", "advise"]
+
+
+MOST_AHEAD = 4096
+NEUTRAL = {"multiple": 1, "least": 0}
 
 
 def _ratio(before: Numbers, after: Numbers) -> float:
@@ -181,7 +186,9 @@ def advise(
     *,
     budget: float | None = None,
     skip_unsupported: bool = False,
-    max_nodes: int = 500,
+    multiple: int = 1,
+    least: float = 0.0,
+    effort: int = 300_000,
 ) -> Advice:
     """Where a network's widths lie on the stairs of an array, and what other widths would save.
 
@@ -191,11 +198,13 @@ def advise(
         array: the accelerator.
         budget: a share of today's cycles, below 1; finds the widths that fit it at the least loss of MACs.
         skip_unsupported: leave out operations that cannot be priced, and list them, instead of raising.
-        max_nodes: the most nodes of each search tree of the budget's solver; then it uses the best widths so far.
+        multiple: all new sizes are multiples of this number.
+        least: all new sizes are at least this share of today's. Open widths take neither of the two.
+        effort: the most partial solutions that the budget's solver keeps at a time. Where it has to leave some out, the
+            widths may not be the best ones; :attr:`Budget.gap` bounds what is lost.
 
     Raises:
         InvalidValueError: unsupported operations, an array that is a sweep, a budget that no widths fit.
-        MissingDependencyError: a budget was given, and scipy is not installed.
 
     >>> from hwcost import Conv2d
     >>> network = Network.of_layers("one", {"conv": Conv2d(16, 65, 3, height=8, width=8, padding=1)})
@@ -204,9 +213,17 @@ def advise(
     (64, 2.0, 128)
     """
     check_network(network, array, skip_unsupported=skip_unsupported)
+    if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
+        raise InvalidValueError("multiple", multiple, "an integer of at least 1")
+    if not is_real(least) or not 0 <= least <= 1:
+        raise InvalidValueError("least", least, "a share of today's sizes, from 0 to 1")
+    for field, value in (("multiple", multiple), ("least", least)):
+        if value > NEUTRAL[field] and network.options:
+            raise InvalidValueError(field, value, "leave it out", reason="open widths change only to their options")
+    allowed = Allowed(multiple, float(least))
     operations = network.priced
     report = network_cost(network, array, skip_unsupported=skip_unsupported)
-    widths = [_width_advice(name, network, array, operations, report) for name in changeable(network)]
+    widths = [_width_advice(name, network, array, operations, report, allowed) for name in changeable(network)]
     widths.sort(key=lambda each: (-each.cheaper.saved_per_channel if each.cheaper else 0.0, each.name))
     return Advice(
         name=network.name,
@@ -215,7 +232,7 @@ def advise(
         layers={name: report.layers[name].cycles for name in operations},
         widths=tuple(widths),
         fixed=_fixed(network, operations),
-        budget=None if budget is None else solve(network, array, operations, budget, max_nodes),
+        budget=None if budget is None else solve(network, array, operations, budget, effort, allowed),
         unsupported=report.unsupported,
         notes=network.notes,
     )
@@ -232,11 +249,18 @@ def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, s
 
 
 def _width_advice(
-    name: str, network: Network, array: SystolicArray, operations: Mapping[str, Operation], report: Report
+    name: str,
+    network: Network,
+    array: SystolicArray,
+    operations: Mapping[str, Operation],
+    report: Report,
+    allowed: Allowed,
 ) -> WidthAdvice:
     width, own = network.widths[name], followers(operations, name)
+    step_size = math.lcm(width.multiple, allowed.multiple)
     # the next fold begins within one array length; groups share the channels, and are part of the multiple
-    sizes = candidates(network, name, width.size + (max(array.rows, array.cols) + 1) * width.multiple)
+    ahead = (max(array.rows, array.cols) + 1) * step_size
+    sizes = candidates(network, name, width.size + min(ahead, MOST_AHEAD * step_size), allowed)
     tables = over_each(own, network, array, {name: sizes})
     cycles, macs = (np.sum([table[i] for table in tables.values()], axis=0) for i in (0, 1))
     today = int(np.searchsorted(sizes, width.size))
@@ -258,12 +282,33 @@ def _width_advice(
     halved = below[2 * sizes[below] >= width.size]
     rates = (cycles[today] - cycles[halved]) / (width.size - sizes[halved])
     same = today + int(np.argmin(np.append(cycles[today:] == cycles[today], False))) - 1
+    free = int(sizes[same])
+    if same == len(sizes) - 1 and name not in network.options and ahead > MOST_AHEAD * step_size:
+        free = _last_free(own, network, array, name, free, free + ahead, step_size)
     return WidthAdvice(
         name=name,
         width=width,
         layers={layer: cost.cycles for layer, cost in costs.items()},
         cheaper=step(int(below[-1])) if len(below) else None,
         best=step(int(halved[np.flatnonzero(rates == rates.max())[-1]])) if len(halved) else None,
-        free=int(sizes[same]),
+        free=free,
         bound={bound: bounds.count(bound) for bound in dict.fromkeys(bounds)},
     )
+
+
+def _last_free(
+    own: Mapping[str, Operation],
+    network: Network,
+    array: SystolicArray,
+    name: str,
+    free: int,
+    above: int,
+    step: int,
+) -> int:
+    """The largest size from ``free`` to ``above`` at the cycles of ``free``, by bisection, as cycles rise."""
+    while above - free > step:
+        sizes = np.unique(free + step * np.linspace(0, (above - free) // step, 64).astype(np.int64))
+        cycles = np.sum([each for each, _ in over_each(own, network, array, {name: sizes}).values()], axis=0)
+        last = int(np.flatnonzero(cycles == cycles[0])[-1])
+        free, above = int(sizes[last]), int(sizes[min(last + 1, len(sizes) - 1)])
+    return free

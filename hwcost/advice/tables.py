@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 
-__all__ = ["Figures", "Numbers", "changeable", "followers", "over", "over_each"]
+__all__ = ["Allowed", "Figures", "Numbers", "changeable", "followers", "over", "over_each"]
 
 Figures: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Numbers: TypeAlias = "int | float"
@@ -60,7 +61,14 @@ def over(
     return np.asarray(cycles), np.asarray(macs)
 
 
-def candidates(network: Network, name: str, most: int) -> Figures:
+class Allowed(NamedTuple):
+    """The sizes that widths may take, in addition to today's: multiples of a number, from a share of today's."""
+
+    multiple: int = 1
+    least: float = 0.0
+
+
+def candidates(network: Network, name: str, most: int, allowed: Allowed) -> Figures:
     """The sizes up to ``most`` that a width may take, today's among them: its options if it is open, or multiples.
 
     Raises:
@@ -70,10 +78,12 @@ def candidates(network: Network, name: str, most: int) -> Figures:
     if name in network.options:
         sizes = np.unique([*network.options[name], width.size])
         return sizes[sizes <= max(most, width.size)]
-    count = max(most, width.size) // width.multiple
+    step = math.lcm(width.multiple, allowed.multiple)
+    count = max(most, width.size) // step
     if count > MOST_CANDIDATES:
         raise InvalidValueError(f"the number of sizes of width {name!r}", count, f"at most {MOST_CANDIDATES}")
-    return width.multiple * np.arange(1, count + 1, dtype=np.int64)
+    first = max(1, math.ceil(allowed.least * width.size / step))
+    return np.union1d(step * np.arange(first, count + 1, dtype=np.int64), [width.size])
 
 
 def number(figure: Any) -> Numbers:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +18,7 @@ from hwcost.cli.shared.options import form_options, option_names, parsed_by, siz
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_sizes_by_name
 from hwcost.console import note
-from hwcost.errors import InvalidValueError, require
+from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from hwcost.advice import Advice
@@ -33,7 +32,7 @@ _EXAMPLES = """\b
 Examples:
   hwcost advise net.py:Net --input 1,3,224,224 --device tpu-v1
   hwcost advise net.onnx --device gemmini --budget 0.9 --to-csv smaller.csv
-  hwcost advise net.py:Net --input 1,3,224,224 --s1 16 --s2 16 --budget 0.75 --apply
+  hwcost advise net.py:Net --input 1,3,224,224 --s1 16 --s2 16 --budget 0.75 --multiple 8 --apply
 """
 
 
@@ -47,7 +46,14 @@ Examples:
     callback=parsed_by(parse_number, *_SHARE),
     help="Find the widths that fit this share of today's cycles, like 0.9.",
 )
-@size_option("--nodes", help="Stop the solver of the budget after N nodes of its search tree.  [default: 500]")
+@size_option("--multiple", help="Take only sizes that are multiples of N, like 8.  [default: 1]")
+@click.option(
+    "--least",
+    metavar="SHARE",
+    callback=parsed_by(parse_number, "a share of today's sizes above 0, up to 1, like 0.25", 0.0, 1.0),
+    help="Keep at least this share of each width, like 0.25.  [default: 0]",
+)
+@size_option("--effort", help="Keep at most N partial solutions in the budget's solver.  [default: 300000]")
 @click.option("--apply", "applied", is_flag=True, help="Rebuild the PyTorch module with the new widths and price it.")
 @click.option(
     "--take", multiple=True, metavar="WIDTH=SIZE", help="Set a width by hand, for --apply or --to-csv. Can be repeated."
@@ -63,7 +69,9 @@ def advise(
     options: ModelOptions,
     array: ArrayOptions,
     budget: float | None,
-    nodes: int | None,
+    multiple: int | None,
+    least: float | None,
+    effort: int | None,
     applied: bool,
     take: tuple[str, ...],
     to_csv: str | None,
@@ -91,10 +99,11 @@ def advise(
         network.at(taken)
     from hwcost.advice import advise as advise_on
 
-    names = {"budget": "--budget", "max_nodes": "--nodes"}
-    effort = {} if nodes is None else {"max_nodes": nodes}
-    with _solver_output_on_stderr(), option_names(names, network.name):
-        advice = advise_on(network, machine.array, budget=budget, skip_unsupported=skip_unsupported, **effort)
+    numbers: dict[str, Any] = {
+        name: each for name, each in (("multiple", multiple), ("least", least), ("effort", effort)) if each is not None
+    }
+    with option_names({name: f"--{name}" for name in ("budget", "multiple", "least", "effort")}, network.name):
+        advice = advise_on(network, machine.array, budget=budget, skip_unsupported=skip_unsupported, **numbers)
     sizes = taken or ({} if advice.budget is None else dict(advice.budget.sizes))
     check = _apply(model, options, network, advice, sizes) if applied else None
     if to_csv is not None:
@@ -114,8 +123,6 @@ def _check_options(
     from hwcost.importers import source_kind
 
     check_outputs([model], {"--to-csv": (to_csv, CSV)})
-    if budget is not None:
-        require("scipy", "advice", "--budget")
     if applied and source_kind(model) != "torch":
         raise InvalidValueError(
             "--apply", model, "give FILE.py:NAME, or use --to-csv", reason=f"{model} is not a module"
@@ -125,24 +132,6 @@ def _check_options(
     if (applied or to_csv) and not taken and budget is None:
         option = "--apply" if applied else "--to-csv"
         raise InvalidValueError(option, True, "add --budget or --take", reason="there are no new widths")
-
-
-@contextlib.contextmanager
-def _solver_output_on_stderr() -> Iterator[None]:
-    """Redirects what the solver's C++ code prints, so that stdout stays readable for programs."""
-    try:
-        out = sys.stdout.fileno()
-        sys.stdout.flush()
-        copy = os.dup(out)
-    except (OSError, ValueError, AttributeError):
-        yield
-        return
-    try:
-        os.dup2(2, out)
-        yield
-    finally:
-        os.dup2(copy, out)
-        os.close(copy)
 
 
 def _apply(

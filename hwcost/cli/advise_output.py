@@ -141,12 +141,16 @@ def _budget(advice: Advice, found: Budget) -> Iterator[str]:
     widths = {each.name: each.width.size for each in advice.widths}
     for name, size in found.sizes.items():
         yield f"  {name}: {widths[name]} -> {size}"
-    looked = f"{found.options} of {found.of_options} sizes"
-    quality = "optimal" if not found.gap else f"within {100 * found.gap:.2g} % of the optimal MACs"
-    yield f"  {quality} over {looked}"
-    for reason in dict.fromkeys(found.held.values()):
-        names = [name for name, own in found.held.items() if own == reason]
-        yield f"  unchanged ({reason}): {shortlist(names, _NAMED)}"
+    yield f"  {_quality(found)}"
+
+
+def _quality(found: Budget) -> str:
+    most = f"{100 * found.gap:.2g} % more MACs"
+    if found.is_proven:
+        return "proven: no other sizes within the budget keep more MACs" + (f" (at most {most})" if found.gap else "")
+    combined = f"{found.options} of {found.of_options} sizes could be combined"
+    reason = "--effort leaves out some sets of widths" if found.options == found.of_options else combined
+    return f"not proven ({reason}): other sizes within the budget may keep at most {most}"
 
 
 def _checked(check: Mapping[str, Any]) -> Iterator[str]:

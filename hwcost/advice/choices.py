@@ -1,0 +1,157 @@
+"""What a budget chooses from: the options of each width, and tables of the cost of operations over them.
+
+An axis of a table is one width, or the sum of several, as behind a concatenation. Tables therefore grow with the number
+of sums, not with the number of combinations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from hwcost.advice.tables import Allowed, Figures, candidates, followers, over_each
+from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import layer_cycles
+from hwcost.network.network import Network
+from hwcost.network.operations import Operation
+
+__all__ = ["Choice", "Table", "most_options", "options_worth_taking", "tables_over", "total_at"]
+
+Choice: TypeAlias = "dict[str, int]"
+"""The index of the option of every width."""
+
+Axis: TypeAlias = tuple[tuple[str, Fraction], ...]
+"""Widths with their factors, the first of which is 1."""
+
+
+class Table(NamedTuple):
+    """Cycles and MACs of operations over the options of the widths that they follow.
+
+    Attributes:
+        axes: for each axis, the widths that it follows with the place of each of their options on it. The places of
+            several widths add up.
+        cycles, macs: float64, one axis for each entry of ``axes``.
+    """
+
+    axes: tuple[Mapping[str, Figures], ...]
+    cycles: Figures
+    macs: Figures
+
+    @property
+    def widths(self) -> tuple[str, ...]:
+        """The widths that it follows, each once."""
+        return tuple(dict.fromkeys(name for axis in self.axes for name in axis))
+
+    def at(self, choice: Mapping[str, Any]) -> tuple[Figures, Figures]:
+        """Cycles and MACs at the indices of options: integers, or arrays that broadcast."""
+        index = tuple(sum(places[choice[name]] for name, places in axis.items()) for axis in self.axes)
+        return self.cycles[index], self.macs[index]
+
+
+def total_at(tables: Iterable[Table], choice: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Cycles and MACs of all tables together."""
+    cycles: Any = 0.0
+    macs: Any = 0.0
+    for table in tables:
+        own = table.at(choice)
+        cycles, macs = cycles + own[0], macs + own[1]
+    return cycles, macs
+
+
+def options_worth_taking(
+    name: str, network: Network, array: SystolicArray, operations: Mapping[str, Operation], allowed: Allowed
+) -> Figures:
+    """The sizes up to today's that may be worth taking, ascending, today's among them.
+
+    They are the right ends of the stairs of any layer, as every other size loses MACs for nothing; or all sizes if
+    stairs move with another width: after a concatenation, if memory may bound a layer, with terms of the caller's own.
+    """
+    own = followers(operations, name)
+    sizes = candidates(network, name, network.widths[name].size, allowed)
+    if array.has_memory_limit or array.terms or any(_is_in_a_sum(name, each, network) for each in own.values()):
+        return sizes
+    tables = over_each(own, network, array, {name: sizes}).values()
+    is_end = np.any([cycles[1:] != cycles[:-1] for cycles, _ in tables], axis=0)
+    return np.asarray(sizes[np.append(is_end, True)])
+
+
+def _is_in_a_sum(name: str, operation: Operation, network: Network) -> bool:
+    sums = ([width for width, _ in each if not network.widths[width].fixed] for each in operation.sizes.values())
+    return any(name in each and len(each) > 1 for each in sums)
+
+
+def tables_over(
+    options: Mapping[str, Figures], network: Network, array: SystolicArray, operations: Mapping[str, Operation]
+) -> list[Table]:
+    """One table for all operations that follow the same axes; all other widths keep their size."""
+    groups: dict[tuple[Axis, ...], list[Operation]] = defaultdict(list)
+    for operation in operations.values():
+        groups[_axes(operation, options)].append(operation)
+    return [_table(axes, own, options, network, array) for axes, own in groups.items()]
+
+
+def most_options(options: Mapping[str, Figures], operations: Mapping[str, Operation], most_entries: int) -> int:
+    """How many options of each width the tables of all operations have room for."""
+    axes = {_axes(operation, options) for operation in operations.values()}
+    most = max(map(len, options.values()))
+    while most > 2:
+        lengths = ([_length(axis, options, most) for axis in each] for each in axes)
+        if sum(map(math.prod, lengths)) <= most_entries:
+            break
+        most = most * 3 // 4
+    return most
+
+
+def _length(axis: Axis, options: Mapping[str, Figures], most: int) -> int:
+    """About how long an axis is with some of the options of each width."""
+    if len(axis) == 1:
+        return min(most, len(options[axis[0][0]]))
+    return 1 + sum(int(factor) * int(options[name][-1] - options[name][0]) for name, factor in axis)
+
+
+def _axes(operation: Operation, options: Mapping[str, Any]) -> tuple[Axis, ...]:
+    """The axes of an operation: sums of widths if each width is in one sum only, or else single widths."""
+    sums: dict[Axis, None] = {}
+    for rule in operation.sizes.values():
+        terms = [(name, factor) for name, factor in rule if name in options]
+        if terms:
+            sums[tuple((name, factor / terms[0][1]) for name, factor in terms)] = None
+    names = [name for axis in sums for name, _ in axis]
+    if len(set(names)) == len(names) and all(factor.denominator == 1 for axis in sums for _, factor in axis):
+        return tuple(sums)
+    return tuple(((name, Fraction(1)),) for name in dict.fromkeys(names))
+
+
+def _table(
+    axes: tuple[Axis, ...],
+    operations: Iterable[Operation],
+    options: Mapping[str, Figures],
+    network: Network,
+    array: SystolicArray,
+) -> Table:
+    places: list[dict[str, Figures]] = []
+    sizes: dict[str, Any] = {name: width.size for name, width in network.widths.items()}
+    shape = []
+    for index, axis in enumerate(axes):
+        terms = {name: int(factor) * (options[name] - options[name][0]) for name, factor in axis}
+        step = int(np.gcd.reduce(np.concatenate(list(terms.values())))) or 1
+        places.append({name: each // step for name, each in terms.items()})
+        shape.append(1 + sum(int(each[-1]) for each in places[-1].values()))
+        sizes |= {name: int(options[name][0]) for name in terms}  # the first width stands in for the whole sum
+        along = sizes[axis[0][0]] + step * np.arange(shape[-1], dtype=np.int64)
+        sizes[axis[0][0]] = along.reshape(-1, *[1] * (len(axes) - index - 1))
+    cycles, macs = np.zeros(shape), np.zeros(shape)
+    priced: dict[Any, tuple[Any, Any]] = {}
+    for operation in operations:
+        key = operation.layer, tuple(operation.sizes.items())
+        if key not in priced:
+            layer = operation.at(sizes)
+            priced[key] = layer_cycles(layer, array), sum(gemm.macs for gemm in layer.gemms())
+        cycles += priced[key][0]
+        macs += priced[key][1]
+    return Table(tuple(places), cycles, macs)

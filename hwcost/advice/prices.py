@@ -1,0 +1,124 @@
+"""Bounds on the MACs of all sets of widths within a limit of cycles, by a price of cycles.
+
+For any price of a cycle, the maximum of MACs - price * (cycles - limit) over all sets of widths is at least the best
+MACs within the limit. Elimination finds this maximum and, for each option, the maximum over the sets that contain it:
+options whose bound is below the best set known are out. (Everett, Generalized Lagrange Multiplier Method, 1963.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hwcost.advice.choices import Choice
+from hwcost.advice.elimination import Elimination, Factor, maximum
+from hwcost.advice.tables import Figures
+
+__all__ = ["TOLERANCE", "Costs", "Price", "Set", "best_price", "least_bound", "worth_keeping"]
+
+TOLERANCE = 1e-9
+PRICES = (1.0, 0.6, 1.6)
+
+
+class Costs(NamedTuple):
+    """Cycles and MACs over the options of some widths, one axis for each."""
+
+    widths: tuple[str, ...]
+    cycles: Figures
+    macs: Figures
+
+    def priced(self, price: float) -> Factor:
+        """MACs less the price of the cycles."""
+        return Factor(self.widths, self.macs - price * self.cycles)
+
+    def over(self, kept: Mapping[str, Figures]) -> Costs:
+        """The same over some of the options."""
+        index = np.ix_(*(kept[name] for name in self.widths))
+        return Costs(self.widths, self.cycles[index], self.macs[index])
+
+    def at(self, choice: Choice) -> tuple[float, float]:
+        """Cycles and MACs of one option of each width."""
+        index = tuple(choice[name] for name in self.widths)
+        return float(self.cycles[index]), float(self.macs[index])
+
+
+class Set(NamedTuple):
+    """A choice with its cycles and MACs."""
+
+    cycles: float
+    macs: float
+    choice: Choice
+
+
+class Price(NamedTuple):
+    """The price of a cycle in MACs with the least bound.
+
+    Attributes:
+        price: in MACs.
+        bound: on the MACs of any set within the limit.
+        closest: the best sets at two prices, on either side of the limit if there are any.
+    """
+
+    price: float
+    bound: float
+    closest: list[Choice]
+
+
+def best_price(costs: Sequence[Costs], order: Sequence[str], counts: Mapping[str, int], limit: float) -> Price:
+    """The price with the least bound; the bound is minus infinity if no set is within the limit."""
+
+    def best(factors: Sequence[Factor]) -> tuple[float, Set]:
+        found = Elimination(factors, order, counts)
+        choice = found.best
+        cycles, macs = zip(*(each.at(choice) for each in costs), strict=True)
+        return found.value, Set(sum(cycles), sum(macs), choice)
+
+    _, fewest = best([Factor(each.widths, -each.cycles) for each in costs])
+    return least_bound(lambda price: best([each.priced(price) for each in costs]), fewest, limit)
+
+
+def least_bound(best: Callable[[float], tuple[float, Set]], fewest: Set, limit: float) -> Price:
+    """The price with the least bound.
+
+    Two sets, one on either side of the limit, suggest a price: the MACs between them over the cycles between them. The
+    best set at this price replaces one of them, until both are best at their price.
+
+    Args:
+        best: the largest MACs less the price of the cycles, and the set that has them.
+        fewest: the set with the fewest cycles.
+        limit: on the cycles.
+    """
+    if fewest.cycles > limit:
+        return Price(0.0, -np.inf, [fewest.choice])
+    within = fewest
+    bound, over = best(0.0)
+    price = 0.0
+    while over.cycles > limit and over.macs > within.macs:
+        tried = (over.macs - within.macs) / (over.cycles - within.cycles)
+        value, found = best(tried)
+        if value + tried * limit < bound:
+            price, bound = tried, value + tried * limit
+        if value - (over.macs - tried * over.cycles) <= TOLERANCE * abs(over.macs):
+            break
+        over, within = (found, within) if found.cycles > limit else (over, found)
+    return Price(price, bound, [within.choice, over.choice])
+
+
+def worth_keeping(
+    costs: Sequence[Costs],
+    order: Sequence[str],
+    counts: Mapping[str, int],
+    limit: float,
+    price: float,
+    least: float,
+) -> dict[str, Figures]:
+    """The indices of the options of each width that a set within the limit with at least ``least`` MACs may contain."""
+    kept = {name: np.full(counts[name], True) for name in order}
+    for each_price in (price * factor for factor in PRICES):
+        forward = Elimination([each.priced(each_price) for each in costs], order, counts)
+        threshold = least - each_price * limit - TOLERANCE * abs(least)
+        for name, factors, outside in zip(order, forward.factors, forward.outside(), strict=True):
+            kept[name] &= maximum([*factors, outside], (name,), counts).values >= threshold
+    return {name: np.flatnonzero(each) for name, each in kept.items()}
