@@ -119,6 +119,8 @@ def _recurrent(gates: int) -> Handler:
             steps, batch = batch, steps
         directions, rows, inner = call.shape(weight, 3)[:3]
         hidden = call.shape(state, 3)[2]
+        if directions != 1 + (call.attributes.get("direction") == "bidirectional"):
+            raise CannotPriceError(f"its weights {weight.shape} do not go with its direction")
         if inner != features or rows != gates * hidden:
             raise CannotPriceError(f"its weights {weight.shape} do not go with {gates} gates and {features} features")
         call.fix_all()

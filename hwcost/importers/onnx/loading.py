@@ -8,6 +8,7 @@ from __future__ import annotations
 import graphlib
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -61,24 +62,35 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
 
 def _check_written_out(model: onnx.ModelProto, name: str) -> None:
     """Raises if functions that call functions would expand to more nodes than fit into memory."""
-    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    bodies = {(each.domain, each.name): Counter(map(_called, _all_nodes(each.node))) for each in model.functions}
     sizes: dict[tuple[str, str], int] = {}
-
-    def size(nodes: Iterable[onnx.NodeProto], within: tuple[tuple[str, str], ...]) -> int:
-        count = 0
-        for node in nodes:
-            called = (node.domain, node.op_type)
-            if called in within:
-                field, allowed = f"{name}: the function {node.op_type!r}", "inline it without recursion"
-                raise InvalidValueError(field, node.op_type, allowed, reason="it calls itself")
-            if called in bodies and called not in sizes:
-                sizes[called] = size(bodies[called], (*within, called))
-            count += sizes.get(called, 1)
-        return count
-
-    nodes = size(model.graph.node, ())
+    try:
+        order = tuple(graphlib.TopologicalSorter(bodies).static_order())
+    except graphlib.CycleError as error:
+        stuck = error.args[1][0][1]
+        field, allowed = f"{name}: the function {stuck!r}", "inline it without recursion"
+        raise InvalidValueError(field, stuck, allowed, reason="it calls itself") from None
+    for called in order:
+        body = bodies.get(called)
+        size = 1 if body is None else sum(sizes[each] * times for each, times in body.items())
+        sizes[called] = min(size, _MOST_NODES + 1)
+    nodes = sum(sizes.get(_called(node), 1) for node in _all_nodes(model.graph.node))
     if nodes > _MOST_NODES:
-        raise InvalidValueError(f"{name}: nodes with its functions inlined", nodes, f"at most {_MOST_NODES}")
+        reason = f"with its functions inlined, it has more than {_MOST_NODES} nodes"
+        raise InvalidValueError(f"{name}: the graph", nodes, "pass a smaller one", reason=reason)
+
+
+def _called(node: onnx.NodeProto) -> tuple[str, str]:
+    """The function that a node calls, if there is one of that name."""
+    return node.domain, node.op_type
+
+
+def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Nodes, and those of the graphs in them."""
+    for node in nodes:
+        yield node
+        for graph in graphs_of(node):
+            yield from _all_nodes(graph.node)
 
 
 def _parsed(name: str) -> onnx.ModelProto:

@@ -21,6 +21,8 @@ __all__ = [
     "stack",
 ]  # fmt: skip
 
+_MOST_PIECES = 1000
+
 
 def free(call: Call) -> None:
     """Nothing is known about the axes: none of the inputs and outputs can change."""
@@ -184,7 +186,7 @@ def concatenation(call: Call, tensors: Sequence[Any], dim: int) -> None:
     axes: list[Axis] = []
     for index, column in enumerate(zip(*map(call.axes, tensors), strict=True)):
         if index == dim:
-            axes.append(tuple(itertools.chain.from_iterable(column)))
+            axes.append(_side_by_side(call, column))
             continue
         for axis in column[1:]:
             call.widths.join(column[0], axis, "a concatenation")
@@ -192,6 +194,15 @@ def concatenation(call: Call, tensors: Sequence[Any], dim: int) -> None:
     call.give(call.out, axes)
     if len(tensors) > 1 and all(tensor is tensors[0] for tensor in tensors):
         _repeat(call)
+
+
+def _side_by_side(call: Call, axes: Sequence[Axis]) -> Axis:
+    """Several axes as one; if it is of more pieces than anybody would change, it cannot."""
+    if sum(map(len, axes)) <= _MOST_PIECES:
+        return tuple(itertools.chain.from_iterable(axes))
+    for axis in axes:
+        call.widths.fix(axis, call.kind)
+    return call.widths.fixed(sum(map(call.widths.size, axes)), call.kind)
 
 
 def stack(call: Call, dim: int) -> None:
