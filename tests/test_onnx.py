@@ -22,6 +22,7 @@ from graphs import FLOAT, INT8, INT64, MS, UINT8, build, info, node, numbers, te
 from onnx import TensorProto, helper  # noqa: E402
 
 from hwcost.importers import from_onnx  # noqa: E402
+from hwcost.importers.naming import words  # noqa: E402
 from hwcost.importers.onnx.table import AXES, FREE, PRODUCTS  # noqa: E402
 
 
@@ -729,13 +730,25 @@ def test_functions_are_written_out(read):
 
 def test_the_tables_know_real_operators():
     known = {schema.name for schema in onnx.defs.get_all_schemas_with_history()}
-    of_runtime = {
-        "BiasAdd", "BiasDropout", "BiasGelu", "BiasSoftmax", "EmbedLayerNormalization", "FastGelu", "GroupNorm",
-        "QLinearAdd", "QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QLinearSoftmax",
-        "QuickGelu",
-        "SimplifiedLayerNormalization", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
-    }  # fmt: skip
-    newer = {"BitCast", "CumProd", "TensorScatter", "Swish", "RotaryEmbedding", "RMSNormalization"}  # than some onnx
+    of_runtime = words(
+        """
+        BiasAdd BiasDropout BiasGelu BiasSoftmax BiasSplitGelu BitmaskDropout CropAndResize EmbedLayerNormalization
+        ExpandDims FastGelu GatherBlockQuantized GroupNorm IsAllFinite MaxpoolWithMask MurmurHash3 NGramRepeatBlock
+        NhwcMaxPool QLinearAdd QLinearAveragePool QLinearConcat QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul
+        QLinearReduceMean QLinearSigmoid QLinearSoftmax QLinearWhere QuickGelu RemovePadding RestorePadding SampleOp
+        SimplifiedLayerNormalization SkipGroupNorm SkipLayerNormalization SkipSimplifiedLayerNormalization Tokenizer
+        UnfoldTensor
+        """
+    )
+    newer = {
+        "BitCast",
+        "CumProd",
+        "TensorScatter",
+        "Swish",
+        "SwiGLU",
+        "RotaryEmbedding",
+        "RMSNormalization",
+    }  # than some onnx
     assert FREE - known - of_runtime <= newer
     assert set(AXES) <= FREE
     assert {kind for kind in PRODUCTS if "::" not in kind} <= known

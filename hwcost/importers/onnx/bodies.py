@@ -88,7 +88,9 @@ def _either(record: Record, taken: Value, other: Value, *, is_made_once: bool) -
     """The output of one branch, with that which holds for the other, too."""
     _join(record, taken, other)
     origin = taken.origin if is_made_once and other.origin else ""
-    return dataclasses.replace(taken, origin=origin, constant=taken.constant if taken is other else None)
+    if taken is other:
+        return dataclasses.replace(taken, origin=origin)
+    return dataclasses.replace(taken, origin=origin, constant=None, items=None)
 
 
 def _join(record: Record, a: Value, b: Value) -> None:
@@ -273,7 +275,7 @@ def _run_once(record: Record, node: onnx.NodeProto, body: _Body, *, only_if_know
     Returns whether it could, and if asked for, whether the number of runs is known, if only to be without an end.
     """
     mark = record.mark()
-    states = [dataclasses.replace(value, constant=None, origin="") for value in body.states]
+    states = [dataclasses.replace(value, constant=None, origin="", items=None) for value in body.states]
     while True:
         record.runs += body.size
         if record.runs > _MOST_TRIALS:
@@ -294,7 +296,7 @@ def _run_once(record: Record, node: onnx.NodeProto, body: _Body, *, only_if_know
         _join(record, old, new)
     for step in _counted(record, node, steps, times):
         record.give_back([(step, None)])
-    made = [dataclasses.replace(value, constant=None, origin="") for value in made]
+    made = [dataclasses.replace(value, constant=None, origin="", items=None) for value in made]
     rows = [[value] for value in made[len(states) :]]
     record.bind(node, [*made[: len(states)], *_stacked(record, body, rows, times)])
     return True

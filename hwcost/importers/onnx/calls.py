@@ -35,6 +35,12 @@ class Values(Tensors):
         """The axes of a value, if it has any yet."""
         return value.axes
 
+    def fix(self, value: Value, reason: str) -> None:
+        """Nothing about a value can change, or about those that it holds as a sequence."""
+        super().fix(value, reason)
+        for item in value.items or ():
+            super().fix(item, reason)
+
     def is_parameter(self, value: Value) -> bool:
         """Whether a value is made of initializers and constants alone."""
         return bool(value.origin)

@@ -62,6 +62,25 @@ def _multi_head(call: Node) -> tuple[LoweredLayer, ...]:
     return attention(batch=batch * heads, tokens=tokens, keys=rows, width=width // heads, out=out[1] // heads)
 
 
+def _grouped(call: Node) -> tuple[LoweredLayer, ...]:
+    """Attention whose heads of queries share those of keys, with a past that may be kept in a longer buffer."""
+    heads, key_heads = (call.attributes.get(name, 0) for name in ("num_heads", "kv_num_heads"))
+    shape, packed = call.shape(call[0]), call.get(1) is None
+    parts = heads + 2 * key_heads if packed else heads
+    if len(shape) != 3 or not heads or not key_heads or heads % key_heads or shape[2] % parts:
+        raise CannotPriceError(f"its {heads} and {key_heads} heads do not go with its queries")
+    batch, tokens, width = shape[0], shape[1], shape[2] // parts
+    past = _past(call, 3, 2)
+    total = None if call.get(6) is None else call.constant(6)
+    keys = total[0] if total else past + tokens
+    call.fix(*call.inputs)
+    call.give(call.out, call.fixed([batch, tokens, heads * width]))
+    for value in call.outputs[1:3]:
+        call.give(value, call.fixed([batch, key_heads, max(past, keys), width]))
+    shared_by = (heads // key_heads,) * 2
+    return attention(batch=batch * heads, tokens=tokens, keys=keys, width=width, out=width, shared_by=shared_by)
+
+
 def _past(call: Node, index: int, axis: int) -> int:
     """The keys of earlier tokens, which are an axis of an input that may be left out."""
     past = call.get(index)
@@ -77,8 +96,12 @@ def _tokens_and_width(call: Node, value: Value) -> tuple[int, int]:
     raise CannotPriceError("keys and values are packed into one")
 
 
-def _with_projection(call: Node) -> tuple[LoweredLayer, ...]:
+def _with_projection(past_at: int) -> Handler:
     """Attention with the projection of its input to queries, keys and values, but not that of its output."""
+    return lambda call: _projected(call, past_at)
+
+
+def _projected(call: Node, past_at: int) -> tuple[LoweredLayer, ...]:
     x, weight, heads = call[0], call[1], call.attributes.get("num_heads", 0)
     shape, (inner, columns) = call.shape(x, 3), call.shape(weight, 2)[:2]
     sizes = tuple(call.attributes.get("qkv_hidden_sizes") or (columns // 3,) * 3)
@@ -89,7 +112,7 @@ def _with_projection(call: Node) -> tuple[LoweredLayer, ...]:
     call.fix(*call.inputs)
     call.give(call.out, call.fixed([batch, tokens, sizes[2]]))
     width, out = sizes[0] // heads, sizes[2] // heads
-    projection, keys = Linear(inner, columns, batch=batch * tokens), tokens + _past(call, 4, 3)
+    projection, keys = Linear(inner, columns, batch=batch * tokens), tokens + _past(call, past_at, 3)
     return (
         LoweredLayer(projection, "linear", {}, weight if call.is_parameter(weight) else None, part="projection"),
         *attention(batch=batch * heads, tokens=tokens, keys=keys, width=width, out=out),
@@ -99,8 +122,10 @@ def _with_projection(call: Node) -> tuple[LoweredLayer, ...]:
 ATTENTION: Mapping[str, Handler] = MappingProxyType(
     {
         "Attention": _attention,
-        "com.microsoft::Attention": _with_projection,
+        "com.microsoft::Attention": _with_projection(4),
+        "com.microsoft::GroupQueryAttention": _grouped,
         "com.microsoft::MultiHeadAttention": _multi_head,
+        "com.microsoft::QAttention": _with_projection(8),
     }
 )
 """The operators that are attention, by domain and name."""
@@ -109,21 +134,29 @@ ATTENTION: Mapping[str, Handler] = MappingProxyType(
 _GRU = 3
 
 
-def _recurrent(gates: int) -> Handler:
-    """A net with this number of gates: the products with all inputs at once, and those with the state step by step."""
+def _recurrent(gates: int, *, is_turned: bool = False) -> Handler:
+    """A net with this number of gates: the products with all inputs at once, and those with the state step by step.
+
+    The rows of its weights are gates, or their columns, if they are turned.
+    """
 
     def handler(call: Node) -> list[LoweredLayer]:
         x, weight, state = call[0], call[1], call[2]
         steps, batch, features = call.shape(x, 3)[:3]
         if call.attributes.get("layout", 0):
             steps, batch = batch, steps
-        directions, rows, inner = call.shape(weight, 3)[:3]
-        hidden = call.shape(state, 3)[2]
+        directions, *sizes = call.shape(weight, 3)[:3]
+        rows, inner = sizes[::-1] if is_turned else sizes
+        hidden = call.shape(state, 3)[1 if is_turned else 2]
         if directions != 1 + (call.attributes.get("direction") == "bidirectional"):
             raise CannotPriceError(f"its weights {weight.shape} do not go with its direction")
         if inner != features or rows != gates * hidden:
             raise CannotPriceError(f"its weights {weight.shape} do not go with {gates} gates and {features} features")
+        shapes = [(steps, directions, batch, hidden), *[(directions, batch, hidden)] * 2]
         call.fix_all()
+        for value, shape in zip(call.outputs, shapes, strict=False):
+            if value.shape is None:
+                call.give(value, call.fixed(shape))
         # a state that one gate is multiplied into first has its product after those of the gates
         apart = gates == _GRU and not call.attributes.get("linear_before_reset", 0)
         linear = Linear(features, rows, batch=steps * batch)
@@ -137,6 +170,11 @@ def _recurrent(gates: int) -> Handler:
 
 
 RECURRENT: Mapping[str, Handler] = MappingProxyType(
-    {"RNN": _recurrent(1), "GRU": _recurrent(_GRU), "LSTM": _recurrent(4)}
+    {
+        "RNN": _recurrent(1),
+        "GRU": _recurrent(_GRU),
+        "LSTM": _recurrent(4),
+        "com.microsoft::DynamicQuantizeLSTM": _recurrent(4, is_turned=True),
+    }
 )
 """The recurrent operators, by name."""

@@ -14,12 +14,17 @@ ELEMENTWISE = words(
     Cast CastLike Ceil Celu Clip Cos Cosh Div Dropout Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid
     HardSwish IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow
     RandomNormalLike RandomUniformLike Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt
-    Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor
+    Sub Sum SwiGLU Swish Tan Tanh ThresholdedRelu Where Xor
     """
-) | words("BiasAdd BiasDropout BiasGelu FastGelu QuickGelu")
+) | words("BiasAdd BiasDropout BiasGelu BitmaskDropout FastGelu QuickGelu")
 """Operators that work element by element on tensors that are broadcast."""
 
-VIEWS = words("Expand Flatten Identity Reshape Squeeze Tile Unsqueeze Shape Size Optional OptionalGetElement")
+VIEWS = words(
+    """
+    Expand Flatten Identity Reshape Squeeze Tile Unsqueeze Shape Size Optional OptionalGetElement OptionalHasElement
+    SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength
+    """
+)
 """Operators that move nothing: they return the same elements in another shape or again, or only a shape."""
 
 LOOK_UPS = words("Gather GatherElements GatherND Slice EmbedLayerNormalization")
@@ -27,9 +32,16 @@ LOOK_UPS = words("Gather GatherElements GatherND Slice EmbedLayerNormalization")
 
 OTHERS = words(
     """
-    BlackmanWindow Col2Im Compress Constant ConstantOfShape EyeLike GridSample HammingWindow HannWindow MaxRoiPool
-    Multinomial NegativeLogLikelihoodLoss NonMaxSuppression NonZero OneHot RandomNormal RandomUniform Range RoiAlign
-    Scatter SoftmaxCrossEntropyLoss TopK Unique
+    BlackmanWindow Col2Im Compress Constant ConstantOfShape EyeLike GridSample HammingWindow HannWindow ImageDecoder
+    MaxRoiPool MelWeightMatrix Multinomial NegativeLogLikelihoodLoss NonMaxSuppression NonZero OneHot RandomNormal
+    RandomUniform Range RegexFullMatch RoiAlign Scatter SoftmaxCrossEntropyLoss StringConcat StringNormalizer
+    StringSplit TfIdfVectorizer TopK Unique
+    """
+) | words(
+    """
+    BiasSplitGelu CropAndResize ExpandDims GatherBlockQuantized IsAllFinite MaxpoolWithMask MurmurHash3
+    NGramRepeatBlock NhwcMaxPool QLinearAveragePool QLinearReduceMean QLinearWhere RemovePadding RestorePadding
+    SampleOp SkipGroupNorm Tokenizer UnfoldTensor
     """
 )
 """Other operators that multiply nothing, and about whose axes nothing is known."""
@@ -37,5 +49,5 @@ OTHERS = words(
 DRAWS = words("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike")
 """Operators that draw: what they return differs each time, even if all inputs are parameters."""
 
-TRAINED = MappingProxyType({"Dropout": 2, "BiasDropout": 4})
+TRAINED = MappingProxyType({"Dropout": 2, "BitmaskDropout": 2, "BiasDropout": 4})
 """Operators that draw in training, and the input that says whether it is training."""

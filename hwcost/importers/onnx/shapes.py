@@ -32,6 +32,11 @@ _FOLDED = words(
     """
 )
 """Operators that compute shapes."""
+_OF_TYPE = {
+    "DequantizeLinear": 1, "MatMulIntegerToFloat": 2, "QAttention": 2, "QLinearConcat": 2, "QLinearWhere": 1,
+    "QuantizeLinear": 2,
+}  # fmt: skip
+"""The input whose type the output of an operator of ONNX Runtime has, where it is not the first."""
 
 
 @dataclass(eq=False)
@@ -45,6 +50,7 @@ class Value:
         constant: its elements, if they are known and few.
         origin: the initializer or constant that it is made of; empty if it depends on an input.
         axes: its axes, once they are stated.
+        items: the tensors that it holds, if it is a sequence and they are known.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Value:
     constant: np.ndarray[Any, Any] | None = None
     origin: str = ""
     axes: tuple[Axis, ...] | None = None
+    items: tuple[Value, ...] | None = None
 
     @property
     def held(self) -> int:
@@ -158,7 +165,8 @@ class ShapeFinder:
     def _types(self, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> dict[str, Any]:
         given = {name: value for name, value in zip(node.input, inputs, strict=True) if value is not None}
         if node.domain == "com.microsoft":  # unknown to the onnx library: the rules state the shapes
-            held = next((value.held for value in given.values() if value.held), onnx.TensorProto.FLOAT)
+            rest = inputs[_OF_TYPE.get(node.op_type, 0) :]
+            held = next((value.held for value in rest if value is not None and value.held), onnx.TensorProto.FLOAT)
             return {name: onnx.helper.make_tensor_type_proto(held, None) for name in node.output[:1]}
         schema = self._schema(node)
         has_graphs = any(attribute.HasField("g") for attribute in node.attribute)

@@ -18,7 +18,7 @@ from hwcost.importers.onnx.composite import ATTENTION, RECURRENT
 from hwcost.importers.onnx.free import ELEMENTWISE, LOOK_UPS, OTHERS, VIEWS
 from hwcost.importers.onnx.shapes import Value
 from hwcost.importers.rules import CannotPriceError, Handler, LoweredLayer
-from hwcost.model.layers import Linear
+from hwcost.model.layers import Linear, MatMul
 from hwcost.network.axes import Axis
 
 __all__ = ["AXES", "FREE", "PRODUCTS"]
@@ -73,6 +73,41 @@ def _quantized_pool(call: Node) -> None:
     call.fix(*call.inputs)
     ones, last = [1] * (len(shape) - 1), call.attributes.get("channels_last")
     call.give(call.out, call.fixed([batch, *ones, shape[-1]] if last else [batch, shape[0], *ones]))
+
+
+def _quantized_concatenation(call: Node) -> None:
+    """Tensors one after the other, each with its scale and zero point; none of their axes can change."""
+    shapes = [call.shape(value) for value in call.inputs[2::3]]
+    call.fix(*call.inputs)
+    axis = _axis(call, 0) % len(shapes[0])
+    size = sum(shape[axis] for shape in shapes)
+    call.give(call.out, call.fixed([*shapes[0][:axis], size, *shapes[0][axis + 1 :]]))
+
+
+def _in_sequence(call: Node) -> None:
+    """Tensors become part of a sequence, or one is taken out; if it is unknown which, none of them can change."""
+    made, items = call.out, [item for value in call.inputs for item in value.items or ()]
+    if made.items is None and made.constant is None and all(made is not item for item in items):
+        call.fix(*call.inputs)
+
+
+def _of_sequence(call: Node) -> None:
+    """The tensors of a sequence one after the other, or side by side along a new axis."""
+    if call.attributes.get("new_axis"):
+        rules.stack(call, _axis(call, 0))
+    else:
+        rules.concatenation(call, call.inputs, _axis(call, 0))
+
+
+def _to_sequence(call: Node) -> None:
+    """Pieces along an axis, which may be gone if they have one element."""
+    axes, axis = call.axes(call[0]), rules.position(call, call[0], _axis(call, 0))
+    if len(call.shape(call.out)) == len(axes):
+        rules.split(call, axis)
+        return
+    call.widths.fix(axes[axis], call.kind)
+    for value in call.outputs:
+        call.give(value, (*axes[:axis], *axes[axis + 1 :]))
 
 
 def _transpose(call: Node) -> None:
@@ -165,10 +200,17 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_all(_quantized_pair, "QLinearAdd QLinearMul"),
         "QLinearGlobalAveragePool": _quantized_pool,
         **_all(rules.reshape, "Reshape Flatten Squeeze Unsqueeze"),
+        **_all(
+            _in_sequence,
+            "SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength",
+        ),
         **_all(lambda _: None, "Shape Size"),  # only the shape goes on, and is followed as a constant
         "Transpose": _transpose,
         **_all(rules.expand, "Expand Tile"),
         "Concat": lambda call: rules.concatenation(call, call.inputs, _axis(call, 0)),
+        "ConcatFromSequence": _of_sequence,
+        "SplitToSequence": _to_sequence,
+        "QLinearConcat": _quantized_concatenation,
         "Split": lambda call: rules.split(call, _axis(call, 0)),
         "Slice": _slice,
         "Gather": lambda call: rules.lookup(call, _axis(call, 0), call.axes(call[1])),
@@ -237,15 +279,29 @@ def _swapped(call: Node) -> tuple[bool, bool]:
     return bool(call.attributes.get("transA")), bool(call.attributes.get("transB"))
 
 
-def _matmul(b_at: int) -> Handler:
-    """Products as numpy makes them."""
+def _matmul(b_at: int, bias_at: int | None = None) -> Handler:
+    """Products as numpy makes them, to which something may be added."""
 
     def handler(call: Node) -> tuple[LoweredLayer]:
         if call.attributes.get("transBatchA") or call.attributes.get("transBatchB"):
             raise CannotPriceError("its batches are transposed")
-        return rules.matmul(call, call[0], call[b_at], swapped=_swapped(call))
+        return rules.matmul(call, call[0], call[b_at], call.get(bias_at), _swapped(call))
 
     return handler
+
+
+def _deformable(call: Node) -> tuple[LoweredLayer]:
+    """A convolution whose inputs are taken at places that are computed, which is no product."""
+    call.fix(call[2], call.get(4))
+    return rules.convolution(call, call[0], call[1], call.get(3), _window(call, len(call.shape(call[1])) - 2))
+
+
+def _affine_grid(call: Node) -> tuple[LoweredLayer]:
+    """Each place of a map times the matrix of its image."""
+    batch, axes, inner = call.shape(call[0], 3)[:3]
+    call.fix_all()
+    places = math.prod(call.shape(call.out)[1:-1])
+    return (LoweredLayer(MatMul(places, axes, inner, batch), "affine grid"),)
 
 
 def _nbits(call: Node) -> tuple[LoweredLayer]:
@@ -271,11 +327,15 @@ PRODUCTS: Mapping[str, Handler] = MappingProxyType(
         "MatMul": _matmul(1),
         "MatMulInteger": _matmul(1),
         "QLinearMatMul": _matmul(3),
+        "AffineGrid": _affine_grid,
+        "DeformConv": _deformable,
         "Einsum": lambda call: rules.einsum(call, str(call.attributes.get("equation", ""))),
         "com.microsoft::FusedConv": _convolution(0, 1, 2),
         "com.microsoft::FusedGemm": _gemm(1, 2),
         "com.microsoft::FusedMatMul": _matmul(1),
         "com.microsoft::QGemm": _gemm(3, 6),
+        "com.microsoft::DynamicQuantizeMatMul": _matmul(1, 4),
+        "com.microsoft::MatMulIntegerToFloat": _matmul(1, 6),
         "com.microsoft::MatMulNBits": _nbits,
         **ATTENTION,
         **RECURRENT,

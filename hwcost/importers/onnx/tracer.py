@@ -12,6 +12,7 @@ from hwcost.importers.onnx.calls import Node
 from hwcost.importers.onnx.free import DRAWS, LOOK_UPS, TRAINED, VIEWS
 from hwcost.importers.onnx.loading import plain_domain
 from hwcost.importers.onnx.record import Record
+from hwcost.importers.onnx.sequences import SEQUENCES, with_elements
 from hwcost.importers.onnx.shapes import ShapeFinder, Value, of_tensor, with_type
 from hwcost.importers.onnx.table import AXES, FREE, PRODUCTS
 from hwcost.importers.rules import MADE_ONCE, CannotPriceError, Handler, LoweredLayer, free
@@ -73,13 +74,17 @@ class Tracer(Record):
                 return
         outputs = self.shapes.outputs(node, inputs)
         call = Node(node, inputs, outputs, self.values)
+        if node.op_type in SEQUENCES and not domain and own is None and len(outputs) == 1:
+            outputs = [SEQUENCES[node.op_type](node, [*inputs, None, None], outputs[0])]
+            call = Node(node, *with_elements(node, inputs, outputs), self.values)
         row = own or PRODUCTS.get(f"{domain}::{call.kind}" if domain else call.kind)
         reason = "" if row else cannot or self._reason(node, domain, call)
         origin = "" if reason or _draws(node, call, self.shapes.version) else _origin(node, call.inputs)
-        for value in outputs:
-            value.origin = origin
-            self.values.copies.pop(id(value), None)
-            known[value.name] = value
+        for name, value in zip(filter(None, node.output), outputs, strict=True):
+            if name == value.name:  # else it is one that is there already
+                value.origin = origin
+                self.values.copies.pop(id(value), None)
+            known[name] = value
         are_known = bool(outputs) and all(value.constant is not None for value in outputs)
         layers, reason = self._layers(call, row, reason, is_own=own is not None)
         if not origin and not are_known:
