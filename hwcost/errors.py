@@ -173,16 +173,20 @@ def check_one_of(field: str, value: object, names: Collection[str], more: str = 
 def did_you_mean(name: str, names: Iterable[str], key: Callable[[str], str] = str.lower) -> str:
     """A question that offers the closest of some names, compared by ``key``; empty if none is close.
 
-    >>> did_you_mean("wss", ("ws", "os", "is"))
-    "; did you mean 'ws'?"
+    >>> did_you_mean("wss", ("ws", "os", "is")), did_you_mean("Ner", ("Net", "net"))
+    ("; did you mean 'ws'?", "; did you mean 'Net'?")
     """
-    known = {key(each): each for each in names}
-    if not known:
+    names = list(names)
+    if not names:
         return ""
     import difflib
 
-    close = difflib.get_close_matches(key(name), known, n=1)
-    return f"; did you mean {known[close[0]]!r}?" if close else ""
+    close = difflib.get_close_matches(key(name), list(map(key, names)), n=1)
+    if not close:
+        return ""
+    alike = [each for each in names if key(each) == close[0]]
+    (closest,) = difflib.get_close_matches(name, alike, n=1, cutoff=0.0)
+    return f"; did you mean {closest!r}?"
 
 
 def require(module: str, extra: str, purpose: str) -> None:

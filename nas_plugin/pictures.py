@@ -153,7 +153,7 @@ def winner_figure(result: SearchResult) -> Figure:
             axes.plot(widths, linear, color=GREY, linewidth=1.0, label="proportional to MACs")
             axes.step(widths, exact, where="mid", color=BLUE, linewidth=1.8, label="exact")
             axes.axvline(result.derived[name], color=ORANGE, linewidth=1, linestyle="--", label="found by the search")
-            axes.plot([size], [result.cycles_ratio], "o", color=ORANGE, markersize=7, label="winner")
+            axes.plot([size], [result.cycles_ratio], "o", color=ORANGE, markersize=7, label="winner", clip_on=False)
             axes.set(xlabel=f"width of {block.name}", ylabel="cycles / reference's", ylim=(0, None))
             axes.set_title(f"{block.name}: {size} wide")
             axes.locator_params(axis="x", integer=True)

@@ -131,6 +131,13 @@ def test_a_kernel_larger_than_the_padded_input_is_refused(changes, axis):
         Conv2d(**(GOOD[Conv2d] | changes))
 
 
+@pytest.mark.parametrize(("kernel", "dilation", "room"), [(4, 1, 3), (9, 1, 3), (3, 2, 2), (2, 3, 1), (5, 9, 1)])
+def test_the_room_for_a_kernel_is_shown(kernel, dilation, room):
+    with refused("Conv2d.kernel_size along the height", kernel, f"room for {room};"):
+        Conv2d(1, 1, kernel, height=3, width=99, dilation=dilation)
+    Conv2d(1, 1, room, height=3, width=99, dilation=dilation)
+
+
 def test_the_largest_kernel_that_fits_gives_one_position():
     assert Conv2d(1, 1, (9, 7), height=9, width=7).out_size == (1, 1)
     assert Conv2d(1, 1, (11, 9), height=9, width=7, padding=1).out_size == (1, 1)

@@ -361,3 +361,27 @@ def test_without_matplotlib_a_picture_states_what_to_install(hwcost, monkeypatch
     code, _, err = hwcost(*LIST, *ON, "--html", "a.html")
     assert code == 2
     assert 'pip install "hwcost[plot]"' in err
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ((), "gemmini:"),
+        (("--s1", 8), "gemmini with 8 rows:"),
+        (("--s1", 16, "--s2", 16), "gemmini:"),
+        (("--s2", 4, "--clock", "2MHz"), "gemmini with 4 columns, 2 MHz:"),
+        (("--fold-timing", "ideal", "--dataflow", "os"), "gemmini with dataflow os, ideal folds:"),
+    ],
+)
+def test_what_differs_from_the_device_is_named(hwcost, networks, options, name):
+    code, out, _ = hwcost("model", "lenet.csv", "--device", "gemmini", *options)
+    assert code == 0
+    assert f" on {name} " in out.splitlines()[0]
+
+
+@pytest.mark.parametrize(("clock", "hint"), [("700", "700MHz"), ("0.9", "0.9MHz"), ("700Hz", ""), ("1e9", "")])
+def test_a_clock_of_a_few_hertz_is_noted(hwcost, networks, clock, hint):
+    code, out, err = hwcost("model", "lenet.csv", "--s1", 8, "--s2", 8, "--clock", clock)
+    assert code == 0
+    assert out
+    assert (f"--clock {hint}" in err) if hint else err == ""

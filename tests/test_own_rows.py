@@ -160,3 +160,22 @@ def test_a_row_within_a_module_with_a_row_is_used():
     row = {"aten::addmm": lambda call: rules.matmul(call, call["mat1"], call["mat2"], call["self"])}
     network = from_torch(Net().block, (2, 8), modules={Block: lambda call: [rules.LoweredLayer(Linear(8, 8), "block")]}, operators=row)  # fmt: skip  # noqa: E501
     assert network.macs == 64
+
+
+@pytest.mark.parametrize("given", [(), (4, 4, 4)])
+def test_axes_are_as_many_as_the_tensor_has(given):
+    def row(call):
+        call.give(call.out, call.fixed(given))
+
+    with pytest.raises(InvalidValueError) as caught:
+        of_operators(row)
+    cause = caught.value.__cause__
+    assert (caught.value.field, cause.value) == ("operators['aten::addmm']", len(given))
+    assert cause.allowed.startswith("2")
+
+
+@pytest.mark.parametrize(("shape", "hints"), [((3, 8, 8), True), ((8, 8), False), ((1, 4, 8, 8), False)])
+def test_a_missing_batch_size_is_hinted_at(shape, hints):
+    with pytest.raises(InvalidValueError) as caught:
+        from_torch(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)), shape)
+    assert ("1,3,8,8" in caught.value.allowed) is hints

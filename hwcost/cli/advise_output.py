@@ -10,7 +10,7 @@ from hwcost.cli.shared.tables import text_table
 from hwcost.units import shortlist
 
 if TYPE_CHECKING:
-    from hwcost.advice import Advice, Budget, WidthAdvice
+    from hwcost.advice import Advice, Budget, Step, WidthAdvice
 
 __all__ = ["as_csv", "as_json", "lines"]
 
@@ -91,9 +91,15 @@ def _of_a_width(each: WidthAdvice) -> tuple[str, ...]:
     step = each.cheaper
     cheaper: tuple[str, ...] = ("-",) * 5
     if step is not None:
-        per_channel, speed_up = f"{step.saved_per_channel:.4g}", f"{step.network_speed_up:.3f}x"
+        per_channel, speed_up = _per_channel(step), f"{step.network_speed_up:.3f}x"
         cheaper = (str(step.size), _number(step.saved), per_channel, speed_up, f"{step.macs:.3g}")
     return (each.name, str(each.width.size), *cheaper, str(len(each.layers)), _free(each))
+
+
+def _per_channel(step: Step) -> str:
+    """Four digits, or an integer where there are more, as for all cycles."""
+    cycles = step.saved_per_channel
+    return f"{cycles:.0f}" if cycles >= 1e4 else f"{cycles:.4g}"
 
 
 def _of_layers(advice: Advice) -> Iterator[tuple[str, ...]]:
@@ -119,7 +125,7 @@ def _remarks(widths: Sequence[WidthAdvice]) -> Iterator[str]:
         best, step = each.best, each.cheaper
         if best is not None and step is not None and best.size < step.size:
             yield (
-                f"{each.name}: {best.size} saves more per channel: {best.saved_per_channel:.4g} cycles, "
+                f"{each.name}: {best.size} saves more per channel: {_per_channel(best)} cycles, "
                 f"network {best.network_speed_up:.3f}x"
             )
     for remark, names in by_remark.items():

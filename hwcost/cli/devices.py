@@ -35,7 +35,19 @@ _COLUMNS = [
 ]
 
 
-@click.group(cls=Commands, listing=True, epilog=_EXAMPLE)
+class _Devices(Commands):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command named first; a device in its place is pointed to the command that shows it."""
+        from hwcost.devices import device_names
+
+        if args[0] in device_names() or args[0].endswith(".toml"):
+            raise InvalidValueError("command", args[0], f"hwcost devices show {args[0]}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Devices, listing=True, epilog=_EXAMPLE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def devices(ctx: click.Context, *, as_json: bool) -> None:

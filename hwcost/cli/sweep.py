@@ -127,7 +127,11 @@ def sweep(
     from hwcost.sweep.engines import engine_of
 
     with option_names(_OPTIONS):
-        engine, _ = engine_of(request.engine, request.jobs)
+        engine, _ = engine_of(request.engine)
+        if request.jobs is not None and not engine.takes_jobs:
+            reason = f"engine {engine.name} takes no number of processes"
+            raise InvalidValueError("jobs", request.jobs, "pass --engine processes too, or leave it out", reason=reason)
+        engine_of(request.engine, request.jobs)
     if engine.name in _LIBRARIES:
         require(_LIBRARIES[engine.name], "cluster", f"--engine {engine.name}")
     check_outputs([source], {"--plot": (picture, PICTURE), "--out": (request.out, ("csv", "json"))})

@@ -85,7 +85,8 @@ class Conv2d:
             check_multiple(getattr(self, name), self.groups, f"Conv2d.{name}", "groups")
         for axis, name in enumerate(("height", "width")):
             if self.padding != "same":
-                _check_fits(self._spare(axis), self.kernel_size[axis], f"Conv2d.kernel_size along the {name}")
+                field = f"Conv2d.kernel_size along the {name}"
+                _check_fits(self._spare(axis), self.kernel_size[axis], self.dilation[axis], field)
 
     def _spare(self, axis: int) -> Size:
         """Pixels that the kernel can move by: padded input - dilated kernel."""
@@ -206,7 +207,10 @@ def _size_pair(value: Size, field: str, minimum: int) -> tuple[Size, Size]:
     return (first, first) if pair[1] is pair[0] else (first, as_size(pair[1], field, minimum=minimum))
 
 
-def _check_fits(spare: Size, kernel: Size, field: str) -> None:
+def _check_fits(spare: Size, kernel: Size, dilation: Size, field: str) -> None:
     if (spare >= 0) if type(spare) is int else is_float(spare) or holds(spare >= 0):
         return
-    raise InvalidValueError(field, kernel, "at most the padded input; use a larger input, padding or a smaller kernel")
+    are_numbers = all(map(is_number, (spare, kernel, dilation)))
+    room = f", which has room for {kernel + spare // dilation}" if are_numbers else ""
+    allowed = f"at most the padded input{room}; use a larger input, padding or a smaller kernel"
+    raise InvalidValueError(field, kernel, allowed)

@@ -13,6 +13,7 @@ from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.folds import FOLD_TIMINGS
+from hwcost.units import CLOCKS, in_unit
 
 if TYPE_CHECKING:
     from hwcost.devices import DeviceFile
@@ -59,8 +60,18 @@ class Machine(NamedTuple):
         '8 x 16, weight stationary, ideal folds'
         """
         array = self.array
-        name = "" if self.file is None else f"{self.file.name}: "
+        name = "" if self.file is None else f"{self.file.name}{self._changes()}: "
         return f"{name}{array.rows} x {array.cols}, {array.dataflow_row.summary}, {array.fold_timing} folds"
+
+    def _changes(self) -> str:
+        """What differs from the device of that name."""
+        array, device = self.array, self.file.array if self.file is not None else self.array
+        words = {
+            "rows": f"{array.rows} rows", "cols": f"{array.cols} columns", "dataflow": f"dataflow {array.dataflow}",
+            "fold_timing": f"{array.fold_timing} folds", "clock_hz": in_unit(array.clock_hz, CLOCKS),
+        }  # fmt: skip
+        changed = [text for name, text in words.items() if getattr(array, name) != getattr(device, name)]
+        return f" with {', '.join(changed)}" if changed else ""
 
 
 class ArrayOptions(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hwcost.console import note
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.relaxation import RELAXATIONS, Relaxation
 
@@ -107,8 +108,12 @@ def _range(option: str, text: str) -> range:
     low = _integer(option, parts[0], 1, ALLOWED_SIZES)
     if len(parts) == 1:
         return range(low, low + 1)
-    high = _integer(option, parts[1], 1, "a range with an integer of at least 1 at both ends, like 1:8")
-    step = _integer(option, parts[2], 1, "a range low:high:step with a step of at least 1") if len(parts) == 3 else 1
+    try:
+        high = _integer(option, parts[1], 1, "a range with an integer of at least 1 at both ends, like 1:8")
+        step = _integer(option, parts[-1], 1, "a range low:high:step with a step of at least 1")
+    except InvalidValueError as error:  # the range as it was written
+        raise InvalidValueError(option, text, error.allowed) from None
+    step = step if len(parts) == 3 else 1
     if high < low:
         raise InvalidValueError(option, text, f"a range from the lower to the higher end, {high}:{low}")
     return range(low, high + 1, step)
@@ -178,6 +183,8 @@ def parse_clock(option: str, text: str) -> float:
     hertz = scale if math.isinf(scale) else parse_number(option, text.removesuffix(unit), allowed) * scale
     if math.isinf(hertz):
         raise InvalidValueError(option, text, allowed)
+    if 1e-3 < hertz < 1e3 and not unit:
+        note(f"{option} {text} is {hertz:g} hertz; with a unit it is {option} {text}MHz")
     return hertz
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -145,4 +146,8 @@ def _refused(path: str, args: tuple[Any, ...], named: dict[str, Any], what: str)
     where = f"module {path!r}" if path else "the model's forward"
     shapes = (f"{'x'.join(map(str, each.shape))} {str(each.dtype)[6:]}" for each in _leaves(args, named))
     given = ", ".join(shapes) or "no inputs"
-    return InvalidValueError(where, given, "pass inputs that it takes", reason=f"on {given} {what}")
+    allowed, wanted = "pass inputs that it takes", re.search(r"expected .*?(\d)D", what)
+    lacking = next((each for each in _leaves(args, named) if wanted and each.dim() == int(wanted[1]) - 1), None)
+    if lacking is not None:
+        allowed += f"; the batch size may be missing, as in 1,{','.join(map(str, lacking.shape))}"
+    return InvalidValueError(where, given, allowed, reason=f"on {given} {what}")

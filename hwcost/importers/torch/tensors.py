@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from hwcost.errors import InvalidValueError
 from hwcost.importers import rules
 from hwcost.importers.rules import Axes
 from hwcost.importers.torch.inputs import without_data
@@ -80,6 +81,9 @@ class Tensors(rules.Tensors):
 
     def give(self, tensor: Tensor, axes: Axes, reason: str) -> None:
         """States the axes of a tensor; if it has axes already, the two are joined."""
+        if len(axes) != tensor.dim():
+            field = f"the number of axes given for {self.name(tensor)!r}"
+            raise InvalidValueError(field, len(axes), f"{tensor.dim()}, one for each size of {tuple(tensor.shape)}")
         known = self._known.setdefault(id(tensor), _Known(tensor))
         if known.axes is None:
             known.axes = axes
