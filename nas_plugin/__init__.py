@@ -24,29 +24,10 @@ if TYPE_CHECKING:
     from nas_plugin.space.reader import load_arch_def
 
 __all__ = [
-    "KINDS",
-    "LATENCIES",
-    "METHODS",
-    "SWEEP_METHODS",
-    "ArchDef",
-    "BlockKind",
-    "Comparison",
-    "Latency",
-    "Method",
-    "Outcome",
-    "SearchResult",
-    "SearchSettings",
-    "SuperNetwork",
-    "TrainableNetwork",
-    "__version__",
-    "load_arch_def",
-    "read_run",
-    "read_sweep",
-    "resume",
-    "resume_sweep",
-    "search",
-    "sweep",
-]
+    "KINDS", "LATENCIES", "METHODS", "SWEEP_METHODS", "ArchDef", "BlockKind", "Comparison", "Latency", "Method",
+    "Outcome", "SearchResult", "SearchSettings", "SuperNetwork", "TrainableNetwork", "__version__", "load_arch_def",
+    "read_run", "read_sweep", "resume", "resume_sweep", "search", "sweep",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -123,13 +123,13 @@ def test_the_simulator_s_command_reads_every_result_file(monkeypatch: pytest.Mon
 
 
 def test_the_compute_on_the_page_is_that_of_the_result_files() -> None:
-    for name, told in (
+    for name, phrase in (
         ("breadth", "uses {over the sweep:.2f} times"),
         ("full", "[{over the sweep:.2f} times its compute]"),
     ):
         content = json.loads((RESULTS / f"search_compute_{name}.json").read_text(encoding="utf-8"))
         figures = {key.partition(", ")[2] or key: share for key, share in content["figures"].items()}
-        assert told.format(**figures) in PAGE
+        assert phrase.format(**figures) in PAGE
     breadth = json.loads((RESULTS / "search_compute_breadth.json").read_text(encoding="utf-8"))["figures"]
     shared = breadth["super-network / the author's search"]
     alone = [shared + share for key, share in breadth.items() if "choice" in key]

@@ -18,10 +18,10 @@ from hwcost.torch.lookup import Costs, Rows, within
 from nas_plugin.images import Dataset
 from nas_plugin.methods.settings import LEAST, SearchSettings, Target
 from nas_plugin.methods.training import Record, Resumable, SuperNetworkTraining, Training, generator, held_out
-from nas_plugin.space.arch_def import ArchDef
+from nas_plugin.space.arch_def import ArchDef, Choice
 from nas_plugin.space.costs import costs_of, macs_of, reference_cycles
 
-__all__ = ["OneShotSearch", "pool_of", "ranked_by"]
+__all__ = ["APART", "OneShotSearch", "apart", "pool_of", "ranked_by"]
 
 ROUND = 30  # networks that are scored before all others are predicted again
 LARGEST = 1.5  # without a target, candidates take up to this many times the reference's cycles
@@ -48,6 +48,18 @@ def pool_of(arch: ArchDef, settings: SearchSettings) -> tuple[Costs, Rows, NDArr
 def ranked_by(settings: SearchSettings) -> str:
     """What the candidates are ranked by, in words."""
     return "held-out loss + lambda * latency" if settings.target is None else "held-out loss"
+
+
+def apart(
+    ranked: NDArray[np.int64], points: NDArray[np.float64], count: int, distance: float = APART
+) -> NDArray[np.int64]:
+    """The first ``count`` of ranked places whose points are a distance apart, then the first of the rest."""
+    left, picked = ranked, list[int]()
+    while len(left) and len(picked) < count:
+        picked.append(int(left[0]))
+        left = left[np.linalg.norm(points[left] - points[left[0]], axis=1) >= distance]
+    rest = ranked[~np.isin(ranked, picked)][: count - len(picked)]
+    return np.array([*picked, *rest.tolist()], dtype=np.int64)
 
 
 class OneShotSearch(Resumable):
@@ -108,9 +120,12 @@ class OneShotSearch(Resumable):
         seed = generator(self.settings.seed, "candidates", len(self.losses) // ROUND).initial_seed()
         random = np.random.default_rng(seed)
         for place in self._next(random, min(ROUND, self._scored - len(self.losses))):
-            network = functools.partial(self.training.network.at, choice=self.costs.choice(self.pool[place]))
-            self.losses[place] = held_out(network, self.training.held_out)[0]
+            self.losses[place] = self.score(self.costs.choice(self.pool[place]))
         return {"part": "scores", "scored": len(self.losses), "of": len(self.pool)} | self._best(self.losses)
+
+    def score(self, choice: Choice) -> float:
+        """The held-out loss of a network in nats, with the super-network's weights."""
+        return held_out(functools.partial(self.training.network.at, choice=choice), self.training.held_out)[0]
 
     def _next(self, random: np.random.Generator, count: int) -> list[int]:
         """Places to score: at first the largest networks and random ones, then those predicted to be best."""
@@ -119,7 +134,7 @@ class OneShotSearch(Resumable):
             worth, lead = self._predicted()[fresh] + self.price[fresh], count - count // 5
         else:
             worth, lead = -macs_of(self.arch).of(self.pool[fresh]), count // 2
-        first = self._apart(self._dealt(fresh[np.argsort(worth, kind="stable")]), lead)
+        first = apart(self._dealt(fresh[np.argsort(worth, kind="stable")]), self._x, lead)
         rest = np.setdiff1d(fresh, first)
         return [*first.tolist(), *random.choice(rest, min(count - len(first), len(rest)), replace=False).tolist()]
 
@@ -147,15 +162,6 @@ class OneShotSearch(Resumable):
             turn[families == family] = np.arange((families == family).sum())
         return np.take(ranked, np.argsort(turn, kind="stable"))
 
-    def _apart(self, ranked: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        """The first ``count`` of ranked places that are apart from each other, then the first of the rest."""
-        left, picked = ranked, list[int]()
-        while len(left) and len(picked) < count:
-            picked.append(int(left[0]))
-            left = left[np.linalg.norm(self._x[left] - self._x[left[0]], axis=1) >= APART]
-        rest = ranked[~np.isin(ranked, picked)][: count - len(picked)]
-        return np.array([*picked, *rest.tolist()], dtype=np.int64)
-
     def _order(self, losses: Mapping[int, float]) -> NDArray[np.int64]:
         """Places from best to worst."""
         return np.array(sorted(losses, key=lambda place: (losses[place] + self.price[place], place)), dtype=np.int64)
@@ -179,7 +185,7 @@ class OneShotSearch(Resumable):
 
     def _first_final(self) -> NDArray[np.int64]:
         """By score: the best of each set of kernels for up to half of the places, then others that are apart."""
-        return self._apart(self._leaders_first(self._order(self.losses), -(-self._finalists // 2)), self._finalists)
+        return apart(self._leaders_first(self._order(self.losses), -(-self._finalists // 2)), self._x, self._finalists)
 
     def _second_final(self) -> NDArray[np.int64]:
         """The best of each of the three best sets of kernels, then the next."""

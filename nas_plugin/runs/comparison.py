@@ -154,9 +154,8 @@ class Comparison:
         points, seeds = f"within {100 * TOLERANCE:g} points", len(self.sweep.settings.seeds)
         reference = f"{self.sweep.arch.name}'s reference network: {100 * self.reference_accuracy:.2f} %"
         reference += f" (mean of {plural(len(self.reference), 'training')}, {_percents(self.reference)})"
-        methods = [
-            ["array", "method", "hypervolume", "deviation over seeds", f"cycles {points}", "seeds that reach it"]
-        ]
+        head = ["array", "method", "hypervolume", "deviation over seeds", f"cycles {points}", "seeds that reach it"]
+        methods = [head]
         for row in self.methods():
             spread = "-" if seeds == 1 else f"{row['hypervolume_deviation']:.3f}"
             cycles, missed = f"{row['iso_accuracy_cycles']:.3f}", row["iso_accuracy_cycles_by_seed"].count(None)
@@ -169,9 +168,8 @@ class Comparison:
             figures += [f"{row['within_tolerance']} of {seeds}", str(row["different_winners"])]
             winners.append([row["array"], row["method"], row["limit"], *figures])
         mean = "a mean over search seeds, in which a seed without such a winner counts 1."
-        notes = [
-            f"Cycles {points}: the fewest of a winner this close to the reference's accuracy, reference = 1; {mean}"
-        ]
+        fewest = "the fewest of a winner this close to the reference's accuracy, reference = 1"
+        notes = [f"Cycles {points}: {fewest}; {mean}"]
         if any((row.share_of_target or 0) > 1 for row in self.found):
             notes.append("`flops` does not know the array and does not keep the limit.")
         return "\n\n".join([reference, _table(methods), _table(winners), *notes]) + "\n"

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from hwcost import network_cost
 from nas_plugin import ArchDef, SearchSettings, load_arch_def
 from nas_plugin.images import CUT, Dataset, load, split
-from nas_plugin.methods import one_shot as module
 from nas_plugin.methods.finding import searcher
-from nas_plugin.methods.one_shot import OneShotSearch, pool_of
+from nas_plugin.methods.one_shot import APART, OneShotSearch, apart, pool_of
 from nas_plugin.methods.training import SuperNetworkTraining, Training, held_out
+from nas_plugin.space.arch_def import Choice
 from nas_plugin.space.reader import parse_arch_def
 
 from .test_candidates import can_grow, cycles, everything
@@ -204,7 +204,7 @@ def distance(search: OneShotSearch, a: int, b: int) -> float:
     return float(sum(step**2 for step in steps) ** 0.5)
 
 
-def apart(search: OneShotSearch, ranked: list[int], count: int, least: float) -> list[int]:
+def slowly_apart(search: OneShotSearch, ranked: list[int], count: int, least: float) -> list[int]:
     """The first places that are so far from each other, then the first of the others; one by one."""
     picked: list[int] = []
     for place in ranked:
@@ -259,7 +259,7 @@ def test_the_first_final_tunes_the_best_of_each_kind_the_second_trains_their_bes
 
     scored = ranked(search.losses)
     heads = leaders(search, scored, -(-finalists // 2))
-    fill = apart(search, heads + [place for place in scored if place not in heads], finalists, module.APART)
+    fill = slowly_apart(search, heads + [place for place in scored if place not in heads], finalists, APART)
     assert [record["tried"] for record in first or second] == sizes(fill)
     assert finalists < 7 or fill != scored[:finalists]  # else nothing is tested here
 
@@ -320,7 +320,7 @@ def test_a_search_goes_on_from_its_state(small: ArchDef, train: Dataset, stop: i
 LENET = load_arch_def()
 
 
-def valley(row: dict[str, int]) -> float:
+def valley(row: Choice) -> float:
     """A quadratic form of the logarithms of the sizes, the best network in the middle of the space."""
     x = {name: np.log(size) for name, size in row.items()}
     bend = (x["conv1.width"] - np.log(8)) ** 2 + 0.5 * (x["fc1.width"] - np.log(70)) ** 2
@@ -328,12 +328,19 @@ def valley(row: dict[str, int]) -> float:
     return float(1 + bend + mixed + 0.3 * x["conv2.width"] ** 2 - 0.2 * x["conv1.kernel"] + 0.1 * x["conv2.kernel"])
 
 
+class Known(OneShotSearch):
+    """The loss of every network is known before."""
+
+    def score(self, choice: Choice) -> float:
+        return valley(choice)
+
+
 @pytest.fixture(scope="module")
 def lenet_search() -> Callable[..., OneShotSearch]:
     few, _ = load(CUT, classes=10, shape=(28, 28), images=20)
     weights = SuperNetworkTraining(LENET, SearchSettings(CUT), few).network.state_dict()
     base = SearchSettings(CUT, method="one-shot", target="0.75", finalists=1)
-    return lambda **changes: OneShotSearch(LENET, dataclasses.replace(base, **changes), few, weights)
+    return lambda **changes: Known(LENET, dataclasses.replace(base, **changes), few, weights)
 
 
 def test_the_guess_recovers_a_quadratic(lenet_search: Callable[..., OneShotSearch]) -> None:
@@ -348,13 +355,7 @@ def test_the_guess_recovers_a_quadratic(lenet_search: Callable[..., OneShotSearc
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_guided_scores_find_one_of_the_best(
-    lenet_search: Callable[..., OneShotSearch], monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
-    def known(network: Any, data: Dataset) -> tuple[float, float]:
-        return valley(network.keywords["choice"]), 0.5
-
-    monkeypatch.setattr(module, "held_out", known)
+def test_guided_scores_find_one_of_the_best(lenet_search: Callable[..., OneShotSearch], seed: int) -> None:
     search = lenet_search(candidates=100, seed=seed)
     log = run(search)
     assert [record["scored"] for record in log] == [30, 60, 90, 100]
@@ -366,14 +367,12 @@ def test_guided_scores_find_one_of_the_best(
 
 
 @pytest.mark.parametrize("distance", [1e-6, 0.5, 2.0, 100.0])
-def test_places_that_are_apart_against_a_slow_twin(
-    lenet_search: Callable[..., OneShotSearch], monkeypatch: pytest.MonkeyPatch, distance: float
-) -> None:
-    monkeypatch.setattr(module, "APART", distance)
+def test_places_that_are_apart_against_a_slow_twin(lenet_search: Callable[..., OneShotSearch], distance: float) -> None:
     search = lenet_search()
     ranked = np.random.default_rng(0).permutation(len(search.pool))[:60]
     for count in (1, 6, 60):
-        assert search._apart(ranked, count).tolist() == apart(search, ranked.tolist(), count, distance)
+        expected = slowly_apart(search, ranked.tolist(), count, distance)
+        assert apart(ranked, search._x, count, distance).tolist() == expected
 
 
 @pytest.mark.parametrize("most", range(1, 6))
@@ -402,9 +401,8 @@ def test_every_set_of_kernels_has_its_turn(lenet_search: Callable[..., OneShotSe
 
 
 def test_every_set_of_kernels_is_scored_in_every_round(
-    lenet_search: Callable[..., OneShotSearch], monkeypatch: pytest.MonkeyPatch
+    lenet_search: Callable[..., OneShotSearch],
 ) -> None:
-    monkeypatch.setattr(module, "held_out", lambda network, _: (valley(network.keywords["choice"]), 0.5))
     search = lenet_search(candidates=90)
     run(search)
     scored = [

@@ -48,7 +48,7 @@ def test_bad_targets_say_what_is_allowed(text: object) -> None:
 
 
 @given(st.floats(1e-300, 1e300), st.sampled_from(["", "cycles", "ms"]))
-def test_a_target_is_what_its_text_says(amount: float, unit: str) -> None:
+def test_a_target_is_read_from_its_text(amount: float, unit: str) -> None:
     target = Target(amount, unit)
     assert Target.parse(str(target)) == target
 
