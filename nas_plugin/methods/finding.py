@@ -46,7 +46,8 @@ def check(arch: ArchDef, settings: SearchSettings) -> None:
         low, high = math.ceil(1000 * least / reference) / 1000, math.floor(1000 * most / reference) / 1000
         smallest = f"at least {math.ceil(least):,} cycles ({low:.3f} of the reference's), as the smallest network"
         largest = f"at most {math.floor(most):,} cycles ({high:.3f}), as the largest"
-        advice = "a number alone is a share, write 2100cycles for cycles"
+        ms = [1e3 * cycles / arch.array.clock_hz for cycles in (math.ceil(least), math.floor(most))]
+        advice = f"that is {ms[0]:.6g}ms to {ms[1]:.6g}ms; a number alone is a share, write 2100cycles for cycles"
         raise InvalidValueError("target", settings.target, f"{smallest}, and {largest}; {advice}")
 
 

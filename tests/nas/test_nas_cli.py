@@ -230,6 +230,7 @@ BAD = [
         ["--target", "1e-9"],
         "--target is '1e-09'; allowed: at least 993 cycles (0.352 of the reference's), as the small",
     ),
+    (["--target", "5ms"], "that is 0.000993ms to "),
     (["--target", "992cycles", "--method", "one-shot"], "--target is '992cycles'; allowed: at least 993 cycles"),
     (["--target", "992cycles", "--method", "random"], "--target is '992cycles'; allowed: at least 993 cycles"),
     (["--target", "992cycles", "--method", "most-macs"], "--target is '992cycles'; allowed: at least 993 cycles"),
