@@ -105,7 +105,12 @@ def advise(
     with option_names({name: f"--{name}" for name in ("budget", "multiple", "least", "effort")}, network.name):
         advice = advise_on(network, machine.array, budget=budget, skip_unsupported=skip_unsupported, **numbers)
     sizes = taken or ({} if advice.budget is None else dict(advice.budget.sizes))
-    check = _apply(model, options, network, advice, sizes) if applied else None
+    check, failed = None, None
+    if applied:
+        try:
+            check = _apply(model, options, network, advice, sizes)
+        except InvalidValueError as error:  # the report comes first: it took the time
+            failed = error
     if to_csv is not None:
         _write(to_csv, network, sizes)
     if form == "json":
@@ -115,6 +120,8 @@ def advise(
     else:
         lines = output.lines(advice, machine.label, by_layer=by_layer, most=top, check=check, written=to_csv)
         click.echo("\n".join(lines))
+    if failed is not None:
+        raise failed
 
 
 def _check_options(
@@ -144,12 +151,14 @@ def _apply(
 
     with contextlib.redirect_stdout(sys.stderr):
         changes, rebuilt = applied(model, [InputSpec.parse(text) for text in options.inputs], network, sizes)
-    predicted, found = (
-        network_cost(each, advice.array, skip_unsupported=True).total for each in (network.at(sizes), rebuilt)
-    )
+    wanted = network.at(sizes)
+    predicted, found = (network_cost(each, advice.array, skip_unsupported=True).total for each in (wanted, rebuilt))
     if predicted.cycles != found.cycles or predicted.macs != found.macs:
         reason = f"{model} takes {found.cycles} cycles when rebuilt, not {predicted.cycles} as predicted"
-        raise InvalidValueError("--apply", model, "take one whose forward has no sizes written into it", reason=reason)
+        other = [name for name in {**wanted, **rebuilt} if wanted.get(name) != rebuilt.get(name)]
+        if other:
+            reason += f": {other[0]!r} is {rebuilt.get(other[0])}, not {wanted.get(other[0])}"
+        raise InvalidValueError("--apply", model, "take the widths of these layers by hand", reason=reason)
     return {
         "sizes": dict(sizes),
         "changes": {path: {name: list(pair) for name, pair in each.items()} for path, each in changes.items()},
