@@ -206,3 +206,11 @@ def test_long_chains_of_joins_are_resolved(widths):
     widths.call(axes[-1], "all")
     assert {widths.rule(axis) for axis in axes} == {(("all", 1),)}
     assert len(widths.table()) == 1
+
+
+def test_widths_have_names_that_differ():
+    tracker = AxisTracker()
+    axes = [tracker.new(size) for size in (2, 3, 4, 5)]
+    for axis, name in zip(axes, ["head", "head (2)", "head", "head (2)"], strict=True):
+        tracker.call(axis, name)
+    assert [width.size for width in tracker.table().values()] == [2, 3, 4, 5]

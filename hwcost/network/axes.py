@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +19,8 @@ from hwcost.network.operations import SizeExpression, Width
 __all__ = ["Axis", "AxisTracker"]
 
 Axis: TypeAlias = tuple[tuple[int, Fraction], ...]
-"""Concatenated pieces: each is a width, by its number, and a factor. Axes are concatenated by ``+``."""
+"""Concatenated pieces: each is a width, by its number, and a factor. Axes are concatenated by ``+``. An axis of size 0
+has no pieces."""
 
 _ONE = Fraction(1)
 
@@ -52,10 +52,13 @@ class AxisTracker:
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
         self._fixed: dict[tuple[int, str], Axis] = {}
-        self._calls: Counter[str] = Counter()
+        self._calls = itertools.count()
+        self._names: dict[str, int] = {}
 
     def new(self, size: int) -> Axis:
         """A new axis, which may change until something fixes it."""
+        if not size:
+            return ()
         number = len(self._entries)
         self._entries.append(_Entry(number, size, f"width {number}"))
         return ((number, _ONE),)
@@ -63,14 +66,19 @@ class AxisTracker:
     def call(self, axis: Axis, name: str) -> None:
         """Names a width after an operation that makes it; widths that are united keep the first name."""
         own = self._resolved(axis)
-        entry = self._entries[own[0][0]]
-        if len(own) == 1 and entry.called is None:
-            entry.called = self._calls.total()
-            self._calls[name] += 1  # tied parameters may give one operation two widths
-            entry.name = name if self._calls[name] == 1 else f"{name} ({self._calls[name]})"
+        if len(own) != 1 or self._entries[own[0][0]].called is not None:
+            return
+        entry, unique = self._entries[own[0][0]], name
+        while unique in self._names:  # tied parameters may give one operation two widths
+            self._names[name] += 1
+            unique = f"{name} ({self._names[name]})"
+        self._names[unique] = 1
+        entry.called, entry.name = next(self._calls), unique
 
     def fixed(self, size: int, reason: str) -> Axis:
         """An axis that cannot change: images, tokens, positions, classes."""
+        if not size:
+            return ()
         if (size, reason) not in self._fixed:
             axis = self.new(size)
             entry = self._entries[axis[0][0]]
@@ -110,7 +118,7 @@ class AxisTracker:
         neither is possible, both are fixed.
         """
         a, b = self._resolved(a), self._resolved(b)
-        if a == b:
+        if a == b or not a or not b:
             return
         if len(a) == len(b) and all(self._match(x, y) for x, y in zip(a, b, strict=True)):
             for (x, fx), (y, fy) in zip(a, b, strict=True):
@@ -137,10 +145,14 @@ class AxisTracker:
         found: list[Axis] = []
         for column in columns:
             present = [axis for axis in column if axis is not None]
+            if () in present:  # an axis of 0 meets axes of 0 and of 1, which have to stay 1
+                for axis in present:
+                    self.fix(axis, reason)
+                found.append(())
+                continue
             wide = [axis for axis in present if self.size(axis) != 1 or not self.is_fixed(axis)]
-            # a free width of 1 that meets a wider one, or one without elements, is broadcast: it has to stay 1
-            sizes = list(map(self.size, present))
-            most = max(sizes) if min(sizes) else 0
+            # a free width of 1 that meets a wider one is broadcast: it has to stay 1
+            most = max(map(self.size, present))
             for axis in wide:
                 if self.size(axis) != most:
                     self.fix(axis, reason)
@@ -236,11 +248,10 @@ class AxisTracker:
         first.multiple = math.lcm(first.multiple, second.multiple)
 
     def rule(self, axis: Axis) -> SizeExpression:
-        """The axis as a size expression, without pieces of size 0; empty if the axis has that size."""
-        pieces = ((self._entries[width], factor) for width, factor in self._resolved(axis))
-        return tuple((entry.name, factor) for entry, factor in pieces if factor * entry.size)
+        """The axis as a size expression; empty if its size is 0."""
+        return tuple((self._entries[width].name, factor) for width, factor in self._resolved(axis))
 
     def table(self) -> dict[str, Width]:
-        """All root widths by name, without those of size 0."""
+        """All root widths by name."""
         roots = (entry for i, entry in enumerate(self._entries) if entry.parent == i and not entry.made_of)
-        return {entry.name: Width(entry.size, entry.multiple, entry.fixed) for entry in roots if entry.size}
+        return {entry.name: Width(entry.size, entry.multiple, entry.fixed) for entry in roots}

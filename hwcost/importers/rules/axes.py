@@ -168,13 +168,14 @@ def _repeat(call: Call) -> None:
 
 
 def split(call: Call, dim: int) -> None:
-    """The outputs are pieces along one axis, in order; if they are not the whole of it, the axis cannot change."""
+    """The outputs are pieces along one axis, in order; if they are neither all of it nor empty, it cannot change."""
     dim, axes = position(call, call.first, dim), call.axes(call.first)
     sizes = [call.shape(tensor)[dim] for tensor in call.outputs]
     if sum(sizes) == call.widths.size(axes[dim]):
         pieces = call.widths.pieces(axes[dim], sizes, call.kind)
     else:
-        call.widths.fix(axes[dim], call.kind)
+        if any(sizes):
+            call.widths.fix(axes[dim], call.kind)
         pieces = call.fixed(sizes)
     for tensor, piece in zip(call.outputs, pieces, strict=True):
         call.give(tensor, (*axes[:dim], piece, *axes[dim + 1 :]))
