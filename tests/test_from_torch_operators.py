@@ -288,11 +288,12 @@ def test_the_width_of_heads_does_not_change(reads_input):
     assert {name for name, width in network.widths.items() if not width.fixed} == {"1.out", "2"}
 
 
-def test_products_of_weights_alone_follow_the_last_of_them():
+def test_products_of_weights_alone_are_made_once():
     low = nn.Sequential(nn.Linear(6, 4, bias=False), nn.Linear(4, 8, bias=False))
     network = from_torch(Of(lambda x: nn.functional.linear(x, low[1].weight @ low[0].weight), low), (3, 6))
-    assert network.macs == 8 * 4 * 6 + 3 * 6 * 8
-    assert network["inner.0.0"] == Linear(4, 6, batch=8)
+    assert list(network.priced.values()) == [network.operations["inner.0.1"]]
+    assert network["inner.0.1"] == Linear(6, 8, batch=3)
+    assert "192 MACs" in network.notes[0]
 
 
 # ---------------------------------------------------------------- the module is left as it was

@@ -15,6 +15,7 @@ import models_macs  # noqa: E402
 from common import real_models  # noqa: E402
 from hwcost import from_torch  # noqa: E402
 from hwcost.cli import main  # noqa: E402
+from hwcost.importers.torch.resize import resized  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 RESULT = json.loads((ROOT / "benchmarks" / "results" / "models_macs.json").read_text(encoding="utf-8"))
@@ -45,7 +46,27 @@ def networks():
 def test_macs_are_those_of_pytorch_s_counter(name, networks):
     network, model = networks(name)
     assert not network.unsupported
-    assert network.macs == real_models.torch_macs(model, real_models.MODELS[name].inputs)
+    once = models_macs.made_once(network)
+    assert network.macs + once == real_models.torch_macs(model, real_models.MODELS[name].inputs)
+
+
+@pytest.mark.parametrize("name", real_models.MODELS)
+def test_at_todays_widths_it_is_the_same_network(name, networks):
+    network, _ = networks(name)
+    assert network.at({}) == dict(network)
+    today = {width: own.size for width, own in network.widths.items()}
+    assert {each: own.at(today) for each, own in network.operations.items()} == dict(network)
+
+
+@pytest.mark.parametrize("name", ["gpt2_lm", "bert_mlm", "t5_lm", "llama_lm"])
+def test_tied_heads_keep_their_name_their_vocabulary_and_their_tie(name, networks):
+    network, model = networks(name)
+    head = next(path for path, module in model.named_modules() if module is model.get_output_embeddings())
+    assert network[head].out_features == model.config.vocab_size
+    smaller = models_macs.other_widths(network)
+    assert network.at(smaller)[head].out_features == model.config.vocab_size
+    made = resized(real_models.MODELS[name].module(), network, smaller)
+    assert made.get_output_embeddings().weight is made.get_input_embeddings().weight
 
 
 @pytest.mark.parametrize("name", real_models.MODELS)
@@ -76,11 +97,18 @@ def test_the_result_file_has_every_architecture():
 
 def test_the_page_shows_the_result_file():
     shown = {
-        name.strip("`"): (library, int(macs.replace(",", "")), int(counted.replace(",", "")), int(widths), rebuilt)
-        for name, library, macs, counted, widths, rebuilt in rows_of("models")
+        name.strip("`"): (
+            library,
+            *(int(each.replace(",", "").replace("-", "0")) for each in (macs, once, counted, widths)),
+            rebuilt,
+        )
+        for name, library, macs, once, counted, widths, rebuilt in rows_of("models")
     }
     expected = {
-        name: (row["library"], row["macs"], row["torch_macs"], row["widths"], rebuilt_in_words(row["rebuilt"]))
+        name: (
+            *(row[each] for each in ("library", "macs", "made_once", "torch_macs", "widths")),
+            rebuilt_in_words(row["rebuilt"]),
+        )
         for name, row in ROWS.items()
     }
     assert shown == expected

@@ -51,8 +51,9 @@ def loaded(name: str) -> Any:
     """The library. torchvision's compiled operators need not fit to this torch: definitions do without them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if name in ("torchvision", "timm"):  # timm imports torchvision
-            _torchvision()
+        if name in ("torchvision", "timm", "transformers"):  # the others import torchvision
+            with contextlib.suppress(ModuleNotFoundError):
+                _torchvision()
         return importlib.import_module("torchvision.models" if name == "torchvision" else name)
 
 
@@ -131,6 +132,13 @@ MODELS: Mapping[str, RealModel] = {
     "llama": _text(
         "LlamaModel", "LlamaConfig", num_hidden_layers=2, hidden_size=512, intermediate_size=1024,
         num_attention_heads=8, num_key_value_heads=2,
+    ),
+    "gpt2_lm": _text("GPT2LMHeadModel", "GPT2Config", n_layer=2),
+    "bert_mlm": _text("BertForMaskedLM", "BertConfig", num_hidden_layers=2),
+    "t5_lm": _text("T5ForConditionalGeneration", "T5Config", ("input_ids", "decoder_input_ids"), num_layers=2),
+    "llama_lm": _text(
+        "LlamaForCausalLM", "LlamaConfig", num_hidden_layers=2, hidden_size=512, intermediate_size=1024,
+        num_attention_heads=8, num_key_value_heads=2, tie_word_embeddings=True,
     ),
     "whisper": _speech(),
     "lstm": RealModel("torch", lambda torch: torch.nn.LSTM(64, 128, num_layers=2), (20, 4, 64)),

@@ -59,6 +59,7 @@ def from_torch(
     name: str | None = None,
     operators: Mapping[str, Callable[[Any], Any]] | None = None,
     modules: Mapping[type[torch.nn.Module], Callable[[Any], Any]] | None = None,
+    partial: bool = False,
 ) -> Network:
     """The network that a PyTorch module is, for inputs of these shapes.
 
@@ -66,11 +67,12 @@ def from_torch(
     nothing is computed. It is read from the operators that a device would run, below the level of composite ones.
 
     Args:
-        model: the module, on any device, with or without weights. It is not changed, and runs in its current mode
-            (training or evaluation).
+        model: the module, or a program of ``torch.export``, on any device, with or without weights. It runs in its
+            current mode (training or evaluation), and is left as it was, whatever its forward stores.
         input_size: the shape of the input, or of each of several.
         example_inputs: instead of shapes: a tensor, a sequence of arguments, or a mapping of keyword arguments. Only
-            the shapes and types of tensors count; anything else is passed on unchanged.
+            the shapes and types of tensors count, and, if the forward looks at them, the values of small ones of
+            integers or truth values, as lengths and masks. Anything else is passed on, and left as it was.
         name: of the network; the module's class by default.
         operators: rows for operators of your own, by qualified name, as ``{"mylib::op": handler}``: a function of the
             call that states the axes of its outputs and returns the layers that it comes down to, or a ready-made rule
@@ -78,6 +80,8 @@ def from_torch(
             does not call is a :class:`hwcost.errors.UnusedRowWarning`.
         modules: the same for whole modules, by class (subclasses need an own row); the operators inside are not looked
             at. Both kinds of calls give arguments by name, as ``call["x"]``.
+        partial: if the forward cannot run to its end, as one that looks at the values of activations, return what ran
+            until then; the rest is one unsupported operation, and no width can change.
 
     Returns:
         Every operator that ran, named after its module: priced, known to be free, or unsupported.
@@ -98,7 +102,15 @@ def from_torch(
     """
     from hwcost.importers.torch.reader import read
 
-    return read(model, input_size, example_inputs=example_inputs, name=name, operators=operators, modules=modules)
+    return read(
+        model,
+        input_size,
+        example_inputs=example_inputs,
+        name=name,
+        operators=operators,
+        modules=modules,
+        partial=partial,
+    )
 
 
 def from_onnx(
@@ -148,7 +160,13 @@ def from_onnx(
     return read(path, dims or {}, name, operators)
 
 
-def read_network(source: str, *, inputs: Sequence[InputSpec] = (), dims: Mapping[str, int] | None = None) -> Network:
+def read_network(
+    source: str,
+    *,
+    inputs: Sequence[InputSpec] = (),
+    dims: Mapping[str, int] | None = None,
+    partial: bool = False,
+) -> Network:
     """The network in a file.
 
     Args:
@@ -157,6 +175,7 @@ def read_network(source: str, *, inputs: Sequence[InputSpec] = (), dims: Mapping
             would run it.
         inputs: shapes of the inputs of a PyTorch module.
         dims: sizes of an ONNX graph's dynamic dimensions.
+        partial: of a PyTorch module that cannot run to its end, what ran until then; see :func:`from_torch`.
 
     Raises:
         InvalidValueError: a source that cannot be read, inputs or dims that it does not take.
@@ -175,7 +194,7 @@ def read_network(source: str, *, inputs: Sequence[InputSpec] = (), dims: Mapping
         except MissingDependencyError:
             read_given(source.rpartition(":")[0], _MOST_BYTES, "the model's file")
             raise
-        return read_module(source, inputs)
+        return read_module(source, inputs, partial=partial)
     if kind == "onnx":
         return from_onnx(source, dims=dims)
     from hwcost.importers.lists import read_layers

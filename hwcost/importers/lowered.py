@@ -30,6 +30,7 @@ class LoweredLayer:
         weight: the operand that is a parameter, if one is: the operation takes its name.
         output_axis: the width that the layer makes, named after the operation.
         part: of the operator, if that is several layers.
+        note: a remark on how it was interpreted, for the notes of the network.
     """
 
     layer: Any
@@ -38,6 +39,7 @@ class LoweredLayer:
     weight: Any = None
     output_axis: Axis | None = None
     part: str = ""
+    note: str = ""
 
     def __post_init__(self) -> None:
         check_layer(self.layer, "LoweredLayer.layer")

@@ -31,6 +31,7 @@ class ModelOptions(NamedTuple):
 
     inputs: tuple[str, ...]
     dims: tuple[str, ...]
+    partial: bool = False
 
     def read(self, source: str) -> Network:
         """The network in a source; raises if an option does not go with it."""
@@ -41,13 +42,15 @@ class ModelOptions(NamedTuple):
             if texts and kind != needed:
                 reason = f"{source} is not {_KINDS[needed]}"
                 raise InvalidValueError(option, ", ".join(texts), "leave it out", reason=reason)
+        if self.partial and kind != "torch":
+            raise InvalidValueError("--partial", True, "leave it out", reason=f"{source} is not {_KINDS['torch']}")
         sizes = parse_sizes_by_name("--dim", self.dims, "batch=1", least=0)
         if kind == "torch":
             from hwcost.importers.torch import InputSpec
 
             specs = [InputSpec.parse(text) for text in self.inputs]
             with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints must not mix with our results
-                return read_network(source, inputs=specs)
+                return read_network(source, inputs=specs, partial=self.partial)
         with option_names({"dims": "--dim"}):
             return read_network(source, dims=sizes)
 
@@ -68,6 +71,11 @@ model_options = block(
         multiple=True,
         metavar="NAME=SIZE",
         help="The size of a dynamic dimension of an ONNX graph, like batch=1. Repeat it for several.",
+    ),
+    click.option(
+        "--partial",
+        is_flag=True,
+        help="Of a PyTorch module that cannot run to its end, what ran until then; the rest is unsupported.",
     ),
 )
 """Adds the options that a network may need; the command takes them as ``options``."""

@@ -14,7 +14,13 @@ from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Linear, MatMul
 from hwcost.network.axes import Axis
 
-__all__ = ["Matrix", "Window", "attention", "convolution", "matmul", "matrix_product", "transposed_convolution"]
+__all__ = [
+    "EQUAL_SHARES", "Matrix", "Window", "attention", "convolution", "matmul", "matrix_product", "routed",
+    "transposed_convolution",
+]  # fmt: skip
+
+EQUAL_SHARES = "rows that are routed, as tokens to experts, are priced in equal shares: the real ones depend on values"
+"""A note on networks that have such products."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +281,35 @@ def _products(
     # if products share both operands, the sharing counts that saves more
     shared = (of_b, 1) if n * (of_b - 1) * of_a >= m * (of_a - 1) * of_b else (1, of_a)
     return LoweredLayer(MatMul(m, n, size(inner), size(together), *shared), call.kind, sizes, weight)
+
+
+def routed(call: Call, a: Any, b: Any) -> tuple[LoweredLayer, ...]:
+    """Each row of ``a`` times one of several matrices: as many products as matrices, each with a share of the rows.
+
+    Args:
+        call: whose output is rows x columns.
+        a: rows x inner.
+        b: matrices x inner x columns.
+    """
+    (rows, inner), (_, other, columns) = call.axes(a), call.axes(b)
+    call.widths.join(inner, other, call.kind)
+    call.give(call.out, (rows, columns))
+    size, of = call.widths.size, call.shape(b)[0]
+    call.widths.fix(rows, call.kind)
+    share, more = divmod(size(rows), of)
+    weight = b if call.is_parameter(b) else None
+    return tuple(
+        LoweredLayer(
+            MatMul(m, size(columns), size(inner), batch),
+            "routed product",
+            {"k": inner, "n": columns},
+            weight,
+            columns if weight is not None else None,
+            note=EQUAL_SHARES,
+        )
+        for m, batch in ((share + 1, more), (share, of - more))
+        if m and batch
+    )
 
 
 def attention(

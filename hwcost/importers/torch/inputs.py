@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map_only
 
 from hwcost.errors import MISSING, InvalidValueError
 
-__all__ = ["InputSpec", "stand_ins", "without_data"]
+__all__ = ["Arguments", "InputSpec", "stand_ins", "without_data"]
 
 MOST = 2**40
 _ALLOWED = "a shape like 1,3,224,224, with a type as in 1,128:int64, and a name as in ids=1,128:int64 if needed"
@@ -32,7 +32,7 @@ class InputSpec:
     InputSpec(shape=(1, 128), dtype='int64', name='ids')
 
     Raises:
-        InvalidValueError: a size that is not a positive integer, an unknown type.
+        InvalidValueError: a size that is not an integer of at least 0, an unknown type.
     """
 
     shape: tuple[int, ...]
@@ -44,8 +44,8 @@ class InputSpec:
             raise InvalidValueError("the shape of an input", self.shape, "a tuple of sizes")
         object.__setattr__(self, "shape", tuple(self.shape))
         for size in self.shape:
-            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MOST:
-                raise InvalidValueError("a size of an input", size, "an integer from 1 to 2**40")
+            if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MOST:
+                raise InvalidValueError("a size of an input", size, "an integer from 0 to 2**40")
         if not isinstance(getattr(torch, str(self.dtype), None), torch.dtype):
             raise InvalidValueError("the type of an input", self.dtype, "one of PyTorch's, like float32, int64 or bool")
 
@@ -63,7 +63,7 @@ class InputSpec:
             sizes = tuple(int(size) for size in re.split("[,x]", match[2]))
             return cls(sizes, match[3] or "float32", match[1])
         except (InvalidValueError, ValueError):
-            allowed = f"{_ALLOWED}, with sizes from 1 to 2**40 and a type of PyTorch"
+            allowed = f"{_ALLOWED}, with sizes from 0 to 2**40 and a type of PyTorch"
             raise InvalidValueError("--input", text, allowed) from None
 
     def stand_in(self) -> Tensor:
@@ -71,8 +71,24 @@ class InputSpec:
         return torch.empty(self.shape, dtype=getattr(torch, self.dtype), device="meta")
 
 
-def stand_ins(input_size: Any, example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of ``forward``, by position and by name, with tensors that have no data.
+class Arguments(NamedTuple):
+    """The arguments of a forward, with tensors that have no data.
+
+    Attributes:
+        args: by position.
+        named: by name.
+        values: pairs of a tensor without data and the one that was given.
+        objects: that were given among them; a run may change them.
+    """
+
+    args: list[Any]
+    named: dict[str, Any]
+    values: list[tuple[Tensor, Tensor]]
+    objects: list[Any]
+
+
+def stand_ins(input_size: Any, example_inputs: Any) -> Arguments:
+    """The arguments of ``forward``, with tensors that have no data.
 
     Raises:
         InvalidValueError: neither or both are given, or they are of an unknown type.
@@ -84,11 +100,19 @@ def stand_ins(input_size: Any, example_inputs: Any) -> tuple[tuple[Any, ...], di
     if input_size is not None:
         specs = _specs(input_size)
         by_name = {spec.name: spec.stand_in() for spec in specs if spec.name is not None}
-        return tuple(spec.stand_in() for spec in specs if spec.name is None), by_name
+        return Arguments([spec.stand_in() for spec in specs if spec.name is None], by_name, [], [])
+    values: list[tuple[Tensor, Tensor]] = []
+
+    def stand_in(tensor: Tensor) -> Tensor:
+        values.append((without_data(tensor), tensor))
+        return values[-1][0]
+
     if isinstance(example_inputs, Mapping):
-        return (), tree_map_only(Tensor, without_data, dict(example_inputs))
-    args = example_inputs if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
-    return tuple(tree_map_only(Tensor, without_data, list(args))), {}
+        named = tree_map_only(Tensor, stand_in, dict(example_inputs))
+        return Arguments([], named, values, [each for each in example_inputs.values() if not isinstance(each, Tensor)])
+    given = list(example_inputs) if isinstance(example_inputs, (tuple, list)) else [example_inputs]
+    args = tree_map_only(Tensor, stand_in, given)
+    return Arguments(args, {}, values, [each for each in given if not isinstance(each, Tensor)])
 
 
 def without_data(tensor: Tensor) -> Tensor:

@@ -22,13 +22,14 @@ __all__ = ["load_model"]
 _MOST_BYTES = 2**26
 
 
-def load_model(path: str, name: str) -> nn.Module:
+def load_model(path: str, name: str, *, with_values: bool = False) -> nn.Module:
     """The module called ``name`` in a file, in evaluation mode, since the cost of inference is wanted.
 
     Args:
         path: of the Python file. Its folder is on the import path while it runs.
         name: of a module in it, or of a class or function that makes one without arguments. It is called on the meta
             device, so that weights take no memory, and once more without that if it fails.
+        with_values: whether weights and buffers need their values.
 
     Raises:
         InvalidValueError: a file that cannot be read or run, a name that is not in it, an object that is not a module.
@@ -39,7 +40,7 @@ def load_model(path: str, name: str) -> nn.Module:
     if not callable(found):
         allowed = "an nn.Module, or a class or function that makes one"
         raise InvalidValueError(f"{name} in {path}", found, allowed)
-    model = _call(found, path, name)
+    model = _call(found, path, name, with_values)
     if not isinstance(model, nn.Module):
         raise InvalidValueError(f"the result of {name}() in {path}", model, "an nn.Module")
     return model.eval()
@@ -91,9 +92,10 @@ def _is_model(value: Any, module: ModuleType) -> bool:
     return isinstance(value, nn.Module)
 
 
-def _call(factory: Any, path: str, name: str) -> Any:
-    with contextlib.suppress(Exception, SystemExit), torch.device("meta"):  # the plain call raises it again
-        return factory()
+def _call(factory: Any, path: str, name: str, with_values: bool) -> Any:
+    if not with_values:
+        with contextlib.suppress(Exception, SystemExit), torch.device("meta"):  # the plain call raises it again
+            return factory()
     try:
         return factory()
     except (Exception, SystemExit) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,11 @@ from torch.nn.modules import module as module_hooks
 from hwcost.importers.torch.operators import tensors_in
 
 __all__ = ["Modules"]
+
+
+def _runs_steps(module: nn.Module) -> bool:
+    """Whether it is a recurrent net of PyTorch, which is called with the inputs of all steps."""
+    return isinstance(module, nn.RNNBase) and type(module).forward.__module__ == nn.RNNBase.__module__
 
 
 class Modules:
@@ -27,9 +33,9 @@ class Modules:
         self._entered, self._left = entered, left
         named = list(model.named_modules())
         self._paths = {id(module): path for path, module in named}
-        self.recurrent = {path for path, module in named if isinstance(module, nn.RNNBase)}
+        self._calls = itertools.count()
         self.leaves = {path for path, module in named if all(each is None for each in module._modules.values())}
-        self._stack: list[tuple[nn.Module, str, Any]] = []
+        self._stack: list[tuple[nn.Module, str, Any, int]] = []
         self._error: BaseException | None = None
         self._raised_in = ""
 
@@ -37,6 +43,11 @@ class Modules:
     def path(self) -> str:
         """The path of the module that is running."""
         return self._stack[-1][1] if self._stack else ""
+
+    @property
+    def recurrent_call(self) -> int | None:
+        """A number for the call of the recurrent module that is running, if one is."""
+        return self._stack[-1][3] if self._stack and _runs_steps(self._stack[-1][0]) else None
 
     @property
     def label(self) -> str:
@@ -62,7 +73,7 @@ class Modules:
             getattr(module_hooks, "_global_forward_hooks_with_kwargs", {}).pop(after.id, None)
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        self._stack.append((module, self._paths.get(id(module), self.path), args))
+        self._stack.append((module, self._paths.get(id(module), self.path), args, next(self._calls)))
         self._entered(module)
 
     def _leave(self, module: nn.Module, args: Any, *more: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hwcost.importers.torch.free import CHECKS, CONSTANTS, ELEMENTWISE, MOVE_ONLY, NEED_DATA, VIEWS
+from hwcost.importers.torch.free import CHECKS, CONSTANTS, DRAWS, ELEMENTWISE, MOVE_ONLY, NEED_DATA, VIEWS
 from hwcost.importers.torch.inputs import without_data
 
 __all__ = ["Operator", "operator", "shortcut", "tensors_in"]
@@ -29,8 +29,10 @@ class Operator(NamedTuple):
         is_elementwise: whether its tensors are broadcast and it works element by element.
         is_free: whether it is known to multiply no matrices.
         reads_nothing: whether nothing moves: views, and constants that are made once.
-        needs_data: whether it looks at values, which are not there.
+        needs_data: whether its result, or the shape of that, follows from values.
         makes_anew: whether its result has nothing to do with the axes of its inputs.
+        draws: whether its result is random.
+        writes: the arguments that it writes to.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Operator(NamedTuple):
     reads_nothing: bool = False
     needs_data: bool = False
     makes_anew: bool = False
+    draws: bool = False
+    writes: tuple[str, ...] = ()
 
     def by_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name, defaults included."""
@@ -57,8 +61,8 @@ def operator(func: Any) -> Operator:
     library, _, in_place = name.partition("::")
     kind = in_place.removesuffix("_") or in_place
     arguments = {argument.name: argument.default_value for argument in func._schema.arguments}
-    elementwise = kind in ELEMENTWISE or torch.Tag.pointwise in func.tags
-    known = elementwise or kind in CONSTANTS or kind in VIEWS or kind in MOVE_ONLY or func.is_view
+    elementwise = kind in ELEMENTWISE or _is_pointwise(func, kind)
+    known = any(kind in table for table in (CONSTANTS, VIEWS, MOVE_ONLY, NEED_DATA)) or elementwise or func.is_view
     return Operator(
         name=name,
         kind=kind,
@@ -67,11 +71,21 @@ def operator(func: Any) -> Operator:
         takes_device="device" in arguments,
         takes_lengths=kind in ("_pack_padded_sequence", "_pad_packed_sequence"),
         is_elementwise=elementwise,
-        is_free=bool(known) and library in ("aten", "prims"),
+        is_free=library == "profiler"
+        or (library in ("aten", "prims") and (bool(known) or kind.startswith("_foreach_"))),
         reads_nothing=bool(func.is_view) or kind in VIEWS or kind in CONSTANTS or kind in CHECKS,
         needs_data=kind in NEED_DATA,
         makes_anew=kind in CONSTANTS,
+        draws=kind in DRAWS or torch.Tag.nondeterministic_seeded in func.tags,
+        writes=tuple(each.name for each in func._schema.arguments if each.alias_info and each.alias_info.is_write),
     )
+
+
+def _is_pointwise(func: Any, kind: str) -> bool:
+    """Whether PyTorch marks an operator as one that works element by element; it does so for one of each name."""
+    same = getattr(torch.ops.aten, kind, None) if func.namespace == "aten" else None
+    alike = (getattr(same, each) for each in same.overloads()) if same is not None else ()
+    return any(torch.Tag.pointwise in each.tags for each in (func, *alike))
 
 
 def tensors_in(values: Any) -> list[Tensor]:
@@ -91,7 +105,7 @@ def shortcut(func: Any, args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
     PyTorch computes the shapes of these in Python, which takes longer than everything else. Whatever does not fit
     exactly is left to PyTorch, which raises the error.
     """
-    handler = _SHORTCUTS.get(func)
+    handler = _SHORTCUTS.get(func) or _SHAPES.get(func._schema.name)
     return None if handler is None or not tensors else handler(args, tensors)
 
 
@@ -152,6 +166,17 @@ def _addmm(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
     return torch.empty((a.shape[0], b.shape[1]), dtype=a.dtype, device="meta")
 
 
+def _grouped_mm(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
+    a, b = args[:2]
+    if (a.dim(), b.dim()) != (2, 3) or a.shape[1] != b.shape[1]:
+        return None
+    return torch.empty((a.shape[0], b.shape[2]), dtype=a.dtype, device="meta")
+
+
+def _histc(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
+    return torch.empty((args[1] if len(args) > 1 else 100,), dtype=args[0].dtype, device="meta")
+
+
 def _are_of_one_type(tensors: Sequence[Tensor]) -> bool:
     return all(each.dtype == tensors[0].dtype for each in tensors)
 
@@ -174,3 +199,8 @@ _SHORTCUTS: Mapping[Any, Callable[[Sequence[Any], Sequence[Tensor]], Any]] = Map
         **{getattr(torch.ops.aten, name).Tensor: _alike for name in ("add", "mul", "sub", "div")},
     }
 )
+
+_SHAPES: Mapping[str, Callable[[Sequence[Any], Sequence[Tensor]], Any]] = MappingProxyType(
+    {"aten::histc": _histc, "aten::_grouped_mm": _grouped_mm}
+)
+"""Results that PyTorch does not compute without data, or not for all types."""

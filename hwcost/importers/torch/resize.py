@@ -51,17 +51,22 @@ def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.
             raise InvalidValueError(f"width {name!r}", size, allowed)
     smaller = copy.deepcopy(model)
     tensors = dict(_tensors(smaller))
+    cut: dict[int, Tensor] = {}
     for name, rules in network.parameters.items():
         if name not in tensors:
             allowed = "pass the module that was imported"
             raise InvalidValueError("model", type(model).__name__, allowed, reason=f"it has no {name!r}")
         owner, attribute, old = tensors[name]
+        if id(old) in cut:  # tied: both names keep one parameter
+            setattr(owner, attribute, cut[id(old)])
+            continue
         new = old.detach()
         for axis, rule in enumerate(rules):
             if any(width in sizes for width, _ in rule):
                 new = new.index_select(axis, _indices(rule, network, sizes).to(new.device))
         if new.shape != old.shape:
-            setattr(owner, attribute, nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new)
+            cut[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
+            setattr(owner, attribute, cut[id(old)])
     for module in smaller.modules():
         _renumber(module)
     return smaller

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from hwcost.importers.lowered import LoweredLayer, Step
@@ -36,13 +36,13 @@ def named_after(parameter: str) -> str:
 
 
 class Steps:
-    """What ran, in order.
+    """What ran, in order. The steps of one call of a recurrent module are one operation.
 
     >>> steps, fc = Steps(), LoweredLayer(Linear(4, 2), "linear")
     >>> steps.add_layer("fc", "fc", fc), steps.add_layer("fc", "fc", fc)
     ('fc', 'fc (2)')
     >>> steps.add_other("fc", "fc", LoweredLayer(MemoryOnly("relu", 2, 2), "relu"))
-    >>> list(steps.operations(recurrent=set(), widths=AxisTracker()))
+    >>> list(steps.operations(AxisTracker()))
     ['fc', 'fc (2)', 'fc:relu']
     """
 
@@ -50,43 +50,46 @@ class Steps:
         self._steps: list[Step] = []
         self._unnamed: list[Step] = []
         self._unique = UniqueNames()
+        self._groups: dict[tuple[Any, ...], tuple[str, list[Step]]] = {}
 
-    def add_layer(self, name: str, path: str, lowered: LoweredLayer) -> str:
-        """Adds a priced operation, and returns its name, with a number if the name is taken."""
-        self._steps.append(Step(self._unique(name), lowered.kind, path, lowered.layer, lowered.sizes))
-        return self._steps[-1].name
+    def add_layer(self, name: str, path: str, lowered: LoweredLayer, call: int | None = None) -> str:
+        """Adds a priced operation, and returns its name, with a number if the name is taken.
 
-    def add_other(self, name: str, path: str, lowered: LoweredLayer) -> None:
+        ``call`` is a number for the call of a recurrent module that it is a step of.
+        """
+        found = self._added(name, path, lowered, call)
+        if found.name == "":
+            found.name = self._unique(name)
+        return found.name
+
+    def add_other(self, name: str, path: str, lowered: LoweredLayer, call: int | None = None) -> None:
         """Adds an operation without products; its name is free until all layers have theirs."""
-        self._steps.append(Step(name, lowered.kind, path, lowered.layer))
-        self._unnamed.append(self._steps[-1])
+        found = self._added(name, path, lowered, call)
+        if found.name == "":
+            found.name = name
+            self._unnamed.append(found)
 
-    def operations(self, recurrent: set[str], widths: AxisTracker) -> dict[str, Operation]:
-        """All operations in order, by name; the steps of the modules at ``recurrent`` paths are merged."""
+    def _added(self, name: str, path: str, lowered: LoweredLayer, call: int | None) -> Step:
+        """A new step without a name, or the first of those that are merged with it."""
+        step = Step("", lowered.kind, path, lowered.layer, lowered.sizes)
+        if call is not None and isinstance(lowered.layer, (Linear, MemoryOnly)):
+            _, own = self._groups.setdefault((call, name, lowered.kind, lowered.layer), (name, []))
+            own.append(step)
+            if len(own) > 1:
+                return own[0]
+        self._steps.append(step)
+        return step
+
+    def operations(self, widths: AxisTracker) -> dict[str, Operation]:
+        """All operations in order, by name."""
         for step in self._unnamed:
             is_taken = step.name == step.path and step.name in self._unique
             step.name = self._unique(f"{step.name}:{step.kind}" if is_taken else step.name)
         self._unnamed = []
-        return {step.name: step.operation(widths) for step in _merged(self._steps, recurrent, widths)}
-
-
-def _merged(steps: Sequence[Step], recurrent: set[str], widths: AxisTracker) -> list[Step]:
-    """The same steps, but each product and each other operator of one recurrent module once."""
-    found: list[Step] = []
-    groups: dict[tuple[Any, ...], list[Step]] = {}
-    for step in steps:
-        if step.path not in recurrent or not isinstance(step.layer, (Linear, MemoryOnly)):
-            found.append(step)
-            continue
-        base = step.name.rpartition(" (")[0] if step.name.endswith(")") else step.name
-        rules = tuple((name, widths.rule(axis)) for name, axis in step.sizes.items())
-        own = groups.setdefault((base, step.kind, step.layer, rules), [])
-        if not own:
-            found.append(step)
-        own.append(step)
-    for (base, *_), own in groups.items():
-        own[0].layer, own[0].sizes = repeated(own[0].layer, own[0].sizes, len(own), "weight_ih" in base)
-    return found
+        for base, own in self._groups.values():
+            own[0].layer, own[0].sizes = repeated(own[0].layer, own[0].sizes, len(own), "weight_ih" in base)
+        self._groups = {}
+        return {step.name: step.operation(widths) for step in self._steps}
 
 
 def repeated(

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from hwcost.importers import rules
 from hwcost.importers.rules import Handler, LoweredLayer
 from hwcost.importers.torch.calls import OperatorCall
+from hwcost.model.layers import MatMul
 
 __all__ = ["AXES", "PRODUCTS"]
 
@@ -161,6 +162,30 @@ def _attention(call: OperatorCall) -> tuple[LoweredLayer, ...]:
     return rules.attention(**sizes, shared_by=(of_keys, of_values))
 
 
+def _routed(call: OperatorCall) -> tuple[LoweredLayer, ...]:
+    """Rows in groups times a matrix of each group's own; all groups are of one size if no operand is of rows alone."""
+    a, b = call.inputs[:2]
+    if a.dim() == b.dim() == 3:
+        return rules.matmul(call, a, b)
+    if (a.dim(), b.dim()) != (2, 3):
+        raise rules.CannotPriceError(f"groups of operands with {a.dim()} and {b.dim()} axes")
+    return rules.routed(call, a, b)
+
+
+def _distances(call: OperatorCall) -> tuple[LoweredLayer, ...]:
+    """Distances of all pairs of rows, whose squares are sums of products; others are no products."""
+    if call.arguments.get("p", 2) != 2:
+        rules.free(call)
+        return ()
+    return rules.matmul(call, call.inputs[0], call.inputs[1], swapped=(False, True))
+
+
+def _outer(call: OperatorCall) -> tuple[LoweredLayer, ...]:
+    _, a, b = call.inputs
+    call.fix_all()
+    return (LoweredLayer(MatMul(len(a), len(b), 1), "outer product"),)
+
+
 def _unless_empty(handler: Handler) -> Handler:
     """The row; but tensors without elements are not multiplied."""
 
@@ -176,7 +201,11 @@ PRODUCTS: Mapping[str, Handler] = MappingProxyType(
         name: _unless_empty(handler)
         for name, handler in {
             **_rows(_convolution, "convolution convolution_overrideable"),
-            **_rows(_product(0, 1), "mm bmm mv dot vdot"),
+            **_rows(_product(0, 1), "mm bmm mv dot vdot _int_mm _scaled_mm _scaled_mm_v2"),
+            **_rows(_routed, "_grouped_mm _scaled_grouped_mm _scaled_grouped_mm_v2"),
+            "transformers::grouped_mm_fallback": _routed,
+            **_rows(_distances, "_cdist_forward _euclidean_dist"),
+            **_rows(_outer, "addr"),
             **_rows(_product(1, 2, added=0), "addmm _addmm_activation baddbmm addbmm addmv"),
             **_rows(
                 _attention,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers import rules
 from hwcost.importers.rules import Axes
 from hwcost.importers.torch.inputs import without_data
+from hwcost.importers.torch.values import Values
 from hwcost.network.operations import SizeExpression
 
 __all__ = ["A_CONSTANT", "Tensors"]
@@ -30,9 +31,12 @@ class _Known:
 class Tensors(rules.Tensors):
     """A register of tensors by identity, from the stand-ins for parameters and ``buffers``, by name."""
 
-    def __init__(self, parameters: Mapping[str, Tensor], buffers: Collection[str]) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.parameters, self._buffers = dict(parameters), buffers
+        self.values = Values()
+        self.parameters, self._buffers = dict(parameters), buffers.keys()
+        for name, value in buffers.items():
+            self.values.add_given(parameters[name], value)
         self._known: dict[int, _Known] = {}
         for name, tensor in parameters.items():
             self._known.setdefault(id(tensor), _Known(tensor, origin=name))
@@ -40,6 +44,11 @@ class Tensors(rules.Tensors):
     def name(self, tensor: Tensor) -> str:
         """The parameter that a tensor is made of."""
         return self.origin([tensor]) or "a tensor"
+
+    def names(self, origin: str) -> list[str]:
+        """All names of a parameter: several modules may share it."""
+        shared = self.parameters.get(origin)
+        return [name for name, tensor in self.parameters.items() if tensor is shared] or [origin]
 
     def shape(self, tensor: Tensor) -> tuple[int, ...]:
         """The shape of a tensor."""
@@ -96,6 +105,18 @@ class Tensors(rules.Tensors):
         self._known[id(tensor)] = _Known(tensor, origin=origin)
         self.copies.pop(id(tensor), None)
 
+    def forget_origin(self, written: Iterable[Tensor]) -> None:
+        """Tensors were written to: those that share their memory are not made of parameters alone any more."""
+        memory = {each.untyped_storage()._cdata for each in written if self.is_parameter(each)}
+        for known in self._known.values() if memory else ():
+            if known.origin and known.tensor.untyped_storage()._cdata in memory:
+                known.origin = ""
+
+    def fix_all(self, reason: str) -> None:
+        """Nothing about any tensor can change."""
+        for known in list(self._known.values()):
+            self.fix(known.tensor, reason)
+
     def forget_copies(self, tensor: Tensor) -> None:
         """A tensor was written to, and so were all that share its memory: equal elements may differ now."""
         memory = tensor.untyped_storage()._cdata
@@ -121,6 +142,7 @@ class Tensors(rules.Tensors):
         key = -id(tensor)  # no identity is negative
         if key not in self._known:
             self._known[key] = _Known(without_data(tensor))
+            self.values.add(self._known[key].tensor, tensor)
         return self._known[key].tensor
 
     def rules(self) -> dict[str, tuple[SizeExpression, ...]]:

@@ -7,6 +7,7 @@ of its tensors. The tables of operators are in :mod:`hwcost.importers.torch.tabl
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,12 +17,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from hwcost.errors import InvalidValueError
-from hwcost.importers.lowered import LoweredLayer
+from hwcost.errors import InvalidValueError, first_line
+from hwcost.importers.lowered import MADE_ONCE, LoweredLayer
 from hwcost.importers.rules import CannotPriceError, Handler, elementwise, free
 from hwcost.importers.rules.own import OwnRows
 from hwcost.importers.torch.calls import ModuleCall, OperatorCall
-from hwcost.importers.torch.free import COPIES, LOOK_UPS
+from hwcost.importers.torch.free import COPIES, FILLED, LOOK_UPS
+from hwcost.importers.torch.kept import Written
 from hwcost.importers.torch.modules import Modules
 from hwcost.importers.torch.operators import Operator, operator, shortcut, tensors_in
 from hwcost.importers.torch.steps import Steps, named_after, public_name
@@ -29,7 +31,11 @@ from hwcost.importers.torch.table import AXES, PRODUCTS
 from hwcost.importers.torch.tensors import A_CONSTANT, Tensors
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 
-__all__ = ["Tracer"]
+__all__ = ["NeedsValuesError", "Tracer"]
+
+
+class NeedsValuesError(InvalidValueError):
+    """A forward that cannot run further on shapes alone."""
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -49,6 +55,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._operators, self._of_modules = operators, of_modules
         self._opaque: nn.Module | None = None
         self._has_lengths = False
+        self.written = Written()
+        self.notes: dict[str, None] = {}
+        self._made_once: dict[str, int] = {}
+
+    supports_higher_order_operators = True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -56,29 +67,83 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        known, kwargs = operator(func), kwargs or {}
+        if isinstance(func, torch._ops.HigherOrderOperator):
+            kind = str(func)
+            raise self.needs_values(kind, f"it calls torch's {kind}, which is not a plain operator")
+        known, kwargs, values = operator(func), kwargs or {}, self.tensors.values
         inputs = tensors_in((*args, *kwargs.values()))
         are_meta = [tensor.is_meta for tensor in inputs]
         with_shapes_alone = True in are_meta
-        if with_shapes_alone and False in are_meta and not known.takes_lengths:
+        if known.takes_lengths:
+            args = (args[0], *tree_map_only(Tensor, lambda each: values.get(each, each), args[1:]))
+        elif with_shapes_alone and False in are_meta:
             args, kwargs = tree_map_only(Tensor, self.tensors.on_meta, (args, kwargs))
             inputs = tensors_in((*args, *kwargs.values()))
-        if with_shapes_alone and (known.needs_data or (known.kind == "index" and _has_mask(args[1]))):
-            reason = f"it looks at the values of a tensor ({known.kind}), and only shapes are run"
-            allowed = "make its forward depend on shapes alone"
-            raise InvalidValueError(self.modules.label, known.kind, allowed, reason=reason)
-        if known.takes_device and (with_shapes_alone or not inputs) and not self._is_of_lengths(known, kwargs):
-            unpinned = {"pin_memory": False} if "pin_memory" in kwargs else {}  # there is no memory to pin
-            kwargs = {**kwargs, "device": torch.device("meta"), **unpinned}
+        is_constant = known.takes_device and not inputs and not self._is_of_lengths(known, kwargs)
+        is_known = is_constant or (with_shapes_alone and len(values) > 0 and values.are_known(inputs))
+        is_known &= not known.draws
+        out = None
+        if with_shapes_alone:
+            if is_known and (known.needs_data or _is_for_python(known, kwargs)):
+                out = values.computed(func, known, args, kwargs)
+                if not known.needs_data:
+                    return out
+                out = values.stand_ins(out)
+            else:
+                func, args = self._with_places(func, known, args)
+                known, inputs = operator(func), tensors_in((*args, *kwargs.values()))
+                out = shortcut(func, args, inputs)
+        else:
+            self._keep_written(known, args, kwargs)
         self._has_lengths |= known.takes_lengths
-        out = shortcut(func, args, inputs) if with_shapes_alone else None
         if out is None:
-            out = self._called(func, args, kwargs)
+            on_meta = known.takes_device and (with_shapes_alone or is_constant)
+            out = self._called(func, args, _on_meta(kwargs) if on_meta else kwargs)
+        self._follow_values(is_known, func, known, args, kwargs, out)
         row = self._operators.get(known.name, known.row)
         if self._opaque is None:
             outputs = tensors_in((out,))
             self._seen(OperatorCall(known, args, kwargs, inputs, outputs, self.tensors, self.modules.path), row)
         return out
+
+    def _follow_values(self, is_known: bool, func: Any, known: Operator, args: Any, kwargs: Any, out: Any) -> None:
+        """States the values of results if those of all inputs are known; what is written to loses its own if not."""
+        values = self.tensors.values
+        if known.kind in FILLED:
+            values.keep_filled(known, args, kwargs, out)
+        elif is_known and not known.needs_data and values.are_small(tensors_in((out,))):
+            # an error: there is no such operator on this machine
+            with contextlib.suppress(RuntimeError, ValueError, TypeError, IndexError):
+                values.keep(out, values.computed(func, known, args, kwargs))
+                return
+        if known.writes and len(values):
+            values.forget(_written(known, args, kwargs))
+
+    def _keep_written(self, known: Operator, args: Any, kwargs: Any) -> None:
+        """A tensor with data is about to be written to, and gets its values back after the run."""
+        if known.writes:
+            for tensor in _written(known, args, kwargs):
+                self.written.add(tensor)
+
+    def _with_places(self, func: Any, known: Operator, args: Any) -> tuple[Any, Any]:
+        """The operator and its arguments, with masks of known values replaced by places; else an error."""
+        kind, values = known.kind, self.tensors.values
+        if kind == "masked_select" and args[0].shape == args[1].shape:
+            func, kind, args = torch.ops.aten.index.Tensor, "index", (args[0], [args[1]])
+        if kind in ("index", "_unsafe_index", "index_put", "_unsafe_index_put") and _has_mask(args[1]):
+            args = (args[0], values.with_places(args[1]), *args[2:])
+        has_mask = kind in ("index", "_unsafe_index") and _has_mask(args[1])
+        if has_mask or (kind == known.kind and known.needs_data):
+            raise self.needs_values(known.kind, f"it looks at the values of a tensor ({known.kind})")
+        return func, args
+
+    def needs_values(self, kind: str, what: str) -> NeedsValuesError:
+        """The error about a forward that cannot run further on shapes alone."""
+        allowed = (
+            "pass example inputs, whose integers and truth values may be looked at, make its forward depend on "
+            "shapes alone, or ask for what ran until then (partial, --partial)"
+        )
+        return NeedsValuesError(self.modules.label, kind, allowed, reason=f"{what}, and only shapes are run")
 
     def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
         try:
@@ -88,7 +153,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 raise
             reason = f"it calls {func._schema.name}, which does not run on shapes alone"
             allowed = "state the shape of its result with torch.library.register_fake"
-            raise InvalidValueError(self.modules.label, func._schema.name, allowed, reason=reason) from error
+            raise NeedsValuesError(self.modules.label, func._schema.name, allowed, reason=reason) from error
 
     def _is_of_lengths(self, known: Operator, kwargs: Mapping[str, Any]) -> bool:
         """Whether a tensor is made for the lengths of packed sequences, which PyTorch writes one by one."""
@@ -98,7 +163,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Records a call by the row of its operator: the caller's, or ours."""
         known = call.operator
         row = row or PRODUCTS.get(known.row) or AXES.get(known.row)
-        if known.makes_anew and not call.inputs and row is None:
+        if known.is_free and not call.inputs and row is None:
             return  # a constant, and known as one without a record
         self._record(call, row or (elementwise if known.is_elementwise else None), known.is_free or row is not None)
         if call.written:
@@ -131,7 +196,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _record(self, call: OperatorCall, handler: Handler | None, is_free: bool = True) -> None:
         tensors, makes_anew = self.tensors, call.operator.makes_anew
-        origin = tensors.origin(call.inputs)
+        origin = "" if call.operator.draws else tensors.origin(call.inputs)
         own = set(map(id, call.inputs))
         fresh = [tensor for tensor in call.outputs if id(tensor) not in own]
         for tensor in fresh:
@@ -154,17 +219,28 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if tensors.stated(tensor) is None:
                 why = A_CONSTANT if makes_anew else call.kind
                 tensors.give(tensor, call.fixed(tensor.shape, why), why)
+        if call.operator.writes and not origin:
+            tensors.forget_origin(call.outputs)
         for layer in layers:
-            self._add_layer(layer)
+            (self._add_made_once if origin else self._add_layer)(layer)
         # of parameters or of constants alone, and so not for each input
         made_once = origin or (call.inputs and not any(tensor.is_meta for tensor in (*call.inputs, *call.outputs)))
         if not layers and not made_once:
             self._add_other(call, reason)
 
+    def _add_made_once(self, lowered: LoweredLayer) -> None:
+        name = named_after(self.tensors.origin([lowered.weight])) if lowered.weight is not None else lowered.kind
+        self._made_once[name] = self._made_once.get(name, 0) + sum(gemm.macs for gemm in lowered.layer.gemms())
+        first, macs = next(iter(self._made_once)), sum(self._made_once.values())
+        self.notes = {each: None for each in self.notes if not each.startswith(MADE_ONCE)}
+        self.notes[f"{MADE_ONCE} ({macs} MACs, first for {first!r})"] = None
+
     def _add_layer(self, lowered: LoweredLayer) -> None:
-        origin = "" if lowered.weight is None else self.tensors.origin([lowered.weight])
+        origin = self._own_name("" if lowered.weight is None else self.tensors.origin([lowered.weight]))
         name = named_after(origin) if origin else self._joined(lowered.kind)
-        name = self._steps.add_layer(name, self._owner(origin), lowered)
+        if lowered.note:
+            self.notes[lowered.note] = None
+        name = self._steps.add_layer(name, self._owner(origin), lowered, self.modules.recurrent_call)
         if lowered.output_axis:
             self.tensors.widths.call(lowered.output_axis, name)
 
@@ -179,7 +255,12 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             layer = call.moved(kind, is_look_up=call.kind in LOOK_UPS)
         path = self.modules.path
         name = path if path in self.modules.leaves and path else self._joined(kind)
-        self._steps.add_other(name, path, LoweredLayer(layer, kind))
+        self._steps.add_other(name, path, LoweredLayer(layer, kind), self.modules.recurrent_call)
+
+    def _own_name(self, origin: str) -> str:
+        """The name of a parameter in the running module, if it shares the parameter; else the first."""
+        names = self.tensors.names(origin) if origin else [origin]
+        return next((name for name in names if public_name(name).rpartition(".")[0] == self.modules.path), names[0])
 
     def _owner(self, origin: str) -> str:
         """The running module, or the one that has the parameter, if that is inside of it."""
@@ -190,12 +271,36 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return f"{self.modules.path}:{kind}" if self.modules.path else kind
 
     def operations(self) -> dict[str, Operation]:
-        """All operations in order, by name; the steps of a recurrent net are merged."""
-        return self._steps.operations(self.modules.recurrent, self.tensors.widths)
+        """All operations in order, by name; the steps of a call of a recurrent module are merged."""
+        return self._steps.operations(self.tensors.widths)
+
+    def cut(self, error: BaseException) -> None:
+        """What comes after an error is one unsupported operation, and no width can change."""
+        path = self.modules.where_raised(error)
+        self.tensors.fix_all("the rest of the network is unknown")
+        rest = Unsupported("the rest of the network", f"it stopped there: {first_line(error, with_type=False)}")
+        self._steps.add_other("the rest", path, LoweredLayer(rest, rest.kind), None)
 
 
 def _why_unsupported(operator: Operator) -> str:
     return "not known to be free" if operator.name.startswith("aten::") else "not one of PyTorch's operators"
+
+
+def _on_meta(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    unpinned = {"pin_memory": False} if "pin_memory" in kwargs else {}  # there is no memory to pin
+    return {**kwargs, "device": torch.device("meta"), **unpinned}
+
+
+def _written(known: Operator, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that a call writes to."""
+    given = known.by_name(args, kwargs)
+    return tensors_in(given[name] for name in known.writes)
+
+
+def _is_for_python(known: Operator, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a tensor is copied to the processor, where Python reads its values."""
+    device = kwargs.get("device")
+    return known.kind == "_to_copy" and device is not None and torch.device(device).type == "cpu"
 
 
 def _has_mask(indices: Sequence[Tensor | None]) -> bool:

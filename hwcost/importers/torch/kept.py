@@ -1,0 +1,229 @@
+"""Objects that a forward may change, put back as they were: attributes, lists, dictionaries, sets, arrays, caches."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+import sys
+import types
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+__all__ = ["Written", "kept"]
+
+_MOST = 2**24
+_ATOMS = (type(None), bool, int, float, complex, str, bytes, range, slice, type, torch.Tensor, types.ModuleType)
+_PLAIN = frozenset(
+    (type(None), bool, int, float, str, torch.Tensor, nn.Parameter, torch.dtype, torch.device, torch.Size)
+)
+_CONTAINERS = frozenset((dict, OrderedDict, list, set, deque, tuple))
+_CACHED = type(functools.lru_cache(len))
+_OF_PYTHON = sys.stdlib_module_names - {"builtins", "collections", "functools", "types", "__main__"}
+
+
+@contextlib.contextmanager
+def kept(model: nn.Module, *others: Any) -> Iterator[None]:
+    """Context manager after which all objects that a module or ``others`` hold are as they were before.
+
+    Attributes, containers and arrays are put back in place, also those of objects inside, of classes, of closures and
+    of the Python files of the modules. Functions with an ``lru_cache`` forget what they made meanwhile. Tensors are
+    not looked into; :class:`Written` does that.
+    """
+    found = _Found()
+    for each in (model, *others):
+        found.look_at(each)
+    classes = {each for module in model.modules() for each in type(module).__mro__ if _is_of_user(each)}
+    for own in classes:
+        found.values(vars(own))
+        for each in list(vars(own).values()):
+            found.look_at_function(each)
+        found.file(sys.modules.get(own.__module__))
+    try:
+        yield
+    finally:
+        found.put_back()
+
+
+def _is_of_user(each: type) -> bool:
+    return each.__module__.partition(".")[0] not in {*sys.stdlib_module_names, "torch"}
+
+
+class _Found:
+    """The objects that were found, and what they held."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, Any] = {}  # kept alive, so that no identity comes again
+        self._empty: list[Any] = []
+        self._tables: list[tuple[Any, dict[Any, Any]]] = []
+        self._rows: list[tuple[Any, Any, list[Any]]] = []
+        self._others: list[Callable[[], None]] = []
+
+    def put_back(self) -> None:
+        """Puts everything back."""
+        for each in self._empty:
+            if each:
+                each.clear()
+        for table, before in self._tables:
+            is_same = len(table) == len(before) and all(map(operator.is_, dict.keys(table), before))
+            if not is_same or not all(map(operator.is_, dict.values(table), before.values())):
+                kind: Any = OrderedDict if isinstance(table, OrderedDict) else dict
+                kind.clear(table)
+                kind.update(table, before)
+        for each, kind, rows in self._rows:
+            if len(each) != len(rows) or not all(map(operator.is_, kind.__iter__(each), rows)):
+                kind.clear(each)
+                (kind.update if kind is set else kind.extend)(each, rows)
+        for put_back in self._others:
+            put_back()
+
+    def look_at(self, root: Any) -> None:
+        """Remembers an object and all that it holds."""
+        left, seen = [root], self._seen
+        while left:
+            each = left.pop()
+            kind = type(each)
+            if kind in _PLAIN or id(each) in seen or isinstance(each, _ATOMS):
+                continue
+            seen[id(each)] = each
+            if isinstance(each, (dict, list, set, deque)):
+                if kind in _CONTAINERS and not each:
+                    self._empty.append(each)
+                    continue
+                left += self._container(each)
+            elif isinstance(each, (tuple, frozenset)):
+                left += each
+            elif isinstance(each, nn.Module):
+                left.append(vars(each))
+                continue
+            else:
+                left += self._other(each)
+            if kind not in _CONTAINERS:
+                left += self._attributes(each)
+
+    def _other(self, each: Any) -> Iterable[Any]:
+        if isinstance(each, types.FunctionType):
+            return self._function(each)
+        if isinstance(each, types.MethodType):
+            return each.__self__, each.__func__
+        if isinstance(each, functools.partial):
+            return each.func, each.args, each.keywords
+        if isinstance(each, np.ndarray):
+            self._array(each)
+        elif isinstance(each, _CACHED):
+            self._cache(each)
+        return ()
+
+    def values(self, table: Any) -> None:
+        """Remembers the containers among the values of a namespace, and the functions that keep what they made."""
+        for each in list(table.values()):
+            if isinstance(each, (list, dict, set, deque, _CACHED)):
+                self.look_at(each)
+
+    def file(self, module: types.ModuleType | None) -> None:
+        """Remembers the containers of a Python file."""
+        if module is not None and id(module) not in self._seen:
+            self._seen[id(module)] = module
+            self.values(vars(module))
+
+    def look_at_function(self, each: Any) -> None:
+        """Remembers what a function of a class holds."""
+        each = getattr(each, "__func__", each)
+        if isinstance(each, types.FunctionType):
+            self.look_at(each)
+
+    def _container(self, each: Any) -> Iterable[Any]:
+        """What a container holds; methods that a class of containers has of its own are not called."""
+        if isinstance(each, dict):
+            own = dict(dict.items(each))
+            self._tables.append((each, own))
+            return [*own.values(), *(key for key in own if type(key) is not str)]
+        kind: Any = next(kind for kind in (list, set, deque) if isinstance(each, kind))
+        rows = list(kind.__iter__(each))
+        self._rows.append((each, kind, rows))
+        return rows
+
+    def _array(self, each: Any) -> None:
+        if each.size <= _MOST and each.flags.writeable and each.dtype != object:
+            own = each.copy()
+            self._others.append(lambda: np.copyto(each, own))
+
+    def _function(self, each: types.FunctionType) -> list[Any]:
+        return [
+            each.__dict__,
+            each.__defaults__,
+            each.__kwdefaults__,
+            *(self._cell(cell) for cell in each.__closure__ or ()),
+        ]
+
+    def _cell(self, cell: types.CellType) -> Any:
+        try:
+            own = cell.cell_contents
+        except ValueError:  # empty
+            return None
+        if id(cell) not in self._seen:
+            self._seen[id(cell)] = cell
+            self._others.append(lambda: setattr(cell, "cell_contents", own))
+        return own
+
+    def _cache(self, each: Any) -> None:
+        before = each.cache_info().misses
+
+        def put_back() -> None:
+            if each.cache_info().misses != before:
+                each.cache_clear()
+
+        self._others.append(put_back)
+
+    def _attributes(self, each: Any) -> list[Any]:
+        """The attributes of an object that has any, in a dictionary or in slots."""
+        kind = type(each)
+        if kind.__module__.partition(".")[0] in _OF_PYTHON:
+            return []
+        own = getattr(each, "__dict__", None)
+        found = [own] if isinstance(own, dict) else []
+        for slot in _slots(kind):  # type: ignore[arg-type]
+            found += self._slot(each, slot)
+        return found
+
+    def _slot(self, each: Any, slot: types.MemberDescriptorType) -> list[Any]:
+        try:
+            own = slot.__get__(each)
+        except AttributeError:
+            return []
+
+        def put_back() -> None:
+            with contextlib.suppress(AttributeError):
+                slot.__set__(each, own)
+
+        self._others.append(put_back)
+        return [own]
+
+
+@functools.cache
+def _slots(kind: type) -> tuple[types.MemberDescriptorType, ...]:
+    found = (each for base in kind.__mro__ if "__slots__" in vars(base) for each in vars(base).values())
+    return tuple(each for each in found if isinstance(each, types.MemberDescriptorType))
+
+
+class Written:
+    """Tensors with data that were written to, and what they held before."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def add(self, tensor: torch.Tensor) -> None:
+        """Remembers a tensor that is about to be written to."""
+        if id(tensor) not in self._before:
+            self._before[id(tensor)] = tensor, tensor.detach().clone()
+
+    def put_back(self) -> None:
+        """Restores all of them, the last one first."""
+        for tensor, before in reversed(self._before.values()):
+            with contextlib.suppress(RuntimeError):
+                tensor.detach().copy_(before)

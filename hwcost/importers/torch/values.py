@@ -1,0 +1,105 @@
+"""The values of small tensors that are known although a run has shapes alone: constants, masks and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from hwcost.importers.torch.inputs import without_data
+from hwcost.importers.torch.operators import Operator, tensors_in
+
+__all__ = ["Values"]
+
+_MOST = 2**18
+
+
+class Values:
+    """Tensors with data, by the tensor without data that a run has in their place.
+
+    >>> values, mask = Values(), torch.tensor([True, False])
+    >>> values.add(without_data(mask), mask)
+    >>> len(values)
+    1
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def add(self, tensor: Tensor, value: Tensor) -> None:
+        """States the value of a tensor, if it is small."""
+        if value.numel() <= _MOST and not value.is_meta:
+            self._of[id(tensor)] = tensor, value
+
+    def add_given(self, tensor: Tensor, value: Tensor) -> None:
+        """States a copy of a value that somebody else owns, if it is small and one of integers or truth values."""
+        is_real = value.is_floating_point() or value.is_complex()
+        is_plain = value.layout is torch.strided and not value.is_nested and not value.is_meta
+        if is_plain and not is_real and value.numel() <= _MOST:
+            self.add(tensor, value.detach().to("cpu", copy=True))
+
+    def get(self, tensor: Tensor, default: Tensor | None = None) -> Tensor | None:
+        """The value of a tensor, if it is known, and else ``default``."""
+        return self._of.get(id(tensor), (tensor, default))[1] if tensor.is_meta else tensor
+
+    def are_small(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether tensors are so small that their values are followed."""
+        return all(tensor.numel() <= _MOST for tensor in tensors)
+
+    def are_known(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether all values are known."""
+        return all(not tensor.is_meta or id(tensor) in self._of for tensor in tensors)
+
+    def forget(self, written: Sequence[Tensor]) -> None:
+        """Tensors were written to: their values and those of all that share their memory are unknown."""
+        memory = {tensor.untyped_storage()._cdata for tensor in written}
+        for key, (tensor, _) in list(self._of.items()):
+            if tensor.untyped_storage()._cdata in memory:
+                del self._of[key]
+
+    def computed(self, func: Any, known: Operator, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """The result of an operator on known values."""
+        args, named = tree_map_only(Tensor, self.get, (args, dict(kwargs)))
+        if known.takes_device and named.get("device") is not None:
+            named["device"] = torch.device("cpu")
+        result = func(*args, **{name: value for name, value in named.items() if name != "pin_memory"})
+        if known.kind in ("empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided"):
+            result.zero_()
+        return result
+
+    def keep_filled(self, known: Operator, args: Any, kwargs: Mapping[str, Any], out: Tensor) -> None:
+        """States the values of a tensor that is filled with a number, whatever it has the shape of."""
+        number: Any = {"ones_like": 1, "new_ones": 1, "full_like": "fill_value", "new_full": "fill_value"}.get(
+            known.kind, 0
+        )
+        number = known.by_name(args, kwargs)[number] if isinstance(number, str) else number
+        if out.numel() <= _MOST and out.layout is torch.strided:
+            self.add(out, torch.full(out.shape, number, dtype=out.dtype))
+
+    def keep(self, outputs: Any, results: Any) -> None:
+        """States the values of an operator's outputs."""
+        for tensor, value in zip(tensors_in((outputs,)), tensors_in((results,)), strict=True):
+            self.add(tensor, value)
+
+    def stand_ins(self, results: Any) -> Any:
+        """Tensors without data in place of results, whose values are known."""
+        found = tree_map_only(Tensor, without_data, results)
+        self.keep(found, results)
+        return found
+
+    def with_places(self, indices: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Indices with truth values replaced by the places of those that are true, if they are known."""
+        found: list[Tensor | None] = []
+        for index in indices:
+            value = None if index is None or index.dtype not in (torch.bool, torch.uint8) else self.get(index)
+            if value is None:
+                found.append(index)
+            else:
+                found += self.stand_ins(value.nonzero(as_tuple=True))
+        return found
