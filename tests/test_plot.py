@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,7 @@ from hwcost.plot import (
     ceiling_figure,
     check_path,
     comparison_figure,
+    load_matplotlib,
     network_data,
     network_figure,
     save,
@@ -313,6 +316,25 @@ def test_any_network_can_be_drawn_on_any_array(array, pictures):
 def test_the_same_network_makes_the_same_svg():
     one, two = (svg(network_figure(summarise(TREE, ARRAY))) for _ in range(2))
     assert one == two
+
+
+def test_coordinates_that_differ_in_the_last_bits_make_the_same_svg():
+    def drawn(left):
+        figure = load_matplotlib().figure.Figure()
+        figure.add_axes((left, 0.1, 0.7, 0.7)).plot([0, 1], [0, 1], "o")
+        return svg(figure)
+
+    assert drawn(0.1) == drawn(math.nextafter(0.1, 1))
+    assert drawn(0.1) != drawn(0.2)
+
+
+def test_the_names_in_an_svg_are_its_own():
+    texts = [svg(network_figure(summarise(TREE, array))) for array in (ARRAY, SystolicArray(3, 5))]
+    ids = [set(re.findall(r'id="(n[^"]+)"', text)) for text in texts]
+    assert all(ids)
+    assert not ids[0] & ids[1]
+    for text in texts:
+        assert set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", text)) <= set(re.findall(r'id="([^"]+)"', text))
 
 
 def test_an_array_that_leaves_out_its_only_fold_can_be_drawn_too():
