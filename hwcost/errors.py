@@ -60,7 +60,7 @@ class InvalidValueError(HwcostError, ValueError):
         allowed: the values allowed there, in words; with a ``reason``, what to do instead.
         reason: why ``field`` cannot be used, if the value alone does not show it; empty otherwise.
         names: the names allowed there, of which the closest is offered; empty if any number of values is allowed.
-        form: a message of another form, with the attributes in braces; empty for those of :mod:`hwcost.errors`.
+        form: a message of another form, with the attributes in braces; empty for the usual one.
     """
 
     def __init__(

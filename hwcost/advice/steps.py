@@ -201,7 +201,7 @@ def advise(
         multiple: all new sizes are multiples of this number.
         least: all new sizes are at least this share of today's. Open widths take neither of the two.
         effort: the most partial solutions that the budget's solver keeps at a time. Where it has to leave some out, the
-            widths may not be the best ones; :attr:`Budget.gap` bounds what is lost.
+            widths may not be the best ones; its ``gap`` bounds what is lost.
 
     Raises:
         InvalidValueError: unsupported operations, an array that is a sweep, a budget that no widths fit.

@@ -57,7 +57,7 @@ def sweep(
         skip_unsupported: leave out what is not a layer, and list it in the result, instead of raising.
         engine: where chunks run: "serial", "processes" or "dask://HOST:PORT"; see :data:`hwcost.sweep.ENGINES`.
         jobs: number of processes; by default one per processor core.
-        patience: seconds to wait for a scheduler and its workers; by default as :func:`hwcost.sweep.engines.run`.
+        patience: seconds to wait for a scheduler and its workers; 10 and 60 by default.
         keep: a folder for finished chunks. If it holds chunks of the same sweep, the sweep resumes from them. The
             caller removes it.
         progress: called after each chunk with its number of points.

@@ -197,7 +197,7 @@ def run_sweep(
     """Does all that is left of a sweep.
 
     ``engine`` and ``jobs`` are those of :func:`hwcost.sweep.engines.run`; ``on_step`` needs engine "serial". After
-    ``quiet`` seconds without an ended task ``progress`` hears what is under way. Raises RunError if a file is damaged
+    ``quiet`` seconds without an ended task ``progress`` is called with the tasks under way. Raises RunError if a file is damaged
     or a training diverged, InvalidValueError for an engine that cannot be used, and what ``progress`` raises.
     """
     searches = [task for _, task in sweep.searches()]
