@@ -197,8 +197,8 @@ def run_sweep(
     """Does all that is left of a sweep.
 
     ``engine`` and ``jobs`` are those of :func:`hwcost.sweep.engines.run`; ``on_step`` needs engine "serial". After
-    ``quiet`` seconds without an ended task ``progress`` is called with the tasks under way. Raises RunError if a file is damaged
-    or a training diverged, InvalidValueError for an engine that cannot be used, and what ``progress`` raises.
+    ``quiet`` seconds without an ended task ``progress`` is called with those under way. Raises RunError if a file is
+    damaged or a training diverged, InvalidValueError for an engine that cannot be used, and what ``progress`` raises.
     """
     searches = [task for _, task in sweep.searches()]
     early = [*sweep.super_networks(), *(task for task in searches if task.super_network is None)]
