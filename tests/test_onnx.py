@@ -405,6 +405,8 @@ def test_what_onnx_runtime_fuses(read):
 
 # ---------------------------------------------------------------- einsum
 
+GEMM = node("Gemm", ["a", "w"], ["g"], name="gemm")
+
 
 def macs_of(equation, *shapes):
     """Multiplications of a contraction: every combination of all letters."""
@@ -446,18 +448,55 @@ def test_einsum_with_dots(read):
 
 
 @pytest.mark.parametrize(
-    ("equation", "shapes", "words"),
+    ("equation", "shapes", "products"),
     [
-        ("ij,jk,kl->il", [(3, 4), (4, 5), (5, 6)], "3 operands"),
-        ("ii,ij->j", [(3, 3), (3, 5)], "a diagonal"),
-        ("ij,jk->k", [(3, 4), (4, 5)], "summed over"),
+        ("ij,jk,kl->il", [(3, 4), (4, 5), (5, 6)], [MatMul(3, 5, 4), MatMul(3, 6, 5)]),
+        ("bi,bj,ijk->bk", [(7, 3), (7, 4), (3, 4, 5)], [MatMul(7, 5, 12)]),  # the first two are only multiplied
+        ("ij,jk,kl,lm->im", [(3, 4), (4, 5), (5, 6), (6, 2)], [MatMul(3, 5, 4), MatMul(3, 6, 5), MatMul(3, 2, 6)]),
+        ("ij,jk,jl->ikl", [(3, 4), (4, 5), (4, 6)], [MatMul(15, 6, 4)]),
+        ("bij,bjk,bkl->il", [(2, 3, 4), (2, 4, 5), (2, 5, 6)], [MatMul(3, 5, 4, 2), MatMul(3, 6, 10)]),
+        ("ii,ij->j", [(3, 3), (3, 5)], [MatMul(1, 5, 3)]),  # of the diagonal
+        ("ij,jk->k", [(3, 4), (4, 5)], [MatMul(1, 5, 4)]),  # of the sum of all rows
+        ("ij,kl->", [(3, 4), (4, 5)], []),
+        ("ij,jk,kl->", [(3, 4), (4, 5), (5, 6)], [MatMul(1, 5, 4), MatMul(1, 1, 5)]),
     ],
 )
-def test_einsum_that_cannot_be_priced(read, equation, shapes, words):
+def test_einsum_of_any_operands(read, equation, shapes, products):
     inputs = {f"x{i}": [shape] for i, shape in enumerate(shapes)}
-    network = read(build([node("Einsum", list(inputs), ["y"], name="e", equation=equation)], inputs))
-    assert isinstance(network["e"], Unsupported)
-    assert words in str(network["e"])
+    nodes = [node("Einsum", list(inputs), ["y"], name="e", equation=equation), GEMM]
+    network = read(build(nodes, inputs | {"a": [(2, 3)]}, [tensor("w", (3, 4))]))
+    assert not network.unsupported
+    assert [each.layer for name, each in network.priced.items() if name != "gemm"] == products
+
+
+@given(st.data())
+def test_einsum_multiplies_what_pytorch_counts(tmp_path_factory, data):
+    torch = pytest.importorskip("torch")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    sizes = dict(zip("abcdef", (2, 3, 4, 5, 6, 7), strict=True))
+    terms = data.draw(st.lists(st.text("abcdef", min_size=1, max_size=4), min_size=1, max_size=4))
+    result = data.draw(st.lists(st.sampled_from(sorted(set("".join(terms)))), max_size=3, unique=True))
+    equation = f"{','.join(terms)}->{''.join(result)}"
+    shapes = [[sizes[letter] for letter in term] for term in terms]
+    inputs = {f"x{i}": [shape] for i, shape in enumerate(shapes)}
+    nodes = [node("Einsum", list(inputs), ["y"], name="e", equation=equation), GEMM]
+    path = tmp_path_factory.mktemp("einsum") / "net.onnx"
+    path.write_bytes(build(nodes, inputs | {"a": [(2, 3)]}, [tensor("w", (3, 4))]).SerializeToString())
+    counter = FlopCounterMode(display=False)
+    with torch.backends.opt_einsum.flags(enabled=False), counter:
+        torch.einsum(equation, *map(torch.zeros, shapes))
+    network = from_onnx(path)
+    assert (network.macs - 24, network.unsupported) == (counter.get_total_flops() // 2, {})
+
+
+def test_einsum_of_three_with_weights(read):
+    """The weights that come first are multiplied once; an activation meets weights in a linear layer."""
+    weights = [tensor("a", (3, 4)), tensor("b", (4, 5))]
+    nodes = [node("Einsum", ["a", "b", "x"], ["y"], name="e", equation="ij,jk,nk->ni")]
+    assert only(read(build(nodes, {"x": [(7, 5)]}, weights))) == Linear(5, 3, batch=7)
+    nodes = [node("Einsum", ["x", "b", "a"], ["y"], name="e", equation="nk,jk,ij->ni")]
+    assert only(read(build(nodes, {"x": [(7, 5)]}, weights))) == [Linear(5, 4, batch=7), Linear(4, 3, batch=7)]
 
 
 def test_einsum_that_is_free(read):
@@ -805,9 +844,6 @@ def outcome(read, model):
     return None
 
 
-GEMM = node("Gemm", ["a", "w"], ["g"], name="gemm")
-
-
 @pytest.mark.parametrize("kind", sorted(FREE))
 def test_free_operators_with_nonsense(read, kind):
     """Whatever stands in a file ends in an answer or in one line."""
@@ -1038,6 +1074,55 @@ def test_exported_modules_are_what_the_modules_are(tmp_path, name, how):
         assert free == {key: width for key, width in expected.widths.items() if not width.fixed}
     if name == "encoder":
         assert network.macs == 340_480
+
+
+@pytest.mark.parametrize("how", ["script", "dynamo"])
+@pytest.mark.parametrize("rows", ["x.shape[0]", "4"])
+def test_an_exported_latent_that_is_drawn(tmp_path, how, rows):
+    """What is behind it depends on no input, and runs each time."""
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.enc = nn.Linear(8, 8)
+            self.dec = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8))
+
+        def forward(self, x):
+            drawn = torch.randn(x.shape[0], 64) if rows == "x.shape[0]" else torch.randn(4, 64)
+            return self.enc(x) + self.dec(drawn)
+
+    network = from_onnx(exported(Decoder().eval(), (4, 8), tmp_path / "net.onnx", how))
+    assert network.macs == 9472
+    assert not network.unsupported
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_exported_branch_on_a_buffer(tmp_path):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Inner(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("big", torch.rand(5000))
+            self.a, self.b = nn.Linear(8, 6), nn.Linear(8, 6)
+
+        def forward(self, x):
+            if bool(self.big.max() > 0.5):
+                return self.a(x)
+            return self.b(x)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.inner = nn.Linear(8, 8), torch.jit.script(Inner())
+
+        def forward(self, x):
+            return self.inner(self.first(x))
+
+    assert from_onnx(exported(Net().eval(), (4, 8), tmp_path / "net.onnx", "script")).macs == 448
 
 
 def test_dynamic_sizes_of_an_export(tmp_path):

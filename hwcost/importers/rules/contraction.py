@@ -1,9 +1,12 @@
-"""Einsum: a matrix product if two operands are contracted, else a sum, a transpose or a multiplication."""
+"""Einsum: matrix products where operands are contracted, else sums, transposes and multiplications."""
 
 from __future__ import annotations
 
+import itertools
+import math
 import string
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
@@ -48,34 +51,62 @@ def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]
     return found, dots + "".join(sorted(c for c in set(every) if every.count(c) == 1 and c not in dots))
 
 
+@dataclass(frozen=True)
+class _Operand:
+    """An operand, each of whose letters occurs once.
+
+    Args:
+        letters: of its axes.
+        tensor: that it is, or is made of; None for a product of activations.
+        term: the letters of the tensor, if it has all its elements.
+    """
+
+    letters: str
+    tensor: Any
+    term: str = ""
+
+
 def einsum(call: Call, equation: str) -> tuple[LoweredLayer, ...]:
-    """A contraction of two operands as a matrix product; without one it multiplies no matrices."""
+    """A contraction as matrix products of two operands each, from left to right; without a sum it multiplies none.
+
+    What only one operand has is summed over first, and of a letter that occurs twice in it the diagonal is taken.
+    """
     terms, result = parse_equation(equation, [len(call.shape(tensor)) for tensor in call.inputs])
     axes = _axes_of(call, terms)
     call.give(call.out, [axes[letter] for letter in result])
-    if any(len(set(term)) < len(term) for term in terms):
-        raise CannotPriceError("a letter occurs twice in one operand, which is a diagonal")
-    if len(terms) == 1:
-        return ()
-    if len(terms) > 2:
-        raise CannotPriceError(f"a product of {len(terms)} operands, whose order is open")
-    shared = [letter for letter in terms[0] if letter in terms[1]]
-    inner = [letter for letter in shared if letter not in result]
-    if not inner:
-        return ()
-    if any(letter not in result and letter not in inner for letter in "".join(terms)):
-        raise CannotPriceError("a letter of only one operand is summed over")
+    operands = []
+    for index, (tensor, term) in enumerate(zip(call.inputs, terms, strict=True)):
+        others = {*result, *itertools.chain.from_iterable(terms[:index] + terms[index + 1 :])}
+        operands.append(_Operand("".join(dict.fromkeys(each for each in term if each in others)), tensor, term))
+    layers = []
+    left = operands[0]
+    for index, right in enumerate(operands[1:], 2):
+        later = {*result, *itertools.chain.from_iterable(each.letters for each in operands[index:])}
+        inner = [letter for letter in left.letters if letter in right.letters and letter not in later]
+        is_made_once = all(each.tensor is not None and call.is_parameter(each.tensor) for each in (left, right))
+        if inner and (len(operands) == 2 or not is_made_once):
+            layers.append(_product(call, axes, left, right, inner))
+        letters = dict.fromkeys(each for each in left.letters + right.letters if each not in inner)
+        left = _Operand("".join(letters), left.tensor if is_made_once else None)
+    return tuple(layers)
+
+
+def _product(call: Call, axes: Mapping[str, Axis], a: _Operand, b: _Operand, inner: Sequence[str]) -> LoweredLayer:
+    """The product of two operands that is summed over the inner letters."""
+    batch = [letter for letter in a.letters if letter in b.letters and letter not in inner]
 
     def together(letters: Iterable[str]) -> Axis:
         return call.merge([axes[letter] for letter in letters])
 
-    def matrix(tensor: Any, term: str) -> Matrix:
-        places, own = [term.index(letter) for letter in shared if letter in result], call.axes(tensor)
-        free = together(letter for letter in term if letter not in shared)
-        return Matrix(tensor, [own[place] for place in places], free, call.matrices(tensor, places))
+    def matrix(operand: _Operand) -> Matrix:
+        free = together(letter for letter in operand.letters if letter not in batch and letter not in inner)
+        if not operand.term:
+            own = [axes[letter] for letter in batch]
+            return Matrix(operand.tensor, own, free, math.prod(map(call.widths.size, own)))
+        places, every = [operand.term.index(letter) for letter in batch], call.axes(operand.tensor)
+        return Matrix(operand.tensor, [every[place] for place in places], free, call.matrices(operand.tensor, places))
 
-    a, b = map(matrix, call.inputs, terms)
-    return (matrix_product(call, a, b, together(inner)),)
+    return matrix_product(call, matrix(a), matrix(b), together(inner))
 
 
 def _axes_of(call: Call, terms: Sequence[str]) -> Mapping[str, Axis]:

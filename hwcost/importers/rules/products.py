@@ -216,7 +216,7 @@ class Matrix:
     """An operand of a matrix product.
 
     Args:
-        tensor: the operand.
+        tensor: the operand; None if it is made of activations and has no tensor.
         batch: the axes of its matrices.
         free: the axis of each that is not summed over.
         distinct: the number of its matrices that are not copies of others.
@@ -239,8 +239,8 @@ def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis) -> LoweredLaye
         a, b: the operands.
         inner: the axis that is summed over.
     """
-    of_b = call.is_parameter(b.tensor)
-    of_a = call.is_parameter(a.tensor) and not of_b
+    of_a, of_b = (each.tensor is not None and call.is_parameter(each.tensor) for each in (a, b))
+    of_a = of_a and not of_b
     if of_b and _is_one(call, b.batch):
         return _linear(call, call.merge((*a.batch, a.free)), inner, b)
     if of_a and _is_one(call, a.batch):
