@@ -1103,45 +1103,21 @@ def test_an_exported_branch_on_a_buffer(tmp_path):
     torch = pytest.importorskip("torch")
     nn = torch.nn
 
-    class Inner(nn.Module):
+    class Net(nn.Module):
         def __init__(self):
             super().__init__()
             self.register_buffer("big", torch.rand(5000))
-            self.a, self.b = nn.Linear(8, 6), nn.Linear(8, 6)
+            self.first, self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 6), nn.Linear(8, 6)
 
         def forward(self, x):
+            x = self.first(x)
             if bool(self.big.max() > 0.5):
                 return self.a(x)
             return self.b(x)
 
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.inner = nn.Linear(8, 8), torch.jit.script(Inner())
-
-        def forward(self, x):
-            return self.inner(self.first(x))
-
-    assert from_onnx(exported(Net().eval(), (4, 8), tmp_path / "net.onnx", "script")).macs == 448
-
-
-def test_dynamic_sizes_of_an_export(tmp_path):
-    torch = pytest.importorskip("torch")
-    path = tmp_path / "net.onnx"
-    model = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 6, 5), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(3456, 10)
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model.eval(), (torch.zeros(1, 1, 28, 28),), str(path), dynamo=False, input_names=["image"],
-            dynamic_axes={"image": {0: "batch"}},
-        )  # fmt: skip
-    network = read_network(str(path), dims={"batch": 3})
-    assert {name: network[name] for name in network.priced} == {
-        "0": Conv2d(1, 6, 5, 28, 28, batch=3),
-        "3": Linear(3456, 10, batch=3),
-    }
+    network = from_onnx(exported(torch.jit.script(Net().eval()), (4, 8), tmp_path / "net.onnx", "script"))
+    assert network.macs == 448
+    assert "then_branch of 192 MACs" in network.notes[0]
 
 
 @pytest.mark.parametrize(("library", "name"), [("onnx", "net.onnx"), ("torch", "net.py")])
@@ -1258,6 +1234,19 @@ def test_a_circle_behind_a_long_chain(read):
     circle = [node("Add", ["v7", "b"], ["c"], name="one"), node("Relu", ["c"], ["b"])]
     with pytest.raises(InvalidValueError, match="'one' cannot be used: it needs its own result"):
         read(build([*chain, *circle], {"v0": [(3, 4)]}))
+
+
+def test_a_long_graph_shows_progress(tmp_path, capsys):
+    from hwcost.cli import main
+
+    chain = [node("Relu", [f"v{i}"], [f"v{i + 1}"]) for i in range(20_000)]
+    nodes = [node("MatMul", ["x", "w"], ["v0"]), *chain]
+    path = tmp_path / "long.onnx"
+    path.write_bytes(build(nodes, {"x": [(3, 4)]}, [tensor("w", (4, 5))]).SerializeToString())
+    assert main(["model", str(path), "--s1", "4", "--s2", "4", "--top", "1"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "of 20001 nodes" in line]
+    assert len(lines) == 10
+    assert lines[-1] == "100 % of 20001 nodes"
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])

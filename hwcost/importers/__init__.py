@@ -119,6 +119,7 @@ def from_onnx(
     dims: Mapping[str, int] | None = None,
     name: str | None = None,
     operators: Mapping[str, Callable[[Any], Any]] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Network:
     """The network that an ONNX graph is.
 
@@ -131,6 +132,7 @@ def from_onnx(
         name: of the network; the file's by default.
         operators: rows for operators of your own, as ``{"my.domain::MyOperator": handler}`` (``ai.onnx`` is ONNX's own
             domain); see :func:`from_torch`.
+        progress: called again and again with the number of nodes that were read, and that of all.
 
     Returns:
         Every node in execution order, named after the module that PyTorch's exporter recorded, or as in the file.
@@ -157,7 +159,7 @@ def from_onnx(
     except MissingDependencyError:
         read_given(path, _MOST_BYTES, "the model")  # if the file is missing too, that comes first
         raise
-    return read(path, dims or {}, name, operators)
+    return read(path, dims or {}, name, operators, progress)
 
 
 def read_network(
@@ -166,6 +168,7 @@ def read_network(
     inputs: Sequence[InputSpec] = (),
     dims: Mapping[str, int] | None = None,
     partial: bool = False,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Network:
     """The network in a file.
 
@@ -176,6 +179,7 @@ def read_network(
         inputs: shapes of the inputs of a PyTorch module.
         dims: sizes of an ONNX graph's dynamic dimensions.
         partial: of a PyTorch module that cannot run to its end, what ran until then; see :func:`from_torch`.
+        progress: of an ONNX graph; see :func:`from_onnx`.
 
     Raises:
         InvalidValueError: a source that cannot be read, inputs or dims that it does not take.
@@ -196,7 +200,7 @@ def read_network(
             raise
         return read_module(source, inputs, partial=partial)
     if kind == "onnx":
-        return from_onnx(source, dims=dims)
+        return from_onnx(source, dims=dims, progress=progress)
     from hwcost.importers.lists import read_layers
 
     return read_layers(source)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from hwcost.cli.shared.machines import Machine
 from hwcost.cli.shared.options import block, option_names
+from hwcost.cli.shared.progress import progress_of
 from hwcost.cli.shared.values import parse_sizes_by_name
 from hwcost.console import note
 from hwcost.errors import InvalidValueError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["ModelOptions", "missing_text", "model_options", "note_extrapolation", "summary_of"]
 
 _NAMED = 10
+_LONG = 20_000
+"""Nodes of an ONNX graph from which on the command shows how many are read."""
 _KINDS = {"torch": "a PyTorch module", "onnx": "an ONNX file"}
 
 
@@ -51,8 +54,25 @@ class ModelOptions(NamedTuple):
             specs = [InputSpec.parse(text) for text in self.inputs]
             with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints must not mix with our results
                 return read_network(source, inputs=specs, partial=self.partial)
-        with option_names({"dims": "--dim"}):
-            return read_network(source, dims=sizes)
+        with option_names({"dims": "--dim"}), contextlib.ExitStack() as stack:
+            return read_network(source, dims=sizes, progress=_progress(stack))
+
+
+def _progress(stack: contextlib.ExitStack) -> Callable[[int, int], None]:
+    """Shows how much of a long ONNX graph is read, from its first nodes on."""
+    read = 0
+    advance: Callable[[int], None] | None = None
+
+    def show(done: int, whole: int) -> None:
+        nonlocal read, advance
+        if whole < _LONG:
+            return
+        if advance is None:
+            advance = stack.enter_context(progress_of(whole, "nodes"))
+        advance(done - read)
+        read = done
+
+    return show
 
 
 model_options = block(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hwcost.errors import InvalidValueError
@@ -22,13 +22,14 @@ def read(
     dims: Mapping[str, int],
     name: str | None = None,
     operators: Mapping[str, Handler] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Network:
     """The network of an ONNX file; see :func:`hwcost.from_onnx`."""
     where = os.fspath(path)
     model = load_graph(where)
     fix_dims(model, dims, where)
     rows = OwnRows("operators", operators, is_qualified, "a qualified name like 'my.domain::MyOperator'")
-    tracer = Tracer(model, where, rows)
+    tracer = Tracer(model, where, rows, progress)
     operations, parameters = tracer.operations(), tracer.parameters()
     network = Network(
         name or Path(where).stem,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import onnx
 
@@ -24,6 +24,7 @@ __all__ = ["Tracer"]
 _AN_INPUT, _AN_OUTPUT = "an input", "an output of the network"
 _OWN_DOMAINS = ("", "com.microsoft")
 _HOLD_GRAPHS = ("If", "Loop", "Scan")
+_AT_ONCE = 1000
 _OFTEN_TRAINED = 7
 """The version of the operators from which on a Dropout without further inputs draws nothing."""
 
@@ -31,11 +32,15 @@ _OFTEN_TRAINED = 7
 class Tracer(Record):
     """Follows a graph of ``load_graph`` whose inputs have sizes; ``where`` is its file, for errors.
 
+    ``progress`` is called with the number of nodes that were followed and that of all, again and again.
+
     Raises:
         InvalidValueError: shapes that do not go together.
     """
 
-    def __init__(self, model: onnx.ModelProto, where: str, own_rows: OwnRows) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, where: str, own_rows: OwnRows, progress: Callable[[int, int], object] | None
+    ) -> None:
         super().__init__(ShapeFinder(model, where))
         self._where, self._own_rows = where, own_rows
         self._parameters = _tensors(model.graph)
@@ -46,7 +51,11 @@ class Tracer(Record):
                 given = known[value.name] = with_type(value.name, value.type)
                 if given.shape is not None:
                     given.axes = tuple(self.values.widths.fixed(size, _AN_INPUT) for size in given.shape)
-        self._run(model.graph.node)
+        nodes = list(model.graph.node)
+        for start in range(0, len(nodes), _AT_ONCE):
+            self._run(nodes[start : start + _AT_ONCE])
+            if progress is not None:
+                progress(min(start + _AT_ONCE, len(nodes)), len(nodes))
         for value in model.graph.output:
             self.values.fix(known[value.name], _AN_OUTPUT)
 
