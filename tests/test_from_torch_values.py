@@ -233,6 +233,7 @@ KNOWN = {
         {"n": torch.tensor([2, 3])},
     ),
     "arange": (lambda self, x: x[:, torch.arange(5) > 2] @ x.mT, {}),
+    "no elements": (lambda self, x: x[:, : 2 + int(self.n.sum())] @ x.mT, {"n": torch.zeros(0, dtype=torch.long)}),
     "ones": (lambda self, x: x[:, : int(x.new_ones(3).sum())] @ x.mT, {}),
     "written ones": (lambda self, x: x[:, written(x)] @ x.mT, {}),
     "repeats": (lambda self, x: x.repeat_interleave(torch.tensor([1, 0, 2, 1, 1]), 1) @ x.mT, {}),
@@ -350,6 +351,7 @@ def test_what_ran_until_then_is_given_if_asked(case):
     assert network["l"] == Linear(8, 8, batch=int(np.prod(shape[:-1])))
     (rest,) = network.unsupported.values()
     assert isinstance(rest.layer, Unsupported)
+    assert len(rest.layer.reason) < 200
     assert all(width.fixed for width in network.widths.values())
     with pytest.raises(InvalidValueError, match="the rest"):
         network_cost(network, SystolicArray(4, 4))
@@ -510,6 +512,7 @@ FREE = {
     "floor_divide": lambda self, x: x // 2,
     "copysign_": lambda self, x: x.copysign_(x),
     "losses": lambda self, x: F.soft_margin_loss(x, x) + F.multi_margin_loss(x, torch.arange(len(x)) % 8),
+    "numbers alone": lambda self, x: x * torch.div(torch.tensor(6), 4, rounding_mode="trunc"),
     "histc": lambda self, x: torch.histc(x, 5, 0, 1),
 }
 

@@ -17,7 +17,7 @@ from torch import nn
 
 __all__ = ["Written", "kept"]
 
-_MOST = 2**24
+_MOST, _MOST_NAMED = 2**24, 2**12
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, range, slice, type, torch.Tensor, types.ModuleType)
 _PLAIN = frozenset(
     (type(None), bool, int, float, str, torch.Tensor, nn.Parameter, torch.dtype, torch.device, torch.Size)
@@ -67,7 +67,7 @@ class _Found:
     def put_back(self) -> None:
         """Puts everything back."""
         for each in self._empty:
-            if each:
+            if each:  # a tuple never is
                 each.clear()
         for table, before in self._tables:
             is_same = len(table) == len(before) and all(map(operator.is_, dict.keys(table), before))
@@ -92,9 +92,6 @@ class _Found:
                 continue
             seen[id(each)] = each
             if isinstance(each, (dict, list, set, deque)):
-                if kind in _CONTAINERS and not each:
-                    self._empty.append(each)
-                    continue
                 left += self._container(each)
             elif isinstance(each, (tuple, frozenset)):
                 left += each
@@ -122,7 +119,7 @@ class _Found:
     def values(self, table: Any) -> None:
         """Remembers the containers among the values of a namespace, and the functions that keep what they made."""
         for each in list(table.values()):
-            if isinstance(each, (list, dict, set, deque, _CACHED)):
+            if isinstance(each, _CACHED) or (isinstance(each, (list, dict, set, deque)) and len(each) <= _MOST_NAMED):
                 self.look_at(each)
 
     def file(self, module: types.ModuleType | None) -> None:
@@ -142,11 +139,24 @@ class _Found:
         if isinstance(each, dict):
             own = dict(dict.items(each))
             self._tables.append((each, own))
-            return [*own.values(), *(key for key in own if type(key) is not str)]
+            return self._looked_into([*own.values(), *(key for key in own if type(key) is not str)])
         kind: Any = next(kind for kind in (list, set, deque) if isinstance(each, kind))
         rows = list(kind.__iter__(each))
         self._rows.append((each, kind, rows))
-        return rows
+        return self._looked_into(rows)
+
+    def _looked_into(self, values: list[Any]) -> list[Any]:
+        """Those that may hold others; of those without elements, which are most, it is enough that they have none."""
+        found = []
+        for each in values:
+            kind = type(each)
+            if kind in _PLAIN:
+                continue
+            if kind in _CONTAINERS and not each:
+                self._empty.append(each)
+            else:
+                found.append(each)
+        return found
 
     def _array(self, each: Any) -> None:
         if each.size <= _MOST and each.flags.writeable and each.dtype != object:

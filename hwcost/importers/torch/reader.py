@@ -193,7 +193,7 @@ def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> N
                 raise
             if not partial:
                 raise _refused(tracer.modules.where_raised(error), given, _in_words(error)) from error
-            tracer.cut(error)
+            tracer.cut(error, error.reason if isinstance(error, InvalidValueError) else _in_words(error))
             return
         finally:
             tracer.written.put_back()

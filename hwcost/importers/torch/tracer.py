@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from hwcost.errors import InvalidValueError, first_line
+from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import MADE_ONCE, LoweredLayer
 from hwcost.importers.rules import CannotPriceError, Handler, elementwise, free
 from hwcost.importers.rules.own import OwnRows
@@ -111,7 +111,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         values = self.tensors.values
         if known.kind in FILLED:
             values.keep_filled(known, args, kwargs, out)
-        elif is_known and not known.needs_data and values.are_small(tensors_in((out,))):
+        elif is_known and not known.needs_data and values.are_followed(tensors_in((out,))):
             # an error: there is no such operator on this machine
             with contextlib.suppress(RuntimeError, ValueError, TypeError, IndexError):
                 values.keep(out, values.computed(func, known, args, kwargs))
@@ -162,9 +162,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _seen(self, call: OperatorCall, row: Handler | None) -> None:
         """Records a call by the row of its operator: the caller's, or ours."""
         known = call.operator
-        row = row or PRODUCTS.get(known.row) or AXES.get(known.row)
+        row = row or PRODUCTS.get(known.row)
         if known.is_free and not call.inputs and row is None:
             return  # a constant, and known as one without a record
+        row = row or AXES.get(known.row)
         self._record(call, row or (elementwise if known.is_elementwise else None), known.is_free or row is not None)
         if call.written:
             self._fix_written(call.written)
@@ -259,7 +260,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _own_name(self, origin: str) -> str:
         """The name of a parameter in the running module, if it shares the parameter; else the first."""
-        names = self.tensors.names(origin) if origin else [origin]
+        if not origin or public_name(origin).rpartition(".")[0] == self.modules.path:
+            return origin
+        names = self.tensors.names(origin)
         return next((name for name in names if public_name(name).rpartition(".")[0] == self.modules.path), names[0])
 
     def _owner(self, origin: str) -> str:
@@ -274,12 +277,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """All operations in order, by name; the steps of a call of a recurrent module are merged."""
         return self._steps.operations(self.tensors.widths)
 
-    def cut(self, error: BaseException) -> None:
+    def cut(self, error: BaseException, reason: str) -> None:
         """What comes after an error is one unsupported operation, and no width can change."""
-        path = self.modules.where_raised(error)
         self.tensors.fix_all("the rest of the network is unknown")
-        rest = Unsupported("the rest of the network", f"it stopped there: {first_line(error, with_type=False)}")
-        self._steps.add_other("the rest", path, LoweredLayer(rest, rest.kind), None)
+        rest = Unsupported("the rest of the network", reason)
+        self._steps.add_other("the rest", self.modules.where_raised(error), LoweredLayer(rest, rest.kind), None)
 
 
 def _why_unsupported(operator: Operator) -> str:

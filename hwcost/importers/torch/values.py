@@ -46,15 +46,20 @@ class Values:
 
     def get(self, tensor: Tensor, default: Tensor | None = None) -> Tensor | None:
         """The value of a tensor, if it is known, and else ``default``."""
-        return self._of.get(id(tensor), (tensor, default))[1] if tensor.is_meta else tensor
+        if not tensor.is_meta:
+            return tensor
+        if not tensor.numel():
+            return torch.empty(tensor.shape, dtype=tensor.dtype)
+        return self._of.get(id(tensor), (tensor, default))[1]
 
-    def are_small(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether tensors are so small that their values are followed."""
-        return all(tensor.numel() <= _MOST for tensor in tensors)
+    def are_followed(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether tensors are so small that their values are followed; those without elements need none."""
+        sizes = [tensor.numel() for tensor in tensors]
+        return max(sizes, default=1) > 0 and all(size <= _MOST for size in sizes)
 
     def are_known(self, tensors: Sequence[Tensor]) -> bool:
         """Whether all values are known."""
-        return all(not tensor.is_meta or id(tensor) in self._of for tensor in tensors)
+        return all(not each.is_meta or id(each) in self._of or not each.numel() for each in tensors)
 
     def forget(self, written: Sequence[Tensor]) -> None:
         """Tensors were written to: their values and those of all that share their memory are unknown."""
