@@ -75,10 +75,10 @@ def test_reading_again_costs_its_own_bandwidth():
     assert layer_cost(gemm, array).memory_cycles == pytest.approx(79 * 64 * 64 / 0.1)
 
 
-def test_no_cost_is_negative_without_the_last_fold():
+def test_a_fraction_of_a_fold_that_is_left_out_still_takes_the_cycles_of_its_macs():
     array = SystolicArray(16, 16, row_stairs=0.2, counts_last_fold=False)
-    assert layer_cost(Linear(4, 16, batch=100), array).cycles == 0
-    assert layer_cost(Linear(40, 16, batch=100), array).cycles > 0
+    assert layer_cost(Linear(4, 16, batch=100), array).cycles == 4 * 16 * 100 / 256
+    assert layer_cost(Linear(40, 16, batch=100), array).cycles == 40 * 16 * 100 / 256
 
 
 def test_bandwidths_beyond_all_numbers_limit_nothing():
@@ -86,13 +86,19 @@ def test_bandwidths_beyond_all_numbers_limit_nothing():
     assert (cost.cycles, cost.memory_cycles) == (4, 0)
 
 
-@given(m=SIZES, n=SIZES, k=SIZES, count=st.integers(1, 3), row=st.floats(0.5, 3), fold=st.floats(0, 50))
+@given(m=SIZES, n=SIZES, k=SIZES, count=st.integers(1, 3), row=st.floats(1, 3), fold=st.floats(0, 50))
 def test_cycles_per_row_and_per_fold_are_charged(m, n, k, count, row, fold):
     cycles = 0.0
     for _, _, _ in itertools.product(range(count), range(0, k, 8), range(0, n, 4)):
         cycles += m * row + fold
     array = SystolicArray(8, 4, cycles_per_row=row, cycles_per_fold=fold)
     assert layer_cost(Gemm(m, n, k, count), array).cycles == pytest.approx(cycles)
+
+
+@pytest.mark.parametrize("per_row", [0.5, 1e-3, 5e-324])
+def test_rows_that_stream_faster_than_the_elements_multiply_take_the_time_of_their_macs(per_row):
+    cost = layer_cost(Gemm(64, 8, 16, 2), SystolicArray(8, 8, cycles_per_row=per_row))
+    assert (cost.cycles, cost.utilization) == (2 * 64 * 8 * 16 / 64, 1)
 
 
 def memory_by_hand(layer, array):

@@ -20,17 +20,21 @@ from hwcost.arrays.batches import are_few, in_blocks, stack
 from hwcost.arrays.sizes import (
     as_quantity,
     as_size,
+    check_finite,
+    check_plain_array,
     constant_while_tracing,
+    frozen,
     if_concrete,
     is_float,
     is_plain,
     is_real,
     to_numpy,
 )
+from hwcost.arrays.values import Value
 
 __all__ = [
-    "BACKENDS", "Array", "Backend", "Size", "are_few", "as_quantity", "as_size", "backend_of", "ceil_divide",
-    "constant_while_tracing", "floor_divide", "has_library", "if_concrete", "in_blocks", "is_float", "is_number",
-    "is_plain", "is_real", "maximum", "namespace", "product", "remainder", "stack", "to_numpy", "total",
-    "total_over_first_axis", "true_divide",
+    "BACKENDS", "Array", "Backend", "Size", "Value", "are_few", "as_quantity", "as_size", "backend_of", "ceil_divide",
+    "check_finite", "check_plain_array", "constant_while_tracing", "floor_divide", "frozen", "has_library",
+    "if_concrete", "in_blocks", "is_float", "is_number", "is_plain", "is_real", "maximum", "namespace", "product",
+    "remainder", "stack", "to_numpy", "total", "total_over_first_axis", "true_divide",
 ]  # fmt: skip

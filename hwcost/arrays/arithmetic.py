@@ -49,12 +49,15 @@ def total(*terms: Size, what: str = "the sum of the sizes") -> Size:
     >>> total(2**80, -1) == 2**80 - 1
     True
     """
-    for term in terms:
-        if not isinstance(term, (int, float)):
-            break
-    else:
-        return functools.reduce(operator.add, terms, 0)
-    return functools.reduce(operator.add, promote(terms, what, sum if len(terms) > 1 else None))
+    try:
+        for term in terms:
+            if not isinstance(term, (int, float)):
+                break
+        else:
+            return functools.reduce(operator.add, terms, 0)
+        return functools.reduce(operator.add, promote(terms, what, sum if len(terms) > 1 else None))
+    except OverflowError:
+        raise _too_large(what, terms) from None
 
 
 def total_over_first_axis(stacked: Array, *, what: str = "the sum of the sizes") -> Array:

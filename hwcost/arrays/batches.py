@@ -38,6 +38,8 @@ def in_blocks(function: Callable[..., Size], sizes: Mapping[str, Size], *, block
     out: Any = None
     for start in range(0, shape[0], step):
         part = {name: array if len(array) == 1 else array[start : start + step] for name, array in arrays.items()}
+        for array in part.values():
+            array.flags.writeable = False  # of the view: a size that can be changed would be copied
         result = function(**others, **part)
         if out is None:
             out = np.empty(shape, dtype=result.dtype)

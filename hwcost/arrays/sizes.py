@@ -12,7 +12,7 @@ from hwcost.arrays.backends import NUMBERS, Array, Size, backend_of, has_library
 from hwcost.errors import InvalidValueError
 
 __all__ = [
-    "as_quantity", "as_size", "constant_while_tracing", "if_concrete", "is_float", "is_plain",
+    "as_quantity", "as_size", "check_finite", "constant_while_tracing", "frozen", "if_concrete", "is_float", "is_plain",
     "is_real", "to_numpy",
 ]  # fmt: skip
 
@@ -34,12 +34,48 @@ def is_float(value: Any) -> bool:
     return not isinstance(value, NUMBERS) and backend_of(value).is_float(value)
 
 
+def frozen(value: _T) -> _T:
+    """A read-only copy of a numpy array that can be changed; anything else as it is.
+
+    Arrays of libraries with gradients stay as they are: a copy would cut a soft width from what trains it.
+    """
+    return _read_only(value.copy()) if isinstance(value, np.ndarray) and value.flags.writeable else value
+
+
+def _read_only(array: Array) -> Array:
+    if isinstance(array, np.ndarray):
+        array.flags.writeable = False
+    return array
+
+
+def check_plain_array(value: object, field: str) -> None:
+    """Raises for numpy arrays with another arithmetic: ``np.matrix`` multiplies matrices, masks leave elements out."""
+    if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
+        raise InvalidValueError(field, value, f"a plain array: np.asarray(...), not {type(value).__name__}")
+
+
+def check_finite(figure: Size, what: str) -> None:
+    """Raises unless a result is finite; the values of arrays with gradients are not looked at."""
+    if type(figure) is int:
+        return
+    if is_number(figure):
+        bad = None if -math.inf < figure < math.inf else figure
+    elif backend_of(figure).checks_float_values and is_float(figure):
+        bad = _first_that_fails(figure, namespace(figure).isfinite(figure))
+    else:
+        return
+    if bad is not None:
+        advice = "use smaller sizes, or a clock, bandwidths and cycles that are less extreme"
+        raise InvalidValueError("the cost", bad, advice, reason=f"its {what} are not finite")
+
+
 def as_size(value: Any, field: str, *, minimum: int = 1) -> Size:
     """``value``, checked and in the form that the model computes with.
 
     Numbers become Python integers, and so do numpy's integer arrays without axes, whose arithmetic would leave the
     arrays anyway. Integer arrays become the library's default integer if they are narrower, so that products do not
-    wrap at 2**31; half precision becomes float32, because bfloat16 cannot hold 257.
+    wrap at 2**31; half precision becomes float32, because bfloat16 cannot hold 257. Arrays of numpy become read-only
+    copies, so that no later change of the array passes the checks.
 
     Raises:
         InvalidValueError: zero, negative, bool, NaN, a fractional number, or not a number.
@@ -58,9 +94,11 @@ def as_size(value: Any, field: str, *, minimum: int = 1) -> Size:
     has_shape = hasattr(value, "dtype") and hasattr(value, "shape")
     if isinstance(value, np.generic) or not has_library(value) or not has_shape:
         raise InvalidValueError(field, value, allowed)
+    check_plain_array(value, field)
     if isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind in "iu":
         return as_size(int(value), field, minimum=minimum)
-    return _as_float_size(value, field) if is_float(value) else _as_integer_size(value, field, minimum, allowed)
+    size = _as_float_size(value, field) if is_float(value) else _as_integer_size(value, field, minimum, allowed)
+    return frozen(size) if size is value else _read_only(size)
 
 
 def _as_float_size(array: Array, field: str) -> Array:
@@ -124,6 +162,7 @@ def as_quantity(
         return number
     if is_number(value) or not has_library(value):
         raise InvalidValueError(field, value, allowed)
+    check_plain_array(value, field)
     xp = namespace(value)
     array = (
         value if is_float(value) else xp.astype(value, xp.__array_namespace_info__().default_dtypes()["real floating"])
@@ -131,15 +170,21 @@ def as_quantity(
     if backend_of(array).checks_float_values:
         good = (array > 0 if above_0 else array >= 0) & (array <= high)
         _check_all(array, good if may_be_infinite else good & xp.isfinite(array), field, allowed)
-    return array
+    return frozen(array) if array is value else _read_only(array)
 
 
 def _check_all(array: Array, good: Array, field: str, allowed: str) -> None:
     """Raises with the first element of ``array`` that is not good."""
+    if (bad := _first_that_fails(array, good)) is not None:
+        raise InvalidValueError(field, bad, allowed)
+
+
+def _first_that_fails(array: Array, good: Array) -> float | None:
     xp = namespace(array)
-    if not bool(xp.all(good)):
-        index = int(xp.argmax(xp.astype(xp.reshape(~good, (-1,)), xp.int8)))
-        raise InvalidValueError(field, float(xp.reshape(array, (-1,))[index]), allowed)
+    if bool(xp.all(good)):
+        return None
+    index = int(xp.argmax(xp.astype(xp.reshape(~good, (-1,)), xp.int8)))
+    return float(xp.reshape(array, (-1,))[index])
 
 
 def _ends(array: Array, cast: Array) -> tuple[int, int] | None:

@@ -42,7 +42,8 @@ _OF_THE_COST = (
     "folds", "utilization", "seconds", "macs", "compute_cycles", "memory_cycles", "overhead_cycles", "waiting_cycles",
     "bound",
 )  # fmt: skip
-_FINITE = "a number above 0, below 1.8e308; use other sizes, another --clock, --relaxation or --temperature"
+_OTHERS = "use other sizes, another --clock, --relaxation or --temperature"
+_FINITE = f"a number above 0, below 1.8e308; {_OTHERS}"
 
 
 @click.command(epilog=_EXAMPLES)
@@ -117,6 +118,8 @@ def _figures_of(workload: Workload, smooth: Relaxation) -> tuple[output.Figures,
             pricing = price(gemm, array)
             figures = _figures(pricing, _smooth_cycles(layer, array, smooth))
         except InvalidValueError as error:
+            if error.field == "the cost":
+                raise InvalidValueError(error.field, error.value, _OTHERS, reason=error.reason) from None
             if not workload.is_sweep:
                 raise
             raise InvalidValueError(error.field, error.value, SWEEP_LIMIT) from None
@@ -139,6 +142,10 @@ def _smooth_cycles(layer: Conv2d, array: SystolicArray, smooth: Relaxation) -> S
     """Cycles by the relaxation, as floats; NaN if it overflows."""
     try:
         return 1.0 * layer_cycles(layer, array, smooth)
+    except InvalidValueError as error:
+        if error.field != "the cost":
+            raise
+        return math.nan
     except (OverflowError, MixedLibrariesError):  # the latter: complex numbers, roots of sizes that became negative
         return math.nan
 

@@ -16,7 +16,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
-from hwcost.arrays import Size, as_quantity, as_size, is_plain, is_real
+from hwcost.arrays import Size, Value, as_quantity, as_size, is_plain, is_real
 from hwcost.errors import InvalidValueError
 
 __all__ = ["Declaration", "Kind", "Need", "Part", "Start", "declare", "part"]
@@ -152,7 +152,7 @@ def part(cls: type[_R]) -> type[_R]:
     return made  # type: ignore[no-any-return]
 
 
-class Part:
+class Part(Value):
     """Base of the parts of a machine: checks every field by its declaration.
 
     Attributes:
@@ -189,12 +189,6 @@ class Part:
         """The value of a field, or of the field that it falls back to where it is None."""
         value, fallback = getattr(self, name), self.declarations[name].fallback
         return self.effective(fallback) if value is None and fallback else value
-
-    def __eq__(self, other: object) -> bool:
-        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(tuple(vars(self).values()))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.as_dict().items())})"

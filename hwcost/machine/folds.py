@@ -55,18 +55,22 @@ class Folds(NamedTuple):
 
     @property
     def first(self) -> Folds:
-        """The first fold alone: as full as a fold of this product gets."""
+        """The first fold alone: as full as a fold of this product gets; less than one if there is less than one."""
         streamed = self.streamed if self.most_streamed is None else self.minimum(self.streamed, self.most_streamed)
         return self._replace(
             count=1,
-            along_rows=1,
-            along_cols=1,
+            along_rows=_at_most_one(self.along_rows),
+            along_cols=_at_most_one(self.along_cols),
             in_time=1,
             rows_extent=self.minimum(self.rows_extent, self.rows),
             cols_extent=self.minimum(self.cols_extent, self.cols),
             streamed=streamed,
             most_streamed=None,
         )
+
+
+def _at_most_one(folds: Size) -> Size:
+    return -maximum(-folds, -1)
 
 
 class FoldTexts(NamedTuple):

@@ -44,7 +44,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
 """The fields of :class:`CycleBreakdown` and their names in words."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CycleBreakdown(Sums):
     """PE-cycles, one field for each term above: numbers, or arrays for a sweep. They add and scale, like costs.
 

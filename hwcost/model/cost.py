@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hwcost.arrays import Size, is_number, to_numpy, true_divide
+from hwcost.arrays import Size, check_finite, frozen, is_number, to_numpy, true_divide
 from hwcost.model.sums import Sums
 
 __all__ = ["PARTS", "Cost"]
@@ -16,7 +16,7 @@ PARTS = ("compute", "memory", "overhead")
 """The parts of a cost that can bound a layer."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cost(Sums):
     """Sums over layers; ratios are derived from the sums and never averaged.
 
@@ -51,6 +51,13 @@ class Cost(Sums):
     memory_cycles: Size = 0
     overhead_cycles: Size = 0
     waiting_cycles: Size = 0
+
+    def __post_init__(self) -> None:
+        for name, figure in vars(self).items():
+            if type(figure) is not int:
+                check_finite(figure, name)
+                if not is_number(figure):
+                    object.__setattr__(self, name, frozen(figure))
 
     @property
     def bound(self) -> Any:

@@ -22,6 +22,9 @@ The fields of :class:`hwcost.SystolicArray` state what an array may add. In the 
     rereads_inputs      accumulators set such a block too: max(C, accumulators / m) filters
     counts_last_fold    if False, one fold, as full as the first, is left out
 
+A processing element does one MAC per cycle, whatever the fields of a machine: cycles are never fewer than
+MACs / (R * C). What fields leave out of that counts as compute.
+
 :mod:`hwcost.model.traffic` counts what crosses the memory.
 """
 
@@ -32,7 +35,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from hwcost.arrays import Size, is_number, maximum, product, total, true_divide
+from hwcost.arrays import Size, ceil_divide, check_finite, is_float, is_number, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds, FoldTiming
@@ -115,8 +118,22 @@ def _compute(folds: Folds, array: SystolicArray) -> Size:
     if not is_zero(array.cycles_per_fold):
         cycles = total(cycles, product(array.cycles_per_fold, folds.of_one_product))
     cycles = product(folds.count, cycles, what="the cycles")
-    # partial and smooth folds can be less than the one that is left out
+    # smooth folds can be less than the one that is left out
     return cycles if array.counts_last_fold else maximum(total(cycles, -of_folds(folds.first)), 0)
+
+
+def _may_be_too_few(array: SystolicArray) -> bool:
+    """Whether the cycles of the folds may be fewer than the MACs need."""
+    per_row = array.cycles_per_row
+    is_slow = type(per_row) is float and per_row >= 1
+    return not (is_slow and array.counts_last_fold and isinstance(array.fold_timing, str))
+
+
+def _missing(cycles: Size, gemm: Gemm, array: SystolicArray) -> Size:
+    """What cycles lack of those in which the processing elements can do the MACs; whole ones if sizes are."""
+    macs, pes = array.lowering_row.lower(gemm).macs, array.pes
+    divide = true_divide if is_float(macs) or is_float(pes) else ceil_divide
+    return maximum(total(divide(macs, pes, what="the MACs"), -cycles), 0)
 
 
 class Pricing(NamedTuple):
@@ -192,9 +209,10 @@ def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> P
     Gemm(m=4, n=4096, k=128, count=8)
     """
     apart = _price(gemm, array, relaxation)
-    if not gemm.shares_operands:
-        return apart
-    return _cheaper(apart, _price(gemm.merged(), array, relaxation), relaxation)
+    if gemm.shares_operands:
+        apart = _cheaper(apart, _price(gemm.merged(), array, relaxation), relaxation)
+    check_finite(apart.cycles, "cycles")
+    return apart
 
 
 def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
@@ -205,7 +223,7 @@ def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
     memory = memory_cycles(moved, array) if moved else {}
     if not memory:
         cycles = total(compute, *overhead.values(), what="the cycles") if overhead else compute
-        return Pricing(work, cycles, compute, 0, memory, overhead, moved)
+        return _whole(Pricing(work, cycles, compute, 0, memory, overhead, moved))
     before = [cycles for name, cycles in overhead.items() if name != START_UP]
     # start-up ends before the folds begin, and overlaps with the rest of the transfer
     busy = total(compute, overhead[START_UP]) if START_UP in overhead else compute
@@ -214,7 +232,16 @@ def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
     if not is_zero(array.overlap):
         cycles = total(longer, product(array.overlap, total(busy, moving, -longer)))
     waiting = total(cycles, -busy, what="the waiting cycles")
-    return Pricing(work, total(*before, cycles, what="the cycles"), compute, waiting, memory, overhead, moved)
+    return _whole(Pricing(work, total(*before, cycles, what="the cycles"), compute, waiting, memory, overhead, moved))
+
+
+def _whole(pricing: Pricing) -> Pricing:
+    """The same with at least the cycles that the MACs need."""
+    gemm, array = pricing.work.gemm, pricing.work.array
+    if not _may_be_too_few(array):
+        return pricing
+    missing = _missing(pricing.cycles, gemm, array)
+    return pricing._replace(cycles=total(pricing.cycles, missing), compute=total(pricing.compute, missing))
 
 
 def _cheaper(apart: Pricing, merged: Pricing, relaxation: Relaxation) -> Pricing:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from hwcost.arrays import (
     Size,
+    Value,
     as_size,
     floor_divide,
     has_library,
@@ -32,8 +33,8 @@ def _stacked_as(one: Callable[[Gemm], Size]) -> Any:
     return field(default=(), repr=False, metadata={"one": one})
 
 
-@dataclass(frozen=True, repr=False)
-class Gemm:
+@dataclass(frozen=True, eq=False, repr=False)
+class Gemm(Value):
     """``count`` matrix products (m x k)(k x n).
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeGuard
 
-from hwcost.arrays import Size, as_size, floor_divide, is_float, is_number, product, total
+from hwcost.arrays import Size, Value, as_size, floor_divide, is_float, is_number, product, total
 from hwcost.errors import InvalidValueError
 from hwcost.model.gemm import Gemm, check_multiple, check_sharing, check_sizes, holds, share, shown
 
@@ -30,8 +30,8 @@ def is_layer(value: object) -> TypeGuard[Layer]:
     return callable(getattr(value, "gemms", None)) and not isinstance(value, type)
 
 
-@dataclass(frozen=True)
-class Conv2d:
+@dataclass(frozen=True, eq=False)
+class Conv2d(Value):
     """A 2-d convolution, named as in PyTorch, on an input of batch x in_channels x height x width.
 
     Args:
@@ -129,8 +129,8 @@ class Conv2d:
         )
 
 
-@dataclass(frozen=True)
-class Linear:
+@dataclass(frozen=True, eq=False)
+class Linear(Value):
     """A fully connected layer on batch x in_features; ``batch`` counts every row (token, position).
 
     >>> Linear(400, 120).gemms()
@@ -151,8 +151,8 @@ class Linear:
         return (Gemm.of_checked(m=self.batch, n=self.out_features, k=self.in_features, count=1),)
 
 
-@dataclass(frozen=True, repr=False)
-class MatMul:
+@dataclass(frozen=True, eq=False, repr=False)
+class MatMul(Value):
     """``batch`` products (m x k)(k x n) of two activations: attention scores, for example.
 
     Args:

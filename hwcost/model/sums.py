@@ -8,13 +8,26 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from hwcost.arrays import Size, is_float, is_number, namespace, product, total, true_divide
+from hwcost.arrays import (
+    Size,
+    Value,
+    check_plain_array,
+    frozen,
+    has_library,
+    is_float,
+    is_number,
+    namespace,
+    product,
+    total,
+    true_divide,
+)
 from hwcost.errors import InvalidValueError
+from hwcost.model.gemm import holds
 
 __all__ = ["Sums", "where"]
 
 
-class Sums:
+class Sums(Value):
     """Base of frozen dataclasses of figures, each a number or an array."""
 
     __array_ufunc__: ClassVar[None] = None  # so that numpy leaves ``array * cost`` to the cost
@@ -50,10 +63,16 @@ class Sums:
         if isinstance(factor, Sums):
             return NotImplemented
         field = f"the factor of a {type(self).__name__}"
-        if is_number(factor) and not factor >= 0:
-            raise InvalidValueError(field, factor, "a number of at least 0")
-        if isinstance(factor, np.ndarray) and not np.all(factor >= 0):
-            raise InvalidValueError(field, factor.min().item(), "numbers of at least 0")
+        if is_number(factor):
+            if not factor >= 0:
+                raise InvalidValueError(field, factor, "a number of at least 0")
+        elif not has_library(factor):
+            return NotImplemented
+        else:
+            check_plain_array(factor, field)
+            if not holds(factor >= 0):
+                raise InvalidValueError(field, factor, "numbers of at least 0")
+            factor = frozen(factor)
         return self.of({name: product(size, factor, what=str(name)) for name, size in self.figures().items()})
 
     __rmul__ = __mul__

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from hwcost.arrays import Size, is_number, product, total, true_divide
+from hwcost.arrays import Size, frozen, is_number, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
@@ -33,7 +33,7 @@ OPERANDS: tuple[Operand, ...] = ("weights", "inputs", "outputs")
 """The operands of a product."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Traffic(Sums):
     """Elements by level and operand; each a number, or an array for a sweep. Sums add and scale, like costs.
 
@@ -50,7 +50,8 @@ class Traffic(Sums):
     bytes_per_element: Size = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "elements", MappingProxyType(dict(self.elements)))
+        elements = {key: frozen(size) for key, size in self.elements.items()}
+        object.__setattr__(self, "elements", MappingProxyType(elements))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Traffic, (dict(self.elements), self.bytes_per_element)
@@ -150,7 +151,9 @@ def memory_cycles(moved: Mapping[str, Size], array: SystolicArray) -> dict[str, 
     for transfer in transfers_of(array):
         rate = true_divide(transfer.bytes_per_s(array), array.clock_hz)
         if transfer.name in moved and not is_unlimited(rate):
-            cycles[transfer.name] = true_divide(product(array.bytes_per_element, moved[transfer.name]), rate)
+            moving = product(array.bytes_per_element, moved[transfer.name])
+            # a rate below all numbers is 0
+            cycles[transfer.name] = math.inf if is_zero(rate) else true_divide(moving, rate)
     return cycles
 
 

@@ -106,7 +106,8 @@ class Ladder:
             last = float(max(self.first, self.steps - count))
         base = xp.floor(flat)
         low = backend.clip(base if down == 1 else base - (down - 1), float(self.first), last)
-        return low, _Distances(self.step.scale * (x - low), self.step.scale, self.offset, count)
+        finite = backend.clip(low, float(self.first), float(xp.finfo(x.dtype).max))  # infinity is beyond every step
+        return low, _Distances(self.step.scale * (x - finite), self.step.scale, self.offset, count)
 
     def _window_of_positions(
         self, xp: Any, x: Array, flat: Array, above: float, below: float

@@ -196,6 +196,7 @@ def _guarded(place: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def _apply(function: Callable[[Array], Array], x: Array) -> Any:
     if arrays.is_number(x):
         return _apply_to_number(function, x)
+    arrays.check_plain_array(x, "x")
     if isinstance(x, np.ndarray) and x.ndim == 0:  # numpy's arithmetic turns it into a number
         return np.asarray(_apply(function, x.reshape(1))[0])
     xp = arrays.namespace(x)
@@ -224,7 +225,9 @@ def _smooth_maximum(sharpness: float) -> Callable[[Size, Size], Size]:
 
 
 def _exact() -> SmoothCeiling:
-    return SmoothCeiling(lambda x: arrays.namespace(x).ceil(x), lambda x: 0 * x, is_ceiling=True)
+    return SmoothCeiling(
+        lambda x: arrays.namespace(x).ceil(x), lambda x: arrays.namespace(x).zeros_like(x), is_ceiling=True
+    )
 
 
 def _logistic(
@@ -258,14 +261,19 @@ def _generalized(
 
 def _straight_through() -> SmoothCeiling:
     def value(x: Array) -> Array:
-        stop = arrays.backend_of(x).stop_gradient
-        return stop(arrays.namespace(x).ceil(x)) + (x - stop(x))
+        stop, xp = arrays.backend_of(x).stop_gradient, arrays.namespace(x)
+        finite = xp.where(xp.isinf(x), xp.zeros_like(x), x)
+        return stop(xp.ceil(x)) + (finite - stop(finite))
 
-    return SmoothCeiling(value, lambda x: 0 * x + 1, is_ceiling=True)
+    return SmoothCeiling(value, _one, is_ceiling=True)
 
 
 def _linear() -> SmoothCeiling:
-    return SmoothCeiling(lambda x: x, lambda x: 0 * x + 1)
+    return SmoothCeiling(lambda x: x, _one)
+
+
+def _one(x: Array) -> Array:
+    return arrays.namespace(x).ones_like(x)
 
 
 def _defaults(make: Callable[..., SmoothCeiling]) -> dict[str, Any]:

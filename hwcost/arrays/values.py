@@ -1,0 +1,63 @@
+"""Frozen values that may hold arrays: they compare and hash by content, as values of numbers do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hwcost.arrays.backends import has_library, is_number
+from hwcost.arrays.sizes import if_concrete, to_numpy
+
+__all__ = ["Value"]
+
+
+class Value:
+    """Base of frozen dataclasses with ``eq=False`` whose fields may hold arrays.
+
+    Two values are equal if they are of one class and their fields are: arrays in type, shape and every element. Arrays
+    without values, as under a compiler, are equal to themselves only.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        names = _compared_fields(self)
+        return all(_are_equal(getattr(self, name), getattr(other, name)) for name in names)
+
+    def __hash__(self) -> int:
+        return hash(tuple(_hash_of(getattr(self, name)) for name in _compared_fields(self)))
+
+
+def _compared_fields(value: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(value) if field.compare]
+
+
+def _is_array(value: object) -> bool:
+    return hasattr(value, "dtype") and not is_number(value) and has_library(value)
+
+
+def _are_equal(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_are_equal, a, b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_are_equal(value, b[key]) for key, value in a.items())
+    if _is_array(a) or _is_array(b):
+        if type(a) is not type(b) or (a.dtype, tuple(a.shape)) != (b.dtype, tuple(b.shape)):
+            return False
+        return bool(if_concrete(a, lambda: np.array_equal(to_numpy(a), to_numpy(b))))
+    return bool(a == b)
+
+
+def _hash_of(value: Any) -> int:
+    if isinstance(value, tuple):
+        return hash(tuple(map(_hash_of, value)))
+    if isinstance(value, Mapping):
+        return hash(frozenset((key, _hash_of(each)) for key, each in value.items()))
+    if _is_array(value):  # equal arrays of numpy have equal bytes, but for the sign of 0
+        return hash((value + 0).tobytes()) if isinstance(value, np.ndarray) else hash(tuple(value.shape))
+    return hash(value)
