@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -11,6 +12,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 from hwcost.errors import InvalidValueError
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "new_folder", "read_file", "read_given", "unusable", "write_given", "write_json", "write_json_lines", "write_whole",
@@ -40,7 +46,8 @@ def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Writes a file atomically: to a temporary file in the same folder, which then replaces the file.
 
     A crash, a full disk or a second writer leaves either the old file or the new one. A file that exists keeps its
-    permissions; a new one gets those of the umask. A link is followed.
+    permissions; a new one gets those of the umask. A link is replaced, and what it points to is left alone. Temporary
+    files of processes that were killed are removed by the next that writes to the folder.
 
     Args:
         path: the file to write.
@@ -49,23 +56,74 @@ def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
     Raises:
         OSError: the file cannot be written; ``strerror`` states why. An existing file is unchanged.
     """
-    try:
-        target = os.path.realpath(path)
-    except ValueError as error:
-        raise OSError(None, str(error)) from None
+    target = os.path.abspath(path)
     _check_regular(target)
-    temporary = os.path.join(os.path.dirname(target), f".hwcost-{os.urandom(8).hex()}")
+    mode = _mode_of(target)
+    _remove_leftovers(os.path.dirname(target))
+    temporary, handle = _temporary(os.path.dirname(target), 0o666 if mode is None else 0o600)
     try:
-        with open(temporary, "xb") as file:
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+        with open(handle, "wb") as file:
+            if mode is not None:
+                os.chmod(temporary, mode)
             file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
+            os.replace(temporary, target)
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        raise
+
+
+_PREFIX = ".hwcost-"
+
+
+def _mode_of(target: str) -> int | None:
+    """The permissions of a file; None if there is none, or a link."""
+    try:
+        found = os.lstat(target).st_mode
+    except FileNotFoundError:
+        return None
+    except ValueError as error:  # a null byte, or characters that no file name can have
+        raise OSError(None, str(error)) from None
+    return stat.S_IMODE(found) if stat.S_ISREG(found) else None
+
+
+def _temporary(folder: str, mode: int) -> tuple[str, int]:
+    """A new file of a name that nobody can foresee, locked for as long as it is open."""
+    while True:
+        path = os.path.join(folder, f"{_PREFIX}{os.urandom(8).hex()}")
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
+        if _lock(handle) is not False and os.fstat(handle).st_nlink:
+            return path, handle
+        os.close(handle)  # removed as a leftover before it was locked
+
+
+def _lock(handle: int) -> bool | None:
+    """Locks an open file: False if another process or thread has locked it, None if there are no locks."""
+    if fcntl is None:
+        return None  # type: ignore[unreachable]  # elsewhere
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in (errno.EAGAIN, errno.EACCES) else None
+    return True
+
+
+def _remove_leftovers(folder: str) -> None:
+    """Removes the temporary files that no process has open."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder) if fcntl is not None else ():
+            if not name.startswith(_PREFIX):
+                continue
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError):
+                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    if _lock(handle):
+                        os.unlink(path)
+                finally:
+                    os.close(handle)
 
 
 def unusable(field: str, path: Path, how: str, error: Exception) -> InvalidValueError:
@@ -118,10 +176,11 @@ def new_folder(path: Path) -> Iterator[pathlib.Path]:
         raise OSError(None, "it exists and is not empty")
     target.parent.mkdir(parents=True, exist_ok=True)
     begun = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    made = begun / "made"  # with the permissions of the umask
     try:
-        yield begun
-        begun.chmod(0o755)
-        begun.rename(target)
+        made.mkdir()
+        yield made
+        made.rename(target)
     finally:
         shutil.rmtree(begun, ignore_errors=True)
 

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from hwcost.errors import InvalidValueError
-from hwcost.files import read_file, read_given, write_given, write_json, write_json_lines, write_whole
+from hwcost.files import new_folder, read_file, read_given, write_given, write_json, write_json_lines, write_whole
 
 NEW = b"new " * 100_000
 
@@ -55,12 +55,65 @@ def test_an_existing_file_keeps_its_permissions(kept, tmp_path, umask):
     assert (path.read_bytes(), mode(path)) == (b"new", kept)
 
 
-def test_a_link_is_followed(tmp_path):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "folder" / "file")
+def test_a_link_is_replaced_and_what_it_points_to_left_alone(tmp_path):
+    (tmp_path / "victim").write_bytes(b"theirs")
+    (tmp_path / "link").symlink_to(tmp_path / "victim")
     write_whole(tmp_path / "link", [b"a", b"b"])
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "folder" / "file").read_bytes() == b"ab"
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "link").read_bytes() == b"ab"
+    assert (tmp_path / "victim").read_bytes() == b"theirs"
+
+
+def test_a_name_as_long_as_can_be(tmp_path):
+    write_whole(tmp_path / ("x" * 255), b"a")
+    assert os.listdir(tmp_path) == ["x" * 255]
+
+
+KILLED = """
+import os, signal, sys
+from hwcost.files import write_whole
+def parts():
+    yield b"half"
+    os.kill(os.getpid(), signal.SIGKILL)
+write_whole(sys.argv[1], parts())
+"""
+
+
+def test_leftovers_of_a_killed_writer_are_removed_by_the_next(tmp_path):
+    path = tmp_path / "file"
+    subprocess.run([sys.executable, "-c", KILLED, path], check=False)
+    assert len(os.listdir(tmp_path)) == 1
+    write_whole(tmp_path / "other", b"x")
+    assert os.listdir(tmp_path) == ["other"]
+
+
+def test_many_threads_on_one_path_leave_whole_files(tmp_path):
+    path, failed = tmp_path / "file", []
+    contents = [letter * 100_000 for letter in (b"a", b"b", b"c", b"d")]
+
+    def write(content):
+        try:
+            for _ in range(40):
+                write_whole(path, content)
+                if path.read_bytes() not in contents:
+                    failed.append("mixed")
+        except OSError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(content,)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_new_folder_has_the_permissions_of_the_umask(tmp_path, umask):
+    with new_folder(tmp_path / "run") as begun:
+        (begun / "file").write_bytes(b"")
+    assert mode(tmp_path / "run") == 0o750
+    assert os.listdir(tmp_path) == ["run"]
 
 
 @pytest.mark.parametrize(
