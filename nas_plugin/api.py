@@ -91,7 +91,7 @@ def resume(run: str | Path, progress: Progress | None = None, *, rows: Sequence[
         RunError: no run folder, a damaged one, or one that uses rows that were not given.
         InvalidValueError: something that is not a row.
     """
-    return _finish_run(SearchSweep.open(Path(run), rows, check_images=True), progress)
+    return _finish_run(SearchSweep.open(Path(run), rows, to_go_on=True), progress)
 
 
 def _finish_run(begun: SearchSweep, progress: Progress | None, *, pictures: bool = True) -> SearchResult:
@@ -193,7 +193,7 @@ def resume_sweep(
         RunError, InvalidValueError: as of :func:`resume`, or an engine that cannot be used.
     """
     engine, workers = _engine(engine, jobs)
-    begun = SearchSweep.open(Path(folder), rows, check_images=True)
+    begun = SearchSweep.open(Path(folder), rows, to_go_on=True)
     return _finish_sweep(begun, engine, workers, progress)
 
 

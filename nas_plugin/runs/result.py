@@ -128,13 +128,13 @@ def result_of(run: SearchSweep) -> SearchResult:
     search = run.only_search()
     found = run.finished(search)
     tasks = {"winner": run.trainings(found["winner"])[0], "reference": run.trainings(run.arch.reference)[0]}
-    log = [{"stage": stage} | record for stage, task in {"search": search, **tasks}.items() for record in task.log()]
     outcomes = {}
     for stage, task in tasks.items():
         content = run.finished(task)
         network = TrainableNetwork(run.arch, content["choice"])
-        network.load_state_dict(read_weights(task.folder))
+        network.load_state_dict(read_weights(task))
         outcomes[stage] = Outcome(content["choice"], network, content["test_accuracy"])
+    log = [{"stage": stage} | record for stage, task in {"search": search, **tasks}.items() for record in task.log()]
     return SearchResult(search.arch, search.settings, found["derived"], **outcomes, log=log, made_with=run.made_with)
 
 

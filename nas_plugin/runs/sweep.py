@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import json
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,8 +25,7 @@ from hwcost.machine.rows import Row
 from hwcost.sweep import engines
 from nas_plugin.errors import RunError
 from nas_plugin.methods.finding import check, method_of
-from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.runs.folders import Owner, made_with, save
+from nas_plugin.runs.folders import Owner, differing, made_with, read_content, read_json, save, save_json
 from nas_plugin.runs.settings import SweepSettings, check_list, with_rows
 from nas_plugin.runs.task import SCHEMA, OnStep, Task, images_of, key_of, perform
 from nas_plugin.space.arch_def import ArchDef, BlockKind, Choice
@@ -36,6 +34,7 @@ from nas_plugin.space.reader import parse_arch_def
 __all__ = ["SearchSweep", "SweepProgress", "run_sweep", "size_of"]
 
 NAME = "sweep.json"
+MOST_BYTES = 2**20
 ROWS = {"dataflow": Dataflow, "fold_timing": FoldTiming, "lowering": Lowering, "terms": (Term, Transfer)}
 """The fields of a machine that may hold rows of the caller's, of which a file holds the names."""
 
@@ -81,79 +80,85 @@ class SearchSweep:
         try:
             with new_folder(path) as begun:
                 save(begun / "arch_def.toml", arch.text.encode())
-                save(begun / NAME, content | {"space": zlib.crc32(arch.text.encode())})
+                save_json(begun / NAME, content | {"space": zlib.crc32(arch.text.encode())})
         except OSError as error:
             advice = "choose another --out, or resume what it holds with --resume"
             raise RunError(f"{path} cannot be made: {error.strerror}; {advice}") from None
         return sweep
 
     @classmethod
-    def open(cls, path: Path, rows: Sequence[Row] = (), *, check_images: bool = False) -> SearchSweep:
-        """A sweep that was begun, with the ``rows`` of your own that it uses.
+    def open(cls, path: Path, rows: Sequence[Row] = (), *, to_go_on: bool = False) -> SearchSweep:
+        """A sweep that was begun, with the ``rows`` of your own that it uses; ``to_go_on`` if tasks may be left.
 
-        Raises RunError if there is none, it is damaged, or, with ``check_images``, the images have changed since, and
-        InvalidValueError for something that is not a row.
+        Raises RunError if there is none, it is damaged, or, ``to_go_on``, if the images or versions are others now,
+        and InvalidValueError for something that is not a row.
         """
         for row in rows:
             if not isinstance(row, Row):
                 raise InvalidValueError("rows", row, "rows of your own, such as a Method, a Latency or a Dataflow")
         try:
-            content = json.loads((path / NAME).read_text(encoding="utf-8"))
-            text = (path / "arch_def.toml").read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} is not the folder of a search or sweep: {error}") from None
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise RunError(f"{path / NAME} is not of schema {SCHEMA!r}; begin in another folder")
+            content, text = read_json(path / NAME, SCHEMA), read_content(path / "arch_def.toml", MOST_BYTES)
+        except RunError as error:
+            raise RunError(f"{path} is not the folder of a search or sweep: {error}; begin in another") from None
         try:
             settings = SweepSettings.from_dict(content["sweep"], rows)
             arrays = tuple(SystolicArray(**with_rows(array, ROWS, rows)) for array in content["arrays"])
             more = dict(content["made_with"]), tuple(content["images"])
             array = arrays[0]
-        except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             advice = "begin in another folder, or pass the rows of your own that it uses"
             raise RunError(f"{path / NAME} cannot be used: {error}; {advice}") from None
-        if content.get("space") != zlib.crc32(text.encode()):
+        if content.get("space") != zlib.crc32(text):
             raise RunError(f"{path / 'arch_def.toml'} is not the one that the run began with; begin in another folder")
         kinds = [row for row in rows if isinstance(row, BlockKind)]
-        arch = parse_arch_def(text, str(path / "arch_def.toml"), array, kinds=kinds)
-        if check_images and more[1] != _checksums(arch, settings):
+        arch = parse_arch_def(text.decode(), str(path / "arch_def.toml"), array, kinds=kinds)
+        if to_go_on and more[0] != made_with():
+            raise RunError(f"{differing(more[0])} where {path} was begun; install the same, or begin in another folder")
+        if to_go_on and more[1] != _checksums(arch, settings):
             advice = f"{settings.data} holds now; begin in another folder"
             raise RunError(f"{path} was begun with other images than {advice}")
         return cls(path.absolute(), arch, arrays, settings, *more)
 
-    def _super_network(self, settings: SearchSettings) -> Path | None:
-        """Folder of the super-network that a search shares with others; None if there is none."""
-        sharing = len(self.arrays) * len(self.settings.limits) * len(self.settings.takers)
-        shares = method_of(settings).takes_weights and sharing > 1
-        return self.path / "super-networks" / f"seed{settings.seed}" if shares else None
+    def _task(self, kind: str, folder: str, *of: Any, **more: Any) -> Task:
+        more |= {"images": self.images, "made_with": self.made_with}
+        return Task(kind, self.path / folder, *of, **more)
 
     def super_networks(self) -> list[Task]:
         """One per seed, if several searches share it."""
-        each = itertools.product(self.settings.takers[:1], self.settings.seeds)
-        own = [dataclasses.replace(settings, seed=seed, target=None) for settings, seed in each]
-        folders = [(settings, self._super_network(settings)) for settings in own]
-        return [Task("super-network", f, self.arch, s, f"super-network, seed {s.seed}") for s, f in folders if f]
+        takers = self.settings.takers
+        if len(self.arrays) * len(self.settings.limits) * len(takers) < 2:
+            return []
+
+        def of(seed: int) -> Task:
+            settings = dataclasses.replace(takers[0], seed=seed, target=None)
+            return self._task(
+                "super-network", f"super-networks/seed{seed}", self.arch, settings, f"super-network, seed {seed}"
+            )
+
+        return [of(seed) for seed in self.settings.seeds]
 
     def searches(self) -> Iterator[tuple[str, Task]]:
         """Every search with the name of its method."""
         methods, limits, seeds = self.settings.methods, self.settings.limits, self.settings.seeds
+        shared = {task.settings.seed: task for task in self.super_networks()}
         for array, method, limit, seed in itertools.product(self.arrays, methods, limits, seeds):
             settings, size = self.settings.search(method, limit, seed), size_of(array)
             kind, value = ("target", limit["target"]) if "target" in limit else ("lambda", limit["weight"])
-            folder = self.path / "searches" / f"{size}-{method}-{kind}{value}-seed{seed}"
+            folder = f"searches/{size}-{method}-{kind}{value}-seed{seed}"
             label, arch = (
                 f"{method} on {size}, {kind} {value}, seed {seed}",
                 dataclasses.replace(self.arch, array=array),
             )
-            yield method, Task("search", folder, arch, settings, label, None, self._super_network(settings))
+            network = shared.get(seed) if method_of(settings).takes_weights else None
+            yield method, self._task("search", folder, arch, settings, label, super_network=network)
 
     def trainings(self, choice: Choice) -> list[Task]:
         """The trainings of one network, one per training seed."""
-        key, folder = key_of(choice), self.path / "trainings"
+        key = key_of(choice)
 
         def training(seed: int) -> Task:
             settings, label = self.settings.training(seed), f"training {key}, seed {seed}"
-            return Task("training", folder / f"{key}-seed{seed}", self.arch, settings, label, choice)
+            return self._task("training", f"trainings/{key}-seed{seed}", self.arch, settings, label, choice)
 
         return [training(seed) for seed in self.settings.train_seeds]
 
@@ -217,12 +222,13 @@ def run_sweep(
         left = [task for task in tasks if not task.done]
         for task in tasks:
             if task.done:
+                task.read()  # raises if the result is not that of the task
                 report(1, f"{task.label}: was done")
-        old, seen = [len(task.log()) for task in left], done
+        old, seen = [task.steps for task in left], done
 
         def under_way() -> None:
             nonlocal seen
-            steps = [(task.label, 0 if task.done else len(task.log())) for task in left]
+            steps = [(task.label, 0 if task.done else task.steps) for task in left]
             begun = [f"{label}, step {n}" for (label, n), first in zip(steps, old, strict=True) if n not in (0, first)]
             if seen == done and begun:
                 report(0, "; ".join(begun))

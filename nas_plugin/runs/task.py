@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import json
 import threading
+import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,24 @@ from nas_plugin.images import Dataset, load
 from nas_plugin.methods.finding import searcher, winner_of
 from nas_plugin.methods.settings import SearchSettings, Target
 from nas_plugin.methods.training import Record, SuperNetworkTraining, Training, held_out
-from nas_plugin.runs.folders import CHECKPOINT, Owner, load_checkpoint, made_with, save, save_checkpoint, threads
+from nas_plugin.runs.folders import (
+    CHECKPOINT,
+    Owner,
+    digest_of,
+    load_checkpoint,
+    made_with,
+    read_content,
+    read_json,
+    save,
+    save_checkpoint,
+    save_json,
+    threads,
+)
 from nas_plugin.space.arch_def import ArchDef, Choice
 
 __all__ = ["SCHEMA", "OnStep", "Task", "images_of", "key_of", "perform", "read_weights", "weights_of"]
 
-SCHEMA = "nas_plugin.sweep/4"
+SCHEMA = "nas_plugin.sweep/5"
 LOG = "log.jsonl"
 WEIGHTS = "weights.safetensors"
 
@@ -51,7 +64,9 @@ class Task:
         settings: of the search or training.
         label: for people.
         choice: of a training.
-        super_network: folder of the task whose weights a search takes; None trains its own, if it needs one.
+        super_network: the task whose weights a search takes; None trains its own, if it needs one.
+        images: checksums of the images.
+        made_with: versions and device.
     """
 
     kind: str
@@ -60,7 +75,24 @@ class Task:
     settings: SearchSettings
     label: str
     choice: Choice | None = None
-    super_network: Path | None = None
+    super_network: Task | None = None
+    images: tuple[int, ...] = ()
+    made_with: Mapping[str, str] = field(default_factory=made_with)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that the result depends on, in values that JSON knows; a file of another identity is another's."""
+        content = {
+            "settings": self.settings.as_dict(),
+            "array": self.arch.array.as_dict() if self.kind == "search" else None,
+            "space": zlib.crc32(self.arch.text.encode()),
+            "images": self.images,
+            "choice": self.choice,
+            "super_network": self.super_network and self.super_network.identity,
+            "made_with": dict(self.made_with),
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(content))
+        return plain
 
     @property
     def path(self) -> Path:
@@ -73,19 +105,37 @@ class Task:
         return self.path.exists()
 
     def read(self) -> dict[str, Any]:
-        """The result. Raises RunError if the file is damaged."""
+        """The result. Raises RunError if the file is damaged, was changed, or is that of another task."""
         try:
-            content: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.path} cannot be read: {error}; delete it and resume") from None
-        if not isinstance(content, dict) or content.get("schema") != f"{SCHEMA}/{self.kind}":
-            raise RunError(f"{self.path} does not hold the result of a {self.kind}; delete it and resume")
+            content = read_json(self.path, f"{SCHEMA}/{self.kind}")
+        except RunError as error:
+            raise RunError(f"{error}; delete it and resume") from None
+        for name, value in self.identity.items():
+            if content.get(name) != value:
+                advice = "delete it and resume, or begin in another folder"
+                raise RunError(f"{self.path} holds the result of another task: its {name!r} differs; {advice}")
+        return content
+
+    def file(self, name: str) -> bytes:
+        """A file of a finished task. Raises RunError if it is not the one that the task wrote."""
+        path, advice = self.folder / name, f"delete {self.folder} and resume"
+        try:
+            content = read_content(path)
+        except RunError as error:
+            raise RunError(f"{error}; {advice}") from None
+        if digest_of(content) != self.read()["files"].get(name):
+            raise RunError(f"{path} cannot be used: it was changed after it was written; {advice}")
         return content
 
     def log(self) -> list[Record]:
-        """A record for each step done so far."""
+        """A record for each step of a finished task."""
+        return [json.loads(line) for line in self.file(LOG).splitlines()]
+
+    @property
+    def steps(self) -> int:
+        """The number of steps done so far."""
         path = self.folder / LOG
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def key_of(choice: Choice) -> str:
@@ -124,24 +174,29 @@ def perform(task: Task, owner: Owner, on_step: OnStep | None = None) -> str:
         work = begin(task, train)
         log = _advance(work, task, owner, on_step)
         content, line = end(task, work, test)
-        head = {"schema": f"{SCHEMA}/{task.kind}", "settings": task.settings.as_dict(), "made_with": made_with()}
         save(task.folder / LOG, log)
-        save(task.path, head | content)
+        files = {name: digest_of(path.read_bytes()) for name in (LOG, WEIGHTS) if (path := task.folder / name).exists()}
+        save_json(task.path, {"schema": f"{SCHEMA}/{task.kind}"} | task.identity | content | {"files": files})
         (task.folder / CHECKPOINT).unlink(missing_ok=True)
         return f"{task.label}{line}"
 
 
 def _advance(work: Any, task: Task, owner: Owner, on_step: OnStep | None) -> list[Record]:
     """Runs the steps that are left, with a checkpoint after each; returns the log of all."""
-    state = load_checkpoint(task.folder)
+    owns = {"kind": task.kind} | task.identity
+    state = load_checkpoint(task.folder, owns)
     if state is not None:
-        work.load_state_dict(state["work"])
+        try:
+            work.load_state_dict(state["work"])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:  # a row of the caller's
+            what = f"{task.folder / CHECKPOINT} does not fit {task.settings.method}"
+            raise RunError(f"{what}: {error}; delete it and resume") from None
     log: list[Record] = [] if state is None else list(state["log"])
     while not work.done:
         log.append(work.run_epoch())
         owner.check()
         save(task.folder / LOG, log)
-        save_checkpoint(task.folder, work=work.state_dict(), log=log)
+        save_checkpoint(task.folder, owns, work=work.state_dict(), log=log)
         if on_step is not None:
             on_step(task, len(log), work.steps, log[-1])
     return log
@@ -156,7 +211,7 @@ def _found(task: Task, work: Any, test: Dataset) -> tuple[dict[str, Any], str]:
     arch, target, derived = task.arch, task.settings.target, work.derived()
     winner = winner_of(arch, task.settings, derived)
     cycles, ratio = arch.cycles(winner), arch.cycles(winner) / arch.cycles(arch.reference)
-    content: dict[str, Any] = {"array": arch.array.as_dict(), "derived": derived, "winner": winner}
+    content: dict[str, Any] = {"derived": derived, "winner": winner}
     content |= {"cycles": cycles, "cycles_ratio": ratio}
     if target is not None:
         content["share_of_target"] = cycles / Target.parse(target).cycles(arch)
@@ -168,8 +223,7 @@ def _found(task: Task, work: Any, test: Dataset) -> tuple[dict[str, Any], str]:
 def _trained(task: Task, work: Training, test: Dataset) -> tuple[dict[str, Any], str]:
     found = held_out(work.network, test)[1]  # the only look at the test images
     save(task.folder / WEIGHTS, weights_of(work.network))
-    content = {"choice": task.choice, "seed": task.settings.seed, "test_accuracy": found}
-    return content | {"parameters": work.network.parameter_count}, f": {100 * found:.2f} %"
+    return {"test_accuracy": found, "parameters": work.network.parameter_count}, f": {100 * found:.2f} %"
 
 
 def _super_network(task: Task, work: SuperNetworkTraining, test: Dataset) -> tuple[dict[str, Any], str]:
@@ -190,10 +244,6 @@ def weights_of(network: nn.Module) -> bytes:
     return safetensors.torch.save({name: each.contiguous() for name, each in network.state_dict().items()})
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights that a task wrote. Raises RunError if the file is damaged."""
-    path = folder / WEIGHTS
-    try:
-        return safetensors.torch.load(path.read_bytes())
-    except (OSError, safetensors.SafetensorError) as error:
-        raise RunError(f"{path} cannot be read: {error}; delete {folder} and resume") from None
+def read_weights(task: Task) -> dict[str, Tensor]:
+    """The weights that a finished task wrote. Raises RunError if the file is damaged or another's."""
+    return safetensors.torch.load(task.file(WEIGHTS))

@@ -306,7 +306,7 @@ def test_folders_that_cannot_be_used(finished: Path, small: nas_plugin.ArchDef, 
     with pytest.raises(RunError, match="cannot be made"):
         search(arch_def=small, out=tmp_path / "file" / "run", **SHORT)
     with pytest.raises(
-        RunError, match=r"not the folder of a search or sweep: .*No such file or directory: .*sweep.json"
+        RunError, match=r"not the folder of a search or sweep: .*sweep.json cannot be read: No such file or directory"
     ):
         resume(tmp_path)
     (row,) = read_sweep(finished).found  # a run is a sweep of one search
@@ -318,9 +318,9 @@ def test_folders_that_cannot_be_used(finished: Path, small: nas_plugin.ArchDef, 
     [
         ("sweep.json", b"{", "not the folder of a search or sweep"),
         ("sweep.json", b"{}", "not of schema"),
-        ("sweep.json", b'{"schema": "nas_plugin.sweep/4", "sweep": {"data": "x", "count": 0}}', "cannot be used"),
-        ("searches/*/search.json", b"{}", "does not hold the result of a search"),
-        ("trainings/*/weights.safetensors", b"nothing", "cannot be read"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/5", "sweep": {"data": "x"}}', "was changed after it was written"),
+        ("searches/*/search.json", b"{}", "is not of schema 'nas_plugin.sweep/5/search'"),
+        ("trainings/*/weights.safetensors", b"nothing", "was changed after it was written"),
     ],
 )
 def test_damaged_runs(finished: Path, tmp_path: Path, file: str, content: bytes, message: str) -> None:

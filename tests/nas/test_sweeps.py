@@ -3,8 +3,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,10 @@ from nas_plugin.errors import RunError
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS
 from nas_plugin.methods.training import SuperNetworkTraining
-from nas_plugin.runs.folders import only_one, threads
+from nas_plugin.runs.folders import only_one, save_checkpoint, save_json, threads
 from nas_plugin.runs.settings import SweepSettings
 from nas_plugin.runs.sweep import SearchSweep, run_sweep
-from nas_plugin.runs.task import images_of, key_of, perform
+from nas_plugin.runs.task import images_of, key_of, perform, read_weights
 
 from .conftest import Ended, write_images
 
@@ -101,7 +103,7 @@ def test_its_results_say_what_they_depend_on(tiny: tuple[Path, Comparison, Any])
     folder, found, _ = tiny
     results = json.loads((folder / "results.json").read_text())
     assert results == json.loads(json.dumps(found.as_dict()))
-    assert results["schema"] == "nas_plugin.sweep/4/results"
+    assert results["schema"] == "nas_plugin.sweep/5/results"
     assert results["made_with"]["torch"] == torch.__version__
     assert results["settings"]["seeds"] == [0, 1]
     assert results["settings"]["given"]["images"] == results["settings"]["count"] == 80
@@ -113,7 +115,7 @@ def test_its_results_say_what_they_depend_on(tiny: tuple[Path, Comparison, Any])
     for path in folder.rglob("*.json"):
         if path.name != "results.json" and path.parent != folder:
             task = json.loads(path.read_text())
-            assert task["schema"].startswith("nas_plugin.sweep/4/")
+            assert task["schema"].startswith("nas_plugin.sweep/5/")
             assert task["settings"]["threads"] == 1
             assert task["made_with"]["numpy"]
 
@@ -287,7 +289,7 @@ def test_workers_stop_when_the_sweep_is_gone(small: ArchDef, one: Path, tmp_path
             with pytest.raises(RunError, match=r"the process that ran .* is gone"):
                 perform(task, other)
         with pytest.raises(RunError, match=r"0\.0\.1 where the sweep was started"):
-            perform(task, dataclasses.replace(owner, version="0.0.1"))
+            perform(task, dataclasses.replace(owner, made_with=dict(owner.made_with) | {"hwcost": "0.0.1"}))
         assert not task.folder.exists()
         assert perform(task, owner).startswith("training 3-3-5, seed 0: ")
     assert task.done
@@ -324,16 +326,20 @@ def first(folder: Path, pattern: str) -> Path:
     ("pattern", "content", "message"),
     [
         ("sweep.json", b"{", "is not the folder of a search or sweep"),
-        ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/4'; begin in another folder"),
-        ("sweep.json", b'{"schema": "nas_plugin.sweep/4"}', r"sweep\.json cannot be used"),
-        ("sweep.json", b'{"schema": "nas_plugin.sweep/4", "sweep": {"data": "x"}, "arrays": []}', "cannot be used"),
+        ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/5'; begin in another"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/5"}', r"sweep\.json was changed after it was written"),
+        ("sweep.json", b'{"sweep": ' + b"[" * 100_000, r"sweep\.json cannot be read"),
         ("arch_def.toml", b"x = ", "is not the one that the run began with"),
         ("searches/*/search.json", b"{", r"search\.json cannot be read: .*; delete it and resume"),
-        ("searches/*/search.json", b"{}", r"search\.json does not hold the result of a search; delete it and resume"),
+        (
+            "searches/*/search.json",
+            b"{}",
+            r"search\.json is not of schema .*5/search'; delete it and resume",
+        ),
         (
             "trainings/*/training.json",
             b"[]",
-            r"training\.json does not hold the result of a training; delete it and resume",
+            r"training\.json is not of schema 'nas_plugin.sweep/5/training'; delete it and resume",
         ),
         ("trainings/*/training.json", b"\xff\xfe", r"training\.json cannot be read"),
     ],
@@ -356,7 +362,7 @@ def test_a_damaged_super_network_is_named(
     first(copy, "searches/*one-shot*seed0/search.json").unlink()
     weights = copy / "super-networks" / "seed0" / "weights.safetensors"
     weights.unlink() if content is None else weights.write_bytes(content)
-    with pytest.raises(RunError, match=r"weights\.safetensors cannot be read: .*; delete .*seed0 and resume"):
+    with pytest.raises(RunError, match=r"weights\.safetensors cannot be .*; delete .*seed0 and resume"):
         resume_sweep(copy)
     shutil.rmtree(copy / "super-networks" / "seed0")  # as it says
     resume_sweep(copy)
@@ -368,7 +374,7 @@ def test_a_damaged_checkpoint_is_named(small: ArchDef, one: Path, tmp_path: Path
     result = first(copy, "trainings/*/training.json")
     result.unlink()
     (result.parent / "checkpoint.pt").write_bytes(b"nothing")
-    with pytest.raises(RunError, match=r"checkpoint\.pt cannot be read as a checkpoint: it is damaged"):
+    with pytest.raises(RunError, match=r"checkpoint\.pt cannot be read as a checkpoint of this task"):
         resume_sweep(copy)
 
 
@@ -555,3 +561,89 @@ def test_a_row_of_ones_own_has_a_name_of_its_own(small: ArchDef, tmp_path: Path,
         search(arch_def=small, out=tmp_path / "run", epochs=3, **{field: other})
     assert (caught.value.field, caught.value.value) == (f"{field}.name", row.name)
     assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------- what was edited or comes from elsewhere
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Changes a JSON file as an editor would."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def forge(path: Path, **changes: Any) -> None:
+    """The same, with a digest that fits."""
+    content = json.loads(path.read_text()) | changes
+    del content["digest"]
+    save_json(path, content)
+
+
+EDITS: dict[str, tuple[str, dict[str, Any]]] = {
+    "an accuracy": ("trainings/*/training.json", {"test_accuracy": 7.0}),
+    "no number": ("trainings/*/training.json", {"test_accuracy": math.nan}),
+    "a winner": ("searches/*/search.json", {"winner": {"conv1.width": 10**6, "conv1.kernel": 3, "fc1.width": 5}}),
+    "no winner": ("searches/*/search.json", {"winner": 5}),
+    "no arrays": ("sweep.json", {"arrays": []}),
+    "versions": ("sweep.json", {"made_with": {"hwcost": "9"}}),
+    "settings": ("sweep.json", {"sweep": {"data": "x"}}),
+}
+
+
+@pytest.mark.parametrize("change", [edit, forge])
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edited_folder_is_refused_and_the_file_named(
+    one: Path, tmp_path: Path, what: str, change: Callable[..., None]
+) -> None:
+    pattern, changes = EDITS[what]
+    if change is forge and not pattern.startswith("sweep"):
+        changes = {"settings": {"epochs": 99}}  # a figure with a digest that fits is believed
+    copy = copy_of(one, tmp_path)
+    change(file := first(copy, pattern), **changes)
+    with pytest.raises((RunError, ValueError)) as caught:
+        resume_sweep(copy)
+    assert str(file if file.name != "sweep.json" else copy) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "searches/*/search.json",
+        "trainings/*/training.json",
+        "trainings/*/weights.safetensors",
+        "searches/*one-shot*/log.jsonl",
+    ],
+)
+def test_the_file_of_another_task_is_refused(one: Path, tmp_path: Path, pattern: str) -> None:
+    copy = copy_of(one, tmp_path)
+    own, other = sorted(copy.glob(pattern))[:2]
+    shutil.copy(other, own)
+
+    def read_all() -> None:
+        found = resume_sweep(copy)
+        for task in (task for row in found.found for task in found.sweep.trainings(row.winner)):
+            read_weights(task)
+        for _, task in found.sweep.searches():
+            task.log()
+
+    with pytest.raises(RunError) as caught:
+        read_all()
+    assert str(own.parent) in str(caught.value)
+
+
+def test_the_checkpoint_of_another_task_is_refused(one: Path, tmp_path: Path) -> None:
+    copy = copy_of(one, tmp_path)
+    sweep = SearchSweep.open(copy)
+    mine, other = (task for _, task in list(sweep.searches())[:2])
+    mine.path.unlink()
+    save_checkpoint(mine.folder, {"kind": "search"} | other.identity, work={}, log=[])
+    with pytest.raises(RunError, match="damaged or another's"):
+        resume_sweep(copy)
+
+
+def test_a_folder_goes_on_with_the_versions_that_it_began_with(one: Path, tmp_path: Path) -> None:
+    copy = copy_of(one, tmp_path)
+    made_with = json.loads((copy / "sweep.json").read_text())["made_with"] | {"numpy": "1.0"}
+    forge(copy / "sweep.json", made_with=made_with)
+    with pytest.raises(RunError, match=r"numpy here is .*, and 1\.0 where"):
+        resume_sweep(copy)
