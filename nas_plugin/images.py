@@ -27,6 +27,8 @@ CUT = "fashion-mnist-cut"
 """The source that ships with the package: 4,000 training and 1,000 test images of Fashion-MNIST, classes balanced."""
 FULL = "fashion-mnist"
 """The source of the full set, from Debian's package dataset-fashion-mnist."""
+MOST_BYTES = 2**30
+"""The most values of a file."""
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FILES = {
     "train_images": "train-images-idx3-ubyte.gz",
@@ -66,19 +68,25 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
 
     Raises DataError if the file is missing, damaged, or of another kind.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not a regular file; a data folder holds: {', '.join(FILES.values())}")
     try:
-        content = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:
+            header = file.read(4 + 4 * axes)
+            if len(header) < 4 + 4 * axes or header[:4] != bytes((0, 0, 8, axes)):
+                raise DataError(f"{path} is not an IDX file of unsigned bytes with {axes} axes; fetch it again")
+            shape = np.frombuffer(header[4:], ">u4").tolist()
+            if (announced := math.prod(shape)) > MOST_BYTES:
+                raise DataError(f"{path} announces {announced} bytes; at most {MOST_BYTES} are read")
+            values = file.read(announced + 1)  # and no more, however much the file unpacks to
     except FileNotFoundError:
         raise DataError(f"{path} is missing; a data folder holds: {', '.join(FILES.values())}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as a gzip file ({error}); fetch it again") from None
-    header = 4 + 4 * axes
-    if len(content) < header or content[:4] != bytes((0, 0, 8, axes)):
-        raise DataError(f"{path} is not an IDX file of unsigned bytes with {axes} axes; fetch it again")
-    shape, values = np.frombuffer(content[4:header], ">u4").tolist(), np.frombuffer(content[header:], np.uint8)
-    if len(values) != math.prod(shape):
-        raise DataError(f"{path} announces {math.prod(shape)} bytes and holds {len(values)}; fetch it again")
-    return values.reshape(shape)
+    if len(values) != announced:
+        held = len(values) if len(values) < announced else "more"
+        raise DataError(f"{path} announces {announced} bytes and holds {held}; fetch it again")
+    return np.frombuffer(values, np.uint8).reshape(shape)
 
 
 def find(source: str | Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from hwcost import InvalidValueError, SystolicArray
 from hwcost.devices import read_device
 from hwcost.errors import MISSING
+from hwcost.files import read_file
 from hwcost.machine import adapt
 from nas_plugin.errors import ArchDefError
 from nas_plugin.space.arch_def import CLASSIFIER, KINDS, ArchDef, Block, BlockKind
@@ -40,6 +41,11 @@ def _are_sizes(value: Any) -> bool:
         return isinstance(value, dict)
     return all(type(v) is int and v >= 1 for v in value) and 0 < len(set(value)) == len(value)
 
+
+_MOST_BYTES = 2**20
+_MOST_SIZE = 2**16
+_MOST_SIZES = 2**12
+_MOST_WEIGHTS = 2**27
 
 _ANY = _Key("anything", lambda v: True)
 _TEXT = _Key("a text in quotes", lambda v: isinstance(v, str) and v != "")
@@ -74,8 +80,8 @@ def load_arch_def(path: str | Path | None = None, *, kinds: Sequence[BlockKind] 
     (16, 6)
     """
     try:
-        file = resources.files("nas_plugin") / "lenet.toml" if path is None else Path(path)
-        text = file.read_text(encoding="utf-8")
+        own = resources.files("nas_plugin") / "lenet.toml"
+        text = own.read_text(encoding="utf-8") if path is None else read_file(path, _MOST_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ArchDefError(f"{path} cannot be read: {error}") from None
     return parse_arch_def(text, str(path or "lenet.toml"), kinds=kinds)
@@ -98,11 +104,11 @@ def parse_arch_def(
         data = _checked(file["data"], "data.", {"source": _TEXT})["source"]
         array = _array(file["array"]) if array is None else array
         arch = ArchDef(file["name"], **sizes, blocks=blocks, array=array, data=data, text=text)
-        _ = arch.space  # raises if nothing is left of a map
-    except tomllib.TOMLDecodeError as error:
-        raise ArchDefError(f"{where} is not valid TOML: {error}") from None
+        _check_weights(arch)
     except InvalidValueError as error:
         raise ArchDefError(f"{where}: {error}") from None
+    except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
+        raise ArchDefError(f"{where} is not valid TOML: {error}") from None
     return arch
 
 
@@ -126,7 +132,11 @@ def _sizes(value: Any, place: str) -> tuple[int, ...]:
     first, last, step = _checked(value, f"{place}.", _RANGE).values()
     if last < first:
         raise InvalidValueError(f"{place}.last", last, f"at least first ({first})")
-    return tuple(range(first, last + 1, step))
+    sizes = range(first, last + 1, step)
+    if last > _MOST_SIZE or len(sizes) > _MOST_SIZES:
+        allowed = f"at most {_MOST_SIZE}, and a step with which there are at most {_MOST_SIZES} sizes"
+        raise InvalidValueError(f"{place}.last", last, allowed)
+    return tuple(sizes)
 
 
 def _block(table: dict[str, Any], place: str, kinds: Mapping[str, BlockKind]) -> Block:
@@ -149,6 +159,14 @@ def _block(table: dict[str, Any], place: str, kinds: Mapping[str, BlockKind]) ->
     if type(padding) is not int or not 0 <= padding <= most:
         raise InvalidValueError(f"{place}padding", padding, f'"same", or an integer from 0 to {most}')
     return Block(*names, widths, kernels, padding, given["pool"], reference)
+
+
+def _check_weights(arch: ArchDef) -> None:
+    """Raises if the weights of the widest network do not fit into memory, or nothing is left of a map."""
+    widest = arch.space.at({name: sizes[-1] for name, sizes in arch.decisions.items()})
+    elements = sum(gemm.elements("weights") for layer in widest.values() for gemm in layer.gemms())
+    if elements > _MOST_WEIGHTS:
+        raise InvalidValueError("the weights of the widest network", elements, f"at most {_MOST_WEIGHTS}")
 
 
 def _check_blocks(blocks: Sequence[Block]) -> None:

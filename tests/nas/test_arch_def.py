@@ -131,3 +131,22 @@ def test_flat_size_follows_padding_and_pooling() -> None:
     assert lenet.space.at(lenet.reference)["fc1"].in_features == 25 * 16
     arch = parse_arch_def(SMALL.replace("padding = 0", 'padding = "same"').replace("pool = 2", "pool = 5"), "x")
     assert arch.space.at(arch.reference)["fc1"].in_features == math.floor(12 / 5) ** 2 * 5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "widths = { first = 16, last = 1000000000000001, step = 8 }",
+        "widths = { first = 1, last = 60000 }",
+        "widths = [2, 1000000000]",
+    ],
+)
+def test_what_would_not_fit_into_memory_is_refused_before_it_is_made(small_text: str, content: str) -> None:
+    with pytest.raises(ArchDefError, match="at most"):
+        parse_arch_def(small_text.replace("widths = [2, 3, 5, 8]", content), "space.toml")
+
+
+@pytest.mark.parametrize("text", ["x = " + "9" * 5000, "x = " + "[" * 5000, "x = \0"])
+def test_what_is_not_toml_is_refused(text: str) -> None:
+    with pytest.raises(ArchDefError, match=r"space\.toml is not valid TOML"):
+        parse_arch_def(text, "space.toml")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,21 @@ def test_images_of_another_size_or_without_contrast(tmp_path: Path) -> None:
 def test_a_source_that_is_no_folder() -> None:
     with pytest.raises(DataError, match="no-such-place is not a folder; pass a folder with train-images"):
         load("no-such-place", classes=10, shape=(28, 28))
+
+
+def test_a_file_that_unpacks_to_more_than_it_announces_is_refused_early(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(bytes((0, 0, 8, 1)) + (10).to_bytes(4, "big") + bytes(50_000_000))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="announces 10 bytes and holds more"):
+        read_idx(path, 1)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_a_file_that_announces_too_much_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.gz"
+    path.write_bytes(gzip.compress(bytes((0, 0, 8, 3)) + b"\xff" * 12))
+    with pytest.raises(DataError, match="are read"):
+        read_idx(path, 3)
