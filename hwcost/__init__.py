@@ -18,24 +18,24 @@ from hwcost.errors import (
     MixedLibrariesError,
     NoGradientError,
 )
-from hwcost.machine.array import SystolicArray
-from hwcost.machine.dataflow import DATAFLOWS
-from hwcost.machine.folds import FOLD_TIMINGS
-from hwcost.machine.tiler import LOWERINGS
-from hwcost.model.cost import Cost
-from hwcost.model.formula import layer_cost
-from hwcost.model.gemm import Gemm
-from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
-from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
 
 if TYPE_CHECKING:
     from hwcost.advice import advise
     from hwcost.devices import load_device
     from hwcost.importers import from_onnx, from_torch, read_network
+    from hwcost.machine.array import SystolicArray
+    from hwcost.machine.dataflow import DATAFLOWS
+    from hwcost.machine.folds import FOLD_TIMINGS
+    from hwcost.machine.tiler import LOWERINGS
+    from hwcost.model.cost import Cost
+    from hwcost.model.formula import layer_cost
+    from hwcost.model.gemm import Gemm
+    from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
     from hwcost.model.runtime import runtime
     from hwcost.network.network import Network
     from hwcost.network.operations import Operation
     from hwcost.network.pricing import Report, network_cost
+    from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
 
 __all__ = [
     "DATAFLOWS",
@@ -73,30 +73,50 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports on first use what the shortest command does without."""
+    """Imports on first use: a command that is interrupted while it starts must not be within an import."""
     if name in __all__:
-        for load in (_pricing, _networks):
-            globals().update({value.__name__: value for value in load()})
+        for load in (_core, _pricing, _networks):
+            globals().update(load())
             if name in globals():
                 return globals()[name]
+    if name in ("machine", "model", "relaxation"):  # rooms that the names above bring along
+        import hwcost.machine
+        import hwcost.model
+        import hwcost.relaxation
+
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _pricing() -> tuple[Any, ...]:
+def _core() -> dict[str, Any]:
+    from hwcost.machine.array import SystolicArray
+    from hwcost.machine.dataflow import DATAFLOWS
+    from hwcost.machine.folds import FOLD_TIMINGS
+    from hwcost.machine.tiler import LOWERINGS
+    from hwcost.model.cost import Cost
+    from hwcost.model.formula import layer_cost
+    from hwcost.model.gemm import Gemm
+    from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
+    from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
+
+    return locals()
+
+
+def _pricing() -> dict[str, Any]:
     from hwcost.model.runtime import runtime
     from hwcost.network.pricing import Report, network_cost
 
-    return Report, network_cost, runtime
+    return locals()
 
 
-def _networks() -> tuple[Any, ...]:
+def _networks() -> dict[str, Any]:
     from hwcost.advice import advise
     from hwcost.devices import load_device
     from hwcost.importers import from_onnx, from_torch, read_network
     from hwcost.network.network import Network
     from hwcost.network.operations import Operation
 
-    return Network, Operation, advise, from_onnx, from_torch, load_device, read_network
+    return locals()
 
 
 def __dir__() -> list[str]:

@@ -72,11 +72,12 @@ class Commands(click.Group):
 
 def run_command(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:
     """Runs a command on ``args`` (those of the process by default) and returns its exit code."""
+    if sys.stdout is None:
+        return fail("the output cannot be written: standard output is closed")
     _escape_unencodable_characters()
     try:
         code = _run(command, name, args)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 __all__ = [
-    "BYTES", "CLOCKS", "TIMES", "Units", "column_format", "exact", "in_unit", "labelled", "plural", "printable",
-    "shortlist", "unit_of", "with_unit",
+    "BYTES", "CLOCKS", "TIMES", "Units", "as_cell", "column_format", "exact", "in_unit", "labelled", "of_cell",
+    "plural", "printable", "shortlist", "unit_of", "with_unit",
 ]  # fmt: skip
 
 Units: TypeAlias = Sequence[tuple[float, str]]
@@ -103,6 +103,27 @@ def shortlist(names: Sequence[str], most: int, separator: str = ",") -> str:
 def labelled(label: str, text: str) -> str:
     """A line of a report: a label, and a text that is aligned with those of other lines."""
     return f"{label:<13}{text}"
+
+
+_RUN = ("=", "+", "-", "@", "\t", "\r", "'")
+
+
+def as_cell(text: str) -> str:
+    """A text as a cell of a CSV file, with an apostrophe before what a spreadsheet would take for a formula.
+
+    >>> as_cell("=cmd()"), as_cell("conv1")
+    ("'=cmd()", 'conv1')
+    """
+    return f"'{text}" if text.startswith(_RUN) else text
+
+
+def of_cell(cell: str) -> str:
+    """The text that :func:`as_cell` made a cell of.
+
+    >>> of_cell("'=cmd()"), of_cell("conv1")
+    ('=cmd()', 'conv1')
+    """
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_RUN) else cell
 
 
 def printable(name: str) -> str:

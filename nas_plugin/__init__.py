@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hwcost import __version__
-from nas_plugin.errors import needs_extra
-from nas_plugin.methods.latencies import LATENCIES, Latency
-from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.methods.table import METHODS, SWEEP_METHODS, Method
 
 if TYPE_CHECKING:
     from nas_plugin.api import read_run, read_sweep, resume, resume_sweep, search, sweep
+    from nas_plugin.methods.latencies import LATENCIES, Latency
+    from nas_plugin.methods.settings import SearchSettings
+    from nas_plugin.methods.table import METHODS, SWEEP_METHODS, Method
     from nas_plugin.runs.comparison import Comparison
     from nas_plugin.runs.result import Outcome, SearchResult
     from nas_plugin.space.arch_def import KINDS, ArchDef, BlockKind
@@ -31,9 +30,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports on first use what needs torch."""
+    """Imports on first use: the tables without torch, all else with it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from nas_plugin.errors import needs_extra
+    from nas_plugin.methods import latencies, settings, table
+
+    for module in (latencies, settings, table):
+        if hasattr(module, name):
+            return getattr(module, name)
     with needs_extra("nas_plugin"):
         from nas_plugin import api
         from nas_plugin.runs import result

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 import pytest
+from running import python
 
 from hwcost import DATAFLOWS, FOLD_TIMINGS, RELAXATIONS, Conv2d, SystolicArray, __version__, layer_cost
 from hwcost.cli import cli
@@ -483,6 +484,38 @@ def test_ctrl_c_is_exit_code_130_without_a_traceback():
         _, err = running.communicate(timeout=600)
     assert running.returncode == 130
     assert err.strip() == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("error", ["ImportError", "SystemExit", "KeyboardInterrupt", "RuntimeError"])
+def test_an_interrupt_that_an_import_turns_into_an_error_is_an_interrupt(error):
+    code = (
+        "import signal, sys\nfrom hwcost.__main__ import guarded\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def run():\n"
+        "    try: signal.raise_signal(signal.SIGINT)\n"
+        f"    except KeyboardInterrupt: raise {error}('masked')\n"
+        "sys.exit(guarded(run))"
+    )
+    done = python(code)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_command_is_guarded_before_its_libraries_are_imported():
+    done = python("import sys, hwcost.__main__, nas_plugin.__main__\nprint(*sys.modules)")
+    assert not {"numpy", "click", "torch"} & set(done.stdout.split())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no descriptors to close")
+@pytest.mark.parametrize("command", [["estimate", "--f", "16"], ["devices"], ["--help"], ["--version"]])
+def test_a_closed_stdout_is_one_line(command):
+    code = "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-m', 'hwcost', *sys.argv[1:]])"
+    if command[0] == "estimate":
+        command = estimate_with(f="16")
+    done = python(code, *command)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert done.stderr.startswith("Error: ")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")

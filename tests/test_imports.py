@@ -139,7 +139,7 @@ def test_errors_are_what_python_users_expect():
 
 @pytest.fixture(scope="module")
 def bare():
-    return loaded("import hwcost")
+    return loaded("import hwcost\nhwcost.Gemm")
 
 
 @pytest.mark.parametrize("library", OPTIONAL)

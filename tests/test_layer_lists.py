@@ -408,3 +408,12 @@ def test_other_forms_are_noted():
             "renamed, since names hold no commas and quotes, and DP only if depthwise": 1,
         }
     )
+
+
+@pytest.mark.parametrize("name", ["=cmd()|calc!A1", "+1", "-x", "@SUM(A1)", "'=x", "'"])
+def test_cells_that_a_spreadsheet_would_run_are_quoted_and_read_back(name, tmp_path):
+    for ending in ("csv", "toml"):
+        path = tmp_path / f"net.{ending}"
+        write_layers(path, Network.of_layers("net", {name: Linear(3, 4)}))
+        assert list(read_layers(path)) == [name]
+    assert "'" + name in (tmp_path / "net.csv").read_text()

@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.scalesim.files import INTEGER_ALLOWED, PathLike, integer, read_text, size, write_text
 from hwcost.scalesim.layers import TopologyLayer
+from hwcost.units import as_cell, of_cell
 
 __all__ = ["Topology", "read_topology", "write_topology"]
 
@@ -221,7 +222,7 @@ class _RowReader:
     def layer(self, row: _Row) -> TopologyLayer:
         sizes = [self._size(row, index) for index in range(1, len(self.columns) + 1)]
         stride_width = self._extras(row, sizes[-1])
-        name = row.cells[0]
+        name = of_cell(row.cells[0])
         try:
             if self.kind == "gemm":
                 m, n, k = sizes
@@ -297,7 +298,7 @@ def write_topology(path: PathLike, topology: Topology) -> None:
     rows = [("Layer name", *_COLUMNS[topology.kind])]
     for layer in topology.layers:
         _check_name(layer, topology.kind)
-        rows.append((layer.name, *map(str, _cells(layer, topology.kind))))
+        rows.append((as_cell(layer.name), *map(str, _cells(layer, topology.kind))))
     write_text(path, "".join(f"{','.join(row)},\n" for row in rows))
 
 

@@ -78,7 +78,8 @@ def engine_of(engine: str, jobs: int | None = None) -> tuple[Engine, str]:
     row = ENGINES.get(name)
     if row is None or bool(colon) != row.takes_address or (colon and not address):
         raise InvalidValueError("engine", engine, f"one of: {', '.join(each.usage for each in ENGINES.values())}")
-    if colon and not (address.endswith(".json") or address.rpartition(":")[2].isdecimal()):
+    port = address.rpartition(":")[2]
+    if colon and not (address.endswith(".json") or (port.isascii() and port.isdecimal())):
         allowed = f"an address with its port, like {name}://10.0.0.1:8786, or the JSON file of a scheduler"
         raise InvalidValueError("engine", engine, allowed)
     if jobs is not None:

@@ -37,15 +37,33 @@ def array_size(option: str, text: str) -> tuple[int, int]:
     return sizes
 
 
+def plain_number(text: str) -> str:
+    """The text of a number; raises ValueError for digits of other scripts and underscores, which Python reads too."""
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return text
+
+
 def option(
     names: str, metavar: str, words: str, kind: Any = str, read: Callable[[str, str], Any] | None = None, **more: Any
 ) -> Callable[[Command], Command]:
     """An option, which has no default unless it is given; ``read`` takes the name of the option and the text."""
 
     def called(_: click.Context, param: click.Parameter, value: Any) -> Any:
-        return value if value is None or read is None else read(param.opts[0], value)
+        if value is None:
+            return None
+        if kind in _NUMBERS and isinstance(value, str):
+            try:
+                return kind(plain_number(value))
+            except ValueError:
+                raise InvalidValueError(param.opts[0], value, _NUMBERS[kind]) from None
+        return value if read is None else read(param.opts[0], value)
 
-    return click.option(*names.split(), type=kind, callback=called, metavar=metavar, help=words, **more)
+    known = str if kind in _NUMBERS else kind
+    return click.option(*names.split(), type=known, callback=called, metavar=metavar, help=words, **more)
+
+
+_NUMBERS = {int: "an integer", float: "a number"}
 
 
 def one_of(names: str, table: Iterable[str], words: str, default: str) -> Callable[[Command], Command]:

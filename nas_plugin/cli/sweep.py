@@ -37,7 +37,7 @@ def _listed(of: Callable[[str, str], Any] = lambda _, text: text) -> Callable[[s
 
 def _number(option: str, text: str) -> float:
     try:
-        return float(text)
+        return float(options.plain_number(text))
     except ValueError:
         raise InvalidValueError(option, text, "numbers between commas, like 0.05,0.1") from None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hwcost._version import __version__
-from hwcost.units import printable
+from hwcost.units import as_cell, printable
 
 __all__ = ["csv_blocks", "csv_document", "json_blocks", "json_document"]
 
@@ -46,7 +46,7 @@ def csv_blocks(
     import csv
     import io
 
-    first = tuple(constants.values())
+    first = tuple(map(_cell, constants.values()))
     for i, rows in enumerate(blocks):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -57,4 +57,4 @@ def csv_blocks(
 
 
 def _cell(value: Any) -> Any:
-    return "" if value is None else printable(value) if isinstance(value, str) else value
+    return "" if value is None else as_cell(printable(value)) if isinstance(value, str) else value

@@ -163,7 +163,7 @@ def _pair(option: str, text: str, minimum: int, allowed: str) -> tuple[int, int]
 def parse_number(option: str, text: str, allowed: str, low: float = 0.0, high: float = math.inf) -> float:
     """A real number from ``low`` to ``high``; neither 0 nor infinity."""
     try:
-        number = math.nan if "_" in text else float(text)
+        number = math.nan if "_" in text or not text.isascii() else float(text)
     except ValueError:
         number = math.nan
     if not (low <= number <= high and 0 < number < math.inf):

@@ -27,6 +27,7 @@ from hwcost.model.layers import Layer
 from hwcost.network.network import UNCONNECTED, Network
 from hwcost.network.operations import Operation, SizeExpression, Width
 from hwcost.scalesim import TopologyLayer, read_topology
+from hwcost.units import of_cell
 
 __all__ = ["read_layers"]
 
@@ -115,7 +116,8 @@ def _read_csv(name: str) -> Network:
     entries = []
     for line, row in rows:
         source = f"{name}, line {line}"
-        entries.append(_entry(by_column(header, row, source), source))
+        entry = _entry(by_column(header, row, source), source)
+        entries.append(entry._replace(name=of_cell(entry.name)))
     return _network(Path(name).stem, name, entries, notes)
 
 

@@ -147,7 +147,7 @@ def read_number(text: str, place: str) -> float:
         InvalidValueError: anything else.
     """
     try:
-        number = math.nan if "_" in text else float(text)
+        number = math.nan if "_" in text or not text.isascii() else float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

@@ -17,7 +17,7 @@ from hwcost.importers.naming import UniqueNames
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Linear, MatMul
 from hwcost.network.network import Network
-from hwcost.units import shortlist
+from hwcost.units import as_cell, shortlist
 
 __all__ = ["SCHEMA", "left_out", "write_layers"]
 
@@ -171,8 +171,14 @@ def _csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     cells = ([row.get(column, "") for column in columns] for row in rows)
-    writer.writerows(["x".join(map(str, cell)) if isinstance(cell, tuple) else cell for cell in row] for row in cells)
+    writer.writerows([_cell(cell) for cell in row] for row in cells)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return (
+        "x".join(map(str, value)) if isinstance(value, tuple) else as_cell(value) if isinstance(value, str) else value
+    )
 
 
 def _toml(name: str, rows: Iterable[Row]) -> str:
