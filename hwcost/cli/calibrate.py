@@ -124,8 +124,8 @@ def calibrate(
         from hwcost import plot
 
         with write_output("--plot", picture, quiet=True):
-            mape = found.scores_by_seed[0].mape
-            plot.save(plot.calibration_figure(found.measured, found.predicted, name, mape), picture)
+            figure = plot.calibration_figure(found.measured, found.predicted, name, found.scores.mape)
+            plot.save(figure, picture)
     if as_json:
         files = {"name": made.name, "file": output, "plot": picture, "left_out": rows.left_out}
         click.echo(json_document(SCHEMA, files | found.as_dict()))

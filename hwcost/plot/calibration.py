@@ -54,6 +54,6 @@ def calibration_figure(
         right.set(xscale="log", xlabel=f"measured latency [{unit}]", ylabel="predicted / measured - 1 [%]")
         right.set_ylim(-most, most)
         plain_ticks(left.xaxis, left.yaxis, right.xaxis)
-        mean = "" if error is None else f": mean error {100 * error:.1f} % on held-out measurements"
+        mean = "" if error is None else f": mean error {100 * error:.2f} % on held-out measurements"
         figure.suptitle(f"{name or 'fitted device'}{mean}")
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -84,6 +85,8 @@ def new_figure(width: float, height: float) -> Iterator[Figure]:
     with matplotlib.rc_context(STYLE):
         figure: Figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
         figure.get_layout_engine().set(**MARGINS)  # type: ignore[union-attr]
+        # what a notebook shows; matplotlib gives its figures a picture only once pyplot is imported
+        figure._repr_png_ = functools.partial(_render, figure, "png")  # type: ignore[attr-defined]
         yield figure
 
 
