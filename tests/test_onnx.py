@@ -988,6 +988,24 @@ def test_files_that_are_no_models(tmp_path):
             from_onnx(path)
 
 
+def test_names_that_are_no_texts(tmp_path):
+    """A domain of operators, a function, a node in it and one in a branch."""
+    functions = list(_doubling(1))
+    branch = helper.make_graph([helper.make_node("Identity", ["x"], ["inside"])], "body", [], [info("inside", None)])
+    nodes = [
+        helper.make_node("If", ["w"], ["u"], then_branch=branch, else_branch=branch),
+        helper.make_node("f0", ["x"], ["y"], domain="own"),
+    ]
+    path = _written(tmp_path, nodes, functions)
+    whole = path.read_bytes()
+    for text in (b"own", b"f0", b"inside", b"Identity", b"else_branch"):
+        for place in (whole.index(text), whole.rindex(text)):
+            path.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+            with pytest.raises(InvalidValueError) as caught:
+                from_onnx(path)
+            assert "\n" not in str(caught.value)
+
+
 def test_external_weights_are_not_opened(tmp_path):
     model = lenet()
     for weight in model.graph.initializer:

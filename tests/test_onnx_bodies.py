@@ -8,7 +8,7 @@ onnx = pytest.importorskip("onnx")
 
 from graphs import BOOL, INT64, MS, build, info, inner, network_of, node, numbers, tensor  # noqa: E402
 
-from hwcost import Gemm, Linear  # noqa: E402
+from hwcost import Gemm, InvalidValueError, Linear  # noqa: E402
 from hwcost.network.operations import MemoryOnly, Unsupported  # noqa: E402
 
 # ---------------------------------------------------------------- what is made of parameters alone
@@ -302,3 +302,11 @@ def _renamed(graph, number):
     for each in graph.output:
         each.name = made[each.name]
     return graph
+
+
+@pytest.mark.parametrize("count", [2**62, 3, 0, -1])
+def test_a_scan_of_more_inputs_than_it_has_is_refused(count):
+    body = inner([node("Add", ["t", "x"], ["o"])], ["o"], ["t"])
+    nodes = [node("Scan", ["table", "table"], ["all"], name="scan", body=body, num_scan_inputs=count)]
+    with pytest.raises(InvalidValueError, match="num_scan_inputs"):
+        network_of(build(nodes, X, [*OF_LOOPS, tensor("table", (5, 8))]))

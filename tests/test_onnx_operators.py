@@ -199,6 +199,18 @@ def test_pieces_of_a_tensor_in_a_sequence(sizes, keeps, shapes):
     assert network["fc"] == Linear(shapes[-1], 6, batch=4) if shapes else Linear(4, 6)
 
 
+def test_many_pieces_take_no_memory():
+    nodes = [
+        node("SplitToSequence", ["x"], ["s"], axis=1),
+        node("SequenceAt", ["s", "zero"], ["first"]),
+        node("MatMul", ["first", "w"], ["y"], name="fc"),
+        node("MatMul", ["v", "w"], ["z"], name="other"),
+    ]
+    network = network_of(build(nodes, {"x": [(4, 2**40)], "v": [(2, 1)]}, [tensor("w", (1, 6)), numbers("zero", 0)]))
+    assert dict(network.priced).keys() == {"fc", "other"}
+    assert network["fc"] == Linear(1, 6, batch=4)
+
+
 def test_a_loop_that_appends_to_a_sequence():
     """What a scripted loop over a list becomes."""
     step = [info("i", (), INT64), info("c", (), BOOL)]

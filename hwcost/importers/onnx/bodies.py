@@ -168,6 +168,8 @@ def _loop(node: onnx.NodeProto, inputs: Sequence[Value | None]) -> _Body:
 def _scan(record: Record, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> _Body:
     stated, values = attributes_of(node), [value for value in inputs if value is not None]
     graph, count = stated["body"], stated["num_scan_inputs"]
+    if not 0 < count <= len(values):
+        raise ValueError(f"num_scan_inputs is {count}, and it has {len(values)} inputs")
     states, scanned = values[: len(values) - count], values[len(values) - count :]
     along = stated.get("scan_input_axes") or [0] * count
     lengths = set()

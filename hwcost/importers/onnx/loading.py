@@ -46,7 +46,7 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
         raise InvalidValueError(name, name, "export it again", reason=reason)
     if not model.graph.node:
         raise InvalidValueError(f"{name}: the number of nodes", 0, "a graph with at least one node")
-    _check_texts(model.graph, name)
+    _check_texts(model, name)
     _check_versions(model, name)
     _forget_weights(model.graph)
     if model.functions:
@@ -101,18 +101,33 @@ def _parsed(name: str) -> onnx.ModelProto:
         raise InvalidValueError(name, name, "export it again", reason="it is not a complete ONNX file") from None
 
 
-def _check_texts(graph: onnx.GraphProto, name: str) -> None:
+def _check_texts(model: onnx.ModelProto, name: str) -> None:
     """Raises if a name is not a text: the library then returns bytes."""
-    texts: list[Any] = [value.name for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info)]
-    for node in graph.node:
-        texts += (node.name, node.op_type, node.domain, *node.input, *node.output)
-        texts += (text for entry in node.metadata_props for text in (entry.key, entry.value))
-        texts += (attribute.name for attribute in node.attribute)
-        for inner in graphs_of(node):
-            _check_texts(inner, name)
+    texts: list[Any] = [each.domain for each in model.opset_import]
+    texts += _texts(model.graph)
+    for function in model.functions:
+        domains = (each.domain for each in function.opset_import)
+        texts += (function.name, function.domain, *domains, *function.input, *function.output)
+        texts += _texts_of_nodes(function.node)
     for text in texts:
         if not isinstance(text, str):
             raise InvalidValueError(f"{name}: a name", text, "a text in UTF-8")
+
+
+def _texts(graph: onnx.GraphProto) -> Iterator[Any]:
+    for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        yield value.name
+    yield from (sparse.values.name for sparse in graph.sparse_initializer)
+    yield from _texts_of_nodes(graph.node)
+
+
+def _texts_of_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[Any]:
+    for node in nodes:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (text for entry in node.metadata_props for text in (entry.key, entry.value))
+        yield from (attribute.name for attribute in node.attribute)
+        for graph in graphs_of(node):
+            yield from _texts(graph)
 
 
 def _check_versions(model: onnx.ModelProto, name: str) -> None:

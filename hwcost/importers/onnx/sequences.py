@@ -14,6 +14,9 @@ from hwcost.importers.onnx.shapes import Value, attributes_of, known_value, with
 
 __all__ = ["SEQUENCES", "with_elements"]
 
+_MOST = 4096
+"""Pieces of a tensor that are followed."""
+
 Places: TypeAlias = Sequence[Value | None]
 
 
@@ -73,12 +76,12 @@ def _split(node: onnx.NodeProto, inputs: Places, made: Value) -> Value:
     stated = attributes_of(node)
     axis = stated.get("axis", 0) % len(x.shape)
     whole, is_kept = x.shape[axis], sizes is not None or stated.get("keepdims", 1)
-    if sizes is None or sizes.constant is None:
-        parts = [1] * whole
-    elif sizes.constant.shape:
+    if sizes is not None and sizes.constant is not None and sizes.constant.shape:
         parts = [int(size) for size in sizes.constant]
     else:
-        part = max(int(sizes.constant), 1)
+        part = 1 if sizes is None or sizes.constant is None else max(int(sizes.constant), 1)
+        if whole > _MOST * part:
+            return made
         parts = [min(part, whole - start) for start in range(0, whole, part)]
     held = x.held or onnx.TensorProto.FLOAT
     shapes = ((*x.shape[:axis], *([part] if is_kept else ()), *x.shape[axis + 1 :]) for part in parts)
