@@ -299,6 +299,65 @@ def test_where_wider_may_be_faster(channels, inner, unit, penalty, share):
         assert (found.macs, found.gap) == (best, 0)
 
 
+@st.composite
+def small_networks(draw):
+    """A few layers between the sums and the same of three widths."""
+    sizes = {name: draw(st.integers(1, 6)) for name in "abc"}
+    layers = {}
+    for index in range(draw(st.integers(2, 4))):
+        widths = draw(st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True))
+        ins = tuple((name, draw(st.sampled_from([1, 4]))) for name in widths)
+        out, count = draw(st.sampled_from("abc")), sum(sizes[name] * factor for name, factor in ins)
+        layer = draw(
+            st.sampled_from([Linear(count, sizes[out], batch=7), Conv2d(count, sizes[out], 3, height=7, width=7)])
+        )
+        fields = ("in_features", "out_features") if isinstance(layer, Linear) else ("in_channels", "out_channels")
+        layers[f"{index}"] = Operation(layer, dict(zip(fields, (ins, out), strict=True)))
+    return Network("small", layers, {name: Width(size) for name, size in sizes.items()})
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    network=small_networks(),
+    array=st.one_of(
+        st.sampled_from(list(ARRAYS.values())),
+        st.builds(
+            SystolicArray,
+            st.integers(1, 6),
+            st.integers(1, 6),
+            dataflow=st.sampled_from(["ws", "os", "is"]),
+            fold_timing=st.sampled_from(["ideal", "serial", "double-buffered"]),
+        ),
+    ),
+    share=st.floats(0.2, 0.98),
+    effort=st.sampled_from([1, 300_000]),
+)
+def test_the_budget_on_any_small_network(network, array, share, effort):
+    best = best_by_trying(network, array, share)
+    if best < 0:
+        with pytest.raises(InvalidValueError, match="at least"):
+            advise(network, array, budget=share, effort=effort)
+        return
+    found = advise(network, array, budget=share, effort=effort).budget
+    assert found.cycles <= share * cycles(network, array)
+    assert found.macs <= best <= found.macs * (1 + found.gap) * (1 + 1e-9)
+    if found.is_proven:
+        assert found.macs >= best * (1 - 1e-5)
+
+
+def test_stairs_that_another_width_moves():
+    """Double-buffered folds wait for the load of partial folds: with fewer rows, one stair of today is two."""
+    layers = {
+        "l0": Operation(
+            Conv2d(18, 4, 1, height=7, width=7), {"in_channels": (("c", 4), ("b", 1)), "out_channels": "c"}
+        ),
+        "l1": Operation(Linear(18, 2, batch=9), {"in_features": (("b", 1), ("c", 4)), "out_features": "a"}),
+    }
+    network, array = Network("moved", layers), SystolicArray(4, 6, dataflow="is", fold_timing="double-buffered")
+    found = advise(network, array, budget=0.526).budget
+    assert found.macs == best_by_trying(network, array, 0.526) == 963
+
+
 @pytest.mark.parametrize("multiple", [2, 3, 8])
 def test_sizes_are_multiples_or_todays(multiple):
     network, array = residual(12, 20), SystolicArray(3, 4)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from hwcost.advice.choices import most_options, options_worth_taking, tables_over
+from hwcost.advice.choices import ends_of_stairs, most_options, options_worth_taking, tables_over
 from hwcost.advice.search import search
 from hwcost.advice.tables import Allowed, Numbers, changeable
 from hwcost.arrays import is_real
@@ -98,7 +98,10 @@ def solve(
         reason = f"no width of this network can change ({', '.join(list(reasons)[:3]) or 'it has none'})"
         raise InvalidValueError("budget", share, "leave it out", reason=reason)
     tables = partial(tables_over, network=network, array=array, operations=operations)
-    found = search(options, tables, most_options(options, operations, most_entries), limit, effort)
+    most = most_options(options, operations, most_entries)
+    if all(len(own) <= most for own in options.values()):
+        options = ends_of_stairs(options, tables(options))
+    found = search(options, tables, most, limit, effort)
     if found.cycles > limit:
         lowest = math.ceil(1e4 * found.cycles / today.cycles) / 1e4
         raise InvalidValueError("budget", share, f"at least {lowest:g}, the smallest share of today's cycles found")

@@ -20,7 +20,7 @@ from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 
-__all__ = ["Choice", "Table", "most_options", "options_worth_taking", "tables_over", "total_at"]
+__all__ = ["Choice", "Table", "ends_of_stairs", "most_options", "options_worth_taking", "tables_over", "total_at"]
 
 Choice: TypeAlias = "dict[str, int]"
 """The index of the option of every width."""
@@ -68,12 +68,17 @@ def options_worth_taking(
 ) -> Figures:
     """The sizes up to today's that may be worth taking, ascending, today's among them.
 
-    They are the right ends of the stairs of any layer, as every other size loses MACs for nothing; or all sizes if
-    stairs move with another width: after a concatenation, if memory may bound a layer, with terms of the caller's own.
+    If nothing but the product of ceilings counts, they are the right ends of the stairs of any layer, as every other
+    size loses MACs for nothing; or else all sizes, since stairs may move with another width.
     """
     own = followers(operations, name)
     sizes = candidates(network, name, network.widths[name].size, allowed)
-    if array.has_memory_limit or array.terms or any(_is_in_a_sum(name, each, network) for each in own.values()):
+    bare = SystolicArray(array.rows, array.cols, dataflow=array.dataflow, clock_hz=array.clock_hz)
+    if (
+        array != bare
+        or not isinstance(array.dataflow, str)
+        or any(_is_in_a_sum(name, each, network) for each in own.values())
+    ):
         return sizes
     tables = over_each(own, network, array, {name: sizes}).values()
     is_end = np.any([cycles[1:] != cycles[:-1] for cycles, _ in tables], axis=0)
@@ -83,6 +88,20 @@ def options_worth_taking(
 def _is_in_a_sum(name: str, operation: Operation, network: Network) -> bool:
     sums = ([width for width, _ in each if not network.widths[width].fixed] for each in operation.sizes.values())
     return any(name in each and len(each) > 1 for each in sums)
+
+
+def ends_of_stairs(options: Mapping[str, Figures], tables: Iterable[Table]) -> dict[str, Figures]:
+    """The options at which the cycles of any table change before the next one, whatever the other widths are."""
+    changes = {name: np.full(len(sizes), False) for name, sizes in options.items()}
+    for table in tables:
+        for index, axis in enumerate(table.axes):
+            for name in axis:
+                if len(axis) > 1:
+                    changes[name][:] = True
+                else:
+                    others = tuple(each for each in range(len(table.axes)) if each != index)
+                    changes[name][:-1] |= (np.diff(table.cycles, axis=index) != 0).any(others)
+    return {name: sizes[changes[name] | (sizes == sizes[-1])] for name, sizes in options.items()}
 
 
 def tables_over(
@@ -138,13 +157,19 @@ def _table(
     sizes: dict[str, Any] = {name: width.size for name, width in network.widths.items()}
     shape = []
     for index, axis in enumerate(axes):
-        terms = {name: int(factor) * (options[name] - options[name][0]) for name, factor in axis}
-        step = int(np.gcd.reduce(np.concatenate(list(terms.values())))) or 1
-        places.append({name: each // step for name, each in terms.items()})
-        shape.append(1 + sum(int(each[-1]) for each in places[-1].values()))
-        sizes |= {name: int(options[name][0]) for name in terms}  # the first width stands in for the whole sum
-        along = sizes[axis[0][0]] + step * np.arange(shape[-1], dtype=np.int64)
-        sizes[axis[0][0]] = along.reshape(-1, *[1] * (len(axes) - index - 1))
+        first, *others = (name for name, _ in axis)
+        if others:
+            terms = {name: int(factor) * (options[name] - options[name][0]) for name, factor in axis}
+            step = int(np.gcd.reduce(np.concatenate(list(terms.values())))) or 1
+            places.append({name: each // step for name, each in terms.items()})
+            length = 1 + sum(int(each[-1]) for each in places[-1].values())
+            along = options[first][0] + step * np.arange(length, dtype=np.int64)  # it stands in for the whole sum
+        else:
+            along = options[first]
+            places.append({first: np.arange(len(along))})
+        shape.append(len(along))
+        sizes |= {name: int(options[name][0]) for name in others}
+        sizes[first] = along.reshape(-1, *[1] * (len(axes) - index - 1))
     cycles, macs = np.zeros(shape), np.zeros(shape)
     priced: dict[Any, tuple[Any, Any]] = {}
     for operation in operations:
