@@ -25,11 +25,12 @@ TOKENS = 64
 
 @dataclass(frozen=True)
 class RealModel:
-    """One architecture: where it comes from, how it is made, what it is run on."""
+    """One architecture: where it comes from, how it is made, what it is run on, and whether that needs data."""
 
     library: str
     make: Callable[[Any], Any]
     inputs: Any = IMAGE
+    with_data: bool = False
 
     def module(self) -> torch.nn.Module:
         """The module, in evaluation mode; without memory for weights if its constructor allows that."""
@@ -37,7 +38,8 @@ class RealModel:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with contextlib.suppress(Exception), torch.device("meta"):
-                return self.make(library).eval()
+                if not self.with_data:
+                    return self.make(library).eval()
             return self.make(library).eval()
 
     def arguments(self) -> dict[str, Any]:
@@ -92,6 +94,25 @@ def _text(model: str, config: str, names: tuple[str, ...] = ("input_ids",), **op
     )
 
 
+_SIZES = {
+    "vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+}  # fmt: skip
+_TRANSLATOR = {
+    "d_model": 64, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "vocab_size": 1000, "pad_token_id": 0,
+}  # fmt: skip
+
+
+def _masked(model: str, config: str, sizes: Mapping[str, int] = _SIZES, /, **options: Any) -> RealModel:
+    """A small model with a head, on 2 x 12 tokens of which a mask leaves out three; the counter needs its values."""
+    ids, mask = torch.ones(2, 12, dtype=torch.int64), torch.ones(2, 12, dtype=torch.int64)
+    mask[1, 9:] = 0
+    inputs = {"input_ids": ids, "attention_mask": mask} | ({"decoder_input_ids": ids} if sizes is _TRANSLATOR else {})
+    return RealModel(
+        "transformers", lambda tf: getattr(tf, model)(getattr(tf, config)(**{**sizes, **options})), inputs, True
+    )
+
+
 def _speech() -> RealModel:
     inputs = {
         "input_features": torch.zeros(1, 80, 3000),
@@ -141,6 +162,37 @@ MODELS: Mapping[str, RealModel] = {
         num_attention_heads=8, num_key_value_heads=2, tie_word_embeddings=True,
     ),
     "whisper": _speech(),
+    "bert_masked": _masked("BertForMaskedLM", "BertConfig"),
+    "roberta": _masked("RobertaForSequenceClassification", "RobertaConfig", max_position_embeddings=40),
+    "albert": _masked("AlbertForMaskedLM", "AlbertConfig", embedding_size=32),
+    "electra": _masked("ElectraForTokenClassification", "ElectraConfig", embedding_size=32),
+    "distilbert": _masked(
+        "DistilBertForQuestionAnswering", "DistilBertConfig", {}, dim=64, n_layers=1, n_heads=4, hidden_dim=64
+    ),
+    "longformer": _masked("LongformerForMaskedLM", "LongformerConfig", attention_window=4),
+    "mistral": _masked("MistralForCausalLM", "MistralConfig", num_key_value_heads=2, use_cache=False),
+    "gemma": _masked("GemmaForCausalLM", "GemmaConfig", head_dim=16, num_key_value_heads=2),
+    "gemma2": _masked("Gemma2ForCausalLM", "Gemma2Config", head_dim=16, num_key_value_heads=2),
+    "gemma3": _masked("Gemma3ForCausalLM", "Gemma3TextConfig", head_dim=16, num_key_value_heads=2),
+    "qwen2": _masked("Qwen2ForCausalLM", "Qwen2Config", num_key_value_heads=2, use_cache=False),
+    "qwen3": _masked("Qwen3ForCausalLM", "Qwen3Config", head_dim=16, num_key_value_heads=2),
+    "phi": _masked("PhiForCausalLM", "PhiConfig"),
+    "phi3": _masked("Phi3ForCausalLM", "Phi3Config", pad_token_id=0, num_key_value_heads=2),
+    "gpt_neox": _masked("GPTNeoXForCausalLM", "GPTNeoXConfig", rotary_pct=1.0),
+    "gptj": _masked(
+        "GPTJForCausalLM", "GPTJConfig", {"vocab_size": 1000}, n_embd=64, n_layer=1, n_head=4, rotary_dim=8
+    ),
+    "bloom": _masked("BloomForCausalLM", "BloomConfig", {"vocab_size": 1000, "hidden_size": 64}, n_layer=1, n_head=4),
+    "falcon": _masked("FalconForCausalLM", "FalconConfig"),
+    "opt": _masked("OPTForCausalLM", "OPTConfig", ffn_dim=64, word_embed_proj_dim=64),
+    "mpt": _masked("MptForCausalLM", "MptConfig", {"vocab_size": 1000}, d_model=64, n_heads=4, n_layers=1),
+    "stablelm": _masked("StableLmForCausalLM", "StableLmConfig", num_key_value_heads=2),
+    "olmo2": _masked("Olmo2ForCausalLM", "Olmo2Config"),
+    "granite": _masked("GraniteForCausalLM", "GraniteConfig"),
+    "bart": _masked("BartForConditionalGeneration", "BartConfig", _TRANSLATOR),
+    "pegasus": _masked("PegasusForConditionalGeneration", "PegasusConfig", _TRANSLATOR),
+    "marian": _masked("MarianMTModel", "MarianConfig", _TRANSLATOR),
+    "led": _masked("LEDForConditionalGeneration", "LEDConfig", _TRANSLATOR, attention_window=4),
     "lstm": RealModel("torch", lambda torch: torch.nn.LSTM(64, 128, num_layers=2), (20, 4, 64)),
     "gru": RealModel("torch", lambda torch: torch.nn.GRU(64, 128, bidirectional=True), (20, 4, 64)),
     "transformer": RealModel(
@@ -152,8 +204,14 @@ MODELS: Mapping[str, RealModel] = {
 
 def torch_macs(model: torch.nn.Module, inputs: Any) -> int:
     """PyTorch's own count: half of its FLOPs, on tensors without data too."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
+    if isinstance(inputs, Mapping) and "attention_mask" in inputs:  # it has no entry for attention on processors
+        math = sdpa_kernel(SDPBackend.MATH)
+        with _quietly(), torch.no_grad(), math, FlopCounterMode(display=False) as counter:
+            model(**inputs)
+        return int(counter.get_total_flops()) // 2
     with _quietly(), torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
         model = model.to("meta")
         if isinstance(inputs, Mapping):
