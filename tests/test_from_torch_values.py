@@ -415,9 +415,22 @@ def test_products_of_weights_alone_are_counted_once_in_a_note():
     assert "16384 MACs" in " ".join(network.notes)
 
 
-def test_buffers_that_activations_are_written_to_are_not_weights():
+def copied_each(keys, x):
+    torch._foreach_copy_([keys[:, :5]], [x])
+
+
+WRITES = {
+    "a slice": lambda keys, x: keys[:, :5].copy_(x),
+    "index_copy_": lambda keys, x: keys.index_copy_(1, torch.arange(5), x),
+    "an operator without a result": copied_each,
+    "out=": lambda keys, x: torch.add(x, 1, out=keys[:, :5]),
+}
+
+
+@pytest.mark.parametrize("how", WRITES)
+def test_buffers_that_activations_are_written_to_are_not_weights(how):
     def cached(self, x):
-        self.keys[:, :5] = x
+        WRITES[how](self.keys, x)
         return x @ self.l(self.keys).mT
 
     network = from_torch(Of(cached, keys=torch.zeros(2, 7, 8)), (2, 5, 8))

@@ -221,7 +221,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 why = A_CONSTANT if makes_anew else call.kind
                 tensors.give(tensor, call.fixed(tensor.shape, why), why)
         if call.operator.writes and not origin:
-            tensors.forget_origin(call.outputs)
+            tensors.forget_origin(tensors_in(call.arguments[name] for name in call.operator.writes))
         for layer in layers:
             (self._add_made_once if origin else self._add_layer)(layer)
         # of parameters or of constants alone, and so not for each input
