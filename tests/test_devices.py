@@ -707,13 +707,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_link_stays_a_link(tmp_path):
+def test_a_link_is_replaced(tmp_path):
     target, link = tmp_path / "target.toml", tmp_path / "link.toml"
     write_device(target, FULL)
     link.symlink_to(target)
     write_device(link, read_device("tpu-v1"))
-    assert link.is_symlink()
-    assert read_device(target).name == "tpu-v1"
+    assert not link.is_symlink()
+    assert (read_device(link).name, read_device(target)) == ("tpu-v1", FULL)
 
 
 def test_without_the_writer_the_error_names_the_extra(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ import machines
 import numpy as np
 import pytest
 from nets import LENET, ODD, TREE, residual
+from refusals import refused
 
 from hwcost import (
     RELAXATIONS,
@@ -456,11 +457,13 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links")
-def test_a_link_is_written_through(tmp_path):
+def test_a_link_is_replaced(tmp_path):
+    (tmp_path / "real.svg").write_text("theirs")
     (tmp_path / "link.svg").symlink_to(tmp_path / "real.svg")
     save(ceiling_figure(["logistic"], 1), tmp_path / "link.svg")
-    assert (tmp_path / "link.svg").is_symlink()
-    assert (tmp_path / "real.svg").read_bytes().startswith(START["svg"])
+    assert not (tmp_path / "link.svg").is_symlink()
+    assert (tmp_path / "link.svg").read_bytes().startswith(START["svg"])
+    assert (tmp_path / "real.svg").read_text() == "theirs"
 
 
 @pytest.mark.parametrize(
@@ -579,3 +582,14 @@ def test_without_matplotlib_it_is_one_line(hwcost, monkeypatch):
     assert (code, out) == (2, "")
     assert err.startswith("Error: ")
     assert err.endswith('needs matplotlib; install it with: pip install "hwcost[plot]"\n')
+
+
+def test_a_figure_shows_in_a_notebook_without_pyplot():
+    figure = calibration_figure([1e-3, 2e-3], [1.1e-3, 1.9e-3], "mine", 0.0923)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert "9.23 %" in figure.get_suptitle()
+
+
+def test_one_width_given_several_times_is_one():
+    with refused("the number of widths", 1):
+        stairs_data(LAYER, ARRAY, "out_channels", [3, 3, 3])

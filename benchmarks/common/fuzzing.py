@@ -33,7 +33,7 @@ ODD = (
     "0x10", "8:1", "1::2", "1:2:0", "1,,2", "a", "None", "9" * 25, "9" * 400, "2147483648", "9223372036854775807",
     "1:99999999999", "same", "1x2", "x", "=1+1", "\u202e", "a\nb", "'", '"', "--", "-", "a" * 300,
 )  # fmt: skip
-SIZES = ("1", "2", "3", "5", "8", "13", "16", "24", "1:4", "3,7", "2:9:3")
+SIZES = ("1", "2", "3", "5", "8", "13", "16", "24", "1:4", "3,7", "2:9:3", "3,3,3")
 FLOWS, TIMINGS, CLOCKS = ("ws", "os", "is"), ("ideal", "serial", "double-buffered"), ("1e9", "700MHz", "0.5GHz")
 DEVICES = ("gemmini", "tpu-v1", "edge-tpu", "uboost-csim", "machine.toml", "tpu")
 ARRAY = {"--s1": ("4", "8", "16"), "--s2": ("4", "8", "16"), "--dataflow": FLOWS, "--fold-timing": TIMINGS}
@@ -64,9 +64,20 @@ LINES: dict[str, tuple[Sequence[str], Mapping[str, Sequence[str] | None]]] = {
     "compare": (("layers.csv", "layers.toml"), {"--device": DEVICES, "--devices": DEVICES, "--csv": None}),
     "advise": (("layers.csv",), {"--device": DEVICES, "--budget": ("0.9", "0.5"), "--csv": None}),
     "devices": (("show", "list", "gemmini"), {}),
+    "calibrate": (("measured.csv",), {"--device": DEVICES, "--free": ("cycles_per_row", "overlap")}),
+    "plot": (("stairs", "ceiling"), {"--f": SIZES, "--k": SIZES, "--output": ("a.svg", "a.png"), "--device": DEVICES}),
 }
 """Arguments and options of the commands; None: the option takes no value."""
-WEIGHTS = {"estimate": 10, "model": 4, "sweep": 4, "compare": 1, "advise": 1, "devices": 1}
+WEIGHTS = {
+    "estimate": 10,
+    "model": 4,
+    "sweep": 4,
+    "compare": 1,
+    "advise": 1,
+    "devices": 1,
+    "calibrate": 0.2,
+    "plot": 0.2,
+}
 
 
 # ---------------------------------------------------------------- inputs
@@ -233,6 +244,31 @@ def _fault(line: list[str], code: int, out: str, err: str, twin: Twin, tally: Ta
         return f"not finite: {out[max(0, found.start() - 60) : found.end() + 20]!r}"
     if line[0] == "estimate" and "--json" in line and "--scalesim-topology" not in line:
         return _fault_of_estimate(json.loads(out), twin, tally)
+    if line[0] in ("model", "sweep") and "--json" in line:
+        return _fault_of_network(line[1], json.loads(out), twin, tally)
+    return ""
+
+
+def _fault_of_network(source: str, found: Mapping[str, Any], twin: Twin, tally: Tally) -> str:
+    """The cycles of a list of layers, or of each array of a sweep, as the sum of its products."""
+    from hwcost.importers import read_network
+
+    settings = found["settings"]
+    rows = found.get("rows") if "cycles" not in found.get("total", {}) else [settings | found["total"]]
+    if settings["device"] is not None or not rows:
+        tally.counts["cycles of a device, which the twin does not know"] += len(rows or ())
+        return ""
+    timing = settings.get("fold_timing") or settings["array"]["fold_timing"]
+    gemms = [gemm for each in read_network(source).priced.values() for gemm in each.layer.gemms()]
+    sizes = [{name: getattr(gemm, name) for name in ("m", "n", "k", "count")} for gemm in gemms]
+    for row in rows[:5]:
+        counted = [twin(each, row["rows"], row["cols"], row["dataflow"], timing) for each in sizes]
+        if None in counted or any(gemm.shares_operands for gemm in gemms):
+            tally.counts["cycles too many to count"] += 1
+            continue
+        tally.counts["cycles counted by the twin"] += 1
+        if sum(counted) != row["cycles"]:  # type: ignore[arg-type]
+            return f"{sum(counted)} cycles counted, {row['cycles']} printed, for {row}"  # type: ignore[arg-type]
     return ""
 
 

@@ -57,6 +57,8 @@ def stairs_data(
     if not 2 <= len(widths) <= MOST_WIDTHS:
         raise InvalidValueError("the number of widths", len(widths), f"from 2 to {MOST_WIDTHS}")
     counted = np.unique(np.asarray(widths))
+    if len(counted) < 2:
+        raise InvalidValueError("the number of widths", 1, f"from 2 to {MOST_WIDTHS} that differ")
     soft = np.linspace(float(counted[0]), float(counted[-1]), min(4001, max(801, 8 * len(counted))))
     with np.errstate(all="ignore"):
         exact = _stair(layer, array, along, counted, EXACT)
@@ -74,12 +76,13 @@ def _stair(layer: Layer, array: SystolicArray, along: str, widths: Any, relaxati
     wide: Layer = dataclasses.replace(layer, **{along: widths})  # type: ignore[type-var]
     try:
         cost = layer_cost(wide, array, relaxation=relaxation)
-        finite = bool(np.all(np.isfinite(cost.cycles)))
-    except MixedLibrariesError:  # complex numbers: roots of sizes that the relaxation made negative
-        finite = False
-    if not finite:
+    except (InvalidValueError, MixedLibrariesError) as error:
+        if getattr(error, "field", "the cost") != "the cost":
+            raise
+        # also complex numbers: roots of sizes that the relaxation made negative
         reason = "its cycles are not finite numbers at these widths"
-        raise InvalidValueError("relaxations", relaxation.name, "use another relaxation or temperature", reason=reason)
+        advice = "use another relaxation or temperature"
+        raise InvalidValueError("relaxations", relaxation.name, advice, reason=reason) from None
     return {
         "cycles": np.broadcast_to(cost.cycles, widths.shape).tolist(),
         "utilization": np.broadcast_to(cost.utilization, widths.shape).tolist(),

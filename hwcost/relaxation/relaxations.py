@@ -25,7 +25,7 @@ import numpy as np
 
 from hwcost import arrays
 from hwcost.arrays import Array, Size
-from hwcost.errors import InvalidValueError, check_one_of, raised
+from hwcost.errors import HwcostError, InvalidValueError, check_one_of, raised
 from hwcost.relaxation.ladder import Ladder, generalized_step, logistic_step, positive
 
 __all__ = ["EXACT", "RELAXATIONS", "Relaxation", "SmoothCeiling", "as_relaxation", "smooth_ceil"]
@@ -184,6 +184,8 @@ def _guarded(place: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(*given: Array) -> Any:
         try:
             result = function(*given)
+        except HwcostError:  # about what was given
+            raise
         except Exception as error:
             raise raised(place, function, error) from error
         if len(given) == 1 and getattr(result, "shape", None) != given[0].shape:
