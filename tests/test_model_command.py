@@ -276,7 +276,7 @@ def test_a_file_that_cannot_be_written_is_one_line(hwcost, option):
     path = f"/proc/a.{ {'--plot': 'svg', '--html': 'html'}.get(option, 'csv') }"
     code, _, err = hwcost(*LIST, *ON, option, path)
     assert code == 2
-    assert err.startswith(f"Error: {option} is '{path}'")
+    assert err.startswith(f"Error: {option} '{path}' cannot be written")
     assert err.count("\n") == 1
 
 
