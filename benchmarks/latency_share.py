@@ -35,7 +35,7 @@ def main() -> None:
     random = generator(0, "benchmark")
 
     def steps(latency: str, target: str | None) -> dict[str, Callable[[], None]]:
-        search = DartsSearch(arch, SearchSettings(arch.data, latency=latency, target=target), train)
+        search = DartsSearch(arch, SearchSettings(arch.data, method="darts", latency=latency, target=target), train)
 
         def batch() -> tuple[Dataset, Tensor]:
             index = torch.randint(len(search.alpha_data), (64,), generator=random)

@@ -21,6 +21,7 @@ from common.side_by_side import report
 from hwcost.torch.lookup import Costs
 from nas_plugin import SearchSettings
 from nas_plugin.methods.baselines import search_macs
+from nas_plugin.methods.table import METHODS
 from nas_plugin.runs.sweep import SearchSweep
 from nas_plugin.space.costs import macs_of
 
@@ -60,7 +61,9 @@ def main() -> None:
     macs, count = macs_of(sweep.arch), sweep.settings.count
     settings = tasks[0].settings  # all differ in seed, array and target alone
     images = round(count * settings.share)
-    darts = SearchSettings.for_size(count, **{"data": settings.data, **sweep.settings.given, "method": "darts"})
+    given = sweep.settings.given
+    used = {name: value for name, value in given.items() if METHODS["darts"].reads(name, given)}
+    darts = SearchSettings.for_size(count, data=settings.data, method="darts", **used)
     unit = STEP * search_macs(sweep.arch, darts, images, count - images)
     shared = super_network(macs, settings, images) / unit
     found: dict[str, list[float]] = {}

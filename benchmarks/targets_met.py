@@ -25,7 +25,7 @@ from nas_plugin.images import CUT, load
 from nas_plugin.methods.darts import DartsSearch
 from nas_plugin.methods.finding import searcher, winner_of
 from nas_plugin.methods.settings import Target
-from nas_plugin.methods.table import SWEEP_METHODS
+from nas_plugin.methods.table import METHODS, SWEEP_METHODS
 
 ARRAYS = ((8, 8), (16, 16))
 EXACT = [name for name in SWEEP_METHODS if name != "flops"]
@@ -48,6 +48,8 @@ def main() -> None:
             shares, distances = [], []
             for seed, target in enumerate(np.linspace(0.4, 1.0, options.runs).round(3).tolist()):
                 given = {"epochs": options.epochs, "candidates": 20, "finalists": 1, "finalist_epochs": 1}
+                method = METHODS[SWEEP_METHODS[name]["method"]]
+                given = {setting: value for setting, value in given.items() if method.reads(setting, given)}
                 settings = SearchSettings.for_size(
                     options.images,
                     data=CUT,

@@ -117,7 +117,7 @@ class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
 
     _: KW_ONLY
     terms: tuple[Term | Transfer, ...] = declare(
-        Kind(_terms), "", "terms of your own", "on top of those that ship", default=()
+        Kind(_terms, rows=(Term, Transfer)), "", "terms of your own", "on top of those that ship", default=()
     )
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ class Kind(NamedTuple):
         sweeps: whether the value may be an array, of which each entry is a machine.
         is_share: whether it lies between 0 and 1.
         names: the rows of its table, if the value is a name.
+        rows: classes of the rows of a caller's own that it may hold, of which a folder holds the names.
     """
 
     check: Callable[[Any, str, str], Any]
@@ -46,6 +47,7 @@ class Kind(NamedTuple):
     sweeps: bool = False
     is_share: bool = False
     names: tuple[str, ...] = ()
+    rows: tuple[type, ...] = ()
 
 
 def _quantity(*, is_share: bool = False, **limits: Any) -> Kind:

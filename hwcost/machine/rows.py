@@ -86,4 +86,4 @@ def row_of(rows: Mapping[str, Any], kind: type[Row]) -> Kind:
         check_one_of(place, value, rows, f"; or a {kind.__name__}")
         return value
 
-    return Kind(check, (str,), "a text in quotes", names=tuple(rows))
+    return Kind(check, (str,), "a text in quotes", names=tuple(rows), rows=(kind,))

@@ -16,7 +16,6 @@ import click
 from hwcost import DATAFLOWS, FOLD_TIMINGS, InvalidValueError, SystolicArray
 from hwcost.devices import read_device
 from hwcost.machine import adapt
-from nas_plugin.methods.table import METHODS
 
 if TYPE_CHECKING:
     from nas_plugin.space.arch_def import ArchDef
@@ -150,16 +149,6 @@ def refuse_with_resume(given: dict[str, Any], out: Path | None) -> None:
     for name, value in (given if out is None else given | {"out": out}).items():
         option = NAMES.get(name, name).replace("_", "-")
         raise InvalidValueError(f"--{option}", value, "leave it out", reason="--resume keeps the settings of the run")
-
-
-def refuse_unused(given: dict[str, Any], methods: Iterable[str], typed: str) -> None:
-    """Raises InvalidValueError for an option that none of the methods uses; ``typed`` is what selects the methods."""
-    used = {name for method in methods for name in METHODS[method].uses}
-    for name, value in given.items():
-        users = [method.name for method in METHODS.values() if name in method.uses]
-        if users and name not in used:
-            advice = f"leave it out, or choose {' or '.join(', '.join(users).rsplit(', ', 1))}"
-            raise InvalidValueError(f"--{name}", value, advice, reason=f"{typed} does not use it")
 
 
 def space_on_arrays(given: dict[str, Any], sizes: Sequence[tuple[int, int]]) -> tuple[ArchDef, list[SystolicArray]]:

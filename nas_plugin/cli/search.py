@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost import InvalidValueError
 from hwcost.units import CLOCKS, in_unit
 from nas_plugin.cli import options
 from nas_plugin.cli.options import array_size, one_of, option
 from nas_plugin.errors import needs_extra
 from nas_plugin.methods.latencies import LATENCIES
-from nas_plugin.methods.settings import SearchSettings, method_for
+from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import METHODS
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def search(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -
         if resume is not None:
             run, folder = functools.partial(api.resume, resume), resume
         else:
-            arch = _search_space(given)
+            arch = options.space_on_arrays(given, [given.pop("array")] if "array" in given else [])[0]
             folder = out or _new_folder(arch, given)
             run = functools.partial(api.search, arch_def=arch, out=folder, **given)
         with options.showing("search", folder) as show:
@@ -75,20 +74,9 @@ def search(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -
         click.echo("\n".join([*_lines(result), f"Run folder: {folder}"]))
 
 
-def _search_space(given: dict[str, Any]) -> ArchDef:
-    """The space on its array; takes out of ``given`` what it uses."""
-    method = given.get("method", method_for(given))
-    options.refuse_unused(given, [method], f"--method {method}")
-    if "weight" in given and "target" in given and "weight with a target" not in METHODS[method].uses:
-        reason = f"--method {method} does not use it with --target"
-        raise InvalidValueError("--lambda", given["weight"], "leave one of them out", reason=reason)
-    return options.space_on_arrays(given, [given.pop("array")] if "array" in given else [])[0]
-
-
 def _new_folder(arch: ArchDef, given: dict[str, Any]) -> Path:
-    named = ("method", "latency", "utilization", "weight", "target", "seed")
-    settings = SearchSettings.for_size(0, data="", **{name: given[name] for name in named if name in given})
-    how = f"{settings.method}-{settings.latency}" if settings.method == "darts" else settings.method
+    settings = SearchSettings.for_size(0, **{"data": "", **given, "images": None})
+    how = f"{settings.method}-{settings.latency}" if "latency" in settings.method_row.uses else settings.method
     limit = settings.limit.replace(" ", "") if settings.target is None else f"target{settings.target}"
     return options.free_folder(f"{arch.name}-{arch.array.rows}x{arch.array.cols}-{how}-{limit}-seed{settings.seed}")
 

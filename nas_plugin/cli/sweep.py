@@ -15,7 +15,7 @@ from hwcost.sweep.engines import ENGINES
 from nas_plugin.cli import options
 from nas_plugin.cli.options import array_size, option
 from nas_plugin.errors import needs_extra
-from nas_plugin.methods.table import DEFAULT_METHODS, SWEEP_METHODS, changes_of
+from nas_plugin.methods.table import DEFAULT_METHODS, SWEEP_METHODS
 
 __all__ = ["sweep"]
 
@@ -91,9 +91,6 @@ def sweep(jobs: int, engine: str | None, out: Path | None, resume: Path | None, 
         if resume is not None:
             found = api.resume_sweep(folder, jobs, progress, engine=engine)
         else:
-            methods = given.get("methods", DEFAULT_METHODS)
-            kinds = [changes_of(name)[1]["method"] for name in methods]
-            options.refuse_unused(given, kinds, f"--methods {','.join(methods)}")
             arch, arrays = options.space_on_arrays(given, given.pop("array", ()))
             more = given | {"jobs": jobs, "engine": engine, "progress": progress}
             found = api.sweep(out=folder, arch_def=arch, arrays=arrays, **more)

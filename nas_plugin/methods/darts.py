@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas_plugin.images import Dataset, split
-from nas_plugin.methods.latencies import LATENCIES, Latency
 from nas_plugin.methods.latency import LatencyTerm, Limit
 from nas_plugin.methods.settings import SearchSettings, Target
 from nas_plugin.methods.training import Descent, Record, Resumable, batches, generator, held_out, seeded
@@ -39,8 +38,7 @@ class DartsSearch(Resumable):
         self.descent = Descent(self.network, settings, len(weights), settings.epochs)  # SGD
         self.alphas = Alphas(arch)
         self.optimiser = torch.optim.Adam([self.alphas.alpha], lr=settings.alpha_lr)
-        latency = settings.row("latency", LATENCIES, Latency)
-        self.latency = LatencyTerm(arch, latency, utilization=settings.utilization)
+        self.latency = LatencyTerm(arch, settings.latency_row, utilization=settings.utilization)
         self.weight = settings.weight  # lambda
         target, exact = settings.target, settings.snaps
         self.limit = None if target is None else Limit(arch, self.latency, Target.parse(target), exact=exact)

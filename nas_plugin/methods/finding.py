@@ -9,28 +9,27 @@ from typing import Any
 from hwcost import InvalidValueError
 from hwcost.errors import MISSING
 from nas_plugin.images import Dataset
-from nas_plugin.methods.latencies import LATENCIES, Latency
+from nas_plugin.methods.baselines import MostMacs, RandomSearch
+from nas_plugin.methods.darts import DartsSearch
 from nas_plugin.methods.latency import LatencyTerm
+from nas_plugin.methods.one_shot import OneShotSearch
 from nas_plugin.methods.settings import LEAST, SearchSettings, Target
-from nas_plugin.methods.table import METHODS, Method
+from nas_plugin.methods.table import SEARCHES
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.costs import costs_of, reference_cycles
 
-__all__ = ["check", "method_of", "searcher", "winner_of"]
+__all__ = ["check", "searcher", "winner_of"]
 
-
-def method_of(settings: SearchSettings) -> Method:
-    """The row of the method; raises as :meth:`SearchSettings.row`."""
-    return settings.row("method", METHODS, Method)
+SEARCHES |= {"darts": DartsSearch, "one-shot": OneShotSearch, "random": RandomSearch, "most-macs": MostMacs}
 
 
 def check(arch: ArchDef, settings: SearchSettings) -> None:
     """Refuses what a search could only fail at, before any work is done or any folder made.
 
-    Raises InvalidValueError for an unknown method or latency, a method that needs a target and has none, or a target
-    that not even the smallest network meets, or that the largest one cannot use.
+    Raises InvalidValueError for a method that needs a target and has none, or a target that not even the smallest
+    network meets, or that the largest one cannot use.
     """
-    method, latency = method_of(settings), settings.row("latency", LATENCIES, Latency)
+    method = settings.method_row
     if settings.target is None:
         if method.needs_target:
             raise InvalidValueError("target", MISSING, f"a limit like 0.75 or 2000cycles for method {method.name!r}")
@@ -38,7 +37,7 @@ def check(arch: ArchDef, settings: SearchSettings) -> None:
     reference, limit = reference_cycles(arch), Target.parse(settings.target).cycles(arch)
     costs, scale = costs_of(arch), 1.0
     if not settings.snaps:  # then the latency term is the judge
-        term = LatencyTerm(arch, latency)
+        term = LatencyTerm(arch, settings.latency_row)
         costs, scale = term.costs(), reference / term.reference
     ends = [{name: sizes[end] for name, sizes in costs.sizes.items()} for end in (0, -1)]
     least, most = (costs.one(choice) * scale for choice in ends)
@@ -54,7 +53,7 @@ def check(arch: ArchDef, settings: SearchSettings) -> None:
 def searcher(arch: ArchDef, settings: SearchSettings, train: Dataset, weights: Mapping[str, Any] | None = None) -> Any:
     """The search that the settings name, checked; ``weights`` of a super-network are for a method that takes them."""
     check(arch, settings)
-    return method_of(settings).make(arch, settings, train, *([] if weights is None else [weights]))
+    return settings.method_row.make(arch, settings, train, *([] if weights is None else [weights]))
 
 
 def winner_of(arch: ArchDef, settings: SearchSettings, derived: Mapping[str, int]) -> dict[str, int]:

@@ -7,19 +7,20 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from hwcost import InvalidValueError
 from hwcost.errors import check_one_of
-from hwcost.machine.fields import plain
-from hwcost.machine.rows import Row, resolved, row_of
+from hwcost.machine.fields import Kind, plain
+from hwcost.machine.rows import resolved, row_of
+from nas_plugin.methods.latencies import LATENCIES, Latency
+from nas_plugin.methods.table import METHODS, Method
 
 if TYPE_CHECKING:  # a command reads the settings without torch
     from nas_plugin.space.arch_def import ArchDef
 
-__all__ = ["LEAST", "SearchSettings", "Target", "method_for"]
+__all__ = ["LEAST", "ROWS", "SearchSettings", "Target", "check_used"]
 
-_R = TypeVar("_R", bound=Row)
 LEAST = 0.97
 """A network uses at least this share of a target, if the search space has one that does."""
 
@@ -68,7 +69,7 @@ class Target:
         return self.amount * float(arch.cycles(arch.reference))
 
 
-_LARGE = {"alpha_lr": 0.03, "epochs": 12, "train_epochs": 15, "weight_only_epochs": 1}
+_LARGE = {"alpha_lr": 0.03, "train_epochs": 15, "weight_only_epochs": 1}
 """Known to work for 20,000 training images and more."""
 
 _Rule = tuple[str, Callable[[Any], bool]]
@@ -84,11 +85,12 @@ _ABOVE_0: _Rule = ("a finite number above 0", lambda v: 0 < v < math.inf)
 _FROM_0: _Rule = ("a finite number of at least 0", lambda v: 0 <= v < math.inf)
 _WEIGHT: _Rule = ("a finite number of at least 0, up to 1e9", lambda v: 0 <= v <= 1e9)
 _SHARE: _Rule = ("a number between 0 and 1", lambda v: 0 < v < 1)
+_METHOD, _LATENCY = row_of(METHODS, Method), row_of(LATENCIES, Latency)
 _THREADS: _Rule = ("an integer from 1 to 1024", lambda v: type(v) is int and 1 <= v <= 1024)
 
 
-def _setting(default: Any, words: str, rule: _Rule | None = None) -> Any:
-    """A field with its meaning and the numbers that it takes."""
+def _setting(default: Any, words: str, rule: _Rule | Kind | None = None) -> Any:
+    """A field with its meaning, and the numbers or rows that it takes."""
     return dataclasses.field(default=default, metadata={"words": words, "rule": rule})
 
 
@@ -103,8 +105,8 @@ class SearchSettings:
 
     data: str
     images: int | None = _setting(None, "size of a fixed sample of the training images; None takes all", _integer(2))
-    method: str | Row = _setting("one-shot", "one of :data:`nas_plugin.METHODS`, or your own")  # noqa: RUF009
-    latency: str | Row = _setting("expectation", "one of :data:`nas_plugin.LATENCIES`, or your own")  # noqa: RUF009
+    method: str | Method = _setting("one-shot", "in :data:`nas_plugin.METHODS`, or your own", _METHOD)  # noqa: RUF009
+    latency: str | Latency = _setting("expectation", "in :data:`nas_plugin.LATENCIES`, or yours", _LATENCY)  # noqa: RUF009
     weight: float = _setting(0.1, "lambda, in units of the reference's cycles; moved to meet a target", _WEIGHT)
     target: str | None = _setting(None, "limit on cycles, read by :class:`nas_plugin.methods.settings.Target`")
     utilization: float = _setting(0.0, 'mu, the weight of 1 - utilization in the loss of "darts"', _WEIGHT)
@@ -129,6 +131,8 @@ class SearchSettings:
     threads: int = _setting(1, "that torch may use", _THREADS)
 
     def __post_init__(self) -> None:
+        for name, kind in ROWS.items():
+            object.__setattr__(self, name, kind.check(getattr(self, name), name, ""))
         for name, (allowed, check) in _RULES.items():
             value = getattr(self, name)
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -136,35 +140,42 @@ class SearchSettings:
                 raise InvalidValueError(name, value, allowed)
         if self.target is not None:
             object.__setattr__(self, "target", str(Target.parse(self.target)))
-        if self.method == "darts" and self.weight_only_epochs >= self.epochs:
+        row, values = self.method_row, ((f, getattr(self, f.name)) for f in _DECLARED)
+        check_used({f.name: value for f, value in values if value != f.default}, {row.name: row}, METHODS)
+        if "weight_only_epochs" in row.uses and self.weight_only_epochs >= self.epochs:
             allowed = f"fewer than epochs ({self.epochs}), so that alpha is trained at all"
             raise InvalidValueError("weight_only_epochs", self.weight_only_epochs, allowed)
 
-    def row(self, field: str, rows: Mapping[str, _R], kind: type[_R]) -> _R:
-        """The row of a kind that ``method`` or ``latency`` holds, or names in a table.
+    @property
+    def method_row(self) -> Method:
+        """The method as a row."""
+        return resolved(METHODS, self.method)
 
-        Raises InvalidValueError if there is none, or if it is a row of your own with the name of one that ships.
-        """
-        known: str | _R = row_of(rows, kind).check(getattr(self, field), field, "")
-        return resolved(rows, known)
+    @property
+    def latency_row(self) -> Latency:
+        """The latency term as a row."""
+        return resolved(LATENCIES, self.latency)
 
     @classmethod
     def for_size(cls, count: int, /, **given: Any) -> SearchSettings:
         """The settings known to work for ``count`` training images, overridden by each ``given`` one that is not None.
 
-        A latency term or a utilization, which only the author's search uses, selects that method.
+        Without a method, a setting that the default one does not use selects the first that does. Raises
+        InvalidValueError for a setting that is unknown or that the method does not use, or a value that is not allowed.
 
         >>> SearchSettings.for_size(4_000, data="fashion-mnist-cut", latency="shifted").method
         'darts'
         """
         for name in given:
             check_one_of("the settings", name, [f.name for f in dataclasses.fields(cls)], what="setting")
-        known: dict[str, Any] = {"method": method_for(given)} | (dict(_LARGE) if count >= 20_000 else {})
-        if (given.get("method") or known["method"]) == "one-shot":
-            known["epochs"] = 20 if count < 20_000 else 6
-        chosen = known | {name: value for name, value in given.items() if value is not None}
+        given = {name: value for name, value in given.items() if value is not None}
+        row = resolved(METHODS, _METHOD.check(given.setdefault("method", _method_for(given)), "method", ""))
+        check_used(given, {row.name: row}, METHODS)
+        is_large = count >= 20_000
+        known: dict[str, Any] = {"epochs": row.epochs[is_large]} | (_LARGE if is_large else {})
+        chosen = {name: value for name, value in known.items() if row.reads(name, given)} | given
         epochs = chosen.get("epochs")
-        if isinstance(epochs, int) and "weight_only_epochs" not in given:
+        if isinstance(epochs, int) and "weight_only_epochs" not in given and row.reads("weight_only_epochs", given):
             chosen["weight_only_epochs"] = min(chosen.get("weight_only_epochs", 2), max(epochs - 1, 0))
         return cls(**chosen)
 
@@ -190,11 +201,30 @@ class SearchSettings:
 
 
 _DECLARED = [f for f in dataclasses.fields(SearchSettings) if f.metadata]
-_RULES: dict[str, _Rule] = {f.name: f.metadata["rule"] for f in _DECLARED if f.metadata["rule"]}
+ROWS: dict[str, Kind] = {f.name: f.metadata["rule"] for f in _DECLARED if isinstance(f.metadata["rule"], Kind)}
+"""The settings that may hold a row of your own, and what they take."""
+_RULES: dict[str, _Rule] = {f.name: f.metadata["rule"] for f in _DECLARED if f.metadata["rule"] and f.name not in ROWS}
 _TEXTS = (f"{f.name}: {f.metadata['words']}." for f in _DECLARED)
 SearchSettings.__doc__ = (SearchSettings.__doc__ or "").replace("{settings}", "\n        ".join(_TEXTS))
 
 
-def method_for(given: Mapping[str, Any]) -> str:
+def _method_for(given: Mapping[str, Any]) -> str:
     """The method if none is named."""
-    return "darts" if given.get("latency") is not None or given.get("utilization") else "one-shot"
+    default = METHODS[str(SearchSettings.method)]
+    unused = (name for name in given if name not in default.uses)
+    return next((row.name for name in unused for row in METHODS.values() if name in row.uses), default.name)
+
+
+def check_used(given: Mapping[str, Any], chosen: Mapping[str, Method], known: Mapping[str, Method]) -> None:
+    """Refuses a setting that none of the chosen methods uses.
+
+    Raises InvalidValueError with those of the ``known`` methods that use it. All methods are by the names to show.
+    """
+    for name, value in given.items():
+        if value is None or any(row.reads(name, given) for row in chosen.values()):
+            continue
+        users = ", ".join(label for label, row in known.items() if row.reads(name, given))
+        advice = f"leave it out, or choose {' or '.join(users.rsplit(', ', 1))}" if users else "leave it out"
+        reason = f"{' and '.join(chosen)} {'does' if len(chosen) == 1 else 'do'} not use it"
+        reason += " with a target" if name == "weight" else ""
+        raise InvalidValueError(name, value, advice, reason=reason)

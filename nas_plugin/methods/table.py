@@ -1,6 +1,6 @@
 """The search methods by name, and what a sweep may compare.
 
-It loads no torch: a row imports its method when it starts.
+It loads no torch: the searches are added when :mod:`nas_plugin.methods.finding` is loaded, which starts them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hwcost.errors import check_one_of
 from hwcost.machine.rows import Row, table
 from nas_plugin.methods.latencies import LATENCIES, Latency
 
-__all__ = ["DEFAULT_METHODS", "METHODS", "SWEEP_METHODS", "Method", "changes_of"]
+__all__ = ["DEFAULT_METHODS", "METHODS", "SEARCHES", "SWEEP_METHODS", "Method", "changes_of"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,10 @@ class Method(Row):
         make: makes the search, a :class:`nas_plugin.methods.training.Resumable` with a method ``derived()`` that
             returns the network found, from a search space on its array, settings and training images. A sweep on
             several processes sends it there, so it is a function of a module.
-        uses: settings that not every method uses; one that is given to a method without it is refused.
+        uses: the settings it uses of those that not every method does; any other of them is refused.
+        epochs: of a search, known to work for fewer than 20,000 training images, and for more.
         needs_target: whether lambda alone means nothing to it.
+        moves_weight: whether lambda has an effect with a target too, which it then follows.
         takes_weights: whether ``make`` also takes the weights of a super-network, which a sweep trains once per seed.
     """
 
@@ -36,38 +38,48 @@ class Method(Row):
     summary: str
     make: Callable[..., Any]
     uses: tuple[str, ...] = ()
+    epochs: tuple[int, int] = (30, 12)
     needs_target: bool = False
+    moves_weight: bool = False
     takes_weights: bool = False
+
+    def reads(self, setting: str, given: Mapping[str, Any]) -> bool:
+        """Whether a setting has an effect, among all that are given."""
+        if setting == "weight" and given.get("target") is not None:
+            return self.moves_weight
+        return setting in self.uses or all(setting not in method.uses for method in METHODS.values())
+
+
+SEARCHES: dict[str, Callable[..., Any]] = {}
+"""The classes of the searches that ship, which load torch and which :mod:`nas_plugin.methods.finding` adds."""
 
 
 def _shipped(name: str) -> Callable[..., Any]:
-    """The maker of a search of the package, which loads torch once it is called."""
+    """The maker of a search of the package."""
 
     def make(*given: Any) -> Any:
-        from nas_plugin.methods import baselines, darts, one_shot
-
-        searches = {"darts": darts.DartsSearch, "one-shot": one_shot.OneShotSearch}
-        searches |= {"random": baselines.RandomSearch, "most-macs": baselines.MostMacs}
-        return searches[name](*given)
+        return SEARCHES[name](*given)
 
     return make
 
 
+_OF_ALPHA = ("alpha_batch", "alpha_lr", "tau_first", "tau_last")
 METHODS: Mapping[str, Method] = table(
     Method(
-        "darts",
-        "the author's: alpha by gradient on L_data + lambda * L_latency",
-        _shipped("darts"),
-        uses=("latency", "utilization", "epochs", "weight with a target"),
+        *("darts", "the author's: alpha by gradient on L_data + lambda * L_latency", _shipped("darts")),
+        uses=("latency", "utilization", "epochs", "weight_only_epochs", "share", *_OF_ALPHA),
+        moves_weight=True,
     ),
     Method(
-        "one-shot",
-        "one super-network trained once, then a choice within the exact limit",
-        _shipped("one-shot"),
-        uses=("candidates", "finalists", "epochs"),
+        *("one-shot", "one super-network trained once, then a choice within the exact limit", _shipped("one-shot")),
+        uses=("candidates", "finalists", "finalist_epochs", "epochs", "share"),
+        epochs=(20, 6),
         takes_weights=True,
     ),
-    Method("random", "random networks in the limit, as much compute as darts", _shipped("random"), uses=("epochs",)),
+    Method(
+        *("random", "random networks in the limit, as much compute as darts", _shipped("random")),
+        uses=("epochs", "weight_only_epochs", "finalist_epochs", "share"),
+    ),
     Method("most-macs", "no search: the most MACs within the exact limit", _shipped("most-macs"), needs_target=True),
 )
 """What ``--method`` may be."""

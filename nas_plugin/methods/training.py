@@ -75,7 +75,7 @@ class Descent(torch.optim.SGD):
         (group,) = self.param_groups
         if not math.isfinite(value := float(loss.detach())):
             raise RunError(
-                f"the loss is {value} at step {group['number']}: the training diverged; lower lr or the clip"
+                f"the training diverged: the loss is {value} at step {group['number']}; lower lr or the clip"
             )
         group["lr"] = self.settings.lr * (0.5 * (1 + math.cos(math.pi * group["number"] / self.steps)))
         group["number"] += 1
@@ -196,9 +196,8 @@ class SuperNetworkTraining(Resumable):
     def _losses(self, images: Tensor, labels: Tensor, random: torch.Generator) -> list[Tensor]:
         widest = self.network.at(images, self.widest)
         soft = widest.detach().softmax(1)
-        others = (
-            self.network.at(images, each) for each in (self.narrowest, self._random(random), self._random(random))
-        )
+        sizes = (self.narrowest, self._random(random), self._random(random))
+        others = (self.network.at(images, each) for each in sizes)
         halves = [(F.cross_entropy(logits, labels) + F.cross_entropy(logits, soft)) / 2 for logits in others]
         return [F.cross_entropy(widest, labels), *halves]
 

@@ -10,12 +10,10 @@ from typing import Any
 
 from hwcost import InvalidValueError
 from hwcost.errors import MISSING
-from hwcost.machine.fields import plain
-from hwcost.machine.rows import Row
-from nas_plugin.methods.finding import method_of
-from nas_plugin.methods.latencies import Latency
-from nas_plugin.methods.settings import SearchSettings, Target
-from nas_plugin.methods.table import Method, changes_of
+from hwcost.machine.fields import Kind, plain
+from hwcost.machine.rows import Row, resolved
+from nas_plugin.methods.settings import ROWS, SearchSettings, Target, check_used
+from nas_plugin.methods.table import METHODS, SWEEP_METHODS, changes_of
 
 __all__ = ["SweepSettings", "check_list"]
 
@@ -36,7 +34,7 @@ class SweepSettings:
     Attributes:
         data: the source of the images.
         count: the number of training images used.
-        methods: the settings that each method stands for, by its name.
+        methods: the settings of each method, by its name.
         targets: limits on the winners' exact cost; or
         weights: lambdas, if there are no targets.
         seeds: of the searches.
@@ -59,16 +57,19 @@ class SweepSettings:
     ) -> SweepSettings:
         """A sweep of methods by name, or of rows of your own, with ``train_seeds`` trainings of each winner.
 
-        Raises InvalidValueError for an unknown method, a value outside of what is allowed, or a setting that a sweep
-        sets for each of its searches.
+        Raises InvalidValueError for an unknown method, a value outside of what is allowed, a setting that a sweep sets
+        for each of its searches, or one that none of the methods uses.
         """
         rows = [changes_of(method) for method in methods]
         check_list("methods", [name for name, _ in rows])
         if type(train_seeds) is not int or not 1 <= train_seeds <= 100:
             raise InvalidValueError("train_seeds", train_seeds, "an integer from 1 to 100")
-        for name in (name for name in _OWN if name in given):
+        for name in (name for name in (*_OWN, *(["weight"] if more.get("weights") else [])) if name in given):
             reason = "a sweep sets it for each of its searches"
             raise InvalidValueError(name, given[name], "leave it out", reason=reason)
+        limited = {"target": more.get("targets") or None, **given}
+        known = {name: METHODS[own["method"]] for name, own in SWEEP_METHODS.items()}
+        check_used(limited, {name: resolved(METHODS, own["method"]) for name, own in rows}, known)
         more = {name: tuple(values) for name, values in more.items()} | {"train_seeds": tuple(range(train_seeds))}
         return cls(data, count, dict(rows), given=given, **more)
 
@@ -78,9 +79,10 @@ class SweepSettings:
         given = {name: value for name, value in settings.as_dict().items() if name not in _OWN}
         more: dict[str, Any] = {"seeds": (settings.seed,), "train_seeds": (settings.seed,), "given": given}
         more |= {"weights": (given.pop("weight"),)} if settings.target is None else {"targets": (settings.target,)}
-        label = str(settings.latency if settings.method == "darts" else settings.method)
         own = {name: getattr(settings, name) for name in ("method", "latency", "snaps")}
-        return cls(settings.data, count, {label: own}, **more)
+        labels = [row.name for row in own.values() if isinstance(row, Row)]
+        labels += [name for name, changes in SWEEP_METHODS.items() if changes.items() <= own.items()]
+        return cls(settings.data, count, {labels[0]: own}, **more)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(str(Target.parse(target)) for target in self.targets))
@@ -92,7 +94,7 @@ class SweepSettings:
             raise InvalidValueError("targets", list(self.targets), "leave one of them out", reason=reason)
         check_list("targets" if self.targets else "weights", self.targets or self.weights)
         for method, limit, seed in itertools.product(self.methods, self.limits, self.seeds):
-            if method_of(self.search(method, limit, seed)).needs_target and not self.targets:
+            if self.search(method, limit, seed).method_row.needs_target and not self.targets:
                 reason = f"{method!r} needs targets, and there are lambdas"
                 raise InvalidValueError("methods", method, "leave it out, or give targets", reason=reason)
 
@@ -105,7 +107,7 @@ class SweepSettings:
     def takers(self) -> list[SearchSettings]:
         """For each method that takes the weights of a super-network the settings of one search."""
         each = (self.search(method, self.limits[0], self.seeds[0]) for method in self.methods)
-        return [settings for settings in each if method_of(settings).takes_weights]
+        return [settings for settings in each if settings.method_row.takes_weights]
 
     def search(self, method: str, limit: Mapping[str, Any], seed: int) -> SearchSettings:
         """The settings of one search."""
@@ -113,10 +115,13 @@ class SweepSettings:
 
     def training(self, seed: int) -> SearchSettings:
         """The settings of one training, which no setting of a search method binds."""
-        return self._settings(seed, method="one-shot")
+        return self._settings(seed, method=SearchSettings.method)
 
     def _settings(self, seed: int, **own: Any) -> SearchSettings:
-        return SearchSettings.for_size(self.count, data=self.data, seed=seed, **(dict(self.given) | own))
+        given = dict(self.given) | own
+        method = resolved(METHODS, ROWS["method"].check(given["method"], "method", ""))
+        used = {name: value for name, value in given.items() if method.reads(name, given)}
+        return SearchSettings.for_size(self.count, data=self.data, seed=seed, **used)
 
     def as_dict(self) -> dict[str, Any]:
         """By name, for JSON; rows of your own by their names."""
@@ -127,20 +132,20 @@ class SweepSettings:
     def from_dict(cls, content: Mapping[str, Any], rows: Sequence[Row] = ()) -> SweepSettings:
         """What :meth:`as_dict` gave, with ``rows`` of your own for the names that it holds."""
         given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
-        kinds = {"method": Method, "latency": Latency}
-        given["methods"] = {name: with_rows(own, kinds, rows) for name, own in given["methods"].items()}
+        given["methods"] = {name: with_rows(own, ROWS, rows) for name, own in given["methods"].items()}
         return cls(**given)
 
 
-def with_rows(content: Mapping[str, Any], kinds: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
-    """Values by field; where ``rows`` has one of the field's kind, the row takes the place of its name.
+def with_rows(content: Mapping[str, Any], kinds: Mapping[str, Kind], rows: Sequence[Row]) -> dict[str, Any]:
+    """Values by field; where ``rows`` has one that the field takes, the row takes the place of its name.
 
-    >>> with_rows({"method": "mine", "snaps": True}, {"method": Method}, [Method("mine", "in one line", print)])
+    >>> from nas_plugin import Method
+    >>> with_rows({"method": "mine", "snaps": True}, ROWS, [Method("mine", "in one line", print)])
     {'method': Method(name='mine', summary='in one line', make=<built-in function print>, ...), 'snaps': True}
     """
     found = dict(content)
     for field in kinds.keys() & found.keys():
-        known = {row.name: row for row in rows if isinstance(row, kinds[field])}
+        known = {row.name: row for row in rows if isinstance(row, kinds[field].rows)}
         value = found[field]
         found[field] = tuple(known.get(v, v) for v in value) if isinstance(value, list) else known.get(value, value)
     return found

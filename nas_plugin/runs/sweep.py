@@ -20,11 +20,10 @@ from typing import Any
 
 from hwcost import InvalidValueError, SystolicArray
 from hwcost.files import new_folder
-from hwcost.machine import Dataflow, FoldTiming, Lowering, Term, Transfer
 from hwcost.machine.rows import Row
 from hwcost.sweep import engines
 from nas_plugin.errors import RunError
-from nas_plugin.methods.finding import check, method_of
+from nas_plugin.methods.finding import check
 from nas_plugin.runs.folders import Owner, differing, made_with, read_content, read_json, save, save_json
 from nas_plugin.runs.settings import SweepSettings, check_list, with_rows
 from nas_plugin.runs.task import SCHEMA, OnStep, Task, images_of, key_of, perform
@@ -35,7 +34,7 @@ __all__ = ["SearchSweep", "SweepProgress", "run_sweep", "size_of"]
 
 NAME = "sweep.json"
 MOST_BYTES = 2**20
-ROWS = {"dataflow": Dataflow, "fold_timing": FoldTiming, "lowering": Lowering, "terms": (Term, Transfer)}
+ROWS = {name: declared.kind for name, declared in SystolicArray.declarations.items() if declared.kind.rows}
 """The fields of a machine that may hold rows of the caller's, of which a file holds the names."""
 
 
@@ -149,7 +148,7 @@ class SearchSweep:
                 f"{method} on {size}, {kind} {value}, seed {seed}",
                 dataclasses.replace(self.arch, array=array),
             )
-            network = shared.get(seed) if method_of(settings).takes_weights else None
+            network = shared.get(seed) if settings.method_row.takes_weights else None
             yield method, self._task("search", folder, arch, settings, label, super_network=network)
 
     def trainings(self, choice: Choice) -> list[Task]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from nas_plugin import ArchDef
+from nas_plugin import METHODS, ArchDef
 from nas_plugin.images import FILES
 from nas_plugin.space.reader import parse_arch_def
 
@@ -63,6 +64,12 @@ class Ended(list[tuple[int, int, str]]):
     def __call__(self, done: int, total: int, line: str) -> None:
         if done > len(self):
             self.append((done, total, line))
+
+
+def used(**given: Any) -> dict[str, Any]:
+    """The settings without those that their method would refuse."""
+    method = METHODS[given["method"]]
+    return {name: value for name, value in given.items() if method.reads(name, given)}
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ def train(small: ArchDef) -> Dataset:
 
 
 def settings_of(small: ArchDef, **changes: Any) -> SearchSettings:
-    base = SearchSettings(small.data, target="500cycles", epochs=4, weight_only_epochs=1, batch=64, finalist_epochs=2)
-    return dataclasses.replace(base, **changes)
+    given = {"epochs": 4, "weight_only_epochs": 1, "batch": 64, "finalist_epochs": 2} | changes
+    return SearchSettings(small.data, **{"method": "random", "target": "500cycles"} | given)
 
 
 def macs(arch: ArchDef, choice: dict[str, int]) -> int:

@@ -23,7 +23,10 @@ def train(small: ArchDef) -> Dataset:
 
 def search_of(small: ArchDef, train: Dataset, **changes: Any) -> DartsSearch:
     settings = dataclasses.replace(
-        SearchSettings(small.data, epochs=40, weight_only_epochs=1, batch=64, alpha_batch=8, target="0.75"), **changes
+        SearchSettings(
+            small.data, method="darts", epochs=40, weight_only_epochs=1, batch=64, alpha_batch=8, target="0.75"
+        ),
+        **changes,
     )
     return DartsSearch(small, settings, train)
 

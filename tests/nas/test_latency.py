@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from hwcost.machine import Transfer
-from nas_plugin import LATENCIES, ArchDef, Latency, SearchSettings, load_arch_def
+from nas_plugin import LATENCIES, ArchDef, SearchSettings, load_arch_def
 from nas_plugin.methods.latency import LatencyTerm
 from nas_plugin.space.networks import Alphas, one_hot
 from nas_plugin.space.reader import parse_arch_def
@@ -213,7 +213,7 @@ def test_without_stairs_all_of_the_array_is_always_used() -> None:
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
-def test_costs_of_whole_networks_are_what_the_estimator_says(latency: str) -> None:
+def test_costs_of_whole_networks_are_the_estimator_s(latency: str) -> None:
     term = LatencyTerm(LENET, LATENCIES[latency])
     costs = term.costs()
     choices = [LENET.reference, {name: options[1] for name, options in LENET.decisions.items()}]
@@ -224,4 +224,4 @@ def test_costs_of_whole_networks_are_what_the_estimator_says(latency: str) -> No
 
 def test_an_unknown_latency() -> None:
     with pytest.raises(InvalidValueError, match="latency is 'fast'; allowed: one of: logistic, shifted"):
-        SearchSettings("x", latency="fast").row("latency", LATENCIES, Latency)
+        SearchSettings("x", latency="fast")

@@ -16,7 +16,7 @@ from nas_plugin.methods.latencies import LATENCIES
 from nas_plugin.methods.table import METHODS, SWEEP_METHODS
 from nas_plugin.space.reader import parse_arch_def
 
-from .conftest import SMALL
+from .conftest import SMALL, used
 from .test_candidates import can_grow, cycles
 
 LENET = load_arch_def()
@@ -44,7 +44,7 @@ def few_lenet() -> Dataset:
 
 
 def winner(arch: ArchDef, train: Dataset, rival: str, **changes: Any) -> dict[str, int]:
-    settings = SearchSettings(arch.data, **FEW | dict(SWEEP_METHODS[rival]) | changes)
+    settings = SearchSettings(arch.data, **used(**FEW | dict(SWEEP_METHODS[rival]) | changes))
     search = searcher(arch, settings, train)
     if rival == "random":
         search.steps = min(search.steps, 2)  # each costs a training
@@ -143,7 +143,7 @@ def test_rivals_are_methods_and_latencies() -> None:
         ({"target": "0.35"}, r"target is '0.35'; allowed: at least 993 cycles \(0.352 of the reference's\)"),
         ({"target": "992.9cycles", "method": "one-shot"}, "target is '992.9cycles'; allowed: at least 993 cycles"),
         ({"target": "1e-9ms", "method": "random"}, "target is '1e-09ms'; allowed: at least 993 cycles"),
-        ({"target": "1e-9", "latency": "flops", "snaps": False}, "target is '1e-09'; allowed: at least"),
+        (dict(SWEEP_METHODS["flops"]) | {"target": "1e-9"}, "target is '1e-09'; allowed: at least"),
     ],
 )
 def test_what_can_only_fail_is_refused_before(few_lenet: Dataset, changes: dict[str, Any], message: str) -> None:

@@ -77,9 +77,7 @@ LINES = {  # what one step of a method is on stderr
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_the_first_final_says_that_it_fine_tunes(
-    small_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_final_fine_tunes(small_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     options = ["--method", "one-shot", "--candidates", 5, "--finalists", 5, "--epochs", 1, "--train-epochs", 1]
     code, _, err = run(
         capfd, "search", "--arch-def", small_file, "--images", 60, *options, "--out", tmp_path / "a", "--seed", 2
@@ -161,7 +159,7 @@ def test_what_candidates_are_ranked_by_is_shown(
         (["--method", "most-macs", "--target", "970 cycles"], "small-4x4-most-macs-target970cycles-seed0"),
     ],
 )
-def test_the_name_of_a_run_says_what_it_is(
+def test_the_name_of_a_run(
     small_file: Path,
     tmp_path: Path,
     options: list[str],
@@ -256,20 +254,23 @@ BAD = [
         "--lambda cannot be used: --resume keeps the settings of the run; leave it out",
     ),
     (["--resume", "nowhere", "--out", "x"], "--out cannot be used: --resume keeps the settings of the run"),
-    (["--latency", "none", "--candidates", "9"], "--method darts does not use it; leave it out, or choose one-shot"),
-    (["--method", "one-shot", "--latency", "none"], "--latency cannot be used: --method one-shot does not use it"),
+    (
+        ["--latency", "none", "--candidates", "9"],
+        "--candidates cannot be used: darts does not use it; leave it out",
+    ),
+    (["--method", "one-shot", "--latency", "none"], "--latency cannot be used: one-shot does not use it"),
     (
         ["--method", "one-shot", "--latency", "flops"],
-        "--latency cannot be used: --method one-shot does not use it; leave it out, or choose darts",
+        "--latency cannot be used: one-shot does not use it; leave it out, or choose darts",
     ),
-    (["--method", "random", "--utilization", "0.1"], "--utilization cannot be used: --method random does not use it"),
+    (["--method", "random", "--utilization", "0.1"], "--utilization cannot be used: random does not use it"),
     (
         ["--method", "most-macs", "--target", "1", "--epochs", "2"],
-        "--epochs cannot be used: --method most-macs does not use it; leave it out, or choose darts, one-shot or r",
+        "--epochs cannot be used: most-macs does not use it; leave it out, or choose darts, one-shot or r",
     ),
     (
         ["--method", "one-shot", "--target", "1", "--lambda", "0.1"],
-        "--lambda cannot be used: --method one-shot does not use it with --target",
+        "--lambda cannot be used: one-shot does not use it with a target; leave it out, or choose darts",
     ),
     (["--unknown"], "--unknown"),
     (["extra"], "extra"),
@@ -340,7 +341,7 @@ def test_one_name_is_one_thing(name: str) -> None:
     assert module.__file__.endswith("__init__.py") or not Path(module.__file__).with_suffix("").exists()
 
 
-def test_without_torch_the_command_says_what_to_install() -> None:
+def test_without_torch_the_command_names_what_to_install() -> None:
     script = (
         "import sys\nsys.modules['torch'] = None\n"
         "from nas_plugin.cli import main\nsys.exit(main(['search', '--epochs', '1']))"
@@ -351,7 +352,7 @@ def test_without_torch_the_command_says_what_to_install() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_without_torch_the_package_says_what_to_install() -> None:
+def test_without_torch_the_package_names_what_to_install() -> None:
     script = "import sys\nsys.modules['torch'] = None\nimport nas_plugin\nnas_plugin.search()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1].startswith("hwcost.errors.MissingDependencyError: nas_plugin needs torch")

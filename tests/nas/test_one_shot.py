@@ -19,6 +19,7 @@ from nas_plugin.methods.training import SuperNetworkTraining, Training, held_out
 from nas_plugin.space.arch_def import Choice
 from nas_plugin.space.reader import parse_arch_def
 
+from .conftest import used
 from .test_candidates import can_grow, cycles, everything
 
 MANY = 10**6
@@ -444,7 +445,8 @@ widths = {{ first = 2, last = 40, step = 2 }}
 reference = {{ width = 20 }}
 """
     flat = parse_arch_def(text, "flat.toml")
-    settings = settings_of(small, method=method, target="1.0", finalists=8, finalist_epochs=1)
+    few = {"epochs": 3, "batch": 64, "candidates": MANY, "finalist_epochs": 1, "train_epochs": 3}
+    settings = SearchSettings(small.data, **used(method=method, target="1.0", **few))
     search = searcher(flat, settings, train)
     run(search)
     found = search.derived()

@@ -94,7 +94,7 @@ def test_sweeps_get_folders_next_to_each_other(
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["sweep", "sweep-2"]
 
 
-def test_ctrl_c_says_how_to_go_on(
+def test_ctrl_c_shows_how_to_go_on(
     small_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ["--arch-def", small_file, "--methods", "most-macs", "--targets", "0.5", "--seeds", "0", *NO_SEARCH]
@@ -154,11 +154,11 @@ BAD = [
     (["--methods", "one-shot", "--finalists", "0"], "--finalists is 0; allowed: an integer of at least 1"),
     (
         ["--methods", "random,flops", "--candidates", "9"],
-        "--methods random,flops does not use it; leave it out, or choose one-shot",
+        "--candidates cannot be used: random and flops do not use it; leave it out, or choose one-shot",
     ),
     (["--methods", "most-macs,flops", "--finalists", "9"], "leave it out, or choose one-shot"),
-    (["--methods", "random", "--utilization", "0.1"], "--utilization cannot be used: --methods random does not use it"),
-    (["--methods", "most-macs", "--epochs", "9"], "leave it out, or choose darts, one-shot or random"),
+    (["--methods", "random", "--utilization", "0.1"], "--utilization cannot be used: random does not use it"),
+    (["--methods", "most-macs", "--epochs", "9"], "leave it out, or choose one-shot, random, logistic, "),
     (["--utilization", "-1"], "--utilization is -1.0; allowed: a finite number of at least 0"),
     (["--epochs", "0"], "--epochs is 0; allowed: an integer of at least 1"),
     (["--train-epochs", "0"], "--train-epochs is 0; allowed: an integer of at least 1"),

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import threading
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,20 @@ import torch
 
 from hwcost import FOLD_TIMINGS, InvalidValueError, SystolicArray, network_cost
 from hwcost.machine import Dataflow, Lowering, Term, Transfer
+from hwcost.machine.rows import Row
 from nas_plugin import LATENCIES, ArchDef, Comparison, read_run, read_sweep, resume, resume_sweep, search, sweep
 from nas_plugin.errors import RunError
+from nas_plugin.methods.settings import ROWS as SETTING_ROWS
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS
 from nas_plugin.methods.training import SuperNetworkTraining
 from nas_plugin.runs.folders import only_one, save_checkpoint, save_json, threads
 from nas_plugin.runs.settings import SweepSettings
+from nas_plugin.runs.sweep import ROWS as MACHINE_ROWS
 from nas_plugin.runs.sweep import SearchSweep, run_sweep
 from nas_plugin.runs.task import images_of, key_of, perform, read_weights
 
-from .conftest import Ended, write_images
+from .conftest import Ended, used, write_images
 
 ARRAYS = (SystolicArray(4, 4), SystolicArray(8, 2, fold_timing="serial"))
 FEW = {"images": 80, "epochs": 2, "train_epochs": 2, "candidates": 4, "finalists": 2, "finalist_epochs": 1}
@@ -146,7 +150,7 @@ def test_what_winners_share_is_done_once(
 def test_it_finds_what_plain_runs_find(small: ArchDef, tiny: tuple[Path, Comparison, Any], method: str) -> None:
     _, comparison, _ = tiny
     (found,) = [f for f in comparison.of("4x4", method, "0.9") if f.seed == 0]
-    plain = search(arch_def=small, array=ARRAYS[0], target="0.9", seed=0, **FEW | dict(SWEEP_METHODS[method]))
+    plain = search(arch_def=small, array=ARRAYS[0], target="0.9", seed=0, **used(**FEW, **SWEEP_METHODS[method]))
     assert plain.winner.choice == found.winner
     assert plain.winner.test_accuracy == found.accuracies[0]
     assert plain.reference.test_accuracy == comparison.reference[0]
@@ -390,8 +394,8 @@ def test_a_deleted_result_is_made_again(one: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_pictures")
 def test_other_images_are_refused(small: ArchDef, tmp_path: Path) -> None:
     write_images(tmp_path / "images")
-    given = ONE | {"methods": ["most-macs"], "data": tmp_path / "images"}
-    sweep(out=tmp_path / "run", arch_def=small, **given)
+    given = {"methods": ["most-macs"], "targets": [0.5], "images": 80, "train_epochs": 1, "train_seeds": 1}
+    sweep(out=tmp_path / "run", arch_def=small, data=tmp_path / "images", **given)
     resume_sweep(tmp_path / "run")
     write_images(tmp_path / "images", train=230)
     with pytest.raises(RunError, match=r"was begun with other images than .* holds now; begin in another folder"):
@@ -419,8 +423,8 @@ BAD = [
     ({"targets": ["0"]}, "target is '0'; allowed: a positive number"),
     ({"targets": ["0.5", "0.01"]}, r"target is '0.01'; allowed: at least 201 cycles \(0.206 of the reference's\)"),
     ({"lambdas": [0.1]}, "targets cannot be used: there are lambdas as well; leave one of them out"),
-    ({"targets": [], "lambdas": [0.1, 0.1], "methods": ["random"]}, "allowed: at least one, each once"),
-    ({"targets": [], "lambdas": [-1.0], "methods": ["random"]}, "weight is -1.0; allowed: a finite number"),
+    ({"targets": [], "lambdas": [0.1, 0.1], "methods": ["one-shot"]}, "allowed: at least one, each once"),
+    ({"targets": [], "lambdas": [-1.0], "methods": ["one-shot"]}, "weight is -1.0; allowed: a finite number"),
     ({"targets": [], "lambdas": [0.1]}, "methods cannot be used: 'most-macs' needs targets"),
     ({"seeds": []}, r"seeds is \[\]; allowed"),
     ({"seeds": [1, 1]}, r"seeds is \[1, 1\]; allowed"),
@@ -436,6 +440,12 @@ BAD = [
     ({"seed": 3}, "seed cannot be used: a sweep sets it for each of its searches; leave it out"),
     ({"method": "random"}, "method cannot be used: a sweep sets it for each of its searches; leave it out"),
     ({"latency": "flops"}, "latency cannot be used: a sweep sets it for each of its searches; leave it out"),
+    (
+        {"targets": [], "lambdas": [0.1], "methods": ["one-shot"], "weight": 1.0},
+        "weight cannot be used: a sweep sets it",
+    ),
+    ({"weight": 1.0}, "weight cannot be used: one-shot and most-macs do not use it with a target"),
+    ({"utilization": 0.5}, "utilization cannot be used: one-shot and most-macs do not use it; leave it out, or choose"),
     ({"target": "0.5"}, "target cannot be used: a sweep sets it for each of its searches; leave it out"),
 ]
 
@@ -469,14 +479,14 @@ def test_settings_of_the_parts_of_a_sweep() -> None:
     found = settings.search("flops", {"target": "0.5"}, 7)
     assert (found.method, found.latency, found.snaps, found.target, found.seed) == ("darts", "flops", False, "0.5", 7)
     assert (found.epochs, found.utilization, found.images) == (3, 0.2, 500)
-    expected = SearchSettings.for_size(500, data="x", seed=2, **given)
-    assert dataclasses.replace(settings.training(2), method=expected.method) == dataclasses.replace(
-        expected, epochs=settings.training(2).epochs
-    )
+    assert settings.training(2) == SearchSettings.for_size(500, data="x", seed=2, epochs=3, images=500)
 
 
-@pytest.mark.parametrize("limit", [{"target": "0.5", "weight": 0.3}, {"weight": 0.3}])
-@pytest.mark.parametrize("method", [{"latency": "flops", "snaps": False}, {"method": "one-shot", "candidates": 7}])
+@pytest.mark.parametrize("limit", [{"target": "0.5"}, {"weight": 0.3}])
+@pytest.mark.parametrize(
+    "method",
+    [{"latency": "flops", "snaps": False}, {"method": "one-shot", "candidates": 7}, {"method": "random", "epochs": 4}],
+)
 def test_a_run_is_a_sweep_of_one_search(limit: dict[str, Any], method: dict[str, Any]) -> None:
     settings = SearchSettings.for_size(500, data="x", seed=4, lr=0.01, **limit, **method)
     run = SweepSettings.of_run(settings, 500)
@@ -523,6 +533,18 @@ MACHINES = {
     "terms": {"terms": tuple(ROWS[3:])},
     "all": {"dataflow": ROWS[0], "fold_timing": ROWS[1], "lowering": ROWS[2], "terms": tuple(ROWS[3:])},
 }
+
+
+@pytest.mark.parametrize("owner", [SystolicArray, SearchSettings])
+def test_every_field_that_may_hold_a_row_is_read_from_a_folder(owner: Any) -> None:
+    def rows(hint: Any) -> set[type]:
+        own = {hint} if isinstance(hint, type) and issubclass(hint, Row) else set[type]()
+        return own.union(*map(rows, typing.get_args(hint)))
+
+    hints = {name: rows(hint) for name, hint in typing.get_type_hints(owner).items()}
+    read = MACHINE_ROWS if owner is SystolicArray else SETTING_ROWS
+    assert len(read) >= 2
+    assert {name: set(kind.rows) for name, kind in read.items()} == {name: own for name, own in hints.items() if own}
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -11,18 +12,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from hwcost import InvalidValueError, SystolicArray, network_cost
-from hwcost.torch import LatencyLoss
-from nas_plugin import LATENCIES, ArchDef, SearchSettings, load_arch_def
-from nas_plugin.images import load
+from nas_plugin import LATENCIES, METHODS, SWEEP_METHODS, ArchDef, Method, SearchSettings, load_arch_def
+from nas_plugin.images import Dataset, load
 from nas_plugin.methods.darts import DartsSearch
-from nas_plugin.methods.finding import winner_of
+from nas_plugin.methods.finding import searcher, winner_of
 from nas_plugin.methods.training import Training, generator, held_out
+from nas_plugin.runs.settings import SweepSettings
 from nas_plugin.space.networks import one_hot
 
 
 def search_of(small: ArchDef, **changes: object) -> DartsSearch:
     settings = dataclasses.replace(
-        SearchSettings(small.data, epochs=6, train_epochs=3, batch=32, alpha_batch=16), **changes
+        SearchSettings(small.data, method="darts", epochs=6, train_epochs=3, batch=32, alpha_batch=16), **changes
     )
     return DartsSearch(small, settings, load(small.data, classes=3, shape=(12, 12))[0])
 
@@ -38,14 +39,17 @@ def test_weights_and_alpha_learn_from_different_images(small: ArchDef) -> None:
     assert len(search.weight_data) == round(0.8 * len(train))
 
 
-def test_the_weight_step_never_sees_the_latency(small: ArchDef, monkeypatch: pytest.MonkeyPatch) -> None:
-    search = search_of(small)
-    monkeypatch.setattr(type(search.latency), "add", lambda *_: pytest.fail("the latency was asked"))
-    monkeypatch.setattr(LatencyLoss, "cycles", lambda *_: pytest.fail("the latency was asked"))
-    before = [p.clone() for p in search.network.parameters()]
-    search.train_weights(1.0, generator(0, "x"))
-    assert all(not torch.equal(a, b) for a, b in zip(before, search.network.parameters(), strict=True))
-    assert (search.alphas.alpha == 0).all()
+def test_the_weight_step_never_sees_the_latency(small: ArchDef) -> None:
+    trained = []
+    for changes in ({"weight": 0.0}, {"weight": 1e6}, {"latency": "shifted", "utilization": 5.0, "target": "0.5"}):
+        search = search_of(small, **changes)
+        before = [p.clone() for p in search.network.parameters()]
+        search.train_weights(1.0, generator(0, "x"))
+        trained.append(list(search.network.parameters()))
+        assert all(not torch.equal(a, b) for a, b in zip(before, trained[-1], strict=True))
+        assert (search.alphas.alpha == 0).all()
+    for other in trained[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(trained[0], other, strict=True))
 
 
 def test_the_alpha_step_moves_alpha_only_and_feels_lambda(small: ArchDef) -> None:
@@ -185,20 +189,127 @@ def test_gumbel_temperature_falls_geometrically_to_its_floor() -> None:
     ],
 )
 def test_settings_outside_of_what_is_allowed(name: str, value: object) -> None:
-    with pytest.raises(InvalidValueError, match=name):
-        dataclasses.replace(SearchSettings("x", method="darts"), **{name: value})
+    method = "one-shot" if name in ("candidates", "finalists", "finalist_epochs") else "darts"
+    with pytest.raises(InvalidValueError, match=f"{name} is .*; allowed: "):
+        SearchSettings("x", method=method, **{name: value})
 
 
 def test_settings_follow_the_number_of_images() -> None:
-    assert SearchSettings.for_size(60_000, data="x").alpha_lr == 0.03
+    assert SearchSettings.for_size(60_000, data="x", method="darts").alpha_lr == 0.03
     assert SearchSettings.for_size(4_000, data="x").alpha_lr == 0.1
     assert SearchSettings.for_size(60_000, data="x", alpha_lr=0.2, epochs=None).alpha_lr == 0.2
-    assert SearchSettings.for_size(4_000, data="x", epochs=1).weight_only_epochs == 0
+    assert SearchSettings.for_size(4_000, data="x", method="darts", epochs=1).weight_only_epochs == 0
     assert SearchSettings.for_size(60_000, data="x").method == "one-shot"
     assert SearchSettings.for_size(60_000, data="x", latency="none").method == "darts"
-    assert SearchSettings.for_size(60_000, data="x", utilization=0.0).method == "one-shot"
+    assert SearchSettings.for_size(60_000, data="x", utilization=0.0).method == "darts"
+    assert SearchSettings.for_size(60_000, data="x", epochs=3, candidates=5).method == "one-shot"
     assert SearchSettings.for_size(60_000, data="x", method="one-shot").epochs == 6
     assert SearchSettings.for_size(4_000, data="x", method="one-shot").epochs == 20
     assert SearchSettings.for_size(4_000, data="x", target=0.75).target == "0.75"
-    with pytest.raises(InvalidValueError, match="epoch"):
-        SearchSettings.for_size(4_000, data="x", epoch=3)
+
+
+@pytest.mark.parametrize("name", ["methods", "latencie", "qqq"])
+def test_an_unknown_setting(name: str) -> None:
+    with pytest.raises(InvalidValueError) as caught:
+        SearchSettings.for_size(4_000, data="x", **{name: 3})
+    assert caught.value.value == name
+    closest = {"methods": "did you mean 'method'?", "latencie": "did you mean 'latency'?"}
+    assert str(caught.value).endswith(closest.get(name, "threads"))
+
+
+# ---------------------------------------------------------------- which settings a method uses
+
+OTHER: dict[str, Any] = {
+    "latency": "shifted",
+    "utilization": 5.0,
+    "candidates": 7,
+    "finalists": 2,
+    "finalist_epochs": 2,
+    "epochs": 5,
+    "weight_only_epochs": 3,
+    "alpha_batch": 5,
+    "alpha_lr": 0.7,
+    "tau_first": 5.0,
+    "tau_last": 0.1,
+    "share": 0.5,
+    "weight": 3.0,
+    "batch": 7,
+}
+
+
+@pytest.fixture(scope="module")
+def few(small: ArchDef) -> Dataset:
+    return load(small.data, classes=3, shape=(12, 12), images=60)[0]
+
+
+@pytest.mark.parametrize("target", [None, "0.9"])
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_method_uses_what_its_row_names(small: ArchDef, few: Dataset, method: Method, target: str | None) -> None:
+    if method.needs_target and target is None:
+        return
+    given = {"epochs": 4, "weight_only_epochs": 0, "candidates": 12, "finalists": 5, "finalist_epochs": 1}
+    lax = dataclasses.replace(method, name="lax", uses=tuple(OTHER), moves_weight=True)  # refuses nothing
+    base = SearchSettings(small.data, method=lax, target=target, train_epochs=1, batch=32, alpha_batch=8, **given)
+
+    def course(**changes: Any) -> Any:
+        search = searcher(small, dataclasses.replace(base, **changes), few)
+        return [search.run_epoch() for _ in range(search.steps)], search.derived()
+
+    known = course()
+    for name in {*OTHER} - {"batch"} if target is None or method.needs_target else ["weight"]:
+        assert (course(**{name: OTHER[name]}) != known) == method.reads(name, {"target": target}), name
+
+
+def one_method(method: str | Method, **given: Any) -> None:
+    SearchSettings.for_size(4_000, data="x", method=method, **given)
+
+
+def directly(method: str | Method, **given: Any) -> None:
+    SearchSettings("x", method=method, **given)
+
+
+def a_sweep(method: str | Method, **given: Any) -> None:
+    if (target := given.pop("target", None)) is not None:
+        given |= {"targets": [target]}
+    more = {"targets": given.pop("targets", ())}
+    more["weights"] = () if more["targets"] else (0.1,)
+    SweepSettings.of_sweep("x", 4_000, [method], train_seeds=1, given=given, **more)
+
+
+@pytest.mark.parametrize("call", [one_method, directly, a_sweep])
+@pytest.mark.parametrize("target", [None, "0.9"])
+@pytest.mark.parametrize("name", OTHER)
+def test_a_setting_without_effect_is_refused(call: Any, target: str | None, name: str) -> None:
+    for method in METHODS.values():
+        if call is a_sweep and (method.name == "darts" or name == "latency" or (name, target) == ("weight", None)):
+            continue
+        given = {name: OTHER[name], "target": "0.9" if method.needs_target else target}
+        if method.reads(name, given):
+            call(method.name, **given)
+            continue
+        with pytest.raises(InvalidValueError) as caught:
+            call(method.name, **given)
+        assert (caught.value.field, caught.value.value) == (name, OTHER[name])
+        assert caught.value.reason.startswith(f"{method.name} does not use it")
+        known = SWEEP_METHODS if call is a_sweep else METHODS
+        for label in known:
+            row = METHODS[SWEEP_METHODS[label]["method"] if call is a_sweep else label]
+            assert (label in caught.value.allowed.replace(",", " ").split()) == row.reads(name, given)
+
+
+def test_a_method_of_ones_own_states_what_it_uses() -> None:
+    uses = ("latency", "epochs", "weight_only_epochs")
+    own = Method("own", "in one line", print, uses=uses, epochs=(7, 3), moves_weight=True)
+    given = {"latency": "shifted", "weight_only_epochs": 2, "target": "0.5", "weight": 0.2}
+    settings = SearchSettings.for_size(4_000, data="x", method=own, **given)
+    assert (settings.epochs, settings.latency, settings.weight) == (7, "shifted", 0.2)
+    assert SearchSettings.for_size(20_000, data="x", method=own).epochs == 3
+    assert list(SweepSettings.of_run(settings, 4_000).methods) == ["own"]
+    assert SweepSettings.of_run(settings, 4_000).search("own", {"target": "0.5"}, 0) == settings
+    for name, value in {"candidates": 4, "utilization": 0.0}.items():
+        with pytest.raises(InvalidValueError) as caught:
+            SearchSettings.for_size(4_000, data="x", method=own, **{name: value})
+        assert (caught.value.field, caught.value.value) == (name, value)
+    with pytest.raises(InvalidValueError) as caught:
+        SearchSettings.for_size(4_000, data="x", method=own, weight_only_epochs=7)
+    assert caught.value.field == "weight_only_epochs"
