@@ -349,7 +349,11 @@ class Blocked(Gemm):
 TORCH = lambda values: pytest.importorskip("torch").tensor(values)  # noqa: E731
 
 
-@pytest.mark.parametrize("sizes", [8, np.array([8, 16]), 8.5, np.array([8.5, 16.25]), TORCH], ids=str)
+@pytest.mark.parametrize(
+    "sizes",
+    [8, np.array([8, 16]), 8.5, np.array([8.5, 16.25]), TORCH],
+    ids=["size", "sizes", "soft", "soft sizes", "torch"],
+)
 @pytest.mark.parametrize("other", [Blocked(1, 2, 3, block=(4, 5)), Linear(3, 2)], ids=["of its kind", "plain"])
 def test_further_fields_of_any_type_are_priced(sizes, other):
     sizes = sizes([8.5, 16.5]) if callable(sizes) else sizes

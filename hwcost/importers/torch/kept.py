@@ -24,6 +24,7 @@ _PLAIN = frozenset(
 )
 _CONTAINERS = frozenset((dict, OrderedDict, list, set, deque, tuple))
 _CACHED = type(functools.lru_cache(len))
+_OF_OTHERS = sys.stdlib_module_names | {"torch"}
 _OF_PYTHON = sys.stdlib_module_names - {"builtins", "collections", "functools", "types", "__main__"}
 
 
@@ -38,8 +39,8 @@ def kept(model: nn.Module, *others: Any) -> Iterator[None]:
     found = _Found()
     for each in (model, *others):
         found.look_at(each)
-    classes = {each for module in model.modules() for each in type(module).__mro__ if _is_of_user(each)}
-    for own in classes:
+    kinds = set(map(type, model.modules()))
+    for own in {each for kind in kinds for each in kind.__mro__ if each.__module__.partition(".")[0] not in _OF_OTHERS}:
         found.values(vars(own))
         for each in list(vars(own).values()):
             found.look_at_function(each)
@@ -48,10 +49,6 @@ def kept(model: nn.Module, *others: Any) -> Iterator[None]:
         yield
     finally:
         found.put_back()
-
-
-def _is_of_user(each: type) -> bool:
-    return each.__module__.partition(".")[0] not in {*sys.stdlib_module_names, "torch"}
 
 
 class _Found:
