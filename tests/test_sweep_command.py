@@ -217,7 +217,7 @@ BAD = [
     (("nobody.csv", *SMALL), "nobody.csv"),
     (("lenet.csv", "--rows", "8"), "--cols"),
     (("lenet.csv", "--cols", "8"), "--rows"),
-    (("lenet.csv", "--rows", "8:", "--cols", "8"), "--rows is ''"),
+    (("lenet.csv", "--rows", "8:", "--cols", "8"), "--rows is '8:'"),
     (("lenet.csv", "--rows", "0", "--cols", "8"), "--rows is '0'"),
     (("lenet.csv", "--rows", "1:99999999999", "--cols", "8"), "50000000"),
     (("lenet.csv", "--rows", str(2**63), "--cols", "8"), "--rows is '9223372036854775808'"),

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hwcost.arrays.backends import NUMBERS, Array, Size, backend_of, has_library, is_number, namespace
+from hwcost.arrays.backends import BACKENDS, NUMBERS, Array, Size, backend_of, has_library, is_number, namespace
 from hwcost.errors import InvalidValueError
 
 __all__ = [
@@ -49,8 +49,13 @@ def _read_only(array: Array) -> Array:
 
 
 def check_plain_array(value: object, field: str) -> None:
-    """Raises for numpy arrays with another arithmetic: ``np.matrix`` multiplies matrices, masks leave elements out."""
-    if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
+    """Raises for numpy arrays with another arithmetic: ``np.matrix`` multiplies matrices, masks leave elements out.
+
+    Arrays of a library that has a row of its own in ``BACKENDS`` pass.
+    """
+    if not isinstance(value, np.ndarray) or type(value) in (np.ndarray, np.memmap):
+        return
+    if type(value).__module__.partition(".")[0] not in BACKENDS.keys() - {"numpy"}:
         raise InvalidValueError(field, value, f"a plain array: np.asarray(...), not {type(value).__name__}")
 
 
