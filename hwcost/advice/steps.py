@@ -24,6 +24,7 @@ __all__ = ["Advice", "Step", "WidthAdvice", "advise"]
 
 
 MOST_AHEAD = 4096
+MOST_CHANNELS = 2**50
 NEUTRAL = {"multiple": 1, "least": 0}
 
 
@@ -284,7 +285,7 @@ def _width_advice(
     same = today + int(np.argmin(np.append(cycles[today:] == cycles[today], False))) - 1
     free = int(sizes[same])
     if same == len(sizes) - 1 and name not in network.options and ahead > MOST_AHEAD * step_size:
-        free = _last_free(own, network, array, name, free, free + ahead, step_size)
+        free = _last_free(own, network, array, name, free, min(free + ahead, MOST_CHANNELS), step_size)
     return WidthAdvice(
         name=name,
         width=width,
