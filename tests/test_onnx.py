@@ -1219,18 +1219,25 @@ def test_functions_that_grow_inside_of_branches_are_refused(tmp_path):
         from_onnx(_written(tmp_path, [helper.make_node("f39", ["x"], ["y"], domain="own")], functions))
 
 
-@pytest.mark.parametrize("depth", [3000, 20_000])
-def test_a_chain_of_functions_is_one_line(tmp_path, depth):
+def _chain(depth):
+    """Functions of which each calls the one before."""
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
-    functions = [
-        helper.make_function(
-            "own", f"f{i}", ["a"], ["b"],
-            [helper.make_node(f"f{i - 1}" if i else "Relu", ["a"], ["b"], domain="own" if i else "")], opsets,
-        )
-        for i in range(depth)
-    ]  # fmt: skip
-    with pytest.raises(InvalidValueError):
-        from_onnx(_written(tmp_path, [helper.make_node(f"f{depth - 1}", ["x"], ["y"], domain="own")], functions))
+    calls = [helper.make_node("Relu", ["a"], ["b"])]
+    calls += [helper.make_node(f"f{i}", ["a"], ["b"], domain="own") for i in range(depth - 1)]
+    return [helper.make_function("own", f"f{i}", ["a"], ["b"], [call], opsets) for i, call in enumerate(calls)]
+
+
+def test_functions_may_call_functions(tmp_path):
+    nodes = [helper.make_node("f79", ["x"], ["h"], domain="own"), helper.make_node("Conv", ["h", "w"], ["y"])]
+    network = from_onnx(_written(tmp_path, nodes, _chain(80)))
+    assert next(iter(network.priced.values())).layer == Conv2d(4, 4, 3, height=8, width=8)
+
+
+@pytest.mark.parametrize("depth", [200, 3000, 20_000])
+def test_a_chain_of_functions_is_one_line(tmp_path, depth):
+    node = helper.make_node(f"f{depth - 1}", ["x"], ["y"], domain="own")
+    with pytest.raises(InvalidValueError, match="100 deep"):
+        from_onnx(_written(tmp_path, [node], _chain(depth)))
 
 
 @pytest.mark.parametrize("kind", ["Concat", "Tile", "Gather"])

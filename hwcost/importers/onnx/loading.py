@@ -27,6 +27,7 @@ __all__ = ["fix_dims", "fixed_shape", "graphs_of", "load_graph", "outer_names", 
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer cannot be larger
 _MOST_NODES = 1_000_000
+_MOST_CALLS = 100  # onnx refuses more from 1.19 on; older ones overflow the stack
 _KEPT = 4096
 """Elements up to which an initializer keeps its values: it may be the target of a reshape."""
 _DATA = ("float_data", "int32_data", "string_data", "int64_data", "raw_data", "double_data", "uint64_data")
@@ -61,7 +62,7 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
 
 
 def _check_written_out(model: onnx.ModelProto, name: str) -> None:
-    """Raises if functions that call functions would expand to more nodes than fit into memory."""
+    """Raises if functions of functions would expand to more nodes than fit into memory, or overflow the stack."""
     bodies = {(each.domain, each.name): Counter(map(_called, _all_nodes(each.node))) for each in model.functions}
     sizes: dict[tuple[str, str], int] = {}
     try:
@@ -70,10 +71,15 @@ def _check_written_out(model: onnx.ModelProto, name: str) -> None:
         stuck = error.args[1][0][1]
         field, allowed = f"{name}: the function {stuck!r}", "inline it without recursion"
         raise InvalidValueError(field, stuck, allowed, reason="it calls itself") from None
+    depths: dict[tuple[str, str], int] = {}
     for called in order:
         body = bodies.get(called)
         size = 1 if body is None else sum(sizes[each] * times for each, times in body.items())
         sizes[called] = min(size, _MOST_NODES + 1)
+        depths[called] = 1 + max((depths[each] for each in body or ()), default=0)
+    if max(depths.values()) > _MOST_CALLS:
+        reason = f"calls of functions within functions are more than {_MOST_CALLS} deep"
+        raise InvalidValueError(f"{name}: the functions", max(depths.values()), "inline them before", reason=reason)
     nodes = sum(sizes.get(_called(node), 1) for node in _all_nodes(model.graph.node))
     if nodes > _MOST_NODES:
         reason = f"with its functions inlined, it has more than {_MOST_NODES} nodes"
