@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hwcost.advice.choices import Choice
-from hwcost.advice.elimination import Elimination, Factor, at_least
-from hwcost.advice.prices import TOLERANCE, Costs
+from hwcost.advice.elimination import Factor, at_least
+from hwcost.advice.prices import Costs, Program
 from hwcost.advice.tables import Figures
 
 __all__ = ["Found", "best_within"]
@@ -78,47 +78,27 @@ class _Rows(NamedTuple):
         return self.take(order[np.append(True, rising[1:] > highest[:-1])[: len(order)]])
 
 
-def best_within(
-    costs: Sequence[Costs],
-    order: Sequence[str],
-    counts: Mapping[str, int],
-    limit: float,
-    price: float,
-    least: float,
-    effort: int,
-) -> Found:
+def best_within(program: Program, price: float, least: float, effort: int) -> Found:
     """The set with the most MACs within the limit among those with at least ``least``.
 
     Args:
-        costs: of all operations.
-        order: in which to eliminate the widths.
-        counts: the number of options of each width.
-        limit: on the cycles.
+        program: what to choose from.
         price: of a cycle, for the bounds.
         least: MACs.
         effort: the most partial choices to keep at a time; those with the largest bounds stay.
     """
-    search = _Search(costs, order, counts, limit, price, least, effort)
-    return search.result()
+    return _Search(program, price, least, effort).result()
 
 
 class _Search:
     """The second elimination; ``left_out`` is the largest bound of what there was no room for."""
 
-    def __init__(
-        self,
-        costs: Sequence[Costs],
-        order: Sequence[str],
-        counts: Mapping[str, int],
-        limit: float,
-        price: float,
-        least: float,
-        effort: int,
-    ) -> None:
-        self.order, self.counts, self.limit, self.price, self.effort = order, counts, limit, price, effort
-        self.forward = Elimination([each.priced(price) for each in costs], order, counts)
+    def __init__(self, program: Program, price: float, least: float, effort: int) -> None:
+        costs, self.counts, self.limit, order = program
+        self.order, self.price, self.effort = order, price, effort
+        self.forward = program.eliminated(price)
         self.outside = self.forward.outside()
-        self.threshold = least - price * limit - TOLERANCE * abs(least)
+        self.threshold = program.threshold(price, least)
         self.left_out = -np.inf
         place = {name: index for index, name in enumerate(order)}
         self.last = len(order) - 1  # here everything meets, also what shares no width

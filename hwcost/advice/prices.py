@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hwcost.advice.choices import Choice
-from hwcost.advice.elimination import Elimination, Factor, maximum
+from hwcost.advice.elimination import Elimination, Factor, elimination_order, maximum
 from hwcost.advice.tables import Figures
 
-__all__ = ["TOLERANCE", "Costs", "Price", "Set", "best_price", "least_bound", "worth_keeping"]
+__all__ = ["Costs", "Price", "Program", "Set", "best_price", "least_bound", "worth_keeping"]
 
 TOLERANCE = 1e-9
 PRICES = (1.0, 0.6, 1.6)
@@ -44,6 +44,40 @@ class Costs(NamedTuple):
         return float(self.cycles[index]), float(self.macs[index])
 
 
+class Program(NamedTuple):
+    """What one call of the exact solver chooses from.
+
+    Attributes:
+        costs: of all operations.
+        counts: the number of options of each width.
+        limit: on the cycles.
+        order: in which to eliminate the widths.
+    """
+
+    costs: Sequence[Costs]
+    counts: Mapping[str, int]
+    limit: float
+    order: Sequence[str]
+
+    @classmethod
+    def of(cls, costs: Sequence[Costs], counts: Mapping[str, int], limit: float) -> Program:
+        """The program in the order that takes the smallest tables."""
+        return cls(costs, counts, limit, elimination_order((each.widths for each in costs), counts)[0])
+
+    def over(self, kept: Mapping[str, Figures]) -> Program:
+        """The same over some of the options."""
+        counts = {name: len(own) for name, own in kept.items()}
+        return Program.of([each.over(kept) for each in self.costs], counts, self.limit)
+
+    def eliminated(self, price: float) -> Elimination:
+        """The elimination of all widths at a price of cycles."""
+        return Elimination([each.priced(price) for each in self.costs], self.order, self.counts)
+
+    def threshold(self, price: float, least: float) -> float:
+        """What a set within the limit with ``least`` MACs has at least, less the price of its cycles."""
+        return least - price * self.limit - TOLERANCE * abs(least)
+
+
 class Set(NamedTuple):
     """A choice with its cycles and MACs."""
 
@@ -66,17 +100,17 @@ class Price(NamedTuple):
     closest: list[Choice]
 
 
-def best_price(costs: Sequence[Costs], order: Sequence[str], counts: Mapping[str, int], limit: float) -> Price:
+def best_price(program: Program) -> Price:
     """The price with the least bound; the bound is minus infinity if no set is within the limit."""
 
-    def best(factors: Sequence[Factor]) -> tuple[float, Set]:
-        found = Elimination(factors, order, counts)
+    def best(found: Elimination) -> tuple[float, Set]:
         choice = found.best
-        cycles, macs = zip(*(each.at(choice) for each in costs), strict=True)
+        cycles, macs = zip(*(each.at(choice) for each in program.costs), strict=True)
         return found.value, Set(sum(cycles), sum(macs), choice)
 
-    _, fewest = best([Factor(each.widths, -each.cycles) for each in costs])
-    return least_bound(lambda price: best([each.priced(price) for each in costs]), fewest, limit)
+    cycles = [Factor(each.widths, -each.cycles) for each in program.costs]
+    _, fewest = best(Elimination(cycles, program.order, program.counts))
+    return least_bound(lambda price: best(program.eliminated(price)), fewest, program.limit)
 
 
 def least_bound(best: Callable[[float], tuple[float, Set]], fewest: Set, limit: float) -> Price:
@@ -106,19 +140,11 @@ def least_bound(best: Callable[[float], tuple[float, Set]], fewest: Set, limit: 
     return Price(price, bound, [within.choice, over.choice])
 
 
-def worth_keeping(
-    costs: Sequence[Costs],
-    order: Sequence[str],
-    counts: Mapping[str, int],
-    limit: float,
-    price: float,
-    least: float,
-) -> dict[str, Figures]:
+def worth_keeping(program: Program, price: float, least: float) -> dict[str, Figures]:
     """The indices of the options of each width that a set within the limit with at least ``least`` MACs may contain."""
-    kept = {name: np.full(counts[name], True) for name in order}
-    for each_price in (price * factor for factor in PRICES):
-        forward = Elimination([each.priced(each_price) for each in costs], order, counts)
-        threshold = least - each_price * limit - TOLERANCE * abs(least)
-        for name, factors, outside in zip(order, forward.factors, forward.outside(), strict=True):
-            kept[name] &= maximum([*factors, outside], (name,), counts).values >= threshold
+    kept = {name: np.full(program.counts[name], True) for name in program.order}
+    for tried in (price * factor for factor in PRICES):
+        forward, threshold = program.eliminated(tried), program.threshold(tried, least)
+        for name, factors, outside in zip(program.order, forward.factors, forward.outside(), strict=True):
+            kept[name] &= maximum([*factors, outside], (name,), program.counts).values >= threshold
     return {name: np.flatnonzero(each) for name, each in kept.items()}

@@ -12,7 +12,7 @@ import numpy as np
 from hwcost.advice.choices import Choice, Table, total_at
 from hwcost.advice.elimination import elimination_order
 from hwcost.advice.exact import best_within
-from hwcost.advice.prices import Costs, Set, best_price, least_bound, worth_keeping
+from hwcost.advice.prices import Costs, Program, Set, best_price, least_bound, worth_keeping
 from hwcost.advice.tables import Figures
 from hwcost.advice.walk import Walk
 
@@ -133,7 +133,7 @@ class _Search:
         return best._replace(bound=max(self._loose_bound(), best.macs), combined=combined)
 
     def _loose_bound(self) -> float:
-        """The bound if every table could have options of its own."""
+        """The bound if each table could choose its own options."""
 
         def best(price: float) -> tuple[float, Set]:
             values = [table.macs - price * table.cycles for table in self.tables]
@@ -177,7 +177,9 @@ class _Search:
 
     def _solved(self, best: Result, kept: Mapping[str, Figures]) -> Result:
         """The better one of the best choice known and the best one of a part."""
-        start, costs = best.choice, self._costs(best.choice, kept)
+        start = best.choice
+        counts = {name: len(own) for name, own in kept.items()}
+        program = Program.of(self._costs(start, kept), counts, self.limit)
         effort = self.effort if len(kept) == len(self.counts) else max(1, self.effort // 10)
         price, bound = 0.0, math.inf
 
@@ -186,30 +188,25 @@ class _Search:
             return found if found.beats(best, self.limit) else best
 
         while True:
-            counts = {name: len(own) for name, own in kept.items()}
-            order, _ = elimination_order((each.widths for each in costs), counts)
-            found = best_price(costs, order, counts, self.limit)
+            found = best_price(program)
             if found.bound < bound * (1 - PROVEN):
                 price, bound = found.price, found.bound
             for choice in found.closest:
                 best = better(choice)
-            least = best.macs + self.step
             if best.cycles > self.limit:
                 break
-            left = worth_keeping(costs, order, counts, self.limit, price, least)
+            least, before = best.macs + self.step, sum(program.counts.values())
+            left = worth_keeping(program, price, least)
             if bound < least or not all(map(len, left.values())):
                 bound = -math.inf
                 break
-            costs, kept = [each.over(left) for each in costs], {name: kept[name][left[name]] for name in kept}
-            if sum(map(len, kept.values())) < SHRINKS * sum(counts.values()):
+            program, kept = program.over(left), {name: kept[name][left[name]] for name in kept}
+            if sum(program.counts.values()) < SHRINKS * before:
                 continue
-            counts = {name: len(own) for name, own in kept.items()}
-            order, _ = elimination_order((each.widths for each in costs), counts)
-            exact = best_within(costs, order, counts, self.limit, price, least, effort)
-            bound = min(bound, max(exact.macs, exact.left_out))
-            before = best.macs
+            exact = best_within(program, price, least, effort)
+            bound, macs = min(bound, max(exact.macs, exact.left_out)), best.macs
             best = best if exact.choice is None else better(exact.choice)
-            if bound <= best.macs * (1 + PROVEN) or best.macs == before:
+            if bound <= best.macs * (1 + PROVEN) or best.macs == macs:
                 break
         return best._replace(bound=max(bound, best.macs))
 

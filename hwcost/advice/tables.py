@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 
-__all__ = ["Allowed", "Figures", "Numbers", "changeable", "followers", "over", "over_each"]
+__all__ = ["Allowed", "Figures", "Numbers", "changeable", "followers", "over_each"]
 
 Figures: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Numbers: TypeAlias = "int | float"
@@ -50,15 +50,6 @@ def over_each(
             priced[key] = (np.broadcast_to(figures[0], shape), np.broadcast_to(figures[1], shape))
         found[name] = priced[key]
     return found
-
-
-def over(
-    operations: Sequence[Operation], network: Network, array: SystolicArray, sizes: Mapping[str, Figures]
-) -> tuple[Figures, Figures]:
-    """Total cycles and MACs of operations."""
-    each = over_each({str(i): operation for i, operation in enumerate(operations)}, network, array, sizes)
-    cycles, macs = (sum(figures[i] for figures in each.values()) for i in (0, 1))
-    return np.asarray(cycles), np.asarray(macs)
 
 
 class Allowed(NamedTuple):

@@ -132,7 +132,7 @@ class _Found:
             self.look_at(each)
 
     def _container(self, each: Any) -> Iterable[Any]:
-        """What a container holds; methods that a class of containers has of its own are not called."""
+        """What a container holds; methods that its class overrides are not called."""
         if isinstance(each, dict):
             own = dict(dict.items(each))
             self._tables.append((each, own))
