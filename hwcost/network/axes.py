@@ -34,6 +34,7 @@ class _Entry:
     made_of: Axis = ()
     multiple: int = 1
     fixed: str = ""
+    grouped: bool = False
 
 
 class AxisTracker:
@@ -111,6 +112,18 @@ class AxisTracker:
             if entry.size % entry.multiple:
                 entry.fixed, entry.multiple = entry.fixed or reason, 1
 
+    def group(self, axis: Axis, of: int, reason: str) -> None:
+        """Keeps an axis a multiple of ``of``, as the channels of groups, of which each has weights of its own.
+
+        A concatenation, or an axis with repetitions, is fixed: if its pieces changed, channels would change groups.
+        """
+        own = self._resolved(axis)
+        if len(own) > 1 or any(factor.numerator != 1 for _, factor in own):
+            self.fix(axis, reason)
+        self.multiple(axis, of, reason)
+        for width, _ in own:
+            self._entries[width].grouped = True
+
     def join(self, a: Axis, b: Axis, reason: str) -> None:
         """Makes two axes equal.
 
@@ -129,8 +142,8 @@ class AxisTracker:
             if not more and factor == 1 and width not in dict(other):
                 entry = self._entries[width]
                 entry.made_of = other
-                if entry.fixed:
-                    self.fix(other, entry.fixed)
+                if entry.fixed or entry.grouped:
+                    self.fix(other, entry.fixed or reason)
                 if entry.multiple > 1:
                     self.multiple(other, entry.multiple, "a multiple of channels")
                 return
@@ -246,6 +259,7 @@ class AxisTracker:
             first.called, first.name = second.called, second.name
         first.fixed = first.fixed or second.fixed
         first.multiple = math.lcm(first.multiple, second.multiple)
+        first.grouped |= second.grouped
 
     def rule(self, axis: Axis) -> SizeExpression:
         """The axis as a size expression; empty if its size is 0."""

@@ -6,6 +6,7 @@ makes one, a user writes one by hand, and :meth:`Network.space` opens its widths
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 from hwcost.arrays import Size, is_number
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.model.layers import Conv2d, Linear, is_layer
+from hwcost.network.channels import Kept, check_kept, staying
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width, check_text
 from hwcost.network.space import KERNEL, by_step, changeable, check_options, complete, with_open_kernel
 
@@ -208,3 +210,30 @@ class Network(Mapping[str, Any]):
             name: each.at(today) if any(width in sizes for width in each.widths) else each.layer
             for name, each in self.operations.items()
         }
+
+    def masked(self, model: Any, kept: Kept) -> Any:
+        """A copy of a PyTorch module in which only some channels count: all entries of the others are 0.
+
+        It computes what the module cut to these channels computes (:func:`hwcost.importers.torch.resize.resized`), in
+        the original shapes; so tests can compare both. Norms over channels, as a layer norm, see the zeros: for a width
+        that such a norm follows the two differ.
+
+        Args:
+            model: the module that the network was imported from.
+            kept: the channels that stay, by width, as indices.
+
+        Raises:
+            InvalidValueError: a width that is unknown or cannot be cut, channels that it does not have, a module that
+                lacks a parameter of the network.
+        """
+        channels = check_kept(self, kept)
+        masked = copy.deepcopy(model)
+        tensors = dict([*masked.named_parameters(remove_duplicate=False), *masked.named_buffers()])
+        for name, rules in self.parameters.items():
+            if name not in tensors:
+                allowed = "pass the module that was imported"
+                raise InvalidValueError("model", type(model).__name__, allowed, reason=f"it has no {name!r}")
+            for axis, stays in staying(rules, self.widths, channels).items():
+                for part, row in zip(tensors[name].data.chunk(len(stays)), stays, strict=True):
+                    part.mul_(part.new_tensor(row).reshape(-1, *[1] * (part.dim() - axis - 1)))
+        return masked

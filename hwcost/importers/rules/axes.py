@@ -235,5 +235,7 @@ def lookup(call: Call, dim: int, places: Axes = ()) -> None:
 
 
 def embedding(call: Call, table: Any, places: Any) -> None:
-    """Rows of a table."""
-    call.give(call.out, (*call.axes(places), call.axes(table)[1]))
+    """Rows of a table, whose number cannot change."""
+    rows, features = call.axes(table)[:2]
+    call.widths.fix(rows, "a look-up")
+    call.give(call.out, (*call.axes(places), features))

@@ -98,7 +98,7 @@ def _convolution_axes(call: Call, x: Any, weight: Any, groups: int) -> tuple[Axi
 
 def _keep_groups(call: Call, groups: int, *axes: Axis) -> None:
     for axis in axes if groups > 1 else ():
-        call.widths.multiple(axis, groups, "groups")
+        call.widths.group(axis, groups, "groups")
 
 
 def _map(call: Call, x: Any, weight: Any, window: Window) -> Conv2d:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError
 from hwcost.importers.torch.inputs import InputSpec
 from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.reader import read
+from hwcost.network.channels import Channels, Kept, check_kept, first_channels, staying
 from hwcost.network.network import Network
-from hwcost.network.operations import SizeExpression, size_at
 
 __all__ = ["applied", "changed_numbers", "resized"]
 
@@ -21,8 +22,10 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
-def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.Module:
-    """A copy of a module with smaller widths: the first channels of every width stay.
+def resized(
+    model: nn.Module, network: Network, sizes: Mapping[str, int] | None = None, *, keep: Kept | None = None
+) -> nn.Module:
+    """A copy of a module with smaller widths: a part of it, with the weights of the channels that stay.
 
     Every parameter that follows a width is cut, and the numbers of convolutions, fully connected layers and norms are
     changed with it, wherever they sit; code in a ``forward`` that has sizes written into it is not changed, and a copy
@@ -31,24 +34,24 @@ def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.
     Args:
         model: the module that the network was imported from.
         network: what :func:`hwcost.from_torch` found in it.
-        sizes: new sizes of widths, at most today's; sides of kernels cannot be cut.
+        sizes: new sizes of widths, at most today's; the first channels stay, or the first of each group where a width
+            has groups. Sides of kernels cannot be cut.
+        keep: the channels that stay, by width, as indices; a width with groups keeps equally many of each.
+            :meth:`hwcost.Network.masked` computes the same in the original shapes.
 
     Raises:
-        InvalidValueError: a width that is unknown, fixed, grows, or is not allowed; a module that cannot be rebuilt.
+        InvalidValueError: a width that is unknown, fixed, grows, or is not allowed; channels that it does not have;
+            neither ``sizes`` nor ``keep``; a module that cannot be rebuilt.
 
     >>> from hwcost import from_torch
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-    >>> resized(model, from_torch(model, (1, 4)), {"0": 5})[2]
+    >>> network = from_torch(model, (1, 4))
+    >>> resized(model, network, {"0": 5})[2]
     Linear(in_features=5, out_features=2, bias=True)
+    >>> torch.equal(resized(model, network, keep={"0": [1, 6]})[0].weight, model[0].weight[[1, 6]])
+    True
     """
-    network.at(sizes)
-    for name, size in sizes.items():
-        if network.widths[name].is_kernel:
-            reason = "it is the side of a kernel, and only channels and features can be cut"
-            raise InvalidValueError(f"width {name!r}", name, "build the module with the other kernel", reason=reason)
-        if size > network.widths[name].size:
-            allowed = f"at most today's {network.widths[name].size}: weights are cut"
-            raise InvalidValueError(f"width {name!r}", size, allowed)
+    kept = _kept(network, sizes, keep)
     smaller = copy.deepcopy(model)
     tensors = dict(_tensors(smaller))
     cut: dict[int, Tensor] = {}
@@ -60,16 +63,46 @@ def resized(model: nn.Module, network: Network, sizes: Mapping[str, int]) -> nn.
         if id(old) in cut:  # tied: both names keep one parameter
             setattr(owner, attribute, cut[id(old)])
             continue
-        new = old.detach()
-        for axis, rule in enumerate(rules):
-            if any(width in sizes for width, _ in rule):
-                new = new.index_select(axis, _indices(rule, network, sizes).to(new.device))
-        if new.shape != old.shape:
+        stays = staying(rules, network.widths, kept)
+        if stays:
+            new = _cut(old.detach(), stays)
             cut[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
             setattr(owner, attribute, cut[id(old)])
     for module in smaller.modules():
         _renumber(module)
     return smaller
+
+
+def _cut(tensor: Tensor, stays: Mapping[int, Any]) -> Tensor:
+    """The entries of a tensor that stay; axis 0, whose parts are the groups, is cut last."""
+    for axis in sorted(stays, reverse=True):
+        rows = [torch.from_numpy(row.nonzero()[0]).to(tensor.device) for row in stays[axis]]
+        parts = [part.index_select(axis, row) for part, row in zip(tensor.chunk(len(rows)), rows, strict=True)]
+        tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return tensor
+
+
+def _kept(network: Network, sizes: Mapping[str, int] | None, keep: Kept | None) -> dict[str, Channels]:
+    """The channels that stay of every width that is cut."""
+    if sizes is None and keep is None:
+        raise InvalidValueError("sizes or keep", MISSING, 'sizes by width, as {"conv1": 8}')
+    sizes = {} if sizes is None else sizes
+    network.at(sizes)
+    kept = {} if keep is None else check_kept(network, keep)
+    for name in sizes.keys() & kept.keys():
+        if sizes[name] != len(kept[name]):
+            allowed = f"{len(kept[name])}, as many as keep has channels, or leave it out"
+            raise InvalidValueError(f"width {name!r}", sizes[name], allowed)
+    for name, size in sizes.items():
+        if size > network.widths[name].size:
+            allowed = f"at most today's {network.widths[name].size}: weights are cut"
+            raise InvalidValueError(f"width {name!r}", size, allowed)
+        kept.setdefault(name, first_channels(network.widths[name], size))
+    for name in kept:
+        if network.widths[name].is_kernel:
+            reason = "it is the side of a kernel, and only channels and features can be cut"
+            raise InvalidValueError(f"width {name!r}", name, "build the module with the other kernel", reason=reason)
+    return kept
 
 
 def changed_numbers(before: nn.Module, after: nn.Module) -> dict[str, dict[str, tuple[int, int]]]:
@@ -107,17 +140,6 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str, Tens
         for attribute, tensor in (*module._parameters.items(), *module._buffers.items()):
             if tensor is not None:
                 yield f"{path}.{attribute}" if path else attribute, (module, attribute, tensor)
-
-
-def _indices(rule: SizeExpression, network: Network, sizes: Mapping[str, int]) -> Tensor:
-    """The indices of an axis that stay: the first ones of each of its pieces."""
-    pieces, start = [], 0
-    for width, factor in rule:
-        today = network.widths[width].size
-        old, new = (int(size_at(((width, factor),), {width: size})) for size in (today, sizes.get(width, today)))
-        pieces.append(torch.arange(start, start + new))
-        start += old
-    return torch.cat(pieces)
 
 
 def _renumber(module: nn.Module) -> None:
