@@ -40,6 +40,20 @@ def normed(channels):
     return norm
 
 
+class PartsGoOn(nn.Module):
+    """Two halves, one of which goes through further layers; all of it is concatenated, as in YOLOv8."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.n, self.last = nn.Conv2d(3, 8, 1), normed(8), nn.Conv2d(16, 4, 1)
+        self.more = nn.ModuleList([nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), normed(4)) for _ in range(2)])
+
+    def forward(self, x):
+        parts = list(self.n(self.a(x)).chunk(2, 1))
+        parts.extend(more(parts[-1]).relu() for more in self.more)
+        return self.last(torch.cat(parts, 1))
+
+
 def tied():
     model = Of(lambda m, x: m.c(m.b(m.a(x)).relu()), a=nn.Conv2d(3, 6, 1), b=nn.Conv2d(6, 6, 1), c=nn.Conv2d(6, 6, 1))
     model.c.weight = model.b.weight
@@ -106,6 +120,21 @@ CASES = {
         ),
         IMAGE,
     ),
+    "halves": (
+        lambda: Of(
+            lambda m, x: m.c(torch.mul(*m.a(x).chunk(2, 1))) + m.e(F.glu(m.d(x), 1)),
+            a=nn.Conv2d(3, 12, 1), c=nn.Conv2d(6, 4, 1), d=nn.Conv2d(3, 10, 1), e=nn.Conv2d(5, 4, 1),
+        ),
+        IMAGE,
+    ),
+    "thirds": (
+        lambda: Of(
+            lambda m, x: m.c(torch.addcmul(*torch.chunk(m.b(m.n(m.a(x))), 3, dim=1))),
+            a=nn.Conv2d(3, 8, 1), n=normed(8), b=nn.Conv2d(8, 18, 1), c=nn.Conv2d(6, 4, 1),
+        ),
+        IMAGE,
+    ),
+    "parts that go on": (PartsGoOn, IMAGE),
     "tied": (
         tied,
         IMAGE,
@@ -150,6 +179,19 @@ def test_channels_in_another_order_are_the_same_network(name):
             if not own.fixed}  # fmt: skip
     for same in (resized(model, network, keep=kept), network.masked(model, kept)):
         assert torch.equal(same(x), model(x))
+
+
+@pytest.mark.parametrize("name", ["halves", "thirds", "parts that go on"])
+def test_equal_parts_are_free(name):
+    make, shape = CASES[name]
+    widths = from_torch(make(), shape).widths
+    assert {"halves": 2, "thirds": 2, "parts that go on": 3}[name] == sum(not each.fixed for each in widths.values())
+
+
+def test_parts_of_a_size_in_the_code_are_fixed():
+    model = Of(lambda m, x: m.c(torch.mul(*m.a(x).split(6, 1))), a=nn.Conv2d(3, 12, 1), c=nn.Conv2d(6, 4, 1))
+    assert from_torch(model, IMAGE).widths["a"].fixed == "split"
+    assert "chunk" not in vars(torch.Tensor)
 
 
 def test_without_a_choice_the_first_channels_of_every_group_stay():

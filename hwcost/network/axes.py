@@ -180,9 +180,14 @@ class AxisTracker:
         """The axis times a factor; the size stays an integer."""
         return axis if factor == 1 else tuple((width, own * Fraction(factor)) for width, own in axis)
 
-    def pieces(self, axis: Axis, sizes: Sequence[int], reason: str) -> tuple[Axis, ...]:
-        """The axis split at these sizes; a split inside one of its pieces fixes the axis."""
+    def pieces(self, axis: Axis, sizes: Sequence[int], reason: str, *, stay_equal: bool = False) -> tuple[Axis, ...]:
+        """The axis split at these sizes; a split inside one of its pieces fixes the axis.
+
+        If parts ``stay_equal`` at any size of the axis, a width is several times the width of a part instead.
+        """
         found: list[Axis] = []
+        if stay_equal:
+            self._split_equally(axis, sizes)
         left = list(self._resolved(axis))
         for size in sizes:
             taken: list[tuple[int, Fraction]] = []
@@ -193,6 +198,19 @@ class AxisTracker:
                 return tuple(self.fixed(each, reason) for each in sizes)
             found.append(tuple(taken))
         return tuple(found)
+
+    def _split_equally(self, axis: Axis, sizes: Sequence[int]) -> None:
+        ((width, factor), *more) = self._resolved(axis) or ((-1, _ONE),)
+        if more or factor != 1 or len(sizes) < 2 or len(set(sizes)) > 1 or not sizes[0]:
+            return
+        entry = self._entries[width]
+        if entry.fixed or entry.grouped:
+            return
+        part = self.new(sizes[0])
+        own = self._entries[part[0][0]]
+        own.name, own.called = entry.name, entry.called
+        entry.made_of = part * len(sizes)
+        self.multiple(part, entry.multiple, "a multiple of channels")
 
     def reshape(self, axes: Sequence[Axis], shape: Sequence[int], reason: str = "a reshape") -> tuple[Axis, ...]:
         """The axes after a reshape.

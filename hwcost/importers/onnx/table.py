@@ -211,7 +211,7 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         "ConcatFromSequence": _of_sequence,
         "SplitToSequence": _to_sequence,
         "QLinearConcat": _quantized_concatenation,
-        "Split": lambda call: rules.split(call, _axis(call, 0)),
+        "Split": lambda call: rules.split(call, _axis(call, 0), stay_equal=True),
         "Slice": _slice,
         "Gather": lambda call: rules.lookup(call, _axis(call, 0), call.axes(call[1])),
         **_all(_blocks, "DepthToSpace SpaceToDepth"),

@@ -16,7 +16,7 @@ from hwcost.importers.rules.copies import plain, repeat_copies, reshape_copies
 from hwcost.network.axes import Axis
 
 __all__ = [
-    "channel_norm", "concatenation", "elementwise", "embedding", "expand", "free", "group_norm", "keep_axes",
+    "channel_norm", "concatenation", "elementwise", "embedding", "expand", "free", "gate", "group_norm", "keep_axes",
     "layer_norm", "lookup", "map_elements", "permute", "position", "reduction", "reshape", "resizing", "same", "split",
     "stack",
 ]  # fmt: skip
@@ -167,12 +167,15 @@ def _repeat(call: Call) -> None:
         call.give_copies(call.out, repeat_copies(call.copies(call.first), old, new))
 
 
-def split(call: Call, dim: int) -> None:
-    """The outputs are pieces along one axis, in order; if they are neither all of it nor empty, it cannot change."""
+def split(call: Call, dim: int, *, stay_equal: bool = False) -> None:
+    """The outputs are pieces along one axis, in order; if they are neither all of it nor empty, it cannot change.
+
+    Pieces that ``stay_equal`` have no sizes written into the code, only their number.
+    """
     dim, axes = position(call, call.first, dim), call.axes(call.first)
     sizes = [call.shape(tensor)[dim] for tensor in call.outputs]
     if sum(sizes) == call.widths.size(axes[dim]):
-        pieces = call.widths.pieces(axes[dim], sizes, call.kind)
+        pieces = call.widths.pieces(axes[dim], sizes, call.kind, stay_equal=stay_equal)
     else:
         if any(sizes):
             call.widths.fix(axes[dim], call.kind)
@@ -224,6 +227,15 @@ def reduction(call: Call, dims: Iterable[int] | None = None) -> None:
     for tensor in call.outputs:
         keeps = len(call.shape(tensor)) == len(axes)
         call.give(tensor, [one if i in gone else axis for i, axis in enumerate(axes) if keeps or i not in gone])
+
+
+def gate(call: Call, dim: int) -> None:
+    """One half of an axis is multiplied by a function of the other."""
+    dim, axes = position(call, call.first, dim), call.axes(call.first)
+    half = call.shape(call.out)[dim]
+    one, other = call.widths.pieces(axes[dim], (half, half), call.kind, stay_equal=True)
+    call.widths.join(one, other, call.kind)
+    call.give(call.out, (*axes[:dim], one, *axes[dim + 1 :]))
 
 
 def lookup(call: Call, dim: int, places: Axes = ()) -> None:

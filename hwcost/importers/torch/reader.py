@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from hwcost.errors import MISSING, HwcostError, InvalidValueError, first_line
 from hwcost.importers.rules import Handler
 from hwcost.importers.rules.own import OwnRows, is_qualified
+from hwcost.importers.torch.chunks import following_chunks
 from hwcost.importers.torch.inputs import Arguments, InputSpec, stand_ins, without_data
 from hwcost.importers.torch.kept import kept
 from hwcost.importers.torch.loading import load_model
@@ -182,7 +183,7 @@ def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> N
         tensors.values.add_given(tensor, value)
     for tensor in _leaves(given.args, given.named):
         tensors.give(tensor, tuple(tensors.widths.fixed(size, _AN_INPUT) for size in tensor.shape), _AN_INPUT)
-    with warnings.catch_warnings(action="ignore"), tracer.modules.follow(), _without_fast_path():
+    with warnings.catch_warnings(action="ignore"), tracer.modules.follow(), _without_fast_path(), following_chunks():
         try:
             with torch.no_grad(), tracer:
                 out = torch.func.functional_call(

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from hwcost.importers import rules
 from hwcost.importers.rules import Handler, LoweredLayer
 from hwcost.importers.torch.calls import OperatorCall
+from hwcost.importers.torch.chunks import in_chunk
 from hwcost.model.layers import MatMul
 
 __all__ = ["AXES", "PRODUCTS"]
@@ -106,9 +107,10 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_rows(_permute, "permute"),
         **_rows(rules.expand, "expand repeat"),
         **_rows(
-            lambda call: rules.split(call, call["dim"]),
+            lambda call: rules.split(call, call["dim"], stay_equal=in_chunk()),
             "split split_with_sizes unsafe_split unsafe_split_with_sizes chunk narrow slice",
         ),
+        **_rows(lambda call: rules.gate(call, call["dim"]), "glu"),
         **_rows(lambda call: rules.lookup(call, call["dim"]), "select unbind"),
         **_rows(_cat, "cat"),
         **_rows(lambda call: rules.stack(call, call["dim"]), "stack"),
