@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
 import math
+import pkgutil
 import random
 
 import numpy as np
 import pytest
 from refusals import refused
 
+import hwcost
 from hwcost import (
     DATAFLOWS,
     FOLD_TIMINGS,
@@ -138,6 +142,23 @@ def test_ladders_end_where_the_ceiling_does(kind, library):
 def test_a_ladder_of_some_steps_ends_at_their_number():
     assert smooth_ceil(math.inf, steps=7) == 7
     assert smooth_ceil(math.inf, positions=[0, 2, 4]) == 3
+
+
+# ---------------------------------------------------------------- frozen values
+
+STATES = {"_Distances", "_Entry", "_Known", "Step", "Value"}
+"""Dataclasses that a run fills in; all others are values."""
+
+
+def test_values_are_frozen():
+    kinds = set()
+    for module in pkgutil.walk_packages(hwcost.__path__, "hwcost."):
+        if module.name != "hwcost.__main__":
+            with contextlib.suppress(ImportError):  # an optional library
+                kinds.update(filter(dataclasses.is_dataclass, vars(importlib.import_module(module.name)).values()))
+    kinds = {kind for kind in kinds if isinstance(kind, type) and kind.__module__.startswith("hwcost")}
+    assert {"Conv2d", "Cost", "SystolicArray", "Network"} <= {kind.__name__ for kind in kinds}
+    assert {kind.__name__ for kind in kinds if not kind.__dataclass_params__.frozen} <= STATES
 
 
 # ---------------------------------------------------------------- arrays in frozen values
