@@ -9,6 +9,7 @@ import pickle
 import tracemalloc
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from refusals import refused
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, network_cost
 from hwcost.advice import advise
-from hwcost.advice.budget import solve
+from hwcost.advice.budget import best_sizes, check_values, solve
 from hwcost.advice.search import thin
 from hwcost.advice.tables import Allowed
 from hwcost.machine.terms import Term
@@ -591,3 +592,113 @@ def test_a_width_without_advice():
         advice["stm"]
     assert (caught.value.field, caught.value.value) == ("the advice", "stm")
     assert "stem" in caught.value.names
+
+
+# ---------------------------------------------------------------- values of the caller's own
+
+
+def valued(network, seed=0):
+    """For each width a value that rises with the size, one random step at a time."""
+    rng = np.random.default_rng(seed)
+    return {name: np.cumsum(rng.random(width.size)).tolist() for name, width in network.widths.items()
+            if not width.fixed and any(name in each.widths for each in network.priced.values())}  # fmt: skip
+
+
+def best_value(network, array, share, value):
+    """The largest value within a share of today's cycles, by trying every set of sizes."""
+    limit, names = share * network_cost(network, array).total.cycles, list(value)
+    best = 0.0
+    for sizes in itertools.product(*(range(1, network.widths[name].size + 1) for name in names)):
+        if network_cost(network.at(dict(zip(names, sizes, strict=True))), array).total.cycles <= limit:
+            best = max(
+                best, sum(value[name][size - 1] - value[name][0] for name, size in zip(names, sizes, strict=True))
+            )
+    return best
+
+
+THREE = Network(
+    "three",
+    {
+        "a": Operation(Conv2d(3, 6, 3, height=6, width=6, padding=1), {"out_channels": "a"}),
+        "b": Operation(Conv2d(6, 7, 3, height=6, width=6, padding=1), {"in_channels": "a", "out_channels": "b"}),
+        "c": Operation(Conv2d(7, 6, 1, height=6, width=6), {"in_channels": "b", "out_channels": "a"}),
+        "d": Operation(Linear(6, 9), {"in_features": "a", "out_features": "d"}),
+        "e": Operation(Linear(9, 4), {"in_features": "d"}),
+    },
+)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.85])
+@pytest.mark.parametrize("array", [SystolicArray(4, 4), SystolicArray(3, 2, fold_timing="serial")], ids=str)
+def test_a_budget_keeps_the_most_value(share, array):
+    value = valued(THREE)
+    found = advise(THREE, array, budget=share, value=value).budget
+    today = {name: THREE.widths[name].size for name in value}
+    sizes = today | dict(found.sizes)
+    kept = sum(own[sizes[name] - 1] - own[0] for name, own in value.items())
+    assert kept == pytest.approx(best_value(THREE, array, share, value), rel=1e-6)
+    assert found.is_proven
+    assert found.cycles <= found.limit
+    least = network_cost(THREE.at(dict.fromkeys(value, 1)), array).total.cycles
+    assert found.floor == least
+
+
+def test_widths_without_values_and_widths_to_keep_stay():
+    array, value = SystolicArray(4, 4), valued(THREE)
+    assert "d" not in advise(THREE, array, budget=0.8, value={name: value[name] for name in "ab"}).budget.sizes
+    kept = advise(THREE, array, budget=0.8, keep=["a"])
+    assert "a" not in kept.budget.sizes
+    assert "a" not in {each.name for each in kept.widths}
+
+
+def test_the_ends_of_values_decide_nothing():
+    """What the smallest size of a width is worth is kept by every set, so that it does not matter."""
+    array, value = SystolicArray(4, 4), valued(THREE)
+    shifted = {name: [each + 100 * (name == "a") for each in own] for name, own in value.items()}
+    assert advise(THREE, array, budget=0.6, value=value).budget.sizes == (
+        advise(THREE, array, budget=0.6, value=shifted).budget.sizes
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({}, "for each width the value"),
+        ([1], "for each width the value"),
+        ({"z": [1]}, "unknown width that can change 'z'"),
+        ({"a": [1, 2]}, "6 finite numbers"),
+        ({"a": [1, 2, 3, 4, 5, 4]}, "do not fall"),
+        ({"a": [1, 2, 3, 4, 5, float("nan")]}, "6 finite numbers"),
+        ({"a": [1, 2, 3, 4, 5, "x"]}, "6 finite numbers"),
+        ({"a": [1] * 6}, "values that rise"),
+    ],
+)
+def test_values_that_cannot_be(value, words):
+    with pytest.raises(InvalidValueError, match=words):
+        advise(THREE, SystolicArray(4, 4), budget=0.6, value=value)
+
+
+def test_values_and_widths_to_keep_are_checked():
+    array = SystolicArray(4, 4)
+    with pytest.raises(InvalidValueError, match="add a budget"):
+        advise(THREE, array, value=valued(THREE))
+    with pytest.raises(InvalidValueError, match="unknown width 'z'"):
+        advise(THREE, array, keep=["z"])
+    with pytest.raises(InvalidValueError, match="names of widths in a list"):
+        advise(THREE, array, keep="a")
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
+def test_a_limit_is_filled_where_a_set_fills_it(share):
+    """Values that only ask for one width leave cycles unused; of sets that use them, the one of most value is taken."""
+    array = SystolicArray(4, 4)
+    value = check_values(THREE, {"a": [0, 0, 0, 0, 0, 0], "b": [0] * 6 + [1], "d": [0] * 9}, ["a", "b", "d"])
+    limit = share * network_cost(THREE, array).total.cycles
+    tried = [
+        network_cost(THREE.at(dict(zip("abd", sizes, strict=True))), array).total.cycles
+        for sizes in itertools.product(range(1, 7), range(1, 8), range(1, 10))
+    ]
+    found = best_sizes(THREE, array, THREE.priced, limit, 10_000, Allowed(), value=value, fill=0.97)
+    reached = any(0.97 * limit <= cycles <= limit for cycles in tried)
+    assert found.cycles <= limit
+    assert (found.cycles >= 0.97 * limit) == reached

@@ -48,7 +48,7 @@ def test_an_elimination_finds_the_maximum_and_that_of_each_option(seed):
     factors = [*(each.priced(0.7) for each in costs), Factor((), np.asarray(3.0))]
     order, entries = elimination_order((each.widths for each in factors), counts)
     found = Elimination(factors, order, counts)
-    values = [(choice, 3 + macs - 0.7 * cycles) for choice, cycles, macs in everything(counts, costs)]
+    values = [(choice, 3 + worth - 0.7 * cycles) for choice, cycles, worth in everything(counts, costs)]
     assert found.value == pytest.approx(max(value for _, value in values))
     assert dict(values_of(values))[tuple(found.best[name] for name in counts)] == pytest.approx(found.value)
     for name, own, outside in zip(order, found.factors, found.outside(), strict=True):
@@ -68,8 +68,8 @@ def values_of(values):
 @given(SEEDS, st.sampled_from([1, 3, 1 << 20]), st.integers(0, 4))
 def test_sums_of_factors_in_blocks_of_any_size(seed, block, kept):
     rng, counts, costs = problem(seed)
-    factors = [Factor(each.widths, each.macs) for each in costs]
-    whole = {tuple(choice.values()): macs for choice, _, macs in everything(counts, costs)}
+    factors = [Factor(each.widths, each.worth) for each in costs]
+    whole = {tuple(choice.values()): worth for choice, _, worth in everything(counts, costs)}
     keep = tuple(rng.permutation(list(counts))[:kept])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(elimination, "BLOCK", block)
@@ -97,10 +97,10 @@ def test_prices_bound_the_best_set_and_keep_its_options(seed, share):
     limit = lowest + share * (highest - lowest)
     program = Program.of(costs, counts, limit)
     found = best_price(program)
-    best = max(macs for _, cycles, macs in sets if cycles <= limit)
+    best = max(worth for _, cycles, worth in sets if cycles <= limit)
 
     def bound(price):
-        return max(macs - price * (cycles - limit) for _, cycles, macs in sets)
+        return max(worth - price * (cycles - limit) for _, cycles, worth in sets)
 
     slopes = [
         (m - n) / (c - d)
@@ -144,37 +144,37 @@ def test_the_exact_solver_finds_the_best_set_or_bounds_it(seed, share, effort):
     lowest, highest = (pick(cycles for _, cycles, _ in sets) for pick in (min, max))
     limit = lowest + share * (highest - lowest)
     program = Program.of(costs, counts, limit)
-    best = max(macs for _, cycles, macs in sets if cycles <= limit)
-    figures = {tuple(choice.values()): (cycles, macs) for choice, cycles, macs in sets}
+    best = max(worth for _, cycles, worth in sets if cycles <= limit)
+    figures = {tuple(choice.values()): (cycles, worth) for choice, cycles, worth in sets}
     for least in (0, best, best + 1):
         found = best_within(program, best_price(program).price, least, effort)
         if found.choice is None:
-            assert found.macs == -math.inf
+            assert found.worth == -math.inf
         else:
-            cycles, macs = figures[tuple(found.choice[name] for name in counts)]
+            cycles, worth = figures[tuple(found.choice[name] for name in counts)]
             assert cycles <= limit
-            assert macs == found.macs <= best
+            assert worth == found.worth <= best
         if least <= best:
-            assert max(found.macs, found.left_out) >= best - 1e-9
+            assert max(found.worth, found.left_out) >= best - 1e-9
         if effort == 1000:
             assert found.left_out == -math.inf
-            assert found.macs == best or least > best
+            assert found.worth == best or least > best
 
 
 @given(SEEDS)
 def test_rows_that_nothing_dominates(seed):
     rng = np.random.default_rng(seed)
     count = int(rng.integers(0, 12))
-    key, cycles, macs = (rng.integers(0, most, count) for most in (3, 5, 5))
-    rows = _Rows(key, cycles.astype(float), macs.astype(float), np.arange(count))
+    key, cycles, worth = (rng.integers(0, most, count) for most in (3, 5, 5))
+    rows = _Rows(key, cycles.astype(float), worth.astype(float), np.arange(count))
     kept = rows.undominated()
     wanted = {
         (k, c, m)
-        for k, c, m in zip(key, cycles, macs, strict=True)
+        for k, c, m in zip(key, cycles, worth, strict=True)
         if not any(j == k and d <= c and n >= m and (d, n) != (c, m)
-                   for j, d, n in zip(key, cycles, macs, strict=True))
+                   for j, d, n in zip(key, cycles, worth, strict=True))
     }  # fmt: skip
-    assert list(zip(kept.key, kept.cycles, kept.macs, strict=True)) == sorted(wanted)
+    assert list(zip(kept.key, kept.cycles, kept.worth, strict=True)) == sorted(wanted)
     assert all(rows.key[kept.option] == kept.key)
 
 
@@ -197,14 +197,14 @@ def test_the_largest_share_that_fits(count, data):
 
 def tables_of(costs, counts):
     return [
-        Table(tuple({name: np.arange(counts[name])} for name in each.widths), each.cycles, each.macs) for each in costs
+        Table(tuple({name: np.arange(counts[name])} for name in each.widths), each.cycles, each.worth) for each in costs
     ]
 
 
 @given(SEEDS, st.floats(0, 1))
 def test_a_walk_ends_where_no_move_of_one_or_two_widths_gains(seed, share):
     rng, counts, costs = problem(seed)
-    sets = {tuple(c.values()): (cycles, macs) for c, cycles, macs in everything(counts, costs)}
+    sets = {tuple(c.values()): (cycles, worth) for c, cycles, worth in everything(counts, costs)}
     limit = min(c for c, _ in sets.values()) * (1 - share) + max(c for c, _ in sets.values()) * share
     walk, start = (
         Walk(tables_of(costs, counts), counts),
@@ -232,13 +232,13 @@ def test_bounds_of_tables_that_choose_alone(seed, share):
     lowest, highest = (pick(cycles for _, cycles, _ in sets) for pick in (min, max))
     assume(lowest < highest)
     own = search._Search(tables_of(costs, counts), counts, lowest + share * (highest - lowest), 10)
-    best = max(macs for _, cycles, macs in sets if cycles <= own.limit)
+    best = max(worth for _, cycles, worth in sets if cycles <= own.limit)
     assert own._loose_bound() >= best - 1e-9
     assert sorted({c for _, c, _ in sets if c <= own.limit}) == sorted(
         {c for _, c, _ in sets if c <= lowest + share * (highest - lowest)}
     )
     found = own.run({name: count - 1 for name, count in counts.items()})
-    assert found.macs <= best <= found.bound
+    assert found.worth <= best <= found.bound
     assert found.combined == sum(counts.values())
 
 

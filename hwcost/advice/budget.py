@@ -1,9 +1,9 @@
-"""The widths that fit a share of today's cycles at the least loss of MACs.
+"""The widths that fit a limit of cycles and are worth most.
 
-Each width takes one of its options, and layers that follow the same widths are one table of cycles and MACs over them:
+Each width takes one of its options, and layers that follow the same widths are one table over them:
 
-    maximise      sum of the MACs of the tables
-    subject to    sum of their cycles <= share * today's cycles
+    maximise      sum of what the tables are worth: MACs, or values that the caller gives for the sizes of each width
+    subject to    sum of their cycles <= limit
 
 A greedy walk with local moves finds a good set. An exact solver improves on it and bounds what may be left: over all
 options if there is room for them, or else over some around the best set, until nothing better turns up. Effort is
@@ -14,26 +14,30 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from hwcost.advice.choices import ends_of_stairs, most_options, options_worth_taking, tables_over
-from hwcost.advice.search import search
-from hwcost.advice.tables import Allowed, Numbers, changeable
+import numpy as np
+
+from hwcost.advice.choices import Table, ends_of_stairs, most_options, options_worth_taking, tables_over, total_at
+from hwcost.advice.search import Result, search
+from hwcost.advice.tables import Allowed, Figures, Numbers, changeable
 from hwcost.arrays import is_real
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 from hwcost.network.pricing import network_cost
 
-__all__ = ["Budget", "solve"]
+__all__ = ["Best", "Budget", "best_sizes", "check_values", "solve"]
 
 MOST_ENTRIES = 20_000_000
 PROVEN = 1e-5
 ROUNDING = 1e-9
+VALUE, TIES = 1e9, 1e4  # values are whole numbers of this sum, so that sums are exact; MACs break ties
+STEPS_TO_FILL = 12
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,10 @@ class Budget:
         sizes: the new size of every width that changes.
         cycles, macs: of the network with these widths.
         cycles_today, macs_today: of the network today.
-        gap: the most MACs that any other set of widths within the limit could have in addition, as a share of ``macs``.
+        gap: the most MACs that any other set of widths within the limit could have in addition, as a share of ``macs``;
+            of values, if the caller gave some.
         options, of_options: the number of sizes that the exact solver tried in combination, of all worth taking.
+        floor: the cycles with every width at its least size: what no widths can save.
     """
 
     share: float
@@ -60,6 +66,7 @@ class Budget:
     gap: float
     options: int
     of_options: int
+    floor: Numbers = 0
 
     @property
     def is_proven(self) -> bool:
@@ -79,6 +86,7 @@ def solve(
     effort: int,
     allowed: Allowed,
     *,
+    value: Mapping[str, Sequence[float]] | None = None,
     most_entries: int = MOST_ENTRIES,
 ) -> Budget:
     """The widths that fit ``share`` of today's cycles; ``most_entries`` limits the tables.
@@ -92,33 +100,175 @@ def solve(
         raise InvalidValueError("effort", effort, "an integer of at least 1")
     today = network_cost({name: each.layer for name, each in operations.items()}, array).total
     limit = float(share * today.cycles)
-    options = {name: options_worth_taking(name, network, array, operations, allowed) for name in changeable(network)}
-    if not options:
+    names = changeable(network, allowed.keep)
+    if not names:
         reasons = dict.fromkeys(width.fixed for width in network.widths.values() if width.fixed)
         reason = f"no width of this network can change ({', '.join(list(reasons)[:3]) or 'it has none'})"
         raise InvalidValueError("budget", share, "leave it out", reason=reason)
-    tables = partial(tables_over, network=network, array=array, operations=operations)
-    most = most_options(options, operations, most_entries)
-    if all(len(own) <= most for own in options.values()):
-        options = ends_of_stairs(options, tables(options))
-    found = search(options, tables, most, limit, effort)
+    values = None if value is None else check_values(network, value, names)
+    found = best_sizes(network, array, operations, limit, effort, allowed, value=values, most_entries=most_entries)
     if found.cycles > limit:
         lowest = math.ceil(1e4 * found.cycles / today.cycles) / 1e4
         raise InvalidValueError("budget", share, f"at least {lowest:g}, the smallest share of today's cycles found")
-    sizes = {name: int(options[name][index]) for name, index in found.choice.items()}
-    sizes = {name: size for name, size in sizes.items() if size != network.widths[name].size}
-    changed = network.at(sizes)
+    changed = network.at(found.sizes)
     after = network_cost({name: changed[name] for name in operations}, array).total
-    gap = found.bound / found.macs - 1
     return Budget(
         share=float(share),
         limit=limit,
-        sizes=sizes,
+        sizes=found.sizes,
         cycles=after.cycles,
         macs=int(after.macs),
         cycles_today=today.cycles,
         macs_today=int(today.macs),
+        gap=found.gap,
+        options=found.options,
+        of_options=found.of_options,
+        floor=found.floor,
+    )
+
+
+class Best(NamedTuple):
+    """The widths found.
+
+    Attributes:
+        sizes: the new size of every width that changes.
+        cycles: of the network with these widths; above the limit if no set of widths was found within it.
+        gap: what any other set of widths within the limit could be worth in addition, as a share.
+        options, of_options: the number of sizes that the exact solver tried in combination, of all worth taking.
+        floor: the cycles with every width at its least size: what no widths can save.
+    """
+
+    sizes: Mapping[str, int]
+    cycles: float
+    gap: float
+    options: int
+    of_options: int
+    floor: float
+
+
+def best_sizes(
+    network: Network,
+    array: SystolicArray,
+    operations: Mapping[str, Operation],
+    limit: float,
+    effort: int,
+    allowed: Allowed,
+    *,
+    value: Mapping[str, Figures] | None = None,
+    fill: float = 0.0,
+    most_entries: int = MOST_ENTRIES,
+) -> Best:
+    """The widths within a limit of cycles that are worth most.
+
+    Args:
+        network: with widths that can change.
+        array: the accelerator.
+        operations: the priced ones of the network.
+        limit: on their cycles.
+        effort: the most partial solutions that the exact solver keeps at a time.
+        allowed: the sizes that widths may take.
+        value: of each size of each width, from 1 to today's, as :func:`check_values` returns them; widths without
+            values stay as they are. The MACs if it is None.
+        fill: a share of the limit; of sets that reach it, if there are any, the one that is worth most is taken.
+        most_entries: of all tables.
+    """
+    names = [name for name in changeable(network, allowed.keep) if value is None or name in value]
+    options = {name: options_worth_taking(name, network, array, operations, allowed) for name in names}
+    most = most_options(options, operations, most_entries)
+
+    def tables(some: Mapping[str, Figures]) -> list[Table]:
+        own = tables_over(some, network, array, operations)
+        return own if value is None else _with_values(own, some, value, network.macs)
+
+    if all(len(own) <= most for own in options.values()):
+        options = ends_of_stairs(options, tables(options))
+    found = _filled(options, tables, most, limit, effort, fill)
+    sizes = {name: int(options[name][index]) for name, index in found.choice.items()}
+    least = {name: int(own[0]) for name, own in options.items()}
+    floor = sum(float(layer_cycles(each.at(_all_sizes(network, least)), array)) for each in operations.values())
+    gap = found.bound / found.worth - 1 if found.worth else 0.0
+    return Best(
+        sizes={name: size for name, size in sizes.items() if size != network.widths[name].size},
+        cycles=found.cycles,
         gap=gap if gap > ROUNDING else 0.0,
         options=found.combined,
         of_options=sum(map(len, options.values())),
+        floor=min(floor, found.cycles),
     )
+
+
+def _all_sizes(network: Network, sizes: Mapping[str, int]) -> dict[str, int]:
+    return {name: width.size for name, width in network.widths.items()} | dict(sizes)
+
+
+def _filled(
+    options: Mapping[str, Figures],
+    tables: Callable[[Mapping[str, Figures]], list[Table]],
+    most: int,
+    limit: float,
+    effort: int,
+    fill: float,
+) -> Result:
+    """The best choice that takes at least the share ``fill`` of the limit; or without one, the best within it.
+
+    Cycles get a worth of their own, which rises until they are enough.
+    """
+    found = search(options, tables, most, limit, effort)
+    price = found.worth / limit / 2**STEPS_TO_FILL
+    filled = found
+    while filled.cycles < fill * limit:
+        if price > found.worth:
+            return found
+
+        def with_price(some: Mapping[str, Figures], price: float = price) -> list[Table]:
+            return [each._replace(worth=each.worth + price * each.cycles) for each in tables(some)]
+
+        filled = search(options, with_price, most, limit, effort)
+        price *= 4
+    own = tables({name: options[name][[index]] for name, index in filled.choice.items()})
+    return filled._replace(worth=float(total_at(own, dict.fromkeys(options, 0))[1]), bound=found.bound)
+
+
+def check_values(network: Network, value: Any, names: Sequence[str]) -> dict[str, Figures]:
+    """The values of sizes that a caller gives, as whole numbers of one large sum, so that sums are exact.
+
+    Args:
+        network: with the widths.
+        value: for each width the value of every size from 1 to today's, which does not fall.
+        names: the widths that can change.
+
+    Raises:
+        InvalidValueError: a width that is unknown or cannot change, values of another number or that fall, nothing that
+            is worth anything.
+    """
+    if not isinstance(value, Mapping) or not value:
+        raise InvalidValueError("value", value, "for each width the value of every size from 1 to today's")
+    found = {}
+    for name, given in value.items():
+        if name not in names:
+            raise InvalidValueError("value", name, list(names), form=unknown("width that can change"))
+        size, own = network.widths[name].size, np.asarray(given, dtype=object)
+        allowed = f"{size} finite numbers that do not fall: the value of every size from 1 to {size}"
+        try:
+            own = own.astype(np.float64)
+        except (TypeError, ValueError):
+            raise InvalidValueError(f"value[{name!r}]", given, allowed) from None
+        if own.shape != (size,) or not np.isfinite(own).all() or (np.diff(own) < 0).any():
+            raise InvalidValueError(f"value[{name!r}]", given, allowed)
+        found[name] = own - own[0]
+    total = sum(float(own[-1]) for own in found.values())
+    if not 0 < total < math.inf:
+        raise InvalidValueError("value", total, "values that rise with the size of some width")
+    return {name: np.rint(own * (VALUE / total)) for name, own in found.items()}
+
+
+def _with_values(
+    tables: Sequence[Table], options: Mapping[str, Figures], value: Mapping[str, Figures], macs: int
+) -> list[Table]:
+    """Tables that are worth the values of widths; the share of ``macs`` decides between sets of one value."""
+    priced = [table._replace(worth=np.rint(table.worth * (TIES / macs))) for table in tables]
+    none = {name: np.zeros(len(own)) for name, own in options.items()}
+    own = [
+        Table(({name: np.arange(len(sizes))},), none[name], value[name][sizes - 1]) for name, sizes in options.items()
+    ]
+    return [*priced, *own]

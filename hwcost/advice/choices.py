@@ -1,7 +1,8 @@
-"""What a budget chooses from: the options of each width, and tables of the cost of operations over them.
+"""What a budget chooses from: the options of each width, and tables of the cost and worth of operations over them.
 
-An axis of a table is one width, or the sum of several, as behind a concatenation. Tables therefore grow with the number
-of sums, not with the number of combinations.
+What a choice is worth are its MACs, or values that a caller gives for the sizes of each width. An axis of a table is
+one width, or the sum of several, as behind a concatenation. Tables therefore grow with the number of sums, not with the
+number of combinations.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ class Table(NamedTuple):
     Attributes:
         axes: for each axis, the widths that it follows with the place of each of their options on it. The places of
             several widths add up.
-        cycles, macs: float64, one axis for each entry of ``axes``.
+        cycles, worth: float64, one axis for each entry of ``axes``.
     """
 
     axes: tuple[Mapping[str, Figures], ...]
     cycles: Figures
-    macs: Figures
+    worth: Figures
 
     @property
     def widths(self) -> tuple[str, ...]:
@@ -50,17 +51,17 @@ class Table(NamedTuple):
     def at(self, choice: Mapping[str, Any]) -> tuple[Figures, Figures]:
         """Cycles and MACs at the indices of options: integers, or arrays that broadcast."""
         index = tuple(sum(places[choice[name]] for name, places in axis.items()) for axis in self.axes)
-        return self.cycles[index], self.macs[index]
+        return self.cycles[index], self.worth[index]
 
 
 def total_at(tables: Iterable[Table], choice: Mapping[str, Any]) -> tuple[Any, Any]:
     """Cycles and MACs of all tables together."""
     cycles: Any = 0.0
-    macs: Any = 0.0
+    worth: Any = 0.0
     for table in tables:
         own = table.at(choice)
-        cycles, macs = cycles + own[0], macs + own[1]
-    return cycles, macs
+        cycles, worth = cycles + own[0], worth + own[1]
+    return cycles, worth
 
 
 def options_worth_taking(
@@ -170,7 +171,7 @@ def _table(
         shape.append(len(along))
         sizes |= {name: int(options[name][0]) for name in others}
         sizes[first] = along.reshape(-1, *[1] * (len(axes) - index - 1))
-    cycles, macs = np.zeros(shape), np.zeros(shape)
+    cycles, worth = np.zeros(shape), np.zeros(shape)
     priced: dict[Any, tuple[Any, Any]] = {}
     for operation in operations:
         key = operation.layer, tuple(operation.sizes.items())
@@ -178,5 +179,5 @@ def _table(
             layer = operation.at(sizes)
             priced[key] = layer_cycles(layer, array), sum(gemm.macs for gemm in layer.gemms())
         cycles += priced[key][0]
-        macs += priced[key][1]
-    return Table(tuple(places), cycles, macs)
+        worth += priced[key][1]
+    return Table(tuple(places), cycles, worth)

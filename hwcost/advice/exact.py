@@ -1,6 +1,6 @@
-"""The set of widths with the most MACs within a limit of cycles, exactly.
+"""The set of widths of the most worth within a limit of cycles, exactly.
 
-An elimination keeps, for each choice of the widths that a message follows, the pairs of cycles and MACs that no other
+An elimination keeps, for each choice of the widths that a message follows, the pairs of cycles and worth that no other
 pair dominates and whose bound, at a price of cycles, reaches the best set known. With room for all of them, the result
 is optimal.
 """
@@ -26,13 +26,13 @@ class Found(NamedTuple):
     """The best set among those that were kept.
 
     Attributes:
-        choice: its options; None if no set with at least the MACs asked for was left.
-        macs: of this set, or minus infinity.
-        left_out: the bound on the MACs of all sets for which there was no room; minus infinity without any.
+        choice: its options; None if no set with at least the worth asked for was left.
+        worth: of this set, or minus infinity.
+        left_out: the bound on the worth of all sets for which there was no room; minus infinity without any.
     """
 
     choice: Choice | None
-    macs: float
+    worth: float
     left_out: float
 
 
@@ -41,26 +41,26 @@ class _Rows(NamedTuple):
 
     Attributes:
         key: the options of the widths of the message, as one number.
-        cycles, macs: of everything below.
+        cycles, worth: of everything below.
         option: of the width that was eliminated.
         below: for each message that arrived, the row in its own partial choices.
     """
 
     key: Figures
     cycles: Figures
-    macs: Figures
+    worth: Figures
     option: Figures
     below: tuple[Figures, ...] = ()
 
     def take(self, rows: Figures) -> _Rows:
         """Some of the rows."""
-        key, cycles, macs, option = (each[rows] for each in (self.key, self.cycles, self.macs, self.option))
-        return _Rows(key, cycles, macs, option, tuple(each[rows] for each in self.below))
+        key, cycles, worth, option = (each[rows] for each in (self.key, self.cycles, self.worth, self.option))
+        return _Rows(key, cycles, worth, option, tuple(each[rows] for each in self.below))
 
     def joined(self, child: _Rows, at: Figures) -> _Rows:
         """Every row with the row of a child that is given for it."""
         return self._replace(
-            cycles=self.cycles + child.cycles[at], macs=self.macs + child.macs[at], below=(*self.below, at)
+            cycles=self.cycles + child.cycles[at], worth=self.worth + child.worth[at], below=(*self.below, at)
         )
 
     def followed_by(self, other: _Rows) -> _Rows:
@@ -69,9 +69,9 @@ class _Rows(NamedTuple):
         return _Rows(*map(np.append, self[:4], other[:4]), below)  # type: ignore[arg-type, call-arg]
 
     def undominated(self) -> _Rows:
-        """The rows that have more MACs than every row of their key that takes no more cycles, sorted by key."""
-        order = np.lexsort((-self.macs, self.cycles, self.key))
-        rank = np.unique(self.macs, return_inverse=True)[1][order]
+        """The rows that have more worth than every row of their key that takes no more cycles, sorted by key."""
+        order = np.lexsort((-self.worth, self.cycles, self.key))
+        rank = np.unique(self.worth, return_inverse=True)[1][order]
         starts = np.append(True, np.diff(self.key[order]) != 0)[: len(order)]
         rising = (np.cumsum(starts) - 1) * (len(order) + 1) + rank + 1  # one scale for all keys
         highest = np.maximum.accumulate(rising)
@@ -79,12 +79,12 @@ class _Rows(NamedTuple):
 
 
 def best_within(program: Program, price: float, least: float, effort: int) -> Found:
-    """The set with the most MACs within the limit among those with at least ``least``.
+    """The set with the most worth within the limit among those with at least ``least``.
 
     Args:
         program: what to choose from.
         price: of a cycle, for the bounds.
-        least: MACs.
+        least: worth.
         effort: the most partial choices to keep at a time; those with the largest bounds stay.
     """
     return _Search(program, price, least, effort).result()
@@ -127,10 +127,10 @@ class _Search:
         fits = np.flatnonzero(rows.cycles <= self.limit)
         if not len(fits):
             return Found(None, -np.inf, self.left_out)
-        row = int(fits[np.argmax(rows.macs[fits])])
-        macs = float(rows.macs[row])
+        row = int(fits[np.argmax(rows.worth[fits])])
+        worth = float(rows.worth[row])
         self.rows.append(rows)
-        return Found(self._choice(row), macs, self.left_out)
+        return Found(self._choice(row), worth, self.left_out)
 
     def _options(self, index: int) -> dict[str, Figures]:
         """The options of a width and of those that its message follows whose bound reaches the threshold."""
@@ -143,8 +143,8 @@ class _Search:
         return dict(zip(scope, at, strict=True))
 
     def _best_pairs(self, rows: _Rows, child: _Rows, keys: Figures) -> _Rows:
-        """Every row with the one row of a child that gives most MACs within the limit; without pairs that exceed it."""
-        rising = np.lexsort((child.cycles, child.key))  # of one key: more cycles, more MACs
+        """Every row with the one row of a child that is worth most within the limit; without pairs that exceed it."""
+        rising = np.lexsort((child.cycles, child.key))  # of one key: more cycles, more worth
         key, cycles = child.key[rising], child.cycles[rising]
         first, last = (np.searchsorted(key, keys[rows.key], side) for side in ("left", "right"))
         fitting = _count_at_least(-cycles, first, last, rows.cycles - self.limit)
@@ -163,11 +163,11 @@ class _Search:
     def _joined(self, index: int, children: Sequence[int], options: Mapping[str, Figures], outside: Factor) -> _Rows:
         """The partial choices of messages that arrive, for each of the options given; ``key`` counts these."""
         count = _length(options)
-        cycles, macs = np.zeros(count), np.zeros(count)
+        cycles, worth = np.zeros(count), np.zeros(count)
         for each in self.own[index]:
             place = tuple(options[name] for name in each.widths)
-            cycles, macs = cycles + each.cycles[place], macs + each.macs[place]
-        rows = _Rows(np.arange(count), cycles, macs, np.zeros(count, dtype=np.int64))
+            cycles, worth = cycles + each.cycles[place], worth + each.worth[place]
+        rows = _Rows(np.arange(count), cycles, worth, np.zeros(count, dtype=np.int64))
         messages = [self.forward.messages[child] for child in self.children[index]]
         rest = sum((_values(each, options) for each in (outside, *messages)), np.zeros(count))
         for child in children:
@@ -178,9 +178,9 @@ class _Search:
 
     def _join(self, rows: _Rows, child: _Rows, keys: Figures, rest: Figures) -> _Rows:
         """Every row with every row of a child that has its key, if their bound reaches the threshold."""
-        value = child.macs - self.price * child.cycles
+        value = child.worth - self.price * child.cycles
         first, last = (np.searchsorted(child.key, keys[rows.key], side) for side in ("left", "right"))
-        so_far = rows.macs - self.price * rows.cycles + rest[rows.key]
+        so_far = rows.worth - self.price * rows.cycles + rest[rows.key]
         count = _count_at_least(value, first, last, self.threshold - so_far)
         if count.sum() > PAIRS * self.effort:
             most = _most_each(count, PAIRS * self.effort)
@@ -196,7 +196,7 @@ class _Search:
             other = first[row] + pair - first_pair[row]
             joined = joined.followed_by(rows.take(row).joined(child, other)).undominated()
         if len(joined.key) > self.effort:
-            joined = joined.take(self._best(joined.macs - self.price * joined.cycles + rest[joined.key]))
+            joined = joined.take(self._best(joined.worth - self.price * joined.cycles + rest[joined.key]))
         return joined
 
     def _message_rows(self, rows: _Rows, options: Mapping[str, Figures], message: Factor) -> _Rows:
@@ -204,7 +204,7 @@ class _Search:
         keys = _key(message.widths, options, self.counts)[rows.key]
         rows = rows._replace(key=keys, option=next(iter(options.values()))[rows.key])
         rows = rows.undominated()
-        return rows.take(np.lexsort((self.price * rows.cycles - rows.macs, rows.key)))
+        return rows.take(np.lexsort((self.price * rows.cycles - rows.worth, rows.key)))
 
     def _choice(self, row: int) -> Choice:
         """The options of all widths that made a row of the last width."""

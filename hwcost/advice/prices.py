@@ -1,7 +1,7 @@
-"""Bounds on the MACs of all sets of widths within a limit of cycles, by a price of cycles.
+"""Bounds on the worth of all sets of widths within a limit of cycles, by a price of cycles.
 
-For any price of a cycle, the maximum of MACs - price * (cycles - limit) over all sets of widths is at least the best
-MACs within the limit. Elimination finds this maximum and, for each option, the maximum over the sets that contain it:
+For any price of a cycle, the maximum of worth - price * (cycles - limit) over all sets of widths is at least the best
+worth within the limit. Elimination finds this maximum and, for each option, the maximum over the sets that contain it:
 options whose bound is below the best set known are out. (Everett, Generalized Lagrange Multiplier Method, 1963.)
 """
 
@@ -23,25 +23,25 @@ PRICES = (1.0, 0.6, 1.6)
 
 
 class Costs(NamedTuple):
-    """Cycles and MACs over the options of some widths, one axis for each."""
+    """Cycles and worth over the options of some widths, one axis for each."""
 
     widths: tuple[str, ...]
     cycles: Figures
-    macs: Figures
+    worth: Figures
 
     def priced(self, price: float) -> Factor:
-        """MACs less the price of the cycles."""
-        return Factor(self.widths, self.macs - price * self.cycles)
+        """Worth less the price of the cycles."""
+        return Factor(self.widths, self.worth - price * self.cycles)
 
     def over(self, kept: Mapping[str, Figures]) -> Costs:
         """The same over some of the options."""
         index = np.ix_(*(kept[name] for name in self.widths))
-        return Costs(self.widths, self.cycles[index], self.macs[index])
+        return Costs(self.widths, self.cycles[index], self.worth[index])
 
     def at(self, choice: Choice) -> tuple[float, float]:
-        """Cycles and MACs of one option of each width."""
+        """Cycles and worth of one option of each width."""
         index = tuple(choice[name] for name in self.widths)
-        return float(self.cycles[index]), float(self.macs[index])
+        return float(self.cycles[index]), float(self.worth[index])
 
 
 class Program(NamedTuple):
@@ -74,24 +74,24 @@ class Program(NamedTuple):
         return Elimination([each.priced(price) for each in self.costs], self.order, self.counts)
 
     def threshold(self, price: float, least: float) -> float:
-        """What a set within the limit with ``least`` MACs has at least, less the price of its cycles."""
+        """What a set within the limit with ``least`` worth has at least, less the price of its cycles."""
         return least - price * self.limit - TOLERANCE * abs(least)
 
 
 class Set(NamedTuple):
-    """A choice with its cycles and MACs."""
+    """A choice with its cycles and worth."""
 
     cycles: float
-    macs: float
+    worth: float
     choice: Choice
 
 
 class Price(NamedTuple):
-    """The price of a cycle in MACs with the least bound.
+    """The price of a cycle in worth with the least bound.
 
     Attributes:
-        price: in MACs.
-        bound: on the MACs of any set within the limit.
+        price: in worth.
+        bound: on the worth of any set within the limit.
         closest: the best sets at two prices, on either side of the limit if there are any.
     """
 
@@ -105,8 +105,8 @@ def best_price(program: Program) -> Price:
 
     def best(found: Elimination) -> tuple[float, Set]:
         choice = found.best
-        cycles, macs = zip(*(each.at(choice) for each in program.costs), strict=True)
-        return found.value, Set(sum(cycles), sum(macs), choice)
+        cycles, worth = zip(*(each.at(choice) for each in program.costs), strict=True)
+        return found.value, Set(sum(cycles), sum(worth), choice)
 
     cycles = [Factor(each.widths, -each.cycles) for each in program.costs]
     _, fewest = best(Elimination(cycles, program.order, program.counts))
@@ -116,11 +116,11 @@ def best_price(program: Program) -> Price:
 def least_bound(best: Callable[[float], tuple[float, Set]], fewest: Set, limit: float) -> Price:
     """The price with the least bound.
 
-    Two sets, one on either side of the limit, suggest a price: the MACs between them over the cycles between them. The
+    Two sets, one on either side of the limit, suggest a price: the worth between them over the cycles between them. The
     best set at this price replaces one of them, until both are best at their price.
 
     Args:
-        best: the largest MACs less the price of the cycles, and the set that has them.
+        best: the largest worth less the price of the cycles, and the set that has them.
         fewest: the set with the fewest cycles.
         limit: on the cycles.
     """
@@ -129,19 +129,19 @@ def least_bound(best: Callable[[float], tuple[float, Set]], fewest: Set, limit: 
     within = fewest
     bound, over = best(0.0)
     price = 0.0
-    while over.cycles > limit and over.macs > within.macs:
-        tried = (over.macs - within.macs) / (over.cycles - within.cycles)
+    while over.cycles > limit and over.worth > within.worth:
+        tried = (over.worth - within.worth) / (over.cycles - within.cycles)
         value, found = best(tried)
         if value + tried * limit < bound:
             price, bound = tried, value + tried * limit
-        if value - (over.macs - tried * over.cycles) <= TOLERANCE * abs(over.macs):
+        if value - (over.worth - tried * over.cycles) <= TOLERANCE * abs(over.worth):
             break
         over, within = (found, within) if found.cycles > limit else (over, found)
     return Price(price, bound, [within.choice, over.choice])
 
 
 def worth_keeping(program: Program, price: float, least: float) -> dict[str, Figures]:
-    """The indices of the options of each width that a set within the limit with at least ``least`` MACs may contain."""
+    """The indices of the options that a set within the limit that is worth at least ``least`` may contain."""
     kept = {name: np.full(program.counts[name], True) for name in program.order}
     for tried in (price * factor for factor in PRICES):
         forward, threshold = program.eliminated(tried), program.threshold(tried, least)

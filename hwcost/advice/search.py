@@ -32,22 +32,22 @@ class Result(NamedTuple):
 
     Attributes:
         choice: the index of the option of every width.
-        cycles, macs: of this choice.
-        bound: on the MACs of every choice within the limit.
+        cycles, worth: of this choice.
+        bound: on the worth of every choice within the limit.
         combined: the number of options that the exact solver combined.
     """
 
     choice: Choice
     cycles: float
-    macs: float
+    worth: float
     bound: float = math.inf
     combined: int = 0
 
     def beats(self, other: Result, limit: float) -> bool:
-        """Whether it has more MACs within the limit, or fewer cycles if the other one is not within it."""
+        """Whether it has more worth within the limit, or fewer cycles if the other one is not within it."""
         if other.cycles > limit:
             return self.cycles < other.cycles
-        return self.cycles <= limit and self.macs > other.macs
+        return self.cycles <= limit and self.worth > other.worth
 
 
 def search(
@@ -57,7 +57,7 @@ def search(
     limit: float,
     effort: int,
 ) -> Result:
-    """The choice with the most MACs within a limit of cycles, or with the fewest cycles if none was found within it.
+    """The choice with the most worth within a limit of cycles, or with the fewest cycles if none was found within it.
 
     Args:
         options: the sizes of each width, ascending; the last one is today's.
@@ -107,7 +107,7 @@ class _Search:
         least = float(sum(table.cycles.flat[0] for table in tables))
         step = _common_step([table.cycles for table in tables])
         self.limit = least + math.floor((limit - least) / step) * step if step else limit * (1 - ROUNDING)
-        self.step = _common_step([table.macs for table in tables])
+        self.step = _common_step([table.worth for table in tables])
         self.walk = Walk(tables, counts)
         self.weights: dict[str, float] = defaultdict(float)
         today = {name: count - 1 for name, count in counts.items()}
@@ -127,16 +127,16 @@ class _Search:
             combined = sum(map(len, kept.values()))
             tried.update(list(kept))
             if combined == sum(self.counts.values()):
-                return best._replace(bound=max(found.bound, best.macs), combined=combined)
+                return best._replace(bound=max(found.bound, best.worth), combined=combined)
             if not gains and len(tried) == len(self.counts):
                 break
-        return best._replace(bound=max(self._loose_bound(), best.macs), combined=combined)
+        return best._replace(bound=max(self._loose_bound(), best.worth), combined=combined)
 
     def _loose_bound(self) -> float:
         """The bound if each table could choose its own options."""
 
         def best(price: float) -> tuple[float, Set]:
-            values = [table.macs - price * table.cycles for table in self.tables]
+            values = [table.worth - price * table.cycles for table in self.tables]
             at = [np.unravel_index(int(np.argmax(each)), each.shape) for each in values]
             return sum(float(each.max()) for each in values), _set(self.tables, at)
 
@@ -148,8 +148,8 @@ class _Search:
         choice = self.walk.down(choice, self.limit)
         if total_at(self.tables, choice)[0] <= self.limit:
             choice = self.walk.up(choice, self.limit)
-        cycles, macs = total_at(self.tables, choice)
-        return Result(choice, float(cycles), float(macs))
+        cycles, worth = total_at(self.tables, choice)
+        return Result(choice, float(cycles), float(worth))
 
     def _part(self, choice: Choice, tried: Counter[str]) -> dict[str, Figures]:
         """The options to combine, of the widths that are not held.
@@ -195,7 +195,7 @@ class _Search:
                 best = better(choice)
             if best.cycles > self.limit:
                 break
-            least, before = best.macs + self.step, sum(program.counts.values())
+            least, before = best.worth + self.step, sum(program.counts.values())
             left = worth_keeping(program, price, least)
             if bound < least or not all(map(len, left.values())):
                 bound = -math.inf
@@ -204,11 +204,11 @@ class _Search:
             if sum(program.counts.values()) < SHRINKS * before:
                 continue
             exact = best_within(program, price, least, effort)
-            bound, macs = min(bound, max(exact.macs, exact.left_out)), best.macs
+            bound, worth = min(bound, max(exact.worth, exact.left_out)), best.worth
             best = best if exact.choice is None else better(exact.choice)
-            if bound <= best.macs * (1 + PROVEN) or best.macs == macs:
+            if bound <= best.worth * (1 + PROVEN) or best.worth == worth:
                 break
-        return best._replace(bound=max(bound, best.macs))
+        return best._replace(bound=max(bound, best.worth))
 
     def _costs(self, choice: Choice, kept: Mapping[str, Figures]) -> list[Costs]:
         """The tables over the options of a part, one for each set of widths; all other widths stay at their choice."""
@@ -218,17 +218,17 @@ class _Search:
             mesh = dict(zip(widths, np.ix_(*(kept[name] for name in widths)), strict=True))
             shape = tuple(len(kept[name]) for name in widths)
             before = merged.get(widths, Costs(widths, np.zeros(shape), np.zeros(shape)))
-            cycles, macs = table.at(choice | mesh)
-            merged[widths] = Costs(widths, before.cycles + cycles, before.macs + macs)
+            cycles, worth = table.at(choice | mesh)
+            merged[widths] = Costs(widths, before.cycles + cycles, before.worth + worth)
         return list(merged.values())
 
 
 def _set(tables: Sequence[Table], places: Sequence[Any]) -> Set:
-    """The cycles and MACs of one entry of each table."""
-    cycles, macs = zip(
-        *((each.cycles[at], each.macs[at]) for each, at in zip(tables, places, strict=True)), strict=True
+    """The cycles and worth of one entry of each table."""
+    cycles, worth = zip(
+        *((each.cycles[at], each.worth[at]) for each, at in zip(tables, places, strict=True)), strict=True
     )
-    return Set(float(sum(cycles)), float(sum(macs)), {})
+    return Set(float(sum(cycles)), float(sum(worth)), {})
 
 
 def _common_step(values: Sequence[Figures]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -189,6 +189,8 @@ def advise(
     skip_unsupported: bool = False,
     multiple: int = 1,
     least: float = 0.0,
+    keep: Iterable[str] = (),
+    value: Mapping[str, Sequence[float]] | None = None,
     effort: int = 300_000,
 ) -> Advice:
     """Where a network's widths lie on the stairs of an array, and what other widths would save.
@@ -201,6 +203,9 @@ def advise(
         skip_unsupported: leave out operations that cannot be priced, and list them, instead of raising.
         multiple: all new sizes are multiples of this number.
         least: all new sizes are at least this share of today's. Open widths take neither of the two.
+        keep: widths that stay as they are.
+        value: what the budget keeps instead of MACs: for each width that may change the value of every size from 1 to
+            today's, which does not fall with the size. Widths without values stay as they are.
         effort: the most partial solutions that the budget's solver keeps at a time. Where it has to leave some out, the
             widths may not be the best ones; its ``gap`` bounds what is lost.
 
@@ -218,13 +223,17 @@ def advise(
         raise InvalidValueError("multiple", multiple, "an integer of at least 1")
     if not is_real(least) or not 0 <= least <= 1:
         raise InvalidValueError("least", least, "a share of today's sizes, from 0 to 1")
-    for field, value in (("multiple", multiple), ("least", least)):
-        if value > NEUTRAL[field] and network.options:
-            raise InvalidValueError(field, value, "leave it out", reason="open widths change only to their options")
-    allowed = Allowed(multiple, float(least))
+    for field, given in (("multiple", multiple), ("least", least)):
+        if given > NEUTRAL[field] and network.options:
+            raise InvalidValueError(field, given, "leave it out", reason="open widths change only to their options")
+    if value is not None and budget is None:
+        raise InvalidValueError("value", value, "add a budget, or leave it out", reason="it is for a budget")
+    allowed = Allowed(multiple, float(least), _names("keep", keep))
     operations = network.priced
     report = network_cost(network, array, skip_unsupported=skip_unsupported)
-    widths = [_width_advice(name, network, array, operations, report, allowed) for name in changeable(network)]
+    widths = [
+        _width_advice(name, network, array, operations, report, allowed) for name in changeable(network, allowed.keep)
+    ]
     widths.sort(key=lambda each: (-each.cheaper.saved_per_channel if each.cheaper else 0.0, each.name))
     return Advice(
         name=network.name,
@@ -233,10 +242,16 @@ def advise(
         layers={name: report.layers[name].cycles for name in operations},
         widths=tuple(widths),
         fixed=_fixed(network, operations),
-        budget=None if budget is None else solve(network, array, operations, budget, effort, allowed),
+        budget=None if budget is None else solve(network, array, operations, budget, effort, allowed, value=value),
         unsupported=report.unsupported,
         notes=network.notes,
     )
+
+
+def _names(field: str, names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InvalidValueError(field, names, "names of widths in a list")
+    return tuple(names)
 
 
 def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
@@ -22,11 +22,18 @@ Numbers: TypeAlias = "int | float"
 MOST_CANDIDATES = 10_000_000
 
 
-def changeable(network: Network) -> list[str]:
-    """The widths that can change and that any priced layer follows, in order: the open ones, if any are open."""
+def changeable(network: Network, keep: Iterable[str] = ()) -> list[str]:
+    """The widths that can change and that any priced layer follows, in order: the open ones, if any are open.
+
+    Raises:
+        InvalidValueError: one of those to ``keep`` is unknown.
+    """
+    for name in keep:
+        if name not in network.widths:
+            raise InvalidValueError("keep", name, network.widths, form=unknown("width"))
     followed = {name for operation in network.priced.values() for name in operation.widths}
     own = network.options or {name for name, each in network.widths.items() if not each.fixed and not each.is_kernel}
-    return [name for name in network.widths if name in followed and name in own]
+    return [name for name in network.widths if name in followed and name in own and name not in keep]
 
 
 def followers(operations: Mapping[str, Operation], width: str) -> dict[str, Operation]:
@@ -53,10 +60,14 @@ def over_each(
 
 
 class Allowed(NamedTuple):
-    """The sizes that widths may take, in addition to today's: multiples of a number, from a share of today's."""
+    """The sizes that widths may take, in addition to today's: multiples of a number, from a share of today's.
+
+    Widths of ``keep`` stay as they are.
+    """
 
     multiple: int = 1
     least: float = 0.0
+    keep: tuple[str, ...] = ()
 
 
 def candidates(network: Network, name: str, most: int, allowed: Allowed) -> Figures:

@@ -1,7 +1,7 @@
 """A set of widths within a limit, by a greedy walk and local moves over the stairs. It takes milliseconds.
 
 The walk narrows one width after the other, always where most cycles are saved for each MAC lost, until the limit is
-met. Then one or two widths at a time move to any other of their options, as long as MACs are gained.
+met. Then one or two widths at a time move to any other of their options, as long as worth is gained.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Line(NamedTuple):
     """What changes at each option of one width, sorted by cycles, with the best option up to each of them."""
 
     cycles: Figures
-    macs: Figures
+    worth: Figures
     up_to: Figures
     best: Figures
     option: Figures
@@ -63,34 +63,34 @@ class Walk:
 
     def _rate(self, name: str, choice: Choice, over: float) -> tuple[float, int]:
         """The most cycles that an option saves for each MAC lost, up to those over the limit, and that option."""
-        cycles, macs = self._change(name, choice)
-        saved, lost = np.minimum(-cycles, over), np.maximum(-macs, 1e-9)
+        cycles, worth = self._change(name, choice)
+        saved, lost = np.minimum(-cycles, over), np.maximum(-worth, 1e-9)
         rates = np.where(cycles < 0, saved / lost, 0.0)
         index = int(np.argmax(rates))
         return float(rates[index]), index
 
     def _change(self, name: str, choice: Choice) -> tuple[Figures, Figures]:
-        """What each option of a width changes in cycles and MACs."""
-        cycles, macs = total_at(self._own[name], choice | {name: np.arange(self._counts[name])})
-        return cycles - cycles[choice[name]], macs - macs[choice[name]]
+        """What each option of a width changes in cycles and worth."""
+        cycles, worth = total_at(self._own[name], choice | {name: np.arange(self._counts[name])})
+        return cycles - cycles[choice[name]], worth - worth[choice[name]]
 
     def up(self, choice: Choice, limit: float) -> Choice:
-        """The choice, which is within the limit, after all moves of one or two widths that gain MACs within it."""
+        """The choice, which is within the limit, after all moves of one or two widths that gain worth within it."""
         choice = dict(choice)
-        cycles, macs = total_at(self._tables, choice)
+        cycles, worth = total_at(self._tables, choice)
         while True:
-            before = macs
+            before = worth
             moves = sorted(self._moves(choice, limit - cycles), key=lambda each: -each[0])
             for gain, move in moves[:MOVES_AT_A_TIME]:
                 tried = choice | move
-                new_cycles, new_macs = total_at(self._tables, tried)
-                if gain > 0 and new_cycles <= limit and new_macs > macs:
-                    choice, cycles, macs = tried, new_cycles, new_macs
-            if macs == before:
+                new_cycles, new_worth = total_at(self._tables, tried)
+                if gain > 0 and new_cycles <= limit and new_worth > worth:
+                    choice, cycles, worth = tried, new_cycles, new_worth
+            if worth == before:
                 return choice
 
     def _moves(self, choice: Choice, slack: float) -> Iterator[tuple[float, Choice]]:
-        """The best move of each pair of widths, and the MACs that it gains."""
+        """The best move of each pair of widths, and the worth that it gains."""
         lines = {name: _line(*self._change(name, choice)) for name in self._counts}
         for name, line in lines.items():
             last = int(np.searchsorted(line.cycles, slack, side="right")) - 1
@@ -106,25 +106,25 @@ class Walk:
         one, other = pair
         tables = [*self._own[one], *(table for table in self._own[other] if one not in table.widths)]
         mesh = {one: np.arange(self._counts[one])[:, np.newaxis], other: np.arange(self._counts[other])}
-        cycles, macs = total_at(tables, choice | mesh)
+        cycles, worth = total_at(tables, choice | mesh)
         at = choice[one], choice[other]
-        gains = np.where(cycles - cycles[at] <= slack, macs - macs[at], -np.inf)
+        gains = np.where(cycles - cycles[at] <= slack, worth - worth[at], -np.inf)
         best = np.unravel_index(int(np.argmax(gains)), gains.shape)
         return float(gains[best]), {one: int(best[0]), other: int(best[1])}
 
 
-def _line(cycles: Figures, macs: Figures) -> _Line:
-    order = np.lexsort((-macs, cycles))
-    sorted_macs = macs[order]
-    up_to = np.maximum.accumulate(sorted_macs)
-    best = np.maximum.accumulate(np.where(sorted_macs == up_to, np.arange(len(order)), 0))
-    return _Line(cycles[order], sorted_macs, up_to, best, order)
+def _line(cycles: Figures, worth: Figures) -> _Line:
+    order = np.lexsort((-worth, cycles))
+    sorted_worth = worth[order]
+    up_to = np.maximum.accumulate(sorted_worth)
+    best = np.maximum.accumulate(np.where(sorted_worth == up_to, np.arange(len(order)), 0))
+    return _Line(cycles[order], sorted_worth, up_to, best, order)
 
 
 def _best_of_two(one: str, line: _Line, other: str, second: _Line, slack: float) -> tuple[float, Choice]:
     """The best move of two widths whose changes add up."""
     last = np.searchsorted(second.cycles, slack - line.cycles, side="right") - 1
-    gains = np.where(last >= 0, line.macs + second.up_to[last], -np.inf)
+    gains = np.where(last >= 0, line.worth + second.up_to[last], -np.inf)
     index = int(np.argmax(gains))
     best = int(second.option[second.best[last[index]]])
     return float(gains[index]), {one: int(line.option[index]), other: best}
