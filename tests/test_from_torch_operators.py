@@ -321,6 +321,15 @@ def test_nothing_about_the_module_changes():
     assert torch.empty(1).device.type == "cpu"
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_scripted_parts_have_their_weights_afterwards():
+    model = nn.Sequential(nn.Linear(4, 8), torch.jit.script(nn.Linear(8, 6)))
+    x = torch.randn(2, 4)
+    before = model(x)
+    assert from_torch(model, (2, 4)).macs == 2 * (32 + 48)
+    assert torch.equal(model(x), before)
+
+
 def test_a_network_is_the_same_each_time():
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
     assert from_torch(model, (1, 3, 8, 8)) == from_torch(model, (1, 3, 8, 8))

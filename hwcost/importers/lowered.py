@@ -45,7 +45,7 @@ class LoweredLayer:
         check_layer(self.layer, "LoweredLayer.layer")
 
 
-@dataclass
+@dataclass(slots=True)
 class Step:
     """An operation whose sizes are axes still, not yet sums of named widths."""
 

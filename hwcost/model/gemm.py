@@ -265,7 +265,9 @@ def check_sizes(layer: object, *names: str) -> None:
         InvalidValueError: a size that is not a positive integer (or an array of them).
     """
     for name in names:
-        object.__setattr__(layer, name, as_size(getattr(layer, name), f"{type(layer).__name__}.{name}"))
+        size = getattr(layer, name)
+        if type(size) is not int or size < 1:  # nearly all are
+            object.__setattr__(layer, name, as_size(size, f"{type(layer).__name__}.{name}"))
 
 
 def check_multiple(size: Size, divisor: Size, field: str, what: str) -> None:

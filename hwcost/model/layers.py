@@ -73,20 +73,19 @@ class Conv2d(Value):
     def __post_init__(self) -> None:
         check_sizes(self, "in_channels", "out_channels", "height", "width", "batch", "groups")
         for name in ("kernel_size", "stride", "dilation"):
-            object.__setattr__(self, name, _size_pair(getattr(self, name), f"Conv2d.{name}", 1))
+            _set_pair(self, name, 1)
         if isinstance(self.padding, str):
             if self.padding not in ("same", "valid"):
                 raise InvalidValueError(
                     "Conv2d.padding", self.padding, 'an integer of at least 0, a pair, "same" or "valid"'
                 )
         else:
-            object.__setattr__(self, "padding", _size_pair(self.padding, "Conv2d.padding", 0))
+            _set_pair(self, "padding", 0)
         for name in ("in_channels", "out_channels"):
             check_multiple(getattr(self, name), self.groups, f"Conv2d.{name}", "groups")
         for axis, name in enumerate(("height", "width")):
             if self.padding != "same":
-                field = f"Conv2d.kernel_size along the {name}"
-                _check_fits(self._spare(axis), self.kernel_size[axis], self.dilation[axis], field)
+                _check_fits(self._spare(axis), self.kernel_size[axis], self.dilation[axis], name)
 
     def _spare(self, axis: int) -> Size:
         """Pixels that the kernel can move by: padded input - dilated kernel."""
@@ -199,6 +198,13 @@ class MatMul(Value):
 # ---------------------------------------------------------------- checks
 
 
+def _set_pair(layer: Conv2d, name: str, minimum: int) -> None:
+    """Replaces a field by a pair of checked sizes."""
+    value = getattr(layer, name)
+    if type(value) is not tuple or len(value) != 2 or {*map(type, value)} != {int} or min(value) < minimum:
+        object.__setattr__(layer, name, _size_pair(value, f"Conv2d.{name}", minimum))
+
+
 def _size_pair(value: Size, field: str, minimum: int) -> tuple[Size, Size]:
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(pair) != 2:
@@ -207,10 +213,10 @@ def _size_pair(value: Size, field: str, minimum: int) -> tuple[Size, Size]:
     return (first, first) if pair[1] is pair[0] else (first, as_size(pair[1], field, minimum=minimum))
 
 
-def _check_fits(spare: Size, kernel: Size, dilation: Size, field: str) -> None:
+def _check_fits(spare: Size, kernel: Size, dilation: Size, name: str) -> None:
     if (spare >= 0) if type(spare) is int else is_float(spare) or holds(spare >= 0):
         return
     are_numbers = all(map(is_number, (spare, kernel, dilation)))
     room = f", which has room for {kernel + spare // dilation}" if are_numbers else ""
     allowed = f"at most the padded input{room}; use a larger input, padding or a smaller kernel"
-    raise InvalidValueError(field, kernel, allowed)
+    raise InvalidValueError(f"Conv2d.kernel_size along the {name}", kernel, allowed)

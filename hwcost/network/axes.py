@@ -25,7 +25,7 @@ has no pieces."""
 _ONE = Fraction(1)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entry:
     parent: int
     size: int
@@ -80,12 +80,13 @@ class AxisTracker:
         """An axis that cannot change: images, tokens, positions, classes."""
         if not size:
             return ()
-        if (size, reason) not in self._fixed:
+        known = self._fixed.get((size, reason))
+        if known is None:
             axis = self.new(size)
             entry = self._entries[axis[0][0]]
             entry.name, entry.fixed = f"{reason} ({size})", reason
-            self._fixed[size, reason] = axis
-        return self._fixed[size, reason]
+            known = self._fixed[size, reason] = axis
+        return known
 
     def size(self, axis: Axis) -> int:
         """Today's size of an axis."""
@@ -130,6 +131,8 @@ class AxisTracker:
         Matching pieces are united one by one. If one axis is a single width, it becomes an alias of the other axis. If
         neither is possible, both are fixed.
         """
+        if a is b:
+            return
         a, b = self._resolved(a), self._resolved(b)
         if a == b or not a or not b:
             return
@@ -157,6 +160,9 @@ class AxisTracker:
         columns = itertools.zip_longest(*(reversed(shape) for shape in shapes))
         found: list[Axis] = []
         for column in columns:
+            if all(axis is column[0] for axis in column):  # nearly always
+                found.append(column[0])
+                continue
             present = [axis for axis in column if axis is not None]
             if () in present:  # an axis of 0 meets axes of 0 and of 1, which have to stay 1
                 for axis in present:
@@ -256,6 +262,10 @@ class AxisTracker:
 
     def _resolved(self, axis: Axis) -> Axis:
         """The axis in terms of root widths, with aliases replaced."""
+        if len(axis) == 1:  # nearly always a root
+            number = axis[0][0]
+            if self._entries[number].parent == number and not self._entries[number].made_of:
+                return axis
         found: list[tuple[int, Fraction]] = []
         for width, factor in axis:
             entry = self._entries[width]

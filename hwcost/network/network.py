@@ -80,7 +80,9 @@ class Network(Mapping[str, Any]):
         kinds = {"operations": Operation, "widths": Width, "parameters": tuple, "options": object}
         for field_name, kind in kinds.items():
             table: object = getattr(self, field_name)
-            if not isinstance(table, Mapping) or not all(isinstance(each, kind) for each in table.values()):
+            if not isinstance(table, Mapping) or not all(
+                issubclass(each, kind) for each in set(map(type, table.values()))
+            ):
                 allowed = f"a mapping from names to {kind.__name__}s; Network.of_layers(name, layers) takes layers"
                 raise InvalidValueError(f"Network.{field_name}", table, allowed)
         operations = {

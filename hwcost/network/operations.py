@@ -131,11 +131,12 @@ class Operation:
 
     def __post_init__(self) -> None:
         check_layer(self.layer, "Operation.layer")
-        check_text(self, "kind", *([] if self.path is None else ["path"]))
+        check_text(self, *(("kind",) if self.path is None else ("kind", "path")))
         if not isinstance(self.sizes, Mapping):
             raise InvalidValueError("Operation.sizes", self.sizes, 'widths by field, as {"out_channels": "conv"}')
         kind = type(self.layer).__name__
-        known = [f.name for f in dataclasses.fields(self.layer)] if dataclasses.is_dataclass(self.layer) else []
+        has_fields = bool(self.sizes) and dataclasses.is_dataclass(self.layer)
+        known = [f.name for f in dataclasses.fields(self.layer)] if has_fields else []
         for name in self.sizes:
             if not known:
                 allowed = "make the layer a dataclass, or leave out its sizes"
@@ -175,6 +176,8 @@ def check_layer(layer: object, field: str) -> None:
 
 def whole(size: Any, field: str) -> int:
     """A size that is one integer; an InvalidValueError if it is not."""
+    if type(size) is int and size > 0:
+        return size
     with contextlib.suppress(InvalidValueError):
         found = as_size(size, field)
         if is_number(found):
@@ -198,9 +201,9 @@ def _expression(given: Any, field: str) -> SizeExpression:
         raise InvalidValueError(field, given, allowed)
     for term in terms:
         good = isinstance(term, tuple) and len(term) == 2 and isinstance(term[0], str) and term[0]
-        if not good or not isinstance(term[1], (int, Fraction)) or isinstance(term[1], bool) or term[1] <= 0:
+        if not good or not isinstance(term[1], (int, Fraction)) or isinstance(term[1], bool) or term[1].numerator <= 0:
             raise InvalidValueError(field, given, allowed)
-    return tuple((name, Fraction(factor)) for name, factor in terms)
+    return tuple((name, factor if type(factor) is Fraction else Fraction(factor)) for name, factor in terms)
 
 
 def size_at(expression: SizeExpression, sizes: Mapping[str, Size]) -> Size:

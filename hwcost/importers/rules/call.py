@@ -40,6 +40,11 @@ class Tensors(ABC):
     def shape(self, tensor: Any) -> tuple[int, ...] | None:
         """The shape; None if it is unknown."""
 
+    def elements(self, tensor: Any) -> int:
+        """The number of elements; 0 if it is unknown."""
+        shape = self.shape(tensor)
+        return 0 if shape is None else math.prod(shape)
+
     @abstractmethod
     def axes(self, tensor: Any) -> Axes:
         """The axes of a tensor of known shape; new ones if none were stated."""
@@ -136,20 +141,21 @@ class Call:
         ends = (*self.inputs[:1], *self.outputs[:1])
         return len(ends) == 2 and all(self.copies(each) is not None for each in ends)
 
+    def _distinct(self, tensor: Any) -> int:
+        copies = self.copies(tensor)
+        return self.tensors.elements(tensor) if copies is None else distinct(copies)
+
     def moved(self, kind: str, *, is_look_up: bool = False) -> MemoryOnly:
         """What it reads and writes without products; a look-up reads no more of its table than it returns."""
         repeats = bool(self.tensors.copies) and self.repeats
-
-        def elements(tensor: Any) -> int:
-            shape, copies = self.tensors.shape(tensor), self.copies(tensor) if repeats else None
-            return distinct(copies) if copies is not None else 0 if shape is None else math.prod(shape)
-
-        reads, writes = (sum(map(elements, tensors)) for tensors in (self.inputs, self.outputs))
+        count = self._distinct if repeats else self.tensors.elements
+        reads, writes = sum(map(count, self.inputs)), sum(map(count, self.outputs))
         return MemoryOnly(kind, min(reads, 2 * writes) if is_look_up else reads, writes)
 
     def fixed(self, shape: Iterable[int], reason: str = "") -> Axes:
         """Axes that cannot change; the operator is the reason by default."""
-        return tuple(self.widths.fixed(size, reason or self.kind) for size in shape)
+        fixed, why = self.widths.fixed, reason or self.kind
+        return tuple([fixed(size, why) for size in shape])
 
     def fix(self, *tensors: Any) -> None:
         """Nothing about these tensors can change; those that are None or of unknown shape are skipped."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer
 from hwcost.importers.rules.call import Axes, Call
@@ -23,8 +24,7 @@ EQUAL_SHARES = "rows that are routed, as tokens to experts, are priced in equal 
 """A note on networks that have such products."""
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """How a kernel moves over a map: a number for each axis of the map.
 
     Args:
@@ -64,10 +64,10 @@ def convolution(
         return (LoweredLayer(_volume(call, x, weight, window), "3-d convolution", {}, *named),)
     if len(size) not in (1, 2):
         raise CannotPriceError(f"a convolution over {len(size)} axes")
-    if min(*window.before, *window.after) < 0:
+    if min(window.before) < 0 or min(window.after) < 0:
         raise CannotPriceError("negative padding")
-    layer = _map(call, x, weight, window)
-    _give_output(call, x, bias, output_axis, layer.out_size[-len(size) :])
+    layer, shape = _map(call, x, weight, window), call.tensors.shape(call.out)
+    _give_output(call, x, bias, output_axis, layer.out_size[-len(size) :] if shape is None else shape[2:])
     for tensor in added:
         if tensor is not None and call.tensors.shape(tensor) == call.shape(call.out):
             call.widths.join_broadcast([call.axes(call.out), call.axes(tensor)], call.kind)
@@ -92,7 +92,8 @@ def _convolution_axes(call: Call, x: Any, weight: Any, groups: int) -> tuple[Axi
     stated = call.tensors.stated(weight)
     output_axis = widths.new(shape[0]) if stated is None else stated[0]
     _keep_groups(call, groups, channels, output_axis)
-    call.give(weight, (output_axis, widths.scaled(channels, Fraction(1, groups)), *kernel))
+    of_group = channels if groups == 1 else widths.scaled(channels, Fraction(1, groups))
+    call.give(weight, (output_axis, of_group, *kernel))
     return output_axis, {"in_channels": channels, "out_channels": output_axis}
 
 
@@ -108,23 +109,40 @@ def _map(call: Call, x: Any, weight: Any, window: Window) -> Conv2d:
     """
     batch, channels, *size = call.shape(x)
     filters, _, *kernel = call.shape(weight)
-    even = [before == after for before, after in zip(window.before, window.after, strict=True)]
-    padding = [before if is_even else 0 for before, is_even in zip(window.before, even, strict=True)]
-    ends = zip(size, window.before, window.after, even, strict=True)
-    size = [length if is_even else length + before + after for length, before, after, is_even in ends]
-    row = len(size) == 1
-    return Conv2d(
+    padding = list(window.before)
+    for axis, (before, after) in enumerate(zip(window.before, window.after, strict=True)):
+        if before != after:
+            size[axis] += before + after
+            padding[axis] = 0
+    row, no = ((1,), (0,)) if len(size) == 1 else ((), ())
+    return _conv2d(
         channels,
         filters,
-        (1, *kernel) if row else tuple(kernel),
-        height=1 if row else size[0],
-        width=size[-1],
-        batch=batch,
-        stride=(1, *window.stride) if row else tuple(window.stride),
-        padding="same" if window.same else (0, *padding) if row else tuple(padding),
-        dilation=(1, *window.dilation) if row else tuple(window.dilation),
-        groups=window.groups,
+        (*row, *kernel),
+        (*row, *size),
+        batch,
+        (*row, *window.stride),
+        "same" if window.same else (*no, *padding),
+        (*row, *window.dilation),
+        window.groups,
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _conv2d(
+    channels: int,
+    filters: int,
+    kernel: tuple[int, int],
+    size: tuple[int, int],
+    batch: int,
+    stride: tuple[int, int],
+    padding: tuple[int, int] | str,
+    dilation: tuple[int, int],
+    groups: int,
+) -> Conv2d:
+    """The layer, which is a value: networks repeat the same many times."""
+    height, width = size
+    return Conv2d(channels, filters, kernel, height, width, batch, stride, padding, dilation, groups)
 
 
 def _volume(call: Call, x: Any, weight: Any, window: Window) -> Gemm:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,14 +46,21 @@ class OperatorCall(Call):
         self.written: Sequence[int] = ()
         self._args, self._kwargs = args, kwargs
 
-    @functools.cached_property
+    @property
     def arguments(self) -> dict[str, Any]:
         """All arguments by name."""
         return self.operator.by_name(self._args, self._kwargs)
 
+    @property
+    def written_to(self) -> list[Tensor]:
+        """The tensors that it writes to."""
+        return self.operator.written(self._args, self._kwargs)
+
     def __getitem__(self, name: str) -> Any:
-        check_one_of(self.kind, name, self.arguments, what="argument")
-        return self.arguments[name]
+        if name not in self.operator.places:
+            check_one_of(self.kind, name, self.arguments, what="argument")
+            return self.arguments[name]
+        return self.operator.argument(name, self._args, self._kwargs)
 
 
 class ModuleCall(OperatorCall):

@@ -8,7 +8,7 @@ import operator
 import sys
 import types
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,23 +23,28 @@ _PLAIN = frozenset(
     (type(None), bool, int, float, str, torch.Tensor, nn.Parameter, torch.dtype, torch.device, torch.Size)
 )
 _CONTAINERS = frozenset((dict, OrderedDict, list, set, deque, tuple))
+_NEW = vars(nn.Module())
+_OF_TENSORS = frozenset(("_parameters", "_buffers"))
+_HOOKS = tuple(name for name, own in _NEW.items() if isinstance(own, dict) and name not in _OF_TENSORS | {"_modules"})
+_hooks = operator.itemgetter(*_HOOKS)
+_OF_TORCH = frozenset((*_HOOKS, *_OF_TENSORS))
 _CACHED = type(functools.lru_cache(len))
 _OF_OTHERS = sys.stdlib_module_names | {"torch"}
 _OF_PYTHON = sys.stdlib_module_names - {"builtins", "collections", "functools", "types", "__main__"}
 
 
 @contextlib.contextmanager
-def kept(model: nn.Module, *others: Any) -> Iterator[None]:
-    """Context manager after which all objects that a module or ``others`` hold are as they were before.
+def kept(modules: Collection[nn.Module], *others: Any) -> Iterator[None]:
+    """Context manager after which all objects that modules or ``others`` hold are as they were before.
 
     Attributes, containers and arrays are put back in place, also those of objects inside, of classes, of closures and
     of the Python files of the modules. Functions with an ``lru_cache`` forget what they made meanwhile. Tensors are
     not looked into; :class:`Written` does that.
     """
     found = _Found()
-    for each in (model, *others):
+    for each in (*modules, *others):
         found.look_at(each)
-    kinds = set(map(type, model.modules()))
+    kinds = set(map(type, modules))
     for own in {each for kind in kinds for each in kind.__mro__ if each.__module__.partition(".")[0] not in _OF_OTHERS}:
         found.values(vars(own))
         for each in list(vars(own).values()):
@@ -63,9 +68,8 @@ class _Found:
 
     def put_back(self) -> None:
         """Puts everything back."""
-        for each in self._empty:
-            if each:  # a tuple never is
-                each.clear()
+        for each in filter(None, self._empty):  # a tuple never is
+            each.clear()
         for table, before in self._tables:
             is_same = len(table) == len(before) and all(map(operator.is_, dict.keys(table), before))
             if not is_same or not all(map(operator.is_, dict.values(table), before.values())):
@@ -85,20 +89,44 @@ class _Found:
         while left:
             each = left.pop()
             kind = type(each)
-            if kind in _PLAIN or id(each) in seen or isinstance(each, _ATOMS):
+            if kind in _PLAIN or id(each) in seen:
+                continue
+            if isinstance(each, nn.Module):
+                seen[id(each)] = each
+                left += self._module(each)
+                continue
+            if isinstance(each, _ATOMS):
                 continue
             seen[id(each)] = each
             if isinstance(each, (dict, list, set, deque)):
                 left += self._container(each)
             elif isinstance(each, (tuple, frozenset)):
                 left += each
-            elif isinstance(each, nn.Module):
-                left.append(vars(each))
-                continue
             else:
                 left += self._other(each)
             if kind not in _CONTAINERS:
                 left += self._attributes(each)
+
+    def _module(self, each: nn.Module) -> Iterable[Any]:
+        """What a module holds; nearly all have no hooks, and tensors as parameters and buffers."""
+        own = vars(each)
+        before = own.copy()
+        self._seen[id(own)] = own
+        self._tables.append((own, before))
+        tables = [before.get("_parameters"), before.get("_buffers")]
+        is_plain = before.keys() >= _OF_TORCH and all(isinstance(each, dict) for each in tables)  # not of torch.jit
+        hooks = _hooks(before) if is_plain else (True,)
+        if any(hooks):
+            return self._looked_into(before.values())
+        self._empty += hooks
+        for tensors in tables:
+            if tensors:
+                self._tables.append((tensors, tensors.copy()))
+            else:
+                self._empty.append(tensors)
+        return self._looked_into(
+            [value for name, value in before.items() if type(value) not in _PLAIN and name not in _OF_TORCH]
+        )
 
     def _other(self, each: Any) -> Iterable[Any]:
         if isinstance(each, types.FunctionType):
@@ -142,12 +170,12 @@ class _Found:
         self._rows.append((each, kind, rows))
         return self._looked_into(rows)
 
-    def _looked_into(self, values: list[Any]) -> list[Any]:
+    def _looked_into(self, values: Iterable[Any]) -> list[Any]:
         """Those that may hold others; of those without elements, which are most, it is enough that they have none."""
         found = []
         for each in values:
             kind = type(each)
-            if kind in _PLAIN:
+            if kind in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, each))):
                 continue
             if kind in _CONTAINERS and not each:
                 self._empty.append(each)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,20 +23,13 @@ def _runs_steps(module: nn.Module) -> bool:
 
 
 class Modules:
-    """Follows the modules of a model while it runs, and calls ``entered`` and ``left`` with each."""
+    """Follows the modules of a model, which are ``named``, while it runs."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        entered: Callable[[nn.Module], None],
-        left: Callable[[nn.Module, Any, Any, Any], None],
-    ) -> None:
-        self._entered, self._left = entered, left
-        named = list(model.named_modules())
+    def __init__(self, named: Collection[tuple[str, nn.Module]]) -> None:
         self._paths = {id(module): path for path, module in named}
         self._calls = itertools.count()
         self.leaves = {path for path, module in named if all(each is None for each in module._modules.values())}
-        self._stack: list[tuple[nn.Module, str, Any, int]] = []
+        self._stack: list[tuple[nn.Module, str, Any, int | None]] = []
         self._error: BaseException | None = None
         self._raised_in = ""
 
@@ -47,7 +41,7 @@ class Modules:
     @property
     def recurrent_call(self) -> int | None:
         """A number for the call of the recurrent module that is running, if one is."""
-        return self._stack[-1][3] if self._stack and _runs_steps(self._stack[-1][0]) else None
+        return self._stack[-1][3] if self._stack else None
 
     @property
     def label(self) -> str:
@@ -60,10 +54,13 @@ class Modules:
         return tensors_in(self._stack[-1][2]) if self._stack else []
 
     @contextlib.contextmanager
-    def follow(self) -> Iterator[None]:
-        """Context manager that tracks the running module."""
-        before = module_hooks.register_module_forward_pre_hook(self._enter)
-        after = module_hooks.register_module_forward_hook(self._leave, with_kwargs=True, always_call=True)
+    def follow(
+        self, entered: Callable[[nn.Module], None], left: Callable[[nn.Module, Any, Any, Any], None]
+    ) -> Iterator[None]:
+        """Context manager that tracks the running module, and calls ``entered`` and ``left`` with each."""
+        before = module_hooks.register_module_forward_pre_hook(functools.partial(self._enter, entered))
+        leave = functools.partial(self._leave, left)
+        after = module_hooks.register_module_forward_hook(leave, with_kwargs=True, always_call=True)
         try:
             yield
         finally:
@@ -72,15 +69,18 @@ class Modules:
             # PyTorch keeps this entry, and then warns of hooks when something is compiled
             getattr(module_hooks, "_global_forward_hooks_with_kwargs", {}).pop(after.id, None)
 
-    def _enter(self, module: nn.Module, args: Any) -> None:
-        self._stack.append((module, self._paths.get(id(module), self.path), args, next(self._calls)))
-        self._entered(module)
+    def _enter(self, entered: Callable[[nn.Module], None], module: nn.Module, args: Any) -> None:
+        call = next(self._calls) if _runs_steps(module) else None
+        self._stack.append((module, self._paths.get(id(module), self.path), args, call))
+        entered(module)
 
-    def _leave(self, module: nn.Module, args: Any, *more: Any) -> None:
+    def _leave(
+        self, left: Callable[[nn.Module, Any, Any, Any], None], module: nn.Module, args: Any, *more: Any
+    ) -> None:
         kwargs, output = more if len(more) > 1 else ({}, None)  # after an error, PyTorch leaves out the first
         error = sys.exc_info()[1]
         if error is None:
-            self._left(module, args, kwargs, output)
+            left(module, args, kwargs, output)
         elif error is not self._error:
             self._error, self._raised_in = error, self.path
         while self._stack and self._stack.pop()[0] is not module:

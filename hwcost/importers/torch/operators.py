@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import operator as operator_of
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +16,11 @@ from torch import Tensor
 from hwcost.importers.torch.free import CHECKS, CONSTANTS, DRAWS, ELEMENTWISE, MOVE_ONLY, NEED_DATA, VIEWS
 from hwcost.importers.torch.inputs import without_data
 
-__all__ = ["Operator", "operator", "shortcut", "tensors_in"]
+__all__ = ["Operator", "constant", "operator", "shortcut", "tensors_in"]
 
 
-class Operator(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Operator:
     """Facts about an operator, or about a module that is called like one.
 
     Attributes:
@@ -33,12 +37,13 @@ class Operator(NamedTuple):
         makes_anew: whether its result has nothing to do with the axes of its inputs.
         draws: whether its result is random.
         writes: the arguments that it writes to.
+        places: the positions of its arguments, by name.
     """
 
     name: str
     kind: str
     row: str = ""
-    arguments: Mapping[str, Any] = MappingProxyType({})
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     takes_device: bool = False
     takes_lengths: bool = False
     is_elementwise: bool = False
@@ -48,10 +53,23 @@ class Operator(NamedTuple):
     makes_anew: bool = False
     draws: bool = False
     writes: tuple[str, ...] = ()
+    places: Mapping[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "places", {name: place for place, name in enumerate(self.arguments)})
 
     def by_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name, defaults included."""
         return {**self.arguments, **dict(zip(self.arguments, args, strict=False)), **kwargs}
+
+    def argument(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """One argument of a call, or its default."""
+        place = self.places[name]
+        return args[place] if place < len(args) else kwargs.get(name, self.arguments[name])
+
+    def written(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+        """The tensors that a call writes to."""
+        return tensors_in(self.argument(name, args, kwargs) for name in self.writes)
 
 
 @functools.cache
@@ -88,13 +106,22 @@ def _is_pointwise(func: Any, kind: str) -> bool:
     return any(torch.Tag.pointwise in each.tags for each in (func, *alike))
 
 
+_TENSORS = frozenset((Tensor, torch.nn.Parameter))
+_OTHERS = frozenset((type(None), bool, int, float, str, torch.dtype, torch.device, torch.layout, torch.memory_format))
+
+
 def tensors_in(values: Any) -> list[Tensor]:
     """The tensors among arguments or results, in order; lists of them are looked into."""
     found: list[Tensor] = []
     for value in values:
-        if isinstance(value, Tensor):
+        kind = type(value)
+        if kind in _TENSORS:
             found.append(value)
-        elif isinstance(value, (list, tuple)) and not (value and isinstance(value[0], int)):  # sizes are many
+        elif kind in _OTHERS or (kind is list and value and type(value[0]) is int):  # sizes are many
+            continue
+        elif isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
             found += tensors_in(value)
     return found
 
@@ -107,6 +134,13 @@ def shortcut(func: Any, args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
     """
     handler = _SHORTCUTS.get(func) or _SHAPES.get(func._schema.name)
     return None if handler is None or not tensors else handler(args, tensors)
+
+
+def constant(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """The result of ``torch.empty`` without data, which each norm calls, or None for another constant."""
+    if func is not torch.ops.aten.empty.memory_format or kwargs.get("memory_format") or kwargs.get("layout"):
+        return None
+    return _empty(args[0], kwargs.get("dtype") or torch.get_default_dtype())
 
 
 def _in_place(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
@@ -135,16 +169,16 @@ def _convolution(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
         return None
     steps = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
     sizes = [(size + 2 * pad - gap * (side - 1) - 1) // step + 1 for size, side, step, pad, gap in steps]
-    return torch.empty((len(x), filters, *sizes), dtype=x.dtype, device="meta") if min(sizes) > 0 else None
+    return _empty((len(x), filters, *sizes), x.dtype) if min(sizes) > 0 else None
 
 
 def _batch_norm(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
     x, training = args[0], args[5]
     channels = x.shape[1:2]
-    if x.dim() < 2 or any(each.shape != channels or each.dtype != x.dtype for each in tensors[1:]):
+    if x.dim() < 2 or {(each.shape, each.dtype) for each in tensors[1:]} - {(channels, x.dtype)}:
         return None
-    saved = [torch.empty(channels if training else (0,), dtype=x.dtype, device="meta") for _ in range(2)]
-    return (without_data(x), *saved)
+    size = channels if training else (0,)
+    return without_data(x), _empty(size, x.dtype), _empty(size, x.dtype)
 
 
 def _mean(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
@@ -155,7 +189,7 @@ def _mean(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
     if len(gone) < len(dims):
         return None
     shape = [1 if index in gone else size for index, size in enumerate(x.shape) if keeps or index not in gone]
-    return torch.empty(shape, dtype=x.dtype, device="meta")
+    return _empty(shape, x.dtype)
 
 
 def _addmm(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
@@ -163,22 +197,30 @@ def _addmm(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
     fits = a.dim() == b.dim() == 2 and a.shape[1] == b.shape[0] and bias.dim() == 1 and bias.shape == b.shape[1:]
     if not fits or not _are_of_one_type(tensors):
         return None
-    return torch.empty((a.shape[0], b.shape[1]), dtype=a.dtype, device="meta")
+    return _empty((a.shape[0], b.shape[1]), a.dtype)
 
 
 def _grouped_mm(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
     a, b = args[:2]
     if (a.dim(), b.dim()) != (2, 3) or a.shape[1] != b.shape[1]:
         return None
-    return torch.empty((a.shape[0], b.shape[2]), dtype=a.dtype, device="meta")
+    return _empty((a.shape[0], b.shape[2]), a.dtype)
 
 
 def _histc(args: Sequence[Any], tensors: Sequence[Tensor]) -> Any:
-    return torch.empty((args[1] if len(args) > 1 else 100,), dtype=args[0].dtype, device="meta")
+    return _empty((args[1] if len(args) > 1 else 100,), args[0].dtype)
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A tensor without data, contiguous; ``torch.empty`` takes twice as long."""
+    if not shape or 0 in shape[1:]:
+        return torch.empty(shape, dtype=dtype, device="meta")
+    strides = itertools.accumulate(shape[:0:-1], operator_of.mul, initial=1)
+    return torch.empty_strided(shape, [*strides][::-1], dtype=dtype, device="meta")
 
 
 def _are_of_one_type(tensors: Sequence[Tensor]) -> bool:
-    return all(each.dtype == tensors[0].dtype for each in tensors)
+    return len({each.dtype for each in tensors}) == 1
 
 
 _SHORTCUTS: Mapping[Any, Callable[[Sequence[Any], Sequence[Tensor]], Any]] = MappingProxyType(

@@ -6,8 +6,8 @@ import contextlib
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -48,9 +48,11 @@ def read(
     given = stand_ins(input_size, example_inputs)
 
     def attempt(*, partial: bool = False) -> tuple[Tensors, Tracer]:
-        tensors = Tensors(*_without_data(model))
-        tracer = Tracer(model, tensors, *rows)
-        with kept(model, given.args, given.named, given.objects):
+        named = list(model.named_modules())
+        empty = _without_data(named)
+        tensors = Tensors(empty.found, empty.buffers)
+        tracer = Tracer(named, tensors, *rows)
+        with kept([module for _, module in named], given.args, given.named, given.objects), empty.in_place():
             _run(model, tracer, given, partial)
         return tensors, tracer
 
@@ -147,30 +149,68 @@ def _is_module_class(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, nn.Module)
 
 
-def _without_data(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A tensor without data for each parameter and buffer by name, and the buffers; shared ones stay shared.
+class _Empty(NamedTuple):
+    """Tensors without data for the parameters and buffers of a module.
 
-    A module with two names gives its parameters once: given twice, PyTorch would restore the wrong ones.
+    Attributes:
+        found: by name.
+        buffers: those of the module, by name.
+        tables: of the module, and what goes into each instead.
     """
-    empty: dict[Tensor, Tensor] = {}
-    found: dict[str, Tensor] = {}
-    buffers: dict[str, Tensor] = {}
-    for path, module in model.named_modules():
+
+    found: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    tables: list[tuple[Any, dict[str, Tensor]]]
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Context manager in which the module has them instead of its own."""
+        before = [(table, {name: table[name] for name in own}) for table, own in self.tables]
+        try:
+            _put(self.tables)
+            yield
+        finally:
+            _put(before)
+
+
+def _put(tables: Iterable[tuple[Any, dict[str, Tensor]]]) -> None:
+    for table, own in tables:
+        for name, tensor in own.items():
+            table[name] = tensor
+
+
+def _without_data(named: Iterable[tuple[str, nn.Module]]) -> _Empty:
+    """A tensor without data for each parameter and buffer of modules that have names; shared ones stay shared."""
+    empty: dict[int, Tensor] = {}
+    alive: list[Tensor] = []  # so that no identity comes again
+    result = _Empty({}, {}, [])
+    for path, module in named:
         prefix = f"{path}." if path else ""
-        buffers.update({prefix + name: each for name, each in module._buffers.items() if each is not None})
-        for own, tensor in (*module._parameters.items(), *module._buffers.items()):
-            if tensor is None:
-                continue
-            name = prefix + own
-            if nn.parameter.is_lazy(tensor):
-                allowed = "run the module once, so that its lazy layers have sizes"
-                raise InvalidValueError(f"the parameter {name!r}", name, allowed, reason="it has no size yet")
-            if tensor not in empty:
-                plain = without_data(tensor)
-                is_parameter = isinstance(tensor, nn.Parameter)
-                empty[tensor] = nn.Parameter(plain, tensor.requires_grad) if is_parameter else plain
-            found[name] = empty[tensor]
-    return found, buffers
+        for table in (module._parameters, module._buffers):
+            own = {}
+            for name, tensor in table.items():
+                if tensor is None:
+                    continue
+                whole = prefix + name
+                if id(tensor) not in empty:
+                    empty[id(tensor)] = _stand_in(whole, tensor)
+                    alive.append(tensor)
+                own[name] = result.found[whole] = empty[id(tensor)]
+                if table is module._buffers:
+                    result.buffers[whole] = tensor
+            if own:
+                result.tables.append((table, own))
+    return result
+
+
+def _stand_in(name: str, tensor: Tensor) -> Tensor:
+    if nn.parameter.is_lazy(tensor):
+        allowed = "run the module once, so that its lazy layers have sizes"
+        raise InvalidValueError(f"the parameter {name!r}", name, allowed, reason="it has no size yet")
+    is_plain = tensor.is_contiguous() and not tensor.is_meta and tensor.layout == torch.strided
+    plain = tensor.detach().to("meta") if is_plain else without_data(tensor)
+    is_parameter = type(tensor) is nn.Parameter or isinstance(tensor, nn.Parameter)
+    return nn.Parameter(plain, tensor.requires_grad) if is_parameter else plain
 
 
 def _leaves(*values: Any) -> list[Tensor]:
@@ -183,12 +223,10 @@ def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> N
         tensors.values.add_given(tensor, value)
     for tensor in _leaves(given.args, given.named):
         tensors.give(tensor, tuple(tensors.widths.fixed(size, _AN_INPUT) for size in tensor.shape), _AN_INPUT)
-    with warnings.catch_warnings(action="ignore"), tracer.modules.follow(), _without_fast_path(), following_chunks():
+    with warnings.catch_warnings(action="ignore"), tracer.follow(), _without_fast_path(), following_chunks():
         try:
             with torch.no_grad(), tracer:
-                out = torch.func.functional_call(
-                    model, tensors.parameters, tuple(given.args), given.named, tie_weights=False
-                )
+                out = model(*given.args, **given.named)
         except (Exception, SystemExit) as error:
             if isinstance(error, HwcostError) and not (partial and isinstance(error, NeedsValuesError)):
                 raise

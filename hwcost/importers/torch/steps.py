@@ -11,7 +11,7 @@ from hwcost.importers.naming import UniqueNames
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Linear
 from hwcost.network.axes import Axis, AxisTracker
-from hwcost.network.operations import MemoryOnly, Operation
+from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 
 __all__ = ["Steps", "named_after", "public_name", "repeated"]
 
@@ -22,6 +22,8 @@ def public_name(parameter: str) -> str:
     >>> public_name("conv.parametrizations.weight.original1")
     'conv.weight'
     """
+    if "parametrizations." not in parameter:
+        return parameter
     return re.sub(r"(^|\.)parametrizations\.(\w+)\.original\d*$", r"\1\2", parameter)
 
 
@@ -41,7 +43,7 @@ class Steps:
     >>> steps, fc = Steps(), LoweredLayer(Linear(4, 2), "linear")
     >>> steps.add_layer("fc", "fc", fc), steps.add_layer("fc", "fc", fc)
     ('fc', 'fc (2)')
-    >>> steps.add_other("fc", "fc", LoweredLayer(MemoryOnly("relu", 2, 2), "relu"))
+    >>> steps.add_other("fc", "fc", MemoryOnly("relu", 2, 2), "relu")
     >>> list(steps.operations(AxisTracker()))
     ['fc', 'fc (2)', 'fc:relu']
     """
@@ -57,23 +59,24 @@ class Steps:
 
         ``call`` is a number for the call of a recurrent module that it is a step of.
         """
-        found = self._added(name, path, lowered, call)
+        found = self._added(name, Step("", lowered.kind, path, lowered.layer, lowered.sizes), call)
         if found.name == "":
             found.name = self._unique(name)
         return found.name
 
-    def add_other(self, name: str, path: str, lowered: LoweredLayer, call: int | None = None) -> None:
+    def add_other(
+        self, name: str, path: str, layer: MemoryOnly | Unsupported, kind: str, call: int | None = None
+    ) -> None:
         """Adds an operation without products; its name is free until all layers have theirs."""
-        found = self._added(name, path, lowered, call)
+        found = self._added(name, Step("", kind, path, layer), call)
         if found.name == "":
             found.name = name
             self._unnamed.append(found)
 
-    def _added(self, name: str, path: str, lowered: LoweredLayer, call: int | None) -> Step:
-        """A new step without a name, or the first of those that are merged with it."""
-        step = Step("", lowered.kind, path, lowered.layer, lowered.sizes)
-        if call is not None and isinstance(lowered.layer, (Linear, MemoryOnly)):
-            _, own = self._groups.setdefault((call, name, lowered.kind, lowered.layer), (name, []))
+    def _added(self, name: str, step: Step, call: int | None) -> Step:
+        """The step, which has no name yet, or the first of those that are merged with it."""
+        if call is not None and isinstance(step.layer, (Linear, MemoryOnly)):
+            _, own = self._groups.setdefault((call, name, step.kind, step.layer), (name, []))
             own.append(step)
             if len(own) > 1:
                 return own[0]

@@ -19,7 +19,7 @@ __all__ = ["A_CONSTANT", "Tensors"]
 A_CONSTANT = "a constant"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Known:
     """What is known about a tensor, which is held so that its identity stays its own."""
 
@@ -53,6 +53,10 @@ class Tensors(rules.Tensors):
     def shape(self, tensor: Tensor) -> tuple[int, ...]:
         """The shape of a tensor."""
         return tensor.shape
+
+    def elements(self, tensor: Tensor) -> int:
+        """The number of elements."""
+        return tensor.numel()
 
     def origin(self, tensors: Iterable[Tensor]) -> str:
         """The first parameter that tensors are made of; empty if they are not made of parameters alone."""
@@ -93,16 +97,20 @@ class Tensors(rules.Tensors):
         if len(axes) != tensor.dim():
             field = f"the number of axes given for {self.name(tensor)!r}"
             raise InvalidValueError(field, len(axes), f"{tensor.dim()}, one for each size of {tuple(tensor.shape)}")
-        known = self._known.setdefault(id(tensor), _Known(tensor))
+        known = self._known.get(id(tensor))
+        if known is None:
+            self._known[id(tensor)] = _Known(tensor, axes)
+            return
         if known.axes is None:
             known.axes = axes
+        if known.axes is axes:
             return
         for old, new in zip(known.axes, axes, strict=True):
             self.widths.join(old, new, reason)
 
     def add(self, tensor: Tensor, origin: str) -> None:
         """A new tensor; its identity may have been that of one that nobody followed."""
-        self._known[id(tensor)] = _Known(tensor, origin=origin)
+        self._known[id(tensor)] = _Known(tensor, None, origin)
         self.copies.pop(id(tensor), None)
 
     def forget_origin(self, written: Iterable[Tensor]) -> None:
@@ -148,8 +156,13 @@ class Tensors(rules.Tensors):
     def rules(self) -> dict[str, tuple[SizeExpression, ...]]:
         """The rules of the axes of every parameter; those of an unused one cannot change."""
         found = {}
+        of_axes: dict[int, tuple[SizeExpression, ...]] = {}  # the parameters of a norm have the same
         for name, tensor in self.parameters.items():
-            if self.stated(tensor) is None:
-                self.give(tensor, tuple(self.widths.fixed(size, "not used") for size in tensor.shape), "")
-            found[name] = tuple(map(self.widths.rule, self.axes(tensor)))
+            axes = self.stated(tensor)
+            if axes is None:
+                axes = tuple(self.widths.fixed(size, "not used") for size in tensor.shape)
+                self.give(tensor, axes, "")
+            if id(axes) not in of_axes:
+                of_axes[id(axes)] = tuple(map(self.widths.rule, axes))
+            found[name] = of_axes[id(axes)]
         return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from hwcost.importers.torch.calls import ModuleCall, OperatorCall
 from hwcost.importers.torch.free import COPIES, FILLED, LOOK_UPS
 from hwcost.importers.torch.kept import Written
 from hwcost.importers.torch.modules import Modules
-from hwcost.importers.torch.operators import Operator, operator, shortcut, tensors_in
+from hwcost.importers.torch.operators import Operator, constant, operator, shortcut, tensors_in
 from hwcost.importers.torch.steps import Steps, named_after, public_name
 from hwcost.importers.torch.table import AXES, PRODUCTS
 from hwcost.importers.torch.tensors import A_CONSTANT, Tensors
@@ -39,18 +39,18 @@ class NeedsValuesError(InvalidValueError):
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator of one run of a module; the caller's own rows, of operators and of modules, go first."""
+    """Sees every operator of one run of ``named`` modules; the caller's own rows go first."""
 
     def __init__(
         self,
-        model: nn.Module,
+        named: Collection[tuple[str, nn.Module]],
         tensors: Tensors,
         operators: OwnRows,
         of_modules: OwnRows,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tensors = tensors
-        self.modules = Modules(model, self._entered, self._left)
+        self.modules = Modules(named)
         self._steps = Steps()
         self._operators, self._of_modules = operators, of_modules
         self._opaque: nn.Module | None = None
@@ -67,11 +67,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if isinstance(func, torch._ops.HigherOrderOperator):
+        if type(func) is not torch._ops.OpOverload and isinstance(func, torch._ops.HigherOrderOperator):
             kind = str(func)
             raise self.needs_values(kind, f"it calls torch's {kind}, which is not a plain operator")
         known, kwargs, values = operator(func), kwargs or {}, self.tensors.values
-        inputs = tensors_in((*args, *kwargs.values()))
+        inputs = tensors_in((*args, *kwargs.values()) if kwargs else args)
         are_meta = [tensor.is_meta for tensor in inputs]
         with_shapes_alone = True in are_meta
         if known.takes_lengths:
@@ -80,7 +80,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             args, kwargs = tree_map_only(Tensor, self.tensors.on_meta, (args, kwargs))
             inputs = tensors_in((*args, *kwargs.values()))
         is_constant = known.takes_device and not inputs and not self._is_of_lengths(known, kwargs)
-        is_known = is_constant or (with_shapes_alone and len(values) > 0 and values.are_known(inputs))
+        is_known = is_constant or (with_shapes_alone and values.are_known(inputs))
         is_known &= not known.draws
         out = None
         if with_shapes_alone:
@@ -90,9 +90,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     return out
                 out = values.stand_ins(out)
             else:
-                func, args = self._with_places(func, known, args)
-                known, inputs = operator(func), tensors_in((*args, *kwargs.values()))
+                func, placed = self._with_places(func, known, args)
+                if placed is not args:
+                    args = placed
+                    known, inputs = operator(func), tensors_in((*args, *kwargs.values()))
                 out = shortcut(func, args, inputs)
+        elif is_constant:
+            out = constant(func, args, kwargs)
         else:
             self._keep_written(known, args, kwargs)
         self._has_lengths |= known.takes_lengths
@@ -101,7 +105,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             out = self._called(func, args, _on_meta(kwargs) if on_meta else kwargs)
         self._follow_values(is_known, func, known, args, kwargs, out)
         row = self._operators.get(known.name, known.row)
-        if self._opaque is None:
+        row = row or PRODUCTS.get(known.row)
+        is_noted = inputs or row is not None or not known.is_free  # else a constant, known as one without a record
+        if is_noted and self._opaque is None:
             outputs = tensors_in((out,))
             self._seen(OperatorCall(known, args, kwargs, inputs, outputs, self.tensors, self.modules.path), row)
         return out
@@ -117,12 +123,12 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 values.keep(out, values.computed(func, known, args, kwargs))
                 return
         if known.writes and len(values):
-            values.forget(_written(known, args, kwargs))
+            values.forget(known.written(args, kwargs))
 
     def _keep_written(self, known: Operator, args: Any, kwargs: Any) -> None:
         """A tensor with data is about to be written to, and gets its values back after the run."""
         if known.writes:
-            for tensor in _written(known, args, kwargs):
+            for tensor in known.written(args, kwargs):
                 self.written.add(tensor)
 
     def _with_places(self, func: Any, known: Operator, args: Any) -> tuple[Any, Any]:
@@ -160,11 +166,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._has_lengths and known.kind == "empty" and kwargs.get("dtype") is torch.int64
 
     def _seen(self, call: OperatorCall, row: Handler | None) -> None:
-        """Records a call by the row of its operator: the caller's, or ours."""
+        """Records a call by the row of its operator: the one given, or that of its axes."""
         known = call.operator
-        row = row or PRODUCTS.get(known.row)
-        if known.is_free and not call.inputs and row is None:
-            return  # a constant, and known as one without a record
         row = row or AXES.get(known.row)
         self._record(call, row or (elementwise if known.is_elementwise else None), known.is_free or row is not None)
         if call.written:
@@ -183,6 +186,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for axis in self.tensors.axes(tensor):
                 if self.tensors.widths.size(axis) in sizes:
                     self.tensors.widths.fix(axis, "a reshape in the same module")
+
+    def follow(self) -> contextlib.AbstractContextManager[None]:
+        """Context manager in which calls of modules are followed; outside of it, nothing refers to the tracer."""
+        return self.modules.follow(self._entered, self._left)
 
     def _entered(self, module: nn.Module) -> None:
         row = self._of_modules.get(type(module))
@@ -221,12 +228,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 why = A_CONSTANT if makes_anew else call.kind
                 tensors.give(tensor, call.fixed(tensor.shape, why), why)
         if call.operator.writes and not origin:
-            tensors.forget_origin(tensors_in(call.arguments[name] for name in call.operator.writes))
+            tensors.forget_origin(call.written_to)
         for layer in layers:
             (self._add_made_once if origin else self._add_layer)(layer)
-        # of parameters or of constants alone, and so not for each input
-        made_once = origin or (call.inputs and not any(tensor.is_meta for tensor in (*call.inputs, *call.outputs)))
-        if not layers and not made_once:
+        if layers or origin:
+            return
+        every = (*call.inputs, *call.outputs)
+        if not call.inputs or any(tensor.is_meta for tensor in every):  # else of constants alone, and so made once
             self._add_other(call, reason)
 
     def _add_made_once(self, lowered: LoweredLayer) -> None:
@@ -256,7 +264,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             layer = call.moved(kind, is_look_up=call.kind in LOOK_UPS)
         path = self.modules.path
         name = path if path in self.modules.leaves and path else self._joined(kind)
-        self._steps.add_other(name, path, LoweredLayer(layer, kind), self.modules.recurrent_call)
+        self._steps.add_other(name, path, layer, kind, self.modules.recurrent_call)
 
     def _own_name(self, origin: str) -> str:
         """The name of a parameter in the running module, if it shares the parameter; else the first."""
@@ -281,7 +289,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """What comes after an error is one unsupported operation, and no width can change."""
         self.tensors.fix_all("the rest of the network is unknown")
         rest = Unsupported("the rest of the network", reason)
-        self._steps.add_other("the rest", self.modules.where_raised(error), LoweredLayer(rest, rest.kind), None)
+        self._steps.add_other("the rest", self.modules.where_raised(error), rest, rest.kind)
 
 
 def _why_unsupported(operator: Operator) -> str:
@@ -291,12 +299,6 @@ def _why_unsupported(operator: Operator) -> str:
 def _on_meta(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     unpinned = {"pin_memory": False} if "pin_memory" in kwargs else {}  # there is no memory to pin
     return {**kwargs, "device": torch.device("meta"), **unpinned}
-
-
-def _written(known: Operator, args: Any, kwargs: Any) -> list[Tensor]:
-    """The tensors that a call writes to."""
-    given = known.by_name(args, kwargs)
-    return tensors_in(given[name] for name in known.writes)
 
 
 def _is_for_python(known: Operator, kwargs: Mapping[str, Any]) -> bool:

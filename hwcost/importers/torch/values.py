@@ -28,6 +28,8 @@ class Values:
 
     def __init__(self) -> None:
         self._of: dict[int, tuple[Tensor, Tensor]] = {}
+        self._given: set[int] = set()  # those whose values somebody else owns
+        self._sharing: dict[int, set[int]] = {}  # by their memory
 
     def __len__(self) -> int:
         return len(self._of)
@@ -36,13 +38,16 @@ class Values:
         """States the value of a tensor, if it is small."""
         if value.numel() <= _MOST and not value.is_meta:
             self._of[id(tensor)] = tensor, value
+            self._given.discard(id(tensor))
+            self._sharing.setdefault(_memory(tensor), set()).add(id(tensor))
 
     def add_given(self, tensor: Tensor, value: Tensor) -> None:
-        """States a copy of a value that somebody else owns, if it is small and one of integers or truth values."""
-        is_real = value.is_floating_point() or value.is_complex()
-        is_plain = value.layout is torch.strided and not value.is_nested and not value.is_meta
-        if is_plain and not is_real and value.numel() <= _MOST:
-            self.add(tensor, value.detach().to("cpu", copy=True))
+        """States a value that somebody else owns, if it is small and one of integers or truth values."""
+        if value.is_floating_point() or value.is_complex():
+            return
+        if value.layout is torch.strided and not value.is_nested and not value.is_meta:
+            self.add(tensor, value)
+            self._given.add(id(tensor))
 
     def get(self, tensor: Tensor, default: Tensor | None = None) -> Tensor | None:
         """The value of a tensor, if it is known, and else ``default``."""
@@ -50,6 +55,9 @@ class Values:
             return tensor
         if not tensor.numel():
             return torch.empty(tensor.shape, dtype=tensor.dtype)
+        if id(tensor) in self._given:
+            self._given.remove(id(tensor))
+            self._of[id(tensor)] = tensor, self._of[id(tensor)][1].detach().to("cpu", copy=True)
         return self._of.get(id(tensor), (tensor, default))[1]
 
     def are_followed(self, tensors: Sequence[Tensor]) -> bool:
@@ -59,14 +67,14 @@ class Values:
 
     def are_known(self, tensors: Sequence[Tensor]) -> bool:
         """Whether all values are known."""
-        return all(not each.is_meta or id(each) in self._of or not each.numel() for each in tensors)
+        return not any(each.is_meta and id(each) not in self._of and each.numel() for each in tensors)
 
     def forget(self, written: Sequence[Tensor]) -> None:
         """Tensors were written to: their values and those of all that share their memory are unknown."""
-        memory = {tensor.untyped_storage()._cdata for tensor in written}
-        for key, (tensor, _) in list(self._of.items()):
-            if tensor.untyped_storage()._cdata in memory:
-                del self._of[key]
+        for tensor in written:
+            for key in (id(tensor), *self._sharing.pop(_memory(tensor), ())):
+                self._of.pop(key, None)
+                self._given.discard(key)
 
     def computed(self, func: Any, known: Operator, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """The result of an operator on known values."""
@@ -108,3 +116,8 @@ class Values:
             else:
                 found += self.stand_ins(value.nonzero(as_tuple=True))
         return found
+
+
+def _memory(tensor: Tensor) -> int:
+    """A number for the memory of a tensor, which those that share it have too."""
+    return int(tensor.untyped_storage()._cdata)
