@@ -296,6 +296,114 @@ def test_products_of_weights_alone_are_made_once():
     assert "192 MACs" in network.notes[0]
 
 
+# ---------------------------------------------------------------- axes of 1, axes that move in place, replaced data
+
+
+class Between(nn.Module):
+    """Two fully connected layers, and a function between them."""
+
+    def __init__(self, function, made=8, taken=8):
+        super().__init__()
+        self.function, self.a, self.b = function, nn.Linear(8, made), nn.Linear(taken, 3)
+
+    def forward(self, x):
+        return self.b(self.function(self.a(x)))
+
+
+@pytest.mark.parametrize("dim", range(-4, 4))
+def test_a_new_axis_of_one_is_not_taken_for_a_width_of_one(dim):
+    network = from_torch(Between(lambda x: x.unsqueeze(dim), made=1, taken=1), (2, 5, 8))
+    if dim in (-1, 3):  # the new axis is the last
+        assert network["b"] == Linear(1, 3, batch=10)
+        assert network.widths["a"].fixed
+    else:
+        assert network.at({"a": 4})["b"] == Linear(4, 3, batch=10)
+
+
+@pytest.mark.parametrize("dim", [(), (1,), (-3,), ((1, 0),)])
+def test_a_width_that_is_squeezed_away_has_to_stay_1(dim):
+    class Squeezed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map, self.fc = nn.Conv2d(3, 1, 1), nn.Linear(6, 4)
+
+        def forward(self, x):
+            return self.fc(self.map(x).squeeze(*dim))
+
+    network = from_torch(Squeezed(), (2, 3, 5, 6))
+    assert network["fc"] == Linear(6, 4, batch=10)
+    assert network.widths["map"].fixed == "a squeeze"
+
+
+MOVED = {
+    "transpose": (lambda x: x.transpose(0, 1), lambda x: x.transpose_(0, 1)),
+    "transpose twice": (lambda x: x.transpose(1, 2).transpose(1, 2), lambda x: x.transpose_(1, 2).transpose_(2, 1)),
+    "swapaxes": (lambda x: x.swapaxes(0, 1), lambda x: x.swapaxes_(0, 1)),
+    "unsqueeze": (lambda x: x.unsqueeze(1), lambda x: x.unsqueeze_(1)),
+    "squeeze": (lambda x: x.unsqueeze(1).squeeze(1), lambda x: x.unsqueeze_(1).squeeze_(1)),
+    "t": (lambda x: x[0].t().t(), lambda x: x[0].t_().t_()),
+    "as_strided": (lambda x: x.as_strided((5, 2, 8), (16, 8, 1)), lambda x: x.as_strided_((5, 2, 8), (16, 8, 1))),
+}
+
+
+@pytest.mark.parametrize(("apart", "in_place"), MOVED.values(), ids=MOVED)
+def test_axes_move_in_place_as_they_do_apart(apart, in_place):
+    expected, found = (from_torch(Between(function), (2, 5, 8)) for function in (apart, in_place))
+    assert found == expected
+    assert found.widths == expected.widths
+    assert found.at({}) == dict(found)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_recurrent_net_on_one_sequence_joins_no_axes_of_other_sizes(kind, batch_first):
+    """Its steps are stacked along the axis of the batch, and then moved in place."""
+
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.fc = kind(8, 6, batch_first=batch_first), nn.Linear(7, 3)
+
+        def forward(self, x, wave):
+            y = self.net(torch.cat([x, wave.unsqueeze(-1)], -1))[0]
+            return self.fc(torch.cat([y, wave.unsqueeze(-1)], -1))
+
+    shape = (1, 12) if batch_first else (12, 1)
+    network = from_torch(Mixed(), [(*shape, 7), shape])
+    assert network["fc"] == Linear(7, 3, batch=12)
+    assert network.at({}) == dict(network)
+
+
+def test_a_parameter_whose_axes_move_in_place_cannot_change():
+    class Moved(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.b = nn.Parameter(torch.zeros(8, 6)), nn.Linear(6, 3)
+
+        def forward(self, x):
+            self.w.t_()
+            y = nn.functional.linear(x, self.w)
+            self.w.t_()
+            return self.b(y)
+
+    model = Moved()
+    network = from_torch(model, (5, 8))
+    assert dict(network) == {"w": Linear(8, 6, batch=5), "b": Linear(6, 3, batch=5)}
+    assert network.widths["w"].fixed
+    assert model.w.shape == (8, 6)
+
+
+@pytest.mark.parametrize("shape", [(7, 8), (7, 9, 8), (2, 7, 8)])
+def test_data_that_are_replaced_have_axes_of_their_own(shape):
+    def replaced(x):
+        x.data = torch.zeros(shape, device=x.device)
+        return x
+
+    network = from_torch(Between(replaced), (2, 5, 8))
+    assert network["b"] == Linear(8, 3, batch=torch.Size(shape[:-1]).numel())
+    assert network.widths["a"].fixed
+
+
 # ---------------------------------------------------------------- the module is left as it was
 
 

@@ -332,6 +332,26 @@ USES = {
 }
 
 
+@pytest.mark.parametrize("opset", [11, 21])
+@pytest.mark.parametrize(("added", "left_out"), [(1, 2), (2, 1), (2, 2), (1, 1), (-1, 4)])
+def test_axes_of_one_are_told_apart(read, added, left_out, opset):
+    """A channel of 1 that is squeezed away has to stay 1; a new axis of 1 is not taken for it."""
+    lists = [] if opset < 13 else [numbers("added", [added]), numbers("out", [left_out])]
+    kinds = {"axes": [added]}, {"axes": [left_out]}
+    nodes = [
+        node("Conv", ["x", "w1"], ["c"], name="one"),
+        node("Unsqueeze", ["c", "added"] if lists else ["c"], ["u"], **({} if lists else kinds[0])),
+        node("Squeeze", ["u", "out"] if lists else ["u"], ["s"], **({} if lists else kinds[1])),
+        node("Conv", ["s", "w2"], ["y"], name="next"),
+    ]
+    weights = [tensor("w1", (1, 3, 1, 1)), tensor("w2", (4, 1, 1, 1)), *lists]
+    network = read(build(nodes, {"x": [(2, 3, 5, 6)]}, weights, opset=opset))
+    is_gone = added != left_out and added != -1
+    assert network.widths["one"].fixed == ("a squeeze" if is_gone else "")
+    if not is_gone:
+        assert network.at({"one": 7})["next"].in_channels == 7
+
+
 @pytest.mark.parametrize("repeated", REPEATED)
 @pytest.mark.parametrize("use", USES)
 def test_every_way_to_repeat_heads_is_shared(read, use, repeated):

@@ -225,7 +225,11 @@ class AxisTracker:
         Any other change fixes the axis.
         """
         found: list[Axis] = []
+        last: list[Axis] = []
         old, new = list(axes), list(shape)
+        while old and new and self.size(old[-1]) == new[-1]:  # so that axes of 1 are told apart at both ends
+            last.append(old.pop())
+            new.pop()
         while old or new:
             taken, made = [old.pop(0)] if old else [], [new.pop(0)] if new else []
             while (have := math.prod(map(self.size, taken))) != (want := math.prod(made)):
@@ -236,7 +240,7 @@ class AxisTracker:
                 else:
                     break
             found += self._regrouped(taken, made, reason)
-        return tuple(found)
+        return (*found, *reversed(last))
 
     def _regrouped(self, old: Sequence[Axis], new: Sequence[int], reason: str) -> list[Axis]:
         """The axes of one group after it is reshaped into another group with the same number of elements."""

@@ -162,14 +162,34 @@ def _blocks(call: Node) -> None:
     call.give(call.out, (batch, call.widths.scaled(channels, factor), *kept))
 
 
+def _dims(call: Node) -> Sequence[int] | None:
+    """The axes that an attribute, in later opsets the second input, lists; None if it is left out or unknown."""
+    given: Sequence[int] | None = call.attributes.get("axes")
+    return call.constant(1) if given is None and call.get(1) is not None else given
+
+
 def _reduction(call: Node) -> None:
-    given = call.attributes.get("axes")
-    if given is None and call.get(1) is not None:
-        given = call.constant(1)
-        if given is None:
-            call.fix_all()
-            return
-    rules.reduction(call, given or (() if call.attributes.get("noop_with_empty_axes") else None))
+    dims = _dims(call)
+    if dims is None and call.get(1) is not None:
+        call.fix_all()
+        return
+    rules.reduction(call, dims or (() if call.attributes.get("noop_with_empty_axes") else None))
+
+
+def _squeeze(call: Node) -> None:
+    dims = _dims(call)
+    if dims is None and call.get(1) is not None:
+        rules.reshape(call)
+    else:
+        rules.squeeze(call, dims or None)
+
+
+def _unsqueeze(call: Node) -> None:
+    dims = _dims(call)
+    if dims is None:
+        rules.reshape(call)
+    else:
+        rules.unsqueeze(call, dims)
 
 
 def _all(handler: Handler, names: str) -> dict[str, Handler]:
@@ -199,7 +219,9 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_all(_quantization, "QuantizeLinear DequantizeLinear"),
         **_all(_quantized_pair, "QLinearAdd QLinearMul"),
         "QLinearGlobalAveragePool": _quantized_pool,
-        **_all(rules.reshape, "Reshape Flatten Squeeze Unsqueeze"),
+        **_all(rules.reshape, "Reshape Flatten"),
+        "Squeeze": _squeeze,
+        "Unsqueeze": _unsqueeze,
         **_all(
             _in_sequence,
             "SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength",

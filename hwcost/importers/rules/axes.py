@@ -18,7 +18,7 @@ from hwcost.network.axes import Axis
 __all__ = [
     "channel_norm", "concatenation", "elementwise", "embedding", "expand", "free", "gate", "group_norm", "keep_axes",
     "layer_norm", "lookup", "map_elements", "permute", "position", "reduction", "reshape", "resizing", "same", "split",
-    "stack",
+    "squeeze", "stack", "unsqueeze",
 ]  # fmt: skip
 
 _MOST_PIECES = 1000
@@ -138,10 +138,31 @@ def _norm(call: Call, axes: Axes) -> None:
 
 def reshape(call: Call) -> None:
     """The same elements in another shape."""
-    call.give(call.out, call.widths.reshape(call.axes(call.first), call.shape(call.out), "a reshape"))
+    _reshaped(call, call.widths.reshape(call.axes(call.first), call.shape(call.out), "a reshape"))
+
+
+def _reshaped(call: Call, axes: Sequence[Axis]) -> None:
+    call.give(call.out, axes)
     copies = call.copies(call.first)
     if copies is not None:
         call.give_copies(call.out, reshape_copies(copies, call.shape(call.out)))
+
+
+def squeeze(call: Call, dims: Iterable[int] | None = None) -> None:
+    """Some axes of size 1 are left out, all by default: they have to stay 1."""
+    axes = call.axes(call.first)
+    asked = {position(call, call.first, dim) for dim in (range(len(axes)) if dims is None else dims)}
+    gone = {i for i, axis in enumerate(axes) if i in asked and call.widths.size(axis) == 1}
+    for i in gone:
+        call.widths.fix(axes[i], "a squeeze")
+    _reshaped(call, [axis for i, axis in enumerate(axes) if i not in gone])
+
+
+def unsqueeze(call: Call, dims: Iterable[int]) -> None:
+    """New axes of size 1, at places in the output."""
+    added, axes = {position(call, call.out, dim) for dim in dims}, iter(call.axes(call.first))
+    one = call.widths.fixed(1, "an unsqueeze")
+    _reshaped(call, [one if i in added else next(axes) for i in range(len(call.shape(call.out)))])
 
 
 def permute(call: Call, order: Iterable[int]) -> None:

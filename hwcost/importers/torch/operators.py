@@ -37,6 +37,7 @@ class Operator:
         makes_anew: whether its result has nothing to do with the axes of its inputs.
         draws: whether its result is random.
         writes: the arguments that it writes to.
+        moves_axes: whether it gives its first argument other axes in place, as ``transpose_`` does.
         places: the positions of its arguments, by name.
     """
 
@@ -53,6 +54,7 @@ class Operator:
     makes_anew: bool = False
     draws: bool = False
     writes: tuple[str, ...] = ()
+    moves_axes: bool = False
     places: Mapping[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ def operator(func: Any) -> Operator:
         makes_anew=kind in CONSTANTS,
         draws=kind in DRAWS or torch.Tag.nondeterministic_seeded in func.tags,
         writes=tuple(each.name for each in func._schema.arguments if each.alias_info and each.alias_info.is_write),
+        moves_axes=torch.Tag.inplace_view in func.tags,
     )
 
 

@@ -68,6 +68,11 @@ def _reduction(call: OperatorCall) -> None:
     rules.reduction(call, [dims] if isinstance(dims, int) else dims or None)
 
 
+def _squeeze(call: OperatorCall) -> None:
+    dims = call.arguments.get("dim")
+    rules.squeeze(call, [dims] if isinstance(dims, int) else dims)
+
+
 def _embedding(call: OperatorCall) -> None:
     if call.path:
         call.widths.call(call.axes(call["weight"])[1], call.path)
@@ -95,7 +100,9 @@ AXES: Mapping[str, Handler] = MappingProxyType(
             lambda call: rules.layer_norm(call, -len(call["normalized_shape"])), "native_layer_norm _fused_rms_norm"
         ),
         **_rows(lambda call: rules.group_norm(call, call["group"]), "native_group_norm"),
-        **_rows(_reshape, "view _unsafe_view reshape _reshape_alias flatten unflatten squeeze unsqueeze"),
+        **_rows(_reshape, "view _unsafe_view reshape _reshape_alias flatten unflatten"),
+        **_rows(_squeeze, "squeeze"),
+        **_rows(lambda call: rules.unsqueeze(call, [call["dim"]]), "unsqueeze"),
         **_rows(rules.map_elements, "clone contiguous _to_copy detach alias lift_fresh mul div"),
         **_rows(
             rules.same,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from hwcost.errors import InvalidValueError
@@ -21,11 +22,15 @@ A_CONSTANT = "a constant"
 
 @dataclass(slots=True)
 class _Known:
-    """What is known about a tensor, which is held so that its identity stays its own."""
+    """What is known about a tensor, which is held so that its identity stays its own; the shape is that of then."""
 
     tensor: Tensor
     axes: Axes | None = None
     origin: str = ""
+    shape: torch.Size = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shape = self.tensor.shape
 
 
 class Tensors(rules.Tensors):
@@ -133,14 +138,26 @@ class Tensors(rules.Tensors):
                 del self.copies[key]
 
     def forget_reshaped(self, tensors: Iterable[Tensor], reason: str) -> None:
-        """If a tensor was given another number of axes in place, its old ones cannot change, and new ones are fixed."""
+        """If the data of a tensor were replaced by others, its old axes cannot change, and new ones are fixed."""
         for tensor in tensors:
             known = self._known.get(id(tensor))
-            if known is not None and known.axes is not None and len(known.axes) != tensor.dim():
-                for axis in known.axes:
+            if known is not None and known.shape != tensor.shape:
+                for axis in known.axes or ():
                     self.widths.fix(axis, reason)
                 fixed = tuple(self.widths.fixed(size, reason) for size in tensor.shape)
                 self._known[id(tensor)] = _Known(tensor, fixed)
+
+    def before_moved(self, tensor: Tensor) -> Tensor:
+        """A stand-in for what a tensor was before it was given other axes in place; the tensor is now a new one."""
+        known = self._known.get(id(tensor)) or _Known(tensor)
+        before = torch.empty(known.shape, dtype=tensor.dtype, device="meta")
+        self._known[id(before)] = _Known(before, known.axes, known.origin)
+        if known.origin:  # a module with other sizes has it in the old order
+            self.give(before, tuple(self.widths.fixed(size, "moved in place") for size in before.shape), "")
+        if id(tensor) in self.copies:
+            self.copies[id(before)] = self.copies[id(tensor)]
+        self.add(tensor, known.origin)
+        return before
 
     def on_meta(self, tensor: Tensor) -> Tensor:
         """A tensor without data for a constant that the model made elsewhere, always the same one."""

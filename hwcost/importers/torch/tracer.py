@@ -202,14 +202,20 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             call = ModuleCall(module, args, kwargs, output, self.tensors)
             self._record(call, self._of_modules.get(type(module)))
 
+    def _follow_moved(self, call: OperatorCall) -> None:
+        """An input whose axes moved in place is what it was before; data that a forward replaced are others."""
+        if call.operator.moves_axes:
+            call.inputs = [self.tensors.before_moved(call.first), *call.inputs[1:]]
+        self.tensors.forget_reshaped(call.inputs, "data that were replaced")
+
     def _record(self, call: OperatorCall, handler: Handler | None, is_free: bool = True) -> None:
         tensors, makes_anew = self.tensors, call.operator.makes_anew
         origin = "" if call.operator.draws else tensors.origin(call.inputs)
+        self._follow_moved(call)
         own = set(map(id, call.inputs))
         fresh = [tensor for tensor in call.outputs if id(tensor) not in own]
         for tensor in fresh:
             tensors.add(tensor, origin)
-        tensors.forget_reshaped(call.inputs, call.kind)
         if tensors.copies and len(fresh) < len(call.outputs):
             for tensor in call.outputs:
                 tensors.forget_copies(tensor)
@@ -218,7 +224,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             if handler is not None:
                 layers = tuple(handler(call) or ())
-            elif not makes_anew:
+            elif not makes_anew or call.operator.moves_axes:
                 free(call)
         except CannotPriceError as error:
             reason = str(error)
