@@ -157,6 +157,8 @@ def test_traffic_adds_and_scales():
         a + layer_traffic(LAYERS["fc"], SystolicArray(8, 8))
     with pytest.raises(InvalidValueError, match="factor of a Traffic"):
         -1 * a
+    same = layer_traffic(LAYERS["fc"], dataclasses.replace(array, bytes_per_element=float("2.0")))
+    assert (a + same).bytes() == 2 * a.bytes()
 
 
 def test_traffic_is_exact_in_integers_and_has_gradients():
