@@ -33,7 +33,7 @@ def _stacked_as(one: Callable[[Gemm], Size]) -> Any:
     return field(default=(), repr=False, metadata={"one": one})
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Gemm(Value):
     """``count`` matrix products (m x k)(k x n).
 
@@ -63,8 +63,8 @@ class Gemm(Value):
     count: Size = 1
     window: tuple[Size, ...] = _stacked_as(lambda gemm: gemm.positions)
     inputs: tuple[Size, ...] = _stacked_as(lambda gemm: gemm.elements("inputs"))
-    weights_shared_by: Size = field(default=1, repr=False)
-    inputs_shared_by: Size = field(default=1, repr=False)
+    weights_shared_by: Size = 1
+    inputs_shared_by: Size = 1
 
     def __repr__(self) -> str:
         return shown(self)
@@ -206,7 +206,7 @@ def shown(layer: Any) -> str:
     >>> Gemm(m=1, n=16, k=8, count=6, window=(2, 2), weights_shared_by=3)
     Gemm(m=1, n=16, k=8, count=6, weights_shared_by=3)
     """
-    values = {f.name: getattr(layer, f.name) for f in fields(layer) if f.repr or f.name.endswith("_shared_by")}
+    values = {f.name: getattr(layer, f.name) for f in fields(layer) if f.repr}
     texts = (f"{name}={value!r}" for name, value in values.items() if name[-3:] != "_by" or not _is_one([value, 1]))
     return f"{type(layer).__qualname__}({', '.join(texts)})"
 

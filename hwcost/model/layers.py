@@ -7,7 +7,7 @@ and tensors with a gradient (soft widths).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeGuard
 
 from hwcost.arrays import Size, Value, as_size, floor_divide, is_float, is_number, product, total
@@ -150,7 +150,7 @@ class Linear(Value):
         return (Gemm.of_checked(m=self.batch, n=self.out_features, k=self.in_features, count=1),)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class MatMul(Value):
     """``batch`` products (m x k)(k x n) of two activations: attention scores, for example.
 
@@ -177,8 +177,8 @@ class MatMul(Value):
     n: Size
     k: Size
     batch: Size = 1
-    weights_shared_by: Size = field(default=1, repr=False)
-    inputs_shared_by: Size = field(default=1, repr=False)
+    weights_shared_by: Size = 1
+    inputs_shared_by: Size = 1
 
     WIDTHS: ClassVar[tuple[str, str]] = ("k", "n")
 

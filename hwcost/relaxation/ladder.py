@@ -135,7 +135,7 @@ def _most_within(positions: tuple[float, ...], span: float) -> int:
     return int(np.max(ends - np.arange(len(risers))))
 
 
-@dataclass(eq=False, repr=False)
+@dataclass
 class _Distances:
     """Scaled distances of x from the risers of its window, computed on access.
 
