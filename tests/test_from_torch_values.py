@@ -322,20 +322,21 @@ def test_buffers_of_a_file_have_their_values(tmp_path):
 # ---------------------------------------------------------------- what ran until then
 
 
-def conditional(self, x):
-    return torch.cond(x.sum() > 0, lambda x: x @ x.mT, lambda x: x, (x,))
-
-
-def flexible(self, x):
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return flex_attention(x, x, x)
+def detected(self, x):
+    """Boxes above a threshold, each dropped if it overlaps one that is better."""
+    scores = x.amax(-1)
+    boxes = x[torch.nonzero(scores > 0.5)[:, 0]]
+    kept = []
+    while len(boxes):
+        kept.append(boxes[0])
+        overlap = (torch.minimum(boxes, boxes[:1]).sum(-1) / torch.maximum(boxes, boxes[:1]).sum(-1)) > 0.5
+        boxes = boxes[~overlap]
+    return torch.stack(kept) @ x.mT
 
 
 STOPS = {
     "values": (lambda self, x: x[x > 0], (2, 8)),
-    "cond": (conditional, (2, 8)),
-    "flex_attention": (flexible, (1, 2, 5, 8)),
+    "a detector": (detected, (20, 8)),
     "an error": (lambda self, x: x @ x, (2, 8)),
 }
 
@@ -488,6 +489,14 @@ PRODUCTS = {
     "_int_mm": (lambda self, x: torch._int_mm(x.to(torch.int8), x.to(torch.int8).mT), 32 * 32 * 8),
     "cdist": (lambda self, x: torch.cdist(x, x), 32 * 32 * 8),
     "cdist of few rows": (lambda self, x: torch.cdist(x[:4], x[:3]), 4 * 3 * 8),
+    "outer": (lambda self, x: torch.outer(x[:, 0], x[0]), 32 * 8),
+    "outer by name": (lambda self, x: torch.outer(vec2=x[:, 0], input=x[0]), 32 * 8),
+    "ger": (lambda self, x: x[:, 0].ger(x[0]), 32 * 8),
+    "vecdot": (lambda self, x: torch.linalg.vecdot(x, x), 32 * 8),
+    "vecdot along another axis": (lambda self, x: torch.linalg.vecdot(x, x, dim=0), 32 * 8),
+    "vecdot with a vector": (lambda self, x: torch.linalg.vecdot(x, x[0]), 32 * 8),
+    "bilinear": (lambda self, x: F.bilinear(x, x, x.new_zeros(4, 8, 8) + x[0, 0]), 32 * 4 * 8 * (8 + 1)),
+    "conv_tbc": (lambda self, x: torch.conv_tbc(x[:, None], x.new_zeros(3, 8, 6) + x[0, 0], x[0, :6], 1), 96 * 48),
     "addr": (lambda self, x: torch.addr(x, x[:, 0], x[0]), 32 * 8),
     "scaled": (
         lambda self, x: torch._scaled_mm(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hwcost.network.axes import Axis, AxisTracker
-from hwcost.network.operations import Operation, check_layer
+from hwcost.network.operations import MemoryOnly, Operation, Unsupported, check_layer
 
-__all__ = ["MADE_ONCE", "CannotPriceError", "LoweredLayer", "Step"]
+__all__ = ["MADE_ONCE", "CannotPriceError", "LoweredLayer", "Step", "larger_of", "size_of", "times_over"]
 
 MADE_ONCE = "products of weights alone are computed once, when a model is loaded, and not counted"
 """A note on networks that have such products."""
@@ -59,3 +60,32 @@ class Step:
         """The operation, once all widths have their names."""
         sizes = {name: widths.rule(axis) for name, axis in self.sizes.items()}
         return Operation(self.layer, sizes, self.kind, self.path)
+
+
+def size_of(layers: Iterable[Any]) -> tuple[int, int]:
+    """The MACs of layers, and the elements that those without products move."""
+    known = [each for each in layers if not isinstance(each, Unsupported)]
+    moved = sum(each.reads + each.writes for each in known if isinstance(each, MemoryOnly))
+    return sum(gemm.macs for each in known for gemm in each.gemms()), moved
+
+
+def larger_of(sizes: Mapping[str, tuple[int, int]]) -> tuple[str, str]:
+    """The names of two branches, the larger one first; as they are given, if none is larger."""
+    larger, smaller = sorted(sizes, key=sizes.__getitem__, reverse=True)
+    return larger, smaller
+
+
+def times_over(step: Step, times: int, widths: AxisTracker, reason: str) -> Iterator[Step]:
+    """An operation of a body as often as that runs, one time after the other; its sizes cannot change."""
+    for axis in step.sizes.values():
+        widths.fix(axis, reason)
+    layer = step.layer
+    if isinstance(layer, MemoryOnly):
+        yield dataclasses.replace(step, layer=MemoryOnly(layer.kind, times * layer.reads, times * layer.writes))
+    elif isinstance(layer, Unsupported):
+        yield step
+    else:
+        for gemm in layer.gemms():
+            inputs = (times * gemm.inputs[0], *gemm.inputs[1:]) if gemm.inputs else ()
+            own = dataclasses.replace(gemm, count=times * gemm.count, inputs=inputs)
+            yield dataclasses.replace(step, layer=own, sizes={})

@@ -31,6 +31,12 @@ class UniqueNames:
         self._given.add(unique)
         return unique
 
+    def copy(self) -> UniqueNames:
+        """Another one that has given the same names."""
+        other = UniqueNames()
+        other._given, other._times = set(self._given), dict(self._times)
+        return other
+
     def __contains__(self, name: str) -> bool:
         """Whether a name was given."""
         return name in self._given

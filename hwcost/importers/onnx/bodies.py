@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import onnx
 
-from hwcost.importers.lowered import LoweredLayer, Step
+from hwcost.importers.lowered import LoweredLayer, Step, larger_of, size_of, times_over
 from hwcost.importers.onnx.loading import fixed_shape, graphs_of
 from hwcost.importers.onnx.record import Record
 from hwcost.importers.onnx.shapes import Value, attributes_of, known_value, with_type
@@ -58,8 +58,8 @@ def _branch(record: Record, node: onnx.NodeProto, inputs: Sequence[Value | None]
         mark = record.mark()
         outputs = record.run_body(stated[name], ())
         tried[name] = outputs, record.take_back(mark)
-    sizes = {name: _size(step for step, _ in made) for name, (_, made) in tried.items()}
-    larger, smaller = sorted(names, key=sizes.__getitem__, reverse=True)  # as they are given, if none is larger
+    sizes = {name: size_of(step.layer for step, _ in made) for name, (_, made) in tried.items()}
+    larger, smaller = larger_of(sizes)
     (taken, made), (left, others) = tried[larger], tried[smaller]
     record.give_back([*made, *(each for each in others if isinstance(each[0].layer, Unsupported))])
     if sizes[larger][0]:
@@ -75,13 +75,6 @@ def _truth(value: Value | None) -> bool | None:
     """The truth value that a value holds; None if it is unknown."""
     known = None if value is None else value.constant
     return None if known is None or known.size != 1 else bool(known.ravel()[0])
-
-
-def _size(steps: Iterable[Step]) -> tuple[int, int]:
-    """The MACs of operations, and the elements that those without products move."""
-    layers = [step.layer for step in steps if not isinstance(step.layer, Unsupported)]
-    moved = sum(each.reads + each.writes for each in layers if isinstance(each, MemoryOnly))
-    return sum(gemm.macs for each in layers for gemm in each.gemms()), moved
 
 
 def _either(record: Record, taken: Value, other: Value, *, is_made_once: bool) -> Value:
@@ -307,7 +300,7 @@ def _run_once(record: Record, node: onnx.NodeProto, body: _Body, *, only_if_know
 def _counted(record: Record, node: onnx.NodeProto, steps: Sequence[Step], times: int | None) -> Iterable[Step]:
     """The operations of one run, all times that it runs."""
     if times is None:
-        macs, _ = _size(steps)
+        macs, _ = size_of(step.layer for step in steps)
         if macs or any(isinstance(step.layer, Unsupported) for step in steps):
             reason = f"its graph runs as often as values decide, with {plural(macs, 'MAC')} each time"
             record.add(node, LoweredLayer(Unsupported(node.op_type, reason), node.op_type))
@@ -316,15 +309,4 @@ def _counted(record: Record, node: onnx.NodeProto, steps: Sequence[Step], times:
             record.add(node, LoweredLayer(MemoryOnly(node.op_type), node.op_type))
         return
     for step in steps if times else ():
-        for axis in step.sizes.values():
-            record.values.widths.fix(axis, node.op_type)
-        if isinstance(step.layer, MemoryOnly):
-            reads, writes = times * step.layer.reads, times * step.layer.writes
-            yield dataclasses.replace(step, layer=MemoryOnly(step.layer.kind, reads, writes))
-        elif isinstance(step.layer, Unsupported):
-            yield step
-        else:
-            for gemm in step.layer.gemms():
-                inputs = (times * gemm.inputs[0], *gemm.inputs[1:]) if gemm.inputs else ()
-                layer = dataclasses.replace(gemm, count=times * gemm.count, inputs=inputs)
-                yield dataclasses.replace(step, layer=layer, sizes={})
+        yield from times_over(step, times, record.values.widths, node.op_type)

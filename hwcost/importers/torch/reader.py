@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from hwcost.errors import MISSING, HwcostError, InvalidValueError, first_line
 from hwcost.importers.rules import Handler
 from hwcost.importers.rules.own import OwnRows, is_qualified
-from hwcost.importers.torch.chunks import following_chunks
+from hwcost.importers.torch.composites import replaced
 from hwcost.importers.torch.inputs import Arguments, InputSpec, stand_ins, without_data
 from hwcost.importers.torch.kept import kept
 from hwcost.importers.torch.loading import load_model
@@ -223,7 +223,7 @@ def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> N
         tensors.values.add_given(tensor, value)
     for tensor in _leaves(given.args, given.named):
         tensors.give(tensor, tuple(tensors.widths.fixed(size, _AN_INPUT) for size in tensor.shape), _AN_INPUT)
-    with warnings.catch_warnings(action="ignore"), tracer.follow(), _without_fast_path(), following_chunks():
+    with warnings.catch_warnings(action="ignore"), tracer.follow(), _without_fast_path(), replaced():
         try:
             with torch.no_grad(), tracer:
                 out = model(*given.args, **given.named)
@@ -267,8 +267,4 @@ def _refused(path: str, given: Arguments, what: str) -> InvalidValueError:
 def _in_words(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it calls itself endlessly"
-    if type(error).__module__.startswith("torch._dynamo"):
-        return (
-            "it calls a control flow operator of torch (cond, while_loop, scan, map), which shapes alone cannot decide"
-        )
     return f"it raises {first_line(error)}"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from hwcost.importers.lowered import LoweredLayer, Step
+from hwcost.importers.lowered import LoweredLayer, Step, times_over
 from hwcost.importers.naming import UniqueNames
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Linear
 from hwcost.network.axes import Axis, AxisTracker
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 
-__all__ = ["Steps", "named_after", "public_name", "repeated"]
+__all__ = ["Part", "Steps", "named_after", "public_name", "repeated"]
 
 
 def public_name(parameter: str) -> str:
@@ -35,6 +35,32 @@ def named_after(parameter: str) -> str:
     """
     owner, _, own = public_name(parameter).rpartition(".")
     return own if not owner else owner if own == "weight" else f"{owner}:{own}"
+
+
+class Part(NamedTuple):
+    """Operations that were taken back.
+
+    Attributes:
+        steps: in order.
+        unnamed: those of them without products, whose names are not given yet.
+    """
+
+    steps: list[Step]
+    unnamed: list[Step]
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers of the operations."""
+        return [step.layer for step in self.steps]
+
+    def repeated(self, times: int, widths: AxisTracker) -> Part:
+        """The same operations as often as a body runs."""
+        own, found = set(map(id, self.unnamed)), Part([], [])
+        for step in self.steps if times else ():
+            made = list(times_over(step, times, widths, "runs of a body"))
+            found.steps.extend(made)
+            found.unnamed.extend(made if id(step) in own else ())
+        return found
 
 
 class Steps:
@@ -89,10 +115,34 @@ class Steps:
             is_taken = step.name == step.path and step.name in self._unique
             step.name = self._unique(f"{step.name}:{step.kind}" if is_taken else step.name)
         self._unnamed = []
+        self._merge()
+        return {step.name: step.operation(widths) for step in self._steps}
+
+    def _merge(self) -> None:
         for base, own in self._groups.values():
             own[0].layer, own[0].sizes = repeated(own[0].layer, own[0].sizes, len(own), "weight_ih" in base)
         self._groups = {}
-        return {step.name: step.operation(widths) for step in self._steps}
+
+    def mark(self) -> tuple[int, int, UniqueNames]:
+        """The place that the next operation gets."""
+        self._merge()
+        return len(self._steps), len(self._unnamed), self._unique.copy()
+
+    def take_back(self, mark: tuple[int, int, UniqueNames]) -> Part:
+        """Removes and returns the operations from a place on, whose names are free again."""
+        self._merge()
+        first, unnamed, self._unique = mark
+        part = Part(self._steps[first:], self._unnamed[unnamed:])
+        del self._steps[first:], self._unnamed[unnamed:]
+        return part
+
+    def give_back(self, part: Part) -> None:
+        """Adds operations that were taken back."""
+        own = set(map(id, part.unnamed))
+        for step in part.steps:
+            step.name = step.name if id(step) in own else self._unique(step.name)
+        self._steps += part.steps
+        self._unnamed += part.unnamed
 
 
 def repeated(

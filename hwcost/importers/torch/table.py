@@ -7,16 +7,17 @@ inputs; otherwise nothing that it touches can change.
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from hwcost.importers import rules
 from hwcost.importers.rules import Handler, LoweredLayer
 from hwcost.importers.torch.calls import OperatorCall
-from hwcost.importers.torch.chunks import in_chunk
-from hwcost.model.layers import MatMul
+from hwcost.importers.torch.composites import in_chunk
+from hwcost.model.layers import Conv2d, MatMul
 
-__all__ = ["AXES", "PRODUCTS"]
+__all__ = ["AXES", "PRODUCTS", "attention"]
 
 
 def _reshape(call: OperatorCall) -> None:
@@ -161,7 +162,8 @@ def _product(a: int, b: int, added: int | None = None) -> Handler:
     return handler
 
 
-def _attention(call: OperatorCall) -> tuple[LoweredLayer, ...]:
+def attention(call: OperatorCall) -> tuple[LoweredLayer, ...]:
+    """Attention of queries to keys and values, as two products."""
     query, key, value = (call[name] for name in ("query", "key", "value"))
     call.fix_all()
     tokens, width = query.shape[-2:]
@@ -187,6 +189,33 @@ def _distances(call: OperatorCall) -> tuple[LoweredLayer, ...]:
         rules.free(call)
         return ()
     return rules.matmul(call, call.inputs[0], call.inputs[1], swapped=(False, True))
+
+
+def _trilinear(call: OperatorCall) -> tuple[LoweredLayer, ...]:
+    """A sum over products of elements of three operands, each of which is repeated along the axes that it lacks."""
+    every = string.ascii_lowercase[: call["i1"].dim() + len(call["expand1"])]
+    terms = (
+        "".join(letter for axis, letter in enumerate(every) if axis not in call[f"expand{index}"])
+        for index in (1, 2, 3)
+    )
+    result = "".join(letter for axis, letter in enumerate(every) if axis not in call["sumdim"])
+    return rules.einsum(call, f"{','.join(terms)}->{result}")
+
+
+def _convolution_tbc(call: OperatorCall) -> tuple[LoweredLayer, ...]:
+    """A convolution over a sequence whose axes are time, batch and channels."""
+    x, weight, bias, pad = (call[name] for name in ("self", "weight", "bias", "pad"))
+    (time, batch, channels), filters = call.axes(x), call.axes(weight)[2]
+    call.widths.join(channels, call.axes(weight)[1], call.kind)
+    call.give(bias, (filters,))
+    for axis in (time, call.axes(weight)[0]):
+        call.widths.fix(axis, call.kind)
+    call.give(call.out, (*call.fixed(call.out.shape[:1]), batch, filters))
+    length, images, inputs = x.shape
+    layer = Conv2d(inputs, weight.shape[2], (1, len(weight)), 1, length, images, padding=(0, pad))
+    sizes = {"in_channels": channels, "out_channels": filters}
+    named = (weight, filters) if call.is_parameter(weight) else (None, None)
+    return (LoweredLayer(layer, "convolution", sizes, *named),)
 
 
 def _outer(call: OperatorCall) -> tuple[LoweredLayer, ...]:
@@ -215,9 +244,11 @@ PRODUCTS: Mapping[str, Handler] = MappingProxyType(
             "transformers::grouped_mm_fallback": _routed,
             **_rows(_distances, "_cdist_forward _euclidean_dist"),
             **_rows(_outer, "addr"),
+            **_rows(_trilinear, "_trilinear"),
+            **_rows(_convolution_tbc, "conv_tbc"),
             **_rows(_product(1, 2, added=0), "addmm _addmm_activation baddbmm addbmm addmv"),
             **_rows(
-                _attention,
+                attention,
                 "_scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu "
                 "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
                 "_scaled_dot_product_fused_attention_overrideable _scaled_dot_product_attention_math_for_mps",

@@ -21,6 +21,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers.lowered import MADE_ONCE, LoweredLayer
 from hwcost.importers.rules import CannotPriceError, Handler, elementwise, free
 from hwcost.importers.rules.own import OwnRows
+from hwcost.importers.torch.bodies import BODIES
 from hwcost.importers.torch.calls import ModuleCall, OperatorCall
 from hwcost.importers.torch.free import COPIES, FILLED, LOOK_UPS
 from hwcost.importers.torch.kept import Written
@@ -51,9 +52,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.tensors = tensors
         self.modules = Modules(named)
-        self._steps = Steps()
+        self.steps = Steps()
         self._operators, self._of_modules = operators, of_modules
         self._opaque: nn.Module | None = None
+        self._excluded = torch._C._dispatch_tls_local_exclude_set()
         self._has_lengths = False
         self.written = Written()
         self.notes: dict[str, None] = {}
@@ -68,8 +70,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if type(func) is not torch._ops.OpOverload and isinstance(func, torch._ops.HigherOrderOperator):
-            kind = str(func)
-            raise self.needs_values(kind, f"it calls torch's {kind}, which is not a plain operator")
+            return self._run_body(str(func), args, kwargs or {})
         known, kwargs, values = operator(func), kwargs or {}, self.tensors.values
         inputs = tensors_in((*args, *kwargs.values()) if kwargs else args)
         are_meta = [tensor.is_meta for tensor in inputs]
@@ -111,6 +112,18 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             outputs = tensors_in((out,))
             self._seen(OperatorCall(known, args, kwargs, inputs, outputs, self.tensors, self.modules.path), row)
         return out
+
+    def _run_body(self, kind: str, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """The result of an operator that runs functions."""
+        if kind not in BODIES:
+            raise self.needs_values(kind, f"it calls torch's {kind}, which is not a plain operator")
+        return BODIES[kind](self, *args, **kwargs)
+
+    def run(self, function: Any, *args: Any) -> Any:
+        """The result of a function that an operator runs, whose own operators are seen."""
+        keys = (torch._C._dispatch_tls_local_include_set(), self._excluded)
+        with torch._C._ForceDispatchKeyGuard(*keys), self:  # else operators that others consist of come whole
+            return function(*args)
 
     def _follow_values(self, is_known: bool, func: Any, known: Operator, args: Any, kwargs: Any, out: Any) -> None:
         """States the values of results if those of all inputs are known; what is written to loses its own if not."""
@@ -169,7 +182,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Records a call by the row of its operator: the one given, or that of its axes."""
         known = call.operator
         row = row or AXES.get(known.row)
-        self._record(call, row or (elementwise if known.is_elementwise else None), known.is_free or row is not None)
+        self.record(call, row or (elementwise if known.is_elementwise else None), known.is_free or row is not None)
         if call.written:
             self._fix_written(call.written)
 
@@ -200,7 +213,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if module is self._opaque:
             self._opaque = None
             call = ModuleCall(module, args, kwargs, output, self.tensors)
-            self._record(call, self._of_modules.get(type(module)))
+            self.record(call, self._of_modules.get(type(module)))
 
     def _follow_moved(self, call: OperatorCall) -> None:
         """An input whose axes moved in place is what it was before; data that a forward replaced are others."""
@@ -208,7 +221,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             call.inputs = [self.tensors.before_moved(call.first), *call.inputs[1:]]
         self.tensors.forget_reshaped(call.inputs, "data that were replaced")
 
-    def _record(self, call: OperatorCall, handler: Handler | None, is_free: bool = True) -> None:
+    def record(self, call: OperatorCall, handler: Handler | None, is_free: bool = True) -> None:
+        """Records a call: what its row makes of it."""
         tensors, makes_anew = self.tensors, call.operator.makes_anew
         origin = "" if call.operator.draws else tensors.origin(call.inputs)
         self._follow_moved(call)
@@ -252,10 +266,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _add_layer(self, lowered: LoweredLayer) -> None:
         origin = self._own_name("" if lowered.weight is None else self.tensors.origin([lowered.weight]))
-        name = named_after(origin) if origin else self._joined(lowered.kind)
+        name = named_after(origin) if origin else self.joined(lowered.kind)
         if lowered.note:
             self.notes[lowered.note] = None
-        name = self._steps.add_layer(name, self._owner(origin), lowered, self.modules.recurrent_call)
+        name = self.steps.add_layer(name, self._owner(origin), lowered, self.modules.recurrent_call)
         if lowered.output_axis:
             self.tensors.widths.call(lowered.output_axis, name)
 
@@ -269,8 +283,12 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             layer = call.moved(kind, is_look_up=call.kind in LOOK_UPS)
         path = self.modules.path
-        name = path if path in self.modules.leaves and path else self._joined(kind)
-        self._steps.add_other(name, path, layer, kind, self.modules.recurrent_call)
+        name = path if path in self.modules.leaves and path else self.joined(kind)
+        self.steps.add_other(name, path, layer, kind, self.modules.recurrent_call)
+
+    def add_unsupported(self, layer: Unsupported) -> None:
+        """Names what cannot be priced."""
+        self.steps.add_other(self.joined(layer.kind), self.modules.path, layer, layer.kind)
 
     def _own_name(self, origin: str) -> str:
         """The name of a parameter in the running module, if it shares the parameter; else the first."""
@@ -284,18 +302,19 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         path, owner = self.modules.path, public_name(origin).rpartition(".")[0]
         return owner if owner.startswith(f"{path}." if path else "") else path
 
-    def _joined(self, kind: str) -> str:
+    def joined(self, kind: str) -> str:
+        """A name for an operator of the running module."""
         return f"{self.modules.path}:{kind}" if self.modules.path else kind
 
     def operations(self) -> dict[str, Operation]:
         """All operations in order, by name; the steps of a call of a recurrent module are merged."""
-        return self._steps.operations(self.tensors.widths)
+        return self.steps.operations(self.tensors.widths)
 
     def cut(self, error: BaseException, reason: str) -> None:
         """What comes after an error is one unsupported operation, and no width can change."""
         self.tensors.fix_all("the rest of the network is unknown")
         rest = Unsupported("the rest of the network", reason)
-        self._steps.add_other("the rest", self.modules.where_raised(error), rest, rest.kind)
+        self.steps.add_other("the rest", self.modules.where_raised(error), rest, rest.kind)
 
 
 def _why_unsupported(operator: Operator) -> str:

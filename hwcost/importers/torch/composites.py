@@ -1,0 +1,119 @@
+"""Functions that PyTorch takes apart before a dispatch mode sees them, replaced while a module runs.
+
+A ``chunk`` becomes the same operator as a ``split`` by a size, but the code has the number of parts and not their size.
+An outer product and products of vectors become multiplications of elements; here they are matrix products. What is
+handed to the compiler runs as it is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["in_chunk", "replaced"]
+
+_IN_CHUNK = ContextVar("in_chunk", default=False)
+_DYNAMO = "torch._dynamo.eval_frame"
+_FLEX = "torch.nn.attention.flex_attention"
+
+
+def in_chunk() -> bool:
+    """Whether the running operator is part of a ``chunk``."""
+    return _IN_CHUNK.get()
+
+
+@contextlib.contextmanager
+def replaced() -> Iterator[None]:
+    """Context manager in which they are replaced."""
+    places = [(owner, name, replacement) for name, replacement in _REPLACED.items() for owner in _owners(name)]
+    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in places]
+    try:
+        for owner, name, replacement in places:
+            setattr(owner, name, replacement(getattr(owner, name)))
+        # loading the compiler takes longer than reading a network
+        with torch.compiler.set_stance("force_eager") if _DYNAMO in sys.modules else contextlib.nullcontext():
+            yield
+    finally:
+        for owner, name, own in before:
+            if own is None:
+                delattr(owner, name)  # it is inherited
+            else:
+                setattr(owner, name, own)
+
+
+def _owners(name: str) -> list[Any]:
+    if name == "_validate_device":  # attention that runs on some devices alone
+        owners: list[Any] = [sys.modules.get(_FLEX)]
+    else:
+        owners = [torch] if name == "compile" else [torch, torch.Tensor, torch.linalg]
+    return [owner for owner in owners if hasattr(owner, name)]
+
+
+def _chunk(function: Any) -> Any:
+    @functools.wraps(function)
+    def seen(*args: Any, **kwargs: Any) -> Any:
+        before = _IN_CHUNK.set(True)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _IN_CHUNK.reset(before)
+
+    return seen
+
+
+def _if_it_fits(function: Any, product: Callable[..., Tensor | None]) -> Any:
+    """The product; whatever does not fit exactly is left to PyTorch, which raises the error."""
+
+    @functools.wraps(function)
+    def replacement(*args: Any, **kwargs: Any) -> Any:
+        found = None
+        with contextlib.suppress(TypeError):  # of other arguments
+            found = product(*args, **kwargs)
+        return function(*args, **kwargs) if found is None else found
+
+    return replacement
+
+
+def _outer(*given: Any, **named: Any) -> Tensor | None:
+    if len(given) + len(named) != 2 or not named.keys() <= {"input", "vec2"}:
+        return None
+    a, b = (*given, *(named[each] for each in sorted(named)))
+    return a[:, None] @ b[None] if _are_alike(a, b) and a.dim() == b.dim() == 1 else None
+
+
+def _vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor | None:
+    fits = _are_alike(x, y) and not x.is_complex() and max(x.dim(), y.dim()) > 0
+    if not fits or x.shape[dim:][:1] != y.shape[dim:][:1] or (dim != -1 and x.dim() != y.dim()):
+        return None
+    x, y = x.movedim(dim, -1), y.movedim(dim, -1)
+    if y.dim() == 1 or x.dim() == 1:
+        return x @ y
+    return (x[..., None, :] @ y[..., :, None])[..., 0, 0]
+
+
+def _are_alike(x: Any, y: Any) -> bool:
+    return isinstance(x, Tensor) and isinstance(y, Tensor) and x.dtype == y.dtype != torch.bool
+
+
+def _compile(function: Any) -> Any:
+    def as_written(model: Any = None, **options: Any) -> Any:
+        return (lambda given: given) if model is None else model
+
+    return as_written
+
+
+_REPLACED: dict[str, Callable[[Any], Any]] = {
+    "chunk": _chunk,
+    "outer": lambda function: _if_it_fits(function, _outer),
+    "ger": lambda function: _if_it_fits(function, _outer),
+    "vecdot": lambda function: _if_it_fits(function, _vecdot),
+    "compile": _compile,
+    "_validate_device": lambda function: lambda *tensors: None,
+}
