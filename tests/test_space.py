@@ -409,3 +409,11 @@ def test_the_name_of_an_operation_is_not_that_of_a_width():
             assert repr(name) in caught.value.reason
             assert all(repr(width) in caught.value.reason for width in widths)
             assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kernel", [(5, 3), (3, 5)])
+def test_a_kernel_that_follows_a_width_is_square(kernel):
+    operation = Operation(Conv2d(3, 8, kernel, height=8, width=8), {"kernel_size": "k"})
+    for widths in ({}, {"k": Width(3)}):
+        with pytest.raises(InvalidValueError, match=r"conv\.kernel_size.*equal sides"):
+            Network("n", {"conv": operation}, widths)

@@ -121,12 +121,11 @@ def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -
     rules = []
     for name, each in operations.items():
         for field, rule in each.sizes.items():
-            size = getattr(each.layer, field)
-            size = size[0] if isinstance(size, tuple) and len(size) == 2 and size[0] == size[1] else size
+            size = _side(f"{name}.{field}", getattr(each.layer, field))
             if is_number(size):
                 rules.append((f"{name}.{field}", rule, size))
             grouped = isinstance(each.layer, Conv2d) and field in Conv2d.WIDTHS and "groups" not in each.sizes
-            for width, factor in (term for term in rule if term[0] not in widths):
+            for width, factor in rule:
                 groups = Fraction(each.layer.groups if grouped else 1)
                 multiples[width] = math.lcm(multiples[width], (groups / factor).numerator, factor.denominator)
                 kernels |= {width} if field == "kernel_size" else set()
@@ -150,3 +149,12 @@ def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -
             sizes = " and ".join(f"{name!r} is {found[name].size}" for name, _ in rule)
             raise InvalidValueError(where, size, f"{implied}, as {sizes} in another layer or in the widths given")
     return found
+
+
+def _side(where: str, size: Any) -> Any:
+    """The side of a square kernel; a size that is no pair as it is."""
+    if not isinstance(size, tuple):
+        return size
+    if len(set(size)) != 1:
+        raise InvalidValueError(where, size, "equal sides, to follow a width")
+    return size[0]
