@@ -217,3 +217,11 @@ def test_a_change_without_effect_is_refused():
     with pytest.raises(InvalidValueError) as caught:
         adapt(SystolicArray(8, 8), overlap=0.5)
     assert caught.value.field == "SystolicArray.overlap"
+
+
+@pytest.mark.parametrize("name", machines.RICH)
+def test_a_machine_is_shown_as_the_call_that_makes_it(name):
+    array = machines.RICH[name]
+    shown = repr(array)
+    assert eval(shown, {"SystolicArray": SystolicArray, "inf": math.inf}) == array
+    assert ("cycles_per_layer" in shown) == (array.cycles_per_layer != 0)

@@ -691,3 +691,12 @@ def test_at_temperature_where_there_is_none():
                 row.at_temperature(30.0)
         else:
             assert row.at_temperature(30.0).options[row.sharpness] == 30.0
+
+
+def test_the_defaults_are_those_that_are_documented():
+    sharp = {name: row.options[row.sharpness] for name, row in RELAXATIONS.items() if row.sharpness}
+    assert sharp == dict.fromkeys(sharp, 20.0)
+    assert {"logistic", "shifted", "generalized"} <= sharp.keys()
+    one = smooth_ceil(2.3, kind="generalized")  # the sum of (C / (C + exp(-B z))) ** (1 / v)
+    steps = (1 + np.exp(-20 * (2.3 - np.arange(20))) / 0.2) ** -2
+    assert one == pytest.approx(steps.sum())

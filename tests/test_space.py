@@ -417,3 +417,9 @@ def test_a_kernel_that_follows_a_width_is_square(kernel):
     for widths in ({}, {"k": Width(3)}):
         with pytest.raises(InvalidValueError, match=r"conv\.kernel_size.*equal sides"):
             Network("n", {"conv": operation}, widths)
+
+
+def test_what_is_not_stated_is_nothing():
+    relu, width = MemoryOnly("relu"), Width(8)
+    assert (relu.reads, relu.writes, relu.gemms()) == (0, 0, ())
+    assert (width.multiple, width.fixed, width.is_kernel, width.above) == (1, "", False, 0)
