@@ -8,6 +8,8 @@ import random
 from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hwcost.network.axes import AxisTracker
 from hwcost.network.operations import size_at
@@ -214,3 +216,34 @@ def test_widths_have_names_that_differ():
     for axis, name in zip(axes, ["head", "head (2)", "head", "head (2)"], strict=True):
         tracker.call(axis, name)
     assert [width.size for width in tracker.table().values()] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_axis_of_0_changes_nothing_that_it_is_joined_with(widths, order):
+    axis, empty = called(widths, "a", 8), widths.new(0)
+    widths.join(*(axis, empty)[::order], "an addition")
+    assert not widths.is_fixed(axis)
+    assert widths.size(axis) == 8
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_joined_axes_stay_equal_whatever_changes(seed):
+    rng, tracker = random.Random(seed), AxisTracker()
+    single = [called(tracker, name, rng.choice([2, 3, 4, 6])) for name in "abcdef"]
+    axes = [sum((tracker.scaled(each, rng.choice([1, 1, 2])) for each in rng.choices(single, k=rng.randint(1, 3))), ())
+            for _ in range(8)]  # fmt: skip
+    by_size = {}
+    for axis in (*single, *axes):
+        by_size.setdefault(tracker.size(axis), []).append(axis)
+    alike = [each for each in by_size.values() if len(each) > 1]
+    joined = [rng.sample(rng.choice(alike), 2) for _ in range(rng.randint(1, 3))] if alike else []
+    for one, other in joined:
+        tracker.join(one, other, "an addition")
+    if single and rng.random() < 0.5:
+        tracker.multiple(single[0], 2, "groups")
+    table = tracker.table()
+    sizes = {name: each.size if each.fixed else each.multiple * rng.randint(1, 9) for name, each in table.items()}
+    for one, other in joined:
+        assert size_at(tracker.rule(one), sizes) == size_at(tracker.rule(other), sizes)
+    for axis in axes:
+        assert size_at(tracker.rule(axis), {name: each.size for name, each in table.items()}) == tracker.size(axis)
