@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 import pickle
 import tracemalloc
@@ -156,8 +157,24 @@ def test_layers_that_cannot_change_say_why():
     advice = advise(network, SystolicArray(4, 4))
     assert advice.widths == ()
     assert advice.fixed == {
-        "scores": "its sizes follow no width of the network",
-        "out": "an output of the network",
+        "scores": dict.fromkeys(("input", "output"), "it follows no width of the network"),
+        "out": {"input": "it follows no width of the network", "output": "an output of the network"},
+    }
+    assert json.loads(json.dumps(advice.as_dict()))["fixed"] == advice.fixed
+
+
+def test_the_side_of_a_layer_that_cannot_change_is_named():
+    layers = {
+        "qkv": Operation(Linear(8, 24), {"in_features": "stream", "out_features": "heads"}),
+        "proj": Operation(Linear(24, 8), {"in_features": "heads", "out_features": "stream"}),
+        "mlp": Operation(Linear(8, 8), {"in_features": "stream", "out_features": "stream"}),
+        "product": Operation(Gemm(m=4, n=24, k=4), {"n": "heads"}),
+    }
+    network = Network("n", layers, {"stream": Width(8), "heads": Width(24, fixed="a reshape")})
+    assert advise(network, SystolicArray(4, 4)).fixed == {
+        "qkv": {"output": "a reshape"},
+        "proj": {"input": "a reshape"},
+        "product": {"n": "a reshape"},
     }
 
 
@@ -203,8 +220,8 @@ def test_open_widths_change_only_to_their_options():
     assert set(advice.budget.sizes) == {"a"}
     assert advice.budget.sizes["a"] in (4, 6, 18)
     assert advice.budget.cycles == cycles(space, array, **advice.budget.sizes) <= advice.budget.limit
-    assert advice.fixed["stem"] == "an input"  # of the two widths that it follows, the first that gives a reason
-    assert "open" in advice.fixed["dw"]
+    assert advice.fixed["stem"]["input"] == "an input"
+    assert "open" in advice.fixed["dw"]["output"]
 
 
 def test_open_kernels_shrink_to_their_options():

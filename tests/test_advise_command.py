@@ -61,6 +61,24 @@ def test_json_holds_what_is_printed(run):
     assert content["budget"]["cycles_today"] == content["total"]["cycles"]
 
 
+def test_the_side_of_a_layer_that_cannot_change_is_printed(run, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.stem, self.qkv, self.head = nn.Linear(8, 16), nn.Linear(16, 24), nn.Linear(16, 4)\n"
+        "    def forward(self, x):\n        y = self.stem(x)\n"
+        "        q, k, v = self.qkv(y).reshape(len(x), 3, 8).unbind(1)\n        return self.head(y), q @ k.mT @ v\n"
+    )
+    arguments = f"{tmp_path}/net.py:Net --input 5,8 --s1 4 --s2 4"
+    out = run(arguments)[1]
+    assert "output of qkv" in out
+    assert "input of qkv" not in out
+    assert "output of head" not in out
+    fixed = json.loads(run(f"{arguments} --json")[1])["fixed"]
+    assert list(fixed["qkv"]) == ["output"]
+    assert fixed["head"] == {"output": "an output of the network"}
+
+
 def test_csv_has_a_row_for_each_width(run):
     _, out, _ = run("net.csv --s1 16 --s2 64 --csv")
     rows = list(csv.DictReader(io.StringIO(out)))

@@ -136,7 +136,7 @@ class Advice:
         total: what the network costs today.
         layers: the cycles of every priced layer today, in order.
         widths: one per width that can change, most cycles saved per channel removed first.
-        fixed: every priced layer without a width that can change, with the reason.
+        fixed: for every priced layer the sides that cannot change, ``input`` or ``output``, each with the reason.
         budget: the widths that fit the budget, if one was given.
         unsupported: the names of operations that every figure leaves out.
         notes: of the network.
@@ -147,7 +147,7 @@ class Advice:
     total: Cost
     layers: Mapping[str, Numbers]
     widths: tuple[WidthAdvice, ...]
-    fixed: Mapping[str, str]
+    fixed: Mapping[str, Mapping[str, str]]
     budget: Budget | None = None
     unsupported: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -174,7 +174,7 @@ class Advice:
             "total": self.total.as_dict(),
             "layers": dict(self.layers),
             "widths": [each.as_dict() for each in self.widths],
-            "fixed": dict(self.fixed),
+            "fixed": {layer: dict(sides) for layer, sides in self.fixed.items()},
             "budget": self.budget and self.budget.as_dict(),
             "unsupported": list(self.unsupported),
             "notes": list(self.notes),
@@ -254,14 +254,21 @@ def _names(field: str, names: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, str]:
-    """The layers without a width that can change, each with the first reason."""
-    names, reasons = set(changeable(network)), {}
+def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, dict[str, str]]:
+    """The sides of layers that cannot change, each with the first reason."""
+    names, found = set(changeable(network)), {}
     for name, operation in operations.items():
-        if names.isdisjoint(operation.widths):
-            why = "none of its widths is open" if operation.widths else "its sizes follow no width of the network"
-            reasons[name] = next(filter(None, (network.widths[width].fixed for width in operation.widths)), why)
-    return reasons
+        fields = dict(zip(("input", "output"), getattr(operation.layer, "WIDTHS", ()), strict=False))
+        fields = fields or {field: field for field in operation.sizes} or {"every side": ""}
+        sides = {}
+        for side, field in fields.items():
+            widths = [width for width, _ in operation.sizes.get(field, ())]
+            if names.isdisjoint(widths):
+                why = "none of its widths is open" if widths else "it follows no width of the network"
+                sides[side] = next(filter(None, (network.widths[width].fixed for width in widths)), why)
+        if sides:
+            found[name] = sides
+    return found
 
 
 def _width_advice(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.tables import text_table
+from hwcost.network.operations import AN_INPUT, AN_OUTPUT
 from hwcost.units import shortlist
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def lines(
     yield from text_table(_BY_LAYER if by_layer else _BY_WIDTH, rows[:most])
     if most is not None and most < len(rows):
         yield f"... and {len(rows) - most} more"
-    yield from _fixed(advice.fixed)
+    yield from _fixed(advice)
     yield from _remarks(advice.widths[:most])
     if advice.budget is not None:
         yield ""
@@ -132,10 +133,16 @@ def _remarks(widths: Sequence[WidthAdvice]) -> Iterator[str]:
         yield f"{shortlist(names, _NAMED)}: {remark}"
 
 
-def _fixed(fixed: Mapping[str, str]) -> Iterator[str]:
+def _fixed(advice: Advice) -> Iterator[str]:
+    """The sides of layers that cannot change; an end of the network goes without saying if the other side can."""
     by_reason: dict[str, list[str]] = {}
-    for name, reason in fixed.items():
-        by_reason.setdefault(reason, []).append(name)
+    changeable = advice.by_layer
+    for name, sides in advice.fixed.items():
+        for reason in dict.fromkeys(sides.values()):
+            if reason in (AN_INPUT, AN_OUTPUT) and name in changeable:
+                continue
+            own = [side for side in sides if sides[side] == reason]
+            by_reason.setdefault(reason, []).append(f"{' and '.join(own)} of {name}")
     for reason, names in by_reason.items():
         yield f"cannot change ({reason}): {shortlist(names, _NAMED)}"
 

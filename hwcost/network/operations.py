@@ -19,7 +19,10 @@ from hwcost.errors import InvalidValueError, unknown
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import is_layer
 
-__all__ = ["MemoryOnly", "Operation", "SizeExpression", "Unsupported", "Width"]
+__all__ = ["AN_INPUT", "AN_OUTPUT", "MemoryOnly", "Operation", "SizeExpression", "Unsupported", "Width"]
+
+AN_INPUT, AN_OUTPUT = "an input", "an output of the network"
+"""Why widths at the ends of a network cannot change."""
 
 SizeExpression: TypeAlias = tuple[tuple[str, Fraction], ...]
 """A size as a sum of widths, each times a factor: a flattened 5 x 5 map has the factor 25, the channels of one of g

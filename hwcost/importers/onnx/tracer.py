@@ -17,11 +17,10 @@ from hwcost.importers.onnx.shapes import ShapeFinder, Value, of_tensor, with_typ
 from hwcost.importers.onnx.table import AXES, FREE, PRODUCTS
 from hwcost.importers.rules import MADE_ONCE, CannotPriceError, Handler, LoweredLayer, free
 from hwcost.importers.rules.own import OwnRows
-from hwcost.network.operations import MemoryOnly, SizeExpression, Unsupported
+from hwcost.network.operations import AN_INPUT, AN_OUTPUT, MemoryOnly, SizeExpression, Unsupported
 
 __all__ = ["Tracer"]
 
-_AN_INPUT, _AN_OUTPUT = "an input", "an output of the network"
 _OWN_DOMAINS = ("", "com.microsoft")
 _HOLD_GRAPHS = ("If", "Loop", "Scan")
 _AT_ONCE = 1000
@@ -50,14 +49,14 @@ class Tracer(Record):
             if value.name not in known:
                 given = known[value.name] = with_type(value.name, value.type)
                 if given.shape is not None:
-                    given.axes = tuple(self.values.widths.fixed(size, _AN_INPUT) for size in given.shape)
+                    given.axes = tuple(self.values.widths.fixed(size, AN_INPUT) for size in given.shape)
         nodes = list(model.graph.node)
         for start in range(0, len(nodes), _AT_ONCE):
             self._run(nodes[start : start + _AT_ONCE])
             if progress is not None:
                 progress(min(start + _AT_ONCE, len(nodes)), len(nodes))
         for value in model.graph.output:
-            self.values.fix(known[value.name], _AN_OUTPUT)
+            self.values.fix(known[value.name], AN_OUTPUT)
 
     def _run(self, nodes: Iterable[onnx.NodeProto]) -> None:
         for node in nodes:

@@ -23,10 +23,9 @@ from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.tensors import Tensors
 from hwcost.importers.torch.tracer import NeedsValuesError, Tracer
 from hwcost.network.network import Network
+from hwcost.network.operations import AN_INPUT, AN_OUTPUT
 
 __all__ = ["read", "read_module"]
-
-_AN_INPUT, _AN_OUTPUT = "an input", "an output of the network"
 
 
 def read(
@@ -222,7 +221,7 @@ def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> N
     for tensor, value in given.values:
         tensors.values.add_given(tensor, value)
     for tensor in _leaves(given.args, given.named):
-        tensors.give(tensor, tuple(tensors.widths.fixed(size, _AN_INPUT) for size in tensor.shape), _AN_INPUT)
+        tensors.give(tensor, tuple(tensors.widths.fixed(size, AN_INPUT) for size in tensor.shape), AN_INPUT)
     with warnings.catch_warnings(action="ignore"), tracer.follow(), _without_fast_path(), replaced():
         try:
             with torch.no_grad(), tracer:
@@ -237,7 +236,7 @@ def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> N
         finally:
             tracer.written.put_back()
     for tensor in _leaves(out):
-        tensors.fix(tensor, _AN_OUTPUT)
+        tensors.fix(tensor, AN_OUTPUT)
 
 
 @contextlib.contextmanager
