@@ -20,20 +20,20 @@ from hwcost.errors import (
 )
 
 if TYPE_CHECKING:
-    from hwcost.advice import advise
-    from hwcost.devices import load_device
+    from hwcost.advice import Advice, advise
+    from hwcost.devices import DeviceFile, load_device
     from hwcost.importers import from_onnx, from_torch, read_network
     from hwcost.machine.array import SystolicArray
-    from hwcost.machine.dataflow import DATAFLOWS
-    from hwcost.machine.folds import FOLD_TIMINGS
-    from hwcost.machine.tiler import LOWERINGS
+    from hwcost.machine.dataflow import DATAFLOWS, Dataflow
+    from hwcost.machine.folds import FOLD_TIMINGS, FoldTiming
+    from hwcost.machine.tiler import LOWERINGS, Lowering
     from hwcost.model.cost import Cost
     from hwcost.model.formula import layer_cost
     from hwcost.model.gemm import Gemm
     from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
     from hwcost.model.runtime import runtime
     from hwcost.network.network import Network
-    from hwcost.network.operations import Operation
+    from hwcost.network.operations import Operation, Width
     from hwcost.network.pricing import Report, network_cost
     from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
 
@@ -43,13 +43,18 @@ __all__ = [
     "FOLD_TIMINGS",
     "LOWERINGS",
     "RELAXATIONS",
+    "Advice",
     "Conv2d",
     "Cost",
+    "Dataflow",
+    "DeviceFile",
+    "FoldTiming",
     "Gemm",
     "HwcostError",
     "InvalidValueError",
     "Layer",
     "Linear",
+    "Lowering",
     "MatMul",
     "MissingDependencyError",
     "MixedLibrariesError",
@@ -59,6 +64,7 @@ __all__ = [
     "Relaxation",
     "Report",
     "SystolicArray",
+    "Width",
     "__version__",
     "advise",
     "from_onnx",
@@ -90,9 +96,9 @@ def __getattr__(name: str) -> Any:
 
 def _core() -> dict[str, Any]:
     from hwcost.machine.array import SystolicArray
-    from hwcost.machine.dataflow import DATAFLOWS
-    from hwcost.machine.folds import FOLD_TIMINGS
-    from hwcost.machine.tiler import LOWERINGS
+    from hwcost.machine.dataflow import DATAFLOWS, Dataflow
+    from hwcost.machine.folds import FOLD_TIMINGS, FoldTiming
+    from hwcost.machine.tiler import LOWERINGS, Lowering
     from hwcost.model.cost import Cost
     from hwcost.model.formula import layer_cost
     from hwcost.model.gemm import Gemm
@@ -110,11 +116,11 @@ def _pricing() -> dict[str, Any]:
 
 
 def _networks() -> dict[str, Any]:
-    from hwcost.advice import advise
-    from hwcost.devices import load_device
+    from hwcost.advice import Advice, advise
+    from hwcost.devices import DeviceFile, load_device
     from hwcost.importers import from_onnx, from_torch, read_network
     from hwcost.network.network import Network
-    from hwcost.network.operations import Operation
+    from hwcost.network.operations import Operation, Width
 
     return locals()
 

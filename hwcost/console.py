@@ -6,22 +6,24 @@ value and what is allowed), 130 interrupted, 141 the reader of the output closed
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
 import click
 
-from hwcost.errors import HwcostError, InvalidValueError
+from hwcost.errors import HwcostError, InvalidValueError, cut
 
-__all__ = ["Commands", "fail", "note", "run_command"]
+__all__ = ["Commands", "fail", "note", "run_command", "user_code"]
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 READER_GONE = 141
+_LONGEST_WORD = 300
 
 
 class Commands(click.Group):
@@ -94,13 +96,43 @@ def _escape_unencodable_characters() -> None:
 
 def fail(message: str) -> int:
     """Prints one line on stderr and returns the exit code for bad input."""
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    click.echo(f"Error: {_on_one_line(message)}", err=True)
     return BAD_INPUT
 
 
 def note(text: str) -> None:
     """Prints a note on stderr."""
-    click.echo(f"Note: {text}", err=True)
+    click.echo(f"Note: {_on_one_line(text)}", err=True)
+
+
+def _on_one_line(text: str) -> str:
+    """The text with names of any length cut, which a file may hold."""
+    return " ".join(cut(word, _LONGEST_WORD) for word in text.split())
+
+
+@contextlib.contextmanager
+def user_code() -> Iterator[None]:
+    """The body runs code of the user's: what it prints goes to stderr, also past Python; it cannot end the process.
+
+    ``os._exit`` in this process raises SystemExit, which importers take for an error of the code.
+    """
+    own, leave = os.getpid(), os._exit
+
+    def leave_quietly(status: int) -> NoReturn:
+        if os.getpid() == own:
+            raise SystemExit(status)
+        leave(status)  # in a child, which ends like that
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        with contextlib.suppress(OSError, ValueError):  # without file descriptors there is nothing to mix
+            kept = os.dup(1)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, 1)
+            os.dup2(2, 1)
+        stack.callback(setattr, os, "_exit", leave)
+        os._exit = leave_quietly
+        yield
 
 
 def _run(command: click.Command, name: str, args: Sequence[str] | None) -> int:

@@ -24,7 +24,8 @@ from typing import Any, Final
 
 __all__ = [
     "MISSING", "HwcostError", "InvalidValueError", "MissingDependencyError", "MixedLibrariesError",
-    "NoGradientError", "UnusedRowWarning", "check_one_of", "did_you_mean", "first_line", "raised", "require", "unknown",
+    "NoGradientError", "UnusedRowWarning", "check_one_of", "cut", "did_you_mean", "first_line", "raised", "require",
+    "unknown",
 ]  # fmt: skip
 
 
@@ -235,8 +236,12 @@ def shorten(value: object, limit: int = 60) -> str:
     """
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**limit:
         return f"an integer of {value.bit_length()} bits"
-    text = " ".join(repr(value).split())
+    return cut(" ".join(repr(value).split()), limit)
+
+
+def cut(text: str, limit: int, start: float = 0.5) -> str:
+    """A text without its middle if it is longer than ``limit``; ``start`` is the share of its beginning that stays."""
     if len(text) <= limit:
         return text
-    keep = limit - 3
-    return f"{text[: keep // 2]}...{text[-(keep - keep // 2) :]}"
+    first = int((limit - 3) * start)
+    return f"{text[:first]}...{text[first + 3 - limit :]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import pathlib
@@ -19,7 +20,8 @@ except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "new_folder", "read_file", "read_given", "unusable", "write_given", "write_json", "write_json_lines", "write_whole",
+    "digest", "new_folder", "read_file", "read_given", "read_json", "sealed", "toml_of", "unsealed", "unusable",
+    "write_given", "write_json", "write_json_lines", "write_whole",
 ]  # fmt: skip
 
 Path: TypeAlias = str | os.PathLike[str]
@@ -40,6 +42,56 @@ def read_file(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise OSError(None, f"it has more than {most} bytes")
     return content
+
+
+def read_json(path: Path, most: int) -> Any:
+    """The JSON document in a file of at most ``most`` bytes.
+
+    Raises:
+        OSError: as :func:`read_file`, or a file that holds something else.
+    """
+    try:
+        return json.loads(read_file(path, most))
+    except (ValueError, RecursionError) as error:
+        raise OSError(None, f"it is not JSON: {error}") from None
+
+
+def toml_of(content: bytes, where: str) -> dict[str, Any]:
+    """The TOML document in the content of a file ``where``.
+
+    Raises:
+        InvalidValueError: the content is something else; the error is that of ``where``.
+    """
+    import tomllib
+
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        reason, advice = f"byte {error.start}, on line {line}, is not UTF-8", "save it as UTF-8"
+    except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
+        reason, advice = f"it is not a TOML document ({error})", "correct its syntax"
+    raise InvalidValueError(where, where, advice, reason=reason)
+
+
+def digest(*parts: bytes) -> bytes:
+    """The SHA-256 of bytes, one after the other."""
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def sealed(content: bytes, owner: bytes) -> bytes:
+    """Content after a checksum of it and of what it belongs to."""
+    return digest(owner, content) + content
+
+
+def unsealed(found: bytes, owner: bytes) -> bytes | None:
+    """What was :func:`sealed`; None if it is damaged, or belongs to something else.
+
+    >>> unsealed(sealed(b"cycles", b"a sweep"), b"a sweep"), unsealed(sealed(b"cycles", b"a sweep"), b"another")
+    (b'cycles', None)
+    """
+    content = found[hashlib.sha256().digest_size :]
+    return content if found == sealed(content, owner) else None
 
 
 def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:

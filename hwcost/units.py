@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
+from hwcost.errors import cut
+
 __all__ = [
     "BYTES", "CLOCKS", "TIMES", "Units", "as_cell", "column_format", "exact", "in_unit", "labelled", "of_cell",
-    "plural", "printable", "shortlist", "unit_of", "with_unit",
+    "plural", "printable", "shorten_name", "shortlist", "unit_of", "with_unit",
 ]  # fmt: skip
 
 Units: TypeAlias = Sequence[tuple[float, str]]
@@ -133,3 +135,12 @@ def printable(name: str) -> str:
     'a\\n\\x1b[31mb'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def shorten_name(name: str, longest: int = 30) -> str:
+    """The name cut to a length; its end stays, because there the names of layers differ.
+
+    >>> shorten_name("encoder.layers.11.feed_forward.dense_out", 24)
+    'enco...forward.dense_out'
+    """
+    return cut("".join(letter if letter.isprintable() else " " for letter in name), longest, start=0.2)

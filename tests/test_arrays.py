@@ -336,3 +336,39 @@ def test_a_bare_layer_cost_takes_few_calls():
 @pytest.mark.parametrize("sizes", [(7, 3), (7.5, 3), (2**80, 2**70)])
 def test_arithmetic_of_numbers_is_one_call(operation, sizes):
     assert calls_of(lambda: operation(*sizes)) == 1
+
+
+# ---------------------------------------------------------------- results that overflow
+
+
+LARGE = {"float32": 1e13, "float64": 1e160}
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")  # numpy's own remark
+@pytest.mark.parametrize("shape", [(), (3,)])
+@pytest.mark.parametrize("dtype", LARGE)
+@pytest.mark.parametrize("relaxation", ["exact", "linear", "straight-through"])
+def test_a_cost_that_overflows_is_refused(library, relaxation, dtype, shape):
+    sizes = np.full(shape, 7.5)
+    sizes[...] = [7.5, LARGE[dtype], 7.5] if shape else LARGE[dtype]
+    size = library.row.constant(sizes.tolist(), library.array(1.0, dtype))
+    with pytest.raises(InvalidValueError, match="not finite") as caught:
+        layer_cost(Conv2d(size, size, 3, height=size, width=8, padding=1), SystolicArray(8, 8), relaxation=relaxation)
+    assert "inf" not in str(caught.value.allowed)
+
+
+def test_a_cost_without_values_is_not_looked_at(compiled, jax64):
+    """Compilers, batching transforms and tracers see no values; the result is then what the library makes of it."""
+    import torch
+
+    def cycles(width):
+        return layer_cost(Linear(width, 8), SystolicArray(8, 8), relaxation="linear").cycles
+
+    for width in (40.0, math.inf):
+        expected = width / 8
+        assert compiled(cycles)(torch.tensor(width)) == expected
+        assert torch.func.vmap(cycles)(torch.tensor([width])).tolist() == [expected]
+        assert jax64.jit(cycles)(jax64.numpy.float64(width)) == expected
+    assert cycles(torch.tensor(40.0, device="meta")).device.type == "meta"
+    assert torch.func.grad(cycles)(torch.tensor(40.0)) == 1 / 8
+    assert jax64.grad(cycles)(jax64.numpy.float64(40.0)) == 1 / 8

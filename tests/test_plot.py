@@ -49,9 +49,9 @@ from hwcost.plot import (
     svg,
     sweep_figure,
 )
-from hwcost.plot.bars import shorten_name
 from hwcost.relaxation import SmoothCeiling
 from hwcost.reports import summarise
+from hwcost.units import shorten_name
 
 pytest.importorskip("matplotlib")
 

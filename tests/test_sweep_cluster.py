@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
@@ -153,3 +154,27 @@ def test_all_calls_run_on_the_workers(two_workers):
     found = set(engines.run(f"dask://{address}", [os.getpid] * 20, 20))
     assert os.getpid() not in found
     assert found <= set(client.run(os.getpid).values())
+
+
+def marking(folder, number):
+    """A call for a worker, which cannot import this file: it leaves a folder each time it runs."""
+    made = f"__import__('tempfile').mkdtemp(prefix='{number}-', dir={str(folder)!r})"
+    return functools.partial(eval, f"({made} and {number}, __import__('os').getpid())")
+
+
+def test_what_has_arrived_is_not_computed_again(two_workers, tmp_path):
+    """The worker that still holds a result which was handed on is killed: nobody needs the result any more."""
+    address, client, workers = two_workers
+    processes = {worker.pid: worker for worker in workers.values()}
+    (tmp_path / "runs").mkdir()
+    calls = [marking(tmp_path / "runs", number) for number in range(8)]
+    results = engines.run(f"dask://{address}", calls, len(calls))
+    first, pid = next(results)
+    while len(list((tmp_path / "runs").iterdir())) < len(calls):
+        time.sleep(0.01)
+    processes[pid].kill()
+    while len(client.nthreads()) > 1 or any(client.processing().values()):
+        time.sleep(0.01)  # until what the scheduler computes again is there
+    others = dict(results)
+    assert sorted([first, *others]) == list(range(8))
+    assert len(list((tmp_path / "runs").glob(f"{first}-*"))) == 1

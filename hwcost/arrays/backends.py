@@ -51,6 +51,8 @@ class Backend(NamedTuple):
         constant: numbers as an array with the dtype and device of another.
         checks_float_values: whether the values of float arrays are checked at construction. Libraries with gradients
             skip the check, because it stalls an accelerator.
+        is_at_hand: whether the values of an array can be looked at without stalling an accelerator; then those of
+            results are checked.
         mixes_kinds: whether an operation takes an integer and a float array; the standard leaves that open.
     """
 
@@ -64,6 +66,7 @@ class Backend(NamedTuple):
     is_compiling: Callable[[], bool] = lambda: False
     constant: Callable[[Sequence[int | float], Array], Array] = _constant
     checks_float_values: bool = True
+    is_at_hand: Callable[[Array], bool] = lambda x: True
     mixes_kinds: bool = False
 
 
@@ -108,6 +111,7 @@ _TORCH_ROW = Backend(
     is_compiling=lambda: _torch().compiler.is_compiling(),
     constant=lambda values, like: _torch().tensor(values, dtype=like.dtype, device=like.device),
     checks_float_values=False,
+    is_at_hand=lambda x: x.device.type == "cpu" and not _torch().jit.is_tracing(),
     mixes_kinds=True,
 )
 _JAX_ROW = Backend(
@@ -116,6 +120,7 @@ _JAX_ROW = Backend(
     log_sigmoid=lambda x: _jax().nn.log_sigmoid(x),
     stop_gradient=lambda x: _jax().lax.stop_gradient(x),
     checks_float_values=False,
+    is_at_hand=lambda x: not isinstance(x, _jax().core.Tracer) and x.platform() == "cpu",
     mixes_kinds=True,
 )
 

@@ -60,18 +60,25 @@ def check_plain_array(value: object, field: str) -> None:
 
 
 def check_finite(figure: Size, what: str) -> None:
-    """Raises unless a result is finite; the values of arrays with gradients are not looked at."""
+    """Raises unless a result is finite; on an accelerator, which a look would stall, or under a tracer it passes."""
     if type(figure) is int:
         return
     if is_number(figure):
         bad = None if -math.inf < figure < math.inf else figure
-    elif backend_of(figure).checks_float_values and is_float(figure):
-        bad = _first_that_fails(figure, namespace(figure).isfinite(figure))
+    elif is_float(figure) and not (row := backend_of(figure)).is_compiling() and row.is_at_hand(figure):
+        values = row.stop_gradient(figure)
+        bad = if_concrete(values, lambda: _first_not_finite(values))
     else:
         return
     if bad is not None:
-        advice = "use smaller sizes, or a clock, bandwidths and cycles that are less extreme"
+        advice = "use smaller sizes, a wider floating-point type, or a clock and bandwidths that are less extreme"
         raise InvalidValueError("the cost", bad, advice, reason=f"its {what} are not finite")
+
+
+def _first_not_finite(values: Array) -> float | None:
+    if values.shape == ():  # by far the fastest look
+        return None if math.isfinite(value := float(values)) else value
+    return _first_that_fails(values, namespace(values).isfinite(values))
 
 
 def as_size(value: Any, field: str, *, minimum: int = 1) -> Size:

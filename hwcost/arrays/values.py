@@ -4,14 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from hwcost.arrays.backends import has_library, is_number
 from hwcost.arrays.sizes import if_concrete, to_numpy
 
-__all__ = ["Value"]
+__all__ = ["Table", "Value"]
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Table(dict[_K, _V]):
+    """A dictionary that cannot be changed; unlike a mapping proxy it can be pickled, copied and hashed.
+
+    >>> import pickle
+    >>> sizes = Table({"rows": 8})
+    >>> pickle.loads(pickle.dumps(sizes)) == sizes == {"rows": 8}
+    True
+    """
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a table cannot be changed; make another one, like {**table, name: value}")
+
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Table, (dict(self),)
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return _hash_of(self)
 
 
 class Value:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from hwcost.arrays import Table
 from hwcost.calibration.measurements import Measurement, check_peak, medians_of_repeats
 from hwcost.calibration.result import Calibration, Scores, estimates, folds, scores
 from hwcost.calibration.search import Candidate, FitResult, Stack, best_fit
@@ -72,7 +72,7 @@ def fit(
     if not isinstance(array, SystolicArray) or array.sweeps:
         raise InvalidValueError("device", device, "a SystolicArray of plain numbers, or the name or path of a device")
     rows, tried = fit_parameters(free), check_grid(grid or {})
-    settings = Settings(tuple(free), MappingProxyType(tried), prior, robust, starts, folds, tuple(fold_seeds), seed)
+    settings = Settings(tuple(free), Table(tried), prior, robust, starts, folds, tuple(fold_seeds), seed)
     used = medians_of_repeats(_checked(measurements, largest_machine(array, tried)))
     groups = [(one.group, 0) if one.group else ("", index) for index, one in enumerate(used)]
     _check_enough(len(used), len(set(groups)), settings)
@@ -105,23 +105,23 @@ def _calibration(
     known = estimates(values, [row.is_share for row in best.free], best.slopes(final.x), np.log(seen / measured))
     return Calibration(
         device=best.device(final.x),
-        values=MappingProxyType(values | grid_values(best.machine, settings.grid)),
+        values=Table(values | grid_values(best.machine, settings.grid)),
         scores=Scores.mean(by_seed),
         scores_by_seed=by_seed,
         scores_seen=scores(measured, seen),
-        estimates=MappingProxyType(known),
+        estimates=Table(known),
         names=tuple(one.name or one.source or str(index) for index, one in enumerate(used)),
         measured=tuple(measured.tolist()),
         predicted=tuple(held_out[0].tolist()),
-        ranges=MappingProxyType(_ranges(used)),
-        chosen=MappingProxyType(_chosen([candidates[each.index].machine for each in fits], settings.grid)),
+        ranges=Table(_ranges(used)),
+        chosen=Table(_chosen([candidates[each.index].machine for each in fits], settings.grid)),
         settings=settings,
     )
 
 
 def _chosen(machines: Sequence[SystolicArray], grid: Mapping[str, Any]) -> dict[str, Mapping[Any, int]]:
     chosen = [grid_values(machine, grid) for machine in machines]
-    return {name: MappingProxyType(dict(Counter(values[name] for values in chosen))) for name in grid}
+    return {name: Table(dict(Counter(values[name] for values in chosen))) for name in grid}
 
 
 def _ranges(measurements: Sequence[Measurement]) -> dict[str, Range]:

@@ -16,10 +16,9 @@ import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from hwcost.arrays import as_quantity, is_number, is_real
+from hwcost.arrays import Table, as_quantity, is_number, is_real
 from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.importers.lists.rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
 from hwcost.machine.array import SystolicArray
@@ -77,7 +76,7 @@ class Measurement:
             raise InvalidValueError(self._field("seconds"), self.seconds, "a finite number of seconds above 0")
         seconds = as_quantity(self.seconds, self._field("seconds"), unit="seconds", above_0=True)
         object.__setattr__(self, "seconds", seconds)
-        object.__setattr__(self, "device", MappingProxyType(dict(self.device)))
+        object.__setattr__(self, "device", Table(dict(self.device)))
         self._check_device()
 
     def _check_device(self) -> None:
@@ -86,10 +85,6 @@ class Measurement:
             if not is_real(value) or (value > LARGEST and _FIELDS[name].kind is COUNT):
                 raise InvalidValueError(self._field(name), value, f"a number, integers up to {LARGEST:g}")
             _FIELDS[name].check(value, self._field(name))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        values = (self.layers, self.seconds, self.name, self.group, dict(self.device), self.source)
-        return Measurement, values
 
     def _field(self, name: str) -> str:
         return f"{self.source}: {name}" if self.source else f"Measurement.{name}"

@@ -12,12 +12,11 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from hwcost.arrays import Size, is_number
+from hwcost.arrays import Size, Table, is_number
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.fields import COUNT, Start, plain
@@ -99,7 +98,7 @@ def _rows() -> Iterator[FitParameter]:
             yield FitParameter(name, fields, words, first.start, first.kind.is_share)
 
 
-FIT_PARAMETERS: Mapping[str, FitParameter] = MappingProxyType({row.name: row for row in _rows()})
+FIT_PARAMETERS: Mapping[str, FitParameter] = Table({row.name: row for row in _rows()})
 """Every number that can be fitted, by name."""
 
 DEFAULT_FREE = (

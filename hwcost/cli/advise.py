@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,7 @@ from hwcost.cli.shared.networks import ModelOptions, model_options
 from hwcost.cli.shared.options import form_options, option_names, parsed_by, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_sizes_by_name
-from hwcost.console import note
+from hwcost.console import note, user_code
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -149,7 +147,7 @@ def _apply(
     from hwcost.importers.torch.resize import applied
     from hwcost.network.pricing import network_cost
 
-    with contextlib.redirect_stdout(sys.stderr):
+    with user_code():
         changes, rebuilt = applied(model, [InputSpec.parse(text) for text in options.inputs], network, sizes)
     wanted = network.at(sizes)
     predicted, found = (network_cost(each, advice.array, skip_unsupported=True).total for each in (wanted, rebuilt))

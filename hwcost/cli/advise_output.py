@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.tables import text_table
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT
-from hwcost.units import shortlist
+from hwcost.units import shorten_name, shortlist
 
 if TYPE_CHECKING:
     from hwcost.advice import Advice, Budget, Step, WidthAdvice
@@ -65,7 +65,7 @@ def lines(
     written: str | None = None,
 ) -> Iterator[str]:
     """The advice for people, line by line."""
-    yield f"{advice.name} on {array}"
+    yield f"{shorten_name(advice.name, 100)} on {array}"
     yield f"{_number(advice.total.cycles)} cycles, {100 * advice.total.utilization:.2f} % utilization"
     if advice.unsupported:
         names = ", ".join(advice.unsupported)
@@ -126,11 +126,11 @@ def _remarks(widths: Sequence[WidthAdvice]) -> Iterator[str]:
         best, step = each.best, each.cheaper
         if best is not None and step is not None and best.size < step.size:
             yield (
-                f"{each.name}: {best.size} saves more per channel: {_per_channel(best)} cycles, "
+                f"{shorten_name(each.name, 100)}: {best.size} saves more per channel: {_per_channel(best)} cycles, "
                 f"network {best.network_speed_up:.3f}x"
             )
     for remark, names in by_remark.items():
-        yield f"{shortlist(names, _NAMED)}: {remark}"
+        yield f"{shortlist([shorten_name(name, 100) for name in names], _NAMED)}: {remark}"
 
 
 def _fixed(advice: Advice) -> Iterator[str]:
@@ -142,7 +142,7 @@ def _fixed(advice: Advice) -> Iterator[str]:
             if reason in (AN_INPUT, AN_OUTPUT) and name in changeable:
                 continue
             own = [side for side in sides if sides[side] == reason]
-            by_reason.setdefault(reason, []).append(f"{' and '.join(own)} of {name}")
+            by_reason.setdefault(reason, []).append(f"{' and '.join(own)} of {shorten_name(name, 100)}")
     for reason, names in by_reason.items():
         yield f"cannot change ({reason}): {shortlist(names, _NAMED)}"
 

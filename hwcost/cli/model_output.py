@@ -14,7 +14,19 @@ from hwcost.model.breakdown import KINDS
 from hwcost.model.traffic import OPERANDS
 from hwcost.network.network import UNCONNECTED
 from hwcost.reports import Module, Row, Summary
-from hwcost.units import BYTES, CLOCKS, TIMES, column_format, exact, in_unit, labelled, plural, printable, unit_of
+from hwcost.units import (
+    BYTES,
+    CLOCKS,
+    TIMES,
+    column_format,
+    exact,
+    in_unit,
+    labelled,
+    plural,
+    printable,
+    shorten_name,
+    unit_of,
+)
 
 __all__ = [
     "SORTS", "Line", "as_csv", "as_json", "as_text", "html_lines", "lines_of", "missing_of", "notes_of", "settings_of",
@@ -75,7 +87,7 @@ def lines_of(summary: Summary, *, depth: int | None, everything: bool) -> list[L
 def as_text(summary: Summary, lines: Sequence[Line], label: str, *, flat: bool, left_out: int) -> Iterator[str]:
     """The report for people: an indented tree, or full names if it is flat."""
     coloured, width = is_terminal(), terminal_width()
-    yield f"{printable(summary.name)} on {label}"
+    yield f"{shorten_name(printable(summary.name), 100)} on {label}"
     yield ""
     columns = _columns(summary, lines, flat)
     if width is not None and coloured:

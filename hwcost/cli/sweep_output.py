@@ -12,7 +12,18 @@ from hwcost.cli.shared.documents import csv_blocks, json_blocks
 from hwcost.cli.shared.tables import Column, is_terminal, table
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.sweep import SCHEMA, Sweep
-from hwcost.units import CLOCKS, TIMES, column_format, exact, in_unit, labelled, plural, printable, unit_of
+from hwcost.units import (
+    CLOCKS,
+    TIMES,
+    column_format,
+    exact,
+    in_unit,
+    labelled,
+    plural,
+    printable,
+    shorten_name,
+    unit_of,
+)
 
 if TYPE_CHECKING:
     from hwcost.cli.shared.machines import Machine
@@ -38,7 +49,7 @@ class Context(NamedTuple):
         base = self.found.base
         device = "" if self.machine.name is None else f"{self.machine.name}, "
         timing = f"{base.fold_timing} folds, {in_unit(base.clock_hz, CLOCKS)}"
-        return f"{printable(self.network.name)}: {device}{timing}"
+        return f"{shorten_name(printable(self.network.name), 100)}: {device}{timing}"
 
 
 # ---------------------------------------------------------------- text

@@ -11,7 +11,7 @@ from hwcost.devices.checks import checked_table, errors_at
 from hwcost.devices.measured import MEASURED, Fit, Range
 from hwcost.devices.values import MOST_BYTES, SCHEMA, DeviceFile, Entry, check_fact, check_field
 from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError, check_one_of
-from hwcost.files import read_given, write_given
+from hwcost.files import read_given, toml_of, write_given
 from hwcost.machine.array import SystolicArray
 
 if TYPE_CHECKING:
@@ -93,17 +93,7 @@ def _path_text(path: Any, field: str) -> str:
 
 
 def _parsed(content: bytes, where: str) -> DeviceFile:
-    import tomllib
-
-    try:
-        document = tomllib.loads(content.decode())
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        reason = f"byte {error.start}, on line {line}, is not UTF-8"
-        raise InvalidValueError(where, where, "save it as UTF-8", reason=reason) from None
-    except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
-        reason = f"it is not a TOML document ({error})"
-        raise InvalidValueError(where, where, "correct its syntax", reason=reason) from None
+    document = toml_of(content, where)
     try:
         return _device_of(document)
     except InvalidValueError as error:

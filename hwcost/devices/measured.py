@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
-from hwcost.arrays import Size, if_concrete, is_number, is_real, to_numpy
+from hwcost.arrays import Size, Table, if_concrete, is_number, is_real, to_numpy
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.model.layers import Layer
@@ -91,8 +90,8 @@ class Fit:
             check_one_of("Fit.range", key, MEASURED, what="key")
             if not isinstance(value, Range):
                 raise InvalidValueError(f"Fit.range.{key}", value, "a Range")
-        object.__setattr__(self, "errors", MappingProxyType(errors))
-        object.__setattr__(self, "ranges", MappingProxyType(ranges))
+        object.__setattr__(self, "errors", Table(errors))
+        object.__setattr__(self, "ranges", Table(ranges))
 
     def as_dict(self) -> dict[str, Any]:
         """The fit as plain values."""
@@ -105,10 +104,6 @@ class Fit:
             "errors": dict(self.errors),
             "range": {name: dataclasses.asdict(ends) for name, ends in self.ranges.items()},
         }
-
-    def __reduce__(self) -> tuple[Any, ...]:  # mapping proxies can be neither copied nor pickled
-        values = (self.data, self.source, self.licence, dict(self.errors))
-        return Fit, (*values, self.identified, self.not_identified, dict(self.ranges))
 
 
 def beyond_ranges(ranges: Mapping[str, Range], layer: Layer) -> list[str]:

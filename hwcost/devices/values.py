@@ -7,9 +7,9 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from hwcost.arrays import Table
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.devices.measured import Fit, beyond_ranges
 from hwcost.errors import MISSING, InvalidValueError, check_one_of
@@ -27,10 +27,10 @@ STATUSES = ("published", "derived", "assumed")
 
 REQUIRED = tuple(f.name for f in dataclasses.fields(SystolicArray) if not f.kw_only)
 
-FIELD_UNITS: Mapping[str, str] = MappingProxyType({name: each.unit for name, each in FIELDS.items()})
+FIELD_UNITS: Mapping[str, str] = Table({name: each.unit for name, each in FIELDS.items()})
 """The unit of each field of an array; empty for names and switches."""
 
-FACT_UNITS: Mapping[str, str] = MappingProxyType(
+FACT_UNITS: Mapping[str, str] = Table(
     {
         "arrays_per_chip": "1",
         "peak_ops_per_s": "op/s",
@@ -140,12 +140,9 @@ class DeviceFile:
         facts = _checked_facts(self.facts)
         if self.fit is not None and not isinstance(self.fit, Fit):
             raise InvalidValueError("DeviceFile.fit", self.fit, "a Fit, or None")
-        object.__setattr__(self, "entries", MappingProxyType(entries))
-        object.__setattr__(self, "facts", MappingProxyType(facts))
+        object.__setattr__(self, "entries", Table(entries))
+        object.__setattr__(self, "facts", Table(facts))
         object.__setattr__(self, "array", _array_of(entries))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DeviceFile, (self.name, self.summary, self.notes, dict(self.entries), dict(self.facts), self.fit)
 
     def as_dict(self) -> dict[str, Any]:
         """The file as plain values, in reading order."""

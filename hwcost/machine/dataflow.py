@@ -15,10 +15,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
-from hwcost.arrays import Size, product, total
+from hwcost.arrays import Size, Table, product, total
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.rows import Row, table
 
@@ -27,7 +26,7 @@ __all__ = ["DATAFLOWS", "REUSE_LETTER", "Dataflow", "Letter", "Operand"]
 Letter = Literal["m", "n", "k"]
 Operand = Literal["weights", "inputs", "outputs"]
 
-REUSE_LETTER: Mapping[Operand, Letter] = MappingProxyType({"weights": "m", "inputs": "n", "outputs": "k"})
+REUSE_LETTER: Mapping[Operand, Letter] = Table({"weights": "m", "inputs": "n", "outputs": "k"})
 """The letter of the product that each operand lacks, along which it is used again."""
 
 

@@ -13,10 +13,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
-from hwcost.arrays import Size, Value, as_quantity, as_size, is_plain, is_real
+from hwcost.arrays import Size, Table, Value, as_quantity, as_size, is_plain, is_real
 from hwcost.errors import InvalidValueError
 
 __all__ = ["Declaration", "Kind", "Need", "Part", "Start", "declare", "part"]
@@ -150,7 +149,7 @@ def declare(
 def part(cls: type[_R]) -> type[_R]:
     """A class as a frozen dataclass whose fields are declared."""
     made: Any = dataclass(frozen=True, repr=False, eq=False)(cls)
-    made.declarations = MappingProxyType({f.name: f.metadata["declaration"] for f in fields(made)})
+    made.declarations = Table({f.name: f.metadata["declaration"] for f in fields(made)})
     return made  # type: ignore[no-any-return]
 
 

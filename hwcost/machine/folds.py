@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
-from hwcost.arrays import Size, maximum, product, total
+from hwcost.arrays import Size, Table, maximum, product, total
 from hwcost.machine.dataflow import Dataflow
 from hwcost.machine.rows import Row, table
 
@@ -108,7 +107,7 @@ class FoldTiming(Row):
         InvalidValueError: an empty name, or something that cannot be called.
     """
 
-    functions = MappingProxyType({"cycles": "Folds that returns cycles"})
+    functions = Table({"cycles": "Folds that returns cycles"})
     cycles: Callable[[Folds], Size]
     summary: str
     fills_and_drains: bool = False

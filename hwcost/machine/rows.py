@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
-from hwcost.arrays import as_quantity
+from hwcost.arrays import Table, as_quantity
 from hwcost.errors import InvalidValueError, check_one_of, raised
 from hwcost.machine.fields import Kind
 
@@ -48,7 +47,7 @@ class Row:
         InvalidValueError: an empty name, or something that cannot be called in place of a function.
     """
 
-    functions: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    functions: ClassVar[Mapping[str, str]] = Table({})
     name: str
 
     def __post_init__(self) -> None:
@@ -64,7 +63,7 @@ class Row:
 
 def table(*rows: _R) -> Mapping[str, _R]:
     """A read-only table of rows by name."""
-    return MappingProxyType({row.name: row for row in rows})
+    return Table({row.name: row for row in rows})
 
 
 def resolved(rows: Mapping[str, _R], value: str | _R) -> _R:

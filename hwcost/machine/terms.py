@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
-from hwcost.arrays import Size
+from hwcost.arrays import Size, Table
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 from hwcost.machine.rows import Row, check_name
@@ -41,7 +40,7 @@ class Term(Row):
     50
     """
 
-    functions = MappingProxyType({"cycles": "a Work that returns cycles"})
+    functions = Table({"cycles": "a Work that returns cycles"})
     cycles: Callable[[Any], Size]
     summary: str
     reads: tuple[str, ...] = ()
@@ -71,7 +70,7 @@ class Transfer(Row):
     24.0
     """
 
-    functions = MappingProxyType({"elements": "a Work that returns elements", "bytes_per_s": "the machine"})
+    functions = Table({"elements": "a Work that returns elements", "bytes_per_s": "the machine"})
     elements: Callable[[Any], Size]
     bytes_per_s: Callable[[Any], Size]
     summary: str

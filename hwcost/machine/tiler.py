@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from types import MappingProxyType
 from typing import Any
 
-from hwcost.arrays import Size
+from hwcost.arrays import Size, Table
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
 from hwcost.machine.fields import COUNT, RATE, SWITCH, Need, Part, Start, declare, is_stated, part
 from hwcost.machine.rows import Row, resolved, row_of, table
@@ -29,9 +28,17 @@ class Lowering(Row):
         InvalidValueError: an empty name, or something that cannot be called.
     """
 
-    functions = MappingProxyType({"lower": "a Gemm that returns a Gemm"})
+    functions = Table({"lower": "a Gemm that returns a Gemm"})
     lower: Callable[[Any], Any]
     summary: str
+
+
+def _four_times(array: Any) -> Any:
+    return 4.0 * array.cols
+
+
+def _im2col(gemm: Any) -> Any:
+    return gemm
 
 
 def _by_position(gemm: Any) -> Any:
@@ -39,7 +46,7 @@ def _by_position(gemm: Any) -> Any:
 
 
 LOWERINGS: Mapping[str, Lowering] = table(
-    Lowering("im2col", lambda gemm: gemm, "one product with k = kernel height * kernel width * channels"),
+    Lowering("im2col", _im2col, "one product with k = kernel height * kernel width * channels"),
     Lowering("kernel-position", _by_position, "a product with k = channels for each position of the kernel"),
 )
 """Every lowering by name."""
@@ -48,7 +55,7 @@ _RATE = "a finite input_bytes_per_s, dram_bytes_per_s or reread_bytes_per_s"
 _READ_AGAIN = Need(_RATE, lambda array: array.limits_rereads)
 _HELD = Need(f"accumulators and {_RATE}", lambda array: array.accumulators is not None and array.limits_rereads)
 _BLOCKS = Need("cycles_per_block or rereads_inputs", lambda a: a.rereads_inputs or is_stated(a, "cycles_per_block"))
-_FOUR_TIMES = Start(lambda array: 4.0 * array.cols, "four times the columns")
+_FOUR_TIMES = Start(_four_times, "four times the columns")
 
 
 @part

@@ -18,6 +18,10 @@ def _drains(array: Any) -> bool:
     return bool(resolved(DATAFLOWS, array.dataflow).drain_passes and array.fold_timing_row.fills_and_drains)
 
 
+def _rows(array: Any) -> Size:
+    return 1.0 * array.rows
+
+
 def _cycles_to_drain(array: Any) -> Size:
     """Shifting out the contents of the accumulators takes one cycle per row."""
     return 100.0 if array.accumulators is None else array.accumulators / array.cols
@@ -25,7 +29,7 @@ def _cycles_to_drain(array: Any) -> Size:
 
 _DRAINED = Need('a dataflow with stationary outputs ("os") and a fold timing that drains ("serial")', _drains)
 _LOADED = Need('a dataflow that loads an operand ("ws", "is")', lambda a: a.dataflow_row.stationary != "outputs")
-_ROWS = Start(lambda array: 1.0 * array.rows, "the rows")
+_ROWS = Start(_rows, "the rows")
 
 
 @part

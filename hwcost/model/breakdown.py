@@ -21,9 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from hwcost.arrays import Size, is_number, maximum, product, total, true_divide
+from hwcost.arrays import Size, Table, is_number, maximum, product, total, true_divide
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import Pricing, check, price
 from hwcost.model.layers import Layer
@@ -31,7 +30,7 @@ from hwcost.model.sums import Sums
 
 __all__ = ["KINDS", "CycleBreakdown", "breakdown", "layer_breakdown"]
 
-KINDS: Mapping[str, str] = MappingProxyType(
+KINDS: Mapping[str, str] = Table(
     {
         "useful": "useful",
         "ragged_rows": "ragged rows",

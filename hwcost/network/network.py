@@ -11,10 +11,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import MappingProxyType
 from typing import Any
 
-from hwcost.arrays import Size, is_number
+from hwcost.arrays import Size, Table, is_number
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.model.layers import Conv2d, Linear, is_layer
 from hwcost.network.channels import Kept, check_kept, staying
@@ -93,11 +92,10 @@ class Network(Mapping[str, Any]):
         options = {name: check_options(name, sizes, widths, operations) for name, sizes in self.options.items()}
         tables: tuple[dict[str, Any], ...] = (operations, widths, dict(self.parameters), options)
         for field_name, own in zip(kinds, tables, strict=True):
-            object.__setattr__(self, field_name, MappingProxyType(own))
+            object.__setattr__(self, field_name, Table(own))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        tables = (dict(table) for table in (self.operations, self.widths, self.parameters))
-        return Network, (self.name, *tables, self.notes, self.source, dict(self.options))
+        return Network, tuple(getattr(self, f.name) for f in dataclasses.fields(self))
 
     @classmethod
     def of_layers(cls, name: str, layers: Mapping[str, Any], *, notes: tuple[str, ...] = ()) -> Network:

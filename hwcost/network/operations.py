@@ -11,10 +11,20 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from hwcost.arrays import Size, as_size, floor_divide, is_float, is_number, product, remainder, total, true_divide
+from hwcost.arrays import (
+    Size,
+    Table,
+    as_size,
+    floor_divide,
+    is_float,
+    is_number,
+    product,
+    remainder,
+    total,
+    true_divide,
+)
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import is_layer
@@ -147,11 +157,8 @@ class Operation:
             if name not in known:
                 raise InvalidValueError(kind, name, known, form=unknown("size"))
         long = {name: _expression(each, f"the size {name!r}") for name, each in self.sizes.items()}
-        object.__setattr__(self, "sizes", MappingProxyType(long))
+        object.__setattr__(self, "sizes", Table(long))
         object.__setattr__(self, "kind", self.kind or kind)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Operation, (self.layer, dict(self.sizes), self.kind, self.path)
 
     @property
     def is_priced(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.plot.style import COLOURS, GREY, percent_limits
-from hwcost.units import TIMES, unit_of
+from hwcost.units import TIMES, shorten_name, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,6 @@ __all__ = [
     "draw_waste",
     "legend_outside",
     "name_layers",
-    "shorten_name",
 ]
 
 BOUNDS = {"compute": COLOURS[0], "memory": COLOURS[1], "overhead": COLOURS[3]}
@@ -35,7 +34,6 @@ _WASTE = {
     "waiting": COLOURS[1],
 }
 _MOST_NAMES = 64
-_LONGEST = 30
 
 
 def legend_outside(axes: Axes, **more: Any) -> None:
@@ -131,16 +129,3 @@ def _width_of_total(layers: Any) -> float:
 
 def _place_of_total(layers: Any) -> float:
     return float(len(layers) - 0.5 + _width_of_total(layers))
-
-
-def shorten_name(name: str, longest: int = _LONGEST) -> str:
-    """The name cut to a length; its end stays, because there the names of layers differ.
-
-    >>> shorten_name("encoder.layers.11.feed_forward.dense_out", 24)
-    'enco...forward.dense_out'
-    """
-    printable = "".join(letter if letter.isprintable() else " " for letter in name)
-    if len(printable) <= longest:
-        return printable
-    start = max(1, longest // 5)
-    return f"{printable[:start]}...{printable[-(longest - start - 3) :]}"

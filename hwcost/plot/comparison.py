@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.bars import legend_outside, shorten_name
+from hwcost.plot.bars import legend_outside
 from hwcost.plot.style import COLOURS, new_figure, percent_limits, plain_ticks
-from hwcost.units import TIMES, unit_of
+from hwcost.units import TIMES, shorten_name, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

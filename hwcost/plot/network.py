@@ -13,6 +13,7 @@ from hwcost.model.traffic import MEMORY, OPERANDS, transfers_of
 from hwcost.plot.bars import draw_time, draw_utilization, draw_waste, name_layers
 from hwcost.plot.roofline import draw_roofline
 from hwcost.plot.style import new_figure
+from hwcost.units import shorten_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +107,7 @@ def network_figure(summary: Any, title: str = "", *, pictures: Sequence[str] = P
         if "roofline" in pictures:
             draw_roofline(parts[-1].subplots(), data)
         if title:
-            figure.suptitle(title, fontsize=13)
+            figure.suptitle(shorten_name(title, 120), fontsize=13)
     return figure
 
 

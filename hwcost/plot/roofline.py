@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.plot.bars import BOUNDS, legend_outside, shorten_name
+from hwcost.plot.bars import BOUNDS, legend_outside
 from hwcost.plot.style import BLACK, GREY, plain_ticks
-from hwcost.units import BYTES, in_unit, unit_of
+from hwcost.units import BYTES, in_unit, shorten_name, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

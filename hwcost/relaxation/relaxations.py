@@ -18,13 +18,12 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hwcost import arrays
-from hwcost.arrays import Array, Size
+from hwcost.arrays import Array, Size, Table
 from hwcost.errors import HwcostError, InvalidValueError, check_one_of, raised
 from hwcost.relaxation.ladder import Ladder, generalized_step, logistic_step, positive
 
@@ -81,14 +80,14 @@ class Relaxation:
         value, slope, maximum = (
             _guarded(f"the {name} of relaxation {self.name!r}", getattr(curve, name)) for name in _CURVES
         )
-        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        object.__setattr__(self, "options", Table(dict(self.options)))
         object.__setattr__(self, "_curve", curve._replace(value=value, slope=slope, maximum=maximum))
 
     def __hash__(self) -> int:
         return hash((self.name, tuple(self.options)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Relaxation, (self.name, self.summary, self.make, dict(self.options))
+        return Relaxation, (self.name, self.summary, self.make, self.options)
 
     def with_options(self, **options: Any) -> Relaxation:
         """The same relaxation with other options; the names are those of :attr:`options`.
@@ -282,7 +281,7 @@ def _defaults(make: Callable[..., SmoothCeiling]) -> dict[str, Any]:
     return {name: each.default for name, each in inspect.signature(make).parameters.items()}
 
 
-RELAXATIONS: Mapping[str, Relaxation] = MappingProxyType(
+RELAXATIONS: Mapping[str, Relaxation] = Table(
     {
         name: Relaxation(name, summary, make, _defaults(make))
         for name, make, summary in (

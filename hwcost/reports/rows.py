@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hwcost.arrays import true_divide
+from hwcost.arrays import Value, true_divide
 from hwcost.errors import InvalidValueError, shorten
 from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import CycleBreakdown, breakdown
@@ -30,7 +30,7 @@ NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Summary:
+class Summary(Value):
     """A network on an array.
 
     Attributes:

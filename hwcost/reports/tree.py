@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from hwcost.arrays import Size
+from hwcost.arrays import Size, Value
 from hwcost.model.breakdown import CycleBreakdown
 from hwcost.model.cost import Cost
 from hwcost.model.traffic import Traffic
@@ -17,7 +17,7 @@ _DEEPEST = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class Row(Value):
     """One operation.
 
     Attributes:

@@ -6,8 +6,6 @@ read it at any time.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,7 +14,7 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.errors import InvalidValueError
-from hwcost.files import read_file, unusable, write_json, write_whole
+from hwcost.files import digest, read_file, read_json, sealed, unsealed, unusable, write_json, write_whole
 from hwcost.sweep.pricing import Column
 
 __all__ = ["ChunkStore"]
@@ -48,41 +46,39 @@ class ChunkStore(NamedTuple):
         Raises:
             InvalidValueError: a folder of another sweep, or one that cannot be made or read.
         """
-        digest = hashlib.sha256()
-        for name, value in identity.items():
-            content = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
-            digest.update(f"{name} {len(content)} ".encode() + content)
-        described = {"schema": SCHEMA, "version": __version__, "digest": digest.hexdigest()}
+        contents = {
+            name: value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+            for name, value in identity.items()
+        }
+        parts = (f"{name} {len(content)} ".encode() + content for name, content in contents.items())
+        described = {"schema": SCHEMA, "version": __version__, "digest": digest(*parts).hex()}
         path = os.path.join(folder, "sweep.json")
         try:
             os.makedirs(folder, exist_ok=True)
             if not os.listdir(folder):
                 write_json(path, described)
-            found = json.loads(read_file(path, _MOST_BYTES))
-        except (OSError, ValueError) as error:
+            found = read_json(path, _MOST_BYTES)
+        except (OSError, ValueError) as error:  # the latter of a null byte in the name
             reason = getattr(error, "strerror", None) or error
             allowed = f"a new or empty folder that can be written, or one that a sweep has left ({reason})"
             raise InvalidValueError("keep", folder, allowed) from None
         if found != described:
             allowed = "a folder with chunks of this sweep; it has those of another sweep or version: remove the folder"
             raise InvalidValueError("keep", folder, f"{allowed} to start again")
-        return cls(folder, digest.hexdigest())
+        return cls(folder, described["digest"])
 
     def _path(self, index: int) -> str:
         return os.path.join(self.folder, f"chunk-{index:06}.bin")
 
-    def _checksum(self, content: bytes) -> bytes:
-        return hashlib.sha256(self.digest.encode() + content).digest()
-
     def read(self, index: int, length: int) -> Column | None:
         """The cycles of a chunk; None if it is not finished or its file is damaged."""
-        start = hashlib.sha256().digest_size
+        most = len(sealed(_TYPES[0], b"")) + 8 * length
         try:
-            content = read_file(self._path(index), start + len(_TYPES[0]) + 8 * length)
+            content = unsealed(read_file(self._path(index), most), self.digest.encode()) or b""
         except OSError:
             return None
-        checksum, kind, numbers = content[:start], content[start : start + 3], content[start + 3 :]
-        if kind not in _TYPES or len(numbers) != 8 * length or checksum != self._checksum(kind + numbers):
+        kind, numbers = content[:3], content[3:]
+        if kind not in _TYPES or len(numbers) != 8 * length:
             return None
         return np.frombuffer(numbers, kind.decode()).astype(kind.decode()[1:])
 
@@ -95,6 +91,6 @@ class ChunkStore(NamedTuple):
         kind = _TYPES[cycles.dtype.kind == "f"]
         content = kind + cycles.astype(kind.decode()).tobytes()
         try:
-            write_whole(self._path(index), self._checksum(content) + content)
+            write_whole(self._path(index), sealed(content, self.digest.encode()))
         except OSError as error:
             raise unusable("keep", self.folder, "written", error) from None

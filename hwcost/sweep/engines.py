@@ -19,10 +19,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from hwcost.arrays import as_size
+from hwcost.arrays import Table, as_size
 from hwcost.errors import HwcostError, InvalidValueError, MissingDependencyError
 
 __all__ = ["ENGINES", "MOST_SECONDS", "Engine", "engine_of", "every", "run"]
@@ -245,10 +244,13 @@ def _from_workers(distributed: Any, client: Any, calls: Iterator[Call], alone: f
         with client.as_current():
             first = functools.partial(distributed.wait, under_way, return_when="FIRST_COMPLETED")
             done = _patiently(client, first, alone).done
-        for future in done:
-            # a result that is lost with its worker is computed again, so this can take long too
-            yield _patiently(client, future.result, alone)
         under_way.difference_update(done)
+        while done:
+            # a result that is lost with its worker is computed again, so this can take long too
+            future = done.pop()
+            result = _patiently(client, future.result, alone)
+            future.release()  # the scheduler would compute it again if the worker that holds it were killed
+            yield result
 
 
 def _patiently(client: Any, call: Callable[..., Any], alone: float) -> Any:
@@ -303,7 +305,7 @@ def _client(distributed: Any, address: str, seconds: float) -> Iterator[Any]:
         client.close()
 
 
-ENGINES: Mapping[str, Engine] = MappingProxyType(
+ENGINES: Mapping[str, Engine] = Table(
     {
         row.name: row
         for row in (

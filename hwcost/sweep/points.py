@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwcost._version import __version__
-from hwcost.arrays import product, true_divide
+from hwcost.arrays import Value, product, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import Dataflow
@@ -51,7 +51,7 @@ def pareto_front(cycles: Column, pes: Column) -> Column:
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class Sweep(Value):
     """A network on every array of a space; each column holds one number per point.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +12,7 @@ from hwcost.cli.shared.machines import Machine
 from hwcost.cli.shared.options import block, option_names
 from hwcost.cli.shared.progress import progress_of
 from hwcost.cli.shared.values import parse_sizes_by_name
-from hwcost.console import note
+from hwcost.console import note, user_code
 from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
 from hwcost.units import printable, shortlist
@@ -52,7 +51,7 @@ class ModelOptions(NamedTuple):
             from hwcost.importers.torch import InputSpec
 
             specs = [InputSpec.parse(text) for text in self.inputs]
-            with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints must not mix with our results
+            with user_code():
                 return read_network(source, inputs=specs, partial=self.partial)
         with option_names({"dims": "--dim"}), contextlib.ExitStack() as stack:
             return read_network(source, dims=sizes, progress=_progress(stack))

@@ -12,11 +12,13 @@ from typing import Any, Generic, TypeVar
 
 import click
 
-from hwcost.units import printable
+from hwcost.units import printable, shorten_name
 
 __all__ = ["Column", "bar", "is_terminal", "table", "terminal_width", "text_table"]
 
 _T = TypeVar("_T")
+_LONGEST = 100
+"""Characters of a cell; longer names are cut in the middle. JSON and CSV have them in full."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -47,7 +49,7 @@ def table(columns: Sequence[Column[_T]], rows: Sequence[_T], *, coloured: bool =
     conv         4
     linear       6
     """
-    cells = [[column.text(row) for row in rows] for column in columns]
+    cells = [[shorten_name(column.text(row), _LONGEST) for row in rows] for column in columns]
     widths = [max(map(_width, (column.title, *own))) for column, own in zip(columns, cells, strict=True)]
     title = _line(columns, widths, [column.title for column in columns], [None] * len(columns))
     yield click.style(title, dim=True) if coloured else title

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from fractions import Fraction
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hwcost.errors import InvalidValueError, check_one_of, unknown
-from hwcost.files import read_given
-from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_row, read_size, read_text
+from hwcost.files import read_given, toml_of
+from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_row, read_size
 from hwcost.importers.lists.writing import SCHEMA
 from hwcost.importers.naming import UniqueNames
 from hwcost.machine.array import SystolicArray
@@ -133,12 +132,7 @@ def _check_columns(name: str, header: Sequence[str]) -> Iterator[str]:
 
 
 def _read_toml(name: str) -> Network:
-    text = read_text(name, "the list of layers")
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # bad syntax; numbers of thousands of digits; tables too deep
-        reason = f"it is not a TOML document ({error})"
-        raise InvalidValueError(name, name, "correct its syntax", reason=reason) from None
+    document = toml_of(read_given(name, _MOST_BYTES, "the list of layers"), name)
     for key in document:
         check_one_of(name, key, _TABLES, what="key")
     if document.get("schema", SCHEMA) != SCHEMA:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from hwcost import arrays
-from hwcost.arrays import Size
+from hwcost.arrays import Size, Table
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import is_layer
@@ -79,7 +78,7 @@ class BlockCosts:
             place = f"of block {name!r}"
             cycles = [_candidate_cycles(ops, array, f"candidate {key!r} {place}") for key, ops in block.items()]
             tables[str(name)] = CostTable(torch.tensor(cycles, dtype=torch.float64), (str(name),))
-        return cls(MappingProxyType(tables), MappingProxyType({str(name): tuple(ops) for name, ops in named.items()}))
+        return cls(Table(tables), Table({str(name): tuple(ops) for name, ops in named.items()}))
 
     def cycles(self, weights: Mapping[str, Tensor] | Iterable[Tensor]) -> Tensor:
         """The expected cycles of all blocks: the sum over blocks of weights times cycles, a scalar with gradient.

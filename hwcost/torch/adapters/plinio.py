@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from hwcost.arrays import Table
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import check_array, layer_cycles
@@ -17,7 +17,7 @@ from hwcost.torch.adapters.soft_layers import Spec, ToLayer, depthwise, grouped,
 
 __all__ = ["PLINIO_LAYERS", "plinio_costs"]
 
-PLINIO_LAYERS: Mapping[str, ToLayer] = MappingProxyType(
+PLINIO_LAYERS: Mapping[str, ToLayer] = Table(
     {
         "Conv1dGeneric": functools.partial(grouped, axes=1),
         "Conv2dGeneric": functools.partial(grouped, axes=2),

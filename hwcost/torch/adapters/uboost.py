@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from torch import nn
 
-from hwcost.arrays import Size
+from hwcost.arrays import Size, Table
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
@@ -36,7 +35,7 @@ def _fully_connected(spec: Spec, batch: Size) -> Layer:
     return linear({**spec, "in_features": spec["in_width"], "out_features": spec["out_width"]}, batch)
 
 
-UBOOST_LAYERS: Mapping[type[nn.Module], ToLayer] = MappingProxyType({nn.Conv2d: _conv, nn.Linear: _fully_connected})
+UBOOST_LAYERS: Mapping[type[nn.Module], ToLayer] = Table({nn.Conv2d: _conv, nn.Linear: _fully_connected})
 """Modules that are priced, each with the function that makes a layer of its specification and the batch size."""
 
 
