@@ -20,10 +20,9 @@ import numpy as np
 from common.side_by_side import report
 from hwcost.torch.lookup import Costs
 from nas_plugin import SearchSettings
-from nas_plugin.methods.baselines import search_macs
+from nas_plugin.methods.finding import search_macs
 from nas_plugin.methods.table import METHODS
 from nas_plugin.runs.sweep import SearchSweep
-from nas_plugin.space.costs import macs_of
 
 STEP = 3
 """Forward passes that a step of a training costs as much as."""
@@ -58,7 +57,7 @@ def main() -> None:
     tasks = [task for method, task in sweep.searches() if method == "one-shot" and task.done]
     if not tasks:
         parser.error(f"{options.sweep} holds no one-shot search that is done")
-    macs, count = macs_of(sweep.arch), sweep.settings.count
+    macs, count = sweep.arch.macs, sweep.settings.count
     settings = tasks[0].settings  # all differ in seed, array and target alone
     images = round(count * settings.share)
     given = sweep.settings.given

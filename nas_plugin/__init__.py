@@ -13,9 +13,8 @@ from hwcost import __version__
 
 if TYPE_CHECKING:
     from nas_plugin.api import read_run, read_sweep, resume, resume_sweep, search, sweep
-    from nas_plugin.methods.latencies import LATENCIES, Latency
     from nas_plugin.methods.settings import SearchSettings
-    from nas_plugin.methods.table import METHODS, SWEEP_METHODS, Method
+    from nas_plugin.methods.table import LATENCIES, METHODS, SWEEP_METHODS, Latency, Method
     from nas_plugin.runs.comparison import Comparison
     from nas_plugin.runs.result import Outcome, SearchResult
     from nas_plugin.space.arch_def import KINDS, ArchDef, BlockKind
@@ -34,9 +33,9 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from nas_plugin.errors import needs_extra
-    from nas_plugin.methods import latencies, settings, table
+    from nas_plugin.methods import settings, table
 
-    for module in (latencies, settings, table):
+    for module in (settings, table):
         if hasattr(module, name):
             return getattr(module, name)
     with needs_extra("nas_plugin"):

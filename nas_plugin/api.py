@@ -14,9 +14,8 @@ from hwcost.plot import save as save_picture
 from hwcost.sweep.engines import engine_of
 from nas_plugin.images import CUT, FULL, load
 from nas_plugin.methods.finding import check
-from nas_plugin.methods.latencies import Latency
 from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS, Method
+from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS, Latency, Method
 from nas_plugin.methods.training import Record
 from nas_plugin.pictures import search_figure, sweep_figure, winner_figure
 from nas_plugin.runs.comparison import Comparison, compare

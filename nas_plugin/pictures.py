@@ -117,11 +117,7 @@ def _draw_trials(figure: Figure, result: SearchResult, log: Log) -> None:
         best = [record["best_objective"] for record in scores]
         right.plot(numbers, best, "o-", color=BLUE, label="best by the super-network")
     start, found = max(numbers, default=0), None
-    for part, how, colour in (
-        ("fine-tuning", "fine-tuned", ORANGE),
-        ("trial", "from scratch", GREEN),
-        ("random", "trained", ORANGE),
-    ):
+    for part, (how, colour) in TRAINED.items():
         if trained := parts.get(part):
             objectives = [record["objective"] for record in trained]
             label = f"{how}, {plural(trained[0]['epochs'], 'epoch')}"

@@ -13,7 +13,6 @@ import pytest
 from hwcost import SystolicArray, network_cost
 from nas_plugin import SWEEP_METHODS, load_arch_def
 from nas_plugin.runs.comparison import TOLERANCE
-from nas_plugin.space.costs import costs_of
 
 PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / "benchmarks" / "results"
@@ -92,7 +91,7 @@ def test_every_winner_keeps_its_target_and_uses_all_that_it_pays_for(kept: dict[
         if found["method"] == "flops":
             continue  # knows nothing of the array
         assert 0.97 * limit <= cycles <= limit
-        costs = costs_of(LENET, array)
+        costs = LENET.costs(array)
         row = costs.rows([found["choice"]])
         assert (costs.saturated(row) == row).all()
 

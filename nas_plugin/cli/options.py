@@ -7,13 +7,15 @@ import dataclasses
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost import DATAFLOWS, FOLD_TIMINGS, InvalidValueError, SystolicArray
+from hwcost import InvalidValueError, SystolicArray
+from hwcost.cli.shared.machines import DATAFLOW, DEVICE, FOLD_TIMING
+from hwcost.cli.shared.options import Command, Decorator, added, parsed_by
 from hwcost.devices import read_device
 from hwcost.machine import adapt
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 NAMES = {"weight": "lambda", "weights": "lambdas", "SystolicArray.rows": "array", "SystolicArray.cols": "array"}
 """Options whose names differ from those of the settings behind them."""
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 Show = Callable[[str, int, int, str], None]
 """Shows progress: what has a bar, steps done, steps in all, and a line with both and more."""
 
@@ -36,70 +37,48 @@ def array_size(option: str, text: str) -> tuple[int, int]:
     return sizes
 
 
-def plain_number(text: str) -> str:
-    """The text of a number; raises ValueError for digits of other scripts and underscores, which Python reads too."""
-    if "_" in text or not text.isascii():
-        raise ValueError(text)
-    return text
+def number(kind: type[int | float]) -> Callable[[str, str], Any]:
+    """Reads a number; digits of other scripts and underscores, which Python reads too, are refused."""
+
+    def read(option: str, text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            if text.isascii() and "_" not in text:
+                return kind(text)
+        raise InvalidValueError(option, text, "an integer" if kind is int else "a number")
+
+    return read
 
 
-def option(
-    names: str, metavar: str, words: str, kind: Any = str, read: Callable[[str, str], Any] | None = None, **more: Any
-) -> Callable[[Command], Command]:
-    """An option, which has no default unless it is given; ``read`` takes the name of the option and the text."""
-
-    def called(_: click.Context, param: click.Parameter, value: Any) -> Any:
-        if value is None:
-            return None
-        if kind in _NUMBERS and isinstance(value, str):
-            try:
-                return kind(plain_number(value))
-            except ValueError:
-                raise InvalidValueError(param.opts[0], value, _NUMBERS[kind]) from None
-        return value if read is None else read(param.opts[0], value)
-
-    known = str if kind in _NUMBERS else kind
-    return click.option(*names.split(), type=known, callback=called, metavar=metavar, help=words, **more)
+INTEGER, REAL = number(int), number(float)
 
 
-_NUMBERS = {int: "an integer", float: "a number"}
-
-
-def one_of(names: str, table: Iterable[str], words: str, default: str) -> Callable[[Command], Command]:
-    """An option that takes a name of a table, with the error that all commands print."""
-    known = ", ".join(table)
-
-    def read(option: str, value: str) -> str:
-        if value not in table:
-            raise InvalidValueError(option, value, table)
-        return value
-
-    return option(names, "NAME", f"{words}: {known}.  [default: {default}]", read=read)
+def option(names: str, metavar: str, words: str, *parser: Any, **more: Any) -> Decorator:
+    """An option, by default without a value; ``parser`` is a function and its rules, as for :func:`parsed_by`."""
+    callback = parsed_by(*parser) if parser else None
+    return click.option(*names.split(), callback=callback, metavar=metavar, help=words, **more)
 
 
 SHARED = (
-    option("--arch-def", "FILE", "The search space, as a TOML file.  [default: LeNet]", Path),
+    option("--arch-def", "FILE", "The search space, as a TOML file.  [default: LeNet]", type=Path),
     option("--data", "NAME|FOLDER", "fashion-mnist-cut, fashion-mnist, or a folder of images.  [default: the first]"),
-    option("--images", "N", "Train on a fixed sample of N images.  [default: all]", int),
-    option("--device", "NAME|FILE", "A device: a name from hwcost devices, or a TOML file.  [default: 16 x 16 PEs]"),
-    one_of("--dataflow", DATAFLOWS, "Dataflow of the array", "the device's, or ws"),
-    one_of("--fold-timing", FOLD_TIMINGS, "Fold timing of the array", "the device's, or ideal"),
-    option("--utilization", "WEIGHT", "Weight of 1 - utilization in the loss of darts.  [default: 0]", float),
-    option("--epochs", "N", "Epochs of a search.  [default: by method and number of images]", int),
-    option("--train-epochs", "N", "Epochs of a full training.  [default: by number of images]", int),
-    option("--candidates", "N", "Networks that one-shot scores.  [default: 100]", int),
-    option("--finalists", "N", "Networks in the finals of one-shot; with 1 there are none.  [default: 8]", int),
-    option("--out", "FOLDER", "Write into this folder, new or empty.  [default: a new one in runs/]", Path),
-    option("--resume", "FOLDER", "Go on with what was stopped in this folder, with its settings.", Path),
+    option("--images", "N", "Train on a fixed sample of N images.  [default: all]", INTEGER),
+    DEVICE,
+    DATAFLOW,
+    FOLD_TIMING,
+    option("--utilization", "WEIGHT", "Weight of 1 - utilization in the loss of darts.  [default: 0]", REAL),
+    option("--epochs", "N", "Epochs of a search.  [default: by method and number of images]", INTEGER),
+    option("--train-epochs", "N", "Epochs of a full training.  [default: by number of images]", INTEGER),
+    option("--candidates", "N", "Networks that one-shot scores.  [default: 100]", INTEGER),
+    option("--finalists", "N", "Networks in the finals of one-shot; with 1 there are none.  [default: 8]", INTEGER),
+    option("--out", "FOLDER", "Write into this folder, new or empty.  [default: a new one in runs/]", type=Path),
+    option("--resume", "FOLDER", "Go on with what was stopped in this folder, with its settings.", type=Path),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
 )
 
 
 def shared_options(command: Command) -> Command:
     """Space, images, array, length of search and trainings, folder and form of the result."""
-    for option in reversed(SHARED):
-        command = option(command)
-    return command
+    return added(command, *SHARED)
 
 
 @contextlib.contextmanager
@@ -144,11 +123,13 @@ def free_folder(name: str) -> Path:
     return next(folder for folder in map(Path("runs").joinpath, names) if not folder.exists())
 
 
-def refuse_with_resume(given: dict[str, Any], out: Path | None) -> None:
-    """Raises InvalidValueError if an option is given: a run keeps its settings."""
-    for name, value in (given if out is None else given | {"out": out}).items():
+def given_with(resume: Path | None, out: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are given. Raises InvalidValueError if one is together with ``--resume``."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in () if resume is None else (given if out is None else given | {"out": out}).items():
         option = NAMES.get(name, name).replace("_", "-")
         raise InvalidValueError(f"--{option}", value, "leave it out", reason="--resume keeps the settings of the run")
+    return given
 
 
 def space_on_arrays(given: dict[str, Any], sizes: Sequence[tuple[int, int]]) -> tuple[ArchDef, list[SystolicArray]]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwcost.cli.shared.values import parse_name
 from hwcost.units import CLOCKS, in_unit
 from nas_plugin.cli import options
-from nas_plugin.cli.options import array_size, one_of, option
+from nas_plugin.cli.options import INTEGER, REAL, array_size, option
 from nas_plugin.errors import needs_extra
-from nas_plugin.methods.latencies import LATENCIES
 from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.methods.table import METHODS
+from nas_plugin.methods.table import LATENCIES, METHODS
 
 if TYPE_CHECKING:
     from nas_plugin.runs.result import Outcome, SearchResult
@@ -31,17 +31,19 @@ Examples:
   nas-plugin search --device gemmini --target 0.002ms --data fashion-mnist --images 6000
   nas-plugin search --resume runs/shifted
 """
+_METHOD = f"Search method: {', '.join(METHODS)}.  [default: {SearchSettings.method}]"
+_LATENCY = f"Latency term of darts, which it selects: {', '.join(LATENCIES)}.  [default: {SearchSettings.latency}]"
 STAGES = {"search": "searching", "winner": "training the winner", "reference": "training the reference"}
 
 
 @click.command(epilog=EXAMPLES)
-@option("--array", "ROWSxCOLS", "Rows and columns of the array, like 16x16.  [default: the device's]", read=array_size)
-@one_of("--method", METHODS, "Search method", str(SearchSettings.method))
+@option("--array", "ROWSxCOLS", "Rows and columns of the array, like 16x16.  [default: the device's]", array_size)
+@option("--method", "NAME", _METHOD, parse_name, METHODS)
 @option("--target", "LIMIT", "Limit on the winner: a share of the reference's cycles like 0.75, 2100cycles or 0.002ms.")
-@option("--lambda weight", "WEIGHT", "Weight of the latency, reference's cycles = 1.  [default: 0.1]", float)
-@one_of("--latency", LATENCIES, "Latency term of darts, which it selects", str(SearchSettings.latency))
-@option("--seed", "N", "Seed of everything random.  [default: 0]", int)
-@option("--threads", "N", "Threads of torch; results can depend on them.  [default: 1]", int)
+@option("--lambda weight", "WEIGHT", "Weight of the latency, reference's cycles = 1.  [default: 0.1]", REAL)
+@option("--latency", "NAME", _LATENCY, parse_name, LATENCIES)
+@option("--seed", "N", "Seed of everything random.  [default: 0]", INTEGER)
+@option("--threads", "N", "Threads of torch; results can depend on them.  [default: 1]", INTEGER)
 @options.shared_options
 def search(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> None:
     """Search for a network, and train it.
@@ -49,9 +51,7 @@ def search(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -
     The winner and the reference network are trained to completion in the same way. Progress goes to stderr. The result
     goes to stdout and, with weights, log and pictures, into the run folder.
     """
-    given = {name: value for name, value in given.items() if value is not None}
-    if resume is not None:
-        options.refuse_with_resume(given, out)
+    given = options.given_with(resume, out, given)
     with needs_extra("nas-plugin search"):
         from nas_plugin import api
     with options.of_command_line():

@@ -35,13 +35,6 @@ def _listed(of: Callable[[str, str], Any] = lambda _, text: text) -> Callable[[s
     return lambda option, text: tuple(of(option, part.strip()) for part in text.split(","))
 
 
-def _number(option: str, text: str) -> float:
-    try:
-        return float(options.plain_number(text))
-    except ValueError:
-        raise InvalidValueError(option, text, "numbers between commas, like 0.05,0.1") from None
-
-
 def _seeds(option: str, text: str) -> tuple[int, ...]:
     """``0,1,2`` or ``0:5``, the end left out as in Python."""
     seeds: list[int] = []
@@ -58,13 +51,13 @@ _METHODS = f"Some of: {', '.join(SWEEP_METHODS)}.  [default: {','.join(DEFAULT_M
 
 
 @click.command(epilog=EXAMPLES)
-@option("--array", "LIST", "Arrays, like 8x8,16x16.  [default: the device's]", read=_listed(array_size))
-@option("--methods", "LIST", _METHODS, read=_listed())
-@option("--targets", "LIST", "Limits on winners' cycles, like 0.5,2100cycles.  [default: 0.5,0.75]", read=_listed())
-@option("--lambdas", "LIST", "Weights of the latency instead of targets, like 0.05,0.1.", read=_listed(_number))
-@option("--seeds", "LIST|FIRST:END", "Seeds of the searches.  [default: 0:3]", read=_seeds)
-@option("--train-seeds", "N", "Trainings of each winner.  [default: 3]", int)
-@option("--jobs", "N", "Searches and trainings at a time, each on a core.  [default: 1]", int, default=1)
+@option("--array", "LIST", "Arrays, like 8x8,16x16.  [default: the device's]", _listed(array_size))
+@option("--methods", "LIST", _METHODS, _listed())
+@option("--targets", "LIST", "Limits on winners' cycles, like 0.5,2100cycles.  [default: 0.5,0.75]", _listed())
+@option("--lambdas", "LIST", "Weights of the latency instead of targets, like 0.05,0.1.", _listed(options.REAL))
+@option("--seeds", "LIST|FIRST:END", "Seeds of the searches.  [default: 0:3]", _seeds)
+@option("--train-seeds", "N", "Trainings of each winner.  [default: 3]", options.INTEGER)
+@option("--jobs", "N", "Searches and trainings at a time, each on a core.  [default: 1]", options.INTEGER, default="1")
 @option("--engine", "NAME", f"Where they run: {_ENGINES}.  [default: this machine, by --jobs]")
 @options.shared_options
 def sweep(jobs: int, engine: str | None, out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> None:
@@ -74,9 +67,7 @@ def sweep(jobs: int, engine: str | None, out: Path | None, resume: Path | None, 
     term among the methods is darts with that term. Progress goes to stderr. Tables go to stdout and, with a picture and
     JSON, into the sweep's folder.
     """
-    given = {name: value for name, value in given.items() if value is not None}
-    if resume is not None:
-        options.refuse_with_resume(given, out)
+    given = options.given_with(resume, out, given)
     with needs_extra("nas-plugin sweep"):
         import joblib  # type: ignore[import-untyped]  # noqa: F401  # a missing one stops the sweep before the work
         import moocore  # type: ignore[import-untyped]  # noqa: F401

@@ -19,7 +19,6 @@ from nas_plugin.images import Dataset
 from nas_plugin.methods.settings import LEAST, SearchSettings, Target
 from nas_plugin.methods.training import Record, Resumable, SuperNetworkTraining, Training, generator, held_out
 from nas_plugin.space.arch_def import ArchDef, Choice
-from nas_plugin.space.costs import costs_of, macs_of, reference_cycles
 
 __all__ = ["APART", "OneShotSearch", "apart", "pool_of", "ranked_by"]
 
@@ -38,7 +37,7 @@ def pool_of(arch: ArchDef, settings: SearchSettings) -> tuple[Costs, Rows, NDArr
 
     They are within the target, or else up to a limit on cycles, and none of their widths can grow for free.
     """
-    costs, reference, target = costs_of(arch), reference_cycles(arch), settings.target
+    costs, reference, target = arch.costs(), arch.reference_cycles, settings.target
     limit = LARGEST * reference if target is None else Target.parse(target).cycles(arch)
     least, weight = (0.0, settings.weight) if target is None else (LEAST * limit, 0.0)
     pool = np.unique(costs.saturated(within(costs, costs.tread_ends(), limit, least=least)), axis=0)
@@ -133,7 +132,7 @@ class OneShotSearch(Resumable):
         if self.losses:
             worth, lead = self._predicted()[fresh] + self.price[fresh], count - count // 5
         else:
-            worth, lead = -macs_of(self.arch).of(self.pool[fresh]), count // 2
+            worth, lead = -self.arch.macs.of(self.pool[fresh]), count // 2
         first = apart(self._dealt(fresh[np.argsort(worth, kind="stable")]), self._x, lead)
         rest = np.setdiff1d(fresh, first)
         return [*first.tolist(), *random.choice(rest, min(count - len(first), len(rest)), replace=False).tolist()]

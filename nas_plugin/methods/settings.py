@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from hwcost import InvalidValueError
 from hwcost.errors import check_one_of
-from hwcost.machine.fields import Kind, plain
+from hwcost.machine.fields import SWITCH, Kind, plain
 from hwcost.machine.rows import resolved, row_of
-from nas_plugin.methods.latencies import LATENCIES, Latency
-from nas_plugin.methods.table import METHODS, Method
+from nas_plugin.methods.table import LATENCIES, METHODS, Latency, Method
 
 if TYPE_CHECKING:  # a command reads the settings without torch
     from nas_plugin.space.arch_def import ArchDef
@@ -72,26 +71,36 @@ class Target:
 _LARGE = {"alpha_lr": 0.03, "train_epochs": 15, "weight_only_epochs": 1}
 """Known to work for 20,000 training images and more."""
 
-_Rule = tuple[str, Callable[[Any], bool]]
-"""What is allowed, in words and as a check of a number."""
+
+def _kind(allowed: str, check: Callable[[Any], bool]) -> Kind:
+    """The numbers that a setting takes, or None if that is its default."""
+
+    def checked(value: Any, place: str, default: Any) -> Any:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (is_number and check(value)) and (value is not None or default is not None):
+            raise InvalidValueError(place, value, allowed)
+        return value
+
+    return Kind(checked)
 
 
-def _integer(least: int) -> _Rule:
-    return f"an integer of at least {least}, below 2**63", lambda v: type(v) is int and least <= v < 2**63
+def _integer(least: int) -> Kind:
+    return _kind(f"an integer of at least {least}, below 2**63", lambda v: type(v) is int and least <= v < 2**63)
 
 
 _COUNT = _integer(1)
-_ABOVE_0: _Rule = ("a finite number above 0", lambda v: 0 < v < math.inf)
-_FROM_0: _Rule = ("a finite number of at least 0", lambda v: 0 <= v < math.inf)
-_WEIGHT: _Rule = ("a finite number of at least 0, up to 1e9", lambda v: 0 <= v <= 1e9)
-_SHARE: _Rule = ("a number between 0 and 1", lambda v: 0 < v < 1)
+_ABOVE_0 = _kind("a finite number above 0", lambda v: 0 < v < math.inf)
+_FROM_0 = _kind("a finite number of at least 0", lambda v: 0 <= v < math.inf)
+_WEIGHT = _kind("a finite number of at least 0, up to 1e9", lambda v: 0 <= v <= 1e9)
+_SHARE = _kind("a number between 0 and 1", lambda v: 0 < v < 1)
 _METHOD, _LATENCY = row_of(METHODS, Method), row_of(LATENCIES, Latency)
-_THREADS: _Rule = ("an integer from 1 to 1024", lambda v: type(v) is int and 1 <= v <= 1024)
+_THREADS = _kind("an integer from 1 to 1024", lambda v: type(v) is int and 1 <= v <= 1024)
+_TARGET = Kind(lambda value, *_: None if value is None else str(Target.parse(value)))
 
 
-def _setting(default: Any, words: str, rule: _Rule | Kind | None = None) -> Any:
-    """A field with its meaning, and the numbers or rows that it takes."""
-    return dataclasses.field(default=default, metadata={"words": words, "rule": rule})
+def _setting(default: Any, words: str, kind: Kind) -> Any:
+    """A field with its meaning, and the values that it takes."""
+    return dataclasses.field(default=default, metadata={"words": words, "kind": kind})
 
 
 @dataclass(frozen=True)
@@ -108,9 +117,9 @@ class SearchSettings:
     method: str | Method = _setting("one-shot", "in :data:`nas_plugin.METHODS`, or your own", _METHOD)  # noqa: RUF009
     latency: str | Latency = _setting("expectation", "in :data:`nas_plugin.LATENCIES`, or yours", _LATENCY)  # noqa: RUF009
     weight: float = _setting(0.1, "lambda, in units of the reference's cycles; moved to meet a target", _WEIGHT)
-    target: str | None = _setting(None, "limit on cycles, read by :class:`nas_plugin.methods.settings.Target`")
+    target: str | None = _setting(None, "limit on cycles, read by :class:`nas_plugin.methods.settings.Target`", _TARGET)
     utilization: float = _setting(0.0, 'mu, the weight of 1 - utilization in the loss of "darts"', _WEIGHT)
-    snaps: bool = _setting(True, "whether exact cycles decide the winner, and its widths grow at equal cycles")
+    snaps: bool = _setting(True, "whether exact cycles decide the winner, and its widths grow at equal cycles", SWITCH)
     seed: int = _setting(0, "of everything random", _integer(0))
     epochs: int = _setting(30, "of the search, weight-only ones included", _COUNT)
     weight_only_epochs: int = _setting(2, 'epochs at the start of "darts" that leave alpha alone', _integer(0))
@@ -131,15 +140,8 @@ class SearchSettings:
     threads: int = _setting(1, "that torch may use", _THREADS)
 
     def __post_init__(self) -> None:
-        for name, kind in ROWS.items():
-            object.__setattr__(self, name, kind.check(getattr(self, name), name, ""))
-        for name, (allowed, check) in _RULES.items():
-            value = getattr(self, name)
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not (is_number and check(value)) and (name != "images" or value is not None):
-                raise InvalidValueError(name, value, allowed)
-        if self.target is not None:
-            object.__setattr__(self, "target", str(Target.parse(self.target)))
+        for f in _DECLARED:
+            object.__setattr__(self, f.name, f.metadata["kind"].check(getattr(self, f.name), f.name, f.default))
         row, values = self.method_row, ((f, getattr(self, f.name)) for f in _DECLARED)
         check_used({f.name: value for f, value in values if value != f.default}, {row.name: row}, METHODS)
         if "weight_only_epochs" in row.uses and self.weight_only_epochs >= self.epochs:
@@ -201,9 +203,8 @@ class SearchSettings:
 
 
 _DECLARED = [f for f in dataclasses.fields(SearchSettings) if f.metadata]
-ROWS: dict[str, Kind] = {f.name: f.metadata["rule"] for f in _DECLARED if isinstance(f.metadata["rule"], Kind)}
+ROWS: dict[str, Kind] = {f.name: f.metadata["kind"] for f in _DECLARED if f.metadata["kind"].rows}
 """The settings that may hold a row of your own, and what they take."""
-_RULES: dict[str, _Rule] = {f.name: f.metadata["rule"] for f in _DECLARED if f.metadata["rule"] and f.name not in ROWS}
 _TEXTS = (f"{f.name}: {f.metadata['words']}." for f in _DECLARED)
 SearchSettings.__doc__ = (SearchSettings.__doc__ or "").replace("{settings}", "\n        ".join(_TEXTS))
 

@@ -1,20 +1,72 @@
-"""The search methods by name, and what a sweep may compare.
+"""The search methods and the latency terms by name, and what a sweep may compare.
 
 It loads no torch: the searches are added when :mod:`nas_plugin.methods.finding` is loaded, which starts them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
+from hwcost import SystolicArray
+from hwcost.arrays import Table
 from hwcost.errors import check_one_of
+from hwcost.machine import Memory, Transfer, adapt
 from hwcost.machine.rows import Row, table
-from nas_plugin.methods.latencies import LATENCIES, Latency
 
-__all__ = ["DEFAULT_METHODS", "METHODS", "SEARCHES", "SWEEP_METHODS", "Method", "changes_of"]
+__all__ = ["DEFAULT_METHODS", "LATENCIES", "METHODS", "SEARCHES", "SWEEP_METHODS", "Latency", "Method", "changes_of"]
+
+
+@dataclass(frozen=True)
+class Latency(Row):
+    """A row of :data:`LATENCIES`.
+
+    Attributes:
+        name: as people write it.
+        relaxation: of hwcost, at the expected widths; None for the exact expectation over all choices.
+        summary: what it is, in words.
+        of: whether it prices the Gumbel sample of a step, as the images see it, or the probabilities behind it.
+        array: what it knows of the accelerator; None if all of it.
+        counts: whether it enters the loss at all.
+    """
+
+    relaxation: Any
+    summary: str
+    of: Literal["sample", "probabilities"] = "sample"
+    array: Callable[[SystolicArray], SystolicArray] | None = None
+    counts: bool = True
+
+
+def _without_stairs(array: SystolicArray) -> SystolicArray:
+    """The array as a FLOP count sees it: a number of PEs, never idle."""
+    return SystolicArray(array.rows, array.cols, array.clock_hz)
+
+
+def _with_memory(array: SystolicArray) -> SystolicArray:
+    """PEs that are never idle behind the array's memory; if it has no bandwidth, one row of weights enters a cycle."""
+    memory = {name for name, declared in Memory.declarations.items() if declared.unit in ("B", "B/s")}
+    transfers = tuple(term for term in array.terms if isinstance(term, Transfer))
+    memory.update(*(transfer.reads for transfer in transfers))
+    kept = {name: value for name, value in array.stated() if name in memory} | {"terms": transfers}
+    bare = adapt(_without_stairs(array), kept).array
+    edge = array.cols * array.bytes_per_element * array.clock_hz
+    return bare if bare.has_memory_limit else dataclasses.replace(bare, dram_bytes_per_s=edge)
+
+
+LATENCIES: Mapping[str, Latency] = table(
+    Latency("logistic", "logistic", "the author's smooth ceiling at the expected widths"),
+    Latency("shifted", "shifted", "the same moved right, so that a full tile costs what it costs"),
+    Latency("generalized", "generalized", "the asymmetric smooth ceiling of U-Boost NAS"),
+    Latency("straight-through", "straight-through", "the exact stairs with the slope of a line"),
+    Latency("expectation", None, "expected exact cycles over all choices, not smoothed", of="probabilities"),
+    Latency("expectation-sample", None, "the same under the Gumbel sample of each step"),
+    Latency("flops", "linear", "no stairs: proportional to MACs, for comparison", array=_without_stairs),
+    Latency("roofline", "linear", "no stairs: MACs or bytes, the longer, for comparison", array=_with_memory),
+    Latency("none", None, "no latency at all, for comparison", of="probabilities", counts=False),
+)
+"""What ``--latency`` may be."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +86,7 @@ class Method(Row):
         takes_weights: whether ``make`` also takes the weights of a super-network, which a sweep trains once per seed.
     """
 
-    functions = MappingProxyType({"make": "a search space, settings and images that returns a search"})
+    functions = Table({"make": "a search space, settings and images that returns a search"})
     summary: str
     make: Callable[..., Any]
     uses: tuple[str, ...] = ()
@@ -54,37 +106,38 @@ SEARCHES: dict[str, Callable[..., Any]] = {}
 """The classes of the searches that ship, which load torch and which :mod:`nas_plugin.methods.finding` adds."""
 
 
-def _shipped(name: str) -> Callable[..., Any]:
-    """The maker of a search of the package."""
+@dataclass(frozen=True)
+class _Shipped:
+    """The maker of a search of the package, as a value that pickles and compares."""
 
-    def make(*given: Any) -> Any:
-        return SEARCHES[name](*given)
+    name: str
 
-    return make
+    def __call__(self, *given: Any) -> Any:
+        return SEARCHES[self.name](*given)
 
 
 _OF_ALPHA = ("alpha_batch", "alpha_lr", "tau_first", "tau_last")
 METHODS: Mapping[str, Method] = table(
     Method(
-        *("darts", "the author's: alpha by gradient on L_data + lambda * L_latency", _shipped("darts")),
+        *("darts", "the author's: alpha by gradient on L_data + lambda * L_latency", _Shipped("darts")),
         uses=("latency", "utilization", "epochs", "weight_only_epochs", "share", *_OF_ALPHA),
         moves_weight=True,
     ),
     Method(
-        *("one-shot", "one super-network trained once, then a choice within the exact limit", _shipped("one-shot")),
+        *("one-shot", "one super-network trained once, then a choice within the exact limit", _Shipped("one-shot")),
         uses=("candidates", "finalists", "finalist_epochs", "epochs", "share"),
         epochs=(20, 6),
         takes_weights=True,
     ),
     Method(
-        *("random", "random networks in the limit, as much compute as darts", _shipped("random")),
+        *("random", "random networks in the limit, as much compute as darts", _Shipped("random")),
         uses=("epochs", "weight_only_epochs", "finalist_epochs", "share"),
     ),
-    Method("most-macs", "no search: the most MACs within the exact limit", _shipped("most-macs"), needs_target=True),
+    Method("most-macs", "no search: the most MACs within the exact limit", _Shipped("most-macs"), needs_target=True),
 )
 """What ``--method`` may be."""
 
-SWEEP_METHODS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+SWEEP_METHODS: Mapping[str, Mapping[str, Any]] = Table(
     {
         **{name: {"method": name} for name in METHODS if name != "darts"},
         **{name: {"method": "darts", "latency": name} for name in LATENCIES if name != "flops"},

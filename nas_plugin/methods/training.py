@@ -17,7 +17,6 @@ from nas_plugin.errors import RunError
 from nas_plugin.images import Dataset, split
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.space.arch_def import ArchDef, Choice
-from nas_plugin.space.costs import costs_of
 from nas_plugin.space.networks import SuperNetwork, TrainableNetwork
 
 __all__ = ["Descent", "Record", "Resumable", "SuperNetworkTraining", "Training", "generator", "held_out", "seeded"]
@@ -74,9 +73,8 @@ class Descent(torch.optim.SGD):
         """One step down the gradient of a loss, which is returned. Raises RunError if the training has diverged."""
         (group,) = self.param_groups
         if not math.isfinite(value := float(loss.detach())):
-            raise RunError(
-                f"the training diverged: the loss is {value} at step {group['number']}; lower lr or the clip"
-            )
+            step = group["number"]
+            raise RunError(f"the training diverged: the loss is {value} at step {step}; lower lr or the clip")
         group["lr"] = self.settings.lr * (0.5 * (1 + math.cos(math.pi * group["number"] / self.steps)))
         group["number"] += 1
         for parameter, gradient in zip(self.trained, torch.autograd.grad(loss, self.trained), strict=True):
@@ -174,7 +172,7 @@ class SuperNetworkTraining(Resumable):
         self.weight_data, self.held_out = train.take(weights), train.take(rest)
         self.network: SuperNetwork = seeded(settings.seed, "search", lambda: SuperNetwork(arch))
         self.descent = Descent(self.network, settings, len(weights), settings.epochs)
-        self._sizes = costs_of(arch).sizes
+        self._sizes = arch.costs().sizes
         self.widest = {name: sizes[-1] for name, sizes in self._sizes.items()}
         self.narrowest = {name: sizes[0] for name, sizes in self._sizes.items()}
 

@@ -86,13 +86,16 @@ class SweepSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(str(Target.parse(target)) for target in self.targets))
-        check_list("seeds", self.seeds)
+        for name in ("seeds", "train_seeds"):
+            check_list(name, getattr(self, name))
         if not self.targets and not self.weights:
             raise InvalidValueError("targets", MISSING, "targets, or lambdas")
         if self.targets and self.weights:
             reason = "there are lambdas as well"
             raise InvalidValueError("targets", list(self.targets), "leave one of them out", reason=reason)
         check_list("targets" if self.targets else "weights", self.targets or self.weights)
+        for seed in self.train_seeds:
+            self.training(seed)  # raises for one that is not allowed
         for method, limit, seed in itertools.product(self.methods, self.limits, self.seeds):
             if self.search(method, limit, seed).method_row.needs_target and not self.targets:
                 reason = f"{method!r} needs targets, and there are lambdas"

@@ -24,7 +24,7 @@ from hwcost.machine.rows import Row
 from hwcost.sweep import engines
 from nas_plugin.errors import RunError
 from nas_plugin.methods.finding import check
-from nas_plugin.runs.folders import Owner, differing, made_with, read_content, read_json, save, save_json
+from nas_plugin.runs.folders import Owner, check_made_with, made_with, read_content, read_json, save, save_json, usable
 from nas_plugin.runs.settings import SweepSettings, check_list, with_rows
 from nas_plugin.runs.task import SCHEMA, OnStep, Task, images_of, key_of, perform
 from nas_plugin.space.arch_def import ArchDef, BlockKind, Choice
@@ -76,13 +76,10 @@ class SearchSweep:
         sweep = cls(path.absolute(), arch, tuple(arrays), settings, images=_checksums(arch, settings))
         content: dict[str, Any] = {"schema": SCHEMA, "sweep": settings.as_dict(), "made_with": sweep.made_with}
         content |= {"arrays": [array.as_dict() for array in arrays], "images": sweep.images}
-        try:
-            with new_folder(path) as begun:
-                save(begun / "arch_def.toml", arch.text.encode())
-                save_json(begun / NAME, content | {"space": zlib.crc32(arch.text.encode())})
-        except OSError as error:
-            advice = "choose another --out, or resume what it holds with --resume"
-            raise RunError(f"{path} cannot be made: {error.strerror}; {advice}") from None
+        advice = "choose another --out, or resume what it holds with --resume"
+        with usable(path, "made", advice), new_folder(path) as begun:
+            save(begun / "arch_def.toml", arch.text.encode())
+            save_json(begun / NAME, content | {"space": zlib.crc32(arch.text.encode())})
         return sweep
 
     @classmethod
@@ -96,9 +93,10 @@ class SearchSweep:
             if not isinstance(row, Row):
                 raise InvalidValueError("rows", row, "rows of your own, such as a Method, a Latency or a Dataflow")
         try:
-            content, text = read_json(path / NAME, SCHEMA), read_content(path / "arch_def.toml", MOST_BYTES)
+            content = read_json(path / NAME, SCHEMA, "begin in another")
+            text = read_content(path / "arch_def.toml", "begin in another", MOST_BYTES)
         except RunError as error:
-            raise RunError(f"{path} is not the folder of a search or sweep: {error}; begin in another") from None
+            raise RunError(f"{path} is not the folder of a search or sweep: {error}") from None
         try:
             settings = SweepSettings.from_dict(content["sweep"], rows)
             arrays = tuple(SystolicArray(**with_rows(array, ROWS, rows)) for array in content["arrays"])
@@ -111,8 +109,8 @@ class SearchSweep:
             raise RunError(f"{path / 'arch_def.toml'} is not the one that the run began with; begin in another folder")
         kinds = [row for row in rows if isinstance(row, BlockKind)]
         arch = parse_arch_def(text.decode(), str(path / "arch_def.toml"), array, kinds=kinds)
-        if to_go_on and more[0] != made_with():
-            raise RunError(f"{differing(more[0])} where {path} was begun; install the same, or begin in another folder")
+        if to_go_on:
+            check_made_with(more[0], f"{path} was begun")
         if to_go_on and more[1] != _checksums(arch, settings):
             advice = f"{settings.data} holds now; begin in another folder"
             raise RunError(f"{path} was begun with other images than {advice}")
@@ -128,13 +126,9 @@ class SearchSweep:
         if len(self.arrays) * len(self.settings.limits) * len(takers) < 2:
             return []
 
-        def of(seed: int) -> Task:
-            settings = dataclasses.replace(takers[0], seed=seed, target=None)
-            return self._task(
-                "super-network", f"super-networks/seed{seed}", self.arch, settings, f"super-network, seed {seed}"
-            )
-
-        return [of(seed) for seed in self.settings.seeds]
+        each = (dataclasses.replace(takers[0], seed=seed, target=None) for seed in self.settings.seeds)
+        kind = "super-network"
+        return [self._task(kind, f"{kind}s/seed{s.seed}", self.arch, s, f"{kind}, seed {s.seed}") for s in each]
 
     def searches(self) -> Iterator[tuple[str, Task]]:
         """Every search with the name of its method."""
@@ -143,23 +137,19 @@ class SearchSweep:
         for array, method, limit, seed in itertools.product(self.arrays, methods, limits, seeds):
             settings, size = self.settings.search(method, limit, seed), size_of(array)
             kind, value = ("target", limit["target"]) if "target" in limit else ("lambda", limit["weight"])
-            folder = f"searches/{size}-{method}-{kind}{value}-seed{seed}"
-            label, arch = (
+            folder, label = (
+                f"{size}-{method}-{kind}{value}-seed{seed}",
                 f"{method} on {size}, {kind} {value}, seed {seed}",
-                dataclasses.replace(self.arch, array=array),
             )
             network = shared.get(seed) if settings.method_row.takes_weights else None
-            yield method, self._task("search", folder, arch, settings, label, super_network=network)
+            arch = dataclasses.replace(self.arch, array=array)
+            yield method, self._task("search", f"searches/{folder}", arch, settings, label, super_network=network)
 
     def trainings(self, choice: Choice) -> list[Task]:
         """The trainings of one network, one per training seed."""
-        key = key_of(choice)
-
-        def training(seed: int) -> Task:
-            settings, label = self.settings.training(seed), f"training {key}, seed {seed}"
-            return self._task("training", f"trainings/{key}-seed{seed}", self.arch, settings, label, choice)
-
-        return [training(seed) for seed in self.settings.train_seeds]
+        key, own = key_of(choice), [self.settings.training(seed) for seed in self.settings.train_seeds]
+        of = ((f"trainings/{key}-seed{s.seed}", self.arch, s, f"training {key}, seed {s.seed}", choice) for s in own)
+        return [self._task("training", *each) for each in of]
 
     def only_search(self) -> Task:
         """The search of a run. Raises RunError if there are several searches or trainings."""

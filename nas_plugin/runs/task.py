@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import threading
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -25,19 +26,8 @@ from nas_plugin.images import Dataset, load
 from nas_plugin.methods.finding import searcher, winner_of
 from nas_plugin.methods.settings import SearchSettings, Target
 from nas_plugin.methods.training import Record, SuperNetworkTraining, Training, held_out
-from nas_plugin.runs.folders import (
-    CHECKPOINT,
-    Owner,
-    digest_of,
-    load_checkpoint,
-    made_with,
-    read_content,
-    read_json,
-    save,
-    save_checkpoint,
-    save_json,
-    threads,
-)
+from nas_plugin.runs import folders
+from nas_plugin.runs.folders import CHECKPOINT, Owner, digest_of, made_with, save
 from nas_plugin.space.arch_def import ArchDef, Choice
 
 __all__ = ["SCHEMA", "OnStep", "Task", "images_of", "key_of", "perform", "read_weights", "weights_of"]
@@ -102,27 +92,27 @@ class Task:
     @property
     def done(self) -> bool:
         """Whether the result is there."""
-        return self.path.exists()
+        return os.path.exists(self.path)  # False for a name that is too long
 
     def read(self) -> dict[str, Any]:
         """The result. Raises RunError if the file is damaged, was changed, or is that of another task."""
-        try:
-            content = read_json(self.path, f"{SCHEMA}/{self.kind}")
-        except RunError as error:
-            raise RunError(f"{error}; delete it and resume") from None
+        content = folders.read_json(self.path, f"{SCHEMA}/{self.kind}", "delete it and resume")
         for name, value in self.identity.items():
             if content.get(name) != value:
                 advice = "delete it and resume, or begin in another folder"
                 raise RunError(f"{self.path} holds the result of another task: its {name!r} differs; {advice}")
+        try:
+            fits = _KINDS[self.kind].fits(self, content)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise RunError(f"{self.path} cannot be used: its figures do not fit the task; delete it and resume")
         return content
 
     def file(self, name: str) -> bytes:
         """A file of a finished task. Raises RunError if it is not the one that the task wrote."""
         path, advice = self.folder / name, f"delete {self.folder} and resume"
-        try:
-            content = read_content(path)
-        except RunError as error:
-            raise RunError(f"{error}; {advice}") from None
+        content = folders.read_content(path, advice)
         if digest_of(content) != self.read()["files"].get(name):
             raise RunError(f"{path} cannot be used: it was changed after it was written; {advice}")
         return content
@@ -164,19 +154,21 @@ def perform(task: Task, owner: Owner, on_step: OnStep | None = None) -> str:
 
     Raises RunError if the owner is gone, a file cannot be used, or a training diverged.
     """
-    with _ONE_AT_A_TIME, threads(task.settings.threads):
+    with _ONE_AT_A_TIME, folders.threads(task.settings.threads):
+        folders.check_made_with(task.made_with, "the sweep was started")
         owner.check()
-        try:
+        if task.done:  # another worker did it, and was lost before it could say so
+            (task.folder / CHECKPOINT).unlink(missing_ok=True)
+            return f"{task.label}: was done"
+        with folders.usable(task.folder, "made", "let this user write there and resume"):
             task.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"{task.folder} cannot be made: {error.strerror}") from None
-        (begin, end), (train, test) = _KINDS[task.kind], images_of(task.arch, task.settings)
-        work = begin(task, train)
+        kind, (train, test) = _KINDS[task.kind], images_of(task.arch, task.settings)
+        work = kind.begin(task, train)
         log = _advance(work, task, owner, on_step)
-        content, line = end(task, work, test)
+        content, line = kind.end(task, work, test)
         save(task.folder / LOG, log)
         files = {name: digest_of(path.read_bytes()) for name in (LOG, WEIGHTS) if (path := task.folder / name).exists()}
-        save_json(task.path, {"schema": f"{SCHEMA}/{task.kind}"} | task.identity | content | {"files": files})
+        folders.save_json(task.path, {"schema": f"{SCHEMA}/{task.kind}"} | task.identity | content | {"files": files})
         (task.folder / CHECKPOINT).unlink(missing_ok=True)
         return f"{task.label}{line}"
 
@@ -184,7 +176,7 @@ def perform(task: Task, owner: Owner, on_step: OnStep | None = None) -> str:
 def _advance(work: Any, task: Task, owner: Owner, on_step: OnStep | None) -> list[Record]:
     """Runs the steps that are left, with a checkpoint after each; returns the log of all."""
     owns = {"kind": task.kind} | task.identity
-    state = load_checkpoint(task.folder, owns)
+    state = folders.load_checkpoint(task.folder, owns)
     if state is not None:
         try:
             work.load_state_dict(state["work"])
@@ -196,7 +188,7 @@ def _advance(work: Any, task: Task, owner: Owner, on_step: OnStep | None) -> lis
         log.append(work.run_epoch())
         owner.check()
         save(task.folder / LOG, log)
-        save_checkpoint(task.folder, owns, work=work.state_dict(), log=log)
+        folders.save_checkpoint(task.folder, owns, work=work.state_dict(), log=log)
         if on_step is not None:
             on_step(task, len(log), work.steps, log[-1])
     return log
@@ -208,16 +200,27 @@ def _search(task: Task, train: Dataset) -> Any:
 
 
 def _found(task: Task, work: Any, test: Dataset) -> tuple[dict[str, Any], str]:
-    arch, target, derived = task.arch, task.settings.target, work.derived()
-    winner = winner_of(arch, task.settings, derived)
-    cycles, ratio = arch.cycles(winner), arch.cycles(winner) / arch.cycles(arch.reference)
-    content: dict[str, Any] = {"derived": derived, "winner": winner}
-    content |= {"cycles": cycles, "cycles_ratio": ratio}
-    if target is not None:
-        content["share_of_target"] = cycles / Target.parse(target).cycles(arch)
+    derived = work.derived()
+    winner = winner_of(task.arch, task.settings, derived)
+    content = {"derived": derived, "winner": winner} | _figures(task, winner)
     if hasattr(work, "scores"):
         content["scores"] = work.scores()
-    return content, f": {key_of(winner)}, {ratio:.3f} of the reference's cycles"
+    return content, f": {key_of(winner)}, {content['cycles_ratio']:.3f} of the reference's cycles"
+
+
+def _figures(task: Task, winner: Choice) -> dict[str, Any]:
+    arch, target, cycles = task.arch, task.settings.target, task.arch.cycles(winner)
+    share = {} if target is None else {"share_of_target": cycles / Target.parse(target).cycles(arch)}
+    return {"cycles": cycles, "cycles_ratio": cycles / arch.cycles(arch.reference)} | share
+
+
+def _search_fits(task: Task, content: dict[str, Any]) -> bool:
+    """Whether the networks are of the search space, and the figures are those of the winner."""
+    for choice in (content["derived"], content["winner"]):
+        sizes = [(choice[name], options) for name, options in task.arch.decisions.items()]
+        if len(choice) > len(sizes) or any(type(s) is not int or not o[0] <= s <= o[-1] for s, o in sizes):
+            return False
+    return bool(content.items() >= _figures(task, content["winner"]).items())
 
 
 def _trained(task: Task, work: Training, test: Dataset) -> tuple[dict[str, Any], str]:
@@ -231,12 +234,23 @@ def _super_network(task: Task, work: SuperNetworkTraining, test: Dataset) -> tup
     return {}, ""
 
 
-_KINDS: Mapping[str, tuple[Callable[..., Any], Callable[..., tuple[dict[str, Any], str]]]] = {
-    "super-network": (lambda task, train: SuperNetworkTraining(task.arch, task.settings, train), _super_network),
-    "search": (_search, _found),
-    "training": (lambda task, train: Training(task.arch, task.choice or {}, task.settings, train), _trained),
+class _Kind(NamedTuple):
+    """What advances step by step, the content of the result and the end of the line for people, and its check."""
+
+    begin: Callable[[Task, Dataset], Any]
+    end: Callable[[Task, Any, Dataset], tuple[dict[str, Any], str]]
+    fits: Callable[[Task, dict[str, Any]], bool] = lambda task, content: True
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "super-network": _Kind(lambda task, train: SuperNetworkTraining(task.arch, task.settings, train), _super_network),
+    "search": _Kind(_search, _found, _search_fits),
+    "training": _Kind(
+        lambda task, train: Training(task.arch, task.choice or {}, task.settings, train),
+        _trained,
+        lambda task, content: 0 <= content["test_accuracy"] <= 1,
+    ),
 }
-"""What advances step by step, and at the end the content of the result file and the end of the line for people."""
 
 
 def weights_of(network: nn.Module) -> bytes:

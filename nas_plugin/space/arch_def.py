@@ -10,22 +10,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hwcost import Conv2d, InvalidValueError, Linear, Network, Operation, SystolicArray, network_cost
+from hwcost.arrays import Table
 from hwcost.machine.rows import Row, table
+from hwcost.torch.lookup import Choice, Costs
 
 __all__ = ["CLASSIFIER", "KINDS", "ArchDef", "Block", "BlockKind", "Choice", "centred_conv"]
 
 CLASSIFIER = "classifier"
 """The name of the last layer, which every network has."""
-
-Choice = Mapping[str, int]
-"""A size for every decision: ``{"conv1.width": 6, "conv1.kernel": 5, ...}``."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class BlockKind(Row):
         layer: the layer that hwcost prices, for a map of the given height and width, with channels and kernel 1.
     """
 
-    functions = MappingProxyType({"module": "three sizes", "apply": "a block and three tensors", "layer": "two sizes"})
+    functions = Table({"module": "three sizes", "apply": "a block and three tensors", "layer": "two sizes"})
     summary: str
     on_maps: bool
     module: Callable[[int, int, int], nn.Module]
@@ -105,6 +103,10 @@ def _linear_module(incoming: int, width: int, _: int) -> nn.Linear:
     return nn.Linear(incoming, width)
 
 
+def _linear_layer(height: int, width: int) -> Linear:
+    return Linear(1, 1)
+
+
 def _conv_layer(height: int, width: int) -> Conv2d:
     # the size of the output does not depend on the kernel, so "same" padding at that size has the same products
     return Conv2d(1, 1, 1, height=height, width=width, padding="same")
@@ -112,7 +114,7 @@ def _conv_layer(height: int, width: int) -> Conv2d:
 
 KINDS: Mapping[str, BlockKind] = table(
     BlockKind("conv", "convolution, ReLU, max-pooling", True, nn.Conv2d, _conv, _conv_layer),
-    BlockKind("linear", "fully connected layer, ReLU", False, _linear_module, _linear, lambda *_: Linear(1, 1)),
+    BlockKind("linear", "fully connected layer, ReLU", False, _linear_module, _linear, _linear_layer),
 )
 """The kinds of block that ship, by name."""
 
@@ -158,6 +160,25 @@ class ArchDef:
     def cycles(self, choice: Choice) -> Any:
         """The exact cycles of a network on the array; its widths need not be among the options."""
         return network_cost(self.space.at(choice), self.array).total.cycles
+
+    @property
+    def reference_cycles(self) -> float:
+        """The exact cycles of the reference network, whose widths need not be among the options."""
+        return float(self.cycles(self.reference))
+
+    def costs(self, array: SystolicArray | None = None, relaxation: Any = "exact") -> Costs:
+        """The costs of all networks by look-up, by default on the space's array; a ``relaxation`` estimates them.
+
+        >>> from nas_plugin import load_arch_def
+        >>> load_arch_def().costs().one(load_arch_def().reference)
+        2822.0
+        """
+        return Costs(self.space, self.array if array is None else array, relaxation)
+
+    @property
+    def macs(self) -> Costs:
+        """Multiply-accumulates by look-up: the cycles of a single processing element."""
+        return self.costs(SystolicArray(1, 1))
 
     @property
     def space(self) -> Network:

@@ -68,14 +68,13 @@ class SuperNetwork(_Chain):
     def __init__(self, arch: ArchDef) -> None:
         super().__init__(arch, {name: options[-1] for name, options in arch.decisions.items()})
         for block in arch.blocks:
-            sizes = torch.arange(block.widths[-1])
-            masks = torch.stack([(sizes < width).float() for width in block.widths])
-            self.register_buffer(f"{block.name}_width_masks", masks, persistent=False)
+            masks = torch.arange(block.widths[-1]) < torch.tensor(block.widths)[:, None]
+            self.register_buffer(f"{block.name}_width_masks", masks.float(), persistent=False)
             if block.kind.on_maps:
                 ring = (torch.arange(block.kernels[-1]) - block.kernels[-1] // 2).abs()
                 ring = torch.maximum(ring[:, None], ring[None, :])
-                masks = torch.stack([(ring <= kernel // 2).float() for kernel in block.kernels])
-                self.register_buffer(f"{block.name}_kernel_masks", masks, persistent=False)
+                masks = ring <= torch.tensor(block.kernels)[:, None, None] // 2
+                self.register_buffer(f"{block.name}_kernel_masks", masks.float(), persistent=False)
 
     def forward(self, x: Tensor, gates: Gates) -> Tensor:
         """Logits (batch, classes) of images (batch, channels, height, width) under the gates."""

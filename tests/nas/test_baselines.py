@@ -9,7 +9,7 @@ import pytest
 from hwcost import network_cost
 from nas_plugin import ArchDef, SearchSettings, load_arch_def
 from nas_plugin.images import Dataset, load, split
-from nas_plugin.methods.baselines import MostMacs, RandomSearch, search_macs
+from nas_plugin.methods.finding import MostMacs, RandomSearch, search_macs
 from nas_plugin.methods.one_shot import pool_of
 from nas_plugin.methods.training import Training, held_out
 

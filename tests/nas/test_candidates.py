@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from hwcost.torch.lookup import within
 from nas_plugin import ArchDef, load_arch_def
-from nas_plugin.space.costs import costs_of, macs_of, reference_cycles
 from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL
@@ -70,7 +69,7 @@ def can_grow(arch: ArchDef, choice: Mapping[str, int]) -> bool:
 @given(st.lists(any_of(LENET), min_size=1, max_size=8))
 def test_costs_are_those_of_the_network(array: str, choices: list[dict[str, int]]) -> None:
     arch = on(LENET, array)
-    costs = costs_of(arch)
+    costs = arch.costs()
     rows = costs.rows(choices)
     assert costs.of(rows) == pytest.approx([cycles(arch, choice) for choice in choices], rel=1e-12)
     assert [costs.choice(row) for row in rows] == choices
@@ -79,13 +78,13 @@ def test_costs_are_those_of_the_network(array: str, choices: list[dict[str, int]
 @settings(max_examples=10)
 @given(any_of(LENET))
 def test_macs_are_those_of_the_network(choice: dict[str, int]) -> None:
-    macs = macs_of(on(LENET, "gemmini"))  # whatever the array
+    macs = on(LENET, "gemmini").macs  # whatever the array
     assert macs.of(macs.rows([choice])).tolist() == [network_cost(LENET.space.at(choice), LENET.array).total.macs]
 
 
 @pytest.mark.parametrize("relaxation", ["linear", "shifted", "logistic"])
 def test_costs_as_a_relaxation_sees_them(relaxation: str) -> None:
-    costs = costs_of(LENET, SystolicArray(8, 4), relaxation)
+    costs = LENET.costs(SystolicArray(8, 4), relaxation)
     found = costs.of(costs.rows([LENET.reference]))[0]
     expected = network_cost(LENET.space.at(LENET.reference), SystolicArray(8, 4), relaxation=relaxation).total.cycles
     assert found == pytest.approx(float(expected), rel=1e-9)
@@ -96,7 +95,7 @@ def test_costs_as_a_relaxation_sees_them(relaxation: str) -> None:
     [("fc1.width", (161, 162, 1000, 15, 1, 0, -1, -2)), ("conv1.width", (17, 1)), ("conv2.kernel", (1, 4, 6, 7))],
 )
 def test_a_size_outside_of_the_space_costs_infinitely_much(decision: str, sizes: tuple[int, ...]) -> None:
-    costs = costs_of(LENET)
+    costs = LENET.costs()
     rows = costs.rows([LENET.reference, *({**LENET.reference, decision: size} for size in sizes)])
     assert costs.of(rows).tolist() == [2822.0] + [np.inf] * len(sizes)
 
@@ -104,14 +103,14 @@ def test_a_size_outside_of_the_space_costs_infinitely_much(decision: str, sizes:
 def test_a_reference_need_not_be_an_option() -> None:
     for width in (12, 40, 2):
         arch = parse_arch_def(SMALL.replace("width = 13", f"width = {width}"), "x")
-        assert reference_cycles(arch) == cycles(arch, arch.reference)
-    assert reference_cycles(LENET) == 2822
+        assert arch.reference_cycles == cycles(arch, arch.reference)
+    assert LENET.reference_cycles == 2822
 
 
 @pytest.mark.parametrize("array", ARRAYS)
 def test_saturated_networks_against_a_slow_twin(array: str) -> None:
     arch = on(parse_arch_def(SMALL, "x"), array)
-    costs, choices = costs_of(arch), everything(arch)
+    costs, choices = arch.costs(), everything(arch)
     found = costs.saturated(costs.rows(choices))
     for choice, row in zip(choices, found, strict=True):
         grown, changed = dict(choice), True
@@ -133,7 +132,7 @@ def test_saturated_networks_against_a_slow_twin(array: str) -> None:
 @given(any_of(LENET))
 def test_saturated_networks_cost_the_same_and_none_can_grow(array: str, choice: dict[str, int]) -> None:
     arch = on(LENET, array)
-    costs = costs_of(arch)
+    costs = arch.costs()
     (row,) = costs.saturated(costs.rows([choice]))
     grown = costs.choice(row)
     assert cycles(arch, grown) == pytest.approx(cycles(arch, choice), rel=1e-12)
@@ -143,14 +142,14 @@ def test_saturated_networks_cost_the_same_and_none_can_grow(array: str, choice: 
 
 
 def test_no_networks_stay_no_networks() -> None:
-    costs = costs_of(LENET)
+    costs = LENET.costs()
     assert costs.saturated(np.empty((0, 6), dtype=np.int64)).shape == (0, 6)
 
 
 @pytest.mark.parametrize("array", ["16x16", "8x8 serial", "4x32 is", "gemmini"])
 def test_tread_ends_against_a_slow_twin(array: str) -> None:
     arch = on(parse_arch_def(SMALL, "x"), array)
-    found, all_cycles = costs_of(arch).tread_ends(), {tuple(c.values()): cycles(arch, c) for c in everything(arch)}
+    found, all_cycles = arch.costs().tread_ends(), {tuple(c.values()): cycles(arch, c) for c in everything(arch)}
     for column, (name, options) in enumerate(arch.decisions.items()):
         if "kernel" in name:
             assert found[name] == options
@@ -166,7 +165,7 @@ def test_tread_ends_against_a_slow_twin(array: str) -> None:
 @pytest.mark.parametrize("array", ["16x16", "8x8 serial", "4x32 is", "gemmini"])
 def test_saturated_tread_ends_are_all_networks_that_cannot_grow(array: str) -> None:
     arch = on(parse_arch_def(SMALL, "x"), array)
-    costs = costs_of(arch)
+    costs = arch.costs()
     found = np.unique(costs.saturated(within(costs, costs.tread_ends(), np.inf)), axis=0)
     expected = [choice for choice in everything(arch) if not can_grow(arch, choice)]
     assert found.tolist() == sorted(costs.rows(expected).tolist())
@@ -178,7 +177,7 @@ LIMITS = (201, 204, 205, 400, 450, 461.5, 700, 915, 962, 1028, 5000)
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.97, 1.0])
 def test_networks_within_a_limit_against_brute_force(small: ArchDef, limit: float, share: float) -> None:
-    costs = costs_of(small)
+    costs = small.costs()
     found = within(costs, small.decisions, limit, least=share * limit)
     networks = [dict(zip(small.decisions, row, strict=True)) for row in itertools.product(*small.decisions.values())]
     affordable = [choice for choice in networks if cycles(small, choice) <= limit]
@@ -194,11 +193,11 @@ def test_a_limit_that_no_network_meets(small: ArchDef) -> None:
         InvalidValueError,
         match="target is '200 cycles'; allowed: at least 201 cycles, which the smallest network takes",
     ):
-        within(costs_of(small), small.decisions, 200)
+        within(small.costs(), small.decisions, 200)
 
 
 def test_a_sample_of_a_large_set(small: ArchDef) -> None:
-    costs = costs_of(small)
+    costs = small.costs()
     all_rows = {tuple(row) for row in within(costs, costs.sizes, 500, least=400).tolist()}
     found = within(costs, costs.sizes, 500, least=400, most=60)
     assert {tuple(row) for row in found.tolist()} < all_rows
@@ -212,7 +211,7 @@ def test_a_sample_of_a_large_set(small: ArchDef) -> None:
 
 
 def test_a_sample_that_misses_the_limit_still_finds_the_smallest(small: ArchDef) -> None:
-    costs = costs_of(small)
+    costs = small.costs()
     smallest = costs.rows([{name: options[0] for name, options in small.decisions.items()}])
     assert costs.of(smallest).tolist() == [201]
     draws = [within(costs, costs.sizes, 201, most=most) for most in range(1, 21)]

@@ -12,8 +12,7 @@ import torch
 from hwcost import network_cost
 from nas_plugin import LATENCIES, ArchDef, SearchSettings
 from nas_plugin.images import Dataset, load
-from nas_plugin.methods.darts import DartsSearch
-from nas_plugin.methods.latency import LatencyTerm
+from nas_plugin.methods.darts import DartsSearch, LatencyTerm
 
 
 @pytest.fixture(scope="module")

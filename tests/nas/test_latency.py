@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from hwcost.machine import Transfer
 from nas_plugin import LATENCIES, ArchDef, SearchSettings, load_arch_def
-from nas_plugin.methods.latency import LatencyTerm
+from nas_plugin.methods.darts import LatencyTerm
 from nas_plugin.space.networks import Alphas, one_hot
 from nas_plugin.space.reader import parse_arch_def
 

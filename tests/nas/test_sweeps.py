@@ -293,10 +293,14 @@ def test_workers_stop_when_the_sweep_is_gone(small: ArchDef, one: Path, tmp_path
             with pytest.raises(RunError, match=r"the process that ran .* is gone"):
                 perform(task, other)
         with pytest.raises(RunError, match=r"0\.0\.1 where the sweep was started"):
-            perform(task, dataclasses.replace(owner, made_with=dict(owner.made_with) | {"hwcost": "0.0.1"}))
+            perform(dataclasses.replace(task, made_with=dict(task.made_with) | {"hwcost": "0.0.1"}), owner)
         assert not task.folder.exists()
         assert perform(task, owner).startswith("training 3-3-5, seed 0: ")
-    assert task.done
+        assert task.done
+        written = {path.name: path.read_bytes() for path in task.folder.iterdir()}
+        (task.folder / "checkpoint.pt").touch()  # of a worker that was killed before it could say that the task is done
+        assert perform(task, owner) == "training 3-3-5, seed 0: was done"
+    assert {path.name: path.read_bytes() for path in task.folder.iterdir()} == written
 
 
 @pytest.mark.usefixtures("no_pictures")
