@@ -39,6 +39,9 @@ SizeExpression: TypeAlias = tuple[tuple[str, Fraction], ...]
 groups 1/g."""
 
 
+_NO_SIZES: Mapping[str, Any] = Table({})
+
+
 @dataclass(frozen=True)
 class MemoryOnly:
     """An operation without products: it moves data and takes no cycles of the array.
@@ -156,8 +159,8 @@ class Operation:
                 raise InvalidValueError("Operation.sizes", name, allowed, reason=f"{kind} is not a dataclass")
             if name not in known:
                 raise InvalidValueError(kind, name, known, form=unknown("size"))
-        long = {name: _expression(each, f"the size {name!r}") for name, each in self.sizes.items()}
-        object.__setattr__(self, "sizes", Table(long))
+        long = {name: _expression(each, name) for name, each in self.sizes.items()}
+        object.__setattr__(self, "sizes", Table(long) if long else _NO_SIZES)
         object.__setattr__(self, "kind", self.kind or kind)
 
     @property
@@ -202,18 +205,18 @@ def check_text(owner: object, *names: str) -> None:
             raise InvalidValueError(f"{type(owner).__name__}.{name}", value, "a text")
 
 
-def _expression(given: Any, field: str) -> SizeExpression:
+def _expression(given: Any, name: str) -> SizeExpression:
     terms = ((given, 1),) if isinstance(given, str) else given
     if isinstance(terms, tuple) and terms and isinstance(terms[0], str):
         terms = (terms,)
     allowed = "the name of a width, a pair of a name and a factor above 0, or a tuple of such pairs"
     if not isinstance(terms, tuple) or not terms:
-        raise InvalidValueError(field, given, allowed)
+        raise InvalidValueError(f"the size {name!r}", given, allowed)
     for term in terms:
         good = isinstance(term, tuple) and len(term) == 2 and isinstance(term[0], str) and term[0]
         if not good or not isinstance(term[1], (int, Fraction)) or isinstance(term[1], bool) or term[1].numerator <= 0:
-            raise InvalidValueError(field, given, allowed)
-    return tuple((name, factor if type(factor) is Fraction else Fraction(factor)) for name, factor in terms)
+            raise InvalidValueError(f"the size {name!r}", given, allowed)
+    return tuple((width, factor if type(factor) is Fraction else Fraction(factor)) for width, factor in terms)
 
 
 def size_at(expression: SizeExpression, sizes: Mapping[str, Size]) -> Size:

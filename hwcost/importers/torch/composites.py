@@ -36,7 +36,7 @@ def replaced() -> Iterator[None]:
     before = [(owner, name, vars(owner).get(name)) for owner, name, _ in places]
     try:
         for owner, name, replacement in places:
-            setattr(owner, name, replacement(getattr(owner, name)))
+            setattr(owner, name, _made(replacement, getattr(owner, name)))
         # loading the compiler takes longer than reading a network
         with torch.compiler.set_stance("force_eager") if _DYNAMO in sys.modules else contextlib.nullcontext():
             yield
@@ -46,6 +46,11 @@ def replaced() -> Iterator[None]:
                 delattr(owner, name)  # it is inherited
             else:
                 setattr(owner, name, own)
+
+
+@functools.cache
+def _made(replacement: Callable[[Any], Any], function: Any) -> Any:
+    return replacement(function)
 
 
 def _owners(name: str) -> list[Any]:

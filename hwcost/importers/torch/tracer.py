@@ -109,8 +109,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         row = row or PRODUCTS.get(known.row)
         is_noted = inputs or row is not None or not known.is_free  # else a constant, known as one without a record
         if is_noted and self._opaque is None:
-            outputs = tensors_in((out,))
-            self._seen(OperatorCall(known, args, kwargs, inputs, outputs, self.tensors, self.modules.path), row)
+            self._seen(known, args, kwargs, inputs, out, row)
         return out
 
     def _run_body(self, kind: str, args: Any, kwargs: Mapping[str, Any]) -> Any:
@@ -178,9 +177,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Whether a tensor is made for the lengths of packed sequences, which PyTorch writes one by one."""
         return self._has_lengths and known.kind == "empty" and kwargs.get("dtype") is torch.int64
 
-    def _seen(self, call: OperatorCall, row: Handler | None) -> None:
+    def _seen(
+        self, known: Operator, args: Any, kwargs: Any, inputs: Sequence[Tensor], out: Any, row: Handler | None
+    ) -> None:
         """Records a call by the row of its operator: the one given, or that of its axes."""
-        known = call.operator
+        outputs = tensors_in((out,))
+        if known.kind == "native_batch_norm" and not args[5]:
+            outputs = outputs[:1]  # the others, statistics of a training, are empty
+        call = OperatorCall(known, args, kwargs, inputs, outputs, self.tensors, self.modules.path)
         row = row or AXES.get(known.row)
         self.record(call, row or (elementwise if known.is_elementwise else None), known.is_free or row is not None)
         if call.written:
