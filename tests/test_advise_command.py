@@ -26,6 +26,22 @@ def run(hwcost, tmp_path, monkeypatch):
     return lambda command: hwcost("advise", *shlex.split(command))
 
 
+@pytest.fixture
+def run_module(run, tmp_path):
+    """The command on a module of some layers and a forward, with the rest of the line."""
+    pytest.importorskip("torch")
+
+    def call(layers, forward, line):
+        body = "".join(f"        self.{name} = nn.{layer}\n" for name, layer in layers.items())
+        (tmp_path / "own.py").write_text(
+            "import torch\nfrom torch import nn\n\n\nclass Own(nn.Module):\n    def __init__(self):\n"
+            f"        super().__init__()\n{body}\n    def forward(self, x):\n        return {forward}\n"
+        )
+        return run(f"own.py:Own --s1 4 --s2 4 {line}")
+
+    return call
+
+
 def test_a_row_for_each_width(run):
     code, out, err = run("net.csv --s1 16 --s2 64")
     assert (code, err) == (0, "")
@@ -120,14 +136,11 @@ def test_widths_of_ones_own_are_applied(run):
     assert applied["predicted_cycles"] == applied["rebuilt_cycles"]
 
 
-def test_the_report_is_printed_also_if_the_rebuilt_module_does_not_run(run, tmp_path):
-    pytest.importorskip("torch")
-    (tmp_path / "own.py").write_text(
-        "from torch import nn\n\n\nclass Own(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        "        self.a, self.b = nn.Linear(4, 8), nn.Linear(8, 3)\n\n    def forward(self, x):\n"
-        "        return self.b(self.a(x).view(1, 8))\n"
-    )
-    code, out, err = run("own.py:Own --input 1,4 --s1 4 --s2 4 --take a=4 --apply")
+TWO = {"a": "Linear(4, 8)", "b": "Linear(8, 3)"}
+
+
+def test_the_report_is_printed_also_if_the_rebuilt_module_does_not_run(run_module):
+    code, out, err = run_module(TWO, "self.b(self.a(x).view(1, 8))", "--input 1,4 --take a=4 --apply")
     assert code == 2
     assert "saves[cycles]" in out
     assert "applied:" not in out
@@ -135,31 +148,21 @@ def test_the_report_is_printed_also_if_the_rebuilt_module_does_not_run(run, tmp_
     assert err.count("\n") == 1
 
 
-def test_a_rebuilt_module_that_differs_is_named_with_the_layer_that_differs(run, tmp_path):
-    pytest.importorskip("torch")
-    (tmp_path / "own.py").write_text(
-        "from torch import nn\n\n\nclass Own(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        "        self.a, self.b = nn.Linear(4, 8), nn.Linear(8, 3)\n\n    def forward(self, x):\n"
-        "        y = self.a(x)\n        return self.b(y if y.shape[1] == 8 else y[:0])\n"
-    )
-    code, out, err = run("own.py:Own --input 2,4 --s1 4 --s2 4 --take a=4 --apply")
+def test_a_rebuilt_module_that_differs_is_named_with_the_layer_that_differs(run_module):
+    forward = "self.b(y if (y := self.a(x)).shape[1] == 8 else y[:0])"
+    code, out, err = run_module(TWO, forward, "--input 2,4 --take a=4 --apply")
     assert code == 2
     assert "saves[cycles]" in out
     assert "'b'" in err
 
 
-def test_unsupported_operations_are_refused_or_named(run, tmp_path):
-    pytest.importorskip("torch")
-    (tmp_path / "odd.py").write_text(
-        "import torch\nfrom torch import nn\n\n\nclass Odd(nn.Module):\n    def __init__(self):\n"
-        "        super().__init__()\n        self.a = nn.Linear(4, 8)\n\n"
-        "    def forward(self, x):\n        return torch.fft.fft(self.a(x)).real\n"
-    )
-    code, _, err = run("odd.py:Odd --input 1,4 --s1 4 --s2 4")
+def test_unsupported_operations_are_refused_or_named(run_module):
+    odd = ({"a": "Linear(4, 8)"}, "torch.fft.fft(self.a(x)).real")
+    code, _, err = run_module(*odd, "--input 1,4")
     assert code == 2
     assert "fft" in err
     assert "--skip-unsupported" in err
-    code, out, _ = run("odd.py:Odd --input 1,4 --s1 4 --s2 4 --skip-unsupported")
+    code, out, _ = run_module(*odd, "--input 1,4 --skip-unsupported")
     assert code == 0
     assert "NOT COUNTED" in out
 
@@ -170,15 +173,10 @@ def test_csv_states_the_sizes_taken(run):
     assert taken["conv.out_channels"] == ("65", "64")
 
 
-def test_an_embedding_before_a_recurrent_net_is_rebuilt(run, tmp_path):
-    pytest.importorskip("torch")
-    (tmp_path / "text.py").write_text(
-        "from torch import nn\n\n\nclass Text(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-        "        self.ids, self.net = nn.Embedding(20, 12), nn.LSTM(12, 8, batch_first=True)\n"
-        "        self.fc = nn.Linear(8, 3)\n\n"
-        "    def forward(self, x):\n        return self.fc(self.net(self.ids(x))[0][:, -1])\n"
-    )
-    code, out, err = run("text.py:Text --input 2,5:int64 --s1 4 --s2 4 --take ids=8 --apply --json")
+def test_an_embedding_before_a_recurrent_net_is_rebuilt(run_module):
+    layers = {"ids": "Embedding(20, 12)", "net": "LSTM(12, 8, batch_first=True)", "fc": "Linear(8, 3)"}
+    forward, line = "self.fc(self.net(self.ids(x))[0][:, -1])", "--input 2,5:int64 --take ids=8 --apply --json"
+    code, out, err = run_module(layers, forward, line)
     assert (code, err) == (0, "")
     applied = json.loads(out)["applied"]
     assert applied["changes"] == {"ids": {"embedding_dim": [12, 8]}, "net": {"input_size": [12, 8]}}
