@@ -161,6 +161,40 @@ def test_the_exact_solver_finds_the_best_set_or_bounds_it(seed, share, effort):
             assert found.worth == best or least > best
 
 
+def chain(seed):
+    """Widths one after the other, each with many options, as in a deep network."""
+    rng = np.random.default_rng(seed)
+    counts = {name: int(rng.integers(3, 8)) for name in "abcde"}
+    costs = []
+    for scope in [("a", "b"), ("b", "c"), ("c", "d"), ("c", "e"), ("d",), ("e",)]:
+        shape = tuple(counts[name] for name in scope)
+        sizes = np.sort(rng.integers(1, 300, shape).astype(float))
+        costs.append(Costs(scope, sizes, np.round(sizes * rng.uniform(0.5, 2, shape))))
+    return counts, costs
+
+
+@given(SEEDS, st.floats(0.2, 0.9), st.sampled_from([1, 7, 30, 10_000]))
+def test_the_exact_solver_on_chains(seed, share, effort):
+    counts, costs = chain(seed)
+    axes = dict(zip(counts, np.ix_(*map(range, counts.values())), strict=True))
+    cycles, worth = (
+        sum(getattr(each, what)[tuple(axes[name] for name in each.widths)] for each in costs)
+        for what in ("cycles", "worth")
+    )
+    limit = cycles.min() + share * (cycles.max() - cycles.min())
+    best = worth[cycles <= limit].max()
+    program = Program.of(costs, counts, float(limit))
+    price = best_price(program)
+    assert price.bound >= best - 1e-6
+    for least in (0.9 * best, best):
+        found = best_within(program, price.price, least, effort)
+        assert found.worth <= best <= max(found.worth, found.left_out) + 1e-6
+        if found.choice is not None:
+            assert cycles[tuple(found.choice[name] for name in counts)] <= limit
+        if effort == 10_000:
+            assert found.worth == best
+
+
 @given(SEEDS)
 def test_rows_that_nothing_dominates(seed):
     rng = np.random.default_rng(seed)
