@@ -36,7 +36,8 @@ myst_heading_anchors = 3  # the anchors that code forges give to headings
 
 # Signatures name these as the source does: `Size`, not the Any that it is an alias of. api/index.md documents each.
 _ALIASES = """
-    Array Choice Integers Kind Layers Letter Operand PathLike Probabilities Progress Record Relaxations Size Value
+    Array Choice Importance Integers Kept Kind Layers Letter Loss MakeOptimizer Operand PathLike Probabilities Progress
+    Record Relaxations Size Value
 """
 autodoc_type_aliases = {name: name for name in _ALIASES.split()}
 autodoc_member_order = "bysource"

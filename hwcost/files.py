@@ -36,7 +36,7 @@ def read_file(path: Path, most: int) -> bytes:
     _check_regular(path)
     try:
         with open(path, "rb") as file:
-            content = file.read(most + 1)
+            content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)  # memory is taken for all of it
     except ValueError as error:  # a null byte, or characters that no file name can have
         raise OSError(None, str(error)) from None
     if len(content) > most:

@@ -144,7 +144,7 @@ def test_the_site_asks_nothing_of_other_hosts(site):
 
 def public_names():
     """Every name that a public module offers; modules whose names the package offers need no page."""
-    names = ("arrays", "cli", "console", "errors", "files", "relaxation", "units")
+    names = ("arrays", "cli", "console", "errors", "files", "pruning", "relaxation", "tables", "units")
     internal = {f"hwcost.{name}" for name in names}
     for info in pkgutil.iter_modules(hwcost.__path__, "hwcost."):
         if not info.name.startswith("hwcost._") and info.name not in internal:

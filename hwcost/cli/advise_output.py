@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.cli.shared.documents import csv_document, json_document
-from hwcost.cli.shared.tables import text_table
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT
+from hwcost.tables import text_table
 from hwcost.units import shorten_name, shortlist
 
 if TYPE_CHECKING:

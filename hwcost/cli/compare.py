@@ -13,9 +13,9 @@ from hwcost.cli.shared.machines import ArrayOptions, Machine, array_options
 from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation, summary_of
 from hwcost.cli.shared.options import form_options, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
-from hwcost.cli.shared.tables import Column, is_terminal, table
 from hwcost.console import note
 from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.tables import Column, is_terminal, table
 from hwcost.units import TIMES, column_format, printable, unit_of
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.tables import Column, is_terminal, table, terminal_width
 from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
+from hwcost.tables import Column, is_terminal, table, terminal_width
 
 if TYPE_CHECKING:
     from hwcost.devices import DeviceFile

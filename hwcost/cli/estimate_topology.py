@@ -10,9 +10,9 @@ import click
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.machines import Machine
 from hwcost.cli.shared.options import value_of
-from hwcost.cli.shared.tables import text_table
 from hwcost.console import note
 from hwcost.errors import InvalidValueError
+from hwcost.tables import text_table
 
 if TYPE_CHECKING:
     from hwcost.scalesim import Configuration, Topology

@@ -9,11 +9,11 @@ import click
 
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.networks import missing_text
-from hwcost.cli.shared.tables import Column, bar, is_terminal, table, terminal_width
 from hwcost.model.breakdown import KINDS
 from hwcost.model.traffic import OPERANDS
 from hwcost.network.network import UNCONNECTED
 from hwcost.reports import Module, Row, Summary
+from hwcost.tables import Column, bar, is_terminal, table, terminal_width
 from hwcost.units import (
     BYTES,
     CLOCKS,

@@ -9,9 +9,9 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.cli.shared.documents import csv_blocks, json_blocks
-from hwcost.cli.shared.tables import Column, is_terminal, table
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.sweep import SCHEMA, Sweep
+from hwcost.tables import Column, is_terminal, table
 from hwcost.units import (
     CLOCKS,
     TIMES,

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.network.operations import SizeExpression, Width
 
-if TYPE_CHECKING:
-    from hwcost.network.network import Network
+__all__ = ["Channels", "Kept", "channels_along", "check_kept", "first_channels", "staying"]
 
-__all__ = ["Channels", "Kept", "check_kept", "first_channels", "staying"]
-
-Channels: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
+Channels: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 """Indices of channels, ascending."""
 
-Kept: TypeAlias = "Mapping[str, Iterable[int]]"
+Kept: TypeAlias = Mapping[str, Iterable[int]]
 """The channels that stay, by width."""
 
 
@@ -33,24 +30,27 @@ def first_channels(width: Width, size: int) -> Channels:
     return parts[:, : size // width.multiple].ravel()
 
 
-def check_kept(network: Network, kept: Kept) -> dict[str, Channels]:
+def check_kept(widths: Mapping[str, Width], kept: Kept) -> dict[str, Channels]:
     """The channels that stay, checked and in order.
 
     A width that must be a multiple of a number, as of the groups of a convolution, keeps equally many channels in each
     of so many equal parts: with any others, what is left would be no part of the network.
 
     Raises:
-        InvalidValueError: a width that is unknown or cannot be cut, channels that it does not have or that come twice,
+        InvalidValueError: a width that is unknown or fixed, channels that it does not have or that come twice,
             parts that keep different numbers of them.
     """
     if not isinstance(kept, Mapping):
         raise InvalidValueError("keep", kept, 'the channels that stay by width, as {"conv1": [0, 3, 4]}')
     found = {}
     for name, channels in kept.items():
-        if name not in network.widths:
-            raise InvalidValueError("keep", name, network.widths, form=unknown("width"))
-        found[name] = _checked(f"keep[{name!r}]", channels, network.widths[name])
-    network.at({name: len(channels) for name, channels in found.items()})
+        if name not in widths:
+            raise InvalidValueError("keep", name, widths, form=unknown("width"))
+        if widths[name].fixed:
+            raise InvalidValueError(
+                "keep", name, "leave it out", reason=f"{name!r} cannot change ({widths[name].fixed})"
+            )
+        found[name] = _checked(f"keep[{name!r}]", channels, widths[name])
     return found
 
 
@@ -88,15 +88,34 @@ def staying(
     """
     found = {}
     for axis, rule in enumerate(rules):
+        masks = [
+            _stays(widths[name], kept[name])[own] if name in kept else own >= 0 for name, own in _pieces(rule, widths)
+        ]
         if any(name in kept for name, _ in rule):
-            pieces = [_mask(widths[name], kept.get(name), *factor.as_integer_ratio()) for name, factor in rule]
-            found[axis] = np.concatenate(pieces, axis=1)
+            found[axis] = np.concatenate(masks, axis=1)
     return found
 
 
-def _mask(width: Width, channels: Channels | None, times: int, groups: int) -> Any:
-    """Which channels stay, a row for each group, each channel repeated ``times``."""
-    mask = np.full(width.size, channels is None)
-    if channels is not None:
-        mask[channels] = True
-    return np.repeat(mask.reshape(groups, -1), times, axis=1)
+def channels_along(rule: SizeExpression, widths: Mapping[str, Width], name: str) -> Any:
+    """The channel of a width that each entry along an axis belongs to, or -1; a row for each group.
+
+    >>> from fractions import Fraction
+    >>> rule, widths = (("a", Fraction(2)), ("b", Fraction(1))), {"a": Width(2), "b": Width(3)}
+    >>> channels_along(rule, widths, "a")
+    array([[ 0,  0,  1,  1, -1, -1, -1]])
+    """
+    pieces = [own if width == name else np.full_like(own, -1) for width, own in _pieces(rule, widths)]
+    return np.concatenate(pieces, axis=1)
+
+
+def _pieces(rule: SizeExpression, widths: Mapping[str, Width]) -> Iterator[tuple[str, Channels]]:
+    """For each piece of an axis its width, and the channel of each entry, a row for each group."""
+    for name, factor in rule:
+        times, groups = factor.as_integer_ratio()
+        yield name, np.repeat(np.arange(widths[name].size).reshape(groups, -1), times, axis=1)
+
+
+def _stays(width: Width, channels: Channels) -> Any:
+    mask = np.full(width.size, False)
+    mask[channels] = True
+    return mask

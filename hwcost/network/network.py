@@ -226,7 +226,7 @@ class Network(Mapping[str, Any]):
             InvalidValueError: a width that is unknown or cannot be cut, channels that it does not have, a module that
                 lacks a parameter of the network.
         """
-        channels = check_kept(self, kept)
+        channels = check_kept(self.widths, kept)
         masked = copy.deepcopy(model)
         tensors = dict([*masked.named_parameters(remove_duplicate=False), *masked.named_buffers()])
         for name, rules in self.parameters.items():

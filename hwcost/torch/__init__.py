@@ -1,6 +1,12 @@
-"""Latency as a loss term in PyTorch: cost tables, the exact expectation, smooth costs, and :class:`LatencyLoss`."""
+"""PyTorch modules within a limit: latency as a loss term, and pruning.
+
+Cost tables, the exact expectation, smooth costs and :class:`LatencyLoss` are for searches. :func:`prune` cuts a trained
+module to an exact limit, and :func:`resized` to any widths.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import MissingDependencyError
 
@@ -14,7 +20,31 @@ from hwcost.torch.loss import LatencyLoss
 from hwcost.torch.sums import SumAxis
 from hwcost.torch.tables import CostTable, cost_table, expected_cost, expected_sizes, space_tables
 
+if TYPE_CHECKING:
+    from hwcost.importers.torch.resize import resized
+    from hwcost.pruning import Pruned, PruningReport, prune, pruned, schedule
+
 __all__ = [
-    "CostTable", "GradientCheck", "LatencyLoss", "SumAxis", "check_gradient", "cost_table", "expected_cost",
-    "expected_sizes", "space_tables",
+    "CostTable", "GradientCheck", "LatencyLoss", "Pruned", "PruningReport", "SumAxis", "check_gradient", "cost_table",
+    "expected_cost", "expected_sizes", "prune", "pruned", "resized", "schedule", "space_tables",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """What rooms above this one make is loaded when it is asked for."""
+    if name in __all__:
+        globals().update(_from_above())
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _from_above() -> dict[str, Any]:
+    from hwcost import pruning
+    from hwcost.importers.torch import resize
+
+    names = ("Pruned", "PruningReport", "prune", "pruned", "schedule")
+    return {name: getattr(pruning, name) for name in names} | {"resized": resize.resized}
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -16,7 +16,7 @@ from hwcost.importers.torch.reader import read
 from hwcost.network.channels import Channels, Kept, check_kept, first_channels, staying
 from hwcost.network.network import Network
 
-__all__ = ["applied", "changed_numbers", "resized"]
+__all__ = ["applied", "changed_numbers", "cut_tensor", "resized"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
@@ -37,7 +37,7 @@ def resized(
         sizes: new sizes of widths, at most today's; the first channels stay, or the first of each group where a width
             has groups. Sides of kernels cannot be cut.
         keep: the channels that stay, by width, as indices; a width with groups keeps equally many of each.
-            :meth:`hwcost.Network.masked` computes the same in the original shapes.
+            :meth:`hwcost.network.network.Network.masked` computes the same in the original shapes.
 
     Raises:
         InvalidValueError: a width that is unknown, fixed, grows, or is not allowed; channels that it does not have;
@@ -65,7 +65,7 @@ def resized(
             continue
         stays = staying(rules, network.widths, kept)
         if stays:
-            new = _cut(old.detach(), stays)
+            new = cut_tensor(old.detach(), stays)
             cut[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
             setattr(owner, attribute, cut[id(old)])
     for module in smaller.modules():
@@ -73,9 +73,9 @@ def resized(
     return smaller
 
 
-def _cut(tensor: Tensor, stays: Mapping[int, Any]) -> Tensor:
-    """The entries of a tensor that stay; axis 0, whose parts are the groups, is cut last."""
-    for axis in sorted(stays, reverse=True):
+def cut_tensor(tensor: Tensor, stays: Mapping[int, Any]) -> Tensor:
+    """The entries of a tensor that stay, by the masks of each axis."""
+    for axis in sorted(stays, reverse=True):  # axis 0, whose parts are the groups, is cut last
         rows = [torch.from_numpy(row.nonzero()[0]).to(tensor.device) for row in stays[axis]]
         parts = [part.index_select(axis, row) for part, row in zip(tensor.chunk(len(rows)), rows, strict=True)]
         tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -88,7 +88,7 @@ def _kept(network: Network, sizes: Mapping[str, int] | None, keep: Kept | None) 
         raise InvalidValueError("sizes or keep", MISSING, 'sizes by width, as {"conv1": 8}')
     sizes = {} if sizes is None else sizes
     network.at(sizes)
-    kept = {} if keep is None else check_kept(network, keep)
+    kept = {} if keep is None else check_kept(network.widths, keep)
     for name in sizes.keys() & kept.keys():
         if sizes[name] != len(kept[name]):
             allowed = f"{len(kept[name])}, as many as keep has channels, or leave it out"

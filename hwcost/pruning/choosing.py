@@ -1,0 +1,150 @@
+"""The limit of a pruning, and the widths within it that are worth most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from hwcost.advice.budget import VALUE, best_sizes
+from hwcost.advice.choices import ends_of_stairs, options_worth_taking, tables_over
+from hwcost.advice.tables import Allowed, changeable
+from hwcost.arrays import is_real
+from hwcost.errors import MISSING, InvalidValueError
+from hwcost.machine.array import SystolicArray
+from hwcost.network.network import Network
+from hwcost.network.pricing import network_cost
+from hwcost.pruning.importance import Figures
+from hwcost.units import exact
+
+__all__ = ["Choice", "Limit", "choose", "kept_widths", "stairs"]
+
+FILL = 0.97
+
+
+class Limit(NamedTuple):
+    """A limit on the cycles of a network.
+
+    Attributes:
+        cycles: at most.
+        today: the cycles of the network as it is.
+        field, value: what the caller gave.
+    """
+
+    cycles: float
+    today: float
+    field: str
+    value: float
+
+    @property
+    def asked(self) -> str:
+        """What the caller gave, in words."""
+        return f"{self.field} {self.value:g}"
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        array: SystolicArray,
+        *,
+        target: float | None = None,
+        cycles: float | None = None,
+        seconds: float | None = None,
+    ) -> Limit:
+        """The limit that one of the three gives.
+
+        Raises:
+            InvalidValueError: none or several of them, one that is not a positive number, or that the network meets.
+        """
+        given = {"target": target, "cycles": cycles, "seconds": seconds}
+        names = [name for name, value in given.items() if value is not None]
+        if len(names) != 1:
+            allowed = "one of target (a share of today's cycles), cycles and seconds"
+            raise InvalidValueError("target", names or MISSING, allowed)
+        (name,) = names
+        value = given[name]
+        if not is_real(value) or not 0 < value < math.inf:  # type: ignore[operator]
+            raise InvalidValueError(name, value, "a number above 0")
+        today = float(network_cost(network, array).total.cycles)
+        factor = {"target": today, "cycles": 1.0, "seconds": array.clock_hz}[name]
+        limit = float(value) * float(factor)  # type: ignore[arg-type]
+        if limit >= today:
+            allowed = f"less than it takes today: {exact(today)} cycles, {today / float(array.clock_hz):.4g} s"
+            raise InvalidValueError(name, value, allowed if name != "target" else "a share below 1, like 0.5")
+        return cls(limit, today, name, float(value))  # type: ignore[arg-type]
+
+
+class Choice(NamedTuple):
+    """The sizes chosen.
+
+    Attributes:
+        sizes: of every width that changes.
+        cycles: of the network with these widths.
+        floor: the cycles with every width at its least size.
+        gap: what any other sizes within the limit could be worth in addition at most, as a share.
+    """
+
+    sizes: Mapping[str, int]
+    cycles: float
+    floor: float
+    gap: float
+
+
+def kept_widths(network: Network, keep: Iterable[str]) -> tuple[str, ...]:
+    """The widths that stay: those of these names, and all widths named after layers inside a module of that name.
+
+    Raises:
+        InvalidValueError: a name that is neither.
+    """
+    if isinstance(keep, str) or not isinstance(keep, Iterable):
+        raise InvalidValueError("keep", keep, "names of widths or modules in a list")
+    found: dict[str, None] = {}
+    names = changeable(network)
+    for each in keep:
+        own = [name for name in names if name == each or name.startswith(f"{each}.")]
+        if not own and each not in network.widths:
+            raise InvalidValueError("keep", each, f"names of widths or modules: {', '.join(names)}")
+        found.update(dict.fromkeys(own))
+    return tuple(found)
+
+
+def stairs(network: Network, array: SystolicArray, allowed: Allowed) -> dict[str, Figures]:
+    """For every width that may change the sizes at the ends of its stairs, today's last."""
+    operations = network.priced
+    options = {
+        name: options_worth_taking(name, network, array, operations, allowed)
+        for name in changeable(network, allowed.keep)
+    }
+    alone = {}
+    for name, own in options.items():
+        tables = tables_over(
+            {name: own}, network, array, {key: each for key, each in operations.items() if name in each.widths}
+        )
+        alone[name] = ends_of_stairs({name: own}, tables)[name]
+    return alone
+
+
+def choose(
+    network: Network, array: SystolicArray, limit: Limit, allowed: Allowed, values: Mapping[str, Figures], effort: int
+) -> Choice:
+    """The sizes within a limit that are worth most, of those that use at least 97 % of it if any do.
+
+    Args:
+        values: of every size of each width, from 1 on, which do not fall.
+
+    Raises:
+        InvalidValueError: no sizes are within the limit.
+    """
+    total = sum(float(own[-1] - own[0]) for own in values.values())
+    scale = VALUE / total if total > 0 else 0.0
+    whole = {name: ((own - own[0]) * scale).round() for name, own in values.items()}
+    best = best_sizes(network, array, network.priced, limit.cycles, effort, allowed, value=whole, fill=FILL)
+    if best.cycles > limit.cycles:
+        raise InvalidValueError(
+            limit.field,
+            limit.value,
+            f"at least {best.floor / limit.today:.4g} of today's cycles, or a smaller least, or fewer widths to keep",
+            reason=f"with every width at its least size {network.name} still takes {best.floor / limit.today:.4g} of "
+            "its cycles: no widths can save the rest",
+        )
+    return Choice(best.sizes, best.cycles, best.floor, best.gap)

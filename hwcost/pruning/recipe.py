@@ -1,0 +1,161 @@
+"""A pruning as files: which channels stay, and the weights. The class of the module stays the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hwcost._version import __version__
+from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.files import read_given, write_given
+from hwcost.importers.torch.resize import resized
+from hwcost.network.channels import check_kept
+from hwcost.network.network import Network
+from hwcost.network.operations import SizeExpression, Width
+
+__all__ = ["load_pruned", "recipe_of", "save_pruned"]
+
+SCHEMA = "hwcost.pruning/1"
+RECIPE, WEIGHTS = "recipe.json", "weights.safetensors"
+_MOST_RECIPE, _MOST_WEIGHTS = 2**30, 2**37
+
+
+def recipe_of(network: Network, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What is needed to cut a module of the same class: widths, channels that stay, and the parameters that follow."""
+    return {
+        "schema": SCHEMA,
+        "version": __version__,
+        "network": network.name,
+        "widths": {
+            name: {"size": width.size, "multiple": width.multiple, "kept": [int(each) for each in kept[name]]}
+            for name, width in network.widths.items()
+            if name in kept
+        },
+        "fixed": {name: network.widths[name].size for name in _others(network, kept)},
+        "parameters": {
+            name: [[[width, str(factor)] for width, factor in rule] for rule in rules]
+            for name, rules in network.parameters.items()
+            if any(width in kept for rule in rules for width, _ in rule)
+        },
+    }
+
+
+def _others(network: Network, kept: Mapping[str, Any]) -> list[str]:
+    """The other widths of parameters that follow one that is cut."""
+    rules = [rule for own in network.parameters.values() if any(w in kept for r in own for w, _ in r) for rule in own]
+    return list(dict.fromkeys(width for rule in rules for width, _ in rule if width not in kept))
+
+
+def network_of(recipe: Mapping[str, Any]) -> tuple[Network, dict[str, Any]]:
+    """The widths and parameters of a recipe, and the channels that stay."""
+    if recipe["schema"] != SCHEMA:
+        raise InvalidValueError("the schema of the recipe", recipe["schema"], f"{SCHEMA!r}; prune again")
+    widths = {name: Width(int(own["size"]), int(own["multiple"])) for name, own in recipe["widths"].items()} | {
+        name: Width(int(size), fixed="it stays") for name, size in recipe["fixed"].items()
+    }
+    parameters: dict[str, tuple[SizeExpression, ...]] = {
+        name: tuple(tuple((str(width), Fraction(factor)) for width, factor in rule) for rule in rules)
+        for name, rules in recipe["parameters"].items()
+    }
+    network = Network(str(recipe["network"]), {}, widths, parameters)
+    return network, check_kept(widths, {name: own["kept"] for name, own in recipe["widths"].items()})
+
+
+def save_pruned(folder: str | os.PathLike[str], model: nn.Module, network: Network, kept: Mapping[str, Any]) -> None:
+    """Writes ``recipe.json`` and ``weights.safetensors`` into a folder, which is made if it is not there.
+
+    Raises:
+        InvalidValueError: the folder cannot be written to.
+        MissingDependencyError: safetensors is not installed.
+    """
+    path = pathlib.Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        from hwcost.files import unusable
+
+        raise unusable("folder", path, "written", error) from None
+    write_given(path / WEIGHTS, _safetensors().save(_plain(model)), "folder")
+    text = json.dumps(recipe_of(network, kept), indent=1, allow_nan=False) + "\n"
+    write_given(path / RECIPE, text.encode(), "folder")
+
+
+def load_pruned(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
+    """The pruned module of a folder.
+
+    Args:
+        folder: that :meth:`Pruned.save` wrote.
+        model: a new module of the class that was pruned, with any weights; it is not changed.
+
+    Returns:
+        A module with the smaller widths and the weights of the folder, in evaluation mode.
+
+    Raises:
+        InvalidValueError: files that are damaged or changed, a module that they do not fit.
+        MissingDependencyError: safetensors is not installed.
+    """
+    if not isinstance(model, nn.Module):
+        raise InvalidValueError("model", model, "a new module of the class that was pruned, as Net()")
+    path = pathlib.Path(folder)
+    content = read_given(path / RECIPE, _MOST_RECIPE, "recipe")
+    try:
+        network, kept = network_of(json.loads(content))
+    except InvalidValueError:
+        raise
+    except Exception as error:
+        reason = f"it is no recipe of the form {SCHEMA}"
+        raise InvalidValueError("recipe", str(path / RECIPE), "prune again", reason=reason) from error
+    small = resized(model, network, keep=kept)
+    weights = read_given(path / WEIGHTS, _MOST_WEIGHTS, "weights")
+    allowed, where = "the files of one pruning, and a module of the class that was pruned", str(path / WEIGHTS)
+    try:
+        tensors = _safetensors().load(weights)
+    except Exception as error:
+        raise InvalidValueError("weights", where, allowed, reason="it is damaged") from error
+    wanted = _plain(small)
+    for name in sorted(wanted.keys() ^ tensors.keys()):
+        raise InvalidValueError("weights", where, allowed, reason=f"{name!r} is in only one of the two")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            shapes = f"{name!r} is {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
+            raise InvalidValueError("weights", where, allowed, reason=shapes)
+    small.load_state_dict(tensors, strict=False)
+    return small.eval()
+
+
+def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The state of a module, each tensor once and contiguous: tied parameters have one name."""
+    found: dict[str, torch.Tensor] = {}
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+    for name, tensor in model.state_dict().items():
+        if not isinstance(tensor, torch.Tensor):
+            continue
+        key = (tensor.data_ptr(), tuple(tensor.shape))
+        if tensor.numel() and key in seen:
+            continue
+        seen.add(key)
+        found[name] = tensor.detach().cpu().contiguous().clone()
+    return found
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise MissingDependencyError("safetensors", "torch", "hwcost.torch.prune") from error
+    return safetensors.torch
+
+
+def composed(network: Network, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """The channels of the original module that stay after two prunings, one after the other."""
+    names = dict.fromkeys([*first, *second])
+    every = {name: np.asarray(first.get(name, np.arange(network.widths[name].size))) for name in names}
+    return {name: own[np.asarray(second[name])] if name in second else own for name, own in every.items()}

@@ -1,0 +1,231 @@
+"""The result of a pruning: a smaller module, and the ways on from it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hwcost.errors import InvalidValueError
+from hwcost.importers.torch.resize import changed_numbers, cut_tensor
+from hwcost.network.channels import Channels, staying
+from hwcost.network.network import Network
+from hwcost.pruning.batches import Batch, Loss, Task, device_of
+from hwcost.pruning.norms import re_estimate
+from hwcost.pruning.recipe import save_pruned
+from hwcost.pruning.report import PruningReport, Stage
+from hwcost.pruning.tuning import MakeOptimizer, Tuning
+
+__all__ = ["Pruned"]
+
+
+@dataclass
+class Pruned:
+    """A module that was pruned.
+
+    Attributes:
+        model: the smaller module, in evaluation mode.
+        original: the module that was pruned, which is as it was.
+        network: what was read from it.
+        kept: for every width that was cut the channels of the original that stay.
+        report: before and after; ``print(result.report)``.
+        seed: of the fine-tuning.
+    """
+
+    model: nn.Module
+    original: nn.Module
+    network: Network
+    kept: Mapping[str, Channels]
+    report: PruningReport
+    seed: int = 0
+    _task: Task | None = field(default=None, init=False, repr=False)
+    _held_out: tuple[Batch, ...] = field(default=(), init=False, repr=False)
+
+    def _with_task(self, task: Task | None, held_out: Sequence[Batch]) -> Pruned:
+        """This result, with the data and loss of the pruning, and the held-out examples."""
+        self._task, self._held_out = task, tuple(held_out)
+        return self
+
+    def _seen_from(self, before: Pruned, kept: Mapping[str, Channels], asked: str) -> Pruned:
+        """This result as one of the module that an earlier step began with."""
+        report = replace(self.report, asked=asked)
+        found = replace(self, original=before.original, network=before.network, kept=kept, report=report)
+        return found._with_task(self._task, self._held_out)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The new size of every width that was cut."""
+        return {name: len(channels) for name, channels in self.kept.items()}
+
+    @property
+    def changed_numbers(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """The numbers to change in the code of the model, by module: those before and after."""
+        return changed_numbers(self.original, self.model)
+
+    def fine_tune(
+        self,
+        data: Any = None,
+        epochs: int = 3,
+        *,
+        loss: Loss | None = None,
+        distil: float = 0.7,
+        optimizer: MakeOptimizer | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        progress: Callable[[int, int], Any] | None = None,
+    ) -> Pruned:
+        """Trains the smaller module on labels and on the outputs of the original one; returns this result.
+
+        The learning rate rises and falls once over all epochs. Held-out examples are measured before and after.
+
+        Args:
+            data: batches, as for :func:`prune`; those of the pruning by default.
+            epochs: passes over the data.
+            loss: of outputs and targets; that of the pruning by default.
+            distil: the share of the loss that is the distance of scores of classes to those of the original module;
+                for other outputs it is not used.
+            optimizer: from parameters to an optimizer; SGD with momentum and a learning rate of 0.05 by default. Its
+                learning rates are the largest of the schedule.
+            checkpoint: a file to write after each epoch. If it is there already, the work goes on from it, and ends
+                with the same weights as one that was not stopped.
+            progress: called with the number of batches done and that of all.
+
+        Raises:
+            InvalidValueError: no data, data without a length, a loss that is not finite, a checkpoint that is damaged
+                or of another fine-tuning.
+        """
+        task = self._task_of(data, loss)
+        tuning = Tuning(
+            self.model, self.original, task, epochs, distil=distil, make_optimizer=optimizer, seed=self.seed
+        )
+        identity = {
+            "epochs": epochs,
+            "distil": float(distil),
+            "seed": self.seed,
+            "sizes": self.sizes,
+            "batches": task.length,
+            "optimizer": type(tuning.optimizer).__name__,
+            "learning rates": tuning.highest,
+        }
+        if checkpoint is not None and os.path.exists(checkpoint):
+            tuning.load(checkpoint, identity)
+        done, whole = tuning.epoch * task.length, epochs * task.length
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress is not None:
+                progress(done, whole)
+
+        while tuning.epoch < epochs:
+            tuning.run_epoch(advance)
+            if checkpoint is not None:
+                tuning.save(checkpoint, identity)
+        self.model.eval()
+        self._measure(f"fine-tuned, {epochs} epochs" if epochs > 1 else "fine-tuned, 1 epoch", task)
+        return self
+
+    def _task_of(self, data: Any, loss: Loss | None) -> Task:
+        if data is None and self._task is None:
+            raise InvalidValueError("data", data, "batches to train on: the pruning had none")
+        if data is None:
+            assert self._task is not None
+            return self._task if loss is None else Task(self._task.data, loss)
+        default = torch.nn.functional.cross_entropy if self._task is None else self._task.loss
+        return Task(data, loss or default)
+
+    def _measure(self, name: str, task: Task) -> None:
+        if self._held_out:
+            self.report.stages.append(Stage(name, task.measured(self.model, self._held_out)))
+
+    def re_estimate_norms(self, data: Any = None, batches: int = 16) -> bool:
+        """Replaces the statistics of batch norms by means over some batches; returns whether there are any norms."""
+        task = self._task_of(data, None)
+        found = (batch for _, batch in zip(range(batches), task.batches(device_of(self.model)), strict=False))
+        return re_estimate(self.model, found)
+
+    def cut(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict of the original module, cut to the smaller one.
+
+        Raises:
+            InvalidValueError: a tensor of another shape than the original's.
+
+        A checkpoint of the same class, as an average of its weights over time, so fits the smaller module::
+
+            result.model.load_state_dict(result.cut(average.state_dict()))
+        """
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.original.state_dict().items()}
+        found = {}
+        for name, tensor in state.items():
+            if name in shapes and isinstance(tensor, Tensor) and tuple(tensor.shape) != shapes[name]:
+                raise InvalidValueError(f"state[{name!r}]", tuple(tensor.shape), f"a tensor of shape {shapes[name]}")
+            found[name] = self._cut(name, tensor)
+        return found
+
+    def _cut(self, name: str, tensor: Any) -> Any:
+        stays = staying(self.network.parameters.get(name, ()), self.network.widths, self.kept)
+        return cut_tensor(tensor, stays) if stays and isinstance(tensor, Tensor) else tensor
+
+    def map_optimizer(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """An optimizer of the smaller module that goes on where one of the original module is.
+
+        Momenta and the like are cut as the parameters are, so that training does not start cold.
+
+        Args:
+            optimizer: over parameters of the original module; it is not changed.
+
+        Raises:
+            InvalidValueError: a parameter that the original module does not have.
+        """
+        names = {id(each): name for name, each in self.original.named_parameters()}
+        new = dict(self.model.named_parameters(remove_duplicate=False))
+        mapped = copy.copy(optimizer)
+        mapped.__dict__.update(optimizer.__dict__)
+        mapped.state = type(optimizer.state)(optimizer.state.default_factory)
+        mapped.param_groups = []
+        for group in optimizer.param_groups:
+            own = []
+            for parameter in group["params"]:
+                if id(parameter) not in names:
+                    allowed = "an optimizer over parameters of the module that was pruned"
+                    raise InvalidValueError("optimizer", tuple(parameter.shape), allowed)
+                name = names[id(parameter)]
+                own.append(new[name])
+                if parameter in optimizer.state:
+                    mapped.state[new[name]] = {
+                        key: self._cut(name, value).clone()
+                        if isinstance(value, Tensor) and value.shape == parameter.shape
+                        else copy.deepcopy(value)
+                        for key, value in optimizer.state[parameter].items()
+                    }
+            mapped.param_groups.append({**group, "params": own})
+        return mapped
+
+    def undo(self) -> nn.Module:
+        """A copy of the original module with the trained weights back in the places of the channels that stayed."""
+        whole = copy.deepcopy(self.original)
+        target = {**dict(whole.named_parameters(remove_duplicate=False)), **dict(whole.named_buffers())}
+        source = {**dict(self.model.named_parameters(remove_duplicate=False)), **dict(self.model.named_buffers())}
+        with torch.no_grad():
+            for name, small in source.items():
+                stays = staying(self.network.parameters.get(name, ()), self.network.widths, self.kept)
+                mask = torch.ones_like(target[name], dtype=torch.bool)
+                for axis, rows in stays.items():
+                    for part, row in zip(mask.chunk(len(rows)), rows, strict=True):
+                        own = torch.from_numpy(row).to(part.device)
+                        part.logical_and_(own.reshape(-1, *[1] * (part.dim() - axis - 1)))
+                target[name].masked_scatter_(mask, small.to(target[name].dtype))
+        return whole
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the recipe and the weights into a folder; :func:`hwcost.torch.pruned` builds the module again.
+
+        Raises:
+            InvalidValueError: the folder cannot be written to.
+            MissingDependencyError: safetensors is not installed.
+        """
+        save_pruned(folder, self.model, self.network, self.kept)

@@ -1,0 +1,158 @@
+"""Fine-tuning: the smaller module learns from the labels and from the outputs of the original one."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hwcost.arrays import is_real
+from hwcost.errors import InvalidValueError
+from hwcost.files import read_given, write_given
+from hwcost.pruning.batches import Task, are_scores, device_of, seeded
+
+__all__ = ["MakeOptimizer", "Tuning"]
+
+MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+"""From parameters to an optimizer, whose learning rates are the largest of the schedule."""
+
+MOST_BYTES = 2**37
+CLIP = 5.0
+WARM_UP = 0.3
+
+
+def default_optimizer(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """SGD with momentum; the learning rate is the largest one of the schedule."""
+    return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-4, nesterov=True)
+
+
+class Tuning:
+    """Epochs of training, which can stop after each and go on.
+
+    The learning rate rises over the first 30 % of the steps and then falls to 0 along a cosine. Batches are a function
+    of the seed and the epoch, so that a run that was stopped ends with the same weights.
+
+    Args:
+        model: the smaller module, trained in place.
+        teacher: the original one; None trains on labels alone.
+        task: data and loss.
+        epochs: of all.
+        distil: the share of the loss that is the distance to the teacher's outputs; where outputs are no scores of
+            classes, it is not used.
+        make_optimizer: of the parameters.
+        seed: of batches.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        teacher: nn.Module | None,
+        task: Task,
+        epochs: int,
+        *,
+        distil: float = 0.7,
+        make_optimizer: MakeOptimizer | None = None,
+        seed: int = 0,
+    ) -> None:
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+            raise InvalidValueError("epochs", epochs, "an integer of at least 1")
+        if not is_real(distil) or not 0 <= distil <= 1:
+            raise InvalidValueError("distil", distil, "a share from 0 to 1")
+        self.model, self.task, self.epochs, self.seed = model, task, epochs, seed
+        self.teacher, self.distil = (None, 0.0) if distil == 0 else (teacher, float(distil))
+        self.trained = [each for each in model.parameters() if each.requires_grad]
+        self.optimizer = (make_optimizer or default_optimizer)(self.trained)
+        self.highest = [group["lr"] for group in self.optimizer.param_groups]
+        self.epoch, self.losses = 0, list[float]()
+
+    def run_epoch(self, advance: Callable[[int], Any] = lambda count: None) -> float:
+        """One pass over the data; returns the mean loss of its batches.
+
+        Raises:
+            InvalidValueError: data without a length, a loss that is not finite.
+        """
+        length = self.task.length
+        self.model.train()
+        if self.teacher is not None:
+            self.teacher.eval()
+        total = 0.0
+        with seeded(self.task.data, self.seed, "fine-tuning", self.epoch):
+            for number, batch in enumerate(self.task.batches(device_of(self.model))):
+                place = (self.epoch + min(number, length - 1) / length) / self.epochs
+                for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
+                    group["lr"] = highest * _of_the_highest(place)
+                outputs, loss = self.task.of(self.model, batch)
+                if self.teacher is not None and are_scores(outputs, batch.targets):
+                    with torch.no_grad():
+                        wanted = self.teacher(*batch.args, **batch.named)
+                    loss = self.distil * _distance(outputs, wanted) + (1 - self.distil) * loss
+                if not math.isfinite(value := float(loss.detach())):
+                    where = f"epoch {self.epoch + 1}, batch {number + 1}"
+                    reason = f"the loss is {value} in {where}"
+                    raise InvalidValueError("fine-tuning", value, "a smaller learning rate", reason=reason)
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(self.trained, CLIP)
+                self.optimizer.step()
+                total += value
+                advance(1)
+        self.epoch += 1
+        self.model.eval()
+        self.losses.append(total / (number + 1))
+        return self.losses[-1]
+
+    def save(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
+        """Writes everything that the rest of the work depends on."""
+        content = io.BytesIO()
+        state = {
+            "identity": dict(identity),
+            "epoch": self.epoch,
+            "losses": self.losses,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(state, content)
+        write_given(path, content.getvalue(), "checkpoint")
+
+    def load(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
+        """Goes back to where :meth:`save` was called.
+
+        Raises:
+            InvalidValueError: a file that is damaged, or of another fine-tuning.
+        """
+        content = read_given(path, MOST_BYTES, "checkpoint")
+        again = "delete it, or begin in another folder"
+        try:
+            state = torch.load(io.BytesIO(content), map_location=device_of(self.model), weights_only=True)
+            found = state["identity"]
+        except Exception as error:
+            raise InvalidValueError("checkpoint", os.fspath(path), again, reason="it is damaged") from error
+        for name, value in identity.items():
+            if found.get(name) != value:
+                reason = f"it is of another fine-tuning: its {name} differs"
+                raise InvalidValueError("checkpoint", os.fspath(path), again, reason=reason)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.epoch, self.losses = int(state["epoch"]), list(map(float, state["losses"]))
+        except Exception as error:
+            raise InvalidValueError("checkpoint", os.fspath(path), again, reason="it does not fit") from error
+        self.model.eval()
+
+
+def _of_the_highest(place: float) -> float:
+    """The learning rate as a share of the highest one; ``place`` is the share of all steps that are done."""
+    if place < WARM_UP:
+        return 0.04 + 0.96 * place / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * (place - WARM_UP) / (1 - WARM_UP)))
+
+
+def _distance(outputs: Tensor, wanted: Tensor) -> Tensor:
+    """The Kullback-Leibler divergence of two distributions over classes, a mean over the batch."""
+    return F.kl_div(outputs.log_softmax(1), wanted.log_softmax(1), reduction="batchmean", log_target=True)

@@ -1,0 +1,572 @@
+"""Pruning: the limit is exact, what is predicted is what the new module costs, and the ways on from it fit."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+import torch.nn.functional as F  # noqa: E402
+from machines import BARE, RICH  # noqa: E402
+from torch import nn  # noqa: E402
+
+import hwcost.torch  # noqa: E402
+from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
+from hwcost.importers.torch.resize import resized  # noqa: E402
+from hwcost.pruning.batches import Task  # noqa: E402
+from hwcost.pruning.curves import best_channels, summed_values  # noqa: E402
+from hwcost.pruning.norms import of_the_batch, re_estimate  # noqa: E402
+from hwcost.torch import prune, pruned, schedule  # noqa: E402
+
+ARRAY = SystolicArray(8, 8)
+IMAGE = torch.zeros(1, 3, 8, 8)
+
+
+class Block(nn.Module):
+    """A residual block with a depthwise convolution, norms and a gate."""
+
+    def __init__(self, channels, wide):
+        super().__init__()
+        self.up, self.n1 = nn.Conv2d(channels, wide, 1, bias=False), nn.BatchNorm2d(wide)
+        self.dw, self.n2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False), nn.BatchNorm2d(wide)
+        self.down, self.n3 = nn.Conv2d(wide, channels, 1, bias=False), nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return x + self.n3(self.down(self.n2(self.dw(self.n1(self.up(x)).relu())).relu()))
+
+
+class Net(nn.Module):
+    """A stem, two blocks, a grouped convolution, and a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU())
+        self.blocks = nn.Sequential(Block(12, 24), Block(12, 20))
+        self.grouped, self.head = nn.Conv2d(12, 16, 3, groups=2), nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.head(self.grouped(self.blocks(self.stem(x))).relu().mean((2, 3)))
+
+
+def images(count=96, seed=0):
+    """Images of four classes that a small network can tell apart."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.randint(4, (count,), generator=random)
+    pictures = torch.randn(count, 3, 8, 8, generator=random)
+    pictures[torch.arange(count), labels % 3] += 1.0 + labels.float()[:, None, None]
+    return pictures, labels
+
+
+def loader(count=96, batch=16, **more):
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*images(count)), batch, shuffle=True, **more)
+
+
+def made(seed=0):
+    """A network that was trained a little."""
+    torch.manual_seed(seed)
+    net = Net()
+    optimizer = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9)
+    for x, y in loader(192):
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def net():
+    return made()
+
+
+HELD_OUT = [images(32, seed=7)]
+
+
+def quietly(*args, **settings):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return prune(*args, **settings)
+
+
+def same(a, b):
+    one, other = a.state_dict(), b.state_dict()
+    return list(one) == list(other) and all(torch.equal(one[key], other[key]) for key in one)
+
+
+# ---------------------------------------------------------------- the limit
+
+
+@pytest.mark.parametrize("importance", ["curves", "taylor", "magnitude", "norm"])
+@pytest.mark.parametrize("target", [0.8, 0.5])
+def test_the_limit_is_kept_and_used(net, target, importance):
+    before = copy.deepcopy(net)
+    result = prune(net, IMAGE, ARRAY, target=target, data=loader(), held_out=HELD_OUT, importance=importance, least=0.1)
+    report = result.report
+    priced = network_cost(from_torch(result.model, example_inputs=IMAGE), ARRAY).total
+    today = network_cost(from_torch(net, example_inputs=IMAGE), ARRAY).total
+    assert report.after.cycles == priced.cycles <= target * today.cycles
+    assert report.before.cycles == today.cycles
+    assert report.used >= 0.97
+    assert same(net, before)
+    assert not any(module.training for module in net.modules())
+    assert [stage.name for stage in report.stages] == ["original", "pruned, norms re-estimated"]
+    masked = result.network.masked(net, result.kept)
+    assert result.model(HELD_OUT[0][0]).shape == masked(HELD_OUT[0][0]).shape
+
+
+@pytest.mark.parametrize("name", [*BARE, *RICH])
+def test_the_limit_is_kept_on_every_machine(name, net):
+    array = {**BARE, **RICH}[name]
+    today = network_cost(from_torch(net, example_inputs=IMAGE), array).total.cycles
+    result = quietly(net, IMAGE, array, target=0.7)
+    assert result.report.after.cycles <= 0.7 * today
+    assert (
+        result.report.after.cycles == network_cost(from_torch(result.model, example_inputs=IMAGE), array).total.cycles
+    )
+
+
+def test_cycles_seconds_and_devices(net):
+    array = SystolicArray(8, 8, clock_hz=1e6)
+    today = network_cost(from_torch(net, example_inputs=IMAGE), array).total
+    by_share = quietly(net, IMAGE, array, target=0.6)
+    assert quietly(net, IMAGE, array, cycles=0.6 * today.cycles).sizes == by_share.sizes
+    assert quietly(net, IMAGE, array, seconds=0.6 * today.seconds).sizes == by_share.sizes
+    assert quietly(net, IMAGE, "gemmini", target=0.8).report.used <= 1
+
+
+def test_the_floor_is_said_first_and_a_limit_below_it_is_refused(net):
+    result = quietly(net, IMAGE, SystolicArray(64, 64), target=0.9, least=0)
+    floor = network_cost(result.network.at({name: width.multiple for name, width in result.network.widths.items()
+                                            if not width.fixed}), SystolicArray(64, 64)).total.cycles  # fmt: skip
+    assert result.report.floor == floor
+    assert str(result.report).splitlines()[1].startswith("floor: with every width at its least size")
+    with pytest.raises(InvalidValueError, match="no widths can save the rest"):
+        quietly(net, IMAGE, SystolicArray(64, 64), cycles=floor - 1, least=0)
+
+
+def test_widths_and_modules_can_be_kept_and_sizes_are_multiples(net):
+    result = quietly(net, IMAGE, ARRAY, target=0.85, keep=["stem", "blocks.1"], multiple=2, least=0.5)
+    assert {"stem.0", "blocks.1.up"}.isdisjoint(result.sizes)
+    assert all(size % 2 == 0 and 2 * size >= result.network.widths[name].size for name, size in result.sizes.items())
+    assert result.report.left_alone["stem.0"] == "kept as asked"
+    assert result.report.left_alone["head"] == "an output of the network"
+
+
+# ---------------------------------------------------------------- what channels are worth
+
+
+def test_channels_with_the_best_scores_stay(net):
+    scores = {"blocks.0.up": np.arange(24.0), "grouped": np.arange(16.0)[::-1]}
+    result = prune(net, IMAGE, ARRAY, target=0.8, data=loader(), importance=scores)
+    assert set(result.sizes) <= set(scores)
+    for name, size in result.sizes.items():
+        assert sorted(scores[name][result.kept[name]]) == sorted(scores[name])[-size:]
+    again = prune(net, IMAGE, ARRAY, target=0.8, data=loader(), importance=lambda model, network: scores)
+    assert same(result.model, again.model)
+
+
+def test_groups_keep_their_own_best_channels():
+    scores = np.array([9.0, 8.0, 7.0, 1.0, 2.0, 3.0])
+    assert best_channels(scores, 2, 2).tolist() == [0, 5]
+    assert summed_values(scores, 2).tolist() == [0.0, 12.0, 12.0, 22.0, 22.0, 30.0]
+
+
+def test_a_channel_that_does_nothing_goes_first(net):
+    for importance in ("taylor", "magnitude", "norm"):
+        model = copy.deepcopy(net)
+        dead = [3, 11, 17]
+        block = model.blocks[0]
+        with torch.no_grad():
+            for norm in (block.n1, block.n2):
+                norm.weight[dead], norm.bias[dead] = 0.0, 0.0
+            block.up.weight[dead] *= 1e-3
+            block.dw.weight[dead] *= 1e-3
+            block.down.weight[:, dead] *= 1e-3
+        settings = {"data": loader(), "importance": importance, "keep": ["stem", "blocks.1", "grouped"]}
+        result = prune(model, IMAGE, ARRAY, target=0.97, **settings)
+        assert set(result.sizes) == {"blocks.0.up"}
+        gone = set(range(24)) - set(result.kept["blocks.0.up"].tolist())
+        assert len(gone & set(dead)) == min(len(gone), len(dead))
+
+
+def test_taylor_scores_are_gradients_times_weights():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4)).eval()
+    x, y = torch.randn(8, 6), torch.randint(4, (8,))
+    from hwcost.pruning.importance import scores_of
+
+    network, task = from_torch(model, (1, 6)), Task([(x, y)], F.cross_entropy)
+    found = scores_of("taylor", model, network, ["0"], task, lambda: task.batches(torch.device("cpu")))["0"]
+    F.cross_entropy(model(x), y).backward()
+    weight, bias = model[0].weight, model[0].bias
+    expected = ((weight * weight.grad).sum(1) + bias * bias.grad).abs()
+    np.testing.assert_allclose(found, expected.detach(), rtol=1e-5)
+
+
+def test_without_data_it_is_said(net):
+    with pytest.warns(UserWarning, match="knows nothing of the task"):
+        result = prune(net, IMAGE, ARRAY, target=0.7)
+    assert any("knows nothing of the task" in note for note in result.report.notes)
+    assert result.report.stages == []
+
+
+def test_losses_that_are_known_are_not_measured_again(net):
+    known, counts = {}, []
+    first = prune(net, IMAGE, ARRAY, target=0.6, data=loader(), held_out=HELD_OUT, known_losses=known)
+    kept = json.loads(json.dumps(known))
+    again = {name: {int(size): loss for size, loss in own.items()} for name, own in kept.items()}
+
+    def loss(outputs, targets):
+        counts.append(1)
+        return F.cross_entropy(outputs, targets)
+
+    second = prune(net, IMAGE, ARRAY, target=0.6, data=loader(), held_out=HELD_OUT, loss=loss, known_losses=again)
+    assert same(first.model, second.model)
+    assert len(counts) < 16 + 8  # the scores, and both stages
+
+
+# ---------------------------------------------------------------- data of any kind
+
+
+class Pair(nn.Module):
+    """Two inputs, and outputs that are no scores of classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = nn.Linear(6, 16), nn.Linear(5, 16), nn.Linear(16, 2)
+
+    def forward(self, one, other):
+        return {"values": self.out((self.a(one) + self.b(other)).relu())}
+
+
+def test_batches_of_several_inputs_and_of_keyword_arguments():
+    torch.manual_seed(0)
+    model = Pair().eval()
+    rows = [torch.randn(8, 6), torch.randn(8, 5), torch.randn(8, 2)]
+    inputs = (torch.zeros(1, 6), torch.zeros(1, 5))
+    by_place = prune(
+        model, inputs, ARRAY, target=0.6, data=[((rows[0], rows[1]), rows[2])],
+        loss=lambda outputs, wanted: F.mse_loss(outputs["values"], wanted),
+    )  # fmt: skip
+    by_name = prune(
+        model, inputs, ARRAY, target=0.6, data=[{"one": rows[0], "other": rows[1]}],
+        loss=lambda outputs, batch: F.mse_loss(outputs["values"], rows[2]),
+    )  # fmt: skip
+    assert by_place.sizes == by_name.sizes == {"a": 8}
+    assert same(by_place.model, by_name.model)
+    assert by_place.report.stages[0].measured.accuracy is None
+    by_place.fine_tune(epochs=2)
+
+
+BAD_DATA = {
+    "a tensor": (torch.zeros(3), "a loader or a list"),
+    "an iterator": (iter([(1, 2)]), "an iterator ends"),
+    "nothing": ([], "there are none"),
+    "triples": ([(1, 2, 3)], "batches of inputs and targets"),
+    "numbers": ([1.0], "batches of inputs and targets"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_data_that_are_no_batches(name, net):
+    data, words = BAD_DATA[name]
+    with pytest.raises(InvalidValueError, match=words):
+        prune(net, IMAGE, ARRAY, target=0.6, data=data)
+
+
+REFUSED = {
+    "no limit": ({}, "one of target"),
+    "two limits": ({"target": 0.5, "cycles": 100}, "one of target"),
+    "more than today": ({"target": 1.2}, "a share below 1"),
+    "many seconds": ({"seconds": 1.0}, "less than it takes today"),
+    "a text": ({"target": "half"}, "a number above 0"),
+    "an importance": ({"target": 0.5, "importance": "size"}, "pass data, or one of"),
+    "scores of no width": ({"target": 0.5, "importance": {}}, "at least one width"),
+    "scores of another": ({"target": 0.5, "importance": {"z": [1]}}, "unknown width that can change 'z'"),
+    "too few scores": ({"target": 0.5, "importance": {"grouped": [1.0]}}, "16 finite numbers"),
+    "negative scores": ({"target": 0.5, "importance": {"grouped": [-1.0] * 16}}, "16 finite numbers"),
+    "a width to keep": ({"target": 0.5, "keep": ["z"]}, "names of widths or modules"),
+    "a share": ({"target": 0.5, "least": 2}, "a share of today's sizes"),
+    "a multiple": ({"target": 0.5, "multiple": 0}, "an integer of at least 1"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_settings_that_cannot_be(name, net):
+    settings, words = REFUSED[name]
+    with pytest.raises(InvalidValueError, match=words):
+        quietly(net, IMAGE, ARRAY, **settings)
+
+
+def test_a_loss_that_is_no_number(net):
+    with pytest.raises(InvalidValueError, match="a mean over the batch"):
+        prune(net, IMAGE, ARRAY, target=0.5, data=loader(), loss=lambda outputs, targets: outputs)
+
+
+# ---------------------------------------------------------------- norms
+
+
+def test_norms_are_those_of_the_new_network(net):
+    result = prune(net, IMAGE, ARRAY, target=0.5, data=loader(), held_out=HELD_OUT, least=0.1)
+    cut = resized(net, result.network, keep=result.kept).eval()
+    x = torch.cat([batch[0] for batch in loader(192)])
+    inner = result.model.blocks[0].n1
+    hidden = {}
+    handle = inner.register_forward_pre_hook(lambda module, args: hidden.update(x=args[0]))
+    result.model(x)
+    handle.remove()
+    mean = hidden["x"].mean((0, 2, 3))
+    assert (inner.running_mean - mean).abs().max() < (cut.blocks[0].n1.running_mean - mean).abs().max() + 0.05
+    assert inner.momentum == 0.1
+
+
+def test_measuring_leaves_norms_as_they_are(net):
+    before = copy.deepcopy(net)
+    with of_the_batch(net):
+        assert net.stem[1].training
+        net(images(16)[0])
+    assert same(net, before)
+    assert not net.stem[1].training
+    assert not re_estimate(nn.Linear(2, 2), [])
+
+
+# ---------------------------------------------------------------- ways on
+
+
+def test_fine_tuning_lowers_the_loss_and_is_the_same_every_time(net):
+    results = [prune(net, IMAGE, ARRAY, target=0.5, data=loader(), held_out=HELD_OUT) for _ in range(2)]
+    for result in results:
+        torch.manual_seed(np.random.default_rng().integers(1000))  # what else happens has no effect
+        assert result.fine_tune(epochs=2) is result
+    assert same(*(result.model for result in results))
+    stages = results[0].report.stages
+    assert stages[-1].name == "fine-tuned, 2 epochs"
+    assert stages[-1].measured.loss < stages[-2].measured.loss
+    assert not results[0].model.training
+
+
+@pytest.mark.parametrize("generator", [None, 3])
+def test_fine_tuning_that_was_stopped_ends_with_the_same_bits(net, tmp_path, generator):
+    own = {} if generator is None else {"generator": torch.Generator().manual_seed(generator)}
+    whole, stopped = (prune(net, IMAGE, ARRAY, target=0.5, data=loader(**own), held_out=HELD_OUT) for _ in range(2))
+    whole.fine_tune(epochs=3)
+    path, seen = tmp_path / "state", []
+
+    def progress(done, of):
+        seen.append((done, of))
+        if done == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fine_tune(epochs=3, checkpoint=path, progress=progress)
+    again = prune(net, IMAGE, ARRAY, target=0.5, data=loader(**own), held_out=HELD_OUT)
+    again.fine_tune(epochs=3, checkpoint=path)
+    assert same(whole.model, again.model)
+    assert seen[0] == (1, 18)
+
+
+def test_checkpoints_of_others_and_damaged_ones_are_refused(net, tmp_path):
+    result = prune(net, IMAGE, ARRAY, target=0.5, data=loader(), held_out=HELD_OUT)
+    path = tmp_path / "state"
+    result.fine_tune(epochs=1, checkpoint=path)
+    with pytest.raises(InvalidValueError, match="its epochs differs"):
+        result.fine_tune(epochs=2, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InvalidValueError, match="it is damaged"):
+        result.fine_tune(epochs=1, checkpoint=path)
+
+
+def test_an_optimizer_of_the_users_own_and_no_teacher(net):
+    result = prune(net, IMAGE, ARRAY, target=0.5, data=loader(), held_out=HELD_OUT)
+    before = copy.deepcopy(result.model)
+    result.fine_tune(epochs=1, optimizer=lambda own: torch.optim.AdamW(own, 1e-3), distil=0)
+    assert not same(before, result.model)
+    for settings, words in (({"epochs": 0}, "at least 1"), ({"distil": 2}, "a share"), ({"epochs": True}, "at least")):
+        with pytest.raises(InvalidValueError, match=words):
+            result.fine_tune(**settings)
+    with pytest.raises(InvalidValueError, match="a smaller learning rate"):
+        result.fine_tune(epochs=1, optimizer=lambda own: torch.optim.SGD(own, 1e12), distil=0)
+
+
+def test_a_state_dict_is_cut_and_put_back(net):
+    result = quietly(net, IMAGE, ARRAY, target=0.5)
+    plain = resized(net, result.network, keep=result.kept)
+    assert same(result.model, plain)
+    plain.load_state_dict(result.cut(net.state_dict()))
+    assert same(result.model, plain)
+    with torch.no_grad():
+        for tensor in result.model.parameters():
+            tensor.add_(1.0)
+    whole = result.undo()
+    assert whole(IMAGE).shape == net(IMAGE).shape
+    assert same(resized(whole, result.network, keep=result.kept), result.model)
+    gone = sorted(set(range(24)) - set(result.kept["blocks.0.up"].tolist()))
+    assert torch.equal(whole.blocks[0].up.weight[gone], net.blocks[0].up.weight[gone])
+    with pytest.raises(InvalidValueError, match="a tensor of shape"):
+        result.cut({"head.weight": torch.zeros(2, 2)})
+
+
+@pytest.mark.parametrize("make", [
+    lambda own: torch.optim.SGD(own, 0.1, momentum=0.9), lambda own: torch.optim.AdamW(own, 0.01)
+], ids=["sgd", "adamw"])  # fmt: skip
+def test_an_optimizer_goes_on_where_it_was(make):
+    """One step of the smaller module is that of the masked one: weights, momenta and counts are cut alike."""
+    net = made(1).eval()
+    optimizer = make(net.parameters())
+    x, y = images(32)
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    result = quietly(net, IMAGE, ARRAY, target=0.5)
+    small = result.map_optimizer(optimizer)
+    assert type(small) is type(optimizer)
+    old = {name: optimizer.state[each] for name, each in net.named_parameters()}
+    for name, each in result.model.named_parameters():
+        for key, value in small.state[each].items():
+            expected = result.cut({name: old[name][key]})[name] if value.shape == each.shape else old[name][key]
+            assert torch.equal(value, expected), (name, key)
+    before = copy.deepcopy(result.model)
+    small.zero_grad()
+    F.cross_entropy(result.model(x), y).backward()
+    small.step()
+    assert not same(before, result.model)
+    with pytest.raises(InvalidValueError, match="of the module that was pruned"):
+        result.map_optimizer(make(nn.Linear(2, 2).parameters()))
+
+
+def test_a_folder_builds_the_module_again(net, tmp_path):
+    result = prune(net, IMAGE, ARRAY, target=0.5, data=loader(), held_out=HELD_OUT)
+    result.fine_tune(epochs=1)
+    result.save(tmp_path / "out")
+    again = pruned(tmp_path / "out", Net())
+    assert same(again, result.model)
+    assert torch.equal(again(IMAGE), result.model(IMAGE))
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["recipe.json", "weights.safetensors"]
+
+
+def tied():
+    model = nn.Sequential(
+        nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 24), nn.Linear(24, 4)
+    )
+    model[4].weight = model[2].weight
+    return model
+
+
+def test_tied_weights_stay_tied_in_a_folder(tmp_path):
+    model = tied()
+    result = quietly(model, torch.zeros(1, 8), ARRAY, target=0.6)
+    assert result.model[4].weight is result.model[2].weight
+    result.save(tmp_path)
+    again = pruned(tmp_path, tied())
+    assert again[4].weight is again[2].weight
+    assert same(again, result.model)
+
+
+def damaged(name, change):
+    def apply(folder):
+        path = folder / name
+        path.write_bytes(change(path.read_bytes()))
+
+    return apply
+
+
+DAMAGED = {
+    "no recipe": (lambda folder: (folder / "recipe.json").unlink(), "cannot be read"),
+    "no weights": (lambda folder: (folder / "weights.safetensors").unlink(), "cannot be read"),
+    "half a recipe": (damaged("recipe.json", lambda text: text[:100]), "no recipe"),
+    "half of the weights": (damaged("weights.safetensors", lambda data: data[:100]), "damaged"),
+    "a recipe of another kind": (damaged("recipe.json", lambda text: b"[]"), "no recipe"),
+    "another schema": (damaged("recipe.json", lambda text: text.replace(b"pruning/1", b"pruning/9")), "schema"),
+    "other sizes": (damaged("recipe.json", lambda text: text.replace(b'"size": 24', b'"size": 8')), "different int"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_folders_that_are_damaged(name, net, tmp_path):
+    change, words = DAMAGED[name]
+    quietly(net, IMAGE, ARRAY, target=0.5).save(tmp_path)
+    change(tmp_path)
+    with pytest.raises(InvalidValueError, match=words):
+        pruned(tmp_path, Net())
+
+
+def test_a_folder_of_another_class_is_refused(net, tmp_path):
+    quietly(net, IMAGE, ARRAY, target=0.5).save(tmp_path)
+    with pytest.raises(InvalidValueError, match="the module that was imported"):
+        pruned(tmp_path, nn.Linear(2, 2))
+    with pytest.raises(InvalidValueError, match="a new module"):
+        pruned(tmp_path, Net)
+
+
+# ---------------------------------------------------------------- in steps
+
+
+def test_steps_are_those_of_the_first_module(net):
+    targets, results = (0.8, 0.6, 0.45), []
+    settings = {"data": loader(), "held_out": HELD_OUT, "importance": "taylor", "least": 0.1}
+    for step in schedule(net, IMAGE, ARRAY, targets=targets, **settings):
+        step.fine_tune(epochs=1)
+        results.append(step)
+    today = network_cost(from_torch(net, example_inputs=IMAGE), ARRAY).total.cycles
+    for target, step in zip(targets, results, strict=True):
+        cycles = network_cost(from_torch(step.model, example_inputs=IMAGE), ARRAY).total.cycles
+        assert 0.9 * target * today < cycles <= target * today
+        assert step.original is net
+        shapes = {name: each.shape for name, each in resized(net, step.network, keep=step.kept).state_dict().items()}
+        assert {name: each.shape for name, each in step.model.state_dict().items()} == shapes
+        assert same(resized(step.undo(), step.network, keep=step.kept), step.model)
+    for before, after in itertools.pairwise(results):
+        for name in after.kept:
+            assert set(after.kept[name]) <= set(before.kept.get(name, after.kept[name]))
+    for targets in ((), (0.5, 0.6), (1.0,)):
+        with pytest.raises(InvalidValueError, match="each smaller than"):
+            next(schedule(net, IMAGE, ARRAY, targets=targets))
+
+
+# ---------------------------------------------------------------- the report
+
+
+def test_the_report_is_data_and_text(net):
+    result = prune(net, IMAGE, ARRAY, target=0.5, data=loader(), least=0.1)
+    data = json.loads(json.dumps(result.report.as_dict(), allow_nan=False))
+    assert data["after"]["cycles"] == result.report.after.cycles
+    assert set(data["widths"]) == set(result.sizes)
+    assert [each["name"] for each in data["layers"]] == list(result.network.priced)
+    text = str(result.report)
+    assert all(name in text for name in (*result.sizes, "held-out examples", "left alone", "utilization"))
+    assert "every tenth batch" in text
+    assert data["settings"]["seed"] == 0
+
+
+def test_what_is_handed_on():
+    assert hwcost.torch.resized is resized
+    assert {"prune", "pruned", "resized", "schedule"} <= set(dir(hwcost.torch))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        hwcost.torch.nothing  # noqa: B018
+
+
+class Written(nn.Module):
+    """A forward with a size written into it."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+
+    def forward(self, x):
+        y = self.b(self.a(x).relu())
+        return self.c(y * torch.ones(16)) if y.shape[-1] == 16 else self.c(y)[..., :2]
+
+
+def test_a_module_with_sizes_in_its_code_is_refused_and_not_pruned_wrongly():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = prune(Written(), torch.zeros(1, 8), ARRAY, target=0.8)
+    assert (
+        result.report.after.cycles
+        == network_cost(from_torch(result.model, example_inputs=torch.zeros(1, 8)), ARRAY).total.cycles
+    )
