@@ -19,6 +19,8 @@ from common import real_models  # noqa: E402
 from hwcost import InvalidValueError, Linear, MatMul, SystolicArray, from_torch, network_cost  # noqa: E402
 from hwcost.importers import read_network  # noqa: E402
 from hwcost.importers.torch.resize import resized  # noqa: E402
+from hwcost.importers.torch.table import _taken_apart  # noqa: E402
+from hwcost.importers.torch.values import _MOST, Values  # noqa: E402
 from hwcost.network.operations import Unsupported  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -651,3 +653,51 @@ def test_experts_are_priced_for_the_tokens_that_are_routed(name):
     assert all(isinstance(layer, MatMul) for layer in routed.values())
     rest = network.macs - 2 * rows * hidden * inner * 3
     assert rest == counted(model, input_ids=IDS)  # which does not count grouped products
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "written"),
+    [
+        ((96,), (3, 32), (3, 32)),
+        ((4, 96), (4, 3, 32), (3, 32)),
+        ((4, 96), (4, 2, 3, 16), (2, 3, 16)),
+        ((4, 96), (4, 96, 1), ()),
+        ((4, 96), (8, 48), ()),
+        ((96,), (96,), ()),
+        ((), (1, 1), ()),
+    ],
+)
+def test_the_sizes_that_a_last_axis_is_split_into(old, new, written):
+    assert _taken_apart(old, new) == written
+
+
+def test_values_are_followed_up_to_a_number_of_elements():
+    values = Values()
+    for count, is_small in ((_MOST, True), (_MOST + 1, False)):
+        value = torch.zeros(count, dtype=torch.int8)
+        added, given = torch.empty(count, device="meta"), torch.empty(count, device="meta")
+        values.add(added, value)
+        values.add_given(given, value)
+        assert (values.get(added) is value) == is_small
+        assert (values.get(given) is not None) == is_small
+        assert values.get(given) is not value
+        assert values.are_known([added, given]) == is_small
+        assert values.are_followed([added]) == is_small
+    assert values.are_followed([])
+    assert values.are_followed([added[:3], added[:1]])
+    assert not values.are_followed([added[:0]])
+    assert not values.are_followed([added[:3], added])
+    unknown, other = torch.empty(2, device="meta"), torch.zeros(2)
+    assert values.get(unknown) is None
+    assert values.get(unknown, other) is values.get(other) is other
+    assert values.get(unknown[:0]).tolist() == []
+    values.add_given(unknown, torch.zeros(2))  # real numbers are not followed
+    assert not values.are_known([unknown, other])
+    values.forget([added[:3]])
+    assert values.get(added) is None
+
+
+def test_a_mask_too_large_to_look_at_is_said_to_be_unknown():
+    mask = torch.ones(_MOST + 1, dtype=torch.bool)
+    with pytest.raises(InvalidValueError, match="it looks at the values of a tensor"):
+        from_torch(Of(lambda module, x: x[module.mask], mask=mask), (_MOST + 1, 8))

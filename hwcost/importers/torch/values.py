@@ -45,7 +45,8 @@ class Values:
         """States a value that somebody else owns, if it is small and one of integers or truth values."""
         if value.is_floating_point() or value.is_complex():
             return
-        if value.layout is torch.strided and not value.is_nested and not value.is_meta:
+        is_plain = value.layout is torch.strided and not value.is_nested and not value.is_meta
+        if is_plain and value.numel() <= _MOST:
             self.add(tensor, value)
             self._given.add(id(tensor))
 
