@@ -25,14 +25,15 @@ from hwcost.network.network import Network
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-settings.register_profile(
-    "fixed",
+FIXED = settings(
     derandomize=True,
     deadline=None,
     max_examples=60,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+settings.register_profile("fixed", FIXED)
+settings.register_profile("few", FIXED, max_examples=10)  # on further versions, which change libraries and not rules
 settings.load_profile("fixed")
 
 
