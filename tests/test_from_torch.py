@@ -674,6 +674,82 @@ def test_numbers_in_a_reshape_of_the_code(size):
     assert fixed == ("a number in the code" if size == (-1, 36) else "")
 
 
+class Reduced(nn.Module):
+    """Attention whose keys come from a smaller map, which is reshaped with the sizes of the input, as in PVT."""
+
+    def __init__(self, width=16, own=16):
+        super().__init__()
+        self.smaller, self.key, self.value = nn.Conv2d(width, own, 2, 2), nn.Linear(own, 8), nn.Linear(own, 8)
+
+    def forward(self, x):
+        batch, _, width = x.shape
+        y = self.smaller(x.transpose(1, 2).reshape(batch, width, 4, 4)).reshape(batch, width, -1).transpose(1, 2)
+        return self.key(y) @ self.value(y).mT
+
+
+class OneHead(nn.Module):
+    """Attention with one head, whose size is read off the keys, as in the autoencoders of diffusers."""
+
+    def __init__(self, width=8, inner=16):
+        super().__init__()
+        self.to_q, self.to_k, self.to_v = (nn.Linear(width, inner) for _ in range(3))
+        self.to_out = nn.Linear(inner, width)
+
+    def forward(self, x):
+        q, k, v = self.to_q(x), self.to_k(x), self.to_v(x)
+        q, k, v = (each.view(len(x), -1, 1, k.shape[-1]).transpose(1, 2) for each in (q, k, v))
+        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        return self.to_out(y.reshape(len(x), -1, k.shape[-1]))
+
+
+class Flattened(nn.Module):
+    """Tokens in one axis for a while, with a last axis that is the tensor's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(8, 16), nn.Linear(16, 8)
+
+    def forward(self, x):
+        y = self.up(x)
+        return self.down(y.view(-1, y.shape[-1])).view(x.shape)
+
+
+class Modulated(nn.Module):
+    """A norm without parameters, whose scale and shift follow from a condition, as in diffusion transformers."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.up, self.condition, self.down = nn.Linear(8, 16), nn.Linear(8, 32), nn.Linear(16, 8)
+        self.norm = norm
+
+    def forward(self, x):
+        up = self.norm(self.up(x))
+        scale, shift = self.condition(x.mean(1, keepdim=True)).chunk(2, -1)
+        return self.down(up * scale + shift)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "opened"),
+    [
+        (Reduced(), (2, 16, 16), set()),
+        (OneHead(), (2, 5, 8), set()),
+        (Flattened(), (2, 5, 8), {"up"}),
+        (Modulated(nn.LayerNorm(16, elementwise_affine=False)), (2, 5, 8), set()),
+        (Modulated(nn.LayerNorm(16)), (2, 5, 8), {"up"}),
+        (Modulated(nn.RMSNorm(16, elementwise_affine=False)), (2, 5, 8), set()),
+    ],
+)
+def test_widths_that_can_change_run_when_the_code_reshapes(model, shape, opened):
+    """Each width alone: a size next to one that is computed may be that of another tensor."""
+    network = from_torch(model, shape)
+    assert {name for name, width in network.widths.items() if not width.fixed and width.size == 16} == opened
+    for name, width in network.widths.items():
+        if not width.fixed:
+            expected = network.at(sizes := {name: width.size - width.multiple})
+            again = from_torch(resized(model, network, sizes), shape)
+            assert all(again[each] == expected[each] for each in network.priced)
+
+
 def test_channels_that_are_cut_in_between_are_followed():
     class Gated(nn.Module):
         def __init__(self):

@@ -701,3 +701,14 @@ def test_a_mask_too_large_to_look_at_is_said_to_be_unknown():
     mask = torch.ones(_MOST + 1, dtype=torch.bool)
     with pytest.raises(InvalidValueError, match="it looks at the values of a tensor"):
         from_torch(Of(lambda module, x: x[module.mask], mask=mask), (_MOST + 1, 8))
+
+
+def test_an_assertion_without_words_is_quoted():
+    class Asserting(nn.Module):
+        def forward(self, x):
+            if x.shape[1] != 4:
+                raise AssertionError  # not four channels
+            return x
+
+    with pytest.raises(InvalidValueError, match=r"module '1'.*AssertionError at '.*not four channels'"):
+        from_torch(nn.Sequential(nn.Linear(3, 3), Asserting()), (2, 3))

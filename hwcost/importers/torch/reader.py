@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -266,4 +267,6 @@ def _refused(path: str, given: Arguments, what: str) -> InvalidValueError:
 def _in_words(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it calls itself endlessly"
+    if isinstance(error, AssertionError) and not str(error) and error.__traceback__ is not None:
+        return f"it raises AssertionError at {traceback.extract_tb(error.__traceback__)[-1].line!r}"
     return f"it raises {first_line(error)}"

@@ -28,9 +28,11 @@ def _reshape(call: OperatorCall) -> None:
     if call.is_parameter(x):  # its own shape, or its module's, decides the sizes
         return
     given = call.arguments.get("size", ())
-    if -1 in given:  # sizes next to one that is computed are numbers in the code, unless an axis has them already
+    if -1 in given:
+        # sizes next to one that is computed are numbers in the code, or those of another tensor (``view(B, C, -1)``);
+        # if the first one is computed, the last ones are nearly always the tensor's own (``view(-1, x.shape[-1])``)
         for axis, size in zip(call.axes(out), given, strict=True):
-            if size != -1 and axis not in before:
+            if size != -1 and (given[0] != -1 or axis not in before):
                 widths.fix(axis, "a number in the code")
     whole = any(map(widths.is_fixed, open_before))
     call.written = out.shape if whole else _taken_apart(x.shape, out.shape)

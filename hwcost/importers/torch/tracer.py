@@ -214,6 +214,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._opaque = module
 
     def _left(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and module._parameters.get("weight") is None:
+            for tensor in tensors_in((*args, *kwargs.values()))[:1]:  # no parameter has its sizes, which it checks
+                for axis in self.tensors.axes(tensor)[-len(module.normalized_shape) :]:
+                    self.tensors.widths.fix(axis, "a norm without parameters")
         if module is self._opaque:
             self._opaque = None
             call = ModuleCall(module, args, kwargs, output, self.tensors)
