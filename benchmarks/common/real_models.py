@@ -10,12 +10,14 @@ import importlib
 import os
 import re
 import sys
+import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -25,37 +27,66 @@ TOKENS = 64
 
 @dataclass(frozen=True)
 class RealModel:
-    """One architecture: where it comes from, how it is made, what it is run on, and whether that needs data."""
+    """One architecture.
+
+    Args:
+        library: where it comes from.
+        make: makes the module, given the library.
+        inputs: shapes, or a mapping or a list of what its forward takes.
+        with_data: whether PyTorch's counter needs the values of these.
+        partial: whether its end cannot be reached on shapes alone.
+    """
 
     library: str
     make: Callable[[Any], Any]
     inputs: Any = IMAGE
     with_data: bool = False
+    partial: bool = False
 
-    def module(self) -> torch.nn.Module:
+    def module(self, *, with_data: bool = False) -> torch.nn.Module:
         """The module, in evaluation mode; without memory for weights if its constructor allows that."""
         library = loaded(self.library)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            torch.manual_seed(0)
             with contextlib.suppress(Exception), torch.device("meta"):
-                if not self.with_data:
+                if not self.with_data and not with_data:
                     return self.make(library).eval()
             return self.make(library).eval()
 
     def arguments(self) -> dict[str, Any]:
         """What ``from_torch`` takes."""
+        more = {"partial": True} if self.partial else {}
         if isinstance(self.inputs, Mapping):
-            return {"example_inputs": dict(self.inputs)}
-        return {"input_size": self.inputs}
+            return {"example_inputs": dict(self.inputs), **more}
+        return {"input_size" if _is_of_shapes(self.inputs) else "example_inputs": self.inputs, **more}
+
+    def called_with(self, device: str) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of a call on a device, by position and by name."""
+        if isinstance(self.inputs, Mapping):
+            return [], _moved(dict(self.inputs), device)
+        if not _is_of_shapes(self.inputs):
+            return _moved(list(self.inputs), device), {}
+        shapes = self.inputs if isinstance(self.inputs, list) else [self.inputs]
+        return [torch.rand(shape, device=device) for shape in shapes], {}
+
+
+def _is_of_shapes(inputs: Any) -> bool:
+    """Whether inputs are the shape of one tensor, or of several."""
+    return all(isinstance(each, (int, tuple)) for each in inputs)
+
+
+def _moved(values: Any, device: str) -> Any:
+    return tree_map_only(torch.Tensor, lambda each: each.to(device), values)
 
 
 def loaded(name: str) -> Any:
-    """The library. torchvision's compiled operators need not fit to this torch: definitions do without them."""
+    """The library. The compiled operators of torchvision and torchaudio need not fit to this torch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if name in ("torchvision", "timm", "transformers"):  # the others import torchvision
+        for prepare in (_torchvision, _torchaudio) if name != "torch" else ():  # the others import them
             with contextlib.suppress(ModuleNotFoundError):
-                _torchvision()
+                prepare()
         return importlib.import_module("torchvision.models" if name == "torchvision" else name)
 
 
@@ -75,6 +106,18 @@ def _torchvision() -> Any:
             _KEPT[0].define(f"{missing[1]}(Tensor x) -> Tensor")
             for module in [each for each in sys.modules if each.partition(".")[0] == "torchvision"]:
                 del sys.modules[module]
+
+
+def _torchaudio() -> Any:
+    try:
+        return importlib.import_module("torchaudio")
+    except OSError:
+        without: Any = types.ModuleType("torchaudio._extension")
+        without._IS_TORCHAUDIO_EXT_AVAILABLE, without.fail_if_no_align = False, lambda function: function
+        for module in [each for each in sys.modules if each.partition(".")[0] == "torchaudio"]:
+            del sys.modules[module]
+        sys.modules[without.__name__] = without
+        return importlib.import_module("torchaudio")
 
 
 def _vision(name: str, size: tuple[int, ...] = IMAGE, **options: Any) -> RealModel:
@@ -202,23 +245,29 @@ MODELS: Mapping[str, RealModel] = {
 """Every architecture by name."""
 
 
-def torch_macs(model: torch.nn.Module, inputs: Any) -> int:
-    """PyTorch's own count: half of its FLOPs, on tensors without data too."""
+def torch_macs(real: RealModel, model: torch.nn.Module, device: str = "meta") -> int:
+    """PyTorch's own count: half of its FLOPs, until its end or until what it cannot run.
+
+    The counter has no entry for the operators that put attention or the steps of a recurrent net together for
+    processors, so these run apart.
+    """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    if isinstance(inputs, Mapping) and "attention_mask" in inputs:  # it has no entry for attention on processors
-        math = sdpa_kernel(SDPBackend.MATH)
-        with _quietly(), torch.no_grad(), math, FlopCounterMode(display=False) as counter:
-            model(**inputs)
-        return int(counter.get_total_flops()) // 2
-    with _quietly(), torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model = model.to("meta")
-        if isinstance(inputs, Mapping):
-            model(**{name: tensor.to("meta") for name, tensor in inputs.items()})
-        else:
-            shapes = inputs if isinstance(inputs, list) else [inputs]
-            model(*(torch.empty(shape) for shape in shapes))
+    model = model.to(device).requires_grad_(False)
+    args, kwargs = real.called_with(device)
+    has_steps = any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
+    had_fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with (
+            _quietly(), torch.no_grad(), torch.device(device), sdpa_kernel(SDPBackend.MATH),
+            torch.backends.mkldnn.flags(enabled=not has_steps), FlopCounterMode(display=False) as counter,
+            contextlib.suppress(RuntimeError) if real.partial else contextlib.nullcontext(),
+        ):  # fmt: skip
+            model(*args, **kwargs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(had_fast_path)
     return int(counter.get_total_flops()) // 2
 
 
