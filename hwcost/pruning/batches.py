@@ -84,7 +84,7 @@ class Task:
         is_empty = True
         for given in self.data:
             is_empty = False
-            moved = tree_map_only(Tensor, lambda each: each.to(device), given)
+            moved = tree_map_only(Tensor, lambda each: each.to(device).contiguous(), given)
             yield self._batch(moved)
         if is_empty:
             raise InvalidValueError(self.field, self.data, _PAIRS, reason="there are none")

@@ -79,7 +79,7 @@ def cut_tensor(tensor: Tensor, stays: Mapping[int, Any]) -> Tensor:
         rows = [torch.from_numpy(row.nonzero()[0]).to(tensor.device) for row in stays[axis]]
         parts = [part.index_select(axis, row) for part, row in zip(tensor.chunk(len(rows)), rows, strict=True)]
         tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return tensor
+    return tensor.contiguous()  # PyTorch's convolutions on channels_last have crashed on 7 channels
 
 
 def _kept(network: Network, sizes: Mapping[str, int] | None, keep: Kept | None) -> dict[str, Channels]:

@@ -1,0 +1,286 @@
+"""Pruned to the same exact cycles: this package against Torch-Pruning and other ways to choose widths.
+
+    python benchmarks/pruning.py                        # all runs; goes on where it was stopped
+    python benchmarks/pruning.py --only resnet/32 --summary
+
+A run is a network, a machine, a target and a seed. All methods of a run begin with the same trained network, meet the
+same limit, and are fine-tuned alike: briefly (6,000 images once) and for long (8,000 images, four times), with the
+original as a teacher. The original, trained on for as long, is the yardstick. Widths are chosen by training images; the
+test images are looked at once, for the figures of the finished networks. Runs are kept in a file of lines, one for each
+network that was tested.
+
+Fashion-MNIST, 12,000 training images: Debian's package dataset-fashion-mnist. Torch-Pruning: pip install torch-pruning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import itertools
+import json
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from common.pruning_rivals import RIVALS, Problem
+from common.side_by_side import RESULTS, report
+from common.small_nets import NETS
+from hwcost import SystolicArray, from_torch, load_device, network_cost
+from hwcost.pruning.batches import Task, seeded
+from hwcost.pruning.norms import re_estimate
+from hwcost.pruning.tuning import Tuning
+from hwcost.torch import prune
+from nas_plugin.images import FULL, load
+
+EXAMPLE = torch.zeros(1, 1, 28, 28)
+OURS = {"curves": "curves", "taylor": "taylor"}
+TRAINED = {"resnet": 5, "mobilenet": 4}
+SHORT, LONG = (6000, 1), (8000, 4)
+MACHINES = {
+    **{str(size): SystolicArray(size, size) for size in (16, 32, 64)},
+    **{f"{size}-serial": SystolicArray(size, size, fold_timing="serial") for size in (16, 32)},
+    "gemmini": load_device("gemmini"),
+}
+CELLS = [
+    *(("resnet", machine, 0.5) for machine in ("16", "32", "64")),
+    *(("mobilenet", machine, 0.5) for machine in ("16", "32")),
+    *(("resnet", machine, 0.75) for machine in ("32", "64")),
+    ("mobilenet", "32", 0.75),
+    ("resnet", "32", 0.35),
+    ("resnet", "32-serial", 0.5), ("mobilenet", "16-serial", 0.5), ("resnet", "gemmini", 0.5),
+]  # fmt: skip
+SEEDS = (0, 1, 2)
+SCRATCH = "curves, from scratch"
+HONEST = ("MACs, filled", "uniform, filled")
+GOALS = {
+    **{f"resnet/{size}/0.5: curves - original trained on, long": -1.2 for size in (32, 64)},
+    "resnet/64/0.5: curves - Torch-Pruning, long": 1.0,
+    "resnet/32/0.5: curves - Torch-Pruning, long": 0.3,
+    "resnet/16/0.5: curves - Torch-Pruning, long": 0.0,
+    "resnet/16/0.5: curves - Torch-Pruning, short": 1.0,
+    "resnet/32/0.5: curves - Torch-Pruning, short": 1.0,
+    "resnet/64/0.5: curves - Torch-Pruning, short": 4.0,
+    "mobilenet/16/0.5: curves - Torch-Pruning, short": 2.0,
+    "mobilenet/32/0.5: curves - Torch-Pruning, short": 2.0,
+    **{f"resnet/{size}/0.75: curves - original trained on, long": -0.5 for size in (32, 64)},
+    "mobilenet/32/0.75: curves - original trained on, long": -0.5,
+    **{f"curves - the best honest rival of each cell, {figure}": -0.2 for figure in ("short", "long")},
+}
+
+
+class Batches:
+    """Images and labels in random order, by PyTorch's generator."""
+
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor, size: int) -> None:
+        self.images, self.labels, self.size = images, labels, size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.images) / self.size)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        order = torch.randperm(len(self.images))
+        for start in range(0, len(order), self.size):
+            yield self.images[order[start : start + self.size]], self.labels[order[start : start + self.size]]
+
+
+class Data:
+    """The images of one seed: for weights, held out, and for the test."""
+
+    def __init__(self, seed: int) -> None:
+        train, test = load(FULL, classes=10, shape=(28, 28))
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        self.images = train.images[order[:14_000]].contiguous()
+        self.labels = train.labels[order[:14_000]]
+        self.test = test.images.contiguous(), test.labels
+
+    def batches(self, count: int = 12_000, size: int = 125) -> Batches:
+        """Of the first images to train on."""
+        return Batches(self.images[:count], self.labels[:count], size)
+
+    @property
+    def held_out(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The other images, in batches."""
+        return list(zip(self.images[12_000:].split(250), self.labels[12_000:].split(250), strict=True))
+
+    def tested(self, model: nn.Module) -> float:
+        """The accuracy on the test images, in percent."""
+        images, labels = self.test
+        with torch.no_grad():
+            found = torch.cat([model(part).argmax(1) for part in images.split(1000)])
+        return 100 * float((found == labels).float().mean())
+
+
+def task_of(batches: Batches) -> Task:
+    return Task(batches, F.cross_entropy)
+
+
+def trained(model: nn.Module, data: Data, seed: int, epochs: int) -> nn.Module:
+    """A module trained in place."""
+    tuning = Tuning(model, None, task_of(data.batches()), epochs, make_optimizer=_optimizer, seed=seed)
+    while tuning.epoch < epochs:
+        tuning.run_epoch()
+    return model.eval()
+
+
+def new(model: nn.Module, seed: int) -> nn.Module:
+    """A copy of a module with new weights."""
+    model = copy.deepcopy(model)
+    torch.manual_seed(seed)
+    for module in model.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    return model
+
+
+def _optimizer(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+
+
+def tuned(model: nn.Module, teacher: nn.Module, data: Data, seed: int, images: int, epochs: int) -> nn.Module:
+    """A copy of a pruned network, fine-tuned."""
+    model = copy.deepcopy(model)
+    tuning = Tuning(model, teacher, task_of(data.batches(images, 100)), epochs, seed=seed)
+    while tuning.epoch < epochs:
+        tuning.run_epoch()
+    return model.eval()
+
+
+def methods_of(problem: Problem, data: Data, seed: int) -> Iterator[tuple[str, nn.Module]]:
+    """The networks that each method cuts, all within the limit."""
+    for name, importance in OURS.items():
+        result = prune(
+            problem.model, EXAMPLE, problem.array, target=problem.target, data=data.batches(), held_out=data.held_out,
+            importance=importance, seed=seed, least=0.0,
+        )  # fmt: skip
+        yield name, result.model
+    for name, rival in RIVALS.items():
+        with seeded(None, seed, name):
+            found = rival(problem)
+        yield name, found if isinstance(found, nn.Module) else problem.cut(found)
+
+
+def run(problem: Problem, name: str, data: Data, done: set[str]) -> Iterator[dict[str, Any]]:
+    """A line for each method that is not done."""
+    model, seed = problem.model, problem.seed
+    if {*OURS, *RIVALS, SCRATCH} <= done:
+        return
+    for method, small in methods_of(problem, data, seed):
+        cost = network_cost(from_torch(small, example_inputs=EXAMPLE), problem.array).total
+        assert cost.cycles <= problem.limit, (method, cost.cycles, problem.limit)
+        if method == "curves" and SCRATCH not in done:
+            scratch = trained(new(small, seed), data, seed, TRAINED[name] + LONG[1])
+            yield {"method": SCRATCH, "long": data.tested(scratch)}
+        if method in done:
+            continue
+        with seeded(None, seed, "norms"):
+            re_estimate(small, itertools.islice(problem.task.batches(torch.device("cpu")), 16))
+        yield {
+            "method": method,
+            "cycles": float(cost.cycles) / problem.today,
+            "macs": cost.macs / problem.network.macs,
+            "parameters": _parameters(small) / _parameters(model),
+            "cut": data.tested(small.eval()),
+            "short": data.tested(tuned(small, model, data, seed, *SHORT)),
+            "long": data.tested(tuned(small, model, data, seed, *LONG)),
+        }
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(each.numel() for each in model.parameters())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="runs whose network/machine/target/seed begins like this")
+    parser.add_argument("--runs", type=Path, default=RESULTS / "pruning_runs.jsonl")
+    parser.add_argument("--summary", action="store_true", help="only sum up the runs that are there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    lines = [json.loads(line) for line in options.runs.read_text().splitlines()] if options.runs.exists() else []
+    for seed, name in itertools.product(() if options.summary else SEEDS, NETS):
+        cells = {
+            f"{name}/{machine}/{target:g}/{seed}": (machine, target)
+            for network, machine, target in CELLS
+            if network == name and f"{name}/{machine}/{target:g}/{seed}".startswith(options.only)
+        }
+        if cells:
+            for line in lines_of(name, seed, cells, list(lines)):
+                lines.append(line)
+                with options.runs.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+                print(json.dumps(line), file=sys.stderr)
+    sys.exit(0 if summed_up(lines) else 1)
+
+
+def lines_of(
+    name: str, seed: int, cells: Mapping[str, tuple[str, float]], before: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """The lines of one network and seed that are missing."""
+    data = Data(seed)
+    torch.manual_seed(seed)
+    model = trained(NETS[name](), data, seed, TRAINED[name])
+    original = f"{name}/original/{seed}"
+    if original not in {line["run"] for line in before}:
+        on = tuned(model, model, data, seed, *LONG)
+        yield {"run": original, "before": data.tested(model), "long": data.tested(on)}
+    for key, (machine, target) in cells.items():
+        done = {line["method"] for line in before if line["run"] == key}
+        problem = Problem(model, EXAMPLE, MACHINES[machine], target, task_of(data.batches()), data.held_out, seed)
+        for found in run(problem, name, data, done):
+            yield {"run": key, **found}
+
+
+def summed_up(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Means over seeds by cell and method, and whether the goals are met."""
+    by: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    originals: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for line in lines:
+        name, machine, *rest = line["run"].split("/")
+        if machine == "original":
+            originals[name].append(line)
+        else:
+            by[f"{name}/{machine}/{rest[0]}", line["method"]].append(line)
+    at = {key: _means(own) for key, own in by.items()}
+    figures: dict[str, Any] = {}
+    for name, own in originals.items():
+        figures[f"{name}: original"] = mean(line["before"] for line in own)
+        figures[f"{name}: original, trained on"] = mean(line["long"] for line in own)
+    cells = [cell for cell, method in at if method == "curves"]
+    for cell in cells:
+        ours, (name, _, target) = at[cell, "curves"], cell.split("/")
+        figures[f"{cell}: curves, least share of the limit"] = ours["cycles, least"] / float(target)
+        figures[f"{cell}: curves - original trained on, long"] = ours["long"] - figures[f"{name}: original, trained on"]
+        for method, figure in itertools.product(RIVALS, ("short", "long")):
+            if (cell, method) in at:
+                figures[f"{cell}: curves - {method}, {figure}"] = ours[figure] - at[cell, method][figure]
+    both = [cell for cell in cells if all((cell, each) in at for each in HONEST)]
+    for figure in ("short", "long") if both else ():
+        best = [max(at[cell, each][figure] for each in HONEST) for cell in both]
+        figures[f"curves - the best honest rival of each cell, {figure}"] = mean(
+            at[cell, "curves"][figure] for cell in both
+        ) - mean(best)
+    rows = [{"cell": cell, "method": method, **own} for (cell, method), own in at.items()]
+    settings = {"seeds": list(SEEDS), "short": SHORT, "long": LONG, "trained": TRAINED, "images": 12_000}
+    goals = {key: (">=", bound) for key, bound in GOALS.items() if key in figures}
+    return report("pruning", settings, figures, goals, more={"rows": rows}, packages=("torch-pruning",))
+
+
+def _means(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"seeds": len(lines)}
+    for figure in ("cycles", "macs", "parameters", "cut", "short", "long"):
+        values = [line[figure] for line in lines if figure in line]
+        if values:
+            found |= {figure: mean(values), f"{figure}, least": min(values), f"{figure}, most": max(values)}
+    return found
+
+
+if __name__ == "__main__":
+    main()
