@@ -56,7 +56,7 @@ AREAS = {
 OTHER_TESTS = (
     "adapters agreement bad_options calibration check_gradient cli compare docs examples explain files from_torch_real "
     "fuzz help how_true html imports known_optimum model_command nni onnx onnx_random plot recipes release scalesim "
-    "search_results search_the_array sweep_cluster sweep_command sweep_plot user_input"
+    "pruning search_results search_the_array sweep_cluster sweep_command sweep_plot user_input"
 )
 """Test files that are left out: those of other rooms, slow ones, and those that start processes."""
 
@@ -83,7 +83,9 @@ def main(seeds: tuple[int, ...], per_area: int) -> None:
     tests = [f"tests/{path.name}" for path in sorted((ROOT / "tests").glob("test_*.py")) if path.name not in left_out]
     doctests = [file for file in sources if ">>> " in (ROOT / file).read_text("utf-8")]
     covering = Covering(ROOT, WORK / "copy", WORK / "coverage.json", sources, [*tests, *doctests], OF_IMPORTS, SLOWEST)
-    done = Outcomes(WORK / "outcomes.jsonl", digest(*(ROOT / test for test in (*tests, *doctests))))
+    done = Outcomes(
+        WORK / "outcomes.jsonl", covering.copy, digest(*(covering.copy / test for test in (*tests, *doctests)))
+    )
     known = {
         f"{file} {change}": why
         for file, own in tomllib.loads(REASONS.read_text("utf-8")).items()
@@ -95,7 +97,7 @@ def main(seeds: tuple[int, ...], per_area: int) -> None:
         for seed in seeds
         for area, files in AREAS.items()
         for file in files
-        for mutant in drawn(ROOT, file, max(2, -(-per_area // len(files))), seed)
+        for mutant in drawn(covering.copy, file, max(2, -(-per_area // len(files))), seed)
     ]
     counts: dict[tuple[int, str], Counter[str]] = {(seed, area): Counter() for seed in seeds for area in AREAS}
     survivors: list[str] = []
@@ -133,21 +135,26 @@ def run(mutant: Mutant, covering: Covering) -> str:
 class Outcomes:
     """What became of mutants before: a line of JSON for each, which holds while its file is the same."""
 
-    def __init__(self, path: Path, tests: str) -> None:
-        self.path, self.tests = path, tests
+    def __init__(self, path: Path, root: Path, tests: str) -> None:
+        self.path, self.root, self.tests = path, root, tests
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
         self.known = {(each["mutant"], each["file"]): each for each in map(json.loads, lines)}
 
     def of(self, mutant: Mutant) -> str | None:
         """The outcome, if it is known; one that survived other tests may not survive these."""
-        found = self.known.get((mutant.key, digest(ROOT / mutant.file)))
+        found = self.known.get((mutant.key, digest(self.root / mutant.file)))
         if found is None or (found["outcome"] == "survived" and found["tests"] != self.tests):
             return None
         return str(found["outcome"])
 
     def add(self, mutant: Mutant, outcome: str) -> str:
         """Keeps an outcome, and returns it."""
-        record = {"mutant": mutant.key, "file": digest(ROOT / mutant.file), "tests": self.tests, "outcome": outcome}
+        record = {
+            "mutant": mutant.key,
+            "file": digest(self.root / mutant.file),
+            "tests": self.tests,
+            "outcome": outcome,
+        }
         with self.path.open("a", encoding="utf-8") as file:
             print(json.dumps(record), file=file)
         return outcome

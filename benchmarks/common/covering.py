@@ -35,8 +35,10 @@ WARM = (
     "array_api_compat.numpy", "array_api_compat.torch", "array_api_strict", "joblib", "click.testing", "rich.table",
     "tomli_w", "xml.etree.ElementTree", "_pytest.doctest", "unittest.mock", "readline",
 )  # fmt: skip
+# compilers take minutes
 OPTIONS = (
-    "-q", "-x", "-p", "no:cacheprovider", "--tb=no", "-W", "ignore::pytest.PytestAssertRewriteWarning"
+    "-q", "-x", "-k", "not compiles", "-p", "no:cacheprovider", "--tb=no",
+    "-W", "ignore::pytest.PytestAssertRewriteWarning",
 )  # fmt: skip
 MEMORY = 8 << 30
 """Bytes of data that a run may allocate."""
@@ -70,10 +72,12 @@ class Covering:
         of_imports: Sequence[str],
         slowest: float,
     ) -> None:
-        self.root, self.copy, self.sources, self.of_imports, self.slowest = root, copy, sources, of_imports, slowest
+        self.copy, self.sources, self.of_imports, self.slowest = copy, sources, of_imports, slowest
         shutil.rmtree(copy, ignore_errors=True)
-        ignore = shutil.ignore_patterns(".*", "build", "runs", "__pycache__", "*.egg-info")
-        shutil.copytree(root, copy, ignore=ignore)
+        ignored = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
+        shutil.copytree(
+            root, copy, ignore=lambda at, names: ignored(at, names) | ({"runs"} if at == str(root) else set())
+        )
         for module in WARM:
             with contextlib.suppress(ImportError):
                 importlib.import_module(module)
@@ -81,7 +85,7 @@ class Covering:
 
     def _measured(self, kept: Path, tests: Sequence[str]) -> dict[str, Any]:
         records: dict[str, Any] = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
-        now = {file: digest(self.root / file) for file in {*self.sources, *tests}}
+        now = {file: digest(self.copy / file) for file in {*self.sources, *tests}}
         stale = [
             test
             for test in tests
@@ -94,6 +98,8 @@ class Covering:
             print("measuring", *part, file=sys.stderr)
             written.unlink(missing_ok=True)
             _forked(functools.partial(self._measure, part, written), 3600)
+            if not written.exists():
+                raise RuntimeError(f"one of these cannot be imported, or does not end: {part}")
             for test, record in json.loads(written.read_text("utf-8")).items():
                 record["digests"] = {file: now[file] for file in (test, *record["lines"])}
                 records[test] = record
@@ -114,7 +120,9 @@ class Covering:
         measure = coverage.Coverage(data_file=None, include=paths, config_file=False, messages=False)
         measure.start()
         timed = _Timed(measure)
-        pytest.main([*(option for option in OPTIONS if option != "-x"), *tests], plugins=[timed])
+        code = pytest.main([*OPTIONS, "--maxfail", "0", *tests], plugins=[timed])
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            os._exit(1)  # a file that cannot be imported
         measure.stop()
         records: dict[str, Any] = {test: {"seconds": {}, "lines": {}} for test in tests}
         for name, seconds in timed.passed.items():
@@ -133,16 +141,19 @@ class Covering:
 
         What runs once, at the import, is covered by all tests that run any function of the file.
         """
-        bodies = _bodies((self.root / file).read_text("utf-8"))
-        lines_asked = {line} if line in bodies else bodies
+        bodies = _bodies((self.copy / file).read_text("utf-8"))
+        at_import = not any(str(line) in record["lines"].get(file, {}) for record in self.records.values())
+        at_import = at_import or line not in bodies
         by_function: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
         for record in self.records.values():
             lines = record["lines"].get(file, {})
-            for name in sorted({name for number in lines_asked for name in lines.get(str(number), ())}):
+            for name in sorted(
+                {name for number in (bodies if at_import else {line}) for name in lines.get(str(number), ())}
+            ):
                 by_function[name.partition("[")[0]].append((record["seconds"][name], name))
         rng, total = random.Random(0), 0.0
-        chosen = [] if line in bodies else list(self.of_imports)
-        columns = [rng.sample(own, len(own)) for own in sorted(by_function.values(), key=min)]
+        chosen = list(self.of_imports) if at_import else []
+        columns = sorted((rng.sample(own, len(own)) for own in by_function.values()), key=lambda own: own[0])
         for seconds, name in (
             own[i] for i in range(max(map(len, columns), default=0)) for own in columns if i < len(own)
         ):
