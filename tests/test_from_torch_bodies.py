@@ -120,10 +120,16 @@ def test_a_map_runs_its_body_for_each_row():
     assert network["c"] == Linear(16, 8, batch=28)
 
 
+@pytest.mark.parametrize("is_made_before", [False, True])
 @pytest.mark.parametrize("keys", [4, 2])
-def test_flex_attention_is_attention_in_full(keys):
+def test_flex_attention_is_attention_in_full(keys, is_made_before):
+    def made():
+        return create_block_mask(lambda b, h, i, j: i >= j, None, None, 256, 256, device="cpu")
+
+    before = made()
+
     def forward(self, q, k, v):
-        mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, 256, 256, device="cpu")
+        mask = before if is_made_before else made()
         out = flex_attention(q, k, v, block_mask=mask, score_mod=lambda s, b, h, i, j: s + i, enable_gqa=keys < 4)
         return self.a(out)
 
@@ -132,6 +138,7 @@ def test_flex_attention_is_attention_in_full(keys):
     found = [each.layer for each in network.priced.values()]
     assert found[:2] == [MatMul(256, 256, 8, 4, **shared), MatMul(256, 8, 256, 4, **shared)]
     assert network["a"].batch == 1024
+    assert before.kv_num_blocks.device.type == "cpu"
 
 
 def test_compiled_attention_runs_as_it_is_written():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import types
 
 import numpy as np
 import pytest
@@ -117,6 +118,37 @@ def in_a_global(self, x):
     return x + len(GLOBAL)
 
 
+TABLE = None
+
+
+def under_a_name(self, x):
+    global TABLE  # noqa: PLW0603  # what other people's code does
+    if TABLE is None:
+        TABLE = torch.arange(x.shape[1]).float()[:, None]
+    return x + TABLE
+
+
+class Memo:
+    table = None
+
+
+def in_a_class(self, x):
+    for owner in (Memo, type(self)):
+        if getattr(owner, "table", None) is None:
+            owner.table = torch.arange(x.shape[1]).float()[:, None]
+    return x + Memo.table + type(self).table
+
+
+def in_another_file(self, x):
+    return x + elsewhere.row(x.shape[1])
+
+
+elsewhere = types.ModuleType("elsewhere")
+exec(
+    "import torch\nROWS = {}\ndef row(n): return ROWS.setdefault(n, torch.arange(n).float()[:, None])", vars(elsewhere)
+)
+
+
 def closure():
     seen = []
 
@@ -149,6 +181,9 @@ STORING = {
     "a buffer": lambda: Of(new_buffer),
     "a cached function": lambda: Of(from_a_cache),
     "a global": lambda: Of(in_a_global),
+    "a name of a file": lambda: Of(under_a_name),
+    "a class": lambda: Of(in_a_class),
+    "another file": lambda: Of(in_another_file),
     "a closure": lambda: Of(closure()),
 }
 
@@ -241,6 +276,14 @@ KNOWN = {
     "repeats": (lambda self, x: x.repeat_interleave(torch.tensor([1, 0, 2, 1, 1]), 1) @ x.mT, {}),
     "a condition": (lambda self, x: x @ x.mT if self.n.sum() > 4 else x, {"n": torch.tensor([2, 3])}),
     "a stack": (lambda self, x: x[:, : int(torch.stack([self.n, self.n]).max())] @ x.mT, {"n": torch.tensor(2)}),
+    "numbers on a device": (lambda self, x: x[:, : int(torch.tensor([2, 1], device=x.device).max())] @ x.mT, {}),
+    "numbers like a tensor": (lambda self, x: x[:, : int(x.new_tensor([2, 1]).max())] @ x.mT, {}),
+    "an array on a device": (
+        lambda self, x: x[:, torch.as_tensor(np.arange(5), device=x.device) > 1] @ x.mT,
+        {},
+    ),
+    "an array that moves": (lambda self, x: x[:, : int(torch.from_numpy(np.array([2])).to(x.device))] @ x.mT, {}),
+    "numbers of its type": (lambda self, x: x[:, : int(torch.tensor([2]).type_as(x))] @ x.mT, {}),
     "masked_select": (
         lambda self, x: x[0] @ torch.masked_select(x[0], self.m).reshape(-1, 8).mT,
         {"m": torch.arange(40).reshape(5, 8) < 16},
@@ -279,14 +322,37 @@ def test_packed_sequences_have_the_lengths_that_are_given(to_cpu):
     assert network.macs == (7 + 5 + 2) * 64 * (8 + 16)
 
 
-def test_what_an_unknown_value_was_written_to_is_unknown():
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda self, x: torch.zeros(5),
+        lambda self, x: torch.tensor([1.0, 2]),
+        lambda self, x: torch.tensor([1.0, 2], device=x.device),
+        lambda self, x: torch.from_numpy(np.ones(2)),
+        lambda self, x: self.plain[0],
+    ],
+    ids=["zeros", "numbers", "numbers on a device", "an array", "an attribute"],
+)
+def test_what_an_unknown_value_was_written_to_is_unknown(made):
     def function(self, x):
-        mask = torch.zeros(5)
+        mask = made(self, x)
         mask[0] = x.sum()
         return x[: int(mask.sum())]
 
+    model = Of(function, plain=[torch.ones(2)])
     with pytest.raises(InvalidValueError, match="values of a tensor"):
-        from_torch(Of(function), (2, 8))
+        from_torch(model, (2, 8))
+    assert torch.equal(model.plain[0], torch.ones(2))
+
+
+def test_what_a_known_value_was_written_to_is_known_and_put_back():
+    def function(self, x):
+        self.plain[0][0] = torch.tensor(3.0, device=x.device)
+        return x @ x[:, : int(self.plain[0].sum())].mT
+
+    model = Of(function, plain=[torch.ones(2)])
+    assert from_torch(model, (2, 5, 8)).macs == 2 * (5 * 64 + 5 * 4 * 8)
+    assert torch.equal(model.plain[0], torch.ones(2))
 
 
 def test_random_values_are_unknown():

@@ -1,8 +1,9 @@
 """Functions that PyTorch takes apart before a dispatch mode sees them, replaced while a module runs.
 
 A ``chunk`` becomes the same operator as a ``split`` by a size, but the code has the number of parts and not their size.
-An outer product and products of vectors become multiplications of elements; here they are matrix products. What is
-handed to the compiler runs as it is written.
+An outer product and products of vectors become multiplications of elements; here they are matrix products. A tensor
+made of numbers on a device would come without its numbers; here it is made with them and copied. What is handed to the
+compiler runs as it is written.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hwcost.importers.torch.inputs import without_data
+
 __all__ = ["in_chunk", "replaced"]
 
 _IN_CHUNK = ContextVar("in_chunk", default=False)
 _DYNAMO = "torch._dynamo.eval_frame"
 _FLEX = "torch.nn.attention.flex_attention"
+_OF_FLEX = ("_validate_device", "kv_num_blocks")  # attention compares devices, and runs on some alone
 
 
 def in_chunk() -> bool:
@@ -36,7 +40,7 @@ def replaced() -> Iterator[None]:
     before = [(owner, name, vars(owner).get(name)) for owner, name, _ in places]
     try:
         for owner, name, replacement in places:
-            setattr(owner, name, _made(replacement, getattr(owner, name)))
+            setattr(owner, name, _made(replacement, getattr(owner, name, None)))
         # loading the compiler takes longer than reading a network
         with torch.compiler.set_stance("force_eager") if _DYNAMO in sys.modules else contextlib.nullcontext():
             yield
@@ -54,10 +58,10 @@ def _made(replacement: Callable[[Any], Any], function: Any) -> Any:
 
 
 def _owners(name: str) -> list[Any]:
-    if name == "_validate_device":  # attention that runs on some devices alone
-        owners: list[Any] = [sys.modules.get(_FLEX)]
-    else:
-        owners = [torch] if name == "compile" else [torch, torch.Tensor, torch.linalg]
+    if name in _OF_FLEX:
+        flex = sys.modules.get(_FLEX)
+        return [] if flex is None else [flex if hasattr(flex, name) else flex.BlockMask]
+    owners: list[Any] = [torch] if name == "compile" else [torch, torch.Tensor, torch.linalg]
     return [owner for owner in owners if hasattr(owner, name)]
 
 
@@ -103,6 +107,27 @@ def _vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor | None:
     return (x[..., None, :] @ y[..., :, None])[..., 0, 0]
 
 
+def _tensor(function: Any) -> Any:
+    @functools.wraps(function)
+    def replacement(data: Any, *, device: Any = None, **options: Any) -> Any:
+        if device is None or torch.device(device).type != "meta" or isinstance(data, Tensor):
+            return function(data, device=device, **options)
+        return function(data, device="cpu", **options).to(device)
+
+    return replacement
+
+
+def _new_tensor(function: Any) -> Any:
+    @functools.wraps(function)
+    def replacement(self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, **options: Any) -> Any:
+        if isinstance(data, Tensor):
+            return function(self, data, dtype=dtype, device=device, **options)
+        device = self.device if device is None else device
+        return torch.tensor(data, dtype=self.dtype if dtype is None else dtype, device=device, **options)
+
+    return replacement
+
+
 def _are_alike(x: Any, y: Any) -> bool:
     return isinstance(x, Tensor) and isinstance(y, Tensor) and x.dtype == y.dtype != torch.bool
 
@@ -114,11 +139,21 @@ def _compile(function: Any) -> Any:
     return as_written
 
 
+def _on_no_device(name: str) -> property:
+    """An attribute of a mask whose tensor has no data, as the tensors that attention compares it with."""
+    return property(
+        lambda self: without_data(vars(self)[name]), lambda self, tensor: vars(self).__setitem__(name, tensor)
+    )
+
+
 _REPLACED: dict[str, Callable[[Any], Any]] = {
     "chunk": _chunk,
     "outer": lambda function: _if_it_fits(function, _outer),
     "ger": lambda function: _if_it_fits(function, _outer),
     "vecdot": lambda function: _if_it_fits(function, _vecdot),
+    "tensor": _tensor,
+    "new_tensor": _new_tensor,
     "compile": _compile,
     "_validate_device": lambda function: lambda *tensors: None,
+    "kv_num_blocks": lambda function: _on_no_device("kv_num_blocks"),
 }

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from hwcost.importers.torch.values import memory_of
+
 __all__ = ["Written", "kept"]
 
 _MOST, _MOST_NAMED = 2**24, 2**12
@@ -29,7 +31,7 @@ _HOOKS = tuple(name for name, own in _NEW.items() if isinstance(own, dict) and n
 _hooks = operator.itemgetter(*_HOOKS)
 _OF_TORCH = frozenset((*_HOOKS, *_OF_TENSORS))
 _CACHED = type(functools.lru_cache(len))
-_OF_OTHERS = sys.stdlib_module_names | {"torch"}
+_OF_OTHERS = (sys.stdlib_module_names - {"__main__"}) | {"torch", "hwcost"}
 _OF_PYTHON = sys.stdlib_module_names - {"builtins", "collections", "functools", "types", "__main__"}
 
 
@@ -37,19 +39,19 @@ _OF_PYTHON = sys.stdlib_module_names - {"builtins", "collections", "functools", 
 def kept(modules: Collection[nn.Module], *others: Any) -> Iterator[None]:
     """Context manager after which all objects that modules or ``others`` hold are as they were before.
 
-    Attributes, containers and arrays are put back in place, also those of objects inside, of classes, of closures and
-    of the Python files of the modules. Functions with an ``lru_cache`` forget what they made meanwhile. Tensors are
-    not looked into; :class:`Written` does that.
+    Attributes, containers and arrays are put back in place, also those of objects inside, of classes, of closures, of
+    the Python files of the modules and of those of the same project that they import. Functions with an ``lru_cache``
+    forget what they made meanwhile. Tensors are not looked into; :class:`Written` does that.
     """
     found = _Found()
     for each in (*modules, *others):
         found.look_at(each)
     kinds = set(map(type, modules))
     for own in {each for kind in kinds for each in kind.__mro__ if each.__module__.partition(".")[0] not in _OF_OTHERS}:
-        found.values(vars(own))
+        found.names(own)
         for each in list(vars(own).values()):
             found.look_at_function(each)
-        found.file(sys.modules.get(own.__module__))
+        found.file_of(own)
     try:
         yield
     finally:
@@ -141,23 +143,46 @@ class _Found:
             self._cache(each)
         return ()
 
-    def values(self, table: Any) -> None:
-        """Remembers the containers among the values of a namespace, and the functions that keep what they made."""
-        for each in list(table.values()):
+    def names(self, owner: type | types.ModuleType) -> None:
+        """Remembers what the names of a class or a file stand for, and what containers and caches among it hold."""
+        before = dict(vars(owner))
+
+        def put_back() -> None:
+            now = dict(vars(owner))
+            changed = [name for name, value in now.items() if name not in before or before[name] is not value]
+            for name in (*changed, *(before.keys() - now.keys())):
+                with contextlib.suppress(AttributeError, TypeError):
+                    if name in before:
+                        setattr(owner, name, before[name])
+                    elif not isinstance(now[name], (type, types.ModuleType, types.FunctionType)):  # else an import
+                        delattr(owner, name)
+
+        self._others.append(put_back)
+        for each in before.values():
             if isinstance(each, _CACHED) or (isinstance(each, (list, dict, set, deque)) and len(each) <= _MOST_NAMED):
                 self.look_at(each)
 
-    def file(self, module: types.ModuleType | None) -> None:
-        """Remembers the containers of a Python file."""
-        if module is not None and id(module) not in self._seen:
+    def file_of(self, defined: Any) -> None:
+        """Remembers the file that defines a class or a function, and the files of a project that it imports."""
+        left = [sys.modules.get(defined.__module__ or "")]
+        while left:
+            module = left.pop()
+            if module is None or id(module) in self._seen or module.__name__.partition(".")[0] in _OF_OTHERS:
+                continue
             self._seen[id(module)] = module
-            self.values(vars(module))
+            self.names(module)
+            if not _is_installed(module):
+                left += _imported(module)
+                for own in vars(module).values():
+                    if isinstance(own, type) and own.__module__ == module.__name__:
+                        self.names(own)
 
     def look_at_function(self, each: Any) -> None:
         """Remembers what a function of a class holds."""
         each = getattr(each, "__func__", each)
         if isinstance(each, types.FunctionType):
             self.look_at(each)
+            self.file_of(each)
 
     def _container(self, each: Any) -> Iterable[Any]:
         """What a container holds; methods that its class overrides are not called."""
@@ -240,6 +265,20 @@ class _Found:
         return [own]
 
 
+def _is_installed(module: types.ModuleType) -> bool:
+    return "-packages" in (getattr(module, "__file__", None) or "")
+
+
+def _imported(module: types.ModuleType) -> list[types.ModuleType]:
+    """The files of the same project that a file imports, or imports names of."""
+    values = list(vars(module).values())
+    files = [each for each in values if isinstance(each, types.ModuleType)]
+    made = [each for each in values if isinstance(each, (type, types.FunctionType, _CACHED))]
+    names = {getattr(each, "__module__", None) or "" for each in made}
+    files += [sys.modules[name] for name in names if name in sys.modules]
+    return [each for each in files if not _is_installed(each)]
+
+
 @functools.cache
 def _slots(kind: type) -> tuple[types.MemberDescriptorType, ...]:
     found = (each for base in kind.__mro__ if "__slots__" in vars(base) for each in vars(base).values())
@@ -251,11 +290,28 @@ class Written:
 
     def __init__(self) -> None:
         self._before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._unknown: dict[int, torch.Tensor] = {}  # by their memory
 
-    def add(self, tensor: torch.Tensor) -> None:
-        """Remembers a tensor that is about to be written to."""
-        if id(tensor) not in self._before:
-            self._before[id(tensor)] = tensor, tensor.detach().clone()
+    def add(self, tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+        """Remembers those with data of tensors that are about to be written to, and returns them."""
+        found = [tensor for tensor in tensors if not tensor.is_meta]
+        for tensor in found:
+            if id(tensor) not in self._before:
+                self._before[id(tensor)] = tensor, tensor.detach().clone()
+        return found
+
+    def forget(self, tensors: Iterable[torch.Tensor]) -> None:
+        """What is written to tensors has no values, and so their memory does not show it."""
+        self._unknown.update((memory_of(tensor), tensor) for tensor in tensors)
+
+    @property
+    def some_unknown(self) -> bool:
+        """Whether any tensors are such."""
+        return bool(self._unknown)
+
+    def is_unknown(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor with data shares memory with one of them."""
+        return not tensor.is_meta and memory_of(tensor) in self._unknown
 
     def put_back(self) -> None:
         """Restores all of them, the last one first."""

@@ -72,16 +72,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if type(func) is not torch._ops.OpOverload and isinstance(func, torch._ops.HigherOrderOperator):
             return self._run_body(str(func), args, kwargs or {})
         known, kwargs, values = operator(func), kwargs or {}, self.tensors.values
-        inputs = tensors_in((*args, *kwargs.values()) if kwargs else args)
-        are_meta = [tensor.is_meta for tensor in inputs]
-        with_shapes_alone = True in are_meta
-        if known.takes_lengths:
-            args = (args[0], *tree_map_only(Tensor, lambda each: values.get(each, each), args[1:]))
-        elif with_shapes_alone and False in are_meta:
-            args, kwargs = tree_map_only(Tensor, self.tensors.on_meta, (args, kwargs))
-            inputs = tensors_in((*args, *kwargs.values()))
+        args, kwargs, inputs, with_shapes_alone = self._of_one_kind(known, args, kwargs)
         is_constant = known.takes_device and not inputs and not self._is_of_lengths(known, kwargs)
-        is_known = is_constant or (with_shapes_alone and values.are_known(inputs))
+        is_moved = known.takes_device and not with_shapes_alone and _is_to_meta(kwargs)
+        is_known = is_constant or is_moved or (with_shapes_alone and values.are_known(inputs))
         is_known &= not known.draws
         out = None
         if with_shapes_alone:
@@ -98,8 +92,6 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 out = shortcut(func, args, inputs)
         elif is_constant:
             out = constant(func, args, kwargs)
-        else:
-            self._keep_written(known, args, kwargs)
         self._has_lengths |= known.takes_lengths
         if out is None:
             on_meta = known.takes_device and (with_shapes_alone or is_constant)
@@ -137,11 +129,31 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if known.writes and len(values):
             values.forget(known.written(args, kwargs))
 
-    def _keep_written(self, known: Operator, args: Any, kwargs: Any) -> None:
-        """A tensor with data is about to be written to, and gets its values back after the run."""
-        if known.writes:
-            for tensor in known.written(args, kwargs):
-                self.written.add(tensor)
+    def _of_one_kind(self, known: Operator, args: Any, kwargs: Any) -> tuple[Any, Any, list[Tensor], bool]:
+        """Arguments whose tensors all have data or shapes alone, these tensors, and whether they have shapes alone."""
+        if self.written.some_unknown:
+            args, kwargs = tree_map_only(Tensor, self._unknown_if_overwritten, (args, kwargs))
+        inputs = tensors_in((*args, *kwargs.values()) if kwargs else args)
+        are_meta = [tensor.is_meta for tensor in inputs]
+        if False in are_meta:
+            written = self.written.add(known.written(args, kwargs) if known.writes else ())
+            if True in are_meta and not known.takes_lengths:
+                args, kwargs = tree_map_only(Tensor, self.tensors.on_meta, (args, kwargs))
+                inputs = tensors_in((*args, *kwargs.values()))
+                if known.draws or not self.tensors.values.are_known(inputs):
+                    self.written.forget(written)
+        if known.takes_lengths:
+            values = self.tensors.values
+            args = (args[0], *tree_map_only(Tensor, lambda each: values.get(each, each), args[1:]))
+        return args, kwargs, inputs, True in are_meta
+
+    def _unknown_if_overwritten(self, tensor: Tensor) -> Tensor:
+        """A tensor, or one of unknown values in its place."""
+        if not self.written.is_unknown(tensor):
+            return tensor
+        found = self.tensors.on_meta(tensor)
+        self.tensors.values.forget([found])
+        return found
 
     def _with_places(self, func: Any, known: Operator, args: Any) -> tuple[Any, Any]:
         """The operator and its arguments, with masks of known values replaced by places; else an error."""
@@ -332,6 +344,12 @@ def _why_unsupported(operator: Operator) -> str:
 def _on_meta(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     unpinned = {"pin_memory": False} if "pin_memory" in kwargs else {}  # there is no memory to pin
     return {**kwargs, "device": torch.device("meta"), **unpinned}
+
+
+def _is_to_meta(kwargs: Mapping[str, Any]) -> bool:
+    """Whether a result has shapes alone, as activations have here."""
+    device = kwargs.get("device")
+    return device is not None and torch.device(device).type == "meta"
 
 
 def _is_for_python(known: Operator, kwargs: Mapping[str, Any]) -> bool:

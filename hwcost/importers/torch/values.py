@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map_only
 from hwcost.importers.torch.inputs import without_data
 from hwcost.importers.torch.operators import Operator, tensors_in
 
-__all__ = ["Values"]
+__all__ = ["Values", "memory_of"]
 
 _MOST = 2**18
 
@@ -39,7 +39,7 @@ class Values:
         if value.numel() <= _MOST and not value.is_meta:
             self._of[id(tensor)] = tensor, value
             self._given.discard(id(tensor))
-            self._sharing.setdefault(_memory(tensor), set()).add(id(tensor))
+            self._sharing.setdefault(memory_of(tensor), set()).add(id(tensor))
 
     def add_given(self, tensor: Tensor, value: Tensor) -> None:
         """States a value that somebody else owns, if it is small and one of integers or truth values."""
@@ -73,7 +73,7 @@ class Values:
     def forget(self, written: Sequence[Tensor]) -> None:
         """Tensors were written to: their values and those of all that share their memory are unknown."""
         for tensor in written:
-            for key in (id(tensor), *self._sharing.pop(_memory(tensor), ())):
+            for key in (id(tensor), *self._sharing.pop(memory_of(tensor), ())):
                 self._of.pop(key, None)
                 self._given.discard(key)
 
@@ -119,6 +119,6 @@ class Values:
         return found
 
 
-def _memory(tensor: Tensor) -> int:
+def memory_of(tensor: Tensor) -> int:
     """A number for the memory of a tensor, which those that share it have too."""
     return int(tensor.untyped_storage()._cdata)
