@@ -21,6 +21,7 @@ BASES = {
     "model": f"lenet.csv {ARRAY}",
     "plot ceiling": "",
     "plot stairs": "",
+    "prune": f"modules.py:Plain --input 1,3,8,8 {ARRAY} --target 0.75",
     "sweep": "lenet.csv --rows 8 --cols 8",
 }
 """Arguments with which each command works."""
@@ -33,6 +34,7 @@ DEVICE = [*NAME, "no/such.toml", "."]
 NUMBER = ["", "0", "-1", "nan", "1e999", "x"]
 TEXT = ["", " "]
 FILE = ["", "a", "a.txt", "no/such/folder/a"]
+MEMBER = ["", "nope", "modules.py", "no.py:a", "modules.py:nope"]
 BAD = {
     **dict.fromkeys(("--k", "--k1", "--k2", "--c", "--f", "--h", "--w", "--batch", "--stride", "--groups"), SIZES),
     **dict.fromkeys(("--s1", "--s2", "--top", "--depth", "--effort", "--multiple", "--jobs", "--pe-budget"), SIZE),
@@ -56,8 +58,21 @@ BAD = {
     "--scalesim-topology": ["no.csv", "."],
     "--scalesim-config": ["no.cfg", "."],
     "--scalesim-report": ["", "reports"],
+    **dict.fromkeys(("--data", "--held-out", "--loss"), MEMBER),
+    "--target": [*NUMBER, "1", "1.1"],
+    "--distil": ["", "-1", "nan", "x", "1.1"],
+    "--cycles": [*NUMBER, "1e9"],
+    "--seconds": [*NUMBER, "1e9"],
+    "--weights": ["", "no.safetensors", "modules.py"],
+    "--importance": NAME,
+    "--keep": NAME,
+    "--fine-tune": COUNT,
+    "--learning-rate": NUMBER,
+    "--onnx": FILE,
+    "prune --input": ["", "x", "1,x", "1,3:float99"],
+    "prune --out": ["", " ", ".", "lenet.csv"],
 }
-"""Values that no command takes for its option of that name."""
+"""Values that no command takes for its option of that name, or one command for it."""
 
 INSTEAD = {
     "--k1": "--k",
@@ -66,6 +81,8 @@ INSTEAD = {
     "--scalesim-config": "--k --c --f --s1 --s2",
     "--scalesim-report": "--k --c --f --s1 --s2",
     "--devices": "--s1 --s2",
+    "--cycles": "--target",
+    "--seconds": "--target",
 }
 """Options that a base command line must not have next to an option."""
 
@@ -73,6 +90,7 @@ WITH = {
     "--scalesim-topology": "--scalesim-config array.cfg",
     "--scalesim-config": "--scalesim-topology topology.csv",
     "--take": "--to-csv smaller.csv",
+    "--loss": "--data modules.py:batches",
 }
 """Options without which an option has no effect."""
 
@@ -128,12 +146,14 @@ def base_of(command, option):
 
 def test_the_table_covers_every_command_and_option():
     assert set(COMMANDS) == set(BASES)
-    assert {option for _, option in OPTIONS} == set(BAD)
+    assert {option for _, option in OPTIONS} == {name for name in BAD if " " not in name}
 
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=": ".join)
 def test_a_bad_value_names_its_option(refused, files, command, option):
-    for value in BAD[option]:
+    if command == "prune":
+        pytest.importorskip("torch")
+    for value in BAD.get(f"{command} {option}", BAD[option]):
         line = refused(*base_of(command, option), f"{option}={value}")
         assert option in line
         assert not PYTHON.search(line), line
@@ -202,6 +222,10 @@ def test_an_error_of_values_that_do_not_go_together(refused, files, args, names)
         ("calibrate measured.csv --device gemmini -o a.toml", "tomli_w", "fit"),
         ("sweep lenet.csv --rows 8 --cols 8 --engine processes", "joblib", "cluster"),
         ("sweep lenet.csv --rows 8 --cols 8 --engine dask://h:1", "distributed", "cluster"),
+        (f"prune {BASES['prune']} --plot a.png", "matplotlib", "plot"),
+        (f"prune {BASES['prune']} --onnx a.onnx", "onnxscript", "export"),
+        (f"prune {BASES['prune']} --weights a.safetensors", "safetensors", "torch"),
+        (f"prune {BASES['prune']} --out run", "safetensors", "torch"),
     ],
 )
 def test_a_missing_library_is_named_before_any_work(refused, files, monkeypatch, calls_of, args, module, extra):

@@ -28,6 +28,7 @@ EXAMPLES = [
 ]
 
 NET = """
+import torch
 from torch import nn
 
 
@@ -35,6 +36,9 @@ class Net(nn.Sequential):
     def __init__(self):
         convs = nn.Conv2d(3, 33, 3, padding=1), nn.ReLU(), nn.Conv2d(33, 16, 3, padding=1)
         super().__init__(*convs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+
+
+data = [(torch.zeros(4, 3, 8, 8), torch.arange(4)) for _ in range(2)]
 """
 
 
@@ -55,8 +59,12 @@ def test_the_help_is_whole_sentences(good, name):
 def files(networks):
     """The files that the examples name."""
     onnx = pytest.importorskip("onnx")
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
+    safetensors = pytest.importorskip("safetensors.torch")
     (networks / "net.py").write_text(NET)
+    shapes = {"0.weight": (33, 3, 3, 3), "0.bias": (33,), "2.weight": (16, 33, 3, 3), "2.bias": (16,)}
+    shapes |= {"5.weight": (10, 16), "5.bias": (10,)}
+    safetensors.save_file({name: torch.ones(shape) for name, shape in shapes.items()}, "w.safetensors")
     for name in ("net.csv", "layers.csv", "small.csv", "large.csv"):
         shutil.copy("lenet.csv", name)
     rows = [f"gemm,{m},{n},{k},{m * n + k}" for m in (8, 16, 64) for n in (16, 64) for k in (32, 70)]
@@ -87,6 +95,8 @@ def test_there_are_examples():
 def test_the_examples_work(hwcost, line):
     if "plot" in line or "--html" in line:
         pytest.importorskip("matplotlib")
+    if "--onnx" in line:
+        pytest.importorskip("onnxscript")
     if line.startswith("hwcost calibrate") or "--budget" in line:
         pytest.importorskip("scipy")
         pytest.importorskip("tomli_w")

@@ -75,6 +75,13 @@ def _() -> click.Command:
     return plot
 
 
+@cli.on_use("prune")
+def _() -> click.Command:
+    from hwcost.cli.prune import prune
+
+    return prune
+
+
 @cli.on_use("sweep")
 def _() -> click.Command:
     from hwcost.cli.sweep import sweep

@@ -42,7 +42,7 @@ Examples:
     "--budget",
     metavar="SHARE",
     callback=parsed_by(parse_number, *_SHARE),
-    help="Find the widths that fit this share of today's cycles, like 0.9.",
+    help="Find the widths that keep the most MACs within this share of today's cycles. No pruning: see hwcost prune.",
 )
 @size_option("--multiple", help="Take only sizes that are multiples of N, like 8.  [default: 1]")
 @click.option(
@@ -82,7 +82,8 @@ def advise(
 
     MODEL is as for hwcost model. For every width the next cheaper size is printed, the cycles that it saves, and the
     channels that are free. A width is a number of channels or features that several layers share. Residual additions,
-    concatenations, depthwise and grouped convolutions are followed, so that the advised network can be built.
+    concatenations, depthwise and grouped convolutions are followed, so that the advised network can be built. A budget
+    keeps MACs, which are no accuracy: hwcost prune chooses by weights and data.
     """
     taken = parse_sizes_by_name("--take", take, "conv1=24")
     for option, given in (("--apply", applied), ("--layers", by_layer)):

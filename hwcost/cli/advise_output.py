@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.cli.shared.documents import csv_document, json_document
+from hwcost.cli.shared.networks import changed_lines
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT
 from hwcost.tables import text_table
 from hwcost.units import shorten_name, shortlist
@@ -169,5 +170,4 @@ def _quality(found: Budget) -> str:
 def _checked(check: Mapping[str, Any]) -> Iterator[str]:
     predicted, rebuilt = (_number(check[f"{name}_cycles"]) for name in ("predicted", "rebuilt"))
     yield f"applied: predicted {predicted} cycles, rebuilt and priced {rebuilt}"
-    for path, changes in check["changes"].items():
-        yield f"  {path}: " + ", ".join(f"{name} {old} -> {new}" for name, (old, new) in changes.items())
+    yield from changed_lines(check["changes"])

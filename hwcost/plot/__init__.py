@@ -1,4 +1,4 @@
-"""Pictures of smooth ceilings, of the stairs of a layer, of fits, networks, comparisons and sweeps.
+"""Pictures of smooth ceilings, of stairs of a layer, of fits, networks, prunings, comparisons and sweeps.
 
 The functions return matplotlib figures without pyplot: no global state, no window. :func:`save` writes a figure to a
 file. matplotlib is loaded on the first call.
@@ -8,6 +8,7 @@ from hwcost.plot.calibration import calibration_figure
 from hwcost.plot.ceilings import ceiling_data, ceiling_figure
 from hwcost.plot.comparison import comparison_figure
 from hwcost.plot.network import PICTURES, network_data, network_figure
+from hwcost.plot.pruning import pruning_data, pruning_figure
 from hwcost.plot.stairs import stairs_data, stairs_figure
 from hwcost.plot.style import ENDINGS, check_path, load_matplotlib, save, svg
 from hwcost.plot.sweep import sweep_data, sweep_figure
@@ -23,6 +24,8 @@ __all__ = [
     "load_matplotlib",
     "network_data",
     "network_figure",
+    "pruning_data",
+    "pruning_figure",
     "save",
     "stairs_data",
     "stairs_figure",

@@ -9,7 +9,10 @@
     result       the smaller module: fine-tuning, state dicts, optimizers, files
     norms        statistics of batch norms
     tuning       epochs of training that can stop and go on
+    weights      safetensors into a module and out of it
     recipe       files that build the module again
+    folder       a run that was stopped and goes on
+    exporting    ONNX files of the result
     report       before and after
 
 Everything here is also in :mod:`hwcost.torch`.

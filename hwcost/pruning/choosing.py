@@ -17,7 +17,7 @@ from hwcost.network.pricing import network_cost
 from hwcost.pruning.importance import Figures
 from hwcost.units import exact
 
-__all__ = ["Choice", "Limit", "choose", "kept_widths", "stairs"]
+__all__ = ["Choice", "Limit", "check_floor", "choose", "kept_widths", "stairs"]
 
 FILL = 0.97
 
@@ -140,11 +140,20 @@ def choose(
     whole = {name: ((own - own[0]) * scale).round() for name, own in values.items()}
     best = best_sizes(network, array, network.priced, limit.cycles, effort, allowed, value=whole, fill=FILL)
     if best.cycles > limit.cycles:
-        raise InvalidValueError(
-            limit.field,
-            limit.value,
-            f"at least {best.floor / limit.today:.4g} of today's cycles, or a smaller least, or fewer widths to keep",
-            reason=f"with every width at its least size {network.name} still takes {best.floor / limit.today:.4g} of "
-            "its cycles: no widths can save the rest",
-        )
+        raise _below_the_floor(network, limit, best.floor)
     return Choice(best.sizes, best.cycles, best.floor, best.gap)
+
+
+def check_floor(network: Network, array: SystolicArray, limit: Limit, options: Mapping[str, Figures]) -> None:
+    """Raises if every width at its least size is over the limit: before anything is measured."""
+    least = {name: int(own[0]) for name, own in options.items()}
+    floor = float(network_cost(network.at(least), array).total.cycles)
+    if floor > limit.cycles:
+        raise _below_the_floor(network, limit, floor)
+
+
+def _below_the_floor(network: Network, limit: Limit, floor: float) -> InvalidValueError:
+    share = f"{floor / limit.today:.4g}"
+    allowed = f"at least {share} of today's cycles, or a smaller least, or fewer widths to keep"
+    reason = f"with every width at its least size {network.name} still takes {share} of its cycles: no widths can save "
+    return InvalidValueError(limit.field, limit.value, allowed, reason=f"{reason}the rest")

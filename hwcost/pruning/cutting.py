@@ -23,7 +23,7 @@ from hwcost.network.channels import Channels
 from hwcost.network.network import Network
 from hwcost.network.pricing import network_cost
 from hwcost.pruning.batches import Loss, Task, device_of
-from hwcost.pruning.choosing import Choice, Limit, choose, kept_widths, stairs
+from hwcost.pruning.choosing import Choice, Limit, check_floor, choose, kept_widths, stairs
 from hwcost.pruning.curves import best_channels
 from hwcost.pruning.importance import SCORES
 from hwcost.pruning.norms import evaluated, re_estimate
@@ -127,6 +127,7 @@ def prune(
     if not options:
         reasons = ", ".join(list(dict.fromkeys(each.fixed for each in network.widths.values() if each.fixed))[:3])
         raise InvalidValueError("model", network.name, "another module", reason=f"no width can change ({reasons})")
+    check_floor(network, array, limit, options)
     held, held_note = held_out_batches(task, held_out, model, loss, seed)
     notes += held_note
     work = Work(model, network, task, seed)
@@ -259,8 +260,8 @@ def schedule(
     today = float(network_cost(from_torch(model, example_inputs=example_inputs), array).total.cycles)
     for target in targets:
         step = prune(start, example_inputs, array, cycles=target * today, **settings)
+        step.report.asked = f"target {target:g}"
         if first is not None:
-            kept = composed(first.network, first.kept, step.kept)
-            step = step._seen_from(first, kept, f"target {target:g}")
+            step = step._seen_from(first, composed(first.network, first.kept, step.kept))
         yield step
         first, start = step, step.model

@@ -10,22 +10,22 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from hwcost._version import __version__
-from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.errors import InvalidValueError
 from hwcost.files import read_given, write_given
 from hwcost.importers.torch.resize import resized
 from hwcost.network.channels import check_kept
 from hwcost.network.network import Network
 from hwcost.network.operations import SizeExpression, Width
+from hwcost.pruning.weights import load_weights, saved_weights
 
-__all__ = ["load_pruned", "recipe_of", "save_pruned"]
+__all__ = ["RECIPE", "WEIGHTS", "load_pruned", "recipe_of", "save_pruned"]
 
 SCHEMA = "hwcost.pruning/1"
 RECIPE, WEIGHTS = "recipe.json", "weights.safetensors"
-_MOST_RECIPE, _MOST_WEIGHTS = 2**30, 2**37
+_MOST_RECIPE = 2**30
 
 
 def recipe_of(network: Network, kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def save_pruned(folder: str | os.PathLike[str], model: nn.Module, network: Netwo
         from hwcost.files import unusable
 
         raise unusable("folder", path, "written", error) from None
-    write_given(path / WEIGHTS, _safetensors().save(_plain(model)), "folder")
+    write_given(path / WEIGHTS, saved_weights(model), "folder")
     text = json.dumps(recipe_of(network, kept), indent=1, allow_nan=False) + "\n"
     write_given(path / RECIPE, text.encode(), "folder")
 
@@ -114,44 +114,8 @@ def load_pruned(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
         reason = f"it is no recipe of the form {SCHEMA}"
         raise InvalidValueError("recipe", str(path / RECIPE), "prune again", reason=reason) from error
     small = resized(model, network, keep=kept)
-    weights = read_given(path / WEIGHTS, _MOST_WEIGHTS, "weights")
-    allowed, where = "the files of one pruning, and a module of the class that was pruned", str(path / WEIGHTS)
-    try:
-        tensors = _safetensors().load(weights)
-    except Exception as error:
-        raise InvalidValueError("weights", where, allowed, reason="it is damaged") from error
-    wanted = _plain(small)
-    for name in sorted(wanted.keys() ^ tensors.keys()):
-        raise InvalidValueError("weights", where, allowed, reason=f"{name!r} is in only one of the two")
-    for name, tensor in tensors.items():
-        if tensor.shape != wanted[name].shape:
-            shapes = f"{name!r} is {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
-            raise InvalidValueError("weights", where, allowed, reason=shapes)
-    small.load_state_dict(tensors, strict=False)
+    load_weights(small, path / WEIGHTS, "the files of one pruning, and a module of the class that was pruned")
     return small.eval()
-
-
-def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The state of a module, each tensor once and contiguous: tied parameters have one name."""
-    found: dict[str, torch.Tensor] = {}
-    seen: set[tuple[int, tuple[int, ...]]] = set()
-    for name, tensor in model.state_dict().items():
-        if not isinstance(tensor, torch.Tensor):
-            continue
-        key = (tensor.data_ptr(), tuple(tensor.shape))
-        if tensor.numel() and key in seen:
-            continue
-        seen.add(key)
-        found[name] = tensor.detach().cpu().contiguous().clone()
-    return found
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise MissingDependencyError("safetensors", "torch", "hwcost.torch.prune") from error
-    return safetensors.torch
 
 
 def composed(network: Network, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from hwcost.pruning.norms import re_estimate
 from hwcost.pruning.recipe import save_pruned
 from hwcost.pruning.report import PruningReport, Stage
 from hwcost.pruning.tuning import MakeOptimizer, Tuning
+from hwcost.pruning.weights import weights_digest
 
 __all__ = ["Pruned"]
 
@@ -51,10 +52,9 @@ class Pruned:
         self._task, self._held_out = task, tuple(held_out)
         return self
 
-    def _seen_from(self, before: Pruned, kept: Mapping[str, Channels], asked: str) -> Pruned:
+    def _seen_from(self, before: Pruned, kept: Mapping[str, Channels]) -> Pruned:
         """This result as one of the module that an earlier step began with."""
-        report = replace(self.report, asked=asked)
-        found = replace(self, original=before.original, network=before.network, kept=kept, report=report)
+        found = replace(self, original=before.original, network=before.network, kept=kept)
         return found._with_task(self._task, self._held_out)
 
     @property
@@ -102,7 +102,7 @@ class Pruned:
         tuning = Tuning(
             self.model, self.original, task, epochs, distil=distil, make_optimizer=optimizer, seed=self.seed
         )
-        identity = {
+        identity: dict[str, Any] = {
             "epochs": epochs,
             "distil": float(distil),
             "seed": self.seed,
@@ -111,6 +111,10 @@ class Pruned:
             "optimizer": type(tuning.optimizer).__name__,
             "learning rates": tuning.highest,
         }
+        if checkpoint is not None:
+            identity["weights"] = weights_digest(
+                self.original, {name: each.tolist() for name, each in self.kept.items()}
+            )
         if checkpoint is not None and os.path.exists(checkpoint):
             tuning.load(checkpoint, identity)
         done, whole = tuning.epoch * task.length, epochs * task.length

@@ -14,22 +14,23 @@ from torch import Tensor, nn
 
 from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError
-from hwcost.files import read_given, write_given
+from hwcost.files import read_given, sealed, unsealed, write_given
 from hwcost.pruning.batches import Task, are_scores, device_of, seeded
 
-__all__ = ["MakeOptimizer", "Tuning"]
+__all__ = ["MakeOptimizer", "Tuning", "default_optimizer"]
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 """From parameters to an optimizer, whose learning rates are the largest of the schedule."""
 
+_OWNER = b"hwcost.fine-tuning/1"
 MOST_BYTES = 2**37
 CLIP = 5.0
 WARM_UP = 0.3
 
 
-def default_optimizer(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def default_optimizer(parameters: Iterable[nn.Parameter], learning_rate: float = 0.05) -> torch.optim.Optimizer:
     """SGD with momentum; the learning rate is the largest one of the schedule."""
-    return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-4, nesterov=True)
+    return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9, weight_decay=1e-4, nesterov=True)
 
 
 class Tuning:
@@ -118,7 +119,7 @@ class Tuning:
             "optimizer": self.optimizer.state_dict(),
         }
         torch.save(state, content)
-        write_given(path, content.getvalue(), "checkpoint")
+        write_given(path, sealed(content.getvalue(), _OWNER), "checkpoint")
 
     def load(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
         """Goes back to where :meth:`save` was called.
@@ -126,8 +127,10 @@ class Tuning:
         Raises:
             InvalidValueError: a file that is damaged, or of another fine-tuning.
         """
-        content = read_given(path, MOST_BYTES, "checkpoint")
+        content = unsealed(read_given(path, MOST_BYTES, "checkpoint"), _OWNER)
         again = "delete it, or begin in another folder"
+        if content is None:
+            raise InvalidValueError("checkpoint", os.fspath(path), again, reason="it is damaged")
         try:
             state = torch.load(io.BytesIO(content), map_location=device_of(self.model), weights_only=True)
             found = state["identity"]

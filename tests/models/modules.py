@@ -96,3 +96,13 @@ class Many(nn.Module):
         for _ in range(30):
             x = torch.fft.fft(x).real
         return x
+
+
+class Plain(nn.Sequential):
+    """Two convolutions that can be pruned."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 24, 3), nn.Flatten(), nn.Linear(384, 4))
+
+
+batches = [(torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64))]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from hwcost.cli.shared.machines import Machine
 from hwcost.cli.shared.options import block, option_names
-from hwcost.cli.shared.progress import progress_of
+from hwcost.cli.shared.progress import progress_of_unknown
 from hwcost.cli.shared.values import parse_sizes_by_name
 from hwcost.console import note, user_code
 from hwcost.errors import InvalidValueError
@@ -20,7 +19,15 @@ from hwcost.units import printable, shortlist
 if TYPE_CHECKING:
     from hwcost.reports import Summary
 
-__all__ = ["ModelOptions", "missing_text", "model_options", "note_extrapolation", "summary_of"]
+__all__ = [
+    "INPUT",
+    "ModelOptions",
+    "changed_lines",
+    "missing_text",
+    "model_options",
+    "note_extrapolation",
+    "summary_of",
+]
 
 _NAMED = 10
 _LONG = 20_000
@@ -53,37 +60,21 @@ class ModelOptions(NamedTuple):
             specs = [InputSpec.parse(text) for text in self.inputs]
             with user_code():
                 return read_network(source, inputs=specs, partial=self.partial)
-        with option_names({"dims": "--dim"}), contextlib.ExitStack() as stack:
-            return read_network(source, dims=sizes, progress=_progress(stack))
+        with option_names({"dims": "--dim"}), progress_of_unknown("nodes", _LONG) as progress:
+            return read_network(source, dims=sizes, progress=progress)
 
 
-def _progress(stack: contextlib.ExitStack) -> Callable[[int, int], None]:
-    """Shows how much of a long ONNX graph is read, from its first nodes on."""
-    read = 0
-    advance: Callable[[int], None] | None = None
-
-    def show(done: int, whole: int) -> None:
-        nonlocal read, advance
-        if whole < _LONG:
-            return
-        if advance is None:
-            advance = stack.enter_context(progress_of(whole, "nodes"))
-        advance(done - read)
-        read = done
-
-    return show
-
-
+INPUT = click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="[NAME=]SHAPE[:TYPE]",
+    help="An input of a PyTorch module, like 1,3,224,224 or ids=1,128:int64. Repeat it for several inputs.",
+)
 model_options = block(
     "options",
     ModelOptions,
-    click.option(
-        "--input",
-        "inputs",
-        multiple=True,
-        metavar="[NAME=]SHAPE[:TYPE]",
-        help="An input of a PyTorch module, like 1,3,224,224 or ids=1,128:int64. Repeat it for several inputs.",
-    ),
+    INPUT,
     click.option(
         "--dim",
         "dims",
@@ -131,3 +122,13 @@ def missing_text(reasons: Mapping[str, str]) -> str:
     named = shortlist([f"{printable(name)}: {printable(reason)}" for name, reason in reasons.items()], _NAMED, ";")
     count = "1 operation is" if len(reasons) == 1 else f"{len(reasons)} operations are"
     return f"{count} not in these totals: {named}"
+
+
+def changed_lines(changes: Mapping[str, Mapping[str, tuple[int, int]]]) -> Iterator[str]:
+    """The numbers to change in the code of a model, a line for each module.
+
+    >>> list(changed_lines({"conv1": {"out_channels": (64, 48)}}))
+    ['  conv1: out_channels 64 -> 48']
+    """
+    for path, own in changes.items():
+        yield f"  {path}: " + ", ".join(f"{name} {old} -> {new}" for name, (old, new) in own.items())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-__all__ = ["progress_of"]
+__all__ = ["progress_of", "progress_of_unknown"]
 
 
 @contextlib.contextmanager
@@ -44,3 +44,30 @@ def _lines(whole: int, what: str) -> Callable[[int], None]:
             click.echo(f"{100 * done // whole} % of {whole} {what}", err=True)
 
     return advance
+
+
+@contextlib.contextmanager
+def progress_of_unknown(
+    what: str, least: int = 1, *, only_on_terminals: bool = False
+) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with the number of items that are finished and that of all, which the work finds out.
+
+    Args:
+        what: their name.
+        least: print nothing if there are fewer.
+        only_on_terminals: as for :func:`progress_of`.
+    """
+    finished = 0
+    advance: Callable[[int], None] | None = None
+    with contextlib.ExitStack() as stack:
+
+        def show(done: int, whole: int) -> None:
+            nonlocal finished, advance
+            if whole < least:
+                return
+            if advance is None:
+                advance = stack.enter_context(progress_of(whole, what, only_on_terminals=only_on_terminals))
+            advance(done - finished)
+            finished = done
+
+        yield show

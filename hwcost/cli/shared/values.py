@@ -14,7 +14,7 @@ from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.relaxation import RELAXATIONS, Relaxation
 
 __all__ = [
-    "ALLOWED_SIZES", "INT64_MAX", "Sizes", "parse_clock", "parse_name", "parse_number", "parse_padding",
+    "ALLOWED_SIZES", "INT64_MAX", "Sizes", "parse_clock", "parse_member", "parse_name", "parse_number", "parse_padding",
     "parse_relaxations", "parse_size", "parse_sizes", "parse_sizes_by_name", "parse_stride",
 ]  # fmt: skip
 
@@ -66,6 +66,18 @@ def parse_name(option: str, text: str, table: Collection[str]) -> str:
     """A name that a table has."""
     check_one_of(option, text, table)
     return text
+
+
+def parse_member(option: str, text: str) -> tuple[str, str]:
+    """A Python file and a name in it.
+
+    >>> parse_member("--data", "net.py:loader")
+    ('net.py', 'loader')
+    """
+    path, _, name = text.rpartition(":")
+    if not path.lower().endswith(".py") or not name.isidentifier():
+        raise InvalidValueError(option, text, "FILE.py:NAME, a Python file and a name in it")
+    return path, name
 
 
 def parse_sizes(option: str, text: str) -> Sizes:

@@ -8,7 +8,7 @@ except ImportError as error:
     raise MissingDependencyError("PyTorch", "torch", "reading a PyTorch module") from error
 
 from hwcost.importers.torch.inputs import InputSpec
-from hwcost.importers.torch.loading import load_model
+from hwcost.importers.torch.loading import load_model, load_object
 from hwcost.importers.torch.reader import read_module
 
-__all__ = ["InputSpec", "load_model", "read_module"]
+__all__ = ["InputSpec", "load_model", "load_object", "read_module"]

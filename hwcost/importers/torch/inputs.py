@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from hwcost.errors import MISSING, InvalidValueError
 
-__all__ = ["Arguments", "InputSpec", "stand_ins", "without_data"]
+__all__ = ["Arguments", "InputSpec", "examples", "stand_ins", "without_data"]
 
 MOST = 2**40
 _ALLOWED = "a shape like 1,3,224,224, with a type as in 1,128:int64, and a name as in ids=1,128:int64 if needed"
@@ -113,6 +114,21 @@ def stand_ins(input_size: Any, example_inputs: Any) -> Arguments:
     given = list(example_inputs) if isinstance(example_inputs, (tuple, list)) else [example_inputs]
     args = tree_map_only(Tensor, stand_in, given)
     return Arguments(args, {}, values, [each for each in given if not isinstance(each, Tensor)])
+
+
+def examples(specs: Sequence[InputSpec], model: nn.Module) -> list[Tensor] | dict[str, Tensor]:
+    """Tensors of zeros for the inputs of a module: by position, or all by name if one of them has a name.
+
+    >>> [tuple(each.shape) for each in examples([InputSpec((1, 3)), InputSpec((2,))], nn.Identity())]
+    [(1, 3), (2,)]
+    >>> list(examples([InputSpec((1, 3)), InputSpec((1, 4), name="weight")], nn.Bilinear(3, 3, 2)))
+    ['input1', 'weight']
+    """
+    tensors = [torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in specs]
+    if all(spec.name is None for spec in specs):
+        return tensors
+    names = iter(inspect.signature(model.forward).parameters)
+    return {spec.name or next(names, ""): tensor for spec, tensor in zip(specs, tensors, strict=True)}
 
 
 def without_data(tensor: Tensor) -> Tensor:

@@ -1,0 +1,128 @@
+"""A pruning: what stays of every width, and every layer before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hwcost.errors import InvalidValueError
+from hwcost.plot.bars import legend_outside, name_layers
+from hwcost.plot.style import BLACK, COLOURS, LIGHT, new_figure, percent_limits
+from hwcost.units import shorten_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["pruning_data", "pruning_figure"]
+
+_WIDTH = 11.0
+_BEFORE, _AFTER = LIGHT, COLOURS[0]
+_NUMBERED = 40
+"""Bars up to which there is room for numbers."""
+
+
+def pruning_data(report: Any) -> dict[str, Any]:
+    """The data that :func:`pruning_figure` draws.
+
+    Args:
+        report: of a pruning: a :class:`hwcost.torch.PruningReport`, or the plain data that it makes.
+
+    Returns:
+        ``title``; ``widths``: for each its name, its size ``before`` and ``after``; ``layers``: for each its name,
+        and for both ``cycles`` and ``utilization`` the figures before and after; ``utilization`` of the network.
+
+    Raises:
+        InvalidValueError: no such report, or one in which nothing changed.
+    """
+    content = report if isinstance(report, Mapping) else getattr(report, "as_dict", dict)()
+    if not content.get("widths") or not content.get("layers"):
+        raise InvalidValueError("report", report, "a report on a pruning that changed at least one width")
+    before, after = content["before"], content["after"]
+    share = 100 * after["cycles"] / before["cycles"]
+    cycles = f"{before['cycles']:,.12g} to {after['cycles']:,.12g} cycles ({share:.2f} %)"
+    figures = ("cycles", "utilization", "seconds")
+    return {
+        "title": f"{shorten_name(content['network'], 40)}: {cycles} on {content['array']}",
+        "widths": [{"name": name, **sizes} for name, sizes in content["widths"].items()],
+        "layers": [
+            {"name": each["name"], **{key: (each["before"][key], each["after"][key]) for key in figures}}
+            for each in content["layers"]
+        ],
+        "utilization": (before["utilization"], after["utilization"]),
+    }
+
+
+def pruning_figure(report: Any) -> Figure:
+    """What stays of every width, and cycles and utilization of every layer before and after, on one page.
+
+    Args:
+        report: as for :func:`pruning_data`.
+
+    Raises:
+        InvalidValueError: as :func:`pruning_data`.
+        MissingDependencyError: matplotlib is not installed.
+    """
+    data = pruning_data(report)
+    with new_figure(_WIDTH, 9.0) as figure:
+        widths, cycles, used = figure.subplots(3, 1, gridspec_kw={"height_ratios": (1.1, 1.4, 1.2)})
+        used.sharex(cycles)
+        _draw_widths(widths, data["widths"])
+        _draw_cycles(cycles, data["layers"])
+        _draw_utilization(used, data)
+        seconds = [{"name": each["name"], "seconds": each["seconds"][0]} for each in data["layers"]]
+        name_layers(used, {"layers": seconds}, with_total=False)
+        figure.suptitle(shorten_name(data["title"], 130), fontsize=12, parse_math=False)
+    return figure
+
+
+def _draw_widths(axes: Axes, widths: Any) -> None:
+    """Draws the share of each width that stays, with the sizes where there is room."""
+    places = np.arange(len(widths))
+    stays = np.array([100 * each["after"] / each["before"] for each in widths])
+    wide = 0.82 if len(widths) > 10 else 0.6
+    axes.bar(places, 100.0, width=wide, color=LIGHT, alpha=0.55, label="before")
+    axes.bar(places, stays, width=wide, color=_AFTER, label="stays")
+    if len(widths) <= _NUMBERED:
+        size = float(np.clip(11.0 - len(widths) / 8.0, 6.0, 9.0))
+        for place, each in enumerate(widths):
+            words = f"{each['after']} of {each['before']}"
+            axes.text(place, 102, words, ha="center", va="bottom", fontsize=size, rotation=90 if len(widths) > 8 else 0)
+    axes.set_ylim(0, 100 if len(widths) > _NUMBERED else 112 if len(widths) <= 8 else 138)
+    axes.set_yticks([0, 25, 50, 75, 100])
+    axes.set_ylabel("channels [%]")
+    axes.grid(visible=False, axis="x")
+    names = [{"name": each["name"], "seconds": float(each["before"])} for each in widths]
+    name_layers(axes, {"layers": names}, with_total=False)
+    legend_outside(axes)
+
+
+def _draw_cycles(axes: Axes, layers: Any) -> None:
+    """Draws the cycles of each layer before and, in front of them, after."""
+    before, after = np.array([each["cycles"] for each in layers], dtype=float).T
+    places, wide = np.arange(len(layers)), 0.86 if len(layers) > 10 else 0.64
+    axes.bar(places, before, width=wide, color=_BEFORE, label="before")
+    axes.bar(places, after, width=0.6 * wide, color=_AFTER, label="after")
+    axes.set_ylabel("cycles")
+    axes.tick_params(axis="x", labelbottom=False)
+    axes.grid(visible=False, axis="x")
+    legend_outside(axes)
+
+
+def _draw_utilization(axes: Axes, data: Mapping[str, Any]) -> None:
+    """Draws the utilization of each layer before and after as two points on a line."""
+    before, after = 100 * np.array([each["utilization"] for each in data["layers"]], dtype=float).T
+    places = np.arange(len(before))
+    size = 6.0 if len(places) <= 20 else 4.5
+    axes.vlines(places, before, after, color=LIGHT, linewidth=2)
+    axes.plot(places, before, "o", color="white", markeredgecolor=BLACK, markersize=size, label="before")
+    axes.plot(places, after, "o", color=_AFTER, markersize=size, label="after")
+    for share, colour, name in zip(data["utilization"], (BLACK, _AFTER), ("before", "after"), strict=True):
+        words = f"network {name}: {100 * share:.1f} %"
+        axes.axhline(100 * share, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), label=words)
+    axes.set_ylabel("utilization [%]")
+    percent_limits(axes, float(max(before.max(), after.max())))
+    axes.grid(visible=False, axis="x")
+    legend_outside(axes)

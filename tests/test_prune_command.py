@@ -1,0 +1,422 @@
+"""``hwcost prune``: what it prints and writes, how it goes on where it was stopped, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+safetensors = pytest.importorskip("safetensors.torch")
+from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
+from hwcost.cli.prune import IMPORTANCE  # noqa: E402
+from hwcost.importers.torch import load_model  # noqa: E402
+from hwcost.importers.torch.loading import load_object  # noqa: E402
+from hwcost.pruning.exporting import export_onnx  # noqa: E402
+from hwcost.pruning.importance import SCORES  # noqa: E402
+from hwcost.pruning.valuing import CURVES  # noqa: E402
+from hwcost.torch import prune, pruned  # noqa: E402
+
+FILE = """
+import os
+import signal
+
+import torch
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        convs = nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 24, 3, padding=1)
+        super().__init__(*convs, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 4))
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = nn.Linear(6, 16), nn.Linear(5, 16), nn.Linear(16, 2)
+
+    def forward(self, one, other):
+        return self.out((self.a(one) + self.b(other)).relu())
+
+
+def made():
+    torch.manual_seed(3)
+    return Net()
+
+
+fixed, number = made(), 7
+
+
+def data():
+    random = torch.Generator().manual_seed(0)
+    labels = torch.randint(4, (96,), generator=random)
+    pictures = torch.randn(96, 3, 8, 8, generator=random)
+    pictures[torch.arange(96), labels % 3] += 1.0 + labels.float()[:, None, None]
+    images = torch.utils.data.TensorDataset(pictures, labels)
+    return torch.utils.data.DataLoader(images, 16, shuffle=True)
+
+
+held_out = [next(iter(data()))]
+calls = 0
+
+
+def loss(outputs, targets):
+    global calls
+    calls += 1
+    if calls == int(os.environ.get("KILL_AT", 0)):
+        if "KILL" not in os.environ:
+            raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGKILL)
+    with open("calls", "ab") as file:
+        file.write(b".")
+    return nn.functional.cross_entropy(outputs, targets)
+
+
+def bad(outputs, targets):
+    return outputs[number * number, targets]
+"""
+BASE = "net.py:Net --weights w.safetensors --input 1,3,8,8 --s1 8 --s2 8"
+DATA = f"{BASE} --data net.py:data --held-out net.py:held_out --loss net.py:loss --target 0.5"
+TUNED = f"{DATA} --fine-tune 3"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with a module, its weights and data."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(FILE)
+    torch.manual_seed(0)
+    safetensors.save_model(load_model("net.py", "Net", with_values=True), "w.safetensors")
+    return tmp_path
+
+
+@pytest.fixture
+def run(hwcost, folder):
+    return lambda command: hwcost("prune", *shlex.split(command))
+
+
+@pytest.fixture
+def no(refused, folder):
+    return lambda command: refused("prune", *shlex.split(command))
+
+
+@pytest.fixture
+def document(run):
+    """The document of a run that works."""
+
+    def call(command):
+        code, out, err = run(f"{command} --json")
+        assert code == 0, err
+        return json.loads(out)
+
+    return call
+
+
+def calls(folder):
+    """How often the loss was computed since the last time."""
+    path = folder / "calls"
+    count = len(path.read_bytes()) if path.exists() else 0
+    path.unlink(missing_ok=True)
+    return count
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# ---------------------------------------------------------------- the result
+
+
+def test_the_report_has_the_floor_first_and_everything_after(run):
+    code, out, err = run(f"{TUNED} --out run")
+    assert (code, err) == (0, "")
+    order = [
+        "Net on 8 x 8, weight stationary", "floor: with every width at its least size", "limit: target 0.5",
+        "\ncycles ", "held-out examples", "original", "pruned, norms re-estimated", "fine-tuned, 3 epochs",
+        "\nwidth ", "\nlayer ",
+        "left alone", "an output of the network", "numbers to change in the code:", "  0: out_channels 16 -> ",
+    ]  # fmt: skip
+    places = [out.index(each) for each in order]
+    assert places == sorted(places)
+
+
+def test_the_document_is_what_python_finds(document, folder):
+    found = document(f"{TUNED} --out run")
+    model = load_model("net.py", "Net", with_values=True)
+    model.load_state_dict(safetensors.load_file("w.safetensors"))
+    data, loss, held_out = (load_object("net.py", name, made=name == "data") for name in ("data", "loss", "held_out"))
+    image = torch.zeros(1, 3, 8, 8)
+    result = prune(model, image, SystolicArray(8, 8), target=0.5, data=data, loss=loss, held_out=held_out)
+    result.fine_tune(epochs=3)
+    assert found["schema"] == "hwcost.prune/1"
+    expected = json.loads(json.dumps(result.report.as_dict()))
+    for key in ("widths", "stages", "after", "before", "layers", "limit_cycles", "floor_cycles", "left_alone"):
+        assert found[key] == expected[key], key
+    small = pruned("run", load_model("net.py", "made", with_values=True))
+    assert all(torch.equal(a, b) for a, b in zip(small.parameters(), result.model.parameters(), strict=True))
+    priced = network_cost(from_torch(small, example_inputs=image), SystolicArray(8, 8)).total.cycles
+    assert priced == found["after"]["cycles"] <= 0.5 * found["before"]["cycles"]
+    assert found["changed_numbers"]["0"]["out_channels"] == [16, small[0].out_channels]
+    assert found["files"] == {"out": "run", "onnx": None, "plot": None}
+    report = json.loads((folder / "run" / "report.json").read_text())
+    assert report == {key: each for key, each in found.items() if key not in ("schema", "version", "files")}
+
+
+@pytest.mark.parametrize("limit", ["--cycles 1500", "--seconds 1.5e-6", "--cycles 1500 --clock 2GHz"])
+def test_limits_of_every_kind(document, limit):
+    found = document(f"{BASE} {limit}")
+    assert 0.97 * 1500 <= found["after"]["cycles"] <= 1500 == found["limit_cycles"]
+
+
+def test_what_is_asked_of_widths(document):
+    found = document(f"{BASE} --target 0.8 --keep 0 --multiple 4 --least 0.5 --importance norm --seed 3")
+    assert set(found["widths"]) == {"3"}
+    assert found["widths"]["3"]["after"] % 4 == 0
+    assert found["left_alone"]["0"] == "kept as asked"
+    settings = {"importance": "norm", "keep": ["0"], "least": 0.5, "multiple": 4, "seed": 3}
+    assert settings.items() <= found["settings"].items()
+    assert (CURVES, *SCORES) == IMPORTANCE
+
+
+def test_inputs_by_name_and_several(document):
+    by_place = document("net.py:Two --input 1,6 --input 1,5 --s1 8 --s2 8 --target 0.7")
+    by_name = document("net.py:Two --input 1,6 --input other=1,5 --s1 8 --s2 8 --target 0.7")
+    assert by_place["widths"] == by_name["widths"] == {"a": {"before": 16, "after": 8}}
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("Net", "THE WEIGHTS ARE RANDOM"), ("made", "those that made() gives"), ("fixed", ""), ("Net --weights", "")],
+)
+def test_weights_that_nobody_gave_are_said_loudly(run, source, words):
+    source = source.replace("--weights", "--weights w.safetensors")
+    code, out, err = run(f"net.py:{source} --input 1,3,8,8 --s1 8 --s2 8 --target 0.8")
+    assert code == 0
+    notes = [line for line in err.splitlines() if line.startswith("Note: ")]
+    assert notes[-1].startswith("Note: NO DATA")
+    assert "knows nothing of the task" in out
+    assert len(notes) == 1 + bool(words)
+    for text in (notes[0], out) if words else ():
+        assert words in text
+
+
+def test_a_picture_and_an_onnx_file(run, folder):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("onnxscript")
+    from hwcost import from_onnx
+
+    code, _, err = run(f"{BASE} --target 0.5 --out run --plot a.svg --onnx a.onnx")
+    assert code == 0, err
+    found = json.loads((folder / "run" / "report.json").read_text())
+    array = SystolicArray(8, 8)
+    assert network_cost(from_onnx("a.onnx"), array).total.cycles == found["after"]["cycles"]
+    files = {name: (folder / name).read_bytes() for name in ("a.svg", "a.onnx")}
+    assert run(f"{BASE} --target 0.5 --out run --plot b.svg --onnx b.onnx")[0] == 0  # from the folder
+    assert (folder / "b.svg").read_bytes() == files["a.svg"]
+    assert network_cost(from_onnx("b.onnx"), array).total.cycles == found["after"]["cycles"]
+    small = pruned("run", load_model("net.py", "made", with_values=True))
+    with pytest.raises(InvalidValueError, match="and the module 7"):
+        export_onnx(small, [torch.zeros(1, 3, 8, 8)], "c.onnx", array, 7)
+    assert not (folder / "c.onnx").exists()
+
+
+# ---------------------------------------------------------------- going on
+
+
+def killed(folder, command, at):
+    """The command in a process of its own, which kills itself at a call of the loss: whether it did."""
+    environment = {**os.environ, "KILL_AT": str(at), "KILL": ""}
+    call = [sys.executable, "-m", "hwcost", "prune", *shlex.split(command)]
+    done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def stopped(run, monkeypatch):
+    """A command that is interrupted, as by Ctrl-C, at a call of the loss: its exit code, and what it says."""
+
+    def call(command, at):
+        with monkeypatch.context() as patch:
+            patch.setenv("KILL_AT", str(at))
+            return run(command)
+
+    return call
+
+
+def test_a_run_that_was_killed_twice_ends_with_the_same_bytes(run, folder):
+    code, text, err = run(f"{TUNED} --out whole")
+    assert (code, err) == (0, "")
+    whole = calls(folder)  # 6 batches for scores, then measurements, 2 stages, 3 epochs of 6 batches, 1 stage
+    measurements = whole - 6 - 2 - 18 - 1
+    command = f"{TUNED} --out run"
+    assert killed(folder, command, at=6 + 4)  # in the fourth measurement
+    assert calls(folder) == 6 + 3
+    assert sorted(contents(folder / "run")) == ["losses.json", "run.json"]
+    assert killed(folder, command, at=whole - 3 - 4)  # in the third epoch
+    assert "fine-tuning" in contents(folder / "run")
+    assert calls(folder) == 6 + measurements - 3 + 2 + 12 + 2
+    found = run(command)
+    assert found == (0, text, ""), found
+    assert calls(folder) == 6 + 2 + 6 + 1
+    assert contents(folder / "run") == contents(folder / "whole")
+    assert sorted(contents(folder / "run")) == ["recipe.json", "report.json", "run.json", "weights.safetensors"]
+
+
+def test_a_finished_folder_is_printed_and_nothing_is_computed(run, folder):
+    command = f"{DATA} --out run"
+    first, _ = run(command), calls(folder)
+    before = contents(folder / "run")
+    assert run(command) == first
+    assert calls(folder) == 0
+    assert contents(folder / "run") == before
+
+
+def test_control_c_ends_with_130_and_how_to_go_on(stopped, folder):
+    code, out, err = stopped(DATA, at=6 + 4)
+    assert (code, out) == (130, "")
+    assert err == "Note: stopped; with --out FOLDER a run can go on from where it was stopped\n\n"
+    code, out, err = stopped(f"{DATA} --out run", at=6 + 4)
+    assert (code, out) == (130, "")
+    assert err == "Note: stopped; run the same command again to go on from run\n\n"
+    assert sorted(contents(folder / "run")) == ["losses.json", "run.json"]
+
+
+def test_the_fine_tuning_may_change_until_it_has_begun(run, stopped, no):
+    assert stopped(f"{TUNED} --out run", at=6 + 4)[0] == 130
+    assert run(f"{TUNED} --learning-rate 0.01 --out run")[0] == 0
+    assert "another learning rate: 0.01, not 0.05" in no(f"{TUNED} --out run")
+
+
+def edited(name, old, new):
+    def change(folder):
+        path = folder / name
+        content = path.read_bytes()
+        assert old in content
+        path.write_bytes(content.replace(old, new, 1))
+
+    return change
+
+
+def other_weights(folder):
+    state = safetensors.load_file(folder / "w.safetensors")
+    safetensors.save_file({name: each + 1 for name, each in state.items()}, folder / "w.safetensors")
+
+
+OTHERS = {
+    "another target": (lambda folder: None, "another target: 0.5, not 0.4", DATA.replace("0.5", "0.4")),
+    "another array": (lambda folder: None, "another array", DATA.replace("--s2 8", "--s2 4")),
+    "another seed": (lambda folder: None, "another seed: 0, not 1", f"{DATA} --seed 1"),
+    "an edited program": (edited("net.py", b"16,", b"16, "), "another file of model", DATA),
+    "other weights": (other_weights, "another weights", DATA),
+    "edited settings": (edited("run/run.json", b'"seed": 0', b'"seed": 1'), "run.json is not as it was written", DATA),
+    "half a file": (lambda folder: (folder / "run/run.json").write_bytes(b'{"a'), "run.json is damaged", DATA),
+    "an edited report": (edited("run/report.json", b'"cycles"', b'"Cycles"'), "report.json is not as", DATA),
+    "damaged weights": (edited("run/weights.safetensors", b"F32", b"I32"), "weights.safetensors is not as", DATA),
+    "no recipe": (lambda folder: (folder / "run/recipe.json").unlink(), "cannot be read", DATA),
+    "another version": (edited("run/run.json", b"-run/1", b"-run/2"), "another version", DATA),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_folders_of_others_and_damaged_ones_are_refused(run, no, folder, name):
+    change, words, command = OTHERS[name]
+    assert run(f"{DATA} --out run")[0] == 0
+    change(folder)
+    line = no(f"{command} --out run")
+    assert words in line
+    assert "--out" in line
+
+
+def test_losses_that_were_edited_or_belong_to_another_run(no, stopped, folder):
+    assert stopped(f"{DATA} --out run", at=6 + 4)[0] == 130
+    assert stopped(f"{DATA} --seed 1 --out other", at=6 + 4)[0] == 130
+    (folder / "other" / "losses.json").replace(folder / "run" / "losses.json")
+    assert "losses.json is of another run" in no(f"{DATA} --out run")
+
+
+def test_losses_that_were_edited_and_folders_of_something_else(no, stopped, folder):
+    assert stopped(f"{DATA} --out run", at=6 + 4)[0] == 130
+    path = folder / "run" / "losses.json"
+    content = path.read_text()
+    path.write_text(content.replace('": 1.', '": 2.', 1))
+    assert "losses.json is not as it was written" in no(f"{DATA} --out run")
+    (folder / "other").mkdir()
+    (folder / "other" / "a.txt").write_text("mine")
+    line = no(f"{DATA} --out other")
+    assert "it holds other files, like 'a.txt'" in line
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_weights_that_do_not_fit(no, folder):
+    state = safetensors.load_file("w.safetensors")
+    others = {name: each for name, each in state.items() if not name.startswith("0.")}
+    safetensors.save_file({"b": torch.zeros(1), **others}, "names.safetensors")
+    safetensors.save_file({**state, "0.weight": torch.zeros(16, 3, 1, 1)}, "shapes.safetensors")
+    torch.save(state, "pickle.safetensors")
+    (folder / "text.safetensors").write_text("weights")
+    for name, words in {
+        "names": "the file has no '0.weight', '0.bias'; the module has no 'b'",
+        "shapes": "'0.weight' is (16, 3, 1, 1) in the file, and (16, 3, 3, 3) in the module",
+        "pickle": "a pickle, which may run any code",
+        "text": "no file of safetensors",
+        "nothing": "cannot be read",
+    }.items():
+        line = no(BASE.replace("w.saf", f"{name}.saf") + " --target 0.5")
+        assert words in line
+        assert "--weights" in line
+
+
+TOGETHER = {
+    "--fine-tune 3": "there are no data",
+    "--importance taylor": "it needs data",
+    "--loss net.py:loss": "there are no data",
+    "--distil 0.5": "there is no fine-tuning",
+    "--learning-rate 0.1": "there is no fine-tuning",
+    "--cycles 100": "--target is given",
+    "--data net.py:number": "a loader or a list",
+    "--data net.py:nothing": "unknown name 'nothing' in net.py; known:",
+    "--data net.py:data --loss net.py:number": "a function of outputs and targets",
+    "--data net.py:data --loss net.py:bad": "line 58 of net.py raises IndexError",
+    "--held-out net.py:Two": "a loader or a list",
+    "--keep nope": "names of widths or modules",
+}
+
+
+@pytest.mark.parametrize("more", TOGETHER)
+def test_options_that_do_not_go_together(no, more):
+    line = no(f"{BASE} --target 0.5 {more}")
+    assert TOGETHER[more] in line
+    assert shlex.split(more)[-2] in line or "bad" in more
+
+
+def test_a_limit_below_the_floor_is_refused_before_anything_is_measured(no, folder):
+    line = no(f"{DATA.replace('0.5', '0.01')} --out run")
+    assert "no widths can save the rest" in line
+    assert "--target" in line
+    assert calls(folder) == 0
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize("source", ["net.onnx", "net.py", "net.csv"])
+def test_only_modules_are_pruned(no, source):
+    assert "only modules of PyTorch" in no(f"{source} --input 1,3,8,8 --s1 8 --s2 8 --target 0.5")
+    assert "--target" in no("net.py:Net --input 1,3,8,8 --s1 8 --s2 8")
+    assert "pass inputs that it takes\n" in no("net.py:Net --input 0,3 --s1 8 --s2 8 --target 0.5")
+    assert "--input" in no("net.py:Net --s1 8 --s2 8 --target 0.5")
+
+
+def test_an_operation_without_a_price_is_named(no, folder):
+    (folder / "own.py").write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Own(nn.Module):\n    def __init__(self):\n"
+        "        super().__init__()\n        self.fc = nn.Linear(8, 8)\n\n    def forward(self, x):\n"
+        "        return torch.fft.fft(self.fc(x)).real\n"
+    )
+    assert "fft" in no("own.py:Own --input 1,8 --s1 8 --s2 8 --target 0.5")
