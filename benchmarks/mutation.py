@@ -121,10 +121,11 @@ def main(seeds: tuple[int, ...], per_area: int) -> None:
 
 
 def run(mutant: Mutant, covering: Covering) -> str:
-    """Runs the tests that cover a mutant, a few of them first."""
+    """Runs the tests that cover a mutant, one of each function first."""
     done: set[str] = set()
-    for seconds in STAGES:
-        names = [name for name in covering.tests(mutant.file, mutant.line, seconds) if name not in done]
+    for stage, seconds in enumerate(STAGES):
+        names = covering.tests(mutant.file, mutant.line, seconds, one_of_each=not stage)
+        names = [name for name in names if name not in done]
         outcome = covering.outcome({mutant.file: mutant.source}, names, 60 + 5 * seconds)
         if outcome != "survived":
             break

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hwcost import InvalidValueError
-from hwcost.network.channels import first_channels
+from hwcost.network.channels import first_channels, staying
 from hwcost.network.operations import Width
 
 torch = pytest.importorskip("torch")
@@ -274,3 +276,9 @@ def test_sizes_and_channels_go_together():
         resized(model, network)
     with pytest.raises(InvalidValueError, match="the module that was imported"):
         network.masked(nn.Linear(2, 2), {"s": [0]})
+
+
+def test_pieces_of_other_widths_stay_whole():
+    widths, one = {"a": Width(4), "b": Width(3)}, Fraction(1)
+    found = staying([(("b", one),), (("a", one), ("b", 2 * one))], widths, {"a": np.array([1, 3])})
+    assert {axis: mask.astype(int).tolist() for axis, mask in found.items()} == {1: [[0, 1, 0, 1, 1, 1, 1, 1, 1, 1]]}

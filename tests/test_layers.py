@@ -439,3 +439,9 @@ def test_sums_in_convolutions_do_not_wrap():
     ):
         with pytest.raises(InvalidValueError, match="integer arrays"):
             Conv2d(**(GOOD[Conv2d] | changes))
+
+
+@pytest.mark.parametrize("groups", [2, np.array([2])])
+def test_soft_channels_are_shared_by_groups_without_rounding(groups):
+    (gemm,) = Conv2d(np.array([9.0]), np.array([7.0]), 1, height=2, width=2, groups=groups).gemms()
+    assert (gemm.n.item(), gemm.k.item()) == (3.5, 4.5)

@@ -59,7 +59,7 @@ def test_joining_is_transitive_and_keeps_multiples_and_reasons(widths):
 def test_a_width_that_is_not_the_required_multiple_is_fixed(widths):
     axis = called(widths, "a", 6)
     widths.multiple(axis, 4, "groups")
-    assert widths.table()["a"].fixed == "groups"
+    assert (widths.table()["a"].fixed, widths.table()["a"].multiple) == ("groups", 1)
 
 
 def test_the_multiple_of_a_scaled_axis(widths):

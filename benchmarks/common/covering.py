@@ -19,7 +19,6 @@ import signal
 import sys
 import time
 import traceback
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -136,30 +135,35 @@ class Covering:
         written.write_text(json.dumps(records))
         os._exit(0)
 
-    def tests(self, file: str, line: int, most_seconds: float) -> list[str]:
-        """Names of tests that cover a line, one of each function in turn, of at most so many seconds together.
+    def tests(self, file: str, line: int, most_seconds: float, *, one_of_each: bool) -> list[str]:
+        """Names of tests that cover a line, the quickest first, of at most so many seconds together.
 
         What runs once, at the import, is covered by all tests that run any function of the file.
+
+        Args:
+            file, line: of the project.
+            most_seconds: of all of them.
+            one_of_each: no more than one set of parameters of each function.
         """
         bodies = _bodies((self.copy / file).read_text("utf-8"))
         at_import = not any(str(line) in record["lines"].get(file, {}) for record in self.records.values())
         at_import = at_import or line not in bodies
-        by_function: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
+        found: dict[str, float] = {}
         for record in self.records.values():
             lines = record["lines"].get(file, {})
-            for name in sorted(
-                {name for number in (bodies if at_import else {line}) for name in lines.get(str(number), ())}
-            ):
-                by_function[name.partition("[")[0]].append((record["seconds"][name], name))
-        rng, total = random.Random(0), 0.0
-        chosen = list(self.of_imports) if at_import else []
-        columns = sorted((rng.sample(own, len(own)) for own in by_function.values()), key=lambda own: own[0])
-        for seconds, name in (
-            own[i] for i in range(max(map(len, columns), default=0)) for own in columns if i < len(own)
-        ):
-            if seconds <= self.slowest and total + seconds <= most_seconds:
-                chosen.append(name)
-                total += seconds
+            for number in bodies if at_import else {line}:
+                found |= {name: record["seconds"][name] for name in lines.get(str(number), ())}
+        names = sorted(found, key=lambda name: (found[name], name))
+        if one_of_each:
+            random.Random(0).shuffle(names)
+            of_functions = {name.partition("[")[0]: name for name in names}
+            names = sorted(of_functions.values(), key=lambda name: (found[name], name))
+        chosen, total = list(self.of_imports) if at_import else [], 0.0
+        for name in names:
+            if found[name] > self.slowest or total + found[name] > most_seconds:
+                break
+            chosen.append(name)
+            total += found[name]
         return chosen
 
     def outcome(self, changed: Mapping[str, str], names: Sequence[str], most_seconds: float) -> str:

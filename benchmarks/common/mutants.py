@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import random
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -127,10 +128,12 @@ def _lies_in(place: Place, places: Iterable[Place]) -> bool:
 
 
 def _compiles(source: str) -> bool:
-    try:
-        compile(source, "mutant", "exec")
-    except SyntaxError:
-        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a literal compared by identity would be caught by its warning alone
+        try:
+            compile(source, "mutant", "exec")
+        except SyntaxError:
+            return False
     return True
 
 
