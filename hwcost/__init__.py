@@ -20,9 +20,10 @@ from hwcost.errors import (
 )
 
 if TYPE_CHECKING:
-    from hwcost.advice import Advice, advise
+    from hwcost.advice import Advice, MeasuredCosts, advise, tabulate
     from hwcost.devices import DeviceFile, load_device
     from hwcost.importers import from_onnx, from_torch, read_network
+    from hwcost.importers.lists import read_costs, write_costs
     from hwcost.machine.array import SystolicArray
     from hwcost.machine.dataflow import DATAFLOWS, Dataflow
     from hwcost.machine.folds import FOLD_TIMINGS, FoldTiming
@@ -56,6 +57,7 @@ __all__ = [
     "Linear",
     "Lowering",
     "MatMul",
+    "MeasuredCosts",
     "MissingDependencyError",
     "MixedLibrariesError",
     "Network",
@@ -72,9 +74,12 @@ __all__ = [
     "layer_cost",
     "load_device",
     "network_cost",
+    "read_costs",
     "read_network",
     "runtime",
     "smooth_ceil",
+    "tabulate",
+    "write_costs",
 ]
 
 
@@ -116,9 +121,10 @@ def _pricing() -> dict[str, Any]:
 
 
 def _networks() -> dict[str, Any]:
-    from hwcost.advice import Advice, advise
+    from hwcost.advice import Advice, MeasuredCosts, advise, tabulate
     from hwcost.devices import DeviceFile, load_device
     from hwcost.importers import from_onnx, from_torch, read_network
+    from hwcost.importers.lists import read_costs, write_costs
     from hwcost.network.network import Network
     from hwcost.network.operations import Operation, Width
 

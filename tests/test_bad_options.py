@@ -23,6 +23,7 @@ BASES = {
     "plot stairs": "",
     "prune": f"modules.py:Plain --input 1,3,8,8 {ARRAY} --target 0.75",
     "sweep": "lenet.csv --rows 8 --cols 8",
+    "table": f"lenet.csv {ARRAY}",
 }
 """Arguments with which each command works."""
 
@@ -45,6 +46,8 @@ BAD = {
     **dict.fromkeys(("--device", "--devices"), DEVICE),
     **dict.fromkeys(("--plot", "--html", "--to-csv", "--to-scalesim", "--output", "--out"), FILE),
     **dict.fromkeys(("--source", "--licence"), TEXT),
+    "--step": SIZE,
+    "--widths": [*NAME, "conv1.channels,nope"],
     "--seed": ["", "-1", "x", "10001"],
     "--budget": [*NUMBER, "1", "2"],
     "--least": [*NUMBER, "1.1"],

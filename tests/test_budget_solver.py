@@ -259,6 +259,16 @@ def test_a_walk_ends_where_no_move_of_one_or_two_widths_gains(seed, share):
     assert max(sets[c][1] for c in near) == sets[end][1]
 
 
+@given(SEEDS)
+def test_the_fewest_cycles_of_any_set(seed):
+    _, counts, costs = problem(seed)
+    least, tables = min(cycles for _, cycles, _ in everything(counts, costs)), tables_of(costs, counts)
+    assert search.least_cycles(tables, counts) == least
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "MOST_OF_A_PART", 0)
+        assert search.least_cycles(tables, counts) == sum(each.cycles.min() for each in tables) <= least
+
+
 @given(SEEDS, st.floats(0, 1))
 def test_bounds_of_tables_that_choose_alone(seed, share):
     _, counts, costs = problem(seed)

@@ -570,3 +570,81 @@ def test_a_module_with_sizes_in_its_code_is_refused_and_not_pruned_wrongly():
         result.report.after.cycles
         == network_cost(from_torch(result.model, example_inputs=torch.zeros(1, 8)), ARRAY).total.cycles
     )
+
+
+# ---------------------------------------------------------------- measured costs
+
+
+def table_of(net, **settings):
+    return hwcost.tabulate(from_torch(net, example_inputs=IMAGE), ARRAY, step=1, least=0, **settings)
+
+
+def uneven(net, seed=0, missing=0.3):
+    """Times that do not rise with the width, of all layers but the last, without some sizes below today's."""
+    rng, today, tables = np.random.default_rng(seed), from_torch(net, example_inputs=IMAGE), {}
+    for name, rows in table_of(net).layers.items():
+        sides = [getattr(today[name], field) for field in today[name].WIDTHS]
+        stays = (rows[:, :2] == sides).all(1) | (rng.random(len(rows)) >= missing)
+        seconds = rows[:, 2] * rng.uniform(0.5e-6, 1.5e-6, len(rows))
+        tables[name] = np.column_stack([rows[:, :2], seconds])[stays]
+    del tables["head"]
+    return hwcost.MeasuredCosts(tables)
+
+
+@pytest.mark.parametrize("target", [0.8, 0.5])
+def test_the_written_table_of_an_array_prunes_as_the_array_does(net, tmp_path, target):
+    hwcost.write_costs(tmp_path / "costs.csv", table_of(net))
+    costs = hwcost.read_costs(tmp_path / "costs.csv")
+    one, other = (quietly(net, IMAGE, each, target=target, least=0.1) for each in (ARRAY, costs))
+    assert dict(one.sizes) == dict(other.sizes)
+    assert one.report.after.cycles == other.report.after.cycles
+    assert one.report.after.seconds == pytest.approx(other.report.after.seconds)
+    assert same(one.model, other.model)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_limit_on_measured_times_is_kept_and_looked_up_anew(net, seed):
+    costs = uneven(net, seed)
+    result = quietly(net, IMAGE, costs, target=0.6, least=0)
+    rows = {name: {(int(i), int(o)): cost for i, o, cost in own} for name, own in costs.layers.items()}
+
+    def time(module):
+        layers = from_torch(module, example_inputs=IMAGE)
+        return sum(rows[name][tuple(getattr(layers[name], f) for f in layers[name].WIDTHS)] for name in rows)
+
+    report = result.report
+    assert time(net) == pytest.approx(report.before.seconds)
+    assert time(result.model) == pytest.approx(report.after.seconds)
+    assert report.limit == pytest.approx(0.6 * time(net))
+    assert 0.97 <= report.used <= 1
+    text = str(report)
+    assert " ms" in text
+    assert "cycles" not in text
+    assert "no costs of head" in text
+    assert report.as_dict()["limit_seconds"] == report.limit
+    smaller = list(schedule(net, IMAGE, costs, targets=(0.8, 0.6), importance=ones))
+    assert [step.report.after.seconds <= share * time(net) for step, share in zip(smaller, (0.8, 0.6), strict=True)]
+
+
+def ones(model, network):
+    return {name: torch.ones(width.size) for name, width in network.widths.items()
+            if not width.fixed and any(name in each.widths for each in network.priced.values())}  # fmt: skip
+
+
+def test_what_a_table_cannot_give(net):
+    costs = uneven(net)
+    with pytest.raises(InvalidValueError, match="pass target, or seconds"):
+        quietly(net, IMAGE, costs, cycles=1000)
+    with pytest.raises(InvalidValueError, match="pass target, or cycles"):
+        quietly(net, IMAGE, hwcost.MeasuredCosts(dict(table_of(net).layers), "cycles"), seconds=1e-6)
+    with pytest.raises(InvalidValueError, match="at the cheapest sizes that were measured"):
+        quietly(net, IMAGE, costs, target=0.01, least=0)
+    with pytest.raises(InvalidValueError, match=r"unknown layer 'stem' in the table of costs.*did you mean 'stem\.0'"):
+        quietly(net, IMAGE, hwcost.MeasuredCosts({"stem": {(3, 12): 1.0}}), target=0.5)
+
+
+def test_widths_that_were_measured_at_one_size_stay(net):
+    costs = table_of(net, widths=["blocks.0.up"])
+    result = quietly(net, IMAGE, costs, target=0.8, least=0)
+    assert list(result.sizes) == ["blocks.0.up"]
+    assert result.report.left_alone["blocks.1.up"] == "no smaller size of it was measured"

@@ -1,5 +1,7 @@
 """Advice on widths: where one channel fewer saves a fold, where channels are free, and which widths fit a budget.
 
+    measured      a table of measured costs, which stands in for an array
+    tabulating    such a table, from an array
     tables        cycles and MACs of layers over the sizes of a width
     steps         for each width, the next cheaper size, the best one, and the largest at today's cycles
     budget        the widths that fit a share of today's cycles at the least loss of MACs
@@ -16,6 +18,8 @@ All layers that must agree on a width share it, so that the advised network can 
 from __future__ import annotations
 
 from hwcost.advice.budget import Budget
+from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.steps import Advice, Step, WidthAdvice, advise
+from hwcost.advice.tabulating import tabulate
 
-__all__ = ["Advice", "Budget", "Step", "WidthAdvice", "advise"]
+__all__ = ["Advice", "Budget", "MeasuredCosts", "Step", "WidthAdvice", "advise", "tabulate"]

@@ -21,28 +21,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hwcost.advice.choices import Table, ends_of_stairs, most_options, options_worth_taking, tables_over, total_at
-from hwcost.advice.search import Result, search
-from hwcost.advice.tables import Allowed, Figures, Numbers, changeable
+from hwcost.advice.measured import MeasuredCosts
+from hwcost.advice.search import Result, least_cycles, search
+from hwcost.advice.tables import Allowed, CostSource, Figures, Numbers, changeable, cost_report, measure_of, over_each
 from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError, unknown
-from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
-from hwcost.network.pricing import network_cost
 
-__all__ = ["Best", "Budget", "best_sizes", "check_values", "solve"]
+__all__ = ["Best", "Budget", "best_sizes", "check_values", "floor_of", "solve"]
 
 MOST_ENTRIES = 20_000_000
 PROVEN = 1e-5
 ROUNDING = 1e-9
 VALUE, TIES = 1e9, 1e4  # values are whole numbers of this sum, so that sums are exact; MACs break ties
 STEPS_TO_FILL = 12
+FINEST = 2**20
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Widths that fit a budget.
+    """Widths that fit a budget. Cycles are seconds where the costs were measured in seconds.
 
     Attributes:
         share: of today's cycles, as given.
@@ -53,7 +52,8 @@ class Budget:
         gap: the most MACs that any other set of widths within the limit could have in addition, as a share of ``macs``;
             of values, if the caller gave some.
         options, of_options: the number of sizes that the exact solver tried in combination, of all worth taking.
-        floor: the cycles with every width at its least size: what no widths can save.
+        floor: the cycles with every width at its least size, or the fewest cycles of any sizes measured: what no
+            widths can save.
     """
 
     share: float
@@ -80,7 +80,7 @@ class Budget:
 
 def solve(
     network: Network,
-    array: SystolicArray,
+    array: CostSource,
     operations: Mapping[str, Operation],
     share: float,
     effort: int,
@@ -98,8 +98,10 @@ def solve(
         raise InvalidValueError("budget", share, "a share of today's cycles above 0 and below 1, like 0.9")
     if isinstance(effort, bool) or not isinstance(effort, int) or effort < 1:
         raise InvalidValueError("effort", effort, "an integer of at least 1")
-    today = network_cost({name: each.layer for name, each in operations.items()}, array).total
-    limit = float(share * today.cycles)
+    today = cost_report({name: each.layer for name, each in operations.items()}, array).total
+    measure = measure_of(array)
+    cycles_today = getattr(today, measure)
+    limit = float(share * cycles_today)
     names = changeable(network, allowed.keep)
     if not names:
         reasons = dict.fromkeys(width.fixed for width in network.widths.values() if width.fixed)
@@ -108,17 +110,17 @@ def solve(
     values = None if value is None else check_values(network, value, names)
     found = best_sizes(network, array, operations, limit, effort, allowed, value=values, most_entries=most_entries)
     if found.cycles > limit:
-        lowest = math.ceil(1e4 * found.cycles / today.cycles) / 1e4
+        lowest = math.ceil(1e4 * found.cycles / cycles_today) / 1e4
         raise InvalidValueError("budget", share, f"at least {lowest:g}, the smallest share of today's cycles found")
     changed = network.at(found.sizes)
-    after = network_cost({name: changed[name] for name in operations}, array).total
+    after = cost_report({name: changed[name] for name in operations}, array).total
     return Budget(
         share=float(share),
         limit=limit,
         sizes=found.sizes,
-        cycles=after.cycles,
+        cycles=getattr(after, measure),
         macs=int(after.macs),
-        cycles_today=today.cycles,
+        cycles_today=cycles_today,
         macs_today=int(today.macs),
         gap=found.gap,
         options=found.options,
@@ -135,7 +137,8 @@ class Best(NamedTuple):
         cycles: of the network with these widths; above the limit if no set of widths was found within it.
         gap: what any other set of widths within the limit could be worth in addition, as a share.
         options, of_options: the number of sizes that the exact solver tried in combination, of all worth taking.
-        floor: the cycles with every width at its least size: what no widths can save.
+        floor: the cycles with every width at its least size, or the fewest cycles of any sizes measured: what no
+            widths can save.
     """
 
     sizes: Mapping[str, int]
@@ -148,7 +151,7 @@ class Best(NamedTuple):
 
 def best_sizes(
     network: Network,
-    array: SystolicArray,
+    array: CostSource,
     operations: Mapping[str, Operation],
     limit: float,
     effort: int,
@@ -162,7 +165,7 @@ def best_sizes(
 
     Args:
         network: with widths that can change.
-        array: the accelerator.
+        array: the accelerator, or measured costs, which need not rise with the sizes.
         operations: the priced ones of the network.
         limit: on their cycles.
         effort: the most partial solutions that the exact solver keeps at a time.
@@ -184,8 +187,7 @@ def best_sizes(
         options = ends_of_stairs(options, tables(options))
     found = _filled(options, tables, most, limit, effort, fill)
     sizes = {name: int(options[name][index]) for name, index in found.choice.items()}
-    least = {name: int(own[0]) for name, own in options.items()}
-    floor = sum(float(layer_cycles(each.at(_all_sizes(network, least)), array)) for each in operations.values())
+    floor = floor_of(options, network, array, operations, most_entries)
     gap = found.bound / found.worth - 1 if found.worth else 0.0
     return Best(
         sizes={name: size for name, size in sizes.items() if size != network.widths[name].size},
@@ -197,8 +199,21 @@ def best_sizes(
     )
 
 
-def _all_sizes(network: Network, sizes: Mapping[str, int]) -> dict[str, int]:
-    return {name: width.size for name, width in network.widths.items()} | dict(sizes)
+def floor_of(
+    options: Mapping[str, Figures],
+    network: Network,
+    array: CostSource,
+    operations: Mapping[str, Operation],
+    most_entries: int = MOST_ENTRIES,
+) -> float:
+    """The cycles with every width at its least size; of measured costs, which need not rise, the fewest of any set."""
+    if isinstance(array, MeasuredCosts):
+        counts = {name: len(own) for name, own in options.items()}
+        if max(counts.values()) > most_options(options, operations, most_entries):
+            return array.least
+        return least_cycles(tables_over(options, network, array, operations), counts)
+    least = {name: own[:1] for name, own in options.items()}
+    return sum(float(cost[0]) for cost, _ in over_each(operations, network, array, least).values())
 
 
 def _filled(
@@ -211,17 +226,18 @@ def _filled(
 ) -> Result:
     """The best choice that takes at least the share ``fill`` of the limit; or without one, the best within it.
 
-    Cycles get a worth of their own, which rises until they are enough.
+    Cycles get a worth of their own, which rises until they are enough; what is above the limit is worth no more.
     """
     found = search(options, tables, most, limit, effort)
     price = found.worth / limit / 2**STEPS_TO_FILL
+    highest = found.worth / min(1.0, limit / FINEST)  # a cycle, or the finest share of the limit, is worth everything
     filled = found
     while filled.cycles < fill * limit:
-        if price > found.worth:
+        if price > highest:
             return found
 
         def with_price(some: Mapping[str, Figures], price: float = price) -> list[Table]:
-            return [each._replace(worth=each.worth + price * each.cycles) for each in tables(some)]
+            return [each._replace(worth=each.worth + price * np.minimum(each.cycles, limit)) for each in tables(some)]
 
         filled = search(options, with_price, most, limit, effort)
         price *= 4

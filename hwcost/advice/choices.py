@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from hwcost.advice.tables import Allowed, Figures, candidates, followers, over_each
+from hwcost.advice.measured import MeasuredCosts
+from hwcost.advice.tables import Allowed, CostSource, Figures, candidates, followers, over_each, pricer
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 
@@ -36,7 +36,7 @@ class Table(NamedTuple):
     Attributes:
         axes: for each axis, the widths that it follows with the place of each of their options on it. The places of
             several widths add up.
-        cycles, worth: float64, one axis for each entry of ``axes``.
+        cycles, worth: float64, one axis for each entry of ``axes``. Cycles are seconds with costs measured in them.
     """
 
     axes: tuple[Mapping[str, Figures], ...]
@@ -65,15 +65,18 @@ def total_at(tables: Iterable[Table], choice: Mapping[str, Any]) -> tuple[Any, A
 
 
 def options_worth_taking(
-    name: str, network: Network, array: SystolicArray, operations: Mapping[str, Operation], allowed: Allowed
+    name: str, network: Network, array: CostSource, operations: Mapping[str, Operation], allowed: Allowed
 ) -> Figures:
     """The sizes up to today's that may be worth taking, ascending, today's among them.
 
     If nothing but the product of ceilings counts, they are the right ends of the stairs of any layer, as every other
-    size loses MACs for nothing; or else all sizes, since stairs may move with another width.
+    size loses MACs for nothing; or else all sizes, since stairs may move with another width, and measured costs need
+    not have any.
     """
     own = followers(operations, name)
-    sizes = candidates(network, name, network.widths[name].size, allowed)
+    sizes = candidates(network, name, network.widths[name].size, allowed, array)
+    if isinstance(array, MeasuredCosts):
+        return sizes
     bare = SystolicArray(array.rows, array.cols, dataflow=array.dataflow, clock_hz=array.clock_hz)
     if (
         array != bare
@@ -106,12 +109,12 @@ def ends_of_stairs(options: Mapping[str, Figures], tables: Iterable[Table]) -> d
 
 
 def tables_over(
-    options: Mapping[str, Figures], network: Network, array: SystolicArray, operations: Mapping[str, Operation]
+    options: Mapping[str, Figures], network: Network, array: CostSource, operations: Mapping[str, Operation]
 ) -> list[Table]:
     """One table for all operations that follow the same axes; all other widths keep their size."""
-    groups: dict[tuple[Axis, ...], list[Operation]] = defaultdict(list)
-    for operation in operations.values():
-        groups[_axes(operation, options)].append(operation)
+    groups: dict[tuple[Axis, ...], dict[str, Operation]] = defaultdict(dict)
+    for name, operation in operations.items():
+        groups[_axes(operation, options)][name] = operation
     return [_table(axes, own, options, network, array) for axes, own in groups.items()]
 
 
@@ -149,10 +152,10 @@ def _axes(operation: Operation, options: Mapping[str, Any]) -> tuple[Axis, ...]:
 
 def _table(
     axes: tuple[Axis, ...],
-    operations: Iterable[Operation],
+    operations: Mapping[str, Operation],
     options: Mapping[str, Figures],
     network: Network,
-    array: SystolicArray,
+    array: CostSource,
 ) -> Table:
     places: list[dict[str, Figures]] = []
     sizes: dict[str, Any] = {name: width.size for name, width in network.widths.items()}
@@ -172,12 +175,9 @@ def _table(
         sizes |= {name: int(options[name][0]) for name in others}
         sizes[first] = along.reshape(-1, *[1] * (len(axes) - index - 1))
     cycles, worth = np.zeros(shape), np.zeros(shape)
-    priced: dict[Any, tuple[Any, Any]] = {}
-    for operation in operations:
-        key = operation.layer, tuple(operation.sizes.items())
-        if key not in priced:
-            layer = operation.at(sizes)
-            priced[key] = layer_cycles(layer, array), sum(gemm.macs for gemm in layer.gemms())
-        cycles += priced[key][0]
-        worth += priced[key][1]
+    price = pricer(array)
+    for name, operation in operations.items():
+        own_cycles, own_worth = price(name, operation, sizes)
+        cycles += own_cycles
+        worth += own_worth
     return Table(tuple(places), cycles, worth)

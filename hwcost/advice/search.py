@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hwcost.advice.choices import Choice, Table, total_at
-from hwcost.advice.elimination import elimination_order
+from hwcost.advice.elimination import Elimination, Factor, elimination_order
 from hwcost.advice.exact import best_within
 from hwcost.advice.prices import Costs, Program, Set, best_price, least_bound, worth_keeping
 from hwcost.advice.tables import Figures
 from hwcost.advice.walk import Walk
 
-__all__ = ["Result", "search", "thin"]
+__all__ = ["Result", "least_cycles", "search", "thin"]
 
 MOST_ENTRIES = 100_000_000
 MOST_OF_A_PART = 10_000_000
@@ -88,6 +88,15 @@ def search(
             break
     assert best is not None
     return best
+
+
+def least_cycles(tables: Sequence[Table], counts: Mapping[str, int]) -> float:
+    """The fewest cycles of any choice; a bound on them where there is no room to combine all options."""
+    if _entries([set(table.widths) for table in tables], counts) > MOST_OF_A_PART:
+        return float(sum(table.cycles.min() for table in tables))
+    costs = combined(tables, dict.fromkeys(counts, 0), {name: np.arange(count) for name, count in counts.items()})
+    order = elimination_order((each.widths for each in costs), counts)[0]
+    return -Elimination([Factor(each.widths, -each.cycles) for each in costs], order, counts).value
 
 
 def thin(count: int, most: int, around: int) -> Figures:
@@ -179,7 +188,7 @@ class _Search:
         """The better one of the best choice known and the best one of a part."""
         start = best.choice
         counts = {name: len(own) for name, own in kept.items()}
-        program = Program.of(self._costs(start, kept), counts, self.limit)
+        program = Program.of(combined(self.tables, start, kept), counts, self.limit)
         effort = self.effort if len(kept) == len(self.counts) else max(1, self.effort // 10)
         price, bound = 0.0, math.inf
 
@@ -210,17 +219,18 @@ class _Search:
                 break
         return best._replace(bound=max(bound, best.worth))
 
-    def _costs(self, choice: Choice, kept: Mapping[str, Figures]) -> list[Costs]:
-        """The tables over the options of a part, one for each set of widths; all other widths stay at their choice."""
-        merged: dict[tuple[str, ...], Costs] = {}
-        for table in self.tables:
-            widths = tuple(sorted(name for name in table.widths if name in kept))
-            mesh = dict(zip(widths, np.ix_(*(kept[name] for name in widths)), strict=True))
-            shape = tuple(len(kept[name]) for name in widths)
-            before = merged.get(widths, Costs(widths, np.zeros(shape), np.zeros(shape)))
-            cycles, worth = table.at(choice | mesh)
-            merged[widths] = Costs(widths, before.cycles + cycles, before.worth + worth)
-        return list(merged.values())
+
+def combined(tables: Iterable[Table], choice: Choice, kept: Mapping[str, Figures]) -> list[Costs]:
+    """Tables over the options of a part, one for each set of widths; all other widths stay at their choice."""
+    merged: dict[tuple[str, ...], Costs] = {}
+    for table in tables:
+        widths = tuple(sorted(name for name in table.widths if name in kept))
+        mesh = dict(zip(widths, np.ix_(*(kept[name] for name in widths)), strict=True))
+        shape = tuple(len(kept[name]) for name in widths)
+        before = merged.get(widths, Costs(widths, np.zeros(shape), np.zeros(shape)))
+        cycles, worth = table.at(choice | mesh)
+        merged[widths] = Costs(widths, before.cycles + cycles, before.worth + worth)
+    return list(merged.values())
 
 
 def _set(tables: Sequence[Table], places: Sequence[Any]) -> Set:

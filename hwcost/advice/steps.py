@@ -10,14 +10,26 @@ from typing import Any
 import numpy as np
 
 from hwcost.advice.budget import Budget, solve
-from hwcost.advice.tables import Allowed, Numbers, candidates, changeable, followers, number, over_each
+from hwcost.advice.measured import LARGEST_SIDE, MeasuredCosts
+from hwcost.advice.tables import (
+    Allowed,
+    CostSource,
+    Numbers,
+    candidates,
+    changeable,
+    check_source,
+    cost_report,
+    followers,
+    measure_of,
+    number,
+    over_each,
+)
 from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError, check_one_of
-from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, Width
-from hwcost.network.pricing import Report, check_network, network_cost
+from hwcost.network.pricing import Report
 from hwcost.network.space import not_a_width
 
 __all__ = ["Advice", "Step", "WidthAdvice", "advise"]
@@ -130,9 +142,11 @@ class WidthAdvice:
 class Advice:
     """The advice on the widths of a network on an array.
 
+    Cycles are seconds where the costs were measured in seconds.
+
     Attributes:
         name: of the network.
-        array: the accelerator.
+        array: the accelerator, or the table of measured costs.
         total: what the network costs today.
         layers: the cycles of every priced layer today, in order.
         widths: one per width that can change, most cycles saved per channel removed first.
@@ -143,7 +157,7 @@ class Advice:
     """
 
     name: str
-    array: SystolicArray
+    array: CostSource
     total: Cost
     layers: Mapping[str, Numbers]
     widths: tuple[WidthAdvice, ...]
@@ -171,6 +185,7 @@ class Advice:
         return {
             "network": self.name,
             "array": self.array.as_dict(),
+            "measure": measure_of(self.array),
             "total": self.total.as_dict(),
             "layers": dict(self.layers),
             "widths": [each.as_dict() for each in self.widths],
@@ -183,7 +198,7 @@ class Advice:
 
 def advise(
     network: Network,
-    array: SystolicArray,
+    array: CostSource,
     *,
     budget: float | None = None,
     skip_unsupported: bool = False,
@@ -198,7 +213,7 @@ def advise(
     Args:
         network: as an importer or :meth:`hwcost.network.network.Network.of_layers` makes it. If some of its widths are
             open (:meth:`hwcost.network.network.Network.space`), only these change, and only to their options.
-        array: the accelerator.
+        array: the accelerator; or :class:`MeasuredCosts`, with which widths take only sizes that were measured.
         budget: a share of today's cycles, below 1; finds the widths that fit it at the least loss of MACs.
         skip_unsupported: leave out operations that cannot be priced, and list them, instead of raising.
         multiple: all new sizes are multiples of this number.
@@ -210,15 +225,16 @@ def advise(
             widths may not be the best ones; its ``gap`` bounds what is lost.
 
     Raises:
-        InvalidValueError: unsupported operations, an array that is a sweep, a budget that no widths fit.
+        InvalidValueError: unsupported operations, an array that is a sweep, a table of costs of another network, a
+            budget that no widths fit.
 
-    >>> from hwcost import Conv2d
+    >>> from hwcost import Conv2d, SystolicArray
     >>> network = Network.of_layers("one", {"conv": Conv2d(16, 65, 3, height=8, width=8, padding=1)})
     >>> width = advise(network, SystolicArray(16, 64))["conv.out_channels"]
     >>> width.cheaper.size, width.cheaper.network_speed_up, width.free
     (64, 2.0, 128)
     """
-    check_network(network, array, skip_unsupported=skip_unsupported)
+    check_source(network, array, skip_unsupported=skip_unsupported)
     if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
         raise InvalidValueError("multiple", multiple, "an integer of at least 1")
     if not is_real(least) or not 0 <= least <= 1:
@@ -230,7 +246,7 @@ def advise(
         raise InvalidValueError("value", value, "add a budget, or leave it out", reason="it is for a budget")
     allowed = Allowed(multiple, float(least), _names("keep", keep))
     operations = network.priced
-    report = network_cost(network, array, skip_unsupported=skip_unsupported)
+    report = cost_report(network, array, skip_unsupported=skip_unsupported)
     widths = [
         _width_advice(name, network, array, operations, report, allowed) for name in changeable(network, allowed.keep)
     ]
@@ -239,12 +255,12 @@ def advise(
         name=network.name,
         array=array,
         total=report.total,
-        layers={name: report.layers[name].cycles for name in operations},
+        layers={name: getattr(report.layers[name], measure_of(array)) for name in operations},
         widths=tuple(widths),
         fixed=_fixed(network, operations),
         budget=None if budget is None else solve(network, array, operations, budget, effort, allowed, value=value),
         unsupported=report.unsupported,
-        notes=network.notes,
+        notes=(*network.notes, *(array.notes(network) if isinstance(array, MeasuredCosts) else ())),
     )
 
 
@@ -274,7 +290,7 @@ def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, d
 def _width_advice(
     name: str,
     network: Network,
-    array: SystolicArray,
+    array: CostSource,
     operations: Mapping[str, Operation],
     report: Report,
     allowed: Allowed,
@@ -282,13 +298,17 @@ def _width_advice(
     width, own = network.widths[name], followers(operations, name)
     step_size = math.lcm(width.multiple, allowed.multiple)
     # the next fold begins within one array length; groups share the channels, and are part of the multiple
-    ahead = (max(array.rows, array.cols) + 1) * step_size
-    sizes = candidates(network, name, width.size + min(ahead, MOST_AHEAD * step_size), allowed)
+    is_table = isinstance(array, MeasuredCosts)
+    ahead = 0 if isinstance(array, MeasuredCosts) else (max(array.rows, array.cols) + 1) * step_size
+    most = LARGEST_SIDE if is_table else width.size + min(ahead, MOST_AHEAD * step_size)
+    sizes = candidates(network, name, most, allowed, array)
     tables = over_each(own, network, array, {name: sizes})
     cycles, macs = (np.sum([table[i] for table in tables.values()], axis=0) for i in (0, 1))
     today = int(np.searchsorted(sizes, width.size))
     costs = {layer: report.layers[layer] for layer in own}
-    bounds = [cost.bound for cost in costs.values()]
+    bounds = [] if is_table else [cost.bound for cost in costs.values()]
+    measure = measure_of(array)
+    total = getattr(report.total, measure)
 
     def step(index: int) -> Step:
         saved = number(cycles[today] - cycles[index])
@@ -297,7 +317,7 @@ def _width_advice(
             removed=width.size - int(sizes[index]),
             saved=saved,
             macs=int(macs[today] - macs[index]),
-            network_speed_up=_ratio(report.total.cycles, report.total.cycles - saved),
+            network_speed_up=_ratio(total, total - saved),
             layers={layer: number(table[0][index]) for layer, table in tables.items()},
         )
 
@@ -311,7 +331,7 @@ def _width_advice(
     return WidthAdvice(
         name=name,
         width=width,
-        layers={layer: cost.cycles for layer, cost in costs.items()},
+        layers={layer: getattr(cost, measure) for layer, cost in costs.items()},
         cheaper=step(int(below[-1])) if len(below) else None,
         best=step(int(halved[np.flatnonzero(rates == rates.max())[-1]])) if len(halved) else None,
         free=free,
@@ -322,7 +342,7 @@ def _width_advice(
 def _last_free(
     own: Mapping[str, Operation],
     network: Network,
-    array: SystolicArray,
+    array: CostSource,
     name: str,
     free: int,
     above: int,

@@ -1,22 +1,29 @@
-"""Cycles and MACs of layers over the sizes of the widths that they follow: one call per different layer."""
+"""Costs and MACs of layers over the sizes of the widths that they follow: one call per different layer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from hwcost.advice.measured import Figures, MeasuredCosts, sides_of
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
+from hwcost.network.pricing import Report, check_network, network_cost
 
-__all__ = ["Allowed", "Figures", "Numbers", "changeable", "followers", "over_each"]
+__all__ = [
+    "Allowed", "CostSource", "Figures", "Numbers", "candidates", "changeable", "check_source", "cost_report",
+    "followers", "measure_of", "number", "over_each", "pricer",
+]  # fmt: skip
 
-Figures: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+CostSource: TypeAlias = SystolicArray | MeasuredCosts
+"""What says how much a layer costs."""
+
 Numbers: TypeAlias = "int | float"
 
 MOST_CANDIDATES = 10_000_000
@@ -41,21 +48,60 @@ def followers(operations: Mapping[str, Operation], width: str) -> dict[str, Oper
     return {name: each for name, each in operations.items() if width in each.widths}
 
 
+def measure_of(source: CostSource) -> str:
+    """What costs are counted in: "cycles" or "seconds", a field of :class:`hwcost.Cost`."""
+    return source.measure if isinstance(source, MeasuredCosts) else "cycles"
+
+
+def check_source(network: Network, source: CostSource, *, skip_unsupported: bool) -> None:
+    """Raises unless a network can be priced by an array, or by a table of measured costs of this network."""
+    is_table = isinstance(source, MeasuredCosts)
+    check_network(network, SystolicArray(1, 1) if is_table else source, skip_unsupported=skip_unsupported)
+    if isinstance(source, MeasuredCosts):
+        source.check(network)
+
+
+def cost_report(layers: Mapping[str, Any], source: CostSource, *, skip_unsupported: bool = False) -> Report:
+    """What named layers cost, in total and layer by layer."""
+    if isinstance(source, MeasuredCosts):
+        return source.report(layers, skip_unsupported=skip_unsupported)
+    return network_cost(layers, source, skip_unsupported=skip_unsupported)
+
+
+def pricer(source: CostSource) -> Callable[[str, Operation, Mapping[str, Any]], tuple[Any, Any]]:
+    """A function from an operation with its name, and sizes of widths, to its cost and MACs there.
+
+    It is for one set of sizes: operations that cost the same are priced once. An array prices layers, whatever they
+    are called; a table of measured costs has a row for each name.
+    """
+    known: dict[Any, tuple[Any, Any]] = {}
+    is_table = isinstance(source, MeasuredCosts)
+
+    def price(name: str, operation: Operation, sizes: Mapping[str, Any]) -> tuple[Any, Any]:
+        key = operation.layer, tuple(operation.sizes.items()), name if is_table else None
+        if key not in known:
+            layer = operation.at(sizes)
+            if isinstance(source, MeasuredCosts):
+                cost = source.at(name, *sides_of(layer).at(layer))
+            else:
+                cost = layer_cycles(layer, source)
+            known[key] = cost, sum(gemm.macs for gemm in layer.gemms())
+        return known[key]
+
+    return price
+
+
 def over_each(
-    operations: Mapping[str, Operation], network: Network, array: SystolicArray, sizes: Mapping[str, Figures]
+    operations: Mapping[str, Operation], network: Network, source: CostSource, sizes: Mapping[str, Figures]
 ) -> dict[str, tuple[Figures, Figures]]:
-    """Cycles and MACs of each operation at ``sizes``, arrays that broadcast; all other widths keep their size."""
-    today: dict[str, Any] = {name: width.size for name, width in network.widths.items()}
+    """Cost and MACs of each operation at ``sizes``, arrays that broadcast; all other widths keep their size."""
+    at: dict[str, Any] = {name: width.size for name, width in network.widths.items()} | dict(sizes)
     shape = np.broadcast_shapes(*(size.shape for size in sizes.values()))
-    priced: dict[Any, tuple[Figures, Figures]] = {}
+    price = pricer(source)
     found = {}
     for name, operation in operations.items():
-        key = (operation.layer, tuple(operation.sizes.items()))
-        if key not in priced:
-            layer = operation.at(today | dict(sizes))
-            figures = layer_cycles(layer, array), sum(gemm.macs for gemm in layer.gemms())
-            priced[key] = (np.broadcast_to(figures[0], shape), np.broadcast_to(figures[1], shape))
-        found[name] = priced[key]
+        cost, macs = price(name, operation, at)
+        found[name] = np.broadcast_to(cost, shape), np.broadcast_to(macs, shape)
     return found
 
 
@@ -70,21 +116,29 @@ class Allowed(NamedTuple):
     keep: tuple[str, ...] = ()
 
 
-def candidates(network: Network, name: str, most: int, allowed: Allowed) -> Figures:
+def candidates(network: Network, name: str, most: int, allowed: Allowed, source: CostSource) -> Figures:
     """The sizes up to ``most`` that a width may take, today's among them: its options if it is open, or multiples.
+
+    With a table of measured costs, only sizes that were measured.
 
     Raises:
         InvalidValueError: too many sizes, as on an array of billions of rows or columns.
     """
     width = network.widths[name]
+    most = max(most, width.size)
+    measured = source.sizes(network, name) if isinstance(source, MeasuredCosts) else None
     if name in network.options:
         sizes = np.unique([*network.options[name], width.size])
-        return sizes[sizes <= max(most, width.size)]
+        sizes = sizes if measured is None else np.union1d(np.intersect1d(sizes, measured), [width.size])
+        return sizes[sizes <= most]
     step = math.lcm(width.multiple, allowed.multiple)
-    count = max(most, width.size) // step
+    first = max(1, math.ceil(allowed.least * width.size / step))
+    if measured is not None:
+        fits = (measured % step == 0) & (measured >= first * step) & (measured <= most)
+        return np.union1d(measured[fits], [width.size])
+    count = most // step
     if count > MOST_CANDIDATES:
         raise InvalidValueError(f"the number of sizes of width {name!r}", count, f"at most {MOST_CANDIDATES}")
-    first = max(1, math.ceil(allowed.least * width.size / step))
     return np.union1d(step * np.arange(first, count + 1, dtype=np.int64), [width.size])
 
 

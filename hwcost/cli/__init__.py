@@ -87,3 +87,10 @@ def _() -> click.Command:
     from hwcost.cli.sweep import sweep
 
     return sweep
+
+
+@cli.on_use("table")
+def _() -> click.Command:
+    from hwcost.cli.table import table
+
+    return table

@@ -19,7 +19,7 @@ from hwcost.console import note, user_code
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from hwcost.advice import Advice
+    from hwcost.machine.array import SystolicArray
     from hwcost.network.network import Network
 
 __all__ = ["advise"]
@@ -107,7 +107,7 @@ def advise(
     check, failed = None, None
     if applied:
         try:
-            check = _apply(model, options, network, advice, sizes)
+            check = _apply(model, options, network, machine.array, sizes)
         except InvalidValueError as error:  # the report comes first: it took the time
             failed = error
     if to_csv is not None:
@@ -141,7 +141,7 @@ def _check_options(
 
 
 def _apply(
-    model: str, options: ModelOptions, network: Network, advice: Advice, sizes: Mapping[str, int]
+    model: str, options: ModelOptions, network: Network, array: SystolicArray, sizes: Mapping[str, int]
 ) -> dict[str, Any]:
     """Rebuilds the module with other widths, reads it again and prices it."""
     from hwcost.importers.torch import InputSpec
@@ -151,7 +151,7 @@ def _apply(
     with user_code():
         changes, rebuilt = applied(model, [InputSpec.parse(text) for text in options.inputs], network, sizes)
     wanted = network.at(sizes)
-    predicted, found = (network_cost(each, advice.array, skip_unsupported=True).total for each in (wanted, rebuilt))
+    predicted, found = (network_cost(each, array, skip_unsupported=True).total for each in (wanted, rebuilt))
     if predicted.cycles != found.cycles or predicted.macs != found.macs:
         reason = f"{model} takes {found.cycles} cycles when rebuilt, not {predicted.cycles} as predicted"
         other = [name for name in {**wanted, **rebuilt} if wanted.get(name) != rebuilt.get(name)]

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from hwcost.advice.budget import VALUE, best_sizes
+from hwcost.advice.budget import VALUE, best_sizes, floor_of
 from hwcost.advice.choices import ends_of_stairs, options_worth_taking, tables_over
-from hwcost.advice.tables import Allowed, changeable
+from hwcost.advice.measured import MeasuredCosts
+from hwcost.advice.tables import Allowed, CostSource, changeable, cost_report, measure_of
 from hwcost.arrays import is_real
 from hwcost.errors import MISSING, InvalidValueError
-from hwcost.machine.array import SystolicArray
+from hwcost.model.cost import Cost
 from hwcost.network.network import Network
-from hwcost.network.pricing import network_cost
 from hwcost.pruning.importance import Figures
 from hwcost.units import exact
 
@@ -23,7 +23,7 @@ FILL = 0.97
 
 
 class Limit(NamedTuple):
-    """A limit on the cycles of a network.
+    """A limit on the cycles of a network, which are seconds where costs were measured in seconds.
 
     Attributes:
         cycles: at most.
@@ -45,7 +45,7 @@ class Limit(NamedTuple):
     def of(
         cls,
         network: Network,
-        array: SystolicArray,
+        array: CostSource,
         *,
         target: float | None = None,
         cycles: float | None = None,
@@ -65,13 +65,29 @@ class Limit(NamedTuple):
         value = given[name]
         if not is_real(value) or not 0 < value < math.inf:  # type: ignore[operator]
             raise InvalidValueError(name, value, "a number above 0")
-        today = float(network_cost(network, array).total.cycles)
-        factor = {"target": today, "cycles": 1.0, "seconds": array.clock_hz}[name]
+        total = cost_report(network, array).total
+        today = float(getattr(total, measure_of(array)))
+        is_timed = measure_of(array) == "seconds"
+        clock = 1.0 if is_timed else array.clock_hz
+        if clock is None if name == "seconds" else is_timed and name == "cycles":
+            reason = f"the table has costs in {measure_of(array)}"
+            raise InvalidValueError(name, value, f"pass target, or {measure_of(array)}", reason=reason)
+        factor = {"target": today, "cycles": 1.0, "seconds": clock}[name]
         limit = float(value) * float(factor)  # type: ignore[arg-type]
         if limit >= today:
-            allowed = f"less than it takes today: {exact(today)} cycles, {today / float(array.clock_hz):.4g} s"
+            allowed = f"less than it takes today: {spent(total)}"
             raise InvalidValueError(name, value, allowed if name != "target" else "a share below 1, like 0.5")
         return cls(limit, today, name, float(value))  # type: ignore[arg-type]
+
+
+def spent(cost: Cost) -> str:
+    """The cycles and the time of a network, as far as they are known.
+
+    >>> spent(Cost(cycles=38, seconds=38e-9)), spent(Cost(seconds=2e-3))
+    ('38 cycles, 3.8e-08 s', '0.002 s')
+    """
+    known = [f"{exact(cost.cycles)} cycles"] if cost.cycles else []
+    return ", ".join([*known, *([f"{float(cost.seconds):.4g} s"] if cost.seconds else [])])
 
 
 class Choice(NamedTuple):
@@ -80,7 +96,7 @@ class Choice(NamedTuple):
     Attributes:
         sizes: of every width that changes.
         cycles: of the network with these widths.
-        floor: the cycles with every width at its least size.
+        floor: the cycles with every width at its least size; or the fewest of any sizes that were measured.
         gap: what any other sizes within the limit could be worth in addition at most, as a share.
     """
 
@@ -108,13 +124,16 @@ def kept_widths(network: Network, keep: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def stairs(network: Network, array: SystolicArray, allowed: Allowed) -> dict[str, Figures]:
+def _options(network: Network, array: CostSource, allowed: Allowed) -> dict[str, Figures]:
+    """The sizes that each width may take, today's last."""
+    names = changeable(network, allowed.keep)
+    return {name: options_worth_taking(name, network, array, network.priced, allowed) for name in names}
+
+
+def stairs(network: Network, array: CostSource, allowed: Allowed) -> dict[str, Figures]:
     """For every width that may change the sizes at the ends of its stairs, today's last."""
     operations = network.priced
-    options = {
-        name: options_worth_taking(name, network, array, operations, allowed)
-        for name in changeable(network, allowed.keep)
-    }
+    options = _options(network, array, allowed)
     alone = {}
     for name, own in options.items():
         tables = tables_over(
@@ -125,7 +144,7 @@ def stairs(network: Network, array: SystolicArray, allowed: Allowed) -> dict[str
 
 
 def choose(
-    network: Network, array: SystolicArray, limit: Limit, allowed: Allowed, values: Mapping[str, Figures], effort: int
+    network: Network, array: CostSource, limit: Limit, allowed: Allowed, values: Mapping[str, Figures], effort: int
 ) -> Choice:
     """The sizes within a limit that are worth most, of those that use at least 97 % of it if any do.
 
@@ -140,20 +159,21 @@ def choose(
     whole = {name: ((own - own[0]) * scale).round() for name, own in values.items()}
     best = best_sizes(network, array, network.priced, limit.cycles, effort, allowed, value=whole, fill=FILL)
     if best.cycles > limit.cycles:
-        raise _below_the_floor(network, limit, best.floor)
+        raise _below_the_floor(network, array, limit, best.floor)
     return Choice(best.sizes, best.cycles, best.floor, best.gap)
 
 
-def check_floor(network: Network, array: SystolicArray, limit: Limit, options: Mapping[str, Figures]) -> None:
-    """Raises if every width at its least size is over the limit: before anything is measured."""
-    least = {name: int(own[0]) for name, own in options.items()}
-    floor = float(network_cost(network.at(least), array).total.cycles)
+def check_floor(network: Network, array: CostSource, limit: Limit, allowed: Allowed) -> None:
+    """Raises if no sizes are within the limit: before anything is measured."""
+    floor = floor_of(_options(network, array, allowed), network, array, network.priced)
     if floor > limit.cycles:
-        raise _below_the_floor(network, limit, floor)
+        raise _below_the_floor(network, array, limit, floor)
 
 
-def _below_the_floor(network: Network, limit: Limit, floor: float) -> InvalidValueError:
-    share = f"{floor / limit.today:.4g}"
-    allowed = f"at least {share} of today's cycles, or a smaller least, or fewer widths to keep"
-    reason = f"with every width at its least size {network.name} still takes {share} of its cycles: no widths can save "
-    return InvalidValueError(limit.field, limit.value, allowed, reason=f"{reason}the rest")
+def _below_the_floor(network: Network, array: CostSource, limit: Limit, floor: float) -> InvalidValueError:
+    share, whole = f"{floor / limit.today:.4g}", "time" if measure_of(array) == "seconds" else "cycles"
+    is_table = isinstance(array, MeasuredCosts)
+    least = "at the cheapest sizes that were measured" if is_table else "with every width at its least size"
+    allowed = f"at least {share} of today's {whole}, or a smaller least, or fewer widths to keep"
+    reason = f"{least} {network.name} still takes {share} of its {whole}: no widths can save the rest"
+    return InvalidValueError(limit.field, limit.value, allowed, reason=reason)

@@ -12,16 +12,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from hwcost._version import __version__
-from hwcost.advice.tables import Allowed
+from hwcost.advice.measured import MeasuredCosts
+from hwcost.advice.tables import Allowed, CostSource, check_source, cost_report, measure_of
 from hwcost.arrays import is_real
 from hwcost.devices import load_device
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch
 from hwcost.importers.torch.resize import resized
-from hwcost.machine.array import SystolicArray
 from hwcost.network.channels import Channels
 from hwcost.network.network import Network
-from hwcost.network.pricing import network_cost
 from hwcost.pruning.batches import Loss, Task, device_of
 from hwcost.pruning.choosing import Choice, Limit, check_floor, choose, kept_widths, stairs
 from hwcost.pruning.curves import best_channels
@@ -32,6 +31,7 @@ from hwcost.pruning.report import PrunedLayer, PruningReport, Stage
 from hwcost.pruning.result import Pruned
 from hwcost.pruning.valuing import CURVES, Work, held_out_batches, values_of
 from hwcost.reports.shapes import layer_shape
+from hwcost.units import plural
 
 __all__ = ["Importance", "prune", "schedule"]
 
@@ -45,7 +45,7 @@ _REBUILT = "a module whose forward has no sizes written into it; keep=[...] leav
 def prune(
     model: nn.Module,
     example_inputs: Any,
-    array: SystolicArray | str,
+    array: CostSource | str,
     *,
     target: float | None = None,
     cycles: float | None = None,
@@ -72,8 +72,9 @@ def prune(
     Args:
         model: a trained module; it is not changed.
         example_inputs: as for :func:`hwcost.from_torch`, for one inference: a tensor, a sequence or a mapping.
-        array: the accelerator, or the name of a device.
-        target: the limit as a share of today's cycles; or
+        array: the accelerator, or the name of a device; or :class:`hwcost.MeasuredCosts`, with which widths take only
+            sizes that were measured.
+        target: the limit as a share of today's cycles (of today's time, if that was measured); or
         cycles: the limit in cycles; or
         seconds: the limit in seconds.
         data: batches to train on, as a loader: pairs of inputs and targets, or mappings of keyword arguments. Without
@@ -98,6 +99,7 @@ def prune(
         InvalidValueError: a limit that widths cannot meet (the message has the floor), a module that cannot be read or
             rebuilt, data that are no batches.
 
+    >>> from hwcost import SystolicArray
     >>> model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.Flatten(), nn.Linear(4608, 4))
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore")  # there are no data
@@ -110,10 +112,11 @@ def prune(
     if isinstance(array, str):
         array = load_device(array)
     network = from_torch(model, example_inputs=example_inputs, name=name)
+    check_source(network, array, skip_unsupported=False)
     limit = Limit.of(network, array, target=target, cycles=cycles, seconds=seconds)
     task = None if data is None else Task(data, loss)
     method = importance if importance is not None else CURVES if data is not None else "magnitude"
-    notes = list(network.notes)
+    notes = [*network.notes, *(array.notes(network) if isinstance(array, MeasuredCosts) else ())]
     if data is None and isinstance(method, str):
         if method not in SCORES or SCORES[method][1]:
             allowed = "pass data, or one of 'magnitude' and 'norm', or scores of your own"
@@ -127,7 +130,7 @@ def prune(
     if not options:
         reasons = ", ".join(list(dict.fromkeys(each.fixed for each in network.widths.values() if each.fixed))[:3])
         raise InvalidValueError("model", network.name, "another module", reason=f"no width can change ({reasons})")
-    check_floor(network, array, limit, options)
+    check_floor(network, array, limit, allowed_sizes)
     held, held_note = held_out_batches(task, held_out, model, loss, seed)
     notes += held_note
     work = Work(model, network, task, seed)
@@ -159,7 +162,7 @@ def prune(
 
 
 def _priced_anew(
-    small: nn.Module, example_inputs: Any, network: Network, array: SystolicArray, kept: Mapping[str, Channels]
+    small: nn.Module, example_inputs: Any, network: Network, array: CostSource, kept: Mapping[str, Channels]
 ) -> Network:
     """The network of the new module, which has to cost what was predicted."""
     wanted = network.at({name: len(channels) for name, channels in kept.items()})
@@ -167,17 +170,19 @@ def _priced_anew(
         found = from_torch(small, example_inputs=example_inputs, name=network.name)
     except InvalidValueError as error:
         raise InvalidValueError("the pruned module", network.name, _REBUILT, reason=str(error)) from error
-    predicted, priced = (network_cost(each, array).total for each in (wanted, found))
-    if predicted.cycles != priced.cycles or predicted.macs != priced.macs:
-        other = next((each for each in {**wanted, **found} if wanted.get(each) != found.get(each)), network.name)
-        reason = f"it takes {priced.cycles} cycles and not {predicted.cycles} as predicted: {other!r} differs"
+    predicted, priced = (cost_report(each, array).total for each in (wanted, found))
+    measure = measure_of(array)
+    one, other = (getattr(each, measure) for each in (predicted, priced))
+    if one != other or predicted.macs != priced.macs:
+        layer = next((each for each in {**wanted, **found} if wanted.get(each) != found.get(each)), network.name)
+        reason = f"it takes {other} {measure} and not {one} as predicted: {layer!r} differs"
         raise InvalidValueError("the pruned module", network.name, _REBUILT, reason=reason)
     return found
 
 
 def _report(
     network: Network,
-    array: SystolicArray,
+    array: CostSource,
     limit: Limit,
     choice: Choice,
     after: Network,
@@ -186,15 +191,16 @@ def _report(
     notes: list[str],
     settings: Mapping[str, Any],
 ) -> PruningReport:
-    old, new = network_cost(network, array), network_cost(after, array)
+    old, new = cost_report(network, array), cost_report(after, array)
     followed = {width for each in network.priced.values() for width in each.widths}
     left = {}
     for name, width in network.widths.items():
         if name in followed and name not in choice.sizes and width.size > 1:
-            left[name] = width.fixed or ("kept as asked" if name in keep else "no smaller size is worth its cycles")
+            left[name] = width.fixed or ("kept as asked" if name in keep else _why_not_smaller(network, array, name))
     return PruningReport(
         name=network.name,
-        array=f"{array.rows} x {array.cols}, {array.dataflow_row.summary}, {array.fold_timing} folds",
+        array=_words(array),
+        measure=measure_of(array),
         asked=limit.asked,
         limit=limit.cycles,
         floor=choice.floor,
@@ -215,6 +221,18 @@ def _report(
     )
 
 
+def _why_not_smaller(network: Network, array: CostSource, width: str) -> str:
+    if isinstance(array, MeasuredCosts) and not (array.sizes(network, width) < network.widths[width].size).any():
+        return "no smaller size of it was measured"
+    return f"no smaller size is worth its {'time' if measure_of(array) == 'seconds' else 'cycles'}"
+
+
+def _words(array: CostSource) -> str:
+    if isinstance(array, MeasuredCosts):
+        return f"a table of measured costs: {plural(array.rows, 'row')} of {plural(len(array.layers), 'layer')}"
+    return f"{array.rows} x {array.cols}, {array.dataflow_row.summary}, {array.fold_timing} folds"
+
+
 def _count(model: nn.Module) -> int:
     return sum(each.numel() for each in model.parameters())
 
@@ -232,7 +250,7 @@ def _share(least: Any) -> float:
 
 
 def schedule(
-    model: nn.Module, example_inputs: Any, array: SystolicArray | str, *, targets: Sequence[float], **settings: Any
+    model: nn.Module, example_inputs: Any, array: CostSource | str, *, targets: Sequence[float], **settings: Any
 ) -> Iterator[Pruned]:
     """Prunes in steps, each from the module of the step before: fine-tune each one before you take the next.
 
@@ -244,6 +262,7 @@ def schedule(
     Yields:
         A result for each target; its ``kept``, ``report`` and the like are those of ``model``, not of the last step.
 
+    >>> from hwcost import SystolicArray
     >>> model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8))
     >>> scores = lambda model, network: {name: torch.ones(network.widths[name].size) for name in ("0", "2")}
     >>> steps = schedule(model, torch.zeros(1, 64), SystolicArray(8, 8), targets=(0.75, 0.5), importance=scores)
@@ -257,9 +276,10 @@ def schedule(
         array = load_device(array)
     first: Pruned | None = None
     start = model
-    today = float(network_cost(from_torch(model, example_inputs=example_inputs), array).total.cycles)
+    measure = measure_of(array)
+    today = float(getattr(cost_report(from_torch(model, example_inputs=example_inputs), array).total, measure))
     for target in targets:
-        step = prune(start, example_inputs, array, cycles=target * today, **settings)
+        step = prune(start, example_inputs, array, **(settings | {measure: target * today}))
         step.report.asked = f"target {target:g}"
         if first is not None:
             step = step._seen_from(first, composed(first.network, first.kept, step.kept))

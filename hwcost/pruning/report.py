@@ -38,8 +38,8 @@ class PruningReport:
         name: of the network.
         array: the accelerator, in words.
         asked: the limit, as it was given.
-        limit: in cycles.
-        floor: the cycles with every width at its least size: what no widths can save.
+        limit: in cycles, or in seconds if ``measure`` says so.
+        floor: the same with every width at its least size, or at the cheapest sizes measured: what no widths can save.
         before, after: the cost of the network, the second one priced anew from the new module.
         parameters: the number of parameters before and after.
         sizes: for every width that changed its size before and after.
@@ -50,6 +50,7 @@ class PruningReport:
             were used, which are no accuracies.
         notes: what else to know.
         settings: of the pruning, with the version and the device.
+        measure: what the limit is in: "cycles", or "seconds" where a table of measured costs has times.
     """
 
     name: str
@@ -67,33 +68,48 @@ class PruningReport:
     stages: list[Stage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    measure: str = "cycles"
 
     @property
     def used(self) -> float:
         """The share of the limit that is used."""
-        return float(self.after.cycles) / self.limit
+        return self._figure(self.after) / self.limit
+
+    def _figure(self, cost: Cost) -> float:
+        return float(getattr(cost, self.measure))
+
+    def _text(self, figure: Any) -> str:
+        return in_unit(figure, TIMES, 4) if self.measure == "seconds" else exact(figure)
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
     def lines(self) -> Iterator[str]:
         """The report for people."""
-        before, after = self.before, self.after
-        share = float(after.cycles) / float(before.cycles)
+        before, after, text = self.before, self.after, self._text
+        share = self._figure(after) / self._figure(before)
+        is_timed, of_array = self.measure == "seconds", bool(before.pe_cycles)
+        unit, whole = ("", "time") if is_timed else (" cycles", "cycles")
         yield f"{self.name} on {self.array}"
-        floor = self.floor / float(before.cycles)
-        yield f"floor: with every width at its least size {floor:.2%} of the cycles are left; no widths save more"
-        yield f"limit: {self.asked}, {exact(self.limit)} cycles; used {self.used:.2%} of it"
+        least = "with every width at its least size" if of_array else "at the cheapest sizes measured"
+        yield f"floor: {least} {self.floor / self._figure(before):.2%} of the {whole} are left; no widths save more"
+        yield f"limit: {self.asked}, {text(self.limit)}{unit}; used {self.used:.2%} of it"
         for note in self.notes:
             yield f"note: {note}"
         yield ""
+        macs = f"{float(after.macs) / float(before.macs):.2%}"
         rows = [
-            ("cycles", exact(before.cycles), exact(after.cycles), f"{share:.2%}"),
-            ("time", in_unit(float(before.seconds), TIMES, 4), in_unit(float(after.seconds), TIMES, 4), f"{share:.2%}"),
-            ("MACs", exact(before.macs), exact(after.macs), f"{float(after.macs) / float(before.macs):.2%}"),
+            ("MACs", exact(before.macs), exact(after.macs), macs),
             ("parameters", *map(exact, self.parameters), f"{self.parameters[1] / self.parameters[0]:.2%}"),
-            ("utilization", f"{float(before.utilization):.2%}", f"{float(after.utilization):.2%}", ""),
         ]
+        if before.seconds:
+            rows.insert(
+                0, ("time", *(in_unit(float(each.seconds), TIMES, 4) for each in (before, after)), f"{share:.2%}")
+            )
+        if not is_timed:
+            rows.insert(0, ("cycles", exact(before.cycles), exact(after.cycles), f"{share:.2%}"))
+        if of_array:
+            rows.append(("utilization", f"{float(before.utilization):.2%}", f"{float(after.utilization):.2%}", ""))
         yield from text_table(["", "before", "after", "left"], rows)
         if self.stages:
             yield ""
@@ -104,16 +120,18 @@ class PruningReport:
         widths = [(name, str(old), str(new), f"{new / old:.2%}") for name, (old, new) in self.sizes.items()]
         yield from text_table(["width", "before", "after", "stays"], widths)
         yield ""
-        layers = [
-            (each.name, *each.shapes, exact(each.before.cycles), exact(each.after.cycles),
-             f"{float(each.before.utilization):.1%}", f"{float(each.after.utilization):.1%}")
-            for each in self.layers
-        ]  # fmt: skip
-        titles = ["layer", "shape", "after", "cycles", "after", "utilization", "after"]
-        yield from text_table(titles, layers)
+        titles = ["layer", "shape", "after", whole, "after", *(["utilization", "after"] if of_array else [])]
+        yield from text_table(titles, [self._layer_row(each, of_array) for each in self.layers])
         if self.left_alone:
             yield ""
             yield from text_table(["left alone", "why"], list(self.left_alone.items()))
+
+    def _layer_row(self, layer: PrunedLayer, of_array: bool) -> tuple[str, ...]:
+        of_both = layer.before, layer.after
+        shares = [f"{float(each.utilization):.1%}" for each in of_both] if of_array else []
+        figures = [getattr(each, self.measure) for each in of_both]
+        texts = [self._text(each) if each or of_array else "-" for each in figures]  # not in the table
+        return (layer.name, *layer.shapes, *texts, *shares)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data."""
@@ -121,8 +139,9 @@ class PruningReport:
             "network": self.name,
             "array": self.array,
             "asked": self.asked,
-            "limit_cycles": self.limit,
-            "floor_cycles": self.floor,
+            "measure": self.measure,
+            f"limit_{self.measure}": self.limit,
+            f"floor_{self.measure}": self.floor,
             "used_share_of_limit": self.used,
             "before": self.before.as_dict() | {"parameters": self.parameters[0]},
             "after": self.after.as_dict() | {"parameters": self.parameters[1]},

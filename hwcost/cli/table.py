@@ -1,0 +1,87 @@
+"""``hwcost table``: what every layer of a network costs over the sizes of its widths, as a file for other tools."""
+
+from __future__ import annotations
+
+import click
+
+from hwcost.cli.shared.machines import ArrayOptions, array_options
+from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, note_extrapolation
+from hwcost.cli.shared.options import default_option, option_names, skip_unsupported
+from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
+from hwcost.cli.shared.values import parse_number, parse_size
+from hwcost.console import note
+from hwcost.units import plural, shortlist
+
+__all__ = ["table"]
+
+_NAMED = 6
+_OPTIONS = {name: f"--{name}" for name in ("widths", "step", "least")} | {"the number of rows": "--step"}
+_LEAST = (parse_number, "a share of today's sizes above 0, up to 1, like 0.25", 0.0, 1.0)
+
+_EXAMPLES = """\b
+Examples:
+  hwcost table net.py:Net --input 1,3,224,224 --device gemmini --out costs.csv
+  hwcost table net.onnx --s1 16 --s2 16 --widths h --step 1 --least 0.5
+"""
+
+
+def _names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("model", metavar="MODEL")
+@model_options
+@array_options
+@click.option(
+    "--widths",
+    metavar="NAMES",
+    callback=_names,
+    help="Change only these widths, between commas; hwcost advise lists them.  [default: all that can]",
+)
+@default_option(
+    "--step", default="8", metavar="N", words="Take multiples of N, and today's size.", parser=(parse_size,)
+)
+@default_option("--least", default="0.25", metavar="SHARE", words="The smallest share of each width.", parser=_LEAST)
+@click.option("--out", metavar="FILE.csv", help="Write the table here instead of printing it.")
+@skip_unsupported
+def table(
+    *,
+    model: str,
+    options: ModelOptions,
+    array: ArrayOptions,
+    widths: tuple[str, ...] | None,
+    step: int,
+    least: float,
+    out: str | None,
+    skip_unsupported: bool,
+) -> None:
+    """Tabulate what every layer costs over the sizes of its widths.
+
+    MODEL is as for hwcost model. The table has the columns layer, in, out, ms and cycles, with a row for each pair of
+    an input and an output width that the sizes of the network's widths give. Searches and compressors that ask for a
+    table of latencies read such a file, and so does hwcost where it takes measured costs.
+    """
+    check_outputs([model], {"--out": (out, CSV)})
+    machine = array.read()
+    network = options.read(model)
+    from hwcost.advice import tabulate
+    from hwcost.advice.measured import undetermined
+    from hwcost.importers.lists.costs import costs_csv, write_costs
+
+    with option_names(_OPTIONS, network.name):
+        found = tabulate(
+            network, machine.array, widths=widths, step=step, least=least, skip_unsupported=skip_unsupported
+        )
+    note_extrapolation(network, machine)
+    held = sorted({name for each in network.priced.values() for name in undetermined(each)})
+    if held:
+        note(f"{shortlist(held, _NAMED)}: kept as today, as more than the input and output of a layer follows")
+    if network.unsupported:
+        note(missing_text({name: str(each.layer) for name, each in network.unsupported.items()}))
+    if out is None:
+        click.echo(costs_csv(found), nl=False)
+        return
+    with write_output("--out", out):
+        write_costs(out, found)
+    click.echo(f"{plural(found.rows, 'row')} of {plural(len(found.layers), 'layer')} on {machine.label}")
