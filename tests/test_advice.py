@@ -702,3 +702,11 @@ def test_a_limit_is_filled_where_a_set_fills_it(share):
     reached = any(0.97 * limit <= cycles <= limit for cycles in tried)
     assert found.cycles <= limit
     assert (found.cycles >= 0.97 * limit) == reached
+
+
+def test_a_budget_that_no_sizes_reach_says_so():
+    network = Network.of_layers("one", {"a": Linear(4, 4), "b": Linear(4, 4)})
+    with pytest.raises(InvalidValueError) as error:
+        advise(network, SystolicArray(64, 64), budget=0.5)
+    assert error.value.field == "budget"
+    assert "save" in str(error.value)

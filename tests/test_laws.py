@@ -174,16 +174,30 @@ KINDS = {
 make_each = pytest.mark.parametrize("make", KINDS.values(), ids=list(KINDS))
 
 
+@pytest.mark.parametrize("values", [[5, 6], [5.0, 6.0]], ids=["counts", "soft"])
 @make_each
-def test_values_do_not_change_with_the_arrays_that_they_were_made_of(make):
+def test_values_do_not_change_with_the_arrays_that_they_were_made_of(make, values, library):
+    base = library.array(values)
+    value = make(base)
+    with contextlib.suppress(TypeError):  # an array that cannot change
+        base[0] = -3
+    assert value == make(library.array(values))
+
+
+@make_each
+def test_arrays_of_values_are_read_only(make):
     base = np.array([5, 6])
     value = make(base)
-    base[0] = -3
-    assert value == make(np.array([5, 6]))
     assert base.flags.writeable
     for held in vars(value).values():
         for each in held if isinstance(held, tuple) else [held]:
             assert not (isinstance(each, np.ndarray) and each.flags.writeable)
+
+
+def test_soft_widths_that_are_trained_stay_as_they_are():
+    torch = pytest.importorskip("torch")
+    width = torch.tensor([5.0, 6.0], requires_grad=True)
+    assert Linear(width, 5).in_features is width
 
 
 @make_each

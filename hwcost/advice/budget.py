@@ -111,6 +111,8 @@ def solve(
     found = best_sizes(network, array, operations, limit, effort, allowed, value=values, most_entries=most_entries)
     if found.cycles > limit:
         lowest = math.ceil(1e4 * found.cycles / cycles_today) / 1e4
+        if lowest >= 1:
+            raise InvalidValueError("budget", share, "leave it out", reason="no sizes that may be taken save cycles")
         raise InvalidValueError("budget", share, f"at least {lowest:g}, the smallest share of today's cycles found")
     changed = network.at(found.sizes)
     after = cost_report({name: changed[name] for name in operations}, array).total

@@ -54,6 +54,7 @@ class Backend(NamedTuple):
         is_at_hand: whether the values of an array can be looked at without stalling an accelerator; then those of
             results are checked.
         mixes_kinds: whether an operation takes an integer and a float array; the standard leaves that open.
+        copy: an array that does not change with the given one, if that has no gradient.
     """
 
     namespace: Callable[[], Any]
@@ -68,6 +69,7 @@ class Backend(NamedTuple):
     checks_float_values: bool = True
     is_at_hand: Callable[[Array], bool] = lambda x: True
     mixes_kinds: bool = False
+    copy: Callable[[Array], Array] = lambda x: namespace(x).asarray(x, copy=True)
 
 
 def _torch() -> Any:
@@ -113,6 +115,7 @@ _TORCH_ROW = Backend(
     checks_float_values=False,
     is_at_hand=lambda x: x.device.type == "cpu" and not _torch().jit.is_tracing(),
     mixes_kinds=True,
+    copy=lambda x: x if x.requires_grad else x.clone(),
 )
 _JAX_ROW = Backend(
     _jax_namespace,
@@ -122,6 +125,7 @@ _JAX_ROW = Backend(
     checks_float_values=False,
     is_at_hand=lambda x: not isinstance(x, _jax().core.Tracer) and x.platform() == "cpu",
     mixes_kinds=True,
+    copy=lambda x: x,  # it cannot be changed
 )
 
 BACKENDS = MappingProxyType(

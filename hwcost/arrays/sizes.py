@@ -35,11 +35,16 @@ def is_float(value: Any) -> bool:
 
 
 def frozen(value: _T) -> _T:
-    """A read-only copy of a numpy array that can be changed; anything else as it is.
+    """A copy of an array that can be changed, which is read-only if its library can do that; anything else as it is.
 
-    Arrays of libraries with gradients stay as they are: a copy would cut a soft width from what trains it.
+    Tensors with a gradient stay as they are: a soft width is what is trained.
     """
-    return _read_only(value.copy()) if isinstance(value, np.ndarray) and value.flags.writeable else value
+    if isinstance(value, np.ndarray):
+        return _read_only(value.copy()) if value.flags.writeable else value
+    if is_plain(value) or is_number(value) or not has_library(value):
+        return value
+    copied: _T = backend_of(value).copy(value)
+    return copied
 
 
 def _read_only(array: Array) -> Array:
@@ -86,8 +91,8 @@ def as_size(value: Any, field: str, *, minimum: int = 1) -> Size:
 
     Numbers become Python integers, and so do numpy's integer arrays without axes, whose arithmetic would leave the
     arrays anyway. Integer arrays become the library's default integer if they are narrower, so that products do not
-    wrap at 2**31; half precision becomes float32, because bfloat16 cannot hold 257. Arrays of numpy become read-only
-    copies, so that no later change of the array passes the checks.
+    wrap at 2**31; half precision becomes float32, because bfloat16 cannot hold 257. Arrays are copied, so that no later
+    change of them passes the checks, but for tensors with a gradient.
 
     Raises:
         InvalidValueError: zero, negative, bool, NaN, a fractional number, or not a number.
