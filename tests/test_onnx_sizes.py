@@ -132,6 +132,14 @@ def test_a_vector_of_weights_on_the_left_is_one_too(shape):
     assert [each.layer for each in network.priced.values()] == [Linear(64, 1, batch=rows)]
 
 
+@pytest.mark.parametrize(("shape", "rows"), [((64,), 1), ((64, 10), 10), ((1, 64, 10), 10)])
+def test_matrices_of_weights_times_the_same_are_one_linear_layer(shape, rows):
+    graph = build([node("MatMul", ["w", "x"], ["y"])], {"x": [shape]}, [tensor("w", (2, 3, 64))])
+    network = network_of(graph)
+    assert [each.layer for each in network.priced.values()] == [Linear(64, 6, batch=rows)]
+    assert network.at({}) == dict(network)
+
+
 def test_a_vector_of_activations():
     network = network_of(build([node("MatMul", ["x", "v"], ["y"], name="it")], {"x": [(2, 10, 64)], "v": [(64,)]}))
     assert network["it"] == MatMul(20, 1, 64)

@@ -263,6 +263,8 @@ def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis) -> LoweredLaye
         return _linear(call, call.merge((*a.batch, a.free)), inner, b)
     if of_a and _is_one(call, a.batch):
         return _linear(call, call.merge((*b.batch, b.free)), inner, a)
+    if of_a and _is_one(call, b.batch):  # matrices of weights times the same are one tall matrix
+        return _linear(call, b.free, inner, Matrix(a.tensor, (), call.merge((*a.batch, a.free)), 1))
     weight = b.tensor if of_b else a.tensor if of_a else None
     if _is_one(call, b.batch):
         return _products(call, call.merge((*a.batch, a.free)), inner, b.free, (), weight)
