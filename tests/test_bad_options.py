@@ -47,6 +47,7 @@ BAD = {
     **dict.fromkeys(("--plot", "--html", "--to-csv", "--to-scalesim", "--output", "--out"), FILE),
     **dict.fromkeys(("--source", "--licence"), TEXT),
     "--step": SIZE,
+    "--table": ["", "no.csv", "."],
     "--widths": [*NAME, "conv1.channels,nope"],
     "--seed": ["", "-1", "x", "10001"],
     "--budget": [*NUMBER, "1", "2"],
@@ -78,6 +79,7 @@ BAD = {
 """Values that no command takes for its option of that name, or one command for it."""
 
 INSTEAD = {
+    "--table": "--s1 --s2",
     "--k1": "--k",
     "--k2": "--k",
     "--scalesim-topology": "--k --c --f --s1 --s2",

@@ -13,7 +13,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
-from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
+from hwcost import (  # noqa: E402
+    InvalidValueError,
+    MeasuredCosts,
+    SystolicArray,
+    from_torch,
+    network_cost,
+    read_costs,
+    tabulate,
+    write_costs,
+)
 from hwcost.cli.prune import IMPORTANCE  # noqa: E402
 from hwcost.importers.torch import load_model  # noqa: E402
 from hwcost.importers.torch.loading import load_object  # noqa: E402
@@ -420,3 +429,53 @@ def test_an_operation_without_a_price_is_named(no, folder):
         "        return torch.fft.fft(self.fc(x)).real\n"
     )
     assert "fft" in no("own.py:Own --input 1,8 --s1 8 --s2 8 --target 0.5")
+
+
+# ---------------------------------------------------------------- measured costs
+
+
+@pytest.fixture
+def table(folder):
+    """Measured times: of an array, some of them exchanged, so that they do not rise with the width."""
+    costs = tabulate(from_torch(load_model("net.py", "Net"), (1, 3, 8, 8)), SystolicArray(8, 8), step=2, least=0)
+    rows = costs.layers["0"].copy()
+    rows[:-1, 2] = rows[-2::-1, 2]
+    write_costs("times.csv", MeasuredCosts({**costs.layers, "0": rows}, "cycles"))
+    text = (folder / "times.csv").read_text().replace("cycles", "us")
+    (folder / "times.csv").write_text(text)
+    return "net.py:Net --weights w.safetensors --input 1,3,8,8 --table times.csv --target 0.6 --importance magnitude"
+
+
+def test_a_module_is_pruned_by_measured_times(run, document, folder, table):
+    found = document(table)
+    costs = read_costs("times.csv")
+    assert found["measure"] == "seconds"
+    assert found["after"]["seconds"] <= found["limit_seconds"] == pytest.approx(0.6 * found["before"]["seconds"])
+    network = from_torch(load_model("net.py", "Net"), (1, 3, 8, 8))
+    sizes = {name: own["after"] for name, own in found["widths"].items()}
+    assert costs.report(network.at(sizes)).total.seconds == pytest.approx(found["after"]["seconds"])
+    code, text, _ = run(table)
+    assert code == 0
+    assert text.startswith("Net on times.csv: measured costs,")
+    assert "cycles" not in text.partition("layer ")[0]
+
+
+def test_a_run_by_a_table_goes_on_only_with_that_table(run, no, folder, table):
+    first = run(f"{table} --out run")[:2]
+    assert run(f"{table} --out run")[:2] == first
+    (folder / "times.csv").write_text((folder / "times.csv").read_text().replace("0,3,16,", "0,3,16,1"))
+    assert "another array" in no(f"{table} --out run")
+
+
+def test_options_that_do_not_go_with_a_table(no, table):
+    assert "--device" in no(f"{table} --device gemmini")
+    assert "--onnx" in no(f"{table} --onnx a.onnx")
+    assert "--plot" in no(f"{table} --plot a.png")
+    assert "--cycles" in no(table.replace("--target 0.6", "--cycles 100"))
+    assert "line 2" in no(f"{table} --table {_broken()}")
+
+
+def _broken():
+    with open("broken.csv", "w") as file:
+        file.write("layer,in,out,ms\n0,3,0,1\n")
+    return "broken.csv"

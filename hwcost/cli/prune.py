@@ -17,7 +17,7 @@ from hwcost.cli.prune_options import (
     TuningOptions,
 )  # fmt: skip
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.machines import ArrayOptions, array_options
+from hwcost.cli.shared.machines import ArrayOptions, CostTable, Machine, array_options
 from hwcost.cli.shared.networks import INPUT, ModelOptions, note_extrapolation
 from hwcost.cli.shared.options import block, default_option, parsed_by, size_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
@@ -69,6 +69,11 @@ def _distil(option: str, text: str) -> float:
     ),
 )  # fmt: skip
 @array_options
+@click.option(
+    "--table",
+    metavar="FILE.csv",
+    help="Measured costs in place of an array: a row for each layer, in and out, with s, ms, us or cycles.",
+)
 @block(
     "limit",
     LimitOptions,
@@ -130,6 +135,7 @@ def prune(
     options: ModelOptions,
     task: TaskOptions,
     array: ArrayOptions,
+    table: str | None,
     limit: LimitOptions,
     choice: ChoiceOptions,
     tuning: TuningOptions,
@@ -143,11 +149,12 @@ def prune(
     first: what no widths can save. Python files are run.
     """
     _check(source, task, limit, choice, tuning, files)
-    machine = array.read()
+    machine = array.read() if table is None else _read_table(table, array, files)
     from hwcost.cli.prune_run import run
 
     found = run(source, options.inputs, machine, task, limit, choice, tuning, files)
-    note_extrapolation(found.network, machine)
+    if isinstance(machine, Machine):
+        note_extrapolation(found.network, machine)
     if files.picture is not None:
         from hwcost import plot
 
@@ -158,6 +165,17 @@ def prune(
         click.echo(json_document(SCHEMA, {**found.document, "files": written}))
     else:
         click.echo("\n".join(found.lines))
+
+
+def _read_table(path: str, array: ArrayOptions, files: FileOptions) -> CostTable:
+    """The table; raises if an option goes only with an array."""
+    for option, value, why in (
+        ("--onnx", files.onnx, "the file names its layers otherwise than the table"),
+        ("--plot", files.picture, "the picture shows utilization, and a table has none"),
+    ):
+        if value is not None:
+            raise InvalidValueError(option, value, "leave out this option or --table", reason=why)
+    return array.read_table(path)
 
 
 def _check(

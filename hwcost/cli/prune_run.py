@@ -18,7 +18,7 @@ from torch import nn
 
 from hwcost._version import __version__
 from hwcost.cli.prune_options import ChoiceOptions, FileOptions, LimitOptions, TaskOptions, TuningOptions
-from hwcost.cli.shared.machines import Machine
+from hwcost.cli.shared.machines import CostTable, Machine
 from hwcost.cli.shared.networks import changed_lines, missing_text
 from hwcost.cli.shared.options import option_names
 from hwcost.cli.shared.outputs import write_output
@@ -28,6 +28,7 @@ from hwcost.console import note, user_code
 from hwcost.errors import MISSING, HwcostError, InvalidValueError, first_line
 from hwcost.files import read_given
 from hwcost.importers import from_torch
+from hwcost.importers.lists.costs import costs_csv
 from hwcost.importers.torch.inputs import InputSpec, examples
 from hwcost.importers.torch.loading import line_in, load_model, load_object
 from hwcost.network.network import Network
@@ -47,6 +48,7 @@ _OPTIONS = {name: f"--{name.replace('_', '-')}" for name in (
     "target", "cycles", "seconds", "data", "held_out", "loss", "importance", "keep", "least", "multiple", "seed",
     "weights",
 )} | {
+    "the table of costs": "--table",
     "folder": "--out", "checkpoint": "--out", "fine-tuning": "--fine-tune", "a batch of data": "--data",
     "a batch of held_out": "--held-out",
 }  # fmt: skip
@@ -90,7 +92,7 @@ class Source(NamedTuple):
 def run(
     source: str,
     inputs: Sequence[str],
-    machine: Machine,
+    machine: Machine | CostTable,
     task: TaskOptions,
     limit: LimitOptions,
     choice: ChoiceOptions,
@@ -121,7 +123,7 @@ def run(
                         folder.begin()
                         result.save(folder.path)
                         folder.finish(document, lines, [RECIPE, WEIGHTS])
-                if files.onnx is not None:
+                if files.onnx is not None and isinstance(machine, Machine):
                     model = load_pruned(files.out, given.model) if model is None and files.out else model
                     assert model is not None
                     with write_output("--onnx", files.onnx):
@@ -179,7 +181,7 @@ def _source(source: str, inputs: Sequence[str], weights: str | None, seed: int) 
 def _identity(
     given: Source,
     inputs: Sequence[str],
-    machine: Machine,
+    machine: Machine | CostTable,
     task: TaskOptions,
     limit: LimitOptions,
     choice: ChoiceOptions,
@@ -197,13 +199,19 @@ def _identity(
     parts = (network.name, network.operations, network.widths, network.parameters)
     found["network"] = hashlib.sha256(repr(parts).encode()).hexdigest()
     found["weights"] = weights_digest(given.model)
-    found["array"] = repr(machine.array)
+    found["array"] = _array_text(machine)
     return found | limit._asdict() | choice._asdict()
+
+
+def _array_text(machine: Machine | CostTable) -> str:
+    if isinstance(machine, Machine):
+        return repr(machine.array)
+    return hashlib.sha256(costs_csv(machine.array).encode()).hexdigest()
 
 
 def _pruned(
     given: Source,
-    machine: Machine,
+    machine: Machine | CostTable,
     task: TaskOptions,
     limit: LimitOptions,
     choice: ChoiceOptions,

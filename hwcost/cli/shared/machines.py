@@ -6,19 +6,30 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from hwcost.cli.shared.options import block, parsed_by, size_option, value_of
+from hwcost.cli.shared.options import block, option_names, parsed_by, size_option, value_of
 from hwcost.cli.shared.values import parse_clock, parse_name
 from hwcost.console import note
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.folds import FOLD_TIMINGS
-from hwcost.units import CLOCKS, in_unit
+from hwcost.units import CLOCKS, in_unit, plural, printable
 
 if TYPE_CHECKING:
+    from hwcost.advice import MeasuredCosts
     from hwcost.devices import DeviceFile
 
-__all__ = ["CLOCK", "DATAFLOW", "DEVICE", "FOLD_TIMING", "ArrayOptions", "Machine", "adapted_device", "array_options"]
+__all__ = [
+    "CLOCK",
+    "DATAFLOW",
+    "DEVICE",
+    "FOLD_TIMING",
+    "ArrayOptions",
+    "CostTable",
+    "Machine",
+    "adapted_device",
+    "array_options",
+]
 
 _DATAFLOWS, _FOLD_TIMINGS = ", ".join(DATAFLOWS), ", ".join(FOLD_TIMINGS)
 DEVICE = click.option("--device", metavar="NAME|FILE", help="The machine: a name from hwcost devices, or a TOML file.")
@@ -74,6 +85,24 @@ class Machine(NamedTuple):
         return f" with {', '.join(changed)}" if changed else ""
 
 
+class CostTable(NamedTuple):
+    """A table of measured costs in place of a machine.
+
+    Attributes:
+        array: the costs, which stand in for an array.
+        path: of the file.
+    """
+
+    array: MeasuredCosts
+    path: str
+
+    @property
+    def label(self) -> str:
+        """The table on one line."""
+        rows, layers = plural(self.array.rows, "row"), plural(len(self.array.layers), "layer")
+        return f"{printable(self.path)}: measured costs, {rows} of {layers}"
+
+
 class ArrayOptions(NamedTuple):
     """The values of the options that describe one array; None for those that were not given."""
 
@@ -83,6 +112,17 @@ class ArrayOptions(NamedTuple):
     dataflow: str | None = None
     fold_timing: str | None = None
     clock: float | None = None
+
+    def read_table(self, path: str) -> CostTable:
+        """The table of measured costs given as --table; raises if there are options of an array as well."""
+        from hwcost.importers.lists import read_costs
+
+        options = ("--device", "--s1", "--s2", "--dataflow", "--fold-timing", "--clock")
+        for option, value in zip(options, self, strict=True):
+            if value is not None:
+                raise InvalidValueError(option, value, "leave one of them out", reason="--table is given as well")
+        with option_names({"the table of costs": "--table"}):
+            return CostTable(read_costs(path), path)
 
     def read(self, option: str = "--device", bare: SystolicArray | None = None) -> Machine:
         """The machine; raises if there is no device, and neither both sizes nor a bare array to change.
