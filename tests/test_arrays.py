@@ -199,6 +199,16 @@ def test_two_libraries_at_once_are_refused_and_named(pair, dtype):
             build()
 
 
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(library.name for library in pair))
+def test_two_libraries_have_no_namespace(pair):
+    for library in pair:
+        pytest.importorskip(library.name)
+    first, second = (library.array([1.0], "float32") for library in pair)
+    with pytest.raises(MixedLibrariesError):
+        arrays.namespace(2, first, second)
+    assert arrays.namespace(2, first, 1.5, first) is pair[0].row.namespace()
+
+
 @pytest.mark.parametrize("what", ["2.5", None, [1.0], (1.0,), object(), {"a": 1}])
 def test_what_is_no_array_is_refused(what):
     with pytest.raises(MixedLibrariesError, match=type(what).__name__):

@@ -14,7 +14,7 @@ from hwcost import Linear
 from hwcost.advice import elimination, search
 from hwcost.advice.choices import Table, most_options
 from hwcost.advice.elimination import Elimination, Factor, at_least, elimination_order, maximum
-from hwcost.advice.exact import _count_at_least, _most_each, _Rows, best_within
+from hwcost.advice.exact import _count_at_least, _most_each, _Rows, _Search, best_within
 from hwcost.advice.prices import PRICES, Costs, Program, best_price, worth_keeping
 from hwcost.advice.walk import Walk
 from hwcost.network.operations import Operation
@@ -193,6 +193,17 @@ def test_the_exact_solver_on_chains(seed, share, effort):
             assert cycles[tuple(found.choice[name] for name in counts)] <= limit
         if effort == 10_000:
             assert found.worth == best
+
+
+@given(SEEDS)
+def test_rows_of_a_message_fall_in_value(seed):
+    counts, costs = chain(seed)
+    own = _Search(Program.of(costs, counts, 1e9), 0.8, 0.0, 10_000)
+    own.result()
+    for rows in own.rows[:-1]:
+        value = rows.worth - 0.8 * rows.cycles
+        assert (np.lexsort((-value, rows.key)) == np.arange(len(value))).all()
+    assert max(len(rows.key) for rows in own.rows) > 20
 
 
 @given(SEEDS)
