@@ -14,7 +14,7 @@ from hwcost.cli.shared.machines import ArrayOptions, array_options
 from hwcost.cli.shared.networks import ModelOptions, model_options
 from hwcost.cli.shared.options import form_options, option_names, parsed_by, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
-from hwcost.cli.shared.values import parse_number, parse_sizes_by_name
+from hwcost.cli.shared.values import parse_number, parse_share, parse_sizes_by_name
 from hwcost.console import note, user_code
 from hwcost.errors import InvalidValueError
 
@@ -48,7 +48,7 @@ Examples:
 @click.option(
     "--least",
     metavar="SHARE",
-    callback=parsed_by(parse_number, "a share of today's sizes above 0, up to 1, like 0.25", 0.0, 1.0),
+    callback=parsed_by(parse_share),
     help="Keep at least this share of each width, like 0.25.  [default: 0]",
 )
 @size_option("--effort", help="Keep at most N partial solutions in the budget's solver.  [default: 300000]")

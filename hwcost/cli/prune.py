@@ -21,7 +21,7 @@ from hwcost.cli.shared.machines import ArrayOptions, CostTable, Machine, array_o
 from hwcost.cli.shared.networks import INPUT, ModelOptions, note_extrapolation
 from hwcost.cli.shared.options import block, default_option, parsed_by, size_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
-from hwcost.cli.shared.values import parse_member, parse_name, parse_number, parse_size
+from hwcost.cli.shared.values import parse_member, parse_name, parse_number, parse_share, parse_size
 from hwcost.errors import MISSING, InvalidValueError, require
 
 __all__ = ["prune"]
@@ -32,7 +32,6 @@ _WITH_DATA = IMPORTANCE[:2]
 _MOST = 10_000
 _SEED = (parse_size, 0, _MOST)
 _SHARE = ("a share of today's cycles between 0 and 1, like 0.5", 0.0, math.nextafter(1.0, 0.0))
-_LEAST = ("a share of today's sizes above 0, up to 1, like 0.25", 0.0, 1.0)
 _MEMBER = parsed_by(parse_member)
 
 _EXAMPLES = """\b
@@ -99,7 +98,7 @@ def _distil(option: str, text: str) -> float:
     ),
     click.option("--keep", multiple=True, metavar="NAME", help="A width, or a module, that stays. Can be repeated."),
     click.option(
-        "--least", metavar="SHARE", callback=parsed_by(parse_number, *_LEAST),
+        "--least", metavar="SHARE", callback=parsed_by(parse_share),
         help="Keep at least this share of each width.  [default: 0.25, or 0 with curves]",
     ),
     size_option("--multiple", help="Take only sizes that are multiples of N, like 8.  [default: 1]"),

@@ -8,7 +8,7 @@ from hwcost.cli.shared.machines import ArrayOptions, array_options
 from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, note_extrapolation
 from hwcost.cli.shared.options import default_option, option_names, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
-from hwcost.cli.shared.values import parse_number, parse_size
+from hwcost.cli.shared.values import parse_share, parse_size
 from hwcost.console import note
 from hwcost.units import plural, shortlist
 
@@ -16,7 +16,7 @@ __all__ = ["table"]
 
 _NAMED = 6
 _OPTIONS = {name: f"--{name}" for name in ("widths", "step", "least")} | {"the number of rows": "--step"}
-_LEAST = (parse_number, "a share of today's sizes above 0, up to 1, like 0.25", 0.0, 1.0)
+_LEAST = (parse_share,)
 
 _EXAMPLES = """\b
 Examples:

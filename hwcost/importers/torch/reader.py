@@ -81,8 +81,11 @@ def read(
         source=source,
     )
     if not network.priced and not network.unsupported:
+        is_empty = any(not each.numel() for each in _leaves(given.args, given.named))
         allowed = "pass a module that calls a convolution or a matrix product"
-        reason = "; ".join((f"{network.name} multiplies nothing", *network.notes))
+        if is_empty:
+            allowed = "pass inputs whose sizes are all at least 1"
+        reason = "; ".join((f"{network.name} multiplies nothing", *(["an input is empty"] * is_empty), *network.notes))
         raise InvalidValueError("model", network.name, allowed, reason=reason)
     for each in rows:
         each.warn_if_unused()
