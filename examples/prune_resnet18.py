@@ -1,7 +1,7 @@
 """A trained ResNet-18, pruned to half of its cycles, trained on in a loop of one's own, and exported to ONNX.
 
     python examples/prune_resnet18.py
-    python examples/prune_resnet18.py --device tpu-v1 --target 0.75 --images 4000
+    python examples/prune_resnet18.py --array 128x128 --target 0.75 --images 4000
 
 torchvision's ResNet-18 if that is installed, and otherwise the same network of ``resnet.py``. The images are small and
 made here, so that nothing is downloaded and the whole takes seconds: the cycles are exact, and the accuracies say
@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from hwcost import from_onnx, load_device, network_cost, plot
+from hwcost import SystolicArray, from_onnx, network_cost, plot
 from hwcost.torch import prune
-from resnet_search import CLASSES, SIDE, Images
+from resnet_search import CLASSES, SIDE, Images, array_of
 
 try:
     from torchvision.models import resnet18
@@ -67,7 +67,7 @@ def accuracy(model: nn.Module, batches: DataLoader) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="gemmini")
+    parser.add_argument("--array", default="64x64", help="rows x columns (default: %(default)s)")
     parser.add_argument("--target", type=float, default=0.5, help="share of today's cycles (default: %(default)s)")
     parser.add_argument("--images", type=int, default=480)
     parser.add_argument("--plot", help="draw what stays to this file")
@@ -81,7 +81,7 @@ def main() -> None:
     print(f"ResNet-18 of {SOURCE}: accuracy on held-out images {accuracy(model, held_out):.1%}")
 
     # ---- a few lines between two trainings
-    array = load_device(asked.device)
+    array = array_of(asked.array)  # or the name of a device, like "gemmini"
     result = prune(model, example, array, target=asked.target, data=batches, held_out=held_out, least=0.1)
     optimizer = result.map_optimizer(optimizer)  # momenta go on warm
     train(result.model, batches, optimizer, 0.002)
@@ -96,7 +96,7 @@ def main() -> None:
     export(result.model.eval(), example, array, result.report.after.cycles)
 
 
-def export(model: nn.Module, example: torch.Tensor, array: object, expected: float) -> None:
+def export(model: nn.Module, example: torch.Tensor, array: SystolicArray, expected: float) -> None:
     """Writes an ONNX file, reads it again, and prices it."""
     if missing := [each for each in ("onnx", "onnxscript") if importlib.util.find_spec(each) is None]:
         print(f"no ONNX file: {' and '.join(missing)} must be installed for it")

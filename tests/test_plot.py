@@ -43,6 +43,8 @@ from hwcost.plot import (
     load_matplotlib,
     network_data,
     network_figure,
+    pruning_data,
+    pruning_figure,
     save,
     stairs_data,
     stairs_figure,
@@ -124,6 +126,44 @@ def test_sharpness_names_an_option_of_the_relaxation():
         "straight-through",
         "linear",
     }
+
+
+# ---------------------------------------------------------------- prunings
+
+
+def pruned_report(layers, widths):
+    """A report as plain data, with layers that take half the cycles after."""
+    cost = {"cycles": 100.0, "utilization": 0.25, "seconds": 1e-6}
+    small = {"cycles": 50.0, "utilization": 0.5, "seconds": 5e-7}
+    return {
+        "network": "net", "array": "8 x 8", "before": cost, "after": small,
+        "widths": {f"block.{i}.conv": {"before": 64, "after": 16 + i % 48} for i in range(widths)},
+        "layers": [{"name": f"block.{i}.conv", "before": cost, "after": small} for i in range(layers)],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("layers", "widths"), [(1, 1), (5, 3), (60, 35), (200, 90)])
+def test_a_pruning_is_drawn_width_by_width_and_layer_by_layer(layers, widths):
+    report = pruned_report(layers, widths)
+    data = pruning_data(report)
+    assert data["title"] == "net: 100 to 50 cycles (50.00 %) on 8 x 8"
+    assert data["layers"][0]["cycles"] == (100.0, 50.0)
+    figure = pruning_figure(report)
+    stays, cycles, used = figure.axes
+    heights = [patch.get_height() for patch in stays.patches]
+    assert heights == [100.0] * widths + [100 * (16 + i % 48) / 64 for i in range(widths)]
+    assert [patch.get_height() for patch in cycles.patches] == [100.0] * layers + [50.0] * layers
+    points = [line.get_ydata().tolist() for line in used.lines if len(line.get_xdata()) == layers]
+    assert points[:2] == [[25.0] * layers, [50.0] * layers]
+    numbered = [text.get_text() for text in stays.texts]
+    assert numbered == ([f"{16 + i % 48} of 64" for i in range(widths)] if widths <= 40 else [])
+    assert svg(figure).startswith(START["svg"].decode())
+
+
+def test_a_report_without_changes_is_refused():
+    for report in (pruned_report(3, 0), {}, None):
+        with pytest.raises(InvalidValueError, match="report is"):
+            pruning_figure(report)
 
 
 # ---------------------------------------------------------------- figures

@@ -19,7 +19,6 @@ from hwcost.devices import load_device
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch
 from hwcost.importers.torch.resize import resized
-from hwcost.network.channels import Channels
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Loss, Task, device_of
 from hwcost.pruning.choosing import Choice, Limit, check_floor, choose, kept_widths, stairs
@@ -127,6 +126,11 @@ def prune(
     share = (0.0 if method == CURVES else LEAST) if least is None else least
     allowed_sizes = Allowed(_multiple(multiple), _share(share), kept_widths(network, keep))
     options = stairs(network, array, allowed_sizes)
+    kept_by = dict.fromkeys(allowed_sizes.keep, "kept as asked")
+    if broken := _widths_that_break(model, example_inputs, network, options):
+        kept_by |= dict.fromkeys(broken, "the code of the module depends on its size")
+        allowed_sizes = allowed_sizes._replace(keep=tuple(kept_by))
+        options = {name: own for name, own in options.items() if name not in broken}
     if not options:
         reasons = ", ".join(list(dict.fromkeys(each.fixed for each in network.widths.values() if each.fixed))[:3])
         raise InvalidValueError("model", network.name, "another module", reason=f"no width can change ({reasons})")
@@ -141,14 +145,14 @@ def prune(
         for width, size in choice.sizes.items()
     }
     small = resized(model, network, keep=kept).eval()
-    after = _priced_anew(small, example_inputs, network, array, kept)
+    after = _priced_anew(small, example_inputs, network, array, choice.sizes)
     settings = {
         "version": __version__,
         "importance": method if isinstance(method, str) else "scores of the caller's own",
         "keep": list(keep), "least": share, "multiple": multiple, "seed": seed, "effort": effort,
         "device": str(device_of(model)), "torch": torch.__version__,
     }  # fmt: skip
-    report = _report(network, array, limit, choice, after, (model, small), allowed_sizes.keep, notes, settings)
+    report = _report(network, array, limit, choice, after, (model, small), kept_by, notes, settings)
     result = Pruned(small, model, network, kept, report, seed)._with_task(task, held)
     if held:
         measure = Task(held, loss)
@@ -161,11 +165,31 @@ def prune(
     return result
 
 
+def _widths_that_break(
+    model: nn.Module, example_inputs: Any, network: Network, options: Mapping[str, Any]
+) -> list[str]:
+    """The widths whose cut leaves a forward that does not run, or multiplies something else: sizes in its code.
+
+    All widths are tried at once with their least sizes, and one by one only if that fails.
+    """
+
+    def breaks(names: Iterable[str]) -> bool:
+        sizes = {name: int(options[name][0]) for name in names}
+        wanted = network.at(sizes)
+        try:
+            found = from_torch(resized(model, network, sizes).eval(), example_inputs=example_inputs)
+        except InvalidValueError:
+            return True
+        return any(name not in found or found[name].gemms() != wanted[name].gemms() for name in network.priced)
+
+    return [name for name in options if breaks([name])] if breaks(options) else []
+
+
 def _priced_anew(
-    small: nn.Module, example_inputs: Any, network: Network, array: CostSource, kept: Mapping[str, Channels]
+    small: nn.Module, example_inputs: Any, network: Network, array: CostSource, sizes: Mapping[str, int]
 ) -> Network:
     """The network of the new module, which has to cost what was predicted."""
-    wanted = network.at({name: len(channels) for name, channels in kept.items()})
+    wanted = network.at(sizes)
     try:
         found = from_torch(small, example_inputs=example_inputs, name=network.name)
     except InvalidValueError as error:
@@ -187,7 +211,7 @@ def _report(
     choice: Choice,
     after: Network,
     modules: tuple[nn.Module, nn.Module],
-    keep: Sequence[str],
+    kept_by: Mapping[str, str],
     notes: list[str],
     settings: Mapping[str, Any],
 ) -> PruningReport:
@@ -196,7 +220,7 @@ def _report(
     left = {}
     for name, width in network.widths.items():
         if name in followed and name not in choice.sizes and width.size > 1:
-            left[name] = width.fixed or ("kept as asked" if name in keep else _why_not_smaller(network, array, name))
+            left[name] = width.fixed or kept_by.get(name) or _why_not_smaller(network, array, name)
     return PruningReport(
         name=network.name,
         array=_words(array),
