@@ -252,7 +252,9 @@ def budget_of(network, array, share, *, proves=True, **more):
     """The budget found, which keeps its limit with the most MACs, or as far off as it says; None if it is refused."""
     best = best_by_trying(network, array, share)
     if best < 0:
-        with pytest.raises(InvalidValueError, match=r"budget is 0\..*at least"):
+        with pytest.raises(
+            InvalidValueError, match=r"budget is 0\..*at least 0\.|no sizes that may be taken save cycles"
+        ):
             advise(network, array, budget=share, **more)
         return None
     found = advise(network, array, budget=share, **more).budget
@@ -384,7 +386,7 @@ def test_widths_keep_a_share(least):
         assert all(size >= least * network.widths[name].size for name, size in found.sizes.items())
         assert found.macs <= advise(network, array, budget=0.7).budget.macs
     else:
-        with pytest.raises(InvalidValueError, match="at least 1,"):
+        with pytest.raises(InvalidValueError, match="no sizes that may be taken save cycles"):
             advise(network, array, budget=0.7, least=least)
 
 
