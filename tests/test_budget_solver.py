@@ -206,6 +206,16 @@ def test_rows_of_a_message_fall_in_value(seed):
     assert max(len(rows.key) for rows in own.rows) > 20
 
 
+@given(SEEDS, st.floats(0.2, 0.9))
+def test_little_effort_ends_with_the_bound_of_the_best_price(seed, share):
+    counts, costs = chain(seed)
+    ends = [sum(float(pick(each.cycles)) for each in costs) for pick in (np.min, np.max)]
+    own = search._Search(tables_of(costs, counts), counts, ends[0] + share * (ends[1] - ends[0]), 1)
+    found = own.run({name: count - 1 for name, count in counts.items()})
+    bound = best_price(Program.of(costs, counts, own.limit)).bound
+    assert found.bound <= max(bound, found.worth) * (1 + 1e-6)
+
+
 @given(SEEDS)
 def test_rows_that_nothing_dominates(seed):
     rng = np.random.default_rng(seed)
