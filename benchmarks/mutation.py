@@ -45,7 +45,10 @@ AREAS = {
         *_files("network", "pricing"),
     ),
     "widths": _files("network", "operations space network axes channels"),
-    "advice": _files("advice", "budget choices elimination exact prices search steps tables walk"),
+    "advice": (
+        *_files("advice", "budget choices exact search steps tables walk"),
+        *_files("elimination", "factors prices window"),
+    ),
     "axes of the PyTorch importer": (
         *_files("importers/rules", "axes call contraction copies products"),
         *_files("importers/torch", "calls composites operators resize table values"),

@@ -24,7 +24,6 @@ from nas_plugin import SearchSettings, load_arch_def
 from nas_plugin.images import CUT, load
 from nas_plugin.methods.darts import DartsSearch
 from nas_plugin.methods.finding import searcher, winner_of
-from nas_plugin.methods.settings import Target
 from nas_plugin.methods.table import METHODS, SWEEP_METHODS
 
 ARRAYS = ((8, 8), (16, 16))
@@ -63,7 +62,7 @@ def main() -> None:
                 while not work.done:
                     work.run_epoch()
                 winner = winner_of(arch, settings, work.derived())
-                limit = Target.parse(target).cycles(arch)
+                limit = arch.limit(target)
                 shares.append(network_cost(arch.space.at(winner), arch.array).total.cycles / limit)
                 if isinstance(work, DartsSearch):
                     exact = LatencyLoss(arch.space, arch.array, reference=limit).eval()

@@ -11,12 +11,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hwcost import Linear
-from hwcost.advice import elimination, search
+from hwcost.advice import search
 from hwcost.advice.choices import Table, most_options
-from hwcost.advice.elimination import Elimination, Factor, at_least, elimination_order, maximum
 from hwcost.advice.exact import _count_at_least, _most_each, _Rows, _Search, best_within
-from hwcost.advice.prices import PRICES, Costs, Program, best_price, worth_keeping
 from hwcost.advice.walk import Walk
+from hwcost.elimination import factors as elimination
+from hwcost.elimination.factors import Elimination, Factor, at_least, elimination_order, maximum
+from hwcost.elimination.prices import PRICES, Costs, Program, best_price, worth_keeping
 from hwcost.network.operations import Operation
 
 SEEDS = st.integers(0, 2**32 - 1)

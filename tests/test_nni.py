@@ -5,6 +5,7 @@ pytest -m nni tests/test_nni.py
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.util
 import os
@@ -22,7 +23,7 @@ from torch import nn
 import nni_penalty as benchmark
 from hwcost import Conv2d, InvalidValueError, Network, Operation, SystolicArray
 from hwcost.torch import LatencyLoss, check_gradient
-from hwcost.torch.adapters import BlockCosts, nni_cycles, nni_penalty, nni_probabilities
+from hwcost.torch.adapters import BlockCosts, nni_choice, nni_cycles, nni_penalty, nni_probabilities
 
 PROJECT = Path(__file__).parent.parent
 ARRAY = SystolicArray(8, 8)
@@ -261,6 +262,38 @@ def test_the_penalty_keeps_the_aggregation_of_the_host(nonlinear, aggregate):
     loss, details = penalty(torch.tensor(2.0), {})
     assert loss.item() == pytest.approx(2.0 + 0.5 * over if aggregate == "add" else 2.0 * (over + 1) ** 0.5)
     assert details["penalty"].item() == pytest.approx(cycles().item())
+
+
+@pytest.mark.usefixtures("_nni")
+def test_a_target_takes_the_place_of_the_scale_and_moves():
+    net, _ = supernet()
+    limited = LatencyLoss(SPACE, ARRAY, target=0.5)
+    penalty = nni_penalty(functools.partial(nni_cycles, limited, net), target=limited.target_weight)
+    cycles, same = nni_cycles(limited, net).item(), copy.deepcopy(limited.target_weight)
+    loss, _ = penalty(torch.tensor(2.0), {})
+    weight = same.step(cycles)
+    assert limited.weight == pytest.approx(same.weight)
+    assert limited.weight != 0.1
+    assert penalty.baseline == limited.reference
+    assert loss.item() == pytest.approx(2.0 + weight * (cycles / limited.reference - 1), rel=1e-5)
+    for wrong in ({}, {"baseline": 1.0, "target": limited.target_weight}):
+        with pytest.raises(InvalidValueError, match="baseline"):
+            nni_penalty(lambda: torch.ones(()), **wrong)
+
+
+def test_the_choice_within_a_limit_has_the_options_of_the_host():
+    net, alphas = supernet(Gumbel())
+    limited = LatencyLoss(SPACE, ARRAY, target=0.5)
+    found = nni_choice(limited, net)
+    assert found == limited.choose({name: alphas[name].softmax(0) for name in SPACE.options})
+    assert limited.exact(found).total.cycles <= limited.limit.cycles
+    shares = {name: alphas[name].softmax(0) for name in BLOCKS.tables}
+    assert nni_choice(BLOCKS, net, limit=BLOCKS.floor + 200) == BLOCKS.choose(shares, BLOCKS.floor + 200)
+    assert nni_choice(BLOCKS, net, limit=BLOCKS.floor / 2) is None
+    with pytest.raises(InvalidValueError, match="leave it out"):
+        nni_choice(limited, net, limit=100)
+    with pytest.raises(InvalidValueError, match="limit is None"):
+        nni_choice(BLOCKS, net)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("nni") is not None, reason="NNI is installed")

@@ -1,16 +1,14 @@
 """Advice on widths: where one channel fewer saves a fold, where channels are free, and which widths fit a budget.
 
-    measured      a table of measured costs, which stands in for an array
-    tabulating    such a table, from an array
-    tables        cycles and MACs of layers over the sizes of a width
-    steps         for each width, the next cheaper size, the best one, and the largest at today's cycles
-    budget        the widths that fit a share of today's cycles at the least loss of MACs
-    choices       the options of each width for a budget, and tables of cost over them
-    search        a walk over all options, then the exact solver over those that it has room for
-    walk          a greedy walk with local moves
-    elimination   the maximum of a sum of tables that share widths
-    prices        bounds on the MACs of all sets within a limit, by a price of cycles
-    exact         the best set within a limit
+    measured     a table of measured costs, which stands in for an array
+    tabulating   such a table, from an array
+    tables       cycles and MACs of layers over the sizes of a width
+    steps        for each width, the next cheaper size, the best one, and the largest at today's cycles
+    budget       the widths that fit a share of today's cycles at the least loss of MACs
+    choices      the options of each width for a budget, and tables of cost over them
+    search       a walk over all options, then the exact solver over those that it has room for
+    walk         a greedy walk with local moves
+    exact        the best set within a limit, by hwcost.elimination
 
 All layers that must agree on a width share it, so that the advised network can be built.
 """

@@ -21,10 +21,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 
-__all__ = ["Choice", "Table", "ends_of_stairs", "most_options", "options_worth_taking", "tables_over", "total_at"]
-
-Choice: TypeAlias = "dict[str, int]"
-"""The index of the option of every width."""
+__all__ = ["Table", "ends_of_stairs", "most_options", "options_worth_taking", "tables_over", "total_at"]
 
 Axis: TypeAlias = tuple[tuple[str, Fraction], ...]
 """Widths with their factors, the first of which is 1."""

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwcost.advice.choices import Choice
-from hwcost.advice.elimination import Factor, at_least
-from hwcost.advice.prices import Costs, Program
 from hwcost.advice.tables import Figures
+from hwcost.elimination.factors import Factor, at_least
+from hwcost.elimination.prices import Choice, Costs, Program
 
 __all__ = ["Found", "best_within"]
 

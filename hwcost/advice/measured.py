@@ -10,11 +10,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hwcost.arrays import Table, is_real
+from hwcost.elimination.factors import Figures
 from hwcost.errors import InvalidValueError, check_one_of, unknown
 from hwcost.model.cost import Cost
 from hwcost.model.layers import is_layer
@@ -24,8 +25,6 @@ from hwcost.network.pricing import Report
 from hwcost.units import plural, shortlist
 
 __all__ = ["LARGEST_SIDE", "MEASURES", "MeasuredCosts", "Sides", "sides_of"]
-
-Figures: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 MEASURES = ("seconds", "cycles")
 LARGEST_SIDE = 2**31 - 1

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hwcost.advice.choices import Choice, Table, total_at
-from hwcost.advice.elimination import Elimination, Factor, elimination_order
+from hwcost.advice.choices import Table, total_at
 from hwcost.advice.exact import best_within
-from hwcost.advice.prices import Costs, Program, Set, best_price, least_bound, worth_keeping
 from hwcost.advice.tables import Figures
 from hwcost.advice.walk import Walk
+from hwcost.elimination.factors import Elimination, Factor, elimination_order
+from hwcost.elimination.prices import Choice, Costs, Program, Set, best_price, least_bound, worth_keeping
 
 __all__ = ["Result", "least_cycles", "search", "thin"]
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from hwcost.advice.measured import Figures, MeasuredCosts, sides_of
+from hwcost.advice.measured import MeasuredCosts, sides_of
+from hwcost.elimination.factors import Figures
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwcost.advice.choices import Choice, Table, total_at
+from hwcost.advice.choices import Table, total_at
 from hwcost.advice.tables import Figures
+from hwcost.elimination.prices import Choice
 
 __all__ = ["Walk"]
 

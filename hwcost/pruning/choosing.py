@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -10,74 +9,29 @@ from hwcost.advice.budget import VALUE, best_sizes, floor_of
 from hwcost.advice.choices import ends_of_stairs, options_worth_taking, tables_over
 from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, changeable, cost_report, measure_of
-from hwcost.arrays import is_real
-from hwcost.errors import MISSING, InvalidValueError
+from hwcost.errors import InvalidValueError
 from hwcost.model.cost import Cost
+from hwcost.network.limits import FILL, Limit
 from hwcost.network.network import Network
 from hwcost.pruning.importance import Figures
 from hwcost.units import exact
 
-__all__ = ["Choice", "Limit", "check_floor", "choose", "kept_widths", "stairs"]
-
-FILL = 0.97
+__all__ = ["Choice", "check_floor", "choose", "kept_widths", "limit_of", "stairs"]
 
 
-class Limit(NamedTuple):
-    """A limit on the cycles of a network, which are seconds where costs were measured in seconds.
+def limit_of(network: Network, array: CostSource, **given: float | None) -> Limit:
+    """The limit that one of target, cycles and seconds gives, in seconds where costs were measured in seconds.
 
-    Attributes:
-        cycles: at most.
-        today: the cycles of the network as it is.
-        field, value: what the caller gave.
+    Raises:
+        InvalidValueError: as :meth:`hwcost.network.limits.Limit.of`; or a limit that the network meets.
     """
-
-    cycles: float
-    today: float
-    field: str
-    value: float
-
-    @property
-    def asked(self) -> str:
-        """What the caller gave, in words."""
-        return f"{self.field} {self.value:g}"
-
-    @classmethod
-    def of(
-        cls,
-        network: Network,
-        array: CostSource,
-        *,
-        target: float | None = None,
-        cycles: float | None = None,
-        seconds: float | None = None,
-    ) -> Limit:
-        """The limit that one of the three gives.
-
-        Raises:
-            InvalidValueError: none or several of them, one that is not a positive number, or that the network meets.
-        """
-        given = {"target": target, "cycles": cycles, "seconds": seconds}
-        names = [name for name, value in given.items() if value is not None]
-        if len(names) != 1:
-            allowed = "one of target (a share of today's cycles), cycles and seconds"
-            raise InvalidValueError("target", names or MISSING, allowed)
-        (name,) = names
-        value = given[name]
-        if not is_real(value) or not 0 < value < math.inf:  # type: ignore[operator]
-            raise InvalidValueError(name, value, "a number above 0")
-        total = cost_report(network, array).total
-        today = float(getattr(total, measure_of(array)))
-        is_timed = measure_of(array) == "seconds"
-        clock = 1.0 if is_timed else array.clock_hz
-        if clock is None if name == "seconds" else is_timed and name == "cycles":
-            reason = f"the table has costs in {measure_of(array)}"
-            raise InvalidValueError(name, value, f"pass target, or {measure_of(array)}", reason=reason)
-        factor = {"target": today, "cycles": 1.0, "seconds": clock}[name]
-        limit = float(value) * float(factor)  # type: ignore[arg-type]
-        if limit >= today:
-            allowed = f"less than it takes today: {spent(total)}"
-            raise InvalidValueError(name, value, allowed if name != "target" else "a share below 1, like 0.5")
-        return cls(limit, today, name, float(value))  # type: ignore[arg-type]
+    total, measure = cost_report(network, array).total, measure_of(array)
+    limit = Limit.of(float(getattr(total, measure)), array.clock_hz, measure=measure, **given)
+    if limit.cycles >= limit.today:
+        allowed = f"less than it takes today: {spent(total)}"
+        allowed = "a share below 1, like 0.5" if limit.field == "target" else allowed
+        raise InvalidValueError(limit.field, limit.value, allowed)
+    return limit
 
 
 def spent(cost: Cost) -> str:

@@ -19,9 +19,10 @@ from hwcost.devices import load_device
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch
 from hwcost.importers.torch.resize import resized
+from hwcost.network.limits import Limit
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Loss, Task, device_of
-from hwcost.pruning.choosing import Choice, Limit, check_floor, choose, kept_widths, stairs
+from hwcost.pruning.choosing import Choice, check_floor, choose, kept_widths, limit_of, stairs
 from hwcost.pruning.curves import best_channels
 from hwcost.pruning.importance import SCORES
 from hwcost.pruning.norms import evaluated, re_estimate
@@ -112,7 +113,7 @@ def prune(
         array = load_device(array)
     network = from_torch(model, example_inputs=example_inputs, name=name)
     check_source(network, array, skip_unsupported=False)
-    limit = Limit.of(network, array, target=target, cycles=cycles, seconds=seconds)
+    limit = limit_of(network, array, target=target, cycles=cycles, seconds=seconds)
     task = None if data is None else Task(data, loss)
     method = importance if importance is not None else CURVES if data is not None else "magnitude"
     notes = [*network.notes, *(array.notes(network) if isinstance(array, MeasuredCosts) else ())]

@@ -1,7 +1,7 @@
 """PyTorch modules within a limit: latency as a loss term, and pruning.
 
-Cost tables, the exact expectation, smooth costs and :class:`LatencyLoss` are for searches. :func:`prune` cuts a trained
-module to an exact limit, and :func:`resized` to any widths.
+Cost tables, the exact expectation, smooth costs and :class:`LatencyLoss`, with a weight or a limit, are for searches.
+:func:`prune` cuts a trained module to an exact limit, and :func:`resized` to any widths.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from hwcost.torch.gradient_check import GradientCheck, check_gradient
 from hwcost.torch.loss import LatencyLoss
 from hwcost.torch.sums import SumAxis
 from hwcost.torch.tables import CostTable, cost_table, expected_cost, expected_sizes, space_tables
+from hwcost.torch.target import TargetWeight
 
 if TYPE_CHECKING:
     from hwcost.importers.torch.resize import resized
     from hwcost.pruning import Pruned, PruningReport, prune, pruned, schedule
 
 __all__ = [
-    "CostTable", "GradientCheck", "LatencyLoss", "Pruned", "PruningReport", "SumAxis", "check_gradient", "cost_table",
-    "expected_cost", "expected_sizes", "prune", "pruned", "resized", "schedule", "space_tables",
+    "CostTable", "GradientCheck", "LatencyLoss", "Pruned", "PruningReport", "SumAxis", "TargetWeight", "check_gradient",
+    "cost_table", "expected_cost", "expected_sizes", "prune", "pruned", "resized", "schedule", "space_tables",
 ]  # fmt: skip
 
 

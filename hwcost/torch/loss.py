@@ -1,4 +1,4 @@
-"""Latency as a loss term in PyTorch.
+"""Latency as a loss term in PyTorch, with a weight or within a limit.
 
 There are two ways to a gradient. The expectation needs no smoothing: it is multilinear in the probabilities of the
 options (see :mod:`hwcost.torch.tables`). The smooth cost takes the expected widths instead and prices them with relaxed
@@ -20,11 +20,14 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from hwcost.errors import InvalidValueError, NoGradientError
 from hwcost.machine.array import SystolicArray
+from hwcost.network.limits import Limit
 from hwcost.network.network import Network
 from hwcost.network.pricing import Report, check_network, network_cost, network_cycles
 from hwcost.relaxation import Relaxation, as_relaxation
+from hwcost.torch.choosing import fewest_cycles, most_probable
 from hwcost.torch.sums import Axis
 from hwcost.torch.tables import CostTable, as_row, check_shares, contracted, options_matrix, probability, space_tables
+from hwcost.torch.target import TargetWeight, check_weight
 
 __all__ = ["LatencyLoss"]
 
@@ -42,12 +45,15 @@ class LatencyLoss(nn.Module):
             relaxation: the smooth cost at the expected widths.
         reference: cycles that count as a latency of 1, so that ``weight`` has no unit; or a choice of sizes by
             decision, whose exact cycles are taken. By default the network as it is today.
-        weight: lambda.
+        weight: lambda; with a limit, where it starts.
+        target: a limit as a share of the reference: the weight moves in every step so that the exact expected cycles
+            go there, and :meth:`choose` keeps within it.
+        cycles, seconds: a limit in these units, in place of ``target``.
         skip_unsupported: leave out operations that cannot be priced instead of raising.
 
     Raises:
         InvalidValueError: a network without options, operations that cannot be priced, a reference or weight that is no
-            positive number.
+            positive number, more than one limit.
 
     >>> from hwcost import Conv2d, Network
     >>> from hwcost.network.operations import Operation
@@ -61,6 +67,9 @@ class LatencyLoss(nn.Module):
     (2.15, 1.5)
     >>> loss.exact({"width": 8}).total.cycles
     3136
+    >>> limited = LatencyLoss(loss.network, loss.array, target=1.0)
+    >>> limited.choose(probs), limited.choose({"width": torch.tensor([0.5, 0.2, 0.3])})
+    ({'width': 8}, {'width': 4})
     """
 
     def __init__(
@@ -71,6 +80,9 @@ class LatencyLoss(nn.Module):
         relaxation: Relaxation | str | None = None,
         reference: float | Mapping[str, int] | None = None,
         weight: float = 0.1,
+        target: float | None = None,
+        cycles: float | None = None,
+        seconds: float | None = None,
         skip_unsupported: bool = False,
     ) -> None:
         super().__init__()
@@ -83,11 +95,12 @@ class LatencyLoss(nn.Module):
             raise InvalidValueError("reference", reference, "cycles above 0, or a choice of sizes")
         else:
             self.reference = float(reference)
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1e9:
-            raise InvalidValueError("weight", weight, "a number from 0 to 1e9")
-        self.weight = float(weight)
+        self._weight, self.limit, self.target_weight = check_weight(weight), None, None
+        if any(each is not None for each in (target, cycles, seconds)):
+            self.limit = Limit.of(self.reference, float(array.clock_hz), target=target, cycles=cycles, seconds=seconds)
+            self.target_weight = TargetWeight(self.limit.cycles, reference=self.reference, weight=weight)
         self._lengths = {name: len(sizes) for name, sizes in network.options.items()}
-        self._recording: tuple[Any, list[Tensor | None], Function] | None = None
+        self._recordings: dict[str, tuple[Any, list[Tensor | None], Function]] = {}
         together: dict[tuple[Axis, ...], list[Tensor]] = defaultdict(list)
         for values, axes in space_tables(network, array, skip_unsupported=skip_unsupported).values():
             together[axes].append(values)
@@ -118,27 +131,32 @@ class LatencyLoss(nn.Module):
     def cycles(self, probs: Probabilities) -> Tensor:
         """The latency in cycles: as :meth:`forward`, not divided by the reference."""
         row = self._row(probs)
-        if self.training and torch.is_grad_enabled() and not row.requires_grad:
+        if self._is_step and not row.requires_grad:
             raise NoGradientError(
                 "none of the probabilities carries a gradient, so that the latency would train nothing; pass them as "
                 "they come out of the softmax (not detached, not an argmax), or call eval() on the loss to only look"
             )
+        return self._replayed(self._cycles, row)
+
+    @property
+    def _is_step(self) -> bool:
+        return self.training and torch.is_grad_enabled()
+
+    def _replayed(self, function: Function, row: Tensor) -> Tensor:
+        """A function of this module by its recorded operations, recorded again where those no longer fit."""
         if torch.is_autocast_enabled(row.device.type):  # it would multiply in half precision, which blurs the stairs
             with torch.autocast(row.device.type, enabled=False):
-                return self._replayed(row)
-        return self._replayed(row)
-
-    def _replayed(self, row: Tensor) -> Tensor:
-        """The cycles by the recorded operations of :meth:`_cycles`, recorded again where those no longer fit."""
+                return self._replayed(function, row)
         if torch.compiler.is_compiling():
-            return self._cycles(row)
+            return function(row)
         buffers = list(self._buffers.values())
         key = (row.dtype, row.device, *((id(buffer), buffer._version) for buffer in buffers if buffer is not None))
-        is_new = self._recording is None or self._recording[0] != key
+        known = self._recordings.get(function.__name__)
+        is_new = known is None or known[0] != key
         check_shares(self._lengths, row, waits=is_new)
-        if is_new:  # it keeps the buffers, so that their ids stay theirs
-            self._recording = (key, buffers, _record(self._cycles, row))
-        return self._recording[2](row)  # type: ignore[index]
+        if known is None or is_new:  # it keeps the buffers, so that their ids stay theirs
+            known = self._recordings[function.__name__] = (key, buffers, _record(function, row))
+        return known[2](row)
 
     def _row(self, probs: Probabilities) -> Tensor:
         if isinstance(probs, Tensor):
@@ -149,19 +167,40 @@ class LatencyLoss(nn.Module):
         """The cycles for all probabilities in a row."""
         options = self.network.options
         if self.relaxation is None:
-            vectors = torch.split(row, list(self._lengths.values()))
-            return contracted(self.tables, dict(zip(options, vectors, strict=True)))
+            return self._expected(row)
         sizes = torch.mv(self.get_buffer("options").to(row), row).unbind()
         layers = self.network.at(dict(zip(options, sizes, strict=True)))
         priced = {name: layers[name] for name in self.network.priced}
         cycles: Tensor = network_cycles(priced, self.array, self.relaxation)
         return cycles
 
+    def _expected(self, row: Tensor) -> Tensor:
+        """The exact expectation of the cycles."""
+        return contracted(self.tables, self._split(row))
+
+    def _split(self, row: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self._lengths, torch.split(row, list(self._lengths.values())), strict=True))
+
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_recording": None}
+        return self.__dict__ | {"_recordings": {}}
+
+    @property
+    def weight(self) -> float:
+        """Lambda, which every step of :meth:`penalise` moves if there is a limit."""
+        return self._weight if self.target_weight is None else self.target_weight.weight
+
+    @weight.setter
+    def weight(self, weight: float) -> None:
+        if self.target_weight is None:
+            self._weight = weight
+        else:
+            self.target_weight.weight = weight
 
     def penalise(self, task_loss: Tensor, probs: Probabilities) -> tuple[Tensor, dict[str, Tensor]]:
         """``task_loss + weight * latency``, and the parts for a log.
+
+        With a limit, each call in training mode is one step of the weight, and the weight of the step goes beyond
+        ``weight`` by the distance from the limit: far below it is negative, and asks for more cycles.
 
         Returns:
             The total, and ``{"task_loss", "latency", "penalty"}`` as scalars without gradient: still tensors, since a
@@ -173,9 +212,37 @@ class LatencyLoss(nn.Module):
         if not isinstance(task_loss, Tensor):
             raise InvalidValueError("task_loss", task_loss, "a tensor")
         cycles = self.cycles(probs)
+        weight = self.weight if self.target_weight is None or not self._is_step else self._step(cycles, probs)
         latency = cycles.detach() / self.reference
-        details = {"task_loss": task_loss.detach(), "latency": latency, "penalty": self.weight * latency}
-        return torch.add(task_loss, cycles, alpha=self.weight / self.reference), details
+        details = {"task_loss": task_loss.detach(), "latency": latency, "penalty": weight * latency}
+        return torch.add(task_loss, cycles, alpha=weight / self.reference), details
+
+    def _step(self, cycles: Tensor, probs: Probabilities) -> float:
+        """The weight of a step with these cycles."""
+        assert self.target_weight is not None
+        if self.relaxation is not None:  # the limit is on the exact cycles
+            with torch.no_grad():
+                cycles = self._replayed(self._expected, self._row(probs))
+        return self.target_weight.step(cycles)
+
+    def choose(self, probs: Probabilities) -> dict[str, int] | None:
+        """The most probable network whose exact cycles are within the limit, as a choice of sizes.
+
+        Of those that use at least 97 % of the limit, if there are any. Without a limit it is the largest probability of
+        each decision. None if no network is within the limit, which is then below :attr:`floor`.
+
+        Raises:
+            InvalidValueError: as :meth:`forward`.
+        """
+        row = self._row(probs)
+        check_shares(self._lengths, row, waits=True)
+        found = most_probable(self.tables, self._split(row), math.inf if self.limit is None else self.limit.cycles)
+        return None if found is None else {name: self.network.options[name][index] for name, index in found.items()}
+
+    @property
+    def floor(self) -> float:
+        """The exact cycles of the cheapest network: no limit below them can be met."""
+        return fewest_cycles(self.tables, self._lengths)
 
     def exact(self, choice: Mapping[str, int]) -> Report:
         """The exact cost of one choice of sizes, layer by layer and in total; other widths stay as today."""

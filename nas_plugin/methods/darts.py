@@ -12,29 +12,22 @@ L_latency comes out of hwcost; there is no hardware arithmetic here.
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hwcost import SystolicArray, network_cost
-from hwcost.torch import LatencyLoss
-from hwcost.torch.lookup import Costs, within
+from hwcost.torch import LatencyLoss, TargetWeight, space_tables
+from hwcost.torch.choosing import most_probable
+from hwcost.torch.lookup import Costs
 from nas_plugin.images import Dataset, split
-from nas_plugin.methods.settings import LEAST, SearchSettings, Target
-from nas_plugin.methods.table import Latency
+from nas_plugin.methods.settings import SearchSettings
+from nas_plugin.methods.table import LATENCIES, Latency
 from nas_plugin.methods.training import Descent, Record, Resumable, batches, generator, held_out, seeded
 from nas_plugin.space.arch_def import ArchDef
-from nas_plugin.space.networks import Alphas, SuperNetwork, one_hot
+from nas_plugin.space.networks import Alphas, SuperNetwork
 
-__all__ = ["DartsSearch", "LatencyTerm", "Limit"]
-
-
-GAIN = 0.02  # how fast lambda follows a target: a step at twice the target multiplies it by exp(GAIN)
-# added to lambda at twice the target, and subtracted at zero cycles, so that a search that fell short comes back
-PULL = 1.0
+__all__ = ["DartsSearch", "LatencyTerm", "judge_of"]
 
 
 class LatencyTerm:
@@ -47,13 +40,14 @@ class LatencyTerm:
     def __init__(self, arch: ArchDef, latency: Latency, *, utilization: float = 0.0) -> None:
         self.arch, self.estimator, self.utilization = arch, latency, utilization
         self.array = arch.array if latency.array is None else latency.array(arch.array)
+        self.relaxation = latency.relaxation or "exact"
         self.loss = LatencyLoss(arch.space, self.array, relaxation=latency.relaxation, reference=1.0)
         relaxation = None if latency.relaxation is None else "linear"
         self.macs = LatencyLoss(arch.space, SystolicArray(1, 1), relaxation=relaxation, reference=1.0)
         # the widths of the reference need not be options
         soft = {name: torch.tensor(float(size)) for name, size in arch.reference.items()}
         layers = arch.space.at(arch.reference if latency.relaxation is None else soft)
-        report = network_cost(layers, self.array, relaxation=latency.relaxation or "exact")
+        report = network_cost(layers, self.array, relaxation=self.relaxation)
         self.reference = float(report.total.cycles)
 
     def of(self, row: Tensor) -> Tensor:
@@ -63,12 +57,11 @@ class LatencyTerm:
     def add(self, loss: Tensor, sample: Tensor, probabilities: Tensor, weight: float) -> Tensor:
         """The sum of a scalar loss and the term, with ``weight`` as lambda; below 0 it asks for more cycles."""
         row = sample if self.estimator.of == "sample" else probabilities
-        priced = self.estimator.counts and weight != 0
-        if not priced and self.utilization == 0:
+        weight *= self.estimator.counts
+        if weight == 0 and self.utilization == 0:
             return loss
         cycles = self.loss.cycles(row)
-        if priced:
-            loss = torch.add(loss, cycles, alpha=weight / self.reference)
+        loss = torch.add(loss, cycles, alpha=weight / self.reference)
         if self.utilization > 0:
             used = self.macs.cycles(row) / (cycles * float(self.array.pes))
             loss = torch.add(loss, 1 - used, alpha=self.utilization)
@@ -76,49 +69,18 @@ class LatencyTerm:
 
     def costs(self) -> Costs:
         """The estimate for every whole network, in the estimator's own cycles."""
-        return self.arch.costs(self.array, self.estimator.relaxation or "exact")
+        return self.arch.costs(self.array, self.relaxation)
 
 
-class Limit:
-    """A target in the cycles of its judge: lambda follows it, and the network found keeps within it.
-
-    The judge is the exact model if ``exact``, and else the latency term of a search that does not know it.
-    """
-
-    def __init__(self, arch: ArchDef, term: LatencyTerm, target: Target, *, exact: bool) -> None:
-        self.arch = arch
-        self.costs = arch.costs() if exact else term.costs()
-        self.expected = LatencyLoss(arch.space, arch.array, reference=1.0) if exact else term.loss
-        reference = arch.reference_cycles
-        self.cycles = target.cycles(arch) * (reference if exact else term.reference) / reference
-
-    def price(self, weight: float, probabilities: Tensor) -> tuple[float, float]:
-        """Lambda after a step, and the weight of the latency in that step.
-
-        Lambda rises while the expected cycles exceed the target and falls while they are below: dual ascent on its
-        logarithm, with a pull that is proportional to the distance.
-        """
-        with torch.no_grad():
-            off = float(self.expected.cycles(probabilities)) / self.cycles - 1
-        off = min(max(off, -1.0), 1.0)
-        weight = min(max(weight, 1e-4) * math.exp(GAIN * off), 1e3)
-        return weight, weight + PULL * off
-
-    def most_probable(self, alphas: Alphas) -> dict[str, int]:
-        """The most probable network whose cost is within the target, and uses it up if one does."""
-        rows = within(self.costs, self.arch.decisions, self.cycles, least=LEAST * self.cycles)
-        with torch.no_grad():
-            shares = alphas.split(alphas.probabilities().double().clamp_min(1e-30).log())
-        score = np.zeros(len(rows))
-        for column, name in enumerate(self.costs.names):
-            score += shares[name].numpy()[np.searchsorted(self.arch.decisions[name], rows[:, column])]
-        return self.costs.choice(rows[score.argmax()])
+def judge_of(arch: ArchDef, settings: SearchSettings) -> LatencyTerm:
+    """What a target limits: the exact cycles, or the latency term of a search that does not know them."""
+    return LatencyTerm(arch, LATENCIES["expectation"] if settings.snaps else settings.latency_row)
 
 
 class DartsSearch(Resumable):
     """Weights and alpha in turn, epoch by epoch."""
 
-    STATE = ("step", "weight", "network", "alphas", "descent", "optimiser")
+    STATE = ("step", "target", "network", "alphas", "descent", "optimiser")
 
     def __init__(self, arch: ArchDef, settings: SearchSettings, train: Dataset) -> None:
         self.arch, self.settings, self.steps, self.step = arch, settings, settings.epochs, 0
@@ -129,10 +91,10 @@ class DartsSearch(Resumable):
         self.alphas = Alphas(arch)
         self.optimiser = torch.optim.Adam([self.alphas.alpha], lr=settings.alpha_lr)
         self.latency = LatencyTerm(arch, settings.latency_row, utilization=settings.utilization)
-        self.weight = settings.weight  # lambda
-        target, exact = settings.target, settings.snaps
-        self.limit = None if target is None else Limit(arch, self.latency, Target.parse(target), exact=exact)
-        self.costs = arch.costs()  # for the log
+        self.judge, self.target = judge_of(arch, settings), None
+        if settings.target is not None:  # in the cycles of the judge
+            target = arch.limit(settings.target) * self.judge.reference / arch.reference_cycles
+            self.target = TargetWeight(target, weight=settings.weight)
 
     def run_epoch(self) -> Record:
         """Trains the weights, then alpha; returns the epoch's log record."""
@@ -168,41 +130,42 @@ class DartsSearch(Resumable):
         take a fifth less time.
         """
         probabilities = self.alphas.probabilities()
-        penalty = self.latency.add(torch.zeros(()), row, probabilities, self._price(probabilities))
+        penalty = self.latency.add(torch.zeros(()), row, probabilities, self.price(probabilities))
         data_loss = F.cross_entropy(self.network(images, self.alphas.split(row)), labels)
         (self.alphas.alpha.grad,) = torch.autograd.grad(data_loss + penalty, [self.alphas.alpha])
         self.optimiser.step()
         return float(data_loss.detach())
 
-    def _price(self, probabilities: Tensor) -> float:
+    def price(self, probabilities: Tensor) -> float:
         """The weight of the latency in this step: lambda, which follows the target if there is one."""
-        if self.limit is None:
-            return self.weight
-        self.weight, price = self.limit.price(self.weight, probabilities)
-        return price
+        if self.target is None:
+            return self.settings.weight
+        with torch.no_grad():
+            return self.target.step(self.judge.loss.cycles(probabilities))
 
     def derived(self) -> dict[str, int]:
         """The largest alpha of every decision; with a target the most probable network within it."""
-        return self.alphas.choice() if self.limit is None else self.limit.most_probable(self.alphas)
+        if self.target is None:
+            return self.alphas.choice()
+        tables = space_tables(self.arch.space, self.judge.array, relaxation=self.judge.relaxation).values()
+        found = most_probable(tables, self.alphas.split(self.alphas.probabilities()), self.target.target)
+        return {name: self.arch.decisions[name][index] for name, index in (found or {}).items()}
 
+    @torch.no_grad()
     def _record(self, tau: float, weight_loss: float, alpha_loss: float | None) -> Record:
-        choice = self.alphas.choice()
-        gates = one_hot(self.arch, choice)
-        with torch.no_grad():
-            probabilities = self.alphas.probabilities()
-            soft = float(self.latency.of(probabilities))
-        exact = self.costs.one(choice)
+        choice, probabilities = self.alphas.choice(), self.alphas.probabilities()
+        exact = self.arch.cycles(choice)
         return {
             "epoch": self.step,
             "tau": tau,
-            "lambda": self.weight,
+            "lambda": self.settings.weight if self.target is None else self.target.weight,
             "weight_loss": weight_loss,
             "alpha_loss": alpha_loss,
-            "soft_latency": soft,
+            "soft_latency": float(self.latency.of(probabilities)),
             "exact_latency": exact / self.arch.reference_cycles,
-            "exact_cycles": int(exact) if exact.is_integer() else exact,
+            "exact_cycles": exact,
             "entropy": self.alphas.entropy(),
-            "accuracy": held_out(lambda images: self.network(images, gates), self.alpha_data)[1],
+            "accuracy": held_out(lambda images: self.network.at(images, choice), self.alpha_data)[1],
             "choice": choice,
             "probabilities": {name: p.tolist() for name, p in self.alphas.split(probabilities).items()},
         }

@@ -14,10 +14,11 @@ import numpy as np
 
 from hwcost import InvalidValueError
 from hwcost.errors import MISSING
+from hwcost.network.limits import FILL
 from nas_plugin.images import Dataset, split
-from nas_plugin.methods.darts import DartsSearch, LatencyTerm
+from nas_plugin.methods.darts import DartsSearch, judge_of
 from nas_plugin.methods.one_shot import OneShotSearch, pool_of, ranked_by
-from nas_plugin.methods.settings import LEAST, SearchSettings, Target
+from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import SEARCHES
 from nas_plugin.methods.training import Record, Resumable, Training, generator
 from nas_plugin.space.arch_def import ArchDef
@@ -106,14 +107,11 @@ def check(arch: ArchDef, settings: SearchSettings) -> None:
         if method.needs_target:
             raise InvalidValueError("target", MISSING, f"a limit like 0.75 or 2000cycles for method {method.name!r}")
         return
-    reference, limit = arch.reference_cycles, Target.parse(settings.target).cycles(arch)
-    costs, scale = arch.costs(), 1.0
-    if not settings.snaps:  # then the latency term is the judge
-        term = LatencyTerm(arch, settings.latency_row)
-        costs, scale = term.costs(), reference / term.reference
-    ends = [{name: sizes[end] for name, sizes in costs.sizes.items()} for end in (0, -1)]
-    least, most = (costs.one(choice) * scale for choice in ends)
-    if least > limit or LEAST * limit > most:
+    reference, limit = arch.reference_cycles, arch.limit(settings.target)
+    judge = judge_of(arch, settings)
+    costs, scale = judge.costs(), reference / judge.reference
+    least, most = (scale * costs.one({name: sizes[end] for name, sizes in costs.sizes.items()}) for end in (0, -1))
+    if least > limit or FILL * limit > most:
         low, high = math.ceil(1000 * least / reference) / 1000, math.floor(1000 * most / reference) / 1000
         smallest = f"at least {math.ceil(least):,} cycles ({low:.3f} of the reference's), as the smallest network"
         largest = f"at most {math.floor(most):,} cycles ({high:.3f}), as the largest"

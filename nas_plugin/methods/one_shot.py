@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hwcost.network.limits import FILL
 from hwcost.torch.lookup import Costs, Rows, within
 from nas_plugin.images import Dataset
-from nas_plugin.methods.settings import LEAST, SearchSettings, Target
+from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Record, Resumable, SuperNetworkTraining, Training, generator, held_out
 from nas_plugin.space.arch_def import ArchDef, Choice
 
@@ -38,8 +39,8 @@ def pool_of(arch: ArchDef, settings: SearchSettings) -> tuple[Costs, Rows, NDArr
     They are within the target, or else up to a limit on cycles, and none of their widths can grow for free.
     """
     costs, reference, target = arch.costs(), arch.reference_cycles, settings.target
-    limit = LARGEST * reference if target is None else Target.parse(target).cycles(arch)
-    least, weight = (0.0, settings.weight) if target is None else (LEAST * limit, 0.0)
+    limit = LARGEST * reference if target is None else arch.limit(target)
+    least, weight = (0.0, settings.weight) if target is None else (FILL * limit, 0.0)
     pool = np.unique(costs.saturated(within(costs, costs.tread_ends(), limit, least=least)), axis=0)
     return costs, pool, weight * costs.of(pool) / reference
 

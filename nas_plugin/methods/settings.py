@@ -1,72 +1,21 @@
-"""Everything that a search depends on, as one frozen value that goes into the run folder; and limits on the cost."""
+"""Everything that a search depends on, as one frozen value that goes into the run folder."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hwcost import InvalidValueError
 from hwcost.errors import check_one_of
 from hwcost.machine.fields import SWITCH, Kind, plain
 from hwcost.machine.rows import resolved, row_of
+from hwcost.network.limits import Target
 from nas_plugin.methods.table import LATENCIES, METHODS, Latency, Method
 
-if TYPE_CHECKING:  # a command reads the settings without torch
-    from nas_plugin.space.arch_def import ArchDef
-
-__all__ = ["LEAST", "ROWS", "SearchSettings", "Target", "check_used"]
-
-LEAST = 0.97
-"""A network uses at least this share of a target, if the search space has one that does."""
-
-_FORM = re.compile(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)\s*(cycles|ms)?\s*", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Target:
-    """A limit on the exact cost.
-
-    Attributes:
-        amount: above 0.
-        unit: "" for a share of the reference network's cycles, "cycles" or "ms".
-
-    >>> str(Target.parse("2100 cycles")), Target.parse(0.75)
-    ('2100cycles', Target(amount=0.75, unit=''))
-    """
-
-    amount: float
-    unit: str = ""
-
-    @classmethod
-    def parse(cls, text: str | float) -> Target:
-        """The target in a text; raises InvalidValueError for an unknown unit, or no positive finite number."""
-        match = None if isinstance(text, bool) else _FORM.fullmatch(str(text))
-        if match is None or not 0 < float(match[1]) < math.inf:
-            allowed = "a positive number (of the reference's cycles), or one with a unit, like 2100cycles or 0.002ms"
-            raise InvalidValueError("target", text, allowed)
-        return cls(float(match[1]), (match[2] or "").lower())
-
-    def __str__(self) -> str:
-        short = f"{self.amount:g}"
-        return f"{short if float(short) == self.amount else self.amount}{self.unit}"
-
-    def cycles(self, arch: ArchDef) -> float:
-        """The limit in cycles of the search space's array.
-
-        >>> from nas_plugin import load_arch_def
-        >>> [round(Target.parse(text).cycles(load_arch_def()), 1) for text in ("0.75", "0.002ms", "2100cycles")]
-        [2116.5, 2000.0, 2100.0]
-        """
-        if self.unit == "cycles":
-            return self.amount
-        if self.unit == "ms":
-            return self.amount * 1e-3 * arch.array.clock_hz
-        return self.amount * float(arch.cycles(arch.reference))
-
+__all__ = ["ROWS", "SearchSettings", "check_used"]
 
 _LARGE = {"alpha_lr": 0.03, "train_epochs": 15, "weight_only_epochs": 1}
 """Known to work for 20,000 training images and more."""
@@ -117,7 +66,7 @@ class SearchSettings:
     method: str | Method = _setting("one-shot", "in :data:`nas_plugin.METHODS`, or your own", _METHOD)  # noqa: RUF009
     latency: str | Latency = _setting("expectation", "in :data:`nas_plugin.LATENCIES`, or yours", _LATENCY)  # noqa: RUF009
     weight: float = _setting(0.1, "lambda, in units of the reference's cycles; moved to meet a target", _WEIGHT)
-    target: str | None = _setting(None, "limit on cycles, read by :class:`nas_plugin.methods.settings.Target`", _TARGET)
+    target: str | None = _setting(None, "limit on cycles, read by :class:`hwcost.network.limits.Target`", _TARGET)
     utilization: float = _setting(0.0, 'mu, the weight of 1 - utilization in the loss of "darts"', _WEIGHT)
     snaps: bool = _setting(True, "whether exact cycles decide the winner, and its widths grow at equal cycles", SWITCH)
     seed: int = _setting(0, "of everything random", _integer(0))

@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from hwcost import Report, network_cost
-from nas_plugin.methods.settings import SearchSettings, Target
+from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Record
 from nas_plugin.runs.folders import save
 from nas_plugin.runs.sweep import SearchSweep
@@ -81,7 +81,7 @@ class SearchResult:
     def target_cycles(self) -> float | None:
         """The limit on the winner's cycles; None without a target."""
         target = self.settings.target
-        return None if target is None else Target.parse(target).cycles(self.arch)
+        return None if target is None else self.arch.limit(target)
 
     @property
     def largest_alphas(self) -> float | None:

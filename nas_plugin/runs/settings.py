@@ -12,7 +12,8 @@ from hwcost import InvalidValueError
 from hwcost.errors import MISSING
 from hwcost.machine.fields import Kind, plain
 from hwcost.machine.rows import Row, resolved
-from nas_plugin.methods.settings import ROWS, SearchSettings, Target, check_used
+from hwcost.network.limits import Target
+from nas_plugin.methods.settings import ROWS, SearchSettings, check_used
 from nas_plugin.methods.table import METHODS, SWEEP_METHODS, changes_of
 
 __all__ = ["SweepSettings", "check_list"]
@@ -105,12 +106,6 @@ class SweepSettings:
     def limits(self) -> tuple[dict[str, Any], ...]:
         """The targets, or the lambdas, as settings."""
         return tuple({"target": value} for value in self.targets) or tuple({"weight": value} for value in self.weights)
-
-    @property
-    def takers(self) -> list[SearchSettings]:
-        """For each method that takes the weights of a super-network the settings of one search."""
-        each = (self.search(method, self.limits[0], self.seeds[0]) for method in self.methods)
-        return [settings for settings in each if settings.method_row.takes_weights]
 
     def search(self, method: str, limit: Mapping[str, Any], seed: int) -> SearchSettings:
         """The settings of one search."""

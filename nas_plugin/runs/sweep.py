@@ -122,11 +122,12 @@ class SearchSweep:
 
     def super_networks(self) -> list[Task]:
         """One per seed, if several searches share it."""
-        takers = self.settings.takers
-        if len(self.arrays) * len(self.settings.limits) * len(takers) < 2:
+        limits, seeds = self.settings.limits, self.settings.seeds
+        each = (self.settings.search(method, limits[0], seeds[0]) for method in self.settings.methods)
+        takers = [settings for settings in each if settings.method_row.takes_weights]
+        if len(self.arrays) * len(limits) * len(takers) < 2:
             return []
-
-        each = (dataclasses.replace(takers[0], seed=seed, target=None) for seed in self.settings.seeds)
+        each = (dataclasses.replace(takers[0], seed=seed, target=None) for seed in seeds)
         kind = "super-network"
         return [self._task(kind, f"{kind}s/seed{s.seed}", self.arch, s, f"{kind}, seed {s.seed}") for s in each]
 
@@ -137,13 +138,11 @@ class SearchSweep:
         for array, method, limit, seed in itertools.product(self.arrays, methods, limits, seeds):
             settings, size = self.settings.search(method, limit, seed), size_of(array)
             kind, value = ("target", limit["target"]) if "target" in limit else ("lambda", limit["weight"])
-            folder, label = (
-                f"{size}-{method}-{kind}{value}-seed{seed}",
-                f"{method} on {size}, {kind} {value}, seed {seed}",
-            )
+            folder = f"searches/{size}-{method}-{kind}{value}-seed{seed}"
+            label = f"{method} on {size}, {kind} {value}, seed {seed}"
             network = shared.get(seed) if settings.method_row.takes_weights else None
             arch = dataclasses.replace(self.arch, array=array)
-            yield method, self._task("search", f"searches/{folder}", arch, settings, label, super_network=network)
+            yield method, self._task("search", folder, arch, settings, label, super_network=network)
 
     def trainings(self, choice: Choice) -> list[Task]:
         """The trainings of one network, one per training seed."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from nas_plugin.errors import RunError
 from nas_plugin.images import Dataset, load
 from nas_plugin.methods.finding import searcher, winner_of
-from nas_plugin.methods.settings import SearchSettings, Target
+from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Record, SuperNetworkTraining, Training, held_out
 from nas_plugin.runs import folders
 from nas_plugin.runs.folders import CHECKPOINT, Owner, digest_of, made_with, save
@@ -210,7 +210,7 @@ def _found(task: Task, work: Any, test: Dataset) -> tuple[dict[str, Any], str]:
 
 def _figures(task: Task, winner: Choice) -> dict[str, Any]:
     arch, target, cycles = task.arch, task.settings.target, task.arch.cycles(winner)
-    share = {} if target is None else {"share_of_target": cycles / Target.parse(target).cycles(arch)}
+    share = {} if target is None else {"share_of_target": cycles / arch.limit(target)}
     return {"cycles": cycles, "cycles_ratio": cycles / arch.cycles(arch.reference)} | share
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hwcost import Conv2d, InvalidValueError, Linear, Network, Operation, SystolicArray, network_cost
 from hwcost.arrays import Table
 from hwcost.machine.rows import Row, table
+from hwcost.network.limits import Limit, Target
 from hwcost.torch.lookup import Choice, Costs
 
 __all__ = ["CLASSIFIER", "KINDS", "ArchDef", "Block", "BlockKind", "Choice", "centred_conv"]
@@ -165,6 +166,15 @@ class ArchDef:
     def reference_cycles(self) -> float:
         """The exact cycles of the reference network, whose widths need not be among the options."""
         return float(self.cycles(self.reference))
+
+    def limit(self, target: str | float) -> float:
+        """A target in cycles of the array.
+
+        >>> from nas_plugin import load_arch_def
+        >>> [round(load_arch_def().limit(target), 1) for target in (0.75, "0.002ms", "2100cycles")]
+        [2116.5, 2000.0, 2100.0]
+        """
+        return Limit.of(self.reference_cycles, float(self.array.clock_hz), **Target.parse(target).given).cycles
 
     def costs(self, array: SystolicArray | None = None, relaxation: Any = "exact") -> Costs:
         """The costs of all networks by look-up, by default on the space's array; a ``relaxation`` estimates them.

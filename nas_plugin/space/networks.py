@@ -26,15 +26,10 @@ from torch import Tensor, nn
 from hwcost import InvalidValueError
 from nas_plugin.space.arch_def import CLASSIFIER, ArchDef, Block, Choice
 
-__all__ = ["Alphas", "SuperNetwork", "TrainableNetwork", "one_hot"]
+__all__ = ["Alphas", "SuperNetwork", "TrainableNetwork"]
 
 Gates = Mapping[str, Tensor]
 """A vector of gates for every decision, as long as the decision has options."""
-
-
-def one_hot(arch: ArchDef, choice: Choice) -> dict[str, Tensor]:
-    """The gates that pick one choice."""
-    return {name: torch.eye(len(sizes))[sizes.index(choice[name])] for name, sizes in arch.decisions.items()}
 
 
 class _Chain(nn.Module):

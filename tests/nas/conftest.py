@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import gzip
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from nas_plugin import METHODS, ArchDef
 from nas_plugin.images import FILES
 from nas_plugin.space.reader import parse_arch_def
+
+
+def one_hot(arch: ArchDef, choice: Mapping[str, int]) -> dict[str, torch.Tensor]:
+    """The gates that pick one choice."""
+    return {name: torch.eye(len(sizes))[sizes.index(choice[name])] for name, sizes in arch.decisions.items()}
+
 
 SMALL = """
 schema = "nas_plugin.arch_def/1"

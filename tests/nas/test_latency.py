@@ -12,10 +12,10 @@ from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from hwcost.machine import Transfer
 from nas_plugin import LATENCIES, ArchDef, SearchSettings, load_arch_def
 from nas_plugin.methods.darts import LatencyTerm
-from nas_plugin.space.networks import Alphas, one_hot
+from nas_plugin.space.networks import Alphas
 from nas_plugin.space.reader import parse_arch_def
 
-from .conftest import SMALL
+from .conftest import SMALL, one_hot
 
 LENET = load_arch_def()
 ARRAYS = {

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas_plugin import ArchDef, SuperNetwork, TrainableNetwork, load_arch_def
-from nas_plugin.space.networks import Alphas, one_hot
+from nas_plugin.space.networks import Alphas
 from nas_plugin.space.reader import parse_arch_def
 
-from .conftest import SMALL
+from .conftest import SMALL, one_hot
 
 ARCH = load_arch_def()
 CHOICES = st.fixed_dictionaries({name: st.sampled_from(options) for name, options in ARCH.decisions.items()})

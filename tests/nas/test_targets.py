@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwcost import InvalidValueError, SystolicArray, load_device
+from hwcost.network.limits import FILL, Target
 from nas_plugin import load_arch_def
-from nas_plugin.methods.settings import LEAST, Target
 
 GOOD = [
     ("0.75", 0.75, ""),
@@ -65,20 +65,20 @@ def test_texts_are_short() -> None:
 @pytest.mark.parametrize("clock_hz", [1e9, 7e8, 2.5e8])
 def test_cycles_of_a_target_follow_reference_and_clock(clock_hz: float) -> None:
     arch = dataclasses.replace(load_arch_def(), array=SystolicArray(16, 16, clock_hz=clock_hz))
-    assert Target.parse("0.75").cycles(arch) == 0.75 * 2822
-    assert Target.parse("2100cycles").cycles(arch) == 2100
-    assert Target.parse("0.002ms").cycles(arch) == pytest.approx(2e-6 * clock_hz)
+    assert arch.limit("0.75") == 0.75 * 2822
+    assert arch.limit("2100cycles") == 2100
+    assert arch.limit("0.002ms") == pytest.approx(2e-6 * clock_hz)
 
 
 def test_cycles_of_a_target_on_another_array() -> None:
     arch = load_arch_def()
     for array in (SystolicArray(8, 8, fold_timing="serial"), load_device("gemmini"), load_device("tpu-v1")):
         other = dataclasses.replace(arch, array=array)
-        one = Target.parse(1).cycles(other)
+        one = other.limit(1)
         assert one != 2822
-        assert Target.parse(f"{one!r}cycles").cycles(other) == one
-        assert Target.parse(f"{one / array.clock_hz * 1e3!r}ms").cycles(other) == pytest.approx(one)
+        assert other.limit(f"{one!r}cycles") == one
+        assert other.limit(f"{one / array.clock_hz * 1e3!r}ms") == pytest.approx(one)
 
 
 def test_the_share_that_has_to_be_used() -> None:
-    assert LEAST == 0.97
+    assert FILL == 0.97

@@ -18,7 +18,6 @@ from nas_plugin.methods.darts import DartsSearch
 from nas_plugin.methods.finding import searcher, winner_of
 from nas_plugin.methods.training import Training, generator, held_out
 from nas_plugin.runs.settings import SweepSettings
-from nas_plugin.space.networks import one_hot
 
 
 def search_of(small: ArchDef, **changes: object) -> DartsSearch:
@@ -81,8 +80,7 @@ def test_every_epoch_logs_what_people_ask_for(small: ArchDef) -> None:
     reference = network_cost(small.space.at(small.reference), small.array).total.cycles
     assert record["exact_latency"] == record["exact_cycles"] / reference
     assert record["soft_latency"] == pytest.approx(search.latency.of(search.alphas.probabilities()).item())
-    gates = one_hot(small, choice)
-    assert record["accuracy"] == held_out(lambda images: search.network(images, gates), search.alpha_data)[1]
+    assert record["accuracy"] == held_out(lambda images: search.network.at(images, choice), search.alpha_data)[1]
     assert record["entropy"] == search.alphas.entropy()
 
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from hwcost import arrays
-from hwcost.arrays import Size, Table
+from hwcost.arrays import Size, Table, is_real
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import is_layer
 from hwcost.network.pricing import network_cost
-from hwcost.torch.tables import CostTable, contracted
+from hwcost.torch.choosing import most_probable
+from hwcost.torch.tables import CostTable, contracted, probability
 
 __all__ = ["BlockCosts"]
 
@@ -54,6 +55,8 @@ class BlockCosts:
     tensor([144., 272.,   0.], dtype=torch.float64)
     >>> costs.cycles({"block1": torch.tensor([0.5, 0.0, 0.5], requires_grad=True)})
     tensor(72., grad_fn=<DotBackward0>)
+    >>> costs.choose({"block1": torch.tensor([0.5, 0.4, 0.1])}, limit=100)
+    {'block1': 'skip'}
     """
 
     tables: Mapping[str, CostTable]
@@ -91,6 +94,13 @@ class BlockCosts:
         Raises:
             InvalidValueError: a block without weights, weights without a block, or of another length.
         """
+        weights = self._named(weights)
+        device = next((weight.device for weight in weights.values() if isinstance(weight, Tensor)), torch.device("cpu"))
+        tables = [table._replace(values=table.values.to(device)) for table in self.tables.values()]
+        with torch.autocast(device.type, enabled=False):  # half precision would blur the cycles
+            return contracted(tables, weights)
+
+    def _named(self, weights: Mapping[str, Tensor] | Iterable[Tensor]) -> Mapping[str, Tensor]:
         if not isinstance(weights, Mapping):
             row = list(weights)
             if len(row) != len(self.tables):
@@ -99,10 +109,36 @@ class BlockCosts:
         for name in weights:
             if name not in self.tables:
                 raise InvalidValueError("weights", name, map(str, self.tables), form=unknown("block"))
-        device = next((weight.device for weight in weights.values() if isinstance(weight, Tensor)), torch.device("cpu"))
-        tables = [table._replace(values=table.values.to(device)) for table in self.tables.values()]
-        with torch.autocast(device.type, enabled=False):  # half precision would blur the cycles
-            return contracted(tables, weights)
+        return weights
+
+    def choose(self, weights: Mapping[str, Tensor] | Iterable[Tensor], limit: float) -> dict[str, Hashable] | None:
+        """The candidate of each block in the network with the largest product of weights within a limit of cycles.
+
+        Of those that use at least 97 % of the limit, if there are any.
+
+        Args:
+            weights: as for :meth:`cycles`; blocks with the same tensor get candidates of the same position.
+            limit: in cycles, as that of a :class:`hwcost.torch.TargetWeight`.
+
+        Returns:
+            The names of the candidates; None if no network is within the limit, which is then below :attr:`floor`.
+
+        Raises:
+            InvalidValueError: as :meth:`cycles`; a limit that is no number above 0.
+        """
+        if not is_real(limit) or not limit > 0:
+            raise InvalidValueError("limit", limit, "cycles above 0")
+        given = self._named(weights)
+        own = {name: probability(given, name, len(self.candidates[name])) for name in self.tables}
+        leads = {name: next(first for first in own if own[first] is own[name]) for name in own}
+        tables = [table._replace(axes=(leads[name],)) for name, table in self.tables.items()]
+        found = most_probable(tables, {name: own[name] for name in leads.values()}, limit)
+        return None if found is None else {name: self.candidates[name][found[lead]] for name, lead in leads.items()}
+
+    @property
+    def floor(self) -> float:
+        """The cycles of the cheapest network."""
+        return sum(float(table.values.min()) for table in self.tables.values())
 
 
 def _named(items: Any, field: str) -> dict[Hashable, Any]:

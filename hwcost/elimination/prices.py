@@ -8,15 +8,16 @@ options whose bound is below the best set known are out. (Everett, Generalized L
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from hwcost.advice.choices import Choice
-from hwcost.advice.elimination import Elimination, Factor, elimination_order, maximum
-from hwcost.advice.tables import Figures
+from hwcost.elimination.factors import Elimination, Factor, Figures, elimination_order, maximum
 
-__all__ = ["Costs", "Price", "Program", "Set", "best_price", "least_bound", "worth_keeping"]
+__all__ = ["Choice", "Costs", "Price", "Program", "Set", "best_price", "least_bound", "worth_keeping"]
+
+Choice: TypeAlias = "dict[str, int]"
+"""The index of the option of every width."""
 
 TOLERANCE = 1e-9
 PRICES = (1.0, 0.6, 1.6)
@@ -44,11 +45,19 @@ class Costs(NamedTuple):
         return float(self.cycles[index]), float(self.worth[index])
 
 
+class Set(NamedTuple):
+    """A choice with its cycles and worth."""
+
+    cycles: float
+    worth: float
+    choice: Choice
+
+
 class Program(NamedTuple):
     """What one call of the exact solver chooses from.
 
     Attributes:
-        costs: of all operations.
+        costs: of all operations; worth minus infinity rules out a combination.
         counts: the number of options of each width.
         limit: on the cycles.
         order: in which to eliminate the widths.
@@ -73,17 +82,20 @@ class Program(NamedTuple):
         """The elimination of all widths at a price of cycles."""
         return Elimination([each.priced(price) for each in self.costs], self.order, self.counts)
 
+    def of_cycles(self, sign: float) -> Elimination:
+        """The elimination of all widths for the sign times the cycles, without what is worth minus infinity."""
+        costs = self.costs
+        factors = [Factor(each.widths, np.where(each.worth == -np.inf, -np.inf, sign * each.cycles)) for each in costs]
+        return Elimination(factors, self.order, self.counts)
+
+    def at(self, choice: Choice) -> Set:
+        """One choice with its cycles and worth."""
+        cycles, worth = zip(*(each.at(choice) for each in self.costs), strict=True)
+        return Set(sum(cycles), sum(worth), choice)
+
     def threshold(self, price: float, least: float) -> float:
         """What a set within the limit with ``least`` worth has at least, less the price of its cycles."""
         return least - price * self.limit - TOLERANCE * abs(least)
-
-
-class Set(NamedTuple):
-    """A choice with its cycles and worth."""
-
-    cycles: float
-    worth: float
-    choice: Choice
 
 
 class Price(NamedTuple):
@@ -104,12 +116,9 @@ def best_price(program: Program) -> Price:
     """The price with the least bound; the bound is minus infinity if no set is within the limit."""
 
     def best(found: Elimination) -> tuple[float, Set]:
-        choice = found.best
-        cycles, worth = zip(*(each.at(choice) for each in program.costs), strict=True)
-        return found.value, Set(sum(cycles), sum(worth), choice)
+        return found.value, program.at(found.best)
 
-    cycles = [Factor(each.widths, -each.cycles) for each in program.costs]
-    _, fewest = best(Elimination(cycles, program.order, program.counts))
+    _, fewest = best(program.of_cycles(-1.0))
     return least_bound(lambda price: best(program.eliminated(price)), fewest, program.limit)
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from hwcost.advice.tables import Figures
+__all__ = ["Elimination", "Factor", "Figures", "at_least", "elimination_order"]
 
-__all__ = ["Elimination", "Factor", "at_least", "elimination_order"]
+Figures: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 BLOCK = 1 << 20
 

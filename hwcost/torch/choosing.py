@@ -1,0 +1,86 @@
+"""The most probable network within a limit of cycles, exactly, from cost tables and probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwcost.elimination.factors import Figures, elimination_order
+from hwcost.elimination.prices import Costs, Program
+from hwcost.elimination.window import best_between
+from hwcost.errors import InvalidValueError
+from hwcost.network.limits import FILL
+from hwcost.torch.sums import Axis, SumAxis
+from hwcost.torch.tables import CostTable
+
+__all__ = ["fewest_cycles", "most_probable"]
+
+LEAST_SHARE = 1e-30
+MOST_ENTRIES = 2e8
+
+
+def most_probable(
+    tables: Iterable[CostTable], probs: Mapping[str, Tensor], limit: float, *, fill: float = FILL
+) -> dict[str, int] | None:
+    """The option of each decision of the most probable network whose cycles are within a limit.
+
+    Args:
+        tables: of all layers.
+        probs: for each decision a vector of probabilities, or of weights of any sum.
+        limit: in cycles; infinity for none.
+        fill: a share of the limit; of networks that reach it, if there are any, the most probable one is taken.
+
+    Returns:
+        The index of the option of each decision; None if no network is within the limit.
+
+    Raises:
+        InvalidValueError: more options than there is room for.
+    """
+    rows = {name: vector.detach().cpu().double().clamp_min(LEAST_SHARE) for name, vector in probs.items()}
+    scores = {name: row.log().numpy() for name, row in rows.items()}
+    program = _program(tables, scores, limit)
+    found = None
+    for least in (fill * limit, -np.inf) if limit < np.inf else (-np.inf,):
+        found = found or best_between(program, least)
+    return None if found is None else {name: found[name] for name in probs}
+
+
+def fewest_cycles(tables: Iterable[CostTable], lengths: Mapping[str, int]) -> float:
+    """The cycles of the cheapest network, given the number of options of each decision."""
+    return -_program(tables, {name: np.zeros(length) for name, length in lengths.items()}, np.inf).of_cycles(-1.0).value
+
+
+def _program(tables: Iterable[CostTable], scores: Mapping[str, Figures], limit: float) -> Program:
+    """Tables as the costs, and the logarithms of probabilities as the worth. A sum of decisions is a variable too."""
+    costs = [Costs((name,), np.zeros(len(score)), score) for name, score in scores.items()]
+    counts = {name: len(score) for name, score in scores.items()}
+    names: dict[Axis, str] = {name: name for name in scores}
+
+    def named(axis: Axis) -> str:
+        if isinstance(axis, SumAxis) and axis not in names:
+            terms = named(axis.first), axis.decision
+            names[axis] = name = f"{len(names)}: {' + '.join(terms)}"
+            counts[name] = axis.length
+            if axis.places.numel() * axis.length > MOST_ENTRIES:
+                _refuse(axis.places.numel() * axis.length)
+            link = np.full((*axis.places.shape, axis.length), -np.inf)
+            np.put_along_axis(link, axis.places.cpu().numpy()[..., None], 0.0, axis=-1)
+            costs.append(Costs((*terms, name), np.zeros(link.shape), link))
+        return names[axis]
+
+    for values, axes in tables:
+        place = {name: index for index, name in enumerate(dict.fromkeys(map(named, axes)))}
+        own = torch.einsum(values.cpu(), [place[named(axis)] for axis in axes], list(place.values())).numpy()
+        costs.append(Costs(tuple(place), own, np.zeros(own.shape)))
+    order, entries = elimination_order((each.widths for each in costs), counts)
+    if entries > MOST_ENTRIES:
+        _refuse(entries)
+    return Program(costs, counts, limit, order)
+
+
+def _refuse(entries: float) -> None:
+    reason = f"the tables over all combinations that matter have {entries:.3g} entries"
+    raise InvalidValueError("the number of options", entries, "fewer options of each decision", reason=reason)
