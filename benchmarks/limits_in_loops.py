@@ -63,7 +63,7 @@ def plain_loop(seed: int, target: float, steps: int) -> dict[str, Any]:
     space = example.search_space(model)
     masks_of, latency = example.MasksOf(space), LatencyLoss(space, ARRAY, target=target)
     alphas = {name: nn.Parameter(torch.zeros(len(sizes))) for name, sizes in space.options.items()}
-    of_weights, of_alphas = torch.optim.Adam(model.parameters(), lr=3e-3), torch.optim.Adam(alphas.values(), lr=0.03)
+    of_weights, of_alphas = torch.optim.Adam(model.parameters(), lr=3e-3), torch.optim.Adam(alphas.values(), lr=0.1)
 
     def batch(images: Any) -> tuple[Tensor, Tensor]:
         index = torch.randint(len(images.labels), (16,), generator=random)
@@ -138,7 +138,7 @@ def in_nni(seed: int, target: float, steps: int) -> dict[str, Any]:
     quiet = ("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger")
     trainer = Trainer(max_epochs=1, accelerator="cpu", **dict.fromkeys(quiet, False))
     evaluator = Lightning(Task(), trainer, train_dataloaders=loader, val_dataloaders=loader)
-    strategy = DARTS(arc_learning_rate=0.03, penalty=penalty)
+    strategy = DARTS(arc_learning_rate=0.1, penalty=penalty)
     strategy.initialize(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
     strategy.run()
     found = nni_probabilities(space)
@@ -175,7 +175,7 @@ def main() -> int:
     parser.add_argument("--python", help="an interpreter that has nni 3.0 and pytorch-lightning (default: one is made)")
     parser.add_argument("--here", action="store_true", help="run NNI in this interpreter, and print JSON")
     parser.add_argument("--runs", type=int, default=20, help="of each host (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=200, help="of the alphas in a run (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=120, help="of the alphas in a run (default: %(default)s)")
     args = parser.parse_args()
     plain, nni = HOSTS
     if args.here:

@@ -17,8 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hwcost import Conv2d, Cost, Linear, Network, Operation, SystolicArray
-from hwcost.torch import LatencyLoss, check_gradient
-from hwcost.torch.adapters import BlockCosts, effective_cost, nni_cycles, nni_penalty, plinio_costs, relaxed_latency
+from hwcost.torch import LatencyLoss, TargetWeight, check_gradient
+from hwcost.torch.adapters import (
+    BlockCosts,
+    effective_cost,
+    nni_choice,
+    nni_cycles,
+    nni_penalty,
+    plinio_costs,
+    relaxed_choice,
+    relaxed_latency,
+    relaxed_penalty,
+)
 
 ARRAY = SystolicArray(16, 16)
 SPACE = Network(
@@ -39,6 +49,10 @@ def logits_for_each_decision() -> None:
 
     term = relaxed_latency(latency, alphas)  # DARTS: the softmax of the logits
     print(f"DARTS: {term.item():.3f} of the widest; {check_gradient(term, alphas)}")
+
+    limited = LatencyLoss(SPACE, ARRAY, target=0.5)  # a limit in place of a weight, which then moves by itself
+    loss = 2.0 + relaxed_penalty(limited, alphas)  # in each step
+    print(f"within half of the cycles: {relaxed_choice(limited, alphas)}; {check_gradient(loss, alphas)}")
 
     gates = {name: F.gumbel_softmax(alpha, tau=2.0) for name, alpha in alphas.items()}  # the weights of the masks
     term = relaxed_latency(latency, gates, softmax=None)
@@ -69,6 +83,10 @@ def candidates_for_each_block() -> None:
     reference = costs.cycles(F.one_hot(torch.full((4,), 2), 5).float())
     term = 0.1 * cycles / reference
     print(f"FBNet: {cycles.item():,.0f} cycles; {check_gradient(term, {'thetas': thetas})}")
+
+    weight = TargetWeight(0.5 * reference.item())  # ProxylessNAS with a limit
+    term = weight.penalty(costs.cycles(thetas.softmax(-1)))
+    print(f"within the limit: {costs.choose(thetas.softmax(-1), weight.target)}")
 
 
 # ---------------------------------------------------------------- U-Boost NAS
@@ -146,13 +164,14 @@ def modules_with_alphas() -> None:
             logits: Tensor = self.head(self.conv(images).relu().mean((2, 3)))
             return logits
 
-    net, latency = Net(), LatencyLoss(SPACE, ARRAY)
+    net, latency = Net(), LatencyLoss(SPACE, ARRAY, target=0.5)
     cycles = functools.partial(nni_cycles, latency, net)
-    penalty = nni_penalty(cycles, baseline=latency.reference, scale=0.1)
+    penalty = nni_penalty(cycles, target=latency.target_weight)  # or a fixed weight: baseline=..., scale=0.1
     strategy = DARTS(penalty=penalty)  # and on as ever: NasExperiment(net, evaluator, strategy).run()
 
     strategy.mutate_model(net)
     alphas = {name: alpha for name, alpha in net.named_parameters() if "_arch_alpha" in name}
+    print(f"NNI: the network within half of the cycles: {nni_choice(latency, net)}")
     print(f"NNI: {cycles().item():,.0f} cycles; {check_gradient(penalty(torch.tensor(0.0), {})[0], alphas)}")
 
 
