@@ -111,6 +111,6 @@ class Target:
 
     @property
     def given(self) -> dict[str, float]:
-        """The argument of :meth:`Limit.of`: ``target``, ``cycles`` or ``seconds``."""
+        """The same as one argument by name: ``target``, ``cycles`` or ``seconds``."""
         name, scale = {"": ("target", 1.0), "cycles": ("cycles", 1.0), "ms": ("seconds", 1e-3)}[self.unit]
         return {name: self.amount * scale}
