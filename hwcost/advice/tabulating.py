@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hwcost.advice.measured import Figures, MeasuredCosts, sides_of, undetermined
+from hwcost.advice.measured import MeasuredCosts, sides_of, undetermined
 from hwcost.advice.tables import changeable
+from hwcost.elimination.factors import Figures
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles

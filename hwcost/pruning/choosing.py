@@ -26,7 +26,7 @@ def limit_of(network: Network, array: CostSource, **given: float | None) -> Limi
         InvalidValueError: as :meth:`hwcost.network.limits.Limit.of`; or a limit that the network meets.
     """
     total, measure = cost_report(network, array).total, measure_of(array)
-    limit = Limit.of(float(getattr(total, measure)), array.clock_hz, measure=measure, **given)
+    limit = Limit.of(float(getattr(total, measure)), array.clock_hz, measure, **given)
     if limit.cycles >= limit.today:
         allowed = f"less than it takes today: {spent(total)}"
         allowed = "a share below 1, like 0.5" if limit.field == "target" else allowed
