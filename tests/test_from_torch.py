@@ -970,3 +970,8 @@ def test_the_network_can_be_priced_on_many_arrays_at_once():
 def test_an_empty_input_is_said_to_be_empty():
     with pytest.raises(InvalidValueError, match=r"an input is empty.*pass inputs whose sizes are all at least 1"):
         from_torch(nn.Conv2d(3, 8, 3), [InputSpec((0, 3, 8, 8))])
+
+
+def test_an_input_larger_than_any_memory():
+    with pytest.raises(InvalidValueError, match="fewer than 2"):
+        from_torch(nn.Conv2d(3, 8, 3), InputSpec((1, 3, 10**11, 10**11)))

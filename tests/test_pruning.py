@@ -17,7 +17,7 @@ from torch import nn  # noqa: E402
 
 import hwcost.torch  # noqa: E402
 from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
-from hwcost.importers.torch.resize import resized  # noqa: E402
+from hwcost.importers.torch.resize import changed_numbers, resized  # noqa: E402
 from hwcost.pruning.batches import Task  # noqa: E402
 from hwcost.pruning.curves import best_channels, summed_values  # noqa: E402
 from hwcost.pruning.norms import of_the_batch, re_estimate  # noqa: E402
@@ -648,3 +648,46 @@ def test_widths_that_were_measured_at_one_size_stay(net):
     result = quietly(net, IMAGE, costs, target=0.8, least=0)
     assert list(result.sizes) == ["blocks.0.up"]
     assert result.report.left_alone["blocks.1.up"] == "no smaller size of it was measured"
+
+
+def test_transposed_convolutions_have_their_numbers():
+    for groups in (1, 2):
+        model = nn.Sequential(
+            nn.Conv2d(3, 12, 3, padding=1), nn.ConvTranspose2d(12, 8, 2, 2, groups=groups), nn.Conv2d(8, 4, 1)
+        )
+        network = from_torch(model, (1, 3, 8, 8))
+        small = resized(model, network, {"0": 6, "1": 4})
+        assert (small[1].in_channels, small[1].out_channels) == (6, 4)
+        changes = changed_numbers(model, small)
+        assert changes["1"] == {"in_channels": (12, 6), "out_channels": (8, 4)}
+        small(torch.zeros(1, 3, 8, 8))
+
+
+PICTURES, LABELS = images(16)
+UNUSABLE = {
+    "nan": ([(PICTURES * float("nan"), LABELS)], "without nan"),
+    "other inputs": ([(PICTURES[:, :2], LABELS)], "a batch of data .* it raises RuntimeError"),
+    "other labels": ([(PICTURES, LABELS + 90)], "the loss of a batch of data .* it raises IndexError"),
+    "labels that are no integers": ([(PICTURES, LABELS.float())], "the loss of a batch of data .* it raises"),
+}
+
+
+@pytest.mark.parametrize("importance", ["curves", "taylor"])
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_batches_that_cannot_be_used(name, importance, net):
+    data, words = UNUSABLE[name]
+    with pytest.raises(InvalidValueError, match=words):
+        prune(net, IMAGE, ARRAY, target=0.6, data=data, importance=importance)
+
+
+def test_weights_that_are_not_finite(net):
+    model = copy.deepcopy(net)
+    model.stem[0].weight.data[0, 0, 0, 0] = float("nan")
+    for settings in ({"data": loader()}, {"importance": "magnitude"}):
+        with pytest.raises(InvalidValueError, match="without nan"):
+            quietly(model, IMAGE, ARRAY, target=0.6, **settings)
+
+
+def test_a_shape_is_no_example(net):
+    with pytest.raises(InvalidValueError, match=r"it is a shape; .*torch\.zeros"):
+        quietly(net, (1, 3, 8, 8), ARRAY, target=0.6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, first_line
 
 __all__ = ["Batch", "Loss", "Measured", "Task", "seeded"]
 
@@ -30,6 +31,12 @@ class Batch(NamedTuple):
     named: Mapping[str, Any]
     targets: Any
     examples: int
+
+    @property
+    def shapes(self) -> str:
+        """The shapes of its tensors, in words."""
+        leaves = tree_leaves((self.args, dict(self.named), self.targets))
+        return ", ".join("x".join(map(str, leaf.shape)) for leaf in leaves if isinstance(leaf, Tensor)) or "no tensors"
 
 
 class Measured(NamedTuple):
@@ -102,10 +109,20 @@ class Task:
         """Outputs and loss of a module on a batch.
 
         Raises:
-            InvalidValueError: the loss is not one number.
+            InvalidValueError: the module or the loss does not take the batch, a loss that is not one number.
         """
-        outputs = model(*batch.args, **batch.named)
-        loss = self.loss(outputs, batch.targets)
+        try:
+            outputs = model(*batch.args, **batch.named)
+        except Exception as error:
+            allowed = "batches that the module takes"
+            raise InvalidValueError(f"a batch of {self.field}", batch.shapes, allowed, reason=_raises(error)) from error
+        try:
+            loss = self.loss(outputs, batch.targets)
+        except Exception as error:
+            allowed = "a function that takes the module's outputs and the targets"
+            raise InvalidValueError(
+                f"the loss of a batch of {self.field}", batch.shapes, allowed, reason=_raises(error)
+            ) from error
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             raise InvalidValueError("loss", loss, "a function that returns a mean over the batch as a tensor")
         return outputs, loss.reshape(())
@@ -122,7 +139,14 @@ class Task:
                     labelled += batch.examples
         if not count:
             raise InvalidValueError(self.field, self.data, _PAIRS, reason="there are no examples in it")
+        if not math.isfinite(total):
+            allowed = "data, weights and a loss without nan and infinity"
+            raise InvalidValueError(f"the loss on batches of {self.field}", total, allowed)
         return Measured(total / count, hits / labelled if labelled == count else None)
+
+
+def _raises(error: Exception) -> str:
+    return f"it raises {first_line(error)}"
 
 
 def are_scores(outputs: Any, targets: Any) -> bool:

@@ -109,6 +109,9 @@ def prune(
     >>> result.model[0].out_channels == result.sizes.get("0", 16)
     True
     """
+    if isinstance(example_inputs, (tuple, list)) and all(isinstance(each, int) for each in example_inputs):
+        allowed = f"tensors, as torch.zeros{tuple(example_inputs)}"
+        raise InvalidValueError("example_inputs", example_inputs, allowed, reason="it is a shape")
     if isinstance(array, str):
         array = load_device(array)
     network = from_torch(model, example_inputs=example_inputs, name=name)

@@ -168,7 +168,12 @@ def scores_of(
     score, needs_data = SCORES[method]
     if needs_data and (task is None or batches is None):
         raise InvalidValueError("importance", method, "pass data, or use one of 'magnitude' and 'norm'")
-    return score(Scored(model, network, names), task, batches, model)
+    found = score(Scored(model, network, names), task, batches, model)
+    for name, own in found.items():
+        if not np.isfinite(own).all():
+            allowed = "data, weights and a loss without nan and infinity"
+            raise InvalidValueError(f"the scores of the channels of {name!r}", "not finite", allowed)
+    return found
 
 
 def check_scores(given: Mapping[str, Any], network: Network, names: Iterable[str]) -> dict[str, Figures]:

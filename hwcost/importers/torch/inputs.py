@@ -68,8 +68,16 @@ class InputSpec:
             raise InvalidValueError("--input", text, allowed) from None
 
     def stand_in(self) -> Tensor:
-        """A tensor of that shape without data."""
-        return torch.empty(self.shape, dtype=getattr(torch, self.dtype), device="meta")
+        """A tensor of that shape without data.
+
+        Raises:
+            InvalidValueError: more elements than PyTorch can count.
+        """
+        try:
+            return torch.empty(self.shape, dtype=getattr(torch, self.dtype), device="meta")
+        except RuntimeError:
+            shape = ",".join(map(str, self.shape))
+            raise InvalidValueError("the shape of an input", shape, "fewer than 2**63 bytes in all") from None
 
 
 class Arguments(NamedTuple):
@@ -144,7 +152,7 @@ def without_data(tensor: Tensor) -> Tensor:
 
 
 def _specs(input_size: Any) -> list[InputSpec]:
-    allowed = "a shape like (1, 3, 224, 224), or a sequence of shapes or InputSpecs"
+    allowed = "a shape like (1, 3, 224, 224), or a sequence of shapes or InputSpecs; tensors go in as example_inputs="
     if isinstance(input_size, InputSpec):
         return [input_size]
     if not isinstance(input_size, Sequence) or isinstance(input_size, str) or not len(input_size):

@@ -19,6 +19,7 @@ from hwcost.network.network import Network
 __all__ = ["applied", "changed_numbers", "cut_tensor", "resized"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
@@ -150,6 +151,9 @@ def _renumber(module: nn.Module) -> None:
         if was_depthwise and made != module.out_channels:
             module.groups = made * module.in_channels // module.out_channels
         module.in_channels, module.out_channels = module.groups * of_a_group, made
+    elif isinstance(module, _TRANSPOSED):
+        module.in_channels, of_a_group = module.weight.shape[:2]
+        module.out_channels = module.groups * of_a_group
     elif isinstance(module, nn.RNNBase):
         module.input_size = module._parameters["weight_ih_l0"].shape[1]  # type: ignore[union-attr]
     elif isinstance(module, nn.Embedding):
