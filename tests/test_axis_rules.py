@@ -176,3 +176,16 @@ def test_axes_after_a_rule(case):
     assert " > ".join(ends) == wanted
     multiples = {name: each.multiple for name, each in done.known.widths.table().items() if each.multiple > 1}
     assert multiples == MULTIPLES.get(case, {})
+
+
+@pytest.mark.parametrize(("most", "after"), [(2, "x0 x1+z1"), (1, "x0 11")])
+def test_an_axis_of_more_pieces_than_anybody_would_change(monkeypatch, most, after):
+    monkeypatch.setattr("hwcost.importers.rules.axes._MOST_PIECES", most)
+    done = applied(lambda c: rules.concatenation(c, c.inputs, 1), {"x": (4, 6), "z": (4, 5)}, {"y": (4, 11)})
+    assert shown(done.known, done.tensors["y"]) == after
+
+
+def test_what_is_of_unknown_shape_moves_nothing_that_is_known():
+    done = applied(lambda call: call.moved("any"), {"x": (4, 6), "z": None}, {"y": (5,), "u": None})
+    assert (done.layers.reads, done.layers.writes) == (24, 5)
+    assert done.call.moved("any", is_look_up=True).reads == 2 * 5

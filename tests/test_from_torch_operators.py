@@ -17,6 +17,7 @@ from hwcost import InvalidValueError, Linear, from_torch  # noqa: E402
 from hwcost.importers import read_network  # noqa: E402
 from hwcost.importers.torch import InputSpec  # noqa: E402
 from hwcost.importers.torch.operators import _SHORTCUTS, operator, shortcut, tensors_in  # noqa: E402
+from hwcost.importers.torch.resize import resized  # noqa: E402
 from hwcost.network.operations import MemoryOnly  # noqa: E402
 
 aten = torch.ops.aten
@@ -58,6 +59,7 @@ FITTING = {
     "norm without scale": (aten.native_batch_norm.default, (of(2, 4), None, None, *NORM[2:], False, 0.1, 1e-5)),
     "mean": (aten.mean.dim, (of(2, 3, 4, 5), [-1, -2], True)),
     "mean without its axes": (aten.mean.dim, (of(2, 3, 4), [1])),
+    "mean that leaves out its axes": (aten.mean.dim, (of(2, 3, 4), [1], False)),
     "mean over all": (aten.mean.dim, (of(2, 3), [0, 1])),
     "addmm": (aten.addmm.default, (of(4), of(2, 3), of(3, 4))),
     **{
@@ -442,3 +444,40 @@ def test_a_network_is_the_same_each_time():
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
     assert from_torch(model, (1, 3, 8, 8)) == from_torch(model, (1, 3, 8, 8))
     assert from_torch(model, (1, 3, 8, 8))["1"] == MemoryOnly("relu", 288, 288)
+
+
+def test_operators_of_another_library_have_rows_of_their_own():
+    library = torch.library.Library("earlier", "DEF")
+    library.define("mul(Tensor a) -> Tensor")
+    found = operator(torch.ops.earlier.mul.default)
+    assert (found.row, found.is_free, found.is_elementwise) == ("earlier::mul", False, False)
+    assert operator(aten.mul.Tensor).row == operator(torch.ops.prims.mul.default).row == "aten::mul"
+
+
+def test_a_layer_of_ones_own_gets_no_numbers_of_other_layers():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(6, 4))
+
+        def forward(self, x):
+            return x @ self.weight.t()
+
+    model = nn.Sequential(Own(), nn.Linear(6, 2))
+    smaller = resized(model, from_torch(model, (3, 4)), {"0": 5})
+    assert smaller[0].weight.shape == (5, 4)
+    assert not {"nx", "nf"} & vars(smaller[0]).keys()
+
+
+def test_what_does_not_change_in_a_convolution_over_time():
+    class Over(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 6), nn.Linear(8, 2)
+            self.weight, self.bias = nn.Parameter(torch.ones(3, 6, 8)), nn.Parameter(torch.ones(8))
+
+        def forward(self, x):
+            return self.last(torch.conv_tbc(self.first(x), self.weight, self.bias, 1))
+
+    network = from_torch(Over(), (10, 1, 4))
+    assert {each.size for each in network.widths.values() if not each.fixed} == {6, 8}

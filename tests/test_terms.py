@@ -386,3 +386,11 @@ def test_a_transfer_does_not_cross_the_sram():
     with pytest.raises(InvalidValueError) as caught:
         Transfer("mine", lambda work: 1, lambda array: 1e9, "words", "weights", "sram")
     assert caught.value.field == "Transfer.level"
+
+
+@pytest.mark.parametrize("relaxation", RELAXATIONS)
+def test_soft_work_of_less_than_a_cycle_takes_less_than_a_cycle(relaxation):
+    array = SystolicArray(8, 8, counts_last_fold=False)
+    for rows in (1.0, 0.25):
+        cost = layer_cost(Gemm(np.array([rows]), np.array([1.0]), 1), array, relaxation=relaxation)
+        assert cost.cycles.tolist() == [rows / 64]

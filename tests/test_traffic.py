@@ -390,3 +390,13 @@ def test_two_kinds_of_products_are_not_mixed_in_one_array():
     with pytest.raises(InvalidValueError) as caught:
         network_cost(layers, SystolicArray(8, 8))
     assert caught.value.value is layers[1]
+
+
+@pytest.mark.parametrize("by", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", ["logistic", "shifted", "generalized"])
+def test_products_that_share_take_the_smooth_minimum(name, by):
+    relaxation, array = RELAXATIONS[name], SystolicArray(8, 8)
+    apart = layer_cost(Gemm(20, 21, 22, count=12), array, relaxation=name).cycles
+    merged = layer_cost(Gemm(20 * by, 21, 22, count=12 // by), array, relaxation=name).cycles
+    least = apart + merged - relaxation.maximum(apart, merged) if by > 1 else apart
+    assert layer_cost(Gemm(20, 21, 22, count=12, weights_shared_by=by), array, relaxation=name).cycles == least
