@@ -563,7 +563,7 @@ def test_the_page_shows_what_is_printed(hwcost, tmp_path, monkeypatch, command, 
         (tmp_path / name).write_text(text)
     command, _, head = command.partition(" | head -")
     code, out, err = hwcost(*shlex.split(command))
-    assert code == (2 if err else 0)
+    assert code == (0 if out else 2)
     lines = _rounded(out + err).splitlines()
     assert lines[: int(head) if head else None] == _rounded(shown).splitlines()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from hwcost.arrays import Size, as_size, ceil_divide, maximum, product, total
 from hwcost.errors import InvalidValueError
@@ -36,6 +37,8 @@ class TopologyLayer:
     >>> layer.out_size, layer.gemms()[0].k
     ((110, 110), 147)
     """
+
+    WIDTHS: ClassVar[tuple[str, str]] = ("channels", "filters")
 
     name: str
     height: Size
