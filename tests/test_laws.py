@@ -29,6 +29,7 @@ from hwcost import (
     layer_cost,
     smooth_ceil,
 )
+from hwcost.arrays.values import _are_equal
 from hwcost.machine.array import IdleFieldError
 from hwcost.machine.folds import FoldTiming
 
@@ -226,3 +227,10 @@ def test_costs_scale_by_factors_from_0(library):
     with pytest.raises(InvalidValueError):
         Cost(cycles=3) * library.array([1, -1])
     assert library.numpy((Cost(cycles=3) * library.array([1, 0])).cycles).tolist() == [3, 0]
+
+
+def test_a_tuple_equals_no_number_and_no_text():
+    for value in (3, "ab", None, {"a": 1}):
+        assert not _are_equal((1, 2), value)
+        assert not _are_equal(value, (1, 2))
+    assert _are_equal((1, (2, np.array([3]))), (1, (2, np.array([3]))))

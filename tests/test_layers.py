@@ -445,3 +445,10 @@ def test_sums_in_convolutions_do_not_wrap():
 def test_soft_channels_are_shared_by_groups_without_rounding(groups):
     (gemm,) = Conv2d(np.array([9.0]), np.array([7.0]), 1, height=2, width=2, groups=groups).gemms()
     assert (gemm.n.item(), gemm.k.item()) == (3.5, 4.5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "depthwise"), [(1, 1, False), (2, 2, True), (4, 2, False), (4, 4, True)]
+)
+def test_depthwise_is_a_group_for_each_of_several_channels(channels, groups, depthwise):
+    assert Conv2d(channels, 2 * channels, 3, height=8, width=8, groups=groups).is_depthwise == depthwise

@@ -423,3 +423,10 @@ def test_what_is_not_stated_is_nothing():
     relu, width = MemoryOnly("relu"), Width(8)
     assert (relu.reads, relu.writes, relu.gemms()) == (0, 0, ())
     assert (width.multiple, width.fixed, width.is_kernel, width.above) == (1, "", False, 0)
+
+
+@pytest.mark.parametrize(("kernel", "padding", "dilation"), [(5, "same", 1), (5, 2, 1), (3, 2, 2), (7, 3, 1)])
+def test_kernels_may_shrink_to_1(kernel, padding, dilation):
+    layer = Conv2d(3, 8, kernel, height=9, width=9, padding=padding, dilation=dilation)
+    space = Network("one", {"conv": Operation(layer)}).space({"conv.kernel_size": (1, kernel)})
+    assert space.widths["conv.kernel_size"] == Width(kernel, multiple=2, is_kernel=True, above=-1)
