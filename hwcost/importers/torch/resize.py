@@ -89,6 +89,10 @@ def _kept(network: Network, sizes: Mapping[str, int] | None, keep: Kept | None) 
         raise InvalidValueError("sizes or keep", MISSING, 'sizes by width, as {"conv1": 8}')
     sizes = {} if sizes is None else sizes
     network.at(sizes)
+    for name in (*sizes, *(keep or ())):
+        if name in network.widths and network.widths[name].is_kernel:
+            reason = "it is the side of a kernel, and only channels and features can be cut"
+            raise InvalidValueError(f"width {name!r}", name, "build the module with the other kernel", reason=reason)
     kept = {} if keep is None else check_kept(network.widths, keep)
     for name in sizes.keys() & kept.keys():
         if sizes[name] != len(kept[name]):
@@ -99,10 +103,6 @@ def _kept(network: Network, sizes: Mapping[str, int] | None, keep: Kept | None) 
             allowed = f"at most today's {network.widths[name].size}: weights are cut"
             raise InvalidValueError(f"width {name!r}", size, allowed)
         kept.setdefault(name, first_channels(network.widths[name], size))
-    for name in kept:
-        if network.widths[name].is_kernel:
-            reason = "it is the side of a kernel, and only channels and features can be cut"
-            raise InvalidValueError(f"width {name!r}", name, "build the module with the other kernel", reason=reason)
     return kept
 
 
