@@ -104,6 +104,7 @@ def test_a_model_cannot_end_the_command(model, place, end):
     assert os._exit is before
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # JAX warns of it, if another test has loaded it
 def test_a_child_of_a_model_ends_as_it_wants(model):
     child = "if (pid := os.fork()) == 0:\n    os._exit(7)\nassert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7"
     assert model('os.write(1, b"one ")', child)[0] == 0

@@ -142,12 +142,16 @@ def _errors_of_users(source: str, files: Sequence[str]) -> Iterator[None]:
     """Errors of the code of users in the body become one line each, with the place in their files."""
     try:
         yield
-    except (HwcostError, MemoryError):
+    except MemoryError:
         raise
     except (Exception, SystemExit) as error:
-        places = [(path, line) for path in dict.fromkeys(files) if (line := line_in(path, error))]
+        first = error if not isinstance(error, HwcostError) else error.__cause__
+        places = [(path, line) for path in dict.fromkeys(files) if first and (line := line_in(path, first))]
+        if isinstance(error, HwcostError) and not places:
+            raise
+        assert first is not None
         where = f"line {places[0][1]} of {places[0][0]}" if places else "it"
-        reason = f"{where} raises {first_line(error)}"
+        reason = f"{where} raises {first_line(first)}"
         raise InvalidValueError(source, source, "correct the code", reason=reason) from error
 
 
