@@ -189,3 +189,9 @@ def test_what_is_of_unknown_shape_moves_nothing_that_is_known():
     done = applied(lambda call: call.moved("any"), {"x": (4, 6), "z": None}, {"y": (5,), "u": None})
     assert (done.layers.reads, done.layers.writes) == (24, 5)
     assert done.call.moved("any", is_look_up=True).reads == 2 * 5
+
+
+@pytest.mark.parametrize(("equation", "z", "y"), [("bi,bj->bij", (2, 5), (2, 4, 5)), ("bi,i->bi", (4,), (2, 4))])
+def test_an_einsum_that_sums_nothing_multiplies_no_matrices(equation, z, y):
+    done = applied(lambda call: rules.einsum(call, equation), {"x": (2, 4), "z": z}, {"y": y})
+    assert done.layers == ()

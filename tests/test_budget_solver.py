@@ -217,6 +217,35 @@ def test_little_effort_ends_with_the_bound_of_the_best_price(seed, share):
     assert found.bound <= max(bound, found.worth) * (1 + 1e-6)
 
 
+@given(SEEDS, st.floats(0, 1))
+def test_joined_rows_are_the_pairs_that_reach_the_threshold(seed, share):
+    rng = np.random.default_rng(seed)
+    counts, costs = chain(seed)
+    own = _Search(Program.of(costs, counts, 1e9), 0.8, 0.0, 10_000)
+
+    def rows(key):
+        cycles, worth = (rng.integers(1, 90, len(key)).astype(float) for _ in range(2))
+        return _Rows(key, cycles, worth, np.zeros(len(key), dtype=np.int64))
+
+    child, keys, rest = rows(rng.integers(0, 3, 20)), rng.integers(0, 3, 6), rng.integers(0, 9, 6).astype(float)
+    child = child.take(np.lexsort((0.8 * child.cycles - child.worth, child.key)))
+    first = rows(np.arange(6))
+    pairs = [
+        (i, first.cycles[i] + child.cycles[j], first.worth[i] + child.worth[j])
+        for i, j in itertools.product(range(6), range(20))
+        if child.key[j] == keys[i]
+    ]
+    bounds = [worth - 0.8 * cycles + rest[i] for i, cycles, worth in pairs]
+    own.threshold = float(np.quantile(bounds or [0.0], share))
+    joined = own._join(first, child, keys, rest)
+    reach = [pair for pair, bound in zip(pairs, bounds, strict=True) if bound >= own.threshold - 1e-9]
+    wanted = {
+        (i, c, w) for i, c, w in reach
+        if not any(i == k and d <= c and v >= w and (d, v) != (c, w) for k, d, v in reach)
+    }  # fmt: skip
+    assert set(zip(joined.key, joined.cycles, joined.worth, strict=True)) == wanted
+
+
 @given(SEEDS)
 def test_rows_that_nothing_dominates(seed):
     rng = np.random.default_rng(seed)

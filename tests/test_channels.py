@@ -282,3 +282,11 @@ def test_pieces_of_other_widths_stay_whole():
     widths, one = {"a": Width(4), "b": Width(3)}, Fraction(1)
     found = staying([(("b", one),), (("a", one), ("b", 2 * one))], widths, {"a": np.array([1, 3])})
     assert {axis: mask.astype(int).tolist() for axis, mask in found.items()} == {1: [[0, 1, 0, 1, 1, 1, 1, 1, 1, 1]]}
+
+
+@pytest.mark.parametrize("options", [{}, {"affine": False}, {"track_running_stats": False}])
+def test_a_norm_has_as_many_features_as_channels_stay(options):
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8, **options), nn.Conv2d(8, 2, 1)).eval()
+    smaller = resized(model, from_torch(model, (1, 3, 4, 4)), {"0": 5})
+    assert smaller[1].num_features == 5
+    smaller(torch.zeros(1, 3, 4, 4))

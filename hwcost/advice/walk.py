@@ -82,10 +82,10 @@ class Walk:
         while True:
             before = worth
             moves = sorted(self._moves(choice, limit - cycles), key=lambda each: -each[0])
-            for gain, move in moves[:MOVES_AT_A_TIME]:
+            for _, move in moves[:MOVES_AT_A_TIME]:
                 tried = choice | move
                 new_cycles, new_worth = total_at(self._tables, tried)
-                if gain > 0 and new_cycles <= limit and new_worth > worth:
+                if new_cycles <= limit and new_worth > worth:
                     choice, cycles, worth = tried, new_cycles, new_worth
             if worth == before:
                 return choice
