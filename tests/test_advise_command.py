@@ -78,6 +78,7 @@ def test_json_holds_what_is_printed(run):
 
 
 def test_the_side_of_a_layer_that_cannot_change_is_printed(run, tmp_path):
+    pytest.importorskip("torch")
     (tmp_path / "net.py").write_text(
         "from torch import nn\n"
         "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
