@@ -46,7 +46,7 @@ AREAS = {
     ),
     "widths": _files("network", "operations space network axes channels"),
     "advice": (
-        *_files("advice", "budget choices exact search steps tables walk"),
+        *_files("advice", "budget choices exact measured search steps tables tabulating walk"),
         *_files("elimination", "factors prices window"),
     ),
     "axes of the PyTorch importer": (
