@@ -517,12 +517,19 @@ def test_steps_are_those_of_the_first_module(net):
         cycles = network_cost(from_torch(step.model, example_inputs=IMAGE), ARRAY).total.cycles
         assert 0.9 * target * today < cycles <= target * today
         assert step.original is net
+        assert step.report.before.cycles == today
+        assert step.report.after.cycles == cycles
+        assert {name: (step.network.widths[name].size, size) for name, size in step.sizes.items()} == step.report.sizes
+        assert not step.report.left_alone.keys() & step.sizes.keys()
+        assert step.report.layers[0].before == results[0].report.layers[0].before
         shapes = {name: each.shape for name, each in resized(net, step.network, keep=step.kept).state_dict().items()}
         assert {name: each.shape for name, each in step.model.state_dict().items()} == shapes
         assert same(resized(step.undo(), step.network, keep=step.kept), step.model)
     for before, after in itertools.pairwise(results):
         for name in after.kept:
             assert set(after.kept[name]) <= set(before.kept.get(name, after.kept[name]))
+    with pytest.raises(InvalidValueError, match="each step measures another module"):
+        next(schedule(net, IMAGE, ARRAY, targets=(0.5,), known_losses={}))
     for targets in ((), (0.5, 0.6), (1.0,)):
         with pytest.raises(InvalidValueError, match="each smaller than"):
             next(schedule(net, IMAGE, ARRAY, targets=targets))
@@ -541,6 +548,7 @@ def test_the_report_is_data_and_text(net):
     assert all(name in text for name in (*result.sizes, "held-out examples", "left alone", "utilization"))
     assert "every tenth batch" in text
     assert data["settings"]["seed"] == 0
+    assert not [name for name, why in data["left_alone"].items() if name.startswith(f"{why} (")]
 
 
 def test_what_is_handed_on():

@@ -14,14 +14,13 @@ from torch import nn
 from hwcost._version import __version__
 from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, check_source, cost_report, measure_of
-from hwcost.arrays import is_real
 from hwcost.devices import load_device
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch
 from hwcost.importers.torch.resize import resized
 from hwcost.network.limits import Limit
 from hwcost.network.network import Network
-from hwcost.pruning.batches import Loss, Task, device_of
+from hwcost.pruning.batches import Batch, Loss, Task, device_of
 from hwcost.pruning.choosing import Choice, check_floor, choose, kept_widths, limit_of, stairs
 from hwcost.pruning.curves import best_channels
 from hwcost.pruning.importance import SCORES
@@ -128,7 +127,8 @@ def prune(
         notes.append(text)
         warnings.warn(text, UserWarning, stacklevel=2)
     share = (0.0 if method == CURVES else LEAST) if least is None else least
-    allowed_sizes = Allowed(_multiple(multiple), _share(share), kept_widths(network, keep))
+    allowed_sizes = Allowed.checked(multiple, share, keep)
+    allowed_sizes = allowed_sizes._replace(keep=kept_widths(network, allowed_sizes.keep))
     options = stairs(network, array, allowed_sizes)
     kept_by = dict.fromkeys(allowed_sizes.keep, "kept as asked")
     if broken := _widths_that_break(model, example_inputs, network, options):
@@ -157,16 +157,18 @@ def prune(
         "device": str(device_of(model)), "torch": torch.__version__,
     }  # fmt: skip
     report = _report(network, array, limit, choice, after, (model, small), kept_by, notes, settings)
-    result = Pruned(small, model, network, kept, report, seed)._with_task(task, held)
     if held:
-        measure = Task(held, loss)
-        with evaluated(model):
-            report.stages.append(Stage("original", measure.measured(model, held)))
-        if task is not None and re_estimate(small, work.batches("norms", NORM_BATCHES)):
-            report.stages.append(Stage("pruned, norms re-estimated", measure.measured(small, held)))
-        else:
-            report.stages.append(Stage("pruned", measure.measured(small, held)))
-    return result
+        report.stages += _stages(work, small, held, loss)
+    return Pruned(small, model, network, kept, report, seed)._with_task(task, held)
+
+
+def _stages(work: Work, small: nn.Module, held_out: Sequence[Batch], loss: Loss) -> list[Stage]:
+    """The original and the pruned module on held-out examples; the norms of the second one are estimated anew."""
+    task = Task(held_out, loss)
+    with evaluated(work.model):
+        before = Stage("original", task.measured(work.model, held_out))
+    is_new = work.task is not None and re_estimate(small, work.batches("norms", NORM_BATCHES))
+    return [before, Stage("pruned, norms re-estimated" if is_new else "pruned", task.measured(small, held_out))]
 
 
 def _widths_that_break(
@@ -223,7 +225,8 @@ def _report(
     followed = {width for each in network.priced.values() for width in each.widths}
     left = {}
     for name, width in network.widths.items():
-        if name in followed and name not in choice.sizes and width.size > 1:
+        is_outside = name == f"{width.fixed} ({width.size})"  # of the inputs, of a kernel: no width of any layer's own
+        if name in followed and name not in choice.sizes and width.size > 1 and not is_outside:
             left[name] = width.fixed or kept_by.get(name) or _why_not_smaller(network, array, name)
     return PruningReport(
         name=network.name,
@@ -265,18 +268,6 @@ def _count(model: nn.Module) -> int:
     return sum(each.numel() for each in model.parameters())
 
 
-def _multiple(multiple: Any) -> int:
-    if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
-        raise InvalidValueError("multiple", multiple, "an integer of at least 1")
-    return multiple
-
-
-def _share(least: Any) -> float:
-    if not is_real(least) or not 0 <= least <= 1:
-        raise InvalidValueError("least", least, "a share of today's sizes, from 0 to 1")
-    return float(least)
-
-
 def schedule(
     model: nn.Module, example_inputs: Any, array: CostSource | str, *, targets: Sequence[float], **settings: Any
 ) -> Iterator[Pruned]:
@@ -300,12 +291,15 @@ def schedule(
     targets = list(targets)
     if not targets or any(a <= b for a, b in itertools.pairwise([1.0, *targets])):
         raise InvalidValueError("targets", targets, "shares below 1, each smaller than the one before")
+    if "known_losses" in settings:
+        allowed = "leave it out: each step measures another module"
+        raise InvalidValueError("known_losses", settings["known_losses"], allowed)
     if isinstance(array, str):
         array = load_device(array)
-    first: Pruned | None = None
-    start = model
     measure = measure_of(array)
     today = float(getattr(cost_report(from_torch(model, example_inputs=example_inputs), array).total, measure))
+    first: Pruned | None = None
+    start = model
     for target in targets:
         step = prune(start, example_inputs, array, **(settings | {measure: target * today}))
         step.report.asked = f"target {target:g}"

@@ -54,7 +54,18 @@ class Pruned:
 
     def _seen_from(self, before: Pruned, kept: Mapping[str, Channels]) -> Pruned:
         """This result as one of the module that an earlier step began with."""
-        found = replace(self, original=before.original, network=before.network, kept=kept)
+        ago = before.report
+        sizes = {name: (before.network.widths[name].size, len(channels)) for name, channels in kept.items()}
+        layers = tuple(
+            new._replace(before=old.before, shapes=(old.shapes[0], new.shapes[1]))
+            for old, new in zip(ago.layers, self.report.layers, strict=True)
+        )
+        left_alone = {name: why for name, why in self.report.left_alone.items() if name not in sizes}
+        report = replace(
+            self.report, before=ago.before, parameters=(ago.parameters[0], self.report.parameters[1]), sizes=sizes,
+            layers=layers, left_alone=left_alone,
+        )  # fmt: skip
+        found = replace(self, original=before.original, network=before.network, kept=kept, report=report)
         return found._with_task(self._task, self._held_out)
 
     @property
