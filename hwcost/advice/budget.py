@@ -29,7 +29,7 @@ from hwcost.errors import InvalidValueError, unknown
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 
-__all__ = ["Best", "Budget", "best_sizes", "check_values", "floor_of", "solve"]
+__all__ = ["Best", "Budget", "best_sizes", "check_values", "floor_of", "solve", "whole_values"]
 
 MOST_ENTRIES = 20_000_000
 PROVEN = 1e-5
@@ -277,7 +277,14 @@ def check_values(network: Network, value: Any, names: Sequence[str]) -> dict[str
     total = sum(float(own[-1]) for own in found.values())
     if not 0 < total < math.inf:
         raise InvalidValueError("value", total, "values that rise with the size of some width")
-    return {name: np.rint(own * (VALUE / total)) for name, own in found.items()}
+    return whole_values(found)
+
+
+def whole_values(values: Mapping[str, Figures]) -> dict[str, Figures]:
+    """Values of sizes, from 0 at the smallest one, as whole numbers of one large sum, so that sums are exact."""
+    from_0 = {name: own - own[0] for name, own in values.items()}
+    total = sum(float(own[-1]) for own in from_0.values())
+    return {name: np.rint(own * (VALUE / total if total else 0.0)) for name, own in from_0.items()}
 
 
 def _with_values(

@@ -24,7 +24,6 @@ from hwcost.advice.tables import (
     number,
     over_each,
 )
-from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.model.cost import Cost
 from hwcost.network.network import Network
@@ -235,16 +234,12 @@ def advise(
     (64, 2.0, 128)
     """
     check_source(network, array, skip_unsupported=skip_unsupported)
-    if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
-        raise InvalidValueError("multiple", multiple, "an integer of at least 1")
-    if not is_real(least) or not 0 <= least <= 1:
-        raise InvalidValueError("least", least, "a share of today's sizes, from 0 to 1")
+    allowed = Allowed.checked(multiple, least, keep)
     for field, given in (("multiple", multiple), ("least", least)):
         if given > NEUTRAL[field] and network.options:
             raise InvalidValueError(field, given, "leave it out", reason="open widths change only to their options")
     if value is not None and budget is None:
         raise InvalidValueError("value", value, "add a budget, or leave it out", reason="it is for a budget")
-    allowed = Allowed(multiple, float(least), _names("keep", keep))
     operations = network.priced
     report = cost_report(network, array, skip_unsupported=skip_unsupported)
     widths = [
@@ -262,12 +257,6 @@ def advise(
         unsupported=report.unsupported,
         notes=(*network.notes, *(array.notes(network) if isinstance(array, MeasuredCosts) else ())),
     )
-
-
-def _names(field: str, names: Any) -> tuple[str, ...]:
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise InvalidValueError(field, names, "names of widths in a list")
-    return tuple(names)
 
 
 def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, dict[str, str]]:

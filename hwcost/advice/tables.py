@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from hwcost.advice.measured import MeasuredCosts, sides_of
+from hwcost.arrays import is_real
 from hwcost.elimination.factors import Figures
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
@@ -115,6 +116,21 @@ class Allowed(NamedTuple):
     multiple: int = 1
     least: float = 0.0
     keep: tuple[str, ...] = ()
+
+    @classmethod
+    def checked(cls, multiple: Any, least: Any, keep: Any) -> Allowed:
+        """What a caller gives.
+
+        Raises:
+            InvalidValueError: no integer of at least 1, no share, no names in a list.
+        """
+        if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
+            raise InvalidValueError("multiple", multiple, "an integer of at least 1")
+        if not is_real(least) or not 0 <= least <= 1:
+            raise InvalidValueError("least", least, "a share of today's sizes, from 0 to 1")
+        if isinstance(keep, str) or not isinstance(keep, Iterable):
+            raise InvalidValueError("keep", keep, "names of widths in a list")
+        return cls(multiple, float(least), tuple(keep))
 
 
 def candidates(network: Network, name: str, most: int, allowed: Allowed, source: CostSource) -> Figures:

@@ -42,11 +42,6 @@ Examples:
 """
 
 
-def _distil(option: str, text: str) -> float:
-    allowed = "a share from 0 to 1"
-    return 0.0 if text.strip() in ("0", "0.0") else parse_number(option, text, allowed, 0.0, 1.0)
-
-
 @click.command(epilog=_EXAMPLES)
 @click.argument("source", metavar="FILE.py:NAME")
 @block("options", ModelOptions, INPUT)
@@ -112,7 +107,7 @@ def _distil(option: str, text: str) -> float:
         help="Train the pruned module this many times over the data.",
     ),
     click.option(
-        "--distil", metavar="SHARE", callback=parsed_by(_distil),
+        "--distil", metavar="SHARE", callback=parsed_by(parse_share, ""),
         help=f"Share of the loss that is the distance to the original's outputs.  [default: {DISTIL}]",
     ),
     click.option(

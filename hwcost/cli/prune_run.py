@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import inspect
 import os
 import warnings
@@ -26,7 +25,7 @@ from hwcost.cli.shared.progress import progress_of_unknown
 from hwcost.cli.shared.values import parse_member
 from hwcost.console import note, user_code
 from hwcost.errors import MISSING, HwcostError, InvalidValueError, first_line
-from hwcost.files import read_given
+from hwcost.files import digest, read_given
 from hwcost.importers import from_torch
 from hwcost.importers.lists.costs import costs_csv
 from hwcost.importers.torch.inputs import InputSpec, examples
@@ -198,10 +197,10 @@ def _identity(
             continue
         content = read_given(member[0], _MOST_BYTES, "the file")
         found[name] = f"{os.path.basename(member[0])}:{member[1]}"
-        found[f"file of {name}"] = hashlib.sha256(content).hexdigest()
+        found[f"file of {name}"] = digest(content).hex()
     network = given.network
     parts = (network.name, network.operations, network.widths, network.parameters)
-    found["network"] = hashlib.sha256(repr(parts).encode()).hexdigest()
+    found["network"] = digest(repr(parts).encode()).hex()
     found["weights"] = weights_digest(given.model)
     found["array"] = _array_text(machine)
     return found | limit._asdict() | choice._asdict()
@@ -210,7 +209,7 @@ def _identity(
 def _array_text(machine: Machine | CostTable) -> str:
     if isinstance(machine, Machine):
         return repr(machine.array)
-    return hashlib.sha256(costs_csv(machine.array).encode()).hexdigest()
+    return digest(costs_csv(machine.array).encode()).hex()
 
 
 def _pruned(

@@ -16,7 +16,6 @@ __all__ = ["table"]
 
 _NAMED = 6
 _OPTIONS = {name: f"--{name}" for name in ("widths", "step", "least")} | {"the number of rows": "--step"}
-_LEAST = (parse_share,)
 
 _EXAMPLES = """\b
 Examples:
@@ -42,7 +41,9 @@ def _names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str
 @default_option(
     "--step", default="8", metavar="N", words="Take multiples of N, and today's size.", parser=(parse_size,)
 )
-@default_option("--least", default="0.25", metavar="SHARE", words="The smallest share of each width.", parser=_LEAST)
+@default_option(
+    "--least", default="0.25", metavar="SHARE", words="The smallest share of each width.", parser=(parse_share,)
+)
 @click.option("--out", metavar="FILE.csv", help="Write the table here instead of printing it.")
 @skip_unsupported
 def table(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hwcost.errors import InvalidValueError, first_line
+from hwcost.files import digest
 
 __all__ = ["Batch", "Loss", "Measured", "Task", "seeded"]
 
@@ -168,8 +168,7 @@ def seeded(data: Any, seed: int, purpose: str, number: int = 0) -> Iterator[None
     A loader that shuffles, and transforms that draw, give the same batches again. The states of all generators are
     restored afterwards, but for those that the loader and its sampler have of their own.
     """
-    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
-    start = int.from_bytes(digest[:4], "big")
+    start = int.from_bytes(digest(f"{seed}/{purpose}/{number}".encode())[:4], "big")
     python, own = random.getstate(), np.random.get_state()  # noqa: NPY002  # what transforms use
     try:
         with torch.random.fork_rng():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from hwcost.advice.budget import VALUE, best_sizes, floor_of
+from hwcost.advice.budget import best_sizes, floor_of, whole_values
 from hwcost.advice.choices import ends_of_stairs, options_worth_taking, tables_over
 from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, changeable, cost_report, measure_of
@@ -66,8 +66,6 @@ def kept_widths(network: Network, keep: Iterable[str]) -> tuple[str, ...]:
     Raises:
         InvalidValueError: a name that is neither.
     """
-    if isinstance(keep, str) or not isinstance(keep, Iterable):
-        raise InvalidValueError("keep", keep, "names of widths or modules in a list")
     found: dict[str, None] = {}
     names = changeable(network)
     for each in keep:
@@ -108,10 +106,9 @@ def choose(
     Raises:
         InvalidValueError: no sizes are within the limit.
     """
-    total = sum(float(own[-1] - own[0]) for own in values.values())
-    scale = VALUE / total if total > 0 else 0.0
-    whole = {name: ((own - own[0]) * scale).round() for name, own in values.items()}
-    best = best_sizes(network, array, network.priced, limit.cycles, effort, allowed, value=whole, fill=FILL)
+    best = best_sizes(
+        network, array, network.priced, limit.cycles, effort, allowed, value=whole_values(values), fill=FILL
+    )
     if best.cycles > limit.cycles:
         raise _below_the_floor(network, array, limit, best.floor)
     return Choice(best.sizes, best.cycles, best.floor, best.gap)

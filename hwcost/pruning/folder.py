@@ -11,7 +11,6 @@ edited, damaged, or belongs to another run is refused.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pathlib
@@ -19,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwcost.errors import InvalidValueError
-from hwcost.files import read_given, unusable, write_given
+from hwcost.files import digest, read_given, unusable, write_given
 
 __all__ = ["REPORT", "Losses", "RunFolder"]
 
@@ -119,7 +118,7 @@ class RunFolder:
         self.begin()
         content = json.dumps(report, indent=2, allow_nan=False) + "\n"
         write_given(self.path / REPORT, content.encode(), "folder")
-        digests = {name: hashlib.sha256(self._bytes(name)).hexdigest() for name in (*files, REPORT)}
+        digests = {name: digest(self._bytes(name)).hex() for name in (*files, REPORT)}
         self._write(RUN, {"settings": self.settings, "files": digests, "lines": list(lines)})
         for name in (LOSSES, CHECKPOINT):
             (self.path / name).unlink(missing_ok=True)
@@ -132,7 +131,7 @@ class RunFolder:
         """
         contents = {name: self._bytes(name) for name in self._found["files"]}
         for name, expected in self._found["files"].items():
-            if hashlib.sha256(contents[name]).hexdigest() != expected:
+            if digest(contents[name]).hex() != expected:
                 raise self._refused(f"{name} is not as it was written")
         return json.loads(contents[REPORT]), self._found["lines"]
 
@@ -172,7 +171,7 @@ class RunFolder:
 
 def _digest(content: Any) -> str:
     """The SHA-256 of plain data."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return digest(json.dumps(content, sort_keys=True).encode()).hex()
 
 
 def _count(losses: Losses) -> int:

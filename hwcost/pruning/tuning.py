@@ -70,10 +70,10 @@ class Tuning:
         self.trained = [each for each in model.parameters() if each.requires_grad]
         self.optimizer = (make_optimizer or default_optimizer)(self.trained)
         self.highest = [group["lr"] for group in self.optimizer.param_groups]
-        self.epoch, self.losses = 0, list[float]()
+        self.epoch = 0
 
-    def run_epoch(self, advance: Callable[[int], Any] = lambda count: None) -> float:
-        """One pass over the data; returns the mean loss of its batches.
+    def run_epoch(self, advance: Callable[[int], Any] = lambda count: None) -> None:
+        """One pass over the data.
 
         Raises:
             InvalidValueError: data without a length, a loss that is not finite.
@@ -82,7 +82,6 @@ class Tuning:
         self.model.train()
         if self.teacher is not None:
             self.teacher.eval()
-        total = 0.0
         with seeded(self.task.data, self.seed, "fine-tuning", self.epoch):
             for number, batch in enumerate(self.task.batches(device_of(self.model))):
                 place = (self.epoch + min(number, length - 1) / length) / self.epochs
@@ -101,12 +100,9 @@ class Tuning:
                 loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(self.trained, CLIP)
                 self.optimizer.step()
-                total += value
                 advance(1)
         self.epoch += 1
         self.model.eval()
-        self.losses.append(total / (number + 1))
-        return self.losses[-1]
 
     def save(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
         """Writes everything that the rest of the work depends on."""
@@ -114,7 +110,6 @@ class Tuning:
         state = {
             "identity": dict(identity),
             "epoch": self.epoch,
-            "losses": self.losses,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -143,7 +138,7 @@ class Tuning:
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.epoch, self.losses = int(state["epoch"]), list(map(float, state["losses"]))
+            self.epoch = int(state["epoch"])
         except Exception as error:
             raise InvalidValueError("checkpoint", os.fspath(path), again, reason="it does not fit") from error
         self.model.eval()

@@ -183,14 +183,14 @@ def parse_number(option: str, text: str, allowed: str, low: float = 0.0, high: f
     return number
 
 
-def parse_share(option: str, text: str) -> float:
-    """A share of today's sizes.
+def parse_share(option: str, text: str, of: str = "of today's sizes ") -> float:
+    """A share from 0 to 1.
 
     >>> parse_share("--least", "0"), parse_share("--least", "0.25")
     (0.0, 0.25)
     """
     is_zero = text.isascii() and text.strip("+0.") == "" and "0" in text
-    return 0.0 if is_zero else parse_number(option, text, "a share of today's sizes from 0 to 1, like 0.25", 0.0, 1.0)
+    return 0.0 if is_zero else parse_number(option, text, f"a share {of}from 0 to 1, like 0.25", 0.0, 1.0)
 
 
 def parse_clock(option: str, text: str) -> float:
