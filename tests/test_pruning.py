@@ -17,7 +17,8 @@ from torch import nn  # noqa: E402
 
 import hwcost.torch  # noqa: E402
 from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
-from hwcost.importers.torch.resize import changed_numbers, resized  # noqa: E402
+from hwcost.importers.torch.resize import changed_numbers, cut_in_place, resized  # noqa: E402
+from hwcost.network.channels import first_channels  # noqa: E402
 from hwcost.pruning.batches import Task  # noqa: E402
 from hwcost.pruning.curves import best_channels, summed_values  # noqa: E402
 from hwcost.pruning.norms import of_the_batch, re_estimate  # noqa: E402
@@ -332,6 +333,56 @@ def test_measuring_leaves_norms_as_they_are(net):
     assert same(net, before)
     assert not net.stem[1].training
     assert not re_estimate(nn.Linear(2, 2), [])
+
+
+class Remembers(nn.Module):
+    """A module whose forward writes to an attribute, a list, and a buffer that two names share; weights are tied."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.b = nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 8)
+        self.c, self.out = nn.Linear(8, 8), nn.Linear(8, 4)
+        self.c.weight = self.b.weight
+        self.calls, self.seen = 0, []
+        self.register_buffer("steps", torch.zeros(1))
+        self.same = self.steps
+
+    def forward(self, x):
+        self.calls += 1
+        self.seen.append(len(x))
+        self.steps.add_(1)
+        return self.out(self.c(self.b(self.norm(self.a(x)).relu())).relu())
+
+
+@pytest.mark.parametrize("make", [made, Remembers])
+def test_a_module_cut_in_place_is_its_copy_to_the_bit_and_then_as_it_was(make):
+    net, x = make().eval(), images(16)[0] if make is made else torch.randn(16, 6)
+    network = from_torch(net, example_inputs=x[:1])
+    before = copy.deepcopy(net.train())
+    names = [name for name, width in network.widths.items() if not width.fixed]
+    pointers = {name: tensor.data_ptr() for name, tensor in net.state_dict().items()}
+    assert len(names) > 1 or make is not made
+    for name in names:
+        keep = {name: first_channels(network.widths[name], network.widths[name].size // 2)}
+        small = resized(net, network, keep=keep)
+        with cut_in_place(net, network, keep), of_the_batch(net):
+            found, numbers = net(x), changed_numbers(before, net)
+        assert numbers == changed_numbers(before, small) != {}
+        with of_the_batch(small):
+            assert torch.equal(found, small(x))
+    assert same(net, before) and net.training and not changed_numbers(before, net)
+    assert pointers == {name: tensor.data_ptr() for name, tensor in net.state_dict().items()}
+    if make is Remembers:
+        assert (net.calls, net.seen, net.steps.item()) == (0, [], 0)
+        assert net.same is net.steps and net.c.weight is net.b.weight
+
+
+def test_a_module_is_as_it_was_after_an_error_while_it_is_cut():
+    net = Net()
+    network = from_torch(net, example_inputs=IMAGE)
+    with pytest.raises(KeyError), cut_in_place(net, network, {"stem.0": [0, 6]}):
+        raise KeyError
+    assert net.stem[0].out_channels == len(net.stem[0].weight) == 12
 
 
 # ---------------------------------------------------------------- ways on

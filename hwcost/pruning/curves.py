@@ -7,14 +7,13 @@ has to be assumed of what a channel is.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from hwcost.importers.torch.resize import resized
+from hwcost.importers.torch.resize import cut_in_place
 from hwcost.network.channels import Channels
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Batch, Task
@@ -70,7 +69,7 @@ def measured_values(
     fewer: the loss of a size is at most that of every smaller one.
 
     Args:
-        model: with its weights.
+        model: with its weights; it is cut in place for each measurement, and afterwards as it was.
         network: what was read from it.
         scores: of the channels of each width; of every size, the best ones stay.
         sizes: that are measured, of each width; ascending, and below today's.
@@ -81,24 +80,20 @@ def measured_values(
             module as it is.
     """
 
-    def loss_of(candidate: Callable[[], nn.Module], width: str, size: int) -> float:
+    def loss_of(width: str, size: int) -> float:
         own = known.setdefault(width, {})
         if size not in own:
-            module = candidate()
-            with of_the_batch(module):
-                own[size] = task.measured(module, batches).loss
+            keep = {width: best_channels(scores[width], network.widths[width].multiple, size)} if width else {}
+            with cut_in_place(model, network, keep), of_the_batch(model):
+                own[size] = task.measured(model, batches).loss
         advance(1)
         return own[size]
 
-    today = loss_of(lambda: model, "", 0)
+    today = loss_of("", 0)
     found = {}
     for name, own in sizes.items():
         width = network.widths[name]
-
-        def cut(size: int, name: str = name, parts: int = width.multiple) -> nn.Module:
-            return resized(model, network, keep={name: best_channels(scores[name], parts, size)})
-
-        losses = [loss_of(functools.partial(cut, size), name, size) for size in own]
+        losses = [loss_of(name, size) for size in own]
         rising = np.maximum.accumulate(-np.array([*losses, today]))
         found[name] = np.interp(np.arange(1, width.size + 1), [*own, width.size], rising)
     return found

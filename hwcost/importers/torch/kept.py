@@ -36,17 +36,18 @@ _OF_PYTHON = sys.stdlib_module_names - {"builtins", "collections", "functools", 
 
 
 @contextlib.contextmanager
-def kept(modules: Collection[nn.Module], *others: Any) -> Iterator[None]:
+def kept(modules: Collection[nn.Module], *others: Any, of_classes: bool = True) -> Iterator[None]:
     """Context manager after which all objects that modules or ``others`` hold are as they were before.
 
     Attributes, containers and arrays are put back in place, also those of objects inside, of classes, of closures, of
     the Python files of the modules and of those of the same project that they import. Functions with an ``lru_cache``
-    forget what they made meanwhile. Tensors are not looked into; :class:`Written` does that.
+    forget what they made meanwhile. Tensors are not looked into; :class:`Written` does that. Without ``of_classes``,
+    what classes and files hold is left alone.
     """
     found = _Found()
     for each in (*modules, *others):
         found.look_at(each)
-    kinds = set(map(type, modules))
+    kinds = set(map(type, modules)) if of_classes else set()
     for own in {each for kind in kinds for each in kind.__mro__ if each.__module__.partition(".")[0] not in _OF_OTHERS}:
         found.names(own)
         for each in list(vars(own).values()):

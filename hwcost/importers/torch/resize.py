@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,12 +12,13 @@ from torch import Tensor, nn
 
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.importers.torch.inputs import InputSpec
+from hwcost.importers.torch.kept import kept as everything_kept
 from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.reader import read
 from hwcost.network.channels import Channels, Kept, check_kept, first_channels, staying
 from hwcost.network.network import Network
 
-__all__ = ["applied", "changed_numbers", "cut_tensor", "resized"]
+__all__ = ["applied", "changed_numbers", "cut_in_place", "cut_tensor", "resized"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -54,7 +56,40 @@ def resized(
     """
     kept = _kept(network, sizes, keep)
     smaller = copy.deepcopy(model)
-    tensors = dict(_tensors(smaller))
+    _cut(smaller, network, kept)
+    return smaller
+
+
+@contextlib.contextmanager
+def cut_in_place(model: nn.Module, network: Network, keep: Kept) -> Iterator[None]:
+    """Context manager in which a module itself is what :func:`resized` returns; only what is cut is copied.
+
+    Afterwards the module is as it was, whatever its forward did to its attributes and buffers meanwhile.
+
+    Raises:
+        InvalidValueError: as :func:`resized`.
+
+    >>> from hwcost import from_torch
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> with cut_in_place(model, from_torch(model, (1, 4)), {"0": [1, 6]}):
+    ...     model[2].in_features
+    2
+    >>> model[2].in_features
+    8
+    """
+    channels = check_kept(network.widths, keep)
+    with everything_kept(list(model.modules()), of_classes=False):
+        copies: dict[int, Tensor] = {}
+        for _, (owner, attribute, tensor) in _tensors(model):
+            if attribute in owner._buffers:
+                owner._buffers[attribute] = copies.setdefault(id(tensor), tensor.clone())
+        _cut(model, network, channels)
+        yield
+
+
+def _cut(model: nn.Module, network: Network, kept: Mapping[str, Channels]) -> None:
+    """Cuts a module itself."""
+    tensors = dict(_tensors(model))
     cut: dict[int, Tensor] = {}
     for name, rules in network.parameters.items():
         if name not in tensors:
@@ -69,9 +104,8 @@ def resized(
             new = cut_tensor(old.detach(), stays)
             cut[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
             setattr(owner, attribute, cut[id(old)])
-    for module in smaller.modules():
+    for module in model.modules():
         _renumber(module)
-    return smaller
 
 
 def cut_tensor(tensor: Tensor, stays: Mapping[int, Any]) -> Tensor:
