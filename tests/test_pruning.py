@@ -370,11 +370,14 @@ def test_a_module_cut_in_place_is_its_copy_to_the_bit_and_then_as_it_was(make):
         assert numbers == changed_numbers(before, small) != {}
         with of_the_batch(small):
             assert torch.equal(found, small(x))
-    assert same(net, before) and net.training and not changed_numbers(before, net)
+    assert same(net, before)
+    assert net.training
+    assert not changed_numbers(before, net)
     assert pointers == {name: tensor.data_ptr() for name, tensor in net.state_dict().items()}
     if make is Remembers:
         assert (net.calls, net.seen, net.steps.item()) == (0, [], 0)
-        assert net.same is net.steps and net.c.weight is net.b.weight
+        assert net.same is net.steps
+        assert net.c.weight is net.b.weight
 
 
 def test_a_module_is_as_it_was_after_an_error_while_it_is_cut():
