@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hwcost import InvalidValueError, SystolicArray
+from hwcost import SystolicArray
 from hwcost.machine.rows import Row
+from hwcost.model.formula import as_array
 from hwcost.plot import save as save_picture
 from hwcost.sweep.engines import engine_of
 from nas_plugin.images import CUT, FULL, load
@@ -37,7 +38,7 @@ def search(
     *,
     arch_def: str | Path | ArchDef | None = None,
     data: str | Path | None = None,
-    array: SystolicArray | None = None,
+    array: SystolicArray | str | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -47,7 +48,7 @@ def search(
     Args:
         arch_def: an architecture file, or one that is read already; None takes the LeNet of the package.
         data: "fashion-mnist-cut", "fashion-mnist", or a folder with IDX files; None takes the arch_def's.
-        array: the accelerator; None takes the arch_def's.
+        array: the accelerator, or the name of a device; None takes the arch_def's.
         out: the run folder, new or empty; None keeps nothing on disk.
         progress: called after each step.
         settings: of :class:`SearchSettings`, for example ``weight=0.2, latency="expectation", epochs=5, seed=1``; the
@@ -65,10 +66,8 @@ def search(
     >>> len(result.log), result.cycles_ratio < 2
     (5, True)
     """
-    if not isinstance(array, SystolicArray | None):
-        raise InvalidValueError("array", array, "a SystolicArray")
     arch, source, count = _space(arch_def, data, settings.get("images"))
-    arch = arch if array is None else dataclasses.replace(arch, array=array)
+    arch = arch if array is None else dataclasses.replace(arch, array=as_array(array))
     chosen = SearchSettings.for_size(count, data=source, **settings)
     check(arch, chosen)
     with tempfile.TemporaryDirectory() as scratch:
@@ -132,7 +131,7 @@ def sweep(
     train_seeds: int = 3,
     arch_def: str | Path | ArchDef | None = None,
     data: str | Path | None = None,
-    arrays: Sequence[SystolicArray] | None = None,
+    arrays: Sequence[SystolicArray | str] | None = None,
     jobs: int = 1,
     engine: str | None = None,
     progress: SweepProgress | None = None,
@@ -148,7 +147,7 @@ def sweep(
         seeds: of the searches.
         train_seeds: trainings of each winner and of the reference.
         arch_def, data: as of ``search``.
-        arrays: the accelerators; None takes the arch_def's.
+        arrays: the accelerators, or names of devices; None takes the arch_def's.
         jobs: searches and trainings at a time on this machine, each with one thread.
         engine: where they run, one of :data:`hwcost.sweep.ENGINES`; None for this machine. With "dask://HOST:PORT"
             all workers must see ``out`` and the images under the same paths.
@@ -174,7 +173,7 @@ def sweep(
     swept = SweepSettings.of_sweep(
         source, count, methods, train_seeds=train_seeds, given=settings, seeds=seeds, **limits
     )
-    begun = SearchSweep.create(Path(out), arch, [arch.array] if arrays is None else arrays, swept)
+    begun = SearchSweep.create(Path(out), arch, [arch.array] if arrays is None else [*map(as_array, arrays)], swept)
     return _finish_sweep(begun, engine, workers, progress)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hwcost import Conv2d, Linear, SystolicArray, network_cost
+from hwcost import Conv2d, Linear, SystolicArray, advise, network_cost, read_costs
 from hwcost.importers import read_network
 
 MODELS = Path(__file__).parent / "models"
@@ -40,6 +40,71 @@ def run_module(run, tmp_path):
         return run(f"own.py:Own --s1 4 --s2 4 {line}")
 
     return call
+
+
+TABLE = "layer,in,out,us\nconv,16,65,90\nconv,16,64,40\nconv,16,32,50\nfc,64,10,5\nfc,32,10,4\n"
+
+
+@pytest.fixture
+def by_table(run, tmp_path):
+    """The command on a list of layers and a table of measured times, with the rest of the line."""
+    (tmp_path / "costs.csv").write_text(TABLE)
+    return lambda line: run(f"net.csv --table costs.csv {line}")
+
+
+def test_measured_costs_in_place_of_an_array(by_table, tmp_path):
+    code, out, err = by_table("--budget 0.6 --to-csv small.csv")
+    assert (code, err) == (0, "")
+    assert "net on costs.csv: measured costs, 5 rows of 2 layers\n95 us\n" in out
+    assert "budget 0.6: 45 us, 47.37 % of today's" in out
+    assert "saves[cycles]" not in out
+    found = json.loads(by_table("--budget 0.6 --json")[1])
+    network = read_network("net.csv")
+    twin = advise(network, read_costs(tmp_path / "costs.csv"), budget=0.6)
+    assert found["measure"] == twin.measure == "seconds"
+    assert found["budget"]["sizes"] == {"conv.out_channels": 64} == dict(twin.budget.sizes)
+    rows = list(csv.DictReader(io.StringIO(by_table("--csv")[1])))
+    assert float(rows[0]["saved_seconds"]) == pytest.approx(50e-6)
+    assert read_network("small.csv")["conv"].out_channels == 64
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--device gemmini", "--device"),
+        ("--s1 8", "--s1"),
+        ("--budget 0.1", "--budget"),
+        ("--table net.csv", "net.csv"),
+    ],
+)
+def test_what_does_not_go_with_measured_costs(by_table, line, words):
+    code, out, err = by_table(line)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_table_of_another_network_is_refused(by_table, tmp_path):
+    (tmp_path / "costs.csv").write_text("layer,in,out,us\nkonv,3,65,90\n")
+    code, _, err = by_table("")
+    assert (code, err) == (
+        2,
+        "Error: unknown layer 'konv' in --table; did you mean 'conv'?\n",
+    ) or "known: conv, fc" in err
+
+
+def test_a_module_is_rebuilt_by_measured_costs(run, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n\n\ndef make():\n    return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))\n"
+    )
+    (tmp_path / "costs.csv").write_text("layer,in,out,ms\n0,8,6,3\n0,8,4,1\n2,6,2,1\n2,4,2,1\n")
+    line = "own.py:make --input 1,8 --table costs.csv --budget 0.6 --apply"
+    code, out, err = run(line)
+    assert (code, err) == (0, "")
+    assert "applied: predicted 2 ms, rebuilt and priced 2 ms\n  0: out_features 6 -> 4\n" in out
+    applied = json.loads(run(f"{line} --json")[1])["applied"]
+    assert applied["predicted_seconds"] == applied["rebuilt_seconds"] == pytest.approx(2e-3)
 
 
 def test_a_row_for_each_width(run):

@@ -18,7 +18,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwcost import Conv2d, Gemm, HwcostError, InvalidValueError, MissingDependencyError, SystolicArray, layer_cost
+from hwcost import (
+    Conv2d,
+    Gemm,
+    HwcostError,
+    InvalidValueError,
+    Linear,
+    MissingDependencyError,
+    Network,
+    SystolicArray,
+    advise,
+    layer_cost,
+    network_cost,
+    tabulate,
+)
 from hwcost.devices import (
     FACT_UNITS,
     FIELD_UNITS,
@@ -33,11 +46,45 @@ from hwcost.devices import (
     read_device,
     write_device,
 )
+from hwcost.model.breakdown import layer_breakdown
+from hwcost.model.formula import layer_traffic
+from hwcost.network.pricing import price_network
+from hwcost.plot.stairs import stairs_data
+from hwcost.reports import summarise
+from hwcost.sweep import sweep
 
 tomli_w = pytest.importorskip("tomli_w")
 
 FOLDER = pathlib.Path(__file__).parents[1] / "hwcost" / "devices"
 NAMES = device_names()
+LAYERS = {"conv": Conv2d(3, 65, 3, height=8, width=8), "fc": Linear(2340, 10)}
+BY_NAME = {
+    "layer_cost": lambda array: layer_cost(LAYERS["fc"], array),
+    "layer_breakdown": lambda array: layer_breakdown(LAYERS["fc"], array),
+    "layer_traffic": lambda array: layer_traffic(LAYERS["fc"], array),
+    "network_cost": lambda array: network_cost(LAYERS, array).total,
+    "price_network": lambda array: [each.compute for each in price_network(LAYERS, array)["conv"]],
+    "summarise": lambda array: summarise(LAYERS, array).as_dict(),
+    "advise": lambda array: advise(Network.of_layers("net", LAYERS), array, budget=0.8).as_dict(),
+    "tabulate": lambda array: tabulate(Network.of_layers("net", LAYERS), array),
+    "stairs_data": lambda array: stairs_data(LAYERS["conv"], array, "out_channels", range(8, 20)),
+    "sweep": lambda base: sweep(LAYERS, rows=[8, 16], cols=[8], base=base).cycles.tolist(),
+}
+
+
+@pytest.mark.parametrize("function", BY_NAME.values(), ids=BY_NAME)
+def test_a_device_can_be_given_by_name_wherever_an_array_can(function, tmp_path):
+    expected = function(load_device("gemmini"))
+    assert function("gemmini") == expected
+    (tmp_path / "mine.toml").write_bytes((FOLDER / "gemmini.toml").read_bytes())
+    assert function(tmp_path / "mine.toml") == expected
+    with pytest.raises(InvalidValueError, match=r"edge-tpu, .*did you mean 'gemmini'\?") as caught:
+        function("gemini")
+    assert caught.value.field in ("array", "base")
+    with pytest.raises(InvalidValueError, match="SystolicArray, or the name of a device"):
+        function(8)
+
+
 SHIPPED = ("edge-tpu", "eyeriss", "gemmini", "gemmini-firesim", "nvdla-large", "nvdla-small", "tpu-v1", "tpu-v2",
            "tpu-v3", "tpu-v4", "tpu-v4i", "tpu-v5e", "tpu-v5p", "tpu-v6e")  # fmt: skip
 

@@ -69,6 +69,7 @@ def files(networks):
         shutil.copy("lenet.csv", name)
     rows = [f"gemm,{m},{n},{k},{m * n + k}" for m in (8, 16, 64) for n in (16, 64) for k in (32, 70)]
     (networks / "measured.csv").write_text("\n".join(["kind,m,n,k,cycles", *rows]) + "\n")
+    (networks / "costs.csv").write_text("layer,in,out,ms\n0,3,33,8\n0,3,32,4\n2,33,16,2\n2,32,16,1\n5,16,10,1\n")
     header = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n"
     (networks / "topology.csv").write_text(header + "Conv1, 9, 9, 3, 3, 3, 8, 1,\n")
     (networks / "array.cfg").write_text("[architecture_presets]\nArrayHeight = 8\nArrayWidth = 8\nDataflow = ws\n")

@@ -27,6 +27,7 @@ from hwcost import (
     Operation,
     SystolicArray,
     layer_cost,
+    load_device,
     network_cost,
 )
 
@@ -41,6 +42,7 @@ from hwcost.torch import (  # noqa: E402
     expected_sizes,
     space_tables,
 )
+from hwcost.torch.adapters.plinio import plinio_costs  # noqa: E402
 
 ARRAY = SystolicArray(8, 8)
 MODES = [None, *RELAXATIONS]
@@ -736,8 +738,14 @@ def test_the_loss_of_the_task_is_a_tensor():
     assert (caught.value.field, caught.value.value) == ("task_loss", 0.7)
 
 
-def test_a_device_by_name_is_to_be_loaded():
-    for call in (lambda: LatencyLoss(chain(), "gemmini"), lambda: network_cost([Linear(4, 4)], "gemmini")):
-        with pytest.raises(InvalidValueError, match=r"load_device\('gemmini'\)") as caught:
-            call()
-        assert caught.value.field == "array"
+def test_a_device_can_be_given_by_name():
+    named, loaded = (LatencyLoss(chain(), each) for each in ("gemmini", load_device("gemmini")))
+    assert (named.array, named.reference) == (loaded.array, loaded.reference)
+    tables = [cost_table(Linear(8, 8), [8], [8, 24], array=each).values for each in ("gemmini", load_device("gemmini"))]
+    assert torch.equal(*tables)
+    costs = [plinio_costs(each)["LinearGeneric"] for each in ("gemmini", load_device("gemmini"))]
+    layer = {"in_features": torch.tensor(12.0), "out_features": 8, "output_shape": (1, 8)}
+    assert costs[0](layer) == costs[1](layer)
+    with pytest.raises(InvalidValueError, match="did you mean 'gemmini'") as caught:
+        LatencyLoss(chain(), "gemini")
+    assert caught.value.field == "array"

@@ -174,6 +174,11 @@ class Advice:
         return found[width]
 
     @property
+    def measure(self) -> str:
+        """What costs are counted in: "cycles", or "seconds"."""
+        return measure_of(self.array)
+
+    @property
     def by_layer(self) -> dict[str, list[WidthAdvice]]:
         """For each priced layer that can change, the advice on the widths that it follows."""
         found = {layer: [each for each in self.widths if layer in each.layers] for layer in self.layers}
@@ -184,7 +189,7 @@ class Advice:
         return {
             "network": self.name,
             "array": self.array.as_dict(),
-            "measure": measure_of(self.array),
+            "measure": self.measure,
             "total": self.total.as_dict(),
             "layers": dict(self.layers),
             "widths": [each.as_dict() for each in self.widths],
@@ -197,7 +202,7 @@ class Advice:
 
 def advise(
     network: Network,
-    array: CostSource,
+    array: CostSource | str,
     *,
     budget: float | None = None,
     skip_unsupported: bool = False,
@@ -212,7 +217,8 @@ def advise(
     Args:
         network: as an importer or :meth:`hwcost.network.network.Network.of_layers` makes it. If some of its widths are
             open (:meth:`hwcost.network.network.Network.space`), only these change, and only to their options.
-        array: the accelerator; or :class:`MeasuredCosts`, with which widths take only sizes that were measured.
+        array: the accelerator, or the name of a device; or :class:`MeasuredCosts`, with which widths take only sizes
+            that were measured.
         budget: a share of today's cycles, below 1; finds the widths that fit it at the least loss of MACs.
         skip_unsupported: leave out operations that cannot be priced, and list them, instead of raising.
         multiple: all new sizes are multiples of this number.
@@ -233,7 +239,7 @@ def advise(
     >>> width.cheaper.size, width.cheaper.network_speed_up, width.free
     (64, 2.0, 128)
     """
-    check_source(network, array, skip_unsupported=skip_unsupported)
+    array = check_source(network, array, skip_unsupported=skip_unsupported)
     allowed = Allowed.checked(multiple, least, keep)
     for field, given in (("multiple", multiple), ("least", least)):
         if given > NEUTRAL[field] and network.options:

@@ -55,12 +55,17 @@ def measure_of(source: CostSource) -> str:
     return source.measure if isinstance(source, MeasuredCosts) else "cycles"
 
 
-def check_source(network: Network, source: CostSource, *, skip_unsupported: bool) -> None:
-    """Raises unless a network can be priced by an array, or by a table of measured costs of this network."""
-    is_table = isinstance(source, MeasuredCosts)
-    check_network(network, SystolicArray(1, 1) if is_table else source, skip_unsupported=skip_unsupported)
-    if isinstance(source, MeasuredCosts):
-        source.check(network)
+def check_source(network: Network, source: CostSource | str, *, skip_unsupported: bool) -> CostSource:
+    """The array, or that of the device of this name, or the table of measured costs of this network.
+
+    Raises:
+        InvalidValueError: none of them, or a network that it cannot price.
+    """
+    if not isinstance(source, MeasuredCosts):
+        return check_network(network, source, skip_unsupported=skip_unsupported)
+    check_network(network, SystolicArray(1, 1), skip_unsupported=skip_unsupported)
+    source.check(network)
+    return source
 
 
 def cost_report(layers: Mapping[str, Any], source: CostSource, *, skip_unsupported: bool = False) -> Report:

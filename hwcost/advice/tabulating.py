@@ -25,7 +25,7 @@ MOST_ROWS = 1_000_000
 
 def tabulate(
     network: Network,
-    array: SystolicArray,
+    array: SystolicArray | str,
     *,
     widths: Iterable[str] | None = None,
     step: int = 8,
@@ -39,7 +39,7 @@ def tabulate(
 
     Args:
         network: with widths.
-        array: the accelerator.
+        array: the accelerator, or the name of a device.
         widths: names of those that change; by default all that can. Of open widths, only the options.
         step: sizes are multiples of this number, and of what the width has to be a multiple of; and today's.
         least: the smallest size, as a share of today's.
@@ -53,7 +53,7 @@ def tabulate(
     >>> tabulate(network, SystolicArray(8, 8), step=16).layers["fc"].tolist()
     [[16.0, 10.0, 4.0], [32.0, 10.0, 8.0]]
     """
-    check_network(network, array, skip_unsupported=skip_unsupported)
+    array = check_network(network, array, skip_unsupported=skip_unsupported)
     names = changeable(network)
     if isinstance(widths, str):
         raise InvalidValueError("widths", widths, "names of widths in a list")

@@ -22,10 +22,11 @@ from hwcost.calibration.settings import (
     largest_machine,
     machines_of,
 )
-from hwcost.devices import Range, load_device
+from hwcost.devices import Range
 from hwcost.devices.measured import MEASURED
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import as_array
 
 __all__ = ["fit"]
 
@@ -68,8 +69,8 @@ def fit(
         InvalidValueError: too few measurements, one that is faster than the array's peak, an unknown name, a free
             number without effect on the device, or a setting out of its range.
     """
-    array = load_device(device) if isinstance(device, str) else device
-    if not isinstance(array, SystolicArray) or array.sweeps:
+    array = as_array(device, "device")
+    if array.sweeps:
         raise InvalidValueError("device", device, "a SystolicArray of plain numbers, or the name or path of a device")
     rows, tried = fit_parameters(free), check_grid(grid or {})
     settings = Settings(tuple(free), Table(tried), prior, robust, starts, folds, tuple(fold_seeds), seed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli import advise_output as output
-from hwcost.cli.shared.machines import ArrayOptions, array_options
+from hwcost.cli.shared.machines import TABLE, ArrayOptions, array_options
 from hwcost.cli.shared.networks import ModelOptions, model_options
 from hwcost.cli.shared.options import form_options, option_names, parsed_by, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
@@ -19,18 +19,21 @@ from hwcost.console import note, user_code
 from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from hwcost.machine.array import SystolicArray
+    from hwcost.advice.tables import CostSource
     from hwcost.network.network import Network
 
 __all__ = ["advise"]
 
 _SHARE = ("a share of today's cycles between 0 and 1, like 0.9", 0.0, math.nextafter(1.0, 0.0))
 
+_OPTIONS = {name: f"--{name}" for name in ("budget", "multiple", "least", "effort")} | {"the table of costs": "--table"}
+
 _EXAMPLES = """\b
 Examples:
   hwcost advise net.py:Net --input 1,3,224,224 --device tpu-v1
   hwcost advise net.onnx --device gemmini --budget 0.9 --to-csv smaller.csv
   hwcost advise net.py:Net --input 1,3,224,224 --s1 16 --s2 16 --budget 0.75 --multiple 8 --apply
+  hwcost advise net.py:Net --input 1,3,224,224 --table costs.csv --budget 0.75
 """
 
 
@@ -38,6 +41,7 @@ Examples:
 @click.argument("model", metavar="MODEL")
 @model_options
 @array_options
+@TABLE
 @click.option(
     "--budget",
     metavar="SHARE",
@@ -66,6 +70,7 @@ def advise(
     model: str,
     options: ModelOptions,
     array: ArrayOptions,
+    table: str | None,
     budget: float | None,
     multiple: int | None,
     least: float | None,
@@ -92,7 +97,7 @@ def advise(
     if by_layer and form == "json":
         raise InvalidValueError("--layers", True, "leave it out", reason="--json has the layers of every width")
     _check_options(model, applied, taken, budget, to_csv)
-    machine = array.read()
+    machine = array.read() if table is None else array.read_table(table)
     network = options.read(model)
     with option_names({"the network": "--take"}):
         network.at(taken)
@@ -101,7 +106,7 @@ def advise(
     numbers: dict[str, Any] = {
         name: each for name, each in (("multiple", multiple), ("least", least), ("effort", effort)) if each is not None
     }
-    with option_names({name: f"--{name}" for name in ("budget", "multiple", "least", "effort")}, network.name):
+    with option_names(_OPTIONS, network.name):
         advice = advise_on(network, machine.array, budget=budget, skip_unsupported=skip_unsupported, **numbers)
     sizes = taken or ({} if advice.budget is None else dict(advice.budget.sizes))
     check, failed = None, None
@@ -141,19 +146,21 @@ def _check_options(
 
 
 def _apply(
-    model: str, options: ModelOptions, network: Network, array: SystolicArray, sizes: Mapping[str, int]
+    model: str, options: ModelOptions, network: Network, array: CostSource, sizes: Mapping[str, int]
 ) -> dict[str, Any]:
     """Rebuilds the module with other widths, reads it again and prices it."""
+    from hwcost.advice.tables import cost_report, measure_of
     from hwcost.importers.torch import InputSpec
     from hwcost.importers.torch.resize import applied
-    from hwcost.network.pricing import network_cost
 
     with user_code():
         changes, rebuilt = applied(model, [InputSpec.parse(text) for text in options.inputs], network, sizes)
     wanted = network.at(sizes)
-    predicted, found = (network_cost(each, array, skip_unsupported=True).total for each in (wanted, rebuilt))
-    if predicted.cycles != found.cycles or predicted.macs != found.macs:
-        reason = f"{model} takes {found.cycles} cycles when rebuilt, not {predicted.cycles} as predicted"
+    predicted, found = (cost_report(each, array, skip_unsupported=True).total for each in (wanted, rebuilt))
+    measure = measure_of(array)
+    costs = [getattr(each, measure) for each in (predicted, found)]
+    if costs[0] != costs[1] or predicted.macs != found.macs:
+        reason = f"{model} takes {costs[1]} {measure} when rebuilt, not {costs[0]} as predicted"
         other = [name for name in {**wanted, **rebuilt} if wanted.get(name) != rebuilt.get(name)]
         if other:
             reason += f": {other[0]!r} is {rebuilt.get(other[0])}, not {wanted.get(other[0])}"
@@ -161,8 +168,8 @@ def _apply(
     return {
         "sizes": dict(sizes),
         "changes": {path: {name: list(pair) for name, pair in each.items()} for path, each in changes.items()},
-        "predicted_cycles": predicted.cycles,
-        "rebuilt_cycles": found.cycles,
+        f"predicted_{measure}": costs[0],
+        f"rebuilt_{measure}": costs[1],
         "macs": found.macs,
     }
 

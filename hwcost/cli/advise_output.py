@@ -9,7 +9,7 @@ from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.networks import changed_lines
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT
 from hwcost.tables import text_table
-from hwcost.units import shorten_name, shortlist
+from hwcost.units import TIMES, in_unit, shorten_name, shortlist
 
 if TYPE_CHECKING:
     from hwcost.advice import Advice, Budget, Step, WidthAdvice
@@ -18,8 +18,12 @@ __all__ = ["as_csv", "as_json", "lines"]
 
 SCHEMA = "hwcost.advise/1"
 
-_BY_WIDTH = ("width", "size", "cheaper", "saves[cycles]", "per channel", "network", "MACs lost", "layers", "free up to")
-_BY_LAYER = ("layer", "cycles", "width", "size", "cheaper", "layer", "network", "free up to")
+_BY_WIDTH = ("width", "size", "cheaper", "{saves}", "per channel", "network", "MACs lost", "layers", "free up to")
+_BY_LAYER = ("layer", "{whole}", "width", "size", "cheaper", "layer", "network", "free up to")
+_WORDS = {
+    "cycles": {"saves": "saves[cycles]", "whole": "cycles", "unit": " cycles"},
+    "seconds": {"saves": "saves", "whole": "time", "unit": ""},
+}
 _NAMED = 6
 
 
@@ -30,11 +34,12 @@ def as_json(advice: Advice, check: Mapping[str, Any] | None, written: str | None
 
 def as_csv(advice: Advice, sizes: Mapping[str, int]) -> str:
     """A row per width, with the size that a budget or the caller takes."""
-    rows = [_flat(each) | {"taken": sizes.get(each.name, each.width.size)} for each in advice.widths]
+    measure = advice.measure
+    rows = [_flat(each, measure) | {"taken": sizes.get(each.name, each.width.size)} for each in advice.widths]
     return csv_document(SCHEMA, rows, () if rows else ("width",))
 
 
-def _flat(each: WidthAdvice) -> dict[str, Any]:
+def _flat(each: WidthAdvice, measure: str) -> dict[str, Any]:
     step = each.cheaper
     return {
         "width": each.name,
@@ -42,17 +47,19 @@ def _flat(each: WidthAdvice) -> dict[str, Any]:
         "multiple": each.width.multiple,
         "free": each.free,
         "cheaper": "" if step is None else step.size,
-        "saved_cycles": 0 if step is None else step.saved,
+        f"saved_{measure}": 0 if step is None else step.saved,
         "saved_per_channel": 0 if step is None else step.saved_per_channel,
         "network_speed_up": 1 if step is None else step.network_speed_up,
         "macs_lost": 0 if step is None else step.macs,
         "layers": len(each.layers),
-        "cycles": each.cycles,
+        measure: each.cycles,
         "remark": each.remark,
     }
 
 
-def _number(value: float) -> str:
+def _number(value: float, measure: str) -> str:
+    if measure == "seconds":
+        return in_unit(value, TIMES, 4)
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
@@ -67,18 +74,21 @@ def lines(
 ) -> Iterator[str]:
     """The advice for people, line by line."""
     yield f"{shorten_name(advice.name, 100)} on {array}"
-    yield f"{_number(advice.total.cycles)} cycles, {100 * advice.total.utilization:.2f} % utilization"
+    measure, words = advice.measure, _WORDS[advice.measure]
+    whole = f"{_number(getattr(advice.total, measure), measure)}{words['unit']}"
+    yield f"{whole}, {100 * advice.total.utilization:.2f} % utilization" if advice.total.pe_cycles else whole
     if advice.unsupported:
         names = ", ".join(advice.unsupported)
         yield f"NOT COUNTED: {len(advice.unsupported)} operations that cannot be priced: {names}"
     yield from (f"Note: {note}" for note in advice.notes)
     yield ""
-    rows = list(_of_layers(advice) if by_layer else map(_of_a_width, advice.widths))
-    yield from text_table(_BY_LAYER if by_layer else _BY_WIDTH, rows[:most])
+    rows = list(_of_layers(advice) if by_layer else (_of_a_width(each, measure) for each in advice.widths))
+    titles = [title.format(**words) for title in (_BY_LAYER if by_layer else _BY_WIDTH)]
+    yield from text_table(titles, rows[:most])
     if most is not None and most < len(rows):
         yield f"... and {len(rows) - most} more"
     yield from _fixed(advice)
-    yield from _remarks(advice.widths[:most])
+    yield from _remarks(advice.widths[:most], measure)
     if advice.budget is not None:
         yield ""
         yield from _budget(advice, advice.budget)
@@ -89,18 +99,20 @@ def lines(
         yield written
 
 
-def _of_a_width(each: WidthAdvice) -> tuple[str, ...]:
+def _of_a_width(each: WidthAdvice, measure: str) -> tuple[str, ...]:
     step = each.cheaper
     cheaper: tuple[str, ...] = ("-",) * 5
     if step is not None:
-        per_channel, speed_up = _per_channel(step), f"{step.network_speed_up:.3f}x"
-        cheaper = (str(step.size), _number(step.saved), per_channel, speed_up, f"{step.macs:.3g}")
+        per_channel, speed_up = _per_channel(step, measure), f"{step.network_speed_up:.3f}x"
+        cheaper = (str(step.size), _number(step.saved, measure), per_channel, speed_up, f"{step.macs:.3g}")
     return (each.name, str(each.width.size), *cheaper, str(len(each.layers)), _free(each))
 
 
-def _per_channel(step: Step) -> str:
+def _per_channel(step: Step, measure: str) -> str:
     """Four digits, or an integer where there are more, as for all cycles."""
     cycles = step.saved_per_channel
+    if measure == "seconds":
+        return _number(cycles, measure)
     return f"{cycles:.0f}" if cycles >= 1e4 else f"{cycles:.4g}"
 
 
@@ -111,14 +123,15 @@ def _of_layers(advice: Advice) -> Iterator[tuple[str, ...]]:
             cheaper: tuple[str, ...] = ("-",) * 3
             if step is not None:
                 cheaper = (str(step.size), f"{each.speed_up(layer):.3f}x", f"{step.network_speed_up:.3f}x")
-            yield (layer, _number(each.layers[layer]), each.name, str(each.width.size), *cheaper, _free(each))
+            cost = _number(each.layers[layer], advice.measure)
+            yield (layer, cost, each.name, str(each.width.size), *cheaper, _free(each))
 
 
 def _free(each: WidthAdvice) -> str:
     return str(each.free) if each.free > each.width.size else "-"
 
 
-def _remarks(widths: Sequence[WidthAdvice]) -> Iterator[str]:
+def _remarks(widths: Sequence[WidthAdvice], measure: str) -> Iterator[str]:
     """Each remark once, with its widths; and the widths whose longer steps save more per channel."""
     by_remark: dict[str, list[str]] = {}
     for each in widths:
@@ -127,7 +140,8 @@ def _remarks(widths: Sequence[WidthAdvice]) -> Iterator[str]:
         best, step = each.best, each.cheaper
         if best is not None and step is not None and best.size < step.size:
             yield (
-                f"{shorten_name(each.name, 100)}: {best.size} saves more per channel: {_per_channel(best)} cycles, "
+                f"{shorten_name(each.name, 100)}: {best.size} saves more per channel: "
+                f"{_per_channel(best, measure)}{_WORDS[measure]['unit']}, "
                 f"network {best.network_speed_up:.3f}x"
             )
     for remark, names in by_remark.items():
@@ -150,7 +164,8 @@ def _fixed(advice: Advice) -> Iterator[str]:
 
 def _budget(advice: Advice, found: Budget) -> Iterator[str]:
     reached, kept = found.cycles / found.cycles_today, found.macs / found.macs_today
-    cycles = f"{_number(found.cycles)} cycles, {100 * reached:.2f} % of today's"
+    measure = advice.measure
+    cycles = f"{_number(found.cycles, measure)}{_WORDS[measure]['unit']}, {100 * reached:.2f} % of today's"
     yield f"budget {found.share:g}: {cycles}, with {100 * kept:.2f} % of the MACs"
     widths = {each.name: each.width.size for each in advice.widths}
     for name, size in found.sizes.items():
@@ -168,6 +183,7 @@ def _quality(found: Budget) -> str:
 
 
 def _checked(check: Mapping[str, Any]) -> Iterator[str]:
-    predicted, rebuilt = (_number(check[f"{name}_cycles"]) for name in ("predicted", "rebuilt"))
-    yield f"applied: predicted {predicted} cycles, rebuilt and priced {rebuilt}"
+    measure = "seconds" if "predicted_seconds" in check else "cycles"
+    predicted, rebuilt = (_number(check[f"{name}_{measure}"], measure) for name in ("predicted", "rebuilt"))
+    yield f"applied: predicted {predicted}{_WORDS[measure]['unit']}, rebuilt and priced {rebuilt}"
     yield from changed_lines(check["changes"])

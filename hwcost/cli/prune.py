@@ -17,7 +17,7 @@ from hwcost.cli.prune_options import (
     TuningOptions,
 )  # fmt: skip
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.machines import ArrayOptions, CostTable, Machine, array_options
+from hwcost.cli.shared.machines import TABLE, ArrayOptions, CostTable, Machine, array_options
 from hwcost.cli.shared.networks import INPUT, ModelOptions, note_extrapolation
 from hwcost.cli.shared.options import block, default_option, parsed_by, size_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
@@ -63,11 +63,7 @@ Examples:
     ),
 )  # fmt: skip
 @array_options
-@click.option(
-    "--table",
-    metavar="FILE.csv",
-    help="Measured costs in place of an array: a row for each layer, in and out, with s, ms, us or cycles.",
-)
+@TABLE
 @block(
     "limit",
     LimitOptions,

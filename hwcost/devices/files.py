@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -72,7 +73,12 @@ def read_device(name_or_path: str | os.PathLike[str], *, field: str = "device") 
     if not isinstance(name_or_path, str) or _is_toml(text) or any(mark in text for mark in (os.sep, os.altsep) if mark):
         return _parsed(read_given(text, MOST_BYTES, "device file"), text)
     check_one_of(field, text, device_names(), "; or the path of a .toml file")
-    return _parsed(_shipped().joinpath(f"{text}.toml").read_bytes(), f"{text}.toml")
+    return _of_the_package(f"{text}.toml")
+
+
+@functools.cache
+def _of_the_package(name: str) -> DeviceFile:
+    return _parsed(_shipped().joinpath(name).read_bytes(), name)
 
 
 def _shipped() -> Traversable:

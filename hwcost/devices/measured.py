@@ -10,7 +10,6 @@ from typing import Any
 from hwcost.arrays import Size, Table, if_concrete, is_number, is_real, to_numpy
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.errors import InvalidValueError, check_one_of
-from hwcost.model.layers import Layer
 
 __all__ = ["MEASURED", "Fit", "Range", "beyond_ranges"]
 
@@ -106,8 +105,8 @@ class Fit:
         }
 
 
-def beyond_ranges(ranges: Mapping[str, Range], layer: Layer) -> list[str]:
-    """A sentence for each size of a layer that lies outside of the measured range; its sizes may be arrays.
+def beyond_ranges(ranges: Mapping[str, Range], layer: Any) -> list[str]:
+    """A sentence for each size of a layer (with ``gemms()``) outside of the measured range; sizes may be arrays.
 
     >>> from hwcost import Gemm
     >>> beyond_ranges({"m": Range(16, 100)}, Gemm(m=400, n=8, k=8))

@@ -14,7 +14,6 @@ from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, ch
 from hwcost.devices.measured import Fit, beyond_ranges
 from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
-from hwcost.model.layers import Layer
 from hwcost.units import with_unit
 
 __all__ = ["FACT_UNITS", "FIELD_UNITS", "STATUSES", "UNITS", "DeviceFile", "Entry", "check_device_name"]
@@ -155,7 +154,7 @@ class DeviceFile:
             "fit": None if self.fit is None else self.fit.as_dict(),
         }
 
-    def beyond(self, layer: Layer) -> list[str]:
+    def beyond(self, layer: Any) -> list[str]:
         """A sentence for each size of a layer outside of the measured ranges; empty if the file gives no ranges."""
         return [] if self.fit is None else beyond_ranges(self.fit.ranges, layer)
 

@@ -78,12 +78,12 @@ class CycleBreakdown(Sums):
         return {name: true_divide(part, whole, what=KINDS[name]) for name, part in self.figures().items()}
 
 
-def layer_breakdown(layer: Layer, array: SystolicArray) -> CycleBreakdown:
+def layer_breakdown(layer: Layer, array: SystolicArray | str) -> CycleBreakdown:
     """Where the PE-cycles of a layer go.
 
     Args:
         layer: anything with ``gemms()``; its sizes may be arrays, and so may those of the array.
-        array: the accelerator.
+        array: the accelerator, or the name of a device.
 
     Returns:
         PE-cycles that add up to those of :func:`hwcost.layer_cost`: exactly in integers, else to rounding.
@@ -95,7 +95,7 @@ def layer_breakdown(layer: Layer, array: SystolicArray) -> CycleBreakdown:
     >>> layer_breakdown(Linear(12, 6), SystolicArray(8, 8))
     CycleBreakdown(useful=72, ragged_rows=24, ragged_cols=32, fill_and_drain=0, overhead=0, waiting=0)
     """
-    check(layer, array)
+    array = check(layer, array)
     return sum((breakdown(price(gemm, array)) for gemm in layer.gemms()), start=CycleBreakdown())
 
 

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -52,8 +53,8 @@ from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 __all__ = [
     "OVERHEADS",
     "Pricing",
+    "as_array",
     "check",
-    "check_array",
     "layer_cost",
     "layer_traffic",
     "price",
@@ -281,12 +282,12 @@ def _cheaper(apart: Pricing, merged: Pricing, relaxation: Relaxation) -> Pricing
 # ---------------------------------------------------------------- cost
 
 
-def layer_cost(layer: Layer, array: SystolicArray, *, relaxation: Relaxation | str = EXACT) -> Cost:
+def layer_cost(layer: Layer, array: SystolicArray | str, *, relaxation: Relaxation | str = EXACT) -> Cost:
     """The cost of one layer on an array.
 
     Args:
         layer: anything with ``gemms()``: :class:`Conv2d`, :class:`Linear`, :class:`MatMul`, :class:`Gemm`, your own.
-        array: the accelerator.
+        array: the accelerator, or the name of a device.
         relaxation: stand-in for ceilings and maxima; exact by default.
 
     Raises:
@@ -296,18 +297,18 @@ def layer_cost(layer: Layer, array: SystolicArray, *, relaxation: Relaxation | s
     >>> layer_cost(Conv2d(6, 16, 5, height=14, width=14), SystolicArray(8, 8)).cycles
     3800
     """
-    check(layer, array)
+    array = check(layer, array)
     relaxation = as_relaxation(relaxation)
     costs = [price(gemm, array, relaxation).cost for gemm in layer.gemms()]
     return functools.reduce(operator.add, costs) if costs else Cost()
 
 
-def layer_traffic(layer: Layer, array: SystolicArray) -> Traffic:
+def layer_traffic(layer: Layer, array: SystolicArray | str) -> Traffic:
     """The elements of a layer that cross each level of the memory.
 
     Args:
         layer: anything with ``gemms()``.
-        array: the accelerator. Without bandwidths every operand crosses "dram" once.
+        array: the accelerator, or the name of a device. Without bandwidths every operand crosses "dram" once.
 
     Raises:
         InvalidValueError: something that is not a layer, or a total too large for the integer arrays it is computed in.
@@ -317,7 +318,7 @@ def layer_traffic(layer: Layer, array: SystolicArray) -> Traffic:
     >>> traffic.bytes(), traffic.elements["sram", "outputs"]
     (19000, 30400)
     """
-    check(layer, array)
+    array = check(layer, array)
     return sum((price(gemm, array).traffic for gemm in layer.gemms()), start=Traffic({}, array.bytes_per_element))
 
 
@@ -326,15 +327,30 @@ def layer_cycles(layer: Layer, array: SystolicArray, relaxation: Relaxation = EX
     return total(*(price(gemm, array, relaxation).cycles for gemm in layer.gemms()), what="the cycles")
 
 
-def check(layer: object, array: object) -> None:
-    """Raises unless the first is a layer and the second an array."""
+def check(layer: object, array: object) -> SystolicArray:
+    """The array; raises unless the first is a layer and the second an array or the name of one."""
     if not is_layer(layer):
         raise InvalidValueError("layer", layer, "a layer: something with gemms(), like Conv2d, Linear or MatMul")
-    check_array(array)
+    return as_array(array)
 
 
-def check_array(array: object) -> None:
-    """Raises unless ``array`` is an array."""
-    if not isinstance(array, SystolicArray):
-        device = f"; hwcost.load_device({array!r}) is one" if isinstance(array, str) else ""
-        raise InvalidValueError("array", array, f"a SystolicArray{device}")
+def as_array(given: object, field: str = "array") -> SystolicArray:
+    """An array as a caller gives it: itself, or the name or path of a device.
+
+    Args:
+        given: what was given.
+        field: the name of the argument in errors.
+
+    Raises:
+        InvalidValueError: neither; an unknown device, with those that there are.
+
+    >>> as_array("gemmini").rows
+    16
+    """
+    if isinstance(given, SystolicArray):
+        return given
+    if not isinstance(given, (str, os.PathLike)):
+        raise InvalidValueError(field, given, "a SystolicArray, or the name of a device")
+    from hwcost.devices import read_device  # loaded for names only
+
+    return read_device(given, field=field).array

@@ -15,7 +15,7 @@ from hwcost.arrays import Size
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
-from hwcost.model.formula import Pricing, check_array, price
+from hwcost.model.formula import Pricing, as_array, price
 from hwcost.model.gemm import Gemm, has_array
 from hwcost.model.layers import Layer, is_layer
 from hwcost.network.network import Network
@@ -65,7 +65,7 @@ class Report:
 
 def network_cost(
     layers: Layers,
-    array: SystolicArray,
+    array: SystolicArray | str,
     *,
     relaxation: Relaxation | str = EXACT,
     skip_unsupported: bool = False,
@@ -76,7 +76,7 @@ def network_cost(
 
     Args:
         layers: a mapping from names to layers, or layers in order (then named by their position).
-        array: the accelerator.
+        array: the accelerator, or the name of a device.
         relaxation: stand-in for ceilings and maxima; exact by default.
         skip_unsupported: leave out what is not a layer, and name it in the report, instead of raising.
 
@@ -89,7 +89,7 @@ def network_cost(
     >>> report.total.cycles, {name: cost.cycles for name, cost in report.layers.items()}
     (4550, {'conv': 3800, 'fc': 750})
     """
-    check_array(array)
+    array = as_array(array)
     relaxation = as_relaxation(relaxation)
     names, gemms, owners, unsupported = _collect(layers, skip_unsupported)
     if _all_numbers(gemms):
@@ -109,13 +109,13 @@ def network_cycles(layers: Layers, array: SystolicArray, relaxation: Relaxation 
 
 
 def price_network(
-    layers: Layers, array: SystolicArray, *, skip_unsupported: bool = False
+    layers: Layers, array: SystolicArray | str, *, skip_unsupported: bool = False
 ) -> dict[str, tuple[Pricing, ...]]:
     """Every product of each layer, priced once: for reports, which read its cost, breakdown and traffic.
 
     Args:
         layers: as for :func:`network_cost`, with numbers as sizes.
-        array: the accelerator, with numbers in all fields.
+        array: the accelerator (or the name of a device), with numbers in all fields.
         skip_unsupported: leave out what is not a layer instead of raising.
 
     Raises:
@@ -125,7 +125,7 @@ def price_network(
     >>> [each.compute for each in price_network([Linear(400, 120)], SystolicArray(8, 8))["0"]]
     [750]
     """
-    check_array(array)
+    array = as_array(array)
     if array.sweeps:
         raise InvalidValueError("array", array, "one array: a number in every field")
     names, gemms, owners, _ = _collect(layers, skip_unsupported)
@@ -137,23 +137,28 @@ def price_network(
     return found
 
 
-def check_network(network: Any, array: Any, *, skip_unsupported: bool, is_space: bool = False) -> None:
-    """Raises unless ``network`` can be priced on one machine, ``array``, and, if ``is_space``, has open widths."""
+def check_network(network: Any, array: object, *, skip_unsupported: bool, is_space: bool = False) -> SystolicArray:
+    """The one machine that ``array`` is or names.
+
+    Raises:
+        InvalidValueError: it is none; a network that cannot be priced or, if ``is_space``, has no open widths.
+    """
     how = "network.space({...}) or network.space(step=8) opens widths to choice"
     if not isinstance(network, Network):
         made = f"with open widths; {how}" if is_space else "as from_torch or Network.of_layers makes it"
         raise InvalidValueError("network", network, f"a Network, {made}")
     if is_space and not network.options:
         raise InvalidValueError("network", network.name, how, reason=f"no width of {network.name!r} is open")
-    check_array(array)
-    if array.sweeps:
-        raise InvalidValueError("array", array, "one SystolicArray whose sizes are numbers")
+    machine = as_array(array)
+    if machine.sweeps:
+        raise InvalidValueError("array", machine, "one SystolicArray whose sizes are numbers")
     if not skip_unsupported:
         for name, operation in network.unsupported.items():
             raise _unsupported(name, operation.layer)
     if not network.priced:
         allowed = "pass a network with at least one layer that can be priced"
         raise InvalidValueError("network", network.name, allowed, reason=f"{network.name!r} multiplies nothing")
+    return machine
 
 
 def _unsupported(name: str, layer: Any) -> InvalidValueError:

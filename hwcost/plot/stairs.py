@@ -10,7 +10,7 @@ import numpy as np
 
 from hwcost.errors import InvalidValueError, MixedLibrariesError, check_one_of
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import layer_cost
+from hwcost.model.formula import as_array, layer_cost
 from hwcost.model.layers import Conv2d, Layer
 from hwcost.plot.ceilings import Relaxations, check_relaxations, describe, sharpness_label
 from hwcost.plot.style import BLACK, COLOURS, GREY, new_figure, percent_limits
@@ -27,13 +27,17 @@ _AXES = {"out_channels": "filters", "in_channels": "input channels"}
 
 
 def stairs_data(
-    layer: Layer, array: SystolicArray, along: str, widths: Sequence[int], relaxations: Relaxations = ("logistic",)
+    layer: Layer,
+    array: SystolicArray | str,
+    along: str,
+    widths: Sequence[int],
+    relaxations: Relaxations = ("logistic",),
 ) -> dict[str, Any]:
     """Cycles and utilization of a layer against one of its widths.
 
     Args:
         layer: the layer; its value of ``along`` is replaced.
-        array: the accelerator.
+        array: the accelerator, or the name of a device.
         along: the field to vary, such as "in_channels" or "out_channels" of a :class:`hwcost.Conv2d`.
         widths: the integers to price exactly; relaxations are also priced between them.
         relaxations: the smooth curves.
@@ -49,6 +53,7 @@ def stairs_data(
     >>> data["exact"]["cycles"]
     [1900, 3800, 3800]
     """
+    array = as_array(array)
     rows = [row for row in check_relaxations(relaxations) if row.name not in ("exact", "linear")] + [
         RELAXATIONS["linear"]
     ]
@@ -90,7 +95,11 @@ def _stair(layer: Layer, array: SystolicArray, along: str, widths: Any, relaxati
 
 
 def stairs_figure(
-    layer: Layer, array: SystolicArray, along: str, widths: Sequence[int], relaxations: Relaxations = ("logistic",)
+    layer: Layer,
+    array: SystolicArray | str,
+    along: str,
+    widths: Sequence[int],
+    relaxations: Relaxations = ("logistic",),
 ) -> Figure:
     """Cycles, and below them utilization, of a layer against one of its widths: exact, smooth and FLOPs-like.
 
@@ -99,6 +108,7 @@ def stairs_figure(
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
+    array = as_array(array)
     data = stairs_data(layer, array, along, widths, relaxations)
     counted = np.asarray(data["widths"])
     width = _AXES.get(along, along.replace("_", " "))

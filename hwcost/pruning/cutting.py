@@ -14,7 +14,6 @@ from torch import nn
 from hwcost._version import __version__
 from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, check_source, cost_report, measure_of
-from hwcost.devices import load_device
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch
 from hwcost.importers.torch.resize import resized
@@ -111,10 +110,8 @@ def prune(
     if isinstance(example_inputs, (tuple, list)) and all(isinstance(each, int) for each in example_inputs):
         allowed = f"tensors, as torch.zeros{tuple(example_inputs)}"
         raise InvalidValueError("example_inputs", example_inputs, allowed, reason="it is a shape")
-    if isinstance(array, str):
-        array = load_device(array)
     network = from_torch(model, example_inputs=example_inputs, name=name)
-    check_source(network, array, skip_unsupported=False)
+    array = check_source(network, array, skip_unsupported=False)
     limit = limit_of(network, array, target=target, cycles=cycles, seconds=seconds)
     task = None if data is None else Task(data, loss)
     method = importance if importance is not None else CURVES if data is not None else "magnitude"
@@ -294,10 +291,10 @@ def schedule(
     if "known_losses" in settings:
         allowed = "leave it out: each step measures another module"
         raise InvalidValueError("known_losses", settings["known_losses"], allowed)
-    if isinstance(array, str):
-        array = load_device(array)
+    network = from_torch(model, example_inputs=example_inputs)
+    array = check_source(network, array, skip_unsupported=False)
     measure = measure_of(array)
-    today = float(getattr(cost_report(from_torch(model, example_inputs=example_inputs), array).total, measure))
+    today = float(getattr(cost_report(network, array).total, measure))
     first: Pruned | None = None
     start = model
     for target in targets:

@@ -13,7 +13,7 @@ from hwcost.errors import InvalidValueError, shorten
 from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import CycleBreakdown, breakdown
 from hwcost.model.cost import PARTS, Cost
-from hwcost.model.formula import Pricing
+from hwcost.model.formula import Pricing, as_array
 from hwcost.model.layers import is_layer
 from hwcost.model.traffic import OPERANDS, Traffic
 from hwcost.network.network import Network
@@ -124,12 +124,12 @@ class Summary(Value):
         return words | self.figures(row)
 
 
-def summarise(network: Layers, array: SystolicArray, *, skip_unsupported: bool = False) -> Summary:
+def summarise(network: Layers, array: SystolicArray | str, *, skip_unsupported: bool = False) -> Summary:
     """The cost of a network on an array, operation by operation.
 
     Args:
         network: of an importer, or any mapping from names to layers; points in its names make modules.
-        array: the accelerator, with one number in every field.
+        array: the accelerator, or the name of a device, with one number in every field.
         skip_unsupported: leave out what cannot be priced, and name it, instead of raising.
 
     Raises:
@@ -140,7 +140,7 @@ def summarise(network: Layers, array: SystolicArray, *, skip_unsupported: bool =
     >>> summary.cost.cycles, summary.breakdown.idle, summary.missing
     (45, 0, ())
     """
-    network = _as_network(network)
+    network, array = _as_network(network), as_array(array)
     missing = [f"{name}: {each.layer}" for name, each in network.unsupported.items()]
     if missing and not skip_unsupported:
         raise InvalidValueError(

@@ -15,6 +15,7 @@ from hwcost.arrays import Size, as_size
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
+from hwcost.model.formula import as_array
 from hwcost.model.gemm import Gemm
 from hwcost.network.pricing import Layers, network_cost
 from hwcost.sweep.chunk_store import ChunkStore
@@ -34,7 +35,7 @@ def sweep(
     rows: int | Iterable[int],
     cols: int | Iterable[int],
     dataflows: Sequence[str | Dataflow] | None = None,
-    base: SystolicArray | None = None,
+    base: SystolicArray | str | None = None,
     pe_budget: int | None = None,
     skip_unsupported: bool = False,
     engine: str = "serial",
@@ -51,8 +52,8 @@ def sweep(
         rows, cols: the sizes to sweep, in PEs, in any order; duplicates are dropped.
         dataflows: names in :data:`hwcost.DATAFLOWS`, or rows of your own; by default that of the base. Fields of the
             base that have no effect under a dataflow take their neutral value there.
-        base: an array with the clock, fold timing and other fields of all points; a calibrated device keeps its
-            bandwidths and constants at every size. By default a bare array.
+        base: an array, or the name of a device, with the clock, fold timing and other fields of all points; a
+            calibrated device keeps its bandwidths and constants at every size. By default a bare array.
         pe_budget: leave out arrays of more PEs.
         skip_unsupported: leave out what is not a layer, and list it in the result, instead of raising.
         engine: where chunks run: "serial", "processes" or "dask://HOST:PORT"; see :data:`hwcost.sweep.ENGINES`.
@@ -166,11 +167,10 @@ def _price_all(
     return [parts[index] for index in range(len(lengths))]
 
 
-def _check_base(base: SystolicArray | None) -> SystolicArray:
+def _check_base(base: SystolicArray | str | None) -> SystolicArray:
     if base is None:
         return SystolicArray(1, 1)
-    if not isinstance(base, SystolicArray):
-        raise InvalidValueError("base", base, "a SystolicArray")
+    base = as_array(base, "base")
     one = dataclasses.replace(base, rows=1, cols=1)
     if one.sweeps:
         raise InvalidValueError("base", one, "an array in which each field but rows and columns is one number")

@@ -40,7 +40,7 @@ class LatencyLoss(nn.Module):
 
     Args:
         network: with options, as :meth:`hwcost.network.network.Network.space` makes it.
-        array: the accelerator.
+        array: the accelerator, or the name of a device.
         relaxation: how the latency is made differentiable. None: the exact expectation over the probabilities. A
             relaxation: the smooth cost at the expected widths.
         reference: cycles that count as a latency of 1, so that ``weight`` has no unit; or a choice of sizes by
@@ -75,7 +75,7 @@ class LatencyLoss(nn.Module):
     def __init__(
         self,
         network: Network,
-        array: SystolicArray,
+        array: SystolicArray | str,
         *,
         relaxation: Relaxation | str | None = None,
         reference: float | Mapping[str, int] | None = None,
@@ -86,7 +86,7 @@ class LatencyLoss(nn.Module):
         skip_unsupported: bool = False,
     ) -> None:
         super().__init__()
-        check_network(network, array, skip_unsupported=skip_unsupported, is_space=True)
+        array = check_network(network, array, skip_unsupported=skip_unsupported, is_space=True)
         self.network, self.array, self.skip_unsupported = network, array, skip_unsupported
         self.relaxation = None if relaxation is None else as_relaxation(relaxation)
         if reference is None or isinstance(reference, Mapping):

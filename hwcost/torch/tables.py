@@ -57,7 +57,7 @@ def cost_table(
     in_options: Sequence[int],
     out_options: Sequence[int],
     *,
-    array: SystolicArray,
+    array: SystolicArray | str,
     relaxation: Relaxation | str = EXACT,
     decisions: tuple[str, str] = ("in", "out"),
 ) -> CostTable:
@@ -66,7 +66,7 @@ def cost_table(
     Args:
         layer: the template; its widths (channels, features) are replaced by the options.
         in_options, out_options: the widths to try.
-        array: the accelerator.
+        array: the accelerator, or the name of a device.
         relaxation: exact by default.
         decisions: the names of the two axes. Twice the same name is one shared decision (a residual add, a depthwise
             layer), whose table is the diagonal; the options must then be the same too.
@@ -99,7 +99,7 @@ def cost_table(
 
 def space_tables(
     network: Network,
-    array: SystolicArray,
+    array: SystolicArray | str,
     *,
     relaxation: Relaxation | str = EXACT,
     skip_unsupported: bool = False,
@@ -108,7 +108,7 @@ def space_tables(
 
     Args:
         network: with options, as :meth:`hwcost.network.network.Network.space` makes it.
-        array: the accelerator.
+        array: the accelerator, or the name of a device.
         relaxation: exact by default.
         skip_unsupported: leave out operations that cannot be priced instead of raising.
 
@@ -126,7 +126,7 @@ def space_tables(
     >>> table.decisions, table.values.tolist()  # a + b is 16, 24, 32 or 40
     (('a', 'b'), [2.0, 3.0, 4.0, 5.0])
     """
-    check_network(network, array, skip_unsupported=skip_unsupported, is_space=True)
+    array = check_network(network, array, skip_unsupported=skip_unsupported, is_space=True)
     relaxation = as_relaxation(relaxation)
     sums = Sums(network)
     return {name: _table(each, sums, array, relaxation) for name, each in network.priced.items()}

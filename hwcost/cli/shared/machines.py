@@ -24,6 +24,7 @@ __all__ = [
     "DATAFLOW",
     "DEVICE",
     "FOLD_TIMING",
+    "TABLE",
     "ArrayOptions",
     "CostTable",
     "Machine",
@@ -159,6 +160,11 @@ array_options = block(
     CLOCK,
 )
 """Adds the options that describe one array; the command takes them as ``array``."""
+TABLE = click.option(
+    "--table",
+    metavar="FILE.csv",
+    help="Measured costs in place of an array: a row for each layer, in and out, with s, ms, us or cycles.",
+)
 
 
 def adapted_device(base: SystolicArray, **changes: Any) -> SystolicArray:

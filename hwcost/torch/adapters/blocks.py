@@ -13,6 +13,7 @@ from hwcost import arrays
 from hwcost.arrays import Size, Table, is_real
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import as_array
 from hwcost.model.layers import is_layer
 from hwcost.network.pricing import network_cost
 from hwcost.torch.choosing import most_probable
@@ -63,18 +64,19 @@ class BlockCosts:
     candidates: Mapping[str, tuple[Hashable, ...]]
 
     @classmethod
-    def of(cls, blocks: Blocks, array: SystolicArray) -> BlockCosts:
+    def of(cls, blocks: Blocks, array: SystolicArray | str) -> BlockCosts:
         """Prices blocks of several candidates each; both by name, or in a row and then named by their positions.
 
         Args:
             blocks: the candidates of each. A candidate is a layer of any kind that has ``gemms()``; several that run
                 one after the other, in a row or by name (a network of ``hwcost.from_torch`` is one too); or ``None`` or
                 ``nn.Identity()`` for nothing.
-            array: the accelerator.
+            array: the accelerator, or the name of a device.
 
         Raises:
             InvalidValueError: no blocks, a block without candidates, a candidate that cannot be priced.
         """
+        array = as_array(array)
         named = {name: _named(block, f"block {name!r}") for name, block in _named(blocks, "blocks").items()}
         tables = {}
         for name, block in named.items():

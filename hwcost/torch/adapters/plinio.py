@@ -11,7 +11,7 @@ from torch import Tensor
 from hwcost.arrays import Table
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import check_array, layer_cycles
+from hwcost.model.formula import as_array, layer_cycles
 from hwcost.relaxation import Relaxation, as_relaxation
 from hwcost.torch.adapters.soft_layers import Spec, ToLayer, depthwise, grouped, linear
 
@@ -31,7 +31,7 @@ patterns precede special ones, as CostSpec requires."""
 
 
 def plinio_costs(
-    array: SystolicArray,
+    array: SystolicArray | str,
     *,
     relaxation: Relaxation | str = "shifted",
     batch: int = 1,
@@ -47,7 +47,7 @@ def plinio_costs(
     With ``default_behavior="zero"`` a layer without a pattern, as a transposed convolution, would cost nothing.
 
     Args:
-        array: the accelerator.
+        array: the accelerator, or the name of a device.
         relaxation: of the ceilings.
         batch: images at once.
         layers: for each pattern a function that makes a layer of a specification and the batch size. Pass
@@ -66,7 +66,7 @@ def plinio_costs(
     >>> cost({"in_features": torch.tensor(12.0, requires_grad=True), "out_features": 8, "output_shape": (1, 8)})
     tensor(2.0152, grad_fn=<MulBackward0>)
     """
-    check_array(array)
+    array = as_array(array)
     return {
         name: functools.partial(_plinio_cycles, layer, array, as_relaxation(relaxation), batch)
         for name, layer in layers.items()

@@ -45,7 +45,7 @@ def effective_cost(
     out_width: Size,
     out_shape: Sequence[int],
     *,
-    array: SystolicArray,
+    array: SystolicArray | str,
     relaxation: Relaxation | str = "generalized",
     kernel_size: Size | tuple[Size, Size] | None = None,
     batch: int = 1,
@@ -63,7 +63,7 @@ def effective_cost(
             outputs of a depthwise convolution follow its inputs, whatever ``out_width`` is.
         out_shape: of the output: (N, C, height, width), or (N, ..., features) of a linear layer. N, C and features are
             ignored.
-        array: the accelerator.
+        array: the accelerator, or the name of a device.
         relaxation: of the ceilings; the default is U-Boost's own.
         kernel_size: an effective size in place of the module's, one or a pair.
         batch: images at once.
