@@ -1326,3 +1326,29 @@ def test_graphs_with_other_dynamic_sizes_are_compared(tmp_path, capsys, monkeypa
     assert "'C'" in capsys.readouterr().err
     assert main(["compare", *models, "--dim", "N=1"]) == 2
     assert "'B'" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- graphs in memory
+
+
+def test_a_model_in_memory_is_read_as_its_file_and_stays_as_it_is(read):
+    model = build([node("Conv", ["x", "w"], ["y"])], {"x": [(1, 3, 8, 8)]}, [tensor("w", (64, 3, 7, 7))])
+    before = model.SerializeToString(deterministic=True)
+    assert dict(from_onnx(model).items()) == dict(read(model).items())
+    assert model.SerializeToString(deterministic=True) == before
+    assert from_onnx(model).name == model.graph.name
+
+
+def test_what_an_export_returns_is_read():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(torch.nn.Linear(6, 5).eval(), (torch.zeros(2, 6),), dynamo=True, verbose=False)
+    assert only(from_onnx(program)) == Linear(6, 5, batch=2)
+
+
+@pytest.mark.parametrize("source", [3, None, b"net.onnx", ["net.onnx"]], ids=repr)
+def test_what_is_no_graph_is_refused(source):
+    with pytest.raises(InvalidValueError, match=r"the path of an ONNX file, an onnx\.ModelProto"):
+        from_onnx(source)

@@ -114,7 +114,7 @@ def from_torch(
 
 
 def from_onnx(
-    path: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Any,
     *,
     dims: Mapping[str, int] | None = None,
     name: str | None = None,
@@ -126,10 +126,10 @@ def from_onnx(
     The graph is read, not run. Its weights are not needed: external data files are not opened.
 
     Args:
-        path: of the file.
+        source: the path of a file, an ``onnx.ModelProto``, or the program that ``torch.onnx.export`` returns.
         dims: the size of each dynamic dimension of an input, by its name, as ``{"batch": 1}``; one without a name by
             the input and the axis, as ``{"image:0": 1}``.
-        name: of the network; the file's by default.
+        name: of the network; that of the file or the graph by default.
         operators: rows for operators of your own, as ``{"my.domain::MyOperator": handler}`` (``ai.onnx`` is ONNX's own
             domain); see :func:`from_torch`.
         progress: called again and again with the number of nodes that were read, and that of all.
@@ -142,24 +142,21 @@ def from_onnx(
             go together, dimensions without a size, a graph that multiplies nothing; a row that raises an error.
         MissingDependencyError: onnx is not installed.
 
-    >>> import onnx.helper as make, tempfile
+    >>> import onnx.helper as make
     >>> x, y = (make.make_tensor_value_info(name, 1, ["batch", size]) for name, size in (("x", 4), ("y", 8)))
     >>> weight = make.make_tensor("fc.weight", 1, (8, 4), [0.0] * 32)
     >>> node = make.make_node("Gemm", ["x", "fc.weight"], ["y"], name="fc", transB=1)
     >>> model = make.make_model(make.make_graph([node], "net", [x], [y], [weight]))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "net.onnx")
-    ...     with open(path, "wb") as file:
-    ...         _ = file.write(model.SerializeToString())
-    ...     from_onnx(path, dims={"batch": 2})["fc"]
+    >>> from_onnx(model, dims={"batch": 2})["fc"]
     Linear(in_features=4, out_features=8, batch=2)
     """
     try:
         from hwcost.importers.onnx.reader import read
     except MissingDependencyError:
-        read_given(path, _MOST_BYTES, "the model")  # if the file is missing too, that comes first
+        if isinstance(source, (str, os.PathLike)):
+            read_given(source, _MOST_BYTES, "the model")  # if the file is missing too, that comes first
         raise
-    return read(path, dims or {}, name, operators, progress)
+    return read(source, dims or {}, name, operators, progress)
 
 
 def read_network(

@@ -23,7 +23,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError("onnx", "onnx", "reading an ONNX graph") from error
 
-__all__ = ["fix_dims", "fixed_shape", "graphs_of", "load_graph", "outer_names", "plain_domain"]
+__all__ = ["fix_dims", "fixed_shape", "graphs_of", "load_graph", "outer_names", "plain_domain", "source_name"]
 
 _MOST_BYTES = 2**31 - 1  # a protocol buffer cannot be larger
 _MOST_NODES = 1_000_000
@@ -33,15 +33,38 @@ _KEPT = 4096
 _DATA = ("float_data", "int32_data", "string_data", "int64_data", "raw_data", "double_data", "uint64_data")
 
 
-def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
+def source_name(source: object) -> str:
+    """What errors call a graph: the path of its file, or the name of a graph in memory.
+
+    >>> source_name(onnx.ModelProto(graph=onnx.GraphProto(name="net"))), source_name("net.onnx")
+    ('net', 'net.onnx')
+
+    Raises:
+        InvalidValueError: neither a path nor a model.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return os.fsdecode(source)
+    if not isinstance(source, onnx.ModelProto):
+        allowed = "the path of an ONNX file, an onnx.ModelProto, or what torch.onnx.export returns"
+        raise InvalidValueError("the model", source, allowed)
+    return source.graph.name or "model"
+
+
+def load_graph(source: str | os.PathLike[str] | onnx.ModelProto) -> onnx.ModelProto:
     """A model without local functions, with its nodes in an order in which they can run, and without large weights.
+
+    A model in memory is left as it is.
 
     Raises:
         InvalidValueError: a file that cannot be read or is not an ONNX model, a graph that is empty, uses what nothing
             makes, makes something twice or has a cycle, an unknown version.
     """
-    name = os.fspath(path)
-    model = _parsed(name)
+    name = source_name(source)
+    if isinstance(source, onnx.ModelProto):
+        model = onnx.ModelProto()
+        model.CopyFrom(source)
+    else:
+        model = _parsed(name)
     if not model.ir_version or not model.opset_import:
         reason = "it is not an ONNX model with versions of its format and its operators"
         raise InvalidValueError(name, name, "export it again", reason=reason)

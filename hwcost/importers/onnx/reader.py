@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from hwcost.errors import InvalidValueError
-from hwcost.importers.onnx.loading import fix_dims, load_graph
+from hwcost.importers.onnx.loading import fix_dims, load_graph, source_name
 from hwcost.importers.onnx.tracer import Tracer
 from hwcost.importers.rules import Handler
 from hwcost.importers.rules.own import OwnRows, is_qualified
@@ -18,15 +18,16 @@ __all__ = ["read"]
 
 
 def read(
-    path: str | os.PathLike[str],
+    source: Any,
     dims: Mapping[str, int],
     name: str | None = None,
     operators: Mapping[str, Handler] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Network:
-    """The network of an ONNX file; see :func:`hwcost.from_onnx`."""
-    where = os.fspath(path)
-    model = load_graph(where)
+    """The network of an ONNX graph; see :func:`hwcost.from_onnx`."""
+    source = getattr(source, "model_proto", source)  # of a torch.onnx.ONNXProgram
+    where = source_name(source)
+    model = load_graph(source)
     fix_dims(model, dims, where)
     rows = OwnRows("operators", operators, is_qualified, "a qualified name like 'my.domain::MyOperator'")
     tracer = Tracer(model, where, rows, progress)
