@@ -37,6 +37,23 @@ settings.register_profile("few", FIXED, max_examples=10)  # on further versions,
 settings.load_profile("fixed")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cases", type=int, help="run at most N sets of parameters of each test, spread over all of them")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    most = config.getoption("--cases")
+    if most is None:
+        return
+    of: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        of.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = {each[int(place)] for each in of.values() for place in np.linspace(0, len(each) - 1, most)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
 @dataclass(frozen=True)
 class Library:
     """One row of the table of backends, with the ways in and out that the tests need."""
