@@ -1,11 +1,16 @@
-"""Pruning: a trained module cut to widths whose exact cycles are within a limit.
+"""Pruning: a trained module cut to widths whose exact cycles are within a limit, or within many.
 
     batches      data and loss of the user's own
     importance   scores of channels
     curves       values of sizes: sums of scores, or losses that were measured
     valuing      any of both, and the examples that they take
     choosing     the sizes within the limit that are worth most
+    building     the smaller module: cut, read and priced again
     cutting      all of it, and in steps
+    slicing      parts of a module that share its weights
+    sharing      their training
+    candidates   sets of sizes within a limit
+    supernetwork one training for many limits
     result       the smaller module: fine-tuning, state dicts, optimizers, files
     norms        statistics of batch norms
     tuning       epochs of training that can stop and go on
@@ -24,5 +29,7 @@ from hwcost.pruning.cutting import prune, schedule
 from hwcost.pruning.recipe import load_pruned as pruned
 from hwcost.pruning.report import PruningReport
 from hwcost.pruning.result import Pruned
+from hwcost.pruning.slicing import Sliced
+from hwcost.pruning.supernetwork import SuperNet, supernet
 
-__all__ = ["Pruned", "PruningReport", "prune", "pruned", "schedule"]
+__all__ = ["Pruned", "PruningReport", "Sliced", "SuperNet", "prune", "pruned", "schedule", "supernet"]

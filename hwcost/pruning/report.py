@@ -47,7 +47,7 @@ class PruningReport:
         left_alone: the widths that did not change, each with the reason.
         stages: loss and accuracy on the held-out examples.
         gap: what any other sizes within the limit could be worth in addition at most, as a share; by the values that
-            were used, which are no accuracies.
+            were used, which are no accuracies. None if no bound is known.
         notes: what else to know.
         settings: of the pruning, with the version and the device.
         measure: what the limit is in: "cycles", or "seconds" where a table of measured costs has times.
@@ -64,7 +64,7 @@ class PruningReport:
     sizes: Mapping[str, tuple[int, int]]
     layers: tuple[PrunedLayer, ...]
     left_alone: Mapping[str, str]
-    gap: float
+    gap: float | None
     stages: list[Stage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     settings: Mapping[str, Any] = field(default_factory=dict)

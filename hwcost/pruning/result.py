@@ -126,21 +126,7 @@ class Pruned:
             identity["weights"] = weights_digest(
                 self.original, {name: each.tolist() for name, each in self.kept.items()}
             )
-        if checkpoint is not None and os.path.exists(checkpoint):
-            tuning.load(checkpoint, identity)
-        done, whole = tuning.epoch * task.length, epochs * task.length
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            if progress is not None:
-                progress(done, whole)
-
-        while tuning.epoch < epochs:
-            tuning.run_epoch(advance)
-            if checkpoint is not None:
-                tuning.save(checkpoint, identity)
-        self.model.eval()
+        tuning.run(checkpoint, identity, progress)
         self._measure(f"fine-tuned, {epochs} epochs" if epochs > 1 else "fine-tuned, 1 epoch", task)
         return self
 

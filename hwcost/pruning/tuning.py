@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError
 from hwcost.files import read_given, sealed, unsealed, write_given
-from hwcost.pruning.batches import Task, are_scores, device_of, seeded
+from hwcost.pruning.batches import Batch, Task, are_scores, device_of, seeded
 
-__all__ = ["MakeOptimizer", "Tuning", "default_optimizer"]
+__all__ = ["MakeOptimizer", "Tuning", "default_optimizer", "descended"]
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 """From parameters to an optimizer, whose learning rates are the largest of the schedule."""
@@ -87,21 +87,60 @@ class Tuning:
                 place = (self.epoch + min(number, length - 1) / length) / self.epochs
                 for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
                     group["lr"] = highest * _of_the_highest(place)
-                outputs, loss = self.task.of(self.model, batch)
-                if self.teacher is not None and are_scores(outputs, batch.targets):
-                    with torch.no_grad():
-                        wanted = self.teacher(*batch.args, **batch.named)
-                    loss = self.distil * _distance(outputs, wanted) + (1 - self.distil) * loss
-                if not math.isfinite(value := float(loss.detach())):
+                self.optimizer.zero_grad(set_to_none=True)
+                if not math.isfinite(value := self._backward(batch, number)):
                     where = f"epoch {self.epoch + 1}, batch {number + 1}"
                     reason = f"the loss is {value} in {where}"
                     raise InvalidValueError("fine-tuning", value, "a smaller learning rate", reason=reason)
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(self.trained, CLIP)
                 self.optimizer.step()
                 advance(1)
         self.epoch += 1
+        self.model.eval()
+
+    def _backward(self, batch: Batch, number: int) -> float:
+        """The loss of a batch, whose gradients are added to the parameters."""
+        outputs, loss = self.task.of(self.model, batch)
+        if self.teacher is not None and are_scores(outputs, batch.targets):
+            with torch.no_grad():
+                wanted = self.teacher(*batch.args, **batch.named)
+            loss = self._taught(outputs, wanted, loss)
+        return descended(loss)
+
+    def _taught(self, outputs: Tensor, wanted: Tensor, loss: Tensor) -> Tensor:
+        """The loss of outputs that a teacher's outputs are wanted of."""
+        return self.distil * _distance(outputs, wanted) + (1 - self.distil) * loss
+
+    def run(
+        self,
+        checkpoint: str | os.PathLike[str] | None,
+        identity: Mapping[str, Any],
+        progress: Callable[[int, int], Any] | None,
+    ) -> None:
+        """All epochs, or those that are left of a checkpoint, which is written after each.
+
+        Args:
+            checkpoint: a file; None keeps nothing.
+            identity: what the training follows from, as plain data.
+            progress: called with the number of batches done and that of all.
+
+        Raises:
+            InvalidValueError: as :meth:`run_epoch` and :meth:`load`.
+        """
+        if checkpoint is not None and os.path.exists(checkpoint):
+            self.load(checkpoint, identity)
+        done, whole = self.epoch * self.task.length, self.epochs * self.task.length
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            if progress is not None:
+                progress(done, whole)
+
+        while self.epoch < self.epochs:
+            self.run_epoch(advance)
+            if checkpoint is not None:
+                self.save(checkpoint, identity)
         self.model.eval()
 
     def save(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
@@ -142,6 +181,13 @@ class Tuning:
         except Exception as error:
             raise InvalidValueError("checkpoint", os.fspath(path), again, reason="it does not fit") from error
         self.model.eval()
+
+
+def descended(loss: Tensor) -> float:
+    """A scalar loss, whose gradients are added to the parameters if it is finite."""
+    if math.isfinite(value := float(loss.detach())):
+        loss.backward()  # type: ignore[no-untyped-call]
+    return value
 
 
 def _of_the_highest(place: float) -> float:

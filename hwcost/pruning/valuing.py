@@ -14,7 +14,7 @@ from hwcost.pruning.batches import Batch, Loss, Task, device_of, seeded
 from hwcost.pruning.curves import measured_values, sizes_to_measure, summed_values
 from hwcost.pruning.importance import SCORES, Figures, check_scores, scores_of
 
-__all__ = ["CURVES", "Work", "held_out_batches", "values_of"]
+__all__ = ["CURVES", "EXAMPLES", "STAIRS", "Work", "held_out_batches", "of_at_most", "values_of"]
 
 CURVES = "curves"
 STAIRS = 8
@@ -79,7 +79,7 @@ def values_of(
             progress(done, whole)
 
     assert task is not None
-    some = _of_at_most(held_out, EXAMPLES)
+    some = of_at_most(held_out, EXAMPLES)
     known = {} if known_losses is None else known_losses
     return scores, measured_values(model, network, scores, sizes, task, some, advance, known)
 
@@ -93,11 +93,11 @@ def held_out_batches(
     if task is None:
         return [], []
     with seeded(task.data, seed, "held out"):
-        some = _of_at_most(itertools.islice(task.batches(device_of(model)), 0, None, HELD_OUT), MOST_HELD_OUT)
+        some = of_at_most(itertools.islice(task.batches(device_of(model)), 0, None, HELD_OUT), MOST_HELD_OUT)
     return some, ["held-out examples are every tenth batch of data: they may be trained on, and are no test"]
 
 
-def _of_at_most(batches: Iterable[Batch], examples: int) -> list[Batch]:
+def of_at_most(batches: Iterable[Batch], examples: int) -> list[Batch]:
     """The first batches, until they have so many examples."""
     found: list[Batch] = []
     for batch in batches:

@@ -1,7 +1,8 @@
 """PyTorch modules within a limit: latency as a loss term, and pruning.
 
 Cost tables, the exact expectation, smooth costs and :class:`LatencyLoss`, with a weight or a limit, are for searches.
-:func:`prune` cuts a trained module to an exact limit, and :func:`resized` to any widths.
+:func:`prune` cuts a trained module to an exact limit, :func:`supernet` is one training for many limits, and
+:func:`resized` cuts to any widths.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from hwcost.torch.target import TargetWeight
 
 if TYPE_CHECKING:
     from hwcost.importers.torch.resize import resized
-    from hwcost.pruning import Pruned, PruningReport, prune, pruned, schedule
+    from hwcost.pruning import Pruned, PruningReport, Sliced, SuperNet, prune, pruned, schedule, supernet
 
 __all__ = [
-    "CostTable", "GradientCheck", "LatencyLoss", "Pruned", "PruningReport", "SumAxis", "TargetWeight", "check_gradient",
-    "cost_table", "expected_cost", "expected_sizes", "prune", "pruned", "resized", "schedule", "space_tables",
+    "CostTable", "GradientCheck", "LatencyLoss", "Pruned", "PruningReport", "Sliced", "SumAxis", "SuperNet",
+    "TargetWeight", "check_gradient", "cost_table", "expected_cost", "expected_sizes", "prune", "pruned", "resized",
+    "schedule", "space_tables", "supernet",
 ]  # fmt: skip
 
 
@@ -43,8 +45,7 @@ def _from_above() -> dict[str, Any]:
     from hwcost import pruning
     from hwcost.importers.torch import resize
 
-    names = ("Pruned", "PruningReport", "prune", "pruned", "schedule")
-    return {name: getattr(pruning, name) for name in names} | {"resized": resize.resized}
+    return {name: getattr(pruning, name) for name in pruning.__all__} | {"resized": resize.resized}
 
 
 def __dir__() -> list[str]:

@@ -18,7 +18,10 @@ from hwcost.importers.torch.reader import read
 from hwcost.network.channels import Channels, Kept, check_kept, first_channels, staying
 from hwcost.network.network import Network
 
-__all__ = ["applied", "changed_numbers", "cut_in_place", "cut_tensor", "resized"]
+__all__ = [
+    "applied", "changed_numbers", "chosen_channels", "cut_in_place", "cut_tensor", "cut_tensors", "renumber", "resized",
+    "tensors_of",
+]  # fmt: skip
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -54,7 +57,7 @@ def resized(
     >>> torch.equal(resized(model, network, keep={"0": [1, 6]})[0].weight, model[0].weight[[1, 6]])
     True
     """
-    kept = _kept(network, sizes, keep)
+    kept = chosen_channels(network, sizes, keep)
     smaller = copy.deepcopy(model)
     _cut(smaller, network, kept)
     return smaller
@@ -80,7 +83,7 @@ def cut_in_place(model: nn.Module, network: Network, keep: Kept) -> Iterator[Non
     channels = check_kept(network.widths, keep)
     with everything_kept(list(model.modules()), of_classes=False):
         copies: dict[int, Tensor] = {}
-        for _, (owner, attribute, tensor) in _tensors(model):
+        for owner, attribute, tensor in tensors_of(model).values():
             if attribute in owner._buffers:
                 owner._buffers[attribute] = copies.setdefault(id(tensor), tensor.clone())
         _cut(model, network, channels)
@@ -89,23 +92,41 @@ def cut_in_place(model: nn.Module, network: Network, keep: Kept) -> Iterator[Non
 
 def _cut(model: nn.Module, network: Network, kept: Mapping[str, Channels]) -> None:
     """Cuts a module itself."""
-    tensors = dict(_tensors(model))
-    cut: dict[int, Tensor] = {}
+    tensors = tensors_of(model)
+    new: dict[int, Tensor] = {}
+    for name, cut in cut_tensors(model, network, kept).items():
+        owner, attribute, old = tensors[name]
+        if id(old) not in new:
+            is_parameter = isinstance(old, nn.Parameter)
+            new[id(old)] = nn.Parameter(cut.detach(), old.requires_grad) if is_parameter else cut
+        setattr(owner, attribute, new[id(old)])  # tied: both names keep one parameter
+    for module in model.modules():
+        renumber(module)
+
+
+def cut_tensors(model: nn.Module, network: Network, kept: Mapping[str, Channels]) -> dict[str, Tensor]:
+    """The parameters and buffers that a cut changes, by name; tied ones are one tensor. Gradients reach the whole ones.
+
+    Args:
+        model: the module that the network was imported from.
+        network: what was read from it.
+        kept: the channels that stay, by width; ascending.
+
+    Raises:
+        InvalidValueError: a parameter of the network that the module does not have.
+    """
+    tensors, found = tensors_of(model), dict[str, Tensor]()
+    known: dict[int, Tensor] = {}
     for name, rules in network.parameters.items():
         if name not in tensors:
             allowed = "pass the module that was imported"
             raise InvalidValueError("model", type(model).__name__, allowed, reason=f"it has no {name!r}")
-        owner, attribute, old = tensors[name]
-        if id(old) in cut:  # tied: both names keep one parameter
-            setattr(owner, attribute, cut[id(old)])
-            continue
-        stays = staying(rules, network.widths, kept)
-        if stays:
-            new = cut_tensor(old.detach(), stays)
-            cut[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
-            setattr(owner, attribute, cut[id(old)])
-    for module in model.modules():
-        _renumber(module)
+        old = tensors[name][2]
+        if id(old) not in known and (stays := staying(rules, network.widths, kept)):
+            known[id(old)] = cut_tensor(old, stays)
+        if id(old) in known:
+            found[name] = known[id(old)]
+    return found
 
 
 def cut_tensor(tensor: Tensor, stays: Mapping[int, Any]) -> Tensor:
@@ -117,7 +138,7 @@ def cut_tensor(tensor: Tensor, stays: Mapping[int, Any]) -> Tensor:
     return tensor.contiguous()  # PyTorch's convolutions on channels_last have crashed on 7 channels
 
 
-def _kept(network: Network, sizes: Mapping[str, int] | None, keep: Kept | None) -> dict[str, Channels]:
+def chosen_channels(network: Network, sizes: Mapping[str, int] | None, keep: Kept | None) -> dict[str, Channels]:
     """The channels that stay of every width that is cut."""
     if sizes is None and keep is None:
         raise InvalidValueError("sizes or keep", MISSING, 'sizes by width, as {"conv1": 8}')
@@ -169,15 +190,17 @@ def _numbers(module: nn.Module) -> dict[str, int]:
     return numbers
 
 
-def _tensors(model: nn.Module) -> Iterator[tuple[str, tuple[nn.Module, str, Tensor]]]:
-    """Every parameter and buffer with its module."""
+def tensors_of(model: nn.Module) -> dict[str, tuple[nn.Module, str, Tensor]]:
+    """Every parameter and buffer by name, with its module and its name there."""
+    found = {}
     for path, module in model.named_modules():
         for attribute, tensor in (*module._parameters.items(), *module._buffers.items()):
             if tensor is not None:
-                yield f"{path}.{attribute}" if path else attribute, (module, attribute, tensor)
+                found[f"{path}.{attribute}" if path else attribute] = (module, attribute, tensor)
+    return found
 
 
-def _renumber(module: nn.Module) -> None:
+def renumber(module: nn.Module) -> None:
     """Sets the numbers of a layer to the sizes of its parameters."""
     if isinstance(module, _CONVOLUTIONS):
         was_depthwise = 1 < module.groups == module.in_channels

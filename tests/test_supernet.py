@@ -1,0 +1,226 @@
+"""A super-network over any module: a part is what a cut would be, trainings go on, and limits are exact."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from machines import BARE, RICH  # noqa: E402
+from test_channels import CASES, drawn  # noqa: E402
+from test_pruning import ARRAY, HELD_OUT, IMAGE, Net, loader, made, same  # noqa: E402
+from torch import nn  # noqa: E402
+
+from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
+from hwcost.pruning.candidates import Pool  # noqa: E402
+from hwcost.torch import Sliced, prune, resized, supernet  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def net():
+    return made()
+
+
+@pytest.fixture(scope="module")
+def shared(net):
+    return supernet(net, IMAGE, data=loader(), held_out=HELD_OUT, epochs=2)
+
+
+# ---------------------------------------------------------------- parts
+
+
+class Many(nn.Module):
+    """Layers whose numbers are read in their forward: a recurrent one, layer norms, a table of embeddings."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.up, self.norm = nn.Embedding(11, 8), nn.Linear(8, 12), nn.LayerNorm(12)
+        self.rows, self.head = nn.LSTM(12, 6, batch_first=True), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.rows(self.norm(self.up(self.table(x)).relu()))[0][:, -1])
+
+
+def cases():
+    yield from ((name, *case, None) for name, case in CASES.items())
+    yield "residual, depthwise and grouped", Net, (2, 3, 8, 8), None
+    yield "embeddings and rows", Many, (2, 5), torch.randint(11, (2, 5), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("make", "shape", "x"), [each[1:] for each in cases()], ids=[each[0] for each in cases()])
+def test_a_part_computes_what_the_module_cut_to_it_does(make, shape, x):
+    torch.manual_seed(0)
+    model, x = make(), torch.randn(shape) if x is None else x
+    network = from_torch(copy.deepcopy(model).eval(), example_inputs=x)
+    before = copy.deepcopy(model)
+    for seed in range(6):
+        kept = drawn(network, seed)
+        if all(len(channels) == network.widths[name].size for name, channels in kept.items()):
+            continue  # all of the module, whose statistics follow
+        for mode in (True, False):
+            model.train(mode)
+            small, part = resized(model, network, keep=kept), Sliced(model, network, keep=kept)
+            outputs, wanted = part(x), small(x)
+            assert torch.equal(outputs, wanted)
+            outputs.square().sum().backward()
+            wanted.square().sum().backward()
+            whole = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+            of_small = {name: each.grad for name, each in small.named_parameters() if each.grad is not None}
+            assert {name: each.double().square().sum().item() for name, each in whole.items()} == pytest.approx(
+                {name: each.double().square().sum().item() for name, each in of_small.items()}, rel=1e-4, abs=1e-9
+            )
+            model.zero_grad()
+    assert same(model, before)
+    assert [_numbers(each) for each in model.modules()] == [_numbers(each) for each in before.modules()]
+
+
+def _numbers(module):
+    return {name: value for name, value in vars(module).items() if isinstance(value, (int, tuple))} | {"training": 0}
+
+
+def test_a_part_of_all_channels_is_the_module(net):
+    network = from_torch(net, example_inputs=IMAGE)
+    model = copy.deepcopy(net).train()
+    part = Sliced(model, network, {})
+    part(torch.randn(4, 3, 8, 8))
+    assert not torch.equal(model.stem[1].running_mean, net.stem[1].running_mean)  # it is trained as it is
+
+
+def test_a_part_that_raises_leaves_the_module_as_it_was(net):
+    part = Sliced(net, from_torch(net, example_inputs=IMAGE), {"stem.0": 4})
+    before = copy.deepcopy(net)
+    with pytest.raises(RuntimeError):
+        part(torch.randn(4, 5, 8, 8))
+    assert same(net, before)
+    assert net.stem[0].out_channels == 12
+
+
+# ---------------------------------------------------------------- the training
+
+
+def test_the_training_makes_parts_better(net, shared):
+    sizes = {"blocks.0.up": 12, "blocks.1.up": 8, "stem.0": 6}
+    untrained = supernet(net, IMAGE, data=loader(), held_out=HELD_OUT, epochs=1,
+                         optimizer=lambda own: torch.optim.SGD(own, 1e-12))  # fmt: skip
+    assert shared.loss_of(sizes) < untrained.loss_of(sizes)
+    assert not same(shared.model, net)
+    assert same(shared.original, net)
+    assert not any(module.training for module in shared.model.modules())
+
+
+def test_a_training_that_was_stopped_ends_with_the_same_bits(net, tmp_path, shared):
+    path = tmp_path / "state"
+
+    def progress(done, of):
+        if done == 8:
+            assert of == 12
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        supernet(net, IMAGE, data=loader(), held_out=HELD_OUT, epochs=2, checkpoint=path, progress=progress)
+    torch.manual_seed(np.random.default_rng().integers(1000))  # what else happens has no effect
+    again = supernet(net, IMAGE, data=loader(), held_out=HELD_OUT, epochs=2, checkpoint=path)
+    assert same(again.model, shared.model)
+    for change in ({"epochs": 3}, {"seed": 1}, {"least": 0.5}, {"distil": 0.2}):
+        settings = {"epochs": 2} | change
+        with pytest.raises(InvalidValueError, match="of another fine-tuning"):
+            supernet(net, IMAGE, data=loader(), held_out=HELD_OUT, checkpoint=path, **settings)
+
+
+# ---------------------------------------------------------------- the search
+
+
+@pytest.mark.parametrize("target", [0.8, 0.6, 0.45])
+def test_the_limit_is_kept_and_used(net, shared, target):
+    result = shared.within(ARRAY, target=target, candidates=16)
+    report = result.report
+    priced = network_cost(from_torch(result.model, example_inputs=IMAGE), ARRAY).total
+    today = network_cost(from_torch(net, example_inputs=IMAGE), ARRAY).total
+    assert report.after.cycles == priced.cycles <= target * today.cycles
+    assert report.used >= 0.97
+    assert result.original is net
+    assert [stage.name for stage in report.stages] == ["original", "part of the super-network, norms re-estimated"]
+    x = HELD_OUT[0][0]
+    part = shared.part(result.sizes)
+    result.model.train()
+    part.train()
+    assert torch.equal(part(x), result.model(x))  # with the statistics of the batch
+    assert report.as_dict()["gap"] is None
+
+
+def test_it_is_better_than_the_exact_solver_alone_and_ranks_by_loss(net, shared):
+    one, many = (shared.within(ARRAY, target=0.6, candidates=count) for count in (1, 24))
+    assert shared.loss_of(many.sizes) <= shared.loss_of(one.sizes)
+    measured = [key for key in shared._search.known if key.startswith("sizes ")]
+    assert len(measured) >= 24
+    assert shared.within(ARRAY, target=0.6, candidates=24).sizes == many.sizes  # again, from what is known
+
+
+def test_a_part_is_fine_tuned_and_put_back(net, shared, tmp_path):
+    result = shared.within(ARRAY, target=0.5, candidates=4)
+    before = result.report.stages[-1].measured.loss
+    result.fine_tune(epochs=2, optimizer=lambda own: torch.optim.SGD(own, 1e-3), distil=0)
+    assert result.report.stages[-1].measured.loss < before
+    whole = result.undo()
+    small = resized(whole, result.network, keep=result.kept)
+    assert same(small, result.model)
+    result.save(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", [*BARE, *RICH])
+def test_the_limit_is_kept_on_every_machine(name, shared):
+    array = {**BARE, **RICH}[name]
+    result = shared.within(array, target=0.75, candidates=3)
+    assert result.report.after.cycles <= 0.75 * result.report.before.cycles
+
+
+def test_many_measured_costs_count_as_an_array(net, shared):
+    from hwcost.advice import tabulate
+
+    table = tabulate(shared.network, ARRAY, step=2)
+    assert shared.within(table, target=0.7, candidates=4).report.used <= 1
+
+
+def test_candidates_are_within_the_limit_and_cannot_grow(net, shared):
+    network, random = shared.network, np.random.default_rng(0)
+    options = {name: np.arange(1, network.widths[name].size + 1) for name in ("blocks.0.up", "blocks.1.up")}
+    limit = 0.65 * network_cost(network, ARRAY).total.cycles
+    pool = Pool(options, network, ARRAY, limit)
+    rows = pool.drawn(50, random)
+    near = pool.close_to(pool.sizes(rows[:3]), 50, random)
+    for own in (rows, near):
+        assert len(np.unique(own, axis=0)) == len(own) > 3
+        assert (pool.cost(own) <= limit).all()
+        for sizes, cost in zip(pool.sizes(own), pool.cost(own), strict=True):
+            choice = dict(zip(options, sizes, strict=True))
+            assert network_cost(network.at(choice), ARRAY).total.cycles == cost
+            for name, size in choice.items():
+                if size < network.widths[name].size:
+                    assert network_cost(network.at(choice | {name: size + 1}), ARRAY).total.cycles > limit
+
+
+def test_what_cannot_be_asked(net, shared):
+    with pytest.raises(InvalidValueError, match="no widths can save the rest"):
+        shared.within(SystolicArray(64, 64), target=0.1)
+    with pytest.raises(InvalidValueError, match="candidates"):
+        shared.within(ARRAY, target=0.5, candidates=0)
+    with pytest.raises(InvalidValueError, match="widths that can change"):
+        shared.part({"head": 2})
+    with pytest.raises(InvalidValueError, match="a multiple of 2"):
+        shared.part({"grouped": 3})
+    with pytest.raises(InvalidValueError, match="importance"):
+        supernet(net, IMAGE, data=loader(), importance="curves")
+    with pytest.raises(InvalidValueError, match="at least 1"):
+        supernet(net, IMAGE, data=loader(), epochs=0)
+
+
+def test_widths_and_modules_can_be_kept(net):
+    found = supernet(net, IMAGE, data=loader(), epochs=1, keep=["stem"], multiple=4, importance="magnitude")
+    result = found.within(ARRAY, target=0.7, candidates=4)
+    assert "stem.0" not in result.sizes
+    assert all(size % 4 == 0 for size in result.sizes.values())
+    assert result.report.left_alone["stem.0"] == "kept as asked"
+    assert result.report.used >= prune(net, IMAGE, ARRAY, target=0.7, data=loader(), keep=["stem"], multiple=4,
+                                       importance="magnitude").report.used * 0.97  # fmt: skip
