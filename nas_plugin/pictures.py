@@ -105,7 +105,8 @@ def _draw_trials(figure: Figure, result: SearchResult, log: Log) -> None:
     epochs = parts.get("super-network", [])
     *left, right = figure.subplots(1, 2 if epochs else 1, squeeze=False)[0]
     for axes in left:
-        for name, colour in (("widest", BLUE), ("random", GREY), ("narrowest", ORANGE)):
+        for name in epochs[0]["losses"]:
+            colour = {"widest": BLUE, "random": GREY}.get(name, ORANGE)
             losses = [record["losses"][name] for record in epochs]
             axes.plot(range(1, len(epochs) + 1), losses, "o-", markersize=3, color=colour, label=f"{name} network")
         axes.set(ylabel="loss (nats)", title="Training of the super-network")

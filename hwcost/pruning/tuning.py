@@ -17,7 +17,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.files import read_given, sealed, unsealed, write_given
 from hwcost.pruning.batches import Batch, Task, are_scores, device_of, seeded
 
-__all__ = ["MakeOptimizer", "Tuning", "default_optimizer", "descended"]
+__all__ = ["MakeOptimizer", "Tuning", "default_optimizer", "descended", "distance"]
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 """From parameters to an optimizer, whose learning rates are the largest of the schedule."""
@@ -109,7 +109,7 @@ class Tuning:
 
     def _taught(self, outputs: Tensor, wanted: Tensor, loss: Tensor) -> Tensor:
         """The loss of outputs that a teacher's outputs are wanted of."""
-        return self.distil * _distance(outputs, wanted) + (1 - self.distil) * loss
+        return self.distil * distance(outputs, wanted) + (1 - self.distil) * loss
 
     def run(
         self,
@@ -197,6 +197,6 @@ def _of_the_highest(place: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (place - WARM_UP) / (1 - WARM_UP)))
 
 
-def _distance(outputs: Tensor, wanted: Tensor) -> Tensor:
+def distance(outputs: Tensor, wanted: Tensor) -> Tensor:
     """The Kullback-Leibler divergence of two distributions over classes, a mean over the batch."""
     return F.kl_div(outputs.log_softmax(1), wanted.log_softmax(1), reduction="batchmean", log_target=True)

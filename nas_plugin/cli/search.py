@@ -90,7 +90,7 @@ def _figures(stage: str, record: dict[str, Any]) -> str:
         return f"{latency}  entropy {record['entropy']:.2f}  accuracy {100 * record['accuracy']:.1f} %"
     if "losses" in record:
         losses = "  ".join(f"{name} {loss:.3f}" for name, loss in record["losses"].items())
-        return f"super-network: loss {losses}  accuracy at the reference's sizes {100 * record['accuracy']:.1f} %"
+        return f"super-network: loss {losses}  accuracy {100 * record['accuracy']:.1f} %"
     if "scored" in record:
         best = f"best {record['ranked_by']} {record['best_objective']:.4f}"
         return f"scored {record['scored']} of {record['of']} networks  {best}"

@@ -18,12 +18,13 @@ from hwcost.network.limits import FILL
 from nas_plugin.images import Dataset, split
 from nas_plugin.methods.darts import DartsSearch, judge_of
 from nas_plugin.methods.one_shot import OneShotSearch, pool_of, ranked_by
+from nas_plugin.methods.pruning import PruneSearch
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import SEARCHES
-from nas_plugin.methods.training import Record, Resumable, Training, generator
+from nas_plugin.methods.training import Record, Resumable, SuperNetworkTraining, Training, generator
 from nas_plugin.space.arch_def import ArchDef
 
-__all__ = ["MostMacs", "RandomSearch", "check", "search_macs", "searcher", "winner_of"]
+__all__ = ["MostMacs", "RandomSearch", "check", "search_macs", "searcher", "shared_training", "winner_of"]
 
 
 def search_macs(arch: ArchDef, settings: SearchSettings, weight_images: int, alpha_images: int) -> float:
@@ -93,7 +94,13 @@ class MostMacs(Resumable):
         return self.costs.choice(self.pool[order[0]])
 
 
-SEARCHES |= {"darts": DartsSearch, "one-shot": OneShotSearch, "random": RandomSearch, "most-macs": MostMacs}
+SEARCHES |= {"darts": DartsSearch, "one-shot": OneShotSearch, "prune": PruneSearch, "random": RandomSearch}
+SEARCHES |= {"most-macs": MostMacs}
+
+
+def shared_training(settings: SearchSettings) -> type[SuperNetworkTraining]:
+    """What trains the weights that the searches of a method share."""
+    return getattr(SEARCHES.get(str(settings.method)), "TRAINING", SuperNetworkTraining)
 
 
 def check(arch: ArchDef, settings: SearchSettings) -> None:

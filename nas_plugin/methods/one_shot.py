@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,6 @@ RIDGE = 1e-2
 # the least distance between networks that are scored together, in standard deviations of the candidates' log sizes:
 # without it one family of near-equal networks takes all places, and a better one is never scored
 APART = 0.5
-SECOND = 4  # networks of the second final; all but one of the places are for the best of different kernels
 GENTLE = 0.4  # the learning rate of fine-tuning, in units of a training's
 
 
@@ -74,13 +73,15 @@ class OneShotSearch(Resumable):
     ``weights`` are those of a super-network trained with the same seed; None trains one.
     """
 
+    TRAINING: ClassVar[type[SuperNetworkTraining]] = SuperNetworkTraining
+    SECOND = 4  # networks of the second final; all but one of the places are for the best of different kernels
     STATE = ("step", "training", "losses", "finetuned_losses", "scratch_losses")
 
     def __init__(
         self, arch: ArchDef, settings: SearchSettings, train: Dataset, weights: Mapping[str, Tensor] | None = None
     ) -> None:
         self.arch, self.settings = arch, settings
-        self.training = SuperNetworkTraining(arch, settings, train)
+        self.training = self.TRAINING(arch, settings, train)
         if weights is not None:
             self.training.network.load_state_dict(weights)
             self.training.step = settings.epochs
@@ -96,8 +97,8 @@ class OneShotSearch(Resumable):
         self._scored = min(settings.candidates, len(self.pool))
         finalists = min(settings.finalists, self._scored)
         self._finalists = finalists if finalists > 1 else 0
-        self._tuned = self._finalists if self._finalists > SECOND else 0  # else all reach the second final anyway
-        self._second = min(SECOND, self._finalists)
+        self._tuned = self._finalists if self._finalists > self.SECOND else 0  # else all reach the second final anyway
+        self._second = min(self.SECOND, self._finalists)
         epochs = settings.epochs - self.training.step
         self.steps, self.step = epochs + -(-self._scored // ROUND) + self._tuned + self._second, 0
 
@@ -174,14 +175,16 @@ class OneShotSearch(Resumable):
 
     def _trial(self, part: str, place: int, settings: SearchSettings) -> Record:
         """Trains one network of a final, from the super-network's weights or from scratch."""
-        choice, images, tunes = self.costs.choice(self.pool[place]), self.training, part == "fine-tuning"
-        start = images.network.slice(choice) if tunes else None
+        choice, tunes = self.costs.choice(self.pool[place]), part == "fine-tuning"
         losses = self.finetuned_losses if tunes else self.scratch_losses
-        training = Training(self.arch, choice, settings, images.weight_data, start)
-        losses[place], accuracy = training.finish(images.held_out)
+        losses[place], accuracy = self._training(choice, settings, tunes).finish(self.training.held_out)
         tried = {"part": part, "accuracy": accuracy, "tried": choice, "loss": losses[place]}
         tried |= {"objective": losses[place] + float(self.price[place]), "epochs": settings.train_epochs}
         return tried | self._best(losses)
+
+    def _training(self, choice: Choice, settings: SearchSettings, tunes: bool) -> Training:
+        start = self.training.network.slice(choice) if tunes else None
+        return Training(self.arch, choice, settings, self.training.weight_data, start)
 
     def _first_final(self) -> NDArray[np.int64]:
         """By score: the best of each set of kernels for up to half of the places, then others that are apart."""
@@ -191,7 +194,7 @@ class OneShotSearch(Resumable):
         """The best of each of the three best sets of kernels, then the next."""
         if not self._tuned:
             return self._first_final()
-        return self._leaders_first(self._order(self.finetuned_losses), SECOND - 1)[: self._second]
+        return self._leaders_first(self._order(self.finetuned_losses), self.SECOND - 1)[: self._second]
 
     def _leaders_first(self, ranked: NDArray[np.int64], most: int) -> NDArray[np.int64]:
         """Ranked places with the first of each set of kernels, for up to ``most`` sets, before all others."""
@@ -199,8 +202,9 @@ class OneShotSearch(Resumable):
         return np.concatenate([ranked[leaders], np.delete(ranked, leaders)])
 
     def derived(self) -> dict[str, int]:
-        """The best of the second final, or of the scored networks if there are no finals."""
-        return self.costs.choice(self.pool[int(self._order(self.scratch_losses or self.losses)[0])])
+        """The best of the last final, or of the scored networks if there are no finals."""
+        losses = self.scratch_losses or self.finetuned_losses or self.losses
+        return self.costs.choice(self.pool[int(self._order(losses)[0])])
 
     def scores(self) -> list[dict[str, Any]]:
         """Every network that was scored: choice, exact cycles, held-out losses by its score and in the finals."""

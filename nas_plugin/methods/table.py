@@ -84,6 +84,8 @@ class Method(Row):
         needs_target: whether lambda alone means nothing to it.
         moves_weight: whether lambda has an effect with a target too, which it then follows.
         takes_weights: whether ``make`` also takes the weights of a super-network, which a sweep trains once per seed.
+        keeps_weights: whether the winner is cut from the super-network ``weights()`` of the search and trained on, as
+            :func:`nas_plugin.methods.pruning.tuned` does it; others are trained from scratch.
     """
 
     functions = Table({"make": "a search space, settings and images that returns a search"})
@@ -94,6 +96,7 @@ class Method(Row):
     needs_target: bool = False
     moves_weight: bool = False
     takes_weights: bool = False
+    keeps_weights: bool = False
 
     def reads(self, setting: str, given: Mapping[str, Any]) -> bool:
         """Whether a setting has an effect, among all that are given."""
@@ -128,6 +131,13 @@ METHODS: Mapping[str, Method] = table(
         uses=("candidates", "finalists", "finalist_epochs", "epochs", "share"),
         epochs=(20, 6),
         takes_weights=True,
+    ),
+    Method(
+        *("prune", "the widest network trained, cut to the exact limit and trained on", _Shipped("prune")),
+        uses=("candidates", "finalists", "finalist_epochs", "epochs", "share"),
+        epochs=(30, 15),
+        takes_weights=True,
+        keeps_weights=True,
     ),
     Method(
         *("random", "random networks in the limit, as much compute as darts", _Shipped("random")),

@@ -8,11 +8,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hwcost.pruning.tuning import distance
 from nas_plugin.errors import RunError
 from nas_plugin.images import Dataset, split
 from nas_plugin.methods.settings import SearchSettings
@@ -21,6 +21,7 @@ from nas_plugin.space.networks import SuperNetwork, TrainableNetwork
 
 __all__ = ["Descent", "Record", "Resumable", "SuperNetworkTraining", "Training", "generator", "held_out", "seeded"]
 
+DISTIL = 0.7  # the share of a loss that is the distance to a teacher's outputs
 Record = dict[str, Any]
 """The log of one step, in values that JSON knows."""
 
@@ -118,7 +119,8 @@ class Resumable:
 class Training(Resumable):
     """The training of one plain network at the sizes of a choice.
 
-    ``start`` is the network to train, in place; None draws new weights from the seed.
+    ``start`` is the network to train, in place; None draws new weights from the seed. ``taught`` are the logits of a
+    teacher for every image, from which the network then learns more than from the labels.
     """
 
     STATE = ("step", "network", "descent")
@@ -130,8 +132,10 @@ class Training(Resumable):
         settings: SearchSettings,
         train: Dataset,
         start: TrainableNetwork | None = None,
+        taught: Tensor | None = None,
     ) -> None:
         self.settings, self.train, self.steps, self.step = settings, train, settings.train_epochs, 0
+        self.taught = taught
         new = start or seeded(settings.seed, "training", lambda: TrainableNetwork(arch, choice))
         self.network: TrainableNetwork = new
         self.descent = Descent(self.network, settings, len(train), self.steps)
@@ -140,10 +144,14 @@ class Training(Resumable):
         """Runs one epoch; returns its log record."""
         random = generator(self.settings.seed, "training", self.step)
         total, hits = 0.0, 0
-        for images, labels in batches(self.train, self.settings.batch, random):
-            logits = self.network(images)
-            total += self.descent.descend(F.cross_entropy(logits, labels)) * len(labels)
-            hits += int((logits.detach().argmax(1) == labels).sum())
+        for index in torch.split(torch.randperm(len(self.train), generator=random), self.settings.batch):
+            part = self.train.take(index)
+            logits = self.network(part.images)
+            loss = F.cross_entropy(logits, part.labels)
+            if self.taught is not None:
+                loss = DISTIL * distance(logits, self.taught[index]) + (1 - DISTIL) * loss
+            total += self.descent.descend(loss) * len(index)
+            hits += int((logits.detach().argmax(1) == part.labels).sum())
         self.step += 1
         return {"epoch": self.step, "loss": total / len(self.train), "train_accuracy": hits / len(self.train)}
 
@@ -165,6 +173,8 @@ class SuperNetworkTraining(Resumable):
     """
 
     STATE = ("step", "network", "descent")
+    KIND = "super-network"
+    TRAINED: ClassVar[tuple[str, ...]] = ("widest", "narrowest", "random", "random")
 
     def __init__(self, arch: ArchDef, settings: SearchSettings, train: Dataset) -> None:
         self.arch, self.settings, self.steps, self.step = arch, settings, settings.epochs, 0
@@ -179,17 +189,21 @@ class SuperNetworkTraining(Resumable):
     def run_epoch(self) -> Record:
         """Runs one epoch; returns its log record."""
         random = generator(self.settings.seed, "super-network", self.step)
-        totals = np.zeros(3)
+        totals: dict[str, float] = dict.fromkeys(self.TRAINED, 0.0)
         for images, labels in batches(self.weight_data, self.settings.batch, random):
             losses = self._losses(images, labels, random)
             self.descent.descend(torch.stack(losses).sum())
-            widest, narrowest, *others = (float(loss.detach()) for loss in losses)
-            totals += np.array([widest, narrowest, sum(others) / len(others)]) * len(labels)
+            for name, loss in zip(self.TRAINED, losses, strict=True):
+                totals[name] += float(loss.detach()) * len(labels)
         self.step += 1
-        means = dict(zip(("widest", "narrowest", "random"), (totals / len(self.weight_data)).tolist(), strict=True))
-        known = {name: min(size, self.widest[name]) for name, size in self.arch.reference.items()}
-        reference = held_out(lambda images: self.network.at(images, known), self.held_out)
-        return {"part": "super-network", "epoch": self.step, "losses": means, "accuracy": reference[1]}
+        means = {name: total / len(self.weight_data) / self.TRAINED.count(name) for name, total in totals.items()}
+        watched = self._watched()
+        accuracy = held_out(lambda images: self.network.at(images, watched), self.held_out)[1]
+        return {"part": "super-network", "epoch": self.step, "losses": means, "accuracy": accuracy}
+
+    def _watched(self) -> Choice:
+        """The network whose accuracy is in the log: at the reference's sizes."""
+        return {name: min(size, self.widest[name]) for name, size in self.arch.reference.items()}
 
     def _losses(self, images: Tensor, labels: Tensor, random: torch.Generator) -> list[Tensor]:
         widest = self.network.at(images, self.widest)

@@ -202,13 +202,13 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 def compare(sweep: SearchSweep) -> Comparison:
     """Reads the results of a finished sweep. Raises RunError if something is still to be done."""
 
-    def accuracies(choice: Choice) -> tuple[float, ...]:
-        return tuple(sweep.finished(task)["test_accuracy"] for task in sweep.trainings(choice))
+    def accuracies(choice: Choice, search: Task | None = None) -> tuple[float, ...]:
+        return tuple(sweep.finished(task)["test_accuracy"] for task in sweep.trainings(choice, search))
 
     def row(method: str, task: Task) -> SearchRow:
         result, settings = sweep.finished(task), task.settings
         figures: dict[str, Any] = {name: result.get(name) for name in ("cycles", "cycles_ratio", "share_of_target")}
-        figures |= {"winner": result["winner"], "accuracies": accuracies(result["winner"])}
+        figures |= {"winner": result["winner"], "accuracies": accuracies(result["winner"], task)}
         return SearchRow(size_of(task.arch.array), method, settings.limit, settings.seed, **figures)
 
     return Comparison(sweep, tuple(row(*each) for each in sweep.searches()), accuracies(sweep.arch.reference))

@@ -127,7 +127,7 @@ def result_of(run: SearchSweep) -> SearchResult:
     """The result of a finished run. Raises RunError for a sweep of several, or a run that has not ended."""
     search = run.only_search()
     found = run.finished(search)
-    tasks = {"winner": run.trainings(found["winner"])[0], "reference": run.trainings(run.arch.reference)[0]}
+    tasks = {"winner": run.trainings(found["winner"], search)[0], "reference": run.trainings(run.arch.reference)[0]}
     outcomes = {}
     for stage, task in tasks.items():
         content = run.finished(task)

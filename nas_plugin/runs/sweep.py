@@ -23,7 +23,8 @@ from hwcost.files import new_folder
 from hwcost.machine.rows import Row
 from hwcost.sweep import engines
 from nas_plugin.errors import RunError
-from nas_plugin.methods.finding import check
+from nas_plugin.methods.finding import check, shared_training
+from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.runs.folders import Owner, check_made_with, made_with, read_content, read_json, save, save_json, usable
 from nas_plugin.runs.settings import SweepSettings, check_list, with_rows
 from nas_plugin.runs.task import SCHEMA, OnStep, Task, images_of, key_of, perform
@@ -120,35 +121,43 @@ class SearchSweep:
         more |= {"images": self.images, "made_with": self.made_with}
         return Task(kind, self.path / folder, *of, **more)
 
-    def super_networks(self) -> list[Task]:
-        """One per seed, if several searches share it."""
+    def super_networks(self) -> dict[tuple[type, int], Task]:
+        """One per seed for each way to train them, if several searches share it."""
         limits, seeds = self.settings.limits, self.settings.seeds
-        each = (self.settings.search(method, limits[0], seeds[0]) for method in self.settings.methods)
+        each = [self.settings.search(method, limits[0], seeds[0]) for method in self.settings.methods]
         takers = [settings for settings in each if settings.method_row.takes_weights]
-        if len(self.arrays) * len(limits) * len(takers) < 2:
-            return []
-        each = (dataclasses.replace(takers[0], seed=seed, target=None) for seed in seeds)
-        kind = "super-network"
-        return [self._task(kind, f"{kind}s/seed{s.seed}", self.arch, s, f"{kind}, seed {s.seed}") for s in each]
+        found: dict[tuple[type, int], Task] = {}
+        for training in dict.fromkeys(map(shared_training, takers)):
+            own = [settings for settings in takers if shared_training(settings) is training]
+            if len(self.arrays) * len(limits) * len(own) > 1:
+                found |= {(training, seed): self._super_network(training.KIND, own[0], seed) for seed in seeds}
+        return found
+
+    def _super_network(self, name: str, settings: SearchSettings, seed: int) -> Task:
+        own = dataclasses.replace(settings, seed=seed, target=None)
+        return self._task("super-network", f"{name}s/seed{seed}", self.arch, own, f"{name}, seed {seed}")
 
     def searches(self) -> Iterator[tuple[str, Task]]:
         """Every search with the name of its method."""
         methods, limits, seeds = self.settings.methods, self.settings.limits, self.settings.seeds
-        shared = {task.settings.seed: task for task in self.super_networks()}
+        shared = self.super_networks()
         for array, method, limit, seed in itertools.product(self.arrays, methods, limits, seeds):
             settings, size = self.settings.search(method, limit, seed), size_of(array)
             kind, value = ("target", limit["target"]) if "target" in limit else ("lambda", limit["weight"])
             folder = f"searches/{size}-{method}-{kind}{value}-seed{seed}"
             label = f"{method} on {size}, {kind} {value}, seed {seed}"
-            network = shared.get(seed) if settings.method_row.takes_weights else None
+            takes = settings.method_row.takes_weights
+            network = shared.get((shared_training(settings), seed)) if takes else None
             arch = dataclasses.replace(self.arch, array=array)
             yield method, self._task("search", folder, arch, settings, label, super_network=network)
 
-    def trainings(self, choice: Choice) -> list[Task]:
-        """The trainings of one network, one per training seed."""
-        key, own = key_of(choice), [self.settings.training(seed) for seed in self.settings.train_seeds]
+    def trainings(self, choice: Choice, search: Task | None = None) -> list[Task]:
+        """The trainings of a network, one per training seed; with the weights of ``search`` if its method keeps any."""
+        start = search if search is not None and search.settings.method_row.keeps_weights else None
+        key = key_of(choice) if start is None else f"{start.folder.name}-{key_of(choice)}"
+        own = [self.settings.training(seed) for seed in self.settings.train_seeds]
         of = ((f"trainings/{key}-seed{s.seed}", self.arch, s, f"training {key}, seed {s.seed}", choice) for s in own)
-        return [self._task("training", *each) for each in of]
+        return [self._task("training", *each, start=start) for each in of]
 
     def only_search(self) -> Task:
         """The search of a run. Raises RunError if there are several searches or trainings."""
@@ -194,7 +203,7 @@ def run_sweep(
     damaged or a training diverged, InvalidValueError for an engine that cannot be used, and what ``progress`` raises.
     """
     searches = [task for _, task in sweep.searches()]
-    early = [*sweep.super_networks(), *(task for task in searches if task.super_network is None)]
+    early = [*sweep.super_networks().values(), *(task for task in searches if task.super_network is None)]
     late = [task for task in searches if task.super_network is not None]
     done, total = 0, len(early) + len(late) + len(sweep.settings.train_seeds) * (len(searches) + 1)
     lock = threading.Lock()
@@ -231,7 +240,7 @@ def run_sweep(
 
     run(early)
     run(late)
-    networks = [*(task.read()["winner"] for task in searches), sweep.arch.reference]
-    trainings = {task.folder: task for network in networks for task in sweep.trainings(network)}
+    of = [*(sweep.trainings(task.read()["winner"], task) for task in searches), sweep.trainings(sweep.arch.reference)]
+    trainings = {task.folder: task for tasks in of for task in tasks}
     total = len(early) + len(late) + len(trainings)
     run(list(trainings.values()))

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from nas_plugin.errors import RunError
 from nas_plugin.images import Dataset, load
-from nas_plugin.methods.finding import searcher, winner_of
+from nas_plugin.methods.finding import searcher, shared_training, winner_of
+from nas_plugin.methods.pruning import tuned
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Record, SuperNetworkTraining, Training, held_out
 from nas_plugin.runs import folders
@@ -55,6 +56,7 @@ class Task:
         label: for people.
         choice: of a training.
         super_network: the task whose weights a search takes; None trains its own, if it needs one.
+        start: the search whose weights a training goes on from; None starts from new ones.
         images: checksums of the images.
         made_with: versions and device.
     """
@@ -66,6 +68,7 @@ class Task:
     label: str
     choice: Choice | None = None
     super_network: Task | None = None
+    start: Task | None = None
     images: tuple[int, ...] = ()
     made_with: Mapping[str, str] = field(default_factory=made_with)
 
@@ -79,6 +82,7 @@ class Task:
             "images": self.images,
             "choice": self.choice,
             "super_network": self.super_network and self.super_network.identity,
+            "start": self.start and self.start.identity,
             "made_with": dict(self.made_with),
         }
         plain: dict[str, Any] = json.loads(json.dumps(content))
@@ -194,6 +198,14 @@ def _advance(work: Any, task: Task, owner: Owner, on_step: OnStep | None) -> lis
     return log
 
 
+def _training(task: Task, train: Dataset) -> Training:
+    choice, start = task.choice or {}, task.start
+    if start is None:
+        return Training(task.arch, choice, task.settings, train)
+    trained: Training = tuned(task.arch, choice, task.settings, train, read_weights(start))
+    return trained
+
+
 def _search(task: Task, train: Dataset) -> Any:
     weights = None if task.super_network is None else read_weights(task.super_network)
     return searcher(task.arch, task.settings, train, weights)
@@ -203,6 +215,8 @@ def _found(task: Task, work: Any, test: Dataset) -> tuple[dict[str, Any], str]:
     derived = work.derived()
     winner = winner_of(task.arch, task.settings, derived)
     content = {"derived": derived, "winner": winner} | _figures(task, winner)
+    if task.settings.method_row.keeps_weights:
+        save(task.folder / WEIGHTS, weights_of(work.weights()))
     if hasattr(work, "scores"):
         content["scores"] = work.scores()
     return content, f": {key_of(winner)}, {content['cycles_ratio']:.3f} of the reference's cycles"
@@ -243,10 +257,12 @@ class _Kind(NamedTuple):
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "super-network": _Kind(lambda task, train: SuperNetworkTraining(task.arch, task.settings, train), _super_network),
+    "super-network": _Kind(
+        lambda task, train: shared_training(task.settings)(task.arch, task.settings, train), _super_network
+    ),
     "search": _Kind(_search, _found, _search_fits),
     "training": _Kind(
-        lambda task, train: Training(task.arch, task.choice or {}, task.settings, train),
+        _training,
         _trained,
         lambda task, content: 0 <= content["test_accuracy"] <= 1,
     ),

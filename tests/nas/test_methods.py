@@ -133,7 +133,7 @@ def test_rivals_are_methods_and_latencies() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "guess"}, "method is 'guess'; allowed: one of: darts, one-shot, random, most-macs"),
+        ({"method": "guess"}, "method is 'guess'; allowed: one of: darts, one-shot, prune, random, most-macs"),
         ({"latency": "guess"}, "latency is 'guess'; allowed: one of: logistic, "),
         (
             {"method": "most-macs"},
@@ -152,7 +152,7 @@ def test_what_can_only_fail_is_refused_before(few_lenet: Dataset, changes: dict[
 
 
 def test_the_smallest_network_is_a_target_that_can_be_met(few_lenet: Dataset) -> None:
-    for rival in ("expectation", "flops-snap", "one-shot", "random", "most-macs"):
+    for rival in ("expectation", "flops-snap", "one-shot", "prune", "random", "most-macs"):
         assert cycles(LENET, winner(LENET, few_lenet, rival, target="993cycles")) == 993
 
 

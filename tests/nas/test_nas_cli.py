@@ -71,6 +71,7 @@ def test_a_sweep_may_name_methods_and_latencies() -> None:
 
 LINES = {  # what one step of a method is on stderr
     "one-shot": ["super-network: loss widest ", "scored 4 of ", *[" trained: held-out loss "] * 4],
+    "prune": ["super-network: loss widest ", "scored 4 of ", *[" fine-tuned: held-out loss "] * 4],
     "random": [" trained: held-out loss "],
     "most-macs": [],
 }
@@ -93,7 +94,7 @@ def test_every_method_shows_its_steps(
 ) -> None:
     options = ["--method", method, "--target", "970 cycles", "--train-epochs", 1, "--images", 100]
     options += [] if method == "most-macs" else ["--epochs", 1]
-    options += ["--candidates", 4, "--finalists", 4] if method == "one-shot" else []
+    options += ["--candidates", 4, "--finalists", 4] if method in ("one-shot", "prune") else []
     options += ["--arch-def", small_file]
     code, out, err = run(capfd, "search", *options, "--out", tmp_path / "a")
     assert code == 0
@@ -129,7 +130,7 @@ def test_what_candidates_are_ranked_by_is_shown(
 ) -> None:
     """Without a target that is the sum of loss and latency: the best of it never gets worse, and is what wins."""
     options = ["--method", method, "--lambda", 3, "--images", 100, "--epochs", 8, "--train-epochs", 1, "--seed", 1]
-    options += ["--candidates", 90, "--finalists", 4] if method == "one-shot" else []
+    options += ["--candidates", 90, "--finalists", 4] if method in ("one-shot", "prune") else []
     _, out, err = run(capfd, "search", "--arch-def", small_file, "--out", tmp_path / "a", "--json", *options)
     name = "held-out loss + lambda * latency"
     log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
@@ -219,7 +220,7 @@ BAD = [
     (["--threads", "0"], "--threads is 0"),
     (["--target", "2100"], "--target is '2100'; allowed: at least 993 cycles (0.352 of the reference's)"),
     (["--method", "most-macs", "--target", "2100"], "write 2100cycles for cycles"),
-    (["--method", "x"], "--method is 'x'; allowed: one of: darts, one-shot, random, most-macs"),
+    (["--method", "x"], "--method is 'x'; allowed: one of: darts, one-shot, prune, random, most-macs"),
     (["--target", "0"], "--target is '0'; allowed: a positive number (of the reference's cycles), or one with"),
     (["--target", "-0.5"], "--target is '-0.5'; allowed: a positive number"),
     (["--target", "nan"], "--target is 'nan'; allowed: a positive number"),
@@ -266,7 +267,7 @@ BAD = [
     (["--method", "random", "--utilization", "0.1"], "--utilization cannot be used: random does not use it"),
     (
         ["--method", "most-macs", "--target", "1", "--epochs", "2"],
-        "--epochs cannot be used: most-macs does not use it; leave it out, or choose darts, one-shot or r",
+        "--epochs cannot be used: most-macs does not use it; leave it out, or choose darts, one-shot, prune or r",
     ),
     (
         ["--method", "one-shot", "--target", "1", "--lambda", "0.1"],

@@ -129,6 +129,8 @@ WAYS = {
     "darts, MACs": {"method": "darts", "target": "0.5", "latency": "flops", "snaps": False, "utilization": 0.1},
     "one-shot": {"method": "one-shot", "weight": 0.2, "candidates": 32},
     "one-shot, target": {"method": "one-shot", "target": "500cycles", "candidates": 3},
+    "prune": {"method": "prune", "weight": 0.2, "candidates": 3},
+    "prune, target": {"method": "prune", "target": "500cycles", "candidates": 3},
     "random": {"method": "random", "weight": 0.2},
     "random, target": {"method": "random", "target": "500cycles"},
     "most-macs": {"method": "most-macs", "target": "500cycles"},
@@ -196,7 +198,7 @@ def test_an_unreachable_target_or_a_missing_one_leaves_no_folder(small: nas_plug
 
 def test_as_few_images_as_can_be(small: nas_plugin.ArchDef) -> None:
     """One for the weights, one held out."""
-    for method in ("darts", "one-shot", "random", "most-macs"):
+    for method in ("darts", "one-shot", "prune", "random", "most-macs"):
         few = used(method=method, epochs=1, train_epochs=1, finalist_epochs=1, candidates=2)
         result = search(arch_def=small, images=2, target="500cycles", **few)
         assert 485 <= result.cost(result.winner).total.cycles <= 500

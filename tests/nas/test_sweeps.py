@@ -422,7 +422,7 @@ def test_folders_that_cannot_be_used(small: ArchDef, one: Path, tmp_path: Path) 
 BAD = [
     ({"methods": []}, r"methods is \[\]; allowed: at least one, each once"),
     ({"methods": ["most-macs"] * 2}, "methods is .*; allowed: at least one, each once"),
-    ({"methods": ["darts"]}, "methods is 'darts'; allowed: one of: one-shot, random, most-macs, logistic"),
+    ({"methods": ["darts"]}, "methods is 'darts'; allowed: one of: one-shot, prune, random, most-macs, logistic"),
     ({"targets": ["0.5", 0.5]}, "targets is .*; allowed: at least one, each once"),
     ({"targets": ["0"]}, "target is '0'; allowed: a positive number"),
     ({"targets": ["0.5", "0.01"]}, r"target is '0.01'; allowed: at least 201 cycles \(0.206 of the reference's\)"),
