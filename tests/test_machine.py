@@ -225,3 +225,12 @@ def test_a_machine_is_shown_as_the_call_that_makes_it(name):
     shown = repr(array)
     assert eval(shown, {"SystolicArray": SystolicArray, "inf": math.inf}) == array
     assert ("cycles_per_layer" in shown) == (array.cycles_per_layer != 0)
+
+
+@pytest.mark.parametrize("name", [name for name, each in SystolicArray.declarations.items() if each.start is not None])
+def test_fits_start_from_a_value_that_can_be_scaled(name):
+    declared = SystolicArray.declarations[name]
+    start = declared.start.value(SystolicArray(8, 16)) if callable(declared.start.value) else declared.start.value
+    assert declared.kind.check(start, name, declared.unit) == start
+    assert 0 < start < (1 if declared.kind.is_share else math.inf)
+    assert declared.kind.is_share == (name in {"row_stairs", "col_stairs", "overlap"})

@@ -162,6 +162,13 @@ def test_rows_of_the_dataflows():
     assert {name: DATAFLOWS[name].fill_and_drain(4, 8) for name in laid} == {"ws": 14, "os": 10, "is": 14}
 
 
+@pytest.mark.parametrize("row", DATAFLOWS.values(), ids=list(DATAFLOWS))
+def test_outputs_are_shifted_out_once(row):
+    drained = row.drained()
+    assert drained.drained() == drained
+    assert drained.fill_and_drain(4, 8) == row.fill_and_drain(4, 8) + 4 * row.drain_passes
+
+
 @pytest.mark.parametrize("table", [DATAFLOWS, FOLD_TIMINGS, RELAXATIONS], ids=["dataflows", "timings", "relaxations"])
 def test_tables_are_read_only_and_say_what_they_hold(table):
     for name, row in table.items():
