@@ -37,7 +37,7 @@ SIZES = ("1", "2", "3", "5", "8", "13", "16", "24", "1:4", "3,7", "2:9:3", "3,3,
 FLOWS, TIMINGS, CLOCKS = ("ws", "os", "is"), ("ideal", "serial", "double-buffered"), ("1e9", "700MHz", "0.5GHz")
 DEVICES = ("gemmini", "tpu-v1", "edge-tpu", "uboost-csim", "machine.toml", "tpu")
 ARRAY = {"--s1": ("4", "8", "16"), "--s2": ("4", "8", "16"), "--dataflow": FLOWS, "--fold-timing": TIMINGS}
-FORMS = {"--json": None}
+FORMS, ONLY_CSV = {"--json": None}, ("table",)
 
 LINES: dict[str, tuple[Sequence[str], Mapping[str, Sequence[str] | None]]] = {
     "estimate": (
@@ -62,7 +62,46 @@ LINES: dict[str, tuple[Sequence[str], Mapping[str, Sequence[str] | None]]] = {
         {"--rows": SIZES, "--cols": SIZES, "--device": DEVICES, "--pe-budget": ("64", "8"), "--clock": CLOCKS},
     ),
     "compare": (("layers.csv", "layers.toml"), {"--device": DEVICES, "--devices": DEVICES, "--csv": None}),
-    "advise": (("layers.csv",), {"--device": DEVICES, "--budget": ("0.9", "0.5"), "--csv": None}),
+    "advise": (
+        ("layers.csv",),
+        {
+            "--device": DEVICES,
+            "--table": ("costs.csv",),
+            "--budget": ("0.9", "0.5"),
+            "--multiple": ("2", "4"),
+            "--least": ("0.25", "0.5"),
+            "--take": ("c1.out_channels=4", "mm=3"),
+            "--csv": None,
+        },
+    ),
+    "table": (
+        ("layers.csv", "layers.toml"),
+        {
+            "--device": DEVICES,
+            "--widths": ("c1.out_channels", "fc"),
+            "--step": SIZES,
+            "--least": ("0.5", "1"),
+            "--out": ("a.csv",),
+        },
+    ),
+    "prune": (
+        ("net.py:Net",),
+        {
+            "--input": ("1,2,8,8", "4,2,8,8"),
+            "--data": ("net.py:data",),
+            "--target": ("0.5", "0.75"),
+            "--cycles": ("300", "1"),
+            "--table": ("costs.csv",),
+            "--device": DEVICES,
+            "--importance": ("curves", "taylor", "norm", "magnitude"),
+            "--keep": ("conv1", "conv2"),
+            "--least": ("0.25", "0.5"),
+            "--multiple": ("2", "4"),
+            "--fine-tune": ("1",),
+            "--out": ("run", "run2"),
+            "--plot": ("a.svg",),
+        },
+    ),
     "devices": (("show", "list", "gemmini"), {}),
     "calibrate": (("measured.csv",), {"--device": DEVICES, "--free": ("cycles_per_row", "overlap")}),
     "plot": (("stairs", "ceiling"), {"--f": SIZES, "--k": SIZES, "--output": ("a.svg", "a.png"), "--device": DEVICES}),
@@ -74,6 +113,8 @@ WEIGHTS = {
     "sweep": 4,
     "compare": 1,
     "advise": 1,
+    "table": 1,
+    "prune": 0.3,
     "devices": 1,
     "calibrate": 0.2,
     "plot": 0.2,
@@ -97,7 +138,16 @@ FILES = {
     "Bandwidth: 10\nDataflow: ws\nMemoryBanks: 1\n\n[run_presets]\nInterfaceBandwidth: CALC\n",
     "measured.csv": "kind,c,f,k,h,w,padding,seconds\nconv2d,8,16,3,9,9,same,1e-4\nlinear,64,32,,,,,2e-5\n"
     "linear,100,64,,,,,5e-5\nconv2d,4,8,3,7,7,same,3e-5\nlinear,32,10,,,,,1e-5\n",
-}
+    "costs.csv": "layer,in,out,ms\n" + "".join(
+        f"{layer},{a},{b},{a * b % 7 + 1}\n"
+        for layer, a, b in (("c1", 2, 6), ("c1", 2, 4), ("c1", 1, 6), ("fc", 30, 12), ("fc", 20, 12), ("mm", 7, 9))
+    ),
+    "net.py": "from torch import nn, randint, randn\n\n\n"
+    "class Net(nn.Sequential):\n    def __init__(self):\n"
+    "        conv1, conv2 = nn.Conv2d(2, 8, 3), nn.Conv2d(8, 6, 3)\n"
+    "        super().__init__(conv1, nn.ReLU(), conv2, nn.Flatten(), nn.Linear(96, 3))\n\n\n"
+    "data = [(randn(4, 2, 8, 8), randint(3, (4,))) for _ in range(4)]\n",
+}  # fmt: skip
 """A small file of each kind that commands read."""
 
 READERS: dict[str, list[str]] = {
@@ -109,6 +159,7 @@ READERS: dict[str, list[str]] = {
         "estimate", "--scalesim-topology", "topology.csv", "--scalesim-config", "scale.cfg", "--json",
     ],
     "measured.csv": ["calibrate", "measured.csv", "--device", "gemmini", "--free", "cycles_per_row", "--json"],
+    "costs.csv": ["advise", "layers.csv", "--table", "costs.csv", "--budget", "0.9", "--json"],
     "arch_def.toml": [],
 }  # fmt: skip
 """The command that reads each file."""
@@ -129,8 +180,8 @@ def command_lines(rng: random.Random) -> Iterator[list[str]]:
         (name,) = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))
         places, options = LINES[name]
         line = [name] + ([_value(rng, places, 0.05)] if places and rng.random() < 0.97 else [])
-        wanted = ("--k", "--c", "--f", "--rows", "--cols")
-        for option, values in {**options, **ARRAY, **FORMS}.items():
+        wanted = ("--k", "--c", "--f", "--rows", "--cols", "--input", "--target")
+        for option, values in {**options, **ARRAY, **({} if name in ONLY_CSV else FORMS)}.items():
             if rng.random() > (0.97 if option in wanted else 0.85 if option in ("--s1", "--s2", "--json") else 0.12):
                 continue
             line += [option] if values is None else [option, _value(rng, values, 0.06)]
