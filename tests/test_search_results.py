@@ -51,7 +51,8 @@ def test_the_table_of_all_rivals_is_that_of_the_result_file() -> None:
     winners = {(row["array"], row["method"], row["limit"]): row for row in BREADTH["winners"]}
     for array in ("16x16", "8x8"):
         shown = rows(f"breadth {array}")
-        assert {row[0] for row in shown} == set(BREADTH["settings"]["methods"]) == set(SWEEP_METHODS)
+        assert {row[0] for row in shown} == set(BREADTH["settings"]["methods"])
+        assert set(SWEEP_METHODS) - {"prune"} == {row[0] for row in shown}
         for method, *cells in shown:
             (kept,) = (row for row in BREADTH["methods"] if (row["array"], row["method"]) == (array, method))
             reached = kept["iso_accuracy_cycles_by_seed"]
