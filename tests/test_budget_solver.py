@@ -300,11 +300,13 @@ def narrowed_by_hand(counts, sets, choice, limit):
     return choice
 
 
-@given(SEEDS, st.floats(0, 1))
-def test_a_walk_ends_where_no_move_of_one_or_two_widths_gains(seed, share):
+@given(SEEDS, st.floats(0, 1), st.booleans())
+def test_a_walk_ends_where_no_move_of_one_or_two_widths_gains(seed, share, met):
     rng, counts, costs = problem(seed)
     sets = {tuple(c.values()): (cycles, worth) for c, cycles, worth in everything(counts, costs)}
     limit = min(c for c, _ in sets.values()) * (1 - share) + max(c for c, _ in sets.values()) * share
+    if met:  # a set takes exactly as much as it may
+        limit = max(c for c, _ in sets.values() if c <= limit)
     walk, start = (
         Walk(tables_of(costs, counts), counts),
         {name: int(rng.integers(count)) for name, count in counts.items()},

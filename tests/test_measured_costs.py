@@ -28,7 +28,7 @@ from hwcost import (
 )
 from hwcost.advice import MeasuredCosts, tabulate
 from hwcost.advice.budget import best_sizes
-from hwcost.advice.tables import Allowed
+from hwcost.advice.tables import Allowed, candidates
 from hwcost.importers.lists import read_costs, write_costs
 
 
@@ -100,6 +100,15 @@ def macs(net, at):
 
 
 # ---------------------------------------------------------------- the solver
+
+
+@pytest.mark.parametrize(("least", "multiple"), [(0.0, 1), (0.5, 1), (0.7, 1), (0.0, 2), (0.5, 2), (0.6, 3)])
+def test_sizes_that_were_measured_and_are_allowed(least, multiple):
+    net, costs = table(7, whole=True)
+    for name in ("a", "b", "c"):
+        size = net.widths[name].size
+        found = candidates(net, name, size, Allowed(multiple, least), costs).tolist()
+        assert found == [n for n in range(1, size + 1) if n == size or (n >= least * size and n % multiple == 0)]
 
 
 @settings(max_examples=25)

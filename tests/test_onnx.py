@@ -1328,6 +1328,16 @@ def test_graphs_with_other_dynamic_sizes_are_compared(tmp_path, capsys, monkeypa
     assert "'B'" in capsys.readouterr().err
 
 
+def test_channels_among_the_rows_of_a_product_stay_free(read):
+    """A product over positions: the images and the channels are its rows."""
+    nodes = [node("Conv", ["x", "v"], ["a"], name="a"), node("MatMul", ["a", "w"], ["b"], name="b"),
+             node("Conv", ["b", "u"], ["c"], name="c")]  # fmt: skip
+    weights = [tensor("v", (8, 3, 1)), tensor("w", (5, 7)), tensor("u", (2, 8, 1))]
+    network = read(build(nodes, {"x": [(4, 3, 5)]}, weights))
+    assert network["b"] == Linear(5, 7, batch=4 * 8)
+    assert network.at({"a": 6})["b"] == Linear(5, 7, batch=4 * 6)
+
+
 # ---------------------------------------------------------------- graphs in memory
 
 
