@@ -59,8 +59,8 @@ AREAS = {
 OTHER_TESTS = (
     "adapters agreement bad_options calibration check_gradient cli compare docs examples explain files from_torch_real "
     "fuzz help how_true html imports known_optimum model_command nni onnx onnx_random plot prune_command pruning "
-    "pruning_complaints recipes release scalesim search_results search_the_array sweep_cluster sweep_command sweep_plot "
-    "user_input"
+    "pruning_complaints recipes release scalesim search_results search_the_array sweep_cluster sweep_command "
+    "sweep_plot user_input"
 )
 """Test files that are left out: those of other rooms, slow ones, and those that start processes."""
 
