@@ -11,6 +11,9 @@
     sharing      their training
     candidates   sets of sizes within a limit
     supernetwork one training for many limits
+    masking      channels that count by the probabilities of sizes
+    searching    widths by gradient descent on these
+    splitting    data in two parts
     result       the smaller module: fine-tuning, state dicts, optimizers, files
     norms        statistics of batch norms
     tuning       epochs of training that can stop and go on
@@ -29,7 +32,8 @@ from hwcost.pruning.cutting import prune, schedule
 from hwcost.pruning.recipe import load_pruned as pruned
 from hwcost.pruning.report import PruningReport
 from hwcost.pruning.result import Pruned
+from hwcost.pruning.searching import darts
 from hwcost.pruning.slicing import Sliced
 from hwcost.pruning.supernetwork import SuperNet, supernet
 
-__all__ = ["Pruned", "PruningReport", "Sliced", "SuperNet", "prune", "pruned", "schedule", "supernet"]
+__all__ = ["Pruned", "PruningReport", "Sliced", "SuperNet", "darts", "prune", "pruned", "schedule", "supernet"]

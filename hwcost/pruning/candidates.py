@@ -53,12 +53,21 @@ class Pool:
 
     def close_to(self, sets: Sequence[Sizes], count: int, random: np.random.Generator) -> Any:
         """Different sets of sizes within the limit that differ from one of ``sets`` in some widths."""
-        rows = np.array([[np.searchsorted(own, size) for own, size in zip(self.options.values(), each, strict=True)]
-                         for each in sets])  # fmt: skip
+        rows = self._places(sets)
         rows = rows[random.integers(len(rows), size=count)]
         changes = random.random(rows.shape) < CHANGED
         steps = random.normal(0.0, 1.0 + 0.1 * self._last, rows.shape)
         return self._within(np.clip(rows + changes * steps, 0, self._last), random)
+
+    def grown(self, sizes: Sizes, random: np.random.Generator) -> Sizes:
+        """A set of sizes within the limit, whose widths then grow as far as they can."""
+        return self.sizes(self._filled(self._places([sizes]), random))[0]
+
+    def _places(self, sets: Sequence[Sizes]) -> Any:
+        """Sizes as places of options."""
+        columns = [np.searchsorted(own, [each[column] for each in sets])
+                   for column, own in enumerate(self.options.values())]  # fmt: skip
+        return np.stack(columns, axis=1)
 
     def _within(self, places: Figures, random: np.random.Generator) -> Any:
         """Sets at about these places of options, scaled until they are within the limit, and then filled."""

@@ -151,9 +151,17 @@ class Tuning:
             "epoch": self.epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "more": self.more_state(),
         }
         torch.save(state, content)
         write_given(path, sealed(content.getvalue(), _OWNER), "checkpoint")
+
+    def more_state(self) -> dict[str, Any]:
+        """What else the rest of the work depends on, as tensors and plain data."""
+        return {}
+
+    def load_more_state(self, state: Mapping[str, Any]) -> None:
+        """Takes what :meth:`more_state` gave."""
 
     def load(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
         """Goes back to where :meth:`save` was called.
@@ -177,6 +185,7 @@ class Tuning:
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
+            self.load_more_state(state["more"])
             self.epoch = int(state["epoch"])
         except Exception as error:
             raise InvalidValueError("checkpoint", os.fspath(path), again, reason="it does not fit") from error

@@ -1,8 +1,8 @@
 """PyTorch modules within a limit: latency as a loss term, and pruning.
 
 Cost tables, the exact expectation, smooth costs and :class:`LatencyLoss`, with a weight or a limit, are for searches.
-:func:`prune` cuts a trained module to an exact limit, :func:`supernet` is one training for many limits, and
-:func:`resized` cuts to any widths.
+:func:`prune` cuts a trained module to an exact limit, :func:`supernet` is one training for many limits,
+:func:`darts` finds widths by gradient descent, and :func:`resized` cuts to any widths.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from hwcost.torch.target import TargetWeight
 
 if TYPE_CHECKING:
     from hwcost.importers.torch.resize import resized
-    from hwcost.pruning import Pruned, PruningReport, Sliced, SuperNet, prune, pruned, schedule, supernet
+    from hwcost.pruning import Pruned, PruningReport, Sliced, SuperNet, darts, prune, pruned, schedule, supernet
 
 __all__ = [
     "CostTable", "GradientCheck", "LatencyLoss", "Pruned", "PruningReport", "Sliced", "SumAxis", "SuperNet",
-    "TargetWeight", "check_gradient", "cost_table", "expected_cost", "expected_sizes", "prune", "pruned", "resized",
-    "schedule", "space_tables", "supernet",
+    "TargetWeight", "check_gradient", "cost_table", "darts", "expected_cost", "expected_sizes", "prune", "pruned",
+    "resized", "schedule", "space_tables", "supernet",
 ]  # fmt: skip
 
 

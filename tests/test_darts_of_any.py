@@ -1,0 +1,191 @@
+"""Widths of any module by gradient descent: masks are cuts at their corners, limits are exact, searches go on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+import torch.nn.functional as F  # noqa: E402
+from test_channels import CASES  # noqa: E402
+from test_pruning import ARRAY, HELD_OUT, IMAGE, Net, images, loader, made, same  # noqa: E402
+from torch import nn  # noqa: E402
+
+from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
+from hwcost.advice import tabulate  # noqa: E402
+from hwcost.pruning.curves import best_channels  # noqa: E402
+from hwcost.pruning.masking import Masked  # noqa: E402
+from hwcost.pruning.splitting import split  # noqa: E402
+from hwcost.torch import darts, resized  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def net():
+    return made()
+
+
+# ---------------------------------------------------------------- masks
+
+
+def opened(model, shape, seed=0):
+    """A network with three sizes of every width that can change, and scores of its channels."""
+    network, rng = from_torch(model, example_inputs=torch.zeros(shape)), np.random.default_rng(seed)
+    free = {name: width for name, width in network.widths.items() if not width.fixed and width.size > width.multiple}
+    options = {}
+    for name, width in free.items():
+        units = np.unique([1, 1 + width.size // width.multiple // 2, width.size // width.multiple])
+        options[name] = tuple(int(width.multiple * unit) for unit in units)
+    return network.space(options), {name: rng.random(width.size) for name, width in free.items()}
+
+
+@pytest.mark.parametrize("mode", [True, False])
+@pytest.mark.parametrize("name", [*sorted({*CASES} - {"tied"}), "residual, depthwise and grouped"])
+def test_masks_at_a_corner_are_a_cut(name, mode):
+    make, shape = CASES.get(name, (Net, (2, 3, 8, 8)))
+    torch.manual_seed(0)
+    model, x = make().eval(), torch.randn(shape)
+    space, scores = opened(model, shape)
+    model.train(mode)
+    masked = Masked(model, space, scores)
+    torch.testing.assert_close(masked(x), model(x))
+    rng = np.random.default_rng(1)
+    for _ in range(6):
+        sizes = {width: int(rng.choice(own)) for width, own in space.options.items()}
+        masked.probs = {
+            width: F.one_hot(torch.tensor(own.index(sizes[width])), len(own)).float()
+            for width, own in space.options.items()
+        }
+        kept = {width: best_channels(scores[width], space.widths[width].multiple, size)
+                for width, size in sizes.items()}  # fmt: skip
+        small = resized(model, space, keep=kept)
+        torch.testing.assert_close(masked(x), small(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_channel_counts_by_the_sizes_that_keep_it():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    space = from_torch(model, (1, 3)).space({"0": (1, 3, 4)})
+    masked = Masked(model, space, {"0": np.array([0.1, 0.4, 0.2, 0.3])})
+    probs = torch.tensor([0.5, 0.3, 0.2], requires_grad=True)
+    masked.probs = {"0": probs}
+    x = torch.randn(5, 3)
+    mask = torch.tensor([0.2, 1.0, 0.5, 0.5])
+    torch.testing.assert_close(masked(x), model[2](model[:2](x) * mask))
+    masked(x).square().sum().backward()
+    assert (probs.grad != 0).all()
+
+
+# ---------------------------------------------------------------- data in two parts
+
+
+@pytest.mark.parametrize("shuffles", [True, False])
+def test_examples_of_a_loader_are_in_one_part(shuffles):
+    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.arange(50.0)), 4, shuffle=shuffles)
+    one, other, is_apart = split(data, 0)
+    values = [set(torch.cat([each for (each,) in part]).tolist()) for part in (one, other)]
+    assert is_apart
+    assert [len(each) for each in values] == [40, 10]
+    assert values[0] | values[1] == set(range(50))
+    assert (len(one), len(other)) == (10, 3)
+    assert [set(torch.cat([each for (each,) in part]).tolist()) for part in split(data, 0)[:2]] == values
+    assert set(torch.cat([each for (each,) in split(data, 1)[1]]).tolist()) != values[1]
+
+
+def test_batches_of_other_data_are_in_one_part():
+    one, other, is_apart = split(list(range(11)), 0)
+    assert (list(one), list(other), is_apart) == ([1, 2, 3, 4, 6, 7, 8, 9], [0, 5, 10], True)
+    assert (len(one), len(other)) == (8, 3)
+    weighted = torch.utils.data.WeightedRandomSampler(torch.ones(20), 20)
+    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.arange(20.0)), 4, sampler=weighted)
+    assert not split(data, 0)[2]
+
+
+# ---------------------------------------------------------------- the search
+
+
+def search(net, **more):
+    settings = {"target": 0.5, "data": loader(192), "held_out": HELD_OUT, "epochs": 3, "options": 5} | more
+    return darts(net, IMAGE, ARRAY, **settings)
+
+
+@pytest.mark.parametrize("target", [0.75, 0.5])
+def test_the_limit_is_kept_and_used(net, target):
+    before = made()
+    result = search(net, target=target)
+    priced = network_cost(from_torch(result.model, example_inputs=IMAGE), ARRAY).total
+    assert result.report.after.cycles == priced.cycles <= target * network_cost(result.network, ARRAY).total.cycles
+    assert result.report.used >= 0.97
+    assert same(net, before)
+    assert [stage.name for stage in result.report.stages] == ["original", "found by darts, norms re-estimated"]
+    loss = result.report.stages[-1].measured.loss
+    result.fine_tune(epochs=2, optimizer=lambda own: torch.optim.SGD(own, 1e-3), distil=0)
+    assert result.report.stages[-1].measured.loss < loss
+
+
+def test_a_width_that_the_task_needs_stays(net):
+    """One width is worth everything, and another of the same cost nothing: alpha finds it."""
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(16, 32), nn.Linear(16, 32)
+            self.c, self.d = nn.Linear(32, 4), nn.Linear(32, 4)
+
+        def forward(self, x):
+            return self.c(self.a(x[:, 0]).relu()) + self.d(self.b(x[:, 1]).relu())
+
+    random = torch.Generator().manual_seed(0)
+    x, y = torch.randn(512, 2, 16, generator=random), torch.randint(4, (512,), generator=random)
+    teacher = torch.randn(16, 4, generator=random)
+    y = (x[:, 0] @ teacher).argmax(1)  # of the second input nothing is needed
+    torch.manual_seed(0)
+    batches = list(zip(x.split(32), y.split(32), strict=True))
+    result = darts(Two(), torch.zeros(1, 2, 16), SystolicArray(4, 4), target=0.6, data=batches, epochs=20, least=0.1)
+    assert result.sizes.get("a", 32) >= 2 * result.sizes["b"]
+
+
+def test_a_search_that_was_stopped_ends_with_the_same_bits(net, tmp_path):
+    for number, data in enumerate((loader(192), loader(192, generator=torch.Generator().manual_seed(3)))):
+        whole = search(net, data=data)
+        path = tmp_path / f"state{number}"
+
+        def progress(done, of):
+            if done == 25:
+                assert of == 30
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            search(net, checkpoint=path, progress=progress, data=data)
+        torch.manual_seed(np.random.default_rng().integers(1000))  # what else happens has no effect
+        again = search(net, checkpoint=path, data=data)
+        assert same(again.model, whole.model)
+        assert again.sizes == whole.sizes
+    for change in ({"epochs": 4}, {"seed": 1}, {"target": 0.6}, {"alpha_lr": 0.2}, {"options": 4}):
+        with pytest.raises(InvalidValueError, match="of another fine-tuning"):
+            search(net, checkpoint=tmp_path / "state0", **change)
+
+
+def test_data_whose_parts_cannot_be_kept_apart_are_noted(net):
+    class Stream:
+        def __len__(self):
+            return 10
+
+        def __iter__(self):
+            pictures, labels = images(80)
+            order = torch.randperm(80)
+            return zip(pictures[order].split(8), labels[order].split(8), strict=True)
+
+    result = search(net, data=Stream(), epochs=1)
+    assert any("same examples" in note for note in result.report.notes)
+    assert not any("same examples" in note for note in search(net, epochs=1).report.notes)
+
+
+def test_what_cannot_be_asked(net):
+    with pytest.raises(InvalidValueError, match="no widths can save the rest"):
+        search(net, target=0.01)
+    with pytest.raises(InvalidValueError, match="options"):
+        search(net, options=0)
+    table = tabulate(from_torch(net, example_inputs=IMAGE), ARRAY)
+    with pytest.raises(InvalidValueError, match="costs need a gradient"):
+        darts(net, IMAGE, table, target=0.5, data=loader())
+    with pytest.raises(InvalidValueError, match="target"):
+        search(net, cycles=1000)
