@@ -532,6 +532,7 @@ def test_a_budget_that_nothing_reaches():
     lowest = float(caught.value.allowed.partition("at least ")[2].partition(",")[0])
     found = advise(residual(), SystolicArray(8, 8), budget=lowest).budget
     assert found.sizes == {"stem": 1, "a": 2}
+    assert lowest == math.ceil(1e4 * found.cycles / found.cycles_today) / 1e4
 
 
 def test_a_budget_where_no_width_can_change():
