@@ -272,6 +272,14 @@ def test_tables_that_cannot_be(given, words):
         MeasuredCosts(*given)
 
 
+@pytest.mark.parametrize(
+    "given", [np.ones((2, 3, 4)), np.ones(3), np.ones((0, 3)), np.ones((2, 4)), {}, {(1, 2, 3): 1}]
+)
+def test_what_is_no_table_of_pairs_is_refused(given):
+    with pytest.raises(InvalidValueError, match=r"layers\['a'\].*; allowed: costs by pairs of sizes"):
+        MeasuredCosts({"a": given})
+
+
 def test_a_table_of_another_network_is_refused():
     net = network()
     with refuses("the table of costs", "conv", "joined"):
