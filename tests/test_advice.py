@@ -224,6 +224,12 @@ def test_open_widths_change_only_to_their_options():
     assert "open" in advice.fixed["dw"]["output"]
 
 
+def test_what_is_free_of_an_open_width_ends_with_its_options():
+    """A 16th channel costs nothing, but 8 is the largest that may be taken."""
+    space = Network.of_layers("n", {"fc": Linear(16, 8)}).space({"fc.out_features": (4, 8)})
+    assert advise(space, SystolicArray(16, 16))["fc.out_features"].free == 8
+
+
 def test_open_kernels_shrink_to_their_options():
     space = residual(12, 20).space({"stem.kernel_size": (1, 3, 5)})
     found = advise(space, SystolicArray(4, 4))["stem.kernel_size"]

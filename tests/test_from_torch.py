@@ -20,7 +20,7 @@ from hwcost.importers.torch import InputSpec, load_model  # noqa: E402
 from hwcost.importers.torch.calls import OperatorCall  # noqa: E402
 from hwcost.importers.torch.free import CONSTANTS, ELEMENTWISE, MOVE_ONLY, VIEWS  # noqa: E402
 from hwcost.importers.torch.operators import operator  # noqa: E402
-from hwcost.importers.torch.resize import resized  # noqa: E402
+from hwcost.importers.torch.resize import changed_numbers, resized  # noqa: E402
 from hwcost.importers.torch.table import AXES, PRODUCTS  # noqa: E402
 from hwcost.importers.torch.tensors import Tensors  # noqa: E402
 from hwcost.network.operations import MemoryOnly, Unsupported  # noqa: E402
@@ -653,6 +653,27 @@ def test_widths_that_cannot_be_cut():
             resized(model, network, sizes)
     with pytest.raises(InvalidValueError, match="the module that was imported"):
         resized(nn.Linear(2, 2), network, {"features.0": 3})
+
+
+class Conv1D(nn.Module):
+    """A linear layer with its weights the other way round, as transformers writes it."""
+
+    def __init__(self, nf, nx):
+        super().__init__()
+        self.nf, self.nx = nf, nx
+        self.weight, self.bias = nn.Parameter(torch.randn(nx, nf)), nn.Parameter(torch.zeros(nf))
+
+    def forward(self, x):
+        return torch.addmm(self.bias, x.view(-1, x.size(-1)), self.weight).view(*x.shape[:-1], self.nf)
+
+
+def test_numbers_of_transposed_linear_layers_are_renewed():
+    model = nn.Sequential(nn.Linear(6, 8), Conv1D(12, 8), nn.Linear(12, 3))
+    network = from_torch(model, (2, 6))
+    small = resized(model, network, {"0": 5, "1": 7})
+    assert (small[1].nx, small[1].nf) == (5, 7)
+    assert changed_numbers(model, small)["1"] == {"nx": (8, 5), "nf": (12, 7)}
+    assert small(torch.zeros(2, 6)).shape == (2, 3)
 
 
 def test_reshapes_that_mix_axes_fix_them():

@@ -297,6 +297,22 @@ def written(x):
     return mask
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: x.new_tensor([2.0, 1.0]),
+        lambda x: x.new_ones(2),
+        lambda x: torch.tensor([2.0, 1.0], device=x.device),
+        lambda x: x.new_tensor([2.0, 1.0], device=x.device),
+    ],
+)
+def test_tensors_that_are_made_in_a_forward_are_where_its_input_is(make):
+    seen = []
+    from_torch(Of(lambda self, x: seen.append((make(x).device, make(x).dtype, x)) or x), (2, 8))
+    assert all(device == x.device and dtype == x.dtype for device, dtype, x in seen)
+    assert seen
+
+
 @pytest.mark.parametrize("case", KNOWN)
 def test_known_values_are_looked_at(case):
     function, stored = KNOWN[case]
@@ -561,6 +577,7 @@ PRODUCTS = {
     "outer by name": (lambda self, x: torch.outer(vec2=x[:, 0], input=x[0]), 32 * 8),
     "ger": (lambda self, x: x[:, 0].ger(x[0]), 32 * 8),
     "vecdot": (lambda self, x: torch.linalg.vecdot(x, x), 32 * 8),
+    "vecdot by names": (lambda self, x: torch.linalg.vecdot(x=x, y=x), 32 * 8),
     "vecdot along another axis": (lambda self, x: torch.linalg.vecdot(x, x, dim=0), 32 * 8),
     "vecdot with a vector": (lambda self, x: torch.linalg.vecdot(x, x[0]), 32 * 8),
     "bilinear": (lambda self, x: F.bilinear(x, x, x.new_zeros(4, 8, 8) + x[0, 0]), 32 * 4 * 8 * (8 + 1)),
