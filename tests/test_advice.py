@@ -230,6 +230,15 @@ def test_what_is_free_of_an_open_width_ends_with_its_options():
     assert advise(space, SystolicArray(16, 16))["fc.out_features"].free == 8
 
 
+def test_a_width_of_hundreds_of_sizes_is_solved_at_once():
+    """All of the sizes are priced together, so that the first answer is proven."""
+    layers = {"fc": Operation(Linear(8, 600), {"out_features": "w"})}
+    budget = advise(Network("n", layers, {"w": Width(600)}), SystolicArray(1, 1), budget=0.5).budget
+    assert budget.sizes == {"w": 300}
+    assert budget.is_proven
+    assert budget.options == budget.of_options == 600
+
+
 def test_open_kernels_shrink_to_their_options():
     space = residual(12, 20).space({"stem.kernel_size": (1, 3, 5)})
     found = advise(space, SystolicArray(4, 4))["stem.kernel_size"]
