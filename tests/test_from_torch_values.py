@@ -595,6 +595,14 @@ PRODUCTS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "function", [lambda self, x: torch.outer(x, x), lambda self, x: torch.linalg.vecdot(x, x[:, :3])], ids=["outer", "vecdot"]
+)  # fmt: skip
+def test_products_of_shapes_that_do_not_fit_are_pytorch_s_error(function):
+    with pytest.raises(InvalidValueError, match="raises"):
+        from_torch(Of(function), (4, 8))
+
+
 @pytest.mark.parametrize("case", PRODUCTS)
 def test_further_products(case):
     function, macs = PRODUCTS[case]
