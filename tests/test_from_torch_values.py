@@ -597,12 +597,13 @@ PRODUCTS = {
 
 MISFITS = {
     "outer": lambda self, x: torch.outer(x[:, :4], x[:, :4]),
+    "outer by another name": lambda self, x: torch.outer(x[:, 0], other=x[0]),
     "vecdot": lambda self, x: torch.linalg.vecdot(x, x[:, :3]),
 }
 
 
 @pytest.mark.parametrize("case", MISFITS)
-def test_products_of_shapes_that_do_not_fit_are_pytorch_s_error(case):
+def test_products_that_do_not_fit_are_pytorch_s_error(case):
     with pytest.raises(InvalidValueError, match="raises"):
         from_torch(Of(MISFITS[case]), (4, 8))
 
