@@ -169,6 +169,15 @@ def test_a_part_is_fine_tuned_and_put_back(net, shared, tmp_path):
     result.save(tmp_path / "out")
 
 
+def test_an_untrained_original_is_no_teacher(net, shared):
+    torch.manual_seed(0)
+    found = supernet(Net(), IMAGE, data=loader(192), held_out=HELD_OUT, epochs=4)
+    result = found.within(ARRAY, target=0.6, candidates=2).fine_tune(epochs=1)
+    assert any("teaches nothing" in note for note in result.report.notes)
+    trained = shared.within(ARRAY, target=0.4, candidates=2)
+    assert not any("teaches nothing" in note for note in trained.report.notes)
+
+
 @pytest.mark.parametrize("name", [*BARE, *RICH])
 def test_the_limit_is_kept_on_every_machine(name, shared):
     array = {**BARE, **RICH}[name]

@@ -115,11 +115,12 @@ def choose(
     return Choice(best.sizes, best.cycles, best.floor, best.gap)
 
 
-def check_floor(network: Network, array: CostSource, limit: Limit, allowed: Allowed) -> None:
-    """Raises if no sizes are within the limit: before anything is measured."""
+def check_floor(network: Network, array: CostSource, limit: Limit, allowed: Allowed) -> float:
+    """The cost with every width at its least size; raises if it is above the limit: before anything is measured."""
     floor = floor_of(_options(network, array, allowed), network, array, network.priced)
     if floor > limit.cycles:
         raise _below_the_floor(network, array, limit, floor)
+    return floor
 
 
 def _below_the_floor(network: Network, array: CostSource, limit: Limit, floor: float) -> InvalidValueError:

@@ -119,7 +119,8 @@ class RunFolder:
         content = json.dumps(report, indent=2, allow_nan=False) + "\n"
         write_given(self.path / REPORT, content.encode(), "folder")
         digests = {name: digest(self._bytes(name)).hex() for name in (*files, REPORT)}
-        self._write(RUN, {"settings": self.settings, "files": digests, "lines": list(lines)})
+        self._found = {"settings": self.settings, "files": digests, "lines": list(lines)}
+        self._write(RUN, self._found)
         for name in (LOSSES, CHECKPOINT):
             (self.path / name).unlink(missing_ok=True)
 

@@ -98,7 +98,7 @@ class Pruned:
             epochs: passes over the data.
             loss: of outputs and targets; that of the pruning by default.
             distil: the share of the loss that is the distance of scores of classes to those of the original module;
-                for other outputs it is not used.
+                for other outputs it is not used, nor if the original is worse on the held-out examples.
             optimizer: from parameters to an optimizer; SGD with momentum and a learning rate of 0.05 by default. Its
                 learning rates are the largest of the schedule.
             checkpoint: a file to write after each epoch. If it is there already, the work goes on from it, and ends
@@ -110,6 +110,7 @@ class Pruned:
                 or of another fine-tuning.
         """
         task = self._task_of(data, loss)
+        distil = self._checked_teacher(distil)
         tuning = Tuning(
             self.model, self.original, task, epochs, distil=distil, make_optimizer=optimizer, seed=self.seed
         )
@@ -138,6 +139,16 @@ class Pruned:
             return self._task if loss is None else Task(self._task.data, loss)
         default = torch.nn.functional.cross_entropy if self._task is None else self._task.loss
         return Task(data, loss or default)
+
+    def _checked_teacher(self, distil: float) -> float:
+        """The share of the loss for the teacher: none for one that is worse than its pupil, as with random weights."""
+        losses = [stage.measured.loss for stage in self.report.stages]
+        if not losses or losses[0] <= losses[-1] or distil == 0:
+            return distil
+        text = "the teacher is worse than its pupil, and teaches nothing: fine-tuning is by labels alone"
+        if text not in self.report.notes:
+            self.report.notes.append(text)
+        return 0.0
 
     def _measure(self, name: str, task: Task) -> None:
         if self._held_out:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.shared.values import parse_name
+from hwcost import InvalidValueError
+from hwcost.cli.shared.networks import INPUT
+from hwcost.cli.shared.values import parse_member, parse_name, parse_share
 from hwcost.units import CLOCKS, in_unit
 from nas_plugin.cli import options
 from nas_plugin.cli.options import INTEGER, REAL, array_size, option
@@ -30,28 +32,56 @@ Examples:
   nas-plugin search --latency shifted --lambda 0.2 --seed 1 --out runs/shifted
   nas-plugin search --device gemmini --target 0.002ms --data fashion-mnist --images 6000
   nas-plugin search --resume runs/shifted
+  nas-plugin search net.py:Net --weights w.safetensors --data photos --input 1,3,32,32 --array 16x16 --target 0.5
+  nas-plugin search net.py:Net --method one-shot --data net.py:set --input 1,3,8,8 --array 8x8 --target 0.8 --target 0.5
 """
 _METHOD = f"Search method: {', '.join(METHODS)}.  [default: {SearchSettings.method}]"
+_TARGET = (
+    "Limit on the winner: a share of the reference's cycles like 0.75, 2100cycles or 0.002ms. "
+    "Can be repeated for FILE.py:NAME."
+)
 _LATENCY = f"Latency term of darts, which it selects: {', '.join(LATENCIES)}.  [default: {SearchSettings.latency}]"
 STAGES = {"search": "searching", "winner": "training the winner", "reference": "training the reference"}
 
 
+_OF_NETWORK = ("inputs", "weights", "held_out", "keep", "least", "multiple")
+_OF_LENET = ("arch_def", "images", "utilization", "weight", "latency", "finalists")
+
+
 @click.command(epilog=EXAMPLES)
+@click.argument("source", metavar="[FILE.py:NAME]", required=False)
+@INPUT
+@option("--weights", "FILE.safetensors", "The trained weights of FILE.py:NAME.")
+@option("--held-out", "FILE.py:NAME", "Batches to measure on.  [default: a tenth of the data]")
+@option("--keep", "NAME", "A width, or a module, that stays. Can be repeated.", multiple=True)
+@option("--least", "SHARE", "Keep at least this share of each width.  [default: 0.25, or 0 with prune]", parse_share)
+@option("--multiple", "N", "Take only widths that are multiples of N.  [default: 1]", INTEGER)
 @option("--array", "ROWSxCOLS", "Rows and columns of the array, like 16x16.  [default: the device's]", array_size)
 @option("--method", "NAME", _METHOD, parse_name, METHODS)
-@option("--target", "LIMIT", "Limit on the winner: a share of the reference's cycles like 0.75, 2100cycles or 0.002ms.")
+@option("--target", "LIMIT", _TARGET, multiple=True)
 @option("--lambda weight", "WEIGHT", "Weight of the latency, reference's cycles = 1.  [default: 0.1]", REAL)
 @option("--latency", "NAME", _LATENCY, parse_name, LATENCIES)
 @option("--seed", "N", "Seed of everything random.  [default: 0]", INTEGER)
 @option("--threads", "N", "Threads of torch; results can depend on them.  [default: 1]", INTEGER)
 @options.shared_options
-def search(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> None:
+def search(source: str | None, out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> None:
     """Search for a network, and train it.
 
-    The winner and the reference network are trained to completion in the same way. Progress goes to stderr. The result
-    goes to stdout and, with weights, log and pictures, into the run folder.
+    Without FILE.py:NAME a LeNet is found; the winner and the reference network are trained to completion in the same
+    way. With it, the widths of your own PyTorch module are: by prune (the default), one-shot or darts, within each
+    target, and the networks found are fine-tuned; --data is a folder with a folder of images for each class, or
+    FILE.py:NAME of a data set or loader. Python files are run.
+
+    Progress goes to stderr. The result goes to stdout and, with weights, log and pictures, into the run folder.
     """
-    given = options.given_with(resume, out, given)
+    given = options.given_with(resume, out, {name: None if value == () else value for name, value in given.items()})
+    _check_options(source, given, resume)
+    if source is not None:
+        with needs_extra("nas-plugin search"):
+            from nas_plugin.cli.network import search_network
+        search_network(source, given, out, as_json=as_json)
+        return
+    given |= {"target": given["target"][0]} if "target" in given else {}
     with needs_extra("nas-plugin search"):
         from nas_plugin import api
     with options.of_command_line():
@@ -72,6 +102,22 @@ def search(out: Path | None, resume: Path | None, as_json: bool, **given: Any) -
         click.echo(json.dumps(result.as_dict() | {"run": str(folder)}, indent=2))
     else:
         click.echo("\n".join([*_lines(result), f"Run folder: {folder}"]))
+
+
+def _check_options(source: str | None, given: dict[str, Any], resume: Path | None) -> None:
+    """Raises if an option does not go with a network of the user's own, or needs one."""
+    refused, reason = _OF_NETWORK, "there is no FILE.py:NAME"
+    if source is not None:
+        parse_member("network", source)
+        refused, reason = _OF_LENET, f"it is for LeNet, not for {source}"
+        if resume is not None:
+            raise InvalidValueError("--resume", str(resume), f"run the same command again with --out {resume}")
+    elif len(given.get("target", ())) > 1:
+        raise InvalidValueError("--target", ", ".join(given["target"]), "one limit; nas-plugin sweep takes several")
+    for name in refused:
+        if name in given:
+            option = {"inputs": "input", "weight": "lambda"}.get(name, name.replace("_", "-"))
+            raise InvalidValueError(f"--{option}", given[name], "leave it out", reason=reason)
 
 
 def _new_folder(arch: ArchDef, given: dict[str, Any]) -> Path:

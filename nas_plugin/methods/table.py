@@ -85,7 +85,7 @@ class Method(Row):
         moves_weight: whether lambda has an effect with a target too, which it then follows.
         takes_weights: whether ``make`` also takes the weights of a super-network, which a sweep trains once per seed.
         keeps_weights: whether the winner is cut from the super-network ``weights()`` of the search and trained on, as
-            :func:`nas_plugin.methods.pruning.tuned` does it; others are trained from scratch.
+            ``nas_plugin.methods.pruning.tuned`` does it; others are trained from scratch.
     """
 
     functions = Table({"make": "a search space, settings and images that returns a search"})
