@@ -97,6 +97,30 @@ def test_every_winner_keeps_its_target_and_uses_all_that_it_pays_for(kept: dict[
         assert (costs.saturated(row) == row).all()
 
 
+def test_networks_cut_from_the_widest_one_keep_their_limits_and_are_those_of_the_page() -> None:
+    kept = json.loads((RESULTS / "lenet_pruned.json").read_text(encoding="utf-8"))
+    lenet = statistics.fmean(FULL["reference"]["accuracies"])
+    shown = rows("pruned")
+    assert len(shown) == len(kept["networks"]) > 0
+    for row, own in zip(shown, kept["networks"], strict=True):
+        assert row == [
+            own["array"],
+            own["target"],
+            str(own["seed"]),
+            "-".join(map(str, own["choice"].values())),
+            f"{own['cycles_ratio']:.3f}",
+            f"{100 * own['accuracy']:.2f} %",
+            f"{100 * (own['accuracy'] - lenet):+.2f}",
+            f"{own['trainings_of_lenet']:.1f}",
+        ]
+        rows_, cols = map(int, own["array"].split("x"))
+        array = SystolicArray(rows_, cols)
+        cycles = network_cost(LENET.space.at(own["choice"]), array).total.cycles
+        limit = float(own["target"]) * network_cost(LENET.space.at(LENET.reference), array).total.cycles
+        assert own["cycles"] == cycles
+        assert 0.97 * limit <= cycles <= limit
+
+
 def test_the_simulator_counted_every_winner_alike() -> None:
     counted = json.loads((RESULTS / "search_full_recount.json").read_text(encoding="utf-8"))
     networks = {(f"{n['array']['rows']}x{n['array']['cols']}", *n["choice"].values()): n for n in counted["networks"]}
