@@ -19,8 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 from common import real_models  # noqa: E402
 from hwcost import InvalidValueError, Linear, MatMul, SystolicArray, from_torch, network_cost  # noqa: E402
 from hwcost.importers import read_network  # noqa: E402
+from hwcost.importers.torch.heads import taken_apart  # noqa: E402
 from hwcost.importers.torch.resize import resized  # noqa: E402
-from hwcost.importers.torch.table import _taken_apart  # noqa: E402
 from hwcost.importers.torch.values import _MOST, Values  # noqa: E402
 from hwcost.network.operations import Unsupported  # noqa: E402
 
@@ -766,7 +766,7 @@ def test_experts_are_priced_for_the_tokens_that_are_routed(name):
     ],
 )
 def test_the_sizes_that_a_last_axis_is_split_into(old, new, written):
-    assert _taken_apart(old, new) == written
+    assert taken_apart(old, new) == written
 
 
 def test_values_are_followed_up_to_a_number_of_elements():

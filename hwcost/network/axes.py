@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
@@ -23,6 +23,7 @@ Axis: TypeAlias = tuple[tuple[int, Fraction], ...]
 has no pieces."""
 
 _ONE = Fraction(1)
+_MOST_COPIES = 64
 
 
 @dataclass(slots=True)
@@ -94,6 +95,11 @@ class AxisTracker:
             return self._entries[axis[0][0]].size
         return int(sum(factor * self._entries[width].size for width, factor in axis))
 
+    def consists_of(self, axis: Axis, widths: Collection[int]) -> bool:
+        """Whether some piece of an axis is of one of these widths, or of one that became the same."""
+        roots = {root for each in widths for root, _ in self._resolved(((each, _ONE),))}
+        return any(width in roots for width, _ in self._resolved(axis))
+
     def is_fixed(self, axis: Axis) -> bool:
         """Whether no piece of it can change."""
         return all(self._entries[width].fixed for width, _ in self._resolved(axis))
@@ -128,8 +134,8 @@ class AxisTracker:
     def join(self, a: Axis, b: Axis, reason: str) -> None:
         """Makes two axes equal.
 
-        Matching pieces are united one by one. If one axis is a single width, it becomes an alias of the other axis. If
-        neither is possible, both are fixed.
+        Matching pieces are united one by one. Of two that are repeated as often, what is repeated becomes equal. If one
+        axis is a single width, it becomes an alias of the other axis. If none is possible, both are fixed.
         """
         if a is b:
             return
@@ -140,6 +146,10 @@ class AxisTracker:
             for (x, fx), (y, fy) in zip(a, b, strict=True):
                 if fx == fy:  # else both are fixed
                     self._unite(x, y)
+            return
+        times = math.gcd(_copies(a), _copies(b))
+        if times > 1:
+            self.join(a[: len(a) // times], b[: len(b) // times], reason)
             return
         for ((width, factor), *more), other in ((a, b), (b, a)):
             if not more and factor == 1 and width not in dict(other):
@@ -206,23 +216,51 @@ class AxisTracker:
         return tuple(found)
 
     def _split_equally(self, axis: Axis, sizes: Sequence[int]) -> None:
+        if len(sizes) > 1 and len(set(sizes)) == 1 and sizes[0]:
+            self.made_of_parts(axis, len(sizes), 1)
+
+    def made_of_parts(self, axis: Axis, times: int, each: int) -> Axis:
+        """Makes a width ``times`` copies, one after the other, of a width of parts with ``each`` elements.
+
+        So are the heads of queries, keys and values in one axis. An axis that is no width of its own, or may not
+        change, is left as it is.
+
+        Returns:
+            The new width; empty if there is none.
+        """
         ((width, factor), *more) = self._resolved(axis) or ((-1, _ONE),)
-        if more or factor != 1 or len(sizes) < 2 or len(set(sizes)) > 1 or not sizes[0]:
-            return
+        if more or factor != 1:
+            return ()
         entry = self._entries[width]
-        if entry.fixed or entry.grouped:
-            return
-        part = self.new(sizes[0])
+        if entry.fixed or entry.grouped or entry.size % (times * each):
+            return ()
+        part = self.new(entry.size // (times * each))
         own = self._entries[part[0][0]]
         own.name, own.called = entry.name, entry.called
-        entry.made_of = part * len(sizes)
-        self.multiple(part, entry.multiple, "a multiple of channels")
+        entry.made_of = self.scaled(part, each) * times
+        self.multiple(self.scaled(part, each), entry.multiple, "a multiple of channels")
+        return part
 
-    def reshape(self, axes: Sequence[Axis], shape: Sequence[int], reason: str = "a reshape") -> tuple[Axis, ...]:
+    def rename(self, axis: Axis, name: str) -> None:
+        """Gives a width another name, which is made unique; one that is no width of its own keeps what it has."""
+        own = self._resolved(axis)
+        if len(own) == 1 and not self._entries[own[0][0]].fixed:
+            self._entries[own[0][0]].called = None
+            self.call(axis, name)
+
+    def stays_multiple(self, axis: Axis, of: int) -> bool:
+        """Whether an axis is a multiple of ``of`` at every size that it may take."""
+        own = self._resolved(axis)
+        return all((factor * self._entries[width].multiple / of).denominator == 1 for width, factor in own)
+
+    def reshape(
+        self, axes: Sequence[Axis], shape: Sequence[int], reason: str = "a reshape", *, apart: bool = False
+    ) -> tuple[Axis, ...]:
         """The axes after a reshape.
 
         An axis that keeps its size is unchanged. An axis merged with fixed axes behind it is multiplied by their sizes.
-        Any other change fixes the axis.
+        If the new sizes follow the axis, one merged with fixed axes in front of it is repeated, and what was merged may
+        be taken ``apart`` again. Any other change fixes the axis.
         """
         found: list[Axis] = []
         last: list[Axis] = []
@@ -239,10 +277,10 @@ class AxisTracker:
                     made.append(new.pop(0))
                 else:
                     break
-            found += self._regrouped(taken, made, reason)
+            found += (apart and self._apart(taken, made, reason)) or self._regrouped(taken, made, reason, apart)
         return (*found, *reversed(last))
 
-    def _regrouped(self, old: Sequence[Axis], new: Sequence[int], reason: str) -> list[Axis]:
+    def _regrouped(self, old: Sequence[Axis], new: Sequence[int], reason: str, repeats: bool) -> list[Axis]:
         """The axes of one group after it is reshaped into another group with the same number of elements."""
         wide = [axis for axis in old if self.size(axis) != 1 or not self.is_fixed(axis)]
         merged = None
@@ -250,6 +288,11 @@ class AxisTracker:
             merged = self.fixed(1, reason)
         elif all(map(self.is_fixed, wide[1:])):
             merged = self.scaled(wide[0], math.prod(map(self.size, wide[1:])))
+        elif repeats and sum(map(self.is_fixed, wide)) == len(wide) - 1:
+            at = next(i for i, axis in enumerate(wide) if not self.is_fixed(axis))
+            times = math.prod(map(self.size, wide[:at]))
+            if times * len(wide[at]) <= _MOST_COPIES:
+                merged = self.scaled(wide[at], math.prod(map(self.size, wide[at + 1 :]))) * times
         fits = merged is not None and self.size(merged) == math.prod(new) and sum(size != 1 for size in new) <= 1
         if merged is not None and fits and new:
             at = next((i for i, size in enumerate(new) if size != 1), 0)
@@ -257,6 +300,18 @@ class AxisTracker:
         for axis in wide:
             self.fix(axis, reason)
         return [self.fixed(size, reason) for size in new]
+
+    def _apart(self, old: Sequence[Axis], new: Sequence[int], reason: str) -> list[Axis]:
+        """The axes of an axis that was merged of a repeated one, in the middle, and fixed ones; empty if it was not."""
+        pieces = self._resolved(old[0]) if len(old) == 1 and len(new) > 1 else ()
+        for at, size in enumerate(new):
+            times, behind = math.prod(new[:at]), math.prod(new[at + 1 :])
+            own = pieces[: len(pieces) // times]
+            fits = own and own * times == pieces and all((factor / behind).denominator == 1 for _, factor in own)
+            if fits and size != 1 and not self.is_fixed(own):
+                middle = self.scaled(own, Fraction(1, behind))
+                return [middle if i == at else self.fixed(each, reason) for i, each in enumerate(new)]
+        return []
 
     def _find(self, width: int) -> int:
         while (parent := self._entries[width].parent) != width:
@@ -301,3 +356,13 @@ class AxisTracker:
         """All root widths by name."""
         roots = (entry for i, entry in enumerate(self._entries) if entry.parent == i and not entry.made_of)
         return {entry.name: Width(entry.size, entry.multiple, entry.fixed) for entry in roots}
+
+
+def _copies(axis: Axis) -> int:
+    """How often an axis repeats its first pieces.
+
+    >>> _copies(((0, _ONE), (1, _ONE), (0, _ONE), (1, _ONE)))
+    2
+    """
+    lengths = (length for length in range(1, len(axis) + 1) if not len(axis) % length)
+    return len(axis) // next(length for length in lengths if axis[:length] * (len(axis) // length) == axis)

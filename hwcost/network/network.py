@@ -49,6 +49,8 @@ class Network(Mapping[str, Any]):
         notes: remarks on how the source was interpreted.
         source: the origin of the network, in words.
         options: the sizes that open widths may take; see :meth:`space`.
+        numbers: the size expressions of numbers that modules hold, as ``encoder.attention.num_heads``, if the importer
+            knows them.
 
     Raises:
         InvalidValueError: layers that imply two sizes of one width, a width that nothing determines, options that a
@@ -73,10 +75,11 @@ class Network(Mapping[str, Any]):
     notes: tuple[str, ...] = ()
     source: str = ""
     options: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    numbers: Mapping[str, SizeExpression] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         check_text(self, "name", "source")
-        kinds = {"operations": Operation, "widths": Width, "parameters": tuple, "options": object}
+        kinds = {"operations": Operation, "widths": Width, "parameters": tuple, "options": object, "numbers": tuple}
         for field_name, kind in kinds.items():
             table: object = getattr(self, field_name)
             if not isinstance(table, Mapping) or not all(
@@ -90,7 +93,7 @@ class Network(Mapping[str, Any]):
         }
         widths = complete(operations, self.widths)
         options = {name: check_options(name, sizes, widths, operations) for name, sizes in self.options.items()}
-        tables: tuple[dict[str, Any], ...] = (operations, widths, dict(self.parameters), options)
+        tables: tuple[dict[str, Any], ...] = (operations, widths, dict(self.parameters), options, dict(self.numbers))
         for field_name, own in zip(kinds, tables, strict=True):
             object.__setattr__(self, field_name, Table(own))
 

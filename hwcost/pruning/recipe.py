@@ -45,12 +45,18 @@ def recipe_of(network: Network, kept: Mapping[str, Any]) -> dict[str, Any]:
             for name, rules in network.parameters.items()
             if any(width in kept for rule in rules for width, _ in rule)
         },
+        "numbers": {
+            name: [[width, str(factor)] for width, factor in rule]
+            for name, rule in network.numbers.items()
+            if any(width in kept for width, _ in rule)
+        },
     }
 
 
 def _others(network: Network, kept: Mapping[str, Any]) -> list[str]:
-    """The other widths of parameters that follow one that is cut."""
-    rules = [rule for own in network.parameters.values() if any(w in kept for r in own for w, _ in r) for rule in own]
+    """The other widths of parameters and numbers that follow one that is cut."""
+    followers = (*network.parameters.values(), *((rule,) for rule in network.numbers.values()))
+    rules = [rule for own in followers if any(w in kept for r in own for w, _ in r) for rule in own]
     return list(dict.fromkeys(width for rule in rules for width, _ in rule if width not in kept))
 
 
@@ -61,12 +67,14 @@ def network_of(recipe: Mapping[str, Any]) -> tuple[Network, dict[str, Any]]:
     widths = {name: Width(int(own["size"]), int(own["multiple"])) for name, own in recipe["widths"].items()} | {
         name: Width(int(size), fixed="it stays") for name, size in recipe["fixed"].items()
     }
-    parameters: dict[str, tuple[SizeExpression, ...]] = {
-        name: tuple(tuple((str(width), Fraction(factor)) for width, factor in rule) for rule in rules)
-        for name, rules in recipe["parameters"].items()
-    }
-    network = Network(str(recipe["network"]), {}, widths, parameters)
+    parameters = {name: tuple(map(_expression, rules)) for name, rules in recipe["parameters"].items()}
+    numbers = {name: _expression(rule) for name, rule in recipe.get("numbers", {}).items()}
+    network = Network(str(recipe["network"]), {}, widths, parameters, numbers=numbers)
     return network, check_kept(widths, {name: own["kept"] for name, own in recipe["widths"].items()})
+
+
+def _expression(rule: Any) -> SizeExpression:
+    return tuple((str(width), Fraction(factor)) for width, factor in rule)
 
 
 def save_pruned(folder: str | os.PathLike[str], model: nn.Module, network: Network, kept: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hwcost.importers.torch.resize import chosen_channels, cut_tensors, renumber, tensors_of
+from hwcost.importers.torch.resize import chosen_channels, cut_tensors, held_numbers, renumber, tensors_of
 from hwcost.network.channels import Kept
 from hwcost.network.network import Network
 
@@ -88,8 +88,21 @@ class Sliced(nn.Module):
         if not tensors:
             return self.model(*args, **named)
         others = {} if not self.model.training else _statistics(self.model)
-        with swapped(self.model, others | tensors, renumbers=True):
+        with swapped(self.model, others | tensors, renumbers=True), self._numbers():
             return self.model(*args, **named)
+
+    @contextlib.contextmanager
+    def _numbers(self) -> Iterator[None]:
+        """Context manager in which the numbers that modules hold are those of the part."""
+        found = list(held_numbers(self.model, self._network, self._kept))
+        before = [getattr(module, attribute) for module, attribute, _ in found]
+        try:
+            for module, attribute, size in found:
+                setattr(module, attribute, size)
+            yield
+        finally:
+            for (module, attribute, _), size in zip(found, before, strict=True):
+                setattr(module, attribute, size)
 
 
 def _statistics(model: nn.Module) -> dict[str, Tensor]:

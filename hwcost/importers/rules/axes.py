@@ -136,9 +136,9 @@ def _norm(call: Call, axes: Axes) -> None:
     same(call)
 
 
-def reshape(call: Call) -> None:
-    """The same elements in another shape."""
-    _reshaped(call, call.widths.reshape(call.axes(call.first), call.shape(call.out), "a reshape"))
+def reshape(call: Call, *, apart: bool = False) -> None:
+    """The same elements in another shape; ``apart`` as for :meth:`hwcost.network.axes.AxisTracker.reshape`."""
+    _reshaped(call, call.widths.reshape(call.axes(call.first), call.shape(call.out), "a reshape", apart=apart))
 
 
 def _reshaped(call: Call, axes: Sequence[Axis]) -> None:

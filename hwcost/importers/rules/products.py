@@ -297,7 +297,8 @@ def _products(
     size, together = call.widths.size, call.merge(batch)
     sizes = call.open(m=rows, batch=together) | {"k": inner, "n": columns}
     m, n = size(rows), size(columns)
-    of_a, of_b = (1, 1) if "batch" in sizes else sharing  # a batch that changes need not stay a multiple
+    # a batch that changes need not stay a multiple
+    of_a, of_b = (of if "batch" not in sizes or call.widths.stays_multiple(together, of) else 1 for of in sharing)
     # if products share both operands, the sharing counts that saves more
     shared = (of_b, 1) if n * (of_b - 1) * of_a >= m * (of_a - 1) * of_b else (1, of_a)
     return LoweredLayer(MatMul(m, n, size(inner), size(together), *shared), call.kind, sizes, weight)

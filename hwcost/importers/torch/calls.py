@@ -26,6 +26,7 @@ class OperatorCall(Call):
         outputs: the tensors that it returned.
         tensors: what is known about all tensors.
         path: the module that runs.
+        module: the same.
 
     Attributes:
         written: sizes that the code of that module holds: a reshape adds them.
@@ -40,9 +41,11 @@ class OperatorCall(Call):
         outputs: Sequence[Tensor],
         tensors: Tensors,
         path: str = "",
+        module: nn.Module | None = None,
     ) -> None:
         super().__init__(operator.kind, inputs, outputs, tensors)
         self.operator, self.path = operator, path
+        self.module: Any = module
         self.written: Sequence[int] = ()
         self._args, self._kwargs = args, kwargs
 

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from hwcost.importers.torch.inputs import without_data
 
-__all__ = ["in_chunk", "replaced"]
+__all__ = ["given_sizes", "in_chunk", "replaced"]
 
 _IN_CHUNK = ContextVar("in_chunk", default=False)
+_GIVEN: ContextVar[tuple[int, ...] | None] = ContextVar("given", default=None)
 _DYNAMO = "torch._dynamo.eval_frame"
 _FLEX = "torch.nn.attention.flex_attention"
 _OF_FLEX = ("_validate_device", "kv_num_blocks")  # attention compares devices, and runs on some alone
@@ -31,6 +32,11 @@ _OF_FLEX = ("_validate_device", "kv_num_blocks")  # attention compares devices, 
 def in_chunk() -> bool:
     """Whether the running operator is part of a ``chunk``."""
     return _IN_CHUNK.get()
+
+
+def given_sizes() -> tuple[int, ...] | None:
+    """The sizes that code gives to the running reshape or split, -1 for one that is computed; None if it gives none."""
+    return _GIVEN.get()
 
 
 @contextlib.contextmanager
@@ -75,6 +81,26 @@ def _chunk(function: Any) -> Any:
             _IN_CHUNK.reset(before)
 
     return seen
+
+
+def _sizes_seen(*names: str) -> Callable[[Any], Any]:
+    """A replacement that notes the sizes that a function is called with, behind a tensor or by one of these names."""
+
+    def replacement(function: Any) -> Any:
+        @functools.wraps(function)
+        def seen(*args: Any, **kwargs: Any) -> Any:
+            given = next((kwargs[name] for name in names if name in kwargs), args[1] if len(args) > 1 else ())
+            sizes = (given, *args[2:]) if isinstance(given, int) else given
+            plain = isinstance(sizes, (tuple, list)) and all(isinstance(size, int) for size in sizes)
+            before = _GIVEN.set(tuple(sizes) if plain else ())
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _GIVEN.reset(before)
+
+        return seen
+
+    return replacement
 
 
 def _if_it_fits(function: Any, product: Callable[..., Tensor | None]) -> Any:
@@ -148,6 +174,10 @@ def _on_no_device(name: str) -> property:
 
 _REPLACED: dict[str, Callable[[Any], Any]] = {
     "chunk": _chunk,
+    "reshape": _sizes_seen("shape"),
+    "view": _sizes_seen("size"),
+    "unflatten": _sizes_seen(),
+    "split": _sizes_seen("split_size"),
     "outer": lambda function: _if_it_fits(function, _outer),
     "ger": lambda function: _if_it_fits(function, _outer),
     "vecdot": lambda function: _if_it_fits(function, _vecdot),

@@ -39,6 +39,11 @@ class Modules:
         return self._stack[-1][1] if self._stack else ""
 
     @property
+    def running(self) -> nn.Module | None:
+        """The module that is running."""
+        return self._stack[-1][0] if self._stack else None
+
+    @property
     def recurrent_call(self) -> int | None:
         """A number for the call of the recurrent module that is running, if one is."""
         return self._stack[-1][3] if self._stack else None

@@ -18,6 +18,7 @@ from hwcost.errors import MISSING, HwcostError, InvalidValueError, first_line
 from hwcost.importers.rules import Handler
 from hwcost.importers.rules.own import OwnRows, is_qualified
 from hwcost.importers.torch.composites import replaced
+from hwcost.importers.torch.heads import follow_numbers
 from hwcost.importers.torch.inputs import Arguments, InputSpec, stand_ins, without_data
 from hwcost.importers.torch.kept import kept
 from hwcost.importers.torch.loading import load_model
@@ -53,6 +54,7 @@ def read(
         tensors = Tensors(empty.found, empty.buffers)
         tracer = Tracer(named, tensors, *rows)
         with kept([module for _, module in named], given.args, given.named, given.objects), empty.in_place():
+            follow_numbers(named, tensors.used)
             _run(model, tracer, given, partial)
         return tensors, tracer
 
@@ -70,7 +72,7 @@ def read(
         if not partial:
             raise
         tensors, tracer = attempt(partial=True)
-    parameters, operations = tensors.rules(), tracer.operations()
+    numbers, parameters, operations = tensors.numbers(), tensors.rules(), tracer.operations()
     source = f"{type(model).__module__}.{type(model).__qualname__}"
     network = Network(
         name or type(model).__name__,
@@ -79,6 +81,7 @@ def read(
         parameters,
         notes=tuple(tracer.notes),
         source=source,
+        numbers=numbers,
     )
     if not network.priced and not network.unsupported:
         is_empty = any(not each.numel() for each in _leaves(given.args, given.named))

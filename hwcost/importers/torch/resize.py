@@ -17,10 +17,11 @@ from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.reader import read
 from hwcost.network.channels import Channels, Kept, check_kept, first_channels, staying
 from hwcost.network.network import Network
+from hwcost.network.operations import size_at
 
 __all__ = [
-    "applied", "changed_numbers", "chosen_channels", "cut_in_place", "cut_tensor", "cut_tensors", "renumber", "resized",
-    "tensors_of",
+    "applied", "changed_numbers", "chosen_channels", "cut_in_place", "cut_tensor", "cut_tensors", "held_numbers",
+    "renumber", "resized", "tensors_of",
 ]  # fmt: skip
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -102,6 +103,19 @@ def _cut(model: nn.Module, network: Network, kept: Mapping[str, Channels]) -> No
         setattr(owner, attribute, new[id(old)])  # tied: both names keep one parameter
     for module in model.modules():
         renumber(module)
+    for module, attribute, size in held_numbers(model, network, kept):
+        setattr(module, attribute, size)
+
+
+def held_numbers(
+    model: nn.Module, network: Network, kept: Mapping[str, Channels]
+) -> Iterator[tuple[nn.Module, str, int]]:
+    """The numbers that modules hold, as those of attention heads, that a cut changes: module, attribute, new number."""
+    sizes = {name: len(kept[name]) if name in kept else width.size for name, width in network.widths.items()}
+    for name, rule in network.numbers.items():
+        if any(width in kept for width, _ in rule):
+            path, _, attribute = name.rpartition(".")
+            yield model.get_submodule(path), attribute, int(size_at(rule, sizes))
 
 
 def cut_tensors(model: nn.Module, network: Network, kept: Mapping[str, Channels]) -> dict[str, Tensor]:
@@ -177,14 +191,8 @@ def changed_numbers(before: nn.Module, after: nn.Module) -> dict[str, dict[str, 
     return found
 
 
-_NUMBERS = (
-    "in_channels", "out_channels", "groups", "in_features", "out_features", "num_features", "num_channels",
-    "input_size", "embedding_dim", "nx", "nf",
-)  # fmt: skip
-
-
 def _numbers(module: nn.Module) -> dict[str, int]:
-    numbers = {name: value for name in _NUMBERS if isinstance(value := getattr(module, name, None), int)}
+    numbers = {name: value for name, value in vars(module).items() if type(value) is int}
     if isinstance(module, nn.LayerNorm):
         numbers["normalized_shape"] = module.normalized_shape[-1]
     return numbers

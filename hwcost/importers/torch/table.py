@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from hwcost.importers import rules
 from hwcost.importers.rules import Handler, LoweredLayer
+from hwcost.importers.torch import heads
 from hwcost.importers.torch.calls import OperatorCall
-from hwcost.importers.torch.composites import in_chunk
+from hwcost.importers.torch.composites import given_sizes, in_chunk
 from hwcost.model.layers import Conv2d, MatMul
 
 __all__ = ["AXES", "PRODUCTS", "attention"]
@@ -22,32 +23,30 @@ __all__ = ["AXES", "PRODUCTS", "attention"]
 
 def _reshape(call: OperatorCall) -> None:
     x, out, widths = call.first, call.out, call.widths
+    apart, joined = (False, False) if call.is_parameter(x) else (heads.opened(call), heads.are_joined(call))
     before = call.axes(x)
     open_before = [axis for axis in before if not widths.is_fixed(axis)]
-    rules.reshape(call)
+    rules.reshape(call, apart=apart)
     if call.is_parameter(x):  # its own shape, or its module's, decides the sizes
         return
+    heads.hold_sizes(call)
     given = call.arguments.get("size", ())
     if -1 in given:
         # sizes next to one that is computed are numbers in the code, or those of another tensor (``view(B, C, -1)``);
         # if the first one is computed, the last ones are nearly always the tensor's own (``view(-1, x.shape[-1])``)
-        for axis, size in zip(call.axes(out), given, strict=True):
-            if size != -1 and (given[0] != -1 or axis not in before):
+        written = given_sizes() or given
+        for axis, size in zip(call.axes(out), written if len(written) == len(given) else given, strict=True):
+            if size != -1 and (given[0] != -1 or axis not in before) and not heads.is_held(size):
                 widths.fix(axis, "a number in the code")
-    whole = any(map(widths.is_fixed, open_before))
-    call.written = out.shape if whole else _taken_apart(x.shape, out.shape)
+    whole = joined or any(map(widths.is_fixed, open_before))
+    call.written = out.shape if whole else () if apart else heads.taken_apart(x.shape, out.shape)
 
 
-def _taken_apart(old: Sequence[int], new: Sequence[int]) -> Sequence[int]:
-    """The sizes that the last axis was split into, as features into heads; none if it was not.
-
-    >>> _taken_apart((64, 49, 96), (64, 49, 3, 32)), _taken_apart((3136, 96), (64, 49, 96))
-    ((3, 32), ())
-    """
-    for start in range(len(new) - 2, -1, -1):
-        if old and math.prod(new[start:]) == old[-1] and 1 not in new[start:]:
-            return tuple(new[start:])
-    return ()
+def _split(call: OperatorCall) -> None:
+    is_held = not in_chunk() and heads.stay_equal(call)
+    rules.split(call, call["dim"], stay_equal=in_chunk() or is_held)
+    if is_held:
+        heads.hold_part(call)
 
 
 def _transpose(call: OperatorCall) -> None:
@@ -117,7 +116,7 @@ AXES: Mapping[str, Handler] = MappingProxyType(
         **_rows(_permute, "permute"),
         **_rows(rules.expand, "expand repeat"),
         **_rows(
-            lambda call: rules.split(call, call["dim"], stay_equal=in_chunk()),
+            _split,
             "split split_with_sizes unsafe_split unsafe_split_with_sizes chunk narrow slice",
         ),
         **_rows(lambda call: rules.gate(call, call["dim"]), "glu"),

@@ -13,6 +13,7 @@ from hwcost.importers import rules
 from hwcost.importers.rules import Axes
 from hwcost.importers.torch.inputs import without_data
 from hwcost.importers.torch.values import Values
+from hwcost.network.axes import Axis
 from hwcost.network.operations import SizeExpression
 
 __all__ = ["A_CONSTANT", "Tensors"]
@@ -34,7 +35,14 @@ class _Known:
 
 
 class Tensors(rules.Tensors):
-    """A register of tensors by identity, from the stand-ins for parameters and ``buffers``, by name."""
+    """A register of tensors by identity, from the stand-ins for parameters and ``buffers``, by name.
+
+    Attributes:
+        values: that are known.
+        held: the axes whose size is a number that a module holds, by its name.
+        heads: the widths that are numbers of attention heads.
+        used: the names of numbers that the code computes with.
+    """
 
     def __init__(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -43,6 +51,9 @@ class Tensors(rules.Tensors):
         for name, value in buffers.items():
             self.values.add_given(parameters[name], value)
         self._known: dict[int, _Known] = {}
+        self.held: dict[str, Axis] = {}
+        self.heads: set[int] = set()
+        self.used: set[str] = set()
         for name, tensor in parameters.items():
             self._known.setdefault(id(tensor), _Known(tensor, origin=name))
 
@@ -169,6 +180,17 @@ class Tensors(rules.Tensors):
             self._known[key] = _Known(without_data(tensor))
             self.values.add(self._known[key].tensor, tensor)
         return self._known[key].tensor
+
+    def hold(self, name: str, axis: Axis) -> None:
+        """States that a number held in a module, called ``name`` with the module's path, is the size of an axis."""
+        self.widths.join(self.held.setdefault(name, axis), axis, "a number in a module")
+
+    def numbers(self) -> dict[str, SizeExpression]:
+        """The rules of the numbers in modules that can change; those that the code computes with cannot."""
+        for name in self.used & self.held.keys():
+            self.widths.fix(self.held[name], "a number that the code computes with")
+        found = {name: axis for name, axis in self.held.items() if not self.widths.is_fixed(axis)}
+        return {name: self.widths.rule(axis) for name, axis in found.items()}
 
     def rules(self) -> dict[str, tuple[SizeExpression, ...]]:
         """The rules of the axes of every parameter; those of an unused one cannot change."""

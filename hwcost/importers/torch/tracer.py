@@ -196,7 +196,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = tensors_in((out,))
         if known.kind == "native_batch_norm" and not args[5]:
             outputs = outputs[:1]  # the others, statistics of a training, are empty
-        call = OperatorCall(known, args, kwargs, inputs, outputs, self.tensors, self.modules.path)
+        call = OperatorCall(known, args, kwargs, inputs, outputs, self.tensors, self.modules.path, self.modules.running)
         row = row or AXES.get(known.row)
         self.record(call, row or (elementwise if known.is_elementwise else None), known.is_free or row is not None)
         if call.written:
