@@ -120,7 +120,9 @@ def opened(call: OperatorCall) -> bool:
         return False
     part = widths.made_of_parts(axis, sizes[0] if len(sizes) == 3 else 1, sizes[-1])
     widths.rename(part, f"{call.path}.heads" if call.path else "heads")
-    cast("Tensors", call.tensors).heads.update(width for width, _ in part)
+    tensors = cast("Tensors", call.tensors)
+    tensors.heads.update(width for width, _ in part)
+    tensors.opened.setdefault(call.path, []).append((part, new))
     return True
 
 

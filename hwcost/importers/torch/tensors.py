@@ -41,6 +41,7 @@ class Tensors(rules.Tensors):
         values: that are known.
         held: the axes whose size is a number that a module holds, by its name.
         heads: the widths that are numbers of attention heads.
+        opened: by the module that took them apart, each such width, and the shape that it made.
         used: the names of numbers that the code computes with.
     """
 
@@ -53,6 +54,7 @@ class Tensors(rules.Tensors):
         self._known: dict[int, _Known] = {}
         self.held: dict[str, Axis] = {}
         self.heads: set[int] = set()
+        self.opened: dict[str, list[tuple[Axis, tuple[int, ...]]]] = {}
         self.used: set[str] = set()
         for name, tensor in parameters.items():
             self._known.setdefault(id(tensor), _Known(tensor, origin=name))

@@ -230,6 +230,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for tensor in tensors_in((*args, *kwargs.values()))[:1]:  # no parameter has its sizes, which it checks
                 for axis in self.tensors.axes(tensor)[-len(module.normalized_shape) :]:
                     self.tensors.widths.fix(axis, "a norm without parameters")
+        for heads, shape in self.tensors.opened.pop(self.modules.path, ()):
+            if self.tensors.widths.is_fixed(heads):
+                self._fix_written(shape)
         if module is self._opaque:
             self._opaque = None
             call = ModuleCall(module, args, kwargs, output, self.tensors)
