@@ -138,7 +138,7 @@ def test_cut_heads_compute_what_masked_ones_do(kind, batch):
 
 def test_numbers_that_modules_hold_follow_the_heads():
     model, network, _ = made("fused")
-    found = changed_numbers(model, resized(model, network, {"attn.heads": 4}))
+    found = changed_numbers(model, resized(model, network, {"attn.heads": 4}), network.numbers)
     assert found == {
         "attn": {"num_heads": (6, 4), "attn_dim": (24, 16)},
         "attn.qkv": {"out_features": (72, 48)},
@@ -210,6 +210,7 @@ def test_heads_are_advised_and_pruned_within_the_exact_limit(tmp_path):
     assert result.sizes == {name: 3}
     assert result.report.after.cycles == limit * today
     assert result.model.attn.num_heads == 3
+    assert result.changed_numbers["attn"] == {"num_heads": (6, 3), "attn_dim": (24, 12)}
     assert f"{name}  " in str(result.report)
     result.save(tmp_path / "run")
     again = pruned(tmp_path / "run", Block(Fused()))

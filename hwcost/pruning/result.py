@@ -76,7 +76,7 @@ class Pruned:
     @property
     def changed_numbers(self) -> dict[str, dict[str, tuple[int, int]]]:
         """The numbers to change in the code of the model, by module: those before and after."""
-        return changed_numbers(self.original, self.model)
+        return changed_numbers(self.original, self.model, self.network.numbers)
 
     def fine_tune(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -175,8 +175,14 @@ def chosen_channels(network: Network, sizes: Mapping[str, int] | None, keep: Kep
     return kept
 
 
-def changed_numbers(before: nn.Module, after: nn.Module) -> dict[str, dict[str, tuple[int, int]]]:
+def changed_numbers(
+    before: nn.Module, after: nn.Module, held: Collection[str] = ()
+) -> dict[str, dict[str, tuple[int, int]]]:
     """The numbers to change in the code of a model: for each module, those that differ, before and after.
+
+    Args:
+        before, after: the two modules.
+        held: names of other numbers than those of layers, as ``Network.numbers`` has them.
 
     >>> changed_numbers(nn.Sequential(nn.Linear(4, 8)), nn.Sequential(nn.Linear(4, 6)))
     {'0': {'out_features': (8, 6)}}
@@ -184,15 +190,22 @@ def changed_numbers(before: nn.Module, after: nn.Module) -> dict[str, dict[str, 
     others = dict(after.named_modules())
     found = {}
     for path, module in before.named_modules():
-        old, new = _numbers(module), _numbers(others[path])
+        old, new = (_numbers(each, path, held) for each in (module, others[path]))
         changed = {name: (old[name], new[name]) for name in old if old[name] != new[name]}
         if changed:
             found[path] = changed
     return found
 
 
-def _numbers(module: nn.Module) -> dict[str, int]:
-    numbers = {name: value for name, value in vars(module).items() if type(value) is int}
+_NUMBERS = (
+    "in_channels", "out_channels", "groups", "in_features", "out_features", "num_features", "num_channels",
+    "input_size", "embedding_dim", "nx", "nf",
+)  # fmt: skip
+
+
+def _numbers(module: nn.Module, path: str, held: Collection[str]) -> dict[str, int]:
+    own = [name.rpartition(".")[2] for name in held if name.rpartition(".")[0] == path]
+    numbers = {name: value for name in (*_NUMBERS, *own) if isinstance(value := getattr(module, name, None), int)}
     if isinstance(module, nn.LayerNorm):
         numbers["normalized_shape"] = module.normalized_shape[-1]
     return numbers
@@ -254,7 +267,7 @@ def applied(
     model = load_model(path, name)
     made = resized(model, network, sizes)
     try:
-        return changed_numbers(model, made), read(made, list(inputs), name=name)
+        return changed_numbers(model, made, network.numbers), read(made, list(inputs), name=name)
     except InvalidValueError as error:
         allowed = "a module whose forward has no sizes written into it can be rebuilt"
         raise InvalidValueError("the rebuilt module", name, allowed, reason=str(error)) from error
