@@ -117,6 +117,6 @@ def _times(tensor: Tensor, axes: Axes, masks: Mapping[str, Tensor]) -> Tensor:
                 if groups > 1:  # equal parts of axis 0, each with its own mask
                     factor = factor.repeat_interleave(tensor.shape[0] // groups, 0)
                 shape = [len(factor) if groups > 1 else 1, *[1] * (tensor.dim() - 1)]
-                shape[axis] = entries if groups == 1 or axis else len(factor)
+                shape[axis] = entries
                 tensor = tensor * factor.reshape(shape)
     return tensor

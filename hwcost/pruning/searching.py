@@ -161,7 +161,7 @@ def darts(
     Every width has some of the ends of its stairs as options, and each channel is masked by the
     probability of those that keep it. Weights and probabilities train in turn, as in DARTS, with the exact
     expected cycles in the loss; then the most probable network within the limit is cut out of the trained weights. For
-    a trained module :func:`prune` is better at the same effort; this is the way of the author's search.
+    a trained module try :func:`prune` first; this is the way of the author's search.
 
     Args:
         model: a module, trained or not; it is not changed.

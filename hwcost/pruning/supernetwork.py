@@ -62,8 +62,8 @@ def supernet(
     """Trains a module together with its parts, so that each of them works without a training of its own.
 
     It starts from trained weights. No array and no limit is known in the training; :meth:`SuperNet.within` then finds
-    the best part within each. For one limit :func:`prune` with fine-tuning is better at the same effort; this is for
-    many.
+    the best part within each. For one limit try :func:`prune` with fine-tuning first, which puts all training into one
+    network; this is for many.
 
     Args:
         model: a trained module; it is not changed.
