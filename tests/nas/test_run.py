@@ -182,7 +182,7 @@ def test_a_target_and_what_the_largest_alphas_alone_take(small: nas_plugin.ArchD
 
 @pytest.mark.parametrize("array", ["8x8", (8, 8)])
 def test_an_array_is_a_systolic_array(array: Any) -> None:
-    with pytest.raises(InvalidValueError, match="allowed: (a SystolicArray|one of: edge-tpu)"):
+    with pytest.raises(InvalidValueError, match=r"allowed: (a SystolicArray|one of: edge-tpu)"):
         search(array=array)
 
 
