@@ -147,8 +147,8 @@ def test_a_ladder_of_some_steps_ends_at_their_number():
 
 # ---------------------------------------------------------------- frozen values
 
-STATES = {"Pruned", "PruningReport", "_Distances", "_Entry", "_Known", "Step", "Value"}
-"""Dataclasses that a run or a fine-tuning fills in; all others are values."""
+STATES = {"Pruned", "PruningReport", "_Distances", "_Entry", "_Known", "Step", "SuperNet", "Value"}
+"""Dataclasses that a run, a training or a fine-tuning fills in; all others are values."""
 
 
 def test_values_are_frozen():

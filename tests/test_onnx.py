@@ -201,7 +201,7 @@ def layers_of(read, kind, a, b, *, domain="", b_is_weight, **stated):
         ((3, 4), (4, 5), Linear(4, 5, batch=3), MatMul(3, 5, 4)),
         ((2, 3, 4), (4, 5), Linear(4, 5, batch=6), MatMul(6, 5, 4)),
         ((2, 7, 3, 4), (1, 1, 4, 5), Linear(4, 5, batch=42), MatMul(42, 5, 4)),
-        ((2, 1, 3, 4), (7, 4, 5), MatMul(3, 5, 4, 14), MatMul(3, 5, 4, 14, inputs_shared_by=7)),
+        ((2, 1, 3, 4), (7, 4, 5), MatMul(3, 5, 4, 14, 2), MatMul(3, 5, 4, 14, inputs_shared_by=7)),
         ((3, 4), (7, 4, 5), MatMul(3, 5, 4, 7), MatMul(3, 5, 4, 7, inputs_shared_by=7)),
         ((4,), (4, 5), Linear(4, 5), MatMul(1, 5, 4)),
         ((3, 4), (4,), Linear(4, 1, batch=3), MatMul(3, 1, 4)),

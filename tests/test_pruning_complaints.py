@@ -180,7 +180,7 @@ def test_what_breaks_elsewhere_computes_what_the_masked_module_does(name, seed):
 def test_heads_stay_and_the_report_says_why():
     result = quietly(made("heads"), IMAGE, SystolicArray(4, 4), target=0.85)
     assert result.sizes.keys() == {"up"}
-    assert result.report.left_alone["qkv"] == "a reshape"
+    assert result.report.left_alone["qkv"] == "attention heads, whose sizes the code computes"
     assert result.report.left_alone["patch"] == "the code of the module depends on its size"
     assert result.model.heads == 4
 

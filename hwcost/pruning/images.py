@@ -51,7 +51,7 @@ def examples_of(data: Any, batch: int, seed: int) -> Examples:
     >>> pairs = torch.utils.data.TensorDataset(torch.zeros(40, 3), torch.arange(40))
     >>> found = examples_of(pairs, 8, 0)
     >>> len(found.data), sum(len(labels) for _, labels in found.held_out)
-    (5, 4)
+    (4, 4)
     """
     if not isinstance(data, Dataset) or isinstance(data, IterableDataset):
         return Examples(data, None)

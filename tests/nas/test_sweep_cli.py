@@ -115,7 +115,7 @@ def test_ctrl_c_shows_how_to_go_on(
 
 ALLOWED_TARGET = "allowed: a positive number (of the reference's cycles), or one with a unit"
 BAD = [
-    (["--methods", "x"], "--methods is 'x'; allowed: one of: one-shot, random, most-macs, logistic"),
+    (["--methods", "x"], "--methods is 'x'; allowed: one of: one-shot, prune, random, most-macs, logistic"),
     (["--methods", "darts"], "--methods is 'darts'; allowed: one of: one-shot"),
     (["--methods", ""], "--methods is ''; allowed: one of: one-shot"),
     (["--methods", "one-shot,"], "--methods is ''; allowed: one of: one-shot"),
@@ -158,7 +158,7 @@ BAD = [
     ),
     (["--methods", "most-macs,flops", "--finalists", "9"], "leave it out, or choose one-shot"),
     (["--methods", "random", "--utilization", "0.1"], "--utilization cannot be used: random does not use it"),
-    (["--methods", "most-macs", "--epochs", "9"], "leave it out, or choose one-shot, random, logistic, "),
+    (["--methods", "most-macs", "--epochs", "9"], "leave it out, or choose one-shot, prune, random, logistic, "),
     (["--utilization", "-1"], "--utilization is -1.0; allowed: a finite number of at least 0"),
     (["--epochs", "0"], "--epochs is 0; allowed: an integer of at least 1"),
     (["--train-epochs", "0"], "--train-epochs is 0; allowed: an integer of at least 1"),
