@@ -33,8 +33,8 @@ def first_channels(width: Width, size: int) -> Channels:
 def check_kept(widths: Mapping[str, Width], kept: Kept) -> dict[str, Channels]:
     """The channels that stay, checked and in order.
 
-    A width that must be a multiple of a number, as of the groups of a convolution, keeps equally many channels in each
-    of so many equal parts: with any others, what is left would be no part of the network.
+    A width that must be a multiple of n, as of the n groups of a convolution, keeps equally many channels in each of n
+    equal parts: with any others, what is left would be no part of the network.
 
     Raises:
         InvalidValueError: a width that is unknown or fixed, channels that it does not have or that come twice,
