@@ -121,6 +121,33 @@ def test_the_limit_is_kept_and_used(net, target):
     assert result.report.stages[-1].measured.loss < loss
 
 
+@pytest.mark.parametrize("entries", [400, 120, 60])
+@pytest.mark.parametrize("target", [0.7, 0.5])
+def test_the_limit_is_kept_if_tables_leave_sizes_out(net, monkeypatch, entries, target):
+    monkeypatch.setattr("hwcost.pruning.candidates.MOST_ENTRIES", entries)
+    result = darts(net, IMAGE, SystolicArray(2, 2), target=target, data=loader(32), held_out=HELD_OUT, epochs=1)
+    assert result.report.used <= 1
+
+
+def test_a_network_above_the_limit_is_an_error_and_no_result(net, monkeypatch):
+    monkeypatch.setattr("hwcost.pruning.searching.Pool.grown", lambda pool, *given: tuple(
+        int(own[-1]) for own in pool.options.values()
+    ))  # fmt: skip
+    with pytest.raises(InvalidValueError, match="and the limit is"):
+        search(net, epochs=1)
+
+
+def test_a_limit_below_the_floor_of_widths_with_scores_is_refused_before_the_training(net):
+    scores, seen = {"blocks.0.up": np.arange(24.0)}, []
+    more = {"importance": scores, "epochs": 1, "progress": lambda done, of: seen.append(done)}
+    with pytest.raises(InvalidValueError, match=r"but for stem\.0, .* no widths can save the rest"):
+        search(net, target=0.4, **more)
+    assert seen == []
+    result = search(net, target=0.9, **more)
+    assert set(result.sizes) == {"blocks.0.up"}
+    assert result.report.left_alone["stem.0"] == "there are no scores of its channels"
+
+
 def test_a_width_that_the_task_needs_stays(net):
     """One width is worth everything, and another of the same cost nothing: alpha finds it."""
 
@@ -189,3 +216,10 @@ def test_what_cannot_be_asked(net):
         darts(net, IMAGE, table, target=0.5, data=loader())
     with pytest.raises(InvalidValueError, match="target"):
         search(net, cycles=1000)
+    for settings, words in (
+        ({"alpha_lr": -1}, "alpha_lr is -1; allowed: a number above 0"), ({"alpha_lr": "x"}, "alpha_lr is 'x'"),
+        ({"seed": -1}, "seed is -1"), ({"importance": [1, 2]}, "a mapping from widths"),
+        ({"importance": np.ones(8)}, "a mapping from widths"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidValueError, match=words):
+            search(net, **settings)

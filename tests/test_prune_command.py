@@ -261,18 +261,20 @@ def stopped(run, monkeypatch):
 def test_a_run_that_was_killed_twice_ends_with_the_same_bytes(run, folder):
     code, text, err = run(f"{TUNED} --out whole")
     assert (code, err) == (0, "")
-    whole = calls(folder)  # 6 batches for scores, then measurements, 2 stages, 3 epochs of 6 batches, 1 stage
-    measurements = whole - 6 - 2 - 18 - 1
+    whole = calls(
+        folder
+    )  # 6 batches for scores, then measurements, 2 stages, both networks, 3 epochs of 6 batches, 1 stage
+    measurements = whole - 6 - 2 - 2 - 18 - 1
     command = f"{TUNED} --out run"
     assert killed(folder, command, at=6 + 4)  # in the fourth measurement
     assert calls(folder) == 6 + 3
     assert sorted(contents(folder / "run")) == ["losses.json", "run.json"]
     assert killed(folder, command, at=whole - 3 - 4)  # in the third epoch
     assert "fine-tuning" in contents(folder / "run")
-    assert calls(folder) == 6 + measurements - 3 + 2 + 12 + 2
+    assert calls(folder) == 6 + measurements - 3 + 4 + 12 + 2
     found = run(command)
     assert found == (0, text, ""), found
-    assert calls(folder) == 6 + 2 + 6 + 1
+    assert calls(folder) == 6 + 4 + 6 + 1
     assert contents(folder / "run") == contents(folder / "whole")
     assert sorted(contents(folder / "run")) == ["recipe.json", "report.json", "run.json", "weights.safetensors"]
 
@@ -404,6 +406,14 @@ def test_options_that_do_not_go_together(no, more):
     line = no(f"{BASE} --target 0.5 {more}")
     assert TOGETHER[more] in line
     assert shlex.split(more)[-2] in line or "bad" in more
+
+
+def test_a_frozen_module_is_not_tuned_and_refused_before_anything_is_measured(no, folder):
+    (folder / "net.py").write_text(
+        FILE.replace("nn.Linear(24, 4))", "nn.Linear(24, 4))\n        self.requires_grad_(False)")
+    )
+    assert "all of its parameters are frozen" in no(TUNED)
+    assert calls(folder) == 0
 
 
 def test_a_limit_below_the_floor_is_refused_before_anything_is_measured(no, folder):

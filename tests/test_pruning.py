@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import json
 import warnings
@@ -20,7 +21,9 @@ from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  #
 from hwcost.importers.torch.resize import changed_numbers, cut_in_place, resized  # noqa: E402
 from hwcost.network.channels import first_channels  # noqa: E402
 from hwcost.pruning.batches import Task  # noqa: E402
+from hwcost.pruning.choosing import Choice  # noqa: E402
 from hwcost.pruning.curves import best_channels, summed_values  # noqa: E402
+from hwcost.pruning.identity import identity_of  # noqa: E402
 from hwcost.pruning.norms import of_the_batch, re_estimate  # noqa: E402
 from hwcost.torch import prune, pruned, schedule  # noqa: E402
 
@@ -293,6 +296,12 @@ REFUSED = {
     "a width to keep": ({"target": 0.5, "keep": ["z"]}, "names of widths or modules"),
     "a share": ({"target": 0.5, "least": 2}, "a share of today's sizes"),
     "a multiple": ({"target": 0.5, "multiple": 0}, "an integer of at least 1"),
+    "scores without widths": ({"target": 0.5, "importance": [1, 2]}, "a mapping from widths to scores"),
+    "scores in an array": ({"target": 0.5, "importance": np.ones(8)}, "a mapping from widths to scores"),
+    "a function of one array": ({"target": 0.5, "importance": lambda *given: np.ones(8)}, "returns scores by width"),
+    "a seed that is a text": ({"target": 0.5, "seed": "x"}, "seed is 'x'; allowed: an integer from 0"),
+    "a seed below 0": ({"target": 0.5, "seed": -1}, "seed is -1"),
+    "no effort": ({"target": 0.5, "effort": 0}, "effort is 0; allowed: an integer of at least 1"),
 }
 
 
@@ -388,6 +397,66 @@ def test_a_module_is_as_it_was_after_an_error_while_it_is_cut():
     assert net.stem[0].out_channels == len(net.stem[0].weight) == 12
 
 
+# ---------------------------------------------------------------- what happens meanwhile has no effect
+
+
+class Noisy(torch.utils.data.Dataset):
+    """Images whose transform draws random numbers, and that count how often a pass over them begins."""
+
+    def __init__(self):
+        self.pictures, self.labels = images()
+
+    def __len__(self):
+        return 96
+
+    def __getitem__(self, place):
+        return self.pictures[place] + 0.1 * torch.randn(3, 8, 8), self.labels[place]
+
+
+def test_random_numbers_of_others_are_left_alone_and_have_no_effect(net):
+    noisy = torch.utils.data.DataLoader(Noisy(), 16, shuffle=True)
+    results = []
+    for seed in (5, 6):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        result = prune(net, IMAGE, ARRAY, target=0.6, data=noisy, held_out=noisy, importance="taylor")
+        result.fine_tune(epochs=1)
+        result.re_estimate_norms()
+        assert torch.equal(torch.get_rng_state(), before)
+        results.append(result)
+    assert results[0].report.stages == results[1].report.stages
+    assert same(results[0].model, results[1].model)
+    other = prune(net, IMAGE, ARRAY, target=0.6, data=noisy, held_out=noisy, importance="taylor", seed=1)
+    assert other.report.stages[0] != results[0].report.stages[0]
+
+
+def test_a_task_does_not_begin_a_pass():
+    passes = []
+
+    class Data:
+        def __iter__(self):
+            passes.append(1)
+            return iter([images(16)])
+
+    task = Task(Data(), F.cross_entropy)
+    assert passes == []
+    assert len(list(task.batches(torch.device("cpu")))) == len(passes) == 1
+
+
+def test_batches_that_are_not_finite_leave_the_module_as_it_was(net):
+    before = copy.deepcopy(net)
+    bad = [(images(16)[0] * float("inf"), images(16)[1])]
+    with pytest.raises(InvalidValueError, match="without nan"):
+        prune(net, IMAGE, ARRAY, target=0.6, data=loader(), held_out=bad)
+    assert same(net, before)
+
+
+def test_a_choice_above_the_limit_is_an_error_and_no_result(net, monkeypatch):
+    monkeypatch.setattr("hwcost.pruning.cutting.choose", lambda *given: Choice({"blocks.0.up": 23}, 0, 0, None))
+    with pytest.raises(InvalidValueError, match="and the limit is"):
+        quietly(net, IMAGE, ARRAY, target=0.6)
+
+
 # ---------------------------------------------------------------- ways on
 
 
@@ -432,6 +501,146 @@ def test_checkpoints_of_others_and_damaged_ones_are_refused(net, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InvalidValueError, match="it is damaged"):
         result.fine_tune(epochs=1, checkpoint=path)
+
+
+def test_a_checkpoint_goes_on_from_its_own_start_alone(net, tmp_path):
+    path, settings = tmp_path / "state", {"target": 0.5, "data": loader(), "held_out": HELD_OUT, "importance": "norm"}
+
+    def stop(done, of):
+        if done == 8:
+            raise KeyboardInterrupt
+
+    whole, result = (prune(net, IMAGE, ARRAY, **settings) for _ in range(2))
+    whole.fine_tune(epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        result.fine_tune(epochs=2, checkpoint=path, progress=stop)
+    changed = prune(net, IMAGE, ARRAY, **settings)
+    with torch.no_grad():
+        changed.model.head.bias.add_(1.0)
+    for other, more, words in (
+        (changed, {}, "weights at the start"),
+        (prune(net, IMAGE, ARRAY, **settings), {"distil": 0.5}, "distil"),
+        (prune(net, IMAGE, ARRAY, **settings), {"loss": lambda outputs, wanted: outputs.square().mean()}, "loss"),
+    ):
+        with pytest.raises(InvalidValueError, match=f"of another fine-tuning: its {words} differs"):
+            other.fine_tune(epochs=2, checkpoint=path, **more)
+    assert same(result.fine_tune(epochs=2, checkpoint=path).model, whole.model)  # in the same session
+    with pytest.raises(InvalidValueError, match="its weights at the start differs"):
+        result.fine_tune(epochs=2, checkpoint=path)
+
+
+class Smooth(nn.Module):
+    def __init__(self, by):
+        super().__init__()
+        self.by, self.inner = by, nn.CrossEntropyLoss(label_smoothing=by / 2)
+
+    def forward(self, outputs, wanted):
+        return self.by * self.inner(outputs, wanted)
+
+
+def distance(by):
+    def inner(outputs, wanted, power=by):
+        return (outputs - wanted).abs().pow(power).mean()
+
+    return inner
+
+
+class Bound:
+    def loss(self, outputs, wanted):
+        return F.cross_entropy(outputs, wanted)
+
+    def other(self, outputs, wanted):
+        return F.mse_loss(outputs, wanted)
+
+
+def losses():
+    """Losses that differ from each other, made anew."""
+    return [
+        F.cross_entropy, F.mse_loss, nn.CrossEntropyLoss(), nn.CrossEntropyLoss(label_smoothing=0.1), nn.MSELoss(),
+        nn.CrossEntropyLoss(weight=torch.ones(4)), nn.CrossEntropyLoss(weight=torch.arange(4.0)), Smooth(0.1),
+        Smooth(0.2), distance(1), distance(2), functools.partial(F.cross_entropy, label_smoothing=0.1),
+        functools.partial(F.cross_entropy, label_smoothing=0.2), Bound().loss, Bound().other,
+        lambda outputs, wanted: (outputs - wanted).mean(), lambda outputs, wanted: (outputs + wanted).mean(),
+        lambda outputs, wanted: F.l1_loss(outputs, wanted) if wanted.dtype in {1, "a", "b"} else 0,
+    ]  # fmt: skip
+
+
+def test_losses_are_told_apart():
+    texts = list(map(identity_of, losses()))
+    assert texts == list(map(identity_of, losses()))
+    assert len(set(texts)) == len(texts)
+    assert not any(" at 0x" in text for text in texts)
+
+
+def test_a_loss_that_holds_itself_is_told():
+    def inner(outputs, wanted):
+        return inner(outputs, wanted)
+
+    def early():
+        def held(outputs, wanted):
+            return later
+
+        text = identity_of(held)
+        later = 1
+        return text
+
+    assert identity_of(inner) == identity_of(inner)
+    assert "held" in early()
+
+
+def test_a_teacher_is_measured_and_an_explicit_share_is_obeyed(net):
+    settings = {"target": 0.5, "data": loader(), "held_out": HELD_OUT, "importance": "norm"}
+    torch.manual_seed(0)
+    text = "the teacher is worse than its pupil"
+
+    def found(model, change=lambda result: None, **more):
+        result = prune(model, IMAGE, ARRAY, **settings)
+        change(result)
+        result.fine_tune(epochs=1, optimizer=lambda own: torch.optim.SGD(own, 1e-3), **more)
+        name = result.report.stages[-1].name
+        assert any(text in note for note in result.report.notes) == name.endswith(", on labels alone")
+        return result.model, name
+
+    def misled(result):  # of figures in the report nothing follows
+        first = result.report.stages[0]
+        result.report.stages[0] = first._replace(measured=first.measured._replace(loss=1e9))
+
+    taught, name = found(net)
+    assert name == "fine-tuned, 1 epoch"
+    assert same(found(net, misled)[0], taught)
+    assert same(found(net, distil=0.7)[0], taught)
+    assert not same(found(net, distil=0)[0], taught)
+
+    def better(result):
+        result.fine_tune(epochs=3, distil=0)
+
+    bad = Net()
+    assert found(bad, better)[1].endswith(", on labels alone")
+    assert found(bad, better, distil=0.7)[1] == "fine-tuned, 1 epoch"
+    assert not same(found(bad, better, distil=0.7)[0], found(bad, better)[0])
+    assert same(found(bad, better, distil=0.0)[0], found(bad, better)[0])
+
+
+def test_fine_tuning_leaves_the_modes_of_the_original_alone():
+    net = made().train()
+    net.stem[1].eval()
+    modes = [module.training for module in net.modules()]
+    result = prune(net, IMAGE, ARRAY, target=0.5, data=loader(), held_out=HELD_OUT, importance="norm")
+    result.fine_tune(epochs=1)
+    assert [module.training for module in net.modules()] == modes
+    with pytest.raises(InvalidValueError, match="a smaller learning rate"):
+        result.fine_tune(epochs=1, optimizer=lambda own: torch.optim.SGD(own, 1e12))
+    assert [module.training for module in net.modules()] == modes
+
+
+def test_a_frozen_module_has_nothing_to_train(net):
+    model = copy.deepcopy(net).requires_grad_(False)
+    result = prune(model, IMAGE, ARRAY, target=0.5, data=loader(), held_out=HELD_OUT, importance="norm")
+    with pytest.raises(InvalidValueError, match="all of its parameters are frozen"):
+        result.fine_tune(epochs=1)
+    for search in (hwcost.torch.supernet, functools.partial(hwcost.torch.darts, array=ARRAY, target=0.5)):
+        with pytest.raises(InvalidValueError, match="all of its parameters are frozen"):
+            search(model, IMAGE, data=loader())
 
 
 def test_an_optimizer_of_the_users_own_and_no_teacher(net):
@@ -584,7 +793,7 @@ def test_steps_are_those_of_the_first_module(net):
             assert set(after.kept[name]) <= set(before.kept.get(name, after.kept[name]))
     with pytest.raises(InvalidValueError, match="each step measures another module"):
         next(schedule(net, IMAGE, ARRAY, targets=(0.5,), known_losses={}))
-    for targets in ((), (0.5, 0.6), (1.0,)):
+    for targets in ((), (0.5, 0.6), (1.0,), 0.5, "half", ["half"]):
         with pytest.raises(InvalidValueError, match="each smaller than"):
             next(schedule(net, IMAGE, ARRAY, targets=targets))
 

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+import torch.nn.functional as F  # noqa: E402
 from machines import BARE, RICH  # noqa: E402
 from test_channels import CASES, drawn  # noqa: E402
 from test_pruning import ARRAY, HELD_OUT, IMAGE, Net, loader, made, same  # noqa: E402
 from torch import nn  # noqa: E402
 
 from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
+from hwcost.pruning.batches import Task  # noqa: E402
 from hwcost.pruning.candidates import Pool  # noqa: E402
+from hwcost.pruning.norms import of_the_batch  # noqa: E402
 from hwcost.torch import Sliced, prune, resized, supernet  # noqa: E402
 
 
@@ -210,6 +213,65 @@ def test_candidates_are_within_the_limit_and_cannot_grow(net, shared):
                     assert network_cost(network.at(choice | {name: size + 1}), ARRAY).total.cycles > limit
 
 
+@pytest.mark.parametrize("entries", [400, 120, 60])
+def test_sets_grow_within_the_limit_from_sizes_that_tables_leave_out(shared, monkeypatch, entries):
+    monkeypatch.setattr("hwcost.pruning.candidates.MOST_ENTRIES", entries)
+    network, random = shared.network, np.random.default_rng(entries)
+    options = {
+        name: np.arange(2, network.widths[name].size + 1, 2) for name in ("blocks.0.up", "blocks.1.up", "stem.0")
+    }
+    for _ in range(20):
+        first = tuple(int(random.choice(own)) for own in options.values())
+        limit = network_cost(network.at(dict(zip(options, first, strict=True))), ARRAY).total.cycles
+        found = Pool(options, network, ARRAY, limit, first).grown(first, random)
+        assert all(size >= least for size, least in zip(found, first, strict=True))
+        assert network_cost(network.at(dict(zip(options, found, strict=True))), ARRAY).total.cycles <= limit
+
+
+def test_a_part_above_the_limit_is_an_error_and_no_result(shared, monkeypatch):
+    monkeypatch.setattr("hwcost.pruning.supernetwork.lowest", lambda pool, *given: tuple(
+        int(own[-1]) for own in pool.options.values()
+    ))  # fmt: skip
+    with pytest.raises(InvalidValueError, match="and the limit is"):
+        shared.within(ARRAY, target=0.6, candidates=2)
+
+
+def test_a_batch_that_is_not_finite_leaves_the_shared_module_as_it_was(net):
+    pictures, labels = HELD_OUT[0]
+    held_out = [(pictures, labels), (pictures * float("inf"), labels)]
+    with pytest.raises(InvalidValueError, match="without nan"):
+        supernet(net, IMAGE, data=loader(), held_out=held_out, epochs=1).loss_of({"stem.0": 6})
+    found = supernet(net, IMAGE, data=loader(), held_out=HELD_OUT, epochs=1)
+    found._search.held_out[:] = list(Task(held_out, F.cross_entropy).batches(torch.device("cpu")))
+    before, today = copy.deepcopy(found.model), {"stem.0": 12}
+    for sizes in ({"stem.0": 6}, today):
+        with pytest.raises(InvalidValueError, match="without nan"):
+            found.loss_of(sizes)
+    assert same(found.model, before)
+
+
+def test_losses_of_other_weights_are_measured_again(net):
+    found = supernet(net, IMAGE, data=loader(), held_out=HELD_OUT, epochs=1)
+    sizes = {"blocks.0.up": 12}
+    first = found.loss_of(sizes)
+    assert found.loss_of(sizes) == first
+    one = found.within(ARRAY, target=0.6, candidates=6)
+    with torch.no_grad():
+        for each in found.model.parameters():
+            each.add_(0.05 * torch.randn(each.shape, generator=torch.Generator().manual_seed(0)))
+    anew = found.loss_of(sizes)
+    assert anew != first
+    found._search.known.clear()
+    assert found.loss_of(sizes) == anew
+    with torch.no_grad():
+        found.model.head.weight.mul_(2.0)
+    other = found.within(ARRAY, target=0.6, candidates=6)
+    stage = other.report.stages[-1].measured
+    assert stage != one.report.stages[-1].measured
+    with of_the_batch(found.model):
+        assert found._search.known[""][0] == found._search.task.measured(found.model, found._search.held_out).loss
+
+
 def test_what_cannot_be_asked(net, shared):
     with pytest.raises(InvalidValueError, match="no widths can save the rest"):
         shared.within(SystolicArray(64, 64), target=0.1)
@@ -223,6 +285,26 @@ def test_what_cannot_be_asked(net, shared):
         supernet(net, IMAGE, data=loader(), importance="curves")
     with pytest.raises(InvalidValueError, match="at least 1"):
         supernet(net, IMAGE, data=loader(), epochs=0)
+    with pytest.raises(InvalidValueError, match="effort"):
+        shared.within(ARRAY, target=0.5, effort=0)
+    for settings, words in (
+        ({"seed": -1}, "seed is -1"), ({"seed": "x"}, "seed is 'x'"), ({"importance": [1, 2]}, "a mapping from widths"),
+        ({"importance": np.ones(8)}, "a mapping from widths"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidValueError, match=words):
+            supernet(net, IMAGE, data=loader(), **settings)
+
+
+def test_widths_without_scores_stay_and_the_floor_says_it(net):
+    scores = {"blocks.0.up": np.arange(24.0)}
+    found = supernet(net, IMAGE, data=loader(), held_out=HELD_OUT, epochs=1, importance=scores)
+    before = len(found._search.known)
+    with pytest.raises(InvalidValueError, match=r"but for stem\.0, .* no widths can save the rest"):
+        found.within(ARRAY, target=0.4)
+    assert len(found._search.known) == before  # nothing was measured
+    result = found.within(ARRAY, target=0.9, candidates=2)
+    assert set(result.sizes) == {"blocks.0.up"}
+    assert result.report.left_alone["stem.0"] == "there are no scores of its channels"
 
 
 def test_widths_and_modules_can_be_kept(net):

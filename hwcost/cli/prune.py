@@ -104,7 +104,8 @@ Examples:
     ),
     click.option(
         "--distil", metavar="SHARE", callback=parsed_by(parse_share, ""),
-        help=f"Share of the loss that is the distance to the original's outputs.  [default: {DISTIL}]",
+        help=f"Share of the loss that is the distance to the original's outputs.  [default: {DISTIL}, or 0 if the "
+        "original is worse on held-out batches]",
     ),
     click.option(
         "--learning-rate", metavar="RATE", callback=parsed_by(parse_number, "a number above 0, like 0.01"),

@@ -45,10 +45,9 @@ class TuningOptions(NamedTuple):
     distil: float | None
     learning_rate: float | None
 
-    def values(self) -> tuple[int, float, float]:
-        """All three, with their defaults."""
-        distil = DISTIL if self.distil is None else self.distil
-        return self.epochs or 0, distil, self.learning_rate or LEARNING_RATE
+    def values(self) -> tuple[int, float | None, float]:
+        """All three, with their defaults; None for a share that follows from the original module."""
+        return self.epochs or 0, self.distil, self.learning_rate or LEARNING_RATE
 
 
 class FileOptions(NamedTuple):

@@ -25,7 +25,7 @@ from hwcost.pruning.batches import Task
 from hwcost.pruning.exporting import export_onnx
 from hwcost.pruning.folder import RunFolder
 from hwcost.pruning.recipe import RECIPE, WEIGHTS, load_pruned
-from hwcost.pruning.tuning import default_optimizer
+from hwcost.pruning.tuning import default_optimizer, trainable
 
 __all__ = ["Found", "run"]
 
@@ -123,6 +123,7 @@ def _pruned(
         notes.append("NO DATA: channels are chosen by their weights alone, which know nothing of the task")
     elif tuning.epochs is not None:
         Task(data, loss).length  # noqa: B018  # raises before anything is measured
+        trainable(given.model)
     known = {} if folder is None else folder.losses()
     with progress_of_unknown("measurements", only_on_terminals=True) as show, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "no data: ", UserWarning)  # said above

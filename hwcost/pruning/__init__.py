@@ -3,7 +3,7 @@
     batches      data and loss of the user's own
     importance   scores of channels
     curves       values of sizes: sums of scores, or losses that were measured
-    valuing      any of both, and the examples that they take
+    valuing      either of the two, and the examples that they take
     choosing     the sizes within the limit that are worth most
     building     the smaller module: cut, read and priced again
     cutting      all of it, and in steps
@@ -17,6 +17,7 @@
     result       the smaller module: fine-tuning, state dicts, optimizers, files
     norms        statistics of batch norms
     tuning       epochs of training that can stop and go on
+    identity     what a loss is, so that a checkpoint goes on with the same one
     weights      safetensors into a module and out of it
     recipe       files that build the module again
     folder       a run that was stopped and goes on

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from hwcost.errors import InvalidValueError, first_line
 from hwcost.files import digest
 
-__all__ = ["Batch", "Loss", "Measured", "Task", "seeded"]
+__all__ = ["Batch", "Loss", "Measured", "Task", "seed_of", "seeded"]
 
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 """A function of a module's outputs and the targets (of a batch that is a mapping: all of it) to a scalar."""
@@ -66,7 +66,7 @@ class Task:
     def __init__(self, data: Iterable[Any], loss: Loss, field: str = "data") -> None:
         if not isinstance(data, Iterable) or isinstance(data, (str, Mapping, Tensor)):
             raise InvalidValueError(field, data, f"a loader or a list: {_PAIRS}")
-        if iter(data) is data:
+        if isinstance(data, Iterator):  # to call iter() would start the workers of a loader
             allowed = "a loader or a list, which can be iterated over again"
             raise InvalidValueError(field, data, allowed, reason="an iterator ends after one pass")
         if not callable(loss):
@@ -159,6 +159,17 @@ def are_scores(outputs: Any, targets: Any) -> bool:
 def device_of(model: nn.Module) -> torch.device:
     """Where the first parameter of a module is."""
     return next((each.device for each in model.parameters()), torch.device("cpu"))
+
+
+def seed_of(given: Any) -> int:
+    """A seed, checked.
+
+    Raises:
+        InvalidValueError: no integer from 0 to 2**63 - 1.
+    """
+    if not isinstance(given, (int, np.integer)) or isinstance(given, bool) or not 0 <= given < 2**63:
+        raise InvalidValueError("seed", given, "an integer from 0 to 2**63 - 1")
+    return int(given)
 
 
 @contextlib.contextmanager

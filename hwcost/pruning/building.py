@@ -29,6 +29,7 @@ from hwcost.units import plural
 __all__ = ["Problem", "built", "check_examples", "open_widths", "settings_of", "with_stages"]
 
 NORM_BATCHES = 32
+ROUNDING = 1e-9  # of sums in another order
 _REBUILT = "a module whose forward has no sizes written into it; keep=[...] leaves widths as they are"
 
 
@@ -73,6 +74,13 @@ class Open(NamedTuple):
     allowed: Allowed
     options: dict[str, Figures]
     kept_by: dict[str, str]
+
+    def scored(self, scores: Mapping[str, Any]) -> Open:
+        """Those of the widths that have scores; the others stay."""
+        others = [name for name in self.options if name not in scores]
+        kept_by = self.kept_by | dict.fromkeys(others, "there are no scores of its channels")
+        options = {name: own for name, own in self.options.items() if name in scores}
+        return Open(self.allowed._replace(keep=tuple(kept_by)), options, kept_by)
 
 
 def open_widths(
@@ -145,7 +153,7 @@ def built(
         weights: a module of the same shapes whose weights are taken; the original one by default.
 
     Raises:
-        InvalidValueError: a module that cannot be rebuilt.
+        InvalidValueError: a module that cannot be rebuilt, or one above the limit.
     """
     model, network = problem.model, problem.network
     kept = {
@@ -180,8 +188,8 @@ def settings_of(model: nn.Module, allowed: Allowed, keep: Sequence[str], **more:
 
 
 def _priced_anew(small: nn.Module, problem: Problem, sizes: Mapping[str, int]) -> Network:
-    """The network of the new module, which has to cost what was predicted."""
-    network, array = problem.network, problem.array
+    """The network of the new module, which has to cost what was predicted, and at most the limit."""
+    network, array, limit = problem.network, problem.array, problem.limit
     wanted = network.at(sizes)
     try:
         found = from_torch(small, example_inputs=problem.example_inputs, name=network.name)
@@ -194,6 +202,9 @@ def _priced_anew(small: nn.Module, problem: Problem, sizes: Mapping[str, int]) -
         layer = next((each for each in {**wanted, **found} if wanted.get(each) != found.get(each)), network.name)
         reason = f"it takes {other} {measure} and not {one} as predicted: {layer!r} differs"
         raise InvalidValueError("the pruned module", network.name, _REBUILT, reason=reason)
+    if other > limit.cycles * (1 + ROUNDING):
+        reason = f"the sizes found take {other} {measure}, and the limit is {limit.cycles}"
+        raise InvalidValueError(limit.field, limit.value, "report it: this is a fault of hwcost", reason=reason)
     return found
 
 

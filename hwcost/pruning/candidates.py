@@ -32,11 +32,16 @@ class Pool:
         network: with the widths.
         array: what says how much a layer costs.
         limit: on the cost of the network.
+        first: a set of sizes that it has in any case, even if only some of many options fit into the tables.
     """
 
-    def __init__(self, options: Mapping[str, Figures], network: Network, array: CostSource, limit: float) -> None:
+    def __init__(
+        self, options: Mapping[str, Figures], network: Network, array: CostSource, limit: float, first: Sizes = ()
+    ) -> None:
         most = most_options(options, network.priced, MOST_ENTRIES)
         self.options = {name: np.array([*sizes_to_measure(own, most - 1), own[-1]]) for name, own in options.items()}
+        for name, size in zip(options, first, strict=False):
+            self.options[name] = np.union1d(self.options[name], size)
         self.limit = limit
         self._tables = tables_over(self.options, network, array, network.priced)
         self._last = np.array([len(own) - 1 for own in self.options.values()])
@@ -60,11 +65,11 @@ class Pool:
         return self._within(np.clip(rows + changes * steps, 0, self._last), random)
 
     def grown(self, sizes: Sizes, random: np.random.Generator) -> Sizes:
-        """A set of sizes within the limit, whose widths then grow as far as they can."""
+        """The first set of sizes, or another one of the pool, whose widths grow as far as they can within the limit."""
         return self.sizes(self._filled(self._places([sizes]), random))[0]
 
     def _places(self, sets: Sequence[Sizes]) -> Any:
-        """Sizes as places of options."""
+        """Sizes as places of options, which have them."""
         columns = [np.searchsorted(own, [each[column] for each in sets])
                    for column, own in enumerate(self.options.values())]  # fmt: skip
         return np.stack(columns, axis=1)

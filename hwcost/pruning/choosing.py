@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from hwcost.advice.budget import best_sizes, floor_of, whole_values
@@ -13,10 +13,13 @@ from hwcost.errors import InvalidValueError
 from hwcost.model.cost import Cost
 from hwcost.network.limits import FILL, Limit
 from hwcost.network.network import Network
+from hwcost.network.operations import whole
 from hwcost.pruning.importance import Figures
-from hwcost.units import exact
+from hwcost.units import exact, shortlist
 
-__all__ = ["Choice", "check_floor", "choose", "kept_widths", "limit_of", "stairs"]
+__all__ = ["Choice", "check_floor", "choose", "effort_of", "kept_widths", "limit_of", "stairs"]
+
+_NAMED = 3
 
 
 def limit_of(network: Network, array: CostSource, **given: float | None) -> Limit:
@@ -96,6 +99,11 @@ def stairs(network: Network, array: CostSource, allowed: Allowed) -> dict[str, F
     return alone
 
 
+def effort_of(given: int) -> int:
+    """The effort of the solver; an InvalidValueError if it is no integer of at least 1."""
+    return whole(given, "effort")
+
+
 def choose(
     network: Network, array: CostSource, limit: Limit, allowed: Allowed, values: Mapping[str, Figures], effort: int
 ) -> Choice:
@@ -111,7 +119,7 @@ def choose(
         network, array, network.priced, limit.cycles, effort, allowed, value=whole_values(values), fill=FILL
     )
     if best.cycles > limit.cycles:
-        raise _below_the_floor(network, array, limit, best.floor)
+        raise _below_the_floor(network, array, limit, best.floor, allowed.keep)
     return Choice(best.sizes, best.cycles, best.floor, best.gap)
 
 
@@ -119,14 +127,17 @@ def check_floor(network: Network, array: CostSource, limit: Limit, allowed: Allo
     """The cost with every width at its least size; raises if it is above the limit: before anything is measured."""
     floor = floor_of(_options(network, array, allowed), network, array, network.priced)
     if floor > limit.cycles:
-        raise _below_the_floor(network, array, limit, floor)
+        raise _below_the_floor(network, array, limit, floor, allowed.keep)
     return floor
 
 
-def _below_the_floor(network: Network, array: CostSource, limit: Limit, floor: float) -> InvalidValueError:
-    share, whole = f"{floor / limit.today:.4g}", "time" if measure_of(array) == "seconds" else "cycles"
+def _below_the_floor(
+    network: Network, array: CostSource, limit: Limit, floor: float, stay: Sequence[str]
+) -> InvalidValueError:
+    share, cost = f"{floor / limit.today:.4g}", "time" if measure_of(array) == "seconds" else "cycles"
     is_table = isinstance(array, MeasuredCosts)
     least = "at the cheapest sizes that were measured" if is_table else "with every width at its least size"
-    allowed = f"at least {share} of today's {whole}, or a smaller least, or fewer widths to keep"
-    reason = f"{least} {network.name} still takes {share} of its {whole}: no widths can save the rest"
+    least += f", but for {shortlist(stay, _NAMED)}," if stay else ""
+    allowed = f"at least {share} of today's {cost}, or a smaller least, or fewer widths that stay"
+    reason = f"{least} {network.name} still takes {share} of its {cost}: no widths can save the rest"
     return InvalidValueError(limit.field, limit.value, allowed, reason=reason)

@@ -12,13 +12,14 @@ from torch import nn
 
 from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, check_source, cost_report, measure_of
+from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch
 from hwcost.network.network import Network
-from hwcost.pruning.batches import Loss, Task
+from hwcost.pruning.batches import Loss, Task, seed_of
 from hwcost.pruning.building import Problem, built, check_examples, open_widths, settings_of, with_stages
-from hwcost.pruning.choosing import check_floor, choose, limit_of, stairs
-from hwcost.pruning.importance import SCORES
+from hwcost.pruning.choosing import check_floor, choose, effort_of, limit_of, stairs
+from hwcost.pruning.importance import SCORES, check_kind
 from hwcost.pruning.recipe import composed
 from hwcost.pruning.result import Pruned
 from hwcost.pruning.valuing import CURVES, Work, held_out_batches, values_of
@@ -99,6 +100,9 @@ def prune(
     True
     """
     check_examples(example_inputs)
+    if importance is not None:
+        check_kind(importance)
+    seed, effort = seed_of(seed), effort_of(effort)
     network = from_torch(model, example_inputs=example_inputs, name=name)
     array = check_source(network, array, skip_unsupported=False)
     limit = limit_of(network, array, target=target, cycles=cycles, seconds=seconds)
@@ -124,6 +128,7 @@ def prune(
     held, held_note = held_out_batches(task, held_out, model, loss, seed)
     work = Work(model, network, task, seed)
     scores, values = values_of(work, method, own.options, held, known_losses, progress)
+    own = own.scored(scores)
     choice = choose(network, array, limit, own.allowed, values, effort)
     problem = Problem(model, example_inputs, network, array, limit, own.kept_by, notes + held_note)
     of_scores = method if isinstance(method, str) else "scores of the caller's own"
@@ -152,9 +157,9 @@ def schedule(
     >>> [step.sizes for step in steps]
     [{'2': 32}, {'2': 32, '0': 40}]
     """
-    targets = list(targets)
-    if not targets or any(a <= b for a, b in itertools.pairwise([1.0, *targets])):
-        raise InvalidValueError("targets", targets, "shares below 1, each smaller than the one before")
+    shares = list(targets) if isinstance(targets, Iterable) else []
+    if not shares or not all(map(is_real, shares)) or any(a <= b for a, b in itertools.pairwise([1.0, *shares])):
+        raise InvalidValueError("targets", targets, "a list of shares below 1, each smaller than the one before")
     if "known_losses" in settings:
         allowed = "leave it out: each step measures another module"
         raise InvalidValueError("known_losses", settings["known_losses"], allowed)
@@ -164,7 +169,7 @@ def schedule(
     today = float(getattr(cost_report(network, array).total, measure))
     first: Pruned | None = None
     start = model
-    for target in targets:
+    for target in shares:
         step = prune(start, example_inputs, array, **(settings | {measure: target * today}))
         step.report.asked = f"target {target:g}"
         if first is not None:

@@ -18,7 +18,7 @@ from hwcost.network.network import Network
 from hwcost.pruning.batches import Batch, Task
 from hwcost.pruning.norms import evaluated
 
-__all__ = ["SCORES", "Figures", "Score", "check_scores", "scores_of"]
+__all__ = ["SCORES", "Figures", "Score", "check_kind", "check_scores", "scores_of"]
 
 Figures: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -88,7 +88,7 @@ Score: TypeAlias = Callable[[Scored, Task | None, Batches, nn.Module], dict[str,
 def _taylor(scored: Scored, task: Task | None, batches: Any, model: nn.Module) -> dict[str, Figures]:
     """What the loss would change if a channel were 0, to first order: the mean over batches of its absolute value.
 
-    Over the batch norms of a width's channels, weight times gradient plus bias times gradient; where it has none, over
+    Over the batch norms of a width's channels, weight times gradient plus bias times gradient; if it has none, over
     the filters that make them. Source: Shen et al., Structural pruning via latency-saliency knapsack (HALP), NeurIPS
     2022, after Molchanov et al., CVPR 2019.
     """
@@ -174,6 +174,13 @@ def scores_of(
             allowed = "data, weights and a loss without nan and infinity"
             raise InvalidValueError(f"the scores of the channels of {name!r}", "not finite", allowed)
     return found
+
+
+def check_kind(importance: Any) -> None:
+    """Raises unless an importance is a name, scores by width, or a function."""
+    if not isinstance(importance, (str, Mapping)) and not callable(importance):
+        allowed = "a name like 'taylor', a mapping from widths to scores, or a function that returns one"
+        raise InvalidValueError("importance", importance, allowed)
 
 
 def check_scores(given: Mapping[str, Any], network: Network, names: Iterable[str]) -> dict[str, Figures]:

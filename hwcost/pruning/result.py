@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +16,22 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers.torch.resize import changed_numbers, cut_tensor
 from hwcost.network.channels import Channels, staying
 from hwcost.network.network import Network
-from hwcost.pruning.batches import Batch, Loss, Task, device_of
-from hwcost.pruning.norms import re_estimate
+from hwcost.pruning.batches import Batch, Loss, Task, device_of, seeded
+from hwcost.pruning.norms import evaluated, re_estimate
 from hwcost.pruning.recipe import save_pruned
 from hwcost.pruning.report import PruningReport, Stage
-from hwcost.pruning.tuning import MakeOptimizer, Tuning
+from hwcost.pruning.tuning import DISTIL, MakeOptimizer, Tuning
 from hwcost.pruning.weights import weights_digest
+from hwcost.units import plural
 
 __all__ = ["Pruned"]
+
+
+class _Start(NamedTuple):
+    """What a fine-tuning began with: the digest of the weights, and whether the original is no worse than them."""
+
+    weights: str
+    teaches: bool
 
 
 @dataclass
@@ -46,6 +55,7 @@ class Pruned:
     seed: int = 0
     _task: Task | None = field(default=None, init=False, repr=False)
     _held_out: tuple[Batch, ...] = field(default=(), init=False, repr=False)
+    _starts: dict[str, _Start] = field(default_factory=dict, init=False, repr=False)
 
     def _with_task(self, task: Task | None, held_out: Sequence[Batch]) -> Pruned:
         """This result, with the data and loss of the pruning, and the held-out examples."""
@@ -84,7 +94,7 @@ class Pruned:
         epochs: int = 3,
         *,
         loss: Loss | None = None,
-        distil: float = 0.7,
+        distil: float | None = None,
         optimizer: MakeOptimizer | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         progress: Callable[[int, int], Any] | None = None,
@@ -98,7 +108,8 @@ class Pruned:
             epochs: passes over the data.
             loss: of outputs and targets; that of the pruning by default.
             distil: the share of the loss that is the distance of scores of classes to those of the original module;
-                for other outputs it is not used, nor if the original is worse on the held-out examples.
+                for other outputs it is not used. 0.7 by default, or 0 if the original is worse on the held-out
+                examples than the module to train, which the report then says.
             optimizer: from parameters to an optimizer; SGD with momentum and a learning rate of 0.05 by default. Its
                 learning rates are the largest of the schedule.
             checkpoint: a file to write after each epoch. If it is there already, the work goes on from it, and ends
@@ -106,29 +117,35 @@ class Pruned:
             progress: called with the number of batches done and that of all.
 
         Raises:
-            InvalidValueError: no data, data without a length, a loss that is not finite, a checkpoint that is damaged
-                or of another fine-tuning.
+            InvalidValueError: no data, data without a length, no parameter to train, a loss that is not finite, a
+                checkpoint that is damaged, of another fine-tuning, or of one that began with other weights.
         """
         task = self._task_of(data, loss)
-        distil = self._checked_teacher(distil)
         tuning = Tuning(
-            self.model, self.original, task, epochs, distil=distil, make_optimizer=optimizer, seed=self.seed
-        )
-        identity: dict[str, Any] = {
-            "epochs": epochs,
-            "distil": float(distil),
-            "seed": self.seed,
-            "sizes": self.sizes,
-            "batches": task.length,
-            "optimizer": type(tuning.optimizer).__name__,
-            "learning rates": tuning.highest,
-        }
-        if checkpoint is not None:
-            identity["weights"] = weights_digest(
-                self.original, {name: each.tolist() for name, each in self.kept.items()}
-            )
+            self.model, self.original, task, epochs, distil=DISTIL if distil is None else distil,
+            make_optimizer=optimizer, seed=self.seed,
+        )  # fmt: skip
+        where = None if checkpoint is None else os.path.abspath(checkpoint)
+        start = self._starts.get(where) if where is not None and os.path.exists(where) else None  # stopped before
+        if start is None:
+            digest = "" if where is None else weights_digest(self.model)
+            start = _Start(digest, distil is not None or self._teaches(task))
+        is_alone = distil is None and not start.teaches
+        if is_alone:
+            tuning.without_teacher()
+        identity: dict[str, Any] = {"epochs": epochs, "weights at the start": start.weights, **tuning.identity}
+        if where is not None:
+            self._starts[where] = start
+            kept = {name: each.tolist() for name, each in self.kept.items()}
+            identity |= {"channels": kept, "teacher": tuning.teacher and weights_digest(tuning.teacher)}
         tuning.run(checkpoint, identity, progress)
-        self._measure(f"fine-tuned, {epochs} epochs" if epochs > 1 else "fine-tuned, 1 epoch", task)
+        self._starts.pop(where or "", None)
+        name = f"fine-tuned, {plural(epochs, 'epoch')}"
+        if is_alone:
+            name += ", on labels alone"
+            text = "the teacher is worse than its pupil, and teaches nothing: fine-tuning is by labels alone"
+            self.report.notes += [text] if text not in self.report.notes else []
+        self._measure(name, task)
         return self
 
     def _task_of(self, data: Any, loss: Loss | None) -> Task:
@@ -140,15 +157,13 @@ class Pruned:
         default = torch.nn.functional.cross_entropy if self._task is None else self._task.loss
         return Task(data, loss or default)
 
-    def _checked_teacher(self, distil: float) -> float:
-        """The share of the loss for the teacher: none for one that is worse than its pupil, as with random weights."""
-        losses = [stage.measured.loss for stage in self.report.stages]
-        if not losses or losses[0] <= losses[-1] or distil == 0:
-            return distil
-        text = "the teacher is worse than its pupil, and teaches nothing: fine-tuning is by labels alone"
-        if text not in self.report.notes:
-            self.report.notes.append(text)
-        return 0.0
+    def _teaches(self, task: Task) -> bool:
+        """Whether the original is no worse than the module to train, as it is with random weights; now measured."""
+        if not self._held_out:
+            return True
+        with evaluated(self.original), evaluated(self.model):
+            teacher, pupil = (task.measured(each, self._held_out) for each in (self.original, self.model))
+        return teacher.accuracy is None or teacher.loss <= pupil.loss  # other outputs are not learnt
 
     def _measure(self, name: str, task: Task) -> None:
         if self._held_out:
@@ -157,8 +172,8 @@ class Pruned:
     def re_estimate_norms(self, data: Any = None, batches: int = 16) -> bool:
         """Replaces the statistics of batch norms by means over some batches; returns whether there are any norms."""
         task = self._task_of(data, None)
-        found = (batch for _, batch in zip(range(batches), task.batches(device_of(self.model)), strict=False))
-        return re_estimate(self.model, found)
+        with seeded(task.data, self.seed, "norms"):
+            return re_estimate(self.model, itertools.islice(task.batches(device_of(self.model)), batches))
 
     def cut(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A state dict of the original module, cut to the smaller one.

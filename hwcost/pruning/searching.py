@@ -10,6 +10,7 @@ expected cycles go to the limit. Sources: Liu et al., DARTS, ICLR 2019; Wan et a
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -20,22 +21,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hwcost.advice.tables import Allowed, check_source
+from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.importers import from_torch
 from hwcost.machine.array import SystolicArray
 from hwcost.network.network import Network
 from hwcost.network.operations import whole
 from hwcost.network.pricing import network_cost
-from hwcost.pruning.batches import Batch, Loss, Task, device_of, seeded
+from hwcost.pruning.batches import Batch, Loss, Task, device_of, seed_of, seeded
 from hwcost.pruning.building import Problem, built, check_examples, open_widths, settings_of, with_stages
 from hwcost.pruning.candidates import Pool
 from hwcost.pruning.choosing import Choice, check_floor, limit_of, stairs
 from hwcost.pruning.curves import sizes_to_measure
-from hwcost.pruning.importance import SCORES
+from hwcost.pruning.importance import SCORES, check_kind
 from hwcost.pruning.masking import Masked
 from hwcost.pruning.result import Pruned
 from hwcost.pruning.splitting import split
-from hwcost.pruning.tuning import MakeOptimizer, Tuning, descended
+from hwcost.pruning.tuning import MakeOptimizer, Tuning, descended, trainable
 from hwcost.pruning.valuing import Work, held_out_batches, values_of
 from hwcost.pruning.weights import weights_digest
 from hwcost.torch.loss import LatencyLoss
@@ -195,10 +197,14 @@ def darts(
     if not isinstance(machine, SystolicArray):
         raise InvalidValueError("array", array, "a SystolicArray or the name of a device: costs need a gradient")
     limit = limit_of(network, machine, target=target, cycles=cycles, seconds=seconds)
+    check_kind(importance)
     if isinstance(importance, str):
         check_one_of("importance", importance, list(SCORES))
-    most = whole(options, "options")
+    most, seed = whole(options, "options"), seed_of(seed)
+    if not is_real(alpha_lr) or not 0 < alpha_lr < math.inf:
+        raise InvalidValueError("alpha_lr", alpha_lr, "a number above 0")
     task = Task(data, loss)
+    trainable(model)
     own = open_widths(
         model,
         example_inputs,
@@ -210,9 +216,11 @@ def darts(
     held, notes = held_out_batches(task, held_out, model, loss, seed)
     work = Work(model, network, task, seed)
     scores, _ = values_of(work, importance, own.options, [], None, None)
+    own = own.scored(scores)
+    check_floor(network, machine, limit, own.allowed)  # again: widths without scores stay
     space = network.space({
         width: (*sizes_to_measure(sizes, max(1, most - 1)), network.widths[width].size)
-        for width, sizes in own.options.items() if width in scores
+        for width, sizes in own.options.items()
     })  # fmt: skip
     of_weights, of_alpha, is_apart = split(data, seed)
     of_scores = importance if isinstance(importance, str) else "scores of the caller's own"
@@ -230,8 +238,9 @@ def darts(
     sizes = latency.choose(search.probabilities())
     if sizes is None:
         raise InvalidValueError(limit.field, limit.value, "more options, or a smaller least")
-    pool = Pool({width: own.options[width] for width in sizes}, network, machine, limit.cycles)
-    filled = pool.grown(tuple(sizes.values()), np.random.default_rng(seed))  # between the options there are others
+    first = tuple(sizes.values())
+    pool = Pool({width: own.options[width] for width in sizes}, network, machine, limit.cycles, first)
+    filled = pool.grown(first, np.random.default_rng(seed))  # between the options there are others
     sizes = dict(zip(sizes, filled, strict=True))
     changed = {width: size for width, size in sizes.items() if size != network.widths[width].size}
     notes += [] if is_apart else [OVERLAP]
@@ -251,9 +260,8 @@ def _identity(
     checkpoint: Any,
 ) -> dict[str, Any]:
     """What a search follows from, as plain data."""
-    found = {name: settings[name] for name in ("epochs", "seed", "importance", "options", "alpha_lr")}
-    found |= {"batches": search.task.length, "learning rates": search.highest, "limit": limit}
-    found["optimizer"] = type(search.optimizer).__name__
+    found = search.identity | {"limit": limit, "alpha_lr": float(settings["alpha_lr"])}
+    found |= {name: settings[name] for name in ("importance", "options")}
     if checkpoint is not None:
         more = {name: (sizes, scores[name].tolist()) for name, sizes in space.options.items()}
         found["weights"] = weights_digest(model, more)

@@ -15,22 +15,24 @@ from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, Figures, candidates, changeable, check_source
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.importers import from_torch
+from hwcost.importers.torch.resize import cut_in_place
 from hwcost.machine.array import SystolicArray
+from hwcost.network.channels import Channels
 from hwcost.network.limits import FILL
 from hwcost.network.network import Network
 from hwcost.network.operations import whole
-from hwcost.pruning.batches import Batch, Loss, Task
+from hwcost.pruning.batches import Batch, Loss, Task, seed_of
 from hwcost.pruning.building import Open, Problem, built, check_examples, open_widths, settings_of, with_stages
 from hwcost.pruning.candidates import Pool, Sizes, lowest
-from hwcost.pruning.choosing import check_floor, choose, limit_of, stairs
+from hwcost.pruning.choosing import check_floor, choose, effort_of, limit_of, stairs
 from hwcost.pruning.curves import best_channels, measured_values, sizes_to_measure
 from hwcost.pruning.folder import Losses
-from hwcost.pruning.importance import SCORES
+from hwcost.pruning.importance import SCORES, check_kind
 from hwcost.pruning.norms import of_the_batch
 from hwcost.pruning.result import Pruned
 from hwcost.pruning.sharing import SharedTuning
 from hwcost.pruning.slicing import Sliced
-from hwcost.pruning.tuning import MakeOptimizer
+from hwcost.pruning.tuning import MakeOptimizer, trainable
 from hwcost.pruning.valuing import EXAMPLES, STAIRS, Work, held_out_batches, of_at_most, values_of
 from hwcost.pruning.weights import weights_digest
 
@@ -100,16 +102,18 @@ def supernet(
     check_examples(example_inputs)
     network = from_torch(model, example_inputs=example_inputs, name=name)
     check_source(network, SystolicArray(1, 1), skip_unsupported=False)
+    check_kind(importance)
     if isinstance(importance, str):
         check_one_of("importance", importance, list(SCORES))
-    task = Task(data, loss)
+    seed, task = seed_of(seed), Task(data, loss)
+    trainable(model)
     own = open_widths(
         model, example_inputs, network, Allowed.checked(multiple, least, keep), lambda allowed: _grid(network, allowed)
     )
     held, notes = held_out_batches(task, held_out, model, loss, seed)
     work = Work(model, network, task, seed)
     scores, _ = values_of(work, importance, own.options, [], None, None)
-    own = own._replace(options={width: sizes for width, sizes in own.options.items() if width in scores})
+    own = own.scored(scores)
     of_scores = importance if isinstance(importance, str) else "scores of the caller's own"
     settings = settings_of(
         model, own.allowed, keep, importance=of_scores, seed=seed, epochs=epochs, distil=distil, method="super-network"
@@ -121,12 +125,12 @@ def supernet(
     tuning = SharedTuning(
         shared, found.part, own.options, task, epochs, distil=distil, make_optimizer=optimizer, seed=seed
     )
-    identity = {name: settings[name] for name in ("epochs", "distil", "seed", "importance")}
-    identity |= {"batches": task.length, "learning rates": tuning.highest, "optimizer": type(tuning.optimizer).__name__}
+    identity = tuning.identity | {"importance": of_scores}
     if checkpoint is not None:
         more = {name: (sizes.tolist(), scores[name].tolist()) for name, sizes in own.options.items()}
         identity["weights"] = weights_digest(model, more)
     tuning.run(checkpoint, identity, progress)
+    found._measured_with = weights_digest(shared)
     return found
 
 
@@ -170,25 +174,41 @@ class SuperNet:
     example_inputs: Any = field(repr=False)
     scores: Mapping[str, Any] = field(repr=False)
     _search: _Search = field(init=False, repr=False)
+    _measured_with: str = field(default="", init=False, repr=False)
 
     def part(self, sizes: Mapping[str, int]) -> Sliced:
         """The part with these sizes of widths; the others have today's. It shares the weights."""
+        return Sliced(self.model, self.network, keep=self._kept(sizes))
+
+    def _kept(self, sizes: Mapping[str, int]) -> dict[str, Channels]:
+        """The channels of a part."""
         kept = {}
         for name, size in sizes.items():
             if name not in self.scores:
                 raise InvalidValueError("sizes", name, f"widths that can change: {', '.join(self.scores)}")
             self.network.widths[name].check(size, f"sizes[{name!r}]")
             kept[name] = best_channels(self.scores[name], self.network.widths[name].multiple, size)
-        return Sliced(self.model, self.network, keep=kept)
+        return kept
 
     def loss_of(self, sizes: Mapping[str, int]) -> float:
-        """The loss of a part on 500 held-out examples, with batch norms estimated anew."""
+        """The loss of a part on 500 held-out examples, with batch norms estimated anew; measured once."""
+        self._forget_if_changed()
+        return self._loss_of(sizes)
+
+    def _forget_if_changed(self) -> None:
+        """Forgets the losses of weights that were trained on since."""
+        now = weights_digest(self.model)
+        if now != self._measured_with:
+            self._search.known.clear()
+            self._measured_with = now
+
+    def _loss_of(self, sizes: Mapping[str, int]) -> float:
         key = _OF_SETS + "-".join(str(sizes.get(name, self.network.widths[name].size)) for name in self.scores)
         known = self._search.known
         if key not in known:
-            part, some = self.part(sizes), of_at_most(self._search.held_out, EXAMPLES)
-            with of_the_batch(part):
-                known[key] = {0: self._search.task.measured(part, some).loss}
+            kept, some = self._kept(sizes), of_at_most(self._search.held_out, EXAMPLES)
+            with cut_in_place(self.model, self.network, kept), of_the_batch(self.model):  # whatever batches do to norms
+                known[key] = {0: self._search.task.measured(self.model, some).loss}
         return known[key][0]
 
     def within(
@@ -221,7 +241,9 @@ class SuperNet:
         allowed, task = search.own.allowed, search.task
         array = check_source(network, array, skip_unsupported=False)
         limit = limit_of(network, array, target=target, cycles=cycles, seconds=seconds)
+        effort = effort_of(effort)
         check_floor(network, array, limit, allowed)
+        self._forget_if_changed()
         options = {name: own for name, own in stairs(network, array, allowed).items() if name in self.scores}
         measured = {name: sizes_to_measure(own, STAIRS) for name, own in options.items()}
         done, all_of_them = 0, 1 + sum(map(len, measured.values())) + count
@@ -237,12 +259,12 @@ class SuperNet:
         choice = choose(network, array, limit, allowed, worth, effort)
 
         def loss_of(sizes: Sizes) -> float:
-            found = self.loss_of(dict(zip(options, sizes, strict=True)))
+            found = self._loss_of(dict(zip(options, sizes, strict=True)))
             advance(1)
             return found
 
         first = tuple(int(choice.sizes.get(name, network.widths[name].size)) for name in options)
-        pool = Pool(options, network, array, limit.cycles)
+        pool = Pool(options, network, array, limit.cycles, first)
         least = min(FILL * limit.cycles, choice.cycles)
         best = lowest(pool, first, least, worth, loss_of, count, int(search.settings["seed"]))
         sizes = {name: size for name, size in zip(options, best, strict=True) if size != network.widths[name].size}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -16,8 +17,10 @@ from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError
 from hwcost.files import read_given, sealed, unsealed, write_given
 from hwcost.pruning.batches import Batch, Task, are_scores, device_of, seeded
+from hwcost.pruning.identity import identity_of
+from hwcost.pruning.norms import evaluated
 
-__all__ = ["MakeOptimizer", "Tuning", "default_optimizer", "descended", "distance"]
+__all__ = ["DISTIL", "MakeOptimizer", "Tuning", "default_optimizer", "descended", "distance", "trainable"]
 
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 """From parameters to an optimizer, whose learning rates are the largest of the schedule."""
@@ -25,12 +28,27 @@ MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimi
 _OWNER = b"hwcost.fine-tuning/1"
 MOST_BYTES = 2**37
 CLIP = 5.0
+DISTIL = 0.7
 WARM_UP = 0.3
 
 
 def default_optimizer(parameters: Iterable[nn.Parameter], learning_rate: float = 0.05) -> torch.optim.Optimizer:
     """SGD with momentum; the learning rate is the largest one of the schedule."""
     return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9, weight_decay=1e-4, nesterov=True)
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that learn.
+
+    Raises:
+        InvalidValueError: all of them are frozen.
+    """
+    found = [each for each in model.parameters() if each.requires_grad]
+    if not found:
+        allowed = "call requires_grad_(True) on those to train"
+        reason = "all of its parameters are frozen, and training would change nothing"
+        raise InvalidValueError("model", type(model).__name__, allowed, reason=reason)
+    return found
 
 
 class Tuning:
@@ -57,7 +75,7 @@ class Tuning:
         task: Task,
         epochs: int,
         *,
-        distil: float = 0.7,
+        distil: float = DISTIL,
         make_optimizer: MakeOptimizer | None = None,
         seed: int = 0,
     ) -> None:
@@ -67,10 +85,23 @@ class Tuning:
             raise InvalidValueError("distil", distil, "a share from 0 to 1")
         self.model, self.task, self.epochs, self.seed = model, task, epochs, seed
         self.teacher, self.distil = (None, 0.0) if distil == 0 else (teacher, float(distil))
-        self.trained = [each for each in model.parameters() if each.requires_grad]
+        self.trained = trainable(model)
         self.optimizer = (make_optimizer or default_optimizer)(self.trained)
         self.highest = [group["lr"] for group in self.optimizer.param_groups]
         self.epoch = 0
+
+    def without_teacher(self) -> None:
+        """Trains on labels alone."""
+        self.teacher, self.distil = None, 0.0
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a training follows from, but for data and weights, as plain data."""
+        return {
+            "epochs": self.epochs, "distil": self.distil, "seed": self.seed, "batches": self.task.length,
+            "optimizer": type(self.optimizer).__name__, "learning rates": self.highest,
+            "loss": identity_of(self.task.loss),
+        }  # fmt: skip
 
     def run_epoch(self, advance: Callable[[int], Any] = lambda count: None) -> None:
         """One pass over the data.
@@ -80,9 +111,10 @@ class Tuning:
         """
         length = self.task.length
         self.model.train()
-        if self.teacher is not None:
-            self.teacher.eval()
-        with seeded(self.task.data, self.seed, "fine-tuning", self.epoch):
+        with (
+            seeded(self.task.data, self.seed, "fine-tuning", self.epoch),
+            contextlib.nullcontext() if self.teacher is None else evaluated(self.teacher),
+        ):
             for number, batch in enumerate(self.task.batches(device_of(self.model))):
                 place = (self.epoch + min(number, length - 1) / length) / self.epochs
                 for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):

@@ -1,4 +1,4 @@
-"""What the sizes of widths are worth, by any of the ways to find out, and the examples that this takes."""
+"""What the sizes of widths are worth, by scores or measured losses, and the examples that this takes."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def values_of(
     """
     model, network, task = work.model, work.network, work.task
     names = list(options)
-    if callable(method):
-        method = method(model, network)
+    if callable(method) and not isinstance(method := method(model, network), Mapping):
+        raise InvalidValueError("importance", method, "a function that returns scores by width")
     if isinstance(method, Mapping):
         scores = check_scores(method, network, names)
     elif method == CURVES or method in SCORES:
@@ -89,7 +89,9 @@ def held_out_batches(
 ) -> tuple[list[Batch], list[str]]:
     """The held-out batches, and a note if they are also trained on."""
     if held_out is not None:
-        return list(Task(held_out, loss, "held_out").batches(device_of(model))), []
+        own = Task(held_out, loss, "held_out")
+        with seeded(held_out, seed, "held out"):
+            return list(own.batches(device_of(model))), []
     if task is None:
         return [], []
     with seeded(task.data, seed, "held out"):
@@ -98,7 +100,7 @@ def held_out_batches(
 
 
 def of_at_most(batches: Iterable[Batch], examples: int) -> list[Batch]:
-    """The first batches, until they have so many examples."""
+    """The first batches, as many as it takes to have this number of examples."""
     found: list[Batch] = []
     for batch in batches:
         found.append(batch)

@@ -13,7 +13,7 @@ from hwcost.errors import InvalidValueError, MissingDependencyError
 from hwcost.files import digest, read_given
 from hwcost.units import shortlist
 
-__all__ = ["load_weights", "saved_weights", "weights_digest"]
+__all__ = ["bytes_of", "load_weights", "saved_weights", "weights_digest"]
 
 _MOST = 2**37
 _NAMED = 3
@@ -75,8 +75,13 @@ def weights_digest(model: nn.Module, more: Mapping[str, Any] | None = None) -> s
     parts = [repr(sorted((more or {}).items())).encode()]
     for name, tensor in _state(model).items():
         parts.append(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        parts.append(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        parts.append(bytes_of(tensor))
     return digest(*parts).hex()
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """The values of a tensor."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
