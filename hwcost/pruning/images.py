@@ -28,22 +28,24 @@ class Examples(NamedTuple):
 
     Attributes:
         data: a loader.
-        held_out: batches that are not trained on; None leaves the choice to the work.
+        held_out: batches to measure on; None leaves the choice to the work.
         notes: what else to know.
     """
 
     data: Iterable[Any]
-    held_out: Sequence[Any] | None
+    held_out: Iterable[Any] | None
     notes: tuple[str, ...] = ()
 
 
-def examples_of(data: Any, batch: int, seed: int) -> Examples:
-    """A data set of PyTorch's as batches, a tenth of them held out; loaders and lists of batches as they are.
+def examples_of(data: Any, batch: int, seed: int, held_out: Any = None) -> Examples:
+    """A data set of PyTorch's as batches; loaders and lists of batches as they are.
 
     Args:
         data: a data set with a length, of pairs of an input and a target; or something to iterate over.
         batch: examples in a batch of a data set.
         seed: of the examples that are held out.
+        held_out: a data set or batches to measure on; then all of ``data`` is trained on. By default a tenth of a data
+            set is held out.
 
     Raises:
         InvalidValueError: a data set of fewer than two examples.
@@ -53,17 +55,26 @@ def examples_of(data: Any, batch: int, seed: int) -> Examples:
     >>> len(found.data), sum(len(labels) for _, labels in found.held_out)
     (4, 4)
     """
-    if not isinstance(data, Dataset) or isinstance(data, IterableDataset):
-        return Examples(data, None)
-    count = len(data)  # type: ignore[arg-type]
+    if _has_places(held_out):
+        held_out = list(DataLoader(held_out, batch))
+    if not _has_places(data):
+        return Examples(data, held_out)
+    count = len(data)
     if count < 2:
         raise InvalidValueError("data", count, "at least 2 examples, one to train on and one that is held out")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
-    cut = max(1, count // HELD_OUT)
+    cut = max(1, count // HELD_OUT) if held_out is None else 0
     train, rest = Subset(data, order[cut:]), Subset(data, order[:cut])
     is_whole = len(train) >= batch  # then the last batch, which may have one example only, is left out
     loader = DataLoader(train, batch, shuffle=True, drop_last=is_whole)
+    if held_out is not None:
+        return Examples(loader, held_out)
     return Examples(loader, list(DataLoader(rest, batch)), (f"{cut} of {count} examples are held out",))
+
+
+def _has_places(data: Any) -> bool:
+    """Whether something is a data set whose examples are had by their places."""
+    return isinstance(data, Dataset) and not isinstance(data, IterableDataset)
 
 
 class ImageFolder(Dataset[Any]):

@@ -30,6 +30,7 @@ from hwcost.pruning.choosing import check_floor, kept_widths, limit_of
 from hwcost.pruning.folder import RunFolder
 from hwcost.pruning.images import Examples, ImageFolder, examples_of, folder_digest
 from hwcost.pruning.recipe import RECIPE, WEIGHTS
+from hwcost.pruning.tuning import trainable
 from hwcost.tables import text_table
 from nas_plugin.cli.options import free_folder
 from nas_plugin.images import CUT, FULL, load
@@ -72,6 +73,7 @@ def search_network(source: str, given: Mapping[str, Any], out: Path | None, *, a
         with option_names(_OPTIONS), errors_of_users(source, own):
             with user_code():
                 module = read_source(source, options["inputs"], options["weights"], options["seed"])
+            trainable(module.model)
             _say_floor(module, machine, options, targets)
             folder = RunFolder(path, _identity(module, machine, options), {})
             if not folder.is_finished:
@@ -154,19 +156,18 @@ def _identity(module: Source, machine: Machine, options: Mapping[str, Any]) -> d
 def _examples(module: Source, options: Mapping[str, Any]) -> Examples:
     """Batches to train on and held-out ones."""
     data, seed, notes = options["data"], options["seed"], tuple(module.notes)
+    held_out = object_of("--held-out", options["held_out"], module.files)
     if isinstance(data, tuple):
-        found = examples_of(object_of("--data", data, module.files), BATCH, seed)
-        held_out = object_of("--held-out", options["held_out"], module.files)
-        found = found if held_out is None else found._replace(held_out=held_out)
+        found = examples_of(object_of("--data", data, module.files), BATCH, seed, held_out)
     else:
         inputs = module.inputs if isinstance(module.inputs, (tuple, list)) else [module.inputs]
         shape = tuple(inputs[0].shape[1:])
         if data in (CUT, FULL):
             train = load(data, classes=10, shape=shape[1:])[0]
-            found = examples_of(TensorDataset(train.images.contiguous(), train.labels), BATCH, seed)
+            found = examples_of(TensorDataset(train.images.contiguous(), train.labels), BATCH, seed, held_out)
         else:
             images = ImageFolder(data, shape, seed)
-            found = examples_of(images, BATCH, seed)
+            found = examples_of(images, BATCH, seed, held_out)
             notes += (images.words,)
     for text in (*notes, *found.notes):
         note(text)

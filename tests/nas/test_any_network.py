@@ -161,6 +161,22 @@ def test_loaders_and_held_out_batches_by_name(run):
     assert "examples are held out" not in err
 
 
+def test_all_of_a_data_set_is_trained_on_if_others_are_held_out(run):
+    pairs = torch.utils.data.TensorDataset(torch.randn(40, 3), torch.arange(40))
+    found = examples_of(pairs, 8, 0, pairs)
+    assert sorted(torch.cat([labels for _, labels in found.data]).tolist()) == list(range(40))
+    assert torch.cat([labels for _, labels in found.held_out]).tolist() == list(range(40))
+    batches = [(torch.randn(8, 3), torch.arange(8))]
+    assert examples_of(pairs, 8, 0, batches).held_out is batches
+    assert examples_of(batches, 8, 0, pairs).notes == ()
+    for data in ("Images", "loader"):
+        command = f"{BASE} --data net.py:{data} --held-out net.py:Images --target 0.6 --json --out {data}"
+        code, out, err = run(command)
+        assert code == 0, err
+        assert "held out" not in err
+        assert len(json.loads(out)["results"][0]["stages"]) == 3
+
+
 def test_a_default_folder_and_widths_that_stay(run, folder):
     code, out, _ = run(f"{BASE} --data net.py:Images --target 0.8 --keep 0 --least 0.5 --multiple 4")
     assert code == 0
@@ -271,6 +287,17 @@ def test_a_network_needs_an_array_and_inputs(no):
     assert "--device" in no("net.py:Net --data net.py:Images --input 1,3,8,8 --target 0.5")
     assert "--input" in no("net.py:Net --data net.py:Images --array 8x8 --target 0.5")
     assert "FILE.py:NAME" in no("net --data net.py:Images --array 8x8 --input 1,3,8,8 --target 0.5")
+
+
+@pytest.mark.parametrize("method", OF)
+def test_a_frozen_module_is_refused_before_any_work(no, folder, method):
+    (folder / "net.py").write_text(
+        FILE.replace("nn.Linear(24, 4))", "nn.Linear(24, 4))\n        self.requires_grad_(False)")
+    )
+    assert "all of its parameters are frozen" in no(
+        f"{BASE} --data net.py:Images --method {method} --target 0.5 --out run"
+    )
+    assert not (folder / "run").exists()
 
 
 @pytest.mark.parametrize("option", ["--weights w", "--input 1,3,8,8", "--keep a", "--least 0.5", "--multiple 2"])
