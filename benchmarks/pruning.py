@@ -4,10 +4,11 @@
     python benchmarks/pruning.py --only resnet/32 --summary
 
 A run is a network, a machine, a target and a seed. All methods of a run begin with the same trained network, meet the
-same limit, and are fine-tuned alike: briefly (6,000 images once) and for long (8,000 images, four times), with the
-original as a teacher. The original, trained on for as long, is the yardstick. Widths are chosen by training images; the
-test images are looked at once, for the figures of the finished networks. Runs are kept in a file of lines, one for each
-network that was tested.
+same limit, and are fine-tuned alike, with the original as a teacher: briefly (6,000 images once), and for long (8,000
+images, four times; not those of ONLY_SHORT). The original, trained on for as long, is the yardstick. The widths that
+"curves" found are also trained from scratch, with as many images as the original and its fine-tuning together. Widths
+are chosen by training images; the test images are looked at once, for the figures of the finished networks. Runs are
+kept in a file of lines, one for each network that was tested.
 
 Fashion-MNIST, 12,000 training images: Debian's package dataset-fashion-mnist. Torch-Pruning: pip install torch-pruning.
 """
@@ -59,6 +60,8 @@ CELLS = [
 ]  # fmt: skip
 SEEDS = (0, 1, 2)
 SCRATCH = "curves, from scratch"
+OF_SCRATCH = ("resnet/16/0.5", "resnet/32/0.5", "resnet/64/0.5")
+ONLY_SHORT = {"taylor", "advise", "random"}
 HONEST = ("MACs, filled", "uniform, filled")
 GOALS = {
     **{f"resnet/{size}/0.5: curves - original trained on, long": -1.2 for size in (32, 64)},
@@ -122,9 +125,9 @@ def task_of(batches: Batches) -> Task:
     return Task(batches, F.cross_entropy)
 
 
-def trained(model: nn.Module, data: Data, seed: int, epochs: int) -> nn.Module:
+def trained(model: nn.Module, data: Data, seed: int, epochs: int, images: int = 12_000) -> nn.Module:
     """A module trained in place."""
-    tuning = Tuning(model, None, task_of(data.batches()), epochs, make_optimizer=_optimizer, seed=seed)
+    tuning = Tuning(model, None, task_of(data.batches(images)), epochs, make_optimizer=_optimizer, seed=seed)
     while tuning.epoch < epochs:
         tuning.run_epoch()
     return model.eval()
@@ -167,30 +170,34 @@ def methods_of(problem: Problem, data: Data, seed: int) -> Iterator[tuple[str, n
         yield name, found if isinstance(found, nn.Module) else problem.cut(found)
 
 
-def run(problem: Problem, name: str, data: Data, done: set[str]) -> Iterator[dict[str, Any]]:
+def run(problem: Problem, key: str, data: Data, done: set[str]) -> Iterator[dict[str, Any]]:
     """A line for each method that is not done."""
-    model, seed = problem.model, problem.seed
-    if {*OURS, *RIVALS, SCRATCH} <= done:
+    model, seed, of_scratch = problem.model, problem.seed, key.startswith(OF_SCRATCH)
+    if {*OURS, *RIVALS, *([SCRATCH] if of_scratch else [])} <= done:
         return
     for method, small in methods_of(problem, data, seed):
         cost = network_cost(from_torch(small, example_inputs=EXAMPLE), problem.array).total
         assert cost.cycles <= problem.limit, (method, cost.cycles, problem.limit)
-        if method == "curves" and SCRATCH not in done:
-            scratch = trained(new(small, seed), data, seed, TRAINED[name] + LONG[1])
+        if method == "curves" and of_scratch and SCRATCH not in done:
+            epochs = TRAINED["resnet"] + LONG[1] - 1
+            scratch = trained(
+                new(small, seed), data, seed, epochs, (TRAINED["resnet"] * 12_000 + math.prod(LONG)) // epochs
+            )
             yield {"method": SCRATCH, "long": data.tested(scratch)}
         if method in done:
             continue
         with seeded(None, seed, "norms"):
             re_estimate(small, itertools.islice(problem.task.batches(torch.device("cpu")), 16))
-        yield {
+        line = {
             "method": method,
             "cycles": float(cost.cycles) / problem.today,
             "macs": cost.macs / problem.network.macs,
             "parameters": _parameters(small) / _parameters(model),
             "cut": data.tested(small.eval()),
             "short": data.tested(tuned(small, model, data, seed, *SHORT)),
-            "long": data.tested(tuned(small, model, data, seed, *LONG)),
         }
+        long = {} if method in ONLY_SHORT else {"long": data.tested(tuned(small, model, data, seed, *LONG))}
+        yield line | long
 
 
 def _parameters(model: nn.Module) -> int:
@@ -234,7 +241,7 @@ def lines_of(
     for key, (machine, target) in cells.items():
         done = {line["method"] for line in before if line["run"] == key}
         problem = Problem(model, EXAMPLE, MACHINES[machine], target, task_of(data.batches()), data.held_out, seed)
-        for found in run(problem, name, data, done):
+        for found in run(problem, key, data, done):
             yield {"run": key, **found}
 
 
@@ -259,7 +266,7 @@ def summed_up(lines: Sequence[Mapping[str, Any]]) -> bool:
         figures[f"{cell}: curves, least share of the limit"] = ours["cycles, least"] / float(target)
         figures[f"{cell}: curves - original trained on, long"] = ours["long"] - figures[f"{name}: original, trained on"]
         for method, figure in itertools.product(RIVALS, ("short", "long")):
-            if (cell, method) in at:
+            if figure in at.get((cell, method), ()):
                 figures[f"{cell}: curves - {method}, {figure}"] = ours[figure] - at[cell, method][figure]
     both = [cell for cell in cells if all((cell, each) in at for each in HONEST)]
     for figure in ("short", "long") if both else ():
