@@ -61,7 +61,7 @@ CELLS = [
 SEEDS = (0, 1, 2)
 SCRATCH = "curves, from scratch"
 OF_SCRATCH = ("resnet/16/0.5", "resnet/32/0.5", "resnet/64/0.5")
-ONLY_SHORT = {"taylor", "advise", "random"}
+ONLY_SHORT = {"taylor", "advise --budget", "random"}
 HONEST = ("MACs, filled", "uniform, filled")
 GOALS = {
     **{f"resnet/{size}/0.5: curves - original trained on, long": -1.2 for size in (32, 64)},
@@ -156,18 +156,18 @@ def tuned(model: nn.Module, teacher: nn.Module, data: Data, seed: int, images: i
     return model.eval()
 
 
-def methods_of(problem: Problem, data: Data, seed: int) -> Iterator[tuple[str, nn.Module]]:
-    """The networks that each method cuts, all within the limit."""
+def methods_of(problem: Problem, data: Data, seed: int) -> Iterator[tuple[str, nn.Module, Mapping[str, int] | None]]:
+    """The networks that each method cuts, all within the limit, and the sizes of their widths if it gives them."""
     for name, importance in OURS.items():
         result = prune(
             problem.model, EXAMPLE, problem.array, target=problem.target, data=data.batches(), held_out=data.held_out,
             importance=importance, seed=seed, least=0.0,
         )  # fmt: skip
-        yield name, result.model
+        yield name, result.model, result.sizes
     for name, rival in RIVALS.items():
         with seeded(None, seed, name):
             found = rival(problem)
-        yield name, found if isinstance(found, nn.Module) else problem.cut(found)
+        yield (name, found, None) if isinstance(found, nn.Module) else (name, problem.cut(found), found)
 
 
 def run(problem: Problem, key: str, data: Data, done: set[str]) -> Iterator[dict[str, Any]]:
@@ -175,7 +175,7 @@ def run(problem: Problem, key: str, data: Data, done: set[str]) -> Iterator[dict
     model, seed, of_scratch = problem.model, problem.seed, key.startswith(OF_SCRATCH)
     if {*OURS, *RIVALS, *([SCRATCH] if of_scratch else [])} <= done:
         return
-    for method, small in methods_of(problem, data, seed):
+    for method, small, sizes in methods_of(problem, data, seed):
         cost = network_cost(from_torch(small, example_inputs=EXAMPLE), problem.array).total
         assert cost.cycles <= problem.limit, (method, cost.cycles, problem.limit)
         if method == "curves" and of_scratch and SCRATCH not in done:
@@ -190,6 +190,7 @@ def run(problem: Problem, key: str, data: Data, done: set[str]) -> Iterator[dict
             re_estimate(small, itertools.islice(problem.task.batches(torch.device("cpu")), 16))
         line = {
             "method": method,
+            "sizes": sizes and {width: int(size) for width, size in sizes.items()},
             "cycles": float(cost.cycles) / problem.today,
             "macs": cost.macs / problem.network.macs,
             "parameters": _parameters(small) / _parameters(model),
