@@ -16,6 +16,7 @@ difference ends with exit code 1.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -117,8 +118,13 @@ def serial(network: Network) -> SystolicArray:
 def compared(network: Network, layers: Mapping[str, Layer], simulated: Path) -> dict[str, Any]:
     """Both counts of every layer and of the network, and the cycles with ideal folds."""
     ours = {name: cost.cycles for name, cost in network_cost(layers, serial(network)).layers.items()}
-    column = cells(simulated / "run" / "COMPUTE_REPORT.csv")[:, 2]
-    theirs = {name: int(last) + 1 for name, last in zip(ours, column.tolist(), strict=True)}
+    lines = iter(cells(simulated / "run" / "COMPUTE_REPORT.csv")[:, 2].tolist())
+    theirs = {  # a depthwise layer has a line for each channel
+        name: sum(int(last) + 1 for last in itertools.islice(lines, getattr(layer, "groups", 1)))
+        for name, layer in layers.items()
+    }
+    if list(lines):
+        raise RuntimeError(f"{network.origin}: the simulator counted more layers")
     ideal = network_cost(layers, SystolicArray(network.rows, network.cols)).total.cycles
     return {
         "origin": network.origin,
