@@ -5,10 +5,10 @@
 
 A run is a network, a machine, a target and a seed. All methods of a run begin with the same trained network, meet the
 same limit, and are fine-tuned alike, with the original as a teacher: briefly (6,000 images once), and for long (8,000
-images, four times; not those of ONLY_SHORT). The original, trained on for as long, is the yardstick. The widths that
-"curves" found are also trained from scratch, with as many images as the original and its fine-tuning together. Widths
-are chosen by training images; the test images are looked at once, for the figures of the finished networks. Runs are
-kept in a file of lines, one for each network that was tested.
+images, four times; not the methods of ONLY_SHORT, and not the runs of BRIEF, which are of fewer methods). The original,
+trained on for as long, is the yardstick. The widths that "curves" found are also trained from scratch, with as many
+images as the original and its fine-tuning together. Widths are chosen by training images; the test images are looked at
+once, for the figures of the finished networks. Runs are kept in a file of lines, one for each network that was tested.
 
 Fashion-MNIST, 12,000 training images: Debian's package dataset-fashion-mnist. Torch-Pruning: pip install torch-pruning.
 """
@@ -61,7 +61,9 @@ CELLS = [
 SEEDS = (0, 1, 2)
 SCRATCH = "curves, from scratch"
 OF_SCRATCH = ("resnet/16/0.5", "resnet/32/0.5", "resnet/64/0.5")
-ONLY_SHORT = {"taylor", "advise --budget", "random"}
+ONLY_SHORT = {"taylor", "uniform", "advise --budget", "random"}
+BRIEF = ("resnet/32/0.35", "resnet/32-serial/", "mobilenet/16-serial/", "resnet/gemmini/")
+BRIEFLY = ("curves", "Torch-Pruning", "uniform, filled", "MACs, filled")
 HONEST = ("MACs, filled", "uniform, filled")
 GOALS = {
     **{f"resnet/{size}/0.5: curves - original trained on, long": -1.2 for size in (32, 64)},
@@ -156,15 +158,21 @@ def tuned(model: nn.Module, teacher: nn.Module, data: Data, seed: int, images: i
     return model.eval()
 
 
-def methods_of(problem: Problem, data: Data, seed: int) -> Iterator[tuple[str, nn.Module, Mapping[str, int] | None]]:
+def methods_of(
+    problem: Problem, data: Data, seed: int, wanted: set[str]
+) -> Iterator[tuple[str, nn.Module, Mapping[str, int] | None]]:
     """The networks that each method cuts, all within the limit, and the sizes of their widths if it gives them."""
     for name, importance in OURS.items():
+        if not wanted & {name, SCRATCH if name == "curves" else name}:
+            continue
         result = prune(
             problem.model, EXAMPLE, problem.array, target=problem.target, data=data.batches(), held_out=data.held_out,
             importance=importance, seed=seed, least=0.0,
         )  # fmt: skip
         yield name, result.model, result.sizes
     for name, rival in RIVALS.items():
+        if name not in wanted:
+            continue
         with seeded(None, seed, name):
             found = rival(problem)
         yield (name, found, None) if isinstance(found, nn.Module) else (name, problem.cut(found), found)
@@ -173,18 +181,18 @@ def methods_of(problem: Problem, data: Data, seed: int) -> Iterator[tuple[str, n
 def run(problem: Problem, key: str, data: Data, done: set[str]) -> Iterator[dict[str, Any]]:
     """A line for each method that is not done."""
     model, seed, of_scratch = problem.model, problem.seed, key.startswith(OF_SCRATCH)
-    if {*OURS, *RIVALS, *([SCRATCH] if of_scratch else [])} <= done:
-        return
-    for method, small, sizes in methods_of(problem, data, seed):
+    is_brief = key.startswith(BRIEF)
+    wanted = {*(BRIEFLY if is_brief else (*OURS, *RIVALS)), *([SCRATCH] if of_scratch else [])} - done
+    for method, small, sizes in methods_of(problem, data, seed, wanted):
         cost = network_cost(from_torch(small, example_inputs=EXAMPLE), problem.array).total
         assert cost.cycles <= problem.limit, (method, cost.cycles, problem.limit)
-        if method == "curves" and of_scratch and SCRATCH not in done:
+        if method == "curves" and SCRATCH in wanted:
             epochs = TRAINED["resnet"] + LONG[1] - 1
             scratch = trained(
                 new(small, seed), data, seed, epochs, (TRAINED["resnet"] * 12_000 + math.prod(LONG)) // epochs
             )
             yield {"method": SCRATCH, "long": data.tested(scratch)}
-        if method in done:
+        if method not in wanted:
             continue
         with seeded(None, seed, "norms"):
             re_estimate(small, itertools.islice(problem.task.batches(torch.device("cpu")), 16))
@@ -197,7 +205,7 @@ def run(problem: Problem, key: str, data: Data, done: set[str]) -> Iterator[dict
             "cut": data.tested(small.eval()),
             "short": data.tested(tuned(small, model, data, seed, *SHORT)),
         }
-        long = {} if method in ONLY_SHORT else {"long": data.tested(tuned(small, model, data, seed, *LONG))}
+        long = {} if is_brief or method in ONLY_SHORT else {"long": data.tested(tuned(small, model, data, seed, *LONG))}
         yield line | long
 
 
