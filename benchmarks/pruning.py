@@ -21,10 +21,8 @@ import itertools
 import json
 import math
 import sys
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import torch
@@ -32,9 +30,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.pruning_rivals import RIVALS, Problem
+from common.pruning_summary import TABLES, differences, drawn, means, table
 from common.side_by_side import RESULTS, report
 from common.small_nets import NETS
 from hwcost import SystolicArray, from_torch, load_device, network_cost
+from hwcost.plot import save
 from hwcost.pruning.batches import Task, seeded
 from hwcost.pruning.norms import re_estimate
 from hwcost.pruning.tuning import Tuning
@@ -64,7 +64,6 @@ OF_SCRATCH = ("resnet/16/0.5", "resnet/32/0.5", "resnet/64/0.5")
 ONLY_SHORT = {"taylor", "uniform", "advise --budget", "random"}
 BRIEF = ("resnet/32/0.35", "resnet/32-serial/", "mobilenet/16-serial/", "resnet/gemmini/")
 BRIEFLY = ("curves", "Torch-Pruning", "uniform, filled", "MACs, filled")
-HONEST = ("MACs, filled", "uniform, filled")
 GOALS = {
     **{f"resnet/{size}/0.5: curves - original trained on, long": -1.2 for size in (32, 64)},
     "resnet/64/0.5: curves - Torch-Pruning, long": 1.0,
@@ -218,6 +217,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="runs whose network/machine/target/seed begins like this")
     parser.add_argument("--runs", type=Path, default=RESULTS / "pruning_runs.jsonl")
     parser.add_argument("--summary", action="store_true", help="only sum up the runs that are there")
+    parser.add_argument("--plot", type=Path, help="draw half of the cycles")
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = [json.loads(line) for line in options.runs.read_text().splitlines()] if options.runs.exists() else []
@@ -233,7 +233,7 @@ def main() -> None:
                 with options.runs.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
                 print(json.dumps(line), file=sys.stderr)
-    sys.exit(0 if summed_up(lines) else 1)
+    sys.exit(0 if summed_up(lines, options.plot) else 1)
 
 
 def lines_of(
@@ -254,48 +254,17 @@ def lines_of(
             yield {"run": key, **found}
 
 
-def summed_up(lines: Sequence[Mapping[str, Any]]) -> bool:
-    """Means over seeds by cell and method, and whether the goals are met."""
-    by: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    originals: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for line in lines:
-        name, machine, *rest = line["run"].split("/")
-        if machine == "original":
-            originals[name].append(line)
-        else:
-            by[f"{name}/{machine}/{rest[0]}", line["method"]].append(line)
-    at = {key: _means(own) for key, own in by.items()}
-    figures: dict[str, Any] = {}
-    for name, own in originals.items():
-        figures[f"{name}: original"] = mean(line["before"] for line in own)
-        figures[f"{name}: original, trained on"] = mean(line["long"] for line in own)
-    cells = [cell for cell, method in at if method == "curves"]
-    for cell in cells:
-        ours, (name, _, target) = at[cell, "curves"], cell.split("/")
-        figures[f"{cell}: curves, least share of the limit"] = ours["cycles, least"] / float(target)
-        figures[f"{cell}: curves - original trained on, long"] = ours["long"] - figures[f"{name}: original, trained on"]
-        for method, figure in itertools.product(RIVALS, ("short", "long")):
-            if figure in at.get((cell, method), ()):
-                figures[f"{cell}: curves - {method}, {figure}"] = ours[figure] - at[cell, method][figure]
-    both = [cell for cell in cells if all((cell, each) in at for each in HONEST)]
-    for figure in ("short", "long") if both else ():
-        best = [max(at[cell, each][figure] for each in HONEST) for cell in both]
-        figures[f"curves - the best honest rival of each cell, {figure}"] = mean(
-            at[cell, "curves"][figure] for cell in both
-        ) - mean(best)
-    rows = [{"cell": cell, "method": method, **own} for (cell, method), own in at.items()]
+def summed_up(lines: Sequence[Mapping[str, Any]], picture: Path | None) -> bool:
+    """Writes means over seeds by cell and method; prints the tables of the page; returns whether the goals are met."""
+    rows = means(lines)
+    for name, (cells, figure) in TABLES.items():
+        print(f"<!-- {name} -->", "", *table(rows, cells, figure), "", sep="\n")
+    if picture is not None:
+        drawn(rows, lambda figure: save(figure, picture))
     settings = {"seeds": list(SEEDS), "short": SHORT, "long": LONG, "trained": TRAINED, "images": 12_000}
+    figures = differences(rows)
     goals = {key: (">=", bound) for key, bound in GOALS.items() if key in figures}
     return report("pruning", settings, figures, goals, more={"rows": rows}, packages=("torch-pruning",))
-
-
-def _means(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {"seeds": len(lines)}
-    for figure in ("cycles", "macs", "parameters", "cut", "short", "long"):
-        values = [line[figure] for line in lines if figure in line]
-        if values:
-            found |= {figure: mean(values), f"{figure}, least": min(values), f"{figure}, most": max(values)}
-    return found
 
 
 if __name__ == "__main__":

@@ -1,0 +1,144 @@
+"""Means over seeds of the runs of ``benchmarks/pruning.py``, as figures, tables for a page, and a picture."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+__all__ = ["TABLES", "differences", "drawn", "means", "table"]
+
+Row = Mapping[str, Any]
+HONEST = ("MACs, filled", "uniform, filled")
+METHODS = (
+    "curves", "taylor", "MACs, filled", "uniform, filled", "Torch-Pruning", "uniform", "random", "advise --budget",
+    "curves, from scratch",
+)  # fmt: skip
+_HALF = [f"resnet/{size}/0.5" for size in (16, 32, 64)] + [f"mobilenet/{size}/0.5" for size in (16, 32)]
+_THREE_QUARTERS = ["resnet/32/0.75", "resnet/64/0.75", "mobilenet/32/0.75"]
+TABLES: Mapping[str, tuple[Sequence[str], str]] = {
+    "half, short": (_HALF, "short"),
+    "half, long": (_HALF, "long"),
+    "three quarters, short": (_THREE_QUARTERS, "short"),
+    "three quarters, long": (_THREE_QUARTERS, "long"),
+    "others, short": (("resnet/32/0.35", "resnet/32-serial/0.5", "mobilenet/16-serial/0.5", "resnet/gemmini/0.5"), "short"),
+}  # fmt: skip
+"""The tables of the page: cells, and which fine-tuning."""
+
+
+def means(lines: Sequence[Row]) -> list[dict[str, Any]]:
+    """A row for each cell and method, and for each original: means over seeds, least and most."""
+    by: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for line in lines:
+        name, machine, *rest = line["run"].split("/")
+        cell = name if machine == "original" else f"{name}/{machine}/{rest[0]}"
+        by[cell, line.get("method", "original")].append(line)
+    rows = []
+    for (cell, method), own in by.items():
+        row: dict[str, Any] = {"cell": cell, "method": method, "seeds": len(own)}
+        for figure in ("cycles", "macs", "parameters", "before", "cut", "short", "long"):
+            values = [line[figure] for line in own if figure in line]
+            if values:
+                row |= {figure: mean(values), f"{figure}, least": min(values), f"{figure}, most": max(values)}
+        rows.append(row)
+    return rows
+
+
+def differences(rows: Sequence[Row]) -> dict[str, float]:
+    """Points of accuracy between "curves" and all others, cell by cell, and against the best honest rival of each."""
+    at = {(row["cell"], row["method"]): row for row in rows}
+    found: dict[str, float] = {}
+    best: dict[str, list[float]] = {"short": [], "long": []}
+    for cell in [cell for cell, method in at if method == "curves"]:
+        ours, original = at[cell, "curves"], at[cell.partition("/")[0], "original"]
+        found[f"{cell}: curves, least share of the limit"] = ours["cycles, least"] / float(cell.rpartition("/")[2])
+        for figure in ("short", "long"):
+            if figure not in ours:
+                continue
+            if figure == "long":
+                found[f"{cell}: curves - original trained on, long"] = ours["long"] - original["long"]
+            for method in METHODS[1:]:
+                if figure in at.get((cell, method), ()):
+                    found[f"{cell}: curves - {method}, {figure}"] = ours[figure] - at[cell, method][figure]
+            rivals = [at[cell, each][figure] for each in HONEST if figure in at.get((cell, each), ())]
+            best[figure] += [ours[figure] - max(rivals)] if len(rivals) == len(HONEST) else []
+    for figure, values in best.items():
+        if values:
+            found[f"curves - the best honest rival of each cell, {figure}"] = mean(values)
+    return found
+
+
+def table(rows: Sequence[Row], cells: Sequence[str], figure: str) -> list[str]:
+    """A table for a page: a row for each method, a column for each cell, means with least and most."""
+    at = {(row["cell"], row["method"]): row for row in rows}
+    lines = [["method", *map(heading, cells)]]
+    if figure == "long":
+        originals = [at[cell.partition("/")[0], "original"] for cell in cells]
+        lines.append(["original, trained on", *(_cell(row, figure) for row in originals)])
+    for method in METHODS:
+        found = [_cell(at.get((cell, method), {}), figure) for cell in cells]
+        lines += [[method, *found]] if any(found) else []
+    return ["| " + " | ".join(line) + " |" for line in (lines[0], ["---"] * len(lines[0]), *lines[1:])]
+
+
+def heading(cell: str) -> str:
+    """A cell in words.
+
+    >>> heading("resnet/32-serial/0.5")
+    'ResNet, 32 x 32, serial folds, 0.5'
+    """
+    name, machine, target = cell.split("/")
+    size, _, timing = machine.partition("-")
+    where = f"{size} x {size}" if size.isdigit() else size
+    name = {"resnet": "ResNet", "mobilenet": "MobileNet"}[name]
+    return ", ".join([name, where, *([f"{timing} folds"] if timing else []), target])
+
+
+def _cell(row: Row, figure: str) -> str:
+    if figure not in row:
+        return ""
+    return f"{row[figure]:.1f} ({row[f'{figure}, least']:.1f} to {row[f'{figure}, most']:.1f})"
+
+
+def drawn(rows: Sequence[Row], save: Callable[[Any], object]) -> None:
+    """Draws what each method loses against the original, at half of the cycles."""
+    from hwcost.plot.style import COLOURS, GREY, MARGINS, STYLE, load_matplotlib
+
+    matplotlib = load_matplotlib()
+    at = {(row["cell"], row["method"]): row for row in rows}
+    methods = [method for method in METHODS if method not in ("taylor", "curves, from scratch")]
+    shapes = dict(zip(methods, "osD^vPX", strict=True))
+    colours = dict(zip(methods, (*COLOURS, GREY), strict=True))
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(figsize=(9.0, 4.2), layout="constrained")
+        figure.get_layout_engine().set(**MARGINS)
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, length in zip(panels, ("short", "long"), strict=True):
+            cells = [cell for cell in _HALF if length in at.get((cell, "curves"), ())]
+            for index, method in enumerate(methods):
+                points = [
+                    (
+                        place + (index - len(methods) / 2) * 0.09,
+                        at[cell, method],
+                        at[cell.partition("/")[0], "original"],
+                    )
+                    for place, cell in enumerate(cells)
+                    if length in at.get((cell, method), ())
+                ]
+                if not points:
+                    continue
+                x = [place for place, _, _ in points]
+                y = [own[length] - original["long"] for _, own, original in points]
+                below = [own[length] - own[f"{length}, least"] for _, own, _ in points]
+                above = [own[f"{length}, most"] - own[length] for _, own, _ in points]
+                axes.errorbar(x, y, [below, above], fmt=shapes[method], color=colours[method], label=method, markersize=5,
+                              elinewidth=1, linestyle="none")  # fmt: skip
+            axes.axhline(0, color=GREY, linewidth=1)
+            axes.set_xticks(range(len(cells)), [heading(cell).rpartition(",")[0].replace(", ", "\n") for cell in cells])
+            axes.set_title({"short": "6,000 images once", "long": "8,000 images, four times"}[length])
+        panels[0].set_ylabel("accuracy minus the original's, trained on [points]")
+        panels[0].set_ylim(bottom=-14)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        save(figure)
