@@ -17,13 +17,16 @@ METHODS = (
 )  # fmt: skip
 _HALF = [f"resnet/{size}/0.5" for size in (16, 32, 64)] + [f"mobilenet/{size}/0.5" for size in (16, 32)]
 _THREE_QUARTERS = ["resnet/32/0.75", "resnet/64/0.75", "mobilenet/32/0.75"]
+_OTHERS = ["resnet/32/0.35", "resnet/32-serial/0.5", "mobilenet/16-serial/0.5", "resnet/gemmini/0.5"]
+LOWEST = -14.0
+WORDS = {"short": "6,000 images once", "long": "8,000 images, four times"}
 TABLES: Mapping[str, tuple[Sequence[str], str]] = {
     "half, short": (_HALF, "short"),
     "half, long": (_HALF, "long"),
     "three quarters, short": (_THREE_QUARTERS, "short"),
     "three quarters, long": (_THREE_QUARTERS, "long"),
-    "others, short": (("resnet/32/0.35", "resnet/32-serial/0.5", "mobilenet/16-serial/0.5", "resnet/gemmini/0.5"), "short"),
-}  # fmt: skip
+    "others, short": (_OTHERS, "short"),
+}
 """The tables of the page: cells, and which fine-tuning."""
 
 
@@ -74,7 +77,7 @@ def table(rows: Sequence[Row], cells: Sequence[str], figure: str) -> list[str]:
     at = {(row["cell"], row["method"]): row for row in rows}
     lines = [["method", *map(heading, cells)]]
     if figure == "long":
-        originals = [at[cell.partition("/")[0], "original"] for cell in cells]
+        originals = [at.get((cell.partition("/")[0], "original"), {}) for cell in cells]
         lines.append(["original, trained on", *(_cell(row, figure) for row in originals)])
     for method in METHODS:
         found = [_cell(at.get((cell, method), {}), figure) for cell in cells]
@@ -111,34 +114,32 @@ def drawn(rows: Sequence[Row], save: Callable[[Any], object]) -> None:
     shapes = dict(zip(methods, "osD^vPX", strict=True))
     colours = dict(zip(methods, (*COLOURS, GREY), strict=True))
     with matplotlib.rc_context(STYLE):
-        figure = matplotlib.figure.Figure(figsize=(9.0, 4.2), layout="constrained")
+        figure = matplotlib.figure.Figure(figsize=(9.6, 5.0), layout="constrained")
         figure.get_layout_engine().set(**MARGINS)
-        panels = figure.subplots(1, 2, sharey=True)
+        panels = figure.subplots(1, 2)
         for axes, length in zip(panels, ("short", "long"), strict=True):
             cells = [cell for cell in _HALF if length in at.get((cell, "curves"), ())]
             for index, method in enumerate(methods):
-                points = [
-                    (
-                        place + (index - len(methods) / 2) * 0.09,
-                        at[cell, method],
-                        at[cell.partition("/")[0], "original"],
-                    )
-                    for place, cell in enumerate(cells)
-                    if length in at.get((cell, method), ())
-                ]
-                if not points:
-                    continue
-                x = [place for place, _, _ in points]
-                y = [own[length] - original["long"] for _, own, original in points]
-                below = [own[length] - own[f"{length}, least"] for _, own, _ in points]
-                above = [own[f"{length}, most"] - own[length] for _, own, _ in points]
-                axes.errorbar(x, y, [below, above], fmt=shapes[method], color=colours[method], label=method, markersize=5,
-                              elinewidth=1, linestyle="none")  # fmt: skip
+                found = {place: at.get((cell, method), {}) for place, cell in enumerate(cells)}
+                own = {place: row for place, row in found.items() if length in row}
+                original = [at[cells[place].partition("/")[0], "original"]["long"] for place in own]
+                x = [place + 0.1 * (index - (len(methods) - 1) / 2) for place in own]
+                y = [row[length] - most for row, most in zip(own.values(), original, strict=True)]
+                spread = [[row[length] - row[f"{length}, least"] for row in own.values()],
+                          [row[f"{length}, most"] - row[length] for row in own.values()]]  # fmt: skip
+                axes.errorbar(
+                    x, y, spread, fmt=shapes[method], color=colours[method], label=method, markersize=5, elinewidth=1
+                )
+                for place, value in zip(x, y, strict=True):
+                    if value < LOWEST:
+                        axes.annotate(f"{value:.0f}", (place, LOWEST), color=colours[method], ha="center", va="bottom")
             axes.axhline(0, color=GREY, linewidth=1)
             axes.set_xticks(range(len(cells)), [heading(cell).rpartition(",")[0].replace(", ", "\n") for cell in cells])
-            axes.set_title({"short": "6,000 images once", "long": "8,000 images, four times"}[length])
-        panels[0].set_ylabel("accuracy minus the original's, trained on [points]")
-        panels[0].set_ylim(bottom=-14)
+            axes.set_xlim(-0.5, len(cells) - 0.5)
+            axes.grid(visible=False, axis="x")
+            axes.set_title(f"fine-tuning: {WORDS[length]}")
+        panels[0].set_ylim(bottom=LOWEST)
+        panels[0].set_ylabel("accuracy minus the original's [points]")
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
         save(figure)
