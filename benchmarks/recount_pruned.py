@@ -1,10 +1,13 @@
-"""Cycles of pruned networks counted again by SCALE-Sim 3.0.0 itself, layer by layer: equal to hwcost's or not.
+"""Pruned networks counted again by others: SCALE-Sim 3.0.0, layer by layer, and Vela, the compiler of Arm's Ethos-U.
 
     python benchmarks/recount_pruned.py          # the widths that "curves" chose in benchmarks/pruning.py
 
 Each network of ``results/pruning_runs.jsonl`` is counted on the array that it was pruned for, with its weights
 stationary and serial folds: what SCALE-Sim simulates. A run on ideal folds is counted with serial ones as well. The
-figures go into benchmarks/results, and a difference ends with exit code 1.
+cycles of every layer have to be equal. Vela estimates the layers of the networks pruned for 16 x 16 on ethos-u55-256,
+which multiplies as many numbers in a cycle, but is another machine: what is left of the original's cycles is reported.
+
+The simulators run in environments of their own, which are made if none is named.
 """
 
 from __future__ import annotations
@@ -12,39 +15,75 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 import torch
 
 from agreement_scalesim import interpreter, run_simulator
 from common.side_by_side import RESULTS, report
 from common.small_nets import NETS
-from hwcost import from_torch
+from hwcost import Conv2d, Layer, from_torch
 from recount_scalesim import Network, compared, serial, write_case
 
-METHOD = "curves"
+METHOD, VELA, ACCELERATOR, SIDE = "curves", "5.2.0", "ethos-u55-256", 16
+Layers = Mapping[str, Layer]
+
+
+def of_vela(layer: Any) -> dict[str, Any]:
+    """A layer as ``common/vela_layers.py`` takes it."""
+    if not isinstance(layer, Conv2d):
+        return {"kind": "linear", "channels": layer.in_features, "filters": layer.out_features}
+    return {
+        "kind": "conv" if layer.groups == 1 else "depthwise", "channels": layer.in_channels,
+        "filters": layer.out_channels, "height": layer.height, "width": layer.width,
+        "kernel": layer.kernel_size[0], "stride": layer.stride[0],
+    }  # fmt: skip
+
+
+def by_vela(python: str | None, networks: Sequence[Layers], folder: Path) -> list[float]:
+    """The cycles of networks by Vela."""
+    if python is None:
+        print(f"making an environment with ethos-u-vela {VELA}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", str(folder / "vela")], check=True)
+        python = str(folder / "vela" / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+        subprocess.run([python, "-m", "pip", "install", "--quiet", f"ethos-u-vela=={VELA}"], check=True)
+    (folder / "layers.json").write_text(json.dumps([[of_vela(layer) for layer in each.values()] for each in networks]))
+    program = Path(__file__).parent / "common" / "vela_layers.py"
+    command = [python, str(program), str(folder / "layers.json"), ACCELERATOR]
+    found: list[float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=RESULTS / "pruning_runs.jsonl")
     parser.add_argument("--python", default=os.environ.get("SCALESIM_PYTHON"), help="an interpreter that has scalesim")
+    parser.add_argument("--vela-python", help="an interpreter that has ethos-u-vela")
     options = parser.parse_args()
-    original = {name: from_torch(make(), example_inputs=torch.zeros(1, 1, 28, 28)) for name, make in NETS.items()}
+    read = {name: from_torch(make(), example_inputs=torch.zeros(1, 1, 28, 28)) for name, make in NETS.items()}
+
+    def layers_of(name: str, sizes: Mapping[str, int]) -> Layers:
+        layers = read[name].at(sizes)
+        return {layer: layers[layer] for layer in read[name].priced}
+
     networks, priced = [], []
     for line in map(json.loads, options.runs.read_text("utf-8").splitlines()):
         if line.get("method") == METHOD and not line["run"].split("/")[1].startswith("gemmini"):
             name, machine, *_ = line["run"].split("/")
             side = int(machine.partition("-")[0])
             networks.append(Network(line["sizes"], side, side, line["run"]))
-            layers = original[name].at(line["sizes"])
-            priced.append({layer: layers[layer] for layer in original[name].priced})
-    with tempfile.TemporaryDirectory() as folder:
-        python = interpreter(options.python, Path(folder) / "environment")
+            priced.append(layers_of(name, line["sizes"]))
+    with tempfile.TemporaryDirectory() as made_in:
+        folder = Path(made_in)
+        python = interpreter(options.python, folder / "environment")
         made = [
-            write_case(Path(folder) / f"network{index}", layers, serial(network))
+            write_case(folder / f"network{index}", layers, serial(network))
             for index, (network, layers) in enumerate(zip(networks, priced, strict=True))
         ]
         versions = run_simulator(python, made)["versions"]
@@ -52,12 +91,23 @@ def main() -> int:
             compared(network, layers, case.folder / "simulated")
             for network, layers, case in zip(networks, priced, made, strict=True)
         ]
+        at_side = [index for index, network in enumerate(networks) if network.rows == SIDE]
+        originals = [layers_of(name, {}) for name in NETS]
+        counted = by_vela(options.vela_python, [*originals, *(priced[index] for index in at_side)], folder)
+    of_original = dict(zip(NETS, counted, strict=False))
+    shares: dict[str, list[float]] = {}
+    for index, cycles in zip(at_side, counted[len(originals) :], strict=True):
+        name, machine, target, _ = networks[index].origin.split("/")
+        rows[index]["share of the original's cycles by Vela"] = cycles / of_original[name]
+        shares.setdefault(f"{name}/{machine}/{target}", []).append(cycles / of_original[name])
     for row in rows:
         print(row["origin"], row["cycles by hwcost"], row["cycles by SCALE-Sim"], "" if row["equal"] else "DIFFERENT")
     pairs = [counts for row in rows for counts in row["layers"].values()]
     differ = sum(counts["hwcost"] != counts["SCALE-Sim"] for counts in pairs)
     figures = {"networks": len(rows), "layers": len(pairs), "layers whose cycles differ": differ}
-    settings = {"runs": options.runs.name, "method": METHOD, "fold_timing": "serial", "simulator": versions}
+    figures |= {f"{cell}: share of the original's cycles by Vela": mean(own) for cell, own in shares.items()}
+    versions = {**versions, "ethos-u-vela": VELA}
+    settings = {"runs": options.runs.name, "method": METHOD, "fold_timing": "serial", "simulators": versions}
     goals = {"layers whose cycles differ": ("<=", 0.0)}
     return 0 if report("recount_pruned", settings, figures, goals, more={"networks": rows}) else 1
 
