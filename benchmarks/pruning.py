@@ -56,7 +56,7 @@ CELLS = [
     *(("resnet", machine, 0.75) for machine in ("32", "64")),
     ("mobilenet", "32", 0.75),
     ("resnet", "32", 0.35),
-    ("resnet", "32-serial", 0.5), ("mobilenet", "16-serial", 0.5), ("resnet", "gemmini", 0.5),
+    ("resnet", "32-serial", 0.5), ("mobilenet", "16-serial", 0.5), ("resnet", "gemmini", 0.75),
 ]  # fmt: skip
 SEEDS = (0, 1, 2)
 SCRATCH = "curves, from scratch"
