@@ -31,21 +31,27 @@ TABLES: Mapping[str, tuple[Sequence[str], str]] = {
 
 
 def means(lines: Sequence[Row]) -> list[dict[str, Any]]:
-    """A row for each cell and method, and for each original: means over seeds, least and most."""
+    """A row for each cell and method: means over seeds, least and most; the same of the originals of these seeds."""
+    originals: dict[tuple[str, str], float] = {}
     by: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for line in lines:
         name, machine, *rest = line["run"].split("/")
-        cell = name if machine == "original" else f"{name}/{machine}/{rest[0]}"
-        by[cell, line.get("method", "original")].append(line)
+        if machine == "original":
+            originals[name, rest[0]] = line["long"]
+        else:
+            by[f"{name}/{machine}/{rest[0]}", line["method"]].append(line)
     rows = []
     for (cell, method), own in by.items():
-        row: dict[str, Any] = {"cell": cell, "method": method, "seeds": len(own)}
-        for figure in ("cycles", "macs", "parameters", "before", "cut", "short", "long"):
-            values = [line[figure] for line in own if figure in line]
-            if values:
-                row |= {figure: mean(values), f"{figure}, least": min(values), f"{figure}, most": max(values)}
+        of_seeds = [originals[cell.partition("/")[0], line["run"].rpartition("/")[2]] for line in own]
+        row: dict[str, Any] = {"cell": cell, "method": method, "seeds": len(own)} | _spread("original", of_seeds)
+        for figure in ("cycles", "macs", "parameters", "cut", "short", "long"):
+            row |= _spread(figure, [line[figure] for line in own if figure in line])
         rows.append(row)
     return rows
+
+
+def _spread(name: str, values: Sequence[float]) -> dict[str, float]:
+    return {name: mean(values), f"{name}, least": min(values), f"{name}, most": max(values)} if values else {}
 
 
 def differences(rows: Sequence[Row]) -> dict[str, float]:
@@ -54,13 +60,13 @@ def differences(rows: Sequence[Row]) -> dict[str, float]:
     found: dict[str, float] = {}
     best: dict[str, list[float]] = {"short": [], "long": []}
     for cell in [cell for cell, method in at if method == "curves"]:
-        ours, original = at[cell, "curves"], at[cell.partition("/")[0], "original"]
+        ours = at[cell, "curves"]
         found[f"{cell}: curves, least share of the limit"] = ours["cycles, least"] / float(cell.rpartition("/")[2])
         for figure in ("short", "long"):
             if figure not in ours:
                 continue
             if figure == "long":
-                found[f"{cell}: curves - original trained on, long"] = ours["long"] - original["long"]
+                found[f"{cell}: curves - original trained on, long"] = ours["long"] - ours["original"]
             for method in METHODS[1:]:
                 if figure in at.get((cell, method), ()):
                     found[f"{cell}: curves - {method}, {figure}"] = ours[figure] - at[cell, method][figure]
@@ -77,8 +83,7 @@ def table(rows: Sequence[Row], cells: Sequence[str], figure: str) -> list[str]:
     at = {(row["cell"], row["method"]): row for row in rows}
     lines = [["method", *map(heading, cells)]]
     if figure == "long":
-        originals = [at.get((cell.partition("/")[0], "original"), {}) for cell in cells]
-        lines.append(["original, trained on", *(_cell(row, figure) for row in originals)])
+        lines.append(["original, trained on", *(_cell(at.get((cell, "curves"), {}), "original") for cell in cells)])
     for method in METHODS:
         found = [_cell(at.get((cell, method), {}), figure) for cell in cells]
         lines += [[method, *found]] if any(found) else []
@@ -122,9 +127,8 @@ def drawn(rows: Sequence[Row], save: Callable[[Any], object]) -> None:
             for index, method in enumerate(methods):
                 found = {place: at.get((cell, method), {}) for place, cell in enumerate(cells)}
                 own = {place: row for place, row in found.items() if length in row}
-                original = [at[cells[place].partition("/")[0], "original"]["long"] for place in own]
                 x = [place + 0.1 * (index - (len(methods) - 1) / 2) for place in own]
-                y = [row[length] - most for row, most in zip(own.values(), original, strict=True)]
+                y = [row[length] - row["original"] for row in own.values()]
                 spread = [[row[length] - row[f"{length}, least"] for row in own.values()],
                           [row[f"{length}, most"] - row[length] for row in own.values()]]  # fmt: skip
                 axes.errorbar(
