@@ -894,7 +894,8 @@ def test_a_limit_on_measured_times_is_kept_and_looked_up_anew(net, seed):
     assert "no costs of head" in text
     assert report.as_dict()["limit_seconds"] == report.limit
     smaller = list(schedule(net, IMAGE, costs, targets=(0.8, 0.6), importance=ones))
-    assert [step.report.after.seconds <= share * time(net) for step, share in zip(smaller, (0.8, 0.6), strict=True)]
+    assert all(step.report.after.seconds <= share * time(net) for step, share in zip(smaller, (0.8, 0.6), strict=True))
+    assert smaller[0].report.floor == smaller[1].report.floor
 
 
 def ones(model, network):

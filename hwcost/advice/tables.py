@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -115,12 +116,13 @@ def over_each(
 class Allowed(NamedTuple):
     """The sizes that widths may take, in addition to today's: multiples of a number, from a share of today's.
 
-    Widths of ``keep`` stay as they are.
+    Widths of ``keep`` stay as they are. The share is one of the sizes in ``whole`` instead, if they are given.
     """
 
     multiple: int = 1
     least: float = 0.0
     keep: tuple[str, ...] = ()
+    whole: Mapping[str, int] = MappingProxyType({})
 
     @classmethod
     def checked(cls, multiple: Any, least: Any, keep: Any) -> Allowed:
@@ -154,7 +156,7 @@ def candidates(network: Network, name: str, most: int, allowed: Allowed, source:
         sizes = sizes if measured is None else np.union1d(np.intersect1d(sizes, measured), [width.size])
         return sizes[sizes <= most]
     step = math.lcm(width.multiple, allowed.multiple)
-    first = max(1, math.ceil(allowed.least * width.size / step))
+    first = max(1, math.ceil(allowed.least * allowed.whole.get(name, width.size) / step))
     if measured is not None:
         fits = (measured % step == 0) & (measured >= first * step) & (measured <= most)
         return np.union1d(measured[fits], [width.size])

@@ -7,6 +7,7 @@
     choosing     the sizes within the limit that are worth most
     building     the smaller module: cut, read and priced again
     cutting      all of it, and in steps
+    steps        from a pruned module on to a smaller one
     slicing      parts of a module that share its weights
     sharing      their training
     candidates   sets of sizes within a limit
@@ -15,6 +16,7 @@
     searching    widths by gradient descent on these
     splitting    data in two parts
     result       the smaller module: fine-tuning, state dicts, optimizers, files
+    optimizers   momenta cut as the weights are
     norms        statistics of batch norms
     tuning       epochs of training that can stop and go on
     identity     what a loss is, so that a checkpoint goes on with the same one

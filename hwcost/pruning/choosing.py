@@ -17,7 +17,7 @@ from hwcost.network.operations import whole
 from hwcost.pruning.importance import Figures
 from hwcost.units import exact, shortlist
 
-__all__ = ["Choice", "check_floor", "choose", "effort_of", "kept_widths", "limit_of", "stairs"]
+__all__ = ["Choice", "below_the_floor", "check_floor", "choose", "effort_of", "kept_widths", "limit_of", "stairs"]
 
 _NAMED = 3
 
@@ -119,7 +119,7 @@ def choose(
         network, array, network.priced, limit.cycles, effort, allowed, value=whole_values(values), fill=FILL
     )
     if best.cycles > limit.cycles:
-        raise _below_the_floor(network, array, limit, best.floor, allowed.keep)
+        raise below_the_floor(network, array, limit, best.floor, allowed.keep)
     return Choice(best.sizes, best.cycles, best.floor, best.gap)
 
 
@@ -127,13 +127,14 @@ def check_floor(network: Network, array: CostSource, limit: Limit, allowed: Allo
     """The cost with every width at its least size; raises if it is above the limit: before anything is measured."""
     floor = floor_of(_options(network, array, allowed), network, array, network.priced)
     if floor > limit.cycles:
-        raise _below_the_floor(network, array, limit, floor, allowed.keep)
+        raise below_the_floor(network, array, limit, floor, allowed.keep)
     return floor
 
 
-def _below_the_floor(
+def below_the_floor(
     network: Network, array: CostSource, limit: Limit, floor: float, stay: Sequence[str]
 ) -> InvalidValueError:
+    """The error about a limit that no widths can meet, with the names of widths that stay."""
     share, cost = f"{floor / limit.today:.4g}", "time" if measure_of(array) == "seconds" else "cycles"
     is_table = isinstance(array, MeasuredCosts)
     least = "at the cheapest sizes that were measured" if is_table else "with every width at its least size"

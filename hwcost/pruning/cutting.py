@@ -18,10 +18,10 @@ from hwcost.importers import from_torch
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Loss, Task, seed_of
 from hwcost.pruning.building import Problem, built, check_examples, open_widths, settings_of, with_stages
-from hwcost.pruning.choosing import check_floor, choose, effort_of, limit_of, stairs
+from hwcost.pruning.choosing import below_the_floor, check_floor, choose, effort_of, limit_of, stairs
 from hwcost.pruning.importance import SCORES, check_kind
-from hwcost.pruning.recipe import composed
 from hwcost.pruning.result import Pruned
+from hwcost.pruning.steps import at_sizes, check_after, of_the_part, of_the_whole, weights_of
 from hwcost.pruning.valuing import CURVES, Work, held_out_batches, values_of
 
 __all__ = ["Importance", "prune", "schedule"]
@@ -50,6 +50,7 @@ def prune(
     effort: int = 300_000,
     name: str | None = None,
     known_losses: dict[str, dict[int, float]] | None = None,
+    after: Pruned | None = None,
     progress: Callable[[int, int], Any] | None = None,
 ) -> Pruned:
     """Cuts a trained module to widths whose exact cycles are within a limit.
@@ -82,11 +83,14 @@ def prune(
         name: of the network; the module's class by default.
         known_losses: losses of "curves" that were measured before, to which new ones are added: a run that was stopped
             goes on from them.
+        after: the result of an earlier pruning of ``model``, to go on from its smaller module, which may have been
+            trained since. The limit, ``least`` and the result are those of ``model``. If the limit is met already,
+            nothing is cut, and the report says so.
         progress: called with the number of measurements done and that of all.
 
     Raises:
         InvalidValueError: a limit that widths cannot meet (the message has the floor), a module that cannot be read or
-            rebuilt, data that are no batches.
+            rebuilt, data that are no batches, a result of another module to go on from.
 
     >>> import torch
     >>> from hwcost import SystolicArray
@@ -103,12 +107,18 @@ def prune(
     if importance is not None:
         check_kind(importance)
     seed, effort = seed_of(seed), effort_of(effort)
-    network = from_torch(model, example_inputs=example_inputs, name=name)
-    array = check_source(network, array, skip_unsupported=False)
-    limit = limit_of(network, array, target=target, cycles=cycles, seconds=seconds)
+    if after is None:
+        whole = from_torch(model, example_inputs=example_inputs, name=name)
+    else:
+        whole = check_after(after, model).network
+    array = check_source(whole, array, skip_unsupported=False)
+    limit = limit_of(whole, array, target=target, cycles=cycles, seconds=seconds)
+    start, network = (model, whole) if after is None else (after.model, at_sizes(whole, after.sizes))
+    if after is not None and getattr(cost_report(network, array).total, measure_of(array)) <= limit.cycles:
+        return after._unchanged(limit)
     task = None if data is None else Task(data, loss)
     method = importance if importance is not None else CURVES if data is not None else "magnitude"
-    notes = [*network.notes, *(array.notes(network) if isinstance(array, MeasuredCosts) else ())]
+    notes = [*whole.notes, *(array.notes(whole) if isinstance(array, MeasuredCosts) else ())]
     if data is None and isinstance(method, str):
         if method not in SCORES or SCORES[method][1]:
             allowed = "pass data, or one of 'magnitude' and 'norm', or scores of your own"
@@ -117,23 +127,29 @@ def prune(
         notes.append(text)
         warnings.warn(text, UserWarning, stacklevel=2)
     share = (0.0 if method == CURVES else LEAST) if least is None else least
+    sizes = {each: width.size for each, width in whole.widths.items()}
     own = open_widths(
-        model,
+        start,
         example_inputs,
         network,
-        Allowed.checked(multiple, share, keep),
+        Allowed.checked(multiple, share, keep)._replace(whole=sizes),
         lambda allowed: stairs(network, array, allowed),
     )
     check_floor(network, array, limit, own.allowed)
-    held, held_note = held_out_batches(task, held_out, model, loss, seed)
-    work = Work(model, network, task, seed)
-    scores, values = values_of(work, method, own.options, held, known_losses, progress)
+    held, held_note = held_out_batches(task, held_out, start, loss, seed)
+    work = Work(start, network, task, seed)
+    given = of_the_part(after, method, list(own.options)) if after and isinstance(method, Mapping) else method
+    scores, values = values_of(work, given, own.options, held, known_losses, progress)
     own = own.scored(scores)
     choice = choose(network, array, limit, own.allowed, values, effort)
-    problem = Problem(model, example_inputs, network, array, limit, own.kept_by, notes + held_note)
+    if after is not None:
+        choice, scores = of_the_whole(after, choice, scores)
+    problem = Problem(model, example_inputs, whole, array, limit, own.kept_by, notes + held_note)
     of_scores = method if isinstance(method, str) else "scores of the caller's own"
     settings = settings_of(model, own.allowed, keep, importance=of_scores, seed=seed, effort=effort)
-    return with_stages(built(problem, choice, scores, settings, seed=seed), work, held, loss)
+    weights = None if after is None else weights_of(after)
+    result = built(problem, choice, scores, settings, seed=seed, weights=weights)
+    return with_stages(result._following(after), work, held, loss)
 
 
 def schedule(
@@ -148,6 +164,10 @@ def schedule(
 
     Yields:
         A result for each target; its ``kept``, ``report`` and the like are those of ``model``, not of the last step.
+        One whose target the step before has met already is a copy of that, and says so in a note.
+
+    Raises:
+        InvalidValueError: as :func:`prune`; a last target that no widths can meet is refused before the first step.
 
     >>> import torch
     >>> from hwcost import SystolicArray
@@ -163,16 +183,12 @@ def schedule(
     if "known_losses" in settings:
         allowed = "leave it out: each step measures another module"
         raise InvalidValueError("known_losses", settings["known_losses"], allowed)
-    network = from_torch(model, example_inputs=example_inputs)
-    array = check_source(network, array, skip_unsupported=False)
-    measure = measure_of(array)
-    today = float(getattr(cost_report(network, array).total, measure))
-    first: Pruned | None = None
-    start = model
-    for target in shares:
-        step = prune(start, example_inputs, array, **(settings | {measure: target * today}))
-        step.report.asked = f"target {target:g}"
-        if first is not None:
-            step = step._seen_from(first, composed(first.network, first.kept, step.kept))
+    step: Pruned | None = None
+    for number, target in enumerate(shares):
+        step = prune(model, example_inputs, array, target=target, after=step, **settings)
+        if number == 0:
+            array = check_source(step.network, array, skip_unsupported=False)
+            last = limit_of(step.network, array, target=shares[-1])
+            if step.report.floor > last.cycles:
+                raise below_the_floor(step.network, array, last, step.report.floor, settings.get("keep", ()))
         yield step
-        first, start = step, step.model

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from hwcost._version import __version__
@@ -28,8 +27,11 @@ RECIPE, WEIGHTS = "recipe.json", "weights.safetensors"
 _MOST_RECIPE = 2**30
 
 
-def recipe_of(network: Network, kept: Mapping[str, Any]) -> dict[str, Any]:
-    """What is needed to cut a module of the same class: widths, channels that stay, and the parameters that follow."""
+def recipe_of(network: Network, kept: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    """What is needed to cut a module of the same class: widths, channels that stay, and the parameters that follow.
+
+    Parameters without a gradient are listed as frozen.
+    """
     return {
         "schema": SCHEMA,
         "version": __version__,
@@ -50,6 +52,7 @@ def recipe_of(network: Network, kept: Mapping[str, Any]) -> dict[str, Any]:
             for name, rule in network.numbers.items()
             if any(width in kept for width, _ in rule)
         },
+        "frozen": [name for name, each in model.named_parameters() if not each.requires_grad],
     }
 
 
@@ -92,7 +95,7 @@ def save_pruned(folder: str | os.PathLike[str], model: nn.Module, network: Netwo
 
         raise unusable("folder", path, "written", error) from None
     write_given(path / WEIGHTS, saved_weights(model), "folder")
-    text = json.dumps(recipe_of(network, kept), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(recipe_of(network, kept, model), indent=1, allow_nan=False) + "\n"
     write_given(path / RECIPE, text.encode(), "folder")
 
 
@@ -104,7 +107,8 @@ def load_pruned(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
         model: a new module of the class that was pruned, with any weights; it is not changed.
 
     Returns:
-        A module with the smaller widths and the weights of the folder, in evaluation mode.
+        A module with the smaller widths and the weights of the folder, in evaluation mode; of its parameters those are
+        frozen that were.
 
     Raises:
         InvalidValueError: files that are damaged or changed, a module that they do not fit.
@@ -115,19 +119,17 @@ def load_pruned(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
     path = pathlib.Path(folder)
     content = read_given(path / RECIPE, _MOST_RECIPE, "recipe")
     try:
-        network, kept = network_of(json.loads(content))
+        recipe = json.loads(content)
+        network, kept = network_of(recipe)
+        frozen = set(map(str, recipe["frozen"])) if "frozen" in recipe else None
     except InvalidValueError:
         raise
     except Exception as error:
         reason = f"it is no recipe of the form {SCHEMA}"
         raise InvalidValueError("recipe", str(path / RECIPE), "prune again", reason=reason) from error
     small = resized(model, network, keep=kept)
+    for name, each in small.named_parameters():
+        if frozen is not None:
+            each.requires_grad_(name not in frozen)
     load_weights(small, path / WEIGHTS, "the files of one pruning, and a module of the class that was pruned")
     return small.eval()
-
-
-def composed(network: Network, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """The channels of the original module that stay after two prunings, one after the other."""
-    names = dict.fromkeys([*first, *second])
-    every = {name: np.asarray(first.get(name, np.arange(network.widths[name].size))) for name in names}
-    return {name: own[np.asarray(second[name])] if name in second else own for name, own in every.items()}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -15,9 +17,11 @@ from torch import Tensor, nn
 from hwcost.errors import InvalidValueError
 from hwcost.importers.torch.resize import changed_numbers, cut_tensor
 from hwcost.network.channels import Channels, staying
+from hwcost.network.limits import Limit
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Batch, Loss, Task, device_of, seeded
 from hwcost.pruning.norms import evaluated, re_estimate
+from hwcost.pruning.optimizers import mapped
 from hwcost.pruning.recipe import save_pruned
 from hwcost.pruning.report import PruningReport, Stage
 from hwcost.pruning.tuning import DISTIL, MakeOptimizer, Tuning
@@ -25,6 +29,10 @@ from hwcost.pruning.weights import weights_digest
 from hwcost.units import plural
 
 __all__ = ["Pruned"]
+
+_MET = " is met already: nothing was cut"
+_WRAPPED = re.compile(r"^(?:module\.|_orig_mod\.)+")
+_OF_AVERAGES = ("n_averaged",)
 
 
 class _Start(NamedTuple):
@@ -56,27 +64,27 @@ class Pruned:
     _task: Task | None = field(default=None, init=False, repr=False)
     _held_out: tuple[Batch, ...] = field(default=(), init=False, repr=False)
     _starts: dict[str, _Start] = field(default_factory=dict, init=False, repr=False)
+    _earlier: tuple[Pruned, ...] = field(default=(), init=False, repr=False)
 
     def _with_task(self, task: Task | None, held_out: Sequence[Batch]) -> Pruned:
         """This result, with the data and loss of the pruning, and the held-out examples."""
         self._task, self._held_out = task, tuple(held_out)
         return self
 
-    def _seen_from(self, before: Pruned, kept: Mapping[str, Channels]) -> Pruned:
-        """This result as one of the module that an earlier step began with."""
-        ago = before.report
-        sizes = {name: (before.network.widths[name].size, len(channels)) for name, channels in kept.items()}
-        layers = tuple(
-            new._replace(before=old.before, shapes=(old.shapes[0], new.shapes[1]))
-            for old, new in zip(ago.layers, self.report.layers, strict=True)
-        )
-        left_alone = {name: why for name, why in self.report.left_alone.items() if name not in sizes}
+    def _following(self, before: Pruned | None) -> Pruned:
+        """This result as one that goes on from that of an earlier step."""
+        self._earlier = () if before is None else (*before._earlier, before)
+        return self
+
+    def _unchanged(self, limit: Limit) -> Pruned:
+        """This result for another limit, which is met already: a copy of the module as it is."""
+        notes = [each for each in self.report.notes if not each.endswith(_MET)]
         report = replace(
-            self.report, before=ago.before, parameters=(ago.parameters[0], self.report.parameters[1]), sizes=sizes,
-            layers=layers, left_alone=left_alone,
+            self.report, asked=limit.asked, limit=limit.cycles, notes=[*notes, f"{limit.asked}{_MET}"],
+            stages=list(self.report.stages),
         )  # fmt: skip
-        found = replace(self, original=before.original, network=before.network, kept=kept, report=report)
-        return found._with_task(self._task, self._held_out)
+        found = replace(self, model=copy.deepcopy(self.model), report=report)
+        return found._with_task(self._task, self._held_out)._following(self)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -176,61 +184,66 @@ class Pruned:
             return re_estimate(self.model, itertools.islice(task.batches(device_of(self.model)), batches))
 
     def cut(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict of the original module, cut to the smaller one.
+        """A state dict of the original module, or of a part of it, cut to the smaller one.
+
+        Names may have the prefix of a wrapper, as ``module.`` of DistributedDataParallel; it stays.
 
         Raises:
-            InvalidValueError: a tensor of another shape than the original's.
+            InvalidValueError: no state dict, a name that the original does not have, a tensor of another shape.
 
         A checkpoint of the same class, as an average of its weights over time, so fits the smaller module::
 
-            result.model.load_state_dict(result.cut(average.state_dict()))
+            torch.optim.swa_utils.AveragedModel(result.model).load_state_dict(result.cut(average.state_dict()))
         """
-        shapes = {name: tuple(tensor.shape) for name, tensor in self.original.state_dict().items()}
+        if not isinstance(state, Mapping):
+            raise InvalidValueError("state", type(state).__name__, "a state dict of the module that was pruned")
+        whole = self.original.state_dict()
         found = {}
-        for name, tensor in state.items():
-            if name in shapes and isinstance(tensor, Tensor) and tuple(tensor.shape) != shapes[name]:
-                raise InvalidValueError(f"state[{name!r}]", tuple(tensor.shape), f"a tensor of shape {shapes[name]}")
-            found[name] = self._cut(name, tensor)
+        for key, value in state.items():
+            name = key if key in whole else _WRAPPED.sub("", str(key))
+            if name not in whole and name not in _OF_AVERAGES:
+                allowed = "names of the module that was pruned, with or without 'module.' before them"
+                raise InvalidValueError("state", key, allowed)
+            if isinstance(own := whole.get(name), Tensor):
+                shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                if shape != tuple(own.shape):
+                    raise InvalidValueError(f"state[{key!r}]", shape, f"a tensor of shape {tuple(own.shape)}")
+            stays = self._stays(name)
+            found[key] = cut_tensor(value, stays) if stays else value
         return found
 
-    def _cut(self, name: str, tensor: Any) -> Any:
+    def _stays(self, name: str, since: Pruned | None = None) -> dict[int, Any]:
+        """The masks of what stays of a parameter, by axis: of the original's, or of that of an earlier step."""
         stays = staying(self.network.parameters.get(name, ()), self.network.widths, self.kept)
-        return cut_tensor(tensor, stays) if stays and isinstance(tensor, Tensor) else tensor
+        before = {} if since is None else since._stays(name)
+        return {
+            axis: rows[before[axis]].reshape(len(rows), -1) if axis in before else rows for axis, rows in stays.items()
+        }
 
     def map_optimizer(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """An optimizer of the smaller module that goes on where one of the original module is.
 
-        Momenta and the like are cut as the parameters are, so that training does not start cold.
+        Momenta and the like are cut as the parameters are, so that training does not start cold. Hooks and learning
+        rate schedulers stay with the optimizer that has them: make new ones for this one, whose groups have the
+        learning rates of today.
 
         Args:
-            optimizer: over parameters of the original module; it is not changed.
+            optimizer: over parameters of the original module, or of the module of an earlier step; it is not changed.
 
         Raises:
-            InvalidValueError: a parameter that the original module does not have.
+            InvalidValueError: a parameter that the module does not have, an optimizer with tensors that belong to no
+                one parameter, as LBFGS.
         """
-        names = {id(each): name for name, each in self.original.named_parameters()}
-        new = dict(self.model.named_parameters(remove_duplicate=False))
-        mapped = copy.copy(optimizer)
-        mapped.__dict__.update(optimizer.__dict__)
-        mapped.state = type(optimizer.state)(optimizer.state.default_factory)
-        mapped.param_groups = []
-        for group in optimizer.param_groups:
-            own = []
-            for parameter in group["params"]:
-                if id(parameter) not in names:
-                    allowed = "an optimizer over parameters of the module that was pruned"
-                    raise InvalidValueError("optimizer", tuple(parameter.shape), allowed)
-                name = names[id(parameter)]
-                own.append(new[name])
-                if parameter in optimizer.state:
-                    mapped.state[new[name]] = {
-                        key: self._cut(name, value).clone()
-                        if isinstance(value, Tensor) and value.shape == parameter.shape
-                        else copy.deepcopy(value)
-                        for key, value in optimizer.state[parameter].items()
-                    }
-            mapped.param_groups.append({**group, "params": own})
-        return mapped
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        for since in (None, *self._earlier):
+            own = self.original if since is None else since.model
+            names = {id(each): name for name, each in own.named_parameters()}
+            if all(id(each) in names for each in parameters):
+                new = dict(self.model.named_parameters(remove_duplicate=False))
+                return mapped(optimizer, names, new, functools.partial(self._stays, since=since))
+        others = [each for each in parameters if id(each) not in {id(own) for own in self.original.parameters()}]
+        allowed = "an optimizer over parameters of the module that was pruned"
+        raise InvalidValueError("optimizer", tuple(others[0].shape), allowed)
 
     def undo(self) -> nn.Module:
         """A copy of the original module with the trained weights back in the places of the channels that stayed."""
@@ -239,13 +252,13 @@ class Pruned:
         source = {**dict(self.model.named_parameters(remove_duplicate=False)), **dict(self.model.named_buffers())}
         with torch.no_grad():
             for name, small in source.items():
-                stays = staying(self.network.parameters.get(name, ()), self.network.widths, self.kept)
+                stays = self._stays(name)
                 mask = torch.ones_like(target[name], dtype=torch.bool)
                 for axis, rows in stays.items():
                     for part, row in zip(mask.chunk(len(rows)), rows, strict=True):
                         own = torch.from_numpy(row).to(part.device)
                         part.logical_and_(own.reshape(-1, *[1] * (part.dim() - axis - 1)))
-                target[name].masked_scatter_(mask, small.to(target[name].dtype))
+                target[name].masked_scatter_(mask, small.to(target[name]))
         return whole
 
     def save(self, folder: str | os.PathLike[str]) -> None:

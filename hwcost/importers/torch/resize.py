@@ -101,10 +101,16 @@ def _cut(model: nn.Module, network: Network, kept: Mapping[str, Channels]) -> No
             is_parameter = isinstance(old, nn.Parameter)
             new[id(old)] = nn.Parameter(cut.detach(), old.requires_grad) if is_parameter else cut
         setattr(owner, attribute, new[id(old)])  # tied: both names keep one parameter
-    for module in model.modules():
-        renumber(module)
+    for path, module in model.named_modules():
+        renumber(module, groups_stay=_is_of_groups(network, f"{path}.weight" if path else "weight"))
     for module, attribute, size in held_numbers(model, network, kept):
         setattr(module, attribute, size)
+
+
+def _is_of_groups(network: Network, weight: str) -> bool:
+    """Whether the second axis of a weight has the channels of one of several groups, if only one."""
+    rules = network.parameters.get(weight, ())
+    return len(rules) > 1 and any(factor.denominator > 1 for _, factor in rules[1])
 
 
 def held_numbers(
@@ -221,10 +227,13 @@ def tensors_of(model: nn.Module) -> dict[str, tuple[nn.Module, str, Tensor]]:
     return found
 
 
-def renumber(module: nn.Module) -> None:
-    """Sets the numbers of a layer to the sizes of its parameters."""
+def renumber(module: nn.Module, *, groups_stay: bool = False) -> None:
+    """Sets the numbers of a layer to the sizes of its parameters.
+
+    A convolution with one channel for each group loses groups with its channels, unless ``groups_stay``.
+    """
     if isinstance(module, _CONVOLUTIONS):
-        was_depthwise = 1 < module.groups == module.in_channels
+        was_depthwise = 1 < module.groups == module.in_channels and not groups_stay
         made, of_a_group = module.weight.shape[:2]
         if was_depthwise and made != module.out_channels:
             module.groups = made * module.in_channels // module.out_channels
