@@ -227,6 +227,7 @@ def test_an_error_of_values_that_do_not_go_together(refused, files, args, names)
         ("calibrate measured.csv --device gemmini -o a.toml", "tomli_w", "fit"),
         ("sweep lenet.csv --rows 8 --cols 8 --engine processes", "joblib", "cluster"),
         ("sweep lenet.csv --rows 8 --cols 8 --engine dask://h:1", "distributed", "cluster"),
+        (f"prune {BASES['prune']}", "torch", "torch"),
         (f"prune {BASES['prune']} --plot a.png", "matplotlib", "plot"),
         (f"prune {BASES['prune']} --onnx a.onnx", "onnxscript", "export"),
         (f"prune {BASES['prune']} --weights a.safetensors", "safetensors", "torch"),

@@ -191,6 +191,7 @@ def _check(
     check_outputs([source], {"--onnx": (files.onnx, ("onnx",)), "--plot": (files.picture, PICTURE)})
     if files.out is not None and not files.out.strip():
         raise InvalidValueError("--out", files.out, "a folder")
+    require("torch", "torch", "hwcost prune")
     if task.weights is not None or files.out is not None:
         require("safetensors", "torch", "--out" if task.weights is None else "--weights")
     for library in ("onnx", "onnxscript") if files.onnx is not None else ():
