@@ -2,12 +2,15 @@
 
     nice -n 5 python benchmarks/lenet_pruned.py --folder lenet_pruned          # seed by seed; goes on where it stopped
     python benchmarks/lenet_pruned.py --folder lenet_pruned --summary          # of the seeds that are done
+    python benchmarks/lenet_pruned.py --folder other --seed 14                 # one seed, perhaps on another machine
 
 The tasks are those of ``nas-plugin sweep --methods prune``, but of two of its four cells only: 8 x 8 at 0.75 of
 LeNet-5's cycles, and 16 x 16 at half of them. For each seed the widest network is trained once, on 80 % of the images;
 each search chooses by the other 20 %; the network found is trained on from what it keeps, on all training images; and
 the test images are looked at once. The rules were made on other seeds. LeNet-5 is that of ``search_full.json``, trained
 three times with the same recipe.
+
+The result file keeps the networks of seeds that a folder does not have.
 
 Passes are those of one image through a network, forwards; a step of a training counts as three.
 """
@@ -18,7 +21,7 @@ import argparse
 import itertools
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +41,12 @@ IMAGES, STEP = 60_000, 3
 FEW = {"candidates": 60, "finalists": 4}
 
 
-def begun(folder: Path) -> SearchSweep:
-    """The sweep in a folder, new or not."""
+def begun(folder: Path, seeds: Sequence[int]) -> SearchSweep:
+    """The sweep of some seeds in a folder, new or not."""
     if folder.exists():
         return SearchSweep.open(folder, to_go_on=True)
     settings = SweepSettings.of_sweep(
-        FULL, IMAGES, ["prune"], train_seeds=1, given=FEW, seeds=SEEDS, targets=("0.5", "0.75")
+        FULL, IMAGES, ["prune"], train_seeds=1, given=FEW, seeds=seeds, targets=("0.5", "0.75")
     )
     arrays = [SystolicArray(side, side) for side in (16, 8)]
     return SearchSweep.create(folder, load_arch_def(), arrays, settings)
@@ -63,7 +66,7 @@ def run(sweep: SearchSweep) -> None:
         print(f"{task.label}: {step} of {steps}", flush=True)
 
     with only_one(sweep.path) as owner:
-        for seed in SEEDS:
+        for seed in sweep.settings.seeds:
             searches = list(cells(sweep, seed))
             for task in [searches[0].super_network, *searches]:
                 assert task is not None
@@ -92,12 +95,10 @@ def passes(search: Task) -> dict[str, float]:
     return {"passes": sum(n for _, n in each), "trainings_of_lenet": sum(m * n for m, n in each) / whole}
 
 
-def figures_of(sweep: SearchSweep) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Figures, and a row for each network that is done."""
-    known = json.loads((RESULTS / "search_full.json").read_text(encoding="utf-8"))
-    lenet = 100 * statistics.fmean(known["reference"]["accuracies"])
+def rows_of(sweep: SearchSweep) -> list[dict[str, Any]]:
+    """A row for each network of a folder that is done."""
     rows = []
-    for seed in SEEDS:
+    for seed in sweep.settings.seeds:
         for search in (task for task in cells(sweep, seed) if task.done):
             found = search.read()
             (training,) = sweep.trainings(found["winner"], search)
@@ -105,6 +106,13 @@ def figures_of(sweep: SearchSweep) -> tuple[dict[str, Any], list[dict[str, Any]]
                 row = {"array": size_of(search.arch.array), "target": search.settings.target, "seed": seed}
                 row |= {"choice": found["winner"], "cycles": found["cycles"], "cycles_ratio": found["cycles_ratio"]}
                 rows.append(row | {"accuracy": training.read()["test_accuracy"]} | passes(search))
+    return rows
+
+
+def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Accuracies against that of LeNet-5."""
+    known = json.loads((RESULTS / "search_full.json").read_text(encoding="utf-8"))
+    lenet = 100 * statistics.fmean(known["reference"]["accuracies"])
     figures: dict[str, Any] = {"LeNet-5, mean of three trainings": lenet}
     for (array, target), points in CELLS.items():
         own = [100 * row["accuracy"] - lenet for row in rows if (row["array"], row["target"]) == (array, target)]
@@ -113,18 +121,25 @@ def figures_of(sweep: SearchSweep) -> tuple[dict[str, Any], list[dict[str, Any]]
         if own:
             figures[f"{where}: points above LeNet-5, mean"] = statistics.fmean(own)
             figures[f"{where}: seeds within {points} points"] = sum(each >= -points - 1e-9 for each in own)
-    return figures, rows
+    return figures
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, str]:
+    return row["seed"], row["array"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="of the sweep, which is made if it is not there")
     parser.add_argument("--summary", action="store_true", help="write the result file of what is done")
+    parser.add_argument("--seed", type=int, action="append", choices=SEEDS, help="of a new folder; all by default")
     options = parser.parse_args()
-    sweep = begun(options.folder)
+    sweep = begun(options.folder, options.seed or SEEDS)
     if not options.summary:
         run(sweep)
-    figures, rows = figures_of(sweep)
+    known = json.loads((RESULTS / "lenet_pruned.json").read_text(encoding="utf-8"))["networks"]
+    rows = sorted([*(row for row in known if row["seed"] not in sweep.settings.seeds), *rows_of(sweep)], key=_place)
+    figures = figures_of(rows)
     goals: dict[str, tuple[str, float]] = {
         "8x8 at 0.75: seeds within 0.2 points": (">=", 4),
         "16x16 at 0.5: seeds within 0.4 points": (">=", 3),

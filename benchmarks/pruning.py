@@ -16,7 +16,6 @@ Fashion-MNIST, 12,000 training images: Debian's package dataset-fashion-mnist. T
 from __future__ import annotations
 
 import argparse
-import copy
 import itertools
 import json
 import math
@@ -26,22 +25,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from common.fashion import EXAMPLE, IMAGES, Data, new, task_of, trained, tuned
 from common.pruning_rivals import RIVALS, Problem
 from common.pruning_summary import TABLES, differences, drawn, means, table
 from common.side_by_side import RESULTS, report
 from common.small_nets import NETS
 from hwcost import SystolicArray, from_torch, load_device, network_cost
 from hwcost.plot import save
-from hwcost.pruning.batches import Task, seeded
+from hwcost.pruning.batches import seeded
 from hwcost.pruning.norms import re_estimate
-from hwcost.pruning.tuning import Tuning
 from hwcost.torch import prune
-from nas_plugin.images import FULL, load
 
-EXAMPLE = torch.zeros(1, 1, 28, 28)
 OURS = {"curves": "curves", "taylor": "taylor"}
 TRAINED = {"resnet": 5, "mobilenet": 4}
 SHORT, LONG = (6000, 1), (8000, 4)
@@ -80,83 +76,6 @@ GOALS = {
 }
 
 
-class Batches:
-    """Images and labels in random order, by PyTorch's generator."""
-
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor, size: int) -> None:
-        self.images, self.labels, self.size = images, labels, size
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.images) / self.size)
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        order = torch.randperm(len(self.images))
-        for start in range(0, len(order), self.size):
-            yield self.images[order[start : start + self.size]], self.labels[order[start : start + self.size]]
-
-
-class Data:
-    """The images of one seed: for weights, held out, and for the test."""
-
-    def __init__(self, seed: int) -> None:
-        train, test = load(FULL, classes=10, shape=(28, 28))
-        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        self.images = train.images[order[:14_000]].contiguous()
-        self.labels = train.labels[order[:14_000]]
-        self.test = test.images.contiguous(), test.labels
-
-    def batches(self, count: int = 12_000, size: int = 125) -> Batches:
-        """Of the first images to train on."""
-        return Batches(self.images[:count], self.labels[:count], size)
-
-    @property
-    def held_out(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The other images, in batches."""
-        return list(zip(self.images[12_000:].split(250), self.labels[12_000:].split(250), strict=True))
-
-    def tested(self, model: nn.Module) -> float:
-        """The accuracy on the test images, in percent."""
-        images, labels = self.test
-        with torch.no_grad():
-            found = torch.cat([model(part).argmax(1) for part in images.split(1000)])
-        return 100 * float((found == labels).float().mean())
-
-
-def task_of(batches: Batches) -> Task:
-    return Task(batches, F.cross_entropy)
-
-
-def trained(model: nn.Module, data: Data, seed: int, epochs: int, images: int = 12_000) -> nn.Module:
-    """A module trained in place."""
-    tuning = Tuning(model, None, task_of(data.batches(images)), epochs, make_optimizer=_optimizer, seed=seed)
-    while tuning.epoch < epochs:
-        tuning.run_epoch()
-    return model.eval()
-
-
-def new(model: nn.Module, seed: int) -> nn.Module:
-    """A copy of a module with new weights."""
-    model = copy.deepcopy(model)
-    torch.manual_seed(seed)
-    for module in model.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
-    return model
-
-
-def _optimizer(parameters: Any) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
-
-
-def tuned(model: nn.Module, teacher: nn.Module, data: Data, seed: int, images: int, epochs: int) -> nn.Module:
-    """A copy of a pruned network, fine-tuned."""
-    model = copy.deepcopy(model)
-    tuning = Tuning(model, teacher, task_of(data.batches(images, 100)), epochs, seed=seed)
-    while tuning.epoch < epochs:
-        tuning.run_epoch()
-    return model.eval()
-
-
 def methods_of(
     problem: Problem, data: Data, seed: int, wanted: set[str]
 ) -> Iterator[tuple[str, nn.Module, Mapping[str, int] | None]]:
@@ -188,7 +107,7 @@ def run(problem: Problem, key: str, data: Data, done: set[str]) -> Iterator[dict
         if method == "curves" and SCRATCH in wanted:
             epochs = TRAINED["resnet"] + LONG[1] - 1
             scratch = trained(
-                new(small, seed), data, seed, epochs, (TRAINED["resnet"] * 12_000 + math.prod(LONG)) // epochs
+                new(small, seed), data, seed, epochs, (TRAINED["resnet"] * IMAGES + math.prod(LONG)) // epochs
             )
             yield {"method": SCRATCH, "long": data.tested(scratch)}
         if method not in wanted:
@@ -261,7 +180,7 @@ def summed_up(lines: Sequence[Mapping[str, Any]], picture: Path | None) -> bool:
         print(f"<!-- {name} -->", "", *table(rows, cells, figure), "", sep="\n")
     if picture is not None:
         drawn(rows, lambda figure: save(figure, picture))
-    settings = {"seeds": list(SEEDS), "short": SHORT, "long": LONG, "trained": TRAINED, "images": 12_000}
+    settings = {"seeds": list(SEEDS), "short": SHORT, "long": LONG, "trained": TRAINED, "images": IMAGES}
     figures = differences(rows)
     goals = {key: (">=", bound) for key, bound in GOALS.items() if key in figures}
     return report("pruning", settings, figures, goals, more={"rows": rows}, packages=("torch-pruning",))
