@@ -65,3 +65,73 @@ def network_of(model, **more):
         path = Path(folder) / "net.onnx"
         path.write_bytes(model.SerializeToString())
         return from_onnx(path, **more)
+
+
+def lenet(conv1=6, conv2=16, fc1=120, fc2=84, batch=1):
+    nodes = [
+        node("Conv", ["x", "conv1.weight", "conv1.bias"], ["c1"], name="conv1", pads=[2, 2, 2, 2]),
+        node("Relu", ["c1"], ["r1"], name="relu1"),
+        node("MaxPool", ["r1"], ["p1"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", ["p1", "conv2.weight"], ["c2"], name="conv2"),
+        node("AveragePool", ["c2"], ["p2"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Flatten", ["p2"], ["flat"]),
+        node("Gemm", ["flat", "fc1.weight", "fc1.bias"], ["f1"], name="fc1", transB=1),
+        node("MatMul", ["f1", "fc2.weight"], ["m2"], name="fc2"),
+        node("Add", ["m2", "fc2.bias"], ["f2"]),
+        node("Gemm", ["f2", "fc3.weight"], ["y"], name="fc3"),
+    ]
+    weights = [
+        tensor("conv1.weight", (conv1, 1, 5, 5)), tensor("conv1.bias", (conv1,)),
+        tensor("conv2.weight", (conv2, conv1, 5, 5)), tensor("fc1.weight", (fc1, conv2 * 25)),
+        tensor("fc1.bias", (fc1,)), tensor("fc2.weight", (fc1, fc2)), tensor("fc2.bias", (fc2,)),
+        tensor("fc3.weight", (fc2, 10)),
+    ]  # fmt: skip
+    return build(nodes, {"x": [(batch, 1, 28, 28)]}, weights)
+
+
+def attention(width=64, heads=4, tokens=10, hidden=0):
+    """Multi-head attention, and where ``hidden`` is above 0 the feed-forward part behind it."""
+
+    def linear(x, y, n, k):
+        weights.append(tensor(f"{y}.weight", (k, n)))
+        weights.append(tensor(f"{y}.bias", (n,)))
+        nodes.append(node("MatMul", [x, f"{y}.weight"], [f"{y}.m"], name=y))
+        nodes.append(node("Add", [f"{y}.m", f"{y}.bias"], [y]))
+
+    nodes, weights = [], [numbers("heads", [0, 0, heads, width // heads]), numbers("all", [0, 0, width])]
+    for name, order in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
+        linear("x", name, width, width)
+        nodes.append(node("Reshape", [name, "heads"], [f"{name}.r"]))
+        nodes.append(node("Transpose", [f"{name}.r"], [f"{name}.t"], perm=order))
+    nodes += [
+        node("MatMul", ["q.t", "k.t"], ["scores"], name="scores"),
+        node("Softmax", ["scores"], ["p"]),
+        node("MatMul", ["p", "v.t"], ["values"], name="values"),
+        node("Transpose", ["values"], ["values.t"], perm=[0, 2, 1, 3]),
+        node("Reshape", ["values.t", "all"], ["joined"]),
+    ]
+    linear("joined", "out", width, width)
+    last = "out"
+    if hidden:
+        nodes.append(node("Add", ["x", "out"], ["sum"]))
+        weights.extend([tensor("scale", (width,)), tensor("shift", (width,))])
+        nodes.append(node("LayerNormalization", ["sum", "scale", "shift"], ["norm"], axis=-1))
+        linear("norm", "fc1", hidden, width)
+        nodes.append(node("Gelu", ["fc1"], ["g"]))
+        linear("g", "fc2", width, hidden)
+        nodes.append(node("Add", ["norm", "fc2"], ["y"]))
+        last = "y"
+    return build(nodes, {"x": [(1, tokens, width)]}, weights, [helper.make_value_info(last, onnx.TypeProto())])
+
+
+GEMM = node("Gemm", ["a", "w"], ["g"], name="gemm")
+
+
+def only(network):
+    """The one priced layer of a network, or all if there are several."""
+    layers = [each.layer for each in network.priced.values()]
+    return layers[0] if len(layers) == 1 else layers
+
+
+def sizes_of(network):
+    return {name: [(g.m, g.n, g.k, g.count) for g in network[name].gemms()] for name in network.priced}
