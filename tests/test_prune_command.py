@@ -294,7 +294,7 @@ def test_control_c_ends_with_130_and_how_to_go_on(stopped, folder):
     assert err == "Note: stopped; with --out FOLDER a run can go on from where it was stopped\n\n"
     code, out, err = stopped(f"{DATA} --out run", at=6 + 4)
     assert (code, out) == (130, "")
-    assert err == "Note: stopped; run the same command again to go on from run\n\n"
+    assert err == "Note: stopped; run the same command again with --out run to go on\n\n"
     assert sorted(contents(folder / "run")) == ["losses.json", "run.json"]
 
 

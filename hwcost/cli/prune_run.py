@@ -11,34 +11,26 @@ import torch.nn.functional as F
 
 from hwcost.cli.prune_options import ChoiceOptions, FileOptions, LimitOptions, TaskOptions, TuningOptions
 from hwcost.cli.shared.machines import CostTable, Machine
-from hwcost.cli.shared.networks import changed_lines
-from hwcost.cli.shared.options import option_names
 from hwcost.cli.shared.outputs import write_output
 from hwcost.cli.shared.progress import progress_of_unknown
-from hwcost.cli.shared.trained import Source, errors_of_users, identity_of, object_of, read_source
-from hwcost.cli.shared.values import parse_member
-from hwcost.console import note, user_code
+from hwcost.cli.shared.trained import Source, object_of
+from hwcost.cli.shared.work import Ask, changed_text, document_of, work_on
+from hwcost.console import note
 from hwcost.network.network import Network
 from hwcost.pruning import Pruned
 from hwcost.pruning import prune as prune_module
 from hwcost.pruning.batches import Task
 from hwcost.pruning.exporting import export_onnx
-from hwcost.pruning.folder import RunFolder
+from hwcost.pruning.folder import RunFolder, keeping
 from hwcost.pruning.recipe import RECIPE, WEIGHTS, load_pruned
 from hwcost.pruning.tuning import default_optimizer, trainable
 
 __all__ = ["Found", "run"]
 
-_MOST_BYTES = 2**26
-_OPTIONS = {name: f"--{name.replace('_', '-')}" for name in (
-    "target", "cycles", "seconds", "data", "held_out", "loss", "importance", "keep", "least", "multiple", "seed",
-    "weights",
-)} | {
-    "the table of costs": "--table",
-    "folder": "--out", "checkpoint": "--out", "fine-tuning": "--fine-tune", "a batch of data": "--data",
-    "a batch of held_out": "--held-out",
+_OPTIONS = {name: f"--{name}" for name in ("cycles", "seconds", "loss", "importance")} | {
+    "the table of costs": "--table", "fine-tuning": "--fine-tune",
 }  # fmt: skip
-"""The option behind each field of an error."""
+"""The option behind each field of an error, of those that only this command has."""
 
 
 class Found(NamedTuple):
@@ -66,41 +58,27 @@ def run(
     files: FileOptions,
 ) -> Found:
     """Prunes, or goes on, or reads what is there already; writes the folder and the ONNX file."""
-    own = [parse_member("model", source)[0], *(each[0] for each in task[1:] if each is not None)]
-    folder: RunFolder | None = None
-    try:
-        with option_names(_OPTIONS), errors_of_users(source, own):
-            with user_code():
-                given = read_source(source, inputs, task.weights, choice.seed)
-            if files.out is not None:
-                members = {name: getattr(task, name) for name in task._fields[1:]}
-                settings = identity_of(given, inputs, machine, members) | limit._asdict() | choice._asdict()
-                epochs, distil, rate = tuning.values()
-                later = {"fine-tune": epochs, "distil": distil, "learning rate": rate}
-                folder = RunFolder(files.out, settings, later)
-            with user_code():
-                if folder is not None and folder.is_finished:
-                    document, lines = folder.result()
-                    model = None
-                else:
-                    result = _pruned(given, machine, task, limit, choice, tuning, folder)
-                    document, lines = _document(given, result), _lines(result)
-                    model = result.model
-                    if folder is not None:
-                        folder.begin()
-                        result.save(folder.path)
-                        folder.finish(document, lines, [RECIPE, WEIGHTS])
-                if files.onnx is not None and isinstance(machine, Machine):
-                    model = load_pruned(files.out, given.model) if model is None and files.out else model
-                    assert model is not None
-                    with write_output("--onnx", files.onnx):
-                        export_onnx(model, given.inputs, files.onnx, machine.array, document["after"]["cycles"])
-    except KeyboardInterrupt:
-        if folder is not None and folder.has_begun:
-            note(f"stopped; run the same command again to go on from {files.out}")
+    members = {name: getattr(task, name) for name in task._fields[1:]}
+    ask = Ask(source, inputs, task.weights, choice.seed, members, files.out, _OPTIONS)
+    later = dict(zip(("fine-tune", "distil", "learning rate"), tuning.values(), strict=True))
+    with work_on(ask, machine, limit._asdict() | choice._asdict(), later) as (given, folder):
+        if folder is not None and folder.is_finished:
+            document, lines = folder.result()
+            model = None
         else:
-            note("stopped; with --out FOLDER a run can go on from where it was stopped")
-        raise
+            result = _pruned(given, machine, task, limit, choice, tuning, folder)
+            document = {"model": given.name, **document_of(result)}
+            lines = [*result.report.lines(), *changed_text(result)]
+            model = result.model
+            if folder is not None:
+                folder.begin()
+                result.save(folder.path)
+                folder.finish(document, lines, [RECIPE, WEIGHTS])
+        if files.onnx is not None and isinstance(machine, Machine):
+            model = load_pruned(files.out, given.model) if model is None and files.out else model
+            assert model is not None
+            with write_output("--onnx", files.onnx):
+                export_onnx(model, given.inputs, files.onnx, machine.array, document["after"]["cycles"])
     return Found(given.network, document, lines)
 
 
@@ -127,6 +105,7 @@ def _pruned(
     known = {} if folder is None else folder.losses()
     with progress_of_unknown("measurements", only_on_terminals=True) as show, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "no data: ", UserWarning)  # said above
+        kept = keeping(folder, known, show)
 
         def say() -> None:  # once all arguments are checked, and before the work that takes long
             while notes:
@@ -134,9 +113,7 @@ def _pruned(
 
         def measured(done: int, whole: int) -> None:
             say()
-            if folder is not None:
-                folder.keep(known)
-            show(done, whole)
+            kept(done, whole)
 
         result = prune_module(
             given.model,
@@ -170,14 +147,3 @@ def _pruned(
                 progress=show,
             )
     return result
-
-
-def _document(given: Source, result: Pruned) -> dict[str, Any]:
-    """Everything about a result as plain data."""
-    changes = {path: {name: list(pair) for name, pair in own.items()} for path, own in result.changed_numbers.items()}
-    return {"model": given.name, **result.report.as_dict(), "changed_numbers": changes}
-
-
-def _lines(result: Pruned) -> list[str]:
-    """The report for people, with the numbers to change."""
-    return [*result.report.lines(), "", "numbers to change in the code:", *changed_lines(result.changed_numbers)]

@@ -23,6 +23,7 @@
     weights      safetensors into a module and out of it
     recipe       files that build the module again
     folder       a run that was stopped and goes on
+    within       one module within several limits, by several methods
     exporting    ONNX files of the result
     report       before and after
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hwcost.errors import InvalidValueError
 from hwcost.files import digest, read_given, unusable, write_given
 
-__all__ = ["REPORT", "Losses", "RunFolder"]
+__all__ = ["REPORT", "Losses", "RunFolder", "keeping"]
 
 SCHEMA = "hwcost.pruning-run/1"
 RUN, LOSSES, CHECKPOINT, REPORT = "run.json", "losses.json", "fine-tuning", "report.json"
@@ -168,6 +168,17 @@ class RunFolder:
         if expected != _digest(found):
             raise self._refused(f"{name} is not as it was written")
         return dict(found)
+
+
+def keeping(folder: RunFolder | None, losses: Losses, show: Callable[[int, int], Any]) -> Callable[[int, int], None]:
+    """Progress that also keeps the losses measured so far, if there is a folder."""
+
+    def progress(done: int, whole: int) -> None:
+        if folder is not None:
+            folder.keep(losses)
+        show(done, whole)
+
+    return progress
 
 
 def _digest(content: Any) -> str:

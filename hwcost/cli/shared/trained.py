@@ -23,10 +23,12 @@ from hwcost.importers.lists.costs import costs_csv
 from hwcost.importers.torch.inputs import InputSpec, examples
 from hwcost.importers.torch.loading import line_in, load_model, load_object
 from hwcost.network.network import Network
+from hwcost.pruning.images import Examples, ImageFolder, examples_of
 from hwcost.pruning.weights import load_weights, weights_digest
 
-__all__ = ["Source", "errors_of_users", "identity_of", "object_of", "read_source"]
+__all__ = ["Source", "errors_of_users", "examples_from", "identity_of", "object_of", "read_source"]
 
+BATCH = 128
 _MOST_BYTES = 2**26
 
 
@@ -103,6 +105,30 @@ def object_of(option: str, member: tuple[str, str] | None, files: dict[str, Modu
         return load_object(*member, made=made, files=files)
     except InvalidValueError as error:
         raise InvalidValueError(option, ":".join(member), "name another object", reason=str(error)) from error
+
+
+def examples_from(
+    given: Source, data: tuple[str, str] | str, held_out: tuple[str, str] | None, seed: int, sets: Mapping[str, Any]
+) -> Examples:
+    """The batches that options name, to train on and to measure on.
+
+    Args:
+        given: the module, whose first input has the shape of a batch of images.
+        data: a file and a name in it, a name of ``sets``, or a folder of images.
+        held_out: a file and a name in it.
+        seed: of the examples that are held out, if ``held_out`` names none.
+        sets: from a name to a function of height and width that returns a data set.
+    """
+    measured = object_of("--held-out", held_out, given.files)
+    if isinstance(data, tuple):
+        return examples_of(object_of("--data", data, given.files), BATCH, seed, measured)
+    inputs = given.inputs if isinstance(given.inputs, (tuple, list)) else [given.inputs]
+    shape = tuple(inputs[0].shape[1:])
+    if data in sets:
+        return examples_of(sets[data](shape[1:]), BATCH, seed, measured)
+    images = ImageFolder(data, shape, seed)
+    found = examples_of(images, BATCH, seed, measured)
+    return found._replace(notes=(images.words, *found.notes))
 
 
 def identity_of(
