@@ -10,6 +10,7 @@ import warnings
 import pytest
 
 torch = pytest.importorskip("torch")
+from modules import Of  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa: E402
 
@@ -21,17 +22,6 @@ from hwcost.importers.torch.resize import resized  # noqa: E402
 from hwcost.network.operations import MemoryOnly  # noqa: E402
 
 aten = torch.ops.aten
-
-
-class Of(nn.Module):
-    """A module of one function."""
-
-    def __init__(self, function, *inner):
-        super().__init__()
-        self.function, self.inner = function, nn.ModuleList(inner)
-
-    def forward(self, *args):
-        return self.function(*args)
 
 
 def of(*shape, dtype=torch.float32, channels_last=False):
