@@ -5,6 +5,7 @@
     curves       values of sizes: sums of scores, or losses that were measured
     valuing      either of the two, and the examples that they take
     choosing     the sizes within the limit that are worth most
+    beginning    a module is read, its limit found, and what its channels are worth
     building     the smaller module: cut, read and priced again
     cutting      all of it, and in steps
     steps        from a pruned module on to a smaller one

@@ -10,19 +10,18 @@ from typing import Any
 import torch.nn.functional as F
 from torch import nn
 
-from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, check_source, cost_report, measure_of
 from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError
-from hwcost.importers import from_torch
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Loss, Task, seed_of
-from hwcost.pruning.building import Problem, built, check_examples, open_widths, settings_of, with_stages
-from hwcost.pruning.choosing import below_the_floor, check_floor, choose, effort_of, limit_of, stairs
+from hwcost.pruning.beginning import begun, notes_of, read, read_within, words_of
+from hwcost.pruning.building import Problem, built, settings_of, with_stages
+from hwcost.pruning.choosing import below_the_floor, choose, effort_of, limit_of, stairs
 from hwcost.pruning.importance import SCORES, check_kind
 from hwcost.pruning.result import Pruned
 from hwcost.pruning.steps import at_sizes, check_after, of_the_part, of_the_whole, weights_of
-from hwcost.pruning.valuing import CURVES, Work, held_out_batches, values_of
+from hwcost.pruning.valuing import CURVES, Work
 
 __all__ = ["Importance", "prune", "schedule"]
 
@@ -103,22 +102,17 @@ def prune(
     >>> result.model[0].out_channels == result.sizes.get("0", 16)
     True
     """
-    check_examples(example_inputs)
     if importance is not None:
         check_kind(importance)
     seed, effort = seed_of(seed), effort_of(effort)
-    if after is None:
-        whole = from_torch(model, example_inputs=example_inputs, name=name)
-    else:
-        whole = check_after(after, model).network
-    array = check_source(whole, array, skip_unsupported=False)
-    limit = limit_of(whole, array, target=target, cycles=cycles, seconds=seconds)
+    whole = read(model, example_inputs, name) if after is None else check_after(after, model).network
+    array, limit = read_within(whole, array, target=target, cycles=cycles, seconds=seconds)
     start, network = (model, whole) if after is None else (after.model, at_sizes(whole, after.sizes))
     if after is not None and getattr(cost_report(network, array).total, measure_of(array)) <= limit.cycles:
         return after._unchanged(limit)
     task = None if data is None else Task(data, loss)
     method = importance if importance is not None else CURVES if data is not None else "magnitude"
-    notes = [*whole.notes, *(array.notes(whole) if isinstance(array, MeasuredCosts) else ())]
+    notes = notes_of(whole, array)
     if data is None and isinstance(method, str):
         if method not in SCORES or SCORES[method][1]:
             allowed = "pass data, or one of 'magnitude' and 'norm', or scores of your own"
@@ -126,27 +120,30 @@ def prune(
         text = f"no data: channels are chosen by {method} alone, which knows nothing of the task"
         notes.append(text)
         warnings.warn(text, UserWarning, stacklevel=2)
+
+    def importance_of(names: list[str]) -> Any:
+        return of_the_part(after, method, names) if after and isinstance(method, Mapping) else method
+
     share = (0.0 if method == CURVES else LEAST) if least is None else least
     sizes = {each: width.size for each, width in whole.widths.items()}
-    own = open_widths(
-        start,
+    work = Work(start, network, task, seed)
+    own, held, held_notes, scores, values = begun(
+        work,
         example_inputs,
-        network,
         Allowed.checked(multiple, share, keep)._replace(whole=sizes),
         lambda allowed: stairs(network, array, allowed),
+        importance_of,
+        loss,
+        held_out,
+        within=(array, limit),
+        known_losses=known_losses,
+        progress=progress,
     )
-    check_floor(network, array, limit, own.allowed)
-    held, held_note = held_out_batches(task, held_out, start, loss, seed)
-    work = Work(start, network, task, seed)
-    given = of_the_part(after, method, list(own.options)) if after and isinstance(method, Mapping) else method
-    scores, values = values_of(work, given, own.options, held, known_losses, progress)
-    own = own.scored(scores)
     choice = choose(network, array, limit, own.allowed, values, effort)
     if after is not None:
         choice, scores = of_the_whole(after, choice, scores)
-    problem = Problem(model, example_inputs, whole, array, limit, own.kept_by, notes + held_note)
-    of_scores = method if isinstance(method, str) else "scores of the caller's own"
-    settings = settings_of(model, own.allowed, keep, importance=of_scores, seed=seed, effort=effort)
+    problem = Problem(model, example_inputs, whole, array, limit, own.kept_by, notes + held_notes)
+    settings = settings_of(model, own.allowed, keep, importance=words_of(method), seed=seed, effort=effort)
     weights = None if after is None else weights_of(after)
     result = built(problem, choice, scores, settings, seed=seed, weights=weights)
     return with_stages(result._following(after), work, held, loss)

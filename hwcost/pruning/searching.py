@@ -20,25 +20,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hwcost.advice.tables import Allowed, check_source
+from hwcost.advice.tables import Allowed
 from hwcost.arrays import is_real
-from hwcost.errors import InvalidValueError, check_one_of
-from hwcost.importers import from_torch
+from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.network import Network
 from hwcost.network.operations import whole
 from hwcost.network.pricing import network_cost
 from hwcost.pruning.batches import Batch, Loss, Task, device_of, seed_of, seeded
-from hwcost.pruning.building import Problem, built, check_examples, open_widths, settings_of, with_stages
+from hwcost.pruning.beginning import begun, check_scored, notes_of, read, read_within
+from hwcost.pruning.building import Problem, built, settings_of, with_stages
 from hwcost.pruning.candidates import Pool
-from hwcost.pruning.choosing import Choice, check_floor, limit_of, stairs
+from hwcost.pruning.choosing import Choice, stairs
 from hwcost.pruning.curves import sizes_to_measure
-from hwcost.pruning.importance import SCORES, check_kind
 from hwcost.pruning.masking import Masked
 from hwcost.pruning.result import Pruned
 from hwcost.pruning.splitting import split
-from hwcost.pruning.tuning import MakeOptimizer, Tuning, descended, trainable
-from hwcost.pruning.valuing import Work, held_out_batches, values_of
+from hwcost.pruning.tuning import MakeOptimizer, Tuning, descended
+from hwcost.pruning.valuing import Work
 from hwcost.pruning.weights import weights_digest
 from hwcost.torch.loss import LatencyLoss
 
@@ -191,39 +190,29 @@ def darts(
     >>> result.report.after.cycles <= 0.5 * result.report.before.cycles
     True
     """
-    check_examples(example_inputs)
-    network = from_torch(model, example_inputs=example_inputs, name=name)
-    machine = check_source(network, array, skip_unsupported=False)
+    network = read(model, example_inputs, name)
+    machine, limit = read_within(network, array, target=target, cycles=cycles, seconds=seconds)
     if not isinstance(machine, SystolicArray):
         raise InvalidValueError("array", array, "a SystolicArray or the name of a device: costs need a gradient")
-    limit = limit_of(network, machine, target=target, cycles=cycles, seconds=seconds)
-    check_kind(importance)
-    if isinstance(importance, str):
-        check_one_of("importance", importance, list(SCORES))
-    most, seed = whole(options, "options"), seed_of(seed)
+    of_scores, most, seed = check_scored(model, importance), whole(options, "options"), seed_of(seed)
     if not is_real(alpha_lr) or not 0 < alpha_lr < math.inf:
         raise InvalidValueError("alpha_lr", alpha_lr, "a number above 0")
-    task = Task(data, loss)
-    trainable(model)
-    own = open_widths(
-        model,
+    work = Work(model, network, Task(data, loss), seed)
+    own, held, notes, scores, _ = begun(
+        work,
         example_inputs,
-        network,
         Allowed.checked(multiple, least, keep),
         lambda allowed: {width: sizes for width, sizes in stairs(network, machine, allowed).items() if len(sizes) > 1},
+        lambda names: importance,
+        loss,
+        held_out,
+        within=(machine, limit),
     )
-    check_floor(network, machine, limit, own.allowed)
-    held, notes = held_out_batches(task, held_out, model, loss, seed)
-    work = Work(model, network, task, seed)
-    scores, _ = values_of(work, importance, own.options, [], None, None)
-    own = own.scored(scores)
-    check_floor(network, machine, limit, own.allowed)  # again: widths without scores stay
     space = network.space({
         width: (*sizes_to_measure(sizes, max(1, most - 1)), network.widths[width].size)
         for width, sizes in own.options.items()
     })  # fmt: skip
     of_weights, of_alpha, is_apart = split(data, seed)
-    of_scores = importance if isinstance(importance, str) else "scores of the caller's own"
     settings = settings_of(
         model, own.allowed, keep, importance=of_scores, seed=seed, epochs=epochs, options=most, alpha_lr=alpha_lr,
         method="darts",
@@ -244,7 +233,7 @@ def darts(
     sizes = dict(zip(sizes, filled, strict=True))
     changed = {width: size for width, size in sizes.items() if size != network.widths[width].size}
     notes += [] if is_apart else [OVERLAP]
-    problem = Problem(model, example_inputs, network, machine, limit, own.kept_by, [*network.notes, *notes])
+    problem = Problem(model, example_inputs, network, machine, limit, own.kept_by, [*notes_of(network), *notes])
     choice = Choice(changed, network_cost(network.at(sizes), machine).total.cycles, latency.floor, None)
     result = built(problem, choice, scores, settings, seed=seed, weights=masked.model)
     return with_stages(result, work, held, loss, "found by darts")

@@ -11,10 +11,8 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import nn
 
-from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, Figures, candidates, changeable, check_source
-from hwcost.errors import InvalidValueError, check_one_of
-from hwcost.importers import from_torch
+from hwcost.errors import InvalidValueError
 from hwcost.importers.torch.resize import cut_in_place
 from hwcost.machine.array import SystolicArray
 from hwcost.network.channels import Channels
@@ -22,18 +20,18 @@ from hwcost.network.limits import FILL
 from hwcost.network.network import Network
 from hwcost.network.operations import whole
 from hwcost.pruning.batches import Batch, Loss, Task, seed_of
-from hwcost.pruning.building import Open, Problem, built, check_examples, open_widths, settings_of, with_stages
+from hwcost.pruning.beginning import begun, check_scored, notes_of, read, read_within
+from hwcost.pruning.building import Open, Problem, built, settings_of, with_stages
 from hwcost.pruning.candidates import Pool, Sizes, lowest
-from hwcost.pruning.choosing import check_floor, choose, effort_of, limit_of, stairs
+from hwcost.pruning.choosing import check_floor, choose, effort_of, stairs
 from hwcost.pruning.curves import best_channels, measured_values, sizes_to_measure
 from hwcost.pruning.folder import Losses
-from hwcost.pruning.importance import SCORES, check_kind
 from hwcost.pruning.norms import of_the_batch
 from hwcost.pruning.result import Pruned
 from hwcost.pruning.sharing import SharedTuning
 from hwcost.pruning.slicing import Sliced
-from hwcost.pruning.tuning import MakeOptimizer, trainable
-from hwcost.pruning.valuing import EXAMPLES, STAIRS, Work, held_out_batches, of_at_most, values_of
+from hwcost.pruning.tuning import MakeOptimizer
+from hwcost.pruning.valuing import EXAMPLES, STAIRS, Work, of_at_most
 from hwcost.pruning.weights import weights_digest
 
 __all__ = ["SuperNet", "supernet"]
@@ -99,29 +97,26 @@ def supernet(
     >>> [each.report.after.cycles <= share * each.report.before.cycles for each, share in zip(found, (0.75, 0.5))]
     [True, True]
     """
-    check_examples(example_inputs)
-    network = from_torch(model, example_inputs=example_inputs, name=name)
+    network = read(model, example_inputs, name)
     check_source(network, SystolicArray(1, 1), skip_unsupported=False)
-    check_kind(importance)
-    if isinstance(importance, str):
-        check_one_of("importance", importance, list(SCORES))
-    seed, task = seed_of(seed), Task(data, loss)
-    trainable(model)
-    own = open_widths(
-        model, example_inputs, network, Allowed.checked(multiple, least, keep), lambda allowed: _grid(network, allowed)
-    )
-    held, notes = held_out_batches(task, held_out, model, loss, seed)
+    of_scores, seed, task = check_scored(model, importance), seed_of(seed), Task(data, loss)
     work = Work(model, network, task, seed)
-    scores, _ = values_of(work, importance, own.options, [], None, None)
-    own = own.scored(scores)
-    of_scores = importance if isinstance(importance, str) else "scores of the caller's own"
+    own, held, notes, scores, _ = begun(
+        work,
+        example_inputs,
+        Allowed.checked(multiple, least, keep),
+        lambda allowed: _grid(network, allowed),
+        lambda names: importance,
+        loss,
+        held_out,
+    )
     settings = settings_of(
         model, own.allowed, keep, importance=of_scores, seed=seed, epochs=epochs, distil=distil, method="super-network"
     )
     shared = copy.deepcopy(model)
     known = {} if known_losses is None else known_losses
     found = SuperNet(shared, model, network, example_inputs, scores)
-    found._search = _Search(own, work, task, held, [*network.notes, *notes], settings, known)
+    found._search = _Search(own, work, task, held, notes, settings, known)
     tuning = SharedTuning(
         shared, found.part, own.options, task, epochs, distil=distil, make_optimizer=optimizer, seed=seed
     )
@@ -239,8 +234,7 @@ class SuperNet:
         count = whole(candidates, "candidates")
         network, search = self.network, self._search
         allowed, task = search.own.allowed, search.task
-        array = check_source(network, array, skip_unsupported=False)
-        limit = limit_of(network, array, target=target, cycles=cycles, seconds=seconds)
+        array, limit = read_within(network, array, target=target, cycles=cycles, seconds=seconds)
         effort = effort_of(effort)
         check_floor(network, array, limit, allowed)
         self._forget_if_changed()
@@ -268,7 +262,7 @@ class SuperNet:
         least = min(FILL * limit.cycles, choice.cycles)
         best = lowest(pool, first, least, worth, loss_of, count, int(search.settings["seed"]))
         sizes = {name: size for name, size in zip(options, best, strict=True) if size != network.widths[name].size}
-        notes = [*search.notes, *(array.notes(network) if isinstance(array, MeasuredCosts) else ())]
+        notes = [*notes_of(network, array), *search.notes]
         problem = Problem(self.original, self.example_inputs, network, array, limit, search.own.kept_by, notes)
         result = built(
             problem, choice._replace(sizes=sizes, gap=None), self.scores, {**search.settings, "candidates": count},
