@@ -37,6 +37,13 @@ RICH = {
         cycles_per_block=7.0, max_streamed=50,
     ),
     "holds": SystolicArray(8, 8, accumulators=300, cycles_per_block=50.0, dram_bytes_per_s=3e9),
+    "channels": SystolicArray(
+        8, 16, dataflow="os", rereads_inputs=True, reread_stairs=1.0, channel_multiple=4, parallel_operands=True,
+        dram_bytes_per_s=3e9, output_bytes_per_s=2e9, overlap=0.1,
+    ),
+    "half a block": SystolicArray(
+        8, 8, lowering="kernel-position", filter_block=6.0, reread_stairs=0.5, channel_multiple=3, dram_bytes_per_s=2e9,
+    ),
     "waits": SystolicArray(128, 128, dram_bytes_per_s=1e9),
 }  # fmt: skip
 ALL = BARE | RICH

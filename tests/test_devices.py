@@ -132,6 +132,9 @@ OPTIONS = {
     "reread_bytes_per_s": entry(12e9, "B/s"),
     "filter_block": entry(64.0, "filter"),
     "overlap": entry(0.3, "1"),
+    "reread_stairs": entry(0.5, "1"),
+    "channel_multiple": entry(4, "1"),
+    "parallel_operands": entry(True, ""),
 }
 FACTS = {"peak_ops_per_s": entry(256e9, "op/s", "derived"), "made_by": entry("nobody", ""), "power": entry(0.3, "W")}
 FULL = DeviceFile("full", "Everything that a file can say", ("one", "two\nlines"), MACHINE | OPTIONS, FACTS, FIT)

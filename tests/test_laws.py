@@ -53,6 +53,9 @@ FIELDS = {
     "cycles_per_layer": [3, 100.5],
     "cycles_per_block": [3, 100.5],
     "overlap": [0.3, 1],
+    "reread_stairs": [0.3, 1],
+    "channel_multiple": [2, 4, 32],
+    "parallel_operands": [True],
     **{name: [1e8, 1e9, 1e10] for name in BANDWIDTHS},
 }
 

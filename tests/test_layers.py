@@ -26,7 +26,7 @@ GOOD = {
     SystolicArray: {"rows": 4, "cols": 8},
 }  # fmt: skip
 NAMES = {"dataflow", "fold_timing", "lowering"}
-SWITCHES = {"drains_outputs", "starts_up", "counts_last_fold", "rereads_inputs"}
+SWITCHES = {"drains_outputs", "starts_up", "counts_last_fold", "rereads_inputs", "parallel_operands"}
 QUANTITIES = {
     "clock_hz": "a finite number of hertz above 0",
     "max_streamed": "an integer of at least 1",
@@ -37,6 +37,8 @@ QUANTITIES = {
     "row_stairs": "a finite number from 0 to 1",
     "col_stairs": "a finite number from 0 to 1",
     "overlap": "a finite number from 0 to 1",
+    "reread_stairs": "a finite number from 0 to 1",
+    "channel_multiple": "an integer of at least 1",
     "cycles_per_row": "a finite number of cycles above 0",
     "cycles_per_fold": "a finite number of cycles not below 0",
     "cycles_per_layer": "a finite number of cycles not below 0",
@@ -47,6 +49,7 @@ QUANTITIES = {
     "output_bytes_per_s": "a number of bytes per second above 0",
     "filter_block": "a number of filters above 0",
 }
+COUNTS = ("max_streamed", "accumulators", "channel_multiple")
 LAYERS = [kind for kind in GOOD if kind is not SystolicArray]
 PAIRS = ("kernel_size", "stride", "padding", "dilation")
 FIELDS = [(kind, name) for kind, sizes in GOOD.items() for name in sizes]
@@ -157,10 +160,10 @@ def test_clocks(bad):
         SystolicArray(8, 8, clock_hz=bad)
 
 
-MEASURED = [name for name in QUANTITIES if name not in ("clock_hz", "max_streamed", "accumulators")]
+MEASURED = [name for name in QUANTITIES if name not in ("clock_hz", *COUNTS)]
 
 
-@pytest.mark.parametrize("name", ["max_streamed", "accumulators"])
+@pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("bad", ["fast", 0, -1, 2.5, math.nan, math.inf, True, 1j, np.array([0.5, -1.0]), [5]])
 def test_limits(name, bad):
     with pytest.raises(InvalidValueError, match=rf"SystolicArray\.{name} is "):

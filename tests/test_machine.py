@@ -38,7 +38,8 @@ VALUES = {
     "cycles_per_row": st.floats(1.5, 3), "cycles_per_fold": st.floats(1, 50), "cycles_per_layer": st.floats(1, 500),
     "cycles_per_block": st.floats(1, 90), "bytes_per_element": st.sampled_from([2.0, 4.0]), "dram_bytes_per_s": RATES,
     "weight_bytes_per_s": RATES, "input_bytes_per_s": RATES, "output_bytes_per_s": RATES, "reread_bytes_per_s": RATES,
-    "overlap": st.sampled_from([0.3, 1.0]),
+    "overlap": st.sampled_from([0.3, 1.0]), "reread_stairs": st.sampled_from([0.5, 1.0]),
+    "channel_multiple": st.sampled_from([3, 8]), "parallel_operands": st.just(True),
 }  # fmt: skip
 LAYERS = (
     Conv2d(20, 70, 3, height=10, width=12, padding=1), Conv2d(16, 16, 5, height=9, width=9, groups=4),
@@ -65,7 +66,9 @@ def idle_fields(array, **changes):
     idle = {
         "accumulators": not (fields.cycles_per_block or fields.rereads_inputs),
         "filter_block": reread == math.inf,
-        "rereads_inputs": reread == math.inf or fields.accumulators is None,
+        "rereads_inputs": reread == math.inf,
+        "reread_stairs": reread == math.inf or not repeats,
+        "parallel_operands": min(*rates.values(), reread) == math.inf,
         "drains_outputs": not (fields.dataflow == "os" and fields.fold_timing == "serial"),
         "starts_up": fields.dataflow == "os",
         "dram_bytes_per_s": None not in own.values(),
@@ -103,6 +106,7 @@ def test_every_field_has_values():
 NEEDS = {
     "accumulators": {"cycles_per_block": 9.0}, "overlap": {"dram_bytes_per_s": 1e8},
     "filter_block": {"dram_bytes_per_s": 1e8}, "reread_bytes_per_s": {"filter_block": 2.0, "dram_bytes_per_s": 4e7},
+    "reread_stairs": {"filter_block": 8.0, "dram_bytes_per_s": 1e7}, "parallel_operands": {"dram_bytes_per_s": 1e7},
     "rereads_inputs": {"accumulators": 64, "cycles_per_block": 9.0, "dram_bytes_per_s": 1e8},
     "drains_outputs": {"dataflow": "os", "fold_timing": "serial"}, "lowering": {"fold_timing": "serial"},
 }  # fmt: skip
@@ -139,7 +143,9 @@ def test_a_field_is_refused_if_and_only_if_it_has_no_effect(name, data):
         ({"filter_block": 4, "weight_bytes_per_s": 1e9}, "input_bytes_per_s"),
         ({"reread_bytes_per_s": 1}, "filter_block"),
         ({"accumulators": 64}, "cycles_per_block"),
-        ({"rereads_inputs": True, "dram_bytes_per_s": 1e9}, "accumulators"),
+        ({"rereads_inputs": True}, "input_bytes_per_s"),
+        ({"reread_stairs": 0.5, "dram_bytes_per_s": 1e9}, "filter_block"),
+        ({"parallel_operands": True}, "bandwidth"),
         ({"drains_outputs": True, "fold_timing": "serial"}, "os"),
         ({"drains_outputs": True, "dataflow": "os"}, "serial"),
         ({"starts_up": True, "dataflow": "os"}, "ws"),

@@ -105,21 +105,29 @@ def memory_by_hand(layer, array):
     """Bytes counted tensor by tensor, from what a convolution is."""
     height, width = layer.out_size
     k1, k2 = layer.kernel_size
-    weights = layer.out_channels * (layer.in_channels // layer.groups) * k1 * k2
-    inputs = layer.batch * layer.in_channels * layer.height * layer.width
+    channels = layer.in_channels // layer.groups
+    if layer.groups == 1:
+        channels = next(size for size in itertools.count(channels) if size % array.channel_multiple == 0)
+    weights = layer.out_channels * channels * k1 * k2
+    inputs = layer.batch * channels * layer.groups * layer.height * layer.width
     outputs = layer.batch * layer.out_channels * height * width
     filters = layer.out_channels // layer.groups
     room = array.filter_block
     if array.rereads_inputs:
-        room = min(room, max(array.cols, array.accumulators / (layer.batch * height * width)))
-    again = inputs * (max(1, filters / room) - 1)
+        held = 0 if array.accumulators is None else array.accumulators / (layer.batch * height * width)
+        room = min(room, max(array.cols, held))
+    blocks = 0
+    while blocks * room < filters:
+        blocks += 1
+    read = array.reread_stairs * blocks + (1 - array.reread_stairs) * filters / room
+    again = inputs * (max(1, read) - 1)
     rates = [
         array.dram_bytes_per_s if own is None else own
         for own in (array.weight_bytes_per_s, array.input_bytes_per_s, array.output_bytes_per_s)
     ]
-    seconds = sum(e * array.bytes_per_element / rate for e, rate in zip((weights, inputs, outputs), rates, strict=True))
-    seconds += again * array.bytes_per_element / (array.reread_bytes_per_s or rates[1])
-    return seconds * array.clock_hz
+    seconds = [e * array.bytes_per_element / rate for e, rate in zip((weights, inputs, outputs), rates, strict=True)]
+    seconds[1] += again * array.bytes_per_element / (array.reread_bytes_per_s or rates[1])
+    return (max(seconds) if array.parallel_operands else sum(seconds)) * array.clock_hz
 
 
 def blocks_by_hand(layer, array):

@@ -61,8 +61,9 @@ def seconds_of(figures, array):
     ]
     again = figures["reread_bytes"]
     moved = {**figures["bytes"], "input": figures["bytes"]["input"] - again}
-    seconds = sum(size / rate for size, rate in zip(moved.values(), rates, strict=True))
-    return seconds + again / (rates[1] if array.reread_bytes_per_s is None else array.reread_bytes_per_s)
+    seconds = [size / rate for size, rate in zip(moved.values(), rates, strict=True)]
+    seconds[1] += again / (rates[1] if array.reread_bytes_per_s is None else array.reread_bytes_per_s)
+    return max(seconds) if array.parallel_operands else sum(seconds)
 
 
 # ---------------------------------------------------------------- what is charged is what is printed
@@ -82,7 +83,10 @@ def test_sums_of_a_network_are_what_it_is_charged(array):
     summary = summarise(LAYERS | LENET, array)
     for part in (None, *summary.tree.modules):
         figures = summary.figures(part)
-        assert seconds_of(figures, array) * array.clock_hz == pytest.approx(figures["memory_cycles"])
+        if array.parallel_operands:  # the longest of each layer, and not of the network
+            assert seconds_of(figures, array) * array.clock_hz <= figures["memory_cycles"]
+        else:
+            assert seconds_of(figures, array) * array.clock_hz == pytest.approx(figures["memory_cycles"])
 
 
 @over_arrays

@@ -97,7 +97,8 @@ def _terms(parts: Pricing, array: SystolicArray) -> Iterator[Sentence]:
             yield Sentence(transfer.name, f"{transfer.summary}: {moved}: {_number(cycles)} cycles", cycles)
     if len(parts.memory) > 1:
         moving = parts.memory_cycles
-        yield Sentence("memory", f"the sum of the transfers: {_number(moving)} cycles", moving)
+        how = "the longest of weights, inputs and outputs" if array.parallel_operands else "the sum of the transfers"
+        yield Sentence("memory", f"{how}: {_number(moving)} cycles", moving)
     for term in overheads_of(array):
         if term.name in parts.overhead:
             cycles = parts.overhead[term.name]

@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY
 from typing import Any
 
 from hwcost.arrays import Size
-from hwcost.machine.fields import POSITIVE, RATE, SHARE, Need, Part, Start, declare, is_finite, is_stated, part
+from hwcost.machine.fields import POSITIVE, RATE, SHARE, SWITCH, Need, Part, Start, declare, is_finite, is_stated, part
 
 __all__ = ["Memory"]
 
@@ -66,6 +66,11 @@ class Memory(Part):
         SHARE, "1", "share of the shorter of compute and memory that adds to the longer",
         "0 hides the shorter, 1 runs them one after the other", default=0.0, need=_LIMIT,
         start=Start(0.5, "0.5", spread=2.0),
+    )  # fmt: skip
+
+    parallel_operands: bool = declare(
+        SWITCH, "", "weights, inputs and outputs move at the same time, each on a channel of its own",
+        "the longest of the three counts, and not their sum", default=False, need=_LIMIT,
     )  # fmt: skip
 
     @property

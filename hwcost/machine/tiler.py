@@ -9,7 +9,7 @@ from typing import Any
 
 from hwcost.arrays import Size, Table
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
-from hwcost.machine.fields import COUNT, RATE, SWITCH, Need, Part, Start, declare, is_stated, part
+from hwcost.machine.fields import COUNT, RATE, SHARE, SWITCH, Need, Part, Start, declare, is_stated, part
 from hwcost.machine.rows import Row, resolved, row_of, table
 
 __all__ = ["LOWERINGS", "Lowering", "Tiler"]
@@ -53,7 +53,10 @@ LOWERINGS: Mapping[str, Lowering] = table(
 
 _RATE = "a finite input_bytes_per_s, dram_bytes_per_s or reread_bytes_per_s"
 _READ_AGAIN = Need(_RATE, lambda array: array.limits_rereads)
-_HELD = Need(f"accumulators and {_RATE}", lambda array: array.accumulators is not None and array.limits_rereads)
+_IN_BLOCKS = Need(
+    f"filter_block or rereads_inputs, and {_RATE}",
+    lambda array: array.limits_rereads and (array.rereads_inputs or is_stated(array, "filter_block")),
+)
 _BLOCKS = Need("cycles_per_block or rereads_inputs", lambda a: a.rereads_inputs or is_stated(a, "cycles_per_block"))
 _FOUR_TIMES = Start(_four_times, "four times the columns")
 
@@ -86,8 +89,18 @@ class Tiler(Part):
         need=_READ_AGAIN, start=_FOUR_TIMES,
     )  # fmt: skip
     rereads_inputs: bool = declare(
-        SWITCH, "", "inputs read again for each block of filters that the accumulators have room for", default=False,
-        need=_HELD,
+        SWITCH, "", "inputs read again for each block of filters",
+        "as many as the accumulators have room for; without accumulators, one for each column", default=False,
+        need=_READ_AGAIN,
+    )  # fmt: skip
+
+    reread_stairs: Size = declare(
+        SHARE, "1", "weight of the ceiling on blocks of filters",
+        "1 reads all inputs again for a block that is not full", default=0.0, need=_IN_BLOCKS,
+    )  # fmt: skip
+    channel_multiple: Size = declare(
+        COUNT, "1", "channels are padded to a multiple of this number",
+        "of products without groups: 3 channels count as 4", default=1,
     )  # fmt: skip
 
     @property

@@ -107,14 +107,15 @@ def breakdown(pricing: Pricing) -> CycleBreakdown:
 
 def _breakdown(pricing: Pricing) -> CycleBreakdown:
     array, folds = pricing.work.array, pricing.work.folds
-    time = getattr(array.lowering_row.lower(pricing.work.gemm), folds.dataflow.time)
+    flow, lowered = folds.dataflow, array.lowering_row.lower(pricing.work.gemm)  # without channels that only pad
+    rows_extent, cols_extent, time = (getattr(lowered, letter) for letter in (flow.rows, flow.cols, flow.time))
     rows = product(folds.along_rows, folds.rows, what="the rows of all folds")
     cols = product(folds.along_cols, folds.cols, what="the columns of all folds")
     streaming = product(folds.count, product(folds.along_rows, folds.along_cols, time), what="the cycles")
     return CycleBreakdown(
         useful=pricing.work.gemm.macs,
-        ragged_rows=product(folds.count, _left(rows, folds.rows_extent), folds.cols_extent, time),
-        ragged_cols=product(folds.count, rows, _left(cols, folds.cols_extent), time),
+        ragged_rows=product(folds.count, _left(rows, rows_extent), cols_extent, time),
+        ragged_cols=product(folds.count, rows, _left(cols, cols_extent), time),
         fill_and_drain=_of_pes(total(pricing.compute, -streaming), array),
         overhead=_of_pes(pricing.overhead_cycles, array),
         waiting=_of_pes(pricing.waiting, array),

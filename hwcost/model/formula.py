@@ -19,7 +19,10 @@ The fields of :class:`hwcost.SystolicArray` state what an array may add. In the 
 
     row_, col_stairs    ceil(x) becomes alpha * ceil(x) + (1 - alpha) * x: hardware that hides part of the step
     filter_block        inputs are read max(1, n / filter_block) times
-    rereads_inputs      accumulators set such a block too: max(C, accumulators / m) filters
+    rereads_inputs      accumulators set such a block too: max(C, accumulators / m) filters; without them it is C
+    reread_stairs       as row_stairs, for n / filter_block
+    channel_multiple    c becomes the next multiple, in k and in the bytes of weights and inputs
+    parallel_operands   memory = the longest of the three operands, each on a channel of its own
     counts_last_fold    if False, one fold, as full as the first, is left out
 
 A processing element does one MAC per cycle, whatever the fields of a machine: cycles are never fewer than
@@ -45,9 +48,9 @@ from hwcost.machine.terms import BLOCKS, CONSTANT, START_UP, Term
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
-from hwcost.model.layout import Work, is_zero, lay_out
+from hwcost.model.layout import Work, is_zero
 from hwcost.model.sums import where
-from hwcost.model.traffic import Traffic, memory_cycles, moved_elements, traffic_of
+from hwcost.model.traffic import Traffic, memory_cycles, moved_elements, moving_cycles, traffic_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
 __all__ = [
@@ -169,8 +172,8 @@ class Pricing(NamedTuple):
 
     @property
     def memory_cycles(self) -> Size:
-        """The cycles of all transfers; 0 without a memory limit."""
-        return total(*self.memory.values(), what="the memory cycles") if self.memory else 0
+        """The cycles in which operands move; 0 without a memory limit."""
+        return moving_cycles(self.memory, self.work) if self.memory else 0
 
     @property
     def overhead_cycles(self) -> Size:
@@ -217,7 +220,7 @@ def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> P
 
 
 def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
-    work = Work(gemm, array, lay_out(gemm, array, relaxation), relaxation)
+    work = Work.of(gemm, array, relaxation)
     compute = _compute(work.folds, array)
     overhead = _overheads(work)
     moved = moved_elements(work) if array.has_memory_limit else {}
@@ -228,7 +231,7 @@ def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
     before = [cycles for name, cycles in overhead.items() if name != START_UP]
     # start-up ends before the folds begin, and overlaps with the rest of the transfer
     busy = total(compute, overhead[START_UP]) if START_UP in overhead else compute
-    moving = total(*memory.values(), what="the memory cycles")
+    moving = moving_cycles(memory, work)
     cycles = longer = relaxation.maximum(busy, moving)
     if not is_zero(array.overlap):
         cycles = total(longer, product(array.overlap, total(busy, moving, -longer)))

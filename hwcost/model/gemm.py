@@ -299,4 +299,5 @@ def share(size: Size, parts: Size) -> Size:
     """One part of a size; the division is known to be exact for integers."""
     if type(parts) is int and parts == 1:
         return size
-    return true_divide(size, parts) if is_float(size) or is_float(parts) else floor_divide(size, parts)
+    is_soft = isinstance(size, float) or is_float(size) or is_float(parts)
+    return true_divide(size, parts) if is_soft else floor_divide(size, parts)

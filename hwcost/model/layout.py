@@ -11,21 +11,52 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds, last_fold
 from hwcost.machine.rows import called
-from hwcost.model.gemm import Gemm
+from hwcost.model.gemm import Gemm, share
+from hwcost.model.sums import where
 from hwcost.relaxation import EXACT, Relaxation
 
-__all__ = ["Work", "is_zero", "lay_out"]
+__all__ = ["Work", "is_zero", "lay_out", "padded", "partly"]
 
 _NUMBERS: Any = (int, float, np.generic)  # tested in line: the checks run for every product
 
 
 class Work(NamedTuple):
-    """What a term of the model sees: a product (or a whole stack of them) and how it lies on an array."""
+    """What a term of the model sees: a product (or a whole stack of them) and how it lies on an array.
+
+    Attributes:
+        gemm: the product.
+        array, folds, relaxation: the array, how the product lies on it, and how ceilings are taken.
+        padded: the product with its channels padded to the array's multiple: what is stored, moved and laid out.
+    """
 
     gemm: Gemm
     array: SystolicArray
     folds: Folds
     relaxation: Relaxation
+    padded: Gemm
+
+    @classmethod
+    def of(cls, gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Work:
+        """A product on an array."""
+        whole = padded(gemm, array, relaxation)
+        return cls(gemm, array, lay_out(whole, array, relaxation), relaxation, whole)
+
+
+def padded(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Gemm:
+    """The product with its channels padded to the array's multiple; one of several groups stays as it is.
+
+    >>> array = SystolicArray(8, 8, channel_multiple=4)
+    >>> padded(Gemm(m=100, n=16, k=75, window=(5, 5)), array)
+    Gemm(m=100, n=16, k=100, count=1)
+    """
+    multiple = array.channel_multiple
+    if type(multiple) is int and multiple == 1:
+        return gemm
+    channels = share(gemm.k, gemm.positions)
+    more = product(relaxation.ceil_div(channels, multiple), multiple)
+    more = where(gemm.count > 1, channels, more)
+    inputs = (product(share(product(*gemm.inputs), channels), more),) if gemm.inputs else ()
+    return gemm.with_sizes(k=product(gemm.positions, more), inputs=inputs)
 
 
 def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Folds:
@@ -46,8 +77,8 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     streamed, most = _lengthened(streamed, in_time, array, relaxation)
     return Folds(
         count=lowered.count,
-        along_rows=_partly(along_rows, rows_extent, array.rows, array.row_stairs),
-        along_cols=_partly(along_cols, cols_extent, array.cols, array.col_stairs),
+        along_rows=partly(along_rows, rows_extent, array.rows, array.row_stairs),
+        along_cols=partly(along_cols, cols_extent, array.cols, array.col_stairs),
         in_time=in_time,
         rows_extent=rows_extent,
         cols_extent=cols_extent,
@@ -73,7 +104,7 @@ def _lengthened(
     return total(product(total(in_time, -1), whole), last), whole
 
 
-def _partly(folds: Size, extent: Size, size: Size, stairs: Size) -> Size:
+def partly(folds: Size, extent: Size, size: Size, stairs: Size) -> Size:
     """Alpha * ceil(x) + (1 - alpha) * x: the folds if hardware hides part of the step."""
     if type(stairs) is float and stairs == 1.0:
         return folds

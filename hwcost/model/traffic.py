@@ -24,7 +24,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 from hwcost.machine.rows import figure
 from hwcost.machine.terms import AGAIN, Transfer
-from hwcost.model.layout import Work, is_zero
+from hwcost.model.layout import Work, is_zero, partly
 from hwcost.model.sums import Sums
 
 __all__ = ["MEMORY", "OPERANDS", "Traffic", "memory_cycles", "moved_elements", "sram_accesses", "transfers_of"]
@@ -97,21 +97,28 @@ def bytes_of(elements: Size, size: Size) -> Size:
 def _once(operand: Operand) -> Transfer:
     field = f"{operand.removesuffix('s')}_bytes_per_s"
     return Transfer(
-        operand, lambda work: work.gemm.elements(operand), lambda array: array.effective(field), "once", operand
+        operand, lambda work: work.padded.elements(operand), lambda array: array.effective(field), "once", operand
     )
 
 
 def _again(work: Work) -> Size:
     """The further readings of the inputs; products that share inputs read them together, block of filters by block."""
-    gemm, array, maximum = work.gemm, work.array, work.relaxation.maximum
+    gemm, array, maximum = work.padded, work.array, work.relaxation.maximum
     filters = product(gemm.n, gemm.inputs_shared_by)
-    blocks = [] if is_unlimited(array.filter_block) else [true_divide(filters, array.filter_block)]
+    blocks = [] if is_unlimited(array.filter_block) else [array.filter_block]
     if array.rereads_inputs:
-        room = maximum(true_divide(array.accumulators, gemm.m), array.cols)
-        blocks.append(true_divide(filters, room))
+        held = array.accumulators
+        blocks.append(array.cols if held is None else maximum(true_divide(held, gemm.m), array.cols))
     if not blocks:
         return 0
-    return product(gemm.elements("inputs"), total(functools.reduce(maximum, blocks, 1), -1))
+    stairs = array.reread_stairs
+    readings = [
+        true_divide(filters, block)
+        if is_zero(stairs)
+        else partly(work.relaxation.ceil_div(filters, block), filters, block, stairs)
+        for block in blocks
+    ]
+    return product(gemm.elements("inputs"), total(functools.reduce(maximum, readings, 1), -1))
 
 
 MEMORY = (
@@ -157,6 +164,19 @@ def memory_cycles(moved: Mapping[str, Size], array: SystolicArray) -> dict[str, 
     return cycles
 
 
+def moving_cycles(cycles: Mapping[str, Size], work: Work) -> Size:
+    """The cycles of all transfers: their sum or, if each operand has a channel of its own, the longest of the three."""
+    if not work.array.parallel_operands:
+        return total(*cycles.values(), what="the memory cycles")
+    operands = {transfer.name: transfer.operand for transfer in transfers_of(work.array)}
+    channels = [
+        total(*own, what="the memory cycles")
+        for operand in OPERANDS
+        if (own := [each for name, each in cycles.items() if operands[name] == operand])
+    ]
+    return functools.reduce(work.relaxation.maximum, channels)
+
+
 def is_unlimited(rate: Size) -> bool:
     """Whether a bandwidth, or a block, is the number infinity."""
     return is_number(rate) and rate == math.inf
@@ -176,13 +196,10 @@ def sram_accesses(work: Work) -> dict[Operand, Size]:
     Inputs are the m x k elements of the product, however often windows of a convolution repeat them.
 
     >>> from hwcost import Gemm
-    >>> from hwcost.model.layout import lay_out
-    >>> from hwcost.relaxation import EXACT
-    >>> gemm, array = Gemm(m=100, n=16, k=150), SystolicArray(8, 8)
-    >>> sram_accesses(Work(gemm, array, lay_out(gemm, array), EXACT))
+    >>> sram_accesses(Work.of(Gemm(m=100, n=16, k=150), SystolicArray(8, 8)))
     {'weights': 2400, 'inputs': 30000, 'outputs': 30400}
     """
-    folds, lowered = work.folds, work.array.lowering_row.lower(work.gemm)
+    folds, lowered = work.folds, work.array.lowering_row.lower(work.padded)
     flow = folds.dataflow
     times = {flow.rows: folds.along_rows, flow.cols: folds.along_cols, flow.time: folds.in_time}
     accesses = {}

@@ -211,7 +211,11 @@ def _all_numbers(gemms: list[Gemm]) -> bool:
 
 def _stacked(gemms: list[Gemm], array: SystolicArray) -> Gemm:
     """All products as one whose sizes have a leading axis over them, without what this array does not ask for."""
-    asked = {"window": array.lowering != "im2col" or array.terms, "inputs": array.has_memory_limit or array.terms}
+    pads = type(array.channel_multiple) is not int or array.channel_multiple > 1
+    asked = {
+        "window": array.lowering != "im2col" or array.terms or pads,
+        "inputs": array.has_memory_limit or array.terms,
+    }
     without = [name for name, is_asked in asked.items() if not is_asked]
     return Gemm.stack(gemms, functools.partial(arrays.stack, broadcast_with=array.sweeps), without)
 

@@ -47,20 +47,24 @@ def network_data(summary: Any) -> dict[str, Any]:
     (0.25, 64000000000.0, [])
     """
     array, rows = summary.array, [row for row in summary.rows if row.state == "priced"]
-    limited, slopes = set[str](), dict[float, list[str]]()
+    limited, slopes, channels = set[str](), dict[float, list[str]](), dict[str, float]()
     for each in transfers_of(array):
         rate = float(each.bytes_per_s(array))
         if rate != math.inf and any(each.name in row.moved for row in rows):
             limited.add(each.name)
+            channels[each.operand] = max(rate, channels.get(each.operand, 0.0))
             names = slopes.setdefault(rate, [])
             if each not in MEMORY or each.operand not in names:  # what is read again at the same rate is the same slope
                 names.append(each.name)
+    operands = [name for rate in sorted(slopes, reverse=True) for name in slopes[rate]] or list(OPERANDS)
+    if array.parallel_operands and len(channels) > 1:
+        slopes[sum(channels.values())] = ["all at once"]
     rates = sorted(slopes, reverse=True)
     return {
         "layers": [_layer_data(row, summary.cost, limited) for row in rows],
         "total": summary.breakdown.shares,
         "utilization": summary.cost.utilization,
-        "operands": [name for rate in rates for name in slopes[rate]] or list(OPERANDS),
+        "operands": operands,
         "roof": float(array.pes * array.clock_hz),
         "slopes": [{"bytes_per_s": rate, "operands": slopes[rate]} for rate in rates],
     }
