@@ -20,8 +20,8 @@ except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "digest", "new_folder", "read_file", "read_given", "read_json", "sealed", "toml_of", "unsealed", "unusable",
-    "write_given", "write_json", "write_json_lines", "write_whole",
+    "digest", "digest_of", "new_folder", "read_file", "read_given", "read_json", "read_signed", "sealed", "toml_of",
+    "unsealed", "unusable", "write_given", "write_json", "write_json_lines", "write_signed", "write_whole",
 ]  # fmt: skip
 
 Path: TypeAlias = str | os.PathLike[str]
@@ -54,6 +54,29 @@ def read_json(path: Path, most: int) -> Any:
         return json.loads(read_file(path, most))
     except (ValueError, RecursionError) as error:
         raise OSError(None, f"it is not JSON: {error}") from None
+
+
+def read_signed(path: Path, schema: str, most: int) -> dict[str, Any]:
+    """What :func:`write_signed` wrote, without the digest.
+
+    Raises:
+        OSError: as :func:`read_json`, or a document that is of another schema, or was changed since.
+    """
+    content = read_json(path, most)
+    if not isinstance(content, dict) or content.get("schema") != schema:
+        raise OSError(None, f"it is not of schema {schema!r}")
+    if content.pop("digest", None) != digest_of(content):
+        raise OSError(None, "it was changed after it was written")
+    return content
+
+
+def digest_of(content: Any) -> str:
+    """The SHA-256 of plain data.
+
+    >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+    True
+    """
+    return digest(json.dumps(content, sort_keys=True).encode()).hex()
 
 
 def toml_of(content: bytes, where: str) -> dict[str, Any]:
@@ -240,6 +263,12 @@ def new_folder(path: Path) -> Iterator[pathlib.Path]:
 def write_json(path: Path, content: Any) -> None:
     """Writes one indented JSON document, as :func:`write_whole` does."""
     write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_signed(path: Path, content: Any) -> None:
+    """Writes one JSON object with a digest of what it holds, as :func:`write_whole` does."""
+    plain = json.loads(json.dumps(content))  # as it is read again: keys become texts
+    write_json(path, {**plain, "digest": digest_of(plain)})
 
 
 def write_json_lines(path: Path, records: Iterable[Any]) -> None:

@@ -14,7 +14,7 @@ import click
 
 from hwcost.units import printable, shorten_name
 
-__all__ = ["Column", "bar", "is_terminal", "table", "terminal_width", "text_table"]
+__all__ = ["Column", "bar", "is_terminal", "markdown_table", "table", "terminal_width", "text_table"]
 
 _T = TypeVar("_T")
 _LONGEST = 100
@@ -62,6 +62,20 @@ def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator
     """The lines of a table whose first column is left-aligned and whose cells are given as texts."""
     columns = [Column[Sequence[str]](title, itemgetter(i), to_the_left=i == 0) for i, title in enumerate(titles)]
     return table(columns, [list(map(printable, row)) for row in rows])
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of rows, the first of which is its head.
+
+    >>> print(markdown_table([["name", "cycles"], ["conv", "38"]]))
+    | name | cycles |
+    | ---- | ------ |
+    | conv | 38     |
+    """
+    lengths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [[text.ljust(length) for text, length in zip(row, lengths, strict=True)] for row in rows]
+    lines.insert(1, ["-" * length for length in lengths])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _line(columns: Sequence[Column[Any]], widths: Sequence[int], texts: Sequence[str], styles: Sequence[Any]) -> str:

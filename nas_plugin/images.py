@@ -1,13 +1,7 @@
-"""Images and labels, each set in one tensor.
-
-Files are gzip-compressed, in the IDX format of the MNIST family: two zero bytes, the type (8 = unsigned byte), the
-number of axes, the length of each axis as a big-endian integer of four bytes, then the values.
-"""
+"""Images and labels, each set in one tensor."""
 
 from __future__ import annotations
 
-import gzip
-import math
 import zlib
 from dataclasses import dataclass
 from importlib import resources
@@ -15,20 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hwcost import InvalidValueError
+from hwcost.pruning.idx import read_idx
 from nas_plugin.errors import DataError
 
-__all__ = ["CUT", "DEBIAN_FOLDER", "FULL", "Dataset", "load", "read_idx", "split"]
+__all__ = ["CUT", "DEBIAN_FOLDER", "FULL", "Dataset", "load", "split"]
 
 CUT = "fashion-mnist-cut"
 """The source that ships with the package: 4,000 training and 1,000 test images of Fashion-MNIST, classes balanced."""
 FULL = "fashion-mnist"
 """The source of the full set, from Debian's package dataset-fashion-mnist."""
-MOST_BYTES = 2**30
-"""The most values of a file."""
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FILES = {
     "train_images": "train-images-idx3-ubyte.gz",
@@ -63,32 +55,6 @@ class Dataset:
         return Dataset(self.images[index], self.labels[index])
 
 
-def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
-    """The values of a gzip-compressed IDX file of unsigned bytes with the given number of axes.
-
-    Raises DataError if the file is missing, damaged, or of another kind.
-    """
-    if path.exists() and not path.is_file():
-        raise DataError(f"{path} is not a regular file; a data folder holds: {', '.join(FILES.values())}")
-    try:
-        with gzip.open(path) as file:
-            header = file.read(4 + 4 * axes)
-            if len(header) < 4 + 4 * axes or header[:4] != bytes((0, 0, 8, axes)):
-                raise DataError(f"{path} is not an IDX file of unsigned bytes with {axes} axes; fetch it again")
-            shape = np.frombuffer(header[4:], ">u4").tolist()
-            if (announced := math.prod(shape)) > MOST_BYTES:
-                raise DataError(f"{path} announces {announced} bytes; at most {MOST_BYTES} are read")
-            values = file.read(announced + 1)  # and no more, however much the file unpacks to
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; a data folder holds: {', '.join(FILES.values())}") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as a gzip file ({error}); fetch it again") from None
-    if len(values) != announced:
-        held = len(values) if len(values) < announced else "more"
-        raise DataError(f"{path} announces {announced} bytes and holds {held}; fetch it again")
-    return np.frombuffer(values, np.uint8).reshape(shape)
-
-
 def find(source: str | Path) -> Path:
     """The folder of a named source, or the folder itself."""
     named = {CUT: Path(str(resources.files("nas_plugin"))) / "data" / CUT, FULL: DEBIAN_FOLDER}
@@ -115,7 +81,11 @@ def load(
         InvalidValueError: fewer than two images, or more than there are.
     """
     folder = find(source)
-    arrays = {name: read_idx(folder / file, 3 if "images" in name else 1) for name, file in FILES.items()}
+    try:
+        arrays = {name: read_idx(folder / file, 3 if "images" in name else 1) for name, file in FILES.items()}
+    except InvalidValueError as error:
+        advice = f"a data folder holds: {', '.join(FILES.values())}"
+        raise DataError(f"{error.value} cannot be read: {error.reason}; {advice}") from None
     for part in ("train", "test"):
         pictures, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
         where, count = folder / FILES[f"{part}_images"], len(pictures)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost import network_cost
-from hwcost.plot.style import COLOURS, GREY, load_matplotlib, new_figure
+from hwcost.plot.style import COLOURS, GREY, legend_above, load_matplotlib, new_figure, reach_of
 from hwcost.units import plural
 from nas_plugin.runs.comparison import TOLERANCE, Comparison, SearchRow
 from nas_plugin.runs.result import SearchResult
@@ -51,15 +51,6 @@ def _over_epochs(axes: Axes, count: int) -> None:
     axes.locator_params(axis="x", integer=True, min_n_ticks=1)
 
 
-def _legend_above(axes: Axes) -> None:
-    """A legend above all curves, for which the y axis is made longer."""
-    lines = -(-len(axes.get_legend_handles_labels()[0]) // 2)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + (0.05 + 0.1 * lines) * (high - low))
-    axes.ticklabel_format(axis="y", useOffset=False)
-    axes.legend(fontsize=8, loc="upper center", ncols=2)
-
-
 def _draw_epochs(figure: Figure, result: SearchResult, log: Log) -> None:
     decisions, epochs = result.arch.decisions, np.arange(1, len(log) + 1)
     grid = figure.add_gridspec(1 - (-len(decisions) // 2), 2, height_ratios=[1.5] + [1] * -(-len(decisions) // 2))
@@ -73,7 +64,7 @@ def _draw_epochs(figure: Figure, result: SearchResult, log: Log) -> None:
         share = limit / float(result.cost(result.reference).total.cycles)
         latency.axhline(share, color=GREEN, linewidth=1, linestyle="--", label="target")
     latency.set(ylabel="cycles / reference's", ylim=(0, 1.05 * max(*soft, *exact, 1)), title="Latency")
-    _legend_above(latency)
+    legend_above(latency)
     right.plot(epochs, 100 * np.array(accuracy), color=GREEN, **style)
     right.set(ylabel="accuracy (%)", title=f"Held-out accuracy of the largest alphas: {100 * accuracy[-1]:.1f} %")
     for axes, (name, options) in zip(tables, decisions.items(), strict=True):
@@ -111,7 +102,7 @@ def _draw_trials(figure: Figure, result: SearchResult, log: Log) -> None:
             axes.plot(range(1, len(epochs) + 1), losses, "o-", markersize=3, color=colour, label=f"{name} network")
         axes.set(ylabel="loss (nats)", title="Training of the super-network")
         _over_epochs(axes, len(epochs))
-        _legend_above(axes)
+        legend_above(axes)
     scores = parts.get("scores", [])
     numbers = [record["scored"] for record in scores]
     if scores:
@@ -131,7 +122,7 @@ def _draw_trials(figure: Figure, result: SearchResult, log: Log) -> None:
     right.set(xlabel="networks scored, then trained", title="The choice", xlim=(0, 1.03 * start + 0.5))
     right.set_ylabel(f"{log[-1].get('ranked_by', '')} (nats)")
     right.locator_params(axis="x", integer=True)
-    _legend_above(right)
+    legend_above(right)
 
 
 def winner_figure(result: SearchResult) -> Figure:
@@ -189,7 +180,7 @@ def _draw_sweep(comparison: Comparison, figure: Figure, height: float) -> None:
         cloud.axhspan(*band, color=GREY, alpha=0.15, linewidth=0)
         strips.axvspan(*band, color=GREY, alpha=0.15, linewidth=0)
         star: dict[str, Any] = {"fmt": "*", "color": "black", "markersize": 13, "label": "reference network"}
-        cloud.errorbar([1], [reference], _reach(spread), **star)
+        cloud.errorbar([1], [reference], reach_of(spread), **star)
         for index, method in enumerate(methods):
             colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
             groups = [comparison.of(array, method, limit) for limit in limits]
@@ -210,7 +201,7 @@ def _draw_strip(axes: Axes, group: list[SearchRow], limit: str, height: int, col
     accuracy = np.array([[100 * row.accuracy for row in group]])
     axes.plot(accuracy[0], np.full(len(group), height), marker, color=colour, markersize=3, alpha=0.45, linewidth=0)
     style: dict[str, Any] = {"fmt": marker, "color": colour, "markersize": 6, "linewidth": 1, "capsize": 2}
-    axes.errorbar(accuracy.mean(1), [height], xerr=_reach(accuracy), **style)
+    axes.errorbar(accuracy.mean(1), [height], xerr=reach_of(accuracy), **style)
     right = (accuracy.max(), height)
     axes.annotate(limit, right, (6, 0), textcoords="offset points", va="center", fontsize=6, color=GREY)
 
@@ -221,10 +212,4 @@ def _draw_method(axes: Axes, groups: list[list[SearchRow]], method: str, colour:
     axes.plot(*points.reshape(-1, 2).T, marker, color=colour, markersize=3, alpha=0.45, linewidth=0)
     cycles, accuracy = np.moveaxis(points[np.argsort(points[..., 0].mean(1))], 2, 0)
     style: dict[str, Any] = {"color": colour, "markersize": 7, "linewidth": 1, "capsize": 2, "label": method}
-    axes.errorbar(cycles.mean(1), accuracy.mean(1), _reach(accuracy), _reach(cycles), fmt=f"{marker}-", **style)
-
-
-def _reach(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """How far the least and the largest value of each row lie from its mean; shape (2, rows)."""
-    mean = values.mean(1)
-    return np.maximum([mean - values.min(1), values.max(1) - mean], 0.0)
+    axes.errorbar(cycles.mean(1), accuracy.mean(1), reach_of(accuracy), reach_of(cycles), fmt=f"{marker}-", **style)

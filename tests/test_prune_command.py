@@ -136,7 +136,8 @@ def calls(folder):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """The files of a folder, but for its lock."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
 # ---------------------------------------------------------------- the result
@@ -319,18 +320,19 @@ def other_weights(folder):
     safetensors.save_file({name: each + 1 for name, each in state.items()}, folder / "w.safetensors")
 
 
+CHANGED = "run.json cannot be used: it was changed after it was written"
 OTHERS = {
     "another target": (lambda folder: None, "another target: 0.5, not 0.4", DATA.replace("0.5", "0.4")),
     "another array": (lambda folder: None, "another array", DATA.replace("--s2 8", "--s2 4")),
     "another seed": (lambda folder: None, "another seed: 0, not 1", f"{DATA} --seed 1"),
     "an edited program": (edited("net.py", b"16,", b"16, "), "another file of model", DATA),
     "other weights": (other_weights, "another weights", DATA),
-    "edited settings": (edited("run/run.json", b'"seed": 0', b'"seed": 1'), "run.json is not as it was written", DATA),
-    "half a file": (lambda folder: (folder / "run/run.json").write_bytes(b'{"a'), "run.json is damaged", DATA),
+    "edited settings": (edited("run/run.json", b'"seed": 0', b'"seed": 1'), CHANGED, DATA),
+    "half a file": (lambda folder: (folder / "run/run.json").write_bytes(b'{"a'), "it is not JSON", DATA),
     "an edited report": (edited("run/report.json", b'"cycles"', b'"Cycles"'), "report.json is not as", DATA),
     "damaged weights": (edited("run/weights.safetensors", b"F32", b"I32"), "weights.safetensors is not as", DATA),
     "no recipe": (lambda folder: (folder / "run/recipe.json").unlink(), "cannot be read", DATA),
-    "another version": (edited("run/run.json", b"-run/1", b"-run/2"), "another version", DATA),
+    "another version": (edited("run/run.json", b"-run/1", b"-run/2"), "it is not of schema", DATA),
 }
 
 
@@ -356,11 +358,29 @@ def test_losses_that_were_edited_and_folders_of_something_else(no, stopped, fold
     path = folder / "run" / "losses.json"
     content = path.read_text()
     path.write_text(content.replace('": 1.', '": 2.', 1))
-    assert "losses.json is not as it was written" in no(f"{DATA} --out run")
+    assert "losses.json cannot be used: it was changed after it was written" in no(f"{DATA} --out run")
     (folder / "other").mkdir()
     (folder / "other" / "a.txt").write_text("mine")
     line = no(f"{DATA} --out other")
     assert "it holds other files, like 'a.txt'" in line
+
+
+def test_two_processes_do_not_write_into_one_folder(run, no, stopped, folder):
+    assert stopped(f"{DATA} --out run", at=6 + 4)[0] == 130
+    before = contents(folder / "run")
+    holder = (
+        "import sys\nfrom hwcost.pruning.folder import lock_of\nlock = lock_of('run')\n"
+        "print('held', flush=True)\nsys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", holder], cwd=folder, **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        line = no(f"{DATA} --out run")
+        assert "--out 'run' cannot be written: another process works in it" in line
+        assert contents(folder / "run") == before
+        other.stdin.close()
+    assert run(f"{DATA} --out run")[0] == 0
+    assert run(f"{DATA} --out run")[0] == 0  # it is free again
 
 
 # ---------------------------------------------------------------- what is refused

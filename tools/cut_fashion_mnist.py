@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nas_plugin.images import FILES, read_idx
+from hwcost.pruning.idx import read_idx
+from nas_plugin.images import FILES
 
 PER_CLASS = {"train": 400, "test": 100}
 

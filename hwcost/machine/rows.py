@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -10,7 +10,7 @@ from hwcost.arrays import Table, as_quantity
 from hwcost.errors import InvalidValueError, check_one_of, raised
 from hwcost.machine.fields import Kind
 
-__all__ = ["Row", "called", "check_name", "figure", "resolved", "row_of", "table"]
+__all__ = ["Row", "called", "check_name", "figure", "resolved", "row_of", "table", "with_rows"]
 
 _R = TypeVar("_R", bound="Row")
 
@@ -86,3 +86,18 @@ def row_of(rows: Mapping[str, Any], kind: type[Row]) -> Kind:
         return value
 
     return Kind(check, (str,), "a text in quotes", names=tuple(rows), rows=(kind,))
+
+
+def with_rows(content: Mapping[str, Any], kinds: Mapping[str, Kind], rows: Sequence[Row]) -> dict[str, Any]:
+    """Values by field; where ``rows`` has one that the field takes, the row takes the place of its name.
+
+    >>> kinds = {"row": row_of({}, Row)}
+    >>> with_rows({"row": "mine", "rows": 8}, kinds, [Row("mine")])
+    {'row': Row(name='mine'), 'rows': 8}
+    """
+    found = dict(content)
+    for field in kinds.keys() & found.keys():
+        known = {row.name: row for row in rows if isinstance(row, kinds[field].rows)}
+        value = found[field]
+        found[field] = tuple(known.get(v, v) for v in value) if isinstance(value, list) else known.get(value, value)
+    return found

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hwcost.errors import InvalidValueError, require
 from hwcost.files import write_given
 
@@ -29,10 +31,12 @@ __all__ = [
     "MARGINS",
     "STYLE",
     "check_path",
+    "legend_above",
     "load_matplotlib",
     "new_figure",
     "percent_limits",
     "plain_ticks",
+    "reach_of",
     "save",
     "svg",
 ]
@@ -159,3 +163,18 @@ def _named_by_order(svg: bytes) -> bytes:
     rest = hashlib.sha256(b"".join(parts[::2])).hexdigest()[:10].encode()
     places = {name: b"n%s-%d" % (rest, place) for place, name in enumerate(names)}
     return b"".join(places.get(part, part) for part in parts)
+
+
+def legend_above(axes: Axes) -> None:
+    """A legend above all curves, for which the y axis is made longer."""
+    lines = -(-len(axes.get_legend_handles_labels()[0]) // 2)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + (0.05 + 0.1 * lines) * (high - low))
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.legend(fontsize=8, loc="upper center", ncols=2)
+
+
+def reach_of(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """How far the least and the largest value of each row lie from its mean; shape (2, rows)."""
+    mean = values.mean(1)
+    return np.maximum([mean - values.min(1), values.max(1) - mean], 0.0)

@@ -3,6 +3,7 @@
     run.json       what the run is: settings, digests of weights and network, and of the result once it is finished
     losses.json    the losses of "curves" that were measured so far
     fine-tuning    the state after the last epoch
+    .lock          held by the process that works in the folder
     recipe.json, weights.safetensors, report.json    the result
 
 Each JSON file that is read again has a digest of its content, and each file of a result one in ``run.json``: what was
@@ -17,10 +18,12 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hwcost.errors import InvalidValueError
-from hwcost.files import digest, read_given, unusable, write_given
+import filelock
 
-__all__ = ["REPORT", "Losses", "RunFolder", "keeping"]
+from hwcost.errors import InvalidValueError
+from hwcost.files import digest, digest_of, read_given, read_signed, unusable, write_given, write_signed
+
+__all__ = ["REPORT", "Losses", "RunFolder", "keeping", "lock_of"]
 
 SCHEMA = "hwcost.pruning-run/1"
 RUN, LOSSES, CHECKPOINT, REPORT = "run.json", "losses.json", "fine-tuning", "report.json"
@@ -31,8 +34,22 @@ _MOST = 2**37
 _AGAIN = "delete it, or give another folder"
 
 
+def lock_of(folder: str | os.PathLike[str]) -> filelock.BaseFileLock:
+    """A folder taken for one process alone, by a lock on its file ``.lock``, until it is released.
+
+    Raises:
+        OSError: another process works in the folder, or nothing can be written there; ``strerror`` states which.
+    """
+    lock = filelock.FileLock(os.path.join(folder, ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise OSError(None, "another process works in it; wait for it, or stop it") from None
+    return lock
+
+
 class RunFolder:
-    """The folder of a run; it is made when there is something to keep.
+    """The folder of a run; it is made when there is something to keep, and then taken for this process alone.
 
     Args:
         path: of the folder.
@@ -46,8 +63,9 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str], settings: Mapping[str, Any], tuning: Mapping[str, Any]) -> None:
         self.path = pathlib.Path(path)
         self.settings: dict[str, Any] = json.loads(json.dumps({**settings, **tuning}))
-        self._run = _digest({name: self.settings[name] for name in settings})
+        self._run = digest_of({name: self.settings[name] for name in settings})
         self._known = 0
+        self._lock: filelock.BaseFileLock | None = None
         self._found: dict[str, Any] = {}
         try:
             holds = self.path.exists() and [each for each in os.listdir(path) if not each.startswith(".")]
@@ -137,37 +155,41 @@ class RunFolder:
         return json.loads(contents[REPORT]), self._found["lines"]
 
     def begin(self) -> None:
-        """Makes the folder, with what the run is."""
-        if self._found.get("settings") == self.settings:
-            return
+        """Makes the folder, with what the run is, and takes it until :meth:`close`.
+
+        Raises:
+            InvalidValueError: a folder that cannot be written to, or that another process works in.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = self._lock or lock_of(self.path)
         except OSError as error:
             raise unusable("folder", self.path, "written", error) from None
+        if self._found.get("settings") == self.settings:
+            return
         self._found = {"settings": self.settings}
         self._write(RUN, self._found)
+
+    def close(self) -> None:
+        """Leaves the folder to others."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _bytes(self, name: str) -> bytes:
         return read_given(self.path / name, _MOST, "folder")
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        whole = json.loads(json.dumps({"schema": SCHEMA, **content}))  # as it is read again: sizes become text
-        text = json.dumps({**whole, "sha256": _digest(whole)}, indent=1, allow_nan=False) + "\n"
-        write_given(self.path / name, text.encode(), "folder")
+        try:
+            write_signed(self.path / name, {"schema": SCHEMA, **content})
+        except OSError as error:
+            raise unusable("folder", self.path / name, "written", error) from None
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
-            found = json.loads(self._bytes(name))
-            expected = found.pop("sha256")
-        except InvalidValueError:
-            raise
-        except Exception as error:
-            raise self._refused(f"{name} is damaged") from error
-        if found.get("schema") != SCHEMA:
-            raise self._refused(f"{name} is of another version")
-        if expected != _digest(found):
-            raise self._refused(f"{name} is not as it was written")
-        return dict(found)
+            return read_signed(self.path / name, SCHEMA, _MOST)
+        except OSError as error:
+            raise self._refused(f"{name} cannot be used: {error.strerror}") from None
 
 
 def keeping(folder: RunFolder | None, losses: Losses, show: Callable[[int, int], Any]) -> Callable[[int, int], None]:
@@ -179,11 +201,6 @@ def keeping(folder: RunFolder | None, losses: Losses, show: Callable[[int, int],
         show(done, whole)
 
     return progress
-
-
-def _digest(content: Any) -> str:
-    """The SHA-256 of plain data."""
-    return digest(json.dumps(content, sort_keys=True).encode()).hex()
 
 
 def _count(losses: Losses) -> int:

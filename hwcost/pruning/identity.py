@@ -1,18 +1,22 @@
-"""What a loss is, as a text that is the same in every process."""
+"""What a result follows from: a loss, as a text that is the same in every process, and versions."""
 
 from __future__ import annotations
 
 import functools
+import platform
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy
+import torch
 from torch import Tensor, nn
 
+from hwcost._version import __version__
 from hwcost.files import digest
 from hwcost.pruning.weights import bytes_of
 
-__all__ = ["identity_of"]
+__all__ = ["identity_of", "made_with"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _DEEPEST = 10
@@ -66,3 +70,10 @@ _PARTS: tuple[tuple[type, Callable[[Any], tuple[Any, ...]]], ...] = (
     (types.FunctionType, _of_function),
 )
 """The kinds of values that are more than their name, and what they follow from."""
+
+
+def made_with(device: torch.device | str = "cpu") -> dict[str, str]:
+    """Versions and device: what a figure in a result file depends on besides the settings."""
+    versions = {"hwcost": __version__, "torch": torch.__version__, "numpy": numpy.__version__}
+    of_machine = {"python": platform.python_version(), "machine": platform.machine(), "device": str(device)}
+    return versions | of_machine

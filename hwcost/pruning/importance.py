@@ -18,7 +18,7 @@ from hwcost.network.network import Network
 from hwcost.pruning.batches import Batch, Task
 from hwcost.pruning.norms import evaluated
 
-__all__ = ["SCORES", "Figures", "Score", "check_kind", "check_scores", "scores_of"]
+__all__ = ["SCORES", "Figures", "Score", "check_kind", "check_scores", "put_in_order", "scores_of"]
 
 Figures: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -174,6 +174,24 @@ def scores_of(
             allowed = "data, weights and a loss without nan and infinity"
             raise InvalidValueError(f"the scores of the channels of {name!r}", "not finite", allowed)
     return found
+
+
+@torch.no_grad()
+def put_in_order(model: nn.Module, network: Network, scores: Mapping[str, Figures]) -> None:
+    """Puts the channels of some widths in the order of their scores, the best first; what the module computes stays.
+
+    Args:
+        model: changed in place; it has the parameters of the network, by the same names.
+        network: with its rules.
+        scores: of the channels of each width, none of which follows groups.
+    """
+    for parameter, rules in network.parameters.items():
+        target = model.get_parameter(parameter)
+        for axis, rule in enumerate(rules):
+            for name in scores.keys() & {width for width, _ in rule}:
+                channels = channels_along(rule, network.widths, name)[0]
+                order = np.argsort(-scores[name][channels], kind="stable")
+                target.copy_(target.index_select(axis, torch.from_numpy(order)))
 
 
 def check_kind(importance: Any) -> None:

@@ -39,6 +39,7 @@ from hwcost.pruning.splitting import split
 from hwcost.pruning.tuning import MakeOptimizer, Tuning, descended
 from hwcost.pruning.valuing import Work
 from hwcost.pruning.weights import weights_digest
+from hwcost.torch.alphas import Alphas
 from hwcost.torch.loss import LatencyLoss
 
 __all__ = ["darts"]
@@ -74,11 +75,8 @@ class WidthSearch(Tuning):
         super().__init__(masked.model, None, task, epochs, distil=0, **more)
         self.masked, self.others = masked, others
         self.latency = latency.to(device_of(masked.model))
-        self.alphas = {
-            name: torch.zeros(len(sizes), device=device_of(masked.model), requires_grad=True)
-            for name, sizes in latency.network.options.items()
-        }
-        self.adam = torch.optim.Adam(list(self.alphas.values()), lr=alpha_lr)
+        self.alphas = Alphas(latency.network.options).to(device_of(masked.model))
+        self.adam = torch.optim.Adam(self.alphas.parameters(), lr=alpha_lr)
 
     def run_epoch(self, advance: Callable[[int], Any] = lambda count: None) -> None:
         """One pass over the data of the weights, and one over those of alpha."""
@@ -89,14 +87,13 @@ class WidthSearch(Tuning):
 
     def probabilities(self) -> dict[str, Tensor]:
         """Of the options of each width."""
-        return {name: alpha.softmax(0) for name, alpha in self.alphas.items()}
+        return self.alphas.split(self.alphas.probabilities())
 
     def _drawn(self, epoch: int, number: int, purpose: str) -> dict[str, Tensor]:
         """A sample of the Gumbel-softmax distribution for each width."""
         tau = TAU_FIRST * (TAU_LAST / TAU_FIRST) ** (epoch / max(1, self.epochs - 1))
         with seeded(None, self.seed, f"gumbel of {purpose}, epoch {epoch}", number):
-            noise = {name: -torch.empty(len(alpha)).exponential_().log() for name, alpha in self.alphas.items()}
-        return {name: ((alpha + noise[name].to(alpha)) / tau).softmax(0) for name, alpha in self.alphas.items()}
+            return self.alphas.split(self.alphas.sample(tau))
 
     def _backward(self, batch: Batch, number: int) -> float:
         self.masked.probs = {name: each.detach() for name, each in self._drawn(self.epoch, number, "weights").items()}
@@ -121,14 +118,11 @@ class WidthSearch(Tuning):
 
     def more_state(self) -> dict[str, Any]:
         """Alpha, its optimizer and lambda."""
-        alphas = {name: alpha.detach() for name, alpha in self.alphas.items()}
-        return {"alphas": alphas, "adam": self.adam.state_dict(), "lambda": self.latency.weight}
+        return {"alphas": self.alphas.state_dict(), "adam": self.adam.state_dict(), "lambda": self.latency.weight}
 
     def load_more_state(self, state: Mapping[str, Any]) -> None:
         """Takes what :meth:`more_state` gave."""
-        with torch.no_grad():
-            for name, alpha in self.alphas.items():
-                alpha.copy_(state["alphas"][name])
+        self.alphas.load_state_dict(state["alphas"])
         self.adam.load_state_dict(state["adam"])
         self.latency.weight = state["lambda"]
 

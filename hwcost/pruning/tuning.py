@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -15,10 +14,11 @@ from torch import Tensor, nn
 
 from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError
-from hwcost.files import read_given, sealed, unsealed, write_given
+from hwcost.files import read_given, write_given
 from hwcost.pruning.batches import Batch, Task, are_scores, device_of, seeded
 from hwcost.pruning.identity import identity_of
 from hwcost.pruning.norms import evaluated
+from hwcost.pruning.weights import state_bytes, state_of
 
 __all__ = ["DISTIL", "MakeOptimizer", "Tuning", "default_optimizer", "descended", "distance", "trainable"]
 
@@ -177,7 +177,6 @@ class Tuning:
 
     def save(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
         """Writes everything that the rest of the work depends on."""
-        content = io.BytesIO()
         state = {
             "identity": dict(identity),
             "epoch": self.epoch,
@@ -185,8 +184,7 @@ class Tuning:
             "optimizer": self.optimizer.state_dict(),
             "more": self.more_state(),
         }
-        torch.save(state, content)
-        write_given(path, sealed(content.getvalue(), _OWNER), "checkpoint")
+        write_given(path, state_bytes(state, _OWNER), "checkpoint")
 
     def more_state(self) -> dict[str, Any]:
         """What else the rest of the work depends on, as tensors and plain data."""
@@ -201,12 +199,10 @@ class Tuning:
         Raises:
             InvalidValueError: a file that is damaged, or of another fine-tuning.
         """
-        content = unsealed(read_given(path, MOST_BYTES, "checkpoint"), _OWNER)
+        content = read_given(path, MOST_BYTES, "checkpoint")
         again = "delete it, or begin in another folder"
-        if content is None:
-            raise InvalidValueError("checkpoint", os.fspath(path), again, reason="it is damaged")
         try:
-            state = torch.load(io.BytesIO(content), map_location=device_of(self.model), weights_only=True)
+            state = state_of(content, _OWNER, device_of(self.model)) or {}
             found = state["identity"]
         except Exception as error:
             raise InvalidValueError("checkpoint", os.fspath(path), again, reason="it is damaged") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from hwcost.errors import InvalidValueError, MissingDependencyError
-from hwcost.files import digest, read_given
+from hwcost.files import digest, read_given, sealed, unsealed
 from hwcost.units import shortlist
 
-__all__ = ["bytes_of", "load_weights", "saved_weights", "weights_digest"]
+__all__ = ["bytes_of", "load_weights", "saved_weights", "state_bytes", "state_of", "weights_digest"]
 
 _MOST = 2**37
 _NAMED = 3
@@ -68,6 +69,25 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str], allowed: str) -
             reason = f"{name!r} is {tuple(tensor.shape)} in the file, and {tuple(wanted[name].shape)} in the module"
             raise InvalidValueError("weights", where, allowed, reason=reason)
     model.load_state_dict(found, strict=False)
+
+
+def state_bytes(state: Mapping[str, Any], owner: bytes) -> bytes:
+    """A state of tensors and plain data as the content of a file, with a checksum of it and of what it belongs to."""
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    return sealed(content.getvalue(), owner)
+
+
+def state_of(content: bytes, owner: bytes, device: torch.device | None = None) -> dict[str, Any] | None:
+    """What :func:`state_bytes` made, on a device; None if it is damaged, or belongs to something else.
+
+    Nothing in it is executed.
+    """
+    found = unsealed(content, owner)
+    if found is None:
+        return None
+    state: dict[str, Any] = torch.load(io.BytesIO(found), map_location=device, weights_only=True)
+    return state
 
 
 def weights_digest(model: nn.Module, more: Mapping[str, Any] | None = None) -> str:

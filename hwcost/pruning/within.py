@@ -10,11 +10,14 @@ from typing import Any, NamedTuple, TypeAlias
 from torch import nn
 
 from hwcost.advice.tables import Allowed
+from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.limits import Target
 from hwcost.network.network import Network
+from hwcost.network.operations import whole
 from hwcost.plot import pruning_figure
 from hwcost.plot import save as save_picture
+from hwcost.pruning.batches import seed_of
 from hwcost.pruning.choosing import check_floor, kept_widths, limit_of
 from hwcost.pruning.cutting import prune
 from hwcost.pruning.folder import RunFolder, keeping
@@ -70,6 +73,29 @@ class Search(NamedTuple):
     least: float | None
     multiple: int
     seed: int
+
+    @classmethod
+    def checked(cls, method: str = "prune", **given: Any) -> Search:
+        """A search; what is not given has its default.
+
+        Raises:
+            InvalidValueError: an unknown method, a value that it does not use or that is not allowed.
+
+        >>> Search.checked("darts").epochs, Search.checked().train_epochs
+        (6, 4)
+        """
+        if method not in EPOCHS:
+            raise InvalidValueError("method", method, f"with a network of your own, one of: {', '.join(EPOCHS)}")
+        for name, users in (("epochs", [each for each in EPOCHS if EPOCHS[each]]), ("candidates", ["one-shot"])):
+            if name in given and method not in users:
+                allowed = f"leave it out, or choose {' or '.join(users)}"
+                reason = f"{method} does not use it; the length of a fine-tuning is that of train_epochs"
+                raise InvalidValueError(name, given[name], allowed, reason=reason)
+        for name in given.keys() & {"epochs", "train_epochs", "candidates", "multiple"}:
+            whole(given[name], name)
+        defaults = {"epochs": EPOCHS[method], "train_epochs": 4, "candidates": 60, "keep": (), "least": None}
+        search = cls(**{"method": method, **defaults, "multiple": 1, "seed": 0, **given})
+        return search._replace(seed=seed_of(search.seed))
 
 
 def floor_share(network: Network, array: SystolicArray, targets: Sequence[Target], search: Search) -> float:

@@ -14,33 +14,37 @@ from torch.utils.data import TensorDataset
 from hwcost import InvalidValueError
 from hwcost.cli.shared.machines import ArrayOptions
 from hwcost.cli.shared.networks import note_extrapolation
+from hwcost.cli.shared.options import option_names
+from hwcost.cli.shared.outputs import free_folder
 from hwcost.cli.shared.progress import progress_of_unknown
 from hwcost.cli.shared.trained import examples_from
 from hwcost.cli.shared.values import parse_member
-from hwcost.cli.shared.work import Ask, changed_text, document_of, work_on
+from hwcost.cli.shared.work import OPTIONS, Ask, changed_text, document_of, work_on
 from hwcost.console import note
 from hwcost.errors import MISSING
 from hwcost.network.limits import Target
+from hwcost.network.operations import whole
 from hwcost.pruning.images import folder_digest
 from hwcost.pruning.tuning import trainable
-from hwcost.pruning.within import EPOCHS, Search, Subject, comparison, finish, floor_share, networks_within
-from nas_plugin.cli.options import free_folder
+from hwcost.pruning.within import Search, Subject, comparison, finish, floor_share, networks_within
 from nas_plugin.images import CUT, FULL, load
 
 __all__ = ["search_network"]
 
 SCHEMA = "nas_plugin.network-search/1"
-TRAIN_EPOCHS, CANDIDATES = 4, 60
-_OPTIONS = {name: f"--{name}" for name in ("epochs", "candidates")} | {
-    "folder of images": "--data", "the shape of an image": "--input",
+_OPTIONS = {name: f"--{name.replace('_', '-')}" for name in (*Search._fields, "threads")} | {
+    **OPTIONS, "folder of images": "--data", "the shape of an image": "--input",
 }  # fmt: skip
-"""The option behind each field of an error, of those that only this command has."""
+"""The option behind each field of an error."""
 
 
 def search_network(source: str, given: Mapping[str, Any], out: Path | None, *, as_json: bool) -> None:
     """Runs the command; ``given`` are the options that were given."""
-    search, data, members, threads = _checked(given)
-    targets = _targets(given)
+    with option_names(_OPTIONS):
+        names = Search._fields
+        search = Search.checked(**{name: value for name, value in given.items() if name in names})
+        threads = whole(given.get("threads", 1), "threads")
+    targets, (data, members) = _targets(given), _data(given)
     rows, cols = given.get("array", (None, None))
     machine = ArrayOptions(given.get("device"), rows, cols, given.get("dataflow"), given.get("fold_timing")).read()
     path = out or free_folder(f"{parse_member('model', source)[1]}-{search.method}")
@@ -73,42 +77,14 @@ def search_network(source: str, given: Mapping[str, Any], out: Path | None, *, a
         click.echo("\n".join([*lines, f"Run folder: {path}"]))
 
 
-def _checked(given: Mapping[str, Any]) -> tuple[Search, Any, dict[str, Any], int]:
-    """The search, the data, the objects that options name, and the threads; raises if one is missing, or no use."""
-    method = given.get("method", "prune")
-    if method not in EPOCHS:
-        raise InvalidValueError("--method", method, f"with a network of your own, one of: {', '.join(EPOCHS)}")
-    for name, users in (("epochs", [each for each in EPOCHS if EPOCHS[each]]), ("candidates", ["one-shot"])):
-        if name in given and method not in users:
-            reason = f"{method} does not use it; --train-epochs sets the length of a fine-tuning"
-            raise InvalidValueError(
-                f"--{name}", given[name], f"leave it out, or choose {' or '.join(users)}", reason=reason
-            )
+def _data(given: Mapping[str, Any]) -> tuple[Any, dict[str, tuple[str, str] | None]]:
+    """The data as they are named, and the objects that --data and --held-out name."""
     if "data" not in given:
         raise InvalidValueError("--data", MISSING, f"a folder of images, FILE.py:NAME, {' or '.join(_SETS)}")
-    for name in ("epochs", "train_epochs", "candidates", "multiple", "threads"):
-        if given.get(name, 1) < 1:
-            raise InvalidValueError(f"--{name.replace('_', '-')}", given[name], "an integer of at least 1")
-    if given.get("seed", 0) < 0:
-        raise InvalidValueError("--seed", given["seed"], "an integer of at least 0")
     data, held_out = given["data"], given.get("held_out")
-    if ".py:" in data:
-        data = parse_member("--data", data)
-    members = {
-        "data": data if isinstance(data, tuple) else None,
-        "held_out": held_out and parse_member("--held-out", held_out),
-    }
-    search = Search(
-        method=method,
-        epochs=given.get("epochs", EPOCHS[method]),
-        train_epochs=given.get("train_epochs", TRAIN_EPOCHS),
-        candidates=given.get("candidates", CANDIDATES),
-        keep=tuple(given.get("keep", ())),
-        least=given.get("least"),
-        multiple=given.get("multiple", 1),
-        seed=given.get("seed", 0),
-    )
-    return search, data, members, given.get("threads", 1)
+    member = parse_member("--data", data) if ".py:" in data else None
+    members = {"data": member, "held_out": held_out and parse_member("--held-out", held_out)}
+    return member or data, members
 
 
 def _targets(given: Mapping[str, Any]) -> list[Target]:

@@ -12,10 +12,12 @@ import click
 
 from hwcost import InvalidValueError
 from hwcost.cli.shared.networks import INPUT
-from hwcost.cli.shared.values import parse_member, parse_name, parse_share
+from hwcost.cli.shared.options import option
+from hwcost.cli.shared.outputs import free_folder
+from hwcost.cli.shared.progress import showing
+from hwcost.cli.shared.values import INTEGER, REAL, parse_array, parse_member, parse_name, parse_share
 from hwcost.units import CLOCKS, in_unit
 from nas_plugin.cli import options
-from nas_plugin.cli.options import INTEGER, REAL, array_size, option
 from nas_plugin.errors import needs_extra
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import LATENCIES, METHODS
@@ -56,7 +58,7 @@ _OF_LENET = ("arch_def", "images", "utilization", "weight", "latency", "finalist
 @option("--keep", "NAME", "A width, or a module, that stays. Can be repeated.", multiple=True)
 @option("--least", "SHARE", "Keep at least this share of each width.  [default: 0.25, or 0 with prune]", parse_share)
 @option("--multiple", "N", "Take only widths that are multiples of N.  [default: 1]", INTEGER)
-@option("--array", "ROWSxCOLS", "Rows and columns of the array, like 16x16.  [default: the device's]", array_size)
+@option("--array", "ROWSxCOLS", "Rows and columns of the array, like 16x16.  [default: the device's]", parse_array)
 @option("--method", "NAME", _METHOD, parse_name, METHODS)
 @option("--target", "LIMIT", _TARGET, multiple=True)
 @option("--lambda weight", "WEIGHT", "Weight of the latency, reference's cycles = 1.  [default: 0.1]", REAL)
@@ -91,7 +93,7 @@ def search(source: str | None, out: Path | None, resume: Path | None, as_json: b
             arch = options.space_on_arrays(given, [given.pop("array")] if "array" in given else [])[0]
             folder = out or _new_folder(arch, given)
             run = functools.partial(api.search, arch_def=arch, out=folder, **given)
-        with options.showing("search", folder) as show:
+        with showing(f"Stopped. Go on with: nas-plugin search --resume {folder}") as show:
 
             def progress(stage: str, step: int, steps: int, record: dict[str, Any]) -> None:
                 unit = "step" if "part" in record else "epoch"
@@ -124,7 +126,7 @@ def _new_folder(arch: ArchDef, given: dict[str, Any]) -> Path:
     settings = SearchSettings.for_size(0, **{"data": "", **given, "images": None})
     how = f"{settings.method}-{settings.latency}" if "latency" in settings.method_row.uses else settings.method
     limit = settings.limit.replace(" ", "") if settings.target is None else f"target{settings.target}"
-    return options.free_folder(f"{arch.name}-{arch.array.rows}x{arch.array.cols}-{how}-{limit}-seed{settings.seed}")
+    return free_folder(f"{arch.name}-{arch.array.rows}x{arch.array.cols}-{how}-{limit}-seed{settings.seed}")
 
 
 def _figures(stage: str, record: dict[str, Any]) -> str:

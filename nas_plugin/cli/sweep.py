@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hwcost import InvalidValueError
+from hwcost.cli.shared.options import option
+from hwcost.cli.shared.outputs import free_folder
+from hwcost.cli.shared.progress import showing
+from hwcost.cli.shared.values import INTEGER, REAL, listed, parse_array, parse_seeds
 from hwcost.sweep.engines import ENGINES
 from nas_plugin.cli import options
-from nas_plugin.cli.options import array_size, option
 from nas_plugin.errors import needs_extra
 from nas_plugin.methods.table import DEFAULT_METHODS, SWEEP_METHODS
 
@@ -30,34 +30,18 @@ NAMES = {"target": "targets", "weight": "lambdas"}
 """Options that are lists here, and one value in a setting."""
 
 
-def _listed(of: Callable[[str, str], Any] = lambda _, text: text) -> Callable[[str, str], tuple[Any, ...]]:
-    """Reads values between commas."""
-    return lambda option, text: tuple(of(option, part.strip()) for part in text.split(","))
-
-
-def _seeds(option: str, text: str) -> tuple[int, ...]:
-    """``0,1,2`` or ``0:5``, the end left out as in Python."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*([0-9]{1,9})(?::([0-9]{1,9}))?\s*", part, re.ASCII)
-        if not match or (match[2] and not 0 < int(match[2]) - int(match[1]) <= 10_000):
-            raise InvalidValueError(option, text, "integers from 0 on, like 0,1,2, or a range like 0:5")
-        seeds += range(int(match[1]), int(match[2])) if match[2] else [int(match[1])]
-    return tuple(seeds)
-
-
 _ENGINES = ", ".join(row.usage for row in ENGINES.values())
 _METHODS = f"Some of: {', '.join(SWEEP_METHODS)}.  [default: {','.join(DEFAULT_METHODS)}]"
 
 
 @click.command(epilog=EXAMPLES)
-@option("--array", "LIST", "Arrays, like 8x8,16x16.  [default: the device's]", _listed(array_size))
-@option("--methods", "LIST", _METHODS, _listed())
-@option("--targets", "LIST", "Limits on winners' cycles, like 0.5,2100cycles.  [default: 0.5,0.75]", _listed())
-@option("--lambdas", "LIST", "Weights of the latency instead of targets, like 0.05,0.1.", _listed(options.REAL))
-@option("--seeds", "LIST|FIRST:END", "Seeds of the searches.  [default: 0:3]", _seeds)
-@option("--train-seeds", "N", "Trainings of each winner.  [default: 3]", options.INTEGER)
-@option("--jobs", "N", "Searches and trainings at a time, each on a core.  [default: 1]", options.INTEGER, default="1")
+@option("--array", "LIST", "Arrays, like 8x8,16x16.  [default: the device's]", listed(parse_array))
+@option("--methods", "LIST", _METHODS, listed())
+@option("--targets", "LIST", "Limits on winners' cycles, like 0.5,2100cycles.  [default: 0.5,0.75]", listed())
+@option("--lambdas", "LIST", "Weights of the latency instead of targets, like 0.05,0.1.", listed(REAL))
+@option("--seeds", "LIST|FIRST:END", "Seeds of the searches.  [default: 0:3]", parse_seeds)
+@option("--train-seeds", "N", "Trainings of each winner.  [default: 3]", INTEGER)
+@option("--jobs", "N", "Searches and trainings at a time, each on a core.  [default: 1]", INTEGER, default="1")
 @option("--engine", "NAME", f"Where they run: {_ENGINES}.  [default: this machine, by --jobs]")
 @options.shared_options
 def sweep(jobs: int, engine: str | None, out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> None:
@@ -73,8 +57,9 @@ def sweep(jobs: int, engine: str | None, out: Path | None, resume: Path | None, 
         import moocore  # type: ignore[import-untyped]  # noqa: F401
 
         from nas_plugin import api
-    folder = resume or out or options.free_folder("sweep")
-    with options.of_command_line(**NAMES), options.showing("sweep", folder) as show:
+    folder = resume or out or free_folder("sweep")
+    stopped = f"Stopped. Go on with: nas-plugin sweep --resume {folder}"
+    with options.of_command_line(**NAMES), showing(stopped) as show:
 
         def progress(done: int, total: int, line: str) -> None:
             show("", done, total, f"[{done}/{total}] {line}")

@@ -16,60 +16,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hwcost import SystolicArray, network_cost
-from hwcost.torch import LatencyLoss, TargetWeight, space_tables
+from hwcost.torch import TargetWeight, space_tables
+from hwcost.torch.alphas import Alphas
 from hwcost.torch.choosing import most_probable
-from hwcost.torch.lookup import Costs
+from hwcost.torch.term import SpaceTerm
 from nas_plugin.images import Dataset, split
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import LATENCIES, Latency
 from nas_plugin.methods.training import Descent, Record, Resumable, batches, generator, held_out, seeded
 from nas_plugin.space.arch_def import ArchDef
-from nas_plugin.space.networks import Alphas, SuperNetwork
+from nas_plugin.space.networks import SuperNetwork
 
 __all__ = ["DartsSearch", "LatencyTerm", "judge_of"]
 
 
-class LatencyTerm:
-    """lambda * latency + mu * (1 - utilization), as one row of the latencies estimates it.
-
-    Every latency is divided by its own value for the reference network. Utilization is MACs / (estimated cycles * PEs),
-    which is always 1 for an estimator without stairs.
-    """
+class LatencyTerm(SpaceTerm):
+    """lambda * latency + mu * (1 - utilization), as one row of the latencies estimates it; the reference is 1."""
 
     def __init__(self, arch: ArchDef, latency: Latency, *, utilization: float = 0.0) -> None:
-        self.arch, self.estimator, self.utilization = arch, latency, utilization
-        self.array = arch.array if latency.array is None else latency.array(arch.array)
-        self.relaxation = latency.relaxation or "exact"
-        self.loss = LatencyLoss(arch.space, self.array, relaxation=latency.relaxation, reference=1.0)
-        relaxation = None if latency.relaxation is None else "linear"
-        self.macs = LatencyLoss(arch.space, SystolicArray(1, 1), relaxation=relaxation, reference=1.0)
-        # the widths of the reference need not be options
-        soft = {name: torch.tensor(float(size)) for name, size in arch.reference.items()}
-        layers = arch.space.at(arch.reference if latency.relaxation is None else soft)
-        report = network_cost(layers, self.array, relaxation=self.relaxation)
-        self.reference = float(report.total.cycles)
-
-    def of(self, row: Tensor) -> Tensor:
-        """The estimated latency, reference network = 1, of gates or probabilities in a row."""
-        return self.loss.cycles(row) / self.reference
+        array = arch.array if latency.array is None else latency.array(arch.array)
+        super().__init__(arch.space, array, latency.relaxation, arch.reference, utilization)
+        self.estimator = latency
 
     def add(self, loss: Tensor, sample: Tensor, probabilities: Tensor, weight: float) -> Tensor:
         """The sum of a scalar loss and the term, with ``weight`` as lambda; below 0 it asks for more cycles."""
         row = sample if self.estimator.of == "sample" else probabilities
-        weight *= self.estimator.counts
-        if weight == 0 and self.utilization == 0:
-            return loss
-        cycles = self.loss.cycles(row)
-        loss = torch.add(loss, cycles, alpha=weight / self.reference)
-        if self.utilization > 0:
-            used = self.macs.cycles(row) / (cycles * float(self.array.pes))
-            loss = torch.add(loss, 1 - used, alpha=self.utilization)
-        return loss
-
-    def costs(self) -> Costs:
-        """The estimate for every whole network, in the estimator's own cycles."""
-        return self.arch.costs(self.array, self.relaxation)
+        return self.added(loss, row, weight * self.estimator.counts)
 
 
 def judge_of(arch: ArchDef, settings: SearchSettings) -> LatencyTerm:
@@ -88,7 +60,7 @@ class DartsSearch(Resumable):
         self.weight_data, self.alpha_data = train.take(weights), train.take(rest)
         self.network: SuperNetwork = seeded(settings.seed, "search", lambda: SuperNetwork(arch))
         self.descent = Descent(self.network, settings, len(weights), settings.epochs)  # SGD
-        self.alphas = Alphas(arch)
+        self.alphas = Alphas(arch.decisions)
         self.optimiser = torch.optim.Adam([self.alphas.alpha], lr=settings.alpha_lr)
         self.latency = LatencyTerm(arch, settings.latency_row, utilization=settings.utilization)
         self.judge, self.target = judge_of(arch, settings), None

@@ -16,19 +16,16 @@ from torch import Tensor
 
 from hwcost.network.limits import FILL
 from hwcost.torch.lookup import Costs, Rows, within
+from hwcost.torch.ranking import apart, predicted
 from nas_plugin.images import Dataset
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Record, Resumable, SuperNetworkTraining, Training, generator, held_out
 from nas_plugin.space.arch_def import ArchDef, Choice
 
-__all__ = ["APART", "OneShotSearch", "apart", "pool_of", "ranked_by"]
+__all__ = ["OneShotSearch", "pool_of", "ranked_by"]
 
 ROUND = 30  # networks that are scored before all others are predicted again
 LARGEST = 1.5  # without a target, candidates take up to this many times the reference's cycles
-RIDGE = 1e-2
-# the least distance between networks that are scored together, in standard deviations of the candidates' log sizes:
-# without it one family of near-equal networks takes all places, and a better one is never scored
-APART = 0.5
 GENTLE = 0.4  # the learning rate of fine-tuning, in units of a training's
 
 
@@ -47,18 +44,6 @@ def pool_of(arch: ArchDef, settings: SearchSettings) -> tuple[Costs, Rows, NDArr
 def ranked_by(settings: SearchSettings) -> str:
     """What the candidates are ranked by, in words."""
     return "held-out loss + lambda * latency" if settings.target is None else "held-out loss"
-
-
-def apart(
-    ranked: NDArray[np.int64], points: NDArray[np.float64], count: int, distance: float = APART
-) -> NDArray[np.int64]:
-    """The first ``count`` of ranked places whose points are a distance apart, then the first of the rest."""
-    left, picked = ranked, list[int]()
-    while len(left) and len(picked) < count:
-        picked.append(int(left[0]))
-        left = left[np.linalg.norm(points[left] - points[left[0]], axis=1) >= distance]
-    rest = ranked[~np.isin(ranked, picked)][: count - len(picked)]
-    return np.array([*picked, *rest.tolist()], dtype=np.int64)
 
 
 class OneShotSearch(Resumable):
@@ -140,16 +125,8 @@ class OneShotSearch(Resumable):
         return [*first.tolist(), *random.choice(rest, min(count - len(first), len(rest)), replace=False).tolist()]
 
     def _predicted(self) -> NDArray[np.float64]:
-        """The held-out loss of the whole pool, by ridge regression on a quadratic form of the scores so far."""
-        x = self._x
-        pairs = np.triu_indices(x.shape[1])
-        features = np.concatenate([x, x[:, pairs[0]] * x[:, pairs[1]]], axis=1)
-        seen, scores = list(self.losses), np.array(list(self.losses.values()))
-        middle, centred = scores.mean(), features - features[seen].mean(axis=0)
-        a = centred[seen]
-        ridge = RIDGE * len(seen) * np.eye(a.shape[1])
-        predicted: NDArray[np.float64] = middle + centred @ np.linalg.solve(a.T @ a + ridge, a.T @ (scores - middle))
-        return predicted
+        """The held-out loss of the whole pool, by the scores so far."""
+        return predicted(self._x, list(self.losses), np.array(list(self.losses.values())))
 
     def _dealt(self, ranked: NDArray[np.int64]) -> NDArray[np.int64]:
         """Ranked places, the first of every set of kernels, then the second of every set, and so on.

@@ -10,15 +10,13 @@ import functools
 from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hwcost import from_torch
-from hwcost.network.channels import channels_along
 from hwcost.pruning.batches import Task
-from hwcost.pruning.importance import scores_of
+from hwcost.pruning.importance import put_in_order, scores_of
 from nas_plugin.images import Dataset
 from nas_plugin.methods.one_shot import OneShotSearch
 from nas_plugin.methods.settings import SearchSettings
@@ -69,14 +67,7 @@ def sort_channels(network: SuperNetwork, data: Dataset, batch: int) -> None:
     task = Task(batches, F.cross_entropy)
     names = [f"blocks.{block.name}" for block in arch.blocks]
     scores = scores_of("taylor", whole, read, names, task, lambda: task.batches(torch.device("cpu")))
-    with torch.no_grad():
-        for parameter, rules in read.parameters.items():
-            target = network.get_parameter(parameter)
-            for axis, rule in enumerate(rules):
-                for name in scores.keys() & {name for name, _ in rule}:
-                    channels = channels_along(rule, read.widths, name)[0]
-                    order = np.argsort(-scores[name][channels], kind="stable")
-                    target.copy_(target.index_select(axis, torch.from_numpy(order)))
+    put_in_order(network, read, scores)
 
 
 def tuned(

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from hwcost.pruning.identity import made_with
+from hwcost.tables import markdown_table
 from hwcost.units import plural
-from nas_plugin.runs.folders import made_with
 from nas_plugin.runs.sweep import SearchSweep, size_of
 from nas_plugin.runs.task import SCHEMA, Task, key_of
 from nas_plugin.space.arch_def import Choice
@@ -172,7 +173,7 @@ class Comparison:
         notes = [f"Cycles {points}: {fewest}; {mean}"]
         if any((row.share_of_target or 0) > 1 for row in self.found):
             notes.append("`flops` does not know the array and does not keep the limit.")
-        return "\n\n".join([reference, _table(methods), _table(winners), *notes]) + "\n"
+        return "\n\n".join([reference, markdown_table(methods), markdown_table(winners), *notes]) + "\n"
 
 
 def _hypervolume(found: Sequence[SearchRow], worst: np.ndarray[Any, Any], best: np.ndarray[Any, Any]) -> float:
@@ -189,14 +190,6 @@ def _deviation(values: Sequence[float]) -> float:
 
 def _percents(shares: Sequence[float]) -> str:
     return f"{100 * min(shares):.2f} to {100 * max(shares):.2f} %"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table of rows, the first of which is its head."""
-    lengths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [[text.ljust(length) for text, length in zip(row, lengths, strict=True)] for row in rows]
-    lines.insert(1, ["-" * length for length in lengths])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def compare(sweep: SearchSweep) -> Comparison:

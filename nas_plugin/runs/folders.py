@@ -7,24 +7,23 @@ content executes nothing.
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import os
-import platform
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
-import numpy
 import torch
 
-from hwcost import __version__, files
+from hwcost import files
+from hwcost.pruning.folder import lock_of
+from hwcost.pruning.identity import made_with
+from hwcost.pruning.weights import state_bytes, state_of
 from nas_plugin.errors import RunError
 
 CHECKPOINT = "checkpoint.pt"
+UNCHANGED = "what was there before is unchanged"
 _MOST_BYTES = 2**32
 _MOST_JSON = 2**26
 _WRITERS: dict[type, Callable[[Path, Any], None]] = {
@@ -43,22 +42,14 @@ def usable(path: Path, how: str, advice: str) -> Iterator[None]:
 
 def save(path: Path, content: bytes | dict[str, Any] | list[dict[str, Any]]) -> None:
     """Writes a file atomically: bytes, one JSON document, or one document per line. Raises RunError if it cannot."""
-    with usable(path, "written", "what was there before is unchanged"):
+    with usable(path, "written", UNCHANGED):
         _WRITERS[type(content)](path, content)
 
 
-def _bytes_of(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, sort_keys=True).encode()
-
-
-def digest_of(content: bytes) -> str:
-    """The SHA-256 of bytes, as JSON holds it."""
-    return files.digest(content).hex()
-
-
 def save_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes one JSON document with its digest atomically."""
-    save(path, content | {"digest": digest_of(_bytes_of(content))})
+    """Writes one JSON document with its digest atomically. Raises RunError if it cannot."""
+    with usable(path, "written", UNCHANGED):
+        files.write_signed(path, content)
 
 
 def read_content(path: Path, advice: str, most: int = _MOST_BYTES) -> bytes:
@@ -70,19 +61,12 @@ def read_content(path: Path, advice: str, most: int = _MOST_BYTES) -> bytes:
 def read_json(path: Path, schema: str, advice: str) -> dict[str, Any]:
     """What :func:`save_json` wrote. Raises RunError if it is damaged, of another schema, or was changed since."""
     with usable(path, "read", advice):
-        content = files.read_json(path, _MOST_JSON)
-    if not isinstance(content, dict) or content.get("schema") != schema:
-        raise RunError(f"{path} is not of schema {schema!r}; {advice}")
-    if content.pop("digest", None) != digest_of(_bytes_of(content)):
-        raise RunError(f"{path} was changed after it was written; {advice}")
-    return content
+        return files.read_signed(path, schema, _MOST_JSON)
 
 
 def save_checkpoint(folder: Path, owner: Mapping[str, Any], **state: Any) -> None:
     """Writes a state, and to what it belongs, atomically."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    save(folder / CHECKPOINT, files.sealed(buffer.getvalue(), _bytes_of(owner)))
+    save(folder / CHECKPOINT, state_bytes(state, files.digest_of(owner).encode()))
 
 
 def load_checkpoint(folder: Path, owner: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -90,17 +74,10 @@ def load_checkpoint(folder: Path, owner: Mapping[str, Any]) -> dict[str, Any] | 
     path, advice = folder / CHECKPOINT, "delete it and resume"
     if not path.exists():
         return None
-    content = files.unsealed(read_content(path, advice), _bytes_of(owner))
-    if content is None:
+    state = state_of(read_content(path, advice), files.digest_of(owner).encode())
+    if state is None:
         raise RunError(f"{path} cannot be read as a checkpoint of this task: it is damaged or another's; {advice}")
-    state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
     return state
-
-
-def made_with() -> dict[str, str]:
-    """Versions and device: what a figure in a result file depends on besides the settings."""
-    versions = {"hwcost": __version__, "torch": torch.__version__, "numpy": numpy.__version__}
-    return versions | {"python": platform.python_version(), "machine": platform.machine(), "device": "cpu"}
 
 
 def check_made_with(others: Mapping[str, str], where: str) -> None:
@@ -144,9 +121,7 @@ def only_one(folder: Path, *, local: bool = True) -> Iterator[Owner]:
     owner = Owner(folder, secrets.token_bytes(8), os.getpid() if local else None)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(filelock.FileLock(folder / ".lock", timeout=0))
-        except filelock.Timeout:
-            raise RunError(f"another process works in {folder}; wait for it, or stop it and resume") from None
+            stack.callback(lock_of(folder).release)
         except OSError as error:
             raise RunError(f"{folder} cannot be written to: {error.strerror}") from None
         stack.callback((folder / ".owner").unlink, missing_ok=True)

@@ -10,11 +10,12 @@ from typing import Any
 import tomli_w
 
 from hwcost import Report, network_cost
+from hwcost.pruning.weights import saved_weights
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Record
 from nas_plugin.runs.folders import save
 from nas_plugin.runs.sweep import SearchSweep
-from nas_plugin.runs.task import read_weights, weights_of
+from nas_plugin.runs.task import read_weights
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.networks import TrainableNetwork
 
@@ -149,4 +150,4 @@ def write_result(path: Path, result: SearchResult) -> None:
     save(path / "winner.toml", tomli_w.dumps(winner).encode())
     save(path / "log.jsonl", result.log)
     for stage, outcome in result.outcomes.items():
-        save(path / f"{stage}.safetensors", weights_of(outcome.network))
+        save(path / f"{stage}.safetensors", saved_weights(outcome.network))

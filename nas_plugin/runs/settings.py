@@ -10,8 +10,8 @@ from typing import Any
 
 from hwcost import InvalidValueError
 from hwcost.errors import MISSING
-from hwcost.machine.fields import Kind, plain
-from hwcost.machine.rows import Row, resolved
+from hwcost.machine.fields import plain
+from hwcost.machine.rows import Row, resolved, with_rows
 from hwcost.network.limits import Target
 from nas_plugin.methods.settings import ROWS, SearchSettings, check_used
 from nas_plugin.methods.table import METHODS, SWEEP_METHODS, changes_of
@@ -132,18 +132,3 @@ class SweepSettings:
         given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
         given["methods"] = {name: with_rows(own, ROWS, rows) for name, own in given["methods"].items()}
         return cls(**given)
-
-
-def with_rows(content: Mapping[str, Any], kinds: Mapping[str, Kind], rows: Sequence[Row]) -> dict[str, Any]:
-    """Values by field; where ``rows`` has one that the field takes, the row takes the place of its name.
-
-    >>> from nas_plugin import Method
-    >>> with_rows({"method": "mine", "snaps": True}, ROWS, [Method("mine", "in one line", print)])
-    {'method': Method(name='mine', summary='in one line', make=<built-in function print>, ...), 'snaps': True}
-    """
-    found = dict(content)
-    for field in kinds.keys() & found.keys():
-        known = {row.name: row for row in rows if isinstance(row, kinds[field].rows)}
-        value = found[field]
-        found[field] = tuple(known.get(v, v) for v in value) if isinstance(value, list) else known.get(value, value)
-    return found

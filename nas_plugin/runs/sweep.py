@@ -20,13 +20,14 @@ from typing import Any
 
 from hwcost import InvalidValueError, SystolicArray
 from hwcost.files import new_folder
-from hwcost.machine.rows import Row
+from hwcost.machine.rows import Row, with_rows
+from hwcost.pruning.identity import made_with
 from hwcost.sweep import engines
 from nas_plugin.errors import RunError
 from nas_plugin.methods.finding import check, shared_training
 from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.runs.folders import Owner, check_made_with, made_with, read_content, read_json, save, save_json, usable
-from nas_plugin.runs.settings import SweepSettings, check_list, with_rows
+from nas_plugin.runs.folders import Owner, check_made_with, read_content, read_json, save, save_json, usable
+from nas_plugin.runs.settings import SweepSettings, check_list
 from nas_plugin.runs.task import SCHEMA, OnStep, Task, images_of, key_of, perform
 from nas_plugin.space.arch_def import ArchDef, BlockKind, Choice
 from nas_plugin.space.reader import parse_arch_def

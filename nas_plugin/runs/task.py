@@ -19,8 +19,11 @@ from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hwcost.files import digest
+from hwcost.pruning.identity import made_with
+from hwcost.pruning.weights import saved_weights
 from nas_plugin.errors import RunError
 from nas_plugin.images import Dataset, load
 from nas_plugin.methods.finding import searcher, shared_training, winner_of
@@ -28,10 +31,10 @@ from nas_plugin.methods.pruning import tuned
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Record, SuperNetworkTraining, Training, held_out
 from nas_plugin.runs import folders
-from nas_plugin.runs.folders import CHECKPOINT, Owner, digest_of, made_with, save
+from nas_plugin.runs.folders import CHECKPOINT, Owner, save
 from nas_plugin.space.arch_def import ArchDef, Choice
 
-__all__ = ["SCHEMA", "OnStep", "Task", "images_of", "key_of", "perform", "read_weights", "weights_of"]
+__all__ = ["SCHEMA", "OnStep", "Task", "images_of", "key_of", "perform", "read_weights"]
 
 SCHEMA = "nas_plugin.sweep/5"
 LOG = "log.jsonl"
@@ -117,7 +120,7 @@ class Task:
         """A file of a finished task. Raises RunError if it is not the one that the task wrote."""
         path, advice = self.folder / name, f"delete {self.folder} and resume"
         content = folders.read_content(path, advice)
-        if digest_of(content) != self.read()["files"].get(name):
+        if digest(content).hex() != self.read()["files"].get(name):
             raise RunError(f"{path} cannot be used: it was changed after it was written; {advice}")
         return content
 
@@ -171,7 +174,8 @@ def perform(task: Task, owner: Owner, on_step: OnStep | None = None) -> str:
         log = _advance(work, task, owner, on_step)
         content, line = kind.end(task, work, test)
         save(task.folder / LOG, log)
-        files = {name: digest_of(path.read_bytes()) for name in (LOG, WEIGHTS) if (path := task.folder / name).exists()}
+        written = [task.folder / name for name in (LOG, WEIGHTS) if (task.folder / name).exists()]
+        files = {path.name: digest(path.read_bytes()).hex() for path in written}
         folders.save_json(task.path, {"schema": f"{SCHEMA}/{task.kind}"} | task.identity | content | {"files": files})
         (task.folder / CHECKPOINT).unlink(missing_ok=True)
         return f"{task.label}{line}"
@@ -216,7 +220,7 @@ def _found(task: Task, work: Any, test: Dataset) -> tuple[dict[str, Any], str]:
     winner = winner_of(task.arch, task.settings, derived)
     content = {"derived": derived, "winner": winner} | _figures(task, winner)
     if task.settings.method_row.keeps_weights:
-        save(task.folder / WEIGHTS, weights_of(work.weights()))
+        save(task.folder / WEIGHTS, saved_weights(work.weights()))
     if hasattr(work, "scores"):
         content["scores"] = work.scores()
     return content, f": {key_of(winner)}, {content['cycles_ratio']:.3f} of the reference's cycles"
@@ -239,12 +243,12 @@ def _search_fits(task: Task, content: dict[str, Any]) -> bool:
 
 def _trained(task: Task, work: Training, test: Dataset) -> tuple[dict[str, Any], str]:
     found = held_out(work.network, test)[1]  # the only look at the test images
-    save(task.folder / WEIGHTS, weights_of(work.network))
+    save(task.folder / WEIGHTS, saved_weights(work.network))
     return {"test_accuracy": found, "parameters": work.network.parameter_count}, f": {100 * found:.2f} %"
 
 
 def _super_network(task: Task, work: SuperNetworkTraining, test: Dataset) -> tuple[dict[str, Any], str]:
-    save(task.folder / WEIGHTS, weights_of(work.network))
+    save(task.folder / WEIGHTS, saved_weights(work.network))
     return {}, ""
 
 
@@ -267,11 +271,6 @@ _KINDS: Mapping[str, _Kind] = {
         lambda task, content: 0 <= content["test_accuracy"] <= 1,
     ),
 }
-
-
-def weights_of(network: nn.Module) -> bytes:
-    """The weights of a network as the content of a safetensors file."""
-    return safetensors.torch.save({name: each.contiguous() for name, each in network.state_dict().items()})
 
 
 def read_weights(task: Task) -> dict[str, Tensor]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hwcost import InvalidValueError, SystolicArray
 from hwcost.devices import read_device
+from hwcost.devices.keys import ANY, TABLE, TEXT, Key, checked, integer, one_of
 from hwcost.errors import MISSING
 from hwcost.files import read_file, toml_of
 from hwcost.machine import adapt
@@ -16,23 +17,6 @@ from nas_plugin.errors import ArchDefError
 from nas_plugin.space.arch_def import CLASSIFIER, KINDS, ArchDef, Block, BlockKind
 
 __all__ = ["load_arch_def", "parse_arch_def"]
-
-
-class _Key(NamedTuple):
-    """The values that a key takes, in words and as a check, and its default; without one it must be given."""
-
-    allowed: str
-    check: Callable[[Any], bool]
-    default: Any = MISSING
-
-
-def _integer(least: int = 1, default: Any = MISSING) -> _Key:
-    return _Key(f"an integer of at least {least}", lambda v: type(v) is int and v >= least, default)
-
-
-def _one_of(values: Iterable[Any], words: str = "") -> _Key:
-    known = list(values)
-    return _Key(words or " or ".join(f'"{value}"' for value in known), lambda v: type(v) in (int, str) and v in known)
 
 
 def _are_sizes(value: Any) -> bool:
@@ -46,21 +30,18 @@ _MOST_SIZE = 2**16
 _MOST_SIZES = 2**12
 _MOST_WEIGHTS = 2**27
 
-_ANY = _Key("anything", lambda v: True)
-_TEXT = _Key("a text in quotes", lambda v: isinstance(v, str) and v != "")
-_TABLE = _Key("a table", lambda v: isinstance(v, dict))
-_SIZES = _Key("a list of different positive integers, or { first, last, step }", _are_sizes)
-_RANGE = {"first": _integer(), "last": _integer(), "step": _integer(default=1)}
+_SIZES = Key("a list of different positive integers, or { first, last, step }", _are_sizes)
+_RANGE = {"first": integer(), "last": integer(), "step": integer(default=1)}
 _INPUT = {
-    "channels": _one_of([1], "1 (IDX files hold grey images)"),
-    **dict.fromkeys(("height", "width"), _integer()),
-    "classes": _integer(2),
+    "channels": one_of([1], "1 (IDX files hold grey images)"),
+    **dict.fromkeys(("height", "width"), integer()),
+    "classes": integer(2),
 }
 _FILE = {
-    "schema": _one_of(["nas_plugin.arch_def/1"]),
-    "name": _TEXT,
-    **dict.fromkeys(("input", "array", "data"), _TABLE),
-    "block": _Key("one [[block]] or more", lambda v: type(v) is list and v != [] and all(type(t) is dict for t in v)),
+    "schema": one_of(["nas_plugin.arch_def/1"]),
+    "name": TEXT,
+    **dict.fromkeys(("input", "array", "data"), TABLE),
+    "block": Key("one [[block]] or more", lambda v: type(v) is list and v != [] and all(type(t) is dict for t in v)),
 }
 
 
@@ -95,12 +76,12 @@ def parse_arch_def(
     file that the text names is gone.
     """
     try:
-        file = _checked(toml_of(text.encode(), "the file"), "", _FILE)
+        file = checked(toml_of(text.encode(), "the file"), "", _FILE)
         known = {**KINDS, **{kind.name: kind for kind in kinds}}
         blocks = tuple(_block(table, f"block[{i}].", known) for i, table in enumerate(file["block"]))
         _check_blocks(blocks)
-        sizes = _checked(file["input"], "input.", _INPUT)
-        data = _checked(file["data"], "data.", {"source": _TEXT})["source"]
+        sizes = checked(file["input"], "input.", _INPUT)
+        data = checked(file["data"], "data.", {"source": TEXT})["source"]
         array = _array(file["array"]) if array is None else array
         arch = ArchDef(file["name"], **sizes, blocks=blocks, array=array, data=data, text=text)
         _check_weights(arch)
@@ -109,24 +90,11 @@ def parse_arch_def(
     return arch
 
 
-def _checked(table: Mapping[str, Any], place: str, keys: Mapping[str, _Key]) -> dict[str, Any]:
-    """The values of a table by key, with defaults."""
-    values = {name: table.get(name, key.default) for name, key in keys.items()}
-    for name, value in values.items():
-        if value is MISSING or not keys[name].check(value):
-            raise InvalidValueError(place + name, value, keys[name].allowed)
-    for name in table:
-        if name not in keys:
-            allowed = f"allowed here: {', '.join(sorted(keys))}"
-            raise InvalidValueError(place + name, name, allowed, reason="the key is unknown")
-    return values
-
-
 def _sizes(value: Any, place: str) -> tuple[int, ...]:
     """Ascending sizes from a list, or from {first, last, step}."""
     if isinstance(value, list):
         return tuple(sorted(value))
-    first, last, step = _checked(value, f"{place}.", _RANGE).values()
+    first, last, step = checked(value, f"{place}.", _RANGE).values()
     if last < first:
         raise InvalidValueError(f"{place}.last", last, f"at least first ({first})")
     sizes = range(first, last + 1, step)
@@ -137,20 +105,20 @@ def _sizes(value: Any, place: str) -> tuple[int, ...]:
 
 
 def _block(table: dict[str, Any], place: str, kinds: Mapping[str, BlockKind]) -> Block:
-    keys = {"name": _TEXT, "kind": _one_of(kinds), "widths": _SIZES, "reference": _TABLE}
-    more = {"kernels": _SIZES, "padding": _ANY._replace(default="same"), "pool": _integer(default=1)}
+    keys = {"name": TEXT, "kind": one_of(kinds), "widths": _SIZES, "reference": TABLE}
+    more = {"kernels": _SIZES, "padding": ANY._replace(default="same"), "pool": integer(default=1)}
     kind = kinds.get(str(table.get("kind")))
-    given = _checked(table, place, keys if kind is not None and not kind.on_maps else keys | more)
+    given = checked(table, place, keys if kind is not None and not kind.on_maps else keys | more)
     names, widths = (given["name"], kinds[given["kind"]]), _sizes(given["widths"], f"{place}widths")
-    sizes = {"width": _integer()}
+    sizes = {"width": integer()}
     if not names[1].on_maps:
-        return Block(*names, widths, reference=_checked(given["reference"], f"{place}reference.", sizes))
+        return Block(*names, widths, reference=checked(given["reference"], f"{place}reference.", sizes))
     kernels = _sizes(given["kernels"], f"{place}kernels")
     if any(kernel % 2 == 0 for kernel in kernels):
         allowed = "odd sizes (a smaller kernel is the centre of the largest)"
         raise InvalidValueError(f"{place}kernels", list(kernels), allowed)
-    sizes["kernel"] = _one_of(kernels, f"one of the block's kernels: {list(kernels)}")
-    reference = _checked(given["reference"], f"{place}reference.", sizes)
+    sizes["kernel"] = one_of(kernels, f"one of the block's kernels: {list(kernels)}")
+    reference = checked(given["reference"], f"{place}reference.", sizes)
     most = kernels[-1] // 2
     padding = most if given["padding"] == "same" else given["padding"]
     if type(padding) is not int or not 0 <= padding <= most:
@@ -183,9 +151,9 @@ def _array(table: Mapping[str, Any]) -> SystolicArray:
     """A device by name or file, or rows and columns; keys next to a device replace its numbers."""
     named = "device" in table
     device = read_device(table["device"], field="array.device").array if named else SystolicArray(1, 1)
-    keys = {name: _integer(default=getattr(device, name) if named else MISSING) for name in ("rows", "cols")}
-    others = {name: _ANY._replace(default=getattr(device, name)) for name in ("clock_hz", "dataflow", "fold_timing")}
-    fields = _checked(table, "array.", keys | others | {"device": _ANY._replace(default=None)})
+    keys = {name: integer(default=getattr(device, name) if named else MISSING) for name in ("rows", "cols")}
+    others = {name: ANY._replace(default=getattr(device, name)) for name in ("clock_hz", "dataflow", "fold_timing")}
+    fields = checked(table, "array.", keys | others | {"device": ANY._replace(default=None)})
     del fields["device"]
     try:
         return adapt(device, **fields).array

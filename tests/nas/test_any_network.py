@@ -16,6 +16,7 @@ from PIL import Image
 
 from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost
 from hwcost.importers.torch import load_model
+from hwcost.pruning.folder import lock_of
 from hwcost.pruning.images import ImageFolder, examples_of
 from hwcost.torch import pruned
 from nas_plugin.cli import main
@@ -97,7 +98,9 @@ def no(run):
 
 
 def contents(path):
-    return {str(each.relative_to(path)): each.read_bytes() for each in path.rglob("*") if each.is_file()}
+    """The files of a folder, but for its lock."""
+    files = [each for each in path.rglob("*") if each.is_file() and each.name != ".lock"]
+    return {str(each.relative_to(path)): each.read_bytes() for each in files}
 
 
 # ---------------------------------------------------------------- what it finds
@@ -125,7 +128,7 @@ def test_every_limit_is_kept_and_every_network_is_in_the_folder(run, folder, met
         assert len(found["stages"]) == 3
         assert (folder / "run" / found["folder"] / "network.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(each.name for each in (folder / "run").iterdir()) == [
-        "report.json", "run.json", "target-0.5", "target-0.75",
+        ".lock", "report.json", "run.json", "target-0.5", "target-0.75",
     ]  # fmt: skip
     code, again, err = run(
         f"{BASE} --data net.py:Images --method {method} {OF[method]} --target 0.75 --target 0.5 --out run"
@@ -148,6 +151,16 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(folder, run, method):
     assert "report.json" not in {each.name for each in (folder / "killed").iterdir()}
     assert run(f"{command} --out killed")[0] == 0
     assert contents(folder / "killed") == contents(folder / "whole")
+
+
+def test_two_searches_do_not_write_into_one_folder(run, no, folder):
+    (folder / "run").mkdir()
+    lock = lock_of(folder / "run")
+    command = f"{BASE} --data net.py:Images --target 0.6 --out run"
+    assert "--out" in (line := no(command))
+    assert "another process works in it" in line
+    lock.release()
+    assert run(command)[0] == 0
 
 
 def test_loaders_and_held_out_batches_by_name(run):

@@ -24,8 +24,8 @@ from common.fuzzing import FILES, READERS, write_files
 from hwcost import HwcostError, load_device
 from hwcost.calibration import read_measurements
 from hwcost.console import fail
+from hwcost.files import digest_of
 from nas_plugin import ArchDef, load_arch_def, search, sweep
-from nas_plugin.runs.folders import digest_of
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -221,8 +221,7 @@ def test_every_value_with_a_digest_that_fits(swept: Path, pattern: str) -> None:
     depth = 9 if pattern == "sweep.json" else 1  # all but the figures is compared with the task
     inner = ({**document, key: each} for key in FIGURES & document.keys() for each in documents(document[key], VALUES))
     for edit in (*documents(document, VALUES, depth), *inner):
-        digest = digest_of(json.dumps(edit, sort_keys=True).encode())
-        path.write_text(json.dumps(edit | {"digest": digest}))
+        path.write_text(json.dumps(edit | {"digest": digest_of(edit)}))
         try:
             nas_plugin.read_sweep(swept).tables()
         except HwcostError as error:

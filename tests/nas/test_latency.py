@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from hwcost.machine import Transfer
+from hwcost.torch.alphas import Alphas
 from nas_plugin import LATENCIES, ArchDef, SearchSettings, load_arch_def
 from nas_plugin.methods.darts import LatencyTerm
-from nas_plugin.space.networks import Alphas
 from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL, one_hot
@@ -38,7 +38,7 @@ def row_of(arch: ArchDef, choice: dict[str, int]) -> torch.Tensor:
 
 
 def probabilities(arch: ArchDef, seed: int) -> torch.Tensor:
-    alphas = Alphas(arch)
+    alphas = Alphas(arch.decisions)
     with torch.no_grad():
         alphas.alpha.normal_(generator=torch.Generator().manual_seed(seed))
     return alphas.probabilities().detach()

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwcost.torch.alphas import Alphas
 from nas_plugin import ArchDef, SuperNetwork, TrainableNetwork, load_arch_def
-from nas_plugin.space.networks import Alphas
 from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL, one_hot
@@ -146,7 +146,7 @@ def test_closed_channels_receive_gradient_through_the_mask(block: object) -> Non
 
 
 def test_gates_are_probabilities_and_their_best_follows_alpha() -> None:
-    alphas = Alphas(ARCH)
+    alphas = Alphas(ARCH.decisions)
     assert all((p == p[0]).all() for p in alphas.split(alphas.probabilities()).values())
     assert alphas.entropy() == pytest.approx(1)
     with torch.no_grad():
@@ -170,7 +170,7 @@ def test_gates_are_probabilities_and_their_best_follows_alpha() -> None:
 
 
 def test_absent_options_get_no_gradient() -> None:
-    alphas = Alphas(ARCH)
+    alphas = Alphas(ARCH.decisions)
     gates = alphas.split(alphas.sample(1.0, torch.Generator().manual_seed(0)))
     sum((gate * torch.arange(len(gate))).sum() for gate in gates.values()).backward()
     assert torch.isfinite(alphas.alpha.grad).all()

@@ -164,7 +164,10 @@ def test_every_method_can_stop_after_every_step(small: nas_plugin.ArchDef, tmp_p
 
 @pytest.mark.usefixtures("no_pictures")
 def test_two_processes_do_not_work_in_one_folder(finished: Path) -> None:
-    with only_one(finished), pytest.raises(RunError, match=r"another process works in .*whole; wait for it"):
+    with (
+        only_one(finished),
+        pytest.raises(RunError, match=r"whole cannot be written to: another process works in it; wait"),
+    ):
         resume(finished)
     assert resume(finished).as_dict() == read_run(finished).as_dict()
 

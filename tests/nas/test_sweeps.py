@@ -306,7 +306,7 @@ def test_workers_stop_when_the_sweep_is_gone(small: ArchDef, one: Path, tmp_path
 @pytest.mark.usefixtures("no_pictures")
 def test_two_processes_do_not_work_in_one_folder(one: Path, tmp_path: Path) -> None:
     copy = copy_of(one, tmp_path)
-    with only_one(copy), pytest.raises(RunError, match=r"another process works in .*copy; wait for it, or stop it"):
+    with only_one(copy), pytest.raises(RunError, match=r"copy cannot be written to: another process works in it"):
         resume_sweep(copy)
     assert outputs(copy) == outputs(one)
     resume_sweep(copy)
@@ -335,19 +335,19 @@ def first(folder: Path, pattern: str) -> Path:
     [
         ("sweep.json", b"{", "is not the folder of a search or sweep"),
         ("sweep.json", b"[]", "is not of schema 'nas_plugin.sweep/5'; begin in another"),
-        ("sweep.json", b'{"schema": "nas_plugin.sweep/5"}', r"sweep\.json was changed after it was written"),
+        ("sweep.json", b'{"schema": "nas_plugin.sweep/5"}', r"sweep\.json cannot be read: it was changed"),
         ("sweep.json", b'{"sweep": ' + b"[" * 100_000, r"sweep\.json cannot be read"),
         ("arch_def.toml", b"x = ", "is not the one that the run began with"),
         ("searches/*/search.json", b"{", r"search\.json cannot be read: .*; delete it and resume"),
         (
             "searches/*/search.json",
             b"{}",
-            r"search\.json is not of schema .*5/search'; delete it and resume",
+            r"search\.json cannot be read: it is not of schema .*5/search'; delete it and resume",
         ),
         (
             "trainings/*/training.json",
             b"[]",
-            r"training\.json is not of schema 'nas_plugin.sweep/5/training'; delete it and resume",
+            r"training\.json cannot be read: it is not of schema 'nas_plugin.sweep/5/training'; delete it and resume",
         ),
         ("trainings/*/training.json", b"\xff\xfe", r"training\.json cannot be read"),
     ],

@@ -14,7 +14,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.units import printable
 
 __all__ = [
-    "Command", "Decorator", "added", "block", "default_option", "form_options", "option_names", "parsed_by",
+    "Command", "Decorator", "added", "block", "default_option", "form_options", "option", "option_names", "parsed_by",
     "size_option", "skip_unsupported", "value_of",
 ]  # fmt: skip
 
@@ -30,6 +30,12 @@ def parsed_by(parse: Callable[..., Any], *rules: Any) -> Callable[..., Any]:
         return None if text is None else parse(param.opts[0], text, *rules)
 
     return read
+
+
+def option(names: str, metavar: str, words: str, *parser: Any, **more: Any) -> Decorator:
+    """An option, by default without a value; ``parser`` is a function and its rules, as for :func:`parsed_by`."""
+    callback = parsed_by(*parser) if parser else None
+    return click.option(*names.split(), callback=callback, metavar=metavar, help=words, **more)
 
 
 def size_option(*names: str, help: str) -> Decorator:  # noqa: A002 (as click calls it)

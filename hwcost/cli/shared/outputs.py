@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import click
 
@@ -12,7 +14,7 @@ from hwcost.cli.shared.options import value_of
 from hwcost.errors import InvalidValueError, require
 from hwcost.files import unusable
 
-__all__ = ["CSV", "HTML", "PICTURE", "check_outputs", "write_output"]
+__all__ = ["CSV", "HTML", "PICTURE", "check_outputs", "free_folder", "write_output"]
 
 PICTURE = ("png", "svg", "pdf")
 CSV = ("csv",)
@@ -67,3 +69,9 @@ def write_output(option: str, path: str, *, quiet: bool = False) -> Iterator[Non
         raise unusable(option, path, "written", error) from None
     if not quiet:
         click.echo(f"wrote {path}", err=True)
+
+
+def free_folder(name: str) -> Path:
+    """runs/NAME, or the first of NAME-2, NAME-3, ... that does not exist."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(folder for folder in map(Path("runs").joinpath, names) if not folder.exists())

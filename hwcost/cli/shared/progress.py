@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import click
 
-__all__ = ["progress_of", "progress_of_unknown"]
+__all__ = ["Show", "progress_of", "progress_of_unknown", "showing"]
+
+Show = Callable[[str, int, int, str], None]
+"""Shows progress: what has a bar, steps done, steps in all, and a line with both and more."""
 
 
 @contextlib.contextmanager
@@ -71,3 +75,27 @@ def progress_of_unknown(
             finished = done
 
         yield show
+
+
+@contextlib.contextmanager
+def showing(stopped: str) -> Iterator[Show]:
+    """Progress on stderr: a bar for each title on a terminal, lines elsewhere; after a stop the text ``stopped``."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    bars, titles = Progress(console=Console(stderr=True)), dict[str, Any]()
+
+    def show(title: str, done: int, total: int, line: str) -> None:
+        if not sys.stderr.isatty():
+            click.echo(line, err=True)
+            return
+        if title not in titles:
+            titles[title] = bars.add_task(line)
+        bars.update(titles[title], completed=done, total=total, description=line)
+
+    with bars if sys.stderr.isatty() else contextlib.nullcontext():
+        try:
+            yield show
+        except KeyboardInterrupt:
+            click.echo(stopped, err=True)
+            raise

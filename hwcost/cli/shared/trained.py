@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from hwcost._version import __version__
 from hwcost.cli.shared.machines import CostTable, Machine
 from hwcost.cli.shared.networks import missing_text
 from hwcost.cli.shared.values import parse_member
@@ -23,6 +22,8 @@ from hwcost.importers.lists.costs import costs_csv
 from hwcost.importers.torch.inputs import InputSpec, examples
 from hwcost.importers.torch.loading import line_in, load_model, load_object
 from hwcost.network.network import Network
+from hwcost.pruning.batches import device_of
+from hwcost.pruning.identity import made_with
 from hwcost.pruning.images import Examples, ImageFolder, examples_of
 from hwcost.pruning.weights import load_weights, weights_digest
 
@@ -142,7 +143,7 @@ def identity_of(
         machine: that it runs on.
         members: the objects of other options by name, each as a file and a name in it.
     """
-    found: dict[str, Any] = {"version": __version__, "torch": torch.__version__, "inputs": list(inputs)}
+    found: dict[str, Any] = {**made_with(device_of(given.model)), "inputs": list(inputs)}
     for name, member in {"model": parse_member("model", given.name), **members}.items():
         if member is None:
             continue

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +16,9 @@ from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.relaxation import RELAXATIONS, Relaxation
 
 __all__ = [
-    "ALLOWED_SIZES", "INT64_MAX", "Sizes", "parse_clock", "parse_member", "parse_name", "parse_number", "parse_padding",
-    "parse_relaxations", "parse_size", "parse_sizes", "parse_sizes_by_name", "parse_stride",
+    "ALLOWED_SIZES", "INT64_MAX", "INTEGER", "REAL", "Sizes", "listed", "number_of", "parse_array", "parse_clock",
+    "parse_member", "parse_name", "parse_number", "parse_padding", "parse_relaxations", "parse_seeds", "parse_size",
+    "parse_sizes", "parse_sizes_by_name", "parse_stride",
 ]  # fmt: skip
 
 ALLOWED_SIZES = "an integer of at least 1, a list like 8,16,32 or a range like 1:256 or 1:256:8"
@@ -237,3 +240,46 @@ def _at(relaxation: Relaxation, temperature: float) -> Relaxation:
         return relaxation.at_temperature(temperature)
     except InvalidValueError as error:
         raise error.at("--temperature") from None
+
+
+def parse_array(option: str, text: str) -> tuple[int, int]:
+    """Rows and columns in a text like 16x16."""
+    match = re.fullmatch(r"([0-9]{1,7})x([0-9]{1,7})", text.lower(), re.ASCII)
+    if not match or 0 in (sizes := (int(match[1]), int(match[2]))):
+        raise InvalidValueError(option, text, "ROWSxCOLS, two integers from 1 to 9999999, like 16x16")
+    return sizes
+
+
+def number_of(kind: type[int | float]) -> Callable[[str, str], Any]:
+    """A parser of numbers whose range something else checks; digits of other scripts and underscores are refused."""
+
+    def read(option: str, text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            if text.isascii() and "_" not in text:
+                return kind(text)
+        raise InvalidValueError(option, text, "an integer" if kind is int else "a number")
+
+    return read
+
+
+INTEGER, REAL = number_of(int), number_of(float)
+
+
+def listed(of: Callable[[str, str], Any] = lambda _, text: text) -> Callable[[str, str], tuple[Any, ...]]:
+    """A parser of values between commas, each read by a parser of its own."""
+    return lambda option, text: tuple(of(option, part.strip()) for part in text.split(","))
+
+
+def parse_seeds(option: str, text: str) -> tuple[int, ...]:
+    """``0,1,2`` or ``0:5``, the end left out as in Python.
+
+    >>> parse_seeds("--seeds", "0:3,7")
+    (0, 1, 2, 7)
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,9})(?::([0-9]{1,9}))?\s*", part, re.ASCII)
+        if not match or (match[2] and not 0 < int(match[2]) - int(match[1]) <= 10_000):
+            raise InvalidValueError(option, text, "integers from 0 on, like 0,1,2, or a range like 0:5")
+        seeds += range(int(match[1]), int(match[2])) if match[2] else [int(match[1])]
+    return tuple(seeds)

@@ -77,6 +77,9 @@ def work_on(
         elif folder is None:
             note("stopped; with --out FOLDER a run can go on from where it was stopped")
         raise
+    finally:
+        if folder is not None:
+            folder.close()
 
 
 def document_of(result: Pruned) -> dict[str, Any]:
