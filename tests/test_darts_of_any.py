@@ -119,6 +119,9 @@ def test_the_limit_is_kept_and_used(net, target):
     loss = result.report.stages[-1].measured.loss
     result.fine_tune(epochs=2, optimizer=lambda own: torch.optim.SGD(own, 1e-3), distil=0)
     assert result.report.stages[-1].measured.loss < loss
+    gone = sorted(set(range(24)) - set(result.kept["blocks.0.up"].tolist()))
+    assert gone
+    assert not torch.equal(result.undo().blocks[0].up.weight[gone], net.blocks[0].up.weight[gone])  # as the search left
 
 
 @pytest.mark.parametrize("entries", [400, 120, 60])

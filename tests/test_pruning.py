@@ -791,6 +791,11 @@ def test_steps_are_those_of_the_first_module(net):
     for before, after in itertools.pairwise(results):
         for name in after.kept:
             assert set(after.kept[name]) <= set(before.kept.get(name, after.kept[name]))
+        left = sorted(set(before.kept["blocks.0.up"]) - set(after.kept["blocks.0.up"]))  # cut in this step
+        one, other = (each.undo().blocks[0].up.weight[left] for each in (before, after))
+        assert left
+        assert torch.equal(one, other)
+        assert not torch.equal(one, net.blocks[0].up.weight[left])
     with pytest.raises(InvalidValueError, match="each step measures another module"):
         next(schedule(net, IMAGE, ARRAY, targets=(0.5,), known_losses={}))
     for targets in ((), (0.5, 0.6), (1.0,), 0.5, "half", ["half"]):

@@ -15,7 +15,7 @@ from torch import nn, optim  # noqa: E402
 from torch.optim import lr_scheduler  # noqa: E402
 from torch.optim.swa_utils import AveragedModel  # noqa: E402
 
-from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
+from hwcost import InvalidValueError, MeasuredCosts, SystolicArray, from_torch, network_cost  # noqa: E402
 from hwcost.importers.torch.resize import resized  # noqa: E402
 from hwcost.torch import prune, pruned, schedule  # noqa: E402
 
@@ -209,6 +209,35 @@ def test_optimizers_that_cannot_be_cut(name):
 
 
 # ---------------------------------------------------------------- steps
+
+
+def two_layers():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+
+
+def test_the_floor_of_later_steps_is_that_of_the_first_module():
+    """The cheapest size of all is above those that the first step leaves: the second step alone has another floor."""
+    measured = {
+        "0": {(8, 4): 6.0, (8, 8): 7.0, (8, 12): 8.0, (8, 16): 10.0},
+        "2": {(4, 4): 7.9, (8, 4): 8.0, (12, 4): 1.0, (16, 4): 10.0},
+    }
+    scores = {"0": torch.ones(16)}
+    costs, x = MeasuredCosts(measured, "cycles"), torch.zeros(1, 8)
+    steps = list(schedule(two_layers(), x, costs, targets=(0.76, 0.7), importance=scores))
+    assert [(dict(step.sizes), step.report.after.cycles) for step in steps] == [({"0": 8}, 15), ({"0": 4}, 13.9)]
+    assert [step.report.floor for step in steps] == [9, 9]
+    assert [step.report.as_dict()["floor_cycles"] for step in steps] == [9, 9]
+
+
+def test_a_step_that_may_cut_more_has_a_lower_floor():
+    net = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
+    x, array = torch.zeros(1, 16), SystolicArray(4, 4)
+    first = prune(net, x, array, target=0.8, importance={"0": torch.ones(32)}, keep=("2",), least=0)
+    both = {name: torch.ones(32) for name in ("0", "2")}
+    second = prune(net, x, array, target=0.3, importance=both, after=first, least=0)
+    alone = prune(net, x, array, target=0.3, importance=both, least=0)
+    assert first.report.floor > second.report.floor == alone.report.floor
 
 
 @pytest.mark.parametrize("importance", ["taylor", "curves"])

@@ -161,6 +161,14 @@ def test_it_is_better_than_the_exact_solver_alone_and_ranks_by_loss(net, shared)
     assert shared.within(ARRAY, target=0.6, candidates=24).sizes == many.sizes  # again, from what is known
 
 
+def check_gone(result, whole, source):
+    """The channels that were cut are in a module as they are in another one, which is not the original."""
+    gone = sorted(set(range(24)) - set(result.kept["blocks.0.up"].tolist()))
+    own, other, first = (each.blocks[0].up.weight[gone] for each in (whole, source, result.original))
+    assert torch.equal(own, other)
+    assert not torch.equal(own, first)
+
+
 def test_a_part_is_fine_tuned_and_put_back(net, shared, tmp_path):
     result = shared.within(ARRAY, target=0.5, candidates=4)
     before = result.report.stages[-1].measured.loss
@@ -169,6 +177,12 @@ def test_a_part_is_fine_tuned_and_put_back(net, shared, tmp_path):
     whole = result.undo()
     small = resized(whole, result.network, keep=result.kept)
     assert same(small, result.model)
+    check_gone(result, whole, shared.model)
+    before = shared.model.state_dict()["blocks.0.up.weight"].clone()
+    with torch.no_grad():
+        shared.model.get_parameter("blocks.0.up.weight").zero_()  # trained on, which the result knows nothing of
+        check_gone(result, result.undo(), whole)
+        shared.model.get_parameter("blocks.0.up.weight").copy_(before)
     result.save(tmp_path / "out")
 
 

@@ -150,7 +150,8 @@ def built(
         scores: of channels; the best ones of each width stay.
         settings: for the report.
         seed: of a fine-tuning.
-        weights: a module of the same shapes whose weights are taken; the original one by default.
+        weights: a module of the same shapes whose weights are taken, and which nobody changes; the original one by
+            default.
 
     Raises:
         InvalidValueError: a module that cannot be rebuilt, or one above the limit.
@@ -162,7 +163,8 @@ def built(
     }
     small = resized(model if weights is None else weights, network, keep=kept).eval()
     after = _priced_anew(small, problem, choice.sizes)
-    return Pruned(small, model, network, kept, _report(problem, choice, after, small, settings), seed)
+    found = Pruned(small, model, network, kept, _report(problem, choice, after, small, settings), seed)
+    return found._cut_from(weights)
 
 
 def with_stages(result: Pruned, work: Work, held_out: Sequence[Batch], loss: Loss, word: str = "pruned") -> Pruned:

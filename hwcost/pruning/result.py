@@ -65,10 +65,16 @@ class Pruned:
     _held_out: tuple[Batch, ...] = field(default=(), init=False, repr=False)
     _starts: dict[str, _Start] = field(default_factory=dict, init=False, repr=False)
     _earlier: tuple[Pruned, ...] = field(default=(), init=False, repr=False)
+    _whole: nn.Module | None = field(default=None, init=False, repr=False)
 
     def _with_task(self, task: Task | None, held_out: Sequence[Batch]) -> Pruned:
         """This result, with the data and loss of the pruning, and the held-out examples."""
         self._task, self._held_out = task, tuple(held_out)
+        return self
+
+    def _cut_from(self, whole: nn.Module | None) -> Pruned:
+        """This result as one whose weights were those of a module that was trained before it was cut."""
+        self._whole = whole
         return self
 
     def _following(self, before: Pruned | None) -> Pruned:
@@ -84,7 +90,7 @@ class Pruned:
             stages=list(self.report.stages),
         )  # fmt: skip
         found = replace(self, model=copy.deepcopy(self.model), report=report)
-        return found._with_task(self._task, self._held_out)._following(self)
+        return found._with_task(self._task, self._held_out)._following(self)._cut_from(self._whole)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -246,8 +252,13 @@ class Pruned:
         raise InvalidValueError("optimizer", tuple(others[0].shape), allowed)
 
     def undo(self) -> nn.Module:
-        """A copy of the original module with the trained weights back in the places of the channels that stayed."""
-        whole = copy.deepcopy(self.original)
+        """All of the original module, with the trained weights back in the places of the channels that stayed.
+
+        The channels that were cut have the weights that they had when they were cut: those of the original; of a
+        super-network or a search, those that its training gave them, to which the others have grown used; of a step
+        of :func:`hwcost.torch.schedule`, those of the step before.
+        """
+        whole = copy.deepcopy(self.original if self._whole is None else self._whole)
         target = {**dict(whole.named_parameters(remove_duplicate=False)), **dict(whole.named_buffers())}
         source = {**dict(self.model.named_parameters(remove_duplicate=False)), **dict(self.model.named_buffers())}
         with torch.no_grad():

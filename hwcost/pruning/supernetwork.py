@@ -266,6 +266,6 @@ class SuperNet:
         problem = Problem(self.original, self.example_inputs, network, array, limit, search.own.kept_by, notes)
         result = built(
             problem, choice._replace(sizes=sizes, gap=None), self.scores, {**search.settings, "candidates": count},
-            seed=search.work.seed, weights=self.model,
+            seed=search.work.seed, weights=copy.deepcopy(self.model),
         )  # fmt: skip
         return with_stages(result, search.work, search.held_out, task.loss, "part of the super-network")
