@@ -27,8 +27,9 @@ from typing import Any
 
 from common.side_by_side import RESULTS, report
 from hwcost import SystolicArray
-from nas_plugin import load_arch_def
+from nas_plugin import SearchSettings, load_arch_def
 from nas_plugin.images import FULL
+from nas_plugin.methods.finding import search_macs
 from nas_plugin.runs.folders import only_one
 from nas_plugin.runs.settings import SweepSettings
 from nas_plugin.runs.sweep import SearchSweep, size_of
@@ -121,7 +122,24 @@ def figures_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if own:
             figures[f"{where}: points above LeNet-5, mean"] = statistics.fmean(own)
             figures[f"{where}: seeds within {points} points"] = sum(each >= -points - 1e-9 for each in own)
-    return figures
+    return figures | {
+        f"{where}: search by one-shot, trainings of LeNet-5": trainings for where, trainings in one_shot().items()
+    }
+
+
+def one_shot() -> dict[str, float]:
+    """What the one-shot search took in the same cells, without the training of its winner; the author's is its unit."""
+    known = json.loads((RESULTS / "search_compute_full.json").read_text(encoding="utf-8"))["figures"]
+    arch = load_arch_def()
+    darts = SearchSettings.for_size(IMAGES, data=FULL, method="darts")
+    weights = round(IMAGES * darts.share)
+    lenet = arch.macs.one(arch.reference) * darts.train_epochs * IMAGES
+    unit = search_macs(arch, darts, weights, IMAGES - weights) / lenet
+    places = {f"{array} at {target}" for array, target in CELLS}
+    return {
+        place: unit * (known["super-network / the author's search"] + known[f"{place}: choice / the author's search"])
+        for place in sorted(places)
+    }
 
 
 def _place(row: Mapping[str, Any]) -> tuple[int, str]:

@@ -141,8 +141,8 @@ def sweep(
 
     Args:
         out: the sweep's folder, new or empty.
-        methods: names in :data:`nas_plugin.SWEEP_METHODS`, or rows of your own; None takes one-shot, expectation,
-            shifted, flops, flops-snap and, with targets, most-macs.
+        methods: names in :data:`nas_plugin.SWEEP_METHODS`, or rows of your own; None takes prune, one-shot,
+            expectation, shifted, flops, flops-snap and, with targets, most-macs.
         targets: limits, as of ``search``; or ``lambdas``; without either, targets of 0.5 and 0.75.
         seeds: of the searches.
         train_seeds: trainings of each winner and of the reference.

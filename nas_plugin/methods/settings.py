@@ -63,7 +63,7 @@ class SearchSettings:
 
     data: str
     images: int | None = _setting(None, "size of a fixed sample of the training images; None takes all", _integer(2))
-    method: str | Method = _setting("one-shot", "in :data:`nas_plugin.METHODS`, or your own", _METHOD)  # noqa: RUF009
+    method: str | Method = _setting("prune", "in :data:`nas_plugin.METHODS`, or your own", _METHOD)  # noqa: RUF009
     latency: str | Latency = _setting("expectation", "in :data:`nas_plugin.LATENCIES`, or yours", _LATENCY)  # noqa: RUF009
     weight: float = _setting(0.1, "lambda, in units of the reference's cycles; moved to meet a target", _WEIGHT)
     target: str | None = _setting(None, "limit on cycles, read by :class:`hwcost.network.limits.Target`", _TARGET)
@@ -72,7 +72,7 @@ class SearchSettings:
     seed: int = _setting(0, "of everything random", _integer(0))
     epochs: int = _setting(30, "of the search, weight-only ones included", _COUNT)
     weight_only_epochs: int = _setting(2, 'epochs at the start of "darts" that leave alpha alone', _integer(0))
-    candidates: int = _setting(100, 'networks that "one-shot" scores with the super-network\'s weights', _COUNT)
+    candidates: int = _setting(100, 'networks that "prune" and "one-shot" score as they are cut', _COUNT)
     finalists: int = _setting(8, "the best of them, which are fine-tuned and scored again; 1 for no finals", _COUNT)
     finalist_epochs: int = _setting(3, 'of fine-tuning, and of each training of "random"', _COUNT)
     train_epochs: int = _setting(30, 'of the winner, the reference, and the last finalists of "one-shot"', _COUNT)

@@ -145,7 +145,7 @@ descends the gradient of MACs too, but its lambda follows the exact expected cyc
 and it takes the most probable network within the exact limit, widths rounded up.
 """
 
-DEFAULT_METHODS = ("one-shot", "expectation", "shifted", "flops", "flops-snap", "most-macs")
+DEFAULT_METHODS = ("prune", "one-shot", "expectation", "shifted", "flops", "flops-snap", "most-macs")
 """The methods of a sweep that names none."""
 
 

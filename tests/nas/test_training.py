@@ -197,10 +197,10 @@ def test_settings_follow_the_number_of_images() -> None:
     assert SearchSettings.for_size(4_000, data="x").alpha_lr == 0.1
     assert SearchSettings.for_size(60_000, data="x", alpha_lr=0.2, epochs=None).alpha_lr == 0.2
     assert SearchSettings.for_size(4_000, data="x", method="darts", epochs=1).weight_only_epochs == 0
-    assert SearchSettings.for_size(60_000, data="x").method == "one-shot"
+    assert SearchSettings.for_size(60_000, data="x").method == "prune"
     assert SearchSettings.for_size(60_000, data="x", latency="none").method == "darts"
     assert SearchSettings.for_size(60_000, data="x", utilization=0.0).method == "darts"
-    assert SearchSettings.for_size(60_000, data="x", epochs=3, candidates=5).method == "one-shot"
+    assert SearchSettings.for_size(60_000, data="x", epochs=3, candidates=5).method == "prune"
     assert SearchSettings.for_size(60_000, data="x", method="one-shot").epochs == 6
     assert SearchSettings.for_size(4_000, data="x", method="one-shot").epochs == 20
     assert SearchSettings.for_size(4_000, data="x", target=0.75).target == "0.75"
