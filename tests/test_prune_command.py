@@ -24,6 +24,7 @@ from hwcost import (  # noqa: E402
     write_costs,
 )
 from hwcost.cli.prune import IMPORTANCE  # noqa: E402
+from hwcost.cli.shared.trained import read_source  # noqa: E402
 from hwcost.importers.torch import load_model  # noqa: E402
 from hwcost.importers.torch.loading import load_object  # noqa: E402
 from hwcost.pruning.exporting import export_onnx  # noqa: E402
@@ -192,6 +193,23 @@ def test_what_is_asked_of_widths(document):
     settings = {"importance": "norm", "keep": ["0"], "least": 0.5, "multiple": 4, "seed": 3}
     assert settings.items() <= found["settings"].items()
     assert (CURVES, *SCORES) == IMPORTANCE
+
+
+def test_where_pytorch_computes(run, no, document):
+    assert document(f"{BASE} --target 0.8 --torch-device cpu")["settings"]["device"] == "cpu"
+    for device in ("meta", "nowhere", "cuda:77", "mps:x"):
+        line = no(f"{BASE} --target 0.8 --torch-device {device}")
+        assert "--torch-device" in line
+        assert "one that this machine has: cpu, cuda" in line
+
+
+def test_a_module_and_its_inputs_are_on_the_device(folder):
+    there, here = (read_source("net.py:Net", ["1,3,8,8"], "w.safetensors", 0, torch.device(name))
+                   for name in ("meta", "cpu"))  # fmt: skip
+    assert {each.device.type for each in there.model.state_dict().values()} == {"meta"}
+    assert [each.device.type for each in there.inputs] == ["meta"]
+    assert there.network.widths == here.network.widths
+    assert {each.device.type for each in here.model.state_dict().values()} == {"cpu"}
 
 
 def test_inputs_by_name_and_several(document):

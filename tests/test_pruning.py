@@ -20,11 +20,13 @@ import hwcost.torch  # noqa: E402
 from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
 from hwcost.importers.torch.resize import changed_numbers, cut_in_place, resized  # noqa: E402
 from hwcost.network.channels import first_channels  # noqa: E402
-from hwcost.pruning.batches import Task  # noqa: E402
+from hwcost.pruning.batches import Batch, Task  # noqa: E402
 from hwcost.pruning.choosing import Choice  # noqa: E402
 from hwcost.pruning.curves import best_channels, summed_values  # noqa: E402
 from hwcost.pruning.identity import identity_of  # noqa: E402
 from hwcost.pruning.norms import of_the_batch, re_estimate  # noqa: E402
+from hwcost.pruning.steps import weights_of  # noqa: E402
+from hwcost.pruning.tuning import Tuning  # noqa: E402
 from hwcost.torch import prune, pruned, schedule  # noqa: E402
 
 ARRAY = SystolicArray(8, 8)
@@ -671,6 +673,62 @@ def test_a_state_dict_is_cut_and_put_back(net):
     assert torch.equal(whole.blocks[0].up.weight[gone], net.blocks[0].up.weight[gone])
     with pytest.raises(InvalidValueError, match="a tensor of shape"):
         result.cut({"head.weight": torch.zeros(2, 2)})
+
+
+class Elsewhere(nn.Module):
+    """A module on a device without values, which takes only what is there, and whose outputs are on the CPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.norm = nn.Parameter(torch.ones(4, 3, device="meta")), nn.BatchNorm2d(3)
+        self.seen = 0
+
+    def forward(self, x):
+        assert x.device.type == "meta"
+        self.seen += 1
+        return torch.zeros(len(x), 4)
+
+
+def first_outputs(outputs, targets):
+    return outputs.mean()
+
+
+def test_batches_follow_the_module(net):
+    """A fine-tuned module may be on another device than the original and the data."""
+    moved = Elsewhere()
+    task = Task(loader(), first_outputs)
+    held = list(task.batches(torch.device("cpu")))
+    assert task.measured(moved, [each._replace(targets=each.targets.float()) for each in held]).loss == 0
+    assert re_estimate(moved, held)
+    assert moved.seen == 2 * len(held)
+    assert all(each.args[0].device.type == each.targets.device.type == "cpu" for each in held)
+    batch = Batch((held[0].args[0],), {"mask": [held[0].targets, 3]}, held[0].targets, 16).to(torch.device("meta"))
+    assert batch.args[0].is_meta
+    assert batch.named["mask"][0].is_meta
+    assert batch.named["mask"][1] == 3
+    assert batch.targets.is_meta
+
+
+def test_an_original_teaches_from_its_own_device(net):
+    result = prune(net, IMAGE, ARRAY, target=0.5, data=loader(), held_out=HELD_OUT)
+    teacher = Elsewhere()
+    tuning = Tuning(result.model, teacher, Task(loader(), F.cross_entropy), 1)
+    tuning.run_epoch()
+    assert teacher.seen == len(loader())
+
+
+def test_a_step_stays_where_the_last_one_is(net, monkeypatch):
+    first = quietly(net, IMAGE, ARRAY, target=0.8)
+    asked = []
+
+    def there(model):
+        asked.append(model)
+        return torch.device("meta")
+
+    monkeypatch.setattr("hwcost.pruning.steps.device_of", there)
+    assert {each.device.type for each in weights_of(first).state_dict().values()} == {"meta"}
+    assert asked == [first.model]
+    assert {each.device.type for each in first.undo().state_dict().values()} == {"cpu"}
 
 
 @pytest.mark.parametrize("make", [

@@ -19,7 +19,7 @@ from hwcost.cli.prune_options import (
 from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import TABLE, ArrayOptions, CostTable, Machine, array_options
 from hwcost.cli.shared.networks import INPUT, ModelOptions, note_extrapolation
-from hwcost.cli.shared.options import block, default_option, parsed_by, size_option
+from hwcost.cli.shared.options import TORCH_DEVICE, block, default_option, parsed_by, size_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_member, parse_name, parse_number, parse_share, parse_size
 from hwcost.errors import MISSING, InvalidValueError, require
@@ -111,6 +111,7 @@ Examples:
         "--learning-rate", metavar="RATE", callback=parsed_by(parse_number, "a number above 0, like 0.01"),
         help=f"Highest learning rate of the fine-tuning.  [default: {LEARNING_RATE}]",
     ),
+    TORCH_DEVICE,
 )  # fmt: skip
 @block(
     "files",

@@ -39,11 +39,12 @@ class ChoiceOptions(NamedTuple):
 
 
 class TuningOptions(NamedTuple):
-    """The fine-tuning; no epochs for none."""
+    """The fine-tuning, no epochs for none; and where PyTorch computes."""
 
     epochs: int | None
     distil: float | None
     learning_rate: float | None
+    torch_device: str | None
 
     def values(self) -> tuple[int, float | None, float]:
         """All three, with their defaults; None for a share that follows from the original module."""

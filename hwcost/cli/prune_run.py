@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
+from torch.utils._pytree import tree_map_only
 
 from hwcost.cli.prune_options import ChoiceOptions, FileOptions, LimitOptions, TaskOptions, TuningOptions
 from hwcost.cli.shared.machines import CostTable, Machine
@@ -59,7 +61,7 @@ def run(
 ) -> Found:
     """Prunes, or goes on, or reads what is there already; writes the folder and the ONNX file."""
     members = {name: getattr(task, name) for name in task._fields[1:]}
-    ask = Ask(source, inputs, task.weights, choice.seed, members, files.out, _OPTIONS)
+    ask = Ask(source, inputs, task.weights, choice.seed, members, files.out, tuning.torch_device, _OPTIONS)
     later = dict(zip(("fine-tune", "distil", "learning rate"), tuning.values(), strict=True))
     with work_on(ask, machine, limit._asdict() | choice._asdict(), later) as (given, folder):
         if folder is not None and folder.is_finished:
@@ -77,8 +79,9 @@ def run(
         if files.onnx is not None and isinstance(machine, Machine):
             model = load_pruned(files.out, given.model) if model is None and files.out else model
             assert model is not None
+            inputs_there = tree_map_only(torch.Tensor, torch.Tensor.cpu, given.inputs)
             with write_output("--onnx", files.onnx):
-                export_onnx(model, given.inputs, files.onnx, machine.array, document["after"]["cycles"])
+                export_onnx(model.cpu(), inputs_there, files.onnx, machine.array, document["after"]["cycles"])
     return Found(given.network, document, lines)
 
 

@@ -32,6 +32,11 @@ class Batch(NamedTuple):
     targets: Any
     examples: int
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        args, named, targets = _on(device, (self.args, dict(self.named), self.targets))
+        return Batch(args, named, targets, self.examples)
+
     @property
     def shapes(self) -> str:
         """The shapes of its tensors, in words."""
@@ -91,8 +96,7 @@ class Task:
         is_empty = True
         for given in self.data:
             is_empty = False
-            moved = tree_map_only(Tensor, lambda each: each.to(device).contiguous(), given)
-            yield self._batch(moved)
+            yield self._batch(_on(device, given))
         if is_empty:
             raise InvalidValueError(self.field, self.data, _PAIRS, reason="there are none")
 
@@ -128,10 +132,11 @@ class Task:
         return outputs, loss.reshape(())
 
     def measured(self, model: nn.Module, batches: Iterable[Batch]) -> Measured:
-        """The mean loss and the accuracy of a module over batches; it runs in its present mode."""
+        """The mean loss and the accuracy of a module over batches, on its device; it runs in its present mode."""
+        device = device_of(model)
         total, hits, count, labelled = 0.0, 0, 0, 0
         with torch.no_grad():
-            for batch in batches:
+            for batch in (each.to(device) for each in batches):
                 outputs, loss = self.of(model, batch)
                 total, count = total + float(loss) * batch.examples, count + batch.examples
                 if are_scores(outputs, batch.targets):
@@ -143,6 +148,11 @@ class Task:
             allowed = "data, weights and a loss without nan and infinity"
             raise InvalidValueError(f"the loss on batches of {self.field}", total, allowed)
         return Measured(total / count, hits / labelled if labelled == count else None)
+
+
+def _on(device: torch.device, content: Any) -> Any:
+    """Tensors in plain containers on a device, each contiguous in memory."""
+    return tree_map_only(Tensor, lambda each: each.to(device).contiguous(), content)
 
 
 def _raises(error: Exception) -> str:

@@ -191,7 +191,7 @@ def put_in_order(model: nn.Module, network: Network, scores: Mapping[str, Figure
             for name in scores.keys() & {width for width, _ in rule}:
                 channels = channels_along(rule, network.widths, name)[0]
                 order = np.argsort(-scores[name][channels], kind="stable")
-                target.copy_(target.index_select(axis, torch.from_numpy(order)))
+                target.copy_(target.index_select(axis, torch.from_numpy(order).to(target.device)))
 
 
 def check_kind(importance: Any) -> None:

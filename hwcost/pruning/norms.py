@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hwcost.pruning.batches import Batch
+from hwcost.pruning.batches import Batch, device_of
 
 __all__ = ["evaluated", "of_the_batch", "re_estimate"]
 
@@ -62,7 +62,7 @@ def re_estimate(model: nn.Module, batches: Iterable[Batch]) -> bool:
             norm.train()
             norm.momentum = None  # a mean over all batches
         try:
-            for batch in batches:
+            for batch in (each.to(device_of(model)) for each in batches):
                 model(*batch.args, **batch.named)
         finally:
             for norm, momentum in momenta.items():

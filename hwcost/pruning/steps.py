@@ -11,6 +11,7 @@ from torch import nn
 
 from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
+from hwcost.pruning.batches import device_of
 from hwcost.pruning.choosing import Choice
 from hwcost.pruning.importance import Figures, check_scores
 from hwcost.pruning.result import Pruned
@@ -65,8 +66,8 @@ def of_the_whole(after: Pruned, choice: Choice, scores: Mapping[str, Figures]) -
 
 
 def weights_of(after: Pruned) -> nn.Module:
-    """The module that was pruned with the weights of the smaller one, frozen where those are."""
-    whole = after.undo()
+    """The module that was pruned with the weights of the smaller one, frozen where those are, and on its device."""
+    whole = after.undo().to(device_of(after.model))
     named = dict(whole.named_parameters(remove_duplicate=False))
     for name, each in after.model.named_parameters(remove_duplicate=False):
         named[name].requires_grad_(each.requires_grad)

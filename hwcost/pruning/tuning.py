@@ -134,9 +134,10 @@ class Tuning:
         """The loss of a batch, whose gradients are added to the parameters."""
         outputs, loss = self.task.of(self.model, batch)
         if self.teacher is not None and are_scores(outputs, batch.targets):
+            own = batch.to(device_of(self.teacher))  # the original may have stayed where it was
             with torch.no_grad():
-                wanted = self.teacher(*batch.args, **batch.named)
-            loss = self._taught(outputs, wanted, loss)
+                wanted = self.teacher(*own.args, **own.named)
+            loss = self._taught(outputs, wanted.to(outputs.device), loss)
         return descended(loss)
 
     def _taught(self, outputs: Tensor, wanted: Tensor, loss: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def search_network(source: str, given: Mapping[str, Any], out: Path | None, *, a
     machine = ArrayOptions(given.get("device"), rows, cols, given.get("dataflow"), given.get("fold_timing")).read()
     path = out or free_folder(f"{parse_member('model', source)[1]}-{search.method}")
     inputs = given.get("inputs", ())
-    ask = Ask(source, inputs, given.get("weights"), search.seed, members, path, _OPTIONS)
+    ask = Ask(source, inputs, given.get("weights"), search.seed, members, path, given.get("torch_device"), _OPTIONS)
     settings = search._asdict() | {"target": list(map(str, targets)), "threads": threads}
     if not isinstance(data, tuple):
         settings["data"] = data if data in _SETS else folder_digest(data)

@@ -12,7 +12,7 @@ import click
 
 from hwcost import InvalidValueError
 from hwcost.cli.shared.networks import INPUT
-from hwcost.cli.shared.options import option
+from hwcost.cli.shared.options import TORCH_DEVICE, option
 from hwcost.cli.shared.outputs import free_folder
 from hwcost.cli.shared.progress import showing
 from hwcost.cli.shared.values import INTEGER, REAL, parse_array, parse_member, parse_name, parse_share
@@ -46,7 +46,7 @@ _LATENCY = f"Latency term of darts, which it selects: {', '.join(LATENCIES)}.  [
 STAGES = {"search": "searching", "winner": "training the winner", "reference": "training the reference"}
 
 
-_OF_NETWORK = ("inputs", "weights", "held_out", "keep", "least", "multiple")
+_OF_NETWORK = ("inputs", "weights", "held_out", "keep", "least", "multiple", "torch_device")
 _OF_LENET = ("arch_def", "images", "utilization", "weight", "latency", "finalists")
 
 
@@ -58,6 +58,7 @@ _OF_LENET = ("arch_def", "images", "utilization", "weight", "latency", "finalist
 @option("--keep", "NAME", "A width, or a module, that stays. Can be repeated.", multiple=True)
 @option("--least", "SHARE", "Keep at least this share of each width.  [default: 0.25, or 0 with prune]", parse_share)
 @option("--multiple", "N", "Take only widths that are multiples of N.  [default: 1]", INTEGER)
+@TORCH_DEVICE
 @option("--array", "ROWSxCOLS", "Rows and columns of the array, like 16x16.  [default: the device's]", parse_array)
 @option("--method", "NAME", _METHOD, parse_name, METHODS)
 @option("--target", "LIMIT", _TARGET, multiple=True)
@@ -108,7 +109,8 @@ def search(source: str | None, out: Path | None, resume: Path | None, as_json: b
 
 def _check_options(source: str | None, given: dict[str, Any], resume: Path | None) -> None:
     """Raises if an option does not go with a network of the user's own, or needs one."""
-    refused, reason = _OF_NETWORK, "there is no FILE.py:NAME"
+    refused: tuple[str, ...] = _OF_NETWORK
+    reason = "there is no FILE.py:NAME"
     if source is not None:
         parse_member("network", source)
         refused, reason = _OF_LENET, f"it is for LeNet, not for {source}"

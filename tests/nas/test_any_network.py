@@ -279,6 +279,7 @@ def test_folders_that_are_none_of_images(name, tmp_path):
         ("--data net.py:Images --target 0.5 --target 0.01", "no widths can save the rest"),
         ("--data net.py:Images --target 0.5 --method random", "prune, one-shot, darts"),
         ("--data net.py:Images --target 0.5 --epochs 3", "--epochs"),
+        ("--data net.py:Images --target 0.5 --torch-device nowhere", "--torch-device"),
         ("--data net.py:Images --target 0.5 --method darts --candidates 3", "--candidates"),
         ("--data net.py:Images --target 0.5 --train-epochs 0", "--train-epochs"),
         ("--data net.py:Images --target 0.5 --seed -1", "--seed"),
@@ -313,7 +314,9 @@ def test_a_frozen_module_is_refused_before_any_work(no, folder, method):
     assert not (folder / "run").exists()
 
 
-@pytest.mark.parametrize("option", ["--weights w", "--input 1,3,8,8", "--keep a", "--least 0.5", "--multiple 2"])
+@pytest.mark.parametrize(
+    "option", ["--weights w", "--torch-device cpu", "--input 1,3,8,8", "--keep a", "--least 0.5", "--multiple 2"]
+)
 def test_options_of_a_network_need_one(no, option):
     assert option.split()[0] in no(f"{option} --epochs 1")
 

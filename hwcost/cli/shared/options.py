@@ -14,8 +14,8 @@ from hwcost.errors import InvalidValueError
 from hwcost.units import printable
 
 __all__ = [
-    "Command", "Decorator", "added", "block", "default_option", "form_options", "option", "option_names", "parsed_by",
-    "size_option", "skip_unsupported", "value_of",
+    "TORCH_DEVICE", "Command", "Decorator", "added", "block", "default_option", "form_options", "option",
+    "option_names", "parsed_by", "size_option", "skip_unsupported", "value_of",
 ]  # fmt: skip
 
 
@@ -93,6 +93,9 @@ def form_options(csv: str = "Print comma-separated values with a header.") -> De
     return decorate
 
 
+TORCH_DEVICE = click.option(
+    "--torch-device", metavar="NAME", help="Where PyTorch computes: cpu, cuda, cuda:1 or mps.  [default: cpu]"
+)
 skip_unsupported = click.option(
     "--skip-unsupported", is_flag=True, help="Leave out operations that cannot be priced, and name them."
 )

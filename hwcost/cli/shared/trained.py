@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
 from hwcost.cli.shared.machines import CostTable, Machine
 from hwcost.cli.shared.networks import missing_text
@@ -27,7 +28,15 @@ from hwcost.pruning.identity import made_with
 from hwcost.pruning.images import Examples, ImageFolder, examples_of
 from hwcost.pruning.weights import load_weights, weights_digest
 
-__all__ = ["Source", "errors_of_users", "examples_from", "identity_of", "object_of", "read_source"]
+__all__ = [
+    "Source",
+    "errors_of_users",
+    "examples_from",
+    "identity_of",
+    "object_of",
+    "parse_torch_device",
+    "read_source",
+]
 
 BATCH = 128
 _MOST_BYTES = 2**26
@@ -71,8 +80,25 @@ def errors_of_users(source: str, files: Sequence[str]) -> Iterator[None]:
         raise InvalidValueError(source, source, "correct the code", reason=reason) from error
 
 
-def read_source(source: str, inputs: Sequence[str], weights: str | None, seed: int) -> Source:
-    """The module with its weights, and the network that it is."""
+def parse_torch_device(option: str, text: str) -> torch.device:
+    """A device of PyTorch's that this machine has.
+
+    >>> parse_torch_device("--torch-device", "cpu")
+    device(type='cpu')
+    """
+    allowed = "one that this machine has: cpu, cuda, cuda:1, mps or the like"
+    try:
+        device = torch.device(text)
+        torch.zeros(1, device=device).cpu()
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        raise InvalidValueError(option, text, allowed, reason=first_line(error)) from None
+    return device
+
+
+def read_source(
+    source: str, inputs: Sequence[str], weights: str | None, seed: int, device: torch.device | None = None
+) -> Source:
+    """The module with its weights, on a device, and the network that it is."""
     path, name = parse_member("model", source)
     if not inputs:
         raise InvalidValueError("--input", MISSING, "the shape of each input, like --input 1,3,224,224")
@@ -87,7 +113,8 @@ def read_source(source: str, inputs: Sequence[str], weights: str | None, seed: i
         notes.append(f"THE WEIGHTS ARE RANDOM: {name} is a class, and --weights is not given; accuracy has no meaning")
     elif not isinstance(found, nn.Module):
         notes.append(f"the weights are those that {name}() gives: random ones, unless it loads some")
-    example = examples(specs, model)
+    example = tree_map_only(torch.Tensor, lambda each: each.to(device), examples(specs, model))
+    model.to(device)
     try:
         network = from_torch(model, example_inputs=example, name=name)
     except InvalidValueError as error:  # a part of a module cannot be pruned

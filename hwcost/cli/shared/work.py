@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from hwcost.cli.shared.machines import CostTable, Machine
 from hwcost.cli.shared.networks import changed_lines
 from hwcost.cli.shared.options import option_names
-from hwcost.cli.shared.trained import Source, errors_of_users, identity_of, read_source
+from hwcost.cli.shared.trained import Source, errors_of_users, identity_of, parse_torch_device, read_source
 from hwcost.cli.shared.values import parse_member
 from hwcost.console import note, user_code
 from hwcost.pruning import Pruned
@@ -36,6 +36,7 @@ class Ask(NamedTuple):
         seed: of weights that are random.
         members: the objects of other options by name, each as a file and a name in it.
         out: the folder; None keeps nothing.
+        torch_device: where PyTorch computes.
         options: the option behind each field of an error, in addition to :data:`OPTIONS`.
     """
 
@@ -45,6 +46,7 @@ class Ask(NamedTuple):
     seed: int
     members: Mapping[str, tuple[str, str] | None]
     out: str | os.PathLike[str] | None
+    torch_device: str | None
     options: Mapping[str, str]
 
 
@@ -66,7 +68,8 @@ def work_on(
     folder: RunFolder | None = None
     try:
         with option_names({**OPTIONS, **ask.options}), errors_of_users(ask.source, own), user_code():
-            given = read_source(ask.source, ask.inputs, ask.weights, ask.seed)
+            device = parse_torch_device("--torch-device", ask.torch_device or "cpu")
+            given = read_source(ask.source, ask.inputs, ask.weights, ask.seed, device)
             if ask.out is not None:
                 identity = identity_of(given, ask.inputs, machine, ask.members)
                 folder = RunFolder(ask.out, {**identity, **settings}, later)
