@@ -13,6 +13,7 @@ from torch import nn  # noqa: E402
 
 from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
 from hwcost.advice import tabulate  # noqa: E402
+from hwcost.pruning.batches import seeded  # noqa: E402
 from hwcost.pruning.curves import best_channels  # noqa: E402
 from hwcost.pruning.masking import Masked  # noqa: E402
 from hwcost.pruning.splitting import split  # noqa: E402
@@ -94,9 +95,112 @@ def test_batches_of_other_data_are_in_one_part():
     one, other, is_apart = split(list(range(11)), 0)
     assert (list(one), list(other), is_apart) == ([1, 2, 3, 4, 6, 7, 8, 9], [0, 5, 10], True)
     assert (len(one), len(other)) == (8, 3)
-    weighted = torch.utils.data.WeightedRandomSampler(torch.ones(20), 20)
-    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.arange(20.0)), 4, sampler=weighted)
-    assert not split(data, 0)[2]
+    assert not split(Unplaced(), 0)[2]
+
+
+class Unplaced:
+    """Data of a user's own without places."""
+
+    def __iter__(self):
+        return iter(range(3))
+
+
+class Backwards:
+    """A sampler of a user's own, whose places are tensors."""
+
+    def __iter__(self):
+        return iter(torch.arange(60).flip(0))
+
+    def __len__(self):
+        return 60
+
+
+class Buckets:
+    """Batches of neighbours, as those of texts of like length."""
+
+    def __iter__(self):
+        starts = torch.randperm(12).tolist()
+        return (list(range(5 * each, 5 * each + 5)) for each in starts)
+
+    def __len__(self):
+        return 12
+
+
+def numbers(**more):
+    values = torch.utils.data.TensorDataset(torch.arange(60.0))
+    return torch.utils.data.DataLoader(values, **{"batch_size": 4, **more})
+
+
+WEIGHTS = torch.linspace(0, 1, 60)
+SAMPLERS = {
+    "weighted": lambda: numbers(sampler=torch.utils.data.WeightedRandomSampler(WEIGHTS, 200)),
+    "with replacement": lambda: numbers(
+        sampler=torch.utils.data.RandomSampler(range(60), replacement=True, num_samples=90)
+    ),
+    "a part": lambda: numbers(sampler=torch.utils.data.SubsetRandomSampler(range(20, 40))),
+    "distributed": lambda: numbers(
+        sampler=torch.utils.data.DistributedSampler(range(60), num_replicas=2, rank=1, shuffle=True)
+    ),
+    "custom": lambda: numbers(sampler=Backwards()),
+    "custom batches": lambda: torch.utils.data.DataLoader(numbers().dataset, batch_sampler=Buckets()),
+    "no batches": lambda: numbers(batch_size=None, shuffle=True),
+    "last one dropped": lambda: numbers(batch_size=7, shuffle=True, drop_last=True),
+    "collated": lambda: numbers(collate_fn=lambda items: (torch.stack([each for (each,) in items]) + 1000,)),
+    "a generator": lambda: numbers(shuffle=True, generator=torch.Generator().manual_seed(3)),
+}
+
+
+def values_of(part, passes=5):
+    found = []
+    for number in range(passes):
+        with seeded(part, 0, "pass", number):
+            found.append(torch.cat([each.reshape(-1) for (each,) in part]).tolist())
+    return found
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_whatever_a_loader_samples_no_example_is_in_both_parts(name):
+    data = SAMPLERS[name]()
+    one, other, is_apart = split(data, 0)
+    assert is_apart
+    first, second = ({value for each in values_of(part) for value in each} for part in (one, other))
+    assert first
+    assert second
+    assert not first & second
+    assert first | second <= {value for each in values_of(data, 50) for value in each}
+    assert all(values_of(part) == values_of(split(data, 0)[place]) for place, part in enumerate((one, other)))
+    for part in (one, other):
+        assert len(part) == pytest.approx(len(list(part)), rel=0.4)
+    if name == "weighted":  # those with a larger weight come more often, in both parts
+        drawn = [value for each in values_of(one, 20) for value in each]
+        assert sum(value >= 30 for value in drawn) > 2 * sum(value < 30 for value in drawn)
+        assert len(one) == pytest.approx(40, abs=4)
+    if name == "a part":
+        assert (len(one), len(other)) == (4, 1)
+        assert first | second == set(range(20, 40))
+    if name == "distributed":
+        assert len(first | second) == 30
+    if name == "custom":
+        assert values_of(one)[0] == sorted(first, reverse=True)
+    if name == "custom batches":
+        assert all(len({int(value) // 5 for value in batch}) == 1 for (batch,) in one)
+    if name == "last one dropped":
+        assert {len(batch) for (batch,) in one} == {7}
+    if name == "collated":
+        assert min(first | second) == 1000
+    assert type(one) is type(data)
+
+
+class NoPlaces(Backwards):
+    def __iter__(self):
+        return iter([object() for _ in range(60)])
+
+
+def test_loaders_that_cannot_be_split_are_refused():
+    with pytest.raises(InvalidValueError, match="told apart by their values"):
+        split(numbers(sampler=NoPlaces()), 0)
+    with pytest.raises(InvalidValueError, match="at least 2 different examples"):
+        split(numbers(sampler=torch.utils.data.SubsetRandomSampler([7])), 0)
 
 
 # ---------------------------------------------------------------- the search

@@ -45,7 +45,7 @@ from hwcost.torch.loss import LatencyLoss
 __all__ = ["darts"]
 
 TAU_FIRST, TAU_LAST = 2.0, 0.5
-OVERLAP = "alpha and the weights learn from the same examples in different epochs: pass a DataLoader to keep them apart"
+OVERLAP = "alpha and the weights learn from the same examples in different epochs: pass a DataLoader over a data set to keep them apart"
 
 
 class WidthSearch(Tuning):
@@ -163,7 +163,9 @@ def darts(
         example_inputs: as for :func:`prune`.
         array: the accelerator, or the name of a device.
         target, cycles, seconds: the limit, as for :func:`prune`.
-        data, loss, held_out: as for :func:`prune`. Weights learn from four fifths of the data, alpha from one fifth.
+        data, loss, held_out: as for :func:`prune`. Weights learn from four fifths of the data, alpha from one fifth:
+            a loader of PyTorch's over a data set is split by examples, whatever its sampler draws, and a list by
+            batches. Of other data every fifth batch of a pass is for alpha, and a note says that both see all examples.
         epochs: of the search; in the first one only weights learn.
         options: the most sizes of a width, today's included.
         importance, keep, least, multiple: as for :func:`supernet`.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, SequentialSampler, Subset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset
+
+from hwcost.errors import InvalidValueError
+from hwcost.pruning.batches import seeded
 
 __all__ = ["split"]
 
@@ -16,40 +20,88 @@ PARTS = 5
 def split(data: Iterable[Any], seed: int) -> tuple[Iterable[Any], Iterable[Any], bool]:
     """Four fifths of data, one fifth, and whether no example is in both.
 
-    The examples of a loader of PyTorch's are split by the seed, and so are the batches of a list. Of any other data
-    every fifth batch is in the second part, whatever is in it in this pass.
+    Of a loader of PyTorch's over a data set with places, whatever its sampler or batch sampler draws: of what a first
+    pass takes, a fifth of the places, by the seed, is the second part, and each part is the same loader without the
+    places of the other. Of a list every fifth batch is in the second part; so it is of any other data, whatever is in
+    a batch in this pass.
+
+    Raises:
+        InvalidValueError: a loader with fewer than two examples, or whose sampler gives no places.
     """
-    if isinstance(data, DataLoader) and _is_plain(data):
-        order = torch.randperm(_length(data), generator=torch.Generator().manual_seed(seed)).tolist()
-        cut = max(1, len(order) // PARTS)
-        return _loader(data, order[cut:]), _loader(data, order[:cut]), True
+    if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
+        return *_loaders(data, seed), True
     return _Batches(data, False), _Batches(data, True), isinstance(data, Sequence)
 
 
-def _is_plain(data: DataLoader[Any]) -> bool:
-    """Whether a loader takes all examples of a data set in order, or in random order."""
-    kinds = (RandomSampler, SequentialSampler)
-    own = type(data.sampler) in kinds and type(data.batch_sampler) is BatchSampler
-    return own and not isinstance(data.dataset, IterableDataset) and _length(data) >= 2
+def _loaders(data: DataLoader[Any], seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """A loader in two parts: copies of it, with everything that it does, which leave out some places."""
+    of_batches = data.batch_sampler is not None and type(data.batch_sampler) is not BatchSampler
+    with seeded(data, seed, "split"):
+        drawn = data.batch_sampler if of_batches else ([place] for place in data.sampler)
+        first = [list(map(_key, batch)) for batch in drawn or ()]
+    places = sorted({key for batch in first for key in batch}, key=lambda key: (len(repr(key)), repr(key)))
+    if len(places) < 2:
+        allowed = "a loader that takes at least 2 different examples, one for each part"
+        raise InvalidValueError("data", len(places), allowed)
+    order = torch.randperm(len(places), generator=torch.Generator().manual_seed(seed)).tolist()
+    fifth = frozenset(places[each] for each in order[: max(1, len(order) // PARTS)])
+    one, other = (_part(data, _Filter(fifth, is_fifth), first, of_batches) for is_fifth in (False, True))
+    return one, other
 
 
-def _length(data: DataLoader[Any]) -> int:
-    return len(data.dataset)  # type: ignore[arg-type]
+def _key(place: Any) -> Any:
+    """A place as a value that is the same in every pass."""
+    plain = place.tolist() if hasattr(place, "tolist") else place
+    plain = tuple(plain) if isinstance(plain, list) else plain
+    if type(plain).__hash__ in (None, object.__hash__):
+        allowed = "a loader whose sampler gives places that are told apart by their values, like integers"
+        raise InvalidValueError("data", place, allowed, reason="it cannot be split into two parts")
+    return plain
 
 
-def _loader(data: DataLoader[Any], places: Sequence[int]) -> DataLoader[Any]:
-    """The loader over some of its examples."""
-    return DataLoader(
-        Subset(data.dataset, places),
-        batch_size=data.batch_size,
-        shuffle=isinstance(data.sampler, RandomSampler),
-        num_workers=data.num_workers,
-        collate_fn=data.collate_fn,
-        pin_memory=data.pin_memory,
-        drop_last=data.drop_last and len(places) >= (data.batch_size or 1),
-        worker_init_fn=data.worker_init_fn,
-        generator=data.generator,
-    )
+class _Filter(NamedTuple):
+    """The places of a part: those of a fifth, or all others."""
+
+    fifth: frozenset[Any]
+    is_fifth: bool
+
+    def of(self, places: Iterable[Any]) -> Iterator[Any]:
+        """Those of some places that are in the part."""
+        return (place for place in places if (_key(place) in self.fifth) == self.is_fifth)
+
+
+def _part(data: DataLoader[Any], chosen: _Filter, first: Sequence[Sequence[Any]], of_batches: bool) -> DataLoader[Any]:
+    """A copy of a loader that takes only some places; it is as long as it would have been in a ``first`` pass."""
+    found = copy.copy(data)
+    count = sum(bool(list(chosen.of(batch))) for batch in first)
+    own: dict[str, Any] = {"_iterator": None}
+    if of_batches:
+        own["batch_sampler"] = _Filtered(data.batch_sampler, chosen, count, of_batches)
+    else:
+        own["sampler"] = _Filtered(data.sampler, chosen, count, of_batches)
+    if isinstance(data.batch_sampler, BatchSampler) and not of_batches:
+        size = data.batch_sampler.batch_size
+        own["drop_last"] = data.drop_last and count >= size
+        own["batch_sampler"] = BatchSampler(own["sampler"], size, own["drop_last"])
+    vars(found).update(own)  # a loader refuses these as attributes once it is made
+    return found
+
+
+class _Filtered:
+    """A sampler, or one of batches, that leaves out some places of another one."""
+
+    def __init__(self, sampler: Any, chosen: _Filter, count: int, of_batches: bool) -> None:
+        self.sampler, self.chosen, self.count, self.of_batches = sampler, chosen, count, of_batches
+        self.generator = getattr(sampler, "generator", None)  # seeded as that of the data
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.of_batches:
+            return self.chosen.of(self.sampler)
+        batches = (list(self.chosen.of(batch)) for batch in self.sampler)
+        return (batch for batch in batches if batch)
+
+    def __len__(self) -> int:
+        return self.count
 
 
 class _Batches:
