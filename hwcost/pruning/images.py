@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -80,8 +81,8 @@ def _has_places(data: Any) -> bool:
 class ImageFolder(Dataset[Any]):
     """The images of a folder that has a folder of images for each class, as tensors and the number of the class.
 
-    Images are scaled so that they cover the shape, cropped in the middle, and normalised by the mean and deviation of
-    each channel.
+    Images are turned upright as their EXIF data say, scaled so that they cover the shape, cropped in the middle, and
+    normalised by the mean and deviation of each channel.
 
     Args:
         folder: with at least two folders, whose names in order are classes 0, 1, 2, ...
@@ -104,10 +105,10 @@ class ImageFolder(Dataset[Any]):
             raise InvalidValueError("the shape of an image", tuple(shape), allowed)
         self.shape, path, where = tuple(shape), pathlib.Path(folder), os.fspath(folder)
         try:
-            own = {each.name: sorted(each.rglob("*")) for each in sorted(path.iterdir()) if each.is_dir()}
+            folders = [each for each in sorted(path.iterdir()) if each.is_dir()]
+            files = {each.name: [file for file in files_in(each) if is_image(file)] for each in folders}
         except (OSError, ValueError) as error:
             raise unusable("folder of images", path, "read", error) from None
-        files = {name: [each for each in found if each.suffix.lower() in ENDINGS] for name, found in own.items()}
         self.classes = [name for name, found in files.items() if found and not name.startswith(".")]
         self._files = [(each, place) for place, name in enumerate(self.classes) for each in files[name]]
         if len(self.classes) < 2:
@@ -132,7 +133,8 @@ class ImageFolder(Dataset[Any]):
         path, (channels, height, width) = self._files[place][0], self.shape
         try:
             with Image.open(path) as image:
-                fitted = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (width, height))
+                upright = ImageOps.exif_transpose(image)  # as cameras note how they were held
+                fitted = ImageOps.fit(upright.convert("L" if channels == 1 else "RGB"), (width, height))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise unusable("image", path, "read", error) from None
         values = torch.from_numpy(np.array(fitted, dtype=np.float32) / 255)
@@ -146,15 +148,32 @@ class ImageFolder(Dataset[Any]):
         return f"{shown}, normalised by mean {mean} and deviation {deviation}"
 
 
+def is_image(file: pathlib.Path) -> bool:
+    """Whether a file is an image by its name."""
+    return file.suffix.lower() in ENDINGS
+
+
+def files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files of a folder and of those in it, sorted; a link to a folder is not followed.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    return sorted(each for each in folder.rglob("*") if each.is_file())
+
+
 def folder_digest(folder: str | os.PathLike[str]) -> str:
-    """The SHA-256 of the names and sizes of all files of a folder.
+    """The SHA-256 of the names and contents of all images in the folders of a folder.
 
     Raises:
         InvalidValueError: a folder that cannot be read.
     """
-    path = pathlib.Path(folder)
+    path, found = pathlib.Path(folder), hashlib.sha256()
     try:
-        found = sorted((each.relative_to(path).as_posix(), each.stat().st_size) for each in path.rglob("*"))
+        for file in filter(is_image, files_in(path)):
+            with open(file, "rb") as content:
+                own = hashlib.file_digest(content, "sha256").digest()
+            found.update(digest(file.relative_to(path).as_posix().encode(), own))
     except OSError as error:
         raise unusable("folder of images", path, "read", error) from None
-    return digest(repr(found).encode()).hex()
+    return found.hexdigest()

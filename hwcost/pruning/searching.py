@@ -45,7 +45,10 @@ from hwcost.torch.loss import LatencyLoss
 __all__ = ["darts"]
 
 TAU_FIRST, TAU_LAST = 2.0, 0.5
-OVERLAP = "alpha and the weights learn from the same examples in different epochs: pass a DataLoader over a data set to keep them apart"
+OVERLAP = (
+    "alpha and the weights learn from the same examples in different epochs: pass a DataLoader over a data set to keep "
+    "them apart"
+)
 
 
 class WidthSearch(Tuning):

@@ -17,7 +17,7 @@ from PIL import Image
 from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost
 from hwcost.importers.torch import load_model
 from hwcost.pruning.folder import lock_of
-from hwcost.pruning.images import ImageFolder, examples_of
+from hwcost.pruning.images import ImageFolder, examples_of, folder_digest
 from hwcost.torch import pruned
 from nas_plugin.cli import main
 
@@ -230,6 +230,56 @@ def test_a_folder_of_images(tmp_path):
     examples = examples_of(found, 16, 0)
     assert sum(len(labels) for _, labels in examples.held_out) == 3
     assert all(len(labels) == 16 for _, labels in examples.data)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_images_are_upright_however_the_camera_was_held(tmp_path, turn):
+    """The same picture under each of the eight notes of EXIF, of which six turn or mirror what is stored."""
+    upright = np.zeros((8, 8, 3), dtype=np.uint8)
+    upright[:3, :, 0], upright[:, :2, 1] = 250, 200
+    stored = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright), 7: np.rot90(upright.transpose(1, 0, 2), 2), 8: np.rot90(upright, -1),
+    }[turn]  # fmt: skip
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(upright).save(tmp_path / name / "plain.png")
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / name / "turned.png", exif=exif)
+    plain, turned = (ImageFolder(tmp_path, (3, 8, 8), 0)[place][0] for place in (0, 1))
+    assert torch.equal(plain, turned)
+
+
+def test_a_digest_is_of_the_pixels_and_names(tmp_path):
+    path = pictures(tmp_path / "photos")
+    seen = [folder_digest(path)]
+    file = path / "cat" / "1.png"
+    content = bytearray(file.read_bytes())
+    content[-20] ^= 1  # as many bytes as before
+    file.write_bytes(content)
+    seen.append(folder_digest(path))
+    file.rename(path / "cat" / "one.png")
+    seen.append(folder_digest(path))
+    (path / "dog" / "2.jpg").rename(path / "cat" / "2 again.jpg")
+    seen.append(folder_digest(path))
+    assert len(set(seen)) == 4
+    (path / "cat" / "notes.txt").write_text("not even this image")
+    os.utime(path / "cat" / "2.jpg", (0, 0))
+    assert folder_digest(path) == seen[-1]
+
+
+def test_a_folder_named_like_an_image_is_no_image(tmp_path):
+    path = pictures(tmp_path / "photos")
+    (path / "cat" / "x.png").mkdir()
+    (path / "cat" / "y.png").mkdir()
+    Image.new("RGB", (9, 9), (200, 0, 0)).save(path / "cat" / "y.png" / "inside.jpg")
+    before = folder_digest(path)
+    found = ImageFolder(path, (3, 8, 6), 0)
+    assert len(found) == 37
+    assert all(found[place][0].isfinite().all() for place in range(37))
+    (path / "cat" / "y.png" / "inside.jpg").unlink()
+    assert folder_digest(path) != before
 
 
 def test_a_search_on_a_folder_of_images(run, folder, no):
