@@ -17,15 +17,16 @@ To raise an error again under the name that the caller knows, use :meth:`Invalid
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final
 
 __all__ = [
     "MISSING", "HwcostError", "InvalidValueError", "MissingDependencyError", "MixedLibrariesError",
-    "NoGradientError", "UnusedRowWarning", "check_one_of", "cut", "did_you_mean", "first_line", "raised", "require",
-    "unknown",
+    "NoGradientError", "UnusedRowWarning", "check_one_of", "cut", "did_you_mean", "first_line", "needs_extra", "raised",
+    "require", "unknown",
 ]  # fmt: skip
 
 
@@ -211,6 +212,22 @@ def require(module: str, extra: str, purpose: str) -> None:
 
     if importlib.util.find_spec(module) is None:
         raise MissingDependencyError(module.replace("_", "-"), extra, purpose)
+
+
+@contextlib.contextmanager
+def needs_extra(extra: str, purpose: str) -> Iterator[None]:
+    """Turns a failed import in the body into an error that names the missing library and the extra.
+
+    >>> with needs_extra("nas", "a search"):
+    ...     import no_such_library
+    Traceback (most recent call last):
+    ...
+    hwcost.errors.MissingDependencyError: a search needs no_such_library; install it with: pip install "hwcost[nas]"
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(str(error.name), extra, purpose) from None
 
 
 def first_line(error: BaseException, *, with_type: bool = True) -> str:

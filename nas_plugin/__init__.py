@@ -32,13 +32,13 @@ def __getattr__(name: str) -> Any:
     """Imports on first use: the tables without torch, all else with it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nas_plugin.errors import needs_extra
+    from hwcost.errors import needs_extra
     from nas_plugin.methods import settings, table
 
     for module in (settings, table):
         if hasattr(module, name):
             return getattr(module, name)
-    with needs_extra("nas_plugin"):
+    with needs_extra("nas", "nas_plugin"):
         from nas_plugin import api
         from nas_plugin.runs import result
         from nas_plugin.space import arch_def, networks

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
-from hwcost.errors import HwcostError, MissingDependencyError
+from hwcost.errors import HwcostError
 
 __all__ = ["ArchDefError", "DataError", "RunError"]
 
@@ -20,12 +17,3 @@ class DataError(HwcostError, ValueError):
 
 class RunError(HwcostError, RuntimeError):
     """A run folder that cannot be written, or from which a run cannot resume."""
-
-
-@contextlib.contextmanager
-def needs_extra(purpose: str) -> Iterator[None]:
-    """Turns a failed import into an error that names the missing library and the extra."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(str(error.name), "nas", purpose) from None

@@ -197,6 +197,8 @@ class NoPlaces(Backwards):
 
 
 def test_loaders_that_cannot_be_split_are_refused():
+    with pytest.raises(InvalidValueError, match="at least 2 batches, one for each part, or a DataLoader"):
+        split([(torch.zeros(4, 1), torch.zeros(4))], 0)
     with pytest.raises(InvalidValueError, match="told apart by their values"):
         split(numbers(sampler=NoPlaces()), 0)
     with pytest.raises(InvalidValueError, match="at least 2 different examples"):

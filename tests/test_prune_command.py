@@ -73,6 +73,7 @@ def data():
 
 
 held_out = [next(iter(data()))]
+held_out_as_one = held_out[0]
 calls = 0
 
 
@@ -433,9 +434,13 @@ TOGETHER = {
     "--data net.py:number": "a loader or a list",
     "--data net.py:nothing": "unknown name 'nothing' in net.py; known:",
     "--data net.py:data --loss net.py:number": "a function of outputs and targets",
-    "--data net.py:data --loss net.py:bad": "line 58 of net.py raises IndexError",
+    "--data net.py:data --loss net.py:bad": "line 59 of net.py raises IndexError",
     "--held-out net.py:Two": "a loader or a list",
     "--keep nope": "names of widths or modules",
+    "--keep 0 --keep 3": "every width would stay; leave out at least one of: 0, 3",
+    "--least 1": "with 1 no width has a smaller size; at most 0.937, with which '0' may have 15 instead of 16",
+    "--multiple 24": "no width has a smaller multiple of 24; less than 24, the size of the largest width",
+    "--data net.py:held_out_as_one": "--data cannot be used: they are one batch, and no list of batches; a list of",
 }
 
 

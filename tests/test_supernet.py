@@ -186,6 +186,20 @@ def test_a_part_is_fine_tuned_and_put_back(net, shared, tmp_path):
     result.save(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"least": 1.0}, "with 1 no width has a smaller size; at most 0.9"),
+        ({"multiple": 24}, "no width has a smaller multiple of 24; less than 24"),
+        ({"keep": ("stem", "blocks", "grouped")}, "every width would stay"),
+    ],
+)
+def test_what_leaves_no_width_a_smaller_size_is_named(net, more, words):
+    with pytest.raises(InvalidValueError, match=words) as caught:
+        supernet(net, IMAGE, data=loader(), **more)
+    assert caught.value.field == next(iter(more))
+
+
 def test_an_untrained_original_is_no_teacher(net, shared):
     torch.manual_seed(0)
     found = supernet(Net(), IMAGE, data=loader(192), held_out=HELD_OUT, epochs=4)

@@ -74,6 +74,9 @@ class Task:
         if isinstance(data, Iterator):  # to call iter() would start the workers of a loader
             allowed = "a loader or a list, which can be iterated over again"
             raise InvalidValueError(field, data, allowed, reason="an iterator ends after one pass")
+        if isinstance(data, (list, tuple)) and len(data) == 2 and all(isinstance(each, Tensor) for each in data):
+            allowed = "a list of batches: [(inputs, targets)]"
+            raise InvalidValueError(field, "two tensors", allowed, reason="they are one batch, and no list of batches")
         if not callable(loss):
             raise InvalidValueError("loss", loss, "a function of outputs and targets, like F.cross_entropy")
         self.data, self.loss, self.field = data, loss, field

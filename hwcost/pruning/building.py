@@ -17,7 +17,7 @@ from hwcost.importers.torch.resize import resized
 from hwcost.network.limits import Limit
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Batch, Loss, Task, device_of
-from hwcost.pruning.choosing import Choice, kept_widths
+from hwcost.pruning.choosing import Choice, check_room, kept_widths
 from hwcost.pruning.curves import best_channels
 from hwcost.pruning.norms import evaluated, re_estimate
 from hwcost.pruning.report import PrunedLayer, PruningReport, Stage
@@ -98,9 +98,10 @@ def open_widths(
         options_of: the options of each width that ``allowed`` does not keep.
 
     Raises:
-        InvalidValueError: names that are unknown, no width that can change.
+        InvalidValueError: names that are unknown, no width that can change, or that is allowed to.
     """
     allowed = allowed._replace(keep=kept_widths(network, allowed.keep))
+    check_room(network, allowed, options_of)
     options = options_of(allowed)
     kept_by = dict.fromkeys(allowed.keep, "kept as asked")
     if broken := _widths_that_break(model, example_inputs, network, options):

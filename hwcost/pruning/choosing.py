@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from hwcost.advice.budget import best_sizes, floor_of, whole_values
@@ -17,7 +18,10 @@ from hwcost.network.operations import whole
 from hwcost.pruning.importance import Figures
 from hwcost.units import exact, shortlist
 
-__all__ = ["Choice", "below_the_floor", "check_floor", "choose", "effort_of", "kept_widths", "limit_of", "stairs"]
+__all__ = [
+    "Choice", "below_the_floor", "check_floor", "check_room", "choose", "effort_of", "kept_widths", "limit_of",
+    "stairs",
+]  # fmt: skip
 
 _NAMED = 3
 
@@ -78,6 +82,42 @@ def kept_widths(network: Network, keep: Iterable[str]) -> tuple[str, ...]:
             raise InvalidValueError("keep", each, f"names of widths or modules: {', '.join(names)}")
         found.update(dict.fromkeys(own))
     return tuple(found)
+
+
+def check_room(network: Network, allowed: Allowed, options_of: Callable[[Allowed], Mapping[str, Figures]]) -> None:
+    """Raises if what a caller allows leaves no width a smaller size: an error about the one that is to blame.
+
+    Args:
+        network: with the widths.
+        allowed: with widths in ``keep``, and no modules.
+        options_of: from what is allowed to the sizes of each width, today's last.
+
+    Raises:
+        InvalidValueError: a ``keep`` that names every width, a ``least`` or a ``multiple`` that is too large.
+    """
+
+    def room(tried: Allowed) -> dict[str, Figures]:
+        return {name: own for name, own in options_of(tried).items() if len(own) > 1}
+
+    names = changeable(network)
+    if not names:
+        return
+    if not changeable(network, allowed.keep):
+        allowed_here = f"leave out at least one of: {shortlist(names, _NAMED)}"
+        raise InvalidValueError("keep", shortlist(names, _NAMED), allowed_here, reason="every width would stay")
+    if room(allowed):
+        return
+    if found := room(allowed._replace(least=0.0)):
+        shares = {name: own[-2] / own[-1] for name, own in found.items()}
+        name = max(shares, key=shares.__getitem__)
+        most = f"at most {math.floor(1000 * shares[name]) / 1000:g}, with which {name!r} may have {found[name][-2]}"
+        reason = f"with {allowed.least:g} no width has a smaller size"
+        raise InvalidValueError("least", allowed.least, f"{most} instead of {found[name][-1]}", reason=reason)
+    if allowed.multiple > 1 and room(allowed._replace(least=0.0, multiple=1)):
+        most = f"less than {max(network.widths[name].size for name in names)}, the size of the largest width"
+        raise InvalidValueError(
+            "multiple", allowed.multiple, most, reason=f"no width has a smaller multiple of {allowed.multiple}"
+        )
 
 
 def _options(network: Network, array: CostSource, allowed: Allowed) -> dict[str, Figures]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any, NamedTuple
 
 import torch
@@ -26,10 +26,16 @@ def split(data: Iterable[Any], seed: int) -> tuple[Iterable[Any], Iterable[Any],
     a batch in this pass.
 
     Raises:
-        InvalidValueError: a loader with fewer than two examples, or whose sampler gives no places.
+        InvalidValueError: fewer than two batches, a loader with fewer than two examples, or whose sampler gives no
+            places.
     """
     if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
         return *_loaders(data, seed), True
+    if isinstance(data, Sized) and len(data) < 2:
+        allowed = "at least 2 batches, one for each part, or a DataLoader over a data set"
+        raise InvalidValueError(
+            "data", f"{len(data)} batches", allowed, reason="weights and alpha learn from different ones"
+        )
     return _Batches(data, False), _Batches(data, True), isinstance(data, Sequence)
 
 

@@ -18,7 +18,7 @@ from hwcost.network.operations import whole
 from hwcost.plot import pruning_figure
 from hwcost.plot import save as save_picture
 from hwcost.pruning.batches import seed_of
-from hwcost.pruning.choosing import check_floor, kept_widths, limit_of
+from hwcost.pruning.choosing import check_floor, check_room, kept_widths, limit_of, stairs
 from hwcost.pruning.cutting import prune
 from hwcost.pruning.folder import RunFolder, keeping
 from hwcost.pruning.images import Examples
@@ -102,11 +102,12 @@ def floor_share(network: Network, array: SystolicArray, targets: Sequence[Target
     """The share of today's cycles that no widths can save.
 
     Raises:
-        InvalidValueError: a limit that is below it, or is none.
+        InvalidValueError: a limit that is below it, or is none; no width that is allowed to change.
     """
     least = (0.0 if search.method == "prune" else 0.25) if search.least is None else search.least
     allowed = Allowed.checked(search.multiple, least, search.keep)
     allowed = allowed._replace(keep=kept_widths(network, allowed.keep))
+    check_room(network, allowed, lambda tried: stairs(network, array, tried))
     limits = [limit_of(network, array, **each.given) for each in targets]
     return max(check_floor(network, array, limit, allowed) / limit.today for limit in limits)  # the same for each
 

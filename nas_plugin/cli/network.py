@@ -94,10 +94,13 @@ def _targets(given: Mapping[str, Any]) -> list[Target]:
 
 
 def _of_the_package(name: str) -> Any:
-    """From height and width to the training images of a set by name."""
+    """From the shape of an image to the training images of a set by name."""
 
-    def read(shape: tuple[int, int]) -> TensorDataset:
-        train = load(name, classes=10, shape=shape)[0]
+    def read(shape: tuple[int, ...]) -> TensorDataset:
+        if shape != (1, 28, 28):
+            allowed = f"N,1,28,28, the shape of a batch of {name}, or images of your own as --data"
+            raise InvalidValueError("--input", ",".join(map(str, ("N", *shape))), allowed)
+        train = load(name, classes=10, shape=shape[1:])[0]
         return TensorDataset(train.images.contiguous(), train.labels)
 
     return read

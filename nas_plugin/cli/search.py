@@ -16,9 +16,9 @@ from hwcost.cli.shared.options import TORCH_DEVICE, option
 from hwcost.cli.shared.outputs import free_folder
 from hwcost.cli.shared.progress import showing
 from hwcost.cli.shared.values import INTEGER, REAL, parse_array, parse_member, parse_name, parse_share
+from hwcost.errors import needs_extra
 from hwcost.units import CLOCKS, in_unit
 from nas_plugin.cli import options
-from nas_plugin.errors import needs_extra
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import LATENCIES, METHODS
 
@@ -80,12 +80,12 @@ def search(source: str | None, out: Path | None, resume: Path | None, as_json: b
     given = options.given_with(resume, out, {name: None if value == () else value for name, value in given.items()})
     _check_options(source, given, resume)
     if source is not None:
-        with needs_extra("nas-plugin search"):
+        with needs_extra("nas", "nas-plugin search"):
             from nas_plugin.cli.network import search_network
         search_network(source, given, out, as_json=as_json)
         return
     given |= {"target": given["target"][0]} if "target" in given else {}
-    with needs_extra("nas-plugin search"):
+    with needs_extra("nas", "nas-plugin search"):
         from nas_plugin import api
     with options.of_command_line():
         if resume is not None:

@@ -12,9 +12,9 @@ from hwcost.cli.shared.options import option
 from hwcost.cli.shared.outputs import free_folder
 from hwcost.cli.shared.progress import showing
 from hwcost.cli.shared.values import INTEGER, REAL, listed, parse_array, parse_seeds
+from hwcost.errors import needs_extra
 from hwcost.sweep.engines import ENGINES
 from nas_plugin.cli import options
-from nas_plugin.errors import needs_extra
 from nas_plugin.methods.table import DEFAULT_METHODS, SWEEP_METHODS
 
 __all__ = ["sweep"]
@@ -52,7 +52,7 @@ def sweep(jobs: int, engine: str | None, out: Path | None, resume: Path | None, 
     JSON, into the sweep's folder.
     """
     given = options.given_with(resume, out, given)
-    with needs_extra("nas-plugin sweep"):
+    with needs_extra("nas", "nas-plugin sweep"):
         import joblib  # type: ignore[import-untyped]  # noqa: F401  # a missing one stops the sweep before the work
         import moocore  # type: ignore[import-untyped]  # noqa: F401
 

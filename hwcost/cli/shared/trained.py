@@ -145,7 +145,7 @@ def examples_from(
         data: a file and a name in it, a name of ``sets``, or a folder of images.
         held_out: a file and a name in it.
         seed: of the examples that are held out, if ``held_out`` names none.
-        sets: from a name to a function of height and width that returns a data set.
+        sets: from a name to a function of the shape of an image, channels first, that returns a data set.
     """
     measured = object_of("--held-out", held_out, given.files)
     if isinstance(data, tuple):
@@ -153,7 +153,7 @@ def examples_from(
     inputs = given.inputs if isinstance(given.inputs, (tuple, list)) else [given.inputs]
     shape = tuple(inputs[0].shape[1:])
     if data in sets:
-        return examples_of(sets[data](shape[1:]), BATCH, seed, measured)
+        return examples_of(sets[data](shape), BATCH, seed, measured)
     images = ImageFolder(data, shape, seed)
     found = examples_of(images, BATCH, seed, measured)
     return found._replace(notes=(images.words, *found.notes))
