@@ -150,7 +150,7 @@ def test_a_ladder_of_some_steps_ends_at_their_number():
 
 # ---------------------------------------------------------------- frozen values
 
-STATES = {"Pruned", "PruningReport", "_Distances", "_Entry", "_Known", "Step", "SuperNet", "Value"}
+STATES = {"Pruned", "PruningReport", "_Distances", "_Entry", "_Known", "Step", "SuperNet", "GraphValue", "Value"}
 """Dataclasses that a run, a training or a fine-tuning fills in; all others are values."""
 
 

@@ -6,20 +6,18 @@ as often as the graph states; products in one that runs as often as values decid
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import onnx
 
-from hwcost.importers.lowered import LoweredLayer, Step, larger_of, size_of, times_over
+from hwcost.importers.graph.branches import grown, larger_branch, truth, unknown_runs
+from hwcost.importers.lowered import LoweredLayer, Step, times_over
 from hwcost.importers.onnx.loading import fixed_shape, graphs_of
 from hwcost.importers.onnx.record import Record
 from hwcost.importers.onnx.shapes import Value, attributes_of, known_value, with_type
-from hwcost.network.operations import MemoryOnly, Unsupported
-from hwcost.units import plural
 
 __all__ = ["follow"]
 
@@ -27,6 +25,7 @@ _MOST_RUNS, _MOST_TRIALS = 20_000, 50_000
 """Nodes of bodies that are followed, counted in each run: above the first, one run is counted as often as needed."""
 _DEEPEST = 32
 """Graphs inside of each other that are followed."""
+_WHY = "a graph in a node"
 _SLICES = 9
 """The version of the operators from which on a Scan has no axis for batches."""
 
@@ -49,52 +48,17 @@ def follow(record: Record, node: onnx.NodeProto, inputs: Sequence[Value | None])
 
 def _branch(record: Record, node: onnx.NodeProto, inputs: Sequence[Value | None]) -> str:
     stated, names, condition = attributes_of(node), ("then_branch", "else_branch"), inputs[0]
-    known = _truth(condition)
+    known = truth(condition)
     if known is not None:
         record.bind(node, record.run_body(stated[names[0 if known else 1]], ()))
         return ""
-    tried = {}
-    for name in names:
-        mark = record.mark()
-        outputs = record.run_body(stated[name], ())
-        tried[name] = outputs, record.take_back(mark)
-    sizes = {name: size_of(step.layer for step, _ in made) for name, (_, made) in tried.items()}
-    larger, smaller = larger_of(sizes)
-    (taken, made), (left, others) = tried[larger], tried[smaller]
-    record.give_back([*made, *(each for each in others if isinstance(each[0].layer, Unsupported))])
-    if sizes[larger][0]:
-        texts = " or ".join(f"its {name} of {plural(sizes[name][0], 'MAC')}" for name in names)
-        record.note(f"values decide whether {record.label(node)!r} runs {texts}: the {larger} is priced")
+    branches = {name: partial(record.run_body, stated[name], ()) for name in names}
     is_made_once = condition is not None and bool(condition.origin)
-    pairs = zip(taken, left, strict=True)
-    record.bind(node, [_either(record, a, b, is_made_once=is_made_once) for a, b in pairs])
+    record.bind(
+        node,
+        larger_branch(record.label(node), branches, record.operations, record.values, is_made_once=is_made_once),
+    )
     return ""
-
-
-def _truth(value: Value | None) -> bool | None:
-    """The truth value that a value holds; None if it is unknown."""
-    known = None if value is None else value.constant
-    return None if known is None or known.size != 1 else bool(known.ravel()[0])
-
-
-def _either(record: Record, taken: Value, other: Value, *, is_made_once: bool) -> Value:
-    """The output of one branch, with that which holds for the other, too."""
-    _join(record, taken, other)
-    origin = taken.origin if is_made_once and other.origin else ""
-    if taken is other:
-        return dataclasses.replace(taken, origin=origin)
-    return dataclasses.replace(taken, origin=origin, constant=None, items=None)
-
-
-def _join(record: Record, a: Value, b: Value) -> None:
-    """Two values that take the same place have the same axes, if their shapes are the same."""
-    values = record.values
-    if a.shape is None or a.shape != b.shape:
-        values.fix(a, "another shape elsewhere")
-        values.fix(b, "another shape elsewhere")
-        return
-    for x, y in zip(values.axes(a), values.axes(b), strict=True):
-        values.widths.join(x, y, "a graph in a node")
 
 
 # ---------------------------------------------------------------- bodies that run again and again
@@ -131,7 +95,7 @@ class _Body:
 
     def made(self, outputs: list[Value]) -> tuple[bool | None, list[Value]]:
         """Whether it runs again, and the other outputs of a run."""
-        return (_truth(outputs[0]), outputs[1:]) if self.decides else (True, outputs)
+        return (truth(outputs[0]), outputs[1:]) if self.decides else (True, outputs)
 
     def given(self, index: int | None, states: Sequence[Value]) -> list[Value]:
         """The inputs of one run; None: of any."""
@@ -153,7 +117,7 @@ def _loop(node: onnx.NodeProto, inputs: Sequence[Value | None]) -> _Body:
     graph = attributes_of(node)["body"]
     states = [value for value in inputs[2:] if value is not None]
     times = None if limit is None or limit.constant is None else max(int(limit.constant.ravel()[0]), 0)
-    starts = True if condition is None else _truth(condition)
+    starts = True if condition is None else truth(condition)
     axes = [0] * (len(graph.output) - 1 - len(states))
     return _Body(graph, times, states, lambda index: (), axes, True, starts, limit is not None)
 
@@ -204,36 +168,21 @@ def _run_all(record: Record, node: onnx.NodeProto, body: _Body) -> bool:
     """Follows all runs; returns whether their number is known, and small."""
     if body.times is None and body.ends:
         return False
-    mark, states, goes_on, count = record.mark(), list(body.states), body.starts, 0
+    mark, states, goes_on, count = record.operations.mark(), list(body.states), body.starts, 0
     rows: list[Sequence[Value]] = []
     kept: dict[str, Value] = {}
     while goes_on and count != body.times and record.runs + body.size <= _MOST_RUNS:
         record.runs += body.size
         goes_on, made = body.made(record.run_body(body.graph, body.given(count, states), kept))
-        states = [_grown(record, old, new) for old, new in zip(states, made, strict=False)]
+        states = [grown(record.values, old, new) for old, new in zip(states, made, strict=False)]
         count += 1
         rows.append(made[len(states) :])
     if goes_on is not False and count != body.times:
-        record.take_back(mark)
+        record.operations.take_back(mark)
         return False
     columns = list(zip(*rows, strict=True)) or [() for _ in body.axes]
     record.bind(node, [*states, *_stacked(record, body, columns, count)])
     return True
-
-
-def _grown(record: Record, old: Value, new: Value) -> Value:
-    """A state after a run; an axis that has another size after each run cannot change otherwise."""
-    if old.shape is None or new.shape is None or len(old.shape) != len(new.shape) or old.shape == new.shape:
-        return new
-    widths, axes = record.values.widths, record.values.axes(new)
-    for axis, before, after in zip(axes, old.shape, new.shape, strict=True):
-        if before != after:
-            widths.fix(axis, "runs of a graph")
-    fixed = (
-        axis if before == after else widths.fixed(after, "runs of a graph")
-        for axis, before, after in zip(axes, old.shape, new.shape, strict=True)
-    )
-    return dataclasses.replace(new, axes=tuple(fixed))
 
 
 def _nodes(graph: onnx.GraphProto) -> int:
@@ -255,7 +204,7 @@ def _stack(record: Record, values: Sequence[Value], axis: int, count: int | None
     is_made_once = count is not None and all(value.origin for value in values)
     found = Value(first.name, onnx.helper.make_tensor_type_proto(held, None), origin=is_made_once * first.origin)
     for value in values[1:]:
-        _join(record, first, value)
+        record.values.join(first, value, _WHY)
     if first.shape is not None and count is not None and len({value.shape for value in values}) == 1:
         axis %= len(first.shape) + 1
         found.set_shape((*first.shape[:axis], count, *first.shape[axis:]))
@@ -269,14 +218,14 @@ def _run_once(record: Record, node: onnx.NodeProto, body: _Body, *, only_if_know
 
     Returns whether it could, and if asked for, whether the number of runs is known, if only to be without an end.
     """
-    mark = record.mark()
-    states = [dataclasses.replace(value, constant=None, origin="", items=None) for value in body.states]
+    mark = record.operations.mark()
+    states = [value.unknown() for value in body.states]
     while True:
         record.runs += body.size
         if record.runs > _MOST_TRIALS:
             return False
         goes_on, made = body.made(record.run_body(body.graph, body.given(None, states)))
-        steps = [step for step, _ in record.take_back(mark)]
+        steps = [step for step, _ in record.operations.take_back(mark)]
         pairs = list(zip(states, made, strict=False))
         changed = [old for old, new in pairs if old.shape is not None and old.shape != new.shape]
         if not changed:
@@ -288,10 +237,10 @@ def _run_once(record: Record, node: onnx.NodeProto, body: _Body, *, only_if_know
     if only_if_known and times is None and (body.ends or not goes_on):
         return False
     for old, new in pairs:
-        _join(record, old, new)
+        record.values.join(old, new, _WHY)
     for step in _counted(record, node, steps, times):
-        record.give_back([(step, None)])
-    made = [dataclasses.replace(value, constant=None, origin="", items=None) for value in made]
+        record.operations.give_back([(step, None)])
+    made = [value.unknown() for value in made]
     rows = [[value] for value in made[len(states) :]]
     record.bind(node, [*made[: len(states)], *_stacked(record, body, rows, times)])
     return True
@@ -300,13 +249,9 @@ def _run_once(record: Record, node: onnx.NodeProto, body: _Body, *, only_if_know
 def _counted(record: Record, node: onnx.NodeProto, steps: Sequence[Step], times: int | None) -> Iterable[Step]:
     """The operations of one run, all times that it runs."""
     if times is None:
-        macs, _ = size_of(step.layer for step in steps)
-        if macs or any(isinstance(step.layer, Unsupported) for step in steps):
-            reason = f"its graph runs as often as values decide, with {plural(macs, 'MAC')} each time"
-            record.add(node, LoweredLayer(Unsupported(node.op_type, reason), node.op_type))
-        elif steps:
-            record.note("where values decide how often a graph runs, reads and writes are not counted")
-            record.add(node, LoweredLayer(MemoryOnly(node.op_type), node.op_type))
+        layer = unknown_runs(node.op_type, steps, record.values)
+        if layer is not None:
+            record.add(node, LoweredLayer(layer, node.op_type))
         return
     for step in steps if times else ():
         yield from times_over(step, times, record.values.widths, node.op_type)

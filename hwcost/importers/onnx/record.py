@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import onnx
 
-from hwcost.importers.lowered import LoweredLayer, Step
-from hwcost.importers.naming import UniqueNames
+from hwcost.importers.graph.record import Operations
+from hwcost.importers.lowered import LoweredLayer
 from hwcost.importers.onnx.calls import Values
 from hwcost.importers.onnx.loading import fixed_shape
 from hwcost.importers.onnx.names import operation_name
 from hwcost.importers.onnx.shapes import ShapeFinder, Value
-from hwcost.network.axes import Axis
-from hwcost.network.operations import Operation
 
-__all__ = ["Made", "Record"]
-
-Made: TypeAlias = tuple[Step, Axis | None]
-"""An operation, and the width that is named after it."""
+__all__ = ["Record"]
 
 
 class Record(ABC):
@@ -30,14 +24,14 @@ class Record(ABC):
     Attributes:
         values: what is known about the values of the graph.
         shapes: finds their shapes.
+        operations: that were found.
         depth: of the graph inside of nodes that is followed; 0 in the outermost.
         runs: nodes of graphs that run again and again, counted for each run.
     """
 
     def __init__(self, shapes: ShapeFinder) -> None:
-        self.values, self.shapes = Values(), shapes
+        self.values, self.shapes, self.operations = Values(), shapes, Operations()
         self.depth = self.runs = 0
-        self._made: list[Made] = []
 
     @abstractmethod
     def run_body(
@@ -55,24 +49,6 @@ class Record(ABC):
             if name:
                 self.values.by_name[name] = known
 
-    def mark(self) -> int:
-        """The place that the next operation gets."""
-        return len(self._made)
-
-    def take_back(self, mark: int) -> list[Made]:
-        """Removes and returns the operations from a place on."""
-        made = self._made[mark:]
-        del self._made[mark:]
-        return made
-
-    def give_back(self, made: Iterable[Made]) -> None:
-        """Adds operations that were taken back."""
-        self._made += made
-
-    def note(self, text: str) -> None:
-        """A remark on how the graph was interpreted, made once."""
-        self.values.notes[text] = None
-
     def label(self, node: onnx.NodeProto) -> str:
         """The name of a node, or of its first output."""
         return str(node.name or next(iter(node.output), node.op_type))
@@ -80,15 +56,4 @@ class Record(ABC):
     def add(self, node: onnx.NodeProto, lowered: LoweredLayer) -> None:
         """Adds an operation that a node comes down to."""
         weight = "" if lowered.weight is None else lowered.weight.origin
-        name, path = operation_name(node, weight, lowered.part)
-        step = Step(name, lowered.kind, path, lowered.layer, lowered.sizes)
-        self._made.append((step, lowered.output_axis if weight else None))
-
-    def operations(self) -> dict[str, Operation]:
-        """All operations in order, by name."""
-        unique = UniqueNames()
-        for step, output_axis in self._made:
-            step.name = unique(step.name)
-            if output_axis is not None:
-                self.values.widths.call(output_axis, step.name)
-        return {step.name: step.operation(self.values.widths) for step, _ in self._made}
+        self.operations.add(*operation_name(node, weight, lowered.part), lowered)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -15,9 +15,9 @@ import onnx.numpy_helper
 import onnx.shape_inference
 
 from hwcost.errors import InvalidValueError, first_line
+from hwcost.importers.graph.values import GraphValue
 from hwcost.importers.naming import words
 from hwcost.importers.onnx.loading import fixed_shape, plain_domain
-from hwcost.network.axes import Axis
 
 __all__ = ["ShapeFinder", "Value", "attributes_of", "known_value", "with_type"]
 
@@ -40,25 +40,13 @@ _OF_TYPE = {
 
 
 @dataclass(eq=False)
-class Value:
-    """A tensor of the graph.
+class Value(GraphValue):
+    """A tensor of the graph; its type is that of protobuf.
 
     Attributes:
-        name: as the graph has it.
-        type: as protobuf; None if unknown.
-        shape: None unless all of it is known.
-        constant: its elements, if they are known and few.
-        origin: the initializer or constant that it is made of; empty if it depends on an input.
-        axes: its axes, once they are stated.
         items: the tensors that it holds, if it is a sequence and they are known.
     """
 
-    name: str
-    type: Any = None
-    shape: tuple[int, ...] | None = None
-    constant: np.ndarray[Any, Any] | None = None
-    origin: str = ""
-    axes: tuple[Axis, ...] | None = None
     items: tuple[Value, ...] | None = None
 
     @property
@@ -71,10 +59,9 @@ class Value:
         self.shape = shape
         self.type = onnx.helper.make_tensor_type_proto(self.held or onnx.TensorProto.FLOAT, list(shape))
 
-    @property
-    def size(self) -> int:
-        """The number of elements; 0 if it is unknown."""
-        return math.prod(self.shape) if self.shape is not None else 0
+    def unknown(self, origin: str = "") -> Self:
+        """The same without its elements, and made of another parameter."""
+        return dataclasses.replace(super().unknown(origin), items=None)
 
     @property
     def is_integer(self) -> bool:

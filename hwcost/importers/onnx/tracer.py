@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import onnx
 
 from hwcost.errors import HwcostError, InvalidValueError
+from hwcost.importers.graph.record import layers_of, moved, origin_of
 from hwcost.importers.onnx import bodies
 from hwcost.importers.onnx.calls import Node
 from hwcost.importers.onnx.free import DRAWS, LOOK_UPS, TRAINED, VIEWS
@@ -15,9 +16,9 @@ from hwcost.importers.onnx.record import Record
 from hwcost.importers.onnx.sequences import SEQUENCES, with_elements
 from hwcost.importers.onnx.shapes import ShapeFinder, Value, of_tensor, with_type
 from hwcost.importers.onnx.table import AXES, FREE, PRODUCTS
-from hwcost.importers.rules import MADE_ONCE, CannotPriceError, Handler, LoweredLayer, free
+from hwcost.importers.rules import MADE_ONCE, LoweredLayer, free
 from hwcost.importers.rules.own import OwnRows
-from hwcost.network.operations import AN_INPUT, AN_OUTPUT, MemoryOnly, SizeExpression, Unsupported
+from hwcost.network.operations import AN_INPUT, AN_OUTPUT, SizeExpression, Unsupported
 
 __all__ = ["Tracer"]
 
@@ -94,11 +95,12 @@ class Tracer(Record):
                 self.values.copies.pop(id(value), None)
             known[name] = value
         are_known = bool(outputs) and all(value.constant is not None for value in outputs)
-        layers, reason = self._layers(call, row, reason, is_own=own is not None)
+        handler = row or (free if reason else AXES.get(call.kind, free))
+        layers, reason = layers_of(call, handler, reason, is_row=row is not None, is_own=own is not None)
         if not origin and not are_known:
             self._record(node, call, layers, reason)
         elif layers or reason:  # a compiler keeps what it knows
-            self.note(MADE_ONCE)
+            self.values.notes[MADE_ONCE] = None
 
     def run_body(
         self, graph: onnx.GraphProto, given: Sequence[Value], kept: dict[str, Value] | None = None
@@ -130,24 +132,6 @@ class Tracer(Record):
             return "not one of ONNX's operators"
         return "not known to be free" if self.shapes.has_operator(node) else "not an operator of this version of ONNX"
 
-    def _layers(
-        self, call: Node, row: Handler | None, reason: str, *, is_own: bool
-    ) -> tuple[tuple[LoweredLayer, ...], str]:
-        """The layers of a node, and why it is not supported."""
-        layers: tuple[LoweredLayer, ...] = ()
-        try:
-            layers = tuple((row or (free if reason else AXES.get(call.kind, free)))(call) or ())
-        except (CannotPriceError, InvalidValueError) as error:
-            is_refused = isinstance(error, InvalidValueError)  # a layer that cannot be
-            if is_refused and is_own:
-                raise
-            is_empty = is_refused and any(0 in (value.shape or ()) for value in (*call.inputs, *call.outputs))
-            if (row or is_refused) and not is_empty:  # without elements nothing is multiplied
-                reason = str(error)
-            call.fix(*call.inputs, *call.outputs)
-        call.fix_new_outputs()
-        return layers, reason
-
     def _record(self, node: onnx.NodeProto, call: Node, layers: Sequence[LoweredLayer], reason: str) -> None:
         if reason:
             domain = plain_domain(node.domain)
@@ -157,15 +141,12 @@ class Tracer(Record):
         for layer in layers:
             self.add(node, layer)
         if not layers:
-            self.add(node, LoweredLayer(_moved(call), call.kind))
+            is_view, is_look_up = call.kind in VIEWS, call.kind in LOOK_UPS
+            self.add(node, LoweredLayer(moved(call, is_view=is_view, is_look_up=is_look_up), call.kind))
 
     def parameters(self) -> dict[str, tuple[SizeExpression, ...]]:
         """The rules of the axes of initializers, as far as nodes stated any."""
-        return {
-            name: tuple(map(self.values.widths.rule, value.axes))
-            for name, value in self._parameters.items()
-            if value.axes and not value.is_integer and 0 not in (value.shape or ())
-        }
+        return self.values.rules_of(self._parameters)
 
 
 def _tensors(graph: onnx.GraphProto) -> dict[str, Value]:
@@ -181,7 +162,7 @@ def _origin(node: onnx.NodeProto, inputs: Sequence[Value]) -> str:
     """The parameter that outputs are made of: the first, if all inputs are parameters; a constant is its own."""
     if not inputs:
         return next((name for name in node.output if name), "")
-    return inputs[0].origin if all(value.origin for value in inputs) else ""
+    return origin_of(inputs)
 
 
 def _draws(node: onnx.NodeProto, call: Node, version: int) -> bool:
@@ -191,12 +172,3 @@ def _draws(node: onnx.NodeProto, call: Node, version: int) -> bool:
         is_old = version < _OFTEN_TRAINED and not call.attributes.get("is_test")
         return is_old if mode is None else mode.constant is None or bool(mode.constant.any())
     return node.op_type in DRAWS
-
-
-def _moved(call: Node) -> MemoryOnly:
-    """The elements that a node without products reads and writes, if shapes are known."""
-    if call.kind in VIEWS:
-        return MemoryOnly(call.kind)
-    if any(value.shape is None for value in (*call.inputs, *call.outputs)):
-        call.note("where a shape depends on values, reads and writes are not counted")
-    return call.moved(call.kind, is_look_up=call.kind in LOOK_UPS)

@@ -1,0 +1,128 @@
+"""What is found while a graph is followed: the operations in order, and the network that they are in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from hwcost.errors import InvalidValueError
+from hwcost.importers.graph.values import GraphCall, GraphValue, GraphValues
+from hwcost.importers.lowered import CannotPriceError, LoweredLayer, Step
+from hwcost.importers.naming import UniqueNames
+from hwcost.importers.rules import Handler
+from hwcost.network.axes import Axis
+from hwcost.network.network import Network
+from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width
+
+__all__ = ["Made", "Operations", "layers_of", "moved", "network_of", "origin_of"]
+
+Made: TypeAlias = tuple[Step, Axis | None]
+"""An operation, and the width that is named after it."""
+
+
+class Operations:
+    """The operations that were found, in order."""
+
+    def __init__(self) -> None:
+        self._made: list[Made] = []
+
+    def mark(self) -> int:
+        """The place that the next operation gets."""
+        return len(self._made)
+
+    def take_back(self, mark: int) -> list[Made]:
+        """Removes and returns the operations from a place on."""
+        made = self._made[mark:]
+        del self._made[mark:]
+        return made
+
+    def give_back(self, made: Iterable[Made]) -> None:
+        """Adds operations that were taken back."""
+        self._made += made
+
+    def add(self, name: str, path: str, lowered: LoweredLayer) -> None:
+        """Adds an operation by its name and the path of its module."""
+        step = Step(name, lowered.kind, path, lowered.layer, lowered.sizes)
+        has_weight = lowered.weight is not None and bool(lowered.weight.origin)
+        self._made.append((step, lowered.output_axis if has_weight else None))
+
+    def named(self, values: GraphValues) -> dict[str, Operation]:
+        """All operations in order, by a name of their own."""
+        unique = UniqueNames()
+        for step, output_axis in self._made:
+            step.name = unique(step.name)
+            if output_axis is not None:
+                values.widths.call(output_axis, step.name)
+        return {step.name: step.operation(values.widths) for step, _ in self._made}
+
+
+def layers_of(
+    call: GraphCall, handler: Handler, reason: str, *, is_row: bool, is_own: bool
+) -> tuple[tuple[LoweredLayer, ...], str]:
+    """The layers of a call, and why it is not supported.
+
+    Args:
+        call: of an operator.
+        handler: which states the axes of its outputs.
+        reason: why it is known not to be supported; empty if it is not.
+        is_row: whether the handler prices it.
+        is_own: whether the handler is the caller's own.
+    """
+    layers: tuple[LoweredLayer, ...] = ()
+    try:
+        layers = tuple(handler(call) or ())
+    except (CannotPriceError, InvalidValueError) as error:
+        is_refused = isinstance(error, InvalidValueError)  # a layer that cannot be
+        if is_refused and is_own:
+            raise
+        is_empty = is_refused and any(0 in (value.shape or ()) for value in (*call.inputs, *call.outputs))
+        if (is_row or is_refused) and not is_empty:  # without elements nothing is multiplied
+            reason = str(error)
+        call.fix(*call.inputs, *call.outputs)
+    call.fix_new_outputs()
+    return layers, reason
+
+
+def moved(call: GraphCall, *, is_view: bool, is_look_up: bool) -> MemoryOnly:
+    """The elements that a call without products reads and writes, if shapes are known."""
+    if is_view:
+        return MemoryOnly(call.kind)
+    if any(value.shape is None for value in (*call.inputs, *call.outputs)):
+        call.note("where a shape depends on values, reads and writes are not counted")
+    return call.moved(call.kind, is_look_up=is_look_up)
+
+
+def origin_of(inputs: Sequence[GraphValue]) -> str:
+    """The parameter that outputs are made of: the first, if all inputs are parameters; empty if not, or without any."""
+    return inputs[0].origin if inputs and all(value.origin for value in inputs) else ""
+
+
+def network_of(
+    name: str,
+    where: str,
+    operations: Mapping[str, Operation],
+    parameters: Mapping[str, tuple[SizeExpression, ...]],
+    values: GraphValues,
+) -> Network:
+    """The network of a graph that was followed to its end.
+
+    Raises:
+        InvalidValueError: it multiplies nothing.
+    """
+    widths = _in_use(values.widths.table(), operations, parameters)
+    network = Network(name, operations, widths, parameters, notes=tuple(values.notes), source=where)
+    if not network.priced and not network.unsupported:
+        allowed = "pass a graph with a convolution or a matrix product"
+        raise InvalidValueError("the model", where, allowed, reason=f"{where} multiplies nothing")
+    return network
+
+
+def _in_use(
+    widths: Mapping[str, Width],
+    operations: Mapping[str, Operation],
+    parameters: Mapping[str, tuple[SizeExpression, ...]],
+) -> dict[str, Width]:
+    """The widths that some layer or parameter follows."""
+    used = {name for operation in operations.values() for name in operation.widths}
+    used |= {name for rules in parameters.values() for rule in rules for name, _ in rule}
+    return {name: width for name, width in widths.items() if name in used}
