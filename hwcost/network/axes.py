@@ -66,9 +66,12 @@ class AxisTracker:
         return ((number, _ONE),)
 
     def call(self, axis: Axis, name: str) -> None:
-        """Names a width after an operation that makes it; widths that are united keep the first name."""
+        """Names a width after an operation that makes it; widths that are united keep the first name.
+
+        An axis that became several copies of a part gives the part its name.
+        """
         own = self._resolved(axis)
-        if len(own) != 1 or self._entries[own[0][0]].called is not None:
+        if len({width for width, _ in own}) != 1 or self._entries[own[0][0]].called is not None:
             return
         entry, unique = self._entries[own[0][0]], name
         while unique in self._names:  # tied parameters may give one operation two widths
