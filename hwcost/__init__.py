@@ -22,7 +22,7 @@ from hwcost.errors import (
 if TYPE_CHECKING:
     from hwcost.advice import Advice, MeasuredCosts, advise, tabulate
     from hwcost.devices import DeviceFile, load_device
-    from hwcost.importers import from_onnx, from_torch, read_network
+    from hwcost.importers import from_onnx, from_tflite, from_torch, read_network
     from hwcost.importers.lists import read_costs, write_costs
     from hwcost.machine.array import SystolicArray
     from hwcost.machine.dataflow import DATAFLOWS, Dataflow
@@ -70,6 +70,7 @@ __all__ = [
     "__version__",
     "advise",
     "from_onnx",
+    "from_tflite",
     "from_torch",
     "layer_cost",
     "load_device",
@@ -123,7 +124,7 @@ def _pricing() -> dict[str, Any]:
 def _networks() -> dict[str, Any]:
     from hwcost.advice import Advice, MeasuredCosts, advise, tabulate
     from hwcost.devices import DeviceFile, load_device
-    from hwcost.importers import from_onnx, from_torch, read_network
+    from hwcost.importers import from_onnx, from_tflite, from_torch, read_network
     from hwcost.importers.lists import read_costs, write_costs
     from hwcost.network.network import Network
     from hwcost.network.operations import Operation, Width

@@ -27,6 +27,8 @@ OPTIONAL = (
     "jax",
     "jaxlib",
     "onnx",
+    "tflite",
+    "flatbuffers",
     "joblib",
     "distributed",
     "rich",

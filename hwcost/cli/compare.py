@@ -10,7 +10,7 @@ import click
 from hwcost.cli.model_output import missing_of, settings_of
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.machines import ArrayOptions, Machine, array_options
-from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation, summary_of
+from hwcost.cli.shared.networks import HAVE_DIMS, ModelOptions, model_options, note_extrapolation, summary_of
 from hwcost.cli.shared.options import form_options, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.console import note
@@ -113,11 +113,11 @@ def _networks(sources: Sequence[str], options: ModelOptions) -> list[Network]:
     for source, kind in zip(sources, kinds, strict=True):
         # an option that goes with none of the kinds is given to the first network, which refuses it
         inputs = options.inputs if kind == "torch" or "torch" not in kinds else ()
-        dims = options.dims if kind == "onnx" or "onnx" not in kinds else ()
+        dims = options.dims if kind in HAVE_DIMS or not set(HAVE_DIMS) & set(kinds) else ()
         try:
             network = ModelOptions(inputs, dims).read(source)
         except InvalidValueError as error:
-            if error.field != "--dim" or kinds.count("onnx") < 2 or error.reason:
+            if error.field != "--dim" or sum(each in HAVE_DIMS for each in kinds) < 2 or error.reason:
                 raise
             known.update(error.names)  # of several graphs, each takes the dynamic sizes that it has
             dims = tuple(text for text in dims if text.rpartition("=")[0] in error.names)

@@ -86,8 +86,8 @@ def model(
     """Price a whole network, layer by layer.
 
     Cycles, time, utilization and waste are printed, module by module. MODEL is FILE.py:NAME for a PyTorch module
-    (or a class or function that makes one), an ONNX file, a TOML or CSV list of layers, or a SCALE-Sim topology. A
-    Python file is run.
+    (or a class or function that makes one), an ONNX or TFLite file, a TOML or CSV list of layers, or a SCALE-Sim
+    topology. A Python file is run.
     """
     files.check(source)
     machine = array.read()

@@ -1,4 +1,4 @@
-"""Networks from files and programs: PyTorch modules, ONNX graphs, lists of layers, SCALE-Sim topologies.
+"""Networks from files and programs: PyTorch modules, ONNX and TFLite files, lists of layers, SCALE-Sim topologies.
 
 Each reader returns a :class:`hwcost.Network`: the operations in order (priced, known to be free, or unsupported) and
 the widths that layers share. Nothing is computed, and no pickle is opened.
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
     from hwcost.importers.torch.inputs import InputSpec
 
-__all__ = ["from_onnx", "from_torch", "read_network", "source_kind"]
+__all__ = ["from_onnx", "from_tflite", "from_torch", "read_network", "source_kind"]
 
-_ALLOWED = "FILE.py:NAME for a PyTorch module, or a file that ends in .onnx, .toml or .csv"
+_ALLOWED = "FILE.py:NAME for a PyTorch module, or a file that ends in .onnx, .tflite, .toml or .csv"
 _MOST_BYTES = 2**31 - 1
 _PICKLES = ("pt", "pth", "ckpt", "bin", "pkl", "pickle", "safetensors")
 
 
 def source_kind(source: str) -> str:
-    """The reader of a source: "torch", "onnx", "toml" or "csv".
+    """The reader of a source: "torch", "onnx", "tflite", "toml" or "csv".
 
     >>> source_kind("models/net.py:LeNet"), source_kind("net.ONNX")
     ('torch', 'onnx')
@@ -41,7 +41,7 @@ def source_kind(source: str) -> str:
             raise InvalidValueError("model", source, "FILE.py:NAME with the name of a module, class or function in it")
         return "torch"
     ending = source.rpartition(".")[2].lower() if "." in source else ""
-    if ending in ("onnx", "toml", "csv"):
+    if ending in ("onnx", "tflite", "toml", "csv"):
         return ending
     if ending == "py":
         raise InvalidValueError("model", source, f"the file and the name of a module in it: {source}:NAME")
@@ -159,6 +159,50 @@ def from_onnx(
     return read(source, dims or {}, name, operators, progress)
 
 
+def from_tflite(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    dims: Mapping[str, int] | None = None,
+    name: str | None = None,
+    operators: Mapping[str, Callable[[Any], Any]] | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Network:
+    """The network in a TFLite (LiteRT) file, quantized or not.
+
+    The graph is read, not run. The schema is that of the package ``tflite``; a damaged file is an error.
+
+    Args:
+        source: the path of a file, or its content, as a converter returns it.
+        dims: the size of each open dimension of an input, by the input and the axis, as ``{"image:0": 1}``.
+        name: of the network; that of the file by default.
+        operators: rows for operators of your own, by the name of a custom operator, as ``{"MyOperator": handler}``;
+            see :func:`from_torch`. Inputs are numbered, and the attributes of TFLite's own operators are in
+            ``call.attributes``.
+        progress: called again and again with the number of operators that were read, and that of all.
+
+    Returns:
+        Every operator in order, named after the tensor that it makes. Channels come last in TFLite; layers and widths
+        are those of the same network in PyTorch.
+
+    Raises:
+        InvalidValueError: a file that cannot be read, is not a TFLite file or is damaged, dimensions without a size, a
+            graph that multiplies nothing; a row that raises an error.
+        MissingDependencyError: tflite is not installed.
+
+    >>> from_tflite(b"not a model")
+    Traceback (most recent call last):
+    ...
+    hwcost.errors.InvalidValueError: model cannot be used: it is not a TFLite file; convert the model again
+    """
+    try:
+        from hwcost.importers.tflite.reader import read
+    except MissingDependencyError:
+        if isinstance(source, (str, os.PathLike)):
+            read_given(source, _MOST_BYTES, "the model")  # if the file is missing too, that comes first
+        raise
+    return read(source, dims or {}, name, operators, progress)
+
+
 def read_network(
     source: str,
     *,
@@ -171,23 +215,23 @@ def read_network(
 
     Args:
         source: ``FILE.py:NAME`` (a module, or a class or function that makes one without arguments), or the path of an
-            ONNX file, a TOML or CSV list of layers, or a SCALE-Sim topology. A Python file is run, as importing it
-            would run it.
+            ONNX or TFLite file, a TOML or CSV list of layers, or a SCALE-Sim topology. A Python file is run, as
+            importing it would run it.
         inputs: shapes of the inputs of a PyTorch module.
-        dims: sizes of an ONNX graph's dynamic dimensions.
+        dims: sizes of the dynamic dimensions of an ONNX or TFLite file.
         partial: of a PyTorch module that cannot run to its end, what ran until then; see :func:`from_torch`.
-        progress: of an ONNX graph; see :func:`from_onnx`.
+        progress: of an ONNX or TFLite file; see :func:`from_onnx`.
 
     Raises:
         InvalidValueError: a source that cannot be read, inputs or dims that it does not take.
-        MissingDependencyError: torch or onnx is needed and not installed.
+        MissingDependencyError: torch, onnx or tflite is needed and not installed.
     """
     kind = source_kind(source)
     if inputs and kind != "torch":
         given, reason = [str(each) for each in inputs], "only a PyTorch module needs shapes of inputs"
         raise InvalidValueError("inputs", given, "leave them out", reason=reason)
-    if dims and kind != "onnx":
-        reason = "only an ONNX graph has dynamic dimensions"
+    if dims and kind not in ("onnx", "tflite"):
+        reason = "only an ONNX or TFLite file has dynamic dimensions"
         raise InvalidValueError("dims", dict(dims), "leave them out", reason=reason)
     if kind == "torch":
         try:
@@ -198,6 +242,8 @@ def read_network(
         return read_module(source, inputs, partial=partial)
     if kind == "onnx":
         return from_onnx(source, dims=dims, progress=progress)
+    if kind == "tflite":
+        return from_tflite(source, dims=dims, progress=progress)
     from hwcost.importers.lists import read_layers
 
     return read_layers(source)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hwcost.reports import Summary
 
 __all__ = [
+    "HAVE_DIMS",
     "INPUT",
     "ModelOptions",
     "changed_lines",
@@ -31,8 +32,10 @@ __all__ = [
 
 _NAMED = 10
 _LONG = 20_000
-"""Nodes of an ONNX graph from which on the command shows how many are read."""
-_KINDS = {"torch": "a PyTorch module", "onnx": "an ONNX file"}
+"""Nodes of a graph from which on the command shows how many are read."""
+HAVE_DIMS = ("onnx", "tflite")
+"""Kinds of sources that may have dynamic dimensions."""
+_A_MODULE, _A_GRAPH = "a PyTorch module", "an ONNX or TFLite file"
 
 
 class ModelOptions(NamedTuple):
@@ -47,12 +50,15 @@ class ModelOptions(NamedTuple):
         from hwcost.importers import read_network, source_kind
 
         kind = source_kind(source)
-        for option, texts, needed in (("--input", self.inputs, "torch"), ("--dim", self.dims, "onnx")):
-            if texts and kind != needed:
-                reason = f"{source} is not {_KINDS[needed]}"
+        for option, texts, kinds, needed in (
+            ("--input", self.inputs, ("torch",), _A_MODULE),
+            ("--dim", self.dims, HAVE_DIMS, _A_GRAPH),
+        ):
+            if texts and kind not in kinds:
+                reason = f"{source} is not {needed}"
                 raise InvalidValueError(option, ", ".join(texts), "leave it out", reason=reason)
         if self.partial and kind != "torch":
-            raise InvalidValueError("--partial", True, "leave it out", reason=f"{source} is not {_KINDS['torch']}")
+            raise InvalidValueError("--partial", True, "leave it out", reason=f"{source} is not {_A_MODULE}")
         sizes = parse_sizes_by_name("--dim", self.dims, "batch=1", least=0)
         if kind == "torch":
             from hwcost.importers.torch import InputSpec
@@ -80,7 +86,7 @@ model_options = block(
         "dims",
         multiple=True,
         metavar="NAME=SIZE",
-        help="The size of a dynamic dimension of an ONNX graph, like batch=1. Repeat it for several.",
+        help="The size of a dynamic dimension of an ONNX or TFLite file, like batch=1. Repeat it for several.",
     ),
     click.option(
         "--partial",
