@@ -454,7 +454,7 @@ def test_batches_that_are_not_finite_leave_the_module_as_it_was(net):
 
 
 def test_a_choice_above_the_limit_is_an_error_and_no_result(net, monkeypatch):
-    monkeypatch.setattr("hwcost.pruning.cutting.choose", lambda *given: Choice({"blocks.0.up": 23}, 0, 0, None))
+    monkeypatch.setattr("hwcost.pruning.fitting.choose", lambda *given: Choice({"blocks.0.up": 23}, 0, 0, None))
     with pytest.raises(InvalidValueError, match="and the limit is"):
         quietly(net, IMAGE, ARRAY, target=0.6)
 

@@ -1,7 +1,8 @@
-"""A pruning: what stays of every width, and every layer before and after."""
+"""A pruning: what stays of every width and block, and every layer before and after."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,32 +32,39 @@ def pruning_data(report: Any) -> dict[str, Any]:
         report: of a pruning: a :class:`hwcost.torch.PruningReport`, or the plain data that it makes.
 
     Returns:
-        ``title``; ``widths``: for each its name, its size ``before`` and ``after``; ``layers``: for each its name,
-        and for both ``cycles`` and ``utilization`` the figures before and after; ``utilization`` of the network.
+        ``title``; ``widths``: for each its name, its size ``before`` and ``after``; ``blocks``: the names of those that
+        were dropped; ``layers``: for each its name, and for both ``cycles`` and ``utilization`` the figures before and
+        after, of which the second utilization is nan for a layer that was dropped; ``utilization`` of the network.
 
     Raises:
         InvalidValueError: no such report, or one in which nothing changed.
     """
     content = report if isinstance(report, Mapping) else getattr(report, "as_dict", dict)()
-    if not content.get("widths") or not content.get("layers"):
-        raise InvalidValueError("report", report, "a report on a pruning that changed at least one width")
+    blocks = (content.get("depth") or {}).get("dropped", [])
+    if not (content.get("widths") or blocks) or not content.get("layers"):
+        raise InvalidValueError("report", report, "a report on a pruning that changed at least one width or block")
     before, after = content["before"], content["after"]
     share = 100 * after["cycles"] / before["cycles"]
     cycles = f"{before['cycles']:,.12g} to {after['cycles']:,.12g} cycles ({share:.2f} %)"
-    figures = ("cycles", "utilization", "seconds")
     return {
         "title": f"{shorten_name(content['network'], 40)}: {cycles} on {content['array']}",
         "widths": [{"name": name, **sizes} for name, sizes in content["widths"].items()],
-        "layers": [
-            {"name": each["name"], **{key: (each["before"][key], each["after"][key]) for key in figures}}
-            for each in content["layers"]
-        ],
+        "blocks": list(blocks),
+        "layers": [_layer(each) for each in content["layers"]],
         "utilization": (before["utilization"], after["utilization"]),
     }
 
 
+def _layer(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a layer before and after; without work there is no utilization."""
+    of_both = content["before"], content["after"]
+    shares = tuple(each["utilization"] if each["cycles"] else math.nan for each in of_both)
+    more = {key: tuple(each[key] for each in of_both) for key in ("cycles", "seconds")}
+    return {"name": content["name"], "utilization": shares, **more}
+
+
 def pruning_figure(report: Any) -> Figure:
-    """What stays of every width, and cycles and utilization of every layer before and after, on one page.
+    """What stays of every width, which blocks do not, and every layer before and after, on one page.
 
     Args:
         report: as for :func:`pruning_data`.
@@ -69,7 +77,8 @@ def pruning_figure(report: Any) -> Figure:
     with new_figure(_WIDTH, 9.0) as figure:
         widths, cycles, used = figure.subplots(3, 1, gridspec_kw={"height_ratios": (1.1, 1.4, 1.2)})
         used.sharex(cycles)
-        _draw_widths(widths, data["widths"])
+        blocks = [{"name": name, "before": 1, "after": 0} for name in data["blocks"]]
+        _draw_widths(widths, [*data["widths"], *blocks])
         _draw_cycles(cycles, data["layers"])
         _draw_utilization(used, data)
         seconds = [{"name": each["name"], "seconds": each["seconds"][0]} for each in data["layers"]]
@@ -79,7 +88,7 @@ def pruning_figure(report: Any) -> Figure:
 
 
 def _draw_widths(axes: Axes, widths: Any) -> None:
-    """Draws the share of each width that stays, with the sizes where there is room."""
+    """Draws the share of each width that stays, and of each dropped block nothing; with sizes where there is room."""
     places = np.arange(len(widths))
     stays = np.array([100 * each["after"] / each["before"] for each in widths])
     wide = 0.82 if len(widths) > 10 else 0.6
@@ -88,7 +97,7 @@ def _draw_widths(axes: Axes, widths: Any) -> None:
     if len(widths) <= _NUMBERED:
         size = float(np.clip(11.0 - len(widths) / 8.0, 6.0, 9.0))
         for place, each in enumerate(widths):
-            words = f"{each['after']} of {each['before']}"
+            words = f"{each['after']} of {each['before']}" if each["after"] else "dropped"
             axes.text(place, 102, words, ha="center", va="bottom", fontsize=size, rotation=90 if len(widths) > 8 else 0)
     axes.set_ylim(0, 100 if len(widths) > _NUMBERED else 112 if len(widths) <= 8 else 138)
     axes.set_yticks([0, 25, 50, 75, 100])
@@ -123,6 +132,6 @@ def _draw_utilization(axes: Axes, data: Mapping[str, Any]) -> None:
         words = f"network {name}: {100 * share:.1f} %"
         axes.axhline(100 * share, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), label=words)
     axes.set_ylabel("utilization [%]")
-    percent_limits(axes, float(max(before.max(), after.max())))
+    percent_limits(axes, float(np.nanmax([before, after])))
     axes.grid(visible=False, axis="x")
     legend_outside(axes)

@@ -6,6 +6,9 @@
     valuing      either of the two, and the examples that they take
     choosing     the sizes within the limit that are worth most
     beginning    a module is read, its limit found, and what its channels are worth
+    blocks       those of residual networks that can be dropped
+    fitting      the sizes of a module with all or some of its blocks
+    depth        how many blocks go, and which
     building     the smaller module: cut, read and priced again
     cutting      all of it, and in steps
     steps        from a pruned module on to a smaller one

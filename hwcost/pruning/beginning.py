@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -21,7 +21,9 @@ from hwcost.pruning.importance import SCORES, Figures, check_kind
 from hwcost.pruning.tuning import trainable
 from hwcost.pruning.valuing import Work, held_out_batches, values_of
 
-__all__ = ["Begun", "begun", "check_scored", "notes_of", "read", "read_within", "words_of"]
+__all__ = [
+    "Begun", "begun", "check_scored", "notes_of", "opened", "read", "read_within", "valued", "words_of",
+]  # fmt: skip
 
 
 def read(model: nn.Module, example_inputs: Any, name: str | None) -> Network:
@@ -85,6 +87,51 @@ class Begun(NamedTuple):
     values: dict[str, Figures]
 
 
+def opened(
+    work: Work,
+    example_inputs: Any,
+    allowed: Allowed,
+    options_of: Callable[[Allowed], dict[str, Figures]],
+    within: tuple[CostSource, Limit] | None = None,
+) -> Open:
+    """The widths of a module that may change, before anything is measured; arguments are those of :func:`begun`.
+
+    Raises:
+        InvalidValueError: no width can change, a limit below the floor.
+    """
+    own = open_widths(work.model, example_inputs, work.network, allowed, options_of)
+    if within is not None:
+        check_floor(work.network, *within, own.allowed)
+    return own
+
+
+def valued(
+    work: Work,
+    own: Open,
+    importance: Callable[[list[str]], Any],
+    held_out: Sequence[Batch],
+    *,
+    within: tuple[CostSource, Limit] | None = None,
+    known_losses: Losses | None = None,
+    progress: Callable[[int, int], Any] | None = None,
+    prefix: str = "",
+) -> tuple[Open, dict[str, Figures], dict[str, Figures]]:
+    """The widths that have scores, the scores of their channels, and the values of their sizes.
+
+    Arguments are those of :func:`begun`; ``prefix`` is that of :func:`hwcost.pruning.curves.measured_values`.
+
+    Raises:
+        InvalidValueError: scores that do not fit, a limit below the floor of the widths that have some.
+    """
+    scores, values = values_of(
+        work, importance(list(own.options)), own.options, held_out, known_losses, progress, prefix
+    )
+    scored = own.scored(scores)
+    if within is not None and scored.allowed != own.allowed:  # widths without scores stay
+        check_floor(work.network, *within, scored.allowed)
+    return scored, scores, values
+
+
 def begun(
     work: Work,
     example_inputs: Any,
@@ -112,13 +159,9 @@ def begun(
     Raises:
         InvalidValueError: no width can change, a limit below the floor, data or scores that do not fit.
     """
-    network = work.network
-    own = open_widths(work.model, example_inputs, network, allowed, options_of)
-    if within is not None:
-        check_floor(network, *within, own.allowed)
+    own = opened(work, example_inputs, allowed, options_of, within)
     held, notes = held_out_batches(work.task, held_out, work.model, loss, work.seed)
-    scores, values = values_of(work, importance(list(own.options)), own.options, held, known_losses, progress)
-    scored = own.scored(scores)
-    if within is not None and scored.allowed != own.allowed:  # widths without scores stay
-        check_floor(network, *within, scored.allowed)
+    scored, scores, values = valued(
+        work, own, importance, held, within=within, known_losses=known_losses, progress=progress
+    )
     return Begun(scored, held, notes, scores, values)

@@ -14,13 +14,16 @@ from hwcost.advice.tables import Allowed, CostSource, Figures, cost_report, meas
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch
 from hwcost.importers.torch.resize import resized
+from hwcost.model.cost import Cost
 from hwcost.network.limits import Limit
 from hwcost.network.network import Network
+from hwcost.network.pricing import Report
 from hwcost.pruning.batches import Batch, Loss, Task, device_of
+from hwcost.pruning.blocks import network_without, without
 from hwcost.pruning.choosing import Choice, check_room, kept_widths
 from hwcost.pruning.curves import best_channels
 from hwcost.pruning.norms import evaluated, re_estimate
-from hwcost.pruning.report import PrunedLayer, PruningReport, Stage
+from hwcost.pruning.report import Depth, PrunedLayer, PruningReport, Stage
 from hwcost.pruning.result import Pruned
 from hwcost.pruning.valuing import Work
 from hwcost.reports.shapes import layer_shape
@@ -44,6 +47,7 @@ class Problem(NamedTuple):
         limit: on the cost.
         kept_by: the widths that stay, each with the reason.
         notes: what else to know.
+        depth: the blocks that go, and those that stay, if they were looked for.
     """
 
     model: nn.Module
@@ -53,6 +57,17 @@ class Problem(NamedTuple):
     limit: Limit
     kept_by: Mapping[str, str]
     notes: Sequence[str]
+    depth: Depth | None = None
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The blocks that go."""
+        return () if self.depth is None else self.depth.dropped
+
+    @property
+    def part(self) -> Network:
+        """The network without them."""
+        return network_without(self.network, self.dropped)
 
 
 def check_examples(example_inputs: Any) -> None:
@@ -157,14 +172,18 @@ def built(
     Raises:
         InvalidValueError: a module that cannot be rebuilt, or one above the limit.
     """
-    model, network = problem.model, problem.network
+    model, network = problem.model, problem.part
+    choice = choice._replace(sizes={name: size for name, size in choice.sizes.items() if name in network.widths})
     kept = {
         width: best_channels(scores[width], network.widths[width].multiple, size)
         for width, size in choice.sizes.items()
     }
-    small = resized(model if weights is None else weights, network, keep=kept).eval()
+    whole = model if weights is None else weights
+    with without(whole, problem.dropped):
+        small = resized(whole, network, keep=kept).eval()
     after = _priced_anew(small, problem, choice.sizes)
-    found = Pruned(small, model, network, kept, _report(problem, choice, after, small, settings), seed)
+    report = _report(problem, choice, after, small, settings)
+    found = Pruned(small, model, problem.network, kept, report, seed, problem.dropped)
     return found._cut_from(weights)
 
 
@@ -192,7 +211,7 @@ def settings_of(model: nn.Module, allowed: Allowed, keep: Sequence[str], **more:
 
 def _priced_anew(small: nn.Module, problem: Problem, sizes: Mapping[str, int]) -> Network:
     """The network of the new module, which has to cost what was predicted, and at most the limit."""
-    network, array, limit = problem.network, problem.array, problem.limit
+    network, array, limit = problem.part, problem.array, problem.limit
     wanted = network.at(sizes)
     try:
         found = from_torch(small, example_inputs=problem.example_inputs, name=network.name)
@@ -216,7 +235,7 @@ def _report(
 ) -> PruningReport:
     network, array, limit = problem.network, problem.array, problem.limit
     old, new = cost_report(network, array), cost_report(after, array)
-    followed = {width for each in network.priced.values() for width in each.widths}
+    followed = {width for each in problem.part.priced.values() for width in each.widths}
     left = {}
     for name, width in network.widths.items():
         is_outside = name == f"{width.fixed} ({width.size})"  # of the inputs, of a kernel: no width of any layer's own
@@ -233,17 +252,19 @@ def _report(
         after=new.total,
         parameters=(_count(problem.model), _count(small)),
         sizes={name: (network.widths[name].size, size) for name, size in choice.sizes.items()},
-        layers=tuple(
-            PrunedLayer(
-                name, old.layers[name], new.layers[name], (layer_shape(network[name]), layer_shape(after[name]))
-            )
-            for name in network.priced
-        ),
+        layers=tuple(_layer(name, old, new, network, after) for name in network.priced),
         left_alone=left,
         gap=choice.gap,
         notes=list(problem.notes),
         settings=dict(settings),
+        depth=problem.depth,
     )
+
+
+def _layer(name: str, old: Report, new: Report, network: Network, after: Network) -> PrunedLayer:
+    """A layer before and after; one that is not there any more costs nothing."""
+    shapes = layer_shape(network[name]), layer_shape(after[name]) if name in after else "dropped"
+    return PrunedLayer(name, old.layers[name], new.layers.get(name, Cost()), shapes)
 
 
 def _why_not_smaller(network: Network, array: CostSource, width: str) -> str:

@@ -16,11 +16,11 @@ from hwcost.network.limits import FILL, Limit
 from hwcost.network.network import Network
 from hwcost.network.operations import whole
 from hwcost.pruning.importance import Figures
-from hwcost.units import exact, shortlist
+from hwcost.units import exact, plural, shortlist
 
 __all__ = [
-    "Choice", "below_the_floor", "check_floor", "check_room", "choose", "effort_of", "kept_widths", "limit_of",
-    "stairs",
+    "Choice", "below_the_floor", "check_floor", "check_room", "choose", "effort_of", "kept_widths", "least_cost",
+    "limit_of", "stairs",
 ]  # fmt: skip
 
 _NAMED = 3
@@ -165,20 +165,37 @@ def choose(
 
 def check_floor(network: Network, array: CostSource, limit: Limit, allowed: Allowed) -> float:
     """The cost with every width at its least size; raises if it is above the limit: before anything is measured."""
-    floor = floor_of(_options(network, array, allowed), network, array, network.priced)
+    floor = least_cost(network, array, allowed)
     if floor > limit.cycles:
         raise below_the_floor(network, array, limit, floor, allowed.keep)
     return floor
 
 
+def least_cost(network: Network, array: CostSource, allowed: Allowed) -> float:
+    """The cost with every width at its least size."""
+    options = _options(network, array, allowed)
+    if not options:
+        return float(getattr(cost_report(network, array).total, measure_of(array)))
+    return floor_of(options, network, array, network.priced)
+
+
 def below_the_floor(
-    network: Network, array: CostSource, limit: Limit, floor: float, stay: Sequence[str]
+    network: Network, array: CostSource, limit: Limit, floor: float, stay: Sequence[str], blocks: int = 0
 ) -> InvalidValueError:
-    """The error about a limit that no widths can meet, with the names of widths that stay."""
+    """The error about a limit that no widths can meet, with the names of widths that stay.
+
+    Args:
+        network, array, limit: what was to be cut to what.
+        floor: the cost at the least sizes.
+        stay: the names of widths or modules that stay.
+        blocks: how many blocks were dropped for it, if they may be.
+    """
     share, cost = f"{floor / limit.today:.4g}", "time" if measure_of(array) == "seconds" else "cycles"
     is_table = isinstance(array, MeasuredCosts)
     least = "at the cheapest sizes that were measured" if is_table else "with every width at its least size"
+    least += f" and without {plural(blocks, 'block')}" if blocks else ""
     least += f", but for {shortlist(stay, _NAMED)}," if stay else ""
     allowed = f"at least {share} of today's {cost}, or a smaller least, or fewer widths that stay"
-    reason = f"{least} {network.name} still takes {share} of its {cost}: no widths can save the rest"
+    what = "nothing" if blocks else "no widths"
+    reason = f"{least} {network.name} still takes {share} of its {cost}: {what} can save the rest"
     return InvalidValueError(limit.field, limit.value, allowed, reason=reason)

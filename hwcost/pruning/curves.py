@@ -62,6 +62,7 @@ def measured_values(
     batches: Sequence[Batch],
     advance: Callable[[int], Any],
     known: dict[str, dict[int, float]],
+    prefix: str = "",
 ) -> dict[str, Figures]:
     """The value of every size of each width, which is minus the loss.
 
@@ -78,10 +79,11 @@ def measured_values(
         advance: called with 1 after each measurement.
         known: losses that were measured before, by width and size; new ones are added. The key ``""`` is for the
             module as it is.
+        prefix: of all keys in ``known``, for a module without some of its blocks.
     """
 
     def loss_of(width: str, size: int) -> float:
-        own = known.setdefault(width, {})
+        own = known.setdefault(f"{prefix}{width}", {})
         if size not in own:
             keep = {width: best_channels(scores[width], network.widths[width].multiple, size)} if width else {}
             with cut_in_place(model, network, keep), of_the_batch(model):

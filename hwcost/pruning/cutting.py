@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,19 +16,22 @@ from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Loss, Task, seed_of
-from hwcost.pruning.beginning import begun, notes_of, read, read_within, words_of
+from hwcost.pruning.beginning import notes_of, read, read_within, words_of
 from hwcost.pruning.building import Problem, built, settings_of, with_stages
-from hwcost.pruning.choosing import below_the_floor, choose, effort_of, limit_of, stairs
+from hwcost.pruning.choosing import below_the_floor, effort_of, limit_of
+from hwcost.pruning.depth import Blocked, best_depth, with_blocks
+from hwcost.pruning.fitting import Cutting
 from hwcost.pruning.importance import SCORES, check_kind
 from hwcost.pruning.result import Pruned
-from hwcost.pruning.steps import at_sizes, check_after, of_the_part, of_the_whole, weights_of
-from hwcost.pruning.valuing import CURVES, Work
+from hwcost.pruning.steps import at_sizes, check_after, of_the_whole, weights_of
+from hwcost.pruning.valuing import CURVES, Work, held_out_batches
 
 __all__ = ["Importance", "prune", "schedule"]
 
 Importance = str | Mapping[str, Any] | Callable[[nn.Module, Network], Mapping[str, Any]]
 
 LEAST = 0.25
+NO_BLOCKS = "no block can be dropped: no module gives back what it gets once its weights are 0"
 
 
 def prune(
@@ -48,6 +52,7 @@ def prune(
     seed: int = 0,
     effort: int = 300_000,
     name: str | None = None,
+    depth: bool = False,
     known_losses: dict[str, dict[int, float]] | None = None,
     after: Pruned | None = None,
     progress: Callable[[int, int], Any] | None = None,
@@ -74,12 +79,16 @@ def prune(
             alone cut to each of at most 8 of its stairs. "taylor", "magnitude" (the default without data), "norm": sums
             of the scores of channels. A mapping from widths to scores of their channels (other widths stay), or a
             function of model and network that returns one.
-        keep: names of widths, or of modules whose widths stay.
+        keep: names of widths, or of modules whose widths (and which themselves) stay.
         least: the smallest share of a width that stays; 0.25 by default, or 0 with curves, which need no floor.
         multiple: new sizes are multiples of this number.
         seed: of the order of data.
         effort: of the solver; see :func:`hwcost.advise`.
         name: of the network; the module's class by default.
+        depth: whether whole blocks of a residual network may go too: those that give back what they get once their
+            weights are 0. They are dropped one by one, the one first that adds least to the held-out loss for its
+            cycles; widths are cut to the limit with none and up to four larger numbers of blocks dropped; and what has
+            the lowest held-out loss is taken. So limits can be met that widths alone cannot meet.
         known_losses: losses of "curves" that were measured before, to which new ones are added: a run that was stopped
             goes on from them.
         after: the result of an earlier pruning of ``model``, to go on from its smaller module, which may have been
@@ -89,7 +98,8 @@ def prune(
 
     Raises:
         InvalidValueError: a limit that widths cannot meet (the message has the floor), a module that cannot be read or
-            rebuilt, data that are no batches, a result of another module to go on from.
+            rebuilt, data that are no batches, ``depth`` with nothing to measure on, a result of another module to go on
+            from.
 
     >>> import torch
     >>> from hwcost import SystolicArray
@@ -105,9 +115,10 @@ def prune(
     if importance is not None:
         check_kind(importance)
     seed, effort = seed_of(seed), effort_of(effort)
+    _check_depth(depth, data is not None or held_out is not None)
     whole = read(model, example_inputs, name) if after is None else check_after(after, model).network
     array, limit = read_within(whole, array, target=target, cycles=cycles, seconds=seconds)
-    start, network = (model, whole) if after is None else (after.model, at_sizes(whole, after.sizes))
+    start, network = (model, whole) if after is None else (after.model, at_sizes(after.part, after.sizes))
     if after is not None and getattr(cost_report(network, array).total, measure_of(array)) <= limit.cycles:
         return after._unchanged(limit)
     task = None if data is None else Task(data, loss)
@@ -120,33 +131,39 @@ def prune(
         text = f"no data: channels are chosen by {method} alone, which knows nothing of the task"
         notes.append(text)
         warnings.warn(text, UserWarning, stacklevel=2)
-
-    def importance_of(names: list[str]) -> Any:
-        return of_the_part(after, method, names) if after and isinstance(method, Mapping) else method
-
     share = (0.0 if method == CURVES else LEAST) if least is None else least
     sizes = {each: width.size for each, width in whole.widths.items()}
-    work = Work(start, network, task, seed)
-    own, held, held_notes, scores, values = begun(
-        work,
-        example_inputs,
-        Allowed.checked(multiple, share, keep)._replace(whole=sizes),
-        lambda allowed: stairs(network, array, allowed),
-        importance_of,
-        loss,
-        held_out,
-        within=(array, limit),
-        known_losses=known_losses,
-        progress=progress,
-    )
-    choice = choose(network, array, limit, own.allowed, values, effort)
+    own = Allowed.checked(multiple, share, keep)._replace(whole=sizes)
+    known = {} if known_losses is None else known_losses
+    cutting = Cutting(start, example_inputs, network, array, limit, own, task, method, seed, effort, known, after)
+    given = with_blocks(cutting) if depth else cutting.opened()
+    held, held_note = held_out_batches(task, held_out, start, loss, seed)
+    found, floor = None, math.inf
+    if isinstance(given, Blocked):  # depth
+        fit, found = best_depth(given, Task(held, loss), held, progress)
+        notes += [] if given.blocks else [NO_BLOCKS]
+        floor = given.floor
+    else:
+        fit = cutting.fitted(given, held, progress)
+    choice, scores = fit.choice, fit.scores
     if after is not None:
         choice, scores = of_the_whole(after, choice, scores)
-    problem = Problem(model, example_inputs, whole, array, limit, own.kept_by, notes + held_notes)
-    settings = settings_of(model, own.allowed, keep, importance=words_of(method), seed=seed, effort=effort)
+        found = after.report.depth if found is None else found.after(after.report.depth)
+    choice = choice._replace(floor=min(choice.floor, floor))
+    problem = Problem(model, example_inputs, whole, array, limit, fit.kept_by, notes + held_note, found)
+    settings = settings_of(model, own, keep, importance=words_of(method), seed=seed, effort=effort, depth=depth)
     weights = None if after is None else weights_of(after)
     result = built(problem, choice, scores, settings, seed=seed, weights=weights)
-    return with_stages(result._following(after), work, held, loss)
+    return with_stages(result._following(after), Work(start, network, task, seed), held, loss)
+
+
+def _check_depth(depth: Any, is_measured: bool) -> None:
+    """Raises unless a depth is False, or True where there is something to measure on."""
+    if not isinstance(depth, bool):
+        raise InvalidValueError("depth", depth, "True or False")
+    if depth and not is_measured:
+        allowed = "pass data or held_out, or leave it out"
+        raise InvalidValueError("depth", depth, allowed, reason="what a network is worth without a block is measured")
 
 
 def schedule(
@@ -187,5 +204,6 @@ def schedule(
             array = check_source(step.network, array, skip_unsupported=False)
             last = limit_of(step.network, array, target=shares[-1])
             if step.report.floor > last.cycles:
-                raise below_the_floor(step.network, array, last, step.report.floor, settings.get("keep", ()))
+                stay, blocks = settings.get("keep", ()), step.report.blocks_that_go
+                raise below_the_floor(step.network, array, last, step.report.floor, stay, blocks)
         yield step

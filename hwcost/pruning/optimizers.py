@@ -35,7 +35,7 @@ def mapped(
     Args:
         optimizer: it is not changed.
         names: of its parameters, by their ids.
-        parameters: the smaller ones, by name.
+        parameters: the smaller ones, by name; what is not among them is left out.
         stays_of: from a name to the masks of what stays, by axis.
 
     Raises:
@@ -53,14 +53,15 @@ def mapped(
     groups = []
     for group in optimizer.param_groups:
         for old in group["params"]:
-            if old in optimizer.state:
-                name = names[id(old)]
+            name = names[id(old)]
+            if old in optimizer.state and name in parameters:
                 stays = stays_of(name)
                 state[parameters[name]] = {
                     key: _cut(kind.__name__, key, value, old, stays) for key, value in optimizer.state[old].items()
                 }
+        own = [parameters[name] for old in group["params"] if (name := names[id(old)]) in parameters]
         settings = {key: copy.deepcopy(value) for key, value in group.items() if key != "params"}
-        groups.append(settings | {"params": [parameters[names[id(old)]] for old in group["params"]]})
+        groups.append(settings | {"params": own})
     found = kind.__new__(kind)
     vars(found).update(plain)
     found.__setstate__({"defaults": copy.deepcopy(optimizer.defaults), "state": state, "param_groups": groups})

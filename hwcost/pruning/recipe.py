@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -18,6 +18,7 @@ from hwcost.importers.torch.resize import resized
 from hwcost.network.channels import check_kept
 from hwcost.network.network import Network
 from hwcost.network.operations import SizeExpression, Width
+from hwcost.pruning.blocks import network_without, without
 from hwcost.pruning.weights import load_weights, saved_weights
 
 __all__ = ["RECIPE", "WEIGHTS", "load_pruned", "recipe_of", "save_pruned"]
@@ -27,11 +28,16 @@ RECIPE, WEIGHTS = "recipe.json", "weights.safetensors"
 _MOST_RECIPE = 2**30
 
 
-def recipe_of(network: Network, kept: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+def recipe_of(
+    network: Network, kept: Mapping[str, Any], model: nn.Module, dropped: Sequence[str] = ()
+) -> dict[str, Any]:
     """What is needed to cut a module of the same class: widths, channels that stay, and the parameters that follow.
+
+    Blocks that were dropped are listed.
 
     Parameters without a gradient are listed as frozen.
     """
+    network = network_without(network, dropped)
     return {
         "schema": SCHEMA,
         "version": __version__,
@@ -52,6 +58,7 @@ def recipe_of(network: Network, kept: Mapping[str, Any], model: nn.Module) -> di
             for name, rule in network.numbers.items()
             if any(width in kept for width, _ in rule)
         },
+        "dropped": list(dropped),
         "frozen": [name for name, each in model.named_parameters() if not each.requires_grad],
     }
 
@@ -80,7 +87,13 @@ def _expression(rule: Any) -> SizeExpression:
     return tuple((str(width), Fraction(factor)) for width, factor in rule)
 
 
-def save_pruned(folder: str | os.PathLike[str], model: nn.Module, network: Network, kept: Mapping[str, Any]) -> None:
+def save_pruned(
+    folder: str | os.PathLike[str],
+    model: nn.Module,
+    network: Network,
+    kept: Mapping[str, Any],
+    dropped: Sequence[str] = (),
+) -> None:
     """Writes ``recipe.json`` and ``weights.safetensors`` into a folder, which is made if it is not there.
 
     Raises:
@@ -95,7 +108,7 @@ def save_pruned(folder: str | os.PathLike[str], model: nn.Module, network: Netwo
 
         raise unusable("folder", path, "written", error) from None
     write_given(path / WEIGHTS, saved_weights(model), "folder")
-    text = json.dumps(recipe_of(network, kept, model), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(recipe_of(network, kept, model, dropped), indent=1, allow_nan=False) + "\n"
     write_given(path / RECIPE, text.encode(), "folder")
 
 
@@ -107,8 +120,8 @@ def load_pruned(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
         model: a new module of the class that was pruned, with any weights; it is not changed.
 
     Returns:
-        A module with the smaller widths and the weights of the folder, in evaluation mode; of its parameters those are
-        frozen that were.
+        A module with the smaller widths and the weights of the folder, in evaluation mode, in which blocks that were
+        dropped pass on what they get; of its parameters those are frozen that were.
 
     Raises:
         InvalidValueError: files that are damaged or changed, a module that they do not fit.
@@ -121,13 +134,15 @@ def load_pruned(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
     try:
         recipe = json.loads(content)
         network, kept = network_of(recipe)
+        dropped = list(map(str, recipe.get("dropped", [])))
         frozen = set(map(str, recipe["frozen"])) if "frozen" in recipe else None
     except InvalidValueError:
         raise
     except Exception as error:
         reason = f"it is no recipe of the form {SCHEMA}"
         raise InvalidValueError("recipe", str(path / RECIPE), "prune again", reason=reason) from error
-    small = resized(model, network, keep=kept)
+    with without(model, dropped):
+        small = resized(model, network, keep=kept)
     for name, each in small.named_parameters():
         if frozen is not None:
             each.requires_grad_(name not in frozen)

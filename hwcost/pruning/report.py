@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from hwcost.model.cost import Cost
 from hwcost.pruning.batches import Measured
 from hwcost.tables import text_table
-from hwcost.units import TIMES, exact, in_unit
+from hwcost.units import TIMES, exact, in_unit, plural
 
-__all__ = ["PrunedLayer", "PruningReport", "Stage"]
+__all__ = ["Block", "Depth", "PrunedLayer", "PruningReport", "Stage", "Tried"]
 
 
 class PrunedLayer(NamedTuple):
@@ -28,6 +28,68 @@ class Stage(NamedTuple):
 
     name: str
     measured: Measured
+
+
+class Block(NamedTuple):
+    """A block that gives back what it gets without its own branch.
+
+    Attributes:
+        name: of the module.
+        cost: that of its layers, in cycles, or in seconds where costs were measured in seconds.
+        added_loss: what dropping it alone adds to the held-out loss; None if that was not measured.
+        stays: the reason why it is still there; empty if it was dropped.
+        can_go: whether it could have been dropped.
+    """
+
+    name: str
+    cost: float
+    added_loss: float | None
+    stays: str
+    can_go: bool
+
+
+class Tried(NamedTuple):
+    """A set of blocks that was dropped, before widths were cut to the limit.
+
+    Attributes:
+        dropped: the names of the blocks.
+        cost: of the network without them, with all of its widths.
+        loss: on held-out examples, with widths cut to the limit.
+    """
+
+    dropped: tuple[str, ...]
+    cost: float
+    loss: float
+
+
+class Depth(NamedTuple):
+    """Which blocks were dropped, and why.
+
+    Attributes:
+        blocks: those of the module.
+        tried: sets of them, of which the one with the lowest loss was taken.
+    """
+
+    blocks: tuple[Block, ...]
+    tried: tuple[Tried, ...]
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The blocks that are not there any more."""
+        return tuple(each.name for each in self.blocks if not each.stays)
+
+    def after(self, earlier: Depth | None) -> Depth:
+        """This one, with the blocks that earlier steps dropped."""
+        gone = () if earlier is None else tuple(each for each in earlier.blocks if not each.stays)
+        return self._replace(blocks=(*gone, *self.blocks))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        return {
+            "dropped": list(self.dropped),
+            "blocks": [each._asdict() for each in self.blocks],
+            "tried": [{**each._asdict(), "dropped": list(each.dropped)} for each in self.tried],
+        }
 
 
 @dataclass
@@ -51,6 +113,7 @@ class PruningReport:
         notes: what else to know.
         settings: of the pruning, with the version and the device.
         measure: what the limit is in: "cycles", or "seconds" where a table of measured costs has times.
+        depth: the blocks of the module; None if none were looked for.
     """
 
     name: str
@@ -69,11 +132,17 @@ class PruningReport:
     notes: list[str] = field(default_factory=list)
     settings: Mapping[str, Any] = field(default_factory=dict)
     measure: str = "cycles"
+    depth: Depth | None = None
 
     @property
     def used(self) -> float:
         """The share of the limit that is used."""
         return self._figure(self.after) / self.limit
+
+    @property
+    def blocks_that_go(self) -> int:
+        """The number of blocks that may be dropped, or are."""
+        return sum(each.can_go for each in self.depth.blocks) if self.depth else 0
 
     def _figure(self, cost: Cost) -> float:
         return float(getattr(cost, self.measure))
@@ -92,7 +161,12 @@ class PruningReport:
         unit, whole = ("", "time") if is_timed else (" cycles", "cycles")
         yield f"{self.name} on {self.array}"
         least = "with every width at its least size" if of_array else "at the cheapest sizes measured"
-        yield f"floor: {least} {self.floor / self._figure(before):.2%} of the {whole} are left; no widths save more"
+        least, what = (
+            (least, "no widths save")
+            if not self.blocks_that_go
+            else (f"without the {plural(self.blocks_that_go, 'block')} that can go, and {least}", "nothing saves")
+        )
+        yield f"floor: {least} {self.floor / self._figure(before):.2%} of the {whole} are left; {what} more"
         yield f"limit: {self.asked}, {text(self.limit)}{unit}; used {self.used:.2%} of it"
         for note in self.notes:
             yield f"note: {note}"
@@ -116,15 +190,35 @@ class PruningReport:
             scored = any(stage.measured.accuracy is not None for stage in self.stages)
             titles = ["held-out examples", "loss", *(["accuracy"] if scored else [])]
             yield from text_table(titles, [_stage_row(stage, scored) for stage in self.stages])
-        yield ""
-        widths = [(name, str(old), str(new), f"{new / old:.2%}") for name, (old, new) in self.sizes.items()]
-        yield from text_table(["width", "before", "after", "stays"], widths)
+        if self.depth is not None and self.depth.blocks:
+            yield ""
+            yield from self._depth_lines(self.depth, whole)
+        if self.sizes:
+            yield ""
+            widths = [(name, str(old), str(new), f"{new / old:.2%}") for name, (old, new) in self.sizes.items()]
+            yield from text_table(["width", "before", "after", "stays"], widths)
         yield ""
         titles = ["layer", "shape", "after", whole, "after", *(["utilization", "after"] if of_array else [])]
         yield from text_table(titles, [self._layer_row(each, of_array) for each in self.layers])
         if self.left_alone:
             yield ""
             yield from text_table(["left alone", "why"], list(self.left_alone.items()))
+
+    def _depth_lines(self, depth: Depth, whole: str) -> Iterator[str]:
+        today = self._figure(self.before)
+        rows = []
+        for each in depth.blocks:
+            loss = "-" if each.added_loss is None else f"{each.added_loss:+.4f}"
+            rows.append((each.name, self._text(each.cost), f"{each.cost / today:.2%}", loss, each.stays or "dropped"))
+        yield from text_table(["block", whole, "of all", "loss without it", "what became of it"], rows)
+        if depth.tried:
+            yield ""
+            best = min(depth.tried, key=lambda one: one.loss)
+            tried = []
+            for one in depth.tried:
+                row = str(len(one.dropped)), f"{one.cost / today:.2%}", f"{one.loss:.4f}"
+                tried.append((*row, "taken" if one is best else ""))
+            yield from text_table(["blocks dropped", f"{whole} before widths", "loss at the limit", ""], tried)
 
     def _layer_row(self, layer: PrunedLayer, of_array: bool) -> tuple[str, ...]:
         of_both = layer.before, layer.after
@@ -153,6 +247,7 @@ class PruningReport:
             "left_alone": dict(self.left_alone),
             "stages": [{"name": each.name, **each.measured._asdict()} for each in self.stages],
             "gap": self.gap,
+            "depth": None if self.depth is None else self.depth.as_dict(),
             "notes": list(self.notes),
             "settings": dict(self.settings),
         }

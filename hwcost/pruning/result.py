@@ -20,6 +20,7 @@ from hwcost.network.channels import Channels, staying
 from hwcost.network.limits import Limit
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Batch, Loss, Task, device_of, seeded
+from hwcost.pruning.blocks import is_inside, network_without, without
 from hwcost.pruning.norms import evaluated, re_estimate
 from hwcost.pruning.optimizers import mapped
 from hwcost.pruning.recipe import save_pruned
@@ -53,6 +54,7 @@ class Pruned:
         kept: for every width that was cut the channels of the original that stay.
         report: before and after; ``print(result.report)``.
         seed: of the fine-tuning.
+        dropped: the blocks of the original that are not there any more; in their places modules pass on what they get.
     """
 
     model: nn.Module
@@ -61,6 +63,7 @@ class Pruned:
     kept: Mapping[str, Channels]
     report: PruningReport
     seed: int = 0
+    dropped: tuple[str, ...] = ()
     _task: Task | None = field(default=None, init=False, repr=False)
     _held_out: tuple[Batch, ...] = field(default=(), init=False, repr=False)
     _starts: dict[str, _Start] = field(default_factory=dict, init=False, repr=False)
@@ -93,6 +96,11 @@ class Pruned:
         return found._with_task(self._task, self._held_out)._following(self)._cut_from(self._whole)
 
     @property
+    def part(self) -> Network:
+        """The network without the blocks that were dropped, with all widths as they were."""
+        return network_without(self.network, self.dropped)
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The new size of every width that was cut."""
         return {name: len(channels) for name, channels in self.kept.items()}
@@ -100,7 +108,8 @@ class Pruned:
     @property
     def changed_numbers(self) -> dict[str, dict[str, tuple[int, int]]]:
         """The numbers to change in the code of the model, by module: those before and after."""
-        return changed_numbers(self.original, self.model, self.network.numbers)
+        with without(self.original, self.dropped):
+            return changed_numbers(self.original, self.model, self.network.numbers)
 
     def fine_tune(
         self,
@@ -151,7 +160,8 @@ class Pruned:
         if where is not None:
             self._starts[where] = start
             kept = {name: each.tolist() for name, each in self.kept.items()}
-            identity |= {"channels": kept, "teacher": tuning.teacher and weights_digest(tuning.teacher)}
+            identity |= {"channels": kept, "dropped": list(self.dropped)}
+            identity |= {"teacher": tuning.teacher and weights_digest(tuning.teacher)}
         tuning.run(checkpoint, identity, progress)
         self._starts.pop(where or "", None)
         name = f"fine-tuned, {plural(epochs, 'epoch')}"
@@ -192,7 +202,8 @@ class Pruned:
     def cut(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A state dict of the original module, or of a part of it, cut to the smaller one.
 
-        Names may have the prefix of a wrapper, as ``module.`` of DistributedDataParallel; it stays.
+        Names may have the prefix of a wrapper, as ``module.`` of DistributedDataParallel; it stays. What is of blocks
+        that were dropped is left out.
 
         Raises:
             InvalidValueError: no state dict, a name that the original does not have, a tensor of another shape.
@@ -214,6 +225,8 @@ class Pruned:
                 shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 if shape != tuple(own.shape):
                     raise InvalidValueError(f"state[{key!r}]", shape, f"a tensor of shape {tuple(own.shape)}")
+            if is_inside(name, self.dropped):
+                continue
             stays = self._stays(name)
             found[key] = cut_tensor(value, stays) if stays else value
         return found
@@ -231,7 +244,7 @@ class Pruned:
 
         Momenta and the like are cut as the parameters are, so that training does not start cold. Hooks and learning
         rate schedulers stay with the optimizer that has them: make new ones for this one, whose groups have the
-        learning rates of today.
+        learning rates of today. Parameters of blocks that were dropped are left out.
 
         Args:
             optimizer: over parameters of the original module, or of the module of an earlier step; it is not changed.
@@ -254,9 +267,9 @@ class Pruned:
     def undo(self) -> nn.Module:
         """All of the original module, with the trained weights back in the places of the channels that stayed.
 
-        The channels that were cut have the weights that they had when they were cut: those of the original; of a
-        super-network or a search, those that its training gave them, to which the others have grown used; of a step
-        of :func:`hwcost.torch.schedule`, those of the step before.
+        The channels that were cut, and the blocks that were dropped, have the weights that they had then: those of the
+        original; of a super-network or a search, those that its training gave them, to which the others have grown
+        used; of a step of :func:`hwcost.torch.schedule`, those of the step before.
         """
         whole = copy.deepcopy(self.original if self._whole is None else self._whole)
         target = {**dict(whole.named_parameters(remove_duplicate=False)), **dict(whole.named_buffers())}
@@ -279,4 +292,4 @@ class Pruned:
             InvalidValueError: the folder cannot be written to.
             MissingDependencyError: safetensors is not installed.
         """
-        save_pruned(folder, self.model, self.network, self.kept)
+        save_pruned(folder, self.model, self.network, self.kept, self.dropped)

@@ -43,6 +43,7 @@ def values_of(
     held_out: Sequence[Batch],
     known_losses: dict[str, dict[int, float]] | None,
     progress: Callable[[int, int], Any] | None,
+    prefix: str = "",
 ) -> tuple[dict[str, Figures], dict[str, Figures]]:
     """The scores of channels, and the values of sizes, of each width.
 
@@ -51,6 +52,7 @@ def values_of(
         method: as for :func:`hwcost.torch.prune`.
         options: the sizes of each width at the ends of its stairs.
         held_out, known_losses, progress: for curves; see :func:`hwcost.torch.prune`.
+        prefix: of the keys of losses; see :func:`hwcost.pruning.curves.measured_values`.
 
     Raises:
         InvalidValueError: a method that is unknown, or scores that do not fit.
@@ -81,7 +83,7 @@ def values_of(
     assert task is not None
     some = of_at_most(held_out, EXAMPLES)
     known = {} if known_losses is None else known_losses
-    return scores, measured_values(model, network, scores, sizes, task, some, advance, known)
+    return scores, measured_values(model, network, scores, sizes, task, some, advance, known, prefix)
 
 
 def held_out_batches(
