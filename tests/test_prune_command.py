@@ -91,6 +91,19 @@ def loss(outputs, targets):
 
 def bad(outputs, targets):
     return outputs[number * number, targets]
+
+
+class Skip(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class Deep(nn.Sequential):
+    def __init__(self):
+        skips = [Skip(nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()) for _ in range(3)]
+        skips[1][1].weight.data.fill_(1e-5)
+        stem, head = nn.Conv2d(3, 16, 3, padding=1), (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
+        super().__init__(stem, nn.BatchNorm2d(16), nn.ReLU(), *skips, *head)
 """
 BASE = "net.py:Net --weights w.safetensors --input 1,3,8,8 --s1 8 --s2 8"
 DATA = f"{BASE} --data net.py:data --held-out net.py:held_out --loss net.py:loss --target 0.5"
@@ -400,6 +413,61 @@ def test_two_processes_do_not_write_into_one_folder(run, no, stopped, folder):
         other.stdin.close()
     assert run(f"{DATA} --out run")[0] == 0
     assert run(f"{DATA} --out run")[0] == 0  # it is free again
+
+
+# ---------------------------------------------------------------- depth
+
+DEEP = "net.py:Deep --input 1,3,8,8 --s1 256 --s2 256 --data net.py:data --held-out net.py:held_out --loss net.py:loss"
+DEEP += " --target 0.76 --depth"
+
+
+def test_blocks_that_go_are_in_the_document_and_the_text(document, run, folder):
+    found = document(f"{DEEP} --fine-tune 1 --out run")
+    torch.manual_seed(0)
+    model = load_model("net.py", "Deep", with_values=True)
+    data, held_out = (load_object("net.py", name, made=name == "data") for name in ("data", "held_out"))
+    image, array = torch.zeros(1, 3, 8, 8), SystolicArray(256, 256)
+    result = prune(model, image, array, target=0.76, data=data, held_out=held_out, depth=True)
+    assert found["depth"] == json.loads(json.dumps(result.report.as_dict()["depth"]))
+    assert found["depth"]["dropped"] == list(result.dropped)
+    assert result.dropped
+    small = pruned("run", load_model("net.py", "Deep", with_values=True))
+    assert network_cost(from_torch(small, example_inputs=image), array).total.cycles == found["after"]["cycles"]
+    code, text, _ = run(f"{DEEP} --fine-tune 1 --out run")
+    assert code == 0
+    assert "blocks to leave out of the code:\n  " + "\n  ".join(result.dropped) in text
+
+
+def test_a_run_that_drops_blocks_goes_on_to_the_same_bytes(run, folder):
+    code, text, err = run(f"{DEEP} --fine-tune 1 --out whole")
+    assert code == 0
+    whole = calls(folder)
+    command = f"{DEEP} --fine-tune 1 --out run"
+    assert killed(folder, command, at=3)  # while blocks are measured
+    assert killed(folder, command, at=whole // 2)
+    assert "losses.json" in contents(folder / "run")
+    assert run(command) == (0, text, err)
+    assert contents(folder / "run") == contents(folder / "whole")
+    calls(folder)
+    assert run(command)[:2] == (0, text)
+    assert calls(folder) == 0
+
+
+def test_a_picture_and_an_onnx_file_without_blocks(run, folder):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("onnxscript")
+    code, _, err = run(f"{DEEP} --out run --plot a.svg --onnx a.onnx")
+    assert code == 0, err
+    assert "dropped" in (folder / "a.svg").read_text()
+    assert run(f"{DEEP} --out run --onnx b.onnx")[0] == 0  # from the folder
+
+
+def test_depth_needs_examples_and_a_folder_is_of_one_depth(run, no, folder):
+    line = no("net.py:Deep --input 1,3,8,8 --s1 32 --s2 32 --target 0.7 --depth")
+    assert "--depth" in line
+    assert "there are no data" in line
+    assert run(f"{DEEP} --out run")[0] == 0
+    assert "another depth: True, not False" in no(f"{DEEP.replace(' --depth', '')} --out run")
 
 
 # ---------------------------------------------------------------- what is refused

@@ -92,6 +92,10 @@ Examples:
         "--least", metavar="SHARE", callback=parsed_by(parse_share),
         help="Keep at least this share of each width.  [default: 0.25, or 0 with curves]",
     ),
+    click.option(
+        "--depth", is_flag=True,
+        help="Whole blocks of residual networks may be dropped too. Needs --data or --held-out.",
+    ),
     size_option("--multiple", help="Take only sizes that are multiples of N, like 8.  [default: 1]"),
     default_option("--seed", default="0", metavar="N", words="Seed of the order of data.", parser=_SEED),
 )  # fmt: skip
@@ -138,7 +142,7 @@ def prune(
 
     The widths within the limit that are worth most are found, the channels that matter most stay, and the smaller
     module is priced anew: it has to take what was predicted. With --fine-tune it is trained on. The floor is printed
-    first: what no widths can save. Python files are run.
+    first: what no widths can save. With --depth, whole blocks may go too. Python files are run.
     """
     _check(source, task, limit, choice, tuning, files)
     machine = array.read() if table is None else _read_table(table, array, files)
@@ -202,9 +206,11 @@ def _check(
 def _check_effects(task: TaskOptions, choice: ChoiceOptions, tuning: TuningOptions) -> None:
     """Raises if an option needs another one."""
     has_data, tunes = task.data is not None, tuning.epochs is not None
+    has_examples = has_data or task.held_out is not None
     needs: list[tuple[str, Any, bool, str, str]] = [
         ("--fine-tune", tuning.epochs, has_data, "there are no data", "--data FILE.py:NAME"),
-        ("--loss", task.loss, has_data or task.held_out is not None, "there are no data", "--data FILE.py:NAME"),
+        ("--loss", task.loss, has_examples, "there are no data", "--data FILE.py:NAME"),
+        ("--depth", choice.depth or None, has_examples, "there are no data", "--data FILE.py:NAME"),
         ("--importance", choice.importance, has_data or choice.importance not in _WITH_DATA, "it needs data", "--data"),
         ("--distil", tuning.distil, tunes, "there is no fine-tuning", "--fine-tune EPOCHS"),
         ("--learning-rate", tuning.learning_rate, tunes, "there is no fine-tuning", "--fine-tune EPOCHS"),

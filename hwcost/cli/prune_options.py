@@ -35,6 +35,7 @@ class ChoiceOptions(NamedTuple):
     keep: tuple[str, ...]
     least: float | None
     multiple: int | None
+    depth: bool
     seed: int
 
 

@@ -29,7 +29,7 @@ from hwcost.pruning.tuning import default_optimizer, trainable
 
 __all__ = ["Found", "run"]
 
-_OPTIONS = {name: f"--{name}" for name in ("cycles", "seconds", "loss", "importance")} | {
+_OPTIONS = {name: f"--{name}" for name in ("cycles", "seconds", "loss", "importance", "depth")} | {
     "the table of costs": "--table", "fine-tuning": "--fine-tune",
 }  # fmt: skip
 """The option behind each field of an error, of those that only this command has."""
@@ -130,6 +130,7 @@ def _pruned(
             keep=choice.keep,
             least=choice.least,
             multiple=choice.multiple or 1,
+            depth=choice.depth,
             seed=choice.seed,
             name=given.network.name,
             known_losses=known,

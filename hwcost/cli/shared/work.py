@@ -92,5 +92,11 @@ def document_of(result: Pruned) -> dict[str, Any]:
 
 
 def changed_text(result: Pruned, of: str = "") -> list[str]:
-    """The numbers to change in the code of the module, for people."""
-    return ["", f"numbers to change in the code{of}:", *changed_lines(result.changed_numbers)]
+    """The blocks to leave out of the code of the module and the numbers to change in it, for people."""
+    lines = ["", f"blocks to leave out of the code{of}:", *(f"  {name}" for name in result.dropped)]
+    return [
+        *(lines if result.dropped else []),
+        "",
+        f"numbers to change in the code{of}:",
+        *changed_lines(result.changed_numbers),
+    ]
