@@ -74,6 +74,7 @@ BAD = {
     "--learning-rate": NUMBER,
     "--onnx": FILE,
     "prune --input": ["", "x", "1,x", "1,3:float99"],
+    "--torch-device": ["", "nowhere", "cuda:x"],
     "prune --out": ["", " ", ".", "lenet.csv"],
 }
 """Values that no command takes for its option of that name, or one command for it."""

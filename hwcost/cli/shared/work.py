@@ -68,7 +68,7 @@ def work_on(
     folder: RunFolder | None = None
     try:
         with option_names({**OPTIONS, **ask.options}), errors_of_users(ask.source, own), user_code():
-            device = parse_torch_device("--torch-device", ask.torch_device or "cpu")
+            device = parse_torch_device("--torch-device", "cpu" if ask.torch_device is None else ask.torch_device)
             given = read_source(ask.source, ask.inputs, ask.weights, ask.seed, device)
             if ask.out is not None:
                 identity = identity_of(given, ask.inputs, machine, ask.members)
