@@ -14,8 +14,9 @@ from hwcost.cli import main
 from hwcost.cli.explain import explain
 from hwcost.cli.formula import formula
 from hwcost.devices import device_names, load_device
-from hwcost.model.formula import OVERHEADS, price
+from hwcost.model.formula import price
 from hwcost.model.layout import lay_out
+from hwcost.model.overheads import OVERHEADS
 from hwcost.model.traffic import MEMORY
 
 LAYER = Conv2d(20, 36, 3, height=10, width=12, padding=1, batch=2)

@@ -25,7 +25,8 @@ from hwcost.cli.explain import explain
 from hwcost.cli.formula import formula
 from hwcost.machine import Dataflow, FoldTiming, Lowering, Term, Transfer
 from hwcost.machine.terms import SHIPPED
-from hwcost.model.formula import OVERHEADS, price
+from hwcost.model.formula import price
+from hwcost.model.overheads import OVERHEADS
 from hwcost.model.traffic import MEMORY, OPERANDS
 from hwcost.plot import network_data
 from hwcost.relaxation import Relaxation, SmoothCeiling

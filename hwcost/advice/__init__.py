@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from hwcost.advice.budget import Budget
 from hwcost.advice.measured import MeasuredCosts
-from hwcost.advice.steps import Advice, Step, WidthAdvice, advise
+from hwcost.advice.result import Advice, Step, WidthAdvice
+from hwcost.advice.steps import advise
 from hwcost.advice.tabulating import tabulate
 
 __all__ = ["Advice", "Budget", "MeasuredCosts", "Step", "WidthAdvice", "advise", "tabulate"]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
-from hwcost.advice.budget import Budget, solve
+from hwcost.advice.budget import solve
 from hwcost.advice.measured import LARGEST_SIDE, MeasuredCosts
+from hwcost.advice.result import Advice, Step, WidthAdvice, ratio
 from hwcost.advice.tables import (
     Allowed,
     CostSource,
-    Numbers,
     candidates,
     changeable,
     check_source,
@@ -24,180 +22,16 @@ from hwcost.advice.tables import (
     number,
     over_each,
 )
-from hwcost.errors import InvalidValueError, check_one_of
-from hwcost.model.cost import Cost
+from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
-from hwcost.network.operations import Operation, Width
+from hwcost.network.operations import Operation
 from hwcost.network.pricing import Report
-from hwcost.network.space import not_a_width
 
-__all__ = ["Advice", "Step", "WidthAdvice", "advise"]
-
+__all__ = ["advise"]
 
 MOST_AHEAD = 4096
 MOST_CHANNELS = 2**50
 NEUTRAL = {"multiple": 1, "least": 0}
-
-
-def _ratio(before: Numbers, after: Numbers) -> float:
-    """The speed-up; infinite if nothing is left, as on arrays that do not count their last fold."""
-    return before / after if after else math.inf
-
-
-@dataclass(frozen=True)
-class Step:
-    """Another size of a width, and what it changes.
-
-    Attributes:
-        size: the other size.
-        removed: channels removed.
-        saved: cycles saved, over all layers that follow the width.
-        macs: MACs lost.
-        network_speed_up: of the whole network.
-        layers: the cycles of every layer that follows the width, at this size.
-    """
-
-    size: int
-    removed: int
-    saved: Numbers
-    macs: int
-    network_speed_up: float
-    layers: Mapping[str, Numbers]
-
-    @property
-    def saved_per_channel(self) -> float:
-        """Cycles saved per channel removed."""
-        return self.saved / self.removed
-
-    def as_dict(self) -> dict[str, Any]:
-        """All fields and derived figures as plain values."""
-        speed_up = None if math.isinf(self.network_speed_up) else self.network_speed_up
-        return asdict(self) | {"network_speed_up": speed_up, "saved_per_channel": self.saved_per_channel}
-
-
-@dataclass(frozen=True)
-class WidthAdvice:
-    """The advice on one width.
-
-    Attributes:
-        name: of the width.
-        width: its size today, and what sizes it may take.
-        layers: the cycles of every priced layer that follows it.
-        cheaper: the largest size that takes fewer cycles, if any.
-        best: the size of at least half of today's that saves most cycles per channel removed, if any saves some.
-        free: the largest size at today's cycles.
-        bound: the number of its layers that each of compute, memory and overhead bounds.
-    """
-
-    name: str
-    width: Width
-    layers: Mapping[str, Numbers]
-    cheaper: Step | None
-    best: Step | None
-    free: int
-    bound: Mapping[str, int]
-
-    @property
-    def cycles(self) -> Numbers:
-        """The total cycles of its layers."""
-        return sum(self.layers.values())
-
-    def speed_up(self, layer: str) -> float:
-        """The speed-up of one of its layers at the next cheaper size; 1 if no size is cheaper."""
-        return 1.0 if self.cheaper is None else _ratio(self.layers[layer], self.cheaper.layers[layer])
-
-    @property
-    def is_memory_bound(self) -> bool:
-        """Whether memory bounds all of its layers: then cycles follow the bytes moved, without stairs."""
-        return self.bound.get("memory", 0) == len(self.layers)
-
-    @property
-    def remark(self) -> str:
-        """What to know before changing the width; empty if there is nothing."""
-        memory = self.bound.get("memory", 0)
-        if self.is_memory_bound:
-            return "memory-bound: time follows the bytes moved, not how full the array is"
-        if memory:
-            return f"{memory} of {len(self.layers)} layers are memory-bound: the width does not help there"
-        return "" if self.cheaper else "no smaller size takes fewer cycles"
-
-    def as_dict(self) -> dict[str, Any]:
-        """All fields and derived figures as plain values."""
-        return {
-            "name": self.name,
-            "size": self.width.size,
-            "multiple": self.width.multiple,
-            "free": self.free,
-            "cheaper": self.cheaper and self.cheaper.as_dict(),
-            "best": self.best and self.best.as_dict(),
-            "cycles": self.cycles,
-            "layers": dict(self.layers),
-            "bound": dict(self.bound),
-            "remark": self.remark,
-        }
-
-
-@dataclass(frozen=True)
-class Advice:
-    """The advice on the widths of a network on an array.
-
-    Cycles are seconds where the costs were measured in seconds.
-
-    Attributes:
-        name: of the network.
-        array: the accelerator, or the table of measured costs.
-        total: what the network costs today.
-        layers: the cycles of every priced layer today, in order.
-        widths: one per width that can change, most cycles saved per channel removed first.
-        fixed: for every priced layer the sides that cannot change, ``input`` or ``output``, each with the reason.
-        budget: the widths that fit the budget, if one was given.
-        unsupported: the names of operations that every figure leaves out.
-        notes: of the network.
-    """
-
-    name: str
-    array: CostSource
-    total: Cost
-    layers: Mapping[str, Numbers]
-    widths: tuple[WidthAdvice, ...]
-    fixed: Mapping[str, Mapping[str, str]]
-    budget: Budget | None = None
-    unsupported: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def __getitem__(self, width: str) -> WidthAdvice:
-        found = {each.name: each for each in self.widths}
-        if width not in found and width in self.layers:
-            followed = [name for name, each in found.items() if width in each.layers]
-            raise not_a_width(width, followed, f"width {width!r}")
-        check_one_of("the advice", width, found, what="width")
-        return found[width]
-
-    @property
-    def measure(self) -> str:
-        """What costs are counted in: "cycles", or "seconds"."""
-        return measure_of(self.array)
-
-    @property
-    def by_layer(self) -> dict[str, list[WidthAdvice]]:
-        """For each priced layer that can change, the advice on the widths that it follows."""
-        found = {layer: [each for each in self.widths if layer in each.layers] for layer in self.layers}
-        return {layer: own for layer, own in found.items() if own}
-
-    def as_dict(self) -> dict[str, Any]:
-        """All fields and derived figures as plain values."""
-        return {
-            "network": self.name,
-            "array": self.array.as_dict(),
-            "measure": self.measure,
-            "total": self.total.as_dict(),
-            "layers": dict(self.layers),
-            "widths": [each.as_dict() for each in self.widths],
-            "fixed": {layer: dict(sides) for layer, sides in self.fixed.items()},
-            "budget": self.budget and self.budget.as_dict(),
-            "unsupported": list(self.unsupported),
-            "notes": list(self.notes),
-        }
 
 
 def advise(
@@ -312,7 +146,7 @@ def _width_advice(
             removed=width.size - int(sizes[index]),
             saved=saved,
             macs=int(macs[today] - macs[index]),
-            network_speed_up=_ratio(total, total - saved),
+            network_speed_up=ratio(total, total - saved),
             layers={layer: number(table[0][index]) for layer, table in tables.items()},
         )
 

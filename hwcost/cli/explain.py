@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.machine.terms import START_UP
-from hwcost.model.formula import Pricing, overheads_of
+from hwcost.model.formula import Pricing
 from hwcost.model.layout import Work
+from hwcost.model.overheads import overheads_of
 from hwcost.model.traffic import bytes_of, transfers_of
 
 __all__ = ["Sentence", "explain"]

@@ -22,7 +22,7 @@ SHIPPED = (CONSTANT, BLOCKS, START_UP, *REUSE_LETTER, AGAIN)
 class Term(Row):
     """Overhead: cycles on top of those of the folds.
 
-    ``OVERHEADS`` of :mod:`hwcost.model.formula` are the terms that ship; a machine takes more of them as
+    ``OVERHEADS`` of :mod:`hwcost.model.overheads` are the terms that ship; a machine takes more of them as
     ``SystolicArray(..., terms=(Term(...),))``.
 
     Args:

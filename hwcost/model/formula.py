@@ -28,7 +28,7 @@ The fields of :class:`hwcost.SystolicArray` state what an array may add. In the 
 A processing element does one MAC per cycle, whatever the fields of a machine: cycles are never fewer than
 MACs / (R * C). What fields leave out of that counts as compute.
 
-:mod:`hwcost.model.traffic` counts what crosses the memory.
+:mod:`hwcost.model.traffic` counts what crosses the memory, and :mod:`hwcost.model.overheads` has what is added once.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds, FoldTiming
 from hwcost.machine.rows import figure
-from hwcost.machine.terms import BLOCKS, CONSTANT, START_UP, Term
+from hwcost.machine.terms import START_UP
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import Work, is_zero
+from hwcost.model.overheads import overhead_cycles
 from hwcost.model.sums import where
 from hwcost.model.traffic import Traffic, memory_cycles, moved_elements, moving_cycles, traffic_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
 __all__ = [
-    "OVERHEADS",
     "Pricing",
     "as_array",
     "check",
@@ -62,53 +62,6 @@ __all__ = [
     "layer_traffic",
     "price",
 ]
-
-
-# ---------------------------------------------------------------- overhead
-
-
-def _blocks(work: Work) -> Size:
-    gemm, array, relaxation = work.gemm, work.array, work.relaxation
-    if is_zero(array.cycles_per_block):
-        return 0
-    blocks: Size = 1
-    if array.accumulators is not None:
-        along_rows, along_cols = relaxation.ceil_divs((gemm.m, gemm.n), (array.rows, array.cols))
-        outputs = product(along_rows, array.rows, along_cols, array.cols)
-        blocks = relaxation.ceil_div(outputs, array.accumulators)
-    return product(array.cycles_per_block, gemm.count, blocks)
-
-
-def _start_up(work: Work) -> Size:
-    array = work.array
-    if not array.starts_up or (operand := work.folds.dataflow.stationary) == "outputs":
-        return 0
-    first = work.folds.first
-    arrival = memory_cycles({operand: product(first.rows_extent, first.cols_extent)}, array)
-    return total(first.rows_extent, *arrival.values())
-
-
-OVERHEADS = (
-    Term(CONSTANT, lambda work: work.array.cycles_per_layer, "for each layer"),
-    Term(BLOCKS, _blocks, "for each block of outputs that the accumulators hold"),
-    Term(START_UP, _start_up, "the first fold's stationary operand arrives and is loaded at one row per cycle"),
-)
-"""The overheads that ship. A machine takes more of them as ``terms``."""
-
-
-def overheads_of(array: SystolicArray) -> tuple[Term, ...]:
-    """The overheads that ship, and the machine's own."""
-    return (*OVERHEADS, *(term for term in array.terms if isinstance(term, Term))) if array.terms else OVERHEADS
-
-
-def _overheads(work: Work) -> dict[str, Size]:
-    """The cycles of each overhead by name; those that the machine does not have are left out."""
-    found = {}
-    for term in overheads_of(work.array):
-        cycles = figure(term, "cycles", work) if work.array.terms else term.cycles(work)
-        if not is_zero(cycles):
-            found[term.name] = cycles
-    return found
 
 
 # ---------------------------------------------------------------- cycles
@@ -222,7 +175,7 @@ def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> P
 def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
     work = Work.of(gemm, array, relaxation)
     compute = _compute(work.folds, array)
-    overhead = _overheads(work)
+    overhead = overhead_cycles(work)
     moved = moved_elements(work) if array.has_memory_limit else {}
     memory = memory_cycles(moved, array) if moved else {}
     if not memory:

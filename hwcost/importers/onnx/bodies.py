@@ -15,7 +15,8 @@ import onnx
 
 from hwcost.importers.graph.branches import grown, larger_branch, truth, unknown_runs
 from hwcost.importers.lowered import LoweredLayer, Step, times_over
-from hwcost.importers.onnx.loading import fixed_shape, graphs_of
+from hwcost.importers.onnx.dims import fixed_shape
+from hwcost.importers.onnx.loading import graphs_of
 from hwcost.importers.onnx.record import Record
 from hwcost.importers.onnx.shapes import Value, attributes_of, known_value, with_type
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hwcost.importers.graph.record import network_of
-from hwcost.importers.onnx.loading import fix_dims, load_graph, source_name
+from hwcost.importers.onnx.dims import fix_dims
+from hwcost.importers.onnx.loading import load_graph, source_name
 from hwcost.importers.onnx.tracer import Tracer
 from hwcost.importers.rules import Handler
 from hwcost.importers.rules.own import OwnRows, is_qualified

@@ -11,7 +11,7 @@ import onnx
 from hwcost.importers.graph.record import Operations
 from hwcost.importers.lowered import LoweredLayer
 from hwcost.importers.onnx.calls import Values
-from hwcost.importers.onnx.loading import fixed_shape
+from hwcost.importers.onnx.dims import fixed_shape
 from hwcost.importers.onnx.names import operation_name
 from hwcost.importers.onnx.shapes import ShapeFinder, Value
 

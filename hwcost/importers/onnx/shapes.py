@@ -17,7 +17,8 @@ import onnx.shape_inference
 from hwcost.errors import InvalidValueError, first_line
 from hwcost.importers.graph.values import GraphValue
 from hwcost.importers.naming import words
-from hwcost.importers.onnx.loading import fixed_shape, plain_domain
+from hwcost.importers.onnx.dims import fixed_shape
+from hwcost.importers.onnx.loading import plain_domain
 
 __all__ = ["ShapeFinder", "Value", "attributes_of", "known_value", "with_type"]
 

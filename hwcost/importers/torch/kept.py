@@ -15,9 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hwcost.importers.torch.values import memory_of
-
-__all__ = ["Written", "kept"]
+__all__ = ["kept"]
 
 _MOST, _MOST_NAMED = 2**24, 2**12
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, range, slice, type, torch.Tensor, types.ModuleType)
@@ -41,8 +39,8 @@ def kept(modules: Collection[nn.Module], *others: Any, of_classes: bool = True) 
 
     Attributes, containers and arrays are put back in place, also those of objects inside, of classes, of closures, of
     the Python files of the modules and of those of the same project that they import. Functions with an ``lru_cache``
-    forget what they made meanwhile. Tensors are not looked into; :class:`Written` does that. Without ``of_classes``,
-    what classes and files hold is left alone.
+    forget what they made meanwhile. Tensors are not looked into: :mod:`hwcost.importers.torch.written` does that.
+    Without ``of_classes``, what classes and files hold is left alone.
     """
     found = _Found()
     for each in (*modules, *others):
@@ -284,38 +282,3 @@ def _imported(module: types.ModuleType) -> list[types.ModuleType]:
 def _slots(kind: type) -> tuple[types.MemberDescriptorType, ...]:
     found = (each for base in kind.__mro__ if "__slots__" in vars(base) for each in vars(base).values())
     return tuple(each for each in found if isinstance(each, types.MemberDescriptorType))
-
-
-class Written:
-    """Tensors with data that were written to, and what they held before."""
-
-    def __init__(self) -> None:
-        self._before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._unknown: dict[int, torch.Tensor] = {}  # by their memory
-
-    def add(self, tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
-        """Remembers those with data of tensors that are about to be written to, and returns them."""
-        found = [tensor for tensor in tensors if not tensor.is_meta]
-        for tensor in found:
-            if id(tensor) not in self._before:
-                self._before[id(tensor)] = tensor, tensor.detach().clone()
-        return found
-
-    def forget(self, tensors: Iterable[torch.Tensor]) -> None:
-        """What is written to tensors has no values, and so their memory does not show it."""
-        self._unknown.update((memory_of(tensor), tensor) for tensor in tensors)
-
-    @property
-    def some_unknown(self) -> bool:
-        """Whether any tensors are such."""
-        return bool(self._unknown)
-
-    def is_unknown(self, tensor: torch.Tensor) -> bool:
-        """Whether a tensor with data shares memory with one of them."""
-        return not tensor.is_meta and memory_of(tensor) in self._unknown
-
-    def put_back(self) -> None:
-        """Restores all of them, the last one first."""
-        for tensor, before in reversed(self._before.values()):
-            with contextlib.suppress(RuntimeError):
-                tensor.detach().copy_(before)

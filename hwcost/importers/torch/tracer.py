@@ -24,12 +24,12 @@ from hwcost.importers.rules.own import OwnRows
 from hwcost.importers.torch.bodies import BODIES
 from hwcost.importers.torch.calls import ModuleCall, OperatorCall
 from hwcost.importers.torch.free import COPIES, FILLED, LOOK_UPS
-from hwcost.importers.torch.kept import Written
 from hwcost.importers.torch.modules import Modules
 from hwcost.importers.torch.operators import Operator, constant, operator, shortcut, tensors_in
 from hwcost.importers.torch.steps import Steps, named_after, public_name
 from hwcost.importers.torch.table import AXES, PRODUCTS
 from hwcost.importers.torch.tensors import A_CONSTANT, Tensors
+from hwcost.importers.torch.written import Written
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 
 __all__ = ["NeedsValuesError", "Tracer"]

@@ -1,0 +1,56 @@
+"""Cycles that belong to no fold: for the layer, for blocks of outputs, and until the first fold can begin."""
+
+from __future__ import annotations
+
+from hwcost.arrays import Size, product, total
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.rows import figure
+from hwcost.machine.terms import BLOCKS, CONSTANT, START_UP, Term
+from hwcost.model.layout import Work, is_zero
+from hwcost.model.traffic import memory_cycles
+
+__all__ = ["OVERHEADS", "overhead_cycles", "overheads_of"]
+
+
+def _blocks(work: Work) -> Size:
+    gemm, array, relaxation = work.gemm, work.array, work.relaxation
+    if is_zero(array.cycles_per_block):
+        return 0
+    blocks: Size = 1
+    if array.accumulators is not None:
+        along_rows, along_cols = relaxation.ceil_divs((gemm.m, gemm.n), (array.rows, array.cols))
+        outputs = product(along_rows, array.rows, along_cols, array.cols)
+        blocks = relaxation.ceil_div(outputs, array.accumulators)
+    return product(array.cycles_per_block, gemm.count, blocks)
+
+
+def _start_up(work: Work) -> Size:
+    array = work.array
+    if not array.starts_up or (operand := work.folds.dataflow.stationary) == "outputs":
+        return 0
+    first = work.folds.first
+    arrival = memory_cycles({operand: product(first.rows_extent, first.cols_extent)}, array)
+    return total(first.rows_extent, *arrival.values())
+
+
+OVERHEADS = (
+    Term(CONSTANT, lambda work: work.array.cycles_per_layer, "for each layer"),
+    Term(BLOCKS, _blocks, "for each block of outputs that the accumulators hold"),
+    Term(START_UP, _start_up, "the first fold's stationary operand arrives and is loaded at one row per cycle"),
+)
+"""The overheads that ship. A machine takes more of them as ``terms``."""
+
+
+def overheads_of(array: SystolicArray) -> tuple[Term, ...]:
+    """The overheads that ship, and the machine's own."""
+    return (*OVERHEADS, *(term for term in array.terms if isinstance(term, Term))) if array.terms else OVERHEADS
+
+
+def overhead_cycles(work: Work) -> dict[str, Size]:
+    """The cycles of each overhead by name; those that the machine does not have are left out."""
+    found = {}
+    for term in overheads_of(work.array):
+        cycles = figure(term, "cycles", work) if work.array.terms else term.cycles(work)
+        if not is_zero(cycles):
+            found[term.name] = cycles
+    return found
