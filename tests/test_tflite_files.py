@@ -127,15 +127,32 @@ def loop(limit):
 def test_loops():
     for runs in (0, 1, 3):
         net, *others = loop(runs)
-        net.linear("y", "last", 5)
-        network = network_of(net, *others, outputs=["last/MatMul"])
-        assert len(network) == runs + 1
-        assert network.macs == runs * 64 + 40
+        done = net.op("EQUAL", ["n", net.numbers("runs", runs)], {"done": ("BOOL", ())})
+        net.op("IF", [done, "y"], {"z": (1, 8)}, ThenSubgraphIndex=3, ElseSubgraphIndex=4)
+        network = network_of(net, *others, body(8, "last"), body(8, "never"), outputs=["z"])
+        assert list(network)[runs:] == ["last"]
+        assert network.macs == (runs + 1) * 64
     net, *others = loop(None)
     network = network_of(net, *others, outputs=["y"])
     assert "its graph runs as often as values decide, with 64 MACs each time" in str(network["n"])
     net, *others = loop(10**9)
     assert "as often as values decide" in str(network_of(net, *others, outputs=["y"])["n"])
+
+
+def test_states_that_take_each_others_place_have_one_width():
+    net, condition, swap = Net(), Net(), Net()
+    x = net.input("x", (1, 4))
+    inputs = [net.linear(x, "a", 8), net.linear(x, "b", 8), net.input("again", (), "BOOL")]
+    shapes = {"one": (1, 8), "two": (1, 8), "end": ("BOOL", ())}
+    net.op("WHILE", inputs, shapes, CondSubgraphIndex=1, BodySubgraphIndex=2)
+    net.linear("one", "last", 3)
+    for graph in (condition, swap):
+        graph.input("p", (1, 8)), graph.input("q", (1, 8)), graph.input("c", (), "BOOL")
+    condition.op("LOGICAL_NOT", ["c"], {"not": ("BOOL", ())})
+    swap.op("LOGICAL_NOT", ["c"], {"not": ("BOOL", ())})
+    network = network_of(net, condition, (swap, ["q", "p", "not"]), outputs=["last/MatMul"])
+    layers = network.at({"a": 5})
+    assert (layers["b"].out_features, layers["last"].in_features) == (5, 5)
 
 
 def test_calls_and_composites():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 pytest.importorskip("tflite")
@@ -78,6 +80,99 @@ def test_the_same_network_in_pytorch_takes_the_same_cycles(name, kind):
     assert open_widths[0] == open_widths[1]
 
 
+# ---------------------------------------------------------------- random networks
+
+
+def plan(rng):
+    """Blocks of a random network: their kind, channels, side of the kernel and stride."""
+    kinds = ["conv", *rng.choices(("conv", "depthwise", "residual", "concat", "pool", "grouped"), k=rng.randint(1, 6))]
+    return [(kind, 2 * rng.randint(1, 6), rng.choice((1, 3, 5)), rng.choice((1, 1, 2))) for kind in kinds]
+
+
+def as_lite(blocks):
+    net = Net()
+    x = net.input("x", (2, 21, 20, 4))
+    for index, (kind, channels, side, stride) in enumerate(blocks):
+        kernel, strides, name = (side, side), (stride, stride), f"n{index}"
+        if kind in ("conv", "grouped"):
+            x = net.conv(x, name, channels, kernel, strides, groups=2 if kind == "grouped" else 1)
+        elif kind == "depthwise":
+            x = net.depthwise(x, name, kernel, strides)
+        elif kind == "residual":
+            y = net.conv(net.conv(x, f"{name}a", channels, kernel), f"{name}b", net.shape(x)[3], kernel)
+            x = net.elementwise("ADD", name, x, y)
+        elif kind == "concat":
+            parts = [net.conv(x, f"{name}a", channels, kernel), net.conv(x, f"{name}b", channels + 2, kernel)]
+            x = net.op("CONCATENATION", parts, {name: (*net.shape(x)[:3], 2 * channels + 2)}, Axis=-1)
+        else:
+            x = net.pool(x, name, strides, strides)
+    net.linear(net.linear(net.mean(x, "mean"), "fc", 6, 2), "head", 3, 2)
+    return net
+
+
+def as_torch(blocks):
+    """The same as a function of a module that holds its layers."""
+    from torch import nn
+    from torch.nn import functional
+
+    class Built(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers, self.last, now = nn.ModuleList(), nn.ModuleList(), 4
+            for kind, channels, side, stride in blocks:
+                own = self.layers.append(nn.ModuleList())[-1]
+
+                def conv(a, b, by=1, groups=1, own=own, side=side):
+                    own.append(nn.Conv2d(a, b, side, by, side // 2, groups=groups))
+
+                if kind in ("conv", "grouped"):
+                    conv(now, channels, stride, 2 if kind == "grouped" else 1)
+                    now = channels
+                elif kind == "depthwise":
+                    conv(now, now, stride, now)
+                elif kind == "residual":
+                    conv(now, channels)
+                    conv(channels, now)
+                elif kind == "concat":
+                    conv(now, channels)
+                    conv(now, channels + 2)
+                    now = 2 * channels + 2
+            self.last.extend([nn.Linear(now, 6), nn.Linear(6, 3)])
+
+        def forward(self, x):
+            import torch
+
+            for (kind, _, _, stride), own in zip(blocks, self.layers, strict=True):
+                if kind == "residual":
+                    x = x + own[1](own[0](x))
+                elif kind == "concat":
+                    x = torch.cat([own[0](x), own[1](x)], 1)
+                else:
+                    x = own[0](x) if own else functional.max_pool2d(x, stride)
+            return self.last[1](self.last[0](x.mean((2, 3))))
+
+    return Built()
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_networks_are_those_of_pytorch_at_all_widths(seed):
+    pytest.importorskip("torch")
+    from hwcost import from_torch
+
+    rng = random.Random(seed)
+    blocks = plan(rng)
+    one, other = network_of(as_lite(blocks)), from_torch(as_torch(blocks), (2, 4, 21, 20))
+    for sizes in ([], rng.choices(range(1, 5), k=50)):
+        found = []
+        for network in (one, other):
+            names = [name for name in network.priced if name in network.widths and not network.widths[name].fixed]
+            at = {name: size * network.widths[name].multiple for name, size in zip(names, sizes, strict=False)}
+            layers, places = network.at(at), list(network.priced)
+            gemms = [[(g.m, g.n, g.k, g.count) for g in layers[name].gemms()] for name in places]
+            found.append((gemms, [places.index(name) for name in names]))
+        assert found[0] == found[1]
+
+
 # ---------------------------------------------------------------- widths
 
 
@@ -136,6 +231,25 @@ def test_widths_through_joined_and_cut_channels():
     assert smaller["fc"].in_features == 16 * 5
     assert smaller["other"].in_features == 10
     assert smaller["left"].in_channels == 7
+
+
+def test_channels_that_become_a_larger_map():
+    net = Net()
+    x = net.conv(net.input("x", (1, 5, 6, 3)), "first", 8)
+    net.conv(net.op("DEPTH_TO_SPACE", [x], {"wide": (1, 10, 12, 2)}, BlockSize=2), "second", 5)
+    network = network_of(net)
+    assert network.widths["first"].multiple == 4
+    assert network.at({"first": 12})["second"].in_channels == 3
+
+
+@pytest.mark.parametrize("side", [1, 3, 8])
+def test_a_map_that_is_flattened_by_the_layer_behind_it(side):
+    net = Net()
+    x = net.conv(net.input("x", (2, side, side, 3)), "conv", 8)
+    net.linear(x, "fc", 5, 2)
+    network = network_of(net)
+    assert network["fc"] == Linear(8 * side**2, 5, batch=2)
+    assert network.at({"conv": 6})["fc"] == Linear(6 * side**2, 5, batch=2)
 
 
 @pytest.mark.parametrize("kind", ["PACK", "UNPACK", "SPLIT", "GATHER", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE"])
