@@ -10,9 +10,21 @@ import sys
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hwcost.errors import InvalidValueError
-from hwcost.files import new_folder, read_file, read_given, write_given, write_json, write_json_lines, write_whole
+from hwcost.files import (
+    new_folder,
+    read_file,
+    read_given,
+    read_signed,
+    write_given,
+    write_json,
+    write_json_lines,
+    write_signed,
+    write_whole,
+)
 
 NEW = b"new " * 100_000
 
@@ -172,6 +184,37 @@ def test_writers_at_the_same_time_do_not_mix(tmp_path):
     assert not failed
     assert os.listdir(tmp_path) == ["file"]
     assert path.read_bytes() in [letter * 30_000 for letter in (b"a", b"b", b"c", b"d")]
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=3), each, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(content=st.dictionaries(st.text(max_size=4), PLAIN, max_size=4), place=st.integers(0, 10**6))
+def test_signed_json_is_read_as_it_was_written_or_not_at_all(tmp_path_factory, content, place):
+    path = tmp_path_factory.mktemp("signed") / "a.json"
+    content = {name: value for name, value in content.items() if name != "digest"} | {"schema": "own/1", "n": 3}
+    write_signed(path, content)
+    assert read_signed(path, "own/1", 10**6) == content
+    with pytest.raises(OSError, match=r"^\[Errno None\] it is not of schema 'other/1'"):
+        read_signed(path, "other/1", 10**6)
+    text = path.read_bytes()
+    at = place % len(text)
+    changed = text[:at] + bytes([text[at] ^ 1]) + text[at + 1 :]
+    path.write_bytes(changed)
+    try:
+        found = read_signed(path, "own/1", 10**6)
+    except OSError:
+        return
+    assert found == content  # white space was changed
+
+
+def test_signed_json_has_texts_as_keys(tmp_path):
+    write_signed(tmp_path / "a.json", {"schema": "own/1", "losses": {8: 0.5}})
+    assert read_signed(tmp_path / "a.json", "own/1", 10**6) == {"schema": "own/1", "losses": {"8": 0.5}}
 
 
 @pytest.mark.parametrize("name", ["null\0", "\ud800", "x" * 5000, "no/such/folder", "."])

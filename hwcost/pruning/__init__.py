@@ -1,6 +1,8 @@
 """Pruning: a trained module cut to widths whose exact cycles are within a limit, or within many.
 
     batches      data and loss of the user's own
+    images       folders of images and data sets as batches
+    idx          files of the MNIST family
     importance   scores of channels
     curves       values of sizes: sums of scores, or losses that were measured
     valuing      either of the two, and the examples that they take
@@ -23,7 +25,7 @@
     optimizers   momenta cut as the weights are
     norms        statistics of batch norms
     tuning       epochs of training that can stop and go on
-    identity     what a loss is, so that a checkpoint goes on with the same one
+    identity     what a loss is, and versions, so that a checkpoint goes on with the same
     weights      safetensors into a module and out of it
     recipe       files that build the module again
     folder       a run that was stopped and goes on
