@@ -104,6 +104,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "lowerings": functools.partial(rows_of, hwcost.LOWERINGS),
     "relaxations": functools.partial(rows_of, hwcost.RELAXATIONS),
     "fitted": functools.partial(rows_of, hwcost.calibration.FIT_PARAMETERS),
+    "forms": functools.partial(rows_of, hwcost.calibration.FORMS),
     "latencies": lambda: rows_of(nas_plugin.LATENCIES),
     "methods": lambda: rows_of(nas_plugin.METHODS),
 }

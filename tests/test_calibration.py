@@ -24,6 +24,7 @@ from refusals import refused
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost, load_device
 from hwcost.calibration import (
     FIT_PARAMETERS,
+    FORMS,
     ExtrapolationWarning,
     Measurement,
     Scores,
@@ -33,6 +34,7 @@ from hwcost.calibration import (
     read_measurements,
     scores,
 )
+from hwcost.calibration.forms import AUTO
 from hwcost.calibration.result import folds
 from hwcost.calibration.search import Stack
 from hwcost.cli import main
@@ -662,7 +664,7 @@ def test_calibrate_as_json_with_a_picture(measured_csv, tmp_path, capsys):
      (["--device", "gemmini", "--prior", "wide"], "--prior is 'wide'"),
      (["--device", "gemmini", "--starts", "1:3"], "--starts is '1:3'"),
      (["--device", "gemmini", "--folds", "1"], "--folds is '1'"),
-     (["--device", "gemmini", "--folds", "90"], "--folds is 90; allowed: at most 30"),
+     (["--device", "gemmini", "--folds", "90", "--free", "stairs"], "--folds is 90; allowed: at most 30"),
      (["--device", "gemmini", "-o", "mine.csv"], "--output is 'mine.csv'"),
      (["--device", "gemmini", "--plot", "a.jpg"], "--plot is 'a.jpg'"),
      (["--device", "gemmini", "--clock", "fast"], "--clock is 'fast'"),
@@ -707,3 +709,127 @@ def test_the_file_and_the_command_of_the_page_work(tmp_path, monkeypatch):
     assert main(shlex.split(command)) == 0
     assert Path("residuals.png").exists()
     assert read_device("mine.toml").fit.errors["mape"] < 0.1
+
+
+# ---------------------------------------------------------------- forms that are chosen
+
+QUICK = {"fold_seeds": (0,), "starts": 1, "folds": 3}
+
+
+def truths():
+    """A machine for each form, with its numbers, and the form that is enough for it."""
+    again = {"rereads_inputs": True, "reread_stairs": 1.0, "output_bytes_per_s": 2e9, "weight_bytes_per_s": 3e9}
+    return {
+        "scaled": {"cycles_per_row": 3.0},
+        "compute": {"cycles_per_row": 3.0, "cycles_per_layer": 900.0},
+        "folds": {"cycles_per_row": 2.0, "cycles_per_layer": 400.0, "cycles_per_fold": 60.0},
+        "roof": {"cycles_per_layer": 300.0, "dram_bytes_per_s": 4e8, "overlap": 0.2},
+        "channels": again | {"input_bytes_per_s": 1e9, "parallel_operands": True, "cycles_per_layer": 300.0},
+    }
+
+
+@pytest.mark.parametrize("name", truths())
+def test_a_form_is_chosen_that_predicts_what_it_has_not_seen(name):
+    truth = dataclasses.replace(START, **truths()[name])
+    found = fit(START, measure(truth, noise=0.01), **QUICK)
+    assert found.scores.mape < (0.08 if name == "channels" else 0.025)  # six numbers of twenty measurements
+    assert len(FORMS[found.form].free) <= len(FORMS[name].free)
+    assert set(found.forms) <= set(FORMS)
+    assert sum(found.chosen["form"].values()) == 3
+    assert found.as_dict()["form"] == found.form
+    assert not found.doubts
+
+
+@pytest.mark.parametrize("factor", [4, 10])
+def test_a_clock_that_is_stated_wrong_is_found(factor):
+    truth = SystolicArray(16, 16, 1e9)
+    found = fit(dataclasses.replace(truth, clock_hz=factor * 1e9), measure(truth), **QUICK)
+    assert found.scores.mape < 0.005
+    assert found.values["cycles_per_row"] == pytest.approx(factor, rel=0.005)
+
+
+def test_the_form_of_a_fold_does_not_know_what_is_held_out():
+    truth = dataclasses.replace(START, cycles_per_row=1.3, cycles_per_layer=700.0)
+    measured = measure(truth, noise=0.02)
+    spoilt = [
+        dataclasses.replace(one, seconds=one.seconds * 3 if i == 4 else one.seconds) for i, one in enumerate(measured)
+    ]
+    first, second = (fit(START, each, **QUICK) for each in (measured, spoilt))
+    assert first.predicted[4] == second.predicted[4]
+    assert first.predicted != second.predicted
+
+
+@pytest.mark.parametrize("count", [3, 5, 11])
+def test_few_measurements_choose_among_few_numbers(count):
+    found = fit(START, measure(dataclasses.replace(START, cycles_per_row=2.0))[:count], starts=1, fold_seeds=(0,))
+    assert len(found.estimates) < count
+    assert found.settings.folds == min(count, 5)
+    assert found.scores.mape < 0.01
+
+
+def test_no_form_has_the_name_of_a_number():
+    assert not set(FORMS) & {AUTO, *FIT_PARAMETERS}
+
+
+def test_fewer_than_three_measurements_are_refused():
+    with refused("the number of measurements", 2, "at least 3"):
+        fit(START, measure(START)[:2])
+    with refused("free", "shape", "auto"):
+        fit(START, measure(START), free="shape")
+
+
+def test_a_form_by_name_is_fitted_alone():
+    found = fit(START, measure(dataclasses.replace(START, cycles_per_layer=700.0)), free="compute", **QUICK)
+    assert (found.form, dict(found.forms), found.chosen["form"]) == ("compute", {}, {"compute": 3})
+
+
+# ---------------------------------------------------------------- fits in doubt
+
+
+def spoilt_seconds(how):
+    random = np.random.default_rng(1)
+    measured = measure(START)
+    change = {
+        "a thousand times": lambda one: 1000 * one.seconds,
+        "random": lambda one: math.exp(random.normal(0, 2)),
+        "the reciprocal": lambda one: 1e-6 / one.seconds,
+        "constant": lambda one: 0.1,
+    }[how]
+    return [dataclasses.replace(one, seconds=change(one)) for one in measured]
+
+
+@pytest.mark.parametrize("how", ["a thousand times", "random", "the reciprocal", "constant"])
+def test_a_fit_to_nonsense_is_in_doubt(how, tmp_path):
+    found = fit(START, spoilt_seconds(how), **QUICK)
+    assert found.doubts
+    made = device_file(found, START, name="mine", data="d", source="s", licence="l")
+    write_device(tmp_path / "mine.toml", made)
+    again = read_device(tmp_path / "mine.toml")
+    assert again.doubts == found.doubts
+    assert [note for note in again.notes if note.startswith("In doubt: ")]
+
+
+def test_one_row_that_is_wrong_is_named():
+    measured = [dataclasses.replace(one, name=f"layer {i}") for i, one in enumerate(measure(START))]
+    measured[7] = dataclasses.replace(measured[7], seconds=1000 * measured[7].seconds)
+    found = fit(START, measured, free="compute", **QUICK)
+    assert found.worst[0][0] == "layer 7"
+    assert found.worst[0][1] < 0.01
+    assert len(found.worst) == 3
+
+
+def test_no_device_is_written_from_a_fit_in_doubt(measured_csv, tmp_path, capsys):
+    slow = tmp_path / "slow.csv"
+    head, *rows = Path(measured_csv).read_text().splitlines()
+    slow.write_text("\n".join([head, *(f"{row}000" for row in (line.partition(".")[0] for line in rows))]))
+    output = tmp_path / "mine.toml"
+    args = (str(slow), "--device", "gemmini", "-o", str(output), "--free", "scaled", "--shuffles", "1", "--starts", "1")
+    code, out, err = run(capsys, *args)
+    assert (code, output.exists()) == (2, False)
+    assert "predicted worst" in out  # the report is not lost
+    assert "pass --force" in err.splitlines()[-1]
+    code, _, err = run(capsys, *args, "--force")
+    assert (code, output.exists()) == (0, True)
+    assert "In doubt: " in err
+    main(["estimate", "--k", "3", "--c", "8", "--f", "8", "--device", str(output)])
+    assert "mine is in doubt" in capsys.readouterr().err

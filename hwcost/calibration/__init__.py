@@ -19,16 +19,19 @@ from __future__ import annotations
 
 from hwcost.calibration.files import device_file
 from hwcost.calibration.fitting import fit
+from hwcost.calibration.forms import FORMS, Form
 from hwcost.calibration.measurements import Measurement, medians_of_repeats, read_measurements
 from hwcost.calibration.result import Calibration, Estimate, ExtrapolationWarning, Scores, scores
 from hwcost.calibration.settings import FIT_PARAMETERS, FitParameter, largest_machine
 
 __all__ = [
     "FIT_PARAMETERS",
+    "FORMS",
     "Calibration",
     "Estimate",
     "ExtrapolationWarning",
     "FitParameter",
+    "Form",
     "Measurement",
     "Scores",
     "device_file",

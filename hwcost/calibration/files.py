@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from hwcost.calibration.forms import FORMS
 from hwcost.calibration.result import Calibration
 from hwcost.calibration.settings import FIT_PARAMETERS, GRIDS
 from hwcost.devices import FIELD_UNITS, DeviceFile, Entry, Fit
@@ -57,18 +58,17 @@ def device_file(
     before = base.entries if isinstance(base, DeviceFile) else {}
     kept = {name: entry for name, entry in before.items() if getattr(found.device, name) == entry.value}
     fitted = dict(_fitted(found, data))
-    given = {name: entry for name, entry in _given(found.device) if name not in kept | fitted}
+    given = {name: entry for name, entry in _given(found) if name not in kept | fitted}
     if dropped := [name for name in before if name not in kept | given | fitted]:
         notes = (*notes, f"Left out, since they have no effect next to the fitted numbers: {', '.join(dropped)}.")
     determined, others = (tuple(_fields(found, is_determined)) for is_determined in (True, False))
-    errors = {f: getattr(found.scores, f) for f in (*found.scores.names(), "count")}
     return DeviceFile(
         name=name,
         summary=summary or f"{name}: fitted to {data}",
         notes=(*notes, *_warnings(found), _LIMITS),
         entries=kept | given | fitted,
         facts=base.facts if isinstance(base, DeviceFile) else {},
-        fit=Fit(data, source, licence, errors, determined, others, found.ranges),
+        fit=Fit(data, source, licence, found.errors, determined, others, found.ranges),
     )
 
 
@@ -78,12 +78,16 @@ def _fields(found: Calibration, is_determined: bool) -> Iterator[str]:
             yield from FIT_PARAMETERS[name].fields
 
 
-def _given(array: SystolicArray) -> Iterator[tuple[str, Entry]]:
-    if array.terms:
-        names = ", ".join(term.name for term in array.terms)
+def _given(found: Calibration) -> Iterator[tuple[str, Entry]]:
+    if found.device.terms:
+        names = ", ".join(term.name for term in found.device.terms)
         raise InvalidValueError("SystolicArray.terms", names, "none in a device file, which cannot hold functions")
-    for name, value in array.as_dict().items():
-        yield name, Entry(value, FIELD_UNITS[name], "assumed", "Given to the calibration as it started")
+    of_form = FORMS[found.form].fields if found.form in FORMS else {}
+    for name, value in found.device.as_dict().items():
+        if of_form.get(name) == value:
+            yield name, Entry(value, FIELD_UNITS[name], "derived", f"Form {found.form!r}, which the measurements chose")
+        else:
+            yield name, Entry(value, FIELD_UNITS[name], "assumed", "Given to the calibration as it started")
 
 
 def _fitted(found: Calibration, data: str) -> Iterator[tuple[str, Entry]]:
@@ -101,6 +105,8 @@ def _fitted(found: Calibration, data: str) -> Iterator[tuple[str, Entry]]:
 
 
 def _warnings(found: Calibration) -> Iterator[str]:
+    for doubt in found.doubts:
+        yield f"In doubt: {doubt}."
     validated = ", ".join(f"{name} {getattr(found.scores, name):.4g}" for name in found.scores.names())
     seeds = len(found.settings.fold_seeds)
     yield (

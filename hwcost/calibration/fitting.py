@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from hwcost.arrays import Table
+from hwcost.calibration.forms import AUTO, FORMS, Form, chosen_form
 from hwcost.calibration.measurements import Measurement, check_peak, medians_of_repeats
 from hwcost.calibration.result import Calibration, Scores, estimates, folds, scores
 from hwcost.calibration.search import Candidate, FitResult, Stack, best_fit
 from hwcost.calibration.settings import (
-    DEFAULT_FREE,
     Settings,
     check_grid,
     fit_parameters,
@@ -24,20 +25,21 @@ from hwcost.calibration.settings import (
 )
 from hwcost.devices import Range
 from hwcost.devices.measured import MEASURED
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import as_array
 
 __all__ = ["fit"]
 
 Progress: TypeAlias = Callable[[int, int], None]
+_FEWEST = 3
 
 
 def fit(
     device: SystolicArray | str,
     measurements: Sequence[Measurement],
     *,
-    free: Sequence[str] = DEFAULT_FREE,
+    free: Sequence[str] | str = AUTO,
     grid: Mapping[str, Sequence[Any]] | None = None,
     prior: float | None = 0.5,
     robust: float = 0.1,
@@ -51,9 +53,13 @@ def fit(
 
     Args:
         device: where the search starts: an array, or the name or path of a device.
-        measurements: at least as many as there are folds, and more than free numbers; repeats count once, by median.
-        free: names of :data:`hwcost.calibration.FIT_PARAMETERS`, at most eight. All other fields stay as they are;
-            those without effect next to the fitted ones return to their neutral value.
+        measurements: repeats count once, by median. At least three; for named numbers at least as many as there are
+            folds, and more than numbers.
+        free: "auto" chooses among :data:`hwcost.calibration.FORMS` by cross-validation inside the measurements that a
+            fit sees; or the name of one of them; or names of :data:`hwcost.calibration.FIT_PARAMETERS`, at most eight.
+            Of a form all numbers start from the device, slower or faster by one factor that the measurements show;
+            named numbers start from the device itself. All other fields stay as they are; those without effect next to
+            the fitted ones return to their neutral value.
         grid: values to try for unknown sizes and names: ``{"size": (32, 64)}`` for rows and columns alike, or any count
             or table row of the array, like "rows", "max_streamed" or "dataflow".
         prior: how far the numbers may stray from those of the device: the standard deviation of a logarithm, times the
@@ -72,57 +78,109 @@ def fit(
     array = as_array(device, "device")
     if array.sweeps:
         raise InvalidValueError("device", device, "a SystolicArray of plain numbers, or the name or path of a device")
-    rows, tried = fit_parameters(free), check_grid(grid or {})
-    settings = Settings(tuple(free), Table(tried), prior, robust, starts, folds, tuple(fold_seeds), seed)
+    tried = check_grid(grid or {})
+    named = free if isinstance(free, str) else tuple(free)
+    settings = Settings(named, Table(tried), prior, robust, starts, folds, tuple(fold_seeds), seed)
     used = medians_of_repeats(_checked(measurements, largest_machine(array, tried)))
     groups = [(one.group, 0) if one.group else ("", index) for index, one in enumerate(used)]
-    _check_enough(len(used), len(set(groups)), settings)
-    machines = machines_of(array, tried)
-    candidates = [Candidate.of(machine, Stack.of(used, machine), rows) for machine in machines]
+    if isinstance(named, str):
+        settings = dataclasses.replace(settings, folds=min(settings.folds, max(2, len(set(groups)))))
+        forms = _forms(named, len(used), len(set(groups)), settings)
+    else:
+        forms = [Form("", "", tuple(row.name for row in fit_parameters(named)))]
+        _check_enough(len(used), len(set(groups)), settings)
+    candidates = dict(_candidates(forms, list(machines_of(array, tried)), used, follows=isinstance(named, str)))
+    if not candidates:
+        raise InvalidValueError("free", free, "another form", reason="none of its numbers has an effect on the device")
     return _calibration(candidates, used, groups, settings, progress or (lambda done, of: None))
 
 
+def _forms(name: str, count: int, groups: int, settings: Settings) -> list[Form]:
+    """The forms that a name stands for: all that so many measurements can tell apart, or the one of that name."""
+    check_one_of("free", name, [AUTO, *FORMS], what="form")
+    if min(count, groups) < _FEWEST:
+        allowed = f"at least {_FEWEST}, in as many groups; fewer cannot be held out"
+        raise InvalidValueError("the number of measurements", min(count, groups), allowed)
+    if name != AUTO:
+        return [FORMS[name]]
+    seen = count - math.ceil(count / settings.folds)
+    return [form for form in FORMS.values() if len(form.free) < max(2, seen)]
+
+
+def _candidates(
+    forms: Sequence[Form], machines: Sequence[SystolicArray], used: Sequence[Measurement], *, follows: bool
+) -> Iterator[tuple[str, list[Candidate]]]:
+    """The candidates of each form; forms whose numbers have no effect on a machine are left out of a choice."""
+    stacks = [Stack.of(used, machine) for machine in machines]
+    for form in forms:
+        rows = fit_parameters(form.free)
+        try:
+            pairs = zip(machines, stacks, strict=True)
+            yield form.name, [Candidate.of(*pair, rows, form.fields, follows=follows) for pair in pairs]
+        except InvalidValueError:
+            if len(forms) == 1:
+                raise
+
+
 def _calibration(
-    candidates: Sequence[Candidate],
+    candidates: Mapping[str, Sequence[Candidate]],
     used: Sequence[Measurement],
     groups: Sequence[tuple[str, int]],
     settings: Settings,
     progress: Progress,
 ) -> Calibration:
-    """The fit to all measurements, and a cross-validation for each fold seed."""
-    measured, everything = candidates[0].stack.seconds, np.arange(len(used))
+    """The fit to all measurements, and a cross-validation for each fold seed; the form is chosen anew in each fold."""
+    measured, everything = np.array([one.seconds for one in used]), np.arange(len(used))
     held_out = np.empty((len(settings.fold_seeds), len(used)))
     parts = [(i, p) for i, seed in enumerate(settings.fold_seeds) for p in folds(groups, settings.folds, seed)]
     fits: list[FitResult] = []
+    names: list[str] = []
     for shuffle, part in parts:
-        found = best_fit(candidates, settings, np.setdiff1d(everything, part))
-        held_out[shuffle, part] = candidates[found.index].seconds(part)(found.x)
+        seen = np.setdiff1d(everything, part)
+        names.append(chosen_form(candidates, groups, settings, seen)[0])
+        found = best_fit(candidates[names[-1]], settings, seen)
+        held_out[shuffle, part] = found.candidate.seconds(part)(found.x)
         fits.append(found)
         progress(len(fits), len(parts) + 1)
-    final = best_fit(candidates, settings, everything)
+    form, errors = chosen_form(candidates, groups, settings, everything)
+    final = best_fit(candidates[form], settings, everything)
     progress(len(parts) + 1, len(parts) + 1)
-    best, by_seed = candidates[final.index], tuple(scores(measured, predicted) for predicted in held_out)
-    values, seen = best.values(final.x), best.seconds()(final.x)
-    known = estimates(values, [row.is_share for row in best.free], best.slopes(final.x), np.log(seen / measured))
+    best, by_seed = final.candidate, tuple(scores(measured, predicted) for predicted in held_out)
+    values, predicted = best.values(final.x), best.seconds()(final.x)
+    known = estimates(values, [row.is_share for row in best.free], best.slopes(final.x), np.log(predicted / measured))
+    chosen = _chosen([each.candidate.machine for each in fits], settings.grid)
     return Calibration(
         device=best.device(final.x),
         values=Table(values | grid_values(best.machine, settings.grid)),
         scores=Scores.mean(by_seed),
         scores_by_seed=by_seed,
-        scores_seen=scores(measured, seen),
+        scores_seen=scores(measured, predicted),
         estimates=Table(known),
         names=tuple(one.name or one.source or str(index) for index, one in enumerate(used)),
         measured=tuple(measured.tolist()),
         predicted=tuple(held_out[0].tolist()),
         ranges=Table(_ranges(used)),
-        chosen=Table(_chosen([candidates[each.index].machine for each in fits], settings.grid)),
+        chosen=Table(chosen | ({"form": Table(dict(Counter(names)))} if form else {})),
         settings=settings,
+        busiest=_busiest(used, best.machine),
+        form=form,
+        forms=Table(errors),
     )
 
 
 def _chosen(machines: Sequence[SystolicArray], grid: Mapping[str, Any]) -> dict[str, Mapping[Any, int]]:
     chosen = [grid_values(machine, grid) for machine in machines]
     return {name: Table(dict(Counter(values[name] for values in chosen))) for name in grid}
+
+
+def _busiest(measurements: Sequence[Measurement], machine: SystolicArray) -> float:
+    """The largest share of the array's multiply-accumulates that a measurement needed."""
+
+    def share(one: Measurement) -> float:
+        rows, cols = (one.device.get(name, getattr(machine, name)) for name in ("rows", "cols"))
+        return float(one.macs / (one.seconds * rows * cols * machine.clock_hz))
+
+    return max(map(share, measurements))
 
 
 def _ranges(measurements: Sequence[Measurement]) -> dict[str, Range]:

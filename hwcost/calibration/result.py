@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from hwcost.arrays import Table
 from hwcost.calibration.settings import Settings
 from hwcost.devices import Range, beyond_ranges
+from hwcost.devices.measured import doubts
 from hwcost.errors import MissingDependencyError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
@@ -177,8 +179,11 @@ class Calibration:
         names, measured, predicted: the measurements in order (repeats once) in seconds; predictions are held out by the
             folds of the first seed.
         ranges: smallest and largest m, n, k and MACs of a measured layer.
-        chosen: for each name of the grid, how many folds chose each value.
+        chosen: for each name of the grid, how many folds chose each value; for "form" the same of forms.
         settings: the settings of the fit.
+        busiest: the largest utilization of a measurement.
+        form: the name of the form, if it was chosen.
+        forms: the mean error of each form by cross-validation among all measurements: what the choice went by.
     """
 
     device: SystolicArray
@@ -193,6 +198,28 @@ class Calibration:
     ranges: Mapping[str, Range]
     chosen: Mapping[str, Mapping[Any, int]]
     settings: Settings
+    busiest: float = 1.0
+    form: str = ""
+    forms: Mapping[str, float] = Table({})
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """The figures by which the fit is judged: scores on held-out measurements, and ``busiest``."""
+        return {name: getattr(self.scores, name) for name in (*self.scores.names(), "count")} | {
+            "utilization": self.busiest
+        }
+
+    @property
+    def doubts(self) -> list[str]:
+        """Sentences on why the fit is not to be believed; empty if it may be."""
+        return doubts(self.errors)
+
+    @property
+    def worst(self) -> list[tuple[str, float]]:
+        """Names of the three measurements that were predicted worst, and predicted over measured."""
+        ratios = np.array(self.predicted) / np.array(self.measured)
+        order = np.argsort(-np.abs(np.log(ratios)), kind="stable")[:3]
+        return [(self.names[index], float(ratios[index])) for index in order]
 
     def beyond(self, layer: Layer) -> list[str]:
         """A sentence for each size of a layer outside of the measured range."""
@@ -225,6 +252,11 @@ class Calibration:
             },
             "range": {name: [ends.low, ends.high] for name, ends in self.ranges.items()},
             "chosen": {name: {str(value): n for value, n in counts.items()} for name, counts in self.chosen.items()},
+            "doubts": self.doubts,
+            "worst": [{"name": name, "predicted_over_measured": ratio} for name, ratio in self.worst],
+            "utilization": self.busiest,
+            "form": self.form or None,
+            "forms": dict(self.forms),
             "settings": self.settings.as_dict(),
             "measurements": [
                 {"name": name, "seconds": seconds, "predicted_seconds": predicted}

@@ -22,7 +22,6 @@ from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.fields import COUNT, Start, plain
 
 __all__ = [
-    "DEFAULT_FREE",
     "FIT_PARAMETERS",
     "GRIDS",
     "FitParameter",
@@ -50,6 +49,7 @@ class FitParameter:
         words: a noun phrase.
         start: where the search starts if the device has no number that can be scaled, and how far it may stray.
         is_share: whether it lies between 0 and 1.
+        power: 1 if it grows with the time that everything takes, as cycles, -1 if it falls, as bandwidths, else 0.
     """
 
     name: str
@@ -57,6 +57,7 @@ class FitParameter:
     words: str
     start: Start
     is_share: bool = False
+    power: int = 0
 
     @property
     def summary(self) -> str:
@@ -87,6 +88,7 @@ _TIED = {
     "stairs": ("weight of the ceiling along rows and columns alike", ("row_stairs", "col_stairs")),
 }
 """Numbers that set several fields of the same kind."""
+_POWERS = {"cycle": 1, "B/s": -1}
 
 
 def _rows() -> Iterator[FitParameter]:
@@ -95,22 +97,11 @@ def _rows() -> Iterator[FitParameter]:
     for name, (words, fields) in (own | _TIED).items():
         first = declared[fields[0]]
         if first.start is not None:
-            yield FitParameter(name, fields, words, first.start, first.kind.is_share)
+            yield FitParameter(name, fields, words, first.start, first.kind.is_share, _POWERS.get(first.unit, 0))
 
 
 FIT_PARAMETERS: Mapping[str, FitParameter] = Table({row.name: row for row in _rows()})
 """Every number that can be fitted, by name."""
-
-DEFAULT_FREE = (
-    "cycles_per_row",
-    "cycles_per_fold",
-    "cycles_per_layer",
-    "weight_bytes_per_s",
-    "activation_bytes_per_s",
-    "overlap",
-    "row_stairs",
-    "col_stairs",
-)
 
 
 def fit_parameters(names: Sequence[str]) -> tuple[FitParameter, ...]:
@@ -154,7 +145,7 @@ class Settings:
         InvalidValueError: a number out of its range, or no fold seed.
     """
 
-    free: tuple[str, ...]
+    free: tuple[str, ...] | str
     grid: Mapping[str, tuple[Any, ...]]
     prior: float | None
     robust: float
@@ -171,6 +162,10 @@ class Settings:
         if not self.fold_seeds:
             raise InvalidValueError("fold_seeds", self.fold_seeds, "at least one integer")
         object.__setattr__(self, "fold_seeds", tuple(_count("fold_seeds", seed, 0) for seed in self.fold_seeds))
+
+    def with_starts(self, starts: int) -> Settings:
+        """The same with another number of starting points."""
+        return dataclasses.replace(self, starts=starts)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain values."""

@@ -18,6 +18,7 @@ from hwcost.devices.checks import check_text
 from hwcost.devices.values import check_device_name
 from hwcost.errors import MISSING, InvalidValueError, require
 from hwcost.machine.array import SystolicArray
+from hwcost.units import plural, printable
 
 if TYPE_CHECKING:
     from hwcost.calibration import Calibration
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 SCHEMA = "hwcost.calibrate/1"
+AUTO = "auto"
 MOST = 10_000
 ROBUST = (parse_number, "a number from 1e-6 to 100", 1e-6, 100.0)
 
@@ -53,7 +55,12 @@ def _count(name: str, default: str, words: str, least: int = 1) -> Decorator:
 @click.option("--name", metavar="NAME", help="Name of the fitted device.  [default: the output's name]")
 @default_option("--source", default="own measurements", metavar="TEXT", words="Source of the data, for the file.")
 @default_option("--licence", default="not stated", metavar="TEXT", words="Licence of the data, for the file.")
-@click.option("--free", metavar="NAMES", help="Numbers to fit, separated by commas, at most 8.  [default: a set of 8]")
+@default_option(
+    "--free",
+    default=AUTO,
+    metavar="FORM|NAMES",
+    words="A form, auto to choose one, or up to 8 numbers.",
+)
 @click.option("--grid", multiple=True, metavar="NAME=VALUES", help="Sizes to try, like size=16,32,64. Can be repeated.")
 @CLOCK
 @default_option("--prior", default="0.5", metavar="WIDTH|none", words="How far numbers may move.", parser=(_prior,))
@@ -63,6 +70,7 @@ def _count(name: str, default: str, words: str, least: int = 1) -> Decorator:
 @_count("--shuffles", "3", "Number of cross-validations, each with other folds.")
 @_count("--seed", "0", "Seed of the starting points.", 0)
 @click.option("--plot", "picture", metavar="FILE", help="Draw predictions and residuals: .png, .svg or .pdf.")
+@click.option("--force", is_flag=True, help="Write the device even if the measurements put it in doubt.")
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out bad rows and name them, instead of stopping.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def calibrate(
@@ -73,10 +81,11 @@ def calibrate(
     name: str | None,
     source: str,
     licence: str,
-    free: str | None,
+    free: str,
     grid: tuple[str, ...],
     clock: float | None,
     picture: str | None,
+    force: bool,
     skip_bad_rows: bool,
     as_json: bool,
     **numbers: Any,
@@ -116,6 +125,9 @@ def calibrate(
     except InvalidValueError as error:
         raise error.at(f"--{error.field}" if error.field in {"free", *settings} else error.field) from None
     data = f"{found.scores.count} measurements in {os.path.basename(measured)}"
+    for doubt in found.doubts:
+        click.echo(f"In doubt: {doubt}", err=True)
+    in_doubt, output = (output, None) if found.doubts and not force else (None, output)
     made = device_file(found, file, name=name, data=data, source=source, licence=licence)
     if output is not None:
         with write_output("--output", output, quiet=True):
@@ -129,20 +141,24 @@ def calibrate(
     if as_json:
         files = {"name": made.name, "file": output, "plot": picture, "left_out": rows.left_out}
         click.echo(json_document(SCHEMA, files | found.as_dict()))
-        return
-    for line in _lines(found, output, picture):
+    for line in () if as_json else _lines(found, output, picture):
         click.echo(line)
+    if in_doubt is not None:
+        reason = f"the fit is in doubt: {found.doubts[0]}"
+        raise InvalidValueError("--output", in_doubt, "mend the measurements, or pass --force", reason=reason)
 
 
-def _settings(free: str | None, grid: tuple[str, ...], *, shuffles: int, **numbers: Any) -> dict[str, Any]:
+def _settings(free: str, grid: tuple[str, ...], *, shuffles: int, **numbers: Any) -> dict[str, Any]:
     """The arguments of the fit."""
     values: dict[str, list[Any]] = {}
     for name, found in map(_grid, grid):
         if name in values:
             raise InvalidValueError("--grid", name, f"each name once, like {name}=VALUE,VALUE")
         values[name] = found
-    chosen = {} if free is None else {"free": [name.strip() for name in free.split(",")]}
-    return {**chosen, "grid": values, "fold_seeds": range(shuffles), **numbers}
+    from hwcost.calibration import FORMS
+
+    names = [name.strip() for name in free.split(",")]
+    return {"free": free if free in (AUTO, *FORMS) else names, "grid": values, "fold_seeds": range(shuffles), **numbers}
 
 
 def _grid(text: str) -> tuple[str, list[Any]]:
@@ -174,8 +190,11 @@ def _notes(left_out: tuple[str, ...], ignored: tuple[str, ...], base: DeviceFile
 
 
 def _lines(found: Calibration, output: str | None, picture: str | None) -> Iterator[str]:
+    from hwcost.calibration import FORMS
+
     held_out, seen = found.scores, found.scores_seen
-    yield f"{held_out.count} measurements, {len(found.estimates)} numbers fitted"
+    of_form = f", form {found.form!r}" if found.form else ""
+    yield f"{held_out.count} measurements, {plural(len(found.estimates), 'number')} fitted{of_form}"
     yield ""
     yield f"{'':24}{'held out':>10}  {'seen':>10}"
     for label, name in (("mean error", "mape"), ("median error", "median")):
@@ -189,10 +208,21 @@ def _lines(found: Calibration, output: str | None, picture: str | None) -> Itera
     for name, each in found.estimates.items():
         verdict = ("yes" if each.is_determined else "no") + (each.goes_with and f", goes with {each.goes_with}")
         yield f"{name:24}{each.value:>12.5g}  {each.deviation_in_words:>17}  {verdict}"
-    for name, counts in found.chosen.items():
+    for name, counts in ((name, counts) for name, counts in found.chosen.items() if name != "form"):
         often = ", ".join(f"{value} in {count}" for value, count in counts.items())
         yield f"{name:24}{found.values[name]!s:>12}  {'':>17}  of the grid; in the folds {often}"
+    if found.forms:
+        yield ""
+        yield f"{'form':24}{'mean error':>10}  {'numbers':>8}  chosen in"
+        times = found.chosen["form"]
+        for name, error in found.forms.items():
+            folds = f"  {times[name]} of {sum(times.values())} folds" if name in times else ""
+            mark = ", this fit" if name == found.form else ""
+            yield f"{name:24}{100 * error:>8.2f} %  {len(FORMS[name].free):>8}{folds}{mark}"
+        yield "errors of forms: by cross-validation among all measurements, of logarithms; fewer numbers win a tie"
     yield ""
+    worst = ", ".join(f"{printable(name)} ({ratio:.3g} times)" for name, ratio in found.worst)
+    yield f"predicted worst: {worst}"
     ends = ", ".join(f"{name} {known.low:g} to {known.high:g}" for name, known in found.ranges.items())
     yield f"measured: {ends}; beyond, errors grow (at 4 times the size they can be half or more)"
     yield from (path for path in (output, picture) if path is not None)

@@ -11,10 +11,12 @@ from hwcost.arrays import Size, Table, if_concrete, is_number, is_real, to_numpy
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.errors import InvalidValueError, check_one_of
 
-__all__ = ["MEASURED", "Fit", "Range", "beyond_ranges"]
+__all__ = ["MEASURED", "Fit", "Range", "beyond_ranges", "doubts"]
 
 MEASURED = ("m", "n", "k", "macs")
 """The sizes of a layer of which a file gives the measured range."""
+WORST_ERROR, LEAST_CORRELATION, LEAST_UTILIZATION = 0.3, 0.5, 0.01
+"""A fit that is worse than one of these is in doubt."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,29 @@ class Fit:
             "errors": dict(self.errors),
             "range": {name: dataclasses.asdict(ends) for name, ends in self.ranges.items()},
         }
+
+
+def doubts(errors: Mapping[str, int | float]) -> list[str]:
+    """Sentences on why a fit with these errors is not to be believed; none if it may be.
+
+    Args:
+        errors: of held-out measurements: "mape", "spearman", and "utilization", the largest of a measured layer. One
+            that is missing raises no doubt.
+
+    >>> doubts({"mape": 0.85, "spearman": 0.9})
+    ['layers that the fit has not seen are off by 85 % on average']
+    >>> doubts({"mape": 0.1, "spearman": 0.99, "utilization": 0.6})
+    []
+    """
+    found = []
+    if errors.get("mape", 0) > WORST_ERROR:
+        found.append(f"layers that the fit has not seen are off by {100 * errors['mape']:.3g} % on average")
+    if errors.get("spearman", 1) < LEAST_CORRELATION:
+        found.append(f"their order is not that of the predictions (rank correlation {errors['spearman']:.2g})")
+    if errors.get("utilization", 1) < LEAST_UTILIZATION:
+        busy = 100 * errors["utilization"]
+        found.append(f"no measured layer uses more than {busy:.2g} % of the array: are its unit and the device right?")
+    return found
 
 
 def beyond_ranges(ranges: Mapping[str, Range], layer: Any) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from hwcost.arrays import Table
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
-from hwcost.devices.measured import Fit, beyond_ranges
+from hwcost.devices.measured import Fit, beyond_ranges, doubts
 from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.units import with_unit
@@ -153,6 +153,11 @@ class DeviceFile:
             "facts": {name: entry.as_dict() for name, entry in self.facts.items()},
             "fit": None if self.fit is None else self.fit.as_dict(),
         }
+
+    @property
+    def doubts(self) -> list[str]:
+        """Sentences on why the fit is not to be believed; empty if it may be, or the numbers were not fitted."""
+        return [] if self.fit is None else doubts(self.fit.errors)
 
     def beyond(self, layer: Any) -> list[str]:
         """A sentence for each size of a layer outside of the measured ranges; empty if the file gives no ranges."""

@@ -138,6 +138,8 @@ class ArrayOptions(NamedTuple):
 
             with value_of(option, self.device):
                 file = read_device(self.device, field=option)
+            if file.doubts:
+                note(f"{file.name} is in doubt: {'; '.join(file.doubts)}")
         base = bare if file is None else file.array
         if base is None:
             if self.array_rows is None or self.array_cols is None:

@@ -1,0 +1,113 @@
+"""Named forms of a machine that a fit may choose from: what they set, and the numbers that they leave free.
+
+All start from the device, slower or faster by the one factor that the measurements show: of a clock that is stated ten
+times too high nothing else follows.
+
+A form is chosen by cross-validation inside the measurements that a fit sees: of the forms that cannot be told from the
+best one, the one with the fewest free numbers. So layers that are held out take no part in the choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hwcost.arrays import Table
+from hwcost.calibration.result import Array, folds
+from hwcost.calibration.search import Candidate, best_fit
+from hwcost.calibration.settings import Settings
+
+__all__ = ["AUTO", "FORMS", "Form", "chosen_form"]
+
+AUTO = "auto"
+"""The word for a choice among all forms."""
+INNER_PARTS, INNER_STARTS, ROUGHLY = 3, 2, 1e-4
+
+
+@dataclass(frozen=True)
+class Form:
+    """A row of :data:`hwcost.calibration.FORMS`.
+
+    Attributes:
+        name: as reports call it.
+        summary: one line for people.
+        free: the numbers that are fitted.
+        fields: fields of the machine that the form sets.
+    """
+
+    name: str
+    summary: str
+    free: tuple[str, ...]
+    fields: Mapping[str, Any] = Table({})
+
+
+_COMPUTE = ("cycles_per_row", "cycles_per_layer")
+_OPERANDS = (*_COMPUTE, "weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s", "overlap")
+_AGAIN = {"rereads_inputs": True, "reread_stairs": 1.0}
+
+
+def _table(*rows: Form) -> Mapping[str, Form]:
+    return Table({row.name: row for row in rows})
+
+
+FORMS: Mapping[str, Form] = _table(
+    Form("scaled", "the device, slower or faster by one factor", ("cycles_per_row",)),
+    Form("compute", "rows and a constant for each layer", _COMPUTE),
+    Form("folds", "the same, and cycles for each fold", (*_COMPUTE, "cycles_per_fold")),
+    Form("roof", "compute or memory, the longer", (*_COMPUTE, "dram_bytes_per_s", "overlap")),
+    Form("operands", "a bandwidth for each operand", _OPERANDS),
+    Form("partial stairs", "part of the steps hidden",
+         ("cycles_per_row", "cycles_per_layer", "output_bytes_per_s", "stairs", "overlap"),
+         {"row_stairs": 0.5, "col_stairs": 0.5}),
+    Form("rereading", "inputs read again for each block of columns", _OPERANDS, _AGAIN),
+    Form("channels", "the same, and each operand on a channel of its own", _OPERANDS,
+         {**_AGAIN, "parallel_operands": True}),
+    Form("padded channels", "the same, and channels padded to a multiple of 4", _OPERANDS,
+         {**_AGAIN, "parallel_operands": True, "channel_multiple": 4}),
+    Form("blocks", "inputs read again for blocks of filters of a size that is fitted",
+         ("cycles_per_layer", "min_streamed", "weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s",
+          "filter_block", "overlap")),
+)  # fmt: skip
+"""Every form that a fit tries, by name."""
+
+
+def chosen_form(
+    candidates: Mapping[str, Sequence[Candidate]],
+    groups: Sequence[Any],
+    settings: Settings,
+    which: Array,
+) -> tuple[str, dict[str, float]]:
+    """The form that some measurements choose, and the mean error of each by cross-validation among them.
+
+    Args:
+        candidates: of each form, in the order of the forms.
+        groups: of all measurements; those of one group are held out together.
+        settings: of the fits.
+        which: the measurements that are seen.
+    """
+    if len(candidates) == 1 or len({groups[index] for index in which}) < INNER_PARTS:
+        return next(iter(candidates)), {}
+    errors = {name: np.abs(_held_out(own, groups, settings, which)) for name, own in candidates.items()}
+    means = {name: float(error.mean()) for name, error in errors.items()}
+    best = min(means, key=lambda name: means[name])
+    for name in sorted(candidates, key=lambda name: len(candidates[name][0].free)):
+        more = errors[name] - errors[best]
+        if more.mean() <= more.std(ddof=1) / np.sqrt(len(more)):
+            return name, means
+    return best, means
+
+
+def _held_out(candidates: Sequence[Candidate], groups: Sequence[Any], settings: Settings, which: Array) -> Array:
+    """Logarithms of predicted over measured seconds of measurements that a fit to the others has not seen."""
+    found = np.empty(len(which))
+    own = [groups[index] for index in which]
+    first = best_fit(candidates, settings.with_starts(INNER_STARTS), which, None, ROUGHLY)
+    for part in folds(own, INNER_PARTS, settings.seed):
+        seen, unseen = which[np.setdiff1d(np.arange(len(which)), part)], which[part]
+        fitted = best_fit([first.candidate], settings.with_starts(1), seen, first.x, ROUGHLY)
+        predicted = first.candidate.seconds(unseen)(fitted.x)
+        found[part] = np.log(predicted / first.candidate.stack.seconds[unseen])
+    return found
