@@ -833,3 +833,67 @@ def test_no_device_is_written_from_a_fit_in_doubt(measured_csv, tmp_path, capsys
     assert "In doubt: " in err
     main(["estimate", "--k", "3", "--c", "8", "--f", "8", "--device", str(output)])
     assert "mine is in doubt" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- intervals
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.15])
+def test_nine_of_ten_latencies_lie_in_the_interval(spread):
+    layers = some_layers() + [Linear(k, n, batch=m) for k in (40, 300) for n in (20, 90) for m in (8, 50, 400)]
+    slow = dataclasses.replace(START, cycles_per_row=2.0)  # so that noise makes none faster than the array
+    found = fit(slow, measure(slow, layers, noise=spread), free=["cycles_per_row"], fold_seeds=(0, 1), starts=1)
+    assert 0.85 <= found.coverage <= 0.95
+    new = measure(slow, layers, noise=spread, seed=9)
+    ends = [
+        device_of(found).interval([(one.layers[0], layer_cost(one.layers[0], found.device).seconds)]) for one in new
+    ]
+    assert 0.8 <= np.mean([low <= one.seconds <= high for one, (low, high) in zip(new, ends, strict=True)]) <= 1
+
+
+def device_of(found):
+    return device_file(found, START, name="mine", data="d", source="s", licence="l")
+
+
+def test_an_interval_is_wider_beyond_the_measured_range_and_adds_up():
+    found = fit(START, measure(START, noise=0.05), free=["cycles_per_row"], fold_seeds=(0,), starts=1)
+    device, inside = device_of(found), Linear(100, 50, batch=100)
+    low, high = device.interval([(inside, 1.0)])
+    assert (low, high) == pytest.approx((math.exp(-found.margin), math.exp(found.margin)))
+    widths = []
+    for batch in (4, 8):
+        low, high = device.interval([(Linear(100, 50, batch=int(found.ranges["m"].high) * batch), 1.0)])
+        widths.append(math.log(high))
+        assert low == pytest.approx(1 / high)
+    assert widths == pytest.approx([found.margin + 0.5, found.margin + 0.75])
+    several = device.interval([(inside, 1.0), (inside, 3.0)])
+    assert several == pytest.approx([4 * math.exp(-found.margin), 4 * math.exp(found.margin)])
+
+
+def test_eight_measurements_give_no_interval():
+    found = fit(START, measure(START)[:8], free=["cycles_per_row"], folds=2, starts=1)
+    assert (found.margin, found.coverage) == (None, None)
+    assert device_of(found).interval([(Linear(8, 8), 1.0)]) is None
+
+
+def test_intervals_are_printed(measured_csv, tmp_path, capsys):
+    output = str(tmp_path / "mine.toml")
+    args = ("--device", "gemmini", "-o", output, "--free", "compute", "--shuffles", "1", "--starts", "1")
+    assert "90 % interval" in run(capsys, measured_csv, *args)[1]
+    point = ["estimate", "--k", "3", "--c", "20", "--f", "33", "--h", "14", "--w", "14", "--device", output]
+    main(point)
+    assert " (90 %: " in capsys.readouterr().out
+    main([*point, "--json"])
+    document = json.loads(capsys.readouterr().out)
+    low, high = document["seconds_90"]
+    assert low <= document["rows"][0]["seconds"] <= high
+    main([*point, "--clock", "2e9"])
+    assert " (90 %: " not in capsys.readouterr().out
+    net = tmp_path / "net.csv"
+    net.write_text("name,kind,k,c,f,h,w\na,conv2d,3,20,33,14,14\nb,conv2d,1,20,33,14,14\n")
+    main(["model", str(net), "--device", output])
+    assert " (90 %: " in capsys.readouterr().out
+    main(["compare", str(net), "--devices", f"{output},gemmini", "--json"])
+    mine, bare = json.loads(capsys.readouterr().out)["rows"]
+    assert mine["seconds_90_low"] <= mine["seconds"] <= mine["seconds_90_high"]
+    assert bare["seconds_90_low"] is None

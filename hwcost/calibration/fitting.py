@@ -13,7 +13,7 @@ import numpy as np
 from hwcost.arrays import Table
 from hwcost.calibration.forms import AUTO, FORMS, Form, chosen_form
 from hwcost.calibration.measurements import Measurement, check_peak, medians_of_repeats
-from hwcost.calibration.result import Calibration, Scores, estimates, folds, scores
+from hwcost.calibration.result import Calibration, Scores, covered, estimates, folds, margin, scores
 from hwcost.calibration.search import Candidate, FitResult, Stack, best_fit
 from hwcost.calibration.settings import (
     Settings,
@@ -162,6 +162,7 @@ def _calibration(
         ranges=Table(_ranges(used)),
         chosen=Table(chosen | ({"form": Table(dict(Counter(names)))} if form else {})),
         settings=settings,
+        **_margins(np.log(held_out / measured)),
         busiest=_busiest(used, best.machine),
         form=form,
         forms=Table(errors),
@@ -171,6 +172,14 @@ def _calibration(
 def _chosen(machines: Sequence[SystolicArray], grid: Mapping[str, Any]) -> dict[str, Mapping[Any, int]]:
     chosen = [grid_values(machine, grid) for machine in machines]
     return {name: Table(dict(Counter(values[name] for values in chosen))) for name in grid}
+
+
+def _margins(residuals: Any) -> dict[str, Any]:
+    """The width of intervals and their coverage, means over the shuffles; none for too few measurements."""
+    found = [margin(row) for row in residuals]
+    if not all(map(math.isfinite, found)):
+        return {}
+    return {"margin": float(np.mean(found)), "coverage": float(np.mean([covered(row) for row in residuals]))}
 
 
 def _busiest(measurements: Sequence[Measurement], machine: SystolicArray) -> float:

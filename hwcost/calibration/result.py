@@ -14,7 +14,7 @@ import numpy as np
 from hwcost.arrays import Table
 from hwcost.calibration.settings import Settings
 from hwcost.devices import Range, beyond_ranges
-from hwcost.devices.measured import doubts
+from hwcost.devices.measured import COVERAGE, MARGIN, doubts
 from hwcost.errors import MissingDependencyError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
@@ -85,6 +85,24 @@ def _rank(correlation: Any, measured: Array, predicted: Array) -> float:
     if len(measured) < 2 or np.ptp(measured) == 0 or np.ptp(predicted) == 0:
         return 0.0
     return float(correlation(measured, predicted)[0])
+
+
+def margin(residuals: Array) -> float:
+    """Half the width of an interval that holds a new residual with 90 %, by those that were held out.
+
+    The smallest absolute residual that at least 0.9 * (n + 1) of n do not exceed; infinite for fewer than nine.
+
+    >>> margin(np.array([0.1, -0.3, 0.2, 0.0, 0.1, -0.1, 0.2, 0.05, -0.15]))
+    0.3
+    """
+    rank = math.ceil(COVERAGE * (len(residuals) + 1))
+    return math.inf if rank > len(residuals) else float(np.sort(np.abs(residuals))[rank - 1])
+
+
+def covered(residuals: Array) -> float:
+    """The share of residuals within the interval that the others give."""
+    others = (np.delete(residuals, index) for index in range(len(residuals)))
+    return float(np.mean([abs(own) <= margin(rest) for own, rest in zip(residuals, others, strict=True)]))
 
 
 def folds(groups: Sequence[Any], parts: int, seed: int) -> Iterator[Array]:
@@ -181,6 +199,9 @@ class Calibration:
         ranges: smallest and largest m, n, k and MACs of a measured layer.
         chosen: for each name of the grid, how many folds chose each value; for "form" the same of forms.
         settings: the settings of the fit.
+        margin: half the width of an interval that holds 9 of 10 held-out latencies, as a logarithm (conformal; Vovk et
+            al., Algorithmic Learning in a Random World, 2005); None for fewer than nine measurements.
+        coverage: the share of held-out latencies within the interval that the others give; None as above.
         busiest: the largest utilization of a measurement.
         form: the name of the form, if it was chosen.
         forms: the mean error of each form by cross-validation among all measurements: what the choice went by.
@@ -198,6 +219,8 @@ class Calibration:
     ranges: Mapping[str, Range]
     chosen: Mapping[str, Mapping[Any, int]]
     settings: Settings
+    margin: float | None = None
+    coverage: float | None = None
     busiest: float = 1.0
     form: str = ""
     forms: Mapping[str, float] = Table({})
@@ -205,9 +228,11 @@ class Calibration:
     @property
     def errors(self) -> dict[str, float]:
         """The figures by which the fit is judged: scores on held-out measurements, and ``busiest``."""
-        return {name: getattr(self.scores, name) for name in (*self.scores.names(), "count")} | {
-            "utilization": self.busiest
-        }
+        return (
+            {name: getattr(self.scores, name) for name in (*self.scores.names(), "count")}
+            | {"utilization": self.busiest}
+            | ({} if self.margin is None else {MARGIN: self.margin})
+        )
 
     @property
     def doubts(self) -> list[str]:
@@ -254,6 +279,8 @@ class Calibration:
             "chosen": {name: {str(value): n for value, n in counts.items()} for name, counts in self.chosen.items()},
             "doubts": self.doubts,
             "worst": [{"name": name, "predicted_over_measured": ratio} for name, ratio in self.worst],
+            "log_margin_90": self.margin,
+            "coverage_90": self.coverage,
             "utilization": self.busiest,
             "form": self.form or None,
             "forms": dict(self.forms),

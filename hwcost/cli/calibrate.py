@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -203,6 +204,9 @@ def _lines(found: Calibration, output: str | None, picture: str | None) -> Itera
         yield f"{label:24}{getattr(held_out, name):>10.4f}  {getattr(seen, name):>10.4f}"
     by_seed = ", ".join(f"{100 * each.mape:.2f} %" for each in found.scores_by_seed)
     yield f"{'mean error by shuffle':24}{by_seed}"
+    if found.margin is not None and found.coverage is not None:
+        ends = f"{math.exp(-found.margin):.3f} to {math.exp(found.margin):.3f} times the prediction"
+        yield f"{'90 % interval':24}{ends}; {100 * found.coverage:.0f} % of held-out ones are within"
     yield ""
     yield f"{'number':24}{'value':>12}  {'1 sd':>17}  determined by the data"
     for name, each in found.estimates.items():

@@ -141,13 +141,21 @@ def _text(pairs: Sequence[Pair]) -> str:
         Column[Pair]("array", lambda pair: pair.machine.label, to_the_left=True),
         Column[Pair]("cycles", lambda pair: cycles(pair.summary.cost.cycles)),
         Column[Pair](f"time[{unit}]", lambda pair: f"{pair.summary.cost.seconds / scale:.5g}"),
+        Column[Pair](f"90 %[{unit}]", lambda pair: _ends(pair, scale)),
         Column[Pair]("ratio", lambda pair: f"{pair.ratio:.3f}"),
         Column[Pair]("util[%]", lambda pair: f"{100 * pair.summary.cost.utilization:.1f}"),
         Column[Pair]("mostly bound by", _mostly, to_the_left=True),
     ]
+    if not any(pair.summary.seconds_90 for pair in pairs):
+        del columns[4]
     if any(pair.summary.missing for pair in pairs):
         columns.append(Column[Pair]("MISSING", lambda pair: str(len(pair.summary.missing) or "")))
     return "\n".join(table(columns, pairs, coloured=is_terminal()))
+
+
+def _ends(pair: Pair, scale: float) -> str:
+    ends = pair.summary.seconds_90
+    return "" if ends is None else " to ".join(f"{end / scale:.3g}" for end in ends)
 
 
 def _mostly(pair: Pair) -> str:
@@ -165,6 +173,7 @@ def _row(pair: Pair) -> dict[str, Any]:
         "device": pair.machine.name,
         **{name: getattr(array, name) for name in ("rows", "cols", "dataflow", "fold_timing", "clock_hz")},
         **{name: getattr(summary.cost, name) for name in ("macs", "cycles", "seconds", "utilization")},
+        **dict(zip(("seconds_90_low", "seconds_90_high"), summary.seconds_90 or (None, None), strict=True)),
         "ratio": pair.ratio,
         "mostly_bound": summary.mostly_bound,
         **{f"seconds_bound_by_{name}": each for name, each in summary.seconds_by_bound.items()},

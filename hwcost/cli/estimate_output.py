@@ -13,7 +13,7 @@ import numpy as np
 from hwcost._version import __version__
 from hwcost.arrays import Size
 from hwcost.cli.formula import formula
-from hwcost.cli.shared.machines import Machine
+from hwcost.cli.shared.machines import Machine, between
 from hwcost.cli.shared.workload import Workload
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Conv2d
@@ -62,12 +62,13 @@ def _described(relaxation: Relaxation) -> str:
 
 def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequence[Sentence]) -> str:
     layer, array = workload.layer(), workload.array()
+    ends = between(_interval(workload, figures))
     lines = {
         "cycles": exact(figures["cycles"]),
         "smooth": f"{_smooth_format(figures).format(figures['smooth_cycles'])} cycles ({_described(smooth)})",
         "folds": _folds(layer, array, figures),
         "utilization": f"{100 * figures['utilization']:.2f} %",
-        "time": f"{in_unit(figures['seconds'], TIMES)} at {in_unit(array.clock_hz, CLOCKS)}",
+        "time": f"{in_unit(figures['seconds'], TIMES)}{ends} at {in_unit(array.clock_hz, CLOCKS)}",
         "MACs": str(figures["macs"]),
         "array": Machine(array, workload.machine.file).label,
     }
@@ -78,6 +79,12 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequ
         lines["formula"] = text
     lines |= {f"  {term.name}": term.text for term in terms}
     return "\n".join(itertools.starmap(labelled, lines.items()))
+
+
+def _interval(workload: Workload, figures: Figures) -> tuple[float, float] | None:
+    """Of a single point: the ends between which the latency lies with 90 %, on a calibrated device."""
+    machine = Machine(workload.array(), workload.machine.file)
+    return machine.interval([(workload.layer(), float(figures["seconds"]))])
 
 
 def _folds(layer: Conv2d, array: SystolicArray, figures: Figures) -> str:
@@ -187,6 +194,8 @@ def _json(workload: Workload, smooth: Relaxation, figures: Figures, terms: Seque
     from hwcost.cli.shared.documents import json_blocks
 
     head: dict[str, Any] = {"settings": _settings(workload, smooth)}
+    if not workload.is_sweep and (ends := _interval(workload, figures)):
+        head["seconds_90"] = ends
     if terms:
         head["terms"] = [term._asdict() for term in terms]
     columns = {name: workload.values[name] for name in _SIZES} | dict(figures)

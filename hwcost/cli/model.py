@@ -150,7 +150,7 @@ def _page(summary: Summary, title: str, settings: dict[str, Any]) -> str:
     return html_report(
         title,
         settings,
-        summary.figures() | {"seconds_by_bound": summary.seconds_by_bound},
+        summary.figures() | summary.of_total(),
         output.html_lines(summary),
         pictures,
         notes=output.notes_of(summary),

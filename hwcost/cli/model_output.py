@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from hwcost.cli.shared.documents import csv_document, json_document
+from hwcost.cli.shared.machines import between
 from hwcost.cli.shared.networks import missing_text
 from hwcost.model.breakdown import KINDS
 from hwcost.model.traffic import OPERANDS
@@ -158,7 +159,7 @@ def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
     cost, priced = summary.cost, summary.of("priced")
     texts = {
         "total": f"{plural(len(priced), 'layer')}, {cost.macs} MACs: {exact(cost.cycles)} cycles, "
-        f"{in_unit(cost.seconds, TIMES)} at {in_unit(summary.array.clock_hz, CLOCKS)}, "
+        f"{in_unit(cost.seconds, TIMES)}{between(summary.seconds_90)} at {in_unit(summary.array.clock_hz, CLOCKS)}, "
         f"{100 * cost.utilization:.2f} % utilization",
         "PE-cycles": ", ".join(
             f"{100 * share:.1f} % {KINDS[kind]}"

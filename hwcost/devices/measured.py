@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +12,14 @@ from hwcost.arrays import Size, Table, if_concrete, is_number, is_real, to_numpy
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.errors import InvalidValueError, check_one_of
 
-__all__ = ["MEASURED", "Fit", "Range", "beyond_ranges", "doubts"]
+__all__ = ["COVERAGE", "MARGIN", "MEASURED", "Fit", "Range", "beyond_ranges", "doubts", "margin_at"]
 
 MEASURED = ("m", "n", "k", "macs")
 """The sizes of a layer of which a file gives the measured range."""
+COVERAGE, MARGIN = 0.9, "log_margin_90"
+"""The share of layers whose latency lies within an interval, and the name of its half width among the errors."""
+WIDER = 0.25
+"""What the half width grows by with every factor of two beyond the measured range."""
 WORST_ERROR, LEAST_CORRELATION, LEAST_UTILIZATION = 0.3, 0.5, 0.01
 """A fit that is worse than one of these is in doubt."""
 
@@ -105,6 +110,27 @@ class Fit:
             "errors": dict(self.errors),
             "range": {name: dataclasses.asdict(ends) for name, ends in self.ranges.items()},
         }
+
+
+def margin_at(errors: Mapping[str, int | float], ranges: Mapping[str, Range], layer: Any) -> float | None:
+    """Half the width of the interval of a layer's latency, as a logarithm; None if the fit has none.
+
+    Within the measured range it is that of the held-out measurements; beyond, it grows with each factor of two by which
+    a size is outside: a layer of four times the size can be off by half.
+
+    >>> from hwcost import Gemm
+    >>> [margin_at({MARGIN: 0.1}, {"m": Range(16, 100)}, Gemm(m=m, n=8, k=8)) for m in (50, 400)]
+    [0.1, 0.6]
+    """
+    if MARGIN not in errors:
+        return None
+    farthest = 0.0
+    for gemm in layer.gemms():
+        for name, known in ranges.items():
+            size = float(getattr(gemm, name))
+            if known.low > 0 and size > 0:
+                farthest = max(farthest, math.log2(size / known.high), math.log2(known.low / size))
+    return float(errors[MARGIN]) + WIDER * farthest
 
 
 def doubts(errors: Mapping[str, int | float]) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from hwcost.arrays import Table
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
-from hwcost.devices.measured import Fit, beyond_ranges, doubts
+from hwcost.devices.measured import Fit, beyond_ranges, doubts, margin_at
 from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.units import with_unit
@@ -158,6 +158,26 @@ class DeviceFile:
     def doubts(self) -> list[str]:
         """Sentences on why the fit is not to be believed; empty if it may be, or the numbers were not fitted."""
         return [] if self.fit is None else doubts(self.fit.errors)
+
+    def interval(self, parts: Iterable[tuple[Any, float]]) -> tuple[float, float] | None:
+        """The ends between which 9 of 10 latencies lie; None for a device without held-out measurements.
+
+        Args:
+            parts: layers with their seconds; several are a network, and their errors are taken to go together.
+
+        >>> from hwcost import Conv2d, layer_cost
+        >>> from hwcost.devices import read_device
+        >>> device, layer = read_device("gemmini-firesim"), Conv2d(64, 64, 3, height=28, width=28, padding=1)
+        >>> device.interval([(layer, 1.0)]) is None
+        True
+        """
+        low = high = 0.0
+        for layer, seconds in parts:
+            margin = None if self.fit is None else margin_at(self.fit.errors, self.fit.ranges, layer)
+            if margin is None:
+                return None
+            low, high = low + seconds * math.exp(-margin), high + seconds * math.exp(margin)
+        return (low, high) if high else None
 
     def beyond(self, layer: Any) -> list[str]:
         """A sentence for each size of a layer outside of the measured ranges; empty if the file gives no ranges."""

@@ -40,6 +40,8 @@ class Summary(Value):
         cost: the total, as :func:`hwcost.network_cost` gives it.
         breakdown: the PE-cycles of all that is priced.
         notes: remarks of the importer.
+        seconds_90: the ends between which the latency lies with 90 %, if the array is a calibrated device as it was
+            fitted.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Summary(Value):
     cost: Cost
     breakdown: CycleBreakdown
     notes: tuple[str, ...] = ()
+    seconds_90: tuple[float, float] | None = None
 
     def of(self, state: str) -> tuple[Row, ...]:
         """The rows of one state."""
@@ -99,6 +102,10 @@ class Summary(Value):
             "reread_bytes": whole.traffic.bytes(level="reread"),
         }
 
+    def of_total(self) -> dict[str, Any]:
+        """Figures that only the whole network has."""
+        return {"seconds_by_bound": dict(self.seconds_by_bound), "seconds_90": self.seconds_90}
+
     def as_dict(self) -> dict[str, Any]:
         """Everything, as plain data: totals, missing operations, all rows, all modules with their subtotals.
 
@@ -110,7 +117,7 @@ class Summary(Value):
         return {
             "network": self.name,
             "notes": list(self.notes),
-            "total": self.figures() | {"seconds_by_bound": dict(self.seconds_by_bound)},
+            "total": self.figures() | self.of_total(),
             "missing": [self.row_dict(row) for row in self.of("unsupported")],
             "rows": [self.row_dict(row) for row in self.rows],
             "modules": [{"path": each.path, "rows": len(each.rows)} | self.figures(each) for each in modules],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -13,7 +14,7 @@ from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.folds import FOLD_TIMINGS
-from hwcost.units import CLOCKS, in_unit, plural, printable
+from hwcost.units import CLOCKS, TIMES, in_unit, plural, printable
 
 if TYPE_CHECKING:
     from hwcost.advice import MeasuredCosts
@@ -30,6 +31,7 @@ __all__ = [
     "Machine",
     "adapted_device",
     "array_options",
+    "between",
 ]
 
 _DATAFLOWS, _FOLD_TIMINGS = ", ".join(DATAFLOWS), ", ".join(FOLD_TIMINGS)
@@ -46,6 +48,15 @@ CLOCK = click.option(
     "--clock", metavar="FREQUENCY", callback=parsed_by(parse_clock),
     help="Clock frequency, like 1e9 or 700MHz.  [default: the device's, or 1GHz]",
 )  # fmt: skip
+
+
+def between(interval: tuple[float, float] | None) -> str:
+    """An interval of seconds in words, behind a time; empty if there is none.
+
+    >>> between((0.0109, 0.0138)), between(None)
+    (' (90 %: 10.9 ms to 13.8 ms)', '')
+    """
+    return "" if interval is None else f" (90 %: {' to '.join(in_unit(end, TIMES, 3) for end in interval)})"
 
 
 class Machine(NamedTuple):
@@ -74,6 +85,14 @@ class Machine(NamedTuple):
         array = self.array
         name = "" if self.file is None else f"{self.file.name}{self._changes()}: "
         return f"{name}{array.rows} x {array.cols}, {array.dataflow_row.summary}, {array.fold_timing} folds"
+
+    def interval(self, parts: Iterable[tuple[Any, float]]) -> tuple[float, float] | None:
+        """The ends between which the latency of layers lies with 90 %; None unless they are those of the fitted device.
+
+        Args:
+            parts: layers with their seconds.
+        """
+        return self.file.interval(parts) if self.file is not None and self.file.array == self.array else None
 
     def _changes(self) -> str:
         """What differs from the device of that name."""

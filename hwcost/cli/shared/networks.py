@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -102,7 +103,9 @@ def summary_of(network: Network, machine: Machine, *, skip_unsupported: bool) ->
     from hwcost.reports import summarise
 
     with option_names({}, printable(network.name)):
-        return summarise(network, machine.array, skip_unsupported=skip_unsupported)
+        summary = summarise(network, machine.array, skip_unsupported=skip_unsupported)
+    rows = [(network[row.name], row.cost.seconds) for row in summary.of("priced")]
+    return dataclasses.replace(summary, seconds_90=machine.interval(rows))
 
 
 def note_extrapolation(network: Network, machine: Machine) -> None:

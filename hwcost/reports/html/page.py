@@ -99,6 +99,7 @@ def html_report(
 def _totals(total: Mapping[str, Any]) -> Iterator[str]:
     shown = {
         "time": _time(total["seconds"]),
+        **({"90 %": " to ".join(map(_time, ends))} if (ends := total.get("seconds_90")) else {}),
         "cycles": _whole(total["cycles"]),
         "MACs": _whole(total["macs"]),
         "utilization": f"{100 * total['utilization']:.1f} %",
