@@ -23,12 +23,15 @@ class _Residual(nn.Module):
 
 
 class ResNet(nn.Module):
-    """16, 32 and 64 channels, one block a stage."""
+    """16, 32 and 64 channels, and one block a stage or more."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: int = 1) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
-        self.body = nn.Sequential(_Residual(16, 16, 1), _Residual(16, 32, 2), _Residual(32, 64, 2))
+        stages = [(16, 16, 1), (16, 32, 2), (32, 64, 2)]
+        more = blocks - 1
+        pieces = [[_Residual(*stage), *(_Residual(stage[1], stage[1], 1) for _ in range(more))] for stage in stages]
+        self.body = nn.Sequential(*(block for stage in pieces for block in stage))
         self.head = nn.Linear(64, 10)
 
     def forward(self, x: Tensor) -> Tensor:
