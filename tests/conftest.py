@@ -171,6 +171,12 @@ def networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def measured_csv(tmp_path: Path) -> str:
+    """The path of a file of measurements."""
+    return str(pytest.importorskip("measuring").measured_file(tmp_path))
+
+
+@pytest.fixture
 def calls_of() -> Callable[[Callable[..., Any]], contextlib.AbstractContextManager[list[str]]]:
     """Records the calls of a Python function in the body of a ``with``, without replacing the function."""
 

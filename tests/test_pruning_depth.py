@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from test_pruning import HELD_OUT, IMAGE, Net, images, loader, made, same, table_of  # noqa: E402
+from pruned import HELD_OUT, IMAGE, Net, images, loader, made, same, table_of  # noqa: E402
 from torch import nn, optim  # noqa: E402
 
 from common import real_models  # noqa: E402

@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from machines import BARE, RICH  # noqa: E402
+from pruned import ARRAY, HELD_OUT, IMAGE, Net, loader, made, same  # noqa: E402
 from test_channels import CASES, drawn  # noqa: E402
-from test_pruning import ARRAY, HELD_OUT, IMAGE, Net, loader, made, same  # noqa: E402
 from torch import nn  # noqa: E402
 
 from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
