@@ -28,6 +28,8 @@ FILES = {
     "gemmini": "gemmini_firesim_layers.csv",
     "edge": "edgetpu_conv5.csv",
     "rtl": "gemmini_rtl_gemm.csv",
+    "fpga": "fpga_cnn_layers.csv",
+    "tenstorrent": "tenstorrent_gemm.csv",
 }
 TILERS = ("orig_tiler", "fsm_tiler", "hw_tiler")
 EDGE_SIZES = (16, 32, 40, 48, 56, 60, 62, 63, 64, 65, 66, 68, 72, 80, 96, 112, 128, 192, 256)
@@ -101,6 +103,40 @@ def rtl_products(folder: Path, tiler: str, known: str = "all") -> list[Measureme
         shape = f"{m}x{n}x{k}"
         name = f"{row['hw']} {shape}"
         found.append(Measurement((Gemm(m, n, k),), float(row["cycles"]) / 1e9, name, shape, build))
+    return found
+
+
+FPGA_BUILDS = {"m32p32": SystolicArray(32, 32, 4e8, dataflow="os"), "m32p64": SystolicArray(64, 32, 4e8, dataflow="os")}
+"""M filters along columns, P pixels along rows."""
+
+
+def fpga_layers(folder: Path, build: str) -> list[Measurement]:
+    """The distinct convolutions of twelve networks on one build of an FPGA accelerator."""
+    found = []
+    for row in rows_of(folder, "fpga"):
+        if row["type"] == "Conv" and row["accel"] == build:
+            sizes = ("in_channels", "out_channels", "kernel_height", "kernel_width", "in_height", "in_width")
+            c, f, k1, k2, height, width = (int(row[name]) for name in sizes)
+            padding = int(row["pad_top"]), int(row["pad_left"])
+            layer = Conv2d(c, f, (k1, k2), height, width, stride=int(row["stride_height"]), padding=padding)
+            found.append(Measurement((layer,), float(row["latency_ns"]) / 1e9, f"{row['network']} {row['layer']}"))
+    return list(medians_of_repeats(found))
+
+
+N150 = SystolicArray(512, 256, 1e9, dram_bytes_per_s=288e9)
+"""As many multiply-accumulates a cycle as the chip's peak has, and its memory: the maker's figures."""
+BYTES = {"bf16": 2.0, "bf8": 1.0625, "bf4": 0.5625}
+"""Of an element: block floats share an exponent of one byte among 16."""
+
+
+def tenstorrent_products(folder: Path) -> list[Measurement]:
+    """Products on one chip in three formats; those of one shape are held out together."""
+    found = []
+    for row in rows_of(folder, "tenstorrent"):
+        m, n, k = (int(row[name]) for name in ("m", "n", "k"))
+        shape, kind = f"{m}x{n}x{k}", row["dtype"]
+        device = {"bytes_per_element": BYTES[kind]}
+        found.append(Measurement((Gemm(m, n, k),), float(row["ns"]) / 1e9, f"{kind} {shape}", shape, device))
     return found
 
 
