@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch")
-from modules import Of, lenet  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+from torch_modules import Of, lenet  # noqa: E402
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, from_torch, network_cost  # noqa: E402
 from hwcost.importers import rules  # noqa: E402

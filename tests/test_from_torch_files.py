@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from modules import MODELS, Of, lenet  # noqa: E402
 from torch import nn  # noqa: E402
+from torch_modules import MODELS, Of, lenet  # noqa: E402
 
 from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
 from hwcost.importers import read_network  # noqa: E402

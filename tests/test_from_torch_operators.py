@@ -10,9 +10,9 @@ import warnings
 import pytest
 
 torch = pytest.importorskip("torch")
-from modules import Of  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa: E402
+from torch_modules import Of  # noqa: E402
 
 from hwcost import InvalidValueError, Linear, from_torch  # noqa: E402
 from hwcost.importers import read_network  # noqa: E402

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch")
-from modules import Of, lenet  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
+from torch_modules import Of, lenet  # noqa: E402
 
 from hwcost import InvalidValueError, Linear, SystolicArray, from_torch, network_cost  # noqa: E402
 from hwcost.importers.torch.resize import changed_numbers, resized  # noqa: E402
