@@ -30,6 +30,7 @@ from hwcost.advice import MeasuredCosts, tabulate
 from hwcost.advice.budget import best_sizes
 from hwcost.advice.tables import Allowed, candidates
 from hwcost.importers.lists import read_costs, write_costs
+from hwcost.network.pricing import network_cost
 
 
 def conv(c, f, ins, outs, **more):
@@ -140,6 +141,54 @@ def test_of_sets_that_fill_a_limit_one_is_taken(seed, share, missing, whole):
     found = best_sizes(net, costs, net.priced, limit, 100_000, Allowed(), value=value, fill=0.97)
     assert (found.cycles <= limit) == any(cost <= limit for cost in tried)
     assert (0.97 * limit <= found.cycles <= limit) == any(0.97 * limit <= cost <= limit for cost in tried)
+
+
+def counted_twice(inputs, whole, pixels=1):
+    """A layer whose outputs are used twice, or halved, by the next one; its rows are of sizes that both have."""
+    first = Operation(Linear(3, whole), {"out_features": rule("a", "a") if whole == 12 else "a"})
+    other = Operation(Linear(3, 5), {"out_features": "b"})
+    size = sum({"a": 6, "b": 5}[name] * factor for name, factor in inputs)
+    joined = Operation(Linear(int(size) * pixels, 4), {"in_features": tuple((n, f * pixels) for n, f in inputs)})
+    return Network("twice", {"first": first, "other": other, "joined": joined})
+
+
+TWICE = {
+    "a gated unit": counted_twice(rule("a"), 12),
+    "a layer joined to its negative": counted_twice(rule("a", "a"), 6),
+    "a flattened one": counted_twice(rule("a", "a"), 6, pixels=9),
+    "around another layer": counted_twice(rule("a", "b", "a"), 6),
+    "halves": counted_twice((("a", Fraction(1, 2)), ("a", Fraction(1, 2))), 6),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_width_may_count_twice_in_a_layer(name, seed):
+    net, rng = TWICE[name], np.random.default_rng(seed)
+    rows = {name: {} for name in net.priced}
+    for at in everything(net):
+        for layer, each in net.at(at).items() if name != "halves" or at["a"] % 2 == 0 else ():
+            rows[layer].setdefault(sides(each), float(rng.integers(1, 100)))
+    costs = MeasuredCosts(rows, "cycles")
+    tried = [(cost_of(net, costs, at), macs(net, at)) for at in everything(net) if name != "halves" or at["a"] % 2 == 0]
+    assert costs.sizes(net, "a").tolist() == ([2, 4, 6] if name == "halves" else list(range(1, 7)))
+    for share in (0.4, 0.7, 0.9):
+        limit = share * cost_of(net, costs, {})
+        found = best_sizes(net, costs, net.priced, limit, 100_000, Allowed())
+        assert found.floor == min(cost for cost, _ in tried)
+        if found.floor <= limit:
+            assert found.cycles == cost_of(net, costs, found.sizes) <= limit
+            assert macs(net, found.sizes) == max(each for cost, each in tried if cost <= limit)
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_the_table_of_an_array_has_what_counts_twice(name):
+    net, array = TWICE[name], SystolicArray(2, 2)
+    costs = tabulate(net, array, step=1, least=0)
+    for at in (at for at in everything(net) if name != "halves" or at["a"] % 2 == 0):
+        assert costs.report(net.at(at)).total.cycles == network_cost(net.at(at), array).total.cycles
+    one, other = (advise(net, each, budget=0.7).budget for each in (array, costs))
+    assert (one.macs, one.cycles) == (other.macs, other.cycles)
 
 
 @pytest.mark.parametrize("seed", range(3))

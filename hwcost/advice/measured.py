@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,11 +20,13 @@ from hwcost.errors import InvalidValueError, check_one_of, unknown
 from hwcost.model.cost import Cost
 from hwcost.model.layers import is_layer
 from hwcost.network.network import Network
-from hwcost.network.operations import Operation, SizeExpression
+from hwcost.network.operations import Operation, terms_of
 from hwcost.network.pricing import Report
 from hwcost.units import plural, shortlist
 
-__all__ = ["LARGEST_SIDE", "MEASURES", "MeasuredCosts", "Sides", "sides_of"]
+__all__ = ["LARGEST_SIDE", "MEASURES", "MeasuredCosts", "Sides", "side_terms", "sides_of", "undetermined"]
+
+Terms: TypeAlias = "dict[str, Fraction]"
 
 MEASURES = ("seconds", "cycles")
 LARGEST_SIDE = 2**31 - 1
@@ -202,13 +204,12 @@ class MeasuredCosts:
     def _of_side(self, name: str, operation: Operation, network: Network, width: str) -> Iterator[Figures]:
         """The sizes of a width at which each side that follows it alone was measured."""
         rows = self.layers[name]
-        rules = _rules(operation)
+        rules = side_terms(operation)
         today = sides_of(operation.layer).at(operation.layer)
-        for column, rule in enumerate(rules):
-            if all(network.widths[each].fixed for each, _ in rule):
+        for column, terms in enumerate(rules):
+            if all(network.widths[each].fixed for each in terms):
                 rows = rows[rows[:, column] == today[column]]
-        for column, rule in enumerate(rules):
-            terms = dict(rule)
+        for column, terms in enumerate(rules):
             if width in terms:
                 factor = terms[width]
                 sides = np.unique(rows[:, column].astype(np.int64)) * factor.denominator
@@ -220,25 +221,26 @@ class MeasuredCosts:
 
 def undetermined(operation: Operation) -> set[str]:
     """The widths that change a layer in more than its input and output width, as the number of heads of a product."""
-    rules = _rules(operation)
-    alone = {rule[0][0] for rule in rules if len(rule) == 1}
+    rules = side_terms(operation)
+    alone = {name for terms in rules if len(terms) == 1 for name in terms}
     sides = sides_of(operation.layer)
     found: set[str] = set()
     for field, rule in operation.sizes.items():
-        if field not in sides and not any(_proportional(rule, each) for each in rules):
-            found |= {name for name, _ in rule if name not in alone}
+        terms = terms_of(rule)
+        if field not in sides and not any(_proportional(terms, each) for each in rules):
+            found |= terms.keys() - alone
     return found
 
 
-def _rules(operation: Operation) -> tuple[SizeExpression, SizeExpression]:
-    inputs, outputs = sides_of(operation.layer)
-    return operation.sizes.get(inputs, ()), operation.sizes.get(outputs, ())
+def side_terms(operation: Operation) -> tuple[Terms, Terms]:
+    """The factors of the widths that the input and the output width of an operation follow."""
+    inputs, outputs = (terms_of(operation.sizes.get(field, ())) for field in sides_of(operation.layer))
+    return inputs, outputs
 
 
-def _proportional(one: SizeExpression, other: SizeExpression) -> bool:
-    first, second = (dict(each) for each in (one, other))
-    ratios: set[Fraction] = {first[name] / second[name] for name in first if name in second}
-    return len(ratios) == 1 and set(first) == set(second)
+def _proportional(one: Terms, other: Terms) -> bool:
+    ratios = {one[name] / other[name] for name in one if name in other}
+    return len(ratios) == 1 and set(one) == set(other)
 
 
 def _within(size: Any) -> Figures:

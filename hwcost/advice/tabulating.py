@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hwcost.advice.measured import MeasuredCosts, sides_of, undetermined
+from hwcost.advice.measured import MeasuredCosts, side_terms, sides_of, undetermined
 from hwcost.advice.tables import changeable
 from hwcost.elimination.factors import Figures
 from hwcost.errors import InvalidValueError, unknown
@@ -88,7 +88,7 @@ def _rows(
 
     Pairs are made width by width, and each is kept once, with sizes that give it.
     """
-    inputs, outputs = (dict(operation.sizes.get(field, ())) for field in sides_of(operation.layer))
+    inputs, outputs = side_terms(operation)
     pairs = np.zeros((1, 2))
     taken: dict[str, Figures] = {}
     for name in (each for each in operation.widths if each in sizes):

@@ -29,7 +29,7 @@ from hwcost.errors import InvalidValueError, unknown
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import is_layer
 
-__all__ = ["AN_INPUT", "AN_OUTPUT", "MemoryOnly", "Operation", "SizeExpression", "Unsupported", "Width"]
+__all__ = ["AN_INPUT", "AN_OUTPUT", "MemoryOnly", "Operation", "SizeExpression", "Unsupported", "Width", "terms_of"]
 
 AN_INPUT, AN_OUTPUT = "an input", "an output of the network"
 """Why widths at the ends of a network cannot change."""
@@ -229,6 +229,18 @@ def size_at(expression: SizeExpression, sizes: Mapping[str, Size]) -> Size:
         InvalidValueError: a width that the denominator of its factor does not divide.
     """
     return total(*(_times(sizes[name], factor, name) for name, factor in expression), what="the size")
+
+
+def terms_of(expression: SizeExpression) -> dict[str, Fraction]:
+    """The factor of each width of a size expression; those of one that is in several terms add up.
+
+    >>> terms_of((("a", Fraction(1)), ("b", Fraction(9)), ("a", Fraction(1))))
+    {'a': Fraction(2, 1), 'b': Fraction(9, 1)}
+    """
+    found: dict[str, Fraction] = {}
+    for name, factor in expression:
+        found[name] = found.get(name, Fraction(0)) + factor
+    return found
 
 
 def _times(size: Size, factor: Fraction, name: str) -> Size:

@@ -12,7 +12,7 @@ from typing import Any
 from hwcost.arrays import is_number
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.model.layers import Conv2d
-from hwcost.network.operations import Operation, Width, size_at, whole
+from hwcost.network.operations import Operation, Width, size_at, terms_of, whole
 
 __all__ = ["by_step", "check_options", "complete", "not_a_width", "with_open_kernel"]
 
@@ -132,7 +132,7 @@ def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -
     while left := [rule for rule in rules if any(name not in found for name, _ in rule[1])]:
         before = len(found)
         for where, rule, size in left:
-            unknown = [(name, factor) for name, factor in rule if name not in found]
+            unknown = [term for term in terms_of(rule).items() if term[0] not in found]
             if len(unknown) == 1:
                 (name, factor), *_ = unknown
                 rest = (size - sum(other * found[known].size for known, other in rule if known in found)) / factor
@@ -141,7 +141,7 @@ def complete(operations: Mapping[str, Operation], widths: Mapping[str, Width]) -
                 found[name] = Width(int(rest), multiples[name], is_kernel=name in kernels)
         if len(found) == before:
             where, rule, size = left[0]
-            names = " and ".join(repr(name) for name, _ in rule if name not in found)
+            names = " and ".join(repr(name) for name in terms_of(rule) if name not in found)
             allowed = "give all but one of them in widths"
             raise InvalidValueError(where, size, allowed, reason=f"nothing states the sizes of {names}")
     for where, rule, size in rules:
