@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
-from hwcost import Conv2d, SystolicArray, from_torch, layer_cost, load_device, network_cost  # noqa: E402
+from hwcost import Conv2d, InvalidValueError, SystolicArray, from_torch, layer_cost, load_device, network_cost  # noqa: E402
 from hwcost.devices import device_names, read_device  # noqa: E402
 from hwcost.importers.torch.resize import resized  # noqa: E402
 from hwcost.torch import cost_table, prune, pruned  # noqa: E402
@@ -194,6 +194,40 @@ def test_a_pruned_state_dict_fits_a_class_again(name, tmp_path):
     assert torch.equal(again(x), result.model(x))
     numbers = json.loads(json.dumps(result.changed_numbers))
     assert numbers  # what to change in the code of the class
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_whose_code_has_the_new_numbers_takes_its_weights(name, tmp_path):
+    result = quietly(made(name), IMAGE, SystolicArray(4, 4), target=0.85, least=0.1)
+    result.save(tmp_path)
+    own = copy.deepcopy(result.model)
+    with torch.no_grad():
+        for each in own.parameters():
+            each.zero_()
+    again = pruned(tmp_path, own)
+    x = torch.randn(2, 3, 16, 16)
+    assert torch.equal(again(x), result.model(x))
+    assert not any(each.any() for each in own.parameters())  # it is not changed
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_that_is_cut_already_is_not_cut_again(name, tmp_path):
+    whole = made(name)
+    result = quietly(whole, IMAGE, SystolicArray(4, 4), target=0.85, least=0.1)
+    other = quietly(whole, IMAGE, SystolicArray(4, 4), target=0.95, least=0.1)
+    assert other.sizes != result.sizes
+    other.save(tmp_path)
+    changes = {
+        "resized": lambda: resized(result.model, result.network, keep=result.kept),
+        "masked": lambda: result.network.masked(result.model, result.kept),
+        "pruned": lambda: pruned(tmp_path, result.model),
+    }
+    for change in changes.values():
+        with pytest.raises(InvalidValueError, match="not cut yet") as caught:
+            change()
+        wrong = str(caught.value).split("'")[1]
+        for model in (result.model, whole):  # both shapes are named
+            assert str(tuple(model.get_parameter(wrong).shape)) in str(caught.value)
 
 
 def test_accuracy_does_not_collapse_at_a_tiny_ratio(trained):

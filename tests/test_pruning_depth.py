@@ -618,6 +618,20 @@ def test_a_folder_builds_the_module_again(result, tmp_path):
         pruned(tmp_path, Net())
 
 
+def test_a_folder_fits_a_module_without_the_blocks(result, tmp_path):
+    """Its code has the new numbers already."""
+    pytest.importorskip("safetensors")
+    result.save(tmp_path)
+    own, x = copy.deepcopy(result.model), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        own.head.weight.zero_()
+    del own.one._modules["1"]
+    assert torch.equal(pruned(tmp_path, own)(x), result.model(x))
+    own.head = nn.Linear(2, 2)
+    with pytest.raises(InvalidValueError, match="head"):
+        pruned(tmp_path, own)
+
+
 @pytest.mark.parametrize("dropped", [["one.7"], "one.1", 3, {"one": 1}])
 def test_recipes_that_are_changed(dropped, result, tmp_path):
     pytest.importorskip("safetensors")

@@ -9,9 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hwcost.errors import InvalidValueError, unknown
-from hwcost.network.operations import SizeExpression, Width
+from hwcost.network.operations import SizeExpression, Width, size_at
 
-__all__ = ["Channels", "Kept", "channels_along", "check_kept", "first_channels", "staying"]
+__all__ = [
+    "Channels", "Kept", "channels_along", "check_kept", "check_shape", "first_channels", "has_shape", "staying",
+]  # fmt: skip
 
 Channels: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 """Indices of channels, ascending."""
@@ -94,6 +96,47 @@ def staying(
         if any(name in kept for name, _ in rule):
             found[axis] = np.concatenate(masks, axis=1)
     return found
+
+
+def has_shape(shape: Sequence[int], rules: Sequence[SizeExpression], sizes: Mapping[str, int]) -> bool:
+    """Whether a parameter has the shape that its axes have at some sizes of widths.
+
+    Args:
+        shape: of the parameter.
+        rules: the size expression of each axis; an empty one allows any size.
+        sizes: of all widths in them.
+
+    >>> from fractions import Fraction
+    >>> rules = (("a", Fraction(1)),), (("b", Fraction(1)),)
+    >>> has_shape((4, 3), rules, {"a": 4, "b": 3}), has_shape((4, 3), rules, {"a": 4, "b": 2})
+    (True, False)
+    """
+    return len(shape) >= len(rules) and all(
+        not rule or size_at(rule, sizes) == own for rule, own in zip(rules, shape, strict=False)
+    )
+
+
+def check_shape(
+    model: object, name: str, shape: Sequence[int], rules: Sequence[SizeExpression], widths: Mapping[str, Width]
+) -> None:
+    """Raises unless a parameter that is to be cut has the shape that was imported.
+
+    Args:
+        model: that has it.
+        name: of the parameter.
+        shape: of it.
+        rules: the size expression of each axis.
+        widths: with the sizes that were imported.
+
+    Raises:
+        InvalidValueError: another shape, as that of a module that was cut already.
+    """
+    sizes = {name: width.size for name, width in widths.items()}
+    if not has_shape(shape, rules, sizes):
+        own = [*shape, *[0] * len(rules)]
+        wanted = tuple(int(size_at(rule, sizes)) if rule else own[axis] for axis, rule in enumerate(rules))
+        reason = f"{name!r} is {tuple(shape)}, and {wanted} in the module that was imported"
+        raise InvalidValueError("model", type(model).__name__, "pass that one, which is not cut yet", reason=reason)
 
 
 def channels_along(rule: SizeExpression, widths: Mapping[str, Width], name: str) -> Any:

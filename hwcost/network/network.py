@@ -16,7 +16,7 @@ from typing import Any
 from hwcost.arrays import Size, Table, is_number
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.model.layers import Conv2d, Linear, is_layer
-from hwcost.network.channels import Kept, check_kept, staying
+from hwcost.network.channels import Kept, check_kept, check_shape, staying
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width, check_text
 from hwcost.network.space import KERNEL, by_step, changeable, check_options, complete, with_open_kernel
 
@@ -227,7 +227,7 @@ class Network(Mapping[str, Any]):
 
         Raises:
             InvalidValueError: a width that is unknown or cannot be cut, channels that it does not have, a module that
-                lacks a parameter of the network.
+                lacks a parameter of the network, or has one of another shape, as after a cut.
         """
         channels = check_kept(self.widths, kept)
         masked = copy.deepcopy(model)
@@ -236,7 +236,10 @@ class Network(Mapping[str, Any]):
             if name not in tensors:
                 allowed = "pass the module that was imported"
                 raise InvalidValueError("model", type(model).__name__, allowed, reason=f"it has no {name!r}")
-            for axis, stays in staying(rules, self.widths, channels).items():
+            followed = staying(rules, self.widths, channels)
+            if followed:
+                check_shape(model, name, tensors[name].shape, rules, self.widths)
+            for axis, stays in followed.items():
                 for part, row in zip(tensors[name].data.chunk(len(stays)), stays, strict=True):
                     part.mul_(part.new_tensor(row).reshape(-1, *[1] * (part.dim() - axis - 1)))
         return masked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pathlib
@@ -14,8 +15,8 @@ from torch import nn
 from hwcost._version import __version__
 from hwcost.errors import InvalidValueError
 from hwcost.files import read_given, write_given
-from hwcost.importers.torch.resize import resized
-from hwcost.network.channels import check_kept
+from hwcost.importers.torch.resize import held_numbers, resized, tensors_of
+from hwcost.network.channels import check_kept, has_shape
 from hwcost.network.network import Network
 from hwcost.network.operations import SizeExpression, Width
 from hwcost.pruning.blocks import network_without, without
@@ -117,7 +118,8 @@ def load_pruned(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
 
     Args:
         folder: that :meth:`Pruned.save` wrote.
-        model: a new module of the class that was pruned, with any weights; it is not changed.
+        model: a new module of the class that was pruned, with any weights; or one of the smaller shapes already, whose
+            code has the new numbers and may lack the blocks that were dropped. It is not changed.
 
     Returns:
         A module with the smaller widths and the weights of the folder, in evaluation mode, in which blocks that were
@@ -141,10 +143,22 @@ def load_pruned(folder: str | os.PathLike[str], model: nn.Module) -> nn.Module:
     except Exception as error:
         reason = f"it is no recipe of the form {SCHEMA}"
         raise InvalidValueError("recipe", str(path / RECIPE), "prune again", reason=reason) from error
-    with without(model, dropped):
-        small = resized(model, network, keep=kept)
+    is_cut = _is_cut(model, network, kept)
+    present = dict(model.named_modules()) if is_cut else dropped
+    with without(model, [each for each in dropped if each in present]):
+        small = copy.deepcopy(model) if is_cut else resized(model, network, keep=kept)
+    if is_cut:
+        for owner, attribute, size in held_numbers(small, network, kept):
+            setattr(owner, attribute, size)
     for name, each in small.named_parameters():
         if frozen is not None:
             each.requires_grad_(name not in frozen)
     load_weights(small, path / WEIGHTS, "the files of one pruning, and a module of the class that was pruned")
     return small.eval()
+
+
+def _is_cut(model: nn.Module, network: Network, kept: Mapping[str, Any]) -> bool:
+    """Whether the parameters of a module have the smaller shapes already."""
+    sizes = {name: len(kept[name]) if name in kept else width.size for name, width in network.widths.items()}
+    tensors, rules = tensors_of(model), network.parameters
+    return all(name in tensors and has_shape(tensors[name][2].shape, own, sizes) for name, own in rules.items())

@@ -15,7 +15,7 @@ from hwcost.importers.torch.inputs import InputSpec
 from hwcost.importers.torch.kept import kept as everything_kept
 from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.reader import read
-from hwcost.network.channels import Channels, Kept, check_kept, first_channels, staying
+from hwcost.network.channels import Channels, Kept, check_kept, check_shape, first_channels, staying
 from hwcost.network.network import Network
 from hwcost.network.operations import size_at
 
@@ -48,7 +48,7 @@ def resized(
 
     Raises:
         InvalidValueError: a width that is unknown, fixed, grows, or is not allowed; channels that it does not have;
-            neither ``sizes`` nor ``keep``; a module that cannot be rebuilt.
+            neither ``sizes`` nor ``keep``; a module that was cut already, or that cannot be rebuilt.
 
     >>> from hwcost import from_torch
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -133,7 +133,7 @@ def cut_tensors(model: nn.Module, network: Network, kept: Mapping[str, Channels]
         kept: the channels that stay, by width; ascending.
 
     Raises:
-        InvalidValueError: a parameter of the network that the module does not have.
+        InvalidValueError: a parameter of the network that the module does not have, or has in another shape.
     """
     tensors, found = tensors_of(model), dict[str, Tensor]()
     known: dict[int, Tensor] = {}
@@ -143,6 +143,7 @@ def cut_tensors(model: nn.Module, network: Network, kept: Mapping[str, Channels]
             raise InvalidValueError("model", type(model).__name__, allowed, reason=f"it has no {name!r}")
         old = tensors[name][2]
         if id(old) not in known and (stays := staying(rules, network.widths, kept)):
+            check_shape(model, name, old.shape, rules, network.widths)
             known[id(old)] = cut_tensor(old, stays)
         if id(old) in known:
             found[name] = known[id(old)]
