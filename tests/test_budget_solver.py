@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hwcost import Linear
-from hwcost.advice import search
+from hwcost.advice import filling, search
 from hwcost.advice.choices import Table, most_options
 from hwcost.advice.exact import _count_at_least, _most_each, _Rows, _Search, best_within
 from hwcost.advice.walk import Walk
@@ -284,6 +284,38 @@ def tables_of(costs, counts):
     return [
         Table(tuple({name: np.arange(counts[name])} for name in each.widths), each.cycles, each.worth) for each in costs
     ]
+
+
+@settings(max_examples=200)
+@given(
+    SEEDS, st.floats(0.02, 1), st.sampled_from([0.5, 0.9, 0.97]), st.sampled_from(["all", "little effort", "no room"])
+)
+def test_the_best_set_that_fills_a_limit_or_its_bound(seed, share, fill, room):
+    _, counts, costs = problem(seed)
+    sets = {tuple(choice.values()): (cycles, worth) for choice, cycles, worth in everything(counts, costs)}
+    lowest, highest = (pick(cycles for cycles, _ in sets.values()) for pick in (min, max))
+    limit = lowest + share * (highest - lowest)
+    options = {name: np.arange(count) for name, count in counts.items()}
+
+    def tables(some):
+        own = [each.over(some) for each in costs]
+        return tables_of(own, {name: len(each) for name, each in some.items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filling, "MOST_OF_A_PART", 0 if room == "no room" else filling.MOST_OF_A_PART)
+        patch.setattr(filling, "PARTIAL", 1 if room == "little effort" else 16)
+        found = filling.best_that_fills(options, tables, 10**6, limit, 1 if room == "little effort" else 10_000, fill)
+    inside = [worth for cycles, worth in sets.values() if fill * limit <= cycles <= limit]
+    assert sets[tuple(found.choice[name] for name in counts)] == (found.cycles, found.worth)
+    if found.cycles >= fill * limit:
+        assert found.worth <= max(inside) <= found.bound * (1 + 1e-9)
+    else:
+        assert (
+            found.worth <= max(worth for cycles, worth in sets.values() if cycles <= limit) <= found.bound * (1 + 1e-9)
+        )
+    if room == "all":
+        assert (found.cycles >= fill * limit) == bool(inside)
+        assert found.bound == pytest.approx(found.worth)
 
 
 def narrowed_by_hand(counts, sets, choice, limit):

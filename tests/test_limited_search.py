@@ -105,7 +105,7 @@ def test_the_best_between_two_limits_against_all(seed, share, fill, rules_out):
     sets = [each for each in everything(counts, costs) if each[2] > -np.inf]
     lowest, highest = (pick(cycles for _, cycles, _ in sets) for pick in (min, max))
     limit = lowest + share * (highest - lowest)
-    found = best_between(Program.of(costs, counts, limit), fill * limit)
+    found = best_between(Program.of(costs, counts, limit), fill * limit).choice
     worth = [worth for _, cycles, worth in sets if fill * limit <= cycles <= limit]
     assert (found is None) == (not worth)
     if found is not None:
@@ -120,14 +120,30 @@ def test_the_best_between_two_limits_in_small_parts(seed, share):
     _, counts, costs = problem(seed)
     limit = share * max(cycles for _, cycles, _ in everything(counts, costs))
     program = Program.of(costs, counts, limit)
-    whole = best_between(program, 0.9 * limit)
+    whole = best_between(program, 0.9 * limit).choice
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(window, "FIRST", 1)
         patch.setattr(window, "MOST", 2)
-        parts = best_between(program, 0.9 * limit)
+        parts = best_between(program, 0.9 * limit).choice
     assert (whole is None) == (parts is None)
     if whole is not None:
         assert program.at(whole).worth == pytest.approx(program.at(parts).worth, abs=1e-6)
+
+
+@given(SEEDS, st.floats(0, 1), st.integers(0, 200))
+def test_the_best_between_two_limits_is_bounded_if_effort_ends(seed, share, effort):
+    _, counts, costs = problem(seed)
+    sets = list(everything(counts, costs))
+    limit = share * max(cycles for _, cycles, _ in sets)
+    inside = [worth for _, cycles, worth in sets if 0.9 * limit <= cycles <= limit]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window, "FIRST", 2)
+        found = best_between(Program.of(costs, counts, limit), 0.9 * limit, effort)
+    assert found.bound >= max(inside, default=-math.inf) - 1e-6
+    if found.choice is not None:
+        cycles, worth = next((c, w) for choice, c, w in sets if choice == found.choice)
+        assert 0.9 * limit <= cycles <= limit
+        assert worth <= found.bound + 1e-6
 
 
 @pytest.mark.parametrize("array", [ARRAY, SystolicArray(8, 4, dataflow="os", fold_timing="serial"), load_device("gemmini")])  # fmt: skip  # noqa: E501

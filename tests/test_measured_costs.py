@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from machines import BARE, RICH
 from refusals import refused as refuses
@@ -26,7 +26,7 @@ from hwcost import (
     advise,
     read_network,
 )
-from hwcost.advice import MeasuredCosts, tabulate
+from hwcost.advice import MeasuredCosts, filling, tabulate
 from hwcost.advice.budget import best_sizes
 from hwcost.advice.tables import Allowed, candidates
 from hwcost.importers.lists import read_costs, write_costs
@@ -131,16 +131,39 @@ def test_a_budget_on_costs_that_do_not_rise_is_what_trying_every_set_finds(seed,
     assert found.gap < 1e-5
 
 
-@settings(max_examples=20)
-@given(st.integers(0, 2**32 - 1), st.floats(0.3, 0.9), st.sampled_from([0.0, 0.5]), st.booleans())
-def test_of_sets_that_fill_a_limit_one_is_taken(seed, share, missing, whole):
+@settings(max_examples=40)
+@given(
+    st.integers(0, 2**32 - 1), st.floats(0.3, 0.9), st.sampled_from([0.0, 0.5]), st.booleans(),
+    st.sampled_from([100_000, 4, 1]), st.booleans(),
+)  # fmt: skip
+def test_of_sets_that_fill_a_limit_the_best_is_taken_or_bounded(seed, share, missing, whole, effort, has_room):
     net, costs = table(seed, missing, whole)
     limit = share * cost_of(net, costs, {})
-    value = {name: np.arange(float(net.widths[name].size)) for name in "abc"}
-    tried = [cost_of(net, costs, at) for at in everything(net)]
-    found = best_sizes(net, costs, net.priced, limit, 100_000, Allowed(), value=value, fill=0.97)
-    assert (found.cycles <= limit) == any(cost <= limit for cost in tried)
-    assert (0.97 * limit <= found.cycles <= limit) == any(0.97 * limit <= cost <= limit for cost in tried)
+    rng = np.random.default_rng(seed)
+    names = [name for name in "abc" if len(costs.sizes(net, name)) > 1]
+    assume(names)
+    value = {name: np.sort(rng.integers(0, 10**8, net.widths[name].size)).astype(float) for name in names}
+    tried = []
+    for at in everything(net):
+        if all(at[name] == net.widths[name].size for name in "abc" if name not in names):
+            worth = sum(value[name][at[name] - 1] for name in names)
+            tried.append((cost_of(net, costs, at), worth + round(macs(net, at) * 1e4 / net.macs)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filling, "MOST_OF_A_PART", filling.MOST_OF_A_PART if has_room else 0)
+        patch.setattr(filling, "PARTIAL", 16 if effort == 100_000 else 1)
+        found = best_sizes(net, costs, net.priced, limit, effort, Allowed(), value=value, fill=0.97)
+    assert (found.cycles <= limit) == any(cost <= limit for cost, _ in tried)
+    if found.cycles > limit:
+        return
+    inside = [worth for cost, worth in tried if 0.97 * limit <= cost <= limit * (1 - 1e-9)]
+    if has_room and effort == 100_000:
+        assert (found.cycles >= 0.97 * limit) == any(0.97 * limit <= cost <= limit for cost, _ in tried)
+    best = max(inside if found.cycles >= 0.97 * limit and inside else [w for c, w in tried if c <= limit * (1 - 1e-9)])
+    own = sum(value[name][found.sizes.get(name, net.widths[name].size) - 1] for name in names)
+    assert best <= (own + 1e4 + 20) * (1 + found.gap)
+    if has_room and effort == 100_000:
+        assert own + 1e4 + 20 >= best
+        assert found.gap == 0
 
 
 def counted_twice(inputs, whole, pixels=1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import warnings
 
@@ -258,6 +259,16 @@ def test_the_report_is_data_and_text(net):
     assert "every tenth batch" in text
     assert data["settings"]["seed"] == 0
     assert not [name for name, why in data["left_alone"].items() if name.startswith(f"{why} (")]
+
+
+@pytest.mark.parametrize(
+    ("gap", "said"), [(None, None), (0.0, None), (9e-6, None), (0.0123, "1.23%"), (2.0, "200.00%")]
+)
+def test_what_is_not_proven_is_said_with_its_gap(net, gap, said):
+    report = quietly(net, IMAGE, ARRAY, target=0.5, least=0.1).report
+    lines = [each for each in dataclasses.replace(report, gap=gap).lines() if "not proven" in each]
+    assert len(lines) == (said is not None)
+    assert all(f"at most {said} more" in each for each in lines)
 
 
 def test_what_is_handed_on():

@@ -7,6 +7,7 @@
     budget       the widths that fit a share of today's cycles at the least loss of MACs
     choices      the options of each width for a budget, and tables of cost over them
     search       a walk over all options, then the exact solver over those that it has room for
+    filling      the best set of those that use a limit
     walk         a greedy walk with local moves
     exact        the best set within a limit, by hwcost.elimination
 

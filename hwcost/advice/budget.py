@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from hwcost.advice.choices import Table, ends_of_stairs, most_options, options_worth_taking, tables_over, total_at
+from hwcost.advice.choices import Table, ends_of_stairs, most_options, options_worth_taking, tables_over
+from hwcost.advice.filling import best_that_fills
 from hwcost.advice.measured import MeasuredCosts
-from hwcost.advice.search import Result, least_cycles, search
+from hwcost.advice.search import least_cycles
 from hwcost.advice.tables import Allowed, CostSource, Figures, Numbers, changeable, cost_report, measure_of, over_each
 from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError, unknown
@@ -35,8 +36,6 @@ MOST_ENTRIES = 20_000_000
 PROVEN = 1e-5
 ROUNDING = 1e-9
 VALUE, TIES = 1e9, 1e4  # values are whole numbers of this sum, so that sums are exact; MACs break ties
-STEPS_TO_FILL = 12
-FINEST = 2**20
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,8 @@ class Best(NamedTuple):
     Attributes:
         sizes: the new size of every width that changes.
         cycles: of the network with these widths; above the limit if no set of widths was found within it.
-        gap: what any other set of widths within the limit could be worth in addition, as a share.
+        gap: what any other set of widths within the limit could be worth in addition, as a share; if the sets had to
+            use a share of the limit and this one does, of those that do.
         options, of_options: the number of sizes that the exact solver tried in combination, of all worth taking.
         floor: the cycles with every width at its least size, or the fewest cycles of any sizes measured: what no
             widths can save.
@@ -187,7 +187,7 @@ def best_sizes(
 
     if all(len(own) <= most for own in options.values()):
         options = ends_of_stairs(options, tables(options))
-    found = _filled(options, tables, most, limit, effort, fill)
+    found = best_that_fills(options, tables, most, limit, effort, fill)
     sizes = {name: int(options[name][index]) for name, index in found.choice.items()}
     floor = floor_of(options, network, array, operations, most_entries)
     gap = found.bound / found.worth - 1 if found.worth else 0.0
@@ -216,35 +216,6 @@ def floor_of(
         return least_cycles(tables_over(options, network, array, operations), counts)
     least = {name: own[:1] for name, own in options.items()}
     return sum(float(cost[0]) for cost, _ in over_each(operations, network, array, least).values())
-
-
-def _filled(
-    options: Mapping[str, Figures],
-    tables: Callable[[Mapping[str, Figures]], list[Table]],
-    most: int,
-    limit: float,
-    effort: int,
-    fill: float,
-) -> Result:
-    """The best choice that takes at least the share ``fill`` of the limit; or without one, the best within it.
-
-    Cycles get a worth of their own, which rises until they are enough; what is above the limit is worth no more.
-    """
-    found = search(options, tables, most, limit, effort)
-    price = found.worth / limit / 2**STEPS_TO_FILL
-    highest = found.worth / min(1.0, limit / FINEST)  # a cycle, or the finest share of the limit, is worth everything
-    filled = found
-    while filled.cycles < fill * limit:
-        if price > highest:
-            return found
-
-        def with_price(some: Mapping[str, Figures], price: float = price) -> list[Table]:
-            return [each._replace(worth=each.worth + price * np.minimum(each.cycles, limit)) for each in tables(some)]
-
-        filled = search(options, with_price, most, limit, effort)
-        price *= 4
-    own = tables({name: options[name][[index]] for name, index in filled.choice.items()})
-    return filled._replace(worth=float(total_at(own, dict.fromkeys(options, 0))[1]), bound=found.bound)
 
 
 def check_values(network: Network, value: Any, names: Sequence[str]) -> dict[str, Figures]:

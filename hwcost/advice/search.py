@@ -16,7 +16,7 @@ from hwcost.advice.walk import Walk
 from hwcost.elimination.factors import Elimination, Factor, elimination_order
 from hwcost.elimination.prices import Choice, Costs, Program, Set, best_price, least_bound, worth_keeping
 
-__all__ = ["Result", "least_cycles", "search", "thin"]
+__all__ = ["Result", "combined", "entries_of", "least_cycles", "reachable", "search", "thin"]
 
 MOST_ENTRIES = 100_000_000
 MOST_OF_A_PART = 10_000_000
@@ -92,7 +92,7 @@ def search(
 
 def least_cycles(tables: Sequence[Table], counts: Mapping[str, int]) -> float:
     """The fewest cycles of any choice; a bound on them where there is no room to combine all options."""
-    if _entries([set(table.widths) for table in tables], counts) > MOST_OF_A_PART:
+    if entries_of([set(table.widths) for table in tables], counts) > MOST_OF_A_PART:
         return float(sum(table.cycles.min() for table in tables))
     costs = combined(tables, dict.fromkeys(counts, 0), {name: np.arange(count) for name, count in counts.items()})
     order = elimination_order((each.widths for each in costs), counts)[0]
@@ -113,9 +113,7 @@ class _Search:
 
     def __init__(self, tables: Sequence[Table], counts: Mapping[str, int], limit: float, effort: int) -> None:
         self.tables, self.counts, self.effort = tables, counts, effort
-        least = float(sum(table.cycles.flat[0] for table in tables))
-        step = _common_step([table.cycles for table in tables])
-        self.limit = least + math.floor((limit - least) / step) * step if step else limit * (1 - ROUNDING)
+        self.limit = reachable(tables, limit)
         self.step = _common_step([table.worth for table in tables])
         self.walk = Walk(tables, counts)
         self.weights: dict[str, float] = defaultdict(float)
@@ -168,9 +166,9 @@ class _Search:
         """
         few = {name: min(count, LEAST_OPTIONS) for name, count in self.counts.items()}
         scopes = [set(table.widths) for table in self.tables]
-        if _entries(scopes, self.counts) <= MOST_ENTRIES:
+        if entries_of(scopes, self.counts) <= MOST_ENTRIES:
             return {name: np.arange(count) for name, count in self.counts.items()}
-        while _entries(scopes, few) > MOST_OF_A_PART:
+        while entries_of(scopes, few) > MOST_OF_A_PART:
             largest = max(scopes, key=lambda scope: math.prod(few[name] for name in scope))
             held = min(largest, key=lambda name: (-tried[name], self.weights[name], name))
             for scope in scopes:
@@ -179,7 +177,7 @@ class _Search:
         most = max((self.counts[name] for name in free), default=1)
         while True:
             kept = {name: thin(self.counts[name], most, choice[name]) for name in free}
-            entries = _entries(scopes, {name: len(own) for name, own in kept.items()})
+            entries = entries_of(scopes, {name: len(own) for name, own in kept.items()})
             if entries <= MOST_OF_A_PART or most <= LEAST_OPTIONS:
                 return kept
             most = most * 3 // 4
@@ -249,7 +247,14 @@ def _common_step(values: Sequence[Figures]) -> int:
     return int(np.gcd.reduce(np.concatenate(differences).astype(np.int64)))
 
 
-def _entries(scopes: Sequence[set[str]], counts: Mapping[str, int]) -> float:
+def reachable(tables: Sequence[Table], limit: float) -> float:
+    """The most cycles that sums of whole ones can have within a limit; of others, the limit less their rounding."""
+    one = float(sum(table.cycles.flat[0] for table in tables))
+    step = _common_step([table.cycles for table in tables])
+    return one + math.floor((limit - one) / step) * step if step else limit * (1 - ROUNDING)
+
+
+def entries_of(scopes: Sequence[set[str]], counts: Mapping[str, int]) -> float:
     """The entries of all tables of an elimination, or of the largest scope if that alone is too many."""
     largest = max(math.prod(float(counts[name]) for name in scope) for scope in scopes)
     return largest if largest > MOST_ENTRIES else elimination_order(scopes, counts)[1]

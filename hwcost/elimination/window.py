@@ -3,11 +3,13 @@
 Three eliminations say of every partial choice what its best completion is worth at a price of cycles, and the fewest
 and the most cycles that a completion takes. Partial choices grow one width at a time, against the order of elimination,
 the most promising first; those that cannot end between the limits, or with more worth than the best choice known, are
-out. Of two that no later table tells apart and that take the same cycles, the one of more worth stays.
+out. Of two that no later table tells apart and that take the same cycles, the one of more worth stays. If effort ends
+before all are grown, their best completions bound what was not found.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,25 +17,42 @@ import numpy as np
 from hwcost.elimination.factors import Factor, Figures
 from hwcost.elimination.prices import TOLERANCE, Choice, Program, best_price
 
-__all__ = ["best_between"]
+__all__ = ["Between", "best_between"]
 
 FIRST, MOST = 1 << 10, 1 << 18
 """Partial choices that grow together: until one choice is known, and then."""
 
 
-def best_between(program: Program, least: float) -> Choice | None:
-    """The choice of the most worth that takes from ``least`` cycles to the limit; None if there is none.
+class Between(NamedTuple):
+    """What was found between two limits.
 
-    Nothing else is worth more but for a share of 1e-9.
+    Attributes:
+        choice: the one of the most worth; None if none was found.
+        bound: on the worth of every choice between the limits; minus infinity if there is none.
     """
-    most_worth = program.eliminated(0.0).best
-    cycles = program.at(most_worth).cycles
+
+    choice: Choice | None
+    bound: float
+
+
+def best_between(program: Program, least: float, effort: float = math.inf) -> Between:
+    """The choice of the most worth that takes from ``least`` cycles to the limit.
+
+    Nothing else is worth more but for a share of 1e-9, if the effort is enough.
+
+    Args:
+        program: what to choose from, and the limit.
+        least: cycles.
+        effort: the most partial choices to look at.
+    """
+    most_worth = program.at(program.eliminated(0.0).best)
+    cycles = most_worth.cycles
     if least <= cycles <= program.limit:
-        return most_worth
+        return Between(most_worth.choice, most_worth.worth)
     if cycles < least:  # then ``least`` is what binds: the same with fewer cycles as more
         costs = [each._replace(cycles=-each.cycles) for each in program.costs]
         program, least = program._replace(costs=costs, limit=-least), -program.limit
-    return _Search(program, least).result()
+    return _Search(program, least).result(effort)
 
 
 class _Rows(NamedTuple):
@@ -67,7 +86,7 @@ class _Search:
             self.kept.append(sorted(place for place in below if place >= index))
             below |= {self.place[name] for each in factors for name in each.widths}
 
-    def result(self) -> Choice | None:
+    def result(self, effort: float) -> Between:
         """Grows the most promising partial choices first, and drops the others when a better choice is known."""
         count = len(self.place)
         whole = _Rows(np.zeros((1, count), dtype=np.int32), np.array([[each.value] for each in self.parts]))
@@ -80,12 +99,18 @@ class _Search:
             if index == 0:
                 self._finish(rows)
                 continue
+            effort -= len(rows.options) * self.program.counts[self.program.order[index - 1]]
+            if effort < 0:
+                left.append((index, rows))
+                break
             rows = self._grown(index - 1, rows)
             most = FIRST if self.best is None else MOST
             step = max(1, most // self.program.counts[self.program.order[max(index - 2, 0)]])
             starts = reversed(range(0, len(rows.options), step))
             left += [(index - 1, _Rows(rows.options[at : at + step], rows.values[:, at : at + step])) for at in starts]
-        return self.best
+        open_values = [each.values[0].max() for _, each in left]
+        bound = max(open_values, default=-np.inf) + self.price * self.program.limit
+        return Between(self.best, float(max(bound, self.worth)))
 
     def _may_win(self, values: Figures) -> Figures:
         """Where a completion can be between the limits and worth more than the best choice known."""

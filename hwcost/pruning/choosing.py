@@ -58,8 +58,8 @@ class Choice(NamedTuple):
         sizes: of every width that changes.
         cycles: of the network with these widths.
         floor: the cycles with every width at its least size; or the fewest of any sizes that were measured.
-        gap: what any other sizes within the limit could be worth in addition at most, as a share; None if no bound is
-            known.
+        gap: what any other sizes within the limit, or that use as much of it, could be worth in addition at most, as a
+            share; None if no bound is known.
     """
 
     sizes: Mapping[str, int]

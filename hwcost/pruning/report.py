@@ -14,6 +14,9 @@ from hwcost.units import TIMES, exact, in_unit, plural
 __all__ = ["Block", "Depth", "PrunedLayer", "PruningReport", "Stage", "Tried"]
 
 
+PROVEN = 1e-5
+
+
 class PrunedLayer(NamedTuple):
     """A priced layer before and after."""
 
@@ -108,8 +111,8 @@ class PruningReport:
         layers: before and after.
         left_alone: the widths that did not change, each with the reason.
         stages: loss and accuracy on the held-out examples.
-        gap: what any other sizes within the limit could be worth in addition at most, as a share; by the values that
-            were used, which are no accuracies. None if no bound is known.
+        gap: what any other sizes within the limit, or that use as much of it, could be worth in addition at most, as a
+            share; by the values that were used, which are no accuracies. None if no bound is known.
         notes: what else to know.
         settings: of the pruning, with the version and the device.
         measure: what the limit is in: "cycles", or "seconds" where a table of measured costs has times.
@@ -168,6 +171,8 @@ class PruningReport:
         )
         yield f"floor: {least} {self.floor / self._figure(before):.2%} of the {whole} are left; {what} more"
         yield f"limit: {self.asked}, {text(self.limit)}{unit}; used {self.used:.2%} of it"
+        if self.gap is not None and self.gap > PROVEN:
+            yield f"not proven: by their values, other sizes may be worth at most {self.gap:.2%} more"
         for note in self.notes:
             yield f"note: {note}"
         yield ""

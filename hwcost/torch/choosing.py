@@ -44,7 +44,7 @@ def most_probable(
     program = _program(tables, scores, limit)
     found = None
     for least in (fill * limit, -np.inf) if limit < np.inf else (-np.inf,):
-        found = found or best_between(program, least)
+        found = found or best_between(program, least).choice
     return None if found is None else {name: found[name] for name in probs}
 
 
