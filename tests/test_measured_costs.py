@@ -387,8 +387,20 @@ def test_cycles_count_if_a_clock_explains_them(tmp_path):
     header = "layer,in,out,ms,cycles\n"
     one = read_costs(written(tmp_path, f"{header}fc,8,4,0.002,2000\nfc,8,3,0.001,1000\n"))
     assert (one.measure, one.clock_hz) == ("cycles", pytest.approx(1e9))
-    other = read_costs(written(tmp_path, f"{header}fc,8,4,0.002,2000\nfc,8,3,0.001,1500\n"))
+    path = written(tmp_path, f"{header}fc,8,4,0.002,2000\nfc,8,3,0.001,1500\n")
+    with pytest.warns(UserWarning, match="ms and cycles of .* disagree.*; ms counts"):
+        other = read_costs(path)
     assert other.measure == "seconds"
+
+
+def test_the_command_says_that_time_and_cycles_disagree(hwcost, tmp_path, networks):
+    assert hwcost("table", "lenet.csv", "--s1", "8", "--s2", "8", "--step", "4", "--out", "costs.csv")[0] == 0
+    costs = read_costs("costs.csv")
+    rows = [f"{layer},{row[0]:.0f},{row[1]:.0f},{row[2]},7" for layer, own in costs.layers.items() for row in own]
+    written(tmp_path, "\n".join(["layer,in,out,ms,cycles", *rows, ""]))
+    code, _, err = hwcost("advise", "lenet.csv", "--table", "costs.csv")
+    assert (code, err.count("disagree")) == (0, 1)
+    assert err.startswith("Note: ")
 
 
 @pytest.mark.parametrize("name", ["fc", "=cmd()", "'quoted", "a,b", "block.0 (2)"])
@@ -408,6 +420,8 @@ def test_names_of_layers_survive_a_file(tmp_path, name):
         ("layer,in,ms\nfc,8,1\n", "the columns layer, in, out"),
         ("layer,in,out\nfc,8,1\n", "one of s, ms, us and cycles"),
         ("layer,in,out,msec\nfc,8,1,2\n", "unknown column 'msec'.*did you mean 'ms'"),
+        ("layer;in;out;ms\nfc;8;1;0,2\n", "the header is 'layer;in;out;ms'; allowed: .*, between commas"),
+        ("layer\tin\tout\tms\nfc\t8\t1\t2\n", "between commas"),
         ("layer,in,out,ms,us\nfc,8,1,2,3\n", "'ms' and 'us' are both times"),
         ("layer,in,out,ms\nfc,8,4,1\n,8,4,1\n", "line 3: layer is missing"),
         ("layer,in,out,ms\nfc,8,4,1\n\nfc,0,4,1\n", "line 4: in is '0'; allowed: an integer from 1"),

@@ -215,6 +215,8 @@ def test_where_pytorch_computes(run, no, document):
         line = no(f"{BASE} --target 0.8 --torch-device {device}")
         assert "--torch-device" in line
         assert "one that this machine has: cpu, cuda" in line
+        assert "Error: " not in line.removeprefix("Error: ")  # no name of an exception
+        assert "xla" not in line  # nor what PyTorch knows elsewhere
 
 
 def test_a_module_and_its_inputs_are_on_the_device(folder):

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
+import hwcost.torch  # noqa: E402
 from hwcost import Conv2d, InvalidValueError, SystolicArray, from_torch, layer_cost, load_device, network_cost  # noqa: E402
 from hwcost.devices import device_names, read_device  # noqa: E402
 from hwcost.importers.torch.resize import resized  # noqa: E402
@@ -194,6 +195,25 @@ def test_a_pruned_state_dict_fits_a_class_again(name, tmp_path):
     assert torch.equal(again(x), result.model(x))
     numbers = json.loads(json.dumps(result.changed_numbers))
     assert numbers  # what to change in the code of the class
+
+
+WRAPPERS = {
+    "pass model.module, and": nn.DataParallel,
+    "pass model._orig_mod, and": torch.compile,
+    "pass model.module._orig_mod, and": lambda model: nn.DataParallel(torch.compile(model)),
+}
+
+
+@pytest.mark.parametrize("words", WRAPPERS)
+def test_what_a_wrapper_holds_is_to_be_pruned(words):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own
+        model = WRAPPERS[words](made("grouped"))
+    for work in (prune, hwcost.torch.darts):
+        with pytest.raises(InvalidValueError, match=words):
+            work(model, IMAGE, SystolicArray(4, 4), target=0.85, data=BATCHES)
+    with pytest.raises(InvalidValueError, match=words):
+        hwcost.torch.supernet(model, IMAGE, data=BATCHES)
 
 
 @pytest.mark.parametrize("name", MODULES)

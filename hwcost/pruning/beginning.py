@@ -9,8 +9,9 @@ from torch import nn
 
 from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, check_source
-from hwcost.errors import check_one_of
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.importers import from_torch
+from hwcost.importers.torch.reader import unwrapped
 from hwcost.network.limits import Limit
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Batch, Loss
@@ -30,9 +31,14 @@ def read(model: nn.Module, example_inputs: Any, name: str | None) -> Network:
     """The network that a module is.
 
     Raises:
-        InvalidValueError: examples that are a shape, a module that cannot be read.
+        InvalidValueError: examples that are a shape, a module that cannot be read, or one in a wrapper, whose
+            parameters have other names than the network.
     """
     check_examples(example_inputs)
+    if isinstance(model, nn.Module) and (inner := unwrapped(model)) is not model:
+        path = next(name for name, each in model.named_modules() if each is inner)
+        reason = f"it wraps the module that is to be cut, a {type(inner).__name__}"
+        raise InvalidValueError("model", type(model).__name__, f"pass model.{path}, and wrap the result", reason=reason)
     return from_torch(model, example_inputs=example_inputs, name=name)
 
 

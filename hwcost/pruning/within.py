@@ -108,8 +108,13 @@ def floor_share(network: Network, array: SystolicArray, targets: Sequence[Target
     allowed = Allowed.checked(search.multiple, least, search.keep)
     allowed = allowed._replace(keep=kept_widths(network, allowed.keep))
     check_room(network, allowed, lambda tried: stairs(network, array, tried))
-    limits = [limit_of(network, array, **each.given) for each in targets]
-    return max(check_floor(network, array, limit, allowed) / limit.today for limit in limits)  # the same for each
+    for each in targets:
+        try:
+            limit = limit_of(network, array, **each.given)
+            share = check_floor(network, array, limit, allowed) / limit.today  # the same for each
+        except InvalidValueError as error:
+            raise error.at(f"target {each}" if error.reason and error.field in each.given else error.field) from None
+    return share
 
 
 def networks_within(

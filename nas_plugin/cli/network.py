@@ -45,11 +45,14 @@ def search_network(source: str, given: Mapping[str, Any], out: Path | None, *, a
         search = Search.checked(**{name: value for name, value in given.items() if name in names})
         threads = whole(given.get("threads", 1), "threads")
     targets, (data, members) = _targets(given), _data(given)
+    if "array" not in given and "device" not in given:
+        raise InvalidValueError("--array", MISSING, "the rows and columns of the array, like 16x16, or a --device")
     rows, cols = given.get("array", (None, None))
     machine = ArrayOptions(given.get("device"), rows, cols, given.get("dataflow"), given.get("fold_timing")).read()
     path = out or free_folder(f"{parse_member('model', source)[1]}-{search.method}")
     inputs = given.get("inputs", ())
-    ask = Ask(source, inputs, given.get("weights"), search.seed, members, path, given.get("torch_device"), _OPTIONS)
+    fields = {**_OPTIONS, **{f"target {each}": f"--target {each}" for each in targets}}
+    ask = Ask(source, inputs, given.get("weights"), search.seed, members, path, given.get("torch_device"), fields)
     settings = search._asdict() | {"target": list(map(str, targets)), "threads": threads}
     if not isinstance(data, tuple):
         settings["data"] = data if data in _SETS else folder_digest(data)

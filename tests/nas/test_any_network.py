@@ -293,6 +293,20 @@ def test_a_search_on_a_folder_of_images(run, folder, no):
     assert "3.png" in no(f"{BASE} --data photos --target 0.6 --out other")
 
 
+@pytest.mark.parametrize("name", ["spare", "missing"])
+def test_outputs_that_are_no_class_of_a_folder_are_told(run, folder, no, name):
+    pictures(folder / "photos", ("bee", "cat") if name == "spare" else ("a", "b", "c", "d", "e"))
+    command = f"{BASE} --data photos --target 0.6 --out run"
+    if name == "missing":
+        line = no(command)
+        assert "--data cannot be used" in line
+        assert "5 classes, and the network 4 outputs" in line
+        return
+    code, _, err = run(command)
+    assert code == 0, err
+    assert "2 classes, and the network 4 outputs: 0 is bee, 1 is cat, and the other outputs are never right" in err
+
+
 def test_sets_of_the_package(run, folder):
     (folder / "grey.py").write_text(
         FILE.replace("Conv2d(3, 16", "Conv2d(1, 16").replace("Linear(24, 4)", "Linear(24, 10)")
@@ -326,7 +340,8 @@ def test_folders_that_are_none_of_images(name, tmp_path):
         ("--data net.py:Images", "--target"),
         ("--data net.py:Images --target 2", "--target"),
         ("--data net.py:Images --target 0.01", "no widths can save the rest"),
-        ("--data net.py:Images --target 0.5 --target 0.01", "no widths can save the rest"),
+        ("--data net.py:Images --target 0.5 --target 0.01 --target 0.9", "--target 0.01 cannot be used: with every"),
+        ("--data net.py:Images --target 0.9 --target 2cycles", "--target 2cycles cannot be used: with every"),
         ("--data net.py:Images --target 0.5 --method random", "prune, one-shot, darts"),
         ("--data net.py:Images --target 0.5 --epochs 3", "--epochs"),
         ("--data net.py:Images --target 0.5 --torch-device nowhere", "--torch-device"),
@@ -353,7 +368,9 @@ def test_options_that_do_not_go_together(no, more, words):
 
 
 def test_a_network_needs_an_array_and_inputs(no):
-    assert "--device" in no("net.py:Net --data net.py:Images --input 1,3,8,8 --target 0.5")
+    line = no("net.py:Net --data net.py:Images --input 1,3,8,8 --target 0.5")
+    assert "--array is missing" in line
+    assert "--device" in line
     assert "--input" in no("net.py:Net --data net.py:Images --array 8x8 --target 0.5")
     assert "FILE.py:NAME" in no("net --data net.py:Images --array 8x8 --input 1,3,8,8 --target 0.5")
 

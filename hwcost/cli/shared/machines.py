@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -141,8 +142,12 @@ class ArrayOptions(NamedTuple):
         for option, value in zip(options, self, strict=True):
             if value is not None:
                 raise InvalidValueError(option, value, "leave one of them out", reason="--table is given as well")
-        with option_names({"the table of costs": "--table"}):
-            return CostTable(read_costs(path), path)
+        with option_names({"the table of costs": "--table"}), warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always", UserWarning)
+            costs = read_costs(path)
+        for each in found:
+            note(str(each.message))
+        return CostTable(costs, path)
 
     def read(self, option: str = "--device", bare: SystolicArray | None = None) -> Machine:
         """The machine; raises if there is no device, and neither both sizes nor a bare array to change.

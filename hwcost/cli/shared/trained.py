@@ -27,6 +27,7 @@ from hwcost.pruning.batches import device_of
 from hwcost.pruning.identity import made_with
 from hwcost.pruning.images import Examples, ImageFolder, examples_of
 from hwcost.pruning.weights import load_weights, weights_digest
+from hwcost.units import plural, shortlist
 
 __all__ = [
     "Source",
@@ -40,6 +41,7 @@ __all__ = [
 
 BATCH = 128
 _MOST_BYTES = 2**26
+_NAMED = 4
 
 
 class Source(NamedTuple):
@@ -89,9 +91,12 @@ def parse_torch_device(option: str, text: str) -> torch.device:
     allowed = "one that this machine has: cpu, cuda, cuda:1, mps or the like"
     try:
         device = torch.device(text)
+    except RuntimeError:  # its message lists all kinds of devices that any PyTorch has
+        raise InvalidValueError(option, text, allowed) from None
+    try:
         torch.zeros(1, device=device).cpu()
     except (AssertionError, NotImplementedError, RuntimeError) as error:
-        raise InvalidValueError(option, text, allowed, reason=first_line(error)) from None
+        raise InvalidValueError(option, text, allowed, reason=first_line(error, with_type=False)) from None
     return device
 
 
@@ -156,7 +161,21 @@ def examples_from(
         return examples_of(sets[data](shape), BATCH, seed, measured)
     images = ImageFolder(data, shape, seed)
     found = examples_of(images, BATCH, seed, measured)
-    return found._replace(notes=(images.words, *found.notes))
+    return found._replace(notes=(images.words, *_spare_outputs(given, inputs, images.classes), *found.notes))
+
+
+def _spare_outputs(given: Source, inputs: Sequence[Any], classes: Sequence[str]) -> tuple[str, ...]:
+    """A note on outputs that are no class of a folder of images; raises if there are fewer outputs than classes."""
+    with torch.no_grad():
+        outputs = given.model(*inputs)
+    if not isinstance(outputs, torch.Tensor) or outputs.dim() != 2 or outputs.shape[1] == len(classes):
+        return ()
+    numbers = f"the folder has {len(classes)} classes, and the network {plural(outputs.shape[1], 'output')}"
+    if outputs.shape[1] < len(classes):
+        allowed = "pass a network with an output for each class"
+        raise InvalidValueError("folder of images", len(classes), allowed, reason=numbers)
+    named = shortlist([f"{place} is {name}" for place, name in enumerate(classes)], _NAMED)
+    return (f"{numbers}: {named}, and the other outputs are never right",)
 
 
 def identity_of(

@@ -5,7 +5,7 @@
     conv1,3,24,0.020
 
 The cost is in one of the columns ``s``, ``ms``, ``us`` and ``cycles``. With a column of time and one of cycles, the
-cycles count if one clock explains all of them, and the time does if none does.
+cycles count if one clock explains all of them. If none does, the time counts, and a warning says so.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -71,7 +72,11 @@ def read_costs(path: str | os.PathLike[str]) -> MeasuredCosts:
         found.setdefault(layer, []).append((*sizes, *costs))
     if not found:
         raise InvalidValueError("the table of costs", name, "write rows below its header", reason=f"{name} has no rows")
-    return _costs({layer: np.array(own, dtype=np.float64) for layer, own in found.items()}, time)
+    table = _costs({layer: np.array(own, dtype=np.float64) for layer, own in found.items()}, time)
+    if time and "cycles" in header and table.measure == "seconds":
+        text = f"{time} and cycles of {name} disagree: no one clock explains both; {time} counts, and cycles do not"
+        warnings.warn(text, UserWarning, stacklevel=2)
+    return table
 
 
 def _costs(tables: Mapping[str, np.ndarray], time: str | None) -> MeasuredCosts:
@@ -90,14 +95,17 @@ def _costs(tables: Mapping[str, np.ndarray], time: str | None) -> MeasuredCosts:
 
 def _check_header(name: str, header: Sequence[str]) -> str | None:
     """The column of time, if any; raises if a column is missing or unknown."""
+    where, shown = f"{name}: the header", ", ".join(header)
+    needed = "the columns layer, in, out, and one of s, ms, us and cycles"
+    if len(header) == 1 and header[0] not in _COLUMNS:  # as of semicolons
+        raise InvalidValueError(where, shown, f"{needed}, between commas")
     for column in header:
         if column not in _COLUMNS:
             raise InvalidValueError(name, column, _COLUMNS, form=unknown("column"))
     missing = [column for column in _KEYS if column not in header]
     times = [column for column in header if column in _TIMES]
-    where, shown = f"{name}: the header", ", ".join(header)
     if missing or not (times or "cycles" in header):
-        raise InvalidValueError(where, shown, "the columns layer, in, out, and one of s, ms, us and cycles")
+        raise InvalidValueError(where, shown, needed)
     if len(times) > 1:
         reason = f"the columns {times[0]!r} and {times[1]!r} are both times"
         raise InvalidValueError(where, shown, "keep one of them", reason=reason)

@@ -27,7 +27,7 @@ from hwcost.importers.torch.tracer import NeedsValuesError, Tracer
 from hwcost.network.network import Network
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT
 
-__all__ = ["read", "read_module"]
+__all__ = ["read", "read_module", "unwrapped"]
 
 
 def read(
@@ -41,7 +41,7 @@ def read(
     partial: bool = False,
 ) -> Network:
     """The network of a module; see :func:`hwcost.from_torch`."""
-    model = _unwrapped(model)
+    model = unwrapped(model)
     rows = (
         OwnRows("operators", operators, is_qualified, "a qualified name like 'mylib::my_operator'"),
         OwnRows("modules", modules, _is_module_class, "a class of nn.Module"),
@@ -125,7 +125,7 @@ def read_module(source: str, inputs: Sequence[InputSpec], *, partial: bool = Fal
         return read(load_model(path, name, with_values=True), list(inputs), name=name, partial=partial)
 
 
-def _unwrapped(model: Any) -> Any:
+def unwrapped(model: Any) -> Any:
     """The module inside of a compiled or a data-parallel one.
 
     Raises:
