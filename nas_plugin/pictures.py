@@ -89,7 +89,8 @@ def _draw_alphas(axes: Axes, name: str, options: tuple[int, ...], log: Log, resu
 
 
 def _draw_trials(figure: Figure, result: SearchResult, log: Log) -> None:
-    """Losses of a super-network over its epochs, and what networks are ranked by over the steps of the choice."""
+    """Losses of what networks are cut from over epochs, and what they are ranked by over the steps of the choice."""
+    source = "the widest network" if result.settings.method_row.keeps_weights else "the super-network"
     parts: dict[str, Log] = {}
     for record in log:
         parts.setdefault(record.get("part", ""), []).append(record)
@@ -100,14 +101,14 @@ def _draw_trials(figure: Figure, result: SearchResult, log: Log) -> None:
             colour = {"widest": BLUE, "random": GREY}.get(name, ORANGE)
             losses = [record["losses"][name] for record in epochs]
             axes.plot(range(1, len(epochs) + 1), losses, "o-", markersize=3, color=colour, label=f"{name} network")
-        axes.set(ylabel="loss (nats)", title="Training of the super-network")
+        axes.set(ylabel="loss (nats)", title=f"Training of {source}")
         _over_epochs(axes, len(epochs))
         legend_above(axes)
     scores = parts.get("scores", [])
     numbers = [record["scored"] for record in scores]
     if scores:
         best = [record["best_objective"] for record in scores]
-        right.plot(numbers, best, "o-", color=BLUE, label="best by the super-network")
+        right.plot(numbers, best, "o-", color=BLUE, label=f"best by {source}")
     start, found = max(numbers, default=0), None
     for part, (how, colour) in TRAINED.items():
         if trained := parts.get(part):

@@ -217,13 +217,14 @@ def _lines(found: Calibration, output: str | None, picture: str | None) -> Itera
         yield f"{name:24}{found.values[name]!s:>12}  {'':>17}  of the grid; in the folds {often}"
     if found.forms:
         yield ""
-        yield f"{'form':24}{'mean error':>10}  {'numbers':>8}  chosen in"
+        yield f"{'form':24}{'mean error':>10}  {'numbers':>8}"
         times = found.chosen["form"]
         for name, error in found.forms.items():
-            folds = f"  {times[name]} of {sum(times.values())} folds" if name in times else ""
-            mark = ", this fit" if name == found.form else ""
-            yield f"{name:24}{100 * error:>8.2f} %  {len(FORMS[name].free):>8}{folds}{mark}"
-        yield "errors of forms: by cross-validation among all measurements, of logarithms; fewer numbers win a tie"
+            chosen = f", chosen in {times[name]} of {sum(times.values())} folds" if name in times else ""
+            mark = ", by this fit" if name == found.form else ""
+            words = f"{FORMS[name].summary}{chosen}{mark}"
+            yield f"{name:24}{100 * error:>8.2f} %  {len(FORMS[name].free):>8}  {words}"
+        yield "errors of forms: mean absolute logarithm of predicted over measured, held out; fewer numbers win a tie"
     yield ""
     worst = ", ".join(f"{printable(name)} ({ratio:.3g} times)" for name, ratio in found.worst)
     yield f"predicted worst: {worst}"

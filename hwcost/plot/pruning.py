@@ -115,6 +115,7 @@ def _draw_cycles(axes: Axes, layers: Any) -> None:
     axes.bar(places, before, width=wide, color=_BEFORE, label="before")
     axes.bar(places, after, width=0.6 * wide, color=_AFTER, label="after")
     axes.set_ylabel("cycles")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.tick_params(axis="x", labelbottom=False)
     axes.grid(visible=False, axis="x")
     legend_outside(axes)
@@ -126,7 +127,12 @@ def _draw_utilization(axes: Axes, data: Mapping[str, Any]) -> None:
     places = np.arange(len(before))
     size = 6.0 if len(places) <= 20 else 4.5
     axes.vlines(places, before, after, color=LIGHT, linewidth=2)
-    axes.plot(places, before, "o", color="white", markeredgecolor=BLACK, markersize=size, label="before")
+    rings: dict[str, Any] = {
+        "markerfacecolor": "none",
+        "markeredgecolor": BLACK,
+        "markersize": size + 4,
+    }  # around a point that stayed
+    axes.plot(places, before, "o", label="before", **rings)
     axes.plot(places, after, "o", color=_AFTER, markersize=size, label="after")
     for share, colour, name in zip(data["utilization"], (BLACK, _AFTER), ("before", "after"), strict=True):
         words = f"network {name}: {100 * share:.1f} %"

@@ -28,7 +28,7 @@ __all__ = ["Blocked", "best_depth", "with_blocks"]
 MOST_TRIED = 4
 _KEPT = "kept as asked"
 _FREE = "its layers cost nothing"
-_LESS = f"without it less than {FILL:.0%} of the limit is used"
+_LESS = f"others went first; without it as well, less than {FILL:.0%} of the limit is used"
 _BETTER = "at the limit, the loss is lower with it"
 
 
