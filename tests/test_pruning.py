@@ -17,7 +17,7 @@ from pruned import ARRAY, HELD_OUT, IMAGE, images, loader, made, quietly, same, 
 from torch import nn  # noqa: E402
 
 import hwcost.torch  # noqa: E402
-from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost  # noqa: E402
+from hwcost import InvalidValueError, MeasuredCosts, SystolicArray, from_torch, network_cost, tabulate  # noqa: E402
 from hwcost.importers.torch.resize import changed_numbers, resized  # noqa: E402
 from hwcost.pruning.batches import Task  # noqa: E402
 from hwcost.pruning.curves import best_channels, summed_values  # noqa: E402
@@ -269,6 +269,25 @@ def test_what_is_not_proven_is_said_with_its_gap(net, gap, said):
     lines = [each for each in dataclasses.replace(report, gap=gap).lines() if "not proven" in each]
     assert len(lines) == (said is not None)
     assert all(f"at most {said} more" in each for each in lines)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.1, 0.3, 0.45])
+@pytest.mark.parametrize("keep", [(), ("stem",)])
+@pytest.mark.parametrize("measured", [False, True])
+def test_the_share_in_a_refusal_is_accepted(net, least, keep, measured):
+    array = ARRAY
+    if measured:
+        costs = tabulate(from_torch(net, example_inputs=IMAGE), ARRAY, step=4, least=0)
+        array = MeasuredCosts({name: rows * [1, 1, 1e-7 / 3] for name, rows in costs.layers.items()})
+    with pytest.raises(InvalidValueError, match="no widths can save the rest") as refusal:
+        quietly(net, IMAGE, array, target=1e-6, least=least, keep=keep)
+    text = str(refusal.value)
+    share = float(text.partition("at least ")[2].split()[0])
+    report = quietly(net, IMAGE, array, target=share, least=least, keep=keep).report
+    assert report.floor <= report.limit <= report.floor + 2e-4 * report.limit / share
+    assert ("a smaller least" in text) == (least > 0)
+    assert ("fewer widths that stay" in text) == bool(keep)
+    assert "depth=True (--depth)" in text
 
 
 def test_what_is_handed_on():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from hwcost.advice.budget import best_sizes, floor_of, whole_values
@@ -24,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 _NAMED = 3
+_ROUNDING = 1e-9  # of sums of seconds
 
 
 def limit_of(network: Network, array: CostSource, **given: float | None) -> Limit:
@@ -159,7 +160,7 @@ def choose(
         network, array, network.priced, limit.cycles, effort, allowed, value=whole_values(values), fill=FILL
     )
     if best.cycles > limit.cycles:
-        raise below_the_floor(network, array, limit, best.floor, allowed.keep)
+        raise below_the_floor(network, array, limit, best.floor, allowed)
     return Choice(best.sizes, best.cycles, best.floor, best.gap)
 
 
@@ -167,7 +168,7 @@ def check_floor(network: Network, array: CostSource, limit: Limit, allowed: Allo
     """The cost with every width at its least size; raises if it is above the limit: before anything is measured."""
     floor = least_cost(network, array, allowed)
     if floor > limit.cycles:
-        raise below_the_floor(network, array, limit, floor, allowed.keep)
+        raise below_the_floor(network, array, limit, floor, allowed)
     return floor
 
 
@@ -180,22 +181,36 @@ def least_cost(network: Network, array: CostSource, allowed: Allowed) -> float:
 
 
 def below_the_floor(
-    network: Network, array: CostSource, limit: Limit, floor: float, stay: Sequence[str], blocks: int = 0
+    network: Network, array: CostSource, limit: Limit, floor: float, allowed: Allowed, blocks: int | None = None
 ) -> InvalidValueError:
-    """The error about a limit that no widths can meet, with the names of widths that stay.
+    """The error about a limit that no widths can meet, with what may help.
 
     Args:
         network, array, limit: what was to be cut to what.
         floor: the cost at the least sizes.
-        stay: the names of widths or modules that stay.
-        blocks: how many blocks were dropped for it, if they may be.
+        allowed: with the names of widths or modules that stay.
+        blocks: how many blocks were dropped for it; None if none were looked for.
     """
-    share, cost = f"{floor / limit.today:.4g}", "time" if measure_of(array) == "seconds" else "cycles"
+    share, cost = f"{_share_above(floor, limit.today):g}", "time" if measure_of(array) == "seconds" else "cycles"
     is_table = isinstance(array, MeasuredCosts)
     least = "at the cheapest sizes that were measured" if is_table else "with every width at its least size"
     least += f" and without {plural(blocks, 'block')}" if blocks else ""
-    least += f", but for {shortlist(stay, _NAMED)}," if stay else ""
-    allowed = f"at least {share} of today's {cost}, or a smaller least, or fewer widths that stay"
+    least += f", but for {shortlist(allowed.keep, _NAMED)}," if allowed.keep else ""
+    ways = [f"at least {share} of today's {cost}"]
+    ways += ["a smaller least"] if allowed.least else []
+    ways += ["fewer widths that stay"] if allowed.keep else []
+    ways += ["prune with depth=True (--depth), which may drop whole blocks"] if blocks is None else []
     what = "nothing" if blocks else "no widths"
     reason = f"{least} {network.name} still takes {share} of its {cost}: {what} can save the rest"
-    return InvalidValueError(limit.field, limit.value, allowed, reason=reason)
+    return InvalidValueError(limit.field, limit.value, ", or ".join(ways), reason=reason)
+
+
+def _share_above(floor: float, today: float) -> float:
+    """The smallest share of four decimals, which as a target is not below the floor.
+
+    >>> _share_above(0.25, 1.0), _share_above(30921.0, 100_000.0)
+    (0.25, 0.3093)
+    """
+    floor *= 1.0 if float(floor).is_integer() else 1.0 + _ROUNDING
+    steps = math.floor(1e4 * floor / today)
+    return next(each for each in (steps / 1e4, (steps + 1) / 1e4, (steps + 2) / 1e4) if each * today >= floor)

@@ -204,6 +204,8 @@ def schedule(
             array = check_source(step.network, array, skip_unsupported=False)
             last = limit_of(step.network, array, target=shares[-1])
             if step.report.floor > last.cycles:
-                stay, blocks = settings.get("keep", ()), step.report.blocks_that_go
-                raise below_the_floor(step.network, array, last, step.report.floor, stay, blocks)
+                report = step.report
+                own = Allowed(least=report.settings["least"], keep=tuple(settings.get("keep", ())))
+                blocks = None if report.depth is None else report.blocks_that_go
+                raise below_the_floor(step.network, array, last, report.floor, own, blocks)
         yield step

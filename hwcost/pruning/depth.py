@@ -79,7 +79,8 @@ def with_blocks(cutting: Cutting) -> Blocked:
     floor, limit = cutting.floor(free), cutting.limit
     if floor > limit.cycles:
         names = [*(name for name, why in stay.items() if why == _KEPT), *widths]
-        raise below_the_floor(cutting.network, cutting.array, limit, floor, names, len(free))
+        allowed = cutting.allowed._replace(keep=tuple(names))
+        raise below_the_floor(cutting.network, cutting.array, limit, floor, allowed, len(free))
     return Blocked(cutting, blocks, stay, floor)
 
 
