@@ -108,7 +108,7 @@ class Search:
         result, effort = found
         tuned = copy.deepcopy(result)
         if epochs:
-            tuned.fine_tune(self.data.loader(), epochs=epochs)
+            tuned.fine_tune(self.data.loader(), epochs=epochs, norms=False)
         used = result.report.after.cycles / result.report.before.cycles
         effort += epochs * tuning(result)
         return {"accuracy": self.data.tested(tuned.model.eval()), "passes": effort, "cycles": used}

@@ -21,7 +21,7 @@ from hwcost.network.channels import first_channels  # noqa: E402
 from hwcost.pruning.batches import Batch, Task  # noqa: E402
 from hwcost.pruning.choosing import Choice  # noqa: E402
 from hwcost.pruning.identity import identity_of  # noqa: E402
-from hwcost.pruning.norms import of_the_batch, re_estimate  # noqa: E402
+from hwcost.pruning.norms import of_the_batch, re_estimate, re_estimate_if_better  # noqa: E402
 from hwcost.pruning.steps import weights_of  # noqa: E402
 from hwcost.pruning.tuning import Tuning  # noqa: E402
 from hwcost.torch import prune, pruned, schedule  # noqa: E402
@@ -57,6 +57,72 @@ def test_measuring_leaves_norms_as_they_are(net):
     assert same(net, before)
     assert not net.stem[1].training
     assert not re_estimate(nn.Linear(2, 2), [])
+
+
+def late(net):
+    """A module whose norms learn their statistics slowly."""
+    for each in net.modules():
+        if isinstance(each, nn.BatchNorm2d):
+            each.momentum = 0.001
+    return net
+
+
+def test_statistics_are_new_only_if_that_is_better(net):
+    task, held_out = Task(loader(192), F.cross_entropy), [Batch((x,), {}, y, len(x)) for x, y in HELD_OUT]
+    own, before = list(task.batches(torch.device("cpu"))), copy.deepcopy(net)
+    first = task.measured(net, held_out)
+    strange = [each._replace(args=(100 * each.args[0],)) for each in own]
+    assert re_estimate_if_better(net, strange, first, lambda: task.measured(net, held_out)) == (first, False)
+    assert same(net, before)
+    lagging = copy.deepcopy(net)
+    lagging.stem[1].running_var.mul_(50)
+    first = task.measured(lagging, held_out)
+    after, is_new = re_estimate_if_better(lagging, own, first, lambda: task.measured(lagging, held_out))
+    assert is_new
+    assert after.loss < first.loss
+    assert after == task.measured(lagging, held_out)
+    broken = [each._replace(args=(each.args[0] * float("nan"),)) for each in own]
+    assert not re_estimate_if_better(net, broken, first, lambda: task.measured(net, held_out))[1]
+    assert same(net, before)
+
+
+def test_norms_that_lag_after_a_fine_tuning_are_estimated_anew():
+    settings = {"target": 0.5, "data": loader(), "held_out": HELD_OUT, "importance": "norm"}
+    with_new, as_trained = (prune(late(made()), IMAGE, ARRAY, **settings) for _ in range(2))
+    with_new.fine_tune(epochs=2)
+    as_trained.fine_tune(epochs=2, norms=False)
+    one, other = (each.report.stages[-1] for each in (with_new, as_trained))
+    assert (one.name, other.name) == ("fine-tuned, 2 epochs, norms re-estimated", "fine-tuned, 2 epochs")
+    assert one.measured.loss < other.measured.loss
+    assert one.measured == Task(HELD_OUT, F.cross_entropy).measured(
+        with_new.model, Task(HELD_OUT, F.cross_entropy).batches(torch.device("cpu"))
+    )
+    pairs = zip(with_new.model.parameters(), as_trained.model.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+
+
+def test_a_teacher_whose_norms_lag_is_told():
+    net = late(made())
+    net.stem[1].running_var.mul_(500)
+    before = copy.deepcopy(net)
+    result = prune(net, IMAGE, ARRAY, target=0.5, data=loader(192), held_out=HELD_OUT, importance="norm")
+    result.fine_tune(epochs=1)
+    assert any("norms lag behind" in note and "update_bn" in note for note in result.report.notes)
+    assert same(net, before)
+
+
+@pytest.mark.parametrize("norms", [True, False])
+def test_a_fine_tuning_that_makes_it_worse_is_told(net, norms):
+    result = prune(net, IMAGE, ARRAY, target=0.8, data=loader(), held_out=HELD_OUT, importance="norm")
+    first = result.report.stages[-1].measured.loss
+    result.fine_tune(epochs=1, optimizer=lambda own: torch.optim.SGD(own, 1e-4), norms=norms)
+    after = result.report.stages[-1].measured.loss
+    assert any("rose" in note for note in result.report.notes) == (after > first)
+    result.fine_tune(epochs=1, optimizer=lambda own: torch.optim.SGD(own, 30.0), norms=norms)
+    last = result.report.stages[-1].measured.loss
+    assert last > after
+    note = result.report.notes[-1]
+    assert f"rose from {after:.4f} to {last:.4f}; try fewer epochs, a smaller learning rate" in note
 
 
 class Remembers(nn.Module):
@@ -182,7 +248,7 @@ def test_fine_tuning_lowers_the_loss_and_is_the_same_every_time(net):
         assert result.fine_tune(epochs=2) is result
     assert same(*(result.model for result in results))
     stages = results[0].report.stages
-    assert stages[-1].name == "fine-tuned, 2 epochs"
+    assert stages[-1].name.startswith("fine-tuned, 2 epochs")
     assert stages[-1].measured.loss < stages[-2].measured.loss
     assert not results[0].model.training
 
@@ -313,6 +379,7 @@ def test_a_teacher_is_measured_and_an_explicit_share_is_obeyed(net):
         change(result)
         result.fine_tune(epochs=1, optimizer=lambda own: torch.optim.SGD(own, 1e-3), **more)
         name = result.report.stages[-1].name
+        name = name.removesuffix(", norms re-estimated")
         assert any(text in note for note in result.report.notes) == name.endswith(", on labels alone")
         return result.model, name
 

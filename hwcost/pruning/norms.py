@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hwcost.pruning.batches import Batch, device_of
+from hwcost.errors import InvalidValueError
+from hwcost.pruning.batches import Batch, Measured, device_of
 
-__all__ = ["evaluated", "of_the_batch", "re_estimate"]
+__all__ = ["evaluated", "of_the_batch", "re_estimate", "re_estimate_if_better"]
 
 
 def _norms(model: nn.Module) -> list[_BatchNorm]:
@@ -68,3 +69,29 @@ def re_estimate(model: nn.Module, batches: Iterable[Batch]) -> bool:
             for norm, momentum in momenta.items():
                 norm.momentum = momentum
     return True
+
+
+def re_estimate_if_better(
+    model: nn.Module, batches: Iterable[Batch], before: Measured, measured: Callable[[], Measured]
+) -> tuple[Measured, bool]:
+    """As :func:`re_estimate`, but the statistics stay as they were unless the loss is lower with the new ones.
+
+    After a short training the running ones lag behind the weights; after a long one they are as good.
+
+    Args:
+        model: the module.
+        batches: to estimate on.
+        before: what was measured of it.
+        measured: measures it anew.
+
+    Returns:
+        What is measured of the module in the end, and whether the statistics are new.
+    """
+    old = [(each, each.clone()) for norm in _norms(model) for each in norm.buffers(recurse=False)]
+    if re_estimate(model, batches):
+        with contextlib.suppress(InvalidValueError):  # no finite loss
+            if (after := measured()).loss < before.loss:
+                return after, True
+        for buffer, value in old:
+            buffer.copy_(value)
+    return before, False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import itertools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from hwcost.network.limits import Limit
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Batch, Loss, Task, device_of, seeded
 from hwcost.pruning.blocks import is_inside, network_without, without
-from hwcost.pruning.norms import evaluated, re_estimate
+from hwcost.pruning.norms import evaluated, re_estimate, re_estimate_if_better
 from hwcost.pruning.optimizers import mapped
 from hwcost.pruning.recipe import save_pruned
 from hwcost.pruning.report import PruningReport, Stage
@@ -32,15 +33,22 @@ from hwcost.units import plural
 __all__ = ["Pruned"]
 
 _MET = " is met already: nothing was cut"
+_WORSE = "the teacher is worse than its pupil, and teaches nothing: fine-tuning is by labels alone"
+_LAGS = "the teacher's batch norms lag behind its weights (torch.optim.swa_utils.update_bn before pruning mends it)"
+_TRY = "try fewer epochs, a smaller learning rate or more data"
 _WRAPPED = re.compile(r"^(?:module\.|_orig_mod\.)+")
 _OF_AVERAGES = ("n_averaged",)
 
 
 class _Start(NamedTuple):
-    """What a fine-tuning began with: the digest of the weights, and whether the original is no worse than them."""
+    """What a fine-tuning began with: the digest of the weights, their held-out loss, notes on a teacher that is worse.
+
+    Without notes the original teaches.
+    """
 
     weights: str
-    teaches: bool
+    loss: float | None = None
+    of_the_teacher: tuple[str, ...] = ()
 
 
 @dataclass
@@ -121,10 +129,12 @@ class Pruned:
         optimizer: MakeOptimizer | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         progress: Callable[[int, int], Any] | None = None,
+        norms: bool = True,
     ) -> Pruned:
         """Trains the smaller module on labels and on the outputs of the original one; returns this result.
 
-        The learning rate rises and falls once over all epochs. Held-out examples are measured before and after.
+        The learning rate rises and falls once over all epochs. Held-out examples are measured before and after; if the
+        loss on them is higher then, a note of the report says so.
 
         Args:
             data: batches, as for :func:`prune`; those of the pruning by default.
@@ -138,6 +148,8 @@ class Pruned:
             checkpoint: a file to write after each epoch. If it is there already, the work goes on from it, and ends
                 with the same weights as one that was not stopped.
             progress: called with the number of batches done and that of all.
+            norms: whether batch norms are estimated anew in the end, over 16 batches, if that makes the loss on the
+                held-out examples lower: after a short training their running statistics lag behind the weights.
 
         Raises:
             InvalidValueError: no data, data without a length, no parameter to train, a loss that is not finite, a
@@ -151,9 +163,8 @@ class Pruned:
         where = None if checkpoint is None else os.path.abspath(checkpoint)
         start = self._starts.get(where) if where is not None and os.path.exists(where) else None  # stopped before
         if start is None:
-            digest = "" if where is None else weights_digest(self.model)
-            start = _Start(digest, distil is not None or self._teaches(task))
-        is_alone = distil is None and not start.teaches
+            start = self._start(task, "" if where is None else weights_digest(self.model))
+        is_alone = distil is None and bool(start.of_the_teacher)
         if is_alone:
             tuning.without_teacher()
         identity: dict[str, Any] = {"epochs": epochs, "weights at the start": start.weights, **tuning.identity}
@@ -167,9 +178,9 @@ class Pruned:
         name = f"fine-tuned, {plural(epochs, 'epoch')}"
         if is_alone:
             name += ", on labels alone"
-            text = "the teacher is worse than its pupil, and teaches nothing: fine-tuning is by labels alone"
-            self.report.notes += [text] if text not in self.report.notes else []
-        self._measure(name, task)
+            self.report.notes += [each for each in start.of_the_teacher if each not in self.report.notes]
+        if start.loss is not None:
+            self._measure(name, task, start.loss, norms)
         return self
 
     def _task_of(self, data: Any, loss: Loss | None) -> Task:
@@ -181,23 +192,43 @@ class Pruned:
         default = torch.nn.functional.cross_entropy if self._task is None else self._task.loss
         return Task(data, loss or default)
 
-    def _teaches(self, task: Task) -> bool:
-        """Whether the original is no worse than the module to train, as it is with random weights; now measured."""
+    def _start(self, task: Task, digest: str) -> _Start:
+        """Where a fine-tuning begins, as measured now: an original with random weights may be worse than its pupil."""
         if not self._held_out:
-            return True
+            return _Start(digest)
         with evaluated(self.original), evaluated(self.model):
             teacher, pupil = (task.measured(each, self._held_out) for each in (self.original, self.model))
-        return teacher.accuracy is None or teacher.loss <= pupil.loss  # other outputs are not learnt
+        if teacher.accuracy is None or teacher.loss <= pupil.loss:  # other outputs are not learnt
+            return _Start(digest, pupil.loss)
+        notes = [_WORSE]
+        other = copy.deepcopy(self.original).eval()
+        with self._batches_of_norms(task, other) as own:
+            measured, is_new = re_estimate_if_better(other, own, teacher, lambda: task.measured(other, self._held_out))
+        if is_new and measured.loss <= pupil.loss:
+            notes.append(f"{_LAGS}: its held-out loss is {teacher.loss:.4f}, and {measured.loss:.4f} with new ones")
+        return _Start(digest, pupil.loss, tuple(notes))
 
-    def _measure(self, name: str, task: Task) -> None:
-        if self._held_out:
-            self.report.stages.append(Stage(name, task.measured(self.model, self._held_out)))
+    def _measure(self, name: str, task: Task, before: float, norms: bool) -> None:
+        """Adds a stage, after the norms were estimated anew if they may be and that is better."""
+        measured, is_new = task.measured(self.model, self._held_out), False
+        if norms:
+            with self._batches_of_norms(task, self.model) as own:
+                measured, is_new = re_estimate_if_better(
+                    self.model, own, measured, lambda: task.measured(self.model, self._held_out)
+                )
+        self.report.stages.append(Stage(f"{name}, norms re-estimated" if is_new else name, measured))
+        if measured.loss > before:
+            self.report.notes.append(f"{name}: the held-out loss rose from {before:.4f} to {measured.loss:.4f}; {_TRY}")
+
+    @contextlib.contextmanager
+    def _batches_of_norms(self, task: Task, model: nn.Module, count: int = 16) -> Iterator[Iterator[Batch]]:
+        with seeded(task.data, self.seed, "norms"):
+            yield itertools.islice(task.batches(device_of(model)), count)
 
     def re_estimate_norms(self, data: Any = None, batches: int = 16) -> bool:
         """Replaces the statistics of batch norms by means over some batches; returns whether there are any norms."""
-        task = self._task_of(data, None)
-        with seeded(task.data, self.seed, "norms"):
-            return re_estimate(self.model, itertools.islice(task.batches(device_of(self.model)), batches))
+        with self._batches_of_norms(self._task_of(data, None), self.model, batches) as own:
+            return re_estimate(self.model, own)
 
     def cut(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A state dict of the original module, or of a part of it, cut to the smaller one.
