@@ -298,18 +298,19 @@ def test_a_run_that_was_killed_twice_ends_with_the_same_bytes(run, folder):
     assert (code, err) == (0, "")
     whole = calls(
         folder
-    )  # 6 batches for scores, then measurements, 2 stages, both networks, 3 epochs of 6 batches, 1 stage
-    measurements = whole - 6 - 2 - 2 - 18 - 1
+    )  # 6 batches for scores, then measurements, 2 stages, both networks and the first one with new norms,
+    # 3 epochs of 6 batches, 1 stage with old norms and with new ones
+    measurements = whole - 6 - 2 - 3 - 18 - 2
     command = f"{TUNED} --out run"
     assert killed(folder, command, at=6 + 4)  # in the fourth measurement
     assert calls(folder) == 6 + 3
     assert sorted(contents(folder / "run")) == ["losses.json", "run.json"]
-    assert killed(folder, command, at=whole - 3 - 4)  # in the third epoch
+    assert killed(folder, command, at=whole - 3 - 5)  # in the third epoch
     assert "fine-tuning" in contents(folder / "run")
-    assert calls(folder) == 6 + measurements - 3 + 4 + 12 + 2
+    assert calls(folder) == 6 + measurements - 3 + 5 + 12 + 2
     found = run(command)
     assert found == (0, text, ""), found
-    assert calls(folder) == 6 + 4 + 6 + 1
+    assert calls(folder) == 6 + 5 + 6 + 2
     assert contents(folder / "run") == contents(folder / "whole")
     assert sorted(contents(folder / "run")) == ["recipe.json", "report.json", "run.json", "weights.safetensors"]
 
