@@ -43,3 +43,29 @@ def test_the_networks_that_were_counted_again_are_those_of_the_runs():
     counted = {row["origin"]: row["choice"] for row in RECOUNT["networks"]}
     assert counted == {run: sizes for run, sizes in ours.items() if run.split("/")[1] != "gemmini"}
     assert all(row["equal"] for row in RECOUNT["networks"])
+
+
+def test_the_table_of_searches_is_that_of_its_result_file():
+    found = json.loads((RESULTS / "network_searches.json").read_text(encoding="utf-8"))["rows"]
+    block = PAGE.partition("<!-- searches -->\n\n")[2].partition("\n\n")[0].splitlines()[2:]
+    shown = [
+        f"| {row['for']} | {row['method']} | {row['accuracy']:.1f} ({row['least']:.1f} to {row['most']:.1f}) "
+        f"| {row['epochs of the original']:.1f} |"
+        for row in found
+    ]
+    assert block == shown
+
+
+def test_the_table_of_dropped_blocks_is_that_of_its_result_file():
+    found = json.loads((RESULTS / "pruning_depth.json").read_text(encoding="utf-8"))
+    figures, networks = found["figures"], [each for each in found["networks"] if "cycles" in each]
+    block = PAGE.partition("<!-- depth -->\n\n")[2].partition("\n\n")[0].splitlines()[2:]
+    stages, name = ("cut", "short", "long"), "blocks - widths alone"
+    rows = [
+        [method, *(f"{figures[f'{method}, {each}']:.1f}" for each in stages)]
+        for method in ("widths", "widths and blocks")
+    ]
+    ends = [" to ".join(f"{figures[f'{name}, {each}, {end}']:+.1f}" for end in ("min", "max")) for each in stages]
+    assert block == [f"| {' | '.join(row)} |" for row in (*rows, ["difference, least to most", *ends])]
+    assert all(0.97 * 0.5 <= each["cycles"] <= 0.5 for each in networks)
+    assert {len(each["dropped"]) for each in networks} == {0, 3}
