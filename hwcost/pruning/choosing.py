@@ -208,7 +208,7 @@ def below_the_floor(
 def _share_above(floor: float, today: float) -> float:
     """The smallest share of four decimals, which as a target is not below the floor.
 
-    >>> _share_above(0.25, 1.0), _share_above(30921.0, 100_000.0)
+    >>> _share_above(25.0, 100.0), _share_above(30921.0, 100_000.0)
     (0.25, 0.3093)
     """
     floor *= 1.0 if float(floor).is_integer() else 1.0 + _ROUNDING
