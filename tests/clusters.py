@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import subprocess
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from hwcost.sweep import engines
 
 distributed = pytest.importorskip("distributed")
 
@@ -42,11 +45,10 @@ def free_port():
 
 
 def client_of(address):
-    """A client; distributed gives up on its own thread after 10 seconds, which a busy machine can take."""
-    for _ in range(3):
-        with contextlib.suppress(AssertionError):
-            return distributed.Client(f"tcp://{address}", timeout=PATIENCE, set_as_default=False)
-    raise AssertionError("no client could be started")
+    """A client, which a busy machine may start late."""
+    return engines.started(
+        functools.partial(distributed.Client, f"tcp://{address}", timeout=PATIENCE, set_as_default=False)
+    )
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import clusters
@@ -106,6 +108,37 @@ def test_a_client_that_starts_late_is_started_again(monkeypatch, tmp_path):
         with refused("engine", allowed="(3)"):
             sweep(NETWORK, rows=8, cols=8, engine=f"dask://{address}")
     assert found.cycles.tolist() == sweep(NETWORK, rows=8, cols=8).cycles.tolist()
+
+
+COLLECTING = """
+import gc
+from distributed.utils import LoopRunner
+from hwcost import Gemm, InvalidValueError
+from hwcost.sweep import sweep
+
+real = LoopRunner._start_unlocked
+
+def starts(runner):
+    if gc.isenabled():
+        gc.collect()  # as may happen at any time
+    real(runner)
+
+gc.set_threshold(0)
+LoopRunner._start_unlocked = starts
+for address in ("nonsense://x:1", "127.0.0.1", "nonsense://x:1"):
+    try:
+        sweep([Gemm(8, 8, 8)], rows=8, cols=8, engine="dask://" + address, patience=1)
+    except InvalidValueError:
+        print(address)
+"""
+
+
+def test_a_client_that_failed_does_not_end_while_the_next_one_starts():
+    """Both take one lock: a process that collected the first just then would wait for ever."""
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTING], capture_output=True, text=True, timeout=clusters.PATIENCE, check=True
+    )
+    assert len(done.stdout.splitlines()) == 3
 
 
 def test_a_scheduler_without_workers(tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import functools
+import gc
 import importlib
 import itertools
 import logging
@@ -295,7 +296,7 @@ def _client(distributed: Any, address: str, seconds: float) -> Iterator[Any]:
             raise InvalidValueError("engine", where, "a scheduler file that exists")
         place = {"scheduler_file": address}
     try:
-        client = _started(functools.partial(distributed.Client, **place, timeout=seconds, set_as_default=False))
+        client = started(functools.partial(distributed.Client, **place, timeout=seconds, set_as_default=False))
     except (OSError, ValueError, TypeError, AssertionError) as error:
         reason = str(error) or type(error).__name__
         raise InvalidValueError("engine", where, f"the address of a Dask scheduler that answers ({reason})") from None
@@ -306,12 +307,30 @@ def _client(distributed: Any, address: str, seconds: float) -> Iterator[Any]:
         client.close()
 
 
-def _started(client: Callable[[], Any]) -> Any:
-    """A client; distributed asserts that its own thread runs within 10 seconds, which a busy machine can miss."""
+def started(client: Callable[[], Any]) -> Any:
+    """A client; distributed asserts that its own thread runs within 10 seconds, which a busy machine can miss.
+
+    A client that could not be started ends when it is collected, and takes a lock then which the next one holds while
+    it starts: so those are collected before, and none meanwhile, or both would wait for ever.
+    """
     for _ in range(_STARTS - 1):
-        with contextlib.suppress(AssertionError):
+        with contextlib.suppress(AssertionError), _nothing_collected():
             return client()
-    return client()
+    with _nothing_collected():
+        return client()
+
+
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Collects what is dead, and then nothing in the body."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 ENGINES: Mapping[str, Engine] = Table(
