@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("torch")
 from torch import nn
 
 MODELS = Path(__file__).parent / "models"
