@@ -85,7 +85,7 @@ def _given(found: Calibration) -> Iterator[tuple[str, Entry]]:
     of_form = FORMS[found.form].fields if found.form in FORMS else {}
     for name, value in found.device.as_dict().items():
         if of_form.get(name) == value:
-            yield name, Entry(value, FIELD_UNITS[name], "derived", f"Form {found.form!r}, which the measurements chose")
+            yield name, Entry(value, FIELD_UNITS[name], "derived", f"Set by the form {found.form!r} of the calibration")
         else:
             yield name, Entry(value, FIELD_UNITS[name], "assumed", "Given to the calibration as it started")
 

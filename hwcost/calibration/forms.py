@@ -1,7 +1,7 @@
 """Named forms of a machine that a fit may choose from: what they set, and the numbers that they leave free.
 
-All start from the device, slower or faster by the one factor that the measurements show: of a clock that is stated ten
-times too high nothing else follows.
+All start from the device, slower or faster by the one factor that the measurements show, so that a clock that is stated
+ten times too high does no further harm.
 
 A form is chosen by cross-validation inside the measurements that a fit sees: of the forms that cannot be told from the
 best one, the one with the fewest free numbers. So layers that are held out take no part in the choice.
@@ -101,7 +101,10 @@ def chosen_form(
 
 
 def _held_out(candidates: Sequence[Candidate], groups: Sequence[Any], settings: Settings, which: Array) -> Array:
-    """Logarithms of predicted over measured seconds of measurements that a fit to the others has not seen."""
+    """Logarithms of predicted over measured seconds of measurements that a fit to the others has not seen.
+
+    The machine of the grid and the factor of the start are those of all of them together.
+    """
     found = np.empty(len(which))
     own = [groups[index] for index in which]
     first = best_fit(candidates, settings.with_starts(INNER_STARTS), which, None, ROUGHLY)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 from hwcost.arrays import Table, as_size
 from hwcost.errors import HwcostError, InvalidValueError, MissingDependencyError
 
-__all__ = ["ENGINES", "MOST_SECONDS", "Engine", "engine_of", "every", "run"]
+__all__ = ["ENGINES", "MOST_SECONDS", "Engine", "engine_of", "every", "run", "started"]
 
 Result = TypeVar("Result")
 Call = Callable[[], Any]
