@@ -9,8 +9,8 @@ from typing import TypeAlias
 from hwcost.errors import cut
 
 __all__ = [
-    "BYTES", "CLOCKS", "TIMES", "Units", "as_cell", "column_format", "exact", "in_unit", "labelled", "of_cell",
-    "plural", "printable", "shorten_name", "shortlist", "unit_of", "with_unit",
+    "BYTES", "CLOCKS", "MARK", "NOT_SHOWN", "TIMES", "Units", "as_cell", "column_format", "exact", "in_unit",
+    "labelled", "marked", "of_cell", "plural", "printable", "shorten_name", "shortlist", "unit_of", "with_unit",
 ]  # fmt: skip
 
 Units: TypeAlias = Sequence[tuple[float, str]]
@@ -19,6 +19,9 @@ Units: TypeAlias = Sequence[tuple[float, str]]
 TIMES: Units = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 CLOCKS: Units = ((1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz"))
 BYTES: Units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+
+MARK, NOT_SHOWN = "~", "-"
+"""What stands before a figure beyond what was measured, and in the place of a figure that is not shown."""
 
 _SCALED = ("Hz", "B", "B/s", "op/s")
 _PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"), (1, ""))
@@ -41,6 +44,15 @@ def in_unit(value: float, units: Units, digits: int = 6) -> str:
     """
     scale, unit = unit_of(value, units)
     return f"{value / scale:.{digits}g} {unit}"
+
+
+def marked(text: str, is_beyond: object) -> str:
+    """A figure with a mark if it is beyond what was measured.
+
+    >>> marked("12.3 ms", 0.7), marked("12.3 ms", None)
+    ('~12.3 ms', '12.3 ms')
+    """
+    return f"{MARK}{text}" if is_beyond and text else text
 
 
 def with_unit(value: object, unit: str) -> str:

@@ -110,14 +110,6 @@ def test_dynamic_sizes_go_to_the_graphs_that_have_them(rows_of, refused, network
     assert "--input" in refused("compare", one, two, *ON, "--input", "1,4", "--dim", "batch=3", "--dim", "length=5")
 
 
-def test_extrapolations_are_noted_once_a_network(hwcost):
-    code, _, err = hwcost("compare", "lenet.csv", "residual.csv", "--devices", "tpu-v1,edge-tpu")
-    assert code == 0
-    first, second = err.splitlines()
-    assert "5 of 5 layers of lenet" in first
-    assert "54 of 54 layers of residual" in second
-
-
 def test_the_picture_is_written(hwcost, networks):
     pytest.importorskip("matplotlib")
     code, _, err = hwcost("compare", "lenet.csv", "residual.csv", *BOTH, "--plot", "a.svg")

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from nets import LENET, residual
+from nets import residual
 
 from hwcost import SystolicArray, network_cost
 from hwcost.cli import cli
@@ -125,16 +125,6 @@ def test_a_device_with_a_memory_states_the_bound_of_a_layer(good):
         r"^bound +by compute [\d.]+ % of the time, by memory [\d.]+ % of the time$", out, flags=re.MULTILINE
     )
     assert "wait[%]" in out
-
-
-def test_layers_beyond_the_measured_range_are_one_line(hwcost):
-    device, total = read_device("edge-tpu"), len(LENET)
-    found = [each for layer in LENET.values() for each in device.beyond(layer)]
-    code, _, err = hwcost(*LIST, "--device", "edge-tpu")
-    assert code == 0
-    assert err.count("\n") == 1
-    assert f"{total} of {total} layers of lenet" in err
-    assert f"conv1: {found[0]}" in err
 
 
 # ---------------------------------------------------------------- terminals

@@ -119,17 +119,6 @@ def test_settings_of_a_device(hwcost):
     assert at_home["cycles"] == network_cost(LENET, device).total.cycles
 
 
-def test_a_calibrated_device_states_what_is_assumed(hwcost):
-    note = "Note: edge-tpu was measured at 64 x 64; at other sizes its bandwidths and constants are an assumption"
-    code, out, err = hwcost(*LIST, "--rows", "64", "--cols", "32,64", "--device", "edge-tpu")
-    assert code == 0
-    assert out.startswith("network      lenet: edge-tpu, ")
-    assert note in err.splitlines()
-    code, _, err = hwcost(*LIST, "--rows", "64", "--cols", "64", "--device", "edge-tpu")
-    assert code == 0
-    assert note not in err
-
-
 @pytest.mark.parametrize("top", [1, 3, 100])
 @pytest.mark.parametrize("front", [True, False])
 def test_the_fastest_points(rows_of, top, front):

@@ -21,7 +21,7 @@ from hwcost.calibration.files import device_file
 from hwcost.calibration.fitting import fit
 from hwcost.calibration.forms import FORMS, Form
 from hwcost.calibration.measurements import Measurement, medians_of_repeats, read_measurements
-from hwcost.calibration.result import Calibration, Estimate, ExtrapolationWarning, Scores, scores
+from hwcost.calibration.result import Calibration, Estimate, Scores, scores
 from hwcost.calibration.settings import FIT_PARAMETERS, FitParameter, largest_machine
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "FORMS",
     "Calibration",
     "Estimate",
-    "ExtrapolationWarning",
     "FitParameter",
     "Form",
     "Measurement",

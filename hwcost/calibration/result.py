@@ -13,7 +13,7 @@ import numpy as np
 
 from hwcost.arrays import Table
 from hwcost.calibration.settings import Settings
-from hwcost.devices import Range, beyond_ranges
+from hwcost.devices import ExtrapolationWarning, Range, beyond_ranges
 from hwcost.devices.measured import COVERAGE, MARGIN, doubts
 from hwcost.errors import MissingDependencyError
 from hwcost.machine.array import SystolicArray
@@ -25,7 +25,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError("scipy", "fit", "hwcost.calibration") from error
 
-__all__ = ["Calibration", "Estimate", "ExtrapolationWarning", "Scores", "estimates", "folds", "scores"]
+__all__ = ["Calibration", "Estimate", "Scores", "estimates", "folds", "scores"]
 
 Array = np.ndarray[Any, Any]
 
@@ -177,10 +177,6 @@ def estimates(values: dict[str, float], shares: Sequence[bool], slopes: Array, r
 
 
 # ---------------------------------------------------------------- the result
-
-
-class ExtrapolationWarning(UserWarning):
-    """A prediction for a layer outside of the measured sizes."""
 
 
 @dataclass(frozen=True)

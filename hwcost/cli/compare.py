@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -10,13 +10,13 @@ import click
 from hwcost.cli.model_output import missing_of, settings_of
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.machines import ArrayOptions, Machine, array_options
-from hwcost.cli.shared.networks import HAVE_DIMS, ModelOptions, model_options, note_extrapolation, summary_of
-from hwcost.cli.shared.options import form_options, skip_unsupported
+from hwcost.cli.shared.networks import HAVE_DIMS, ModelOptions, model_options, summary_of, withheld_text
+from hwcost.cli.shared.options import extrapolate, form_options, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.console import note
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.tables import Column, is_terminal, table
-from hwcost.units import TIMES, column_format, printable, unit_of
+from hwcost.units import NOT_SHOWN, TIMES, column_format, marked, printable, unit_of
 
 if TYPE_CHECKING:
     from hwcost.network.network import Network
@@ -26,6 +26,8 @@ __all__ = ["compare"]
 
 SCHEMA = "hwcost.compare/1"
 _MOST_PAIRS = 10_000
+_OF_TIME = ("cycles", "seconds", "utilization", "ratio", "mostly_bound")
+"""How the names of figures begin that tell the time."""
 
 _EXAMPLES = """\b
 Examples:
@@ -35,12 +37,15 @@ Examples:
 
 
 class Pair(NamedTuple):
-    """A network, read from a source, on a machine; its time relative to that of the first pair is the ratio."""
+    """A network, read from a source, on a machine; its time relative to that of the first pair is the ratio.
+
+    There is no ratio to or of a time that is mostly beyond what the device was measured with.
+    """
 
     source: str
     machine: Machine
     summary: Summary
-    ratio: float
+    ratio: float | None
 
 
 @click.command(epilog=_EXAMPLES)
@@ -49,6 +54,7 @@ class Pair(NamedTuple):
 @click.option("--devices", metavar="NAMES", help="Several devices, separated by commas.")
 @array_options
 @skip_unsupported
+@extrapolate
 @form_options()
 @click.option("--plot", "picture", metavar="FILE", help="Draw time and utilization: .png, .svg or .pdf.")
 def compare(
@@ -58,6 +64,7 @@ def compare(
     devices: str | None,
     array: ArrayOptions,
     skip_unsupported: bool,
+    extrapolate: bool,
     form: str,
     picture: str | None,
 ) -> None:
@@ -76,10 +83,11 @@ def compare(
     pairs: list[Pair] = []
     for source, network in zip(sources, networks, strict=True):
         for machine in machines:
-            summary = summary_of(network, machine, skip_unsupported=skip_unsupported)
-            note_extrapolation(network, machine)
+            summary = summary_of(network, machine, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
             first = pairs[0].summary if pairs else summary
-            ratio = summary.cost.seconds / first.cost.seconds if first.cost.seconds else 1.0
+            ratio: float | None = summary.cost.seconds / first.cost.seconds if first.cost.seconds else 1.0
+            if summary.is_withheld() or first.is_withheld():
+                ratio = None
             pairs.append(Pair(source, machine, summary, ratio))
     if form == "csv":
         click.echo(csv_document(SCHEMA, list(map(_row, pairs))), nl=False)
@@ -134,23 +142,45 @@ def _networks(sources: Sequence[str], options: ModelOptions) -> list[Network]:
 
 
 def _text(pairs: Sequence[Pair]) -> str:
-    scale, unit = unit_of(max(pair.summary.cost.seconds for pair in pairs), TIMES)
+    scale, unit = unit_of(
+        max(0.0 if pair.summary.is_withheld() else pair.summary.cost.seconds for pair in pairs), TIMES
+    )
     cycles = column_format(pair.summary.cost.cycles for pair in pairs)
+
+    def known(text: Callable[[Pair], str], *, mark: bool = True) -> Callable[[Pair], str]:
+        """A figure, marked if some of it is beyond what was measured; a sign in its place if most of it is."""
+
+        def shown(pair: Pair) -> str:
+            summary = pair.summary
+            return NOT_SHOWN if summary.is_withheld() else marked(text(pair), mark and summary.extrapolated_share)
+
+        return shown
+
     columns = [
         Column[Pair]("network", lambda pair: printable(pair.summary.name), to_the_left=True),
         Column[Pair]("array", lambda pair: pair.machine.label, to_the_left=True),
-        Column[Pair]("cycles", lambda pair: cycles(pair.summary.cost.cycles)),
-        Column[Pair](f"time[{unit}]", lambda pair: f"{pair.summary.cost.seconds / scale:.5g}"),
-        Column[Pair](f"90 %[{unit}]", lambda pair: _ends(pair, scale)),
-        Column[Pair]("ratio", lambda pair: f"{pair.ratio:.3f}"),
-        Column[Pair]("util[%]", lambda pair: f"{100 * pair.summary.cost.utilization:.1f}"),
-        Column[Pair]("mostly bound by", _mostly, to_the_left=True),
+        Column[Pair]("cycles", known(lambda pair: cycles(pair.summary.cost.cycles))),
+        Column[Pair](f"time[{unit}]", known(lambda pair: f"{pair.summary.cost.seconds / scale:.5g}")),
+        Column[Pair](f"90 %[{unit}]", known(lambda pair: _ends(pair, scale), mark=False)),
+        Column[Pair]("ratio", known(lambda pair: NOT_SHOWN if pair.ratio is None else f"{pair.ratio:.3f}")),
+        Column[Pair]("util[%]", known(lambda pair: f"{100 * pair.summary.cost.utilization:.1f}")),
+        Column[Pair]("mostly bound by", known(_mostly, mark=False), to_the_left=True),
     ]
     if not any(pair.summary.seconds_90 for pair in pairs):
         del columns[4]
     if any(pair.summary.missing for pair in pairs):
         columns.append(Column[Pair]("MISSING", lambda pair: str(len(pair.summary.missing) or "")))
-    return "\n".join(table(columns, pairs, coloured=is_terminal()))
+    return "\n".join([*table(columns, pairs, coloured=is_terminal()), *_legends(pairs)])
+
+
+def _legends(pairs: Sequence[Pair]) -> Iterator[str]:
+    """What is beyond what was measured, one line for each pair, and what is therefore not shown."""
+    for pair in pairs:
+        summary = pair.summary
+        if summary.legend:
+            yield f"{printable(summary.name)}: {printable(summary.legend)}"
+        if summary.withheld:
+            yield f"{printable(summary.name)}: no total on {summary.measured}: {withheld_text(summary)}"
 
 
 def _ends(pair: Pair, scale: float) -> str:
@@ -167,7 +197,7 @@ def _mostly(pair: Pair) -> str:
 
 def _row(pair: Pair) -> dict[str, Any]:
     summary, array = pair.summary, pair.summary.array
-    return {
+    row = {
         "network": summary.name,
         "source": pair.source,
         "device": pair.machine.name,
@@ -178,7 +208,11 @@ def _row(pair: Pair) -> dict[str, Any]:
         "mostly_bound": summary.mostly_bound,
         **{f"seconds_bound_by_{name}": each for name, each in summary.seconds_by_bound.items()},
         "missing": len(summary.missing),
+        "extrapolated_share": summary.extrapolated_share,
+        "withheld": summary.withheld or None,
     }
+    hidden = [name for name in row if name.startswith(_OF_TIME)] if summary.is_withheld() else []
+    return row | dict.fromkeys(hidden)
 
 
 def _json(pairs: Sequence[Pair]) -> str:
@@ -196,8 +230,14 @@ def _draw(path: str, pairs: Sequence[Pair], width: int) -> None:
     figure = plot.comparison_figure(
         [row[0].summary.name for row in rows],
         [pair.machine.name or f"{pair.summary.array.rows} x {pair.summary.array.cols}" for pair in rows[0]],
-        [[pair.summary.cost.seconds for pair in row] for row in rows],
-        [[pair.summary.cost.utilization for pair in row] for row in rows],
+        [[_shown(pair, pair.summary.cost.seconds) for pair in row] for row in rows],
+        [[_shown(pair, pair.summary.cost.utilization) for pair in row] for row in rows],
+        [[bool(pair.summary.extrapolated_share) for pair in row] for row in rows],
     )
     with write_output("--plot", path):
         plot.save(figure, path)
+
+
+def _shown(pair: Pair, figure: float) -> float:
+    """A figure, or NaN if most of it is beyond what was measured."""
+    return float("nan") if pair.summary.is_withheld() else figure

@@ -86,7 +86,6 @@ def estimate(
     if explained and (workload.is_sweep or form == "csv"):
         raise InvalidValueError("--explain", True, "leave it out", reason="it needs a single point, as text or --json")
     figures, pricing = _figures_of(workload, smooth)
-    workload.note_extrapolation()
     terms: Sequence[Sentence] = ()
     if explained:
         from hwcost.cli.explain import explain
@@ -125,7 +124,8 @@ def _figures_of(workload: Workload, smooth: Relaxation) -> tuple[output.Figures,
             raise InvalidValueError(error.field, error.value, SWEEP_LIMIT) from None
         _check_finite("the seconds at this --clock", figures["seconds"])
         _check_finite(f"the cycles by relaxation {smooth.name}", figures["smooth_cycles"])
-    return figures, pricing
+    beyond = workload.is_beyond()
+    return figures if beyond is None else figures | {"extrapolated": beyond}, pricing
 
 
 def _figures(pricing: Pricing, smooth_cycles: Size) -> output.Figures:

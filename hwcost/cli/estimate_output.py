@@ -18,7 +18,7 @@ from hwcost.cli.shared.workload import Workload
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Conv2d
 from hwcost.relaxation import Relaxation
-from hwcost.units import CLOCKS, TIMES, exact, in_unit, labelled, unit_of
+from hwcost.units import CLOCKS, TIMES, exact, in_unit, labelled, marked, unit_of
 
 if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence
@@ -63,12 +63,16 @@ def _described(relaxation: Relaxation) -> str:
 def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequence[Sentence]) -> str:
     layer, array = workload.layer(), workload.array()
     ends = between(_interval(workload, figures))
+
+    def known(text: str) -> str:
+        return marked(text, figures.get("extrapolated"))
+
     lines = {
-        "cycles": exact(figures["cycles"]),
-        "smooth": f"{_smooth_format(figures).format(figures['smooth_cycles'])} cycles ({_described(smooth)})",
+        "cycles": known(exact(figures["cycles"])),
+        "smooth": f"{known(_smooth_format(figures).format(figures['smooth_cycles']))} cycles ({_described(smooth)})",
         "folds": _folds(layer, array, figures),
-        "utilization": f"{100 * figures['utilization']:.2f} %",
-        "time": f"{in_unit(figures['seconds'], TIMES)}{ends} at {in_unit(array.clock_hz, CLOCKS)}",
+        "utilization": known(f"{100 * figures['utilization']:.2f} %"),
+        "time": f"{known(in_unit(figures['seconds'], TIMES))}{ends} at {in_unit(array.clock_hz, CLOCKS)}",
         "MACs": str(figures["macs"]),
         "array": Machine(array, workload.machine.file).label,
     }
@@ -78,7 +82,8 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequ
     if (text := formula(layer, array, figures)) is not None:
         lines["formula"] = text
     lines |= {f"  {term.name}": term.text for term in terms}
-    return "\n".join(itertools.starmap(labelled, lines.items()))
+    legend = [workload.legend] if workload.legend else []
+    return "\n".join([*itertools.starmap(labelled, lines.items()), *legend])
 
 
 def _interval(workload: Workload, figures: Figures) -> tuple[float, float] | None:
@@ -144,18 +149,43 @@ def _table(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator
     }
     if np.any(figures["memory_cycles"]) or np.any(figures["overhead_cycles"]):
         table["bound"] = (figures["bound"], "{}")
+    beyond = figures.get("extrapolated", False)
+    marks = [name for name in table if np.any(beyond) and name.startswith(("cycles", "utilization", "time"))]
     widths = [
-        max(len(name), 13 if spec == "{:.6g}" else len(spec.format(_largest(column))))
+        (name in marks) + max(len(name), 13 if spec == "{:.6g}" else len(spec.format(_largest(column))))
         for name, (column, spec) in table.items()
     ]
     yield "  ".join(name.rjust(width) for name, width in zip(table, widths, strict=True)) + "\n"
+    specs = [spec for _, spec in table.values()]
+    columns = {name: column for name, (column, _) in table.items()}
+    if not marks:
+        yield from _plain_lines(_rows(columns, workload), specs, widths)
+        return
+    is_marked = [name in marks for name in table]
+    yield from _marked_lines(_rows(columns | {"": beyond}, workload), specs, widths, is_marked)
+    yield f"{workload.legend}\n"
+
+
+def _plain_lines(blocks: Iterable[Iterable[Any]], specs: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
     cells = (
-        f"{{:>{width}{spec[2:]}" if ":" in spec else f"{{:>{width}}}"
-        for width, (_, spec) in zip(widths, table.values(), strict=True)
+        f"{{:>{width}{spec[2:]}" if ":" in spec else f"{{:>{width}}}" for spec, width in zip(specs, widths, strict=True)
     )
     line = ("  ".join(cells) + "\n").format
-    for rows in _rows({name: column for name, (column, _) in table.items()}, workload):
+    for rows in blocks:
         yield "".join(itertools.starmap(line, rows))
+
+
+def _marked_lines(
+    blocks: Iterable[Iterable[Any]], specs: Sequence[str], widths: Sequence[int], marks: Sequence[bool]
+) -> Iterator[str]:
+    """Lines of rows whose last value says whether figures get a mark."""
+    line = ("  ".join(f"{{:>{width}}}" for width in widths) + "\n").format
+    for rows in blocks:
+        texts = ((map(str.format, specs, cells), is_beyond) for *cells, is_beyond in rows)
+        yield "".join(
+            line(*(marked(text, is_beyond and mark) for text, mark in zip(own, marks, strict=True)))
+            for own, is_beyond in texts
+        )
 
 
 def _exact_format(column: Any) -> str:

@@ -8,8 +8,8 @@ import click
 
 from hwcost.cli import model_output as output
 from hwcost.cli.shared.machines import ArrayOptions, array_options
-from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation, summary_of
-from hwcost.cli.shared.options import block, form_options, parsed_by, size_option, skip_unsupported
+from hwcost.cli.shared.networks import ModelOptions, model_options, summary_of, withheld_text
+from hwcost.cli.shared.options import block, extrapolate, form_options, parsed_by, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, HTML, PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_name
 from hwcost.console import note
@@ -52,6 +52,7 @@ class Files(NamedTuple):
 @model_options
 @array_options
 @skip_unsupported
+@extrapolate
 @click.option(
     "--sort",
     metavar="KEY",
@@ -76,6 +77,7 @@ def model(
     options: ModelOptions,
     array: ArrayOptions,
     skip_unsupported: bool,
+    extrapolate: bool,
     sort: str | None,
     top: int | None,
     depth: int | None,
@@ -92,8 +94,7 @@ def model(
     files.check(source)
     machine = array.read()
     network = options.read(source)
-    summary = summary_of(network, machine, skip_unsupported=skip_unsupported)
-    note_extrapolation(network, machine)
+    summary = summary_of(network, machine, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
     lines = output.lines_of(summary, depth=depth, everything=everything)
     key = sort or ("cycles" if top is not None else None)
     if key is not None or form != "text":
@@ -103,7 +104,8 @@ def model(
     settings = {
         "source": source, "inputs": list(options.inputs), "dims": list(options.dims),
         **output.settings_of(summary, machine.name),
-        "skip_unsupported": skip_unsupported, "sort": key, "top": top, "depth": depth, "all": everything,
+        "skip_unsupported": skip_unsupported, "extrapolate": extrapolate, "sort": key, "top": top, "depth": depth,
+        "all": everything,
     }  # fmt: skip
     if form == "json":
         click.echo(output.as_json(summary, lines, settings, left_out=left_out))
@@ -153,6 +155,7 @@ def _page(summary: Summary, title: str, settings: dict[str, Any]) -> str:
         summary.figures() | summary.of_total(),
         output.html_lines(summary),
         pictures,
-        notes=output.notes_of(summary),
+        notes=[*([summary.legend] if summary.legend else []), *output.notes_of(summary)],
+        withheld=withheld_text(summary) if summary.withheld else "",
         missing=output.missing_of(summary) if summary.missing else "",
     )

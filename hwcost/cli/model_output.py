@@ -9,7 +9,7 @@ import click
 
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.machines import between
-from hwcost.cli.shared.networks import missing_text
+from hwcost.cli.shared.networks import missing_text, withheld_text
 from hwcost.model.breakdown import KINDS
 from hwcost.model.traffic import OPERANDS
 from hwcost.network.network import UNCONNECTED
@@ -18,11 +18,13 @@ from hwcost.tables import Column, bar, is_terminal, table, terminal_width
 from hwcost.units import (
     BYTES,
     CLOCKS,
+    NOT_SHOWN,
     TIMES,
     column_format,
     exact,
     in_unit,
     labelled,
+    marked,
     plural,
     printable,
     shorten_name,
@@ -91,7 +93,7 @@ def as_text(summary: Summary, lines: Sequence[Line], label: str, *, flat: bool, 
     yield f"{shorten_name(printable(summary.name), 100)} on {label}"
     yield ""
     columns = _columns(summary, lines, flat)
-    if width is not None and coloured:
+    if width is not None and coloured and not summary.is_withheld():
         columns.insert(1, Column("", lambda line: bar(summary.share(line.part)), True, lambda _: {"fg": "blue"}))
     if width is not None and any(len(line) > width for line in table(columns, lines)):
         columns = [column for column in columns if column.title != "shape"]
@@ -109,20 +111,34 @@ def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column
     def name(line: Line) -> str:
         return printable(line.name) if flat else "  " * line.depth + printable(line.label)
 
+    def figure(
+        text: Callable[[Row | Module], str], *, of_total: bool = False, mark: bool = True
+    ) -> Callable[[Line], str]:
+        """A figure of time, marked if it is beyond what was measured; none for a line that takes no cycles."""
+
+        def shown(line: Line) -> str:
+            if not line.part.cost.macs:
+                return ""
+            if summary.is_withheld(line.part) or (of_total and summary.is_withheld()):
+                return NOT_SHOWN
+            return marked(text(line.part), mark and summary.share_beyond(line.part))
+
+        return shown
+
     columns = [
         Column[Line]("operation", name, True, lambda line: {"bold": isinstance(line.part, Module)}),
         Column[Line]("shape", _shape, to_the_left=True),
-        Column[Line]("cycles", _priced(lambda part: cycles(part.cost.cycles))),
-        Column[Line](f"time[{unit}]", _priced(lambda part: f"{part.cost.seconds / scale:.3f}")),
-        Column[Line]("share[%]", _priced(lambda part: f"{100 * summary.share(part):.1f}")),
-        Column[Line]("util[%]", _priced(lambda part: f"{100 * part.cost.utilization:.1f}"), colour=_by_use),
+        Column[Line]("cycles", figure(lambda part: cycles(part.cost.cycles))),
+        Column[Line](f"time[{unit}]", figure(lambda part: f"{part.cost.seconds / scale:.3f}")),
+        Column[Line]("share[%]", figure(lambda part: f"{100 * summary.share(part):.1f}", of_total=True)),
+        Column[Line]("util[%]", figure(lambda part: f"{100 * part.cost.utilization:.1f}"), colour=_by_use),
     ]
     if summary.cost.memory_cycles or summary.cost.overhead_cycles:
-        bound = _priced(lambda part: str(part.cost.bound))
+        bound = figure(lambda part: str(part.cost.bound), mark=False)
         columns.append(Column[Line]("bound", bound, True, lambda line: {"fg": _OF_BOUND[str(line.part.cost.bound)]}))
     columns.append(Column[Line]("folds", _priced(lambda part: folds(part.cost.folds))))
     columns.extend(
-        Column[Line](f"{short}[%]", _priced(_share_of(kind)))
+        Column[Line](f"{short}[%]", figure(_share_of(kind), mark=False))
         for kind, short in _SHORT.items()
         if kind not in ("overhead", "waiting") or getattr(summary.breakdown, kind)
     )
@@ -157,22 +173,9 @@ def _by_use(line: Line) -> dict[str, Any]:
 
 def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
     cost, priced = summary.cost, summary.of("priced")
-    texts = {
-        "total": f"{plural(len(priced), 'layer')}, {cost.macs} MACs: {exact(cost.cycles)} cycles, "
-        f"{in_unit(cost.seconds, TIMES)}{between(summary.seconds_90)} at {in_unit(summary.array.clock_hz, CLOCKS)}, "
-        f"{100 * cost.utilization:.2f} % utilization",
-        "PE-cycles": ", ".join(
-            f"{100 * share:.1f} % {KINDS[kind]}"
-            for kind, share in summary.breakdown.shares.items()
-            if getattr(summary.breakdown, kind)
-        ),
-    }
-    if cost.memory_cycles or cost.overhead_cycles:
-        texts["bound"] = ", ".join(
-            f"by {name} {100 * seconds / cost.seconds:.1f} % of the time"
-            for name, seconds in summary.seconds_by_bound.items()
-            if seconds
-        )
+    texts = {"total": f"{plural(len(priced), 'layer')}, {cost.macs} MACs: {_total(summary)}"}
+    if not summary.is_withheld():
+        texts |= _parts_of_time(summary)
     texts["bytes"] = ", ".join(
         f"{name} {in_unit(sum(row.traffic.bytes(name) for row in priced), BYTES, 4)}" for name in OPERANDS
     )
@@ -181,11 +184,41 @@ def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
         texts["memory-only"] = f"{plural(len(free), 'operation')}, {moved} moved, no cycles of the array"
     for name, text in texts.items():
         yield labelled(name, text)
+    if summary.legend:
+        yield printable(summary.legend)
     for note in notes_of(summary):
         yield labelled("note", printable(note))
     if summary.missing:
         text = labelled("MISSING", missing_of(summary))
         yield click.style(text, fg="red", bold=True) if coloured else text
+
+
+def _total(summary: Summary) -> str:
+    cost, beyond = summary.cost, summary.extrapolated_share
+    if summary.is_withheld():
+        return withheld_text(summary)
+    share = f", {100 * beyond:.0f} % of it beyond what was measured" if beyond else ""
+    return (
+        f"{marked(exact(cost.cycles), beyond)} cycles, {marked(in_unit(cost.seconds, TIMES), beyond)}"
+        f"{between(summary.seconds_90)} at {in_unit(summary.array.clock_hz, CLOCKS)}, "
+        f"{marked(f'{100 * cost.utilization:.2f} %', beyond)} utilization{share}"
+    )
+
+
+def _parts_of_time(summary: Summary) -> dict[str, str]:
+    shares = summary.breakdown.shares
+    texts = {
+        "PE-cycles": ", ".join(
+            f"{100 * share:.1f} % {KINDS[kind]}" for kind, share in shares.items() if getattr(summary.breakdown, kind)
+        )
+    }
+    if summary.cost.memory_cycles or summary.cost.overhead_cycles:
+        texts["bound"] = ", ".join(
+            f"by {name} {100 * seconds / summary.cost.seconds:.1f} % of the time"
+            for name, seconds in summary.seconds_by_bound.items()
+            if seconds
+        )
+    return texts
 
 
 def notes_of(summary: Summary) -> list[str]:
@@ -226,7 +259,7 @@ def as_csv(summary: Summary, lines: Sequence[Line], settings: Mapping[str, Any])
     """The lines as comma-separated values, with a header."""
     head: dict[str, Any] = {"network": summary.name}
     head |= {name: settings[name] for name in ("device", "rows", "cols", "dataflow", "fold_timing", "clock_hz")}
-    names = (*head, "name", "path", "kind", "state", "shape", "reason", *_flattened(summary.figures()))
+    names = (*head, "name", "path", "kind", "state", "shape", "reason", *_flattened(summary.figures()), "extrapolated")
     return csv_document(SCHEMA, [head | _flattened(_line_dict(summary, line)) for line in lines], names)
 
 
@@ -240,6 +273,7 @@ def _html_line(summary: Summary, line: Line) -> dict[str, Any]:
     layers = [row for row in _rows_of(line) if row.state != "memory-only"]
     is_single = isinstance(line.part, Module) and [row.state for row in layers] == ["priced"]
     return found | {
+        "is_beyond": bool(summary.share_beyond(line.part)),
         "is_free": not layers,
         "is_single": is_single,
         "shape": layers[0].shape if is_single else found["shape"],

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from hwcost.cli.shared.machines import CLOCK, FOLD_TIMING, ArrayOptions, Machine, adapted_device
-from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, note_extrapolation
+from hwcost.cli.shared.machines import CLOCK, FOLD_TIMING, ArrayOptions, adapted_device
+from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options
 from hwcost.cli.shared.options import block, default_option, form_options, option_names, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import INT64_MAX, parse_name, parse_sizes
@@ -152,8 +152,6 @@ def sweep(
     else:
         for block in writers[form](context, chosen):
             click.echo(block, nl=False)
-    note_extrapolation(network, machine)
-    _note_other_sizes(machine, found)
     if network.unsupported:
         missing = missing_text({name: str(each.layer) for name, each in network.unsupported.items()})
         note(f"{printable(network.name)}: {missing}")
@@ -231,16 +229,3 @@ def _draw(path: str, context: Context) -> None:
     flows = np.asarray([DATAFLOWS[str(name)].summary for name in found.dataflows])[found.flow]
     columns = (found.rows, found.cols, flows, found.seconds, found.utilization)
     save(sweep_figure(*columns, found.front, pe_budget=found.pe_budget, title=context.title), path)
-
-
-def _note_other_sizes(machine: Machine, found: Sweep) -> None:
-    """Notes on stderr that a calibrated device was swept over sizes that were not measured."""
-    file = machine.file
-    if file is None or file.fit is None:
-        return
-    rows, cols = file.array.rows, file.array.cols
-    if bool(((found.rows != rows) | (found.cols != cols)).any()):
-        note(
-            f"{file.name} was measured at {rows} x {cols}; at other sizes its bandwidths and constants are an "
-            "assumption"
-        )

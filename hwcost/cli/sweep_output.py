@@ -14,11 +14,13 @@ from hwcost.sweep import SCHEMA, Sweep
 from hwcost.tables import Column, is_terminal, table
 from hwcost.units import (
     CLOCKS,
+    MARK,
     TIMES,
     column_format,
     exact,
     in_unit,
     labelled,
+    marked,
     plural,
     printable,
     shorten_name,
@@ -43,6 +45,31 @@ class Context(NamedTuple):
     machine: Machine
     found: Sweep
 
+    def extrapolated(self, indices: Any) -> list[bool] | None:
+        """Whether each of some points is beyond what a calibrated device was measured with: its layers, or its array.
+
+        None for a device that was not fitted to measurements.
+        """
+        file, found = self.machine.file, self.found
+        if file is None or file.fit is None:
+            return None
+        flows = np.asarray([name == file.array.dataflow for name in found.dataflows])[found.flow[indices]]
+        others = (found.rows[indices] != file.array.rows) | (found.cols[indices] != file.array.cols) | ~flows
+        beyond: list[bool] = (others | any(file.beyond(each.layer) for each in self.network.priced.values())).tolist()
+        return beyond
+
+    @property
+    def legend(self) -> Iterator[str]:
+        """What the mark before figures says; nothing if no point has one."""
+        file = self.machine.file
+        if file is not None and any(self.extrapolated(np.arange(len(self.found))) or ()):
+            layers = sum(bool(file.beyond(each.layer)) for each in self.network.priced.values())
+            yield (
+                f"{MARK} an extrapolation: {file.name} was measured at {file.array.rows} x {file.array.cols}; at other "
+                f"sizes its bandwidths and constants are an assumption; {layers} of "
+                f"{plural(len(self.network.priced), 'layer')} are beyond the measured ones"
+            )
+
     @property
     def title(self) -> str:
         """The network and the settings that all arrays share, on one line."""
@@ -64,11 +91,11 @@ def as_text(context: Context, *, top: int | None, most: int, front_only: bool) -
     limit = top if top is not None or front_only else most
     front = found.front[found.at(found.front).ranked]
     shown = front[:limit]
-    parts = [] if front_only else ["\n".join(_head(context)), "\n".join(_budgets(found))]
+    parts = [] if front_only else ["\n".join(_head(context)), "\n".join(_budgets(context))]
     title = f"{plural(len(front), 'point')} on the Pareto front of time, utilization and PEs"
     if len(shown) < len(front):
         title += f"; the {len(shown)} fastest" if len(shown) > 1 else "; the fastest"
-    return "\n\n".join([*parts, "\n".join([title, *_table(found, shown)])])
+    return "\n\n".join([*parts, "\n".join([title, *_table(context, shown)]), *context.legend])
 
 
 def _head(context: Context) -> Iterator[str]:
@@ -80,8 +107,8 @@ def _head(context: Context) -> Iterator[str]:
     texts = {
         "network": f"{context.title}; {layers}, {found.macs} MACs",
         "arrays": f"{arrays} of {_span(found.rows)} x {_span(found.cols)}{within}; {flows}: {points}",
-        "fastest": _point(found, found.fastest()),
-        "busiest": _point(found, _busiest(found)),
+        "fastest": _point(context, found.fastest()),
+        "busiest": _point(context, _busiest(found)),
     }
     return (labelled(name, text) for name, text in texts.items())
 
@@ -97,34 +124,45 @@ def _busiest(found: Sweep) -> int:
     return int(found.front[np.lexsort((front.pes, front.cycles, -front.utilization))[0]])
 
 
-def _point(found: Sweep, index: int) -> str:
-    (point,) = found.points(np.array([index]))
+def _points(context: Context, indices: Any) -> list[dict[str, Any]]:
+    """Points; on a calibrated device with whether each is beyond what was measured."""
+    points, beyond = list(context.found.points(indices)), context.extrapolated(indices)
+    if beyond is None:
+        return points
+    return [point | {"extrapolated": flag} for point, flag in zip(points, beyond, strict=True)]
+
+
+def _point(context: Context, index: int) -> str:
+    (point,) = _points(context, np.array([index]))
+    cycles, seconds = exact(point["cycles"]), in_unit(point["seconds"], TIMES)
     return (
-        f"{point['rows']} x {point['cols']}, {DATAFLOWS[point['dataflow']].summary}: {exact(point['cycles'])} "
-        f"cycles, {in_unit(point['seconds'], TIMES)}, {100 * point['utilization']:.2f} % of {point['pes']} PEs"
+        f"{point['rows']} x {point['cols']}, {DATAFLOWS[point['dataflow']].summary}: "
+        f"{marked(cycles, point.get('extrapolated'))} cycles, {marked(seconds, point.get('extrapolated'))}, "
+        f"{100 * point['utilization']:.2f} % of {point['pes']} PEs"
     )
 
 
-def _budgets(found: Sweep) -> Iterator[str]:
+def _budgets(context: Context) -> Iterator[str]:
     """The fastest point within each power of two of PEs, and in the whole sweep."""
+    found = context.found
     pes = found.pes[found.front]
     least, largest = int(pes.min()), int(found.pes.max())
     powers = [2**i for i in range(least.bit_length() - 1, largest.bit_length()) if least <= 2**i < largest]
     best = [(budget, found.fastest(budget)) for budget in [*powers, largest]]
     yield "the fastest within a budget of PEs"
-    yield from _table(found, np.array([index for _, index in best]), [budget for budget, _ in best])
+    yield from _table(context, np.array([index for _, index in best]), [budget for budget, _ in best])
 
 
-def _table(found: Sweep, indices: Any, budgets: list[int] | None = None) -> Iterator[str]:
-    points = list(found.points(indices))
+def _table(context: Context, indices: Any, budgets: list[int] | None = None) -> Iterator[str]:
+    points = _points(context, indices)
     scale, unit = unit_of(max(point["seconds"] for point in points), TIMES)
     cycles = column_format(point["cycles"] for point in points)
     columns = [
         Column[Points]("array", lambda p: f"{p['rows']} x {p['cols']}"),
         Column[Points]("dataflow", lambda p: p["dataflow"], to_the_left=True),
         Column[Points]("PEs", lambda p: str(p["pes"])),
-        Column[Points]("cycles", lambda p: cycles(p["cycles"])),
-        Column[Points](f"time[{unit}]", lambda p: f"{p['seconds'] / scale:.5g}"),
+        Column[Points]("cycles", lambda p: marked(cycles(p["cycles"]), p.get("extrapolated"))),
+        Column[Points](f"time[{unit}]", lambda p: marked(f"{p['seconds'] / scale:.5g}", p.get("extrapolated"))),
         Column[Points]("util[%]", lambda p: f"{100 * p['utilization']:.1f}"),
     ]
     if budgets is not None:
@@ -136,17 +174,19 @@ def _table(found: Sweep, indices: Any, budgets: list[int] | None = None) -> Iter
 # ---------------------------------------------------------------- JSON and CSV
 
 
-def _blocks(found: Sweep, chosen: Any) -> Iterator[list[tuple[Any, ...]]]:
+def _blocks(context: Context, chosen: Any) -> Iterator[list[tuple[Any, ...]]]:
+    found = context.found
     on_front = np.zeros(len(found), dtype=bool)
     on_front[found.front] = True
     for start in range(0, len(chosen), _BLOCK):
         block = chosen[start : start + _BLOCK]
         flags = on_front[block].tolist()
-        yield [(*point.values(), flag) for point, flag in zip(found.points(block), flags, strict=True)]
+        points = (point.values() for point in _points(context, block))
+        yield [(*values, flag) for values, flag in zip(points, flags, strict=True)]
 
 
-def _names(found: Sweep) -> tuple[str, ...]:
-    (point,) = found.points(found.front[:1])
+def _names(context: Context) -> tuple[str, ...]:
+    (point,) = _points(context, context.found.front[:1])
     return (*point, "on_front")
 
 
@@ -163,7 +203,7 @@ def as_json_blocks(context: Context, chosen: Any) -> Iterator[str]:
         "points": len(found),
         "points_on_front": len(found.front),
     }
-    return json_blocks(SCHEMA, head, _names(found), _blocks(found, chosen))
+    return json_blocks(SCHEMA, head, _names(context), _blocks(context, chosen))
 
 
 def as_csv_blocks(context: Context, chosen: Any) -> Iterator[str]:
@@ -178,4 +218,4 @@ def as_csv_blocks(context: Context, chosen: Any) -> Iterator[str]:
         "clock_hz": base.clock_hz,
         "macs": context.found.macs,
     }
-    return csv_blocks(constants, _names(context.found), _blocks(context.found, chosen))
+    return csv_blocks(constants, _names(context), _blocks(context, chosen))

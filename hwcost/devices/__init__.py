@@ -13,7 +13,7 @@ that ship are in ``hwcost/devices``; a new one there is found and tested by its 
 from __future__ import annotations
 
 from hwcost.devices.files import device_names, load_device, read_device, write_device
-from hwcost.devices.measured import Fit, Range, beyond_ranges
+from hwcost.devices.measured import ExtrapolationWarning, Fit, Range, beyond_ranges
 from hwcost.devices.values import FACT_UNITS, FIELD_UNITS, STATUSES, UNITS, DeviceFile, Entry
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "UNITS",
     "DeviceFile",
     "Entry",
+    "ExtrapolationWarning",
     "Fit",
     "Range",
     "beyond_ranges",

@@ -12,7 +12,19 @@ from hwcost.arrays import Size, Table, if_concrete, is_number, is_real, to_numpy
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.errors import InvalidValueError, check_one_of
 
-__all__ = ["COVERAGE", "MARGIN", "MEASURED", "Fit", "Range", "beyond_ranges", "doubts", "margin_at"]
+__all__ = [
+    "COVERAGE",
+    "MARGIN",
+    "MEASURED",
+    "MOST_BEYOND",
+    "ExtrapolationWarning",
+    "Fit",
+    "Range",
+    "beyond_ranges",
+    "doubts",
+    "is_beyond",
+    "margin_at",
+]
 
 MEASURED = ("m", "n", "k", "macs")
 """The sizes of a layer of which a file gives the measured range."""
@@ -20,8 +32,14 @@ COVERAGE, MARGIN = 0.9, "log_margin_90"
 """The share of layers whose latency lies within an interval, and the name of its half width among the errors."""
 WIDER = 0.25
 """What the half width grows by with every factor of two beyond the measured range."""
+MOST_BEYOND = 0.5
+"""The share of a total up to which it may come from layers beyond the measured range."""
 WORST_ERROR, LEAST_CORRELATION, LEAST_UTILIZATION = 0.3, 0.5, 0.01
 """A fit that is worse than one of these is in doubt."""
+
+
+class ExtrapolationWarning(UserWarning):
+    """A figure for layers outside of the measured sizes."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +187,21 @@ def beyond_ranges(ranges: Mapping[str, Range], layer: Any) -> list[str]:
         for name, ends, known in found
         if ends is not None and not (known.low <= ends[0] and ends[1] <= known.high)
     ]
+
+
+def is_beyond(ranges: Mapping[str, Range], layer: Any) -> Any:
+    """Whether a size of a layer (with ``gemms()``) is outside of the measured range; an array if sizes are arrays.
+
+    >>> from hwcost import Gemm
+    >>> [is_beyond({"m": Range(16, 100)}, Gemm(m=m, n=8, k=8)) for m in (50, 400)]
+    [False, True]
+    """
+    found: Any = False
+    for gemm in layer.gemms():
+        for name, known in ranges.items():
+            size = getattr(gemm, name)
+            found = found | (size < known.low) | (size > known.high)
+    return found
 
 
 def _ends(size: Size) -> tuple[Any, Any] | None:

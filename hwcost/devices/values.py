@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from hwcost.arrays import Table
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
-from hwcost.devices.measured import Fit, beyond_ranges, doubts, margin_at
+from hwcost.devices.measured import Fit, beyond_ranges, doubts, is_beyond, margin_at
 from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.units import with_unit
@@ -182,6 +182,13 @@ class DeviceFile:
     def beyond(self, layer: Any) -> list[str]:
         """A sentence for each size of a layer outside of the measured ranges; empty if the file gives no ranges."""
         return [] if self.fit is None else beyond_ranges(self.fit.ranges, layer)
+
+    def is_beyond(self, layer: Any) -> Any:
+        """Whether a layer is outside of the measured ranges, an array for sizes that are arrays.
+
+        None for a device that was not fitted to measurements.
+        """
+        return None if self.fit is None else is_beyond(self.fit.ranges, layer)
 
 
 def check_device_name(name: object, place: str) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.plot.style import COLOURS, GREY, percent_limits
-from hwcost.units import TIMES, shorten_name, unit_of
+from hwcost.plot.style import BEYOND, COLOURS, GREY, HOLLOW, percent_limits
+from hwcost.units import TIMES, marked, shorten_name, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,53 +49,79 @@ def _bars(axes: Axes, places: Any, heights: Any, **look: Any) -> None:
         patch.set_in_layout(False)
 
 
+def _two_kinds(axes: Axes, layers: Any, where: Any, heights: Any, colour: str) -> None:
+    """Draws bars in a colour, those of layers beyond what was measured hollow."""
+    looks: dict[bool, dict[str, Any]] = {False: {"color": colour}, True: {"edgecolor": colour, **HOLLOW}}
+    for is_beyond, look in looks.items():
+        if own := [i for i in where if layers[i]["extrapolated"] is is_beyond]:
+            _bars(axes, own, np.asarray(heights)[own], width=_width(layers), **look)
+
+
+def _legend_of(axes: Axes, layers: Any, colours: Mapping[str, str]) -> None:
+    """The legend of bars: a colour each, and what hollow ones are."""
+    from matplotlib.patches import Patch
+
+    handles = [line for line in axes.get_legend_handles_labels()[0] if not hasattr(line, "patches")]
+    handles += [Patch(color=colour, label=label) for label, colour in colours.items()]
+    if any(layer["extrapolated"] for layer in layers):
+        handles.append(Patch(edgecolor=GREY, label=BEYOND, **HOLLOW))
+    if handles:
+        legend_outside(axes, handles=handles)
+
+
 def draw_time(axes: Axes, data: Mapping[str, Any]) -> None:
     """Draws the time of each layer as a bar in the colour of what bounds it."""
     layers = data["layers"]
     seconds = np.array([layer["seconds"] for layer in layers], dtype=float)
     scale, unit = unit_of(float(seconds.max()), TIMES)
+    colours = {}
     for bound, colour in BOUNDS.items():
         where = [i for i, layer in enumerate(layers) if layer["bound"] == bound]
         if where:
-            _bars(axes, where, seconds[where] / scale, width=_width(layers), color=colour, label=f"bound by {bound}")
+            colours[f"bound by {bound}"] = colour
+            _two_kinds(axes, layers, where, seconds / scale, colour)
     axes.set_ylabel(f"time [{unit}]")
     axes.grid(visible=False, axis="x")
-    legend_outside(axes)
+    _legend_of(axes, layers, colours)
 
 
 def draw_utilization(axes: Axes, data: Mapping[str, Any]) -> None:
     """Draws the utilization of each layer, and that of the network as a line."""
     layers = data["layers"]
     used = [100 * layer["utilization"] for layer in layers]
-    _bars(axes, range(len(layers)), used, width=_width(layers), color="#9A9A9A")
-    whole = 100 * data["utilization"]
-    axes.axhline(whole, color="black", linewidth=1.2, linestyle=(0, (4, 2)), label=f"network: {whole:.1f} %")
+    _two_kinds(axes, layers, range(len(layers)), used, "#9A9A9A")
+    if data["utilization"] is not None:
+        whole = 100 * data["utilization"]
+        label = marked(f"{whole:.1f} %", any(layer["extrapolated"] for layer in layers))
+        axes.axhline(whole, color="black", linewidth=1.2, linestyle=(0, (4, 2)), label=f"network: {label}")
     axes.set_ylabel("utilization [%]")
     percent_limits(axes, max(used))
     axes.grid(visible=False, axis="x")
-    legend_outside(axes)
+    _legend_of(axes, layers, {})
 
 
 def draw_waste(axes: Axes, data: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
     """Draws the shares of the PE-cycles of each layer as stacked bars, and those of the network after a gap."""
     layers = data["layers"]
+    total = dict.fromkeys(kinds, 0.0) if data["total"] is None else data["total"]
     places = np.append(np.arange(len(layers)), _place_of_total(layers))
     widths = np.append(np.full(len(layers), _width(layers)), _width_of_total(layers))
     below = np.zeros(len(places))
     for kind, name in kinds.items():
-        shares = 100 * np.array([*(layer["shares"][kind] for layer in layers), data["total"][kind]], dtype=float)
+        shares = 100 * np.array([*(layer["shares"][kind] for layer in layers), total[kind]], dtype=float)
         # shares are negative if the array does not count its last fold
         shares = np.maximum(shares, 0.0)
         if shares[-1] >= 0.05 or shares.max() >= 1.0:
-            label = f"{name}: {100 * data['total'][kind]:.1f} %"
+            label = name if data["total"] is None else f"{name}: {100 * total[kind]:.1f} %"
             _bars(axes, places, shares, width=widths, bottom=below, color=_WASTE[kind], label=label)
         below += shares
     axes.set_ylabel("PE-cycles [%]")
     axes.set_ylim(0, 100)
     axes.grid(visible=False)
     handles, labels = axes.get_legend_handles_labels()
+    title = "" if data["total"] is None else "all layers"
     if handles:
-        legend_outside(axes, handles=handles[::-1], labels=labels[::-1], title="all layers", alignment="left")
+        legend_outside(axes, handles=handles[::-1], labels=labels[::-1], title=title, alignment="left")
 
 
 def name_layers(axes: Axes, data: Mapping[str, Any], *, with_total: bool) -> None:

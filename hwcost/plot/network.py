@@ -37,8 +37,9 @@ def network_data(summary: Any) -> dict[str, Any]:
 
     Returns:
         ``layers``: for each its name, ``seconds``, ``share`` of the time, ``utilization``, ``bound``, ``macs``,
-        ``bytes`` of the transfers in ``operands``, ``shares`` of the PE-cycles; ``total``: these shares of all layers;
-        ``roof``: the most MACs per second; ``slopes``: bytes per second from and to memory, by transfers.
+        ``bytes`` of the transfers in ``operands``, ``shares`` of the PE-cycles, and whether it is ``extrapolated``;
+        ``total``: these shares of all layers, and ``utilization``, None if most of the time is beyond what was
+        measured; ``roof``: the most MACs per second; ``slopes``: bytes per second from and to memory, by transfers.
 
     >>> from hwcost import Linear, SystolicArray
     >>> from hwcost.reports import summarise
@@ -62,8 +63,8 @@ def network_data(summary: Any) -> dict[str, Any]:
     rates = sorted(slopes, reverse=True)
     return {
         "layers": [_layer_data(row, summary.cost, limited) for row in rows],
-        "total": summary.breakdown.shares,
-        "utilization": summary.cost.utilization,
+        "total": None if summary.is_withheld() else summary.breakdown.shares,
+        "utilization": None if summary.is_withheld() else summary.cost.utilization,
         "operands": operands,
         "roof": float(array.pes * array.clock_hz),
         "slopes": [{"bytes_per_s": rate, "operands": slopes[rate]} for rate in rates],
@@ -82,6 +83,7 @@ def _layer_data(row: Any, total: Cost, limited: Collection[str]) -> dict[str, An
         "macs": float(cost.macs),
         "bytes": float(moved),
         "shares": row.breakdown.shares,
+        "extrapolated": bool(row.beyond),
     }
 
 
@@ -124,4 +126,4 @@ def _draw_panels(part: Any, data: Mapping[str, Any], pictures: Sequence[str], pa
         draw_utilization(axes.pop(0), data)
     if "waste" in pictures:
         draw_waste(axes.pop(0), data, KINDS)
-    name_layers(lowest, data, with_total="waste" in pictures)
+    name_layers(lowest, data, with_total="waste" in pictures and data["total"] is not None)

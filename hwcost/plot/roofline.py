@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.plot.bars import BOUNDS, legend_outside
-from hwcost.plot.style import BLACK, GREY, plain_ticks
+from hwcost.plot.style import BEYOND, BLACK, GREY, plain_ticks
 from hwcost.units import BYTES, in_unit, shorten_name, unit_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
 
     Layers at one place are one point. The roof is that of all PEs busy in every cycle, and each slope a bandwidth.
     """
+    from matplotlib.colors import to_rgba
+
     points = _points(data["layers"])
     if not points:
         axes.set_axis_off()
@@ -49,25 +51,28 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
     for bound, colour in BOUNDS.items():
         where = [i for i, point in enumerate(points) if point["bound"] == bound]
         if where:
-            look: dict[str, Any] = {"color": colour, "alpha": 0.75, "linewidth": 0.6, "edgecolor": "white", "zorder": 3}
+            face = [(1.0, 1.0, 1.0, 0.6) if points[i]["extrapolated"] else to_rgba(colour, 0.75) for i in where]
+            edge = [colour if points[i]["extrapolated"] else "white" for i in where]
+            look: dict[str, Any] = {"facecolors": face, "edgecolors": edge, "linewidth": 1.0, "zorder": 3}
             axes.scatter(x[where], y[where], s=[_area(points[i]) for i in where], **look)
     axes.set(xscale="log", yscale="log", xlim=frame[:2], ylim=frame[2:])
     _number(axes, points[:_NAMED], np.stack([x, y])[:, :_NAMED], np.log(frame).reshape(2, 2))
     plain_ticks(axes.xaxis, axes.yaxis)
-    _legend(axes, points)
+    _legend(axes, points, has_total=data["total"] is not None)
     axes.set_xlabel(f"MACs per byte of {_listed(data['operands'])}")
     axes.set_ylabel(f"attained [{unit}]")
 
 
 def _points(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Layers at one place as one point, those that take the longest first."""
-    found: dict[tuple[float, float, str], dict[str, Any]] = {}
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for layer in layers:
         if not (layer["macs"] and layer["seconds"] and layer["bytes"]):
             continue
         x, y = layer["macs"] / layer["bytes"], layer["macs"] / layer["seconds"]
-        place = (float(f"{x:.3g}"), float(f"{y:.3g}"), layer["bound"])
-        point = found.setdefault(place, {"x": x, "y": y, "bound": layer["bound"], "share": 0.0, "names": []})
+        same = {"bound": layer["bound"], "extrapolated": layer["extrapolated"]}
+        place = (float(f"{x:.3g}"), float(f"{y:.3g}"), *same.values())
+        point = found.setdefault(place, {"x": x, "y": y, **same, "share": 0.0, "names": []})
         point["share"] += layer["share"]
         point["names"].append(layer["name"])
     return sorted(found.values(), key=lambda point: -point["share"])
@@ -111,7 +116,7 @@ def _area(point: Mapping[str, Any]) -> float:
     return 30.0 + 900.0 * float(point["share"])
 
 
-def _legend(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
+def _legend(axes: Axes, points: Sequence[Mapping[str, Any]], *, has_total: bool) -> None:
     from matplotlib.lines import Line2D
 
     handles, labels = axes.get_legend_handles_labels()
@@ -123,11 +128,15 @@ def _legend(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
         others = len(point["names"]) - 1
         name = shorten_name(point["names"][0], 24) + (f" and {others} like it" if others else "")
         handles.append(Line2D([], [], marker=f"${i + 1}$", linestyle="none", color=BLACK, markersize=6))
-        labels.append(f"{name}: {100 * point['share']:.1f} %")
-    if len(points) > _NAMED:
+        labels.append(f"{name}: {100 * point['share']:.1f} %" if has_total else name)
+    if any(point["extrapolated"] for point in points):
+        handles.append(Line2D([], [], marker="o", linestyle="none", markerfacecolor="white", markeredgecolor=GREY))
+        labels.append(BEYOND)
+    if len(points) > _NAMED and has_total:
         handles.append(Line2D([], [], linestyle="none"))
         labels.append(f"all others: {100 * sum(point['share'] for point in points[_NAMED:]):.1f} %")
-    legend_outside(axes, handles=handles, labels=labels, title="layers by their share of the time", alignment="left")
+    title = "layers by their share of the time" if has_total else "layers, the slowest first"
+    legend_outside(axes, handles=handles, labels=labels, title=title, alignment="left")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "BEYOND",
     "BLACK",
     "COLOURS",
     "ENDINGS",
     "GREY",
+    "HOLLOW",
     "LIGHT",
     "MARGINS",
     "STYLE",
@@ -61,6 +63,10 @@ STYLE = {
     "legend.frameon": False,
     "svg.hashsalt": "hwcost",
 }
+BEYOND = "beyond what was measured"
+"""The legend of what is drawn hollow."""
+HOLLOW: dict[str, Any] = {"facecolor": "white", "hatch": "////", "linewidth": 0.8}
+"""The look of a bar that is beyond what was measured, in addition to the colour of its edge."""
 _FEW, _MANY = 8.0, 100.0  # ratios of the ends of an axis with few ticks at 1, 2 and 5, and with enough decades
 MARGINS = {"w_pad": 0.12, "h_pad": 0.08}
 _OPTIONS: dict[str, dict[str, Any]] = {

@@ -9,8 +9,8 @@
 [('body', 45), ('head', 1)]
 """
 
-from hwcost.reports.rows import Summary, summarise
+from hwcost.reports.rows import Summary, summarise, with_device
 from hwcost.reports.shapes import layer_shape
 from hwcost.reports.tree import Module, Row
 
-__all__ = ["Module", "Row", "Summary", "layer_shape", "summarise"]
+__all__ = ["Module", "Row", "Summary", "layer_shape", "summarise", "with_device"]

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hwcost.arrays import Value, true_divide
+from hwcost.devices import DeviceFile, ExtrapolationWarning, read_device
+from hwcost.devices.measured import MOST_BEYOND
 from hwcost.errors import InvalidValueError, shorten
 from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import CycleBreakdown, breakdown
 from hwcost.model.cost import PARTS, Cost
-from hwcost.model.formula import Pricing, as_array
+from hwcost.model.formula import Pricing
 from hwcost.model.layers import is_layer
 from hwcost.model.traffic import OPERANDS, Traffic
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.network.pricing import Layers, price_network
+from hwcost.reports.measured import legend, share_beyond, withheld, without_total
 from hwcost.reports.shapes import layer_shape
 from hwcost.reports.tree import Module, Row, module_tree
 from hwcost.units import shortlist
 
-__all__ = ["Summary", "summarise"]
+__all__ = ["Summary", "summarise", "with_device"]
 
 NAMED = 5
 """Operations that an error names."""
@@ -42,6 +48,8 @@ class Summary(Value):
         notes: remarks of the importer.
         seconds_90: the ends between which the latency lies with 90 %, if the array is a calibrated device as it was
             fitted.
+        measured: the name of the calibrated device; empty for an array that was not fitted to measurements.
+        extrapolate: whether totals of which more than half is beyond what was measured are among the figures.
     """
 
     name: str
@@ -51,6 +59,8 @@ class Summary(Value):
     breakdown: CycleBreakdown
     notes: tuple[str, ...] = ()
     seconds_90: tuple[float, float] | None = None
+    measured: str = ""
+    extrapolate: bool = False
 
     def of(self, state: str) -> tuple[Row, ...]:
         """The rows of one state."""
@@ -84,15 +94,42 @@ class Summary(Value):
         """The part that bounds the layers that take most of the time."""
         return max(self.seconds_by_bound, key=lambda name: self.seconds_by_bound[name])
 
+    @property
+    def extrapolated_share(self) -> float | None:
+        """The share of the time that is beyond what the device was measured with; None if it was not measured."""
+        return self.share_beyond(self.tree)
+
+    def share_beyond(self, part: Row | Module) -> float | None:
+        """The same of a row or module."""
+        if not self.measured:
+            return None
+        return share_beyond(part.rows) if isinstance(part, Module) else float(bool(part.beyond))
+
+    def is_withheld(self, part: Module | Row | None = None) -> bool:
+        """Whether the total, or a subtotal, is no figure to go by: more than half of it is beyond what was measured."""
+        if self.extrapolate or isinstance(part, Row):
+            return False
+        return (self.share_beyond(self.tree if part is None else part) or 0.0) > MOST_BEYOND
+
+    @property
+    def withheld(self) -> str:
+        """Why there is no total; empty if there is one."""
+        return withheld(self.extrapolated_share or 0.0) if self.is_withheld() else ""
+
+    @property
+    def legend(self) -> str:
+        """What is beyond what the device was measured with, in words; empty if nothing is."""
+        return legend(self.measured, self.of("priced"))
+
     def figures(self, part: Row | Module | None = None) -> dict[str, Any]:
         """The figures of a row or module, or of the whole network, by name."""
         whole = self.tree if part is None else part
         cost, breakdown = (self.cost, self.breakdown) if part is None else (whole.cost, whole.breakdown)
-        return {
+        found = {
             "macs": cost.macs,
             "cycles": cost.cycles,
             "seconds": cost.seconds,
-            "share": 1.0 if part is None else self.share(part),
+            "share": 1.0 if part is None else None if self.is_withheld() else self.share(part),
             "utilization": cost.utilization,
             "bound": cost.bound if cost.cycles else "",
             "folds": cost.folds,
@@ -100,10 +137,14 @@ class Summary(Value):
             "pe_cycles": dict(breakdown.figures()),
             "bytes": {operand.removesuffix("s"): whole.traffic.bytes(operand) for operand in OPERANDS},
             "reread_bytes": whole.traffic.bytes(level="reread"),
+            "extrapolated_share": self.share_beyond(whole),
         }
+        return without_total(found) if self.is_withheld(part) else found
 
     def of_total(self) -> dict[str, Any]:
         """Figures that only the whole network has."""
+        if self.is_withheld():
+            return {"seconds_by_bound": None, "seconds_90": None}
         return {"seconds_by_bound": dict(self.seconds_by_bound), "seconds_90": self.seconds_90}
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,7 +158,9 @@ class Summary(Value):
         return {
             "network": self.name,
             "notes": list(self.notes),
-            "total": self.figures() | self.of_total(),
+            "total": None if self.is_withheld() else self.figures() | self.of_total(),
+            "total_withheld": self.withheld or None,
+            "extrapolated_share": self.extrapolated_share,
             "missing": [self.row_dict(row) for row in self.of("unsupported")],
             "rows": [self.row_dict(row) for row in self.rows],
             "modules": [{"path": each.path, "rows": len(each.rows)} | self.figures(each) for each in modules],
@@ -128,26 +171,44 @@ class Summary(Value):
         words = {name: getattr(row, name) for name in ("name", "path", "kind", "state", "shape")}
         if row.state == "unsupported":
             return words | {"reason": row.reason}
-        return words | self.figures(row)
+        return words | self.figures(row) | {"extrapolated": bool(row.beyond) if self.measured else None}
 
 
-def summarise(network: Layers, array: SystolicArray | str, *, skip_unsupported: bool = False) -> Summary:
+def summarise(
+    network: Layers,
+    array: SystolicArray | DeviceFile | str,
+    *,
+    skip_unsupported: bool = False,
+    extrapolate: bool = False,
+) -> Summary:
     """The cost of a network on an array, operation by operation.
 
     Args:
         network: of an importer, or any mapping from names to layers; points in its names make modules.
-        array: the accelerator, or the name of a device, with one number in every field.
+        array: the accelerator, with one number in every field; or a device by name, path or
+            :func:`hwcost.devices.read_device`, of which the summary then also knows what it was measured with.
         skip_unsupported: leave out what cannot be priced, and name it, instead of raising.
+        extrapolate: give figures of totals of which more than half is beyond what the device was measured with.
 
     Raises:
         InvalidValueError: nothing to price, an operation that is not supported, sizes that are arrays.
+
+    Warns:
+        ExtrapolationWarning: more than half of the total is beyond what the device was measured with.
 
     >>> from hwcost import Linear
     >>> summary = summarise({"a": Linear(64, 40), "b": Linear(40, 8)}, SystolicArray(8, 8))
     >>> summary.cost.cycles, summary.breakdown.idle, summary.missing
     (45, 0, ())
     """
-    network, array = _as_network(network), as_array(array)
+    network = _as_network(network)
+    if not isinstance(array, SystolicArray):
+        device = _as_device(array)
+        summary = summarise(network, device.array, skip_unsupported=skip_unsupported)
+        summary = with_device(summary, device, network, extrapolate=extrapolate)
+        if summary.withheld:
+            warnings.warn(f"no total: {summary.withheld}; {summary.legend}", ExtrapolationWarning, stacklevel=2)
+        return summary
     missing = [f"{name}: {each.layer}" for name, each in network.unsupported.items()]
     if missing and not skip_unsupported:
         raise InvalidValueError(
@@ -167,6 +228,39 @@ def summarise(network: Layers, array: SystolicArray | str, *, skip_unsupported: 
         cost=sum(itertools.chain.from_iterable(costs.values()), start=Cost()),
         breakdown=sum((row.breakdown for row in rows), start=CycleBreakdown()),
         notes=network.notes,
+    )
+
+
+def _as_device(given: object) -> DeviceFile:
+    if isinstance(given, DeviceFile):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        return read_device(given, field="array")
+    raise InvalidValueError("array", given, "a DeviceFile, a SystolicArray, or the name of a device")
+
+
+def with_device(summary: Summary, device: DeviceFile, network: Mapping[str, Any], *, extrapolate: bool) -> Summary:
+    """A summary with what is known from the measurements that a device was fitted to.
+
+    Args:
+        summary: of the array of the device, or of one with another clock, size or dataflow.
+        device: the device.
+        network: the layers by the names of the rows.
+        extrapolate: give totals of which more than half is beyond what was measured.
+    """
+    if device.fit is None:
+        return summary
+    priced = [(network[row.name], row.cost.seconds) for row in summary.of("priced")]
+    rows = (
+        dataclasses.replace(row, beyond=tuple(device.beyond(network[row.name]))) if row.state == "priced" else row
+        for row in summary.rows
+    )
+    return dataclasses.replace(
+        summary,
+        rows=tuple(rows),
+        seconds_90=device.interval(priced) if device.array == summary.array else None,
+        measured=device.name,
+        extrapolate=extrapolate,
     )
 
 

@@ -31,6 +31,7 @@ class Row(Value):
         traffic: the elements that it moves.
         moved: the same by the name of the transfer; empty on a machine without a memory limit.
         reason: why it is not supported; else empty.
+        beyond: a sentence for each of its sizes beyond those that the device was measured with.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Row(Value):
     traffic: Traffic
     moved: Mapping[str, Size] = field(default_factory=dict)
     reason: str = ""
+    beyond: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +28,7 @@ __all__ = [
     "model_options",
     "note_extrapolation",
     "summary_of",
+    "withheld_text",
 ]
 
 _NAMED = 10
@@ -98,14 +98,18 @@ model_options = block(
 """Adds the options that a network may need; the command takes them as ``options``."""
 
 
-def summary_of(network: Network, machine: Machine, *, skip_unsupported: bool) -> Summary:
-    """The cost of a network on a machine, row by row."""
-    from hwcost.reports import summarise
+def summary_of(network: Network, machine: Machine, *, skip_unsupported: bool, extrapolate: bool = False) -> Summary:
+    """The cost of a network on a machine, row by row; what is beyond its measurements is known to the summary."""
+    from hwcost.reports import summarise, with_device
 
     with option_names({}, printable(network.name)):
         summary = summarise(network, machine.array, skip_unsupported=skip_unsupported)
-    rows = [(network[row.name], row.cost.seconds) for row in summary.of("priced")]
-    return dataclasses.replace(summary, seconds_90=machine.interval(rows))
+    return summary if machine.file is None else with_device(summary, machine.file, network, extrapolate=extrapolate)
+
+
+def withheld_text(summary: Summary) -> str:
+    """Why there is no total, and the option that gives it."""
+    return f"{summary.withheld}; --extrapolate prints it"
 
 
 def note_extrapolation(network: Network, machine: Machine) -> None:

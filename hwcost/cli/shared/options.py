@@ -96,6 +96,9 @@ def form_options(csv: str = "Print comma-separated values with a header.") -> De
 TORCH_DEVICE = click.option(
     "--torch-device", metavar="NAME", help="Where PyTorch computes: cpu, cuda, cuda:1 or mps.  [default: cpu]"
 )
+extrapolate = click.option(
+    "--extrapolate", is_flag=True, help="Print totals even if most of them is beyond what the device was measured with."
+)
 skip_unsupported = click.option(
     "--skip-unsupported", is_flag=True, help="Leave out operations that cannot be priced, and name them."
 )

@@ -18,6 +18,7 @@ from hwcost.console import note
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Conv2d
+from hwcost.units import MARK
 
 __all__ = ["SWEEP_LIMIT", "Workload", "read_workload", "workload_options"]
 
@@ -100,6 +101,21 @@ class Workload(NamedTuple):
             return dataclasses.replace(self.machine.array, rows=v["s1"], cols=v["s2"])
         except InvalidValueError as error:
             raise self._renamed(error) from None
+
+    def is_beyond(self) -> Any:
+        """Whether the layer lies outside the range in which a calibrated device was measured, for every point.
+
+        None for a device that was not fitted to measurements.
+        """
+        file = self.machine.file
+        return None if file is None else file.is_beyond(self.layer())
+
+    @property
+    def legend(self) -> str:
+        """What the mark before figures says; empty if no point is beyond what was measured."""
+        file = self.machine.file
+        beyond = [] if file is None else file.beyond(self.layer())
+        return f"{MARK} an extrapolation: {'; '.join(beyond)} on {self.machine.name}" if beyond else ""
 
     def note_extrapolation(self) -> None:
         """Notes on stderr which sizes lie outside the range in which a calibrated device was measured."""

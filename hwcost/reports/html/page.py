@@ -13,7 +13,7 @@ from typing import Any
 from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import KINDS
 from hwcost.reports.html.inline import inline_svg, text_of
-from hwcost.units import BYTES, TIMES, Units, in_unit, with_unit
+from hwcost.units import BYTES, NOT_SHOWN, TIMES, Units, in_unit, marked, with_unit
 
 __all__ = ["html_report"]
 
@@ -54,6 +54,7 @@ def html_report(
     *,
     notes: Sequence[str] = (),
     missing: str = "",
+    withheld: str = "",
 ) -> str:
     """The page.
 
@@ -68,6 +69,7 @@ def html_report(
         pictures: SVG files, by "time", "waste" and "roofline".
         notes: remarks, one paragraph each.
         missing: a sentence on operations that are not in the totals.
+        withheld: why there is no total, if there is none.
 
     Returns:
         The text of an HTML file. The same arguments make the same text.
@@ -81,7 +83,7 @@ def html_report(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     parts = (
         [f'<p class="missing"><strong>Missing:</strong> {text_of(missing)}</p>'] if missing else [],
-        _totals(total),
+        _totals(total, withheld),
         (f'<p class="note">{text_of(note)}</p>' for note in notes),
         _pictures(pictures),
         _table(lines),
@@ -96,15 +98,20 @@ def html_report(
     )
 
 
-def _totals(total: Mapping[str, Any]) -> Iterator[str]:
-    shown = {
-        "time": _time(total["seconds"]),
-        **({"90 %": " to ".join(map(_time, ends))} if (ends := total.get("seconds_90")) else {}),
-        "cycles": _whole(total["cycles"]),
-        "MACs": _whole(total["macs"]),
-        "utilization": f"{100 * total['utilization']:.1f} %",
-    }
-    if by_bound := {name: each for name, each in total.get("seconds_by_bound", {}).items() if each}:
+def _totals(total: Mapping[str, Any], withheld: str) -> Iterator[str]:
+    beyond = total.get("extrapolated_share")
+    if withheld:
+        shown = {"time": withheld, "MACs": _whole(total["macs"])}
+    else:
+        shown = {
+            "time": marked(_time(total["seconds"]), beyond),
+            **({"90 %": " to ".join(map(_time, ends))} if (ends := total.get("seconds_90")) else {}),
+            "cycles": marked(_whole(total["cycles"]), beyond),
+            "MACs": _whole(total["macs"]),
+            "utilization": marked(f"{100 * total['utilization']:.1f} %", beyond),
+            **({"beyond what was measured": f"{100 * beyond:.0f} % of the time"} if beyond else {}),
+        }
+    if by_bound := {name: each for name, each in (total.get("seconds_by_bound") or {}).items() if each}:
         whole = sum(by_bound.values())
         shown["bound by"] = ", ".join(f"{name} {100 * each / whole:.0f} %" for name, each in by_bound.items())
     yield '<dl class="totals">'
@@ -158,18 +165,21 @@ def _cells(line: Mapping[str, Any], idle: Sequence[str]) -> Iterator[str]:
         yield from ["<td></td>"] * (len(_FIGURES) + len(idle))
         yield _cell(moved, in_unit(moved, BYTES, 4)) if moved else "<td></td>"
         return
+    beyond = line.get("is_beyond")
     for key in _FIGURES:
         value = line[key]
-        if key == "bound":
+        if value is None:
+            yield f'<td class="number">{NOT_SHOWN}</td>'
+        elif key == "bound":
             yield f'<td data-value="{text_of(value)}" class="{text_of(value)}">{text_of(value)}</td>'
         elif key == "seconds":
-            yield _cell(value, _time(value))
+            yield _cell(value, marked(_time(value), beyond))
         elif key == "macs":
             yield _cell(value, in_unit(value, _COUNTS, 4).strip())
         elif key in ("share", "utilization"):
-            yield _cell(value, f"{100 * value:.1f} %", bar=value)
+            yield _cell(value, marked(f"{100 * value:.1f} %", beyond), bar=value)
         else:
-            yield _cell(value, _whole(value))
+            yield _cell(value, marked(_whole(value), beyond and key == "cycles"))
     shares = _shares(line["pe_cycles"])
     for kind in idle:
         yield _cell(shares[kind], f"{100 * shares[kind]:.1f} %" if shares[kind] else "")
@@ -177,6 +187,7 @@ def _cells(line: Mapping[str, Any], idle: Sequence[str]) -> Iterator[str]:
 
 
 def _shares(figures: Mapping[str, float]) -> dict[str, float]:
+    figures = {name: figure or 0.0 for name, figure in figures.items()}
     whole = sum(figures.values())
     return {name: figure / whole if whole else 0.0 for name, figure in figures.items()}
 

@@ -1,0 +1,46 @@
+"""How far the figures of a network come from layers beyond those that a calibrated device was measured with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hwcost.reports.tree import Row
+from hwcost.units import MARK, plural
+
+__all__ = ["legend", "share_beyond", "withheld", "without_total"]
+
+_OF_TIME = ("cycles", "seconds", "share", "utilization", "bound")
+
+
+def share_beyond(rows: Sequence[Row]) -> float:
+    """The share of the time of rows that is beyond."""
+    whole = float(sum(row.cost.seconds for row in rows))
+    return float(sum(row.cost.seconds for row in rows if row.beyond)) / whole if whole else 0.0
+
+
+def legend(device: str, rows: Sequence[Row]) -> str:
+    """What the mark before figures says; empty if no row is beyond."""
+    beyond = [row for row in rows if row.beyond]
+    if not beyond:
+        return ""
+    first = beyond[0]
+    return (
+        f"{MARK} an extrapolation: {len(beyond)} of {plural(len(rows), 'layer')} beyond what {device} was measured "
+        f"with, like {first.name}: {first.beyond[0]}"
+    )
+
+
+def withheld(share: float) -> str:
+    """Why a total is not shown.
+
+    >>> withheld(0.71)
+    '71 % of it is beyond what was measured'
+    """
+    return f"{100 * share:.0f} % of it is beyond what was measured"
+
+
+def without_total(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a network or module without those that its time would tell."""
+    hidden = {name: None for name in figures if name in _OF_TIME or name.endswith("_cycles")}
+    return figures | hidden | {"pe_cycles": dict.fromkeys(figures["pe_cycles"])}

@@ -1,0 +1,237 @@
+"""Figures beyond what a calibrated device was measured with: marked everywhere, and no total that is mostly of them."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nets import LENET, TREE
+
+from hwcost import Conv2d, Gemm, SystolicArray, network_cost
+from hwcost.devices import ExtrapolationWarning, Fit, Range, read_device, write_device
+from hwcost.network.network import Network
+from hwcost.plot import network_data, network_figure
+from hwcost.reports import Module, summarise
+
+pytest.importorskip("tomli_w")
+RANGES = {"m": Range(16, 1000), "n": Range(4, 100), "k": Range(8, 900)}
+SEEN, FAR = Gemm(m=400, n=60, k=300), Gemm(m=400, n=60, k=9000)
+SIZES = st.integers(1, 3000)
+
+
+def device(ranges=RANGES, **errors):
+    fit = Fit("a few layers", "us", "CC0-1.0", errors, (), (), ranges)
+    return dataclasses.replace(read_device("gemmini"), name="mine", fit=fit)
+
+
+def of(network):
+    """The summary on the device, without the warning."""
+    return summarise(network, device(), extrapolate=True)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    write_device(tmp_path / "mine.toml", device(log_margin_90=0.1))
+    return str(tmp_path / "mine.toml")
+
+
+def from_csv(text):
+    """What each row says about being extrapolated."""
+    return [row["extrapolated"] for row in csv.DictReader(io.StringIO(text))]
+
+
+def listed(tmp_path, name, **layers):
+    """A file of products (m, n, k)."""
+    rows = [f"{key},gemm,{layer.m},{layer.n},{layer.k}" for key, layer in layers.items()]
+    (tmp_path / name).write_text("\n".join(["name,kind,m,n,k", *rows]) + "\n")
+    return str(tmp_path / name)
+
+
+# ---------------------------------------------------------------- which layers
+
+
+@given(m=SIZES, n=SIZES, k=SIZES)
+def test_a_layer_is_beyond_if_a_size_is_outside(m, n, k):
+    layer = Gemm(m=m, n=n, k=k)
+    inside = 16 <= m <= 1000 and 4 <= n <= 100 and 8 <= k <= 900
+    assert device().is_beyond(layer) is not inside
+    assert bool(device().beyond(layer)) is not inside
+
+
+@given(st.lists(SIZES, min_size=1, max_size=5), st.lists(SIZES, min_size=1, max_size=5))
+def test_arrays_of_sizes_are_judged_one_by_one(outs, sizes):
+    layer = Conv2d(8, np.array(outs), 3, height=np.array(sizes)[:, None], width=7, padding=1)
+    found = np.broadcast_to(device().is_beyond(layer), (len(sizes), len(outs)))
+    one = [[device().is_beyond(Conv2d(8, f, 3, height=h, width=7, padding=1)) for f in outs] for h in sizes]
+    assert found.tolist() == one
+
+
+def test_a_device_without_measurements_says_nothing():
+    assert read_device("gemmini").is_beyond(FAR) is None
+    summary = summarise({"a": FAR}, "gemmini")
+    assert (summary.extrapolated_share, summary.withheld, summary.legend) == (None, "", "")
+    assert summary.as_dict()["rows"][0]["extrapolated"] is None
+    assert summary.as_dict()["total"] is not None
+
+
+# ---------------------------------------------------------------- shares and totals
+
+
+@given(st.lists(st.tuples(SIZES, SIZES), min_size=1, max_size=6))
+def test_the_share_is_that_of_the_time(sizes):
+    layers = {f"a.{i}" if i % 2 else f"b{i}": Gemm(m=m, n=20, k=k) for i, (m, k) in enumerate(sizes)}
+    summary = of(layers)
+    seconds = {name: cost.seconds for name, cost in network_cost(layers, device().array).layers.items()}
+    beyond = sum(seconds[name] for name, layer in layers.items() if device().beyond(layer))
+    assert summary.extrapolated_share == pytest.approx(beyond / sum(seconds.values()))
+    assert not summary.is_withheld()
+    careful = dataclasses.replace(summary, extrapolate=False)
+    assert careful.is_withheld() is (summary.extrapolated_share > 0.5) is (careful.as_dict()["total"] is None)
+    for _, _, part in careful.tree.walk():
+        figures = careful.figures(part)
+        hidden = isinstance(part, Module) and careful.share_beyond(part) > 0.5
+        assert (figures["seconds"] is None) is (figures["cycles"] is None) is hidden
+        assert figures["macs"] == part.cost.macs
+
+
+def test_python_is_warned_unless_it_asks():
+    layers = {"a": SEEN, "b": FAR}
+    with pytest.warns(ExtrapolationWarning, match=r"no total: \d+ % of it .* k is 9000, but layers of 8 to 900"):
+        summary = summarise(layers, device())
+    assert summary.as_dict()["total_withheld"] == summary.withheld
+    assert summary.cost == network_cost(layers, device().array).total  # what is there is not lost
+    assert summarise(layers, device(), extrapolate=True).as_dict()["total"]["cycles"] == summary.cost.cycles
+    assert summarise({"a": SEEN}, device()).extrapolated_share == 0.0
+
+
+def test_a_plain_array_was_not_measured():
+    assert summarise({"a": FAR}, SystolicArray(8, 8)).extrapolated_share is None
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def test_a_report_marks_the_layer_and_the_total(hwcost, tmp_path, mine):
+    net = listed(tmp_path, "net.csv", **{"a": SEEN, "s.b": SEEN, "s.c": Gemm(m=2, n=60, k=300)})
+    code, out, err = hwcost("model", net, "--device", mine)
+    assert (code, err) == (0, "")
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert ["~" in lines[name] for name in ("a", "s", "b", "c", "total")] == [False, True, False, True, True]
+    assert lines["~"].startswith(
+        "~ an extrapolation: 1 of 3 layers beyond what mine was measured with, like s.c: m is 2"
+    )
+    rows = json.loads(hwcost("model", net, "--device", mine, "--json")[1])
+    assert [row["extrapolated"] for row in rows["rows"]] == [False, False, True]
+    assert 0 < rows["extrapolated_share"] == rows["total"]["extrapolated_share"] < 0.5
+    assert from_csv(hwcost("model", net, "--device", mine, "--csv")[1]) == ["False", "False", "True"]
+
+
+def test_a_total_that_is_mostly_beyond_is_printed_if_asked_for(hwcost, tmp_path, mine):
+    net = listed(tmp_path, "net.csv", **{"s.a": FAR, "s.b": SEEN, "c": SEEN})
+    args = ("model", net, "--device", mine)
+    code, out, err = hwcost(*args)
+    assert (code, err) == (0, "")
+    assert re.search(
+        r"^total +3 layers, \d+ MACs: 9\d % of it is beyond what was measured; --extrapolate prints it$", out, re.M
+    )
+    assert "PE-cycles" not in out
+    assert re.search(r"^s +(- +)+", out, re.M)
+    content = json.loads(hwcost(*args, "--json")[1])
+    assert content["total"] is None
+    assert "beyond what was measured" in content["total_withheld"]
+    assert [each["seconds"] for each in content["modules"] if each["path"] == "s"] == [None]
+    asked = json.loads(hwcost(*args, "--json", "--extrapolate")[1])
+    assert asked["total"]["seconds"] > 0
+    assert asked["total_withheld"] is None
+    assert re.search(
+        r"^total .*: ~\d+ cycles, ~[\d.]+ [mun]?s .*9\d % of it beyond", hwcost(*args, "--extrapolate")[1], re.M
+    )
+
+
+def test_a_comparison_leaves_out_the_time_that_is_mostly_beyond(hwcost, tmp_path, mine):
+    near, far = listed(tmp_path, "near.csv", a=SEEN), listed(tmp_path, "far.csv", a=FAR)
+    code, out, err = hwcost("compare", near, far, "--devices", f"gemmini,{mine}")
+    assert (code, err) == (0, "")
+    *_, last, legend, reason = out.splitlines()
+    assert re.search(r"( -){5}", re.sub(" +", " ", last))
+    assert legend.startswith("far: ~ an extrapolation: 1 of 1 layer")
+    assert reason == "far: no total on mine: 100 % of it is beyond what was measured; --extrapolate prints it"
+    rows = json.loads(hwcost("compare", near, far, "--devices", f"gemmini,{mine}", "--json")[1])["rows"]
+    assert [row["seconds"] is None for row in rows] == [False, False, False, True]
+    assert [row["extrapolated_share"] for row in rows] == [None, 0.0, None, 1.0]
+    asked = hwcost("compare", near, far, "--devices", mine, "--extrapolate")[1].splitlines()
+    assert ["~" in line for line in asked] == [False, False, True, True]
+    first = json.loads(hwcost("compare", far, near, "--devices", mine, "--json")[1])["rows"]
+    assert [row["ratio"] for row in first] == [None, None]
+
+
+def test_an_estimate_marks_its_figures(hwcost, mine):
+    args = ["estimate", "--k", "1", "--c", "64", "--h", "20", "--w", "20", "--device", mine, "--f"]
+    code, out, err = hwcost(*args, "999")
+    assert (code, err) == (0, "")
+    marks = {line.split()[0]: "~" in line for line in out.splitlines()}
+    assert [marks[name] for name in ("cycles", "smooth", "utilization", "time", "MACs")] == [True] * 4 + [False]
+    assert out.splitlines()[-1] == "~ an extrapolation: n is 999, but layers of 4 to 100 were measured on mine"
+    assert "~" not in hwcost(*args, "64")[1]
+    table = hwcost(*args, "64,100,101")[1].splitlines()
+    assert [line.count("~") for line in table] == [0, 0, 0, 4, 1]
+    assert len({len(line) for line in table[:4]}) == 1
+    rows = json.loads(hwcost(*args, "64,100,101", "--json")[1])["rows"]
+    assert [row["extrapolated"] for row in rows] == [False, False, True]
+    assert from_csv(hwcost(*args, "64,101", "--csv")[1]) == ["False", "True"]
+
+
+def test_a_sweep_marks_arrays_that_were_not_measured(hwcost, tmp_path, mine):
+    net = listed(tmp_path, "net.csv", a=SEEN)
+    args = ("sweep", net, "--device", mine, "--rows", "8,16", "--cols", "16")
+    rows = json.loads(hwcost(*args, "--json")[1])["rows"]
+    assert {row["rows"]: row["extrapolated"] for row in rows} == {8: True, 16: False}
+    code, out, err = hwcost(*args)
+    assert (code, err) == (0, "")
+    lines = [line for line in out.splitlines() if re.search(r"\d x 16[ ,] ", line)]
+    assert [bool(re.search(r"\b8 x 16\b", line)) for line in lines] == ["~" in line for line in lines]
+    assert "~ an extrapolation: mine was measured at 16 x 16; at other sizes" in out
+    assert "~" not in hwcost(*args[:-4], "--rows", "16", "--cols", "16")[1]
+
+
+# ---------------------------------------------------------------- pictures and pages
+
+
+def test_bars_beyond_what_was_measured_are_hollow():
+    pytest.importorskip("matplotlib")
+    summary = of(LENET)
+    data = network_data(summary)
+    assert [layer["extrapolated"] for layer in data["layers"]] == [bool(row.beyond) for row in summary.rows]
+    assert {True, False} == {layer["extrapolated"] for layer in data["layers"]}
+    time = network_figure(summary).axes[0]
+    hollow = [bar for bars in time.containers for bar in bars if bar.get_hatch()]
+    assert len(hollow) == sum(layer["extrapolated"] for layer in data["layers"])
+    assert "beyond what was measured" in [text.get_text() for text in time.get_legend().get_texts()]
+    careful = network_data(dataclasses.replace(of({"a": FAR}), extrapolate=False))
+    assert (careful["total"], careful["utilization"]) == (None, None)
+    assert network_figure(dataclasses.replace(of({"a": FAR}), extrapolate=False)).axes
+
+
+def test_a_page_marks_figures_and_has_no_total_that_is_mostly_beyond(hwcost, tmp_path, mine):
+    pytest.importorskip("matplotlib")
+    net = listed(tmp_path, "net.csv", **{"s.a": FAR, "s.b": SEEN})
+    for more in ([], ["--extrapolate"]):
+        page = tmp_path / "net.html"
+        assert hwcost("model", net, "--device", mine, "--html", str(page), *more)[0] == 0
+        text = page.read_text()
+        assert ("--extrapolate prints it" in text) is not more
+        assert bool(re.search(r"<dt>time</dt><dd>~[\d.]+ ", text)) is bool(more)
+        assert re.search(r'data-value="[\d.e-]+">~[\d.]+ ', text)
+        assert "an extrapolation: 1 of 2 layers beyond what mine was measured with" in text
+
+
+def test_a_tree_keeps_its_operations_that_are_not_priced():
+    network = Network("t", TREE.operations)
+    assert [row.beyond for row in of(network).rows if row.state == "memory-only"] == [()]
