@@ -44,6 +44,10 @@ RICH = {
     "half a block": SystolicArray(
         8, 8, lowering="kernel-position", filter_block=6.0, reread_stairs=0.5, channel_multiple=3, dram_bytes_per_s=2e9,
     ),
+    "shared": SystolicArray(8, 16, fold_timing="double-buffered", arrays=4, dram_bytes_per_s=9e9, overlap=0.2),
+    "memories": SystolicArray(
+        8, 8, arrays=3, bandwidth_per_array=True, dram_bytes_per_s=1e9, channel_multiple=4, cycles_per_fold=2.0,
+    ),
     "waits": SystolicArray(128, 128, dram_bytes_per_s=1e9),
 }  # fmt: skip
 ALL = BARE | RICH

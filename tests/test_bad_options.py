@@ -38,7 +38,8 @@ FILE = ["", "a", "a.txt", "no/such/folder/a"]
 MEMBER = ["", "nope", "modules.py", "no.py:a", "modules.py:nope"]
 BAD = {
     **dict.fromkeys(("--k", "--k1", "--k2", "--c", "--f", "--h", "--w", "--batch", "--stride", "--groups"), SIZES),
-    **dict.fromkeys(("--s1", "--s2", "--top", "--depth", "--effort", "--multiple", "--jobs", "--pe-budget"), SIZE),
+    **dict.fromkeys(("--s1", "--s2", "--arrays", "--top", "--depth", "--effort", "--multiple", "--jobs"), SIZE),
+    "--pe-budget": SIZE,
     **dict.fromkeys(("--rows", "--cols"), SIZES),
     **dict.fromkeys(("--starts", "--shuffles", "--folds"), COUNT),
     **dict.fromkeys(("--temperature", "--max", "--robust", "--prior", "--clock"), NUMBER),

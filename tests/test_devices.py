@@ -135,6 +135,8 @@ OPTIONS = {
     "reread_stairs": entry(0.5, "1"),
     "channel_multiple": entry(4, "1"),
     "parallel_operands": entry(True, ""),
+    "arrays": entry(4, "1"),
+    "bandwidth_per_array": entry(True, ""),
 }
 FACTS = {"peak_ops_per_s": entry(256e9, "op/s", "derived"), "made_by": entry("nobody", ""), "power": entry(0.3, "W")}
 FULL = DeviceFile("full", "Everything that a file can say", ("one", "two\nlines"), MACHINE | OPTIONS, FACTS, FIT)

@@ -47,6 +47,8 @@ FIELDS = {
     "reread_stairs": (1.0, {"filter_block": 10.0, "input_bytes_per_s": 1e9}, "14400 bytes"),
     "channel_multiple": (8, {}, "216"),
     "parallel_operands": (True, {"dram_bytes_per_s": 1e9}, "the longest of weights, inputs and outputs"),
+    "arrays": (4, {}, " over 4 of 4 arrays: at most "),
+    "bandwidth_per_array": (True, {"arrays": 3, "dram_bytes_per_s": 1e9}, "for each array"),
     "overlap": (0.25, {"dram_bytes_per_s": 1e9}, "0.25 of the shorter"),
     "bytes_per_element": (2.0, {"weight_bytes_per_s": 1e9}, "2 B"),
 }

@@ -56,6 +56,8 @@ FIELDS = {
     "reread_stairs": [0.3, 1],
     "channel_multiple": [2, 4, 32],
     "parallel_operands": [True],
+    "arrays": [2, 3, 8],
+    "bandwidth_per_array": [True],
     **{name: [1e8, 1e9, 1e10] for name in BANDWIDTHS},
 }
 

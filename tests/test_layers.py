@@ -26,7 +26,14 @@ GOOD = {
     SystolicArray: {"rows": 4, "cols": 8},
 }  # fmt: skip
 NAMES = {"dataflow", "fold_timing", "lowering"}
-SWITCHES = {"drains_outputs", "starts_up", "counts_last_fold", "rereads_inputs", "parallel_operands"}
+SWITCHES = {
+    "drains_outputs",
+    "starts_up",
+    "counts_last_fold",
+    "rereads_inputs",
+    "parallel_operands",
+    "bandwidth_per_array",
+}
 QUANTITIES = {
     "clock_hz": "a finite number of hertz above 0",
     "max_streamed": "an integer of at least 1",
@@ -39,6 +46,7 @@ QUANTITIES = {
     "overlap": "a finite number from 0 to 1",
     "reread_stairs": "a finite number from 0 to 1",
     "channel_multiple": "an integer of at least 1",
+    "arrays": "an integer of at least 1",
     "cycles_per_row": "a finite number of cycles above 0",
     "cycles_per_fold": "a finite number of cycles not below 0",
     "cycles_per_layer": "a finite number of cycles not below 0",
@@ -49,7 +57,7 @@ QUANTITIES = {
     "output_bytes_per_s": "a number of bytes per second above 0",
     "filter_block": "a number of filters above 0",
 }
-COUNTS = ("max_streamed", "accumulators", "channel_multiple")
+COUNTS = ("max_streamed", "accumulators", "channel_multiple", "arrays")
 LAYERS = [kind for kind in GOOD if kind is not SystolicArray]
 PAIRS = ("kernel_size", "stride", "padding", "dilation")
 FIELDS = [(kind, name) for kind, sizes in GOOD.items() for name in sizes]

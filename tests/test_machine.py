@@ -39,7 +39,8 @@ VALUES = {
     "cycles_per_block": st.floats(1, 90), "bytes_per_element": st.sampled_from([2.0, 4.0]), "dram_bytes_per_s": RATES,
     "weight_bytes_per_s": RATES, "input_bytes_per_s": RATES, "output_bytes_per_s": RATES, "reread_bytes_per_s": RATES,
     "overlap": st.sampled_from([0.3, 1.0]), "reread_stairs": st.sampled_from([0.5, 1.0]),
-    "channel_multiple": st.sampled_from([3, 8]), "parallel_operands": st.just(True),
+    "channel_multiple": st.sampled_from([3, 8]), "parallel_operands": st.just(True), "arrays": st.integers(2, 9),
+    "bandwidth_per_array": st.just(True),
 }  # fmt: skip
 LAYERS = (
     Conv2d(20, 70, 3, height=10, width=12, padding=1), Conv2d(16, 16, 5, height=9, width=9, groups=4),
@@ -69,6 +70,7 @@ def idle_fields(array, **changes):
         "rereads_inputs": reread == math.inf,
         "reread_stairs": reread == math.inf or not repeats,
         "parallel_operands": min(*rates.values(), reread) == math.inf,
+        "bandwidth_per_array": fields.arrays == 1 or min(*rates.values(), reread) == math.inf,
         "drains_outputs": not (fields.dataflow == "os" and fields.fold_timing == "serial"),
         "starts_up": fields.dataflow == "os",
         "dram_bytes_per_s": None not in own.values(),
@@ -109,6 +111,7 @@ NEEDS = {
     "reread_stairs": {"filter_block": 8.0, "dram_bytes_per_s": 1e7}, "parallel_operands": {"dram_bytes_per_s": 1e7},
     "rereads_inputs": {"accumulators": 64, "cycles_per_block": 9.0, "dram_bytes_per_s": 1e8},
     "drains_outputs": {"dataflow": "os", "fold_timing": "serial"}, "lowering": {"fold_timing": "serial"},
+    "bandwidth_per_array": {"arrays": 3, "dram_bytes_per_s": 1e7},
 }  # fmt: skip
 
 
@@ -146,6 +149,8 @@ def test_a_field_is_refused_if_and_only_if_it_has_no_effect(name, data):
         ({"rereads_inputs": True}, "input_bytes_per_s"),
         ({"reread_stairs": 0.5, "dram_bytes_per_s": 1e9}, "filter_block"),
         ({"parallel_operands": True}, "bandwidth"),
+        ({"bandwidth_per_array": True, "dram_bytes_per_s": 1e9}, "arrays"),
+        ({"bandwidth_per_array": True, "arrays": 2}, "bandwidth"),
         ({"drains_outputs": True, "fold_timing": "serial"}, "os"),
         ({"drains_outputs": True, "dataflow": "os"}, "serial"),
         ({"starts_up": True, "dataflow": "os"}, "ws"),

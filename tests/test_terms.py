@@ -6,16 +6,19 @@ import dataclasses
 import itertools
 import math
 import pickle
+from fractions import Fraction
 
 import machines
 import numpy as np
 import pytest
+import twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwcost import LOWERINGS, RELAXATIONS, Conv2d, Cost, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost
 from hwcost.machine import Clock, Grid, Memory, Term, Tiler, Timing, Transfer
 from hwcost.machine.dataflow import REUSE_LETTER
+from hwcost.model.formula import price
 from hwcost.model.layout import lay_out
 
 over_machines = pytest.mark.parametrize("array", machines.ALL.values(), ids=list(machines.ALL))
@@ -121,6 +124,13 @@ def memory_by_hand(layer, array):
         blocks += 1
     read = array.reread_stairs * blocks + (1 - array.reread_stairs) * filters / room
     again = inputs * (max(1, read) - 1)
+    if array.bandwidth_per_array:  # the longest part has all of an operand that lacks the letter of the cut
+        (gemm,) = layer.gemms()
+        letter = price(gemm, array).work.letter
+        part = Fraction(max(map(len, twin.dealt(getattr(gemm, letter), array.arrays))), getattr(gemm, letter))
+        weights, inputs, outputs = (
+            size * (1 if letter == lacks else part) for size, lacks in ((weights, "m"), (inputs, "n"), (outputs, "k"))
+        )
     rates = [
         array.dram_bytes_per_s if own is None else own
         for own in (array.weight_bytes_per_s, array.input_bytes_per_s, array.output_bytes_per_s)
@@ -256,6 +266,7 @@ QUANTITIES = {
     "weight_bytes_per_s": [1e9, math.inf], "input_bytes_per_s": [1e9, 7e10], "output_bytes_per_s": [1e8, 1e9],
     "reread_bytes_per_s": [1e9, 2e10], "accumulators": [64, 4000], "cycles_per_block": [0.0, 8.0],
     "min_streamed": [0.0, 400.0], "filter_block": [4.0, math.inf], "overlap": [0.1, 0.9], "max_streamed": [3, 500],
+    "arrays": [1, 6],
 }  # fmt: skip
 
 

@@ -29,6 +29,14 @@ def tiles(extent: int, size: int) -> Iterator[range]:
     yield range(start, extent)
 
 
+def dealt(extent: int, hands: int) -> list[list[int]]:
+    """Indices dealt out one after the other, as cards are: what each of several arrays gets."""
+    found: list[list[int]] = [[] for _ in range(hands)]
+    for index in range(extent):
+        found[index % hands].append(index)
+    return found
+
+
 @dataclass(frozen=True)
 class Tile:
     """One fold as the clock sees it: the rows in use, the rows streamed, and the whole array around them."""

@@ -126,9 +126,9 @@ def _width_advice(
 ) -> WidthAdvice:
     width, own = network.widths[name], followers(operations, name)
     step_size = math.lcm(width.multiple, allowed.multiple)
-    # the next fold begins within one array length; groups share the channels, and are part of the multiple
+    # the next fold begins within the length of all arrays; groups share the channels, and are part of the multiple
     is_table = isinstance(array, MeasuredCosts)
-    ahead = 0 if isinstance(array, MeasuredCosts) else (max(array.rows, array.cols) + 1) * step_size
+    ahead = 0 if isinstance(array, MeasuredCosts) else (max(array.rows, array.cols) * array.arrays + 1) * step_size
     most = LARGEST_SIDE if is_table else width.size + min(ahead, MOST_AHEAD * step_size)
     sizes = candidates(network, name, most, allowed, array)
     tables = over_each(own, network, array, {name: sizes})

@@ -186,8 +186,8 @@ def _busiest(measurements: Sequence[Measurement], machine: SystolicArray) -> flo
     """The largest share of the array's multiply-accumulates that a measurement needed."""
 
     def share(one: Measurement) -> float:
-        rows, cols = (one.device.get(name, getattr(machine, name)) for name in ("rows", "cols"))
-        return float(one.macs / (one.seconds * rows * cols * machine.clock_hz))
+        sizes = (one.device.get(name, getattr(machine, name)) for name in ("rows", "cols", "arrays"))
+        return float(one.macs / (one.seconds * math.prod(sizes) * machine.clock_hz))
 
     return max(map(share, measurements))
 

@@ -105,8 +105,8 @@ def check_peak(one: Measurement, device: SystolicArray) -> None:
     Raises:
         InvalidValueError: it is; most often cycles and seconds, or the device, were mixed up.
     """
-    rows, cols = (one.device.get(name, getattr(device, name)) for name in ("rows", "cols"))
-    least = one.macs / (rows * cols * device.clock_hz)
+    rows, cols, arrays = (one.device.get(name, getattr(device, name)) for name in ("rows", "cols", "arrays"))
+    least = one.macs / (rows * cols * arrays * device.clock_hz)
     if one.seconds < least * (1 - 1e-9):
         where = one.source or (f"measurement {one.name!r}" if one.name else "a measurement")
         raise InvalidValueError(

@@ -219,6 +219,6 @@ def grid_values(machine: SystolicArray, grid: Mapping[str, Any]) -> dict[str, An
 
 def largest_machine(device: SystolicArray, grid: Mapping[str, Sequence[Any]]) -> SystolicArray:
     """The machine of the grid with the most PEs, which no measurement can be faster than."""
-    sizes = {name: max(grid[name]) for name in ("size", "rows", "cols") if grid.get(name)}
+    sizes = {name: max(grid[name]) for name in ("size", "rows", "cols", "arrays") if grid.get(name)}
     changes: dict[str, Any] = {field: size for name, size in sizes.items() for field in GRIDS[name]}
     return dataclasses.replace(device, **changes)

@@ -229,7 +229,7 @@ def _draw(path: str, pairs: Sequence[Pair], width: int) -> None:
     rows = [pairs[i : i + width] for i in range(0, len(pairs), width)]
     figure = plot.comparison_figure(
         [row[0].summary.name for row in rows],
-        [pair.machine.name or f"{pair.summary.array.rows} x {pair.summary.array.cols}" for pair in rows[0]],
+        [pair.machine.name or pair.summary.array.size_in_words for pair in rows[0]],
         [[_shown(pair, pair.summary.cost.seconds) for pair in row] for row in rows],
         [[_shown(pair, pair.summary.cost.utilization) for pair in row] for row in rows],
         [[bool(pair.summary.extrapolated_share) for pair in row] for row in rows],

@@ -27,7 +27,7 @@ Example:
 
 _COLUMNS = [
     Column["DeviceFile"]("device", lambda file: file.name, to_the_left=True),
-    Column["DeviceFile"]("array", lambda file: f"{file.array.rows} x {file.array.cols}", to_the_left=True),
+    Column["DeviceFile"]("array", lambda file: file.array.size_in_words, to_the_left=True),
     Column["DeviceFile"]("clock[MHz]", lambda file: f"{file.array.clock_hz / 1e6:.6g}"),
     Column["DeviceFile"](
         "what it is", lambda file: file.summary + " (calibrated)" * (file.fit is not None), to_the_left=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -91,7 +91,7 @@ def estimate(
         from hwcost.cli.explain import explain
 
         terms = explain(pricing)
-    output.write(workload, smooth, figures, form, terms=terms)
+    output.write(workload, smooth, figures, form, work=pricing.work, terms=terms)
 
 
 def _refuse_other_options() -> None:
@@ -129,13 +129,17 @@ def _figures_of(workload: Workload, smooth: Relaxation) -> tuple[output.Figures,
 
 
 def _figures(pricing: Pricing, smooth_cycles: Size) -> output.Figures:
-    exact, folds = pricing.cost, pricing.work.folds
+    exact = pricing.cost
     return {
         "cycles": exact.cycles,
         "smooth_cycles": smooth_cycles,
-        **{f"folds_{name}": getattr(folds, name) for name in ("along_rows", "along_cols", "in_time")},
+        **{f"folds_{name}": pricing.pick(_folds(name)) for name in ("along_rows", "along_cols", "in_time")},
         **{name: getattr(exact, name) for name in _OF_THE_COST},
     }
+
+
+def _folds(name: str) -> Callable[[Pricing], Size]:
+    return lambda pricing: getattr(pricing.work.folds, name)
 
 
 def _smooth_cycles(layer: Conv2d, array: SystolicArray, smooth: Relaxation) -> Size:

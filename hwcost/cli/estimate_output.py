@@ -12,11 +12,10 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.arrays import Size
-from hwcost.cli.formula import formula
+from hwcost.cli.formula import formula, split_text
 from hwcost.cli.shared.machines import Machine, between
 from hwcost.cli.shared.workload import Workload
-from hwcost.machine.array import SystolicArray
-from hwcost.model.layers import Conv2d
+from hwcost.model.layout import Work
 from hwcost.relaxation import Relaxation
 from hwcost.units import CLOCKS, TIMES, exact, in_unit, labelled, marked, unit_of
 
@@ -37,11 +36,20 @@ Columns: TypeAlias = Mapping[str, Any]
 
 
 def write(
-    workload: Workload, smooth: Relaxation, figures: Figures, form: str, *, terms: Sequence[Sentence] = ()
+    workload: Workload,
+    smooth: Relaxation,
+    figures: Figures,
+    form: str,
+    *,
+    work: Work,
+    terms: Sequence[Sentence] = (),
 ) -> None:
-    """Prints the figures of a workload as "text", "json" or "csv", with the terms in words if they are given."""
+    """Prints the figures of a workload as "text", "json" or "csv", with the terms in words if they are given.
+
+    ``work`` is that of the pricing: how a single point lies on the array.
+    """
     if form == "text" and not workload.is_sweep:
-        click.echo(_point(workload, smooth, figures, terms))
+        click.echo(_point(workload, smooth, figures, work, terms))
         return
     if form == "json":
         blocks = _json(workload, smooth, figures, terms)
@@ -60,7 +68,7 @@ def _described(relaxation: Relaxation) -> str:
 # ---------------------------------------------------------------- one point
 
 
-def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequence[Sentence]) -> str:
+def _point(workload: Workload, smooth: Relaxation, figures: Figures, work: Work, terms: Sequence[Sentence]) -> str:
     layer, array = workload.layer(), workload.array()
     ends = between(_interval(workload, figures))
 
@@ -70,7 +78,7 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequ
     lines = {
         "cycles": known(exact(figures["cycles"])),
         "smooth": f"{known(_smooth_format(figures).format(figures['smooth_cycles']))} cycles ({_described(smooth)})",
-        "folds": _folds(layer, array, figures),
+        "folds": _folds(work, figures),
         "utilization": known(f"{100 * figures['utilization']:.2f} %"),
         "time": f"{known(in_unit(figures['seconds'], TIMES))}{ends} at {in_unit(array.clock_hz, CLOCKS)}",
         "MACs": str(figures["macs"]),
@@ -79,6 +87,8 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, terms: Sequ
     if figures["memory_cycles"] or figures["overhead_cycles"]:
         parts = " + ".join(f"{exact(figures[f'{name}_cycles'])} {name}" for name in ("compute", "overhead", "waiting"))
         lines["bound"] = f"{figures['bound']} (cycles = {parts} for memory)"
+    if array.arrays > 1:
+        lines["split"] = split_text(work)
     if (text := formula(layer, array, figures)) is not None:
         lines["formula"] = text
     lines |= {f"  {term.name}": term.text for term in terms}
@@ -92,10 +102,9 @@ def _interval(workload: Workload, figures: Figures) -> tuple[float, float] | Non
     return machine.interval([(workload.layer(), float(figures["seconds"]))])
 
 
-def _folds(layer: Conv2d, array: SystolicArray, figures: Figures) -> str:
-    (gemm,) = layer.gemms()
-    lowered = array.lowering_row.lower(gemm)
-    flow = array.dataflow_row
+def _folds(work: Work, figures: Figures) -> str:
+    array, gemm = work.array, work.part
+    flow, lowered = array.dataflow_row, array.lowering_row.lower(gemm)
     rows, cols = getattr(lowered, flow.rows), getattr(lowered, flow.cols)
     what = "groups" if lowered.count == gemm.count else "products"
     groups = f"{lowered.count} {what} x " if lowered.count > 1 else ""

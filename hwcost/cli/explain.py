@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from hwcost.cli.formula import split_text
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.machine.terms import START_UP
@@ -62,9 +63,12 @@ def _number(value: Any) -> str:
 def _shape(work: Work) -> Iterator[Sentence]:
     array, folds = work.array, work.folds
     flow, lowered = array.dataflow_row, array.lowering_row.lower(work.gemm)
-    extents = {letter: getattr(lowered, letter) for letter in "mnk"}
-    of_each = "({m} x {k})({k} x {n})".format(**extents)
+    of_each = f"({lowered.m} x {lowered.k})({lowered.k} x {lowered.n})"
     yield Sentence("lowering", f"{array.lowering_row.summary}: {lowered.count} of {of_each}")
+    part = array.lowering_row.lower(work.part)
+    if array.arrays > 1:
+        yield Sentence("split", split_text(work))
+    extents = {letter: getattr(part, letter) for letter in "mnk"}
     yield Sentence(
         "layout",
         f"{flow.summary}: {flow.rows} = {extents[flow.rows]} along {array.rows} rows, {flow.cols} = "
@@ -95,6 +99,7 @@ def _terms(parts: Pricing, array: SystolicArray) -> Iterator[Sentence]:
         if transfer.name in parts.memory:
             cycles, rate = parts.memory[transfer.name], transfer.bytes_per_s(array) / array.clock_hz
             moved = f"{bytes_of(parts.moved[transfer.name], array.bytes_per_element):.6g} bytes at {rate:.4g} a cycle"
+            moved += " for each array, and the longest part" if array.bandwidth_per_array else ""
             yield Sentence(transfer.name, f"{transfer.summary}: {moved}: {_number(cycles)} cycles", cycles)
     if len(parts.memory) > 1:
         moving = parts.memory_cycles

@@ -9,8 +9,9 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import FoldTexts
 from hwcost.machine.tiler import LOWERINGS
 from hwcost.model.layers import Conv2d
+from hwcost.model.layout import Work
 
-__all__ = ["formula"]
+__all__ = ["formula", "split_text"]
 
 _SPELT = {
     "rows", "cols", "clock_hz", "dataflow", "fold_timing", "lowering", "max_streamed", "drains_outputs",
@@ -42,6 +43,23 @@ def formula(layer: Conv2d, array: SystolicArray, figures: Mapping[str, Any]) -> 
     counts = [*(layer.kernel_size if array.lowering == "kernel-position" else ()), layer.groups]
     before = "".join(f"{count} * " for count in reversed(counts) if count > 1)
     return f"{before}{spelt} = {before}{short} = {figures['cycles']} cycles"
+
+
+def split_text(work: Work) -> str:
+    """How the arrays of a chip share a product, in words.
+
+    >>> from hwcost import Gemm
+    >>> from hwcost.model.formula import price
+    >>> split_text(price(Gemm(m=49, n=512, k=3), SystolicArray(8, 8, arrays=4)).work)
+    'n over 4 of 4 arrays: at most (49 x 3)(3 x 128) on each'
+    """
+    arrays, part = work.array.arrays, work.part
+    if not work.letter:
+        return f"whole, on one of {arrays} arrays"
+    what = {"count": "products", "k": "the channels of k"}.get(work.letter, work.letter)
+    of_each = f"({part.m} x {part.k})({part.k} x {part.n})"
+    several = f"{part.count} of " if part.count > 1 else ""
+    return f"{what} over {work.parts} of {arrays} arrays: at most {several}{of_each} on each"
 
 
 def _texts(layer: Conv2d, array: SystolicArray, figures: Mapping[str, Any], *, spelt: bool) -> FoldTexts:

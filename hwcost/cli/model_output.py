@@ -37,7 +37,10 @@ __all__ = [
 
 SCHEMA = "hwcost.model/1"
 _OF_BOUND = {"compute": "blue", "memory": "red", "overhead": "magenta"}
-_SHORT = {"ragged_rows": "rows", "ragged_cols": "cols", "fill_and_drain": "fill", "overhead": "over", "waiting": "wait"}
+_SHORT = {
+    "ragged_rows": "rows", "ragged_cols": "cols", "ragged_arrays": "arrays", "fill_and_drain": "fill",
+    "overhead": "over", "waiting": "wait",
+}  # fmt: skip
 
 
 class Line(NamedTuple):
@@ -140,7 +143,7 @@ def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column
     columns.extend(
         Column[Line](f"{short}[%]", figure(_share_of(kind), mark=False))
         for kind, short in _SHORT.items()
-        if kind not in ("overhead", "waiting") or getattr(summary.breakdown, kind)
+        if kind not in ("ragged_arrays", "overhead", "waiting") or getattr(summary.breakdown, kind)
     )
     if any(isinstance(line.part, Row) and line.part.state == "memory-only" for line in lines):
         columns.append(Column[Line]("bytes", lambda line: in_unit(line.part.traffic.bytes(), BYTES, 4)))

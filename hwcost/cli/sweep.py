@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from hwcost.cli.shared.machines import CLOCK, FOLD_TIMING, ArrayOptions, adapted_device
+from hwcost.cli.shared.machines import ARRAYS, CLOCK, FOLD_TIMING, ArrayOptions, adapted_device
 from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options
 from hwcost.cli.shared.options import block, default_option, form_options, option_names, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
@@ -96,7 +96,7 @@ class Request(NamedTuple):
 )
 @size_option("--pe-budget", help="Leave out arrays with more processing elements.")
 @click.option("--device", metavar="NAME|FILE", help="Take everything except rows and columns from this device.")
-@block("array", ArrayOptions, FOLD_TIMING, CLOCK)
+@block("array", ArrayOptions, ARRAYS, FOLD_TIMING, CLOCK)
 @skip_unsupported
 @size_option("--top", help=f"Write only the N fastest points.  [default: all; as text, {_TOP} of the Pareto front]")
 @click.option(
@@ -172,7 +172,7 @@ def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsu
     if request.dataflows is not None:
         flows = tuple(parse_name("--dataflow", name.strip(), DATAFLOWS) for name in request.dataflows.split(","))
     with option_names(_OPTIONS, printable(network.name)), contextlib.ExitStack() as stack:
-        points = count_points(rows, cols, flows, request.pe_budget)
+        points = count_points(rows, cols, flows, request.pe_budget, arrays=base.arrays)
         for flow in flows:
             adapted_device(base, dataflow=flow)  # prints which fields have no effect under it
         advance = None
@@ -228,4 +228,5 @@ def _draw(path: str, context: Context) -> None:
     found: Any = context.found
     flows = np.asarray([DATAFLOWS[str(name)].summary for name in found.dataflows])[found.flow]
     columns = (found.rows, found.cols, flows, found.seconds, found.utilization)
-    save(sweep_figure(*columns, found.front, pe_budget=found.pe_budget, title=context.title), path)
+    options = {"pe_budget": found.pe_budget, "title": context.title, "arrays": found.base.arrays}
+    save(sweep_figure(*columns, found.front, **options), path)

@@ -75,7 +75,8 @@ class Context(NamedTuple):
         """The network and the settings that all arrays share, on one line."""
         base = self.found.base
         device = "" if self.machine.name is None else f"{self.machine.name}, "
-        timing = f"{base.fold_timing} folds, {in_unit(base.clock_hz, CLOCKS)}"
+        arrays = f"{base.arrays} arrays, " if base.arrays > 1 else ""
+        timing = f"{arrays}{base.fold_timing} folds, {in_unit(base.clock_hz, CLOCKS)}"
         return f"{shorten_name(printable(self.network.name), 100)}: {device}{timing}"
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from hwcost.arrays import Size, product
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
-from hwcost.machine.fields import COUNT, FREQUENCY, RATE, SHARE, Kind, Need, Part, Start, declare, part
+from hwcost.machine.fields import COUNT, FREQUENCY, RATE, SHARE, Kind, Need, Part, Start, declare, is_stated, part
 from hwcost.machine.memory import Memory
 from hwcost.machine.rows import called, resolved
 from hwcost.machine.terms import SHIPPED, Term, Transfer
@@ -42,11 +42,25 @@ class Grid(Part):
     _: KW_ONLY
     row_stairs: Size = declare(SHARE, "1", "weight of the ceiling along rows", _WEIGHT, default=1.0, start=_STAIRS)
     col_stairs: Size = declare(SHARE, "1", "weight of the ceiling along columns", _WEIGHT, default=1.0, start=_STAIRS)
+    arrays: Size = declare(
+        COUNT, "1", "arrays of this size that share each product",
+        "cut along filters, output positions, input channels or groups, whichever is fastest", default=1,
+    )  # fmt: skip
+
+    @property
+    def size_in_words(self) -> str:
+        """Rows and columns as text, and the number of arrays if there are several.
+
+        >>> Grid(16, 8).size_in_words, Grid(128, 128, arrays=4).size_in_words
+        ('16 x 8', '4 arrays of 128 x 128')
+        """
+        size = f"{self.rows} x {self.cols}"
+        return f"{self.arrays} arrays of {size}" if is_stated(self, "arrays") else size
 
     @property
     def pes(self) -> Size:
-        """The number of processing elements."""
-        return product(self.rows, self.cols, what="the number of PEs")
+        """The number of processing elements of all arrays."""
+        return product(self.rows, self.cols, self.arrays, what="the number of PEs")
 
 
 @part

@@ -26,6 +26,10 @@ def _leaves_a_share(array: Any) -> bool:
 _START = Start(_byte_per_column, "dram_bytes_per_s, or one byte per cycle and column")
 _LIMIT = Need("a finite bandwidth, such as dram_bytes_per_s", lambda array: array.has_memory_limit)
 _SHARED = Need("an operand whose own bandwidth is not set", _leaves_a_share)
+_SEVERAL = Need(
+    "arrays above 1, and a finite bandwidth, such as dram_bytes_per_s",
+    lambda array: array.has_memory_limit and is_stated(array, "arrays"),
+)
 _AGAIN = Need("filter_block or rereads_inputs", lambda a: a.rereads_inputs or is_stated(a, "filter_block"))
 
 
@@ -71,6 +75,12 @@ class Memory(Part):
     parallel_operands: bool = declare(
         SWITCH, "", "weights, inputs and outputs move at the same time, each on a channel of its own",
         "the longest of the three counts, and not their sum", default=False, need=_LIMIT,
+    )  # fmt: skip
+
+    bandwidth_per_array: bool = declare(
+        SWITCH, "", "every array has the bandwidths for itself",
+        "what several arrays need, each of them reads; or else it crosses a shared memory once", default=False,
+        need=_SEVERAL,
     )  # fmt: skip
 
     @property

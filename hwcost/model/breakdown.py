@@ -6,15 +6,18 @@ folds along rows and A_C along columns (:mod:`hwcost.model.formula`), ``count`` 
     useful          count * S_R * S_C * T                        the MACs
     ragged rows     count * (A_R * R - S_R) * S_C * T            rows that the extent does not fill
     ragged columns  count * A_R * R * (A_C * C - S_C) * T        columns that it does not fill, over all rows
+    ragged arrays   arrays * MACs of the longest part - MACs     arrays with less to do than another, or nothing
     fill and drain  the cycles of the folds beyond one for each of the T rows of each fold, times R * C
     overhead        cycles on top of those of the folds, times R * C: start-up, constants
     waiting         cycles in which the array waits for memory, times R * C
 
-The first three are all PE-cycles in which folds stream; all six are ``Cost.pe_cycles``. Fill and drain holds all that
-a fold takes in addition to streaming: also what a device adds to every fold, and the time of rows that stream slower
-than one per cycle or not at all. It is below zero only if an array leaves its last fold out of the count
-(``counts_last_fold``), whose MACs are useful but whose cycles are not counted, or if its rows stream faster than one
-per cycle (``cycles_per_row``). No other term is.
+The first four are all PE-cycles in which folds stream; all seven are ``Cost.pe_cycles``. If several arrays share the
+product, the letters are those of the longest part, and all kinds but the first count for every array.
+
+Fill and drain holds all that a fold takes in addition to streaming: also what a device adds to every fold, and the time
+of rows that stream slower than one per cycle or not at all. It is below zero only if an array leaves its last fold out
+of the count (``counts_last_fold``), whose MACs are useful but whose cycles are not counted, or if its rows stream
+faster than one per cycle (``cycles_per_row``). No other term is.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ KINDS: Mapping[str, str] = Table(
         "useful": "useful",
         "ragged_rows": "ragged rows",
         "ragged_cols": "ragged columns",
+        "ragged_arrays": "ragged arrays",
         "fill_and_drain": "fill and drain",
         "overhead": "overhead",
         "waiting": "waiting for memory",
@@ -55,6 +59,7 @@ class CycleBreakdown(Sums):
     useful: Size = 0
     ragged_rows: Size = 0
     ragged_cols: Size = 0
+    ragged_arrays: Size = 0
     fill_and_drain: Size = 0
     overhead: Size = 0
     waiting: Size = 0
@@ -93,7 +98,7 @@ def layer_breakdown(layer: Layer, array: SystolicArray | str) -> CycleBreakdown:
 
     >>> from hwcost import Linear
     >>> layer_breakdown(Linear(12, 6), SystolicArray(8, 8))
-    CycleBreakdown(useful=72, ragged_rows=24, ragged_cols=32, fill_and_drain=0, overhead=0, waiting=0)
+    CycleBreakdown(useful=72, ragged_rows=24, ragged_cols=32, ragged_arrays=0, fill_and_drain=0, overhead=0, waiting=0)
     """
     array = check(layer, array)
     return sum((breakdown(price(gemm, array)) for gemm in layer.gemms()), start=CycleBreakdown())
@@ -106,16 +111,18 @@ def breakdown(pricing: Pricing) -> CycleBreakdown:
 
 
 def _breakdown(pricing: Pricing) -> CycleBreakdown:
-    array, folds = pricing.work.array, pricing.work.folds
-    flow, lowered = folds.dataflow, array.lowering_row.lower(pricing.work.gemm)  # without channels that only pad
+    array, folds, macs = pricing.work.array, pricing.work.folds, pricing.work.gemm.macs
+    flow, lowered = folds.dataflow, array.lowering_row.lower(pricing.work.part)  # without channels that only pad
     rows_extent, cols_extent, time = (getattr(lowered, letter) for letter in (flow.rows, flow.cols, flow.time))
     rows = product(folds.along_rows, folds.rows, what="the rows of all folds")
     cols = product(folds.along_cols, folds.cols, what="the columns of all folds")
+    count = product(array.arrays, folds.count)
     streaming = product(folds.count, product(folds.along_rows, folds.along_cols, time), what="the cycles")
     return CycleBreakdown(
-        useful=pricing.work.gemm.macs,
-        ragged_rows=product(folds.count, _left(rows, rows_extent), cols_extent, time),
-        ragged_cols=product(folds.count, rows, _left(cols, cols_extent), time),
+        useful=macs,
+        ragged_rows=product(count, _left(rows, rows_extent), cols_extent, time),
+        ragged_cols=product(count, rows, _left(cols, cols_extent), time),
+        ragged_arrays=_left(product(array.arrays, pricing.work.part.macs), macs),
         fill_and_drain=_of_pes(total(pricing.compute, -streaming), array),
         overhead=_of_pes(pricing.overhead_cycles, array),
         waiting=_of_pes(pricing.waiting, array),

@@ -13,7 +13,9 @@ convolution on a weight-stationary one with ideal folds it is the author's formu
 
     RUNTIME = ceil(k1 * k2 * c / s1) * ceil(f / s2) * h * w * B.
 
-Products that share an operand are laid out apart or as one larger product, whichever takes fewer cycles.
+Products that share an operand are laid out apart or as one larger product, whichever takes fewer cycles. Several
+``arrays`` share a product in the fastest of the ways of :mod:`hwcost.model.splits`: compute is that of the longest
+part; memory is that of the whole product, or of this part if every array has the bandwidths for itself.
 
 The fields of :class:`hwcost.SystolicArray` state what an array may add. In the letters of this page:
 
@@ -26,7 +28,7 @@ The fields of :class:`hwcost.SystolicArray` state what an array may add. In the 
     counts_last_fold    if False, one fold, as full as the first, is left out
 
 A processing element does one MAC per cycle, whatever the fields of a machine: cycles are never fewer than
-MACs / (R * C). What fields leave out of that counts as compute.
+MACs / (R * C), those of the longest part on one array. What fields leave out of that counts as compute.
 
 :mod:`hwcost.model.traffic` counts what crosses the memory, and :mod:`hwcost.model.overheads` has what is added once.
 """
@@ -50,6 +52,7 @@ from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import Work, is_zero
 from hwcost.model.overheads import overhead_cycles
+from hwcost.model.splits import splits_of
 from hwcost.model.sums import where
 from hwcost.model.traffic import Traffic, memory_cycles, moved_elements, moving_cycles, traffic_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
@@ -88,7 +91,7 @@ def _may_be_too_few(array: SystolicArray) -> bool:
 
 def _missing(cycles: Size, gemm: Gemm, array: SystolicArray) -> Size:
     """What cycles lack of those in which the processing elements can do the MACs; whole ones if sizes are."""
-    macs, pes = array.lowering_row.lower(gemm).macs, array.pes
+    macs, pes = array.lowering_row.lower(gemm).macs, product(array.rows, array.cols)
     divide = true_divide if is_float(macs) or is_float(pes) else ceil_divide
     return maximum(total(divide(macs, pes, what="the MACs"), -cycles), 0)
 
@@ -121,7 +124,7 @@ class Pricing(NamedTuple):
         if self.layouts is None:
             return figure(self)
         second_is_cheaper, first, second = self.layouts
-        return where(second_is_cheaper, figure(second), figure(first))
+        return where(second_is_cheaper, second.pick(figure), first.pick(figure))
 
     @property
     def memory_cycles(self) -> Size:
@@ -167,17 +170,33 @@ def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> P
     """
     apart = _price(gemm, array, relaxation)
     if gemm.shares_operands:
-        apart = _cheaper(apart, _price(gemm.merged(), array, relaxation), relaxation)
+        merged = _price(gemm.merged(), array, relaxation)
+        shared = product(gemm.weights_shared_by, gemm.inputs_shared_by) > 1
+        apart = _cheaper(apart, merged, merged.cycles < apart.cycles, shared, relaxation)
     check_finite(apart.cycles, "cycles")
     return apart
 
 
 def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
-    work = Work.of(gemm, array, relaxation)
+    """The price of a product, cut for the arrays of a chip in the way that takes the fewest cycles."""
+    best = _price_of(Work.of(gemm, array, relaxation))
+    if type(array.arrays) is int and array.arrays == 1:
+        return best
+    for split in splits_of(gemm, array, relaxation):
+        other = _price_of(Work.of(gemm, array, relaxation, split))
+        differ, faster, as_fast = split.parts > 1, other.cycles < best.cycles, other.cycles == best.cycles
+        gains = differ & (faster | (as_fast & (other.compute < best.compute)))
+        best = _cheaper(best, other, gains, differ, relaxation)
+    return best
+
+
+def _price_of(work: Work) -> Pricing:
+    array, relaxation = work.array, work.relaxation
     compute = _compute(work.folds, array)
     overhead = overhead_cycles(work)
     moved = moved_elements(work) if array.has_memory_limit else {}
-    memory = memory_cycles(moved, array) if moved else {}
+    own = moved_elements(work.alone) if array.bandwidth_per_array and moved else moved
+    memory = memory_cycles(own, array) if moved else {}
     if not memory:
         cycles = total(compute, *overhead.values(), what="the cycles") if overhead else compute
         return _whole(Pricing(work, cycles, compute, 0, memory, overhead, moved))
@@ -194,44 +213,40 @@ def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
 
 def _whole(pricing: Pricing) -> Pricing:
     """The same with at least the cycles that the MACs need."""
-    gemm, array = pricing.work.gemm, pricing.work.array
+    gemm, array = pricing.work.part, pricing.work.array
     if not _may_be_too_few(array):
         return pricing
     missing = _missing(pricing.cycles, gemm, array)
     return pricing._replace(cycles=total(pricing.cycles, missing), compute=total(pricing.compute, missing))
 
 
-def _cheaper(apart: Pricing, merged: Pricing, relaxation: Relaxation) -> Pricing:
-    """The cheaper of two layouts of the same products, element by element.
+def _cheaper(first: Pricing, second: Pricing, gains: Size, differ: Size, relaxation: Relaxation) -> Pricing:
+    """The cheaper of two layouts of the same products, element by element; ``gains`` says where it is the second.
 
-    A smooth relaxation takes the smooth minimum of the cycles, and scales the parts of the cheaper layout
-    with it; products that share nothing are left as they are.
+    A smooth relaxation takes the smooth minimum of the cycles where the layouts ``differ``, and scales the parts of
+    the cheaper layout with it.
     """
-    gains = merged.cycles < apart.cycles
-    if not relaxation.smooths_maximum and is_number(apart.cycles) and is_number(merged.cycles):
-        return merged if gains else apart
-    least = cycles = where(gains, merged.cycles, apart.cycles)
+    if not relaxation.smooths_maximum and is_number(first.cycles) and is_number(second.cycles):
+        return second if gains else first
+    least = cycles = where(gains, second.cycles, first.cycles)
     if relaxation.smooths_maximum:
-        gemm = apart.work.gemm
-        shared = product(gemm.weights_shared_by, gemm.inputs_shared_by) > 1
-        cycles = where(
-            shared, total(apart.cycles, merged.cycles, -relaxation.maximum(apart.cycles, merged.cycles)), least
-        )
+        smooth = total(first.cycles, second.cycles, -relaxation.maximum(first.cycles, second.cycles))
+        cycles = where(differ, smooth, least)
     scale = true_divide(cycles, least) if relaxation.smooths_maximum else 1
 
     def picked(of: Callable[[Pricing], Mapping[str, Size]], scale: Size = 1) -> dict[str, Size]:
-        a, b = of(merged), of(apart)
+        a, b = of(second), of(first)
         return {name: product(scale, where(gains, a.get(name, 0), b.get(name, 0))) for name in {**b, **a}}
 
     return Pricing(
-        apart.work,
+        first.work,
         cycles,
-        product(scale, where(gains, merged.compute, apart.compute)),
-        product(scale, where(gains, merged.waiting, apart.waiting)),
+        product(scale, where(gains, second.compute, first.compute)),
+        product(scale, where(gains, second.waiting, first.waiting)),
         picked(operator.attrgetter("memory")),
         picked(operator.attrgetter("overhead"), scale),
         picked(operator.attrgetter("moved")),
-        layouts=(gains, apart, merged),
+        layouts=(gains, first, second),
     )
 
 

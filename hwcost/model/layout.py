@@ -12,6 +12,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds, last_fold
 from hwcost.machine.rows import called
 from hwcost.model.gemm import Gemm, share
+from hwcost.model.splits import Split
 from hwcost.model.sums import where
 from hwcost.relaxation import EXACT, Relaxation
 
@@ -27,6 +28,8 @@ class Work(NamedTuple):
         gemm: the product.
         array, folds, relaxation: the array, how the product lies on it, and how ceilings are taken.
         padded: the product with its channels padded to the array's multiple: what is stored, moved and laid out.
+        part: the longest part of the product if several arrays share it, or else the product.
+        letter, parts: along which letter it is cut ("m", "n", "k" or "count"; empty if it is whole), and how often.
     """
 
     gemm: Gemm
@@ -34,16 +37,31 @@ class Work(NamedTuple):
     folds: Folds
     relaxation: Relaxation
     padded: Gemm
+    part: Gemm
+    letter: str = ""
+    parts: Size = 1
 
     @classmethod
-    def of(cls, gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Work:
-        """A product on an array."""
+    def of(cls, gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT, split: Split | None = None) -> Work:
+        """A product on an array, or the longest part of it on one of several; ``folds`` are those of this array."""
         whole = padded(gemm, array, relaxation)
-        return cls(gemm, array, lay_out(whole, array, relaxation), relaxation, whole)
+        if split is None:
+            return cls(gemm, array, lay_out(whole, array, relaxation), relaxation, whole, gemm)
+        letter, parts, part = split
+        folds = lay_out(padded(part, array, relaxation, gemm.count), array, relaxation)
+        return cls(gemm, array, folds, relaxation, whole, part, letter, parts)
+
+    @property
+    def alone(self) -> Work:
+        """The longest part as if it were the whole product."""
+        whole = padded(self.part, self.array, self.relaxation, self.gemm.count)
+        return self._replace(gemm=self.part, padded=whole, letter="", parts=1)
 
 
-def padded(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Gemm:
+def padded(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT, groups: Size | None = None) -> Gemm:
     """The product with its channels padded to the array's multiple; one of several groups stays as it is.
+
+    ``groups`` are those of the layer if the product is a part of it, or else ``gemm.count``.
 
     >>> array = SystolicArray(8, 8, channel_multiple=4)
     >>> padded(Gemm(m=100, n=16, k=75, window=(5, 5)), array)
@@ -54,7 +72,7 @@ def padded(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> 
         return gemm
     channels = share(gemm.k, gemm.positions)
     more = product(relaxation.ceil_div(channels, multiple), multiple)
-    more = where(gemm.count > 1, channels, more)
+    more = where((gemm.count if groups is None else groups) > 1, channels, more)
     inputs = (product(share(product(*gemm.inputs), channels), more),) if gemm.inputs else ()
     return gemm.with_sizes(k=product(gemm.positions, more), inputs=inputs)
 

@@ -13,7 +13,7 @@ __all__ = ["OVERHEADS", "overhead_cycles", "overheads_of"]
 
 
 def _blocks(work: Work) -> Size:
-    gemm, array, relaxation = work.gemm, work.array, work.relaxation
+    gemm, array, relaxation = work.part, work.array, work.relaxation
     if is_zero(array.cycles_per_block):
         return 0
     blocks: Size = 1

@@ -104,11 +104,11 @@ def _once(operand: Operand) -> Transfer:
 def _again(work: Work) -> Size:
     """The further readings of the inputs; products that share inputs read them together, block of filters by block."""
     gemm, array, maximum = work.padded, work.array, work.relaxation.maximum
-    filters = product(gemm.n, gemm.inputs_shared_by)
+    filters = product(work.part.n, gemm.inputs_shared_by)
     blocks = [] if is_unlimited(array.filter_block) else [array.filter_block]
     if array.rereads_inputs:
         held = array.accumulators
-        blocks.append(array.cols if held is None else maximum(true_divide(held, gemm.m), array.cols))
+        blocks.append(array.cols if held is None else maximum(true_divide(held, work.part.m), array.cols))
     if not blocks:
         return 0
     stairs = array.reread_stairs
@@ -143,8 +143,20 @@ def moved_elements(work: Work) -> dict[str, Size]:
     found = {}
     for transfer in transfers_of(work.array):
         own = work.array.terms
-        found[transfer.name] = figure(transfer, "elements", work) if own else transfer.elements(work)
+        elements = figure(transfer, "elements", work) if own else transfer.elements(work)
+        found[transfer.name] = product(elements, _crossings(transfer, work)) if work.letter else elements
     return {name: elements for name, elements in found.items() if not is_zero(elements)}
+
+
+def _crossings(transfer: Transfer, work: Work) -> Size:
+    """How often an operand crosses the memory if several arrays share the product.
+
+    Each of them has outputs of its own if they share the sums. Other operands that all of them need are sent to all at
+    once, unless each has a memory of its own.
+    """
+    is_needed_by_all = REUSE_LETTER[transfer.operand] == work.letter
+    is_sent_once = transfer.operand != "outputs" and not work.array.bandwidth_per_array
+    return work.parts if is_needed_by_all and not is_sent_once else 1
 
 
 def memory_cycles(moved: Mapping[str, Size], array: SystolicArray) -> dict[str, Size]:
@@ -193,7 +205,9 @@ def sram_accesses(work: Work) -> dict[Operand, Size]:
 
         accesses = elements of the operand in one product * count * folds along the letter that it lacks
 
-    Inputs are the m x k elements of the product, however often windows of a convolution repeat them.
+    and, if several arrays share the product, once for each of them if they share this letter. The folds are those of
+    the array with the longest part. Inputs are the m x k elements of the product, however often windows of a
+    convolution repeat them.
 
     >>> from hwcost import Gemm
     >>> sram_accesses(Work.of(Gemm(m=100, n=16, k=150), SystolicArray(8, 8)))
@@ -205,7 +219,9 @@ def sram_accesses(work: Work) -> dict[Operand, Size]:
     accesses = {}
     for operand in OPERANDS:
         sizes = (getattr(lowered, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
-        accesses[operand] = product(*sizes, folds.count, times[REUSE_LETTER[operand]], what=f"accesses of {operand}")
+        repeated = work.parts if REUSE_LETTER[operand] == work.letter else 1
+        passes = product(lowered.count, times[REUSE_LETTER[operand]], repeated)
+        accesses[operand] = product(*sizes, passes, what=f"accesses of {operand}")
     return accesses
 
 

@@ -29,6 +29,7 @@ _WASTE = {
     "useful": COLOURS[0],
     "ragged_rows": COLOURS[4],
     "ragged_cols": COLOURS[2],
+    "ragged_arrays": GREY,
     "fill_and_drain": COLOURS[5],
     "overhead": COLOURS[3],
     "waiting": COLOURS[1],

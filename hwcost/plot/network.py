@@ -50,7 +50,7 @@ def network_data(summary: Any) -> dict[str, Any]:
     array, rows = summary.array, [row for row in summary.rows if row.state == "priced"]
     limited, slopes, channels = set[str](), dict[float, list[str]](), dict[str, float]()
     for each in transfers_of(array):
-        rate = float(each.bytes_per_s(array))
+        rate = float(each.bytes_per_s(array)) * (array.arrays if array.bandwidth_per_array else 1)
         if rate != math.inf and any(each.name in row.moved for row in rows):
             limited.add(each.name)
             channels[each.operand] = max(rate, channels.get(each.operand, 0.0))

@@ -146,7 +146,7 @@ def _exact_style(widths: Any, figure_name: str) -> dict[str, Any]:
 
 
 def _setting(layer: Layer, array: SystolicArray, along: str) -> str:
-    place = f"{array.rows} x {array.cols} array, {array.dataflow_row.summary}, {array.fold_timing} folds"
+    place = f"{array.size_in_words}, {array.dataflow_row.summary}, {array.fold_timing} folds"
     if not isinstance(layer, Conv2d):
         return place
     k1, k2 = layer.kernel_size

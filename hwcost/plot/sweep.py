@@ -101,6 +101,7 @@ def sweep_figure(
     *,
     pe_budget: int | None = None,
     title: str = "",
+    arrays: int = 1,
 ) -> Figure:
     """The time of a network by rows and columns of the array, one map per dataflow; below, the best arrays by PEs.
 
@@ -113,6 +114,7 @@ def sweep_figure(
         front: indices of the points that no other point dominates.
         pe_budget: the most PEs, if limited.
         title: of the figure.
+        arrays: of these rows and columns in each machine.
 
     Raises:
         InvalidValueError: as :func:`sweep_data`, or an index of ``front`` that is out of range.
@@ -139,12 +141,12 @@ def sweep_figure(
         for axes, name in zip(panels, names, strict=True):
             own = best[flows[best] == name]
             image = _draw_map(axes, np.asarray(data["seconds"][name]) / scale, axes_of_map, norm)
-            _draw_front(axes, high[own], wide[own], axes_of_map, pe_budget)
+            _draw_front(axes, high[own], wide[own], axes_of_map, pe_budget and pe_budget // arrays)
             axes.set_title(name)
         panels[0].set_ylabel("rows")
         bar = above.colorbar(image, ax=list(panels), label=f"time [{unit}]", pad=0.02)
         left, right = below.subplots(1, 2)
-        _draw_best(left, right, high * wide, times / scale, 100 * used, flows, best)
+        _draw_best(left, right, high * wide * arrays, times / scale, 100 * used, flows, best)
         left.set_ylabel(f"time [{unit}]")
         plain_ticks(bar.ax.yaxis, left.xaxis, left.yaxis, right.xaxis)
         if pe_budget is not None:

@@ -276,7 +276,7 @@ def _why_not_smaller(network: Network, array: CostSource, width: str) -> str:
 def _words(array: CostSource) -> str:
     if isinstance(array, MeasuredCosts):
         return f"a table of measured costs: {plural(array.rows, 'row')} of {plural(len(array.layers), 'layer')}"
-    return f"{array.rows} x {array.cols}, {array.dataflow_row.summary}, {array.fold_timing} folds"
+    return f"{array.size_in_words}, {array.dataflow_row.summary}, {array.fold_timing} folds"
 
 
 def _count(model: nn.Module) -> int:

@@ -80,8 +80,8 @@ class Sweep(Value):
 
     @property
     def pes(self) -> Column:
-        """Processing elements: rows x columns."""
-        return np.asarray(product(self.rows, self.cols, what="the number of PEs"))
+        """Processing elements: rows x columns x arrays."""
+        return np.asarray(product(self.rows, self.cols, self.base.arrays, what="the number of PEs"))
 
     @property
     def dataflow(self) -> Column:

@@ -84,9 +84,9 @@ def sweep(
     row_sizes, col_sizes = _check_sizes(rows, "rows"), _check_sizes(cols, "cols")
     budget = None if pe_budget is None else as_size(pe_budget, "pe_budget")
     gemms, unsupported = _gemms(network, base, skip_unsupported)
-    most, count = _within(row_sizes, col_sizes, budget)
+    most, count = _within(row_sizes, col_sizes, budget, base.arrays)
     if not count:
-        smallest = int(row_sizes[0]) * int(col_sizes[0])
+        smallest = int(row_sizes[0]) * int(col_sizes[0]) * base.arrays
         raise InvalidValueError("pe_budget", budget, f"at least {smallest}, the smallest array of the sweep")
     if count * len(flows) > MOST_POINTS:
         allowed = f"at most {MOST_POINTS}; give shorter ranges"
@@ -225,22 +225,28 @@ def _check_integer(size: Size) -> Size:
 
 
 def count_points(
-    rows: Iterable[int], cols: Iterable[int], dataflows: Sequence[str | Dataflow], pe_budget: int | None = None
+    rows: Iterable[int],
+    cols: Iterable[int],
+    dataflows: Sequence[str | Dataflow],
+    pe_budget: int | None = None,
+    *,
+    arrays: int = 1,
 ) -> int:
-    """The number of points of a sweep.
+    """The number of points of a sweep, of machines of one or several arrays.
 
     >>> count_points(range(8, 17), [8, 16], ["ws", "os"], pe_budget=128)
     20
     """
-    return len(dict.fromkeys(dataflows)) * _within(_check_sizes(rows, "rows"), _check_sizes(cols, "cols"), pe_budget)[1]
+    sizes = _check_sizes(rows, "rows"), _check_sizes(cols, "cols")
+    return len(dict.fromkeys(dataflows)) * _within(*sizes, pe_budget, arrays)[1]
 
 
-def _within(rows: Column, cols: Column, budget: int | None) -> tuple[Column, int]:
+def _within(rows: Column, cols: Column, budget: int | None, arrays: int) -> tuple[Column, int]:
     """For each number of rows, how many of the columns (smallest first) fit the budget; and their sum."""
     if budget is None:
         most = np.full(len(rows), len(cols), dtype=np.int64)
     else:
-        most = np.searchsorted(cols, min(budget, 2**63 - 1) // rows, side="right")
+        most = np.searchsorted(cols, min(budget // arrays, 2**63 - 1) // rows, side="right")
     return most, int(most.sum())
 
 

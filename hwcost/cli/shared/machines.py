@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hwcost.devices import DeviceFile
 
 __all__ = [
+    "ARRAYS",
     "CLOCK",
     "DATAFLOW",
     "DEVICE",
@@ -37,6 +38,7 @@ __all__ = [
 
 _DATAFLOWS, _FOLD_TIMINGS = ", ".join(DATAFLOWS), ", ".join(FOLD_TIMINGS)
 DEVICE = click.option("--device", metavar="NAME|FILE", help="The machine: a name from hwcost devices, or a TOML file.")
+ARRAYS = size_option("--arrays", help="Arrays that share each layer.  [default: the device's, or 1]")
 DATAFLOW = click.option(
     "--dataflow", metavar="NAME", callback=parsed_by(parse_name, DATAFLOWS),
     help=f"The mapping, one of: {_DATAFLOWS}.  [default: the device's, or ws]",
@@ -85,7 +87,7 @@ class Machine(NamedTuple):
         """
         array = self.array
         name = "" if self.file is None else f"{self.file.name}{self._changes()}: "
-        return f"{name}{array.rows} x {array.cols}, {array.dataflow_row.summary}, {array.fold_timing} folds"
+        return f"{name}{array.size_in_words}, {array.dataflow_row.summary}, {array.fold_timing} folds"
 
     def interval(self, parts: Iterable[tuple[Any, float]]) -> tuple[float, float] | None:
         """The ends between which the latency of layers lies with 90 %; None unless they are those of the fitted device.
@@ -99,7 +101,8 @@ class Machine(NamedTuple):
         """What differs from the device of that name."""
         array, device = self.array, self.file.array if self.file is not None else self.array
         words = {
-            "rows": f"{array.rows} rows", "cols": f"{array.cols} columns", "dataflow": f"dataflow {array.dataflow}",
+            "rows": f"{array.rows} rows", "cols": f"{array.cols} columns", "arrays": plural(array.arrays, "array"),
+            "dataflow": f"dataflow {array.dataflow}",
             "fold_timing": f"{array.fold_timing} folds", "clock_hz": in_unit(array.clock_hz, CLOCKS),
         }  # fmt: skip
         changed = [text for name, text in words.items() if getattr(array, name) != getattr(device, name)]
@@ -130,6 +133,7 @@ class ArrayOptions(NamedTuple):
     device: str | None = None
     array_rows: int | None = None
     array_cols: int | None = None
+    arrays: int | None = None
     dataflow: str | None = None
     fold_timing: str | None = None
     clock: float | None = None
@@ -138,7 +142,7 @@ class ArrayOptions(NamedTuple):
         """The table of measured costs given as --table; raises if there are options of an array as well."""
         from hwcost.importers.lists import read_costs
 
-        options = ("--device", "--s1", "--s2", "--dataflow", "--fold-timing", "--clock")
+        options = ("--device", "--s1", "--s2", "--arrays", "--dataflow", "--fold-timing", "--clock")
         for option, value in zip(options, self, strict=True):
             if value is not None:
                 raise InvalidValueError(option, value, "leave one of them out", reason="--table is given as well")
@@ -170,7 +174,7 @@ class ArrayOptions(NamedTuple):
                 missing = "--s1" if self.array_rows is None else "--s2"
                 raise InvalidValueError(missing, MISSING, "the rows and columns of an array, or a --device")
             base = SystolicArray(self.array_rows, self.array_cols)
-        names = ("rows", "cols", "dataflow", "fold_timing", "clock_hz")
+        names = ("rows", "cols", "arrays", "dataflow", "fold_timing", "clock_hz")
         changes = {name: value for name, value in zip(names, self[1:], strict=True) if value is not None}
         return Machine(adapted_device(base, **changes), file)
 
@@ -181,6 +185,7 @@ array_options = block(
     DEVICE,
     size_option("--s1", "--rows", "array_rows", help="Rows of the array.  [default: the device's]"),
     size_option("--s2", "--cols", "array_cols", help="Columns of the array.  [default: the device's]"),
+    ARRAYS,
     DATAFLOW,
     FOLD_TIMING,
     CLOCK,

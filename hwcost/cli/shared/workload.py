@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from hwcost.arrays import Size
-from hwcost.cli.shared.machines import DATAFLOW, DEVICE, FOLD_TIMING, ArrayOptions, Machine
+from hwcost.cli.shared.machines import ARRAYS, DATAFLOW, DEVICE, FOLD_TIMING, ArrayOptions, Machine
 from hwcost.cli.shared.options import Command, Decorator, added, block, default_option
 from hwcost.cli.shared.values import ALLOWED_SIZES, INT64_MAX, Sizes, parse_padding, parse_sizes, parse_stride
 from hwcost.console import note
@@ -176,7 +176,7 @@ _DEFAULTS = {"h": "1", "w": "1", "batch": "1", "stride": "1", "groups": "1"}
 
 def workload_options(command: Command) -> Command:
     """Adds the options that describe a layer and an array; the command takes the sizes by name, and ``array``."""
-    return added(block("array", ArrayOptions, DEVICE, DATAFLOW, FOLD_TIMING)(command), *_OPTIONS)
+    return added(block("array", ArrayOptions, DEVICE, ARRAYS, DATAFLOW, FOLD_TIMING)(command), *_OPTIONS)
 
 
 def read_workload(

@@ -39,6 +39,7 @@ _FIGURES = {
 _IDLE = {
     "ragged_rows": "rows",
     "ragged_cols": "columns",
+    "ragged_arrays": "arrays",
     "fill_and_drain": "fill",
     "overhead": "overhead",
     "waiting": "memory",
