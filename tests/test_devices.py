@@ -101,6 +101,7 @@ FIT = Fit(
     identified=("cycles_per_row", "overlap"),
     not_identified=("filter_block",),
     ranges={"m": Range(16, 12544), "n": Range(8, 512), "k": Range(27, 4608), "macs": Range(10**5, 10**9)},
+    doubts=("rows with tiler = a take 2 times as long as predicted",),
 )
 MACHINE = {
     "rows": entry(16, "PE"),
@@ -163,6 +164,7 @@ def document_of(device):
             "source": fit.source,
             "licence": fit.licence,
             "errors": dict(fit.errors),
+            "doubts": list(fit.doubts),
             "identified": list(fit.identified),
             "not_identified": list(fit.not_identified),
             "range": {name: dataclasses.asdict(ends) for name, ends in fit.ranges.items()},

@@ -23,6 +23,7 @@ from hwcost.calibration.forms import FORMS, Form
 from hwcost.calibration.measurements import Measurement, medians_of_repeats, read_measurements
 from hwcost.calibration.result import Calibration, Estimate, Scores, scores
 from hwcost.calibration.settings import FIT_PARAMETERS, FitParameter, largest_machine
+from hwcost.devices import ExtrapolationWarning as ExtrapolationWarning  # where it was before
 
 __all__ = [
     "FIT_PARAMETERS",

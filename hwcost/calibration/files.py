@@ -68,7 +68,7 @@ def device_file(
         notes=(*notes, *_warnings(found), _LIMITS),
         entries=kept | given | fitted,
         facts=base.facts if isinstance(base, DeviceFile) else {},
-        fit=Fit(data, source, licence, found.errors, determined, others, found.ranges),
+        fit=Fit(data, source, licence, found.errors, determined, others, found.ranges, found.mixed),
     )
 
 
@@ -107,6 +107,8 @@ def _fitted(found: Calibration, data: str) -> Iterator[tuple[str, Entry]]:
 def _warnings(found: Calibration) -> Iterator[str]:
     for doubt in found.doubts:
         yield f"In doubt: {doubt}."
+    for question in found.questions:
+        yield f"To check: {question}"
     validated = ", ".join(f"{name} {getattr(found.scores, name):.4g}" for name in found.scores.names())
     seeds = len(found.settings.fold_seeds)
     yield (

@@ -12,10 +12,12 @@ import numpy as np
 
 from hwcost.arrays import Table
 from hwcost.calibration.forms import AUTO, FORMS, Form, chosen_form
-from hwcost.calibration.measurements import Measurement, check_peak, medians_of_repeats
-from hwcost.calibration.result import Calibration, Scores, covered, estimates, folds, margin, scores
+from hwcost.calibration.measurements import Measurement, check_peak, median_of, repeats_of
+from hwcost.calibration.mixing import Labelled, mixed
+from hwcost.calibration.result import Calibration, Estimate, Scores, covered, estimates, folds, margin, scores
 from hwcost.calibration.search import Candidate, FitResult, Stack, best_fit
 from hwcost.calibration.settings import (
+    FIT_PARAMETERS,
     Settings,
     check_grid,
     fit_parameters,
@@ -33,6 +35,7 @@ __all__ = ["fit"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 _FEWEST = 3
+_ROW = "cycles_per_row"
 
 
 def fit(
@@ -81,7 +84,8 @@ def fit(
     tried = check_grid(grid or {})
     named = free if isinstance(free, str) else tuple(free)
     settings = Settings(named, Table(tried), prior, robust, starts, folds, tuple(fold_seeds), seed)
-    used = medians_of_repeats(_checked(measurements, largest_machine(array, tried)))
+    repeats = repeats_of(_checked(measurements, largest_machine(array, tried)))
+    used = list(map(median_of, repeats))
     groups = [(one.group, 0) if one.group else ("", index) for index, one in enumerate(used)]
     if isinstance(named, str):
         settings = dataclasses.replace(settings, folds=min(settings.folds, max(2, len(set(groups)))))
@@ -92,7 +96,7 @@ def fit(
     candidates = dict(_candidates(forms, list(machines_of(array, tried)), used, follows=isinstance(named, str)))
     if not candidates:
         raise InvalidValueError("free", free, "another form", reason="none of its numbers has an effect on the device")
-    return _calibration(candidates, used, groups, settings, progress or (lambda done, of: None))
+    return _calibration(candidates, repeats, groups, settings, progress or (lambda done, of: None))
 
 
 def _forms(name: str, count: int, groups: int, settings: Settings) -> list[Form]:
@@ -124,12 +128,13 @@ def _candidates(
 
 def _calibration(
     candidates: Mapping[str, Sequence[Candidate]],
-    used: Sequence[Measurement],
+    repeats: Sequence[Sequence[Measurement]],
     groups: Sequence[tuple[str, int]],
     settings: Settings,
     progress: Progress,
 ) -> Calibration:
     """The fit to all measurements, and a cross-validation for each fold seed; the form is chosen anew in each fold."""
+    used = list(map(median_of, repeats))
     measured, everything = np.array([one.seconds for one in used]), np.arange(len(used))
     held_out = np.empty((len(settings.fold_seeds), len(used)))
     parts = [(i, p) for i, seed in enumerate(settings.fold_seeds) for p in folds(groups, settings.folds, seed)]
@@ -166,7 +171,26 @@ def _calibration(
         busiest=_busiest(used, best.machine),
         form=form,
         forms=Table(errors),
+        mixed=tuple(mixed(_labelled(repeats, np.log(held_out).mean(0)))),
+        clock_factor=_clock_factor(best, known),
     )
+
+
+def _labelled(repeats: Sequence[Sequence[Measurement]], logs: Sequence[float]) -> list[Labelled]:
+    """Every row with its residual; the logarithms are those of the predictions of the repeats."""
+    return [
+        Labelled(one.labels, layer, math.log(one.seconds) - predicted)
+        for layer, (same, predicted) in enumerate(zip(repeats, logs, strict=True))
+        for one in same
+    ]
+
+
+def _clock_factor(best: Candidate, known: Mapping[str, Estimate]) -> float | None:
+    """How many times as long as stated a row takes; None if the data do not determine it."""
+    found = known.get(_ROW)
+    if found is None or not found.is_determined:
+        return None
+    return float(found.value / FIT_PARAMETERS[_ROW].start_of(best.machine))
 
 
 def _chosen(machines: Sequence[SystolicArray], grid: Mapping[str, Any]) -> dict[str, Mapping[Any, int]]:

@@ -27,7 +27,15 @@ from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
 from hwcost.units import shortlist
 
-__all__ = ["MeasuredFile", "Measurement", "check_peak", "medians_of_repeats", "read_measurements"]
+__all__ = [
+    "MeasuredFile",
+    "Measurement",
+    "check_peak",
+    "median_of",
+    "medians_of_repeats",
+    "read_measurements",
+    "repeats_of",
+]
 
 _SHOWN = 10
 _UNITS = {"cycles": None, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -48,6 +56,8 @@ class Measurement:
         group: measurements of one group are held out together when a fit is validated; empty: a group of one.
         device: fields of the measured device that differ from the fitted one.
         source: its place in errors, such as "measured.csv, line 3".
+        labels: what else is known, by name, like {"tiler": "a"}: a fit does not use it, and says if its errors differ
+            by it.
 
     Raises:
         InvalidValueError: no layers, something that is not a layer, seconds that are not a finite number above 0, an
@@ -64,6 +74,7 @@ class Measurement:
     group: str = ""
     device: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.layers, (tuple, list)) or not self.layers:
@@ -77,6 +88,7 @@ class Measurement:
         seconds = as_quantity(self.seconds, self._field("seconds"), unit="seconds", above_0=True)
         object.__setattr__(self, "seconds", seconds)
         object.__setattr__(self, "device", Table(dict(self.device)))
+        object.__setattr__(self, "labels", Table({str(name): str(value) for name, value in self.labels.items()}))
         self._check_device()
 
     def _check_device(self) -> None:
@@ -124,14 +136,21 @@ def medians_of_repeats(measurements: Iterable[Measurement]) -> tuple[Measurement
     >>> [m.seconds for m in medians_of_repeats([Measurement((Linear(8, 8),), s) for s in (1.0, 9.0, 2.0)])]
     [2.0]
     """
+    return tuple(map(median_of, repeats_of(measurements)))
+
+
+def median_of(repeats: Sequence[Measurement]) -> Measurement:
+    """The first of several repeats, with the median of their seconds."""
+    return dataclasses.replace(repeats[0], seconds=statistics.median(one.seconds for one in repeats))
+
+
+def repeats_of(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
+    """The measurements by what was measured, in the order of the first of each."""
     repeats: dict[Any, list[Measurement]] = {}
     for one in measurements:
         key = (tuple(gemm for layer in one.layers for gemm in layer.gemms()), tuple(sorted(one.device.items())))
         repeats.setdefault(key, []).append(one)
-    return tuple(
-        dataclasses.replace(same[0], seconds=statistics.median(one.seconds for one in same))
-        for same in repeats.values()
-    )
+    return list(repeats.values())
 
 
 @dataclass(frozen=True)
@@ -224,7 +243,8 @@ class _Row(NamedTuple):
 def _read_row(row: Mapping[str, str], unit: str, source: str, device: SystolicArray) -> _Row:
     layer = read_row(row, source)
     fields_of_row = {name: _field(row[name], f"{source}: {name}") for name in _FIELDS if row.get(name)}
-    one = Measurement((layer,), 1.0, row.get("name", ""), row.get("group", ""), fields_of_row, source)
+    labels = {name: text for name, text in row.items() if name not in _KNOWN and text}
+    one = Measurement((layer,), 1.0, row.get("name", ""), row.get("group", ""), fields_of_row, source, labels)
     seconds = _seconds(row[unit], unit, source, device) if row[unit] else None
     if seconds is None and not row.get("network"):
         raise InvalidValueError(f"{source}: {unit}", row[unit], "a finite number above 0")
@@ -263,4 +283,9 @@ def _joined(read: Sequence[_Row], bad: list[str]) -> Iterator[Measurement]:
             bad.append(f"{first.source}: network {network!r} lies in several {what}; allowed: one for all of its rows")
         else:
             layers, group = tuple(row.one.layers[0] for row in rows), next(iter(groups), "")
-            yield Measurement(layers, given.pop(), network or first.name, group, first.device, first.source)
+            labels = {
+                name: text
+                for name, text in first.labels.items()
+                if all(row.one.labels.get(name) == text for row in rows)
+            }
+            yield Measurement(layers, given.pop(), network or first.name, group, first.device, first.source, labels)

@@ -19,6 +19,7 @@ from hwcost.errors import MissingDependencyError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
 from hwcost.model.layers import Layer
+from hwcost.units import CLOCKS, in_unit
 
 try:
     from scipy import stats
@@ -29,6 +30,8 @@ __all__ = ["Calibration", "Estimate", "Scores", "estimates", "folds", "scores"]
 
 Array = np.ndarray[Any, Any]
 
+_USUAL = 1.5
+"""The factor up to which a device is slower or faster than stated without a question."""
 _UNKNOWN = 7.0
 """Standard deviation (a factor of 1,000) from which a number is unknown."""
 _DETERMINED = 0.5
@@ -201,6 +204,8 @@ class Calibration:
         busiest: the largest utilization of a measurement.
         form: the name of the form, if it was chosen.
         forms: the mean error of each form by cross-validation among all measurements: what the choice went by.
+        mixed: a sentence for each label by which the held-out residuals differ.
+        clock_factor: how many times as long as stated a row takes; None if the data do not determine it.
     """
 
     device: SystolicArray
@@ -220,6 +225,8 @@ class Calibration:
     busiest: float = 1.0
     form: str = ""
     forms: Mapping[str, float] = Table({})
+    mixed: tuple[str, ...] = ()
+    clock_factor: float | None = None
 
     @property
     def errors(self) -> dict[str, float]:
@@ -233,7 +240,18 @@ class Calibration:
     @property
     def doubts(self) -> list[str]:
         """Sentences on why the fit is not to be believed; empty if it may be."""
-        return doubts(self.errors)
+        return [*doubts(self.errors), *self.mixed]
+
+    @property
+    def questions(self) -> list[str]:
+        """Sentences on what is unusual, and may be a mistake in the device or in the measurements."""
+        factor = self.clock_factor
+        if factor is None or 1 / _USUAL <= factor <= _USUAL:
+            return []
+        return [
+            f"a row takes {factor:.3g} times as long as the device states: are its clock "
+            f"({in_unit(self.device.clock_hz, CLOCKS)}) and the unit of the measurements right?"
+        ]
 
     @property
     def worst(self) -> list[tuple[str, float]]:
@@ -274,6 +292,8 @@ class Calibration:
             "range": {name: [ends.low, ends.high] for name, ends in self.ranges.items()},
             "chosen": {name: {str(value): n for value, n in counts.items()} for name, counts in self.chosen.items()},
             "doubts": self.doubts,
+            "questions": self.questions,
+            "clock_factor": self.clock_factor,
             "worst": [{"name": name, "predicted_over_measured": ratio} for name, ratio in self.worst],
             "log_margin_90": self.margin,
             "coverage_90": self.coverage,

@@ -229,5 +229,7 @@ def _lines(found: Calibration, output: str | None, picture: str | None) -> Itera
     worst = ", ".join(f"{printable(name)} ({ratio:.3g} times)" for name, ratio in found.worst)
     yield f"predicted worst: {worst}"
     ends = ", ".join(f"{name} {known.low:g} to {known.high:g}" for name, known in found.ranges.items())
+    yield from (f"in doubt: {doubt}" for doubt in found.doubts)
+    yield from (f"to check: {question}" for question in found.questions)
     yield f"measured: {ends}; beyond, errors grow (at 4 times the size they can be half or more)"
     yield from (path for path in (output, picture) if path is not None)

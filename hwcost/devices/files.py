@@ -146,7 +146,7 @@ def _values(
 
 
 def _fit_of(content: Any) -> Fit:
-    others = ("identified", "not_identified", "range")
+    others = ("identified", "not_identified", "range", "doubts")
     _check_keys(content, "fit", needed=("data", "source", "licence", "errors"), others=others)
     values = {key: value for key, value in content.items() if key != "range"}
     _check_keys(content.get("range", {}), "fit.range", needed=(), others=MEASURED)

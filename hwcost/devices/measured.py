@@ -76,6 +76,7 @@ class Fit:
         identified: fields of the array that the data determine.
         not_identified: fields that other values would fit as well.
         ranges: the ranges of m, n, k and macs of the measured layers; any of the four.
+        doubts: sentences on why the fit is not to be believed, in addition to what its errors say.
 
     Raises:
         InvalidValueError: an empty text, an unknown field, a figure that is not a number.
@@ -96,6 +97,7 @@ class Fit:
     identified: tuple[str, ...] = ()
     not_identified: tuple[str, ...] = ()
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("data", "source", "licence"):
@@ -109,6 +111,7 @@ class Fit:
             for index, text in enumerate(fields):
                 check_one_of(f"Fit.{name}[{index}]", text, FIELDS)
             object.__setattr__(self, name, fields)
+        object.__setattr__(self, "doubts", checked_texts(self.doubts, "Fit.doubts"))
         ranges = checked_table(self.ranges, "Fit.range")
         for key, value in ranges.items():
             check_one_of("Fit.range", key, MEASURED, what="key")
@@ -126,6 +129,7 @@ class Fit:
             "identified": list(self.identified),
             "not_identified": list(self.not_identified),
             "errors": dict(self.errors),
+            "doubts": list(self.doubts),
             "range": {name: dataclasses.asdict(ends) for name, ends in self.ranges.items()},
         }
 

@@ -157,7 +157,7 @@ class DeviceFile:
     @property
     def doubts(self) -> list[str]:
         """Sentences on why the fit is not to be believed; empty if it may be, or the numbers were not fitted."""
-        return [] if self.fit is None else doubts(self.fit.errors)
+        return [] if self.fit is None else [*doubts(self.fit.errors), *self.fit.doubts]
 
     def interval(self, parts: Iterable[tuple[Any, float]]) -> tuple[float, float] | None:
         """The ends between which 9 of 10 latencies lie; None for a device without held-out measurements.

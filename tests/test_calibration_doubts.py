@@ -1,0 +1,153 @@
+"""Calibration: mistakes that the data show: a clock or unit that is wrong, rows of several machines in one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+from hypothesis import given
+from hypothesis import strategies as st
+from measuring import START, measure, run, some_layers, write
+
+from hwcost import Conv2d, SystolicArray, layer_cost, load_device
+from hwcost.calibration import Measurement, device_file, fit
+from hwcost.calibration.mixing import FEWEST_ROWS, LEAST_FACTOR, MOST_VALUES, Labelled, mixed
+from hwcost.devices import read_device, write_device
+
+QUICK = {"fold_seeds": (0,), "starts": 1, "folds": 3}
+
+# ---------------------------------------------------------------- the clock
+
+
+def random_layers(count=40, seed=0):
+    """Layers of 16 to 256 channels and 16 to 200 filters, 1 x 1 at 14 and 3 x 3 at 7."""
+    sizes = np.random.default_rng(seed).integers([16, 16], [257, 201], (count, 2)).tolist()
+    return [Conv2d(c, f, 1, 14, 14) if i % 2 else Conv2d(c, f, 3, 7, 7, padding=1) for i, (c, f) in enumerate(sizes)]
+
+
+CLOCKS = [(4, 0.005, "auto", {}), (10, 0.01, "auto", {})]
+WITH_A_CONSTANT = {"cycles_per_layer": 500.0, "fold_timing": "double-buffered"}
+CLOCKS += [
+    (factor, 0.01, free, fields)
+    for factor in (1, 2, 4, 10, 1000)
+    for free, fields in (("scaled", {}), ("compute", WITH_A_CONSTANT))
+]
+
+
+@pytest.mark.parametrize(("factor", "error", "free", "fields"), CLOCKS)
+def test_a_clock_that_is_wrong_is_found_and_asked_about(factor, error, free, fields):
+    truth = SystolicArray(16, 16, 1e9, **fields)
+    measured = [Measurement((layer,), layer_cost(layer, truth).seconds) for layer in random_layers()]
+    found = fit(dataclasses.replace(truth, clock_hz=factor * 1e9), measured, free=free, **QUICK)
+    assert found.scores.mape <= error
+    assert found.clock_factor == pytest.approx(factor, rel=0.02)
+    assert found.as_dict()["clock_factor"] == found.clock_factor
+    if factor == 1:
+        assert found.questions == []
+        return
+    (question,) = found.questions
+    assert f"{found.clock_factor:.3g} times" in question
+    assert f"{factor} GHz" in question
+    assert found.as_dict()["questions"] == [question]
+    made = device_file(found, truth, name="mine", data="d", source="s", licence="l")
+    assert f"To check: {question}" in made.notes
+
+
+def test_a_clock_that_no_row_shows_is_not_asked_about():
+    truth = dataclasses.replace(START, dram_bytes_per_s=2e6)  # all wait for memory
+    found = fit(truth, measure(truth), free=["cycles_per_row", "dram_bytes_per_s"], **QUICK)
+    assert found.clock_factor is None
+    assert found.questions == []
+
+
+# ---------------------------------------------------------------- several machines in one file
+
+
+def rows(residuals, **columns):
+    return [
+        Labelled({name: values[i] for name, values in columns.items()}, i, each) for i, each in enumerate(residuals)
+    ]
+
+
+@given(st.integers(0, 10_000), st.floats(1.5, 5), st.integers(2, 4))
+def test_a_column_that_explains_the_residuals_is_named(seed, factor, values):
+    random = np.random.default_rng(seed)
+    which = [i % values for i in range(40)]
+    residuals = [math.log(factor) * (w == 1) + 0.05 * random.standard_normal() for w in which]
+    (sentence,) = mixed(rows(residuals, tiler=[f"t{w}" for w in which]))
+    assert sentence.startswith("rows with tiler = t1 take ")
+
+
+@given(st.integers(0, 10_000), st.floats(0.01, 0.1))
+def test_a_factor_that_does_not_matter_is_not_named(seed, spread):
+    random = np.random.default_rng(seed)
+    residuals = [0.5 * math.log(LEAST_FACTOR) * (i % 2) + spread * (i % 5 - 2) / 4 for i in range(60)]
+    assert mixed(rows(random.permutation(residuals).tolist(), tiler=["a", "b"] * 30)) == []
+
+
+def test_columns_without_effect_are_named_as_rarely_as_stated():
+    named = 0
+    for seed in range(400):
+        random = np.random.default_rng(seed)
+        columns = {name: list(map(str, random.integers(0, 2 + i, 40))) for i, name in enumerate("abcd")}
+        named += bool(mixed(rows(random.standard_normal(40).tolist(), **columns)))
+    assert named <= 10  # 1 % of 400, and two standard deviations
+
+
+def test_what_is_no_category_is_not_looked_at():
+    residuals = [float(i >= 30) for i in range(60)]
+    names = [f"row {i}" for i in range(60)]
+    assert mixed(rows(residuals, comment=names)) == []
+    many = [str(i * (MOST_VALUES + 1) // 60) for i in range(60)]
+    assert mixed(rows(residuals, comment=many)) == []
+    few = ["rare" if i >= 60 - FEWEST_ROWS + 1 else "usual" for i in range(60)]
+    assert mixed(rows(residuals, comment=few)) == []
+    assert mixed(rows([0.0] * 60, comment=["a", "b"] * 30)) == []
+
+
+def two_tilers(share=0.5, factor=2.0):
+    """Measurements of two machines, one of them slower, as if they were one."""
+    slow = dataclasses.replace(START, cycles_per_row=factor)
+    layers = some_layers()
+    return [
+        dataclasses.replace(one, labels={"tiler": "slow" if is_slow else "fast", "day": str(i % 3)})
+        for is_slow in (False, True)
+        for i, one in enumerate(measure(slow if is_slow else START, layers[:: int(1 / share)] if is_slow else layers))
+    ]
+
+
+@pytest.mark.parametrize("share", [1, 0.5])
+def test_mixed_tilers_are_a_doubt_that_stays_with_the_device(share, tmp_path):
+    pytest.importorskip("tomli_w")
+    found = fit(START, two_tilers(share), free="scaled", **QUICK)
+    (doubt,) = [each for each in found.doubts if "tiler" in each]
+    assert doubt.startswith("rows with tiler = slow take ")
+    assert not any("day" in each for each in found.doubts)
+    made = device_file(found, START, name="mine", data="d", source="s", licence="l")
+    write_device(tmp_path / "mine.toml", made)
+    again = read_device(tmp_path / "mine.toml")
+    assert again == made
+    assert doubt in again.doubts
+    alone = [one for one in two_tilers(share) if one.labels["tiler"] == "slow"]
+    assert fit(START, alone, free="scaled", **QUICK).doubts == []
+
+
+def test_the_command_reads_the_columns_that_it_does_not_use(tmp_path, capsys):
+    slow = dataclasses.replace(load_device("gemmini"), cycles_per_row=2.0)
+    lines = [
+        f"conv2d,{one.kernel_size[0]},{one.in_channels},{one.out_channels},{one.height},{one.width},"
+        f"{layer_cost(one, slow if i % 2 else 'gemmini').cycles},{'ab'[i % 2]}"
+        for i, one in enumerate(some_layers())
+    ]
+    path = write(tmp_path, "kind,k,c,f,h,w,cycles,tiler", *lines)
+    code, out, err = run(capsys, str(path), "--device", "gemmini", "--free", "scaled", "--shuffles", "1")
+    assert code == 0
+    assert "in doubt: rows with tiler = b take " in out
+    assert "In doubt: rows with tiler = b take " in err
+    code, out, _ = run(capsys, str(path), "--device", "gemmini", "--free", "scaled", "--shuffles", "1", "--json")
+    assert any("tiler = b" in doubt for doubt in json.loads(out)["doubts"])
