@@ -49,5 +49,9 @@ RICH = {
         8, 8, arrays=3, bandwidth_per_array=True, dram_bytes_per_s=1e9, channel_multiple=4, cycles_per_fold=2.0,
     ),
     "waits": SystolicArray(128, 128, dram_bytes_per_s=1e9),
+    "runs": SystolicArray(
+        16, 8, cycles_per_layer=30.0, cycles_per_run=900.0, host_bytes_per_s=3e9, weight_capacity_bytes=40e3,
+        filter_multiple=16, spill_bytes_per_s=2e8, vector_bytes_per_s=4e9,
+    ),
 }  # fmt: skip
 ALL = BARE | RICH

@@ -10,11 +10,12 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from hwcost import Conv2d, SystolicArray, layer_cost, load_device
+from hwcost import Conv2d, SystolicArray, layer_cost, load_device, network_cost
 from hwcost.calibration import (
     Measurement,
 )
 from hwcost.cli import main
+from hwcost.network.operations import MemoryOnly
 
 START = SystolicArray(16, 16, lowering="kernel-position", clock_hz=5e8)
 
@@ -30,12 +31,21 @@ def some_layers():
 
 
 def measure(array, layers=None, noise=0.0, seed=0):
+    """Measurements of layers, or of tuples of them that run as one network."""
     random = np.random.default_rng(seed)
+    given = some_layers() if layers is None else layers
+    networks = [each if isinstance(each, tuple) else (each,) for each in given]
     return [
-        Measurement(
-            (layer,), layer_cost(layer, array).seconds * math.exp(noise * random.standard_normal()), name=str(i)
-        )
-        for i, layer in enumerate(some_layers() if layers is None else layers)
+        Measurement(own, network_cost(own, array).total.seconds * math.exp(noise * random.standard_normal()), str(i))
+        for i, own in enumerate(networks)
+    ]
+
+
+def some_networks():
+    """Networks of one to four layers, each with an operation without products."""
+    layers = some_layers()
+    return [
+        (*layers[i : i + 1 + i % 4], MemoryOnly("pool", 500 * i + 7, 90 * (i % 5) + 1)) for i in range(len(layers) - 4)
     ]
 
 

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("scipy")
-from measuring import START, measure, run, some_layers, write
+from measuring import START, measure, run, some_layers, some_networks, write
 from refusals import refused
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost, load_device
@@ -34,7 +34,7 @@ from hwcost.calibration import (
     scores,
 )
 from hwcost.calibration.result import folds
-from hwcost.calibration.search import Stack
+from hwcost.calibration.stack import Stack
 from hwcost.cli import main
 from hwcost.devices import ExtrapolationWarning, read_device, write_device
 from hwcost.machine import adapt
@@ -43,18 +43,21 @@ TRUTH = {
     "cycles_per_row": 1.3, "cycles_per_fold": 25.0, "min_streamed": 40.0, "cycles_per_layer": 700.0,
     "cycles_per_block": 90.0, "weight_bytes_per_s": 3e9, "input_bytes_per_s": 2e9, "output_bytes_per_s": 1e9,
     "activation_bytes_per_s": 1.5e9, "reread_bytes_per_s": 6e9, "dram_bytes_per_s": 1.2e9, "filter_block": 40.0,
-    "overlap": 0.35, "row_stairs": 0.6, "col_stairs": 0.7, "stairs": 0.65,
+    "overlap": 0.35, "row_stairs": 0.6, "col_stairs": 0.7, "stairs": 0.65, "vector_bytes_per_s": 8e8,
+    "cycles_per_run": 4000.0, "host_bytes_per_s": 6e8, "spill_bytes_per_s": 3e8,
 }  # fmt: skip
 NEXT_TO_IT = {
     "cycles_per_block": {"accumulators": 2048, "cycles_per_block": 100.0},
     "reread_bytes_per_s": {"filter_block": 20.0, "input_bytes_per_s": 5e8},
     "filter_block": {"input_bytes_per_s": 5e8},
     "overlap": {"dram_bytes_per_s": 1e9},
+    "spill_bytes_per_s": {"weight_capacity_bytes": 2e4, "filter_multiple": 16, "spill_bytes_per_s": 1e9},
 } | {
     f"{what}_bytes_per_s": {"overlap": 1.0, f"{field}_bytes_per_s": 8e9}
     for what, field in [("activation", "input"), *((each, each) for each in ("weight", "input", "output", "dram"))]
 }
 """Other fields of the device from which the fit of a number starts."""
+OF_NETWORKS = ("vector_bytes_per_s", "cycles_per_run", "host_bytes_per_s", "spill_bytes_per_s")
 
 
 def truth_of(name, value, base=START):
@@ -72,7 +75,8 @@ def test_every_number_is_tried():
 def test_one_number_is_found(name):
     base = dataclasses.replace(START, **NEXT_TO_IT.get(name, {}))
     array = truth_of(name, TRUTH[name], base)
-    found = fit(base, measure(array), free=[name], prior=None, starts=3, folds=3, fold_seeds=(0,))
+    layers = some_networks() if name in OF_NETWORKS else some_layers()
+    found = fit(base, measure(array, layers), free=[name], prior=None, starts=3, folds=3, fold_seeds=(0,))
     assert found.values[name] == pytest.approx(TRUTH[name], rel=1e-4)
     assert found.scores.mape < 1e-4
     assert found.scores.spearman > 0.999

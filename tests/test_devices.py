@@ -138,6 +138,12 @@ OPTIONS = {
     "parallel_operands": entry(True, ""),
     "arrays": entry(4, "1"),
     "bandwidth_per_array": entry(True, ""),
+    "vector_bytes_per_s": entry(9e9, "B/s"),
+    "cycles_per_run": entry(1e5, "cycle"),
+    "host_bytes_per_s": entry(3e8, "B/s"),
+    "weight_capacity_bytes": entry(8e6, "B"),
+    "filter_multiple": entry(64, "1"),
+    "spill_bytes_per_s": entry(1.4e8, "B/s"),
 }
 FACTS = {"peak_ops_per_s": entry(256e9, "op/s", "derived"), "made_by": entry("nobody", ""), "power": entry(0.3, "W")}
 FULL = DeviceFile("full", "Everything that a file can say", ("one", "two\nlines"), MACHINE | OPTIONS, FACTS, FIT)

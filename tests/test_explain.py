@@ -14,6 +14,7 @@ from hwcost.cli import main
 from hwcost.cli.explain import explain
 from hwcost.cli.formula import formula
 from hwcost.devices import device_names, load_device
+from hwcost.machine import adapt
 from hwcost.model.formula import price
 from hwcost.model.layout import lay_out
 from hwcost.model.overheads import OVERHEADS
@@ -51,6 +52,12 @@ FIELDS = {
     "bandwidth_per_array": (True, {"arrays": 3, "dram_bytes_per_s": 1e9}, "for each array"),
     "overlap": (0.25, {"dram_bytes_per_s": 1e9}, "0.25 of the shorter"),
     "bytes_per_element": (2.0, {"weight_bytes_per_s": 1e9}, "2 B"),
+    "vector_bytes_per_s": (5e9, {}, "5 GB/s"),
+    "cycles_per_run": (777.0, {}, "777 cycle"),
+    "host_bytes_per_s": (3e8, {}, "300 MB/s"),
+    "weight_capacity_bytes": (8e6, {"spill_bytes_per_s": 1e8}, "8 MB"),
+    "filter_multiple": (64, {"weight_capacity_bytes": 9e6, "spill_bytes_per_s": 1e8}, "64"),
+    "spill_bytes_per_s": (1.4e8, {"weight_capacity_bytes": 9e6}, "140 MB/s"),
 }
 """For each field a value, the fields next to it, and words or figures that it brings."""
 
@@ -78,8 +85,8 @@ def test_every_field_is_tried():
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_is_explained(name):
     value, fields, words = FIELDS[name]
-    without = dataclasses.replace(BARE, **fields)
-    array = dataclasses.replace(without, **{name: value})
+    array = dataclasses.replace(BARE, **fields | {name: value})
+    without = adapt(array, **{name: SystolicArray.declarations[name].neutral}).array
     assert words in text_of(array)
     assert words not in text_of(without)
     if name != "lowering":
@@ -115,7 +122,7 @@ def test_the_formula_gives_the_cycles_or_is_not_there(array):
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_formula_of_every_field(name):
     value, fields, _ = FIELDS[name]
-    array = dataclasses.replace(BARE, **fields, **{name: value})
+    array = dataclasses.replace(BARE, **fields | {name: value})
     text = formula_of(LAYER, array)
     assert text is None or text.endswith(f"= {layer_cost(LAYER, array).cycles} cycles")
 

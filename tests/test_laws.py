@@ -33,7 +33,8 @@ from hwcost.arrays.values import _are_equal
 from hwcost.machine.array import IdleFieldError
 from hwcost.machine.folds import FoldTiming
 
-BANDWIDTHS = [f"{name}_bytes_per_s" for name in ("dram", "weight", "input", "output", "reread")]
+_RATES = ("dram", "weight", "input", "output", "reread", "vector", "host", "spill")
+BANDWIDTHS = [f"{name}_bytes_per_s" for name in _RATES]
 FIELDS = {
     "dataflow": list(DATAFLOWS),
     "fold_timing": list(FOLD_TIMINGS),
@@ -58,6 +59,9 @@ FIELDS = {
     "parallel_operands": [True],
     "arrays": [2, 3, 8],
     "bandwidth_per_array": [True],
+    "cycles_per_run": [3, 100.5],
+    "weight_capacity_bytes": [1e3, 1e5],
+    "filter_multiple": [3, 64],
     **{name: [1e8, 1e9, 1e10] for name in BANDWIDTHS},
 }
 

@@ -56,8 +56,14 @@ QUANTITIES = {
     "input_bytes_per_s": "a number of bytes per second above 0",
     "output_bytes_per_s": "a number of bytes per second above 0",
     "filter_block": "a number of filters above 0",
+    "vector_bytes_per_s": "a number of bytes per second above 0",
+    "cycles_per_run": "a finite number of cycles not below 0",
+    "host_bytes_per_s": "a number of bytes per second above 0",
+    "weight_capacity_bytes": "a number of bytes above 0",
+    "filter_multiple": "an integer of at least 1",
+    "spill_bytes_per_s": "a number of bytes per second above 0",
 }
-COUNTS = ("max_streamed", "accumulators", "channel_multiple", "arrays")
+COUNTS = ("max_streamed", "accumulators", "channel_multiple", "arrays", "filter_multiple")
 LAYERS = [kind for kind in GOOD if kind is not SystolicArray]
 PAIRS = ("kernel_size", "stride", "padding", "dilation")
 FIELDS = [(kind, name) for kind, sizes in GOOD.items() for name in sizes]

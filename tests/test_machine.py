@@ -24,11 +24,12 @@ from hwcost import (
     layer_cost,
 )
 from hwcost.devices import FIELD_UNITS
-from hwcost.machine import Clock, Grid, Memory, Tiler, Timing, adapt
+from hwcost.machine import Clock, Grid, Memory, Run, Tiler, Timing, adapt
 from hwcost.machine.array import IdleFieldError
+from hwcost.network.operations import MemoryOnly
 from hwcost.reports import summarise
 
-PARTS = (Grid, Clock, Tiler, Timing, Memory)
+PARTS = (Grid, Clock, Tiler, Timing, Memory, Run)
 RATES = st.sampled_from([1e8, 3e9, math.inf])
 VALUES = {
     "row_stairs": st.sampled_from([0.0, 0.4]), "col_stairs": st.sampled_from([0.0, 0.4]),
@@ -41,6 +42,8 @@ VALUES = {
     "overlap": st.sampled_from([0.3, 1.0]), "reread_stairs": st.sampled_from([0.5, 1.0]),
     "channel_multiple": st.sampled_from([3, 8]), "parallel_operands": st.just(True), "arrays": st.integers(2, 9),
     "bandwidth_per_array": st.just(True),
+    "vector_bytes_per_s": RATES, "cycles_per_run": st.floats(1, 500), "host_bytes_per_s": RATES,
+    "weight_capacity_bytes": st.floats(1, 4000), "filter_multiple": st.sampled_from([2, 7]), "spill_bytes_per_s": RATES,
 }  # fmt: skip
 LAYERS = (
     Conv2d(20, 70, 3, height=10, width=12, padding=1), Conv2d(16, 16, 5, height=9, width=9, groups=4),
@@ -50,7 +53,7 @@ LAYERS = (
 
 def figures(array):
     """All that a user sees of a machine: costs, and the bytes of a report."""
-    network = {str(index): layer for index, layer in enumerate(LAYERS)}
+    network = {str(index): layer for index, layer in enumerate((*LAYERS, MemoryOnly("relu", 900, 900)))}
     report = summarise(network, array).as_dict()
     report.pop("array", None)
     return [layer_cost(layer, array).as_dict() for layer in LAYERS], report
@@ -76,6 +79,9 @@ def idle_fields(array, **changes):
         "dram_bytes_per_s": None not in own.values(),
         "reread_bytes_per_s": not repeats,
         "overlap": min(*rates.values(), reread) == math.inf,
+        "weight_capacity_bytes": fields.spill_bytes_per_s == math.inf,
+        "filter_multiple": fields.weight_capacity_bytes == math.inf,
+        "spill_bytes_per_s": fields.weight_capacity_bytes == math.inf,
     } | {f"{operand}_bytes_per_s": rate == shared == math.inf for operand, rate in own.items()}
     stated = {name for name in idle if getattr(fields, name) != SystolicArray.declarations[name].neutral}
     return {name for name in stated if idle[name]}
@@ -112,6 +118,9 @@ NEEDS = {
     "rereads_inputs": {"accumulators": 64, "cycles_per_block": 9.0, "dram_bytes_per_s": 1e8},
     "drains_outputs": {"dataflow": "os", "fold_timing": "serial"}, "lowering": {"fold_timing": "serial"},
     "bandwidth_per_array": {"arrays": 3, "dram_bytes_per_s": 1e7},
+    "weight_capacity_bytes": {"weight_capacity_bytes": 1e5, "spill_bytes_per_s": 1e8},
+    "filter_multiple": {"weight_capacity_bytes": 2e3, "spill_bytes_per_s": 1e8},
+    "spill_bytes_per_s": {"weight_capacity_bytes": 2e3, "spill_bytes_per_s": 3.1e9},
 }  # fmt: skip
 
 
@@ -151,6 +160,9 @@ def test_a_field_is_refused_if_and_only_if_it_has_no_effect(name, data):
         ({"parallel_operands": True}, "bandwidth"),
         ({"bandwidth_per_array": True, "dram_bytes_per_s": 1e9}, "arrays"),
         ({"bandwidth_per_array": True, "arrays": 2}, "bandwidth"),
+        ({"weight_capacity_bytes": 8e6}, "spill_bytes_per_s"),
+        ({"spill_bytes_per_s": 8e6}, "weight_capacity_bytes"),
+        ({"filter_multiple": 64}, "weight_capacity_bytes"),
         ({"drains_outputs": True, "fold_timing": "serial"}, "os"),
         ({"drains_outputs": True, "dataflow": "os"}, "serial"),
         ({"starts_up": True, "dataflow": "os"}, "ws"),

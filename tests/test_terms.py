@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwcost import LOWERINGS, RELAXATIONS, Conv2d, Cost, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost
-from hwcost.machine import Clock, Grid, Memory, Term, Tiler, Timing, Transfer
+from hwcost.machine import Clock, Grid, Memory, Run, Term, Tiler, Timing, Transfer
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.model.formula import price
 from hwcost.model.layout import lay_out
@@ -333,7 +333,7 @@ def test_devices_are_values(array):
     assert pickle.loads(pickle.dumps(array)) == array
     assert repr(pickle.loads(pickle.dumps(array))) == repr(array)
     assert eval(repr(array), {"SystolicArray": SystolicArray, "inf": math.inf}) == array
-    for part in map(array.part, (Grid, Clock, Tiler, Timing, Memory)):
+    for part in map(array.part, (Grid, Clock, Tiler, Timing, Memory, Run)):
         assert eval(repr(part), {type(part).__name__: type(part), "inf": math.inf}) == part
         assert all(getattr(array, name) == value for name, value in part.as_dict().items())
     assert hash(array) == hash(dataclasses.replace(array))

@@ -334,7 +334,7 @@ def test_a_further_field_of_a_product_reaches_the_vectorised_paths():
 
 def test_a_further_field_of_a_product_reaches_a_calibration_and_a_sweep():
     from hwcost.calibration.measurements import Measurement
-    from hwcost.calibration.search import Stack
+    from hwcost.calibration.stack import Stack
     from hwcost.sweep.pricing import UniqueGemms
 
     gemms = [Sparse(4, 8, 8, density=share) for share in (0.25, 0.5)]

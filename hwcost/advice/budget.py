@@ -13,6 +13,7 @@ counted in rows of tables, so that the result does not depend on the speed of th
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +21,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hwcost.advice.choices import Table, ends_of_stairs, most_options, options_worth_taking, tables_over
+from hwcost.advice.choices import Table, ends_of_stairs, most_options, options_worth_taking, tables_over, total_at
 from hwcost.advice.filling import best_that_fills
 from hwcost.advice.measured import MeasuredCosts
-from hwcost.advice.search import least_cycles
-from hwcost.advice.tables import Allowed, CostSource, Figures, Numbers, changeable, cost_report, measure_of, over_each
+from hwcost.advice.search import Result, least_cycles
+from hwcost.advice.spilling import best_with_spill
+from hwcost.advice.tables import (
+    Allowed,
+    CostSource,
+    Figures,
+    Numbers,
+    changeable,
+    cost_report,
+    measure_of,
+    over_each,
+    spill_over,
+)
 from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
+from hwcost.network.run import room_cycles
 
 __all__ = ["Best", "Budget", "best_sizes", "check_values", "floor_of", "solve", "whole_values"]
 
@@ -97,7 +110,7 @@ def solve(
         raise InvalidValueError("budget", share, "a share of today's cycles above 0 and below 1, like 0.9")
     if isinstance(effort, bool) or not isinstance(effort, int) or effort < 1:
         raise InvalidValueError("effort", effort, "an integer of at least 1")
-    today = cost_report({name: each.layer for name, each in operations.items()}, array).total
+    today = cost_report(network, array, skip_unsupported=True).total
     measure = measure_of(array)
     cycles_today = getattr(today, measure)
     limit = float(share * cycles_today)
@@ -113,8 +126,7 @@ def solve(
         if lowest >= 1:
             raise InvalidValueError("budget", share, "leave it out", reason="no sizes that may be taken save cycles")
         raise InvalidValueError("budget", share, f"at least {lowest:g}, the smallest share of today's cycles found")
-    changed = network.at(found.sizes)
-    after = cost_report({name: changed[name] for name in operations}, array).total
+    after = cost_report(network.at(found.sizes), array, skip_unsupported=True).total
     return Budget(
         share=float(share),
         limit=limit,
@@ -168,8 +180,8 @@ def best_sizes(
     Args:
         network: with widths that can change.
         array: the accelerator, or measured costs, which need not rise with the sizes.
-        operations: the priced ones of the network.
-        limit: on their cycles.
+        operations: those of the network that cost something.
+        limit: on the cycles of the network.
         effort: the most partial solutions that the exact solver keeps at a time.
         allowed: the sizes that widths may take.
         value: of each size of each width, from 1 to today's, as :func:`check_values` returns them; widths without
@@ -181,13 +193,25 @@ def best_sizes(
     options = {name: options_worth_taking(name, network, array, operations, allowed) for name in names}
     most = most_options(options, operations, most_entries)
 
-    def tables(some: Mapping[str, Figures]) -> list[Table]:
-        own = tables_over(some, network, array, operations)
+    def tables(some: Mapping[str, Figures], *, spilled: bool = False) -> list[Table]:
+        own = tables_over(some, network, array, operations, spilled=spilled)
         return own if value is None else _with_values(own, some, value, network.macs)
 
     if all(len(own) <= most for own in options.values()):
         options = ends_of_stairs(options, tables(options))
-    found = best_that_fills(options, tables, most, limit, effort, fill)
+
+    def search(limit: float, *, spilled: bool = False) -> Result:
+        return best_that_fills(options, functools.partial(tables, spilled=spilled), most, limit, effort, fill)
+
+    def cycles_of(choice: Mapping[str, int]) -> tuple[float, float]:
+        own = {name: options[name][[index]] for name, index in choice.items()}
+        spilled = spill_over(network, array, {name: int(size[0]) for name, size in own.items()})
+        return float(total_at(tables(own), dict.fromkeys(own, 0))[0]), float(spilled)
+
+    if isinstance(array, MeasuredCosts) or not array.may_spill:
+        found = search(limit)
+    else:
+        found = best_with_spill(search, cycles_of, limit, room_cycles(array))
     sizes = {name: int(options[name][index]) for name, index in found.choice.items()}
     floor = floor_of(options, network, array, operations, most_entries)
     gap = found.bound / found.worth - 1 if found.worth else 0.0
@@ -215,7 +239,8 @@ def floor_of(
             return array.least
         return least_cycles(tables_over(options, network, array, operations), counts)
     least = {name: own[:1] for name, own in options.items()}
-    return sum(float(cost[0]) for cost, _ in over_each(operations, network, array, least).values())
+    spilled = float(np.max(spill_over(network, array, least)))
+    return spilled + sum(float(cost[0]) for cost, _ in over_each(operations, network, array, least).values())
 
 
 def check_values(network: Network, value: Any, names: Sequence[str]) -> dict[str, Figures]:

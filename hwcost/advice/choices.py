@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
@@ -106,13 +106,22 @@ def ends_of_stairs(options: Mapping[str, Figures], tables: Iterable[Table]) -> d
 
 
 def tables_over(
-    options: Mapping[str, Figures], network: Network, array: CostSource, operations: Mapping[str, Operation]
+    options: Mapping[str, Figures],
+    network: Network,
+    array: CostSource,
+    operations: Mapping[str, Operation],
+    *,
+    spilled: bool = False,
 ) -> list[Table]:
-    """One table for all operations that follow the same axes; all other widths keep their size."""
+    """One table for all operations that follow the same axes; all other widths keep their size.
+
+    With ``spilled``, as if no weights fit on the chip.
+    """
     groups: dict[tuple[Axis, ...], dict[str, Operation]] = defaultdict(dict)
     for name, operation in operations.items():
         groups[_axes(operation, options)][name] = operation
-    return [_table(axes, own, options, network, array) for axes, own in groups.items()]
+    price = pricer(array, spilled=spilled)
+    return [_table(axes, own, options, network, price) for axes, own in groups.items()]
 
 
 def most_options(options: Mapping[str, Figures], operations: Mapping[str, Operation], most_entries: int) -> int:
@@ -152,7 +161,7 @@ def _table(
     operations: Mapping[str, Operation],
     options: Mapping[str, Figures],
     network: Network,
-    array: CostSource,
+    price: Callable[..., tuple[Any, Any]],
 ) -> Table:
     places: list[dict[str, Figures]] = []
     sizes: dict[str, Any] = {name: width.size for name, width in network.widths.items()}
@@ -172,7 +181,6 @@ def _table(
         sizes |= {name: int(options[name][0]) for name in others}
         sizes[first] = along.reshape(-1, *[1] * (len(axes) - index - 1))
     cycles, worth = np.zeros(shape), np.zeros(shape)
-    price = pricer(array)
     for name, operation in operations.items():
         own_cycles, own_worth = price(name, operation, sizes)
         cycles += own_cycles

@@ -20,7 +20,9 @@ from hwcost.advice.tables import (
     followers,
     measure_of,
     number,
+    operations_of,
     over_each,
+    spill_over,
 )
 from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
@@ -80,7 +82,7 @@ def advise(
             raise InvalidValueError(field, given, "leave it out", reason="open widths change only to their options")
     if value is not None and budget is None:
         raise InvalidValueError("value", value, "add a budget, or leave it out", reason="it is for a budget")
-    operations = network.priced
+    operations = operations_of(network, array)
     report = cost_report(network, array, skip_unsupported=skip_unsupported)
     widths = [
         _width_advice(name, network, array, operations, report, allowed) for name in changeable(network, allowed.keep)
@@ -90,7 +92,7 @@ def advise(
         name=network.name,
         array=array,
         total=report.total,
-        layers={name: getattr(report.layers[name], measure_of(array)) for name in operations},
+        layers={name: getattr(report.of(name), measure_of(array)) for name in operations},
         widths=tuple(widths),
         fixed=_fixed(network, operations),
         budget=None if budget is None else solve(network, array, operations, budget, effort, allowed, value=value),
@@ -133,8 +135,9 @@ def _width_advice(
     sizes = candidates(network, name, most, allowed, array)
     tables = over_each(own, network, array, {name: sizes})
     cycles, macs = (np.sum([table[i] for table in tables.values()], axis=0) for i in (0, 1))
+    cycles = cycles + spill_over(network, array, {name: sizes})
     today = int(np.searchsorted(sizes, width.size))
-    costs = {layer: report.layers[layer] for layer in own}
+    costs = {layer: report.of(layer) for layer in own}
     bounds = [] if is_table else [cost.bound for cost in costs.values()]
     measure = measure_of(array)
     total = getattr(report.total, measure)
@@ -181,6 +184,7 @@ def _last_free(
     while above - free > step:
         sizes = np.unique(free + step * np.linspace(0, (above - free) // step, 64).astype(np.int64))
         cycles = np.sum([each for each, _ in over_each(own, network, array, {name: sizes}).values()], axis=0)
+        cycles = cycles + spill_over(network, array, {name: sizes})
         last = int(np.flatnonzero(cycles == cycles[0])[-1])
         free, above = int(sizes[last]), int(sizes[min(last + 1, len(sizes) - 1)])
     return free

@@ -18,10 +18,11 @@ from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 from hwcost.network.pricing import Report, check_network, network_cost
+from hwcost.network.run import cycles_if_spilled, spill_cycles
 
 __all__ = [
     "Allowed", "CostSource", "Figures", "Numbers", "candidates", "changeable", "check_source", "cost_report",
-    "followers", "measure_of", "number", "over_each", "pricer",
+    "followers", "measure_of", "number", "operations_of", "over_each", "pricer", "spill_over",
 ]  # fmt: skip
 
 CostSource: TypeAlias = SystolicArray | MeasuredCosts
@@ -44,6 +45,21 @@ def changeable(network: Network, keep: Iterable[str] = ()) -> list[str]:
     followed = {name for operation in network.priced.values() for name in operation.widths}
     own = network.options or {name for name, each in network.widths.items() if not each.fixed and not each.is_kernel}
     return [name for name in network.widths if name in followed and name in own and name not in keep]
+
+
+def operations_of(network: Network, source: CostSource) -> dict[str, Operation]:
+    """The operations that cost something: by a table of measured costs those with products."""
+    return network.priced if isinstance(source, MeasuredCosts) else network.costing(source)
+
+
+def spill_over(network: Network, source: CostSource, sizes: Mapping[str, Any]) -> Any:
+    """The cycles that weights which do not fit take at sizes of widths, arrays that broadcast; 0 if all weights fit.
+
+    They belong to no operation: whether those of one fit depends on all others.
+    """
+    if isinstance(source, MeasuredCosts) or not source.may_spill:
+        return 0.0
+    return spill_cycles(network.at(sizes), source)
 
 
 def followers(operations: Mapping[str, Operation], width: str) -> dict[str, Operation]:
@@ -76,11 +92,13 @@ def cost_report(layers: Mapping[str, Any], source: CostSource, *, skip_unsupport
     return network_cost(layers, source, skip_unsupported=skip_unsupported)
 
 
-def pricer(source: CostSource) -> Callable[[str, Operation, Mapping[str, Any]], tuple[Any, Any]]:
+def pricer(
+    source: CostSource, *, spilled: bool = False
+) -> Callable[[str, Operation, Mapping[str, Any]], tuple[Any, Any]]:
     """A function from an operation with its name, and sizes of widths, to its cost and MACs there.
 
     It is for one set of sizes: operations that cost the same are priced once. An array prices layers, whatever they
-    are called; a table of measured costs has a row for each name.
+    are called; a table of measured costs has a row for each name. With ``spilled``, as if no weights fit on the chip.
     """
     known: dict[Any, tuple[Any, Any]] = {}
     is_table = isinstance(source, MeasuredCosts)
@@ -93,6 +111,7 @@ def pricer(source: CostSource) -> Callable[[str, Operation, Mapping[str, Any]], 
                 cost = source.at(name, *sides_of(layer).at(layer))
             else:
                 cost = layer_cycles(layer, source)
+                cost = cost + cycles_if_spilled(layer, source) if spilled else cost
             known[key] = cost, sum(gemm.macs for gemm in layer.gemms())
         return known[key]
 

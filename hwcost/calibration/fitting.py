@@ -15,7 +15,7 @@ from hwcost.calibration.forms import AUTO, FORMS, Form, chosen_form
 from hwcost.calibration.measurements import Measurement, check_peak, median_of, repeats_of
 from hwcost.calibration.mixing import Labelled, mixed
 from hwcost.calibration.result import Calibration, Estimate, Scores, covered, estimates, folds, margin, scores
-from hwcost.calibration.search import Candidate, FitResult, Stack, best_fit
+from hwcost.calibration.search import Candidate, FitResult, best_fit
 from hwcost.calibration.settings import (
     FIT_PARAMETERS,
     Settings,
@@ -25,11 +25,13 @@ from hwcost.calibration.settings import (
     largest_machine,
     machines_of,
 )
+from hwcost.calibration.stack import Stack
 from hwcost.devices import Range
 from hwcost.devices.measured import MEASURED
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import as_array
+from hwcost.units import plural
 
 __all__ = ["fit"]
 
@@ -89,7 +91,7 @@ def fit(
     groups = [(one.group, 0) if one.group else ("", index) for index, one in enumerate(used)]
     if isinstance(named, str):
         settings = dataclasses.replace(settings, folds=min(settings.folds, max(2, len(set(groups)))))
-        forms = _forms(named, len(used), len(set(groups)), settings)
+        forms = [form.for_measurements(used) for form in _forms(named, used, len(set(groups)), settings)]
     else:
         forms = [Form("", "", tuple(row.name for row in fit_parameters(named)))]
         _check_enough(len(used), len(set(groups)), settings)
@@ -99,16 +101,23 @@ def fit(
     return _calibration(candidates, repeats, groups, settings, progress or (lambda done, of: None))
 
 
-def _forms(name: str, count: int, groups: int, settings: Settings) -> list[Form]:
+def _forms(name: str, used: Sequence[Measurement], groups: int, settings: Settings) -> list[Form]:
     """The forms that a name stands for: all that so many measurements can tell apart, or the one of that name."""
     check_one_of("free", name, [AUTO, *FORMS], what="form")
+    count, depths = len(used), {one.depth for one in used}
     if min(count, groups) < _FEWEST:
         allowed = f"at least {_FEWEST}, in as many groups; fewer cannot be held out"
         raise InvalidValueError("the number of measurements", min(count, groups), allowed)
     if name != AUTO:
+        if FORMS[name].of_runs and len(depths) == 1:
+            reason = (
+                f"all measurements have {plural(depths.pop(), 'layer')}: those of a run cannot be told from a layer's"
+            )
+            raise InvalidValueError("free", name, "measure networks of another depth, or another form", reason=reason)
         return [FORMS[name]]
     seen = count - math.ceil(count / settings.folds)
-    return [form for form in FORMS.values() if len(form.free) < max(2, seen)]
+    known = (form for form in FORMS.values() if len(depths) > 1 or not form.of_runs)
+    return [form for form in known if len(form.free) < max(2, seen)]
 
 
 def _candidates(

@@ -9,6 +9,7 @@ best one, the one with the fewest free numbers. So layers that are held out take
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from hwcost.arrays import Table
+from hwcost.calibration.measurements import Measurement
 from hwcost.calibration.result import Array, folds
 from hwcost.calibration.search import Candidate, best_fit
 from hwcost.calibration.settings import Settings
+from hwcost.model.moves import moves_of
 
 __all__ = ["AUTO", "FORMS", "Form", "chosen_form"]
 
@@ -36,17 +39,29 @@ class Form:
         summary: one line for people.
         free: the numbers that are fitted.
         fields: fields of the machine that the form sets.
+        of_runs: whether its numbers are those of a run, which measurements of networks of one depth do not tell from
+            those of their layers.
     """
 
     name: str
     summary: str
     free: tuple[str, ...]
     fields: Mapping[str, Any] = Table({})
+    of_runs: bool = False
+
+    def for_measurements(self, measurements: Sequence[Measurement]) -> Form:
+        """The form with a bandwidth for operations without products, if any were measured."""
+        if not any(moves_of(layer) for one in measurements for layer in one.layers) or VECTOR in self.free:
+            return self
+        return dataclasses.replace(self, free=(*self.free, VECTOR))
 
 
 _COMPUTE = ("cycles_per_row", "cycles_per_layer")
 _OPERANDS = (*_COMPUTE, "weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s", "overlap")
 _AGAIN = {"rereads_inputs": True, "reread_stairs": 1.0}
+_HALF = {"row_stairs": 0.5, "col_stairs": 0.5}
+_RUN = ("cycles_per_row", "host_bytes_per_s", "cycles_per_run")
+VECTOR = "vector_bytes_per_s"
 
 
 def _table(*rows: Form) -> Mapping[str, Form]:
@@ -60,8 +75,7 @@ FORMS: Mapping[str, Form] = _table(
     Form("roof", "compute or memory, the longer", (*_COMPUTE, "dram_bytes_per_s", "overlap")),
     Form("operands", "a bandwidth for each operand", _OPERANDS),
     Form("partial stairs", "part of the steps hidden",
-         ("cycles_per_row", "cycles_per_layer", "output_bytes_per_s", "stairs", "overlap"),
-         {"row_stairs": 0.5, "col_stairs": 0.5}),
+         ("cycles_per_row", "cycles_per_layer", "output_bytes_per_s", "stairs", "overlap"), _HALF),
     Form("rereading", "inputs read again for each block of columns", _OPERANDS, _AGAIN),
     Form("channels", "rereading, with each operand on a channel of its own", _OPERANDS,
          {**_AGAIN, "parallel_operands": True}),
@@ -70,6 +84,10 @@ FORMS: Mapping[str, Form] = _table(
     Form("blocks", "inputs read again for blocks of filters of a size that is fitted",
          ("cycles_per_layer", "min_streamed", "weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s",
           "filter_block", "overlap")),
+    Form("run", "rows, the way to the host, a constant for each run", _RUN, of_runs=True),
+    Form("run, partial stairs", "that, with part of the steps hidden", (*_RUN, "stairs"), _HALF, of_runs=True),
+    Form("run and layers", "that, with a constant for each layer and its outputs",
+         (*_RUN, "cycles_per_layer", "output_bytes_per_s", "stairs", "overlap"), _HALF, of_runs=True),
 )  # fmt: skip
 """Every form that a fit tries, by name."""
 

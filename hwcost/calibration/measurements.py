@@ -25,6 +25,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import COUNT
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
+from hwcost.model.moves import moves_of
 from hwcost.units import shortlist
 
 __all__ = [
@@ -102,6 +103,11 @@ class Measurement:
         return f"{self.source}: {name}" if self.source else f"Measurement.{name}"
 
     @property
+    def depth(self) -> int:
+        """The number of its layers with products."""
+        return sum(bool(layer.gemms()) for layer in self.layers)
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of all its layers."""
         return sum(gemm.macs for layer in self.layers for gemm in layer.gemms())
@@ -148,7 +154,8 @@ def repeats_of(measurements: Iterable[Measurement]) -> list[list[Measurement]]:
     """The measurements by what was measured, in the order of the first of each."""
     repeats: dict[Any, list[Measurement]] = {}
     for one in measurements:
-        key = (tuple(gemm for layer in one.layers for gemm in layer.gemms()), tuple(sorted(one.device.items())))
+        work = tuple(each for layer in one.layers for each in (*layer.gemms(), *moves_of(layer)))
+        key = (work, tuple(sorted(one.device.items())))
         repeats.setdefault(key, []).append(one)
     return list(repeats.values())
 

@@ -1,7 +1,5 @@
 """Robust least squares of log latencies over a few named numbers of a machine.
 
-All layers of all measurements are one product whose sizes are arrays, priced in one call.
-
 Residuals are logarithms of predicted over measured latency, so that a factor of two counts the same at every size. A
 soft L1 loss makes an outlier pull linearly. The prior keeps each number near that of the device unless the measurements
 pull it away: a Gaussian in the logarithm, whose width is ``prior`` times the spread of the number.
@@ -18,88 +16,25 @@ from typing import Any
 
 import numpy as np
 
-from hwcost.arrays import Size, is_number
-from hwcost.calibration.measurements import Measurement
+from hwcost.arrays import Size
 from hwcost.calibration.result import Array
 from hwcost.calibration.settings import FitParameter, Settings
-from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError
+from hwcost.calibration.stack import Stack
+from hwcost.errors import InvalidValueError, MissingDependencyError
 from hwcost.machine.array import IdleFieldError, SystolicArray, adapt
-from hwcost.model.formula import price
-from hwcost.model.gemm import Gemm
 
 try:
     from scipy.optimize import least_squares
 except ImportError as error:
     raise MissingDependencyError("scipy", "fit", "hwcost.calibration") from error
 
-__all__ = ["Candidate", "FitResult", "Stack", "best_fit"]
+__all__ = ["Candidate", "FitResult", "best_fit"]
 
 _FARTHEST = 12.0
 _FARTHEST_SHARE = 7.0
 _STEP = 1e-4
 _SCALINGS = 3
 _PULLED, _LOOSER = 2.0, 10.0
-
-
-# ---------------------------------------------------------------- measurements as columns
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Measurements as one product whose sizes are arrays.
-
-    Attributes:
-        gemm: all their products as one, each size a float array over them (floats, since they never overflow).
-        owner: for each product the position of its measurement.
-        seconds: measured, for each measurement.
-        fields: fields of the device that differ between measurements, an array over the products each.
-    """
-
-    gemm: Gemm
-    owner: Array
-    seconds: Array
-    fields: dict[str, Array]
-
-    @classmethod
-    def of(cls, measurements: Sequence[Measurement], device: SystolicArray) -> Stack:
-        """The measurements in order."""
-        gemms = [(i, gemm) for i, one in enumerate(measurements) for layer in one.layers for gemm in layer.gemms()]
-        owner = np.array([index for index, _ in gemms])
-        stacked = Gemm.stack([gemm for _, gemm in gemms], lambda columns: [np.array(c, dtype=float) for c in columns])
-        names = dict.fromkeys(name for one in measurements for name in one.device)
-        fields = {name: np.array([_field_of(measurements[i], name, device) for i in owner]) for name in names}
-        seconds = np.array([one.seconds for one in measurements])
-        return cls(stacked, owner, seconds, fields)
-
-    def at(self, which: Array) -> Stack:
-        """The stack of some of the measurements, by position."""
-        products = np.flatnonzero(np.isin(self.owner, which))
-        position = {int(index): new for new, index in enumerate(which)}
-        return Stack(
-            self.gemm.map(lambda size: size if is_number(size) else size[products]),
-            np.array([position[int(index)] for index in self.owner[products]]),
-            self.seconds[which],
-            {name: column[products] for name, column in self.fields.items()},
-        )
-
-    def predict(self, machine: SystolicArray) -> Array:
-        """Seconds of every measurement on a machine with the fields that differ between measurements as arrays."""
-        cycles = price(self.gemm, machine).cycles
-        return np.bincount(self.owner, weights=cycles, minlength=len(self.seconds)) / machine.clock_hz
-
-
-def _field_of(one: Measurement, name: str, device: SystolicArray) -> Any:
-    """The field of the machine of a measurement; that of the device if the measurement does not give it."""
-    if name in one.device:
-        return one.device[name]
-    value = device.effective(name)
-    if value is None:
-        where = f"{one.source}: {name}" if one.source else f"Measurement.device[{name!r}]"
-        raise InvalidValueError(where, MISSING, "a number in every measurement, since the device has none")
-    return value
-
-
-# ---------------------------------------------------------------- the search
 
 
 @dataclass(frozen=True)

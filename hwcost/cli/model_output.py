@@ -78,7 +78,7 @@ SORTS: Mapping[str, Callable[[Line], Any]] = {
 
 def lines_of(summary: Summary, *, depth: int | None, everything: bool) -> list[Line]:
     """The tree as lines, collapsed below a depth; with everything, operations that only move memory are included."""
-    shown = [row for row in summary.rows if everything or row.state != "memory-only"]
+    shown = [row for row in summary.rows if everything or row.state != "memory-only" or row.cost.cycles]
     found = list(summary.tree.only(shown).walk())
     kept = [each for each in found if depth is None or each[0] < depth]
     return [
@@ -120,7 +120,7 @@ def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column
         """A figure of time, marked if it is beyond what was measured; none for a line that takes no cycles."""
 
         def shown(line: Line) -> str:
-            if not line.part.cost.macs:
+            if not line.part.cost.cycles:
                 return ""
             if summary.is_withheld(line.part) or (of_total and summary.is_withheld()):
                 return NOT_SHOWN
@@ -134,7 +134,7 @@ def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column
         Column[Line]("cycles", figure(lambda part: cycles(part.cost.cycles))),
         Column[Line](f"time[{unit}]", figure(lambda part: f"{part.cost.seconds / scale:.3f}")),
         Column[Line]("share[%]", figure(lambda part: f"{100 * summary.share(part):.1f}", of_total=True)),
-        Column[Line]("util[%]", figure(lambda part: f"{100 * part.cost.utilization:.1f}"), colour=_by_use),
+        Column[Line]("util[%]", figure(_used), colour=_by_use),
     ]
     if summary.cost.memory_cycles or summary.cost.overhead_cycles:
         bound = figure(lambda part: str(part.cost.bound), mark=False)
@@ -156,7 +156,11 @@ def _share_of(kind: str) -> Callable[[Row | Module], str]:
 
 def _priced(text: Callable[[Row | Module], str]) -> Callable[[Line], str]:
     """An empty cell for a line that takes no cycles."""
-    return lambda line: text(line.part) if line.part.cost.macs else ""
+    return lambda line: text(line.part) if line.part.cost.cycles else ""
+
+
+def _used(part: Row | Module) -> str:
+    return f"{100 * part.cost.utilization:.1f}" if part.cost.macs else ""
 
 
 def _shape(line: Line) -> str:
@@ -184,7 +188,8 @@ def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
     )
     if free := summary.of("memory-only"):
         moved = in_unit(sum(row.traffic.bytes() for row in free), BYTES, 4)
-        texts["memory-only"] = f"{plural(len(free), 'operation')}, {moved} moved, no cycles of the array"
+        time = in_unit(sum(row.cost.seconds for row in free), TIMES) if any(row.cost.cycles for row in free) else ""
+        texts["memory-only"] = f"{plural(len(free), 'operation')}, {moved} moved, {time or 'no cycles of the array'}"
     for name, text in texts.items():
         yield labelled(name, text)
     if summary.legend:

@@ -6,6 +6,7 @@ from hwcost.machine.array import Clock, Grid, adapt
 from hwcost.machine.dataflow import Dataflow
 from hwcost.machine.folds import Folds, FoldTexts, FoldTiming
 from hwcost.machine.memory import Memory
+from hwcost.machine.run import Run
 from hwcost.machine.terms import Term, Transfer
 from hwcost.machine.tiler import Lowering, Tiler
 from hwcost.machine.timing import Timing
@@ -19,6 +20,7 @@ __all__ = [
     "Grid",
     "Lowering",
     "Memory",
+    "Run",
     "Term",
     "Tiler",
     "Timing",

@@ -18,6 +18,7 @@ from hwcost.machine.dataflow import DATAFLOWS, Dataflow
 from hwcost.machine.fields import COUNT, FREQUENCY, RATE, SHARE, Kind, Need, Part, Start, declare, is_stated, part
 from hwcost.machine.memory import Memory
 from hwcost.machine.rows import called, resolved
+from hwcost.machine.run import Run
 from hwcost.machine.terms import SHIPPED, Term, Transfer
 from hwcost.machine.tiler import Tiler
 from hwcost.machine.timing import Timing
@@ -97,7 +98,7 @@ def _terms(value: Any, place: str, unit: str) -> tuple[Term | Transfer, ...]:
 
 
 @part
-class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
+class SystolicArray(Run, Memory, Timing, Tiler, Clock, Grid):
     """A rows x cols array of processing elements (PE), each doing one multiply-accumulate (MAC) per cycle.
 
     The first five fields define the array. All others default to the author's formula, which
@@ -149,7 +150,7 @@ class SystolicArray(Memory, Timing, Tiler, Clock, Grid):
                 raise IdleFieldError(f"SystolicArray.{name}", getattr(self, name), needed, reason=reason)
 
     def part(self, kind: type[_P]) -> _P:
-        """One of its parts: ``Grid``, ``Clock``, ``Tiler``, ``Timing`` or ``Memory``."""
+        """One of its parts: ``Grid``, ``Clock``, ``Tiler``, ``Timing``, ``Memory`` or ``Run``."""
         return kind(**{name: getattr(self, name) for name in kind.declarations})
 
     @property

@@ -82,6 +82,11 @@ class Memory(Part):
         "what several arrays need, each of them reads; or else it crosses a shared memory once", default=False,
         need=_SEVERAL,
     )  # fmt: skip
+    vector_bytes_per_s: Size = declare(
+        RATE, "B/s", "bandwidth of operations without products",
+        "element-wise ones, norms, softmax and pooling: what they read and write; infinite: they take no time",
+        default=math.inf, start=_START,
+    )  # fmt: skip
 
     @property
     def rates(self) -> tuple[Size, Size, Size]:

@@ -51,6 +51,7 @@ from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import Work, is_zero
+from hwcost.model.moves import move_cost, move_cycles, moves_of
 from hwcost.model.overheads import overhead_cycles
 from hwcost.model.splits import splits_of
 from hwcost.model.sums import where
@@ -271,6 +272,7 @@ def layer_cost(layer: Layer, array: SystolicArray | str, *, relaxation: Relaxati
     array = check(layer, array)
     relaxation = as_relaxation(relaxation)
     costs = [price(gemm, array, relaxation).cost for gemm in layer.gemms()]
+    costs += [move_cost(move, array) for move in moves_of(layer)]
     return functools.reduce(operator.add, costs) if costs else Cost()
 
 
@@ -295,7 +297,8 @@ def layer_traffic(layer: Layer, array: SystolicArray | str) -> Traffic:
 
 def layer_cycles(layer: Layer, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
     """The cycles of :func:`layer_cost` only."""
-    return total(*(price(gemm, array, relaxation).cycles for gemm in layer.gemms()), what="the cycles")
+    moving = (cycles for move in moves_of(layer) for cycles in move_cycles(move, array))
+    return total(*(price(gemm, array, relaxation).cycles for gemm in layer.gemms()), *moving, what="the cycles")
 
 
 def check(layer: object, array: object) -> SystolicArray:

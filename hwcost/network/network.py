@@ -15,9 +15,12 @@ from typing import Any
 
 from hwcost.arrays import Size, Table, is_number
 from hwcost.errors import MISSING, InvalidValueError
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.fields import is_finite
 from hwcost.model.layers import Conv2d, Linear, is_layer
 from hwcost.network.channels import Kept, check_kept, check_shape, staying
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width, check_text
+from hwcost.network.run import RUN, Ends, RunLayers, ends_of
 from hwcost.network.space import KERNEL, by_step, changeable, check_options, complete, with_open_kernel
 
 __all__ = ["UNCONNECTED", "Network"]
@@ -37,6 +40,24 @@ def _own_sizes(name: str, layer: Any) -> dict[str, Any]:
     return {each: f"{name}.{each}" for each in fields}
 
 
+def _run_operation(network: Network) -> Operation:
+    """The ends of a network as an operation, whose sizes follow widths if the network does not state them."""
+    ends = ends_of(RunLayers(((name, each.layer) for name, each in network.operations.items()), ends=network.ends))
+    if network.ends is not None:
+        return Operation(ends, kind="run", path="")
+    sizes: dict[str, SizeExpression] = {}
+    operations = [each for each in network.operations.values() if each.is_priced or isinstance(each.layer, MemoryOnly)]
+    for field_name, order, side in (("inputs", operations, 0), ("outputs", operations[::-1], -1)):
+        first = next((each for each in order if each.is_priced or each.layer.reads or each.layer.writes), None)
+        if first is None or not first.is_priced or not hasattr(first.layer, "WIDTHS"):
+            continue
+        own = first.layer.WIDTHS[side]
+        if own in first.sizes and not set(first.sizes) - {*first.layer.WIDTHS, "groups"}:
+            factor = Fraction(getattr(ends, field_name), getattr(first.layer, own))
+            sizes[field_name] = tuple((name, factor * each) for name, each in first.sizes[own])
+    return Operation(ends, sizes, "run", "")
+
+
 @dataclass(frozen=True)
 class Network(Mapping[str, Any]):
     """The operations of a network in the order in which they run, by names that differ from each other.
@@ -51,6 +72,8 @@ class Network(Mapping[str, Any]):
         options: the sizes that open widths may take; see :meth:`space`.
         numbers: the size expressions of numbers that modules hold, as ``encoder.attention.num_heads``, if the importer
             knows them.
+        ends: the elements of all its inputs and outputs, if the importer knows them; by default the inputs of its
+            first operation and the outputs of its last.
 
     Raises:
         InvalidValueError: layers that imply two sizes of one width, a width that nothing determines, options that a
@@ -76,6 +99,7 @@ class Network(Mapping[str, Any]):
     source: str = ""
     options: Mapping[str, Sequence[int]] = field(default_factory=dict)
     numbers: Mapping[str, SizeExpression] = field(default_factory=dict, repr=False)
+    ends: Ends | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_text(self, "name", "source")
@@ -96,6 +120,8 @@ class Network(Mapping[str, Any]):
         tables: tuple[dict[str, Any], ...] = (operations, widths, dict(self.parameters), options, dict(self.numbers))
         for field_name, own in zip(kinds, tables, strict=True):
             object.__setattr__(self, field_name, Table(own))
+        if not isinstance(self.ends, (Ends, type(None))):
+            raise InvalidValueError("Network.ends", self.ends, "Ends of the network, or None")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Network, tuple(getattr(self, f.name) for f in dataclasses.fields(self))
@@ -135,6 +161,19 @@ class Network(Mapping[str, Any]):
     def priced(self) -> dict[str, Operation]:
         """The operations that have products."""
         return {name: each for name, each in self.operations.items() if each.is_priced}
+
+    def costing(self, array: SystolicArray) -> dict[str, Operation]:
+        """The operations that take time on an array: all that are priced, and there may be some without products.
+
+        On a machine with terms of a run, :data:`hwcost.network.run.RUN` is one more: what a run takes however many
+        layers there are, but for weights that do not fit, which belong to no operation.
+        """
+        found = self.priced
+        if is_finite(array.vector_bytes_per_s):
+            found |= self.memory_only
+        if array.has_run:
+            found[RUN] = _run_operation(self)
+        return found
 
     @property
     def memory_only(self) -> dict[str, Operation]:
@@ -198,7 +237,7 @@ class Network(Mapping[str, Any]):
             raise InvalidValueError("step", step, "pass a smaller step, or options", reason=reason)
         return dataclasses.replace(self, operations=operations, widths=widths, options=opened)
 
-    def at(self, sizes: Mapping[str, Size]) -> dict[str, Any]:
+    def at(self, sizes: Mapping[str, Size]) -> RunLayers:
         """The layers at other sizes: numbers, arrays of options, or soft widths. What is not given stays as today.
 
         Raises:
@@ -209,10 +248,11 @@ class Network(Mapping[str, Any]):
         for name, size in sizes.items():
             changeable(name, self.widths, self.operations).check(size, f"width {name!r}")
         today = {name: width.size for name, width in self.widths.items()} | dict(sizes)
-        return {
-            name: each.at(today) if any(width in sizes for width in each.widths) else each.layer
+        layers = (
+            (name, each.at(today) if any(width in sizes for width in each.widths) else each.layer)
             for name, each in self.operations.items()
-        }
+        )
+        return RunLayers(layers, ends=self.ends)
 
     def masked(self, model: Any, kept: Kept) -> Any:
         """A copy of a PyTorch module in which only some channels count: all entries of the others are 0.

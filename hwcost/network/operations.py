@@ -28,6 +28,7 @@ from hwcost.arrays import (
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import is_layer
+from hwcost.model.moves import Move
 
 __all__ = ["AN_INPUT", "AN_OUTPUT", "MemoryOnly", "Operation", "SizeExpression", "Unsupported", "Width", "terms_of"]
 
@@ -44,19 +45,19 @@ _NO_SIZES: Mapping[str, Any] = Table({})
 
 @dataclass(frozen=True)
 class MemoryOnly:
-    """An operation without products: it moves data and takes no cycles of the array.
+    """An operation without products: it moves data, which takes time on a machine with a ``vector_bytes_per_s``.
 
     Args:
         kind: the operator, as the importer calls it.
         reads, writes: elements of all inputs and of all outputs; both 0 if nothing moves (a view).
 
-    >>> MemoryOnly("relu", reads=784, writes=784).gemms()
-    ()
+    >>> MemoryOnly("relu", reads=784, writes=784).moves()
+    (Move(elements=1568, rate='vector_bytes_per_s', cycles=''),)
     """
 
     kind: str
-    reads: int = 0
-    writes: int = 0
+    reads: Size = 0
+    writes: Size = 0
 
     def __post_init__(self) -> None:
         check_text(self, "kind")
@@ -66,6 +67,10 @@ class MemoryOnly:
     def gemms(self) -> tuple[Gemm, ...]:
         """None."""
         return ()
+
+    def moves(self) -> tuple[Move, ...]:
+        """What it reads and writes, one after the other."""
+        return (Move(total(self.reads, self.writes), "vector_bytes_per_s"),)
 
 
 @dataclass(frozen=True)

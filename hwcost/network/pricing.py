@@ -14,15 +14,19 @@ from hwcost import arrays
 from hwcost.arrays import Size
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
+from hwcost.machine.fields import is_finite
 from hwcost.model.cost import Cost
 from hwcost.model.formula import Pricing, as_array, price
 from hwcost.model.gemm import Gemm, has_array
 from hwcost.model.layers import Layer, is_layer
+from hwcost.model.layout import is_zero
+from hwcost.model.moves import move_cost, moves_of
 from hwcost.network.network import Network
 from hwcost.network.operations import Unsupported
+from hwcost.network.run import RUN, Run, RunLayers, run_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
-__all__ = ["Report", "check_network", "network_cost", "price_network"]
+__all__ = ["Report", "check_network", "moves_by_layer", "network_cost", "price_network"]
 
 Layers: TypeAlias = Mapping[str, Layer] | Iterable[Layer]
 
@@ -32,9 +36,10 @@ class Report:
     """The cost of a network.
 
     Attributes:
-        total: the sum over all priced layers.
+        total: the sum over all priced layers, and what a run takes on top of them.
         unsupported: names of layers that could not be priced and are missing in the total; empty unless
             ``network_cost`` skips them.
+        run: what a run takes on top of its layers; None on a machine without such terms.
 
     ``layers`` gives the cost of each layer.
     """
@@ -44,9 +49,11 @@ class Report:
     _names: tuple[str, ...] = dataclasses.field(repr=False)
     _costs: Sequence[Cost] | Cost = dataclasses.field(repr=False)
     _owners: tuple[int, ...] = dataclasses.field(repr=False)
+    run: Run | None = None
+    _moved: Mapping[str, Cost] = dataclasses.field(default_factory=dict, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Report, (self.total, self.unsupported, self._names, self._costs, self._owners)
+        return Report, tuple(getattr(self, each.name) for each in dataclasses.fields(self))
 
     @functools.cached_property
     def layers(self) -> Mapping[str, Cost]:
@@ -54,7 +61,12 @@ class Report:
         costs = [Cost()] * len(self._names)
         for index, owner in enumerate(self._owners):
             costs[owner] = costs[owner] + self._cost(index)
-        return MappingProxyType(dict(zip(self._names, costs, strict=True)))
+        named = dict(zip(self._names, costs, strict=True))
+        return MappingProxyType(named | {name: named[name] + moved for name, moved in self._moved.items()})
+
+    def of(self, name: str) -> Cost:
+        """The cost of a layer, or of the constants and ends of a run by its name there."""
+        return self.run.ends if name == RUN and self.run is not None else self.layers[name]
 
     def _cost(self, index: int) -> Cost:
         if not isinstance(self._costs, Cost):
@@ -91,21 +103,44 @@ def network_cost(
     """
     array = as_array(array)
     relaxation = as_relaxation(relaxation)
-    names, gemms, owners, unsupported = _collect(layers, skip_unsupported)
+    found = _collect(layers, skip_unsupported)
+    gemms, moved = found.gemms, moves_by_layer(found.layers, array)
+    costs: Sequence[Cost] | Cost
     if _all_numbers(gemms):
         costs = [price(gemm, array, relaxation).cost for gemm in gemms]
-        return Report(functools.reduce(operator.add, costs), unsupported, names, costs, owners)
-    stacked = price(_stacked(gemms, array), array, relaxation).cost
-    axes = _axes(stacked.cycles)
-    return Report(stacked.map(lambda each: _summed(each, axes, len(gemms))), unsupported, names, stacked, owners)
+        total = functools.reduce(operator.add, costs)
+    else:
+        costs = price(_stacked(gemms, array), array, relaxation).cost
+        axes = _axes(costs.cycles)
+        total = costs.map(lambda each: _summed(each, axes, len(gemms)))
+    run = run_of(found.layers, array, relaxation)
+    for more in (*moved.values(), *(() if run is None else (run.cost,))):
+        total = total + more
+    return Report(total, found.unsupported, tuple(found.layers), costs, found.owners, run, moved)
 
 
 def network_cycles(layers: Layers, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
     """The total cycles of :func:`network_cost` only, for inner loops."""
-    gemms = _collect(layers, skip=False).gemms
+    found = _collect(layers, skip=False)
+    gemms, run = found.gemms, run_of(found.layers, array, relaxation)
+    more = [each.cycles for each in moves_by_layer(found.layers, array).values()]
+    more += [] if run is None else [run.cost.cycles]
     if _all_numbers(gemms):
-        return arrays.total(*(price(gemm, array, relaxation).cycles for gemm in gemms), what="the cycles")
-    return arrays.total_over_first_axis(price(_stacked(gemms, array), array, relaxation).cycles)
+        return arrays.total(*(price(gemm, array, relaxation).cycles for gemm in gemms), *more, what="the cycles")
+    cycles = arrays.total_over_first_axis(price(_stacked(gemms, array), array, relaxation).cycles)
+    return arrays.total(cycles, *more, what="the cycles") if more else cycles
+
+
+def moves_by_layer(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, Cost]:
+    """The cost of what layers move without products; layers that take no time with it are left out."""
+    if not (is_finite(array.vector_bytes_per_s) or array.has_run):
+        return {}
+    found = {}
+    for name, layer in layers.items():
+        costs = [cost for move in moves_of(layer) if not is_zero((cost := move_cost(move, array)).cycles)]
+        if costs:
+            found[name] = functools.reduce(operator.add, costs)
+    return found
 
 
 def price_network(
@@ -128,11 +163,12 @@ def price_network(
     array = as_array(array)
     if array.sweeps:
         raise InvalidValueError("array", array, "one array: a number in every field")
-    names, gemms, owners, _ = _collect(layers, skip_unsupported)
-    if not _all_numbers(gemms):
+    own = _collect(layers, skip_unsupported)
+    if not _all_numbers(own.gemms):
         raise InvalidValueError("network", layers, "layers with numbers as sizes")
+    names = tuple(own.layers)
     found: dict[str, tuple[Pricing, ...]] = dict.fromkeys(names, ())
-    for gemm, owner in zip(gemms, owners, strict=True):
+    for gemm, owner in zip(own.gemms, own.owners, strict=True):
         found[names[owner]] += (price(gemm, array),)
     return found
 
@@ -171,9 +207,9 @@ def _unsupported(name: str, layer: Any) -> InvalidValueError:
 
 
 class _Products(NamedTuple):
-    """Names, all products in order, the index of the name that owns each product, and the names left out."""
+    """Layers by name, all their products in order, the index of the layer of each product, and the names left out."""
 
-    names: tuple[str, ...]
+    layers: RunLayers
     gemms: list[Gemm]
     owners: tuple[int, ...]
     unsupported: tuple[str, ...]
@@ -185,7 +221,7 @@ def _collect(layers: Layers, skip: bool) -> _Products:
         allowed = "a Network, a mapping from names to layers, or layers in order; hwcost.from_torch reads a module"
         raise InvalidValueError("layers", given, allowed)
     named = layers.items() if isinstance(layers, Mapping) else ((str(i), layer) for i, layer in enumerate(layers))
-    names: list[str] = []
+    found = RunLayers(ends=getattr(layers, "ends", None))
     gemms: list[Gemm] = []
     owners: list[int] = []
     unsupported: list[str] = []
@@ -193,15 +229,15 @@ def _collect(layers: Layers, skip: bool) -> _Products:
         if is_layer(layer):
             own = layer.gemms()
             gemms.extend(own)
-            owners.extend([len(names)] * len(own))
-            names.append(name)
+            owners.extend([len(found)] * len(own))
+            found[name] = layer
         elif skip:
             unsupported.append(name)
         else:
             raise _unsupported(name, layer)
     if not gemms:
         raise InvalidValueError("layers", tuple(unsupported), "at least one layer that can be priced")
-    return _Products(tuple(names), gemms, tuple(owners), tuple(unsupported))
+    return _Products(found, gemms, tuple(owners), tuple(unsupported))
 
 
 def _all_numbers(gemms: list[Gemm]) -> bool:

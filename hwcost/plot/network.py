@@ -47,7 +47,7 @@ def network_data(summary: Any) -> dict[str, Any]:
     >>> data["layers"][0]["shares"]["ragged_rows"], data["roof"], data["slopes"]
     (0.25, 64000000000.0, [])
     """
-    array, rows = summary.array, [row for row in summary.rows if row.state == "priced"]
+    array, rows = summary.array, [row for row in summary.rows if row.state == "priced" or row.cost.cycles]
     limited, slopes, channels = set[str](), dict[float, list[str]](), dict[str, float]()
     for each in transfers_of(array):
         rate = float(each.bytes_per_s(array)) * (array.arrays if array.bandwidth_per_array else 1)

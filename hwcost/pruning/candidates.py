@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hwcost.advice.choices import most_options, tables_over, total_at
-from hwcost.advice.tables import CostSource, Figures
+from hwcost.advice.tables import CostSource, Figures, operations_of, spill_over
 from hwcost.network.network import Network
 from hwcost.pruning.curves import sizes_to_measure
 
@@ -38,18 +38,22 @@ class Pool:
     def __init__(
         self, options: Mapping[str, Figures], network: Network, array: CostSource, limit: float, first: Sizes = ()
     ) -> None:
-        most = most_options(options, network.priced, MOST_ENTRIES)
+        operations = operations_of(network, array)
+        most = most_options(options, operations, MOST_ENTRIES)
         self.options = {name: np.array([*sizes_to_measure(own, most - 1), own[-1]]) for name, own in options.items()}
         for name, size in zip(options, first, strict=False):
             self.options[name] = np.union1d(self.options[name], size)
         self.limit = limit
-        self._tables = tables_over(self.options, network, array, network.priced)
+        self._tables = tables_over(self.options, network, array, operations)
+        self._network, self._array = network, array
         self._last = np.array([len(own) - 1 for own in self.options.values()])
 
     def cost(self, rows: Any) -> Figures:
         """The cost of networks whose sizes are given as places of options: shape (count, widths)."""
         places = {name: rows[:, column] for column, name in enumerate(self.options)}
-        return np.broadcast_to(total_at(self._tables, places)[0], len(rows))
+        sizes = {name: own[places[name]] for name, own in self.options.items()}
+        cost = total_at(self._tables, places)[0] + spill_over(self._network, self._array, sizes)
+        return np.broadcast_to(cost, len(rows))
 
     def drawn(self, count: int, random: np.random.Generator) -> Any:
         """Different random sets of sizes within the limit, at most ``count`` of them."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hwcost.advice.budget import best_sizes, floor_of, whole_values
 from hwcost.advice.choices import ends_of_stairs, options_worth_taking, tables_over
 from hwcost.advice.measured import MeasuredCosts
-from hwcost.advice.tables import Allowed, CostSource, changeable, cost_report, measure_of
+from hwcost.advice.tables import Allowed, CostSource, changeable, cost_report, measure_of, operations_of
 from hwcost.errors import InvalidValueError
 from hwcost.model.cost import Cost
 from hwcost.network.limits import FILL, Limit
@@ -124,12 +124,13 @@ def check_room(network: Network, allowed: Allowed, options_of: Callable[[Allowed
 def _options(network: Network, array: CostSource, allowed: Allowed) -> dict[str, Figures]:
     """The sizes that each width may take, today's last."""
     names = changeable(network, allowed.keep)
-    return {name: options_worth_taking(name, network, array, network.priced, allowed) for name in names}
+    operations = operations_of(network, array)
+    return {name: options_worth_taking(name, network, array, operations, allowed) for name in names}
 
 
 def stairs(network: Network, array: CostSource, allowed: Allowed) -> dict[str, Figures]:
     """For every width that may change the sizes at the ends of its stairs, today's last."""
-    operations = network.priced
+    operations = operations_of(network, array)
     options = _options(network, array, allowed)
     alone = {}
     for name, own in options.items():
@@ -157,7 +158,14 @@ def choose(
         InvalidValueError: no sizes are within the limit.
     """
     best = best_sizes(
-        network, array, network.priced, limit.cycles, effort, allowed, value=whole_values(values), fill=FILL
+        network,
+        array,
+        operations_of(network, array),
+        limit.cycles,
+        effort,
+        allowed,
+        value=whole_values(values),
+        fill=FILL,
     )
     if best.cycles > limit.cycles:
         raise below_the_floor(network, array, limit, best.floor, allowed)
@@ -177,7 +185,7 @@ def least_cost(network: Network, array: CostSource, allowed: Allowed) -> float:
     options = _options(network, array, allowed)
     if not options:
         return float(getattr(cost_report(network, array).total, measure_of(array)))
-    return floor_of(options, network, array, network.priced)
+    return floor_of(options, network, array, operations_of(network, array))
 
 
 def below_the_floor(

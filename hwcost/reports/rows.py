@@ -23,8 +23,10 @@ from hwcost.model.layers import is_layer
 from hwcost.model.traffic import OPERANDS, Traffic
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
-from hwcost.network.pricing import Layers, price_network
+from hwcost.network.pricing import Layers, moves_by_layer, price_network
+from hwcost.network.run import Ends, RunLayers, run_of
 from hwcost.reports.measured import legend, share_beyond, withheld, without_total
+from hwcost.reports.run import run_rows, waiting_of
 from hwcost.reports.shapes import layer_shape
 from hwcost.reports.tree import Module, Row, module_tree
 from hwcost.units import shortlist
@@ -83,10 +85,11 @@ class Summary(Value):
 
     @functools.cached_property
     def seconds_by_bound(self) -> dict[str, float]:
-        """Seconds of the layers that are bound by compute, by memory and by overhead."""
+        """Seconds of all that is bound by compute, by memory and by overhead."""
         found = dict.fromkeys(PARTS, 0.0)
-        for row in self.of("priced"):
-            found[row.cost.bound] += row.cost.seconds
+        for row in self.rows:
+            if row.cost.cycles:
+                found[row.cost.bound] += row.cost.seconds
         return found
 
     @property
@@ -218,14 +221,20 @@ def summarise(
         )
     priced = price_network(network, array, skip_unsupported=skip_unsupported)
     costs = {name: [each.cost for each in products] for name, products in priced.items()}
-    rows = tuple(
-        _row(name, each, array, priced.get(name, ()), costs.get(name, ())) for name, each in network.operations.items()
-    )
+    layers = RunLayers(((name, each.layer) for name, each in network.operations.items()), ends=network.ends)
+    moved, run = moves_by_layer(layers, array), run_of(layers, array)
+    total = itertools.chain(*costs.values(), moved.values(), () if run is None else (run.cost,))
+    cost = sum(total, start=Cost())  # in the order of network_cost
+    for name, each in moved.items():
+        costs[name] = [*costs.get(name, ()), each]
+    named = network.operations.items()
+    rows = tuple(_row(name, each, array, priced.get(name, ()), costs.get(name, ())) for name, each in named)
+    rows += tuple(run_rows(layers, array))
     return Summary(
         name=network.name,
         array=array,
         rows=rows,
-        cost=sum(itertools.chain.from_iterable(costs.values()), start=Cost()),
+        cost=cost,
         breakdown=sum((row.breakdown for row in rows), start=CycleBreakdown()),
         notes=network.notes,
     )
@@ -250,7 +259,7 @@ def with_device(summary: Summary, device: DeviceFile, network: Mapping[str, Any]
     """
     if device.fit is None:
         return summary
-    priced = [(network[row.name], row.cost.seconds) for row in summary.of("priced")]
+    priced = [(network.get(row.name, Ends(0, 0)), row.cost.seconds) for row in summary.rows if row.cost.cycles]
     rows = (
         dataclasses.replace(row, beyond=tuple(device.beyond(network[row.name]))) if row.state == "priced" else row
         for row in summary.rows
@@ -283,7 +292,8 @@ def _row(
     row = functools.partial(Row, name, operation.path, operation.kind)
     if isinstance(layer, MemoryOnly):
         moved = {("dram", "inputs"): layer.reads, ("dram", "outputs"): layer.writes}
-        return row("memory-only", "", Cost(), CycleBreakdown(), Traffic(moved, size))
+        cost = sum(costs, start=Cost())
+        return row("memory-only", "", cost, waiting_of(cost), Traffic(moved, size))
     if not is_layer(layer):
         return row("unsupported", "", Cost(), CycleBreakdown(), Traffic({}, size), reason=str(layer))
     transfers = [each.moved for each in products]

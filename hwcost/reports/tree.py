@@ -24,8 +24,9 @@ class Row(Value):
         name: of the operation.
         path: of the module that called it; empty for the network itself.
         kind: the operator.
-        state: "priced", "memory-only" (an operation without products, which moves bytes and takes no cycles of the
-            array) or "unsupported" (missing in all totals).
+        state: "priced", "memory-only" (an operation without products, which moves bytes, and takes time on a machine
+            with a bandwidth for it), "run" (what a run takes on top of all operations) or "unsupported" (missing in
+            all totals).
         shape: one line of text.
         cost, breakdown: of the operation; zero unless it is priced.
         traffic: the elements that it moves.

@@ -11,13 +11,14 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 import numpy as np
 
 from hwcost._version import __version__
-from hwcost.arrays import Size, as_size
+from hwcost.arrays import Size, as_size, total
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
 from hwcost.model.formula import as_array
 from hwcost.model.gemm import Gemm
-from hwcost.network.pricing import Layers, network_cost
+from hwcost.network.pricing import Layers, moves_by_layer, network_cost
+from hwcost.network.run import RunLayers
 from hwcost.sweep.chunk_store import ChunkStore
 from hwcost.sweep.engines import run
 from hwcost.sweep.points import Sweep
@@ -83,7 +84,7 @@ def sweep(
         _check_known(base, flows)
     row_sizes, col_sizes = _check_sizes(rows, "rows"), _check_sizes(cols, "cols")
     budget = None if pe_budget is None else as_size(pe_budget, "pe_budget")
-    gemms, unsupported = _gemms(network, base, skip_unsupported)
+    gemms, more, unsupported = _gemms(network, base, skip_unsupported)
     most, count = _within(row_sizes, col_sizes, budget, base.arrays)
     if not count:
         smallest = int(row_sizes[0]) * int(col_sizes[0]) * base.arrays
@@ -121,7 +122,7 @@ def sweep(
         rows=np.tile(grid_rows, len(flows)),
         cols=np.tile(grid_cols, len(flows)),
         flow=np.repeat(np.arange(len(flows), dtype=np.uint8), count),
-        cycles=np.concatenate(_price_all(chunk_at, lengths, store, on_engine, progress)),
+        cycles=functools.reduce(total, more, np.concatenate(_price_all(chunk_at, lengths, store, on_engine, progress))),
         macs=sum(gemm.macs for gemm in gemms),
         unsupported=unsupported,
         pe_budget=budget,
@@ -210,12 +211,18 @@ def _check_sizes(sizes: int | Iterable[int], field: str) -> Column:
     return np.unique(column.astype(np.int64))
 
 
-def _gemms(network: Layers, base: SystolicArray, skip_unsupported: bool) -> tuple[list[Gemm], tuple[str, ...]]:
-    """All products of a network in order, and the names that are left out, as by ``network_cost``."""
+def _gemms(
+    network: Layers, base: SystolicArray, skip_unsupported: bool
+) -> tuple[list[Gemm], list[Size], tuple[str, ...]]:
+    """All products of a network in order, the cycles on top of them, and the names left out, as by ``network_cost``."""
     named = network if isinstance(network, Mapping) else {str(i): layer for i, layer in enumerate(network)}
-    missing = network_cost(named, base, skip_unsupported=skip_unsupported).unsupported
-    gemms = [gemm for name, layer in named.items() if name not in missing for gemm in layer.gemms()]
-    return [gemm.map(_check_integer) for gemm in gemms], missing
+    report = network_cost(named, base, skip_unsupported=skip_unsupported)
+    own = ((name, layer) for name, layer in named.items() if name not in report.unsupported)
+    known = RunLayers(own, ends=getattr(named, "ends", None))
+    gemms = [gemm for layer in known.values() for gemm in layer.gemms()]
+    more = [each.cycles for each in moves_by_layer(known, base).values()]
+    more += [] if report.run is None else [report.run.cost.cycles]
+    return [gemm.map(_check_integer) for gemm in gemms], more, report.unsupported
 
 
 def _check_integer(size: Size) -> Size:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hwcost.elimination.aside import best_with_aside
 from hwcost.elimination.factors import Figures, elimination_order
 from hwcost.elimination.prices import Costs, Program
 from hwcost.elimination.window import best_between
 from hwcost.errors import InvalidValueError
+from hwcost.machine.array import SystolicArray
 from hwcost.network.limits import FILL
+from hwcost.network.network import Network
+from hwcost.network.run import cycles_if_spilled, room_cycles, spill_cycles
 from hwcost.torch.sums import Axis, SumAxis
-from hwcost.torch.tables import CostTable
+from hwcost.torch.tables import CostTable, contracted, space_tables
 
-__all__ = ["fewest_cycles", "most_probable"]
+__all__ = ["fewest_cycles", "most_probable", "most_probable_with_spill"]
 
 LEAST_SHARE = 1e-30
 MOST_ENTRIES = 2e8
@@ -46,6 +50,43 @@ def most_probable(
     for least in (fill * limit, -np.inf) if limit < np.inf else (-np.inf,):
         found = found or best_between(program, least).choice
     return None if found is None else {name: found[name] for name in probs}
+
+
+def most_probable_with_spill(
+    network: Network, array: SystolicArray, tables: Sequence[CostTable], probs: Mapping[str, Tensor], limit: float
+) -> dict[str, int] | None:
+    """The sizes of the most probable network found within a limit where weights may not fit, which no table has.
+
+    It is looked for in both ways of :mod:`hwcost.advice.spilling`, and the network of the smallest sizes is tried.
+    """
+    options = network.options
+    smallest = {name: min(sizes) for name, sizes in options.items()}
+    stored = space_tables(network, array, cost=cycles_if_spilled)
+
+    def cost(tables: Sequence[CostTable], choice: Mapping[str, int]) -> float:
+        chosen = {name: torch.tensor([each == choice[name] for each in own]) for name, own in options.items()}
+        return float(contracted(tables, {name: each.double() for name, each in chosen.items()}))
+
+    def total(choice: Mapping[str, int]) -> float:
+        return cost(tables, choice) + float(spill_cycles(network.at(choice), array))
+
+    def worth(choice: Mapping[str, int]) -> float:
+        places = {name: options[name].index(size) for name, size in choice.items()}
+        return sum(float(probs[name][place].clamp_min(LEAST_SHARE).log()) for name, place in places.items())
+
+    def within(tables: Sequence[CostTable], room: float) -> dict[str, int] | None:
+        def search(limit: float) -> dict[str, int] | None:
+            found = most_probable(tables, probs, limit + room)
+            return None if found is None else {name: options[name][index] for name, index in found.items()}
+
+        return best_with_aside(search, limit, lambda choice: total(choice) - cost(tables, choice) + room, worth)
+
+    found = [
+        smallest if total(smallest) <= limit else None,
+        within(tables, 0.0),
+        within((*tables, *stored.values()), room_cycles(array)),
+    ]
+    return max(filter(None, found), key=worth, default=None)
 
 
 def fewest_cycles(tables: Iterable[CostTable], lengths: Mapping[str, int]) -> float:

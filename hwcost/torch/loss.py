@@ -23,8 +23,9 @@ from hwcost.machine.array import SystolicArray
 from hwcost.network.limits import Limit
 from hwcost.network.network import Network
 from hwcost.network.pricing import Report, check_network, network_cost, network_cycles
-from hwcost.relaxation import Relaxation, as_relaxation
-from hwcost.torch.choosing import fewest_cycles, most_probable
+from hwcost.network.run import spill_cycles
+from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, as_relaxation
+from hwcost.torch.choosing import fewest_cycles, most_probable, most_probable_with_spill
 from hwcost.torch.sums import Axis
 from hwcost.torch.tables import CostTable, as_row, check_shares, contracted, options_matrix, probability, space_tables
 from hwcost.torch.target import TargetWeight, check_weight
@@ -33,6 +34,7 @@ __all__ = ["LatencyLoss"]
 
 Probabilities: TypeAlias = Mapping[str, Tensor] | Tensor
 Function: TypeAlias = Callable[[Tensor], Tensor]
+_SOFT = RELAXATIONS["shifted"]
 
 
 class LatencyLoss(nn.Module):
@@ -104,6 +106,8 @@ class LatencyLoss(nn.Module):
         together: dict[tuple[Axis, ...], list[Tensor]] = defaultdict(list)
         for values, axes in space_tables(network, array, skip_unsupported=skip_unsupported).values():
             together[axes].append(values)
+        largest = network.at({name: max(sizes) for name, sizes in network.options.items()})
+        self._spills = bool(spill_cycles(largest, array))
         self._axes = tuple(together)
         for index, alike in enumerate(together.values()):
             self.register_buffer(f"table_{index}", torch.stack(alike).sum(0))
@@ -170,13 +174,21 @@ class LatencyLoss(nn.Module):
             return self._expected(row)
         sizes = torch.mv(self.get_buffer("options").to(row), row).unbind()
         layers = self.network.at(dict(zip(options, sizes, strict=True)))
-        priced = {name: layers[name] for name in self.network.priced}
-        cycles: Tensor = network_cycles(priced, self.array, self.relaxation)
+        known = layers.only(name for name in layers if name not in self.network.unsupported)
+        cycles: Tensor = network_cycles(known, self.array, self.relaxation)
         return cycles
 
     def _expected(self, row: Tensor) -> Tensor:
-        """The exact expectation of the cycles."""
-        return contracted(self.tables, self._split(row))
+        """The exact expectation of the cycles; weights that do not fit are those at the expected sizes."""
+        cycles = contracted(self.tables, self._split(row))
+        return cycles + self._spilled(row).to(cycles) if self._spills else cycles
+
+    def _spilled(self, row: Tensor) -> Tensor:
+        """The cycles of weights that do not fit at the expected sizes; all layers share the gradient."""
+        sizes = torch.mv(self.get_buffer("options").to(row), row).unbind()
+        layers = self.network.at(dict(zip(self.network.options, sizes, strict=True)))
+        exact, soft = (torch.as_tensor(spill_cycles(layers, self.array, each)) for each in (EXACT, _SOFT))
+        return exact.detach() + (soft - soft.detach())
 
     def _split(self, row: Tensor) -> dict[str, Tensor]:
         return dict(zip(self._lengths, torch.split(row, list(self._lengths.values())), strict=True))
@@ -236,13 +248,20 @@ class LatencyLoss(nn.Module):
         """
         row = self._row(probs)
         check_shares(self._lengths, row, waits=True)
-        found = most_probable(self.tables, self._split(row), math.inf if self.limit is None else self.limit.cycles)
+        limit = math.inf if self.limit is None else self.limit.cycles
+        if self._spills and limit < math.inf:
+            return most_probable_with_spill(self.network, self.array, self.tables, self._split(row), limit)
+        found = most_probable(self.tables, self._split(row), limit)
         return None if found is None else {name: self.network.options[name][index] for name, index in found.items()}
 
     @property
     def floor(self) -> float:
         """The exact cycles of the cheapest network: no limit below them can be met."""
-        return fewest_cycles(self.tables, self._lengths)
+        fewest = fewest_cycles(self.tables, self._lengths)
+        if not self._spills:
+            return fewest
+        smallest = {name: min(sizes) for name, sizes in self.network.options.items()}
+        return fewest + float(spill_cycles(self.network.at(smallest), self.array))
 
     def exact(self, choice: Mapping[str, int]) -> Report:
         """The exact cost of one choice of sizes, layer by layer and in total; other widths stay as today."""

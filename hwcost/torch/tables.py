@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from hwcost import arrays
+from hwcost.arrays import Size
 from hwcost.errors import MISSING, InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles
@@ -103,14 +104,19 @@ def space_tables(
     *,
     relaxation: Relaxation | str = EXACT,
     skip_unsupported: bool = False,
+    cost: Callable[[Layer, SystolicArray], Size] | None = None,
 ) -> dict[str, CostTable]:
-    """The table of every priced layer of a network with open widths.
+    """The table of every layer of a network with open widths that takes time.
+
+    On a machine with terms of a run, :data:`hwcost.network.run.RUN` has a table too; weights that do not fit belong to
+    no table.
 
     Args:
         network: with options, as :meth:`hwcost.network.network.Network.space` makes it.
         array: the accelerator, or the name of a device.
         relaxation: exact by default.
         skip_unsupported: leave out operations that cannot be priced instead of raising.
+        cost: what counts instead of the cycles, a function of a layer and the array.
 
     Raises:
         InvalidValueError: a network without options, an operation that cannot be priced, nothing to price.
@@ -129,10 +135,11 @@ def space_tables(
     array = check_network(network, array, skip_unsupported=skip_unsupported, is_space=True)
     relaxation = as_relaxation(relaxation)
     sums = Sums(network)
-    return {name: _table(each, sums, array, relaxation) for name, each in network.priced.items()}
+    count = cost or (lambda layer, array: layer_cycles(layer, array, relaxation))
+    return {name: _table(each, sums, array, count) for name, each in network.costing(array).items()}
 
 
-def _table(operation: Operation, sums: Sums, array: SystolicArray, relaxation: Relaxation) -> CostTable:
+def _table(operation: Operation, sums: Sums, array: SystolicArray, count: Callable[..., Size]) -> CostTable:
     groups = axis_groups(operation.sizes, sums.options)
     axes: list[Axis] = []
     lengths: list[int] = []
@@ -144,7 +151,7 @@ def _table(operation: Operation, sums: Sums, array: SystolicArray, relaxation: R
         shape = (-1, *[1] * (len(groups) - index - 1))
         fields |= {field: each.reshape(shape) for field, each in zip(rules, sizes, strict=True)}
     layer = dataclasses.replace(operation.layer, **fields) if fields else operation.layer
-    cycles = np.asarray(layer_cycles(layer, array, relaxation), dtype=np.float64)
+    cycles = np.asarray(count(layer, array), dtype=np.float64)
     return CostTable(torch.from_numpy(np.broadcast_to(cycles, lengths).copy()), tuple(axes))
 
 

@@ -7,6 +7,7 @@ Column ``kind`` gives the kind of layer; the sizes have the names of the command
     linear      c, f; batch
     gemm        m, n, k; count, window, inputs, weights_shared_by, inputs_shared_by
     matmul      m, n, k; batch, weights_shared_by, inputs_shared_by
+    memory      reads, writes: elements of an operation without products, such as an addition or a pooling
 
 Stride, padding and dilation may be a pair, as ``1x2``. Padding is "same" by default. ``window`` holds the sizes of a
 kernel that k goes over, ``inputs`` those of the input tensor if windows overlap, as ``1x3x224x224``.
@@ -26,6 +27,7 @@ from hwcost.errors import MISSING, InvalidValueError
 from hwcost.files import read_given
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Layer, Linear, MatMul
+from hwcost.network.operations import MemoryOnly
 
 __all__ = ["KINDS", "LARGEST", "SIZES", "by_column", "csv_rows", "read_number", "read_row", "read_size", "read_text"]
 
@@ -67,6 +69,7 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[Sizes], La
         "linear": (("c", "f"), ("batch",), lambda sizes: Linear(sizes["c"], sizes["f"], batch=sizes.get("batch", 1))),
         "gemm": (("m", "n", "k"), ("count", "window", "inputs", *_SHARING), lambda sizes: Gemm(**sizes)),
         "matmul": (("m", "n", "k"), ("batch", *_SHARING), lambda sizes: MatMul(**sizes)),
+        "memory": (("reads", "writes"), (), lambda sizes: MemoryOnly("memory", **sizes)),
     }
 )
 """Every kind of row: the sizes that it needs, those that it may have, and the layer that it makes of them."""

@@ -137,7 +137,7 @@ def _table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield ' <label><input type="checkbox" id="free"> operations that only move memory</label>'
     yield f"<span>{_HELP}</span></p>"
     yield '<div class="wide"><table id="layers"><thead><tr>'
-    shares = [_shares(line["pe_cycles"]) for line in lines if line.get("macs")]
+    shares = [_shares(line["pe_cycles"]) for line in lines if line.get("cycles")]
     idle = [kind for kind in _IDLE if any(abs(each[kind]) >= _SHOWN for each in shares)]
     heads = {"name": "operation", "shape": "shape"} | _FIGURES
     for key, head in (heads | {f"idle-{kind}": f"idle: {_IDLE[kind]}" for kind in idle} | {"bytes": "bytes"}).items():
@@ -162,7 +162,7 @@ def _row(line: Mapping[str, Any], idle: Sequence[str]) -> str:
 
 def _cells(line: Mapping[str, Any], idle: Sequence[str]) -> Iterator[str]:
     moved = sum(line.get("bytes", {}).values())
-    if not line.get("macs"):
+    if not line.get("cycles"):
         yield from ["<td></td>"] * (len(_FIGURES) + len(idle))
         yield _cell(moved, in_unit(moved, BYTES, 4)) if moved else "<td></td>"
         return

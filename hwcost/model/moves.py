@@ -1,0 +1,67 @@
+"""Elements that move without a product: activations and norms, the way to the host, weights that do not fit.
+
+A layer may have ``moves()`` on top of ``gemms()``. A :class:`Move` names the field of the machine that limits it; where
+that is infinite, as by default, it takes no time. Moves follow one another and the products, and hide behind nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from hwcost.arrays import Size, product, total, true_divide
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.fields import is_finite
+from hwcost.model.cost import Cost
+from hwcost.model.layout import is_zero
+
+__all__ = ["Move", "move_cost", "move_cycles", "moves_of"]
+
+
+class Move(NamedTuple):
+    """Elements that move at a bandwidth of the machine.
+
+    Attributes:
+        elements: how many.
+        rate: the field with the bandwidth in bytes per second.
+        cycles: a field with cycles that the move takes in addition; empty for none.
+    """
+
+    elements: Size
+    rate: str
+    cycles: str = ""
+
+
+def moves_of(layer: Any) -> tuple[Move, ...]:
+    """The moves of a layer; most have none."""
+    moves = getattr(layer, "moves", None)
+    return () if moves is None else moves()
+
+
+def move_cycles(move: Move, array: SystolicArray) -> tuple[Size, Size]:
+    """The cycles in which elements move, and those on top.
+
+    >>> move_cycles(Move(1000, "host_bytes_per_s"), SystolicArray(8, 8, host_bytes_per_s=5e8))
+    (2000.0, 0)
+    """
+    rate = getattr(array, move.rate)
+    moving: Size = 0
+    if is_finite(rate) and not is_zero(move.elements):
+        size = product(array.bytes_per_element, move.elements, what="the bytes")
+        moving = true_divide(product(size, array.clock_hz), rate)
+    return moving, getattr(array, move.cycles) if move.cycles else 0
+
+
+def move_cost(move: Move, array: SystolicArray) -> Cost:
+    """The cost of a move, in which the array waits; empty if it takes no time."""
+    moving, more = move_cycles(move, array)
+    cycles = total(moving, more, what="the cycles")
+    if is_zero(cycles):
+        return Cost()
+    return Cost(
+        cycles=cycles,
+        seconds=true_divide(cycles, array.clock_hz, what="the cycles"),
+        pe_cycles=product(cycles, array.pes, what="cycles * PEs"),
+        memory_cycles=moving,
+        overhead_cycles=more,
+        waiting_cycles=moving,
+    )

@@ -1,0 +1,224 @@
+"""What a run of a network takes on top of its layers: a constant, the way to the host, weights that do not fit.
+
+    run     = cycles_per_run + bytes of the network's inputs and outputs / host_bytes_per_s + spilled
+    spilled = bytes of the layers that do not fit / spill_bytes_per_s
+
+The weights of a layer are stored with its filters padded to ``filter_multiple``. Layers are stored in the order in
+which they run, and whole ones leave from the end until the others fit into ``weight_capacity_bytes``: those up to
+which the sum of stored bytes is above the capacity. A smooth relaxation takes max(stored, capacity) - capacity, less
+than whole layers. Products of two activations have no weights.
+
+Source: the terms were found on the Coral Edge TPU (Jorgitou98/EdgeTPU-QuantRL-Evaluation), whose compiler states the
+bytes of weights that it leaves off the chip.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from hwcost.arrays import Size, product, total
+from hwcost.machine.array import SystolicArray
+from hwcost.model.cost import Cost
+from hwcost.model.gemm import Gemm
+from hwcost.model.layers import MatMul
+from hwcost.model.moves import Move, move_cost, move_cycles
+from hwcost.model.sums import where
+from hwcost.relaxation import EXACT, Relaxation
+
+__all__ = [
+    "RUN", "Ends", "Run", "RunLayers", "cycles_if_spilled", "ends_of", "room_cycles", "run_of", "spill_cycles",
+    "spilled_weights", "stored_elements",
+]  # fmt: skip
+
+RUN = "(run)"
+"""What reports call what a run takes on top of its layers."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What goes between the host and the chip: a layer without products, once in a run.
+
+    Args:
+        inputs, outputs: elements of all inputs and of all outputs of the network.
+
+    >>> Ends(3072, 10).moves()
+    (Move(elements=3082, rate='host_bytes_per_s', cycles='cycles_per_run'),)
+    """
+
+    inputs: Size
+    outputs: Size
+
+    def gemms(self) -> tuple[Gemm, ...]:
+        """None."""
+        return ()
+
+    def moves(self) -> tuple[Move, ...]:
+        """Both, one after the other."""
+        return (Move(total(self.inputs, self.outputs), "host_bytes_per_s", "cycles_per_run"),)
+
+
+class RunLayers(dict[str, Any]):
+    """Layers by name, with the ends of their network if they are known."""
+
+    def __init__(self, layers: Iterable[tuple[str, Any]] = (), *, ends: Ends | None = None) -> None:
+        super().__init__(layers)
+        self.ends = ends
+
+    def only(self, names: Iterable[str]) -> RunLayers:
+        """Some of the layers of the same network."""
+        return RunLayers(((name, self[name]) for name in names), ends=self.ends)
+
+
+def ends_of(layers: Mapping[str, Any]) -> Ends:
+    """The ends of a network; if it does not state them, the inputs of its first layer and the outputs of its last.
+
+    >>> from hwcost import Linear
+    >>> ends_of({"a": Linear(64, 32), "b": Linear(32, 10)})
+    Ends(inputs=64, outputs=10)
+    """
+    known = getattr(layers, "ends", None)
+    if known is not None:
+        return known  # type: ignore[no-any-return]
+    first, last = (next(filter(None, map(_sides, order)), (0, 0)) for order in _both_ways(layers))
+    return Ends(first[0], last[1])
+
+
+def _both_ways(layers: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    own = list(layers.values())
+    return own, own[::-1]
+
+
+def _sides(layer: Any) -> tuple[Size, Size] | None:
+    """The elements that a layer takes and gives; None if it moves nothing, or is not known."""
+    gemms = layer.gemms() if hasattr(layer, "gemms") else ()
+    if gemms:
+        return gemms[0].elements("inputs"), gemms[-1].elements("outputs")
+    reads, writes = (getattr(layer, name, 0) for name in ("reads", "writes"))
+    return (reads, writes) if reads or writes else None
+
+
+# ---------------------------------------------------------------- weights
+
+
+def stored_elements(layer: Any, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
+    """Elements of the weights of a layer as they are stored: filters padded to a multiple.
+
+    >>> from hwcost import Conv2d
+    >>> array = SystolicArray(8, 8, weight_capacity_bytes=8e6, spill_bytes_per_s=1e8, filter_multiple=64)
+    >>> stored_elements(Conv2d(16, 65, 3, height=8, width=8), array) == 9 * 16 * 128
+    True
+    """
+    if isinstance(layer, MatMul):
+        return 0
+    return total(0, *(_stored(gemm, array, relaxation) for gemm in layer.gemms()))
+
+
+def _stored(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
+    multiple = array.filter_multiple
+    filters = product(gemm.n, gemm.count)
+    if not (type(multiple) is int and multiple == 1):
+        filters = product(relaxation.ceil_div(filters, multiple), multiple)
+    return product(gemm.k, filters, what="the weights")
+
+
+def spilled_weights(
+    layers: Mapping[str, Any], array: SystolicArray, relaxation: Relaxation = EXACT
+) -> tuple[tuple[str, ...], Size]:
+    """The layers whose weights do not fit, and the elements of those weights.
+
+    Args:
+        layers: by name, in order.
+        array: with a ``weight_capacity_bytes``; else nothing spills.
+        relaxation: a smooth one gives the elements that are above the capacity, and no names.
+
+    Returns:
+        Names only where all sizes are numbers.
+
+    >>> from hwcost import Linear
+    >>> array = SystolicArray(8, 8, weight_capacity_bytes=150.0, spill_bytes_per_s=1e8)
+    >>> spilled_weights({name: Linear(10, 7) for name in "abc"}, array)
+    (('c',), 70)
+    """
+    if not array.may_spill:
+        return (), 0
+    stored = {
+        name: stored_elements(layer, array, relaxation) for name, layer in layers.items() if hasattr(layer, "gemms")
+    }
+    room = array.weight_capacity_bytes / array.bytes_per_element
+    if relaxation.smooths_maximum:
+        return (), total(relaxation.maximum(total(0, *stored.values()), room), -room)
+    names, spilled, until = [], [], 0
+    for name, elements in stored.items():
+        until = total(until, elements)
+        leaves = until > room
+        spilled.append(where(leaves, elements, 0 * elements))
+        if isinstance(leaves, bool) and leaves and elements:
+            names.append(name)
+    return tuple(names), total(0, *spilled)
+
+
+def cycles_if_spilled(layer: Any, array: SystolicArray) -> Size:
+    """The cycles in which the weights of a layer arrive if they do not fit."""
+    return move_cycles(Move(stored_elements(layer, array), "spill_bytes_per_s"), array)[0]
+
+
+def room_cycles(array: SystolicArray) -> float:
+    """The cycles in which as many weights arrive as there is room for."""
+    moved = array.weight_capacity_bytes / array.bytes_per_element
+    return float(move_cycles(Move(moved, "spill_bytes_per_s"), array)[0])
+
+
+def spill_cycles(layers: Mapping[str, Any], array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
+    """The cycles in which weights that do not fit arrive; 0 if all fit."""
+    if not array.may_spill:
+        return 0
+    elements = spilled_weights(layers, array, relaxation)[1]
+    return move_cycles(Move(elements, "spill_bytes_per_s"), array)[0]
+
+
+# ---------------------------------------------------------------- a run
+
+
+class Run(NamedTuple):
+    """What a run takes on top of its layers.
+
+    Attributes:
+        ends: the cost of the constant and of the way to the host.
+        spill: the cost of weights that do not fit.
+        spilled: the layers whose weights these are, where sizes are numbers.
+        spilled_elements: of these weights.
+    """
+
+    ends: Cost
+    spill: Cost
+    spilled: tuple[str, ...] = ()
+    spilled_elements: Size = 0
+
+    @property
+    def cost(self) -> Cost:
+        """All of it."""
+        return self.ends + self.spill
+
+
+def run_of(layers: Mapping[str, Any], array: SystolicArray, relaxation: Relaxation = EXACT) -> Run | None:
+    """What a run of these layers takes on top of them; None on a machine that asks for nothing.
+
+    >>> from hwcost import Linear
+    >>> array = SystolicArray(8, 8, cycles_per_run=500.0, host_bytes_per_s=1e9)
+    >>> run_of({"a": Linear(64, 32), "b": Linear(32, 10)}, array).cost.cycles
+    574.0
+    """
+    if not array.has_run:
+        return None
+    names, elements = spilled_weights(layers, array, relaxation)
+    ends = (move_cost(move, array) for move in ends_of(layers).moves())
+    return Run(
+        functools.reduce(operator.add, ends),
+        move_cost(Move(elements, "spill_bytes_per_s"), array),
+        names,
+        elements,
+    )
