@@ -29,7 +29,9 @@ def test_rows_are_the_layers_and_the_total_is_that_of_the_network(array):
     layers = residual((1, 1, 1, 1))
     summary, report = summarise(layers, array), network_cost(layers, array)
     assert summary.cost == report.total
-    for row, (name, layer) in zip(summary.rows, layers.items(), strict=True):
+    of_layers = [row for row in summary.rows if row.state != "run"]
+    assert (len(of_layers) < len(summary.rows)) == array.has_run
+    for row, (name, layer) in zip(of_layers, layers.items(), strict=True):
         assert (row.name, row.state) == (name, "priced")
         assert row.cost == layer_cost(layer, array)
         assert row.breakdown == layer_breakdown(layer, array)
@@ -206,7 +208,7 @@ def test_the_document_is_plain_data_that_holds_all(array):
     summary = summarise(TREE, array)
     document = json.loads(json.dumps(summary.as_dict(), allow_nan=False))
     assert document["total"]["cycles"] == summary.cost.cycles
-    assert [row["name"] for row in document["rows"]] == list(TREE)
+    assert [row["name"] for row in document["rows"]] == [*TREE, *(row.name for row in summary.of("run"))]
     assert [module["path"] for module in document["modules"]] == ["stem", "body", "body.0", "body.0.attn"]
     stem = document["modules"][0]
     assert (stem["rows"], stem["cycles"]) == (2, summary.rows[0].cost.cycles)
