@@ -86,6 +86,22 @@ def test_one_number_is_found(name):
     assert type(found.device) is SystolicArray
 
 
+@pytest.mark.parametrize("depths", [(1, 2, 3), (2,)])
+def test_numbers_of_a_run_need_networks_of_several_depths(depths):
+    array = dataclasses.replace(START, cycles_per_run=4000.0, cycles_per_layer=300.0)
+    layers = some_layers()
+    networks = [tuple(layers[i : i + depths[i % len(depths)]]) for i in range(len(layers) - 3)]
+    found = fit(START, measure(array, networks), free=["cycles_per_run"], starts=2, folds=2, fold_seeds=(0,))
+    asked = [text for text in found.questions if "cycles_per_run" in text]
+    assert bool(asked) == (len(depths) == 1)
+    if len(depths) == 1:
+        with refused("free", "run"):
+            fit(START, measure(array, networks), free="run")
+    else:
+        form = fit(START, measure(array, networks), free="run and layers", starts=2, folds=2, fold_seeds=(0,))
+        assert form.values["cycles_per_run"] == pytest.approx(4000.0, rel=0.05)
+
+
 def test_several_numbers_are_found_in_noise():
     truth = dataclasses.replace(
         START, cycles_per_row=1.2, cycles_per_layer=900.0, weight_bytes_per_s=2e9, input_bytes_per_s=1e9,

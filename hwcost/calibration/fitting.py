@@ -182,6 +182,7 @@ def _calibration(
         forms=Table(errors),
         mixed=tuple(mixed(_labelled(repeats, np.log(held_out).mean(0)))),
         clock_factor=_clock_factor(best, known),
+        of_one_depth=len({one.depth for one in used}) == 1,
     )
 
 

@@ -32,6 +32,7 @@ Array = np.ndarray[Any, Any]
 
 _USUAL = 1.5
 """The factor up to which a device is slower or faster than stated without a question."""
+_OF_A_RUN = ("cycles_per_run", "host_bytes_per_s")
 _UNKNOWN = 7.0
 """Standard deviation (a factor of 1,000) from which a number is unknown."""
 _DETERMINED = 0.5
@@ -205,6 +206,7 @@ class Calibration:
         form: the name of the form, if it was chosen.
         forms: the mean error of each form by cross-validation among all measurements: what the choice went by.
         mixed: a sentence for each label by which the held-out residuals differ.
+        of_one_depth: whether all measured networks have the same number of layers.
         clock_factor: how many times as long as stated a row takes; None if the data do not determine it.
     """
 
@@ -227,6 +229,7 @@ class Calibration:
     forms: Mapping[str, float] = Table({})
     mixed: tuple[str, ...] = ()
     clock_factor: float | None = None
+    of_one_depth: bool = False
 
     @property
     def errors(self) -> dict[str, float]:
@@ -245,12 +248,18 @@ class Calibration:
     @property
     def questions(self) -> list[str]:
         """Sentences on what is unusual, and may be a mistake in the device or in the measurements."""
-        factor = self.clock_factor
+        factor, found = self.clock_factor, []
+        if self.of_one_depth and set(_OF_A_RUN) & set(self.values):
+            found.append(
+                "every measured network has as many layers as the others: numbers of a run "
+                f"({', '.join(name for name in _OF_A_RUN if name in self.values)}) cannot be told from those of layers"
+            )
         if factor is None or 1 / _USUAL <= factor <= _USUAL:
-            return []
+            return found
         return [
+            *found,
             f"a row takes {factor:.3g} times as long as the device states: are its clock "
-            f"({in_unit(self.device.clock_hz, CLOCKS)}) and the unit of the measurements right?"
+            f"({in_unit(self.device.clock_hz, CLOCKS)}) and the unit of the measurements right?",
         ]
 
     @property
