@@ -98,8 +98,9 @@ def test_numbers_of_a_run_need_networks_of_several_depths(depths):
         with refused("free", "run"):
             fit(START, measure(array, networks), free="run")
     else:
-        form = fit(START, measure(array, networks), free="run and layers", starts=2, folds=2, fold_seeds=(0,))
-        assert form.values["cycles_per_run"] == pytest.approx(4000.0, rel=0.05)
+        both = ["cycles_per_run", "cycles_per_layer"]
+        found = fit(START, measure(array, networks), free=both, prior=None, starts=2, folds=2, fold_seeds=(0,))
+        assert [found.values[name] for name in both] == pytest.approx([4000.0, 300.0], rel=1e-3)
 
 
 def test_several_numbers_are_found_in_noise():
