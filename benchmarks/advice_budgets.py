@@ -24,7 +24,7 @@ from hwcost.advice import advise
 ARRAYS: Mapping[str, Callable[[], SystolicArray]] = {
     "16 x 16": lambda: SystolicArray(16, 16),
     "128 x 128": lambda: SystolicArray(128, 128),
-    "tpu-v5e": lambda: load_device("tpu-v5e"),
+    "tpu-v5e/array": lambda: load_device("tpu-v5e/array"),
     "gemmini": lambda: load_device("gemmini"),
 }
 CASES = {"resnet18": tuple(ARRAYS), "mobilenet_v2": tuple(ARRAYS), "densenet121": ("16 x 16",)}

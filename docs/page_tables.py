@@ -21,6 +21,7 @@ import hwcost.calibration
 import nas_plugin
 from hwcost import SystolicArray
 from hwcost.devices import FACT_UNITS, FIELD_UNITS, DeviceFile, Entry, device_names, read_device
+from hwcost.devices.chips import PART
 from hwcost.devices.values import REQUIRED
 from hwcost.machine.fields import Declaration
 
@@ -53,15 +54,15 @@ def people_s(entry: Entry) -> str:
 
 
 def shipped_devices() -> str:
-    """A row for each device that ships with the package."""
+    """A row for each device that ships with the package; one array of a chip is not listed."""
 
     def row(file: DeviceFile) -> tuple[str, ...]:
         of_array = (people_s(file.entries[name]) for name in ("clock_hz", "dataflow", "fold_timing"))
-        size = f"{file.array.rows} x {file.array.cols}"
+        size = file.array.size_in_words
         return f"[`{file.name}`](device-sources.md#{_slug(file.name)})", size, *of_array, _memory(file), _peak(file)
 
-    head = ["device", "array", "clock", "dataflow", "fold timing", "memory", "peak of the chip"]
-    return table(head, map(row, map(read_device, device_names())))
+    head = ["device", "array", "clock", "dataflow", "fold timing", "memory", "peak"]
+    return table(head, map(row, map(read_device, _files())))
 
 
 def device_fields() -> str:
@@ -91,7 +92,7 @@ def common_facts() -> str:
 
 def device_sources() -> str:
     """A section for each shipped device: every value with its status and source, and the notes."""
-    return "\n\n".join(map(_section, map(read_device, device_names())))
+    return "\n\n".join(map(_section, map(read_device, _files())))
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
@@ -114,6 +115,11 @@ TABLES: Mapping[str, Callable[[], str]] = {
 # ---------------------------------------------------------------- parts
 
 
+def _files() -> list[str]:
+    """The devices that have a file of their own."""
+    return [name for name in device_names() if not name.endswith(PART)]
+
+
 def _memory(file: DeviceFile) -> str:
     rates = {"": "dram_bytes_per_s"} | {f"{what}s ": f"{what}_bytes_per_s" for what in ("weight", "input", "output")}
     known = [f"{what}{people_s(file.entries[name])}" for what, name in rates.items() if name in file.entries]
@@ -123,9 +129,7 @@ def _memory(file: DeviceFile) -> str:
 def _peak(file: DeviceFile) -> str:
     if "peak_ops_per_s" not in file.facts:
         return ""
-    arrays = file.facts.get("arrays_per_chip")
-    several = f" of {arrays.value} arrays" if arrays is not None and arrays.value != 1 else ""
-    return people_s(file.facts["peak_ops_per_s"]) + several
+    return people_s(file.facts["peak_ops_per_s"])
 
 
 def _section(file: DeviceFile) -> str:

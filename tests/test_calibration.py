@@ -419,7 +419,7 @@ def test_rows_are_compared_with_the_largest_machine_of_the_grid(tmp_path, capsys
     args = ("--device", "gemmini", "--free", "cycles_per_row", "--shuffles", "1", "--starts", "1")
     code, _, err = run(capsys, path, *args)
     assert code == 2
-    assert "are unit and device right?" in err
+    assert "are unit, device and its number of arrays right?" in err
     code, out, _ = run(capsys, path, *args, "--grid", "size=16,32,64", "--json")
     assert code == 0
     assert json.loads(out)["values"]["size"] == 64

@@ -10,9 +10,23 @@ import twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwcost import DATAFLOWS, FOLD_TIMINGS, RELAXATIONS, Conv2d, Gemm, Linear, MatMul, SystolicArray, layer_cost
+from hwcost import (
+    DATAFLOWS,
+    FOLD_TIMINGS,
+    RELAXATIONS,
+    Conv2d,
+    Gemm,
+    InvalidValueError,
+    Linear,
+    MatMul,
+    SystolicArray,
+    layer_cost,
+    load_device,
+    network_cost,
+)
 from hwcost.model.breakdown import layer_breakdown
 from hwcost.model.formula import layer_traffic, price
+from hwcost.sweep import sweep
 
 LAYERS = {
     "conv": Conv2d(20, 36, 3, height=10, width=12, padding=1, batch=2),
@@ -159,6 +173,14 @@ def test_an_operand_that_all_need_crosses_a_shared_memory_once():
     assert layer_traffic(gemm, own).elements["sram", "weights"] == 4 * 16
 
 
+def test_products_of_one_array_read_what_they_share_once():
+    gemm = Gemm(m=8, n=1, k=8, count=8, weights_shared_by=4)
+    array = SystolicArray(8, 1, arrays=4, dram_bytes_per_s=1e9, bandwidth_per_array=True)
+    pricing = price(gemm, SystolicArray(8, 1, arrays=4, weight_bytes_per_s=1e9, bandwidth_per_array=True))
+    assert pricing.memory["weights"] == 2 * 8  # those of both groups at most, or of two merged products
+    assert layer_cost(gemm, array).memory_cycles <= 2 * 8 + 2 * 8 * 8 + 2 * 8
+
+
 def test_sums_that_several_arrays_share_are_outputs_of_each():
     gemm, array = Gemm(m=2, n=2, k=512), SystolicArray(4, 4, arrays=4, dram_bytes_per_s=100e9)
     pricing = price(gemm, array)
@@ -190,3 +212,61 @@ def test_gradients_reach_every_size():
     (slopes,) = torch.autograd.grad(cycles, sizes)
     assert torch.isfinite(slopes).all()
     assert (slopes > 0).all()
+
+
+# ---------------------------------------------------------------- measurements of a chip
+
+
+def test_measurements_of_a_whole_chip_are_calibrated():
+    pytest.importorskip("scipy")
+    from hwcost.calibration import Measurement, fit
+
+    chip = load_device("tpu-v4")
+    sizes = itertools.product((64, 256, 512), (128, 384), (7, 28))
+    layers = [Conv2d(c, f, 3, height=h, width=h, padding=1, batch=8) for c, f, h in sizes]
+    measured = [Measurement((layer,), 1.5 * layer_cost(layer, chip).seconds) for layer in layers]
+    found = fit("tpu-v4", measured, free="scaled", fold_seeds=(0,))
+    assert found.device.arrays == 8
+    assert found.scores.mape < 0.1  # loading rows does not slow down with the rows that stream
+    assert 0 < found.busiest <= 1
+    with pytest.raises(InvalidValueError, match="arrays"):  # faster than all PEs of one array
+        fit("tpu-v4/array", measured, free="scaled")
+
+
+# ---------------------------------------------------------------- sweeps and commands
+
+
+def test_a_sweep_of_sizes_keeps_the_number_of_arrays():
+    layers, base = list(LAYERS.values()), SystolicArray(1, 1, arrays=4, dram_bytes_per_s=4e9)
+    found = sweep(layers, rows=[4, 8], cols=[8, 16], base=base, pe_budget=4 * 8 * 8)
+    assert found.pes.tolist() == [128, 256, 256]
+    for index, point in enumerate(found.points()):
+        total = network_cost(layers, found.array(index)).total
+        assert (point["cycles"], point["utilization"]) == pytest.approx((total.cycles, total.utilization))
+    with pytest.raises(InvalidValueError) as caught:
+        sweep(layers, rows=4, cols=8, base=base, pe_budget=127)
+    assert "128" in caught.value.allowed
+
+
+def test_commands_take_a_number_of_arrays(hwcost):
+    layer = ("--k", "3", "--c", "64", "--f", "64", "--h", "28", "--w", "28", "--padding", "same")
+    code, out, _ = hwcost("estimate", *layer, "--device", "tpu-v4/array", "--arrays", "8", "--explain")
+    whole = hwcost("estimate", *layer, "--device", "tpu-v4")[1]
+    assert code == 0
+    assert "tpu-v4/array with 8 arrays: 8 arrays of 128 x 128" in out
+    split = "m over 8 of 8 arrays: at most (98 x 576)(576 x 64) on each"
+    assert out.count(split) == 2
+    assert split in whole
+    assert hwcost("estimate", *layer, "--device", "tpu-v4", "--arrays", "1")[1].count("split") == 0
+    code, _, err = hwcost("estimate", *layer, "--device", "tpu-v4", "--arrays", "0")
+    assert (code, "--arrays" in err) == (2, True)
+
+
+def test_a_sweep_of_layers_prints_the_folds_of_the_best_way(hwcost):
+    import json
+
+    options = ("--k", "3", "--f", "64", "--h", "28", "--w", "28", "--s1", "32", "--s2", "32", "--arrays", "3", "--json")
+    swept = json.loads(hwcost("estimate", "--c", "1:40", *options)[1])["rows"]
+    for row in swept[::13]:
+        (one,) = json.loads(hwcost("estimate", "--c", str(row["c"]), *options)[1])["rows"]
+        assert row == pytest.approx(one)

@@ -46,6 +46,7 @@ from hwcost.devices import (
     read_device,
     write_device,
 )
+from hwcost.devices.chips import one_array
 from hwcost.model.breakdown import layer_breakdown
 from hwcost.model.formula import layer_traffic
 from hwcost.network.pricing import price_network
@@ -57,6 +58,8 @@ tomli_w = pytest.importorskip("tomli_w")
 
 FOLDER = pathlib.Path(__file__).parents[1] / "hwcost" / "devices"
 NAMES = device_names()
+FILES = [name for name in NAMES if not name.endswith("/array")]
+CHIPS = {name: read_device(name) for name in FILES if read_device(name).array.arrays > 1}
 LAYERS = {"conv": Conv2d(3, 65, 3, height=8, width=8), "fc": Linear(2340, 10)}
 BY_NAME = {
     "layer_cost": lambda array: layer_cost(LAYERS["fc"], array),
@@ -197,7 +200,9 @@ def refusal(folder, content):
 def test_shipped_files_are_listed():
     assert set(SHIPPED) <= set(NAMES)
     assert sorted(NAMES) == list(NAMES)
-    assert {path.name for path in FOLDER.glob("*.toml")} == {f"{name}.toml" for name in NAMES}
+    assert {path.name for path in FOLDER.glob("*.toml")} == {f"{name}.toml" for name in FILES}
+    assert set(NAMES) - set(FILES) == {f"{name}/array" for name in CHIPS}
+    assert set(CHIPS) == {name for name in SHIPPED if name.startswith("tpu")} - {"tpu-v1"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -206,8 +211,9 @@ def test_shipped_device_loads(name):
     assert device.name == name
     assert device.notes, "every model of a chip has limits"
     assert load_device(name) == device.array
-    assert read_device(FOLDER / f"{name}.toml") == device
-    assert read_device(str(FOLDER / f"{name}.toml")) == device
+    if name in FILES:
+        assert read_device(FOLDER / f"{name}.toml") == device
+        assert read_device(str(FOLDER / f"{name}.toml")) == device
     cost = layer_cost(Conv2d(64, 100, 3, height=28, width=28, padding=1), device.array)
     assert 0 < cost.utilization <= 1
     assert cost.seconds > 0
@@ -232,7 +238,8 @@ DEFAULTS = {field.name: field.default for field in dataclasses.fields(SystolicAr
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_peak_is_what_the_arrays_explain(name):
     device = read_device(name)
-    array, arrays, peak = device.array, device.facts["arrays_per_chip"].value, device.facts["peak_ops_per_s"].value
+    array, peak = device.array, device.facts["peak_ops_per_s"].value
+    arrays = device.facts["arrays_per_chip"].value if "arrays_per_chip" in device.facts else 1
     fit = device.fit
     was_fitted = fit is not None and "cycles_per_row" in fit.identified + fit.not_identified
     per_row = 1 if was_fitted else array.cycles_per_row  # a peak is what was designed, not what was measured
@@ -244,10 +251,42 @@ def test_shipped_peak_is_what_the_arrays_explain(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "dram_bytes_per_s" in read_device(name).facts])
-def test_shipped_array_has_its_share_of_the_bandwidth(name):
+def test_shipped_chips_have_their_bandwidth_and_one_array_its_share(name):
     device = read_device(name)
-    share = device.facts["dram_bytes_per_s"].value / device.facts["arrays_per_chip"].value
-    assert device.array.dram_bytes_per_s == pytest.approx(share, rel=1e-12)
+    arrays = device.facts["arrays_per_chip"].value if "arrays_per_chip" in device.facts else 1
+    assert device.array.dram_bytes_per_s == device.facts["dram_bytes_per_s"].value / arrays
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_one_array_of_a_chip_is_a_device(name, tmp_path):
+    chip, device = CHIPS[name], read_device(f"{name}/array")
+    arrays = chip.array.arrays
+    share = chip.array.dram_bytes_per_s / arrays
+    assert device.array == dataclasses.replace(chip.array, arrays=1, dram_bytes_per_s=share)
+    assert device.entries["dram_bytes_per_s"].status == "derived"
+    assert str(arrays) in device.summary
+    assert device.notes[1:] == chip.notes
+    assert device.facts == {"arrays_per_chip": chip.entries["arrays"], **chip.facts}
+    layer = Conv2d(1024, 1024, 3, height=56, width=56, padding=1)  # large enough for every array to be full
+    cost, whole = (layer_cost(layer, each.array) for each in (device, chip))
+    assert arrays * 0.9 < cost.cycles / whole.cycles <= arrays
+    write_device(tmp_path / "one.toml", device)
+    assert read_device(tmp_path / "one.toml") == device
+
+
+def test_one_array_of_a_chip_with_a_memory_for_each():
+    entries = MACHINE | {
+        "arrays": entry(4, "1"), "dram_bytes_per_s": entry(8e9, "B/s"), "bandwidth_per_array": entry(True, ""),
+    }  # fmt: skip
+    device = one_array(DeviceFile("mine", "My chip", (), entries))
+    assert device.array == SystolicArray(**{name: each.value for name, each in MACHINE.items()}, dram_bytes_per_s=8e9)
+
+
+def test_a_device_of_one_array_has_none_apart():
+    for name in ("gemmini/array", "tpu-v4/array/array", "tpu-v4/rows", "tpu-v4/"):
+        with pytest.raises(InvalidValueError) as caught:
+            read_device(name)
+        assert name in str(caught.value)
 
 
 def test_published_numbers():
@@ -269,7 +308,7 @@ def test_published_numbers():
         device = read_device(name)
         assert (device.array.rows, device.array.cols) == size, name
         assert device.array.clock_hz == clock, name
-        assert device.facts["arrays_per_chip"].value == arrays, name
+        assert device.array.arrays == arrays, name
         assert device.facts["peak_ops_per_s"].value == peak, name
 
 
@@ -860,7 +899,7 @@ def without_none(value):
 
 @given(data=st.data())
 def test_damaged_bytes_end_in_a_device_or_an_error_of_hwcost(tmp_path_factory, data):
-    content = bytearray((FOLDER / f"{data.draw(st.sampled_from(NAMES))}.toml").read_bytes())
+    content = bytearray((FOLDER / f"{data.draw(st.sampled_from(FILES))}.toml").read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content)))
         content[at : at + data.draw(st.integers(0, 30))] = data.draw(

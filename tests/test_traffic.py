@@ -204,7 +204,7 @@ def grouped_queries(shared=4):
 
 
 def test_grouped_queries_read_their_keys_and_values_once():
-    tpu = load_device("tpu-v5e")
+    tpu = load_device("tpu-v5e/array")
     moved = [sum(row.traffic.bytes("weights") for row in summarise(grouped_queries(s), tpu).rows) for s in (4, 1)]
     assert moved == [2 * 8 * 4096 * 128 * 2, 4 * moved[0]]
     array = SystolicArray(128, 128, dram_bytes_per_s=800e9)

@@ -126,12 +126,13 @@ def check_peak(one: Measurement, device: SystolicArray) -> None:
     rows, cols, arrays = (one.device.get(name, getattr(device, name)) for name in ("rows", "cols", "arrays"))
     least = one.macs / (rows * cols * arrays * device.clock_hz)
     if one.seconds < least * (1 - 1e-9):
+        several = f"{arrays:g} arrays of " if arrays > 1 else ""
         where = one.source or (f"measurement {one.name!r}" if one.name else "a measurement")
         raise InvalidValueError(
             f"{where}: the latency in cycles",
             float(f"{one.seconds * device.clock_hz:.6g}"),
-            f"at least {least * device.clock_hz:.6g}, which {one.macs} MACs take on {rows:g} x {cols:g} PEs (at "
-            f"{device.clock_hz / 1e6:.6g} MHz, {least:.6g} s); are unit and device right?",
+            f"at least {least * device.clock_hz:.6g}, which {one.macs} MACs take on {several}{rows:g} x {cols:g} PEs "
+            f"(at {device.clock_hz / 1e6:.6g} MHz, {least:.6g} s); are unit, device and its number of arrays right?",
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hwcost.devices.checks import checked_table, errors_at
+from hwcost.devices.chips import PART, one_array
 from hwcost.devices.measured import MEASURED, Fit, Range
 from hwcost.devices.values import MOST_BYTES, SCHEMA, DeviceFile, Entry, check_fact, check_field
 from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError, check_one_of
@@ -26,12 +27,14 @@ _V = TypeVar("_V", Entry, Range)
 
 
 def device_names() -> tuple[str, ...]:
-    """The devices that ship with the package, sorted.
+    """The devices that ship with the package, sorted; one array of a chip of several is ``NAME/array``.
 
-    >>> "tpu-v1" in device_names()
-    True
+    >>> [name for name in device_names() if "v5e" in name or "v1" in name]
+    ['tpu-v1', 'tpu-v5e', 'tpu-v5e/array']
     """
-    return tuple(sorted(file.name.removesuffix(".toml") for file in _shipped().iterdir() if _is_toml(file.name)))
+    found = {file.name.removesuffix(".toml"): file for file in _shipped().iterdir() if _is_toml(file.name)}
+    chips = (name for name, file in found.items() if b"[array.arrays]" in file.read_bytes())
+    return tuple(sorted([*found, *(f"{name}{PART}" for name in chips)]))
 
 
 def load_device(name_or_path: str | os.PathLike[str]) -> SystolicArray:
@@ -53,8 +56,8 @@ def read_device(name_or_path: str | os.PathLike[str], *, field: str = "device") 
     """A device file, checked.
 
     Args:
-        name_or_path: a name of :func:`device_names`, or a path: a path object, or a text with a path separator or the
-            ending ``.toml``.
+        name_or_path: a name of :func:`device_names`, or a path: a path object, or any other text with a path separator
+            or the ending ``.toml``.
         field: the name of the argument in errors.
 
     Raises:
@@ -70,10 +73,13 @@ def read_device(name_or_path: str | os.PathLike[str], *, field: str = "device") 
     file; did you mean 'tpu-v1'?
     """
     text = name_or_path if isinstance(name_or_path, str) else _path_text(name_or_path, field)
-    if not isinstance(name_or_path, str) or _is_toml(text) or any(mark in text for mark in (os.sep, os.altsep) if mark):
+    names, chip = device_names(), text.removesuffix(PART)
+    has_mark = chip not in names and any(mark in text for mark in (os.sep, os.altsep) if mark)
+    if not isinstance(name_or_path, str) or _is_toml(text) or has_mark:
         return _parsed(read_given(text, MOST_BYTES, "device file"), text)
-    check_one_of(field, text, device_names(), "; or the path of a .toml file")
-    return _of_the_package(f"{text}.toml")
+    check_one_of(field, text, names, "; or the path of a .toml file")
+    device = _of_the_package(f"{chip}.toml")
+    return device if chip == text else one_array(device)
 
 
 @functools.cache

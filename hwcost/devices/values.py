@@ -46,7 +46,7 @@ UNITS = ("", "1", "PE", "row", "filter", "cycle", "Hz", "s", "B", "B/s", "op/s",
 MOST_BYTES = 2**20
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 _MORE = re.compile(r", or an array of them|; or a \w+")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/array)?")
 
 
 # ---------------------------------------------------------------- values
@@ -104,7 +104,7 @@ class DeviceFile:
     """A device file. The array is built from the entries, so each of its numbers has a source.
 
     Args:
-        name: letters, digits, dots, dashes, underscores.
+        name: letters, digits, dots, dashes, underscores; that of one array of a chip ends in "/array".
         summary: one line.
         notes: limits of the model for this device.
         entries: fields of :class:`hwcost.SystolicArray`; the positional ones are needed, others have a default.

@@ -53,7 +53,7 @@ from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import Work, is_zero
 from hwcost.model.moves import move_cost, move_cycles, moves_of
 from hwcost.model.overheads import overhead_cycles
-from hwcost.model.splits import splits_of
+from hwcost.model.splits import Split, splits_of
 from hwcost.model.sums import where
 from hwcost.model.traffic import Traffic, memory_cycles, moved_elements, moving_cycles, traffic_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
@@ -169,30 +169,29 @@ def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> P
     >>> apart.work.gemm
     Gemm(m=4, n=4096, k=128, count=8)
     """
-    apart = _price(gemm, array, relaxation)
+    best = _price if type(array.arrays) is int and array.arrays == 1 else _cut
+    apart = best(gemm, array, relaxation)
     if gemm.shares_operands:
-        merged = _price(gemm.merged(), array, relaxation)
+        merged = best(gemm.merged(), array, relaxation)
         shared = product(gemm.weights_shared_by, gemm.inputs_shared_by) > 1
         apart = _cheaper(apart, merged, merged.cycles < apart.cycles, shared, relaxation)
     check_finite(apart.cycles, "cycles")
     return apart
 
 
-def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
-    """The price of a product, cut for the arrays of a chip in the way that takes the fewest cycles."""
-    best = _price_of(Work.of(gemm, array, relaxation))
-    if type(array.arrays) is int and array.arrays == 1:
-        return best
+def _cut(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
+    """The price of a product that is cut for the arrays of a chip in the way that takes the fewest cycles."""
+    best = _price(gemm, array, relaxation)
     for split in splits_of(gemm, array, relaxation):
-        other = _price_of(Work.of(gemm, array, relaxation, split))
+        other = _price(gemm, array, relaxation, split)
         differ, faster, as_fast = split.parts > 1, other.cycles < best.cycles, other.cycles == best.cycles
         gains = differ & (faster | (as_fast & (other.compute < best.compute)))
         best = _cheaper(best, other, gains, differ, relaxation)
     return best
 
 
-def _price_of(work: Work) -> Pricing:
-    array, relaxation = work.array, work.relaxation
+def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation, split: Split | None = None) -> Pricing:
+    work = Work.of(gemm, array, relaxation, split)
     compute = _compute(work.folds, array)
     overhead = overhead_cycles(work)
     moved = moved_elements(work) if array.has_memory_limit else {}
