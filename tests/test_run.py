@@ -235,3 +235,25 @@ def _relaxation(name):
     from hwcost.relaxation import RELAXATIONS
 
     return RELAXATIONS[name]
+
+
+def test_a_module_is_pruned_to_a_limit_with_all_of_these_terms():
+    torch = pytest.importorskip("torch")
+    from hwcost import from_torch
+    from hwcost.torch import prune
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.BatchNorm2d(16), torch.nn.ReLU(),
+        torch.nn.Conv2d(16, 32, 3, padding=1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+        torch.nn.Linear(32, 10),
+    ).eval()  # fmt: skip
+    array = dataclasses.replace(MACHINE, weight_capacity_bytes=3000.0)
+    images = torch.rand(2, 3, 8, 8)
+    network = from_torch(model, example_inputs=images)
+    assert network.ends == Ends(images.numel(), 20)
+    today = network_cost(network, array).total.cycles
+    found = prune(model, images, array, target=0.6)
+    after = from_torch(found.model, example_inputs=images)
+    assert after.ends == network.ends
+    assert network_cost(after, array).total.cycles <= 0.6 * today

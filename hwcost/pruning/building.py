@@ -17,6 +17,7 @@ from hwcost.importers.torch.resize import resized
 from hwcost.model.cost import Cost
 from hwcost.network.limits import Limit
 from hwcost.network.network import Network
+from hwcost.network.operations import MemoryOnly
 from hwcost.network.pricing import Report
 from hwcost.pruning.batches import Batch, Loss, Task, device_of
 from hwcost.pruning.blocks import network_without, without
@@ -217,6 +218,9 @@ def _priced_anew(small: nn.Module, problem: Problem, sizes: Mapping[str, int]) -
         found = from_torch(small, example_inputs=problem.example_inputs, name=network.name)
     except InvalidValueError as error:
         raise InvalidValueError("the pruned module", network.name, _REBUILT, reason=str(error)) from error
+    for name, layer in wanted.items():  # sizes without products are those of today, and only bound the new ones
+        if isinstance(layer, MemoryOnly) and isinstance(found.get(name), MemoryOnly):
+            wanted[name] = found[name]
     predicted, priced = (cost_report(each, array).total for each in (wanted, found))
     measure = measure_of(array)
     one, other = (getattr(each, measure) for each in (predicted, priced))

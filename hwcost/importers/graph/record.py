@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -13,8 +14,9 @@ from hwcost.importers.rules import Handler
 from hwcost.network.axes import Axis
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width
+from hwcost.network.run import Ends
 
-__all__ = ["Made", "Operations", "layers_of", "moved", "network_of", "origin_of"]
+__all__ = ["Made", "Operations", "ends_between", "layers_of", "moved", "network_of", "origin_of"]
 
 Made: TypeAlias = tuple[Step, Axis | None]
 """An operation, and the width that is named after it."""
@@ -92,6 +94,14 @@ def moved(call: GraphCall, *, is_view: bool, is_look_up: bool) -> MemoryOnly:
     return call.moved(call.kind, is_look_up=is_look_up)
 
 
+def ends_between(inputs: Iterable[GraphValue], outputs: Iterable[GraphValue]) -> Ends | None:
+    """What a graph takes and gives; None if a shape is not known."""
+    sides = [[value.shape for value in side] for side in (inputs, outputs)]
+    if any(shape is None for side in sides for shape in side):
+        return None
+    return Ends(*(sum(math.prod(shape or ()) for shape in side) for side in sides))
+
+
 def origin_of(inputs: Sequence[GraphValue]) -> str:
     """The parameter that outputs are made of: the first, if all inputs are parameters; empty if not, or without any."""
     return inputs[0].origin if inputs and all(value.origin for value in inputs) else ""
@@ -110,7 +120,7 @@ def network_of(
         InvalidValueError: it multiplies nothing.
     """
     widths = _in_use(values.widths.table(), operations, parameters)
-    network = Network(name, operations, widths, parameters, notes=tuple(values.notes), source=where)
+    network = Network(name, operations, widths, parameters, notes=tuple(values.notes), source=where, ends=values.ends)
     if not network.priced and not network.unsupported:
         allowed = "pass a graph with a convolution or a matrix product"
         raise InvalidValueError("the model", where, allowed, reason=f"{where} multiplies nothing")

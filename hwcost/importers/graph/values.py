@@ -13,6 +13,7 @@ import numpy as np
 from hwcost.importers.rules import Axes, Call, CannotPriceError, Tensors
 from hwcost.network.axes import Axis
 from hwcost.network.operations import SizeExpression
+from hwcost.network.run import Ends
 
 __all__ = ["GraphCall", "GraphValue", "GraphValues"]
 
@@ -63,7 +64,10 @@ class GraphValues(Tensors):
 
     Attributes:
         notes: remarks on how the graph was interpreted, each once.
+        ends: what the graph takes and gives, once it was followed and if it is known.
     """
+
+    ends: Ends | None = None
 
     def __init__(self) -> None:
         super().__init__()

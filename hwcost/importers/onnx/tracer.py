@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import onnx
 
 from hwcost.errors import HwcostError, InvalidValueError
-from hwcost.importers.graph.record import layers_of, moved, origin_of
+from hwcost.importers.graph.record import ends_between, layers_of, moved, origin_of
 from hwcost.importers.onnx import bodies
 from hwcost.importers.onnx.calls import Node
 from hwcost.importers.onnx.free import DRAWS, LOOK_UPS, TRAINED, VIEWS
@@ -46,9 +46,11 @@ class Tracer(Record):
         self._parameters = _tensors(model.graph)
         known = self.values.by_name
         known.update(self._parameters)
+        inputs = []
         for value in model.graph.input:
             if value.name not in known:
                 given = known[value.name] = with_type(value.name, value.type)
+                inputs.append(given)
                 if given.shape is not None:
                     given.axes = tuple(self.values.widths.fixed(size, AN_INPUT) for size in given.shape)
         nodes = list(model.graph.node)
@@ -56,8 +58,10 @@ class Tracer(Record):
             self._run(nodes[start : start + _AT_ONCE])
             if progress is not None:
                 progress(min(start + _AT_ONCE, len(nodes)), len(nodes))
-        for value in model.graph.output:
-            self.values.fix(known[value.name], AN_OUTPUT)
+        outputs = [known[value.name] for value in model.graph.output]
+        for each in outputs:
+            self.values.fix(each, AN_OUTPUT)
+        self.values.ends = ends_between(inputs, outputs)
 
     def _run(self, nodes: Iterable[onnx.NodeProto]) -> None:
         for node in nodes:

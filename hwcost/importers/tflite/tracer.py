@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hwcost.errors import HwcostError, InvalidValueError
-from hwcost.importers.graph.record import Operations, layers_of, moved, origin_of
+from hwcost.importers.graph.record import Operations, ends_between, layers_of, moved, origin_of
 from hwcost.importers.rules import MADE_ONCE, LoweredLayer, free
 from hwcost.importers.rules.own import OwnRows
 from hwcost.importers.tflite.bodies import HOLD_GRAPHS, follow
@@ -57,8 +57,10 @@ class Tracer:
         for number, shape in zip(main.inputs, shapes, strict=True):
             axes = tuple(self.values.widths.fixed(size, AN_INPUT) for size in shape)
             given.append(Value(main.tensors[number].name, main.tensors[number].type, shape, axes=axes))
-        for value in self._follow(0, given):
+        outputs = list(self._follow(0, given))
+        for value in outputs:
             self.values.fix(value, AN_OUTPUT)
+        self.values.ends = ends_between(given, outputs)
 
     def parameters(self) -> dict[str, tuple[SizeExpression, ...]]:
         """The rules of the axes of constants, as far as operators stated any."""

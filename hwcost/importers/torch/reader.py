@@ -26,6 +26,7 @@ from hwcost.importers.torch.tensors import Tensors
 from hwcost.importers.torch.tracer import NeedsValuesError, Tracer
 from hwcost.network.network import Network
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT
+from hwcost.network.run import Ends
 
 __all__ = ["read", "read_module", "unwrapped"]
 
@@ -48,30 +49,30 @@ def read(
     )
     given = stand_ins(input_size, example_inputs)
 
-    def attempt(*, partial: bool = False) -> tuple[Tensors, Tracer]:
+    def attempt(*, partial: bool = False) -> tuple[Tensors, Tracer, Ends | None]:
         named = list(model.named_modules())
         empty = _without_data(named)
         tensors = Tensors(empty.found, empty.buffers)
         tracer = Tracer(named, tensors, *rows)
         with kept([module for _, module in named], given.args, given.named, given.objects), empty.in_place():
             follow_numbers(named, tensors.used)
-            _run(model, tracer, given, partial)
-        return tensors, tracer
+            ends = _run(model, tracer, given, partial)
+        return tensors, tracer, ends
 
     try:
-        tensors, tracer = attempt()
+        tensors, tracer, ends = attempt()
     except NeedsValuesError as error:
         try:
             with _as_if_compiled():  # models may have a way that looks at no values
-                tensors, tracer = attempt()
+                tensors, tracer, ends = attempt()
         except HwcostError:
             if not partial:
                 raise error from None
-            tensors, tracer = attempt(partial=True)
+            tensors, tracer, ends = attempt(partial=True)
     except InvalidValueError:
         if not partial:
             raise
-        tensors, tracer = attempt(partial=True)
+        tensors, tracer, ends = attempt(partial=True)
     numbers, parameters, operations = tensors.numbers(), tensors.rules(), tracer.operations()
     source = f"{type(model).__module__}.{type(model).__qualname__}"
     network = Network(
@@ -82,6 +83,7 @@ def read(
         notes=tuple(tracer.notes),
         source=source,
         numbers=numbers,
+        ends=ends,
     )
     if not network.priced and not network.unsupported:
         is_empty = any(not each.numel() for each in _leaves(given.args, given.named))
@@ -223,7 +225,8 @@ def _leaves(*values: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
-def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> None:
+def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> Ends | None:
+    """Follows one call; returns what it takes and gives, if it ran to its end."""
     tensors = tracer.tensors
     for tensor, value in given.values:
         tensors.values.add_given(tensor, value)
@@ -239,11 +242,12 @@ def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> N
             if not partial:
                 raise _refused(tracer.modules.where_raised(error), given, _in_words(error)) from error
             tracer.cut(error, error.reason if isinstance(error, InvalidValueError) else _in_words(error))
-            return
+            return None
         finally:
             tracer.written.put_back()
     for tensor in _leaves(out):
         tensors.fix(tensor, AN_OUTPUT)
+    return Ends(*(sum(each.numel() for each in _leaves(side)) for side in ((given.args, given.named), out)))
 
 
 @contextlib.contextmanager
