@@ -13,11 +13,13 @@ pytest.importorskip("scipy")
 from hypothesis import given
 from hypothesis import strategies as st
 from measuring import START, measure, run, some_layers, write
+from refusals import refused
 
 from hwcost import Conv2d, SystolicArray, layer_cost, load_device
 from hwcost.calibration import Measurement, device_file, fit
 from hwcost.calibration.mixing import FEWEST_ROWS, LEAST_FACTOR, MOST_VALUES, Labelled, mixed
-from hwcost.devices import read_device, write_device
+from hwcost.calibration.peaks import chip_hint
+from hwcost.devices import Entry, read_device, write_device
 
 QUICK = {"fold_seeds": (0,), "starts": 1, "folds": 3}
 
@@ -151,3 +153,88 @@ def test_the_command_reads_the_columns_that_it_does_not_use(tmp_path, capsys):
     assert "In doubt: rows with tiler = b take " in err
     code, out, _ = run(capsys, str(path), "--device", "gemmini", "--free", "scaled", "--shuffles", "1", "--json")
     assert any("tiler = b" in doubt for doubt in json.loads(out)["doubts"])
+
+
+# ---------------------------------------------------------------- faster than every PE
+
+
+def conv_rows(array, factor=1.0):
+    """Rows of a file, whose cycles are those of an array times a factor."""
+    return [
+        f"conv2d,{one.kernel_size[0]},{one.in_channels},{one.out_channels},{one.height},{one.width},"
+        f"{factor * layer_cost(one, array).cycles}"
+        for one in some_layers()
+    ]
+
+
+def test_rows_that_are_all_off_by_one_factor_are_seen_at_once(tmp_path, capsys):
+    array = load_device("gemmini")
+    path = str(write(tmp_path, "kind,k,c,f,h,w,cycles", *conv_rows(array, 1e-3)))
+    code, _, err = run(capsys, path, "--device", "gemmini")
+    head, *table, error = err.splitlines()
+    assert code == 2
+    assert head.split("  ")[-1].strip() == "measured / least"
+    assert len(table) == len(some_layers())
+    ratios = [float(line.split()[-1]) for line in table]
+    assert min(ratios) >= 0.001
+    assert "30 are faster than every PE of the device, 0.001" in error
+    assert len(error) < 600
+    good, bad = conv_rows(array)[:12], conv_rows(array, 1e-3)[12:14]
+    path = str(write(tmp_path, "kind,k,c,f,h,w,cycles", *good, *bad))
+    code, out, err = run(capsys, path, "--device", "gemmini", "--free", "scaled", "--shuffles", "1", "--skip-bad-rows")
+    assert code == 0
+    assert len([line for line in err.splitlines() if line.endswith((" 0.001", "measured / least"))]) >= 1
+    assert out.startswith("12 measurements")
+
+
+def chip(of=8):
+    file = read_device("gemmini")
+    entry = Entry(of, "1", "published", "the maker")
+    return dataclasses.replace(file, name="part", facts={**file.facts, "arrays_per_chip": entry})
+
+
+def test_measurements_of_a_chip_name_its_arrays(tmp_path, capsys):
+    pytest.importorskip("tomli_w")
+    whole = dataclasses.replace(chip().array, arrays=8)
+    write_device(tmp_path / "part.toml", chip())
+    layers = [Conv2d(c, f, 1, 60, 60) for c in (128, 200, 256, 300) for f in (256, 300, 512)]
+    measured = [Measurement((layer,), layer_cost(layer, whole).seconds) for layer in layers]
+    with refused("a measurement: the latency in cycles", allowed="part is 1 of the 8 arrays of a chip"):
+        fit(tmp_path / "part.toml", measured)
+    rows = [f"{one.in_channels},{one.out_channels},{layer_cost(one, whole).cycles}" for one in layers]
+    path = str(write(tmp_path, "kind,k,h,w,c,f,cycles", *(f"conv2d,1,60,60,{row}" for row in rows)))
+    args = (path, "--device", str(tmp_path / "part.toml"), "--free", "scaled", "--shuffles", "1")
+    code, _, err = run(capsys, *args)
+    assert code == 2
+    assert (
+        "part is 1 of the 8 arrays of a chip; if the chip was measured, start from all of them: --grid arrays=8" in err
+    )
+    code, out, _ = run(capsys, *args, "--grid", "arrays=8", "--json")
+    assert code == 0
+    assert json.loads(out)["device"]["arrays"] == 8
+    assert json.loads(out)["scores"]["mape"] < 0.01
+
+
+def test_a_device_of_all_arrays_has_no_hint():
+    assert chip_hint(chip(1)) == chip_hint(read_device("gemmini")) == ""
+
+
+@pytest.mark.parametrize("size", [16, 32])
+@pytest.mark.parametrize("fields", [{}, {"cycles_per_layer": 100.0}])
+def test_no_candidate_of_a_grid_is_beaten_by_a_measurement(size, fields):
+    truth = dataclasses.replace(START, rows=size, cols=size, **fields)
+    found = fit(START, measure(truth), grid={"size": (4, 8, 16, 32)}, free="compute", **QUICK)
+    for one in measure(truth):
+        assert layer_cost(one.layers[0], found.device).utilization <= 1 + 1e-9
+    assert {values["size"] for values in found.beaten} >= {4, 8} & {s for s in (4, 8) if s * 3 < size}
+    assert found.values["size"] not in {values["size"] for values in found.beaten}
+    assert found.as_dict()["beaten"] == [dict(values) for values in found.beaten]
+
+
+def test_what_was_left_out_of_the_grid_is_said(tmp_path, capsys):
+    array = dataclasses.replace(load_device("gemmini"), rows=32, cols=32)
+    path = str(write(tmp_path, "kind,k,c,f,h,w,cycles", *conv_rows(array)))
+    args = (path, "--device", "gemmini", "--free", "scaled", "--shuffles", "1", "--grid", "size=8,16,32")
+    code, out, _ = run(capsys, *args)
+    assert code == 0
+    assert "left out of the grid, since a measurement is faster than all PEs: size 8" in out

@@ -20,7 +20,7 @@ from __future__ import annotations
 from hwcost.calibration.files import device_file
 from hwcost.calibration.fitting import fit
 from hwcost.calibration.forms import FORMS, Form
-from hwcost.calibration.measurements import Measurement, medians_of_repeats, read_measurements
+from hwcost.calibration.measurements import BadRowsError, Measurement, medians_of_repeats, read_measurements
 from hwcost.calibration.result import Calibration, Estimate, Scores, scores
 from hwcost.calibration.settings import FIT_PARAMETERS, FitParameter, largest_machine
 from hwcost.devices import ExtrapolationWarning as ExtrapolationWarning  # where it was before
@@ -28,6 +28,7 @@ from hwcost.devices import ExtrapolationWarning as ExtrapolationWarning  # where
 __all__ = [
     "FIT_PARAMETERS",
     "FORMS",
+    "BadRowsError",
     "Calibration",
     "Estimate",
     "FitParameter",

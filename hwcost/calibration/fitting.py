@@ -12,8 +12,9 @@ import numpy as np
 
 from hwcost.arrays import Table
 from hwcost.calibration.forms import AUTO, FORMS, Form, chosen_form
-from hwcost.calibration.measurements import Measurement, check_peak, median_of, repeats_of
+from hwcost.calibration.measurements import Measurement, median_of, repeats_of
 from hwcost.calibration.mixing import Labelled, mixed
+from hwcost.calibration.peaks import check_peak, chip_hint, is_too_fast
 from hwcost.calibration.result import Calibration, Estimate, Scores, covered, estimates, folds, margin, scores
 from hwcost.calibration.search import Candidate, FitResult, best_fit
 from hwcost.calibration.settings import (
@@ -26,7 +27,7 @@ from hwcost.calibration.settings import (
     machines_of,
 )
 from hwcost.calibration.stack import Stack
-from hwcost.devices import Range
+from hwcost.devices import Range, read_device
 from hwcost.devices.measured import MEASURED
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
@@ -86,7 +87,8 @@ def fit(
     tried = check_grid(grid or {})
     named = free if isinstance(free, str) else tuple(free)
     settings = Settings(named, Table(tried), prior, robust, starts, folds, tuple(fold_seeds), seed)
-    repeats = repeats_of(_checked(measurements, largest_machine(array, tried)))
+    hint = "" if isinstance(device, SystolicArray) else chip_hint(read_device(device))
+    repeats = repeats_of(_checked(measurements, largest_machine(array, tried), hint))
     used = list(map(median_of, repeats))
     groups = [(one.group, 0) if one.group else ("", index) for index, one in enumerate(used)]
     if isinstance(named, str):
@@ -95,10 +97,14 @@ def fit(
     else:
         forms = [Form("", "", tuple(row.name for row in fit_parameters(named)))]
         _check_enough(len(used), len(set(groups)), settings)
-    candidates = dict(_candidates(forms, list(machines_of(array, tried)), used, follows=isinstance(named, str)))
+    machines = list(machines_of(array, tried))
+    able = [each for each in machines if not any(is_too_fast(one, each) for one in used)]
+    candidates = dict(_candidates(forms, able, used, follows=isinstance(named, str)))
     if not candidates:
         raise InvalidValueError("free", free, "another form", reason="none of its numbers has an effect on the device")
-    return _calibration(candidates, repeats, groups, settings, progress or (lambda done, of: None))
+    found = _calibration(candidates, repeats, groups, settings, progress or (lambda done, of: None))
+    beaten = tuple(Table(grid_values(each, settings.grid)) for each in machines if each not in able)
+    return dataclasses.replace(found, beaten=beaten)
 
 
 def _forms(name: str, used: Sequence[Measurement], groups: int, settings: Settings) -> list[Form]:
@@ -235,11 +241,11 @@ def _ranges(measurements: Sequence[Measurement]) -> dict[str, Range]:
 # ---------------------------------------------------------------- checks
 
 
-def _checked(measurements: Sequence[Measurement], largest: SystolicArray) -> Sequence[Measurement]:
+def _checked(measurements: Sequence[Measurement], largest: SystolicArray, hint: str) -> Sequence[Measurement]:
     for one in measurements:
         if not isinstance(one, Measurement):
             raise InvalidValueError("measurements", one, "a sequence of Measurement")
-        check_peak(one, largest)
+        check_peak(one, largest, hint)
     return measurements
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from hwcost.arrays import Table, as_quantity, is_number, is_real
+from hwcost.calibration.peaks import TooFast, check_peak, least_seconds, summary_of
 from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.importers.lists.rows import KINDS, LARGEST, SIZES, by_column, csv_rows, read_number, read_row
 from hwcost.machine.array import SystolicArray
@@ -29,9 +30,9 @@ from hwcost.model.moves import moves_of
 from hwcost.units import shortlist
 
 __all__ = [
+    "BadRowsError",
     "MeasuredFile",
     "Measurement",
-    "check_peak",
     "median_of",
     "medians_of_repeats",
     "read_measurements",
@@ -117,25 +118,6 @@ def _is_plain(gemm: Gemm) -> bool:
     return all(is_number(size) for size in (gemm.m, gemm.n, gemm.k, gemm.count, *gemm.window, *gemm.inputs))
 
 
-def check_peak(one: Measurement, device: SystolicArray) -> None:
-    """Checks that a measurement is not faster than the peak of the device.
-
-    Raises:
-        InvalidValueError: it is; most often cycles and seconds, or the device, were mixed up.
-    """
-    rows, cols, arrays = (one.device.get(name, getattr(device, name)) for name in ("rows", "cols", "arrays"))
-    least = one.macs / (rows * cols * arrays * device.clock_hz)
-    if one.seconds < least * (1 - 1e-9):
-        several = f"{arrays:g} arrays of " if arrays > 1 else ""
-        where = one.source or (f"measurement {one.name!r}" if one.name else "a measurement")
-        raise InvalidValueError(
-            f"{where}: the latency in cycles",
-            float(f"{one.seconds * device.clock_hz:.6g}"),
-            f"at least {least * device.clock_hz:.6g}, which {one.macs} MACs take on {several}{rows:g} x {cols:g} PEs "
-            f"(at {device.clock_hz / 1e6:.6g} MHz, {least:.6g} s); are unit, device and its number of arrays right?",
-        )
-
-
 def medians_of_repeats(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:
     """Repeats merged: the median of their seconds, in the place of the first.
 
@@ -169,11 +151,23 @@ class MeasuredFile:
         measurements: in order.
         left_out: the error of each bad row that was left out.
         ignored: columns that a calibration does not use.
+        too_fast: those of the bad rows that are faster than the peak of the device.
     """
 
     measurements: tuple[Measurement, ...]
     left_out: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    too_fast: tuple[TooFast, ...] = ()
+
+
+class BadRowsError(InvalidValueError):
+    """Rows of a file that cannot be used.
+
+    Attributes:
+        too_fast: those that are faster than the peak of the device.
+    """
+
+    too_fast: tuple[TooFast, ...] = ()
 
 
 def read_measurements(
@@ -182,6 +176,7 @@ def read_measurements(
     *,
     fastest: SystolicArray | None = None,
     skip_bad_rows: bool = False,
+    hint: str = "",
 ) -> MeasuredFile:
     """The measurements of a CSV file.
 
@@ -190,9 +185,11 @@ def read_measurements(
         device: the measured device; its clock turns cycles into seconds.
         fastest: the largest candidate if the size is searched; the device itself by default.
         skip_bad_rows: leave bad rows out and list them, instead of raising.
+        hint: on the device, for errors of rows that are too fast for it.
 
     Raises:
-        InvalidValueError: a file that cannot be read, a header without a needed column, or bad rows, with their lines.
+        BadRowsError: bad rows, with their lines.
+        InvalidValueError: a file that cannot be read, a header without a needed column.
     """
     name = os.fspath(path)
     rows = csv_rows(name, "the file of measurements")
@@ -207,18 +204,28 @@ def read_measurements(
         except InvalidValueError as error:
             bad.append(str(error))
     good: list[Measurement] = []
+    too_fast: list[TooFast] = []
     for one in _joined(read, bad):
         try:
             check_peak(one, fastest or device)
             good.append(one)
         except InvalidValueError as error:
             bad.append(str(error))
-    if bad and not skip_bad_rows:
-        raise InvalidValueError(f"{name}: the number of bad rows", len(bad), f"0; {shortlist(bad, _SHOWN, ';')}")
+            too_fast.append(TooFast(one.source, one.macs, one.seconds, least_seconds(one, fastest or device)))
+    if bad and (not skip_bad_rows or not good):
+        what, count = ("measurements", 0) if skip_bad_rows else ("bad rows", len(bad))
+        allowed = "at least one row that can be used" if skip_bad_rows else "0"
+        named = bad
+        if len(too_fast) > 1:
+            allowed += f"; {summary_of(too_fast)}: are unit, device and its number of arrays right?{hint}"
+            named = bad[: len(bad) - len(too_fast) + 1]  # one of them as an example
+        raised = BadRowsError(f"{name}: the number of {what}", count, f"{allowed}; {shortlist(named, _SHOWN, ';')}")
+        raised.too_fast = tuple(too_fast)
+        raise raised
     if not good:
-        allowed = "at least one row that can be used" + "".join(f"; {text}" for text in bad[:_SHOWN])
-        raise InvalidValueError(f"{name}: the number of measurements", 0, allowed)
-    return MeasuredFile(tuple(good), tuple(bad), tuple(column for column in header if column not in _KNOWN))
+        raise InvalidValueError(f"{name}: the number of measurements", 0, "at least one row that can be used")
+    ignored = tuple(column for column in header if column not in _KNOWN)
+    return MeasuredFile(tuple(good), tuple(bad), ignored, tuple(too_fast))
 
 
 # ---------------------------------------------------------------- rows

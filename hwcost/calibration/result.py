@@ -208,6 +208,7 @@ class Calibration:
         mixed: a sentence for each label by which the held-out residuals differ.
         of_one_depth: whether all measured networks have the same number of layers.
         clock_factor: how many times as long as stated a row takes; None if the data do not determine it.
+        beaten: values of the grid whose machine cannot be as fast as a measurement is, and was left out.
     """
 
     device: SystolicArray
@@ -230,6 +231,7 @@ class Calibration:
     mixed: tuple[str, ...] = ()
     clock_factor: float | None = None
     of_one_depth: bool = False
+    beaten: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def errors(self) -> dict[str, float]:
@@ -300,6 +302,7 @@ class Calibration:
             },
             "range": {name: [ends.low, ends.high] for name, ends in self.ranges.items()},
             "chosen": {name: {str(value): n for value, n in counts.items()} for name, counts in self.chosen.items()},
+            "beaten": [dict(values) for values in self.beaten],
             "doubts": self.doubts,
             "questions": self.questions,
             "clock_factor": self.clock_factor,

@@ -23,6 +23,8 @@ from hwcost.units import plural, printable
 
 if TYPE_CHECKING:
     from hwcost.calibration import Calibration
+    from hwcost.calibration.measurements import MeasuredFile
+    from hwcost.calibration.peaks import TooFast
     from hwcost.devices import DeviceFile
 
 __all__ = ["calibrate"]
@@ -112,11 +114,11 @@ def calibrate(
     check_device_name(name, place)
     check_text(source, "--source")
     check_text(licence, "--licence")
-    from hwcost.calibration import device_file, fit, largest_machine, read_measurements
+    from hwcost.calibration import device_file, fit, largest_machine
     from hwcost.devices import write_device
 
     fastest = largest_machine(base, settings["grid"])
-    rows = read_measurements(measured, base, fastest=fastest, skip_bad_rows=skip_bad_rows)
+    rows = _read(measured, base, file, fastest, skip_bad_rows=skip_bad_rows)
     for note in _notes(rows.left_out, rows.ignored, file):
         click.echo(note, err=True)
     fits = settings["folds"] * len(settings["fold_seeds"]) + 1
@@ -147,6 +149,27 @@ def calibrate(
     if in_doubt is not None:
         reason = f"the fit is in doubt: {found.doubts[0]}"
         raise InvalidValueError("--output", in_doubt, "mend the measurements, or pass --force", reason=reason)
+
+
+def _read(
+    path: str, base: SystolicArray, file: DeviceFile, fastest: SystolicArray, *, skip_bad_rows: bool
+) -> MeasuredFile:
+    """The measurements; prints a table of rows that are too fast, in which a factor that all have shows at once."""
+    from hwcost.calibration import BadRowsError, read_measurements
+    from hwcost.calibration.peaks import chip_hint, table_of
+
+    found: tuple[TooFast, ...] = ()
+    try:
+        hint = chip_hint(file).replace("grid ", "--grid ")
+        rows = read_measurements(path, base, fastest=fastest, skip_bad_rows=skip_bad_rows, hint=hint)
+        found = rows.too_fast
+    except BadRowsError as error:
+        found = error.too_fast
+        raise
+    finally:
+        if found:
+            click.echo("\n".join(table_of(found)), err=True)
+    return rows
 
 
 def _settings(free: str, grid: tuple[str, ...], *, shuffles: int, **numbers: Any) -> dict[str, Any]:
@@ -215,6 +238,9 @@ def _lines(found: Calibration, output: str | None, picture: str | None) -> Itera
     for name, counts in ((name, counts) for name, counts in found.chosen.items() if name != "form"):
         often = ", ".join(f"{value} in {count}" for value, count in counts.items())
         yield f"{name:24}{found.values[name]!s:>12}  {'':>17}  of the grid; in the folds {often}"
+    if found.beaten:
+        left = "; ".join(", ".join(f"{name} {value}" for name, value in each.items()) for each in found.beaten)
+        yield f"left out of the grid, since a measurement is faster than all PEs: {left}"
     if found.forms:
         yield ""
         yield f"{'form':24}{'mean error':>10}  {'numbers':>8}"
