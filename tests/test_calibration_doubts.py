@@ -215,7 +215,12 @@ def test_measurements_of_a_chip_name_its_arrays(tmp_path, capsys):
     assert json.loads(out)["scores"]["mape"] < 0.01
 
 
+def test_an_array_that_ships_names_its_chip():
+    assert chip_hint(read_device("tpu-v4/array")).endswith("start from tpu-v4")
+
+
 def test_a_device_of_all_arrays_has_no_hint():
+    assert chip_hint(read_device("tpu-v4")) == ""
     assert chip_hint(chip(1)) == chip_hint(read_device("gemmini")) == ""
 
 

@@ -82,9 +82,11 @@ def chip_hint(file: DeviceFile) -> str:
     fact = file.facts.get("arrays_per_chip")
     if fact is None or not isinstance(fact.value, (int, float)) or fact.value <= file.array.arrays:
         return ""
+    chip = file.name.removesuffix("/array")
+    instead = chip if chip != file.name else f"all of them: grid arrays={fact.value:g}"
     return (
         f" {file.name} is {file.array.arrays} of the {fact.value:g} arrays of a chip; if the chip was measured, start "
-        f"from all of them: grid arrays={fact.value:g}"
+        f"from {instead}"
     )
 
 
