@@ -20,7 +20,8 @@ from __future__ import annotations
 from hwcost.calibration.files import device_file
 from hwcost.calibration.fitting import fit
 from hwcost.calibration.forms import FORMS, Form
-from hwcost.calibration.measurements import BadRowsError, Measurement, medians_of_repeats, read_measurements
+from hwcost.calibration.measurements import Measurement, medians_of_repeats
+from hwcost.calibration.reading import BadRowsError, read_measurements
 from hwcost.calibration.result import Calibration, Estimate, Scores, scores
 from hwcost.calibration.settings import FIT_PARAMETERS, FitParameter, largest_machine
 from hwcost.devices import ExtrapolationWarning as ExtrapolationWarning  # where it was before

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from hwcost.calibration.measurements import Measurement
 from hwcost.devices import DeviceFile
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.tables import text_table
 from hwcost.units import TIMES, in_unit
-
-if TYPE_CHECKING:
-    from hwcost.calibration.measurements import Measurement
 
 __all__ = ["TooFast", "check_peak", "chip_hint", "is_too_fast", "least_seconds", "summary_of", "table_of"]
 

@@ -23,8 +23,8 @@ from hwcost.units import plural, printable
 
 if TYPE_CHECKING:
     from hwcost.calibration import Calibration
-    from hwcost.calibration.measurements import MeasuredFile
     from hwcost.calibration.peaks import TooFast
+    from hwcost.calibration.reading import MeasuredFile
     from hwcost.devices import DeviceFile
 
 __all__ = ["calibrate"]
