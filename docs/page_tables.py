@@ -164,6 +164,6 @@ def _need(declared: Declaration) -> str:
 def _default(value: object) -> str:
     if value is None or value == math.inf:
         return "none" if value is None else "no limit"
-    if isinstance(value, bool):
+    if isinstance(value, bool) or value == ():
         return "no" if not value else "yes"
     return f"`{value}`" if isinstance(value, str) else f"{value:g}"

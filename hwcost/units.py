@@ -63,6 +63,8 @@ def with_unit(value: object, unit: str) -> str:
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, (tuple, list)):
+        return ", ".join(with_unit(each, unit) for each in value)
     if not isinstance(value, (int, float)):
         return str(value)
     if unit in _SCALED and math.isfinite(value):

@@ -48,6 +48,14 @@ RICH = {
     "memories": SystolicArray(
         8, 8, arrays=3, bandwidth_per_array=True, dram_bytes_per_s=1e9, channel_multiple=4, cycles_per_fold=2.0,
     ),
+    "tiles": SystolicArray(
+        32, 8, lowering="kernel-position", positions_at_once=4, depthwise_columns=True, patch_height=2, patch_width=2,
+        cycles_per_output=0.25, min_streamed=32.0, tile_bytes=40960.0, bank_bytes=16384.0, burst_bytes=32.0,
+        run_channels=16, weights_apart=True, starts_up=True, start_up_cycles=90.0, weight_bytes_per_s=1e9,
+        input_bytes_per_s=8e9, output_bytes_per_s=8e9,
+    ),
+    "half a tile": SystolicArray(16, 8, tile_bytes=9000.0, dram_bytes_per_s=1e9, patch_width=3, bytes_per_element=2.0),
+    "table": SystolicArray(8, 4, col_table=(1.0, 1.25, 1.5, 1.75, 2.0), dram_bytes_per_s=4e9),
     "waits": SystolicArray(128, 128, dram_bytes_per_s=1e9),
     "runs": SystolicArray(
         16, 8, cycles_per_layer=30.0, cycles_per_run=900.0, host_bytes_per_s=3e9, weight_capacity_bytes=40e3,

@@ -116,7 +116,7 @@ MACHINE = {
 OPTIONS = {
     "lowering": entry("kernel-position", ""),
     "row_stairs": entry(0.25, "1"),
-    "col_stairs": entry(1, "1"),
+    "col_stairs": entry(1.0, "1"),
     "max_streamed": entry(512, "row"),
     "min_streamed": entry(9.5, "row"),
     "drains_outputs": entry(True, ""),
@@ -138,15 +138,27 @@ OPTIONS = {
     "overlap": entry(0.3, "1"),
     "reread_stairs": entry(0.5, "1"),
     "channel_multiple": entry(4, "1"),
-    "parallel_operands": entry(True, ""),
-    "arrays": entry(4, "1"),
-    "bandwidth_per_array": entry(True, ""),
+    "parallel_operands": entry(False, ""),
+    "arrays": entry(1, "1"),
+    "bandwidth_per_array": entry(False, ""),
     "vector_bytes_per_s": entry(9e9, "B/s"),
     "cycles_per_run": entry(1e5, "cycle"),
     "host_bytes_per_s": entry(3e8, "B/s"),
     "weight_capacity_bytes": entry(8e6, "B"),
     "filter_multiple": entry(64, "1"),
     "spill_bytes_per_s": entry(1.4e8, "B/s"),
+    "col_table": entry((1.0, 3, 2.5), "1"),
+    "patch_height": entry(2, "1"),
+    "patch_width": entry(3, "1"),
+    "positions_at_once": entry(1, "1"),
+    "depthwise_columns": entry(True, ""),
+    "cycles_per_output": entry(0.25, "cycle"),
+    "tile_bytes": entry(4e4, "B"),
+    "bank_bytes": entry(16384.0, "B"),
+    "burst_bytes": entry(32.0, "B"),
+    "run_channels": entry(16, "1"),
+    "weights_apart": entry(True, ""),
+    "start_up_cycles": entry(0.0, "cycle"),
 }
 FACTS = {"peak_ops_per_s": entry(256e9, "op/s", "derived"), "made_by": entry("nobody", ""), "power": entry(0.3, "W")}
 FULL = DeviceFile("full", "Everything that a file can say", ("one", "two\nlines"), MACHINE | OPTIONS, FACTS, FIT)
@@ -158,6 +170,11 @@ def document():
     return document_of(FULL)
 
 
+def listed(entry):
+    """TOML has lists, and no tuples."""
+    return entry | ({"value": list(entry["value"])} if isinstance(entry["value"], tuple) else {})
+
+
 def document_of(device):
     """By hand, so that the writer is not its own judge."""
     fit = device.fit
@@ -166,7 +183,7 @@ def document_of(device):
         "name": device.name,
         "summary": device.summary,
         "notes": list(device.notes),
-        "array": {name: dataclasses.asdict(value) for name, value in device.entries.items()},
+        "array": {name: listed(dataclasses.asdict(value)) for name, value in device.entries.items()},
         "facts": {name: dataclasses.asdict(value) for name, value in device.facts.items()},
         "fit": {
             "data": fit.data,

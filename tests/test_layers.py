@@ -33,6 +33,8 @@ SWITCHES = {
     "rereads_inputs",
     "parallel_operands",
     "bandwidth_per_array",
+    "depthwise_columns",
+    "weights_apart",
 }
 QUANTITIES = {
     "clock_hz": "a finite number of hertz above 0",
@@ -47,6 +49,15 @@ QUANTITIES = {
     "reread_stairs": "a finite number from 0 to 1",
     "channel_multiple": "an integer of at least 1",
     "arrays": "an integer of at least 1",
+    "patch_height": "an integer of at least 1",
+    "patch_width": "an integer of at least 1",
+    "positions_at_once": "an integer of at least 1",
+    "run_channels": "an integer of at least 1",
+    "cycles_per_output": "a finite number of cycles not below 0",
+    "start_up_cycles": "a finite number of cycles not below 0",
+    "tile_bytes": "a number of bytes above 0",
+    "bank_bytes": "a finite number of bytes above 0",
+    "burst_bytes": "a finite number of bytes not below 0",
     "cycles_per_row": "a finite number of cycles above 0",
     "cycles_per_fold": "a finite number of cycles not below 0",
     "cycles_per_layer": "a finite number of cycles not below 0",
@@ -63,7 +74,10 @@ QUANTITIES = {
     "filter_multiple": "an integer of at least 1",
     "spill_bytes_per_s": "a number of bytes per second above 0",
 }
-COUNTS = ("max_streamed", "accumulators", "channel_multiple", "arrays", "filter_multiple")
+COUNTS = (
+    "max_streamed", "accumulators", "channel_multiple", "arrays", "filter_multiple", "patch_height", "patch_width",
+    "positions_at_once", "run_channels",
+)  # fmt: skip
 LAYERS = [kind for kind in GOOD if kind is not SystolicArray]
 PAIRS = ("kernel_size", "stride", "padding", "dilation")
 FIELDS = [(kind, name) for kind, sizes in GOOD.items() for name in sizes]
@@ -84,7 +98,7 @@ def test_every_field_is_tried():
     for kind, sizes in GOOD.items():
         others = {
             Gemm: {"window", "inputs"},
-            SystolicArray: set(QUANTITIES) | {"rows", "cols", "terms"} | NAMES | SWITCHES,
+            SystolicArray: set(QUANTITIES) | {"rows", "cols", "terms", "col_table"} | NAMES | SWITCHES,
         }
         assert set(sizes) | others.get(kind, set()) == {field.name for field in dataclasses.fields(kind)}
         kind(**sizes)

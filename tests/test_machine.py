@@ -24,12 +24,12 @@ from hwcost import (
     layer_cost,
 )
 from hwcost.devices import FIELD_UNITS
-from hwcost.machine import Clock, Grid, Memory, Run, Tiler, Timing, adapt
+from hwcost.machine import Clock, Grid, Memory, Run, Tiler, Tiles, Timing, adapt
 from hwcost.machine.array import IdleFieldError
 from hwcost.network.operations import MemoryOnly
 from hwcost.reports import summarise
 
-PARTS = (Grid, Clock, Tiler, Timing, Memory, Run)
+PARTS = (Grid, Clock, Tiler, Timing, Tiles, Memory, Run)
 RATES = st.sampled_from([1e8, 3e9, math.inf])
 VALUES = {
     "row_stairs": st.sampled_from([0.0, 0.4]), "col_stairs": st.sampled_from([0.0, 0.4]),
@@ -44,10 +44,16 @@ VALUES = {
     "bandwidth_per_array": st.just(True),
     "vector_bytes_per_s": RATES, "cycles_per_run": st.floats(1, 500), "host_bytes_per_s": RATES,
     "weight_capacity_bytes": st.floats(1, 4000), "filter_multiple": st.sampled_from([2, 7]), "spill_bytes_per_s": RATES,
+    "col_table": st.sampled_from([(1.0, 3.0, 2.0), (0.75,)]), "patch_height": st.sampled_from([3, 7]),
+    "patch_width": st.sampled_from([3, 7]), "positions_at_once": st.sampled_from([4, 9]),
+    "depthwise_columns": st.just(True), "cycles_per_output": st.sampled_from([30.0, 90.0]),
+    "tile_bytes": st.sampled_from([3000.0, 9000.0]), "bank_bytes": st.sampled_from([700.0, 2000.0]),
+    "burst_bytes": st.sampled_from([64.0, 512.0]), "run_channels": st.sampled_from([2, 24]),
+    "weights_apart": st.just(True), "start_up_cycles": st.sampled_from([40.0, 700.0]),
 }  # fmt: skip
 LAYERS = (
     Conv2d(20, 70, 3, height=10, width=12, padding=1), Conv2d(16, 16, 5, height=9, width=9, groups=4),
-    Linear(300, 500, batch=3), Gemm(200, 9, 7),
+    Linear(300, 500, batch=3), Gemm(200, 9, 7), Conv2d(12, 12, 3, height=9, width=11, padding=1, groups=12),
 )  # fmt: skip
 
 
@@ -76,6 +82,14 @@ def idle_fields(array, **changes):
         "bandwidth_per_array": fields.arrays == 1 or min(*rates.values(), reread) == math.inf,
         "drains_outputs": not (fields.dataflow == "os" and fields.fold_timing == "serial"),
         "starts_up": fields.dataflow == "os",
+        "start_up_cycles": not fields.starts_up,
+        "col_stairs": bool(fields.col_table),
+        "positions_at_once": fields.lowering != "kernel-position" or fields.dataflow == "os",
+        "tile_bytes": min(*rates.values(), reread) == math.inf or fields.arrays > 1,
+        "bank_bytes": fields.tile_bytes == math.inf,
+        "burst_bytes": fields.tile_bytes == math.inf,
+        "run_channels": fields.tile_bytes == math.inf,
+        "weights_apart": min(*rates.values(), reread) == math.inf or fields.parallel_operands,
         "dram_bytes_per_s": None not in own.values(),
         "reread_bytes_per_s": not repeats,
         "overlap": min(*rates.values(), reread) == math.inf,
@@ -121,6 +135,11 @@ NEEDS = {
     "weight_capacity_bytes": {"weight_capacity_bytes": 1e5, "spill_bytes_per_s": 1e8},
     "filter_multiple": {"weight_capacity_bytes": 2e3, "spill_bytes_per_s": 1e8},
     "spill_bytes_per_s": {"weight_capacity_bytes": 2e3, "spill_bytes_per_s": 3.1e9},
+    "positions_at_once": {"lowering": "kernel-position"}, "tile_bytes": {"dram_bytes_per_s": 1e7},
+    "bank_bytes": {"tile_bytes": 6000.0, "dram_bytes_per_s": 1e7},
+    "burst_bytes": {"tile_bytes": 6000.0, "dram_bytes_per_s": 1e7},
+    "run_channels": {"tile_bytes": 6000.0, "dram_bytes_per_s": 1e7}, "weights_apart": {"dram_bytes_per_s": 1e7},
+    "start_up_cycles": {"starts_up": True},
 }  # fmt: skip
 
 
@@ -227,11 +246,11 @@ def test_a_machine_is_adapted_to_a_dataflow(array, dataflow):
     adapted, dropped = adapt(array, dataflow=dataflow)
     assert adapted.dataflow == dataflow
     assert set(given_fields(array)) - set(given_fields(adapted)) == set(dropped)
-    assert set(dropped) <= {"drains_outputs", "starts_up"}
+    assert set(dropped) <= {"drains_outputs", "starts_up", "start_up_cycles", "positions_at_once"}
     for name in dropped:
         with pytest.raises(InvalidValueError):
             dataclasses.replace(array, dataflow=dataflow)
-        assert getattr(array, name) is True
+        assert getattr(array, name) != SystolicArray.declarations[name].neutral
     if not dropped:
         assert adapted == dataclasses.replace(array, dataflow=dataflow)
 

@@ -11,12 +11,13 @@ from fractions import Fraction
 import machines
 import numpy as np
 import pytest
+import tiled
 import twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwcost import LOWERINGS, RELAXATIONS, Conv2d, Cost, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost
-from hwcost.machine import Clock, Grid, Memory, Run, Term, Tiler, Timing, Transfer
+from hwcost.machine import Clock, Grid, Memory, Run, Term, Tiler, Tiles, Timing, Transfer
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.model.formula import price
 from hwcost.model.layout import lay_out
@@ -124,6 +125,10 @@ def memory_by_hand(layer, array):
         blocks += 1
     read = array.reread_stairs * blocks + (1 - array.reread_stairs) * filters / room
     again = inputs * (max(1, read) - 1)
+    by_tile = None
+    if array.tile_bytes != math.inf:
+        by_tile = tiled.tiled(layer, array)
+        again = max(again, by_tile.inputs - inputs)
     if array.bandwidth_per_array:  # the longest part has all of an operand that lacks the letter of the cut
         (gemm,) = layer.gemms()
         letter = price(gemm, array).work.letter
@@ -137,6 +142,13 @@ def memory_by_hand(layer, array):
     ]
     seconds = [e * array.bytes_per_element / rate for e, rate in zip((weights, inputs, outputs), rates, strict=True)]
     seconds[1] += again * array.bytes_per_element / (array.reread_bytes_per_s or rates[1])
+    if by_tile is not None and array.burst_bytes:
+        for operand, run in ((1, by_tile.read_run), (2, by_tile.write_run)):
+            seconds[operand] *= max(1, array.burst_bytes / (run * array.bytes_per_element))
+    if array.weights_apart:
+        uses = by_tile.uses if by_tile.uses > 1 else 0
+        others = seconds[1] + seconds[2] + uses * weights * array.bytes_per_element / rates[1]
+        return max(seconds[0], others) * array.clock_hz
     return (max(seconds) if array.parallel_operands else sum(seconds)) * array.clock_hz
 
 
@@ -333,7 +345,7 @@ def test_devices_are_values(array):
     assert pickle.loads(pickle.dumps(array)) == array
     assert repr(pickle.loads(pickle.dumps(array))) == repr(array)
     assert eval(repr(array), {"SystolicArray": SystolicArray, "inf": math.inf}) == array
-    for part in map(array.part, (Grid, Clock, Tiler, Timing, Memory, Run)):
+    for part in map(array.part, (Grid, Clock, Tiler, Timing, Tiles, Memory, Run)):
         assert eval(repr(part), {type(part).__name__: type(part), "inf": math.inf}) == part
         assert all(getattr(array, name) == value for name, value in part.as_dict().items())
     assert hash(array) == hash(dataclasses.replace(array))

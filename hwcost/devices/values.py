@@ -18,7 +18,7 @@ from hwcost.units import with_unit
 
 __all__ = ["FACT_UNITS", "FIELD_UNITS", "STATUSES", "UNITS", "DeviceFile", "Entry", "check_device_name"]
 
-Value: TypeAlias = bool | int | float | str
+Value: TypeAlias = bool | int | float | str | tuple[float, ...]
 
 SCHEMA = "hwcost.device/1"
 STATUSES = ("published", "derived", "assumed")
@@ -57,7 +57,7 @@ class Entry:
     """A value of a device file, with its source.
 
     Args:
-        value: a number in the unit, a text, or a truth value.
+        value: a number in the unit, a list of numbers, a text, or a truth value.
         unit: a unit of :data:`hwcost.devices.UNITS`.
         status: one of :data:`hwcost.devices.STATUSES`.
         source: the publication, or the derivation.
@@ -76,8 +76,13 @@ class Entry:
     source: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", as_plain(self.value))
-        if isinstance(self.value, str):
+        given: Any = self.value
+        numbers = tuple(map(as_plain, given)) if isinstance(given, (tuple, list)) else None
+        object.__setattr__(self, "value", as_plain(given) if numbers is None else numbers)
+        if numbers is not None:
+            for index, number in enumerate(numbers):
+                check_number(number, f"Entry.value[{index}]")
+        elif isinstance(self.value, str):
             check_text(self.value, "Entry.value")
         elif not isinstance(self.value, bool):
             check_number(self.value, "Entry.value", finite=False)

@@ -9,6 +9,7 @@ from hwcost.machine.memory import Memory
 from hwcost.machine.run import Run
 from hwcost.machine.terms import Term, Transfer
 from hwcost.machine.tiler import Lowering, Tiler
+from hwcost.machine.tiles import Tiles
 from hwcost.machine.timing import Timing
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Run",
     "Term",
     "Tiler",
+    "Tiles",
     "Timing",
     "Transfer",
     "adapt",

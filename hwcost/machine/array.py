@@ -15,12 +15,26 @@ from typing import Any, NamedTuple, TypeVar
 from hwcost.arrays import Size, product
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
-from hwcost.machine.fields import COUNT, FREQUENCY, RATE, SHARE, Kind, Need, Part, Start, declare, is_stated, part
+from hwcost.machine.fields import (
+    COUNT,
+    FREQUENCY,
+    RATE,
+    SHARE,
+    STEPS,
+    Kind,
+    Need,
+    Part,
+    Start,
+    declare,
+    is_stated,
+    part,
+)
 from hwcost.machine.memory import Memory
 from hwcost.machine.rows import called, resolved
 from hwcost.machine.run import Run
 from hwcost.machine.terms import SHIPPED, Term, Transfer
 from hwcost.machine.tiler import Tiler
+from hwcost.machine.tiles import Tiles
 from hwcost.machine.timing import Timing
 
 __all__ = ["Adapted", "Clock", "Grid", "IdleFieldError", "SystolicArray", "adapt"]
@@ -28,6 +42,7 @@ __all__ = ["Adapted", "Clock", "Grid", "IdleFieldError", "SystolicArray", "adapt
 _P = TypeVar("_P", bound=Part)
 _WEIGHT = "1 charges whole tiles, 0 fractional tiles"
 _STAIRS = Start(0.8, "0.8", spread=2.0)
+_NO_TABLE = Need("a machine without col_table", lambda array: not array.col_table)
 
 
 @part
@@ -42,7 +57,13 @@ class Grid(Part):
     cols: Size = declare(COUNT, "PE", "width of the array", "s2 in the author's formula")
     _: KW_ONLY
     row_stairs: Size = declare(SHARE, "1", "weight of the ceiling along rows", _WEIGHT, default=1.0, start=_STAIRS)
-    col_stairs: Size = declare(SHARE, "1", "weight of the ceiling along columns", _WEIGHT, default=1.0, start=_STAIRS)
+    col_stairs: Size = declare(
+        SHARE, "1", "weight of the ceiling along columns", _WEIGHT, default=1.0, start=_STAIRS, need=_NO_TABLE
+    )
+    col_table: tuple[float, ...] = declare(
+        STEPS, "1", "folds along the columns for extents of 1, 2, ... as a list",
+        "a larger extent takes whole lists and what is left; they need not grow", default=(),
+    )  # fmt: skip
     arrays: Size = declare(
         COUNT, "1", "arrays of this size that share each product",
         "cut along filters, output positions, input channels or groups, whichever is fastest", default=1,
@@ -98,7 +119,7 @@ def _terms(value: Any, place: str, unit: str) -> tuple[Term | Transfer, ...]:
 
 
 @part
-class SystolicArray(Run, Memory, Timing, Tiler, Clock, Grid):
+class SystolicArray(Run, Memory, Tiles, Timing, Tiler, Clock, Grid):
     """A rows x cols array of processing elements (PE), each doing one multiply-accumulate (MAC) per cycle.
 
     The first five fields define the array. All others default to the author's formula, which
@@ -150,7 +171,7 @@ class SystolicArray(Run, Memory, Timing, Tiler, Clock, Grid):
                 raise IdleFieldError(f"SystolicArray.{name}", getattr(self, name), needed, reason=reason)
 
     def part(self, kind: type[_P]) -> _P:
-        """One of its parts: ``Grid``, ``Clock``, ``Tiler``, ``Timing``, ``Memory`` or ``Run``."""
+        """One of its parts: ``Grid``, ``Clock``, ``Tiler``, ``Timing``, ``Tiles``, ``Memory`` or ``Run``."""
         return kind(**{name: getattr(self, name) for name in kind.declarations})
 
     @property

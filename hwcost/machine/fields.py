@@ -68,12 +68,20 @@ def _switch(value: Any, place: str, unit: str) -> bool:
     return value
 
 
+def _steps(value: Any, place: str, unit: str) -> tuple[float, ...]:
+    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if not all(map(is_real, numbers)) or not all(0 < number < math.inf for number in numbers):
+        raise InvalidValueError(place, value, "a list of finite numbers above 0")
+    return tuple(map(float, numbers))
+
+
 COUNT = Kind(lambda value, place, unit: as_size(value, place), (int,), "an integer", sweeps=True)
 QUANTITY = _quantity()
 POSITIVE = _quantity(above_0=True)
 RATE = _quantity(above_0=True, may_be_infinite=True)
 SHARE = _quantity(at_most=1.0, is_share=True)
 FREQUENCY = Kind(_frequency, (int, float), "a number")
+STEPS = Kind(_steps, (list, tuple), "a list of numbers")
 SWITCH = Kind(_switch, (bool,), "true or false")
 
 

@@ -59,6 +59,10 @@ class Timing(Part):
         SWITCH, "", "start-up charged", "a layer waits until its first fold's operand has arrived and is loaded",
         default=False, need=_LOADED,
     )  # fmt: skip
+    start_up_cycles: Size = declare(
+        QUANTITY, "cycle", "latency of a start-up", "on top of what arrives and is loaded", default=0.0,
+        need=Need("starts_up", lambda array: array.starts_up), start=Start(100.0, "100"),
+    )  # fmt: skip
     cycles_per_row: Size = declare(
         POSITIVE, "cycle", "cycles per streamed row", default=1.0, start=Start(1.0, "1", spread=0.4)
     )

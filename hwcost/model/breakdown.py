@@ -29,6 +29,7 @@ from hwcost.arrays import Size, Table, is_number, maximum, product, total, true_
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import Pricing, check, price
 from hwcost.model.layers import Layer
+from hwcost.model.layout import lowered
 from hwcost.model.sums import Sums
 
 __all__ = ["KINDS", "CycleBreakdown", "breakdown", "layer_breakdown"]
@@ -112,18 +113,20 @@ def breakdown(pricing: Pricing) -> CycleBreakdown:
 
 def _breakdown(pricing: Pricing) -> CycleBreakdown:
     array, folds, macs = pricing.work.array, pricing.work.folds, pricing.work.gemm.macs
-    flow, lowered = folds.dataflow, array.lowering_row.lower(pricing.work.part)  # without channels that only pad
-    rows_extent, cols_extent, time = (getattr(lowered, letter) for letter in (flow.rows, flow.cols, flow.time))
+    flow, laid = folds.dataflow, lowered(pricing.work.part, array)  # without channels that only pad
+    rows_extent, cols_extent, time = (getattr(laid, letter) for letter in (flow.rows, flow.cols, flow.time))
     rows = product(folds.along_rows, folds.rows, what="the rows of all folds")
     cols = product(folds.along_cols, folds.cols, what="the columns of all folds")
     count = product(array.arrays, folds.count)
-    streaming = product(folds.count, product(folds.along_rows, folds.along_cols, time), what="the cycles")
+    ragged_rows = product(count, _left(rows, rows_extent), cols_extent, time)
+    ragged_cols = product(count, rows, _left(cols, cols_extent), time)
+    streaming = total(product(count, rows_extent, cols_extent, time), ragged_rows, ragged_cols)
     return CycleBreakdown(
         useful=macs,
-        ragged_rows=product(count, _left(rows, rows_extent), cols_extent, time),
-        ragged_cols=product(count, rows, _left(cols, cols_extent), time),
+        ragged_rows=ragged_rows,
+        ragged_cols=ragged_cols,
         ragged_arrays=_left(product(array.arrays, pricing.work.part.macs), macs),
-        fill_and_drain=_of_pes(total(pricing.compute, -streaming), array),
+        fill_and_drain=total(_of_pes(pricing.compute, array), -streaming),
         overhead=_of_pes(pricing.overhead_cycles, array),
         waiting=_of_pes(pricing.waiting, array),
     )

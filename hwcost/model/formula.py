@@ -25,6 +25,13 @@ The fields of :class:`hwcost.SystolicArray` state what an array may add. In the 
     reread_stairs       as row_stairs, for n / filter_block
     channel_multiple    c becomes the next multiple, in k and in the bytes of weights and inputs
     parallel_operands   memory = the longest of the three operands, each on a channel of its own
+    weights_apart       memory = the longer of weights, and of inputs and outputs
+    col_table           ceil(n / C) becomes a table of n
+    patch_height, _width    height and width of the outputs become the next multiples, in T
+    positions_at_once   k1 * k2 * ceil(c / R) folds become ceil(k1 * k2 / p) * ceil(p * c / R), if those are fewer
+    cycles_per_output   compute is at least this times the outputs
+    tile_bytes          inputs are read as the tiles of :mod:`hwcost.model.tiles` do
+    burst_bytes         runs of b bytes take max(1, burst / b) times as long
     counts_last_fold    if False, one fold, as full as the first, is left out
 
 A processing element does one MAC per cycle, whatever the fields of a machine: cycles are never fewer than
@@ -50,7 +57,7 @@ from hwcost.machine.terms import START_UP
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
-from hwcost.model.layout import Work, is_zero
+from hwcost.model.layout import Work, is_zero, lowered
 from hwcost.model.moves import move_cost, move_cycles, moves_of
 from hwcost.model.overheads import overhead_cycles
 from hwcost.model.splits import Split, splits_of
@@ -71,7 +78,7 @@ __all__ = [
 # ---------------------------------------------------------------- cycles
 
 
-def _compute(folds: Folds, array: SystolicArray) -> Size:
+def _compute(folds: Folds, array: SystolicArray, outputs: Size) -> Size:
     of_folds, own = array.fold_timing_row.cycles, array.fold_timing
     if isinstance(own, FoldTiming):
         of_folds = functools.partial(figure, own, "cycles")
@@ -79,20 +86,24 @@ def _compute(folds: Folds, array: SystolicArray) -> Size:
     if not is_zero(array.cycles_per_fold):
         cycles = total(cycles, product(array.cycles_per_fold, folds.of_one_product))
     cycles = product(folds.count, cycles, what="the cycles")
-    # smooth folds can be less than the one that is left out
-    return cycles if array.counts_last_fold else maximum(total(cycles, -of_folds(folds.first)), 0)
+    if not array.counts_last_fold:  # smooth folds can be less than the one that is left out
+        cycles = maximum(total(cycles, -of_folds(folds.first)), 0)
+    if is_zero(array.cycles_per_output):
+        return cycles
+    return folds.maximum(cycles, product(array.cycles_per_output, outputs, what="the cycles"))
 
 
 def _may_be_too_few(array: SystolicArray) -> bool:
     """Whether the cycles of the folds may be fewer than the MACs need."""
     per_row = array.cycles_per_row
     is_slow = type(per_row) is float and per_row >= 1
-    return not (is_slow and array.counts_last_fold and isinstance(array.fold_timing, str))
+    is_known = array.counts_last_fold and isinstance(array.fold_timing, str) and not array.col_table
+    return not (is_slow and is_known)
 
 
 def _missing(cycles: Size, gemm: Gemm, array: SystolicArray) -> Size:
     """What cycles lack of those in which the processing elements can do the MACs; whole ones if sizes are."""
-    macs, pes = array.lowering_row.lower(gemm).macs, product(array.rows, array.cols)
+    macs, pes = lowered(gemm, array).macs, product(array.rows, array.cols)
     divide = true_divide if is_float(macs) or is_float(pes) else ceil_divide
     return maximum(total(divide(macs, pes, what="the MACs"), -cycles), 0)
 
@@ -192,11 +203,11 @@ def _cut(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
 
 def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation, split: Split | None = None) -> Pricing:
     work = Work.of(gemm, array, relaxation, split)
-    compute = _compute(work.folds, array)
+    compute = _compute(work.folds, array, work.part.elements("outputs"))
     overhead = overhead_cycles(work)
     moved = moved_elements(work) if array.has_memory_limit else {}
     own = moved_elements(work.alone) if array.bandwidth_per_array and moved else moved
-    memory = memory_cycles(own, array) if moved else {}
+    memory = memory_cycles(own, array, work.tile) if moved else {}
     if not memory:
         cycles = total(compute, *overhead.values(), what="the cycles") if overhead else compute
         return _whole(Pricing(work, cycles, compute, 0, memory, overhead, moved))

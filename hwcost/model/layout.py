@@ -1,4 +1,11 @@
-"""How a product lies on an array: its extents along rows, along columns and in time, and the folds that they need."""
+"""How a product lies on an array: its extents along rows, along columns and in time, and the folds that they need.
+
+Folds along the columns may be a table of widths, of any shape. Its steps t_1, t_2 - t_1, ... recur with its length P:
+
+    f(n) = sum_r (t_{r+1} - t_r) * ceil((n - r) / P),        t_0 = 0
+
+so that a relaxation that knows a ceiling knows every table.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hwcost.arrays import Size, product, total, true_divide
+from hwcost.arrays import Size, ceil_divide, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds, last_fold
@@ -14,9 +21,10 @@ from hwcost.machine.rows import called
 from hwcost.model.gemm import Gemm, share
 from hwcost.model.splits import Split
 from hwcost.model.sums import where
+from hwcost.model.tiles import Tile, patched, tile_of
 from hwcost.relaxation import EXACT, Relaxation
 
-__all__ = ["Work", "is_zero", "lay_out", "padded", "partly"]
+__all__ = ["Work", "is_depthwise", "is_zero", "lay_out", "lowered", "padded", "partly", "tabled"]
 
 _NUMBERS: Any = (int, float, np.generic)  # tested in line: the checks run for every product
 
@@ -30,6 +38,7 @@ class Work(NamedTuple):
         padded: the product with its channels padded to the array's multiple: what is stored, moved and laid out.
         part: the longest part of the product if several arrays share it, or else the product.
         letter, parts: along which letter it is cut ("m", "n", "k" or "count"; empty if it is whole), and how often.
+        tile: the outputs that are worked on at a time; None on a machine without tiles.
     """
 
     gemm: Gemm
@@ -40,13 +49,15 @@ class Work(NamedTuple):
     part: Gemm
     letter: str = ""
     parts: Size = 1
+    tile: Tile | None = None
 
     @classmethod
     def of(cls, gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT, split: Split | None = None) -> Work:
         """A product on an array, or the longest part of it on one of several; ``folds`` are those of this array."""
         whole = padded(gemm, array, relaxation)
         if split is None:
-            return cls(gemm, array, lay_out(whole, array, relaxation), relaxation, whole, gemm)
+            tile = _tile_of(whole, array, relaxation)
+            return cls(gemm, array, lay_out(whole, array, relaxation), relaxation, whole, gemm, tile=tile)
         letter, parts, part = split
         folds = lay_out(padded(part, array, relaxation, gemm.count), array, relaxation)
         return cls(gemm, array, folds, relaxation, whole, part, letter, parts)
@@ -84,19 +95,21 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     >>> folds.along_rows, folds.along_cols, folds.streamed
     (19, 2, 1)
     """
-    flow, row = array.dataflow_row, array.lowering
-    lowered = array.lowering_row.lower(gemm) if isinstance(row, str) else called(row, "lower", gemm)
-    if not isinstance(lowered, Gemm):
-        raise InvalidValueError(f"Lowering.lower of {str(array.lowering)!r}", lowered, "a Gemm")
-    rows_extent, cols_extent = getattr(lowered, flow.rows), getattr(lowered, flow.cols)
-    streamed = getattr(lowered, flow.time)
+    flow, laid = array.dataflow_row, lowered(gemm, array)
+    laid = laid.with_sizes(m=patched(laid.m, array, relaxation))
+    rows_extent, cols_extent = getattr(laid, flow.rows), getattr(laid, flow.cols)
+    streamed = getattr(laid, flow.time)
     along_rows, along_cols = relaxation.ceil_divs((rows_extent, cols_extent), (array.rows, array.cols))
+    if not _is_one(array.positions_at_once):
+        along_rows = _least(along_rows, _sharing(gemm, array, relaxation), relaxation)
+    if array.col_table:
+        along_cols = tabled(cols_extent, array.col_table, relaxation)
     in_time = 1 if array.max_streamed is None else relaxation.ceil_div(streamed, array.max_streamed)
     streamed, most = _lengthened(streamed, in_time, array, relaxation)
     return Folds(
-        count=lowered.count,
+        count=laid.count,
         along_rows=partly(along_rows, rows_extent, array.rows, array.row_stairs),
-        along_cols=partly(along_cols, cols_extent, array.cols, array.col_stairs),
+        along_cols=along_cols if array.col_table else partly(along_cols, cols_extent, array.cols, array.col_stairs),
         in_time=in_time,
         rows_extent=rows_extent,
         cols_extent=cols_extent,
@@ -107,6 +120,79 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
         dataflow=flow,
         maximum=relaxation.maximum,
     )
+
+
+def lowered(gemm: Gemm, array: SystolicArray) -> Gemm:
+    """The product that is laid on the array.
+
+    >>> depthwise = Gemm(m=100, n=1, k=9, count=32, window=(3, 3))
+    >>> lowered(depthwise, SystolicArray(8, 8, depthwise_columns=True))
+    Gemm(m=100, n=32, k=9, count=1)
+    """
+    laid, row = _in_columns(gemm, array), array.lowering
+    found = array.lowering_row.lower(laid) if isinstance(row, str) else called(row, "lower", laid)
+    if not isinstance(found, Gemm):
+        raise InvalidValueError(f"Lowering.lower of {str(array.lowering)!r}", found, "a Gemm")
+    return found
+
+
+def _tile_of(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Tile | None:
+    if not array.has_tiles:
+        return None
+    depthwise = array.depthwise_columns and is_depthwise(gemm)
+    laid, sharing = _in_columns(gemm, array), _shares_rows(gemm, array)
+    return tile_of(laid, array, relaxation, shares=sharing, is_depthwise=depthwise)
+
+
+def is_depthwise(gemm: Gemm) -> Any:
+    """Whether a product is one of several of a single channel each."""
+    return (share(gemm.k, gemm.positions) == 1) & (gemm.count > 1)
+
+
+def _in_columns(gemm: Gemm, array: SystolicArray) -> Gemm:
+    if not array.depthwise_columns:
+        return gemm
+    found = is_depthwise(gemm)
+    filters = where(found, product(gemm.n, gemm.count, what="the filters"), gemm.n)
+    return gemm.with_sizes(n=filters, count=where(found, 1, gemm.count))
+
+
+def _sharing(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
+    """Folds along rows for each position of the kernel, if several share the rows."""
+    positions, channels = gemm.positions, share(gemm.k, gemm.positions)
+    at_once = -maximum(-array.positions_at_once, -positions)
+    folds = relaxation.ceil_div(product(at_once, channels), array.rows)
+    return true_divide(product(ceil_divide(positions, at_once), folds), positions)
+
+
+def _shares_rows(gemm: Gemm, array: SystolicArray) -> Any:
+    if _is_one(array.positions_at_once):
+        return False
+    alone = ceil_divide(share(gemm.k, gemm.positions), array.rows)
+    return total(alone, -_sharing(gemm, array, EXACT)) > 0
+
+
+def _least(a: Size, b: Size, relaxation: Relaxation) -> Size:
+    return total(a, b, -relaxation.maximum(a, b))
+
+
+def tabled(extent: Size, table: tuple[float, ...], relaxation: Relaxation = EXACT) -> Size:
+    """Folds of an extent by a table of them.
+
+    >>> [tabled(n, (1.0, 3.0, 2.0)) for n in (1, 2, 3, 4, 7)]
+    [1.0, 3.0, 2.0, 3.0, 5.0]
+    """
+    steps = [after - before for before, after in zip((0.0, *table), table, strict=False)]
+    found = [
+        product(step, maximum(relaxation.ceil_div(total(extent, -index), len(table)), 0))
+        for index, step in enumerate(steps)
+        if step
+    ]
+    return total(*found, what="the folds")
+
+
+def _is_one(size: Size) -> bool:
+    return type(size) is int and size == 1
 
 
 def _lengthened(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from hwcost.arrays import Size, product, total
+from hwcost.arrays import Size, product, total, true_divide
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.rows import figure
 from hwcost.machine.terms import BLOCKS, CONSTANT, START_UP, Term
 from hwcost.model.layout import Work, is_zero
+from hwcost.model.sums import where
+from hwcost.model.tiles import Tile
 from hwcost.model.traffic import memory_cycles
 
 __all__ = ["OVERHEADS", "overhead_cycles", "overheads_of"]
@@ -28,9 +30,23 @@ def _start_up(work: Work) -> Size:
     array = work.array
     if not array.starts_up or (operand := work.folds.dataflow.stationary) == "outputs":
         return 0
+    if work.tile is not None:
+        return _first_tile(work, work.tile)
     first = work.folds.first
     arrival = memory_cycles({operand: product(first.rows_extent, first.cols_extent)}, array)
-    return total(first.rows_extent, *arrival.values())
+    return total(first.rows_extent, *arrival.values(), array.start_up_cycles)
+
+
+def _first_tile(work: Work, tile: Tile) -> Size:
+    """Weights and inputs of the first tile arrive, and the outputs of the last one leave, with nothing next to them."""
+    array, gemm = work.array, work.padded
+    outputs = product(tile.height, tile.width, tile.filters)
+    per_column = true_divide(gemm.elements("weights"), product(gemm.n, gemm.count))
+    weights = product(per_column, tile.first, where(tile.positions > 1, 1, 0))
+    moved = {"weights": weights, "inputs": product(tile.patch, tile.at_once), "outputs": outputs}
+    arrival = memory_cycles(moved, array, tile)
+    leaving = product(array.cycles_per_output, outputs)
+    return total(*arrival.values(), leaving, array.start_up_cycles, what="the start-up cycles")
 
 
 OVERHEADS = (

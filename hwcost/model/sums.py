@@ -89,6 +89,10 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     if isinstance(a, Sums):
         return a.where(condition, b)
     xp = namespace(condition, a, b)
+    if is_number(a) and is_number(b):  # xp.where takes at most one of them
+        of_kind = "integral" if isinstance(a, int) and isinstance(b, int) else "real floating"
+        zeros = xp.zeros_like(condition, dtype=xp.__array_namespace_info__().default_dtypes()[of_kind])
+        return xp.where(condition, zeros + a, zeros + b)
     if any(isinstance(each, float) or is_float(each) for each in (a, b)):
         a, b = (each if is_number(each) or is_float(each) else true_divide(each, 1) for each in (a, b))
     return xp.where(condition, a, b)

@@ -18,14 +18,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from hwcost.arrays import Size, frozen, is_number, product, total, true_divide
+from hwcost.arrays import Size, frozen, is_number, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 from hwcost.machine.rows import figure
-from hwcost.machine.terms import AGAIN, Transfer
-from hwcost.model.layout import Work, is_zero, partly
-from hwcost.model.sums import Sums
+from hwcost.machine.terms import AGAIN, WEIGHTS_AGAIN, Transfer
+from hwcost.model.layout import Work, is_depthwise, is_zero, lowered, partly
+from hwcost.model.sums import Sums, where
+from hwcost.model.tiles import Tile
 
 __all__ = ["MEMORY", "OPERANDS", "Traffic", "memory_cycles", "moved_elements", "sram_accesses", "transfers_of"]
 
@@ -103,14 +104,15 @@ def _once(operand: Operand) -> Transfer:
 
 def _again(work: Work) -> Size:
     """The further readings of the inputs; products that share inputs read them together, block of filters by block."""
-    gemm, array, maximum = work.padded, work.array, work.relaxation.maximum
+    gemm, array, larger = work.padded, work.array, work.relaxation.maximum
     filters = product(work.part.n, gemm.inputs_shared_by)
     blocks = [] if is_unlimited(array.filter_block) else [array.filter_block]
     if array.rereads_inputs:
         held = array.accumulators
-        blocks.append(array.cols if held is None else maximum(true_divide(held, work.part.m), array.cols))
+        blocks.append(array.cols if held is None else larger(true_divide(held, work.part.m), array.cols))
+    of_tiles = _of_tiles(work)
     if not blocks:
-        return 0
+        return of_tiles
     stairs = array.reread_stairs
     readings = [
         true_divide(filters, block)
@@ -118,11 +120,31 @@ def _again(work: Work) -> Size:
         else partly(work.relaxation.ceil_div(filters, block), filters, block, stairs)
         for block in blocks
     ]
-    return product(gemm.elements("inputs"), total(functools.reduce(maximum, readings, 1), -1))
+    again = product(gemm.elements("inputs"), total(functools.reduce(larger, readings, 1), -1))
+    return again if work.tile is None else maximum(again, of_tiles)
+
+
+def _of_tiles(work: Work) -> Size:
+    """The further readings of the inputs by tiles, whose inputs overlap."""
+    if work.tile is None:
+        return 0
+    return product(work.padded.elements("inputs"), total(work.tile.readings, -1))
+
+
+def _weights_again(work: Work) -> Size:
+    """The further readings of the weights, for each further tile of the image that uses them."""
+    if work.tile is None or not work.array.weights_apart:
+        return 0
+    uses = where(work.tile.positions > 1, work.tile.positions, 0)
+    return product(work.padded.elements("weights"), uses, what="the weights")
 
 
 MEMORY = (
     _once("weights"),
+    Transfer(
+        WEIGHTS_AGAIN, _weights_again, lambda array: array.effective("input_bytes_per_s"),
+        "for every tile of the image, from the memory of the inputs", "weights", "reread",
+    ),
     _once("inputs"),
     Transfer(
         AGAIN, _again, lambda array: array.effective("reread_bytes_per_s"),
@@ -159,8 +181,13 @@ def _crossings(transfer: Transfer, work: Work) -> Size:
     return work.parts if is_needed_by_all and not is_sent_once else 1
 
 
-def memory_cycles(moved: Mapping[str, Size], array: SystolicArray) -> dict[str, Size]:
+def memory_cycles(moved: Mapping[str, Size], array: SystolicArray, tile: Tile | None = None) -> dict[str, Size]:
     """The cycles of each transfer: bytes over bandwidth. Transfers without a limit are left out.
+
+    Args:
+        moved: elements of each transfer by name.
+        array: the machine.
+        tile: whose runs are shorter than bursts.
 
     >>> array = SystolicArray(16, 16, clock_hz=2e9, dram_bytes_per_s=16e9)
     >>> memory_cycles({"weights": 800, "outputs": 80}, array)
@@ -170,23 +197,33 @@ def memory_cycles(moved: Mapping[str, Size], array: SystolicArray) -> dict[str, 
     for transfer in transfers_of(array):
         rate = true_divide(transfer.bytes_per_s(array), array.clock_hz)
         if transfer.name in moved and not is_unlimited(rate):
-            moving = product(array.bytes_per_element, moved[transfer.name])
+            moving = product(array.bytes_per_element, moved[transfer.name], *_stretch(transfer.name, array, tile))
             # a rate below all numbers is 0
             cycles[transfer.name] = math.inf if is_zero(rate) else true_divide(moving, rate)
     return cycles
 
 
+_RUNS = {"inputs": "read_run", AGAIN: "read_run", "outputs": "write_run"}
+
+
+def _stretch(name: str, array: SystolicArray, tile: Tile | None) -> tuple[Size, ...]:
+    """The factor by which runs shorter than a burst are slower, if there is one."""
+    if tile is None or name not in _RUNS or is_zero(array.burst_bytes):
+        return ()
+    run = product(getattr(tile, _RUNS[name]), array.bytes_per_element)
+    return (maximum(true_divide(array.burst_bytes, run), 1),)
+
+
 def moving_cycles(cycles: Mapping[str, Size], work: Work) -> Size:
-    """The cycles of all transfers: their sum or, if each operand has a channel of its own, the longest of the three."""
-    if not work.array.parallel_operands:
-        return total(*cycles.values(), what="the memory cycles")
-    operands = {transfer.name: transfer.operand for transfer in transfers_of(work.array)}
-    channels = [
-        total(*own, what="the memory cycles")
-        for operand in OPERANDS
-        if (own := [each for name, each in cycles.items() if operands[name] == operand])
-    ]
-    return functools.reduce(work.relaxation.maximum, channels)
+    """The cycles of all transfers: their sum or, if they have channels of their own, the longest."""
+    array = work.array
+    channels: dict[str, list[Size]] = {}
+    operands = {transfer.name: transfer.operand for transfer in transfers_of(array)}
+    for name, each in cycles.items():
+        apart = operands[name] if array.parallel_operands else "weights" * (array.weights_apart and name == "weights")
+        channels.setdefault(apart, []).append(each)
+    sums = [total(*own, what="the memory cycles") for own in channels.values()]
+    return functools.reduce(work.relaxation.maximum, sums)
 
 
 def is_unlimited(rate: Size) -> bool:
@@ -213,15 +250,18 @@ def sram_accesses(work: Work) -> dict[Operand, Size]:
     >>> sram_accesses(Work.of(Gemm(m=100, n=16, k=150), SystolicArray(8, 8)))
     {'weights': 2400, 'inputs': 30000, 'outputs': 30400}
     """
-    folds, lowered = work.folds, work.array.lowering_row.lower(work.padded)
+    folds, laid = work.folds, lowered(work.padded, work.array)
     flow = folds.dataflow
     times = {flow.rows: folds.along_rows, flow.cols: folds.along_cols, flow.time: folds.in_time}
     accesses = {}
     for operand in OPERANDS:
-        sizes = (getattr(lowered, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
+        sizes = (getattr(laid, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
         repeated = work.parts if REUSE_LETTER[operand] == work.letter else 1
-        passes = product(lowered.count, times[REUSE_LETTER[operand]], repeated)
+        passes = product(laid.count, times[REUSE_LETTER[operand]], repeated)
         accesses[operand] = product(*sizes, passes, what=f"accesses of {operand}")
+    if work.array.depthwise_columns:  # a column has a channel of its own
+        own = product(laid.m, laid.n, laid.k, laid.count, what="accesses of inputs")
+        accesses["inputs"] = where(is_depthwise(work.padded), own, accesses["inputs"])
     return accesses
 
 

@@ -249,7 +249,11 @@ def _stacked(gemms: list[Gemm], array: SystolicArray) -> Gemm:
     """All products as one whose sizes have a leading axis over them, without what this array does not ask for."""
     by_channels = any(type(size) is not int or size > 1 for size in (array.channel_multiple, array.arrays))
     asked = {
-        "window": array.lowering != "im2col" or array.terms or by_channels,
+        "window": array.lowering != "im2col"
+        or array.terms
+        or by_channels
+        or array.has_tiles
+        or array.depthwise_columns,
         "inputs": array.has_memory_limit or array.terms,
     }
     without = [name for name, is_asked in asked.items() if not is_asked]
