@@ -262,6 +262,16 @@ def test_commands_take_a_number_of_arrays(hwcost):
     assert (code, "--arrays" in err) == (2, True)
 
 
+def test_one_array_of_a_chip_gives_a_fitted_device_a_name(hwcost, tmp_path):
+    pytest.importorskip("scipy")
+    path = tmp_path / "m.csv"
+    path.write_text("kind,m,n,k,ms\n" + "".join(f"gemm,{m},{n},512,1\n" for m in (64, 128) for n in (128, 512)))
+    command = ("calibrate", str(path), "--device", "tpu-v4/array", "--free", "scaled", "--shuffles", "1", "--json")
+    code, out, _ = hwcost(*command)
+    assert code == 0
+    assert "tpu-v4-array-fitted" in out
+
+
 def test_a_sweep_of_layers_prints_the_folds_of_the_best_way(hwcost):
     import json
 

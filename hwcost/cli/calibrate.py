@@ -110,7 +110,11 @@ def calibrate(
         require("tomli_w", "fit", "--output")
     place = "--output without .toml" if name is None else "--name"
     if name is None:
-        name = f"{file.name}-fitted" if output is None else os.path.basename(output).removesuffix(".toml")
+        name = (
+            f"{file.name.replace('/', '-')}-fitted"
+            if output is None
+            else os.path.basename(output).removesuffix(".toml")
+        )
     check_device_name(name, place)
     check_text(source, "--source")
     check_text(licence, "--licence")

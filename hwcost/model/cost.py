@@ -24,7 +24,7 @@ class Cost(Sums):
         macs: multiply-accumulates that the layer needs.
         cycles: clock cycles on the array.
         seconds: the same at the array's clock.
-        folds: passes over the array.
+        folds: passes over the array; if several share a layer, over the one that has the most to do.
         pe_cycles: cycles times processing elements: the MACs that the array could have done in that time.
         compute_cycles: cycles of the folds.
         memory_cycles: cycles in which weights, inputs and outputs move, most of which hide behind compute; 0 without a

@@ -45,7 +45,7 @@ from __future__ import annotations
 import functools
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from hwcost.arrays import Size, ceil_divide, check_finite, is_float, is_number, maximum, product, total, true_divide
@@ -231,6 +231,26 @@ def _whole(pricing: Pricing) -> Pricing:
     return pricing._replace(cycles=total(pricing.cycles, missing), compute=total(pricing.compute, missing))
 
 
+class _Later(Mapping[str, Size]):
+    """Figures that are made when they are asked for: most callers ask for cycles alone."""
+
+    def __init__(self, make: Callable[[], dict[str, Size]]) -> None:
+        self._make = make
+
+    @functools.cached_property
+    def _made(self) -> dict[str, Size]:
+        return self._make()
+
+    def __getitem__(self, name: str) -> Size:
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
 def _cheaper(first: Pricing, second: Pricing, gains: Size, differ: Size, relaxation: Relaxation) -> Pricing:
     """The cheaper of two layouts of the same products, element by element; ``gains`` says where it is the second.
 
@@ -245,9 +265,12 @@ def _cheaper(first: Pricing, second: Pricing, gains: Size, differ: Size, relaxat
         cycles = where(differ, smooth, least)
     scale = true_divide(cycles, least) if relaxation.smooths_maximum else 1
 
-    def picked(of: Callable[[Pricing], Mapping[str, Size]], scale: Size = 1) -> dict[str, Size]:
-        a, b = of(second), of(first)
-        return {name: product(scale, where(gains, a.get(name, 0), b.get(name, 0))) for name in {**b, **a}}
+    def picked(of: Callable[[Pricing], Mapping[str, Size]], scale: Size = 1) -> Mapping[str, Size]:
+        def make() -> dict[str, Size]:
+            a, b = of(second), of(first)
+            return {name: product(scale, where(gains, a.get(name, 0), b.get(name, 0))) for name in {**b, **a}}
+
+        return _Later(make)
 
     return Pricing(
         first.work,

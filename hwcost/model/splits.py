@@ -60,8 +60,15 @@ def splits_of(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Itera
         unit = gemm.positions if letter == "k" else 1
         extent = share(getattr(gemm, letter), unit)
         parts = _minimum(most, extent)
-        if not (type(parts) is int and parts == 1):
+        if not _is_whole(parts):
             yield Split(letter, parts, _part(gemm, letter, product(unit, relaxation.ceil_div(extent, most))))
+
+
+def _is_whole(parts: Size) -> bool:
+    """Whether no product is cut."""
+    if is_plain(parts):
+        return bool(parts == 1)
+    return if_concrete(parts, lambda: bool(namespace(parts).all(parts == 1))) is True
 
 
 def _powers(arrays: Size) -> list[Size]:
