@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hwcost import Conv2d, Gemm, SystolicArray, layer_cost
+from hwcost import Conv2d, Gemm, Linear, SystolicArray, layer_cost
 from hwcost.calibration import FIT_PARAMETERS, Calibration, Measurement, fit, medians_of_repeats
 from hwcost.machine import adapt
+from hwcost.network.operations import MemoryOnly
 
 DATA = Path(os.environ.get("HWCOST_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 FILES = {
@@ -27,6 +29,7 @@ FILES = {
     "uboost": "uboost_csim.csv",
     "gemmini": "gemmini_firesim_layers.csv",
     "edge": "edgetpu_conv5.csv",
+    "edge pairs": "edgetpu_conv2.csv",
     "rtl": "gemmini_rtl_gemm.csv",
     "fpga": "fpga_cnn_layers.csv",
     "tenstorrent": "tenstorrent_gemm.csv",
@@ -62,21 +65,35 @@ def gemmini_layers(folder: Path, column: str) -> list[Measurement]:
     return list(medians_of_repeats(found))
 
 
-def edge_networks(folder: Path, session: int = 1) -> list[Measurement]:
-    """Chains of five 3 x 3 convolutions whose weights fit on the chip; networks that a session lacks are left out."""
-    found = []
-    for row in rows_of(folder, "edge"):
-        text = row[f"latency_ms_s{session}"]
-        if float(row["offchip_mib"]) > 0 or not text:
+def edge_networks(folder: Path, session: int = 1, *, most: int = 0) -> list[Measurement]:
+    """Chains of five 3 x 3 convolutions; networks that a session lacks are left out.
+
+    Args:
+        folder: of the data.
+        session: 1 or 2.
+        most: the filters up to which networks count whose weights do not fit on the chip.
+    """
+    return list(_edge_chains(folder, "edge", f"latency_ms_s{session}", most))
+
+
+def edge_pairs(folder: Path) -> list[Measurement]:
+    """Chains of two 3 x 3 convolutions, measured in a session of their own."""
+    return list(_edge_chains(folder, "edge pairs", "latency_ms", 0))
+
+
+def _edge_chains(folder: Path, name: str, column: str, most: int) -> Iterator[Measurement]:
+    for row in rows_of(folder, name):
+        text, filters, size = row[column], int(row["filters"]), int(row["width"])
+        if not text or (float(row["offchip_mib"]) > 0 and filters > most):
             continue
-        filters, size = int(row["filters"]), int(row["width"])
         channels = (int(row["in_channels"]), *(filters,) * (int(row["layers"]) - 1))
         layers = tuple(Conv2d(c, filters, 3, height=size, width=size, padding="same") for c in channels)
-        one = Measurement(layers, float(text) / 1e3, name=f"{filters} filters")
+        one = Measurement(
+            layers, float(text) / 1e3, name=f"{filters} filters" + ("" if name == "edge" else ", two layers")
+        )
         if one.macs != int(row["macs"]):
             raise ValueError(f"{one.name}: {one.macs} MACs, but the file has {row['macs']}")
-        found.append(one)
-    return found
+        yield one
 
 
 def rtl_products(folder: Path, tiler: str, known: str = "all") -> list[Measurement]:
@@ -122,6 +139,41 @@ def fpga_layers(folder: Path, build: str) -> list[Measurement]:
             found.append(Measurement((layer,), float(row["latency_ns"]) / 1e9, f"{row['network']} {row['layer']}"))
     return list(medians_of_repeats(found))
 
+
+def fpga_networks(folder: Path, build: str) -> dict[str, list[Measurement]]:
+    """All layers of twelve networks on one build, by network: convolutions, linear layers, additions and poolings.
+
+    An addition has no sizes in the file: it adds two outputs of the convolution before it. A pooling reads the
+    elements of all its windows.
+    """
+    found: dict[str, list[Measurement]] = {}
+    outputs = 0
+    for row in rows_of(folder, "fpga"):
+        if row["accel"] != build:
+            continue
+        c, f, k1, k2, height, width, stride, top, left, bottom, right = (int(row[name]) for name in _FPGA_SIZES)
+        layer: Any
+        if row["type"] == "Add":
+            layer = MemoryOnly("add", 2 * outputs, outputs)
+        elif row["type"] == "Fc":
+            layer = Linear(c, f)
+        elif row["type"] == "Conv":
+            layer = Conv2d(c, f, (k1, k2), height, width, stride=stride, padding=(top, left))
+            outputs = math.prod((f, *layer.out_size))
+        else:
+            high, wide = (
+                (n + a + b - k) // stride + 1 for n, a, b, k in ((height, top, bottom, k1), (width, left, right, k2))
+            )
+            layer = MemoryOnly("pool", c * high * wide * k1 * k2, c * high * wide)
+        one = Measurement((layer,), float(row["latency_ns"]) / 1e9, f"{row['network']} {row['layer']}")
+        found.setdefault(row["network"], []).append(one)
+    return found
+
+
+_FPGA_SIZES = (
+    "in_channels", "out_channels", "kernel_height", "kernel_width", "in_height", "in_width", "stride_height", "pad_top",
+    "pad_left", "pad_bottom", "pad_right",
+)  # fmt: skip
 
 N150 = SystolicArray(512, 256, 1e9, dram_bytes_per_s=288e9)
 """As many multiply-accumulates a cycle as the chip's peak has, and its memory: the maker's figures."""
