@@ -38,7 +38,8 @@ RICH = {
     ),
     "holds": SystolicArray(8, 8, accumulators=300, cycles_per_block=50.0, dram_bytes_per_s=3e9),
     "channels": SystolicArray(
-        8, 16, dataflow="os", rereads_inputs=True, reread_stairs=1.0, channel_multiple=4, parallel_operands=True,
+        8, 16, dataflow="os", spreads_vectors=True,
+        rereads_inputs=True, reread_stairs=1.0, channel_multiple=4, parallel_operands=True,
         dram_bytes_per_s=3e9, output_bytes_per_s=2e9, overlap=0.1,
     ),
     "half a block": SystolicArray(

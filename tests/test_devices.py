@@ -152,6 +152,7 @@ OPTIONS = {
     "patch_width": entry(3, "1"),
     "positions_at_once": entry(1, "1"),
     "depthwise_columns": entry(True, ""),
+    "spreads_vectors": entry(True, ""),
     "cycles_per_output": entry(0.25, "cycle"),
     "tile_bytes": entry(4e4, "B"),
     "bank_bytes": entry(16384.0, "B"),

@@ -66,6 +66,7 @@ FIELDS = {
     "patch_width": [1, 4],
     "positions_at_once": [2, 4, 9],
     "depthwise_columns": [True],
+    "spreads_vectors": [True],
     "cycles_per_output": [0.25, 30],
     "burst_bytes": [32, 128],
     "run_channels": [4, 16],

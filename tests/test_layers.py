@@ -34,6 +34,7 @@ SWITCHES = {
     "parallel_operands",
     "bandwidth_per_array",
     "depthwise_columns",
+    "spreads_vectors",
     "weights_apart",
 }
 QUANTITIES = {

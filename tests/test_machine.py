@@ -46,14 +46,16 @@ VALUES = {
     "weight_capacity_bytes": st.floats(1, 4000), "filter_multiple": st.sampled_from([2, 7]), "spill_bytes_per_s": RATES,
     "col_table": st.sampled_from([(1.0, 3.0, 2.0), (0.75,)]), "patch_height": st.sampled_from([3, 7]),
     "patch_width": st.sampled_from([3, 7]), "positions_at_once": st.sampled_from([4, 9]),
-    "depthwise_columns": st.just(True), "cycles_per_output": st.sampled_from([30.0, 90.0]),
+    "depthwise_columns": st.just(True), "spreads_vectors": st.just(True),
+    "cycles_per_output": st.sampled_from([30.0, 90.0]),
     "tile_bytes": st.sampled_from([3000.0, 9000.0]), "bank_bytes": st.sampled_from([700.0, 2000.0]),
     "burst_bytes": st.sampled_from([64.0, 512.0]), "run_channels": st.sampled_from([2, 24]),
     "weights_apart": st.just(True), "start_up_cycles": st.sampled_from([40.0, 700.0]),
 }  # fmt: skip
 LAYERS = (
     Conv2d(20, 70, 3, height=10, width=12, padding=1), Conv2d(16, 16, 5, height=9, width=9, groups=4),
-    Linear(300, 500, batch=3), Gemm(200, 9, 7), Conv2d(12, 12, 3, height=9, width=11, padding=1, groups=12),
+    Linear(300, 500, batch=3), Linear(300, 70), Gemm(200, 9, 7),
+    Conv2d(12, 12, 3, height=9, width=11, padding=1, groups=12),
 )  # fmt: skip
 
 
@@ -93,6 +95,7 @@ def idle_fields(array, **changes):
         "dram_bytes_per_s": None not in own.values(),
         "reread_bytes_per_s": not repeats,
         "overlap": min(*rates.values(), reread) == math.inf,
+        "spreads_vectors": fields.dataflow != "os",
         "weight_capacity_bytes": fields.spill_bytes_per_s == math.inf,
         "filter_multiple": fields.weight_capacity_bytes == math.inf,
         "spill_bytes_per_s": fields.weight_capacity_bytes == math.inf,
@@ -131,6 +134,7 @@ NEEDS = {
     "reread_stairs": {"filter_block": 8.0, "dram_bytes_per_s": 1e7}, "parallel_operands": {"dram_bytes_per_s": 1e7},
     "rereads_inputs": {"accumulators": 64, "cycles_per_block": 9.0, "dram_bytes_per_s": 1e8},
     "drains_outputs": {"dataflow": "os", "fold_timing": "serial"}, "lowering": {"fold_timing": "serial"},
+    "spreads_vectors": {"dataflow": "os"},
     "bandwidth_per_array": {"arrays": 3, "dram_bytes_per_s": 1e7},
     "weight_capacity_bytes": {"weight_capacity_bytes": 1e5, "spill_bytes_per_s": 1e8},
     "filter_multiple": {"weight_capacity_bytes": 2e3, "spill_bytes_per_s": 1e8},

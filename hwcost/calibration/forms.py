@@ -81,6 +81,8 @@ FORMS: Mapping[str, Form] = _table(
          {**_AGAIN, "parallel_operands": True}),
     Form("padded channels", "that, with channels padded to a multiple of 4", _OPERANDS,
          {**_AGAIN, "parallel_operands": True, "channel_multiple": 4}),
+    Form("vectors", "that, with products of one row spread over rows and columns", _OPERANDS,
+         {**_AGAIN, "parallel_operands": True, "channel_multiple": 4, "spreads_vectors": True}),
     Form("blocks", "inputs read again for blocks of filters of a size that is fitted",
          ("cycles_per_layer", "min_streamed", "weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s",
           "filter_block", "overlap")),

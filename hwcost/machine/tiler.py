@@ -58,6 +58,7 @@ _IN_BLOCKS = Need(
     lambda array: array.limits_rereads and (array.rereads_inputs or is_stated(array, "filter_block")),
 )
 _BLOCKS = Need("cycles_per_block or rereads_inputs", lambda a: a.rereads_inputs or is_stated(a, "cycles_per_block"))
+_ROWS_ALONG_ROWS = Need('a dataflow with m along the rows ("os")', lambda array: array.dataflow_row.rows == "m")
 _FOUR_TIMES = Start(_four_times, "four times the columns")
 
 
@@ -101,6 +102,11 @@ class Tiler(Part):
     channel_multiple: Size = declare(
         COUNT, "1", "channels are padded to a multiple of this number",
         "of products without groups: 3 channels count as 4", default=1,
+    )  # fmt: skip
+
+    spreads_vectors: bool = declare(
+        SWITCH, "", "filters of a product of one row lie along rows and columns",
+        "as a matrix times a vector, and not in a single row of the array", default=False, need=_ROWS_ALONG_ROWS,
     )  # fmt: skip
 
     @property

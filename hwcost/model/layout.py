@@ -133,7 +133,14 @@ def lowered(gemm: Gemm, array: SystolicArray) -> Gemm:
     found = array.lowering_row.lower(laid) if isinstance(row, str) else called(row, "lower", laid)
     if not isinstance(found, Gemm):
         raise InvalidValueError(f"Lowering.lower of {str(array.lowering)!r}", found, "a Gemm")
-    return found
+    return _spread(found, array) if array.spreads_vectors else found
+
+
+def _spread(gemm: Gemm, array: SystolicArray) -> Gemm:
+    """The product with its filters along rows and columns if it has a single row; as many MACs in all."""
+    rows, is_vector = -maximum(-array.rows, -gemm.n), gemm.m == 1
+    filters = where(is_vector, true_divide(gemm.n, rows), gemm.n)
+    return gemm.with_sizes(m=where(is_vector, rows, gemm.m), n=filters)
 
 
 def _tile_of(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Tile | None:
