@@ -12,7 +12,6 @@ A data set that is missing is left out, and the command prints which.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +25,8 @@ import numpy as np
 from common.measured_data import (
     DATA,
     EDGE_CLOCK_HZ,
+    EDGE_RUNS,
+    EDGE_SPILLING,
     FPGA_BUILDS,
     edge_networks,
     edge_pairs,
@@ -40,13 +41,10 @@ from hwcost.network.run import spilled_weights
 
 SEEDS = (0, 1, 2)
 FEW = 8
-SPILLING = 632
-"""Filters up to which weights that do not fit arrive once in a run; beyond, another regime begins."""
 PUBLISHED = {"mobilenet_v2": (2.3e-3, 3.2e-3), "googlenet": (3.6e-3, 4.2e-3)}
 """Seconds of one image of 224 x 224, int8. Source: Coral, Edge TPU performance benchmarks,
 https://coral.ai/docs/edgetpu/benchmarks/, and measurements that were published since."""
 EDGE = SystolicArray(64, 64, EDGE_CLOCK_HZ, lowering="kernel-position")
-STORED = dataclasses.replace(EDGE, weight_capacity_bytes=8e6, filter_multiple=64, spill_bytes_per_s=1e8)
 
 
 def seconds_of(array: SystolicArray, networks: list[Measurement]) -> Any:
@@ -70,12 +68,10 @@ def pairs(folder: Path, seed: int) -> tuple[str, float]:
 def spilled(folder: Path, half: int) -> float:
     """The error on half of the networks whose weights do not fit, by a fit to the other half and to those that fit."""
     inside = {one.name for one in edge_networks(folder)}
-    known = edge_networks(folder, most=SPILLING)
+    known = edge_networks(folder, most=EDGE_SPILLING)
     outside = [one for one in known if one.name not in inside]
     seen = [one for one in known if one.name in inside] + outside[half::2] + edge_pairs(folder)
-    free = ("cycles_per_row", "stairs", "host_bytes_per_s", "cycles_per_run", "spill_bytes_per_s")
-    start = dataclasses.replace(STORED, row_stairs=0.5, col_stairs=0.5)
-    found = fit(start, seen, free=free, robust=0.02, prior=None, fold_seeds=(0,))
+    found = EDGE_RUNS.fitted(seen, fold_seeds=(0,))
     return error_of(found.device, outside[1 - half :: 2])
 
 
@@ -84,7 +80,9 @@ def off_chip(folder: Path) -> list[float]:
     stated = {f"{row['filters']} filters": float(row["offchip_mib"]) for row in rows_of(folder, "edge")}
     errors = []
     for one in edge_networks(folder, most=10**6):
-        bytes_left = float(spilled_weights({str(i): layer for i, layer in enumerate(one.layers)}, STORED)[1]) / 2**20
+        bytes_left = (
+            float(spilled_weights({str(i): layer for i, layer in enumerate(one.layers)}, EDGE_RUNS.device)[1]) / 2**20
+        )
         known = stated[one.name]
         errors.append(abs(bytes_left / known - 1) if known else float(bytes_left > 0))
     return errors

@@ -248,6 +248,25 @@ EDGE = Form(
     SystolicArray(64, 64, EDGE_CLOCK_HZ, lowering="kernel-position", row_stairs=0.5, col_stairs=0.5),
     _names("cycles_per_row cycles_per_layer output_bytes_per_s stairs overlap"),
 )
+EDGE_SPILLING = 632
+"""Filters up to which weights that do not fit arrive once in a run; beyond, another regime begins."""
+EDGE_RUNS = Form(
+    SystolicArray(
+        64,
+        64,
+        EDGE_CLOCK_HZ,
+        lowering="kernel-position",
+        depthwise_columns=True,
+        row_stairs=0.5,
+        col_stairs=0.5,
+        weight_capacity_bytes=8e6,
+        filter_multiple=64,
+        spill_bytes_per_s=1e8,
+    ),
+    _names("cycles_per_row stairs host_bytes_per_s cycles_per_run spill_bytes_per_s"),
+    {"robust": 0.05, "prior": None},
+)
+"""Whole networks, whether their weights fit or not."""
 EDGE_SHARP = EDGE.with_options(robust=0.02, prior=None)
 """The two sessions differ by 0.1 % for most networks and by half for one: such errors call for a sharper loss."""
 RTL = Form(
