@@ -250,7 +250,7 @@ def test_a_machine_is_adapted_to_a_dataflow(array, dataflow):
     adapted, dropped = adapt(array, dataflow=dataflow)
     assert adapted.dataflow == dataflow
     assert set(given_fields(array)) - set(given_fields(adapted)) == set(dropped)
-    assert set(dropped) <= {"drains_outputs", "starts_up", "start_up_cycles", "positions_at_once"}
+    assert set(dropped) <= {"drains_outputs", "starts_up", "start_up_cycles", "positions_at_once", "spreads_vectors"}
     for name in dropped:
         with pytest.raises(InvalidValueError):
             dataclasses.replace(array, dataflow=dataflow)
