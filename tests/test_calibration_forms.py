@@ -14,10 +14,11 @@ pytest.importorskip("scipy")
 from measuring import START, measure, run, some_layers
 from refusals import refused
 
-from hwcost import Linear, SystolicArray, layer_cost
+from hwcost import InvalidValueError, Linear, SystolicArray, layer_cost
 from hwcost.calibration import (
     FIT_PARAMETERS,
     FORMS,
+    Form,
     device_file,
     fit,
 )
@@ -211,3 +212,61 @@ def test_intervals_are_printed(measured_csv, tmp_path, capsys):
     mine, bare = json.loads(capsys.readouterr().out)["rows"]
     assert mine["seconds_90_low"] <= mine["seconds"] <= mine["seconds_90_high"]
     assert bare["seconds_90_low"] is None
+
+
+# ---------------------------------------------------------------- forms of the caller's own
+
+SOFT = Form("soft", "a quarter of each step", ["cycles_per_layer"], {"row_stairs": 0.25, "col_stairs": 0.25})
+
+
+@pytest.mark.parametrize("free", [SOFT, [SOFT], ["scaled", SOFT], (FORMS["compute"], SOFT)], ids=repr)
+def test_a_form_of_the_callers_own_is_fitted_or_chosen(free):
+    truth = dataclasses.replace(START, row_stairs=0.25, col_stairs=0.25, cycles_per_layer=700.0)
+    found = fit(START, measure(truth), free=free, **QUICK)
+    assert found.form == "soft"
+    assert found.scores.mape < 0.01
+    assert (found.device.row_stairs, found.fields["col_stairs"]) == (0.25, 0.25)
+    made = device_file(found, START, name="mine", data="d", source="s", licence="l")
+    assert made.entries["row_stairs"].source == "Set by the form 'soft' of the calibration"
+    json.dumps(found.as_dict())
+
+
+def test_several_names_are_a_choice_among_them(measured_csv, capsys):
+    args = ("--device", "gemmini", "--shuffles", "1", "--starts", "1", "--free", "scaled, compute")
+    code, out, _ = run(capsys, measured_csv, *args, "--json")
+    assert code == 0
+    content = json.loads(out)
+    assert set(content["forms"]) == {"scaled", "compute"}
+    assert content["settings"]["free"] == ["scaled", "compute"]
+
+
+@pytest.mark.parametrize(
+    ("free", "value"),
+    [(["compute", "overlap"], "overlap"), ([SOFT, "nope"], "nope"), ([SOFT, SOFT], ["soft"]), (3, 3),
+     ([Form("", "", ["overlap"]), SOFT], ["", "soft"])],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_no_form_is_refused(free, value):
+    with refused("free", value):
+        fit(START, measure(START), free=free, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("args", "field"),
+    [(("auto", "", ["overlap"]), "Form.name"), (("a", "", []), "Form.free"), (("a", "", ["speed"]), "Form.free"),
+     (("a", "", ["overlap"], {"speed": 1}), "Form.fields")],
+)  # fmt: skip
+def test_a_form_is_checked_at_birth(args, field):
+    with refused(field):
+        Form(*args)
+
+
+def test_a_bad_value_of_an_own_form_is_not_passed_over():
+    bad = Form("bad", "", ["cycles_per_row"], {"row_stairs": 7.0})
+    with pytest.raises(InvalidValueError, match="row_stairs"):
+        fit(START, measure(START), free=["scaled", bad], **QUICK)
+
+
+def test_forms_with_more_numbers_than_measurements_are_refused():
+    with refused("free", ["operands", "roof"], "fewer numbers"):
+        fit(START, measure(START)[:4], free=["operands", "roof"], **QUICK)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hwcost.calibration.forms import FORMS
 from hwcost.calibration.result import Calibration
 from hwcost.calibration.settings import FIT_PARAMETERS, GRIDS
 from hwcost.devices import FIELD_UNITS, DeviceFile, Entry, Fit
@@ -82,9 +81,8 @@ def _given(found: Calibration) -> Iterator[tuple[str, Entry]]:
     if found.device.terms:
         names = ", ".join(term.name for term in found.device.terms)
         raise InvalidValueError("SystolicArray.terms", names, "none in a device file, which cannot hold functions")
-    of_form = FORMS[found.form].fields if found.form in FORMS else {}
     for name, value in found.device.as_dict().items():
-        if of_form.get(name) == value:
+        if name in found.fields and found.fields[name] == value:
             yield name, Entry(value, FIELD_UNITS[name], "derived", f"Set by the form {found.form!r} of the calibration")
         else:
             yield name, Entry(value, FIELD_UNITS[name], "assumed", "Given to the calibration as it started")

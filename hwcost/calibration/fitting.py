@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hwcost.arrays import Table
-from hwcost.calibration.forms import AUTO, FORMS, Form, chosen_form
+from hwcost.calibration.forms import AUTO, FORMS, Form, chosen_form, forms_of
 from hwcost.calibration.measurements import Measurement, median_of, repeats_of
 from hwcost.calibration.mixing import Labelled, mixed
 from hwcost.calibration.peaks import check_peak, chip_hint, is_too_fast
@@ -29,7 +29,7 @@ from hwcost.calibration.settings import (
 from hwcost.calibration.stack import Stack
 from hwcost.devices import Range, read_device
 from hwcost.devices.measured import MEASURED
-from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import as_array
 from hwcost.units import plural
@@ -45,7 +45,7 @@ def fit(
     device: SystolicArray | str,
     measurements: Sequence[Measurement],
     *,
-    free: Sequence[str] | str = AUTO,
+    free: Sequence[str | Form] | Form | str = AUTO,
     grid: Mapping[str, Sequence[Any]] | None = None,
     prior: float | None = 0.5,
     robust: float = 0.1,
@@ -62,10 +62,11 @@ def fit(
         measurements: repeats count once, by median. At least three; for named numbers at least as many as there are
             folds, and more than numbers.
         free: "auto" chooses among :data:`hwcost.calibration.FORMS` by cross-validation inside the measurements that a
-            fit sees; or the name of one of them; or names of :data:`hwcost.calibration.FIT_PARAMETERS`, at most eight.
-            Of a form all numbers start from the device, slower or faster by one factor that the measurements show;
-            named numbers start from the device itself. All other fields stay as they are; those without effect next to
-            the fitted ones return to their neutral value.
+            fit sees; or one of them by name, or a :class:`Form` of your own, or several of both to choose among; or
+            names of :data:`hwcost.calibration.FIT_PARAMETERS`, at most eight. Of a form all numbers start from the
+            device, slower or faster by one factor that the measurements show; named numbers start from the device
+            itself. All other fields stay as they are; those without effect next to the fitted ones return to their
+            neutral value.
         grid: values to try for unknown sizes and names: ``{"size": (32, 64)}`` for rows and columns alike, or any count
             or table row of the array, like "rows", "max_streamed" or "dataflow".
         prior: how far the numbers may stray from those of the device: the standard deviation of a logarithm, times the
@@ -85,45 +86,53 @@ def fit(
     if array.sweeps:
         raise InvalidValueError("device", device, "a SystolicArray of plain numbers, or the name or path of a device")
     tried = check_grid(grid or {})
-    named = free if isinstance(free, str) else tuple(free)
+    forms = forms_of(free)
+    given: Any = free
+    named = free if isinstance(free, str) else tuple(form.name for form in forms) or tuple(given)
     settings = Settings(named, Table(tried), prior, robust, starts, folds, tuple(fold_seeds), seed)
     hint = "" if isinstance(device, SystolicArray) else chip_hint(read_device(device))
     repeats = repeats_of(_checked(measurements, largest_machine(array, tried), hint))
     used = list(map(median_of, repeats))
     groups = [(one.group, 0) if one.group else ("", index) for index, one in enumerate(used)]
-    if isinstance(named, str):
+    if forms:
         settings = dataclasses.replace(settings, folds=min(settings.folds, max(2, len(set(groups)))))
-        forms = [form.for_measurements(used) for form in _forms(named, used, len(set(groups)), settings)]
+        tried_forms = [form.for_measurements(used) for form in _forms(forms, used, len(set(groups)), settings)]
     else:
-        forms = [Form("", "", tuple(row.name for row in fit_parameters(named)))]
+        tried_forms = [Form("", "", tuple(row.name for row in fit_parameters(named)))]
         _check_enough(len(used), len(set(groups)), settings)
     machines = list(machines_of(array, tried))
     able = [each for each in machines if not any(is_too_fast(one, each) for one in used)]
-    candidates = dict(_candidates(forms, able, used, follows=isinstance(named, str)))
+    candidates = dict(_candidates(tried_forms, able, used, follows=bool(forms)))
     if not candidates:
         raise InvalidValueError("free", free, "another form", reason="none of its numbers has an effect on the device")
     found = _calibration(candidates, repeats, groups, settings, progress or (lambda done, of: None))
     beaten = tuple(Table(grid_values(each, settings.grid)) for each in machines if each not in able)
-    return dataclasses.replace(found, beaten=beaten)
+    fields = next((form.fields for form in tried_forms if form.name == found.form), {})
+    return dataclasses.replace(found, beaten=beaten, fields=Table(dict(fields)))
 
 
-def _forms(name: str, used: Sequence[Measurement], groups: int, settings: Settings) -> list[Form]:
-    """The forms that a name stands for: all that so many measurements can tell apart, or the one of that name."""
-    check_one_of("free", name, [AUTO, *FORMS], what="form")
+def _forms(forms: Sequence[Form], used: Sequence[Measurement], groups: int, settings: Settings) -> Sequence[Form]:
+    """Of several forms those that so many measurements can tell apart; one is taken as it is."""
     count, depths = len(used), {one.depth for one in used}
     if min(count, groups) < _FEWEST:
         allowed = f"at least {_FEWEST}, in as many groups; fewer cannot be held out"
         raise InvalidValueError("the number of measurements", min(count, groups), allowed)
-    if name != AUTO:
-        if FORMS[name].of_runs and len(depths) == 1:
+    if len(forms) == 1:
+        if forms[0].of_runs and len(depths) == 1:
             reason = (
                 f"all measurements have {plural(depths.pop(), 'layer')}: those of a run cannot be told from a layer's"
             )
-            raise InvalidValueError("free", name, "measure networks of another depth, or another form", reason=reason)
-        return [FORMS[name]]
+            allowed = "measure networks of another depth, or another form"
+            raise InvalidValueError("free", forms[0].name, allowed, reason=reason)
+        return forms
     seen = count - math.ceil(count / settings.folds)
-    known = (form for form in FORMS.values() if len(depths) > 1 or not form.of_runs)
-    return [form for form in known if len(form.free) < max(2, seen)]
+    known = [form for form in forms if len(depths) > 1 or not form.of_runs]
+    able = [form for form in known if len(form.free) < max(2, seen)]
+    if not able:
+        fewest = min((len(form.free) for form in known), default=0)
+        reason = f"the forms have {fewest} numbers and more, and {seen} measurements are seen by a fit"
+        raise InvalidValueError("free", [form.name for form in forms], "forms of fewer numbers", reason=reason)
+    return able
 
 
 def _candidates(
@@ -136,8 +145,8 @@ def _candidates(
         try:
             pairs = zip(machines, stacks, strict=True)
             yield form.name, [Candidate.of(*pair, rows, form.fields, follows=follows) for pair in pairs]
-        except InvalidValueError:
-            if len(forms) == 1:
+        except InvalidValueError as error:
+            if len(forms) == 1 or (error.field != "free" and form.name not in FORMS):
                 raise
 
 

@@ -20,10 +20,12 @@ from hwcost.arrays import Table
 from hwcost.calibration.measurements import Measurement
 from hwcost.calibration.result import Array, folds
 from hwcost.calibration.search import Candidate, best_fit
-from hwcost.calibration.settings import Settings
+from hwcost.calibration.settings import Settings, fit_parameters
+from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.machine.array import SystolicArray
 from hwcost.model.moves import moves_of
 
-__all__ = ["AUTO", "FORMS", "Form", "chosen_form"]
+__all__ = ["AUTO", "FORMS", "Form", "chosen_form", "forms_of"]
 
 AUTO = "auto"
 """The word for a choice among all forms."""
@@ -32,15 +34,21 @@ INNER_PARTS, INNER_STARTS, ROUGHLY = 3, 2, 1e-4
 
 @dataclass(frozen=True)
 class Form:
-    """A row of :data:`hwcost.calibration.FORMS`.
+    """A row of :data:`hwcost.calibration.FORMS`, or a form of the caller's own.
 
-    Attributes:
+    Args:
         name: as reports call it.
         summary: one line for people.
         free: the numbers that are fitted.
         fields: fields of the machine that the form sets.
         of_runs: whether its numbers are those of a run, which measurements of networks of one depth do not tell from
             those of their layers.
+
+    Raises:
+        InvalidValueError: no name, an unknown number or field.
+
+    >>> Form("mine", "rows, and half of the steps along rows", ["cycles_per_row"], {"row_stairs": 0.5}).free
+    ('cycles_per_row',)
     """
 
     name: str
@@ -48,6 +56,17 @@ class Form:
     free: tuple[str, ...]
     fields: Mapping[str, Any] = Table({})
     of_runs: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or self.name == AUTO:
+            raise InvalidValueError("Form.name", self.name, f"a text other than {AUTO!r}")
+        try:
+            object.__setattr__(self, "free", tuple(row.name for row in fit_parameters(self.free)))
+        except InvalidValueError as error:
+            raise error.at("Form.free") from None
+        for name in self.fields:
+            check_one_of("Form.fields", name, SystolicArray.declarations, what="field")
+        object.__setattr__(self, "fields", Table(dict(self.fields)))
 
     def for_measurements(self, measurements: Sequence[Measurement]) -> Form:
         """The form with a bandwidth for operations without products, if any were measured."""
@@ -92,6 +111,29 @@ FORMS: Mapping[str, Form] = _table(
          (*_RUN, "cycles_per_layer", "output_bytes_per_s", "stairs", "overlap"), _HALF, of_runs=True),
 )  # fmt: skip
 """Every form that a fit tries, by name."""
+
+
+def forms_of(free: object) -> tuple[Form, ...]:
+    """The forms that an argument names: all, or some by name or of the caller's own; none if it names numbers.
+
+    >>> [form.name for form in forms_of(["scaled", "compute"])], forms_of(["cycles_per_row"])
+    (['scaled', 'compute'], ())
+    """
+    if free == AUTO:
+        return tuple(FORMS.values())
+    several = (free,) if isinstance(free, (str, Form)) else free
+    if not isinstance(several, Sequence) or isinstance(free, str):
+        check_one_of("free", free, [AUTO, *FORMS], what="form")
+        return (FORMS[str(free)],)
+    if not any(isinstance(each, Form) or (isinstance(each, str) and each in FORMS) for each in several):
+        return ()
+    for each in several:
+        if not isinstance(each, Form):
+            check_one_of("free", each, FORMS, what="form")
+    found = {form.name: form for form in (each if isinstance(each, Form) else FORMS[each] for each in several)}
+    if len(found) < len(several) or not all(found):
+        raise InvalidValueError("free", list(found), "forms of different names")
+    return tuple(found.values())
 
 
 def chosen_form(

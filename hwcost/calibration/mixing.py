@@ -42,7 +42,7 @@ def mixed(rows: Sequence[Labelled]) -> list[str]:
 
     >>> rows = [Labelled({"tiler": "ab"[i % 2]}, i, 0.4 * (i % 2) + 0.01 * (i % 7)) for i in range(40)]
     >>> mixed(rows)
-    ['rows with tiler = b take 1.53 times as long as predicted, with a 1.03 times: fit them apart']
+    ['rows with tiler = b take 1.54 times as long as predicted, with a 1.03 times: fit them apart']
     """
     columns = dict.fromkeys(name for row in rows for name in row.labels)
     tested = {name: groups for name in columns if len(groups := _groups(rows, name)) > 1}

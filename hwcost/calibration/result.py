@@ -203,6 +203,7 @@ class Calibration:
             al., Algorithmic Learning in a Random World, 2005); None for fewer than nine measurements.
         coverage: the share of held-out latencies within the interval that the others give; None as above.
         busiest: the largest utilization of a measurement.
+        fields: fields of the machine that the form sets.
         form: the name of the form, if it was chosen.
         forms: the mean error of each form by cross-validation among all measurements: what the choice went by.
         mixed: a sentence for each label by which the held-out residuals differ.
@@ -232,6 +233,7 @@ class Calibration:
     clock_factor: float | None = None
     of_one_depth: bool = False
     beaten: tuple[Mapping[str, Any], ...] = ()
+    fields: Mapping[str, Any] = Table({})
 
     @property
     def errors(self) -> dict[str, float]:

@@ -62,7 +62,7 @@ def _count(name: str, default: str, words: str, least: int = 1) -> Decorator:
     "--free",
     default=AUTO,
     metavar="FORM|NAMES",
-    words="A form, auto to choose one, or up to 8 numbers.",
+    words="A form, several to choose among (auto: all), or up to 8 numbers.",
 )
 @click.option("--grid", multiple=True, metavar="NAME=VALUES", help="Sizes to try, like size=16,32,64. Can be repeated.")
 @CLOCK
@@ -186,7 +186,8 @@ def _settings(free: str, grid: tuple[str, ...], *, shuffles: int, **numbers: Any
     from hwcost.calibration import FORMS
 
     names = [name.strip() for name in free.split(",")]
-    return {"free": free if free in (AUTO, *FORMS) else names, "grid": values, "fold_seeds": range(shuffles), **numbers}
+    chosen = names[0] if len(names) == 1 and names[0] in (AUTO, *FORMS) else names
+    return {"free": chosen, "grid": values, "fold_seeds": range(shuffles), **numbers}
 
 
 def _grid(text: str) -> tuple[str, list[Any]]:
