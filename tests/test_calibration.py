@@ -342,7 +342,7 @@ def test_too_few_measurements_and_what_is_none():
         (("gemini", few), "device", "gemini", "gemmini"),
     ]:
         with pytest.raises(InvalidValueError) as caught:
-            fit(*arguments, free=free, folds=3)
+            fit(*arguments, free=free, folds=3, prior=None)
         assert (caught.value.field, caught.value.value) == (field, value)
         assert allowed in caught.value.allowed
 

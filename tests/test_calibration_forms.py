@@ -270,3 +270,40 @@ def test_a_bad_value_of_an_own_form_is_not_passed_over():
 def test_forms_with_more_numbers_than_measurements_are_refused():
     with refused("free", ["operands", "roof"], "fewer numbers"):
         fit(START, measure(START)[:4], free=["operands", "roof"], **QUICK)
+
+
+# ---------------------------------------------------------------- few measurements, and the picture of the intervals
+
+
+@pytest.mark.parametrize("count", [3, 5, 8])
+def test_named_numbers_are_fitted_to_three_measurements_and_more(count, measured_csv, tmp_path, capsys):
+    truth = dataclasses.replace(START, cycles_per_row=1.4)
+    free = ["cycles_per_row", "cycles_per_layer"]
+    found = fit(START, measure(truth)[:count], free=free, starts=1, fold_seeds=(0,))
+    assert found.settings.folds == min(count, 5)
+    (limit,) = found.limits
+    assert f"from {count} measurements there is no 90 % interval" in limit
+    assert found.as_dict()["limits"] == [limit]
+    made = device_file(found, START, name="mine", data="d", source="s", licence="l")
+    assert f"Few data: {limit}." in made.notes
+    with refused("the number of measurements", 3):
+        fit(START, measure(truth)[:3], free=free, prior=None)
+    lines = Path(measured_csv).read_text().splitlines()
+    (tmp_path / "few.csv").write_text("\n".join(lines[: count + 1]) + "\n")
+    args = ("--device", "gemmini", "--free", ",".join(free), "--shuffles", "1", "--starts", "1")
+    code, out, _ = run(capsys, str(tmp_path / "few.csv"), *args)
+    assert code == 0
+    assert f"few data: from {count} measurements" in out
+
+
+def test_measurements_outside_of_the_interval_have_a_colour_of_their_own():
+    pytest.importorskip("matplotlib")
+    from hwcost.plot import calibration_figure
+
+    measured = np.geomspace(1e-6, 1e-3, 20)
+    predicted = measured * np.where(np.arange(20) % 10 == 3, 1.5, 1.02)
+    left, right = calibration_figure(measured, predicted, margin=0.1).axes
+    counts = [len(line.get_xdata()) for line in left.lines if line.get_marker() == "o"]
+    assert counts == [18, 2]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["90 % interval", "2 of 20 outside"]
+    assert calibration_figure(measured, predicted).axes[1].get_legend() is None

@@ -107,6 +107,8 @@ def _warnings(found: Calibration) -> Iterator[str]:
         yield f"In doubt: {doubt}."
     for question in found.questions:
         yield f"To check: {question}"
+    for limit in found.limits:
+        yield f"Few data: {limit}."
     validated = ", ".join(f"{name} {getattr(found.scores, name):.4g}" for name in found.scores.names())
     seeds = len(found.settings.fold_seeds)
     yield (

@@ -37,7 +37,7 @@ from hwcost.units import plural
 __all__ = ["fit"]
 
 Progress: TypeAlias = Callable[[int, int], None]
-_FEWEST = 3
+_FEWEST, _FEW = 3, 12
 _ROW = "cycles_per_row"
 
 
@@ -99,7 +99,7 @@ def fit(
         tried_forms = [form.for_measurements(used) for form in _forms(forms, used, len(set(groups)), settings)]
     else:
         tried_forms = [Form("", "", tuple(row.name for row in fit_parameters(named)))]
-        _check_enough(len(used), len(set(groups)), settings)
+        settings = _enough(len(used), len(set(groups)), settings)
     machines = list(machines_of(array, tried))
     able = [each for each in machines if not any(is_too_fast(one, each) for one in used)]
     candidates = dict(_candidates(tried_forms, able, used, follows=bool(forms)))
@@ -258,7 +258,10 @@ def _checked(measurements: Sequence[Measurement], largest: SystolicArray, hint: 
     return measurements
 
 
-def _check_enough(count: int, groups: int, settings: Settings) -> None:
+def _enough(count: int, groups: int, settings: Settings) -> Settings:
+    """The settings for named numbers: with a prior a few measurements suffice, in fewer folds."""
+    if settings.prior is not None and _FEWEST <= min(count, groups) < _FEW:
+        return dataclasses.replace(settings, folds=min(settings.folds, groups))
     training, free = count - math.ceil(count / settings.folds), len(settings.free)
     if training <= free:
         needed = math.ceil((free + 1) * settings.folds / (settings.folds - 1))
@@ -266,3 +269,4 @@ def _check_enough(count: int, groups: int, settings: Settings) -> None:
         raise InvalidValueError("the number of measurements", count, f"{allowed}; measure more, or free fewer")
     if groups < settings.folds:
         raise InvalidValueError("folds", settings.folds, f"at most {groups}, the number of groups of measurements")
+    return settings

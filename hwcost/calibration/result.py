@@ -267,6 +267,17 @@ class Calibration:
         ]
 
     @property
+    def limits(self) -> list[str]:
+        """Sentences on what so few measurements do not tell; empty for nine and more."""
+        if self.margin is not None:
+            return []
+        count = self.scores.count
+        return [
+            f"from {count} measurements there is no 90 % interval (nine are the fewest), and the held-out error is a "
+            f"mean of {count} figures; what they do not determine is taken from the device"
+        ]
+
+    @property
     def worst(self) -> list[tuple[str, float]]:
         """Names of the three measurements that were predicted worst, and predicted over measured."""
         ratios = np.array(self.predicted) / np.array(self.measured)
@@ -307,6 +318,7 @@ class Calibration:
             "beaten": [dict(values) for values in self.beaten],
             "doubts": self.doubts,
             "questions": self.questions,
+            "limits": self.limits,
             "clock_factor": self.clock_factor,
             "worst": [{"name": name, "predicted_over_measured": ratio} for name, ratio in self.worst],
             "log_margin_90": self.margin,

@@ -143,7 +143,7 @@ def calibrate(
         from hwcost import plot
 
         with write_output("--plot", picture, quiet=True):
-            figure = plot.calibration_figure(found.measured, found.predicted, name, found.scores.mape)
+            figure = plot.calibration_figure(found.measured, found.predicted, name, found.scores.mape, found.margin)
             plot.save(figure, picture)
     if as_json:
         files = {"name": made.name, "file": output, "plot": picture, "left_out": rows.left_out}
@@ -186,7 +186,7 @@ def _settings(free: str, grid: tuple[str, ...], *, shuffles: int, **numbers: Any
     from hwcost.calibration import FORMS
 
     names = [name.strip() for name in free.split(",")]
-    chosen = names[0] if len(names) == 1 and names[0] in (AUTO, *FORMS) else names
+    chosen = free if free in (AUTO, *FORMS) else names
     return {"free": chosen, "grid": values, "fold_seeds": range(shuffles), **numbers}
 
 
@@ -261,6 +261,7 @@ def _lines(found: Calibration, output: str | None, picture: str | None) -> Itera
     yield f"predicted worst: {worst}"
     ends = ", ".join(f"{name} {known.low:g} to {known.high:g}" for name, known in found.ranges.items())
     yield from (f"in doubt: {doubt}" for doubt in found.doubts)
+    yield from (f"few data: {limit}" for limit in found.limits)
     yield from (f"to check: {question}" for question in found.questions)
     yield f"measured: {ends}; beyond, errors grow (at 4 times the size they can be half or more)"
     yield from (path for path in (output, picture) if path is not None)

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.style import COLOURS, GREY, new_figure, plain_ticks
+from hwcost.plot.style import COLOURS, GREY, LIGHT, new_figure, plain_ticks
 from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["calibration_figure"]
 
 
 def calibration_figure(
-    measured: Sequence[float], predicted: Sequence[float], name: str = "", error: float | None = None
+    measured: Sequence[float],
+    predicted: Sequence[float],
+    name: str = "",
+    error: float | None = None,
+    margin: float | None = None,
 ) -> Figure:
     """Predicted against measured latency, and the relative error of each prediction.
+
+    With a margin, the band that holds nine of ten, and in another colour the measurements outside of it.
 
     Args:
         measured, predicted: seconds of the same measurements; predictions should be of held-out ones.
         name: of the device.
         error: the mean absolute relative error, for the title.
+        margin: half the width of the 90 % interval, as a logarithm.
 
     Raises:
         InvalidValueError: no measurements, or another number of predictions.
@@ -44,16 +52,34 @@ def calibration_figure(
         left, right = figure.subplots(1, 2)
         ends = np.array([min(x.min(), y.min()) / 1.3, max(x.max(), y.max()) * 1.3])
         left.plot(ends, ends, color=GREY, linewidth=1)
-        left.plot(x, y, "o", color=COLOURS[0], markersize=4, alpha=0.75)
+        outside = np.zeros(len(x), dtype=bool) if margin is None else np.abs(np.log(y / x)) > margin
+        off = 100 * (y / x - 1)
+        right.axhline(0, color=GREY, linewidth=1)
+        if margin is not None:
+            _draw_band(left, right, ends, margin)
+        for where, colour, label in (
+            (~outside, COLOURS[0], ""),
+            (outside, COLOURS[1], f"{outside.sum()} of {len(x)} outside"),
+        ):
+            look: dict[str, Any] = {"color": colour, "markersize": 4, "alpha": 0.75, "linestyle": "none", "marker": "o"}
+            left.plot(x[where], y[where], **look)
+            right.plot(x[where], off[where], **look, label=label)
         left.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
         left.set(xlabel=f"measured latency [{unit}]", ylabel=f"predicted, held out [{unit}]")
-        right.axhline(0, color=GREY, linewidth=1)
-        off = 100 * (y / x - 1)
-        right.plot(x, off, "o", color=COLOURS[0], markersize=4, alpha=0.75)
         most = max(10.0, 1.15 * np.abs(off).max())
         right.set(xscale="log", xlabel=f"measured latency [{unit}]", ylabel="predicted / measured - 1 [%]")
         right.set_ylim(-most, most)
+        if margin is not None:
+            right.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
         plain_ticks(left.xaxis, left.yaxis, right.xaxis)
         mean = "" if error is None else f": mean error {100 * error:.2f} % on held-out measurements"
         figure.suptitle(f"{name or 'fitted device'}{mean}")
     return figure
+
+
+def _draw_band(left: Axes, right: Axes, ends: Any, margin: float) -> None:
+    """The band around a prediction that holds 90 % of what is measured."""
+    low, high = float(np.exp(-margin)), float(np.exp(margin))
+    look: dict[str, Any] = {"color": LIGHT, "alpha": 0.4, "linewidth": 0}
+    left.fill_between(ends, low * ends, high * ends, **look)
+    right.axhspan(100 * (low - 1), 100 * (high - 1), **look, label="90 % interval")
