@@ -240,6 +240,12 @@ def test_several_names_are_a_choice_among_them(measured_csv, capsys):
     assert content["settings"]["free"] == ["scaled", "compute"]
 
 
+def test_a_form_whose_name_has_a_comma_is_one_form():
+    from hwcost.cli.calibrate import _settings
+
+    assert all(_settings(name, (), shuffles=1)["free"] == name for name in [AUTO, *FORMS])
+
+
 @pytest.mark.parametrize(
     ("free", "value"),
     [(["compute", "overlap"], "overlap"), ([SOFT, "nope"], "nope"), ([SOFT, SOFT], ["soft"]), (3, 3),
