@@ -48,6 +48,7 @@ BAD = {
     **dict.fromkeys(("--plot", "--html", "--to-csv", "--to-scalesim", "--output", "--out"), FILE),
     **dict.fromkeys(("--source", "--licence"), TEXT),
     "--step": SIZE,
+    **dict.fromkeys(("--from", "--accelerator"), NAME),
     "--table": ["", "no.csv", "."],
     "--widths": [*NAME, "conv1.channels,nope"],
     "--seed": ["", "-1", "x", "10001"],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,7 @@ from hwcost.cli.shared.progress import progress_of
 from hwcost.cli.shared.values import parse_name, parse_number, parse_size, parse_sizes
 from hwcost.devices.checks import check_text
 from hwcost.devices.values import check_device_name
-from hwcost.errors import MISSING, InvalidValueError, require
+from hwcost.errors import MISSING, InvalidValueError, check_one_of, require
 from hwcost.machine.array import SystolicArray
 from hwcost.units import plural, printable
 
@@ -38,6 +39,7 @@ _EXAMPLES = """\b
 Examples:
   hwcost calibrate measured.csv --device gemmini -o mine.toml --plot residuals.png
   hwcost calibrate measured.csv --device gemmini --free cycles_per_row,overlap --grid size=32,64,128
+  hwcost calibrate --from vela --accelerator ethos-u55-128 -o u55.toml
 """
 
 
@@ -50,7 +52,9 @@ def _count(name: str, default: str, words: str, least: int = 1) -> Decorator:
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("measured", metavar="FILE.csv")
+@click.argument("measured", metavar="FILE.csv", required=False)
+@click.option("--from", "compiler", metavar="vela", help="Fit to what a compiler estimates, instead of a file.")
+@click.option("--accelerator", metavar="NAME", help="Of --from vela, like ethos-u55-128.")
 @click.option(
     "--device", metavar="NAME|FILE", help="The device to start from: a name from hwcost devices, or a TOML file."
 )
@@ -78,7 +82,9 @@ def _count(name: str, default: str, words: str, least: int = 1) -> Decorator:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def calibrate(
     *,
-    measured: str,
+    measured: str | None,
+    compiler: str | None,
+    accelerator: str | None,
     device: str | None,
     output: str | None,
     name: str | None,
@@ -99,10 +105,7 @@ def calibrate(
     column kind (conv2d, depthwise, linear, gemm), sizes with the names of the options of hwcost estimate (m, n, k
     for gemm), and one of cycles, seconds, ms, us, ns. Rows with the same network were measured together.
     """
-    if device is None:
-        raise InvalidValueError("--device", MISSING, "a name that hwcost devices lists, or a TOML file")
-    base, file = ArrayOptions(device, clock=clock).read()
-    assert file is not None
+    given = _check_given(measured, compiler, accelerator, device, clock)
     settings = _settings(free, grid, **numbers)
     check_outputs([], {"--output": (output, ("toml",)), "--plot": (picture, PICTURE)})
     require("scipy", "fit", "hwcost calibrate")
@@ -110,19 +113,25 @@ def calibrate(
         require("tomli_w", "fit", "--output")
     place = "--output without .toml" if name is None else "--name"
     if name is None:
-        name = (
-            f"{file.name.replace('/', '-')}-fitted"
-            if output is None
-            else os.path.basename(output).removesuffix(".toml")
-        )
+        own = str(accelerator) if given is None else f"{given.name.replace('/', '-')}-fitted"
+        name = own if output is None else os.path.basename(output).removesuffix(".toml")
     check_device_name(name, place)
     check_text(source, "--source")
     check_text(licence, "--licence")
     from hwcost.calibration import device_file, fit, largest_machine
     from hwcost.devices import write_device
 
-    fastest = largest_machine(base, settings["grid"])
-    rows = _read(measured, base, file, fastest, skip_bad_rows=skip_bad_rows)
+    if given is None:
+        from hwcost.cli.calibrate_vela import of_vela
+
+        file, rows, texts = of_vela(str(accelerator))
+        settings |= _vela_settings(settings)
+    else:
+        file, path = given, str(measured)
+        fastest = largest_machine(_clocked(file, clock), settings["grid"])
+        rows = _read(path, _clocked(file, clock), file, fastest, skip_bad_rows=skip_bad_rows)
+        texts = {"source": source, "licence": licence}
+    base = _clocked(file, clock)
     for note in _notes(rows.left_out, rows.ignored, file):
         click.echo(note, err=True)
     fits = settings["folds"] * len(settings["fold_seeds"]) + 1
@@ -131,20 +140,15 @@ def calibrate(
             found = fit(base, rows.measurements, **settings, progress=lambda done, of: advance(1))
     except InvalidValueError as error:
         raise error.at(f"--{error.field}" if error.field in {"free", *settings} else error.field) from None
-    data = f"{found.scores.count} measurements in {os.path.basename(measured)}"
+    texts.setdefault("data", f"{found.scores.count} measurements in {os.path.basename(str(measured))}")
     for doubt in found.doubts:
         click.echo(f"In doubt: {doubt}", err=True)
     in_doubt, output = (output, None) if found.doubts and not force else (None, output)
-    made = device_file(found, file, name=name, data=data, source=source, licence=licence)
+    made = device_file(found, file, name=name, **texts)
     if output is not None:
         with write_output("--output", output, quiet=True):
             write_device(output, made)
-    if picture is not None:
-        from hwcost import plot
-
-        with write_output("--plot", picture, quiet=True):
-            figure = plot.calibration_figure(found.measured, found.predicted, name, found.scores.mape, found.margin)
-            plot.save(figure, picture)
+    _draw(found, name, picture)
     if as_json:
         files = {"name": made.name, "file": output, "plot": picture, "left_out": rows.left_out}
         click.echo(json_document(SCHEMA, files | found.as_dict()))
@@ -153,6 +157,52 @@ def calibrate(
     if in_doubt is not None:
         reason = f"the fit is in doubt: {found.doubts[0]}"
         raise InvalidValueError("--output", in_doubt, "mend the measurements, or pass --force", reason=reason)
+
+
+def _draw(found: Calibration, name: str, picture: str | None) -> None:
+    if picture is not None:
+        from hwcost import plot
+
+        with write_output("--plot", picture, quiet=True):
+            figure = plot.calibration_figure(found.measured, found.predicted, name, found.scores.mape, found.margin)
+            plot.save(figure, picture)
+
+
+def _check_given(
+    measured: str | None, compiler: str | None, accelerator: str | None, device: str | None, clock: float | None
+) -> DeviceFile | None:
+    """The device to start from; None if a compiler gives it, with its prices."""
+    if compiler is not None:
+        from hwcost.cli.calibrate_vela import COMPILERS, check_accelerator
+
+        check_one_of("--from", compiler, COMPILERS)
+        check_accelerator(accelerator)
+        for option, value in (("FILE.csv", measured), ("--device", device), ("--clock", clock)):
+            if value is not None:
+                raise InvalidValueError(option, value, f"nothing next to --from {compiler}, which gives it")
+        return None
+    if measured is None:
+        raise InvalidValueError("FILE.csv", MISSING, "a file of measurements, or --from vela")
+    if accelerator is not None:
+        raise InvalidValueError("--accelerator", accelerator, "nothing without --from vela")
+    if device is None:
+        raise InvalidValueError("--device", MISSING, "a name that hwcost devices lists, or a TOML file")
+    _, file = ArrayOptions(device, clock=clock).read()
+    assert file is not None
+    return file
+
+
+def _clocked(file: DeviceFile, clock: float | None) -> SystolicArray:
+    return file.array if clock is None else dataclasses.replace(file.array, clock_hz=clock)
+
+
+def _vela_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a twin, and fewer starts: prices have no noise, and the start is near."""
+    from hwcost.calibration.vela import FREE
+
+    source = click.get_current_context().get_parameter_source("starts")
+    starts = {"starts": 1} if source is click.core.ParameterSource.DEFAULT else {}
+    return starts | ({"free": FREE} if settings["free"] == AUTO else {})
 
 
 def _read(
