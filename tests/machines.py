@@ -25,7 +25,7 @@ RICH = {
     "drained": SystolicArray(8, 8, dataflow="os", fold_timing="serial", drains_outputs=True, max_streamed=5),
     "inputs stay": SystolicArray(
         12, 14, dataflow="is", fold_timing="serial", starts_up=True, dram_bytes_per_s=2e9, bytes_per_element=2.0,
-        cycles_per_fold=1.5,
+        cycles_per_fold=1.5, pipeline_cycles=400.0,
     ),
     "accumulates": SystolicArray(
         8, 16, lowering="kernel-position", min_streamed=30.0, accumulators=512, cycles_per_block=200.0,

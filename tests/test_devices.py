@@ -156,6 +156,7 @@ OPTIONS = {
     "positions_at_once": entry(1, "1"),
     "depthwise_columns": entry(True, ""),
     "spreads_vectors": entry(True, ""),
+    "pipeline_cycles": entry(800.0, "cycle"),
     "cycles_per_output": entry(0.25, "cycle"),
     "tile_bytes": entry(4e4, "B"),
     "bank_bytes": entry(16384.0, "B"),

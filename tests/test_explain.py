@@ -53,6 +53,7 @@ FIELDS = {
     "positions_at_once": (4, {"lowering": "kernel-position"}, "share the rows of the array: 4"),
     "depthwise_columns": (True, {}, "yes"),
     "spreads_vectors": (True, {"dataflow": "os"}, "yes"),
+    "pipeline_cycles": (333.0, {"dram_bytes_per_s": 1e9}, "333 cycle"),
     "cycles_per_output": (2.5, {}, "2.5 cycle"),
     "tile_bytes": (9000.0, {"input_bytes_per_s": 1e9}, "inputs again: "),
     "bank_bytes": (3000.0, {"tile_bytes": 9000.0, "input_bytes_per_s": 1e9}, "3 kB"),

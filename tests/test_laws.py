@@ -67,6 +67,7 @@ FIELDS = {
     "positions_at_once": [2, 4, 9],
     "depthwise_columns": [True],
     "spreads_vectors": [True],
+    "pipeline_cycles": [3, 500.5],
     "cycles_per_output": [0.25, 30],
     "burst_bytes": [32, 128],
     "run_channels": [4, 16],

@@ -69,6 +69,7 @@ QUANTITIES = {
     "output_bytes_per_s": "a number of bytes per second above 0",
     "filter_block": "a number of filters above 0",
     "vector_bytes_per_s": "a number of bytes per second above 0",
+    "pipeline_cycles": "a finite number of cycles not below 0",
     "cycles_per_run": "a finite number of cycles not below 0",
     "host_bytes_per_s": "a number of bytes per second above 0",
     "weight_capacity_bytes": "a number of bytes above 0",

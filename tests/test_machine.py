@@ -46,7 +46,7 @@ VALUES = {
     "weight_capacity_bytes": st.floats(1, 4000), "filter_multiple": st.sampled_from([2, 7]), "spill_bytes_per_s": RATES,
     "col_table": st.sampled_from([(1.0, 3.0, 2.0), (0.75,)]), "patch_height": st.sampled_from([3, 7]),
     "patch_width": st.sampled_from([3, 7]), "positions_at_once": st.sampled_from([4, 9]),
-    "depthwise_columns": st.just(True), "spreads_vectors": st.just(True),
+    "depthwise_columns": st.just(True), "spreads_vectors": st.just(True), "pipeline_cycles": st.floats(5, 900),
     "cycles_per_output": st.sampled_from([30.0, 90.0]),
     "tile_bytes": st.sampled_from([3000.0, 9000.0]), "bank_bytes": st.sampled_from([700.0, 2000.0]),
     "burst_bytes": st.sampled_from([64.0, 512.0]), "run_channels": st.sampled_from([2, 24]),
@@ -95,6 +95,7 @@ def idle_fields(array, **changes):
         "dram_bytes_per_s": None not in own.values(),
         "reread_bytes_per_s": not repeats,
         "overlap": min(*rates.values(), reread) == math.inf,
+        "pipeline_cycles": min(*rates.values(), reread) == math.inf,
         "spreads_vectors": fields.dataflow != "os",
         "weight_capacity_bytes": fields.spill_bytes_per_s == math.inf,
         "filter_multiple": fields.weight_capacity_bytes == math.inf,
@@ -130,6 +131,7 @@ def test_every_field_has_values():
 
 NEEDS = {
     "accumulators": {"cycles_per_block": 9.0}, "overlap": {"dram_bytes_per_s": 1e8},
+    "pipeline_cycles": {"dram_bytes_per_s": 1e8},
     "filter_block": {"dram_bytes_per_s": 1e8}, "reread_bytes_per_s": {"filter_block": 2.0, "dram_bytes_per_s": 4e7},
     "reread_stairs": {"filter_block": 8.0, "dram_bytes_per_s": 1e7}, "parallel_operands": {"dram_bytes_per_s": 1e7},
     "rereads_inputs": {"accumulators": 64, "cycles_per_block": 9.0, "dram_bytes_per_s": 1e8},
@@ -181,6 +183,7 @@ def test_a_field_is_refused_if_and_only_if_it_has_no_effect(name, data):
         ({"rereads_inputs": True}, "input_bytes_per_s"),
         ({"reread_stairs": 0.5, "dram_bytes_per_s": 1e9}, "filter_block"),
         ({"parallel_operands": True}, "bandwidth"),
+        ({"pipeline_cycles": 100.0}, "bandwidth"),
         ({"bandwidth_per_array": True, "dram_bytes_per_s": 1e9}, "arrays"),
         ({"bandwidth_per_array": True, "arrays": 2}, "bandwidth"),
         ({"weight_capacity_bytes": 8e6}, "spill_bytes_per_s"),

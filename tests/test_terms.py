@@ -171,7 +171,11 @@ def test_memory_and_how_it_joins(array, groups):
     assert cost.memory_cycles == pytest.approx(memory)
     constant = array.cycles_per_layer + array.cycles_per_block * blocks_by_hand(layer, array)
     busy = cost.compute_cycles + cost.overhead_cycles - constant
-    joined = max(busy, memory) + array.overlap * min(busy, memory) if memory else busy
+    longer = max(busy, memory)
+    share = array.overlap
+    if array.pipeline_cycles:
+        share += (1 - share) * array.pipeline_cycles / (array.pipeline_cycles + longer)
+    joined = longer + share * min(busy, memory) if memory else busy
     assert cost.cycles == pytest.approx(constant + joined)
     assert cost.waiting_cycles == pytest.approx(cost.cycles - cost.compute_cycles - cost.overhead_cycles)
     assert cost.waiting_cycles >= 0

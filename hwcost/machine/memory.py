@@ -7,7 +7,20 @@ from dataclasses import KW_ONLY
 from typing import Any
 
 from hwcost.arrays import Size
-from hwcost.machine.fields import POSITIVE, RATE, SHARE, SWITCH, Need, Part, Start, declare, is_finite, is_stated, part
+from hwcost.machine.fields import (
+    POSITIVE,
+    QUANTITY,
+    RATE,
+    SHARE,
+    SWITCH,
+    Need,
+    Part,
+    Start,
+    declare,
+    is_finite,
+    is_stated,
+    part,
+)
 
 __all__ = ["Memory"]
 
@@ -72,6 +85,11 @@ class Memory(Part):
         start=Start(0.5, "0.5", spread=2.0),
     )  # fmt: skip
 
+    pipeline_cycles: Size = declare(
+        QUANTITY, "cycle", "cycles of a product with which half of the shorter of compute and memory hides",
+        "of a shorter product less, of a longer one more: overlap grows with the work", default=0.0, need=_LIMIT,
+        start=Start(1000.0, "1000", spread=2.0),
+    )  # fmt: skip
     parallel_operands: bool = declare(
         SWITCH, "", "weights, inputs and outputs move at the same time, each on a channel of its own",
         "the longest of the three counts, and not their sum", default=False, need=_LIMIT,

@@ -24,6 +24,7 @@ The fields of :class:`hwcost.SystolicArray` state what an array may add. In the 
     rereads_inputs      accumulators set such a block too: max(C, accumulators / m) filters; without them it is C
     reread_stairs       as row_stairs, for n / filter_block
     channel_multiple    c becomes the next multiple, in k and in the bytes of weights and inputs
+    pipeline_cycles     overlap is P / (P + longer) of the rest in addition: small products are serial
     parallel_operands   memory = the longest of the three operands, each on a channel of its own
     weights_apart       memory = the longer of weights, and of inputs and outputs
     col_table           ceil(n / C) becomes a table of n
@@ -216,10 +217,18 @@ def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation, split: Spli
     busy = total(compute, overhead[START_UP]) if START_UP in overhead else compute
     moving = moving_cycles(memory, work)
     cycles = longer = relaxation.maximum(busy, moving)
-    if not is_zero(array.overlap):
-        cycles = total(longer, product(array.overlap, total(busy, moving, -longer)))
+    if not (is_zero(array.overlap) and is_zero(array.pipeline_cycles)):
+        cycles = total(longer, product(_share_that_adds(array, longer), total(busy, moving, -longer)))
     waiting = total(cycles, -busy, what="the waiting cycles")
     return _whole(Pricing(work, total(*before, cycles, what="the cycles"), compute, waiting, memory, overhead, moved))
+
+
+def _share_that_adds(array: SystolicArray, longer: Size) -> Size:
+    """The share of the shorter of compute and memory that adds to the longer, which a pipeline has to fill for."""
+    if is_zero(array.pipeline_cycles):
+        return array.overlap
+    filling = true_divide(array.pipeline_cycles, total(array.pipeline_cycles, longer))
+    return total(array.overlap, product(total(1, product(-1, array.overlap)), filling))
 
 
 def _whole(pricing: Pricing) -> Pricing:
