@@ -341,7 +341,9 @@ def test_quantities_may_carry_gradients(array):
     (slope,) = torch.autograd.grad(cost.cycles, (overlap,))
     constant = array.cycles_per_layer + array.cycles_per_block * blocks_by_hand(LAYER, array)
     busy = cost.compute_cycles + cost.overhead_cycles - constant
-    assert slope.item() == pytest.approx(min(cost.memory_cycles, busy))
+    filling = array.pipeline_cycles
+    full = 1 - filling / (filling + max(cost.memory_cycles, busy)) if filling else 1
+    assert slope.item() == pytest.approx(min(cost.memory_cycles, busy) * full)
 
 
 @over_machines

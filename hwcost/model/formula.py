@@ -244,11 +244,14 @@ class _Later(Mapping[str, Size]):
     """Figures that are made when they are asked for: most callers ask for cycles alone."""
 
     def __init__(self, make: Callable[[], dict[str, Size]]) -> None:
-        self._make = make
+        self._make: Callable[[], dict[str, Size]] = make
+        self._found: dict[str, Size] | None = None  # not a cached property, whose lock stops torch.compile
 
-    @functools.cached_property
+    @property
     def _made(self) -> dict[str, Size]:
-        return self._make()
+        if self._found is None:
+            self._found = self._make()
+        return self._found
 
     def __getitem__(self, name: str) -> Size:
         return self._made[name]
