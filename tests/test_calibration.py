@@ -44,7 +44,8 @@ TRUTH = {
     "cycles_per_block": 90.0, "weight_bytes_per_s": 3e9, "input_bytes_per_s": 2e9, "output_bytes_per_s": 1e9,
     "activation_bytes_per_s": 1.5e9, "reread_bytes_per_s": 6e9, "dram_bytes_per_s": 1.2e9, "filter_block": 40.0,
     "overlap": 0.35, "row_stairs": 0.6, "col_stairs": 0.7, "stairs": 0.65, "vector_bytes_per_s": 8e8,
-    "pipeline_cycles": 3000.0, "cycles_per_run": 4000.0, "host_bytes_per_s": 6e8, "spill_bytes_per_s": 3e8,
+    "pipeline_cycles": 3000.0, "cycles_per_output": 3.0, "start_up_cycles": 600.0,
+     "cycles_per_run": 4000.0, "host_bytes_per_s": 6e8, "spill_bytes_per_s": 3e8,
 }  # fmt: skip
 NEXT_TO_IT = {
     "cycles_per_block": {"accumulators": 2048, "cycles_per_block": 100.0},
@@ -52,6 +53,7 @@ NEXT_TO_IT = {
     "filter_block": {"input_bytes_per_s": 5e8},
     "overlap": {"dram_bytes_per_s": 1e9},
     "pipeline_cycles": {"dram_bytes_per_s": 1e9},
+    "start_up_cycles": {"starts_up": True, "start_up_cycles": 100.0},
     "spill_bytes_per_s": {"weight_capacity_bytes": 2e4, "filter_multiple": 16, "spill_bytes_per_s": 1e9},
 } | {
     f"{what}_bytes_per_s": {"overlap": 1.0, f"{field}_bytes_per_s": 8e9}
