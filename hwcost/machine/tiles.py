@@ -12,7 +12,20 @@ from dataclasses import KW_ONLY
 from typing import Any
 
 from hwcost.arrays import Size
-from hwcost.machine.fields import COUNT, POSITIVE, QUANTITY, RATE, SWITCH, Need, Part, Start, declare, is_stated, part
+from hwcost.machine.fields import (
+    COUNT,
+    POSITIVE,
+    QUANTITY,
+    RATE,
+    SWITCH,
+    Need,
+    Part,
+    Start,
+    declare,
+    is_finite,
+    is_stated,
+    part,
+)
 
 __all__ = ["Tiles"]
 
@@ -80,4 +93,4 @@ class Tiles(Part):
     @property
     def has_tiles(self) -> bool:
         """Whether outputs are computed tile by tile."""
-        return is_stated(self, "tile_bytes")
+        return is_finite(self.tile_bytes)

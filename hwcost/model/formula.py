@@ -52,7 +52,7 @@ from typing import Any, NamedTuple
 from hwcost.arrays import Size, ceil_divide, check_finite, is_float, is_number, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.folds import Folds, FoldTiming
+from hwcost.machine.folds import FoldTiming
 from hwcost.machine.rows import figure
 from hwcost.machine.terms import START_UP
 from hwcost.model.cost import Cost
@@ -79,7 +79,8 @@ __all__ = [
 # ---------------------------------------------------------------- cycles
 
 
-def _compute(folds: Folds, array: SystolicArray, outputs: Size) -> Size:
+def _compute(work: Work) -> Size:
+    folds, array = work.folds, work.array
     of_folds, own = array.fold_timing_row.cycles, array.fold_timing
     if isinstance(own, FoldTiming):
         of_folds = functools.partial(figure, own, "cycles")
@@ -91,7 +92,8 @@ def _compute(folds: Folds, array: SystolicArray, outputs: Size) -> Size:
         cycles = maximum(total(cycles, -of_folds(folds.first)), 0)
     if is_zero(array.cycles_per_output):
         return cycles
-    return folds.maximum(cycles, product(array.cycles_per_output, outputs, what="the cycles"))
+    writing = product(array.cycles_per_output, work.part.elements("outputs"), what="the cycles")
+    return folds.maximum(cycles, writing)
 
 
 def _may_be_too_few(array: SystolicArray) -> bool:
@@ -204,7 +206,7 @@ def _cut(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
 
 def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation, split: Split | None = None) -> Pricing:
     work = Work.of(gemm, array, relaxation, split)
-    compute = _compute(work.folds, array, work.part.elements("outputs"))
+    compute = _compute(work)
     overhead = overhead_cycles(work)
     moved = moved_elements(work) if array.has_memory_limit else {}
     own = moved_elements(work.alone) if array.bandwidth_per_array and moved else moved

@@ -56,7 +56,7 @@ class Work(NamedTuple):
         """A product on an array, or the longest part of it on one of several; ``folds`` are those of this array."""
         whole = padded(gemm, array, relaxation)
         if split is None:
-            tile = _tile_of(whole, array, relaxation)
+            tile = _tile_of(whole, array, relaxation) if array.has_tiles else None
             return cls(gemm, array, lay_out(whole, array, relaxation), relaxation, whole, gemm, tile=tile)
         letter, parts, part = split
         folds = lay_out(padded(part, array, relaxation, gemm.count), array, relaxation)
@@ -96,7 +96,8 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
     (19, 2, 1)
     """
     flow, laid = array.dataflow_row, lowered(gemm, array)
-    laid = laid.with_sizes(m=patched(laid.m, array, relaxation))
+    if not (_is_one(array.patch_height) and _is_one(array.patch_width)):
+        laid = laid.with_sizes(m=patched(laid.m, array, relaxation))
     rows_extent, cols_extent = getattr(laid, flow.rows), getattr(laid, flow.cols)
     streamed = getattr(laid, flow.time)
     along_rows, along_cols = relaxation.ceil_divs((rows_extent, cols_extent), (array.rows, array.cols))
@@ -143,9 +144,7 @@ def _spread(gemm: Gemm, array: SystolicArray) -> Gemm:
     return gemm.with_sizes(m=where(is_vector, rows, gemm.m), n=filters)
 
 
-def _tile_of(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Tile | None:
-    if not array.has_tiles:
-        return None
+def _tile_of(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Tile:
     depthwise = array.depthwise_columns and is_depthwise(gemm)
     laid, sharing = _in_columns(gemm, array), _shares_rows(gemm, array)
     return tile_of(laid, array, relaxation, shares=sharing, is_depthwise=depthwise)
