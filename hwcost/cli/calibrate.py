@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.machines import CLOCK, ArrayOptions
+from hwcost.cli.shared.machines import OPTIONS, ArrayOptions, array_options
 from hwcost.cli.shared.options import Decorator, default_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.progress import progress_of
@@ -55,9 +54,7 @@ def _count(name: str, default: str, words: str, least: int = 1) -> Decorator:
 @click.argument("measured", metavar="FILE.csv", required=False)
 @click.option("--from", "compiler", metavar="vela", help="Fit to what a compiler estimates, instead of a file.")
 @click.option("--accelerator", metavar="NAME", help="Of --from vela, like ethos-u55-128.")
-@click.option(
-    "--device", metavar="NAME|FILE", help="The device to start from: a name from hwcost devices, or a TOML file."
-)
+@array_options
 @click.option("-o", "--output", metavar="FILE.toml", help="Write the fitted device to this file.")
 @click.option("--name", metavar="NAME", help="Name of the fitted device.  [default: the output's name]")
 @default_option("--source", default="own measurements", metavar="TEXT", words="Source of the data, for the file.")
@@ -69,7 +66,6 @@ def _count(name: str, default: str, words: str, least: int = 1) -> Decorator:
     words="A form, several to choose among (auto: all), or up to 8 numbers.",
 )
 @click.option("--grid", multiple=True, metavar="NAME=VALUES", help="Sizes to try, like size=16,32,64. Can be repeated.")
-@CLOCK
 @default_option("--prior", default="0.5", metavar="WIDTH|none", words="How far numbers may move.", parser=(_prior,))
 @default_option("--robust", default="0.1", metavar="R", words="Count log errors above this linearly.", parser=ROBUST)
 @_count("--starts", "6", "Number of starting points of each fit.")
@@ -85,14 +81,13 @@ def calibrate(
     measured: str | None,
     compiler: str | None,
     accelerator: str | None,
-    device: str | None,
+    array: ArrayOptions,
     output: str | None,
     name: str | None,
     source: str,
     licence: str,
     free: str,
     grid: tuple[str, ...],
-    clock: float | None,
     picture: str | None,
     force: bool,
     skip_bad_rows: bool,
@@ -105,7 +100,7 @@ def calibrate(
     column kind (conv2d, depthwise, linear, gemm), sizes with the names of the options of hwcost estimate (m, n, k
     for gemm), and one of cycles, seconds, ms, us, ns. Rows with the same network were measured together.
     """
-    given = _check_given(measured, compiler, accelerator, device, clock)
+    given = _check_given(measured, compiler, accelerator, array)
     settings = _settings(free, grid, **numbers)
     check_outputs([], {"--output": (output, ("toml",)), "--plot": (picture, PICTURE)})
     require("scipy", "fit", "hwcost calibrate")
@@ -113,7 +108,7 @@ def calibrate(
         require("tomli_w", "fit", "--output")
     place = "--output without .toml" if name is None else "--name"
     if name is None:
-        own = str(accelerator) if given is None else f"{given.name.replace('/', '-')}-fitted"
+        own = str(accelerator) if given is None else f"{given[0].name.replace('/', '-')}-fitted"
         name = own if output is None else os.path.basename(output).removesuffix(".toml")
     check_device_name(name, place)
     check_text(source, "--source")
@@ -125,13 +120,13 @@ def calibrate(
         from hwcost.cli.calibrate_vela import of_vela
 
         file, rows, texts = of_vela(str(accelerator))
+        base = file.array
         settings |= _vela_settings(settings)
     else:
-        file, path = given, str(measured)
-        fastest = largest_machine(_clocked(file, clock), settings["grid"])
-        rows = _read(path, _clocked(file, clock), file, fastest, skip_bad_rows=skip_bad_rows)
+        file, base = given
+        fastest = largest_machine(base, settings["grid"])
+        rows = _read(str(measured), base, file, fastest, skip_bad_rows=skip_bad_rows)
         texts = {"source": source, "licence": licence}
-    base = _clocked(file, clock)
     for note in _notes(rows.left_out, rows.ignored, file):
         click.echo(note, err=True)
     fits = settings["folds"] * len(settings["fold_seeds"]) + 1
@@ -169,15 +164,15 @@ def _draw(found: Calibration, name: str, picture: str | None) -> None:
 
 
 def _check_given(
-    measured: str | None, compiler: str | None, accelerator: str | None, device: str | None, clock: float | None
-) -> DeviceFile | None:
-    """The device to start from; None if a compiler gives it, with its prices."""
+    measured: str | None, compiler: str | None, accelerator: str | None, array: ArrayOptions
+) -> tuple[DeviceFile, SystolicArray] | None:
+    """The device and the array to start from; None if a compiler gives them, with its prices."""
     if compiler is not None:
         from hwcost.cli.calibrate_vela import COMPILERS, check_accelerator
 
         check_one_of("--from", compiler, COMPILERS)
         check_accelerator(accelerator)
-        for option, value in (("FILE.csv", measured), ("--device", device), ("--clock", clock)):
+        for option, value in (("FILE.csv", measured), *zip(OPTIONS, array, strict=True)):
             if value is not None:
                 raise InvalidValueError(option, value, f"nothing next to --from {compiler}, which gives it")
         return None
@@ -185,15 +180,21 @@ def _check_given(
         raise InvalidValueError("FILE.csv", MISSING, "a file of measurements, or --from vela")
     if accelerator is not None:
         raise InvalidValueError("--accelerator", accelerator, "nothing without --from vela")
-    if device is None:
-        raise InvalidValueError("--device", MISSING, "a name that hwcost devices lists, or a TOML file")
-    _, file = ArrayOptions(device, clock=clock).read()
-    assert file is not None
-    return file
+    if all(value is None for value in array):
+        allowed = "a name that hwcost devices lists, or a TOML file; or --s1 and --s2 for an array without a file"
+        raise InvalidValueError("--device", MISSING, allowed)
+    machine = array.read()
+    return machine.file or _file_of(machine.array), machine.array
 
 
-def _clocked(file: DeviceFile, clock: float | None) -> SystolicArray:
-    return file.array if clock is None else dataclasses.replace(file.array, clock_hz=clock)
+def _file_of(array: SystolicArray) -> DeviceFile:
+    """A device of the options of the command line."""
+    from hwcost.devices import FIELD_UNITS, DeviceFile, Entry
+
+    source = "Given to the calibration on the command line"
+    entries = {name: Entry(value, FIELD_UNITS[name], "assumed", source) for name, value in array.as_dict().items()}
+    size = f"{array.rows}x{array.cols}"
+    return DeviceFile(size, f"An array of {array.rows} x {array.cols}", (), entries)
 
 
 def _vela_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

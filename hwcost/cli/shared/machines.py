@@ -127,6 +127,10 @@ class CostTable(NamedTuple):
         return f"{printable(self.path)}: measured costs, {rows} of {layers}"
 
 
+OPTIONS = ("--device", "--s1", "--s2", "--arrays", "--dataflow", "--fold-timing", "--clock")
+"""The options that describe one array."""
+
+
 class ArrayOptions(NamedTuple):
     """The values of the options that describe one array; None for those that were not given."""
 
@@ -142,8 +146,7 @@ class ArrayOptions(NamedTuple):
         """The table of measured costs given as --table; raises if there are options of an array as well."""
         from hwcost.importers.lists import read_costs
 
-        options = ("--device", "--s1", "--s2", "--arrays", "--dataflow", "--fold-timing", "--clock")
-        for option, value in zip(options, self, strict=True):
+        for option, value in zip(OPTIONS, self, strict=True):
             if value is not None:
                 raise InvalidValueError(option, value, "leave one of them out", reason="--table is given as well")
         with option_names({"the table of costs": "--table"}), warnings.catch_warnings(record=True) as found:
