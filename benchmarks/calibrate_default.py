@@ -57,7 +57,9 @@ def fitted(array: SystolicArray, measurements: list[Measurement]) -> dict[str, A
     rivals = {"roofline and a constant": roofline(*size, constant=True), "line through MACs": macs_line(*size)}
     errors = {name: form.fitted(measurements).scores.mape for name, form in rivals.items()}
     kept = ("scores", "form", "forms", "chosen", "values", "coverage_90", "log_margin_90", "worst", "doubts")
-    return {"count": len(found["measurements"]), **{name: found[name] for name in kept}, "rivals": errors}
+    ratios = sorted(each["predicted_seconds"] / each["seconds"] for each in found["measurements"])
+    own = {name: found[name] for name in kept}
+    return {"count": len(ratios), **own, "rivals": errors, "predicted_over_measured": ratios}
 
 
 def main() -> int:

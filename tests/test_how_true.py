@@ -15,6 +15,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGE = (ROOT / "docs" / "how-true.md").read_text(encoding="utf-8")
 MEASURED = json.loads((RESULTS / "agreement_measured.json").read_text(encoding="utf-8"))
 SIMULATED = json.loads((RESULTS / "agreement_scalesim.json").read_text(encoding="utf-8"))["figures"]
+DEFAULTS = json.loads((RESULTS / "calibrate_default.json").read_text(encoding="utf-8"))["rows"]
+NETWORKS = json.loads((RESULTS / "whole_networks.json").read_text(encoding="utf-8"))
 TABLES = MEASURED["tables"]
 ERRORS = {"MAPE": "mape", "median": "median", "Spearman": "spearman", "Kendall": "kendall", "count": "count"}
 PLAIN = ERRORS | {
@@ -58,11 +60,11 @@ def check(cell, value):
 def test_every_table_is_there():
     assert len(ON_PAGE) == PAGE.count("<!-- table:") == PAGE.count("<!-- end of table -->")
     assert all(rows for _, rows in ON_PAGE.values())
-    known = {"simulated", "further", "rtl in short", "rtl by build in short", "larger in short", *TABLES}
+    known = {"simulated", "default", "whole", "by hand in short", "larger in short", *TABLES}
     assert set(ON_PAGE) <= known
 
 
-@pytest.mark.parametrize("name", [name for name in ON_PAGE if name in TABLES and name != "further"])
+@pytest.mark.parametrize("name", [name for name in ON_PAGE if name in TABLES])
 def test_numbers_are_those_of_the_results(name):
     head, rows = ON_PAGE[name]
     assert len(rows) == len(TABLES[name])
@@ -96,15 +98,37 @@ def test_numbers_are_those_of_the_results(name):
     assert checked >= len(rows)
 
 
-@pytest.mark.parametrize("name", ["rtl", "rtl by build"])
-def test_numbers_by_tiler(name):
-    head, rows = ON_PAGE[f"{name} in short"]
-    by_place = {(row["model"], row["tiler"]): row for row in TABLES[name]}
-    for model, *cells in rows:
+def test_numbers_of_forms_chosen_by_hand():
+    head, rows = ON_PAGE["by hand in short"]
+    sets = [TABLES[name] for name in ("best", "auto", "edge")]
+    sets += [
+        [row for row in TABLES["rtl"] if row["tiler"] == tiler] for tiler in ("orig_tiler", "fsm_tiler", "hw_tiler")
+    ]
+    assert len(rows) == len(sets)
+    for of_set, (_, *cells) in zip(sets, rows, strict=True):
+        models = {row["model"]: row for row in of_set}
         for title, cell in zip(head[1:], cells, strict=True):
-            figure, tiler = title.split(", ")
-            check(cell, by_place[model, tiler][ERRORS[figure]])
-    assert len(rows) * 4 == len(by_place)
+            own = {"Spearman of hwcost": "spearman", "count": "count"}
+            check(cell, models["hwcost"][own[title]] if title in own else models[title]["mape"])
+
+
+def test_numbers_of_default_settings():
+    head, rows = ON_PAGE["default"]
+    assert [row[0] for row in rows] == list(DEFAULTS)
+    for name, *cells in rows:
+        row = DEFAULTS[name]
+        values = row["rivals"] | {
+            "measurements": row["count"], "form": row["form"], "hwcost": row["scores"]["mape"],
+            "Spearman of hwcost": row["scores"]["spearman"], "within the 90 % interval": row["coverage_90"],
+        }  # fmt: skip
+        for title, cell in zip(head[1:], cells, strict=True):
+            check(cell, values[title])
+
+
+def test_numbers_of_whole_networks():
+    assert [row[0] for row in ON_PAGE["whole"][1]] == list(NETWORKS["figures"])
+    for name, cell in ON_PAGE["whole"][1]:
+        check(cell, NETWORKS["figures"][name])
 
 
 def test_numbers_of_larger_layers():
@@ -121,14 +145,6 @@ def test_numbers_of_larger_layers():
                 check(cell, models[title]["mape"])
             else:
                 check(cell, models["hwcost"][{"Spearman of hwcost": "spearman", "count": "count"}[title]])
-
-
-def test_numbers_over_further_seeds():
-    ((seeds, *shown),) = ON_PAGE["further"][1]
-    errors = [each["mape"] for each in TABLES["further"][0]["by_seed"]]
-    assert int(seeds) == len(errors)
-    for cell, value in zip(shown, (sum(errors) / len(errors), min(errors), max(errors)), strict=True):
-        check(cell, value)
 
 
 def test_numbers_of_scalesim():

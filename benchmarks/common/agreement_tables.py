@@ -1,7 +1,7 @@
 """The tables of agreement_measured.json and agreement_scalesim.json as Markdown.
 
-Running this writes benchmarks/results/agreement_measured.md, and puts the same tables into docs/how-true.md, between
-``<!-- table: NAME -->`` and ``<!-- end of table -->``.
+Running this writes benchmarks/results/agreement_measured.md with all of them, and puts some, and short ones of other
+result files, into docs/how-true.md, between ``<!-- table: NAME -->`` and ``<!-- end of table -->``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-true.md"
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], str]]
+_OTHERS = ("agreement_scalesim", "calibrate_default", "whole_networks")
 _PLACE = re.compile(r"<!-- table: ([^\n]+?) -->\n(?:(?!<!-- ).)*<!-- end of table -->", flags=re.DOTALL)
 
 NAMES = {
@@ -225,6 +226,50 @@ def larger_in_short(rows: Iterable[Row]) -> str:
     return markdown(columns, cells)
 
 
+BY_HAND = ("hwcost", "roofline and a constant", "gradient boosting")
+"""The models of the short table of forms chosen by hand."""
+
+
+def by_hand_in_short(tables: Mapping[str, Any]) -> str:
+    """One row for each data set, with the errors of some models."""
+    sets = {NAMES[name]: {row["model"]: row for row in tables[name]} for name in ("best", "auto", "edge")}
+    for tiler in ("orig_tiler", "fsm_tiler", "hw_tiler"):
+        sets[NAMES[tiler]] = {row["model"]: row for row in tables["rtl"] if row["tiler"] == tiler}
+    columns: list[Column] = [(title, plain(title)) for title in ("data", *BY_HAND, "Spearman of hwcost", "count")]
+    rows = [
+        {"data": data, "Spearman of hwcost": f"{own['hwcost']['spearman']:.3f}", "count": own["hwcost"]["count"]}
+        | {name: per_cent("mape")(own[name]) for name in BY_HAND}
+        for data, own in sets.items()
+    ]
+    return markdown(columns, rows)
+
+
+def of_defaults(content: Row) -> str:
+    """One row for each data set that the default settings were tried on."""
+    columns: list[Column] = [
+        ("data", plain("data")),
+        ("measurements", plain("count")),
+        ("form", plain("form")),
+        ("hwcost", lambda row: per_cent("mape")(row["scores"])),
+        ("roofline and a constant", lambda row: per_cent("roofline and a constant")(row["rivals"])),
+        ("line through MACs", lambda row: per_cent("line through MACs")(row["rivals"])),
+        ("Spearman of hwcost", lambda row: f"{row['scores']['spearman']:.3f}"),
+        ("within the 90 % interval", per_cent("coverage_90", 0)),
+    ]
+    return markdown(columns, [{"data": name} | row for name, row in content["rows"].items()])
+
+
+def of_networks(content: Row) -> str:
+    """One row for each figure of whole networks."""
+
+    def shown(row: Row) -> str:
+        value = row["value"]
+        return str(value) if isinstance(value, int) else f"{100 * value:.1f} %"
+
+    rows = [{"figure": name, "value": value} for name, value in content["figures"].items()]
+    return markdown([("figure", plain("figure")), ("value", shown)], rows)
+
+
 SIMULATED = (
     "layers simulated",
     "share of report values that are equal",
@@ -258,6 +303,8 @@ def made(content: Row) -> dict[str, str]:
     short = {f"{name} in short": by_tiler(tables[name]) for name in ("rtl", "rtl by build") if name in tables}
     if "larger" in tables:
         short["larger in short"] = larger_in_short(tables["larger"])
+    if {"best", "auto", "edge", "rtl"} <= set(tables):
+        short["by hand in short"] = by_hand_in_short(tables)
     return found | short | {"goals": goals(content)}
 
 
@@ -286,8 +333,13 @@ def write(results: Path = RESULTS, page: Path = PAGE) -> None:
     head = "# Agreement with measurements\n\nWritten by benchmarks/agreement_measured.py. Errors: held-out rows."
     _write_whole(results / "agreement_measured.md", "\n\n".join([head, *parts]) + "\n")
     if page.is_file():
-        simulated = json.loads((results / "agreement_scalesim.json").read_text())
-        _write_whole(page, put_in(page.read_text(), tables | {"simulated": with_scalesim(simulated["figures"])}))
+        read = {name: json.loads((results / f"{name}.json").read_text()) for name in _OTHERS}
+        more = {
+            "simulated": with_scalesim(read["agreement_scalesim"]["figures"]),
+            "default": of_defaults(read["calibrate_default"]),
+            "whole": of_networks(read["whole_networks"]),
+        }
+        _write_whole(page, put_in(page.read_text(), tables | more))
 
 
 def _write_whole(path: Path, text: str) -> None:
