@@ -28,6 +28,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 from hwcost.network.pricing import Report
+from hwcost.network.run import RUN
 
 __all__ = ["advise"]
 
@@ -105,6 +106,8 @@ def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, d
     """The sides of layers that cannot change, each with the first reason."""
     names, found = set(changeable(network)), {}
     for name, operation in operations.items():
+        if name == RUN:
+            continue
         fields = dict(zip(("input", "output"), getattr(operation.layer, "WIDTHS", ()), strict=False))
         fields = fields or {field: field for field in operation.sizes} or {"every side": ""}
         sides = {}

@@ -197,7 +197,7 @@ def _calibration(
         forms=Table(errors),
         mixed=tuple(mixed(_labelled(repeats, np.log(held_out).mean(0)))),
         clock_factor=_clock_factor(best, known),
-        of_one_depth=len({one.depth for one in used}) == 1,
+        depth=used[0].depth if len({one.depth for one in used}) == 1 else None,
     )
 
 

@@ -29,6 +29,8 @@ __all__ = ["AUTO", "FORMS", "Form", "chosen_form", "forms_of"]
 
 AUTO = "auto"
 """The word for a choice among all forms."""
+LEAST_GAIN = 0.02
+"""The share of the least error by which another form must be worse to be worth more numbers."""
 INNER_PARTS, INNER_STARTS, ROUGHLY = 3, 2, 1e-4
 
 
@@ -106,7 +108,9 @@ FORMS: Mapping[str, Form] = _table(
          ("cycles_per_layer", "min_streamed", "weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s",
           "filter_block", "overlap")),
     Form("run", "rows, the way to the host, a constant for each run", _RUN, of_runs=True),
-    Form("run, partial stairs", "that, with part of the steps hidden", (*_RUN, "stairs"), _HALF, of_runs=True),
+    Form("constants", "rows, a constant for each layer, and one for each run", (*_COMPUTE, "cycles_per_run"),
+         of_runs=True),
+    Form("run with partial stairs", "run, with part of the steps hidden", (*_RUN, "stairs"), _HALF, of_runs=True),
     Form("run and layers", "that, with a constant for each layer and its outputs",
          (*_RUN, "cycles_per_layer", "output_bytes_per_s", "stairs", "overlap"), _HALF, of_runs=True),
 )  # fmt: skip
@@ -157,7 +161,7 @@ def chosen_form(
     best = min(means, key=lambda name: means[name])
     for name in sorted(candidates, key=lambda name: len(candidates[name][0].free)):
         more = errors[name] - errors[best]
-        if more.mean() <= more.std(ddof=1) / np.sqrt(len(more)):
+        if more.mean() <= max(more.std(ddof=1) / np.sqrt(len(more)), LEAST_GAIN * means[best]):
             return name, means
     return best, means
 

@@ -19,7 +19,7 @@ from hwcost.errors import MissingDependencyError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
 from hwcost.model.layers import Layer
-from hwcost.units import CLOCKS, in_unit
+from hwcost.units import CLOCKS, in_unit, plural
 
 try:
     from scipy import stats
@@ -32,6 +32,10 @@ Array = np.ndarray[Any, Any]
 
 _USUAL = 1.5
 """The factor up to which a device is slower or faster than stated without a question."""
+_FASTER = 0.8
+"""Cycles of a row below which the array is asked about."""
+_ALONE, _FAR = 10.0, 3.0
+"""A row is asked about if its error is so many times the median, and a factor of more than the second."""
 _OF_A_RUN = ("cycles_per_run", "host_bytes_per_s")
 _UNKNOWN = 7.0
 """Standard deviation (a factor of 1,000) from which a number is unknown."""
@@ -207,7 +211,7 @@ class Calibration:
         form: the name of the form, if it was chosen.
         forms: the mean error of each form by cross-validation among all measurements: what the choice went by.
         mixed: a sentence for each label by which the held-out residuals differ.
-        of_one_depth: whether all measured networks have the same number of layers.
+        depth: the number of layers of every measured network, if it is the same for all.
         clock_factor: how many times as long as stated a row takes; None if the data do not determine it.
         beaten: values of the grid whose machine cannot be as fast as a measurement is, and was left out.
     """
@@ -231,7 +235,7 @@ class Calibration:
     forms: Mapping[str, float] = Table({})
     mixed: tuple[str, ...] = ()
     clock_factor: float | None = None
-    of_one_depth: bool = False
+    depth: int | None = None
     beaten: tuple[Mapping[str, Any], ...] = ()
     fields: Mapping[str, Any] = Table({})
 
@@ -252,19 +256,34 @@ class Calibration:
     @property
     def questions(self) -> list[str]:
         """Sentences on what is unusual, and may be a mistake in the device or in the measurements."""
-        factor, found = self.clock_factor, []
-        if self.of_one_depth and set(_OF_A_RUN) & set(self.values):
-            found.append(
-                "every measured network has as many layers as the others: numbers of a run "
-                f"({', '.join(name for name in _OF_A_RUN if name in self.values)}) cannot be told from those of layers"
+        return [*self._of_depth(), *self._of_worst(), *self._of_clock()]
+
+    def _of_depth(self) -> Iterator[str]:
+        constants = [name for name in (*_OF_A_RUN, "cycles_per_layer") if name in self.values]
+        if self.depth is not None and constants and (self.depth > 1 or constants[0] in _OF_A_RUN):
+            yield (
+                f"every measured network has {plural(self.depth, 'layer')}: what a run takes cannot be told from what "
+                f"its layers take ({', '.join(constants)})"
             )
-        if factor is None or 1 / _USUAL <= factor <= _USUAL:
-            return found
-        return [
-            *found,
-            f"a row takes {factor:.3g} times as long as the device states: are its clock "
-            f"({in_unit(self.device.clock_hz, CLOCKS)}) and the unit of the measurements right?",
-        ]
+
+    def _of_worst(self) -> Iterator[str]:
+        errors = np.abs(np.log(np.array(self.predicted) / np.array(self.measured)))
+        if errors.max() > max(_ALONE * float(np.median(errors)), math.log(_FAR)):
+            name, ratio = self.worst[0]
+            yield f"{name} takes {1 / ratio:.3g} times as long as the others predict: is its unit right?"
+
+    def _of_clock(self) -> Iterator[str]:
+        factor, clock = self.clock_factor, in_unit(self.device.clock_hz, CLOCKS)
+        if factor is not None and not 1 / _USUAL <= factor <= _USUAL:
+            yield (
+                f"a row takes {factor:.3g} times as long as the device states: are its clock ({clock}) and the unit of "
+                "the measurements right?"
+            )
+        elif "cycles_per_row" in self.values and self.device.cycles_per_row < _FASTER:
+            yield (
+                f"rows stream in {self.device.cycles_per_row:.3g} cycles, which no array of {self.device.rows} x "
+                f"{self.device.cols} does: is it larger? A grid of sizes tries others"
+            )
 
     @property
     def limits(self) -> list[str]:

@@ -34,7 +34,7 @@ WIDER = 0.25
 """What the half width grows by with every factor of two beyond the measured range."""
 MOST_BEYOND = 0.5
 """The share of a total up to which it may come from layers beyond the measured range."""
-WORST_ERROR, LEAST_CORRELATION, LEAST_UTILIZATION = 0.3, 0.5, 0.01
+WORST_ERROR, LEAST_CORRELATION, LEAST_UTILIZATION, WORST_MARGIN = 0.3, 0.5, 0.01, math.log(4)
 """A fit that is worse than one of these is in doubt."""
 
 
@@ -172,6 +172,8 @@ def doubts(errors: Mapping[str, int | float]) -> list[str]:
         found.append(f"layers that the fit has not seen are off by {100 * errors['mape']:.3g} % on average")
     if errors.get("spearman", 1) < LEAST_CORRELATION:
         found.append(f"their order is not that of the predictions (rank correlation {errors['spearman']:.2g})")
+    if errors.get(MARGIN, 0) > WORST_MARGIN:
+        found.append(f"9 of 10 layers are only known to a factor of {math.exp(errors[MARGIN]):.3g}")
     if errors.get("utilization", 1) < LEAST_UTILIZATION:
         busy = 100 * errors["utilization"]
         found.append(f"no measured layer uses more than {busy:.2g} % of the array: are its unit and the device right?")
