@@ -29,6 +29,8 @@ __all__ = ["AUTO", "FORMS", "Form", "chosen_form", "forms_of"]
 
 AUTO = "auto"
 """The word for a choice among all forms."""
+FARTHEST = 1.0
+"""Errors above this factor of e count alike, so that one wrong row does not hide what the others tell."""
 LEAST_GAIN = 0.02
 """The share of the least error by which another form must be worse to be worth more numbers."""
 INNER_PARTS, INNER_STARTS, ROUGHLY = 3, 2, 1e-4
@@ -156,7 +158,8 @@ def chosen_form(
     """
     if len(candidates) == 1 or len({groups[index] for index in which}) < INNER_PARTS:
         return next(iter(candidates)), {}
-    errors = {name: np.abs(_held_out(own, groups, settings, which)) for name, own in candidates.items()}
+    of_each = {name: np.abs(_held_out(own, groups, settings, which)) for name, own in candidates.items()}
+    errors = {name: np.minimum(error, FARTHEST) for name, error in of_each.items()}
     means = {name: float(error.mean()) for name, error in errors.items()}
     best = min(means, key=lambda name: means[name])
     for name in sorted(candidates, key=lambda name: len(candidates[name][0].free)):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli import advise_output as output
-from hwcost.cli.shared.machines import TABLE, ArrayOptions, array_options
-from hwcost.cli.shared.networks import ModelOptions, model_options
+from hwcost.cli.shared.machines import TABLE, ArrayOptions, Machine, array_options
+from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation
 from hwcost.cli.shared.options import form_options, option_names, parsed_by, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_share, parse_sizes_by_name
@@ -99,6 +99,8 @@ def advise(
     _check_options(model, applied, taken, budget, to_csv)
     machine = array.read() if table is None else array.read_table(table)
     network = options.read(model)
+    if isinstance(machine, Machine):
+        note_extrapolation(network, machine)
     with option_names({"the network": "--take"}):
         network.at(taken)
     from hwcost.advice import advise as advise_on

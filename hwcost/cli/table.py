@@ -10,6 +10,7 @@ from hwcost.cli.shared.options import default_option, option_names, skip_unsuppo
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
 from hwcost.cli.shared.values import parse_share, parse_size
 from hwcost.console import note
+from hwcost.machine.fields import is_finite
 from hwcost.units import plural, shortlist
 
 __all__ = ["table"]
@@ -75,6 +76,8 @@ def table(
             network, machine.array, widths=widths, step=step, least=least, skip_unsupported=skip_unsupported
         )
     note_extrapolation(network, machine)
+    if machine.array.has_run or is_finite(machine.array.vector_bytes_per_s):
+        note("no row has what a run takes on top of its layers, or what operations without products take")
     held = sorted({name for each in network.priced.values() for name in undetermined(each)})
     if held:
         note(f"{shortlist(held, _NAMED)}: kept as today, as more than the input and output of a layer follows")

@@ -43,7 +43,7 @@ def move_cycles(move: Move, array: SystolicArray) -> tuple[Size, Size]:
     >>> move_cycles(Move(1000, "host_bytes_per_s"), SystolicArray(8, 8, host_bytes_per_s=5e8))
     (2000.0, 0)
     """
-    rate = getattr(array, move.rate)
+    rate = array.effective(move.rate)
     moving: Size = 0
     if is_finite(rate) and not is_zero(move.elements):
         size = product(array.bytes_per_element, move.elements, what="the bytes")

@@ -108,8 +108,9 @@ def patched(positions: Size, array: SystolicArray, relaxation: Relaxation) -> Si
     if type(height) is int and type(width) is int and height == width == 1:
         return positions
     edge = side(positions)
-    padded = [product(relaxation.ceil_div(edge, size), size) for size in (height, width)]
-    return product(*padded, what="the output positions")
+    padded = [where(size == 1, edge, product(relaxation.ceil_div(edge, size), size)) for size in (height, width)]
+    whole = product(*padded, what="the output positions")
+    return where((height == 1) & (width == 1), positions, whole)
 
 
 def tile_of(gemm: Gemm, array: SystolicArray, relaxation: Relaxation, *, shares: Any, is_depthwise: Any) -> Tile:
@@ -260,7 +261,7 @@ def _tried(fields: _Fields) -> list[tuple[float, ...]]:
 
 def _banks(fields: _Fields) -> range:
     if not (is_number(fields.memory) and is_number(fields.bank)):
-        return range(1, 4)
+        return range(1, 8)  # those without room are left out one by one
     return range(1, max(2, min(8, math.ceil(fields.memory / fields.bank))))
 
 

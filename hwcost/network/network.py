@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from hwcost.arrays import Size, Table, is_number
+from hwcost.arrays import Size, Table, is_number, total
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
 from hwcost.model.layers import Conv2d, Linear, is_layer
+from hwcost.model.layout import is_zero
 from hwcost.network.channels import Kept, check_kept, check_shape, staying
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width, check_text
 from hwcost.network.run import RUN, Ends, RunLayers, ends_of
@@ -40,6 +41,10 @@ def _own_sizes(name: str, layer: Any) -> dict[str, Any]:
     return {each: f"{name}.{each}" for each in fields}
 
 
+_SAME_OUTPUT = ("groups", "kernel_size", "padding")
+"""Fields with which a layer keeps the size of its output: an open kernel has its padding follow it."""
+
+
 def _run_operation(network: Network) -> Operation:
     """The ends of a network as an operation, whose sizes follow widths if the network does not state them."""
     ends = ends_of(RunLayers(((name, each.layer) for name, each in network.operations.items()), ends=network.ends))
@@ -48,11 +53,18 @@ def _run_operation(network: Network) -> Operation:
     sizes: dict[str, SizeExpression] = {}
     operations = [each for each in network.operations.values() if each.is_priced or isinstance(each.layer, MemoryOnly)]
     for field_name, order, side in (("inputs", operations, 0), ("outputs", operations[::-1], -1)):
-        first = next((each for each in order if each.is_priced or each.layer.reads or each.layer.writes), None)
-        if first is None or not first.is_priced or not hasattr(first.layer, "WIDTHS"):
+        moving = (each for each in order if each.is_priced or not is_zero(total(each.layer.reads, each.layer.writes)))
+        first = next(moving, None)
+        if first is None:
+            continue
+        if not first.is_priced:
+            if (field := ("reads", "writes")[side]) in first.sizes:
+                sizes[field_name] = first.sizes[field]
+            continue
+        if not hasattr(first.layer, "WIDTHS"):
             continue
         own = first.layer.WIDTHS[side]
-        if own in first.sizes and not set(first.sizes) - {*first.layer.WIDTHS, "groups"}:
+        if own in first.sizes and not set(first.sizes) - {*first.layer.WIDTHS, *_SAME_OUTPUT}:
             factor = Fraction(getattr(ends, field_name), getattr(first.layer, own))
             sizes[field_name] = tuple((name, factor * each) for name, each in first.sizes[own])
     return Operation(ends, sizes, "run", "")

@@ -22,7 +22,7 @@ from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import is_zero
 from hwcost.model.moves import move_cost, moves_of
 from hwcost.network.network import Network
-from hwcost.network.operations import Unsupported
+from hwcost.network.operations import MemoryOnly, Unsupported
 from hwcost.network.run import RUN, Run, RunLayers, run_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
@@ -133,10 +133,10 @@ def network_cycles(layers: Layers, array: SystolicArray, relaxation: Relaxation 
 
 def moves_by_layer(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, Cost]:
     """The cost of what layers move without products; layers that take no time with it are left out."""
-    if not (is_finite(array.vector_bytes_per_s) or array.has_run):
-        return {}
-    found = {}
+    found, is_free = {}, not is_finite(array.vector_bytes_per_s)
     for name, layer in layers.items():
+        if is_free and isinstance(layer, MemoryOnly):
+            continue
         costs = [cost for move in moves_of(layer) if not is_zero((cost := move_cost(move, array)).cycles)]
         if costs:
             found[name] = functools.reduce(operator.add, costs)

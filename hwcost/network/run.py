@@ -6,7 +6,8 @@
 The weights of a layer are stored with its filters padded to ``filter_multiple``. Layers are stored in the order in
 which they run, and whole ones leave from the end until the others fit into ``weight_capacity_bytes``: those up to
 which the sum of stored bytes is above the capacity. A smooth relaxation takes max(stored, capacity) - capacity, less
-than whole layers. Products of two activations have no weights.
+than whole layers. Products of two activations have no weights. Weights that several layers share count for each of
+them.
 
 Source: the terms were found on the Coral Edge TPU (Jorgitou98/EdgeTPU-QuantRL-Evaluation), whose compiler states the
 bytes of weights that it leaves off the chip.
@@ -25,6 +26,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import MatMul
+from hwcost.model.layout import is_zero
 from hwcost.model.moves import Move, move_cost, move_cycles
 from hwcost.model.sums import where
 from hwcost.relaxation import EXACT, Relaxation
@@ -98,7 +100,7 @@ def _sides(layer: Any) -> tuple[Size, Size] | None:
     if gemms:
         return gemms[0].elements("inputs"), gemms[-1].elements("outputs")
     reads, writes = (getattr(layer, name, 0) for name in ("reads", "writes"))
-    return (reads, writes) if reads or writes else None
+    return None if is_zero(reads) and is_zero(writes) else (reads, writes)
 
 
 # ---------------------------------------------------------------- weights

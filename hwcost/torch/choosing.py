@@ -20,7 +20,7 @@ from hwcost.network.run import cycles_if_spilled, room_cycles, spill_cycles
 from hwcost.torch.sums import Axis, SumAxis
 from hwcost.torch.tables import CostTable, contracted, space_tables
 
-__all__ = ["fewest_cycles", "most_probable", "most_probable_with_spill"]
+__all__ = ["fewest_cycles", "joint_spill", "most_probable", "most_probable_with_spill"]
 
 LEAST_SHARE = 1e-30
 MOST_ENTRIES = 2e8
@@ -76,7 +76,7 @@ def most_probable_with_spill(
 
     def within(tables: Sequence[CostTable], room: float) -> dict[str, int] | None:
         def search(limit: float) -> dict[str, int] | None:
-            found = most_probable(tables, probs, limit + room)
+            found = most_probable(tables, probs, limit + room, fill=0.0)
             return None if found is None else {name: options[name][index] for name, index in found.items()}
 
         return best_with_aside(search, limit, lambda choice: total(choice) - cost(tables, choice) + room, worth)
@@ -87,6 +87,17 @@ def most_probable_with_spill(
         within((*tables, *stored.values()), room_cycles(array)),
     ]
     return max(filter(None, found), key=worth, default=None)
+
+
+def joint_spill(network: Network, array: SystolicArray) -> CostTable:
+    """The cycles of weights that do not fit, over all decisions of a network together."""
+    shape = tuple(map(len, network.options.values()))
+    sizes = {
+        name: np.array(own).reshape(-1, *[1] * (len(shape) - index - 1))
+        for index, (name, own) in enumerate(network.options.items())
+    }
+    values = np.broadcast_to(np.asarray(spill_cycles(network.at(sizes), array), dtype=np.float64), shape)
+    return CostTable(torch.from_numpy(values.copy()), tuple(network.options))
 
 
 def fewest_cycles(tables: Iterable[CostTable], lengths: Mapping[str, int]) -> float:

@@ -25,7 +25,7 @@ from hwcost.network.network import Network
 from hwcost.network.pricing import Report, check_network, network_cost, network_cycles
 from hwcost.network.run import spill_cycles
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, as_relaxation
-from hwcost.torch.choosing import fewest_cycles, most_probable, most_probable_with_spill
+from hwcost.torch.choosing import fewest_cycles, joint_spill, most_probable, most_probable_with_spill
 from hwcost.torch.sums import Axis
 from hwcost.torch.tables import CostTable, as_row, check_shares, contracted, options_matrix, probability, space_tables
 from hwcost.torch.target import TargetWeight, check_weight
@@ -35,6 +35,8 @@ __all__ = ["LatencyLoss"]
 Probabilities: TypeAlias = Mapping[str, Tensor] | Tensor
 Function: TypeAlias = Callable[[Tensor], Tensor]
 _SOFT = RELAXATIONS["shifted"]
+MOST_JOINT = 2**16
+"""Networks of a space for which a table over all decisions has the weights that do not fit."""
 
 
 class LatencyLoss(nn.Module):
@@ -43,8 +45,9 @@ class LatencyLoss(nn.Module):
     Args:
         network: with options, as :meth:`hwcost.network.network.Network.space` makes it.
         array: the accelerator, or the name of a device.
-        relaxation: how the latency is made differentiable. None: the exact expectation over the probabilities. A
-            relaxation: the smooth cost at the expected widths.
+        relaxation: how the latency is made differentiable. None: the exact expectation over the probabilities; weights
+            that may not fit on the chip are then those at the expected sizes, if the space has more than 65,536
+            networks. A relaxation: the smooth cost at the expected widths.
         reference: cycles that count as a latency of 1, so that ``weight`` has no unit; or a choice of sizes by
             decision, whose exact cycles are taken. By default the network as it is today.
         weight: lambda; with a limit, where it starts.
@@ -108,6 +111,10 @@ class LatencyLoss(nn.Module):
             together[axes].append(values)
         largest = network.at({name: max(sizes) for name, sizes in network.options.items()})
         self._spills = bool(spill_cycles(largest, array))
+        if self._spills and math.prod(map(len, network.options.values())) <= MOST_JOINT:
+            joint = joint_spill(network, array)
+            together[joint.axes].append(joint.values)
+            self._spills = False  # a table over all decisions has it
         self._axes = tuple(together)
         for index, alike in enumerate(together.values()):
             self.register_buffer(f"table_{index}", torch.stack(alike).sum(0))
@@ -179,7 +186,7 @@ class LatencyLoss(nn.Module):
         return cycles
 
     def _expected(self, row: Tensor) -> Tensor:
-        """The exact expectation of the cycles; weights that do not fit are those at the expected sizes."""
+        """The expectation of the cycles, exact but for weights that do not fit in a large space."""
         cycles = contracted(self.tables, self._split(row))
         return cycles + self._spilled(row).to(cycles) if self._spills else cycles
 
