@@ -248,9 +248,11 @@ def test_a_wider_layer_may_be_the_faster_one():
 # ---------------------------------------------------------------- tables of an array
 
 ARRAYS = {**BARE, **RICH}
+LAYER_BY_LAYER = [name for name, array in ARRAYS.items() if not array.has_run]
+"""The others take more than their layers, which no row of a table has."""
 
 
-@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("name", LAYER_BY_LAYER)
 def test_a_table_of_an_array_gives_what_the_array_gives(name, tmp_path):
     net, array = network(), ARRAYS[name]
     write_costs(tmp_path / "costs.csv", tabulate(net, array, step=1, least=0))
