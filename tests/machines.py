@@ -59,8 +59,8 @@ RICH = {
     "table": SystolicArray(8, 4, col_table=(1.0, 1.25, 1.5, 1.75, 2.0), dram_bytes_per_s=4e9),
     "waits": SystolicArray(128, 128, dram_bytes_per_s=1e9),
     "runs": SystolicArray(
-        16, 8, cycles_per_layer=30.0, cycles_per_run=900.0, host_bytes_per_s=3e9, weight_capacity_bytes=40e3,
-        filter_multiple=16, spill_bytes_per_s=2e8, vector_bytes_per_s=4e9,
+        16, 8, cycles_per_layer=30.0, cycles_per_run=9.0, host_bytes_per_s=3e11, weight_capacity_bytes=40e3,
+        filter_multiple=16, spill_bytes_per_s=2e8, vector_bytes_per_s=4e11,
     ),
 }  # fmt: skip
 ALL = BARE | RICH

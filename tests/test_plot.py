@@ -265,7 +265,8 @@ over_arrays = pytest.mark.parametrize("array", machines.ALL.values(), ids=list(m
 def test_network_data_are_the_model_for_every_layer(array):
     data, total = network_data(summarise(TREE, array)), network_cost(TREE, array).total
     priced = {name: layer for name, layer in TREE.items() if not isinstance(layer, MemoryOnly)}
-    for figures, (name, layer) in zip(data["layers"], priced.items(), strict=True):
+    of_layers = [figures for figures in data["layers"] if figures["name"] in priced]
+    for figures, (name, layer) in zip(of_layers, priced.items(), strict=True):
         cost = layer_cost(layer, array)
         assert (figures["name"], figures["seconds"], figures["bound"]) == (name, cost.seconds, cost.bound)
         assert (figures["utilization"], figures["macs"]) == (cost.utilization, cost.macs)

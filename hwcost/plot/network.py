@@ -58,7 +58,7 @@ def network_data(summary: Any) -> dict[str, Any]:
             if each not in MEMORY or each.operand not in names:  # what is read again at the same rate is the same slope
                 names.append(each.name)
     operands = [name for rate in sorted(slopes, reverse=True) for name in slopes[rate]] or list(OPERANDS)
-    if array.parallel_operands and len(channels) > 1:
+    if (array.parallel_operands or array.weights_apart) and len(channels) > 1:
         slopes[sum(channels.values())] = ["all at once"]
     rates = sorted(slopes, reverse=True)
     return {
