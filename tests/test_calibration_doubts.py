@@ -20,6 +20,7 @@ from hwcost.calibration import Measurement, device_file, fit
 from hwcost.calibration.mixing import FEWEST_ROWS, LEAST_FACTOR, MOST_VALUES, Labelled, mixed
 from hwcost.calibration.peaks import chip_hint
 from hwcost.devices import Entry, read_device, write_device
+from hwcost.devices.measured import doubts
 
 QUICK = {"fold_seeds": (0,), "starts": 1, "folds": 3}
 
@@ -243,3 +244,66 @@ def test_what_was_left_out_of_the_grid_is_said(tmp_path, capsys):
     code, out, _ = run(capsys, *args)
     assert code == 0
     assert "left out of the grid, since a measurement is faster than all PEs: size 8" in out
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+ARRAY = SystolicArray(16, 8, 4e8, dataflow="os")
+
+
+def _asked(measured, device=START, **options):
+    return fit(device, measured, fold_seeds=(0,), starts=1, folds=3, **options)
+
+
+@pytest.mark.parametrize("factor", [1000.0, 50.0])
+def test_a_single_row_far_off_is_asked_about(factor):
+    measured = measure(dataclasses.replace(START, cycles_per_layer=700.0), noise=0.02)
+    off = dataclasses.replace(measured[4], seconds=measured[4].seconds * factor)
+    found = _asked([*measured[:4], off, *measured[5:]], free=["cycles_per_row", "cycles_per_layer"], prior=None)
+    assert any(text.startswith("4 takes") and "unit" in text for text in found.questions)
+    assert not any("takes" in text for text in _asked(measured, free="compute").questions if text[0] == "4")
+
+
+def test_rows_faster_than_the_array_are_asked_about():
+    layers = [Conv2d(17, 17, 3, height=size, width=size, padding="same") for size in (7, 14, 20, 28, 30, 40)]
+    truth = dataclasses.replace(START, rows=32, cols=32)
+    measured = [dataclasses.replace(one, seconds=one.seconds * 1.3) for one in measure(truth, layers)]
+    found = _asked(measured, free=["cycles_per_row"], prior=None)
+    assert found.device.cycles_per_row < 0.5
+    assert any("clock" in text for text in found.questions)
+    undetermined = dataclasses.replace(found, clock_factor=None)
+    assert any("larger" in text and "16 x 16" in text for text in undetermined.questions)
+
+
+def test_an_interval_of_more_than_a_factor_of_four_is_a_doubt():
+    assert doubts({"log_margin_90": 2.0}) == ["9 of 10 layers are only known to a factor of 7.39"]
+    assert doubts({"log_margin_90": 1.0}) == []
+
+
+def test_one_wrong_row_does_not_choose_the_form():
+    truth = dataclasses.replace(START, cycles_per_layer=20000.0)
+    measured = measure(truth)
+    off = dataclasses.replace(measured[7], seconds=measured[7].seconds * 50)
+    found = _asked([*measured[:7], off, *measured[8:]], free=["scaled", "compute"])
+    assert found.form == "compute"
+
+
+def test_an_array_needs_no_device_file(tmp_path, capsys):
+    path = tmp_path / "rows.csv"
+    layers = [layer for layer in some_layers() if layer.kernel_size == (3, 3)]
+    sizes = [f"{each.in_channels},{each.out_channels},{each.height},{each.width}" for each in layers]
+    rows = [f"conv2d,3,{own},{1.3 * layer_cost(each, ARRAY).cycles}" for own, each in zip(sizes, layers, strict=True)]
+    path.write_text("\n".join(["kind,k,c,f,h,w,cycles", *rows]) + "\n")
+    quick = ["--free", "scaled", "--shuffles", "1", "--starts", "1"]
+    out = tmp_path / "mine.toml"
+    options = ["--s1", "16", "--s2", "8", "--dataflow", "os", "--clock", "400MHz", "-o", str(out)]
+    code, text, _ = run(capsys, str(path), *options, *quick)
+    assert (code, "cycles_per_row" in text) == (0, True)
+    made = read_device(out)
+    assert (made.array.rows, made.array.cols, made.array.dataflow, made.array.clock_hz) == (16, 8, "os", 4e8)
+    assert made.array.cycles_per_row == pytest.approx(1.3, rel=1e-3)
+    assert made.entries["rows"].status == "assumed"
+    for missing in ([], ["--s1", "16"]):
+        code, _, text = run(capsys, str(path), *missing, *quick)
+        assert (code, "--s2" in text) == (2, True)

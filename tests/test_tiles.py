@@ -147,3 +147,21 @@ def test_a_device_file_holds_a_table(tmp_path):
     assert device.array.col_table == (1.0, 2.5, 2.0)
     with pytest.raises(InvalidValueError):
         Entry([1.0, -2.0], "1", "assumed", "a test")
+
+
+@pytest.mark.parametrize("bank", [512.0, 1024.0, 4096.0])
+@pytest.mark.parametrize("memory", [8192.0, 32768.0])
+def test_tiles_of_arrays_are_those_of_numbers(memory, bank):
+    layer = Conv2d(64, 64, 3, height=28, width=28, padding=1)
+    one, swept = (
+        layer_cost(layer, SystolicArray(8, 8, dram_bytes_per_s=1e9, tile_bytes=size, bank_bytes=bank)).cycles
+        for size in (memory, np.array([memory, memory]))
+    )
+    assert swept.tolist() == [one, one]
+
+
+def test_a_patch_of_one_pads_nothing():
+    for layer in (Linear(8, 8, batch=5), Conv2d(3, 4, 3, height=9, width=9, batch=2)):
+        bare = layer_cost(layer, SystolicArray(8, 8)).cycles
+        swept = layer_cost(layer, SystolicArray(8, 8, patch_height=np.array([1, 1]))).cycles
+        assert swept.tolist() == [bare, bare]

@@ -22,7 +22,7 @@ from hwcost.machine.fields import is_finite
 from hwcost.model.formula import price
 from hwcost.model.gemm import Gemm
 from hwcost.model.moves import Move, move_cycles, moves_of
-from hwcost.network.run import ends_of, spilled_weights
+from hwcost.network.run import Ends, ends_of, spill_move, spilled_weights
 
 __all__ = ["Stack"]
 
@@ -109,11 +109,10 @@ class Stack:
             first = np.unique(self.owner, return_index=True)[1]
             arrays: Any = {n: value[first] for n, value in machine.stated() if isinstance(value, np.ndarray)}
             machine = dataclasses.replace(machine, **arrays)
-        moves = {"vector_bytes_per_s": self.moved, "host_bytes_per_s": self.ends}
+        moves = [Move(self.moved, "vector_bytes_per_s"), *Ends(self.ends, 0.0).moves()]
         if machine.may_spill:
-            moves["spill_bytes_per_s"] = self._spilled(machine)
-        cycles = (move_cycles(Move(elements, rate), machine)[0] for rate, elements in moves.items())
-        return sum(cycles, start=machine.cycles_per_run)
+            moves.append(spill_move(self._spilled(machine)))
+        return sum(cycles for move in moves for cycles in move_cycles(move, machine))
 
     def _spilled(self, machine: SystolicArray) -> Array:
         """Elements of the weights that do not fit, for each measurement; no fit changes them, so they are kept."""

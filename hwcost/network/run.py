@@ -33,7 +33,7 @@ from hwcost.relaxation import EXACT, Relaxation
 
 __all__ = [
     "RUN", "Ends", "Run", "RunLayers", "cycles_if_spilled", "ends_of", "room_cycles", "run_of", "spill_cycles",
-    "spilled_weights", "stored_elements",
+    "spill_move", "spilled_weights", "stored_elements",
 ]  # fmt: skip
 
 RUN = "(run)"
@@ -163,15 +163,20 @@ def spilled_weights(
     return tuple(names), total(0, *spilled)
 
 
+def spill_move(elements: Size) -> Move:
+    """The way of weights that do not fit onto the chip."""
+    return Move(elements, "spill_bytes_per_s")
+
+
 def cycles_if_spilled(layer: Any, array: SystolicArray) -> Size:
     """The cycles in which the weights of a layer arrive if they do not fit."""
-    return move_cycles(Move(stored_elements(layer, array), "spill_bytes_per_s"), array)[0]
+    return move_cycles(spill_move(stored_elements(layer, array)), array)[0]
 
 
 def room_cycles(array: SystolicArray) -> float:
     """The cycles in which as many weights arrive as there is room for."""
     moved = array.weight_capacity_bytes / array.bytes_per_element
-    return float(move_cycles(Move(moved, "spill_bytes_per_s"), array)[0])
+    return float(move_cycles(spill_move(moved), array)[0])
 
 
 def spill_cycles(layers: Mapping[str, Any], array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
@@ -179,7 +184,7 @@ def spill_cycles(layers: Mapping[str, Any], array: SystolicArray, relaxation: Re
     if not array.may_spill:
         return 0
     elements = spilled_weights(layers, array, relaxation)[1]
-    return move_cycles(Move(elements, "spill_bytes_per_s"), array)[0]
+    return move_cycles(spill_move(elements), array)[0]
 
 
 # ---------------------------------------------------------------- a run
@@ -220,7 +225,7 @@ def run_of(layers: Mapping[str, Any], array: SystolicArray, relaxation: Relaxati
     ends = (move_cost(move, array) for move in ends_of(layers).moves())
     return Run(
         functools.reduce(operator.add, ends),
-        move_cost(Move(elements, "spill_bytes_per_s"), array),
+        move_cost(spill_move(elements), array),
         names,
         elements,
     )
