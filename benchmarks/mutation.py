@@ -38,7 +38,7 @@ def _files(folder: str, names: str) -> tuple[str, ...]:
 
 AREAS = {
     "runtime, dataflow and cost": (
-        *_files("model", "formula runtime cost traffic gemm layers layout sums breakdown"),
+        *_files("model", "formula pricing choice runtime cost traffic gemm layers layout sums breakdown"),
         *_files("machine", "array dataflow folds terms tiler memory timing fields"),
         *_files("arrays", "arithmetic sizes backends batches values"),
         *_files("relaxation", "ladder relaxations"),

@@ -18,8 +18,9 @@ from hwcost.cli.shared.values import parse_relaxations
 from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
 from hwcost.errors import InvalidValueError, MixedLibrariesError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import Pricing, layer_cycles, price
+from hwcost.model.formula import layer_cycles, price
 from hwcost.model.layers import Conv2d
+from hwcost.model.pricing import Pricing
 from hwcost.relaxation import RELAXATIONS, Relaxation
 
 if TYPE_CHECKING:

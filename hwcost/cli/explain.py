@@ -11,9 +11,9 @@ from hwcost.cli.formula import split_text
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.machine.terms import START_UP
-from hwcost.model.formula import Pricing
 from hwcost.model.layout import Work, lowered
 from hwcost.model.overheads import overheads_of
+from hwcost.model.pricing import Pricing
 from hwcost.model.traffic import bytes_of, transfers_of
 
 __all__ = ["Sentence", "explain"]

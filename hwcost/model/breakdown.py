@@ -27,9 +27,10 @@ from dataclasses import dataclass
 
 from hwcost.arrays import Size, Table, is_number, maximum, product, total, true_divide
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import Pricing, check, price
+from hwcost.model.formula import check, price
 from hwcost.model.layers import Layer
 from hwcost.model.layout import lowered
+from hwcost.model.pricing import Pricing
 from hwcost.model.sums import Sums
 
 __all__ = ["KINDS", "CycleBreakdown", "breakdown", "layer_breakdown"]

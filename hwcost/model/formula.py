@@ -38,7 +38,8 @@ The fields of :class:`hwcost.SystolicArray` state what an array may add. In the 
 A processing element does one MAC per cycle, whatever the fields of a machine: cycles are never fewer than
 MACs / (R * C), those of the longest part on one array. What fields leave out of that counts as compute.
 
-:mod:`hwcost.model.traffic` counts what crosses the memory, and :mod:`hwcost.model.overheads` has what is added once.
+:mod:`hwcost.model.traffic` counts what crosses the memory, :mod:`hwcost.model.overheads` has what is added once, and
+:mod:`hwcost.model.choice` takes the cheapest of several layouts.
 """
 
 from __future__ import annotations
@@ -46,28 +47,26 @@ from __future__ import annotations
 import functools
 import operator
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
 
-from hwcost.arrays import Size, ceil_divide, check_finite, is_float, is_number, maximum, product, total, true_divide
+from hwcost.arrays import Size, ceil_divide, check_finite, is_float, maximum, product, total, true_divide
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import FoldTiming
 from hwcost.machine.rows import figure
 from hwcost.machine.terms import START_UP
+from hwcost.model.choice import cheaper, fastest_cut
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import Work, is_zero, lowered
 from hwcost.model.moves import move_cost, move_cycles, moves_of
 from hwcost.model.overheads import overhead_cycles
-from hwcost.model.splits import Split, splits_of
-from hwcost.model.sums import where
-from hwcost.model.traffic import Traffic, memory_cycles, moved_elements, moving_cycles, traffic_of
+from hwcost.model.pricing import Pricing
+from hwcost.model.splits import Split
+from hwcost.model.traffic import Traffic, memory_cycles, moved_elements, moving_cycles
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
 __all__ = [
-    "Pricing",
     "as_array",
     "check",
     "layer_cost",
@@ -111,69 +110,6 @@ def _missing(cycles: Size, gemm: Gemm, array: SystolicArray) -> Size:
     return maximum(total(divide(macs, pes, what="the MACs"), -cycles), 0)
 
 
-class Pricing(NamedTuple):
-    """A product (or a whole stack of them) on an array, priced once; the rest is derived when it is asked for.
-
-    Attributes:
-        work: the product, and how it lies on the array.
-        cycles: in all.
-        compute: cycles of the folds.
-        waiting: cycles in which the array waits for memory, at least 0 unless the maximum is a smooth one.
-        memory, overhead: cycles of each transfer and each overhead by name; those that do not occur are left out.
-        moved: elements of each transfer by name; empty on a machine without a memory limit.
-        layouts: if products share an operand and sizes are arrays: where the second of two pricings is cheaper, and
-            the two.
-    """
-
-    work: Work
-    cycles: Size
-    compute: Size
-    waiting: Size
-    memory: Mapping[str, Size]
-    overhead: Mapping[str, Size]
-    moved: Mapping[str, Size]
-    layouts: tuple[Any, Pricing, Pricing] | None = None
-
-    def pick(self, figure: Callable[[Pricing], Any]) -> Any:
-        """A figure of the layout that is taken."""
-        if self.layouts is None:
-            return figure(self)
-        second_is_cheaper, first, second = self.layouts
-        return where(second_is_cheaper, second.pick(figure), first.pick(figure))
-
-    @property
-    def memory_cycles(self) -> Size:
-        """The cycles in which operands move; 0 without a memory limit."""
-        return moving_cycles(self.memory, self.work) if self.memory else 0
-
-    @property
-    def overhead_cycles(self) -> Size:
-        """The cycles of all overheads."""
-        return total(*self.overhead.values(), what="the overhead cycles") if self.overhead else 0
-
-    @property
-    def cost(self) -> Cost:
-        """The cost."""
-        gemm, array = self.work.gemm, self.work.array
-        return Cost(
-            macs=gemm.macs,
-            cycles=self.cycles,
-            seconds=true_divide(self.cycles, array.clock_hz, what="the cycles"),
-            folds=self.pick(lambda one: product(one.work.folds.count, one.work.folds.of_one_product, what="the folds")),
-            pe_cycles=product(self.cycles, array.pes, what="cycles * PEs"),
-            compute_cycles=self.compute,
-            memory_cycles=self.memory_cycles,
-            overhead_cycles=self.overhead_cycles,
-            waiting_cycles=self.waiting,
-        )
-
-    @property
-    def traffic(self) -> Traffic:
-        """The elements that cross each level of the memory."""
-        traffic: Traffic = self.pick(lambda one: traffic_of(one.work, one.moved or None))
-        return traffic
-
-
 def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Pricing:
     """Prices a product on an array; products that share an operand in the cheaper of two layouts.
 
@@ -183,25 +119,14 @@ def price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> P
     >>> apart.work.gemm
     Gemm(m=4, n=4096, k=128, count=8)
     """
-    best = _price if type(array.arrays) is int and array.arrays == 1 else _cut
+    best = _price if type(array.arrays) is int and array.arrays == 1 else functools.partial(fastest_cut, _price)
     apart = best(gemm, array, relaxation)
     if gemm.shares_operands:
         merged = best(gemm.merged(), array, relaxation)
         shared = product(gemm.weights_shared_by, gemm.inputs_shared_by) > 1
-        apart = _cheaper(apart, merged, merged.cycles < apart.cycles, shared, relaxation)
+        apart = cheaper(apart, merged, merged.cycles < apart.cycles, shared, relaxation)
     check_finite(apart.cycles, "cycles")
     return apart
-
-
-def _cut(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Pricing:
-    """The price of a product that is cut for the arrays of a chip in the way that takes the fewest cycles."""
-    best = _price(gemm, array, relaxation)
-    for split in splits_of(gemm, array, relaxation):
-        other = _price(gemm, array, relaxation, split)
-        differ, faster, as_fast = split.parts > 1, other.cycles < best.cycles, other.cycles == best.cycles
-        gains = differ & (faster | (as_fast & (other.compute < best.compute)))
-        best = _cheaper(best, other, gains, differ, relaxation)
-    return best
 
 
 def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation, split: Split | None = None) -> Pricing:
@@ -240,62 +165,6 @@ def _whole(pricing: Pricing) -> Pricing:
         return pricing
     missing = _missing(pricing.cycles, gemm, array)
     return pricing._replace(cycles=total(pricing.cycles, missing), compute=total(pricing.compute, missing))
-
-
-class _Later(Mapping[str, Size]):
-    """Figures that are made when they are asked for: most callers ask for cycles alone."""
-
-    def __init__(self, make: Callable[[], dict[str, Size]]) -> None:
-        self._make: Callable[[], dict[str, Size]] = make
-        self._found: dict[str, Size] | None = None  # not a cached property, whose lock stops torch.compile
-
-    @property
-    def _made(self) -> dict[str, Size]:
-        if self._found is None:
-            self._found = self._make()
-        return self._found
-
-    def __getitem__(self, name: str) -> Size:
-        return self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._made)
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-
-def _cheaper(first: Pricing, second: Pricing, gains: Size, differ: Size, relaxation: Relaxation) -> Pricing:
-    """The cheaper of two layouts of the same products, element by element; ``gains`` says where it is the second.
-
-    A smooth relaxation takes the smooth minimum of the cycles where the layouts ``differ``, and scales the parts of
-    the cheaper layout with it.
-    """
-    if not relaxation.smooths_maximum and is_number(first.cycles) and is_number(second.cycles):
-        return second if gains else first
-    least = cycles = where(gains, second.cycles, first.cycles)
-    if relaxation.smooths_maximum:
-        smooth = total(first.cycles, second.cycles, -relaxation.maximum(first.cycles, second.cycles))
-        cycles = where(differ, smooth, least)
-    scale = true_divide(cycles, least) if relaxation.smooths_maximum else 1
-
-    def picked(of: Callable[[Pricing], Mapping[str, Size]], scale: Size = 1) -> Mapping[str, Size]:
-        def make() -> dict[str, Size]:
-            a, b = of(second), of(first)
-            return {name: product(scale, where(gains, a.get(name, 0), b.get(name, 0))) for name in {**b, **a}}
-
-        return _Later(make)
-
-    return Pricing(
-        first.work,
-        cycles,
-        product(scale, where(gains, second.compute, first.compute)),
-        product(scale, where(gains, second.waiting, first.waiting)),
-        picked(operator.attrgetter("memory")),
-        picked(operator.attrgetter("overhead"), scale),
-        picked(operator.attrgetter("moved")),
-        layouts=(gains, first, second),
-    )
 
 
 # ---------------------------------------------------------------- cost

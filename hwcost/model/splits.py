@@ -6,7 +6,7 @@
     k        input channels, in 2, 4, 8 ... parts; the sums of every part are outputs of their own
 
 The longest part has ceil(extent / arrays) of the letter and decides the time. A product may also stay whole, on one
-array. :mod:`hwcost.model.formula` prices every way and takes the fastest.
+array. :mod:`hwcost.model.choice` prices every way and takes the fastest.
 
 The powers of two are those of a tree that adds sums in pairs; a chip may leave arrays without work where fewer parts
 of k are faster, so that more arrays are never slower.

@@ -16,11 +16,12 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
 from hwcost.model.cost import Cost
-from hwcost.model.formula import Pricing, as_array, price
+from hwcost.model.formula import as_array, price
 from hwcost.model.gemm import Gemm, has_array
 from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import is_zero
 from hwcost.model.moves import move_cost, moves_of
+from hwcost.model.pricing import Pricing
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Unsupported
 from hwcost.network.run import RUN, Run, RunLayers, run_of

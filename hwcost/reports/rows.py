@@ -18,8 +18,8 @@ from hwcost.errors import InvalidValueError, shorten
 from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import CycleBreakdown, breakdown
 from hwcost.model.cost import PARTS, Cost
-from hwcost.model.formula import Pricing
 from hwcost.model.layers import is_layer
+from hwcost.model.pricing import Pricing
 from hwcost.model.traffic import OPERANDS, Traffic
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported

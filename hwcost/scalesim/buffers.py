@@ -24,8 +24,9 @@ import numpy as np
 from hwcost.arrays import Size, as_size, product
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import Pricing, price
+from hwcost.model.formula import price
 from hwcost.model.gemm import Gemm
+from hwcost.model.pricing import Pricing
 from hwcost.model.traffic import sram_accesses
 from hwcost.scalesim.counting import check_serial, one_of
 from hwcost.scalesim.layers import TopologyLayer
