@@ -342,7 +342,6 @@ def test_a_further_field_of_a_product_reaches_a_calibration_and_a_sweep():
     gemms = [Sparse(4, 8, 8, density=share) for share in (0.25, 0.5)]
     stack = Stack.of([Measurement((gemm,), 1.0) for gemm in (*gemms, Gemm(1, 2, 3))], SystolicArray(8, 8))
     assert stack.gemm.density.tolist() == [0.25, 0.5, 1.0]
-    assert stack.at(np.array([1])).gemm.density.tolist() == [0.5]
     assert UniqueGemms.of(gemms).products == tuple(gemms)
 
 

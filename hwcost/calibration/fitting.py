@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hwcost.arrays import Table
-from hwcost.calibration.forms import AUTO, FORMS, Form, chosen_form, forms_of
+from hwcost.calibration.forms import AUTO, FORMS, Form, chosen_forms, forms_of
 from hwcost.calibration.measurements import Measurement, median_of, repeats_of
 from hwcost.calibration.mixing import Labelled, mixed
 from hwcost.calibration.peaks import check_peak, chip_hint, is_too_fast
 from hwcost.calibration.result import Calibration, Estimate, Scores, covered, estimates, folds, margin, scores
-from hwcost.calibration.search import Candidate, FitResult, best_fit
+from hwcost.calibration.search import Candidate, FitResult, Tick, best_fits
 from hwcost.calibration.settings import (
     FIT_PARAMETERS,
     Settings,
@@ -76,7 +76,8 @@ def fit(
         folds: parts of the cross-validation, by group of measurements.
         fold_seeds: one cross-validation for each.
         seed: of the starting points.
-        progress: called with the fits done and the fits to do.
+        progress: called with the searches done and the searches to do: one for each form and machine of the grid, and
+            as many more if a form is chosen.
 
     Raises:
         InvalidValueError: too few measurements, one that is faster than the array's peak, an unknown name, a free
@@ -159,27 +160,31 @@ def _calibration(
 ) -> Calibration:
     """The fit to all measurements, and a cross-validation for each fold seed; the form is chosen anew in each fold."""
     used = list(map(median_of, repeats))
-    measured, everything = np.array([one.seconds for one in used]), np.arange(len(used))
-    held_out = np.empty((len(settings.fold_seeds), len(used)))
+    measured = np.array([one.seconds for one in used])
     parts = [(i, p) for i, seed in enumerate(settings.fold_seeds) for p in folds(groups, settings.folds, seed)]
-    fits: list[FitResult] = []
-    names: list[str] = []
-    for shuffle, part in parts:
-        seen = np.setdiff1d(everything, part)
-        names.append(chosen_form(candidates, groups, settings, seen)[0])
-        found = best_fit(candidates[names[-1]], settings, seen)
-        held_out[shuffle, part] = found.candidate.seconds(part)(found.x)
-        fits.append(found)
-        progress(len(fits), len(parts) + 1)
-    form, errors = chosen_form(candidates, groups, settings, everything)
-    final = best_fit(candidates[form], settings, everything)
-    progress(len(parts) + 1, len(parts) + 1)
-    best, by_seed = final.candidate, tuple(scores(measured, predicted) for predicted in held_out)
-    values, predicted = best.values(final.x), best.seconds()(final.x)
-    known = estimates(values, [row.is_share for row in best.free], best.slopes(final.x), np.log(predicted / measured))
-    chosen = _chosen([each.candidate.machine for each in fits], settings.grid)
+    seen = np.ones((len(parts) + 1, len(used)), dtype=bool)  # the last row is the fit to all of them
+    for row, (_, part) in zip(seen, parts, strict=False):
+        row[part] = False
+    tick = _ticks(sum(map(len, candidates.values())) * (2 if len(candidates) > 1 else 1), progress)
+    choices = chosen_forms(candidates, groups, settings, seen, tick)
+    names, fits = [name for name, _ in choices], dict[int, FitResult]()
+    for name, own in candidates.items():
+        which = [index for index, chosen in enumerate(names) if chosen == name]
+        if which:
+            fits |= zip(which, best_fits(own, settings, seen[which], tick), strict=True)
+        else:
+            tick(len(own))
+    held_out = np.empty((len(settings.fold_seeds), len(used)))
+    for index, (shuffle, part) in enumerate(parts):
+        held_out[shuffle, part] = fits[index].seconds(part)
+    final = fits[len(parts)]
+    (form, errors), best = choices[-1], final.candidate
+    by_seed = tuple(scores(measured, predicted) for predicted in held_out)
+    values, predicted = final.values, final.seconds()
+    known = estimates(values, [row.is_share for row in best.free], final.slopes(), np.log(predicted / measured))
+    chosen = _chosen([fits[index].candidate.machine for index in range(len(parts))], settings.grid)
     return Calibration(
-        device=best.device(final.x),
+        device=final.device,
         values=Table(values | grid_values(best.machine, settings.grid)),
         scores=Scores.mean(by_seed),
         scores_by_seed=by_seed,
@@ -189,7 +194,7 @@ def _calibration(
         measured=tuple(measured.tolist()),
         predicted=tuple(held_out[0].tolist()),
         ranges=Table(_ranges(used)),
-        chosen=Table(chosen | ({"form": Table(dict(Counter(names)))} if form else {})),
+        chosen=Table(chosen | ({"form": Table(dict(Counter(names[:-1])))} if form else {})),
         settings=settings,
         **_margins(np.log(held_out / measured)),
         busiest=_busiest(used, best.machine),
@@ -199,6 +204,18 @@ def _calibration(
         clock_factor=_clock_factor(best, known),
         depth=used[0].depth if len({one.depth for one in used}) == 1 else None,
     )
+
+
+def _ticks(of: int, progress: Progress) -> Tick:
+    """A function that takes the number of searches done since the last call."""
+    done = 0
+
+    def tick(more: int = 1) -> None:
+        nonlocal done
+        done += more
+        progress(done, of)
+
+    return tick
 
 
 def _labelled(repeats: Sequence[Sequence[Measurement]], logs: Sequence[float]) -> list[Labelled]:

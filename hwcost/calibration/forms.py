@@ -10,7 +10,7 @@ best one, the one with the fewest free numbers. So layers that are held out take
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,13 @@ import numpy as np
 from hwcost.arrays import Table
 from hwcost.calibration.measurements import Measurement
 from hwcost.calibration.result import Array, folds
-from hwcost.calibration.search import Candidate, best_fit
+from hwcost.calibration.search import Candidate, Tick, best_fits, fits_from
 from hwcost.calibration.settings import Settings, fit_parameters
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.moves import moves_of
 
-__all__ = ["AUTO", "FORMS", "Form", "chosen_form", "forms_of"]
+__all__ = ["AUTO", "FORMS", "Form", "chosen_forms", "forms_of"]
 
 AUTO = "auto"
 """The word for a choice among all forms."""
@@ -142,44 +142,78 @@ def forms_of(free: object) -> tuple[Form, ...]:
     return tuple(found.values())
 
 
-def chosen_form(
+def chosen_forms(
     candidates: Mapping[str, Sequence[Candidate]],
     groups: Sequence[Any],
     settings: Settings,
-    which: Array,
-) -> tuple[str, dict[str, float]]:
-    """The form that some measurements choose, and the mean error of each by cross-validation among them.
+    seen: Array,
+    tick: Tick,
+) -> list[tuple[str, dict[str, float]]]:
+    """The form that each selection of the measurements chooses, and the mean errors by cross-validation within it.
 
     Args:
         candidates: of each form, in the order of the forms.
         groups: of all measurements; those of one group are held out together.
         settings: of the fits.
-        which: the measurements that are seen.
+        seen: a row of truth values for each selection.
+        tick: called for each candidate that was tried, if there is a choice.
     """
-    if len(candidates) == 1 or len({groups[index] for index in which}) < INNER_PARTS:
-        return next(iter(candidates)), {}
-    of_each = {name: np.abs(_held_out(own, groups, settings, which)) for name, own in candidates.items()}
-    errors = {name: np.minimum(error, FARTHEST) for name, error in of_each.items()}
+    first: list[tuple[str, dict[str, float]]] = [(next(iter(candidates)), {})] * len(seen)
+    several = [len({groups[index] for index in np.flatnonzero(own).tolist()}) >= INNER_PARTS for own in seen]
+    choosing = np.flatnonzero(several)
+    if len(candidates) == 1:
+        return first
+    of_each = {name: _held_out(own, groups, settings, seen[choosing], tick) for name, own in candidates.items()}
+    free = {name: len(own[0].free) for name, own in candidates.items()}
+    for position, index in enumerate(choosing):
+        first[index] = _chosen({name: logs[position] for name, logs in of_each.items()}, free)
+    return first
+
+
+def _chosen(logs: Mapping[str, Array], free: Mapping[str, int]) -> tuple[str, dict[str, float]]:
+    """The form of the fewest free numbers of those that cannot be told from the best, by logarithms of errors."""
+    errors = {name: np.minimum(np.abs(own), FARTHEST) for name, own in logs.items()}
     means = {name: float(error.mean()) for name, error in errors.items()}
     best = min(means, key=lambda name: means[name])
-    for name in sorted(candidates, key=lambda name: len(candidates[name][0].free)):
+    for name in sorted(logs, key=lambda name: free[name]):
         more = errors[name] - errors[best]
         if more.mean() <= max(more.std(ddof=1) / np.sqrt(len(more)), LEAST_GAIN * means[best]):
             return name, means
     return best, means
 
 
-def _held_out(candidates: Sequence[Candidate], groups: Sequence[Any], settings: Settings, which: Array) -> Array:
-    """Logarithms of predicted over measured seconds of measurements that a fit to the others has not seen.
+def _held_out(
+    candidates: Sequence[Candidate], groups: Sequence[Any], settings: Settings, seen: Array, tick: Tick
+) -> list[Array]:
+    """For each selection the logarithms of predicted over measured seconds that a fit to the others has not seen.
 
-    The machine of the grid and the factor of the start are those of all of them together.
+    The machine of the grid and the factor of the start are those of all of the selection together.
     """
-    found = np.empty(len(which))
-    own = [groups[index] for index in which]
-    first = best_fit(candidates, settings.with_starts(INNER_STARTS), which, None, ROUGHLY)
-    for part in folds(own, INNER_PARTS, settings.seed):
-        seen, unseen = which[np.setdiff1d(np.arange(len(which)), part)], which[part]
-        fitted = best_fit([first.candidate], settings.with_starts(1), seen, first.x, ROUGHLY)
-        predicted = first.candidate.seconds(unseen)(fitted.x)
-        found[part] = np.log(predicted / first.candidate.stack.seconds[unseen])
+    found = [np.empty(own.sum()) for own in seen]
+    firsts = best_fits(candidates, settings.with_starts(INNER_STARTS), seen, tick, ROUGHLY)
+    for candidate in candidates:
+        parts = [
+            (index, part)
+            for index, first in enumerate(firsts)
+            if first.candidate is candidate
+            for part in _inner_folds(groups, settings, seen[index])
+        ]
+        if not parts:
+            continue
+        inner = np.array([seen[index] & ~part for index, part in parts])
+        starts = np.array([firsts[index].x for index, _ in parts])
+        scales = np.array([firsts[index].scale for index, _ in parts])
+        fits = fits_from(candidate, settings, inner, starts, scales, ROUGHLY)
+        logs = np.log(candidate.seconds(np.array([fit.x for fit in fits]), scales) / candidate.stack.seconds)
+        for (index, part), own in zip(parts, logs, strict=True):
+            found[index][part[seen[index]]] = own[part]
     return found
+
+
+def _inner_folds(groups: Sequence[Any], settings: Settings, seen: Array) -> Iterator[Array]:
+    """The parts of a selection that are held out in turn, as truth values over all measurements."""
+    which = np.flatnonzero(seen)
+    for part in folds([groups[index] for index in which.tolist()], INNER_PARTS, settings.seed):
+        held_out = np.zeros_like(seen)
+        held_out[which[part]] = True
+        yield held_out

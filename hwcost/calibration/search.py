@@ -3,33 +3,35 @@
 Residuals are logarithms of predicted over measured latency, so that a factor of two counts the same at every size. A
 soft L1 loss makes an outlier pull linearly. The prior keeps each number near that of the device unless the measurements
 pull it away: a Gaussian in the logarithm, whose width is ``prior`` times the spread of the number.
+
+Fits of one machine to several selections of the measurements, from several starting points, are made together: a
+selection is a row of truth values, and all rows are priced in one call.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from hwcost.arrays import Size
+from hwcost.calibration.descent import minimise
 from hwcost.calibration.result import Array
 from hwcost.calibration.settings import FitParameter, Settings
 from hwcost.calibration.stack import Stack
-from hwcost.errors import InvalidValueError, MissingDependencyError
+from hwcost.errors import InvalidValueError
 from hwcost.machine.array import IdleFieldError, SystolicArray, adapt
 
-try:
-    from scipy.optimize import least_squares
-except ImportError as error:
-    raise MissingDependencyError("scipy", "fit", "hwcost.calibration") from error
+__all__ = ["Candidate", "FitResult", "Tick", "best_fits", "fits_from"]
 
-__all__ = ["Candidate", "FitResult", "best_fit"]
-
+Tick: TypeAlias = Callable[..., None]
+"""A function that is called after each candidate."""
 _FARTHEST = 12.0
 _FARTHEST_SHARE = 7.0
 _STEP = 1e-4
@@ -42,14 +44,13 @@ class Candidate:
     """A machine of the grid, with its free numbers at their start, and the measurements priced on it.
 
     Numbers are given as their distances x from the start. Where ``follows`` is set, the start is that of a machine that
-    is slower or faster by one factor, which :meth:`scaled` finds, and the prior does not hold numbers against the data.
+    is slower or faster by one factor, which :meth:`scales` finds, and the prior does not hold numbers against the data.
     """
 
     machine: SystolicArray
     stack: Stack
     free: tuple[FitParameter, ...]
     follows: bool = False
-    scale: float | None = None
 
     @classmethod
     def of(
@@ -79,49 +80,27 @@ class Candidate:
             raise InvalidValueError("free", name, f"{field}: {error.allowed}", reason=error.reason) from None
         return cls(started, stack, free, follows)
 
-    def scaled(self, which: Array) -> Candidate:
-        """The candidate whose start is as slow as some of the measurements are, by their median; found once."""
-        if self.scale is not None:
-            return self
-        scale, measured, still = 1.0, self.stack.seconds[which], np.zeros(len(self.free))
+    def scales(self, seen: Array) -> Array:
+        """For each selection the factor by which the start is slower, by the median of its measurements."""
+        found = np.ones(len(seen))
         for _ in range(_SCALINGS if self.follows else 0):
-            predicted = dataclasses.replace(self, scale=scale).seconds(which)(still)
-            scale = min(max(scale * float(np.median(measured / predicted)), 1e-9), 1e9)
-        return dataclasses.replace(self, scale=scale)
+            ratios = self.stack.seconds / self.seconds(np.zeros((len(seen), len(self.free))), found)
+            medians = [np.median(row[own]) for row, own in zip(ratios, seen, strict=True)]
+            found = np.clip(found * medians, 1e-9, 1e9)
+        return found
 
-    def _starts(self, machine: SystolicArray) -> list[Size]:
-        scale = 1.0 if self.scale is None else self.scale
-        return [row.start_of(machine) * scale**row.power for row in self.free]
+    def seconds(self, x: Array, scales: Array) -> Array:
+        """Seconds of all measurements, a row for each point x and the factor of its start."""
+        whole, starts = self._start
+        triples = zip(self.free, starts, x.T, strict=True)
+        numbers = [row.value(at * scales[:, None] ** row.power, far[:, None]) for row, at, far in triples]
+        return self.stack.predict(whole, _changes(self.free, numbers))
 
-    def values(self, x: Array) -> dict[str, float]:
-        """The numbers of the device itself, by name."""
-        triples = zip(self.free, self._starts(self.machine), x, strict=True)
-        return {row.name: float(row.value(start, distance)) for row, start, distance in triples}
-
-    def device(self, x: Array) -> SystolicArray:
-        """The machine with its fitted numbers."""
-        return dataclasses.replace(self.machine, **_changes(self.free, list(self.values(x).values())))
-
-    def seconds(self, which: Array | None = None) -> Callable[[Array], Array]:
-        """Seconds of some of the measurements, or of all, as a function of the distances."""
-        stack = self.stack if which is None else self.stack.at(which)
-        whole = adapt(self.machine, stack.fields).array
-        # a number that differs between measurements is scaled from the value of each
-        pairs = zip(self.free, self._starts(whole), self._starts(self.machine), strict=True)
-        starts = [own if any(name in stack.fields for name in row.fields) else of_all for row, own, of_all in pairs]
-
-        def predict(x: Array) -> Array:
-            triples = zip(self.free, starts, x, strict=True)
-            numbers = [row.value(start, float(distance)) for row, start, distance in triples]
-            return stack.predict(dataclasses.replace(whole, **_changes(self.free, numbers)))
-
-        return predict
-
-    def slopes(self, x: Array) -> Array:
-        """D log(seconds) / dx: one row per measurement, one column per number."""
-        seconds = self.seconds()
-        sides = ((np.log(seconds(x + _STEP * u)), np.log(seconds(x - _STEP * u))) for u in np.eye(len(self.free)))
-        return np.stack([(above - below) / (2 * _STEP) for above, below in sides], axis=1)
+    @functools.cached_property
+    def _start(self) -> tuple[SystolicArray, list[Size]]:
+        """The machine with the fields that differ between measurements, from whose value such numbers start."""
+        whole, own = adapt(self.machine, self.stack.fields).array, self.stack.fields
+        return whole, [row.start_of(whole if own.keys() & row.fields else self.machine) for row in self.free]
 
 
 def _changes(free: Sequence[FitParameter], numbers: Sequence[Size]) -> dict[str, Any]:
@@ -130,60 +109,97 @@ def _changes(free: Sequence[FitParameter], numbers: Sequence[Size]) -> dict[str,
 
 @dataclass(frozen=True)
 class FitResult:
-    """The best fit to some measurements: its candidate, the distances from the candidate's start, and the cost."""
+    """The best fit to some measurements.
+
+    Attributes:
+        candidate: the machine.
+        x: the distances from its start.
+        scale: the factor by which this start is slower.
+        cost: what the fit made least.
+    """
 
     candidate: Candidate
     x: Array
+    scale: float
     cost: float
 
+    @property
+    def values(self) -> dict[str, float]:
+        """The numbers of the device itself, by name."""
+        free, machine = self.candidate.free, self.candidate.machine
+        starts = [row.start_of(machine) * self.scale**row.power for row in free]
+        return {row.name: float(row.value(at, x)) for row, at, x in zip(free, starts, self.x.tolist(), strict=True)}
 
-def best_fit(
+    @property
+    def device(self) -> SystolicArray:
+        """The machine with its fitted numbers."""
+        free, machine = self.candidate.free, self.candidate.machine
+        return dataclasses.replace(machine, **_changes(free, list(self.values.values())))
+
+    def seconds(self, which: Array | slice = slice(None)) -> Array:
+        """Seconds of some of the measurements, or of all."""
+        return self._at(self.x[None])[0, which]
+
+    def slopes(self) -> Array:
+        """D log(seconds) / dx: one row per measurement, one column per number."""
+        steps = _STEP * np.eye(len(self.x))
+        above, below = np.log(self._at(self.x + steps)), np.log(self._at(self.x - steps))
+        return (above - below).T / (2 * _STEP)
+
+    def _at(self, x: Array) -> Array:
+        return self.candidate.seconds(x, np.full(len(x), self.scale))
+
+
+def best_fits(
     candidates: Sequence[Candidate],
     settings: Settings,
-    which: Array,
-    start: Array | None = None,
+    seen: Array,
+    tick: Tick,
     tolerance: float = 1e-8,
-) -> FitResult:
-    """The best fit to some of the measurements, over all candidates and starting points.
+) -> list[FitResult]:
+    """The best fit to each selection of the measurements, over all candidates and starting points.
 
     Args:
         candidates: the machines.
         settings: of the fit.
-        which: positions of the measurements.
-        start: the first starting point; that of the machine by default.
+        seen: a row of truth values for each selection.
+        tick: called after each candidate.
         tolerance: of the search; a comparison of forms needs less than a fit.
     """
-    fits = (found for each in candidates for found in _local_fits(each, settings, which, start, tolerance))
-    return min(fits, key=lambda found: found.cost)
+    found: list[FitResult] = []
+    for each in candidates:
+        random = np.random.default_rng(settings.seed)
+        drawn = random.standard_normal((settings.starts - 1, len(each.free)))
+        starts = np.repeat(np.vstack([np.zeros(len(each.free)), drawn]), len(seen), axis=0)
+        scales = np.tile(each.scales(seen), settings.starts)
+        found += fits_from(each, settings, np.tile(seen, (settings.starts, 1)), starts, scales, tolerance)
+        tick()
+    return [min(found[index :: len(seen)], key=lambda fit: fit.cost) for index in range(len(seen))]
 
 
-def _local_fits(
-    candidate: Candidate, settings: Settings, which: Array, first: Array | None, tolerance: float
-) -> Iterator[FitResult]:
-    candidate = candidate.scaled(which)
-    free, seconds, measured = candidate.free, candidate.seconds(which), np.log(candidate.stack.seconds[which])
+def fits_from(
+    candidate: Candidate, settings: Settings, seen: Array, start: Array, scales: Array, tolerance: float
+) -> list[FitResult]:
+    """The fit of a candidate to each selection of the measurements from a starting point of its own.
+
+    Args:
+        candidate, settings, seen, tolerance: as for :func:`best_fits`.
+        start: distances, a row for each selection.
+        scales: the factor of the start for each.
+    """
+    free, measured = candidate.free, np.log(candidate.stack.seconds)
     prior = math.inf if settings.prior is None else settings.prior
-    widths = np.array([prior * row.start.spread for row in free])
+    widths = np.tile([prior * row.start.spread for row in free], (len(seen), 1))
     farthest = np.array([_FARTHEST_SHARE if row.is_share else _FARTHEST for row in free])
 
-    def residuals(x: Array, widths: Array) -> Array:
-        far = (np.log(seconds(x)) - measured) / settings.robust
-        data = np.sign(far) * np.sqrt(2 * (np.sqrt(1 + far * far) - 1))  # squared: the soft L1 loss
-        return np.concatenate([data, x / widths])
+    def residuals(which: Array, x: Array) -> Array:
+        far = (np.log(candidate.seconds(x, scales[which])) - measured) / settings.robust
+        data = far * np.sqrt(2 / (np.sqrt(1 + far * far) + 1))  # squared: the soft L1 loss
+        return np.where(seen[which], data, 0)
 
-    def fitted(start: Array, widths: Array) -> Any:
-        start = np.clip(start, -farthest + 1e-6, farthest - 1e-6)
-        bounds = -farthest, farthest
-        return least_squares(
-            residuals, start, bounds=bounds, args=(widths,), ftol=tolerance, xtol=tolerance, method="trf", max_nfev=200
-        )
-
-    random = np.random.default_rng(settings.seed)
-    origin = np.zeros(len(free)) if first is None else first
-    for index in range(settings.starts):
-        drawn = random.standard_normal(len(free)) if index else origin
-        found = fitted(drawn, widths)
-        pulled = np.abs(found.x) > _PULLED * widths
-        if candidate.follows and pulled.any():  # the data pull against the prior: it must not win unseen
-            found = fitted(found.x, np.where(pulled, _LOOSER * widths, widths))
-        yield FitResult(candidate, found.x, float(found.cost))
+    found = minimise(residuals, start, widths, farthest, tolerance)
+    pulled = np.abs(found.x) > _PULLED * widths
+    if candidate.follows and pulled.any():  # the data pull against the prior: it must not win unseen
+        found = minimise(residuals, found.x, np.where(pulled, _LOOSER * widths, widths), farthest, tolerance)
+    ends = zip(found.x, scales.tolist(), found.cost.tolist(), strict=True)
+    return [FitResult(candidate, *end) for end in ends]

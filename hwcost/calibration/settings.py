@@ -71,16 +71,16 @@ class FitParameter:
             return start(array) if callable(start) else start
         return np.clip(value, _EDGE, 1 - _EDGE) if self.is_share and not is_number(value) else value
 
-    def value(self, start: Size, x: float) -> Size:
-        """The number at a distance x from its start.
+    def value(self, start: Size, x: Size) -> Size:
+        """The number at a distance x from its start; both may be arrays.
 
-        >>> FIT_PARAMETERS["cycles_per_row"].value(2.0, 0.0), FIT_PARAMETERS["overlap"].value(0.5, 0.0)
-        (2.0, 0.5)
+        >>> FIT_PARAMETERS["overlap"].value(0.5, np.array([0.0, np.log(3.0)]))
+        array([0.5 , 0.75])
         """
         if not self.is_share:
-            return start * math.exp(x)
+            return start * np.exp(x)
         odds = start / (1 - start) * np.exp(x)
-        return odds / (1 + odds) if not is_number(start) else float(odds / (1 + odds))
+        return odds / (1 + odds)
 
 
 _TIED = {

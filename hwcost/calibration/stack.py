@@ -7,13 +7,13 @@ A measurement is a run of a network, be it of one layer: what a run takes on top
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from hwcost.arrays import is_number
 from hwcost.calibration.measurements import Measurement
 from hwcost.calibration.result import Array
 from hwcost.errors import MISSING, InvalidValueError
@@ -25,6 +25,9 @@ from hwcost.model.moves import Move, move_cycles, moves_of
 from hwcost.network.run import Ends, ends_of, spill_move, spilled_weights
 
 __all__ = ["Stack"]
+
+_MOST = 100_000
+"""Products of all rows that are priced in one call."""
 
 
 @dataclass(frozen=True)
@@ -80,35 +83,37 @@ class Stack:
             tuple(tuple(one.layers) for one in measurements),
         )
 
-    def at(self, which: Array) -> Stack:
-        """The stack of some of the measurements, by position."""
-        products = np.flatnonzero(np.isin(self.owner, which))
-        position = {int(index): new for new, index in enumerate(which)}
-        return Stack(
-            self.gemm.map(lambda size: size if is_number(size) else size[products]),
-            np.array([position[int(index)] for index in self.owner[products]], dtype=int),
-            self.seconds[which],
-            {name: column[products] for name, column in self.fields.items()},
-            self.moved[which],
-            self.ends[which],
-            tuple(self.layers[int(index)] for index in which),
-        )
+    def predict(self, machine: SystolicArray, numbers: Mapping[str, Array] = MappingProxyType({})) -> Array:
+        """Seconds of every measurement on a machine with the fields that differ between measurements as arrays.
 
-    def predict(self, machine: SystolicArray) -> Array:
-        """Seconds of every measurement on a machine with the fields that differ between measurements as arrays."""
-        cycles = price(self.gemm, machine).cycles
-        count = len(self.seconds)
-        found = np.bincount(self.owner, weights=np.broadcast_to(cycles, self.owner.shape), minlength=count)
+        Args:
+            machine: with these fields.
+            numbers: fields to set, each an array with a row for each device to price, and a column for each product or
+                one for all. The result has the same rows.
+        """
+        rows = max(map(len, numbers.values()), default=1)
+        at_once = max(1, _MOST // len(self.owner))
+        parts = []
+        for start in range(0, rows, at_once):
+            own: dict[str, Any] = {name: number[start : start + at_once] for name, number in numbers.items()}
+            parts.append(self._predict(dataclasses.replace(machine, **own), min(at_once, rows - start)))
+        return np.concatenate(parts)
+
+    def _predict(self, machine: SystolicArray, rows: int) -> Array:
+        cycles = np.broadcast_to(price(self.gemm, machine).cycles, (rows, len(self.owner)))
+        owners, first = np.unique(self.owner, return_index=True)
+        found = np.zeros((rows, len(self.seconds)))
+        found[:, owners] = np.add.reduceat(cycles, first, axis=1)
         if is_finite(machine.vector_bytes_per_s) or machine.has_run:
-            found = found + self._beyond_products(machine)
+            found = found + self._beyond_products(machine, first)
         return found / machine.clock_hz
 
-    def _beyond_products(self, machine: SystolicArray) -> Any:
+    def _beyond_products(self, machine: SystolicArray, first: Array) -> Any:
         """The cycles of operations without products, and of what a run takes on top of its layers."""
-        if machine.sweeps:  # all products of a measurement are of one machine
-            first = np.unique(self.owner, return_index=True)[1]
-            arrays: Any = {n: value[first] for n, value in machine.stated() if isinstance(value, np.ndarray)}
-            machine = dataclasses.replace(machine, **arrays)
+        # all products of a measurement are of one machine
+        own = ((name, value) for name, value in machine.stated() if name in self.fields)
+        arrays: Any = {name: value[..., first] for name, value in own if isinstance(value, np.ndarray)}
+        machine = dataclasses.replace(machine, **arrays)
         moves = [Move(self.moved, "vector_bytes_per_s"), *Ends(self.ends, 0.0).moves()]
         if machine.may_spill:
             moves.append(spill_move(self._spilled(machine)))

@@ -13,7 +13,7 @@ from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import OPTIONS, ArrayOptions, array_options
 from hwcost.cli.shared.options import Decorator, default_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
-from hwcost.cli.shared.progress import progress_of
+from hwcost.cli.shared.progress import progress_of_unknown
 from hwcost.cli.shared.values import parse_name, parse_number, parse_size, parse_sizes
 from hwcost.devices.checks import check_text
 from hwcost.devices.values import check_device_name
@@ -129,10 +129,9 @@ def calibrate(
         texts = {"source": source, "licence": licence}
     for note in _notes(rows.left_out, rows.ignored, file):
         click.echo(note, err=True)
-    fits = settings["folds"] * len(settings["fold_seeds"]) + 1
     try:
-        with progress_of(fits, "fits") as advance:
-            found = fit(base, rows.measurements, **settings, progress=lambda done, of: advance(1))
+        with progress_of_unknown("searches", least=2) as show:
+            found = fit(base, rows.measurements, **settings, progress=show)
     except InvalidValueError as error:
         raise error.at(f"--{error.field}" if error.field in {"free", *settings} else error.field) from None
     texts.setdefault("data", f"{found.scores.count} measurements in {os.path.basename(str(measured))}")
