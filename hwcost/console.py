@@ -69,7 +69,25 @@ class Commands(click.Group):
         """The command named first."""
         if self.get_command(ctx, args[0]) is None:
             raise InvalidValueError("command", args[0], self.list_commands(ctx))
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            _refuse_repeated(command, rest)
+        return name, command, rest
+
+
+def _refuse_repeated(command: click.Command, args: Sequence[str]) -> None:
+    """Raises if an option that takes one value is given more than once, of which the last would win unseen."""
+    with contextlib.suppress(click.UsageError):  # which click raises again, with its own words
+        values, _, order = command.make_parser(click.Context(command)).parse_args(list(args))
+        names = {name for param in command.params for name in param.opts}
+        for param in order:
+            if not isinstance(param, click.Option) or param.multiple or param.is_flag or order.count(param) == 1:
+                continue
+            name = max(param.opts, key=len)
+            several = f"{name}s"
+            allowed = "give one value" + (f", or several to {several}, between commas" if several in names else "")
+            value = values[param.name or ""]
+            raise InvalidValueError(name, value, allowed, reason="it is given more than once")
 
 
 def run_command(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:

@@ -173,6 +173,20 @@ def test_a_flag_takes_no_value(refused, command, option):
     assert option in refused(*command.split(), f"{option}=x")
 
 
+@pytest.mark.parametrize(("command", "option"), OPTIONS, ids=": ".join)
+def test_an_option_of_one_value_is_given_once(refused, command, option):
+    param = next(param for param in COMMANDS[command].params if option in param.opts)
+    if not param.multiple:
+        line = refused(*command.split(), f"{option}=1", f"{option}=2")
+        assert f"{option} cannot be used: it is given more than once" in line
+
+
+def test_several_devices_have_an_option_of_their_own(refused):
+    line = refused("compare", "net.csv", "--device", "gemmini", "--device", "tpu-v1")
+    assert "--device" in line
+    assert "--devices" in line
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_misspelt_option_is_answered_with_the_closest(refused, command):
     for name, option in OPTIONS:

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 import re
 
 import numpy as np
@@ -14,10 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nets import LENET, TREE
 
-from hwcost import Conv2d, Gemm, SystolicArray, network_cost
-from hwcost.devices import ExtrapolationWarning, Fit, Range, read_device, write_device
+from hwcost import Conv2d, Gemm, Linear, SystolicArray, advise, network_cost
+from hwcost.devices import Entry, ExtrapolationWarning, Fit, Range, read_device, write_device
+from hwcost.importers.lists import write_layers
 from hwcost.network.network import Network
-from hwcost.plot import network_data, network_figure
+from hwcost.plot import (
+    network_data,
+    network_figure,
+    pruning_data,
+    pruning_figure,
+    stairs_data,
+    stairs_figure,
+    sweep_figure,
+)
 from hwcost.reports import Module, summarise
 
 pytest.importorskip("tomli_w")
@@ -52,6 +62,12 @@ def listed(tmp_path, name, **layers):
     rows = [f"{key},gemm,{layer.m},{layer.n},{layer.k}" for key, layer in layers.items()]
     (tmp_path / name).write_text("\n".join(["name,kind,m,n,k", *rows]) + "\n")
     return str(tmp_path / name)
+
+
+def linear(tmp_path, **layers):
+    """A file of linear layers, whose widths can change."""
+    list(write_layers(tmp_path / "net.csv", Network.of_layers("net", layers)))
+    return str(tmp_path / "net.csv")
 
 
 # ---------------------------------------------------------------- which layers
@@ -201,7 +217,153 @@ def test_a_sweep_marks_arrays_that_were_not_measured(hwcost, tmp_path, mine):
     assert "~" not in hwcost(*args[:-4], "--rows", "16", "--cols", "16")[1]
 
 
+def test_a_sweep_has_the_interval_of_the_fitted_array(hwcost, tmp_path, mine):
+    net = listed(tmp_path, "net.csv", a=SEEN)
+    args = ("sweep", net, "--device", mine, "--rows", "8,16", "--cols", "16")
+    rows = {row["rows"]: row for row in json.loads(hwcost(*args, "--json")[1])["rows"]}
+    assert rows[8]["seconds_90_low"] is rows[8]["seconds_90_high"] is None
+    assert rows[16]["seconds_90_low"] == pytest.approx(rows[16]["seconds"] * math.exp(-0.1))
+    assert rows[16]["seconds_90_high"] == pytest.approx(rows[16]["seconds"] * math.exp(0.1))
+    table = csv.DictReader(io.StringIO(hwcost(*args, "--csv")[1]))
+    assert [row["seconds_90_low"] == "" for row in table] == [True, False]
+    lines = [line for line in hwcost(*args)[1].splitlines() if re.search(r"\d x 16[ ,] ", line)]
+    assert [bool(re.search(r"\b8 x 16\b", line)) for line in lines] == [" to " not in line for line in lines]
+
+
+def test_a_sweep_of_layers_has_an_interval_a_row(hwcost, mine):
+    args = ["estimate", "--k", "1", "--c", "64", "--h", "20", "--w", "20", "--device", mine, "--f", "64,400"]
+    rows = json.loads(hwcost(*args, "--json")[1])["rows"]
+    margins = [math.log(row["seconds_90_high"] / row["seconds"]) for row in rows]
+    assert margins == pytest.approx([0.1, 0.1 + 0.25 * 2])  # 400 filters are two doublings beyond 100
+    assert [math.log(row["seconds"] / row["seconds_90_low"]) for row in rows] == pytest.approx(margins)
+    title, *lines = hwcost(*args)[1].splitlines()
+    assert "90 % from[" in title
+    assert "90 % to[" in title
+    assert len({len(line) for line in (title, *lines[:2])}) == 1
+    for other in (["--s1", "8"], ["--s1", "8,16"], ["--dataflow", "is"]):
+        assert "seconds_90_low" not in json.loads(hwcost(*args, *other, "--json")[1])["rows"][0]
+
+
+def test_advice_marks_its_figures_and_has_an_interval(hwcost, tmp_path, mine):
+    net = linear(tmp_path, a=Linear(300, 60, batch=400), b=Linear(300, 64, batch=400), c=Linear(300, 60, batch=2))
+    args = ("advise", net, "--device", mine, "--budget", "0.9")
+    code, out, err = hwcost(*args)
+    assert (code, err) == (0, "")
+    assert re.search(r"^~[\d.]+ cycles, ~[\d.]+ us \(90 %: [\d.]+ us to [\d.]+ us\), ~[\d.]+ % utiliz", out, re.M)
+    rows = {line.split()[0]: line for line in out.splitlines() if re.match(r"[abc]\.\w+ +\d", line)}
+    assert {name[0]: line.count("~") for name, line in rows.items() if "in_f" in name} == {"a": 1, "b": 1, "c": 3}
+    assert re.search(r"^budget 0.9: ~", out, re.M)
+    assert "~ an extrapolation: 1 of 3 layers beyond what mine was measured with, like c: m is 2" in out
+    content = json.loads(hwcost(*args, "--json")[1])
+    assert content["beyond"] == {"c": ["m is 2, but layers of 16 to 1000 were measured"]}
+    assert 0 < content["extrapolated_share"] < 0.5
+    model = json.loads(hwcost("model", net, "--device", mine, "--json")[1])["total"]
+    assert content["seconds_90"] == pytest.approx(model["seconds_90"])
+    steps = {each["name"]: each["cheaper"]["extrapolated"] for each in content["widths"] if each["cheaper"]}
+    assert steps["a.in_features"] is False
+    assert steps["c.in_features"] is True
+    assert "~" in hwcost(*args[:-2], "--layers")[1]
+    assert "us" not in hwcost("advise", net, "--s1", "8", "--s2", "8")[1].splitlines()[1]
+
+
+def test_advice_on_what_was_not_measured_has_no_total(hwcost, tmp_path, mine):
+    near, far = Linear(300, 60, batch=400), Linear(9000, 60, batch=400)
+    net = linear(tmp_path, a=near, b=far)
+    code, out, err = hwcost("advise", net, "--device", mine, "--budget", "0.9")
+    assert (code, err) == (0, "")
+    assert re.search(r"^no total: \d+ % of it is beyond what was measured; --extrapolate prints it$", out, re.M)
+    assert re.search(r"^budget 0.9: ~\d+.\d+ % of today's", out, re.M)
+    assert json.loads(hwcost("advise", net, "--device", mine, "--json")[1])["total"] is None
+    asked = json.loads(hwcost("advise", net, "--device", mine, "--json", "--extrapolate")[1])
+    assert asked["total"]["cycles"] > 0
+    network = Network.of_layers("net", {"a": near, "b": far})
+    with pytest.warns(ExtrapolationWarning, match=r"no total: \d+ % of it"):
+        found = advise(network, device())
+    assert found.as_dict()["total"] is None
+    assert advise(network, device(), extrapolate=True).as_dict()["total"]["cycles"] == asked["total"]["cycles"]
+
+
+def test_a_size_may_be_beyond_where_today_is_not():
+    network = Network.of_layers("net", {"a": Linear(300, 17, batch=400)})
+    found = advise(network, device({"n": Range(17, 100)}))["a.out_features"]
+    assert found.cheaper.size == 16
+    assert found.cheaper.extrapolated
+
+
+def test_what_a_run_takes_is_beyond_unless_it_was_fitted_or_published():
+    def share(status, identified):
+        known = read_device("gemmini")
+        entry = Entry(1e9, "B/s", status, "a test")
+        fit = Fit("a few layers", "us", "CC0-1.0", {}, identified, (), RANGES)
+        chip = dataclasses.replace(known, entries={**known.entries, "host_bytes_per_s": entry}, fit=fit)
+        summary = summarise({"a": SEEN}, chip, extrapolate=True)
+        run = next(row for row in summary.rows if row.state == "run")
+        assert bool(run.beyond) is (summary.extrapolated_share > 0) is ("(run)" in summary.legend)
+        assert advise(Network.of_layers("n", {"a": SEEN}), chip, extrapolate=True).extrapolated_share == pytest.approx(
+            summary.extrapolated_share
+        )
+        return summary.extrapolated_share
+
+    assert share("assumed", ()) > 0
+    assert share("derived", ()) > 0
+    assert share("published", ()) == 0
+    assert share("derived", ("host_bytes_per_s",)) == 0
+
+
 # ---------------------------------------------------------------- pictures and pages
+
+
+def test_stairs_are_hatched_beyond_what_was_measured_and_have_the_interval():
+    pytest.importorskip("matplotlib")
+    of = (Conv2d(64, 1, 1, height=20, width=20), device(log_margin_90=0.1), "out_channels", range(60, 141))
+    layer, chip, along, widths = of
+    data = stairs_data(layer, chip.array, along, widths, device=chip)
+    assert data["extrapolated"] == [width > 100 for width in widths]
+    low, high = (np.array(ends) / data["exact"]["cycles"] for ends in data["cycles_90"])
+    assert high[:41] == pytest.approx(math.exp(0.1))
+    assert low * high == pytest.approx(1)
+    assert all(high[41:] > high[0])
+    figure = stairs_figure(layer, chip.array, along, widths, device=chip)
+    assert [len([each for each in axes.patches if each.get_hatch()]) for axes in figure.axes] == [1, 1]
+    words = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert {"beyond what was measured", "90 % interval"} <= set(words)
+    bare = stairs_data(layer, SystolicArray(8, 8), along, widths)
+    assert (bare["extrapolated"], bare["cycles_90"]) == (None, None)
+
+
+def test_the_front_of_a_sweep_is_hollow_beyond_what_was_measured():
+    pytest.importorskip("matplotlib")
+    points = {"rows": [8, 8], "cols": [8, 16], "dataflow": ["ws", "ws"], "seconds": [4.0, 2.0]}
+    figure = sweep_figure(**points, utilization=[0.5, 0.5], front=[0, 1], extrapolated=[True, False])
+    faces = [line.get_markerfacecolor() for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 1]
+    assert sorted(face == "white" for face in faces) == [False, True]
+
+
+def test_a_pruning_marks_its_figures(tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    from hwcost.torch import prune
+
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 8))
+    write_device(tmp_path / "mine.toml", device({"n": Range(40, 100)}, log_margin_90=0.1))
+    with pytest.warns(UserWarning, match="no data"):
+        report = prune(model, torch.zeros(1, 64), str(tmp_path / "mine.toml"), target=0.8).report
+    content = report.as_dict()
+    assert [each["extrapolated"][0] for each in content["layers"]] == [False, True]
+    assert content["before"]["extrapolated"] is content["after"]["extrapolated"] is True
+    low, high = content["before"]["seconds_90"]
+    assert low < content["before"]["seconds"] < high
+    text = str(report)
+    assert re.search(r"^cycles +~[\d.]+ +~[\d.]+ +~", text, re.M)
+    assert re.search(r"^ +90 % from ", text, re.M)
+    assert "~ an extrapolation: " in text
+    data = pruning_data(report)
+    assert " to ~" in data["title"]
+    assert [bar for bar in pruning_figure(report).axes[1].patches if bar.get_hatch()]
+    with pytest.warns(UserWarning, match="no data"):
+        bare = prune(model, torch.zeros(1, 64), SystolicArray(8, 8), target=0.8).report
+    assert "~" not in str(bare)
+    assert bare.as_dict()["layers"][0]["extrapolated"] is None
 
 
 def test_bars_beyond_what_was_measured_are_hollow():

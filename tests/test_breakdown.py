@@ -15,7 +15,13 @@ from hwcost import Conv2d, Gemm, InvalidValueError, Linear, SystolicArray, layer
 from hwcost.devices import device_names, load_device
 from hwcost.model.breakdown import KINDS, CycleBreakdown, layer_breakdown
 
-ARRAYS = machines.ALL | {name: load_device(name) for name in device_names()}
+SHORT = {
+    "fast rows": SystolicArray(8, 16, fold_timing="serial", cycles_per_row=0.3, cycles_per_layer=40.0),
+    "table below": SystolicArray(8, 4, cycles_per_row=0.5, col_table=(0.4, 0.9, 1.0, 1.1), dram_bytes_per_s=4e9),
+    "left out": SystolicArray(8, 16, fold_timing="serial", counts_last_fold=False, cycles_per_layer=7.0, arrays=3),
+}
+"""Arrays whose folds may take less than their useful and ragged PE-cycles."""
+ARRAYS = machines.ALL | SHORT | {name: load_device(name) for name in device_names()}
 WHOLE = set(machines.BARE) | {"drained"}
 
 small = st.integers(1, 60)
@@ -56,14 +62,19 @@ def test_all_kinds_add_up_to_the_pe_cycles_of_the_cost(name, layer):
     assert waste.pe_cycles == pytest.approx(cost.pe_cycles, rel=1e-12)
     assert waste.useful == cost.macs
     assert waste.idle == pytest.approx(cost.pe_cycles - cost.macs, rel=1e-12, abs=1e-6)
-    assert waste.overhead == pytest.approx(cost.overhead_cycles * array.pes)
-    assert waste.waiting == pytest.approx(cost.waiting_cycles * array.pes, abs=1e-9 * cost.pe_cycles)
+    others = (cost.overhead_cycles + cost.waiting_cycles) * array.pes
+    useful_meanwhile = max(cost.macs - cost.compute_cycles * array.pes, 0)
+    near = pytest.approx(others - useful_meanwhile, rel=1e-9, abs=1e-9 * cost.pe_cycles)
+    assert waste.overhead + waste.waiting == near
+    if not useful_meanwhile:
+        assert waste.overhead == pytest.approx(cost.overhead_cycles * array.pes)
+        assert waste.waiting == pytest.approx(cost.waiting_cycles * array.pes, abs=1e-9 * cost.pe_cycles)
 
 
 @pytest.mark.parametrize("name", ARRAYS)
 @given(layer=layers)
-def test_no_kind_is_below_zero_where_every_fold_counts(name, layer):
-    array = dataclasses.replace(ARRAYS[name], counts_last_fold=True)
+def test_no_kind_is_below_zero(name, layer):
+    array = ARRAYS[name]
     waste = layer_breakdown(layer, array)
     assert not {kind: value for kind, value in waste.figures().items() if value < 0}
     cost = layer_cost(layer, array)
@@ -72,14 +83,37 @@ def test_no_kind_is_below_zero_where_every_fold_counts(name, layer):
     assert sum(parts) == pytest.approx(cost.cycles, rel=1e-12)
 
 
+@pytest.mark.parametrize("change", [{"counts_last_fold": False}, {"cycles_per_row": 0.4}])
 @given(layer=layers)
-def test_a_fold_that_is_left_out_is_missing_in_fill_and_drain(layer):
+def test_what_folds_take_less_is_missing_in_all_that_is_not_useful(change, layer):
     whole = SystolicArray(8, 16, fold_timing="serial")
-    short = dataclasses.replace(whole, counts_last_fold=False)
+    short = dataclasses.replace(whole, **change)
     with_it, without = layer_breakdown(layer, whole), layer_breakdown(layer, short)
     left_out = layer_cost(layer, whole).pe_cycles - layer_cost(layer, short).pe_cycles
-    assert with_it.fill_and_drain - without.fill_and_drain == left_out > 0
-    assert dataclasses.replace(without, fill_and_drain=0) == dataclasses.replace(with_it, fill_and_drain=0)
+    assert with_it.idle - without.idle == pytest.approx(left_out)
+    assert with_it.useful == without.useful
+    for kind in ("ragged_rows", "ragged_cols"):
+        before, after = getattr(with_it, kind), getattr(without, kind)
+        assert 0 <= after <= before
+        if without.fill_and_drain > 1e-6 * without.pe_cycles:
+            assert after == before
+    ragged = with_it.ragged_rows + with_it.ragged_cols
+    if ragged:
+        kept = (without.ragged_rows + without.ragged_cols) / ragged
+        assert without.ragged_rows == pytest.approx(kept * with_it.ragged_rows, abs=1e-6)
+
+
+@given(layer=layers, per_row=st.floats(1.01, 9))
+def test_slow_rows_are_apart_from_fill_and_drain(layer, per_row):
+    bare = SystolicArray(8, 16, fold_timing="serial")
+    slow = dataclasses.replace(bare, cycles_per_row=per_row)
+    before, after = layer_breakdown(layer, bare), layer_breakdown(layer, slow)
+    assert before.slow_rows == 0
+    streaming = before.useful + before.ragged_rows + before.ragged_cols
+    assert after.slow_rows == pytest.approx((per_row - 1) * streaming)
+    same = dataclasses.replace(after, slow_rows=0, fill_and_drain=0)
+    assert same == dataclasses.replace(before, fill_and_drain=0)
+    assert after.fill_and_drain == pytest.approx(before.fill_and_drain, rel=1e-6, abs=1e-6 * after.pe_cycles)
 
 
 @given(first=gemms, second=gemms)

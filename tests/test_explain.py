@@ -156,6 +156,19 @@ def test_terms_that_are_left_out_are_named(dataflow, timing):
     assert "shifting the outputs out" not in left_out
 
 
+def test_rows_that_take_more_than_a_cycle_and_parts_of_folds_are_explained(hwcost):
+    array = SystolicArray(8, 8, cycles_per_row=2.5, row_stairs=0.25)
+    (gemm,) = Conv2d(6, 16, 5, height=14, width=14).gemms()
+    said = {each.name: each.text for each in explain(price(gemm, array))}
+    assert "T is the rows at 2.5 cycles each" in said["compute"]
+    table = dataclasses.replace(array, col_table=(0.5, 1.25))
+    said = {each.name: each.text for each in explain(price(gemm, table))}
+    assert "10 along columns by the table for 16" in said["folds"]
+    assert "cycles each" not in {each.name: each.text for each in explain(price(gemm, SystolicArray(8, 8)))}["compute"]
+    out = hwcost("estimate", "--k", "3", "--c", "70", "--f", "70", "--device", "edge-tpu")[1]
+    assert "in part: row_stairs hides 42.7 % of a step" in next(x for x in out.splitlines() if x.startswith("folds"))
+
+
 def test_tpu_v1_moves_weights_alone():
     assert "moving inputs and outputs" in text_of(load_device("tpu-v1")).rpartition("left out: ")[2]
 

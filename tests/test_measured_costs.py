@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import json
 import math
 import pickle
 from fractions import Fraction
@@ -29,6 +31,7 @@ from hwcost import (
 from hwcost.advice import MeasuredCosts, filling, tabulate
 from hwcost.advice.budget import best_sizes
 from hwcost.advice.tables import Allowed, candidates
+from hwcost.devices import Entry, Fit, Range, read_device, write_device
 from hwcost.importers.lists import read_costs, write_costs
 from hwcost.network.pricing import network_cost
 
@@ -393,6 +396,28 @@ def test_cycles_count_if_a_clock_explains_them(tmp_path):
     with pytest.warns(UserWarning, match="ms and cycles of .* disagree.*; ms counts"):
         other = read_costs(path)
     assert other.measure == "seconds"
+
+
+def test_the_command_prints_its_notes_as_json_too(hwcost, tmp_path, networks):
+    entries = {"cycles_per_run": Entry(500.0, "cycle", "assumed", "a test")}
+    known = read_device("gemmini")
+    fit = Fit("layers", "us", "CC0-1.0", {}, ranges={"m": Range(1, 100)})
+    device = dataclasses.replace(known, name="mine", entries={**known.entries, **entries}, fit=fit)
+    write_device(tmp_path / "mine.toml", device)
+    args = ("table", "lenet.csv", "--device", str(tmp_path / "mine.toml"))
+    code, out, err = hwcost(*args, "--json", "--out", "costs.csv")
+    assert (code, [line for line in err.splitlines() if not line.startswith("wrote")]) == (0, [])
+    content = json.loads(out)
+    assert [note for note in content["notes"] if "no row has what a run takes" in note]
+    assert content["beyond"]["conv1"] == [f"m is {28 * 28}, but layers of 1 to 100 were measured"]
+    costs = read_costs("costs.csv")
+    assert content["columns"] == ["in", "out", "cycles"]
+    assert {name: np.array(rows) == pytest.approx(costs.layers[name]) for name, rows in content["layers"].items()}
+    _, out, err = hwcost(*args)
+    assert out.startswith("layer,in,out,ms,cycles")
+    assert "no row has what a run takes" in err
+    plain = json.loads(hwcost("table", "lenet.csv", "--s1", "8", "--s2", "8", "--json")[1])
+    assert (plain["beyond"], plain["device"]) == (None, None)
 
 
 def test_the_command_says_that_time_and_cycles_disagree(hwcost, tmp_path, networks):

@@ -22,6 +22,7 @@ from hwcost.importers import read_network
 from hwcost.importers.lists import write_layers
 from hwcost.network.network import Network
 from hwcost.reports import summarise
+from hwcost.units import BYTES, in_unit
 
 ARRAY = SystolicArray(16, 16, clock_hz=700e6)
 ON = ("--s1", "16", "--s2", "16", "--clock", "700MHz")
@@ -75,7 +76,21 @@ def test_modules_are_a_tree_with_subtotals(good, tree):
         "stem", "body", "  0", "    attn", "      bmm", "      bmm (2)", "    fc", "  1.fc", "head",
     ]  # fmt: skip
     moved = sum(each.layer.reads + each.layer.writes for each in tree.memory_only.values())
-    assert f"memory-only  2 operations, {moved / 1000:g} kB moved" in out
+    assert f"memory-only  2 operations, {moved / 1000:g} kB of these bytes" in out
+
+
+def test_bytes_are_those_of_all_operations_everywhere(good, tree):
+    text, content = good(*TREE, *ON), json.loads(good(*TREE, *ON, "--json", "--all"))
+    line = next(line for line in text.splitlines() if line.startswith("bytes"))
+    for name, size in content["total"]["bytes"].items():
+        assert f"{name}s {in_unit(size, BYTES, 4)}" in line
+        assert size == sum(row["bytes"][name] for row in content["rows"] if row["state"] != "module")
+    assert content["memory_only"]["bytes"] == sum(
+        sum(row["bytes"].values()) for row in content["rows"] if row["state"] == "memory-only"
+    )
+    stem = next(each for each in content["modules"] if each["path"] == "stem")
+    inner = [row for row in content["rows"] if row["state"] != "module" and row["path"] == "stem"]
+    assert stem["bytes"]["input"] == sum(row["bytes"]["input"] for row in inner)
 
 
 def test_all_shows_what_only_moves_memory(good):

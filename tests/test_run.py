@@ -17,7 +17,7 @@ from hwcost.advice import advise
 from hwcost.model.moves import Move
 from hwcost.network.operations import MemoryOnly, Operation
 from hwcost.network.pricing import network_cycles
-from hwcost.network.run import Ends, RunLayers, spilled_weights
+from hwcost.network.run import Ends, RunLayers, run_of, spilled_weights, stored_elements
 from hwcost.reports import summarise
 from hwcost.sweep import sweep
 
@@ -139,6 +139,15 @@ def test_reports_name_what_does_not_fit():
     assert "grouped" in rows["(weights)"].shape
     assert "head" in rows["(weights)"].shape
     assert rows["(weights)"].cost.bound == "memory"
+    machine = dataclasses.replace(MACHINE, weight_capacity_bytes=3000.0)
+    size = machine.bytes_per_element
+    stored = size * sum(stored_elements(layer, machine) for layer in LAYERS.values())
+    spilled = size * run_of(LAYERS, machine).spilled_elements
+    words = rows["(weights)"].shape
+    assert words.startswith(f"{spilled / 1e3:.3g} kB of ")
+    assert f": {stored / 1e3:.3g} kB stored with filters padded to {machine.filter_multiple}, room for 3 kB" in words
+    plain = summarise(LAYERS, dataclasses.replace(machine, filter_multiple=1))
+    assert "padded" not in {row.name: row for row in plain.rows}["(weights)"].shape
 
 
 def test_sweeps_are_the_network_on_each_array():

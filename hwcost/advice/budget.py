@@ -66,6 +66,8 @@ class Budget:
         options, of_options: the number of sizes that the exact solver tried in combination, of all worth taking.
         floor: the cycles with every width at its least size, or the fewest cycles of any sizes measured: what no
             widths can save.
+        extrapolated: whether a layer is beyond what a calibrated device was measured with, today or with these widths;
+            None if the device was not fitted.
     """
 
     share: float
@@ -79,6 +81,7 @@ class Budget:
     options: int
     of_options: int
     floor: Numbers = 0
+    extrapolated: bool | None = None
 
     @property
     def is_proven(self) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hwcost.advice.budget import Budget
 from hwcost.advice.tables import CostSource, Numbers, measure_of
+from hwcost.devices.measured import legend, withheld
 from hwcost.errors import check_one_of
 from hwcost.model.cost import Cost
 from hwcost.network.operations import Width
+from hwcost.network.run import RUN
 from hwcost.network.space import not_a_width
 
 __all__ = ["Advice", "Step", "WidthAdvice", "ratio"]
@@ -33,6 +35,8 @@ class Step:
         macs: MACs lost.
         network_speed_up: of the whole network.
         layers: the cycles of every layer that follows the width, at this size.
+        extrapolated: whether one of these layers is beyond what a calibrated device was measured with, today or at
+            this size; None if the device was not fitted.
     """
 
     size: int
@@ -41,6 +45,7 @@ class Step:
     macs: int
     network_speed_up: float
     layers: Mapping[str, Numbers]
+    extrapolated: bool | None = None
 
     @property
     def saved_per_channel(self) -> float:
@@ -131,6 +136,11 @@ class Advice:
         budget: the widths that fit the budget, if one was given.
         unsupported: the names of operations that every figure leaves out.
         notes: of the network.
+        measured: the name of the calibrated device; empty for an array that was not fitted to measurements.
+        beyond: for each layer beyond what it was measured with, why.
+        extrapolated_share: their share of the time; None if nothing was measured.
+        seconds_90: the ends between which the latency today lies with 90 %, on a calibrated device as it was fitted.
+        extrapolate: whether a total of which more than half is beyond what was measured is among the figures.
     """
 
     name: str
@@ -142,6 +152,11 @@ class Advice:
     budget: Budget | None = None
     unsupported: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    measured: str = ""
+    beyond: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extrapolated_share: float | None = None
+    seconds_90: tuple[float, float] | None = None
+    extrapolate: bool = False
 
     def __getitem__(self, width: str) -> WidthAdvice:
         found = {each.name: each for each in self.widths}
@@ -157,6 +172,16 @@ class Advice:
         return measure_of(self.array)
 
     @property
+    def withheld(self) -> str:
+        """Why there is no total; empty if there is one."""
+        return "" if self.extrapolate else withheld(self.extrapolated_share)
+
+    @property
+    def legend(self) -> str:
+        """What is beyond what the device was measured with, in words; empty if nothing is."""
+        return legend(self.measured, len({*self.layers, *self.beyond} - ({RUN} - self.beyond.keys())), self.beyond)
+
+    @property
     def by_layer(self) -> dict[str, list[WidthAdvice]]:
         """For each priced layer that can change, the advice on the widths that it follows."""
         found = {layer: [each for each in self.widths if layer in each.layers] for layer in self.layers}
@@ -168,7 +193,11 @@ class Advice:
             "network": self.name,
             "array": self.array.as_dict(),
             "measure": self.measure,
-            "total": self.total.as_dict(),
+            "total": None if self.withheld else self.total.as_dict(),
+            "total_withheld": self.withheld or None,
+            "seconds_90": None if self.withheld else self.seconds_90,
+            "extrapolated_share": self.extrapolated_share,
+            "beyond": {name: list(sentences) for name, sentences in self.beyond.items()},
             "layers": dict(self.layers),
             "widths": [each.as_dict() for each in self.widths],
             "fixed": {layer: dict(sides) for layer, sides in self.fixed.items()},

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from hwcost.advice.beyond import with_device
 from hwcost.advice.budget import solve
 from hwcost.advice.measured import LARGEST_SIDE, MeasuredCosts
 from hwcost.advice.result import Advice, Step, WidthAdvice, ratio
@@ -24,6 +27,7 @@ from hwcost.advice.tables import (
     over_each,
     spill_over,
 )
+from hwcost.devices import DeviceFile, ExtrapolationWarning, read_device
 from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
@@ -39,7 +43,7 @@ NEUTRAL = {"multiple": 1, "least": 0}
 
 def advise(
     network: Network,
-    array: CostSource | str,
+    array: CostSource | DeviceFile | str,
     *,
     budget: float | None = None,
     skip_unsupported: bool = False,
@@ -48,14 +52,16 @@ def advise(
     keep: Iterable[str] = (),
     value: Mapping[str, Sequence[float]] | None = None,
     effort: int = 300_000,
+    extrapolate: bool = False,
 ) -> Advice:
     """Where a network's widths lie on the stairs of an array, and what other widths would save.
 
     Args:
         network: as an importer or :meth:`hwcost.network.network.Network.of_layers` makes it. If some of its widths are
             open (:meth:`hwcost.network.network.Network.space`), only these change, and only to their options.
-        array: the accelerator, or the name of a device; or :class:`MeasuredCosts`, with which widths take only sizes
-            that were measured.
+        array: the accelerator; a device by name, path or :func:`hwcost.devices.read_device`, of which the advice then
+            also knows what it was measured with; or :class:`MeasuredCosts`, with which widths take only sizes that
+            were measured.
         budget: a share of today's cycles, below 1; finds the widths that fit it at the least loss of MACs.
         skip_unsupported: leave out operations that cannot be priced, and list them, instead of raising.
         multiple: all new sizes are multiples of this number.
@@ -65,10 +71,14 @@ def advise(
             today's, which does not fall with the size. Widths without values stay as they are.
         effort: the most partial solutions that the budget's solver keeps at a time. Where it has to leave some out, the
             widths may not be the best ones; its ``gap`` bounds what is lost.
+        extrapolate: give a total of which more than half is beyond what the device was measured with.
 
     Raises:
         InvalidValueError: unsupported operations, an array that is a sweep, a table of costs of another network, a
             budget that no widths fit.
+
+    Warns:
+        ExtrapolationWarning: more than half of the total is beyond what the device was measured with.
 
     >>> from hwcost import Conv2d, SystolicArray
     >>> network = Network.of_layers("one", {"conv": Conv2d(16, 65, 3, height=8, width=8, padding=1)})
@@ -76,7 +86,11 @@ def advise(
     >>> width.cheaper.size, width.cheaper.network_speed_up, width.free
     (64, 2.0, 128)
     """
-    array = check_source(network, array, skip_unsupported=skip_unsupported)
+    if isinstance(array, (str, os.PathLike)):
+        array = read_device(array, field="array")
+    device = array if isinstance(array, DeviceFile) else None
+    source = array.array if isinstance(array, DeviceFile) else array
+    array = check_source(network, source, skip_unsupported=skip_unsupported)
     allowed = Allowed.checked(multiple, least, keep)
     for field, given in (("multiple", multiple), ("least", least)):
         if given > NEUTRAL[field] and network.options:
@@ -89,7 +103,7 @@ def advise(
         _width_advice(name, network, array, operations, report, allowed) for name in changeable(network, allowed.keep)
     ]
     widths.sort(key=lambda each: (-each.cheaper.saved_per_channel if each.cheaper else 0.0, each.name))
-    return Advice(
+    found = Advice(
         name=network.name,
         array=array,
         total=report.total,
@@ -100,6 +114,12 @@ def advise(
         unsupported=report.unsupported,
         notes=(*network.notes, *(array.notes(network) if isinstance(array, MeasuredCosts) else ())),
     )
+    if device is None:
+        return found
+    found = with_device(found, device, network, extrapolate=extrapolate)
+    if found.withheld:
+        warnings.warn(f"no total: {found.withheld}; {found.legend}", ExtrapolationWarning, stacklevel=2)
+    return found
 
 
 def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, dict[str, str]]:

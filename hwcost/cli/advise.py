@@ -11,8 +11,8 @@ import click
 
 from hwcost.cli import advise_output as output
 from hwcost.cli.shared.machines import TABLE, ArrayOptions, Machine, array_options
-from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation
-from hwcost.cli.shared.options import form_options, option_names, parsed_by, size_option, skip_unsupported
+from hwcost.cli.shared.networks import ModelOptions, model_options
+from hwcost.cli.shared.options import extrapolate, form_options, option_names, parsed_by, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_share, parse_sizes_by_name
 from hwcost.console import note, user_code
@@ -64,6 +64,7 @@ Examples:
 @click.option("--layers", "by_layer", is_flag=True, help="Print a row per layer instead of a row per width.")
 @size_option("--top", help="Print at most N rows.  [default: all]")
 @skip_unsupported
+@extrapolate
 @form_options("Print the widths as comma-separated values.")
 def advise(
     *,
@@ -81,6 +82,7 @@ def advise(
     by_layer: bool,
     top: int | None,
     skip_unsupported: bool,
+    extrapolate: bool,
     form: str,
 ) -> None:
     """Find the widths of a network to change.
@@ -99,17 +101,19 @@ def advise(
     _check_options(model, applied, taken, budget, to_csv)
     machine = array.read() if table is None else array.read_table(table)
     network = options.read(model)
-    if isinstance(machine, Machine):
-        note_extrapolation(network, machine)
     with option_names({"the network": "--take"}):
         network.at(taken)
     from hwcost.advice import advise as advise_on
+    from hwcost.advice import with_device
 
     numbers: dict[str, Any] = {
         name: each for name, each in (("multiple", multiple), ("least", least), ("effort", effort)) if each is not None
     }
     with option_names(_OPTIONS, network.name):
         advice = advise_on(network, machine.array, budget=budget, skip_unsupported=skip_unsupported, **numbers)
+    file = machine.file if isinstance(machine, Machine) else None
+    if file is not None:
+        advice = with_device(advice, file, network, extrapolate=extrapolate)
     sizes = taken or ({} if advice.budget is None else dict(advice.budget.sizes))
     check, failed = None, None
     if applied:
@@ -124,7 +128,10 @@ def advise(
     elif form == "csv":
         click.echo(output.as_csv(advice, sizes), nl=False)
     else:
-        lines = output.lines(advice, machine.label, by_layer=by_layer, most=top, check=check, written=to_csv)
+        timed = file is not None
+        lines = output.lines(
+            advice, machine.label, by_layer=by_layer, most=top, check=check, written=to_csv, timed=timed
+        )
         click.echo("\n".join(lines))
     if failed is not None:
         raise failed

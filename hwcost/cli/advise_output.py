@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hwcost.cli.shared.documents import csv_document, json_document
+from hwcost.cli.shared.machines import between
 from hwcost.cli.shared.networks import changed_lines
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT
 from hwcost.tables import text_table
-from hwcost.units import TIMES, in_unit, shorten_name, shortlist
+from hwcost.units import TIMES, in_unit, marked, shorten_name, shortlist
 
 if TYPE_CHECKING:
     from hwcost.advice import Advice, Budget, Step, WidthAdvice
@@ -47,6 +48,7 @@ def _flat(each: WidthAdvice, measure: str) -> dict[str, Any]:
         "multiple": each.width.multiple,
         "free": each.free,
         "cheaper": "" if step is None else step.size,
+        "extrapolated": None if step is None else step.extrapolated,
         f"saved_{measure}": 0 if step is None else step.saved,
         "saved_per_channel": 0 if step is None else step.saved_per_channel,
         "network_speed_up": 1 if step is None else step.network_speed_up,
@@ -71,41 +73,62 @@ def lines(
     most: int | None = None,
     check: Mapping[str, Any] | None = None,
     written: str | None = None,
+    timed: bool = False,
 ) -> Iterator[str]:
-    """The advice for people, line by line."""
+    """The advice for people, line by line; with the time if the clock is that of a device."""
     yield f"{shorten_name(advice.name, 100)} on {array}"
-    measure, words = advice.measure, _WORDS[advice.measure]
-    whole = f"{_number(getattr(advice.total, measure), measure)}{words['unit']}"
-    yield f"{whole}, {100 * advice.total.utilization:.2f} % utilization" if advice.total.pe_cycles else whole
+    words = _WORDS[advice.measure]
+    yield _total(advice, timed=timed)
     if advice.unsupported:
         names = ", ".join(advice.unsupported)
         yield f"NOT COUNTED: {len(advice.unsupported)} operations that cannot be priced: {names}"
     yield from (f"Note: {note}" for note in advice.notes)
     yield ""
-    rows = list(_of_layers(advice) if by_layer else (_of_a_width(each, measure) for each in advice.widths))
+    rows = list(_of_layers(advice) if by_layer else (_of_a_width(each, advice) for each in advice.widths))
     titles = [title.format(**words) for title in (_BY_LAYER if by_layer else _BY_WIDTH)]
     yield from text_table(titles, rows[:most])
     if most is not None and most < len(rows):
         yield f"... and {len(rows) - most} more"
     yield from _fixed(advice)
-    yield from _remarks(advice.widths[:most], measure)
+    yield from _remarks(advice, most)
     if advice.budget is not None:
         yield ""
         yield from _budget(advice, advice.budget)
     if check is not None:
         yield ""
         yield from _checked(check)
+    if advice.legend:
+        yield advice.legend
     if written is not None:
         yield written
 
 
-def _of_a_width(each: WidthAdvice, measure: str) -> tuple[str, ...]:
+def _total(advice: Advice, *, timed: bool) -> str:
+    """What the network costs today."""
+    if advice.withheld:
+        return f"no total: {advice.withheld}; --extrapolate prints it"
+    total, measure, beyond = advice.total, advice.measure, advice.beyond
+    parts = [marked(f"{_number(getattr(total, measure), measure)}{_WORDS[measure]['unit']}", beyond)]
+    if timed:
+        parts.append(f"{marked(in_unit(total.seconds, TIMES), beyond)}{between(advice.seconds_90)}")
+    if total.pe_cycles:
+        parts.append(f"{marked(f'{100 * total.utilization:.2f} %', beyond)} utilization")
+    return ", ".join(parts)
+
+
+def _of_a_width(each: WidthAdvice, advice: Advice) -> tuple[str, ...]:
     step = each.cheaper
     cheaper: tuple[str, ...] = ("-",) * 5
     if step is not None:
-        per_channel, speed_up = _per_channel(step, measure), f"{step.network_speed_up:.3f}x"
-        cheaper = (str(step.size), _number(step.saved, measure), per_channel, speed_up, f"{step.macs:.3g}")
+        saved = (_number(step.saved, advice.measure), _per_channel(step, advice.measure))
+        saves = (marked(text, step.extrapolated) for text in saved)
+        cheaper = (str(step.size), *saves, _speed_up(step, advice), f"{step.macs:.3g}")
     return (each.name, str(each.width.size), *cheaper, str(len(each.layers)), _free(each))
+
+
+def _speed_up(step: Step, advice: Advice) -> str:
+    """That of the whole network, which is an extrapolation if one of its layers is."""
+    return marked(f"{step.network_speed_up:.3f}x", step.extrapolated or advice.beyond)
 
 
 def _per_channel(step: Step, measure: str) -> str:
@@ -122,8 +145,9 @@ def _of_layers(advice: Advice) -> Iterator[tuple[str, ...]]:
             step = each.cheaper
             cheaper: tuple[str, ...] = ("-",) * 3
             if step is not None:
-                cheaper = (str(step.size), f"{each.speed_up(layer):.3f}x", f"{step.network_speed_up:.3f}x")
-            cost = _number(each.layers[layer], advice.measure)
+                own = marked(f"{each.speed_up(layer):.3f}x", step.extrapolated)
+                cheaper = (str(step.size), own, _speed_up(step, advice))
+            cost = marked(_number(each.layers[layer], advice.measure), layer in advice.beyond)
             yield (layer, cost, each.name, str(each.width.size), *cheaper, _free(each))
 
 
@@ -131,18 +155,19 @@ def _free(each: WidthAdvice) -> str:
     return str(each.free) if each.free > each.width.size else "-"
 
 
-def _remarks(widths: Sequence[WidthAdvice], measure: str) -> Iterator[str]:
+def _remarks(advice: Advice, most: int | None) -> Iterator[str]:
     """Each remark once, with its widths; and the widths whose longer steps save more per channel."""
     by_remark: dict[str, list[str]] = {}
-    for each in widths:
+    measure = advice.measure
+    for each in advice.widths[:most]:
         if each.remark:
             by_remark.setdefault(each.remark, []).append(each.name)
         best, step = each.best, each.cheaper
         if best is not None and step is not None and best.size < step.size:
             yield (
                 f"{shorten_name(each.name, 100)}: {best.size} saves more per channel: "
-                f"{_per_channel(best, measure)}{_WORDS[measure]['unit']}, "
-                f"network {best.network_speed_up:.3f}x"
+                f"{marked(_per_channel(best, measure), best.extrapolated)}{_WORDS[measure]['unit']}, "
+                f"network {_speed_up(best, advice)}"
             )
     for remark, names in by_remark.items():
         yield f"{shortlist([shorten_name(name, 100) for name in names], _NAMED)}: {remark}"
@@ -165,7 +190,9 @@ def _fixed(advice: Advice) -> Iterator[str]:
 def _budget(advice: Advice, found: Budget) -> Iterator[str]:
     reached, kept = found.cycles / found.cycles_today, found.macs / found.macs_today
     measure = advice.measure
-    cycles = f"{_number(found.cycles, measure)}{_WORDS[measure]['unit']}, {100 * reached:.2f} % of today's"
+    cycles = f"{_number(found.cycles, measure)}{_WORDS[measure]['unit']}"
+    share = marked(f"{100 * reached:.2f} %", found.extrapolated)
+    cycles = f"{share} of today's" if advice.withheld else f"{marked(cycles, found.extrapolated)}, {share} of today's"
     yield f"budget {found.share:g}: {cycles}, with {100 * kept:.2f} % of the MACs"
     widths = {each.name: each.width.size for each in advice.widths}
     for name, size in found.sizes.items():

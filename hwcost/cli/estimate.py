@@ -125,8 +125,7 @@ def _figures_of(workload: Workload, smooth: Relaxation) -> tuple[output.Figures,
             raise InvalidValueError(error.field, error.value, SWEEP_LIMIT) from None
         _check_finite("the seconds at this --clock", figures["seconds"])
         _check_finite(f"the cycles by relaxation {smooth.name}", figures["smooth_cycles"])
-    beyond = workload.is_beyond()
-    return figures if beyond is None else figures | {"extrapolated": beyond}, pricing
+    return figures | output.of_measurements(workload, figures), pricing
 
 
 def _figures(pricing: Pricing, smooth_cycles: Size) -> output.Figures:

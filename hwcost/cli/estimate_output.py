@@ -12,8 +12,8 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.arrays import Size
-from hwcost.cli.formula import formula, split_text
-from hwcost.cli.shared.machines import Machine, between
+from hwcost.cli.formula import formula, partial_folds, split_text
+from hwcost.cli.shared.machines import ENDS, Machine, between
 from hwcost.cli.shared.workload import Workload
 from hwcost.model.layout import Work, lowered
 from hwcost.relaxation import Relaxation
@@ -22,7 +22,7 @@ from hwcost.units import CLOCKS, TIMES, exact, in_unit, labelled, marked, unit_o
 if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence
 
-__all__ = ["Figures", "write"]
+__all__ = ["Figures", "of_measurements", "write"]
 
 SCHEMA = "hwcost.estimate/1"
 
@@ -70,7 +70,7 @@ def _described(relaxation: Relaxation) -> str:
 
 def _point(workload: Workload, smooth: Relaxation, figures: Figures, work: Work, terms: Sequence[Sentence]) -> str:
     layer, array = workload.layer(), workload.array()
-    ends = between(_interval(workload, figures))
+    ends = between(_ends(figures))
 
     def known(text: str) -> str:
         return marked(text, figures.get("extrapolated"))
@@ -96,10 +96,20 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, work: Work,
     return "\n".join([*itertools.starmap(labelled, lines.items()), *legend])
 
 
-def _interval(workload: Workload, figures: Figures) -> tuple[float, float] | None:
-    """Of a single point: the ends between which the latency lies with 90 %, on a calibrated device."""
-    machine = Machine(workload.array(), workload.machine.file)
-    return machine.interval([(workload.layer(), float(figures["seconds"]))])
+def _ends(figures: Figures) -> tuple[float, float] | None:
+    """The interval of a single point."""
+    return (figures[ENDS[0]], figures[ENDS[1]]) if ENDS[0] in figures else None
+
+
+def of_measurements(workload: Workload, figures: Figures) -> Figures:
+    """On a calibrated device: whether a point is beyond what was measured, and the ends of its interval of seconds.
+
+    Both are arrays for a sweep. There are no ends if a point is on another array than the fitted one.
+    """
+    beyond = workload.is_beyond()
+    found: dict[str, Any] = {} if beyond is None else {"extrapolated": beyond}
+    ends = workload.interval(figures["seconds"])
+    return found if ends is None else found | dict(zip(ENDS, ends, strict=True))
 
 
 def _folds(work: Work, figures: Figures) -> str:
@@ -111,7 +121,8 @@ def _folds(work: Work, figures: Figures) -> str:
     in_time = f" x {exact(figures['folds_in_time'])}" if array.max_streamed is not None else ""
     along = f"{exact(figures['folds_along_rows'])} x {exact(figures['folds_along_cols'])}{in_time}"
     whole = f"{groups}{along} = {exact(figures['folds'])}"
-    return f"{whole} ({rows} along {array.rows} rows, {cols} along {array.cols} columns)"
+    why = f"; {text}" if (text := partial_folds(array)) else ""
+    return f"{whole} ({rows} along {array.rows} rows, {cols} along {array.cols} columns{why})"
 
 
 def _smooth_format(figures: Figures) -> str:
@@ -156,12 +167,16 @@ def _table(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator
         f"time[{unit}]": (figures["seconds"] / scale, "{:.6g}"),
         "MACs": (figures["macs"], "{}"),
     }
+    for name, key in zip(("from", "to"), ENDS, strict=True):
+        if key in figures:
+            table[f"90 % {name}[{unit}]"] = (figures[key] / scale, "{:.4g}")
     if np.any(figures["memory_cycles"]) or np.any(figures["overhead_cycles"]):
         table["bound"] = (figures["bound"], "{}")
     beyond = figures.get("extrapolated", False)
     marks = [name for name in table if np.any(beyond) and name.startswith(("cycles", "utilization", "time"))]
     widths = [
-        (name in marks) + max(len(name), 13 if spec == "{:.6g}" else len(spec.format(_largest(column))))
+        (name in marks)
+        + max(len(name), 13 if spec == "{:.6g}" else 10 if spec == "{:.4g}" else len(spec.format(_largest(column))))
         for name, (column, spec) in table.items()
     ]
     yield "  ".join(name.rjust(width) for name, width in zip(table, widths, strict=True)) + "\n"
@@ -233,7 +248,7 @@ def _json(workload: Workload, smooth: Relaxation, figures: Figures, terms: Seque
     from hwcost.cli.shared.documents import json_blocks
 
     head: dict[str, Any] = {"settings": _settings(workload, smooth)}
-    if not workload.is_sweep and (ends := _interval(workload, figures)):
+    if not workload.is_sweep and (ends := _ends(figures)):
         head["seconds_90"] = ends
     if terms:
         head["terms"] = [term._asdict() for term in terms]

@@ -45,7 +45,7 @@ def explain(pricing: Pricing) -> list[Sentence]:
     parts, array, cost = pricing, pricing.work.array, pricing.cost
     return [
         *_shape(parts.work),
-        Sentence("compute", f"{array.fold_timing_row.summary}: {_number(parts.compute)} cycles", parts.compute),
+        Sentence("compute", f"{_streaming(array)}: {_number(parts.compute)} cycles", parts.compute),
         *_terms(parts, array),
         Sentence("total", f"{_joined(parts, array)}{_number(cost.cycles)} cycles, bound by {cost.bound}", cost.cycles),
         *_fields(array),
@@ -76,7 +76,9 @@ def _shape(work: Work) -> Iterator[Sentence]:
     )
     parts = [
         _ceiling(folds.rows_extent, array.rows, folds.along_rows, array.row_stairs, "rows"),
-        _ceiling(folds.cols_extent, array.cols, folds.along_cols, array.col_stairs, "columns"),
+        f"{_number(folds.along_cols)} along columns by the table for {folds.cols_extent}"
+        if array.col_table
+        else _ceiling(folds.cols_extent, array.cols, folds.along_cols, array.col_stairs, "columns"),
     ]
     if array.max_streamed is not None:
         parts.append(_ceiling(extents[flow.time], array.max_streamed, folds.in_time, 1, "time"))
@@ -85,9 +87,15 @@ def _shape(work: Work) -> Iterator[Sentence]:
 
 def _ceiling(extent: Any, size: Any, folds: Any, stairs: Any, along: str) -> str:
     if stairs == 1:
-        return f"ceil({extent} / {size}) = {folds} along {along}"
+        return f"ceil({extent} / {size}) = {_number(folds)} along {along}"
     share = f"{stairs:g} * ceil({extent} / {size}) + {1 - stairs:.4g} * {extent} / {size}"
     return f"{share} = {_number(folds)} along {along}"
+
+
+def _streaming(array: SystolicArray) -> str:
+    """The fold timing in words, and how long a row takes if it is not a cycle."""
+    per_row = array.cycles_per_row
+    return array.fold_timing_row.summary + ("" if per_row == 1 else f"; T is the rows at {per_row:g} cycles each")
 
 
 # ---------------------------------------------------------------- memory, overheads, and the machine

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from hwcost.cli.formula import partial_folds
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.machines import between
 from hwcost.cli.shared.networks import missing_text, withheld_text
@@ -38,8 +39,8 @@ __all__ = [
 SCHEMA = "hwcost.model/1"
 _OF_BOUND = {"compute": "blue", "memory": "red", "overhead": "magenta"}
 _SHORT = {
-    "ragged_rows": "rows", "ragged_cols": "cols", "ragged_arrays": "arrays", "fill_and_drain": "fill",
-    "overhead": "over", "waiting": "wait",
+    "ragged_rows": "rows", "ragged_cols": "cols", "ragged_arrays": "arrays", "slow_rows": "slow",
+    "fill_and_drain": "fill", "overhead": "over", "waiting": "wait",
 }  # fmt: skip
 
 
@@ -143,7 +144,7 @@ def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column
     columns.extend(
         Column[Line](f"{short}[%]", figure(_share_of(kind), mark=False))
         for kind, short in _SHORT.items()
-        if kind not in ("ragged_arrays", "overhead", "waiting") or getattr(summary.breakdown, kind)
+        if kind not in ("ragged_arrays", "slow_rows", "overhead", "waiting") or getattr(summary.breakdown, kind)
     )
     if any(isinstance(line.part, Row) and line.part.state == "memory-only" for line in lines):
         columns.append(Column[Line]("bytes", lambda line: in_unit(line.part.traffic.bytes(), BYTES, 4)))
@@ -183,13 +184,14 @@ def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
     texts = {"total": f"{plural(len(priced), 'layer')}, {cost.macs} MACs: {_total(summary)}"}
     if not summary.is_withheld():
         texts |= _parts_of_time(summary)
-    texts["bytes"] = ", ".join(
-        f"{name} {in_unit(sum(row.traffic.bytes(name) for row in priced), BYTES, 4)}" for name in OPERANDS
-    )
+    texts["bytes"] = ", ".join(f"{name} {in_unit(summary.tree.traffic.bytes(name), BYTES, 4)}" for name in OPERANDS)
     if free := summary.of("memory-only"):
         moved = in_unit(sum(row.traffic.bytes() for row in free), BYTES, 4)
         time = in_unit(sum(row.cost.seconds for row in free), TIMES) if any(row.cost.cycles for row in free) else ""
-        texts["memory-only"] = f"{plural(len(free), 'operation')}, {moved} moved, {time or 'no cycles of the array'}"
+        time = time or "no cycles of the array"
+        texts["memory-only"] = f"{plural(len(free), 'operation')}, {moved} of these bytes, {time}"
+    if why := partial_folds(summary.array):
+        texts["folds"] = why
     for name, text in texts.items():
         yield labelled(name, text)
     if summary.legend:

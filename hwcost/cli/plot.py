@@ -106,11 +106,11 @@ def stairs(
     workload = read_workload(sizes, padding=padding, array=array, defaults=defaults)
     name = _swept(workload)
     layer, machine = workload.layer(), workload.array()
-    workload.note_extrapolation()
     widths = list(workload.sizes[name].numbers())
     try:
-        figure = plots.stairs_figure(layer, machine, _FIELDS[name], widths, rows)
-        data = plots.stairs_data(layer, machine, _FIELDS[name], widths, rows) if as_json else None
+        of = {"device": workload.machine.file}
+        figure = plots.stairs_figure(layer, machine, _FIELDS[name], widths, rows, **of)
+        data = plots.stairs_data(layer, machine, _FIELDS[name], widths, rows, **of) if as_json else None
     except InvalidValueError as error:
         raise _in_a_sweep(error, name) from None
     _write("stairs", figure, output, data)

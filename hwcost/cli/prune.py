@@ -17,8 +17,8 @@ from hwcost.cli.prune_options import (
     TuningOptions,
 )  # fmt: skip
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.machines import TABLE, ArrayOptions, CostTable, Machine, array_options
-from hwcost.cli.shared.networks import INPUT, ModelOptions, note_extrapolation
+from hwcost.cli.shared.machines import TABLE, ArrayOptions, CostTable, array_options
+from hwcost.cli.shared.networks import INPUT, ModelOptions
 from hwcost.cli.shared.options import TORCH_DEVICE, block, default_option, parsed_by, size_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_member, parse_name, parse_number, parse_share, parse_size
@@ -149,8 +149,6 @@ def prune(
     from hwcost.cli.prune_run import run
 
     found = run(source, options.inputs, machine, task, limit, choice, tuning, files)
-    if isinstance(machine, Machine):
-        note_extrapolation(found.network, machine)
     if files.picture is not None:
         from hwcost import plot
 

@@ -18,7 +18,6 @@ from hwcost.cli.shared.progress import progress_of_unknown
 from hwcost.cli.shared.trained import Source, object_of
 from hwcost.cli.shared.work import Ask, changed_text, document_of, work_on
 from hwcost.console import note
-from hwcost.network.network import Network
 from hwcost.pruning import Pruned
 from hwcost.pruning import prune as prune_module
 from hwcost.pruning.batches import Task
@@ -39,12 +38,10 @@ class Found(NamedTuple):
     """The result of a run.
 
     Attributes:
-        network: of the module as it was.
         document: plain data.
         lines: for people.
     """
 
-    network: Network
     document: Mapping[str, Any]
     lines: Sequence[str]
 
@@ -82,7 +79,7 @@ def run(
             inputs_there = tree_map_only(torch.Tensor, torch.Tensor.cpu, given.inputs)
             with write_output("--onnx", files.onnx):
                 export_onnx(model.cpu(), inputs_there, files.onnx, machine.array, document["after"]["cycles"])
-    return Found(given.network, document, lines)
+    return Found(document, lines)
 
 
 def _pruned(
@@ -138,6 +135,8 @@ def _pruned(
         )
         say()
     result.report.array = machine.label
+    if isinstance(machine, Machine) and machine.file is not None:
+        result.report.on(machine.file, as_fitted=machine.array == machine.file.array)
     result.report.notes[:0] = given.notes
     if tuning.epochs is not None:
         epochs, distil, rate = tuning.values()

@@ -229,4 +229,5 @@ def _draw(path: str, context: Context) -> None:
     flows = np.asarray([DATAFLOWS[str(name)].summary for name in found.dataflows])[found.flow]
     columns = (found.rows, found.cols, flows, found.seconds, found.utilization)
     options = {"pe_budget": found.pe_budget, "title": context.title, "arrays": found.base.arrays}
-    save(sweep_figure(*columns, found.front, **options), path)
+    beyond = context.extrapolated(np.arange(len(found)))
+    save(sweep_figure(*columns, found.front, **options, extrapolated=beyond), path)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hwcost._version import __version__
 from hwcost.cli.shared.documents import csv_blocks, json_blocks
+from hwcost.cli.shared.machines import ENDS, between
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.sweep import SCHEMA, Sweep
 from hwcost.tables import Column, is_terminal, table
@@ -29,6 +32,7 @@ from hwcost.units import (
 
 if TYPE_CHECKING:
     from hwcost.cli.shared.machines import Machine
+    from hwcost.devices import DeviceFile
     from hwcost.network.network import Network
 
 __all__ = ["Context", "as_csv_blocks", "as_json_blocks", "as_text"]
@@ -37,7 +41,8 @@ _BLOCK = 4096
 Points = Any
 
 
-class Context(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Context:
     """The points found in a sweep of a network, read from a source, on a machine except for its rows and columns."""
 
     network: Network
@@ -45,28 +50,65 @@ class Context(NamedTuple):
     machine: Machine
     found: Sweep
 
+    @functools.cached_property
+    def layers_beyond(self) -> int:
+        """The number of layers beyond what the device was measured with."""
+        file = self.machine.file
+        return 0 if file is None else sum(bool(file.beyond(each.layer)) for each in self.network.priced.values())
+
+    @functools.cached_property
+    def seconds_90(self) -> tuple[float, float] | None:
+        """The ends between which the latency on the device as it was fitted lies with 90 %; None if it has none."""
+        from hwcost.reports import summarise
+
+        file = self.machine.file
+        if file is None or file.fit is None:
+            return None
+        same = {name: getattr(file.array, name) for name in ("rows", "cols", "dataflow")}
+        if dataclasses.replace(self.machine.array, **same) != file.array:
+            return None
+        return summarise(self.network, file, skip_unsupported=True, extrapolate=True).seconds_90
+
+    def _is_fitted(self, file: DeviceFile, indices: Any) -> Any:
+        """Whether each of some points is the array that was fitted."""
+        found, fitted = self.found, file.array
+        flows = np.asarray([name == fitted.dataflow for name in found.dataflows])[found.flow[indices]]
+        return (found.rows[indices] == fitted.rows) & (found.cols[indices] == fitted.cols) & flows
+
     def extrapolated(self, indices: Any) -> list[bool] | None:
         """Whether each of some points is beyond what a calibrated device was measured with: its layers, or its array.
 
         None for a device that was not fitted to measurements.
         """
-        file, found = self.machine.file, self.found
+        file = self.machine.file
         if file is None or file.fit is None:
             return None
-        flows = np.asarray([name == file.array.dataflow for name in found.dataflows])[found.flow[indices]]
-        others = (found.rows[indices] != file.array.rows) | (found.cols[indices] != file.array.cols) | ~flows
-        beyond: list[bool] = (others | any(file.beyond(each.layer) for each in self.network.priced.values())).tolist()
+        beyond: list[bool] = (~self._is_fitted(file, indices) | bool(self.layers_beyond)).tolist()
         return beyond
+
+    def points(self, indices: Any) -> list[dict[str, Any]]:
+        """Points; on a calibrated device with what is known from its measurements."""
+        points, file = list(self.found.points(indices)), self.machine.file
+        beyond = self.extrapolated(indices)
+        if beyond is not None:
+            points = [point | {"extrapolated": flag} for point, flag in zip(points, beyond, strict=True)]
+        if file is None or self.seconds_90 is None:
+            return points
+        ends = dict(zip(ENDS, self.seconds_90, strict=True))
+        fitted = self._is_fitted(file, indices).tolist()
+        return [
+            point | (ends if is_fitted else dict.fromkeys(ENDS))
+            for point, is_fitted in zip(points, fitted, strict=True)
+        ]
 
     @property
     def legend(self) -> Iterator[str]:
         """What the mark before figures says; nothing if no point has one."""
         file = self.machine.file
         if file is not None and any(self.extrapolated(np.arange(len(self.found))) or ()):
-            layers = sum(bool(file.beyond(each.layer)) for each in self.network.priced.values())
             yield (
                 f"{MARK} an extrapolation: {file.name} was measured at {file.array.rows} x {file.array.cols}; at other "
-                f"sizes its bandwidths and constants are an assumption; {layers} of "
+                f"sizes its bandwidths and constants are an assumption; {self.layers_beyond} of "
                 f"{plural(len(self.network.priced), 'layer')} are beyond the measured ones"
             )
 
@@ -125,21 +167,20 @@ def _busiest(found: Sweep) -> int:
     return int(found.front[np.lexsort((front.pes, front.cycles, -front.utilization))[0]])
 
 
-def _points(context: Context, indices: Any) -> list[dict[str, Any]]:
-    """Points; on a calibrated device with whether each is beyond what was measured."""
-    points, beyond = list(context.found.points(indices)), context.extrapolated(indices)
-    if beyond is None:
-        return points
-    return [point | {"extrapolated": flag} for point, flag in zip(points, beyond, strict=True)]
+def _interval(point: Mapping[str, Any]) -> tuple[float, float] | None:
+    low, high = (point.get(name) for name in ENDS)
+    return None if low is None or high is None else (low, high)
 
 
 def _point(context: Context, index: int) -> str:
-    (point,) = _points(context, np.array([index]))
+    (point,) = context.points(np.array([index]))
     cycles, seconds = exact(point["cycles"]), in_unit(point["seconds"], TIMES)
+    used = f"{100 * point['utilization']:.2f} %"
     return (
         f"{point['rows']} x {point['cols']}, {DATAFLOWS[point['dataflow']].summary}: "
-        f"{marked(cycles, point.get('extrapolated'))} cycles, {marked(seconds, point.get('extrapolated'))}, "
-        f"{100 * point['utilization']:.2f} % of {point['pes']} PEs"
+        f"{marked(cycles, point.get('extrapolated'))} cycles, {marked(seconds, point.get('extrapolated'))}"
+        f"{between(_interval(point))}, "
+        f"{marked(used, point.get('extrapolated'))} of {point['pes']} PEs"
     )
 
 
@@ -155,7 +196,7 @@ def _budgets(context: Context) -> Iterator[str]:
 
 
 def _table(context: Context, indices: Any, budgets: list[int] | None = None) -> Iterator[str]:
-    points = _points(context, indices)
+    points = context.points(indices)
     scale, unit = unit_of(max(point["seconds"] for point in points), TIMES)
     cycles = column_format(point["cycles"] for point in points)
     columns = [
@@ -164,8 +205,10 @@ def _table(context: Context, indices: Any, budgets: list[int] | None = None) -> 
         Column[Points]("PEs", lambda p: str(p["pes"])),
         Column[Points]("cycles", lambda p: marked(cycles(p["cycles"]), p.get("extrapolated"))),
         Column[Points](f"time[{unit}]", lambda p: marked(f"{p['seconds'] / scale:.5g}", p.get("extrapolated"))),
-        Column[Points]("util[%]", lambda p: f"{100 * p['utilization']:.1f}"),
+        Column[Points]("util[%]", lambda p: marked(f"{100 * p['utilization']:.1f}", p.get("extrapolated"))),
     ]
+    if any(map(_interval, points)):
+        columns.insert(5, Column[Points]("90 %", lambda p: between(_interval(p))[8:-1]))
     if budgets is not None:
         points = [point | {"budget": budget} for point, budget in zip(points, budgets, strict=True)]
         columns.insert(0, Column[Points]("budget", lambda p: str(p["budget"])))
@@ -182,12 +225,12 @@ def _blocks(context: Context, chosen: Any) -> Iterator[list[tuple[Any, ...]]]:
     for start in range(0, len(chosen), _BLOCK):
         block = chosen[start : start + _BLOCK]
         flags = on_front[block].tolist()
-        points = (point.values() for point in _points(context, block))
+        points = (point.values() for point in context.points(block))
         yield [(*values, flag) for values, flag in zip(points, flags, strict=True)]
 
 
 def _names(context: Context) -> tuple[str, ...]:
-    (point,) = _points(context, context.found.front[:1])
+    (point,) = context.points(context.found.front[:1])
     return (*point, "on_front")
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from hwcost.cli.shared.machines import ArrayOptions, array_options
+from hwcost.cli.shared.documents import json_document
+from hwcost.cli.shared.machines import ArrayOptions, Machine, array_options
 from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, note_extrapolation
 from hwcost.cli.shared.options import default_option, option_names, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
@@ -13,8 +17,13 @@ from hwcost.console import note
 from hwcost.machine.fields import is_finite
 from hwcost.units import plural, shortlist
 
+if TYPE_CHECKING:
+    from hwcost.advice import MeasuredCosts
+    from hwcost.network.network import Network
+
 __all__ = ["table"]
 
+SCHEMA = "hwcost.table/1"
 _NAMED = 6
 _OPTIONS = {name: f"--{name}" for name in ("widths", "step", "least")} | {"the number of rows": "--step"}
 
@@ -46,6 +55,7 @@ def _names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str
     "--least", default="0.25", metavar="SHARE", words="The smallest share of each width.", parser=(parse_share,)
 )
 @click.option("--out", metavar="FILE.csv", help="Write the table here instead of printing it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with what is beyond the measurements.")
 @skip_unsupported
 def table(
     *,
@@ -56,6 +66,7 @@ def table(
     step: int,
     least: float,
     out: str | None,
+    as_json: bool,
     skip_unsupported: bool,
 ) -> None:
     """Tabulate what every layer costs over the sizes of its widths.
@@ -75,17 +86,40 @@ def table(
         found = tabulate(
             network, machine.array, widths=widths, step=step, least=least, skip_unsupported=skip_unsupported
         )
-    note_extrapolation(network, machine)
+    notes = []
     if machine.array.has_run or is_finite(machine.array.vector_bytes_per_s):
-        note("no row has what a run takes on top of its layers, or what operations without products take")
+        notes.append("no row has what a run takes on top of its layers, or what operations without products take")
     held = sorted({name for each in network.priced.values() for name in undetermined(each)})
     if held:
-        note(f"{shortlist(held, _NAMED)}: kept as today, as more than the input and output of a layer follows")
+        notes.append(f"{shortlist(held, _NAMED)}: kept as today, as more than the input and output of a layer follows")
     if network.unsupported:
-        note(missing_text({name: str(each.layer) for name, each in network.unsupported.items()}))
+        notes.append(missing_text({name: str(each.layer) for name, each in network.unsupported.items()}))
+    if out is not None:
+        with write_output("--out", out):
+            write_costs(out, found)
+    if as_json:
+        click.echo(json_document(SCHEMA, _content(network, machine, found, notes)))
+        return
+    note_extrapolation(network, machine)
+    for text in notes:
+        note(text)
     if out is None:
         click.echo(costs_csv(found), nl=False)
         return
-    with write_output("--out", out):
-        write_costs(out, found)
     click.echo(f"{plural(found.rows, 'row')} of {plural(len(found.layers), 'layer')} on {machine.label}")
+
+
+def _content(network: Network, machine: Machine, found: MeasuredCosts, notes: Sequence[str]) -> dict[str, Any]:
+    """The table as plain data, with the notes on it."""
+    file = machine.file
+    is_fitted = file is not None and file.fit is not None
+    beyond = {name: file.beyond(each.layer) for name, each in network.priced.items() if file is not None and is_fitted}
+    return {
+        "network": network.name,
+        "device": machine.name,
+        "array": machine.array.as_dict(),
+        "columns": ["in", "out", found.measure],
+        "layers": {name: rows.tolist() for name, rows in found.layers.items()},
+        "beyond": {name: why for name, why in beyond.items() if why} if is_fitted else None,
+        "notes": list(notes),
+    }

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from hwcost.arrays import Size, Table, if_concrete, is_number, is_real, to_numpy
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.units import MARK, plural
 
 __all__ = [
     "COVERAGE",
@@ -23,7 +26,10 @@ __all__ = [
     "beyond_ranges",
     "doubts",
     "is_beyond",
+    "legend",
     "margin_at",
+    "unfitted",
+    "withheld",
 ]
 
 MEASURED = ("m", "n", "k", "macs")
@@ -134,11 +140,11 @@ class Fit:
         }
 
 
-def margin_at(errors: Mapping[str, int | float], ranges: Mapping[str, Range], layer: Any) -> float | None:
+def margin_at(errors: Mapping[str, int | float], ranges: Mapping[str, Range], layer: Any) -> Any:
     """Half the width of the interval of a layer's latency, as a logarithm; None if the fit has none.
 
     Within the measured range it is that of the held-out measurements; beyond, it grows with each factor of two by which
-    a size is outside: a layer of four times the size can be off by half.
+    a size is outside: a layer of four times the size can be off by half. Sizes may be arrays; so is then the result.
 
     >>> from hwcost import Gemm
     >>> [margin_at({MARGIN: 0.1}, {"m": Range(16, 100)}, Gemm(m=m, n=8, k=8)) for m in (50, 400)]
@@ -146,13 +152,14 @@ def margin_at(errors: Mapping[str, int | float], ranges: Mapping[str, Range], la
     """
     if MARGIN not in errors:
         return None
-    farthest = 0.0
+    farthest: Any = 0.0
     for gemm in layer.gemms():
         for name, known in ranges.items():
-            size = float(getattr(gemm, name))
-            if known.low > 0 and size > 0:
-                farthest = max(farthest, math.log2(size / known.high), math.log2(known.low / size))
-    return float(errors[MARGIN]) + WIDER * farthest
+            if known.low > 0:
+                size = np.maximum(np.asarray(getattr(gemm, name), dtype=float), 1.0)
+                farthest = np.maximum(farthest, np.maximum(np.log2(size / known.high), np.log2(known.low / size)))
+    margin = errors[MARGIN] + WIDER * farthest
+    return margin if np.ndim(margin) else float(margin)
 
 
 def doubts(errors: Mapping[str, int | float]) -> list[str]:
@@ -208,6 +215,42 @@ def is_beyond(ranges: Mapping[str, Range], layer: Any) -> Any:
             size = getattr(gemm, name)
             found = found | (size < known.low) | (size > known.high)
     return found
+
+
+def unfitted(rates: Iterable[str], fitted: Iterable[str], published: Iterable[str]) -> list[str]:
+    """A sentence for each field of a machine that limits what a layer moves, and that no measurement gave.
+
+    >>> unfitted(["host_bytes_per_s", "cycles_per_run"], ["cycles_per_run"], [])
+    ['host_bytes_per_s is neither published nor fitted to measurements']
+    """
+    known = {*fitted, *published}
+    return [f"{name} is neither published nor fitted to measurements" for name in rates if name not in known]
+
+
+def legend(device: str, layers: int, beyond: Mapping[str, Sequence[str]]) -> str:
+    """What the mark before figures says; empty if no layer is beyond what was measured.
+
+    Args:
+        device: its name.
+        layers: their number.
+        beyond: for each layer that is, why.
+    """
+    if not beyond:
+        return ""
+    name, (reason, *_) = next(iter(beyond.items()))
+    return (
+        f"{MARK} an extrapolation: {len(beyond)} of {plural(layers, 'layer')} beyond what {device} was measured "
+        f"with, like {name}: {reason}"
+    )
+
+
+def withheld(share: float | None) -> str:
+    """Why a total of which this share is beyond what was measured is not shown; empty if it is.
+
+    >>> withheld(0.71), withheld(0.5)
+    ('71 % of it is beyond what was measured', '')
+    """
+    return f"{100 * share:.0f} % of it is beyond what was measured" if share is not None and share > MOST_BEYOND else ""
 
 
 def _ends(size: Size) -> tuple[Any, Any] | None:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from hwcost.arrays import Table
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
-from hwcost.devices.measured import Fit, beyond_ranges, doubts, is_beyond, margin_at
+from hwcost.devices.measured import Fit, beyond_ranges, doubts, is_beyond, margin_at, unfitted
 from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.units import with_unit
@@ -164,11 +166,12 @@ class DeviceFile:
         """Sentences on why the fit is not to be believed; empty if it may be, or the numbers were not fitted."""
         return [] if self.fit is None else [*doubts(self.fit.errors), *self.fit.doubts]
 
-    def interval(self, parts: Iterable[tuple[Any, float]]) -> tuple[float, float] | None:
+    def interval(self, parts: Iterable[tuple[Any, Any]]) -> tuple[Any, Any] | None:
         """The ends between which 9 of 10 latencies lie; None for a device without held-out measurements.
 
         Args:
-            parts: layers with their seconds; several are a network, and their errors are taken to go together.
+            parts: layers with their seconds; several are a network, and their errors are taken to go together. Sizes
+                and seconds may be arrays, and so are then the ends.
 
         >>> from hwcost import Conv2d, layer_cost
         >>> from hwcost.devices import read_device
@@ -176,17 +179,35 @@ class DeviceFile:
         >>> [round(end, 2) for end in device.interval([(layer, 1.0)])]
         [0.73, 1.36]
         """
-        low = high = 0.0
+        low: Any = 0.0
+        high: Any = 0.0
         for layer, seconds in parts:
             margin = None if self.fit is None else margin_at(self.fit.errors, self.fit.ranges, layer)
             if margin is None:
                 return None
-            low, high = low + seconds * math.exp(-margin), high + seconds * math.exp(margin)
-        return (low, high) if high else None
+            low, high = low + seconds * np.exp(-margin), high + seconds * np.exp(margin)
+        if np.ndim(high):
+            return low, high
+        return (float(low), float(high)) if high else None
 
     def beyond(self, layer: Any) -> list[str]:
-        """A sentence for each size of a layer outside of the measured ranges; empty if the file gives no ranges."""
-        return [] if self.fit is None else beyond_ranges(self.fit.ranges, layer)
+        """Sentences on why a layer is beyond what was measured; empty if it is not, or nothing was measured.
+
+        A size is outside of the measured ranges; or a layer without products, like :class:`hwcost.network.run.Ends`,
+        is limited by a field that is neither published nor fitted.
+        """
+        if self.fit is None:
+            return []
+        if layer.gemms():
+            return beyond_ranges(self.fit.ranges, layer)
+        fields = (
+            name
+            for move in getattr(layer, "moves", tuple)()
+            for name in (move.rate, move.cycles)
+            if name in self.entries
+        )
+        published = (name for name, entry in self.entries.items() if entry.status == "published")
+        return unfitted(fields, self.fit.identified, published)
 
     def is_beyond(self, layer: Any) -> Any:
         """Whether a layer is outside of the measured ranges, an array for sizes that are arrays.

@@ -7,17 +7,19 @@ folds along rows and A_C along columns (:mod:`hwcost.model.formula`), ``count`` 
     ragged rows     count * (A_R * R - S_R) * S_C * T            rows that the extent does not fill
     ragged columns  count * A_R * R * (A_C * C - S_C) * T        columns that it does not fill, over all rows
     ragged arrays   arrays * MACs of the longest part - MACs     arrays with less to do than another, or nothing
-    fill and drain  the cycles of the folds beyond one for each of the T rows of each fold, times R * C
+    slow rows       the streaming of rows that take longer than a cycle (``cycles_per_row``), beyond that one cycle
+    fill and drain  all other cycles of the folds beyond one for each of the T rows of each fold, times R * C
     overhead        cycles on top of those of the folds, times R * C: start-up, constants
     waiting         cycles in which the array waits for memory, times R * C
 
-The first four are all PE-cycles in which folds stream; all seven are ``Cost.pe_cycles``. If several arrays share the
-product, the letters are those of the longest part, and all kinds but the first count for every array.
+All eight are ``Cost.pe_cycles``, and none is below zero. If several arrays share the product, the letters are those of
+the longest part, and all kinds but the first count for every array. Fill and drain holds all that a fold takes in
+addition to streaming, also what a device adds to every fold.
 
-Fill and drain holds all that a fold takes in addition to streaming: also what a device adds to every fold, and the time
-of rows that stream slower than one per cycle or not at all. It is below zero only if an array leaves its last fold out
-of the count (``counts_last_fold``), whose MACs are useful but whose cycles are not counted, or if its rows stream
-faster than one per cycle (``cycles_per_row``). No other term is.
+Folds may take less than the PE-cycles of the first five kinds: if an array leaves its last fold out of the count
+(``counts_last_fold``), if rows stream faster than one per cycle, or by a table of folds (``col_table``). Then what the
+useful ones leave of them is shared out in proportion to ragged and slow rows. If not even the useful ones fit, as much
+of overhead and waiting is useful.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ from dataclasses import dataclass
 
 from hwcost.arrays import Size, Table, is_number, maximum, product, total, true_divide
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import check, price
+from hwcost.model.formula import check, may_be_too_few, price
 from hwcost.model.layers import Layer
 from hwcost.model.layout import lowered
 from hwcost.model.pricing import Pricing
-from hwcost.model.sums import Sums
+from hwcost.model.sums import Sums, where
 
 __all__ = ["KINDS", "CycleBreakdown", "breakdown", "layer_breakdown"]
 
@@ -41,6 +43,7 @@ KINDS: Mapping[str, str] = Table(
         "ragged_rows": "ragged rows",
         "ragged_cols": "ragged columns",
         "ragged_arrays": "ragged arrays",
+        "slow_rows": "slow rows",
         "fill_and_drain": "fill and drain",
         "overhead": "overhead",
         "waiting": "waiting for memory",
@@ -62,6 +65,7 @@ class CycleBreakdown(Sums):
     ragged_rows: Size = 0
     ragged_cols: Size = 0
     ragged_arrays: Size = 0
+    slow_rows: Size = 0
     fill_and_drain: Size = 0
     overhead: Size = 0
     waiting: Size = 0
@@ -93,14 +97,16 @@ def layer_breakdown(layer: Layer, array: SystolicArray | str) -> CycleBreakdown:
         array: the accelerator, or the name of a device.
 
     Returns:
-        PE-cycles that add up to those of :func:`hwcost.layer_cost`: exactly in integers, else to rounding.
+        PE-cycles that add up to those of :func:`hwcost.layer_cost`: exactly in integers, unless they had to be shared
+        out, else to rounding.
 
     Raises:
         InvalidValueError: something that is not a layer, or a total too large for the integer arrays it is computed in.
 
     >>> from hwcost import Linear
-    >>> layer_breakdown(Linear(12, 6), SystolicArray(8, 8))
-    CycleBreakdown(useful=72, ragged_rows=24, ragged_cols=32, ragged_arrays=0, fill_and_drain=0, overhead=0, waiting=0)
+    >>> breakdown = layer_breakdown(Linear(12, 6), SystolicArray(8, 8))
+    >>> {name: value for name, value in breakdown.figures().items() if value}
+    {'useful': 72, 'ragged_rows': 24, 'ragged_cols': 32}
     """
     array = check(layer, array)
     return sum((breakdown(price(gemm, array)) for gemm in layer.gemms()), start=CycleBreakdown())
@@ -122,15 +128,38 @@ def _breakdown(pricing: Pricing) -> CycleBreakdown:
     ragged_rows = product(count, _left(rows, rows_extent), cols_extent, time)
     ragged_cols = product(count, rows, _left(cols, cols_extent), time)
     streaming = total(product(count, rows_extent, cols_extent, time), ragged_rows, ragged_cols)
+    per_row = array.cycles_per_row
+    is_slow = not (type(per_row) is float and per_row <= 1)
+    ragged_arrays = _left(product(array.arrays, pricing.work.part.macs), macs)
+    slow_rows = product(streaming, maximum(total(per_row, -1), 0)) if is_slow else 0
+    in_folds: tuple[Size, ...] = ragged_rows, ragged_cols, ragged_arrays, slow_rows
+    of_folds = _of_pes(pricing.compute, array)
+    others = tuple(_of_pes(cycles, array) for cycles in (pricing.overhead_cycles, pricing.waiting))
+    if may_be_too_few(array):
+        in_folds = _within(in_folds, _left(of_folds, macs))
+        others = _within(others, total(*others, -_left(macs, of_folds)))
+        of_folds = maximum(of_folds, macs)
+    ragged_rows, ragged_cols, ragged_arrays, slow_rows = in_folds
+    overhead, waiting = others
     return CycleBreakdown(
         useful=macs,
         ragged_rows=ragged_rows,
         ragged_cols=ragged_cols,
-        ragged_arrays=_left(product(array.arrays, pricing.work.part.macs), macs),
-        fill_and_drain=total(_of_pes(pricing.compute, array), -streaming),
-        overhead=_of_pes(pricing.overhead_cycles, array),
-        waiting=_of_pes(pricing.waiting, array),
+        ragged_arrays=ragged_arrays,
+        slow_rows=slow_rows,
+        fill_and_drain=_left(of_folds, total(macs, *in_folds)),
+        overhead=overhead,
+        waiting=waiting,
     )
+
+
+def _within(parts: tuple[Size, ...], most: Size) -> tuple[Size, ...]:
+    """Parts whose sum is at most ``most``: as they are, or less of each in proportion."""
+    whole = total(*parts)
+    if is_number(whole) and is_number(most) and whole <= most:
+        return parts
+    share = true_divide(most, maximum(whole, 1))
+    return tuple(where(whole > most, product(part, share), part) for part in parts)
 
 
 def _left(size: Size, extent: Size) -> Size:

@@ -95,7 +95,7 @@ def _compute(work: Work) -> Size:
     return folds.maximum(cycles, writing)
 
 
-def _may_be_too_few(array: SystolicArray) -> bool:
+def may_be_too_few(array: SystolicArray) -> bool:
     """Whether the cycles of the folds may be fewer than the MACs need."""
     per_row = array.cycles_per_row
     is_slow = type(per_row) is float and per_row >= 1
@@ -161,7 +161,7 @@ def _share_that_adds(array: SystolicArray, longer: Size) -> Size:
 def _whole(pricing: Pricing) -> Pricing:
     """The same with at least the cycles that the MACs need."""
     gemm, array = pricing.work.part, pricing.work.array
-    if not _may_be_too_few(array):
+    if not may_be_too_few(array):
         return pricing
     missing = _missing(pricing.cycles, gemm, array)
     return pricing._replace(cycles=total(pricing.cycles, missing), compute=total(pricing.compute, missing))

@@ -32,12 +32,12 @@ from hwcost.model.sums import where
 from hwcost.relaxation import EXACT, Relaxation
 
 __all__ = [
-    "RUN", "Ends", "Run", "RunLayers", "cycles_if_spilled", "ends_of", "room_cycles", "run_of", "spill_cycles",
-    "spill_move", "spilled_weights", "stored_elements",
+    "RUN", "SPILLED", "Ends", "Run", "RunLayers", "Spilled", "cycles_if_spilled", "ends_of", "room_cycles", "run_of",
+    "spill_cycles", "spill_move", "spilled_weights", "stored_elements",
 ]  # fmt: skip
 
-RUN = "(run)"
-"""What reports call what a run takes on top of its layers."""
+RUN, SPILLED = "(run)", "(weights)"
+"""What reports call what a run takes on top of its layers: its constant and ends, and weights that do not fit."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,24 @@ class Ends:
     def moves(self) -> tuple[Move, ...]:
         """Both, one after the other."""
         return (Move(total(self.inputs, self.outputs), "host_bytes_per_s", "cycles_per_run"),)
+
+
+class Spilled(NamedTuple):
+    """Weights that do not fit: a layer without products, once in a run.
+
+    Args:
+        elements: of these weights.
+    """
+
+    elements: Size
+
+    def gemms(self) -> tuple[Gemm, ...]:
+        """None."""
+        return ()
+
+    def moves(self) -> tuple[Move, ...]:
+        """Their way onto the chip."""
+        return (spill_move(self.elements),)
 
 
 class RunLayers(dict[str, Any]):

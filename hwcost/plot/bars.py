@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.plot.style import BEYOND, COLOURS, GREY, HOLLOW, percent_limits
+from hwcost.plot.style import BEYOND, COLOURS, GREY, HOLLOW, LIGHT, percent_limits
 from hwcost.units import TIMES, marked, shorten_name, unit_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _WASTE = {
     "ragged_rows": COLOURS[4],
     "ragged_cols": COLOURS[2],
     "ragged_arrays": GREY,
+    "slow_rows": LIGHT,
     "fill_and_drain": COLOURS[5],
     "overhead": COLOURS[3],
     "waiting": COLOURS[1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ import numpy as np
 
 from hwcost.errors import InvalidValueError
 from hwcost.plot.bars import legend_outside, name_layers
-from hwcost.plot.style import BLACK, COLOURS, LIGHT, new_figure, percent_limits
-from hwcost.units import shorten_name
+from hwcost.plot.style import BEYOND, BLACK, COLOURS, GREY, HOLLOW, LIGHT, new_figure, percent_limits
+from hwcost.units import marked, shorten_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,8 @@ def pruning_data(report: Any) -> dict[str, Any]:
     Returns:
         ``title``; ``widths``: for each its name, its size ``before`` and ``after``; ``blocks``: the names of those that
         were dropped; ``layers``: for each its name, and for both ``cycles`` and ``utilization`` the figures before and
-        after, of which the second utilization is nan for a layer that was dropped; ``utilization`` of the network.
+        after, of which the second utilization is nan for a layer that was dropped, and whether both are
+        ``extrapolated``; ``utilization`` of the network.
 
     Raises:
         InvalidValueError: no such report, or one in which nothing changed.
@@ -45,7 +47,8 @@ def pruning_data(report: Any) -> dict[str, Any]:
         raise InvalidValueError("report", report, "a report on a pruning that changed at least one width or block")
     before, after = content["before"], content["after"]
     share = 100 * after["cycles"] / before["cycles"]
-    cycles = f"{before['cycles']:,.12g} to {after['cycles']:,.12g} cycles ({share:.2f} %)"
+    first, second = (marked(f"{each['cycles']:,.12g}", each.get("extrapolated")) for each in (before, after))
+    cycles = f"{first} to {second} cycles ({share:.2f} %)"
     return {
         "title": f"{shorten_name(content['network'], 40)}: {cycles} on {content['array']}",
         "widths": [{"name": name, **sizes} for name, sizes in content["widths"].items()],
@@ -60,7 +63,8 @@ def _layer(content: Mapping[str, Any]) -> dict[str, Any]:
     of_both = content["before"], content["after"]
     shares = tuple(each["utilization"] if each["cycles"] else math.nan for each in of_both)
     more = {key: tuple(each[key] for each in of_both) for key in ("cycles", "seconds")}
-    return {"name": content["name"], "utilization": shares, **more}
+    beyond = tuple(content.get("extrapolated") or (False, False))
+    return {"name": content["name"], "utilization": shares, **more, "extrapolated": beyond}
 
 
 def pruning_figure(report: Any) -> Figure:
@@ -112,8 +116,13 @@ def _draw_cycles(axes: Axes, layers: Any) -> None:
     """Draws the cycles of each layer before and, in front of them, after."""
     before, after = np.array([each["cycles"] for each in layers], dtype=float).T
     places, wide = np.arange(len(layers)), 0.86 if len(layers) > 10 else 0.64
-    axes.bar(places, before, width=wide, color=_BEFORE, label="before")
-    axes.bar(places, after, width=0.6 * wide, color=_AFTER, label="after")
+    beyond = np.array([each["extrapolated"] for each in layers], dtype=bool)
+    for which, (heights, thick, colour) in enumerate(((before, wide, _BEFORE), (after, 0.6 * wide, _AFTER))):
+        bars = axes.bar(places, heights, width=thick, color=colour, label=("before", "after")[which])
+        for bar in itertools.compress(bars, beyond[:, which]):
+            bar.set(**HOLLOW, edgecolor=colour)
+    if beyond.any():
+        axes.bar(0, 0, edgecolor=GREY, label=BEYOND, **HOLLOW)
     axes.set_ylabel("cycles")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.tick_params(axis="x", labelbottom=False)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hwcost.devices import DeviceFile, read_device
 from hwcost.errors import InvalidValueError, MixedLibrariesError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import as_array, layer_cost
 from hwcost.model.layers import Conv2d, Layer
 from hwcost.plot.ceilings import Relaxations, check_relaxations, describe, sharpness_label
-from hwcost.plot.style import BLACK, COLOURS, GREY, new_figure, percent_limits
+from hwcost.plot.style import BEYOND, BLACK, COLOURS, GREY, HOLLOW, LIGHT, new_figure, percent_limits
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["stairs_data", "stairs_figure"]
@@ -32,6 +35,8 @@ def stairs_data(
     along: str,
     widths: Sequence[int],
     relaxations: Relaxations = ("logistic",),
+    *,
+    device: DeviceFile | None = None,
 ) -> dict[str, Any]:
     """Cycles and utilization of a layer against one of its widths.
 
@@ -41,10 +46,13 @@ def stairs_data(
         along: the field to vary, such as "in_channels" or "out_channels" of a :class:`hwcost.Conv2d`.
         widths: the integers to price exactly; relaxations are also priced between them.
         relaxations: the smooth curves.
+        device: the calibrated device that the array is of; by default that of the name, if ``array`` is one.
 
     Returns:
         Lists of numbers: ``widths``, ``exact`` and, on the finer ``soft_widths``, each of the ``curves``. The last
-        curve is the linear one, a cost in proportion to FLOPs.
+        curve is the linear one, a cost in proportion to FLOPs. On a calibrated device ``extrapolated`` says of each
+        width whether it is beyond what was measured, and ``cycles_90`` has the ends between which its exact latency
+        lies with 90 %, in cycles; both are None on others.
 
     Raises:
         InvalidValueError: a field that is not a width of this layer, fewer than two widths, an invalid width.
@@ -53,7 +61,7 @@ def stairs_data(
     >>> data["exact"]["cycles"]
     [1900, 3800, 3800]
     """
-    array = as_array(array)
+    device, array = device or _device_of(array), as_array(array)
     rows = [row for row in check_relaxations(relaxations) if row.name not in ("exact", "linear")] + [
         RELAXATIONS["linear"]
     ]
@@ -74,7 +82,22 @@ def stairs_data(
         "exact": exact,
         "soft_widths": soft.tolist(),
         "curves": curves,
+        **_measured(dataclasses.replace(layer, **{along: counted}), array, device, exact["cycles"]),  # type: ignore[type-var]
     }
+
+
+def _device_of(array: SystolicArray | str) -> DeviceFile | None:
+    return read_device(array, field="array") if isinstance(array, (str, os.PathLike)) else None
+
+
+def _measured(layer: Layer, array: SystolicArray, device: DeviceFile | None, cycles: list[float]) -> dict[str, Any]:
+    """What is known of the points of a stair from the measurements of a device."""
+    found: dict[str, Any] = {"extrapolated": None, "cycles_90": None}
+    if device is None or device.fit is None:
+        return found
+    ends = device.interval([(layer, np.asarray(cycles, dtype=float))]) if device.array == array else None
+    beyond = np.broadcast_to(device.is_beyond(layer), len(cycles))
+    return {"extrapolated": beyond.tolist(), "cycles_90": ends and [each.tolist() for each in ends]}
 
 
 def _stair(layer: Layer, array: SystolicArray, along: str, widths: Any, relaxation: Relaxation) -> dict[str, Any]:
@@ -100,16 +123,19 @@ def stairs_figure(
     along: str,
     widths: Sequence[int],
     relaxations: Relaxations = ("logistic",),
+    *,
+    device: DeviceFile | None = None,
 ) -> Figure:
     """Cycles, and below them utilization, of a layer against one of its widths: exact, smooth and FLOPs-like.
 
-    The arguments are those of :func:`stairs_data`.
+    The arguments are those of :func:`stairs_data`. Widths beyond what a calibrated device was measured with are
+    hatched.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    array = as_array(array)
-    data = stairs_data(layer, array, along, widths, relaxations)
+    device, array = device or _device_of(array), as_array(array)
+    data = stairs_data(layer, array, along, widths, relaxations, device=device)
     counted = np.asarray(data["widths"])
     width = _AXES.get(along, along.replace("_", " "))
     with new_figure(7.6, 6.2) as figure:
@@ -123,6 +149,7 @@ def stairs_figure(
                 axes.plot(data["soft_widths"], height, color=colour, linewidth=1.6, label=label)
             below_others: dict[str, Any] = {"color": GREY, "linestyle": (0, (5, 2)), "zorder": 1.5}
             axes.plot(data["soft_widths"], linear, label="FLOPs-like (linear)", **below_others)
+        _draw_measured(above, below, counted, data)
         above.set_ylabel("cycles")
         above.set_ylim(bottom=0)
         below.set_ylabel("utilization [%]")
@@ -136,6 +163,19 @@ def stairs_figure(
         above.set_title(_setting(layer, array, along), color="#444444")
         figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
+
+
+def _draw_measured(above: Axes, below: Axes, counted: Any, data: dict[str, Any]) -> None:
+    """Draws the interval around the exact cycles, and hatches the widths beyond what was measured."""
+    if data["cycles_90"]:
+        low, high = data["cycles_90"]
+        above.fill_between(counted, low, high, step="pre", color=LIGHT, alpha=0.5, linewidth=0, label="90 % interval")
+    beyond = np.flatnonzero(data["extrapolated"] or ())
+    for run in np.split(beyond, np.flatnonzero(np.diff(beyond) > 1) + 1) if len(beyond) else ():
+        first, last = counted[max(run[0] - 1, 0)], counted[run[-1]]
+        for axes in (above, below):
+            label = BEYOND if axes is above and run[0] == beyond[0] else None
+            axes.axvspan(first, last, zorder=0.5, edgecolor=LIGHT, label=label, **HOLLOW)
 
 
 def _exact_style(widths: Any, figure_name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.style import BLACK, COLOURS, LIGHT, new_figure, percent_limits, plain_ticks
+from hwcost.plot.style import BEYOND, BLACK, COLOURS, LIGHT, new_figure, percent_limits, plain_ticks
 from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def sweep_figure(
     pe_budget: int | None = None,
     title: str = "",
     arrays: int = 1,
+    extrapolated: Sequence[bool] | None = None,
 ) -> Figure:
     """The time of a network by rows and columns of the array, one map per dataflow; below, the best arrays by PEs.
 
@@ -115,6 +116,7 @@ def sweep_figure(
         pe_budget: the most PEs, if limited.
         title: of the figure.
         arrays: of these rows and columns in each machine.
+        extrapolated: whether each point is beyond what the machine was measured with; its dots are then hollow.
 
     Raises:
         InvalidValueError: as :func:`sweep_data`, or an index of ``front`` that is out of range.
@@ -130,6 +132,7 @@ def sweep_figure(
     if len(best) and not (best.min() >= 0 and best.max() < len(high)):
         raise InvalidValueError("front", [int(best.min()), int(best.max())], f"indices from 0 to {len(high) - 1}")
     best = best[np.lexsort((times[best], high[best] * wide[best]))]
+    beyond = np.broadcast_to(np.asarray(False if extrapolated is None else extrapolated, dtype=bool), high.shape)
     data = sweep_data(high, wide, flows, times)  # type: ignore[arg-type]
     scale, unit = unit_of(float(times.max()), TIMES)
     names = list(data["seconds"])
@@ -141,7 +144,10 @@ def sweep_figure(
         for axes, name in zip(panels, names, strict=True):
             own = best[flows[best] == name]
             image = _draw_map(axes, np.asarray(data["seconds"][name]) / scale, axes_of_map, norm)
-            _draw_front(axes, high[own], wide[own], axes_of_map, pe_budget and pe_budget // arrays)
+            _draw_budget(axes, axes_of_map, pe_budget and pe_budget // arrays)
+            for is_beyond in (False, True):
+                shown = own[beyond[own] == is_beyond]
+                _draw_front(axes, high[shown], wide[shown], axes_of_map, is_beyond=is_beyond)
             axes.set_title(name)
         panels[0].set_ylabel("rows")
         bar = above.colorbar(image, ax=list(panels), label=f"time [{unit}]", pad=0.02)
@@ -152,6 +158,8 @@ def sweep_figure(
         if pe_budget is not None:
             for axes in (left, right):
                 axes.axvline(pe_budget, color=BLACK, linestyle=_DASHES, linewidth=1, label=f"budget: {pe_budget} PEs")
+        if beyond.any():
+            left.plot([], [], "o", markersize=4, color=COLOURS[1], markerfacecolor="white", label=f"hollow: {BEYOND}")
         handles, labels = left.get_legend_handles_labels()
         below.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
         figure.suptitle(title or "Time by rows and columns of the array", fontsize=12, parse_math=False)
@@ -191,9 +199,7 @@ def _draw_map(axes: Axes, cells: Column, axes_of_map: tuple[_Axis, _Axis], norm:
     return image
 
 
-def _draw_front(
-    axes: Axes, high: Column, wide: Column, axes_of_map: tuple[_Axis, _Axis], pe_budget: int | None
-) -> None:
+def _draw_budget(axes: Axes, axes_of_map: tuple[_Axis, _Axis], pe_budget: int | None) -> None:
     along_rows, along_cols = axes_of_map
     if pe_budget is not None:
         sizes = np.geomspace(along_cols.sizes[0], along_cols.sizes[-1], 400)
@@ -201,11 +207,16 @@ def _draw_front(
         seen = (most >= along_rows.sizes[0]) & (most <= along_rows.sizes[-1])
         x, y = along_cols.place(sizes[seen]), along_rows.place(most[seen])
         axes.plot(x, y, color=BLACK, linestyle=_DASHES, linewidth=1)
+
+
+def _draw_front(axes: Axes, high: Column, wide: Column, axes_of_map: tuple[_Axis, _Axis], *, is_beyond: bool) -> None:
+    along_rows, along_cols = axes_of_map
+    face, edge = ("white", COLOURS[1]) if is_beyond else (COLOURS[1], "white")
     if not len(high):  # matplotlib cannot place an unclipped line without points
         return
     axes.plot(
         along_cols.place(wide), along_rows.place(high), "o",
-        markersize=4, markerfacecolor=COLOURS[1], markeredgecolor="white", markeredgewidth=0.6, clip_on=False,
+        markersize=4, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=0.6, clip_on=False,
     )  # fmt: skip
 
 

@@ -268,7 +268,8 @@ def _report(
 def _layer(name: str, old: Report, new: Report, network: Network, after: Network) -> PrunedLayer:
     """A layer before and after; one that is not there any more costs nothing."""
     shapes = layer_shape(network[name]), layer_shape(after[name]) if name in after else "dropped"
-    return PrunedLayer(name, old.layers[name], new.layers.get(name, Cost()), shapes)
+    layers = network[name], after.get(name)
+    return PrunedLayer(name, old.layers[name], new.layers.get(name, Cost()), shapes, layers)
 
 
 def _why_not_smaller(network: Network, array: CostSource, width: str) -> str:

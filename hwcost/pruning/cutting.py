@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from torch import nn
 
 from hwcost.advice.tables import Allowed, CostSource, check_source, cost_report, measure_of
 from hwcost.arrays import is_real
+from hwcost.devices import read_device
 from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Loss, Task, seed_of
@@ -117,6 +119,7 @@ def prune(
     seed, effort = seed_of(seed), effort_of(effort)
     _check_depth(depth, data is not None or held_out is not None)
     whole = read(model, example_inputs, name) if after is None else check_after(after, model).network
+    device = read_device(array, field="array") if isinstance(array, (str, os.PathLike)) else None
     array, limit = read_within(whole, array, target=target, cycles=cycles, seconds=seconds)
     start, network = (model, whole) if after is None else (after.model, at_sizes(after.part, after.sizes))
     if after is not None and getattr(cost_report(network, array).total, measure_of(array)) <= limit.cycles:
@@ -154,6 +157,8 @@ def prune(
     settings = settings_of(model, own, keep, importance=words_of(method), seed=seed, effort=effort, depth=depth)
     weights = None if after is None else weights_of(after)
     result = built(problem, choice, scores, settings, seed=seed, weights=weights)
+    if device is not None:
+        result.report.on(device, as_fitted=True)
     return with_stages(result._following(after), Work(start, network, task, seed), held, loss)
 
 

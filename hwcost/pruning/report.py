@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from hwcost.devices import DeviceFile
+from hwcost.devices.measured import legend
 from hwcost.model.cost import Cost
+from hwcost.network.run import Spilled
 from hwcost.pruning.batches import Measured
 from hwcost.tables import text_table
-from hwcost.units import TIMES, exact, in_unit, plural
+from hwcost.units import TIMES, exact, in_unit, marked, plural
 
 __all__ = ["Block", "Depth", "PrunedLayer", "PruningReport", "Stage", "Tried"]
 
@@ -18,12 +21,27 @@ PROVEN = 1e-5
 
 
 class PrunedLayer(NamedTuple):
-    """A priced layer before and after."""
+    """A priced layer before and after.
+
+    Attributes:
+        name: of the layer.
+        before, after: its cost; nothing if it was dropped.
+        shapes: both, in words.
+        layers: both; None for a layer that was dropped.
+        beyond: for both, why it is beyond what a calibrated device was measured with; empty if it is not.
+    """
 
     name: str
     before: Cost
     after: Cost
     shapes: tuple[str, str]
+    layers: tuple[Any, Any] = (None, None)
+    beyond: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+
+    def on(self, device: DeviceFile) -> PrunedLayer:
+        """The same with what is beyond the measurements of a device."""
+        first, second = (() if layer is None else tuple(device.beyond(layer)) for layer in self.layers)
+        return self._replace(beyond=(first, second))
 
 
 class Stage(NamedTuple):
@@ -117,6 +135,9 @@ class PruningReport:
         settings: of the pruning, with the version and the device.
         measure: what the limit is in: "cycles", or "seconds" where a table of measured costs has times.
         depth: the blocks of the module; None if none were looked for.
+        measured: the name of the calibrated device; empty for an array that was not fitted to measurements.
+        seconds_90: for the network before and after the ends between which its latency lies with 90 %, on a calibrated
+            device as it was fitted.
     """
 
     name: str
@@ -136,6 +157,34 @@ class PruningReport:
     settings: Mapping[str, Any] = field(default_factory=dict)
     measure: str = "cycles"
     depth: Depth | None = None
+    measured: str = ""
+    seconds_90: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None)
+
+    def on(self, device: DeviceFile, *, as_fitted: bool) -> None:
+        """Adds what is known from the measurements that a device was fitted to.
+
+        Args:
+            device: the device.
+            as_fitted: whether the array is that of the device, without changes.
+        """
+        if device.fit is None:
+            return
+        self.measured = device.name
+        self.layers = tuple(each.on(device) for each in self.layers)
+        if as_fitted:
+            self.seconds_90 = self._interval(device, 0), self._interval(device, 1)
+
+    def _interval(self, device: DeviceFile, which: int) -> tuple[float, float] | None:
+        """The interval before (0) or after (1); what belongs to no layer is as uncertain as a measured one."""
+        whole = float((self.before, self.after)[which].seconds)
+        costs = [(each.layers[which], float((each.before, each.after)[which].seconds)) for each in self.layers]
+        parts = [(layer, seconds) for layer, seconds in costs if layer is not None]
+        return device.interval([*parts, (Spilled(0), whole - sum(seconds for _, seconds in parts))])
+
+    @property
+    def beyond(self) -> dict[str, tuple[str, ...]]:
+        """For each layer beyond what the device was measured with, before or after, why."""
+        return {each.name: both for each in self.layers if (both := each.beyond[0] or each.beyond[1])}
 
     @property
     def used(self) -> float:
@@ -176,19 +225,26 @@ class PruningReport:
         for note in self.notes:
             yield f"note: {note}"
         yield ""
+        beyond = tuple(any(each.beyond[which] for each in self.layers) for which in (0, 1))
+
+        def known(texts: Iterable[str], left: str) -> tuple[str, ...]:
+            both = (marked(text, is_beyond) for text, is_beyond in zip(texts, beyond, strict=True))
+            return (*both, marked(left, any(beyond)))
+
         macs = f"{float(after.macs) / float(before.macs):.2%}"
         rows = [
             ("MACs", exact(before.macs), exact(after.macs), macs),
             ("parameters", *map(exact, self.parameters), f"{self.parameters[1] / self.parameters[0]:.2%}"),
         ]
         if before.seconds:
-            rows.insert(
-                0, ("time", *(in_unit(float(each.seconds), TIMES, 4) for each in (before, after)), f"{share:.2%}")
-            )
+            times = (in_unit(float(each.seconds), TIMES, 4) for each in (before, after))
+            ends = [(f"  {end}", *(in_unit(each[i], TIMES, 4) for each in self.seconds_90 if each), "")
+                    for i, end in enumerate(("90 % from", "90 % to"))]  # fmt: skip
+            rows[:0] = [("time", *known(times, f"{share:.2%}")), *(ends if all(self.seconds_90) else ())]
         if not is_timed:
-            rows.insert(0, ("cycles", exact(before.cycles), exact(after.cycles), f"{share:.2%}"))
+            rows.insert(0, ("cycles", *known(map(exact, (before.cycles, after.cycles)), f"{share:.2%}")))
         if of_array:
-            rows.append(("utilization", f"{float(before.utilization):.2%}", f"{float(after.utilization):.2%}", ""))
+            rows.append(("utilization", *known((f"{float(each.utilization):.2%}" for each in (before, after)), "")))
         yield from text_table(["", "before", "after", "left"], rows)
         if self.stages:
             yield ""
@@ -205,6 +261,8 @@ class PruningReport:
         yield ""
         titles = ["layer", "shape", "after", whole, "after", *(["utilization", "after"] if of_array else [])]
         yield from text_table(titles, [self._layer_row(each, of_array) for each in self.layers])
+        if self.beyond:
+            yield legend(self.measured, len(self.layers), self.beyond)
         if self.left_alone:
             yield ""
             yield from text_table(["left alone", "why"], list(self.left_alone.items()))
@@ -230,6 +288,8 @@ class PruningReport:
         shares = [f"{float(each.utilization):.1%}" for each in of_both] if of_array else []
         figures = [getattr(each, self.measure) for each in of_both]
         texts = [self._text(each) if each or of_array else "-" for each in figures]  # not in the table
+        texts, shares = ([marked(*pair) for pair in zip(each, layer.beyond, strict=True)] if each else []
+                         for each in (texts, shares))  # fmt: skip
         return (layer.name, *layer.shapes, *texts, *shares)
 
     def as_dict(self) -> dict[str, Any]:
@@ -242,11 +302,16 @@ class PruningReport:
             f"limit_{self.measure}": self.limit,
             f"floor_{self.measure}": self.floor,
             "used_share_of_limit": self.used,
-            "before": self.before.as_dict() | {"parameters": self.parameters[0]},
-            "after": self.after.as_dict() | {"parameters": self.parameters[1]},
+            "before": self._whole(0),
+            "after": self._whole(1),
             "widths": {name: {"before": old, "after": new} for name, (old, new) in self.sizes.items()},
             "layers": [
-                {"name": each.name, "before": each.before.as_dict(), "after": each.after.as_dict()}
+                {
+                    "name": each.name,
+                    "before": each.before.as_dict(),
+                    "after": each.after.as_dict(),
+                    "extrapolated": [bool(why) for why in each.beyond] if self.measured else None,
+                }
                 for each in self.layers
             ],
             "left_alone": dict(self.left_alone),
@@ -256,6 +321,12 @@ class PruningReport:
             "notes": list(self.notes),
             "settings": dict(self.settings),
         }
+
+    def _whole(self, which: int) -> dict[str, Any]:
+        """The network before (0) or after (1), as plain data."""
+        known = any(each.beyond[which] for each in self.layers) if self.measured else None
+        of_both = {"parameters": self.parameters[which], "seconds_90": self.seconds_90[which], "extrapolated": known}
+        return (self.before, self.after)[which].as_dict() | of_both
 
 
 def _stage_row(stage: Stage, scored: bool) -> tuple[str, ...]:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hwcost.reports.tree import Row
-from hwcost.units import MARK, plural
 
-__all__ = ["legend", "share_beyond", "withheld", "without_total"]
+__all__ = ["share_beyond", "without_total"]
 
 _OF_TIME = ("cycles", "seconds", "share", "utilization", "bound")
 
@@ -17,27 +16,6 @@ def share_beyond(rows: Sequence[Row]) -> float:
     """The share of the time of rows that is beyond."""
     whole = float(sum(row.cost.seconds for row in rows))
     return float(sum(row.cost.seconds for row in rows if row.beyond)) / whole if whole else 0.0
-
-
-def legend(device: str, rows: Sequence[Row]) -> str:
-    """What the mark before figures says; empty if no row is beyond."""
-    beyond = [row for row in rows if row.beyond]
-    if not beyond:
-        return ""
-    first = beyond[0]
-    return (
-        f"{MARK} an extrapolation: {len(beyond)} of {plural(len(rows), 'layer')} beyond what {device} was measured "
-        f"with, like {first.name}: {first.beyond[0]}"
-    )
-
-
-def withheld(share: float) -> str:
-    """Why a total is not shown.
-
-    >>> withheld(0.71)
-    '71 % of it is beyond what was measured'
-    """
-    return f"{100 * share:.0f} % of it is beyond what was measured"
 
 
 def without_total(figures: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hwcost.arrays import Value, true_divide
 from hwcost.devices import DeviceFile, ExtrapolationWarning, read_device
-from hwcost.devices.measured import MOST_BEYOND
+from hwcost.devices.measured import legend, withheld
 from hwcost.errors import InvalidValueError, shorten
 from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import CycleBreakdown, breakdown
@@ -24,8 +24,8 @@ from hwcost.model.traffic import OPERANDS, Traffic
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.network.pricing import Layers, moves_by_layer, price_network
-from hwcost.network.run import Ends, RunLayers, run_of
-from hwcost.reports.measured import legend, share_beyond, withheld, without_total
+from hwcost.network.run import RUN, SPILLED, Ends, RunLayers, Spilled, run_of
+from hwcost.reports.measured import share_beyond, without_total
 from hwcost.reports.run import run_rows, waiting_of
 from hwcost.reports.shapes import layer_shape
 from hwcost.reports.tree import Module, Row, module_tree
@@ -112,17 +112,18 @@ class Summary(Value):
         """Whether the total, or a subtotal, is no figure to go by: more than half of it is beyond what was measured."""
         if self.extrapolate or isinstance(part, Row):
             return False
-        return (self.share_beyond(self.tree if part is None else part) or 0.0) > MOST_BEYOND
+        return bool(withheld(self.share_beyond(self.tree if part is None else part)))
 
     @property
     def withheld(self) -> str:
         """Why there is no total; empty if there is one."""
-        return withheld(self.extrapolated_share or 0.0) if self.is_withheld() else ""
+        return "" if self.extrapolate else withheld(self.extrapolated_share)
 
     @property
     def legend(self) -> str:
         """What is beyond what the device was measured with, in words; empty if nothing is."""
-        return legend(self.measured, self.of("priced"))
+        judged = [row for row in self.rows if row.state == "priced" or row.beyond]
+        return legend(self.measured, len(judged), {row.name: row.beyond for row in judged if row.beyond})
 
     def figures(self, part: Row | Module | None = None) -> dict[str, Any]:
         """The figures of a row or module, or of the whole network, by name."""
@@ -259,9 +260,12 @@ def with_device(summary: Summary, device: DeviceFile, network: Mapping[str, Any]
     """
     if device.fit is None:
         return summary
-    priced = [(network.get(row.name, Ends(0, 0)), row.cost.seconds) for row in summary.rows if row.cost.cycles]
+    layers = {**network, RUN: Ends(0, 0), SPILLED: Spilled(0)}
+    priced = [(layers[row.name], row.cost.seconds) for row in summary.rows if row.cost.cycles]
     rows = (
-        dataclasses.replace(row, beyond=tuple(device.beyond(network[row.name]))) if row.state == "priced" else row
+        dataclasses.replace(row, beyond=tuple(device.beyond(layers[row.name])))
+        if row.cost.cycles or row.state == "priced"
+        else row
         for row in summary.rows
     )
     return dataclasses.replace(

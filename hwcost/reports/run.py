@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hwcost.arrays import true_divide
+from hwcost.arrays import total, true_divide
 from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import CycleBreakdown
 from hwcost.model.cost import Cost
 from hwcost.model.traffic import Traffic, bytes_of
-from hwcost.network.run import RUN, RunLayers, ends_of, run_of
+from hwcost.network.run import RUN, SPILLED, RunLayers, ends_of, run_of, stored_elements
 from hwcost.reports.tree import Row
 from hwcost.units import BYTES, in_unit, shortlist
 
-__all__ = ["SPILLED", "run_rows", "waiting_of"]
+__all__ = ["run_rows", "waiting_of"]
 
-SPILLED = "(weights)"
-"""What reports call weights that do not fit."""
 NAMED = 5
 """Layers that a row names."""
 
@@ -28,10 +26,13 @@ def run_rows(layers: RunLayers, array: SystolicArray) -> Iterator[Row]:
         return
     ends = ends_of(layers)
     sides = " and ".join(in_unit(bytes_of(each, size), BYTES, 3) for each in (ends.inputs, ends.outputs))
-    spilled = in_unit(bytes_of(run.spilled_elements, size), BYTES, 3)
+    stored = total(0, *(stored_elements(layer, array) for layer in layers.values() if hasattr(layer, "gemms")))
+    spilled, stored = (in_unit(bytes_of(each, size), BYTES, 3) for each in (run.spilled_elements, stored))
+    padded = f" with filters padded to {array.filter_multiple}" if array.filter_multiple > 1 else ""
+    room = in_unit(array.weight_capacity_bytes, BYTES, 3) if run.spill.cycles else ""
     shapes = {
         RUN: f"{sides} from and to the host" if run.ends.memory_cycles else "once for all layers",
-        SPILLED: f"{spilled} of {shortlist(run.spilled, NAMED)} do not fit",
+        SPILLED: f"{spilled} of {shortlist(run.spilled, NAMED)} do not fit: {stored} stored{padded}, room for {room}",
     }
     for name, cost in ((RUN, run.ends), (SPILLED, run.spill)):
         if cost.cycles:

@@ -26,6 +26,7 @@ __all__ = [
     "CLOCK",
     "DATAFLOW",
     "DEVICE",
+    "ENDS",
     "FOLD_TIMING",
     "TABLE",
     "ArrayOptions",
@@ -51,6 +52,10 @@ CLOCK = click.option(
     "--clock", metavar="FREQUENCY", callback=parsed_by(parse_clock),
     help="Clock frequency, like 1e9 or 700MHz.  [default: the device's, or 1GHz]",
 )  # fmt: skip
+
+
+ENDS = ("seconds_90_low", "seconds_90_high")
+"""The figures between which a latency lies with 90 %, in rows of a table on a calibrated device."""
 
 
 def between(interval: tuple[float, float] | None) -> str:

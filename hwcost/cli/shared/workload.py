@@ -14,7 +14,6 @@ from hwcost.arrays import Size
 from hwcost.cli.shared.machines import ARRAYS, DATAFLOW, DEVICE, FOLD_TIMING, ArrayOptions, Machine
 from hwcost.cli.shared.options import Command, Decorator, added, block, default_option
 from hwcost.cli.shared.values import ALLOWED_SIZES, INT64_MAX, Sizes, parse_padding, parse_sizes, parse_stride
-from hwcost.console import note
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.layers import Conv2d
@@ -110,18 +109,25 @@ class Workload(NamedTuple):
         file = self.machine.file
         return None if file is None else file.is_beyond(self.layer())
 
+    def interval(self, seconds: Any) -> tuple[Any, Any] | None:
+        """The ends between which the latency of every point lies with 90 %; None unless all are on the fitted device.
+
+        Args:
+            seconds: of every point.
+        """
+        file, array = self.machine.file, self.array()
+        is_fitted = file is not None and np.all(array.rows == file.array.rows) and np.all(array.cols == file.array.cols)
+        if file is None or not is_fitted:
+            return None
+        same = dataclasses.replace(array, rows=file.array.rows, cols=file.array.cols)
+        return file.interval([(self.layer(), seconds)]) if same == file.array else None
+
     @property
     def legend(self) -> str:
         """What the mark before figures says; empty if no point is beyond what was measured."""
         file = self.machine.file
         beyond = [] if file is None else file.beyond(self.layer())
         return f"{MARK} an extrapolation: {'; '.join(beyond)} on {self.machine.name}" if beyond else ""
-
-    def note_extrapolation(self) -> None:
-        """Notes on stderr which sizes lie outside the range in which a calibrated device was measured."""
-        file = self.machine.file
-        for sentence in () if file is None else file.beyond(self.layer()):
-            note(f"an extrapolation: {sentence}")
 
     def _renamed(self, error: InvalidValueError) -> InvalidValueError:
         name = _OF_CORE.get(error.field)

@@ -40,6 +40,7 @@ _IDLE = {
     "ragged_rows": "rows",
     "ragged_cols": "columns",
     "ragged_arrays": "arrays",
+    "slow_rows": "slow rows",
     "fill_and_drain": "fill",
     "overhead": "overhead",
     "waiting": "memory",
