@@ -83,7 +83,7 @@ def _refuse_repeated(command: click.Command, args: Sequence[str]) -> None:
         for param in order:
             if not isinstance(param, click.Option) or param.multiple or param.is_flag or order.count(param) == 1:
                 continue
-            name = max(param.opts, key=len)
+            name = next((each for each in param.opts if each.startswith("--")), param.opts[0])
             several = f"{name}s"
             allowed = "give one value" + (f", or several to {several}, between commas" if several in names else "")
             value = values[param.name or ""]
