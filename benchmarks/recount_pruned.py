@@ -7,7 +7,7 @@ stationary and serial folds: what SCALE-Sim simulates. A run on ideal folds is c
 cycles of every layer have to be equal. Vela estimates the layers of the networks pruned for 16 x 16 on ethos-u55-256,
 which multiplies as many numbers in a cycle, but is another machine: what is left of the original's cycles is reported.
 
-The simulators run in environments of their own, which are made if none is named.
+SCALE-Sim runs in an environment of its own, which is made if none is named; Vela comes with the extra ``vela``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -29,42 +28,25 @@ from agreement_scalesim import interpreter, run_simulator
 from common.side_by_side import RESULTS, report
 from common.small_nets import NETS
 from hwcost import Conv2d, Layer, from_torch
+from hwcost.calibration.vela.pricing import priced as vela
+from hwcost.calibration.vela.writing import Step
 from recount_scalesim import Network, compared, serial, write_case
 
-METHOD, VELA, ACCELERATOR, SIDE = "curves", "5.2.0", "ethos-u55-256", 16
+METHOD, ACCELERATOR, SIDE = "curves", "ethos-u55-256", 16
 Layers = Mapping[str, Layer]
 
 
-def of_vela(layer: Any) -> dict[str, Any]:
-    """A layer as ``common/vela_layers.py`` takes it."""
-    if not isinstance(layer, Conv2d):
-        return {"kind": "linear", "channels": layer.in_features, "filters": layer.out_features}
-    return {
-        "kind": "conv" if layer.groups == 1 else "depthwise", "channels": layer.in_channels,
-        "filters": layer.out_channels, "height": layer.height, "width": layer.width,
-        "kernel": layer.kernel_size[0], "stride": layer.stride[0],
-    }  # fmt: skip
-
-
-def by_vela(python: str | None, networks: Sequence[Layers], folder: Path) -> list[float]:
-    """The cycles of networks by Vela."""
-    if python is None:
-        print(f"making an environment with ethos-u-vela {VELA}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", str(folder / "vela")], check=True)
-        python = str(folder / "vela" / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
-        subprocess.run([python, "-m", "pip", "install", "--quiet", f"ethos-u-vela=={VELA}"], check=True)
-    (folder / "layers.json").write_text(json.dumps([[of_vela(layer) for layer in each.values()] for each in networks]))
-    program = Path(__file__).parent / "common" / "vela_layers.py"
-    command = [python, str(program), str(folder / "layers.json"), ACCELERATOR]
-    found: list[float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return found
+def of_vela(layer: Any) -> Step:
+    """A layer as Vela takes it; a linear one is a convolution of one position, which Vela prices the same."""
+    if isinstance(layer, Conv2d):
+        return Step.of(layer)
+    return Step.of(Conv2d(layer.in_features, layer.out_features, 1, height=1, width=1))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=RESULTS / "pruning_runs.jsonl")
     parser.add_argument("--python", default=os.environ.get("SCALESIM_PYTHON"), help="an interpreter that has scalesim")
-    parser.add_argument("--vela-python", help="an interpreter that has ethos-u-vela")
     options = parser.parse_args()
     read = {name: from_torch(make(), example_inputs=torch.zeros(1, 1, 28, 28)) for name, make in NETS.items()}
 
@@ -93,7 +75,9 @@ def main() -> int:
         ]
         at_side = [index for index, network in enumerate(networks) if network.rows == SIDE]
         originals = [layers_of(name, {}) for name in NETS]
-        counted = by_vela(options.vela_python, [*originals, *(priced[index] for index in at_side)], folder)
+    for_vela = [*originals, *(priced[index] for index in at_side)]
+    by_vela = vela([[of_vela(layer) for layer in each.values()] for each in for_vela], ACCELERATOR)
+    counted = by_vela.cycles
     of_original = dict(zip(NETS, counted, strict=False))
     shares: dict[str, list[float]] = {}
     for index, cycles in zip(at_side, counted[len(originals) :], strict=True):
@@ -106,7 +90,7 @@ def main() -> int:
     differ = sum(counts["hwcost"] != counts["SCALE-Sim"] for counts in pairs)
     figures = {"networks": len(rows), "layers": len(pairs), "layers whose cycles differ": differ}
     figures |= {f"{cell}: share of the original's cycles by Vela": mean(own) for cell, own in shares.items()}
-    versions = {**versions, "ethos-u-vela": VELA}
+    versions = {**versions, "ethos-u-vela": by_vela.settings["version"]}
     settings = {"runs": options.runs.name, "method": METHOD, "fold_timing": "serial", "simulators": versions}
     goals = {"layers whose cycles differ": ("<=", 0.0)}
     return 0 if report("recount_pruned", settings, figures, goals, more={"networks": rows}) else 1

@@ -14,6 +14,20 @@ LENET = {
     "fc3": Linear(84, 10),
 }
 
+MIXED = {
+    "conv": Conv2d(20, 36, 3, height=10, width=12, padding=1, batch=2),
+    "strided": Conv2d(3, 64, 7, height=56, width=56, stride=2, padding=3),
+    "groups": Conv2d(20, 36, 3, height=10, width=12, groups=4),
+    "depthwise": Conv2d(24, 24, 3, height=9, width=9, padding="same", groups=24),
+    "fc": Linear(512, 1024, batch=64),
+    "vector": Linear(512, 1000),
+    "scores": MatMul(m=10, n=40, k=16, batch=4),
+    "shared weights": MatMul(m=1, n=40, k=16, batch=12, weights_shared_by=4),
+    "shared inputs": MatMul(m=40, n=3, k=16, batch=12, inputs_shared_by=6),
+    "gemm": Gemm(m=30, n=50, k=36, count=3, window=(3, 3)),
+}
+"""A layer of every kind."""
+
 
 def residual(blocks=(3, 4, 6, 3)) -> dict[str, object]:
     """The layers of a ResNet-50, or of one with other numbers of blocks."""

@@ -9,6 +9,7 @@ import pytest
 import twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nets import MIXED
 
 from hwcost import (
     DATAFLOWS,
@@ -17,8 +18,6 @@ from hwcost import (
     Conv2d,
     Gemm,
     InvalidValueError,
-    Linear,
-    MatMul,
     SystolicArray,
     layer_cost,
     load_device,
@@ -28,16 +27,7 @@ from hwcost.model.breakdown import layer_breakdown
 from hwcost.model.formula import layer_traffic, price
 from hwcost.sweep import sweep
 
-LAYERS = {
-    "conv": Conv2d(20, 36, 3, height=10, width=12, padding=1, batch=2),
-    "first": Conv2d(3, 64, 7, height=56, width=56, stride=2, padding=3),
-    "depthwise": Conv2d(24, 24, 3, height=9, width=9, padding="same", groups=24),
-    "fc": Linear(512, 1000),
-    "scores": MatMul(m=10, n=40, k=16, batch=4),
-    "shared weights": MatMul(m=1, n=40, k=16, batch=12, weights_shared_by=4),
-    "shared inputs": MatMul(m=40, n=3, k=16, batch=12, inputs_shared_by=6),
-}
-over_layers = pytest.mark.parametrize("layer", LAYERS.values(), ids=list(LAYERS))
+over_layers = pytest.mark.parametrize("layer", MIXED.values(), ids=list(MIXED))
 machines = st.builds(
     SystolicArray, st.integers(1, 6), st.integers(1, 6), dataflow=st.sampled_from(list(DATAFLOWS)),
     fold_timing=st.sampled_from(list(FOLD_TIMINGS)), arrays=st.integers(1, 7),
@@ -237,7 +227,7 @@ def test_measurements_of_a_whole_chip_are_calibrated():
 
 
 def test_a_sweep_of_sizes_keeps_the_number_of_arrays():
-    layers, base = list(LAYERS.values()), SystolicArray(1, 1, arrays=4, dram_bytes_per_s=4e9)
+    layers, base = list(MIXED.values()), SystolicArray(1, 1, arrays=4, dram_bytes_per_s=4e9)
     found = sweep(layers, rows=[4, 8], cols=[8, 16], base=base, pe_budget=4 * 8 * 8)
     assert found.pes.tolist() == [128, 256, 256]
     for index, point in enumerate(found.points()):

@@ -14,8 +14,9 @@ torch = pytest.importorskip("torch")
 import models_macs  # noqa: E402
 from common import more_models, real_models  # noqa: E402
 from common.more_models import ALL_MODELS  # noqa: E402
-from hwcost import from_torch  # noqa: E402
+from hwcost import from_torch, network_cost  # noqa: E402
 from hwcost.cli import main  # noqa: E402
+from hwcost.devices import read_device  # noqa: E402
 from hwcost.importers.torch.resize import resized  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
@@ -163,3 +164,16 @@ def test_the_page_states_the_sums():
     figures = RESULT["figures"]
     assert f"{figures['architectures']} architectures" in PAGE
     assert f"{figures['rebuilt with other widths as predicted']} of {figures['with widths']}" in PAGE
+
+
+def test_edge_tpu_has_the_times_that_its_notes_state():
+    if not more_models.is_installed("mobilenet_v2"):
+        pytest.skip("torchvision is not installed")
+    (words,) = (note for note in read_device("edge-tpu").notes if "MobileNetV2" in note)
+    stated = re.search(r"has ([\d.]+) and ([\d.]+) ms", words)
+    models = real_models.loaded("torchvision")
+    options = {"googlenet": {"init_weights": False, "aux_logits": False}}
+    for name, text in zip(("mobilenet_v2", "googlenet"), stated.groups(), strict=True):
+        model = getattr(models, name)(weights=None, **options.get(name, {})).eval()
+        milliseconds = 1e3 * network_cost(from_torch(model, (1, 3, 224, 224)), "edge-tpu").total.seconds
+        assert milliseconds == pytest.approx(float(text), abs=0.05), name

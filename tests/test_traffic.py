@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nets import LENET
+from nets import LENET, MIXED
 
 from hwcost import (
     DATAFLOWS,
     FOLD_TIMINGS,
     RELAXATIONS,
-    Conv2d,
     Gemm,
     InvalidValueError,
     Linear,
@@ -37,19 +36,8 @@ from hwcost.model.traffic import OPERANDS, Traffic
 from hwcost.plot import network_data
 from hwcost.reports import summarise
 
-LAYERS = {
-    "conv": Conv2d(20, 36, 3, height=10, width=12, padding=1, batch=2),
-    "strided": Conv2d(3, 64, 7, height=56, width=56, stride=2, padding=3),
-    "groups": Conv2d(20, 36, 3, height=10, width=12, groups=4),
-    "depthwise": Conv2d(24, 24, 3, height=9, width=9, padding="same", groups=24),
-    "fc": Linear(512, 1024, batch=64),
-    "scores": MatMul(m=10, n=40, k=16, batch=4),
-    "shared weights": MatMul(m=1, n=40, k=16, batch=12, weights_shared_by=4),
-    "shared inputs": MatMul(m=40, n=3, k=16, batch=12, inputs_shared_by=6),
-    "gemm": Gemm(m=30, n=50, k=36, count=3, window=(3, 3)),
-}
 ARRAYS = machines.ALL | {name: load_device(name) for name in device_names()}
-over_layers = pytest.mark.parametrize("layer", LAYERS.values(), ids=list(LAYERS))
+over_layers = pytest.mark.parametrize("layer", MIXED.values(), ids=list(MIXED))
 over_arrays = pytest.mark.parametrize("array", ARRAYS.values(), ids=list(ARRAYS))
 
 
@@ -83,7 +71,7 @@ def test_printed_bytes_over_the_bandwidths_are_the_memory_cycles(layer, array):
 
 @over_arrays
 def test_sums_of_a_network_are_what_it_is_charged(array):
-    summary = summarise(LAYERS | LENET, array)
+    summary = summarise(MIXED | LENET, array)
     for part in (None, *summary.tree.modules):
         figures = summary.figures(part)
         if array.has_tiles:
@@ -159,17 +147,17 @@ def test_every_fold_touches_each_element_that_it_works_with_once(dataflow, m, n,
 
 def test_traffic_adds_and_scales():
     array = dataclasses.replace(load_device("gemmini-firesim"), bytes_per_element=2.0)
-    a, b = (layer_traffic(LAYERS[name], array) for name in ("fc", "conv"))
+    a, b = (layer_traffic(MIXED[name], array) for name in ("fc", "conv"))
     assert sum([a, b]) == a + b
     assert (a + b).bytes() == a.bytes() + b.bytes()
     assert (3 * a).bytes("inputs", "reread") == 3 * a.bytes("inputs", "reread") > 0
     assert Traffic() + a == a
     assert pickle.loads(pickle.dumps(a)) == a
     with pytest.raises(InvalidValueError, match="bytes_per_element"):
-        a + layer_traffic(LAYERS["fc"], SystolicArray(8, 8))
+        a + layer_traffic(MIXED["fc"], SystolicArray(8, 8))
     with pytest.raises(InvalidValueError, match="factor of a Traffic"):
         -1 * a
-    same = layer_traffic(LAYERS["fc"], dataclasses.replace(array, bytes_per_element=float("2.0")))
+    same = layer_traffic(MIXED["fc"], dataclasses.replace(array, bytes_per_element=float("2.0")))
     assert (a + same).bytes() == 2 * a.bytes()
 
 
