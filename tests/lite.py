@@ -132,14 +132,16 @@ class Net:
 def written(graphs):
     builder = flatbuffers.Builder(1024)
     kinds = list(dict.fromkeys(kind for graph, _ in graphs for kind, *_ in graph.operators))
-    buffers, made = [_buffer(builder, b"")], []
+    buffers, made, places = [_buffer(builder, b"")], [], {}
     for graph, outputs in graphs:
         numbers = {name: number for number, name in enumerate(graph.tensors)}
         tensors = []
         for name, tensor in graph.tensors.items():
-            if tensor["data"] is not None:
-                buffers.append(_buffer(builder, np.ascontiguousarray(tensor["data"]).tobytes()))
-            at = len(buffers) - 1 if tensor["data"] is not None else 0
+            data = tensor["data"]
+            if data is not None and id(data) not in places:  # tensors with one array share its buffer
+                buffers.append(_buffer(builder, np.ascontiguousarray(data).tobytes()))
+                places[id(data)] = len(buffers) - 1
+            at = 0 if data is None else places[id(data)]
             tensors.append(_tensor(builder, name, tensor, at))
         operators = [_operator(builder, kinds, numbers, *each) for each in graph.operators]
         fields = {

@@ -12,12 +12,30 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from refusals import refused
 
-from hwcost import Conv2d, Linear, MatMul, Network, SystolicArray, layer_cost, network_cost
+from hwcost import (
+    Conv2d,
+    InvalidValueError,
+    Linear,
+    MatMul,
+    Network,
+    SystolicArray,
+    from_torch,
+    layer_cost,
+    network_cost,
+)
 from hwcost.advice import advise
 from hwcost.model.moves import Move
 from hwcost.network.operations import MemoryOnly, Operation
 from hwcost.network.pricing import network_cycles
-from hwcost.network.run import Ends, RunLayers, run_of, spilled_weights, stored_elements
+from hwcost.network.run import (
+    Ends,
+    RunLayers,
+    run_of,
+    spilled_weights,
+    stored_by_layer,
+    stored_elements,
+    tied_layers,
+)
 from hwcost.reports import summarise
 from hwcost.sweep import sweep
 
@@ -185,6 +203,111 @@ def test_budgets_hold_with_weights_that_do_not_fit(capacity, rate, budget):
     assert found.cycles == after.cycles <= budget * today.cycles
     best = max(total.macs for total in within)
     assert found.macs == after.macs <= best <= found.macs * (1 + found.gap) * (1 + 1e-9)
+
+
+TIED = Network(
+    "tied",
+    {
+        "a": Operation(Linear(40, 64), {"in_features": "w", "out_features": "h"}, weights="one"),
+        "b": Operation(Linear(64, 30), {"in_features": "h", "out_features": "v"}),
+        "again": Operation(Linear(40, 64), {"in_features": "w", "out_features": "h"}, weights="one"),
+        "other": Operation(Linear(64, 30), {"in_features": "h", "out_features": "v"}, weights="other"),
+    },
+)
+
+
+def test_weights_that_layers_share_are_stored_once():
+    array = dataclasses.replace(MACHINE, weight_capacity_bytes=2.0 * 40 * 64, filter_multiple=1)
+    assert spilled_weights(TIED.at({}), array) == (("b", "other"), 2 * 64 * 30)
+    apart = {name: each.layer for name, each in TIED.operations.items()}
+    assert spilled_weights(apart, array) == (("b", "again", "other"), 40 * 64 + 2 * 64 * 30)
+    assert spilled_weights(TIED.at({}).only(["again", "other"]), array) == (("other",), 64 * 30)
+    run = network_cost(TIED, array).run
+    assert (run.spilled, run.spilled_elements) == (("b", "other"), 2 * 64 * 30)
+    row = next(row for row in summarise(TIED, array).rows if row.name == "(weights)")
+    assert f"{2 * (40 * 64 + 2 * 64 * 30) / 1e3:.3g} kB stored" in row.shape
+    points = sweep(TIED, rows=[8], cols=[16], base=array)
+    assert points.cycles[0] == pytest.approx(network_cost(TIED, array).total.cycles)
+    with pytest.raises(InvalidValueError, match="weights"):
+        Operation(Linear(4, 4), weights=3)
+
+
+@given(
+    capacity=st.sampled_from([100.0, 2000.0, 4000.0, 7000.0]),
+    rate=st.sampled_from([3e6, 1e8]),
+    budget=st.sampled_from([0.3, 0.5, 0.7, 0.9]),
+)
+@settings(max_examples=20, deadline=None)
+def test_budgets_hold_with_weights_that_layers_share(capacity, rate, budget):
+    options = {"w": (8, 24, 40), "h": (16, 33, 64), "v": (4, 30)}
+    network = TIED.space(options)
+    array = dataclasses.replace(MACHINE, weight_capacity_bytes=capacity, spill_bytes_per_s=rate, bytes_per_element=1.0)
+    choices = [dict(zip(options, sizes, strict=True)) for sizes in itertools.product(*options.values())]
+    totals = [network_cost(network.at(choice), array).total for choice in choices]
+    limit = budget * network_cost(network, array).total.cycles
+    within = [total for total in totals if total.cycles <= limit]
+    assume(within)
+    found = advise(network, array, budget=budget).budget
+    best = max(total.macs for total in within)
+    assert network_cost(network.at(found.sizes), array).total.cycles == found.cycles <= limit
+    assert found.macs <= best <= found.macs * (1 + found.gap) * (1 + 1e-9)
+
+
+def test_an_importer_knows_weights_that_modules_share():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = (nn.Linear(16, 16) for _ in range(3))
+            self.b.weight = self.a.weight
+            self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+            self.own = nn.Parameter(torch.ones(32, 16))
+
+        def forward(self, x):
+            x = self.c(self.c(self.b(self.a(x))))
+            first, second = self.own.chunk(2)
+            x = nn.functional.linear(nn.functional.linear(x, first), second)
+            return self.attention(x, x, x)[0]
+
+    network = from_torch(Tied(), (1, 4, 16))
+    tied = tied_layers(network)
+    assert tied == {"b", "c (2)"}
+    stored = stored_by_layer(network.at({}), MACHINE)
+    assert stored["a"] == stored["c"] == 256
+    assert stored["b"] == stored["c (2)"] == 0
+    assert sum(stored.values()) == sum(p.numel() for n, p in Tied().named_parameters() if "bias" not in n)
+    assert TIED.space(step=8).weights == TIED.weights == {"a": "one", "again": "one", "other": "other"}
+
+
+def test_files_know_weights_that_operators_share():
+    pytest.importorskip("onnx")
+    import graphs
+    import onnx
+
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["y"]),
+        onnx.helper.make_node("MatMul", ["y", "w"], ["z"]),
+        onnx.helper.make_node("MatMul", ["z", "v"], ["out"]),
+    ]
+    weights = [graphs.tensor(name, (8, 8)) for name in "wv"]
+    read = graphs.network_of(graphs.build(nodes, {"x": ((4, 8),)}, weights))
+    assert len(tied_layers(read)) == 1
+    assert sum(stored_by_layer(read.at({}), dataclasses.replace(MACHINE, filter_multiple=1)).values()) == 128
+
+
+def test_tflite_files_know_weights_that_operators_share():
+    pytest.importorskip("tflite")
+    import lite
+
+    net = lite.Net("FLOAT32")
+    net.linear(net.linear(net.linear(net.input("x", (1, 8)), "a", 8), "b", 8), "c", 8)
+    assert not tied_layers(lite.network_of(net))
+    net.tensors["b/w"]["data"] = net.tensors["a/w"]["data"]
+    read = lite.network_of(net)
+    assert len(tied_layers(read)) == 1
+    assert sum(stored_by_layer(read.at({}), dataclasses.replace(MACHINE, filter_multiple=1)).values()) == 128
 
 
 def test_steps_of_advice_save_what_does_not_fit_any_more():

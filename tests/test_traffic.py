@@ -77,9 +77,9 @@ def test_sums_of_a_network_are_what_it_is_charged(array):
         if array.has_tiles:
             continue
         if array.bandwidth_per_array:
-            assert seconds_of(figures, array) * array.clock_hz <= figures["memory_cycles"] * array.arrays
+            assert seconds_of(figures, array) * array.clock_hz <= figures["memory_cycles"] * array.arrays * (1 + 1e-9)
         elif array.parallel_operands or array.has_run:  # the longest of each layer; what a run moves on top of them
-            assert seconds_of(figures, array) * array.clock_hz <= figures["memory_cycles"]
+            assert seconds_of(figures, array) * array.clock_hz <= figures["memory_cycles"] * (1 + 1e-9)
         else:
             assert seconds_of(figures, array) * array.clock_hz == pytest.approx(figures["memory_cycles"])
 

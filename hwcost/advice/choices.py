@@ -20,6 +20,7 @@ from hwcost.advice.tables import Allowed, CostSource, Figures, candidates, follo
 from hwcost.machine.array import SystolicArray
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
+from hwcost.network.run import tied_layers
 
 __all__ = ["Table", "ends_of_stairs", "most_options", "options_worth_taking", "tables_over", "total_at"]
 
@@ -120,7 +121,7 @@ def tables_over(
     groups: dict[tuple[Axis, ...], dict[str, Operation]] = defaultdict(dict)
     for name, operation in operations.items():
         groups[_axes(operation, options)][name] = operation
-    price = pricer(array, spilled=spilled)
+    price = pricer(array, spilled=spilled, tied=tied_layers(network) if spilled else ())
     return [_table(axes, own, options, network, price) for axes, own in groups.items()]
 
 

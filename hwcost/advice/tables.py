@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -93,25 +93,26 @@ def cost_report(layers: Mapping[str, Any], source: CostSource, *, skip_unsupport
 
 
 def pricer(
-    source: CostSource, *, spilled: bool = False
+    source: CostSource, *, spilled: bool = False, tied: Collection[str] = ()
 ) -> Callable[[str, Operation, Mapping[str, Any]], tuple[Any, Any]]:
     """A function from an operation with its name, and sizes of widths, to its cost and MACs there.
 
     It is for one set of sizes: operations that cost the same are priced once. An array prices layers, whatever they
-    are called; a table of measured costs has a row for each name. With ``spilled``, as if no weights fit on the chip.
+    are called; a table of measured costs has a row for each name. With ``spilled``, as if no weights fit on the chip;
+    those of ``tied`` operations are those of others.
     """
     known: dict[Any, tuple[Any, Any]] = {}
     is_table = isinstance(source, MeasuredCosts)
 
     def price(name: str, operation: Operation, sizes: Mapping[str, Any]) -> tuple[Any, Any]:
-        key = operation.layer, tuple(operation.sizes.items()), name if is_table else None
+        key = operation.layer, tuple(operation.sizes.items()), name if is_table else name in tied
         if key not in known:
             layer = operation.at(sizes)
             if isinstance(source, MeasuredCosts):
                 cost = source.at(name, *sides_of(layer).at(layer))
             else:
                 cost = layer_cycles(layer, source)
-                cost = cost + cycles_if_spilled(layer, source) if spilled else cost
+                cost = cost + cycles_if_spilled(layer, source) if spilled and name not in tied else cost
             known[key] = cost, sum(gemm.macs for gemm in layer.gemms())
         return known[key]
 

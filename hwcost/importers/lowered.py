@@ -55,11 +55,12 @@ class Step:
     path: str
     layer: Any
     sizes: Mapping[str, Axis] = field(default_factory=dict)
+    weights: str = ""
 
     def operation(self, widths: AxisTracker) -> Operation:
         """The operation, once all widths have their names."""
         sizes = {name: widths.rule(axis) for name, axis in self.sizes.items()}
-        return Operation(self.layer, sizes, self.kind, self.path)
+        return Operation(self.layer, sizes, self.kind, self.path, self.weights)
 
 
 def size_of(layers: Iterable[Any]) -> tuple[int, int]:
@@ -85,7 +86,9 @@ def times_over(step: Step, times: int, widths: AxisTracker, reason: str) -> Iter
     elif isinstance(layer, Unsupported):
         yield step
     else:
-        for gemm in layer.gemms():
+        gemms = layer.gemms()
+        weights = step.weights if len(gemms) == 1 else ""
+        for gemm in gemms:
             inputs = (times * gemm.inputs[0], *gemm.inputs[1:]) if gemm.inputs else ()
             own = dataclasses.replace(gemm, count=times * gemm.count, inputs=inputs)
-            yield dataclasses.replace(step, layer=own, sizes={})
+            yield dataclasses.replace(step, layer=own, sizes={}, weights=weights)

@@ -198,6 +198,11 @@ class Network(Mapping[str, Any]):
         return {name: each for name, each in self.operations.items() if not is_layer(each.layer)}
 
     @property
+    def weights(self) -> dict[str, str]:
+        """The parameters that the weights of operations are, as far as the importer knows them."""
+        return {name: each.weights for name, each in self.operations.items() if each.weights}
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of all priced operations."""
         macs: int = sum(gemm.macs for each in self.priced.values() for gemm in each.layer.gemms())
@@ -264,7 +269,7 @@ class Network(Mapping[str, Any]):
             (name, each.at(today) if any(width in sizes for width in each.widths) else each.layer)
             for name, each in self.operations.items()
         )
-        return RunLayers(layers, ends=self.ends)
+        return RunLayers(layers, ends=self.ends, weights=self.weights)
 
     def masked(self, model: Any, kept: Kept) -> Any:
         """A copy of a PyTorch module in which only some channels count: all entries of the others are 0.

@@ -135,6 +135,8 @@ class Operation:
         kind: the operator, in people's words; the type of the layer by default.
         path: the module that called it, with points between its parts; empty for the model itself. A network gives
             an operation without a path its name.
+        weights: the name of the parameter that all of its weights are, if the importer knows it. Operations of one name
+            share them, and they are stored once.
 
     Raises:
         InvalidValueError: something that is not a layer, a field that the layer does not have, an expression that is
@@ -149,10 +151,11 @@ class Operation:
     sizes: Mapping[str, Any] = field(default_factory=dict)
     kind: str = ""
     path: str = None  # type: ignore[assignment]
+    weights: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_layer(self.layer, "Operation.layer")
-        check_text(self, *(("kind",) if self.path is None else ("kind", "path")))
+        check_text(self, "weights", *(("kind",) if self.path is None else ("kind", "path")))
         if not isinstance(self.sizes, Mapping):
             raise InvalidValueError("Operation.sizes", self.sizes, 'widths by field, as {"out_channels": "conv"}')
         kind = type(self.layer).__name__

@@ -222,7 +222,7 @@ def _collect(layers: Layers, skip: bool) -> _Products:
         allowed = "a Network, a mapping from names to layers, or layers in order; hwcost.from_torch reads a module"
         raise InvalidValueError("layers", given, allowed)
     named = layers.items() if isinstance(layers, Mapping) else ((str(i), layer) for i, layer in enumerate(layers))
-    found = RunLayers(ends=getattr(layers, "ends", None))
+    found = RunLayers.like(layers)
     gemms: list[Gemm] = []
     owners: list[int] = []
     unsupported: list[str] = []

@@ -6,8 +6,8 @@
 The weights of a layer are stored with its filters padded to ``filter_multiple``. Layers are stored in the order in
 which they run, and whole ones leave from the end until the others fit into ``weight_capacity_bytes``: those up to
 which the sum of stored bytes is above the capacity. A smooth relaxation takes max(stored, capacity) - capacity, less
-than whole layers. Products of two activations have no weights. Weights that several layers share count for each of
-them.
+than whole layers. Products of two activations have no weights. Weights that several layers share are stored once, with
+the first of them, if the importer knows it (the ``weights`` of an :class:`hwcost.network.operations.Operation`).
 
 Source: the terms were found on the Coral Edge TPU (Jorgitou98/EdgeTPU-QuantRL-Evaluation), whose compiler states the
 bytes of weights that it leaves off the chip.
@@ -33,7 +33,7 @@ from hwcost.relaxation import EXACT, Relaxation
 
 __all__ = [
     "RUN", "SPILLED", "Ends", "Run", "RunLayers", "Spilled", "cycles_if_spilled", "ends_of", "room_cycles", "run_of",
-    "spill_cycles", "spill_move", "spilled_weights", "stored_elements",
+    "spill_cycles", "spill_move", "spilled_weights", "stored_by_layer", "stored_elements", "tied_layers",
 ]  # fmt: skip
 
 RUN, SPILLED = "(run)", "(weights)"
@@ -82,15 +82,26 @@ class Spilled(NamedTuple):
 
 
 class RunLayers(dict[str, Any]):
-    """Layers by name, with the ends of their network if they are known."""
+    """Layers by name, with the ends of their network and the parameters of their weights, if they are known."""
 
-    def __init__(self, layers: Iterable[tuple[str, Any]] = (), *, ends: Ends | None = None) -> None:
+    def __init__(
+        self,
+        layers: Iterable[tuple[str, Any]] = (),
+        *,
+        ends: Ends | None = None,
+        weights: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(layers)
-        self.ends = ends
+        self.ends, self.weights = ends, dict(weights or {})
+
+    @classmethod
+    def like(cls, network: Any, layers: Iterable[tuple[str, Any]] = ()) -> RunLayers:
+        """Layers of a network, of which this knows the same as the network."""
+        return cls(layers, ends=getattr(network, "ends", None), weights=getattr(network, "weights", None))
 
     def only(self, names: Iterable[str]) -> RunLayers:
         """Some of the layers of the same network."""
-        return RunLayers(((name, self[name]) for name in names), ends=self.ends)
+        return self.like(self, ((name, self[name]) for name in names))
 
 
 def ends_of(layers: Mapping[str, Any]) -> Ends:
@@ -137,6 +148,29 @@ def stored_elements(layer: Any, array: SystolicArray, relaxation: Relaxation = E
     return total(0, *(_stored(gemm, array, relaxation) for gemm in layer.gemms()))
 
 
+def tied_layers(layers: Mapping[str, Any]) -> set[str]:
+    """The layers whose weights are those of an earlier one.
+
+    >>> from hwcost import Linear
+    >>> fc = Linear(4, 4)
+    >>> tied_layers(RunLayers({"a": fc, "b": fc, "c": fc}.items(), weights={"a": "w", "c": "w"}))
+    {'c'}
+    """
+    first: dict[str, str] = {}
+    known = getattr(layers, "weights", {})
+    return {name for name in layers if name in known and first.setdefault(known[name], name) != name}
+
+
+def stored_by_layer(layers: Mapping[str, Any], array: SystolicArray, relaxation: Relaxation = EXACT) -> dict[str, Size]:
+    """The elements that are stored for each layer: none where its weights are those of an earlier one."""
+    tied = tied_layers(layers)
+    return {
+        name: 0 if name in tied else stored_elements(layer, array, relaxation)
+        for name, layer in layers.items()
+        if hasattr(layer, "gemms")
+    }
+
+
 def _stored(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
     multiple = array.filter_multiple
     filters = product(gemm.n, gemm.count)
@@ -165,9 +199,7 @@ def spilled_weights(
     """
     if not array.may_spill:
         return (), 0
-    stored = {
-        name: stored_elements(layer, array, relaxation) for name, layer in layers.items() if hasattr(layer, "gemms")
-    }
+    stored = stored_by_layer(layers, array, relaxation)
     room = array.weight_capacity_bytes / array.bytes_per_element
     if relaxation.smooths_maximum:
         return (), total(relaxation.maximum(total(0, *stored.values()), room), -room)

@@ -222,7 +222,7 @@ def summarise(
         )
     priced = price_network(network, array, skip_unsupported=skip_unsupported)
     costs = {name: [each.cost for each in products] for name, products in priced.items()}
-    layers = RunLayers(((name, each.layer) for name, each in network.operations.items()), ends=network.ends)
+    layers = RunLayers.like(network, ((name, each.layer) for name, each in network.operations.items()))
     moved, run = moves_by_layer(layers, array), run_of(layers, array)
     total = itertools.chain(*costs.values(), moved.values(), () if run is None else (run.cost,))
     cost = sum(total, start=Cost())  # in the order of network_cost

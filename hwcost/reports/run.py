@@ -9,7 +9,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import CycleBreakdown
 from hwcost.model.cost import Cost
 from hwcost.model.traffic import Traffic, bytes_of
-from hwcost.network.run import RUN, SPILLED, RunLayers, ends_of, run_of, stored_elements
+from hwcost.network.run import RUN, SPILLED, RunLayers, ends_of, run_of, stored_by_layer
 from hwcost.reports.tree import Row
 from hwcost.units import BYTES, in_unit, shortlist
 
@@ -26,7 +26,7 @@ def run_rows(layers: RunLayers, array: SystolicArray) -> Iterator[Row]:
         return
     ends = ends_of(layers)
     sides = " and ".join(in_unit(bytes_of(each, size), BYTES, 3) for each in (ends.inputs, ends.outputs))
-    stored = total(0, *(stored_elements(layer, array) for layer in layers.values() if hasattr(layer, "gemms")))
+    stored = total(0, *stored_by_layer(layers, array).values())
     spilled, stored = (in_unit(bytes_of(each, size), BYTES, 3) for each in (run.spilled_elements, stored))
     padded = f" with filters padded to {array.filter_multiple}" if array.filter_multiple > 1 else ""
     room = in_unit(array.weight_capacity_bytes, BYTES, 3) if run.spill.cycles else ""

@@ -218,7 +218,7 @@ def _gemms(
     named = network if isinstance(network, Mapping) else {str(i): layer for i, layer in enumerate(network)}
     report = network_cost(named, base, skip_unsupported=skip_unsupported)
     own = ((name, layer) for name, layer in named.items() if name not in report.unsupported)
-    known = RunLayers(own, ends=getattr(named, "ends", None))
+    known = RunLayers.like(named, own)
     gemms = [gemm for layer in known.values() for gemm in layer.gemms()]
     more = [each.cycles for each in moves_by_layer(known, base).values()]
     more += [] if report.run is None else [report.run.cost.cycles]

@@ -16,7 +16,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.limits import FILL
 from hwcost.network.network import Network
-from hwcost.network.run import cycles_if_spilled, room_cycles, spill_cycles
+from hwcost.network.run import cycles_if_spilled, room_cycles, spill_cycles, tied_layers
 from hwcost.torch.sums import Axis, SumAxis
 from hwcost.torch.tables import CostTable, contracted, space_tables
 
@@ -61,7 +61,8 @@ def most_probable_with_spill(
     """
     options = network.options
     smallest = {name: min(sizes) for name, sizes in options.items()}
-    stored = space_tables(network, array, cost=cycles_if_spilled)
+    tied, stored = tied_layers(network), space_tables(network, array, cost=cycles_if_spilled)
+    own = [table for name, table in stored.items() if name not in tied]
 
     def cost(tables: Sequence[CostTable], choice: Mapping[str, int]) -> float:
         chosen = {name: torch.tensor([each == choice[name] for each in own]) for name, own in options.items()}
@@ -84,7 +85,7 @@ def most_probable_with_spill(
     found = [
         smallest if total(smallest) <= limit else None,
         within(tables, 0.0),
-        within((*tables, *stored.values()), room_cycles(array)),
+        within((*tables, *own), room_cycles(array)),
     ]
     return max(filter(None, found), key=worth, default=None)
 

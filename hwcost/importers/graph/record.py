@@ -23,10 +23,15 @@ Made: TypeAlias = tuple[Step, Axis | None]
 
 
 class Operations:
-    """The operations that were found, in order."""
+    """The operations that were found, in order.
 
-    def __init__(self) -> None:
+    Args:
+        same: constants that are another one, by name.
+    """
+
+    def __init__(self, same: Mapping[str, str] | None = None) -> None:
         self._made: list[Made] = []
+        self._same = same or {}
 
     def mark(self) -> int:
         """The place that the next operation gets."""
@@ -44,8 +49,11 @@ class Operations:
 
     def add(self, name: str, path: str, lowered: LoweredLayer) -> None:
         """Adds an operation by its name and the path of its module."""
-        step = Step(name, lowered.kind, path, lowered.layer, lowered.sizes)
-        has_weight = lowered.weight is not None and bool(lowered.weight.origin)
+        own = "" if lowered.weight is None else lowered.weight.origin
+        is_whole = bool(own) and lowered.weight.name == own
+        weights = self._same.get(own, own) if is_whole else ""
+        step = Step(name, lowered.kind, path, lowered.layer, lowered.sizes, weights)
+        has_weight = bool(own)
         self._made.append((step, lowered.output_axis if has_weight else None))
 
     def named(self, values: GraphValues) -> dict[str, Operation]:

@@ -58,6 +58,11 @@ class Turned:
     order: tuple[int, ...]
 
     @property
+    def name(self) -> str:
+        """The name of the tensor."""
+        return self.value.name
+
+    @property
     def origin(self) -> str:
         """The parameter that it is made of."""
         return self.value.origin

@@ -48,7 +48,7 @@ class Tracer:
         own_rows: OwnRows,
         progress: Callable[[int, int], object] | None = None,
     ) -> None:
-        self.values, self.operations = Values(), Operations()
+        self.values, self.operations = Values(), Operations(_shared(graphs))
         self.depth = self.runs = 0
         self._graphs, self._where, self._own_rows = graphs, where, own_rows
         self._progress = progress
@@ -218,3 +218,14 @@ def _contradiction(call: OperatorCall, shapes: Sequence[tuple[int, ...]]) -> str
             sizes = ["x".join(map(str, each)) for each in (value.shape, shape)]
             return f"its output is {sizes[0]}, and its inputs and options make {sizes[1]}"
     return ""
+
+
+def _shared(graphs: Sequence[Graph]) -> dict[str, str]:
+    """For each constant the first one that lies in the same buffer."""
+    first: dict[int, str] = {}
+    return {
+        tensor.name: first.setdefault(id(tensor.data), tensor.name)
+        for graph in graphs
+        for tensor in graph.tensors
+        if tensor.data is not None
+    }

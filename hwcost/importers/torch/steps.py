@@ -80,12 +80,13 @@ class Steps:
         self._unique = UniqueNames()
         self._groups: dict[tuple[Any, ...], tuple[str, list[Step]]] = {}
 
-    def add_layer(self, name: str, path: str, lowered: LoweredLayer, call: int | None = None) -> str:
+    def add_layer(self, name: str, path: str, lowered: LoweredLayer, call: int | None = None, weights: str = "") -> str:
         """Adds a priced operation, and returns its name, with a number if the name is taken.
 
-        ``call`` is a number for the call of a recurrent module that it is a step of.
+        ``call`` is a number for the call of a recurrent module that it is a step of, ``weights`` the parameter that all
+        of its weights are, if they are one.
         """
-        found = self._added(name, Step("", lowered.kind, path, lowered.layer, lowered.sizes), call)
+        found = self._added(name, Step("", lowered.kind, path, lowered.layer, lowered.sizes, weights), call)
         if found.name == "":
             found.name = self._unique(name)
         return found.name

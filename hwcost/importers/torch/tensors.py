@@ -86,6 +86,14 @@ class Tensors(rules.Tensors):
             first = first or known.origin
         return first
 
+    def whole(self, tensor: Tensor) -> str:
+        """The parameter that a tensor is all of, or a view of all of it; empty if it is none, or a part of one."""
+        origin = self.origin([tensor])
+        own = self.parameters.get(origin)
+        if own is None or own.numel() != tensor.numel():
+            return ""
+        return origin if own.untyped_storage()._cdata == tensor.untyped_storage()._cdata else ""
+
     def is_parameter(self, tensor: Tensor) -> bool:
         """Whether a tensor is a parameter, or made of nothing else."""
         return bool(self.origin([tensor]))

@@ -292,7 +292,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = named_after(origin) if origin else self.joined(lowered.kind)
         if lowered.note:
             self.notes[lowered.note] = None
-        name = self.steps.add_layer(name, self._owner(origin), lowered, self.modules.recurrent_call)
+        weights = "" if lowered.weight is None else self.tensors.whole(lowered.weight)
+        name = self.steps.add_layer(name, self._owner(origin), lowered, self.modules.recurrent_call, weights)
         if lowered.output_axis:
             self.tensors.widths.call(lowered.output_axis, name)
 
