@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.estimators import Search
+from common.estimators import DATA_TERMS, ESTIMATORS, Condition, Search
 from common.problems import KERNELS, LAMBDAS, MAP, SETTINGS, SIGNALS, Setting
 from common.regret import best_combinations, evaluate, over_counts
 from common.side_by_side import report
@@ -141,9 +141,10 @@ def main() -> int:
     return 0 if write(rows, how, options, time.process_time() - start) else 1
 
 
-def quick(setting: Setting, seed: int = 0) -> list[dict[str, Any]]:
-    """A few short searches without noise: seconds."""
-    return evaluate(setting, SIGNALS[:1], Search(500, 0.05), instances=3, seed=seed)
+def quick(setting: Setting, seed: int = 0, names: Sequence[str] = tuple(ESTIMATORS)) -> list[dict[str, Any]]:
+    """A few short searches by some estimators without noise: seconds."""
+    conditions = [Condition(name, gumbel, data) for gumbel in (False, True) for data in DATA_TERMS for name in names]
+    return evaluate(setting, SIGNALS[:1], Search(500, 0.05), instances=3, seed=seed, conditions=conditions)
 
 
 def write(rows: list[dict[str, Any]], how: Search, options: argparse.Namespace, seconds: float) -> bool:

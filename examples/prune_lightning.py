@@ -10,6 +10,7 @@ calls the same hooks. A LightningModule around your network needs no change: giv
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -91,9 +92,12 @@ def fit(network: nn.Module, batches: DataLoader, epochs: int) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=1280)
+    asked = parser.parse_args()
     torch.manual_seed(0)
     network, example = ResNet(), torch.zeros(1, 3, SIDE, SIDE)
-    batches, held_out = loader(1280, 1), loader(320, 2)
+    batches, held_out = loader(asked.images, 1), loader(asked.images // 4, 2)
     print(f"under {UNDER}")
     fit(network, batches, 5)
     print(f"trained: {accuracy(network, held_out):.1%} on held-out images")

@@ -6,8 +6,6 @@ The tests of NNI are in test_nni.py.
 from __future__ import annotations
 
 import functools
-import subprocess
-import sys
 from collections import UserDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import SEARCHED as SPACE
-from running import python
+from running import printed, python
 from torch import nn
 
 import hwcost
@@ -46,7 +44,6 @@ from hwcost.torch.adapters import (
     relaxed_latency,
 )
 
-PROJECT = Path(__file__).parent.parent
 ARRAY = SystolicArray(8, 8)
 
 
@@ -598,15 +595,11 @@ def test_an_unknown_relaxation_is_an_error(relaxation):
 # ---------------------------------------------------------------- the examples
 
 
-def run(script, *arguments):
-    command = [sys.executable, "-W", "error", str(PROJECT / "examples" / f"{script}.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT / "examples")
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def test_every_section_of_the_example_reaches_its_parameters():
-    out = run("in_other_nas")
+def test_every_section_of_the_example_reaches_its_parameters(tmp_path):
+    out = printed(EXAMPLES / "in_other_nas.py", out=tmp_path / "out")
     for host in ("DARTS", "FBNetV2", "FBNet", "U-Boost", "PLiNIO"):
         assert f"{host}: " in out
     lines = [line for line in out.splitlines() if "the loss reaches" in line]
@@ -615,9 +608,13 @@ def test_every_section_of_the_example_reaches_its_parameters():
 
 
 @pytest.fixture(scope="module")
-def small_searches():
+def small_searches(tmp_path_factory):
     arguments = ("--epochs", "2", "--images", "320", "--lambda", "3")
-    return {script: run(script, *arguments) for script in ("resnet_search", "resnet_search_lightning")}
+    folder = tmp_path_factory.mktemp("examples")
+    return {
+        script: printed(EXAMPLES / f"{script}.py", *arguments, out=folder / script)
+        for script in ("resnet_search", "resnet_search_lightning")
+    }
 
 
 def cycles_in(line):

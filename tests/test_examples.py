@@ -4,38 +4,49 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
+from running import printed
 
 PROJECT = Path(__file__).parent.parent
 EXAMPLES = sorted((PROJECT / "examples").glob("*.py"))
 
 
-def run(script: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, check=False, cwd=script.parent
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+ELSEWHERE = {
+    "in_other_nas": "test_adapters.py",
+    "resnet_search": "test_adapters.py",
+    "resnet_search_lightning": "test_adapters.py",
+    "search_the_array": "test_search_the_array.py",
+}
+"""Examples that other tests run, and what they print there."""
+FEW = {"prune_resnet18": ("--images", "64"), "prune_lightning": ("--images", "128")}
+"""Smaller data: what these print does not depend on how well they learn."""
 
 
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
-def test_examples_run(script: Path) -> None:
-    assert run(script).count("\n") > 3
+@pytest.mark.parametrize(
+    "script", [path for path in EXAMPLES if path.stem not in ELSEWHERE], ids=lambda path: path.stem
+)
+def test_examples_run(script: Path, tmp_path: Path) -> None:
+    assert printed(script, *FEW.get(script.stem, ()), out=tmp_path / "out").count("\n") > 3
 
 
-def test_the_priced_network_is_lenet_5() -> None:
-    assert "2,822" in run(PROJECT / "examples" / "price_a_network.py")
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_the_other_examples_run_elsewhere(name: str) -> None:
+    assert name in {path.stem for path in EXAMPLES}
+    assert re.search(rf"\b{name}\b", (PROJECT / "tests" / ELSEWHERE[name]).read_text(encoding="utf-8"))
 
 
-def test_the_shape_of_an_array_is_the_best_of_all() -> None:
+def test_the_priced_network_is_lenet_5(tmp_path: Path) -> None:
+    assert "2,822" in printed(PROJECT / "examples" / "price_a_network.py", out=tmp_path / "out")
+
+
+def test_the_shape_of_an_array_is_the_best_of_all(tmp_path: Path) -> None:
     from hwcost import SystolicArray, network_cost
     from price_a_network import LENET_5
 
-    first = run(PROJECT / "examples" / "shape_of_an_array.py").splitlines()[1]
+    first = printed(PROJECT / "examples" / "shape_of_an_array.py", out=tmp_path / "out").splitlines()[1]
     rows, cols = (int(part) for part in first.split(":")[0].split("x"))
     cycles = int(first.split(":")[1].split()[0].replace(",", ""))
     assert network_cost(LENET_5, SystolicArray(rows, cols)).total.cycles == cycles
@@ -56,7 +67,6 @@ def test_the_readme_has_commands_that_are_run_elsewhere() -> None:
 
 
 def test_the_readme_s_commands_for_networks_run_from_the_checkout(capsys, monkeypatch, tmp_path) -> None:
-    import re
     import shlex
 
     from hwcost.cli import main

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from running import printed
 
 torch = pytest.importorskip("torch")
 import search_the_array as example  # noqa: E402
@@ -96,12 +95,7 @@ def test_polishing_never_makes_it_worse():
 
 
 def test_the_command_draws(tmp_path):
-    picture = tmp_path / "array.png"
-    script = EXAMPLES / "search_the_array.py"
-    arguments = ["--starts", "2", "--steps", "5", "--picture", str(picture)]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(script), *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "of all 3,517 arrays" in done.stdout
+    picture, script = tmp_path / "array.png", EXAMPLES / "search_the_array.py"
+    out = printed(script, "--starts", "2", "--steps", "5", "--picture", picture, out=tmp_path / "out")
+    assert "of all 3,517 arrays" in out
     assert picture.stat().st_size > 10_000

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from running import started
 
 from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost
 from hwcost.importers.torch import load_model
@@ -141,13 +140,13 @@ def test_every_limit_is_kept_and_every_network_is_in_the_folder(run, folder, met
 def test_a_run_that_was_killed_ends_with_the_same_bytes(folder, run, method):
     command = f"{BASE} --data net.py:Images --method {method} {OF[method]} --target 0.75 --target 0.5"
     assert run(f"{command} --out whole")[0] == 0
-    code = "import sys; from nas_plugin.cli import main; sys.exit(main(sys.argv[1:]))"
+    (folder / "script.py").write_text("import sys; from nas_plugin.cli import main; sys.exit(main(sys.argv[1:]))")
     for at in (1300, 700):
-        done = subprocess.run(
-            [sys.executable, "-c", code, "search", *shlex.split(command), "--out", "killed"],
-            env={**os.environ, "KILL_AT": str(at)}, capture_output=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == -9
+        arguments = ("search", *shlex.split(command), "--out", "killed")
+        options = {"out": folder / "out", "folder": folder, "env": {"KILL_AT": str(at)}}
+        process = started(folder / "script.py", *arguments, **options)
+        process.join()
+        assert process.exitcode == -9
     assert "report.json" not in {each.name for each in (folder / "killed").iterdir()}
     assert run(f"{command} --out killed")[0] == 0
     assert contents(folder / "killed") == contents(folder / "whole")

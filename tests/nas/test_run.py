@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from running import started
 
 import nas_plugin
 from hwcost import InvalidValueError, SystolicArray, network_cost
@@ -207,11 +209,6 @@ def test_as_few_images_as_can_be(small: nas_plugin.ArchDef) -> None:
         assert 485 <= result.cost(result.winner).total.cycles <= 500
 
 
-def start(*arguments: str, program: tuple[str, ...] = ("-m", "nas_plugin", "search")) -> subprocess.Popen[str]:
-    command = [sys.executable, *program, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 WAITS_TO_BE_KILLED = """
 import sys, threading, nas_plugin
 small, out, most = sys.argv[1:]
@@ -227,16 +224,10 @@ nas_plugin.search(arch_def=nas_plugin.load_arch_def(small), out=out, progress=pr
 """A search that never ends, however late the signal comes: it stops a few epochs after those that the test reads."""
 
 
-def kill_after(process: subprocess.Popen[str], out: Path, lines: int, pause: float, how: signal.Signals) -> None:
-    """Sends the signal once the run has begun and ``lines`` epochs have been shown, after a pause."""
-    assert process.stderr is not None
-    while not out.exists():
-        assert process.poll() is None
+def wait_until(is_so: Callable[[], bool], is_alive: Callable[[], bool]) -> None:
+    while not is_so():
+        assert is_alive()
         time.sleep(0.001)
-    for _ in range(lines):
-        assert "epoch" in process.stderr.readline()
-    time.sleep(pause)
-    process.send_signal(how)
 
 
 @pytest.fixture(scope="module")
@@ -251,11 +242,15 @@ def never_killed(small: nas_plugin.ArchDef, tmp_path_factory: pytest.TempPathFac
 def test_a_killed_process_resumes_to_the_same_bits(
     never_killed: Path, small_file: Path, tmp_path: Path, lines: int, pause: float
 ) -> None:
-    killed, program = tmp_path / "killed", ("-c", WAITS_TO_BE_KILLED)
-    second = start(str(small_file), str(killed), str(lines + 3), program=program)
-    kill_after(second, killed, lines, pause, signal.SIGKILL)
-    second.communicate()
-    assert second.returncode == -signal.SIGKILL
+    killed, script, shows = tmp_path / "killed", tmp_path / "script.py", tmp_path / "out.err"
+    script.write_text(WAITS_TO_BE_KILLED)
+    second = started(script, small_file, killed, lines + 3, out=tmp_path / "out", folder=tmp_path)
+    wait_until(killed.exists, second.is_alive)
+    wait_until(lambda: shows.read_text().count("epoch\n") >= lines, second.is_alive)
+    time.sleep(pause)
+    second.kill()
+    second.join()
+    assert second.exitcode == -signal.SIGKILL
     assert not (killed / "result.json").exists()
     shown: list[object] = []
     resume(killed, lambda *epoch: shown.append(epoch))
@@ -266,8 +261,14 @@ def test_a_killed_process_resumes_to_the_same_bits(
 @pytest.mark.usefixtures("deliverable_sigint")
 def test_ctrl_c_shows_how_to_go_on(small_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    process = start("--arch-def", str(small_file), "--method", "darts", "--epochs", "3000", "--out", str(out))
-    kill_after(process, out, 2, 0.0, signal.SIGINT)
+    arguments = ("--arch-def", str(small_file), "--method", "darts", "--epochs", "3000", "--out", str(out))
+    command = [sys.executable, "-m", "nas_plugin", "search", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    wait_until(out.exists, lambda: process.poll() is None)
+    for _ in range(2):
+        assert "epoch" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130
     assert errors.split("\n\n")[0].splitlines()[-1] == f"Stopped. Go on with: nas-plugin search --resume {out}"
