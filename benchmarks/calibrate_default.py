@@ -10,9 +10,10 @@ through MACs. A data set that is missing is left out, and the command prints whi
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,15 @@ from common.measured_data import (
     EDGE,
     FPGA_BUILDS,
     N150,
+    TILERS,
+    Form,
     edge_networks,
     fpga_layers,
     gemmini_layers,
     macs_line,
     missing,
     roofline,
+    rtl_products,
     tenstorrent_products,
 )
 from common.side_by_side import report
@@ -47,7 +51,25 @@ def cases(folder: Path) -> Iterator[tuple[str, str, SystolicArray, Callable[[], 
     gemmini = load_device("gemmini")
     for name, column in (("best mappings", "best_cycles"), ("default tiler", "auto_cycles_med")):
         yield f"gemmini, {name}", "gemmini", gemmini, lambda column=column: gemmini_layers(folder, column)  # type: ignore[misc]
+    for tiler in TILERS:
+        yield (
+            f"gemmini builds, {tiler}",
+            "rtl",
+            SystolicArray(16, 16),
+            lambda tiler=tiler: rtl_products(folder, tiler, "columns"),
+        )  # type: ignore[misc]
     yield "edge tpu, five layers", "edge", EDGE.device, lambda: edge_networks(folder)
+
+
+def _as_seen(form: Form, measurements: list[Measurement]) -> list[Measurement]:
+    """Measurements with what a rival knows of each machine: its size and, with a roof, one bandwidth."""
+
+    def known(device: Mapping[str, float]) -> dict[str, float]:
+        kept = {name: device[name] for name in ("rows", "cols", "bytes_per_element") if name in device}
+        has_roof = "dram_bytes_per_s" in form.free and "weight_bytes_per_s" in device
+        return kept | ({"dram_bytes_per_s": device["weight_bytes_per_s"]} if has_roof else {})
+
+    return [dataclasses.replace(one, device=known(one.device)) for one in measurements]
 
 
 def fitted(array: SystolicArray, measurements: list[Measurement]) -> dict[str, Any]:
@@ -55,7 +77,7 @@ def fitted(array: SystolicArray, measurements: list[Measurement]) -> dict[str, A
     found = fit(array, measurements).as_dict()
     size = (array.rows, array.cols, array.clock_hz)
     rivals = {"roofline and a constant": roofline(*size, constant=True), "line through MACs": macs_line(*size)}
-    errors = {name: form.fitted(measurements).scores.mape for name, form in rivals.items()}
+    errors = {name: form.fitted(_as_seen(form, measurements)).scores.mape for name, form in rivals.items()}
     kept = ("scores", "form", "forms", "chosen", "values", "coverage_90", "log_margin_90", "worst", "doubts")
     ratios = sorted(each["predicted_seconds"] / each["seconds"] for each in found["measurements"])
     own = {name: found[name] for name in kept}

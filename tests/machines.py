@@ -45,6 +45,11 @@ RICH = {
     "half a block": SystolicArray(
         8, 8, lowering="kernel-position", filter_block=6.0, reread_stairs=0.5, channel_multiple=3, dram_bytes_per_s=2e9,
     ),
+    "room": SystolicArray(
+        8, 8, fold_timing="serial", accumulators=128, fold_latency=300.0, cycles_per_output_block=11.0,
+        dram_bytes_per_s=3e9, overlap=1.0,
+    ),
+    "one reader": SystolicArray(16, 8, readers=4, single_block=60, dram_bytes_per_s=3e9, overlap=0.3),
     "shared": SystolicArray(8, 16, fold_timing="double-buffered", arrays=4, dram_bytes_per_s=9e9, overlap=0.2),
     "memories": SystolicArray(
         8, 8, arrays=3, bandwidth_per_array=True, dram_bytes_per_s=1e9, channel_multiple=4, cycles_per_fold=2.0,

@@ -46,11 +46,13 @@ TRUTH = {
     "cycles_per_block": 90.0, "weight_bytes_per_s": 3e9, "input_bytes_per_s": 2e9, "output_bytes_per_s": 1e9,
     "activation_bytes_per_s": 1.5e9, "reread_bytes_per_s": 6e9, "dram_bytes_per_s": 1.2e9, "filter_block": 40.0,
     "overlap": 0.35, "row_stairs": 0.6, "col_stairs": 0.7, "stairs": 0.65, "vector_bytes_per_s": 8e8,
+    "cycles_per_output_block": 80.0, "fold_latency": 900.0,
     "pipeline_cycles": 3000.0, "cycles_per_output": 0.3, "start_up_cycles": 600.0,
      "cycles_per_run": 4000.0, "host_bytes_per_s": 6e8, "spill_bytes_per_s": 3e8,
 }  # fmt: skip
 NEXT_TO_IT = {
     "cycles_per_block": {"accumulators": 2048, "cycles_per_block": 100.0},
+    "fold_latency": {"accumulators": 1024, "fold_latency": 600.0},
     "reread_bytes_per_s": {"filter_block": 20.0, "input_bytes_per_s": 5e8},
     "filter_block": {"input_bytes_per_s": 5e8},
     "overlap": {"dram_bytes_per_s": 1e9},

@@ -130,6 +130,10 @@ OPTIONS = {
     "cycles_per_layer": entry(900.0, "cycle"),
     "accumulators": entry(8192, "1"),
     "cycles_per_block": entry(144.0, "cycle"),
+    "cycles_per_output_block": entry(12.5, "cycle"),
+    "fold_latency": entry(700.0, "cycle"),
+    "readers": entry(8, "1"),
+    "single_block": entry(512, "1"),
     "rereads_inputs": entry(True, ""),
     "bytes_per_element": entry(0.5, "B"),
     "dram_bytes_per_s": entry(math.inf, "B/s"),
@@ -355,12 +359,16 @@ def test_every_field_arrives_in_the_array(name):
 
 
 def test_a_field_without_effect_is_refused_with_its_place(tmp_path):
-    entries = {name: value for name, value in OPTIONS.items() if name not in ("rereads_inputs", "cycles_per_block")}
+    entries = {
+        name: value
+        for name, value in OPTIONS.items()
+        if name not in ("rereads_inputs", "cycles_per_block", "fold_latency")
+    }
     spoilt = document_of(dataclasses.replace(FULL, entries=MACHINE | OPTIONS))
     spoilt["array"] = {name: dataclasses.asdict(value) for name, value in (MACHINE | entries).items()}
     message = refusal(tmp_path, spoilt)
     assert "x.toml: array.accumulators.value" in message
-    assert "cycles_per_block or rereads_inputs" in message
+    assert "cycles_per_block, rereads_inputs or fold_latency" in message
 
 
 # ---------------------------------------------------------------- round trip

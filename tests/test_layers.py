@@ -43,6 +43,10 @@ QUANTITIES = {
     "accumulators": "an integer of at least 1",
     "min_streamed": "a finite number of rows not below 0",
     "cycles_per_block": "a finite number of cycles not below 0",
+    "cycles_per_output_block": "a finite number of cycles not below 0",
+    "fold_latency": "a finite number of cycles not below 0",
+    "readers": "an integer of at least 1",
+    "single_block": "an integer of at least 1",
     "reread_bytes_per_s": "a number of bytes per second above 0",
     "row_stairs": "a finite number from 0 to 1",
     "col_stairs": "a finite number from 0 to 1",
@@ -78,7 +82,7 @@ QUANTITIES = {
 }
 COUNTS = (
     "max_streamed", "accumulators", "channel_multiple", "arrays", "filter_multiple", "patch_height", "patch_width",
-    "positions_at_once", "run_channels",
+    "positions_at_once", "run_channels", "readers", "single_block",
 )  # fmt: skip
 LAYERS = [kind for kind in GOOD if kind is not SystolicArray]
 PAIRS = ("kernel_size", "stride", "padding", "dilation")

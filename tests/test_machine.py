@@ -50,6 +50,8 @@ VALUES = {
     "cycles_per_output": st.sampled_from([30.0, 90.0]),
     "tile_bytes": st.sampled_from([3000.0, 9000.0]), "bank_bytes": st.sampled_from([700.0, 2000.0]),
     "burst_bytes": st.sampled_from([64.0, 512.0]), "run_channels": st.sampled_from([2, 24]),
+    "readers": st.sampled_from([2, 8]), "single_block": st.sampled_from([9, 60]),
+    "cycles_per_output_block": st.floats(1, 90), "fold_latency": st.floats(20000, 90000),
     "weights_apart": st.just(True), "start_up_cycles": st.sampled_from([40.0, 700.0]),
 }  # fmt: skip
 LAYERS = (
@@ -76,7 +78,10 @@ def idle_fields(array, **changes):
     reread = rates["input"] if fields.reread_bytes_per_s is None else fields.reread_bytes_per_s
     repeats = fields.filter_block != math.inf or fields.rereads_inputs
     idle = {
-        "accumulators": not (fields.cycles_per_block or fields.rereads_inputs),
+        "accumulators": not (fields.cycles_per_block or fields.rereads_inputs or fields.fold_latency),
+        "fold_latency": fields.accumulators is None,
+        "readers": min(*rates.values(), reread) == math.inf or fields.single_block is None,
+        "single_block": fields.readers == 1,
         "filter_block": reread == math.inf,
         "rereads_inputs": reread == math.inf,
         "reread_stairs": reread == math.inf or not repeats,
@@ -130,7 +135,9 @@ def test_every_field_has_values():
 
 
 NEEDS = {
-    "accumulators": {"cycles_per_block": 9.0}, "overlap": {"dram_bytes_per_s": 1e8},
+    "accumulators": {"cycles_per_block": 9.0}, "fold_latency": {"accumulators": 40, "cycles_per_block": 9.0},
+    "readers": {"readers": 3, "single_block": 60, "dram_bytes_per_s": 1e8},
+    "single_block": {"readers": 8, "single_block": 1, "dram_bytes_per_s": 1e8}, "overlap": {"dram_bytes_per_s": 1e8},
     "pipeline_cycles": {"dram_bytes_per_s": 1e8},
     "filter_block": {"dram_bytes_per_s": 1e8}, "reread_bytes_per_s": {"filter_block": 2.0, "dram_bytes_per_s": 4e7},
     "reread_stairs": {"filter_block": 8.0, "dram_bytes_per_s": 1e7}, "parallel_operands": {"dram_bytes_per_s": 1e7},

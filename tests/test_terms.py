@@ -142,6 +142,10 @@ def memory_by_hand(layer, array):
     ]
     seconds = [e * array.bytes_per_element / rate for e, rate in zip((weights, inputs, outputs), rates, strict=True)]
     seconds[1] += again * array.bytes_per_element / (array.reread_bytes_per_s or rates[1])
+    positions = layer.batch * height * width
+    if array.single_block is not None:
+        single = [filters <= array.single_block < positions, positions <= array.single_block < filters]
+        seconds[:2] = [size * (array.readers if alone else 1) for size, alone in zip(seconds, single, strict=False)]
     if by_tile is not None and array.burst_bytes:
         for operand, run in ((1, by_tile.read_run), (2, by_tile.write_run)):
             seconds[operand] *= max(1, array.burst_bytes / (run * array.bytes_per_element))
@@ -153,13 +157,23 @@ def memory_by_hand(layer, array):
 
 
 def blocks_by_hand(layer, array):
-    """Blocks of outputs, by giving every product's outputs places in whole blocks of rows x cols."""
+    """Blocks of outputs that the accumulators hold."""
+    places = array.rows * array.cols * output_blocks_by_hand(layer, array)
+    return layer.groups * (1 if array.accumulators is None else len(range(0, places, array.accumulators)))
+
+
+def constant_by_hand(layer, array):
+    of_blocks = array.cycles_per_output_block * layer.groups * output_blocks_by_hand(layer, array)
+    return array.cycles_per_layer + array.cycles_per_block * blocks_by_hand(layer, array) + of_blocks
+
+
+def output_blocks_by_hand(layer, array):
+    """Blocks of rows x cols outputs of one group."""
     height, width = layer.out_size
     padded = [range(0, extent, size) for extent, size in (
         (layer.batch * height * width, array.rows), (layer.out_channels // layer.groups, array.cols)
     )]  # fmt: skip
-    places = sum(array.rows * array.cols for _ in itertools.product(*padded))
-    return layer.groups * (1 if array.accumulators is None else len(range(0, places, array.accumulators)))
+    return sum(1 for _ in itertools.product(*padded))
 
 
 @over_machines
@@ -169,7 +183,7 @@ def test_memory_and_how_it_joins(array, groups):
     cost = layer_cost(layer, array)
     memory = memory_by_hand(layer, array)
     assert cost.memory_cycles == pytest.approx(memory)
-    constant = array.cycles_per_layer + array.cycles_per_block * blocks_by_hand(layer, array)
+    constant = constant_by_hand(layer, array)
     busy = cost.compute_cycles + cost.overhead_cycles - constant
     longer = max(busy, memory)
     share = array.overlap
@@ -194,6 +208,28 @@ def test_starting_up_loads_what_stays(dataflow, rows, elements):
     assert limited.overhead_cycles == rows + elements / 4
     small = layer_cost(Gemm(m=3, n=3, k=3), SystolicArray(8, 16, dataflow=dataflow, starts_up=True))
     assert small.overhead_cycles == 3
+
+
+def test_folds_follow_one_another_as_the_accumulators_have_room():
+    """Little's law: each fold keeps its blocks of outputs for a latency, and so many blocks fit."""
+    array = SystolicArray(8, 8, accumulators=4 * 8 * 8, fold_latency=500.0)
+    for m, n, k, blocks in ((8, 8, 8, 1), (9, 8, 8, 2), (8, 17, 20, 9), (40, 40, 16, 50)):
+        assert layer_cost(Gemm(m, n, k), array).cycles == max(m * -(-n // 8) * -(-k // 8), blocks * 500 / 4)
+    outputs_stay = dataclasses.replace(array, dataflow="os")
+    assert layer_cost(Gemm(16, 8, 640), outputs_stay).cycles == 2 * 640
+    assert layer_cost(Gemm(16, 8, 64), outputs_stay).cycles == 2 * 500 / 4
+
+
+def test_an_operand_of_a_single_block_has_one_reader():
+    array = SystolicArray(512, 256, readers=8, single_block=512, dram_bytes_per_s=1e9)
+    moved = {
+        (m, n): [price(Gemm(m, n, 64), array).memory[operand] for operand in ("weights", "inputs", "outputs")]
+        for m, n in ((512, 512), (512, 513), (513, 512), (513, 513))
+    }
+    assert moved[512, 512] == [512 * 64, 512 * 64, 512 * 512]
+    assert moved[512, 513] == [513 * 64, 8 * 512 * 64, 512 * 513]
+    assert moved[513, 512] == [8 * 512 * 64, 513 * 64, 512 * 513]
+    assert moved[513, 513] == [513 * 64, 513 * 64, 513 * 513]
 
 
 def test_the_last_fold_left_out():
@@ -339,7 +375,7 @@ def test_quantities_may_carry_gradients(array):
     limited = dataclasses.replace(array, overlap=overlap, dram_bytes_per_s=1e9, output_bytes_per_s=None)
     cost = layer_cost(LAYER, limited)
     (slope,) = torch.autograd.grad(cost.cycles, (overlap,))
-    constant = array.cycles_per_layer + array.cycles_per_block * blocks_by_hand(LAYER, array)
+    constant = constant_by_hand(LAYER, array)
     busy = cost.compute_cycles + cost.overhead_cycles - constant
     filling = array.pipeline_cycles
     full = 1 - filling / (filling + max(cost.memory_cycles, busy)) if filling else 1

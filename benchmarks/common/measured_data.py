@@ -102,7 +102,8 @@ def rtl_products(folder: Path, tiler: str, known: str = "all") -> list[Measureme
     Args:
         folder: of the data.
         tiler: of :data:`TILERS`.
-        known: what a model knows of a build: its "size", that and its "bus", or "all".
+        known: what a model knows of a build: its "size", that and its "bus", "all", or as columns of a file have it:
+            its "columns".
     """
     found = []
     for row in rows_of(folder, "rtl"):
@@ -113,6 +114,9 @@ def rtl_products(folder: Path, tiler: str, known: str = "all") -> list[Measureme
         build: dict[str, float] = {"rows": size, "cols": size}
         if known == "bus":
             build["dram_bytes_per_s"] = bus
+        elif known == "columns":
+            build |= {"accumulators": int(row["acc_kb"]) * 1024 // 4}  # 4 bytes each
+            build |= dict.fromkeys(("weight_bytes_per_s", "input_bytes_per_s", "output_bytes_per_s"), bus)
         elif known == "all":
             # half of the accumulators: while one block is written out, the next one is computed; 4 bytes each
             build |= {"accumulators": int(row["acc_kb"]) * 1024 // 8, "min_streamed": size}

@@ -27,6 +27,7 @@ from hwcost.calibration.settings import FitParameter, Settings
 from hwcost.calibration.stack import Stack
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import IdleFieldError, SystolicArray, adapt
+from hwcost.machine.fields import COUNT
 
 __all__ = ["Candidate", "FitResult", "Tick", "best_fits", "fits_from"]
 
@@ -36,6 +37,8 @@ _FARTHEST = 12.0
 _FARTHEST_SHARE = 7.0
 _STEP = 1e-4
 _SCALINGS = 3
+_BELIEVED = 1.5
+"""The factor up to which a device is taken to be as fast as stated: its numbers differ, and not its clock."""
 _PULLED, _LOOSER = 2.0, 10.0
 
 
@@ -73,12 +76,17 @@ class Candidate:
         """
         try:
             changes = {**fields, **_changes(free, [row.start_of(machine) for row in free])}
-            started = adapt(machine, **changes).array
+            # what only the measurements give: sizes of which the machine has none
+            known = {name: own[0] for name, own in stack.fields.items() if getattr(machine, name) is None}
+            counts = {name: int(size) for name, size in known.items() if SystolicArray.declarations[name].kind is COUNT}
+            started = adapt(machine, counts, **changes).array
+            made = cls(started, stack, free, follows)
+            dataclasses.replace(made._start[0], **_changes(free, made._start[1]))  # numbers that rows leave idle
         except IdleFieldError as error:
             field = error.field.partition(".")[2]
             name = next((row.name for row in free if field in row.fields), field)
             raise InvalidValueError("free", name, f"{field}: {error.allowed}", reason=error.reason) from None
-        return cls(started, stack, free, follows)
+        return made
 
     def scales(self, seen: Array) -> Array:
         """For each selection the factor by which the start is slower, by the median of its measurements."""
@@ -87,7 +95,9 @@ class Candidate:
             ratios = self.stack.seconds / self.seconds(np.zeros((len(seen), len(self.free))), found)
             medians = [np.median(row[own]) for row, own in zip(ratios, seen, strict=True)]
             found = np.clip(found * medians, 1e-9, 1e9)
-        return found
+        if len(self.free) == 1:  # nothing but the factor is fitted
+            return found
+        return np.where((found >= 1 / _BELIEVED) & (found <= _BELIEVED), 1.0, found)
 
     def seconds(self, x: Array, scales: Array) -> Array:
         """Seconds of all measurements, a row for each point x and the factor of its start."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from hwcost.arrays import Size
 from hwcost.machine.fields import (
+    COUNT,
     POSITIVE,
     QUANTITY,
     RATE,
@@ -43,6 +44,11 @@ _SEVERAL = Need(
     "arrays above 1, and a finite bandwidth, such as dram_bytes_per_s",
     lambda array: array.has_memory_limit and is_stated(array, "arrays"),
 )
+_READERS = Need(
+    "single_block, and a finite bandwidth, such as dram_bytes_per_s",
+    lambda array: array.has_memory_limit and array.single_block is not None,
+)
+_BLOCK = Need("readers above 1", lambda array: is_stated(array, "readers"))
 _AGAIN = Need("filter_block or rereads_inputs", lambda a: a.rereads_inputs or is_stated(a, "filter_block"))
 
 
@@ -94,6 +100,14 @@ class Memory(Part):
         SWITCH, "", "weights, inputs and outputs move at the same time, each on a channel of its own",
         "the longest of the three counts, and not their sum", default=False, need=_LIMIT,
     )  # fmt: skip
+
+    readers: Size = declare(
+        COUNT, "1", "places that read an operand at once", "a product with a single block of outputs along one side "
+        "and several along the other has one for the operand that all blocks share", default=1, need=_READERS,
+    )  # fmt: skip
+    single_block: Size | None = declare(
+        COUNT, "1", "side of such a block", "in output positions and in filters", default=None, need=_BLOCK
+    )
 
     bandwidth_per_array: bool = declare(
         SWITCH, "", "every array has the bandwidths for itself",

@@ -11,11 +11,11 @@ from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 from hwcost.machine.rows import Row, check_name
 
-__all__ = ["AGAIN", "BLOCKS", "CONSTANT", "SHIPPED", "START_UP", "WEIGHTS_AGAIN", "Term", "Transfer"]
+__all__ = ["AGAIN", "BLOCKS", "CONSTANT", "OUTPUT_BLOCKS", "SHIPPED", "START_UP", "WEIGHTS_AGAIN", "Term", "Transfer"]
 
 CONSTANT, BLOCKS, START_UP, AGAIN = "constant", "blocks", "start-up", "inputs again"
-WEIGHTS_AGAIN = "weights again"
-SHIPPED = (CONSTANT, BLOCKS, START_UP, *REUSE_LETTER, AGAIN, WEIGHTS_AGAIN)
+OUTPUT_BLOCKS, WEIGHTS_AGAIN = "output blocks", "weights again"
+SHIPPED = (CONSTANT, BLOCKS, OUTPUT_BLOCKS, START_UP, *REUSE_LETTER, AGAIN, WEIGHTS_AGAIN)
 """The names of the terms and transfers that ship, which no other term may take."""
 
 

@@ -57,7 +57,10 @@ _IN_BLOCKS = Need(
     f"filter_block or rereads_inputs, and {_RATE}",
     lambda array: array.limits_rereads and (array.rereads_inputs or is_stated(array, "filter_block")),
 )
-_BLOCKS = Need("cycles_per_block or rereads_inputs", lambda a: a.rereads_inputs or is_stated(a, "cycles_per_block"))
+_BLOCKS = Need(
+    "cycles_per_block, rereads_inputs or fold_latency",
+    lambda a: a.rereads_inputs or is_stated(a, "cycles_per_block") or is_stated(a, "fold_latency"),
+)
 _ROWS_ALONG_ROWS = Need('a dataflow with m along the rows ("os")', lambda array: array.dataflow_row.rows == "m")
 _FOUR_TIMES = Start(_four_times, "four times the columns")
 

@@ -29,6 +29,7 @@ def _cycles_to_drain(array: Any) -> Size:
 
 _DRAINED = Need('a dataflow with stationary outputs ("os") and a fold timing that drains ("serial")', _drains)
 _LOADED = Need('a dataflow that loads an operand ("ws", "is")', lambda a: a.dataflow_row.stationary != "outputs")
+_HELD = Need("accumulators", lambda array: array.accumulators is not None)
 _ROWS = Start(_rows, "the rows")
 
 
@@ -75,6 +76,15 @@ class Timing(Part):
         QUANTITY, "cycle", "extra cycles per block of outputs",
         "as many outputs as the accumulators hold; without accumulators, the whole product", default=0.0,
         start=Start(_cycles_to_drain, "accumulators / columns, or 100"),
+    )  # fmt: skip
+    cycles_per_output_block: Size = declare(
+        QUANTITY, "cycle", "extra cycles per rows x cols outputs", "however many the accumulators hold", default=0.0,
+        start=Start(100.0, "100"),
+    )  # fmt: skip
+    fold_latency: Size = declare(
+        QUANTITY, "cycle", "cycles from the start of a fold to its last output",
+        "folds follow one another no faster than the accumulators have room for their outputs", default=0.0,
+        need=_HELD, start=Start(1000.0, "1000"),
     )  # fmt: skip
 
     @property

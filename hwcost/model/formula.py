@@ -31,6 +31,10 @@ The fields of :class:`hwcost.SystolicArray` state what an array may add. In the 
     patch_height, _width    height and width of the outputs become the next multiples, in T
     positions_at_once   k1 * k2 * ceil(c / R) folds become ceil(k1 * k2 / p) * ceil(p * c / R), if those are fewer
     cycles_per_output   compute is at least this times the outputs
+    fold_latency        compute is at least this for all blocks of R x C outputs of all folds, over those that fit into
+                        the accumulators: Little's law (Operations Research 9, 1961)
+    readers             inputs take this times as long if m is at most single_block and n above it, weights if n is at
+                        most it and m above
     tile_bytes          inputs are read as the tiles of :mod:`hwcost.model.tiles` do
     burst_bytes         runs of b bytes take max(1, burst / b) times as long
     counts_last_fold    if False, one fold, as full as the first, is left out
@@ -58,7 +62,7 @@ from hwcost.model.choice import cheaper, fastest_cut
 from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
-from hwcost.model.layout import Work, is_zero, lowered
+from hwcost.model.layout import Work, is_zero, lowered, output_blocks
 from hwcost.model.moves import move_cost, move_cycles, moves_of
 from hwcost.model.overheads import overhead_cycles
 from hwcost.model.pricing import Pricing
@@ -89,10 +93,22 @@ def _compute(work: Work) -> Size:
     cycles = product(folds.count, cycles, what="the cycles")
     if not array.counts_last_fold:  # smooth folds can be less than the one that is left out
         cycles = maximum(total(cycles, -of_folds(folds.first)), 0)
+    if not is_zero(array.fold_latency):
+        cycles = folds.maximum(cycles, _with_room(work))
     if is_zero(array.cycles_per_output):
         return cycles
     writing = product(array.cycles_per_output, work.part.elements("outputs"), what="the cycles")
     return folds.maximum(cycles, writing)
+
+
+def _with_room(work: Work) -> Size:
+    """Cycles of folds each of which occupies accumulators from its start to its last output."""
+    folds, array = work.folds, work.array
+    flow, laid = folds.dataflow, lowered(work.part, array)
+    sums = {flow.rows: folds.along_rows, flow.cols: folds.along_cols, flow.time: folds.in_time}["k"]
+    blocks = product(folds.count, sums, output_blocks(laid, array, work.relaxation))
+    held = true_divide(array.accumulators, product(array.rows, array.cols))
+    return product(array.fold_latency, true_divide(blocks, held), what="the cycles")
 
 
 def may_be_too_few(array: SystolicArray) -> bool:
@@ -135,7 +151,7 @@ def _price(gemm: Gemm, array: SystolicArray, relaxation: Relaxation, split: Spli
     overhead = overhead_cycles(work)
     moved = moved_elements(work) if array.has_memory_limit else {}
     own = moved_elements(work.alone) if array.bandwidth_per_array and moved else moved
-    memory = memory_cycles(own, array, work.tile) if moved else {}
+    memory = memory_cycles(own, array, work.tile, work.gemm) if moved else {}
     if not memory:
         cycles = total(compute, *overhead.values(), what="the cycles") if overhead else compute
         return _whole(Pricing(work, cycles, compute, 0, memory, overhead, moved))

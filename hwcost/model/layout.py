@@ -24,7 +24,7 @@ from hwcost.model.sums import where
 from hwcost.model.tiles import Tile, patched, tile_of
 from hwcost.relaxation import EXACT, Relaxation
 
-__all__ = ["Work", "is_depthwise", "is_zero", "lay_out", "lowered", "padded", "partly", "tabled"]
+__all__ = ["Work", "is_depthwise", "is_zero", "lay_out", "lowered", "output_blocks", "padded", "partly", "tabled"]
 
 _NUMBERS: Any = (int, float, np.generic)  # tested in line: the checks run for every product
 
@@ -121,6 +121,16 @@ def lay_out(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) ->
         dataflow=flow,
         maximum=relaxation.maximum,
     )
+
+
+def output_blocks(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
+    """Blocks of rows x cols outputs of a product.
+
+    >>> output_blocks(Gemm(m=17, n=16, k=150), SystolicArray(8, 8))
+    6
+    """
+    along_rows, along_cols = relaxation.ceil_divs((gemm.m, gemm.n), (array.rows, array.cols))
+    return product(along_rows, along_cols, what="the blocks of outputs")
 
 
 def lowered(gemm: Gemm, array: SystolicArray) -> Gemm:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hwcost.arrays import Size, product, total, true_divide
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.rows import figure
-from hwcost.machine.terms import BLOCKS, CONSTANT, START_UP, Term
-from hwcost.model.layout import Work, is_zero
+from hwcost.machine.terms import BLOCKS, CONSTANT, OUTPUT_BLOCKS, START_UP, Term
+from hwcost.model.layout import Work, is_zero, output_blocks
 from hwcost.model.sums import where
 from hwcost.model.tiles import Tile
 from hwcost.model.traffic import memory_cycles
@@ -15,15 +15,21 @@ __all__ = ["OVERHEADS", "overhead_cycles", "overheads_of"]
 
 
 def _blocks(work: Work) -> Size:
-    gemm, array, relaxation = work.part, work.array, work.relaxation
+    array = work.array
     if is_zero(array.cycles_per_block):
         return 0
     blocks: Size = 1
     if array.accumulators is not None:
-        along_rows, along_cols = relaxation.ceil_divs((gemm.m, gemm.n), (array.rows, array.cols))
-        outputs = product(along_rows, array.rows, along_cols, array.cols)
-        blocks = relaxation.ceil_div(outputs, array.accumulators)
-    return product(array.cycles_per_block, gemm.count, blocks)
+        outputs = product(output_blocks(work.part, array, work.relaxation), array.rows, array.cols)
+        blocks = work.relaxation.ceil_div(outputs, array.accumulators)
+    return product(array.cycles_per_block, work.part.count, blocks)
+
+
+def _output_blocks(work: Work) -> Size:
+    if is_zero(work.array.cycles_per_output_block):
+        return 0
+    blocks = output_blocks(work.part, work.array, work.relaxation)
+    return product(work.array.cycles_per_output_block, work.part.count, blocks)
 
 
 def _start_up(work: Work) -> Size:
@@ -52,6 +58,7 @@ def _first_tile(work: Work, tile: Tile) -> Size:
 OVERHEADS = (
     Term(CONSTANT, lambda work: work.array.cycles_per_layer, "for each layer"),
     Term(BLOCKS, _blocks, "for each block of outputs that the accumulators hold"),
+    Term(OUTPUT_BLOCKS, _output_blocks, "for each rows x cols outputs"),
     Term(START_UP, _start_up, "the first fold's stationary operand arrives and is loaded at one row per cycle"),
 )
 """The overheads that ship. A machine takes more of them as ``terms``."""

@@ -24,6 +24,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 from hwcost.machine.rows import figure
 from hwcost.machine.terms import AGAIN, WEIGHTS_AGAIN, Transfer
+from hwcost.model.gemm import Gemm
 from hwcost.model.layout import Work, is_depthwise, is_zero, lowered, partly
 from hwcost.model.sums import Sums, where
 from hwcost.model.tiles import Tile
@@ -181,13 +182,16 @@ def _crossings(transfer: Transfer, work: Work) -> Size:
     return work.parts if is_needed_by_all and not is_sent_once else 1
 
 
-def memory_cycles(moved: Mapping[str, Size], array: SystolicArray, tile: Tile | None = None) -> dict[str, Size]:
+def memory_cycles(
+    moved: Mapping[str, Size], array: SystolicArray, tile: Tile | None = None, gemm: Gemm | None = None
+) -> dict[str, Size]:
     """The cycles of each transfer: bytes over bandwidth. Transfers without a limit are left out.
 
     Args:
         moved: elements of each transfer by name.
         array: the machine.
         tile: whose runs are shorter than bursts.
+        gemm: whose outputs may be a single block along one side.
 
     >>> array = SystolicArray(16, 16, clock_hz=2e9, dram_bytes_per_s=16e9)
     >>> memory_cycles({"weights": 800, "outputs": 80}, array)
@@ -197,7 +201,8 @@ def memory_cycles(moved: Mapping[str, Size], array: SystolicArray, tile: Tile | 
     for transfer in transfers_of(array):
         rate = true_divide(transfer.bytes_per_s(array), array.clock_hz)
         if transfer.name in moved and not is_unlimited(rate):
-            moving = product(array.bytes_per_element, moved[transfer.name], *_stretch(transfer.name, array, tile))
+            slower = *_bursts(transfer.name, array, tile), *_single(transfer.operand, array, gemm)
+            moving = product(array.bytes_per_element, moved[transfer.name], *slower)
             # a rate below all numbers is 0
             cycles[transfer.name] = math.inf if is_zero(rate) else true_divide(moving, rate)
     return cycles
@@ -206,12 +211,20 @@ def memory_cycles(moved: Mapping[str, Size], array: SystolicArray, tile: Tile | 
 _RUNS = {"inputs": "read_run", AGAIN: "read_run", "outputs": "write_run"}
 
 
-def _stretch(name: str, array: SystolicArray, tile: Tile | None) -> tuple[Size, ...]:
+def _bursts(name: str, array: SystolicArray, tile: Tile | None) -> tuple[Size, ...]:
     """The factor by which runs shorter than a burst are slower, if there is one."""
     if tile is None or name not in _RUNS or is_zero(array.burst_bytes):
         return ()
     run = product(getattr(tile, _RUNS[name]), array.bytes_per_element)
     return (maximum(true_divide(array.burst_bytes, run), 1),)
+
+
+def _single(operand: Operand, array: SystolicArray, gemm: Gemm | None) -> tuple[Size, ...]:
+    """The factor by which an operand is slower that one of several readers has to read alone."""
+    if gemm is None or array.single_block is None or operand == "outputs":
+        return ()
+    own, other = (gemm.m, gemm.n) if operand == "inputs" else (gemm.n, gemm.m)
+    return (where((own <= array.single_block) & (other > array.single_block), array.readers, 1),)
 
 
 def moving_cycles(cycles: Mapping[str, Size], work: Work) -> Size:
