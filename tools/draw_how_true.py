@@ -8,6 +8,7 @@ The same data make the same files. Fits take about a minute.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -222,11 +223,35 @@ def left_out(folder: Path) -> Any:
 
 # ---------------------------------------------------------------- files
 
+
+def intervals(folder: Path) -> Any:
+    """For each source the ratios of held-out predictions, in order, over the interval that holds nine of ten."""
+    rows = json.loads((PROJECT / "benchmarks" / "results" / "calibrate_default.json").read_text())["rows"]
+    figure = canvas(9.6, 7.4)
+    grid = figure.subplots(3, 3, sharey=True, squeeze=False)
+    for axes, (name, row) in zip(grid.flat, rows.items(), strict=True):
+        ratios, half = np.array(row["predicted_over_measured"]), np.exp(row["log_margin_90"])
+        place, outside = np.arange(len(ratios)), (ratios > half) | (ratios < 1 / half)
+        axes.axhspan(1 / half, half, color=BLUE, alpha=0.15, linewidth=0)
+        axes.axhline(1, color=GREY, linewidth=0.8)
+        for which, colour in ((~outside, BLUE), (outside, ORANGE)):
+            axes.plot(place[which], ratios[which], ".", color=colour, markersize=4)
+        axes.set(yscale="log", ylim=(0.25, 4), title=f"{name}: {100 * (1 - outside.mean()):.0f} %")
+        axes.set_yticks([0.25, 0.5, 1, 2, 4], ["1/4", "1/2", "1", "2", "4"])
+        axes.minorticks_off()
+        axes.tick_params(bottom=False, labelbottom=False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("predicted / measured")
+    grid[-1, 1].set_xlabel("measurements that were held out, in order; share within the interval")
+    return figure
+
+
 PICTURES: Mapping[str, tuple[tuple[str, ...], Callable[[Path], Any]]] = {
     "true-edge-stairs.png": (("edge",), edge_stairs),
     "true-held-out.png": (("gemmini", "edge", "rtl"), held_out),
     "true-simulators.png": (("scalesim", "uboost"), simulators),
     "true-left-out.png": ((), left_out),
+    "true-intervals.png": ((), intervals),
 }
 
 
