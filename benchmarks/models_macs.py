@@ -91,12 +91,12 @@ def other_widths(network: Any) -> dict[str, int]:
     }
 
 
-def rebuilt(real: real_models.RealModel, network: Any, sizes: dict[str, int]) -> str:
+def rebuilt(real: real_models.RealModel, network: Any, sizes: dict[str, int], model: Any = None) -> str:
     """Whether the module with these widths, run again, has the products that were predicted."""
     if not sizes:
         return NONE
     try:
-        again = from_torch(resized(real.module(), network, sizes), **real.arguments())
+        again = from_torch(resized(model or real.module(), network, sizes), **real.arguments())
     except InvalidValueError as error:
         return f"does not run: {error.field} {error.reason.partition(' it raises ')[2]}"
     predicted, found = (

@@ -346,13 +346,22 @@ def test_no_two_names_below_bars_are_closer_than_can_be_read():
     )
 
 
-@over_arrays
-@pytest.mark.parametrize("pictures", [[name] for name in PICTURES] + [PICTURES])
-def test_any_network_can_be_drawn_on_any_array(array, pictures):
+def check_drawing(array, pictures):
     odd = {name: layer for name, layer in ODD.items() if hasattr(layer, "gemms")}
     text = svg(network_figure(summarise(odd, array), "odd $x$ <b>", pictures=pictures))
     assert text.startswith("<?xml")
     assert "<script" not in text
+
+
+@over_arrays
+def test_any_network_can_be_drawn_on_any_array(array):
+    check_drawing(array, PICTURES)
+
+
+@pytest.mark.parametrize("name", ["ws-ideal", "channels", "runs"])
+@pytest.mark.parametrize("picture", PICTURES)
+def test_each_picture_can_be_drawn_alone(name, picture):
+    check_drawing(machines.ALL[name], [picture])
 
 
 def test_the_same_network_makes_the_same_svg():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -13,6 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
+from running import started  # noqa: E402
+
 from hwcost import (  # noqa: E402
     InvalidValueError,
     MeasuredCosts,
@@ -275,10 +276,11 @@ def test_a_picture_and_an_onnx_file(run, folder):
 
 def killed(folder, command, at):
     """The command in a process of its own, which kills itself at a call of the loss: whether it did."""
-    environment = {**os.environ, "KILL_AT": str(at), "KILL": ""}
-    call = [sys.executable, "-m", "hwcost", "prune", *shlex.split(command)]
-    done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    return done.returncode == -signal.SIGKILL
+    script, environment = folder / "script.py", {"KILL_AT": str(at), "KILL": ""}
+    script.write_text("import sys; from hwcost.cli import main; sys.exit(main(sys.argv[1:]))")
+    process = started(script, "prune", *shlex.split(command), out=folder / "out", folder=folder, env=environment)
+    process.join()
+    return process.exitcode == -signal.SIGKILL
 
 
 @pytest.fixture
