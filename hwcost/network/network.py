@@ -20,13 +20,15 @@ from hwcost.machine.fields import is_finite
 from hwcost.model.layers import Conv2d, Linear, is_layer
 from hwcost.model.layout import is_zero
 from hwcost.network.channels import Kept, check_kept, check_shape, staying
-from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width, check_text
+from hwcost.network.flow import Flow, check_chain, check_flow
+from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width, check_text, names_of
 from hwcost.network.run import RUN, Ends, RunLayers, ends_of
 from hwcost.network.space import KERNEL, by_step, changeable, check_options, complete, with_open_kernel
 
 __all__ = ["UNCONNECTED", "Network"]
 
-UNCONNECTED = "the connections between layers are unknown; no two layers share a width"
+NOT_SHARED = "no two layers share a width"
+UNCONNECTED = f"the connections between layers are unknown; {NOT_SHARED}"
 
 
 def _own_sizes(name: str, layer: Any) -> dict[str, Any]:
@@ -86,10 +88,11 @@ class Network(Mapping[str, Any]):
             knows them.
         ends: the elements of all its inputs and outputs, if the importer knows them; by default the inputs of its
             first operation and the outputs of its last.
+        outputs: the operations whose results it returns; None if they are unknown.
 
     Raises:
         InvalidValueError: layers that imply two sizes of one width, a width that nothing determines, options that a
-            width cannot take.
+            width cannot take, an operation that reads what does not run before it.
 
     >>> from hwcost import Linear
     >>> network = Network(
@@ -112,6 +115,7 @@ class Network(Mapping[str, Any]):
     options: Mapping[str, Sequence[int]] = field(default_factory=dict)
     numbers: Mapping[str, SizeExpression] = field(default_factory=dict, repr=False)
     ends: Ends | None = field(default=None, repr=False)
+    outputs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_text(self, "name", "source")
@@ -134,18 +138,28 @@ class Network(Mapping[str, Any]):
             object.__setattr__(self, field_name, Table(own))
         if not isinstance(self.ends, (Ends, type(None))):
             raise InvalidValueError("Network.ends", self.ends, "Ends of the network, or None")
+        if self.outputs is not None:
+            object.__setattr__(self, "outputs", names_of("Network.outputs", self.outputs))
+        check_flow(self.flow)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Network, tuple(getattr(self, f.name) for f in dataclasses.fields(self))
 
     @classmethod
-    def of_layers(cls, name: str, layers: Mapping[str, Any], *, notes: tuple[str, ...] = ()) -> Network:
+    def of_layers(
+        cls, name: str, layers: Mapping[str, Any], *, notes: tuple[str, ...] = (), is_chain: bool = False
+    ) -> Network:
         """A network of layers whose connections are unknown: each has widths that no other layer shares.
 
         Args:
             name: of the network.
             layers: by name; dots in a name separate modules.
             notes: further remarks on the source.
+            is_chain: states that the first layer reads the input, and each other one the result of the former, which
+                has as many elements as it reads.
+
+        Raises:
+            InvalidValueError: a chain whose layers do not fit.
 
         >>> from hwcost import Conv2d
         >>> network = Network.of_layers("one", {"conv": Conv2d(3, 8, 3, height=8, width=8)})
@@ -154,9 +168,14 @@ class Network(Mapping[str, Any]):
         """
         if not isinstance(layers, Mapping):
             raise InvalidValueError("layers", layers, 'layers by name, as {"fc": Linear(400, 10)}')
-        operations = {each: Operation(layer, _own_sizes(each, layer)) for each, layer in layers.items()}
-        connected = not any(each.sizes for each in operations.values())
-        return cls(name, operations, notes=notes if connected else (*notes, UNCONNECTED))
+        flow = check_chain(layers) if is_chain else Flow({}, None)
+        operations = {
+            each: Operation(layer, _own_sizes(each, layer), inputs=flow.inputs.get(each))
+            for each, layer in layers.items()
+        }
+        if any(each.sizes for each in operations.values()):
+            notes = (*notes, NOT_SHARED if is_chain else UNCONNECTED)
+        return cls(name, operations, notes=notes, outputs=flow.outputs)
 
     def __getitem__(self, name: str) -> Any:
         return self.operations[name].layer
@@ -201,6 +220,11 @@ class Network(Mapping[str, Any]):
     def weights(self) -> dict[str, str]:
         """The parameters that the weights of operations are, as far as the importer knows them."""
         return {name: each.weights for name, each in self.operations.items() if each.weights}
+
+    @property
+    def flow(self) -> Flow:
+        """Which operation reads which result, as far as it is known."""
+        return Flow({name: each.inputs for name, each in self.operations.items()}, self.outputs)
 
     @property
     def macs(self) -> int:
@@ -269,7 +293,7 @@ class Network(Mapping[str, Any]):
             (name, each.at(today) if any(width in sizes for width in each.widths) else each.layer)
             for name, each in self.operations.items()
         )
-        return RunLayers(layers, ends=self.ends, weights=self.weights)
+        return RunLayers(layers, ends=self.ends, weights=self.weights, flow=self.flow)
 
     def masked(self, model: Any, kept: Kept) -> Any:
         """A copy of a PyTorch module in which only some channels count: all entries of the others are 0.

@@ -137,10 +137,12 @@ class Operation:
             an operation without a path its name.
         weights: the name of the parameter that all of its weights are, if the importer knows it. Operations of one name
             share them, and they are stored once.
+        inputs: the operations whose results it reads, each once, "" for an input of the network; None if unknown.
+            Parameters and constants are not among them.
 
     Raises:
         InvalidValueError: something that is not a layer, a field that the layer does not have, an expression that is
-            none of the three.
+            none of the three, inputs that are no names or not each once.
 
     >>> from hwcost import Linear
     >>> Operation(Linear(400, 10), {"in_features": ("conv2", 25)}).at({"conv2": 6})
@@ -152,6 +154,7 @@ class Operation:
     kind: str = ""
     path: str = None  # type: ignore[assignment]
     weights: str = field(default="", compare=False, repr=False)
+    inputs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_layer(self.layer, "Operation.layer")
@@ -170,6 +173,8 @@ class Operation:
         long = {name: _expression(each, name) for name, each in self.sizes.items()}
         object.__setattr__(self, "sizes", Table(long) if long else _NO_SIZES)
         object.__setattr__(self, "kind", self.kind or kind)
+        if self.inputs is not None:
+            object.__setattr__(self, "inputs", names_of("Operation.inputs", self.inputs))
 
     @property
     def is_priced(self) -> bool:
@@ -211,6 +216,14 @@ def check_text(owner: object, *names: str) -> None:
     for name in names:
         if not isinstance(value := getattr(owner, name), str):
             raise InvalidValueError(f"{type(owner).__name__}.{name}", value, "a text")
+
+
+def names_of(field: str, names: Any) -> tuple[str, ...]:
+    """Names of operations, each once; an InvalidValueError if they are something else."""
+    is_fit = isinstance(names, (tuple, list)) and set(map(type, names)) <= {str}
+    if not is_fit or len(set(names)) < len(names):
+        raise InvalidValueError(field, names, "a tuple of names of operations, each once")
+    return tuple(names)
 
 
 def _expression(given: Any, name: str) -> SizeExpression:

@@ -33,7 +33,7 @@ from hwcost.relaxation import EXACT, Relaxation
 
 __all__ = [
     "RUN", "SPILLED", "Ends", "Run", "RunLayers", "Spilled", "cycles_if_spilled", "ends_of", "room_cycles", "run_of",
-    "spill_cycles", "spill_move", "spilled_weights", "stored_by_layer", "stored_elements", "tied_layers",
+    "sides_of", "spill_cycles", "spill_move", "spilled_weights", "stored_by_layer", "stored_elements", "tied_layers",
 ]  # fmt: skip
 
 RUN, SPILLED = "(run)", "(weights)"
@@ -82,7 +82,13 @@ class Spilled(NamedTuple):
 
 
 class RunLayers(dict[str, Any]):
-    """Layers by name, with the ends of their network and the parameters of their weights, if they are known."""
+    """Layers by name, with what is known of their network.
+
+    Attributes:
+        ends: of the network.
+        weights: the parameters of weights, by layer.
+        flow: its :class:`hwcost.network.flow.Flow`.
+    """
 
     def __init__(
         self,
@@ -90,13 +96,14 @@ class RunLayers(dict[str, Any]):
         *,
         ends: Ends | None = None,
         weights: Mapping[str, str] | None = None,
+        flow: Any = None,
     ) -> None:
         super().__init__(layers)
-        self.ends, self.weights = ends, dict(weights or {})
+        self.ends, self.weights, self.flow = ends, dict(weights or {}), flow
 
     @classmethod
     def like(cls, network: Any, layers: Iterable[tuple[str, Any]] = ()) -> RunLayers:
-        """Layers of a network, of which this knows the same as the network."""
+        """Layers of a network, not all of them perhaps: of it this knows the ends and weights, and not the flow."""
         return cls(layers, ends=getattr(network, "ends", None), weights=getattr(network, "weights", None))
 
     def only(self, names: Iterable[str]) -> RunLayers:
@@ -114,7 +121,7 @@ def ends_of(layers: Mapping[str, Any]) -> Ends:
     known = getattr(layers, "ends", None)
     if known is not None:
         return known  # type: ignore[no-any-return]
-    first, last = (next(filter(None, map(_sides, order)), (0, 0)) for order in _both_ways(layers))
+    first, last = (next(filter(None, map(sides_of, order)), (0, 0)) for order in _both_ways(layers))
     return Ends(first[0], last[1])
 
 
@@ -123,7 +130,7 @@ def _both_ways(layers: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     return own, own[::-1]
 
 
-def _sides(layer: Any) -> tuple[Size, Size] | None:
+def sides_of(layer: Any) -> tuple[Size, Size] | None:
     """The elements that a layer takes and gives; None if it moves nothing, or is not known."""
     gemms = layer.gemms() if hasattr(layer, "gemms") else ()
     if gemms:

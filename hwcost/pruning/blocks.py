@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hwcost.errors import InvalidValueError, first_line
+from hwcost.network.flow import flow_without
 from hwcost.network.network import Network
 from hwcost.pruning.batches import device_of, seeded
 
@@ -100,7 +101,11 @@ def network_without(network: Network, blocks: Collection[str]) -> Network:
     """
     if not blocks:
         return network
-    operations = {name: each for name, each in network.operations.items() if not is_inside(each.path, blocks)}
+    gone = {name for name, each in network.operations.items() if is_inside(each.path, blocks)}
+    flow = flow_without(network.flow, gone)
+    operations = {
+        name: dataclasses.replace(network.operations[name], inputs=inputs) for name, inputs in flow.inputs.items()
+    }
     parameters = {name: each for name, each in network.parameters.items() if not is_inside(name, blocks)}
     numbers = {name: each for name, each in network.numbers.items() if not is_inside(name, blocks)}
     rules = [*numbers.values(), *(rule for own in parameters.values() for rule in own)]
@@ -108,7 +113,13 @@ def network_without(network: Network, blocks: Collection[str]) -> Network:
     widths = {name: each for name, each in network.widths.items() if name in left}
     options = {name: each for name, each in network.options.items() if name in left}
     return dataclasses.replace(
-        network, operations=operations, widths=widths, parameters=parameters, numbers=numbers, options=options
+        network,
+        operations=operations,
+        widths=widths,
+        parameters=parameters,
+        numbers=numbers,
+        options=options,
+        outputs=flow.outputs,
     )
 
 

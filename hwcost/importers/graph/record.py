@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from hwcost.errors import InvalidValueError
 from hwcost.importers.graph.values import GraphCall, GraphValue, GraphValues
-from hwcost.importers.lowered import CannotPriceError, LoweredLayer, Step
+from hwcost.importers.lowered import CannotPriceError, LoweredLayer, Sources, Step, named, sources_by_name
 from hwcost.importers.naming import UniqueNames
 from hwcost.importers.rules import Handler
 from hwcost.network.axes import Axis
@@ -16,7 +16,9 @@ from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width
 from hwcost.network.run import Ends
 
-__all__ = ["Made", "Operations", "ends_between", "layers_of", "moved", "network_of", "origin_of"]
+__all__ = [
+    "Made", "Operations", "ends_between", "layers_of", "moved", "network_of", "origin_of", "sources_of",
+]  # fmt: skip
 
 Made: TypeAlias = tuple[Step, Axis | None]
 """An operation, and the width that is named after it."""
@@ -47,14 +49,15 @@ class Operations:
         """Adds operations that were taken back."""
         self._made += made
 
-    def add(self, name: str, path: str, lowered: LoweredLayer) -> None:
-        """Adds an operation by its name and the path of its module."""
+    def add(self, name: str, path: str, lowered: LoweredLayer, sources: Sources | None = None) -> Step:
+        """Adds an operation by its name and the path of its module, which reads what was made by these."""
         own = "" if lowered.weight is None else lowered.weight.origin
         is_whole = bool(own) and lowered.weight.name == own
         weights = self._same.get(own, own) if is_whole else ""
-        step = Step(name, lowered.kind, path, lowered.layer, lowered.sizes, weights)
+        step = Step(name, lowered.kind, path, lowered.layer, lowered.sizes, weights, sources)
         has_weight = bool(own)
         self._made.append((step, lowered.output_axis if has_weight else None))
+        return step
 
     def named(self, values: GraphValues) -> dict[str, Operation]:
         """All operations in order, by a name of their own."""
@@ -63,7 +66,18 @@ class Operations:
             step.name = unique(step.name)
             if output_axis is not None:
                 values.widths.call(output_axis, step.name)
-        return {step.name: step.operation(values.widths) for step, _ in self._made}
+        return named([step for step, _ in self._made], values.widths)
+
+    def outputs(self, values: Iterable[GraphValue]) -> tuple[str, ...] | None:
+        """The names of the operations that make these values; None if one is unknown."""
+        places = {step: place for place, (step, _) in enumerate(self._made)}
+        found = sources_by_name(sources_of(values), places)
+        return found and tuple(filter(None, found))
+
+
+def sources_of(values: Iterable[GraphValue]) -> Sources:
+    """The operations that made some of these values, each once."""
+    return tuple(dict.fromkeys(source for value in values for source in value.sources))
 
 
 def layers_of(
@@ -121,6 +135,7 @@ def network_of(
     operations: Mapping[str, Operation],
     parameters: Mapping[str, tuple[SizeExpression, ...]],
     values: GraphValues,
+    outputs: tuple[str, ...] | None = None,
 ) -> Network:
     """The network of a graph that was followed to its end.
 
@@ -128,7 +143,16 @@ def network_of(
         InvalidValueError: it multiplies nothing.
     """
     widths = _in_use(values.widths.table(), operations, parameters)
-    network = Network(name, operations, widths, parameters, notes=tuple(values.notes), source=where, ends=values.ends)
+    network = Network(
+        name,
+        operations,
+        widths,
+        parameters,
+        notes=tuple(values.notes),
+        source=where,
+        ends=values.ends,
+        outputs=outputs,
+    )
     if not network.priced and not network.unsupported:
         allowed = "pass a graph with a convolution or a matrix product"
         raise InvalidValueError("the model", where, allowed, reason=f"{where} multiplies nothing")

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from hwcost.importers.lowered import Sources
 from hwcost.importers.rules import Axes, Call, CannotPriceError, Tensors
 from hwcost.network.axes import Axis
 from hwcost.network.operations import SizeExpression
@@ -31,6 +32,7 @@ class GraphValue:
         constant: its elements, if they are known and few.
         origin: the parameter or constant that it is made of; empty if it depends on an input.
         axes: its axes, once they are stated.
+        sources: the operations that made it: none for a constant, several for the branches of a sequence.
     """
 
     name: str
@@ -39,6 +41,7 @@ class GraphValue:
     constant: np.ndarray[Any, Any] | None = None
     origin: str = ""
     axes: tuple[Axis, ...] | None = None
+    sources: Sources = ()
 
     def set_shape(self, shape: tuple[int, ...]) -> None:
         """States a shape that was unknown."""

@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 
 from hwcost.importers.graph.branches import grown, larger_branch, truth, unknown_runs
-from hwcost.importers.lowered import LoweredLayer, Step, times_over
+from hwcost.importers.graph.record import sources_of
+from hwcost.importers.lowered import LoweredLayer, Step, stand_for, times_over
 from hwcost.importers.onnx.dims import fixed_shape
 from hwcost.importers.onnx.loading import graphs_of
 from hwcost.importers.onnx.record import Record
@@ -146,7 +147,8 @@ def _scan(record: Record, node: onnx.NodeProto, inputs: Sequence[Value | None]) 
 
 def _slice(record: Record, value: Value, axis: int) -> Value:
     """What one run gets of a value that is cut along an axis."""
-    found = Value(value.name, onnx.helper.make_tensor_type_proto(value.held or 1, None), origin=value.origin)
+    of_type = onnx.helper.make_tensor_type_proto(value.held or 1, None)
+    found = Value(value.name, of_type, origin=value.origin, sources=value.sources)
     if value.shape is not None:
         axis %= len(value.shape)
         found.set_shape(value.shape[:axis] + value.shape[axis + 1 :])
@@ -203,7 +205,8 @@ def _stacked(record: Record, body: _Body, columns: Sequence[Sequence[Value]], co
 def _stack(record: Record, values: Sequence[Value], axis: int, count: int | None) -> Value:
     first, held = values[0], values[0].held or onnx.TensorProto.FLOAT
     is_made_once = count is not None and all(value.origin for value in values)
-    found = Value(first.name, onnx.helper.make_tensor_type_proto(held, None), origin=is_made_once * first.origin)
+    origin, of_type = is_made_once * first.origin, onnx.helper.make_tensor_type_proto(held, None)
+    found = Value(first.name, of_type, origin=origin, sources=sources_of(values))
     for value in values[1:]:
         record.values.join(first, value, _WHY)
     if first.shape is not None and count is not None and len({value.shape for value in values}) == 1:
@@ -252,7 +255,7 @@ def _counted(record: Record, node: onnx.NodeProto, steps: Sequence[Step], times:
     if times is None:
         layer = unknown_runs(node.op_type, steps, record.values)
         if layer is not None:
-            record.add(node, LoweredLayer(layer, node.op_type))
+            stand_for(steps, record.add(node, LoweredLayer(layer, node.op_type)))
         return
     for step in steps if times else ():
         yield from times_over(step, times, record.values.widths, node.op_type)

@@ -37,7 +37,17 @@ def _attention(call: Node) -> tuple[LoweredLayer, ...]:
         raise CannotPriceError(f"its {heads} heads of queries do not share {key_heads} heads of keys evenly")
     of_keys, of_values = (heads // key_heads * _repeats(call, index) for index in (1, 2))
     sizes = {"batch": batch * heads, "tokens": tokens, "keys": keys, "width": width, "out": out}
-    return attention(**sizes, shared_by=(of_keys, of_values))
+    return attention(*_operands(call, (2, 5)), **sizes, shared_by=(of_keys, of_values))
+
+
+def _operands(call: Node, values: tuple[int, ...]) -> tuple[list[Value], list[Value]]:
+    """What scores are made of, and values with those of earlier tokens, whose inputs these are.
+
+    Queries, keys and values that are packed into one are both.
+    """
+    places = enumerate(call.places)
+    scores = [value for place, value in places if value is not None and (place not in values or not place)]
+    return scores, [value for value in map(call.get, values) if value is not None] or [call[0]]
 
 
 def _repeats(call: Node, index: int) -> int:
@@ -59,7 +69,8 @@ def _multi_head(call: Node) -> tuple[LoweredLayer, ...]:
     rows = keys[0] + _past(call, 6, 2)
     call.fix(*call.inputs)
     call.give(call.out, call.fixed([batch, tokens, out[1]]))
-    return attention(batch=batch * heads, tokens=tokens, keys=rows, width=width // heads, out=out[1] // heads)
+    sizes = {"batch": batch * heads, "tokens": tokens, "keys": rows, "width": width // heads, "out": out[1] // heads}
+    return attention(*_operands(call, (2, 7)), **sizes)
 
 
 def _grouped(call: Node) -> tuple[LoweredLayer, ...]:
@@ -78,7 +89,8 @@ def _grouped(call: Node) -> tuple[LoweredLayer, ...]:
     for value in call.outputs[1:3]:
         call.give(value, call.fixed([batch, key_heads, max(past, keys), width]))
     shared_by = (heads // key_heads,) * 2
-    return attention(batch=batch * heads, tokens=tokens, keys=keys, width=width, out=width, shared_by=shared_by)
+    sizes = {"batch": batch * heads, "tokens": tokens, "keys": keys, "width": width, "out": width}
+    return attention(*_operands(call, (0, 4) if packed else (2, 4)), **sizes, shared_by=shared_by)
 
 
 def _past(call: Node, index: int, axis: int) -> int:
@@ -112,11 +124,13 @@ def _projected(call: Node, past_at: int) -> tuple[LoweredLayer, ...]:
     call.fix(*call.inputs)
     call.give(call.out, call.fixed([batch, tokens, sizes[2]]))
     width, out = sizes[0] // heads, sizes[2] // heads
-    projection, keys = Linear(inner, columns, batch=batch * tokens), tokens + _past(call, past_at, 3)
-    return (
-        LoweredLayer(projection, "linear", {}, weight if call.is_parameter(weight) else None, part="projection"),
-        *attention(batch=batch * heads, tokens=tokens, keys=keys, width=width, out=out),
-    )
+    layer, keys = Linear(inner, columns, batch=batch * tokens), tokens + _past(call, past_at, 3)
+    own = weight if call.is_parameter(weight) else None
+    projection = LoweredLayer(layer, "linear", {}, own, part="projection", reads=(x, weight))
+    more = [value for value in call.inputs if value is not x and value is not weight]
+    past = [value for value in (call.get(past_at),) if value is not None]
+    of = {"batch": batch * heads, "tokens": tokens, "keys": keys, "width": width, "out": out}
+    return projection, *attention((projection, *more), (projection, *past), **of)
 
 
 ATTENTION: Mapping[str, Handler] = MappingProxyType(
@@ -162,7 +176,7 @@ def _recurrent(gates: int, *, is_turned: bool = False) -> Handler:
         linear = Linear(features, rows, batch=steps * batch)
         products = [Gemm(m=batch, n=n * hidden, k=hidden, count=steps) for n in ((gates - 1, 1) if apart else (gates,))]
         return directions * [
-            LoweredLayer(linear, f"{call.kind} input", {}, weight, part="input"),
+            LoweredLayer(linear, f"{call.kind} input", {}, weight, part="input", reads=call.inputs),
             *(LoweredLayer(gemm, f"{call.kind} state", {}, state, part="state") for gemm in products),
         ]
 

@@ -32,6 +32,7 @@ def read(
     rows = OwnRows("operators", operators, is_qualified, "a qualified name like 'my.domain::MyOperator'")
     tracer = Tracer(model, where, rows, progress)
     operations, parameters = tracer.operations.named(tracer.values), tracer.parameters()
-    network = network_of(name or Path(where).stem, where, operations, parameters, tracer.values)
+    outputs = tracer.operations.outputs(tracer.outputs)
+    network = network_of(name or Path(where).stem, where, operations, parameters, tracer.values, outputs)
     rows.warn_if_unused()
     return network

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import onnx
 
 from hwcost.importers.graph.record import Operations
-from hwcost.importers.lowered import LoweredLayer
+from hwcost.importers.lowered import LoweredLayer, Sources, Step
 from hwcost.importers.onnx.calls import Values
 from hwcost.importers.onnx.dims import fixed_shape
 from hwcost.importers.onnx.names import operation_name
@@ -53,7 +53,7 @@ class Record(ABC):
         """The name of a node, or of its first output."""
         return str(node.name or next(iter(node.output), node.op_type))
 
-    def add(self, node: onnx.NodeProto, lowered: LoweredLayer) -> None:
-        """Adds an operation that a node comes down to."""
+    def add(self, node: onnx.NodeProto, lowered: LoweredLayer, sources: Sources | None = None) -> Step:
+        """Adds an operation that a node comes down to, which reads what was made by these."""
         weight = "" if lowered.weight is None else lowered.weight.origin
-        self.operations.add(*operation_name(node, weight, lowered.part), lowered)
+        return self.operations.add(*operation_name(node, weight, lowered.part), lowered, sources)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import onnx
 
 from hwcost.errors import HwcostError, InvalidValueError
-from hwcost.importers.graph.record import ends_between, layers_of, moved, origin_of
+from hwcost.importers.graph.record import ends_between, layers_of, moved, origin_of, sources_of
+from hwcost.importers.lowered import Sources, add_layers
 from hwcost.importers.onnx import bodies
 from hwcost.importers.onnx.calls import Node
 from hwcost.importers.onnx.free import DRAWS, LOOK_UPS, TRAINED, VIEWS
@@ -51,6 +53,7 @@ class Tracer(Record):
             if value.name not in known:
                 given = known[value.name] = with_type(value.name, value.type)
                 inputs.append(given)
+                given.sources = (None,)
                 if given.shape is not None:
                     given.axes = tuple(self.values.widths.fixed(size, AN_INPUT) for size in given.shape)
         nodes = list(model.graph.node)
@@ -62,6 +65,7 @@ class Tracer(Record):
         for each in outputs:
             self.values.fix(each, AN_OUTPUT)
         self.values.ends = ends_between(inputs, outputs)
+        self.outputs = outputs
 
     def _run(self, nodes: Iterable[onnx.NodeProto]) -> None:
         for node in nodes:
@@ -102,7 +106,10 @@ class Tracer(Record):
         handler = row or (free if reason else AXES.get(call.kind, free))
         layers, reason = layers_of(call, handler, reason, is_row=row is not None, is_own=own is not None)
         if not origin and not are_known:
-            self._record(node, call, layers, reason)
+            sources = self._record(node, call, layers, reason)
+            for value in (*outputs, *call.outputs):
+                if value.name in node.output:  # else it is one that is there already
+                    value.sources = sources
         elif layers or reason:  # a compiler keeps what it knows
             self.values.notes[MADE_ONCE] = None
 
@@ -136,17 +143,16 @@ class Tracer(Record):
             return "not one of ONNX's operators"
         return "not known to be free" if self.shapes.has_operator(node) else "not an operator of this version of ONNX"
 
-    def _record(self, node: onnx.NodeProto, call: Node, layers: Sequence[LoweredLayer], reason: str) -> None:
+    def _record(self, node: onnx.NodeProto, call: Node, layers: Sequence[LoweredLayer], reason: str) -> Sources:
+        """Adds what a node comes down to, and returns the operations that make its result."""
         if reason:
             domain = plain_domain(node.domain)
             name = f"{domain}.{call.kind}" if domain else call.kind
-            self.add(node, LoweredLayer(Unsupported(name, reason), call.kind))
-            return
-        for layer in layers:
-            self.add(node, layer)
-        if not layers:
+            layers = (LoweredLayer(Unsupported(name, reason), call.kind),)
+        elif not layers:
             is_view, is_look_up = call.kind in VIEWS, call.kind in LOOK_UPS
-            self.add(node, LoweredLayer(moved(call, is_view=is_view, is_look_up=is_look_up), call.kind))
+            layers = (LoweredLayer(moved(call, is_view=is_view, is_look_up=is_look_up), call.kind),)
+        return add_layers(layers, call.inputs, sources_of, partial(self.add, node))
 
     def parameters(self) -> dict[str, tuple[SizeExpression, ...]]:
         """The rules of the axes of initializers, as far as nodes stated any."""

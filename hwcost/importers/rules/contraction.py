@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import string
@@ -78,16 +79,20 @@ def einsum(call: Call, equation: str) -> tuple[LoweredLayer, ...]:
     for index, (tensor, term) in enumerate(zip(call.inputs, terms, strict=True)):
         others = {*result, *itertools.chain.from_iterable(terms[:index] + terms[index + 1 :])}
         operands.append(_Operand("".join(dict.fromkeys(each for each in term if each in others)), tensor, term))
-    layers = []
-    left = operands[0]
+    layers: list[LoweredLayer] = []
+    left, reads = operands[0], [operands[0].tensor]
     for index, right in enumerate(operands[1:], 2):
         later = {*result, *itertools.chain.from_iterable(each.letters for each in operands[index:])}
         inner = [letter for letter in left.letters if letter in right.letters and letter not in later]
         is_made_once = all(each.tensor is not None and call.is_parameter(each.tensor) for each in (left, right))
+        reads.append(right.tensor)
         if inner and (len(operands) == 2 or not is_made_once):
-            layers.append(_product(call, axes, left, right, inner))
+            layers.append(dataclasses.replace(_product(call, axes, left, right, inner), reads=reads))
+            reads = [layers[-1]]
         letters = dict.fromkeys(each for each in left.letters + right.letters if each not in inner)
         left = _Operand("".join(letters), left.tensor if is_made_once else None)
+    if layers:  # elements are multiplied with what is left on the way
+        layers[-1] = dataclasses.replace(layers[-1], reads=(*layers[-1].reads, *reads[1:]))
     return tuple(layers)
 
 

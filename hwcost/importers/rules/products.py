@@ -327,6 +327,7 @@ def routed(call: Call, a: Any, b: Any) -> tuple[LoweredLayer, ...]:
             weight,
             columns if weight is not None else None,
             note=EQUAL_SHARES,
+            reads=call.inputs,
         )
         for m, batch in ((share + 1, more), (share, of - more))
         if m and batch
@@ -334,17 +335,27 @@ def routed(call: Call, a: Any, b: Any) -> tuple[LoweredLayer, ...]:
 
 
 def attention(
-    *, batch: int, tokens: int, keys: int, width: int, out: int, shared_by: tuple[int, int] = (1, 1)
+    reads: Sequence[Any],
+    values: Sequence[Any],
+    /,
+    *,
+    batch: int,
+    tokens: int,
+    keys: int,
+    width: int,
+    out: int,
+    shared_by: tuple[int, int] = (1, 1),
 ) -> tuple[LoweredLayer, LoweredLayer]:
     """Scores of queries and keys, and the weighted sum of values; both in full, whatever a mask leaves out.
 
     Args:
+        reads: what the scores are made of: queries, keys and masks.
+        values: what is weighted and summed.
         batch: images or sentences times heads of queries.
         tokens, keys: rows of queries, and of keys and values.
         width, out: of a head of queries and keys, and of one of values.
         shared_by: heads of queries that share their keys, and that share their values.
     """
-    return (
-        LoweredLayer(MatMul(tokens, keys, width, batch, shared_by[0]), "attention scores", part="scores"),
-        LoweredLayer(MatMul(tokens, out, keys, batch, shared_by[1]), "attention values", part="values"),
-    )
+    products = MatMul(tokens, keys, width, batch, shared_by[0]), MatMul(tokens, out, keys, batch, shared_by[1])
+    scores = LoweredLayer(products[0], "attention scores", part="scores", reads=reads)
+    return scores, LoweredLayer(products[1], "attention values", part="values", reads=(scores, *values))

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from hwcost.importers.graph.branches import grown, larger_branch, truth, unknown_runs
 from hwcost.importers.graph.record import Operations
-from hwcost.importers.lowered import LoweredLayer
+from hwcost.importers.lowered import LoweredLayer, Step, stand_for
 from hwcost.importers.tflite.calls import Value, Values
 from hwcost.importers.tflite.loading import Operator
 
@@ -49,7 +49,7 @@ class Runner(Protocol):
         """The operators of a graph of the file, and one more."""
         ...
 
-    def add(self, operator: Operator, label: str, lowered: LoweredLayer) -> None:
+    def add(self, operator: Operator, label: str, lowered: LoweredLayer) -> Step:
         """Adds an operation."""
         ...
 
@@ -118,5 +118,5 @@ def _while_unknown(
         runner.values.join(old, new, operator.kind)
     layer = unknown_runs(operator.kind, steps, runner.values)
     if layer is not None:
-        runner.add(operator, label, LoweredLayer(layer, operator.kind))
+        stand_for(steps, runner.add(operator, label, LoweredLayer(layer, operator.kind)))
     return [value.unknown() for value in made]

@@ -42,7 +42,8 @@ def read(
     rows = OwnRows("operators", operators, lambda key: isinstance(key, str) and bool(key), "the name of an operator")
     tracer = Tracer(graphs, shapes, where, rows, progress)
     operations = tracer.operations.named(tracer.values)
-    network = network_of(name or Path(where).stem, where, operations, tracer.parameters(), tracer.values)
+    outputs = tracer.operations.outputs(tracer.outputs)
+    network = network_of(name or Path(where).stem, where, operations, tracer.parameters(), tracer.values, outputs)
     rows.warn_if_unused()
     return network
 

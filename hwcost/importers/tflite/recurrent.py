@@ -64,7 +64,7 @@ def _products(
     steps, batch, features = run
     linear, gemm = Linear(features, columns, batch=steps * batch), Gemm(m=batch, n=columns, k=width, count=steps)
     return [
-        LoweredLayer(linear, f"{call.kind} input", {}, weight, part="input"),
+        LoweredLayer(linear, f"{call.kind} input", {}, weight, part="input", reads=call.inputs),
         LoweredLayer(gemm, f"{call.kind} state", {}, state, part="state"),
     ]
 

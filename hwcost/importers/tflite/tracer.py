@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from hwcost.errors import HwcostError, InvalidValueError
-from hwcost.importers.graph.record import Operations, ends_between, layers_of, moved, origin_of
+from hwcost.importers.graph.record import Operations, ends_between, layers_of, moved, origin_of, sources_of
+from hwcost.importers.lowered import Sources, Step, add_layers
 from hwcost.importers.rules import MADE_ONCE, LoweredLayer, free
 from hwcost.importers.rules.own import OwnRows
 from hwcost.importers.tflite.bodies import HOLD_GRAPHS, follow
@@ -56,11 +58,11 @@ class Tracer:
         main, given = graphs[0], []
         for number, shape in zip(main.inputs, shapes, strict=True):
             axes = tuple(self.values.widths.fixed(size, AN_INPUT) for size in shape)
-            given.append(Value(main.tensors[number].name, main.tensors[number].type, shape, axes=axes))
-        outputs = list(self._follow(0, given))
-        for value in outputs:
+            given.append(Value(main.tensors[number].name, main.tensors[number].type, shape, axes=axes, sources=(None,)))
+        self.outputs = list(self._follow(0, given))
+        for value in self.outputs:
             self.values.fix(value, AN_OUTPUT)
-        self.values.ends = ends_between(given, outputs)
+        self.values.ends = ends_between(given, self.outputs)
 
     def parameters(self) -> dict[str, tuple[SizeExpression, ...]]:
         """The rules of the axes of constants, as far as operators stated any."""
@@ -78,10 +80,13 @@ class Tracer:
         self.depth -= 1
         return made
 
-    def add(self, operator: Operator, label: str, lowered: LoweredLayer) -> None:
-        """Adds an operation that an operator comes down to; ``label`` is the tensor that it makes."""
+    def add(self, operator: Operator, label: str, lowered: LoweredLayer, sources: Sources | None = None) -> Step:
+        """Adds an operation that an operator comes down to, which reads what was made by these.
+
+        ``label`` is the tensor that the operator makes.
+        """
         weight = "" if lowered.weight is None else lowered.weight.origin
-        self.operations.add(*operation_name(operator.kind, label, weight, lowered.part), lowered)
+        return self.operations.add(*operation_name(operator.kind, label, weight, lowered.part), lowered, sources)
 
     def _graph(self, number: int) -> Graph:
         if not 0 <= number < len(self._graphs):
@@ -169,7 +174,9 @@ class Tracer:
         if row is not None and own is None:
             reason = reason or contradiction
         if not origin and not are_known:
-            self._record(operator, label, call, layers, reason)
+            sources = self._record(operator, label, call, layers, reason)
+            for value in outputs:
+                value.sources = sources
         elif layers or reason:  # a compiler keeps what it knows
             self.values.notes[MADE_ONCE] = None
 
@@ -187,15 +194,14 @@ class Tracer:
 
     def _record(
         self, operator: Operator, label: str, call: OperatorCall, layers: Sequence[LoweredLayer], reason: str
-    ) -> None:
+    ) -> Sources:
+        """Adds what an operator comes down to, and returns the operations that make its result."""
         if reason:
-            self.add(operator, label, LoweredLayer(Unsupported(operator.kind, reason), operator.kind))
-            return
-        for layer in layers:
-            self.add(operator, label, layer)
-        if not layers:
+            layers = (LoweredLayer(Unsupported(operator.kind, reason), operator.kind),)
+        elif not layers:
             is_view, is_look_up = operator.kind in VIEWS, operator.kind in LOOK_UPS
-            self.add(operator, label, LoweredLayer(moved(call, is_view=is_view, is_look_up=is_look_up), operator.kind))
+            layers = (LoweredLayer(moved(call, is_view=is_view, is_look_up=is_look_up), operator.kind),)
+        return add_layers(layers, call.inputs, sources_of, partial(self.add, operator, label))
 
 
 def _reason(operator: Operator) -> str:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from hwcost.importers.lowered import larger_of, size_of
+from hwcost.importers.lowered import Step, larger_of, size_of, stand_for
 from hwcost.importers.rules import Handler
 from hwcost.importers.torch.calls import OperatorCall
 from hwcost.importers.torch.inputs import without_data
-from hwcost.importers.torch.operators import Operator
+from hwcost.importers.torch.operators import Operator, tensors_in
 from hwcost.importers.torch.steps import Steps
 from hwcost.importers.torch.table import attention
 from hwcost.importers.torch.tensors import Tensors
@@ -51,7 +51,7 @@ class Running(Protocol):
     def record(self, call: OperatorCall, handler: Handler) -> None:
         """Records a call."""
 
-    def add_unsupported(self, layer: Unsupported) -> None:
+    def add_unsupported(self, layer: Unsupported) -> Step:
         """Names what cannot be priced."""
 
     def joined(self, kind: str) -> str:
@@ -91,10 +91,14 @@ def _while_loop(tracer: Running, goes_on: Any, body: Any, states: Sequence[Any],
     mark = tracer.steps.mark()
     states = _fresh(tracer, states)
     made = _as_tuple(tracer.run(body, *states, *others))
-    each_time, _ = size_of(tracer.steps.take_back(mark).layers)
+    part = tracer.steps.take_back(mark)
+    each_time, _ = size_of(part.layers)
     reason = f"its body runs as often as values decide, with {plural(each_time, 'MAC')} each time"
-    tracer.add_unsupported(Unsupported("while_loop", reason))
-    return _fresh(tracer, states, made)
+    step, last = tracer.add_unsupported(Unsupported("while_loop", reason)), _fresh(tracer, states, made)
+    stand_for(part.steps, step)
+    for tensor in tensors_in(last):
+        tracer.tensors.makers.wrote(tensor, (step,))
+    return last
 
 
 def _as_tuple(values: Any) -> tuple[Any, ...]:
@@ -143,6 +147,7 @@ def _one(tracer: Running, value: Any, other: Any) -> Any:
         return value
     tensors, new = tracer.tensors, without_data(value)
     tensors.add(new, "")
+    tensors.makers.handed_on((new,), (value,))
     tensors.give(new, tensors.axes(value), "")
     if isinstance(other, Tensor) and other.shape == value.shape:
         tensors.give(new, tensors.axes(other), "a branch")
@@ -169,6 +174,7 @@ def _rows(tracer: Running, slices: Iterable[Tensor]) -> list[Tensor]:
         row = torch.empty(each.shape[1:], dtype=each.dtype, device="meta")
         tracer.tensors.add(row, tracer.tensors.origin([each]))
         tracer.tensors.give(row, axes[1:], "")
+        tracer.tensors.makers.handed_on((row,), (each,))
         found.append(row)
     return found
 
@@ -180,6 +186,7 @@ def _stacked(tracer: Running, values: Any, times: int) -> Any:
     for each in flat:
         all_runs = torch.empty((times, *each.shape), dtype=each.dtype, device="meta")
         tracer.tensors.add(all_runs, "")
+        tracer.tensors.makers.handed_on((all_runs,), (each,))
         count = tracer.tensors.widths.fixed(times, "runs of a body")
         tracer.tensors.give(all_runs, (count, *tracer.tensors.axes(each)), "")
         found.append(all_runs)

@@ -59,6 +59,20 @@ class OperatorCall(Call):
         """The tensors that it writes to."""
         return self.operator.written(self._args, self._kwargs)
 
+    @property
+    def read(self) -> Sequence[Tensor]:
+        """The inputs that it reads, and not only writes to."""
+        operator = self.operator
+        only = [name for name in operator.writes if name != "self" or operator.kind == "copy"]
+        left_out = set(map(id, tensors_in(operator.argument(name, self._args, self._kwargs) for name in only)))
+        return [tensor for tensor in self.inputs if id(tensor) not in left_out]
+
+    @property
+    def made(self) -> Sequence[Tensor]:
+        """The tensors that hold its results, without statistics that a norm keeps."""
+        is_norm = any(name.startswith("running") for name in self.operator.writes)
+        return self.outputs if is_norm else [*self.outputs, *self.written_to]
+
     def __getitem__(self, name: str) -> Any:
         if name not in self.operator.places:
             check_one_of(self.kind, name, self.arguments, what="argument")

@@ -37,6 +37,7 @@ class Operator:
         makes_anew: whether its result has nothing to do with the axes of its inputs.
         draws: whether its result is random.
         writes: the arguments that it writes to.
+        overwrites: whether it writes to something that it does not read, or does not return.
         moves_axes: whether it gives its first argument other axes in place, as ``transpose_`` does.
         places: the positions of its arguments, by name.
     """
@@ -54,6 +55,7 @@ class Operator:
     makes_anew: bool = False
     draws: bool = False
     writes: tuple[str, ...] = ()
+    overwrites: bool = False
     moves_axes: bool = False
     places: Mapping[str, int] = field(init=False)
 
@@ -83,6 +85,7 @@ def operator(func: Any) -> Operator:
     arguments = {argument.name: argument.default_value for argument in func._schema.arguments}
     elementwise = kind in ELEMENTWISE or _is_pointwise(func, kind)
     known = any(kind in table for table in (CONSTANTS, VIEWS, MOVE_ONLY, NEED_DATA)) or elementwise or func.is_view
+    writes = tuple(each.name for each in func._schema.arguments if each.alias_info and each.alias_info.is_write)
     return Operator(
         name=name,
         kind=kind,
@@ -97,7 +100,8 @@ def operator(func: Any) -> Operator:
         needs_data=kind in NEED_DATA,
         makes_anew=kind in CONSTANTS,
         draws=kind in DRAWS or torch.Tag.nondeterministic_seeded in func.tags,
-        writes=tuple(each.name for each in func._schema.arguments if each.alias_info and each.alias_info.is_write),
+        writes=writes,
+        overwrites=kind == "copy" or kind.startswith("_foreach_") or bool(set(writes) - {"self"}),
         moves_axes=torch.Tag.inplace_view in func.tags,
     )
 

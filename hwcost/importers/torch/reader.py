@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from hwcost.errors import MISSING, HwcostError, InvalidValueError, first_line
+from hwcost.importers.lowered import Sources
 from hwcost.importers.rules import Handler
 from hwcost.importers.rules.own import OwnRows, is_qualified
 from hwcost.importers.torch.composites import replaced
@@ -49,30 +50,30 @@ def read(
     )
     given = stand_ins(input_size, example_inputs)
 
-    def attempt(*, partial: bool = False) -> tuple[Tensors, Tracer, Ends | None]:
+    def attempt(*, partial: bool = False) -> tuple[Tensors, Tracer, _Made | None]:
         named = list(model.named_modules())
         empty = _without_data(named)
         tensors = Tensors(empty.found, empty.buffers)
         tracer = Tracer(named, tensors, *rows)
         with kept([module for _, module in named], given.args, given.named, given.objects), empty.in_place():
             follow_numbers(named, tensors.used)
-            ends = _run(model, tracer, given, partial)
-        return tensors, tracer, ends
+            made = _run(model, tracer, given, partial)
+        return tensors, tracer, made
 
     try:
-        tensors, tracer, ends = attempt()
+        tensors, tracer, made = attempt()
     except NeedsValuesError as error:
         try:
             with _as_if_compiled():  # models may have a way that looks at no values
-                tensors, tracer, ends = attempt()
+                tensors, tracer, made = attempt()
         except HwcostError:
             if not partial:
                 raise error from None
-            tensors, tracer, ends = attempt(partial=True)
+            tensors, tracer, made = attempt(partial=True)
     except InvalidValueError:
         if not partial:
             raise
-        tensors, tracer, ends = attempt(partial=True)
+        tensors, tracer, made = attempt(partial=True)
     numbers, parameters, operations = tensors.numbers(), tensors.rules(), tracer.operations()
     source = f"{type(model).__module__}.{type(model).__qualname__}"
     network = Network(
@@ -83,7 +84,8 @@ def read(
         notes=tuple(tracer.notes),
         source=source,
         numbers=numbers,
-        ends=ends,
+        ends=made and made.ends,
+        outputs=made and tracer.steps.names(made.sources),
     )
     if not network.priced and not network.unsupported:
         is_empty = any(not each.numel() for each in _leaves(given.args, given.named))
@@ -225,13 +227,21 @@ def _leaves(*values: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
-def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> Ends | None:
-    """Follows one call; returns what it takes and gives, if it ran to its end."""
+class _Made(NamedTuple):
+    """What a call takes and gives, and the operations that made the latter."""
+
+    ends: Ends
+    sources: Sources
+
+
+def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> _Made | None:
+    """Follows one call; None if it did not run to its end."""
     tensors = tracer.tensors
     for tensor, value in given.values:
         tensors.values.add_given(tensor, value)
     for tensor in _leaves(given.args, given.named):
         tensors.give(tensor, tuple(tensors.widths.fixed(size, AN_INPUT) for size in tensor.shape), AN_INPUT)
+        tensors.makers.wrote(tensor, (None,))
     with warnings.catch_warnings(action="ignore"), tracer.follow(), _without_fast_path(), replaced():
         try:
             with torch.no_grad(), tracer:
@@ -245,9 +255,11 @@ def _run(model: nn.Module, tracer: Tracer, given: Arguments, partial: bool) -> E
             return None
         finally:
             tracer.written.put_back()
-    for tensor in _leaves(out):
+    results = _leaves(out)
+    for tensor in results:
         tensors.fix(tensor, AN_OUTPUT)
-    return Ends(*(sum(each.numel() for each in _leaves(side)) for side in ((given.args, given.named), out)))
+    ends = Ends(*(sum(each.numel() for each in side) for side in (_leaves(given.args, given.named), results)))
+    return _Made(ends, tensors.makers.of(results))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from hwcost.importers.lowered import LoweredLayer, Step, times_over
+from hwcost.importers.lowered import LoweredLayer, Sources, Step, named, sources_by_name, times_over
 from hwcost.importers.naming import UniqueNames
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Linear
@@ -67,11 +67,10 @@ class Steps:
     """What ran, in order. The steps of one call of a recurrent module are one operation.
 
     >>> steps, fc = Steps(), LoweredLayer(Linear(4, 2), "linear")
-    >>> steps.add_layer("fc", "fc", fc), steps.add_layer("fc", "fc", fc)
-    ('fc', 'fc (2)')
-    >>> steps.add_other("fc", "fc", MemoryOnly("relu", 2, 2), "relu")
-    >>> list(steps.operations(AxisTracker()))
-    ['fc', 'fc (2)', 'fc:relu']
+    >>> first, second = (steps.add_layer("fc", "fc", fc, ()) for _ in range(2))
+    >>> relu = steps.add_other("fc", "fc", MemoryOnly("relu", 2, 2), "relu", (second,))
+    >>> {name: each.inputs for name, each in steps.operations(AxisTracker()).items()}
+    {'fc': (), 'fc (2)': (), 'fc:relu': ('fc (2)',)}
     """
 
     def __init__(self) -> None:
@@ -80,25 +79,44 @@ class Steps:
         self._unique = UniqueNames()
         self._groups: dict[tuple[Any, ...], tuple[str, list[Step]]] = {}
 
-    def add_layer(self, name: str, path: str, lowered: LoweredLayer, call: int | None = None, weights: str = "") -> str:
-        """Adds a priced operation, and returns its name, with a number if the name is taken.
+    def add_layer(
+        self,
+        name: str,
+        path: str,
+        lowered: LoweredLayer,
+        sources: Sources,
+        call: int | None = None,
+        weights: str = "",
+    ) -> Step:
+        """Adds a priced operation, by its name, or that with a number if the name is taken.
 
-        ``call`` is a number for the call of a recurrent module that it is a step of, ``weights`` the parameter that all
-        of its weights are, if they are one.
+        Args:
+            name, path: of the operation, and of its module.
+            lowered: what it comes down to.
+            sources: what made that which it reads.
+            call: a number for the call of a recurrent module that it is a step of.
+            weights: the parameter that all of its weights are, if they are one.
         """
-        found = self._added(name, Step("", lowered.kind, path, lowered.layer, lowered.sizes, weights), call)
+        found = self._added(name, Step("", lowered.kind, path, lowered.layer, lowered.sizes, weights, sources), call)
         if found.name == "":
             found.name = self._unique(name)
-        return found.name
+        return found
 
     def add_other(
-        self, name: str, path: str, layer: MemoryOnly | Unsupported, kind: str, call: int | None = None
-    ) -> None:
+        self,
+        name: str,
+        path: str,
+        layer: MemoryOnly | Unsupported,
+        kind: str,
+        sources: Sources | None = None,
+        call: int | None = None,
+    ) -> Step:
         """Adds an operation without products; its name is free until all layers have theirs."""
-        found = self._added(name, Step("", kind, path, layer), call)
+        found = self._added(name, Step("", kind, path, layer, sources=sources), call)
         if found.name == "":
             found.name = name
             self._unnamed.append(found)
+        return found
 
     def _added(self, name: str, step: Step, call: int | None) -> Step:
         """The step, which has no name yet, or the first of those that are merged with it."""
@@ -106,6 +124,7 @@ class Steps:
             _, own = self._groups.setdefault((call, name, step.kind, step.layer), (name, []))
             own.append(step)
             if len(own) > 1:
+                own[0].sources = tuple(dict.fromkeys((*(own[0].sources or ()), *(step.sources or ()))))
                 return own[0]
         self._steps.append(step)
         return step
@@ -117,7 +136,12 @@ class Steps:
             step.name = self._unique(f"{step.name}:{step.kind}" if is_taken else step.name)
         self._unnamed = []
         self._merge()
-        return {step.name: step.operation(widths) for step in self._steps}
+        return named(self._steps, widths)
+
+    def names(self, sources: Sources) -> tuple[str, ...] | None:
+        """The names of operations, once they are given, but for inputs of the network; None if one is not there."""
+        found = sources_by_name(sources, {step: place for place, step in enumerate(self._steps)})
+        return found and tuple(filter(None, found))
 
     def _merge(self) -> None:
         for base, own in self._groups.values():

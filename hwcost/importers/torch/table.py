@@ -166,12 +166,13 @@ def _product(a: int, b: int, added: int | None = None) -> Handler:
 def attention(call: OperatorCall) -> tuple[LoweredLayer, ...]:
     """Attention of queries to keys and values, as two products."""
     query, key, value = (call[name] for name in ("query", "key", "value"))
+    others = [each for each in call.inputs if each is not value]
     call.fix_all()
     tokens, width = query.shape[-2:]
     batch = math.prod(query.shape[:-2])
     of_keys, of_values = (batch // call.matrices(each, range(each.dim() - 2)) for each in (key, value))
     sizes = {"batch": batch, "tokens": tokens, "keys": key.shape[-2], "width": width, "out": value.shape[-1]}
-    return rules.attention(**sizes, shared_by=(of_keys, of_values))
+    return rules.attention((query, key, *others), (value,), **sizes, shared_by=(of_keys, of_values))
 
 
 def _routed(call: OperatorCall) -> tuple[LoweredLayer, ...]:

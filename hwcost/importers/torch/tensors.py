@@ -12,6 +12,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers import rules
 from hwcost.importers.rules import Axes
 from hwcost.importers.torch.inputs import without_data
+from hwcost.importers.torch.makers import Makers
 from hwcost.importers.torch.values import Values
 from hwcost.network.axes import Axis
 from hwcost.network.operations import SizeExpression
@@ -39,6 +40,7 @@ class Tensors(rules.Tensors):
 
     Attributes:
         values: that are known.
+        makers: the operations that made what tensors hold.
         held: the axes whose size is a number that a module holds, by its name.
         heads: the widths that are numbers of attention heads.
         opened: by the module that took them apart, each such width, and the shape that it made.
@@ -47,7 +49,7 @@ class Tensors(rules.Tensors):
 
     def __init__(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.values = Values()
+        self.values, self.makers = Values(), Makers()
         self.parameters, self._buffers = dict(parameters), buffers.keys()
         for name, value in buffers.items():
             self.values.add_given(parameters[name], value)
@@ -189,6 +191,7 @@ class Tensors(rules.Tensors):
         if key not in self._known:
             self._known[key] = _Known(without_data(tensor))
             self.values.add(self._known[key].tensor, tensor)
+            self.makers.stands_for(self._known[key].tensor, tensor)
         return self._known[key].tensor
 
     def hold(self, name: str, axis: Axis) -> None:

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from hwcost.errors import InvalidValueError
-from hwcost.importers.lowered import MADE_ONCE, LoweredLayer
+from hwcost.importers.lowered import MADE_ONCE, LoweredLayer, Sources, Step, add_layers
 from hwcost.importers.rules import CannotPriceError, Handler, elementwise, free
 from hwcost.importers.rules.own import OwnRows
 from hwcost.importers.torch.bodies import BODIES
@@ -272,13 +272,26 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 tensors.give(tensor, call.fixed(tensor.shape, why), why)
         if call.operator.writes and not origin:
             tensors.forget_origin(call.written_to)
-        for layer in layers:
-            (self._add_made_once if origin else self._add_layer)(layer)
-        if layers or origin:
+        if origin:
+            for layer in layers:
+                self._add_made_once(layer)
             return
-        every = (*call.inputs, *call.outputs)
-        if not call.inputs or any(tensor.is_meta for tensor in every):  # else of constants alone, and so made once
-            self._add_other(call, reason)
+        self._add(call, layers, reason)
+
+    def _add(self, call: OperatorCall, layers: Sequence[LoweredLayer], reason: str) -> None:
+        """Adds what a call comes down to, and states that it made the results of the call."""
+        operator, makers = call.operator, self.tensors.makers
+        made: Sources = ()
+        read, results = (call.read, call.made) if operator.overwrites else (call.inputs, call.outputs)
+        if layers:
+            made = add_layers(layers, read, makers.of, self._add_layer)
+        elif not call.inputs or any(tensor.is_meta for tensor in (*call.inputs, *call.outputs)):
+            made = self._add_other(call, read, reason)  # else of constants alone, and so made once
+        if made or (operator.makes_anew and operator.writes):
+            for tensor in results:
+                makers.wrote(tensor, made)
+        elif not operator.makes_anew:
+            makers.handed_on(results, read)
 
     def _add_made_once(self, lowered: LoweredLayer) -> None:
         name = named_after(self.tensors.origin([lowered.weight])) if lowered.weight is not None else lowered.kind
@@ -287,32 +300,36 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.notes = {each: None for each in self.notes if not each.startswith(MADE_ONCE)}
         self.notes[f"{MADE_ONCE} ({macs} MACs, first for {first!r})"] = None
 
-    def _add_layer(self, lowered: LoweredLayer) -> None:
+    def _add_layer(self, lowered: LoweredLayer, sources: Sources) -> Step:
         origin = self._own_name("" if lowered.weight is None else self.tensors.origin([lowered.weight]))
         name = named_after(origin) if origin else self.joined(lowered.kind)
         if lowered.note:
             self.notes[lowered.note] = None
         weights = "" if lowered.weight is None else self.tensors.whole(lowered.weight)
-        name = self.steps.add_layer(name, self._owner(origin), lowered, self.modules.recurrent_call, weights)
+        call = self.modules.recurrent_call
+        step = self.steps.add_layer(name, self._owner(origin), lowered, sources, call, weights)
         if lowered.output_axis:
-            self.tensors.widths.call(lowered.output_axis, name)
+            self.tensors.widths.call(lowered.output_axis, step.name)
+        return step
 
-    def _add_other(self, call: OperatorCall, reason: str) -> None:
+    def _add_other(self, call: OperatorCall, read: Sequence[Tensor], reason: str) -> Sources:
+        """Adds an operation without products that reads some tensors, and returns it; none if nothing moves."""
         kind, operator = call.kind.strip("_"), call.operator
         layer: Unsupported | MemoryOnly
         if reason:
             layer = Unsupported(operator.name, reason)
         elif operator.reads_nothing or (kind in COPIES and call.copies(call.out) is not None):
-            return
+            return ()
         else:
             layer = call.moved(kind, is_look_up=call.kind in LOOK_UPS)
         path = self.modules.path
         name = path if path in self.modules.leaves and path else self.joined(kind)
-        self.steps.add_other(name, path, layer, kind, self.modules.recurrent_call)
+        sources = self.tensors.makers.of(read)
+        return (self.steps.add_other(name, path, layer, kind, sources, self.modules.recurrent_call),)
 
-    def add_unsupported(self, layer: Unsupported) -> None:
+    def add_unsupported(self, layer: Unsupported) -> Step:
         """Names what cannot be priced."""
-        self.steps.add_other(self.joined(layer.kind), self.modules.path, layer, layer.kind)
+        return self.steps.add_other(self.joined(layer.kind), self.modules.path, layer, layer.kind)
 
     def _own_name(self, origin: str) -> str:
         """The name of a parameter in the running module, if it shares the parameter; else the first."""
