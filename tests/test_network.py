@@ -29,7 +29,7 @@ from hwcost import (
 )
 from hwcost.relaxation import SmoothCeiling
 
-FIGURES = [field.name for field in dataclasses.fields(Cost)]
+FIGURES = list(Cost().figures())
 
 
 @dataclasses.dataclass(frozen=True)

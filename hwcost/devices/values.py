@@ -42,7 +42,7 @@ FACT_UNITS: Mapping[str, str] = Table(
 )
 """Facts that mean the same in every file. Peak and bandwidth are those of the chip; a MAC is two operations."""
 
-UNITS = ("", "1", "PE", "row", "filter", "cycle", "Hz", "s", "B", "B/s", "op/s", "m2", "V", "W", "J")
+UNITS = ("", "1", "PE", "row", "filter", "cycle", "Hz", "s", "B", "B/s", "op/s", "m2", "V", "W", "J", "J/B")
 """The units of facts; empty for text and truth values."""
 
 MOST_BYTES = 2**20

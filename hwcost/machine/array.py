@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from hwcost.arrays import Size, product
 from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.machine.buffers import Buffers
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
+from hwcost.machine.energy import Energy
 from hwcost.machine.fields import (
     COUNT,
     FREQUENCY,
@@ -119,7 +121,7 @@ def _terms(value: Any, place: str, unit: str) -> tuple[Term | Transfer, ...]:
 
 
 @part
-class SystolicArray(Run, Memory, Tiles, Timing, Tiler, Clock, Grid):
+class SystolicArray(Energy, Run, Buffers, Memory, Tiles, Timing, Tiler, Clock, Grid):
     """A rows x cols array of processing elements (PE), each doing one multiply-accumulate (MAC) per cycle.
 
     The first five fields define the array. All others default to the author's formula, which
@@ -171,7 +173,7 @@ class SystolicArray(Run, Memory, Tiles, Timing, Tiler, Clock, Grid):
                 raise IdleFieldError(f"SystolicArray.{name}", getattr(self, name), needed, reason=reason)
 
     def part(self, kind: type[_P]) -> _P:
-        """One of its parts: ``Grid``, ``Clock``, ``Tiler``, ``Timing``, ``Tiles``, ``Memory`` or ``Run``."""
+        """One of its parts, like ``Grid``, ``Memory`` or ``Energy``, as a value."""
         return kind(**{name: getattr(self, name) for name in kind.declarations})
 
     @property

@@ -20,7 +20,17 @@ from hwcost.errors import InvalidValueError
 
 __all__ = ["Declaration", "Kind", "Need", "Part", "Start", "declare", "part"]
 
-_UNITS = {"Hz": "hertz", "B": "bytes", "B/s": "bytes per second", "row": "rows", "filter": "filters", "cycle": "cycles"}
+_UNITS = {
+    "Hz": "hertz",
+    "B": "bytes",
+    "B/s": "bytes per second",
+    "row": "rows",
+    "filter": "filters",
+    "cycle": "cycles",
+    "J": "joules",
+    "J/B": "joules per byte",
+    "W": "watts",
+}
 _R = TypeVar("_R")
 
 
@@ -169,10 +179,13 @@ class Part(Value):
     """
 
     declarations: ClassVar[Mapping[str, Declaration]]
+    stated_names: frozenset[str] = frozenset()
+    """The names of the fields that are not at their neutral value."""
 
     def __post_init__(self) -> None:
-        needing = []
-        for name, value in self.stated():
+        needing, stated = [], self.stated()
+        object.__setattr__(self, "stated_names", frozenset([name for name, _ in stated]))
+        for name, value in stated:
             declared = self.declarations[name]
             checked = declared.check(value, f"{type(self).__name__}.{name}")
             if checked is not value:
@@ -232,4 +245,4 @@ def is_finite(rate: Size | None) -> bool:
 
 def is_stated(part: Part, name: str) -> bool:
     """Whether a field is not at its neutral value."""
-    return any(name == stated for stated, _ in part.stated())
+    return name in part.stated_names

@@ -31,6 +31,7 @@ def _byte_per_column(array: Any) -> Any:
 
 
 _OPERANDS = ("weight", "input", "output")
+_BANDWIDTHS = tuple(f"{name}_bytes_per_s" for name in ("dram", *_OPERANDS, "reread"))
 
 
 def _leaves_a_share(array: Any) -> bool:
@@ -74,6 +75,10 @@ class Memory(Part):
 
     _: KW_ONLY
     bytes_per_element: Size = declare(POSITIVE, "B", "bytes per element", "of weights, inputs and outputs", default=1.0)
+    bytes_per_output: Size | None = declare(
+        POSITIVE, "B", "bytes per output", "if it is stored wider or narrower than it is read", default=None,
+        fallback="bytes_per_element",
+    )  # fmt: skip
     dram_bytes_per_s: Size = declare(
         RATE, "B/s", "bandwidth to memory", "shared by weights, inputs and outputs", default=math.inf, need=_SHARED,
         start=_START,
@@ -134,4 +139,6 @@ class Memory(Part):
     @property
     def is_limited(self) -> bool:
         """Whether any bandwidth is finite."""
+        if self.stated_names.isdisjoint(_BANDWIDTHS):
+            return False
         return any(map(is_finite, self.rates)) or is_finite(self.reread_bytes_per_s)

@@ -22,7 +22,6 @@ from hwcost.machine.fields import (
     Part,
     Start,
     declare,
-    is_finite,
     is_stated,
     part,
 )
@@ -93,4 +92,4 @@ class Tiles(Part):
     @property
     def has_tiles(self) -> bool:
         """Whether outputs are computed tile by tile."""
-        return is_finite(self.tile_bytes)
+        return "tile_bytes" in self.stated_names

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hwcost.arrays import Size, check_finite, frozen, is_number, to_numpy, true_divide
+from hwcost.arrays import Size, check_finite, frozen, is_number, product, to_numpy, total, true_divide
 from hwcost.model.sums import Sums
 
-__all__ = ["PARTS", "Cost"]
+__all__ = ["BYTES", "JOULES", "PARTS", "Cost"]
 
 PARTS = ("compute", "memory", "overhead")
 """The parts of a cost that can bound a layer."""
+BYTES = ("weight", "input", "output", "partial")
+"""What moves, in the names of the figures of bytes."""
+JOULES = ("mac", "sram", "dram", "idle")
+"""The parts of the energy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +37,14 @@ class Cost(Sums):
             memory limit.
         overhead_cycles: cycles on top of both: start-up, blocks, a constant.
         waiting_cycles: cycles in which the array waits for memory, neither compute nor overhead.
+        dram_weight_bytes, dram_input_bytes, dram_output_bytes, dram_partial_bytes: bytes to and from DRAM;
+            partial sums are those that leave a buffer before they are complete, and come back.
+        sram_weight_bytes, sram_input_bytes, sram_output_bytes, sram_partial_bytes: bytes that the memories next to the
+            array read and write: what the array takes and gives, and what DRAM does.
+        mac_joules, sram_joules, dram_joules, idle_joules: energy; None on a machine without figures of energy.
 
-    ``cycles`` is compute + overhead + waiting, to the rounding of floats.
+    ``cycles`` is compute + overhead + waiting, to the rounding of floats. :mod:`hwcost.model.spent` has the counts of
+    bytes.
     Each is a number, or an array for a sweep or a soft width. Costs add, and scale by a number:
 
     >>> layer = Cost(macs=2400, cycles=38, seconds=38e-9, folds=38, pe_cycles=2432)
@@ -51,10 +63,22 @@ class Cost(Sums):
     memory_cycles: Size = 0
     overhead_cycles: Size = 0
     waiting_cycles: Size = 0
+    dram_weight_bytes: Size = 0
+    dram_input_bytes: Size = 0
+    dram_output_bytes: Size = 0
+    dram_partial_bytes: Size = 0
+    sram_weight_bytes: Size = 0
+    sram_input_bytes: Size = 0
+    sram_output_bytes: Size = 0
+    sram_partial_bytes: Size = 0
+    mac_joules: Size | None = None
+    sram_joules: Size | None = None
+    dram_joules: Size | None = None
+    idle_joules: Size | None = None
 
     def __post_init__(self) -> None:
         for name, figure in vars(self).items():
-            if type(figure) is not int:
+            if figure is not None and type(figure) is not int:
                 check_finite(figure, name)
                 if not is_number(figure):
                     object.__setattr__(self, name, frozen(figure))
@@ -79,6 +103,55 @@ class Cost(Sums):
             return 0.0
         return true_divide(self.macs, self.pe_cycles, what="the MACs")
 
-    def as_dict(self) -> dict[str, Size]:
+    @property
+    def dram_bytes(self) -> Size:
+        """Bytes to and from DRAM."""
+        return self._all("dram", "bytes")
+
+    @property
+    def sram_bytes(self) -> Size:
+        """Bytes that the memories next to the array read and write."""
+        return self._all("sram", "bytes")
+
+    def _all(self, level: str, unit: str) -> Size:
+        return total(*(getattr(self, f"{level}_{kind}_{unit}") for kind in BYTES))
+
+    @property
+    def energy_joules(self) -> Size | None:
+        """Energy; None on a machine without figures of energy.
+
+        >>> Cost(cycles=10, mac_joules=0.25, sram_joules=0.5, dram_joules=2.0, idle_joules=0.0).energy_joules
+        2.75
+        """
+        parts = [getattr(self, f"{part}_joules") for part in JOULES]
+        return None if any(part is None for part in parts) else total(*parts)
+
+    @property
+    def average_watts(self) -> Size | None:
+        """Energy over time; None without energy, or if there is no time."""
+        energy = self.energy_joules
+        no_time = is_number(self.seconds) and self.seconds == 0
+        return None if energy is None or no_time else true_divide(energy, self.seconds)
+
+    @property
+    def energy_delay(self) -> Size | None:
+        """Energy times latency (EDP) in joule seconds; None without energy."""
+        energy = self.energy_joules
+        return None if energy is None else product(energy, self.seconds)
+
+    def figures(self) -> Mapping[str, Size]:
+        """The figures by name; without those of energy on a machine that has none."""
+        return {name: figure for name, figure in vars(self).items() if figure is not None}
+
+    def __add__(self, other: object) -> Cost:
+        added = super().__add__(other)
+        if isinstance(other, Cost) and (self.mac_joules is None) != (other.mac_joules is None):
+            without = self if self.mac_joules is None else other
+            if not (is_number(without.cycles) and without.cycles == 0):  # energy of a part would pass for that of all
+                return dataclasses.replace(added, **dict.fromkeys((f"{part}_joules" for part in JOULES), None))
+        return added
+
+    def as_dict(self) -> dict[str, Any]:
         """Every figure by name, derived ones included; needs values, which a tracing compiler does not have."""
-        return {**self.figures(), "bound": self.bound, "utilization": self.utilization}
+        derived = ("dram_bytes", "sram_bytes", "energy_joules", "average_watts", "energy_delay", "bound", "utilization")
+        return {**vars(self), **{name: getattr(self, name) for name in derived}}

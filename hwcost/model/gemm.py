@@ -23,14 +23,19 @@ from hwcost.arrays import (
     true_divide,
 )
 from hwcost.errors import MISSING, InvalidValueError
-from hwcost.machine.dataflow import REUSE_LETTER, Operand
+from hwcost.machine.dataflow import Operand
 
 __all__ = ["Gemm", "check_multiple", "check_sharing", "check_sizes", "has_array", "holds", "share", "shown"]
 
 
-def _stacked_as(one: Callable[[Gemm], Size]) -> Any:
-    """A field that holds several sizes, and the one size that takes their place when products are stacked."""
-    return field(default=(), repr=False, metadata={"one": one})
+def _stacked_as(sizes: Callable[[Gemm], tuple[Size, ...]]) -> Any:
+    """A field that holds several sizes, and the sizes that take their place when products are stacked."""
+    return field(default=(), repr=False, metadata={"stacked": sizes})
+
+
+def _as_image(gemm: Gemm) -> tuple[Size, ...]:
+    """The image of a product; for one without, an image of one column."""
+    return gemm.image or (1, gemm.m, 1, gemm.m, 1, 1, 1, 1, 1, 1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +49,14 @@ class Gemm(Value):
         window: sizes of a kernel, whose product divides k: the positions of a convolution's kernel.
         inputs: sizes of the input tensor of all products together, if the m x k of each product repeats its elements
             (the windows of a convolution overlap); else empty.
+        image: how the m positions lie in the images of a convolution, of which strips can be cut: images, height and
+            width of the output, height and width of the input, kernel, stride and dilation as pairs; else empty.
         weights_shared_by: number of consecutive products that use the same k x n operand, as the query heads of a
             group use the same keys. Divides ``count``.
         inputs_shared_by: number of consecutive products that use the same m x k operand. Divides ``count``; 1 if
             ``weights_shared_by`` is above 1, since products that share both operands are the same product.
+        on_chip: the operands ("weights", "inputs", "outputs") that are in the buffer before, or stay there: they do not
+            cross DRAM.
 
     Raises:
         InvalidValueError: a size that is not a positive integer (or an array of them), a ``k`` or ``count`` that is not
@@ -61,17 +70,19 @@ class Gemm(Value):
     n: Size
     k: Size
     count: Size = 1
-    window: tuple[Size, ...] = _stacked_as(lambda gemm: gemm.positions)
-    inputs: tuple[Size, ...] = _stacked_as(lambda gemm: gemm.elements("inputs"))
+    window: tuple[Size, ...] = _stacked_as(lambda gemm: (gemm.positions,))
+    inputs: tuple[Size, ...] = _stacked_as(lambda gemm: (gemm.elements("inputs"),))
+    image: tuple[Size, ...] = _stacked_as(_as_image)
     weights_shared_by: Size = 1
     inputs_shared_by: Size = 1
+    on_chip: tuple[str, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         return shown(self)
 
     def __post_init__(self) -> None:
         check_sizes(self, "m", "n", "k", "count", "weights_shared_by", "inputs_shared_by")
-        for name in ("window", "inputs"):
+        for name in ("window", "inputs", "image"):
             sizes = tuple(as_size(size, f"Gemm.{name}") for size in getattr(self, name))
             object.__setattr__(self, name, sizes)
         if self.window:
@@ -195,9 +206,13 @@ class Gemm(Value):
         """
         if operand == "inputs" and self.inputs:
             return product(*self.inputs, what="the inputs")
-        users = {"weights": self.weights_shared_by, "inputs": self.inputs_shared_by}.get(operand, 1)
-        sizes = (getattr(self, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
-        return product(share(self.count, users), *sizes, what=f"the {operand}")
+        if operand == "weights":
+            sizes = share(self.count, self.weights_shared_by), self.n, self.k
+        elif operand == "inputs":
+            sizes = share(self.count, self.inputs_shared_by), self.m, self.k
+        else:
+            sizes = self.count, self.m, self.n
+        return product(*sizes, what=f"the {operand}")
 
 
 def shown(layer: Any) -> str:
@@ -233,8 +248,8 @@ def _mapped(value: Any, function: Callable[[Size], Size]) -> Any:
 
 def _value(gemm: Gemm, f: Field[Any]) -> Any:
     """The value of a field before it is stacked; the default if the product is of a class without that field."""
-    if "one" in f.metadata:
-        return (f.metadata["one"](gemm),)
+    if "stacked" in f.metadata:
+        return f.metadata["stacked"](gemm)
     if hasattr(gemm, f.name):
         return getattr(gemm, f.name)
     return MISSING if f.default is NO_DEFAULT else f.default

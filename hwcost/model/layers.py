@@ -124,6 +124,10 @@ class Conv2d(Value):
                 count=self.groups,
                 window=self.kernel_size,
                 inputs=(self.batch, self.in_channels, self.height, self.width),
+                image=(
+                    *(self.batch, height, width, self.height, self.width),
+                    *(*self.kernel_size, *self.stride, *self.dilation),
+                ),
             ),
         )
 
@@ -201,7 +205,9 @@ class MatMul(Value):
 def _set_pair(layer: Conv2d, name: str, minimum: int) -> None:
     """Replaces a field by a pair of checked sizes."""
     value = getattr(layer, name)
-    if type(value) is not tuple or len(value) != 2 or {*map(type, value)} != {int} or min(value) < minimum:
+    if type(value) is int and value >= minimum:
+        object.__setattr__(layer, name, (value, value))
+    elif type(value) is not tuple or len(value) != 2 or {*map(type, value)} != {int} or min(value) < minimum:
         object.__setattr__(layer, name, _size_pair(value, f"Conv2d.{name}", minimum))
 
 

@@ -19,6 +19,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds, last_fold
 from hwcost.machine.rows import called
 from hwcost.model.gemm import Gemm, share
+from hwcost.model.least import Chosen, tiling_of
 from hwcost.model.splits import Split
 from hwcost.model.sums import where
 from hwcost.model.tiles import Tile, patched, tile_of
@@ -26,6 +27,8 @@ from hwcost.relaxation import EXACT, Relaxation
 
 __all__ = ["Work", "is_depthwise", "is_zero", "lay_out", "lowered", "output_blocks", "padded", "partly", "tabled"]
 
+_LOWERING = frozenset({"lowering", "depthwise_columns", "spreads_vectors"})
+"""Fields of a machine that lay something else than the product itself on the array."""
 _NUMBERS: Any = (int, float, np.generic)  # tested in line: the checks run for every product
 
 
@@ -39,6 +42,7 @@ class Work(NamedTuple):
         part: the longest part of the product if several arrays share it, or else the product.
         letter, parts: along which letter it is cut ("m", "n", "k" or "count"; empty if it is whole), and how often.
         tile: the outputs that are worked on at a time; None on a machine without tiles.
+        tiling: what the tiling moves that moves least; None on a machine without buffers.
     """
 
     gemm: Gemm
@@ -50,17 +54,19 @@ class Work(NamedTuple):
     letter: str = ""
     parts: Size = 1
     tile: Tile | None = None
+    tiling: Chosen | None = None
 
     @classmethod
     def of(cls, gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT, split: Split | None = None) -> Work:
         """A product on an array, or the longest part of it on one of several; ``folds`` are those of this array."""
         whole = padded(gemm, array, relaxation)
+        tiling = tiling_of(whole, array, relaxation, gemm.on_chip) if array.has_buffers else None
         if split is None:
             tile = _tile_of(whole, array, relaxation) if array.has_tiles else None
-            return cls(gemm, array, lay_out(whole, array, relaxation), relaxation, whole, gemm, tile=tile)
+            return cls(gemm, array, lay_out(whole, array, relaxation), relaxation, whole, gemm, "", 1, tile, tiling)
         letter, parts, part = split
         folds = lay_out(padded(part, array, relaxation, gemm.count), array, relaxation)
-        return cls(gemm, array, folds, relaxation, whole, part, letter, parts)
+        return cls(gemm, array, folds, relaxation, whole, part, letter, parts, tiling=tiling)
 
     @property
     def alone(self) -> Work:
@@ -140,6 +146,8 @@ def lowered(gemm: Gemm, array: SystolicArray) -> Gemm:
     >>> lowered(depthwise, SystolicArray(8, 8, depthwise_columns=True))
     Gemm(m=100, n=32, k=9, count=1)
     """
+    if array.stated_names.isdisjoint(_LOWERING):  # the product itself, and most are
+        return gemm
     laid, row = _in_columns(gemm, array), array.lowering
     found = array.lowering_row.lower(laid) if isinstance(row, str) else called(row, "lower", laid)
     if not isinstance(found, Gemm):

@@ -14,7 +14,7 @@ from hwcost.machine.fields import is_finite
 from hwcost.model.cost import Cost
 from hwcost.model.layout import is_zero
 
-__all__ = ["Move", "move_cost", "move_cycles", "moves_of"]
+__all__ = ["Move", "move_cost", "move_cycles", "moves_of", "reading_cost"]
 
 
 class Move(NamedTuple):
@@ -24,11 +24,13 @@ class Move(NamedTuple):
         elements: how many.
         rate: the field with the bandwidth in bytes per second.
         cycles: a field with cycles that the move takes in addition; empty for none.
+        dram: the bytes of a cost that it counts in: "weight", "input" or "output"; empty if it does not cross DRAM.
     """
 
     elements: Size
     rate: str
     cycles: str = ""
+    dram: str = ""
 
 
 def moves_of(layer: Any) -> tuple[Move, ...]:
@@ -46,9 +48,23 @@ def move_cycles(move: Move, array: SystolicArray) -> tuple[Size, Size]:
     rate = array.effective(move.rate)
     moving: Size = 0
     if is_finite(rate) and not is_zero(move.elements):
-        size = product(array.bytes_per_element, move.elements, what="the bytes")
-        moving = true_divide(product(size, array.clock_hz), rate)
+        moving = true_divide(product(move_bytes(move, array), array.clock_hz), rate)
     return moving, getattr(array, move.cycles) if move.cycles else 0
+
+
+def move_bytes(move: Move, array: SystolicArray) -> Size:
+    """The bytes that move."""
+    return product(array.bytes_per_element, move.elements, what="the bytes")
+
+
+def reading_cost(size: Size, array: SystolicArray) -> Cost:
+    """The cost of bytes that are read from DRAM at the bandwidth of inputs, and hide behind nothing."""
+    cost = move_cost(Move(true_divide(size, array.bytes_per_element), "input_bytes_per_s", dram="input"), array)
+    if not is_zero(cost.cycles):
+        return cost
+    joules = {"dram_joules": product(size, array.joules_per_dram_byte)} if array.has_energy else {}
+    none = dict.fromkeys(("mac_joules", "sram_joules", "idle_joules"), 0.0) if joules else {}
+    return Cost(dram_input_bytes=size, **joules, **none)
 
 
 def move_cost(move: Move, array: SystolicArray) -> Cost:
@@ -57,9 +73,18 @@ def move_cost(move: Move, array: SystolicArray) -> Cost:
     cycles = total(moving, more, what="the cycles")
     if is_zero(cycles):
         return Cost()
+    seconds = true_divide(cycles, array.clock_hz, what="the cycles")
+    moved = move_bytes(move, array) if move.dram else 0
+    bytes_moved: dict[str, Any] = {f"dram_{move.dram}_bytes": moved} if move.dram else {}
+    joules: dict[str, Any] = {}
+    if array.has_energy:
+        joules = {"mac_joules": 0.0, "sram_joules": 0.0, "dram_joules": product(moved, array.joules_per_dram_byte),
+                  "idle_joules": product(array.idle_watts, seconds)}  # fmt: skip
     return Cost(
         cycles=cycles,
-        seconds=true_divide(cycles, array.clock_hz, what="the cycles"),
+        seconds=seconds,
+        **bytes_moved,
+        **joules,
         pe_cycles=product(cycles, array.pes, what="cycles * PEs"),
         memory_cycles=moving,
         overhead_cycles=more,

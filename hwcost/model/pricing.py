@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from hwcost.arrays import Size, product, total, true_divide
 from hwcost.model.cost import Cost
 from hwcost.model.layout import Work
+from hwcost.model.spent import spent
 from hwcost.model.sums import where
 from hwcost.model.traffic import Traffic, moving_cycles, traffic_of
 
@@ -58,16 +59,20 @@ class Pricing(NamedTuple):
     def cost(self) -> Cost:
         """The cost."""
         gemm, array = self.work.gemm, self.work.array
+        seconds = true_divide(self.cycles, array.clock_hz, what="the cycles")
+        idle = product(array.idle_watts, seconds) if array.has_energy else None
         return Cost(
             macs=gemm.macs,
             cycles=self.cycles,
-            seconds=true_divide(self.cycles, array.clock_hz, what="the cycles"),
+            seconds=seconds,
             folds=self.pick(lambda one: product(one.work.folds.count, one.work.folds.of_one_product, what="the folds")),
             pe_cycles=product(self.cycles, array.pes, what="cycles * PEs"),
             compute_cycles=self.compute,
             memory_cycles=self.memory_cycles,
             overhead_cycles=self.overhead_cycles,
             waiting_cycles=self.waiting,
+            idle_joules=idle,
+            **self.pick(lambda one: spent(one.work, one.moved or None)).figures(),
         )
 
     @property

@@ -23,16 +23,18 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER, Operand
 from hwcost.machine.rows import figure
-from hwcost.machine.terms import AGAIN, WEIGHTS_AGAIN, Transfer
+from hwcost.machine.terms import AGAIN, PARTIAL_SUMS, WEIGHTS_AGAIN, Transfer
 from hwcost.model.gemm import Gemm
 from hwcost.model.layout import Work, is_depthwise, is_zero, lowered, partly
 from hwcost.model.sums import Sums, where
 from hwcost.model.tiles import Tile
 
-__all__ = ["MEMORY", "OPERANDS", "Traffic", "memory_cycles", "moved_elements", "sram_accesses", "transfers_of"]
+__all__ = ["MEMORY", "MOVED", "OPERANDS", "Traffic", "memory_cycles", "moved_elements", "sram_accesses", "transfers_of"]
 
 OPERANDS: tuple[Operand, ...] = ("weights", "inputs", "outputs")
 """The operands of a product."""
+MOVED = (*OPERANDS, "partials")
+"""What crosses the memory: the operands, and partial sums that leave and come back."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,7 @@ class Traffic(Sums):
     Attributes:
         elements: by pairs of a level ("dram", "reread", "sram", or one of a caller's own terms) and an operand.
         bytes_per_element: bytes of an element.
+        sizes: the same by operand, for those whose elements are wider or narrower.
 
     >>> one = Traffic({("dram", "inputs"): 10, ("reread", "inputs"): 30, ("sram", "inputs"): 400}, 2.0)
     >>> (one + one).bytes("inputs"), one.bytes(level="reread"), (3 * one).bytes()
@@ -50,13 +53,20 @@ class Traffic(Sums):
 
     elements: Mapping[tuple[str, str], Size] = field(default_factory=dict)
     bytes_per_element: Size = 1.0
+    sizes: Mapping[str, Size] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         elements = {key: frozen(size) for key, size in self.elements.items()}
         object.__setattr__(self, "elements", MappingProxyType(elements))
+        object.__setattr__(self, "sizes", MappingProxyType(dict(self.sizes)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Traffic, (dict(self.elements), self.bytes_per_element)
+        return Traffic, (dict(self.elements), self.bytes_per_element, dict(self.sizes))
+
+    @classmethod
+    def on(cls, array: SystolicArray, elements: Mapping[tuple[str, str], Size]) -> Traffic:
+        """Elements on a machine, with the bytes that they have there."""
+        return cls(elements, array.bytes_per_element, _sizes_on(array))
 
     def figures(self) -> Mapping[Any, Size]:
         """The elements."""
@@ -64,7 +74,7 @@ class Traffic(Sums):
 
     def of(self, figures: Mapping[Any, Size]) -> Traffic:
         """Traffic of other elements, as large as these."""
-        return Traffic(figures, self.bytes_per_element)
+        return Traffic(figures, self.bytes_per_element, self.sizes)
 
     def __add__(self, other: object) -> Traffic:
         if isinstance(other, Traffic) and not self.elements:
@@ -80,12 +90,13 @@ class Traffic(Sums):
 
         An integer if elements are whole numbers of bytes.
         """
-        found = [
-            elements
-            for (at, what), elements in self.elements.items()
-            if operand in (None, what) and (at == level if level else at != "sram")
-        ]
-        return bytes_of(total(0, *found, what="the elements"), self.bytes_per_element)
+        found: dict[str, list[Size]] = {}
+        for (at, what), elements in self.elements.items():
+            if operand in (None, what) and (at == level if level else at != "sram"):
+                found.setdefault(what if what in self.sizes else "", []).append(elements)
+        sizes = {"": self.bytes_per_element, **self.sizes}
+        whole = [bytes_of(total(*own, what="the elements"), sizes[what]) for what, own in found.items()]
+        return total(0, *whole, what="the bytes")
 
 
 def bytes_of(elements: Size, size: Size) -> Size:
@@ -93,18 +104,37 @@ def bytes_of(elements: Size, size: Size) -> Size:
     return product(elements, int(size) if is_number(size) and size == int(size) else size, what="the bytes")
 
 
+def _sizes_on(array: SystolicArray) -> dict[str, Size]:
+    """Bytes of the elements whose size is not that of the others."""
+    found = {}
+    if array.bytes_per_output is not None:
+        found["outputs"] = array.bytes_per_output
+    found["partials"] = array.partial_bytes
+    return found
+
+
 # ---------------------------------------------------------------- memory
 
 
 def _once(operand: Operand) -> Transfer:
     field = f"{operand.removesuffix('s')}_bytes_per_s"
-    return Transfer(
-        operand, lambda work: work.padded.elements(operand), lambda array: array.effective(field), "once", operand
-    )
+    size = "bytes_per_output" if operand == "outputs" else "bytes_per_element"
+
+    def elements(work: Work) -> Size:
+        if operand in work.gemm.on_chip:
+            return 0
+        is_cut = work.tiling is not None and operand == "inputs"
+        return work.tiling.inputs if is_cut else work.padded.elements(operand)  # type: ignore[union-attr]
+
+    return Transfer(operand, elements, lambda array: array.effective(field), "once", operand, size=size)
 
 
 def _again(work: Work) -> Size:
     """The further readings of the inputs; products that share inputs read them together, block of filters by block."""
+    if "inputs" in work.gemm.on_chip:
+        return 0
+    if work.tiling is not None:
+        return work.tiling.inputs_again
     gemm, array, larger = work.padded, work.array, work.relaxation.maximum
     filters = product(work.part.n, gemm.inputs_shared_by)
     blocks = [] if is_unlimited(array.filter_block) else [array.filter_block]
@@ -133,18 +163,33 @@ def _of_tiles(work: Work) -> Size:
 
 
 def _weights_again(work: Work) -> Size:
-    """The further readings of the weights, for each further tile of the image that uses them."""
+    """The further readings of the weights, for each further tile that uses them."""
+    if "weights" in work.gemm.on_chip:
+        return 0
+    if work.tiling is not None:
+        return work.tiling.weights_again
     if work.tile is None or not work.array.weights_apart:
         return 0
     uses = where(work.tile.positions > 1, work.tile.positions, 0)
     return product(work.padded.elements("weights"), uses, what="the weights")
 
 
+def _partials(work: Work) -> Size:
+    """Partial sums that leave the buffer and come back."""
+    return 0 if work.tiling is None else work.tiling.partials
+
+
+def _weight_rate(array: SystolicArray) -> Size:
+    rate: Size = array.effective("weight_bytes_per_s" if array.has_buffers else "input_bytes_per_s")
+    return rate
+
+
 MEMORY = (
     _once("weights"),
     Transfer(
-        WEIGHTS_AGAIN, _weights_again, lambda array: array.effective("input_bytes_per_s"),
-        "for every tile of the image, from the memory of the inputs", "weights", "reread",
+        WEIGHTS_AGAIN, _weights_again, _weight_rate,
+        "for every further tile that uses them; tiles of the image take them from the memory of the inputs", "weights",
+        "reread",
     ),
     _once("inputs"),
     Transfer(
@@ -152,6 +197,10 @@ MEMORY = (
         "for every further block of filters that is worked on at once", "inputs", "reread",
     ),
     _once("outputs"),
+    Transfer(
+        PARTIAL_SUMS, _partials, lambda array: array.effective("output_bytes_per_s"),
+        "sums that leave the buffer before they are complete, and come back", "partials", size="partial_bytes",
+    ),
 )  # fmt: skip
 """The transfers that ship; they follow one another. A machine takes more of them as ``terms``."""
 
@@ -177,8 +226,9 @@ def _crossings(transfer: Transfer, work: Work) -> Size:
     Each of them has outputs of its own if they share the sums. Other operands that all of them need are sent to all at
     once, unless each has a memory of its own.
     """
-    is_needed_by_all = REUSE_LETTER[transfer.operand] == work.letter
-    is_sent_once = transfer.operand != "outputs" and not work.array.bandwidth_per_array
+    operand: Operand = "outputs" if transfer.operand == "partials" else transfer.operand
+    is_needed_by_all = REUSE_LETTER[operand] == work.letter
+    is_sent_once = operand != "outputs" and not work.array.bandwidth_per_array
     return work.parts if is_needed_by_all and not is_sent_once else 1
 
 
@@ -202,7 +252,7 @@ def memory_cycles(
         rate = true_divide(transfer.bytes_per_s(array), array.clock_hz)
         if transfer.name in moved and not is_unlimited(rate):
             slower = *_bursts(transfer.name, array, tile), *_single(transfer.operand, array, gemm)
-            moving = product(array.bytes_per_element, moved[transfer.name], *slower)
+            moving = product(array.effective(transfer.size), moved[transfer.name], *slower)
             # a rate below all numbers is 0
             cycles[transfer.name] = math.inf if is_zero(rate) else true_divide(moving, rate)
     return cycles
@@ -233,7 +283,11 @@ def moving_cycles(cycles: Mapping[str, Size], work: Work) -> Size:
     channels: dict[str, list[Size]] = {}
     operands = {transfer.name: transfer.operand for transfer in transfers_of(array)}
     for name, each in cycles.items():
-        apart = operands[name] if array.parallel_operands else "weights" * (array.weights_apart and name == "weights")
+        apart = (
+            operands[name].replace("partials", "outputs")
+            if array.parallel_operands
+            else "weights" * (array.weights_apart and name == "weights")
+        )
         channels.setdefault(apart, []).append(each)
     sums = [total(*own, what="the memory cycles") for own in channels.values()]
     return functools.reduce(work.relaxation.maximum, sums)
@@ -267,11 +321,15 @@ def sram_accesses(work: Work) -> dict[Operand, Size]:
     flow = folds.dataflow
     times = {flow.rows: folds.along_rows, flow.cols: folds.along_cols, flow.time: folds.in_time}
     accesses = {}
-    for operand in OPERANDS:
-        sizes = (getattr(laid, letter) for letter in "mnk" if letter != REUSE_LETTER[operand])
-        repeated = work.parts if REUSE_LETTER[operand] == work.letter else 1
-        passes = product(laid.count, times[REUSE_LETTER[operand]], repeated)
-        accesses[operand] = product(*sizes, passes, what=f"accesses of {operand}")
+    extents: dict[Operand, tuple[Size, Size]] = {
+        "weights": (laid.n, laid.k), "inputs": (laid.m, laid.k), "outputs": (laid.m, laid.n),
+    }  # fmt: skip
+    for operand, sizes in extents.items():
+        letter = REUSE_LETTER[operand]
+        passes: list[Size] = [times[letter], work.parts if letter == work.letter else 1]
+        if work.tiling is not None and operand == "weights" == flow.stationary:
+            passes.append(work.tiling.reloads)
+        accesses[operand] = product(laid.count, *sizes, *passes, what=f"accesses of {operand}")
     if work.array.depthwise_columns:  # a column has a channel of its own
         own = product(laid.m, laid.n, laid.k, laid.count, what="accesses of inputs")
         accesses["inputs"] = where(is_depthwise(work.padded), own, accesses["inputs"])
@@ -287,4 +345,4 @@ def traffic_of(work: Work, moved: Mapping[str, Size] | None = None) -> Traffic:
             key = (transfer.level, transfer.operand)
             elements[key] = total(elements[key], moved[transfer.name]) if key in elements else moved[transfer.name]
     sram = {("sram", operand): size for operand, size in sram_accesses(work).items()}
-    return Traffic(elements | sram, work.array.bytes_per_element)
+    return Traffic.on(work.array, elements | sram)

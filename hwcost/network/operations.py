@@ -52,7 +52,8 @@ class MemoryOnly:
         reads, writes: elements of all inputs and of all outputs; both 0 if nothing moves (a view).
 
     >>> MemoryOnly("relu", reads=784, writes=784).moves()
-    (Move(elements=1568, rate='vector_bytes_per_s', cycles=''),)
+    (Move(elements=784, rate='vector_bytes_per_s', cycles='', dram='input'),
+     Move(elements=784, rate='vector_bytes_per_s', cycles='', dram='output'))
     """
 
     kind: str
@@ -70,7 +71,10 @@ class MemoryOnly:
 
     def moves(self) -> tuple[Move, ...]:
         """What it reads and writes, one after the other."""
-        return (Move(total(self.reads, self.writes), "vector_bytes_per_s"),)
+        return tuple(
+            Move(elements, "vector_bytes_per_s", dram=side)
+            for elements, side in ((self.reads, "input"), (self.writes, "output"))
+        )
 
 
 @dataclass(frozen=True)

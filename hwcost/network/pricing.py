@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from hwcost import arrays
-from hwcost.arrays import Size
+from hwcost.arrays import Size, product
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
@@ -20,10 +20,11 @@ from hwcost.model.formula import as_array, price
 from hwcost.model.gemm import Gemm, has_array
 from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import is_zero
-from hwcost.model.moves import move_cost, moves_of
+from hwcost.model.moves import move_cost, moves_of, reading_cost
 from hwcost.model.pricing import Pricing
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Unsupported
+from hwcost.network.residency import Plan, plan_of
 from hwcost.network.run import RUN, Run, RunLayers, run_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
@@ -41,6 +42,7 @@ class Report:
         unsupported: names of layers that could not be priced and are missing in the total; empty unless
             ``network_cost`` skips them.
         run: what a run takes on top of its layers; None on a machine without such terms.
+        plan: the activations that stay in the buffer; None unless they were asked to.
 
     ``layers`` gives the cost of each layer.
     """
@@ -52,6 +54,7 @@ class Report:
     _owners: tuple[int, ...] = dataclasses.field(repr=False)
     run: Run | None = None
     _moved: Mapping[str, Cost] = dataclasses.field(default_factory=dict, repr=False)
+    plan: Plan | None = dataclasses.field(default=None, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Report, tuple(getattr(self, each.name) for each in dataclasses.fields(self))
@@ -82,6 +85,7 @@ def network_cost(
     *,
     relaxation: Relaxation | str = EXACT,
     skip_unsupported: bool = False,
+    keep_activations: bool = False,
 ) -> Report:
     """The cost of a network on an array, in total and layer by layer.
 
@@ -92,9 +96,11 @@ def network_cost(
         array: the accelerator, or the name of a device.
         relaxation: stand-in for ceilings and maxima; exact by default.
         skip_unsupported: leave out what is not a layer, and name it in the report, instead of raising.
+        keep_activations: results stay in the buffer between layers where that moves less, as
+            :mod:`hwcost.network.residency` chooses; for a network whose edges are known, with numbers as sizes.
 
     Raises:
-        InvalidValueError: nothing to price, or something that is not a layer.
+        InvalidValueError: nothing to price, or something that is not a layer; activations that cannot be kept.
 
     >>> from hwcost import Conv2d, Linear
     >>> layers = {"conv": Conv2d(6, 16, 5, height=14, width=14), "fc": Linear(400, 120)}
@@ -106,18 +112,27 @@ def network_cost(
     relaxation = as_relaxation(relaxation)
     found = _collect(layers, skip_unsupported)
     gemms, moved = found.gemms, moves_by_layer(found.layers, array)
+    plan = plan_of(layers, array) if keep_activations else None
     costs: Sequence[Cost] | Cost
-    if _all_numbers(gemms):
+    if plan is not None:
+        names = tuple(found.layers)
+        costs = [
+            resident_price(plan, names[owner], gemm, array).cost
+            for gemm, owner in zip(gemms, found.owners, strict=True)
+        ]
+        moved = resident_moves(plan, moved, array)
+        total = functools.reduce(operator.add, costs)
+    elif _all_numbers(gemms):
         costs = [price(gemm, array, relaxation).cost for gemm in gemms]
         total = functools.reduce(operator.add, costs)
     else:
-        costs = price(_stacked(gemms, array), array, relaxation).cost
+        costs = price(_stacked(gemms, array, counts_bytes=True), array, relaxation).cost
         axes = _axes(costs.cycles)
         total = costs.map(lambda each: _summed(each, axes, len(gemms)))
     run = run_of(found.layers, array, relaxation)
     for more in (*moved.values(), *(() if run is None else (run.cost,))):
         total = total + more
-    return Report(total, found.unsupported, tuple(found.layers), costs, found.owners, run, moved)
+    return Report(total, found.unsupported, tuple(found.layers), costs, found.owners, run, moved, plan)
 
 
 def network_cycles(layers: Layers, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
@@ -144,8 +159,30 @@ def moves_by_layer(layers: Mapping[str, Any], array: SystolicArray) -> dict[str,
     return found
 
 
+def resident_price(plan: Plan, name: str, gemm: Gemm, array: SystolicArray) -> Pricing:
+    """The price of a product of a layer that finds some operands in the buffer, and leaves some there."""
+    step = plan.steps[name]
+    machine = dataclasses.replace(array, buffer_bytes=step.room)
+    return price(gemm.with_sizes(on_chip=step.operands), machine)
+
+
+def resident_moves(plan: Plan, moved: Mapping[str, Cost], array: SystolicArray) -> dict[str, Cost]:
+    """What layers move without products, if some of it stays in the buffer."""
+    found = dict(moved)
+    for name, step in plan.steps.items():
+        if name in found:  # takes its time, but crosses DRAM with less
+            written = step.bytes - step.more_bytes
+            joules = found[name].dram_joules and product(step.bytes, array.joules_per_dram_byte)
+            found[name] = dataclasses.replace(
+                found[name], dram_input_bytes=step.more_bytes, dram_output_bytes=written, dram_joules=joules
+            )
+        elif step.more_bytes:
+            found[name] = reading_cost(step.more_bytes, array)
+    return found
+
+
 def price_network(
-    layers: Layers, array: SystolicArray | str, *, skip_unsupported: bool = False
+    layers: Layers, array: SystolicArray | str, *, skip_unsupported: bool = False, plan: Plan | None = None
 ) -> dict[str, tuple[Pricing, ...]]:
     """Every product of each layer, priced once: for reports, which read its cost, breakdown and traffic.
 
@@ -153,6 +190,7 @@ def price_network(
         layers: as for :func:`network_cost`, with numbers as sizes.
         array: the accelerator (or the name of a device), with numbers in all fields.
         skip_unsupported: leave out what is not a layer instead of raising.
+        plan: of the activations that stay in the buffer.
 
     Raises:
         InvalidValueError: nothing to price, something that is not a layer, sizes or an array that are arrays.
@@ -170,7 +208,8 @@ def price_network(
     names = tuple(own.layers)
     found: dict[str, tuple[Pricing, ...]] = dict.fromkeys(names, ())
     for gemm, owner in zip(own.gemms, own.owners, strict=True):
-        found[names[owner]] += (price(gemm, array),)
+        priced = price(gemm, array) if plan is None else resident_price(plan, names[owner], gemm, array)
+        found[names[owner]] += (priced,)
     return found
 
 
@@ -246,7 +285,7 @@ def _all_numbers(gemms: list[Gemm]) -> bool:
     return not any(has_array(value) for gemm in gemms for value in vars(gemm).values())
 
 
-def _stacked(gemms: list[Gemm], array: SystolicArray) -> Gemm:
+def _stacked(gemms: list[Gemm], array: SystolicArray, *, counts_bytes: bool = False) -> Gemm:
     """All products as one whose sizes have a leading axis over them, without what this array does not ask for."""
     by_channels = any(type(size) is not int or size > 1 for size in (array.channel_multiple, array.arrays))
     asked = {
@@ -255,7 +294,8 @@ def _stacked(gemms: list[Gemm], array: SystolicArray) -> Gemm:
         or by_channels
         or array.has_tiles
         or array.depthwise_columns,
-        "inputs": array.has_memory_limit or array.terms,
+        "inputs": counts_bytes or array.has_memory_limit or array.terms,
+        "image": array.has_buffers,
     }
     without = [name for name, is_asked in asked.items() if not is_asked]
     return Gemm.stack(gemms, functools.partial(arrays.stack, broadcast_with=array.sweeps), without)

@@ -48,7 +48,7 @@ class Ends:
         inputs, outputs: elements of all inputs and of all outputs of the network.
 
     >>> Ends(3072, 10).moves()
-    (Move(elements=3082, rate='host_bytes_per_s', cycles='cycles_per_run'),)
+    (Move(elements=3082, rate='host_bytes_per_s', cycles='cycles_per_run', dram=''),)
     """
 
     inputs: Size
@@ -222,7 +222,7 @@ def spilled_weights(
 
 def spill_move(elements: Size) -> Move:
     """The way of weights that do not fit onto the chip."""
-    return Move(elements, "spill_bytes_per_s")
+    return Move(elements, "spill_bytes_per_s", dram="weight")
 
 
 def cycles_if_spilled(layer: Any, array: SystolicArray) -> Size:

@@ -7,6 +7,7 @@ file. matplotlib is loaded on the first call.
 from hwcost.plot.calibration import calibration_figure
 from hwcost.plot.ceilings import ceiling_data, ceiling_figure
 from hwcost.plot.comparison import comparison_figure
+from hwcost.plot.memory import memory_data, memory_figure
 from hwcost.plot.network import PICTURES, network_data, network_figure
 from hwcost.plot.pruning import pruning_data, pruning_figure
 from hwcost.plot.stairs import stairs_data, stairs_figure
@@ -22,6 +23,8 @@ __all__ = [
     "check_path",
     "comparison_figure",
     "load_matplotlib",
+    "memory_data",
+    "memory_figure",
     "network_data",
     "network_figure",
     "pruning_data",

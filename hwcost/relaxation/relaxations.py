@@ -164,6 +164,24 @@ class Relaxation:
         return self._curve.maximum(a, b)
 
     @property
+    def is_ceiling(self) -> bool:
+        """Whether :meth:`value` is the exact ceiling.
+
+        >>> RELAXATIONS["straight-through"].is_ceiling, RELAXATIONS["linear"].is_ceiling
+        (True, False)
+        """
+        return self._curve.is_ceiling
+
+    @property
+    def passes_gradient(self) -> bool:
+        """Whether the slope between steps is above 0: a gradient passes through ceilings.
+
+        >>> RELAXATIONS["straight-through"].passes_gradient, EXACT.passes_gradient
+        (True, False)
+        """
+        return bool(self.slope(0.5) > 0)
+
+    @property
     def smooths_maximum(self) -> bool:
         """Whether :meth:`maximum` is a smooth upper bound.
 

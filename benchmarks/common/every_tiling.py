@@ -1,0 +1,131 @@
+"""The least traffic of a product by trying everything: all tiles, all orders of their loops, all places of operands.
+
+A nest has three loops over tiles and, within, three over what the array takes at once. Every operand is held at one
+level of the nest: what the loops within go over is in the buffer, and each turn of a loop outside that changes it
+loads it anew. Rows of inputs that slide within a tile are kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hwcost import Gemm, SystolicArray
+from hwcost.model.given import given_of, problem_of
+
+LETTERS = "mnk"
+OF_OPERAND = {"inputs": "mk", "weights": "kn", "outputs": "mn"}
+
+
+class Case(NamedTuple):
+    """A product: rows (of ``positions`` outputs), filters and channels (of ``window`` products), and a machine.
+
+    ``height``, ``width``, ``reach`` and ``step`` are those of the rows of inputs. ``granules`` are what the array
+    takes of m, n and k (rows, filters, channels), ``sizes`` the bytes of an input, a weight and a partial sum.
+    """
+
+    rows: int
+    filters: int
+    channels: int
+    room: float
+    granules: tuple[int, int, int]
+    positions: int = 1
+    window: int = 1
+    sum_at_once: int = 0
+    height: int = 0
+    width: int = 1
+    reach: int = 1
+    step: int = 1
+    sizes: tuple[float, float, float] = (1.0, 1.0, 4.0)
+
+
+def case_of(gemm: Gemm, array: SystolicArray) -> Case:
+    """A product on a machine whose operands share a buffer."""
+    problem = problem_of(given_of(gemm, array).map(np.asarray), has_stairs=True)
+    rows, _, positions, height, width, reach, step = (int(size) for size in problem.strips)
+    return Case(
+        rows=rows, filters=int(gemm.n), channels=int(problem.channels), room=float(array.buffer_bytes),
+        granules=(int(problem.rows_at_once), int(problem.filters_at_once), int(problem.channels_at_once)),
+        positions=positions, window=int(problem.positions), sum_at_once=int(problem.sum_at_once), height=height,
+        width=width, reach=reach, step=step,
+        sizes=(array.bytes_per_element, array.bytes_per_element, array.partial_bytes),
+    )  # fmt: skip
+
+
+def _read(case: Case, rows: Any) -> Any:
+    return np.minimum((rows - 1) * case.step + case.reach, case.height or case.rows)
+
+
+def _passed(case: Case, rows: Any) -> Any:
+    return (case.height or case.rows) + (np.ceil(case.rows / rows) - 1) * (case.reach - case.step)
+
+
+def least_bytes(case: Case) -> float:
+    """The least bytes that cross the memory, without the outputs themselves."""
+    totals = dict(zip(LETTERS, (case.rows, case.filters, case.channels), strict=True))
+    units = {name: math.ceil(totals[name] / size) for name, size in zip(LETTERS, case.granules, strict=True)}
+    once = dict(zip(LETTERS, case.granules, strict=True))
+    tried = [sorted({math.ceil(units[name] / count) for count in range(1, units[name] + 1)}) for name in LETTERS]
+    grid = np.stack([each.ravel() for each in np.meshgrid(*tried, indexing="ij")], axis=0)
+    tiles = {name: np.minimum(grid[i] * once[name], totals[name]) for i, name in enumerate(LETTERS)}
+    outer = {name: np.ceil(units[name] / grid[i]) for i, name in enumerate(LETTERS)}
+    inner = {name: grid[i].astype(float) for i, name in enumerate(LETTERS)}
+    best = math.inf
+    for first in itertools.permutations(LETTERS):
+        for second in itertools.permutations(LETTERS):
+            loops = [(name, True) for name in first] + [(name, False) for name in second]
+            held, moved = [], []
+            for operand in OF_OPERAND:
+                sizes, costs = zip(
+                    *(_at(case, loops, level, operand, tiles, outer, inner, totals, once, units) for level in range(7)),
+                    strict=True,
+                )
+                held.append(np.stack(sizes))
+                moved.append(np.stack(costs))
+            room = held[0][:, None, None] + held[1][None, :, None] + held[2][None, None]
+            cost = moved[0][:, None, None] + moved[1][None, :, None] + moved[2][None, None]
+            fits = room <= case.room
+            if fits.any():
+                best = min(best, cost[fits].min())
+    return best
+
+
+def _at(case, loops, level, operand, tiles, outer, inner, totals, once, units):
+    """What an operand takes in the buffer, and moves, if it is held at a level of the nest."""
+    own = OF_OPERAND[operand]
+    extents = {}
+    for name in LETTERS:
+        places = {is_outer: loops.index((name, is_outer)) for is_outer in (True, False)}
+        extents[name] = totals[name] if places[True] >= level else tiles[name] if places[False] >= level else once[name]
+    # loops outside that change the operand: all down to the innermost of its own that turns more than once
+    ones = np.ones_like(tiles["m"], dtype=float)
+    times, pending, innermost = ones, ones, np.full(ones.shape, -1)
+    for index, (name, is_outer) in enumerate(loops[:level]):
+        turns = outer[name] if is_outer else inner[name]
+        if name in own:
+            changes = turns > 1
+            times = np.where(changes, times * pending, times)
+            pending = np.where(changes, ones, pending)
+            innermost = np.where(changes, index, innermost)
+        else:
+            # both loops of a letter go over all of it, in whole steps
+            both = not is_outer
+            turns = np.where(outer[name] > 0, units[name] / outer[name], turns) if both else turns
+            pending = pending * turns
+    first, second = (extents[name] for name in own)
+    if operand == "inputs":
+        bytes_held = case.sizes[0] * case.width * _read(case, np.minimum(first, case.rows)) * second
+        slides = innermost == loops.index(("m", False))
+        rows = np.where(slides, tiles["m"], first)
+        moved = case.sizes[0] * case.width * case.channels * _passed(case, np.minimum(rows, case.rows)) * times
+        return bytes_held * ones, moved
+    length = case.channels * case.window
+    if operand == "weights":
+        least_sum = case.sum_at_once or case.granules[2]
+        held_sum = np.where(np.asarray(first) * ones == once["k"], np.minimum(least_sum, length), first * case.window)
+        return case.sizes[1] * held_sum * second * ones, case.sizes[1] * length * case.filters * times
+    outputs = case.rows * case.positions * case.filters
+    return case.sizes[2] * first * case.positions * second * ones, case.sizes[2] * outputs * 2 * (times - 1)

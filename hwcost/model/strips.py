@@ -1,0 +1,110 @@
+"""How the output rows of a product share rows of its inputs.
+
+A convolution is cut into strips of output rows. With windows of ``reach`` input rows that move by ``step``,
+
+    r output rows need (r - 1) * step + reach input rows,
+    an image of H input rows in strips is read as H + (strips - 1) * (reach - step) rows,
+
+since neighbours overlap. Rows and columns between the windows of a stride larger than the kernel are not read. A plain
+product, and a convolution with a kernel of one pixel, has rows of one position that share nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from hwcost.arrays import Size, maximum, product, total
+from hwcost.model.gemm import Gemm, share
+from hwcost.model.sums import where
+
+__all__ = ["Strips", "least", "strips_of"]
+
+
+class Strips(NamedTuple):
+    """The rows of one of the products of a layer.
+
+    Attributes:
+        rows: output rows of all images.
+        of_image: output rows of an image.
+        positions: outputs in a row.
+        height: input rows of an image that are read.
+        width: input columns that are read.
+        reach: input rows that one output row needs.
+        step: input rows from one output row to the next.
+    """
+
+    rows: Any
+    of_image: Any
+    positions: Any
+    height: Any
+    width: Any
+    reach: Any
+    step: Any
+
+    @property
+    def halo(self) -> Any:
+        """Input rows that neighbouring output rows share."""
+        return self.reach - self.step
+
+    def read(self, rows: Any, xp: Any) -> Any:
+        """Input rows that some output rows need."""
+        few = xp.minimum((rows - 1) * self.step + self.reach, self.height)
+        return xp.where(rows <= self.of_image, few, xp.ceil(rows / self.of_image) * self.height)
+
+    def passed(self, rows: Any, count: Any, xp: Any) -> Any:
+        """Input rows that are read in one pass over all images in strips of some output rows, ``count`` per image."""
+        halos = xp.where(rows < self.of_image, (count - 1) * self.halo, 0.0 * rows)
+        return self.rows / self.of_image * (self.height + halos)
+
+    def fitting(self, room: Any, per_input: Any, per_output: Any, xp: Any) -> Any:
+        """The most output rows for which ``per_input`` bytes a row of inputs and ``per_output`` one of outputs fit."""
+        few = (room - per_input * self.halo) / (per_input * self.step + per_output)
+        all_inputs = xp.minimum((room - per_input * self.height) / per_output, self.of_image)
+        few = xp.where((all_inputs - 1) * self.step + self.reach >= self.height, xp.maximum(few, all_inputs), few)
+        few = xp.minimum(few, self.of_image)
+        images = room / (per_input * self.height + per_output * self.of_image)
+        return xp.where(images >= 1, xp.maximum(images * self.of_image, few), few)
+
+
+def least(a: Any, b: Any) -> Any:
+    """The smaller of two sizes."""
+    return -maximum(-a, -b)
+
+
+def strips_of(gemm: Gemm) -> Strips:
+    """The strips of a product.
+
+    >>> from hwcost import Conv2d
+    >>> strips_of(Conv2d(8, 8, 3, height=16, width=16).gemms()[0])
+    Strips(rows=14, of_image=14, positions=14, height=16, width=16, reach=3, step=1)
+    >>> strips_of(Conv2d(8, 8, 1, height=14, width=14, stride=2).gemms()[0])
+    Strips(rows=49, of_image=49, positions=1, height=49, width=1, reach=1, step=1)
+    """
+    if not gemm.image:
+        return Strips(gemm.m, gemm.m, 1, gemm.m, 1, 1, 1)
+    images, out_height, out_width, height, width, *pairs = gemm.image
+    kernels, strides, dilations = pairs[:2], pairs[2:4], pairs[4:]
+    reach, reach_across = (
+        total(product(total(size, -1), apart), 1) for size, apart in zip(kernels, dilations, strict=True)
+    )
+    step, step_across = least(strides[0], reach), least(strides[1], reach_across)
+    read = _read(out_height, reach, step, height), _read(out_width, reach_across, step_across, width)
+    is_plain = (kernels[0] == 1) & (kernels[1] == 1)
+    rows = product(images, out_height)
+
+    def unless(plain: Size, strip: Size) -> Size:
+        return where(is_plain, plain, strip)
+
+    return Strips(
+        rows=unless(gemm.m, rows),
+        of_image=unless(gemm.m, out_height),
+        positions=unless(share(gemm.m, gemm.m), out_width),
+        height=unless(gemm.m, read[0]),
+        width=unless(1, read[1]),
+        reach=unless(1, reach),
+        step=unless(1, step),
+    )
+
+
+def _read(outputs: Size, reach: Size, step: Size, inputs: Size) -> Size:
+    return least(total(product(total(outputs, -1), step), reach), inputs)

@@ -1,0 +1,109 @@
+"""Memory over the layers of a network: what is alive, what stays in the buffer, and what a tile has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hwcost.machine.fields import is_finite
+from hwcost.network.peak import peak_of
+from hwcost.network.residency import plan_of
+from hwcost.plot.style import COLOURS, GREY, LIGHT, new_figure
+from hwcost.units import BYTES, in_unit, shorten_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["memory_data", "memory_figure"]
+
+_NAMES = 24
+"""Layers that are named along the axis."""
+
+
+def memory_data(network: Any, array: Any) -> dict[str, Any]:
+    """The data that :func:`memory_figure` draws.
+
+    Args:
+        network: whose edges are known.
+        array: a machine; with a ``buffer_bytes``, what stays in it is there as well.
+
+    Returns:
+        ``layers``: for each its name, ``alive``, bytes of all results that are alive, and ``kept``, bytes of those in
+        the buffer (None without one); ``peak`` and ``peak_layer``; ``weights`` and ``buffer`` in bytes (None without
+        one), whether all ``fits``; ``dram_bytes`` and ``dram_bytes_alone`` with and without what is kept.
+
+    >>> from hwcost import Linear, Network, SystolicArray
+    >>> network = Network.of_layers("two", {"a": Linear(64, 32), "b": Linear(32, 8)}, is_chain=True)
+    >>> data = memory_data(network, SystolicArray(8, 8, buffer_bytes=2048.0))
+    >>> [(layer["name"], layer["alive"], layer["kept"]) for layer in data["layers"]], data["fits"]
+    ([('a', 96.0, 32.0), ('b', 40.0, 32.0)], False)
+    """
+    peak = peak_of(network, array)
+    plan = plan_of(network, array) if is_finite(array.buffer_bytes) else None
+    return {
+        "layers": [
+            {
+                "name": name,
+                "alive": peak.activations[name],
+                "kept": None if plan is None else plan.steps[name].resident,
+            }
+            for name in peak.activations
+        ],
+        "peak": peak.bytes,
+        "peak_layer": peak.layer,
+        "weights": peak.weights,
+        "buffer": None if plan is None else peak.buffer,
+        "fits": None if plan is None else peak.fits,
+        "dram_bytes": None if plan is None else plan.bytes,
+        "dram_bytes_alone": None if plan is None else plan.bytes_alone,
+    }
+
+
+def memory_figure(network: Any, array: Any, title: str = "") -> Figure:
+    """Activations that are alive while each layer runs and, on a machine with a buffer, those that stay in it.
+
+    Args:
+        network, array: as for :func:`memory_data`.
+        title: above the picture; the name of the network by default.
+    """
+    data = memory_data(network, array)
+    layers = data["layers"]
+    places = range(len(layers))
+    with new_figure(9.0, 4.2) as figure:
+        axes = figure.subplots()
+        alive = [layer["alive"] for layer in layers]
+        axes.bar(places, alive, width=0.9, color=LIGHT, label="activations that are alive")
+        if data["buffer"] is not None:
+            kept = [layer["kept"] for layer in layers]
+            axes.bar(places, kept, width=0.9, color=COLOURS[0], label="of these, in the buffer")
+            axes.axhline(data["buffer"], color=COLOURS[1], linewidth=1.4, label=f"buffer, {_bytes(data['buffer'])}")
+        axes.annotate(
+            _bytes(data["peak"]),
+            (alive.index(max(alive)), max(alive)),
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            color=GREY,
+        )
+        step = max(1, -(-len(layers) // _NAMES))
+        axes.set_xticks(places[::step], [shorten_name(layer["name"], 22) for layer in layers[::step]], rotation=90)
+        axes.tick_params(axis="x", labelsize=7)
+        axes.grid(visible=False, axis="x")
+        axes.set_xlim(-0.7, len(layers) - 0.3)
+        axes.set_ylim(0, 1.3 * max([*alive, data["buffer"] or 0.0]))
+        axes.yaxis.set_major_formatter(lambda value, _: _bytes(value))
+        axes.set_ylabel("memory")
+        axes.legend(fontsize=8, loc="upper right", ncols=3)
+        axes.set_title(_title(data, title or getattr(network, "name", "network")), loc="left")
+    return figure
+
+
+def _title(data: dict[str, Any], name: str) -> str:
+    parts = [f"{name}: at most {_bytes(data['peak'])} of activations, {_bytes(data['weights'])} of weights"]
+    if data["dram_bytes"] is not None and data["dram_bytes_alone"]:
+        saved = 1 - data["dram_bytes"] / data["dram_bytes_alone"]
+        parts.append(f"{100 * saved:.0f} % fewer bytes of DRAM")
+    return "; ".join(parts)
+
+
+def _bytes(size: float) -> str:
+    return in_unit(size, BYTES, 3) if size else "0"
