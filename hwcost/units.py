@@ -9,8 +9,9 @@ from typing import TypeAlias
 from hwcost.errors import cut
 
 __all__ = [
-    "BYTES", "CLOCKS", "MARK", "NOT_SHOWN", "TIMES", "Units", "as_cell", "column_format", "exact", "in_unit",
-    "labelled", "marked", "of_cell", "plural", "printable", "shorten_name", "shortlist", "unit_of", "with_unit",
+    "BYTES", "CLOCKS", "ENERGIES", "MARK", "NOT_SHOWN", "TIMES", "Units", "as_cell", "column_format", "exact",
+    "in_unit", "labelled", "marked", "of_cell", "plural", "printable", "shorten_name", "shortlist", "unit_of",
+    "with_unit",
 ]  # fmt: skip
 
 Units: TypeAlias = Sequence[tuple[float, str]]
@@ -18,13 +19,16 @@ Units: TypeAlias = Sequence[tuple[float, str]]
 
 TIMES: Units = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 CLOCKS: Units = ((1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz"))
+ENERGIES: Units = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "uJ"), (1e-9, "nJ"), (1e-12, "pJ"), (1e-15, "fJ"))
 BYTES: Units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 MARK, NOT_SHOWN = "~", "-"
 """What stands before a figure beyond what was measured, and in the place of a figure that is not shown."""
 
 _SCALED = ("Hz", "B", "B/s", "op/s")
-_PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"), (1, ""))
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
+_SMALL = ("J", "J/B", "W")
+_SMALL_PREFIXES = (*_PREFIXES, (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
 
 
 def unit_of(largest: float, units: Units) -> tuple[float, str]:
@@ -60,6 +64,8 @@ def with_unit(value: object, unit: str) -> str:
 
     >>> with_unit(819e9, "B/s"), with_unit(16, "PE"), with_unit(0.5, "1"), with_unit("ws", ""), with_unit(True, "")
     ('819 GB/s', '16 PE', '0.5', 'ws', 'yes')
+    >>> with_unit(2.3e-13, "J"), with_unit(163e-12, "J/B"), with_unit(0.3, "W")
+    ('230 fJ', '163 pJ/B', '300 mW')
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -69,6 +75,8 @@ def with_unit(value: object, unit: str) -> str:
         return str(value)
     if unit in _SCALED and math.isfinite(value):
         return in_unit(value, [(scale, prefix + unit) for scale, prefix in _PREFIXES])
+    if unit in _SMALL and value > 0:
+        return in_unit(value, [(scale, prefix + unit) for scale, prefix in _SMALL_PREFIXES])
     return f"{value:.6g} {unit}" if unit not in ("", "1") else f"{value:.6g}"
 
 

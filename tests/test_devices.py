@@ -168,9 +168,30 @@ OPTIONS = {
     "run_channels": entry(16, "1"),
     "weights_apart": entry(True, ""),
     "start_up_cycles": entry(0.0, "cycle"),
+    "bytes_per_output": entry(2.0, "B"),
+    "partial_bytes": entry(4.0, "B"),
+    "joules_per_mac": entry(2.3e-13, "J", "published"),
+    "joules_per_sram_byte": entry(2e-12, "J/B", "derived"),
+    "joules_per_sram_byte_written": entry(3e-12, "J/B"),
+    "joules_per_accumulator_byte": entry(1e-12, "J/B"),
+    "joules_per_dram_byte": entry(1.6e-10, "J/B"),
+    "idle_watts": entry(0.3, "W"),
 }
+BUFFERS = {
+    "buffer_bytes": entry(65536.0, "B"),
+    "weight_buffer_bytes": entry(32768.0, "B"),
+    "input_buffer_bytes": entry(8192.0, "B"),
+    "output_buffer_bytes": entry(4096.0, "B"),
+    "double_buffered": entry(True, ""),
+    "reload_weight": entry(0.05, "1"),
+}
+"""What no machine has with other fields for what is read again."""
 FACTS = {"peak_ops_per_s": entry(256e9, "op/s", "derived"), "made_by": entry("nobody", ""), "power": entry(0.3, "W")}
 FULL = DeviceFile("full", "Everything that a file can say", ("one", "two\nlines"), MACHINE | OPTIONS, FACTS, FIT)
+BUFFERED, APART = (
+    DeviceFile(name, "Buffers for tiles", (), MACHINE | {key: BUFFERS[key] for key in BUFFERS if key != without})
+    for name, without in (("buffered", "output_buffer_bytes"), ("apart", "buffer_bytes"))
+)
 
 
 @pytest.fixture
@@ -350,12 +371,27 @@ def test_a_clock_that_nobody_published_is_assumed(name):
 def test_every_field_of_an_array_has_a_unit():
     assert set(FIELD_UNITS) == {field.name for field in dataclasses.fields(SystolicArray)} - {"terms"}
     assert set(FIELD_UNITS.values()) | set(FACT_UNITS.values()) <= set(UNITS)
-    assert set(MACHINE | OPTIONS) == set(FIELD_UNITS)
+    assert set(MACHINE | OPTIONS | BUFFERS) == set(FIELD_UNITS)
 
 
 @pytest.mark.parametrize("name", MACHINE | OPTIONS)
 def test_every_field_arrives_in_the_array(name):
     assert getattr(FULL.array, name) == (MACHINE | OPTIONS)[name].value
+
+
+@pytest.mark.parametrize("name", BUFFERS)
+def test_every_buffer_arrives_in_the_array(name):
+    of_all = {getattr(each.array, name) for each in (BUFFERED, APART) if name in each.entries}
+    assert of_all == {BUFFERS[name].value}
+
+
+def test_buffers_and_blocks_of_filters_are_two_models(tmp_path):
+    block = {"filter_block": entry(64.0, "filter"), "dram_bytes_per_s": entry(1e9, "B/s")}
+    entries = MACHINE | block | {"buffer_bytes": BUFFERS["buffer_bytes"]}
+    spoilt = document_of(BUFFERED) | {"array": {name: dataclasses.asdict(value) for name, value in entries.items()}}
+    message = refusal(tmp_path, spoilt)
+    assert "x.toml: array.buffer_bytes.value" in message
+    assert "buffers and filter_block are two models of the same memory" in message
 
 
 def test_a_field_without_effect_is_refused_with_its_place(tmp_path):
@@ -374,7 +410,7 @@ def test_a_field_without_effect_is_refused_with_its_place(tmp_path):
 # ---------------------------------------------------------------- round trip
 
 
-@pytest.mark.parametrize("device", [*map(read_device, NAMES), FULL], ids=lambda device: device.name)
+@pytest.mark.parametrize("device", [*map(read_device, NAMES), FULL, BUFFERED, APART], ids=lambda device: device.name)
 def test_round_trip(device, tmp_path):
     path = tmp_path / "device.toml"
     write_device(path, device)

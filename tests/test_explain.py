@@ -24,6 +24,7 @@ LAYER = Conv2d(20, 36, 3, height=10, width=12, padding=1, batch=2)
 ALL = machines.ALL | {name: load_device(name) for name in device_names()}
 over_all = pytest.mark.parametrize("array", ALL.values(), ids=list(ALL))
 BARE = SystolicArray(8, 16, fold_timing="serial")
+NEXT = dict.fromkeys(("joules_per_mac", "joules_per_sram_byte", "joules_per_dram_byte"), 1e-12)
 FIELDS = {
     "lowering": ("kernel-position", {}, "for each position of the kernel"),
     "row_stairs": (0.5, {}, "0.5 * ceil(180 / 8)"),
@@ -74,8 +75,20 @@ FIELDS = {
     "cycles_per_run": (777.0, {}, "777 cycle"),
     "host_bytes_per_s": (3e8, {}, "300 MB/s"),
     "weight_capacity_bytes": (8e6, {"spill_bytes_per_s": 1e8}, "8 MB"),
-    "filter_multiple": (64, {"weight_capacity_bytes": 9e6, "spill_bytes_per_s": 1e8}, "64"),
+    "filter_multiple": (59, {"weight_capacity_bytes": 9e6, "spill_bytes_per_s": 1e8}, "59"),
     "spill_bytes_per_s": (1.4e8, {"weight_capacity_bytes": 9e6}, "140 MB/s"),
+    "bytes_per_output": (3.0, {}, "3 B"),
+    "partial_bytes": (2.0, {}, "2 B"),
+    "buffer_bytes": (4000.0, {}, "tiling: "),
+    "weight_buffer_bytes": (4000.0, {}, "tiling: "),
+    "input_buffer_bytes": (4000.0, {}, "tiling: "),
+    "output_buffer_bytes": (4000.0, {}, "tiling: "),
+    "double_buffered": (True, {"buffer_bytes": 5000.0}, "yes"),
+    "reload_weight": (0.5, {"buffer_bytes": 5000.0}, "0.5"),
+    **dict.fromkeys(NEXT, (7e-12, NEXT, "energy: ")),
+    "joules_per_sram_byte_written": (5e-12, NEXT, "5 pJ/B"),
+    "joules_per_accumulator_byte": (5e-12, NEXT, "5 pJ/B"),
+    "idle_watts": (0.3, NEXT, "at all times"),
 }
 """For each field a value, the fields next to it, and words or figures that it brings."""
 
@@ -118,8 +131,10 @@ def test_cycles_add_up(array):
     memory, overhead = ([cycles.get(term.name, 0) for term in table] for table in (MEMORY, OVERHEADS))
     assert cycles["total"] == cost.cycles
     assert cycles["compute"] == cost.compute_cycles
-    of_inputs = [cycles for cycles, term in zip(memory, MEMORY, strict=True) if term.operand == "inputs"]
-    longest = max(*memory, sum(of_inputs))
+    channels = dict.fromkeys(("weights", "inputs", "outputs"), 0)
+    for moving, term in zip(memory, MEMORY, strict=True):
+        channels[term.operand.replace("partials", "outputs")] += moving
+    longest = max(channels.values())
     apart = max(cycles.get("weights", 0), sum(memory) - cycles.get("weights", 0))
     joined = longest if array.parallel_operands else apart if array.weights_apart else sum(memory)
     assert joined == pytest.approx(cost.memory_cycles)

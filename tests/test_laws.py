@@ -81,6 +81,17 @@ FIELDS = {
     "start_up_cycles": [3, 100.5],
     "col_table": [(1.0, 3.0, 2.0), (0.01,)],
     **{name: [1e8, 1e9, 1e10] for name in BANDWIDTHS},
+    "bytes_per_output": [2.0, 4.0],
+    "partial_bytes": [1.0, 2.0],
+    **{f"{name}buffer_bytes": [1e5, 1e7] for name in ("", "weight_", "input_", "output_")},
+    "double_buffered": [True],
+    "reload_weight": [0.0, 0.3],
+    "joules_per_mac": [1e-12],
+    "joules_per_sram_byte": [2e-12],
+    "joules_per_sram_byte_written": [1e-12],
+    "joules_per_accumulator_byte": [3e-12],
+    "joules_per_dram_byte": [1e-10],
+    "idle_watts": [0.5],
 }
 
 

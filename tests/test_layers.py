@@ -36,6 +36,7 @@ SWITCHES = {
     "depthwise_columns",
     "spreads_vectors",
     "weights_apart",
+    "double_buffered",
 }
 QUANTITIES = {
     "clock_hz": "a finite number of hertz above 0",
@@ -79,6 +80,19 @@ QUANTITIES = {
     "weight_capacity_bytes": "a number of bytes above 0",
     "filter_multiple": "an integer of at least 1",
     "spill_bytes_per_s": "a number of bytes per second above 0",
+    "bytes_per_output": "a finite number of bytes above 0",
+    "partial_bytes": "a finite number of bytes above 0",
+    "buffer_bytes": "a number of bytes above 0",
+    "weight_buffer_bytes": "a number of bytes above 0",
+    "input_buffer_bytes": "a number of bytes above 0",
+    "output_buffer_bytes": "a number of bytes above 0",
+    "reload_weight": "a finite number from 0 to 1",
+    "joules_per_mac": "a finite number of joules above 0",
+    "joules_per_sram_byte": "a finite number of joules per byte above 0",
+    "joules_per_sram_byte_written": "a finite number of joules per byte above 0",
+    "joules_per_accumulator_byte": "a finite number of joules per byte above 0",
+    "joules_per_dram_byte": "a finite number of joules per byte above 0",
+    "idle_watts": "a finite number of watts not below 0",
 }
 COUNTS = (
     "max_streamed", "accumulators", "channel_multiple", "arrays", "filter_multiple", "patch_height", "patch_width",
@@ -103,7 +117,7 @@ def refusal_of(kind, name, value):
 def test_every_field_is_tried():
     for kind, sizes in GOOD.items():
         others = {
-            Gemm: {"window", "inputs"},
+            Gemm: {"window", "inputs", "image"},
             SystolicArray: set(QUANTITIES) | {"rows", "cols", "terms", "col_table"} | NAMES | SWITCHES,
         }
         assert set(sizes) | others.get(kind, set()) == {field.name for field in dataclasses.fields(kind)}
@@ -283,7 +297,7 @@ def test_products():
     assert Gemm(6, 4, 8, 2).gemms() == (Gemm(6, 4, 8, 2),)
     assert Gemm(6, 4, 8, 2).macs == 384
     assert Conv2d(32, 64, 3, height=8, width=8, padding="same", groups=32).gemms() == (
-        Gemm(64, 2, 9, 32, window=(3, 3), inputs=(1, 32, 8, 8)),
+        Gemm(64, 2, 9, 32, window=(3, 3), inputs=(1, 32, 8, 8), image=(1, 8, 8, 8, 8, 3, 3, 1, 1, 1, 1)),
     )
 
 

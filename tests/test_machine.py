@@ -24,12 +24,15 @@ from hwcost import (
     layer_cost,
 )
 from hwcost.devices import FIELD_UNITS
-from hwcost.machine import Clock, Grid, Memory, Run, Tiler, Tiles, Timing, adapt
+from hwcost.machine import Buffers, Clock, Energy, Grid, Memory, Run, Tiler, Tiles, Timing, adapt
 from hwcost.machine.array import IdleFieldError
 from hwcost.network.operations import MemoryOnly
 from hwcost.reports import summarise
 
-PARTS = (Grid, Clock, Tiler, Timing, Tiles, Memory, Run)
+PARTS = (Grid, Clock, Tiler, Timing, Tiles, Memory, Buffers, Run, Energy)
+NEEDED = ("joules_per_mac", "joules_per_sram_byte", "joules_per_dram_byte")
+ENERGIES = (*NEEDED, "joules_per_sram_byte_written", "joules_per_accumulator_byte")
+BUFFERS = ("buffer_bytes", "weight_buffer_bytes", "input_buffer_bytes", "output_buffer_bytes")
 RATES = st.sampled_from([1e8, 3e9, math.inf])
 VALUES = {
     "row_stairs": st.sampled_from([0.0, 0.4]), "col_stairs": st.sampled_from([0.0, 0.4]),
@@ -53,6 +56,11 @@ VALUES = {
     "readers": st.sampled_from([2, 8]), "single_block": st.sampled_from([9, 60]),
     "cycles_per_output_block": st.floats(1, 90), "fold_latency": st.floats(20000, 90000),
     "weights_apart": st.just(True), "start_up_cycles": st.sampled_from([40.0, 700.0]),
+    "bytes_per_output": st.sampled_from([2.0, 4.0]), "partial_bytes": st.sampled_from([1.0, 2.0]),
+    "buffer_bytes": st.sampled_from([1500.0, 2500.0]), "weight_buffer_bytes": st.sampled_from([500.0, 700.0]),
+    "input_buffer_bytes": st.sampled_from([500.0, 700.0]), "output_buffer_bytes": st.sampled_from([600.0, 900.0]),
+    "double_buffered": st.just(True), "reload_weight": st.just(1.0),
+    **{name: st.sampled_from([2e-12, 7e-12]) for name in ENERGIES}, "idle_watts": st.sampled_from([0.1, 3.0]),
 }  # fmt: skip
 LAYERS = (
     Conv2d(20, 70, 3, height=10, width=12, padding=1), Conv2d(16, 16, 5, height=9, width=9, groups=4),
@@ -77,6 +85,10 @@ def idle_fields(array, **changes):
     rates = {operand: shared if rate is None else rate for operand, rate in own.items()}
     reread = rates["input"] if fields.reread_bytes_per_s is None else fields.reread_bytes_per_s
     repeats = fields.filter_block != math.inf or fields.rereads_inputs
+    rivals = repeats or fields.tile_bytes != math.inf or fields.bandwidth_per_array
+    buffers = [getattr(fields, name) for name in BUFFERS]
+    has_buffers = any(size not in (None, math.inf) for size in buffers)
+    has_energy = None not in [getattr(fields, name) for name in NEEDED]
     idle = {
         "accumulators": not (fields.cycles_per_block or fields.rereads_inputs or fields.fold_latency),
         "fold_latency": fields.accumulators is None,
@@ -105,6 +117,11 @@ def idle_fields(array, **changes):
         "weight_capacity_bytes": fields.spill_bytes_per_s == math.inf,
         "filter_multiple": fields.weight_capacity_bytes == math.inf,
         "spill_bytes_per_s": fields.weight_capacity_bytes == math.inf,
+        "buffer_bytes": rivals or None not in buffers[1:],
+        "double_buffered": not has_buffers,
+        "reload_weight": not has_buffers,
+        **{name: rivals or {getattr(fields, name), fields.buffer_bytes} <= {math.inf} for name in BUFFERS[1:]},
+        **dict.fromkeys((*ENERGIES, "idle_watts"), not has_energy),
     } | {f"{operand}_bytes_per_s": rate == shared == math.inf for operand, rate in own.items()}
     stated = {name for name in idle if getattr(fields, name) != SystolicArray.declarations[name].neutral}
     return {name for name in stated if idle[name]}
@@ -153,6 +170,8 @@ NEEDS = {
     "burst_bytes": {"tile_bytes": 6000.0, "dram_bytes_per_s": 1e7},
     "run_channels": {"tile_bytes": 6000.0, "dram_bytes_per_s": 1e7}, "weights_apart": {"dram_bytes_per_s": 1e7},
     "start_up_cycles": {"starts_up": True},
+    **{name: {"buffer_bytes": 4000.0} for name in ("weight_buffer_bytes", "double_buffered", "reload_weight")},
+    **dict.fromkeys((*ENERGIES, "idle_watts"), dict.fromkeys(NEEDED, 1e-12)),
 }  # fmt: skip
 
 
@@ -200,6 +219,11 @@ def test_a_field_is_refused_if_and_only_if_it_has_no_effect(name, data):
         ({"drains_outputs": True, "dataflow": "os"}, "serial"),
         ({"starts_up": True, "dataflow": "os"}, "ws"),
         ({"weight_bytes_per_s": math.inf}, "dram_bytes_per_s"),
+        ({"weight_buffer_bytes": math.inf}, "buffer_bytes"),
+        ({"buffer_bytes": 100.0} | dict.fromkeys(BUFFERS[1:], 90.0), "operand"),
+        ({"double_buffered": True}, "buffer_bytes"),
+        ({"joules_per_mac": 1e-12}, "joules_per_dram_byte"),
+        ({"idle_watts": 1.0}, "joules_per_mac"),
         ({f"{name}_bytes_per_s": 1e9 for name in ("dram", "weight", "input", "output")}, "operand"),
     ],
     ids=str,
@@ -212,10 +236,26 @@ def test_fields_without_effect_are_refused_with_what_they_need(fields, needs):
     assert needs in caught.value.allowed
 
 
-def test_bytes_per_element_has_an_effect_on_reports_alone():
-    one, two = (figures(SystolicArray(8, 8, bytes_per_element=size)) for size in (1.0, 2.0))
-    assert one[0] == two[0]
-    assert one[1] != two[1]
+@pytest.mark.parametrize("name", ["bytes_per_element", "bytes_per_output", "partial_bytes", *BUFFERS, *NEEDED])
+def test_bytes_and_joules_take_no_time_without_a_bandwidth(name):
+    array = SystolicArray(8, 4, **NEEDS.get(name, {}))
+    value = {"bytes_per_element": 2.0, "bytes_per_output": 2.0, "partial_bytes": 2.0}.get(name, 5000.0)
+    changed = dataclasses.replace(array, **{name: value})
+    for layer in LAYERS:
+        assert layer_cost(layer, changed).cycles == layer_cost(layer, array).cycles
+
+
+@pytest.mark.parametrize("rival", [
+    {"filter_block": 4.0}, {"rereads_inputs": True}, {"tile_bytes": 9000.0}, {"arrays": 2, "bandwidth_per_array": True},
+])  # fmt: skip
+@pytest.mark.parametrize("name", BUFFERS)
+def test_buffers_are_another_model_of_what_is_read_again(rival, name):
+    with pytest.raises(IdleFieldError, match="two models of the same memory") as caught:
+        SystolicArray(8, 8, dram_bytes_per_s=1e9, **rival, **{name: 4096.0})
+    (field,) = set(rival) - {"arrays"}
+    assert caught.value.field == f"SystolicArray.{name}"
+    assert field in caught.value.reason
+    assert field in caught.value.allowed
 
 
 def test_a_sweep_over_a_field_states_it():

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwcost import LOWERINGS, RELAXATIONS, Conv2d, Cost, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost
-from hwcost.machine import Clock, Grid, Memory, Run, Term, Tiler, Tiles, Timing, Transfer
+from hwcost.machine import Buffers, Clock, Energy, Grid, Memory, Run, Term, Tiler, Tiles, Timing, Transfer
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.model.formula import price
 from hwcost.model.layout import lay_out
@@ -140,7 +140,15 @@ def memory_by_hand(layer, array):
         array.dram_bytes_per_s if own is None else own
         for own in (array.weight_bytes_per_s, array.input_bytes_per_s, array.output_bytes_per_s)
     ]
-    seconds = [e * array.bytes_per_element / rate for e, rate in zip((weights, inputs, outputs), rates, strict=True)]
+    partials = 0
+    if array.has_buffers:  # which tilings there are is the matter of test_tilings.py
+        (gemm,) = layer.gemms()
+        tiling = price(gemm, array).work.tiling
+        weights, inputs, partials = weights + tiling.weights_again, tiling.inputs, tiling.partials
+        again = tiling.inputs_again
+    sizes = (array.bytes_per_element, array.bytes_per_element, array.bytes_per_output or array.bytes_per_element)
+    seconds = [e * size / rate for e, size, rate in zip((weights, inputs, outputs), sizes, rates, strict=True)]
+    seconds[2] += partials * array.partial_bytes / rates[2]
     seconds[1] += again * array.bytes_per_element / (array.reread_bytes_per_s or rates[1])
     positions = layer.batch * height * width
     if array.single_block is not None:
@@ -387,7 +395,7 @@ def test_devices_are_values(array):
     assert pickle.loads(pickle.dumps(array)) == array
     assert repr(pickle.loads(pickle.dumps(array))) == repr(array)
     assert eval(repr(array), {"SystolicArray": SystolicArray, "inf": math.inf}) == array
-    for part in map(array.part, (Grid, Clock, Tiler, Timing, Tiles, Memory, Run)):
+    for part in map(array.part, (Grid, Clock, Tiler, Timing, Tiles, Memory, Buffers, Run, Energy)):
         assert eval(repr(part), {type(part).__name__: type(part), "inf": math.inf}) == part
         assert all(getattr(array, name) == value for name, value in part.as_dict().items())
     assert hash(array) == hash(dataclasses.replace(array))

@@ -11,12 +11,20 @@ from hwcost.cli.formula import split_text
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.machine.terms import START_UP
+from hwcost.model.cost import BYTES as MOVED
+from hwcost.model.cost import JOULES, Cost
 from hwcost.model.layout import Work, lowered
+from hwcost.model.least import Chosen
 from hwcost.model.overheads import overheads_of
 from hwcost.model.pricing import Pricing
+from hwcost.model.tilings import TILINGS
 from hwcost.model.traffic import bytes_of, transfers_of
+from hwcost.units import BYTES, ENERGIES, in_unit
 
 __all__ = ["Sentence", "explain"]
+
+
+_SPENT = {"mac": "of MACs", "sram": "next to the array", "dram": "for DRAM", "idle": "at all times"}
 
 
 class Sentence(NamedTuple):
@@ -40,14 +48,17 @@ def explain(pricing: Pricing) -> list[Sentence]:
     folds: ceil(150 / 8) = 19 along rows, ceil(16 / 8) = 2 along columns
     compute: T cycles per fold: filling and draining are free (the author's formula): 3800 cycles
     total: 3800 cycles, bound by compute
+    bytes: 5.176 kB to and from DRAM: 2.4 kB of weights, 1.176 kB of inputs, 1.6 kB of outputs
     left out: filling and draining; memory; start-up; a constant
     """
     parts, array, cost = pricing, pricing.work.array, pricing.cost
     return [
         *_shape(parts.work),
+        *_tiling(parts.work.tiling),
         Sentence("compute", f"{_streaming(array)}: {_number(parts.compute)} cycles", parts.compute),
         *_terms(parts, array),
         Sentence("total", f"{_joined(parts, array)}{_number(cost.cycles)} cycles, bound by {cost.bound}", cost.cycles),
+        *_spent(cost),
         *_fields(array),
         Sentence("left out", "; ".join(_left_out(parts, array)) or "nothing that the model knows of"),
     ]
@@ -101,12 +112,42 @@ def _streaming(array: SystolicArray) -> str:
 # ---------------------------------------------------------------- memory, overheads, and the machine
 
 
+def _tiling(chosen: Chosen | None) -> Iterator[Sentence]:
+    """The tiling that moves least: its parts, what it holds, and what it moves more than once."""
+    if chosen is None:
+        return
+    parts = " x ".join(f"{getattr(chosen, letter):g}" for letter in "mnk")
+    again = {
+        "weights": chosen.weights_again,
+        "inputs": chosen.inputs_again,
+        "partial sums": chosen.partials,
+    }
+    moved = " and ".join(f"{elements:.6g} {name}" for name, elements in again.items() if elements)
+    words = f"moved again: {moved}" if moved else "nothing moves twice"
+    size = in_unit(chosen.room, BYTES, 4)
+    yield Sentence("tiling", f"{TILINGS[chosen.row].summary}: {parts} parts of m x n x k, {size} held; {words}")
+
+
+def _spent(cost: Cost) -> Iterator[Sentence]:
+    """Bytes that cross DRAM, and the energy if the machine has figures."""
+    moved = {f"{name}s": getattr(cost, f"dram_{name}_bytes") for name in MOVED}
+    parts = ", ".join(f"{in_unit(size, BYTES, 4)} of {name}" for name, size in moved.items() if size)
+    yield Sentence(
+        "bytes", f"{in_unit(cost.dram_bytes, BYTES, 4)} to and from DRAM: {parts.replace('partials', 'partial sums')}"
+    )
+    if (energy := cost.energy_joules) is not None:
+        joules = {name: getattr(cost, f"{name}_joules") for name in JOULES}
+        parts = ", ".join(f"{in_unit(each, ENERGIES, 4)} {_SPENT[name]}" for name, each in joules.items() if each)
+        yield Sentence("energy", f"{in_unit(energy, ENERGIES, 4)}: {parts}")
+
+
 def _terms(parts: Pricing, array: SystolicArray) -> Iterator[Sentence]:
     """The memory and the overhead terms, each with its cycles."""
     for transfer in transfers_of(array):
         if transfer.name in parts.memory:
             cycles, rate = parts.memory[transfer.name], transfer.bytes_per_s(array) / array.clock_hz
-            moved = f"{bytes_of(parts.moved[transfer.name], array.bytes_per_element):.6g} bytes at {rate:.4g} a cycle"
+            size = bytes_of(parts.moved[transfer.name], array.effective(transfer.size))
+            moved = f"{size:.6g} bytes at {rate:.4g} a cycle"
             moved += " for each array, and the longest part" if array.bandwidth_per_array else ""
             yield Sentence(transfer.name, f"{transfer.summary}: {moved}: {_number(cycles)} cycles", cycles)
     if len(parts.memory) > 1:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from hwcost.machine.array import Clock, Grid, adapt
+from hwcost.machine.buffers import Buffers
 from hwcost.machine.dataflow import Dataflow
+from hwcost.machine.energy import Energy
 from hwcost.machine.folds import Folds, FoldTexts, FoldTiming
 from hwcost.machine.memory import Memory
 from hwcost.machine.run import Run
@@ -13,8 +15,10 @@ from hwcost.machine.tiles import Tiles
 from hwcost.machine.timing import Timing
 
 __all__ = [
+    "Buffers",
     "Clock",
     "Dataflow",
+    "Energy",
     "FoldTexts",
     "FoldTiming",
     "Folds",

@@ -99,7 +99,7 @@ class Clock(Part):
 
 
 class IdleFieldError(InvalidValueError):
-    """A field is set that has no effect on its machine."""
+    """A field is set that has no effect on its machine, or that excludes another field."""
 
 
 def _terms(value: Any, place: str, unit: str) -> tuple[Term | Transfer, ...]:
@@ -169,8 +169,8 @@ class SystolicArray(Energy, Run, Buffers, Memory, Tiles, Timing, Tiler, Clock, G
     def _check_needs(self, needing: Sequence[tuple[str, Need]]) -> None:
         for name, need in needing:
             if not need.is_met(self) and not any(name in term.reads for term in self.terms):
-                reason, needed = "it has no effect on this machine", f"it needs {need.words}"
-                raise IdleFieldError(f"SystolicArray.{name}", getattr(self, name), needed, reason=reason)
+                needed = f"it needs {need.words}"
+                raise IdleFieldError(f"SystolicArray.{name}", getattr(self, name), needed, reason=need.reason(self))
 
     def part(self, kind: type[_P]) -> _P:
         """One of its parts, like ``Grid``, ``Memory`` or ``Energy``, as a value."""

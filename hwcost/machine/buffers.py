@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import KW_ONLY
 from typing import Any
 
 from hwcost.arrays import Size
-from hwcost.machine.fields import POSITIVE, RATE, SHARE, SWITCH, Need, Part, declare, is_finite, is_stated, part
+from hwcost.machine.fields import (
+    NO_EFFECT,
+    POSITIVE,
+    RATE,
+    SHARE,
+    SWITCH,
+    Need,
+    Part,
+    declare,
+    is_finite,
+    is_stated,
+    part,
+)
 
 __all__ = ["Buffers"]
 
@@ -16,17 +29,36 @@ _BUFFERS = ("buffer_bytes", *(f"{operand}_buffer_bytes" for operand in _OPERANDS
 _RIVALS = ("filter_block", "rereads_inputs", "tile_bytes", "bandwidth_per_array")
 
 
-def _is_free(array: Any) -> bool:
-    return not any(is_stated(array, name) for name in _RIVALS)
+def _rivals(array: Any) -> list[str]:
+    return [name for name in _RIVALS if is_stated(array, name)]
 
 
-_ALONE = Need(f"a machine without {', '.join(_RIVALS[:-1])} and {_RIVALS[-1]}", _is_free)
+def _alone(words: str, is_met: Callable[[Any], bool]) -> Need:
+    """A need of a buffer, on top of a machine whose memory no other fields describe."""
+
+    def reason(array: Any) -> str:
+        rivals = " and ".join(_rivals(array))
+        return f"buffers and {rivals} are two models of the same memory" if rivals else NO_EFFECT
+
+    alone = f"a machine without {', '.join(_RIVALS[:-1])} and {_RIVALS[-1]}"
+    return Need(f"{alone}, and {words}", lambda array: not _rivals(array) and is_met(array), reason)
+
+
+_SHARED = _alone(
+    "an operand without a buffer of its own",
+    lambda array: any(getattr(array, f"{operand}_buffer_bytes") is None for operand in _OPERANDS),
+)
 _BUFFER = Need("buffer_bytes, or a buffer of an operand", lambda array: array.has_buffers)
 
 
 def _own(operand: str) -> Any:
     words, more = f"buffer for {operand}s alone", "the operands without one share buffer_bytes"
-    return declare(RATE, "B", words, more, default=None, need=_ALONE)
+    name = f"{operand}_buffer_bytes"
+    need = _alone(
+        "a finite value, or a finite buffer_bytes from which it differs",
+        lambda array: is_finite(getattr(array, name)) or is_finite(array.buffer_bytes),
+    )
+    return declare(RATE, "B", words, more, default=None, need=need)
 
 
 @part
@@ -40,7 +72,7 @@ class Buffers(Part):
     _: KW_ONLY
     buffer_bytes: Size = declare(
         RATE, "B", "buffer next to the array", "holds the tiles of all operands; of all tilings that fit, the one that "
-        "moves least is taken", default=math.inf, need=_ALONE,
+        "moves least is taken", default=math.inf, need=_SHARED,
     )  # fmt: skip
     weight_buffer_bytes: Size | None = _own("weight")
     input_buffer_bytes: Size | None = _own("input")

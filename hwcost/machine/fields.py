@@ -98,11 +98,21 @@ SWITCH = Kind(_switch, (bool,), "true or false")
 # ---------------------------------------------------------------- declarations
 
 
+NO_EFFECT = "it has no effect on this machine"
+
+
 class Need(NamedTuple):
-    """What a field needs on its machine, as in "no effect without WORDS", and a function of the machine to test it."""
+    """What a field needs on its machine, as in "no effect without WORDS".
+
+    Attributes:
+        words: a noun phrase.
+        is_met: a function of the machine.
+        reason: why the field cannot be used if the need is not met, from the machine.
+    """
 
     words: str
     is_met: Callable[[Any], bool]
+    reason: Callable[[Any], str] = lambda array: NO_EFFECT
 
 
 class Start(NamedTuple):
