@@ -112,7 +112,7 @@ def network_cost(
     relaxation = as_relaxation(relaxation)
     found = _collect(layers, skip_unsupported)
     gemms, moved = found.gemms, moves_by_layer(found.layers, array)
-    plan = plan_of(layers, array) if keep_activations else None
+    plan = plan_of(layers if isinstance(layers, Mapping) else found.layers, array) if keep_activations else None
     costs: Sequence[Cost] | Cost
     if plan is not None:
         names = tuple(found.layers)
