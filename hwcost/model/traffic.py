@@ -269,9 +269,9 @@ def _bursts(name: str, array: SystolicArray, tile: Tile | None) -> tuple[Size, .
     return (maximum(true_divide(array.burst_bytes, run), 1),)
 
 
-def _single(operand: Operand, array: SystolicArray, gemm: Gemm | None) -> tuple[Size, ...]:
+def _single(operand: str, array: SystolicArray, gemm: Gemm | None) -> tuple[Size, ...]:
     """The factor by which an operand is slower that one of several readers has to read alone."""
-    if gemm is None or array.single_block is None or operand == "outputs":
+    if gemm is None or array.single_block is None or operand in ("outputs", "partials"):
         return ()
     own, other = (gemm.m, gemm.n) if operand == "inputs" else (gemm.n, gemm.m)
     return (where((own <= array.single_block) & (other > array.single_block), array.readers, 1),)
