@@ -388,7 +388,8 @@ def test_every_buffer_arrives_in_the_array(name):
 def test_buffers_and_blocks_of_filters_are_two_models(tmp_path):
     block = {"filter_block": entry(64.0, "filter"), "dram_bytes_per_s": entry(1e9, "B/s")}
     entries = MACHINE | block | {"buffer_bytes": BUFFERS["buffer_bytes"]}
-    spoilt = document_of(BUFFERED) | {"array": {name: dataclasses.asdict(value) for name, value in entries.items()}}
+    whole = {name: dataclasses.asdict(value) for name, value in entries.items()}
+    spoilt = document_of(dataclasses.replace(BUFFERED, fit=FIT)) | {"array": whole}
     message = refusal(tmp_path, spoilt)
     assert "x.toml: array.buffer_bytes.value" in message
     assert "buffers and filter_block are two models of the same memory" in message

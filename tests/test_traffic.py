@@ -48,10 +48,12 @@ def seconds_of(figures, array):
         array.dram_bytes_per_s if own is None else own
         for own in (array.weight_bytes_per_s, array.input_bytes_per_s, array.output_bytes_per_s)
     ]
-    again = figures["reread_bytes"]
+    rates.append(rates[2])  # partial sums
+    again = 0 if array.has_buffers else figures["reread_bytes"]
     moved = {**figures["bytes"], "input": figures["bytes"]["input"] - again}
     seconds = [size / rate for size, rate in zip(moved.values(), rates, strict=True)]
     seconds[1] += again / (rates[1] if array.reread_bytes_per_s is None else array.reread_bytes_per_s)
+    seconds[2:] = [sum(seconds[2:])]
     return max(seconds) if array.parallel_operands else sum(seconds)
 
 
@@ -65,9 +67,9 @@ def test_printed_bytes_over_the_bandwidths_are_the_memory_cycles(layer, array):
     figures = summary.figures(summary.rows[0])
     if array.bandwidth_per_array:  # the longest part, which is at least as long as the others
         assert seconds_of(figures, array) * array.clock_hz <= figures["memory_cycles"] * array.arrays * (1 + 1e-12)
-    elif not array.has_tiles:  # short runs waste bursts, which bytes do not show
+    elif not array.has_tiles and array.single_block is None:  # bytes do not show bursts, and who reads
         assert seconds_of(figures, array) * array.clock_hz == pytest.approx(figures["memory_cycles"])
-    assert list(figures["bytes"]) == ["weight", "input", "output"]
+    assert list(figures["bytes"]) == ["weight", "input", "output", "partial"]
 
 
 @over_arrays
@@ -75,7 +77,7 @@ def test_sums_of_a_network_are_what_it_is_charged(array):
     summary = summarise(MIXED | LENET, array)
     for part in (None, *summary.tree.modules):
         figures = summary.figures(part)
-        if array.has_tiles:
+        if array.has_tiles or array.single_block is not None:
             continue
         if array.bandwidth_per_array:
             assert seconds_of(figures, array) * array.clock_hz <= figures["memory_cycles"] * array.arrays * (1 + 1e-9)
@@ -93,7 +95,8 @@ def test_the_roofline_counts_the_same_bytes(layer, array):
     if memory:
         rates = {slope["bytes_per_s"] for slope in network_data(summarise({"layer": layer}, array))["slopes"]}
         seconds = memory / array.clock_hz
-        least = 0 if array.bandwidth_per_array or array.has_tiles else min(rates) * (1 - 1e-9)
+        is_slower = array.bandwidth_per_array or array.has_tiles or array.single_block is not None
+        least = 0 if is_slower else min(rates) * (1 - 1e-9)
         assert least <= point["bytes"] / seconds <= max(rates) * (1 + 1e-9)
     else:
         assert point["bytes"] == layer_traffic(layer, array).bytes()
@@ -273,7 +276,8 @@ def test_shared_products_have_gradients(name, relaxation):
         gemm = MatMul(m=3, n=sizes[0], k=sizes[1], batch=24, weights_shared_by=6)
         return layer_cost(gemm, machines.ALL[name], relaxation=relaxation).cycles
 
-    assert torch.autograd.gradcheck(cycles, (start,), eps=1e-6, rtol=1e-3)
+    if not machines.ALL[name].has_buffers:  # the gradient of the best tilings is not that of which are the best
+        assert torch.autograd.gradcheck(cycles, (start,), eps=1e-6, rtol=1e-3)
     (slope,) = torch.autograd.grad(cycles(start), (start,))
     assert torch.isfinite(slope).all()
     assert (slope > -1e-9).all()

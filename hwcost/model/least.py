@@ -210,6 +210,8 @@ def _tried(problem: Problem, row: Tiling, axes: int, *, has_stairs: bool) -> Any
     xp, units = problem.xp, problem.units_of_rows if row.tries == "m" else problem.units_of_channels
     largest = if_concrete(units, lambda: math.ceil(float(xp.max(backend_of(units).stop_gradient(units))))) or MOST
     counts = [count for count in _counts(has_stairs) if count <= largest]
+    if not has_stairs:  # the first and the last have neighbours that never fit
+        counts = [2 * MOST, *counts, 2 * MOST]
     return xp.reshape(backend_of(units).constant(counts, units), (-1, *(1,) * axes))
 
 
@@ -267,7 +269,7 @@ def _softly(given: Given) -> _Best:
         way = functools.partial(moved, row, is_whole=is_whole, has_stairs=False)
         counts = _tried(chosen, row, axes, has_stairs=False)
         first = xp.argmin(_weighed(chosen, way(chosen, counts), plain), axis=0)
-        near = xp.stack([xp.clip(first + step, 0, counts.shape[0] - 1) for step in (-1, 0, 1)])
+        near = xp.stack([first - 1, first, first + 1])
         counts = xp.reshape(xp.take(xp.reshape(counts, (-1,)), xp.reshape(near, (-1,)), axis=0), near.shape)
         found = way(problem, counts)
         columns = [*found[1:-1], _sum(held(row, problem, found.tile))]
@@ -281,7 +283,7 @@ def _softly(given: Given) -> _Best:
     shares = xp.exp((1.0 - backend_of(moving).stop_gradient(moving) / low) / _SOFT)
     shares = shares / xp.sum(shares, axis=0)
     means = [xp.sum(shares * xp.concat(list(each)), axis=0) for each in zip(*figures, strict=True)]
-    nearest = xp.max(xp.where(moving == low, xp.concat(rows), 0.0 * moving), axis=0)
+    nearest = xp.max(xp.where(moving == low, xp.concat(rows), xp.zeros_like(moving)), axis=0)
     return _Best(low, nearest, *means)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import InvalidValueError
@@ -61,8 +61,9 @@ def network_data(summary: Any) -> dict[str, Any]:
     if (array.parallel_operands or array.weights_apart) and len(channels) > 1:
         slopes[sum(channels.values())] = ["all at once"]
     rates = sorted(slopes, reverse=True)
+    sizes = {each.name: float(array.effective(each.size)) for each in transfers_of(array) if each.name in limited}
     return {
-        "layers": [_layer_data(row, summary.cost, limited) for row in rows],
+        "layers": [_layer_data(row, summary.cost, sizes) for row in rows],
         "total": None if summary.is_withheld() else summary.breakdown.shares,
         "utilization": None if summary.is_withheld() else summary.cost.utilization,
         "operands": operands,
@@ -71,9 +72,9 @@ def network_data(summary: Any) -> dict[str, Any]:
     }
 
 
-def _layer_data(row: Any, total: Cost, limited: Collection[str]) -> dict[str, Any]:
-    cost, size = row.cost, row.traffic.bytes_per_element
-    moved = size * sum(row.moved.get(name, 0) for name in limited) if limited else row.traffic.bytes()
+def _layer_data(row: Any, total: Cost, sizes: Mapping[str, float]) -> dict[str, Any]:
+    cost = row.cost
+    moved = sum(size * row.moved.get(name, 0) for name, size in sizes.items()) if sizes else row.traffic.bytes()
     return {
         "name": row.name,
         "seconds": cost.seconds,

@@ -20,7 +20,7 @@ from hwcost.model.breakdown import CycleBreakdown, breakdown
 from hwcost.model.cost import PARTS, Cost
 from hwcost.model.layers import is_layer
 from hwcost.model.pricing import Pricing
-from hwcost.model.traffic import OPERANDS, Traffic
+from hwcost.model.traffic import MOVED, Traffic
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.network.pricing import Layers, moves_by_layer, price_network
@@ -139,7 +139,7 @@ class Summary(Value):
             "folds": cost.folds,
             **{f"{name}_cycles": getattr(cost, f"{name}_cycles") for name in (*PARTS, "waiting")},
             "pe_cycles": dict(breakdown.figures()),
-            "bytes": {operand.removesuffix("s"): whole.traffic.bytes(operand) for operand in OPERANDS},
+            "bytes": {operand.removesuffix("s"): whole.traffic.bytes(operand) for operand in MOVED},
             "reread_bytes": whole.traffic.bytes(level="reread"),
             "extrapolated_share": self.share_beyond(whole),
         }
