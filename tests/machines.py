@@ -62,7 +62,7 @@ RICH = {
     ),
     "half a tile": SystolicArray(16, 8, tile_bytes=9000.0, dram_bytes_per_s=1e9, patch_width=3, bytes_per_element=2.0),
     "buffers": SystolicArray(
-        8, 16, buffer_bytes=3000.0, dram_bytes_per_s=2e9, overlap=0.2, reload_weight=0.05, bytes_per_output=2.0,
+        8, 16, buffer_bytes=8000.0, dram_bytes_per_s=2e9, overlap=0.2, reload_weight=0.05, bytes_per_output=2.0,
         joules_per_mac=2.3e-13, joules_per_sram_byte=2e-12, joules_per_dram_byte=1.6e-10,
     ),
     "buffers apart": SystolicArray(

@@ -197,21 +197,22 @@ def _shape_of(sizes: list[Any]) -> tuple[int, ...]:
     return tuple(lengths)
 
 
-@functools.cache
-def _counts(has_stairs: bool) -> tuple[float, ...]:
+def _counts(*, has_stairs: bool) -> tuple[float, ...]:
     found = [float(count) for count in range(1, _ALL + 1)] if has_stairs else [1.0]
     while found[-1] < MOST:
         found.append(float(math.floor(found[-1] * 1.1)) if has_stairs else found[-1] * _STEP)
     return tuple(found)
 
 
+_COUNTS = {has_stairs: _counts(has_stairs=has_stairs) for has_stairs in (True, False)}
+"""The counts that are tried, with stairs and without."""
+
+
 def _tried(problem: Problem, row: Tiling, axes: int, *, has_stairs: bool) -> Any:
     """The counts that are tried, along an axis before those of the sizes."""
     xp, units = problem.xp, problem.units_of_rows if row.tries == "m" else problem.units_of_channels
     largest = if_concrete(units, lambda: math.ceil(float(xp.max(backend_of(units).stop_gradient(units))))) or MOST
-    counts = [count for count in _counts(has_stairs) if count <= largest]
-    if not has_stairs:  # the first and the last have neighbours that never fit
-        counts = [2 * MOST, *counts, 2 * MOST]
+    counts = [count for count in _COUNTS[has_stairs] if count <= largest]
     return xp.reshape(backend_of(units).constant(counts, units), (-1, *(1,) * axes))
 
 
@@ -269,14 +270,16 @@ def _softly(given: Given) -> _Best:
         way = functools.partial(moved, row, is_whole=is_whole, has_stairs=False)
         counts = _tried(chosen, row, axes, has_stairs=False)
         first = xp.argmin(_weighed(chosen, way(chosen, counts), plain), axis=0)
-        near = xp.stack([first - 1, first, first + 1])
+        steps = xp.stack([first + step for step in (-1, 0, 1)])
+        near = xp.clip(steps, 0, counts.shape[0] - 1)  # where this differs, a count would be taken twice
         counts = xp.reshape(xp.take(xp.reshape(counts, (-1,)), xp.reshape(near, (-1,)), axis=0), near.shape)
         found = way(problem, counts)
+        found = found._replace(fits=found.fits & (near == steps))
         columns = [*found[1:-1], _sum(held(row, problem, found.tile))]
         all_of = xp.broadcast_arrays(_weighed(problem, found, given), counts * 0.0 + index, *columns)
         weighed.append(all_of[0])
         rows.append(all_of[1])
-        figures.append([xp.where(found.fits, each, 0.0 * each) for each in all_of[2:]])
+        figures.append([xp.where(found.fits, each, xp.zeros_like(each)) for each in all_of[2:]])
     moving = xp.concat(weighed)
     low = xp.min(backend_of(moving).stop_gradient(moving), axis=0)
     # the gradient of a soft minimum is the mean of those of its members: shares have none of their own
