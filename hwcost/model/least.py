@@ -216,10 +216,10 @@ def _tried(problem: Problem, row: Tiling, axes: int, *, has_stairs: bool) -> Any
     return xp.reshape(backend_of(units).constant(counts, units), (-1, *(1,) * axes))
 
 
-def _ways(problem: Problem) -> Iterator[tuple[int, Tiling, bool]]:
+def _ways(problem: Problem, *, has_stairs: bool) -> Iterator[tuple[int, Tiling, bool]]:
     """Every row with its index, and tiles that are a part of their operand or, where that differs, all of it."""
     for index, row in enumerate(TILINGS):
-        if problem.is_plain and row.name == "weights":
+        if has_stairs and problem.is_plain and row.name == "weights":
             continue  # "channel by channel" holds less for the same traffic if no rows slide
         for is_whole in (False, True) if problem.is_doubled else (False,):
             yield index, row, is_whole
@@ -239,7 +239,7 @@ def _exactly(given: Given) -> _Best:
     problem = problem_of(given, has_stairs=True)
     xp, axes = problem.xp, max(len(size.shape) for size in given.sizes)
     best: _Best | None = None
-    for index, row, is_whole in _ways(problem):
+    for index, row, is_whole in _ways(problem, has_stairs=True):
         counts = _tried(problem, row, axes, has_stairs=True)
         way = functools.partial(moved, row, problem, is_whole=is_whole, has_stairs=True)
         first = xp.argmin(_weighed(problem, way(counts), given), axis=0)
@@ -266,7 +266,7 @@ def _softly(given: Given) -> _Best:
     chosen, problem = problem_of(plain, has_stairs=False), problem_of(given, has_stairs=False)
     xp, axes = problem.xp, max(len(size.shape) for size in given.sizes)
     weighed, figures, rows = [], [], []
-    for index, row, is_whole in _ways(problem):
+    for index, row, is_whole in _ways(problem, has_stairs=False):
         way = functools.partial(moved, row, is_whole=is_whole, has_stairs=False)
         counts = _tried(chosen, row, axes, has_stairs=False)
         first = xp.argmin(_weighed(chosen, way(chosen, counts), plain), axis=0)

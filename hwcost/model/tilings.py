@@ -27,7 +27,7 @@ tests/tilings.py finds nothing less.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from hwcost.model.strips import Strips
 
@@ -35,8 +35,8 @@ __all__ = ["TILINGS", "Moved", "Problem", "Tile", "Tiling", "held", "moved"]
 
 _A_LITTLE = 1e-9
 """What rounding may take from a quotient of whole numbers, relative to it."""
-
-Extent = Literal["tile", "stream", "granule"]
+_NOTHING = 1e-18
+"""Of a byte: what rows of outputs take that are in another buffer; not 0, so that nothing divides by it."""
 
 
 class Tiling(NamedTuple):
@@ -55,9 +55,9 @@ class Tiling(NamedTuple):
 
     name: str
     stays: str
-    inputs: tuple[Extent, Extent]
-    weights: tuple[Extent, Extent]
-    sums: tuple[Extent, Extent]
+    inputs: tuple[str, str]
+    weights: tuple[str, str]
+    sums: tuple[str, str]
     tries: str
     solves: str
     slides: bool
@@ -284,7 +284,7 @@ def _fitting(p: Problem, tile: Tile, name: str, growing: list[str], now: dict[st
     if name == "filters" or p.is_plain:
         taken = now[growing[0]] if len(growing) == 1 else now[growing[0]] + now[growing[1]]
         return left * (1 + _A_LITTLE) * size / taken
-    per_output = now["outputs"] / size if "outputs" in growing else _A_LITTLE * p.partial_bytes
+    per_output = now["outputs"] / size if "outputs" in growing else _NOTHING * p.partial_bytes
     if "inputs" not in growing:
         return left * (1 + _A_LITTLE) / per_output
     per_input = now["inputs"] / p.input_rows(size)

@@ -293,6 +293,7 @@ def _stacked(gemms: list[Gemm], array: SystolicArray, *, counts_bytes: bool = Fa
         or array.terms
         or by_channels
         or array.has_tiles
+        or array.has_buffers
         or array.depthwise_columns,
         "inputs": counts_bytes or array.has_memory_limit or array.terms,
         "image": array.has_buffers,
