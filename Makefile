@@ -56,9 +56,9 @@ types: install
 imports: install
 	$(BIN)/lint-imports
 
-# one process per core, at most eight, with one thread each
+# one process per core, at most eight, with one thread each; a file stays in one, so that what its tests share is made once
 unit: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 docs: install
 	$(BIN)/python -m sphinx -W --keep-going -n -d build/doctrees docs build/docs

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from nets import LENET, residual
+from trying import USUAL
 
 from hwcost.arrays import BACKENDS, Backend
 from hwcost.cli import main
@@ -28,12 +29,13 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 FIXED = settings(
     derandomize=True,
     deadline=None,
-    max_examples=60,
+    max_examples=USUAL,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.register_profile("fixed", FIXED)
 settings.register_profile("few", FIXED, max_examples=10)  # on further versions, which change libraries and not rules
+settings.register_profile("many", FIXED, max_examples=10 * USUAL)  # before a release, or after a change of a rule
 settings.load_profile("fixed")
 
 

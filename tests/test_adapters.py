@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nets import SEARCHED as SPACE
 from running import printed, python
 from torch import nn
+from trying import tried
 
 import hwcost
 from hwcost import (
@@ -160,7 +161,7 @@ def test_a_one_hot_choice_costs_its_exact_cycles():
 
 
 @given(st.lists(st.lists(st.floats(0, 2, width=32), min_size=3, max_size=3), min_size=1, max_size=4))
-@settings(max_examples=25)
+@tried(25)
 def test_weights_in_a_row_by_name_or_as_a_matrix(rows):
     costs = BlockCosts.of([{"conv": CONV, "separable": SEPARABLE, "skip": None}] * len(rows), ARRAY)
     matrix = torch.tensor(rows, requires_grad=True)

@@ -12,10 +12,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from machines import BARE, RICH
 from refusals import refused
+from trying import tried
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, network_cost
 from hwcost.advice import advise
@@ -289,7 +290,7 @@ def test_the_budget_is_met_at_the_least_loss_of_macs(name):
         budget_of(network, array, share)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@tried(25, suppress_health_check=[HealthCheck.too_slow])
 @given(
     sizes=st.tuples(*[st.integers(1, 9)] * 3),
     rows=st.integers(1, 7),
@@ -310,7 +311,7 @@ def test_the_budget_on_chains(sizes, rows, cols, share, timing):
     budget_of(network, SystolicArray(rows, cols, fold_timing=timing), share)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@tried(25, suppress_health_check=[HealthCheck.too_slow])
 @given(
     channels=st.integers(2, 9),
     inner=st.integers(2, 10).map(lambda half: 2 * half),
@@ -343,7 +344,7 @@ def small_networks(draw):
     return Network("small", layers, {name: Width(size) for name, size in sizes.items()})
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@tried(60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     network=small_networks(),
     array=st.one_of(

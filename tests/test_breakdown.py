@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trying import tried
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost
 from hwcost.devices import device_names, load_device
@@ -51,6 +52,7 @@ class Two:
 
 
 @pytest.mark.parametrize("name", ARRAYS)
+@tried(20)
 @given(layer=layers)
 def test_all_kinds_add_up_to_the_pe_cycles_of_the_cost(name, layer):
     array = ARRAYS[name]
@@ -72,6 +74,7 @@ def test_all_kinds_add_up_to_the_pe_cycles_of_the_cost(name, layer):
 
 
 @pytest.mark.parametrize("name", ARRAYS)
+@tried(20)
 @given(layer=layers)
 def test_no_kind_is_below_zero(name, layer):
     array = ARRAYS[name]

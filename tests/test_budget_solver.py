@@ -7,8 +7,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from trying import tried
 
 from hwcost import Linear
 from hwcost.advice import filling, search
@@ -286,7 +287,7 @@ def tables_of(costs, counts):
     ]
 
 
-@settings(max_examples=200)
+@tried(200)
 @given(
     SEEDS, st.floats(0.02, 1), st.sampled_from([0.5, 0.9, 0.97]), st.sampled_from(["all", "little effort", "no room"])
 )

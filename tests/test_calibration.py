@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from trying import tried
 
 pytest.importorskip("scipy")
 from measuring import START, measure, run, some_layers, some_networks, write
@@ -225,7 +226,7 @@ def test_repeats_count_once_by_their_median():
 
 
 @given(st.lists(st.integers(0, 6), min_size=5, max_size=40), st.integers(2, 5), st.integers(0, 9))
-@settings(max_examples=40)
+@tried(40)
 def test_every_measurement_is_held_out_once_with_its_group(groups, parts, seed):
     held_out = list(folds(groups, parts, seed))
     assert sorted(np.concatenate(held_out).tolist()) == list(range(len(groups)))
@@ -629,7 +630,7 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 @given(st.text(max_size=200), st.booleans())
-@settings(max_examples=80)
+@tried(80)
 def test_any_text_is_read_or_refused(tmp_path_factory, text, headed):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes(((HEADER + "\n" if headed else "") + text).encode("utf-8", "surrogatepass"))

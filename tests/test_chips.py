@@ -7,9 +7,10 @@ import itertools
 import numpy as np
 import pytest
 import twin
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nets import MIXED
+from trying import tried
 
 from hwcost import (
     DATAFLOWS,
@@ -66,7 +67,7 @@ def crossing(letter, parts, whole, operand, *, per_array):
 
 
 @given(gemm=gemms, array=machines)
-@settings(max_examples=150)
+@tried(150)
 def test_the_best_way_is_that_of_the_twin(gemm, array):
     found = []
     for letter, parts in ways(gemm, array.arrays):

@@ -8,8 +8,9 @@ import types
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from trying import tried
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
@@ -237,7 +238,7 @@ ACTIONS = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@tried(40, deadline=None)
 @given(st.lists(st.sampled_from(sorted(ACTIONS)), max_size=6), st.booleans())
 def test_any_sequence_of_stores_is_put_back(names, raises):
     def forward(self, x):

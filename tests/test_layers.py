@@ -8,9 +8,10 @@ import math
 import numpy as np
 import pytest
 import twin
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from refusals import refused
+from trying import tried
 
 from hwcost import Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, layer_cost
 from hwcost.model.layers import is_layer
@@ -394,7 +395,7 @@ def fits(sizes):
 
 
 @given(CONVOLUTIONS)
-@settings(max_examples=300)
+@tried(300)
 def test_convolutions_are_what_the_sliding_window_counts(sizes):
     sizes |= {name: sizes[name] * sizes["groups"] for name in ("in_channels", "out_channels")}
     if not fits(sizes):
@@ -406,7 +407,7 @@ def test_convolutions_are_what_the_sliding_window_counts(sizes):
 
 
 @given(CONVOLUTIONS)
-@settings(max_examples=150)
+@tried(150)
 def test_convolutions_have_the_shape_that_torch_gives_them(sizes):
     torch = pytest.importorskip("torch")
     sizes |= {name: sizes[name] * sizes["groups"] for name in ("in_channels", "out_channels")}

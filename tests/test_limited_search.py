@@ -9,9 +9,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_budget_solver import everything, problem
+from trying import tried
 
 from hwcost import Conv2d, InvalidValueError, Linear, Network, Operation, SystolicArray, load_device
 from hwcost.elimination import window
@@ -115,7 +116,7 @@ def test_the_best_between_two_limits_against_all(seed, share, fill, rules_out):
 
 
 @given(SEEDS, st.floats(0, 1))
-@settings(max_examples=30)
+@tried(30)
 def test_the_best_between_two_limits_in_small_parts(seed, share):
     _, counts, costs = problem(seed)
     limit = share * max(cycles for _, cycles, _ in everything(counts, costs))

@@ -10,8 +10,9 @@ import types
 import machines
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from trying import tried
 
 from hwcost import (
     DATAFLOWS,
@@ -177,7 +178,7 @@ NEEDS = {
 
 @pytest.mark.parametrize("name", VALUES)
 @given(data=st.data())
-@settings(max_examples=10)
+@tried(10)
 def test_a_field_has_an_effect_where_its_needs_are_met(name, data):
     base = SystolicArray(8, 4, **NEEDS.get(name, {}))
     value = data.draw(VALUES[name])
@@ -187,7 +188,7 @@ def test_a_field_has_an_effect_where_its_needs_are_met(name, data):
 
 @pytest.mark.parametrize("name", VALUES)
 @given(data=st.data())
-@settings(max_examples=25)
+@tried(15)
 def test_a_field_is_refused_if_and_only_if_it_has_no_effect(name, data):
     machine, value = a_machine(data), data.draw(VALUES[name])
     if idle := idle_fields(machine, **{name: value}):

@@ -11,10 +11,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from machines import BARE, RICH
 from refusals import refused as refuses
+from trying import tried
 
 from hwcost import (
     Conv2d,
@@ -115,7 +116,7 @@ def test_sizes_that_were_measured_and_are_allowed(least, multiple):
         assert found == [n for n in range(1, size + 1) if n == size or (n >= least * size and n % multiple == 0)]
 
 
-@settings(max_examples=25)
+@tried(25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3, 0.9]), st.booleans(), st.floats(0.15, 0.95))
 def test_a_budget_on_costs_that_do_not_rise_is_what_trying_every_set_finds(seed, missing, whole, share):
     net, costs = table(seed, missing, whole)
@@ -134,7 +135,7 @@ def test_a_budget_on_costs_that_do_not_rise_is_what_trying_every_set_finds(seed,
     assert found.gap < 1e-5
 
 
-@settings(max_examples=40)
+@tried(40)
 @given(
     st.integers(0, 2**32 - 1), st.floats(0.3, 0.9), st.sampled_from([0.0, 0.5]), st.booleans(),
     st.sampled_from([100_000, 4, 1]), st.booleans(),

@@ -9,8 +9,9 @@ import pickle
 import machines
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from trying import tried
 
 from hwcost import (
     RELAXATIONS,
@@ -134,7 +135,7 @@ def test_a_network_of_soft_widths_is_the_sum_of_its_layers(array, relaxation):
 
 
 @given(st.lists(st.tuples(*[st.integers(1, 200)] * 3), min_size=1, max_size=6), st.sampled_from(ARRAYS))
-@settings(max_examples=60)
+@tried(60)
 def test_any_products(sizes, array):
     layers = [Gemm(*size) for size in sizes]
     total = sum(layer_cost(layer, array) for layer in layers)

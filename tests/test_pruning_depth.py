@@ -12,10 +12,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
-from hypothesis import given, settings  # noqa: E402
+from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from pruned import HELD_OUT, IMAGE, Net, images, loader, made, same, table_of  # noqa: E402
 from torch import nn, optim  # noqa: E402
+from trying import tried  # noqa: E402
 
 from common import real_models  # noqa: E402
 from hwcost import InvalidValueError, SystolicArray, from_torch, network_cost, read_costs, write_costs  # noqa: E402
@@ -301,7 +302,7 @@ KINDS = st.lists(st.sampled_from(["relu last", "inverted", "norm first"]), min_s
 SIZES = KINDS, KINDS, st.sampled_from([4, 6, 8]), st.integers(1, 10)
 
 
-@settings(max_examples=20)
+@tried(20)
 @given(*SIZES, st.data())
 def test_a_network_without_blocks_is_one_whose_branches_are_zero(first, second, channels, wide, data):
     model = with_norms(first, second, channels, wide)
@@ -321,7 +322,7 @@ def test_a_network_without_blocks_is_one_whose_branches_are_zero(first, second, 
     assert wanted == there
 
 
-@settings(max_examples=6)
+@tried(6)
 @given(*SIZES)
 def test_a_pruned_network_is_the_original_with_zeros(first, second, channels, wide):
     model = with_norms(first, second, channels, wide)

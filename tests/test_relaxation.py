@@ -8,10 +8,11 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from refusals import refused
+from trying import tried
 
 from hwcost import EXACT, RELAXATIONS, InvalidValueError, Relaxation, smooth_ceil
 
@@ -115,7 +116,7 @@ def full_ladder(row, x):
     st.sampled_from([0.0, 1.0, 2.0, 10.0, 299.0, 300.0, 64.0]),
     st.floats(-1e-9, 1e-9),
 )
-@settings(max_examples=25)
+@tried(15)
 def test_the_window_is_the_full_ladder(row, x, multiple, shift):
     x = np.append(x, [multiple, multiple + shift, -1000.0])
     expected = full_ladder(row, x)
@@ -171,7 +172,7 @@ def test_the_limit_is_the_ceiling(row, whole, part):
 
 @over_variants
 @given(hnp.arrays(np.float64, 40, elements=st.floats(-5, 200)))
-@settings(max_examples=25)
+@tried(15)
 def test_monotone(row, x):
     x = np.sort(np.concatenate([x, np.nextafter(np.arange(9.0), -1), np.arange(9.0), np.nextafter(np.arange(9.0), 9)]))
     values = row.value(x)
@@ -182,7 +183,7 @@ def test_monotone(row, x):
 
 @over_variants
 @given(hnp.arrays(np.float64, 20, elements=st.floats(-5, 200)))
-@settings(max_examples=25)
+@tried(15)
 def test_slope_is_never_negative(row, x):
     slope = row.slope(x)
     assert np.all(np.isfinite(slope))
@@ -291,7 +292,7 @@ def test_generalized_at_whole_multiples():
 
 
 @given(st.floats(1e-6, 2.0), st.floats(0.05, 2000.0))
-@settings(max_examples=200)
+@tried(200)
 def test_shifted_keeps_its_promise_or_refuses(epsilon, temperature):
     allowed = temperature >= 2 * math.asinh(1 / (2 * epsilon)) * (1 + 1e-12)
     refused = temperature < 2 * math.asinh(1 / (2 * epsilon)) * (1 - 1e-12)
@@ -517,7 +518,7 @@ AMOUNTS = st.floats(1e-3, 1e12)
 
 @over_variants
 @given(AMOUNTS, AMOUNTS)
-@settings(max_examples=25)
+@tried(15)
 def test_maximum(row, a, b):
     largest = max(a, b)
     p = sharpness(row) if SHARPNESS & set(row.options) else math.inf

@@ -8,9 +8,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from refusals import refused
+from trying import tried
 
 from hwcost import (
     Conv2d,
@@ -88,7 +89,7 @@ def run_by_hand(layers, array, ends):
     multiple=st.sampled_from([1, 16, 64]),
     names=st.lists(st.sampled_from(sorted(LAYERS)), min_size=1, unique=True),
 )
-@settings(max_examples=60)
+@tried(60)
 def test_a_run_by_hand(capacity, multiple, names):
     layers = {name: LAYERS[name] for name in LAYERS if name in names}
     assume(not all(isinstance(layer, MemoryOnly) for layer in layers.values()))
@@ -189,7 +190,7 @@ def _network():
     rate=st.sampled_from([3e6, 1e8]),
     budget=st.sampled_from([0.3, 0.5, 0.7, 0.9]),
 )
-@settings(max_examples=25, deadline=None)
+@tried(25, deadline=None)
 def test_budgets_hold_with_weights_that_do_not_fit(capacity, rate, budget):
     network = _network().space(SPACE)
     array = dataclasses.replace(MACHINE, weight_capacity_bytes=capacity, spill_bytes_per_s=rate, bytes_per_element=1.0)
@@ -237,7 +238,7 @@ def test_weights_that_layers_share_are_stored_once():
     rate=st.sampled_from([3e6, 1e8]),
     budget=st.sampled_from([0.3, 0.5, 0.7, 0.9]),
 )
-@settings(max_examples=20, deadline=None)
+@tried(20, deadline=None)
 def test_budgets_hold_with_weights_that_layers_share(capacity, rate, budget):
     options = {"w": (8, 24, 40), "h": (16, 33, 64), "v": (4, 30)}
     network = TIED.space(options)

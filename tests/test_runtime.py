@@ -10,9 +10,10 @@ import warnings
 import numpy as np
 import pytest
 import twin
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from trying import tried
 
 import hwcost
 from hwcost import (
@@ -92,7 +93,7 @@ GEMMS = st.fixed_dictionaries({letter: st.integers(1, 7) for letter in "mnk"} | 
 @pytest.mark.parametrize("timing", FOLD_TIMINGS)
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 @given(sizes=GEMMS, rows=st.integers(1, 5), cols=st.integers(1, 5))
-@settings(max_examples=40)
+@tried(40)
 def test_equals_the_walk_over_the_tiles(dataflow, timing, sizes, rows, cols):
     walked = twin.simulate(sizes, rows, cols, dataflow, timing)
     cost = layer_cost(Gemm(**sizes), SystolicArray(rows, cols, dataflow=dataflow, fold_timing=timing))
@@ -104,7 +105,7 @@ def test_equals_the_walk_over_the_tiles(dataflow, timing, sizes, rows, cols):
 @pytest.mark.parametrize("timing", FOLD_TIMINGS)
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 @given(sizes=GEMMS, rows=st.integers(1, 5), cols=st.integers(1, 5), most=st.integers(1, 4), drains=st.booleans())
-@settings(max_examples=40)
+@tried(40)
 def test_equals_the_walk_over_short_streams_and_drained_outputs(dataflow, timing, sizes, rows, cols, most, drains):
     drains = drains and (dataflow, timing) == ("os", "serial")
     walked = twin.simulate(sizes, rows, cols, dataflow, timing, most=most, drains=drains)
@@ -322,7 +323,7 @@ WIDE = st.one_of(st.integers(1, 100), st.integers(1, 2**33), st.integers(2**58, 
 @given(
     st.tuples(*[WIDE] * 4), st.sets(st.sampled_from(["k1", "c", "f", "s1"]), min_size=1), st.sampled_from([(), (1,)])
 )
-@settings(max_examples=200)
+@tried(200)
 def test_products_of_arrays_are_right_or_raise(values, in_arrays, shape):
     sizes = dict(zip(("k1", "c", "f", "s1"), values, strict=True))
     exact = author(k2=3, h=2, w=1, batch=1, s2=7, **sizes)
@@ -342,7 +343,7 @@ def test_products_of_arrays_are_right_or_raise(values, in_arrays, shape):
 @pytest.mark.parametrize("timing", FOLD_TIMINGS)
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 @given(st.tuples(*[WIDE] * 5))
-@settings(max_examples=60)
+@tried(60)
 def test_costs_of_arrays_are_right_or_raise(dataflow, timing, values):
     values = [min(value, 2**63 - 1) for value in values]
     exact = layer_cost(Gemm(*values[:3]), SystolicArray(*values[3:], dataflow=dataflow, fold_timing=timing))
@@ -635,7 +636,7 @@ def test_the_default_is_exact():
     assert runtime(k1=1, k2=1, c=9, f=9, s1=8, s2=8) == 4
 
 
-@settings(max_examples=200)
+@tried(200)
 @given(
     st.sampled_from(sorted(RELAXATIONS)),
     st.sampled_from(sorted(DATAFLOWS)),

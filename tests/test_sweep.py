@@ -14,9 +14,10 @@ import machines
 import nets
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refused
+from trying import tried
 
 from hwcost import (
     DATAFLOWS,
@@ -254,7 +255,7 @@ numbers = st.one_of(st.integers(1, 12), st.integers(1, 2**40))
 
 
 @given(st.lists(st.tuples(numbers, st.integers(1, 12)), min_size=1, max_size=40), st.booleans())
-@settings(max_examples=300)
+@tried(300)
 def test_the_front_is_that_of_all_pairs(points, floating):
     cycles, pes = (np.array(column) for column in zip(*points, strict=True))
     cycles = cycles / 3 if floating else cycles

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import tiled
 import twin
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from trying import tried
 
 from hwcost import LOWERINGS, RELAXATIONS, Conv2d, Cost, Gemm, InvalidValueError, Linear, SystolicArray, layer_cost
 from hwcost.machine import Buffers, Clock, Energy, Grid, Memory, Run, Term, Tiler, Tiles, Timing, Transfer
@@ -407,7 +408,7 @@ def test_devices_are_values(array):
 
 
 @given(m=SIZES, n=SIZES, k=SIZES, count=st.integers(1, 3))
-@settings(max_examples=30)
+@tried(30)
 def test_operands_are_what_their_letters_span(m, n, k, count):
     sizes = {"m": m, "n": n, "k": k}
     for operand, lacks in REUSE_LETTER.items():

@@ -310,7 +310,7 @@ def numbers_of(kind):
 def test_operators_with_nonsense(kind):
     """Whatever an operator gets, it ends as a network or as one line that says what is wrong."""
     rng = random.Random(kind)
-    for _ in range(40):
+    for _ in range(settings().max_examples // 4):
         net = Net()
         net.linear(net.input("x", (1, 4)), "first", 8)
         inputs = ["first/MatMul"] * (rng.random() < 0.3)

@@ -10,9 +10,10 @@ import machines
 import numpy as np
 import pytest
 import tiled
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refused
+from trying import tried
 
 from hwcost import RELAXATIONS, Conv2d, InvalidValueError, Linear, SystolicArray, layer_cost
 from hwcost.devices import read_device, write_device
@@ -30,7 +31,7 @@ TABLES = st.lists(st.sampled_from([0.5, 1.0, 1.25, 2.0, 3.0]), min_size=1, max_s
     depthwise=st.booleans(), memory=st.sampled_from([4000.0, 20480.0, 40960.0]),
     bank=st.sampled_from([None, 1500.0, 8192.0]), patch=st.sampled_from([(1, 1), (1, 2), (2, 2), (3, 2)]),
 )  # fmt: skip
-@settings(max_examples=60)
+@tried(60)
 def test_the_tile_is_the_best_of_all_that_fit(c, n, kernel, size, stride, depthwise, memory, bank, patch):
     array = dataclasses.replace(
         TILES, tile_bytes=memory, bank_bytes=bank, patch_height=patch[0], patch_width=patch[1]

@@ -6,8 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from trying import tried
 
 from common.every_tiling import case_of, least_bytes
 from common.measured_data import DATA
@@ -81,7 +82,7 @@ sizes = st.integers(1, 300)
 
 
 @given(m=sizes, n=sizes, k=sizes, room=st.floats(2500, 50_000), more=st.floats(1, 3), doubled=st.booleans())
-@settings(max_examples=40)
+@tried(40)
 def test_a_larger_buffer_never_moves_more(m, n, k, room, more, doubled):
     gemm = Gemm(m=m, n=n, k=k)
     small = SystolicArray(8, 8, buffer_bytes=room, double_buffered=doubled, reload_weight=0.0)

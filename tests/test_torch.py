@@ -10,9 +10,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refused
+from trying import tried
 
 from hwcost import (
     DATAFLOWS,
@@ -183,7 +184,7 @@ def test_the_expectation_is_the_mean_over_all_networks(dataflow, timing):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=20)
+@tried(20)
 def test_the_expectation_holds_for_any_probabilities(seed):
     space = chain()
     probs = random_probs(space, seed)
@@ -447,8 +448,9 @@ def test_copies_and_pickles_give_the_same_latency(mode):
 
 
 @COMPILES
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [None, "exact", "straight-through", "shifted"])
 def test_compiles_without_graph_breaks(mode, compiled):
+    """The loss without a relaxation, with one of each kind; every relaxation is traced in test_relaxation.py."""
     space = chain()
     loss = LatencyLoss(space, ARRAY, relaxation=mode, reference=1000)
     pairs = []

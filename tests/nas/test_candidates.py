@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from trying import tried
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from hwcost.torch.lookup import within
@@ -65,7 +66,7 @@ def can_grow(arch: ArchDef, choice: Mapping[str, int]) -> bool:
 
 
 @pytest.mark.parametrize("array", ARRAYS)
-@settings(max_examples=10)
+@tried(10)
 @given(st.lists(any_of(LENET), min_size=1, max_size=8))
 def test_costs_are_those_of_the_network(array: str, choices: list[dict[str, int]]) -> None:
     arch = on(LENET, array)
@@ -75,7 +76,7 @@ def test_costs_are_those_of_the_network(array: str, choices: list[dict[str, int]
     assert [costs.choice(row) for row in rows] == choices
 
 
-@settings(max_examples=10)
+@tried(10)
 @given(any_of(LENET))
 def test_macs_are_those_of_the_network(choice: dict[str, int]) -> None:
     macs = on(LENET, "gemmini").macs  # whatever the array
@@ -113,14 +114,12 @@ def test_saturated_networks_against_a_slow_twin(array: str) -> None:
     costs, choices = arch.costs(), everything(arch)
     found = costs.saturated(costs.rows(choices))
     for choice, row in zip(choices, found, strict=True):
-        grown, changed = dict(choice), True
+        grown, changed, most = dict(choice), True, cycles(arch, choice) * (1 + 1e-12)
         while changed:  # the last block first, each as far as it goes, until none goes further
             changed = False
             for block in reversed(arch.blocks):
                 name = block.width_decision
-                while grown[name] < block.widths[-1] and cycles(arch, grown | {name: grown[name] + 1}) <= cycles(
-                    arch, choice
-                ) * (1 + 1e-12):
+                while grown[name] < block.widths[-1] and cycles(arch, grown | {name: grown[name] + 1}) <= most:
                     grown[name] += 1
                     changed = True
         assert costs.choice(row) == grown
@@ -128,7 +127,7 @@ def test_saturated_networks_against_a_slow_twin(array: str) -> None:
 
 
 @pytest.mark.parametrize("array", ARRAYS)
-@settings(max_examples=6)
+@tried(6)
 @given(any_of(LENET))
 def test_saturated_networks_cost_the_same_and_none_can_grow(array: str, choice: dict[str, int]) -> None:
     arch = on(LENET, array)

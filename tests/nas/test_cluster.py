@@ -25,7 +25,7 @@ GIVEN: dict[str, Any] = {
     "seeds": [0],
     "train_seeds": 1,
     "images": 80,
-    "epochs": 60,
+    "epochs": 30,
     "train_epochs": 2,
     "candidates": 4,
     "finalists": 2,

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from trying import tried
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from hwcost.machine import Transfer
@@ -76,7 +77,7 @@ def test_a_reference_that_is_no_option_counts_as_one(latency: str, width: int) -
 
 
 @pytest.mark.parametrize("latency", EXACT)
-@settings(max_examples=4)
+@tried(4)
 @given(CHOICES)
 def test_exact_estimators_are_exact_where_all_is_decided(latency: str, choice: dict[str, int]) -> None:
     cost, reference = (network_cost(LENET.space.at(one), LENET.array).total for one in (choice, LENET.reference))

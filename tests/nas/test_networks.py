@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from trying import tried
 
 from hwcost.torch.alphas import Alphas
 from nas_plugin import ArchDef, SuperNetwork, TrainableNetwork, load_arch_def
@@ -21,7 +22,7 @@ def seeded(arch: ArchDef, seed: int = 0) -> SuperNetwork:
     return SuperNetwork(arch)
 
 
-@settings(max_examples=25)
+@tried(25)
 @given(CHOICES)
 def test_a_one_hot_mask_is_the_sliced_network(choice: dict[str, int]) -> None:
     network = seeded(ARCH)
@@ -41,7 +42,7 @@ BETWEEN = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40)
+@tried(40)
 @given(BETWEEN)
 def test_sliced_weights_are_the_sliced_network(choice: dict[str, int]) -> None:
     network = seeded(ARCH)
@@ -52,7 +53,7 @@ def test_sliced_weights_are_the_sliced_network(choice: dict[str, int]) -> None:
             assert (network.at(images, choice) - network(images, one_hot(ARCH, choice))).abs().max() < 1e-6
 
 
-@settings(max_examples=10)
+@tried(10)
 @given(CHOICES)
 def test_gates_that_pick_a_network_are_that_network(choice: dict[str, int]) -> None:
     network = seeded(ARCH)

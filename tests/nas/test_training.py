@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from trying import tried
 
 from hwcost import InvalidValueError, SystolicArray, network_cost
 from nas_plugin import LATENCIES, METHODS, SWEEP_METHODS, ArchDef, Method, SearchSettings, load_arch_def
@@ -127,7 +127,7 @@ def test_every_latency_trains(small: ArchDef, latency: str) -> None:
 LENET = load_arch_def()
 
 
-@hypothesis_settings(max_examples=20)
+@tried(20)
 @given(
     st.fixed_dictionaries({name: st.sampled_from(options) for name, options in LENET.decisions.items()}),
     st.sampled_from([(16, 16), (8, 8), (12, 14)]),
