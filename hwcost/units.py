@@ -9,7 +9,7 @@ from typing import TypeAlias
 from hwcost.errors import cut
 
 __all__ = [
-    "BYTES", "CLOCKS", "ENERGIES", "MARK", "NOT_SHOWN", "TIMES", "Units", "as_cell", "column_format", "exact",
+    "BYTES", "CLOCKS", "ENERGIES", "MARK", "NOT_SHOWN", "POWERS", "TIMES", "Units", "as_cell", "column_format", "exact",
     "in_unit", "labelled", "marked", "of_cell", "plural", "printable", "shorten_name", "shortlist", "unit_of",
     "with_unit",
 ]  # fmt: skip
@@ -20,6 +20,7 @@ Units: TypeAlias = Sequence[tuple[float, str]]
 TIMES: Units = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 CLOCKS: Units = ((1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz"))
 ENERGIES: Units = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "uJ"), (1e-9, "nJ"), (1e-12, "pJ"), (1e-15, "fJ"))
+POWERS: Units = ((1e3, "kW"), (1.0, "W"), (1e-3, "mW"), (1e-6, "uW"))
 BYTES: Units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 MARK, NOT_SHOWN = "~", "-"

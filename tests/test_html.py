@@ -182,7 +182,7 @@ def test_a_page_opens_as_a_tree_without_a_word_on_the_console(tmp_path):
         ("#sort=cycles", lambda line: -line["cycles"]),
         ("#sort=cycles&reverse", lambda line: line["cycles"]),
         ("#sort=utilization", lambda line: line["utilization"]),
-        ("#sort=bytes", lambda line: -sum(line["bytes"].values())),
+        ("#sort=bytes", lambda line: -line["dram_bytes"]),
         ("#sort=name", lambda line: line["name"]),
     ],
 )
@@ -351,5 +351,5 @@ def test_figures_of_the_page_are_those_of_the_summary():
         assert values[:5] == [cost.macs, cost.cycles, cost.seconds, summary.share(row), cost.utilization]
         assert values[5] == cost.folds
         assert values[6:-1] == pytest.approx([shares[kind] for kind in idle])
-        assert values[-1] == row.traffic.bytes()
+        assert values[-1] == cost.dram_bytes
     assert f"<dd>{summary.cost.macs:,}</dd>" in text

@@ -17,7 +17,7 @@ from nets import residual
 from hwcost import SystolicArray, network_cost
 from hwcost.cli import cli
 from hwcost.cli.model_output import SORTS
-from hwcost.devices import read_device
+from hwcost.devices import FIELD_UNITS, DeviceFile, Entry, read_device, write_device
 from hwcost.importers import read_network
 from hwcost.importers.lists import write_layers
 from hwcost.network.network import Network
@@ -50,17 +50,18 @@ def test_the_report_of_a_small_network(good):
     lines = table.splitlines()
     assert len({len(line) for line in lines}) == 1
     assert [re.sub(" {2,}", " | ", line) for line in lines] == [
-        "operation | shape | cycles | time[us] | share[%] | util[%] | folds | rows[%] | cols[%] | fill[%]",
-        "conv1 | 1 -> 6, 5 x 5, 28 x 28 | 1568 | 2.240 | 55.6 | 29.3 | 2 | 8.2 | 62.5 | 0.0",
-        "conv2 | 6 -> 16, 5 x 5, 14 x 14 -> 10 x 10 | 1000 | 1.429 | 35.4 | 93.8 | 10 | 6.2 | 0.0 | 0.0",
-        "fc1 | 400 -> 120 | 200 | 0.286 | 7.1 | 93.8 | 200 | 0.0 | 6.2 | 0.0",
-        "fc2 | 120 -> 84 | 48 | 0.069 | 1.7 | 82.0 | 48 | 5.5 | 12.5 | 0.0",
-        "fc3 | 84 -> 10 | 6 | 0.009 | 0.2 | 54.7 | 6 | 7.8 | 37.5 | 0.0",
+        "operation | shape | cycles | time[us] | share[%] | util[%] | folds | rows[%] | cols[%] | fill[%] | DRAM[kB]",
+        "conv1 | 1 -> 6, 5 x 5, 28 x 28 | 1568 | 2.240 | 55.6 | 29.3 | 2 | 8.2 | 62.5 | 0.0 | 5.638",
+        "conv2 | 6 -> 16, 5 x 5, 14 x 14 -> 10 x 10 | 1000 | 1.429 | 35.4 | 93.8 | 10 | 6.2 | 0.0 | 0.0 | 5.176",
+        "fc1 | 400 -> 120 | 200 | 0.286 | 7.1 | 93.8 | 200 | 0.0 | 6.2 | 0.0 | 48.52",
+        "fc2 | 120 -> 84 | 48 | 0.069 | 1.7 | 82.0 | 48 | 5.5 | 12.5 | 0.0 | 10.28",
+        "fc3 | 84 -> 10 | 6 | 0.009 | 0.2 | 54.7 | 6 | 7.8 | 37.5 | 0.0 | 0.934",
     ]
     assert totals.splitlines() == [
         "total        5 layers, 416520 MACs: 2822 cycles, 4.03143 us at 700 MHz, 57.66 % utilization",
         "PE-cycles    57.7 % useful, 6.9 % ragged rows, 35.5 % ragged columns",
-        "bytes        weights 61.47 kB, inputs 2.564 kB, outputs 6.518 kB",
+        "bytes        70.55 kB to and from DRAM: weights 61.47 kB, inputs 2.564 kB, outputs 6.518 kB; "
+        "312.3 kB next to the array",
     ]
 
 
@@ -76,18 +77,28 @@ def test_modules_are_a_tree_with_subtotals(good, tree):
         "stem", "body", "  0", "    attn", "      bmm", "      bmm (2)", "    fc", "  1.fc", "head",
     ]  # fmt: skip
     moved = sum(each.layer.reads + each.layer.writes for each in tree.memory_only.values())
-    assert f"memory-only  2 operations, {moved / 1000:g} kB of these bytes" in out
+    assert f"memory-only  2 operations, {moved / 1000:g} kB fused with the layers before them, no cycles" in out
 
 
-def test_bytes_are_those_of_all_operations_everywhere(good, tree):
-    text, content = good(*TREE, *ON), json.loads(good(*TREE, *ON, "--json", "--all"))
-    line = next(line for line in text.splitlines() if line.startswith("bytes"))
-    for name, size in content["total"]["bytes"].items():
-        assert f"{name}s {in_unit(size, BYTES, 4)}" in line
-        assert size == sum(row["bytes"][name] for row in content["rows"] if row["state"] != "module")
-    assert content["memory_only"]["bytes"] == sum(
-        sum(row["bytes"].values()) for row in content["rows"] if row["state"] == "memory-only"
-    )
+def test_bytes_are_those_of_the_cost_everywhere(good, tree, tmp_path):
+    """Operations without products are fused with others, unless the machine has a bandwidth for them."""
+    apart = dataclasses.replace(ARRAY, vector_bytes_per_s=1e9)
+    entries = {name: Entry(value, FIELD_UNITS[name], "assumed", "a test") for name, value in apart.as_dict().items()}
+    write_device(tmp_path / "apart.toml", DeviceFile("apart", "With passes of their own", (), entries))
+    for options, array in ((ON, ARRAY), (("--device", str(tmp_path / "apart.toml")), apart)):
+        text, content = good(*TREE, *options), json.loads(good(*TREE, *options, "--json", "--all"))
+        line = next(line for line in text.splitlines() if line.startswith("bytes"))
+        total = network_cost(tree, array).total
+        assert content["total"]["dram_bytes"] == total.dram_bytes == sum(content["total"]["bytes"].values())
+        for name, size in content["total"]["bytes"].items():
+            assert size == getattr(total, f"dram_{name}_bytes")
+            assert size == sum(row["bytes"][name] for row in content["rows"] if row["state"] != "module")
+            if size:
+                assert f"{name}s {in_unit(size, BYTES, 4)}" in line
+        free = [row for row in content["rows"] if row["state"] == "memory-only"]
+        key = "fused_bytes" if array is ARRAY else "dram_bytes"
+        assert content["memory_only"]["bytes"] == sum(row[key] for row in free) > 0
+        assert {row[name] for row in free for name in ("fused_bytes", "dram_bytes") if name != key} == {0}
     stem = next(each for each in content["modules"] if each["path"] == "stem")
     inner = [row for row in content["rows"] if row["state"] != "module" and row["path"] == "stem"]
     assert stem["bytes"]["input"] == sum(row["bytes"]["input"] for row in inner)
@@ -96,7 +107,7 @@ def test_bytes_are_those_of_all_operations_everywhere(good, tree):
 def test_all_shows_what_only_moves_memory(good):
     out = good(*TREE, *ON, "--all")
     assert operations(out)[:3] == ["stem", "  stem", "  relu"]
-    assert "2.048 kB" in next(line for line in out.splitlines() if line.startswith("  relu"))
+    assert "(2.048)" in next(line for line in out.splitlines() if line.startswith("  relu"))
 
 
 def test_depth_collapses_modules_into_their_subtotal(good, tree):
@@ -118,13 +129,16 @@ def test_a_list_is_sorted_and_top_counts_the_lines_left_out(good):
 
 @pytest.mark.parametrize("key", SORTS)
 def test_every_order_has_the_worst_first(good, key):
-    rows = json.loads(good(*RESIDUAL, *ON, "--sort", key, "--json"))["rows"]
+    energy = ("--buffer", "64k", "--energy", "45nm-textbook")
+    rows = json.loads(good(*RESIDUAL, *ON, *energy, "--sort", key, "--json"))["rows"]
     figures = {
         "cycles": lambda row: -row["cycles"],
         "time": lambda row: -row["seconds"],
         "macs": lambda row: -row["macs"],
         "utilization": lambda row: row["utilization"],
         "waste": lambda row: row["pe_cycles"]["useful"] - sum(row["pe_cycles"].values()),
+        "bytes": lambda row: -row["dram_bytes"],
+        "energy": lambda row: -row["energy_joules"],
         "name": lambda row: row["name"],
         "order": lambda row: list(residual()).index(row["name"]),
     }

@@ -48,12 +48,11 @@ def seconds_of(figures, array):
         array.dram_bytes_per_s if own is None else own
         for own in (array.weight_bytes_per_s, array.input_bytes_per_s, array.output_bytes_per_s)
     ]
-    rates.append(rates[2])  # partial sums
-    again = 0 if array.has_buffers else figures["reread_bytes"]
-    moved = {**figures["bytes"], "input": figures["bytes"]["input"] - again}
+    moved = dict(figures["bytes"])
+    moved["output"] += moved.pop("partial")
     seconds = [size / rate for size, rate in zip(moved.values(), rates, strict=True)]
-    seconds[1] += again / (rates[1] if array.reread_bytes_per_s is None else array.reread_bytes_per_s)
-    seconds[2:] = [sum(seconds[2:])]
+    if array.reread_bytes_per_s is not None:  # from a nearer memory than DRAM
+        seconds[1] += figures["reread_bytes"] / array.reread_bytes_per_s
     return max(seconds) if array.parallel_operands else sum(seconds)
 
 

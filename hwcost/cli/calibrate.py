@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.machines import OPTIONS, ArrayOptions, array_options
+from hwcost.cli.shared.machines import OPTIONS, ArrayOptions, timed_options
 from hwcost.cli.shared.options import Decorator, default_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.progress import progress_of_unknown
@@ -54,7 +54,7 @@ def _count(name: str, default: str, words: str, least: int = 1) -> Decorator:
 @click.argument("measured", metavar="FILE.csv", required=False)
 @click.option("--from", "compiler", metavar="vela", help="Fit to what a compiler estimates, instead of a file.")
 @click.option("--accelerator", metavar="NAME", help="Of --from vela, like ethos-u55-128.")
-@array_options
+@timed_options
 @click.option("-o", "--output", metavar="FILE.toml", help="Write the fitted device to this file.")
 @click.option("--name", metavar="NAME", help="Name of the fitted device.  [default: the output's name]")
 @default_option("--source", default="own measurements", metavar="TEXT", words="Source of the data, for the file.")

@@ -15,8 +15,9 @@ from hwcost.cli.shared.options import extrapolate, form_options, skip_unsupporte
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.console import note
 from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.model.cost import ENERGY
 from hwcost.tables import Column, is_terminal, table
-from hwcost.units import NOT_SHOWN, TIMES, column_format, marked, printable, unit_of
+from hwcost.units import BYTES, ENERGIES, NOT_SHOWN, TIMES, column_format, marked, printable, unit_of
 
 if TYPE_CHECKING:
     from hwcost.network.network import Network
@@ -26,6 +27,7 @@ __all__ = ["compare"]
 
 SCHEMA = "hwcost.compare/1"
 _MOST_PAIRS = 10_000
+_OF_MEMORY = ("dram_bytes", "sram_bytes", *ENERGY)
 _OF_TIME = ("cycles", "seconds", "utilization", "ratio", "mostly_bound")
 """How the names of figures begin that tell the time."""
 
@@ -168,9 +170,28 @@ def _text(pairs: Sequence[Pair]) -> str:
     ]
     if not any(pair.summary.seconds_90 for pair in pairs):
         del columns[4]
+    columns[-1:-1] = _of_memory(pairs)
     if any(pair.summary.missing for pair in pairs):
         columns.append(Column[Pair]("MISSING", lambda pair: str(len(pair.summary.missing) or "")))
     return "\n".join([*table(columns, pairs, coloured=is_terminal()), *_legends(pairs)])
+
+
+def _of_memory(pairs: Sequence[Pair]) -> Iterator[Column[Pair]]:
+    """Bytes to and from DRAM, and the energy if any machine has figures of it."""
+    scale, unit = unit_of(max(pair.summary.cost.dram_bytes for pair in pairs), BYTES)
+    yield Column[Pair](f"DRAM[{unit}]", lambda pair: f"{pair.summary.cost.dram_bytes / scale:.4g}")
+    energies = [_energy(pair) for pair in pairs]
+    if known := [each for each in energies if each is not None]:
+        per, name = unit_of(max(known), ENERGIES)
+        yield Column[Pair](
+            f"energy[{name}]", lambda pair: NOT_SHOWN if (energy := _energy(pair)) is None else f"{energy / per:.4g}"
+        )
+
+
+def _energy(pair: Pair) -> float | None:
+    """The energy; None without figures of it, or if some of it depends on a time that is not shown."""
+    energy: float | None = pair.summary.figures()["energy_joules"]
+    return energy
 
 
 def _legends(pairs: Sequence[Pair]) -> Iterator[str]:
@@ -203,6 +224,7 @@ def _row(pair: Pair) -> dict[str, Any]:
         "device": pair.machine.name,
         **{name: getattr(array, name) for name in ("rows", "cols", "dataflow", "fold_timing", "clock_hz")},
         **{name: getattr(summary.cost, name) for name in ("macs", "cycles", "seconds", "utilization")},
+        **{name: summary.figures()[name] for name in _OF_MEMORY},
         **dict(zip(("seconds_90_low", "seconds_90_high"), summary.seconds_90 or (None, None), strict=True)),
         "ratio": pair.ratio,
         "mostly_bound": summary.mostly_bound,

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from hwcost.arrays import Size
 from hwcost.cli import estimate_output as output
-from hwcost.cli.shared.machines import CLOCK, ArrayOptions
+from hwcost.cli.shared.machines import BUFFER, CLOCK, ENERGY, ArrayOptions
 from hwcost.cli.shared.options import default_option, form_options
 from hwcost.cli.shared.values import parse_relaxations
 from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
@@ -53,6 +53,8 @@ _FINITE = f"a number above 0, below 1.8e308; {_OTHERS}"
 @click.option("--scalesim-config", metavar="FILE", help="The SCALE-Sim configuration of the array.")
 @click.option("--scalesim-report", metavar="DIR", help="Write the COMPUTE_REPORT.csv of SCALE-Sim to this folder.")
 @CLOCK
+@BUFFER
+@ENERGY
 @default_option("--relaxation", default="logistic", metavar="NAME", words=_STAND_INS)
 @click.option("--temperature", metavar="T", help="Sharpness of the smooth steps, 1 to 1e6.  [default: 20]")
 @click.option("--explain", "explained", is_flag=True, help="List the terms of the figure in words.")
@@ -135,6 +137,7 @@ def _figures(pricing: Pricing, smooth_cycles: Size) -> output.Figures:
         "smooth_cycles": smooth_cycles,
         **{f"folds_{name}": pricing.pick(_folds(name)) for name in ("along_rows", "along_cols", "in_time")},
         **{name: getattr(exact, name) for name in _OF_THE_COST},
+        **exact.memory_figures,
     }
 
 

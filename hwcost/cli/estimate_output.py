@@ -13,11 +13,12 @@ import numpy as np
 from hwcost._version import __version__
 from hwcost.arrays import Size
 from hwcost.cli.formula import formula, partial_folds, split_text
-from hwcost.cli.shared.machines import ENDS, Machine, between
+from hwcost.cli.shared.machines import ENDS, between
+from hwcost.cli.shared.spent import bytes_text, energy_text
 from hwcost.cli.shared.workload import Workload
 from hwcost.model.layout import Work, lowered
 from hwcost.relaxation import Relaxation
-from hwcost.units import CLOCKS, TIMES, exact, in_unit, labelled, marked, unit_of
+from hwcost.units import BYTES, CLOCKS, ENERGIES, TIMES, exact, in_unit, labelled, marked, unit_of
 
 if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence
@@ -82,11 +83,14 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, work: Work,
         "utilization": known(f"{100 * figures['utilization']:.2f} %"),
         "time": f"{known(in_unit(figures['seconds'], TIMES))}{ends} at {in_unit(array.clock_hz, CLOCKS)}",
         "MACs": str(figures["macs"]),
-        "array": Machine(array, workload.machine.file).label,
+        "array": workload.machine._replace(array=array).label,
     }
     if figures["memory_cycles"] or figures["overhead_cycles"]:
         parts = " + ".join(f"{exact(figures[f'{name}_cycles'])} {name}" for name in ("compute", "overhead", "waiting"))
         lines["bound"] = f"{figures['bound']} (cycles = {parts} for memory)"
+    lines["bytes"] = bytes_text(figures)
+    if "energy_joules" in figures:
+        lines["energy"] = energy_text(figures)
     if array.arrays > 1:
         lines["split"] = split_text(work)
     if (text := formula(layer, array, figures)) is not None:
@@ -172,6 +176,11 @@ def _table(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator
             table[f"90 % {name}[{unit}]"] = (figures[key] / scale, "{:.4g}")
     if np.any(figures["memory_cycles"]) or np.any(figures["overhead_cycles"]):
         table["bound"] = (figures["bound"], "{}")
+    scale, unit = unit_of(np.max(figures["dram_bytes"]), BYTES)
+    table[f"DRAM[{unit}]"] = (figures["dram_bytes"] / scale, "{:.6g}")
+    if "energy_joules" in figures:
+        scale, unit = unit_of(np.max(figures["energy_joules"]), ENERGIES)
+        table[f"energy[{unit}]"] = (figures["energy_joules"] / scale, "{:.6g}")
     beyond = figures.get("extrapolated", False)
     marks = [name for name in table if np.any(beyond) and name.startswith(("cycles", "utilization", "time"))]
     widths = [

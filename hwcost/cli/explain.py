@@ -8,23 +8,20 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from hwcost.cli.formula import split_text
+from hwcost.cli.shared.spent import bytes_text, energy_text
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.machine.terms import START_UP
-from hwcost.model.cost import BYTES as MOVED
-from hwcost.model.cost import JOULES, Cost
+from hwcost.model.cost import Cost
 from hwcost.model.layout import Work, lowered
 from hwcost.model.least import Chosen
 from hwcost.model.overheads import overheads_of
 from hwcost.model.pricing import Pricing
 from hwcost.model.tilings import TILINGS
 from hwcost.model.traffic import bytes_of, transfers_of
-from hwcost.units import BYTES, ENERGIES, in_unit
+from hwcost.units import BYTES, in_unit
 
 __all__ = ["Sentence", "explain"]
-
-
-_SPENT = {"mac": "of MACs", "sram": "next to the array", "dram": "for DRAM", "idle": "at all times"}
 
 
 class Sentence(NamedTuple):
@@ -48,7 +45,7 @@ def explain(pricing: Pricing) -> list[Sentence]:
     folds: ceil(150 / 8) = 19 along rows, ceil(16 / 8) = 2 along columns
     compute: T cycles per fold: filling and draining are free (the author's formula): 3800 cycles
     total: 3800 cycles, bound by compute
-    bytes: 5.176 kB to and from DRAM: 2.4 kB of weights, 1.176 kB of inputs, 1.6 kB of outputs
+    bytes: 5.176 kB to and from DRAM: weights 2.4 kB, inputs 1.176 kB, outputs 1.6 kB; 30.6 kB next to the array
     left out: filling and draining; memory; start-up; a constant
     """
     parts, array, cost = pricing, pricing.work.array, pricing.cost
@@ -129,16 +126,11 @@ def _tiling(chosen: Chosen | None) -> Iterator[Sentence]:
 
 
 def _spent(cost: Cost) -> Iterator[Sentence]:
-    """Bytes that cross DRAM, and the energy if the machine has figures."""
-    moved = {f"{name}s": getattr(cost, f"dram_{name}_bytes") for name in MOVED}
-    parts = ", ".join(f"{in_unit(size, BYTES, 4)} of {name}" for name, size in moved.items() if size)
-    yield Sentence(
-        "bytes", f"{in_unit(cost.dram_bytes, BYTES, 4)} to and from DRAM: {parts.replace('partials', 'partial sums')}"
-    )
-    if (energy := cost.energy_joules) is not None:
-        joules = {name: getattr(cost, f"{name}_joules") for name in JOULES}
-        parts = ", ".join(f"{in_unit(each, ENERGIES, 4)} {_SPENT[name]}" for name, each in joules.items() if each)
-        yield Sentence("energy", f"{in_unit(energy, ENERGIES, 4)}: {parts}")
+    """Bytes that move, and the energy if the machine has figures."""
+    figures = cost.memory_figures
+    yield Sentence("bytes", bytes_text(figures))
+    if "energy_joules" in figures:
+        yield Sentence("energy", energy_text(figures))
 
 
 def _terms(parts: Pricing, array: SystolicArray) -> Iterator[Sentence]:

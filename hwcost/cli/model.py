@@ -13,6 +13,7 @@ from hwcost.cli.shared.options import block, extrapolate, form_options, parsed_b
 from hwcost.cli.shared.outputs import CSV, HTML, PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_name
 from hwcost.console import note
+from hwcost.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from hwcost.network.network import Network
@@ -93,6 +94,9 @@ def model(
     """
     files.check(source)
     machine = array.read()
+    if sort == "energy" and not machine.array.has_energy:
+        reason = "the machine has no figures of energy"
+        raise InvalidValueError("--sort", sort, "pass --energy NAME, or another key", reason=reason)
     network = options.read(source)
     summary = summary_of(network, machine, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
     lines = output.lines_of(summary, depth=depth, everything=everything)

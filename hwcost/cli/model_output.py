@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,14 +12,15 @@ from hwcost.cli.formula import partial_folds
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.machines import between
 from hwcost.cli.shared.networks import missing_text, withheld_text
+from hwcost.cli.shared.spent import bytes_text, energy_text
 from hwcost.model.breakdown import KINDS
-from hwcost.model.traffic import OPERANDS
 from hwcost.network.network import UNCONNECTED
 from hwcost.reports import Module, Row, Summary
 from hwcost.tables import Column, bar, is_terminal, table, terminal_width
 from hwcost.units import (
     BYTES,
     CLOCKS,
+    ENERGIES,
     NOT_SHOWN,
     TIMES,
     column_format,
@@ -71,6 +73,8 @@ SORTS: Mapping[str, Callable[[Line], Any]] = {
     "macs": lambda line: -line.part.cost.macs,
     "utilization": lambda line: line.part.cost.utilization if line.part.cost.cycles else 2.0,
     "waste": lambda line: -line.part.breakdown.idle,
+    "bytes": lambda line: -line.part.cost.dram_bytes,
+    "energy": lambda line: -(line.part.cost.energy_joules or 0.0),
     "name": lambda line: line.name,
     "order": lambda line: 0,
 }
@@ -146,9 +150,31 @@ def _columns(summary: Summary, lines: Sequence[Line], flat: bool) -> list[Column
         for kind, short in _SHORT.items()
         if kind not in ("ragged_arrays", "slow_rows", "overhead", "waiting") or getattr(summary.breakdown, kind)
     )
-    if any(isinstance(line.part, Row) and line.part.state == "memory-only" for line in lines):
-        columns.append(Column[Line]("bytes", lambda line: in_unit(line.part.traffic.bytes(), BYTES, 4)))
+    columns.append(_bytes_column(summary, lines))
+    if summary.cost.energy_joules is not None:
+        columns.append(_energy_column(lines))
     return columns
+
+
+def _bytes_column(summary: Summary, lines: Sequence[Line]) -> Column[Line]:
+    """Bytes to and from DRAM; in parentheses those of operations that are fused with others and move none."""
+    moved = [(line.part.cost.dram_bytes, summary.fused_bytes(line.part)) for line in lines]
+    scale, unit = unit_of(max(itertools.chain(*moved), default=0.0), BYTES)
+
+    def shown(line: Line) -> str:
+        if size := line.part.cost.dram_bytes:
+            return f"{size / scale:.4g}"
+        fused = summary.fused_bytes(line.part)
+        return f"({fused / scale:.4g})" if fused else ""
+
+    return Column[Line](f"DRAM[{unit}]", shown)
+
+
+def _energy_column(lines: Sequence[Line]) -> Column[Line]:
+    scale, unit = unit_of(max((line.part.cost.energy_joules or 0.0 for line in lines), default=0.0), ENERGIES)
+    return Column[Line](
+        f"energy[{unit}]", lambda line: f"{energy / scale:.4g}" if (energy := line.part.cost.energy_joules) else ""
+    )
 
 
 def _share_of(kind: str) -> Callable[[Row | Module], str]:
@@ -184,12 +210,14 @@ def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
     texts = {"total": f"{plural(len(priced), 'layer')}, {cost.macs} MACs: {_total(summary)}"}
     if not summary.is_withheld():
         texts |= _parts_of_time(summary)
-    texts["bytes"] = ", ".join(f"{name} {in_unit(summary.tree.traffic.bytes(name), BYTES, 4)}" for name in OPERANDS)
+    texts["bytes"] = bytes_text(cost.memory_figures)
+    if cost.energy_joules is not None and not (cost.idle_joules and summary.is_withheld()):
+        texts["energy"] = energy_text(cost.memory_figures)
     if free := summary.of("memory-only"):
         moved = in_unit(sum(row.traffic.bytes() for row in free), BYTES, 4)
         time = in_unit(sum(row.cost.seconds for row in free), TIMES) if any(row.cost.cycles for row in free) else ""
-        time = time or "no cycles of the array"
-        texts["memory-only"] = f"{plural(len(free), 'operation')}, {moved} of these bytes, {time}"
+        how = f"of these bytes, {time}" if time else "fused with the layers before them, no cycles of the array"
+        texts["memory-only"] = f"{plural(len(free), 'operation')}, {moved} {how}"
     if why := partial_folds(summary.array):
         texts["folds"] = why
     for name, text in texts.items():

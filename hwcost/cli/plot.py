@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.shared.machines import ArrayOptions
+from hwcost.cli.shared.machines import BUFFER, ArrayOptions
 from hwcost.cli.shared.options import Decorator, default_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_relaxations
@@ -80,6 +80,7 @@ def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: f
 @_output_option("stairs.png")
 @_relaxation_option("logistic")
 @click.option("--temperature", metavar="T", help="Sharpness of the smooth steps, 1 to 1e6.  [default: 20]")
+@BUFFER
 @_json_option
 def stairs(
     *,

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from hwcost.cli.shared.machines import ARRAYS, CLOCK, FOLD_TIMING, ArrayOptions, adapted_device
+from hwcost.cli.shared.machines import (
+    ARRAYS,
+    BUFFER,
+    CLOCK,
+    ENERGY,
+    FOLD_TIMING,
+    ArrayOptions,
+    adapted_device,
+)
 from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options
 from hwcost.cli.shared.options import block, default_option, form_options, option_names, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
@@ -96,7 +104,7 @@ class Request(NamedTuple):
 )
 @size_option("--pe-budget", help="Leave out arrays with more processing elements.")
 @click.option("--device", metavar="NAME|FILE", help="Take everything except rows and columns from this device.")
-@block("array", ArrayOptions, ARRAYS, FOLD_TIMING, CLOCK)
+@block("array", ArrayOptions, ARRAYS, FOLD_TIMING, CLOCK, BUFFER, ENERGY)
 @skip_unsupported
 @size_option("--top", help=f"Write only the N fastest points.  [default: all; as text, {_TOP} of the Pareto front]")
 @click.option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.machines import ArrayOptions, Machine, array_options
+from hwcost.cli.shared.machines import BUFFER, ArrayOptions, Machine, timed_options
 from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, note_extrapolation
 from hwcost.cli.shared.options import default_option, option_names, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
@@ -41,7 +41,8 @@ def _names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str
 @click.command(epilog=_EXAMPLES)
 @click.argument("model", metavar="MODEL")
 @model_options
-@array_options
+@timed_options
+@BUFFER
 @click.option(
     "--widths",
     metavar="NAMES",

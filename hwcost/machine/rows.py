@@ -82,7 +82,7 @@ def row_of(rows: Mapping[str, Any], kind: type[Row]) -> Kind:
                 allowed = f"a name other than those that ship: {', '.join(rows)}"
                 raise InvalidValueError(f"{place}.name", value.name, allowed)
             return value
-        check_one_of(place, value, rows, f"; or a {kind.__name__}")
+        check_one_of(place, value, rows, f"; or {'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}")
         return value
 
     return Kind(check, (str,), "a text in quotes", names=tuple(rows), rows=(kind,))

@@ -12,7 +12,7 @@ import numpy as np
 from hwcost.arrays import Size, check_finite, frozen, is_number, product, to_numpy, total, true_divide
 from hwcost.model.sums import Sums
 
-__all__ = ["BYTES", "JOULES", "PARTS", "Cost"]
+__all__ = ["BYTES", "ENERGY", "JOULES", "PARTS", "Cost"]
 
 PARTS = ("compute", "memory", "overhead")
 """The parts of a cost that can bound a layer."""
@@ -20,6 +20,8 @@ BYTES = ("weight", "input", "output", "partial")
 """What moves, in the names of the figures of bytes."""
 JOULES = ("mac", "sram", "dram", "idle")
 """The parts of the energy."""
+ENERGY = ("energy_joules", "average_watts", "energy_delay")
+"""The figures that follow from the energy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +119,17 @@ class Cost(Sums):
         return total(*(getattr(self, f"{level}_{kind}_{unit}") for kind in BYTES))
 
     @property
+    def memory_figures(self) -> dict[str, Size]:
+        """Bytes at both levels, in all and by what moves, and the energy and its parts if there are figures of it."""
+        levels = {"dram": self.dram_bytes, "sram": self.sram_bytes}
+        found: dict[str, Size] = {}
+        for level, whole in levels.items():
+            parts = (f"{level}_{kind}_bytes" for kind in BYTES)
+            found |= {f"{level}_bytes": whole} | {name: getattr(self, name) for name in parts}
+        names = () if self.energy_joules is None else (*ENERGY, *(f"{part}_joules" for part in JOULES))
+        return found | {name: getattr(self, name) for name in names}
+
+    @property
     def energy_joules(self) -> Size | None:
         """Energy; None on a machine without figures of energy.
 
@@ -153,5 +166,5 @@ class Cost(Sums):
 
     def as_dict(self) -> dict[str, Any]:
         """Every figure by name, derived ones included; needs values, which a tracing compiler does not have."""
-        derived = ("dram_bytes", "sram_bytes", "energy_joules", "average_watts", "energy_delay", "bound", "utilization")
+        derived = ("dram_bytes", "sram_bytes", *ENERGY, "bound", "utilization")
         return {**vars(self), **{name: getattr(self, name) for name in derived}}

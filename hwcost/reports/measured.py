@@ -20,5 +20,7 @@ def share_beyond(rows: Sequence[Row]) -> float:
 
 def without_total(figures: dict[str, Any]) -> dict[str, Any]:
     """The figures of a network or module without those that its time would tell."""
-    hidden = {name: None for name in figures if name in _OF_TIME or name.endswith("_cycles")}
+    idles = ("energy_joules", "idle_joules") if figures["idle_joules"] else ()
+    names = (*_OF_TIME, "average_watts", "energy_delay", *idles)
+    hidden = {name: None for name in figures if name in names or name.endswith("_cycles")}
     return figures | hidden | {"pe_cycles": dict.fromkeys(figures["pe_cycles"])}

@@ -11,16 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hwcost.arrays import Value, true_divide
+from hwcost.arrays import Size, Value, true_divide
 from hwcost.devices import DeviceFile, ExtrapolationWarning, read_device
 from hwcost.devices.measured import legend, withheld
 from hwcost.errors import InvalidValueError, shorten
 from hwcost.machine.array import SystolicArray
+from hwcost.machine.energies import without_energy
 from hwcost.model.breakdown import CycleBreakdown, breakdown
-from hwcost.model.cost import PARTS, Cost
+from hwcost.model.cost import BYTES, ENERGY, JOULES, PARTS, Cost
 from hwcost.model.layers import is_layer
 from hwcost.model.pricing import Pricing
-from hwcost.model.traffic import MOVED, Traffic
+from hwcost.model.traffic import Traffic
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.network.pricing import Layers, moves_by_layer, price_network
@@ -125,6 +126,14 @@ class Summary(Value):
         judged = [row for row in self.rows if row.state == "priced" or row.beyond]
         return legend(self.measured, len(judged), {row.name: row.beyond for row in judged if row.beyond})
 
+    def fused_bytes(self, part: Row | Module | None = None) -> Size:
+        """Bytes that operations without products would move if each were a pass of its own; they are none of DRAM's.
+
+        On a machine with a ``vector_bytes_per_s`` each is one, and its bytes are among those of its cost.
+        """
+        rows = self.rows if part is None else part.rows if isinstance(part, Module) else (part,)
+        return sum(row.traffic.bytes() for row in rows if row.state == "memory-only" and not row.cost.cycles)
+
     def figures(self, part: Row | Module | None = None) -> dict[str, Any]:
         """The figures of a row or module, or of the whole network, by name."""
         whole = self.tree if part is None else part
@@ -139,8 +148,13 @@ class Summary(Value):
             "folds": cost.folds,
             **{f"{name}_cycles": getattr(cost, f"{name}_cycles") for name in (*PARTS, "waiting")},
             "pe_cycles": dict(breakdown.figures()),
-            "bytes": {operand.removesuffix("s"): whole.traffic.bytes(operand) for operand in MOVED},
+            "bytes": {kind: getattr(cost, f"dram_{kind}_bytes") for kind in BYTES},
+            "dram_bytes": cost.dram_bytes,
+            "sram_bytes": cost.sram_bytes,
+            **{f"sram_{kind}_bytes": getattr(cost, f"sram_{kind}_bytes") for kind in BYTES},
             "reread_bytes": whole.traffic.bytes(level="reread"),
+            "fused_bytes": self.fused_bytes(part),
+            **{name: getattr(cost, name) for name in (*ENERGY, *(f"{each}_joules" for each in JOULES))},
             "extrapolated_share": self.share_beyond(whole),
         }
         return without_total(found) if self.is_withheld(part) else found
@@ -271,7 +285,7 @@ def with_device(summary: Summary, device: DeviceFile, network: Mapping[str, Any]
     return dataclasses.replace(
         summary,
         rows=tuple(rows),
-        seconds_90=device.interval(priced) if device.array == summary.array else None,
+        seconds_90=device.interval(priced) if without_energy(device.array) == without_energy(summary.array) else None,
         measured=device.name,
         extrapolate=extrapolate,
     )

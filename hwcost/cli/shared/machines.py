@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from hwcost.cli.shared.options import block, option_names, parsed_by, size_option, value_of
-from hwcost.cli.shared.values import parse_clock, parse_name
+from hwcost.cli.shared.values import parse_bytes, parse_clock, parse_name
 from hwcost.console import note
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.machine.energies import ENERGIES, with_energy, without_energy
 from hwcost.machine.folds import FOLD_TIMINGS
-from hwcost.units import CLOCKS, TIMES, in_unit, plural, printable
+from hwcost.units import BYTES, CLOCKS, TIMES, in_unit, plural, printable
 
 if TYPE_CHECKING:
     from hwcost.advice import MeasuredCosts
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARRAYS",
+    "BUFFER",
     "CLOCK",
     "DATAFLOW",
     "DEVICE",
     "ENDS",
+    "ENERGY",
     "FOLD_TIMING",
     "TABLE",
     "ArrayOptions",
@@ -35,6 +39,7 @@ __all__ = [
     "adapted_device",
     "array_options",
     "between",
+    "timed_options",
 ]
 
 _DATAFLOWS, _FOLD_TIMINGS = ", ".join(DATAFLOWS), ", ".join(FOLD_TIMINGS)
@@ -56,6 +61,14 @@ CLOCK = click.option(
 
 ENDS = ("seconds_90_low", "seconds_90_high")
 """The figures between which a latency lies with 90 %, in rows of a table on a calibrated device."""
+BUFFER = click.option(
+    "--buffer", metavar="BYTES", callback=parsed_by(parse_bytes),
+    help="Buffer for tiles next to the array, like 64k (of 1024 bytes) or 1M.  [default: the device's, or no limit]",
+)  # fmt: skip
+ENERGY = click.option(
+    "--energy", metavar="NAME", callback=parsed_by(parse_name, ENERGIES),
+    help=f"Figures of energy, one of: {', '.join(ENERGIES)}.  [default: the device's, or none]",
+)  # fmt: skip
 
 
 def between(interval: tuple[float, float] | None) -> str:
@@ -73,10 +86,12 @@ class Machine(NamedTuple):
     Attributes:
         array: the accelerator, with the changes that the options make.
         file: the device; None for an array that is made of options alone.
+        energy: the name of the table that its figures of energy are from; empty for those of the device.
     """
 
     array: SystolicArray
     file: DeviceFile | None
+    energy: str = ""
 
     @property
     def name(self) -> str | None:
@@ -92,7 +107,11 @@ class Machine(NamedTuple):
         """
         array = self.array
         name = "" if self.file is None else f"{self.file.name}{self._changes()}: "
-        return f"{name}{array.size_in_words}, {array.dataflow_row.summary}, {array.fold_timing} folds"
+        more = [] if math.isinf(array.buffer_bytes) else [f"buffer of {in_unit(array.buffer_bytes, BYTES, 4)}"]
+        more += [f"energy of {self.energy}"] if self.energy else []
+        return ", ".join(
+            [f"{name}{array.size_in_words}", array.dataflow_row.summary, f"{array.fold_timing} folds", *more]
+        )
 
     def interval(self, parts: Iterable[tuple[Any, float]]) -> tuple[float, float] | None:
         """The ends between which the latency of layers lies with 90 %; None unless they are those of the fitted device.
@@ -100,7 +119,8 @@ class Machine(NamedTuple):
         Args:
             parts: layers with their seconds.
         """
-        return self.file.interval(parts) if self.file is not None and self.file.array == self.array else None
+        is_fitted = self.file is not None and without_energy(self.file.array) == without_energy(self.array)
+        return self.file.interval(parts) if self.file is not None and is_fitted else None
 
     def _changes(self) -> str:
         """What differs from the device of that name."""
@@ -132,7 +152,9 @@ class CostTable(NamedTuple):
         return f"{printable(self.path)}: measured costs, {rows} of {layers}"
 
 
-OPTIONS = ("--device", "--s1", "--s2", "--arrays", "--dataflow", "--fold-timing", "--clock")
+OPTIONS = (
+    "--device", "--s1", "--s2", "--arrays", "--dataflow", "--fold-timing", "--clock", "--buffer", "--energy",
+)  # fmt: skip
 """The options that describe one array."""
 
 
@@ -146,6 +168,8 @@ class ArrayOptions(NamedTuple):
     dataflow: str | None = None
     fold_timing: str | None = None
     clock: float | None = None
+    buffer: float | None = None
+    energy: str | None = None
 
     def read_table(self, path: str) -> CostTable:
         """The table of measured costs given as --table; raises if there are options of an array as well."""
@@ -182,14 +206,17 @@ class ArrayOptions(NamedTuple):
                 missing = "--s1" if self.array_rows is None else "--s2"
                 raise InvalidValueError(missing, MISSING, "the rows and columns of an array, or a --device")
             base = SystolicArray(self.array_rows, self.array_cols)
-        names = ("rows", "cols", "arrays", "dataflow", "fold_timing", "clock_hz")
-        changes = {name: value for name, value in zip(names, self[1:], strict=True) if value is not None}
-        return Machine(adapted_device(base, **changes), file)
+        names = ("rows", "cols", "arrays", "dataflow", "fold_timing", "clock_hz", "buffer_bytes")
+        changes = {name: value for name, value in zip(names, self[1:-1], strict=True) if value is not None}
+        with option_names({"SystolicArray.buffer_bytes": "--buffer"}):
+            array = adapted_device(base, **changes)
+            if self.energy is not None:
+                memory: Any = None if file is None or "on_chip_bytes" not in file.facts else file.facts["on_chip_bytes"]
+                array = with_energy(array, self.energy, memory_bytes=None if memory is None else memory.value)
+        return Machine(array, file, self.energy or "")
 
 
-array_options = block(
-    "array",
-    ArrayOptions,
+_TIMED = (
     DEVICE,
     size_option("--s1", "--rows", "array_rows", help="Rows of the array.  [default: the device's]"),
     size_option("--s2", "--cols", "array_cols", help="Columns of the array.  [default: the device's]"),
@@ -198,7 +225,10 @@ array_options = block(
     FOLD_TIMING,
     CLOCK,
 )
-"""Adds the options that describe one array; the command takes them as ``array``."""
+timed_options = block("array", ArrayOptions, *_TIMED)
+"""Adds the options that describe one array, of whose time alone the command tells; it takes them as ``array``."""
+array_options = block("array", ArrayOptions, *_TIMED, BUFFER, ENERGY)
+"""The same with those of its memory and energy."""
 TABLE = click.option(
     "--table",
     metavar="FILE.csv",

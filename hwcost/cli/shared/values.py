@@ -16,9 +16,9 @@ from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.relaxation import RELAXATIONS, Relaxation
 
 __all__ = [
-    "ALLOWED_SIZES", "INT64_MAX", "INTEGER", "REAL", "Sizes", "listed", "number_of", "parse_array", "parse_clock",
-    "parse_member", "parse_name", "parse_number", "parse_padding", "parse_relaxations", "parse_seeds", "parse_size",
-    "parse_sizes", "parse_sizes_by_name", "parse_stride",
+    "ALLOWED_SIZES", "INT64_MAX", "INTEGER", "REAL", "Sizes", "listed", "number_of", "parse_array", "parse_bytes",
+    "parse_clock", "parse_member", "parse_name", "parse_number", "parse_padding", "parse_relaxations", "parse_seeds",
+    "parse_size", "parse_sizes", "parse_sizes_by_name", "parse_stride",
 ]  # fmt: skip
 
 ALLOWED_SIZES = "an integer of at least 1, a list like 8,16,32 or a range like 1:256 or 1:256:8"
@@ -27,6 +27,7 @@ MAX_DIGITS = 300
 TEMPERATURES = (1.0, 1e6)
 """Below 1 the smooth steps would be wider than the stairs they replace."""
 
+_BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 _UNITS = {"": 1.0, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9, "thz": 1e12}
 
 
@@ -211,6 +212,18 @@ def parse_clock(option: str, text: str) -> float:
     if 1e-3 < hertz < 1e3 and not unit:
         note(f"{option} {text} is {hertz:g} hertz; with a unit it is {option} {text}MHz")
     return hertz
+
+
+def parse_bytes(option: str, text: str) -> float:
+    """Bytes, of which ``k``, ``M`` and ``G`` are powers of 1024.
+
+    >>> parse_bytes("--buffer", "64k"), parse_bytes("--buffer", "1.5MB")
+    (65536.0, 1572864.0)
+    """
+    allowed = "a number of bytes above 0, like 65536, 64k or 1M"
+    number = text.lower().removesuffix("b")
+    unit = number[-1:] if number[-1:] in ("k", "m", "g") else ""
+    return parse_number(option, number.removesuffix(unit).strip(), allowed) * _BYTES[unit]
 
 
 def parse_relaxations(

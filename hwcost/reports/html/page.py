@@ -13,7 +13,7 @@ from typing import Any
 from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import KINDS
 from hwcost.reports.html.inline import inline_svg, text_of
-from hwcost.units import BYTES, NOT_SHOWN, TIMES, Units, in_unit, marked, with_unit
+from hwcost.units import BYTES, ENERGIES, NOT_SHOWN, TIMES, Units, in_unit, marked, with_unit
 
 __all__ = ["html_report"]
 
@@ -116,6 +116,10 @@ def _totals(total: Mapping[str, Any], withheld: str) -> Iterator[str]:
     if by_bound := {name: each for name, each in (total.get("seconds_by_bound") or {}).items() if each}:
         whole = sum(by_bound.values())
         shown["bound by"] = ", ".join(f"{name} {100 * each / whole:.0f} %" for name, each in by_bound.items())
+    if "dram_bytes" in total:
+        shown["to and from DRAM"] = in_unit(total["dram_bytes"], BYTES, 4)
+    if (energy := total.get("energy_joules")) is not None:
+        shown["energy"] = in_unit(energy, ENERGIES, 4).replace("uJ", "\u00b5J")
     yield '<dl class="totals">'
     yield from (f"<div><dt>{name}</dt><dd>{text_of(text)}</dd></div>" for name, text in shown.items())
     yield "</dl>"
@@ -141,15 +145,17 @@ def _table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     shares = [_shares(line["pe_cycles"]) for line in lines if line.get("cycles")]
     idle = [kind for kind in _IDLE if any(abs(each[kind]) >= _SHOWN for each in shares)]
     heads = {"name": "operation", "shape": "shape"} | _FIGURES
-    for key, head in (heads | {f"idle-{kind}": f"idle: {_IDLE[kind]}" for kind in idle} | {"bytes": "bytes"}).items():
+    has_energy = any(line.get("energy_joules") is not None for line in lines)
+    moved = {"bytes": "DRAM bytes"} | ({"energy": "energy"} if has_energy else {})
+    for key, head in (heads | {f"idle-{kind}": f"idle: {_IDLE[kind]}" for kind in idle} | moved).items():
         hint = f' title="PE-cycles: {KINDS[key.removeprefix("idle-")]}"' if key.startswith("idle-") else ""
         yield f'<th scope="col" data-key="{key}"{hint}><button>{head}</button></th>'
     yield "</tr></thead><tbody>"
-    yield from (_row(line, idle) for line in lines)
+    yield from (_row(line, idle, has_energy) for line in lines)
     yield "</tbody></table></div>"
 
 
-def _row(line: Mapping[str, Any], idle: Sequence[str]) -> str:
+def _row(line: Mapping[str, Any], idle: Sequence[str], has_energy: bool) -> str:
     is_module = line["state"] == "module"
     label = f'<span class="short">{text_of(line["label"])}</span><span class="full">{text_of(line["name"])}</span>'
     fold = '<button class="fold" aria-expanded="true"></button>' if is_module else ""
@@ -157,15 +163,14 @@ def _row(line: Mapping[str, Any], idle: Sequence[str]) -> str:
     what = f"not supported: {line['reason']}" if line["state"] == "unsupported" else line["shape"] or line["kind"]
     cells.append(f"<td>{text_of(line['shape'] if is_module else what).replace(' x ', '&nbsp;x&nbsp;')}</td>")
     cells.extend(_cells(line, idle))
+    cells.extend(_memory_cells(line, has_energy))
     look = f"{line['state']}{' free' * line['is_free']}{' single' * line['is_single']}"
     return f'<tr class="{look}" data-depth="{int(line["depth"])}">{"".join(cells)}</tr>'
 
 
 def _cells(line: Mapping[str, Any], idle: Sequence[str]) -> Iterator[str]:
-    moved = sum(line.get("bytes", {}).values())
     if not line.get("cycles"):
         yield from ["<td></td>"] * (len(_FIGURES) + len(idle))
-        yield _cell(moved, in_unit(moved, BYTES, 4)) if moved else "<td></td>"
         return
     beyond = line.get("is_beyond")
     for key in _FIGURES:
@@ -185,7 +190,18 @@ def _cells(line: Mapping[str, Any], idle: Sequence[str]) -> Iterator[str]:
     shares = _shares(line["pe_cycles"])
     for kind in idle:
         yield _cell(shares[kind], f"{100 * shares[kind]:.1f} %" if shares[kind] else "")
-    yield _cell(moved, in_unit(moved, BYTES, 4))
+
+
+def _memory_cells(line: Mapping[str, Any], has_energy: bool) -> Iterator[str]:
+    """Bytes to and from DRAM, in parentheses those of operations that are fused with others, and the energy."""
+    moved, fused = line.get("dram_bytes", 0), line.get("fused_bytes", 0)
+    if moved:
+        yield _cell(moved, in_unit(moved, BYTES, 4))
+    else:
+        yield f'<td class="number">({in_unit(fused, BYTES, 4)})</td>' if fused else "<td></td>"
+    if has_energy:
+        energy = line.get("energy_joules")
+        yield "<td></td>" if energy is None else _cell(energy, in_unit(energy, ENERGIES, 4).replace("uJ", "\u00b5J"))
 
 
 def _shares(figures: Mapping[str, float]) -> dict[str, float]:

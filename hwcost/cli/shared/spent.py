@@ -1,0 +1,47 @@
+"""Bytes and joules of a cost in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hwcost.model.cost import BYTES as MOVED
+from hwcost.model.cost import JOULES
+from hwcost.units import BYTES, ENERGIES, POWERS, in_unit
+
+__all__ = ["bytes_text", "energy_text"]
+
+_NAMES = {"partial": "partial sums"}
+_SPENT = {"mac": "of MACs", "sram": "next to the array", "dram": "for DRAM", "idle": "at all times"}
+
+
+def bytes_text(figures: Mapping[str, Any]) -> str:
+    """Bytes that cross DRAM, by what moves, and those next to the array.
+
+    Args:
+        figures: as :attr:`hwcost.Cost.memory_figures` gives them.
+
+    >>> from hwcost import Linear, SystolicArray, layer_cost
+    >>> bytes_text(layer_cost(Linear(400, 120), SystolicArray(8, 8)).memory_figures)
+    '48.52 kB to and from DRAM: weights 48 kB, inputs 400 B, outputs 120 B; 149.9 kB next to the array'
+    """
+    parts = {_NAMES.get(kind, f"{kind}s"): figures[f"dram_{kind}_bytes"] for kind in MOVED}
+    by_kind = ", ".join(f"{name} {in_unit(size, BYTES, 4)}" for name, size in parts.items() if size)
+    whole, near = (in_unit(figures[f"{level}_bytes"], BYTES, 4) for level in ("dram", "sram"))
+    return f"{whole} to and from DRAM{': ' if by_kind else ''}{by_kind}; {near} next to the array"
+
+
+def energy_text(figures: Mapping[str, Any]) -> str:
+    """Energy and its parts, power, and energy times latency.
+
+    >>> from hwcost import Cost
+    >>> joules = {"mac_joules": 2e-6, "sram_joules": 1e-6, "dram_joules": 1e-6, "idle_joules": 0.0}
+    >>> energy_text(Cost(cycles=1, seconds=1e-3, **joules).memory_figures)
+    '4 uJ: 2 uJ of MACs, 1 uJ next to the array, 1 uJ for DRAM; 4 mW on average, energy times delay 4e-09 J s'
+    """
+    parts = {_SPENT[part]: figures[f"{part}_joules"] for part in JOULES}
+    by_part = ", ".join(f"{in_unit(size, ENERGIES, 4)} {name}" for name, size in parts.items() if size)
+    watts = figures["average_watts"]
+    power = "" if watts is None else f"{in_unit(watts, POWERS, 4)} on average, "
+    energy = in_unit(figures["energy_joules"], ENERGIES, 4)
+    return f"{energy}: {by_part}; {power}energy times delay {figures['energy_delay']:.4g} J s"
