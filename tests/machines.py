@@ -62,12 +62,12 @@ RICH = {
     ),
     "half a tile": SystolicArray(16, 8, tile_bytes=9000.0, dram_bytes_per_s=1e9, patch_width=3, bytes_per_element=2.0),
     "buffers": SystolicArray(
-        8, 16, buffer_bytes=8000.0, dram_bytes_per_s=2e9, overlap=0.2, reload_weight=0.05, bytes_per_output=2.0,
+        8, 16, buffer_bytes=16000.0, dram_bytes_per_s=2e9, overlap=0.2, reload_weight=0.05, bytes_per_output=2.0,
         joules_per_mac=2.3e-13, joules_per_sram_byte=2e-12, joules_per_dram_byte=1.6e-10,
     ),
     "buffers apart": SystolicArray(
-        8, 8, dataflow="os", fold_timing="serial", weight_buffer_bytes=1500.0, input_buffer_bytes=1200.0,
-        output_buffer_bytes=900.0, double_buffered=True, partial_bytes=2.0, parallel_operands=True,
+        8, 8, dataflow="os", fold_timing="serial", weight_buffer_bytes=1500.0, input_buffer_bytes=4000.0,
+        output_buffer_bytes=4000.0, double_buffered=True, partial_bytes=2.0, parallel_operands=True,
         weight_bytes_per_s=2e9, input_bytes_per_s=1e9, output_bytes_per_s=5e8, joules_per_mac=1e-12,
         joules_per_sram_byte=2e-12, joules_per_sram_byte_written=3e-12, joules_per_accumulator_byte=1e-12,
         joules_per_dram_byte=1e-10, idle_watts=0.5,

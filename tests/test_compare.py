@@ -62,7 +62,7 @@ def test_the_table_is_for_people(good):
     head, first, second = good("compare", "lenet.csv", "residual.csv", *ON).splitlines()
     assert head.split("  ")[0] == "network"
     assert "MISSING" not in head
-    shown = "lenet 16 x 16, weight stationary, ideal folds 2822 0.002822 1.000 57.7 compute (100 %)"
+    shown = "lenet 16 x 16, weight stationary, ideal folds 2822 0.002822 1.000 57.7 0.07055 compute (100 %)"
     assert " ".join(first.split()) == shown
     cycles = network_cost(residual(), SystolicArray(16, 16)).total.cycles
     assert second.split()[0] == "residual"

@@ -61,7 +61,7 @@ def test_the_report_of_a_small_network(good):
         "total        5 layers, 416520 MACs: 2822 cycles, 4.03143 us at 700 MHz, 57.66 % utilization",
         "PE-cycles    57.7 % useful, 6.9 % ragged rows, 35.5 % ragged columns",
         "bytes        70.55 kB to and from DRAM: weights 61.47 kB, inputs 2.564 kB, outputs 6.518 kB; "
-        "312.3 kB next to the array",
+        "358.1 kB next to the array",
     ]
 
 

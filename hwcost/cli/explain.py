@@ -45,7 +45,7 @@ def explain(pricing: Pricing) -> list[Sentence]:
     folds: ceil(150 / 8) = 19 along rows, ceil(16 / 8) = 2 along columns
     compute: T cycles per fold: filling and draining are free (the author's formula): 3800 cycles
     total: 3800 cycles, bound by compute
-    bytes: 5.176 kB to and from DRAM: weights 2.4 kB, inputs 1.176 kB, outputs 1.6 kB; 30.6 kB next to the array
+    bytes: 5.176 kB to and from DRAM: weights 2.4 kB, inputs 1.176 kB, outputs 1.6 kB; 269.6 kB next to the array
     left out: filling and draining; memory; start-up; a constant
     """
     parts, array, cost = pricing, pricing.work.array, pricing.cost

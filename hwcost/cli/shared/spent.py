@@ -23,7 +23,7 @@ def bytes_text(figures: Mapping[str, Any]) -> str:
 
     >>> from hwcost import Linear, SystolicArray, layer_cost
     >>> bytes_text(layer_cost(Linear(400, 120), SystolicArray(8, 8)).memory_figures)
-    '48.52 kB to and from DRAM: weights 48 kB, inputs 400 B, outputs 120 B; 149.9 kB next to the array'
+    '48.52 kB to and from DRAM: weights 48 kB, inputs 400 B, outputs 120 B; 149.7 kB next to the array'
     """
     parts = {_NAMES.get(kind, f"{kind}s"): figures[f"dram_{kind}_bytes"] for kind in MOVED}
     by_kind = ", ".join(f"{name} {in_unit(size, BYTES, 4)}" for name, size in parts.items() if size)
