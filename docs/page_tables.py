@@ -23,6 +23,7 @@ from hwcost import SystolicArray
 from hwcost.devices import FACT_UNITS, FIELD_UNITS, DeviceFile, Entry, device_names, read_device
 from hwcost.devices.chips import PART
 from hwcost.devices.values import REQUIRED
+from hwcost.machine.energies import ENERGIES
 from hwcost.machine.fields import Declaration
 
 
@@ -103,6 +104,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "dataflows": functools.partial(rows_of, hwcost.DATAFLOWS),
     "fold-timings": functools.partial(rows_of, hwcost.FOLD_TIMINGS),
     "lowerings": functools.partial(rows_of, hwcost.LOWERINGS),
+    "energies": functools.partial(rows_of, ENERGIES),
     "relaxations": functools.partial(rows_of, hwcost.RELAXATIONS),
     "fitted": functools.partial(rows_of, hwcost.calibration.FIT_PARAMETERS),
     "forms": functools.partial(rows_of, hwcost.calibration.FORMS),

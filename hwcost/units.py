@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import TypeAlias
 
 from hwcost.errors import cut
@@ -48,7 +49,10 @@ def in_unit(value: float, units: Units, digits: int = 6) -> str:
     ('38 ns', '25.6 MB')
     """
     scale, unit = unit_of(value, units)
-    return f"{value / scale:.{digits}g} {unit}"
+    try:
+        return f"{value / scale:.{digits}g} {unit}"
+    except OverflowError:  # an integer above all floats
+        return f"{Decimal(value) / Decimal(scale):.{digits}g} {unit}"
 
 
 def marked(text: str, is_beyond: object) -> str:

@@ -42,8 +42,8 @@ BAD = {
     "--pe-budget": SIZE,
     **dict.fromkeys(("--rows", "--cols"), SIZES),
     **dict.fromkeys(("--starts", "--shuffles", "--folds"), COUNT),
-    **dict.fromkeys(("--temperature", "--max", "--robust", "--prior", "--clock"), NUMBER),
-    **dict.fromkeys(("--dataflow", "--fold-timing", "--relaxation", "--sort", "--engine"), NAME),
+    **dict.fromkeys(("--temperature", "--max", "--robust", "--prior", "--clock", "--buffer"), NUMBER),
+    **dict.fromkeys(("--dataflow", "--fold-timing", "--relaxation", "--sort", "--engine", "--energy"), NAME),
     **dict.fromkeys(("--device", "--devices"), DEVICE),
     **dict.fromkeys(("--plot", "--html", "--to-csv", "--to-scalesim", "--output", "--out"), FILE),
     **dict.fromkeys(("--source", "--licence"), TEXT),
@@ -99,6 +99,7 @@ WITH = {
     "--scalesim-config": "--scalesim-topology topology.csv",
     "--take": "--to-csv smaller.csv",
     "--loss": "--data modules.py:batches",
+    "--energy": "--buffer 64k",
 }
 """Options without which an option has no effect."""
 

@@ -233,16 +233,18 @@ def test_a_table_has_a_header_and_aligned_columns(hwcost):
     assert (code, err) == (0, "")
     header, *lines = out.splitlines()
     assert header.split() == [
-        "f", "s2", "cycles", "cycles(logistic)", "folds(rows)", "folds(cols)", "utilization[%]", "time[ns]", "MACs"
+        "f", "s2", "cycles", "cycles(logistic)", "folds(rows)", "folds(cols)", "utilization[%]", "time[ns]", "MACs",
+        "DRAM[kB]",
     ]  # fmt: skip
     assert len(lines) == 512
     assert {len(line) for line in lines} == {len(header)}
     for line in lines:
-        f, s2, cycles, _, folds_rows, folds_cols, utilization, time, macs = map(float, line.split())
+        f, s2, cycles, _, folds_rows, folds_cols, utilization, time, macs, moved = map(float, line.split())
         cost = layer_cost(Conv2d(6, int(f), 5, 1, 1, padding="same"), SystolicArray(8, int(s2)))
         assert (cycles, folds_rows * folds_cols, macs) == (cost.cycles, cost.folds, cost.macs)
         assert utilization == pytest.approx(100 * cost.utilization, abs=0.006)
         assert time == pytest.approx(1e9 * cost.seconds, rel=1e-5)
+        assert moved == pytest.approx(cost.dram_bytes / 1000, rel=1e-5)
 
 
 def test_long_tables_go_on_over_all_blocks(hwcost):

@@ -15,7 +15,7 @@ from hwcost.machine.energies import ENERGIES, EnergyTable, Figure, figures_of, w
 from hwcost.machine.energy import NEEDED
 
 LAYER = Conv2d(20, 36, 3, height=10, width=12, padding=1)
-WIDTHS = {"45nm-textbook": (1, 2, 4), "45nm-textbook-float": (2, 4), "40nm-accelergy": (1,)}
+WIDTHS = {"45nm-textbook": (1, 2, 4), "45nm-textbook-fp": (2, 4), "40nm-accelergy": (1,)}
 over_all = pytest.mark.parametrize("name", ENERGIES)
 
 

@@ -85,10 +85,11 @@ FIELDS = {
     "output_buffer_bytes": (4000.0, {}, "tiling: "),
     "double_buffered": (True, {"buffer_bytes": 5000.0}, "yes"),
     "reload_weight": (0.5, {"buffer_bytes": 5000.0}, "0.5"),
-    **dict.fromkeys(NEXT, (7e-12, NEXT, "energy: ")),
+    "joules_per_mac": (7e-12, NEXT, "7 pJ"),
+    **dict.fromkeys(("joules_per_sram_byte", "joules_per_dram_byte"), (7e-12, NEXT, "7 pJ/B")),
     "joules_per_sram_byte_written": (5e-12, NEXT, "5 pJ/B"),
     "joules_per_accumulator_byte": (5e-12, NEXT, "5 pJ/B"),
-    "idle_watts": (0.3, NEXT, "at all times"),
+    "idle_watts": (0.3, NEXT, "300 mW"),
 }
 """For each field a value, the fields next to it, and words or figures that it brings."""
 

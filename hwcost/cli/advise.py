@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli import advise_output as output
-from hwcost.cli.shared.machines import TABLE, ArrayOptions, Machine, array_options
+from hwcost.cli.shared.machines import BUFFER, TABLE, ArrayOptions, Machine, timed_options
 from hwcost.cli.shared.networks import ModelOptions, model_options
 from hwcost.cli.shared.options import extrapolate, form_options, option_names, parsed_by, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
@@ -40,7 +40,8 @@ Examples:
 @click.command(epilog=_EXAMPLES)
 @click.argument("model", metavar="MODEL")
 @model_options
-@array_options
+@timed_options
+@BUFFER
 @TABLE
 @click.option(
     "--budget",

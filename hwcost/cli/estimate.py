@@ -122,6 +122,8 @@ def _figures_of(workload: Workload, smooth: Relaxation) -> tuple[output.Figures,
         except InvalidValueError as error:
             if error.field == "the cost":
                 raise InvalidValueError(error.field, error.value, _OTHERS, reason=error.reason) from None
+            if error.field == "SystolicArray.buffer_bytes":
+                raise error.at("--buffer") from None
             if not workload.is_sweep:
                 raise
             raise InvalidValueError(error.field, error.value, SWEEP_LIMIT) from None

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from hwcost.cli.formula import split_text
-from hwcost.cli.shared.spent import bytes_text, energy_text
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import REUSE_LETTER
 from hwcost.machine.terms import START_UP
-from hwcost.model.cost import Cost
 from hwcost.model.layout import Work, lowered
 from hwcost.model.least import Chosen
 from hwcost.model.overheads import overheads_of
@@ -45,7 +43,6 @@ def explain(pricing: Pricing) -> list[Sentence]:
     folds: ceil(150 / 8) = 19 along rows, ceil(16 / 8) = 2 along columns
     compute: T cycles per fold: filling and draining are free (the author's formula): 3800 cycles
     total: 3800 cycles, bound by compute
-    bytes: 5.176 kB to and from DRAM: weights 2.4 kB, inputs 1.176 kB, outputs 1.6 kB; 269.6 kB next to the array
     left out: filling and draining; memory; start-up; a constant
     """
     parts, array, cost = pricing, pricing.work.array, pricing.cost
@@ -55,7 +52,6 @@ def explain(pricing: Pricing) -> list[Sentence]:
         Sentence("compute", f"{_streaming(array)}: {_number(parts.compute)} cycles", parts.compute),
         *_terms(parts, array),
         Sentence("total", f"{_joined(parts, array)}{_number(cost.cycles)} cycles, bound by {cost.bound}", cost.cycles),
-        *_spent(cost),
         *_fields(array),
         Sentence("left out", "; ".join(_left_out(parts, array)) or "nothing that the model knows of"),
     ]
@@ -123,14 +119,6 @@ def _tiling(chosen: Chosen | None) -> Iterator[Sentence]:
     words = f"moved again: {moved}" if moved else "nothing moves twice"
     size = in_unit(chosen.room, BYTES, 4)
     yield Sentence("tiling", f"{TILINGS[chosen.row].summary}: {parts} parts of m x n x k, {size} held; {words}")
-
-
-def _spent(cost: Cost) -> Iterator[Sentence]:
-    """Bytes that move, and the energy if the machine has figures."""
-    figures = cost.memory_figures
-    yield Sentence("bytes", bytes_text(figures))
-    if "energy_joules" in figures:
-        yield Sentence("energy", energy_text(figures))
 
 
 def _terms(parts: Pricing, array: SystolicArray) -> Iterator[Sentence]:

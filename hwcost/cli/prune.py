@@ -17,7 +17,7 @@ from hwcost.cli.prune_options import (
     TuningOptions,
 )  # fmt: skip
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.machines import TABLE, ArrayOptions, CostTable, array_options
+from hwcost.cli.shared.machines import BUFFER, TABLE, ArrayOptions, CostTable, timed_options
 from hwcost.cli.shared.networks import INPUT, ModelOptions
 from hwcost.cli.shared.options import TORCH_DEVICE, block, default_option, parsed_by, size_option
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
@@ -62,7 +62,8 @@ Examples:
         help="A function of outputs and targets.  [default: cross entropy]",
     ),
 )  # fmt: skip
-@array_options
+@timed_options
+@BUFFER
 @TABLE
 @block(
     "limit",

@@ -53,7 +53,7 @@ _LIBRARIES = {"processes": "joblib", "dask": "distributed"}
 """What an engine needs."""
 _OPTIONS = {name: f"--{name}" for name in ("rows", "cols", "engine", "jobs")} | {
     "the number of rows": "--rows", "the number of cols": "--cols", "dataflows": "--dataflow",
-    "pe_budget": "--pe-budget", "keep": "--out",
+    "pe_budget": "--pe-budget", "keep": "--out", "SystolicArray.buffer_bytes": "--buffer",
 }  # fmt: skip
 """The option behind each argument of the sweep."""
 
@@ -108,7 +108,9 @@ class Request(NamedTuple):
 @skip_unsupported
 @size_option("--top", help=f"Write only the N fastest points.  [default: all; as text, {_TOP} of the Pareto front]")
 @click.option(
-    "--front-only", is_flag=True, help="Write only the points on the Pareto front of time, utilization and PEs."
+    "--front-only",
+    is_flag=True,
+    help="Write only the points on the Pareto front of time, utilization, PEs and, if known, energy.",
 )
 @form_options()
 @click.option("-o", "--out", metavar="FILE", help="Write the points: .csv or .json. Resumes an interrupted sweep.")
@@ -172,7 +174,7 @@ def sweep(
 
 def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsupported: bool) -> Sweep:
     """Runs the sweep, and shows progress if it takes long."""
-    from hwcost.sweep import count_points
+    from hwcost.sweep import count_points, figures_of
     from hwcost.sweep import sweep as run_sweep
 
     rows, cols = request.sizes("rows"), request.sizes("cols")
@@ -184,10 +186,12 @@ def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsu
         for flow in flows:
             adapted_device(base, dataflow=flow)  # prints which fields have no effect under it
         advance = None
-        if (size := points * len(network.priced)) >= _LONG:
+        times = len(figures_of(base))
+        if (size := points * times * len(network.priced)) >= _LONG:
             from hwcost.cli.shared.progress import progress_of
 
-            advance = stack.enter_context(progress_of(points, "points", only_on_terminals=size < _VERY_LONG))
+            shown = progress_of(points * times, "points", only_on_terminals=size < _VERY_LONG)
+            advance = stack.enter_context(shown)
         stack.enter_context(_chunk_notes(request.keep))
         return run_sweep(
             network,

@@ -13,12 +13,16 @@ from hwcost._version import __version__
 from hwcost.cli.shared.documents import csv_blocks, json_blocks
 from hwcost.cli.shared.machines import ENDS, between
 from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.machine.energies import without_energy
 from hwcost.sweep import SCHEMA, Sweep
 from hwcost.tables import Column, is_terminal, table
 from hwcost.units import (
+    BYTES,
     CLOCKS,
+    ENERGIES,
     MARK,
     TIMES,
+    Units,
     column_format,
     exact,
     in_unit,
@@ -65,7 +69,7 @@ class Context:
         if file is None or file.fit is None:
             return None
         same = {name: getattr(file.array, name) for name in ("rows", "cols", "dataflow")}
-        if dataclasses.replace(self.machine.array, **same) != file.array:
+        if without_energy(dataclasses.replace(self.machine.array, **same)) != without_energy(file.array):
             return None
         return summarise(self.network, file, skip_unsupported=True, extrapolate=True).seconds_90
 
@@ -135,7 +139,8 @@ def as_text(context: Context, *, top: int | None, most: int, front_only: bool) -
     front = found.front[found.at(found.front).ranked]
     shown = front[:limit]
     parts = [] if front_only else ["\n".join(_head(context)), "\n".join(_budgets(context))]
-    title = f"{plural(len(front), 'point')} on the Pareto front of time, utilization and PEs"
+    of = "time, utilization and PEs" if found.energy_joules is None else "time, utilization, PEs and energy"
+    title = f"{plural(len(front), 'point')} on the Pareto front of {of}"
     if len(shown) < len(front):
         title += f"; the {len(shown)} fastest" if len(shown) > 1 else "; the fastest"
     return "\n\n".join([*parts, "\n".join([title, *_table(context, shown)]), *context.legend])
@@ -152,7 +157,7 @@ def _head(context: Context) -> Iterator[str]:
         "arrays": f"{arrays} of {_span(found.rows)} x {_span(found.cols)}{within}; {flows}: {points}",
         "fastest": _point(context, found.fastest()),
         "busiest": _point(context, _busiest(found)),
-    }
+    } | ({} if found.energy_joules is None else {"most frugal": _point(context, found.most_frugal())})
     return (labelled(name, text) for name, text in texts.items())
 
 
@@ -181,7 +186,14 @@ def _point(context: Context, index: int) -> str:
         f"{marked(cycles, point.get('extrapolated'))} cycles, {marked(seconds, point.get('extrapolated'))}"
         f"{between(_interval(point))}, "
         f"{marked(used, point.get('extrapolated'))} of {point['pes']} PEs"
+        f"{_more(point)}"
     )
+
+
+def _more(point: Mapping[str, Any]) -> str:
+    units = {"dram_bytes": BYTES, "energy_joules": ENERGIES}
+    texts = (in_unit(point[name], unit, 4) for name, unit in units.items() if name in point)
+    return "".join(f", {text}" for text in texts)
 
 
 def _budgets(context: Context) -> Iterator[str]:
@@ -207,12 +219,20 @@ def _table(context: Context, indices: Any, budgets: list[int] | None = None) -> 
         Column[Points](f"time[{unit}]", lambda p: marked(f"{p['seconds'] / scale:.5g}", p.get("extrapolated"))),
         Column[Points]("util[%]", lambda p: marked(f"{100 * p['utilization']:.1f}", p.get("extrapolated"))),
     ]
+    for name, title, units in (("dram_bytes", "DRAM", BYTES), ("energy_joules", "energy", ENERGIES)):
+        if name in points[0]:
+            columns.append(_scaled(points, name, title, units))
     if any(map(_interval, points)):
         columns.insert(5, Column[Points]("90 %", lambda p: between(_interval(p))[8:-1]))
     if budgets is not None:
         points = [point | {"budget": budget} for point, budget in zip(points, budgets, strict=True)]
         columns.insert(0, Column[Points]("budget", lambda p: str(p["budget"])))
     return table(columns, points, coloured=is_terminal())
+
+
+def _scaled(points: list[Points], name: str, title: str, units: Units) -> Column[Points]:
+    scale, unit = unit_of(max(point[name] for point in points), units)
+    return Column[Points](f"{title}[{unit}]", lambda point: f"{point[name] / scale:.5g}")
 
 
 # ---------------------------------------------------------------- JSON and CSV

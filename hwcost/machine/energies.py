@@ -201,7 +201,7 @@ ENERGIES: Mapping[str, EnergyTable] = table(
         "integers by the bytes of an element; caches by the size of the buffer; DRAM at 230 pJ a byte",
     ),
     EnergyTable(
-        "45nm-textbook-float", "45 nm", _HOROWITZ, _textbook("45nm-textbook-float", _FLOATS),
+        "45nm-textbook-fp", "45 nm", _HOROWITZ, _textbook("45nm-textbook-fp", _FLOATS),
         "the same with floating-point numbers of 16 and 32 bits",
     ),
     EnergyTable(

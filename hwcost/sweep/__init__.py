@@ -19,7 +19,7 @@ cluster, and can be stored, so that an interrupted sweep resumes.
 from hwcost.sweep.engines import ENGINES, MOST_SECONDS
 from hwcost.sweep.points import SCHEMA, Sweep, pareto_front
 from hwcost.sweep.pricing import CHUNK
-from hwcost.sweep.running import MOST_POINTS, count_points, sweep
+from hwcost.sweep.running import MOST_POINTS, count_points, figures_of, sweep
 
 __all__ = [
     "CHUNK",
@@ -29,6 +29,7 @@ __all__ = [
     "SCHEMA",
     "Sweep",
     "count_points",
+    "figures_of",
     "pareto_front",
     "sweep",
 ]

@@ -22,25 +22,30 @@ __all__ = ["COLUMNS", "SCHEMA", "Sweep", "pareto_front"]
 
 SCHEMA = "hwcost.sweep/1"
 COLUMNS = ("rows", "cols", "dataflow", "pes", "cycles", "seconds", "utilization")
+_OF_MEMORY = ("dram_bytes", "energy_joules")
+"""Columns that only some machines have."""
 _BLOCK = 4096
 
 
-def pareto_front(cycles: Column, pes: Column) -> Column:
-    """The points that no other point dominates in cycles, PEs and utilization.
+def pareto_front(cycles: Column, pes: Column, energy: Column | None = None) -> Column:
+    """The points that no other point dominates in cycles, PEs, utilization and, if it is given, energy.
 
     Utilization needs no column: for one network it is MACs over cycles x PEs, so a point with fewer cycles on no more
     PEs, or equal cycles on fewer, always has the higher one. The front of all three is therefore that of cycles and
     PEs, which one sort finds. Equal points are all on it.
 
     Args:
-        cycles, pes: one number per point.
+        cycles, pes, energy: one number per point.
 
     Returns:
         Their indices, fewest PEs first; equal points in the given order.
 
-    >>> pareto_front(np.array([10, 5, 5, 7, 10]), np.array([1, 4, 4, 9, 2])).tolist()
-    [0, 1, 2]
+    >>> cycles, pes = np.array([10, 5, 5, 7, 10]), np.array([1, 4, 4, 9, 2])
+    >>> pareto_front(cycles, pes).tolist(), pareto_front(cycles, pes, np.array([3, 2, 3, 1, 2])).tolist()
+    ([0, 1, 2], [0, 4, 1, 3])
     """
+    if energy is not None:
+        return _front_of_three(cycles, pes, energy)
     order = np.lexsort((cycles, pes))
     ordered, sizes = cycles[order], pes[order]
     kept = np.ones(len(order), dtype=bool)
@@ -48,6 +53,38 @@ def pareto_front(cycles: Column, pes: Column) -> Column:
     # points that equal one of the front follow it directly
     leader = np.maximum.accumulate(np.where(kept, np.arange(len(order)), 0))
     return np.asarray(order[(ordered == ordered[leader]) & (sizes == sizes[leader])])
+
+
+def _front_of_three(cycles: Column, pes: Column, energy: Column) -> Column:
+    """The points that no other dominates in three columns: those of as many PEs together, fewest PEs first.
+
+    ``fast`` and ``frugal`` are the cycles and energies of the front of all points with fewer PEs: cycles rise along it,
+    and energies fall.
+    """
+    order = np.lexsort((energy, cycles, pes))
+    starts = np.flatnonzero(np.diff(pes[order], prepend=-1))
+    fast, frugal = np.empty(0), np.empty(0)
+    kept = []
+    for own in np.split(order, starts[1:]):
+        c, e = cycles[own], energy[own]
+        before = np.searchsorted(fast, c, side="right")  # those that are as fast or faster
+        least = np.append(np.inf, frugal)[before]
+        lowest = np.append(np.inf, np.minimum.accumulate(e)[:-1])
+        leader = e < np.minimum(least, lowest)
+        first = np.maximum.accumulate(np.where(leader, np.arange(len(own)), -1))
+        equal = (first >= 0) & (c == c[first]) & (e == e[first])
+        kept.append(own[equal])
+        if leader.any():
+            fast, frugal = _merged(np.append(fast, c[leader]), np.append(frugal, e[leader]))
+    return np.concatenate(kept)
+
+
+def _merged(cycles: Column, energy: Column) -> tuple[Column, Column]:
+    """The front of points in two columns, fewest cycles first."""
+    order = np.lexsort((energy, cycles))
+    cycles, energy = cycles[order], energy[order]
+    kept = energy < np.append(np.inf, np.minimum.accumulate(energy)[:-1])
+    return cycles[kept], energy[kept]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +100,8 @@ class Sweep(Value):
         macs: multiply-accumulates of the network.
         unsupported: names of layers that could not be priced and that every figure leaves out.
         pe_budget: the most PEs, or None.
+        dram_bytes: of the whole network; None on a base without buffers.
+        energy_joules: of the whole network; None on a base without figures of energy.
     """
 
     base: SystolicArray
@@ -74,6 +113,8 @@ class Sweep(Value):
     macs: int
     unsupported: tuple[str, ...] = ()
     pe_budget: int | None = None
+    dram_bytes: Column | None = field(default=None, repr=False)
+    energy_joules: Column | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.cycles)
@@ -102,7 +143,12 @@ class Sweep(Value):
     @functools.cached_property
     def front(self) -> Column:
         """The indices of the points on the :func:`pareto_front`, fewest PEs first."""
-        return pareto_front(self.cycles, self.pes)
+        return pareto_front(self.cycles, self.pes, self.energy_joules)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of a point."""
+        return (*COLUMNS, *(name for name in _OF_MEMORY if getattr(self, name) is not None))
 
     @functools.cached_property
     def ranked(self) -> Column:
@@ -118,8 +164,21 @@ class Sweep(Value):
         front = self.front if pes is None else self.front[self.pes[self.front] <= pes]
         if not len(front):
             raise InvalidValueError("pes", pes, f"at least {int(self.pes.min())}, the smallest array of the sweep")
-        # along the front, cycles fall as PEs grow, and equal points are adjacent
-        return int(front[np.argmin(self.cycles[front])])
+        return int(front[np.lexsort((self.pes[front], self.cycles[front]))[0]])
+
+    def most_frugal(self, pes: int | None = None) -> int:
+        """The index of the point with the least energy and at most ``pes`` PEs; of several, the fastest.
+
+        Raises:
+            InvalidValueError: the base has no figures of energy, or all points have more PEs.
+        """
+        if self.energy_joules is None:
+            reason = "there are no figures of energy"
+            raise InvalidValueError("base", self.base, "a machine with them, as with_energy makes it", reason=reason)
+        self.fastest(pes)  # raises if all points have more
+        front = self.front if pes is None else self.front[self.pes[self.front] <= pes]
+        order = np.lexsort((self.pes[front], self.cycles[front], self.energy_joules[front]))
+        return int(front[order[0]])
 
     def array(self, index: int) -> SystolicArray:
         """The array of a point."""
@@ -131,13 +190,14 @@ class Sweep(Value):
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices)
         for start in range(0, len(chosen), _BLOCK):
             block = self.at(chosen[start : start + _BLOCK])
-            columns = [getattr(block, name).tolist() for name in COLUMNS]
+            columns = [getattr(block, name).tolist() for name in self.columns]
             for row in zip(*columns, strict=True):
-                yield dict(zip(COLUMNS, row, strict=True))
+                yield dict(zip(self.columns, row, strict=True))
 
     def at(self, indices: Column) -> Sweep:
         """The sweep with only these points."""
-        return replace(self, **{name: getattr(self, name)[indices] for name in ("rows", "cols", "flow", "cycles")})
+        own = {"rows", "cols", "flow", "cycles", *self.columns} - {"dataflow", "pes", "seconds", "utilization"}
+        return replace(self, **{name: getattr(self, name)[indices] for name in own})
 
     def settings(self) -> dict[str, Any]:
         """The settings of all points as JSON values; None instead of an infinite number."""
@@ -156,6 +216,6 @@ class Sweep(Value):
             "schema": SCHEMA,
             "version": __version__,
             "settings": self.settings(),
-            "columns": {name: getattr(self, name).tolist() for name in COLUMNS},
+            "columns": {name: getattr(self, name).tolist() for name in self.columns},
             "front": self.front.tolist(),
         }

@@ -15,10 +15,12 @@ from hwcost.machine.array import SystolicArray
 from hwcost.model import formula
 from hwcost.model.gemm import Gemm
 
-__all__ = ["CHUNK", "Chunk", "Column", "UniqueGemms", "chunk_size", "price"]
+__all__ = ["CHUNK", "FIGURES", "Chunk", "Column", "UniqueGemms", "chunk_size", "price"]
 
 Column: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
+FIGURES = ("cycles", "dram_bytes", "energy_joules")
+"""What is priced: cycles always, the others where they differ from array to array."""
 CHUNK = 16_384
 """The most arrays that are priced together: few enough for the intermediate columns to stay in the cache."""
 _MOST_BYTES = 64 * 2**20
@@ -55,12 +57,14 @@ class Chunk(NamedTuple):
         version: of the package that made it.
         work: the products.
         array: its rows and cols are columns with one number per array of the chunk.
+        figure: one of ``FIGURES``.
     """
 
     place: int
     version: str
     work: UniqueGemms
     array: SystolicArray
+    figure: str = FIGURES[0]
 
 
 def chunk_size(work: UniqueGemms) -> int:
@@ -73,7 +77,7 @@ def chunk_size(work: UniqueGemms) -> int:
 
 
 def price(chunk: Chunk) -> tuple[int, Column]:
-    """The place of a chunk, and the cycles of all its work on each of its arrays.
+    """The place of a chunk, and a figure of all its work on each of its arrays.
 
     Integer cycles are multiplied by the number of times that a product occurs. Floating-point cycles are added in the
     order of the network, so that they equal those of ``network_cost`` on each array to the last bit.
@@ -84,6 +88,10 @@ def price(chunk: Chunk) -> tuple[int, Column]:
     if chunk.version != __version__:
         raise InvalidValueError("the version of hwcost on a worker", __version__, f"that of the sweep, {chunk.version}")
     work, array = chunk.work, chunk.array
+    if chunk.figure != FIGURES[0]:
+        figures = [1.0 * getattr(formula.price(gemm, array).cost, chunk.figure) for gemm in work.products]
+        summed = functools.reduce(_add, (figures[i] for i in work.order))
+        return chunk.place, np.broadcast_to(summed, array.rows.shape)
     cycles = [formula.price(gemm, array).cycles for gemm in work.products]
     if any(map(is_float, cycles)):
         summed = functools.reduce(_add, (cycles[i] for i in work.order))

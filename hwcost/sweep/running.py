@@ -15,6 +15,7 @@ from hwcost.arrays import Size, as_size, total
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
+from hwcost.model.cost import Cost
 from hwcost.model.formula import as_array
 from hwcost.model.gemm import Gemm
 from hwcost.network.pricing import Layers, moves_by_layer, network_cost
@@ -22,9 +23,9 @@ from hwcost.network.run import RunLayers
 from hwcost.sweep.chunk_store import ChunkStore
 from hwcost.sweep.engines import run
 from hwcost.sweep.points import Sweep
-from hwcost.sweep.pricing import Chunk, Column, UniqueGemms, chunk_size, price
+from hwcost.sweep.pricing import FIGURES, Chunk, Column, UniqueGemms, chunk_size, price
 
-__all__ = ["MOST_POINTS", "count_points", "sweep"]
+__all__ = ["MOST_POINTS", "count_points", "figures_of", "sweep"]
 
 MOST_POINTS = 50_000_000
 """The most points of one sweep: their results take 25 bytes each."""
@@ -48,6 +49,8 @@ def sweep(
 ) -> Sweep:
     """The cycles of a network on every array of a space, each equal to those of ``network_cost`` on that array.
 
+    A base with buffers has the bytes of DRAM as well, and one with figures of energy the energy.
+
     Args:
         network: a mapping from names to layers (a :class:`hwcost.Network`, for example), or layers in order.
         rows, cols: the sizes to sweep, in PEs, in any order; duplicates are dropped.
@@ -62,7 +65,8 @@ def sweep(
         patience: seconds to wait for a scheduler and its workers; 10 and 60 by default.
         keep: a folder for finished chunks. If it holds chunks of the same sweep, the sweep resumes from them. The
             caller removes it.
-        progress: called after each chunk with its number of points.
+        progress: called after each chunk with its number of points; every figure of :func:`figures_of` has chunks of
+            its own.
         chunk: the most arrays that are priced together. By default it keeps working memory below about 100 MB for any
             number of arrays and layers.
 
@@ -85,6 +89,7 @@ def sweep(
     row_sizes, col_sizes = _check_sizes(rows, "rows"), _check_sizes(cols, "cols")
     budget = None if pe_budget is None else as_size(pe_budget, "pe_budget")
     gemms, more, unsupported = _gemms(network, base, skip_unsupported)
+    figures = figures_of(base)
     most, count = _within(row_sizes, col_sizes, budget, base.arrays)
     if not count:
         smallest = int(row_sizes[0]) * int(col_sizes[0]) * base.arrays
@@ -96,16 +101,17 @@ def sweep(
     size = chunk_size(work) if chunk is None else as_size(chunk, "chunk")
     grid_rows, grid_cols = _grid(row_sizes, col_sizes, most)
     arrays = [adapt(base, dataflow=each).array for each in flows]
-    places = [(array, start) for array in arrays for start in range(0, count, size)]
+    places = [(name, array, start) for name in figures for array in arrays for start in range(0, count, size)]
 
     def chunk_at(index: int) -> Chunk:
-        array, start = places[index]
+        name, array, start = places[index]
         within = slice(start, start + size)
         swept = dataclasses.replace(array, rows=grid_rows[within], cols=grid_cols[within])
-        return Chunk(index, __version__, work, swept)
+        return Chunk(index, __version__, work, swept, name)
 
     identity = {
         "version": __version__,
+        "figures": figures,
         "products": [(type(gemm).__name__, *dataclasses.astuple(gemm)) for gemm in work.products],
         "order": work.order,
         "arrays": [array.as_dict() for array in arrays],
@@ -115,18 +121,38 @@ def sweep(
     }
     on_engine = functools.partial(run, engine, jobs=jobs, patience=patience)
     store = None if keep is None else ChunkStore.at(os.fspath(keep), identity)
-    lengths = [min(size, count - start) for _, start in places]
+    lengths = [min(size, count - start) for *_, start in places]
+    parts = _price_all(chunk_at, lengths, store, on_engine, progress)
+    each = len(parts) // len(figures)
+    columns = {
+        name: functools.reduce(
+            total, (getattr(cost, name) for cost in more), np.concatenate(parts[i * each : (i + 1) * each])
+        )
+        for i, name in enumerate(figures)
+    }
     return Sweep(
         base=base,
         dataflows=flows,
         rows=np.tile(grid_rows, len(flows)),
         cols=np.tile(grid_cols, len(flows)),
         flow=np.repeat(np.arange(len(flows), dtype=np.uint8), count),
-        cycles=functools.reduce(total, more, np.concatenate(_price_all(chunk_at, lengths, store, on_engine, progress))),
+        **columns,
         macs=sum(gemm.macs for gemm in gemms),
         unsupported=unsupported,
         pe_budget=budget,
     )
+
+
+def figures_of(base: SystolicArray) -> tuple[str, ...]:
+    """The figures that a sweep of a machine has on top of those that follow from them.
+
+    Bytes of DRAM differ from array to array on a machine with buffers.
+
+    >>> figures_of(SystolicArray(1, 1)), figures_of(SystolicArray(1, 1, buffer_bytes=4096.0))
+    (('cycles',), ('cycles', 'dram_bytes'))
+    """
+    has = {"cycles": True, "dram_bytes": base.has_buffers, "energy_joules": base.has_energy}
+    return tuple(name for name in FIGURES if has[name])
 
 
 def _check_known(base: SystolicArray, flows: Sequence[str | Dataflow]) -> None:
@@ -145,7 +171,7 @@ def _price_all(
     on_engine: Callable[..., Generator[tuple[int, Column], None, None]],
     progress: Callable[[int], object] | None,
 ) -> list[Column]:
-    """The cycles of every chunk in order, from the store or from the engine."""
+    """The figures of every chunk in order, from the store or from the engine."""
     parts: dict[int, Column] = {}
 
     def finish(index: int, cycles: Column) -> None:
@@ -213,15 +239,14 @@ def _check_sizes(sizes: int | Iterable[int], field: str) -> Column:
 
 def _gemms(
     network: Layers, base: SystolicArray, skip_unsupported: bool
-) -> tuple[list[Gemm], list[Size], tuple[str, ...]]:
-    """All products of a network in order, the cycles on top of them, and the names left out, as by ``network_cost``."""
+) -> tuple[list[Gemm], list[Cost], tuple[str, ...]]:
+    """All products of a network in order, the costs on top of them, and the names left out, as by ``network_cost``."""
     named = network if isinstance(network, Mapping) else {str(i): layer for i, layer in enumerate(network)}
     report = network_cost(named, base, skip_unsupported=skip_unsupported)
     own = ((name, layer) for name, layer in named.items() if name not in report.unsupported)
     known = RunLayers.like(named, own)
     gemms = [gemm for layer in known.values() for gemm in layer.gemms()]
-    more = [each.cycles for each in moves_by_layer(known, base).values()]
-    more += [] if report.run is None else [report.run.cost.cycles]
+    more = [*moves_by_layer(known, base).values(), *([] if report.run is None else [report.run.cost])]
     return [gemm.map(_check_integer) for gemm in gemms], more, report.unsupported
 
 

@@ -226,9 +226,9 @@ _TIMED = (
     CLOCK,
 )
 timed_options = block("array", ArrayOptions, *_TIMED)
-"""Adds the options that describe one array, of whose time alone the command tells; it takes them as ``array``."""
+"""Adds the options that describe one array; the command takes them as ``array``, and may have ``BUFFER`` as well."""
 array_options = block("array", ArrayOptions, *_TIMED, BUFFER, ENERGY)
-"""The same with those of its memory and energy."""
+"""The same for a command that tells the energy."""
 TABLE = click.option(
     "--table",
     metavar="FILE.csv",

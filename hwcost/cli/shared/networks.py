@@ -102,7 +102,7 @@ def summary_of(network: Network, machine: Machine, *, skip_unsupported: bool, ex
     """The cost of a network on a machine, row by row; what is beyond its measurements is known to the summary."""
     from hwcost.reports import summarise, with_device
 
-    with option_names({}, printable(network.name)):
+    with option_names({"SystolicArray.buffer_bytes": "--buffer"}, printable(network.name)):
         summary = summarise(network, machine.array, skip_unsupported=skip_unsupported)
     return summary if machine.file is None else with_device(summary, machine.file, network, extrapolate=extrapolate)
 

@@ -16,6 +16,7 @@ from hwcost.cli.shared.options import Command, Decorator, added, block, default_
 from hwcost.cli.shared.values import ALLOWED_SIZES, INT64_MAX, Sizes, parse_padding, parse_sizes, parse_stride
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray
+from hwcost.machine.energies import without_energy
 from hwcost.model.layers import Conv2d
 from hwcost.units import MARK
 
@@ -120,7 +121,8 @@ class Workload(NamedTuple):
         if file is None or not is_fitted:
             return None
         same = dataclasses.replace(array, rows=file.array.rows, cols=file.array.cols)
-        return file.interval([(self.layer(), seconds)]) if same == file.array else None
+        is_same = without_energy(same) == without_energy(file.array)
+        return file.interval([(self.layer(), seconds)]) if is_same else None
 
     @property
     def legend(self) -> str:
