@@ -4,6 +4,7 @@ The functions return matplotlib figures without pyplot: no global state, no wind
 file. matplotlib is loaded on the first call.
 """
 
+from hwcost.plot.buffers import buffers_figure
 from hwcost.plot.calibration import calibration_figure
 from hwcost.plot.ceilings import ceiling_data, ceiling_figure
 from hwcost.plot.comparison import comparison_figure
@@ -17,6 +18,7 @@ from hwcost.plot.sweep import sweep_data, sweep_figure
 __all__ = [
     "ENDINGS",
     "PICTURES",
+    "buffers_figure",
     "calibration_figure",
     "ceiling_data",
     "ceiling_figure",

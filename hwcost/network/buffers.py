@@ -1,0 +1,109 @@
+"""A network over sizes of the buffer: what crosses DRAM, how long that takes, and which layers read again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hwcost.errors import InvalidValueError
+from hwcost.machine.array import SystolicArray
+from hwcost.model.cost import Cost
+from hwcost.model.least import room_to_read_once
+from hwcost.model.traffic import bytes_of
+from hwcost.network.pricing import network_cost
+
+__all__ = ["BufferPoint", "buffer_curve", "enough_for"]
+
+
+@dataclass(frozen=True)
+class BufferPoint:
+    """A network on a machine with a buffer.
+
+    Attributes:
+        buffer_bytes: its size.
+        cost: of the network.
+        again_bytes: bytes of operands that cross DRAM more than once, and of partial sums.
+        again: the layers that read again, the one that reads most first.
+        kept: results that stay in the buffer between layers.
+    """
+
+    buffer_bytes: float
+    cost: Cost
+    again_bytes: float
+    again: tuple[str, ...]
+    kept: int = 0
+
+
+def buffer_curve(
+    layers: Mapping[str, Any],
+    array: SystolicArray,
+    sizes: Iterable[float],
+    *,
+    keep_activations: bool = False,
+    skip_unsupported: bool = False,
+) -> tuple[BufferPoint, ...]:
+    """A network on a machine with each of some sizes of the buffer.
+
+    Args:
+        layers: the network, with numbers as sizes.
+        array: the machine, whose ``buffer_bytes`` is replaced.
+        sizes: bytes, each above 0.
+        keep_activations, skip_unsupported: as for :func:`hwcost.network_cost`.
+
+    Raises:
+        InvalidValueError: no sizes; what :func:`hwcost.network_cost` raises.
+
+    >>> from hwcost import Linear
+    >>> layers = {"a": Linear(512, 512, batch=196), "b": Linear(512, 10, batch=196)}
+    >>> for point in buffer_curve(layers, SystolicArray(16, 16), [32768, 262144]):
+    ...     print(point.buffer_bytes, point.cost.dram_bytes, point.again)
+    32768.0 1356712.0 ('a',)
+    262144.0 570280.0 ()
+    """
+    found = []
+    for size in sizes:
+        machine = dataclasses.replace(array, buffer_bytes=float(size))
+        report = network_cost(layers, machine, keep_activations=keep_activations, skip_unsupported=skip_unsupported)
+        again = {
+            name: _again(layers[name], machine, cost) for name, cost in report.layers.items() if layers[name].gemms()
+        }
+        again = {name: size for name, size in again.items() if size > 0}
+        found.append(
+            BufferPoint(
+                machine.buffer_bytes,
+                report.total,
+                sum(again.values()),
+                tuple(sorted(again, key=lambda name: -again[name])),
+                0 if report.plan is None else len(report.plan.kept),
+            )
+        )
+    if not found:
+        raise InvalidValueError("sizes", (), "at least one size of the buffer")
+    return tuple(found)
+
+
+def _again(layer: Any, array: SystolicArray, cost: Cost) -> float:
+    """Bytes of a layer beyond each of its weights and inputs once."""
+    once = {
+        operand: float(bytes_of(sum(gemm.elements(operand) for gemm in layer.gemms()), array.bytes_per_element))
+        for operand in ("weights", "inputs")
+    }
+    more = (cost.dram_weight_bytes - once["weights"], cost.dram_input_bytes - once["inputs"])
+    return float(sum(max(0.0, float(each)) for each in more) + cost.dram_partial_bytes)
+
+
+def enough_for(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, float]:
+    """Bytes of a shared buffer with which each layer reads each operand once, the largest first.
+
+    >>> from hwcost import Linear
+    >>> enough_for({"a": Linear(64, 64, batch=49), "b": Linear(512, 512, batch=49)}, SystolicArray(16, 16))
+    {'b': 28480.0, 'a': 4224.0}
+    """
+    rooms = {
+        name: max(float(room_to_read_once(gemm, array)) for gemm in layer.gemms())
+        for name, layer in layers.items()
+        if hasattr(layer, "gemms") and layer.gemms()
+    }
+    return dict(sorted(rooms.items(), key=lambda item: -item[1]))
