@@ -24,6 +24,8 @@ ENERGIES: Units = ((1.0, "J"), (1e-3, "mJ"), (1e-6, "uJ"), (1e-9, "nJ"), (1e-12,
 POWERS: Units = ((1e3, "kW"), (1.0, "W"), (1e-3, "mW"), (1e-6, "uW"))
 BYTES: Units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
+SIZES: Units = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
+
 MARK, NOT_SHOWN = "~", "-"
 """What stands before a figure beyond what was measured, and in the place of a figure that is not shown."""
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from hwcost.cli import model_output as output
-from hwcost.cli.shared.machines import ArrayOptions, array_options
-from hwcost.cli.shared.networks import ModelOptions, model_options, summary_of, withheld_text
-from hwcost.cli.shared.options import block, extrapolate, form_options, parsed_by, size_option, skip_unsupported
+from hwcost.cli.shared.machines import ArrayOptions, Machine, model_array_options
+from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, summary_of, withheld_text
+from hwcost.cli.shared.options import (
+    block,
+    extrapolate,
+    form_options,
+    option_names,
+    parsed_by,
+    size_option,
+    skip_unsupported,
+)
 from hwcost.cli.shared.outputs import CSV, HTML, PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_name
 from hwcost.console import note
 from hwcost.errors import InvalidValueError
+from hwcost.machine import adapt
+from hwcost.units import printable
 
 if TYPE_CHECKING:
+    from hwcost.machine.array import SystolicArray
     from hwcost.network.network import Network
     from hwcost.reports import Summary
 
@@ -51,7 +64,12 @@ class Files(NamedTuple):
 @click.command(epilog=_EXAMPLES)
 @click.argument("source", metavar="MODEL")
 @model_options
-@array_options
+@model_array_options
+@click.option(
+    "--keep-activations",
+    is_flag=True,
+    help="Let results stay in the buffer between layers where that moves less.",
+)
 @skip_unsupported
 @extrapolate
 @click.option(
@@ -77,6 +95,7 @@ def model(
     source: str,
     options: ModelOptions,
     array: ArrayOptions,
+    keep_activations: bool,
     skip_unsupported: bool,
     extrapolate: bool,
     sort: str | None,
@@ -93,12 +112,24 @@ def model(
     topology. A Python file is run.
     """
     files.check(source)
-    machine = array.read()
+    sizes = array.buffer if isinstance(array.buffer, tuple) else ()
+    machine = array._replace(buffer=sizes[-1] if sizes else array.buffer).read()
     if sort == "energy" and not machine.array.has_energy:
         reason = "the machine has no figures of energy"
         raise InvalidValueError("--sort", sort, "pass --energy NAME, or another key", reason=reason)
     network = options.read(source)
-    summary = summary_of(network, machine, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
+    if sizes:
+        if sort is not None or top is not None or depth is not None or everything or files[1:] != (None,) * 3:
+            allowed = "one size; several go with --json, --csv and --plot alone"
+            raise InvalidValueError("--buffer", ",".join(f"{size:g}" for size in sizes), allowed)
+        machines = [array._replace(buffer=size).read().array for size in sizes]
+        _over_buffers(
+            source, options, network, machine, machines, form, files, keep=keep_activations, skip=skip_unsupported
+        )
+        return
+    summary = summary_of(
+        network, machine, skip_unsupported=skip_unsupported, extrapolate=extrapolate, keep_activations=keep_activations
+    )
     lines = output.lines_of(summary, depth=depth, everything=everything)
     key = sort or ("cycles" if top is not None else None)
     if key is not None or form != "text":
@@ -108,6 +139,7 @@ def model(
     settings = {
         "source": source, "inputs": list(options.inputs), "dims": list(options.dims),
         **output.settings_of(summary, machine.name),
+        "keep_activations": keep_activations,
         "skip_unsupported": skip_unsupported, "extrapolate": extrapolate, "sort": key, "top": top, "depth": depth,
         "all": everything,
     }  # fmt: skip
@@ -120,6 +152,48 @@ def model(
     if summary.missing and form != "text":
         note(f"{output.missing_of(summary)}")
     _write(files, network, summary, f"{summary.name} on {machine.label}", settings)
+
+
+def _over_buffers(
+    source: str,
+    options: ModelOptions,
+    network: Network,
+    machine: Machine,
+    machines: Sequence[SystolicArray],
+    form: str,
+    files: Files,
+    *,
+    keep: bool,
+    skip: bool,
+) -> None:
+    """Prints a line for each size of the buffer, and draws them."""
+    from hwcost.cli import model_buffers
+    from hwcost.network.buffers import curve_of
+
+    with option_names(
+        {"SystolicArray.buffer_bytes": "--buffer", "array": "--keep-activations"}, printable(network.name)
+    ):
+        points = curve_of(network, machines, keep_activations=keep, skip_unsupported=skip)
+    bare = machine._replace(array=adapt(machine.array, buffer_bytes=math.inf).array)
+    head = f"{network.name} on {bare.label}"
+    if form == "json":
+        settings = {
+            "source": source, "inputs": list(options.inputs), "dims": list(options.dims), "device": machine.name,
+            "keep_activations": keep, "skip_unsupported": skip, **machine.array.as_dict(),
+            "buffer_bytes": [each.buffer_bytes for each in machines],
+        }  # fmt: skip
+        click.echo(model_buffers.as_json(points, network, machine.array, settings))
+    elif form == "csv":
+        click.echo(model_buffers.as_csv(points, network), nl=False)
+    else:
+        click.echo("\n".join(model_buffers.as_text(points, network, machine.array, head)))
+    if network.unsupported:
+        note(missing_text({name: str(each.layer) for name, each in network.unsupported.items()}))
+    if files.picture is not None:
+        from hwcost import plot
+
+        with write_output("--plot", files.picture):
+            plot.save(plot.buffers_figure(points, head), files.picture)
 
 
 def _write(files: Files, network: Network, summary: Summary, title: str, settings: dict[str, Any]) -> None:

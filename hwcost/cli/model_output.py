@@ -213,6 +213,8 @@ def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
     texts["bytes"] = bytes_text(cost.memory_figures)
     if cost.energy_joules is not None and not (cost.idle_joules and summary.is_withheld()):
         texts["energy"] = energy_text(cost.memory_figures)
+    if summary.peak is not None:
+        texts["memory"] = _memory_text(summary)
     if free := summary.of("memory-only"):
         moved = in_unit(sum(row.traffic.bytes() for row in free), BYTES, 4)
         time = in_unit(sum(row.cost.seconds for row in free), TIMES) if any(row.cost.cycles for row in free) else ""
@@ -229,6 +231,19 @@ def _totals(summary: Summary, coloured: bool) -> Iterator[str]:
     if summary.missing:
         text = labelled("MISSING", missing_of(summary))
         yield click.style(text, fg="red", bold=True) if coloured else text
+
+
+def _memory_text(summary: Summary) -> str:
+    """What the network needs at once, whether it fits, and what stays in the buffer."""
+    peak, plan = summary.peak, summary.plan
+    assert peak is not None
+    needed = f"{in_unit(peak.bytes, BYTES, 4)} of activations at {printable(peak.layer)}"
+    fits = "fits" if peak.fits else "does not fit"
+    text = f"at most {needed}, {in_unit(peak.weights, BYTES, 4)} of weights; all of it {fits} into the buffer"
+    if plan is None:
+        return text
+    kept = f"{plural(len(plan.kept), 'result')} stay in it" if len(plan.kept) != 1 else "1 result stays in it"
+    return f"{text}; {kept}: {100 * plan.saved:.1f} % fewer bytes of DRAM"
 
 
 def _total(summary: Summary) -> str:

@@ -14,7 +14,7 @@ from hwcost.model.least import room_to_read_once
 from hwcost.model.traffic import bytes_of
 from hwcost.network.pricing import network_cost
 
-__all__ = ["BufferPoint", "buffer_curve", "enough_for"]
+__all__ = ["BufferPoint", "buffer_curve", "curve_of", "enough_for"]
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,20 @@ def buffer_curve(
     32768.0 1356712.0 ('a',)
     262144.0 570280.0 ()
     """
+    machines = [dataclasses.replace(array, buffer_bytes=float(size)) for size in sizes]
+    return curve_of(layers, machines, keep_activations=keep_activations, skip_unsupported=skip_unsupported)
+
+
+def curve_of(
+    layers: Mapping[str, Any],
+    machines: Iterable[SystolicArray],
+    *,
+    keep_activations: bool = False,
+    skip_unsupported: bool = False,
+) -> tuple[BufferPoint, ...]:
+    """The same on machines that may differ in more than the size of the buffer, as in its energy."""
     found = []
-    for size in sizes:
-        machine = dataclasses.replace(array, buffer_bytes=float(size))
+    for machine in machines:
         report = network_cost(layers, machine, keep_activations=keep_activations, skip_unsupported=skip_unsupported)
         again = {
             name: _again(layers[name], machine, cost) for name, cost in report.layers.items() if layers[name].gemms()

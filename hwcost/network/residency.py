@@ -233,7 +233,7 @@ def _room(array: SystolicArray) -> float:
     for room, operands in array.rooms:
         if "inputs" in operands and "outputs" in operands:
             return float(room)
-    allowed = "a buffer_bytes that inputs and outputs share"
+    allowed = "a machine with a buffer_bytes that inputs and outputs share"
     raise InvalidValueError("array", array.size_in_words, allowed, reason="nothing can stay between layers")
 
 

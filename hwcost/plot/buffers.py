@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.plot.style import COLOURS, GREY, new_figure
-from hwcost.units import BYTES, TIMES, in_unit, unit_of
+from hwcost.units import BYTES, SIZES, TIMES, in_unit, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,12 +56,9 @@ def buffers_figure(points: Sequence[Any], title: str = "") -> Figure:
         below.plot(places, [each / scale for each in seconds], marker="o", color=COLOURS[0])
         below.set_ylim(0, 1.15 * max(seconds) / scale)
         below.set_ylabel(f"time [{unit}]")
-        below.set_xticks(places, [in_unit(size, _SIZES, 4) for size in sizes])
+        below.set_xticks(places, [in_unit(size, SIZES, 4) for size in sizes])
         below.set_xlabel("buffer")
         for axes in (above, below):
             axes.grid(visible=False, axis="x")
         above.set_title(title, loc="left")
     return figure
-
-
-_SIZES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))

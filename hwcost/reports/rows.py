@@ -17,14 +17,18 @@ from hwcost.devices.measured import legend, withheld
 from hwcost.errors import InvalidValueError, shorten
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.energies import without_energy
+from hwcost.machine.fields import is_finite
 from hwcost.model.breakdown import CycleBreakdown, breakdown
 from hwcost.model.cost import BYTES, ENERGY, JOULES, PARTS, Cost
 from hwcost.model.layers import is_layer
 from hwcost.model.pricing import Pricing
 from hwcost.model.traffic import Traffic
+from hwcost.network.flow import tensors_of
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
-from hwcost.network.pricing import Layers, moves_by_layer, price_network
+from hwcost.network.peak import Peak, peak_of
+from hwcost.network.pricing import Layers, moves_by_layer, price_network, resident_moves
+from hwcost.network.residency import Plan, plan_of
 from hwcost.network.run import RUN, SPILLED, Ends, RunLayers, Spilled, run_of
 from hwcost.reports.measured import share_beyond, without_total
 from hwcost.reports.run import run_rows, waiting_of
@@ -53,6 +57,9 @@ class Summary(Value):
             fitted.
         measured: the name of the calibrated device; empty for an array that was not fitted to measurements.
         extrapolate: whether totals of which more than half is beyond what was measured are among the figures.
+        plan: the activations that stay in the buffer; None unless they were asked to.
+        peak: the memory that the network needs at once, on a machine with a buffer, if it is known which layer reads
+            what.
     """
 
     name: str
@@ -64,6 +71,8 @@ class Summary(Value):
     seconds_90: tuple[float, float] | None = None
     measured: str = ""
     extrapolate: bool = False
+    plan: Plan | None = None
+    peak: Peak | None = None
 
     def of(self, state: str) -> tuple[Row, ...]:
         """The rows of one state."""
@@ -181,8 +190,24 @@ class Summary(Value):
             "extrapolated_share": self.extrapolated_share,
             "missing": [self.row_dict(row) for row in self.of("unsupported")],
             "rows": [self.row_dict(row) for row in self.rows],
+            "memory": self.memory,
             "modules": [{"path": each.path, "rows": len(each.rows)} | self.figures(each) for each in modules],
         }
+
+    @property
+    def memory(self) -> dict[str, Any] | None:
+        """What stays in the buffer, and what the network needs at once, as plain data; None if it is not known."""
+        if self.peak is None:
+            return None
+        found: dict[str, Any] = {
+            "peak_bytes": self.peak.bytes, "peak_layer": self.peak.layer, "weight_bytes": self.peak.weights,
+            "buffer_bytes": self.array.buffer_bytes if is_finite(self.array.buffer_bytes) else None,
+            "fits": self.peak.fits,
+        }  # fmt: skip
+        if self.plan is not None:
+            found["kept"] = [dataclasses.asdict(each) for each in self.plan.kept]
+            found["saved"] = self.plan.saved
+        return found
 
     def row_dict(self, row: Row) -> dict[str, Any]:
         """One row, as plain data."""
@@ -198,6 +223,7 @@ def summarise(
     *,
     skip_unsupported: bool = False,
     extrapolate: bool = False,
+    keep_activations: bool = False,
 ) -> Summary:
     """The cost of a network on an array, operation by operation.
 
@@ -207,9 +233,11 @@ def summarise(
             :func:`hwcost.devices.read_device`, of which the summary then also knows what it was measured with.
         skip_unsupported: leave out what cannot be priced, and name it, instead of raising.
         extrapolate: give figures of totals of which more than half is beyond what the device was measured with.
+        keep_activations: results stay in the buffer between layers where that moves less.
 
     Raises:
-        InvalidValueError: nothing to price, an operation that is not supported, sizes that are arrays.
+        InvalidValueError: nothing to price, an operation that is not supported, sizes that are arrays, activations that
+            cannot be kept.
 
     Warns:
         ExtrapolationWarning: more than half of the total is beyond what the device was measured with.
@@ -222,7 +250,7 @@ def summarise(
     network = _as_network(network)
     if not isinstance(array, SystolicArray):
         device = _as_device(array)
-        summary = summarise(network, device.array, skip_unsupported=skip_unsupported)
+        summary = summarise(network, device.array, skip_unsupported=skip_unsupported, keep_activations=keep_activations)
         summary = with_device(summary, device, network, extrapolate=extrapolate)
         if summary.withheld:
             warnings.warn(f"no total: {summary.withheld}; {summary.legend}", ExtrapolationWarning, stacklevel=2)
@@ -234,10 +262,12 @@ def summarise(
             len(missing),
             f"0, or skip_unsupported=True, which leaves them out of all totals ({shortlist(missing, NAMED, ';')})",
         )
-    priced = price_network(network, array, skip_unsupported=skip_unsupported)
+    plan = plan_of(network, array) if keep_activations else None
+    priced = price_network(network, array, skip_unsupported=skip_unsupported, plan=plan)
     costs = {name: [each.cost for each in products] for name, products in priced.items()}
     layers = RunLayers.like(network, ((name, each.layer) for name, each in network.operations.items()))
     moved, run = moves_by_layer(layers, array), run_of(layers, array)
+    moved = moved if plan is None else resident_moves(plan, moved, array)
     total = itertools.chain(*costs.values(), moved.values(), () if run is None else (run.cost,))
     cost = sum(total, start=Cost())  # in the order of network_cost
     for name, each in moved.items():
@@ -252,6 +282,8 @@ def summarise(
         cost=cost,
         breakdown=sum((row.breakdown for row in rows), start=CycleBreakdown()),
         notes=network.notes,
+        plan=plan,
+        peak=peak_of(network, array) if array.has_buffers and tensors_of(network) is not None else None,
     )
 
 

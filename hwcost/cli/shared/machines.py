@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from hwcost.cli.shared.options import block, option_names, parsed_by, size_option, value_of
-from hwcost.cli.shared.values import parse_bytes, parse_clock, parse_name
+from hwcost.cli.shared.values import parse_bytes, parse_clock, parse_name, parse_several_bytes
 from hwcost.console import note
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ARRAYS",
     "BUFFER",
+    "BUFFERS",
     "CLOCK",
     "DATAFLOW",
     "DEVICE",
@@ -39,6 +40,7 @@ __all__ = [
     "adapted_device",
     "array_options",
     "between",
+    "model_array_options",
     "timed_options",
 ]
 
@@ -64,6 +66,11 @@ ENDS = ("seconds_90_low", "seconds_90_high")
 BUFFER = click.option(
     "--buffer", metavar="BYTES", callback=parsed_by(parse_bytes),
     help="Buffer for tiles next to the array, like 64k (of 1024 bytes) or 1M.  [default: the device's, or no limit]",
+)  # fmt: skip
+BUFFERS = click.option(
+    "--buffer", metavar="BYTES", callback=parsed_by(parse_several_bytes),
+    help="Buffer for tiles next to the array, like 64k (of 1024 bytes) or 1M; several, as 64k,256k,1M, print a "
+    "line for each.  [default: the device's, or no limit]",
 )  # fmt: skip
 ENERGY = click.option(
     "--energy", metavar="NAME", callback=parsed_by(parse_name, ENERGIES),
@@ -168,7 +175,7 @@ class ArrayOptions(NamedTuple):
     dataflow: str | None = None
     fold_timing: str | None = None
     clock: float | None = None
-    buffer: float | None = None
+    buffer: float | tuple[float, ...] | None = None
     energy: str | None = None
 
     def read_table(self, path: str) -> CostTable:
@@ -229,6 +236,8 @@ timed_options = block("array", ArrayOptions, *_TIMED)
 """Adds the options that describe one array; the command takes them as ``array``, and may have ``BUFFER`` as well."""
 array_options = block("array", ArrayOptions, *_TIMED, BUFFER, ENERGY)
 """The same for a command that tells the energy."""
+model_array_options = block("array", ArrayOptions, *_TIMED, BUFFERS, ENERGY)
+"""The same with several sizes of the buffer: one is a number, more are a tuple."""
 TABLE = click.option(
     "--table",
     metavar="FILE.csv",

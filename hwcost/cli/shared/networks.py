@@ -98,12 +98,22 @@ model_options = block(
 """Adds the options that a network may need; the command takes them as ``options``."""
 
 
-def summary_of(network: Network, machine: Machine, *, skip_unsupported: bool, extrapolate: bool = False) -> Summary:
+def summary_of(
+    network: Network,
+    machine: Machine,
+    *,
+    skip_unsupported: bool,
+    extrapolate: bool = False,
+    keep_activations: bool = False,
+) -> Summary:
     """The cost of a network on a machine, row by row; what is beyond its measurements is known to the summary."""
     from hwcost.reports import summarise, with_device
 
-    with option_names({"SystolicArray.buffer_bytes": "--buffer"}, printable(network.name)):
-        summary = summarise(network, machine.array, skip_unsupported=skip_unsupported)
+    options = {"SystolicArray.buffer_bytes": "--buffer", "array": "--keep-activations"}
+    with option_names(options, printable(network.name)):
+        summary = summarise(
+            network, machine.array, skip_unsupported=skip_unsupported, keep_activations=keep_activations
+        )
     return summary if machine.file is None else with_device(summary, machine.file, network, extrapolate=extrapolate)
 
 

@@ -18,7 +18,7 @@ from hwcost.relaxation import RELAXATIONS, Relaxation
 __all__ = [
     "ALLOWED_SIZES", "INT64_MAX", "INTEGER", "REAL", "Sizes", "listed", "number_of", "parse_array", "parse_bytes",
     "parse_clock", "parse_member", "parse_name", "parse_number", "parse_padding", "parse_relaxations", "parse_seeds",
-    "parse_size", "parse_sizes", "parse_sizes_by_name", "parse_stride",
+    "parse_several_bytes", "parse_size", "parse_sizes", "parse_sizes_by_name", "parse_stride",
 ]  # fmt: skip
 
 ALLOWED_SIZES = "an integer of at least 1, a list like 8,16,32 or a range like 1:256 or 1:256:8"
@@ -224,6 +224,18 @@ def parse_bytes(option: str, text: str) -> float:
     number = text.lower().removesuffix("b")
     unit = number[-1:] if number[-1:] in ("k", "m", "g") else ""
     return parse_number(option, number.removesuffix(unit).strip(), allowed) * _BYTES[unit]
+
+
+def parse_several_bytes(option: str, text: str) -> float | tuple[float, ...]:
+    """Bytes, or several sizes between commas, each once.
+
+    >>> parse_several_bytes("--buffer", "1k"), parse_several_bytes("--buffer", "1k,2k")
+    (1024.0, (1024.0, 2048.0))
+    """
+    sizes = tuple(parse_bytes(option, part.strip()) for part in text.split(","))
+    if len(set(sizes)) < len(sizes):
+        raise InvalidValueError(option, text, "sizes that differ")
+    return sizes if len(sizes) > 1 else sizes[0]
 
 
 def parse_relaxations(

@@ -1,0 +1,102 @@
+"""``hwcost model`` with a buffer: several sizes, and activations that stay."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from hwcost import SystolicArray, network_cost
+from hwcost.importers import read_network
+from hwcost.network.buffers import buffer_curve, enough_for
+from hwcost.network.residency import plan_of
+
+ON = ("--s1", "16", "--s2", "16")
+TREE = ("model", "modules.py:Tree", "--input", "1,3,8,8", *ON)
+pytestmark = pytest.mark.usefixtures("networks")
+
+
+def tree():
+    from hwcost.importers.torch import InputSpec
+
+    return read_network("modules.py:Tree", inputs=[InputSpec.parse("1,3,8,8")])
+
+
+def test_a_line_for_each_size_of_the_buffer(good):
+    sizes = (2048.0, 16384.0, 1048576.0)
+    points = buffer_curve(tree(), SystolicArray(16, 16), sizes)
+    text = good(*TREE, "--buffer", "2k,16k,1M")
+    lines = text.splitlines()
+    assert lines[2].split()[:4] == ["buffer", "cycles", "time", "DRAM"]
+    assert [line.split()[0] for line in lines[3:6]] == ["2", "16", "1"]
+    found = json.loads(good(*TREE, "--buffer", "2k,16k,1M", "--json"))
+    assert found["schema"] == "hwcost.model-buffers/1"
+    assert [row["buffer_bytes"] for row in found["rows"]] == list(sizes)
+    assert [row["dram_bytes"] for row in found["rows"]] == [point.cost.dram_bytes for point in points]
+    assert found["rows"][0]["again_bytes"] > found["rows"][2]["again_bytes"] == 0
+    assert found["rows"][0]["again"] == list(points[0].again)
+    assert found["enough_bytes"] == enough_for(tree(), SystolicArray(16, 16))
+    rows = list(csv.DictReader(io.StringIO(good(*TREE, "--buffer", "2k,16k,1M", "--csv"))))
+    assert [float(row["dram_bytes"]) for row in rows] == [row["dram_bytes"] for row in found["rows"]]
+
+
+def test_with_enough_nothing_is_read_again():
+    network, array = tree(), SystolicArray(16, 16)
+    for name, size in enough_for(network, array).items():
+        (point,) = buffer_curve({name: network[name]}, array, [size])
+        assert point.again == ()
+
+
+def test_energy_follows_the_size_of_the_buffer(good):
+    found = json.loads(good(*TREE, "--buffer", "8k,1M", "--energy", "45nm-textbook", "--json"))["rows"]
+    alone = [json.loads(good(*TREE, "--buffer", size, "--energy", "45nm-textbook", "--json")) for size in ("8k", "1M")]
+    assert [row["energy_joules"] for row in found] == [each["total"]["energy_joules"] for each in alone]
+    assert "energy" in good(*TREE, "--buffer", "8k,1M", "--energy", "45nm-textbook").splitlines()[2]
+
+
+def test_activations_that_stay_are_told(good):
+    array = SystolicArray(16, 16, buffer_bytes=65536.0)
+    plan = plan_of(tree(), array)
+    found = json.loads(good(*TREE, "--buffer", "64k", "--keep-activations", "--json"))
+    assert (
+        found["total"]["dram_bytes"]
+        == plan.bytes
+        == network_cost(tree(), array, keep_activations=True).total.dram_bytes
+    )
+    assert [each["name"] for each in found["memory"]["kept"]] == [kept.name for kept in plan.kept]
+    assert found["memory"]["saved"] == plan.saved > 0
+    assert found["memory"]["fits"] is True
+    text = good(*TREE, "--buffer", "64k", "--keep-activations")
+    assert f"{100 * plan.saved:.1f} % fewer bytes of DRAM" in text
+    assert "fits into the buffer" in text
+    assert "fewer bytes" not in good(*TREE, "--buffer", "64k")
+    assert "memory  " not in good(*TREE)
+    curve = json.loads(good(*TREE, "--buffer", "4k,64k", "--keep-activations", "--json"))
+    assert curve["rows"][1]["dram_bytes"] == plan.bytes
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--keep-activations",), "--keep-activations cannot be used"),
+        (("--buffer", "60"), "--buffer cannot be used: no tile fits"),
+        (("--buffer", "1k,1024"), "sizes that differ"),
+        (("--buffer", "1k,"), "a number of bytes"),
+        (("--buffer", "1k,2k", "--sort", "waste"), "one size"),
+        (("--buffer", "1k,2k", "--html", "a.html"), "one size"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(refused, options, words):
+    assert words in refused(*TREE, *options)
+
+
+def test_lists_do_not_tell_what_stays(refused):
+    message = refused("model", "lenet.csv", *ON, "--buffer", "64k", "--keep-activations")
+    assert "which layer reads what" in message
+
+
+def test_the_curve_is_drawn(hwcost, tmp_path):
+    assert hwcost(*TREE, "--buffer", "2k,16k", "--plot", tmp_path / "curve.png")[0] == 0
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
