@@ -242,6 +242,7 @@ def test_a_table_has_a_header_and_aligned_columns(hwcost):
         f, s2, cycles, _, folds_rows, folds_cols, utilization, time, macs, moved = map(float, line.split())
         cost = layer_cost(Conv2d(6, int(f), 5, 1, 1, padding="same"), SystolicArray(8, int(s2)))
         assert (cycles, folds_rows * folds_cols, macs) == (cost.cycles, cost.folds, cost.macs)
+        assert 1000 * moved == pytest.approx(cost.dram_bytes, rel=1e-4)
         assert utilization == pytest.approx(100 * cost.utilization, abs=0.006)
         assert time == pytest.approx(1e9 * cost.seconds, rel=1e-5)
         assert moved == pytest.approx(cost.dram_bytes / 1000, rel=1e-5)
