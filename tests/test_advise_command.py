@@ -74,7 +74,7 @@ def test_measured_costs_in_place_of_an_array(by_table, tmp_path):
         ("--device gemmini", "--device"),
         ("--s1 8", "--s1"),
         ("--budget 0.1", "--budget"),
-        ("--table net.csv", "net.csv"),
+        ("--table net.csv", "--table"),
     ],
 )
 def test_what_does_not_go_with_measured_costs(by_table, line, words):

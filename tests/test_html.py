@@ -172,7 +172,7 @@ def test_a_page_opens_as_a_tree_without_a_word_on_the_console(tmp_path):
     dom, console = opened(tmp_path, "tree", "--dump-dom")
     assert console == []
     assert rows(dom) == labels("tree")
-    assert dom.count("<svg") == 3
+    assert dom.count("<svg") == 4
 
 
 @browser

@@ -30,6 +30,7 @@ from hwcost import (
     network_cost,
 )
 from hwcost.cli import main
+from hwcost.machine.energies import with_energy
 from hwcost.model.breakdown import KINDS, layer_breakdown
 from hwcost.network.operations import MemoryOnly
 from hwcost.plot import (
@@ -304,7 +305,10 @@ def test_slopes_are_bandwidths_with_what_they_limit():
 
 def test_network_figure_has_a_bar_for_every_layer_and_a_point_for_every_place():
     data = network_data(summarise(LENET, ARRAY))
-    time, used, waste, roofline = network_figure(summarise(LENET, ARRAY), "LeNet-5").axes
+    time, used, waste, moved, roofline = network_figure(summarise(LENET, ARRAY), "LeNet-5").axes
+    assert sum(bar.get_height() for bar in moved.patches) == pytest.approx(
+        summarise(LENET, ARRAY).cost.dram_bytes / 1e3
+    )
     assert [bar.get_height() for bar in used.patches] == pytest.approx(
         [100 * each["utilization"] for each in data["layers"]]
     )
@@ -315,7 +319,7 @@ def test_network_figure_has_a_bar_for_every_layer_and_a_point_for_every_place():
     for container in waste.containers:
         heights += [bar.get_height() for bar in container]
     assert heights == pytest.approx([100] * 6)
-    assert [text.get_text() for text in waste.get_xticklabels()] == [*LENET, "all layers"]
+    assert [text.get_text() for text in moved.get_xticklabels()] == [*LENET, "all layers"]
     points = np.concatenate([each.get_offsets() for each in roofline.collections])
     assert points[:, 1].max() <= data["roof"] / 1e9
     assert len(points) == 5
@@ -323,6 +327,15 @@ def test_network_figure_has_a_bar_for_every_layer_and_a_point_for_every_place():
     assert legend[0] == "all PEs busy: 64 GMAC/s"
     shares = sorted(data["layers"], key=lambda each: -each["share"])
     assert legend[-5:] == [f"{each['name']}: {100 * each['share']:.1f} %" for each in shares]
+
+
+def test_a_machine_with_figures_of_energy_has_bars_of_it():
+    array = with_energy(SystolicArray(16, 16, buffer_bytes=16384.0), "45nm-textbook")
+    summary = summarise(LENET, array)
+    moved, energy = network_figure(summary, pictures=["memory"]).axes
+    assert (moved.get_ylabel(), energy.get_ylabel()) == ("DRAM [kB]", "energy [uJ]")
+    height = sum(bar.get_height() for bar in energy.patches)
+    assert height == pytest.approx(1e6 * summary.cost.energy_joules)
 
 
 def test_layers_at_one_place_are_one_point():

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.plot.style import BEYOND, COLOURS, GREY, HOLLOW, LIGHT, percent_limits
-from hwcost.units import TIMES, marked, shorten_name, unit_of
+from hwcost.units import TIMES, Units, marked, shorten_name, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
     "BOUNDS",
+    "draw_stacked",
     "draw_time",
     "draw_utilization",
     "draw_waste",
@@ -124,6 +125,35 @@ def draw_waste(axes: Axes, data: Mapping[str, Any], kinds: Mapping[str, str]) ->
     title = "" if data["total"] is None else "all layers"
     if handles:
         legend_outside(axes, handles=handles[::-1], labels=labels[::-1], title=title, alignment="left")
+
+
+def draw_stacked(
+    axes: Axes, data: Mapping[str, Any], figure: str, parts: Mapping[str, str], units: Units, label: str
+) -> None:
+    """Draws a figure of each layer as a bar of its parts.
+
+    Args:
+        axes: where.
+        data: with the layers.
+        figure: the key of the parts in a layer, which may be None there.
+        parts: the parts and what the legend calls them; those that are 0 everywhere are left out.
+        units: of the figure.
+        label: of the axis.
+    """
+    layers = data["layers"]
+    heights = {part: np.array([(layer[figure] or {}).get(part, 0.0) for layer in layers]) for part in parts}
+    scale, unit = unit_of(float(np.max(np.sum(list(heights.values()), axis=0))), units)
+    below = np.zeros(len(layers))
+    for (part, name), colour in zip(parts.items(), COLOURS, strict=False):
+        if heights[part].any():
+            own = heights[part] / scale
+            _bars(axes, np.arange(len(layers)), own, width=_width(layers), bottom=below, color=colour, label=name)
+            below += own
+    axes.set_ylabel(f"{label} [{unit}]")
+    axes.grid(visible=False, axis="x")
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        legend_outside(axes, handles=handles[::-1], labels=labels[::-1])
 
 
 def name_layers(axes: Axes, data: Mapping[str, Any], *, with_total: bool) -> None:

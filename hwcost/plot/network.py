@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import InvalidValueError
 from hwcost.model.breakdown import KINDS
-from hwcost.model.cost import Cost
+from hwcost.model.cost import BYTES, JOULES, Cost
 from hwcost.model.traffic import MEMORY, OPERANDS, transfers_of
-from hwcost.plot.bars import draw_time, draw_utilization, draw_waste, name_layers
+from hwcost.plot.bars import draw_stacked, draw_time, draw_utilization, draw_waste, name_layers
 from hwcost.plot.roofline import draw_roofline
 from hwcost.plot.style import new_figure
-from hwcost.units import shorten_name
+from hwcost.units import BYTES as BYTE_UNITS
+from hwcost.units import ENERGIES, shorten_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["PICTURES", "network_data", "network_figure"]
 
-PICTURES = ("time", "waste", "roofline")
+PICTURES = ("time", "waste", "memory", "roofline")
 """What :func:`network_figure` can draw."""
 
-_PANELS = {"time": (2.5, 1.3), "waste": (2.4,)}
+_PANELS = {"time": (2.5, 1.3), "waste": (2.4,), "memory": (1.6,)}
+_MOVED = {"weight": "weights", "input": "inputs", "output": "outputs", "partial": "partial sums"}
+_SPENT = {"mac": "MACs", "sram": "next to the array", "dram": "DRAM", "idle": "at all times"}
 _NAMES = 1.5
 _ROOFLINE = 4.4
 _WIDTH = 11.0
@@ -37,9 +40,10 @@ def network_data(summary: Any) -> dict[str, Any]:
 
     Returns:
         ``layers``: for each its name, ``seconds``, ``share`` of the time, ``utilization``, ``bound``, ``macs``,
-        ``bytes`` of the transfers in ``operands``, ``shares`` of the PE-cycles, and whether it is ``extrapolated``;
-        ``total``: these shares of all layers, and ``utilization``, None if most of the time is beyond what was
-        measured; ``roof``: the most MACs per second; ``slopes``: bytes per second from and to memory, by transfers.
+        ``bytes`` of the transfers in ``operands``, ``shares`` of the PE-cycles, ``dram_bytes`` by what moves,
+        ``joules`` by what takes them (None without figures of energy), and whether it is ``extrapolated``;
+        ``total``: the shares of all layers, and ``utilization``, None if most of the time is beyond what was measured;
+        ``roof``: the most MACs per second; ``slopes``: bytes per second from and to memory, by transfers.
 
     >>> from hwcost import Linear, SystolicArray
     >>> from hwcost.reports import summarise
@@ -84,6 +88,8 @@ def _layer_data(row: Any, total: Cost, sizes: Mapping[str, float]) -> dict[str, 
         "macs": float(cost.macs),
         "bytes": float(moved),
         "shares": row.breakdown.shares,
+        "dram_bytes": {kind: float(getattr(cost, f"dram_{kind}_bytes")) for kind in BYTES},
+        "joules": None if cost.energy_joules is None else {each: getattr(cost, f"{each}_joules") for each in JOULES},
         "extrapolated": bool(row.beyond),
     }
 
@@ -95,7 +101,8 @@ def network_figure(summary: Any, title: str = "", *, pictures: Sequence[str] = P
         summary: from :func:`hwcost.reports.summarise`.
         title: above all pictures.
         pictures: some of :data:`PICTURES`: time and utilization of every layer; where its PE-cycles go, and those of
-            the whole network; every layer under the roof of the array and of its memory.
+            the whole network; the bytes to and from DRAM of every layer and, if it is known, its energy; every layer
+            under the roof of the array and of its memory.
 
     Raises:
         InvalidValueError: an unknown picture.
@@ -105,6 +112,7 @@ def network_figure(summary: Any, title: str = "", *, pictures: Sequence[str] = P
         raise InvalidValueError("pictures", list(pictures), f"some of: {', '.join(PICTURES)}")
     data = network_data(summary)
     panels = [height for name in _PANELS if name in pictures for height in _PANELS[name]]
+    panels += _PANELS["memory"] if "memory" in pictures and _has_energy(data) else ()
     above = sum(panels) + _NAMES if panels else 0.0
     heights = [height for height in (above, _ROOFLINE if "roofline" in pictures else 0.0) if height]
     with new_figure(_WIDTH, sum(heights) + 0.4) as figure:
@@ -118,6 +126,10 @@ def network_figure(summary: Any, title: str = "", *, pictures: Sequence[str] = P
     return figure
 
 
+def _has_energy(data: Mapping[str, Any]) -> bool:
+    return any(layer["joules"] is not None for layer in data["layers"])
+
+
 def _draw_panels(part: Any, data: Mapping[str, Any], pictures: Sequence[str], panels: Sequence[float]) -> None:
     """The pictures that have a place for every layer, below each other."""
     axes = list(part.subplots(len(panels), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": panels}).flat)
@@ -127,4 +139,8 @@ def _draw_panels(part: Any, data: Mapping[str, Any], pictures: Sequence[str], pa
         draw_utilization(axes.pop(0), data)
     if "waste" in pictures:
         draw_waste(axes.pop(0), data, KINDS)
+    if "memory" in pictures:
+        draw_stacked(axes.pop(0), data, "dram_bytes", _MOVED, BYTE_UNITS, "DRAM")
+        if _has_energy(data):
+            draw_stacked(axes.pop(0), data, "joules", _SPENT, ENERGIES, "energy")
     name_layers(lowest, data, with_total="waste" in pictures and data["total"] is not None)

@@ -22,6 +22,7 @@ _HELP = "A click on a heading sorts by it, the worst first; again turns it aroun
 _PICTURES = {
     "time": "Time and utilization of every layer",
     "waste": "Where the PE-cycles go",
+    "memory": "Bytes to and from DRAM of every layer, and its energy if it is known",
     "roofline": "Every layer under the roof of the array and of its memory",
 }
 _SHOWN = 0.0005
