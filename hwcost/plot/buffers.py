@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,5 +61,5 @@ def buffers_figure(points: Sequence[Any], title: str = "") -> Figure:
         below.set_xlabel("buffer")
         for axes in (above, below):
             axes.grid(visible=False, axis="x")
-        above.set_title(title, loc="left")
+        above.set_title(textwrap.fill(title, 10 * int(figure.get_figwidth())), loc="left")
     return figure

@@ -17,7 +17,7 @@ from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.energies import ENERGIES, with_energy, without_energy
 from hwcost.machine.folds import FOLD_TIMINGS
-from hwcost.units import BYTES, CLOCKS, TIMES, in_unit, plural, printable
+from hwcost.units import CLOCKS, SIZES, TIMES, in_unit, plural, printable
 
 if TYPE_CHECKING:
     from hwcost.advice import MeasuredCosts
@@ -114,7 +114,7 @@ class Machine(NamedTuple):
         """
         array = self.array
         name = "" if self.file is None else f"{self.file.name}{self._changes()}: "
-        more = [] if math.isinf(array.buffer_bytes) else [f"buffer of {in_unit(array.buffer_bytes, BYTES, 4)}"]
+        more = [] if math.isinf(array.buffer_bytes) else [f"buffer of {in_unit(array.buffer_bytes, SIZES, 4)}"]
         more += [f"energy of {self.energy}"] if self.energy else []
         return ", ".join(
             [f"{name}{array.size_in_words}", array.dataflow_row.summary, f"{array.fold_timing} folds", *more]
