@@ -1,6 +1,7 @@
 """Fits the twins of Arm's compiler Vela that ship with the package and writes them to hwcost/devices.
 
-Each is fitted to the 64 convolutions that ``hwcost calibrate --from vela`` prices. Running this again with the same
+Each accelerator has two: one fitted to the 64 convolutions that ``hwcost calibrate --from vela`` prices, and one of
+networks, fitted to 55 convolutions within networks and 8 networks. Running this again with the same
 Vela writes the same files.
 """
 
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import hwcost
 from hwcost.calibration import device_file, fit
-from hwcost.calibration.vela import ACCELERATORS, FREE, described, design, vela_measurements
+from hwcost.calibration.vela import ACCELERATORS, FREE, described, design, fitted_network, vela_measurements
 from hwcost.devices import write_device
 
 DEVICES = Path(hwcost.__file__).parent / "devices"
@@ -26,8 +27,11 @@ def main() -> int:
         measurements, priced = vela_measurements(design(), name)
         found = fit(row.device.array, measurements, free=FREE, starts=1)
         write_device(args.to / f"{name}.toml", device_file(found, row.device, name=name, **described(name, priced)))
-        errors = ", ".join(f"{key} {value:.4g}" for key, value in found.errors.items())
-        print(f"{name}: {errors}", file=sys.stderr)
+        network = fitted_network(name)
+        write_device(args.to / f"{network.name}.toml", network)
+        assert network.fit is not None
+        for own, errors in ((name, found.errors), (network.name, network.fit.errors)):
+            print(f"{own}: {', '.join(f'{key} {value:.4g}' for key, value in errors.items())}", file=sys.stderr)
     return 0
 
 

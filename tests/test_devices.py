@@ -89,7 +89,8 @@ def test_a_device_can_be_given_by_name_wherever_an_array_can(function, tmp_path)
 
 
 SHIPPED = (
-    "edge-tpu", "ethos-u55-128", "ethos-u55-256", "ethos-u65-256", "ethos-u85-256", "eyeriss", "gemmini",
+    "edge-tpu", "ethos-u55-128", "ethos-u55-128-network", "ethos-u55-256", "ethos-u55-256-network", "ethos-u65-256",
+    "ethos-u65-256-network", "ethos-u85-256", "ethos-u85-256-network", "eyeriss", "gemmini",
     "gemmini-firesim", "nvdla-large", "nvdla-small", "tpu-v1", "tpu-v2", "tpu-v3", "tpu-v4",
     "tpu-v4i", "tpu-v5e", "tpu-v5p", "tpu-v6e",
 )  # fmt: skip
@@ -167,6 +168,7 @@ OPTIONS = {
     "burst_bytes": entry(32.0, "B"),
     "run_channels": entry(16, "1"),
     "weights_apart": entry(True, ""),
+    "weights_ahead": entry(False, ""),
     "start_up_cycles": entry(0.0, "cycle"),
     "bytes_per_output": entry(2.0, "B"),
     "partial_bytes": entry(4.0, "B"),

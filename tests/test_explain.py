@@ -66,6 +66,7 @@ FIELDS = {
     "run_channels": (23, {"tile_bytes": 9000.0, "input_bytes_per_s": 1e9}, "one run, unless a tile has them all: 23"),
     "weights_apart": (True, {"dram_bytes_per_s": 1e9}, "weights have a memory of their own"),
     "start_up_cycles": (40.0, {"starts_up": True}, "40 cycle"),
+    "weights_ahead": (True, {"tile_bytes": 9000.0, "dram_bytes_per_s": 1e9, "starts_up": True}, "layer starts: yes"),
     "parallel_operands": (True, {"dram_bytes_per_s": 1e9}, "the longest of weights, inputs and outputs"),
     "arrays": (4, {}, " over 4 of 4 arrays: at most "),
     "bandwidth_per_array": (True, {"arrays": 3, "dram_bytes_per_s": 1e9}, "for each array"),

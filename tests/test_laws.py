@@ -78,6 +78,7 @@ FIELDS = {
     "tile_bytes": [3000, 40960],
     "bank_bytes": [1000, 16384],
     "weights_apart": [True],
+    "weights_ahead": [True],
     "start_up_cycles": [3, 100.5],
     "col_table": [(1.0, 3.0, 2.0), (0.01,)],
     **{name: [1e8, 1e9, 1e10] for name in BANDWIDTHS},

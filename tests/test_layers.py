@@ -37,6 +37,7 @@ SWITCHES = {
     "depthwise_columns",
     "spreads_vectors",
     "weights_apart",
+    "weights_ahead",
     "double_buffered",
 }
 QUANTITIES = {

@@ -18,7 +18,9 @@ from trying import tried
 from hwcost import RELAXATIONS, Conv2d, InvalidValueError, Linear, SystolicArray, layer_cost
 from hwcost.devices import read_device, write_device
 from hwcost.devices.values import DeviceFile, Entry
+from hwcost.machine.terms import START_UP
 from hwcost.model.breakdown import layer_breakdown
+from hwcost.model.formula import price
 from hwcost.model.layout import Work, lay_out, tabled
 
 TILES = machines.RICH["tiles"]
@@ -166,3 +168,16 @@ def test_a_patch_of_one_pads_nothing():
         bare = layer_cost(layer, SystolicArray(8, 8)).cycles
         swept = layer_cost(layer, SystolicArray(8, 8, patch_height=np.array([1, 1]))).cycles
         assert swept.tolist() == [bare, bare]
+
+
+@pytest.mark.parametrize(("size", "tiles"), [(28, "several"), (2, "one")])
+def test_weights_ahead_leave_the_start_up_without_those_of_the_first_tile(size, tiles):
+    layer = Conv2d(16, 40, 3, size, size, padding="same")
+    (gemm,) = layer.gemms()
+    plain, ahead = (price(gemm, dataclasses.replace(TILES, weights_ahead=is_ahead)) for is_ahead in (False, True))
+    tile = plain.work.tile
+    first = 9 * 16 * tile.first if tiles == "several" else 0
+    assert (tile.positions > 1) is (tiles == "several")
+    saved = plain.overhead[START_UP] - ahead.overhead[START_UP]
+    assert saved == pytest.approx(first / TILES.weight_bytes_per_s * TILES.clock_hz)
+    assert ahead.memory == plain.memory

@@ -7,8 +7,22 @@ import json
 import pytest
 from refusals import refused
 
-from hwcost import Conv2d, layer_cost, load_device
-from hwcost.calibration.vela import ACCELERATORS, FREE, Step, design, priced, vela_cycles, vela_measurements
+from hwcost import Conv2d, layer_cost, load_device, network_cost
+from hwcost.calibration.vela import (
+    ACCELERATORS,
+    FREE,
+    NETWORKS,
+    Step,
+    between,
+    between_cycles,
+    design,
+    fitted_network,
+    images,
+    layers_of,
+    priced,
+    vela_cycles,
+    vela_measurements,
+)
 from hwcost.cli import main
 from hwcost.devices import read_device
 
@@ -25,6 +39,42 @@ def test_an_accelerator_ships_with_its_settings_and_range(name):
     assert "memory mode" in file.fit.source
     before = ACCELERATORS[name].device.array
     assert all(getattr(file.array, field) == value for field, value in before.as_dict().items() if field not in FREE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_twin_of_networks_ships_for_each(name):
+    row = NETWORKS[name]
+    file = read_device(row.name)
+    assert file.fit is not None
+    assert "within networks" in file.fit.data
+    fitted = {*FREE, "host_bytes_per_s", "vector_bytes_per_s"}
+    assert fitted & {*row.fields} <= {*file.fit.identified, *file.fit.not_identified}
+    before = row.device.array.as_dict()
+    assert all(getattr(file.array, field) == value for field, value in before.items() if field not in fitted)
+    assert file.array.weights_ahead
+    assert not load_device(name).weights_ahead
+
+
+def test_maps_that_stay_cost_less_than_those_that_do_not():
+    alone, network = (load_device(name) for name in ("ethos-u65-256", "ethos-u65-256-network"))
+    layer = Conv2d(32, 32, 3, 24, 24, padding="same", groups=32)
+    assert layer_cost(layer, network).cycles < layer_cost(layer, alone).cycles / 2  # Vela: 8,212 and 34,269
+    image = {"first": Conv2d(3, 8, 3, 96, 96, stride=2, padding="same")}
+    found = network_cost(image, network)
+    assert found.run is not None
+    assert found.run.ends.cycles > found.layers["first"].cycles  # Vela: bound by the image in DRAM
+
+
+def test_the_layers_of_networks():
+    assert len(between()) == len(set(between())) == 55
+    assert all(layer.in_channels % 8 == layer.out_channels % 8 == 0 for layer in between())
+    for steps in images():
+        layers = layers_of(steps)
+        assert len(layers) == len(steps)
+        for step, layer in zip(steps, layers, strict=True):
+            if step.layer is None:
+                height, width = steps[step.reads[0]].layer.out_size
+                assert layer.writes == height * width * steps[step.reads[0]].layer.out_channels == layer.reads / 2
 
 
 def test_the_steps_of_eight_filters_are_found():
@@ -124,3 +174,32 @@ def test_measurements_are_those_of_the_clock():
     (one,), found = vela_measurements([Conv2d(8, 8, 1, 8, 8, padding="same")], "ethos-u55-128")
     assert one.seconds == found.cycles[0] / 500e6
     assert one.name == "8 to 8, 1x1/1 at 8x8"
+
+
+def test_layers_within_a_network_are_those_of_its_total():
+    pytest.importorskip("ethosu.vela")
+    layers = [Conv2d(32, 32, 3, 24, 24, padding="same", groups=32), Conv2d(16, 24, 3, 10, 10, padding="same")]
+    cycles, found = between_cycles(layers, "ethos-u65-256")
+    assert cycles == [each[1] for each in found.layers]
+    assert [sum(each) for each in found.layers] == list(found.cycles)
+    assert cycles[0] < vela_cycles(layers, "ethos-u65-256")[0] / 2
+    with refused("layers"):
+        between_cycles([Conv2d(8, 8, 3, 9, 9)], "ethos-u65-256")
+    with refused("accelerator"):
+        fitted_network("ethos-u65")
+
+
+def test_a_small_twin_of_networks(monkeypatch):
+    pytest.importorskip("ethosu.vela")
+    pytest.importorskip("scipy")
+    from hwcost.calibration.vela import networks
+
+    monkeypatch.setattr(networks, "between", lambda: between(12))
+    file = fitted_network("ethos-u65-256")
+    assert file.name == "ethos-u65-256-network"
+    assert file.fit is not None
+    assert file.fit.errors["count"] == 11
+    assert {"host_bytes_per_s", "vector_bytes_per_s"} <= {*file.fit.identified}
+    steps = images()[3]
+    total = priced([steps], "ethos-u65-256").cycles[0]
+    assert network_cost(layers_of(steps), file.array).total.cycles == pytest.approx(total, rel=0.25)

@@ -22,6 +22,7 @@ from hwcost.machine.fields import (
     Part,
     Start,
     declare,
+    is_finite,
     is_stated,
     part,
 )
@@ -39,6 +40,10 @@ _LIMIT = Need(
     lambda array: array.has_memory_limit and not is_stated(array, "arrays"),
 )
 _TILES = Need("tile_bytes", lambda array: is_stated(array, "tile_bytes"))
+_FIRST = Need(
+    "tile_bytes, starts_up and a finite bandwidth for weights",
+    lambda a: is_stated(a, "tile_bytes") and a.starts_up and is_finite(a.effective("weight_bytes_per_s")),
+)
 _APART = Need("a finite bandwidth, and not parallel_operands", lambda a: a.has_memory_limit and not a.parallel_operands)
 
 
@@ -87,6 +92,10 @@ class Tiles(Part):
     weights_apart: bool = declare(
         SWITCH, "", "weights have a memory of their own, and move while inputs and outputs do",
         "those that several tiles use are read again from the memory of the inputs", default=False, need=_APART,
+    )  # fmt: skip
+    weights_ahead: bool = declare(
+        SWITCH, "", "weights of the first tile arrive before the layer starts", "while the layer before it runs",
+        default=False, need=_FIRST,
     )  # fmt: skip
 
     @property

@@ -36,6 +36,7 @@ The fields of :class:`hwcost.SystolicArray` state what an array may add. In the 
     readers             inputs take this times as long if m is at most single_block and n above it, weights if n is at
                         most it and m above
     tile_bytes          inputs are read as the tiles of :mod:`hwcost.model.tiles` do
+    weights_ahead       the start-up of a layer is without the weights of its first tile
     burst_bytes         runs of b bytes take max(1, burst / b) times as long
     counts_last_fold    if False, one fold, as full as the first, is left out
 

@@ -44,12 +44,16 @@ def _start_up(work: Work) -> Size:
 
 
 def _first_tile(work: Work, tile: Tile) -> Size:
-    """Weights and inputs of the first tile arrive, and the outputs of the last one leave, with nothing next to them."""
+    """Weights and inputs of the first tile arrive, and the outputs of the last one leave, with nothing next to them.
+
+    On a machine with ``weights_ahead`` the weights are there before.
+    """
     array, gemm = work.array, work.padded
     outputs = product(tile.height, tile.width, tile.filters)
-    per_column = true_divide(gemm.elements("weights"), product(gemm.n, gemm.count))
-    weights = product(per_column, tile.first, where(tile.positions > 1, 1, 0))
-    moved = {"weights": weights, "inputs": product(tile.patch, tile.at_once), "outputs": outputs}
+    moved: dict[str, Size] = {"inputs": product(tile.patch, tile.at_once), "outputs": outputs}
+    if not array.weights_ahead:
+        per_column = true_divide(gemm.elements("weights"), product(gemm.n, gemm.count))
+        moved["weights"] = product(per_column, tile.first, where(tile.positions > 1, 1, 0))
     arrival = memory_cycles(moved, array, tile)
     leaving = product(array.cycles_per_output, outputs)
     return total(*arrival.values(), leaving, array.start_up_cycles, what="the start-up cycles")

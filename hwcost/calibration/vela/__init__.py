@@ -13,16 +13,23 @@ It is deterministic, so that a fit needs few of its prices; the twin is differen
 from __future__ import annotations
 
 from hwcost.calibration.vela.accelerators import ACCELERATORS, FREE, Accelerator, described, design
+from hwcost.calibration.vela.networks import NETWORKS, between, between_cycles, fitted_network, images, layers_of
 from hwcost.calibration.vela.pricing import priced, vela_cycles, vela_measurements
 from hwcost.calibration.vela.writing import Step
 
 __all__ = [
     "ACCELERATORS",
     "FREE",
+    "NETWORKS",
     "Accelerator",
     "Step",
+    "between",
+    "between_cycles",
     "described",
     "design",
+    "fitted_network",
+    "images",
+    "layers_of",
     "priced",
     "vela_cycles",
     "vela_measurements",

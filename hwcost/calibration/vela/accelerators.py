@@ -30,6 +30,7 @@ _SOURCES = {
     "dataflow": "Weights are held while a block of outputs is computed.",
     "fold_timing": "The cost of a fold is part of cycles_per_row and min_streamed.",
     "lowering": "Channels are summed for each position of the kernel, or for a group of positions.",
+    "weights_ahead": "Vela moves weights while the operator before runs.",
     "burst_bytes": f"burst_length: {_CONFIGURATION}.",
 }
 
@@ -126,7 +127,7 @@ def described(accelerator: str, found: Any) -> dict[str, Any]:
             "Weights were random, which does not compress; those of a trained layer do, and take less where the memory "
             "of the weights is the bound.",
             "Images are taken to be square. Each layer was a network of its own, whose input and output lie in the "
-            "memory for feature maps.",
+            f"memory for feature maps. {accelerator}-network is the twin for networks.",
             "rows x cols is what one step of the dot products covers; cycles_per_row is the cycles of a step for an "
             "output position.",
         ),

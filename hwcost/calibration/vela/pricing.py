@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from hwcost.calibration.measurements import Measurement
 from hwcost.calibration.vela.accelerators import ACCELERATORS
-from hwcost.calibration.vela.writing import Step, tflite_of
+from hwcost.calibration.vela.writing import Step, outputs_of, tflite_of
 from hwcost.errors import InvalidValueError, MissingDependencyError, check_one_of
 from hwcost.model.layers import Conv2d
 
-__all__ = ["Priced", "priced", "vela_cycles", "vela_measurements"]
+__all__ = ["Priced", "priced", "step_of", "vela_cycles", "vela_measurements"]
 
 
 class Priced(NamedTuple):
@@ -25,11 +25,13 @@ class Priced(NamedTuple):
 
     Attributes:
         cycles: of each file.
+        layers: cycles of the operators of each file, in order; what an operator fuses with another is in that one.
         clock_hz: of the accelerator.
         settings: version, system configuration and memory mode.
     """
 
     cycles: tuple[float, ...]
+    layers: tuple[tuple[float, ...], ...]
     clock_hz: float
     settings: Mapping[str, str]
 
@@ -48,7 +50,7 @@ def priced(
         MissingDependencyError: Vela is not installed.
         InvalidValueError: Vela refuses a network.
     """
-    schema, rows = _schema(), list[dict[str, str]]()
+    schema, rows = _schema(), list[dict[str, Any]]()
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, f"network{index:04}.tflite") for index in range(len(networks))]
         for file, steps in zip(files, networks, strict=True):
@@ -61,7 +63,12 @@ def priced(
 
     names = {"system_config": "system configuration", "memory_mode": "memory mode"}
     settings = {"version": version("ethos-u-vela")} | {words: rows[0][name] for name, words in names.items()}
-    return Priced(tuple(float(row["cycles_total"]) for row in rows), float(rows[0]["core_clock"]), settings)
+    cycles = tuple(float(row["cycles_total"]) for row in rows)
+    layers = tuple(
+        tuple(row["layers"].get(name, 0.0) for name in outputs_of(steps))
+        for row, steps in zip(rows, networks, strict=True)
+    )
+    return Priced(cycles, layers, float(rows[0]["core_clock"]), settings)
 
 
 def vela_cycles(layers: Sequence[Conv2d], accelerator: str) -> list[float]:
@@ -75,7 +82,7 @@ def vela_cycles(layers: Sequence[Conv2d], accelerator: str) -> list[float]:
         InvalidValueError: an unknown accelerator, or a layer that cannot be written so.
         MissingDependencyError: Vela is not installed.
     """
-    return list(priced([[_step(layer)] for layer in layers], _checked(accelerator)).cycles)
+    return list(priced([[step_of(layer)] for layer in layers], _checked(accelerator)).cycles)
 
 
 def vela_measurements(
@@ -87,7 +94,7 @@ def vela_measurements(
         layers, accelerator: as of :func:`vela_cycles`.
         progress: called with the layers done and those to do.
     """
-    found = priced([[_step(layer)] for layer in layers], _checked(accelerator), progress)
+    found = priced([[step_of(layer)] for layer in layers], _checked(accelerator), progress)
     rows = zip(layers, found.cycles, strict=True)
     return [Measurement((layer,), cycles / found.clock_hz, name=_name(layer)) for layer, cycles in rows], found
 
@@ -100,12 +107,17 @@ def _name(layer: Conv2d) -> str:
     )
 
 
-def _step(layer: Conv2d) -> Step:
+def step_of(layer: Conv2d, *reads: int) -> Step:
+    """A convolution as an operator of a file.
+
+    Raises:
+        InvalidValueError: one that the writer does not know.
+    """
     groups = layer.groups in (1, layer.in_channels) and (layer.groups == 1 or layer.out_channels == layer.in_channels)
     if layer.padding != "same" or layer.batch != 1 or not groups or layer.dilation != (1, 1):
         allowed = 'a convolution at batch 1 with padding "same", no dilation, and 1 group or one for each channel'
         raise InvalidValueError("layers", layer, allowed)
-    return Step.of(layer)
+    return Step.of(layer, *reads)
 
 
 def _checked(accelerator: str) -> str:
@@ -141,7 +153,7 @@ def _schema() -> Any:
     return types.SimpleNamespace(**{module.__name__.rpartition(".")[2]: module for module in modules})
 
 
-def _rows(arguments: Sequence[str]) -> Iterator[dict[str, str]]:
+def _rows(arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The summaries that another process prints: Vela writes to the streams of its own."""
     command = [sys.executable, str(Path(__file__).with_name("program.py")), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603

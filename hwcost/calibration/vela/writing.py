@@ -14,7 +14,7 @@ import numpy as np
 
 from hwcost.model.layers import Conv2d
 
-__all__ = ["Step", "tflite_of"]
+__all__ = ["Step", "outputs_of", "tflite_of"]
 
 
 class Step(NamedTuple):
@@ -60,14 +60,14 @@ class _Writer:
             prepend(value)
         return int(self.builder.EndVector())
 
-    def tensor(self, shape: Sequence[int], content: Any = None, scale: float = 0.02) -> int:
+    def tensor(self, shape: Sequence[int], content: Any = None, scale: float = 0.02, name: str = "") -> int:
         """A tensor; its number in the graph."""
         s, builder, buffer = self.s, self.builder, 0
         if content is not None:
             self.buffers.append(self._buffer(content.tobytes()))
             buffer = len(self.buffers) - 1
         of_int32 = content is not None and content.dtype == np.int32
-        name = builder.CreateString(f"t{len(self.tensors)}")
+        text = builder.CreateString(name or f"t{len(self.tensors)}")
         s.QuantizationParameters.QuantizationParametersStartScaleVector(builder, 1)
         builder.PrependFloat32(scale)
         scales = builder.EndVector()
@@ -83,12 +83,12 @@ class _Writer:
         s.Tensor.TensorAddShape(builder, sizes)
         s.Tensor.TensorAddType(builder, kinds.INT32 if of_int32 else kinds.INT8)
         s.Tensor.TensorAddBuffer(builder, buffer)
-        s.Tensor.TensorAddName(builder, name)
+        s.Tensor.TensorAddName(builder, text)
         s.Tensor.TensorAddQuantization(builder, quantization)
         self.tensors.append(s.Tensor.TensorEnd(builder))
         return len(self.tensors) - 1
 
-    def convolution(self, step: Step, image: int, shape: Sequence[int]) -> int:
+    def convolution(self, step: Step, image: int, shape: Sequence[int], name: str) -> int:
         """A convolution with random weights; the number of its output."""
         layer: Any = step.layer
         kernel = list(layer.kernel_size)
@@ -98,18 +98,18 @@ class _Writer:
         weights = self.random.integers(-127, 128, sizes).astype(np.int8)
         bias = self.random.integers(-999, 999, [filters]).astype(np.int32)
         given = [image, self.tensor(sizes, weights), self.tensor([filters], bias, 0.02 * 0.02)]
-        made = self.tensor(shape, scale=0.02)
-        name = "DepthwiseConv2DOptions" if one else "Conv2DOptions"
+        made = self.tensor(shape, name=name)
+        kind = "DepthwiseConv2DOptions" if one else "Conv2DOptions"
         more = {"DepthMultiplier": 1} if one else {}
         stride = {"StrideH": layer.stride[0], "StrideW": layer.stride[1]}
         dilation = {"DilationHFactor": 1, "DilationWFactor": 1}
-        options = self._options(name, {"Padding": self.s.Padding.Padding.SAME, **stride, **dilation, **more})
-        self._operator(code.DEPTHWISE_CONV_2D if one else code.CONV_2D, given, made, name, options)
+        options = self._options(kind, {"Padding": self.s.Padding.Padding.SAME, **stride, **dilation, **more})
+        self._operator(code.DEPTHWISE_CONV_2D if one else code.CONV_2D, given, made, kind, options)
         return made
 
-    def addition(self, given: Sequence[int], shape: Sequence[int]) -> int:
+    def addition(self, given: Sequence[int], shape: Sequence[int], name: str) -> int:
         """A sum; the number of its output."""
-        made = self.tensor(shape, scale=0.04)
+        made = self.tensor(shape, scale=0.04, name=name)
         self._operator(
             self.s.BuiltinOperator.BuiltinOperator.ADD, given, made, "AddOptions", self._options("AddOptions", {})
         )
@@ -172,6 +172,11 @@ class _Writer:
         return bytes(builder.Output())
 
 
+def outputs_of(steps: Sequence[Step]) -> list[str]:
+    """The names of the outputs of operators in a file."""
+    return [f"step{index}" for index in range(len(steps))]
+
+
 def tflite_of(steps: Sequence[Step], schema: Any) -> bytes:
     """A TFLite file of int8 operators.
 
@@ -181,10 +186,10 @@ def tflite_of(steps: Sequence[Step], schema: Any) -> bytes:
         schema: a package with the modules of the schema, like ``ethosu.vela.tflite``.
     """
     writer, made, shapes, inputs = _Writer(schema), list[int](), list[list[int]](), list[int]()
-    for step in steps:
+    for name, step in zip(outputs_of(steps), steps, strict=True):
         if step.layer is None:
             shapes.append(shapes[step.reads[0]])
-            made.append(writer.addition([made[index] for index in step.reads], shapes[-1]))
+            made.append(writer.addition([made[index] for index in step.reads], shapes[-1], name))
             continue
         layer = step.layer
         image = made[step.reads[0]] if step.reads else writer.tensor([1, layer.height, layer.width, layer.in_channels])
@@ -192,6 +197,6 @@ def tflite_of(steps: Sequence[Step], schema: Any) -> bytes:
             inputs.append(image)
         out = [math.ceil(size / by) for size, by in zip((layer.height, layer.width), layer.stride, strict=True)]
         shapes.append([1, *out, layer.out_channels])
-        made.append(writer.convolution(step, image, shapes[-1]))
+        made.append(writer.convolution(step, image, shapes[-1], name))
     read = {index for step in steps for index in step.reads}
     return writer.content(inputs, [tensor for index, tensor in enumerate(made) if index not in read])
