@@ -100,3 +100,14 @@ def test_lists_do_not_tell_what_stays(refused):
 def test_the_curve_is_drawn(hwcost, tmp_path):
     assert hwcost(*TREE, "--buffer", "2k,16k", "--plot", tmp_path / "curve.png")[0] == 0
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pixels_that_a_stride_leaves_out_hide_nothing():
+    from hwcost import Conv2d
+
+    array = SystolicArray(16, 16)
+    (point,) = buffer_curve({"a": Conv2d(256, 512, 1, height=28, width=28, stride=2)}, array, [30_000.0])
+    assert point.again == ("a",)
+    padded = SystolicArray(16, 16, channel_multiple=16)
+    (point,) = buffer_curve({"a": Conv2d(3, 64, 3, height=28, width=28)}, padded, [1e7])
+    assert (point.again, point.again_bytes) == ((), 0)

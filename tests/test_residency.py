@@ -126,3 +126,45 @@ def test_what_cannot_be_planned_is_refused():
     with pytest.raises(InvalidValueError, match=r"buffer_bytes.*fits"):
         plan_of(wide, SystolicArray(64, 64, buffer_bytes=30.0))
     assert layer_cost(Linear(1, 10), SystolicArray(8, 8)).dram_bytes == 21
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"channel_multiple": 16}, {"bytes_per_output": 4.0}, {"bytes_per_element": 2.0}, {"double_buffered": True},
+     {"weight_buffer_bytes": 9e3}, {"partial_bytes": 2.0}],
+    ids=lambda fields: next(iter(fields)),
+)  # fmt: skip
+def test_what_is_planned_is_what_is_priced(fields):
+    rng = np.random.default_rng(11)
+    for buffer in (6_000.0, 20_000.0, 80_000.0):
+        array = SystolicArray(16, 16, buffer_bytes=buffer, dram_bytes_per_s=1e9, **fields)
+        for network in (chain(rng, 4), residual()):
+            report = network_cost(network, array, keep_activations=True)
+            assert report.total.dram_bytes == pytest.approx(report.plan.bytes, rel=1e-12)
+            assert report.plan.bytes <= report.plan.bytes_alone
+
+
+def test_plans_are_made_of_numbers_and_exactly():
+    network = residual()
+    array = SystolicArray(8, 8, buffer_bytes=60_000.0)
+    with pytest.raises(InvalidValueError, match="keep_activations"):
+        network_cost(network, array, keep_activations=True, relaxation="logistic")
+    swept = dataclasses.replace(array, buffer_bytes=np.array([5e4, 6e4]))
+    with pytest.raises(InvalidValueError, match="keep_activations"):
+        network_cost(network, swept, keep_activations=True)
+
+
+def test_the_indices_of_a_pooling_layer_are_not_moved():
+    torch = pytest.importorskip("torch")
+    from hwcost import from_torch
+
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.MaxPool2d(2), torch.nn.Conv2d(8, 8, 1))
+    network = from_torch(model, (1, 3, 16, 16))
+    peak = peak_of(network, SystolicArray(8, 8, buffer_bytes=1e5))
+    assert peak.activations == {"0": 3 * 16 * 16 + 8 * 8 * 8, "2": 2 * 8 * 8 * 8}
+
+
+def test_all_buffers_together_hold_a_network_or_do_not():
+    own = {f"{operand}_buffer_bytes": 4096.0 for operand in ("weight", "input", "output")}
+    assert not peak_of(residual(), SystolicArray(8, 8, **own)).fits
+    assert peak_of(residual(), SystolicArray(8, 8, **dict.fromkeys(own, 1e6))).fits

@@ -225,3 +225,17 @@ def test_no_more_energy_than_timeloop_for_its_mappings():
     for row in rows_of_file(TIMELOOP):
         energy = layer_cost(timeloop_layer(row), timeloop_machine(row)).energy_joules
         assert energy <= 1.01e-6 * float(row["timeloop_energy_uJ"]), row
+
+
+def test_padding_is_not_read():
+    array = SystolicArray(16, 16, buffer_bytes=1e6)
+    assert layer_cost(Conv2d(8, 8, 1, height=4, width=4, padding=1), array).dram_input_bytes == 8 * 4 * 4
+
+
+def test_what_arrives_again_is_loaded_again():
+    gemm = Gemm(m=512, n=512, k=4096)
+    for flow in ("ws", "is", "os"):
+        cost = layer_cost(gemm, SystolicArray(8, 8, dataflow=flow, buffer_bytes=1e4))
+        for operand in ("weight", "input"):
+            arrived = getattr(cost, f"dram_{operand}_bytes")
+            assert getattr(cost, f"sram_{operand}_bytes") >= 2 * arrived  # written once, and read at least once

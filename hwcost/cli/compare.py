@@ -239,7 +239,11 @@ def _row(pair: Pair) -> dict[str, Any]:
 
 def _json(pairs: Sequence[Pair]) -> str:
     rows = [
-        _row(pair) | {"missing": list(pair.summary.missing), "array": settings_of(pair.summary, pair.machine.name)}
+        _row(pair)
+        | {
+            "missing": list(pair.summary.missing),
+            "array": settings_of(pair.summary, pair.machine.name, pair.machine.energy),
+        }
         for pair in pairs
     ]
     return json_document(SCHEMA, {"rows": rows})

@@ -138,7 +138,7 @@ def model(
     lines = lines[:top]
     settings = {
         "source": source, "inputs": list(options.inputs), "dims": list(options.dims),
-        **output.settings_of(summary, machine.name),
+        **output.settings_of(summary, machine.name, machine.energy),
         "keep_activations": keep_activations,
         "skip_unsupported": skip_unsupported, "extrapolate": extrapolate, "sort": key, "top": top, "depth": depth,
         "all": everything,
@@ -179,6 +179,7 @@ def _over_buffers(
     if form == "json":
         settings = {
             "source": source, "inputs": list(options.inputs), "dims": list(options.dims), "device": machine.name,
+            "energy": machine.energy or None,
             "keep_activations": keep, "skip_unsupported": skip, **machine.array.as_dict(),
             "buffer_bytes": [each.buffer_bytes for each in machines],
         }  # fmt: skip

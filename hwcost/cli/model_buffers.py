@@ -51,7 +51,7 @@ def as_text(points: Sequence[BufferPoint], network: Network, array: SystolicArra
     yield ""
     enough = list(enough_for(network, array).items())
     named = ", ".join(f"{printable(name)} {in_unit(size, SIZES, 4)}" for name, size in enough[:_ENOUGH])
-    yield f"each operand is read once with: {named}{'; all others with less' if len(enough) > _ENOUGH else ''}"
+    yield f"each operand can be read once with: {named}{'; all others with less' if len(enough) > _ENOUGH else ''}"
 
 
 def _again(point: BufferPoint) -> str:

@@ -243,7 +243,10 @@ def _memory_text(summary: Summary) -> str:
     if plan is None:
         return text
     kept = f"{plural(len(plan.kept), 'result')} stay in it" if len(plan.kept) != 1 else "1 result stays in it"
-    return f"{text}; {kept}: {100 * plan.saved:.1f} % fewer bytes of DRAM"
+    alone = in_unit(plan.bytes_alone, BYTES, 4)
+    return (
+        f"{text}; {kept}: {100 * plan.saved:.1f} % fewer bytes of DRAM than the {alone} of layers and sums one by one"
+    )
 
 
 def _total(summary: Summary) -> str:
@@ -287,10 +290,12 @@ def missing_of(summary: Summary) -> str:
 # ---------------------------------------------------------------- JSON and CSV
 
 
-def settings_of(summary: Summary, device: str | None) -> dict[str, Any]:
-    """The array as plain data; an infinite bandwidth is null."""
+def settings_of(summary: Summary, device: str | None, energy: str = "") -> dict[str, Any]:
+    """The array as plain data, and the table of its energy; an infinite bandwidth is null."""
     figures = summary.array.as_dict()
-    return {"device": device} | {name: None if value == float("inf") else value for name, value in figures.items()}
+    return {"device": device, "energy": energy or None} | {
+        name: None if value == float("inf") else value for name, value in figures.items()
+    }
 
 
 def as_json(summary: Summary, lines: Sequence[Line], settings: Mapping[str, Any], *, left_out: int) -> str:

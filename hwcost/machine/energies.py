@@ -180,6 +180,9 @@ def _accelergy(array: SystolicArray) -> dict[str, Figure]:
     name = "40nm-accelergy"
     own: Any = array.output_buffer_bytes
     kilobytes = _kilobytes(array, name)
+    if is_number(kilobytes) and kilobytes > 1024:
+        allowed = f"at most 1 MB: {name} has figures of scratchpads of 127 to 261 kB; pass a smaller buffer"
+        raise InvalidValueError("SystolicArray.buffer_bytes", kilobytes * 1024, allowed)
     mac = Figure((0.5608 + 0.48746) * 1e-12, "derived", f"int8: 0.5608 pJ + 0.48746 pJ of its register; {_ACCELERGY}")
     found = {
         "joules_per_mac": _by_width(array, {1: mac}, name),

@@ -103,7 +103,9 @@ def tiling_of(
 
 
 def room_to_read_once(gemm: Gemm, array: SystolicArray) -> Size:
-    """Bytes of a shared buffer with which a product reads each operand once.
+    """Bytes of a shared buffer with which a product can read each operand once.
+
+    With a ``reload_weight`` a tiling that moves a little more may be taken for longer streams.
 
     >>> array = SystolicArray(16, 16, buffer_bytes=65536.0)
     >>> enough = room_to_read_once(Gemm(m=196, n=1152, k=384), array)

@@ -99,7 +99,7 @@ def strips_of(gemm: Gemm) -> Strips:
         rows=unless(gemm.m, rows),
         of_image=unless(gemm.m, out_height),
         positions=unless(share(gemm.m, gemm.m), out_width),
-        height=unless(gemm.m, read[0]),
+        height=unless(least(gemm.m, product(images, height, width)), read[0]),
         width=unless(1, read[1]),
         reach=unless(1, reach),
         step=unless(1, step),

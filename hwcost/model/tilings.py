@@ -211,7 +211,7 @@ def moved(row: Tiling, problem: Problem, count: Any, *, is_whole: bool, has_stai
     k = tried if row.tries == "k" else one
     read = p.channels * strips.width
     if p.is_plain:
-        read = read * strips.rows
+        read = read * strips.height
     else:
         strip = tile.rows if row.stays != "weights" else strips.rows if row.slides else stream
         read = read * strips.passed(strip, up(strips.of_image / minimum(strip, strips.of_image)), p.xp)

@@ -330,6 +330,14 @@ def sram_accesses(work: Work) -> dict[Operand, Size]:
         if work.tiling is not None and operand == "weights" == flow.stationary:
             passes.append(work.tiling.reloads)
         accesses[operand] = product(laid.count, *sizes, *passes, what=f"accesses of {operand}")
+    if work.tiling is not None:  # what arrives again is loaded again
+        tiling = work.tiling
+        arrived = {
+            "weights": total(work.padded.elements("weights"), tiling.weights_again),
+            "inputs": total(tiling.inputs, tiling.inputs_again),
+        }
+        for operand in ("weights", "inputs"):
+            accesses[operand] = maximum(accesses[operand], arrived[operand])
     if work.array.depthwise_columns:  # a column has a channel of its own
         own = product(laid.m, laid.n, laid.k, laid.count, what="accesses of inputs")
         accesses["inputs"] = where(is_depthwise(work.padded), own, accesses["inputs"])

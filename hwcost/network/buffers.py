@@ -10,9 +10,11 @@ from typing import Any
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
-from hwcost.model.least import room_to_read_once
-from hwcost.model.traffic import bytes_of
+from hwcost.model.layout import padded
+from hwcost.model.least import room_to_read_once, tiling_of
 from hwcost.network.pricing import network_cost
+from hwcost.network.residency import Step
+from hwcost.relaxation import EXACT
 
 __all__ = ["BufferPoint", "buffer_curve", "curve_of", "enough_for"]
 
@@ -77,9 +79,8 @@ def curve_of(
     found = []
     for machine in machines:
         report = network_cost(layers, machine, keep_activations=keep_activations, skip_unsupported=skip_unsupported)
-        again = {
-            name: _again(layers[name], machine, cost) for name, cost in report.layers.items() if layers[name].gemms()
-        }
+        steps = {} if report.plan is None else report.plan.steps
+        again = {name: _again(layers[name], machine, steps.get(name)) for name in report.layers if layers[name].gemms()}
         again = {name: size for name, size in again.items() if size > 0}
         found.append(
             BufferPoint(
@@ -95,14 +96,17 @@ def curve_of(
     return tuple(found)
 
 
-def _again(layer: Any, array: SystolicArray, cost: Cost) -> float:
-    """Bytes of a layer beyond each of its weights and inputs once."""
-    once = {
-        operand: float(bytes_of(sum(gemm.elements(operand) for gemm in layer.gemms()), array.bytes_per_element))
-        for operand in ("weights", "inputs")
-    }
-    more = (cost.dram_weight_bytes - once["weights"], cost.dram_input_bytes - once["inputs"])
-    return float(sum(max(0.0, float(each)) for each in more) + cost.dram_partial_bytes)
+def _again(layer: Any, array: SystolicArray, step: Step | None) -> float:
+    """Bytes of weights and inputs that a layer reads more than once, and of its partial sums."""
+    machine = array if step is None else dataclasses.replace(array, buffer_bytes=step.room)
+    on_chip = () if step is None else step.operands
+    moved = 0.0
+    for own in layer.gemms():
+        tiling = tiling_of(padded(own, machine), machine, EXACT, on_chip)
+        again = {"inputs": tiling.inputs_again, "weights": tiling.weights_again}
+        elements = sum(float(size) for operand, size in again.items() if operand not in on_chip)
+        moved += float(array.bytes_per_element) * elements + float(array.partial_bytes) * float(tiling.partials)
+    return moved
 
 
 def enough_for(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, float]:

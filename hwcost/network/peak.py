@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.fields import is_finite
 from hwcost.network.residency import program_of
 from hwcost.network.run import stored_elements
 
@@ -22,7 +21,7 @@ class Peak:
         activations: bytes of all results that are alive, by layer: from the one that makes each to the last that reads
             it. Operations that are fused with a layer have no results of their own.
         weights: bytes of all weights.
-        buffer: bytes of the machine's buffer; infinite if it has none.
+        buffer: bytes of the machine's buffers, all together; infinite if it has none, or one of them is.
     """
 
     activations: Mapping[str, float]
@@ -70,5 +69,11 @@ def peak_of(layers: Mapping[str, Any], array: SystolicArray) -> Peak:
             for place, layer in enumerate(program)
         },
         size * float(weights),
-        float(array.buffer_bytes) if is_finite(array.buffer_bytes) else float("inf"),
+        _room(array),
     )
+
+
+def _room(array: SystolicArray) -> float:
+    covered = {operand for _, operands in array.rooms for operand in operands}
+    is_all = covered == {"weights", "inputs", "outputs"}
+    return sum(float(room) for room, _ in array.rooms) if is_all else float("inf")

@@ -112,6 +112,9 @@ def network_cost(
     relaxation = as_relaxation(relaxation)
     found = _collect(layers, skip_unsupported)
     gemms, moved = found.gemms, moves_by_layer(found.layers, array)
+    if keep_activations and (array.sweeps or not _all_numbers(gemms) or relaxation is not EXACT):
+        allowed = "numbers as sizes, one array, and the exact relaxation"
+        raise InvalidValueError("keep_activations", keep_activations, allowed)
     plan = plan_of(layers if isinstance(layers, Mapping) else found.layers, array) if keep_activations else None
     costs: Sequence[Cost] | Cost
     if plan is not None:

@@ -30,6 +30,7 @@ import numpy as np
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
+from hwcost.model.layout import padded
 from hwcost.model.least import tiling_of
 from hwcost.network.flow import INPUT, Tensor, tensors_of
 from hwcost.network.operations import MemoryOnly
@@ -298,12 +299,13 @@ def _steps(
         settings.append((room - resident, operands))
     moved = _moved(layer, array, set(settings))
     size = float(array.effective("bytes_per_output"))
+    wider = size / float(array.bytes_per_element)
     for state, (left, operands) in zip(states, settings, strict=True):
         held = dict(state)
         stays = [number for number in layer.makes if number in held]
         more = sum(results[number].bytes for number in layer.besides if number not in held)
         if stays:
-            written = sum(results[number].bytes for number in layer.makes if held.get(number, True))
+            written = wider * sum(results[number].bytes for number in layer.makes if held.get(number, True))
         else:
             written = size * float(_outputs(layer.layer))
         is_written = not stays or any(held.get(number, True) for number in layer.makes)
@@ -328,7 +330,8 @@ def _moved(layer: _Layer, array: SystolicArray, settings: set[tuple[float, tuple
         if not rooms:
             continue
         machine = dataclasses.replace(array, buffer_bytes=np.asarray(rooms))
-        for gemm in layer.layer.gemms():
+        for own in layer.layer.gemms():
+            gemm = padded(own, machine)
             tiling = tiling_of(gemm, machine, EXACT, operands, must_fit=False)
             moved = array.partial_bytes * tiling.partials
             if "inputs" not in operands:

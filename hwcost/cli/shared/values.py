@@ -223,7 +223,10 @@ def parse_bytes(option: str, text: str) -> float:
     allowed = "a number of bytes above 0, like 65536, 64k or 1M"
     number = text.lower().removesuffix("b")
     unit = number[-1:] if number[-1:] in ("k", "m", "g") else ""
-    return parse_number(option, number.removesuffix(unit).strip(), allowed) * _BYTES[unit]
+    try:
+        return parse_number(option, number.removesuffix(unit).strip(), allowed) * _BYTES[unit]
+    except InvalidValueError:
+        raise InvalidValueError(option, text, allowed) from None
 
 
 def parse_several_bytes(option: str, text: str) -> float | tuple[float, ...]:

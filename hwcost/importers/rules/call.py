@@ -149,7 +149,8 @@ class Call:
         """What it reads and writes without products; a look-up reads no more of its table than it returns."""
         repeats = bool(self.tensors.copies) and self.repeats
         count = self._distinct if repeats else self.tensors.elements
-        reads, writes = sum(map(count, self.inputs)), sum(map(count, self.outputs))
+        outputs = self.outputs[:1] if self.kind.endswith("_with_indices") else self.outputs  # nobody reads the indices
+        reads, writes = sum(map(count, self.inputs)), sum(map(count, outputs))
         return MemoryOnly(kind, min(reads, 2 * writes) if is_look_up else reads, writes)
 
     def fixed(self, shape: Iterable[int], reason: str = "") -> Axes:
