@@ -182,7 +182,12 @@ class Gemm(Value):
         Gemm(m=3, n=16, k=8, count=2)
         """
         taller, wider = self.weights_shared_by, self.inputs_shared_by
+        image = self.image  # a stacked product has one of m rows; images of a convolution are never shared
+        if image:
+            heights = (product(image[1], taller), image[2], product(image[3], taller))
+            image = (image[0], *heights, *image[4:])
         return self.with_sizes(
+            image=image,
             m=product(self.m, taller),
             n=product(self.n, wider),
             count=share(share(self.count, taller), wider),
