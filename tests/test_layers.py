@@ -116,10 +116,16 @@ def refusal_of(kind, name, value):
     return caught.value
 
 
+def test_operands_on_the_chip_are_operands():
+    assert Gemm(1, 2, 3, on_chip=("inputs", "outputs")).on_chip == ("inputs", "outputs")
+    with pytest.raises(InvalidValueError, match=r"Gemm\.on_chip"):
+        Gemm(1, 2, 3, on_chip=("sums",))
+
+
 def test_every_field_is_tried():
     for kind, sizes in GOOD.items():
         others = {
-            Gemm: {"window", "inputs", "image"},
+            Gemm: {"window", "inputs", "image", "on_chip"},
             SystolicArray: set(QUANTITIES) | {"rows", "cols", "terms", "col_table"} | NAMES | SWITCHES,
         }
         assert set(sizes) | others.get(kind, set()) == {field.name for field in dataclasses.fields(kind)}

@@ -22,8 +22,8 @@ from hwcost.arrays import (
     remainder,
     true_divide,
 )
-from hwcost.errors import MISSING, InvalidValueError
-from hwcost.machine.dataflow import Operand
+from hwcost.errors import MISSING, InvalidValueError, check_one_of
+from hwcost.machine.dataflow import REUSE_LETTER, Operand
 
 __all__ = ["Gemm", "check_multiple", "check_sharing", "check_sizes", "has_array", "holds", "share", "shown"]
 
@@ -85,6 +85,8 @@ class Gemm(Value):
         for name in ("window", "inputs", "image"):
             sizes = tuple(as_size(size, f"Gemm.{name}") for size in getattr(self, name))
             object.__setattr__(self, name, sizes)
+        for operand in self.on_chip:
+            check_one_of("Gemm.on_chip", operand, REUSE_LETTER)
         if self.window:
             check_multiple(self.k, self.positions, "Gemm.k", "the window's positions")
         check_sharing(self, "count")
