@@ -363,7 +363,11 @@ def test_topologies_take_the_same_cycles(tmp_path, net):
         assert network_cost(network, array).total.cycles == here
         assert network_cost(again, array).total.cycles == here
     ideal = SystolicArray(16, 16)
-    assert network_cost(again, ideal).total == network_cost(network, ideal).total
+    here, there = (network_cost(each, ideal).total.figures() for each in (network, again))
+    # a topology has padded images
+    assert {name: size for name, size in there.items() if "input" not in name} == {
+        name: size for name, size in here.items() if "input" not in name
+    }
 
 
 @given(networks)

@@ -44,8 +44,10 @@ def test_depthwise_convolutions(multiplier, padding):
     net = Net()
     net.depthwise(net.input("x", (2, 9, 8, 4)), "dw", stride=(2, 2), multiplier=multiplier, padding=padding)
     layer = only(network_of(net))
-    positions = 20 if padding == SAME else 12
-    assert layer.gemms()[0] == Gemm(2 * positions, multiplier, 9, count=4, window=(3, 3), inputs=(2, 4, 9, 8))
+    out = (5, 4) if padding == SAME else (4, 3)
+    image = (2, *out, 9, 8, 3, 3, 2, 2, 1, 1)
+    expected = Gemm(2 * out[0] * out[1], multiplier, 9, count=4, window=(3, 3), inputs=(2, 4, 9, 8), image=image)
+    assert layer.gemms()[0] == expected
 
 
 def test_a_depthwise_convolution_of_one_channel_is_an_ordinary_one():

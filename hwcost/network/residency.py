@@ -184,7 +184,7 @@ _State: TypeAlias = tuple[tuple[int, bool], ...]
 """The results in the buffer, and whether DRAM has each as well."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Way:
     """The least that has moved up to a state, and how it came about."""
 
