@@ -309,7 +309,7 @@ def roofline(rows: int = 16, cols: int = 16, clock_hz: float = 1e9, *, constant:
     """The longer of MACs over a peak and bytes over a bandwidth, with a constant on top or without."""
     array = SystolicArray(rows, cols, clock_hz, row_stairs=0.0, col_stairs=0.0, dram_bytes_per_s=cols * clock_hz)
     names = ("cycles_per_row", "dram_bytes_per_s") + (("cycles_per_layer",) if constant else ())
-    return Form(array, names, {"prior": None})
+    return Form(array, names, {"prior": None, "starts": 16})  # a kink and no prior: few starts miss the best fit
 
 
 # ---------------------------------------------------------------- prediction
