@@ -144,6 +144,91 @@ def test_what_is_planned_is_what_is_priced(fields):
             assert report.plan.bytes <= report.plan.bytes_alone
 
 
+def graph(rng, length):
+    """Convolutions, activations and sums of earlier results, one of them perhaps of a result with itself."""
+    side, channels = int(rng.integers(4, 12)), int(rng.integers(4, 40))
+    size, made, operations = channels * side * side, [""], {}
+    for index in range(length):
+        kind, other = rng.integers(4), made[int(rng.integers(max(0, len(made) - 3), len(made)))]
+        if kind == 0 and len(made) > 2:
+            layer, inputs = MemoryOnly("add", 2 * size, size), tuple(dict.fromkeys((made[-1], other)))
+        elif kind == 1:
+            layer, inputs = MemoryOnly("relu", size, size), (made[-1],)
+        else:
+            kernel = int(rng.choice([1, 3]))
+            layer, inputs = Conv2d(channels, channels, kernel, height=side, width=side, padding="same"), (other,)
+        operations[f"o{index}"] = Operation(layer, inputs=inputs)
+        made.append(f"o{index}")
+    operations["end"] = Operation(Conv2d(channels, channels, 1, height=side, width=side), inputs=(made[-1],))
+    return Network("graph", operations, outputs=("end",))
+
+
+ENERGY = {"joules_per_mac": 1e-13, "joules_per_sram_byte": 1e-12, "joules_per_dram_byte": 1e-10}
+MACHINES = (
+    {}, {"channel_multiple": 16}, {"bytes_per_output": 4.0}, {"double_buffered": True}, {"arrays": 3},
+    {"vector_bytes_per_s": 1e9}, {"vector_bytes_per_s": 1e9, "bytes_per_output": 2.0}, {"weight_buffer_bytes": 9e3},
+    {"arrays": 4, "dram_bytes_per_s": 1e9}, ENERGY,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", MACHINES, ids=lambda fields: "-".join(fields) or "plain")
+def test_what_may_stay_never_moves_more(fields):
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        network = graph(rng, int(rng.integers(3, 9))) if seed % 3 else chain(rng, 4)
+        array = SystolicArray(8, 8, buffer_bytes=float(int(np.exp(rng.uniform(7.5, 11)))), **fields)
+        try:
+            plain = network_cost(network, array)
+        except InvalidValueError:  # no tile fits
+            continue
+        kept = network_cost(network, array, keep_activations=True)
+        assert kept.plan.bytes_alone == pytest.approx(plain.total.dram_bytes, rel=1e-12)
+        assert kept.plan.bytes == pytest.approx(kept.total.dram_bytes, rel=1e-12)
+        assert kept.total.dram_bytes <= plain.total.dram_bytes
+        if fields is ENERGY:
+            assert kept.total.dram_joules <= plain.total.dram_joules
+
+
+def test_the_other_side_of_a_sum_takes_bytes_and_energy_and_no_time():
+    network, size = residual(), 32 * 14 * 14
+    array = SystolicArray(8, 8, buffer_bytes=1e6, dram_bytes_per_s=1e8, **ENERGY)
+    whole = network_cost(network, array)
+    layers = [layer_cost(layer, array) for layer in dict(network).values() if layer.gemms()]
+    assert whole.total.dram_bytes == sum(cost.dram_bytes for cost in layers) + size
+    assert whole.total.dram_joules == pytest.approx(sum(cost.dram_joules for cost in layers) + 1e-10 * size)
+    assert whole.total.cycles == sum(cost.cycles for cost in layers)
+    assert whole.layers["b"].dram_input_bytes == 2 * size
+    # without a buffer nothing but operands of products is counted, nor where it is not known what reads what
+    unbuffered = dataclasses.replace(array, buffer_bytes=np.inf)
+    assert network_cost(network, unbuffered).total.dram_bytes == whole.total.dram_bytes - size
+    assert network_cost(dict(network), array).total.dram_bytes == whole.total.dram_bytes - size
+    from hwcost.reports import summarise
+    from hwcost.sweep import sweep
+
+    assert summarise(network, array).cost.dram_bytes == whole.total.dram_bytes
+    assert sweep(network, rows=[8], cols=[8], base=array).dram_bytes[0] == whole.total.dram_bytes
+    swept = dataclasses.replace(array, buffer_bytes=np.array([1e6, 2e6]))
+    assert (network_cost(network, swept).total.dram_bytes == whole.total.dram_bytes).all()
+
+
+def test_operands_that_are_results_are_known_apart():
+    """A product of two results reads each as what it is, in the order in which it takes them."""
+    from hwcost import MatMul
+
+    operations = {
+        "values": Operation(Linear(64, 48, batch=20), inputs=("",)),
+        "scores": Operation(Linear(64, 20, batch=20), inputs=("",)),
+        "mixed": Operation(MatMul(m=20, n=48, k=20), inputs=("scores", "values")),
+    }
+    network = Network("attention", operations, outputs=("mixed",))
+    report = network_cost(network, SystolicArray(8, 8, buffer_bytes=2.0e3), keep_activations=True)
+    kept = {each.name for each in report.plan.kept}
+    names = {"inputs": "scores", "weights": "values"}
+    assert {names[operand] for operand in report.plan.steps["mixed"].operands if operand in names} == kept & {
+        "scores", "values"
+    }  # fmt: skip
+
+
 def test_plans_are_made_of_numbers_and_exactly():
     network = residual()
     array = SystolicArray(8, 8, buffer_bytes=60_000.0)

@@ -13,7 +13,7 @@ import sys
 import machines
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import LENET, MIXED
 
@@ -21,6 +21,7 @@ from hwcost import (
     DATAFLOWS,
     FOLD_TIMINGS,
     RELAXATIONS,
+    Conv2d,
     Gemm,
     InvalidValueError,
     Linear,
@@ -406,3 +407,52 @@ def test_products_that_share_take_the_smooth_minimum(name, by):
     merged = layer_cost(Gemm(20 * by, 21, 22, count=12 // by), array, relaxation=name).cycles
     least = apart + merged - relaxation.maximum(apart, merged) if by > 1 else apart
     assert layer_cost(Gemm(20, 21, 22, count=12, weights_shared_by=by), array, relaxation=name).cycles == least
+
+
+STRIDED = (
+    Conv2d(8, 8, 1, height=14, width=14, stride=2), Conv2d(8, 8, 3, height=56, width=55, stride=2),
+    Conv2d(6, 9, 2, height=31, width=30, stride=(3, 2), dilation=(1, 2), groups=3),
+    Conv2d(4, 4, 1, height=9, width=9, padding=1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", STRIDED, ids=repr)
+def test_pixels_that_a_stride_leaves_out_are_read_nowhere(layer):
+    """With and without a buffer, and on memory with a limit, whose cycles count whole tensors."""
+    sides = zip(
+        layer.out_size, layer.stride, layer.kernel_size, layer.padding, (layer.height, layer.width), strict=True
+    )
+    rows, columns = (
+        {place * stride + tap - padding for place in range(outputs) for tap in range(kernel)} & set(range(size))
+        for outputs, stride, kernel, padding, size in sides
+    )
+    plain, roomy = SystolicArray(8, 8), SystolicArray(8, 8, buffer_bytes=1e9)
+    found = layer_cost(layer, plain).dram_input_bytes
+    assert found == layer_cost(layer, roomy).dram_input_bytes
+    assert found <= layer.in_channels * layer.height * layer.width
+    if layer.dilation == (1, 1):  # pixels between taps count as read
+        assert found == layer.in_channels * len(rows) * len(columns)
+    slow = SystolicArray(8, 8, dram_bytes_per_s=1e8)
+    cost, whole = layer_cost(layer, slow), layer.gemms()[0].elements("inputs")
+    assert cost.dram_input_bytes == layer_traffic(layer, slow).bytes("inputs") == found
+    others = cost.dram_weight_bytes + cost.dram_output_bytes
+    assert cost.memory_cycles == pytest.approx(10 * (whole + others))
+    again = layer_cost(layer, SystolicArray(8, 8, dram_bytes_per_s=1e8, filter_block=2.0))
+    assert again.dram_input_bytes > found
+    swept = layer_cost(layer, SystolicArray(8, 8, dram_bytes_per_s=np.array([1e8, 1e9])))
+    assert swept.dram_input_bytes == found
+    network = network_cost([layer, Conv2d(3, 4, 3, height=np.array([9, 12]), width=9)], plain)
+    assert (network.layers["0"].dram_input_bytes == found).all()
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 300)] * 3), st.integers(2, 9), st.sampled_from(["ws", "os", "is"]),
+    st.sampled_from([{}, {"buffer_bytes": 6000.0}, {"dram_bytes_per_s": 1e9}, {"bytes_per_output": 4.0},
+                     {"dram_bytes_per_s": 1e8, "bandwidth_per_array": True}]),
+)  # fmt: skip
+def test_what_crosses_dram_crosses_the_memories_of_several_arrays_too(sizes, arrays, flow, fields):
+    cost = layer_cost(Gemm(*sizes), SystolicArray(8, 8, arrays=arrays, dataflow=flow, **fields))
+    for operand in ("weight", "input", "output", "partial"):
+        assert getattr(cost, f"sram_{operand}_bytes") >= getattr(cost, f"dram_{operand}_bytes")
+    assert cost.sram_output_bytes == 2 * cost.dram_output_bytes  # each is written by an array, and read for DRAM

@@ -58,13 +58,11 @@ def move_bytes(move: Move, array: SystolicArray) -> Size:
 
 
 def reading_cost(size: Size, array: SystolicArray) -> Cost:
-    """The cost of bytes that are read from DRAM at the bandwidth of inputs, and hide behind nothing."""
-    cost = move_cost(Move(true_divide(size, array.bytes_per_element), "input_bytes_per_s", dram="input"), array)
-    if not is_zero(cost.cycles):
-        return cost
-    joules = {"dram_joules": product(size, array.joules_per_dram_byte)} if array.has_energy else {}
-    none = dict.fromkeys(("mac_joules", "sram_joules", "idle_joules"), 0.0) if joules else {}
-    return Cost(dram_input_bytes=size, **joules, **none)
+    """The cost of bytes that an operation fused with a layer reads from DRAM: energy, and no time, as it takes none."""
+    if not array.has_energy:
+        return Cost(dram_input_bytes=size)
+    joules = product(size, array.joules_per_dram_byte)
+    return Cost(dram_input_bytes=size, dram_joules=joules, mac_joules=0.0, sram_joules=0.0, idle_joules=0.0)
 
 
 def move_cost(move: Move, array: SystolicArray) -> Cost:

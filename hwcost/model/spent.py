@@ -23,6 +23,7 @@ from dataclasses import dataclass, fields, replace
 
 from hwcost.arrays import Size, maximum, product, total, true_divide
 from hwcost.model.layout import Work
+from hwcost.model.strips import needed_inputs
 from hwcost.model.sums import Sums
 from hwcost.model.traffic import MOVED, bytes_of, sram_accesses, traffic_of
 
@@ -67,6 +68,9 @@ def spent(work: Work, moved: Mapping[str, Size] | None) -> Spent:
         moved: elements of each transfer by name; counted if it is None.
     """
     array, accesses, outputs = work.array, sram_accesses(work), work.padded.elements("outputs")
+    own = work.parts if work.letter == "k" else 1  # arrays that share the sums have outputs of their own
+    if work.letter:
+        outputs = product(outputs, own)
     dram = _dram_bytes(work, moved, outputs)
     sizes = [array.bytes_per_element, array.effective("bytes_per_output"), array.partial_bytes]
     figures = [*dram, *accesses.values(), outputs, *sizes]
@@ -76,7 +80,7 @@ def spent(work: Work, moved: Mapping[str, Size] | None) -> Spent:
     size, of_output, of_partial = [int(each) if are_numbers and each == int(each) else each for each in sizes]
     kept = maximum(add(accesses["outputs"], mul(-1, outputs)), 0)
     if work.tiling is not None:
-        leaving = true_divide(work.tiling.partials, 2)
+        leaving = true_divide(product(work.tiling.partials, own), 2)
         kept = add(maximum(kept, leaving), leaving)
     kept, stored = mul(kept, of_partial), mul(outputs, of_output)
     read = [mul(accesses["weights"], size), mul(accesses["inputs"], size)]
@@ -94,7 +98,7 @@ def _dram_bytes(work: Work, moved: Mapping[str, Size] | None, outputs: Size) -> 
     if (
         moved is None and not work.gemm.on_chip and array.stated_names.isdisjoint(_MOVING)
     ):  # a short way for most machines: everything once
-        each = [work.padded.elements("weights"), work.padded.elements("inputs"), outputs]
+        each = [work.padded.elements("weights"), needed_inputs(work.padded), outputs]
         size = array.bytes_per_element
         return [*([bytes_of(elements, size) for elements in each] if size != 1.0 else each), 0]
     traffic = traffic_of(work, moved)

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from hwcost.arrays import Size, maximum, product, total
+from hwcost.arrays import Size, is_number, maximum, product, total
 from hwcost.model.gemm import Gemm, share
 from hwcost.model.sums import where
 
-__all__ = ["Strips", "least", "strips_of"]
+__all__ = ["Strips", "least", "needed_inputs", "strips_of"]
 
 
 class Strips(NamedTuple):
@@ -84,9 +84,7 @@ def strips_of(gemm: Gemm) -> Strips:
         return Strips(gemm.m, gemm.m, 1, gemm.m, 1, 1, 1)
     images, out_height, out_width, height, width, *pairs = gemm.image
     kernels, strides, dilations = pairs[:2], pairs[2:4], pairs[4:]
-    reach, reach_across = (
-        total(product(total(size, -1), apart), 1) for size, apart in zip(kernels, dilations, strict=True)
-    )
+    reach, reach_across = map(_reach, kernels, dilations)
     step, step_across = least(strides[0], reach), least(strides[1], reach_across)
     read = _read(out_height, reach, step, height), _read(out_width, reach_across, step_across, width)
     is_plain = (kernels[0] == 1) & (kernels[1] == 1)
@@ -104,6 +102,33 @@ def strips_of(gemm: Gemm) -> Strips:
         reach=unless(1, reach),
         step=unless(1, step),
     )
+
+
+def needed_inputs(gemm: Gemm) -> Size:
+    """Elements of the inputs of all products that a window touches, without the pixels that strides leave out.
+
+    >>> from hwcost import Conv2d
+    >>> [needed_inputs(Conv2d(8, 8, kernel, height=14, width=14, stride=2).gemms()[0]) for kernel in (1, 2, 3)]
+    [392, 1568, 1352]
+    """
+    whole = gemm.elements("inputs")
+    if not gemm.image:
+        return whole
+    _, out_height, out_width, height, width, *pairs = gemm.image
+    sides = (out_height, height, *pairs[::2]), (out_width, width, *pairs[1::2])
+    read = [_touched(*side) for side in sides]
+    if all(map(is_number, (*read, height, width))) and read == [height, width]:
+        return whole
+    return product(share(whole, product(height, width)), *read)
+
+
+def _touched(outputs: Size, inputs: Size, kernel: Size, stride: Size, dilation: Size) -> Size:
+    reach = _reach(kernel, dilation)
+    return _read(outputs, reach, least(stride, reach), inputs)
+
+
+def _reach(kernel: Size, dilation: Size) -> Size:
+    return total(product(total(kernel, -1), dilation), 1)
 
 
 def _read(outputs: Size, reach: Size, step: Size, inputs: Size) -> Size:

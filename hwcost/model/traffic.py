@@ -26,6 +26,7 @@ from hwcost.machine.rows import figure
 from hwcost.machine.terms import AGAIN, PARTIAL_SUMS, WEIGHTS_AGAIN, Transfer
 from hwcost.model.gemm import Gemm
 from hwcost.model.layout import Work, is_depthwise, is_zero, lowered, partly
+from hwcost.model.strips import needed_inputs
 from hwcost.model.sums import Sums, where
 from hwcost.model.tiles import Tile
 
@@ -345,12 +346,31 @@ def sram_accesses(work: Work) -> dict[Operand, Size]:
 
 
 def traffic_of(work: Work, moved: Mapping[str, Size] | None = None) -> Traffic:
-    """The traffic of a product; its :func:`moved_elements` are counted unless they are given."""
+    """The traffic of a product; its :func:`moved_elements` are counted unless they are given.
+
+    Pixels of the inputs that strides leave out are not part of it. They are part of what takes cycles on a machine
+    without buffers, whose bandwidths were fitted to whole tensors.
+    """
     moved = moved_elements(work) if moved is None else moved
     elements: dict[tuple[str, str], Size] = {}
     for transfer in transfers_of(work.array):
         if transfer.name in moved:
             key = (transfer.level, transfer.operand)
             elements[key] = total(elements[key], moved[transfer.name]) if key in elements else moved[transfer.name]
+    if work.tiling is None:
+        elements |= _without_gaps(elements, work.padded)
     sram = {("sram", operand): size for operand, size in sram_accesses(work).items()}
     return Traffic.on(work.array, elements | sram)
+
+
+def _without_gaps(elements: Mapping[tuple[str, str], Size], gemm: Gemm) -> dict[tuple[str, str], Size]:
+    """The inputs among some elements, without the pixels that strides leave out."""
+    whole, needed, found = gemm.elements("inputs"), needed_inputs(gemm), {}
+    if is_number(whole) and is_number(needed) and whole == needed:
+        return {}
+    for key in (("dram", "inputs"), ("reread", "inputs")):
+        if key in elements:
+            size = elements[key]
+            is_once = is_number(size) and is_number(whole) and size == whole
+            found[key] = needed if is_once else true_divide(product(size, needed), whole)
+    return found

@@ -17,7 +17,9 @@ from hwcost.model.layout import is_zero
 from hwcost.network.operations import MemoryOnly, is_nonzero
 from hwcost.network.run import ends_of, sides_of
 
-__all__ = ["INPUT", "Flow", "Tensor", "check_chain", "check_flow", "flow_without", "liveness", "tensors_of"]
+__all__ = [
+    "INPUT", "Flow", "Tensor", "check_chain", "check_flow", "flow_without", "liveness", "reads_of", "tensors_of",
+]  # fmt: skip
 
 INPUT = ""
 """What stands for the inputs of the network among what operations read."""
@@ -74,23 +76,14 @@ def tensors_of(layers: Mapping[str, Any]) -> tuple[Tensor, ...] | None:
     >>> [tensor.elements for tensor in tensors_of(network.at({"a.out_features": 6}))]
     [4, 6, 2]
     """
-    flow: Flow | None = getattr(layers, "flow", None)
-    if flow is None or flow.outputs is None:
+    known = reads_of(layers)
+    if known is None:
         return None
-    views: dict[str, tuple[str, ...]] = {}
-    readers: dict[str, list[str]] = {}
-    for name, layer in layers.items():
-        reads = flow.inputs.get(name)
-        if reads is None:
-            return None
-        known = tuple(dict.fromkeys(_through(reads, views)))
-        if _is_view(layer):
-            views[name] = known
-            continue
-        readers.setdefault(name, [])
-        for each in known:
+    readers: dict[str, list[str]] = {name: [] for name in known.inputs}
+    for name, reads in known.inputs.items():
+        for each in reads or ():
             readers.setdefault(each, []).append(name)
-    outputs = set(_through(flow.outputs, views))
+    outputs = set(known.outputs or ())
     found = []
     for producer in ([INPUT] if INPUT in readers else []) + [name for name in layers if name in readers]:
         elements = ends_of(layers).inputs if producer == INPUT else _elements(layers[producer])
@@ -100,6 +93,29 @@ def tensors_of(layers: Mapping[str, Any]) -> tuple[Tensor, ...] | None:
         if not is_zero(elements):
             found.append(Tensor(producer, elements, consumers, producer in outputs))
     return tuple(found)
+
+
+def reads_of(layers: Mapping[str, Any]) -> Flow | None:
+    """The edges of a network without its views; None if not all of them are known.
+
+    >>> from hwcost.network.operations import MemoryOnly
+    >>> from hwcost.network.run import RunLayers
+    >>> layers = RunLayers({"view": MemoryOnly("view"), "relu": MemoryOnly("relu", 4, 4)}.items())
+    >>> layers.flow = Flow({"view": ("",), "relu": ("view",)}, ("relu",))
+    >>> reads_of(layers)
+    Flow(inputs={'relu': ('',)}, outputs=('relu',))
+    """
+    flow: Flow | None = getattr(layers, "flow", None)
+    if flow is None or flow.outputs is None:
+        return None
+    views: dict[str, tuple[str, ...]] = {}
+    found: dict[str, tuple[str, ...] | None] = {}
+    for name, layer in layers.items():
+        reads = flow.inputs.get(name)
+        if reads is None:
+            return None
+        (views if _is_view(layer) else found)[name] = tuple(dict.fromkeys(_through(reads, views)))
+    return Flow(found, tuple(_through(flow.outputs, views)))
 
 
 def liveness(layers: Mapping[str, Any]) -> dict[str, tuple[Tensor, ...]] | None:

@@ -24,7 +24,7 @@ from hwcost.model.moves import move_cost, moves_of, reading_cost
 from hwcost.model.pricing import Pricing
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Unsupported
-from hwcost.network.residency import Plan, plan_of
+from hwcost.network.residency import Plan, Step, bytes_besides, plan_of
 from hwcost.network.run import RUN, Run, RunLayers, run_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 
@@ -111,11 +111,12 @@ def network_cost(
     array = as_array(array)
     relaxation = as_relaxation(relaxation)
     found = _collect(layers, skip_unsupported)
-    gemms, moved = found.gemms, moves_by_layer(found.layers, array)
+    gemms, network = found.gemms, layers if isinstance(layers, Mapping) else found.layers
     if keep_activations and (array.sweeps or not _all_numbers(gemms) or relaxation is not EXACT):
         allowed = "numbers as sizes, one array, and the exact relaxation"
         raise InvalidValueError("keep_activations", keep_activations, allowed)
-    plan = plan_of(layers if isinstance(layers, Mapping) else found.layers, array) if keep_activations else None
+    plan = plan_of(network, array) if keep_activations else None
+    moved = moves_by_layer(found.layers, array, network, plan)
     costs: Sequence[Cost] | Cost
     if plan is not None:
         names = tuple(found.layers)
@@ -123,7 +124,6 @@ def network_cost(
             resident_price(plan, names[owner], gemm, array).cost
             for gemm, owner in zip(gemms, found.owners, strict=True)
         ]
-        moved = resident_moves(plan, moved, array)
         total = functools.reduce(operator.add, costs)
     elif _all_numbers(gemms):
         costs = [price(gemm, array, relaxation).cost for gemm in gemms]
@@ -150,8 +150,20 @@ def network_cycles(layers: Layers, array: SystolicArray, relaxation: Relaxation 
     return arrays.total(cycles, *more, what="the cycles") if more else cycles
 
 
-def moves_by_layer(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, Cost]:
-    """The cost of what layers move without products; layers that take no time with it are left out."""
+def moves_by_layer(
+    layers: Mapping[str, Any],
+    array: SystolicArray,
+    network: Mapping[str, Any] | None = None,
+    plan: Plan | None = None,
+) -> dict[str, Cost]:
+    """The cost of what layers move without products; layers that move nothing are left out.
+
+    Args:
+        layers: those that are priced.
+        array: the machine.
+        network: all layers, of which it may be known which reads what; cycles alone need none.
+        plan: of the activations that stay in the buffer.
+    """
     found, is_free = {}, not is_finite(array.vector_bytes_per_s)
     for name, layer in layers.items():
         if is_free and isinstance(layer, MemoryOnly):
@@ -159,7 +171,20 @@ def moves_by_layer(layers: Mapping[str, Any], array: SystolicArray) -> dict[str,
         costs = [cost for move in moves_of(layer) if not is_zero((cost := move_cost(move, array)).cycles)]
         if costs:
             found[name] = functools.reduce(operator.add, costs)
-    return found
+    more: Mapping[str, Size] = {} if network is None else bytes_besides(network, array)
+    if plan is not None:
+        more = {step.name: step.more_bytes for step in plan.steps.values() if step.more_bytes}
+        for name in [name for name in found if isinstance(layers[name], MemoryOnly)]:  # its time, and fewer bytes
+            found[name] = _with_bytes(found[name], plan.steps[name], array)
+            more.pop(name, None)
+    return found | {name: found.get(name, Cost()) + reading_cost(size, array) for name, size in more.items()}
+
+
+def _with_bytes(cost: Cost, step: Step, array: SystolicArray) -> Cost:
+    """The cost of an operation without products whose operands stay in part."""
+    joules = cost.dram_joules and product(step.bytes, array.joules_per_dram_byte)
+    written = step.bytes - step.more_bytes
+    return dataclasses.replace(cost, dram_input_bytes=step.more_bytes, dram_output_bytes=written, dram_joules=joules)
 
 
 def resident_price(plan: Plan, name: str, gemm: Gemm, array: SystolicArray) -> Pricing:
@@ -167,21 +192,6 @@ def resident_price(plan: Plan, name: str, gemm: Gemm, array: SystolicArray) -> P
     step = plan.steps[name]
     machine = dataclasses.replace(array, buffer_bytes=step.room)
     return price(gemm.with_sizes(on_chip=step.operands), machine)
-
-
-def resident_moves(plan: Plan, moved: Mapping[str, Cost], array: SystolicArray) -> dict[str, Cost]:
-    """What layers move without products, if some of it stays in the buffer."""
-    found = dict(moved)
-    for name, step in plan.steps.items():
-        if name in found:  # takes its time, but crosses DRAM with less
-            written = step.bytes - step.more_bytes
-            joules = found[name].dram_joules and product(step.bytes, array.joules_per_dram_byte)
-            found[name] = dataclasses.replace(
-                found[name], dram_input_bytes=step.more_bytes, dram_output_bytes=written, dram_joules=joules
-            )
-        elif step.more_bytes:
-            found[name] = reading_cost(step.more_bytes, array)
-    return found
 
 
 def price_network(
@@ -299,7 +309,7 @@ def _stacked(gemms: list[Gemm], array: SystolicArray, *, counts_bytes: bool = Fa
         or array.has_buffers
         or array.depthwise_columns,
         "inputs": counts_bytes or array.has_memory_limit or array.terms,
-        "image": array.has_buffers,
+        "image": counts_bytes or array.has_buffers,
     }
     without = [name for name, is_asked in asked.items() if not is_asked]
     return Gemm.stack(gemms, functools.partial(arrays.stack, broadcast_with=array.sweeps), without)

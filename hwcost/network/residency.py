@@ -13,7 +13,9 @@ beyond ``STATES`` states at a step the ones that moved most are given up.
 
 An operation without products is part of the layer that makes the latest of its inputs, as compilers fuse it, unless
 the machine has a ``vector_bytes_per_s``: then it is a step that reads and writes. What a fused operation reads in
-addition (the other side of a residual sum) counts as read from DRAM unless it stays.
+addition (the other side of a residual sum) is read from DRAM unless it stays. It takes energy, and no time, as the
+operation itself takes none. On a machine with a buffer these bytes count whether or not anything may stay
+(``bytes_besides``), so that both costs are of one kind.
 """
 
 from __future__ import annotations
@@ -27,16 +29,19 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from hwcost.arrays import Size, product, total
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
+from hwcost.model.formula import price
+from hwcost.model.gemm import Gemm
 from hwcost.model.layout import padded
 from hwcost.model.least import tiling_of
-from hwcost.network.flow import INPUT, Tensor, tensors_of
+from hwcost.network.flow import INPUT, reads_of, tensors_of
 from hwcost.network.operations import MemoryOnly
 from hwcost.relaxation import EXACT
 
-__all__ = ["STATES", "Kept", "Plan", "Step", "plan_of", "program_of"]
+__all__ = ["STATES", "Kept", "Plan", "Step", "bytes_besides", "plan_of", "program_of"]
 
 STATES = 64
 """States that are followed from layer to layer."""
@@ -109,7 +114,7 @@ class _Result(NamedTuple):
     """A result: its bytes, the steps that make it and read it last, and whether the network returns it."""
 
     name: str
-    bytes: float
+    bytes: Size
     made: int
     last: int
     is_output: bool
@@ -127,54 +132,75 @@ class _Layer(NamedTuple):
 
 def program_of(layers: Mapping[str, Any], array: SystolicArray) -> tuple[list[_Layer], list[_Result]]:
     """The layers in order and their results, with operations without products fused where they take no time."""
-    tensors = tensors_of(layers)
-    if tensors is None:
+    tensors, flow = tensors_of(layers), reads_of(layers)
+    if tensors is None or flow is None:
         reason = "it is not known which layer reads what"
         allowed = "a network of an importer, or Network.of_layers(..., is_chain=True)"
         raise InvalidValueError("network", getattr(layers, "name", "layers"), allowed, reason=reason)
     is_fused = not is_finite(array.vector_bytes_per_s)
-    by_producer = {tensor.producer: tensor for tensor in tensors}
-    read_by: dict[str, list[Tensor]] = {}
-    for tensor in tensors:
-        for name in tensor.consumers:
-            read_by.setdefault(name, []).append(tensor)
     order = [name for name, layer in layers.items() if not (is_fused and isinstance(layer, MemoryOnly))]
     places = {name: place for place, name in enumerate(order)} | {INPUT: -1}
+    fused: dict[int, list[str]] = {}
     for name in layers:  # fused ones run with what makes the latest of their inputs
         if name not in places:
-            places[name] = max([places[each.producer] for each in read_by.get(name, ())], default=-1)
-    size = float(array.bytes_per_element)
+            places[name] = max([places[each] for each in flow.inputs.get(name) or ()], default=-1)
+            fused.setdefault(places[name], []).append(name)
     results: list[_Result] = []
     numbers: dict[str, int] = {}
-    for producer, tensor in by_producer.items():
-        made = places[producer]
+    makes: dict[int, tuple[int, ...]] = {}
+    for tensor in tensors:
+        made = places[tensor.producer]
         readers = [places[name] for name in tensor.consumers if places[name] != made]
         if readers or (tensor.is_output and made >= 0):
             last = len(order) - 1 if tensor.is_output and not readers else max([made, *readers])
-            numbers[producer] = len(results)
-            results.append(_Result(producer, size * float(tensor.elements), made, last, tensor.is_output))
+            number = numbers[tensor.producer] = len(results)
+            makes[made] = (*makes.get(made, ()), number)
+            size = product(array.bytes_per_element, tensor.elements, what="the bytes")
+            results.append(_Result(tensor.producer, size, made, last, tensor.is_output))
+
+    def read(name: str) -> list[int]:
+        return [numbers[each] for each in flow.inputs.get(name) or () if each in numbers]
+
     program = []
     for place, name in enumerate(order):
-        own = [numbers[each.producer] for each in read_by.get(name, ()) if each.producer in numbers]
-        fused = [each for each, at in places.items() if at == place and each != name]
-        besides = {
-            numbers[each.producer]
-            for other in fused
-            for each in read_by.get(other, ())
-            if each.producer in numbers and places[each.producer] != place
-        }
-        makes = tuple(number for number, result in enumerate(results) if result.made == place)
-        operands = _operands(layers[name], own)
-        besides |= set(own) - {number for _, number in operands}
-        program.append(_Layer(name, layers[name], operands, tuple(sorted(besides)), makes))
+        operands, besides = _operands(layers[name], read(name))
+        others = {number for other in fused.get(place, ()) for number in read(other) if results[number].made != place}
+        program.append(_Layer(name, layers[name], operands, tuple(sorted(others | set(besides))), makes.get(place, ())))
     return program, results
 
 
-def _operands(layer: Any, own: Sequence[int]) -> tuple[tuple[str, int], ...]:
-    """The results that a layer with one product has as inputs and weights."""
-    if isinstance(layer, MemoryOnly) or len(layer.gemms()) != 1:
-        return ()
-    return tuple(zip(("inputs", "weights"), own, strict=False))[:2]
+def _operands(layer: Any, own: Sequence[int]) -> tuple[tuple[tuple[str, int], ...], Sequence[int]]:
+    """The results that a layer with one product has as inputs and weights, and those that it reads besides."""
+    if isinstance(layer, MemoryOnly):
+        return (), own
+    if len(layer.gemms()) != 1:  # its products have all of them as operands
+        return (), ()
+    return tuple(zip(("inputs", "weights"), own, strict=False)), own[2:]
+
+
+def bytes_besides(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, Size]:
+    """Bytes that layers read from DRAM on top of their operands if nothing stays: the other side of residual sums.
+
+    Args:
+        layers: a network; where it is not known which layer reads what, nothing is.
+        array: on one without buffers everything that is not an operand of a product is taken to stay.
+
+    >>> from hwcost.network.network import Network
+    >>> from hwcost.network.operations import Operation
+    >>> from hwcost import Linear
+    >>> fc, add = Linear(8, 8), MemoryOnly("add", 16, 8)
+    >>> operations = {"a": Operation(fc, inputs=("",)), "sum": Operation(add, inputs=("a", ""))}
+    >>> bytes_besides(Network("one", operations, outputs=("sum",)), SystolicArray(8, 8, buffer_bytes=1024.0))
+    {'a': 8.0}
+    """
+    if not array.has_buffers or tensors_of(layers) is None:
+        return {}
+    program, results = program_of(layers, array)
+    return {
+        layer.name: total(*(results[number].bytes for number in layer.besides))
+        for layer in program
+        if layer.besides and not isinstance(layer.layer, MemoryOnly)
+    }
 
 
 # ---------------------------------------------------------------- the choice
@@ -213,7 +239,8 @@ def plan_of(layers: Mapping[str, Any], array: SystolicArray) -> Plan:
     room = _room(array)
     program, results = program_of(layers, array)
     alone = _run(program, results, array, room, may_keep=False)
-    best = _run(program, results, array, room, may_keep=True)
+    # states that are given up may have been the way on which nothing stays
+    best = min(_run(program, results, array, room, may_keep=True), alone, key=lambda way: way.moved)
     steps: list[Step] = []
     spans: dict[int, tuple[int, bool]] = {}
     way: _Way | None = best
@@ -291,54 +318,53 @@ def _steps(
     layer: _Layer, results: Sequence[_Result], array: SystolicArray, room: float, states: Sequence[_State]
 ) -> Iterator[Step]:
     """A layer in each of some states; it moves infinite bytes where no tile fits."""
-    settings = []
+    settings, mores = [], []
     for state in states:
-        present = {number for number, _ in state}
-        resident = sum(results[number].bytes for number in present)
-        operands = tuple(name for name, number in layer.operands if number in present)
-        settings.append((room - resident, operands))
-    moved = _moved(layer, array, set(settings))
-    size = float(array.effective("bytes_per_output"))
-    wider = size / float(array.bytes_per_element)
-    for state, (left, operands) in zip(states, settings, strict=True):
         held = dict(state)
-        stays = [number for number in layer.makes if number in held]
-        more = sum(results[number].bytes for number in layer.besides if number not in held)
-        if stays:
-            written = wider * sum(results[number].bytes for number in layer.makes if held.get(number, True))
-        else:
-            written = size * float(_outputs(layer.layer))
-        is_written = not stays or any(held.get(number, True) for number in layer.makes)
-        yield Step(
-            layer.name, left, room - left, operands if is_written else (*operands, "outputs"), more,
-            moved[left, operands] + more + written,
-        )  # fmt: skip
+        there = [name for name, number in layer.operands if number in held]
+        if layer.makes and not any(held.get(number, True) for number in layer.makes):
+            there.append("outputs")
+        settings.append((room - sum(float(results[number].bytes) for number in held), tuple(there)))
+        mores.append(_besides(layer, results, array, held))
+    moved = _moved(layer.layer, array, set(settings))
+    for setting, more in zip(settings, mores, strict=True):
+        left, operands = setting
+        yield Step(layer.name, left, room - left, operands, more, moved[setting] + more)
 
 
-def _outputs(layer: Any) -> Any:
-    return layer.writes if isinstance(layer, MemoryOnly) else sum(gemm.elements("outputs") for gemm in layer.gemms())
+def _besides(layer: _Layer, results: Sequence[_Result], array: SystolicArray, held: Mapping[int, bool]) -> float:
+    """Bytes that a layer reads from DRAM on top of its operands."""
+    there, others = (
+        sum(float(results[number].bytes) for number in layer.besides if (number in held) is is_there)
+        for is_there in (True, False)
+    )
+    if isinstance(layer.layer, MemoryOnly):  # whatever it reads of each: a lookup takes a part of its table
+        return max(0.0, float(array.bytes_per_element * layer.layer.reads) - there)
+    return others
 
 
-def _moved(layer: _Layer, array: SystolicArray, settings: set[tuple[float, tuple[str, ...]]]) -> dict[Any, float]:
-    """The bytes of inputs, weights and partial sums for each room and each choice of operands that are there."""
-    found = {setting: math.inf if setting[0] <= 0 else 0.0 for setting in settings}
-    if isinstance(layer.layer, MemoryOnly):
+def _moved(layer: Any, array: SystolicArray, settings: set[tuple[float, tuple[str, ...]]]) -> dict[Any, float]:
+    """The bytes of a layer for each room and each choice of operands that are there, as they are priced."""
+    found = dict.fromkeys(settings, math.inf)
+    if isinstance(layer, MemoryOnly):
+        written = float(array.bytes_per_element * layer.writes)
+        for left, operands in settings:
+            if left > 0:
+                found[left, operands] = 0.0 if "outputs" in operands else written
         return found
-    size = float(array.bytes_per_element)
     for operands in {operands for _, operands in settings}:
-        rooms = [left for left, own in settings if own == operands and left > 0]
-        if not rooms:
-            continue
-        machine = dataclasses.replace(array, buffer_bytes=np.asarray(rooms))
-        for own in layer.layer.gemms():
-            gemm = padded(own, machine)
-            tiling = tiling_of(gemm, machine, EXACT, operands, must_fit=False)
-            moved = array.partial_bytes * tiling.partials
-            if "inputs" not in operands:
-                moved = moved + size * (tiling.inputs + tiling.inputs_again)
-            if "weights" not in operands:
-                moved = moved + size * (gemm.elements("weights") + tiling.weights_again)
-            moved = np.where(np.isinf(tiling.weighed), math.inf, moved)
-            for left, each in zip(rooms, np.broadcast_to(moved, (len(rooms),)), strict=True):
-                found[left, operands] += float(each)
+        gemms = [gemm.with_sizes(on_chip=operands) for gemm in layer.gemms()]
+        rooms = np.asarray([left for left, own in settings if own == operands and left > 0])
+        for gemm in gemms:
+            rooms = rooms[_fits(gemm, dataclasses.replace(array, buffer_bytes=rooms))] if len(rooms) else rooms
+        if len(rooms):
+            machine = dataclasses.replace(array, buffer_bytes=rooms)
+            moved = total(*(price(gemm, machine).cost.dram_bytes for gemm in gemms))
+            for left, each in zip(rooms, np.broadcast_to(moved, rooms.shape), strict=True):
+                found[float(left), operands] = float(each)
     return found
+
+
+def _fits(gemm: Gemm, array: SystolicArray) -> Any:
+    tiling = tiling_of(padded(gemm, array), array, EXACT, gemm.on_chip, must_fit=False)
+    return np.isfinite(np.broadcast_to(tiling.weighed, array.buffer_bytes.shape))

@@ -27,7 +27,7 @@ from hwcost.network.flow import tensors_of
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.network.peak import Peak, peak_of
-from hwcost.network.pricing import Layers, moves_by_layer, price_network, resident_moves
+from hwcost.network.pricing import Layers, moves_by_layer, price_network
 from hwcost.network.residency import Plan, plan_of
 from hwcost.network.run import RUN, SPILLED, Ends, RunLayers, Spilled, run_of
 from hwcost.reports.measured import share_beyond, without_total
@@ -266,8 +266,7 @@ def summarise(
     priced = price_network(network, array, skip_unsupported=skip_unsupported, plan=plan)
     costs = {name: [each.cost for each in products] for name, products in priced.items()}
     layers = RunLayers.like(network, ((name, each.layer) for name, each in network.operations.items()))
-    moved, run = moves_by_layer(layers, array), run_of(layers, array)
-    moved = moved if plan is None else resident_moves(plan, moved, array)
+    moved, run = moves_by_layer(layers, array, network, plan), run_of(layers, array)
     total = itertools.chain(*costs.values(), moved.values(), () if run is None else (run.cost,))
     cost = sum(total, start=Cost())  # in the order of network_cost
     for name, each in moved.items():

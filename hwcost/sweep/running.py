@@ -246,7 +246,7 @@ def _gemms(
     own = ((name, layer) for name, layer in named.items() if name not in report.unsupported)
     known = RunLayers.like(named, own)
     gemms = [gemm for layer in known.values() for gemm in layer.gemms()]
-    more = [*moves_by_layer(known, base).values(), *([] if report.run is None else [report.run.cost])]
+    more = [*moves_by_layer(known, base, named).values(), *([] if report.run is None else [report.run.cost])]
     return [gemm.map(_check_integer) for gemm in gemms], more, report.unsupported
 
 
