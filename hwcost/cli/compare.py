@@ -242,7 +242,7 @@ def _json(pairs: Sequence[Pair]) -> str:
         _row(pair)
         | {
             "missing": list(pair.summary.missing),
-            "array": settings_of(pair.summary, pair.machine.name, pair.machine.energy),
+            "array": settings_of(pair.summary, pair.machine),
         }
         for pair in pairs
     ]

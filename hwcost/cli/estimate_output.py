@@ -270,6 +270,7 @@ def _settings(workload: Workload, smooth: Relaxation) -> dict[str, Any]:
     return {
         "padding": padding if isinstance(padding, str) else [padding, padding] if isinstance(padding, int) else padding,
         "device": workload.machine.name,
+        **{name: value for name, value in workload.machine.energy_settings.items() if value is not None},
         **{name: value for name, value in workload.machine.array.as_dict().items() if name not in ("rows", "cols")},
         "relaxation": {
             "name": smooth.name,

@@ -122,6 +122,9 @@ def model(
         if sort is not None or top is not None or depth is not None or everything or files[1:] != (None,) * 3:
             allowed = "one size; several go with --json, --csv and --plot alone"
             raise InvalidValueError("--buffer", ",".join(f"{size:g}" for size in sizes), allowed)
+        if not machine.array.has_buffers:
+            reason = "the device has a model of its own of what is read again, on which they have no effect"
+            raise InvalidValueError("--buffer", ",".join(f"{size:g}" for size in sizes), "one size", reason=reason)
         machines = [array._replace(buffer=size).read().array for size in sizes]
         _over_buffers(
             source, options, network, machine, machines, form, files, keep=keep_activations, skip=skip_unsupported
@@ -138,7 +141,7 @@ def model(
     lines = lines[:top]
     settings = {
         "source": source, "inputs": list(options.inputs), "dims": list(options.dims),
-        **output.settings_of(summary, machine.name, machine.energy),
+        **output.settings_of(summary, machine),
         "keep_activations": keep_activations,
         "skip_unsupported": skip_unsupported, "extrapolate": extrapolate, "sort": key, "top": top, "depth": depth,
         "all": everything,
@@ -179,7 +182,7 @@ def _over_buffers(
     if form == "json":
         settings = {
             "source": source, "inputs": list(options.inputs), "dims": list(options.dims), "device": machine.name,
-            "energy": machine.energy or None,
+            **machine.energy_settings,
             "keep_activations": keep, "skip_unsupported": skip, **machine.array.as_dict(),
             "buffer_bytes": [each.buffer_bytes for each in machines],
         }  # fmt: skip

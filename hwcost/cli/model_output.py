@@ -10,7 +10,7 @@ import click
 
 from hwcost.cli.formula import partial_folds
 from hwcost.cli.shared.documents import csv_document, json_document
-from hwcost.cli.shared.machines import between
+from hwcost.cli.shared.machines import Machine, between
 from hwcost.cli.shared.networks import missing_text, withheld_text
 from hwcost.cli.shared.spent import bytes_text, energy_text
 from hwcost.model.breakdown import KINDS
@@ -290,10 +290,10 @@ def missing_of(summary: Summary) -> str:
 # ---------------------------------------------------------------- JSON and CSV
 
 
-def settings_of(summary: Summary, device: str | None, energy: str = "") -> dict[str, Any]:
-    """The array as plain data, and the table of its energy; an infinite bandwidth is null."""
+def settings_of(summary: Summary, machine: Machine) -> dict[str, Any]:
+    """The array as plain data, and where its figures of energy are from; an infinite bandwidth is null."""
     figures = summary.array.as_dict()
-    return {"device": device, "energy": energy or None} | {
+    return {"device": machine.name, **machine.energy_settings} | {
         name: None if value == float("inf") else value for name, value in figures.items()
     }
 

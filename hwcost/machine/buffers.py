@@ -22,14 +22,15 @@ from hwcost.machine.fields import (
     part,
 )
 
-__all__ = ["Buffers"]
+__all__ = ["Buffers", "rivals_of"]
 
 _OPERANDS = ("weight", "input", "output")
 _BUFFERS = ("buffer_bytes", *(f"{operand}_buffer_bytes" for operand in _OPERANDS))
 _RIVALS = ("filter_block", "rereads_inputs", "tile_bytes", "bandwidth_per_array")
 
 
-def _rivals(array: Any) -> list[str]:
+def rivals_of(array: Any) -> list[str]:
+    """The fields of a machine that describe the memory next to the array in another way; a buffer excludes them."""
     return [name for name in _RIVALS if is_stated(array, name)]
 
 
@@ -37,11 +38,11 @@ def _alone(words: str, is_met: Callable[[Any], bool]) -> Need:
     """A need of a buffer, on top of a machine whose memory no other fields describe."""
 
     def reason(array: Any) -> str:
-        rivals = " and ".join(_rivals(array))
+        rivals = " and ".join(rivals_of(array))
         return f"buffers and {rivals} are two models of the same memory" if rivals else NO_EFFECT
 
     alone = f"a machine without {', '.join(_RIVALS[:-1])} and {_RIVALS[-1]}"
-    return Need(f"{alone}, and {words}", lambda array: not _rivals(array) and is_met(array), reason)
+    return Need(f"{alone}, and {words}", lambda array: not rivals_of(array) and is_met(array), reason)
 
 
 _SHARED = _alone(

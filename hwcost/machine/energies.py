@@ -24,6 +24,7 @@ from hwcost.machine.array import Grid, SystolicArray, adapt
 from hwcost.machine.energy import NEEDED, Energy
 from hwcost.machine.fields import is_finite
 from hwcost.machine.rows import Row, called, resolved, row_of, table
+from hwcost.units import SIZES, in_unit
 
 __all__ = ["ENERGIES", "EnergyTable", "Figure", "figures_of", "with_energy", "without_energy"]
 
@@ -79,8 +80,8 @@ def with_energy(array: SystolicArray, energy: str | EnergyTable, *, memory_bytes
         memory_bytes: the size of the memory next to an array that states no buffer.
 
     Raises:
-        InvalidValueError: an unknown name, or a machine to which the table does not apply: it states no buffer, or has
-            elements of another width.
+        InvalidValueError: an unknown name, or a machine to which the table does not apply: it states no buffer or one
+            that is too large, or has elements of another width.
     """
     figures = figures_of(array, energy, memory_bytes=memory_bytes)
     return dataclasses.replace(without_energy(array), **{name: each.value for name, each in figures.items()})
@@ -123,18 +124,27 @@ def _kilobytes(array: SystolicArray, table: str) -> Any:
     """Of the largest buffer that is not for outputs alone."""
     rooms = [room for room, operands in array.rooms if operands != ("outputs",)]
     if not rooms:
-        allowed = f"the bytes of the buffer next to the array, from which {table} has the energy of a byte"
+        allowed = f"the bytes of the memory next to the array, from which {table} has the energy of a byte"
         raise InvalidValueError("SystolicArray.buffer_bytes", MISSING, allowed)
     return true_divide(functools.reduce(maximum, rooms), 1024)
 
 
-def _by_width(array: SystolicArray, known: Mapping[int, Figure], table: str) -> Figure:
-    size = array.bytes_per_element
+def _by_width(array: SystolicArray, name: str) -> Figure:
+    size, known = array.bytes_per_element, _WIDTHS[name]
     if not is_number(size) or size not in known:
-        widths = " and ".join(map(str, known))
-        allowed = f"{table} has figures for elements of {widths} bytes only"
-        raise InvalidValueError("SystolicArray.bytes_per_element", size, allowed)
+        tables = [other for other, widths in _WIDTHS.items() if is_number(size) and size in widths]
+        widths = " or ".join(map(str, known))
+        allowed = f"use {' or '.join(tables) or 'a table of your own'}, or a machine with elements of {_bytes(widths)}"
+        raise InvalidValueError("energy", name, allowed, reason=f"the machine has elements of {_bytes(_text(size))}")
     return known[int(size)]
+
+
+def _text(size: Size) -> str:
+    return f"{size:g}" if is_number(size) else "several sizes in"
+
+
+def _bytes(count: str) -> str:
+    return f"{count} byte{'' if count == '1' else 's'}"
 
 
 _HOROWITZ = 'M. Horowitz, "Computing\'s energy problem", ISSCC 2014, figure 1.1.9: 45 nm, 0.9 V'
@@ -155,7 +165,7 @@ _EXPONENT = math.log(10) / math.log(128)
 _DRAM = Figure(math.sqrt(1.3 * 2.6) / 8 * 1e-9, "derived", f"geometric mean of 1.3 and 2.6 nJ for 64 bits; {_HOROWITZ}")
 
 
-def _textbook(name: str, by_width: Mapping[int, Figure]) -> Callable[[SystolicArray], Mapping[str, Figure]]:
+def _textbook(name: str) -> Callable[[SystolicArray], Mapping[str, Figure]]:
     def of_size(kilobytes: Any) -> Figure:
         is_between = not is_number(kilobytes) or 8 <= kilobytes <= 1024
         source = _CACHE.format(beyond="" if is_between else ", here beyond them")
@@ -163,7 +173,7 @@ def _textbook(name: str, by_width: Mapping[int, Figure]) -> Callable[[SystolicAr
 
     def figures(array: SystolicArray) -> dict[str, Figure]:
         found = {
-            "joules_per_mac": _by_width(array, by_width, name),
+            "joules_per_mac": _by_width(array, name),
             "joules_per_sram_byte": of_size(_kilobytes(array, name)),
             "joules_per_dram_byte": _DRAM,
         }
@@ -176,16 +186,23 @@ def _textbook(name: str, by_width: Mapping[int, Figure]) -> Callable[[SystolicAr
 _ACCELERGY = "Accelergy (Wu et al., ICCAD 2019) at 40 nm, as DOSA (Hong et al., MICRO 2023) uses it for Gemmini"
 
 
+_OF_GEMMINI = {
+    1: Figure((0.5608 + 0.48746) * 1e-12, "derived", f"int8: 0.5608 pJ + 0.48746 pJ of its register; {_ACCELERGY}")
+}
+_WIDTHS = {"45nm-textbook": _INTEGERS, "45nm-textbook-fp": _FLOATS, "40nm-accelergy": _OF_GEMMINI}
+"""A multiply-accumulate by the bytes of its operands, for each table."""
+
+
 def _accelergy(array: SystolicArray) -> dict[str, Figure]:
     name = "40nm-accelergy"
+    mac, kilobytes = _by_width(array, name), _kilobytes(array, name)
     own: Any = array.output_buffer_bytes
-    kilobytes = _kilobytes(array, name)
     if is_number(kilobytes) and kilobytes > 1024:
-        allowed = f"at most 1 MB: {name} has figures of scratchpads of 127 to 261 kB; pass a smaller buffer"
-        raise InvalidValueError("SystolicArray.buffer_bytes", kilobytes * 1024, allowed)
-    mac = Figure((0.5608 + 0.48746) * 1e-12, "derived", f"int8: 0.5608 pJ + 0.48746 pJ of its register; {_ACCELERGY}")
+        size = in_unit(kilobytes * 1024, SIZES, 4)
+        reason = f"it has figures of scratchpads of 127 to 261 kB, and the memory has {size}"
+        raise InvalidValueError("energy", name, "use 45nm-textbook, or a buffer of at most 1 MiB", reason=reason)
     found = {
-        "joules_per_mac": _by_width(array, {1: mac}, name),
+        "joules_per_mac": mac,
         "joules_per_sram_byte": Figure(
             (0.02513 * kilobytes + 0.49) * 1e-12, "derived", f"(0.02513 for each kB + 0.49) pJ; {_ACCELERGY}"
         ),
@@ -200,11 +217,11 @@ def _accelergy(array: SystolicArray) -> dict[str, Figure]:
 
 ENERGIES: Mapping[str, EnergyTable] = table(
     EnergyTable(
-        "45nm-textbook", "45 nm", _HOROWITZ, _textbook("45nm-textbook", _INTEGERS),
+        "45nm-textbook", "45 nm", _HOROWITZ, _textbook("45nm-textbook"),
         "integers by the bytes of an element; caches by the size of the buffer; DRAM at 230 pJ a byte",
     ),
     EnergyTable(
-        "45nm-textbook-fp", "45 nm", _HOROWITZ, _textbook("45nm-textbook-fp", _FLOATS),
+        "45nm-textbook-fp", "45 nm", _HOROWITZ, _textbook("45nm-textbook-fp"),
         "the same with floating-point numbers of 16 and 32 bits",
     ),
     EnergyTable(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from hwcost.arrays import Table
 from hwcost.cli.shared.options import block, option_names, parsed_by, size_option, value_of
 from hwcost.cli.shared.values import parse_bytes, parse_clock, parse_name, parse_several_bytes
 from hwcost.console import note
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
+from hwcost.machine.buffers import rivals_of
 from hwcost.machine.dataflow import DATAFLOWS
-from hwcost.machine.energies import ENERGIES, with_energy, without_energy
+from hwcost.machine.energies import ENERGIES, Figure, figures_of, with_energy, without_energy
+from hwcost.machine.energy import Energy
 from hwcost.machine.folds import FOLD_TIMINGS
 from hwcost.units import CLOCKS, SIZES, TIMES, in_unit, plural, printable
 
@@ -94,11 +97,15 @@ class Machine(NamedTuple):
         array: the accelerator, with the changes that the options make.
         file: the device; None for an array that is made of options alone.
         energy: the name of the table that its figures of energy are from; empty for those of the device.
+        figures: these figures.
+        memory_bytes: the size of the memory that they are for, if the array states no buffer.
     """
 
     array: SystolicArray
     file: DeviceFile | None
     energy: str = ""
+    figures: Mapping[str, Figure] = Table({})
+    memory_bytes: float | None = None
 
     @property
     def name(self) -> str | None:
@@ -119,6 +126,30 @@ class Machine(NamedTuple):
         return ", ".join(
             [f"{name}{array.size_in_words}", array.dataflow_row.summary, f"{array.fold_timing} folds", *more]
         )
+
+    @property
+    def energy_settings(self) -> dict[str, Any]:
+        """Where the figures of energy are from, as plain data: the table and, for each of them, status and source."""
+        entries = {} if self.file is None or self.energy else self.file.entries
+        figures: Mapping[str, Any] = self.figures or {
+            name: entries[name] for name in Energy.declarations if name in entries
+        }
+        if not figures:
+            return {"energy": None, "energy_source": None}
+        row = ENERGIES[self.energy] if self.energy else None
+        return {
+            "energy": self.energy or None,
+            "energy_source": {
+                "node": None if row is None else row.node,
+                "source": f"the device {self.name}" if row is None else row.source,
+                "memory_bytes": self.memory_bytes,
+                "figures": {
+                    name: {"value": each.value, "unit": Energy.declarations[name].unit, "status": each.status,
+                           "source": each.source}
+                    for name, each in figures.items()
+                },
+            },
+        }  # fmt: skip
 
     def interval(self, parts: Iterable[tuple[Any, float]]) -> tuple[float, float] | None:
         """The ends between which the latency of layers lies with 90 %; None unless they are those of the fitted device.
@@ -215,12 +246,22 @@ class ArrayOptions(NamedTuple):
             base = SystolicArray(self.array_rows, self.array_cols)
         names = ("rows", "cols", "arrays", "dataflow", "fold_timing", "clock_hz", "buffer_bytes")
         changes = {name: value for name, value in zip(names, self[1:-1], strict=True) if value is not None}
-        with option_names({"SystolicArray.buffer_bytes": "--buffer"}):
+        memory: Any = None
+        if self.energy is not None and (rivals := rivals_of(base)):  # it has a model of what a buffer would do
+            memory = changes.pop("buffer_bytes", None)
+            if memory is not None:
+                note(
+                    f"--buffer is for --energy alone: what is read again follows from the device's {', '.join(rivals)}"
+                )
+        with option_names({"SystolicArray.buffer_bytes": "--buffer", "energy": "--energy"}):
             array = adapted_device(base, **changes)
-            if self.energy is not None:
-                memory: Any = None if file is None or "on_chip_bytes" not in file.facts else file.facts["on_chip_bytes"]
-                array = with_energy(array, self.energy, memory_bytes=None if memory is None else memory.value)
-        return Machine(array, file, self.energy or "")
+            if self.energy is None:
+                return Machine(array, file)
+            if memory is None and not array.has_buffers and file is not None and "on_chip_bytes" in file.facts:
+                memory = file.facts["on_chip_bytes"].value
+            figures = figures_of(array, self.energy, memory_bytes=memory)
+            array = with_energy(array, self.energy, memory_bytes=memory)
+        return Machine(array, file, self.energy, figures, memory)
 
 
 _TIMED = (

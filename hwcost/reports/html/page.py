@@ -222,6 +222,9 @@ def _settings(settings: Mapping[str, Any]) -> Iterator[str]:
     for name, value in settings.items():
         if value in (None, "", False):
             continue
+        if name == "energy_source":
+            yield from _sources(value)
+            continue
         declared = SystolicArray.declarations.get(name)
         hint = f' title="{text_of(declared.text)}"' if declared else ""
         shown = (
@@ -231,6 +234,15 @@ def _settings(settings: Mapping[str, Any]) -> Iterator[str]:
         )
         yield f"<div{hint}><dt>{text_of(name)}</dt><dd>{text_of(', '.join(shown))}</dd></div>"
     yield "</dl>"
+
+
+def _sources(energy: Mapping[str, Any]) -> Iterator[str]:
+    """Where the figures of energy are from."""
+    node = f"{energy['node']}: " if energy["node"] else ""
+    yield f"<div><dt>source of energy</dt><dd>{text_of(node + energy['source'])}</dd></div>"
+    for name, figure in energy["figures"].items():
+        text = f"{with_unit(figure['value'], figure['unit'])}, {figure['status']}: {figure['source']}"
+        yield f"<div><dt>source of {text_of(name)}</dt><dd>{text_of(text)}</dd></div>"
 
 
 def _time(seconds: float) -> str:
