@@ -386,12 +386,12 @@ def test_a_chunk_that_is_not_whole_is_priced_again(tmp_path, damage):
 
 @pytest.mark.parametrize("kind", ["int64", "float64"])
 def test_a_chunk_is_read_as_it_was_written(tmp_path, kind):
-    cycles = np.array([1, 2**62, 3], kind)
+    cycles, joules = np.array([1, 2**62, 3], kind), np.array([0.1, 0.2, np.inf])
     store = ChunkStore.at(str(tmp_path / "kept"), {"x": 1})
-    store.write(7, cycles)
-    found = store.read(7, 3)
-    assert (found.dtype, found.tobytes()) == (cycles.dtype, cycles.tobytes())
-    assert store.read(7, 2) is store.read(7, 4) is store.read(6, 3) is None
+    store.write(7, [cycles, joules])
+    for found, written in zip(store.read(7, 3, 2), (cycles, joules), strict=True):
+        assert (found.dtype, found.tobytes()) == (written.dtype, written.tobytes())
+    assert store.read(7, 3, 1) is store.read(7, 2, 3) is store.read(7, 4, 2) is store.read(6, 3, 2) is None
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,13 @@ SPACE = {"rows": [4, 8, 12, 32], "cols": [4, 8, 16], "dataflows": ["ws", "os"]}
 def test_figures_are_those_of_each_array(tmp_path):
     found = sweep(LAYERS, base=BASE, keep=tmp_path / "chunks", chunk=5, **SPACE)
     again = sweep(LAYERS, base=BASE, keep=tmp_path / "chunks", chunk=5, **SPACE)
-    assert (found.columns[-2:], len(found)) == (("dram_bytes", "energy_joules"), 24)
+    assert (found.columns[-3:], len(found)) == (("dram_bytes", "sram_bytes", "energy_joules"), 24)
     for index, point in enumerate(found.points()):
         total = network_cost(LAYERS, found.array(index)).total
         assert point["cycles"] == total.cycles
-        assert point["dram_bytes"] == pytest.approx(total.dram_bytes, rel=1e-12)
-        assert point["energy_joules"] == pytest.approx(total.energy_joules, rel=1e-12)
-    for name in ("cycles", "dram_bytes", "energy_joules"):
+        for name in ("dram_bytes", "sram_bytes", "energy_joules"):
+            assert point[name] == getattr(total, name)
+    for name in ("cycles", "dram_bytes", "sram_bytes", "energy_joules"):
         assert np.array_equal(getattr(found, name), getattr(again, name))
     least = found.most_frugal()
     assert found.energy_joules[least] == found.energy_joules.min()
@@ -38,7 +38,7 @@ def test_figures_are_those_of_each_array(tmp_path):
 
 def test_a_machine_without_buffers_or_figures_has_fewer_columns():
     assert figures_of(SystolicArray(8, 8)) == ("cycles",)
-    assert figures_of(BUFFERED) == ("cycles", "dram_bytes")
+    assert figures_of(BUFFERED) == ("cycles", "dram_bytes", "sram_bytes")
     bare = sweep(LAYERS, rows=[4, 8], cols=8)
     assert (bare.dram_bytes, bare.energy_joules) == (None, None)
     with pytest.raises(InvalidValueError, match="no figures of energy"):

@@ -174,7 +174,7 @@ def sweep(
 
 def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsupported: bool) -> Sweep:
     """Runs the sweep, and shows progress if it takes long."""
-    from hwcost.sweep import count_points, figures_of
+    from hwcost.sweep import count_points
     from hwcost.sweep import sweep as run_sweep
 
     rows, cols = request.sizes("rows"), request.sizes("cols")
@@ -186,11 +186,10 @@ def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsu
         for flow in flows:
             adapted_device(base, dataflow=flow)  # prints which fields have no effect under it
         advance = None
-        times = len(figures_of(base))
-        if (size := points * times * len(network.priced)) >= _LONG:
+        if (size := points * len(network.priced)) >= _LONG:
             from hwcost.cli.shared.progress import progress_of
 
-            shown = progress_of(points * times, "points", only_on_terminals=size < _VERY_LONG)
+            shown = progress_of(points, "points", only_on_terminals=size < _VERY_LONG)
             advance = stack.enter_context(shown)
         stack.enter_context(_chunk_notes(request.keep))
         return run_sweep(

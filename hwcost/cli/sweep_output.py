@@ -156,7 +156,7 @@ def _head(context: Context) -> Iterator[str]:
         "network": f"{context.title}; {layers}, {found.macs} MACs",
         "arrays": f"{arrays} of {_span(found.rows)} x {_span(found.cols)}{within}; {flows}: {points}",
         "fastest": _point(context, found.fastest()),
-        "busiest": _point(context, _busiest(found)),
+        "busiest": _point(context, found.busiest()),
     } | ({} if found.energy_joules is None else {"most frugal": _point(context, found.most_frugal())})
     return (labelled(name, text) for name, text in texts.items())
 
@@ -164,12 +164,6 @@ def _head(context: Context) -> Iterator[str]:
 def _span(sizes: Any) -> str:
     low, high = int(sizes.min()), int(sizes.max())
     return str(low) if low == high else f"{low}-{high}"
-
-
-def _busiest(found: Sweep) -> int:
-    """The point with the highest utilization; if several have it, the fastest of them, which is on the front."""
-    front = found.at(found.front)
-    return int(found.front[np.lexsort((front.pes, front.cycles, -front.utilization))[0]])
 
 
 def _interval(point: Mapping[str, Any]) -> tuple[float, float] | None:

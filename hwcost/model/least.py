@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from hwcost.model.given import MOST, Given, given_of, problem_of
 from hwcost.model.tilings import TILINGS, Moved, Problem, Tile, Tiling, held, moved
 from hwcost.relaxation import Relaxation
 
-__all__ = ["Chosen", "room_to_read_once", "tiling_of"]
+__all__ = ["Chosen", "no_tile_fits", "room_to_read_once", "tiling_of"]
 
 _ALL = 32
 """Counts up to this are all tried; larger ones grow by a tenth."""
@@ -303,6 +303,11 @@ def _check_fits(weighed: Any, given: Given) -> None:
         xp = namespace(weighed)
         fails = if_concrete(weighed, lambda: bool(xp.any(xp.isinf(weighed))))
     if fails:
-        rooms = ", ".join(f"{float(np.min(to_numpy(room))):g}" for room in given.rooms)
-        allowed = "larger buffers; the smallest tile is a row of outputs for as many filters as the array has columns"
-        raise InvalidValueError("SystolicArray.buffer_bytes", rooms, allowed, reason="no tile fits")
+        raise no_tile_fits([float(np.min(to_numpy(room))) for room in given.rooms])
+
+
+def no_tile_fits(rooms: Iterable[float]) -> InvalidValueError:
+    """The error about buffers that are too small for what the array takes at once."""
+    allowed = "larger buffers; the smallest tile is a row of outputs for as many filters as the array has columns"
+    sizes = ", ".join(f"{room:g}" for room in rooms)
+    return InvalidValueError("SystolicArray.buffer_bytes", sizes, allowed, reason="no tile fits")

@@ -1,8 +1,8 @@
 """The cycles of a network on every array of a design space, and the Pareto front of these arrays.
 
-Rows, columns and dataflows span the space. All arrays of a chunk are priced in one vectorised call per distinct product
-of the network. Chunks are independent of each other: they run in this process, in several, or on the workers of a Dask
-cluster, and can be stored, so that an interrupted sweep resumes.
+Rows, columns, dataflows and any other fields of the machine span the space. All arrays of a chunk are priced in one
+vectorised call per distinct product of the network. Chunks are independent of each other: they run in this process, in
+several, or on the workers of a Dask cluster, and can be stored, so that an interrupted sweep resumes.
 
 >>> from hwcost import Conv2d, Linear
 >>> from hwcost.sweep import sweep
@@ -17,19 +17,25 @@ cluster, and can be stored, so that an interrupted sweep resumes.
 """
 
 from hwcost.sweep.engines import ENGINES, MOST_SECONDS
-from hwcost.sweep.points import SCHEMA, Sweep, pareto_front
-from hwcost.sweep.pricing import CHUNK
-from hwcost.sweep.running import MOST_POINTS, count_points, figures_of, sweep
+from hwcost.sweep.fields import MOST_POINTS, SWEPT
+from hwcost.sweep.front import nondominated, pareto_front
+from hwcost.sweep.objectives import OBJECTIVES
+from hwcost.sweep.points import SCHEMA, Sweep
+from hwcost.sweep.pricing import CHUNK, figures_of
+from hwcost.sweep.running import count_points, sweep
 
 __all__ = [
     "CHUNK",
     "ENGINES",
     "MOST_POINTS",
     "MOST_SECONDS",
+    "OBJECTIVES",
     "SCHEMA",
+    "SWEPT",
     "Sweep",
     "count_points",
     "figures_of",
+    "nondominated",
     "pareto_front",
     "sweep",
 ]

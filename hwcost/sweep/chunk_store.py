@@ -1,13 +1,13 @@
 """The finished chunks of a sweep in a folder, so that an interrupted sweep can resume.
 
-A chunk is a checksum, the type of its numbers, and the numbers. There is nothing to parse in it, so that any thread may
-read it at any time.
+A chunk is a checksum and, for each figure, the type of its numbers, and the numbers. There is nothing to parse in it,
+so that any thread may read it at any time.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from hwcost.sweep.pricing import Column
 
 __all__ = ["ChunkStore"]
 
-SCHEMA = "hwcost.sweep-chunks/2"
+SCHEMA = "hwcost.sweep-chunks/3"
 _MOST_BYTES = 10_000_000
 _TYPES = (b"<i8", b"<f8")
 
@@ -70,26 +70,31 @@ class ChunkStore(NamedTuple):
     def _path(self, index: int) -> str:
         return os.path.join(self.folder, f"chunk-{index:06}.bin")
 
-    def read(self, index: int, length: int) -> Column | None:
-        """The cycles of a chunk; None if it is not finished or its file is damaged."""
-        most = len(sealed(_TYPES[0], b"")) + 8 * length
+    def read(self, index: int, length: int, figures: int) -> tuple[Column, ...] | None:
+        """The columns of a chunk, one for each figure; None if it is not finished or its file is damaged."""
+        size = len(_TYPES[0]) + 8 * length
+        most = len(sealed(b"", b"")) + figures * size
         try:
             content = unsealed(read_file(self._path(index), most), self.digest.encode()) or b""
         except OSError:
             return None
-        kind, numbers = content[:3], content[3:]
-        if kind not in _TYPES or len(numbers) != 8 * length:
+        parts = [content[start : start + size] for start in range(0, len(content), size)]
+        if len(content) != figures * size or not all(part.startswith(_TYPES) for part in parts):
             return None
-        return np.frombuffer(numbers, kind.decode()).astype(kind.decode()[1:])
+        kinds = [part[: len(_TYPES[0])].decode() for part in parts]
+        pairs = zip(kinds, parts, strict=True)
+        return tuple(np.frombuffer(part[len(kind) :], kind).astype(kind[1:]) for kind, part in pairs)
 
-    def write(self, index: int, cycles: Column) -> None:
-        """Stores the cycles of a chunk.
+    def write(self, index: int, columns: Sequence[Column]) -> None:
+        """Stores the columns of a chunk.
 
         Raises:
             InvalidValueError: the file cannot be written.
         """
-        kind = _TYPES[cycles.dtype.kind == "f"]
-        content = kind + cycles.astype(kind.decode()).tobytes()
+        kinds = [_TYPES[column.dtype.kind == "f"] for column in columns]
+        content = b"".join(
+            kind + column.astype(kind.decode()).tobytes() for kind, column in zip(kinds, columns, strict=True)
+        )
         try:
             write_whole(self._path(index), sealed(content, self.digest.encode()))
         except OSError as error:

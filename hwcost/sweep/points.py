@@ -4,87 +4,28 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from hwcost._version import __version__
-from hwcost.arrays import Value, product, true_divide
+from hwcost.arrays import Table, Value, is_number, product, true_divide
 from hwcost.errors import InvalidValueError
-from hwcost.machine.array import SystolicArray, adapt
+from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import Dataflow
+from hwcost.machine.energies import EnergyTable
 from hwcost.model.cost import Cost
-from hwcost.sweep.pricing import Column
+from hwcost.sweep.fields import BUFFERS, machine_at, names_of
+from hwcost.sweep.front import nondominated, pareto_front
+from hwcost.sweep.objectives import DEFAULT, OBJECTIVES
+from hwcost.sweep.pricing import FIGURES, Column
 
-__all__ = ["COLUMNS", "SCHEMA", "Sweep", "pareto_front"]
+__all__ = ["SCHEMA", "Sweep"]
 
 SCHEMA = "hwcost.sweep/1"
-COLUMNS = ("rows", "cols", "dataflow", "pes", "cycles", "seconds", "utilization")
-_OF_MEMORY = ("dram_bytes", "energy_joules")
-"""Columns that only some machines have."""
 _BLOCK = 4096
-
-
-def pareto_front(cycles: Column, pes: Column, energy: Column | None = None) -> Column:
-    """The points that no other point dominates in cycles, PEs, utilization and, if it is given, energy.
-
-    Utilization needs no column: for one network it is MACs over cycles x PEs, so a point with fewer cycles on no more
-    PEs, or equal cycles on fewer, always has the higher one. The front of all three is therefore that of cycles and
-    PEs, which one sort finds. Equal points are all on it.
-
-    Args:
-        cycles, pes, energy: one number per point.
-
-    Returns:
-        Their indices, fewest PEs first; equal points in the given order.
-
-    >>> cycles, pes = np.array([10, 5, 5, 7, 10]), np.array([1, 4, 4, 9, 2])
-    >>> pareto_front(cycles, pes).tolist(), pareto_front(cycles, pes, np.array([3, 2, 3, 1, 2])).tolist()
-    ([0, 1, 2], [0, 4, 1, 3])
-    """
-    if energy is not None:
-        return _front_of_three(cycles, pes, energy)
-    order = np.lexsort((cycles, pes))
-    ordered, sizes = cycles[order], pes[order]
-    kept = np.ones(len(order), dtype=bool)
-    kept[1:] = ordered[1:] < np.minimum.accumulate(ordered)[:-1]
-    # points that equal one of the front follow it directly
-    leader = np.maximum.accumulate(np.where(kept, np.arange(len(order)), 0))
-    return np.asarray(order[(ordered == ordered[leader]) & (sizes == sizes[leader])])
-
-
-def _front_of_three(cycles: Column, pes: Column, energy: Column) -> Column:
-    """The points that no other dominates in three columns: those of as many PEs together, fewest PEs first.
-
-    ``fast`` and ``frugal`` are the cycles and energies of the front of all points with fewer PEs: cycles rise along it,
-    and energies fall.
-    """
-    order = np.lexsort((energy, cycles, pes))
-    starts = np.flatnonzero(np.diff(pes[order], prepend=-1))
-    fast, frugal = np.empty(0), np.empty(0)
-    kept = []
-    for own in np.split(order, starts[1:]):
-        c, e = cycles[own], energy[own]
-        before = np.searchsorted(fast, c, side="right")  # those that are as fast or faster
-        least = np.append(np.inf, frugal)[before]
-        lowest = np.append(np.inf, np.minimum.accumulate(e)[:-1])
-        leader = e < np.minimum(least, lowest)
-        first = np.maximum.accumulate(np.where(leader, np.arange(len(own)), -1))
-        equal = (first >= 0) & (c == c[first]) & (e == e[first])
-        kept.append(own[equal])
-        if leader.any():
-            fast, frugal = _merged(np.append(fast, c[leader]), np.append(frugal, e[leader]))
-    return np.concatenate(kept)
-
-
-def _merged(cycles: Column, energy: Column) -> tuple[Column, Column]:
-    """The front of points in two columns, fewest cycles first."""
-    order = np.lexsort((energy, cycles))
-    cycles, energy = cycles[order], energy[order]
-    kept = energy < np.append(np.inf, np.minimum.accumulate(energy)[:-1])
-    return cycles[kept], energy[kept]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,16 +33,22 @@ class Sweep(Value):
     """A network on every array of a space; each column holds one number per point.
 
     Attributes:
-        base: the array whose rows, columns and dataflow are swept; its other fields hold for all points.
+        base: the array whose rows, columns, dataflow and ``fields`` are swept; its other fields hold for all points.
         dataflows: the dataflows swept: names, or rows of the caller's.
         rows, cols: the size of the array in PEs.
         flow: the index of the dataflow in ``dataflows``.
-        cycles: of the whole network; int64 if the array has only whole cycles, else float64.
+        cycles: of the whole network; int64 if the arrays have only whole cycles, else float64.
         macs: multiply-accumulates of the network.
         unsupported: names of layers that could not be priced and that every figure leaves out.
         pe_budget: the most PEs, or None.
-        dram_bytes: of the whole network; None on a base without buffers.
+        dram_bytes, sram_bytes: of the whole network; None if they were not asked for.
         energy_joules: of the whole network; None on a base without figures of energy.
+        fields: the values of each further field that is swept, by its name.
+        codes: for each of them, the index of the value of every point.
+        energy: the table of the figures of energy, if these differ from point to point.
+        objectives: names in :data:`hwcost.sweep.OBJECTIVES`, of which the front is.
+        left_out: the number of arrays that are no points, because no tile fits their buffers.
+        idle: fields that have no effect on some machines, which have its neutral value; each with their dataflows.
     """
 
     base: SystolicArray
@@ -115,14 +62,44 @@ class Sweep(Value):
     pe_budget: int | None = None
     dram_bytes: Column | None = field(default=None, repr=False)
     energy_joules: Column | None = field(default=None, repr=False)
+    sram_bytes: Column | None = field(default=None, repr=False)
+    fields: Mapping[str, tuple[Any, ...]] = Table()
+    codes: Mapping[str, Column] = field(default=Table(), repr=False)
+    energy: str | EnergyTable | None = None
+    objectives: tuple[str, ...] = DEFAULT
+    left_out: int = 0
+    idle: Mapping[str, tuple[str, ...]] = Table()
 
     def __len__(self) -> int:
         return len(self.cycles)
 
+    def column(self, name: str) -> Column:
+        """A column by its name: a swept field, or an attribute.
+
+        Raises:
+            InvalidValueError: a name that is not in ``columns``.
+
+        >>> from hwcost import Linear
+        >>> from hwcost.sweep import sweep
+        >>> sweep([Linear(64, 64)], rows=8, cols=8, fields={"overlap": [0, 1]}, base=SystolicArray(
+        ...     8, 8, dram_bytes_per_s=1e9)).column("overlap")
+        array([0., 1.])
+        """
+        if name in self.fields:
+            values = self.fields[name]
+            return np.asarray(values)[self.codes[name]]
+        if name not in self.columns:
+            raise InvalidValueError("name", name, self.columns)
+        return np.asarray(getattr(self, name))
+
+    def values_of(self, name: str) -> Any:
+        """The values of a field of the machine: a column if it is swept, else the one of the base."""
+        return self.column(name) if name in self.fields else getattr(self.base, name)
+
     @property
     def pes(self) -> Column:
         """Processing elements: rows x columns x arrays."""
-        return np.asarray(product(self.rows, self.cols, self.base.arrays, what="the number of PEs"))
+        return np.asarray(product(self.rows, self.cols, self.values_of("arrays"), what="the number of PEs"))
 
     @property
     def dataflow(self) -> Column:
@@ -131,8 +108,8 @@ class Sweep(Value):
 
     @property
     def seconds(self) -> Column:
-        """The cycles at the clock of the base."""
-        return np.asarray(true_divide(self.cycles, self.base.clock_hz, what="the cycles"))
+        """The cycles at the clock of each point."""
+        return np.asarray(true_divide(self.cycles, self.values_of("clock_hz"), what="the cycles"))
 
     @property
     def utilization(self) -> Column:
@@ -140,20 +117,47 @@ class Sweep(Value):
         pe_cycles = product(self.cycles.astype(np.float64), self.pes, what="cycles * PEs")
         return np.asarray(Cost(macs=self.macs, pe_cycles=pe_cycles).utilization)
 
+    @property
+    def all_buffer_bytes(self) -> Column:
+        """The bytes of all buffers of each machine together; infinite without a limit."""
+        shared, *own = (np.asarray(self._buffer(name)) for name in BUFFERS)
+        apart = functools.reduce(np.add, (np.where(np.isnan(size), 0.0, size) for size in own))
+        is_shared = functools.reduce(np.logical_or, map(np.isnan, own))
+        return np.broadcast_to(apart + np.where(is_shared, shared, 0.0), (len(self),))
+
+    def _buffer(self, name: str) -> Any:
+        """The sizes of a buffer; NaN for an operand without one of its own."""
+        if name not in self.fields:
+            size = getattr(self.base, name)
+            return math.nan if size is None else size
+        return np.asarray([math.nan if size is None else size for size in self.fields[name]])[self.codes[name]]
+
+    @property
+    def time(self) -> Column:
+        """What is compared where points are faster or slower: cycles or, if clocks differ, seconds."""
+        return self.seconds if "clock_hz" in self.fields else self.cycles
+
     @functools.cached_property
     def front(self) -> Column:
-        """The indices of the points on the :func:`pareto_front`, fewest PEs first."""
-        return pareto_front(self.cycles, self.pes, self.energy_joules)
+        """The indices of the points that no other point dominates in the objectives, fewest PEs first.
+
+        Those that are dominated by no other point in time and PEs have the highest utilization too, at one clock.
+        """
+        if set(self.objectives) == {"time", "pes"}:
+            return pareto_front(self.time, self.pes)
+        front = nondominated([getattr(self, OBJECTIVES[name].column) for name in self.objectives])
+        return np.asarray(front[np.lexsort((self.time[front], self.pes[front]))])
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns of a point."""
-        return (*COLUMNS, *(name for name in _OF_MEMORY if getattr(self, name) is not None))
+        more = (name for name in FIGURES if name != "cycles" and getattr(self, name) is not None)
+        return ("rows", "cols", "dataflow", *self.fields, "pes", "cycles", "seconds", "utilization", *more)
 
     @functools.cached_property
     def ranked(self) -> Column:
         """The indices of all points, fastest first; equally fast ones by PEs."""
-        return np.lexsort((self.pes, self.cycles))
+        return np.lexsort((self.pes, self.time))
 
     def fastest(self, pes: int | None = None) -> int:
         """The index of the fastest point with at most ``pes`` PEs; of equally fast ones, that with the fewest.
@@ -161,10 +165,7 @@ class Sweep(Value):
         Raises:
             InvalidValueError: all points have more PEs.
         """
-        front = self.front if pes is None else self.front[self.pes[self.front] <= pes]
-        if not len(front):
-            raise InvalidValueError("pes", pes, f"at least {int(self.pes.min())}, the smallest array of the sweep")
-        return int(front[np.lexsort((self.pes[front], self.cycles[front]))[0]])
+        return self._least(pes, self.time, self.pes)
 
     def most_frugal(self, pes: int | None = None) -> int:
         """The index of the point with the least energy and at most ``pes`` PEs; of several, the fastest.
@@ -175,39 +176,65 @@ class Sweep(Value):
         if self.energy_joules is None:
             reason = "there are no figures of energy"
             raise InvalidValueError("base", self.base, "a machine with them, as with_energy makes it", reason=reason)
-        self.fastest(pes)  # raises if all points have more
-        front = self.front if pes is None else self.front[self.pes[self.front] <= pes]
-        order = np.lexsort((self.pes[front], self.cycles[front], self.energy_joules[front]))
-        return int(front[order[0]])
+        return self._least(pes, self.energy_joules, self.time, self.pes)
+
+    def busiest(self) -> int:
+        """The index of the point with the highest utilization; of several, the fastest."""
+        return self._least(None, -self.utilization, self.time, self.pes)
+
+    def _least(self, pes: int | None, *columns: Column) -> int:
+        """The first point that is least in some columns, the first of which counts most."""
+        left = np.arange(len(self)) if pes is None else np.flatnonzero(self.pes <= pes)
+        if not len(left):
+            raise InvalidValueError("pes", pes, f"at least {int(self.pes.min())}, the smallest array of the sweep")
+        for column in columns:
+            own = column[left]
+            left = left[own == own.min()]
+        return int(left[0])
 
     def array(self, index: int) -> SystolicArray:
         """The array of a point."""
-        rows, cols = int(self.rows[index]), int(self.cols[index])
-        return adapt(self.base, rows=rows, cols=cols, dataflow=self.dataflows[self.flow[index]]).array
+        sizes = {"rows": int(self.rows[index]), "cols": int(self.cols[index])}
+        values = {name: each[self.codes[name][index]] for name, each in self.fields.items()}
+        return machine_at(self.base, self.dataflows[self.flow[index]], values, self.energy, **sizes)[0]
 
     def points(self, indices: Column | Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
         """The points, all or those of the indices, as dictionaries of Python numbers; computed block by block."""
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices)
+        names = self.columns
         for start in range(0, len(chosen), _BLOCK):
             block = self.at(chosen[start : start + _BLOCK])
-            columns = [getattr(block, name).tolist() for name in self.columns]
-            for row in zip(*columns, strict=True):
-                yield dict(zip(self.columns, row, strict=True))
+            for row in zip(*(block._listed(name) for name in names), strict=True):
+                yield dict(zip(names, row, strict=True))
+
+    def _listed(self, name: str) -> list[Any]:
+        """A column as Python values; rows of tables by their name."""
+        if name not in self.fields:
+            return self.column(name).tolist()  # type: ignore[no-any-return]
+        values = [str(value) if not (value is None or is_number(value)) else value for value in self.fields[name]]
+        values = [own if isinstance(own, bool) else each for own, each in zip(self.fields[name], values, strict=True)]
+        return [values[code] for code in self.codes[name].tolist()]
 
     def at(self, indices: Column) -> Sweep:
         """The sweep with only these points."""
-        own = {"rows", "cols", "flow", "cycles", *self.columns} - {"dataflow", "pes", "seconds", "utilization"}
-        return replace(self, **{name: getattr(self, name)[indices] for name in own})
+        own = ["rows", "cols", "flow", *(name for name in FIGURES if getattr(self, name) is not None)]
+        codes = Table({name: code[indices] for name, code in self.codes.items()})
+        return replace(self, codes=codes, **{name: getattr(self, name)[indices] for name in own})
 
     def settings(self) -> dict[str, Any]:
         """The settings of all points as JSON values; None instead of an infinite number."""
-        array = {name: value for name, value in self.base.as_dict().items() if name not in ("rows", "cols", "dataflow")}
+        swept = ("rows", "cols", "dataflow", *self.fields)
+        array = {name: value for name, value in self.base.as_dict().items() if name not in swept}
         return {
             "dataflows": list(map(str, self.dataflows)),
             "pe_budget": self.pe_budget,
             "macs": self.macs,
             "unsupported": list(self.unsupported),
             "array": {name: None if value == math.inf else value for name, value in array.items()},
+            "fields": {name: names_of(values) for name, values in self.fields.items()},
+            "energy": None if self.energy is None else str(self.energy),
+            "objectives": list(self.objectives),
+            "left_out": self.left_out,
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -216,6 +243,9 @@ class Sweep(Value):
             "schema": SCHEMA,
             "version": __version__,
             "settings": self.settings(),
-            "columns": {name: getattr(self, name).tolist() for name in self.columns},
+            "columns": {
+                name: names_of(self._listed(name)) if name in self.fields else self._listed(name)
+                for name in self.columns
+            },
             "front": self.front.tolist(),
         }

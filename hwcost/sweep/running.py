@@ -5,30 +5,33 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from hwcost._version import __version__
-from hwcost.arrays import Size, as_size, total
+from hwcost.arrays import Size, Table, as_size
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
-from hwcost.model.cost import Cost
+from hwcost.machine.energies import EnergyTable
 from hwcost.model.formula import as_array
 from hwcost.model.gemm import Gemm
 from hwcost.network.pricing import Layers, moves_by_layer, network_cost
-from hwcost.network.run import RunLayers
+from hwcost.network.run import RunLayers, run_of
+from hwcost.sweep.assembly import columns_of, ordered, that_fit
 from hwcost.sweep.chunk_store import ChunkStore
 from hwcost.sweep.engines import run
+from hwcost.sweep.fields import check_fields, check_sizes, own_rows
+from hwcost.sweep.objectives import OBJECTIVES, check_objectives
 from hwcost.sweep.points import Sweep
-from hwcost.sweep.pricing import FIGURES, Chunk, Column, UniqueGemms, chunk_size, price
+from hwcost.sweep.pricing import FIGURES, Chunk, Column, UniqueGemms, check_figures, chunk_size, price
+from hwcost.sweep.space import Group, space_of, within
 
-__all__ = ["MOST_POINTS", "count_points", "figures_of", "sweep"]
-
-MOST_POINTS = 50_000_000
-"""The most points of one sweep: their results take 25 bytes each."""
+__all__ = ["count_points", "sweep"]
 
 
 def sweep(
@@ -37,8 +40,12 @@ def sweep(
     rows: int | Iterable[int],
     cols: int | Iterable[int],
     dataflows: Sequence[str | Dataflow] | None = None,
+    fields: Mapping[str, Any] | None = None,
     base: SystolicArray | str | None = None,
+    energy: str | EnergyTable | None = None,
     pe_budget: int | None = None,
+    figures: Collection[str] | None = None,
+    objectives: Collection[str] | None = None,
     skip_unsupported: bool = False,
     engine: str = "serial",
     jobs: int | None = None,
@@ -49,116 +56,123 @@ def sweep(
 ) -> Sweep:
     """The cycles of a network on every array of a space, each equal to those of ``network_cost`` on that array.
 
-    A base with buffers has the bytes of DRAM as well, and one with figures of energy the energy.
+    If any array has buffers or figures of energy, there are the bytes of DRAM and SRAM as well, and the energy.
 
     Args:
         network: a mapping from names to layers (a :class:`hwcost.Network`, for example), or layers in order.
         rows, cols: the sizes to sweep, in PEs, in any order; duplicates are dropped.
         dataflows: names in :data:`hwcost.DATAFLOWS`, or rows of your own; by default that of the base. Fields of the
             base that have no effect under a dataflow take their neutral value there.
+        fields: values of any other field of :class:`hwcost.SystolicArray` that holds a number, a name or a switch, by
+            its name: every combination is swept. Where a field has no effect it takes its neutral value, and machines
+            that are then the same are taken once; one without effect on any machine is an error.
         base: an array, or the name of a device, with the clock, fold timing and other fields of all points; a
             calibrated device keeps its bandwidths and constants at every size. By default a bare array.
+        energy: a name in :data:`hwcost.machine.energies.ENERGIES`, or a table of your own, that has the figures of
+            energy of each machine: for a base with figures that hold for all points it is not needed.
         pe_budget: leave out arrays of more PEs.
+        figures: what to have on top of the cycles: some of "dram_bytes", "sram_bytes" and "energy_joules". By default
+            all that is known if an array has buffers or figures of energy, and else the cycles alone.
+        objectives: what the front is of: some of "time", "pes", "energy", "buffer" (the bytes of all buffers), "dram"
+            and "sram". By default time and PEs, energy if it is known, and buffers if they are swept.
         skip_unsupported: leave out what is not a layer, and list it in the result, instead of raising.
         engine: where chunks run: "serial", "processes" or "dask://HOST:PORT"; see :data:`hwcost.sweep.ENGINES`.
         jobs: number of processes; by default one per processor core.
         patience: seconds to wait for a scheduler and its workers; 10 and 60 by default.
         keep: a folder for finished chunks. If it holds chunks of the same sweep, the sweep resumes from them. The
             caller removes it.
-        progress: called after each chunk with its number of points; every figure of :func:`figures_of` has chunks of
-            its own.
+        progress: called after each chunk with its number of points.
         chunk: the most arrays that are priced together. By default it keeps working memory below about 100 MB for any
             number of arrays and layers.
 
     Returns:
-        Points by dataflow, then rows, then columns.
+        Points by dataflow, then swept fields, rows and columns; without arrays whose buffers no tile fits.
 
     Raises:
-        InvalidValueError: nothing to price, something that is not a layer, sizes that are not allowed, too many points,
-            cycles that 64 bits do not hold, a scheduler that does not answer, a folder with chunks of another sweep.
+        InvalidValueError: nothing to price, something that is not a layer, sizes or values that are not allowed, a
+            field without effect, too many points, cycles that 64 bits do not hold, buffers that no tile fits on any
+            array, a scheduler that does not answer, a folder with chunks of another sweep.
         MissingDependencyError: joblib or distributed is needed and not installed.
 
     >>> from hwcost import Linear
     >>> sweep([Linear(400, 120)], rows=8, cols=range(8, 25, 8)).cycles.tolist()
     [750, 400, 250]
+    >>> found = sweep([Linear(400, 120, batch=64)], rows=8, cols=8, fields={"buffer_bytes": [4096, 16384, 65536]})
+    >>> found.column("buffer_bytes").tolist(), found.dram_bytes.tolist()
+    ([4096.0, 16384.0, 65536.0], [228480.0, 129280.0, 81280.0])
     """
     base = _check_base(base)
     flows = _check_dataflows(dataflows, base)
+    values = check_fields(fields)
     if keep is not None:
-        _check_known(base, flows)
-    row_sizes, col_sizes = _check_sizes(rows, "rows"), _check_sizes(cols, "cols")
+        _check_known(base, flows, values, energy)
+    sizes = check_sizes(rows, "rows"), check_sizes(cols, "cols")
     budget = None if pe_budget is None else as_size(pe_budget, "pe_budget")
-    gemms, more, unsupported = _gemms(network, base, skip_unsupported)
-    figures = figures_of(base)
-    most, count = _within(row_sizes, col_sizes, budget, base.arrays)
-    if not count:
-        smallest = int(row_sizes[0]) * int(col_sizes[0]) * base.arrays
-        raise InvalidValueError("pe_budget", budget, f"at least {smallest}, the smallest array of the sweep")
-    if count * len(flows) > MOST_POINTS:
-        allowed = f"at most {MOST_POINTS}; give shorter ranges"
-        raise InvalidValueError("the number of points", count * len(flows), allowed)
+    named = network if isinstance(network, Mapping) else {str(i): layer for i, layer in enumerate(network)}
+    gemms, known, unsupported = _gemms(named, skip_unsupported)
+    space = space_of(base, flows, values, energy, sizes, budget)
+    machines = [group.array for group in space.groups]
+    has_energy = all(machine.has_energy for machine in machines)
+    goals = check_objectives(objectives, values, has_energy=has_energy)
+    names = check_figures(figures, machines, [OBJECTIVES[name].figure for name in goals])
     work = UniqueGemms.of(gemms)
-    size = chunk_size(work) if chunk is None else as_size(chunk, "chunk")
-    grid_rows, grid_cols = _grid(row_sizes, col_sizes, most)
-    arrays = [adapt(base, dataflow=each).array for each in flows]
-    places = [(name, array, start) for name in figures for array in arrays for start in range(0, count, size)]
+    size = chunk_size(work, names) if chunk is None else as_size(chunk, "chunk")
+    places = [(group, start) for group in space.groups for start in range(0, len(group), size)]
 
     def chunk_at(index: int) -> Chunk:
-        name, array, start = places[index]
-        within = slice(start, start + size)
-        swept = dataclasses.replace(array, rows=grid_rows[within], cols=grid_cols[within])
-        return Chunk(index, __version__, work, swept, name)
+        group, start = places[index]
+        return Chunk(
+            index,
+            __version__,
+            work,
+            group.machines(start, start + size),
+            names,
+            _more(named, known, group, start, size),
+        )
 
     identity = {
         "version": __version__,
-        "figures": figures,
+        "figures": names,
         "products": [(type(gemm).__name__, *dataclasses.astuple(gemm)) for gemm in work.products],
         "order": work.order,
-        "arrays": [array.as_dict() for array in arrays],
-        "rows": grid_rows,
-        "cols": grid_cols,
+        "arrays": [(group.array.as_dict(), group.values, len(group)) for group in space.groups],
+        "energy": energy,
+        "rows": sizes[0],
+        "cols": sizes[1],
+        "budget": budget,
         "chunk": size,
     }
     on_engine = functools.partial(run, engine, jobs=jobs, patience=patience)
     store = None if keep is None else ChunkStore.at(os.fspath(keep), identity)
-    lengths = [min(size, count - start) for *_, start in places]
-    parts = _price_all(chunk_at, lengths, store, on_engine, progress)
-    each = len(parts) // len(figures)
-    columns = {
-        name: functools.reduce(
-            total, (getattr(cost, name) for cost in more), np.concatenate(parts[i * each : (i + 1) * each])
-        )
-        for i, name in enumerate(figures)
+    lengths = [min(size, len(group) - start) for group, start in places]
+    priced = _price_all(chunk_at, lengths, len(names), store, on_engine, progress)
+    columns: dict[str, Any] = {
+        name: np.concatenate(parts) for name, parts in zip(names, zip(*priced, strict=True), strict=True)
     }
-    return Sweep(
+    found = Sweep(
         base=base,
         dataflows=flows,
-        rows=np.tile(grid_rows, len(flows)),
-        cols=np.tile(grid_cols, len(flows)),
-        flow=np.repeat(np.arange(len(flows), dtype=np.uint8), count),
+        **columns_of(space),
         **columns,
         macs=sum(gemm.macs for gemm in gemms),
         unsupported=unsupported,
         pe_budget=budget,
+        fields=Table(space.fields),
+        energy=energy,
+        objectives=goals,
+        idle=Table({name: tuple(flows) for name, flows in space.idle.items()}),
     )
+    return ordered(that_fit(found))
 
 
-def figures_of(base: SystolicArray) -> tuple[str, ...]:
-    """The figures that a sweep of a machine has on top of those that follow from them.
-
-    Bytes of DRAM differ from array to array on a machine with buffers.
-
-    >>> figures_of(SystolicArray(1, 1)), figures_of(SystolicArray(1, 1, buffer_bytes=4096.0))
-    (('cycles',), ('cycles', 'dram_bytes'))
-    """
-    has = {"cycles": True, "dram_bytes": base.has_buffers, "energy_joules": base.has_energy}
-    return tuple(name for name in FIGURES if has[name])
-
-
-def _check_known(base: SystolicArray, flows: Sequence[str | Dataflow]) -> None:
-    """Raises if a folder could not tell this machine from another, since it holds the names of rows only."""
-    rows = [base.fold_timing, base.lowering, *flows, *base.terms]
-    own = [str(row) for row in rows if not isinstance(row, str)]
+def _check_known(
+    base: SystolicArray,
+    flows: Sequence[str | Dataflow],
+    values: Mapping[str, tuple[Any, ...]],
+    energy: str | EnergyTable | None,
+) -> None:
+    """Raises if a folder could not tell these machines from others, since it holds the names of rows only."""
+    own = own_rows([base.fold_timing, base.lowering, *flows, *base.terms, energy, *itertools.chain(*values.values())])
     if own:
         reason = f"a folder cannot identify rows of your own ({', '.join(own)})"
         raise InvalidValueError("keep", own[0], "leave it out", reason=reason)
@@ -167,30 +181,31 @@ def _check_known(base: SystolicArray, flows: Sequence[str | Dataflow]) -> None:
 def _price_all(
     chunk_at: Callable[[int], Chunk],
     lengths: Sequence[int],
+    figures: int,
     store: ChunkStore | None,
-    on_engine: Callable[..., Generator[tuple[int, Column], None, None]],
+    on_engine: Callable[..., Generator[tuple[int, tuple[Column, ...]], None, None]],
     progress: Callable[[int], object] | None,
-) -> list[Column]:
+) -> list[tuple[Column, ...]]:
     """The figures of every chunk in order, from the store or from the engine."""
-    parts: dict[int, Column] = {}
+    parts: dict[int, tuple[Column, ...]] = {}
 
-    def finish(index: int, cycles: Column) -> None:
-        parts[index] = cycles
+    def finish(index: int, columns: tuple[Column, ...]) -> None:
+        parts[index] = columns
         if progress is not None:
-            progress(len(cycles))
+            progress(len(columns[0]))
 
     if store is not None:
         for index, length in enumerate(lengths):
-            if (cycles := store.read(index, length)) is not None:
-                finish(index, cycles)
+            if (columns := store.read(index, length, figures)) is not None:
+                finish(index, columns)
     left = [index for index in range(len(lengths)) if index not in parts]
     # a generator, so that few chunks are in memory at once
     calls = (functools.partial(price, chunk_at(index)) for index in left)
     with contextlib.closing(on_engine(calls, len(left))) as results:
-        for index, cycles in results:
+        for index, columns in results:
             if store is not None:
-                store.write(index, cycles)
-            finish(index, cycles)
+                store.write(index, columns)
+            finish(index, columns)
     return [parts[index] for index in range(len(lengths))]
 
 
@@ -221,33 +236,26 @@ def _check_dataflows(
     return flows
 
 
-def _check_sizes(sizes: int | Iterable[int], field: str) -> Column:
-    """Sizes as a sorted column without duplicates."""
-    if isinstance(sizes, range) and len(sizes) > MOST_POINTS:
-        raise InvalidValueError(f"the number of {field}", len(sizes), f"at most {MOST_POINTS}")
-    if not isinstance(sizes, (range, np.ndarray)):
-        sizes = [as_size(size, field) for size in (sizes if isinstance(sizes, Iterable) else [sizes])]
-    if len(sizes) == 0:
-        raise InvalidValueError(field, sizes, "at least one integer of at least 1")
-    if not isinstance(sizes, np.ndarray) and max(sizes) >= 2**63:
-        raise InvalidValueError(field, max(sizes), f"at most {2**63 - 1}")
-    column = np.asarray(as_size(np.asarray(sizes), field))
-    if column.dtype.kind not in "iu":
-        raise InvalidValueError(field, column.flat[0], "integers of at least 1")
-    return np.unique(column.astype(np.int64))
-
-
-def _gemms(
-    network: Layers, base: SystolicArray, skip_unsupported: bool
-) -> tuple[list[Gemm], list[Cost], tuple[str, ...]]:
-    """All products of a network in order, the costs on top of them, and the names left out, as by ``network_cost``."""
-    named = network if isinstance(network, Mapping) else {str(i): layer for i, layer in enumerate(network)}
-    report = network_cost(named, base, skip_unsupported=skip_unsupported)
+def _gemms(named: Mapping[str, Any], skip_unsupported: bool) -> tuple[list[Gemm], RunLayers, tuple[str, ...]]:
+    """All products of a network in order, its layers, and the names left out, as by ``network_cost``."""
+    report = network_cost(named, SystolicArray(1, 1), skip_unsupported=skip_unsupported)
     own = ((name, layer) for name, layer in named.items() if name not in report.unsupported)
     known = RunLayers.like(named, own)
-    gemms = [gemm for layer in known.values() for gemm in layer.gemms()]
-    more = [*moves_by_layer(known, base, named).values(), *([] if report.run is None else [report.run.cost])]
-    return [gemm.map(_check_integer) for gemm in gemms], more, report.unsupported
+    gemms = [gemm.map(_check_integer) for layer in known.values() for gemm in layer.gemms()]
+    return gemms, known, report.unsupported
+
+
+def _more(
+    network: Mapping[str, Any], layers: RunLayers, group: Group, start: int, size: int
+) -> tuple[dict[str, Any], ...]:
+    """What some machines of a group take on top of the products: what layers move without them, and a run."""
+    machine = group.array
+    if group.columns:
+        machine = dataclasses.replace(group.machines(start, start + size), rows=1, cols=1)
+    run_costs = run_of(layers, machine)
+    costs = [*moves_by_layer(layers, machine, network).values(), *([] if run_costs is None else [run_costs.cost])]
+    parts = [part for figure in FIGURES.values() for part in figure]
+    return tuple({part: getattr(cost, part) for part in parts} for cost in costs)
 
 
 def _check_integer(size: Size) -> Size:
@@ -264,26 +272,10 @@ def count_points(
     *,
     arrays: int = 1,
 ) -> int:
-    """The number of points of a sweep, of machines of one or several arrays.
+    """The number of points of a sweep of rows, columns and dataflows, of machines of one or several arrays.
 
     >>> count_points(range(8, 17), [8, 16], ["ws", "os"], pe_budget=128)
     20
     """
-    sizes = _check_sizes(rows, "rows"), _check_sizes(cols, "cols")
-    return len(dict.fromkeys(dataflows)) * _within(*sizes, pe_budget, arrays)[1]
-
-
-def _within(rows: Column, cols: Column, budget: int | None, arrays: int) -> tuple[Column, int]:
-    """For each number of rows, how many of the columns (smallest first) fit the budget; and their sum."""
-    if budget is None:
-        most = np.full(len(rows), len(cols), dtype=np.int64)
-    else:
-        most = np.searchsorted(cols, min(budget // arrays, 2**63 - 1) // rows, side="right")
-    return most, int(most.sum())
-
-
-def _grid(rows: Column, cols: Column, most: Column) -> tuple[Column, Column]:
-    """Every array, as two columns of equal length."""
-    ends = np.cumsum(most)
-    along = np.arange(ends[-1]) - np.repeat(ends - most, most)
-    return np.repeat(rows, most), cols[along]
+    sizes = check_sizes(rows, "rows"), check_sizes(cols, "cols")
+    return len(dict.fromkeys(dataflows)) * int(within(*sizes, pe_budget, arrays).sum())
