@@ -19,6 +19,7 @@ ELSEWHERE = {
     "resnet_search": "test_adapters.py",
     "resnet_search_lightning": "test_adapters.py",
     "search_the_array": "test_search_the_array.py",
+    "search_the_buffer": "test_search_the_buffer.py",
 }
 """Examples that other tests run, and what they print there."""
 FEW = {"prune_resnet18": ("--images", "64"), "prune_lightning": ("--images", "128")}
