@@ -43,7 +43,7 @@ BAD = {
     **dict.fromkeys(("--rows", "--cols"), SIZES),
     **dict.fromkeys(("--starts", "--shuffles", "--folds"), COUNT),
     **dict.fromkeys(("--temperature", "--max", "--robust", "--prior", "--clock", "--buffer"), NUMBER),
-    **dict.fromkeys(("--dataflow", "--fold-timing", "--relaxation", "--sort", "--engine", "--energy"), NAME),
+    **dict.fromkeys(("--dataflow", "--fold-timing", "--relaxation", "--sort", "--engine", "--energy", "--for"), NAME),
     **dict.fromkeys(("--device", "--devices"), DEVICE),
     **dict.fromkeys(("--plot", "--html", "--to-csv", "--to-scalesim", "--output", "--out"), FILE),
     **dict.fromkeys(("--source", "--licence"), TEXT),

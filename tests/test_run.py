@@ -27,7 +27,7 @@ from hwcost import (
 from hwcost.advice import advise
 from hwcost.model.moves import Move
 from hwcost.network.operations import MemoryOnly, Operation
-from hwcost.network.pricing import network_cycles
+from hwcost.network.pricing import network_figure
 from hwcost.network.run import (
     Ends,
     RunLayers,
@@ -99,7 +99,7 @@ def test_a_run_by_hand(capacity, multiple, names):
     seconds, left = run_by_hand(layers, array, _ends(layers))
     assert report.total.seconds == pytest.approx(network_cost(layers, bare).total.seconds + seconds)
     assert list(report.run.spilled) == left
-    assert network_cycles(layers, array) == report.total.cycles
+    assert network_figure(layers, array) == report.total.cycles
     summary = summarise(Network.of_layers("net", layers), array)
     assert summary.cost.cycles == report.total.cycles
     assert sum(row.cost.cycles for row in summary.rows) == pytest.approx(report.total.cycles)

@@ -10,6 +10,7 @@ from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.result import Advice, Step, WidthAdvice
 from hwcost.advice.tables import operations_of
 from hwcost.devices import DeviceFile
+from hwcost.model.formula import layer_cycles
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 from hwcost.network.run import SPILLED, Spilled
@@ -37,7 +38,8 @@ def with_device(advice: Advice, device: DeviceFile, network: Network, *, extrapo
         return advice
     operations = operations_of(network, array)
     layers: dict[str, Any] = {name: each.layer for name, each in operations.items()}
-    seconds = {name: float(cycles) / array.clock_hz for name, cycles in advice.layers.items()}
+    cycles = {name: layer_cycles(layer, array) for name, layer in layers.items()}
+    seconds = {name: float(each) / array.clock_hz for name, each in cycles.items()}
     if (rest := float(advice.total.seconds) - sum(seconds.values())) > 1e-12 * float(advice.total.seconds):
         layers[SPILLED], seconds[SPILLED] = Spilled(0), rest
     beyond = {name: found for name, layer in layers.items() if (found := tuple(device.beyond(layer)))}

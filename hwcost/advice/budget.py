@@ -33,6 +33,7 @@ from hwcost.advice.tables import (
     Numbers,
     changeable,
     cost_report,
+    machine_of,
     measure_of,
     over_each,
     spill_over,
@@ -41,7 +42,7 @@ from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
-from hwcost.network.run import room_cycles
+from hwcost.network.run import cost_of_room
 
 __all__ = ["Best", "Budget", "best_sizes", "check_values", "floor_of", "solve", "whole_values"]
 
@@ -53,7 +54,7 @@ VALUE, TIES = 1e9, 1e4  # values are whole numbers of this sum, so that sums are
 
 @dataclass(frozen=True)
 class Budget:
-    """Widths that fit a budget. Cycles are seconds where the costs were measured in seconds.
+    """Widths that fit a budget. Cycles are seconds or joules where costs are counted in them.
 
     Attributes:
         share: of today's cycles, as given.
@@ -211,10 +212,11 @@ def best_sizes(
         spilled = spill_over(network, array, {name: int(size[0]) for name, size in own.items()})
         return float(total_at(tables(own), dict.fromkeys(own, 0))[0]), float(spilled)
 
-    if isinstance(array, MeasuredCosts) or not array.may_spill:
+    if isinstance(array, MeasuredCosts) or not machine_of(array).may_spill:
         found = search(limit)
     else:
-        found = best_with_spill(search, cycles_of, limit, room_cycles(array))
+        room = cost_of_room(machine_of(array), measure_of(array))
+        found = best_with_spill(search, cycles_of, limit, room)
     sizes = {name: int(options[name][index]) for name, index in found.choice.items()}
     floor = floor_of(options, network, array, operations, most_entries)
     gap = found.bound / found.worth - 1 if found.worth else 0.0

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, Figures, candidates, followers, over_each, pricer
 from hwcost.machine.array import SystolicArray
 from hwcost.network.network import Network
@@ -73,7 +72,7 @@ def options_worth_taking(
     """
     own = followers(operations, name)
     sizes = candidates(network, name, network.widths[name].size, allowed, array)
-    if isinstance(array, MeasuredCosts):
+    if not isinstance(array, SystolicArray):
         return sizes
     bare = SystolicArray(array.rows, array.cols, dataflow=array.dataflow, clock_hz=array.clock_hz)
     if (

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hwcost.advice.budget import Budget
-from hwcost.advice.tables import CostSource, Numbers, measure_of
+from hwcost.advice.measured import MeasuredCosts
+from hwcost.advice.tables import Numbers
 from hwcost.devices.measured import legend, withheld
 from hwcost.errors import check_one_of
+from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.network.operations import Width
 from hwcost.network.run import RUN
@@ -124,7 +126,7 @@ class WidthAdvice:
 class Advice:
     """The advice on the widths of a network on an array.
 
-    Cycles are seconds where the costs were measured in seconds.
+    Cycles are seconds or joules where costs are counted in them.
 
     Attributes:
         name: of the network.
@@ -141,10 +143,13 @@ class Advice:
         extrapolated_share: their share of the time; None if nothing was measured.
         seconds_90: the ends between which the latency today lies with 90 %, on a calibrated device as it was fitted.
         extrapolate: whether a total of which more than half is beyond what was measured is among the figures.
+        measure: what costs are counted in: "cycles", "seconds" or "energy_joules".
+        buffers: for each layer that reads operands more than once, the bytes of a shared buffer with which it reads
+            each once, by what it reads again, most first; empty on a machine without buffers.
     """
 
     name: str
-    array: CostSource
+    array: SystolicArray | MeasuredCosts
     total: Cost
     layers: Mapping[str, Numbers]
     widths: tuple[WidthAdvice, ...]
@@ -157,6 +162,8 @@ class Advice:
     extrapolated_share: float | None = None
     seconds_90: tuple[float, float] | None = None
     extrapolate: bool = False
+    measure: str = "cycles"
+    buffers: Mapping[str, float] = field(default_factory=dict)
 
     def __getitem__(self, width: str) -> WidthAdvice:
         found = {each.name: each for each in self.widths}
@@ -165,11 +172,6 @@ class Advice:
             raise not_a_width(width, followed, f"width {width!r}")
         check_one_of("the advice", width, found, what="width")
         return found[width]
-
-    @property
-    def measure(self) -> str:
-        """What costs are counted in: "cycles", or "seconds"."""
-        return measure_of(self.array)
 
     @property
     def withheld(self) -> str:
@@ -200,6 +202,7 @@ class Advice:
             "beyond": {name: list(sentences) for name, sentences in self.beyond.items()},
             "layers": dict(self.layers),
             "widths": [each.as_dict() for each in self.widths],
+            "buffers": dict(self.buffers),
             "fixed": {layer: dict(sides) for layer, sides in self.fixed.items()},
             "budget": self.budget and self.budget.as_dict(),
             "unsupported": list(self.unsupported),

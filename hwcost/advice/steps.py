@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,14 @@ from hwcost.advice.result import Advice, Step, WidthAdvice, ratio
 from hwcost.advice.tables import (
     Allowed,
     CostSource,
+    EnergyCosts,
+    Numbers,
     candidates,
     changeable,
     check_source,
     cost_report,
     followers,
+    machine_of,
     measure_of,
     number,
     operations_of,
@@ -28,7 +32,11 @@ from hwcost.advice.tables import (
     spill_over,
 )
 from hwcost.devices import DeviceFile, ExtrapolationWarning, read_device
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.machine.array import SystolicArray
+from hwcost.machine.fields import is_finite
+from hwcost.model.cost import Cost
+from hwcost.network.buffers import curve_of, enough_for
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 from hwcost.network.pricing import Report
@@ -36,6 +44,7 @@ from hwcost.network.run import RUN
 
 __all__ = ["advise"]
 
+OBJECTIVES = ("time", "energy")
 MOST_AHEAD = 4096
 MOST_CHANNELS = 2**50
 NEUTRAL = {"multiple": 1, "least": 0}
@@ -43,8 +52,9 @@ NEUTRAL = {"multiple": 1, "least": 0}
 
 def advise(
     network: Network,
-    array: CostSource | DeviceFile | str,
+    array: SystolicArray | MeasuredCosts | DeviceFile | str,
     *,
+    objective: str = "time",
     budget: float | None = None,
     skip_unsupported: bool = False,
     multiple: int = 1,
@@ -62,7 +72,8 @@ def advise(
         array: the accelerator; a device by name, path or :func:`hwcost.devices.read_device`, of which the advice then
             also knows what it was measured with; or :class:`MeasuredCosts`, with which widths take only sizes that
             were measured.
-        budget: a share of today's cycles, below 1; finds the widths that fit it at the least loss of MACs.
+        objective: what to save: "time", or "energy" on a machine with figures of it.
+        budget: a share of today's cycles (or energy), below 1; finds the widths that fit it at the least loss of MACs.
         skip_unsupported: leave out operations that cannot be priced, and list them, instead of raising.
         multiple: all new sizes are multiples of this number.
         least: all new sizes are at least this share of today's. Open widths take neither of the two.
@@ -74,8 +85,8 @@ def advise(
         extrapolate: give a total of which more than half is beyond what the device was measured with.
 
     Raises:
-        InvalidValueError: unsupported operations, an array that is a sweep, a table of costs of another network, a
-            budget that no widths fit.
+        InvalidValueError: unsupported operations, an array that is a sweep, a table of costs of another network, an
+            energy that is not known, a budget that no widths fit.
 
     Warns:
         ExtrapolationWarning: more than half of the total is beyond what the device was measured with.
@@ -89,30 +100,32 @@ def advise(
     if isinstance(array, (str, os.PathLike)):
         array = read_device(array, field="array")
     device = array if isinstance(array, DeviceFile) else None
-    source = array.array if isinstance(array, DeviceFile) else array
-    array = check_source(network, source, skip_unsupported=skip_unsupported)
+    given = _counted(array.array if isinstance(array, DeviceFile) else array, objective)
+    source = check_source(network, given, skip_unsupported=skip_unsupported)
     allowed = Allowed.checked(multiple, least, keep)
     for field, given in (("multiple", multiple), ("least", least)):
         if given > NEUTRAL[field] and network.options:
             raise InvalidValueError(field, given, "leave it out", reason="open widths change only to their options")
     if value is not None and budget is None:
         raise InvalidValueError("value", value, "add a budget, or leave it out", reason="it is for a budget")
-    operations = operations_of(network, array)
-    report = cost_report(network, array, skip_unsupported=skip_unsupported)
+    operations = operations_of(network, source)
+    report = cost_report(network, source, skip_unsupported=skip_unsupported)
     widths = [
-        _width_advice(name, network, array, operations, report, allowed) for name in changeable(network, allowed.keep)
+        _width_advice(name, network, source, operations, report, allowed) for name in changeable(network, allowed.keep)
     ]
     widths.sort(key=lambda each: (-each.cheaper.saved_per_channel if each.cheaper else 0.0, each.name))
     found = Advice(
         name=network.name,
-        array=array,
+        array=source if isinstance(source, MeasuredCosts) else machine_of(source),
         total=report.total,
-        layers={name: getattr(report.of(name), measure_of(array)) for name in operations},
+        layers={name: _figure(report.of(name), measure_of(source)) for name in operations},
         widths=tuple(widths),
         fixed=_fixed(network, operations),
-        budget=None if budget is None else solve(network, array, operations, budget, effort, allowed, value=value),
+        budget=None if budget is None else solve(network, source, operations, budget, effort, allowed, value=value),
         unsupported=report.unsupported,
-        notes=(*network.notes, *(array.notes(network) if isinstance(array, MeasuredCosts) else ())),
+        notes=(*network.notes, *(source.notes(network) if isinstance(source, MeasuredCosts) else ())),
+        measure=measure_of(source),
+        buffers=_buffers(network, source),
     )
     if device is None:
         return found
@@ -120,6 +133,33 @@ def advise(
     if found.withheld:
         warnings.warn(f"no total: {found.withheld}; {found.legend}", ExtrapolationWarning, stacklevel=2)
     return found
+
+
+def _counted(array: Any, objective: str) -> Any:
+    """What says how much layers cost, for an objective."""
+    check_one_of("objective", objective, OBJECTIVES)
+    if objective == "time":
+        return array
+    if isinstance(array, MeasuredCosts):
+        reason = f"the table has costs in {array.measure}"
+        raise InvalidValueError("objective", objective, "leave it out", reason=reason)
+    return EnergyCosts(array)
+
+
+def _figure(cost: Cost, measure: str) -> Numbers:
+    """A figure of a cost; 0 for the energy of what takes no time."""
+    found: Numbers | None = getattr(cost, measure)
+    return 0.0 if found is None else found
+
+
+def _buffers(network: Network, source: CostSource) -> dict[str, float]:
+    """The buffer with which each layer that reads operands more than once reads each once, by what it reads again."""
+    if isinstance(source, MeasuredCosts) or not is_finite(machine_of(source).buffer_bytes):
+        return {}
+    priced = {name: each.layer for name, each in network.priced.items()}
+    enough = enough_for(priced, machine_of(source))
+    (point,) = curve_of(priced, [machine_of(source)])
+    return {name: enough[name] for name in point.again if enough[name] > point.buffer_bytes}
 
 
 def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, dict[str, str]]:
@@ -144,7 +184,7 @@ def _fixed(network: Network, operations: Mapping[str, Operation]) -> dict[str, d
 def _width_advice(
     name: str,
     network: Network,
-    array: CostSource,
+    source: CostSource,
     operations: Mapping[str, Operation],
     report: Report,
     allowed: Allowed,
@@ -152,17 +192,18 @@ def _width_advice(
     width, own = network.widths[name], followers(operations, name)
     step_size = math.lcm(width.multiple, allowed.multiple)
     # the next fold begins within the length of all arrays; groups share the channels, and are part of the multiple
-    is_table = isinstance(array, MeasuredCosts)
-    ahead = 0 if isinstance(array, MeasuredCosts) else (max(array.rows, array.cols) * array.arrays + 1) * step_size
+    is_table = isinstance(source, MeasuredCosts)
+    array = SystolicArray(1, 1) if isinstance(source, MeasuredCosts) else machine_of(source)
+    ahead = 0 if is_table else (max(array.rows, array.cols) * array.arrays + 1) * step_size
     most = LARGEST_SIDE if is_table else width.size + min(ahead, MOST_AHEAD * step_size)
-    sizes = candidates(network, name, most, allowed, array)
-    tables = over_each(own, network, array, {name: sizes})
+    sizes = candidates(network, name, most, allowed, source)
+    tables = over_each(own, network, source, {name: sizes})
     cycles, macs = (np.sum([table[i] for table in tables.values()], axis=0) for i in (0, 1))
-    cycles = cycles + spill_over(network, array, {name: sizes})
+    cycles = cycles + spill_over(network, source, {name: sizes})
     today = int(np.searchsorted(sizes, width.size))
     costs = {layer: report.of(layer) for layer in own}
     bounds = [] if is_table else [cost.bound for cost in costs.values()]
-    measure = measure_of(array)
+    measure = measure_of(source)
     total = getattr(report.total, measure)
 
     def step(index: int) -> Step:
@@ -182,11 +223,11 @@ def _width_advice(
     same = today + int(np.argmin(np.append(cycles[today:] == cycles[today], False))) - 1
     free = int(sizes[same])
     if same == len(sizes) - 1 and name not in network.options and ahead > MOST_AHEAD * step_size:
-        free = _last_free(own, network, array, name, free, min(free + ahead, MOST_CHANNELS), step_size)
+        free = _last_free(own, network, source, name, free, min(free + ahead, MOST_CHANNELS), step_size)
     return WidthAdvice(
         name=name,
         width=width,
-        layers={layer: getattr(cost, measure) for layer, cost in costs.items()},
+        layers={layer: _figure(cost, measure) for layer, cost in costs.items()},
         cheaper=step(int(below[-1])) if len(below) else None,
         best=step(int(halved[np.flatnonzero(rates == rates.max())[-1]])) if len(halved) else None,
         free=free,

@@ -10,22 +10,42 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from hwcost.advice.measured import MeasuredCosts, sides_of
-from hwcost.arrays import is_real
+from hwcost.arrays import Size, is_real
 from hwcost.elimination.factors import Figures
 from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import layer_cycles
+from hwcost.machine.energies import check_energy
+from hwcost.model.formula import layer_figure
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 from hwcost.network.pricing import Report, check_network, network_cost
-from hwcost.network.run import cycles_if_spilled, spill_cycles
+from hwcost.network.run import cost_if_spilled, spill_cost
+from hwcost.relaxation import EXACT
 
 __all__ = [
-    "Allowed", "CostSource", "Figures", "Numbers", "candidates", "changeable", "check_source", "cost_report",
-    "followers", "measure_of", "number", "operations_of", "over_each", "pricer", "spill_over",
+    "Allowed", "CostSource", "EnergyCosts", "Figures", "Numbers", "candidates", "changeable", "check_source",
+    "cost_report", "followers", "machine_of", "measure_of", "number", "operations_of", "over_each", "pricer",
+    "spill_over",
 ]  # fmt: skip
 
-CostSource: TypeAlias = SystolicArray | MeasuredCosts
+
+class EnergyCosts(NamedTuple):
+    """The energy that a machine takes, in place of its cycles."""
+
+    machine: SystolicArray
+
+    @property
+    def measure(self) -> str:
+        """The figure of a cost that is counted."""
+        return "energy_joules"
+
+    @property
+    def clock_hz(self) -> Size:
+        """That of the machine."""
+        return self.machine.clock_hz
+
+
+CostSource: TypeAlias = SystolicArray | EnergyCosts | MeasuredCosts
 """What says how much a layer costs."""
 
 Numbers: TypeAlias = "int | float"
@@ -49,17 +69,22 @@ def changeable(network: Network, keep: Iterable[str] = ()) -> list[str]:
 
 def operations_of(network: Network, source: CostSource) -> dict[str, Operation]:
     """The operations that cost something: by a table of measured costs those with products."""
-    return network.priced if isinstance(source, MeasuredCosts) else network.costing(source)
+    return network.priced if isinstance(source, MeasuredCosts) else network.costing(machine_of(source))
+
+
+def machine_of(source: SystolicArray | EnergyCosts) -> SystolicArray:
+    """The machine of a source that has one."""
+    return source.machine if isinstance(source, EnergyCosts) else source
 
 
 def spill_over(network: Network, source: CostSource, sizes: Mapping[str, Any]) -> Any:
-    """The cycles that weights which do not fit take at sizes of widths, arrays that broadcast; 0 if all weights fit.
+    """The cost that weights which do not fit take at sizes of widths, arrays that broadcast; 0 if all weights fit.
 
     They belong to no operation: whether those of one fit depends on all others.
     """
-    if isinstance(source, MeasuredCosts) or not source.may_spill:
+    if isinstance(source, MeasuredCosts) or not machine_of(source).may_spill:
         return 0.0
-    return spill_cycles(network.at(sizes), source)
+    return spill_cost(network.at(sizes), machine_of(source), figure=measure_of(source))
 
 
 def followers(operations: Mapping[str, Operation], width: str) -> dict[str, Operation]:
@@ -68,8 +93,8 @@ def followers(operations: Mapping[str, Operation], width: str) -> dict[str, Oper
 
 
 def measure_of(source: CostSource) -> str:
-    """What costs are counted in: "cycles" or "seconds", a field of :class:`hwcost.Cost`."""
-    return source.measure if isinstance(source, MeasuredCosts) else "cycles"
+    """What costs are counted in: "cycles", "seconds" or "energy_joules", a figure of :class:`hwcost.Cost`."""
+    return "cycles" if isinstance(source, SystolicArray) else source.measure
 
 
 def check_source(network: Network, source: CostSource | str, *, skip_unsupported: bool) -> CostSource:
@@ -78,6 +103,8 @@ def check_source(network: Network, source: CostSource | str, *, skip_unsupported
     Raises:
         InvalidValueError: none of them, or a network that it cannot price.
     """
+    if isinstance(source, EnergyCosts):
+        return EnergyCosts(check_energy(check_network(network, source.machine, skip_unsupported=skip_unsupported)))
     if not isinstance(source, MeasuredCosts):
         return check_network(network, source, skip_unsupported=skip_unsupported)
     check_network(network, SystolicArray(1, 1), skip_unsupported=skip_unsupported)
@@ -89,7 +116,7 @@ def cost_report(layers: Mapping[str, Any], source: CostSource, *, skip_unsupport
     """What named layers cost, in total and layer by layer."""
     if isinstance(source, MeasuredCosts):
         return source.report(layers, skip_unsupported=skip_unsupported)
-    return network_cost(layers, source, skip_unsupported=skip_unsupported)
+    return network_cost(layers, machine_of(source), skip_unsupported=skip_unsupported)
 
 
 def pricer(
@@ -102,7 +129,7 @@ def pricer(
     those of ``tied`` operations are those of others.
     """
     known: dict[Any, tuple[Any, Any]] = {}
-    is_table = isinstance(source, MeasuredCosts)
+    is_table, measure = isinstance(source, MeasuredCosts), measure_of(source)
 
     def price(name: str, operation: Operation, sizes: Mapping[str, Any]) -> tuple[Any, Any]:
         key = operation.layer, tuple(operation.sizes.items()), name if is_table else name in tied
@@ -111,8 +138,9 @@ def pricer(
             if isinstance(source, MeasuredCosts):
                 cost = source.at(name, *sides_of(layer).at(layer))
             else:
-                cost = layer_cycles(layer, source)
-                cost = cost + cycles_if_spilled(layer, source) if spilled and name not in tied else cost
+                machine = machine_of(source)
+                cost = layer_figure(layer, machine, EXACT, measure)
+                cost = cost + cost_if_spilled(layer, machine, measure) if spilled and name not in tied else cost
             known[key] = cost, sum(gemm.macs for gemm in layer.gemms())
         return known[key]
 

@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli import advise_output as output
-from hwcost.cli.shared.machines import BUFFER, TABLE, ArrayOptions, Machine, timed_options
+from hwcost.cli.shared.machines import TABLE, ArrayOptions, CostTable, Machine, array_options
 from hwcost.cli.shared.networks import ModelOptions, model_options
-from hwcost.cli.shared.options import extrapolate, form_options, option_names, parsed_by, size_option, skip_unsupported
+from hwcost.cli.shared.options import (
+    default_option,
+    extrapolate,
+    form_options,
+    option_names,
+    parsed_by,
+    size_option,
+    skip_unsupported,
+)
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
-from hwcost.cli.shared.values import parse_number, parse_share, parse_sizes_by_name
+from hwcost.cli.shared.values import parse_name, parse_number, parse_share, parse_sizes_by_name
 from hwcost.console import note, user_code
 from hwcost.errors import InvalidValueError
+from hwcost.machine.energies import ENERGIES
 
 if TYPE_CHECKING:
     from hwcost.advice.tables import CostSource
@@ -26,6 +35,7 @@ __all__ = ["advise"]
 
 _SHARE = ("a share of today's cycles between 0 and 1, like 0.9", 0.0, math.nextafter(1.0, 0.0))
 
+_OBJECTIVES = ("time", "energy")
 _OPTIONS = {name: f"--{name}" for name in ("budget", "multiple", "least", "effort")} | {"the table of costs": "--table"}
 
 _EXAMPLES = """\b
@@ -34,15 +44,23 @@ Examples:
   hwcost advise net.onnx --device gemmini --budget 0.9 --to-csv smaller.csv
   hwcost advise net.py:Net --input 1,3,224,224 --s1 16 --s2 16 --budget 0.75 --multiple 8 --apply
   hwcost advise net.py:Net --input 1,3,224,224 --table costs.csv --budget 0.75
+  hwcost advise net.onnx --s1 16 --s2 16 --buffer 256k --energy 45nm-textbook --for energy --budget 0.8
 """
 
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("model", metavar="MODEL")
 @model_options
-@timed_options
-@BUFFER
+@array_options
 @TABLE
+@default_option(
+    "--for",
+    "objective",
+    default=_OBJECTIVES[0],
+    metavar="NAME",
+    parser=(parse_name, _OBJECTIVES),
+    words="What to save: time or energy. Energy needs figures, of the device or of --energy.",
+)
 @click.option(
     "--budget",
     metavar="SHARE",
@@ -73,6 +91,7 @@ def advise(
     options: ModelOptions,
     array: ArrayOptions,
     table: str | None,
+    objective: str,
     budget: float | None,
     multiple: int | None,
     least: float | None,
@@ -101,6 +120,7 @@ def advise(
         raise InvalidValueError("--layers", True, "leave it out", reason="--json has the layers of every width")
     _check_options(model, applied, taken, budget, to_csv)
     machine = array.read() if table is None else array.read_table(table)
+    _check_objective(machine, objective, array.energy)
     network = options.read(model)
     with option_names({"the network": "--take"}):
         network.at(taken)
@@ -111,7 +131,14 @@ def advise(
         name: each for name, each in (("multiple", multiple), ("least", least), ("effort", effort)) if each is not None
     }
     with option_names(_OPTIONS, network.name):
-        advice = advise_on(network, machine.array, budget=budget, skip_unsupported=skip_unsupported, **numbers)
+        advice = advise_on(
+            network,
+            machine.array,
+            objective=objective,
+            budget=budget,
+            skip_unsupported=skip_unsupported,
+            **numbers,
+        )
     file = machine.file if isinstance(machine, Machine) else None
     if file is not None:
         advice = with_device(advice, file, network, extrapolate=extrapolate)
@@ -119,7 +146,7 @@ def advise(
     check, failed = None, None
     if applied:
         try:
-            check = _apply(model, options, network, machine.array, sizes)
+            check = _apply(model, options, network, machine.array, advice.measure, sizes)
         except InvalidValueError as error:  # the report comes first: it took the time
             failed = error
     if to_csv is not None:
@@ -136,6 +163,17 @@ def advise(
         click.echo("\n".join(lines))
     if failed is not None:
         raise failed
+
+
+def _check_objective(machine: Machine | CostTable, objective: str, energy: str | None) -> None:
+    """Raises for energy that is not known, or that nothing would print."""
+    if objective != "energy":
+        return
+    if isinstance(machine, CostTable):
+        raise InvalidValueError("--for", objective, "leave one of them out", reason="--table has no energy")
+    if not machine.array.has_energy:
+        reason = f"{machine.name or 'the array'} has no figures of energy"
+        raise InvalidValueError("--for", objective, f"add --energy, one of: {', '.join(ENERGIES)}", reason=reason)
 
 
 def _check_options(
@@ -156,10 +194,15 @@ def _check_options(
 
 
 def _apply(
-    model: str, options: ModelOptions, network: Network, array: CostSource, sizes: Mapping[str, int]
+    model: str,
+    options: ModelOptions,
+    network: Network,
+    array: CostSource,
+    measure: str,
+    sizes: Mapping[str, int],
 ) -> dict[str, Any]:
     """Rebuilds the module with other widths, reads it again and prices it."""
-    from hwcost.advice.tables import cost_report, measure_of
+    from hwcost.advice.tables import cost_report
     from hwcost.importers.torch import InputSpec
     from hwcost.importers.torch.resize import applied
 
@@ -167,7 +210,6 @@ def _apply(
         changes, rebuilt = applied(model, [InputSpec.parse(text) for text in options.inputs], network, sizes)
     wanted = network.at(sizes)
     predicted, found = (cost_report(each, array, skip_unsupported=True).total for each in (wanted, rebuilt))
-    measure = measure_of(array)
     costs = [getattr(each, measure) for each in (predicted, found)]
     if costs[0] != costs[1] or predicted.macs != found.macs:
         reason = f"{model} takes {costs[1]} {measure} when rebuilt, not {costs[0]} as predicted"

@@ -10,7 +10,7 @@ from hwcost.cli.shared.machines import between
 from hwcost.cli.shared.networks import changed_lines
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT
 from hwcost.tables import text_table
-from hwcost.units import TIMES, in_unit, marked, shorten_name, shortlist
+from hwcost.units import ENERGIES, SIZES, TIMES, in_unit, marked, shorten_name, shortlist
 
 if TYPE_CHECKING:
     from hwcost.advice import Advice, Budget, Step, WidthAdvice
@@ -24,7 +24,9 @@ _BY_LAYER = ("layer", "{whole}", "width", "size", "cheaper", "layer", "network",
 _WORDS = {
     "cycles": {"saves": "saves[cycles]", "whole": "cycles", "unit": " cycles"},
     "seconds": {"saves": "saves", "whole": "time", "unit": ""},
+    "energy_joules": {"saves": "saves", "whole": "energy", "unit": ""},
 }
+_UNITS = {"seconds": TIMES, "energy_joules": ENERGIES}
 _NAMED = 6
 
 
@@ -60,8 +62,8 @@ def _flat(each: WidthAdvice, measure: str) -> dict[str, Any]:
 
 
 def _number(value: float, measure: str) -> str:
-    if measure == "seconds":
-        return in_unit(value, TIMES, 4)
+    if measure in _UNITS:
+        return in_unit(value, _UNITS[measure], 4)
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
@@ -91,6 +93,9 @@ def lines(
         yield f"... and {len(rows) - most} more"
     yield from _fixed(advice)
     yield from _remarks(advice, most)
+    if advice.buffers:
+        named = [f"{shorten_name(name, 100)} {in_unit(size, SIZES, 4)}" for name, size in advice.buffers.items()]
+        yield f"reads operands again; with this buffer it would not: {shortlist(named, _NAMED)}"
     if advice.budget is not None:
         yield ""
         yield from _budget(advice, advice.budget)
@@ -134,7 +139,7 @@ def _speed_up(step: Step, advice: Advice) -> str:
 def _per_channel(step: Step, measure: str) -> str:
     """Four digits, or an integer where there are more, as for all cycles."""
     cycles = step.saved_per_channel
-    if measure == "seconds":
+    if measure in _UNITS:
         return _number(cycles, measure)
     return f"{cycles:.0f}" if cycles >= 1e4 else f"{cycles:.4g}"
 
@@ -210,7 +215,7 @@ def _quality(found: Budget) -> str:
 
 
 def _checked(check: Mapping[str, Any]) -> Iterator[str]:
-    measure = "seconds" if "predicted_seconds" in check else "cycles"
+    (measure,) = (name for name in _WORDS if f"predicted_{name}" in check)
     predicted, rebuilt = (_number(check[f"{name}_{measure}"], measure) for name in ("predicted", "rebuilt"))
     yield f"applied: predicted {predicted}{_WORDS[measure]['unit']}, rebuilt and priced {rebuilt}"
     yield from changed_lines(check["changes"])

@@ -26,7 +26,7 @@ from hwcost.machine.fields import is_finite
 from hwcost.machine.rows import Row, called, resolved, row_of, table
 from hwcost.units import SIZES, in_unit
 
-__all__ = ["ENERGIES", "EnergyTable", "Figure", "figures_of", "with_energy", "without_energy"]
+__all__ = ["ENERGIES", "EnergyTable", "Figure", "check_energy", "figures_of", "with_energy", "without_energy"]
 
 
 class Figure(NamedTuple):
@@ -115,6 +115,18 @@ def without_energy(array: SystolicArray) -> SystolicArray:
     if not array.has_energy:
         return array
     return adapt(array, **{name: declared.neutral for name, declared in Energy.declarations.items()}).array
+
+
+def check_energy(array: SystolicArray) -> SystolicArray:
+    """The machine; raises InvalidValueError if it has no figures of energy.
+
+    >>> check_energy(with_energy(SystolicArray(8, 8, buffer_bytes=8192.0), "45nm-textbook")).has_energy
+    True
+    """
+    if not array.has_energy:
+        allowed = f"a machine with them, as with_energy(array, {next(iter(ENERGIES))!r}) makes it"
+        raise InvalidValueError("array", array, allowed, reason="there are no figures of energy")
+    return array
 
 
 # ---------------------------------------------------------------- rows

@@ -228,6 +228,14 @@ def layer_traffic(layer: Layer, array: SystolicArray | str) -> Traffic:
     return sum((price(gemm, array).traffic for gemm in layer.gemms()), start=Traffic({}, array.bytes_per_element))
 
 
+def layer_figure(layer: Layer, array: SystolicArray, relaxation: Relaxation, figure: str) -> Size:
+    """A figure of :func:`layer_cost` only; 0 for one that a layer without any work does not have."""
+    if figure == "cycles":
+        return layer_cycles(layer, array, relaxation)
+    found = getattr(layer_cost(layer, array, relaxation=relaxation), figure)
+    return 0.0 if found is None else found
+
+
 def layer_cycles(layer: Layer, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
     """The cycles of :func:`layer_cost` only."""
     moving = (cycles for move in moves_of(layer) for cycles in move_cycles(move, array))

@@ -14,7 +14,7 @@ from hwcost.machine.fields import is_finite
 from hwcost.model.cost import Cost
 from hwcost.model.layout import is_zero
 
-__all__ = ["Move", "move_cost", "move_cycles", "moves_of", "reading_cost"]
+__all__ = ["Move", "move_cost", "move_cycles", "move_figure", "moves_of", "reading_cost"]
 
 
 class Move(NamedTuple):
@@ -50,6 +50,14 @@ def move_cycles(move: Move, array: SystolicArray) -> tuple[Size, Size]:
     if is_finite(rate) and not is_zero(move.elements):
         moving = true_divide(product(move_bytes(move, array), array.clock_hz), rate)
     return moving, getattr(array, move.cycles) if move.cycles else 0
+
+
+def move_figure(move: Move, array: SystolicArray, figure: str) -> Size:
+    """A figure of :func:`move_cost`; 0 for one that it does not have."""
+    if figure == "cycles":
+        return total(*move_cycles(move, array), what="the cycles")
+    found = getattr(move_cost(move, array), figure)
+    return 0.0 if found is None else found
 
 
 def move_bytes(move: Move, array: SystolicArray) -> Size:

@@ -1,4 +1,4 @@
-"""A limit on the cycles of a network, as people give it: a share of a reference, cycles, or seconds."""
+"""A limit on the cost of a network, as people give it: a share of a reference, cycles, seconds, or joules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILL = 0.97
 
 
 class Limit(NamedTuple):
-    """A limit on the cycles of a network, which are seconds where costs were measured in seconds.
+    """A limit on the cycles of a network, which are seconds or joules where costs are counted in them.
 
     Attributes:
         cycles: at most.
@@ -49,34 +49,41 @@ class Limit(NamedTuple):
         target: float | None = None,
         cycles: float | None = None,
         seconds: float | None = None,
+        joules: float | None = None,
     ) -> Limit:
-        """The limit that one of the three gives.
+        """The limit that one of the four gives.
 
         Args:
             today: the cost that counts as 1.
             clock_hz: cycles per second, if they are known.
-            measure: "cycles", or "seconds" for a limit on seconds.
+            measure: what costs are counted in: "cycles", "seconds" or "energy_joules".
             target: a share of ``today``.
-            cycles, seconds: in these units.
+            cycles, seconds, joules: in these units.
 
         Raises:
             InvalidValueError: none or several of them, one that is not a positive number, or that cannot be converted.
         """
-        given = {"target": target, "cycles": cycles, "seconds": seconds}
+        given = {"target": target, "cycles": cycles, "seconds": seconds, "joules": joules}
+        factors = {"target": today} | _factors(measure, clock_hz)
         names = [name for name, value in given.items() if value is not None]
         if len(names) != 1:
-            allowed = "one of target (a share of today's cycles), cycles and seconds"
+            allowed = f"one of target (a share of today's), {' and '.join(list(factors)[1:])}"
             raise InvalidValueError("target", names or MISSING, allowed)
         (name,) = names
         value = given[name]
         if not is_real(value) or not 0 < value < math.inf:  # type: ignore[operator]
             raise InvalidValueError(name, value, "a number above 0")
-        clock = 1.0 if measure == "seconds" else clock_hz
-        if clock is None if name == "seconds" else measure == "seconds" and name == "cycles":
-            reason = f"the table has costs in {measure}"
-            raise InvalidValueError(name, value, f"pass target, or {measure}", reason=reason)
-        factor = {"target": today, "cycles": 1.0, "seconds": clock}[name]
-        return cls(float(value) * float(factor), today, name, float(value))  # type: ignore[arg-type]
+        if name not in factors:
+            reason = f"costs are in {list(factors)[1]}"
+            raise InvalidValueError(name, value, f"pass {' or '.join(factors)}", reason=reason)
+        return cls(float(value) * float(factors[name]), today, name, float(value))  # type: ignore[arg-type]
+
+
+def _factors(measure: str, clock_hz: float | None) -> dict[str, float]:
+    """What a measure is in units that a limit may have."""
+    if measure == "cycles":
+        return {"cycles": 1.0} | ({} if clock_hz is None else {"seconds": clock_hz})
+    return {"seconds": 1.0} if measure == "seconds" else {"joules": 1.0}
 
 
 _FORM = re.compile(r"\s*((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)\s*(cycles|ms)?\s*", re.IGNORECASE)

@@ -138,8 +138,12 @@ def network_cost(
     return Report(total, found.unsupported, tuple(found.layers), costs, found.owners, run, moved, plan)
 
 
-def network_cycles(layers: Layers, array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
-    """The total cycles of :func:`network_cost` only, for inner loops."""
+def network_figure(
+    layers: Layers, array: SystolicArray, relaxation: Relaxation = EXACT, figure: str = "cycles"
+) -> Size:
+    """One figure of the total of :func:`network_cost` only, for inner loops, which mostly ask for the cycles."""
+    if figure != "cycles":
+        return getattr(network_cost(layers, array, relaxation=relaxation).total, figure)
     found = _collect(layers, skip=False)
     gemms, run = found.gemms, run_of(found.layers, array, relaxation)
     more = [each.cycles for each in moves_by_layer(found.layers, array).values()]

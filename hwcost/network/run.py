@@ -27,13 +27,13 @@ from hwcost.model.cost import Cost
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import MatMul
 from hwcost.model.layout import is_zero
-from hwcost.model.moves import Move, move_cost, move_cycles
+from hwcost.model.moves import Move, move_cost, move_figure
 from hwcost.model.sums import where
 from hwcost.relaxation import EXACT, Relaxation
 
 __all__ = [
-    "RUN", "SPILLED", "Ends", "Run", "RunLayers", "Spilled", "cycles_if_spilled", "ends_of", "room_cycles", "run_of",
-    "sides_of", "spill_cycles", "spill_move", "spilled_weights", "stored_by_layer", "stored_elements", "tied_layers",
+    "RUN", "SPILLED", "Ends", "Run", "RunLayers", "Spilled", "cost_if_spilled", "cost_of_room", "ends_of", "run_of",
+    "sides_of", "spill_cost", "spill_move", "spilled_weights", "stored_by_layer", "stored_elements", "tied_layers",
 ]  # fmt: skip
 
 RUN, SPILLED = "(run)", "(weights)"
@@ -225,23 +225,25 @@ def spill_move(elements: Size) -> Move:
     return Move(elements, "spill_bytes_per_s", dram="weight")
 
 
-def cycles_if_spilled(layer: Any, array: SystolicArray) -> Size:
-    """The cycles in which the weights of a layer arrive if they do not fit."""
-    return move_cycles(spill_move(stored_elements(layer, array)), array)[0]
+def cost_if_spilled(layer: Any, array: SystolicArray, figure: str = "cycles") -> Size:
+    """The cycles, or another figure of a cost, in which the weights of a layer arrive if they do not fit."""
+    return move_figure(spill_move(stored_elements(layer, array)), array, figure)
 
 
-def room_cycles(array: SystolicArray) -> float:
-    """The cycles in which as many weights arrive as there is room for."""
+def cost_of_room(array: SystolicArray, figure: str = "cycles") -> float:
+    """The same of as many weights as there is room for."""
     moved = array.weight_capacity_bytes / array.bytes_per_element
-    return float(move_cycles(spill_move(moved), array)[0])
+    return float(move_figure(spill_move(moved), array, figure))
 
 
-def spill_cycles(layers: Mapping[str, Any], array: SystolicArray, relaxation: Relaxation = EXACT) -> Size:
-    """The cycles in which weights that do not fit arrive; 0 if all fit."""
+def spill_cost(
+    layers: Mapping[str, Any], array: SystolicArray, relaxation: Relaxation = EXACT, figure: str = "cycles"
+) -> Size:
+    """The same of weights that do not fit; 0 if all fit."""
     if not array.may_spill:
         return 0
     elements = spilled_weights(layers, array, relaxation)[1]
-    return move_cycles(spill_move(elements), array)[0]
+    return move_figure(spill_move(elements), array, figure)
 
 
 # ---------------------------------------------------------------- a run

@@ -10,7 +10,7 @@ from torch import nn
 
 from hwcost._version import __version__
 from hwcost.advice.measured import MeasuredCosts
-from hwcost.advice.tables import Allowed, CostSource, Figures, cost_report, measure_of
+from hwcost.advice.tables import Allowed, CostSource, Figures, cost_report, machine_of, measure_of
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch
 from hwcost.importers.torch.resize import resized
@@ -281,7 +281,8 @@ def _why_not_smaller(network: Network, array: CostSource, width: str) -> str:
 def _words(array: CostSource) -> str:
     if isinstance(array, MeasuredCosts):
         return f"a table of measured costs: {plural(array.rows, 'row')} of {plural(len(array.layers), 'layer')}"
-    return f"{array.size_in_words}, {array.dataflow_row.summary}, {array.fold_timing} folds"
+    machine = machine_of(array)
+    return f"{machine.size_in_words}, {machine.dataflow_row.summary}, {machine.fold_timing} folds"
 
 
 def _count(model: nn.Module) -> int:

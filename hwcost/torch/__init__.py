@@ -1,6 +1,7 @@
 """PyTorch modules within a limit: latency as a loss term, and pruning.
 
-Cost tables, the exact expectation, smooth costs and :class:`LatencyLoss`, with a weight or a limit, are for searches.
+Cost tables, the exact expectation, smooth costs and :class:`LatencyLoss`, :class:`EnergyLoss` and
+:class:`EnergyDelayLoss`, with a weight or a limit, are for searches.
 :func:`prune` cuts a trained module to an exact limit, :func:`supernet` is one training for many limits,
 :func:`darts` finds widths by gradient descent, and :func:`resized` cuts to any widths.
 """
@@ -16,6 +17,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError("PyTorch", "torch", "hwcost.torch") from error
 
+from hwcost.torch.energy import EnergyDelayLoss, EnergyLoss
 from hwcost.torch.gradient_check import GradientCheck, check_gradient
 from hwcost.torch.loss import LatencyLoss
 from hwcost.torch.sums import SumAxis
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from hwcost.pruning import Pruned, PruningReport, Sliced, SuperNet, darts, prune, pruned, schedule, supernet
 
 __all__ = [
-    "CostTable", "GradientCheck", "LatencyLoss", "Pruned", "PruningReport", "Sliced", "SumAxis", "SuperNet",
-    "TargetWeight", "check_gradient", "cost_table", "darts", "expected_cost", "expected_sizes", "prune", "pruned",
-    "resized", "schedule", "space_tables", "supernet",
+    "CostTable", "EnergyDelayLoss", "EnergyLoss", "GradientCheck", "LatencyLoss", "Pruned", "PruningReport", "Sliced",
+    "SumAxis", "SuperNet", "TargetWeight", "check_gradient", "cost_table", "darts", "expected_cost", "expected_sizes",
+    "prune", "pruned", "resized", "schedule", "space_tables", "supernet",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.limits import FILL
 from hwcost.network.network import Network
-from hwcost.network.run import cycles_if_spilled, room_cycles, spill_cycles, tied_layers
+from hwcost.network.run import cost_if_spilled, cost_of_room, spill_cost, tied_layers
 from hwcost.torch.sums import Axis, SumAxis
 from hwcost.torch.tables import CostTable, contracted, space_tables
 
@@ -53,7 +54,12 @@ def most_probable(
 
 
 def most_probable_with_spill(
-    network: Network, array: SystolicArray, tables: Sequence[CostTable], probs: Mapping[str, Tensor], limit: float
+    network: Network,
+    array: SystolicArray,
+    tables: Sequence[CostTable],
+    probs: Mapping[str, Tensor],
+    limit: float,
+    figure: str = "cycles",
 ) -> dict[str, int] | None:
     """The sizes of the most probable network found within a limit where weights may not fit, which no table has.
 
@@ -61,7 +67,10 @@ def most_probable_with_spill(
     """
     options = network.options
     smallest = {name: min(sizes) for name, sizes in options.items()}
-    tied, stored = tied_layers(network), space_tables(network, array, cost=cycles_if_spilled)
+    tied, stored = (
+        tied_layers(network),
+        space_tables(network, array, cost=functools.partial(cost_if_spilled, figure=figure)),
+    )
     own = [table for name, table in stored.items() if name not in tied]
 
     def cost(tables: Sequence[CostTable], choice: Mapping[str, int]) -> float:
@@ -69,7 +78,7 @@ def most_probable_with_spill(
         return float(contracted(tables, {name: each.double() for name, each in chosen.items()}))
 
     def total(choice: Mapping[str, int]) -> float:
-        return cost(tables, choice) + float(spill_cycles(network.at(choice), array))
+        return cost(tables, choice) + float(spill_cost(network.at(choice), array, figure=figure))
 
     def worth(choice: Mapping[str, int]) -> float:
         places = {name: options[name].index(size) for name, size in choice.items()}
@@ -85,19 +94,19 @@ def most_probable_with_spill(
     found = [
         smallest if total(smallest) <= limit else None,
         within(tables, 0.0),
-        within((*tables, *own), room_cycles(array)),
+        within((*tables, *own), cost_of_room(array, figure)),
     ]
     return max(filter(None, found), key=worth, default=None)
 
 
-def joint_spill(network: Network, array: SystolicArray) -> CostTable:
-    """The cycles of weights that do not fit, over all decisions of a network together."""
+def joint_spill(network: Network, array: SystolicArray, figure: str = "cycles") -> CostTable:
+    """The cycles, or another figure, of weights that do not fit, over all decisions of a network together."""
     shape = tuple(map(len, network.options.values()))
     sizes = {
         name: np.array(own).reshape(-1, *[1] * (len(shape) - index - 1))
         for index, (name, own) in enumerate(network.options.items())
     }
-    values = np.broadcast_to(np.asarray(spill_cycles(network.at(sizes), array), dtype=np.float64), shape)
+    values = np.broadcast_to(np.asarray(spill_cost(network.at(sizes), array, figure=figure), dtype=np.float64), shape)
     return CostTable(torch.from_numpy(values.copy()), tuple(network.options))
 
 

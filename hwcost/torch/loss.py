@@ -1,18 +1,19 @@
-"""Latency as a loss term in PyTorch, with a weight or within a limit.
+"""Latency, energy and their product as loss terms in PyTorch, with a weight or within a limit.
 
 There are two ways to a gradient. The expectation needs no smoothing: it is multilinear in the probabilities of the
 options (see :mod:`hwcost.torch.tables`). The smooth cost takes the expected widths instead and prices them with relaxed
-ceilings, as the author's search does. :class:`LatencyLoss` offers both over a network with open widths;
+ceilings, as the author's search does. The losses offer both over a network with open widths;
 :func:`hwcost.torch.expected_sizes` shows the smooth cost layer by layer.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,17 +21,18 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from hwcost.errors import InvalidValueError, NoGradientError
 from hwcost.machine.array import SystolicArray
+from hwcost.model.formula import layer_figure
 from hwcost.network.limits import Limit
 from hwcost.network.network import Network
-from hwcost.network.pricing import Report, check_network, network_cost, network_cycles
-from hwcost.network.run import spill_cycles
+from hwcost.network.pricing import Report, check_network, network_cost, network_figure
+from hwcost.network.run import spill_cost
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, as_relaxation
 from hwcost.torch.choosing import fewest_cycles, joint_spill, most_probable, most_probable_with_spill
 from hwcost.torch.sums import Axis
 from hwcost.torch.tables import CostTable, as_row, check_shares, contracted, options_matrix, probability, space_tables
 from hwcost.torch.target import TargetWeight, check_weight
 
-__all__ = ["LatencyLoss"]
+__all__ = ["CostLoss", "LatencyLoss"]
 
 Probabilities: TypeAlias = Mapping[str, Tensor] | Tensor
 Function: TypeAlias = Callable[[Tensor], Tensor]
@@ -39,7 +41,219 @@ MOST_JOINT = 2**16
 """Networks of a space for which a table over all decisions has the weights that do not fit."""
 
 
-class LatencyLoss(nn.Module):
+class CostLoss(nn.Module):
+    """L = L_data + weight * cost / reference, the cost as a function of architecture probabilities.
+
+    :class:`LatencyLoss` and :class:`hwcost.torch.EnergyLoss` say which figure of a cost is counted.
+    """
+
+    FIGURE: ClassVar[str]
+    """The figure of :class:`hwcost.Cost`."""
+    NAME: ClassVar[str]
+    """What the details of :meth:`penalise` call it."""
+
+    def __init__(
+        self,
+        network: Network,
+        array: SystolicArray | str,
+        *,
+        relaxation: Relaxation | str | None,
+        reference: float | Mapping[str, int] | None,
+        weight: float,
+        skip_unsupported: bool,
+        **limit: float | None,
+    ) -> None:
+        super().__init__()
+        array = self._check(check_network(network, array, skip_unsupported=skip_unsupported, is_space=True))
+        self.network, self.array, self.skip_unsupported = network, array, skip_unsupported
+        self.relaxation = None if relaxation is None else as_relaxation(relaxation)
+        if reference is None or isinstance(reference, Mapping):
+            self.reference = float(getattr(self.exact(reference or {}).total, self.FIGURE))
+        elif isinstance(reference, bool) or not isinstance(reference, (int, float)) or not 0 < reference < math.inf:
+            raise InvalidValueError("reference", reference, "a cost above 0, or a choice of sizes")
+        else:
+            self.reference = float(reference)
+        self._weight, self.limit, self.target_weight = check_weight(weight), None, None
+        if any(each is not None for each in limit.values()):
+            self.limit = Limit.of(self.reference, float(array.clock_hz), self.FIGURE, **limit)
+            self.target_weight = TargetWeight(self.limit.cycles, reference=self.reference, weight=weight)
+        self._lengths = {name: len(sizes) for name, sizes in network.options.items()}
+        self._recordings: dict[str, tuple[Any, list[Tensor | None], Function]] = {}
+        together: dict[tuple[Axis, ...], list[Tensor]] = defaultdict(list)
+        count = functools.partial(layer_figure, relaxation=EXACT, figure=self.FIGURE)
+        for values, axes in space_tables(network, array, skip_unsupported=skip_unsupported, cost=count).values():
+            together[axes].append(values)
+        largest = network.at({name: max(sizes) for name, sizes in network.options.items()})
+        self._spills = bool(spill_cost(largest, array))
+        if self._spills and math.prod(map(len, network.options.values())) <= MOST_JOINT:
+            joint = joint_spill(network, array, self.FIGURE)
+            together[joint.axes].append(joint.values)
+            self._spills = False  # a table over all decisions has it
+        self._axes = tuple(together)
+        for index, alike in enumerate(together.values()):
+            self.register_buffer(f"table_{index}", torch.stack(alike).sum(0))
+        self.register_buffer("options", options_matrix(network.options))
+
+    def _check(self, array: SystolicArray) -> SystolicArray:
+        """The machine; raises InvalidValueError if it does not have the figure."""
+        return array
+
+    @property
+    def tables(self) -> tuple[CostTable, ...]:
+        """The exact costs by decision, layers that follow the same widths together (the buffers of this module)."""
+        return tuple(CostTable(self.get_buffer(f"table_{i}"), axes) for i, axes in enumerate(self._axes))
+
+    def forward(self, probs: Probabilities) -> Tensor:
+        """The cost in units of the reference: a scalar, differentiable in the probabilities.
+
+        Args:
+            probs: for each decision a vector of probabilities, or all of them in a row, in the order of the network's
+                ``options`` (which saves a search's inner loop some time).
+
+        Raises:
+            NoGradientError: in training mode no probability carries a gradient, so that the term would train nothing.
+            InvalidValueError: a decision is missing or unknown, or a vector is of another length; values that are no
+                probabilities, such as logits (on an accelerator, only the first call looks at values).
+        """
+        return self.cost(probs) / self.reference
+
+    def cost(self, probs: Probabilities) -> Tensor:
+        """The cost in its own unit: as :meth:`forward`, not divided by the reference."""
+        row = self._row(probs)
+        if self._is_step and not row.requires_grad:
+            raise NoGradientError(
+                "none of the probabilities carries a gradient, so that the term would train nothing; pass them as "
+                "they come out of the softmax (not detached, not an argmax), or call eval() on the loss to only look"
+            )
+        return self._replayed(self._cost, row)
+
+    @property
+    def _is_step(self) -> bool:
+        return self.training and torch.is_grad_enabled()
+
+    def _replayed(self, function: Function, row: Tensor) -> Tensor:
+        """A function of this module by its recorded operations, recorded again where those no longer fit."""
+        if torch.is_autocast_enabled(row.device.type):  # it would multiply in half precision, which blurs the stairs
+            with torch.autocast(row.device.type, enabled=False):
+                return self._replayed(function, row)
+        if torch.compiler.is_compiling():
+            return function(row)
+        buffers = list(self._buffers.values())
+        key = (row.dtype, row.device, *((id(buffer), buffer._version) for buffer in buffers if buffer is not None))
+        known = self._recordings.get(function.__name__)
+        is_new = known is None or known[0] != key
+        check_shares(self._lengths, row, waits=is_new)
+        if known is None or is_new:  # it keeps the buffers, so that their ids stay theirs
+            known = self._recordings[function.__name__] = (key, buffers, _record(function, row))
+        return known[2](row)
+
+    def _row(self, probs: Probabilities) -> Tensor:
+        if isinstance(probs, Tensor):
+            return probability({"row": probs}, "row", self.get_buffer("options").shape[1])
+        return as_row(self.network.options, probs)
+
+    def _cost(self, row: Tensor) -> Tensor:
+        """The cost for all probabilities in a row."""
+        options = self.network.options
+        if self.relaxation is None:
+            return self._expected(row)
+        sizes = torch.mv(self.get_buffer("options").to(row), row).unbind()
+        layers = self.network.at(dict(zip(options, sizes, strict=True)))
+        known = layers.only(name for name in layers if name not in self.network.unsupported)
+        cost: Tensor = network_figure(known, self.array, self.relaxation, self.FIGURE)
+        return cost
+
+    def _expected(self, row: Tensor) -> Tensor:
+        """The expectation of the cost, exact but for weights that do not fit in a large space."""
+        cost = contracted(self.tables, self._split(row))
+        return cost + self._spilled(row).to(cost) if self._spills else cost
+
+    def _spilled(self, row: Tensor) -> Tensor:
+        """The cost of weights that do not fit at the expected sizes; all layers share the gradient."""
+        sizes = torch.mv(self.get_buffer("options").to(row), row).unbind()
+        layers = self.network.at(dict(zip(self.network.options, sizes, strict=True)))
+        exact, soft = (torch.as_tensor(spill_cost(layers, self.array, each, self.FIGURE)) for each in (EXACT, _SOFT))
+        return exact.detach() + (soft - soft.detach())
+
+    def _split(self, row: Tensor) -> dict[str, Tensor]:
+        return dict(zip(self._lengths, torch.split(row, list(self._lengths.values())), strict=True))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_recordings": {}}
+
+    @property
+    def weight(self) -> float:
+        """Lambda, which every step of :meth:`penalise` moves if there is a limit."""
+        return self._weight if self.target_weight is None else self.target_weight.weight
+
+    @weight.setter
+    def weight(self, weight: float) -> None:
+        if self.target_weight is None:
+            self._weight = weight
+        else:
+            self.target_weight.weight = weight
+
+    def penalise(self, task_loss: Tensor, probs: Probabilities) -> tuple[Tensor, dict[str, Tensor]]:
+        """``task_loss + weight * cost``, and the parts for a log.
+
+        With a limit, each call in training mode is one step of the weight, and the weight of the step goes beyond
+        ``weight`` by the distance from the limit: far below it is negative, and asks for more.
+
+        Returns:
+            The total, and ``{"task_loss", "latency", "penalty"}`` (of an energy: "energy") as scalars without gradient:
+            still tensors, since a conversion to numbers would make an accelerator wait.
+
+        Raises:
+            InvalidValueError, NoGradientError: as :meth:`forward`; a ``task_loss`` that is not a tensor.
+        """
+        if not isinstance(task_loss, Tensor):
+            raise InvalidValueError("task_loss", task_loss, "a tensor")
+        cost = self.cost(probs)
+        weight = self.weight if self.target_weight is None or not self._is_step else self._step(cost, probs)
+        shown = cost.detach() / self.reference
+        details = {"task_loss": task_loss.detach(), self.NAME: shown, "penalty": weight * shown}
+        return torch.add(task_loss, cost, alpha=weight / self.reference), details
+
+    def _step(self, cost: Tensor, probs: Probabilities) -> float:
+        """The weight of a step with this cost."""
+        assert self.target_weight is not None
+        if self.relaxation is not None:  # the limit is on the exact cost
+            with torch.no_grad():
+                cost = self._replayed(self._expected, self._row(probs))
+        return self.target_weight.step(cost)
+
+    def choose(self, probs: Probabilities) -> dict[str, int] | None:
+        """The most probable network whose exact cost is within the limit, as a choice of sizes.
+
+        Of those that use at least 97 % of the limit, if there are any. Without a limit it is the largest probability of
+        each decision. None if no network is within the limit, which is then below :attr:`floor`.
+
+        Raises:
+            InvalidValueError: as :meth:`forward`.
+        """
+        row = self._row(probs)
+        check_shares(self._lengths, row, waits=True)
+        limit = math.inf if self.limit is None else self.limit.cycles
+        if self._spills and limit < math.inf:
+            return most_probable_with_spill(self.network, self.array, self.tables, self._split(row), limit, self.FIGURE)
+        found = most_probable(self.tables, self._split(row), limit)
+        return None if found is None else {name: self.network.options[name][index] for name, index in found.items()}
+
+    @property
+    def floor(self) -> float:
+        """The exact cost of the cheapest network: no limit below them can be met."""
+        fewest = fewest_cycles(self.tables, self._lengths)
+        if not self._spills:
+            return fewest
+        smallest = {name: min(sizes) for name, sizes in self.network.options.items()}
+        return fewest + float(spill_cost(self.network.at(smallest), self.array, figure=self.FIGURE))
+
+    def exact(self, choice: Mapping[str, int]) -> Report:
+        """The exact cost of one choice of sizes, layer by layer and in total; other widths stay as today."""
+        return network_cost(self.network.at(choice), self.array, skip_unsupported=self.skip_unsupported)
+
+
+class LatencyLoss(CostLoss):
     """L = L_data + weight * latency / reference, the latency as a function of architecture probabilities.
 
     Args:
@@ -77,6 +291,9 @@ class LatencyLoss(nn.Module):
     ({'width': 8}, {'width': 4})
     """
 
+    FIGURE = "cycles"
+    NAME = "latency"
+
     def __init__(
         self,
         network: Network,
@@ -90,189 +307,14 @@ class LatencyLoss(nn.Module):
         seconds: float | None = None,
         skip_unsupported: bool = False,
     ) -> None:
-        super().__init__()
-        array = check_network(network, array, skip_unsupported=skip_unsupported, is_space=True)
-        self.network, self.array, self.skip_unsupported = network, array, skip_unsupported
-        self.relaxation = None if relaxation is None else as_relaxation(relaxation)
-        if reference is None or isinstance(reference, Mapping):
-            self.reference = float(self.exact(reference or {}).total.cycles)
-        elif isinstance(reference, bool) or not isinstance(reference, (int, float)) or not 0 < reference < math.inf:
-            raise InvalidValueError("reference", reference, "cycles above 0, or a choice of sizes")
-        else:
-            self.reference = float(reference)
-        self._weight, self.limit, self.target_weight = check_weight(weight), None, None
-        if any(each is not None for each in (target, cycles, seconds)):
-            self.limit = Limit.of(self.reference, float(array.clock_hz), target=target, cycles=cycles, seconds=seconds)
-            self.target_weight = TargetWeight(self.limit.cycles, reference=self.reference, weight=weight)
-        self._lengths = {name: len(sizes) for name, sizes in network.options.items()}
-        self._recordings: dict[str, tuple[Any, list[Tensor | None], Function]] = {}
-        together: dict[tuple[Axis, ...], list[Tensor]] = defaultdict(list)
-        for values, axes in space_tables(network, array, skip_unsupported=skip_unsupported).values():
-            together[axes].append(values)
-        largest = network.at({name: max(sizes) for name, sizes in network.options.items()})
-        self._spills = bool(spill_cycles(largest, array))
-        if self._spills and math.prod(map(len, network.options.values())) <= MOST_JOINT:
-            joint = joint_spill(network, array)
-            together[joint.axes].append(joint.values)
-            self._spills = False  # a table over all decisions has it
-        self._axes = tuple(together)
-        for index, alike in enumerate(together.values()):
-            self.register_buffer(f"table_{index}", torch.stack(alike).sum(0))
-        self.register_buffer("options", options_matrix(network.options))
-
-    @property
-    def tables(self) -> tuple[CostTable, ...]:
-        """The exact cycles by decision, layers that follow the same widths together (the buffers of this module)."""
-        return tuple(CostTable(self.get_buffer(f"table_{i}"), axes) for i, axes in enumerate(self._axes))
-
-    def forward(self, probs: Probabilities) -> Tensor:
-        """The latency in units of the reference: a scalar, differentiable in the probabilities.
-
-        Args:
-            probs: for each decision a vector of probabilities, or all of them in a row, in the order of the network's
-                ``options`` (which saves a search's inner loop some time).
-
-        Raises:
-            NoGradientError: in training mode no probability carries a gradient, so that the term would train nothing.
-            InvalidValueError: a decision is missing or unknown, or a vector is of another length; values that are no
-                probabilities, such as logits (on an accelerator, only the first call looks at values).
-        """
-        return self.cycles(probs) / self.reference
+        super().__init__(
+            network, array, relaxation=relaxation, reference=reference, weight=weight,
+            skip_unsupported=skip_unsupported, target=target, cycles=cycles, seconds=seconds,
+        )  # fmt: skip
 
     def cycles(self, probs: Probabilities) -> Tensor:
         """The latency in cycles: as :meth:`forward`, not divided by the reference."""
-        row = self._row(probs)
-        if self._is_step and not row.requires_grad:
-            raise NoGradientError(
-                "none of the probabilities carries a gradient, so that the latency would train nothing; pass them as "
-                "they come out of the softmax (not detached, not an argmax), or call eval() on the loss to only look"
-            )
-        return self._replayed(self._cycles, row)
-
-    @property
-    def _is_step(self) -> bool:
-        return self.training and torch.is_grad_enabled()
-
-    def _replayed(self, function: Function, row: Tensor) -> Tensor:
-        """A function of this module by its recorded operations, recorded again where those no longer fit."""
-        if torch.is_autocast_enabled(row.device.type):  # it would multiply in half precision, which blurs the stairs
-            with torch.autocast(row.device.type, enabled=False):
-                return self._replayed(function, row)
-        if torch.compiler.is_compiling():
-            return function(row)
-        buffers = list(self._buffers.values())
-        key = (row.dtype, row.device, *((id(buffer), buffer._version) for buffer in buffers if buffer is not None))
-        known = self._recordings.get(function.__name__)
-        is_new = known is None or known[0] != key
-        check_shares(self._lengths, row, waits=is_new)
-        if known is None or is_new:  # it keeps the buffers, so that their ids stay theirs
-            known = self._recordings[function.__name__] = (key, buffers, _record(function, row))
-        return known[2](row)
-
-    def _row(self, probs: Probabilities) -> Tensor:
-        if isinstance(probs, Tensor):
-            return probability({"row": probs}, "row", self.get_buffer("options").shape[1])
-        return as_row(self.network.options, probs)
-
-    def _cycles(self, row: Tensor) -> Tensor:
-        """The cycles for all probabilities in a row."""
-        options = self.network.options
-        if self.relaxation is None:
-            return self._expected(row)
-        sizes = torch.mv(self.get_buffer("options").to(row), row).unbind()
-        layers = self.network.at(dict(zip(options, sizes, strict=True)))
-        known = layers.only(name for name in layers if name not in self.network.unsupported)
-        cycles: Tensor = network_cycles(known, self.array, self.relaxation)
-        return cycles
-
-    def _expected(self, row: Tensor) -> Tensor:
-        """The expectation of the cycles, exact but for weights that do not fit in a large space."""
-        cycles = contracted(self.tables, self._split(row))
-        return cycles + self._spilled(row).to(cycles) if self._spills else cycles
-
-    def _spilled(self, row: Tensor) -> Tensor:
-        """The cycles of weights that do not fit at the expected sizes; all layers share the gradient."""
-        sizes = torch.mv(self.get_buffer("options").to(row), row).unbind()
-        layers = self.network.at(dict(zip(self.network.options, sizes, strict=True)))
-        exact, soft = (torch.as_tensor(spill_cycles(layers, self.array, each)) for each in (EXACT, _SOFT))
-        return exact.detach() + (soft - soft.detach())
-
-    def _split(self, row: Tensor) -> dict[str, Tensor]:
-        return dict(zip(self._lengths, torch.split(row, list(self._lengths.values())), strict=True))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_recordings": {}}
-
-    @property
-    def weight(self) -> float:
-        """Lambda, which every step of :meth:`penalise` moves if there is a limit."""
-        return self._weight if self.target_weight is None else self.target_weight.weight
-
-    @weight.setter
-    def weight(self, weight: float) -> None:
-        if self.target_weight is None:
-            self._weight = weight
-        else:
-            self.target_weight.weight = weight
-
-    def penalise(self, task_loss: Tensor, probs: Probabilities) -> tuple[Tensor, dict[str, Tensor]]:
-        """``task_loss + weight * latency``, and the parts for a log.
-
-        With a limit, each call in training mode is one step of the weight, and the weight of the step goes beyond
-        ``weight`` by the distance from the limit: far below it is negative, and asks for more cycles.
-
-        Returns:
-            The total, and ``{"task_loss", "latency", "penalty"}`` as scalars without gradient: still tensors, since a
-            conversion to numbers would make an accelerator wait.
-
-        Raises:
-            InvalidValueError, NoGradientError: as :meth:`forward`; a ``task_loss`` that is not a tensor.
-        """
-        if not isinstance(task_loss, Tensor):
-            raise InvalidValueError("task_loss", task_loss, "a tensor")
-        cycles = self.cycles(probs)
-        weight = self.weight if self.target_weight is None or not self._is_step else self._step(cycles, probs)
-        latency = cycles.detach() / self.reference
-        details = {"task_loss": task_loss.detach(), "latency": latency, "penalty": weight * latency}
-        return torch.add(task_loss, cycles, alpha=weight / self.reference), details
-
-    def _step(self, cycles: Tensor, probs: Probabilities) -> float:
-        """The weight of a step with these cycles."""
-        assert self.target_weight is not None
-        if self.relaxation is not None:  # the limit is on the exact cycles
-            with torch.no_grad():
-                cycles = self._replayed(self._expected, self._row(probs))
-        return self.target_weight.step(cycles)
-
-    def choose(self, probs: Probabilities) -> dict[str, int] | None:
-        """The most probable network whose exact cycles are within the limit, as a choice of sizes.
-
-        Of those that use at least 97 % of the limit, if there are any. Without a limit it is the largest probability of
-        each decision. None if no network is within the limit, which is then below :attr:`floor`.
-
-        Raises:
-            InvalidValueError: as :meth:`forward`.
-        """
-        row = self._row(probs)
-        check_shares(self._lengths, row, waits=True)
-        limit = math.inf if self.limit is None else self.limit.cycles
-        if self._spills and limit < math.inf:
-            return most_probable_with_spill(self.network, self.array, self.tables, self._split(row), limit)
-        found = most_probable(self.tables, self._split(row), limit)
-        return None if found is None else {name: self.network.options[name][index] for name, index in found.items()}
-
-    @property
-    def floor(self) -> float:
-        """The exact cycles of the cheapest network: no limit below them can be met."""
-        fewest = fewest_cycles(self.tables, self._lengths)
-        if not self._spills:
-            return fewest
-        smallest = {name: min(sizes) for name, sizes in self.network.options.items()}
-        return fewest + float(spill_cycles(self.network.at(smallest), self.array))
-
-    def exact(self, choice: Mapping[str, int]) -> Report:
-        """The exact cost of one choice of sizes, layer by layer and in total; other widths stay as today."""
-        return network_cost(self.network.at(choice), self.array, skip_unsupported=self.skip_unsupported)
+        return self.cost(probs)
 
 
 def _record(function: Function, like: Tensor) -> Function:
