@@ -12,6 +12,7 @@ from hwcost.advice import MeasuredCosts
 from hwcost.errors import InvalidValueError
 from hwcost.machine.energies import with_energy
 from hwcost.network.buffers import curve_of
+from hwcost.network.operations import MemoryOnly
 from hwcost.torch import EnergyDelayLoss, EnergyLoss, LatencyLoss
 
 OPTIONS = {"a": (3, 4, 8), "b": (6, 16), "c": (8, 9, 24)}
@@ -48,6 +49,49 @@ def network():
 
 
 SPACE = network().space(OPTIONS)
+
+
+def residual():
+    """A stem, a block whose sum is fused with its second convolution, and a head."""
+    conv = {"in_channels": "a", "out_channels": "a"}
+    operations = {
+        "stem": Operation(Conv2d(1, 8, 3, height=12, width=12, padding=1), {"out_channels": "a"}, inputs=("",)),
+        "first": Operation(
+            Conv2d(8, 16, 3, height=12, width=12, padding=1),
+            {"in_channels": "a", "out_channels": "b"},
+            inputs=("stem",),
+        ),
+        "second": Operation(
+            Conv2d(16, 8, 3, height=12, width=12, padding=1),
+            {"in_channels": "b", "out_channels": "a"},
+            inputs=("first",),
+        ),
+        "sum": Operation(MemoryOnly("add", 2 * 8 * 144, 8 * 144), {}, inputs=("stem", "second")),
+        "head": Operation(Conv2d(8, 8, 1, height=12, width=12), dict(conv), inputs=("sum",)),
+    }
+    return Network("residual", operations, outputs=("head",)).space({"a": (4, 6, 8), "b": (5, 16)})
+
+
+def test_what_a_residual_sum_reads_counts_in_tables_and_smooth_costs():
+    space, array = residual(), BUFFERED
+    every = [dict(zip(space.options, sizes, strict=True)) for sizes in itertools.product(*space.options.values())]
+    exact = [network_cost(space.at(each), array).total.energy_joules for each in every]
+    alone = [sum(layer_cost(layer, array).energy_joules or 0 for layer in space.at(each).values()) for each in every]
+    assert all(whole > part * 1.001 for whole, part in zip(exact, alone, strict=True))
+    loss = EnergyLoss(space, array).eval()
+    for each, energy in zip(every, exact, strict=True):
+        row = {name: torch.tensor([float(size == each[name]) for size in own]) for name, own in space.options.items()}
+        assert loss.joules(row).item() == pytest.approx(energy, rel=1e-6)
+    smooth = EnergyLoss(space, array, relaxation="straight-through").eval().joules(row).item()
+    assert smooth == pytest.approx(exact[-1], rel=0.1)
+    assert smooth > alone[-1]
+    found = advise(space, array, objective="energy", budget=0.7)
+    assert sum(found.layers.values()) == pytest.approx(exact[-1])
+    for width in found.widths:
+        after = network_cost(space.at({width.name: width.cheaper.size}), array).total.energy_joules
+        assert width.cheaper.saved == pytest.approx(exact[-1] - after)
+    fits = [each for each, energy in zip(every, exact, strict=True) if energy <= 0.7 * exact[-1]]
+    assert {"a": 8, "b": 16} | dict(found.budget.sizes) in fits
 
 
 def choices():

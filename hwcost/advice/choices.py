@@ -120,7 +120,7 @@ def tables_over(
     groups: dict[tuple[Axis, ...], dict[str, Operation]] = defaultdict(dict)
     for name, operation in operations.items():
         groups[_axes(operation, options)][name] = operation
-    price = pricer(array, spilled=spilled, tied=tied_layers(network) if spilled else ())
+    price = pricer(array, network, spilled=spilled, tied=tied_layers(network) if spilled else ())
     return [_table(axes, own, options, network, price) for axes, own in groups.items()]
 
 

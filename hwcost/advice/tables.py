@@ -16,6 +16,7 @@ from hwcost.errors import InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.energies import check_energy
 from hwcost.model.formula import layer_figure
+from hwcost.network.besides import read_besides, reading_figure
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 from hwcost.network.pricing import Report, check_network, network_cost
@@ -120,19 +121,21 @@ def cost_report(layers: Mapping[str, Any], source: CostSource, *, skip_unsupport
 
 
 def pricer(
-    source: CostSource, *, spilled: bool = False, tied: Collection[str] = ()
+    source: CostSource, network: Network, *, spilled: bool = False, tied: Collection[str] = ()
 ) -> Callable[[str, Operation, Mapping[str, Any]], tuple[Any, Any]]:
     """A function from an operation with its name, and sizes of widths, to its cost and MACs there.
 
     It is for one set of sizes: operations that cost the same are priced once. An array prices layers, whatever they
-    are called; a table of measured costs has a row for each name. With ``spilled``, as if no weights fit on the chip;
-    those of ``tied`` operations are those of others.
+    are called; a table of measured costs has a row for each name. Energy has what is read besides operands, of which
+    the network knows. With ``spilled``, as if no weights fit on the chip; those of ``tied`` operations are those of
+    others.
     """
     known: dict[Any, tuple[Any, Any]] = {}
     is_table, measure = isinstance(source, MeasuredCosts), measure_of(source)
+    besides = read_besides(network, source.machine) if isinstance(source, EnergyCosts) else {}
 
     def price(name: str, operation: Operation, sizes: Mapping[str, Any]) -> tuple[Any, Any]:
-        key = operation.layer, tuple(operation.sizes.items()), name if is_table else name in tied
+        key = operation.layer, tuple(operation.sizes.items()), name if is_table or name in besides else name in tied
         if key not in known:
             layer = operation.at(sizes)
             if isinstance(source, MeasuredCosts):
@@ -141,6 +144,8 @@ def pricer(
                 machine = machine_of(source)
                 cost = layer_figure(layer, machine, EXACT, measure)
                 cost = cost + cost_if_spilled(layer, machine, measure) if spilled and name not in tied else cost
+                for each in besides.get(name, ()):
+                    cost = cost + reading_figure(each.at(sizes), machine, measure)
             known[key] = cost, sum(gemm.macs for gemm in layer.gemms())
         return known[key]
 
@@ -153,7 +158,7 @@ def over_each(
     """Cost and MACs of each operation at ``sizes``, arrays that broadcast; all other widths keep their size."""
     at: dict[str, Any] = {name: width.size for name, width in network.widths.items()} | dict(sizes)
     shape = np.broadcast_shapes(*(size.shape for size in sizes.values()))
-    price = pricer(source)
+    price = pricer(source, network)
     found = {}
     for name, operation in operations.items():
         cost, macs = price(name, operation, at)

@@ -22,9 +22,10 @@ from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import is_zero
 from hwcost.model.moves import move_cost, moves_of, reading_cost
 from hwcost.model.pricing import Pricing
+from hwcost.network.besides import bytes_besides
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Unsupported
-from hwcost.network.residency import Plan, Step, bytes_besides, plan_of
+from hwcost.network.residency import Plan, Step, plan_of
 from hwcost.network.run import RUN, Run, RunLayers, run_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 

@@ -15,7 +15,7 @@ An operation without products is part of the layer that makes the latest of its 
 the machine has a ``vector_bytes_per_s``: then it is a step that reads and writes. What a fused operation reads in
 addition (the other side of a residual sum) is read from DRAM unless it stays. It takes energy, and no time, as the
 operation itself takes none. On a machine with a buffer these bytes count whether or not anything may stay
-(``bytes_besides``), so that both costs are of one kind.
+(:mod:`hwcost.network.besides`), so that both costs are of one kind.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from hwcost.network.flow import INPUT, reads_of, tensors_of
 from hwcost.network.operations import MemoryOnly
 from hwcost.relaxation import EXACT
 
-__all__ = ["STATES", "Kept", "Plan", "Step", "bytes_besides", "plan_of", "program_of"]
+__all__ = ["STATES", "Kept", "Plan", "Step", "plan_of", "program_of"]
 
 STATES = 64
 """States that are followed from layer to layer."""
@@ -176,31 +176,6 @@ def _operands(layer: Any, own: Sequence[int]) -> tuple[tuple[tuple[str, int], ..
     if len(layer.gemms()) != 1:  # its products have all of them as operands
         return (), ()
     return tuple(zip(("inputs", "weights"), own, strict=False)), own[2:]
-
-
-def bytes_besides(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, Size]:
-    """Bytes that layers read from DRAM on top of their operands if nothing stays: the other side of residual sums.
-
-    Args:
-        layers: a network; where it is not known which layer reads what, nothing is.
-        array: on one without buffers everything that is not an operand of a product is taken to stay.
-
-    >>> from hwcost.network.network import Network
-    >>> from hwcost.network.operations import Operation
-    >>> from hwcost import Linear
-    >>> fc, add = Linear(8, 8), MemoryOnly("add", 16, 8)
-    >>> operations = {"a": Operation(fc, inputs=("",)), "sum": Operation(add, inputs=("a", ""))}
-    >>> bytes_besides(Network("one", operations, outputs=("sum",)), SystolicArray(8, 8, buffer_bytes=1024.0))
-    {'a': 8.0}
-    """
-    if not array.has_buffers or tensors_of(layers) is None:
-        return {}
-    program, results = program_of(layers, array)
-    return {
-        layer.name: total(*(results[number].bytes for number in layer.besides))
-        for layer in program
-        if layer.besides and not isinstance(layer.layer, MemoryOnly)
-    }
 
 
 # ---------------------------------------------------------------- the choice

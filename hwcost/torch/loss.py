@@ -8,7 +8,6 @@ ceilings, as the author's search does. The losses offer both over a network with
 
 from __future__ import annotations
 
-import functools
 import math
 import warnings
 from collections import defaultdict
@@ -21,7 +20,6 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from hwcost.errors import InvalidValueError, NoGradientError
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import layer_figure
 from hwcost.network.limits import Limit
 from hwcost.network.network import Network
 from hwcost.network.pricing import Report, check_network, network_cost, network_figure
@@ -80,8 +78,8 @@ class CostLoss(nn.Module):
         self._lengths = {name: len(sizes) for name, sizes in network.options.items()}
         self._recordings: dict[str, tuple[Any, list[Tensor | None], Function]] = {}
         together: dict[tuple[Axis, ...], list[Tensor]] = defaultdict(list)
-        count = functools.partial(layer_figure, relaxation=EXACT, figure=self.FIGURE)
-        for values, axes in space_tables(network, array, skip_unsupported=skip_unsupported, cost=count).values():
+        tables = space_tables(network, array, skip_unsupported=skip_unsupported, figure=self.FIGURE)
+        for values, axes in tables.values():
             together[axes].append(values)
         largest = network.at({name: max(sizes) for name, sizes in network.options.items()})
         self._spills = bool(spill_cost(largest, array))
@@ -159,7 +157,8 @@ class CostLoss(nn.Module):
             return self._expected(row)
         sizes = torch.mv(self.get_buffer("options").to(row), row).unbind()
         layers = self.network.at(dict(zip(options, sizes, strict=True)))
-        known = layers.only(name for name in layers if name not in self.network.unsupported)
+        left_out = self.network.unsupported
+        known = layers.only(name for name in layers if name not in left_out) if left_out else layers
         cost: Tensor = network_figure(known, self.array, self.relaxation, self.FIGURE)
         return cost
 

@@ -9,6 +9,7 @@ widths. Tables and expectation therefore grow with the number of sums, not with 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,8 +22,9 @@ from hwcost import arrays
 from hwcost.arrays import Size
 from hwcost.errors import MISSING, InvalidValueError, unknown
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import layer_cycles
+from hwcost.model.formula import layer_figure
 from hwcost.model.layers import Layer
+from hwcost.network.besides import read_besides, reading_figure
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, Width
 from hwcost.network.pricing import check_network
@@ -105,6 +107,7 @@ def space_tables(
     relaxation: Relaxation | str = EXACT,
     skip_unsupported: bool = False,
     cost: Callable[[Layer, SystolicArray], Size] | None = None,
+    figure: str = "cycles",
 ) -> dict[str, CostTable]:
     """The table of every layer of a network with open widths that takes time.
 
@@ -116,7 +119,8 @@ def space_tables(
         array: the accelerator, or the name of a device.
         relaxation: exact by default.
         skip_unsupported: leave out operations that cannot be priced instead of raising.
-        cost: what counts instead of the cycles, a function of a layer and the array.
+        cost: what counts, a function of a layer and the array, in place of a figure.
+        figure: of :class:`hwcost.Cost`. With "energy_joules" there are tables of what is read besides operands, too.
 
     Raises:
         InvalidValueError: a network without options, an operation that cannot be priced, nothing to price.
@@ -135,8 +139,15 @@ def space_tables(
     array = check_network(network, array, skip_unsupported=skip_unsupported, is_space=True)
     relaxation = as_relaxation(relaxation)
     sums = Sums(network)
-    count = cost or (lambda layer, array: layer_cycles(layer, array, relaxation))
-    return {name: _table(each, sums, array, count) for name, each in network.costing(array).items()}
+    count = cost or (lambda layer, array: layer_figure(layer, array, relaxation, figure))
+    found = {name: _table(each, sums, array, count) for name, each in network.costing(array).items()}
+    if cost is not None or figure == "cycles":  # in which nothing is read besides operands
+        return found
+    reading = functools.partial(reading_figure, figure=figure)
+    for name, others in read_besides(network, array).items():
+        for index, each in enumerate(others):
+            found[f"{name} (besides {index})"] = _table(each, sums, array, reading)
+    return found
 
 
 def _table(operation: Operation, sums: Sums, array: SystolicArray, count: Callable[..., Size]) -> CostTable:

@@ -1,0 +1,61 @@
+"""What layers read from DRAM besides their operands: the other side of a residual sum that is fused with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hwcost.arrays import Size, product, total
+from hwcost.machine.array import SystolicArray
+from hwcost.model.moves import reading_cost
+from hwcost.network.flow import tensors_of
+from hwcost.network.network import Network
+from hwcost.network.operations import MemoryOnly, Operation
+from hwcost.network.residency import program_of
+from hwcost.network.run import ends_of, sides_of
+
+__all__ = ["bytes_besides", "read_besides", "reading_figure"]
+
+
+def bytes_besides(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, Size]:
+    """Bytes that layers read from DRAM on top of their operands if nothing stays: the other side of residual sums.
+
+    Args:
+        layers: a network; where it is not known which layer reads what, nothing is.
+        array: on one without buffers everything that is not an operand of a product is taken to stay.
+
+    >>> from hwcost.network.network import Network
+    >>> from hwcost import Linear
+    >>> fc, add = Linear(8, 8), MemoryOnly("add", 16, 8)
+    >>> operations = {"a": Operation(fc, inputs=("",)), "sum": Operation(add, inputs=("a", ""))}
+    >>> bytes_besides(Network("one", operations, outputs=("sum",)), SystolicArray(8, 8, buffer_bytes=1024.0))
+    {'a': 8.0}
+    """
+    results, besides = _program(layers, array)
+    return {name: total(*(results[number].bytes for number in numbers)) for name, numbers in besides.items()}
+
+
+def read_besides(network: Network, array: SystolicArray) -> dict[str, tuple[Operation, ...]]:
+    """For each layer the operations whose results :func:`bytes_besides` has, which follow widths of their own.
+
+    The inputs of the network are an operation without widths.
+    """
+    results, besides = _program(network, array)
+    inputs = Operation(MemoryOnly("inputs", 0, ends_of(network).inputs))
+    makers = {name: network.operations.get(name, inputs) for name in [each.name for each in results]}
+    return {name: tuple(makers[results[number].name] for number in numbers) for name, numbers in besides.items()}
+
+
+def reading_figure(layer: Any, array: SystolicArray, figure: str) -> Size:
+    """A figure of the cost of reading the result of a layer besides operands."""
+    elements = (sides_of(layer) or (0, 0))[1]
+    found = getattr(reading_cost(product(array.bytes_per_element, elements, what="the bytes"), array), figure)
+    return 0.0 if found is None else found
+
+
+def _program(layers: Mapping[str, Any], array: SystolicArray) -> tuple[list[Any], dict[str, tuple[int, ...]]]:
+    if not array.has_buffers or tensors_of(layers) is None:
+        return [], {}
+    program, results = program_of(layers, array)
+    has_products = (layer for layer in program if layer.besides and not isinstance(layer.layer, MemoryOnly))
+    return results, {layer.name: layer.besides for layer in has_products}
