@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from hwcost.cli.shared.machines import (
-    ARRAYS,
-    BUFFER,
-    CLOCK,
-    ENERGY,
-    FOLD_TIMING,
-    ArrayOptions,
-    adapted_device,
-)
+from hwcost.cli.shared.machines import ARRAYS, ENERGY, FOLD_TIMING, ArrayOptions, Machine, adapted_device
 from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options
 from hwcost.cli.shared.options import block, default_option, form_options, option_names, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
@@ -32,7 +24,6 @@ from hwcost.units import printable
 if TYPE_CHECKING:
     import numpy as np
 
-    from hwcost.cli.sweep_output import Context
     from hwcost.network.network import Network
     from hwcost.sweep import Sweep
 
@@ -42,6 +33,7 @@ _EXAMPLES = """\b
 Examples:
   hwcost sweep net.onnx --rows 8:256 --cols 8:256 --dataflow ws,os,is --pe-budget 65536 --plot heat.png
   hwcost sweep net.py:Net --input 1,3,224,224 --rows 8:128:8 --cols 8:128:8 --device tpu-v1 --front-only --csv
+  hwcost sweep net.csv --rows 16:64:16 --cols 16:64:16 --buffer 32k:2M --bandwidth 8e9,16e9 --energy 45nm-textbook
   hwcost sweep net.csv --rows 1:1024 --cols 1:1024 -o points.csv --engine dask://10.0.0.1:8786
 """
 
@@ -51,8 +43,8 @@ _LONG, _VERY_LONG = 5_000_000, 100_000_000
 """Layers x points above which progress is shown: on a terminal, and everywhere."""
 _LIBRARIES = {"processes": "joblib", "dask": "distributed"}
 """What an engine needs."""
-_OPTIONS = {name: f"--{name}" for name in ("rows", "cols", "engine", "jobs")} | {
-    "the number of rows": "--rows", "the number of cols": "--cols", "dataflows": "--dataflow",
+_OPTIONS = {name: f"--{name}" for name in ("rows", "cols", "engine", "jobs", "energy")} | {
+    "the number of rows": "--rows", "the number of cols": "--cols", "dataflows": "--dataflow", "objectives": "--front",
     "pe_budget": "--pe-budget", "keep": "--out", "SystolicArray.buffer_bytes": "--buffer",
 }  # fmt: skip
 """The option behind each argument of the sweep."""
@@ -70,6 +62,12 @@ class Request(NamedTuple):
     out: str | None
     engine: str
     jobs: int | None
+    buffers: str | None
+    bandwidths: str | None
+    clocks: str | None
+    vary: tuple[str, ...]
+    front: str | None
+    with_bytes: bool
 
     def sizes(self, name: str) -> np.ndarray[Any, Any]:
         """The rows or columns of the arrays."""
@@ -104,17 +102,46 @@ class Request(NamedTuple):
 )
 @size_option("--pe-budget", help="Leave out arrays with more processing elements.")
 @click.option("--device", metavar="NAME|FILE", help="Take everything except rows and columns from this device.")
-@block("array", ArrayOptions, ARRAYS, FOLD_TIMING, CLOCK, BUFFER, ENERGY)
+@click.option(
+    "--buffer",
+    "buffers",
+    metavar="SIZES",
+    help="Buffers for tiles next to the array, like 64k,1M or 32k:2M, which doubles.  [default: the device's]",
+)
+@click.option(
+    "--bandwidth",
+    "bandwidths",
+    metavar="RATES",
+    help="Bytes per second to memory, like 8e9,16GB/s or 4e9:64e9, which doubles.  [default: the device's]",
+)
+@click.option(
+    "--clock",
+    "clocks",
+    metavar="FREQUENCIES",
+    help="Clock frequencies, like 700MHz or 500MHz:2GHz:500MHz.  [default: the device's, or 1GHz]",
+)
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="FIELD=VALUES",
+    help="Values of any other field of the machine, like overlap=0,0.5,1; may be given several times.",
+)
+@block("array", ArrayOptions, ARRAYS, FOLD_TIMING, ENERGY)
 @skip_unsupported
 @size_option("--top", help=f"Write only the N fastest points.  [default: all; as text, {_TOP} of the Pareto front]")
 @click.option(
-    "--front-only",
-    is_flag=True,
-    help="Write only the points on the Pareto front of time, utilization, PEs and, if known, energy.",
+    "--front",
+    metavar="NAMES",
+    help="What the front is of: some of time, pes, energy, buffer, dram and sram.  [default: time, PEs, energy if it "
+    "is known, and buffers if several are swept]",
 )
+@click.option("--front-only", is_flag=True, help="Write only the points on the Pareto front.")
+@click.option("--bytes", "with_bytes", is_flag=True, help="Bytes of DRAM and SRAM, on machines without buffers too.")
 @form_options()
 @click.option("-o", "--out", metavar="FILE", help="Write the points: .csv or .json. Resumes an interrupted sweep.")
-@click.option("--plot", "picture", metavar="FILE", help="Draw a map of rows x columns: .png, .svg or .pdf.")
+@click.option(
+    "--plot", "picture", metavar="FILE", help="Draw maps of rows x columns, or curves over a field: .png, .svg or .pdf."
+)
 @default_option("--engine", default="serial", metavar="NAME", words=_ENGINE)
 @size_option("--jobs", help="Number of processes, with --engine processes.  [default: one per core]")
 @block("request", Request)
@@ -131,9 +158,11 @@ def sweep(
     """Price a network on every array of a design space.
 
     The fastest arrays are printed, and the Pareto front of time, utilization and PEs. MODEL is as for hwcost model.
-    Rows and columns replace those of a device; its bandwidths and constants stay.
+    Rows and columns replace those of a device; its bandwidths and constants stay. Several buffers, bandwidths, clocks
+    or values of other fields are swept as well.
     """
-    from hwcost.cli.sweep_output import Context, as_csv_blocks, as_json_blocks, as_text
+    from hwcost.cli.sweep_context import Context
+    from hwcost.cli.sweep_output import as_csv_blocks, as_json_blocks, as_text
     from hwcost.sweep.engines import engine_of
 
     with option_names(_OPTIONS):
@@ -145,9 +174,9 @@ def sweep(
     if engine.name in _LIBRARIES:
         require(_LIBRARIES[engine.name], "cluster", f"--engine {engine.name}")
     check_outputs([source], {"--plot": (picture, PICTURE), "--out": (request.out, ("csv", "json"))})
-    machine = array.read(bare=SystolicArray(1, 1))
+    machine, fields, energy = _machine(array, request)
     network = options.read(source)
-    found = _sweep(network, machine.array, request, skip_unsupported=skip_unsupported)
+    found = _sweep(network, machine.array, request, fields, energy, skip_unsupported=skip_unsupported)
     context = Context(network, source, machine, found)
     chosen = _chosen(found, request.top, front_only=request.front_only)
     writers = {"csv": as_csv_blocks, "json": as_json_blocks}
@@ -162,27 +191,59 @@ def sweep(
     else:
         for block in writers[form](context, chosen):
             click.echo(block, nl=False)
+    for name, flows in found.idle.items():
+        note(f"{name} has no effect on some machines of dataflow {', '.join(flows)}, which are there once")
     if network.unsupported:
         missing = missing_text({name: str(each.layer) for name, each in network.unsupported.items()})
         note(f"{printable(network.name)}: {missing}")
     if picture is not None:
+        from hwcost.cli.sweep_plot import draw
+
         with write_output("--plot", picture):
-            _draw(picture, context)
+            draw(picture, context)
     if request.keep is not None:
         shutil.rmtree(request.keep, ignore_errors=True)
 
 
-def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsupported: bool) -> Sweep:
+def _machine(array: ArrayOptions, request: Request) -> tuple[Machine, dict[str, Any], str | None]:
+    """The machine of all points, the fields that are swept, and the table of energy if its figures follow them."""
+    from hwcost.cli.sweep_fields import OPTION_OF, swept_fields
+    from hwcost.sweep.fields import READ_BY_TABLES
+
+    texts = {"buffer_bytes": request.buffers, "dram_bytes_per_s": request.bandwidths, "clock_hz": request.clocks}
+    fields = swept_fields(texts, request.vary)
+    alone = {name: fields.pop(name)[0] for name in OPTION_OF if len(fields.get(name, ())) == 1}
+    array = array._replace(clock=alone.get("clock_hz"), buffer=alone.get("buffer_bytes"))
+    follows = array.energy if not fields.keys().isdisjoint(READ_BY_TABLES) else None
+    machine = (array if follows is None else array._replace(energy=None)).read(bare=SystolicArray(1, 1))
+    if (rate := alone.get("dram_bytes_per_s")) is not None:
+        with option_names({"SystolicArray.dram_bytes_per_s": "--bandwidth"}):
+            machine = machine._replace(array=adapted_device(machine.array, dram_bytes_per_s=rate))
+    return machine, fields, follows
+
+
+def _sweep(
+    network: Network,
+    base: SystolicArray,
+    request: Request,
+    fields: dict[str, Any],
+    energy: str | None,
+    *,
+    skip_unsupported: bool,
+) -> Sweep:
     """Runs the sweep, and shows progress if it takes long."""
+    from hwcost.cli.sweep_fields import option_of
     from hwcost.sweep import count_points
     from hwcost.sweep import sweep as run_sweep
 
-    rows, cols = request.sizes("rows"), request.sizes("cols")
+    space: dict[str, Any] = {"rows": request.sizes("rows"), "cols": request.sizes("cols"), "fields": fields,
+                             "energy": energy, "base": base, "pe_budget": request.pe_budget}  # fmt: skip
     flows: tuple[str, ...] = (str(base.dataflow),)
     if request.dataflows is not None:
         flows = tuple(parse_name("--dataflow", name.strip(), DATAFLOWS) for name in request.dataflows.split(","))
-    with option_names(_OPTIONS, printable(network.name)), contextlib.ExitStack() as stack:
-        points = count_points(rows, cols, flows, request.pe_budget, arrays=base.arrays)
+    names = _OPTIONS | {name: option_of(name) for name in fields}
+    with option_names(names, printable(network.name)), contextlib.ExitStack() as stack:
+        points = count_points(dataflows=flows, **space)
         for flow in flows:
             adapted_device(base, dataflow=flow)  # prints which fields have no effect under it
         advance = None
@@ -194,11 +255,12 @@ def _sweep(network: Network, base: SystolicArray, request: Request, *, skip_unsu
         stack.enter_context(_chunk_notes(request.keep))
         return run_sweep(
             network,
-            rows=rows,
-            cols=cols,
             dataflows=flows,
-            base=base,
-            pe_budget=request.pe_budget,
+            **space,
+            figures=("dram_bytes", "sram_bytes")
+            if request.with_bytes and not base.has_energy and energy is None
+            else None,
+            objectives=None if request.front is None else [name.strip() for name in request.front.split(",")],
             skip_unsupported=skip_unsupported,
             engine=request.engine,
             jobs=request.jobs,
@@ -228,17 +290,3 @@ def _chosen(found: Sweep, top: int | None, *, front_only: bool) -> np.ndarray[An
         front = found.at(found.front)
         return found.front[front.ranked[:top]]
     return np.arange(len(found)) if top is None else found.ranked[:top]
-
-
-def _draw(path: str, context: Context) -> None:
-    import numpy as np
-
-    from hwcost.plot import save
-    from hwcost.plot.sweep import sweep_figure
-
-    found: Any = context.found
-    flows = np.asarray([DATAFLOWS[str(name)].summary for name in found.dataflows])[found.flow]
-    columns = (found.rows, found.cols, flows, found.seconds, found.utilization)
-    options = {"pe_budget": found.pe_budget, "title": context.title, "arrays": found.base.arrays}
-    beyond = context.extrapolated(np.arange(len(found)))
-    save(sweep_figure(*columns, found.front, **options, extrapolated=beyond), path)

@@ -18,13 +18,16 @@ from hwcost.machine.fields import Declaration, plain
 from hwcost.sweep.pricing import Column
 
 __all__ = [
-    "BUFFERS", "MOST_POINTS", "SWEPT", "check_fields", "check_sizes", "in_order", "machine_at", "names_of", "own_rows",
+    "BUFFERS", "MOST_POINTS", "READ_BY_TABLES", "SWEPT", "check_fields", "check_sizes", "in_order", "machine_at",
+    "names_of", "own_rows",
 ]  # fmt: skip
 
 MOST_POINTS = 50_000_000
 """The most points of one sweep: their results take 25 bytes each."""
 BUFFERS = tuple(name for name in SystolicArray.declarations if name.endswith("buffer_bytes"))
 """The fields that hold the size of a buffer."""
+READ_BY_TABLES = (*BUFFERS, "bytes_per_element")
+"""The fields from which the energy tables that ship take figures."""
 _ARGUMENTS = {"rows": "rows", "cols": "cols", "dataflow": "dataflows"}
 """The fields that are arguments of their own."""
 

@@ -265,17 +265,24 @@ def _check_integer(size: Size) -> Size:
 
 
 def count_points(
-    rows: Iterable[int],
-    cols: Iterable[int],
+    rows: int | Iterable[int],
+    cols: int | Iterable[int],
     dataflows: Sequence[str | Dataflow],
     pe_budget: int | None = None,
     *,
-    arrays: int = 1,
+    fields: Mapping[str, Any] | None = None,
+    base: SystolicArray | str | None = None,
+    energy: str | EnergyTable | None = None,
 ) -> int:
-    """The number of points of a sweep of rows, columns and dataflows, of machines of one or several arrays.
+    """The number of points of a sweep, those of which no tile fits a buffer included; arguments as for ``sweep``.
 
     >>> count_points(range(8, 17), [8, 16], ["ws", "os"], pe_budget=128)
     20
+    >>> count_points(8, 8, ["ws", "os"], fields={"drains_outputs": [False, True], "fold_timing": "serial"})
+    3
     """
-    sizes = check_sizes(rows, "rows"), check_sizes(cols, "cols")
-    return len(dict.fromkeys(dataflows)) * int(within(*sizes, pe_budget, arrays).sum())
+    base = _check_base(base)
+    flows, sizes = _check_dataflows(dataflows, base), (check_sizes(rows, "rows"), check_sizes(cols, "cols"))
+    if not fields:  # without columns of all of them
+        return len(flows) * int(within(*sizes, pe_budget, base.arrays).sum())
+    return len(space_of(base, flows, check_fields(fields), energy, sizes, pe_budget))

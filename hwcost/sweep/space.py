@@ -22,13 +22,11 @@ from hwcost.machine.array import IdleFieldError, SystolicArray, adapt
 from hwcost.machine.dataflow import Dataflow
 from hwcost.machine.energies import EnergyTable, with_energy
 from hwcost.machine.energy import Energy
-from hwcost.sweep.fields import BUFFERS, MOST_POINTS, in_order, machine_at
+from hwcost.sweep.fields import MOST_POINTS, READ_BY_TABLES, in_order, machine_at
 from hwcost.sweep.pricing import Column
 
 __all__ = ["Group", "Space", "space_of", "within"]
 
-_READ_BY_TABLES = (*BUFFERS, "bytes_per_element")
-"""The fields from which the energy tables that ship take figures."""
 _ONE_BY_ONE = ("arrays",)
 """Fields that may be arrays, but not here: the number of PEs depends on them."""
 # ---------------------------------------------------------------- groups
@@ -83,7 +81,7 @@ class Group(NamedTuple):
 
     def _figures(self, indices: Mapping[str, Column]) -> dict[str, Any]:
         """The figures of a table that ships, worked out machine by machine where they differ: to the same last bit."""
-        read = [name for name in indices if name in _READ_BY_TABLES]
+        read = [name for name in indices if name in READ_BY_TABLES]
         if not read:
             return {}
         lengths = [len(self.values[name]) for name in read]

@@ -1,0 +1,75 @@
+"""The picture of ``hwcost sweep``: maps of rows and columns or, if other fields are swept, curves over one of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hwcost.cli.sweep_context import Context, title_of, value_text
+from hwcost.cli.sweep_output import objectives_text
+from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.plot import save
+from hwcost.plot.fields import MOST_CURVES, Quantity, fields_figure
+from hwcost.plot.sweep import sweep_figure
+from hwcost.units import BYTES, ENERGIES, TIMES
+
+__all__ = ["draw"]
+
+
+def draw(path: str, context: Context) -> None:
+    """Draws the points of a sweep into a file."""
+    save(_curves(context) if context.varied else _maps(context), path)
+
+
+def _maps(context: Context) -> Any:
+    found: Any = context.found
+    flows = np.asarray([DATAFLOWS[str(name)].summary for name in found.dataflows])[found.flow]
+    columns = (found.rows, found.cols, flows, found.seconds, found.utilization)
+    options = {"pe_budget": found.pe_budget, "title": context.title, "arrays": found.base.arrays}
+    beyond = context.extrapolated(np.arange(len(found)))
+    return sweep_figure(*columns, found.front, **options, extrapolated=beyond)
+
+
+def _curves(context: Context) -> Any:
+    """Curves over the field with the most values, of numbers if there are any."""
+    found = context.found
+    name = max(context.varied, key=lambda each: (all(map(_is_number, found.fields[each])), len(found.fields[each])))
+    known = {value_text(name, value): value if _is_number(value) else None for value in found.fields[name]}
+    quantities = [Quantity("time", found.seconds.tolist(), TIMES)]
+    if found.dram_bytes is not None:
+        quantities.append(Quantity("bytes of DRAM", found.dram_bytes.tolist(), BYTES))
+    against = Quantity("PEs", found.pes.tolist())
+    if found.energy_joules is not None:
+        quantities.append(Quantity("energy", found.energy_joules.tolist(), ENERGIES))
+        against = Quantity("energy", found.energy_joules.tolist(), ENERGIES)
+    return fields_figure(
+        title_of(name), found.codes[name].tolist(), known, _names(context, name), quantities, against,
+        found.front.tolist(), title=f"{context.title}\nfront of {objectives_text(context)}",
+        extrapolated=context.extrapolated(np.arange(len(found))),
+    )  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _names(context: Context, field: str) -> list[str]:
+    """The curve of each point: by all that differs, or as much of it as few curves can show."""
+    found = context.found
+    parts = {"dataflow": found.dataflow} if len(found.dataflows) > 1 else {}
+    for name in context.varied:
+        if name != field:
+            parts[name] = np.asarray([f"{title_of(name)} {value_text(name, value)}" for value in found.fields[name]])[
+                found.codes[name]
+            ]
+    sizes = np.asarray(
+        [f"{rows} x {cols}" for rows, cols in zip(found.rows.tolist(), found.cols.tolist(), strict=True)]
+    )
+    parts = {"array": sizes, **parts}
+    while parts and len(set(zip(*(column.tolist() for column in parts.values()), strict=True))) > MOST_CURVES:
+        parts.pop(max(parts, key=lambda name: len(set(parts[name].tolist()))))
+    if not parts:
+        return ["all"] * len(found)
+    return [", ".join(texts) for texts in zip(*(column.tolist() for column in parts.values()), strict=True)]
