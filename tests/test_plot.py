@@ -429,6 +429,17 @@ def test_comparison_figure_groups_what_there_is_more_of():
     assert len({(bars[0].get_facecolor(), bars[0].get_hatch()) for bars in many.axes[0].containers}) == 9
 
 
+def test_a_comparison_has_energies_where_they_are_known():
+    seconds, used = [[1e-3, 2e-3, np.nan]], [[0.5, 0.2, np.nan]]
+    above, energy, _ = comparison_figure(["net"], ["a", "b", "c"], seconds, used, joules=[[5e-3, np.nan, np.nan]]).axes
+    assert (above.get_ylabel(), energy.get_ylabel()) == ("time [ms]", "energy [mJ]")
+    assert [bar.get_height() for bar in energy.containers[0]] == [5]
+    assert [text.get_text().strip() for text in energy.texts] == ["no figures of energy", "beyond what was measured"]
+    assert len(comparison_figure(["net"], ["a", "b", "c"], seconds, used, joules=[[np.nan] * 3]).axes) == 2
+    with pytest.raises(InvalidValueError):
+        comparison_figure(["net"], ["a", "b", "c"], seconds, used, joules=[[1.0]])
+
+
 def test_small_utilizations_fill_the_picture():
     for used in (1e-6, 0.003, 0.2, 0.6, 1.0, 1.2):
         below = comparison_figure(["a"], ["b"], [[1.0]], [[used]]).axes[1]

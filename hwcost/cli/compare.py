@@ -58,7 +58,9 @@ class Pair(NamedTuple):
 @skip_unsupported
 @extrapolate
 @form_options()
-@click.option("--plot", "picture", metavar="FILE", help="Draw time and utilization: .png, .svg or .pdf.")
+@click.option(
+    "--plot", "picture", metavar="FILE", help="Draw time, utilization and, if known, energy: .png, .svg or .pdf."
+)
 def compare(
     *,
     sources: tuple[str, ...],
@@ -259,6 +261,7 @@ def _draw(path: str, pairs: Sequence[Pair], width: int) -> None:
         [[_shown(pair, pair.summary.cost.seconds) for pair in row] for row in rows],
         [[_shown(pair, pair.summary.cost.utilization) for pair in row] for row in rows],
         [[bool(pair.summary.extrapolated_share) for pair in row] for row in rows],
+        joules=[[float("nan") if (energy := _energy(pair)) is None else energy for pair in row] for row in rows],
     )
     with write_output("--plot", path):
         plot.save(figure, path)

@@ -10,7 +10,7 @@ import numpy as np
 from hwcost.errors import InvalidValueError
 from hwcost.plot.bars import legend_outside
 from hwcost.plot.style import BEYOND, COLOURS, GREY, HOLLOW, new_figure, percent_limits, plain_ticks
-from hwcost.units import TIMES, shorten_name, unit_of
+from hwcost.units import ENERGIES, TIMES, Units, shorten_name, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,13 +28,16 @@ def comparison_figure(
     seconds: Sequence[Sequence[float]],
     utilization: Sequence[Sequence[float]],
     extrapolated: Sequence[Sequence[bool]] | None = None,
+    *,
+    joules: Sequence[Sequence[float]] | None = None,
 ) -> Figure:
-    """Time and utilization of networks on arrays, as grouped bars.
+    """Time and utilization of networks on arrays, and their energy where it is known, as grouped bars.
 
     Args:
         networks, arrays: their names.
         seconds, utilization: a row per network with a figure per array; NaN for one that is not shown.
         extrapolated: which figures are, in part, beyond what the array was measured with; none by default.
+        joules: the energy in the same form, with NaN where it is not known; without it there is no such panel.
 
     Raises:
         InvalidValueError: rows or columns that do not match the names.
@@ -47,23 +50,23 @@ def comparison_figure(
     times, used = np.asarray(seconds, dtype=float), np.asarray(utilization, dtype=float)
     shape = (len(networks), len(arrays))
     beyond = np.zeros(shape, dtype=bool) if extrapolated is None else np.asarray(extrapolated, dtype=bool)
-    if 0 in shape or {times.shape, used.shape, beyond.shape} != {shape} or np.any(times < 0):
+    energy = np.full(shape, np.nan) if joules is None else np.asarray(joules, dtype=float)
+    if 0 in shape or {times.shape, used.shape, beyond.shape, energy.shape} != {shape} or np.any(times < 0):
         raise InvalidValueError("seconds", seconds, f"{shape[0]} rows of {shape[1]} figures, as utilization too")
     # the shorter list becomes the bars of a group, so that few colours suffice
     groups, bars = (networks, arrays) if len(arrays) <= len(networks) else (arrays, networks)
     if groups is arrays:
-        times, used, beyond = times.T, used.T, beyond.T
+        times, used, beyond, energy = times.T, used.T, beyond.T, energy.T
+    is_known = bool(np.any(~np.isnan(energy)))
     width = min(14.0, 4.5 + 0.32 * len(groups) * (len(bars) + 0.6))
-    with new_figure(max(7.0, width), 5.4) as figure:
-        above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
-        known = times[~np.isnan(times)] if np.any(~np.isnan(times)) else np.zeros(1)
-        scale, unit = unit_of(float(known.max()), TIMES)
-        _draw(above, times / scale, bars, beyond)
+    with new_figure(max(7.0, width), 7.6 if is_known else 5.4) as figure:
+        heights = (3, 2, 2) if is_known else (3, 2)
+        above, *more, below = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
+        _draw_amounts(above, "time", times, TIMES, bars, beyond)
+        for axes in more:
+            words = np.where(np.isnan(times), BEYOND, "no figures of energy")
+            _draw_amounts(axes, "energy", energy, ENERGIES, bars, beyond, words)
         _draw(below, 100 * used, bars, beyond)
-        above.set_ylabel(f"time [{unit}]")
-        if known.min() > 0 and known.max() > _FAR_APART * known.min():
-            above.set(yscale="log", ylim=(10.0 ** np.floor(np.log10(0.8 * known.min() / scale)), None))
-            plain_ticks(above.yaxis)
         below.set_ylabel("utilization [%]")
         percent_limits(below, 100 * float(np.nan_to_num(used).max()))
         labels = [shorten_name(name, 24) for name in groups]
@@ -76,14 +79,27 @@ def comparison_figure(
     return figure
 
 
+def _draw_amounts(
+    axes: Axes, name: str, figures: Any, units: Units, bars: Sequence[str], beyond: Any, words: Any = BEYOND
+) -> None:
+    """Draws figures in a unit that suits them, on a logarithmic axis if they are far apart."""
+    known = figures[~np.isnan(figures)] if np.any(~np.isnan(figures)) else np.zeros(1)
+    scale, unit = unit_of(float(known.max()), units)
+    _draw(axes, figures / scale, bars, beyond, words)
+    axes.set_ylabel(f"{name} [{unit}]")
+    if known.min() > 0 and known.max() > _FAR_APART * known.min():
+        axes.set(yscale="log", ylim=(10.0 ** np.floor(np.log10(0.8 * known.min() / scale)), None))
+        plain_ticks(axes.yaxis)
+
+
 def _look(i: int) -> dict[str, Any]:
     colour, hatch = COLOURS[i % len(COLOURS)], _HATCHES[i // len(COLOURS) % len(_HATCHES)]
     return {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
 
 
-def _draw(axes: Axes, figures: Any, bars: Sequence[str], beyond: Any) -> None:
+def _draw(axes: Axes, figures: Any, bars: Sequence[str], beyond: Any, words: Any = BEYOND) -> None:
     """Draws one bar per name in each group: hollow beyond what was measured, and words in the place of NaN."""
-    wide = 0.8 / len(bars)
+    wide, texts = 0.8 / len(bars), np.broadcast_to(words, figures.shape)
     for i in range(len(bars)):
         places = np.arange(len(figures)) + wide * (i - (len(bars) - 1) / 2)
         shown = ~np.isnan(figures[:, i])
@@ -92,9 +108,9 @@ def _draw(axes: Axes, figures: Any, bars: Sequence[str], beyond: Any) -> None:
             where = shown & (beyond[:, i] == is_beyond)
             if np.any(where):
                 axes.bar(places[where], figures[where, i], width=wide, **look)
-        for place in places[~shown]:
-            words: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 7, "color": GREY}
-            axes.text(place, 0, f" {BEYOND}", transform=axes.get_xaxis_transform(), **words)
+        for place, text in zip(places[~shown], texts[~shown, i], strict=True):
+            style: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 7, "color": GREY}
+            axes.text(place, 0, f" {text}", transform=axes.get_xaxis_transform(), **style)
     axes.grid(visible=False, axis="x")
 
 
