@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import shutil
@@ -241,6 +242,18 @@ def test_cost_is_frozen():
 
 def test_seconds_come_from_the_clock():
     assert layer_cost(Linear(8, 8, batch=50), SystolicArray(8, 8, clock_hz=5e8)).seconds == 1e-7
+
+
+def test_clocks_may_be_an_array():
+    clocks = np.array([2e8, 1e9, 3e9])
+    array = SystolicArray(8, 8, clock_hz=clocks, dram_bytes_per_s=2e9, weight_bytes_per_s=math.inf)
+    cost = layer_cost(Linear(150, 16, batch=100), array)
+    for clock, cycles, seconds in zip(clocks.tolist(), cost.cycles.tolist(), cost.seconds.tolist(), strict=True):
+        one = layer_cost(Linear(150, 16, batch=100), dataclasses.replace(array, clock_hz=clock))
+        assert (cycles, seconds) == (one.cycles, one.seconds)
+    bare = layer_cost(Linear(150, 16), SystolicArray(8, 8, clock_hz=clocks))
+    assert bare.cycles == layer_cost(Linear(150, 16), SystolicArray(8, 8)).cycles
+    assert bare.seconds.tolist() == (bare.cycles / clocks).tolist()
 
 
 def test_seconds_of_a_huge_layer():

@@ -18,6 +18,7 @@ from hwcost import Conv2d, InvalidValueError, Linear, MatMul, Network, SystolicA
 from hwcost.machine import FoldTiming
 from hwcost.machine.array import adapt
 from hwcost.machine.energies import EnergyTable, Figure, with_energy
+from hwcost.model.formula import price
 from hwcost.network.operations import MemoryOnly, Operation
 from hwcost.sweep import SWEPT, nondominated, sweep
 
@@ -152,6 +153,14 @@ def test_every_field_can_be_swept():
     assert set(VALUES) <= set(SWEPT)
     left = set(SystolicArray.declarations) - set(SWEPT)
     assert left == {"rows", "cols", "dataflow", "col_table", "terms"}
+
+
+@pytest.mark.parametrize("field", ["clock_hz", "dram_bytes_per_s", "bytes_per_element"])
+def test_values_that_are_numbers_are_priced_in_one_call(calls_of, field):
+    fields = {field: np.linspace(2, 9, 500) * (1 if field == "bytes_per_element" else 1e8)}
+    with calls_of(price) as calls:
+        found = sweep(NET, rows=[8, 16], cols=8, base=MEMORY, fields=fields)
+    assert (len(found), len(calls)) == (1000, len(NET) + 4)  # a check of the layers, and the products that differ
 
 
 # ---------------------------------------------------------------- fields without effect

@@ -106,7 +106,7 @@ class Stack:
         found[:, owners] = np.add.reduceat(cycles, first, axis=1)
         if is_finite(machine.vector_bytes_per_s) or machine.has_run:
             found = found + self._beyond_products(machine, first)
-        return found / machine.clock_hz
+        return np.asarray(found / machine.clock_hz)
 
     def _beyond_products(self, machine: SystolicArray, first: Array) -> Any:
         """The cycles of operations without products, and of what a run takes on top of its layers."""

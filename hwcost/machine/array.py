@@ -19,7 +19,7 @@ from hwcost.machine.dataflow import DATAFLOWS, Dataflow
 from hwcost.machine.energy import Energy
 from hwcost.machine.fields import (
     COUNT,
-    FREQUENCY,
+    POSITIVE,
     RATE,
     SHARE,
     STEPS,
@@ -95,7 +95,7 @@ class Clock(Part):
     Clock(clock_hz=1000000000.0)
     """
 
-    clock_hz: float = declare(FREQUENCY, "Hz", "cycles per second", "at 1 GHz a cycle is a nanosecond", default=1e9)
+    clock_hz: Size = declare(POSITIVE, "Hz", "cycles per second", "at 1 GHz a cycle is a nanosecond", default=1e9)
 
 
 class IdleFieldError(InvalidValueError):
@@ -130,7 +130,7 @@ class SystolicArray(Energy, Run, Buffers, Memory, Tiles, Timing, Tiler, Clock, G
     Args:
         {fields}
 
-    Every number but the clock may be an array for a sweep.
+    Every number may be an array for a sweep.
 
     Raises:
         InvalidValueError: a size that is not a positive integer, a quantity out of its range, an unknown name, a field

@@ -66,12 +66,6 @@ def _quantity(*, is_share: bool = False, **limits: Any) -> Kind:
     return Kind(check, (int, float), "a number", sweeps=True, is_share=is_share)
 
 
-def _frequency(value: Any, place: str, unit: str) -> Size:
-    if not is_real(value):
-        raise InvalidValueError(place, value, f"a finite number of {unit} above 0")
-    return as_quantity(value, place, unit=unit, above_0=True)
-
-
 def _switch(value: Any, place: str, unit: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidValueError(place, value, "True or False")
@@ -90,7 +84,6 @@ QUANTITY = _quantity()
 POSITIVE = _quantity(above_0=True)
 RATE = _quantity(above_0=True, may_be_infinite=True)
 SHARE = _quantity(at_most=1.0, is_share=True)
-FREQUENCY = Kind(_frequency, (int, float), "a number")
 STEPS = Kind(_steps, (list, tuple), "a list of numbers")
 SWITCH = Kind(_switch, (bool,), "true or false")
 

@@ -250,8 +250,11 @@ def memory_cycles(
     """
     cycles = {}
     for transfer in transfers_of(array):
-        rate = true_divide(transfer.bytes_per_s(array), array.clock_hz)
-        if transfer.name in moved and not is_unlimited(rate):
+        per_s = transfer.bytes_per_s(array)
+        if transfer.name not in moved or is_unlimited(per_s):
+            continue
+        rate = true_divide(per_s, array.clock_hz)
+        if not is_unlimited(rate):
             slower = *_bursts(transfer.name, array, tile), *_single(transfer.operand, array, gemm)
             moving = product(array.effective(transfer.size), moved[transfer.name], *slower)
             # a rate below all numbers is 0

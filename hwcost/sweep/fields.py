@@ -35,7 +35,7 @@ _ARGUMENTS = {"rows": "rows", "cols": "cols", "dataflow": "dataflows"}
 def _is_swept(name: str, declared: Declaration) -> bool:
     kind = declared.kind
     has_rows = bool(kind.types) and kind.types in ((bool,), (str,))
-    return name not in _ARGUMENTS and (kind.sweeps or has_rows or declared.unit == "Hz")
+    return name not in _ARGUMENTS and (kind.sweeps or has_rows)
 
 
 SWEPT: tuple[str, ...] = tuple(
