@@ -54,7 +54,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]  # the same for attr
 # References that have no target on the site. Other libraries' names are here because there is no intersphinx: a build
 # needs no network. A public name of this project does not belong here; give it a place on a page under api/.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(builtins|collections|fractions|importlib|matplotlib|numpy|os|pathlib|torch|types|typing)\..*"),
+    (r"py:.*", r"(builtins|collections|fractions|importlib|matplotlib|numpy|os|pandas|pathlib|torch|types|typing)\..*"),
     (r"py:class", r"Figure|Tensor"),
     (r"py:class", r"(hwcost|nas_plugin)\..*\._[A-Z]"),  # variables of types
 ]

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from hwcost.network.operations import Operation, Width
     from hwcost.network.pricing import Report, network_cost
     from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
+    from hwcost.reports import Comparison, Summary
+    from hwcost.twins import compare, report
 
 __all__ = [
     "DATAFLOWS",
@@ -45,6 +47,7 @@ __all__ = [
     "LOWERINGS",
     "RELAXATIONS",
     "Advice",
+    "Comparison",
     "Conv2d",
     "Cost",
     "Dataflow",
@@ -65,10 +68,12 @@ __all__ = [
     "Operation",
     "Relaxation",
     "Report",
+    "Summary",
     "SystolicArray",
     "Width",
     "__version__",
     "advise",
+    "compare",
     "from_onnx",
     "from_tflite",
     "from_torch",
@@ -77,6 +82,7 @@ __all__ = [
     "network_cost",
     "read_costs",
     "read_network",
+    "report",
     "runtime",
     "smooth_ceil",
     "tabulate",
@@ -87,7 +93,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Imports on first use: a command that is interrupted while it starts must not be within an import."""
     if name in __all__:
-        for load in (_core, _pricing, _networks):
+        for load in (_core, _pricing, _networks, _reports):
             globals().update(load())
             if name in globals():
                 return globals()[name]
@@ -128,6 +134,13 @@ def _networks() -> dict[str, Any]:
     from hwcost.importers.lists import read_costs, write_costs
     from hwcost.network.network import Network
     from hwcost.network.operations import Operation, Width
+
+    return locals()
+
+
+def _reports() -> dict[str, Any]:
+    from hwcost.reports import Comparison, Summary
+    from hwcost.twins import compare, report
 
     return locals()
 

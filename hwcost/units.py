@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TypeAlias
 
 from hwcost.errors import cut
 
 __all__ = [
-    "BYTES", "CLOCKS", "ENERGIES", "MARK", "NOT_SHOWN", "POWERS", "TIMES", "Units", "as_cell", "column_format", "exact",
-    "in_unit", "labelled", "marked", "of_cell", "plural", "printable", "shorten_name", "shortlist", "unit_of",
-    "with_unit",
+    "BYTES", "CLOCKS", "ENERGIES", "MARK", "NOT_SHOWN", "POWERS", "TIMES", "Units", "as_cell", "between", "in_unit",
+    "labelled", "marked", "number", "of_cell", "percent", "plural", "printable", "shorten_name", "shortlist",
+    "unit_of", "with_unit",
 ]  # fmt: skip
 
 Units: TypeAlias = Sequence[tuple[float, str]]
@@ -29,6 +29,9 @@ SIZES: Units = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")
 MARK, NOT_SHOWN = "~", "-"
 """What stands before a figure beyond what was measured, and in the place of a figure that is not shown."""
 
+_GROUPED, _WHOLE = 10_000, 1000
+"""From which on digits are grouped, and numbers have no decimals."""
+_LEAST_PERCENT, _NOTHING = 0.01, 1e-9
 _SCALED = ("Hz", "B", "B/s", "op/s")
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 _SMALL = ("J", "J/B", "W")
@@ -55,6 +58,15 @@ def in_unit(value: float, units: Units, digits: int = 6) -> str:
         return f"{value / scale:.{digits}g} {unit}"
     except OverflowError:  # an integer above all floats
         return f"{Decimal(value) / Decimal(scale):.{digits}g} {unit}"
+
+
+def between(interval: tuple[float, float] | None) -> str:
+    """An interval of seconds in words, behind a time; empty if there is none.
+
+    >>> between((0.0109, 0.0138)), between(None)
+    (' (90 %: 10.9 ms to 13.8 ms)', '')
+    """
+    return "" if interval is None else f" (90 %: {' to '.join(in_unit(end, TIMES, 3) for end in interval)})"
 
 
 def marked(text: str, is_beyond: object) -> str:
@@ -87,28 +99,31 @@ def with_unit(value: object, unit: str) -> str:
     return f"{value:.6g} {unit}" if unit not in ("", "1") else f"{value:.6g}"
 
 
-def exact(value: float) -> str:
-    """An integer in full; any other number with two decimals, or none if they are zero.
+def number(value: float) -> str:
+    """A count for people: digits in groups from five on, no digits that nobody reads.
 
-    >>> exact(38), exact(38.0), exact(37.5), exact(1.25e18)
-    ('38', '38', '37.50', '1.250000000e+18')
+    >>> number(3800), number(25090.0), number(115605504), number(37.5), number(13813.5), number(1.25e18)
+    ('3800', '25,090', '115,605,504', '37.5', '13,814', '1.25e+18')
     """
-    if isinstance(value, int) or value >= 1e15:
-        return str(value) if isinstance(value, int) else f"{value:.9e}"
-    return f"{value:.2f}".removesuffix(".00")
+    if isinstance(value, int) or (value < 1e15 and value == int(value)):
+        return f"{int(value):,}" if abs(value) >= _GROUPED else f"{int(value)}"
+    if value >= 1e15:
+        return f"{value:.4g}"
+    return f"{value:,.0f}" if value >= _GROUPED else f"{value:.0f}" if value >= _WHOLE else f"{value:.4g}"
 
 
-def column_format(values: Iterable[float]) -> Callable[[float], str]:
-    """The format of a column: all of its numbers get decimals if one needs them.
+def percent(share: float, digits: int = 1) -> str:
+    """A share as a percentage without its sign: small ones in two significant digits, so that none is shown as 0.
 
-    >>> text = column_format([38, 37.5])
-    >>> text(38), text(37.5), column_format([38, 9])(38)
-    ('38.00', '37.50', '38')
+    >>> percent(0.6756), percent(0.0004), percent(1e-9), percent(0.0), percent(1.0)
+    ('67.6', '0.04', '<0.01', '0', '100')
     """
-    values = list(values)
-    if all(isinstance(value, int) or value == int(value) for value in values) or max(values) >= 1e15:
-        return exact
-    return lambda value: f"{value:.2f}"
+    value = 100 * share
+    if value in {0, 100}:
+        return f"{value:.0f}"
+    if 0 < value < _LEAST_PERCENT:
+        return "0" if value < _NOTHING else f"<{_LEAST_PERCENT:g}"
+    return f"{value:.{digits}f}" if abs(value) >= 0.5 * 10 ** (1 - digits) else f"{value:.2g}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -15,12 +15,12 @@ import pytest
 from nets import HOSTILE, LENET, ODD, TREE, residual
 
 from hwcost import Linear, SystolicArray
-from hwcost.cli.model_output import html_lines
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation
 from hwcost.plot import PICTURES, network_figure, svg
 from hwcost.reports import summarise
 from hwcost.reports.html import html_report, inline_svg
+from hwcost.reports.lines import html_lines
 
 pytest.importorskip("matplotlib")
 

@@ -16,12 +16,12 @@ from nets import residual
 
 from hwcost import SystolicArray, network_cost
 from hwcost.cli import cli
-from hwcost.cli.model_output import SORTS
 from hwcost.devices import FIELD_UNITS, DeviceFile, Entry, read_device, write_device
 from hwcost.importers import read_network
 from hwcost.importers.lists import write_layers
 from hwcost.network.network import Network
 from hwcost.reports import summarise
+from hwcost.reports.lines import SORTS
 from hwcost.units import BYTES, in_unit
 
 ARRAY = SystolicArray(16, 16, clock_hz=700e6)
@@ -45,24 +45,25 @@ def tree():
 
 
 def test_the_report_of_a_small_network(good):
-    head, table, totals = good(*LIST, *ON).split("\n\n")
+    head, table, totals, terms = good(*LIST, *ON).split("\n\n")
     assert head == "lenet on 16 x 16, weight stationary, ideal folds"
     lines = table.splitlines()
     assert len({len(line) for line in lines}) == 1
     assert [re.sub(" {2,}", " | ", line) for line in lines] == [
         "operation | shape | cycles | time[us] | share[%] | util[%] | folds | rows[%] | cols[%] | fill[%] | DRAM[kB]",
-        "conv1 | 1 -> 6, 5 x 5, 28 x 28 | 1568 | 2.240 | 55.6 | 29.3 | 2 | 8.2 | 62.5 | 0.0 | 5.638",
-        "conv2 | 6 -> 16, 5 x 5, 14 x 14 -> 10 x 10 | 1000 | 1.429 | 35.4 | 93.8 | 10 | 6.2 | 0.0 | 0.0 | 5.176",
-        "fc1 | 400 -> 120 | 200 | 0.286 | 7.1 | 93.8 | 200 | 0.0 | 6.2 | 0.0 | 48.52",
-        "fc2 | 120 -> 84 | 48 | 0.069 | 1.7 | 82.0 | 48 | 5.5 | 12.5 | 0.0 | 10.28",
-        "fc3 | 84 -> 10 | 6 | 0.009 | 0.2 | 54.7 | 6 | 7.8 | 37.5 | 0.0 | 0.934",
+        "conv1 | 1 -> 6, 5 x 5, 28 x 28 | 1568 | 2.24 | 55.6 | 29.3 | 2 | 8.2 | 62.5 | 0 | 5.638",
+        "conv2 | 6 -> 16, 5 x 5, 14 x 14 -> 10 x 10 | 1000 | 1.429 | 35.4 | 93.8 | 10 | 6.2 | 0 | 0 | 5.176",
+        "fc1 | 400 -> 120 | 200 | 0.2857 | 7.1 | 93.8 | 200 | 0 | 6.2 | 0 | 48.52",
+        "fc2 | 120 -> 84 | 48 | 0.06857 | 1.7 | 82.0 | 48 | 5.5 | 12.5 | 0 | 10.28",
+        "fc3 | 84 -> 10 | 6 | 0.008571 | 0.21 | 54.7 | 6 | 7.8 | 37.5 | 0 | 0.934",
     ]
     assert totals.splitlines() == [
-        "total        5 layers, 416520 MACs: 2822 cycles, 4.03143 us at 700 MHz, 57.66 % utilization",
+        "total        5 layers, 416,520 MACs: 2822 cycles, 4.03143 us at 700 MHz, 57.66 % utilization",
         "PE-cycles    57.7 % useful, 6.9 % ragged rows, 35.5 % ragged columns",
         "bytes        70.55 kB to and from DRAM: weights 61.47 kB, inputs 2.564 kB, outputs 6.518 kB; "
         "358.1 kB next to the array",
     ]
+    assert terms.startswith("share: of all cycles; util: MACs over")
 
 
 def operations(out):
@@ -313,7 +314,7 @@ def test_a_topology_becomes_a_report(good, networks):
 
 def test_a_module_becomes_a_report(good):
     lenet = Path(__file__).parent / "models" / "lenet.py"
-    assert "5 layers, 416520 MACs: 2822 cycles" in good("model", f"{lenet}:LeNet", "--input", "1,1,28,28", *ON)
+    assert "5 layers, 416,520 MACs: 2822 cycles" in good("model", f"{lenet}:LeNet", "--input", "1,1,28,28", *ON)
 
 
 # ---------------------------------------------------------------- the page about it

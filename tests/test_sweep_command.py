@@ -59,7 +59,7 @@ def from_csv(text):
 def test_the_text(good):
     head, budgets, front = good(*LIST, *SMALL, "--clock", "700MHz").split("\n\n")
     assert head.splitlines() == [
-        "network      lenet: ideal folds, 700 MHz; 5 layers, 416520 MACs",
+        "network      lenet: ideal folds, 700 MHz; 5 layers, 416,520 MACs",
         "arrays       6 of 8-16 x 8-32; weight stationary, output stationary: 12 points",
         "fastest      16 x 32, weight stationary: 2698 cycles, 3.85429 us, 30.15 % of 512 PEs",
         "busiest      8 x 8, weight stationary: 7873 cycles, 11.2471 us, 82.66 % of 64 PEs",
@@ -68,7 +68,7 @@ def test_the_text(good):
     assert lines[:3] == [
         "the fastest within a budget of PEs",
         "budget | array | dataflow | PEs | cycles | time[us] | util[%]",
-        "64 | 8 x 8 | ws | 64 | 7873 | 11.247 | 82.7",
+        "64 | 8 x 8 | ws | 64 | 7873 | 11.25 | 82.7",
     ]
     assert [line.split(" | ")[0] for line in lines[2:]] == ["64", "128", "256", "512"]
     title, header, *rows = front.splitlines()

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hwcost.cli.shared.documents import csv_document, json_document
-from hwcost.cli.shared.machines import between
 from hwcost.cli.shared.networks import changed_lines
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT
 from hwcost.tables import text_table
-from hwcost.units import ENERGIES, SIZES, TIMES, in_unit, marked, shorten_name, shortlist
+from hwcost.units import ENERGIES, SIZES, TIMES, between, in_unit, marked, shorten_name, shortlist
 
 if TYPE_CHECKING:
     from hwcost.advice import Advice, Budget, Step, WidthAdvice

@@ -12,13 +12,13 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.arrays import Size
-from hwcost.cli.formula import formula, partial_folds, split_text
-from hwcost.cli.shared.machines import ENDS, between
-from hwcost.cli.shared.spent import bytes_text, energy_text
+from hwcost.cli.formula import formula, split_text
+from hwcost.cli.shared.machines import ENDS
 from hwcost.cli.shared.workload import Workload
 from hwcost.model.layout import Work, lowered
+from hwcost.model.words import bytes_text, energy_text, partial_folds
 from hwcost.relaxation import Relaxation
-from hwcost.units import BYTES, CLOCKS, ENERGIES, TIMES, exact, in_unit, labelled, marked, unit_of
+from hwcost.units import BYTES, CLOCKS, ENERGIES, TIMES, between, in_unit, labelled, marked, number, unit_of
 
 if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence
@@ -77,16 +77,16 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, work: Work,
         return marked(text, figures.get("extrapolated"))
 
     lines = {
-        "cycles": known(exact(figures["cycles"])),
+        "cycles": known(number(figures["cycles"])),
         "smooth": f"{known(_smooth_format(figures).format(figures['smooth_cycles']))} cycles ({_described(smooth)})",
         "folds": _folds(work, figures),
         "utilization": known(f"{100 * figures['utilization']:.2f} %"),
         "time": f"{known(in_unit(figures['seconds'], TIMES))}{ends} at {in_unit(array.clock_hz, CLOCKS)}",
-        "MACs": str(figures["macs"]),
+        "MACs": number(figures["macs"]),
         "array": workload.machine._replace(array=array).label,
     }
     if figures["memory_cycles"] or figures["overhead_cycles"]:
-        parts = " + ".join(f"{exact(figures[f'{name}_cycles'])} {name}" for name in ("compute", "overhead", "waiting"))
+        parts = " + ".join(f"{number(figures[f'{name}_cycles'])} {name}" for name in ("compute", "overhead", "waiting"))
         lines["bound"] = f"{figures['bound']} (cycles = {parts} for memory)"
     lines["bytes"] = bytes_text(figures)
     if "energy_joules" in figures:
@@ -122,9 +122,9 @@ def _folds(work: Work, figures: Figures) -> str:
     rows, cols = getattr(laid, flow.rows), getattr(laid, flow.cols)
     what = "groups" if laid.count == gemm.count else "products"
     groups = f"{laid.count} {what} x " if laid.count > 1 else ""
-    in_time = f" x {exact(figures['folds_in_time'])}" if array.max_streamed is not None else ""
-    along = f"{exact(figures['folds_along_rows'])} x {exact(figures['folds_along_cols'])}{in_time}"
-    whole = f"{groups}{along} = {exact(figures['folds'])}"
+    in_time = f" x {number(figures['folds_in_time'])}" if array.max_streamed is not None else ""
+    along = f"{number(figures['folds_along_rows'])} x {number(figures['folds_along_cols'])}{in_time}"
+    whole = f"{groups}{along} = {number(figures['folds'])}"
     why = f"; {text}" if (text := partial_folds(array)) else ""
     return f"{whole} ({rows} along {array.rows} rows, {cols} along {array.cols} columns{why})"
 

@@ -11,7 +11,7 @@ from hwcost.machine.tiler import LOWERINGS
 from hwcost.model.layers import Conv2d
 from hwcost.model.layout import Work
 
-__all__ = ["formula", "partial_folds", "split_text"]
+__all__ = ["formula", "split_text"]
 
 _SPELT = {
     "rows", "cols", "clock_hz", "dataflow", "fold_timing", "lowering", "max_streamed", "drains_outputs",
@@ -43,20 +43,6 @@ def formula(layer: Conv2d, array: SystolicArray, figures: Mapping[str, Any]) -> 
     counts = [*(layer.kernel_size if array.lowering == "kernel-position" else ()), layer.groups]
     before = "".join(f"{count} * " for count in reversed(counts) if count > 1)
     return f"{before}{spelt} = {before}{short} = {figures['cycles']} cycles"
-
-
-def partial_folds(array: SystolicArray) -> str:
-    """Why the folds of an array may be no whole numbers, in words; empty if they are.
-
-    >>> partial_folds(SystolicArray(8, 8, row_stairs=0.5))
-    'in part: row_stairs hides 50 % of a step'
-    >>> partial_folds(SystolicArray(8, 8))
-    ''
-    """
-    hidden = [f"{name} hides {100 * (1 - share):.3g} % of a step"
-              for name in ("row_stairs", "col_stairs") if (share := getattr(array, name)) < 1]  # fmt: skip
-    hidden += ["col_table states them along columns"] if array.col_table else []
-    return f"in part: {', '.join(hidden)}" if hidden else ""
 
 
 def split_text(work: Work) -> str:

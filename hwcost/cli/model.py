@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from hwcost.cli import model_output as output
+from hwcost.cli.model_output import as_csv, as_json, settings_of
 from hwcost.cli.shared.machines import ArrayOptions, Machine, model_array_options
-from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, summary_of, withheld_text
+from hwcost.cli.shared.networks import ModelOptions, model_options, summary_of
 from hwcost.cli.shared.options import (
     block,
     extrapolate,
@@ -25,6 +25,9 @@ from hwcost.cli.shared.values import parse_name
 from hwcost.console import note
 from hwcost.errors import InvalidValueError
 from hwcost.machine import adapt
+from hwcost.model.words import missing_text
+from hwcost.reports.lines import SORTS, html_lines, lines_of
+from hwcost.reports.shown import document_of, missing_of, notes_of, withheld_text
 from hwcost.units import printable
 
 if TYPE_CHECKING:
@@ -75,8 +78,8 @@ class Files(NamedTuple):
 @click.option(
     "--sort",
     metavar="KEY",
-    callback=parsed_by(parse_name, output.SORTS),
-    help=f"Print a list, worst first, sorted by one of: {', '.join(output.SORTS)}.",
+    callback=parsed_by(parse_name, SORTS),
+    help=f"Print a list, worst first, sorted by one of: {', '.join(SORTS)}.",
 )
 @size_option("--top", help="Print a list of at most N lines, sorted by cycles unless --sort is given.")
 @size_option("--depth", help="Collapse modules below this depth.  [default: no limit]")
@@ -133,27 +136,27 @@ def model(
     summary = summary_of(
         network, machine, skip_unsupported=skip_unsupported, extrapolate=extrapolate, keep_activations=keep_activations
     )
-    lines = output.lines_of(summary, depth=depth, everything=everything)
+    lines = lines_of(summary, depth=depth, everything=everything)
     key = sort or ("cycles" if top is not None else None)
     if key is not None or form != "text":
-        lines = sorted((line for line in lines if not line.is_open), key=output.SORTS[key or "order"])
+        lines = sorted((line for line in lines if not line.is_open), key=SORTS[key or "order"])
     left_out = 0 if top is None else max(0, len(lines) - top)
     lines = lines[:top]
     settings = {
         "source": source, "inputs": list(options.inputs), "dims": list(options.dims),
-        **output.settings_of(summary, machine),
+        **settings_of(summary, machine),
         "keep_activations": keep_activations,
         "skip_unsupported": skip_unsupported, "extrapolate": extrapolate, "sort": key, "top": top, "depth": depth,
         "all": everything,
     }  # fmt: skip
     if form == "json":
-        click.echo(output.as_json(summary, lines, settings, left_out=left_out))
+        click.echo(as_json(summary, lines, settings, left_out=left_out))
     elif form == "csv":
-        click.echo(output.as_csv(summary, lines, settings), nl=False)
+        click.echo(as_csv(summary, lines, settings), nl=False)
     else:
-        click.echo("\n".join(output.as_text(summary, lines, machine.label, flat=key is not None, left_out=left_out)))
+        click.echo(document_of(summary, lines, flat=key is not None, left_out=left_out).for_stdout())
     if summary.missing and form != "text":
-        note(f"{output.missing_of(summary)}")
+        note(f"{missing_of(summary)}")
     _write(files, network, summary, f"{summary.name} on {machine.label}", settings)
 
 
@@ -235,9 +238,9 @@ def _page(summary: Summary, title: str, settings: dict[str, Any]) -> str:
         title,
         settings,
         summary.figures() | summary.of_total(),
-        output.html_lines(summary),
+        html_lines(summary),
         pictures,
-        notes=[*([summary.legend] if summary.legend else []), *output.notes_of(summary)],
+        notes=[*([summary.legend] if summary.legend else []), *notes_of(summary)],
         withheld=withheld_text(summary) if summary.withheld else "",
-        missing=output.missing_of(summary) if summary.missing else "",
+        missing=missing_of(summary) if summary.missing else "",
     )

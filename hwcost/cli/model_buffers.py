@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.network.buffers import BufferPoint, enough_for
 from hwcost.tables import Column, table
-from hwcost.units import BYTES, ENERGIES, SIZES, TIMES, exact, in_unit, printable, shortlist
+from hwcost.units import BYTES, ENERGIES, SIZES, TIMES, in_unit, number, printable, shortlist
 
 if TYPE_CHECKING:
     from hwcost.machine.array import SystolicArray
@@ -35,7 +35,7 @@ def as_text(points: Sequence[BufferPoint], network: Network, array: SystolicArra
     """The table, and the buffers with which the largest layers read each operand once."""
     columns = [
         Column[BufferPoint]("buffer", lambda point: in_unit(point.buffer_bytes, SIZES, 4)),
-        Column[BufferPoint]("cycles", lambda point: exact(point.cost.cycles)),
+        Column[BufferPoint]("cycles", lambda point: number(point.cost.cycles)),
         Column[BufferPoint]("time", lambda point: in_unit(point.cost.seconds, TIMES, 4)),
         Column[BufferPoint]("DRAM", lambda point: in_unit(point.cost.dram_bytes, BYTES, 4)),
         Column[BufferPoint]("again", lambda point: in_unit(point.again_bytes, BYTES, 4) if point.again_bytes else "-"),

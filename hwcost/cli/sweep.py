@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from hwcost.cli.shared.machines import ARRAYS, ENERGY, FOLD_TIMING, ArrayOptions, Machine, adapted_device
-from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options
+from hwcost.cli.shared.networks import ModelOptions, model_options
 from hwcost.cli.shared.options import block, default_option, form_options, option_names, size_option, skip_unsupported
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import INT64_MAX, parse_name, parse_sizes
@@ -19,6 +19,7 @@ from hwcost.console import note
 from hwcost.errors import InvalidValueError, require
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.model.words import missing_text
 from hwcost.units import printable
 
 if TYPE_CHECKING:

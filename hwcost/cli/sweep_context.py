@@ -11,44 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.cli.shared.machines import ENDS
-from hwcost.machine.array import SystolicArray
 from hwcost.machine.energies import without_energy
 from hwcost.sweep import Sweep
-from hwcost.units import CLOCKS, MARK, SIZES, in_unit, plural, printable, shorten_name, with_unit
+from hwcost.sweep.shown import title_of, value_text
+from hwcost.units import CLOCKS, MARK, in_unit, plural, printable, shorten_name
 
 if TYPE_CHECKING:
     from hwcost.cli.shared.machines import Machine
     from hwcost.devices import DeviceFile
     from hwcost.network.network import Network
 
-__all__ = ["Context", "title_of", "value_text"]
+__all__ = ["Context"]
 
-_TITLES = {"buffer_bytes": "buffer", "dram_bytes_per_s": "bandwidth", "clock_hz": "clock"}
-_UNITS = ("Hz", "B", "B/s", "J", "J/B", "W")
-"""Units that values are shown with; others follow from the name of the field."""
 _FEW = 4
 """Values of a field that the head names one by one."""
-
-
-def title_of(name: str) -> str:
-    """A field as people call it: by the option that gives it."""
-    return _TITLES.get(name, name)
-
-
-def value_text(name: str, value: Any) -> str:
-    """A value of a field in people's units.
-
-    >>> value_text("buffer_bytes", 65536.0), value_text("dram_bytes_per_s", math.inf), value_text("max_streamed", None)
-    ('64 KiB', 'no limit', 'none')
-    """
-    unit = SystolicArray.declarations[name].unit
-    if value is None:
-        return "none"
-    if value == math.inf:
-        return "no limit"
-    if unit == "B" and value >= SIZES[-2][0]:
-        return in_unit(value, SIZES, 4)
-    return with_unit(value if isinstance(value, (bool, int, float)) else str(value), unit if unit in _UNITS else "")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

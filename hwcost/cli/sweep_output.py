@@ -10,25 +10,24 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.cli.shared.documents import csv_blocks, json_blocks
-from hwcost.cli.shared.machines import ENDS, between
-from hwcost.cli.sweep_context import Context, title_of, value_text
+from hwcost.cli.shared.machines import ENDS
+from hwcost.cli.sweep_context import Context
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.energies import ENERGIES as TABLES
-from hwcost.sweep import OBJECTIVES, SCHEMA
+from hwcost.sweep import SCHEMA
+from hwcost.sweep.shown import objectives_text, point_columns, title_of, value_text
 from hwcost.tables import Column, is_terminal, table
 from hwcost.units import (
     BYTES,
     ENERGIES,
     TIMES,
-    Units,
-    column_format,
-    exact,
+    between,
     in_unit,
     labelled,
     marked,
+    number,
     plural,
     printable,
-    unit_of,
 )  # fmt: skip
 
 __all__ = ["as_csv_blocks", "as_json_blocks", "as_text"]
@@ -50,30 +49,21 @@ def as_text(context: Context, *, top: int | None, most: int, front_only: bool) -
     front = found.front[found.at(found.front).ranked]
     shown = front[:limit]
     parts = [] if front_only else ["\n".join(_head(context)), "\n".join(_budgets(context))]
-    title = f"{plural(len(front), 'point')} on the Pareto front of {objectives_text(context)}"
+    title = f"{plural(len(front), 'point')} on the Pareto front of {objectives_text(found)}"
     if len(shown) < len(front):
         title += f"; the {len(shown)} fastest" if len(shown) > 1 else "; the fastest"
     return "\n\n".join([*parts, "\n".join([title, *_table(context, shown)]), *context.legend])
-
-
-def objectives_text(context: Context) -> str:
-    """What the front is of; at one clock, that of time and PEs is that of utilization too."""
-    found = context.found
-    words = [OBJECTIVES[name].words for name in found.objectives]
-    if {"time", "pes"} <= set(found.objectives) and found.objectives[0] == "time" and "clock_hz" not in found.fields:
-        words.insert(1, "utilization")
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _head(context: Context) -> Iterator[str]:
     found = context.found
     arrays = len(np.unique(found.rows * (int(found.cols.max()) + 1) + found.cols)) if found.fields else _arrays(context)
     flows = ", ".join(DATAFLOWS[str(name)].summary for name in found.dataflows)
-    within = "" if found.pe_budget is None else f", at most {found.pe_budget} PEs"
+    within = "" if found.pe_budget is None else f", at most {number(found.pe_budget)} PEs"
     over = f"; {context.over}" if found.fields else ""
     layers, points = plural(len(context.network.priced), "layer"), plural(len(found), "point")
     texts = {
-        "network": f"{context.title}; {layers}, {found.macs} MACs",
+        "network": f"{context.title}; {layers}, {number(found.macs)} MACs",
         "arrays": f"{arrays} of {_span(found.rows)} x {_span(found.cols)}{within}; {flows}{over}: {points}",
         "fastest": _point(context, found.fastest()),
         "busiest": _point(context, found.busiest()),
@@ -101,14 +91,14 @@ def _interval(point: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def _point(context: Context, index: int) -> str:
     (point,) = context.points(np.array([index]))
-    cycles, seconds = exact(point["cycles"]), in_unit(point["seconds"], TIMES)
+    cycles, seconds = number(point["cycles"]), in_unit(point["seconds"], TIMES)
     used = f"{100 * point['utilization']:.2f} %"
     return (
         f"{point['rows']} x {point['cols']}, {DATAFLOWS[point['dataflow']].summary}"
         f"{''.join(f', {title_of(name)} {value_text(name, point[name])}' for name in context.varied)}: "
         f"{marked(cycles, point.get('extrapolated'))} cycles, {marked(seconds, point.get('extrapolated'))}"
         f"{between(_interval(point))}, "
-        f"{marked(used, point.get('extrapolated'))} of {point['pes']} PEs"
+        f"{marked(used, point.get('extrapolated'))} of {number(point['pes'])} PEs"
         f"{_more(point)}"
     )
 
@@ -131,40 +121,13 @@ def _budgets(context: Context) -> Iterator[str]:
 
 def _table(context: Context, indices: Any, budgets: list[int] | None = None) -> Iterator[str]:
     points = context.points(indices)
-    scale, unit = unit_of(max(point["seconds"] for point in points), TIMES)
-    cycles = column_format(point["cycles"] for point in points)
-    columns = [
-        Column[Points]("array", lambda p: f"{p['rows']} x {p['cols']}"),
-        Column[Points]("dataflow", lambda p: p["dataflow"], to_the_left=True),
-        *(_field(name) for name in context.varied),
-        Column[Points]("PEs", lambda p: str(p["pes"])),
-        Column[Points]("cycles", lambda p: marked(cycles(p["cycles"]), p.get("extrapolated"))),
-        Column[Points](f"time[{unit}]", lambda p: marked(f"{p['seconds'] / scale:.5g}", p.get("extrapolated"))),
-        Column[Points]("util[%]", lambda p: marked(f"{100 * p['utilization']:.1f}", p.get("extrapolated"))),
-    ]
-    for name, title, units in _OF_MEMORY:
-        if name in points[0]:
-            columns.append(_scaled(points, name, title, units))
+    columns = point_columns(points, context.varied)
     if any(map(_interval, points)):
         columns.insert(5 + len(context.varied), Column[Points]("90 %", lambda p: between(_interval(p))[8:-1]))
     if budgets is not None:
         points = [point | {"budget": budget} for point, budget in zip(points, budgets, strict=True)]
-        columns.insert(0, Column[Points]("budget", lambda p: str(p["budget"])))
+        columns.insert(0, Column[Points]("budget", lambda p: number(p["budget"])))
     return table(columns, points, coloured=is_terminal())
-
-
-_OF_MEMORY: tuple[tuple[str, str, Units], ...] = (
-    ("dram_bytes", "DRAM", BYTES), ("sram_bytes", "SRAM", BYTES), ("energy_joules", "energy", ENERGIES),
-)  # fmt: skip
-
-
-def _field(name: str) -> Column[Points]:
-    return Column[Points](title_of(name), lambda point: value_text(name, point[name]))
-
-
-def _scaled(points: list[Points], name: str, title: str, units: Units) -> Column[Points]:
-    scale, unit = unit_of(max(point[name] for point in points), units)
-    return Column[Points](f"{title}[{unit}]", lambda point: f"{point[name] / scale:.5g}")
 
 
 # ---------------------------------------------------------------- JSON and CSV

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from hwcost.cli.sweep_context import Context, title_of, value_text
-from hwcost.cli.sweep_output import objectives_text
+from hwcost.cli.sweep_context import Context
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.plot import save
 from hwcost.plot.fields import MOST_CURVES, Quantity, fields_figure
 from hwcost.plot.sweep import sweep_figure
+from hwcost.sweep.shown import objectives_text, title_of, value_text
 from hwcost.units import BYTES, ENERGIES, TIMES
 
 __all__ = ["draw"]
@@ -46,7 +46,7 @@ def _curves(context: Context) -> Any:
         against = Quantity("energy", found.energy_joules.tolist(), ENERGIES)
     return fields_figure(
         title_of(name), found.codes[name].tolist(), known, _names(context, name), quantities, against,
-        found.front.tolist(), title=f"{context.title}\nfront of {objectives_text(context)}",
+        found.front.tolist(), title=f"{context.title}\nfront of {objectives_text(context.found)}",
         extrapolated=context.extrapolated(np.arange(len(found))),
     )  # fmt: skip
 

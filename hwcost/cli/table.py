@@ -9,12 +9,13 @@ import click
 
 from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import BUFFER, ArrayOptions, Machine, timed_options
-from hwcost.cli.shared.networks import ModelOptions, missing_text, model_options, note_extrapolation
+from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation
 from hwcost.cli.shared.options import default_option, option_names, skip_unsupported
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
 from hwcost.cli.shared.values import parse_share, parse_size
 from hwcost.console import note
 from hwcost.machine.fields import is_finite
+from hwcost.model.words import missing_text
 from hwcost.units import plural, shortlist
 
 if TYPE_CHECKING:

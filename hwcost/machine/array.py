@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from hwcost.arrays import Size, product
+from hwcost.arrays import Size, is_number, product
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.buffers import Buffers
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
@@ -28,6 +28,7 @@ from hwcost.machine.fields import (
     Part,
     Start,
     declare,
+    is_finite,
     is_stated,
     part,
 )
@@ -38,6 +39,7 @@ from hwcost.machine.terms import SHIPPED, Term, Transfer
 from hwcost.machine.tiler import Tiler
 from hwcost.machine.tiles import Tiles
 from hwcost.machine.timing import Timing
+from hwcost.units import SIZES, in_unit
 
 __all__ = ["Adapted", "Clock", "Grid", "IdleFieldError", "SystolicArray", "adapt"]
 
@@ -181,6 +183,18 @@ class SystolicArray(Energy, Run, Buffers, Memory, Tiles, Timing, Tiler, Clock, G
         """The dataflow as a row; one that drains its outputs if the array does."""
         row = resolved(DATAFLOWS, self.dataflow)
         return row.drained() if self.drains_outputs else row
+
+    @property
+    def in_words(self) -> str:
+        """The machine on one line.
+
+        >>> SystolicArray(8, 16, buffer_bytes=65536.0).in_words
+        '8 x 16, weight stationary, ideal folds, buffer of 64 KiB'
+        """
+        words = [self.size_in_words, self.dataflow_row.summary, f"{self.fold_timing} folds"]
+        if is_number(self.buffer_bytes) and is_finite(self.buffer_bytes):
+            words.append(f"buffer of {in_unit(self.buffer_bytes, SIZES, 4)}")
+        return ", ".join(words)
 
     @property
     def has_memory_limit(self) -> bool:

@@ -23,7 +23,9 @@ from hwcost.network.channels import Kept, check_kept, check_shape, staying
 from hwcost.network.flow import Flow, check_chain, check_flow
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width, check_text, names_of
 from hwcost.network.run import RUN, Ends, RunLayers, ends_of
+from hwcost.network.shown import network_document, network_records, network_words
 from hwcost.network.space import KERNEL, by_step, changeable, check_options, complete, with_open_kernel
+from hwcost.tables import Document, Records
 
 __all__ = ["UNCONNECTED", "Network"]
 
@@ -72,9 +74,11 @@ def _run_operation(network: Network) -> Operation:
     return Operation(ends, sizes, "run", "")
 
 
-@dataclass(frozen=True)
-class Network(Mapping[str, Any]):
+@dataclass(frozen=True, repr=False)
+class Network(Mapping[str, Any], Records):
     """The operations of a network in the order in which they run, by names that differ from each other.
+
+    It prints as a table of its layers.
 
     Args:
         name: of the network.
@@ -187,6 +191,19 @@ class Network(Mapping[str, Any]):
         return len(self.operations)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def document(self) -> Document:
+        """A table with a line for each layer."""
+        return network_document(self)
+
+    @property
+    def in_words(self) -> str:
+        """What it has on one line."""
+        return network_words(self)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each operation, with its shape, MACs, weights and widths."""
+        return network_records(self)
 
     @property
     def priced(self) -> dict[str, Operation]:

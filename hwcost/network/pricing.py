@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from hwcost import arrays
 from hwcost.arrays import Size, product
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
 from hwcost.model.cost import Cost
@@ -27,16 +27,18 @@ from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Unsupported
 from hwcost.network.residency import Plan, Step, plan_of
 from hwcost.network.run import RUN, Run, RunLayers, run_of
+from hwcost.network.shown import document_of, records_of, words_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
+from hwcost.tables import Document, Records
 
 __all__ = ["Report", "check_network", "moves_by_layer", "network_cost", "price_network"]
 
 Layers: TypeAlias = Mapping[str, Layer] | Iterable[Layer]
 
 
-@dataclass(frozen=True)
-class Report:
-    """The cost of a network.
+@dataclass(frozen=True, repr=False)
+class Report(Records):
+    """The cost of a network: prints as a table, and ``report["conv1"]`` is the cost of a layer.
 
     Attributes:
         total: the sum over all priced layers, and what a run takes on top of them.
@@ -68,6 +70,33 @@ class Report:
             costs[owner] = costs[owner] + self._cost(index)
         named = dict(zip(self._names, costs, strict=True))
         return MappingProxyType(named | {name: named[name] + moved for name, moved in self._moved.items()})
+
+    def document(self) -> Document:
+        """A table with a line for each layer."""
+        return document_of(self)
+
+    @property
+    def in_words(self) -> str:
+        """The totals on one line."""
+        return words_of(self)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each layer: its name, and every figure of its cost."""
+        return records_of(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The total, the records, and the names of what could not be priced."""
+        return {"total": self.total.as_dict(), "layers": self.records(), "unsupported": list(self.unsupported)}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __getitem__(self, name: str) -> Cost:
+        check_one_of("the report", name, self.layers, what="layer")
+        return self.layers[name]
 
     def of(self, name: str) -> Cost:
         """The cost of a layer, or of the constants and ends of a run by its name there."""
@@ -278,6 +307,11 @@ def _collect(layers: Layers, skip: bool) -> _Products:
     if not isinstance(given, Iterable):
         allowed = "a Network, a mapping from names to layers, or layers in order; hwcost.from_torch reads a module"
         raise InvalidValueError("layers", given, allowed)
+    if hasattr(given, "named_modules"):
+        allowed = (
+            "hwcost.from_torch(module, input_size) as the network; or hwcost.report(module, array, input_size=...)"
+        )
+        raise InvalidValueError("layers", type(given).__name__, allowed, reason="a PyTorch module is no network yet")
     named = layers.items() if isinstance(layers, Mapping) else ((str(i), layer) for i, layer in enumerate(layers))
     found = RunLayers.like(layers)
     gemms: list[Gemm] = []

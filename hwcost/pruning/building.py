@@ -15,6 +15,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch
 from hwcost.importers.torch.resize import resized
 from hwcost.model.cost import Cost
+from hwcost.model.shapes import layer_shape
 from hwcost.network.limits import Limit
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly
@@ -27,7 +28,6 @@ from hwcost.pruning.norms import evaluated, re_estimate
 from hwcost.pruning.report import Depth, PrunedLayer, PruningReport, Stage
 from hwcost.pruning.result import Pruned
 from hwcost.pruning.valuing import Work
-from hwcost.reports.shapes import layer_shape
 from hwcost.units import plural
 
 __all__ = ["Problem", "built", "check_examples", "open_widths", "settings_of", "with_stages"]

@@ -16,7 +16,7 @@ from hwcost.network.limits import FILL, Limit
 from hwcost.network.network import Network
 from hwcost.network.operations import whole
 from hwcost.pruning.importance import Figures
-from hwcost.units import exact, plural, shortlist
+from hwcost.units import number, plural, shortlist
 
 __all__ = [
     "Choice", "below_the_floor", "check_floor", "check_room", "choose", "effort_of", "kept_widths", "least_cost",
@@ -48,7 +48,7 @@ def spent(cost: Cost) -> str:
     >>> spent(Cost(cycles=38, seconds=38e-9)), spent(Cost(seconds=2e-3))
     ('38 cycles, 3.8e-08 s', '0.002 s')
     """
-    known = [f"{exact(cost.cycles)} cycles"] if cost.cycles else []
+    known = [f"{number(cost.cycles)} cycles"] if cost.cycles else []
     return ", ".join([*known, *([f"{float(cost.seconds):.4g} s"] if cost.seconds else [])])
 
 

@@ -12,7 +12,7 @@ from hwcost.model.cost import Cost
 from hwcost.network.run import Spilled
 from hwcost.pruning.batches import Measured
 from hwcost.tables import text_table
-from hwcost.units import TIMES, exact, in_unit, marked, plural
+from hwcost.units import TIMES, in_unit, marked, number, plural
 
 __all__ = ["Block", "Depth", "PrunedLayer", "PruningReport", "Stage", "Tried"]
 
@@ -200,7 +200,7 @@ class PruningReport:
         return float(getattr(cost, self.measure))
 
     def _text(self, figure: Any) -> str:
-        return in_unit(figure, TIMES, 4) if self.measure == "seconds" else exact(figure)
+        return in_unit(figure, TIMES, 4) if self.measure == "seconds" else number(figure)
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -233,8 +233,8 @@ class PruningReport:
 
         macs = f"{float(after.macs) / float(before.macs):.2%}"
         rows = [
-            ("MACs", exact(before.macs), exact(after.macs), macs),
-            ("parameters", *map(exact, self.parameters), f"{self.parameters[1] / self.parameters[0]:.2%}"),
+            ("MACs", number(before.macs), number(after.macs), macs),
+            ("parameters", *map(number, self.parameters), f"{self.parameters[1] / self.parameters[0]:.2%}"),
         ]
         if before.seconds:
             times = (in_unit(float(each.seconds), TIMES, 4) for each in (before, after))
@@ -242,7 +242,7 @@ class PruningReport:
                     for i, end in enumerate(("90 % from", "90 % to"))]  # fmt: skip
             rows[:0] = [("time", *known(times, f"{share:.2%}")), *(ends if all(self.seconds_90) else ())]
         if not is_timed:
-            rows.insert(0, ("cycles", *known(map(exact, (before.cycles, after.cycles)), f"{share:.2%}")))
+            rows.insert(0, ("cycles", *known(map(number, (before.cycles, after.cycles)), f"{share:.2%}")))
         if of_array:
             rows.append(("utilization", *known((f"{float(each.utilization):.2%}" for each in (before, after)), "")))
         yield from text_table(["", "before", "after", "left"], rows)

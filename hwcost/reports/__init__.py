@@ -9,8 +9,19 @@
 [('body', 45), ('head', 1)]
 """
 
+from hwcost.model.shapes import layer_shape
+from hwcost.reports.comparison import Comparison, Pair, compare_networks
 from hwcost.reports.rows import Summary, summarise, with_device
-from hwcost.reports.shapes import layer_shape
 from hwcost.reports.tree import Module, Row
 
-__all__ = ["Module", "Row", "Summary", "layer_shape", "summarise", "with_device"]
+__all__ = [
+    "Comparison",
+    "Module",
+    "Pair",
+    "Row",
+    "Summary",
+    "compare_networks",
+    "layer_shape",
+    "summarise",
+    "with_device",
+]

@@ -7,14 +7,14 @@ import functools
 import itertools
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hwcost.arrays import Size, Value, true_divide
 from hwcost.devices import DeviceFile, ExtrapolationWarning, read_device
 from hwcost.devices.measured import legend, withheld
-from hwcost.errors import InvalidValueError, shorten
+from hwcost.errors import InvalidValueError, check_one_of, shorten
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.energies import without_energy
 from hwcost.machine.fields import is_finite
@@ -22,6 +22,7 @@ from hwcost.model.breakdown import CycleBreakdown, breakdown
 from hwcost.model.cost import BYTES, ENERGY, JOULES, PARTS, Cost
 from hwcost.model.layers import is_layer
 from hwcost.model.pricing import Pricing
+from hwcost.model.shapes import layer_shape
 from hwcost.model.traffic import Traffic
 from hwcost.network.flow import tensors_of
 from hwcost.network.network import Network
@@ -32,19 +33,21 @@ from hwcost.network.residency import Plan, plan_of
 from hwcost.network.run import RUN, SPILLED, Ends, RunLayers, Spilled, run_of
 from hwcost.reports.measured import share_beyond, without_total
 from hwcost.reports.run import run_rows, waiting_of
-from hwcost.reports.shapes import layer_shape
+from hwcost.reports.shown import document_of
 from hwcost.reports.tree import Module, Row, module_tree
-from hwcost.units import shortlist
+from hwcost.tables import Document, Records
+from hwcost.units import TIMES, in_unit, number, percent, plural, shortlist
 
 __all__ = ["Summary", "summarise", "with_device"]
 
+_WORDS = ("name", "path", "kind", "state", "shape")
 NAMED = 5
 """Operations that an error names."""
 
 
-@dataclass(frozen=True, eq=False)
-class Summary(Value):
-    """A network on an array.
+@dataclass(frozen=True, eq=False, repr=False)
+class Summary(Value, Records):
+    """A network on an array: prints as the table of ``hwcost model``, and iterates over its rows.
 
     Attributes:
         name: of the network.
@@ -60,6 +63,8 @@ class Summary(Value):
         plan: the activations that stay in the buffer; None unless they were asked to.
         peak: the memory that the network needs at once, on a machine with a buffer, if it is known which layer reads
             what.
+        label: the machine in words.
+        device: the name of the device; empty for an array that is none.
     """
 
     name: str
@@ -73,6 +78,43 @@ class Summary(Value):
     extrapolate: bool = False
     plan: Plan | None = None
     peak: Peak | None = None
+    label: str = ""
+    device: str = ""
+
+    def document(self) -> Document:
+        """The table of ``hwcost model``."""
+        return document_of(self)
+
+    @property
+    def in_words(self) -> str:
+        """Network, machine and totals on one line."""
+        cost = self.cost
+        if self.is_withheld():
+            return f"{self.name} on {self.label}, no total: {self.withheld}"
+        return (
+            f"{self.name} on {self.label}: {plural(len(self.of('priced')), 'layer')}, {number(cost.cycles)} cycles, "
+            f"{in_unit(cost.seconds, TIMES)}, {percent(cost.utilization)} % utilization"
+        )
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each operation, as ``hwcost model --csv`` has them."""
+        array = self.array
+        head = {"network": self.name, "device": self.device or None}
+        head |= {name: getattr(array, name) for name in ("rows", "cols", "dataflow", "fold_timing", "clock_hz")}
+        names = (*head, *_WORDS, "reason", *flattened(self.figures()), "extrapolated")
+        found = (head | flattened(self.row_dict(row)) for row in self.rows)
+        return [{name: each.get(name) for name in names} for each in found]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __getitem__(self, name: str) -> Row:
+        found = {row.name: row for row in self.rows}
+        check_one_of("the report", name, found, what="operation")
+        return found[name]
 
     def of(self, state: str) -> tuple[Row, ...]:
         """The rows of one state."""
@@ -211,7 +253,7 @@ class Summary(Value):
 
     def row_dict(self, row: Row) -> dict[str, Any]:
         """One row, as plain data."""
-        words = {name: getattr(row, name) for name in ("name", "path", "kind", "state", "shape")}
+        words = {name: getattr(row, name) for name in _WORDS}
         if row.state == "unsupported":
             return words | {"reason": row.reason}
         return words | self.figures(row) | {"extrapolated": bool(row.beyond) if self.measured else None}
@@ -283,7 +325,21 @@ def summarise(
         notes=network.notes,
         plan=plan,
         peak=peak_of(network, array) if array.has_buffers and tensors_of(network) is not None else None,
+        label=array.in_words,
     )
+
+
+def flattened(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures with those of their parts next to them, as the columns of a table."""
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        if name == "pe_cycles":
+            flat |= {f"pe_cycles_{kind}": each for kind, each in value.items()}
+        elif name == "bytes":
+            flat |= {f"{kind}_bytes": each for kind, each in value.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _as_device(given: object) -> DeviceFile:
@@ -303,6 +359,7 @@ def with_device(summary: Summary, device: DeviceFile, network: Mapping[str, Any]
         network: the layers by the names of the rows.
         extrapolate: give totals of which more than half is beyond what was measured.
     """
+    summary = dataclasses.replace(summary, device=device.name, label=f"{device.name}: {summary.array.in_words}")
     if device.fit is None:
         return summary
     layers = {**network, RUN: Ends(0, 0), SPILLED: Spilled(0)}

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,11 @@ from hwcost.sweep.fields import BUFFERS, machine_at, names_of
 from hwcost.sweep.front import nondominated, pareto_front
 from hwcost.sweep.objectives import DEFAULT, OBJECTIVES
 from hwcost.sweep.pricing import FIGURES, Column
+from hwcost.sweep.shown import document_of, words_of
+from hwcost.tables import Document, Records, as_dataframe
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["SCHEMA", "Sweep"]
 
@@ -28,8 +33,8 @@ SCHEMA = "hwcost.sweep/1"
 _BLOCK = 4096
 
 
-@dataclass(frozen=True, eq=False)
-class Sweep(Value):
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep(Value, Records):
     """A network on every array of a space; each column holds one number per point.
 
     Attributes:
@@ -72,6 +77,34 @@ class Sweep(Value):
 
     def __len__(self) -> int:
         return len(self.cycles)
+
+    def document(self) -> Document:
+        """The fastest points of the front."""
+        return document_of(self)
+
+    @property
+    def in_words(self) -> str:
+        """How many points there are, and of what the front is."""
+        return words_of(self)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each point, as ``hwcost sweep --csv`` has them."""
+        on_front = np.zeros(len(self), dtype=bool)
+        on_front[self.front] = True
+        return [point | {"on_front": flag} for point, flag in zip(self.points(), on_front.tolist(), strict=True)]
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The points as a DataFrame of pandas, column by column.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        on_front = np.zeros(len(self), dtype=bool)
+        on_front[self.front] = True
+        return as_dataframe({name: self.column(name) for name in self.columns} | {"on_front": on_front})
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self.points()
 
     def column(self, name: str) -> Column:
         """A column by its name: a swept field, or an attribute.

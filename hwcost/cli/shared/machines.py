@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +19,7 @@ from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.energies import ENERGIES, Figure, figures_of, with_energy, without_energy
 from hwcost.machine.energy import Energy
 from hwcost.machine.folds import FOLD_TIMINGS
-from hwcost.units import CLOCKS, SIZES, TIMES, in_unit, plural, printable
+from hwcost.units import CLOCKS, in_unit, plural, printable
 
 if TYPE_CHECKING:
     from hwcost.advice import MeasuredCosts
@@ -42,7 +41,6 @@ __all__ = [
     "Machine",
     "adapted_device",
     "array_options",
-    "between",
     "model_array_options",
     "timed_options",
 ]
@@ -81,15 +79,6 @@ ENERGY = click.option(
 )  # fmt: skip
 
 
-def between(interval: tuple[float, float] | None) -> str:
-    """An interval of seconds in words, behind a time; empty if there is none.
-
-    >>> between((0.0109, 0.0138)), between(None)
-    (' (90 %: 10.9 ms to 13.8 ms)', '')
-    """
-    return "" if interval is None else f" (90 %: {' to '.join(in_unit(end, TIMES, 3) for end in interval)})"
-
-
 class Machine(NamedTuple):
     """An array, and the device file that it was read from.
 
@@ -119,13 +108,9 @@ class Machine(NamedTuple):
         >>> Machine(SystolicArray(8, 16), None).label
         '8 x 16, weight stationary, ideal folds'
         """
-        array = self.array
         name = "" if self.file is None else f"{self.file.name}{self._changes()}: "
-        more = [] if math.isinf(array.buffer_bytes) else [f"buffer of {in_unit(array.buffer_bytes, SIZES, 4)}"]
-        more += [f"energy of {self.energy}"] if self.energy else []
-        return ", ".join(
-            [f"{name}{array.size_in_words}", array.dataflow_row.summary, f"{array.fold_timing} folds", *more]
-        )
+        energy = f", energy of {self.energy}" if self.energy else ""
+        return f"{name}{self.array.in_words}{energy}"
 
     @property
     def energy_settings(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from hwcost.cli.shared.values import parse_sizes_by_name
 from hwcost.console import note, user_code
 from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
-from hwcost.units import printable, shortlist
+from hwcost.units import printable
 
 if TYPE_CHECKING:
     from hwcost.reports import Summary
@@ -24,11 +25,9 @@ __all__ = [
     "INPUT",
     "ModelOptions",
     "changed_lines",
-    "missing_text",
     "model_options",
     "note_extrapolation",
     "summary_of",
-    "withheld_text",
 ]
 
 _NAMED = 10
@@ -114,12 +113,9 @@ def summary_of(
         summary = summarise(
             network, machine.array, skip_unsupported=skip_unsupported, keep_activations=keep_activations
         )
-    return summary if machine.file is None else with_device(summary, machine.file, network, extrapolate=extrapolate)
-
-
-def withheld_text(summary: Summary) -> str:
-    """Why there is no total, and the option that gives it."""
-    return f"{summary.withheld}; --extrapolate prints it"
+    if machine.file is not None:
+        summary = with_device(summary, machine.file, network, extrapolate=extrapolate)
+    return dataclasses.replace(summary, label=machine.label)
 
 
 def note_extrapolation(network: Network, machine: Machine) -> None:
@@ -134,17 +130,6 @@ def note_extrapolation(network: Network, machine: Machine) -> None:
             f"an extrapolation: {len(beyond)} of {len(network.priced)} layers of {printable(network.name)} "
             f"are beyond those that {file.name} was measured with, like {printable(first)}: {sentences[0]}"
         )
-
-
-def missing_text(reasons: Mapping[str, str]) -> str:
-    """The operations that are not in the totals, each with the reason.
-
-    >>> missing_text({"fft": "aten::fft (no product)"})
-    '1 operation is not in these totals: fft: aten::fft (no product)'
-    """
-    named = shortlist([f"{printable(name)}: {printable(reason)}" for name, reason in reasons.items()], _NAMED, ";")
-    count = "1 operation is" if len(reasons) == 1 else f"{len(reasons)} operations are"
-    return f"{count} not in these totals: {named}"
 
 
 def changed_lines(changes: Mapping[str, Mapping[str, tuple[int, int]]]) -> Iterator[str]:

@@ -14,7 +14,6 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 
 from hwcost.cli.shared.machines import CostTable, Machine
-from hwcost.cli.shared.networks import missing_text
 from hwcost.cli.shared.values import parse_member
 from hwcost.errors import MISSING, HwcostError, InvalidValueError, first_line
 from hwcost.files import digest, read_given
@@ -22,6 +21,7 @@ from hwcost.importers import from_torch
 from hwcost.importers.lists.costs import costs_csv
 from hwcost.importers.torch.inputs import InputSpec, examples
 from hwcost.importers.torch.loading import line_in, load_model, load_object
+from hwcost.model.words import missing_text
 from hwcost.network.network import Network
 from hwcost.pruning.batches import device_of
 from hwcost.pruning.identity import made_with

@@ -1,16 +1,18 @@
-"""Bytes and joules of a cost in words."""
+"""Bytes and joules of a cost, folds of a machine, and what totals lack, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import BYTES as MOVED
 from hwcost.model.cost import JOULES
-from hwcost.units import BYTES, ENERGIES, POWERS, in_unit
+from hwcost.units import BYTES, ENERGIES, POWERS, in_unit, printable, shortlist
 
-__all__ = ["bytes_text", "energy_text"]
+__all__ = ["bytes_text", "energy_text", "missing_text", "partial_folds"]
 
+_NAMED = 10
 _NAMES = {"partial": "partial sums"}
 _SPENT = {"mac": "of MACs", "sram": "next to the array", "dram": "for DRAM", "idle": "at all times"}
 
@@ -45,3 +47,28 @@ def energy_text(figures: Mapping[str, Any]) -> str:
     power = "" if watts is None else f"{in_unit(watts, POWERS, 4)} on average, "
     energy = in_unit(figures["energy_joules"], ENERGIES, 4)
     return f"{energy}: {by_part}; {power}energy times delay {figures['energy_delay']:.4g} J s"
+
+
+def partial_folds(array: SystolicArray) -> str:
+    """Why the folds of an array may be no whole numbers, in words; empty if they are.
+
+    >>> partial_folds(SystolicArray(8, 8, row_stairs=0.5))
+    'in part: row_stairs hides 50 % of a step'
+    >>> partial_folds(SystolicArray(8, 8))
+    ''
+    """
+    hidden = [f"{name} hides {100 * (1 - share):.3g} % of a step"
+              for name in ("row_stairs", "col_stairs") if (share := getattr(array, name)) < 1]  # fmt: skip
+    hidden += ["col_table states them along columns"] if array.col_table else []
+    return f"in part: {', '.join(hidden)}" if hidden else ""
+
+
+def missing_text(reasons: Mapping[str, str]) -> str:
+    """The operations that are not in the totals, each with the reason.
+
+    >>> missing_text({"fft": "aten::fft (no product)"})
+    '1 operation is not in these totals: fft: aten::fft (no product)'
+    """
+    named = shortlist([f"{printable(name)}: {printable(reason)}" for name, reason in reasons.items()], _NAMED, ";")
+    count = "1 operation is" if len(reasons) == 1 else f"{len(reasons)} operations are"
+    return f"{count} not in these totals: {named}"

@@ -30,13 +30,21 @@ class Column(Generic[_T]):
         title: its heading.
         text: the text of a row.
         to_the_left: left-aligned rather than right-aligned.
-        colour: the keyword arguments of :func:`click.style` for a row, used on a terminal.
+        colour: the keyword arguments of ``click.style`` for a row, used on a terminal.
+        share: of a bar, from 0 to 1, for a row; None for no bar.
+        has_bar: on a terminal too, next to the column.
+        rank: columns of the highest rank above 0 are left out first if lines would be longer than the terminal is wide.
+        words: what the title means.
     """
 
     title: str
     text: Callable[[_T], str]
     to_the_left: bool = False
     colour: Callable[[_T], dict[str, Any]] | None = None
+    share: Callable[[_T], float | None] | None = None
+    has_bar: bool = False
+    rank: int = 0
+    words: str = ""
 
 
 def table(columns: Sequence[Column[_T]], rows: Sequence[_T], *, coloured: bool = False) -> Iterator[str]:

@@ -1,0 +1,238 @@
+"""Networks on machines, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hwcost.devices import DeviceFile
+from hwcost.errors import InvalidValueError
+from hwcost.machine.array import SystolicArray
+from hwcost.model.columns import scaled
+from hwcost.model.cost import ENERGY
+from hwcost.reports.rows import Summary, summarise
+from hwcost.reports.shown import withheld_text
+from hwcost.tables import Column, Document, Records
+from hwcost.units import (
+    BYTES,
+    ENERGIES,
+    NOT_SHOWN,
+    TIMES,
+    Units,
+    marked,
+    number,
+    percent,
+    plural,
+    printable,
+    unit_of,
+)
+
+__all__ = ["Comparison", "Pair", "compare_networks"]
+
+_OF_MEMORY = ("dram_bytes", "sram_bytes", *ENERGY)
+_OF_TIME = ("cycles", "seconds", "utilization", "ratio", "mostly_bound")
+"""How the names of figures begin that tell the time."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A network on a machine.
+
+    Attributes:
+        summary: its report.
+        ratio: its time relative to that of the first pair: below 1 it is faster. None to or of a time that is mostly
+            beyond what the device was measured with.
+    """
+
+    summary: Summary
+    ratio: float | None
+
+    @property
+    def energy_joules(self) -> float | None:
+        """The energy; None without figures of it, or if some of it depends on a time that is not shown."""
+        energy: float | None = self.summary.figures()["energy_joules"]
+        return energy
+
+    def record(self) -> dict[str, Any]:
+        """The totals as flat data."""
+        summary, array = self.summary, self.summary.array
+        row = {
+            "network": summary.name,
+            "device": summary.device or None,
+            **{name: getattr(array, name) for name in ("rows", "cols", "dataflow", "fold_timing", "clock_hz")},
+            **{name: getattr(summary.cost, name) for name in ("macs", "cycles", "seconds", "utilization")},
+            **{name: summary.figures()[name] for name in _OF_MEMORY},
+            **dict(zip(("seconds_90_low", "seconds_90_high"), summary.seconds_90 or (None, None), strict=True)),
+            "ratio": self.ratio,
+            "mostly_bound": summary.mostly_bound,
+            **{f"seconds_bound_by_{name}": each for name, each in summary.seconds_by_bound.items()},
+            "missing": len(summary.missing),
+            "extrapolated_share": summary.extrapolated_share,
+            "withheld": summary.withheld or None,
+        }
+        hidden = [name for name in row if name.startswith(_OF_TIME)] if summary.is_withheld() else []
+        return row | dict.fromkeys(hidden)
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Records):
+    """Networks on machines: prints as the table of ``hwcost compare``, and iterates over its pairs.
+
+    Attributes:
+        pairs: every network on every machine, network by network.
+    """
+
+    pairs: tuple[Pair, ...]
+
+    @classmethod
+    def of(cls, summaries: Iterable[Summary]) -> Comparison:
+        """The comparison of reports; times are relative to the first."""
+        own = list(summaries)
+        if not own:
+            raise InvalidValueError("summaries", (), "at least one report")
+        return cls(tuple(Pair(each, _ratio(each, own[0])) for each in own))
+
+    def document(self) -> Document:
+        """The table of ``hwcost compare``."""
+        return _document(self.pairs)
+
+    @property
+    def in_words(self) -> str:
+        """How much is compared on one line."""
+        networks, machines = ({getattr(pair.summary, name) for pair in self.pairs} for name in ("name", "label"))
+        return f"{plural(len(networks), 'network')} on {plural(len(machines), 'machine')}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each pair, as ``hwcost compare --csv`` has them."""
+        return [pair.record() for pair in self.pairs]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The records, with the names of what is missing and the settings of each machine."""
+        return {
+            "rows": [
+                pair.record() | {"missing": list(pair.summary.missing), "array": pair.summary.array.as_dict()}
+                for pair in self.pairs
+            ]
+        }
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.pairs)
+
+    def __getitem__(self, index: int) -> Pair:
+        return self.pairs[index]
+
+
+def compare_networks(
+    networks: Any,
+    arrays: SystolicArray | DeviceFile | str | Sequence[SystolicArray | DeviceFile | str],
+    *,
+    skip_unsupported: bool = False,
+    extrapolate: bool = False,
+) -> Comparison:
+    """Networks on machines, side by side: the total of every network on every machine.
+
+    Args:
+        networks: one or several in a list, each as for :func:`summarise`.
+        arrays: one or several machines: arrays, or names, paths or files of devices.
+        skip_unsupported, extrapolate: as for :func:`summarise`.
+
+    Raises:
+        InvalidValueError: no network, no machine; what :func:`summarise` raises.
+
+    >>> from hwcost import Linear, Network
+    >>> network = Network.of_layers("two", {"a": Linear(64, 40), "b": Linear(40, 8)})
+    >>> found = compare_networks(network, [SystolicArray(8, 8), SystolicArray(16, 16)])
+    >>> [(pair.summary.cost.cycles, round(pair.ratio, 2)) for pair in found]
+    [(45, 1.0), (15, 0.33)]
+    """
+    own = networks if isinstance(networks, (list, tuple)) else [networks]
+    machines: Sequence[Any] = [arrays] if isinstance(arrays, (SystolicArray, DeviceFile, str)) else list(arrays)
+    for field, given in (("networks", own), ("arrays", machines)):
+        if not given:
+            raise InvalidValueError(field, given, "at least one")
+    options = {"skip_unsupported": skip_unsupported, "extrapolate": extrapolate}
+    return Comparison.of(summarise(network, machine, **options) for network in own for machine in machines)
+
+
+def _ratio(summary: Summary, first: Summary) -> float | None:
+    if summary.is_withheld() or first.is_withheld():
+        return None
+    ratio: float = summary.cost.seconds / first.cost.seconds if first.cost.seconds else 1.0
+    return ratio
+
+
+# ---------------------------------------------------------------- text
+
+
+def _document(pairs: Sequence[Pair]) -> Document:
+    times = (0.0 if pair.summary.is_withheld() else pair.summary.cost.seconds for pair in pairs)
+    scale, unit = unit_of(max(times), TIMES)
+
+    def known(text: Callable[[Pair], str], *, mark: bool = True) -> Callable[[Pair], str]:
+        """A figure, marked if some of it is beyond what was measured; a sign in its place if most of it is."""
+
+        def shown(pair: Pair) -> str:
+            summary = pair.summary
+            return NOT_SHOWN if summary.is_withheld() else marked(text(pair), mark and summary.extrapolated_share)
+
+        return shown
+
+    columns = [
+        Column[Pair]("network", lambda pair: printable(pair.summary.name), to_the_left=True),
+        Column[Pair]("array", lambda pair: pair.summary.label, to_the_left=True),
+        Column[Pair]("cycles", known(lambda pair: number(pair.summary.cost.cycles))),
+        Column[Pair](f"time[{unit}]", known(lambda pair: scaled(pair.summary.cost.seconds, scale))),
+        Column[Pair](f"90 %[{unit}]", known(lambda pair: _ends(pair, scale), mark=False)),
+        Column[Pair]("time/first", known(lambda pair: NOT_SHOWN if pair.ratio is None else f"{pair.ratio:.3g}")),
+        Column[Pair](
+            "util[%]", known(lambda pair: percent(pair.summary.cost.utilization)),
+            share=lambda pair: None if pair.summary.is_withheld() else pair.summary.cost.utilization,
+        ),
+        Column[Pair]("mostly bound by", known(_mostly, mark=False), to_the_left=True),
+    ]  # fmt: skip
+    if not any(pair.summary.seconds_90 for pair in pairs):
+        del columns[4]
+    columns[-1:-1] = _of_memory(pairs)
+    if any(pair.summary.missing for pair in pairs):
+        columns.append(Column[Pair]("MISSING", lambda pair: str(len(pair.summary.missing) or "")))
+    terms = {"time/first": "below 1 it is faster than the first line"} if len(pairs) > 1 else {}
+    heading = Comparison(tuple(pairs)).in_words
+    return Document(heading, columns, list(pairs), below=dict(_legends(pairs)), terms=terms)
+
+
+def _of_memory(pairs: Sequence[Pair]) -> Iterator[Column[Pair]]:
+    """Bytes to and from DRAM, and the energy if any machine has figures of it."""
+    yield _of_units(pairs, "DRAM", lambda pair: pair.summary.cost.dram_bytes, BYTES)
+    if any(pair.energy_joules is not None for pair in pairs):
+        yield _of_units(pairs, "energy", lambda pair: pair.energy_joules, ENERGIES)
+
+
+def _of_units(pairs: Sequence[Pair], title: str, value: Callable[[Pair], float | None], units: Units) -> Column[Pair]:
+    scale, unit = unit_of(max(value(pair) or 0.0 for pair in pairs), units)
+    return Column(f"{title}[{unit}]", lambda pair: NOT_SHOWN if (own := value(pair)) is None else scaled(own, scale))
+
+
+def _legends(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
+    """What is beyond what was measured, one line for each pair, and what is therefore not shown."""
+    for index, pair in enumerate(pairs):
+        summary = pair.summary
+        if summary.legend:
+            yield f" {index}", f"{summary.name}: {summary.legend}"
+        if summary.withheld:
+            yield f" {index} withheld", f"{summary.name}: no total on {summary.measured}: {withheld_text(summary)}"
+
+
+def _ends(pair: Pair, scale: float) -> str:
+    ends = pair.summary.seconds_90
+    return "" if ends is None else " to ".join(f"{end / scale:.3g}" for end in ends)
+
+
+def _mostly(pair: Pair) -> str:
+    summary = pair.summary
+    whole = sum(summary.seconds_by_bound.values())
+    share = summary.seconds_by_bound[summary.mostly_bound] / whole if whole else 1.0
+    return f"{summary.mostly_bound} ({percent(share)} %)"

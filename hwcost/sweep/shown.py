@@ -1,0 +1,123 @@
+"""The points of a sweep as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from hwcost.machine.array import SystolicArray
+from hwcost.model.columns import scaled
+from hwcost.sweep.objectives import OBJECTIVES
+from hwcost.tables import Column, Document
+from hwcost.units import (
+    BYTES,
+    ENERGIES,
+    NOT_SHOWN,
+    SIZES,
+    TIMES,
+    Units,
+    in_unit,
+    marked,
+    number,
+    percent,
+    plural,
+    unit_of,
+    with_unit,
+)
+
+__all__ = ["document_of", "objectives_text", "point_columns", "title_of", "value_text", "words_of"]
+
+Sweep_: TypeAlias = Any
+"""A Sweep, whose module imports this one."""
+
+Point = dict[str, Any]
+_TITLES = {"buffer_bytes": "buffer", "dram_bytes_per_s": "bandwidth", "clock_hz": "clock"}
+_UNITS = ("Hz", "B", "B/s", "J", "J/B", "W")
+"""Units that values are shown with; others follow from the name of the field."""
+_OF_MEMORY: tuple[tuple[str, str, Units], ...] = (
+    ("dram_bytes", "DRAM", BYTES), ("sram_bytes", "SRAM", BYTES), ("energy_joules", "energy", ENERGIES),
+)  # fmt: skip
+_MOST = 20
+
+
+def title_of(name: str) -> str:
+    """A field as people call it: by the option that gives it."""
+    return _TITLES.get(name, name)
+
+
+def value_text(name: str, value: Any) -> str:
+    """A value of a field in people's units.
+
+    >>> value_text("buffer_bytes", 65536.0), value_text("dram_bytes_per_s", math.inf), value_text("max_streamed", None)
+    ('64 KiB', 'no limit', 'none')
+    """
+    unit = SystolicArray.declarations[name].unit
+    if value is None:
+        return "none"
+    if value == math.inf:
+        return "no limit"
+    if unit == "B" and value >= SIZES[-2][0]:
+        return in_unit(value, SIZES, 4)
+    return with_unit(value if isinstance(value, (bool, int, float)) else str(value), unit if unit in _UNITS else "")
+
+
+def point_columns(points: Sequence[Point], varied: Iterable[str]) -> list[Column[Point]]:
+    """Columns of points as dictionaries, with those of the fields that vary."""
+
+    def known(text: Callable[[Point], str]) -> Callable[[Point], str]:
+        return lambda point: marked(text(point), point.get("extrapolated"))
+
+    scale, unit = unit_of(max((point["seconds"] for point in points), default=0.0), TIMES)
+    return [
+        Column("array", lambda point: f"{point['rows']} x {point['cols']}"),
+        Column("dataflow", lambda point: point["dataflow"], to_the_left=True),
+        *(_field(name) for name in varied),
+        Column("PEs", lambda point: number(point["pes"])),
+        Column("cycles", known(lambda point: number(point["cycles"]))),
+        Column(f"time[{unit}]", known(lambda point: scaled(point["seconds"], scale))),
+        Column("util[%]", known(lambda point: percent(point["utilization"])), share=lambda point: point["utilization"]),
+        *(_scaled(points, *each) for each in _OF_MEMORY if points and each[0] in points[0]),
+    ]
+
+
+def _field(name: str) -> Column[Point]:
+    return Column(title_of(name), lambda point: value_text(name, point[name]))
+
+
+def _scaled(points: Sequence[Point], name: str, title: str, units: Units) -> Column[Point]:
+    scale, unit = unit_of(max(point[name] or 0.0 for point in points), units)
+    return Column(f"{title}[{unit}]", lambda point: NOT_SHOWN if point[name] is None else scaled(point[name], scale))
+
+
+def document_of(found: Sweep_) -> Document:
+    """The fastest points of the front."""
+    front = found.front[found.at(found.front).ranked]
+    points = list(found.points(front[:_MOST]))
+    varied = [name for name, values in found.fields.items() if len(values) > 1]
+    below = {"fastest": _best(found, found.fastest()), "busiest": _best(found, found.busiest())}
+    if found.energy_joules is not None:
+        below["most frugal"] = _best(found, found.most_frugal())
+    if found.left_out:
+        below["left out"] = f"{plural(found.left_out, 'point')} with buffers that are too small for any tile"
+    return Document(words_of(found), point_columns(points, varied), points, len(front) - len(points), below)
+
+
+def words_of(found: Sweep_) -> str:
+    """How many points there are, and of what the front is."""
+    of = objectives_text(found)
+    return f"{plural(len(found), 'point')}, {number(len(found.front))} of them on the Pareto front of {of}"
+
+
+def _best(found: Sweep_, index: int) -> str:
+    (point,) = found.points([index])
+    used = percent(point["utilization"])
+    return f"{point['rows']} x {point['cols']} {point['dataflow']}, {in_unit(point['seconds'], TIMES, 4)}, {used} %"
+
+
+def objectives_text(found: Sweep_) -> str:
+    """What the front is of; at one clock, that of time and PEs is that of utilization too."""
+    words = [OBJECTIVES[name].words for name in found.objectives]
+    if {"time", "pes"} <= set(found.objectives) and found.objectives[0] == "time" and "clock_hz" not in found.fields:
+        words.insert(1, "utilization")
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

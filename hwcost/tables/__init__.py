@@ -1,0 +1,15 @@
+"""Tables for people: one builder for the command line, for Python and for notebooks.
+
+text       aligned columns, plain if piped, coloured on a terminal
+document   a heading, a table, lines below and what its terms mean, as text or HTML
+shown      the mixin with which a value prints as its document, and is data as well
+"""
+
+from hwcost.tables.document import Document
+from hwcost.tables.shown import Records, Shown, as_dataframe
+from hwcost.tables.text import Column, bar, is_terminal, markdown_table, table, terminal_width, text_table
+
+__all__ = [
+    "Column", "Document", "Records", "Shown", "as_dataframe", "bar", "is_terminal", "markdown_table", "table",
+    "terminal_width", "text_table",
+]  # fmt: skip

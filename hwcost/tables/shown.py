@@ -1,0 +1,79 @@
+"""Values that print as a table, and are data as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from hwcost.errors import MissingDependencyError
+from hwcost.tables.document import Document
+
+if TYPE_CHECKING:
+    import pandas
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text
+
+__all__ = ["Records", "Shown", "as_dataframe"]
+
+
+def as_dataframe(content: Any) -> pandas.DataFrame:
+    """A DataFrame of records, or of columns by name.
+
+    Raises:
+        MissingDependencyError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingDependencyError("pandas", "notebook", "to_dataframe()") from error
+    return pandas.DataFrame(content)
+
+
+class Shown:
+    """A value that prints as its document: text, HTML in a notebook, colours with rich; its repr is one line."""
+
+    def document(self) -> Document:
+        """The heading, the table, and the lines below."""
+        raise NotImplementedError
+
+    @property
+    def in_words(self) -> str:
+        """The value on one line."""
+        return self.document().heading
+
+    def __str__(self) -> str:
+        return str(self.document())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.in_words}>"
+
+    def _repr_html_(self) -> str:
+        return self.document().html()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.text import Text
+
+        lines = self.document().lines(coloured=True, width=options.max_width)
+        yield Text.from_ansi("\n".join(lines))
+
+
+class Records(Shown):
+    """A value with a row for each of its parts, as flat data whose names carry the unit."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each row, the same names in all of them."""
+        raise NotImplementedError
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The records as a DataFrame of pandas.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        return as_dataframe(self.records())
+
+    def __len__(self) -> int:
+        return len(self.records())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.records())

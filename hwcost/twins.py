@@ -1,0 +1,106 @@
+"""What commands do, in one call from Python: from a module, a file or layers to a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hwcost.devices import DeviceFile
+from hwcost.errors import InvalidValueError
+from hwcost.importers import from_torch, read_network
+from hwcost.machine.array import SystolicArray
+from hwcost.reports import Comparison, Summary, compare_networks, summarise
+
+__all__ = ["compare", "report"]
+
+Machine = SystolicArray | DeviceFile | str
+
+
+def report(
+    network: Any,
+    array: SystolicArray | DeviceFile | str,
+    *,
+    input_size: Any = None,
+    example_inputs: Any = None,
+    skip_unsupported: bool = False,
+    extrapolate: bool = False,
+    keep_activations: bool = False,
+) -> Summary:
+    """A network on an array, operation by operation, as ``hwcost model`` prints it.
+
+    Args:
+        network: a PyTorch module (with one of the next two), the path of a file (ONNX, TFLite, a list of layers), a
+            :class:`hwcost.Network`, or layers by name or in order.
+        array: the accelerator, or a device by name, path or file.
+        input_size, example_inputs: of a module, as for :func:`hwcost.from_torch`.
+        skip_unsupported: leave out what cannot be priced, and name it, instead of raising.
+        extrapolate: give totals of which more than half is beyond what a calibrated device was measured with.
+        keep_activations: results stay in the buffer between layers where that moves less.
+
+    Raises:
+        InvalidValueError: what the importers and :func:`hwcost.reports.summarise` raise.
+
+    >>> from hwcost import Linear
+    >>> print(repr(report({"a": Linear(64, 40), "b": Linear(40, 8)}, SystolicArray(8, 8))))
+    <Summary: network on 8 x 8, weight stationary, ideal folds: 2 layers, 45 cycles, 45 ns, 100 % utilization>
+    """
+    return summarise(
+        _network(network, input_size=input_size, example_inputs=example_inputs),
+        array,
+        skip_unsupported=skip_unsupported,
+        extrapolate=extrapolate,
+        keep_activations=keep_activations,
+    )
+
+
+def compare(
+    networks: Any,
+    arrays: SystolicArray | DeviceFile | str | Sequence[SystolicArray | DeviceFile | str],
+    *,
+    input_size: Any = None,
+    example_inputs: Any = None,
+    skip_unsupported: bool = False,
+    extrapolate: bool = False,
+) -> Comparison:
+    """Networks on machines, side by side, as ``hwcost compare`` prints them.
+
+    Args:
+        networks: one or several in a list, each as for :func:`report`.
+        arrays: one or several machines: arrays, or names, paths or files of devices.
+        input_size, example_inputs: of all modules among them.
+        skip_unsupported, extrapolate: as for :func:`report`.
+
+    Raises:
+        InvalidValueError: no network, no machine; what :func:`report` raises.
+
+    >>> from hwcost import Linear
+    >>> found = compare([{"fc": Linear(64, 40)}], ["gemmini", "tpu-v5e"])
+    >>> len(found), [pair.summary.device for pair in found]
+    (2, ['gemmini', 'tpu-v5e'])
+    """
+    given = networks if isinstance(networks, (list, tuple)) else [networks]
+    own = [_network(each, input_size=input_size, example_inputs=example_inputs) for each in given]
+    return compare_networks(own, arrays, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
+
+
+def _network(given: Any, **inputs: Any) -> Any:
+    """The network that a caller gives in any form."""
+    stated = [name for name, value in inputs.items() if value is not None]
+    if isinstance(given, (str, os.PathLike)):
+        if ":" not in os.path.basename(os.fspath(given)):
+            return read_network(os.fspath(given))
+        reason = "a file of Python is a program"
+        raise InvalidValueError("network", given, "import the module and pass it, with input_size=", reason=reason)
+    if _is_module(given):
+        return from_torch(given, **inputs)
+    if stated and not isinstance(given, Mapping):
+        raise InvalidValueError(stated[0], inputs[stated[0]], "leave it out", reason="the network is no module")
+    return given
+
+
+def _is_module(given: Any) -> bool:
+    """Whether something is a module of PyTorch, which is not imported for it."""
+    return any(
+        f"{each.__module__}.{each.__qualname__}" == "torch.nn.modules.module.Module" for each in type(given).mro()
+    )

@@ -1,0 +1,176 @@
+"""Everything prints, and is data: reports, networks, sweeps and comparisons as text, HTML and data frames."""
+
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import hwcost
+from hwcost import Conv2d, Linear, Network, SystolicArray, network_cost
+from hwcost.errors import InvalidValueError
+from hwcost.network.operations import MemoryOnly
+from hwcost.sweep import sweep
+from hwcost.tables import Column, Document
+
+LAYERS = {
+    "body.<b>conv": Conv2d(3, 8, 3, height=8, width=8, padding=1),
+    "body.relu": MemoryOnly("relu", 512, 512),
+    "head": Linear(512, 10),
+}
+ARRAY = SystolicArray(8, 8, dram_bytes_per_s=1e9)
+NETWORK = Network.of_layers("small", LAYERS)
+
+
+def make():
+    yield "network", NETWORK
+    yield "network_cost", network_cost(NETWORK, ARRAY)
+    yield "report", hwcost.report(NETWORK, ARRAY)
+    yield "report of a device", hwcost.report(NETWORK, "gemmini")
+    yield "comparison", hwcost.compare(NETWORK, [ARRAY, "gemmini", "tpu-v5e"])
+    yield "sweep", sweep(NETWORK, rows=[4, 8], cols=[4, 8], dataflows=["ws", "os"], base=ARRAY)
+
+
+VALUES = dict(make())
+each_value = pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+
+
+class Cells(HTMLParser):
+    """The cells of the rows of all tables, and how many tags are open at the end."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.depth, self.tags = [], 0, set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.depth += 1
+        self.tags.add(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        self.depth -= 1
+
+    def handle_data(self, data):
+        if self.rows and self.rows[-1] and self.depth:
+            self.rows[-1][-1] += data
+
+
+@each_value
+def test_it_prints_as_a_table_and_its_repr_is_one_line(value):
+    text = str(value)
+    assert text.count("\n") > 3
+    assert text == str(value.document())
+    assert not re.search(r"\d\.00\b|\de[-+]\d", text)
+    line = repr(value)
+    assert "\n" not in line
+    assert len(line) < 300
+    assert line.startswith(f"<{type(value).__name__}: ")
+
+
+@each_value
+def test_its_html_is_the_same_table_without_script(value):
+    document = value.document()
+    found = Cells(value._repr_html_())
+    assert found.depth == 0
+    assert "script" not in found.tags
+    assert "b" in found.tags
+    assert "<b>conv" not in value._repr_html_()
+    assert [title.strip() for title in found.rows[0]] == [column.title for column in document.columns]
+    assert len(found.rows) == 1 + len(document.rows)
+    first = [column.text(document.rows[0]).strip() for column in document.columns]
+    assert [cell.replace("\xa0", " ").strip() for cell in found.rows[1]] == first
+
+
+@each_value
+def test_it_is_flat_data(value):
+    pandas = pytest.importorskip("pandas")
+    frame, records = value.to_dataframe(), value.records()
+    assert len(frame) == len(records) == len(value)
+    assert list(frame.columns) == list(records[0])
+    scalars = (str, int, float, bool, type(None), np.generic)
+    for name in frame.columns:
+        assert all(isinstance(each[name], scalars) for each in records), name
+    pandas.testing.assert_frame_equal(frame, pandas.DataFrame(records), check_dtype=False)
+
+
+@each_value
+def test_rich_prints_the_same_lines(value):
+    console = pytest.importorskip("rich.console")
+    wide = console.Console(width=300, record=True, file=io.StringIO())
+    wide.print(value)
+    first = str(value).splitlines()[0]
+    assert wide.export_text().splitlines()[0].strip() == first
+    narrow = console.Console(width=60, file=io.StringIO())
+    narrow.print(value)
+
+
+def test_the_report_is_that_of_the_command(tmp_path, capsys):
+    from hwcost.cli import main
+
+    path = tmp_path / "small.csv"
+    path.write_text("name,kind,k,c,f,h,w\nconv,conv2d,3,3,8,8,8\nfc,linear,,288,10,,\n")
+    assert main(["model", str(path), "--device", "gemmini"]) == 0
+    assert capsys.readouterr().out == f"{hwcost.report(path, 'gemmini')}\n"
+    assert main(["compare", str(path), "--devices", "gemmini,tpu-v1"]) == 0
+    assert capsys.readouterr().out == f"{hwcost.compare(str(path), ['gemmini', 'tpu-v1'])}\n"
+
+
+def test_a_report_is_a_collection_of_rows():
+    report = VALUES["report"]
+    assert len(report) == len(list(report)) == 3
+    assert report["head"].cost.macs == 5120
+    with pytest.raises(InvalidValueError, match="did you mean 'head'"):
+        report["hea"]
+    cost = VALUES["network_cost"]
+    assert list(cost) == ["body.<b>conv", "body.relu", "head"]
+    assert cost["head"].macs == 5120
+    assert cost.as_dict()["total"]["cycles"] == cost.total.cycles
+    pairs = VALUES["comparison"]
+    assert pairs[0].ratio == 1
+    assert pairs[1].summary.device == "gemmini"
+    assert [row["ratio"] for row in pairs.as_dict()["rows"]] == [pair.ratio for pair in pairs]
+
+
+def test_costs_that_are_arrays_print_one_line():
+    report = network_cost(NETWORK, SystolicArray(np.arange(2, 9), 8))
+    assert str(report) == "3 layers: costs are ndarrays of shape (7,)"
+    assert "whose sizes are arrays" in repr(Network.of_layers("net", {"fc": Linear(np.array([3, 4]), 3)}))
+
+
+def test_columns_are_left_out_by_rank_until_lines_fit():
+    columns = [
+        Column("name", str, to_the_left=True),
+        Column("wide", lambda row: "x" * 30, rank=2),
+        Column("less wide", lambda row: "y" * 20, rank=1),
+    ]
+    document = Document("title", columns, ["a"])
+    heads = [list(document.lines(width=width))[2].split() for width in (80, 40, 20)]
+    assert heads == [["name", "wide", "less", "wide"], ["name", "less", "wide"], ["name"]]
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "words"),
+    [
+        ("no.csv", {}, "no.csv"),
+        ("net.py:Net", {}, "import the module and pass it"),
+        ([Linear(3, 4)], {"input_size": (1, 3)}, "the network is no module"),
+    ],
+)
+def test_a_report_of_what_is_no_network_is_refused(network, options, words):
+    with pytest.raises(InvalidValueError, match=re.escape(words)):
+        hwcost.report(network, "gemmini", **options)
+
+
+def test_a_module_with_its_inputs_is_a_network():
+    torch = pytest.importorskip("torch")
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3))
+    report = hwcost.report(net, "gemmini", input_size=(1, 3, 16, 16))
+    assert report.cost == network_cost(hwcost.from_torch(net, (1, 3, 16, 16)), "gemmini").total
+    with pytest.raises(InvalidValueError, match="from_torch"):
+        network_cost(net, "gemmini")
+    assert len(hwcost.compare([net, net], ["gemmini"], example_inputs=[torch.zeros(1, 3, 9, 9)])) == 2
