@@ -751,3 +751,20 @@ def test_a_device_can_be_given_by_name():
     with pytest.raises(InvalidValueError, match="did you mean 'gemmini'") as caught:
         LatencyLoss(chain(), "gemini")
     assert caught.value.field == "array"
+
+
+def test_sizes_for_which_no_tile_fits_are_refused_on_every_replay():
+    """Recorded operations have no checks, and an infinite minimum becomes NaN."""
+    conv = Operation(Conv2d(39, 8, 5, height=13, width=13), {"out_channels": "width"})
+    space = Network("one", {"conv": conv}).space({"width": (1, 48)})
+    # all options fit with 723 bytes, counts without stairs with 735, and with 217 for one filter
+    array = SystolicArray(8, 8, dataflow="os", buffer_bytes=729.0, double_buffered=True, dram_bytes_per_s=1e9)
+    loss = LatencyLoss(space, array, relaxation="linear")
+    few, many = (torch.tensor(row, requires_grad=True) for row in ([1.0, 0.0], [0.0, 1.0]))
+    for row in (few, many, few):
+        if row is many:
+            for call in (loss._cost, loss):
+                with pytest.raises(InvalidValueError, match=r"buffer_bytes.*no tile fits"):
+                    call(row)
+        else:
+            assert loss.cycles(row).item() == pytest.approx(loss._cost(row).item())

@@ -166,7 +166,8 @@ def _best(given: Given, relaxation: Relaxation) -> _Best:
 
 @functools.lru_cache(maxsize=4096)
 def _of_numbers(given: Given, is_ceiling: bool) -> _Best:
-    found = (_exactly if is_ceiling else _softly)(given.map(np.asarray))
+    with np.errstate(invalid="ignore"):  # where nothing fits
+        found = (_exactly if is_ceiling else _softly)(given.map(np.asarray))
     return _Best(*(float(np.ravel(size)[0]) for size in found))._replace(row=int(np.ravel(found.row)[0]))
 
 

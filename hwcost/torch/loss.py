@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from hwcost.arrays import if_concrete
 from hwcost.errors import InvalidValueError, NoGradientError
 from hwcost.machine.array import SystolicArray
 from hwcost.network.limits import Limit
@@ -111,7 +112,8 @@ class CostLoss(nn.Module):
         Raises:
             NoGradientError: in training mode no probability carries a gradient, so that the term would train nothing.
             InvalidValueError: a decision is missing or unknown, or a vector is of another length; values that are no
-                probabilities, such as logits (on an accelerator, only the first call looks at values).
+                probabilities, such as logits; sizes for which no tile fits into the buffer, of a relaxation that has
+                no stairs (on an accelerator, only the first call looks at values).
         """
         return self.cost(probs) / self.reference
 
@@ -143,7 +145,16 @@ class CostLoss(nn.Module):
         check_shares(self._lengths, row, waits=is_new)
         if known is None or is_new:  # it keeps the buffers, so that their ids stay theirs
             known = self._recordings[function.__name__] = (key, buffers, _record(function, row))
-        return known[2](row)
+        found = known[2](row)
+        if self.array.has_buffers and (is_new or row.device.type == "cpu"):
+            self._check_fits(function, row, found)
+        return found
+
+    def _check_fits(self, function: Function, row: Tensor, found: Tensor) -> None:
+        """Raises as the function itself does if no tile fits, which recorded operations turn into NaN."""
+        if if_concrete(found.detach(), lambda: math.isfinite(found.item())) is False:
+            with torch.no_grad():
+                function(row)
 
     def _row(self, probs: Probabilities) -> Tensor:
         if isinstance(probs, Tensor):
