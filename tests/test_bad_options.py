@@ -20,6 +20,7 @@ BASES = {
     "estimate": f"--k 5 --c 6 --f 16 {ARRAY}",
     "model": f"lenet.csv {ARRAY}",
     "plot ceiling": "",
+    "plot memory": f"modules.py:Plain --input 1,3,8,8 {ARRAY}",
     "plot stairs": "",
     "prune": f"modules.py:Plain --input 1,3,8,8 {ARRAY} --target 0.75",
     "sweep": "lenet.csv --rows 8 --cols 8",
@@ -34,6 +35,7 @@ NAME = ["", "nope"]
 DEVICE = [*NAME, "no/such.toml", "."]
 NUMBER = ["", "0", "-1", "nan", "1e999", "x"]
 TEXT = ["", " "]
+SHAPE = ["", "x", "1,x", "1,3:float99"]
 FILE = ["", "a", "a.txt", "no/such/folder/a"]
 MEMBER = ["", "nope", "modules.py", "no.py:a", "modules.py:nope"]
 BAD = {
@@ -77,7 +79,7 @@ BAD = {
     "--fine-tune": COUNT,
     "--learning-rate": NUMBER,
     "--onnx": FILE,
-    "prune --input": ["", "x", "1,x", "1,3:float99"],
+    **dict.fromkeys(("prune --input", "plot memory --input"), SHAPE),
     "--torch-device": ["", "nowhere", "cuda:x"],
     "prune --out": ["", " ", ".", "lenet.csv"],
 }

@@ -111,3 +111,21 @@ def test_pixels_that_a_stride_leaves_out_hide_nothing():
     padded = SystolicArray(16, 16, channel_multiple=16)
     (point,) = buffer_curve({"a": Conv2d(3, 64, 3, height=28, width=28)}, padded, [1e7])
     assert (point.again, point.again_bytes) == ((), 0)
+
+
+def test_the_memory_of_a_network_is_drawn(good, refused, tmp_path):
+    from hwcost.plot import memory_data
+
+    target = tmp_path / "memory.png"
+    drawn = ("plot", "memory", *TREE[1:], "-o", str(target))
+    assert good(*drawn).strip() == str(target)
+    assert target.read_bytes().startswith(b"\x89PNG")
+    found = json.loads(good(*drawn, "--buffer", "16k", "--json"))
+    assert (found["plot"], found["file"]) == ("memory", str(target))
+    data = memory_data(tree(), SystolicArray(16, 16, buffer_bytes=16384.0))
+    assert found["data"] == json.loads(json.dumps(data))
+    assert data["dram_bytes"] < data["dram_bytes_alone"]
+    message = refused("plot", "memory", "lenet.csv", *ON)
+    assert "MODEL" in message
+    assert "which layer reads what" in message
+    assert "--buffer cannot be used: no tile" in refused(*drawn, "--buffer", "60")

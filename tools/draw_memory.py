@@ -2,7 +2,7 @@
 
 python tools/draw_memory.py [--to FOLDER]
 
-The classes of tilings are a drawing; the memory of MobileNetV2 is computed, from a list of layers.
+The classes of tilings are a drawing; the memory of ResNet-18 is computed, as by ``hwcost plot memory``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hwcost.plot import save
+from hwcost import SystolicArray
+from hwcost.importers import read_network
+from hwcost.importers.torch import InputSpec
+from hwcost.plot import memory_figure, save
 from hwcost.plot.style import COLOURS, GREY, new_figure
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -70,6 +73,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=PROJECT / "docs" / "images")
     folder = parser.parse_args().to
     save(classes_figure(), folder / "tilings.png")
+    network = read_network(f"{PROJECT}/examples/resnet.py:ResNet18", inputs=[InputSpec.parse("1,3,224,224")])
+    save(memory_figure(network, SystolicArray(16, 16, buffer_bytes=262144.0)), folder / "memory.png")
 
 
 if __name__ == "__main__":

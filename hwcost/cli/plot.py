@@ -1,4 +1,4 @@
-"""``hwcost plot``: the smooth ceilings, and the stairs of a layer, as pictures."""
+"""``hwcost plot``: the smooth ceilings, the stairs of a layer, and the memory of a network, as pictures."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.shared.machines import BUFFER, ArrayOptions
-from hwcost.cli.shared.options import Decorator, default_option
+from hwcost.cli.shared.machines import BUFFER, ArrayOptions, timed_options
+from hwcost.cli.shared.networks import ModelOptions, model_options
+from hwcost.cli.shared.options import Decorator, default_option, option_names
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_relaxations
 from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
 from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
 from hwcost.relaxation import RELAXATIONS
+from hwcost.units import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +28,11 @@ SCHEMA = "hwcost.plot/1"
 _EXAMPLE = """\b
 Example:
   hwcost plot stairs --k 3 --f 64 --c 1:128 --s1 16 --s2 16 -o stairs.svg
+"""
+
+_MEMORY_EXAMPLE = """\b
+Example:
+  hwcost plot memory net.py:Net --input 1,3,224,224 --s1 16 --s2 16 --buffer 256k
 """
 
 _KINDS = ("logistic", "shifted", "generalized")
@@ -49,7 +56,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print the d
 
 @click.group(cls=Commands)
 def plot() -> None:
-    """Draw the stairs of a layer, or their smooth stand-ins.
+    """Draw stairs, smooth stand-ins, or the memory of a network.
 
     Pictures are PNG, SVG or PDF files.
     """
@@ -115,6 +122,30 @@ def stairs(
     except InvalidValueError as error:
         raise _in_a_sweep(error, name) from None
     _write("stairs", figure, output, data)
+
+
+@plot.command(epilog=_MEMORY_EXAMPLE)
+@click.argument("source", metavar="MODEL")
+@model_options
+@timed_options
+@BUFFER
+@_output_option("memory.png")
+@_json_option
+def memory(*, source: str, options: ModelOptions, array: ArrayOptions, output: str, as_json: bool) -> None:
+    """Draw the activations of a network, layer by layer.
+
+    MODEL is as for hwcost model. The picture shows the bytes of all results that are alive while each layer runs and,
+    on a machine with a buffer, which of them stay in it (as with hwcost model --keep-activations).
+    """
+    from hwcost import plot as plots
+
+    check_outputs([source], {"--output": (output, PICTURE)})
+    machine, network = array.read(), options.read(source)
+    names = {"SystolicArray.buffer_bytes": "--buffer", "network": "MODEL", "array": "the machine"}
+    with option_names(names, printable(network.name)):
+        figure = plots.memory_figure(network, machine.array, f"{network.name} on {machine.label}")
+        data = plots.memory_data(network, machine.array) if as_json else None
+    _write("memory", figure, output, data)
 
 
 def _swept(workload: Workload) -> str:

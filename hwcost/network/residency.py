@@ -135,7 +135,7 @@ def program_of(layers: Mapping[str, Any], array: SystolicArray) -> tuple[list[_L
     tensors, flow = tensors_of(layers), reads_of(layers)
     if tensors is None or flow is None:
         reason = "it is not known which layer reads what"
-        allowed = "a network of an importer, or Network.of_layers(..., is_chain=True)"
+        allowed = "a PyTorch module, an ONNX or TFLite file, or Network.of_layers(..., is_chain=True)"
         raise InvalidValueError("network", getattr(layers, "name", "layers"), allowed, reason=reason)
     is_fused = not is_finite(array.vector_bytes_per_s)
     order = [name for name, layer in layers.items() if not (is_fused and isinstance(layer, MemoryOnly))]

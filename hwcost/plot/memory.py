@@ -93,16 +93,16 @@ def memory_figure(network: Any, array: Any, title: str = "") -> Figure:
         axes.yaxis.set_major_formatter(lambda value, _: _bytes(value))
         axes.set_ylabel("memory")
         axes.legend(fontsize=8, loc="upper right", ncols=3)
-        axes.set_title(_title(data, title or getattr(network, "name", "network")), loc="left")
+        axes.set_title(_title(data, title or getattr(network, "name", "network")), loc="left", fontsize=10)
     return figure
 
 
 def _title(data: dict[str, Any], name: str) -> str:
-    parts = [f"{name}: at most {_bytes(data['peak'])} of activations, {_bytes(data['weights'])} of weights"]
+    parts = [f"at most {_bytes(data['peak'])} of activations, {_bytes(data['weights'])} of weights"]
     if data["dram_bytes"] is not None and data["dram_bytes_alone"]:
         saved = 1 - data["dram_bytes"] / data["dram_bytes_alone"]
         parts.append(f"{100 * saved:.0f} % fewer bytes of DRAM")
-    return "; ".join(parts)
+    return f"{name}\n{'; '.join(parts)}"
 
 
 def _bytes(size: float) -> str:
