@@ -64,7 +64,7 @@ docs: install
 	$(BIN)/python -m sphinx -W --keep-going -n -d build/doctrees docs build/docs
 
 benchmarks: install
-	for name in start_up exact_sweep smooth_ceiling latency_share sweep_points models_macs; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in start_up exact_sweep smooth_ceiling latency_share sweep_points sweep_fields models_macs; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

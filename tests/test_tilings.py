@@ -28,6 +28,7 @@ from common.traffic_data import (
 )
 from hwcost import EXACT, RELAXATIONS, Conv2d, Gemm, InvalidValueError, Linear, MatMul, SystolicArray, layer_cost
 from hwcost.machine.array import IdleFieldError
+from hwcost.model import least
 from hwcost.model.least import tiling_of
 from hwcost.model.tilings import TILINGS
 from hwcost.network.pricing import network_cost
@@ -131,6 +132,23 @@ def test_arrays_are_cut_as_numbers_are(fields):
         one = layer_cost(dataclasses.replace(LAYERS[1], batch=int(197 * times)), array)
         assert np.asarray(stacked.layers["0"].dram_bytes)[i] == one.dram_bytes
         assert np.asarray(stacked.layers["0"].cycles)[i] == pytest.approx(one.cycles, rel=1e-12)
+
+
+@pytest.mark.parametrize("times", [1, 2, 7])
+def test_equal_problems_are_cut_once_and_alike(monkeypatch, times):
+    rng = np.random.default_rng(0)
+    m, n, k = (rng.integers(1, 400, 30) for _ in range(3))
+    rooms = rng.choice([6e3, 2e4, 1e5], 30)
+    seen = []
+    exactly = least._exactly
+    monkeypatch.setattr(least, "_exactly", lambda given: seen.append(max(map(np.size, given.sizes))) or exactly(given))
+    once = tiling_of(Gemm(m, n, k), SystolicArray(8, 8, buffer_bytes=rooms), EXACT)
+    shape = (times, 30)
+    sizes = [np.broadcast_to(size, shape).copy() for size in (m, n, k)]
+    several = tiling_of(Gemm(*sizes), SystolicArray(8, 8, buffer_bytes=rooms), EXACT)
+    assert sum(seen) == 60
+    for one, more in zip(once, several, strict=True):
+        assert np.array_equal(np.broadcast_to(one, shape), more)
 
 
 def test_tensors_are_cut_as_numbers_are():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from hwcost.arrays import Size, backend_of, if_concrete, is_number, namespace, product, to_numpy
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
+from hwcost.model.blocks import each_once, in_blocks
 from hwcost.model.gemm import Gemm
 from hwcost.model.given import MOST, Given, given_of, problem_of
 from hwcost.model.tilings import TILINGS, Moved, Problem, Tile, Tiling, held, moved
@@ -154,11 +155,11 @@ def _best(given: Given, relaxation: Relaxation) -> _Best:
     constant = backend_of(like).constant
     given = given.map(lambda size: constant(size, like) if is_number(size) else size)
     if not relaxation.is_ceiling:
-        return _in_blocks(given, _softly, _BLOCKS[1])
-    hard = _in_blocks(given, _exactly, _BLOCKS[0])
+        return in_blocks(given, _softly, _BLOCKS[1])
+    hard = each_once(given, _exactly, _BLOCKS[0])
     if not relaxation.passes_gradient:
         return hard
-    stop, soft = backend_of(like).stop_gradient, _in_blocks(given, _softly, _BLOCKS[1])
+    stop, soft = backend_of(like).stop_gradient, in_blocks(given, _softly, _BLOCKS[1])
     return _Best(*(a + (b - stop(b)) for a, b in zip(hard, soft, strict=True)))._replace(
         row=hard.row, weighed=hard.weighed
     )
@@ -169,35 +170,6 @@ def _of_numbers(given: Given, is_ceiling: bool) -> _Best:
     with np.errstate(invalid="ignore"):  # where nothing fits
         found = (_exactly if is_ceiling else _softly)(given.map(np.asarray))
     return _Best(*(float(np.ravel(size)[0]) for size in found))._replace(row=int(np.ravel(found.row)[0]))
-
-
-def _in_blocks(given: Given, best_of: Callable[[Given], _Best], block: int) -> _Best:
-    """The best tilings, of large arrays block by block."""
-    sizes = given.sizes
-    xp, shape = namespace(*sizes), _shape_of(sizes)
-    if math.prod(shape) <= block:
-        return best_of(given)
-    given = given.map(lambda size: xp.reshape(xp.broadcast_to(size, shape), (-1,)) if size.shape else size)
-    parts = []
-    for start in range(0, math.prod(shape), block):
-        part = slice(start, start + block)
-        parts.append(best_of(given.map(functools.partial(_cut, part))))
-    return _Best(*(xp.reshape(xp.concat(each), shape) for each in zip(*parts, strict=True)))
-
-
-def _cut(part: slice, size: Any) -> Any:
-    return size[part] if size.shape else size
-
-
-def _shape_of(sizes: list[Any]) -> tuple[int, ...]:
-    """The shape to which arrays broadcast."""
-    lengths: list[int] = []
-    for size in sizes:
-        own = tuple(size.shape)
-        lengths = [1] * (len(own) - len(lengths)) + lengths
-        for axis in range(1, len(own) + 1):
-            lengths[-axis] = max(lengths[-axis], own[-axis])
-    return tuple(lengths)
 
 
 def _counts(*, has_stairs: bool) -> tuple[float, ...]:

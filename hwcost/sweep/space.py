@@ -59,8 +59,11 @@ class Group(NamedTuple):
         return {name: np.asarray(values) for name, values in self.values.items() if len(values) > 1}
 
     def places(self, start: int, stop: int) -> tuple[Column, dict[str, Column]]:
-        """Of some machines, the indices of their sizes and of the values of each field with several."""
-        settings, sizes = np.divmod(np.arange(start, min(stop, len(self))), len(self.rows))
+        """Of some machines, the indices of their sizes and of the values of each field with several.
+
+        Machines of one size are next to each other, since some of them share their tilings.
+        """
+        sizes, settings = np.divmod(np.arange(start, min(stop, len(self))), len(self) // len(self.rows))
         columns = self.columns
         indices = np.unravel_index(settings, [len(values) for values in columns.values()]) if columns else ()
         return sizes, dict(zip(columns, indices, strict=True))
