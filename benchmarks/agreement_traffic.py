@@ -184,6 +184,26 @@ def gradients(rng: np.random.Generator, figures: dict[str, Any]) -> None:
         ratio = soft[index].grad.numpy() / secant
         figures[f"d/d{name}: share with the right sign"] = float(np.mean(ratio > 0))
         figures[f"d/d{name}: share within a factor of 2 of the secant"] = float(np.mean((ratio > 0.5) & (ratio < 2)))
+    room = torch.full((SAMPLES,), float(array.buffer_bytes), dtype=torch.float64, requires_grad=True)
+    soft = [torch.tensor(size, dtype=torch.float64) for size in sizes]
+
+    def at(buffer: Any, relaxation: Relaxation, products: list[Any]) -> Any:
+        gemm = Gemm(*products)
+        return moved(gemm, replace(array, buffer_bytes=buffer), relaxation) + gemm.elements("outputs")
+
+    at(room, RELAXATIONS["linear"], soft).sum().backward()
+    ends = [factor * array.buffer_bytes for factor in (0.75, 1.25)]
+    few, many = (at(end, EXACT, sizes) for end in ends)
+    matters, secant = few != many, (many - few) / (ends[1] - ends[0])
+    smooth = [at(torch.full_like(room, end), RELAXATIONS["linear"], soft).detach().numpy() for end in ends]
+    found = {"gradient": room.grad.numpy(), "secant without stairs": (smooth[1] - smooth[0]) / (ends[1] - ends[0])}
+    figures["d/d buffer: products for which it matters"] = int(matters.sum())
+    for name, slope in found.items():
+        ratio = slope[matters] / secant[matters]
+        figures[f"d/d buffer: {name}, share with the right sign"] = float(np.mean(ratio > 0))
+        figures[f"d/d buffer: {name}, share within a factor of 2 of the secant"] = float(
+            np.mean((ratio > 0.5) & (ratio < 2))
+        )
 
 
 def speed(rng: np.random.Generator, figures: dict[str, Any]) -> None:
