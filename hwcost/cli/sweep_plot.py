@@ -33,17 +33,19 @@ def _maps(context: Context) -> Any:
 
 
 def _curves(context: Context) -> Any:
-    """Curves over the field with the most values, of numbers if there are any."""
+    """Curves over the field with the most numbers, or else the most names; below, time by energy, PEs or bytes."""
     found = context.found
-    name = max(context.varied, key=lambda each: (all(map(_is_number, found.fields[each])), len(found.fields[each])))
+    name = max(context.varied, key=lambda each: (sum(map(_is_number, found.fields[each])), len(found.fields[each])))
     known = {value_text(name, value): value if _is_number(value) else None for value in found.fields[name]}
     quantities = [Quantity("time", found.seconds.tolist(), TIMES)]
+    rivals = [Quantity("PEs", found.pes.tolist())]
     if found.dram_bytes is not None:
         quantities.append(Quantity("bytes of DRAM", found.dram_bytes.tolist(), BYTES))
-    against = Quantity("PEs", found.pes.tolist())
+        rivals.append(quantities[-1])
     if found.energy_joules is not None:
         quantities.append(Quantity("energy", found.energy_joules.tolist(), ENERGIES))
-        against = Quantity("energy", found.energy_joules.tolist(), ENERGIES)
+        rivals.insert(0, quantities[-1])
+    against = next((each for each in rivals if len(set(each.column)) > 1), rivals[0])
     return fields_figure(
         title_of(name), found.codes[name].tolist(), known, _names(context, name), quantities, against,
         found.front.tolist(), title=f"{context.title}\nfront of {objectives_text(context.found)}",

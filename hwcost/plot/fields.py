@@ -107,7 +107,7 @@ def fields_figure(
     lines = [fields_data(values, curves, quantity.column) for quantity in quantities]
     beyond = np.broadcast_to(np.asarray(False if extrapolated is None else extrapolated, dtype=bool), at.shape)
     places, is_log = _places(list(known.values()))
-    style = "-" if all(value is not None for value in known.values()) else ":"  # nothing lies between names
+    style = "-" if any(value is not None for value in known.values()) else ":"  # nothing lies between names
     is_least = sum(map(len, lines[0].values())) < len(at)
     colours = dict(zip(lines[0], COLOURS * len(lines[0]), strict=False))
     with new_figure(max(7.5, 4.0 * len(quantities)), 8.0) as figure:
