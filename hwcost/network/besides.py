@@ -11,7 +11,7 @@ from hwcost.model.moves import reading_cost
 from hwcost.network.flow import tensors_of
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation
-from hwcost.network.residency import program_of
+from hwcost.network.program import program_of
 from hwcost.network.run import ends_of, sides_of
 
 __all__ = ["bytes_besides", "read_besides", "reading_figure"]

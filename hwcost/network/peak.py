@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hwcost.machine.array import SystolicArray
-from hwcost.network.residency import program_of
+from hwcost.network.program import program_of
 from hwcost.network.run import stored_elements
 
 __all__ = ["Peak", "peak_of"]

@@ -11,11 +11,7 @@ taken that moves least, by dynamic programming over the layers in order:
 For a chain the state is one result, and the choice is exact. Branches (skip connections) have several alive at once;
 beyond ``STATES`` states at a step the ones that moved most are given up.
 
-An operation without products is part of the layer that makes the latest of its inputs, as compilers fuse it, unless
-the machine has a ``vector_bytes_per_s``: then it is a step that reads and writes. What a fused operation reads in
-addition (the other side of a residual sum) is read from DRAM unless it stays. It takes energy, and no time, as the
-operation itself takes none. On a machine with a buffer these bytes count whether or not anything may stay
-(:mod:`hwcost.network.besides`), so that both costs are of one kind.
+:mod:`hwcost.network.program` has the layers and their results.
 """
 
 from __future__ import annotations
@@ -25,23 +21,22 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from hwcost.arrays import Size, product, total
+from hwcost.arrays import total
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
-from hwcost.machine.fields import is_finite
 from hwcost.model.formula import price
 from hwcost.model.gemm import Gemm
 from hwcost.model.layout import padded
 from hwcost.model.least import tiling_of
-from hwcost.network.flow import INPUT, reads_of, tensors_of
 from hwcost.network.operations import MemoryOnly
+from hwcost.network.program import Place, Result, program_of
 from hwcost.relaxation import EXACT
 
-__all__ = ["STATES", "Kept", "Plan", "Step", "plan_of", "program_of"]
+__all__ = ["STATES", "Kept", "Plan", "Step", "plan_of"]
 
 STATES = 64
 """States that are followed from layer to layer."""
@@ -107,77 +102,6 @@ class Plan:
         return 1 - self.bytes / self.bytes_alone if self.bytes_alone else 0.0
 
 
-# ---------------------------------------------------------------- layers and results
-
-
-class _Result(NamedTuple):
-    """A result: its bytes, the steps that make it and read it last, and whether the network returns it."""
-
-    name: str
-    bytes: Size
-    made: int
-    last: int
-    is_output: bool
-
-
-class _Layer(NamedTuple):
-    """A step of the program: its product, the results that are its operands, those that it reads besides, and makes."""
-
-    name: str
-    layer: Any
-    operands: tuple[tuple[str, int], ...]
-    besides: tuple[int, ...]
-    makes: tuple[int, ...]
-
-
-def program_of(layers: Mapping[str, Any], array: SystolicArray) -> tuple[list[_Layer], list[_Result]]:
-    """The layers in order and their results, with operations without products fused where they take no time."""
-    tensors, flow = tensors_of(layers), reads_of(layers)
-    if tensors is None or flow is None:
-        reason = "it is not known which layer reads what"
-        allowed = "a PyTorch module, an ONNX or TFLite file, or Network.of_layers(..., is_chain=True)"
-        raise InvalidValueError("network", getattr(layers, "name", "layers"), allowed, reason=reason)
-    is_fused = not is_finite(array.vector_bytes_per_s)
-    order = [name for name, layer in layers.items() if not (is_fused and isinstance(layer, MemoryOnly))]
-    places = {name: place for place, name in enumerate(order)} | {INPUT: -1}
-    fused: dict[int, list[str]] = {}
-    for name in layers:  # fused ones run with what makes the latest of their inputs
-        if name not in places:
-            places[name] = max([places[each] for each in flow.inputs.get(name) or ()], default=-1)
-            fused.setdefault(places[name], []).append(name)
-    results: list[_Result] = []
-    numbers: dict[str, int] = {}
-    makes: dict[int, tuple[int, ...]] = {}
-    for tensor in tensors:
-        made = places[tensor.producer]
-        readers = [places[name] for name in tensor.consumers if places[name] != made]
-        if readers or (tensor.is_output and made >= 0):
-            last = len(order) - 1 if tensor.is_output and not readers else max([made, *readers])
-            number = numbers[tensor.producer] = len(results)
-            makes[made] = (*makes.get(made, ()), number)
-            size = product(array.bytes_per_element, tensor.elements, what="the bytes")
-            results.append(_Result(tensor.producer, size, made, last, tensor.is_output))
-
-    def read(name: str) -> list[int]:
-        return [numbers[each] for each in flow.inputs.get(name) or () if each in numbers]
-
-    program = []
-    for place, name in enumerate(order):
-        operands, besides = _operands(layers[name], read(name))
-        others = {number for other in fused.get(place, ()) for number in read(other) if results[number].made != place}
-        program.append(_Layer(name, layers[name], operands, tuple(sorted(others | set(besides))), makes.get(place, ())))
-    return program, results
-
-
-def _operands(layer: Any, own: Sequence[int]) -> tuple[tuple[tuple[str, int], ...], Sequence[int]]:
-    """The results that a layer with one product has as inputs and weights, and those that it reads besides."""
-    if isinstance(layer, MemoryOnly):
-        return (), own
-    if len(layer.gemms()) != 1:  # its products have all of them as operands
-        return (), ()
-    return tuple(zip(("inputs", "weights"), own, strict=False)), own[2:]
-
-
 # ---------------------------------------------------------------- the choice
 
 
@@ -241,7 +165,7 @@ def _room(array: SystolicArray) -> float:
 
 
 def _run(
-    program: Sequence[_Layer], results: Sequence[_Result], array: SystolicArray, room: float, *, may_keep: bool
+    program: Sequence[Place], results: Sequence[Result], array: SystolicArray, room: float, *, may_keep: bool
 ) -> _Way:
     """The way through all layers that moves least."""
     ways: dict[_State, _Way] = {(): _Way(0.0)}
@@ -277,7 +201,7 @@ def _droppings(state: _State) -> Iterator[_State]:
             yield tuple(held for held in state if held not in gone)
 
 
-def _makings(state: _State, layer: _Layer, results: Sequence[_Result], *, may_keep: bool) -> Iterator[_State]:
+def _makings(state: _State, layer: Place, results: Sequence[Result], *, may_keep: bool) -> Iterator[_State]:
     """The states in which a layer runs: of each result that it makes, it keeps all, writes all, or both."""
     ways: list[tuple[_State, ...]] = []
     for number in layer.makes:
@@ -290,7 +214,7 @@ def _makings(state: _State, layer: _Layer, results: Sequence[_Result], *, may_ke
 
 
 def _steps(
-    layer: _Layer, results: Sequence[_Result], array: SystolicArray, room: float, states: Sequence[_State]
+    layer: Place, results: Sequence[Result], array: SystolicArray, room: float, states: Sequence[_State]
 ) -> Iterator[Step]:
     """A layer in each of some states; it moves infinite bytes where no tile fits."""
     settings, mores = [], []
@@ -307,7 +231,7 @@ def _steps(
         yield Step(layer.name, left, room - left, operands, more, moved[setting] + more)
 
 
-def _besides(layer: _Layer, results: Sequence[_Result], array: SystolicArray, held: Mapping[int, bool]) -> float:
+def _besides(layer: Place, results: Sequence[Result], array: SystolicArray, held: Mapping[int, bool]) -> float:
     """Bytes that a layer reads from DRAM on top of its operands."""
     there, others = (
         sum(float(results[number].bytes) for number in layer.besides if (number in held) is is_there)
