@@ -55,7 +55,7 @@ def by_table(run, tmp_path):
 def test_measured_costs_in_place_of_an_array(by_table, tmp_path):
     code, out, err = by_table("--budget 0.6 --to-csv small.csv")
     assert (code, err) == (0, "")
-    assert "net on costs.csv: measured costs, 5 rows of 2 layers\n95 us\n" in out
+    assert "net on costs.csv: measured costs, 5 rows of 2 layers: 95 us\n" in out
     assert "budget 0.6: 45 us, 47.37 % of today's" in out
     assert "saves[cycles]" not in out
     found = json.loads(by_table("--budget 0.6 --json")[1])

@@ -155,9 +155,9 @@ def test_a_total_that_is_mostly_beyond_is_printed_if_asked_for(hwcost, tmp_path,
     code, out, err = hwcost(*args)
     assert (code, err) == (0, "")
     assert re.search(
-        r"^total +3 layers, \d+ MACs: 9\d % of it is beyond what was measured; --extrapolate prints it$", out, re.M
+        r"^total +3 layers, [\d,]+ MACs: 9\d % of it is beyond what was measured; --extrapolate prints it$", out, re.M
     )
-    assert "PE-cycles" not in out
+    assert not re.search(r"^PE-cycles", out, re.M)
     assert re.search(r"^s +(- +)+", out, re.M)
     content = json.loads(hwcost(*args, "--json")[1])
     assert content["total"] is None
@@ -167,7 +167,7 @@ def test_a_total_that_is_mostly_beyond_is_printed_if_asked_for(hwcost, tmp_path,
     assert asked["total"]["seconds"] > 0
     assert asked["total_withheld"] is None
     assert re.search(
-        r"^total .*: ~\d+ cycles, ~[\d.]+ [mun]?s .*9\d % of it beyond", hwcost(*args, "--extrapolate")[1], re.M
+        r"^total .*: ~[\d,]+ cycles, ~[\d.]+ [mun]?s .*9\d % of it beyond", hwcost(*args, "--extrapolate")[1], re.M
     )
 
 
@@ -175,7 +175,8 @@ def test_a_comparison_leaves_out_the_time_that_is_mostly_beyond(hwcost, tmp_path
     near, far = listed(tmp_path, "near.csv", a=SEEN), listed(tmp_path, "far.csv", a=FAR)
     code, out, err = hwcost("compare", near, far, "--devices", f"gemmini,{mine}")
     assert (code, err) == (0, "")
-    *_, last, legend, reason = out.splitlines()
+    *_, last, _, legend, reason, _, terms = out.splitlines()
+    assert terms.startswith("time/first: ")
     assert re.search(r"( -){5}", re.sub(" +", " ", last))
     assert legend.startswith("far: ~ an extrapolation: 1 of 1 layer")
     assert reason == "far: no total on mine: 100 % of it is beyond what was measured; --extrapolate prints it"
@@ -183,7 +184,7 @@ def test_a_comparison_leaves_out_the_time_that_is_mostly_beyond(hwcost, tmp_path
     assert [row["seconds"] is None for row in rows] == [False, False, False, True]
     assert [row["extrapolated_share"] for row in rows] == [None, 0.0, None, 1.0]
     asked = hwcost("compare", near, far, "--devices", mine, "--extrapolate")[1].splitlines()
-    assert ["~" in line for line in asked] == [False, False, True, True]
+    assert ["~" in line for line in asked if line.startswith(("near", "far"))] == [False, True, True]
     first = json.loads(hwcost("compare", far, near, "--devices", mine, "--json")[1])["rows"]
     assert [row["ratio"] for row in first] == [None, None]
 
@@ -249,7 +250,7 @@ def test_advice_marks_its_figures_and_has_an_interval(hwcost, tmp_path, mine):
     args = ("advise", net, "--device", mine, "--budget", "0.9")
     code, out, err = hwcost(*args)
     assert (code, err) == (0, "")
-    assert re.search(r"^~[\d.]+ cycles, ~[\d.]+ us \(90 %: [\d.]+ us to [\d.]+ us\), ~[\d.]+ % utiliz", out, re.M)
+    assert re.search(r": ~[\d.,]+ cycles, ~[\d.]+ us \(90 %: [\d.]+ us to [\d.]+ us\), ~[\d.]+ % utiliz", out, re.M)
     rows = {line.split()[0]: line for line in out.splitlines() if re.match(r"[abc]\.\w+ +\d", line)}
     assert {name[0]: line.count("~") for name, line in rows.items() if "in_f" in name} == {"a": 1, "b": 1, "c": 3}
     assert re.search(r"^budget 0.9: ~", out, re.M)
@@ -263,7 +264,7 @@ def test_advice_marks_its_figures_and_has_an_interval(hwcost, tmp_path, mine):
     assert steps["a.in_features"] is False
     assert steps["c.in_features"] is True
     assert "~" in hwcost(*args[:-2], "--layers")[1]
-    assert "us" not in hwcost("advise", net, "--s1", "8", "--s2", "8")[1].splitlines()[1]
+    assert " us" not in hwcost("advise", net, "--s1", "8", "--s2", "8")[1].splitlines()[0]
 
 
 def test_advice_on_what_was_not_measured_has_no_total(hwcost, tmp_path, mine):
@@ -271,7 +272,7 @@ def test_advice_on_what_was_not_measured_has_no_total(hwcost, tmp_path, mine):
     net = linear(tmp_path, a=near, b=far)
     code, out, err = hwcost("advise", net, "--device", mine, "--budget", "0.9")
     assert (code, err) == (0, "")
-    assert re.search(r"^no total: \d+ % of it is beyond what was measured; --extrapolate prints it$", out, re.M)
+    assert re.search(r": no total: \d+ % of it is beyond what was measured; --extrapolate prints it$", out, re.M)
     assert re.search(r"^budget 0.9: ~\d+.\d+ % of today's", out, re.M)
     assert json.loads(hwcost("advise", net, "--device", mine, "--json")[1])["total"] is None
     asked = json.loads(hwcost("advise", net, "--device", mine, "--json", "--extrapolate")[1])

@@ -276,7 +276,7 @@ def path(tmp_path):
 def test_the_command_counts_joules(path, good):
     machine = ["--s1", "16", "--s2", "16", "--buffer", "4k", "--energy", "45nm-textbook"]
     shown = good("advise", path, *machine, "--for", "energy")
-    assert " uJ, " in shown.splitlines()[1]
+    assert " uJ, " in shown.splitlines()[0]
     assert "with this buffer it would not: conv" in shown
     found = json.loads(good("advise", path, *machine, "--for", "energy", "--json"))
     assert found["measure"] == "energy_joules"

@@ -9,6 +9,7 @@
     choices      the options of each width for a budget, and tables of cost over them
     search       a walk over all options, then the exact solver over those that it has room for
     filling      the best set of those that use a limit
+    shown        advice as a table, and what stands below it
     walk         a greedy walk with local moves
     exact        the best set within a limit, by hwcost.elimination
 

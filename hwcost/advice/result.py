@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hwcost.advice.budget import Budget
 from hwcost.advice.measured import MeasuredCosts
+from hwcost.advice.shown import document_of
 from hwcost.advice.tables import Numbers
 from hwcost.devices.measured import legend, withheld
 from hwcost.errors import check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
-from hwcost.network.operations import Width
+from hwcost.network.operations import AN_INPUT, AN_OUTPUT, Width
 from hwcost.network.run import RUN
 from hwcost.network.space import not_a_width
+from hwcost.tables import Document, Records
+from hwcost.units import plural
 
-__all__ = ["Advice", "Step", "WidthAdvice", "ratio"]
+__all__ = ["Advice", "Faster", "Step", "WidthAdvice", "ratio"]
 
 
 def ratio(before: Numbers, after: Numbers) -> float:
@@ -83,13 +86,39 @@ class WidthAdvice:
     bound: Mapping[str, int]
 
     @property
+    def better(self) -> Step | None:
+        """The step that saves most per channel; the next cheaper size if that is none of at least half of today's."""
+        return self.best or self.cheaper
+
+    def record(self, measure: str) -> dict[str, Any]:
+        """The advice as flat data; costs are in ``measure``."""
+        step, next_step = self.better, self.cheaper
+        return {
+            "width": self.name,
+            "size": self.width.size,
+            "multiple": self.width.multiple,
+            "free": self.free,
+            "to": None if step is None else step.size,
+            "extrapolated": None if step is None else step.extrapolated,
+            f"saved_{measure}": 0 if step is None else step.saved,
+            "saved_per_channel": 0 if step is None else step.saved_per_channel,
+            "network_speed_up": 1 if step is None else step.network_speed_up,
+            "macs_lost": 0 if step is None else step.macs,
+            "cheaper": None if next_step is None else next_step.size,
+            f"saved_{measure}_by_cheaper": 0 if next_step is None else next_step.saved,
+            "layers": len(self.layers),
+            measure: self.cycles,
+            "remark": self.remark,
+        }
+
+    @property
     def cycles(self) -> Numbers:
         """The total cycles of its layers."""
         return sum(self.layers.values())
 
     def speed_up(self, layer: str) -> float:
-        """The speed-up of one of its layers at the next cheaper size; 1 if no size is cheaper."""
-        return 1.0 if self.cheaper is None else ratio(self.layers[layer], self.cheaper.layers[layer])
+        """The speed-up of one of its layers at the better size; 1 if no size is cheaper."""
+        return 1.0 if self.better is None else ratio(self.layers[layer], self.better.layers[layer])
 
     @property
     def is_memory_bound(self) -> bool:
@@ -123,8 +152,23 @@ class WidthAdvice:
 
 
 @dataclass(frozen=True)
-class Advice:
-    """The advice on the widths of a network on an array.
+class Faster:
+    """The same network on the same machine with another dataflow.
+
+    Attributes:
+        dataflow: its name.
+        cost: of the network, in the measure of the advice.
+        ratio: how many times less that is.
+    """
+
+    dataflow: str
+    cost: Numbers
+    ratio: float
+
+
+@dataclass(frozen=True, repr=False)
+class Advice(Records):
+    """The advice on the widths of a network on an array: prints as a table, and iterates over widths.
 
     Cycles are seconds or joules where costs are counted in them.
 
@@ -146,6 +190,10 @@ class Advice:
         measure: what costs are counted in: "cycles", "seconds" or "energy_joules".
         buffers: for each layer that reads operands more than once, the bytes of a shared buffer with which it reads
             each once, by what it reads again, most first; empty on a machine without buffers.
+        faster: another dataflow with which the network takes clearly less, if there is one; on calibrated devices and
+            tables of costs nothing is known of others.
+        multiple: that all new sizes are multiples of.
+        label: the machine in words.
     """
 
     name: str
@@ -164,6 +212,28 @@ class Advice:
     extrapolate: bool = False
     measure: str = "cycles"
     buffers: Mapping[str, float] = field(default_factory=dict)
+    faster: Faster | None = None
+    multiple: int = 1
+    label: str = ""
+
+    def document(self) -> Document:
+        """A row for each width, with the step that saves most per channel."""
+        return document_of(self)
+
+    @property
+    def in_words(self) -> str:
+        """The advice on one line."""
+        return f"{self.document().heading}; {plural(len(self.widths), 'width')} can change"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each width, as ``hwcost advise --csv`` has them."""
+        return [each.record(self.measure) for each in self.widths]
+
+    def __len__(self) -> int:
+        return len(self.widths)
+
+    def __iter__(self) -> Iterator[WidthAdvice]:
+        return iter(self.widths)
 
     def __getitem__(self, width: str) -> WidthAdvice:
         found = {each.name: each for each in self.widths}
@@ -182,6 +252,17 @@ class Advice:
     def legend(self) -> str:
         """What is beyond what the device was measured with, in words; empty if nothing is."""
         return legend(self.measured, len({*self.layers, *self.beyond} - ({RUN} - self.beyond.keys())), self.beyond)
+
+    def fixed_for_people(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Layers whose sides cannot change, with a reason and the sides that have it.
+
+        An end of the network goes without saying if the other side can.
+        """
+        changeable = self.by_layer
+        for name, sides in self.fixed.items():
+            for reason in dict.fromkeys(sides.values()):
+                if reason not in (AN_INPUT, AN_OUTPUT) or name not in changeable:
+                    yield name, reason, [side for side in sides if sides[side] == reason]
 
     @property
     def by_layer(self) -> dict[str, list[WidthAdvice]]:
@@ -203,6 +284,7 @@ class Advice:
             "layers": dict(self.layers),
             "widths": [each.as_dict() for each in self.widths],
             "buffers": dict(self.buffers),
+            "faster": self.faster and asdict(self.faster),
             "fixed": {layer: dict(sides) for layer, sides in self.fixed.items()},
             "budget": self.budget and self.budget.as_dict(),
             "unsupported": list(self.unsupported),

@@ -13,7 +13,7 @@ import numpy as np
 from hwcost.advice.beyond import with_device
 from hwcost.advice.budget import solve
 from hwcost.advice.measured import LARGEST_SIDE, MeasuredCosts
-from hwcost.advice.result import Advice, Step, WidthAdvice, ratio
+from hwcost.advice.result import Advice, Faster, Step, WidthAdvice, ratio
 from hwcost.advice.tables import (
     Allowed,
     CostSource,
@@ -33,7 +33,8 @@ from hwcost.advice.tables import (
 )
 from hwcost.devices import DeviceFile, ExtrapolationWarning, read_device
 from hwcost.errors import InvalidValueError, check_one_of
-from hwcost.machine.array import SystolicArray
+from hwcost.machine.array import SystolicArray, adapt
+from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.fields import is_finite
 from hwcost.model.cost import Cost
 from hwcost.network.buffers import curve_of, enough_for
@@ -45,6 +46,8 @@ from hwcost.network.run import RUN
 __all__ = ["advise"]
 
 OBJECTIVES = ("time", "energy")
+CLEARLY = 1.25
+"""How many times less another dataflow has to take to be named."""
 MOST_AHEAD = 4096
 MOST_CHANNELS = 2**50
 NEUTRAL = {"multiple": 1, "least": 0}
@@ -113,7 +116,7 @@ def advise(
     widths = [
         _width_advice(name, network, source, operations, report, allowed) for name in changeable(network, allowed.keep)
     ]
-    widths.sort(key=lambda each: (-each.cheaper.saved_per_channel if each.cheaper else 0.0, each.name))
+    widths.sort(key=lambda each: (-each.better.saved_per_channel if each.better else 0.0, each.name))
     found = Advice(
         name=network.name,
         array=source if isinstance(source, MeasuredCosts) else machine_of(source),
@@ -126,6 +129,9 @@ def advise(
         notes=(*network.notes, *(source.notes(network) if isinstance(source, MeasuredCosts) else ())),
         measure=measure_of(source),
         buffers=_buffers(network, source),
+        faster=None if device is not None and device.fit is not None else _faster(network, source, report),
+        multiple=allowed.multiple,
+        label=_label(source, device),
     )
     if device is None:
         return found
@@ -150,6 +156,28 @@ def _figure(cost: Cost, measure: str) -> Numbers:
     """A figure of a cost; 0 for the energy of what takes no time."""
     found: Numbers | None = getattr(cost, measure)
     return 0.0 if found is None else found
+
+
+def _label(source: CostSource, device: DeviceFile | None) -> str:
+    if isinstance(source, MeasuredCosts):
+        return repr(source)
+    words = machine_of(source).in_words
+    return words if device is None else f"{device.name}: {words}"
+
+
+def _faster(network: Network, source: CostSource, report: Report) -> Faster | None:
+    """The dataflow with which the same array takes least, if that is clearly less."""
+    if isinstance(source, MeasuredCosts) or not isinstance(machine_of(source).dataflow, str):
+        return None
+    machine, measure = machine_of(source), measure_of(source)
+    today, found = getattr(report.total, measure), []
+    for name in DATAFLOWS:
+        if name != machine.dataflow:
+            other = adapt(machine, dataflow=name).array
+            own = EnergyCosts(other) if isinstance(source, EnergyCosts) else other
+            found.append((getattr(cost_report(network, own, skip_unsupported=True).total, measure), name))
+    least, name = min(found)
+    return Faster(name, least, today / least) if least and today / least >= CLEARLY else None
 
 
 def _buffers(network: Network, source: CostSource) -> dict[str, float]:

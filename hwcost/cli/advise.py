@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwcost.advice.shown import document_of
 from hwcost.cli import advise_output as output
 from hwcost.cli.shared.machines import TABLE, ArrayOptions, CostTable, Machine, array_options
 from hwcost.cli.shared.networks import ModelOptions, model_options
@@ -28,6 +29,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.energies import ENERGIES
 
 if TYPE_CHECKING:
+    from hwcost.advice import Advice
     from hwcost.advice.tables import CostSource
     from hwcost.network.network import Network
 
@@ -107,10 +109,10 @@ def advise(
 ) -> None:
     """Find the widths of a network to change.
 
-    MODEL is as for hwcost model. For every width the next cheaper size is printed, the cycles that it saves, and the
-    channels that are free. A width is a number of channels or features that several layers share. Residual additions,
-    concatenations, depthwise and grouped convolutions are followed, so that the advised network can be built. A budget
-    keeps MACs, which are no accuracy: hwcost prune chooses by weights and data.
+    MODEL is as for hwcost model. For every width the size that saves most per channel is printed, what it saves,
+    and the channels that are free. A width is a number of channels or features that several layers share. Residual
+    additions, concatenations, depthwise and grouped convolutions are followed, so that the advised network can be
+    built. A budget keeps MACs, which are no accuracy: hwcost prune chooses by weights and data.
     """
     taken = parse_sizes_by_name("--take", take, "conv1=24")
     for option, given in (("--apply", applied), ("--layers", by_layer)):
@@ -142,6 +144,7 @@ def advise(
     file = machine.file if isinstance(machine, Machine) else None
     if file is not None:
         advice = with_device(advice, file, network, extrapolate=extrapolate)
+    advice = dataclasses.replace(advice, label=machine.label)
     sizes = taken or ({} if advice.budget is None else dict(advice.budget.sizes))
     check, failed = None, None
     if applied:
@@ -151,18 +154,33 @@ def advise(
             failed = error
     if to_csv is not None:
         _write(to_csv, network, sizes)
+    _print(advice, form, check, to_csv, sizes, by_layer=by_layer, top=top, timed=file is not None)
+    if failed is not None:
+        raise failed
+
+
+def _print(
+    advice: Advice,
+    form: str,
+    check: Mapping[str, Any] | None,
+    to_csv: str | None,
+    sizes: Mapping[str, int],
+    *,
+    by_layer: bool,
+    top: int | None,
+    timed: bool,
+) -> None:
     if form == "json":
         click.echo(output.as_json(advice, check, to_csv))
     elif form == "csv":
         click.echo(output.as_csv(advice, sizes), nl=False)
     else:
-        timed = file is not None
-        lines = output.lines(
-            advice, machine.label, by_layer=by_layer, most=top, check=check, written=to_csv, timed=timed
-        )
-        click.echo("\n".join(lines))
-    if failed is not None:
-        raise failed
+        document = document_of(advice, by_layer=by_layer, most=top, timed=timed)
+        click.echo(document.for_stdout())
+        if check is not None:
+            click.echo("\n".join(["", *output.checked(check)]))
+        if to_csv is not None:
+            click.echo(to_csv)
 
 
 def _check_objective(machine: Machine | CostTable, objective: str, energy: str | None) -> None:
@@ -220,6 +238,7 @@ def _apply(
     return {
         "sizes": dict(sizes),
         "changes": {path: {name: list(pair) for name, pair in each.items()} for path, each in changes.items()},
+        "measure": measure,
         f"predicted_{measure}": costs[0],
         f"rebuilt_{measure}": costs[1],
         "macs": found.macs,

@@ -184,7 +184,7 @@ def _total(summary: Summary_) -> str:
 
 def withheld_text(summary: Summary_) -> str:
     """Why there is no total, and what gives it."""
-    return f"{summary.withheld}; --extrapolate (extrapolate=True) gives it"
+    return f"{summary.withheld}; --extrapolate prints it"
 
 
 def _parts_of_time(summary: Summary_) -> dict[str, str]:
