@@ -171,61 +171,54 @@ def moved(row: Tiling, problem: Problem, count: Any, *, is_whole: bool, has_stai
         is_whole: whether the tile that is solved for spans all filters or rows, so that no second one is held.
         has_stairs: whether tiles are whole multiples of what the array takes, and counts are integers.
     """
-    p, one = problem, problem.one
-    minimum, maximum, strips = p.xp.minimum, p.xp.maximum, problem.strips
-    up, down = (p.xp.ceil, p.xp.floor) if has_stairs else (_same, _same)
-    total, unit, units = (
-        (strips.rows, p.rows_at_once, p.units_of_rows) if row.tries == "m" else
-        (p.channels, p.channels_at_once, p.units_of_channels)
-    )  # fmt: skip
-    per_part = up(units / count)
-    tried = up(units / per_part)
-    size = minimum(per_part * unit, total)
-    fits = count <= units
+    p, one, strips = problem, problem.one, problem.strips
+    ceil, floor = (p.xp.ceil, p.xp.floor) if has_stairs else (_same, _same)
     tile = Tile(p.rows_at_once, p.rows_at_once, p.channels_at_once, p.filters_at_once)
-    tile = tile._replace(rows=size) if row.tries == "m" else tile._replace(channels=size)
-    name, total, unit, units = (
-        ("filters", p.filters, p.filters_at_once, p.units_of_filters) if row.solves == "n" else
-        ("rows", strips.rows, p.rows_at_once, p.units_of_rows)
-    )  # fmt: skip
-    solved = one
-    if is_whole:
-        tile = tile._replace(**{name: total})
-        fits = fits & (_most(row, p, tile, name) >= total)
-    else:
-        most = _most(row, p, tile, name)
-        fits = fits & (most >= unit)
-        solved = up(units / maximum(p.xp.where(most >= total, units, down(most / unit)), one))
-        tile = tile._replace(**{name: minimum(up(units / solved) * unit, total)})
 
-    within = strips.rows if row.stays == "weights" else tile.rows
-    reloads = tried if row.tries == "m" else solved if row.solves == "m" else one
+    name, total, unit, units = _along(row.tries, p)
+    per_part = ceil(units / count)
+    counts = {"m": one, "n": one, "k": one, row.tries: ceil(units / per_part)}
+    tile, fits = tile._replace(**{name: p.xp.minimum(per_part * unit, total)}), count <= units
+
+    name, total, unit, units = _along(row.solves, p)
+    most = _most(row, p, tile._replace(**{name: total}) if is_whole else tile, name)
+    if is_whole:
+        tile, fits = tile._replace(**{name: total}), fits & (most >= total)
+    else:
+        whole = p.xp.where(most >= total, units, floor(most / unit))
+        parts = counts[row.solves] = ceil(units / p.xp.maximum(whole, one))
+        tile = tile._replace(**{name: p.xp.minimum(ceil(units / parts) * unit, total)})
+        fits = fits & (most >= unit)
+
+    within, reloads = strips.rows if row.stays == "weights" else tile.rows, counts["m"]
     stream = within
     if "stream" in (row.inputs[0], row.sums[0]):
         longest = _most(row, p, tile, "stream")
-        stream = maximum(p.rows_at_once, minimum(down(longest / p.rows_at_once) * p.rows_at_once, within))
-        tile = tile._replace(stream=stream)
-        reloads = reloads * up(within / stream)
-    m = tried if row.tries == "m" else solved if row.solves == "m" else one
-    n = solved if row.solves == "n" else one
-    k = tried if row.tries == "k" else one
-    read = p.channels * strips.width
-    if p.is_plain:
-        read = read * strips.height
-    else:
-        strip = tile.rows if row.stays != "weights" else strips.rows if row.slides else stream
-        read = read * strips.passed(strip, up(strips.of_image / minimum(strip, strips.of_image)), p.xp)
+        stream = p.xp.maximum(p.rows_at_once, p.xp.minimum(floor(longest / p.rows_at_once) * p.rows_at_once, within))
+        tile, reloads = tile._replace(stream=stream), reloads * ceil(within / stream)
+    strip = tile.rows if row.stays != "weights" else strips.rows if row.slides else stream
+    height = strips.height
+    if not p.is_plain:
+        height = strips.passed(strip, ceil(strips.of_image / p.xp.minimum(strip, strips.of_image)), p.xp)
+    read = p.channels * strips.width * height
     return Moved(
         fits=fits,
-        inputs=read if row.stays == "inputs" else read * n,
-        weights=one if row.stays == "weights" else m,
-        partials=2.0 * (k - 1.0),
+        inputs=read if row.stays == "inputs" else read * counts["n"],
+        weights=one if row.stays == "weights" else counts["m"],
+        partials=2.0 * (counts["k"] - 1.0),
         reloads=reloads,
-        m=m,
-        n=n,
-        k=k,
+        **counts,
         tile=tile,
     )
+
+
+def _along(letter: str, p: Problem) -> tuple[str, Any, Any, Any]:
+    """The size of a tile along a letter by name, the whole of it, what the array takes, and how many units it has."""
+    return {
+        "m": ("rows", p.strips.rows, p.rows_at_once, p.units_of_rows),
+        "n": ("filters", p.filters, p.filters_at_once, p.units_of_filters),
+        "k": ("channels", p.channels, p.channels_at_once, p.units_of_channels),
+    }[letter]
 
 
 # ---------------------------------------------------------------- what fits
