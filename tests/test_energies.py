@@ -208,3 +208,15 @@ def test_a_device_with_its_own_model_of_memory_takes_a_buffer_for_the_energy_alo
     assert row["energy_joules"] > 0
     assert main([*ESTIMATE, *device]) == 2
     assert "two models of the same memory" in capsys.readouterr().err
+
+
+def test_several_sizes_of_a_buffer_have_no_effect_on_such_a_device(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_layers("net.csv", Network.of_layers("net", {"a": LAYER}))
+    machine = ("--device", "gemmini-firesim", "--energy", "45nm-textbook", "--buffer")
+    for command in (("model", "net.csv"), ("sweep", "net.csv", "--rows", "16", "--cols", "16")):
+        assert main([*command, *machine, "64k,256k"]) == 2
+        message = capsys.readouterr().err
+        assert "--buffer cannot be used" in message
+        assert "one size" in message
+        assert main([*command, *machine, "256k"]) == 0

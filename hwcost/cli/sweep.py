@@ -18,6 +18,7 @@ from hwcost.cli.shared.values import INT64_MAX, parse_name, parse_sizes
 from hwcost.console import note
 from hwcost.errors import InvalidValueError, require
 from hwcost.machine.array import SystolicArray
+from hwcost.machine.buffers import rivals_of
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.model.words import missing_text
 from hwcost.units import printable
@@ -217,6 +218,9 @@ def _machine(array: ArrayOptions, request: Request) -> tuple[Machine, dict[str, 
     array = array._replace(clock=alone.get("clock_hz"), buffer=alone.get("buffer_bytes"))
     follows = array.energy if not fields.keys().isdisjoint(READ_BY_TABLES) else None
     machine = (array if follows is None else array._replace(energy=None)).read(bare=SystolicArray(1, 1))
+    if follows is not None and "buffer_bytes" in fields and (rivals := rivals_of(machine.array)):
+        reason = f"the device's {', '.join(rivals)} say what is read again, so that sizes change the energy alone"
+        raise InvalidValueError("--buffer", request.buffers, "one size", reason=reason)
     if (rate := alone.get("dram_bytes_per_s")) is not None:
         with option_names({"SystolicArray.dram_bytes_per_s": "--bandwidth"}):
             machine = machine._replace(array=adapted_device(machine.array, dram_bytes_per_s=rate))
