@@ -229,6 +229,11 @@ def test_bad_fields(fields, field, text):
     assert text in str(caught.value)
 
 
+def test_values_that_are_too_extreme_are_an_error_without_a_warning():
+    with pytest.raises(InvalidValueError, match="cycles are not finite"):
+        sweep(NET, rows=8, cols=8, fields={"dram_bytes_per_s": [1e-305, 1e9]})
+
+
 # ---------------------------------------------------------------- buffers and energy
 
 

@@ -185,6 +185,7 @@ def test_a_field_is_given_once():
     with pytest.raises(InvalidValueError, match="overlap is given twice"):
         swept_fields({}, ["overlap=0", "overlap=1"])
     assert parse_several("--buffer", "2:2", lambda _, text: float(text)) == (2.0,)
+    assert len(parse_several("--buffer", "1e-300:1e300", lambda _, text: float(text))) == 1994
 
 
 # ---------------------------------------------------------------- pictures

@@ -456,3 +456,14 @@ def test_what_crosses_dram_crosses_the_memories_of_several_arrays_too(sizes, arr
     for operand in ("weight", "input", "output", "partial"):
         assert getattr(cost, f"sram_{operand}_bytes") >= getattr(cost, f"dram_{operand}_bytes")
     assert cost.sram_output_bytes == 2 * cost.dram_output_bytes  # each is written by an array, and read for DRAM
+
+
+@pytest.mark.parametrize("fields", [{}, {"dram_bytes_per_s": 1e9}, {"buffer_bytes": 1e5}])
+def test_sizes_of_elements_may_be_an_array(fields):
+    sizes = np.array([1.0, 1.5, 4.0])
+    layer = Linear(150, 16, batch=100)
+    cost = layer_cost(layer, SystolicArray(8, 8, bytes_per_element=sizes, **fields))
+    for index, size in enumerate(sizes.tolist()):
+        one = layer_cost(layer, SystolicArray(8, 8, bytes_per_element=size, **fields))
+        for name in ("dram_bytes", "sram_bytes"):
+            assert getattr(cost, name)[index] == getattr(one, name)

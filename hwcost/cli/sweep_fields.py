@@ -100,11 +100,13 @@ def _range(option: str, text: str, parse: Parse) -> Iterator[float]:
         raise InvalidValueError(option, text, f"a range from the lower to the higher end, {parts[1]}:{parts[0]}")
     if low <= 0 if step is None else step <= 0:
         raise InvalidValueError(option, text, "a range LOW:HIGH above 0, whose values double, or LOW:HIGH:STEP")
-    count = math.log2(high / low) if step is None else (high - low) / step
+    count = math.log2(high) - math.log2(low) if step is None else (high - low) / step
     if count > _MOST:
         raise InvalidValueError(option, text, f"at most {_MOST} values")
     for i in range(math.floor(count + 1e-9) + 1):
-        yield low * 2.0**i if step is None else float(f"{low + i * step:.12g}")  # 0.3, and not 0.30000000000000004
+        yield (
+            math.ldexp(low, i) if step is None else float(f"{low + i * step:.12g}")
+        )  # 0.3, and not 0.30000000000000004
 
 
 def _finite(option: str, text: str, parse: Parse) -> float:

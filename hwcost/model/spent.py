@@ -100,7 +100,8 @@ def _dram_bytes(work: Work, moved: Mapping[str, Size] | None, outputs: Size) -> 
     ):  # a short way for most machines: everything once
         each = [work.padded.elements("weights"), needed_inputs(work.padded), outputs]
         size = array.bytes_per_element
-        return [*([bytes_of(elements, size) for elements in each] if size != 1.0 else each), 0]
+        is_one = type(size) is float and size == 1.0
+        return [*(each if is_one else [bytes_of(elements, size) for elements in each]), 0]
     traffic = traffic_of(work, moved)
     levels = ("dram",) if array.reread_bytes_per_s is not None else ("dram", "reread")
     return [total(0, *(traffic.bytes(operand, level) for level in levels)) for operand in MOVED]

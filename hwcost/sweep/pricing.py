@@ -140,20 +140,26 @@ def price(chunk: Chunk) -> tuple[int, tuple[Column, ...]]:
     """
     if chunk.version != __version__:
         raise InvalidValueError("the version of hwcost on a worker", __version__, f"that of the sweep, {chunk.version}")
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # what is not finite is an error anyway
+        return chunk.place, _that_fit(chunk)
+
+
+def _that_fit(chunk: Chunk) -> tuple[Column, ...]:
+    """The figures of each machine; -1 where no tile fits."""
     try:
-        return chunk.place, _priced(chunk)
+        return _priced(chunk)
     except InvalidValueError:
         fits = _fits(chunk)
         if fits.all():
             raise
     if not fits.any():
-        return chunk.place, tuple(np.full(fits.shape, -1) for _ in chunk.figures)
+        return tuple(np.full(fits.shape, -1) for _ in chunk.figures)
     found = []
     for figure in _priced(chunk.only(fits)):
         column = np.full(fits.shape, -1, dtype=figure.dtype)
         column[fits] = figure
         found.append(column)
-    return chunk.place, tuple(found)
+    return tuple(found)
 
 
 def _fits(chunk: Chunk) -> Any:
