@@ -200,6 +200,7 @@ def _calibration(
         busiest=_busiest(used, best.machine),
         form=form,
         forms=Table(errors),
+        form_words=Table({name: (len(FORMS[name].free), FORMS[name].summary) for name in errors if name in FORMS}),
         mixed=tuple(mixed(_labelled(repeats, np.log(held_out).mean(0)))),
         clock_factor=_clock_factor(best, known),
         depth=used[0].depth if len({one.depth for one in used}) == 1 else None,

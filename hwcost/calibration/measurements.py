@@ -19,7 +19,7 @@ from hwcost.model.moves import moves_of
 
 __all__ = ["FIELDS", "Measurement", "median_of", "medians_of_repeats", "repeats_of"]
 
-FIELDS = {name: each for name, each in SystolicArray.declarations.items() if each.kind.sweeps}
+FIELDS = {name: each for name, each in SystolicArray.declarations.items() if each.kind.sweeps and each.unit != "Hz"}
 """The fields of a machine that may differ between measurements."""
 
 

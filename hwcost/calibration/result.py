@@ -13,12 +13,14 @@ import numpy as np
 
 from hwcost.arrays import Table
 from hwcost.calibration.settings import Settings
+from hwcost.calibration.shown import lines_of
 from hwcost.devices import ExtrapolationWarning, Range, beyond_ranges
 from hwcost.devices.measured import COVERAGE, MARGIN, doubts
 from hwcost.errors import MissingDependencyError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
 from hwcost.model.layers import Layer
+from hwcost.tables import Lines
 from hwcost.units import CLOCKS, in_unit, plural
 
 try:
@@ -187,9 +189,9 @@ def estimates(values: dict[str, float], shares: Sequence[bool], slopes: Array, r
 # ---------------------------------------------------------------- the result
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """A fitted device, with its errors and estimates.
+@dataclass(frozen=True, repr=False)
+class Calibration(Lines):
+    """A fitted device, with its errors and estimates; prints as the report of ``hwcost calibrate``.
 
     Attributes:
         device: the machine with its fitted numbers: a value like any other.
@@ -210,6 +212,7 @@ class Calibration:
         fields: fields of the machine that the form sets.
         form: the name of the form, if it was chosen.
         forms: the mean error of each form by cross-validation among all measurements: what the choice went by.
+        form_words: for each of these that ships the numbers that it frees, and what it is in words.
         mixed: a sentence for each label by which the held-out residuals differ.
         depth: the number of layers of every measured network, if it is the same for all.
         clock_factor: how many times as long as stated a row takes; None if the data do not determine it.
@@ -234,10 +237,21 @@ class Calibration:
     form: str = ""
     forms: Mapping[str, float] = Table({})
     mixed: tuple[str, ...] = ()
+    form_words: Mapping[str, tuple[int, str]] = Table({})
     clock_factor: float | None = None
     depth: int | None = None
     beaten: tuple[Mapping[str, Any], ...] = ()
     fields: Mapping[str, Any] = Table({})
+
+    def lines(self) -> Iterator[str]:
+        """Errors, numbers and how far the data determine them, forms, doubts."""
+        return lines_of(self)
+
+    @property
+    def in_words(self) -> str:
+        """How much was fitted to what, and the error, on one line."""
+        fitted = f"{plural(self.scores.count, 'measurement')}, {plural(len(self.estimates), 'number')} fitted"
+        return f"{fitted}, mean error {100 * self.scores.mape:.3g} % held out"
 
     @property
     def errors(self) -> dict[str, float]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -11,9 +10,6 @@ from hwcost.cli.shared.documents import json_document
 from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
 from hwcost.tables import Column, is_terminal, table, terminal_width
-
-if TYPE_CHECKING:
-    from hwcost.devices import DeviceFile
 
 __all__ = ["devices"]
 
@@ -26,12 +22,10 @@ Example:
 
 
 _COLUMNS = [
-    Column["DeviceFile"]("device", lambda file: file.name, to_the_left=True),
-    Column["DeviceFile"]("array", lambda file: file.array.size_in_words, to_the_left=True),
-    Column["DeviceFile"]("clock[MHz]", lambda file: f"{file.array.clock_hz / 1e6:.6g}"),
-    Column["DeviceFile"](
-        "what it is", lambda file: file.summary + " (calibrated)" * (file.fit is not None), to_the_left=True
-    ),
+    Column[Any]("device", lambda file: file.name, to_the_left=True),
+    Column[Any]("array", lambda file: file.array.size_in_words, to_the_left=True),
+    Column[Any]("clock[MHz]", lambda file: f"{file.array.clock_hz / 1e6:.6g}"),
+    Column[Any]("what it is", lambda file: file.summary + " (calibrated)" * (file.fit is not None), to_the_left=True),
 ]
 
 
@@ -80,39 +74,4 @@ def show(device: str, *, as_json: bool) -> None:
     from hwcost.devices import read_device
 
     file = read_device(device, field="device")
-    click.echo(json_document(SCHEMA, file.as_dict()) if as_json else "\n".join(_lines(file)))
-
-
-def _lines(file: DeviceFile) -> Iterator[str]:
-    width = terminal_width() or 100
-    yield f"{file.name}: {file.summary}"
-    for title, entries in (("the array", file.entries), ("the chip", file.facts)):
-        if entries:
-            yield ""
-            yield title
-        for name, entry in entries.items():
-            yield f"  {name:<20} {entry.in_words:<18} {entry.status}"
-            yield from _wrapped(entry.source, width, 23)
-    if file.fit is not None:
-        yield ""
-        yield "calibrated"
-        yield from _wrapped(f"to {file.fit.data}; {file.fit.source}; licence: {file.fit.licence}", width, 2)
-        for name, figure in file.fit.errors.items():
-            yield f"  {name:<30} {figure:.4g}"
-        for name, ends in file.fit.ranges.items():
-            yield f"  measured {name:<21} {ends.low:g} to {ends.high:g}"
-        yield f"  {'determined by the data':<30} {', '.join(file.fit.identified) or 'nothing'}"
-        yield f"  {'not determined by the data':<30} {', '.join(file.fit.not_identified) or 'nothing'}"
-    if file.notes:
-        yield ""
-        yield "notes"
-    for note in file.notes:
-        yield from _wrapped(note, width, 4, bullet="- ")
-
-
-def _wrapped(text: str, width: int, indent: int, bullet: str = "") -> list[str]:
-    import textwrap
-
-    blank = " " * indent
-    first = blank[len(bullet) :] + bullet
-    return textwrap.wrap(text, max(width, 40), initial_indent=first, subsequent_indent=blank)
+    click.echo(json_document(SCHEMA, file.as_dict()) if as_json else "\n".join(file.lines(terminal_width() or 100)))

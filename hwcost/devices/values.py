@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -16,6 +16,7 @@ from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, ch
 from hwcost.devices.measured import Fit, beyond_ranges, doubts, is_beyond, margin_at, unfitted
 from hwcost.errors import MISSING, InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
+from hwcost.tables import Lines
 from hwcost.units import with_unit
 
 __all__ = ["FACT_UNITS", "FIELD_UNITS", "STATUSES", "UNITS", "DeviceFile", "Entry", "check_device_name"]
@@ -106,9 +107,9 @@ class Entry:
         return dataclasses.asdict(self) | {"value": "inf" if self.value == math.inf else self.value}
 
 
-@dataclass(frozen=True)
-class DeviceFile:
-    """A device file. The array is built from the entries, so each of its numbers has a source.
+@dataclass(frozen=True, repr=False)
+class DeviceFile(Lines):
+    """A device file. The array is built from the entries, so each of its numbers has a source. It prints all of them.
 
     Args:
         name: letters, digits, dots, dashes, underscores; that of one array of a chip ends in "/array".
@@ -149,6 +150,38 @@ class DeviceFile:
         object.__setattr__(self, "entries", Table(entries))
         object.__setattr__(self, "facts", Table(facts))
         object.__setattr__(self, "array", _array_of(entries))
+
+    def lines(self, width: int = 100) -> Iterator[str]:
+        """Every number with its source, as ``hwcost devices show`` prints them, in lines of a width."""
+        yield f"{self.name}: {self.summary}"
+        for title, entries in (("the array", self.entries), ("the chip", self.facts)):
+            if entries:
+                yield ""
+                yield title
+            for name, entry in entries.items():
+                yield f"  {name:<20} {entry.in_words:<18} {entry.status}"
+                yield from _wrapped(entry.source, width, 23)
+        if self.fit is not None:
+            yield ""
+            yield "calibrated"
+            yield from _wrapped(f"to {self.fit.data}; {self.fit.source}; licence: {self.fit.licence}", width, 2)
+            for name, figure in self.fit.errors.items():
+                yield f"  {name:<30} {figure:.4g}"
+            for name, ends in self.fit.ranges.items():
+                yield f"  measured {name:<21} {ends.low:g} to {ends.high:g}"
+            yield f"  {'determined by the data':<30} {', '.join(self.fit.identified) or 'nothing'}"
+            yield f"  {'not determined by the data':<30} {', '.join(self.fit.not_identified) or 'nothing'}"
+        if self.notes:
+            yield ""
+            yield "notes"
+        for note in self.notes:
+            yield from _wrapped(note, width, 4, bullet="- ")
+
+    @property
+    def in_words(self) -> str:
+        """The device on one line."""
+        calibrated = "" if self.fit is None else ", calibrated"
+        return f"{self.name}: {self.summary}; {self.array.in_words}{calibrated}"
 
     def as_dict(self) -> dict[str, Any]:
         """The file as plain values, in reading order."""
@@ -282,3 +315,11 @@ def _in_a_file(error: InvalidValueError, place: str) -> InvalidValueError:
     """The error of a field, of which a file holds neither arrays nor rows of the caller's."""
     allowed = _MORE.sub("", error.allowed)
     return InvalidValueError(place, error.value, allowed, reason=error.reason, names=error.names)
+
+
+def _wrapped(text: str, width: int, indent: int, bullet: str = "") -> list[str]:
+    import textwrap
+
+    blank = " " * indent
+    first = blank[len(bullet) :] + bullet
+    return textwrap.wrap(text, max(width, 40), initial_indent=first, subsequent_indent=blank)

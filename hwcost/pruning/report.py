@@ -11,7 +11,7 @@ from hwcost.devices.measured import legend
 from hwcost.model.cost import Cost
 from hwcost.network.run import Spilled
 from hwcost.pruning.batches import Measured
-from hwcost.tables import text_table
+from hwcost.tables import Lines, text_table
 from hwcost.units import TIMES, in_unit, marked, number, plural
 
 __all__ = ["Block", "Depth", "PrunedLayer", "PruningReport", "Stage", "Tried"]
@@ -113,8 +113,8 @@ class Depth(NamedTuple):
         }
 
 
-@dataclass
-class PruningReport:
+@dataclass(repr=False)
+class PruningReport(Lines):
     """What a pruning did.
 
     Attributes:
@@ -202,8 +202,12 @@ class PruningReport:
     def _text(self, figure: Any) -> str:
         return in_unit(figure, TIMES, 4) if self.measure == "seconds" else number(figure)
 
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
+    @property
+    def in_words(self) -> str:
+        """What was left of the cost on one line."""
+        share = self._figure(self.after) / self._figure(self.before)
+        macs = float(self.after.macs) / float(self.before.macs)
+        return f"{self.name} on {self.array}: {share:.1%} of the {self.measure}, {macs:.1%} of the MACs"
 
     def lines(self) -> Iterator[str]:
         """The report for people."""

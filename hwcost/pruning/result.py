@@ -28,6 +28,7 @@ from hwcost.pruning.recipe import save_pruned
 from hwcost.pruning.report import PruningReport, Stage
 from hwcost.pruning.tuning import DISTIL, MakeOptimizer, Tuning
 from hwcost.pruning.weights import weights_digest
+from hwcost.tables import Lines
 from hwcost.units import plural
 
 __all__ = ["Pruned"]
@@ -51,9 +52,9 @@ class _Start(NamedTuple):
     of_the_teacher: tuple[str, ...] = ()
 
 
-@dataclass
-class Pruned:
-    """A module that was pruned.
+@dataclass(repr=False)
+class Pruned(Lines):
+    """A module that was pruned; prints as its report.
 
     Attributes:
         model: the smaller module, in evaluation mode.
@@ -77,6 +78,15 @@ class Pruned:
     _starts: dict[str, _Start] = field(default_factory=dict, init=False, repr=False)
     _earlier: tuple[Pruned, ...] = field(default=(), init=False, repr=False)
     _whole: nn.Module | None = field(default=None, init=False, repr=False)
+
+    def lines(self) -> Iterator[str]:
+        """Those of the report."""
+        return self.report.lines()
+
+    @property
+    def in_words(self) -> str:
+        """What was left of the cost on one line."""
+        return self.report.in_words
 
     def _with_task(self, task: Task | None, held_out: Sequence[Batch]) -> Pruned:
         """This result, with the data and loss of the pruning, and the held-out examples."""

@@ -6,10 +6,10 @@ shown      the mixin with which a value prints as its document, and is data as w
 """
 
 from hwcost.tables.document import Document
-from hwcost.tables.shown import Records, Shown, as_dataframe
+from hwcost.tables.shown import Lines, Records, Shown, as_dataframe
 from hwcost.tables.text import Column, bar, is_terminal, markdown_table, table, terminal_width, text_table
 
 __all__ = [
-    "Column", "Document", "Records", "Shown", "as_dataframe", "bar", "is_terminal", "markdown_table", "table",
+    "Column", "Document", "Lines", "Records", "Shown", "as_dataframe", "bar", "is_terminal", "markdown_table", "table",
     "terminal_width", "text_table",
 ]  # fmt: skip

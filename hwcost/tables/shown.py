@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-__all__ = ["Records", "Shown", "as_dataframe"]
+__all__ = ["Lines", "Records", "Shown", "as_dataframe"]
 
 
 def as_dataframe(content: Any) -> pandas.DataFrame:
@@ -55,6 +56,30 @@ class Shown:
 
         lines = self.document().lines(coloured=True, width=options.max_width)
         yield Text.from_ansi("\n".join(lines))
+
+
+class Lines(Shown):
+    """A value that prints line by line, with tables of several kinds among the lines."""
+
+    def lines(self) -> Iterator[str]:
+        """The text."""
+        raise NotImplementedError
+
+    @property
+    def in_words(self) -> str:
+        """The first line."""
+        return next(iter(self.lines()))
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.text import Text
+
+        yield Text(str(self))
 
 
 class Records(Shown):

@@ -30,6 +30,7 @@ from hwcost.torch.choosing import fewest_cycles, joint_spill, most_probable, mos
 from hwcost.torch.sums import Axis
 from hwcost.torch.tables import CostTable, as_row, check_shares, contracted, options_matrix, probability, space_tables
 from hwcost.torch.target import TargetWeight, check_weight
+from hwcost.units import plural
 
 __all__ = ["CostLoss", "LatencyLoss"]
 
@@ -92,6 +93,17 @@ class CostLoss(nn.Module):
         for index, alike in enumerate(together.values()):
             self.register_buffer(f"table_{index}", torch.stack(alike).sum(0))
         self.register_buffer("options", options_matrix(network.options))
+
+    def extra_repr(self) -> str:
+        """The network, the machine, the decisions, and the limit or weight: what ``print`` shows."""
+        options = self.network.options
+        sizes = math.prod(map(len, options.values()))
+        how = "the expectation" if self.relaxation is None else f"{self.relaxation.name} at the expected sizes"
+        limit = f"weight {self.weight:g}" if self.limit is None else f"limit: {self.limit.asked}"
+        return (
+            f"{self.NAME} of {self.network.name} on {self.array.in_words}; {plural(len(options), 'decision')}, "
+            f"{sizes:.3g} networks; {how}; reference {self.reference:.6g} {self.FIGURE}; {limit}"
+        )
 
     def _check(self, array: SystolicArray) -> SystolicArray:
         """The machine; raises InvalidValueError if it does not have the figure."""
