@@ -57,6 +57,7 @@ class Spent(Sums):
         return {name: figure for name, figure in vars(self).items() if figure is not None}
 
 
+_NUMBERS = frozenset({int, float})
 _BYTES = [field.name for field in fields(Spent) if field.name.endswith("bytes")]
 
 
@@ -74,7 +75,7 @@ def spent(work: Work, moved: Mapping[str, Size] | None) -> Spent:
     dram = _dram_bytes(work, moved, outputs)
     sizes = [array.bytes_per_element, array.effective("bytes_per_output"), array.partial_bytes]
     figures = [*dram, *accesses.values(), outputs, *sizes]
-    are_numbers = not [figure for figure in figures if not isinstance(figure, (int, float))]
+    are_numbers = _NUMBERS.issuperset(map(type, figures))
     # numbers need no function of this package for each operation, of which there are many
     add, mul = (operator.add, operator.mul) if are_numbers else (total, product)
     size, of_output, of_partial = [int(each) if are_numbers and each == int(each) else each for each in sizes]
