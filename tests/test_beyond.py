@@ -391,7 +391,7 @@ def test_a_page_marks_figures_and_has_no_total_that_is_mostly_beyond(hwcost, tmp
         text = page.read_text()
         assert ("--extrapolate prints it" in text) is not more
         assert bool(re.search(r"<dt>time</dt><dd>~[\d.]+ ", text)) is bool(more)
-        assert re.search(r'data-value="[\d.e-]+">~[\d.]+ ', text)
+        assert re.search(r'data-value="[\d.e-]+">~[\d.]+<', text)
         assert "an extrapolation: 1 of 2 layers beyond what mine was measured with" in text
 
 

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import math
 import re
 import shutil
-import subprocess
-import threading
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
-from nets import HOSTILE, LENET, ODD, TREE, residual
+from nets import HOSTILE, LENET, ODD, SEARCHED, TREE, residual
 
-from hwcost import Linear, SystolicArray
+from hwcost import Linear, SystolicArray, layer_cost
+from hwcost.machine.energies import with_energy
+from hwcost.model.breakdown import KINDS
 from hwcost.network.network import Network
-from hwcost.network.operations import MemoryOnly, Operation
+from hwcost.network.operations import MemoryOnly, Operation, Width
 from hwcost.plot import PICTURES, network_figure, svg
 from hwcost.reports import summarise
-from hwcost.reports.html import html_report, inline_svg
-from hwcost.reports.lines import html_lines
+from hwcost.reports.html import html_report, inline_svg, stairs
+from hwcost.reports.html.stairs import sizes_of, stairs_of
+from hwcost.reports.lines import lines_of
+from hwcost.reports.shown import document_of
+from hwcost.reports.tree import Module
+from hwcost.units import BYTES, in_unit, number, percent
 
 pytest.importorskip("matplotlib")
 
 ARRAY = SystolicArray(16, 16, dram_bytes_per_s=2e9)
+WITH_ENERGY = with_energy(SystolicArray(16, 16, dram_bytes_per_s=2e9, buffer_bytes=65536), "45nm-textbook")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--enable-logging=stderr", "--v=0", "--virtual-time-budget=5000",
-]  # fmt: skip
-browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-
 
 FREE = Network(
     "free",
@@ -42,20 +40,27 @@ FREE = Network(
         "drop:mul": Operation(MemoryOnly("mul", 30, 30), kind="mul", path="drop"),
     },
 )
+NETWORKS = {
+    "tree": TREE,
+    "free": FREE,
+    "odd": ODD,
+    "residual": Network.of_layers("residual", residual((1, 1, 1, 1))),
+    "lenet": Network.of_layers("lenet", LENET),
+}
+
+
+@functools.cache
+def summary_of(name):
+    return summarise(NETWORKS[name], WITH_ENERGY if name == "residual" else ARRAY, skip_unsupported=True)
 
 
 @functools.cache
 def page_of(name):
-    """The page of one of the networks below, as the command makes it."""
-    network = {"tree": TREE, "free": FREE, "odd": ODD, "residual": residual((1, 1, 1, 1)), "lenet": LENET}[name]
-    summary = summarise(network, ARRAY, skip_unsupported=True)
-    skip = bool(summary.missing)
+    """The page of one of the networks, as the command makes it."""
+    summary = summary_of(name)
     pictures = {each: svg(network_figure(summary, pictures=[each])) for each in PICTURES}
-    missing = f"1 operation is not in these totals: {HOSTILE}" if skip else ""
-    return html_report(
-        f"{name} {HOSTILE}", {"source": HOSTILE}, summary.figures(), html_lines(summary), pictures,
-        notes=[HOSTILE, *summary.notes], missing=missing,
-    )  # fmt: skip
+    settings = {"source": HOSTILE} | summary.array.as_dict()
+    return html_report(summary, NETWORKS[name], title=f"{name} {HOSTILE}", settings=settings, pictures=pictures)
 
 
 class Parsed(HTMLParser):
@@ -86,7 +91,8 @@ class Parsed(HTMLParser):
 def test_a_page_asks_for_nothing_and_runs_one_script(name):
     text = page_of(name)
     page = Parsed(text)
-    assert page.tags.count("script") == page.tags.count("style") - len(PICTURES) == 1
+    assert page.tags.count("style") - len(PICTURES) == 1
+    assert page.tags.count("script") - text.count('<script type="application/json"') == 1
     assert not {"link", "img", "iframe", "object", "embed", "form", "base"} & set(page.tags)
     assert all(target.startswith("#") for target in page.targets)
     assert "://" not in text
@@ -104,6 +110,14 @@ def test_names_are_text():
     assert f"a.{HOSTILE}" in "".join(Parsed(text).text)
     assert "\x1b" not in text
     assert "<b>product" not in text
+
+
+def test_names_in_the_values_of_the_slider_are_text():
+    network = Network.of_layers("odd", {f"a.{HOSTILE}": Linear(40, 30), "b\x1b[31m": Linear(4, 3)})
+    text = html_report(summarise(network, ARRAY), network)
+    assert HOSTILE not in text
+    assert "\x1b" not in text
+    assert "\\u003cscript>alert(1)" in text
 
 
 def test_the_same_network_makes_the_same_page():
@@ -124,232 +138,435 @@ def test_several_pictures_on_a_page_share_no_names():
     assert "metadata" not in one
 
 
+def cells_of(text):
+    """The texts of the cells of all rows of the table, the total last."""
+    body = text[text.index('<table id="layers">') : text.index("</tfoot>")]
+    rows = re.findall(r"<tr class=\"[\w -]+\".*?</tr>", body)
+    return [[re.sub(r"<.*?>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)] for row in rows]
+
+
+@pytest.mark.parametrize("name", ["tree", "free", "residual"])
+def test_the_table_is_that_of_the_text_and_has_a_total(name):
+    summary = summary_of(name)
+    lines = lines_of(summary, everything=True)
+    whole = lines[0]._replace(part=summary.tree, label="total", depth=0, is_open=False)
+    columns = document_of(summary, [*lines, whole]).columns
+    found = cells_of(page_of(name))
+    assert len(found) == len(lines) + 1
+    for line, cells in zip([*lines, whole], found, strict=True):
+        expected = [column.text(line) for column in columns[2:]]
+        assert [re.sub("&lt;", "<", cell) for cell in cells[1 : len(columns) - 1]] == expected
+    assert f"{number(summary.cost.cycles)}" in found[-1]
+
+
+def test_the_page_has_what_stands_below_the_text_and_explains_it():
+    summary = summary_of("residual")
+    words = " ".join(" ".join(Parsed(page_of("residual")).text).split())
+    below = summary.document().below
+    for label in ("total", "bytes", "energy"):
+        assert label in below
+        assert below[label].replace(" us", " \u00b5s").replace(" uJ", " \u00b5J") in words
+    for kind, count in summary.breakdown.figures().items():
+        assert (f"{KINDS[kind]} " in words) >= bool(count)
+        assert not count or number(count) in words
+    for meaning in summary.document().terms.values():
+        assert meaning in words
+    assert "memory-only" in "".join(Parsed(page_of("free")).text)
+    tree = "".join(Parsed(page_of("tree")).text)
+    assert "read with care" in tree
+
+
+def test_settings_are_in_units_of_people_and_say_what_they_are():
+    page = html_report(summarise(LENET, ARRAY), settings=ARRAY.as_dict() | {"batch": [1, 3]})
+    for text in ("16 PE", "1 GHz", "2 GB/s", "ws", "1, 3"):
+        assert f"<dd>{text}</dd>" in page
+    assert "height of the array" in page
+
+
+# ---------------------------------------------------------------- stairs
+
+
+@pytest.mark.parametrize("name", ["residual", "lenet", "searched"])
+def test_the_slider_has_what_the_layers_cost(name):
+    network = SEARCHED if name == "searched" else NETWORKS[name]
+    array = WITH_ENERGY if name == "residual" else ARRAY
+    made = stairs_of(network, array)
+    today = {each: width.size for each, width in network.widths.items()}
+    assert made.left_out == 0
+    assert made.widths
+    rng = np.random.default_rng(0)
+    for width in made.widths:
+        sizes = made.sizes[width["sizes"]]
+        assert sizes[width["today"]] == today[width["name"]]
+        places = {width["today"], *rng.integers(len(sizes), size=2).tolist()}
+        for _, names, index in width["rows"]:
+            texts = [filled(each) for each in made.series[index]]
+            assert {len(each) for each in texts} == {len(sizes)}
+            for layer, place in ((layer, place) for layer in names[:2] for place in places):
+                cost = layer_cost(network.operations[layer].at(today | {width["name"]: sizes[place]}), array)
+                expected = number(cost.cycles), percent(cost.utilization), in_unit(cost.dram_bytes, BYTES, 4)
+                assert tuple(each[place] for each in texts) == expected
+
+
+def filled(joined):
+    """The texts of a series, each over all sizes."""
+    found = []
+    for text in joined.split("|"):
+        found.append(text or found[-1])
+    return found
+
+
+def test_layers_that_follow_a_width_are_together_in_the_first_row():
+    two = {"a": Operation(Linear(8, 3), {"out_features": "a"}), "b": Operation(Linear(3, 5), {"in_features": "a"})}
+    network = Network("two", two, {"a": Width(3)})
+    made = stairs_of(network, SystolicArray(8, 2))
+    (width,) = made.widths
+    cycles = [filled(made.series[index][0]) for _, _, index in width["rows"]]
+    assert [label for label, *_ in width["rows"]] == ["together", "a", "b"]
+    assert [int(whole) for whole in cycles[0]] == [int(a) + int(b) for a, b in zip(*cycles[1:], strict=True)]
+    assert made.of_layers() == {"a": 0, "b": 0}
+
+
+def test_sizes_are_those_that_a_width_may_take():
+    assert sizes_of(Width(12, multiple=4)).tolist() == [4, 8, 12, 16, 20, 24]
+    assert sizes_of(Width(3, above=-1, multiple=2, is_kernel=True)).tolist() == [1, 3, 5]
+    assert sizes_of(Width(64), (32, 96)).tolist() == [32, 64, 96]
+    large = sizes_of(Width(5000))
+    assert large[:512].tolist() == list(range(1, 513))
+    assert (large[-1], 5000 in large) == (10000, True)
+    assert len(large) < 600
+
+
+def test_equal_layers_are_priced_once(monkeypatch):
+    calls = []
+    monkeypatch.setattr(stairs, "layer_cost", lambda layer, array: calls.append(layer) or layer_cost(layer, array))
+    network = Network.of_layers("equal", {f"l{i}": Linear(64, 64) for i in range(6)})
+    made = stairs_of(network, ARRAY)
+    assert len(made.widths) == 12
+    assert (
+        sum(isinstance(each.out_features, np.ndarray) or isinstance(each.in_features, np.ndarray) for each in calls)
+        == 2
+    )
+
+
+def test_a_page_is_bounded_and_says_what_it_left_out(monkeypatch):
+    monkeypatch.setattr(stairs, "_MOST", 10)
+    network = NETWORKS["lenet"]
+    made = stairs_of(network, ARRAY)
+    assert (len(made.widths), made.left_out) == (1, len(network.widths) - 1 - sum(
+        bool(each.fixed) for each in network.widths.values()))  # fmt: skip
+    assert f"{made.left_out} widths that cost less than these left out" in html_report(summary_of("lenet"), network)
+
+
+def test_without_widths_there_are_no_stairs():
+    assert "explorer" not in Parsed(page_of("tree")).ids
+    assert "explorer" not in Parsed(html_report(summary_of("lenet"))).ids
+    assert "explorer" in Parsed(page_of("lenet")).ids
+
+
 # ---------------------------------------------------------------- a browser
 
 
-def opened(folder, name, *more, page="page.html", anchor=""):
-    """What the browser says of a page of this name: its output and its messages."""
-    path = folder / page
-    if not path.exists():
-        path.write_text(page_of(name), encoding="utf-8")
-    profile = f"--user-data-dir={folder / 'profile'}"
-    done = subprocess.run(
-        [BROWSER, *OPTIONS, profile, *more, f"{path.as_uri()}{anchor}"],
-        capture_output=True, text=True, timeout=600, check=True,
-    )  # fmt: skip
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser, started once for all tests."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the pages are opened with playwright")
+    if BROWSER is None:
+        pytest.skip("no Chromium is installed to open pages in")
+    with playwright.sync_playwright() as found:
+        started = found.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
 
 
-def rows(dom):
+@pytest.fixture
+def opened(chromium, tmp_path):
+    """Opens a page, of a network by name or of a text; what it asks for and complains of is at hand."""
+    contexts = []
+
+    def made(name="", text="", anchor="", width=1280, **more):
+        path = tmp_path / f"{name or 'page'}.html"
+        path.write_text(text or page_of(name), encoding="utf-8")
+        contexts.append(chromium.new_context(viewport={"width": width, "height": 800}, **more))
+        page = contexts[-1].new_page()
+        page.complaints, page.asked = [], []
+        page.on("console", lambda message: page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(f"{path.as_uri()}{anchor}")
+        return page
+
+    yield made
+    for each in contexts:
+        each.close()
+
+
+NAMES = """() => Array.from(document.querySelectorAll("#layers tbody tr:not(.rest)"))
+    .filter((row) => row.getClientRects().length).map((row) => row.querySelector(".full").textContent)"""
+HEADS = """() => Array.from(document.querySelectorAll("#layers thead th"))
+    .filter((head) => head.getClientRects().length).map((head) => head.dataset.key)"""
+
+
+def rows(page):
     """Full name of every row that is to be seen, in order."""
-    body = re.search(r"<tbody>(.*?)</tbody>", dom, flags=re.DOTALL).group(1)
-    found = re.findall(r"<tr class=\"[\w -]+\"([^>]*)>.*?<span class=\"full\">(.*?)</span>", body, flags=re.DOTALL)
-    return [name for attributes, name in found if "hidden" not in attributes]
+    return page.evaluate(NAMES)
 
 
-def labels(name, *, states=("module", "priced", "unsupported")):
+def labels(name, *, everything=False):
     """Full names in the tree; a module with one layer is that layer, unless operations that only move memory show."""
-    network = {"tree": TREE, "residual": residual((1, 1, 1, 1))}[name]
     found, deepest = [], math.inf
-    for line in html_lines(summarise(network, ARRAY)):
-        deepest = deepest if line["depth"] > deepest else math.inf
-        if line["depth"] <= deepest and line["state"] in states:
-            found.append(line["name"])
-        if line["is_single"] and "memory-only" not in states:
-            deepest = min(deepest, line["depth"])
+    for line in lines_of(summary_of(name), everything=True):
+        deepest = deepest if line.depth > deepest else math.inf
+        own = line.part.rows if isinstance(line.part, Module) else (line.part,)
+        is_free = all(row.state == "memory-only" for row in own)
+        if line.depth <= deepest and (everything or not is_free):
+            found.append(line.name)
+        is_single = [row.state for row in own if row.state != "memory-only"] == ["priced"]
+        if is_single and isinstance(line.part, Module) and not everything:
+            deepest = min(deepest, line.depth)
     return found
 
 
 def leaves(name, key):
-    network = {"tree": TREE, "residual": residual((1, 1, 1, 1))}[name]
-    summary = summarise(network, ARRAY)
-    lines = [line for line in html_lines(summary) if line["state"] == "priced"]
-    return [line["name"] for line in sorted(lines, key=key)]
+    """Full names of the layers, sorted."""
+    return [row.name for row in sorted(summary_of(name).of("priced"), key=key)]
 
 
-@browser
-def test_a_page_opens_as_a_tree_without_a_word_on_the_console(tmp_path):
-    dom, console = opened(tmp_path, "tree", "--dump-dom")
-    assert console == []
-    assert rows(dom) == labels("tree")
-    assert dom.count("<svg") == 4
+def test_a_page_opens_as_a_tree_asks_for_nothing_and_does_not_complain(opened):
+    page = opened("tree")
+    assert rows(page) == labels("tree")
+    assert page.locator("figure svg").count() == 4
+    assert (page.complaints, len(page.asked)) == ([], 1)
 
 
-@browser
-@pytest.mark.parametrize(
-    ("anchor", "key"),
-    [
-        ("#sort=cycles", lambda line: -line["cycles"]),
-        ("#sort=cycles&reverse", lambda line: line["cycles"]),
-        ("#sort=utilization", lambda line: line["utilization"]),
-        ("#sort=bytes", lambda line: -line["dram_bytes"]),
-        ("#sort=name", lambda line: line["name"]),
-    ],
-)
-def test_the_address_sorts(tmp_path, anchor, key):
-    dom, console = opened(tmp_path, "residual", "--dump-dom", anchor=anchor)
-    assert console == []
-    assert rows(dom) == leaves("residual", key)
-    assert dom.count("aria-sort") == 1 + page_of("residual").count("aria-sort")
+def test_what_a_page_asks_for_and_complains_of_would_be_seen(opened):
+    page = opened(text='<img src="http://127.0.0.1:9/b.png"><script>console.error("broken")</script>')
+    assert len(page.asked) == 2
+    assert "broken" in page.complaints
 
 
-@browser
-def test_a_wrong_address_is_the_tree(tmp_path):
-    dom, console = opened(tmp_path, "tree", "--dump-dom", anchor="#sort=constructor&x=<script>")
-    assert (console, rows(dom)) == ([], labels("tree"))
+def test_names_do_not_run_and_the_policy_holds(opened):
+    assert opened("odd", anchor="#sort=cycles").complaints == []
+    page = opened(text=page_of("tree").replace("</body>", "<script>document.title = 'ran'</script></body>"))
+    assert page.title() != "ran"
+    assert len(page.complaints) == 1
+    assert "Content Security Policy" in page.complaints[0]
 
 
-ON_LOAD = "<script>addEventListener('load', () => {{ {} }});</script>"
-CLICK = "document.querySelector('th[data-key={}] button').click();"
-STEPS = {
-    "sorted": CLICK.format("cycles"),
-    "turned": f"{CLICK.format('cycles')} setTimeout(() => {{ {CLICK.format('cycles')} }}, 50);",
-    "tree": "location.hash = 'sort=cycles&reverse'; setTimeout(() => { " + CLICK.format("cycles") + " }, 50);",
-    "shut": "document.getElementById('shut').click();",
-    "one": "document.querySelector('tr:not(.layer) .fold').click();",
-    "width": "document.title = document.documentElement.scrollWidth - innerWidth;",
-    "all": "document.getElementById('free').click();",
-    "broken": "console.error('broken');",
-}
+def test_addresses_and_headings_sort(opened):
+    page = opened("residual", anchor="#sort=cycles")
+    assert rows(page) == leaves("residual", lambda row: -row.cost.cycles)
+    assert 0 <= page.locator("#layers").bounding_box()["y"] < 400
+    for anchor, key in {
+        "#sort=cycles&reverse": lambda row: row.cost.cycles,
+        "#sort=utilization": lambda row: row.cost.utilization,
+        "#sort=bytes": lambda row: -row.cost.dram_bytes,
+        "#sort=energy": lambda row: -row.cost.energy_joules,
+        "#sort=rows": lambda row: -row.breakdown.shares["ragged_rows"],
+        "#sort=name": lambda row: row.name,
+    }.items():
+        page.evaluate(f"location.hash = '{anchor}'")
+        page.wait_for_function("document.querySelectorAll('[aria-sort]').length === 1")
+        assert rows(page) == leaves("residual", key), anchor
+    for anchor in ("#sort=constructor&x=<script>", "#tree"):
+        page.evaluate(f"location.hash = '{anchor}'")
+        page.wait_for_function("!document.querySelector('[aria-sort]')")
+        assert rows(page) == labels("residual")
+    head = page.locator("th[data-key=cycles] button")
+    for expected in ("descending", "ascending"):
+        head.click()
+        page.wait_for_selector(f"[data-key=cycles][aria-sort={expected}]")
+    page.locator("nav a >> nth=1").click()
+    assert page.locator("[aria-sort]").count() == 1, "a link to a section keeps the order"
+    head.click()
+    page.wait_for_function("!document.querySelector('[aria-sort]')")
+    assert rows(page) == labels("residual")
+    page.select_option("#sort", "bytes")
+    page.wait_for_selector("[data-key=bytes][aria-sort=descending]")
+    assert rows(page) == leaves("residual", lambda row: -row.cost.dram_bytes)
+    assert page.complaints == []
 
 
-def clicked(folder, step, name="tree", *more):
-    """The page with a script that clicks, which its policy would not let run."""
-    text = re.sub(r"<meta http-equiv[^>]*>", "", page_of(name))
-    path = folder / f"{step}.html"
-    path.write_text(text.replace("</body>", ON_LOAD.format(STEPS[step]) + "</body>"), encoding="utf-8")
-    return opened(folder, name, "--dump-dom", *more, page=path.name)
+def test_modules_fold_and_operations_without_products_show(opened):
+    page = opened("tree")
+    page.locator("#shut").click()
+    assert rows(page) == ["stem", "body", "head"]
+    page.locator("#open").click()
+    page.locator("tr:not(.layer) .fold >> nth=0").click()
+    assert rows(page) == [name for name in labels("tree") if not name.startswith("body.")]
+    page.locator("#open").click()
+    page.locator("#free").click()
+    assert rows(page) == labels("tree", everything=True)
+    free = opened("free")
+    assert rows(free) == ["fc"]
+    free.locator("#free").click()
+    assert rows(free) == ["fc", "drop", "drop:div", "drop:mul"]
 
 
-@browser
-@pytest.mark.parametrize(
-    ("step", "expected"),
-    [
-        ("sorted", lambda: leaves("tree", lambda line: -line["cycles"])),
-        ("turned", lambda: leaves("tree", lambda line: line["cycles"])),
-        ("tree", lambda: labels("tree")),
-        ("shut", lambda: ["stem", "body", "head"]),
-        ("one", lambda: [name for name in labels("tree") if not name.startswith("body.")]),
-        ("all", lambda: labels("tree", states=("module", "priced", "memory-only"))),
-    ],
-)
-def test_clicks_sort_fold_and_show(tmp_path, step, expected):
-    dom, console = clicked(tmp_path, step)
-    assert console == []
-    assert rows(dom) == expected()
+def test_a_box_filters_by_name_shape_and_bound(opened):
+    page = opened("residual")
+    page.locator("#shut").click()
+    page.locator("#filter").fill("layer2.0.CONV")
+    assert rows(page) == ["layer2", "layer2.0", *(f"layer2.0.conv{i}" for i in (1, 2, 3))]
+    assert page.locator("#found").text_content() == "3 found"
+    page.locator("#filter").fill("2048 -> 1000")
+    assert rows(page) == ["fc"]
+    page.evaluate("location.hash = '#sort=cycles'")
+    page.locator("#filter").fill("memory")
+    page.wait_for_selector("[aria-sort]")
+    bound = [row for row in summary_of("residual").of("priced") if row.cost.bound == "memory"]
+    assert rows(page) == [row.name for row in sorted(bound, key=lambda row: -row.cost.cycles)]
+    page.locator("#filter").fill("")
+    assert rows(page) == leaves("residual", lambda row: -row.cost.cycles)
 
 
-@browser
-@pytest.mark.parametrize("name", ["residual", "odd", "lenet"])
-def test_a_page_does_not_scroll_sideways(tmp_path, name):
-    dom, console = clicked(tmp_path, "width", name, "--window-size=1280,900")
-    assert console == []
-    assert int(re.search(r"<title>(.*?)</title>", dom)[1]) <= 0
+def test_a_row_opens_and_leads_to_the_stairs_of_its_width(opened):
+    page = opened("residual", width=390)
+    page.locator("tr:has-text('layer1.0.conv2')").locator("visible=true").locator(".short").last.click()
+    rest = page.locator("tr.rest")
+    assert rest.count() == 1
+    texts = rest.locator("div").all_inner_texts()
+    row = next(row for row in summary_of("residual").rows if row.name == "layer1.0.conv2")
+    assert any(each.startswith("shape") and row.shape in each for each in texts)
+    assert f"MACs\n{number(row.cost.macs)}" in texts
+    assert f"cycles\n{number(row.cost.cycles)}" in texts
+    rest.locator("button").click()
+    assert page.locator("#width option:checked").text_content().startswith("layer1.0.conv2.out_channels: 64")
+    page.locator(".short:visible >> nth=3").press("Enter")
+    assert rest.count() == 2
+    page.locator("#filter").fill("fc")
+    assert page.locator("tr.rest:visible").count() == 0
+    assert page.complaints == []
 
 
-def test_a_module_with_one_layer_is_that_layer():
-    lines = html_lines(summarise(TREE, ARRAY))
-    stem, conv = (line for line in lines if line["name"] == "stem")
-    assert (stem["is_single"], stem["state"], conv["state"]) == (True, "module", "priced")
-    assert all(stem[name] == conv[name] for name in ("shape", "cycles", "macs", "pe_cycles"))
-    assert labels("tree").count("stem") == 1
-    assert not any(line["is_single"] for line in lines if line["name"] == "body")
+def test_a_slider_shows_cycles_utilization_and_bytes_of_other_sizes(opened):
+    page = opened("lenet", width=390)
+    page.select_option("#width", label="conv1.out_channels: 6, 1 layer")
+    layer, size = LENET["conv1"], page.locator("#size")
+    assert (size.get_attribute("min"), size.get_attribute("max"), size.input_value()) == ("1", "12", "6")
+    before = page.locator("#chart .now").get_attribute("d")
+    for act, expected in ((lambda: size.fill("11"), 11), (lambda: page.locator("#fewer").click(), 10)):
+        act()
+        cost = layer_cost(type(layer)(1, expected, 5, height=28, width=28, padding=2), ARRAY)
+        texts = page.locator("#at td").evaluate_all("cells => cells.map((cell) => cell.firstChild.textContent)")
+        assert texts == [number(cost.cycles), percent(cost.utilization), in_unit(cost.dram_bytes, BYTES, 4)]
+        assert page.locator("#chosen").text_content() == f"{expected} (today 6)"
+    assert page.locator("#at small >> nth=0").text_content() == number(layer_cost(layer, ARRAY).cycles)
+    assert page.locator("#chart .now").get_attribute("d") != before
+    assert page.complaints == []
 
 
-def test_settings_have_units():
-    lines = html_lines(summarise(LENET, ARRAY))
-    page = html_report("x", ARRAY.as_dict() | {"batch": [1, 3]}, summarise(LENET, ARRAY).figures(), lines, {})
-    for text in ("16 PE", "1 GHz", "2 GB/s", "ws", "1, 3"):
-        assert f"<dd>{text}</dd>" in page
+def test_without_script_the_table_is_whole(opened):
+    page = opened("residual", width=768, java_script_enabled=False)
+    shown = page.locator("#layers tbody tr:visible")
+    assert shown.count() == len(lines_of(summary_of("residual"), everything=True))
+    assert page.locator("#layers thead th:visible").count() == page.locator("#layers thead th[data-key]").count()
+    assert page.locator(".tools:visible").count() == 0
+    assert page.locator(".scripted:visible").count() == 1
 
 
-@browser
-def test_a_module_that_only_moves_memory_is_shown_with_what_is_in_it(tmp_path):
-    assert rows(opened(tmp_path, "free", "--dump-dom")[0]) == ["fc"]
-    assert rows(clicked(tmp_path, "all", "free")[0]) == ["fc", "drop", "drop:div", "drop:mul"]
+OVERFLOW = """() => {
+    const found = document.documentElement.scrollWidth > innerWidth ? ["the page"] : [];
+    const frame = document.querySelector(".wide").getBoundingClientRect();
+    const boxes = [];
+    for (const cell of document.querySelectorAll("#layers :is(th, td), .kinds :is(th, td)")) {
+        const box = cell.getBoundingClientRect();
+        if (!box.width) continue;
+        const text = document.createRange();
+        text.selectNodeContents(cell);
+        for (const each of text.getClientRects()) {
+            if (each.width < 1 || each.height < 1) continue;
+            if (each.left < box.left - 1 || each.right > box.right + 1) found.push(`cut: ${cell.textContent}`);
+            boxes.push([cell, each]);
+        }
+        if (box.right > frame.right + 1 || box.left < frame.left - 1) found.push(`outside: ${cell.textContent}`);
+    }
+    boxes.forEach(([one, a], i) => boxes.slice(i + 1).forEach(([two, b]) => {
+        const isBeside = a.right <= b.left + 1 || b.right <= a.left + 1;
+        const isBelow = a.bottom <= b.top + 1 || b.bottom <= a.top + 1;
+        if (one !== two && !isBeside && !isBelow) found.push(`overlap: ${one.textContent} and ${two.textContent}`);
+    }));
+    return [...found, boxes.length > 40 ? "" : "no cells"].filter(Boolean);
+}"""
+CONTRAST = """() => {
+    const parse = (text) => {
+        const [, r, g, b, a] = text.match(/rgba?\\(([\\d.]+), ([\\d.]+), ([\\d.]+)(?:, ([\\d.]+))?\\)/);
+        return [r, g, b, a ?? 1].map(Number);
+    };
+    const over = ([r, g, b, a], below) => [r, g, b].map((each, i) => a * each + (1 - a) * below[i]);
+    const light = (rgb) => rgb.map((each) => each / 255)
+        .map((each) => (each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, each, i) => sum + each * [0.2126, 0.7152, 0.0722][i], 0);
+    const grounds = (element) => { // all colours that lie below the text of an element
+        if (!element) return [[255, 255, 255]];
+        const style = getComputedStyle(element);
+        const own = grounds(element.parentElement).map((each) => over(parse(style.backgroundColor), each));
+        const fills = style.backgroundImage.match(/rgba?\\([^)]*\\)/g) ?? [];
+        return [...own, ...fills.flatMap((fill) => own.map((each) => over(parse(fill), each)))];
+    };
+    const found = [];
+    let count = 0;
+    for (const element of document.querySelectorAll("body *:not(script):not(svg):not(svg *)")) {
+        const hasText = Array.from(element.childNodes).some((node) => node.nodeType === 3 && node.data.trim());
+        if (!hasText || !element.getClientRects().length) continue;
+        count += 1;
+        for (const ground of grounds(element)) {
+            const ink = light(parse(getComputedStyle(element).color).slice(0, 3));
+            const contrast = (Math.max(ink, light(ground)) + 0.05) / (Math.min(ink, light(ground)) + 0.05);
+            if (contrast < 4.5) found.push(`${element.textContent.slice(0, 30)} ${contrast}`);
+        }
+    }
+    return count > 40 ? found : ["no text"];
+}"""
 
 
-@browser
-def test_an_error_on_the_console_would_be_seen(tmp_path):
-    assert len(clicked(tmp_path, "broken")[1]) == 1
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_a_page_is_legible_on_phone_tablet_and_desktop(opened, width):
+    page = opened("residual", width=width)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    page.locator(".short:visible >> nth=2").click()
+    columns = page.evaluate(HEADS)
+    assert columns[0] == "name"
+    assert {"time", "share", "bound"} <= set(columns)
+    assert len(columns) >= {390: 4, 768: 7, 1280: 13}[width]
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (dark == "rgb(255, 255, 255)") is (scheme == "light")
+        assert page.evaluate(CONTRAST) == []
+    assert page.evaluate(OVERFLOW) == []
+    page.evaluate("location.hash = '#sort=utilization'")
+    page.wait_for_selector("[aria-sort]")
+    assert "utilization" in page.evaluate(HEADS)
+    assert page.evaluate(OVERFLOW) == []
+    pictures = page.locator("figure svg").evaluate_all("all => all.map((each) => each.getBoundingClientRect().width)")
+    assert min(pictures) > 700
+    assert page.complaints == []
 
 
-@browser
-def test_names_do_not_run_and_the_policy_holds(tmp_path):
-    dom, console = opened(tmp_path, "odd", "--dump-dom", anchor="#sort=cycles")
-    assert console == []
-    assert dom.count("<script") == 1
-    text = page_of("tree").replace("</body>", "<script>document.title = 'ran'</script></body>")
-    (tmp_path / "injected.html").write_text(text, encoding="utf-8")
-    dom, console = opened(tmp_path, "tree", "--dump-dom", page="injected.html")
-    assert "<title>ran" not in dom
-    assert len(console) == 1
-    assert "Content Security Policy" in console[0]
+@pytest.mark.parametrize("name", ["odd", "lenet", "free"])
+def test_small_pages_do_not_scroll_sideways(opened, name):
+    page = opened(name, width=390)
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(50)
+        found = page.evaluate(OVERFLOW)
+        assert [each for each in found if each != "no cells"] == []
 
 
-class Counting(http.server.SimpleHTTPRequestHandler):
-    """A server that remembers what it was asked for."""
-
-    asked: list[str]
-
-    def do_GET(self):
-        self.asked.append(self.path)
-        super().do_GET()
-
-    def log_message(self, *_):
-        pass
+def test_checks_of_the_layout_see_what_is_wrong(opened):
+    page = opened("residual", width=390)
+    page.add_style_tag(content="#layers td { position: relative; left: -40px } .note, h2 { color: #aaa }")
+    assert any(each.startswith("overlap") for each in page.evaluate(OVERFLOW))
+    assert page.evaluate(CONTRAST) != []
 
 
-def requests_of(folder, text):
-    """What a page that is served asks its server for, and how many requests of the browser have a page behind them."""
-    (folder / "page.html").write_text(text, encoding="utf-8")
-    asked, log = [], folder / "net.json"
-    handler = functools.partial(type("Handler", (Counting,), {"asked": asked}), directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/page.html"
-        options = [*OPTIONS, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", "--dump-dom"]
-        subprocess.run([BROWSER, *options, address], capture_output=True, timeout=600, check=True)
-        server.shutdown()
-    by_page = re.findall(r"\"initiator\":\"http[^\"]*\"", log.read_text(encoding="utf-8", errors="replace"))
-    return asked, len(by_page)
+def test_a_screenshot_is_not_blank(opened):
+    image = pytest.importorskip("PIL.Image")
+    page = opened("tree", width=1200)
+    import io
 
-
-@browser
-def test_a_page_that_is_served_asks_for_nothing_else(tmp_path):
-    assert requests_of(tmp_path, page_of("residual")) == (["/page.html"], 0)
-
-
-@browser
-def test_a_page_that_asks_would_be_seen(tmp_path):
-    asked, by_page = requests_of(tmp_path, '<img src="a.png"><img src="http://127.0.0.1:9/b.png">')
-    assert "/a.png" in asked
-    assert by_page >= 2
-
-
-@browser
-def test_a_screenshot_is_not_blank(tmp_path):
-    matplotlib_image = pytest.importorskip("matplotlib.image")
-    picture = tmp_path / "page.png"
-    opened(tmp_path, "tree", f"--screenshot={picture}", "--window-size=1200,1500", "--hide-scrollbars")
-    pixels = matplotlib_image.imread(picture)
-    assert pixels.shape[:2] == (1500, 1200)
-    colours = {tuple(pixel) for pixel in (255 * pixels[::3, ::3, :3]).astype(int).reshape(-1, 3).tolist()}
-    assert (255, 255, 255) in colours
-    assert (0, 114, 178) in colours
+    shot = image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    colours = {colour for _, colour in shot.getcolors(10**7)}
+    assert {(255, 255, 255), (0, 114, 178)} <= colours
     assert len(colours) > 50
-
-
-def test_figures_of_the_page_are_those_of_the_summary():
-    summary, text = summarise(TREE, ARRAY), page_of("tree")
-    rows = re.findall(r"<tr class=\"priced\".*?</tr>", text)
-    idle = re.findall(r"data-key=\"idle-(\w+)\"", text)
-    assert all(shares < 0.0005 for kind, shares in summary.breakdown.shares.items() if kind not in {"useful", *idle})
-    for html, row in zip(rows, summary.of("priced"), strict=True):
-        values = [float(value) for value in re.findall(r"data-value=\"([\d.e+-]+)\"", html)]
-        cost, shares = row.cost, row.breakdown.shares
-        assert values[:5] == [cost.macs, cost.cycles, cost.seconds, summary.share(row), cost.utilization]
-        assert values[5] == cost.folds
-        assert values[6:-1] == pytest.approx([shares[kind] for kind in idle])
-        assert values[-1] == cost.dram_bytes
-    assert f"<dd>{summary.cost.macs:,}</dd>" in text

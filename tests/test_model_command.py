@@ -273,7 +273,7 @@ def test_pictures_and_pages_are_written_with_the_report(hwcost, good, networks):
     assert (networks / "a.svg").read_text(encoding="utf-8").startswith("<?xml")
     page = (networks / "a.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
-    assert page.count("<svg") == 4
+    assert page.count("<figure") == 4
 
 
 @pytest.mark.parametrize("option", ["--to-csv", "--to-scalesim"])

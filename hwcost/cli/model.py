@@ -26,8 +26,8 @@ from hwcost.console import note
 from hwcost.errors import InvalidValueError
 from hwcost.machine import adapt
 from hwcost.model.words import missing_text
-from hwcost.reports.lines import SORTS, html_lines, lines_of
-from hwcost.reports.shown import document_of, missing_of, notes_of, withheld_text
+from hwcost.reports.lines import SORTS, lines_of
+from hwcost.reports.shown import document_of, missing_of
 from hwcost.units import printable
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _write(files: Files, network: Network, summary: Summary, title: str, setting
     if files.page is not None:
         from hwcost.files import write_whole
 
-        page = _page(summary, title, {name: settings[name] for name in settings if name not in _OF_THE_LIST})
+        page = _page(network, summary, title, {name: settings[name] for name in settings if name not in _OF_THE_LIST})
         with write_output("--html", files.page):
             write_whole(files.page, page.encode())
     for option, path in (("--to-csv", files.to_csv), ("--to-scalesim", files.to_scalesim)):
@@ -226,21 +226,9 @@ def _write(files: Files, network: Network, summary: Summary, title: str, setting
                 note(text)
 
 
-def _page(summary: Summary, title: str, settings: dict[str, Any]) -> str:
+def _page(network: Network, summary: Summary, title: str, settings: dict[str, Any]) -> str:
     from hwcost import plot
     from hwcost.reports.html import html_report
 
-    pictures = {}
-    for name in plot.PICTURES:
-        figure = plot.network_figure(summary, pictures=[name])
-        pictures[name] = plot.svg(figure)
-    return html_report(
-        title,
-        settings,
-        summary.figures() | summary.of_total(),
-        html_lines(summary),
-        pictures,
-        notes=[*([summary.legend] if summary.legend else []), *notes_of(summary)],
-        withheld=withheld_text(summary) if summary.withheld else "",
-        missing=missing_of(summary) if summary.missing else "",
-    )
+    pictures = {name: plot.svg(plot.network_figure(summary, pictures=[name])) for name in plot.PICTURES}
+    return html_report(summary, network, title=title, settings=settings, pictures=pictures)

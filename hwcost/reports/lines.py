@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from hwcost.reports.tree import Module, Row
 
-__all__ = ["SORTS", "Line", "html_lines", "line_dict", "lines_of"]
+__all__ = ["SORTS", "Line", "line_dict", "lines_of"]
 
 Summary_: TypeAlias = Any
 """A Summary, whose module imports this one."""
@@ -65,21 +65,3 @@ def line_dict(summary: Summary_, line: Line) -> dict[str, Any]:
         return dict(summary.row_dict(line.part))
     words = {"name": line.part.path, "path": line.part.path, "kind": "module", "state": "module", "shape": ""}
     return words | dict(summary.figures(line.part))
-
-
-def html_lines(summary: Summary_) -> list[dict[str, Any]]:
-    """The whole tree as data, from the top down, for the HTML page."""
-    return [_html_line(summary, line) for line in lines_of(summary, everything=True)]
-
-
-def _html_line(summary: Summary_, line: Line) -> dict[str, Any]:
-    found = {"label": line.label, "depth": line.depth} | line_dict(summary, line)
-    rows = line.part.rows if isinstance(line.part, Module) else (line.part,)
-    layers = [row for row in rows if row.state != "memory-only"]
-    is_single = isinstance(line.part, Module) and [row.state for row in layers] == ["priced"]
-    return found | {
-        "is_beyond": bool(summary.share_beyond(line.part)),
-        "is_free": not layers,
-        "is_single": is_single,
-        "shape": layers[0].shape if is_single else found["shape"],
-    }

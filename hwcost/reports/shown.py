@@ -31,15 +31,16 @@ from hwcost.units import (
     unit_of,
 )
 
-__all__ = ["document_of", "missing_of", "notes_of", "withheld_text"]
+__all__ = ["WASTE", "document_of", "missing_of", "notes_of", "withheld_text"]
 
 Summary_: TypeAlias = Any
 """A Summary, whose module imports this one."""
 
-_SHORT = {
+WASTE = {
     "ragged_rows": "rows", "ragged_cols": "cols", "ragged_arrays": "arrays", "slow_rows": "slow",
     "fill_and_drain": "fill", "overhead": "over", "waiting": "wait",
 }  # fmt: skip
+"""Titles of the columns of PE-cycles that are not useful."""
 
 
 def document_of(
@@ -74,7 +75,7 @@ def _columns(summary: Summary_, lines: Sequence[Line], flat: bool) -> list[Colum
         costs["share"] = dataclasses.replace(costs["share"], share=None, has_bar=False)
     wasted = [
         Column[Line](f"{short}[%]", _known(summary, _share_of(kind), mark=False), words=KINDS[kind], rank=1)
-        for kind, short in _SHORT.items()
+        for kind, short in WASTE.items()
         if kind not in ("ragged_arrays", "slow_rows", "overhead", "waiting") or getattr(summary.breakdown, kind)
     ]
     return [

@@ -1,7 +1,12 @@
-"""A report on a network as one page for a browser: totals, pictures, and a table that folds and sorts.
+"""A report on a network as one page for a browser: totals, a table, stairs behind a slider, and pictures.
 
 The page is one file that asks nothing of any other: styles, script and pictures are in it, and a policy in its head
-forbids everything else. Names are shown as text, whatever they hold.
+forbids everything else. Names are shown as text, whatever they hold. Texts are made here, by the functions that the
+tables of the command line use; the script moves them, and formats none.
+
+page     the file, its totals, pictures and settings
+table    the table of the text, with a total and what an opened row shows
+stairs   the texts behind the slider
 """
 
 from hwcost.reports.html.inline import inline_svg

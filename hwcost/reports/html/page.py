@@ -6,249 +6,222 @@ import base64
 import hashlib
 import itertools
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
 from hwcost.machine.array import SystolicArray
 from hwcost.model.breakdown import KINDS
+from hwcost.model.columns import TERMS
+from hwcost.network.network import Network
 from hwcost.reports.html.inline import inline_svg, text_of
-from hwcost.units import BYTES, ENERGIES, NOT_SHOWN, TIMES, Units, in_unit, marked, with_unit
+from hwcost.reports.html.stairs import Stairs, stairs_of
+from hwcost.reports.html.table import html_table, micro
+from hwcost.reports.rows import Summary
+from hwcost.reports.shown import WASTE, missing_of, notes_of, withheld_text
+from hwcost.units import BYTES, ENERGIES, TIMES, in_unit, marked, number, percent, plural, with_unit
 
 __all__ = ["html_report"]
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_HELP = "A click on a heading sorts by it, the worst first; again turns it around; once more: the tree."
 _PICTURES = {
     "time": "Time and utilization of every layer",
     "waste": "Where the PE-cycles go",
     "memory": "Bytes to and from DRAM of every layer, and its energy if it is known",
     "roofline": "Every layer under the roof of the array and of its memory",
 }
-_SHOWN = 0.0005
-"""The least share of PE-cycles that is more than 0.0 %."""
-_COUNTS: Units = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
-_FIGURES = {
-    "macs": "MACs",
-    "cycles": "cycles",
-    "seconds": "time",
-    "share": "share",
-    "utilization": "utilization",
-    "bound": "bound",
-    "folds": "folds",
-}
-_IDLE = {
-    "ragged_rows": "rows",
-    "ragged_cols": "columns",
-    "ragged_arrays": "arrays",
-    "slow_rows": "slow rows",
-    "fill_and_drain": "fill",
-    "overhead": "overhead",
-    "waiting": "memory",
+_SECTIONS = {
+    "table": "layers",
+    "stairs": "stairs",
+    "pictures": "pictures",
+    "cycles": "PE-cycles",
+    "settings": "settings",
 }
 
 
 def html_report(
-    title: str,
-    settings: Mapping[str, Any],
-    total: Mapping[str, Any],
-    lines: Sequence[Mapping[str, Any]],
-    pictures: Mapping[str, str],
+    summary: Summary,
+    network: Network | None = None,
     *,
-    notes: Sequence[str] = (),
-    missing: str = "",
-    withheld: str = "",
+    title: str = "",
+    settings: Mapping[str, Any] | None = None,
+    pictures: Mapping[str, str] | None = None,
 ) -> str:
     """The page.
 
     Args:
-        title: above everything.
-        settings: those of the array, by name.
-        total: the figures of the network, as :meth:`hwcost.reports.Summary.figures` gives them.
-        lines: the tree from the top down: for each line its ``depth``, ``label``, full ``name``, ``kind``, ``state``
-            ("module", "priced", "memory-only" or "unsupported"), ``shape``, whether all its operations only move
-            memory (``is_free``), whether it is a module with a single layer, whose ``shape`` it then has
-            (``is_single``), and figures or, if unsupported, the ``reason``.
-        pictures: SVG files, by "time", "waste" and "roofline".
-        notes: remarks, one paragraph each.
-        missing: a sentence on operations that are not in the totals.
-        withheld: why there is no total, if there is none.
+        summary: what the page is about.
+        network: that of the summary; with it the page has the stairs of all widths that can change.
+        title: above everything; network and machine by default.
+        settings: those of the array and of the report, by name; those of the array by default.
+        pictures: SVG files, by "time", "waste", "memory" and "roofline".
 
     Returns:
         The text of an HTML file. The same arguments make the same text.
 
-    >>> page = html_report("<lenet>", {}, {"macs": 1, "cycles": 1, "seconds": 1e-9, "utilization": 1.0}, [], {})
-    >>> "&lt;lenet&gt;" in page, "<lenet>" in page, "://" in page
+    >>> from hwcost import Linear
+    >>> from hwcost.reports import summarise
+    >>> page = html_report(summarise({"<fc>": Linear(8, 8)}, SystolicArray(8, 8)))
+    >>> "&lt;fc&gt;" in page, "<fc>" in page, "://" in page
     (True, False, False)
     """
     files = resources.files(__package__)
-    page, script, style = (files.joinpath(f"report.{kind}").read_text("utf-8") for kind in ("html", "js", "css"))
+    page, style, *scripts = (
+        files.joinpath(name).read_text("utf-8") for name in ("report.html", "report.css", "report.js", "stairs.js")
+    )
+    script = "\n".join(scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    settings = summary.array.as_dict() if settings is None else settings
+    stairs = Stairs([], [], []) if network is None else stairs_of(network, summary.array)
+    sections = {
+        "table": ["<h2>Layer by layer</h2>", *html_table(summary, stairs.of_layers()), *_below(summary)],
+        "stairs": list(_stairs(stairs, summary)),
+        "pictures": list(_pictures(pictures or {})),
+        "cycles": list(_kinds(summary)),
+        "settings": list(_settings(settings)),
+    }
     parts = (
-        [f'<p class="missing"><strong>Missing:</strong> {text_of(missing)}</p>'] if missing else [],
-        _totals(total, withheld),
-        (f'<p class="note">{text_of(note)}</p>' for note in notes),
-        _pictures(pictures),
-        _table(lines),
-        _settings(settings),
+        [f'<p class="missing"><strong>Missing:</strong> {text_of(missing_of(summary))}</p>'] if summary.missing else [],
+        _totals(summary),
+        (f'<p class="note">{text_of(note)}</p>' for note in [*filter(None, [summary.legend]), *notes_of(summary)]),
+        ["<nav>", *(f'<a href="#{name}">{_SECTIONS[name]}</a>' for name, each in sections.items() if each), "</nav>"],
+        *([f'<section id="{name}">', *each, "</section>"] for name, each in sections.items() if each),
     )
     return string.Template(page).substitute(
         policy=f"{_POLICY}; script-src 'sha256-{digest}'",
-        title=text_of(title),
+        title=text_of(title or f"{summary.name} on {summary.label}"),
         style=style,
         body="\n".join(itertools.chain.from_iterable(parts)),
         script=script,
     )
 
 
-def _totals(total: Mapping[str, Any], withheld: str) -> Iterator[str]:
-    beyond = total.get("extrapolated_share")
-    if withheld:
-        shown = {"time": withheld, "MACs": _whole(total["macs"])}
-    else:
-        shown = {
-            "time": marked(_time(total["seconds"]), beyond),
-            **({"90 %": " to ".join(map(_time, ends))} if (ends := total.get("seconds_90")) else {}),
-            "cycles": marked(_whole(total["cycles"]), beyond),
-            "MACs": _whole(total["macs"]),
-            "utilization": marked(f"{100 * total['utilization']:.1f} %", beyond),
-            **({"beyond what was measured": f"{100 * beyond:.0f} % of the time"} if beyond else {}),
-        }
-    if by_bound := {name: each for name, each in (total.get("seconds_by_bound") or {}).items() if each}:
-        whole = sum(by_bound.values())
-        shown["bound by"] = ", ".join(f"{name} {100 * each / whole:.0f} %" for name, each in by_bound.items())
-    if "dram_bytes" in total:
-        shown["to and from DRAM"] = in_unit(total["dram_bytes"], BYTES, 4)
-    if (energy := total.get("energy_joules")) is not None:
-        shown["energy"] = in_unit(energy, ENERGIES, 4).replace("uJ", "\u00b5J")
-    yield '<dl class="totals">'
-    yield from (f"<div><dt>{name}</dt><dd>{text_of(text)}</dd></div>" for name, text in shown.items())
+def _listed(shown: Mapping[str, str], look: str) -> Iterator[str]:
+    yield f'<dl class="{look}">'
+    yield from (f"<div><dt>{text_of(name)}</dt><dd>{text_of(micro(text))}</dd></div>" for name, text in shown.items())
     yield "</dl>"
+
+
+def _totals(summary: Summary) -> Iterator[str]:
+    cost, beyond = summary.cost, summary.extrapolated_share
+    if summary.is_withheld():
+        shown = {"time": withheld_text(summary)}
+    else:
+        shown = {"time": marked(in_unit(cost.seconds, TIMES, 4), beyond)}
+        if ends := summary.seconds_90:
+            shown["90 %"] = " to ".join(in_unit(end, TIMES, 4) for end in ends)
+        shown["cycles"] = marked(number(cost.cycles), beyond)
+        shown["utilization"] = marked(f"{percent(cost.utilization)} %", beyond)
+        if beyond:
+            shown["beyond what was measured"] = f"{100 * beyond:.0f} % of the time"
+        by_bound = {name: each / cost.seconds for name, each in summary.seconds_by_bound.items() if each}
+        if by_bound:
+            shown["bound by"] = ", ".join(f"{name} {percent(share, 0)} %" for name, share in by_bound.items())
+    shown["MACs"] = number(cost.macs)
+    shown["to and from DRAM"] = in_unit(cost.dram_bytes, BYTES, 4)
+    if cost.energy_joules is not None and not (cost.idle_joules and summary.is_withheld()):
+        shown["energy"] = in_unit(cost.energy_joules, ENERGIES, 4)
+    yield from _listed(shown, "totals")
+
+
+def _below(summary: Summary) -> Iterator[str]:
+    """The lines that stand below the table in the text, but for what the page has elsewhere."""
+    below = summary.document().below
+    elsewhere = ("PE-cycles", "note")
+    yield from _listed(
+        {label: text for label, text in below.items() if label not in elsewhere and not label.startswith(" ")}, "below"
+    )
+
+
+def _kinds(summary: Summary) -> Iterator[str]:
+    """The sums of PE-cycles, with what they mean."""
+    if summary.is_withheld() or not summary.cost.cycles:
+        return
+    words = {"useful": "multiply-accumulates (MACs), one for each PE and cycle"}
+    for kind, short in WASTE.items():
+        words[kind] = next(text for name, text in TERMS.items() if short in name.split(", "))
+    yield "<h2>Where the PE-cycles go</h2>"
+    yield f"<p>PE-cycles are cycles x processing elements (PEs): here {number(summary.breakdown.pe_cycles)}.</p>"
+    yield '<table class="kinds"><thead><tr><th scope="col" class="left">kind</th><th scope="col">PE-cycles</th>'
+    yield '<th scope="col">share <small>[%]</small></th></tr></thead><tbody>'
+    shares = summary.breakdown.shares
+    for kind, count in summary.breakdown.figures().items():
+        if count:
+            yield f'<tr><th scope="row">{KINDS[kind]}<small>{text_of(words[kind])}</small></th>'
+            yield f'<td class="number">{number(count)}</td>'
+            yield f'<td class="number bar" style="--bar:{100 * shares[kind]:.1f}%">{percent(shares[kind])}</td></tr>'
+    yield "</tbody></table>"
 
 
 def _pictures(pictures: Mapping[str, str]) -> Iterator[str]:
     for name, label in _PICTURES.items():
         if name in pictures:
             yield f"<h2>{label}</h2>"
-            yield f"<figure>{inline_svg(pictures[name], f'{name}-', label)}</figure>"
+            yield f'<figure tabindex="0">{inline_svg(pictures[name], f"{name}-", label)}</figure>'
 
 
-# ---------------------------------------------------------------- the table
-
-
-def _table(lines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield "<h2>Layer by layer</h2>"
-    yield '<p class="tools"><button id="open">open all</button> <button id="shut">shut all</button>'
-    if any(line["state"] == "memory-only" for line in lines):
-        yield ' <label><input type="checkbox" id="free"> operations that only move memory</label>'
-    yield f"<span>{_HELP}</span></p>"
-    yield '<div class="wide"><table id="layers"><thead><tr>'
-    shares = [_shares(line["pe_cycles"]) for line in lines if line.get("cycles")]
-    idle = [kind for kind in _IDLE if any(abs(each[kind]) >= _SHOWN for each in shares)]
-    heads = {"name": "operation", "shape": "shape"} | _FIGURES
-    has_energy = any(line.get("energy_joules") is not None for line in lines)
-    moved = {"bytes": "DRAM bytes"} | ({"energy": "energy"} if has_energy else {})
-    for key, head in (heads | {f"idle-{kind}": f"idle: {_IDLE[kind]}" for kind in idle} | moved).items():
-        hint = f' title="PE-cycles: {KINDS[key.removeprefix("idle-")]}"' if key.startswith("idle-") else ""
-        yield f'<th scope="col" data-key="{key}"{hint}><button>{head}</button></th>'
-    yield "</tr></thead><tbody>"
-    yield from (_row(line, idle, has_energy) for line in lines)
-    yield "</tbody></table></div>"
-
-
-def _row(line: Mapping[str, Any], idle: Sequence[str], has_energy: bool) -> str:
-    is_module = line["state"] == "module"
-    label = f'<span class="short">{text_of(line["label"])}</span><span class="full">{text_of(line["name"])}</span>'
-    fold = '<button class="fold" aria-expanded="true"></button>' if is_module else ""
-    cells = [f'<td class="name" style="--depth:{int(line["depth"])}">{fold}{label}</td>']
-    what = f"not supported: {line['reason']}" if line["state"] == "unsupported" else line["shape"] or line["kind"]
-    cells.append(f"<td>{text_of(line['shape'] if is_module else what).replace(' x ', '&nbsp;x&nbsp;')}</td>")
-    cells.extend(_cells(line, idle))
-    cells.extend(_memory_cells(line, has_energy))
-    look = f"{line['state']}{' free' * line['is_free']}{' single' * line['is_single']}"
-    return f'<tr class="{look}" data-depth="{int(line["depth"])}">{"".join(cells)}</tr>'
-
-
-def _cells(line: Mapping[str, Any], idle: Sequence[str]) -> Iterator[str]:
-    if not line.get("cycles"):
-        yield from ["<td></td>"] * (len(_FIGURES) + len(idle))
+def _stairs(stairs: Stairs, summary: Summary) -> Iterator[str]:
+    """The slider, which the script fills."""
+    if not stairs.widths:
         return
-    beyond = line.get("is_beyond")
-    for key in _FIGURES:
-        value = line[key]
-        if value is None:
-            yield f'<td class="number">{NOT_SHOWN}</td>'
-        elif key == "bound":
-            yield f'<td data-value="{text_of(value)}" class="{text_of(value)}">{text_of(value)}</td>'
-        elif key == "seconds":
-            yield _cell(value, marked(_time(value), beyond))
-        elif key == "macs":
-            yield _cell(value, in_unit(value, _COUNTS, 4).strip())
-        elif key in ("share", "utilization"):
-            yield _cell(value, marked(f"{100 * value:.1f} %", beyond), bar=value)
-        else:
-            yield _cell(value, marked(_whole(value), beyond and key == "cycles"))
-    shares = _shares(line["pe_cycles"])
-    for kind in idle:
-        yield _cell(shares[kind], f"{100 * shares[kind]:.1f} %" if shares[kind] else "")
+    yield "<h2>Stairs: another width</h2>"
+    yield '<p class="scripted">The slider needs a script, which this page has and this browser does not run.</p>'
+    yield '<div id="explorer" hidden><div class="tools"><label>width <select id="width">'
+    for i, each in enumerate(stairs.widths):
+        size = stairs.sizes[each["sizes"]][each["today"]]
+        layers = sum(len(names) for _, names, _ in each["rows"])
+        yield f'<option value="{i}">{text_of(each["name"])}: {size}, {plural(layers, "layer")}</option>'
+    yield '</select></label><div><button id="fewer" aria-label="the size before">-</button> '
+    yield '<output id="chosen" for="size"></output> <button id="more" aria-label="the next size">+</button></div></div>'
+    yield '<svg id="chart" viewBox="0 0 600 160" preserveAspectRatio="none" aria-hidden="true"></svg>'
+    yield '<input type="range" id="size" step="1" aria-label="size">'
+    yield '<p class="axis"><span id="least"></span><span id="top"></span><span id="most"></span></p>'
+    yield '<table class="kinds"><thead><tr><th scope="col" class="left">layer</th><th scope="col">cycles</th>'
+    yield '<th scope="col">util <small>[%]</small></th><th scope="col">DRAM</th></tr></thead>'
+    yield '<tbody id="at"></tbody></table>'
+    for note in _stairs_notes(stairs, summary):
+        yield f'<p class="note">{text_of(note)}</p>'
+    yield f'</div><script type="application/json" id="texts">{stairs.text()}</script>'
 
 
-def _memory_cells(line: Mapping[str, Any], has_energy: bool) -> Iterator[str]:
-    """Bytes to and from DRAM, in parentheses those of operations that are fused with others, and the energy."""
-    moved, fused = line.get("dram_bytes", 0), line.get("fused_bytes", 0)
-    if moved:
-        yield _cell(moved, in_unit(moved, BYTES, 4))
-    else:
-        yield f'<td class="number">({in_unit(fused, BYTES, 4)})</td>' if fused else "<td></td>"
-    if has_energy:
-        energy = line.get("energy_joules")
-        yield "<td></td>" if energy is None else _cell(energy, in_unit(energy, ENERGIES, 4).replace("uJ", "\u00b5J"))
-
-
-def _shares(figures: Mapping[str, float]) -> dict[str, float]:
-    figures = {name: figure or 0.0 for name, figure in figures.items()}
-    whole = sum(figures.values())
-    return {name: figure / whole if whole else 0.0 for name, figure in figures.items()}
-
-
-def _cell(value: float, text: str, bar: float | None = None) -> str:
-    style = "" if bar is None else f' style="--bar:{min(max(100 * bar, 0), 100):.1f}%"'
-    return f'<td class="number{"" if bar is None else " bar"}"{style} data-value="{value!r}">{text_of(text)}</td>'
+def _stairs_notes(stairs: Stairs, summary: Summary) -> Iterator[str]:
+    yield "Cycles, utilization and bytes of the layers that follow the width; in small print those of today's size."
+    if summary.plan is not None:
+        yield "Each layer by itself: activations that stay in the buffer are not in these figures."
+    if summary.measured:
+        yield f"Sizes that {summary.measured} was not measured with are a guess."
+    if stairs.left_out:
+        yield f"{plural(stairs.left_out, 'width')} that cost less than these left out, to keep the page small."
 
 
 def _settings(settings: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>Settings</h2>"
-    yield '<dl class="settings">'
+    shown = {}
     for name, value in settings.items():
-        if value in (None, "", False):
-            continue
-        if name == "energy_source":
-            yield from _sources(value)
+        if value in (None, "", False, [], ()) or name == "energy_source":
             continue
         declared = SystolicArray.declarations.get(name)
-        hint = f' title="{text_of(declared.text)}"' if declared else ""
-        shown = (
-            map(str, value)
-            if isinstance(value, (list, tuple))
-            else [with_unit(value, declared.unit if declared else "")]
-        )
-        yield f"<div{hint}><dt>{text_of(name)}</dt><dd>{text_of(', '.join(shown))}</dd></div>"
+        is_list = isinstance(value, (list, tuple))
+        text = ", ".join(map(str, value)) if is_list else with_unit(value, declared.unit if declared else "")
+        shown[name] = text, declared.text if declared else ""
+    yield from _named(shown)
+    if source := settings.get("energy_source"):
+        yield from _named(_sources(source))
+
+
+def _named(shown: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    yield '<dl class="settings">'
+    for name, (text, words) in shown.items():
+        hint = f"<dd><small>{text_of(words)}</small></dd>" if words else ""
+        yield f"<div><dt>{text_of(name)}</dt><dd>{text_of(micro(text))}</dd>{hint}</div>"
     yield "</dl>"
 
 
-def _sources(energy: Mapping[str, Any]) -> Iterator[str]:
+def _sources(energy: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Where the figures of energy are from."""
     node = f"{energy['node']}: " if energy["node"] else ""
-    yield f"<div><dt>source of energy</dt><dd>{text_of(node + energy['source'])}</dd></div>"
+    found = {"source of energy": (f"{node}{energy['source']}", "")}
     for name, figure in energy["figures"].items():
         text = f"{with_unit(figure['value'], figure['unit'])}, {figure['status']}: {figure['source']}"
-        yield f"<div><dt>source of {text_of(name)}</dt><dd>{text_of(text)}</dd></div>"
-
-
-def _time(seconds: float) -> str:
-    return in_unit(seconds, TIMES, 4).replace("us", "\u00b5s")
-
-
-def _whole(value: float) -> str:
-    """A count with its thousands apart, to whole ones."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}"
+        found[f"source of {name}"] = text, ""
+    return found

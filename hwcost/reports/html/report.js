@@ -1,27 +1,41 @@
 "use strict";
 (() => {
   const table = document.getElementById("layers");
+  const frame = table.parentElement;
   const body = table.tBodies[0];
   const rows = Array.from(body.rows);
   const heads = Array.from(table.tHead.rows[0].cells);
+  const sorted = heads.filter((head) => head.dataset.key);
   const free = document.getElementById("free");
+  const filter = document.getElementById("filter");
+  const select = document.getElementById("sort");
   const texts = new Set(["name", "shape", "bound"]);
   const ascending = new Set(["name", "shape", "bound", "utilization"]); // the worst, or the first, on top
+  const opened = new Map(); // from a row to the row with the rest of its figures
+  const hiding = document.head.appendChild(document.createElement("style"));
+  let sorting = { column: -1, reverse: false };
   const depth = (row) => Number(row.dataset.depth);
   const foldOf = (row) => row.querySelector(".fold");
+  const nameOf = (row) => row.querySelector(".full").textContent;
   const showsAll = () => Boolean(free && free.checked);
   const isFree = (row) => row.classList.contains("free") && !showsAll();
+  const found = new Map(rows.map((row) => {
+    const cells = Array.from(row.cells).filter((cell, i) => texts.has(heads[i].dataset.key));
+    return [row, [nameOf(row), cells[0].dataset.kind, ...cells.slice(1).map((cell) => cell.textContent)].join(" ").toLowerCase()];
+  }));
+  const matches = (row) => found.get(row).includes(filter.value.trim().toLowerCase());
 
-  function sorting() {
+  function readAddress() {
     const given = new URLSearchParams(location.hash.slice(1));
-    const column = heads.findIndex((head) => head.dataset.key === given.get("sort"));
-    return { column, reverse: given.has("reverse") };
+    if (location.hash.length > 1 && !given.has("sort") && !given.has("tree")) return; // a link to a section
+    const column = sorted.findIndex((head) => head.dataset.key === given.get("sort"));
+    sorting = { column, reverse: given.has("reverse") };
   }
 
   function value(row, column) {
     const cell = row.cells[column];
     const key = heads[column].dataset.key;
-    if (key === "name") return cell.querySelector(".full").textContent;
+    if (key === "name") return nameOf(row);
     if (texts.has(key)) return cell.textContent;
     return cell.dataset.value === undefined ? null : Number(cell.dataset.value);
   }
@@ -31,53 +45,151 @@
   }
 
   function showTree() {
+    const filtered = filter.value.trim() !== "";
     let closed = Infinity; // below a module of this depth nothing is shown
+    const above = []; // the modules around a row
     for (const row of rows) {
       if (depth(row) <= closed) closed = Infinity;
-      row.hidden = depth(row) > closed || isFree(row);
+      while (above.length && depth(above.at(-1)) >= depth(row)) above.pop();
       const fold = foldOf(row);
-      const isShut = fold && fold.getAttribute("aria-expanded") === "false";
       // a module with one layer is that layer, unless what only moves memory is shown in it too
       const isLayer = row.classList.contains("single") && !showsAll();
+      const isShut = !filtered && fold && fold.getAttribute("aria-expanded") === "false";
+      const isThere = closed === Infinity && !isFree(row);
+      row.hidden = !isThere || (filtered && ((fold && !isLayer) || !matches(row)));
+      if (isThere && !row.hidden) for (const module of above) module.hidden = false;
       if (closed === Infinity && (isShut || isLayer)) closed = depth(row);
+      if (fold) above.push(row);
       row.classList.toggle("layer", isLayer);
     }
     body.append(...rows);
   }
 
-  function showSorted(column, reverse) {
-    const key = heads[column].dataset.key;
-    const sign = ascending.has(key) === reverse ? -1 : 1;
+  function showSorted({ column, reverse }) {
+    const sign = ascending.has(heads[column].dataset.key) === reverse ? -1 : 1;
     const leaves = rows.filter((row) => !foldOf(row));
     const known = leaves.filter((row) => value(row, column) !== null);
     const unknown = leaves.filter((row) => value(row, column) === null);
     known.sort((a, b) => sign * compare(value(a, column), value(b, column)));
-    for (const row of rows) row.hidden = Boolean(foldOf(row)) || isFree(row);
+    for (const row of rows) row.hidden = Boolean(foldOf(row)) || isFree(row) || !matches(row);
     body.append(...known, ...unknown, ...rows.filter(foldOf));
   }
 
   function show() {
-    const { column, reverse } = sorting();
+    const { column, reverse } = sorting;
     table.classList.toggle("flat", column >= 0);
     heads.forEach((head, i) => {
       if (i !== column) head.removeAttribute("aria-sort");
       else head.setAttribute("aria-sort", ascending.has(head.dataset.key) === reverse ? "descending" : "ascending");
     });
-    if (column >= 0) showSorted(column, reverse);
+    select.value = column < 0 ? "" : heads[column].dataset.key;
+    if (column >= 0) showSorted(sorting);
     else showTree();
+    for (const [row, rest] of opened) {
+      row.after(rest);
+      rest.hidden = row.hidden;
+    }
+    const layers = (all) => all.filter((row) => !foldOf(row) || row.classList.contains("layer")).length;
+    const seen = rows.filter((row) => !row.hidden);
+    document.getElementById("found").textContent = filter.value.trim() ? `${layers(seen)} found` : "";
   }
 
-  heads.forEach((head, i) => {
+  // ---------------------------------------------------------------- as many columns as there is room for
+
+  function fit() {
+    hiding.textContent = "";
+    table.classList.add("measured");
+    const widths = sorted.map((head) => head.getBoundingClientRect().width);
+    table.classList.remove("measured");
+    const rank = (i) => (i === sorting.column ? 0 : Number(heads[i].dataset.rank)); // what sorts is to be seen
+    const order = sorted.map((head, i) => i).sort((a, b) => rank(b) - rank(a) || b - a);
+    let width = widths.reduce((sum, each) => sum + each, 0);
+    const left = [];
+    for (const i of order.slice(0, -1)) {
+      if (width <= frame.clientWidth) break;
+      width -= widths[i];
+      left.push(i);
+    }
+    hiding.textContent = left.map((i) => `#layers tr:not(.rest) > :nth-child(${i + 1}) { display: none; }`).join("\n");
+    document.documentElement.classList.toggle("fits", width <= frame.clientWidth);
+    for (const [row, rest] of opened) fill(row, rest);
+  }
+
+  function fill(row, rest) {
+    const list = document.createElement("dl");
+    const add = (title, text, look) => {
+      const entry = list.appendChild(document.createElement("div"));
+      entry.className = look;
+      entry.appendChild(document.createElement("dt")).textContent = title;
+      entry.appendChild(document.createElement("dd")).textContent = text;
+    };
+    add(row.cells[0].dataset.kind || "module", nameOf(row), "long");
+    heads.forEach((head, i) => {
+      const text = row.cells[i].textContent;
+      const isShown = row.cells[i].getClientRects().length > 0;
+      if (i > 0 && text && !isShown) add(head.textContent, text, head.dataset.key === "shape" ? "long" : "");
+    });
+    rest.cells[0].replaceChildren(list);
+    if (row.dataset.width === undefined) return;
+    const button = rest.cells[0].appendChild(document.createElement("button"));
+    button.textContent = "another width";
+    button.addEventListener("click", () => {
+      const width = document.getElementById("width");
+      width.value = row.dataset.width;
+      width.dispatchEvent(new Event("change"));
+      document.getElementById("stairs").scrollIntoView();
+    });
+  }
+
+  function toggle(row) {
+    const label = row.querySelector("[role=button]");
+    const rest = opened.get(row);
+    if (rest) {
+      rest.remove();
+      opened.delete(row);
+    } else {
+      const made = document.createElement("tr");
+      made.className = "rest";
+      made.appendChild(document.createElement("td")).colSpan = heads.length;
+      fill(row, made);
+      opened.set(row, made);
+      row.after(made);
+    }
+    label.setAttribute("aria-expanded", String(!rest));
+  }
+
+  // ---------------------------------------------------------------- what people do
+
+  function goTo(column, reverse) {
+    const key = column < 0 ? "" : heads[column].dataset.key;
+    location.hash = column < 0 ? "tree" : reverse ? `sort=${key}&reverse` : `sort=${key}`;
+  }
+
+  sorted.forEach((head, i) => {
     head.querySelector("button").addEventListener("click", () => {
-      const now = sorting();
-      const key = head.dataset.key;
-      location.hash = now.column !== i ? `sort=${key}` : now.reverse ? "tree" : `sort=${key}&reverse`;
+      if (sorting.column !== i) goTo(i, false);
+      else if (sorting.reverse) goTo(-1);
+      else goTo(i, true);
     });
   });
-  for (const row of rows) {
+  select.addEventListener("change", () => goTo(sorted.findIndex((head) => head.dataset.key === select.value), false));
+  for (const row of [...rows, ...table.tFoot.rows]) {
     const fold = foldOf(row);
+    for (const label of row.querySelectorAll(".short, .full")) {
+      label.setAttribute("role", "button");
+      label.setAttribute("aria-expanded", "false");
+      label.tabIndex = 0;
+    }
+    row.addEventListener("click", (event) => {
+      if (event.target !== fold && !String(getSelection())) toggle(row);
+    });
+    row.addEventListener("keydown", (event) => {
+      if (event.target === fold || (event.key !== "Enter" && event.key !== " ")) return;
+      event.preventDefault();
+      toggle(row);
+    });
     if (!fold) continue;
-    fold.setAttribute("aria-label", row.querySelector(".full").textContent);
+    fold.setAttribute("aria-label", nameOf(row));
     fold.addEventListener("click", () => {
       fold.setAttribute("aria-expanded", String(fold.getAttribute("aria-expanded") === "false"));
       show();
@@ -86,11 +198,23 @@
   for (const [id, open] of [["open", "true"], ["shut", "false"]]) {
     document.getElementById(id).addEventListener("click", () => {
       for (const fold of body.querySelectorAll(".fold")) fold.setAttribute("aria-expanded", open);
-      if (sorting().column >= 0) location.hash = "tree";
+      if (sorting.column >= 0) goTo(-1);
       else show();
     });
   }
+  filter.addEventListener("input", show);
   if (free) free.addEventListener("change", show);
-  window.addEventListener("hashchange", show);
+  window.addEventListener("hashchange", () => {
+    readAddress();
+    show();
+    fit();
+  });
+  new ResizeObserver(fit).observe(frame);
+
+  document.documentElement.classList.add("scripts");
+  for (const tools of document.querySelectorAll(".tools")) tools.hidden = false;
+  readAddress();
   show();
+  fit();
+  if (sorting.column >= 0) document.getElementById("table").scrollIntoView();
 })();

@@ -1,0 +1,198 @@
+"""The table of the page: the columns of the text, a total, and what else a row shows when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from hwcost.model.columns import TERMS
+from hwcost.model.cost import Cost
+from hwcost.reports.html.inline import text_of
+from hwcost.reports.lines import Line, lines_of
+from hwcost.reports.shown import WASTE, document_of
+from hwcost.reports.tree import Module
+from hwcost.tables import Column
+from hwcost.units import BYTES, ENERGIES, in_unit, number
+
+__all__ = ["html_table", "micro"]
+
+Summary_: TypeAlias = Any
+"""A Summary, whose module imports shown, as this one does."""
+
+_HELP = "Tap a row for the rest of its figures."
+_KEYS = {"operation": "name", "util": "utilization", "DRAM": "bytes"}
+"""What columns are called in the address, where it is not their title: the keys of ``hwcost model --sort``."""
+_FIRST = ("name", "time", "share", "bound", "cycles", "utilization", "bytes", "energy", "shape", "folds")
+"""The columns that a narrow screen keeps; the last are the first to go."""
+_WORDS = {
+    "operation": "a layer or another operation, or a module with the sum of all that is in it",
+    "shape": "channels or features in -> out, kernel, image in -> out",
+    "cycles": "clock cycles of the array",
+    "time": "cycles at the clock of the array",
+    "energy": "of multiply-accumulates, memories, DRAM, and idle power",
+    "MACs": "multiply-accumulates",
+    "PE-cycles": "cycles x processing elements (PEs): what the array could have done",
+    "near memory": "bytes that the memories next to the array read and write",
+}
+"""What terms mean that the text does not explain."""
+_VALUES: Mapping[str, Callable[[Any], Any]] = {
+    "cycles": lambda part: part.cost.cycles,
+    "time": lambda part: part.cost.seconds,
+    "share": lambda part: part.cost.cycles,
+    "utilization": lambda part: part.cost.utilization if part.cost.macs else None,
+    "folds": lambda part: part.cost.folds,
+    "bytes": lambda part: part.cost.dram_bytes,
+    "energy": lambda part: part.cost.energy_joules,
+    "macs": lambda part: part.cost.macs,
+} | {short: lambda part, kind=kind: part.breakdown.shares[kind] for kind, short in WASTE.items()}
+"""What columns are sorted by; the others by their text."""
+
+
+class _Figure(NamedTuple):
+    """A figure that only an opened row shows."""
+
+    title: str
+    value: Callable[[Cost], Any]
+    text: Callable[[Any], str]
+
+
+def _bytes(size: float) -> str:
+    return in_unit(size, BYTES, 4)
+
+
+def _joules(energy: float) -> str:
+    return micro(in_unit(energy, ENERGIES, 4))
+
+
+_MORE = (
+    _Figure("MACs", lambda cost: cost.macs, number),
+    _Figure("PE-cycles", lambda cost: cost.pe_cycles, number),
+    _Figure("compute cycles", lambda cost: cost.compute_cycles, number),
+    _Figure("memory cycles", lambda cost: cost.memory_cycles, number),
+    _Figure("overhead cycles", lambda cost: cost.overhead_cycles, number),
+    _Figure("DRAM: weights", lambda cost: cost.dram_weight_bytes, _bytes),
+    _Figure("DRAM: inputs", lambda cost: cost.dram_input_bytes, _bytes),
+    _Figure("DRAM: outputs", lambda cost: cost.dram_output_bytes, _bytes),
+    _Figure("DRAM: partial sums", lambda cost: cost.dram_partial_bytes, _bytes),
+    _Figure("near memory", lambda cost: cost.sram_bytes, _bytes),
+    _Figure("energy: MACs", lambda cost: cost.mac_joules, _joules),
+    _Figure("energy: near memory", lambda cost: cost.sram_joules, _joules),
+    _Figure("energy: DRAM", lambda cost: cost.dram_joules, _joules),
+    _Figure("energy: idle", lambda cost: cost.idle_joules, _joules),
+)
+
+
+def micro(text: str) -> str:
+    """A text with its micros as people write them.
+
+    >>> micro("time[us]"), micro("3 uJ")
+    ('time[\u00b5s]', '3 \u00b5J')
+    """
+    return text.replace("us]", "\u00b5s]").replace("uJ", "\u00b5J").replace(" us", " \u00b5s")
+
+
+def html_table(summary: Summary_, widths: Mapping[str, int]) -> Iterator[str]:
+    """The tools, the table and its terms; ``widths`` are those that the slider offers, by the names of rows."""
+    lines = lines_of(summary, everything=True)
+    total = Line(summary.tree, "total", 0, is_open=False)
+    document = document_of(summary, [*lines, total])
+    columns, more = document.columns, [each for each in _MORE if each.value(summary.cost)]
+    yield from _tools(columns, lines)
+    yield '<div class="wide"><table id="layers"><thead><tr>'
+    yield from map(_head, columns)
+    yield from (f'<th scope="col" class="extra">{text_of(each.title)}</th>' for each in more)
+    yield "</tr></thead><tbody>"
+    yield from (_row(line, columns, more, widths) for line in lines)
+    yield f"</tbody><tfoot>{_row(total, columns, more, {})}</tfoot></table></div>"
+    words = {column.title.partition("[")[0]: column.words for column in columns if column.words}
+    yield from _terms({name: text for name, text in _WORDS.items() if name in words or _is_shown(name, columns, more)}
+                      | dict(document.terms))  # fmt: skip
+
+
+def _is_shown(name: str, columns: Sequence[Column[Line]], more: Sequence[_Figure]) -> bool:
+    return name in {each.title.partition("[")[0] for each in columns} | {each.title for each in more}
+
+
+def _terms(terms: Mapping[str, str]) -> Iterator[str]:
+    yield '<details class="terms"><summary>What the columns mean</summary><dl>'
+    yield from (f"<div><dt>{text_of(name)}</dt><dd>{text_of(words)}</dd></div>" for name, words in terms.items())
+    yield "</dl></details>"
+
+
+def _tools(columns: Sequence[Column[Line]], lines: Sequence[Line]) -> Iterator[str]:
+    yield '<div class="tools" hidden><label>filter '
+    yield '<input type="search" id="filter" placeholder="conv, memory, 3 x 3"></label>'
+    yield '<label>sort by <select id="sort"><option value="">the tree</option>'
+    yield from (f'<option value="{_key(each)}">{text_of(_title(each)[0])}</option>' for each in columns)
+    yield '</select></label> <button id="open">open all</button> <button id="shut">shut all</button>'
+    if any(line.part.state == "memory-only" for line in lines if not isinstance(line.part, Module)):
+        yield '<label><input type="checkbox" id="free"> operations that only move memory</label>'
+    yield f'<span id="found" role="status"></span><span>{_HELP}</span></div>'
+
+
+def _title(column: Column[Line]) -> tuple[str, str]:
+    """The title and the unit of a column."""
+    title, _, unit = micro(column.title).partition("[")
+    return title, unit.removesuffix("]")
+
+
+def _key(column: Column[Line]) -> str:
+    title = _title(column)[0]
+    return _KEYS.get(title, title)
+
+
+def _head(column: Column[Line]) -> str:
+    (title, unit), key = _title(column), _key(column)
+    words = column.words or TERMS.get(title) or _WORDS.get(title, "")
+    rank = _FIRST.index(key) if key in _FIRST else len(_FIRST)
+    shown = f"{text_of(title)} <small>[{text_of(unit)}]</small>" if unit else text_of(title)
+    left = ' class="left"' if column.to_the_left else ""
+    return (
+        f'<th scope="col" data-key="{text_of(key)}" data-rank="{rank}"{left} title="{text_of(words)}">'
+        f"<button>{shown}</button></th>"
+    )
+
+
+def _row(line: Line, columns: Sequence[Column[Line]], more: Sequence[_Figure], widths: Mapping[str, int]) -> str:
+    part = line.part
+    rows = part.rows if isinstance(part, Module) else (part,)
+    layers = [row for row in rows if row.state != "memory-only"]
+    is_single = isinstance(part, Module) and [row.state for row in layers] == ["priced"]
+    state = "module" if isinstance(part, Module) else part.state
+    cells = [_name(line)]
+    for column in columns[1:]:
+        of_layer = is_single and column.title == "shape"
+        cells.append(_cell(column, line._replace(part=layers[0], is_open=False) if of_layer else line))
+    cells.extend(f'<td class="extra">{_figure(each, part.cost)}</td>' for each in more)
+    look = f"{state}{'' if layers else ' free'}{' single' * is_single}"
+    width = widths.get(layers[0].name if is_single else line.name)
+    moved = "" if width is None else f' data-width="{width}"'
+    return f'<tr class="{look}" data-depth="{line.depth}"{moved}>{"".join(cells)}</tr>'
+
+
+def _name(line: Line) -> str:
+    full = line.name or line.label
+    fold = '<button class="fold" aria-expanded="true"></button>' if line.is_open else ""
+    label = f'<span class="short">{text_of(line.label)}</span><span class="full">{text_of(full)}</span>'
+    kind = "" if isinstance(line.part, Module) else text_of(line.part.kind)
+    return f'<th scope="row" class="name" data-kind="{kind}" style="--depth:{line.depth}">{fold}{label}</th>'
+
+
+def _cell(column: Column[Line], line: Line) -> str:
+    text, key = column.text(line), _key(column)
+    share = column.share(line) if column.share is not None and text else None
+    value = _VALUES[key](line.part) if text and key in _VALUES else None
+    classes = [*([] if column.to_the_left else ["number"]), *(["bar"] if share is not None else [])]
+    if key == "bound" and text:
+        classes.append(text_of(text))
+    attributes = f' class="{" ".join(classes)}"' if classes else ""
+    if share is not None:
+        attributes += f' style="--bar:{100 * min(max(share, 0.0), 1.0):.1f}%"'
+    if value is not None:
+        attributes += f' data-value="{value if isinstance(value, int) else float(value)!r}"'
+    return f"<td{attributes}>{text_of(text)}</td>"
+
+
+def _figure(figure: _Figure, cost: Cost) -> str:
+    value = figure.value(cost)
+    return text_of(figure.text(value)) if value else ""
