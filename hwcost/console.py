@@ -1,6 +1,6 @@
 """Groups of commands, and how a command ends: shared by both command lines of the project.
 
-Results go to stdout; progress and errors go to stderr. Exit codes: 0 done, 2 bad input (one line on stderr names the
+Results go to stdout; progress and errors go to stderr. Exit codes: 0 done, 2 bad input (a line for each fault names the
 value and what is allowed), 130 interrupted, 141 the reader of the output closed it.
 """
 
@@ -11,12 +11,12 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
 
-from hwcost.errors import HwcostError, InvalidValueError, cut
+from hwcost.errors import Faults, HwcostError, InvalidValueError, cut, faults_of
 
 __all__ = ["Commands", "fail", "note", "run_command", "user_code"]
 
@@ -71,23 +71,34 @@ class Commands(click.Group):
             raise InvalidValueError("command", args[0], self.list_commands(ctx))
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None:
-            _refuse_repeated(command, rest)
+            _check(command, rest)
         return name, command, rest
 
 
-def _refuse_repeated(command: click.Command, args: Sequence[str]) -> None:
-    """Raises if an option that takes one value is given more than once, of which the last would win unseen."""
+def _check(command: click.Command, args: Sequence[str]) -> None:
+    """Raises all faults that the options have one by one, before the command starts; click ends with the first."""
     with contextlib.suppress(click.UsageError):  # which click raises again, with its own words
-        values, _, order = command.make_parser(click.Context(command)).parse_args(list(args))
-        names = {name for param in command.params for name in param.opts}
-        for param in order:
-            if not isinstance(param, click.Option) or param.multiple or param.is_flag or order.count(param) == 1:
-                continue
-            name = next((each for each in param.opts if each.startswith("--")), param.opts[0])
-            several = f"{name}s"
-            allowed = "give one value" + (f", or several to {several}, between commas" if several in names else "")
-            value = values[param.name or ""]
-            raise InvalidValueError(name, value, allowed, reason="it is given more than once")
+        ctx = click.Context(command)
+        values, _, order = command.make_parser(ctx).parse_args(list(args))
+        _refuse_repeated(command, values, order)
+        faults = Faults()
+        for param in dict.fromkeys(order):
+            if getattr(param.callback, "only_parses", False):
+                with faults.caught():
+                    param.callback(ctx, param, values[param.name or ""])  # type: ignore[misc]
+        faults.check()
+
+
+def _refuse_repeated(command: click.Command, values: Mapping[str, Any], order: Sequence[click.Parameter]) -> None:
+    """Raises if an option that takes one value is given more than once, of which the last would win unseen."""
+    names = {name for param in command.params for name in param.opts}
+    for param in order:
+        if not isinstance(param, click.Option) or param.multiple or param.is_flag or order.count(param) == 1:
+            continue
+        name = next((each for each in param.opts if each.startswith("--")), param.opts[0])
+        several = f"{name}s"
+        allowed = "give one value" + (f", or several to {several}, between commas" if several in names else "")
+        raise InvalidValueError(name, values[param.name or ""], allowed, reason="it is given more than once")
 
 
 def run_command(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:
@@ -163,7 +174,8 @@ def _run(command: click.Command, name: str, args: Sequence[str] | None) -> int:
     except click.ClickException as error:
         return fail(error.format_message())
     except HwcostError as error:
-        return fail(str(error))
+        faults = faults_of(error) if isinstance(error, InvalidValueError) else (error,)
+        return max(fail(str(each)) for each in faults)
     except MemoryError:
         return fail("not enough memory for this many points; give a shorter list or range")
     return code if isinstance(code, int) else 0

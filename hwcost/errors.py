@@ -24,9 +24,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final
 
 __all__ = [
-    "MISSING", "HwcostError", "InvalidValueError", "MissingDependencyError", "MixedLibrariesError",
-    "NoGradientError", "UnusedRowWarning", "check_one_of", "cut", "did_you_mean", "first_line", "needs_extra", "raised",
-    "require", "unknown",
+    "MISSING", "Faults", "HwcostError", "InvalidValueError", "InvalidValuesError", "MissingDependencyError",
+    "MixedLibrariesError", "NoGradientError", "UnusedRowWarning", "check_one_of", "cut", "did_you_mean", "faults_of",
+    "first_line", "needs_extra", "raised", "require", "together", "unknown",
 ]  # fmt: skip
 
 
@@ -118,6 +118,76 @@ class InvalidValueError(HwcostError, ValueError):
     def __reduce__(self) -> tuple[Any, ...]:  # by default, an exception is rebuilt from its message alone
         make = functools.partial(type(self), reason=self.reason, names=self.names, form=self.form)
         return make, (self.field, self.value, self.allowed)
+
+
+class InvalidValuesError(InvalidValueError):
+    """Several faults of one input, told together; ``field``, ``value`` and ``allowed`` are those of the first.
+
+    Attributes:
+        errors: one for each fault.
+    """
+
+    def __init__(self, errors: Iterable[InvalidValueError]) -> None:
+        self.errors = tuple(errors)
+        first = self.errors[0]
+        super().__init__(
+            first.field, first.value, first.allowed, reason=first.reason, names=first.names, form=first.form
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.errors))
+
+    def at(self, field: str, *, allowed: str | None = None) -> InvalidValueError:
+        """The first fault under another name of the field, with the others as they are."""
+        return InvalidValuesError([self.errors[0].at(field, allowed=allowed), *self.errors[1:]])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors,)
+
+
+class Faults:
+    """Collects the faults of the parts of an input, so that all are told at once.
+
+    >>> faults = Faults()
+    >>> for name, size in {"rows": 0, "cols": 3, "batch": -1}.items():
+    ...     with faults.caught():
+    ...         if size < 1:
+    ...             raise InvalidValueError(name, size, "an integer of at least 1")
+    >>> faults.check()
+    Traceback (most recent call last):
+    ...
+    hwcost.errors.InvalidValuesError: rows is 0; allowed: an integer of at least 1
+    batch is -1; allowed: an integer of at least 1
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[InvalidValueError] = []
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Keeps the faults of the body, which ends with the first one; of each field the first."""
+        try:
+            yield
+        except InvalidValueError as error:
+            for each in faults_of(error):
+                if each.field not in [known.field for known in self.errors]:
+                    self.errors.append(each)
+
+    def check(self) -> None:
+        """Raises what was found, if anything was."""
+        if self.errors:
+            raise together(self.errors) from None
+
+
+def faults_of(error: InvalidValueError) -> tuple[InvalidValueError, ...]:
+    """The single faults of an error."""
+    return error.errors if isinstance(error, InvalidValuesError) else (error,)
+
+
+def together(errors: Iterable[InvalidValueError]) -> InvalidValueError:
+    """One error of several; a single one as it is."""
+    own = list(errors)
+    return own[0] if len(own) == 1 else InvalidValuesError(own)
 
 
 class MixedLibrariesError(HwcostError, TypeError):

@@ -75,7 +75,7 @@ def marked(text: str, is_beyond: object) -> str:
     >>> marked("12.3 ms", 0.7), marked("12.3 ms", None)
     ('~12.3 ms', '12.3 ms')
     """
-    return f"{MARK}{text}" if is_beyond and text else text
+    return f"{MARK}{text}" if is_beyond and text not in {"", NOT_SHOWN} else text
 
 
 def with_unit(value: object, unit: str) -> str:

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from hwcost import InvalidValueError, MissingDependencyError, MixedLibrariesError, NoGradientError
-from hwcost.errors import MISSING, check_one_of, unknown
+from hwcost.errors import MISSING, Faults, InvalidValuesError, check_one_of, unknown
 
 ERRORS = [
     InvalidValueError("Conv2d.stride", 0, "an integer of at least 1"),
@@ -76,3 +76,50 @@ def test_an_unknown_name_is_not_shown_as_the_value_of_the_field(value, names):
     assert error.allowed == ("one of: fc1, conv" if names else "none")
     assert str(error).startswith(f"unknown width {value!r} in options; known: {', '.join(names) or 'none'}")
     assert ("did you mean 'fc1'" in str(error)) == (value == "fc3" and bool(names))
+
+
+# ---------------------------------------------------------------- all faults at once
+
+
+def test_all_faults_of_a_command_line_are_told_at_once(hwcost, networks):
+    lines = {
+        "estimate --k x --c 8 --f y --s1 8 --s2 8": ["--k", "--f"],
+        "estimate --k 5": ["--c", "--f", "--s1", "--s2"],
+        "model lenet.csv --s1 8 --s2 8 --sort cyles --top x --clock fast": ["--clock", "--sort", "--top"],
+        "advise lenet.csv --s1 8 --s2 0 --budget 2 --for x": ["--s2", "--budget", "--for"],
+    }
+    for line, options in lines.items():
+        code, out, err = hwcost(*line.split())
+        assert (code, out) == (2, "")
+        told = [text.removeprefix("Error: ").split()[0] for text in err.splitlines()]
+        assert sorted(told) == sorted(options)
+
+
+def test_all_faults_of_a_device_file_are_told_at_once(hwcost, networks):
+    entries = {
+        "rows": 'value = 16\nunit = "rows"\nstatus = "guessed"\nsource = "me"',
+        "cols": 'value = "16"\nunit = "PE"\nstatus = "assumed"\nsource = ""',
+        "clock_hz": 'value = "400MHz"\nunit = "Hz"\nstatus = "assumed"\nsource = "me"',
+    }
+    text = 'schema = "hwcost.device/1"\nname = "mine"\nsummary = "x"\n'
+    text += "".join(f"[array.{name}]\n{entry}\n" for name, entry in entries.items())
+    (networks / "mine.toml").write_text(text)
+    code, _, err = hwcost("model", "lenet.csv", "--device", "mine.toml")
+    assert code == 2
+    places = [line.split()[2] for line in err.splitlines()]
+    assert places == [
+        "array.rows.unit", "array.rows.status", "array.cols.value", "array.cols.source", "array.clock_hz.value",
+    ]  # fmt: skip
+
+
+def test_several_faults_are_one_error_that_can_be_pickled():
+    faults = Faults()
+    for name in ("a", "b", "a"):
+        with faults.caught():
+            raise InvalidValueError(name, 0, "1")
+    with pytest.raises(InvalidValuesError) as caught:
+        faults.check()
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert str(error) == str(caught.value) == "a is 0; allowed: 1\nb is 0; allowed: 1"
+    assert (error.field, [each.field for each in error.errors]) == ("a", ["a", "b"])
+    assert str(error.at("c")) == "c is 0; allowed: 1\nb is 0; allowed: 1"

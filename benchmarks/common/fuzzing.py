@@ -1,7 +1,8 @@
 """Random command lines and damaged files, and what a command may do with them: accept and be right, or refuse.
 
-A command ends with exit code 0, or with 2 and one line that begins with "Error: ". Nothing else comes out of it: no
-other exception, no NaN or infinity among results. Cycles that it prints are counted by the loop twin of the tests.
+A command ends with exit code 0, or with 2 and a line for each fault that begins with "Error: ". Nothing else comes out
+of it: no other exception, no NaN or infinity among results. Cycles that it prints are counted by the loop twin of the
+tests.
 """
 
 from __future__ import annotations
@@ -288,7 +289,8 @@ def _fault(line: list[str], code: int, out: str, err: str, twin: Twin, tally: Ta
     """What is wrong with the end of a command; empty if nothing is."""
     errors = [text for text in err.splitlines() if text.startswith("Error: ")]
     if code == 2:
-        return "" if len(errors) == 1 and err.splitlines()[-1] == errors[0] else f"not one line: {err!r}"
+        is_right = errors and err.splitlines()[-len(errors) :] == errors == [*dict.fromkeys(errors)]
+        return "" if is_right else f"not a line for each fault: {err!r}"
     if code != 0 or errors:
         return f"exit code {code}: {err!r}"
     if line[0] != "devices" and (found := _NOT_FINITE.search(out)):

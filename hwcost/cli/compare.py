@@ -37,7 +37,7 @@ Examples:
 @click.command(epilog=_EXAMPLES)
 @click.argument("sources", metavar="MODEL...", nargs=-1, required=True)
 @model_options
-@click.option("--devices", metavar="NAMES", help="Several devices, separated by commas.")
+@click.option("--devices", metavar="NAMES", help="Several devices, separated by commas; or all that ship.")
 @array_options
 @skip_unsupported
 @extrapolate
@@ -89,6 +89,10 @@ def _device_names(device: str | None, devices: str | None) -> list[str | None]:
         return [device]
     if device is not None:
         raise InvalidValueError("--device", device, "leave one of them out", reason="--devices is given as well")
+    if devices == "all":
+        from hwcost.devices import device_names
+
+        return list(device_names())
     names = [name.strip() for name in devices.split(",")]
     if not all(names) or len(set(names)) < len(names):
         raise InvalidValueError("--devices", devices, "names separated by commas, each once, like tpu-v1,gemmini")
@@ -103,18 +107,23 @@ def _networks(sources: Sequence[str], options: ModelOptions) -> list[Network]:
     found: list[Network] = []
     used: set[str] = set()
     known: set[str] = set()
-    for source, kind in zip(sources, kinds, strict=True):
+    if options.names and len(options.names) != len(sources):
+        raise InvalidValueError(
+            "--name", ", ".join(options.names), f"a name for each of {len(sources)} models, in order"
+        )
+    for index, (source, kind) in enumerate(zip(sources, kinds, strict=True)):
+        names = options.names[index : index + 1]
         # an option that goes with none of the kinds is given to the first network, which refuses it
         inputs = options.inputs if kind == "torch" or "torch" not in kinds else ()
         dims = options.dims if kind in HAVE_DIMS or not set(HAVE_DIMS) & set(kinds) else ()
         try:
-            network = ModelOptions(inputs, dims).read(source)
+            network = ModelOptions(inputs, dims, names=names).read(source)
         except InvalidValueError as error:
             if error.field != "--dim" or sum(each in HAVE_DIMS for each in kinds) < 2 or error.reason:
                 raise
             known.update(error.names)  # of several graphs, each takes the dynamic sizes that it has
             dims = tuple(text for text in dims if text.rpartition("=")[0] in error.names)
-            network = ModelOptions(inputs, dims).read(source)
+            network = ModelOptions(inputs, dims, names=names).read(source)
         found.append(network)
         used.update(dims)
     for text in options.dims:

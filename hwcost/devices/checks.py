@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hwcost.arrays import is_real
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, faults_of, together
 from hwcost.machine.array import SystolicArray
 
 __all__ = [
@@ -31,7 +31,7 @@ def errors_at(place: str) -> Iterator[None]:
     try:
         yield
     except InvalidValueError as error:
-        raise error.at(place + error.field.partition(".")[2]) from None
+        raise together(each.at(place + each.field.partition(".")[2]) for each in faults_of(error)) from None
 
 
 def check_text(value: Any, place: str, *, one_line: bool = False) -> None:

@@ -12,7 +12,7 @@ from hwcost.devices.checks import checked_table, errors_at
 from hwcost.devices.chips import PART, one_array
 from hwcost.devices.measured import MEASURED, Fit, Range
 from hwcost.devices.values import MOST_BYTES, SCHEMA, DeviceFile, Entry, check_fact, check_field
-from hwcost.errors import MISSING, InvalidValueError, MissingDependencyError, check_one_of
+from hwcost.errors import MISSING, Faults, InvalidValueError, MissingDependencyError, check_one_of, faults_of, together
 from hwcost.files import read_given, toml_of, write_given
 from hwcost.machine.array import SystolicArray
 
@@ -109,20 +109,29 @@ def _parsed(content: bytes, where: str) -> DeviceFile:
     try:
         return _device_of(document)
     except InvalidValueError as error:
-        place = error.field.removeprefix("DeviceFile.")
-        raise error.at(where if place == "the file" else f"{where}: {place}") from None
+        places = [(each, each.field.removeprefix("DeviceFile.")) for each in faults_of(error)]
+        own = (each.at(where if place == "the file" else f"{where}: {place}") for each, place in places)
+        raise together(own) from None
 
 
 def _device_of(document: dict[str, Any]) -> DeviceFile:
     if document.get("schema", MISSING) != SCHEMA:
         raise InvalidValueError("schema", document.get("schema", MISSING), repr(SCHEMA))
     _check_keys(document, "the file", needed=("schema", "name", "summary", "array"), others=("notes", "facts", "fit"))
+    faults = Faults()
+    entries: dict[str, Entry] = {}
+    facts: dict[str, Entry] = {}
+    with faults.caught():
+        entries = _values(Entry, document["array"], "array", check_field)
+    with faults.caught():
+        facts = _values(Entry, document.get("facts", {}), "facts", check_fact)
+    faults.check()
     return DeviceFile(
         name=document["name"],
         summary=document["summary"],
         notes=document.get("notes", ()),
-        entries=_values(Entry, document["array"], "array", check_field),
-        facts=_values(Entry, document.get("facts", {}), "facts", check_fact),
+        entries=entries,
+        facts=facts,
         fit=_fit_of(document["fit"]) if "fit" in document else None,
     )
 
@@ -141,13 +150,16 @@ def _values(
     kind: type[_V], content: Any, place: str, check: Callable[[str, str, Any, Any], None] | None = None
 ) -> dict[str, _V]:
     """A table of tables, each as a value of a dataclass; value and unit are checked before."""
-    found, needed = {}, [field.name for field in dataclasses.fields(kind)]
+    found, needed, faults = {}, [field.name for field in dataclasses.fields(kind)], Faults()
     for key, value in checked_table(content, place).items():
-        _check_keys(value, f"{place}.{key}", needed=needed)
-        if check is not None:
-            check(place, key, value["value"], value["unit"])
-        with errors_at(f"{place}.{key}."):
-            found[key] = kind(**value)
+        with faults.caught():
+            _check_keys(value, f"{place}.{key}", needed=needed)
+            with faults.caught():
+                if check is not None:
+                    check(place, key, value["value"], value["unit"])
+            with errors_at(f"{place}.{key}."):
+                found[key] = kind(**value)
+    faults.check()
     return found
 
 

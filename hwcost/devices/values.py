@@ -14,7 +14,7 @@ import numpy as np
 from hwcost.arrays import Table
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.devices.measured import Fit, beyond_ranges, doubts, is_beyond, margin_at, unfitted
-from hwcost.errors import MISSING, InvalidValueError, check_one_of
+from hwcost.errors import MISSING, Faults, InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.tables import Lines
 from hwcost.units import with_unit
@@ -82,6 +82,18 @@ class Entry:
         given: Any = self.value
         numbers = tuple(map(as_plain, given)) if isinstance(given, (tuple, list)) else None
         object.__setattr__(self, "value", as_plain(given) if numbers is None else numbers)
+        faults = Faults()
+        with faults.caught():
+            self._check_value(numbers)
+        with faults.caught():
+            check_one_of("Entry.unit", self.unit, UNITS)
+        with faults.caught():
+            check_one_of("Entry.status", self.status, STATUSES)
+        with faults.caught():
+            check_text(self.source, "Entry.source")
+        faults.check()
+
+    def _check_value(self, numbers: tuple[Any, ...] | None) -> None:
         if numbers is not None:
             for index, number in enumerate(numbers):
                 check_number(number, f"Entry.value[{index}]")
@@ -89,9 +101,6 @@ class Entry:
             check_text(self.value, "Entry.value")
         elif not isinstance(self.value, bool):
             check_number(self.value, "Entry.value", finite=False)
-        check_one_of("Entry.unit", self.unit, UNITS)
-        check_one_of("Entry.status", self.status, STATUSES)
-        check_text(self.source, "Entry.source")
 
     @property
     def in_words(self) -> str:

@@ -44,9 +44,19 @@ class ModelOptions(NamedTuple):
     inputs: tuple[str, ...]
     dims: tuple[str, ...]
     partial: bool = False
+    names: tuple[str, ...] = ()
 
     def read(self, source: str) -> Network:
-        """The network in a source; raises if an option does not go with it."""
+        """The network in a source, by its name if there is one; raises if an option does not go with it."""
+        if len(self.names) > 1:
+            raise InvalidValueError("--name", ", ".join(self.names), "one name", reason="there is one model")
+        network = self._read(source)
+        for name in self.names:
+            with option_names({"Network.name": "--name"}):
+                return dataclasses.replace(network, name=name)
+        return network
+
+    def _read(self, source: str) -> Network:
         from hwcost.importers import read_network, source_kind
 
         kind = source_kind(source)
@@ -68,6 +78,13 @@ class ModelOptions(NamedTuple):
                 return read_network(source, inputs=specs, partial=self.partial)
         with option_names({"dims": "--dim"}), progress_of_unknown("nodes", _LONG) as progress:
             return read_network(source, dims=sizes, progress=progress)
+
+
+def _texts(_: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        if not text.strip():
+            raise InvalidValueError(param.opts[0], text, "a name")
+    return texts
 
 
 INPUT = click.option(
@@ -93,7 +110,11 @@ model_options = block(
         is_flag=True,
         help="Of a PyTorch module that cannot run to its end, what ran until then; the rest is unsupported.",
     ),
-)
+    click.option(
+        "--name", "names", multiple=True, metavar="TEXT", callback=_texts,
+        help="What reports, pictures and files call the network.  [default: that of the class or file]",
+    ),
+)  # fmt: skip
 """Adds the options that a network may need; the command takes them as ``options``."""
 
 

@@ -29,6 +29,7 @@ def parsed_by(parse: Callable[..., Any], *rules: Any) -> Callable[..., Any]:
     def read(_: click.Context, param: click.Parameter, text: str | None) -> Any:
         return None if text is None else parse(param.opts[0], text, *rules)
 
+    read.only_parses = True  # type: ignore[attr-defined]  # so that it can run before the command does, for its faults
     return read
 
 

@@ -14,7 +14,7 @@ from hwcost.arrays import Size
 from hwcost.cli.shared.machines import ARRAYS, DATAFLOW, DEVICE, FOLD_TIMING, ArrayOptions, Machine
 from hwcost.cli.shared.options import Command, Decorator, added, block, default_option
 from hwcost.cli.shared.values import ALLOWED_SIZES, INT64_MAX, Sizes, parse_padding, parse_sizes, parse_stride
-from hwcost.errors import MISSING, InvalidValueError
+from hwcost.errors import MISSING, Faults, InvalidValueError, together
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.energies import without_energy
 from hwcost.model.layers import Conv2d
@@ -224,19 +224,24 @@ def _once(name: str, texts: tuple[str, ...]) -> str:
 
 def _check_complete(texts: Mapping[str, str]) -> None:
     kernel = ("k",) if not {"k1", "k2"} & set(texts) else ("k1", "k2")
-    for name in (*kernel, "c", "f", "s1", "s2"):
-        if name not in texts:
-            instead = {"k": ", or --k1 and --k2", "s1": ", or a --device", "s2": ", or a --device"}.get(name, "")
-            raise InvalidValueError(f"--{name}", MISSING, f"{ALLOWED_SIZES}{instead}")
+    instead = {"k": ", or --k1 and --k2", "s1": ", or a --device", "s2": ", or a --device"}
+    missing = [name for name in (*kernel, "c", "f", "s1", "s2") if name not in texts]
+    if missing:
+        raise together(
+            InvalidValueError(f"--{name}", MISSING, f"{ALLOWED_SIZES}{instead.get(name, '')}") for name in missing
+        )
 
 
 def _read_sizes(texts: Mapping[str, str]) -> Iterator[tuple[str, Sizes]]:
+    faults = Faults()
     for name, text in texts.items():
-        if name == "stride":
-            yield from zip(("stride_h", "stride_w"), parse_stride("--stride", text), strict=True)
-        else:
-            sizes = parse_sizes(f"--{name}", text)
-            yield from ((part, sizes) for part in (("k1", "k2") if name == "k" else (name,)))
+        with faults.caught():
+            if name == "stride":
+                yield from zip(("stride_h", "stride_w"), parse_stride("--stride", text), strict=True)
+            else:
+                sizes = parse_sizes(f"--{name}", text)
+                yield from ((part, sizes) for part in (("k1", "k2") if name == "k" else (name,)))
+    faults.check()
 
 
 def _check_sweep(sizes: Mapping[str, Sizes], axes: Sequence[Sizes]) -> None:
