@@ -1,7 +1,7 @@
 """The documentation site: `make docs`, or `sphinx-build -W --keep-going -n docs build/docs`.
 
-Every page is plain Markdown that also reads well on a code forge. Two things are filled in while Sphinx reads a page:
-tables made from the package (:mod:`page_tables`), and links to files outside docs/ that are pages of the site.
+Every page is plain Markdown that reads as well on a code forge, tables included. While Sphinx reads a page, links to
+files outside docs/ that are pages of the site are turned to those pages.
 Sphinx itself is not imported here, so that pytest can collect this file without it.
 """
 
@@ -14,11 +14,9 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 PROJECT = DOCS.parent
-sys.path[:0] = [str(PROJECT), str(DOCS)]
+sys.path.insert(0, str(PROJECT))
 
-from page_tables import TABLES, device_files  # noqa: E402  # found by the path above
-
-import hwcost  # noqa: E402
+import hwcost  # noqa: E402  # found by the path above
 
 # ---------------------------------------------------------------- the project
 
@@ -68,30 +66,25 @@ html_title = f"hwcost {release}"
 html_copy_source = False
 html_show_sphinx = False
 
-# ---------------------------------------------------------------- filled in while a page is read
+# ---------------------------------------------------------------- links
 
 HOMES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 """Files outside docs/, and the page of the site that shows each."""
 
-_TABLE = re.compile(r"^```\{table-of\} (\S+)\n.*?^```$", flags=re.MULTILINE | re.DOTALL)
 _LINK = re.compile(rf"\]\(\.\./({'|'.join(map(re.escape, HOMES))})(#[^)]*)?\)")
 
 
-def put_in(text: str) -> str:
-    """A page with its tables made, and links to files that are pages here turned to those pages.
+def with_links(text: str) -> str:
+    """A page with links to files that are pages here turned to those pages.
 
-    >>> put_in("See [how](../CONTRIBUTING.md#numbers).")
+    >>> with_links("See [how](../CONTRIBUTING.md#numbers).")
     'See [how](contributing.md#numbers).'
     """
-    text = _TABLE.sub(lambda found: TABLES[found[1]](), text)
     return _LINK.sub(lambda found: f"]({HOMES[found[1]]}{found[2] or ''})", text)
 
 
 def _read(app: Any, page: str, source: list[str]) -> None:
-    if "{table-of}" in source[0]:
-        for file in device_files():
-            app.env.note_dependency(str(file))
-    source[0] = put_in(source[0])
+    source[0] = with_links(source[0])
 
 
 # ---------------------------------------------------------------- docstrings

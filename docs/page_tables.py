@@ -1,19 +1,19 @@
 """Tables on pages, in Markdown, made from the package so that they cannot fall behind it.
 
-A page asks for one with a block that, where the page is read as plain Markdown, shows the command that prints the same:
+A page has two lines between which a table belongs. ``tools/refresh_pages.py`` puts it there, and a test compares:
 
-    ```{table-of} shipped-devices
-    hwcost devices
-    ```
+    <!-- table-of: shipped-devices -->
+
+    <!-- end of table -->
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import hwcost
@@ -27,9 +27,16 @@ from hwcost.machine.energies import ENERGIES
 from hwcost.machine.fields import Declaration
 
 
-def device_files() -> list[Path]:
-    """The files from which the tables are made, in addition to the code."""
-    return sorted((Path(hwcost.__file__).parent / "devices").glob("*.toml"))
+def filled(text: str) -> str:
+    r"""A page with its tables as they are now.
+
+    >>> print(filled("<!-- table-of: lowerings -->\n<!-- end of table -->").splitlines()[2])
+    | name | what it is |
+    """
+    return _PLACE.sub(lambda found: f"{found[1]}\n\n{TABLES[found[2]]()}\n\n{found[3]}", text)
+
+
+_PLACE = re.compile(r"^(<!-- table-of: (\S+) -->)\n.*?^(<!-- end of table -->)$", flags=re.MULTILINE | re.DOTALL)
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -86,6 +93,16 @@ def rows_of(rows: Mapping[str, Any]) -> str:
     return table(["name", "what it is"], ((f"`{name}`", _linked(row.summary)) for name, row in rows.items()))
 
 
+def fitted() -> str:
+    """A row for each number that can be fitted, with the unit of its field."""
+
+    def row(name: str, parameter: hwcost.calibration.FitParameter) -> tuple[str, ...]:
+        unit = SystolicArray.declarations[parameter.fields[0]].unit
+        return f"`{name}`", unit and f"`{unit}`", _linked(parameter.summary)
+
+    return table(["name", "unit", "what it is"], itertools.starmap(row, hwcost.calibration.FIT_PARAMETERS.items()))
+
+
 def common_facts() -> str:
     """A row for each fact that means the same in every file."""
     return table(["fact", "unit"], ((f"`{name}`", f"`{unit}`") for name, unit in FACT_UNITS.items()))
@@ -106,7 +123,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "lowerings": functools.partial(rows_of, hwcost.LOWERINGS),
     "energies": functools.partial(rows_of, ENERGIES),
     "relaxations": functools.partial(rows_of, hwcost.RELAXATIONS),
-    "fitted": functools.partial(rows_of, hwcost.calibration.FIT_PARAMETERS),
+    "fitted": fitted,
     "forms": functools.partial(rows_of, hwcost.calibration.FORMS),
     "latencies": lambda: rows_of(nas_plugin.LATENCIES),
     "methods": lambda: rows_of(nas_plugin.METHODS),

@@ -20,6 +20,7 @@ import hwcost
 import nas_plugin
 from hwcost.cli import main
 from hwcost.devices import read_device
+from page_tables import filled
 
 PROJECT = Path(__file__).parent.parent
 DOCS = PROJECT / "docs"
@@ -70,6 +71,11 @@ def test_the_device_file_on_the_page_is_one(tmp_path):
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     device = read_device(tmp_path / "mine.toml")
     assert device.facts["peak_ops_per_s"].value == 2 * device.array.pes * device.array.clock_hz
+
+
+@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if "<!-- table-of" in text])
+def test_tables_are_those_of_the_package(name):
+    assert filled(TEXTS[name]) == TEXTS[name], "python tools/refresh_pages.py puts them into the pages"
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -14,6 +14,7 @@ import pytest
 from running import printed
 
 import hwcost
+from page_tables import filled
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = Path(hwcost.__file__).parent
@@ -58,10 +59,9 @@ def test_a_page(tmp_path):
     (page,) = re.findall(r"^````markdown\n(.*?)^````", RECIPES["A page"], flags=re.MULTILINE | re.DOTALL)
     docs = tmp_path / "docs"
     docs.mkdir()
-    for name in ("conf.py", "page_tables.py"):
-        shutil.copy(PROJECT / "docs" / name, docs)
+    shutil.copy(PROJECT / "docs" / "conf.py", docs)
     (docs / "index.md").write_text("# Index\n\n```{toctree}\n:caption: How-to guides\n\nmine\n```\n")
-    (docs / "mine.md").write_text(page)
+    (docs / "mine.md").write_text(filled(page))
     options = ["-q", "-W", "--keep-going", "-n", "-d", str(tmp_path / "doctrees")]
     subprocess.run([sys.executable, "-m", "sphinx", *options, str(docs), str(tmp_path / "site")], check=True)
     assert "generalized" in (tmp_path / "site" / "mine.html").read_text(encoding="utf-8")

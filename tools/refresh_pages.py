@@ -1,9 +1,10 @@
-"""Runs the commands that the pages show, and puts what they print below them.
+"""Puts what commands print now, and the tables of the package, into the pages that show them.
 
     python tools/refresh_pages.py [docs/command-line.md ...]
 
 A command is a line ``$ hwcost ...`` in a fenced block, with its output up to the end of the block. Blocks without
 output stay as they are. Commands of docs/command-line.md find the files that this page shows; others the examples.
+A table stands between two comments (docs/page_tables.py).
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hwcost.cli import main as hwcost
-
 PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT / "docs"))
+
+from hwcost.cli import main as hwcost  # noqa: E402
+from page_tables import filled  # noqa: E402  # found by the path above
+
 BLOCK = re.compile(r"^\$ hwcost (.*)\n((?!```).+\n(?:.*\n)*?)```", re.MULTILINE)
 FILES = re.compile(r"^`([\w.-]+)`:\n\n```text\n(.*?)```", re.MULTILINE | re.DOTALL)
 
 
 def refreshed(text: str) -> str:
-    """The page with what its commands print now."""
+    """The page with its tables and with what its commands print now."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         os.symlink(PROJECT / "examples", "examples")
         for name, content in FILES.findall(text):
             Path(name).write_text(content, encoding="utf-8")
-        return BLOCK.sub(_run, text)
+        return filled(BLOCK.sub(_run, text))
 
 
 def _run(block: re.Match[str]) -> str:

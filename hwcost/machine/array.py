@@ -202,7 +202,10 @@ class SystolicArray(Energy, Run, Buffers, Memory, Tiles, Timing, Tiler, Clock, G
         return self.is_limited or any(isinstance(term, Transfer) for term in self.terms)
 
 
-_ARGUMENTS = (f"{name}: {declared.text}." for name, declared in SystolicArray.declarations.items())
+_ARGUMENTS = (
+    f"{name}: {declared.text}{f' [{declared.unit}]' if declared.unit not in ('', '1') else ''}."
+    for name, declared in SystolicArray.declarations.items()
+)
 SystolicArray.__doc__ = (SystolicArray.__doc__ or "").replace("{fields}", "\n        ".join(_ARGUMENTS))
 
 
