@@ -641,14 +641,18 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text, headed):
 # ---------------------------------------------------------------- the command line
 
 
-def test_calibrate_from_the_command_line(measured_csv, tmp_path, capsys):
+def test_calibrate_from_the_command_line(measured_csv, tmp_path, capsys, monkeypatch):
     out = str(tmp_path / "mine.toml")
     args = ("--device", "gemmini", "--free", "cycles_per_row,cycles_per_layer", "--shuffles", "1")
     code, text, progress = run(capsys, measured_csv, *args, "-o", out)
     assert code == 0
     assert "30 measurements, 2 numbers fitted" in text
     assert progress == ""
-    assert "100 % of 2 searches" in run(capsys, measured_csv, *args, "--grid", "size=16,32")[2]
+    assert run(capsys, measured_csv, *args, "--grid", "size=16,32")[2] == ""
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "rich.console", None)
+        patch.setattr(sys.stderr, "isatty", lambda: True)
+        assert "100 % of 2 searches" in run(capsys, measured_csv, *args, "--grid", "size=16,32")[2]
     assert text.splitlines()[-1] == out
     found = read_device(out)
     assert found.array.cycles_per_layer == pytest.approx(900, rel=1e-2)

@@ -606,3 +606,19 @@ def test_no_file_takes_the_place_of_another(refused, tmp_path, monkeypatch, comm
     assert fact in refused(*shlex.split(command))
     assert (tmp_path / "net.csv").read_text() == content
     assert not (tmp_path / "a.csv").exists()
+
+
+# ---------------------------------------------------------------- what takes its time
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_a_terminal_shows_what_takes_its_time_and_a_pipe_nothing(hwcost, networks, monkeypatch, rich):
+    args = ("model", "modules.py:Tree", "--input", "1,3,8,8", "--s1", "8", "--s2", "8")
+    code, quiet, err = hwcost(*args)
+    assert (code, err) == (0, "")
+    if not rich:
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    code, out, err = hwcost(*args)
+    assert (code, out) == (0, quiet)
+    assert rich or err.splitlines() == ["starting PyTorch ...", "reading modules.py:Tree with PyTorch ..."]

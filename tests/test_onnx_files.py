@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import pytest
@@ -353,8 +354,11 @@ def test_a_circle_behind_a_long_chain():
         network_of(build([*chain, *circle], {"v0": [(3, 4)]}))
 
 
-def test_a_long_graph_shows_progress(tmp_path, capsys):
+def test_a_long_graph_shows_progress_on_a_terminal(tmp_path, capsys, monkeypatch):
     from hwcost.cli import main
+
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
     chain = [node("Relu", [f"v{i}"], [f"v{i + 1}"]) for i in range(20_000)]
     nodes = [node("MatMul", ["x", "w"], ["v0"]), *chain]

@@ -23,6 +23,7 @@ from hwcost.cli.shared.options import (
     skip_unsupported,
 )
 from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
+from hwcost.cli.shared.progress import waiting
 from hwcost.cli.shared.values import parse_name, parse_number, parse_share, parse_sizes_by_name
 from hwcost.console import note, user_code
 from hwcost.errors import InvalidValueError
@@ -132,7 +133,7 @@ def advise(
     numbers: dict[str, Any] = {
         name: each for name, each in (("multiple", multiple), ("least", least), ("effort", effort)) if each is not None
     }
-    with option_names(_OPTIONS, network.name):
+    with option_names(_OPTIONS, network.name), waiting("looking for better widths"):
         advice = advise_on(
             network,
             machine.array,
@@ -224,7 +225,7 @@ def _apply(
     from hwcost.importers.torch import InputSpec
     from hwcost.importers.torch.resize import applied
 
-    with user_code():
+    with waiting(f"rebuilding {model}"), user_code():
         changes, rebuilt = applied(model, [InputSpec.parse(text) for text in options.inputs], network, sizes)
     wanted = network.at(sizes)
     predicted, found = (cost_report(each, array, skip_unsupported=True).total for each in (wanted, rebuilt))

@@ -103,7 +103,7 @@ def _pruned(
         Task(data, loss).length  # noqa: B018  # raises before anything is measured
         trainable(given.model)
     known = {} if folder is None else folder.losses()
-    with progress_of_unknown("measurements", only_on_terminals=True) as show, warnings.catch_warnings():
+    with progress_of_unknown("measurements") as show, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "no data: ", UserWarning)  # said above
         kept = keeping(folder, known, show)
 
@@ -141,7 +141,7 @@ def _pruned(
     if tuning.epochs is not None:
         epochs, distil, rate = tuning.values()
         checkpoint = None if folder is None else folder.checkpoint
-        with progress_of_unknown("batches", only_on_terminals=True) as show:
+        with progress_of_unknown("batches") as show:
             result.fine_tune(
                 epochs=epochs,
                 distil=distil,

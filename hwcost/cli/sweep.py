@@ -41,8 +41,8 @@ Examples:
 
 _ENGINE = "Where to compute: serial, processes or dask://ADDRESS."
 _TOP = 20
-_LONG, _VERY_LONG = 5_000_000, 100_000_000
-"""Layers x points above which progress is shown: on a terminal, and everywhere."""
+_LONG = 5_000_000
+"""Layers x points above which progress is shown."""
 _LIBRARIES = {"processes": "joblib", "dask": "distributed"}
 """What an engine needs."""
 _OPTIONS = {name: f"--{name}" for name in ("rows", "cols", "engine", "jobs", "energy")} | {
@@ -252,11 +252,10 @@ def _sweep(
         for flow in flows:
             adapted_device(base, dataflow=flow)  # prints which fields have no effect under it
         advance = None
-        if (size := points * len(network.priced)) >= _LONG:
+        if points * len(network.priced) >= _LONG:
             from hwcost.cli.shared.progress import progress_of
 
-            shown = progress_of(points, "points", only_on_terminals=size < _VERY_LONG)
-            advance = stack.enter_context(shown)
+            advance = stack.enter_context(progress_of(points, "points"))
         stack.enter_context(_chunk_notes(request.keep))
         return run_sweep(
             network,

@@ -10,7 +10,7 @@ import click
 
 from hwcost.cli.shared.machines import Machine
 from hwcost.cli.shared.options import block, option_names
-from hwcost.cli.shared.progress import progress_of_unknown
+from hwcost.cli.shared.progress import progress_of_unknown, waiting
 from hwcost.cli.shared.values import parse_sizes_by_name
 from hwcost.console import note, user_code
 from hwcost.errors import InvalidValueError
@@ -71,10 +71,11 @@ class ModelOptions(NamedTuple):
             raise InvalidValueError("--partial", True, "leave it out", reason=f"{source} is not {_A_MODULE}")
         sizes = parse_sizes_by_name("--dim", self.dims, "batch=1", least=0)
         if kind == "torch":
-            from hwcost.importers.torch import InputSpec
+            with waiting("starting PyTorch"):
+                from hwcost.importers.torch import InputSpec
 
             specs = [InputSpec.parse(text) for text in self.inputs]
-            with user_code():
+            with waiting(f"reading {source} with PyTorch"), user_code():
                 return read_network(source, inputs=specs, partial=self.partial)
         with option_names({"dims": "--dim"}), progress_of_unknown("nodes", _LONG) as progress:
             return read_network(source, dims=sizes, progress=progress)

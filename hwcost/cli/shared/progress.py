@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal if rich is installed, otherwise a line per tenth."""
+"""Progress on stderr, if that is a terminal: a bar if rich is installed, otherwise a line per tenth."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from typing import Any
 
 import click
 
-__all__ = ["Show", "progress_of", "progress_of_unknown", "showing"]
+__all__ = ["Show", "progress_of", "progress_of_unknown", "showing", "waiting"]
 
 Show = Callable[[str, int, int, str], None]
 """Shows progress: what has a bar, steps done, steps in all, and a line with both and more."""
 
 
 @contextlib.contextmanager
-def progress_of(whole: int, what: str, *, only_on_terminals: bool = False) -> Iterator[Callable[[int], None]]:
+def progress_of(whole: int, what: str) -> Iterator[Callable[[int], None]]:
     """A function to call with the number of items that were finished since the last call.
 
     Args:
         whole: the number of all items.
         what: their name.
-        only_on_terminals: print nothing if stderr is not a terminal, instead of a line per tenth.
     """
     if not sys.stderr.isatty():
-        yield (lambda count: None) if only_on_terminals else _lines(whole, what)
+        yield lambda count: None
         return
     try:
         from rich.console import Console
@@ -36,6 +35,22 @@ def progress_of(whole: int, what: str, *, only_on_terminals: bool = False) -> It
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=whole)
         yield lambda count: bar.advance(task, count)
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A line that says what takes its time, with a turning sign; on a terminal alone, and gone when it is done."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    try:
+        from rich.console import Console
+    except ImportError:
+        click.echo(f"{what} ...", err=True)
+        yield
+        return
+    with Console(stderr=True).status(what):
+        yield
 
 
 def _lines(whole: int, what: str) -> Callable[[int], None]:
@@ -51,15 +66,12 @@ def _lines(whole: int, what: str) -> Callable[[int], None]:
 
 
 @contextlib.contextmanager
-def progress_of_unknown(
-    what: str, least: int = 1, *, only_on_terminals: bool = False
-) -> Iterator[Callable[[int, int], None]]:
+def progress_of_unknown(what: str, least: int = 1) -> Iterator[Callable[[int, int], None]]:
     """A function to call with the number of items that are finished and that of all, which the work finds out.
 
     Args:
         what: their name.
         least: print nothing if there are fewer.
-        only_on_terminals: as for :func:`progress_of`.
     """
     finished = 0
     advance: Callable[[int], None] | None = None
@@ -70,7 +82,7 @@ def progress_of_unknown(
             if whole < least:
                 return
             if advance is None:
-                advance = stack.enter_context(progress_of(whole, what, only_on_terminals=only_on_terminals))
+                advance = stack.enter_context(progress_of(whole, what))
             advance(done - finished)
             finished = done
 
