@@ -403,6 +403,17 @@ def test_modules_fold_and_operations_without_products_show(opened):
     assert rows(free) == ["fc", "drop", "drop:div", "drop:mul"]
 
 
+def test_a_large_tree_opens_as_far_as_one_can_read(opened):
+    layers = {f"block{i}.{j}.fc": Linear(8, 8) for i in range(20) for j in range(10)}
+    page = opened(text=html_report(summarise(layers, ARRAY)))
+    assert rows(page) == [f"block{i}" for i in range(20)]
+    page.locator("#filter").fill("block3.7")
+    assert rows(page) == ["block3", "block3.7.fc"]
+    page.locator("#filter").fill("")
+    page.locator("#open").click()
+    assert len(rows(page)) == 220
+
+
 def test_a_box_filters_by_name_shape_and_bound(opened):
     page = opened("residual")
     page.locator("#shut").click()

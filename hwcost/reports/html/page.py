@@ -109,14 +109,14 @@ def _totals(summary: Summary) -> Iterator[str]:
     else:
         shown = {"time": marked(in_unit(cost.seconds, TIMES, 4), beyond)}
         if ends := summary.seconds_90:
-            shown["90 %"] = " to ".join(in_unit(end, TIMES, 4) for end in ends)
+            shown["time, with 90 %"] = " to ".join(in_unit(end, TIMES, 4) for end in ends)
         shown["cycles"] = marked(number(cost.cycles), beyond)
         shown["utilization"] = marked(f"{percent(cost.utilization)} %", beyond)
         if beyond:
             shown["beyond what was measured"] = f"{100 * beyond:.0f} % of the time"
         by_bound = {name: each / cost.seconds for name, each in summary.seconds_by_bound.items() if each}
         if by_bound:
-            shown["bound by"] = ", ".join(f"{name} {percent(share, 0)} %" for name, share in by_bound.items())
+            shown["bound by"] = ", ".join(f"{name} {percent(share)} %" for name, share in by_bound.items())
     shown["MACs"] = number(cost.macs)
     shown["to and from DRAM"] = in_unit(cost.dram_bytes, BYTES, 4)
     if cost.energy_joules is not None and not (cost.idle_joules and summary.is_withheld()):

@@ -13,6 +13,7 @@
   const ascending = new Set(["name", "shape", "bound", "utilization"]); // the worst, or the first, on top
   const opened = new Map(); // from a row to the row with the rest of its figures
   const hiding = document.head.appendChild(document.createElement("style"));
+  let placed = rows;
   let sorting = { column: -1, reverse: false };
   const depth = (row) => Number(row.dataset.depth);
   const foldOf = (row) => row.querySelector(".fold");
@@ -44,6 +45,11 @@
     return typeof a === "string" ? (a < b ? -1 : a > b ? 1 : 0) : a - b;
   }
 
+  function place(order) {
+    if (order.some((row, i) => row !== placed[i])) body.append(...order);
+    placed = order;
+  }
+
   function showTree() {
     const filtered = filter.value.trim() !== "";
     let closed = Infinity; // below a module of this depth nothing is shown
@@ -62,7 +68,7 @@
       if (fold) above.push(row);
       row.classList.toggle("layer", isLayer);
     }
-    body.append(...rows);
+    place(rows);
   }
 
   function showSorted({ column, reverse }) {
@@ -72,7 +78,7 @@
     const unknown = leaves.filter((row) => value(row, column) === null);
     known.sort((a, b) => sign * compare(value(a, column), value(b, column)));
     for (const row of rows) row.hidden = Boolean(foldOf(row)) || isFree(row) || !matches(row);
-    body.append(...known, ...unknown, ...rows.filter(foldOf));
+    place([...known, ...unknown, ...rows.filter(foldOf)]);
   }
 
   function show() {
@@ -209,7 +215,17 @@
     show();
     fit();
   });
-  new ResizeObserver(fit).observe(frame);
+  let seen = frame.clientWidth;
+  new ResizeObserver(() => {
+    if (frame.clientWidth === seen) return;
+    seen = frame.clientWidth;
+    fit();
+  }).observe(frame);
+
+  const deepest = Math.max(...rows.map(depth));
+  let level = 1; // down to which a large tree opens
+  while (level <= deepest && rows.filter((row) => depth(row) <= level && !isFree(row)).length <= 150) level += 1;
+  for (const row of rows) if (foldOf(row) && depth(row) >= level - 1) foldOf(row).setAttribute("aria-expanded", String(level > deepest));
 
   document.documentElement.classList.add("scripts");
   for (const tools of document.querySelectorAll(".tools")) tools.hidden = false;

@@ -62,7 +62,9 @@
     body.replaceChildren();
     for (const [label, , index] of width.rows) {
       const row = element(body, "tr");
-      element(row, "th", label).scope = "row";
+      const name = element(row, "th");
+      name.scope = "row";
+      name.append(...label.split(/(?<=[._])/).flatMap((part) => [part, document.createElement("wbr")]));
       for (const texts of textsOf(index)) {
         const cell = element(row, "td", texts[now]);
         cell.className = "number";

@@ -173,9 +173,14 @@ def _row(line: Line, columns: Sequence[Column[Line]], more: Sequence[_Figure], w
 def _name(line: Line) -> str:
     full = line.name or line.label
     fold = '<button class="fold" aria-expanded="true"></button>' if line.is_open else ""
-    label = f'<span class="short">{text_of(line.label)}</span><span class="full">{text_of(full)}</span>'
+    label = f'<span class="short">{_broken(line.label)}</span><span class="full">{_broken(full)}</span>'
     kind = "" if isinstance(line.part, Module) else text_of(line.part.kind)
     return f'<th scope="row" class="name" data-kind="{kind}" style="--depth:{line.depth}">{fold}{label}</th>'
+
+
+def _broken(name: str) -> str:
+    """A name whose lines break between its parts."""
+    return text_of(name).replace("_", "_<wbr>").replace(".", ".<wbr>")
 
 
 def _cell(column: Column[Line], line: Line) -> str:
