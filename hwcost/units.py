@@ -83,6 +83,8 @@ def with_unit(value: object, unit: str) -> str:
 
     >>> with_unit(819e9, "B/s"), with_unit(16, "PE"), with_unit(0.5, "1"), with_unit("ws", ""), with_unit(True, "")
     ('819 GB/s', '16 PE', '0.5', 'ws', 'yes')
+    >>> with_unit(65536, "B"), with_unit(64e3, "B")
+    ('64 KiB', '64 kB')
     >>> with_unit(2.3e-13, "J"), with_unit(163e-12, "J/B"), with_unit(0.3, "W")
     ('230 fJ', '163 pJ/B', '300 mW')
     """
@@ -93,7 +95,8 @@ def with_unit(value: object, unit: str) -> str:
     if not isinstance(value, (int, float)):
         return str(value)
     if unit in _SCALED and math.isfinite(value):
-        return in_unit(value, [(scale, prefix + unit) for scale, prefix in _PREFIXES])
+        is_binary = unit == "B" and value and value % SIZES[-2][0] == 0
+        return in_unit(value, SIZES if is_binary else [(scale, prefix + unit) for scale, prefix in _PREFIXES])
     if unit in _SMALL and value > 0:
         return in_unit(value, [(scale, prefix + unit) for scale, prefix in _SMALL_PREFIXES])
     return f"{value:.6g} {unit}" if unit not in ("", "1") else f"{value:.6g}"
