@@ -233,7 +233,7 @@ def test_curves_have_the_least_at_each_value_and_the_front_has_rings():
     front = [3, 5, 8]
     figure = fields_figure("x", values, known, curves, quantities, Quantity("PEs", bytes_), front)
     above, _, below = figure.axes
-    assert (above.get_xscale(), above.get_xlabel(), above.get_ylabel()) == ("log", "x, logarithmic", "least time")
+    assert (above.get_xscale(), above.get_xlabel(), above.get_ylabel()) == ("log", "x, log scale", "least time")
     rings = [line for line in below.get_lines() if line.get_marker() == "o" and line.get_color() == "#000000"]
     assert sum(len(line.get_xdata()) for line in rings) == len(front)
 

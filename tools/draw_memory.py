@@ -1,8 +1,8 @@
-"""Draws the pictures of docs/memory.md into docs/images.
+"""Draws the pictures of memory, and of a network along time, of docs/ into docs/images.
 
 python tools/draw_memory.py [--to FOLDER]
 
-The classes of tilings are a drawing; the memory of ResNet-18 is computed, as by ``hwcost plot memory``.
+The classes of tilings are a drawing; the memory of ResNet-18 and its layers along time are computed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 from hwcost import SystolicArray
 from hwcost.importers import read_network
 from hwcost.importers.torch import InputSpec
-from hwcost.plot import memory_figure, save
+from hwcost.plot import memory_figure, save, timeline_figure
 from hwcost.plot.style import COLOURS, GREY, new_figure
+from hwcost.reports import summarise
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -75,6 +76,8 @@ def main() -> None:
     save(classes_figure(), folder / "tilings.png")
     network = read_network(f"{PROJECT}/examples/resnet.py:ResNet18", inputs=[InputSpec.parse("1,3,224,224")])
     save(memory_figure(network, SystolicArray(16, 16, buffer_bytes=262144.0)), folder / "memory.png")
+    machine = SystolicArray(16, 16, buffer_bytes=262144.0, dram_bytes_per_s=4e9)
+    save(timeline_figure(summarise(network, machine, keep_activations=True)), folder / "timeline.png")
 
 
 if __name__ == "__main__":

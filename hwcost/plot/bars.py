@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.plot.style import BEYOND, COLOURS, GREY, HOLLOW, LIGHT, percent_limits
-from hwcost.units import TIMES, Units, marked, shorten_name, unit_of
+from hwcost.plot.style import BEYOND, COLOURS, GREY, HOLLOW, LIGHT, legend_outside, percent_limits
+from hwcost.units import TIMES, Units, marked, percent, shorten_name, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,6 @@ __all__ = [
     "draw_time",
     "draw_utilization",
     "draw_waste",
-    "legend_outside",
     "name_layers",
 ]
 
@@ -37,13 +36,6 @@ _WASTE = {
     "waiting": COLOURS[1],
 }
 _MOST_NAMES = 64
-
-
-def legend_outside(axes: Axes, **more: Any) -> None:
-    """Adds the legend to the right of the picture; dollar signs in names are not math."""
-    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1.02), borderaxespad=0, **more)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
 
 
 def _bars(axes: Axes, places: Any, heights: Any, **look: Any) -> None:
@@ -94,9 +86,10 @@ def draw_utilization(axes: Axes, data: Mapping[str, Any]) -> None:
     used = [100 * layer["utilization"] for layer in layers]
     _two_kinds(axes, layers, range(len(layers)), used, "#9A9A9A")
     if data["utilization"] is not None:
-        whole = 100 * data["utilization"]
-        label = marked(f"{whole:.1f} %", any(layer["extrapolated"] for layer in layers))
-        axes.axhline(whole, color="black", linewidth=1.2, linestyle=(0, (4, 2)), label=f"network: {label}")
+        label = marked(f"{percent(data['utilization'])} %", any(layer["extrapolated"] for layer in layers))
+        axes.axhline(
+            100 * data["utilization"], color="black", linewidth=1.2, linestyle=(0, (4, 2)), label=f"network: {label}"
+        )
     axes.set_ylabel("utilization [%]")
     percent_limits(axes, max(used))
     axes.grid(visible=False, axis="x")
@@ -115,7 +108,7 @@ def draw_waste(axes: Axes, data: Mapping[str, Any], kinds: Mapping[str, str]) ->
         # shares are negative if the array does not count its last fold
         shares = np.maximum(shares, 0.0)
         if shares[-1] >= 0.05 or shares.max() >= 1.0:
-            label = name if data["total"] is None else f"{name}: {100 * total[kind]:.1f} %"
+            label = name if data["total"] is None else f"{name}: {percent(total[kind])} %"
             _bars(axes, places, shares, width=widths, bottom=below, color=_WASTE[kind], label=label)
         below += shares
     axes.set_ylabel("PE-cycles [%]")

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hwcost.plot.style import COLOURS, GREY, new_figure
+from hwcost.plot.canvas import canvas, stacked
+from hwcost.plot.style import COLOURS, GREY
 from hwcost.units import BYTES, SIZES, TIMES, in_unit, unit_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["buffers_figure"]
 
 
-def buffers_figure(points: Sequence[Any], title: str = "") -> Figure:
+def buffers_figure(points: Sequence[Any], title: str = "", *, ax: Any = None) -> Any:
     """Bytes of DRAM by operand, and time, for each size of the buffer.
 
     Args:
         points: from :func:`hwcost.network.buffers.buffer_curve`.
         title: above the picture.
+        ax: two Axes, for the bytes and the time; by default those of a new figure.
+
+    Returns:
+        The figure, or the axes given.
 
     Raises:
+        InvalidValueError: another number of axes.
         MissingDependencyError: matplotlib is not installed.
 
     >>> from hwcost import Linear, SystolicArray
@@ -40,8 +43,9 @@ def buffers_figure(points: Sequence[Any], title: str = "") -> Figure:
         "partial sums": [float(point.cost.dram_partial_bytes) for point in points],
     }
     seconds = [float(point.cost.seconds) for point in points]
-    with new_figure(max(6.0, 3.0 + 0.7 * len(sizes)), 5.0) as figure:
-        above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
+    size = max(6.0, 3.0 + 0.7 * len(sizes)), 5.0
+    with canvas(ax, ("bytes of DRAM", "time"), size, stacked(3, 2)) as drawing:
+        above, below = drawing.panels
         lowest = [0.0] * len(sizes)
         for (name, values), colour in zip(parts.items(), COLOURS, strict=False):
             if any(values):
@@ -49,17 +53,18 @@ def buffers_figure(points: Sequence[Any], title: str = "") -> Figure:
                 lowest = [low + value for low, value in zip(lowest, values, strict=True)]
         for place, whole in zip(places, lowest, strict=True):
             above.annotate(in_unit(whole, BYTES, 3), (place, whole), ha="center", va="bottom", fontsize=8, color=GREY)
-        above.set_ylim(0, 1.3 * max(lowest))
+        above.set_ylim(0, 1.1 * max(lowest))
         above.yaxis.set_major_formatter(lambda value, _: in_unit(value, BYTES, 3) if value else "0")
         above.set_ylabel("bytes of DRAM")
-        above.legend(fontsize=8, loc="upper right", ncols=4)
         scale, unit = unit_of(max(seconds), TIMES)
         below.plot(places, [each / scale for each in seconds], marker="o", color=COLOURS[0])
         below.set_ylim(0, 1.15 * max(seconds) / scale)
         below.set_ylabel(f"time [{unit}]")
-        below.set_xticks(places, [in_unit(size, SIZES, 4) for size in sizes])
-        below.set_xlabel("buffer")
-        for axes in (above, below):
+        for axes in drawing.lowest(drawing.panels):
+            axes.set_xticks(places, [in_unit(size, SIZES, 4) for size in sizes])
+            axes.set_xlabel("buffer")
+        for axes in drawing.panels:
             axes.grid(visible=False, axis="x")
-        above.set_title(textwrap.fill(title, 10 * int(figure.get_figwidth())), loc="left")
-    return figure
+        drawing.title(textwrap.fill(title, 10 * int(size[0])), 10.5)
+        drawing.legend([above])
+    return drawing.drawn

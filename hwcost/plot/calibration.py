@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.style import COLOURS, GREY, LIGHT, new_figure, plain_ticks
+from hwcost.plot.canvas import canvas
+from hwcost.plot.style import COLOURS, GREY, LIGHT, plain_ticks
 from hwcost.units import TIMES, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["calibration_figure"]
 
@@ -24,7 +24,9 @@ def calibration_figure(
     name: str = "",
     error: float | None = None,
     margin: float | None = None,
-) -> Figure:
+    *,
+    ax: Any = None,
+) -> Any:
     """Predicted against measured latency, and the relative error of each prediction.
 
     With a margin, the band that holds nine of ten, and in another colour the measurements outside of it.
@@ -34,9 +36,13 @@ def calibration_figure(
         name: of the device.
         error: the mean absolute relative error, for the title.
         margin: half the width of the 90 % interval, as a logarithm.
+        ax: two Axes, for the latencies and the errors; by default those of a new figure.
+
+    Returns:
+        The figure, or the axes given.
 
     Raises:
-        InvalidValueError: no measurements, or another number of predictions.
+        InvalidValueError: no measurements, or another number of predictions or of axes.
         MissingDependencyError: matplotlib is not installed.
 
     >>> figure = calibration_figure([1e-3, 2e-3], [1.1e-3, 1.9e-3], "mine", 0.075)
@@ -48,8 +54,9 @@ def calibration_figure(
         raise InvalidValueError("predicted", predicted, "as many latencies above 0 as there are measured ones")
     scale, unit = unit_of(float(np.median(x)), TIMES)
     x, y = x / scale, y / scale
-    with new_figure(9.0, 4.2) as figure:
-        left, right = figure.subplots(1, 2)
+    names = "predicted latency", "error"
+    with canvas(ax, names, (9.0, 4.2), lambda figure: figure.subplots(1, 2)) as drawing:
+        left, right = drawing.panels
         ends = np.array([min(x.min(), y.min()) / 1.3, max(x.max(), y.max()) * 1.3])
         left.plot(ends, ends, color=GREY, linewidth=1)
         outside = np.zeros(len(x), dtype=bool) if margin is None else np.abs(np.log(y / x)) > margin
@@ -73,8 +80,8 @@ def calibration_figure(
             right.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
         plain_ticks(left.xaxis, left.yaxis, right.xaxis)
         mean = "" if error is None else f": mean error {100 * error:.2f} % on held-out measurements"
-        figure.suptitle(f"{name or 'fitted device'}{mean}")
-    return figure
+        drawing.title(f"{name or 'fitted device'}{mean}")
+    return drawing.drawn
 
 
 def _draw_band(left: Axes, right: Axes, ends: Any, margin: float) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.style import COLOURS, LIGHT, new_figure
+from hwcost.plot.canvas import canvas
+from hwcost.plot.style import COLOURS, LIGHT
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, as_relaxation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["Relaxations", "ceiling_data", "ceiling_figure", "check_relaxations", "describe", "sharpness_label"]
 
@@ -47,32 +47,38 @@ def ceiling_data(relaxations: Relaxations = _CURVES, maximum: float = 5.0) -> di
     return {"x": x.tolist(), "exact": EXACT.value(x).tolist(), "curves": curves}
 
 
-def ceiling_figure(relaxations: Relaxations = _CURVES, maximum: float = 5.0) -> Figure:
+def ceiling_figure(relaxations: Relaxations = _CURVES, maximum: float = 5.0, *, ax: Any = None) -> Any:
     """Smooth stand-ins and the exact ceiling, with their slopes below; one column per kind of relaxation.
 
     Args:
         relaxations: the curves; those of one kind at several temperatures share a column.
         maximum: the end of the horizontal axis.
+        ax: two Axes for each kind of relaxation: those of the values, then those of the slopes; by default those of a
+            new figure.
+
+    Returns:
+        The figure, or the axes given.
 
     Raises:
+        InvalidValueError: an unknown relaxation, or another number of axes.
         MissingDependencyError: matplotlib is not installed.
     """
     data = ceiling_data(relaxations, maximum)
     kinds = list(dict.fromkeys(curve["relaxation"] for curve in data["curves"]))
     labels = list(dict.fromkeys(map(sharpness_label, data["curves"])))
     colours = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
-    with new_figure(1.2 + 2.6 * max(2, len(kinds)), 5.6) as figure:
-        axes = figure.subplots(
-            2, len(kinds), sharex=True, sharey="row", squeeze=False, gridspec_kw={"height_ratios": (3, 2)}
-        )
-        for (above, below), kind in zip(axes.T, kinds, strict=True):
+    names = [f"{what} of {kind}" for what in ("value", "slope") for kind in kinds]
+    size = 1.2 + 2.6 * max(2, len(kinds)), 5.6
+    grid: dict[str, Any] = {"sharex": True, "sharey": "row", "squeeze": False, "height_ratios": (3, 2)}
+    with canvas(ax, names, size, lambda figure: figure.subplots(2, len(kinds), **grid).flat) as drawing:
+        upper, lower = drawing.panels[: len(kinds)], drawing.panels[len(kinds) :]
+        for above, below, kind in zip(upper, lower, kinds, strict=True):
             _draw_ceilings(above, below, kind, data, colours)
-        axes[0, 0].set_ylabel("value")
-        axes[1, 0].set_ylabel("slope (log scale)")
-        figure.suptitle("Smooth ceilings against the exact one, and their gradients", fontsize=13)
-        handles = {line.get_label(): line for row in axes[0] for line in row.get_lines()}
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 4))
-    return figure
+        upper[0].set_ylabel("value")
+        lower[0].set_ylabel("slope")
+        drawing.title("Smooth ceilings against the exact one, and their gradients", 13)
+        drawing.legend(upper)
+    return drawing.drawn
 
 
 def _draw_ceilings(above: Axes, below: Axes, kind: str, data: Mapping[str, Any], colours: Mapping[str, str]) -> None:
@@ -87,6 +93,7 @@ def _draw_ceilings(above: Axes, below: Axes, kind: str, data: Mapping[str, Any],
     above.set_title(kind if kind != "generalized" else "generalized (temperature: b)")
     above.set_xlim(0, stop)
     above.set_ylim(0, np.ceil(stop) + 0.6)
+    below.set_xlim(0, stop)
     below.set_yscale("log")
     below.set_ylim(bottom=_SLOPE_FLOOR)
     below.set_xlabel("x = extent / array size")

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.bars import legend_outside
-from hwcost.plot.style import BEYOND, COLOURS, GREY, HOLLOW, new_figure, percent_limits, plain_ticks
-from hwcost.units import ENERGIES, TIMES, Units, shorten_name, unit_of
+from hwcost.plot.canvas import canvas, stacked
+from hwcost.plot.style import BEYOND, COLOURS, GREY, HOLLOW, legend_outside, percent_limits, plain_ticks
+from hwcost.units import ENERGIES, TIMES, Units, in_unit, number, percent, shorten_name, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["comparison_figure"]
 
 _HATCHES = ("", "//", "..", "xx")
+_MARKERS = "osD^"
 _FAR_APART = 30.0
+"""The ratio of figures from which on they are dots on a logarithmic axis, where bars have no length."""
+_HIGH, _LETTER = 8.0, 4.3
+"""Points of a value: from line to line, and of each letter."""
 
 
 def comparison_figure(
@@ -30,17 +33,25 @@ def comparison_figure(
     extrapolated: Sequence[Sequence[bool]] | None = None,
     *,
     joules: Sequence[Sequence[float]] | None = None,
-) -> Figure:
-    """Time and utilization of networks on arrays, and their energy where it is known, as grouped bars.
+    ax: Any = None,
+) -> Any:
+    """Time and utilization of networks on arrays, and their energy where it is known, as grouped bars with values.
+
+    Figures that are far apart are dots on a logarithmic axis.
 
     Args:
         networks, arrays: their names.
         seconds, utilization: a row per network with a figure per array; NaN for one that is not shown.
         extrapolated: which figures are, in part, beyond what the array was measured with; none by default.
         joules: the energy in the same form, with NaN where it is not known; without it there is no such panel.
+        ax: an Axes for each panel: the time, the energy if one is known, the utilization; by default those of a new
+            figure.
+
+    Returns:
+        The figure, or the axes given.
 
     Raises:
-        InvalidValueError: rows or columns that do not match the names.
+        InvalidValueError: rows or columns that do not match the names, or another number of axes.
         MissingDependencyError: matplotlib is not installed.
 
     >>> figure = comparison_figure(["lenet"], ["a", "b"], [[1e-3, 2e-3]], [[0.5, 0.25]])
@@ -58,25 +69,29 @@ def comparison_figure(
     if groups is arrays:
         times, used, beyond, energy = times.T, used.T, beyond.T, energy.T
     is_known = bool(np.any(~np.isnan(energy)))
-    width = min(14.0, 4.5 + 0.32 * len(groups) * (len(bars) + 0.6))
-    with new_figure(max(7.0, width), 7.6 if is_known else 5.4) as figure:
-        heights = (3, 2, 2) if is_known else (3, 2)
-        above, *more, below = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
+    size = float(np.clip(4.5 + 0.32 * len(groups) * (len(bars) + 0.6), 7.0, 14.0)), 7.6 if is_known else 5.4
+    panels, heights = (("time", "energy", "utilization"), (3, 2, 2)) if is_known else (("time", "utilization"), (3, 2))
+    with canvas(ax, panels, size, stacked(*heights)) as drawing:
+        above, *more, below = drawing.panels
         _draw_amounts(above, "time", times, TIMES, bars, beyond)
         for axes in more:
             words = np.where(np.isnan(times), BEYOND, "no figures of energy")
             _draw_amounts(axes, "energy", energy, ENERGIES, bars, beyond, words)
-        _draw(below, 100 * used, bars, beyond)
+        _draw(below, 100 * used, bars, beyond, words=BEYOND, text=lambda value: percent(value / 100))
         below.set_ylabel("utilization [%]")
         percent_limits(below, 100 * float(np.nan_to_num(used).max()))
         labels = [shorten_name(name, 24) for name in groups]
         upright = sum(map(len, labels)) <= 60
-        below.set_xticks(range(len(groups)), labels, rotation=0 if upright else 90, parse_math=False)
+        for axes in drawing.lowest(drawing.panels):
+            axes.set_xticks(range(len(groups)), labels, rotation=0 if upright else 90, parse_math=False)
+        for axes in drawing.panels:
+            axes.set_xlim(-0.6, len(groups) - 0.4)
+            _room_for_values(axes)
         if len(bars) > 1 or np.any(beyond):
             _legend(above, bars, hollow=bool(np.any(beyond & ~np.isnan(times))))
         if len(bars) == 1:
             above.set_title(shorten_name(bars[0], 60), parse_math=False)
-    return figure
+    return drawing.drawn
 
 
 def _draw_amounts(
@@ -85,10 +100,14 @@ def _draw_amounts(
     """Draws figures in a unit that suits them, on a logarithmic axis if they are far apart."""
     known = figures[~np.isnan(figures)] if np.any(~np.isnan(figures)) else np.zeros(1)
     scale, unit = unit_of(float(known.max()), units)
-    _draw(axes, figures / scale, bars, beyond, words)
+    is_log = bool(known.min() > 0 and known.max() > _FAR_APART * known.min())
+    if is_log:
+        low, high = known.min() / scale, known.max() / scale
+        axes.set(yscale="log", ylim=(0.5 * low, 1.5 * high))
+    each = (lambda value: in_unit(scale * value, units, 3)) if is_log else lambda value: number(float(f"{value:.3g}"))
+    _draw(axes, figures / scale, bars, beyond, words=words, text=each)
     axes.set_ylabel(f"{name} [{unit}]")
-    if known.min() > 0 and known.max() > _FAR_APART * known.min():
-        axes.set(yscale="log", ylim=(10.0 ** np.floor(np.log10(0.8 * known.min() / scale)), None))
+    if is_log:
         plain_ticks(axes.yaxis)
 
 
@@ -97,21 +116,54 @@ def _look(i: int) -> dict[str, Any]:
     return {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
 
 
-def _draw(axes: Axes, figures: Any, bars: Sequence[str], beyond: Any, words: Any = BEYOND) -> None:
-    """Draws one bar per name in each group: hollow beyond what was measured, and words in the place of NaN."""
+def _draw(
+    axes: Axes, figures: Any, bars: Sequence[str], beyond: Any, *, words: Any, text: Callable[[float], str]
+) -> None:
+    """Draws one bar per name in each group, or a dot on a logarithmic axis, with its value where there is room.
+
+    Those beyond what was measured are hollow, and words stand in the place of NaN.
+    """
     wide, texts = 0.8 / len(bars), np.broadcast_to(words, figures.shape)
+    room = 72 * axes.figure.get_figwidth() * axes.get_position().width * wide / (len(figures) + 0.2)  # type: ignore[union-attr]
+    style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 7}
+    upright: dict[str, Any] = style | {"rotation": 90}
+    longest = max((len(text(value)) for value in figures[~np.isnan(figures)]), default=0)
+    look = style if room >= _LETTER * longest else upright
     for i in range(len(bars)):
         places = np.arange(len(figures)) + wide * (i - (len(bars) - 1) / 2)
         shown = ~np.isnan(figures[:, i])
-        looks: dict[bool, dict[str, Any]] = {False: _look(i), True: {"edgecolor": _look(i)["facecolor"], **HOLLOW}}
-        for is_beyond, look in looks.items():
+        for is_beyond in (False, True):
             where = shown & (beyond[:, i] == is_beyond)
             if np.any(where):
-                axes.bar(places[where], figures[where, i], width=wide, **look)
-        for place, text in zip(places[~shown], texts[~shown, i], strict=True):
-            style: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 7, "color": GREY}
-            axes.text(place, 0, f" {text}", transform=axes.get_xaxis_transform(), **style)
+                _draw_row(axes, places[where], figures[where, i], i, wide, is_beyond=is_beyond)
+        for place, value in zip(places[shown], figures[shown, i], strict=True) if room >= _HIGH else ():
+            axes.annotate(text(value), (place, value), (0, 4), textcoords="offset points", **look)
+        for place, word in zip(places[~shown], texts[~shown, i], strict=True):
+            axes.text(place, 0, f" {word}", transform=axes.get_xaxis_transform(), color=GREY, **upright)
     axes.grid(visible=False, axis="x")
+
+
+def _draw_row(axes: Axes, places: Any, heights: Any, i: int, wide: float, *, is_beyond: bool) -> None:
+    """Draws the bars of one name, or dots on a logarithmic axis."""
+    look = _look(i)
+    if axes.get_yscale() == "log":
+        colour, marker = look["facecolor"], _MARKERS[i // len(COLOURS) % len(_MARKERS)]
+        face = "white" if is_beyond else colour
+        axes.plot(places, heights, marker, markersize=6, color=colour, markerfacecolor=face, clip_on=False)
+    else:
+        axes.bar(places, heights, wide, **({"edgecolor": look["facecolor"], **HOLLOW} if is_beyond else look))
+
+
+def _room_for_values(axes: Axes) -> None:
+    """Makes the vertical axis longer where values stand above bars and dots."""
+    values = [each for each in axes.texts if hasattr(each, "xy")]
+    if values:
+        high = 72 * axes.figure.get_figheight() * axes.get_position().height  # type: ignore[union-attr]
+        points = max(_LETTER * len(each.get_text()) if each.get_rotation() else _HIGH for each in values) + 6
+        share = min(0.6, points / high)
+        to_axis = axes.transScale.transform
+        low, top = (float(to_axis((1.0, end))[1]) for end in axes.get_ylim())
+        axes.set_ylim(top=float(axes.transScale.inverted().transform((1.0, low + (top - low) / (1 - share)))[1]))
 
 
 def _legend(axes: Axes, bars: Sequence[str], *, hollow: bool) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.style import BEYOND, BLACK, COLOURS, GREY, LIGHT, new_figure, plain_ticks
+from hwcost.plot.canvas import canvas
+from hwcost.plot.style import BEYOND, BLACK, COLOURS, GREY, LIGHT, plain_ticks
 from hwcost.units import plural, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["MOST_CURVES", "Quantity", "fields_data", "fields_figure"]
 
@@ -77,7 +77,8 @@ def fields_figure(
     *,
     title: str = "",
     extrapolated: Sequence[bool] | None = None,
-) -> Figure:
+    ax: Any = None,
+) -> Any:
     """The least time, bytes and energy over the values of a field; below, the time of all points by another figure.
 
     Args:
@@ -90,9 +91,13 @@ def fields_figure(
         front: indices of the points that no other dominates, which get a ring.
         title: of the figure.
         extrapolated: whether each point is beyond what the machine was measured with; its dots are then hollow.
+        ax: an Axes for each quantity, and one for the time of all points; by default those of a new figure.
+
+    Returns:
+        The figure, or the axes given.
 
     Raises:
-        InvalidValueError: as :func:`fields_data`, or an index of ``front`` that is out of range.
+        InvalidValueError: as :func:`fields_data`, an index of ``front`` that is out of range, another number of axes.
         MissingDependencyError: matplotlib is not installed.
 
     >>> time, pes = Quantity("time", [4e-3, 2e-3], [(1e-3, "ms")]), Quantity("PEs", [64, 64])
@@ -110,26 +115,27 @@ def fields_figure(
     style = "-" if any(value is not None for value in known.values()) else ":"  # nothing lies between names
     is_least = sum(map(len, lines[0].values())) < len(at)
     colours = dict(zip(lines[0], COLOURS * len(lines[0]), strict=False))
-    with new_figure(max(7.5, 4.0 * len(quantities)), 8.0) as figure:
-        above, below = figure.subfigures(2, 1, height_ratios=(1, 1), squeeze=False).flat
-        for axes, quantity, own in zip(
-            above.subplots(1, len(quantities), squeeze=False)[0], quantities, lines, strict=True
-        ):
+    width = max(7.5, 4.0 * len(quantities))
+    panels = (*(quantity.name for quantity in quantities), "all points")
+    with canvas(ax, panels, (width, 8.0), lambda figure: _arranged(figure, len(quantities))) as drawing:
+        *upper, lower = drawing.panels
+        for axes, quantity, own in zip(upper, quantities, lines, strict=True):
             _draw_curves(axes, quantity, own, places[at], colours, beyond, style)
             if is_least:
                 axes.set_ylabel(f"least {axes.get_ylabel()}")
             _name_values(axes, field, list(known), places, is_log=is_log)
-        axes = below.subplots(1, 1)
-        _draw_points(axes, quantities[0], against, names, best, colours, beyond)
+        _draw_points(lower, quantities[0], against, names, best, colours, beyond)
         if beyond.any():
-            axes.plot([], [], "o", markersize=5, color=GREY, markerfacecolor="white", label=f"hollow: {BEYOND}")
-        handles, labels = axes.get_legend_handles_labels()
-        columns = 4 if figure.get_figwidth() > 8 else 2
-        legend = below.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns))
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-        figure.suptitle(title or f"Time over {field}", fontsize=12, parse_math=False)
-    return figure
+            lower.plot([], [], "o", markersize=5, color=GREY, markerfacecolor="white", label=f"hollow: {BEYOND}")
+        drawing.legend([lower], 4 if width > 8 else 2)
+        drawing.title(title or f"Time over {field}")
+    return drawing.drawn
+
+
+def _arranged(figure: Any, count: int) -> list[Any]:
+    """Panels of quantities next to each other, and one below."""
+    above, below = figure.subfigures(2, 1, squeeze=False).flat
+    return [*above.subplots(1, count, squeeze=False)[0], below.subplots()]
 
 
 def _places(known: Sequence[float | None]) -> tuple[Column, bool]:
@@ -188,7 +194,7 @@ def _name_values(axes: Axes, field: str, texts: Sequence[str], places: Column, *
         axes.xaxis.minorticks_off()
     step = -(-len(texts) // _MOST_LABELS)
     axes.set_xticks(places[::step], list(texts)[::step], rotation=90 if len(texts) > 4 else 0, parse_math=False)
-    axes.set_xlabel(f"{field}, logarithmic" if is_log else field, parse_math=False)
+    axes.set_xlabel(field, parse_math=False)
 
 
 def _draw_points(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hwcost.machine.fields import is_finite
 from hwcost.network.peak import peak_of
 from hwcost.network.residency import plan_of
-from hwcost.plot.style import COLOURS, GREY, LIGHT, new_figure
-from hwcost.units import BYTES, in_unit, shorten_name
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from hwcost.plot.canvas import canvas
+from hwcost.plot.style import BLACK, COLOURS, GREY, LIGHT
+from hwcost.units import BYTES, SIZES, in_unit, percent, shorten_name
 
 __all__ = ["memory_data", "memory_figure"]
 
@@ -58,24 +56,38 @@ def memory_data(network: Any, array: Any) -> dict[str, Any]:
     }
 
 
-def memory_figure(network: Any, array: Any, title: str = "") -> Figure:
+def memory_figure(network: Any, array: Any, title: str = "", *, ax: Any = None) -> Any:
     """Activations that are alive while each layer runs and, on a machine with a buffer, those that stay in it.
 
     Args:
         network, array: as for :func:`memory_data`.
         title: above the picture; the name of the network by default.
+        ax: an Axes; by default that of a new figure.
+
+    Returns:
+        The figure, or the axes given.
+
+    Raises:
+        InvalidValueError: edges that are unknown, or no Axes.
+        MissingDependencyError: matplotlib is not installed.
     """
     data = memory_data(network, array)
     layers = data["layers"]
     places = range(len(layers))
-    with new_figure(9.0, 4.2) as figure:
-        axes = figure.subplots()
+    with canvas(ax, ["memory"], (9.0, 4.4), lambda figure: [figure.subplots()]) as drawing:
+        (axes,) = drawing.panels
         alive = [layer["alive"] for layer in layers]
         axes.bar(places, alive, width=0.9, color=LIGHT, label="activations that are alive")
         if data["buffer"] is not None:
             kept = [layer["kept"] for layer in layers]
-            axes.bar(places, kept, width=0.9, color=COLOURS[0], label="of these, in the buffer")
-            axes.axhline(data["buffer"], color=COLOURS[1], linewidth=1.4, label=f"buffer, {_bytes(data['buffer'])}")
+            axes.bar(places, kept, width=0.9, color=COLOURS[2], label="of these, in the buffer")
+            axes.axhline(
+                data["buffer"],
+                color=BLACK,
+                linewidth=1.4,
+                linestyle=(0, (4, 2)),
+                label=f"buffer, {in_unit(data['buffer'], SIZES, 4)}",
+            )
         axes.annotate(
             _bytes(data["peak"]),
             (alive.index(max(alive)), max(alive)),
@@ -89,19 +101,19 @@ def memory_figure(network: Any, array: Any, title: str = "") -> Figure:
         axes.tick_params(axis="x", labelsize=7)
         axes.grid(visible=False, axis="x")
         axes.set_xlim(-0.7, len(layers) - 0.3)
-        axes.set_ylim(0, 1.3 * max([*alive, data["buffer"] or 0.0]))
+        axes.set_ylim(0, 1.1 * max([*alive, data["buffer"] or 0.0]))
         axes.yaxis.set_major_formatter(lambda value, _: _bytes(value))
         axes.set_ylabel("memory")
-        axes.legend(fontsize=8, loc="upper right", ncols=3)
-        axes.set_title(_title(data, title or getattr(network, "name", "network")), loc="left", fontsize=10)
-    return figure
+        drawing.legend([axes])
+        drawing.title(_title(data, title or getattr(network, "name", "network")), 10.5)
+    return drawing.drawn
 
 
 def _title(data: dict[str, Any], name: str) -> str:
     parts = [f"at most {_bytes(data['peak'])} of activations, {_bytes(data['weights'])} of weights"]
     if data["dram_bytes"] is not None and data["dram_bytes_alone"]:
         saved = 1 - data["dram_bytes"] / data["dram_bytes_alone"]
-        parts.append(f"{100 * saved:.0f} % fewer bytes of DRAM")
+        parts.append(f"{percent(saved)} % fewer bytes of DRAM")
     return f"{name}\n{'; '.join(parts)}"
 
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from hwcost.errors import InvalidValueError
 from hwcost.model.breakdown import KINDS
 from hwcost.model.cost import BYTES, JOULES, Cost
 from hwcost.model.traffic import MEMORY, OPERANDS, transfers_of
 from hwcost.plot.bars import draw_stacked, draw_time, draw_utilization, draw_waste, name_layers
+from hwcost.plot.canvas import Canvas, canvas, stacked
 from hwcost.plot.roofline import draw_roofline
-from hwcost.plot.style import new_figure
 from hwcost.units import BYTES as BYTE_UNITS
 from hwcost.units import ENERGIES, shorten_name
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["PICTURES", "network_data", "network_figure"]
 
 PICTURES = ("time", "waste", "memory", "roofline")
 """What :func:`network_figure` can draw."""
 
-_PANELS = {"time": (2.5, 1.3), "waste": (2.4,), "memory": (1.6,)}
+_PANELS = {"time": {"time": 2.5, "utilization": 1.3}, "waste": {"waste": 2.4}, "memory": {"DRAM": 1.6, "energy": 1.6}}
 _MOVED = {"weight": "weights", "input": "inputs", "output": "outputs", "partial": "partial sums"}
 _SPENT = {"mac": "MACs", "sram": "next to the array", "dram": "DRAM", "idle": "at all times"}
 _NAMES = 1.5
@@ -94,7 +91,7 @@ def _layer_data(row: Any, total: Cost, sizes: Mapping[str, float]) -> dict[str, 
     }
 
 
-def network_figure(summary: Any, title: str = "", *, pictures: Sequence[str] = PICTURES) -> Figure:
+def network_figure(summary: Any, title: str = "", *, pictures: Sequence[str] = PICTURES, ax: Any = None) -> Any:
     """A network on an array, on one page.
 
     Args:
@@ -103,44 +100,52 @@ def network_figure(summary: Any, title: str = "", *, pictures: Sequence[str] = P
         pictures: some of :data:`PICTURES`: time and utilization of every layer; where its PE-cycles go, and those of
             the whole network; the bytes to and from DRAM of every layer and, if it is known, its energy; every layer
             under the roof of the array and of its memory.
+        ax: an Axes for each panel, in that order; by default those of a new figure.
+
+    Returns:
+        The figure, or the axes given.
 
     Raises:
-        InvalidValueError: an unknown picture.
+        InvalidValueError: an unknown picture, or another number of axes.
         MissingDependencyError: matplotlib is not installed.
     """
     if not pictures or not set(pictures) <= set(PICTURES):
         raise InvalidValueError("pictures", list(pictures), f"some of: {', '.join(PICTURES)}")
     data = network_data(summary)
-    panels = [height for name in _PANELS if name in pictures for height in _PANELS[name]]
-    panels += _PANELS["memory"] if "memory" in pictures and _has_energy(data) else ()
-    above = sum(panels) + _NAMES if panels else 0.0
-    heights = [height for height in (above, _ROOFLINE if "roofline" in pictures else 0.0) if height]
-    with new_figure(_WIDTH, sum(heights) + 0.4) as figure:
+    panels = {name: height for each, own in _PANELS.items() if each in pictures for name, height in own.items()}
+    if not any(layer["joules"] is not None for layer in data["layers"]):
+        panels.pop("energy", None)
+    above = sum(panels.values()) + _NAMES if panels else 0.0
+    is_roofline = "roofline" in pictures
+    heights = [height for height in (above, _ROOFLINE if is_roofline else 0.0) if height]
+    names = [*panels, *(["roofline"] if is_roofline else [])]
+
+    def arranged(figure: Any) -> list[Any]:
         parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-        if panels:
-            _draw_panels(parts[0], data, pictures, panels)
-        if "roofline" in pictures:
-            draw_roofline(parts[-1].subplots(), data)
+        found = list(stacked(*panels.values())(parts[0])) if panels else []
+        return [*found, parts[-1].subplots()] if is_roofline else found
+
+    with canvas(ax, names, (_WIDTH, sum(heights) + 0.4), arranged) as drawing:
+        _draw_panels(drawing, data, list(panels), with_total="waste" in pictures and data["total"] is not None)
+        if is_roofline:
+            draw_roofline(drawing.panels[-1], data)
         if title:
-            figure.suptitle(shorten_name(title, 120), fontsize=13)
-    return figure
+            drawing.title(shorten_name(title, 120), 13)
+    return drawing.drawn
 
 
-def _has_energy(data: Mapping[str, Any]) -> bool:
-    return any(layer["joules"] is not None for layer in data["layers"])
-
-
-def _draw_panels(part: Any, data: Mapping[str, Any], pictures: Sequence[str], panels: Sequence[float]) -> None:
+def _draw_panels(drawing: Canvas, data: Mapping[str, Any], panels: Sequence[str], *, with_total: bool) -> None:
     """The pictures that have a place for every layer, below each other."""
-    axes = list(part.subplots(len(panels), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": panels}).flat)
-    lowest = axes[-1]
-    if "time" in pictures:
-        draw_time(axes.pop(0), data)
-        draw_utilization(axes.pop(0), data)
-    if "waste" in pictures:
-        draw_waste(axes.pop(0), data, KINDS)
-    if "memory" in pictures:
-        draw_stacked(axes.pop(0), data, "dram_bytes", _MOVED, BYTE_UNITS, "DRAM")
-        if _has_energy(data):
-            draw_stacked(axes.pop(0), data, "joules", _SPENT, ENERGIES, "energy")
-    name_layers(lowest, data, with_total="waste" in pictures and data["total"] is not None)
+    for axes, name in zip(drawing.panels, panels, strict=False):
+        _DRAWN[name](axes, data)
+    for axes in drawing.lowest(drawing.panels[: len(panels)]):
+        name_layers(axes, data, with_total=with_total)
+
+
+_DRAWN: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
+    "time": draw_time,
+    "utilization": draw_utilization,
+    "waste": lambda axes, data: draw_waste(axes, data, KINDS),
+    "DRAM": lambda axes, data: draw_stacked(axes, data, "dram_bytes", _MOVED, BYTE_UNITS, "DRAM"),
+    "energy": lambda axes, data: draw_stacked(axes, data, "joules", _SPENT, ENERGIES, "energy"),
+}

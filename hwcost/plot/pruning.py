@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.bars import legend_outside, name_layers
-from hwcost.plot.style import BEYOND, BLACK, COLOURS, GREY, HOLLOW, LIGHT, new_figure, percent_limits
-from hwcost.units import marked, shorten_name
+from hwcost.plot.bars import name_layers
+from hwcost.plot.canvas import canvas
+from hwcost.plot.style import BEYOND, BLACK, COLOURS, GREY, HOLLOW, LIGHT, legend_outside, percent_limits
+from hwcost.units import marked, number, percent, shorten_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["pruning_data", "pruning_figure"]
 
@@ -46,9 +46,9 @@ def pruning_data(report: Any) -> dict[str, Any]:
     if not (content.get("widths") or blocks) or not content.get("layers"):
         raise InvalidValueError("report", report, "a report on a pruning that changed at least one width or block")
     before, after = content["before"], content["after"]
-    share = 100 * after["cycles"] / before["cycles"]
-    first, second = (marked(f"{each['cycles']:,.12g}", each.get("extrapolated")) for each in (before, after))
-    cycles = f"{first} to {second} cycles ({share:.2f} %)"
+    share = after["cycles"] / before["cycles"]
+    first, second = (marked(number(each["cycles"]), each.get("extrapolated")) for each in (before, after))
+    cycles = f"{first} to {second} cycles ({percent(share, 2)} %)"
     return {
         "title": f"{shorten_name(content['network'], 40)}: {cycles} on {content['array']}",
         "widths": [{"name": name, **sizes} for name, sizes in content["widths"].items()],
@@ -67,28 +67,39 @@ def _layer(content: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": content["name"], "utilization": shares, **more, "extrapolated": beyond}
 
 
-def pruning_figure(report: Any) -> Figure:
+def pruning_figure(report: Any, *, ax: Any = None) -> Any:
     """What stays of every width, which blocks do not, and every layer before and after, on one page.
 
     Args:
         report: as for :func:`pruning_data`.
+        ax: three Axes, for the widths, the cycles and the utilization; by default those of a new figure.
+
+    Returns:
+        The figure, or the axes given.
 
     Raises:
-        InvalidValueError: as :func:`pruning_data`.
+        InvalidValueError: as :func:`pruning_data`, or another number of axes.
         MissingDependencyError: matplotlib is not installed.
     """
     data = pruning_data(report)
-    with new_figure(_WIDTH, 9.0) as figure:
-        widths, cycles, used = figure.subplots(3, 1, gridspec_kw={"height_ratios": (1.1, 1.4, 1.2)})
-        used.sharex(cycles)
+    with canvas(ax, ("widths", "cycles", "utilization"), (_WIDTH, 9.0), _arranged) as drawing:
+        widths, cycles, used = drawing.panels
         blocks = [{"name": name, "before": 1, "after": 0} for name in data["blocks"]]
         _draw_widths(widths, [*data["widths"], *blocks])
         _draw_cycles(cycles, data["layers"])
         _draw_utilization(used, data)
         seconds = [{"name": each["name"], "seconds": each["seconds"][0]} for each in data["layers"]]
-        name_layers(used, {"layers": seconds}, with_total=False)
-        figure.suptitle(shorten_name(data["title"], 130), fontsize=12, parse_math=False)
-    return figure
+        for axes in drawing.lowest((cycles, used)):
+            name_layers(axes, {"layers": seconds}, with_total=False)
+        drawing.title(shorten_name(data["title"], 130))
+    return drawing.drawn
+
+
+def _arranged(figure: Any) -> Any:
+    panels = figure.subplots(3, 1, gridspec_kw={"height_ratios": (1.1, 1.4, 1.2)})
+    panels[2].sharex(panels[1])
+    panels[1].tick_params(axis="x", labelbottom=False)
+    return panels
 
 
 def _draw_widths(axes: Axes, widths: Any) -> None:
@@ -124,8 +135,7 @@ def _draw_cycles(axes: Axes, layers: Any) -> None:
     if beyond.any():
         axes.bar(0, 0, edgecolor=GREY, label=BEYOND, **HOLLOW)
     axes.set_ylabel("cycles")
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.tick_params(axis="x", labelbottom=False)
+    axes.yaxis.set_major_formatter(lambda value, _: number(value))
     axes.grid(visible=False, axis="x")
     legend_outside(axes)
 
@@ -144,7 +154,7 @@ def _draw_utilization(axes: Axes, data: Mapping[str, Any]) -> None:
     axes.plot(places, before, "o", label="before", **rings)
     axes.plot(places, after, "o", color=_AFTER, markersize=size, label="after")
     for share, colour, name in zip(data["utilization"], (BLACK, _AFTER), ("before", "after"), strict=True):
-        words = f"network {name}: {100 * share:.1f} %"
+        words = f"network {name}: {percent(share)} %"
         axes.axhline(100 * share, color=colour, linewidth=1.2, linestyle=(0, (4, 2)), label=words)
     axes.set_ylabel("utilization [%]")
     percent_limits(axes, float(np.nanmax([before, after])))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.plot.bars import BOUNDS, legend_outside
-from hwcost.plot.style import BEYOND, BLACK, GREY, plain_ticks
-from hwcost.units import BYTES, in_unit, shorten_name, unit_of
+from hwcost.plot.bars import BOUNDS
+from hwcost.plot.style import BEYOND, BLACK, GREY, legend_outside, plain_ticks
+from hwcost.units import BYTES, in_unit, percent, shorten_name, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,9 +18,10 @@ __all__ = ["draw_roofline"]
 
 _NAMED = 8
 _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)))
-# rough size of the picture on a page, in points, and the directions in which a number may move
-_POINTS_WIDE, _POINTS_HIGH = 500.0, 270.0
-_DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (0.7, 0.7), (-0.7, -0.7), (0.7, -0.7), (-0.7, 0.7))
+# rough size of the picture on a page in points, how far from a point a number may be, and in which directions
+_PAGE = np.array([500.0, 270.0])
+_STEPS = (7.0, 13.0, 20.0, 28.0, 40.0)
+_DIRECTIONS = np.stack([np.sin(np.pi * np.arange(16) / 8), np.cos(np.pi * np.arange(16) / 8)], axis=1)
 _RATES = ((1e12, "TMAC/s"), (1e9, "GMAC/s"), (1e6, "MMAC/s"), (1e3, "kMAC/s"), (1.0, "MAC/s"))
 
 
@@ -42,7 +43,9 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
     y = np.array([point["y"] for point in points]) / scale
     low, high = _ends(x, data)
     frame = (low, high, min(y.min() / 2.5, roof / 10), 2.2 * roof)
-    axes.plot([low, high], [roof, roof], color=BLACK, linewidth=1.4, label=f"all PEs busy: {roof:.4g} {unit}")
+    axes.plot(
+        [low, high], [roof, roof], color=BLACK, linewidth=1.4, label=f"all PEs busy: {in_unit(data['roof'], _RATES, 4)}"
+    )
     for slope, dashes in zip(data["slopes"], _DASHES, strict=False):
         rate = slope["bytes_per_s"] / scale
         ends = np.array([low, roof / rate])
@@ -56,7 +59,7 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
             look: dict[str, Any] = {"facecolors": face, "edgecolors": edge, "linewidth": 1.0, "zorder": 3}
             axes.scatter(x[where], y[where], s=[_area(points[i]) for i in where], **look)
     axes.set(xscale="log", yscale="log", xlim=frame[:2], ylim=frame[2:])
-    _number(axes, points[:_NAMED], np.stack([x, y])[:, :_NAMED], np.log(frame).reshape(2, 2))
+    _number(axes, points, np.stack([x, y]), _NAMED, np.log(frame).reshape(2, 2))
     plain_ticks(axes.xaxis, axes.yaxis)
     _legend(axes, points, has_total=data["total"] is not None)
     axes.set_xlabel(f"MACs per byte of {_listed(data['operands'])}")
@@ -64,7 +67,7 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
 
 
 def _points(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Layers at one place as one point, those that take the longest first."""
+    """Layers at one place as one point: that of the slowest layer first, then those that take the longest together."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for layer in layers:
         if not (layer["macs"] and layer["seconds"] and layer["bytes"]):
@@ -72,10 +75,11 @@ def _points(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         x, y = layer["macs"] / layer["bytes"], layer["macs"] / layer["seconds"]
         same = {"bound": layer["bound"], "extrapolated": layer["extrapolated"]}
         place = (float(f"{x:.3g}"), float(f"{y:.3g}"), *same.values())
-        point = found.setdefault(place, {"x": x, "y": y, **same, "share": 0.0, "names": []})
+        point = found.setdefault(place, {"x": x, "y": y, **same, "share": 0.0, "layers": {}})
         point["share"] += layer["share"]
-        point["names"].append(layer["name"])
-    return sorted(found.values(), key=lambda point: -point["share"])
+        point["layers"][layer["name"]] = layer["share"]
+    slowest = max((layer["share"] for layer in layers), default=0.0)
+    return sorted(found.values(), key=lambda point: (slowest not in point["layers"].values(), -point["share"]))
 
 
 def _ends(x: np.ndarray[Any, Any], data: Mapping[str, Any]) -> tuple[float, float]:
@@ -85,18 +89,25 @@ def _ends(x: np.ndarray[Any, Any], data: Mapping[str, Any]) -> tuple[float, floa
     return min([x.min(), *near]) / 2.5, max([x.max(), *near]) * 2.5
 
 
-def _number(axes: Axes, points: Sequence[Mapping[str, Any]], places: np.ndarray[Any, Any], frame: Any) -> None:
-    """A number next to each point, clear of other numbers and points."""
+def _number(
+    axes: Axes, points: Sequence[Mapping[str, Any]], places: np.ndarray[Any, Any], named: int, frame: Any
+) -> None:
+    """A number next to each point, as clear of others and of all points as can be; a line leads to it from afar."""
     from matplotlib.patheffects import withStroke
 
-    on_page = (np.log(places.T) - frame[:, 0]) / (frame[:, 1] - frame[:, 0]) * (_POINTS_WIDE, _POINTS_HIGH)
-    taken = list(on_page)
-    for i, point in enumerate(points):
-        away = np.sqrt(_area(point)) / 2 + 5.0
-        moves = [np.array(to) * (away + step) for step in (0.0, 6.0, 12.0) for to in _DIRECTIONS]
-        free = (move for move in moves if all(np.abs(on_page[i] + move - other).max() >= 8 for other in taken))
-        move = next(free, moves[0])
-        taken.append(on_page[i] + move)
+    on_page = (np.log(places.T) - frame[:, 0]) / (frame[:, 1] - frame[:, 0]) * _PAGE
+    reach = np.array([np.sqrt(_area(point)) / 2 for point in points])
+    taken = np.empty((0, 2))
+    for i in range(min(named, len(points))):
+        moves = np.array([to * (reach[i] + step) for step in _STEPS for to in _DIRECTIONS])
+        ends = on_page[i] + moves
+        to_points = np.linalg.norm(ends[:, None] - on_page, axis=-1) - reach
+        to_numbers = np.linalg.norm(ends[:, None] - taken, axis=-1)
+        clear = np.minimum(to_points.min(1), to_numbers.min(1, initial=np.inf) - _STEPS[0])
+        clear[np.any((ends < _STEPS[0]) | (ends > _PAGE - _STEPS[0]), axis=1)] -= _STEPS[-1]
+        move = moves[np.argmax(np.minimum(clear, 0.9 * _STEPS[0]))]
+        taken = np.append(taken, [on_page[i] + move], axis=0)
+        is_far = np.linalg.norm(move) > reach[i] + 1.5 * _STEPS[0]
         axes.annotate(
             str(i + 1),
             tuple(places[:, i]),
@@ -108,6 +119,9 @@ def _number(axes: Axes, points: Sequence[Mapping[str, Any]], places: np.ndarray[
             fontweight="bold",
             zorder=4,
             path_effects=[withStroke(linewidth=2.2, foreground="white")],
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkA": 5, "shrinkB": 0}
+            if is_far
+            else None,
         )
 
 
@@ -125,18 +139,27 @@ def _legend(axes: Axes, points: Sequence[Mapping[str, Any]], *, has_total: bool)
             handles.append(Line2D([], [], marker="o", linestyle="none", color=colour))
             labels.append(f"bound by {bound}")
     for i, point in enumerate(points[:_NAMED]):
-        others = len(point["names"]) - 1
-        name = shorten_name(point["names"][0], 24) + (f" and {others} like it" if others else "")
-        handles.append(Line2D([], [], marker=f"${i + 1}$", linestyle="none", color=BLACK, markersize=6))
-        labels.append(f"{name}: {100 * point['share']:.1f} %" if has_total else name)
+        # an edge would smear the digit
+        digit: dict[str, Any] = {"marker": f"${i + 1}$", "markersize": 7, "markeredgewidth": 0}
+        handles.append(Line2D([], [], linestyle="none", color=BLACK, **digit))
+        labels.append(_name_of(point, has_total=has_total))
     if any(point["extrapolated"] for point in points):
         handles.append(Line2D([], [], marker="o", linestyle="none", markerfacecolor="white", markeredgecolor=GREY))
         labels.append(BEYOND)
     if len(points) > _NAMED and has_total:
         handles.append(Line2D([], [], linestyle="none"))
-        labels.append(f"all others: {100 * sum(point['share'] for point in points[_NAMED:]):.1f} %")
+        labels.append(f"all others: {percent(sum(point['share'] for point in points[_NAMED:]))} %")
     title = "layers by their share of the time" if has_total else "layers, the slowest first"
-    legend_outside(axes, handles=handles, labels=labels, title=title, alignment="left")
+    legend_outside(axes, handles=handles, labels=labels, title=title, alignment="left", fontsize=9, labelspacing=0.4)
+
+
+def _name_of(point: Mapping[str, Any], *, has_total: bool) -> str:
+    """The slowest layer of a point by itself, and how many are at the same place."""
+    slowest = max(point["layers"], key=lambda name: point["layers"][name])
+    own, others = point["layers"][slowest], len(point["layers"]) - 1
+    name = shorten_name(slowest, 24) + (f": {percent(own)} %" if has_total else "")
+    rest = f": {percent(point['share'] - own)} %" if has_total else ""
+    return f"{name}\n{others} like it{rest}" if others else name
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -14,13 +14,14 @@ from hwcost.errors import InvalidValueError, MixedLibrariesError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import as_array, layer_cost
 from hwcost.model.layers import Conv2d, Layer
+from hwcost.plot.canvas import canvas, stacked
 from hwcost.plot.ceilings import Relaxations, check_relaxations, describe, sharpness_label
-from hwcost.plot.style import BEYOND, BLACK, COLOURS, GREY, HOLLOW, LIGHT, new_figure, percent_limits
+from hwcost.plot.style import BEYOND, BLACK, COLOURS, GREY, HOLLOW, LIGHT, percent_limits
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation
+from hwcost.units import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["stairs_data", "stairs_figure"]
 
@@ -125,21 +126,29 @@ def stairs_figure(
     relaxations: Relaxations = ("logistic",),
     *,
     device: DeviceFile | None = None,
-) -> Figure:
+    ax: Any = None,
+) -> Any:
     """Cycles, and below them utilization, of a layer against one of its widths: exact, smooth and FLOPs-like.
 
-    The arguments are those of :func:`stairs_data`. Widths beyond what a calibrated device was measured with are
-    hatched.
+    Widths beyond what a calibrated device was measured with are hatched.
+
+    Args:
+        layer, array, along, widths, relaxations, device: as for :func:`stairs_data`.
+        ax: two Axes, for the cycles and the utilization; by default those of a new figure.
+
+    Returns:
+        The figure, or the axes given.
 
     Raises:
+        InvalidValueError: as :func:`stairs_data`, or another number of axes.
         MissingDependencyError: matplotlib is not installed.
     """
     device, array = device or _device_of(array), as_array(array)
     data = stairs_data(layer, array, along, widths, relaxations, device=device)
     counted = np.asarray(data["widths"])
     width = _AXES.get(along, along.replace("_", " "))
-    with new_figure(7.6, 6.2) as figure:
-        above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
+    with canvas(ax, ("cycles", "utilization"), (7.6, 6.2), stacked(3, 2)) as drawing:
+        above, below = drawing.panels
         for axes, figure_name, scale in ((above, "cycles", 1), (below, "utilization", 100)):
             curves = (data["exact"], *data["curves"])
             exact, *smooth, linear = (scale * np.asarray(curve[figure_name], dtype=float) for curve in curves)
@@ -151,18 +160,20 @@ def stairs_figure(
             axes.plot(data["soft_widths"], linear, label="FLOPs-like (linear)", **below_others)
         _draw_measured(above, below, counted, data)
         above.set_ylabel("cycles")
+        above.yaxis.set_major_formatter(lambda value, _: number(value))
         above.set_ylim(bottom=0)
         below.set_ylabel("utilization [%]")
-        percent_limits(below, max(line.get_ydata().max() for line in below.get_lines()))
-        below.set_xlabel(f"number of {width}")
-        below.set_xlim(0 if counted[0] < 0.1 * counted[-1] else counted[0], counted[-1])
+        percent_limits(below, 100 * max(max(curve["utilization"]) for curve in (data["exact"], *data["curves"])))
         risers = [*counted[:-1][np.diff(data["exact"]["cycles"]) > 0].tolist(), data["widths"][-1]]
-        if len(counted) > 2 * len(risers) and len(risers) <= _MOST_TICKS:
-            below.set_xticks([data["widths"][0], *risers])
-        figure.suptitle(f"Cycles and utilization against the number of {width}", fontsize=13)
+        for axes in drawing.lowest(drawing.panels):
+            axes.set_xlabel(f"number of {width}")
+            axes.set_xlim(0 if counted[0] < 0.1 * counted[-1] else counted[0], counted[-1])
+            if len(counted) > 2 * len(risers) and len(risers) <= _MOST_TICKS:
+                axes.set_xticks([data["widths"][0], *risers])
+        drawing.title(f"Cycles and utilization against the number of {width}", 13)
         above.set_title(_setting(layer, array, along), color="#444444")
-        figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
+        drawing.legend([above], 3)
+    return drawing.drawn
 
 
 def _draw_measured(above: Axes, below: Axes, counted: Any, data: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "STYLE",
     "check_path",
     "legend_above",
+    "legend_outside",
     "load_matplotlib",
     "new_figure",
     "percent_limits",
@@ -98,6 +99,13 @@ def new_figure(width: float, height: float) -> Iterator[Figure]:
         # what a notebook shows; matplotlib gives its figures a picture only once pyplot is imported
         figure._repr_png_ = functools.partial(_render, figure, "png")  # type: ignore[attr-defined]
         yield figure
+
+
+def legend_outside(axes: Axes, **more: Any) -> None:
+    """Adds the legend to the right of the axes; dollar signs in names are not math."""
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1.02), borderaxespad=0, **more)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def percent_limits(axes: Axes, most: float) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.style import BEYOND, BLACK, COLOURS, LIGHT, new_figure, percent_limits, plain_ticks
-from hwcost.units import TIMES, unit_of
+from hwcost.plot.canvas import canvas
+from hwcost.plot.style import BEYOND, BLACK, COLOURS, LIGHT, percent_limits, plain_ticks
+from hwcost.units import TIMES, number, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
 
 __all__ = ["sweep_data", "sweep_figure"]
 
@@ -103,7 +103,8 @@ def sweep_figure(
     title: str = "",
     arrays: int = 1,
     extrapolated: Sequence[bool] | None = None,
-) -> Figure:
+    ax: Any = None,
+) -> Any:
     """The time of a network by rows and columns of the array, one map per dataflow; below, the best arrays by PEs.
 
     Dots on the maps are points of the front; beyond the dashed line, arrays exceed the PE budget. The plots below show,
@@ -117,15 +118,19 @@ def sweep_figure(
         title: of the figure.
         arrays: of these rows and columns in each machine.
         extrapolated: whether each point is beyond what the machine was measured with; its dots are then hollow.
+        ax: an Axes for each map, and two for the time and the utilization by PEs; by default those of a new figure.
+
+    Returns:
+        The figure, or the axes given.
 
     Raises:
-        InvalidValueError: as :func:`sweep_data`, or an index of ``front`` that is out of range.
+        InvalidValueError: as :func:`sweep_data`, an index of ``front`` that is out of range, another number of axes.
         MissingDependencyError: matplotlib is not installed.
 
     >>> points = {"rows": [8, 8, 16], "cols": [8, 16, 8], "dataflow": ["ws", "ws", "ws"], "seconds": [4.0, 2.0, 3.0]}
     >>> figure = sweep_figure(**points, utilization=[0.5, 0.5, 0.33], front=[0, 1])
     >>> [axes.get_ylabel() for axes in figure.axes]
-    ['rows', 'time [s]', 'time [s]', 'utilization [%]']
+    ['rows', 'time [s], log scale', 'utilization [%]', 'time [s], log scale']
     """
     high, wide, flows, times, used = _check_columns(rows, cols, dataflow, seconds, utilization)
     best = np.asarray(front, dtype=np.int64)
@@ -136,9 +141,11 @@ def sweep_figure(
     data = sweep_data(high, wide, flows, times)  # type: ignore[arg-type]
     scale, unit = unit_of(float(times.max()), TIMES)
     names = list(data["seconds"])
-    with new_figure(3.1 * max(2, len(names)) + 1.6, 7.4) as figure:
-        above, below = figure.subfigures(2, 1, height_ratios=(3, 2), squeeze=False).flat
-        panels = above.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
+    size = 3.1 * max(2, len(names)) + 1.6, 7.4
+    with canvas(
+        ax, [*names, "time by PEs", "utilization by PEs"], size, lambda figure: _arranged(figure, len(names))
+    ) as drawing:
+        *panels, left, right = drawing.panels
         norm = _log_norm(times / scale)
         axes_of_map = _axis(data["rows"]), _axis(data["cols"])
         for axes, name in zip(panels, names, strict=True):
@@ -150,20 +157,27 @@ def sweep_figure(
                 _draw_front(axes, high[shown], wide[shown], axes_of_map, is_beyond=is_beyond)
             axes.set_title(name)
         panels[0].set_ylabel("rows")
-        bar = above.colorbar(image, ax=list(panels), label=f"time [{unit}]", pad=0.02)
-        left, right = below.subplots(1, 2)
+        bar = panels[0].figure.colorbar(image, ax=panels, label=f"time [{unit}]", pad=0.02)
         _draw_best(left, right, high * wide * arrays, times / scale, 100 * used, flows, best)
         left.set_ylabel(f"time [{unit}]")
         plain_ticks(bar.ax.yaxis, left.xaxis, left.yaxis, right.xaxis)
         if pe_budget is not None:
             for axes in (left, right):
-                axes.axvline(pe_budget, color=BLACK, linestyle=_DASHES, linewidth=1, label=f"budget: {pe_budget} PEs")
+                axes.axvline(
+                    pe_budget, color=BLACK, linestyle=_DASHES, linewidth=1, label=f"budget: {number(pe_budget)} PEs"
+                )
         if beyond.any():
             left.plot([], [], "o", markersize=4, color=COLOURS[1], markerfacecolor="white", label=f"hollow: {BEYOND}")
-        handles, labels = left.get_legend_handles_labels()
-        below.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
-        figure.suptitle(title or "Time by rows and columns of the array", fontsize=12, parse_math=False)
-    return figure
+        drawing.legend([left], 5)
+        drawing.title(title or "Time by rows and columns of the array")
+    return drawing.drawn
+
+
+def _arranged(figure: Any, count: int) -> list[Any]:
+    """Maps next to each other, and two panels below."""
+    above, below = figure.subfigures(2, 1, height_ratios=(3, 2), squeeze=False).flat
+    maps = above.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]
+    return [*maps, *below.subplots(1, 2)]
 
 
 def _log_norm(times: Column) -> LogNorm:

@@ -1,0 +1,119 @@
+"""What a picture is drawn on: a figure of its own, or axes of the caller."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hwcost.errors import InvalidValueError
+from hwcost.plot.style import legend_outside, load_matplotlib, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Canvas", "canvas", "stacked"]
+
+
+class Canvas(NamedTuple):
+    """The panels of a picture.
+
+    Attributes:
+        panels: an Axes for each.
+        figure: that they are all of; None if they are the caller's, whose figure is left alone.
+    """
+
+    panels: tuple[Axes, ...]
+    figure: Figure | None
+
+    @property
+    def drawn(self) -> Any:
+        """What the caller gets: the figure, or their axes: one, or all of them."""
+        return self.figure or (self.panels[0] if len(self.panels) == 1 else self.panels)
+
+    def lowest(self, panels: Sequence[Axes]) -> Sequence[Axes]:
+        """Of panels below each other with one horizontal axis those that show it: the last, or all of the caller's."""
+        return panels if self.figure is None else panels[-1:]
+
+    def title(self, text: str, size: float = 12) -> None:
+        """A title above all panels, or on the first of the caller's; dollar signs are not math."""
+        if self.figure is not None:
+            self.figure.suptitle(text, fontsize=size, parse_math=False)
+        else:
+            self.panels[0].set_title(text, parse_math=False)
+
+    def legend(self, panels: Sequence[Axes], columns: int = 4) -> None:
+        """The legend of panels, each label once: below all of their part of the figure, or right of the caller's last.
+
+        It is outside of all panels, so that it lies on nothing that is drawn.
+        """
+        found: dict[str, Any] = {}
+        for axes in panels:
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                found.setdefault(label, handle)
+        if self.figure is None:
+            legend_outside(panels[-1], handles=list(found.values()), labels=list(found))
+            return
+        look: dict[str, Any] = {"loc": "outside lower center", "ncols": min(len(found), columns)}
+        legend = panels[0].figure.legend(list(found.values()), list(found), **look)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+
+
+Arrange = Callable[["Figure"], Iterable["Axes"]]
+
+
+@contextlib.contextmanager
+def canvas(ax: Any, names: Sequence[str], size: tuple[float, float], arrange: Arrange) -> Iterator[Canvas]:
+    """A new figure in the style of all pictures, or the caller's axes as they are; logarithmic axes say so at the end.
+
+    Args:
+        ax: None, an Axes, or several: an array or a sequence with one for each panel.
+        names: of the panels, for the error.
+        size: of a new figure in inches.
+        arrange: makes the panels of a new figure.
+
+    Raises:
+        InvalidValueError: anything else in ``ax``, or another number of them.
+    """
+    load_matplotlib()
+    if ax is not None:
+        given = Canvas(_checked(ax, names), None)
+        yield given
+        _say_logarithmic(given.panels)
+        return
+    with new_figure(*size) as figure:
+        yield Canvas(tuple(arrange(figure)), figure)
+        _say_logarithmic(figure.axes)
+
+
+def stacked(*heights: float) -> Arrange:
+    """Panels below each other that share their horizontal axis, with heights in proportion."""
+    return lambda figure: figure.subplots(
+        len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
+    )[:, 0]
+
+
+def _checked(ax: Any, names: Sequence[str]) -> tuple[Axes, ...]:
+    from matplotlib.axes import Axes
+
+    panels = tuple(np.asarray(ax, dtype=object).ravel())
+    if len(panels) != len(names) or not all(isinstance(each, Axes) for each in panels):
+        kinds = ", ".join(dict.fromkeys(type(each).__name__ for each in panels)) or "nothing"
+        panel = "one matplotlib Axes" if len(names) == 1 else f"{len(names)} matplotlib Axes, one for each panel"
+        raise InvalidValueError("ax", f"{len(panels)} ({kinds})", f"{panel}: {', '.join(names)}")
+    return panels
+
+
+def _say_logarithmic(panels: Iterable[Axes]) -> None:
+    for axes in panels:
+        for axis in (axes.xaxis, axes.yaxis):
+            text = axis.get_label_text()
+            if axis.get_scale() == "log" and text and not text.endswith(_LOGARITHMIC):
+                axis.set_label_text(f"{text}{_LOGARITHMIC}")
+
+
+_LOGARITHMIC = ", log scale"
