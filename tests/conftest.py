@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import importlib
+import json
 import os
 import shutil
 import signal
@@ -128,9 +131,33 @@ def hwcost(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, s
 
     def call(*args: object) -> tuple[int, str, str]:
         code = main([str(arg) for arg in args])
-        return code, *capfd.readouterr()
+        out, err = capfd.readouterr()
+        if code == 0 and "--json" in args:
+            checked_document(out)
+        return code, out, err
 
     return call
+
+
+def checked_document(text: str) -> None:
+    """Checks a document that a command printed against its schema; keeps it if HWCOST_JSON names a folder."""
+    document = json.loads(text)
+    folder = os.environ.get("HWCOST_JSON")
+    if folder is not None:
+        Path(folder, f"{hashlib.sha256(text.encode()).hexdigest()}.json").write_text(text, encoding="utf-8")
+    elif (validator := _validator_of(document["schema"])) is not None:
+        validator.validate(document)
+
+
+@functools.cache
+def _validator_of(schema: str) -> Any:
+    """The validator of a schema; None without jsonschema, which some jobs do not have."""
+    try:
+        import jsonschema
+    except ImportError:
+        return None
+    path = Path(__file__).parent.parent / "docs" / "schemas" / f"{schema.replace('/', '-')}.json"
+    return jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
 
 
 @pytest.fixture
