@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +16,11 @@ from hwcost.cli.shared.outputs import free_folder
 from hwcost.cli.shared.progress import showing
 from hwcost.cli.shared.values import INTEGER, REAL, parse_array, parse_member, parse_name, parse_share
 from hwcost.errors import needs_extra
-from hwcost.units import CLOCKS, in_unit
 from nas_plugin.cli import options
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import LATENCIES, METHODS
 
 if TYPE_CHECKING:
-    from nas_plugin.runs.result import Outcome, SearchResult
     from nas_plugin.space.arch_def import ArchDef
 
 __all__ = ["search"]
@@ -104,7 +101,7 @@ def search(source: str | None, out: Path | None, resume: Path | None, as_json: b
     if as_json:
         click.echo(json.dumps(result.as_dict() | {"run": str(folder)}, indent=2))
     else:
-        click.echo("\n".join([*_lines(result), f"Run folder: {folder}"]))
+        click.echo("\n".join([*result.lines(), f"Run folder: {folder}"]))
 
 
 def _check_options(source: str | None, given: dict[str, Any], resume: Path | None) -> None:
@@ -150,44 +147,3 @@ def _figures(stage: str, record: dict[str, Any]) -> str:
         objective = f"{record['ranked_by']} {record['objective']:.4f}"
         return f"{sizes} {done}: {objective}  accuracy {100 * record['accuracy']:.1f} %"
     return "  ".join(f"{name} {value:g}" for name, value in record.items() if isinstance(value, float))
-
-
-def _lines(result: SearchResult) -> Iterator[str]:
-    array = result.arch.array
-    yield f"{result.arch.name} on a {array.rows} x {array.cols} {array.dataflow} array, {array.fold_timing} folds"
-    others = list(array.as_dict().items())[5:]
-    if more := [f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in others]:
-        yield f"  {', '.join(more)}"
-    yield f"\n{'':24}{'winner':>14}{'reference':>14}"
-    winner, reference = (_column(result, outcome) for outcome in result.outcomes.values())
-    for label, text in winner.items():
-        yield f"{label:24}{text:>14}{reference[label]:>14}"
-    yield ""
-    for name, (before, after) in result.rounded.items():
-        yield f"{name} rounded up from {before} to {after} at equal cycles"
-    points = 100 * (result.winner.test_accuracy - result.reference.test_accuracy)
-    yield f"The winner takes {result.cycles_ratio:.3f} of the reference's cycles at {points:+.1f} points of accuracy."
-    if (limit := result.target_cycles) is None:
-        return
-    target = f"{result.settings.target} = {limit:,.0f} cycles"
-    if str(result.settings.target).endswith("ms"):
-        target += f" at {in_unit(array.clock_hz, CLOCKS)}"
-    share = float(result.cost(result.winner).total.cycles) / limit
-    yield f"Target {target}: the winner takes {100 * share:.1f} % of it."
-    if result.largest_alphas is not None and result.settings.snaps:
-        alphas = f"{result.largest_alphas:.3f} of the reference's cycles"
-        yield f"The largest alphas alone take {alphas}; the network is the most probable one within the target."
-
-
-def _column(result: SearchResult, outcome: Outcome) -> dict[str, str]:
-    """What is printed of a network, by label."""
-    total, sizes, blocks = result.cost(outcome).total, outcome.choice, result.arch.blocks
-    return {
-        "widths": "-".join(str(sizes[block.width_decision]) for block in blocks),
-        "kernels": ", ".join(str(sizes[block.kernel_decision]) for block in blocks if block.kind.on_maps),
-        "test accuracy": f"{100 * outcome.test_accuracy:.1f} %",
-        "cycles": f"{total.cycles:,.0f}",
-        "utilization": f"{100 * total.utilization:.1f} %",
-        "MACs": f"{total.macs:,}",
-        "parameters": f"{outcome.network.parameter_count:,}",
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import tomli_w
 
 from hwcost import Report, network_cost
 from hwcost.pruning.weights import saved_weights
+from hwcost.tables import Lines
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Record
 from nas_plugin.runs.folders import save
+from nas_plugin.runs.shown import lines_of
 from nas_plugin.runs.sweep import SearchSweep
 from nas_plugin.runs.task import read_weights
 from nas_plugin.space.arch_def import ArchDef
@@ -37,9 +39,9 @@ class Outcome:
     test_accuracy: float
 
 
-@dataclass(frozen=True)
-class SearchResult:
-    """What a run found.
+@dataclass(frozen=True, repr=False)
+class SearchResult(Lines):
+    """What a run found; prints as ``nas-plugin search`` does.
 
     Attributes:
         arch: the search space on its array.
@@ -57,6 +59,18 @@ class SearchResult:
     reference: Outcome
     log: list[Record]
     made_with: Mapping[str, str]
+
+    def lines(self) -> Iterator[str]:
+        """Winner and reference side by side, and what the winner takes of the limit."""
+        return lines_of(self)
+
+    @property
+    def in_words(self) -> str:
+        """What the winner takes and reaches on one line."""
+        points = 100 * (self.winner.test_accuracy - self.reference.test_accuracy)
+        return (
+            f"{self.arch.name}: {self.cycles_ratio:.3f} of the reference's cycles at {points:+.1f} points of accuracy"
+        )
 
     @property
     def outcomes(self) -> dict[str, Outcome]:

@@ -58,6 +58,10 @@ def test_the_run_folder_holds_all_of_the_result(finished: Path, small: nas_plugi
     assert read.as_dict() == in_memory.as_dict() == json.loads((finished / "result.json").read_text())
     lines = (finished / "log.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == in_memory.log == read.log
+    assert str(read) == str(in_memory)
+    assert "of the reference's cycles at" in str(read).splitlines()[-1]
+    assert repr(read).startswith("<SearchResult: ")
+    assert repr(read).count("\n") == 0
     assert [record["stage"] for record in in_memory.log] == ["search"] * 6 + ["winner"] * 4 + ["reference"] * 4
     for stage, outcome in in_memory.outcomes.items():
         weights = safetensors.torch.load_file(finished / f"{stage}.safetensors")
