@@ -22,6 +22,7 @@ BASES = {
     "plot ceiling": "",
     "plot memory": f"modules.py:Plain --input 1,3,8,8 {ARRAY}",
     "plot stairs": "",
+    "plot timeline": f"modules.py:Plain --input 1,3,8,8 {ARRAY}",
     "prune": f"modules.py:Plain --input 1,3,8,8 {ARRAY} --target 0.75",
     "sweep": "lenet.csv --rows 8 --cols 8",
     "table": f"lenet.csv {ARRAY}",
@@ -80,7 +81,7 @@ BAD = {
     "--fine-tune": COUNT,
     "--learning-rate": NUMBER,
     "--onnx": FILE,
-    **dict.fromkeys(("prune --input", "plot memory --input"), SHAPE),
+    **dict.fromkeys(("prune --input", "plot memory --input", "plot timeline --input"), SHAPE),
     "--torch-device": ["", "nowhere", "cuda:x"],
     "prune --out": ["", " ", ".", "lenet.csv"],
 }

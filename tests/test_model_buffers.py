@@ -113,6 +113,21 @@ def test_pixels_that_a_stride_leaves_out_hide_nothing():
     assert (point.again, point.again_bytes) == ((), 0)
 
 
+def test_a_network_is_drawn_along_time(good, refused, tmp_path):
+    from hwcost.plot import timeline_data
+    from hwcost.reports import summarise
+
+    target = tmp_path / "timeline.png"
+    drawn = ("plot", "timeline", *TREE[1:], "-o", str(target))
+    assert good(*drawn).strip() == str(target)
+    assert target.read_bytes().startswith(b"\x89PNG")
+    found = json.loads(good(*drawn, "--buffer", "16k", "--keep-activations", "--json"))
+    array = SystolicArray(16, 16, buffer_bytes=16384.0)
+    data = timeline_data(summarise(tree(), array, keep_activations=True))
+    assert (found["plot"], found["data"]) == ("timeline", json.loads(json.dumps(data)))
+    assert "--keep-activations" in refused(*drawn, "--keep-activations")
+
+
 def test_the_memory_of_a_network_is_drawn(good, refused, tmp_path):
     from hwcost.plot import memory_data
 

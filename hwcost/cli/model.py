@@ -15,6 +15,7 @@ from hwcost.cli.shared.options import (
     block,
     extrapolate,
     form_options,
+    keep_activations,
     option_names,
     parsed_by,
     size_option,
@@ -68,11 +69,7 @@ class Files(NamedTuple):
 @click.argument("source", metavar="MODEL")
 @model_options
 @model_array_options
-@click.option(
-    "--keep-activations",
-    is_flag=True,
-    help="Let results stay in the buffer between layers where that moves less.",
-)
+@keep_activations
 @skip_unsupported
 @extrapolate
 @click.option(

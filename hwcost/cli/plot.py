@@ -1,4 +1,4 @@
-"""``hwcost plot``: the smooth ceilings, the stairs of a layer, and the memory of a network, as pictures."""
+"""``hwcost plot``: smooth ceilings, the stairs of a layer, memory and time of a network, as pictures."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli.shared.machines import BUFFER, ArrayOptions, timed_options
-from hwcost.cli.shared.networks import ModelOptions, model_options
-from hwcost.cli.shared.options import Decorator, default_option, option_names
+from hwcost.cli.shared.networks import ModelOptions, model_options, summary_of
+from hwcost.cli.shared.options import (
+    Decorator,
+    default_option,
+    extrapolate,
+    keep_activations,
+    option_names,
+    skip_unsupported,
+)
 from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
 from hwcost.cli.shared.values import parse_number, parse_relaxations
 from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
@@ -35,6 +42,11 @@ Example:
   hwcost plot memory net.py:Net --input 1,3,224,224 --s1 16 --s2 16 --buffer 256k
 """
 
+_TIMELINE_EXAMPLE = """\b
+Example:
+  hwcost plot timeline net.py:Net --input 1,3,224,224 --device gemmini -o timeline.png
+"""
+
 _KINDS = ("logistic", "shifted", "generalized")
 _MAXIMUM = (parse_number, "a number from 1 to 1000", 1.0, 1000.0)
 _TEMPERATURES = (10.0, 20.0, 100.0)
@@ -56,7 +68,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print the d
 
 @click.group(cls=Commands)
 def plot() -> None:
-    """Draw stairs, smooth stand-ins, or the memory of a network.
+    """Draw stairs, smooth stand-ins, or a network's memory or time.
 
     Pictures are PNG, SVG or PDF files.
     """
@@ -146,6 +158,42 @@ def memory(*, source: str, options: ModelOptions, array: ArrayOptions, output: s
         figure = plots.memory_figure(network, machine.array, f"{network.name} on {machine.label}")
         data = plots.memory_data(network, machine.array) if as_json else None
     _write("memory", figure, output, data)
+
+
+@plot.command(epilog=_TIMELINE_EXAMPLE)
+@click.argument("source", metavar="MODEL")
+@model_options
+@timed_options
+@BUFFER
+@keep_activations
+@skip_unsupported
+@extrapolate
+@_output_option("timeline.png")
+@_json_option
+def timeline(
+    *,
+    source: str,
+    options: ModelOptions,
+    array: ArrayOptions,
+    keep_activations: bool,
+    skip_unsupported: bool,
+    extrapolate: bool,
+    output: str,
+    as_json: bool,
+) -> None:
+    """Draw the layers of a network along time.
+
+    MODEL is as for hwcost model. Each layer is a block as wide as its time and as high as its utilization, in the
+    colour of what bounds it; on a machine with a buffer, the memory in use is below.
+    """
+    from hwcost import plot as plots
+
+    check_outputs([source], {"--output": (output, PICTURE)})
+    machine, network = array.read(), options.read(source)
+    how = {"skip_unsupported": skip_unsupported, "extrapolate": extrapolate, "keep_activations": keep_activations}
+    summary = summary_of(network, machine, **how)
+    figure = plots.timeline_figure(summary)
+    _write("timeline", figure, output, plots.timeline_data(summary) if as_json else None)
 
 
 def _swept(workload: Workload) -> str:

@@ -14,8 +14,8 @@ from hwcost.errors import InvalidValueError
 from hwcost.units import printable
 
 __all__ = [
-    "TORCH_DEVICE", "Command", "Decorator", "added", "block", "default_option", "form_options", "option",
-    "option_names", "parsed_by", "size_option", "skip_unsupported", "value_of",
+    "TORCH_DEVICE", "Command", "Decorator", "added", "block", "default_option", "form_options", "keep_activations",
+    "option", "option_names", "parsed_by", "size_option", "skip_unsupported", "value_of",
 ]  # fmt: skip
 
 
@@ -99,6 +99,9 @@ TORCH_DEVICE = click.option(
 )
 extrapolate = click.option(
     "--extrapolate", is_flag=True, help="Print totals even if most of them is beyond what the device was measured with."
+)
+keep_activations = click.option(
+    "--keep-activations", is_flag=True, help="Let results stay in the buffer between layers where that moves less."
 )
 skip_unsupported = click.option(
     "--skip-unsupported", is_flag=True, help="Leave out operations that cannot be priced, and name them."
