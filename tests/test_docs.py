@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -31,6 +32,14 @@ SHOWN = [
     for text in TEXTS.values()
     for command, shown in re.findall(r"^\$ hwcost (.*)\n((?!```).+\n(?:.*\n)*?)```", text, flags=re.MULTILINE)
 ]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+PRINTED = [
+    found
+    for text in (README, *TEXTS.values())
+    for found in re.findall(
+        r"^```python\n((?:(?!```|>>>).*\n)+)```\n\n```text\n((?:(?!```).*\n)*)```$", text, flags=re.MULTILINE
+    )
+]
 COMMANDS = [
     line.removeprefix("hwcost ")
     for text in TEXTS.values()
@@ -45,6 +54,7 @@ COMMANDS = [
 
 def test_pages_were_found():
     assert len(SHOWN) >= 3
+    assert len(PRINTED) >= 2
     assert len(COMMANDS) >= 3
     assert "devices.md" in TEXTS
 
@@ -64,6 +74,20 @@ def test_commands_work(capsys, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     assert main(shlex.split(command)) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("code", "shown"), PRINTED)
+def test_python_prints_what_is_shown(capsys, code, shown):
+    for library in ("torch", "pandas"):
+        pytest.importorskip(library)
+    exec(code, {})
+    assert capsys.readouterr().out.splitlines() == shown.splitlines()
+
+
+def test_the_quick_start_lists_every_extra():
+    extras = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    rows = re.findall(r"^\| (`.*?`) \|", TEXTS["quick-start.md"], flags=re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(extras)
 
 
 def test_the_device_file_on_the_page_is_one(tmp_path):

@@ -3,7 +3,8 @@
     python tools/refresh_pages.py [docs/command-line.md ...]
 
 A command is a line ``$ hwcost ...`` in a fenced block, with its output up to the end of the block. Blocks without
-output stay as they are. Commands of docs/command-line.md find the files that this page shows; others the examples.
+output stay as they are. A block of Python without prompts is run too, if a block of text follows, which holds what it
+prints. Commands of docs/command-line.md find the files that this page shows; others the examples.
 A table stands between two comments (docs/page_tables.py).
 """
 
@@ -25,6 +26,7 @@ from hwcost.cli import main as hwcost  # noqa: E402
 from page_tables import filled  # noqa: E402  # found by the path above
 
 BLOCK = re.compile(r"^\$ hwcost (.*)\n((?!```).+\n(?:.*\n)*?)```", re.MULTILINE)
+PYTHON = re.compile(r"^(```python\n((?:(?!```|>>>).*\n)+)```\n\n```text\n)(?:(?!```).*\n)*```$", re.MULTILINE)
 FILES = re.compile(r"^`([\w.-]+)`:\n\n```text\n(.*?)```", re.MULTILINE | re.DOTALL)
 
 
@@ -34,7 +36,7 @@ def refreshed(text: str) -> str:
         os.symlink(PROJECT / "examples", "examples")
         for name, content in FILES.findall(text):
             Path(name).write_text(content, encoding="utf-8")
-        return filled(BLOCK.sub(_run, text))
+        return filled(PYTHON.sub(_print, BLOCK.sub(_run, text)))
 
 
 def _run(block: re.Match[str]) -> str:
@@ -49,8 +51,15 @@ def _run(block: re.Match[str]) -> str:
     return "\n".join([f"$ hwcost {line}", *lines, "```"])
 
 
+def _print(block: re.Match[str]) -> str:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(block[2], {})  # noqa: S102  # pages of this project
+    return f"{block[1]}{out.getvalue()}```"
+
+
 def main() -> None:
-    pages = [Path(each) for each in sys.argv[1:]] or sorted((PROJECT / "docs").rglob("*.md"))
+    pages = [Path(each) for each in sys.argv[1:]] or [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
     for page in pages:
         before = page.read_text(encoding="utf-8")
         after = refreshed(before)
