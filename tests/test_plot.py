@@ -29,7 +29,6 @@ from hwcost import (
     layer_cost,
     network_cost,
 )
-from hwcost.cli import main
 from hwcost.machine.energies import with_energy
 from hwcost.model.breakdown import KINDS, layer_breakdown
 from hwcost.network.operations import MemoryOnly
@@ -64,15 +63,10 @@ START = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
 @pytest.fixture
-def hwcost(capsys, tmp_path, monkeypatch):
+def hwcost(hwcost, tmp_path, monkeypatch):
     """The command line, run in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*args):
-        code = main([str(arg) for arg in args])
-        return code, *capsys.readouterr()
-
-    return call
+    return hwcost
 
 
 # ---------------------------------------------------------------- data
