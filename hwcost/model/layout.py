@@ -9,7 +9,7 @@ so that a relaxation that knows a ceiling knows every table.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,11 +19,13 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import Folds, last_fold
 from hwcost.machine.rows import called
 from hwcost.model.gemm import Gemm, share
-from hwcost.model.least import Chosen, tiling_of
 from hwcost.model.splits import Split
 from hwcost.model.sums import where
 from hwcost.model.tiles import Tile, patched, tile_of
 from hwcost.relaxation import EXACT, Relaxation
+
+if TYPE_CHECKING:
+    from hwcost.model.least import Chosen
 
 __all__ = ["Work", "is_depthwise", "is_zero", "lay_out", "lowered", "output_blocks", "padded", "partly", "tabled"]
 
@@ -60,7 +62,7 @@ class Work(NamedTuple):
     def of(cls, gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT, split: Split | None = None) -> Work:
         """A product on an array, or the longest part of it on one of several; ``folds`` are those of this array."""
         whole = padded(gemm, array, relaxation)
-        tiling = tiling_of(whole, array, relaxation, gemm.on_chip) if array.has_buffers else None
+        tiling = _tiling_of(whole, array, relaxation, gemm.on_chip) if array.has_buffers else None
         if split is None:
             tile = _tile_of(whole, array, relaxation) if array.has_tiles else None
             return cls(gemm, array, lay_out(whole, array, relaxation), relaxation, whole, gemm, "", 1, tile, tiling)
@@ -73,6 +75,12 @@ class Work(NamedTuple):
         """The longest part as if it were the whole product."""
         whole = padded(self.part, self.array, self.relaxation, self.gemm.count)
         return self._replace(gemm=self.part, padded=whole, letter="", parts=1)
+
+
+def _tiling_of(gemm: Gemm, array: SystolicArray, relaxation: Relaxation, on_chip: tuple[str, ...]) -> Chosen:
+    from hwcost.model.least import tiling_of  # five modules that a machine without buffers does not start with
+
+    return tiling_of(gemm, array, relaxation, on_chip)
 
 
 def padded(gemm: Gemm, array: SystolicArray, relaxation: Relaxation = EXACT, groups: Size | None = None) -> Gemm:
