@@ -55,6 +55,30 @@ def test_the_shape_of_an_array_is_the_best_of_all(tmp_path: Path) -> None:
     assert cycles == min(network_cost(LENET_5, SystolicArray(r, c)).total.cycles for r, c in others if 4 <= c <= 256)
 
 
+def test_the_notebook_runs() -> None:
+    for library in ("nbclient", "ipykernel", "torch", "matplotlib", "pandas"):
+        pytest.importorskip(library)
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(PROJECT / "examples" / "tutorial.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in cells)  # they are not kept
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert {output.output_type for output in outputs} == {"execute_result", "display_data", "stream"}
+    assert not any(output.get("name") == "stderr" for output in outputs)
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert sum("text/html" in output.get("data", {}) for output in outputs) == 5
+    shares = re.findall(
+        r"([\d.]+)%$",
+        "\n".join(str(output.get("data", {}).get("text/plain", "")).strip("'") for output in outputs),
+        re.MULTILINE,
+    )
+    assert len(shares) == 2
+    assert min(map(float, shares)) > 90
+
+
 def test_the_readme_has_commands_that_are_run_elsewhere() -> None:
     spec = importlib.util.spec_from_file_location("readme_commands", PROJECT / ".ci" / "readme_commands.py")
     assert spec is not None
