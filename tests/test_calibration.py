@@ -684,6 +684,24 @@ def test_calibrate_as_json_with_a_picture(measured_csv, tmp_path, capsys):
     assert picture.stat().st_size > 5000
 
 
+def test_title_text_and_repr_have_one_mean_error_of_all_shuffles(measured_csv, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from hwcost import calibration, plot
+
+    titles, found = [], []
+    monkeypatch.setattr(plot, "save", lambda figure, path: titles.append(figure.get_suptitle()))
+    fitted = calibration.fit
+    monkeypatch.setattr(calibration, "fit", lambda *args, **more: found.append(fitted(*args, **more)) or found[0])
+    _, text, _ = run(
+        capsys, measured_csv, "--device", "gemmini", "--free", "cycles_per_row", "--prior", "none", "--shuffles", "3",
+        "--starts", "1", "--plot", str(tmp_path / "a.png"),
+    )  # fmt: skip
+    (shown,) = re.findall(r"^mean error +([\d.]+ %)", text, re.M)
+    assert f"mean error {shown} on held-out" in titles[0]
+    assert f"mean error {shown} held out" in repr(found[0])
+    assert len({round(each.mape, 12) for each in found[0].scores_by_seed}) > 1
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [([], "--device is missing"), (["--device", "gemini"], "--device is 'gemini'"),

@@ -23,6 +23,7 @@ from common.measured_data import (  # noqa: E402
     AUTO,
     BEST,
     DATA,
+    EDGE,
     EDGE_SHARP,
     RTL,
     TILERS,
@@ -37,7 +38,9 @@ from common.simulated import UBOOST_ARRAY, uboost_layers  # noqa: E402
 from hwcost import Conv2d, Gemm, SystolicArray, layer_cost  # noqa: E402
 from hwcost.model.formula import layer_cycles  # noqa: E402
 from hwcost.plot import style  # noqa: E402
+from hwcost.plot.canvas import say_logarithmic  # noqa: E402
 from hwcost.scalesim import TopologyLayer  # noqa: E402
+from hwcost.units import percent  # noqa: E402
 
 BLUE, ORANGE, GREEN = style.COLOURS[:3]
 BLACK, GREY = style.BLACK, style.GREY
@@ -113,10 +116,10 @@ def held_out(folder: Path) -> Any:
     panels = {
         "Gemmini, best mappings": (BEST, gemmini_layers(folder, "best_cycles")),
         "Gemmini, default tiler": (AUTO, gemmini_layers(folder, "auto_cycles_med")),
-        "Edge TPU": (EDGE_SHARP, edge_networks(folder)),
+        "Edge TPU": (EDGE, edge_networks(folder)),
         **{f"Gemmini builds, {tiler}": (RTL, rtl_products(folder, tiler)) for tiler in TILERS},
     }
-    figure = canvas(9.6, 6.8)
+    figure = canvas(10.8, 7.2)
     for axes, (name, (form, measurements)) in zip(figure.subplots(2, 3).flat, panels.items(), strict=True):
         found = form.fitted(measurements)
         scale, unit = (1e3, "ms") if name == "Edge TPU" else (1e6, "thousand cycles")
@@ -126,7 +129,7 @@ def held_out(folder: Path) -> Any:
         axes.plot(x, y, "o", color=BLUE, markersize=3.6, alpha=0.7, markeredgewidth=0)
         axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
         axes.set_box_aspect(1)
-        axes.set_title(f"{name}\nmean error {100 * found.scores.mape:.1f} % ({found.scores.count})")
+        axes.set_title(f"{name}\nmean error {percent(found.scores.mape)} % ({found.scores.count})")
         axes.set_xlabel(f"measured [{unit}]")
         axes.set_ylabel(f"predicted [{unit}]")
         style.plain_ticks(axes.xaxis, axes.yaxis)
@@ -266,6 +269,7 @@ def main() -> int:
             continue
         with style.load_matplotlib().rc_context(style.STYLE):
             figure = draw(args.data)
+        say_logarithmic(figure.axes)
         style.save(figure, args.to / name)
         print(f"drawn: {name}", file=sys.stderr)
     return 0

@@ -21,7 +21,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cost
 from hwcost.model.layers import Layer
 from hwcost.tables import Lines
-from hwcost.units import CLOCKS, in_unit, plural
+from hwcost.units import CLOCKS, in_unit, percent, plural
 
 try:
     from scipy import stats
@@ -251,7 +251,7 @@ class Calibration(Lines):
     def in_words(self) -> str:
         """How much was fitted to what, and the error, on one line."""
         fitted = f"{plural(self.scores.count, 'measurement')}, {plural(len(self.estimates), 'number')} fitted"
-        return f"{fitted}, mean error {100 * self.scores.mape:.3g} % held out"
+        return f"{fitted}, mean error {percent(self.scores.mape, 2)} % held out"
 
     @property
     def errors(self) -> dict[str, float]:

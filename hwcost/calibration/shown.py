@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from hwcost.units import plural, printable
+from hwcost.units import percent, plural, printable
 
 __all__ = ["lines_of"]
 
@@ -22,10 +22,10 @@ def lines_of(found: Calibration_) -> Iterator[str]:
     yield ""
     yield f"{'':24}{'held out':>10}  {'seen':>10}"
     for label, name in (("mean error", "mape"), ("median error", "median")):
-        yield f"{label:24}{100 * getattr(held_out, name):>8.2f} %  {100 * getattr(seen, name):>8.2f} %"
+        yield f"{label:24}{percent(getattr(held_out, name), 2):>8} %  {percent(getattr(seen, name), 2):>8} %"
     for label, name in (("rank correlation", "spearman"), ("Kendall's tau", "kendall")):
         yield f"{label:24}{getattr(held_out, name):>10.4f}  {getattr(seen, name):>10.4f}"
-    by_seed = ", ".join(f"{100 * each.mape:.2f} %" for each in found.scores_by_seed)
+    by_seed = ", ".join(f"{percent(each.mape, 2)} %" for each in found.scores_by_seed)
     yield f"{'mean error by shuffle':24}{by_seed}"
     if found.margin is not None and found.coverage is not None:
         ends = f"{math.exp(-found.margin):.3f} to {math.exp(found.margin):.3f} times the prediction"

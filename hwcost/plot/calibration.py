@@ -10,7 +10,7 @@ import numpy as np
 from hwcost.errors import InvalidValueError
 from hwcost.plot.canvas import canvas
 from hwcost.plot.style import COLOURS, GREY, LIGHT, plain_ticks
-from hwcost.units import TIMES, unit_of
+from hwcost.units import TIMES, percent, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def calibration_figure(
         if margin is not None:
             right.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
         plain_ticks(left.xaxis, left.yaxis, right.xaxis)
-        mean = "" if error is None else f": mean error {100 * error:.2f} % on held-out measurements"
+        mean = "" if error is None else f": mean error {percent(error, 2)} % on held-out measurements"
         drawing.title(f"{name or 'fitted device'}{mean}")
     return drawing.drawn
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Canvas", "canvas", "stacked"]
+__all__ = ["Canvas", "canvas", "say_logarithmic", "stacked"]
 
 
 class Canvas(NamedTuple):
@@ -83,11 +83,11 @@ def canvas(ax: Any, names: Sequence[str], size: tuple[float, float], arrange: Ar
     if ax is not None:
         given = Canvas(_checked(ax, names), None)
         yield given
-        _say_logarithmic(given.panels)
+        say_logarithmic(given.panels)
         return
     with new_figure(*size) as figure:
         yield Canvas(tuple(arrange(figure)), figure)
-        _say_logarithmic(figure.axes)
+        say_logarithmic(figure.axes)
 
 
 def stacked(*heights: float) -> Arrange:
@@ -108,7 +108,8 @@ def _checked(ax: Any, names: Sequence[str]) -> tuple[Axes, ...]:
     return panels
 
 
-def _say_logarithmic(panels: Iterable[Axes]) -> None:
+def say_logarithmic(panels: Iterable[Axes]) -> None:
+    """Adds to the label of each logarithmic axis that it is one."""
     for axes in panels:
         for axis in (axes.xaxis, axes.yaxis):
             text = axis.get_label_text()
