@@ -134,8 +134,8 @@ class Operation:
 
     Args:
         layer: a layer with products, a :class:`MemoryOnly`, or an :class:`Unsupported`.
-        sizes: the fields of the layer that follow widths: a width by name; a pair of a name and a factor, as
-            ``("conv2", 25)`` behind a flattened 5 x 5 map; or a :data:`SizeExpression`.
+        sizes: the fields of the layer that follow widths, ``groups`` of a depthwise convolution too: a width by name; a
+            pair of a name and a factor, as ``("conv2", 25)`` behind a flattened 5 x 5 map; or a :data:`SizeExpression`.
         kind: the operator, in people's words; the type of the layer by default.
         path: the module that called it, with points between its parts; empty for the model itself. A network gives
             an operation without a path its name.
