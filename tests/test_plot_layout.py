@@ -171,6 +171,11 @@ def check_layout(figure):
             assert not any(text.get_window_extent().overlaps(box) for text in words_of(axes))
         assert figure.bbox.padded(2).contains(*box.min)
         assert figure.bbox.padded(2).contains(*box.max)
+    titles = [axes.title for axes in figure.axes if axes.get_title()]
+    for title in titles:
+        box = title.get_window_extent()
+        assert 0 <= box.x0 <= box.x1 <= figure.bbox.x1, title
+        assert not any(text.get_window_extent().overlaps(box) for text in texts), title
     for legend, other in itertools.combinations(legends_of(figure), 2):
         assert not legend.get_window_extent().overlaps(other.get_window_extent())
 
@@ -207,7 +212,7 @@ def test_each_figure_is_drawn_on_axes_of_ones_own(name):
     own = FIGURES[name]()
     bars = [axes for axes in own.axes if axes.get_label() == "<colorbar>"]
     count = len(own.axes) - len(bars)
-    figure = load_matplotlib().figure.Figure(figsize=(12, 4 * count), layout="constrained")
+    figure = load_matplotlib().figure.Figure(figsize=(12, 3.6 * count), layout="constrained")
     given = figure.subplots(count, squeeze=False).ravel()
     drawn = FIGURES[name](given)
     assert drawn is given[0] if count == 1 else drawn == tuple(given)
@@ -217,6 +222,14 @@ def test_each_figure_is_drawn_on_axes_of_ones_own(name):
         lines = ([np.asarray(line.get_ydata()).tolist() for line in axes.get_lines()] for axes in (one, other))
         assert next(lines) == next(lines)
         assert (one.get_ylabel(), one.get_yscale()) == (other.get_ylabel(), other.get_yscale())
+    check_layout(figure)
+
+
+def test_pictures_next_to_each_other_leave_room():
+    figure = load_matplotlib().figure.Figure(figsize=(13, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    network_figure(SUMMARIES["ResNet"](), "a roofline", pictures=["roofline"], ax=left)
+    FIGURES["memory"](right)
     check_layout(figure)
 
 

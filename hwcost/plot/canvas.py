@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Canvas", "canvas", "say_logarithmic", "stacked"]
+__all__ = ["Canvas", "canvas", "say_logarithmic", "size_in_points", "stacked"]
 
 
 class Canvas(NamedTuple):
@@ -38,12 +39,20 @@ class Canvas(NamedTuple):
         """Of panels below each other with one horizontal axis those that show it: the last, or all of the caller's."""
         return panels if self.figure is None else panels[-1:]
 
-    def title(self, text: str, size: float = 12) -> None:
-        """A title above all panels, or on the first of the caller's; dollar signs are not math."""
+    def title(self, text: str, size: float = 12, clear: float = 0.0) -> None:
+        """A title above all panels, or on the first of the caller's; dollar signs are not math.
+
+        Args:
+            text: of the title; wrapped on the caller's axes.
+            size: of its letters in a figure of its own.
+            clear: points above the first panel that are taken.
+        """
         if self.figure is not None:
             self.figure.suptitle(text, fontsize=size, parse_math=False)
-        else:
-            self.panels[0].set_title(text, parse_math=False)
+            return
+        wide, _ = size_in_points(self.panels[0])
+        lines = (textwrap.fill(line, max(16, int(wide / _LETTER))) for line in text.splitlines())
+        self.panels[0].set_title("\n".join(lines), fontsize=9, parse_math=False, pad=6 + clear)
 
     def legend(self, panels: Sequence[Axes], columns: int = 4) -> None:
         """The legend of panels, each label once: below all of their part of the figure, or right of the caller's last.
@@ -90,6 +99,12 @@ def canvas(ax: Any, names: Sequence[str], size: tuple[float, float], arrange: Ar
         say_logarithmic(figure.axes)
 
 
+def size_in_points(axes: Axes) -> tuple[float, float]:
+    """Width and height of an axes, before room is made for its labels and its legend."""
+    point = axes.figure.dpi / 72
+    return axes.bbox.width / point, axes.bbox.height / point
+
+
 def stacked(*heights: float) -> Arrange:
     """Panels below each other that share their horizontal axis, with heights in proportion."""
     return lambda figure: figure.subplots(
@@ -118,3 +133,5 @@ def say_logarithmic(panels: Iterable[Axes]) -> None:
 
 
 _LOGARITHMIC = ", log scale"
+_LETTER = 7.0
+"""Points of a letter of a title on the caller's axes, of which a legend may take some."""

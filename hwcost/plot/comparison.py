@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwcost.errors import InvalidValueError
-from hwcost.plot.canvas import canvas, stacked
+from hwcost.plot.canvas import canvas, size_in_points, stacked
 from hwcost.plot.style import BEYOND, COLOURS, GREY, HOLLOW, legend_outside, percent_limits, plain_ticks
 from hwcost.units import ENERGIES, TIMES, Units, in_unit, number, percent, shorten_name, unit_of
 
@@ -124,7 +124,7 @@ def _draw(
     Those beyond what was measured are hollow, and words stand in the place of NaN.
     """
     wide, texts = 0.8 / len(bars), np.broadcast_to(words, figures.shape)
-    room = 72 * axes.figure.get_figwidth() * axes.get_position().width * wide / (len(figures) + 0.2)  # type: ignore[union-attr]
+    room = size_in_points(axes)[0] * wide / (len(figures) + 0.2)
     style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 7}
     upright: dict[str, Any] = style | {"rotation": 90}
     longest = max((len(text(value)) for value in figures[~np.isnan(figures)]), default=0)
@@ -158,7 +158,7 @@ def _room_for_values(axes: Axes) -> None:
     """Makes the vertical axis longer where values stand above bars and dots."""
     values = [each for each in axes.texts if hasattr(each, "xy")]
     if values:
-        high = 72 * axes.figure.get_figheight() * axes.get_position().height  # type: ignore[union-attr]
+        high = size_in_points(axes)[1]
         points = max(_LETTER * len(each.get_text()) if each.get_rotation() else _HIGH for each in values) + 6
         share = min(0.6, points / high)
         to_axis = axes.transScale.transform

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hwcost.plot.bars import BOUNDS
+from hwcost.plot.canvas import size_in_points
 from hwcost.plot.style import BEYOND, BLACK, GREY, legend_outside, plain_ticks
 from hwcost.units import BYTES, in_unit, percent, shorten_name, unit_of
 
@@ -16,12 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_roofline"]
 
-_NAMED = 8
+_MOST_NAMED, _LINES, _ENTRY = 8, 45.0, 25.5
+"""Points that are named, and the height in the legend of what is above their names, and of each name."""
 _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)))
 # rough size of the picture on a page in points, how far from a point a number may be, and in which directions
 _PAGE = np.array([500.0, 270.0])
 _STEPS = (7.0, 13.0, 20.0, 28.0, 40.0)
 _DIRECTIONS = np.stack([np.sin(np.pi * np.arange(16) / 8), np.cos(np.pi * np.arange(16) / 8)], axis=1)
+_LETTER = 8.0
+"""Points of a letter of a label, with what the legend takes of narrow axes."""
 _RATES = ((1e12, "TMAC/s"), (1e9, "GMAC/s"), (1e6, "MMAC/s"), (1e3, "kMAC/s"), (1.0, "MAC/s"))
 
 
@@ -59,10 +64,12 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
             look: dict[str, Any] = {"facecolors": face, "edgecolors": edge, "linewidth": 1.0, "zorder": 3}
             axes.scatter(x[where], y[where], s=[_area(points[i]) for i in where], **look)
     axes.set(xscale="log", yscale="log", xlim=frame[:2], ylim=frame[2:])
-    _number(axes, points, np.stack([x, y]), _NAMED, np.log(frame).reshape(2, 2))
+    named = int(np.clip((size_in_points(axes)[1] - _LINES) / _ENTRY, 1, _MOST_NAMED))
+    _number(axes, points, np.stack([x, y]), named, np.log(frame).reshape(2, 2))
     plain_ticks(axes.xaxis, axes.yaxis)
-    _legend(axes, points, has_total=data["total"] is not None)
-    axes.set_xlabel(f"MACs per byte of {_listed(data['operands'])}")
+    _legend(axes, points, named, has_total=data["total"] is not None)
+    label = f"MACs per byte of {_listed(data['operands'])}"
+    axes.set_xlabel(textwrap.fill(label, max(16, int(size_in_points(axes)[0] / _LETTER))))
     axes.set_ylabel(f"attained [{unit}]")
 
 
@@ -130,7 +137,7 @@ def _area(point: Mapping[str, Any]) -> float:
     return 30.0 + 900.0 * float(point["share"])
 
 
-def _legend(axes: Axes, points: Sequence[Mapping[str, Any]], *, has_total: bool) -> None:
+def _legend(axes: Axes, points: Sequence[Mapping[str, Any]], named: int, *, has_total: bool) -> None:
     from matplotlib.lines import Line2D
 
     handles, labels = axes.get_legend_handles_labels()
@@ -138,7 +145,7 @@ def _legend(axes: Axes, points: Sequence[Mapping[str, Any]], *, has_total: bool)
         if any(point["bound"] == bound for point in points):
             handles.append(Line2D([], [], marker="o", linestyle="none", color=colour))
             labels.append(f"bound by {bound}")
-    for i, point in enumerate(points[:_NAMED]):
+    for i, point in enumerate(points[:named]):
         # an edge would smear the digit
         digit: dict[str, Any] = {"marker": f"${i + 1}$", "markersize": 7, "markeredgewidth": 0}
         handles.append(Line2D([], [], linestyle="none", color=BLACK, **digit))
@@ -146,9 +153,9 @@ def _legend(axes: Axes, points: Sequence[Mapping[str, Any]], *, has_total: bool)
     if any(point["extrapolated"] for point in points):
         handles.append(Line2D([], [], marker="o", linestyle="none", markerfacecolor="white", markeredgecolor=GREY))
         labels.append(BEYOND)
-    if len(points) > _NAMED and has_total:
+    if len(points) > named and has_total:
         handles.append(Line2D([], [], linestyle="none"))
-        labels.append(f"all others: {percent(sum(point['share'] for point in points[_NAMED:]))} %")
+        labels.append(f"all others: {percent(sum(point['share'] for point in points[named:]))} %")
     title = "layers by their share of the time" if has_total else "layers, the slowest first"
     legend_outside(axes, handles=handles, labels=labels, title=title, alignment="left", fontsize=9, labelspacing=0.4)
 

@@ -170,8 +170,12 @@ def stairs_figure(
             axes.set_xlim(0 if counted[0] < 0.1 * counted[-1] else counted[0], counted[-1])
             if len(counted) > 2 * len(risers) and len(risers) <= _MOST_TICKS:
                 axes.set_xticks([data["widths"][0], *risers])
-        drawing.title(f"Cycles and utilization against the number of {width}", 13)
-        above.set_title(_setting(layer, array, along), color="#444444")
+        setting = _setting(layer, array, along)
+        if drawing.figure is None:
+            drawing.title(setting)
+        else:
+            drawing.title(f"Cycles and utilization against the number of {width}", 13)
+            above.set_title(setting, color="#444444")
         drawing.legend([above], 3)
     return drawing.drawn
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from hwcost.machine.fields import is_finite
 from hwcost.plot.bars import BOUNDS
-from hwcost.plot.canvas import canvas, stacked
+from hwcost.plot.canvas import canvas, size_in_points, stacked
 from hwcost.plot.style import BEYOND, BLACK, COLOURS, HOLLOW, LIGHT, percent_limits
-from hwcost.units import BYTES, SIZES, TIMES, in_unit, number, percent, shorten_name, unit_of
+from hwcost.units import BYTES, SIZES, TIMES, in_unit, marked, number, percent, shorten_name, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +94,7 @@ def timeline_figure(summary: Any, title: str = "", *, ax: Any = None) -> Any:
     has_memory = any(layer["alive"] is not None for layer in layers)
     panels, heights = (("layers", "memory"), (3, 2)) if has_memory else (("layers",), (1,))
     with canvas(ax, panels, (_WIDTH, 5.8 if has_memory else 3.8), stacked(*heights)) as drawing:
-        _draw_layers(drawing.panels[0], layers, scale)
+        clear = _draw_layers(drawing.panels[0], layers, scale)
         for axes in drawing.panels[1:]:
             _draw_memory(axes, data, scale)
         for axes in drawing.panels:
@@ -103,17 +103,18 @@ def timeline_figure(summary: Any, title: str = "", *, ax: Any = None) -> Any:
             axes.set_xlabel(f"time [{unit}]")
             axes.xaxis.set_major_formatter(lambda value, _: number(value))
         drawing.legend(drawing.panels, 6)
-        drawing.title(title or _title(summary))
+        drawing.title(title or _title(summary), clear=clear)
     return drawing.drawn
 
 
 def _title(summary: Any) -> str:
-    total = "" if summary.is_withheld() else f": {in_unit(float(summary.cost.seconds), TIMES, 4)}"
+    time = marked(in_unit(float(summary.cost.seconds), TIMES), summary.extrapolated_share)
+    total = "" if summary.is_withheld() else f": {time}"
     return f"{shorten_name(summary.name, 60)} on {shorten_name(summary.label, 90)}{total}"
 
 
-def _draw_layers(axes: Axes, layers: Any, scale: float) -> None:
-    """Draws a block for each layer, with the names of those that are wide enough."""
+def _draw_layers(axes: Axes, layers: Any, scale: float) -> float:
+    """Draws a block for each layer, with the names of those that are wide enough: the points that these reach above."""
     starts = np.array([layer["starts"] for layer in layers]) / scale
     wide = np.array([layer["ends"] for layer in layers]) / scale - starts
     used = np.array([100 * layer["utilization"] for layer in layers])
@@ -121,7 +122,7 @@ def _draw_layers(axes: Axes, layers: Any, scale: float) -> None:
     axes.grid(visible=False, axis="x")
     if not layers:
         axes.text(0.5, 0.5, "no layer takes any time", ha="center", transform=axes.transAxes)
-        return
+        return 0.0
     percent_limits(axes, float(used.max()))
     for bound, colour in BOUNDS.items():
         for is_beyond in (False, True):
@@ -131,14 +132,17 @@ def _draw_layers(axes: Axes, layers: Any, scale: float) -> None:
                     "color": colour, "edgecolor": "white", "linewidth": 0.4}  # fmt: skip
                 label = f"bound by {bound}" + (f", {BEYOND}" if is_beyond else "")
                 axes.bar(starts[own], used[own], wide[own], align="edge", label=label, **look)
-    whole = float(wide.sum())
+    whole, above, (_, high) = float(wide.sum()), 0.0, size_in_points(axes)
     for layer, start, width, height in zip(layers, starts, wide, used, strict=True):
         if width >= _LETTER * whole:
             share = percent(float(width / whole))
+            text = f"{shorten_name(layer['name'], 22)}, {share} %"
             axes.annotate(
-                f"{shorten_name(layer['name'], 22)}, {share} %", (start + width / 2, height), (0, 3),
+                text, (start + width / 2, height), (0, 3),
                 textcoords="offset points", rotation=90, ha="center", va="bottom", fontsize=7, parse_math=False,
             )  # fmt: skip
+            above = max(above, 4.5 * len(text) + 3 - 0.7 * high * (1 - height / axes.get_ylim()[1]))
+    return above
 
 
 def _draw_memory(axes: Axes, data: Mapping[str, Any], scale: float) -> None:
