@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trying import tried
 
-from common.every_tiling import case_of, least_bytes
+from common.every_tiling import case_of, least_bytes, least_of_classes
 from common.measured_data import DATA
 from common.traffic_data import (
     ACCELFORGE,
@@ -62,6 +62,54 @@ def test_no_tiling_of_any_order_moves_less(flow):
                 tiling_of(gemm, array, EXACT)
         else:
             assert bytes_of(gemm, array) == pytest.approx(expected, rel=1e-12), (gemm, array)
+
+
+def many_units(rng, side):
+    """A product that is 40 to 400 times what an array takes of each letter."""
+    rows, filters, channels = (int(np.exp(rng.uniform(np.log(40), np.log(400)))) for _ in range(3))
+    if rng.random() < 0.6:
+        return Gemm(rows * side, filters * side, channels * side)
+    kernel, stride, width = int(rng.choice([3, 5])), int(rng.choice([1, 2])), int(rng.integers(7, 60))
+    return Conv2d(channels, filters, kernel, height=rows * stride, width=width, stride=stride).gemms()[0]
+
+
+@pytest.mark.parametrize("flow", ["ws", "os", "is"])
+def test_products_of_many_units_in_small_buffers_move_hardly_more_than_the_least(flow):
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        side = int(rng.choice([4, 8, 16]))
+        gemm = many_units(rng, side)
+        array = SystolicArray(side, side, dataflow=flow, buffer_bytes=1.0, reload_weight=0.0)
+        case = case_of(gemm, array)
+        rows, filters, channels = case.granules
+        one = case.width * channels * ((rows - 1) * case.step + case.reach) + case.sum_at_once * filters
+        room = float(int((one + 4 * case.positions * rows * filters) * np.exp(rng.uniform(-0.05, 4))))
+        array = dataclasses.replace(array, buffer_bytes=room)
+        expected = least_of_classes(case._replace(room=room))
+        if np.isinf(expected):
+            with pytest.raises(InvalidValueError, match="no tile fits"):
+                tiling_of(gemm, array, EXACT)
+        else:
+            exact = bytes_of(gemm, array)
+            assert expected * (1 - 1e-12) <= exact <= expected * 1.04, (gemm, array)
+            assert exact / 4 < bytes_of(gemm, array, RELAXATIONS["linear"]) < exact * 1.5, (gemm, array)
+
+
+def test_the_classes_hold_the_least_of_everything():
+    rng = np.random.default_rng(5)
+    for flow in ("ws", "os", "is"):
+        for _ in range(3):
+            array = SystolicArray(8, 8, dataflow=flow, buffer_bytes=float(rng.integers(900, 9000)))
+            case = case_of(random_product(rng), array)
+            assert least_of_classes(case) == least_bytes(case)
+
+
+def test_tiles_of_one_unit_are_tried():
+    array = SystolicArray(16, 16, dataflow="os", buffer_bytes=1163.0)  # room for 16 x 16 sums and their operands: 1056
+    found = layer_cost(Linear(237, 423, batch=1348), array)
+    assert found.dram_bytes == 1348 * 237 * 27 + 237 * 423 * 85 + 1348 * 423
+    array = SystolicArray(32, 32, buffer_bytes=10291.0)
+    assert layer_cost(Conv2d(165, 34, 3, height=61, width=61, padding=1), array).dram_bytes == 5_028_169
 
 
 def test_a_convolution_of_one_pixel_is_a_product_without_the_pixels_between_strides():

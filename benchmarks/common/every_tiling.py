@@ -93,6 +93,54 @@ def least_bytes(case: Case) -> float:
     return best
 
 
+def least_of_classes(case: Case) -> float:
+    """The same for products of many tiles: every tile, but only the orders of loops in which one operand stays."""
+    rows = np.array([(tile, count) for tile, count in _cuts(case.rows, case.granules[0])]).T
+    filters = np.array(_cuts(case.filters, case.granules[1])).T
+    channels = np.array(_cuts(case.channels, case.granules[2])).T
+    (t_m, n_m), (t_n, n_n), (t_k, n_k) = rows, filters, channels
+    g_m, g_n, g_k = case.granules
+    of_input, of_weight, of_sum = case.sizes
+    of_sum = of_sum * case.positions
+    at_once = of_weight * min(case.sum_at_once or g_k, case.channels * case.window)  # weights of a filter
+    weights = of_weight * case.channels * case.window * case.filters
+    again = 2 * of_sum * case.rows * case.filters * (n_k - 1)
+
+    def lines(count):
+        return of_input * case.width * _read(case, np.asarray(count))
+
+    halos = of_input * case.width * case.channels * _passed(case, t_m)
+    once = of_input * case.width * case.channels * (case.height or case.rows)
+    found = []
+
+    def add(held, moves):
+        fits = held <= case.room
+        found.append(np.where(fits, moves, np.inf).min())
+
+    # sums stay: rows down, filters across
+    m, n = (t_m[:, None], lines(t_m)[:, None], halos[:, None], n_m[:, None]), (t_n[None], n_n[None])
+    streams = np.minimum(m[1] * g_k + at_once * g_n, lines(g_m) * g_k + at_once * n[0])
+    add(of_sum * m[0] * n[0] + streams, m[2] * n[1] + weights * m[3])
+    # inputs stay: rows down, channels across
+    k = t_k[None]
+    streams = np.minimum(at_once * g_n + of_sum * m[0] * g_n, of_weight * k * case.window * g_n + of_sum * g_m * g_n)
+    add(m[1] * k + streams, m[2] + weights * m[3] + again[None])
+    # weights stay: channels down, filters across; then rows of all channels slide, or strips of a few overlap
+    k, n = (t_k[:, None], again[:, None]), (t_n[None], n_n[None])
+    stays = of_weight * k[0] * case.window * n[0]
+    add(stays + lines(g_m) * k[0] + of_sum * g_m * g_n, once * n[1] + weights + k[1])
+    for strip, read in zip(t_m, halos, strict=True):
+        add(stays + lines(strip) * g_k + of_sum * strip * n[0], read * n[1] + weights + k[1])
+    return float(min(found))
+
+
+def _cuts(total: int, unit: int) -> list[tuple[int, int]]:
+    """Sizes and numbers of equal tiles of whole units, each number with its smallest tile."""
+    units = math.ceil(total / unit)
+    return sorted({(min(math.ceil(units / count) * unit, total), math.ceil(units / math.ceil(units / count)))
+                   for count in range(1, units + 1)})  # fmt: skip
+
+
 def _at(case, loops, level, operand, tiles, outer, inner, totals, once, units):
     """What an operand takes in the buffer, and moves, if it is held at a level of the nest."""
     own = OF_OPERAND[operand]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 from collections.abc import Collection, Iterable, Iterator
@@ -21,7 +22,7 @@ from hwcost.relaxation import Relaxation
 __all__ = ["Chosen", "no_tile_fits", "room_to_read_once", "tiling_of"]
 
 _ALL = 32
-"""Counts up to this are all tried; larger ones grow by a tenth."""
+"""Counts up to this are all tried; larger ones grow by a tenth, up to tiles of one unit."""
 _BLOCKS = (2**9, 2**12)
 """Products that are cut at once, with stairs and without, so that what is computed for them stays in a cache."""
 _STEP = 1.25
@@ -183,12 +184,16 @@ _COUNTS = {has_stairs: _counts(has_stairs=has_stairs) for has_stairs in (True, F
 """The counts that are tried, with stairs and without."""
 
 
-def _tried(problem: Problem, row: Tiling, axes: int, *, has_stairs: bool) -> Any:
-    """The counts that are tried, along an axis before those of the sizes."""
+def _tried(problem: Problem, row: Tiling, axes: int, *, has_stairs: bool) -> tuple[Any, Any]:
+    """The units that a row cuts, and the counts that are tried, along an axis before those of the units.
+
+    The largest is no smaller than any number of units: a count above it stands for tiles of one unit.
+    """
     xp, units = problem.xp, problem.units_of_rows if row.tries == "m" else problem.units_of_channels
     largest = if_concrete(units, lambda: math.ceil(float(xp.max(backend_of(units).stop_gradient(units))))) or MOST
-    counts = [count for count in _COUNTS[has_stairs] if count <= largest]
-    return xp.reshape(backend_of(units).constant(counts, units), (-1, *(1,) * axes))
+    every = _COUNTS[has_stairs]
+    counts = every[: bisect.bisect_left(every, largest) + 1]
+    return units, xp.reshape(backend_of(units).constant(counts, units), (-1, *(1,) * axes))
 
 
 def _ways(problem: Problem, *, has_stairs: bool) -> Iterator[tuple[int, Tiling, bool]]:
@@ -215,10 +220,11 @@ def _exactly(given: Given) -> _Best:
     xp, axes = problem.xp, max(len(size.shape) for size in given.sizes)
     best: _Best | None = None
     for index, row, is_whole in _ways(problem, has_stairs=True):
-        counts = _tried(problem, row, axes, has_stairs=True)
+        units, counts = _tried(problem, row, axes, has_stairs=True)
         way = functools.partial(moved, row, problem, is_whole=is_whole, has_stairs=True)
-        first = xp.argmin(_weighed(problem, way(counts), given), axis=0)
+        first = xp.argmin(_weighed(problem, way(xp.minimum(counts, units)), given), axis=0)
         count = xp.reshape(xp.take(xp.reshape(counts, (-1,)), xp.reshape(first, (-1,)), axis=0), first.shape)
+        count = xp.minimum(count, units)
         found, zero = way(count), 0.0 * count
         weighed, room = _weighed(problem, found, given), _sum(held(row, problem, found.tile))
         figures = (size + zero for size in (zero + index, *found[1:-1], room))
@@ -235,7 +241,8 @@ def _exactly(given: Given) -> _Best:
 def _softly(given: Given) -> _Best:
     """The mean of the best counts of all rows and their neighbours, of which each weighs the less the more it moves.
 
-    The counts are chosen without a gradient: that of a minimum is the gradient of what attains it.
+    The counts are chosen without a gradient: that of a minimum is the gradient of what attains it. Only tiles of one
+    unit follow the number of units.
     """
     plain = given.map(lambda size: backend_of(size).stop_gradient(size))
     chosen, problem = problem_of(plain, has_stairs=False), problem_of(given, has_stairs=False)
@@ -243,13 +250,16 @@ def _softly(given: Given) -> _Best:
     weighed, figures, rows = [], [], []
     for index, row, is_whole in _ways(problem, has_stairs=False):
         way = functools.partial(moved, row, is_whole=is_whole, has_stairs=False)
-        counts = _tried(chosen, row, axes, has_stairs=False)
-        first = xp.argmin(_weighed(chosen, way(chosen, counts), plain), axis=0)
+        units, counts = _tried(chosen, row, axes, has_stairs=False)
+        first = xp.argmin(_weighed(chosen, way(chosen, xp.minimum(counts, units)), plain), axis=0)
         steps = xp.stack([first + step for step in (-1, 0, 1)])
         near = xp.clip(steps, 0, counts.shape[0] - 1)  # where this differs, a count would be taken twice
         counts = xp.reshape(xp.take(xp.reshape(counts, (-1,)), xp.reshape(near, (-1,)), axis=0), near.shape)
+        is_new = (near == steps) & (counts < units * _STEP)  # not the second that stands for tiles of one unit
+        units = problem.units_of_rows if row.tries == "m" else problem.units_of_channels
+        counts = xp.minimum(counts, units)
         found = way(problem, counts)
-        found = found._replace(fits=found.fits & (near == steps))
+        found = found._replace(fits=found.fits & is_new)
         columns = [*found[1:-1], _sum(held(row, problem, found.tile))]
         all_of = xp.broadcast_arrays(_weighed(problem, found, given), counts * 0.0 + index, *columns)
         weighed.append(all_of[0])

@@ -22,7 +22,7 @@ A smooth relaxation takes counts without stairs and a soft minimum over rows and
 tried: their gradient in the size of the buffer is mostly wrong.
 
 Source: the classes follow from the six orders of three loops with tiles at two levels; a search over all of them in
-tests/tilings.py finds nothing less.
+benchmarks/common/every_tiling.py finds nothing less.
 """
 
 from __future__ import annotations
