@@ -63,6 +63,8 @@ nitpick_ignore = [("py:attr", "options")]  # a field of Relaxation, which is des
 
 html_theme = "furo"
 html_title = f"hwcost {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 

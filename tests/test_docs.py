@@ -192,6 +192,19 @@ def test_every_public_name_has_a_place(pages):
     assert not missing
 
 
+def test_every_public_name_is_two_clicks_away(site):
+    """From the front page to a page, and from there to the place of the name; by what the pages themselves link to."""
+
+    def links(path):
+        (article,) = re.findall(r"<article.*?</article>", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        return {(path.parent / urldefrag(target)[0]).resolve() for target in Page(article).targets if ".html" in target}
+
+    first = links(site / "index.html")
+    reached = set().union(first, *(links(path) for path in first if path.is_file()))
+    places = set().union(*(Page(path.read_text(encoding="utf-8")).anchors for path in reached if path.is_file()))
+    assert not [name for name in public_names() if name not in places]
+
+
 def test_signatures_that_are_written_by_hand():
     written = re.findall(r"py:function:: (\w+)\((.*)\)", (DOCS / "api" / "hwcost.md").read_text(encoding="utf-8"))
     assert len(written) >= 4

@@ -60,6 +60,7 @@ def test_a_page(tmp_path):
     docs = tmp_path / "docs"
     docs.mkdir()
     shutil.copy(PROJECT / "docs" / "conf.py", docs)
+    shutil.copytree(PROJECT / "docs" / "_static", docs / "_static")
     (docs / "index.md").write_text("# Index\n\n```{toctree}\n:caption: How-to guides\n\nmine\n```\n")
     (docs / "mine.md").write_text(filled(page))
     options = ["-q", "-W", "--keep-going", "-n", "-d", str(tmp_path / "doctrees")]
