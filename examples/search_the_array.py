@@ -251,7 +251,7 @@ def draw(found: Found, rows: np.ndarray, cols: np.ndarray, values: np.ndarray, p
         left.plot(found.cols, found.rows, "x", color="black", label="ends, whole")
         left.plot(found.cols[0], found.rows[0], "s", mfc="none", mec="black", markersize=12, label="the best end")
         left.plot(cols[best], rows[best], "*", color=COLOURS[3], markersize=12, label="the optimum")
-        left.set(xscale="log", yscale="log", xlabel="columns", ylabel="rows")
+        left.set(xscale="log", yscale="log", xlabel="columns, log scale", ylabel="rows, log scale")
         left.set_title(f"LeNet on every array of at most {BUDGET:,} PEs")
         left.legend(loc="upper right")
         right.plot(found.paths[:, 1:, 0], color=COLOURS[1], linewidth=0.9)
