@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from hwcost import EXACT, Conv2d, InvalidValueError, Linear, Network, SystolicArray, layer_cost, network_cost
+from hwcost.devices import read_device
 from hwcost.model.formula import price
 from hwcost.network.operations import MemoryOnly, Operation
 from hwcost.network.peak import peak_of
 from hwcost.network.residency import plan_of
+from hwcost.reports import compare_networks, summarise
 
 
 def chain(rng, length):
@@ -253,3 +255,20 @@ def test_all_buffers_together_hold_a_network_or_do_not():
     own = {f"{operand}_buffer_bytes": 4096.0 for operand in ("weight", "input", "output")}
     assert not peak_of(residual(), SystolicArray(8, 8, **own)).fits
     assert peak_of(residual(), SystolicArray(8, 8, **dict.fromkeys(own, 1e6))).fits
+
+
+def test_a_network_fits_into_the_memory_that_a_chip_states():
+    layers = {"a": Linear(4096, 4096, batch=8), "b": Linear(4096, 100, batch=8)}
+    network = Network.of_layers("two", layers, is_chain=True)
+    for name, fits in {"tpu-v1": True, "gemmini": False}.items():
+        device = read_device(name)
+        peak = summarise(network, device).peak
+        assert peak.is_stated
+        assert peak.buffer == device.memory_bytes
+        assert peak.fits is fits
+        assert peak.bytes == 8 * 2 * 4096 * device.array.bytes_per_element
+        words = "fits into" if fits else "does not fit into"
+        assert f"all of it {words} the" in str(summarise(network, device))
+        assert compare_networks(network, device).records()[0]["fits"] is fits
+    assert summarise(network, "eyeriss").peak is None or read_device("eyeriss").memory_bytes
+    assert summarise(network, SystolicArray(8, 8)).peak is None

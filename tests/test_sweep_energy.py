@@ -23,7 +23,10 @@ SPACE = {"rows": [4, 8, 12, 32], "cols": [4, 8, 16], "dataflows": ["ws", "os"]}
 def test_figures_are_those_of_each_array(tmp_path):
     found = sweep(LAYERS, base=BASE, keep=tmp_path / "chunks", chunk=5, **SPACE)
     again = sweep(LAYERS, base=BASE, keep=tmp_path / "chunks", chunk=5, **SPACE)
-    assert (found.columns[-3:], len(found)) == (("dram_bytes", "sram_bytes", "energy_joules"), 24)
+    names = ("dram_bytes", "sram_bytes", "energy_joules", "average_watts", "energy_delay")
+    assert (found.columns[-5:], len(found)) == (names, 24)
+    assert found.average_watts.tolist() == (found.energy_joules / found.seconds).tolist()
+    assert found.energy_delay.tolist() == (found.energy_joules * found.seconds).tolist()
     for index, point in enumerate(found.points()):
         total = network_cost(LAYERS, found.array(index)).total
         assert point["cycles"] == total.cycles

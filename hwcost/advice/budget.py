@@ -111,7 +111,7 @@ def solve(
         InvalidValueError: a share that is out of range or that no widths fit.
     """
     if not is_real(share) or not 0 < share < 1:
-        raise InvalidValueError("budget", share, "a share of today's cycles above 0 and below 1, like 0.9")
+        raise InvalidValueError("budget", share, "a share of today's cost above 0 and below 1, like 0.9")
     if isinstance(effort, bool) or not isinstance(effort, int) or effort < 1:
         raise InvalidValueError("effort", effort, "an integer of at least 1")
     today = cost_report(network, array, skip_unsupported=True).total
@@ -128,8 +128,8 @@ def solve(
     if found.cycles > limit:
         lowest = math.ceil(1e4 * found.cycles / cycles_today) / 1e4
         if lowest >= 1:
-            raise InvalidValueError("budget", share, "leave it out", reason="no sizes that may be taken save cycles")
-        raise InvalidValueError("budget", share, f"at least {lowest:g}, the smallest share of today's cycles found")
+            raise InvalidValueError("budget", share, "leave it out", reason="no sizes that may be taken save anything")
+        raise InvalidValueError("budget", share, f"at least {lowest:g}, the smallest share of today's cost found")
     after = cost_report(network.at(found.sizes), array, skip_unsupported=True).total
     return Budget(
         share=float(share),

@@ -9,6 +9,7 @@ from hwcost.tables import Column, Document
 from hwcost.units import (
     ENERGIES,
     NOT_SHOWN,
+    POWERS,
     SIZES,
     TIMES,
     between,
@@ -81,8 +82,14 @@ def document_of(advice: Advice_, *, by_layer: bool = False, most: int | None = N
         rows=shown,
         left_out=len(rows) - len(shown),
         below=dict(zip((f" {index}" for index in range(len(below))), below, strict=True)),
-        terms={name: words for name, words in _TERMS.items() if name in titles},
+        terms={name: words for name, words in _terms(advice).items() if name in titles},
     )
+
+
+def _terms(advice: Advice_) -> dict[str, str]:
+    if advice.measure != "energy_joules":
+        return _TERMS
+    return _TERMS | {"network": "how many times less energy the whole network takes"}
 
 
 def _total(advice: Advice_, *, timed: bool) -> str:
@@ -93,6 +100,10 @@ def _total(advice: Advice_, *, timed: bool) -> str:
     parts = [marked(f"{amount(getattr(total, measure), measure)}{unit_word(measure)}", beyond)]
     if timed:
         parts.append(f"{marked(in_unit(total.seconds, TIMES, 4), beyond)}{between(advice.seconds_90)}")
+    if total.energy_joules is not None and measure != "energy_joules":
+        parts.append(f"{marked(in_unit(total.energy_joules, ENERGIES, 4), beyond)}")
+    if total.average_watts is not None:
+        parts.append(f"{marked(in_unit(total.average_watts, POWERS, 4), beyond)} on average")
     if total.pe_cycles:
         parts.append(f"{marked(f'{percent(total.utilization)} %', beyond)} utilization")
     return ", ".join(parts)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["advise"]
 
-_SHARE = ("a share of today's cycles between 0 and 1, like 0.9", 0.0, math.nextafter(1.0, 0.0))
+_SHARE = ("a share of today's cost between 0 and 1, like 0.9", 0.0, math.nextafter(1.0, 0.0))
 
 _OBJECTIVES = ("time", "energy")
 _OPTIONS = {name: f"--{name}" for name in ("budget", "multiple", "least", "effort")} | {"the table of costs": "--table"}
@@ -68,7 +68,7 @@ Examples:
     "--budget",
     metavar="SHARE",
     callback=parsed_by(parse_number, *_SHARE),
-    help="Find the widths that keep the most MACs within this share of today's cycles. No pruning: see hwcost prune.",
+    help="Find the widths that keep the most MACs within this share of today's cost. No pruning: see hwcost prune.",
 )
 @size_option("--multiple", help="Take only sizes that are multiples of N, like 8.  [default: 1]")
 @click.option(

@@ -155,8 +155,10 @@ def memory(*, source: str, options: ModelOptions, array: ArrayOptions, output: s
     machine, network = array.read(), options.read(source)
     names = {"SystolicArray.buffer_bytes": "--buffer", "network": "MODEL", "array": "the machine"}
     with option_names(names, printable(network.name)):
-        figure = plots.memory_figure(network, machine.array, f"{network.name} on {machine.label}")
-        data = plots.memory_data(network, machine.array) if as_json else None
+        own = None if machine.file is None else machine.file.memory_bytes
+        title = f"{network.name} on {machine.label}"
+        figure = plots.memory_figure(network, machine.array, title, memory_bytes=own)
+        data = plots.memory_data(network, machine.array, own) if as_json else None
     _write("memory", figure, output, data)
 
 

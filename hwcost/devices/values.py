@@ -192,6 +192,12 @@ class DeviceFile(Lines):
         calibrated = "" if self.fit is None else ", calibrated"
         return f"{self.name}: {self.summary}; {self.array.in_words}{calibrated}"
 
+    @property
+    def memory_bytes(self) -> float | None:
+        """The memory on the chip that the file states; None if it does not."""
+        stated: Any = self.facts["on_chip_bytes"].value if "on_chip_bytes" in self.facts else None
+        return None if stated is None else float(stated)
+
     def as_dict(self) -> dict[str, Any]:
         """The file as plain values, in reading order."""
         return {

@@ -21,12 +21,15 @@ class Peak:
         activations: bytes of all results that are alive, by layer: from the one that makes each to the last that reads
             it. Operations that are fused with a layer have no results of their own.
         weights: bytes of all weights.
-        buffer: bytes of the machine's buffers, all together; infinite if it has none, or one of them is.
+        buffer: bytes of the machine's buffers, all together, or of the memory that its chip states; infinite if there
+            are none, or one of them is.
+        is_stated: whether it is that of the chip.
     """
 
     activations: Mapping[str, float]
     weights: float
     buffer: float
+    is_stated: bool = False
 
     @property
     def layer(self) -> str:
@@ -40,16 +43,17 @@ class Peak:
 
     @property
     def fits(self) -> bool:
-        """Whether these and all weights fit into the buffer."""
+        """Whether these and all weights fit into it."""
         return self.bytes + self.weights <= self.buffer
 
 
-def peak_of(layers: Mapping[str, Any], array: SystolicArray) -> Peak:
+def peak_of(layers: Mapping[str, Any], array: SystolicArray, memory_bytes: float | None = None) -> Peak:
     """The memory that a network needs at once on a machine.
 
     Args:
         layers: a network whose edges are known.
         array: with its bytes of an element, and its buffer.
+        memory_bytes: on the chip of a machine that states no buffer.
 
     Raises:
         InvalidValueError: edges that are unknown.
@@ -69,7 +73,8 @@ def peak_of(layers: Mapping[str, Any], array: SystolicArray) -> Peak:
             for place, layer in enumerate(program)
         },
         size * float(weights),
-        _room(array),
+        _room(array) if array.has_buffers or memory_bytes is None else float(memory_bytes),
+        not array.has_buffers and memory_bytes is not None,
     )
 
 

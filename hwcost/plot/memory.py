@@ -17,12 +17,13 @@ _NAMES = 24
 """Layers that are named along the axis."""
 
 
-def memory_data(network: Any, array: Any) -> dict[str, Any]:
+def memory_data(network: Any, array: Any, memory_bytes: float | None = None) -> dict[str, Any]:
     """The data that :func:`memory_figure` draws.
 
     Args:
         network: whose edges are known.
         array: a machine; with a ``buffer_bytes``, what stays in it is there as well.
+        memory_bytes: on the chip of a machine that states no buffer.
 
     Returns:
         ``layers``: for each its name, ``alive``, bytes of all results that are alive, and ``kept``, bytes of those in
@@ -35,7 +36,7 @@ def memory_data(network: Any, array: Any) -> dict[str, Any]:
     >>> [(layer["name"], layer["alive"], layer["kept"]) for layer in data["layers"]], data["fits"]
     ([('a', 96.0, 32.0), ('b', 40.0, 32.0)], False)
     """
-    peak = peak_of(network, array)
+    peak = peak_of(network, array, memory_bytes)
     plan = plan_of(network, array) if is_finite(array.buffer_bytes) else None
     return {
         "layers": [
@@ -49,18 +50,20 @@ def memory_data(network: Any, array: Any) -> dict[str, Any]:
         "peak": peak.bytes,
         "peak_layer": peak.layer,
         "weights": peak.weights,
-        "buffer": None if plan is None else peak.buffer,
-        "fits": None if plan is None else peak.fits,
+        "buffer": peak.buffer if is_finite(peak.buffer) else None,
+        "fits": peak.fits if is_finite(peak.buffer) else None,
         "dram_bytes": None if plan is None else plan.bytes,
         "dram_bytes_alone": None if plan is None else plan.bytes_alone,
     }
 
 
-def memory_figure(network: Any, array: Any, title: str = "", *, ax: Any = None) -> Any:
+def memory_figure(
+    network: Any, array: Any, title: str = "", *, memory_bytes: float | None = None, ax: Any = None
+) -> Any:
     """Activations that are alive while each layer runs and, on a machine with a buffer, those that stay in it.
 
     Args:
-        network, array: as for :func:`memory_data`.
+        network, array, memory_bytes: as for :func:`memory_data`.
         title: above the picture; the name of the network by default.
         ax: an Axes; by default that of a new figure.
 
@@ -71,22 +74,24 @@ def memory_figure(network: Any, array: Any, title: str = "", *, ax: Any = None) 
         InvalidValueError: edges that are unknown, or no Axes.
         MissingDependencyError: matplotlib is not installed.
     """
-    data = memory_data(network, array)
+    data = memory_data(network, array, memory_bytes)
     layers = data["layers"]
     places = range(len(layers))
     with canvas(ax, ["memory"], (9.0, 4.4), lambda figure: [figure.subplots()]) as drawing:
         (axes,) = drawing.panels
         alive = [layer["alive"] for layer in layers]
         axes.bar(places, alive, width=0.9, color=LIGHT, label="activations that are alive")
-        if data["buffer"] is not None:
+        if data["dram_bytes"] is not None:
             kept = [layer["kept"] for layer in layers]
             axes.bar(places, kept, width=0.9, color=COLOURS[2], label="of these, in the buffer")
+        if data["buffer"] is not None:
+            what = "memory of the chip" if data["dram_bytes"] is None else "buffer"
             axes.axhline(
                 data["buffer"],
                 color=BLACK,
                 linewidth=1.4,
                 linestyle=(0, (4, 2)),
-                label=f"buffer, {in_unit(data['buffer'], SIZES, 4)}",
+                label=f"{what}, {in_unit(data['buffer'], SIZES, 4)}",
             )
         axes.annotate(
             _bytes(data["peak"]),

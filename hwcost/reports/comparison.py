@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.columns import scaled
 from hwcost.model.cost import ENERGY
+from hwcost.network.peak import Peak
 from hwcost.reports.rows import Summary, summarise
 from hwcost.reports.shown import withheld_text
 from hwcost.tables import Column, Document, Records
@@ -18,6 +20,7 @@ from hwcost.units import (
     BYTES,
     ENERGIES,
     NOT_SHOWN,
+    POWERS,
     TIMES,
     Units,
     marked,
@@ -56,7 +59,7 @@ class Pair:
 
     def record(self) -> dict[str, Any]:
         """The totals as flat data."""
-        summary, array = self.summary, self.summary.array
+        summary, array, peak = self.summary, self.summary.array, self.summary.peak
         row = {
             "network": summary.name,
             "device": summary.device or None,
@@ -65,6 +68,7 @@ class Pair:
             **{name: summary.figures()[name] for name in _OF_MEMORY},
             **dict(zip(("seconds_90_low", "seconds_90_high"), summary.seconds_90 or (None, None), strict=True)),
             "ratio": self.ratio,
+            **_memory(peak),
             "mostly_bound": summary.mostly_bound,
             **{f"seconds_bound_by_{name}": each for name, each in summary.seconds_by_bound.items()},
             "missing": len(summary.missing),
@@ -158,6 +162,18 @@ def compare_networks(
     return Comparison.of(summarise(network, machine, **options) for network in own for machine in machines)
 
 
+def _memory(peak: Peak | None) -> dict[str, Any]:
+    """What a network needs at once, and whether that fits."""
+    names = ("peak_bytes", "weight_bytes", "fits")
+    values = (None,) * 3 if peak is None else (peak.bytes, peak.weights, peak.fits)
+    return dict(zip(names, values, strict=True))
+
+
+def _fits(pair: Pair) -> str:
+    peak = pair.summary.peak
+    return NOT_SHOWN if peak is None else "yes" if peak.fits else "no"
+
+
 def _ratio(summary: Summary, first: Summary) -> float | None:
     if summary.is_withheld() or first.is_withheld():
         return None
@@ -197,9 +213,16 @@ def _document(pairs: Sequence[Pair]) -> Document:
     if not any(pair.summary.seconds_90 for pair in pairs):
         del columns[4]
     columns[-1:-1] = _of_memory(pairs)
+    if any(pair.summary.peak is not None for pair in pairs):
+        columns.append(Column[Pair]("fits", _fits, rank=1))
     if any(pair.summary.missing for pair in pairs):
         columns.append(Column[Pair]("MISSING", lambda pair: str(len(pair.summary.missing) or "")))
-    terms = {"time/first": "below 1 it is faster than the first line"} if len(pairs) > 1 else {}
+    known_terms = {
+        "time/first": "below 1 it is faster than the first line",
+        "fits": "whether weights and activations fit into the memory on the chip at once",
+    }
+    titles = {column.title for column in columns}
+    terms = {name: words for name, words in known_terms.items() if name in titles and len(pairs) > 1}
     heading = Comparison(tuple(pairs)).in_words
     return Document(heading, columns, list(pairs), below=dict(_legends(pairs)), terms=terms)
 
@@ -209,6 +232,12 @@ def _of_memory(pairs: Sequence[Pair]) -> Iterator[Column[Pair]]:
     yield _of_units(pairs, "DRAM", lambda pair: pair.summary.cost.dram_bytes, BYTES)
     if any(pair.energy_joules is not None for pair in pairs):
         yield _of_units(pairs, "energy", lambda pair: pair.energy_joules, ENERGIES)
+        yield dataclasses.replace(_of_units(pairs, "power", _watts, POWERS), rank=2)
+
+
+def _watts(pair: Pair) -> float | None:
+    watts: float | None = pair.summary.figures()["average_watts"]
+    return watts
 
 
 def _of_units(pairs: Sequence[Pair], title: str, value: Callable[[Pair], float | None], units: Units) -> Column[Pair]:

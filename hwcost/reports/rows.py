@@ -61,8 +61,8 @@ class Summary(Value, Records):
         measured: the name of the calibrated device; empty for an array that was not fitted to measurements.
         extrapolate: whether totals of which more than half is beyond what was measured are among the figures.
         plan: the activations that stay in the buffer; None unless they were asked to.
-        peak: the memory that the network needs at once, on a machine with a buffer, if it is known which layer reads
-            what.
+        peak: the memory that the network needs at once, on a machine with a buffer or on a chip that states its memory,
+            if it is known which layer reads what.
         label: the machine in words.
         device: the name of the device; empty for an array that is none.
     """
@@ -243,7 +243,8 @@ class Summary(Value, Records):
             return None
         found: dict[str, Any] = {
             "peak_bytes": self.peak.bytes, "peak_layer": self.peak.layer, "weight_bytes": self.peak.weights,
-            "buffer_bytes": self.array.buffer_bytes if is_finite(self.array.buffer_bytes) else None,
+            "buffer_bytes": self.peak.buffer if is_finite(self.peak.buffer) else None,
+            "of_the_chip": self.peak.is_stated,
             "fits": self.peak.fits,
         }  # fmt: skip
         if self.plan is not None:
@@ -360,6 +361,8 @@ def with_device(summary: Summary, device: DeviceFile, network: Mapping[str, Any]
         extrapolate: give totals of which more than half is beyond what was measured.
     """
     summary = dataclasses.replace(summary, device=device.name, label=f"{device.name}: {summary.array.in_words}")
+    if summary.peak is None and device.memory_bytes is not None and tensors_of(network) is not None:
+        summary = dataclasses.replace(summary, peak=peak_of(network, summary.array, device.memory_bytes))
     if device.fit is None:
         return summary
     layers = {**network, RUN: Ends(0, 0), SPILLED: Spilled(0)}

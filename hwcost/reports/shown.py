@@ -19,6 +19,7 @@ from hwcost.units import (
     BYTES,
     CLOCKS,
     NOT_SHOWN,
+    SIZES,
     TIMES,
     between,
     in_unit,
@@ -161,7 +162,8 @@ def _memory_text(summary: Summary_) -> str:
     assert peak is not None
     needed = f"{in_unit(peak.bytes, BYTES, 4)} of activations at {printable(peak.layer)}"
     fits = "fits" if peak.fits else "does not fit"
-    text = f"at most {needed}, {in_unit(peak.weights, BYTES, 4)} of weights; all of it {fits} into the buffer"
+    room = f"the {in_unit(peak.buffer, SIZES, 4)} that the chip states" if peak.is_stated else "the buffer"
+    text = f"at most {needed}, {in_unit(peak.weights, BYTES, 4)} of weights; all of it {fits} into {room}"
     if plan is None:
         return text
     kept = f"{plural(len(plan.kept), 'result')} stay in it" if len(plan.kept) != 1 else "1 result stays in it"

@@ -33,6 +33,7 @@ OBJECTIVES = Table({
     "time": Objective("time", "time"),
     "pes": Objective("PEs", "pes"),
     "energy": Objective("energy", "energy_joules", "energy_joules"),
+    "edp": Objective("energy times delay", "energy_delay", "energy_joules"),
     "buffer": Objective("bytes of buffers", "all_buffer_bytes"),
     "dram": Objective("bytes of DRAM", "dram_bytes", "dram_bytes"),
     "sram": Objective("bytes of SRAM", "sram_bytes", "sram_bytes"),
@@ -61,9 +62,15 @@ def check_objectives(chosen: Collection[str] | None, fields: Collection[str], *,
         raise InvalidValueError("objectives", chosen, f"some of {', '.join(OBJECTIVES)}, each once")
     for name in chosen:
         check_one_of("objectives", name, OBJECTIVES)
-    if "energy" in chosen and not has_energy:
+    of_energy = [name for name in chosen if OBJECTIVES[name].figure == "energy_joules"]
+    if of_energy and not has_energy:
         reason = "there are no figures of energy"
-        raise InvalidValueError("objectives", "energy", "pass energy=, or a base with them", reason=reason)
+        raise InvalidValueError(
+            "objectives",
+            of_energy[0],
+            "figures of energy: those of the machine, or of a table (energy=, --energy)",
+            reason=reason,
+        )
     if "buffer" in chosen and not has_buffers:
         raise InvalidValueError("objectives", "buffer", "leave it out, or sweep a buffer", reason="no buffer is swept")
     return tuple(chosen)

@@ -151,6 +151,31 @@ class Sweep(Value, Records):
         return np.asarray(Cost(macs=self.macs, pe_cycles=pe_cycles).utilization)
 
     @property
+    def average_watts(self) -> Column:
+        """Energy over time.
+
+        Raises:
+            InvalidValueError: there are no figures of energy.
+        """
+        return np.asarray(self._energy / self.seconds)
+
+    @property
+    def energy_delay(self) -> Column:
+        """Energy times latency (EDP) in joule seconds.
+
+        Raises:
+            InvalidValueError: there are no figures of energy.
+        """
+        return np.asarray(self._energy * self.seconds)
+
+    @property
+    def _energy(self) -> Column:
+        if self.energy_joules is None:
+            reason = "there are no figures of energy"
+            raise InvalidValueError("base", self.base, "a machine with them, as with_energy makes it", reason=reason)
+        return self.energy_joules
+
+    @property
     def all_buffer_bytes(self) -> Column:
         """The bytes of all buffers of each machine together; infinite without a limit."""
         shared, *own = (np.asarray(self._buffer(name)) for name in BUFFERS)
@@ -185,7 +210,8 @@ class Sweep(Value, Records):
     def columns(self) -> tuple[str, ...]:
         """The names of the columns of a point."""
         more = (name for name in FIGURES if name != "cycles" and getattr(self, name) is not None)
-        return ("rows", "cols", "dataflow", *self.fields, "pes", "cycles", "seconds", "utilization", *more)
+        derived = () if self.energy_joules is None else ("average_watts", "energy_delay")
+        return ("rows", "cols", "dataflow", *self.fields, "pes", "cycles", "seconds", "utilization", *more, *derived)
 
     @functools.cached_property
     def ranked(self) -> Column:
@@ -206,10 +232,7 @@ class Sweep(Value, Records):
         Raises:
             InvalidValueError: the base has no figures of energy, or all points have more PEs.
         """
-        if self.energy_joules is None:
-            reason = "there are no figures of energy"
-            raise InvalidValueError("base", self.base, "a machine with them, as with_energy makes it", reason=reason)
-        return self._least(pes, self.energy_joules, self.time, self.pes)
+        return self._least(pes, self._energy, self.time, self.pes)
 
     def busiest(self) -> int:
         """The index of the point with the highest utilization; of several, the fastest."""

@@ -81,12 +81,19 @@ def check_figures(
     if chosen is None:
         own = set(figures_of(*arrays))
     else:
+        if isinstance(chosen, str):
+            raise InvalidValueError("figures", chosen, f"a list of some of: {', '.join(FIGURES)}")
         for name in chosen:
             check_one_of("figures", name, FIGURES)
         own = {"cycles", *chosen}
         if "energy_joules" in own and not all(array.has_energy for array in arrays):
             reason = "there are no figures of energy"
-            raise InvalidValueError("figures", "energy_joules", "pass energy=, or a base with them", reason=reason)
+            raise InvalidValueError(
+                "figures",
+                "energy_joules",
+                "figures of energy: those of the machine, or of a table (energy=, --energy)",
+                reason=reason,
+            )
     return tuple(name for name in FIGURES if name in own or name in needed)
 
 

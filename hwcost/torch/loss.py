@@ -37,6 +37,7 @@ __all__ = ["CostLoss", "LatencyLoss"]
 Probabilities: TypeAlias = Mapping[str, Tensor] | Tensor
 Function: TypeAlias = Callable[[Tensor], Tensor]
 _SOFT = RELAXATIONS["shifted"]
+_UNITS = {"cycles": "cycles", "energy_joules": "J"}
 MOST_JOINT = 2**16
 """Networks of a space for which a table over all decisions has the weights that do not fit."""
 
@@ -102,7 +103,7 @@ class CostLoss(nn.Module):
         limit = f"weight {self.weight:g}" if self.limit is None else f"limit: {self.limit.asked}"
         return (
             f"{self.NAME} of {self.network.name} on {self.array.in_words}; {plural(len(options), 'decision')}, "
-            f"{sizes:.3g} networks; {how}; reference {self.reference:.6g} {self.FIGURE}; {limit}"
+            f"{sizes:.3g} networks; {how}; reference {self.reference:.6g} {_UNITS[self.FIGURE]}; {limit}"
         )
 
     def _check(self, array: SystolicArray) -> SystolicArray:

@@ -242,10 +242,13 @@ class ArrayOptions(NamedTuple):
             array = adapted_device(base, **changes)
             if self.energy is None:
                 return Machine(array, file)
-            if memory is None and not array.has_buffers and file is not None and "on_chip_bytes" in file.facts:
-                memory = file.facts["on_chip_bytes"].value
+            if memory is None and not array.has_buffers and file is not None:
+                memory = file.memory_bytes
             figures = figures_of(array, self.energy, memory_bytes=memory)
             array = with_energy(array, self.energy, memory_bytes=memory)
+            for name, each in figures.items():
+                if each.status == "assumed":
+                    note(f"energy: {name} of {self.energy} is assumed for this machine: {each.source}")
         return Machine(array, file, self.energy, figures, memory)
 
 
