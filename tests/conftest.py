@@ -225,3 +225,16 @@ def calls_of() -> Callable[[Callable[..., Any]], contextlib.AbstractContextManag
             sys.setprofile(before)
 
     return record
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser, started once for the tests of a file."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the pages are opened with playwright")
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium is installed to open pages in")
+    with playwright.sync_playwright() as found:
+        started = found.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()

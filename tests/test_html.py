@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -30,7 +29,6 @@ pytest.importorskip("matplotlib")
 
 ARRAY = SystolicArray(16, 16, dram_bytes_per_s=2e9)
 WITH_ENERGY = with_energy(SystolicArray(16, 16, dram_bytes_per_s=2e9, buffer_bytes=65536), "45nm-textbook")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 FREE = Network(
     "free",
@@ -265,18 +263,6 @@ def test_without_widths_there_are_no_stairs():
 
 
 # ---------------------------------------------------------------- a browser
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser, started once for all tests."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the pages are opened with playwright")
-    if BROWSER is None:
-        pytest.skip("no Chromium is installed to open pages in")
-    with playwright.sync_playwright() as found:
-        started = found.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
