@@ -11,7 +11,8 @@
 
 from hwcost.model.shapes import layer_shape
 from hwcost.reports.comparison import Comparison, Pair, compare_networks
-from hwcost.reports.rows import Summary, summarise, with_device
+from hwcost.reports.making import summarise, with_device
+from hwcost.reports.rows import Summary
 from hwcost.reports.tree import Module, Row
 
 __all__ = [

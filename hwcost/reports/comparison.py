@@ -13,7 +13,8 @@ from hwcost.machine.array import SystolicArray
 from hwcost.model.columns import scaled
 from hwcost.model.cost import ENERGY
 from hwcost.network.peak import Peak
-from hwcost.reports.rows import Summary, summarise
+from hwcost.reports.making import summarise
+from hwcost.reports.rows import Summary
 from hwcost.reports.shown import withheld_text
 from hwcost.tables import Column, Document, Records
 from hwcost.units import (
