@@ -25,7 +25,7 @@ sys.path.insert(0, str(PROJECT / "docs"))
 from hwcost.cli import main as hwcost  # noqa: E402
 from page_tables import filled  # noqa: E402  # found by the path above
 
-BLOCK = re.compile(r"^\$ hwcost (.*)\n((?!```).+\n(?:.*\n)*?)```", re.MULTILINE)
+BLOCK = re.compile(r"^\$ hwcost (.*)\n((?!```|\$ ).+\n(?:(?!\$ ).*\n)*?)```", re.MULTILINE)
 PYTHON = re.compile(r"^(```python\n((?:(?!```|>>>).*\n)+)```\n\n```text\n)(?:(?!```).*\n)*```$", re.MULTILINE)
 FILES = re.compile(r"^`([\w.-]+)`:\n\n```text\n(.*?)```", re.MULTILINE | re.DOTALL)
 
