@@ -23,8 +23,9 @@ OF_OPERAND = {"inputs": "mk", "weights": "kn", "outputs": "mn"}
 class Case(NamedTuple):
     """A product: rows (of ``positions`` outputs), filters and channels (of ``window`` products), and a machine.
 
-    ``height``, ``width``, ``reach`` and ``step`` are those of the rows of inputs. ``granules`` are what the array
-    takes of m, n and k (rows, filters, channels), ``sizes`` the bytes of an input, a weight and a partial sum.
+    The rows are those of all ``images``. ``height``, ``width``, ``reach`` and ``step`` are those of the rows of inputs.
+    ``granules`` are what the array takes of m, n and k (rows, filters, channels), ``sizes`` the bytes of an input, a
+    weight and a partial sum.
     """
 
     rows: int
@@ -40,39 +41,60 @@ class Case(NamedTuple):
     reach: int = 1
     step: int = 1
     sizes: tuple[float, float, float] = (1.0, 1.0, 4.0)
+    images: int = 1
+
+    @property
+    def of_image(self) -> int:
+        """Rows of an image."""
+        return self.rows // self.images
 
 
 def case_of(gemm: Gemm, array: SystolicArray) -> Case:
     """A product on a machine whose operands share a buffer."""
     problem = problem_of(given_of(gemm, array).map(np.asarray), has_stairs=True)
-    rows, _, positions, height, width, reach, step = (int(size) for size in problem.strips)
+    rows, of_image, positions, height, width, reach, step = (int(size) for size in problem.strips)
     return Case(
         rows=rows, filters=int(gemm.n), channels=int(problem.channels), room=float(array.buffer_bytes),
         granules=(int(problem.rows_at_once), int(problem.filters_at_once), int(problem.channels_at_once)),
         positions=positions, window=int(problem.positions), sum_at_once=int(problem.sum_at_once), height=height,
         width=width, reach=reach, step=step,
-        sizes=(array.bytes_per_element, array.bytes_per_element, array.partial_bytes),
+        sizes=(array.bytes_per_element, array.bytes_per_element, array.partial_bytes), images=rows // of_image,
     )  # fmt: skip
 
 
 def _read(case: Case, rows: Any) -> Any:
-    return np.minimum((rows - 1) * case.step + case.reach, case.height or case.rows)
+    height = case.height or case.rows
+    few = np.minimum((rows - 1) * case.step + case.reach, height)
+    return np.where(rows <= case.of_image, few, np.ceil(rows / case.of_image) * height)
 
 
 def _passed(case: Case, rows: Any) -> Any:
-    return (case.height or case.rows) + (np.ceil(case.rows / rows) - 1) * (case.reach - case.step)
+    strips = np.maximum(np.ceil(case.of_image / rows), 1)
+    return case.images * ((case.height or case.rows) + (strips - 1) * (case.reach - case.step))
+
+
+def _row_cuts(case: Case) -> list[tuple[int, int]]:
+    """Rows and numbers of equal tiles of whole images, and of strips of an image."""
+    unit, found = case.granules[0], _cuts(case.rows, max(case.granules[0], case.of_image))
+    if unit < case.of_image:
+        found += [(rows, count * case.images) for rows, count in _cuts(case.of_image, unit)]
+    return sorted(set(found))
 
 
 def least_bytes(case: Case) -> float:
     """The least bytes that cross the memory, without the outputs themselves."""
     totals = dict(zip(LETTERS, (case.rows, case.filters, case.channels), strict=True))
-    units = {name: math.ceil(totals[name] / size) for name, size in zip(LETTERS, case.granules, strict=True)}
     once = dict(zip(LETTERS, case.granules, strict=True))
-    tried = [sorted({math.ceil(units[name] / count) for count in range(1, units[name] + 1)}) for name in LETTERS]
-    grid = np.stack([each.ravel() for each in np.meshgrid(*tried, indexing="ij")], axis=0)
-    tiles = {name: np.minimum(grid[i] * once[name], totals[name]) for i, name in enumerate(LETTERS)}
-    outer = {name: np.ceil(units[name] / grid[i]) for i, name in enumerate(LETTERS)}
-    inner = {name: grid[i].astype(float) for i, name in enumerate(LETTERS)}
+    cuts = {"m": _row_cuts(case), "n": _cuts(case.filters, once["n"]), "k": _cuts(case.channels, once["k"])}
+    places = np.meshgrid(*(np.arange(len(cuts[name])) for name in LETTERS), indexing="ij")
+    sizes = {name: np.array(cuts[name])[place.ravel()].T for name, place in zip(LETTERS, places, strict=True)}
+    tiles = {name: sizes[name][0] for name in LETTERS}
+    outer = {name: sizes[name][1].astype(float) for name in LETTERS}
+    inner = {name: np.ceil(tiles[name] / once[name]) for name in LETTERS}
+    if once["m"] < case.of_image:  # the last of the rows of each image may be fewer
+        whole = tiles["m"] / case.of_image * math.ceil(case.of_image / once["m"])
+        inner["m"] = np.where(tiles["m"] > case.of_image, whole, inner["m"])
+    units = {name: max(count for _, count in cuts[name]) for name in LETTERS}
     best = math.inf
     for first in itertools.permutations(LETTERS):
         for second in itertools.permutations(LETTERS):
@@ -95,7 +117,7 @@ def least_bytes(case: Case) -> float:
 
 def least_of_classes(case: Case) -> float:
     """The same for products of many tiles: every tile, but only the orders of loops in which one operand stays."""
-    rows = np.array([(tile, count) for tile, count in _cuts(case.rows, case.granules[0])]).T
+    rows = np.array(_row_cuts(case)).T
     filters = np.array(_cuts(case.filters, case.granules[1])).T
     channels = np.array(_cuts(case.channels, case.granules[2])).T
     (t_m, n_m), (t_n, n_n), (t_k, n_k) = rows, filters, channels
@@ -110,7 +132,7 @@ def least_of_classes(case: Case) -> float:
         return of_input * case.width * _read(case, np.asarray(count))
 
     halos = of_input * case.width * case.channels * _passed(case, t_m)
-    once = of_input * case.width * case.channels * (case.height or case.rows)
+    once = of_input * case.width * case.channels * case.images * (case.height or case.rows)
     found = []
 
     def add(held, moves):

@@ -103,6 +103,9 @@ def problem_of(given: Given, *, has_stairs: bool) -> Problem:
     one = xp.ones_like(given.channels)
     up = xp.ceil if has_stairs else (lambda size: size)
     rows = xp.maximum(xp.ceil(given.m / strips.positions), one)
+    if not given.is_plain:  # whole images, or a strip of one
+        rows = xp.where(rows > strips.of_image, xp.ceil(rows / strips.of_image) * strips.of_image, rows)
+    cuts_images = has_stairs and not given.is_plain
     channels = xp.minimum(xp.maximum(xp.ceil(given.k / given.positions), one), given.channels)
     return Problem(
         strips=strips,
@@ -116,7 +119,7 @@ def problem_of(given: Given, *, has_stairs: bool) -> Problem:
         channels_at_once=channels,
         filters_at_once=given.n,
         sum_at_once=given.k,
-        units_of_rows=up(xp.maximum(strips.rows / rows, one)),
+        units_of_rows=strips.units(rows, xp) if cuts_images else up(xp.maximum(strips.rows / rows, one)),
         units_of_channels=up(given.channels / channels),
         units_of_filters=up(given.filters / given.n),
         rooms=given.rooms,

@@ -5,8 +5,9 @@ A convolution is cut into strips of output rows. With windows of ``reach`` input
     r output rows need (r - 1) * step + reach input rows,
     an image of H input rows in strips is read as H + (strips - 1) * (reach - step) rows,
 
-since neighbours overlap. Rows and columns between the windows of a stride larger than the kernel are not read. A plain
-product, and a convolution with a kernel of one pixel, has rows of one position that share nothing.
+since neighbours overlap. A tile has whole images, or a strip of one. Rows and columns between the windows of a stride
+larger than the kernel are not read. A plain product, and a convolution with a kernel of one pixel, has rows of one
+position that share nothing.
 """
 
 from __future__ import annotations
@@ -55,6 +56,42 @@ class Strips(NamedTuple):
         """Input rows that are read in one pass over all images in strips of some output rows, ``count`` per image."""
         halos = xp.where(rows < self.of_image, (count - 1) * self.halo, 0.0 * rows)
         return self.rows / self.of_image * (self.height + halos)
+
+    def units(self, unit: Any, xp: Any) -> Any:
+        """How many times some output rows are in all images; ``unit`` is whole images if it is more than one."""
+        _, blocks, strips = self._units(unit, xp)
+        return blocks * strips
+
+    def cut(self, unit: Any, count: Any, xp: Any) -> tuple[Any, Any]:
+        """The number and the rows of equal tiles of whole images or, where ``count`` is larger, strips of them."""
+        block, blocks, strips = self._units(unit, xp)
+        whole = xp.ceil(blocks / xp.minimum(count, blocks))
+        strip = xp.ceil(strips / xp.maximum(xp.floor(count / blocks), 1.0))
+        is_whole = count <= blocks
+        return (
+            xp.where(is_whole, xp.ceil(blocks / whole), blocks * xp.ceil(strips / strip)),
+            xp.where(is_whole, xp.minimum(whole * block, self.rows), xp.minimum(strip * unit, self.of_image)),
+        )
+
+    def fewest(self, unit: Any, most: Any, xp: Any) -> Any:
+        """The least number of tiles of at most some rows."""
+        block, blocks, strips = self._units(unit, xp)
+        whole = xp.ceil(blocks / xp.maximum(xp.floor(most / block), 1.0))
+        strips = blocks * xp.ceil(strips / xp.maximum(xp.floor(most / unit), 1.0))
+        return xp.where(most >= self.rows, 1.0 + 0.0 * whole, xp.where(most >= block, whole, strips))
+
+    def streamed(self, unit: Any, most: Any, within: Any, xp: Any) -> tuple[Any, Any]:
+        """The rows of which at most some stream through a tile at once, and how often that many do."""
+        block = self._units(unit, xp)[0]
+        rows = xp.where(most >= block, xp.floor(most / block) * block, xp.floor(most / unit) * unit)
+        rows = xp.maximum(unit, xp.minimum(rows, within))
+        strips = xp.maximum(within / self.of_image, 1.0) * xp.ceil(xp.minimum(within, self.of_image) / rows)
+        return rows, xp.where(rows < self.of_image, strips, xp.ceil(within / rows))
+
+    def _units(self, unit: Any, xp: Any) -> tuple[Any, Any, Any]:
+        """The least rows of whole images that a tile has, the number of these, and units in each."""
+        block = xp.maximum(unit, self.of_image)
+        return block, xp.ceil(self.rows / block), xp.ceil(self.of_image / unit)
 
     def fitting(self, room: Any, per_input: Any, per_output: Any, xp: Any) -> Any:
         """The most output rows for which ``per_input`` bytes a row of inputs and ``per_output`` one of outputs fit."""

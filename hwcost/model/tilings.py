@@ -176,26 +176,35 @@ def moved(row: Tiling, problem: Problem, count: Any, *, is_whole: bool, has_stai
     tile = Tile(p.rows_at_once, p.rows_at_once, p.channels_at_once, p.filters_at_once)
 
     name, total, unit, units = _along(row.tries, p)
-    per_part = ceil(units / count)
-    counts = {"m": one, "n": one, "k": one, row.tries: ceil(units / per_part)}
-    tile, fits = tile._replace(**{name: p.xp.minimum(per_part * unit, total)}), count <= units
+    parts, size = _cut(row.tries, p, count, has_stairs=has_stairs)
+    counts = {"m": one, "n": one, "k": one, row.tries: parts}
+    tile, fits = tile._replace(**{name: size}), count <= units
 
     name, total, unit, units = _along(row.solves, p)
     most = _most(row, p, tile._replace(**{name: total}) if is_whole else tile, name)
     if is_whole:
         tile, fits = tile._replace(**{name: total}), fits & (most >= total)
     else:
-        whole = p.xp.where(most >= total, units, floor(most / unit))
-        parts = counts[row.solves] = ceil(units / p.xp.maximum(whole, one))
-        tile = tile._replace(**{name: p.xp.minimum(ceil(units / parts) * unit, total)})
+        if row.solves == "m" and has_stairs and not p.is_plain:
+            count = strips.fewest(unit, most, p.xp)
+        else:
+            whole = p.xp.where(most >= total, units, floor(most / unit))
+            count = ceil(units / p.xp.maximum(whole, one))
+        counts[row.solves], size = _cut(row.solves, p, count, has_stairs=has_stairs)
+        tile = tile._replace(**{name: size})
         fits = fits & (most >= unit)
 
     within, reloads = strips.rows if row.stays == "weights" else tile.rows, counts["m"]
     stream = within
     if "stream" in (row.inputs[0], row.sums[0]):
         longest = _most(row, p, tile, "stream")
-        stream = p.xp.maximum(p.rows_at_once, p.xp.minimum(floor(longest / p.rows_at_once) * p.rows_at_once, within))
-        tile, reloads = tile._replace(stream=stream), reloads * ceil(within / stream)
+        if has_stairs and not p.is_plain:
+            stream, times = strips.streamed(p.rows_at_once, longest, within, p.xp)
+        else:
+            stream = floor(longest / p.rows_at_once) * p.rows_at_once
+            stream = p.xp.maximum(p.rows_at_once, p.xp.minimum(stream, within))
+            times = ceil(within / stream)
+        tile, reloads = tile._replace(stream=stream), reloads * times
     strip = tile.rows if row.stays != "weights" else strips.rows if row.slides else stream
     height = strips.height
     if not p.is_plain:
@@ -210,6 +219,17 @@ def moved(row: Tiling, problem: Problem, count: Any, *, is_whole: bool, has_stai
         **counts,
         tile=tile,
     )
+
+
+def _cut(letter: str, p: Problem, count: Any, *, has_stairs: bool) -> tuple[Any, Any]:
+    """The number and the size of equal tiles along a letter: ``count`` of them, or fewer of the same size."""
+    _, total, unit, units = _along(letter, p)
+    if not has_stairs:
+        return count, p.xp.minimum(units / count * unit, total)
+    if letter == "m" and not p.is_plain:
+        return p.strips.cut(unit, count, p.xp)
+    whole = p.xp.ceil(units / count)
+    return p.xp.ceil(units / whole), p.xp.minimum(whole * unit, total)
 
 
 def _along(letter: str, p: Problem) -> tuple[str, Any, Any, Any]:
