@@ -25,8 +25,8 @@ from typing import Any, Final
 
 __all__ = [
     "MISSING", "Faults", "HwcostError", "InvalidValueError", "InvalidValuesError", "MissingDependencyError",
-    "MixedLibrariesError", "NoGradientError", "UnusedRowWarning", "check_one_of", "cut", "did_you_mean", "faults_of",
-    "first_line", "needs_extra", "raised", "require", "together", "unknown",
+    "MixedLibrariesError", "NoGradientError", "NoTileError", "UnusedRowWarning", "check_one_of", "cut", "did_you_mean",
+    "faults_of", "first_line", "needs_extra", "raised", "require", "together", "unknown",
 ]  # fmt: skip
 
 
@@ -118,6 +118,16 @@ class InvalidValueError(HwcostError, ValueError):
     def __reduce__(self) -> tuple[Any, ...]:  # by default, an exception is rebuilt from its message alone
         make = functools.partial(type(self), reason=self.reason, names=self.names, form=self.form)
         return make, (self.field, self.value, self.allowed)
+
+
+class NoTileError(InvalidValueError):
+    """Buffers that hold no tile of a product.
+
+    Attributes:
+        needed: bytes that the smallest tile takes.
+    """
+
+    needed: float = 0.0
 
 
 class InvalidValuesError(InvalidValueError):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 
 import pytest
 
-from hwcost import SystolicArray, network_cost
+from hwcost import InvalidValueError, SystolicArray, network_cost
 from hwcost.importers import read_network
 from hwcost.network.buffers import buffer_curve, enough_for
 from hwcost.network.residency import plan_of
@@ -47,6 +48,56 @@ def test_with_enough_nothing_is_read_again():
     for name, size in enough_for(network, array).items():
         (point,) = buffer_curve({name: network[name]}, array, [size])
         assert point.again == ()
+
+
+@pytest.mark.parametrize("reload_weight", [0.0, 0.02, 0.5])
+def test_enough_is_that_of_the_tiling_that_is_taken(reload_weight):
+    from hwcost import Conv2d, Linear
+
+    layers = {
+        "strided": Conv2d(64, 128, 1, height=56, width=56, stride=2), "linear": Linear(512, 512, batch=49),
+        "batch": Conv2d(9, 31, 3, height=9, width=9, batch=3), "small": Linear(9, 9),
+        "wide": Conv2d(30, 60, 3, height=28, width=28),
+    }  # fmt: skip
+    for fields in ({}, {"double_buffered": True, "dataflow": "is"}, {"dataflow": "os", "channel_multiple": 8}):
+        array = SystolicArray(16, 16, reload_weight=reload_weight, buffer_bytes=1e6, **fields)
+        for name, size in enough_for(layers, array).items():
+            (point,) = buffer_curve({name: layers[name]}, array, [size])
+            assert point.again == (), (name, fields)
+            if not reload_weight:
+                points = buffer_curve({name: layers[name]}, array, [size - 1, 1e6])
+                assert len(points) == 1 or points[0].again == (name,), (name, fields)
+
+
+def test_strides_alone_need_no_whole_image():
+    from hwcost import Conv2d
+
+    layer = Conv2d(128, 8, 1, height=28, width=38, stride=2)
+    assert enough_for({"a": layer}, SystolicArray(8, 32, dataflow="is")) == {"a": 2304.0}
+
+
+def test_sizes_for_which_no_tile_fits_are_left_out(hwcost, refused):
+    code, out, err = hwcost(*TREE, "--buffer", "60,2k,64k", "--csv")
+    assert code == 0
+    assert err == "Note: left out: 60 B, too small for any tile of some layer\n"
+    assert [row["buffer_bytes"] for row in csv.DictReader(io.StringIO(out))] == ["2048.0", "65536.0"]
+    for sizes in ("60", "50,60"):
+        assert "no tile fits for '" in refused(*TREE, "--buffer", sizes)
+
+
+def test_the_smallest_tile_is_named():
+    network, sizes = tree(), []
+    for fields in ({}, {"double_buffered": True}, {"dataflow": "os"}):
+        array = SystolicArray(16, 16, buffer_bytes=50.0, **fields)
+        with pytest.raises(InvalidValueError, match="no tile fits for") as caught:
+            network_cost(network, array)
+        needed = caught.value.needed
+        assert f"{needed:,.0f} bytes" in str(caught.value)
+        network_cost(network, dataclasses.replace(array, buffer_bytes=needed))
+        with pytest.raises(InvalidValueError, match="no tile fits for"):
+            network_cost(network, dataclasses.replace(array, buffer_bytes=needed - 1))
+        sizes.append(needed)
+    assert sizes[1] > sizes[0]
 
 
 def test_energy_follows_the_size_of_the_buffer(good):

@@ -29,7 +29,7 @@ from hwcost.machine import adapt
 from hwcost.model.words import missing_text
 from hwcost.reports.lines import SORTS, lines_of
 from hwcost.reports.shown import document_of, missing_of
-from hwcost.units import printable
+from hwcost.units import SIZES, in_unit, printable
 
 if TYPE_CHECKING:
     from hwcost.machine.array import SystolicArray
@@ -177,6 +177,10 @@ def _over_buffers(
         {"SystolicArray.buffer_bytes": "--buffer", "array": "--keep-activations"}, printable(network.name)
     ):
         points = curve_of(network, machines, keep_activations=keep, skip_unsupported=skip)
+    left_out = sorted({each.buffer_bytes for each in machines} - {point.buffer_bytes for point in points})
+    if left_out:
+        sizes = ", ".join(in_unit(size, SIZES, 4) for size in left_out)
+        note(f"left out: {sizes}, too small for any tile of some layer")
     bare = machine._replace(array=adapt(machine.array, buffer_bytes=math.inf).array)
     head = f"{network.name} on {bare.label}"
     if form == "json":

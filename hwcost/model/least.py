@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hwcost.arrays import Size, backend_of, if_concrete, is_number, namespace, product, to_numpy
-from hwcost.errors import InvalidValueError
+from hwcost.errors import NoTileError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.blocks import each_once, in_blocks
 from hwcost.model.gemm import Gemm
@@ -19,7 +20,7 @@ from hwcost.model.given import MOST, Given, given_of, problem_of
 from hwcost.model.tilings import TILINGS, Moved, Problem, Tile, Tiling, held, moved
 from hwcost.relaxation import Relaxation
 
-__all__ = ["Chosen", "no_tile_fits", "room_to_read_once", "tiling_of"]
+__all__ = ["Chosen", "best_of", "no_tile_fits", "tiling_of"]
 
 _ALL = 32
 """Counts up to this are all tried; larger ones grow by a tenth, up to tiles of one unit."""
@@ -82,7 +83,7 @@ def tiling_of(
     """
     gemm = gemm.merged() if gemm.shares_operands else gemm
     given = given_of(gemm, array, kept)
-    found = _best(given, relaxation)
+    found = best_of(given, relaxation)
     if must_fit:
         _check_fits(found.weighed, given)
     strips, count = given.strips, gemm.count
@@ -104,32 +105,6 @@ def tiling_of(
     )
 
 
-def room_to_read_once(gemm: Gemm, array: SystolicArray) -> Size:
-    """Bytes of a shared buffer with which a product can read each operand once.
-
-    With a ``reload_weight`` a tiling that moves a little more may be taken for longer streams.
-
-    >>> array = SystolicArray(16, 16, buffer_bytes=65536.0)
-    >>> enough = room_to_read_once(Gemm(m=196, n=1152, k=384), array)
-    >>> enough
-    81472.0
-    """
-    given = given_of(gemm.merged() if gemm.shares_operands else gemm, array)
-    problem = problem_of(given.map(lambda size: np.asarray(size) if is_number(size) else size), has_stairs=True)
-    small = Tile(problem.rows_at_once, problem.rows_at_once, problem.channels_at_once, problem.filters_at_once)
-    rooms = []
-    for row in TILINGS:
-        # what is cut in parts is whole; what only streams stays small
-        whole = {"m": ("rows", problem.strips.rows), "k": ("channels", problem.channels)}[row.tries]
-        solved = {"n": ("filters", problem.filters), "m": ("rows", problem.strips.rows)}[row.solves]
-        tile = small._replace(**dict((whole, solved)))
-        if row.stays == "weights" and not row.slides and not problem.is_plain:
-            tile = tile._replace(stream=problem.strips.of_image)  # smaller strips overlap
-        rooms.append(_sum(held(row, problem, tile)))
-    least_room = functools.reduce(problem.xp.minimum, rooms)
-    return float(least_room) if np.ndim(least_room) == 0 else least_room
-
-
 # ---------------------------------------------------------------- the choice
 
 
@@ -148,7 +123,8 @@ class _Best(NamedTuple):
     room: Any
 
 
-def _best(given: Given, relaxation: Relaxation) -> _Best:
+def best_of(given: Given, relaxation: Relaxation) -> _Best:
+    """The best tilings of products as they are given."""
     arrays = [size for size in given.sizes if not is_number(size)]
     if not arrays:
         return _of_numbers(given, relaxation.is_ceiling)
@@ -286,11 +262,30 @@ def _check_fits(weighed: Any, given: Given) -> None:
         xp = namespace(weighed)
         fails = if_concrete(weighed, lambda: bool(xp.any(xp.isinf(weighed))))
     if fails:
-        raise no_tile_fits([float(np.min(to_numpy(room))) for room in given.rooms])
+        none = np.isinf(to_numpy(weighed))
+        first = int(np.argmax(none))
+        one = given.map(lambda size: np.broadcast_to(to_numpy(size), none.shape).ravel()[first])
+        raise no_tile_fits(map(float, one.rooms), _smallest(one))
 
 
-def no_tile_fits(rooms: Iterable[float]) -> InvalidValueError:
-    """The error about buffers that are too small for what the array takes at once."""
-    allowed = "larger buffers; the smallest tile is a row of outputs for as many filters as the array has columns"
+def _smallest(given: Given) -> list[float]:
+    """The bytes of each buffer that the smallest tile of a product takes."""
+    p = problem_of(given.map(np.asarray), has_stairs=True)
+    # a whole one is held once where a part is held twice
+    sides = (p.rows_at_once, p.strips.rows), (p.channels_at_once, p.channels), (p.filters_at_once, p.filters)
+    found = []
+    for row in TILINGS:
+        for rows, channels, filters in itertools.product(*sides):
+            sizes = held(row, p, Tile(rows, p.rows_at_once, channels, filters))
+            found.append([float(sum(sizes[name] for name in own)) for own in p.sharing])
+    return min(found, key=lambda needed: max(n / float(room) for n, room in zip(needed, p.rooms, strict=True)))
+
+
+def no_tile_fits(rooms: Iterable[float], needed: Collection[float] = ()) -> NoTileError:
+    """The error about buffers that are too small for what the array takes at once, and what that needs of each."""
+    takes = f"takes {' and '.join(f'{math.ceil(size):,}' for size in needed)} bytes: " if needed else "is "
+    allowed = f"larger buffers; the smallest tile {takes}a row of outputs for as many filters as the array has columns"
     sizes = ", ".join(f"{room:g}" for room in rooms)
-    return InvalidValueError("SystolicArray.buffer_bytes", sizes, allowed, reason="no tile fits")
+    error = NoTileError("SystolicArray.buffer_bytes", sizes, allowed, reason="no tile fits")
+    error.needed = sum(needed)
+    return error

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, NoTileError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.model.layout import padded
-from hwcost.model.least import room_to_read_once, tiling_of
+from hwcost.model.least import tiling_of
+from hwcost.model.rooms import room_to_read_once
 from hwcost.network.pricing import network_cost
 from hwcost.network.residency import Step
 from hwcost.relaxation import EXACT
@@ -46,7 +47,7 @@ def buffer_curve(
     keep_activations: bool = False,
     skip_unsupported: bool = False,
 ) -> tuple[BufferPoint, ...]:
-    """A network on a machine with each of some sizes of the buffer.
+    """A network on a machine with each of some sizes of the buffer; sizes are left out for which no tile fits.
 
     Args:
         layers: the network, with numbers as sizes.
@@ -55,7 +56,7 @@ def buffer_curve(
         keep_activations, skip_unsupported: as for :func:`hwcost.network_cost`.
 
     Raises:
-        InvalidValueError: no sizes; what :func:`hwcost.network_cost` raises.
+        InvalidValueError: no sizes; no tile fits with any; what :func:`hwcost.network_cost` raises.
 
     >>> from hwcost import Linear
     >>> layers = {"a": Linear(512, 512, batch=196), "b": Linear(512, 10, batch=196)}
@@ -76,9 +77,13 @@ def curve_of(
     skip_unsupported: bool = False,
 ) -> tuple[BufferPoint, ...]:
     """The same on machines that may differ in more than the size of the buffer, as in its energy."""
-    found = []
+    found, refused = [], []
     for machine in machines:
-        report = network_cost(layers, machine, keep_activations=keep_activations, skip_unsupported=skip_unsupported)
+        try:
+            report = network_cost(layers, machine, keep_activations=keep_activations, skip_unsupported=skip_unsupported)
+        except NoTileError as error:
+            refused.append((machine.buffer_bytes, error))
+            continue
         steps = {} if report.plan is None else report.plan.steps
         again = {name: _again(layers[name], machine, steps.get(name)) for name in report.layers if layers[name].gemms()}
         again = {name: size for name, size in again.items() if size > 0}
@@ -91,6 +96,8 @@ def curve_of(
                 0 if report.plan is None else len(report.plan.kept),
             )
         )
+    if refused and not found:
+        raise max(refused, key=lambda each: each[0])[1]
     if not found:
         raise InvalidValueError("sizes", (), "at least one size of the buffer")
     return tuple(found)
@@ -114,10 +121,10 @@ def enough_for(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, flo
 
     >>> from hwcost import Linear
     >>> enough_for({"a": Linear(64, 64, batch=49), "b": Linear(512, 512, batch=49)}, SystolicArray(16, 16))
-    {'b': 28480.0, 'a': 4224.0}
+    {'b': 28480.0, 'a': 4288.0}
     """
     rooms = {
-        name: max(float(room_to_read_once(gemm, array)) for gemm in layer.gemms())
+        name: max(room_to_read_once(padded(gemm, array), array) for gemm in layer.gemms())
         for name, layer in layers.items()
         if hasattr(layer, "gemms") and layer.gemms()
     }

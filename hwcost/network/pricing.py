@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from hwcost import arrays
 from hwcost.arrays import Size, product
-from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.errors import InvalidValueError, NoTileError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
 from hwcost.model.cost import Cost
@@ -148,15 +148,8 @@ def network_cost(
     plan = plan_of(network, array) if keep_activations else None
     moved = moves_by_layer(found.layers, array, network, plan)
     costs: Sequence[Cost] | Cost
-    if plan is not None:
-        names = tuple(found.layers)
-        costs = [
-            resident_price(plan, names[owner], gemm, array).cost
-            for gemm, owner in zip(gemms, found.owners, strict=True)
-        ]
-        total = functools.reduce(operator.add, costs)
-    elif _all_numbers(gemms):
-        costs = [price(gemm, array, relaxation).cost for gemm in gemms]
+    if _all_numbers(gemms):
+        costs = [priced.cost for priced in _each(found, array, relaxation, plan)]
         total = functools.reduce(operator.add, costs)
     else:
         costs = price(_stacked(gemms, array, counts_bytes=True), array, relaxation).cost
@@ -179,9 +172,31 @@ def network_figure(
     more = [each.cycles for each in moves_by_layer(found.layers, array).values()]
     more += [] if run is None else [run.cost.cycles]
     if _all_numbers(gemms):
-        return arrays.total(*(price(gemm, array, relaxation).cycles for gemm in gemms), *more, what="the cycles")
+        own = (priced.cycles for priced in _each(found, array, relaxation))
+        return arrays.total(*own, *more, what="the cycles")
     cycles = arrays.total_over_first_axis(price(_stacked(gemms, array), array, relaxation).cycles)
     return arrays.total(cycles, *more, what="the cycles") if more else cycles
+
+
+def _each(found: _Products, array: SystolicArray, relaxation: Relaxation, plan: Plan | None = None) -> list[Pricing]:
+    """The products of layers one by one; of those for which no tile fits, the error names the one that needs most."""
+    names = tuple(found.layers)
+    if plan is not None:
+        owned = zip(found.gemms, found.owners, strict=True)
+        return [resident_price(plan, names[owner], gemm, array) for gemm, owner in owned]
+    try:
+        return [price(gemm, array, relaxation) for gemm in found.gemms]
+    except NoTileError:
+        errors = []
+        for gemm, owner in zip(found.gemms, found.owners, strict=True):
+            try:
+                price(gemm, array, relaxation)
+            except NoTileError as error:
+                errors.append((error, names[owner]))
+        most, name = max(errors, key=lambda each: each[0].needed)
+        named = NoTileError(most.field, most.value, most.allowed, reason=f"{most.reason} for {name!r}")
+        named.needed = most.needed
+        raise named from None
 
 
 def moves_by_layer(
@@ -254,8 +269,7 @@ def price_network(
         raise InvalidValueError("network", layers, "layers with numbers as sizes")
     names = tuple(own.layers)
     found: dict[str, tuple[Pricing, ...]] = dict.fromkeys(names, ())
-    for gemm, owner in zip(own.gemms, own.owners, strict=True):
-        priced = price(gemm, array) if plan is None else resident_price(plan, names[owner], gemm, array)
+    for priced, owner in zip(_each(own, array, EXACT, plan), own.owners, strict=True):
         found[names[owner]] += (priced,)
     return found
 

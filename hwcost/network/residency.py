@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hwcost.arrays import total
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, NoTileError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import price
 from hwcost.model.gemm import Gemm
@@ -185,9 +185,7 @@ def _run(
                 ways[after] = _Way(moved, before, during, step)
         if not ways:
             allowed = "a larger buffer_bytes"
-            raise InvalidValueError(
-                "SystolicArray.buffer_bytes", room, allowed, reason=f"no tile of {layer.name!r} fits"
-            )
+            raise NoTileError("SystolicArray.buffer_bytes", room, allowed, reason=f"no tile of {layer.name!r} fits")
         ways = dict(sorted(ways.items(), key=lambda item: item[1].moved)[:STATES])
     return min(ways.values(), key=lambda way: way.moved)
 
