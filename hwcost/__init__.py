@@ -97,6 +97,13 @@ def __getattr__(name: str) -> Any:
             globals().update(load())
             if name in globals():
                 return globals()[name]
+    if name in ("devices", "plot", "reports", "sweep"):  # rooms that people reach for
+        import hwcost.devices
+        import hwcost.plot
+        import hwcost.reports
+        import hwcost.sweep
+
+        return globals()[name]
     if name in ("machine", "model", "relaxation"):  # rooms that the names above bring along
         import hwcost.machine
         import hwcost.model

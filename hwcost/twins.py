@@ -101,6 +101,8 @@ def _network(given: Any, **inputs: Any) -> Any:
 
 def _is_module(given: Any) -> bool:
     """Whether something is a module of PyTorch, which is not imported for it."""
+    if isinstance(given, type):
+        return False
     return any(
         f"{each.__module__}.{each.__qualname__}" == "torch.nn.modules.module.Module" for each in type(given).mro()
     )

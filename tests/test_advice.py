@@ -94,7 +94,7 @@ def test_steps_are_what_trying_every_size_finds(name, width):
     halves = [size for size in below if 2 * size >= own.size]
     if halves:
         best = max((today - by_size[size]) / (own.size - size) for size in halves)
-        assert found.best.saved_per_channel == pytest.approx(best)
+        assert found.best.saved_per_channel == pytest.approx(best, rel=2e-3)  # of equals a clear step
     else:
         assert found.best is None
     changed = network_cost(network.at({width: cheaper}), array).layers

@@ -290,7 +290,8 @@ def test_parts_check_their_fields(part):
 def test_every_declaration_is_used():
     text = SystolicArray.__doc__
     for name, declared in SystolicArray.declarations.items():
-        assert f"{name}: {declared.text}." in text
+        unit = f" [{declared.unit}]" if declared.unit not in {"", "1"} else ""
+        assert f"{name}: {declared.text}{unit}." in text
     assert set(FIELD_UNITS) == set(SystolicArray.declarations) - {"terms"}
 
 

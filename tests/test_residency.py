@@ -267,8 +267,8 @@ def test_a_network_fits_into_the_memory_that_a_chip_states():
         assert peak.buffer == device.memory_bytes
         assert peak.fits is fits
         assert peak.bytes == 8 * 2 * 4096 * device.array.bytes_per_element
-        words = "fits into" if fits else "does not fit into"
-        assert f"all of it {words} the" in str(summarise(network, device))
+        words = "; all of it fits" if fits else "; not all of it fits"
+        assert f"{words} into the" in str(summarise(network, device))
         assert compare_networks(network, device).records()[0]["fits"] is fits
     assert summarise(network, "eyeriss").peak is None or read_device("eyeriss").memory_bytes
     assert summarise(network, SystolicArray(8, 8)).peak is None

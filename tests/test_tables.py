@@ -174,3 +174,47 @@ def test_a_module_with_its_inputs_is_a_network():
     with pytest.raises(InvalidValueError, match="from_torch"):
         network_cost(net, "gemmini")
     assert len(hwcost.compare([net, net], ["gemmini"], example_inputs=[torch.zeros(1, 3, 9, 9)])) == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: hwcost.report(Linear, "gemmini"), "Linear is a class; call it: Linear()"),
+        (lambda: hwcost.report(3, "gemmini"), "a Network, a mapping"),
+        (lambda: sweep(3, rows=[8], cols=[8]), "a Network, a mapping"),
+        (lambda: network_cost("net", ARRAY), "a Network, a mapping"),
+    ],
+)
+def test_what_is_no_network_says_what_to_do(call, words):
+    with pytest.raises(InvalidValueError, match=re.escape(words)):
+        call()
+
+
+def test_functions_of_a_machine_take_the_name_of_a_device():
+    from hwcost.machine.energies import with_energy
+    from hwcost.network.buffers import buffer_curve
+    from hwcost.plot import memory_data
+
+    chain = Network.of_layers("two", {"a": Linear(64, 32), "b": Linear(32, 8)}, is_chain=True)
+    assert buffer_curve(chain, "gemmini", [65536.0]) == buffer_curve(chain, hwcost.load_device("gemmini"), [65536.0])
+    assert memory_data(chain, "gemmini")["peak"] == 96.0
+    with pytest.raises(InvalidValueError, match=r"load_device\(name\)"):
+        with_energy("gemmini", "45nm-textbook")
+
+
+def test_rooms_are_there_without_an_import():
+    assert hwcost.plot.__name__ == "hwcost.plot"
+    assert hwcost.sweep.sweep is sweep
+    assert hwcost.report(NETWORK, ARRAY).total == network_cost(NETWORK, ARRAY).total
+
+
+def test_a_module_in_training_mode_is_read_as_it_is_run():
+    torch = pytest.importorskip("torch")
+    layers = [torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Dropout(), torch.nn.Conv2d(8, 8, 3)]
+    net = torch.nn.Sequential(*layers)
+    net[1].eval()  # some parts may be, and stay
+    training = hwcost.report(net, "gemmini", input_size=(1, 3, 16, 16))
+    assert [module.training for module in net] == [True, False, True, True]
+    evaluated = hwcost.report(net.eval(), "gemmini", input_size=(1, 3, 16, 16))
+    assert training == evaluated
+    assert "2" not in [row.name for row in training if row.cost.cycles]

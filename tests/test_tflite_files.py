@@ -378,7 +378,7 @@ def test_reading_by_ending(files):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (("model", "net.tflite", *ON), "416520 MACs: 2822 cycles"),
+        (("model", "net.tflite", *ON), "416,520 MACs: 2822 cycles"),
         (("advise", "net.tflite", *ON, "--budget", "0.8"), "conv1"),
         (("compare", "net.tflite", *ON), "2822"),
         (("sweep", "net.tflite", "--rows", "16", "--cols", "8,16", "--csv"), "2822"),

@@ -132,7 +132,7 @@ class WidthAdvice:
         if self.is_memory_bound:
             return "memory-bound: time follows the bytes moved, not how full the array is"
         if memory:
-            return f"{memory} of {len(self.layers)} layers are memory-bound: the width does not help there"
+            return f"{memory} of {len(self.layers)} layers are memory-bound: there time follows the bytes moved"
         return "" if self.cheaper else "no smaller size takes fewer cycles"
 
     def as_dict(self) -> dict[str, Any]:

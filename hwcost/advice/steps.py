@@ -18,6 +18,7 @@ from hwcost.advice.tables import (
     Allowed,
     CostSource,
     EnergyCosts,
+    Figures,
     Numbers,
     candidates,
     changeable,
@@ -46,6 +47,8 @@ from hwcost.network.run import RUN
 __all__ = ["advise"]
 
 OBJECTIVES = ("time", "energy")
+EQUAL = 1e-3
+"""How much less two sizes may save per channel that count as equal, as where time follows bytes."""
 CLEARLY = 1.25
 """How many times less another dataflow has to take to be named."""
 MOST_AHEAD = 4096
@@ -257,10 +260,17 @@ def _width_advice(
         width=width,
         layers={layer: _figure(cost, measure) for layer, cost in costs.items()},
         cheaper=step(int(below[-1])) if len(below) else None,
-        best=step(int(halved[np.flatnonzero(rates == rates.max())[-1]])) if len(halved) else None,
+        best=step(_best_of(halved, sizes, rates, width.size)) if len(halved) else None,
         free=free,
         bound={bound: bounds.count(bound) for bound in dict.fromkeys(bounds)},
     )
+
+
+def _best_of(indices: Figures, sizes: Figures, rates: Figures, today: int) -> int:
+    """The index of the size that saves most per channel; of equals the largest that removes an eighth, if any does."""
+    equal = indices[rates >= rates.max() * (1 - EQUAL)]
+    clear = equal[8 * sizes[equal] <= 7 * today]
+    return int((clear if len(clear) else equal)[-1])
 
 
 def _last_free(

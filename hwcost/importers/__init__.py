@@ -67,8 +67,8 @@ def from_torch(
     nothing is computed. It is read from the operators that a device would run, below the level of composite ones.
 
     Args:
-        model: the module, or a program of ``torch.export``, on any device, with or without weights. It runs in its
-            current mode (training or evaluation), and is left as it was, whatever its forward stores.
+        model: the module, or a program of ``torch.export``, on any device, with or without weights. It runs in
+            evaluation mode, and is left as it was, whatever its forward stores.
         input_size: the shape of the input, or of each of several.
         example_inputs: instead of shapes: a tensor, a sequence of arguments, or a mapping of keyword arguments. Only
             the shapes and types of tensors count, and, if the forward looks at them, the values of small ones of

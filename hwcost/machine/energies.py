@@ -83,6 +83,8 @@ def with_energy(array: SystolicArray, energy: str | EnergyTable, *, memory_bytes
         InvalidValueError: an unknown name, or a machine to which the table does not apply: it states no buffer or one
             that is too large, or has elements of another width.
     """
+    if not isinstance(array, SystolicArray):
+        raise InvalidValueError("array", array, "a SystolicArray; hwcost.load_device(name) is that of a device")
     figures = figures_of(array, energy, memory_bytes=memory_bytes)
     return dataclasses.replace(without_energy(array), **{name: each.value for name, each in figures.items()})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import functools
 import itertools
 import math
@@ -168,7 +167,7 @@ def _tried(problem: Problem, row: Tiling, axes: int, *, has_stairs: bool) -> tup
     xp, units = problem.xp, problem.units_of_rows if row.tries == "m" else problem.units_of_channels
     largest = if_concrete(units, lambda: math.ceil(float(xp.max(backend_of(units).stop_gradient(units))))) or MOST
     every = _COUNTS[has_stairs]
-    counts = every[: bisect.bisect_left(every, largest) + 1]
+    counts = every[: sum(count < largest for count in every) + 1]  # not by bisect, which a compiler does not trace
     return units, xp.reshape(backend_of(units).constant(counts, units), (-1, *(1,) * axes))
 
 

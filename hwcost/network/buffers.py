@@ -10,6 +10,7 @@ from typing import Any
 from hwcost.errors import InvalidValueError, NoTileError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
+from hwcost.model.formula import as_array
 from hwcost.model.layout import padded
 from hwcost.model.least import tiling_of
 from hwcost.model.rooms import room_to_read_once
@@ -65,6 +66,7 @@ def buffer_curve(
     32768.0 1356712.0 ('a',)
     262144.0 570280.0 ()
     """
+    array = as_array(array)
     machines = [dataclasses.replace(array, buffer_bytes=float(size)) for size in sizes]
     return curve_of(layers, machines, keep_activations=keep_activations, skip_unsupported=skip_unsupported)
 

@@ -31,7 +31,7 @@ from hwcost.network.shown import document_of, records_of, words_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 from hwcost.tables import Document, Records
 
-__all__ = ["Report", "check_network", "moves_by_layer", "network_cost", "price_network"]
+__all__ = ["Report", "check_layers", "check_network", "moves_by_layer", "network_cost", "price_network"]
 
 Layers: TypeAlias = Mapping[str, Layer] | Iterable[Layer]
 
@@ -307,6 +307,19 @@ def _unsupported(name: str, layer: Any) -> InvalidValueError:
     return InvalidValueError(f"operation {name!r}", layer, allowed, reason=f"it is unsupported: {layer}")
 
 
+def check_layers(given: object, field: str = "layers") -> None:
+    """Raises unless something holds layers: a class or a module of PyTorch does not."""
+    if isinstance(given, type):
+        reason = f"{given.__name__} is a class"
+        raise InvalidValueError(field, given.__name__, f"call it: {given.__name__}()", reason=reason)
+    if hasattr(given, "named_modules"):
+        allowed = "hwcost.from_torch(module, input_size) reads it; or hwcost.report(module, array, input_size=...)"
+        raise InvalidValueError(field, type(given).__name__, allowed, reason="a PyTorch module is no network yet")
+    if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
+        allowed = "a Network, a mapping from names to layers, or layers in order; hwcost.from_torch reads a module"
+        raise InvalidValueError(field, given, allowed)
+
+
 class _Products(NamedTuple):
     """Layers by name, all their products in order, the index of the layer of each product, and the names left out."""
 
@@ -317,15 +330,7 @@ class _Products(NamedTuple):
 
 
 def _collect(layers: Layers, skip: bool) -> _Products:
-    given: object = layers
-    if not isinstance(given, Iterable):
-        allowed = "a Network, a mapping from names to layers, or layers in order; hwcost.from_torch reads a module"
-        raise InvalidValueError("layers", given, allowed)
-    if hasattr(given, "named_modules"):
-        allowed = (
-            "hwcost.from_torch(module, input_size) as the network; or hwcost.report(module, array, input_size=...)"
-        )
-        raise InvalidValueError("layers", type(given).__name__, allowed, reason="a PyTorch module is no network yet")
+    check_layers(layers)
     named = layers.items() if isinstance(layers, Mapping) else ((str(i), layer) for i, layer in enumerate(layers))
     found = RunLayers.like(layers)
     gemms: list[Gemm] = []

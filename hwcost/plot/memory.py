@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hwcost.machine.fields import is_finite
+from hwcost.model.formula import as_array
 from hwcost.network.peak import peak_of
 from hwcost.network.residency import plan_of
 from hwcost.plot.canvas import canvas
@@ -36,6 +37,7 @@ def memory_data(network: Any, array: Any, memory_bytes: float | None = None) -> 
     >>> [(layer["name"], layer["alive"], layer["kept"]) for layer in data["layers"]], data["fits"]
     ([('a', 96.0, 32.0), ('b', 40.0, 32.0)], False)
     """
+    array = as_array(array)
     peak = peak_of(network, array, memory_bytes)
     plan = plan_of(network, array) if is_finite(array.buffer_bytes) else None
     return {

@@ -24,7 +24,7 @@ from hwcost.network.flow import tensors_of
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Unsupported
 from hwcost.network.peak import peak_of
-from hwcost.network.pricing import Layers, moves_by_layer, price_network
+from hwcost.network.pricing import Layers, check_layers, moves_by_layer, price_network
 from hwcost.network.residency import plan_of
 from hwcost.network.run import RUN, SPILLED, Ends, RunLayers, Spilled, run_of
 from hwcost.reports.rows import Summary
@@ -150,6 +150,7 @@ def with_device(summary: Summary, device: DeviceFile, network: Mapping[str, Any]
 def _as_network(layers: Layers) -> Network:
     if isinstance(layers, Network):
         return layers
+    check_layers(layers, "network")
     named = layers.items() if isinstance(layers, Mapping) else enumerate(layers)
     return Network("network", {str(name): Operation(_known(layer)) for name, layer in named})
 

@@ -99,6 +99,11 @@ class Summary(Value, Records):
         check_one_of("the report", name, found, what="operation")
         return found[name]
 
+    @property
+    def total(self) -> Cost:
+        """The cost, under the name that a :class:`hwcost.Report` has it."""
+        return self.cost
+
     def of(self, state: str) -> tuple[Row, ...]:
         """The rows of one state."""
         return tuple(row for row in self.rows if row.state == state)

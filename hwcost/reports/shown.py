@@ -161,9 +161,9 @@ def _memory_text(summary: Summary_) -> str:
     peak, plan = summary.peak, summary.plan
     assert peak is not None
     needed = f"{in_unit(peak.bytes, BYTES, 4)} of activations at {printable(peak.layer)}"
-    fits = "fits" if peak.fits else "does not fit"
+    fits = "all of it fits" if peak.fits else "not all of it fits"
     room = f"the {in_unit(peak.buffer, SIZES, 4)} that the chip states" if peak.is_stated else "the buffer"
-    text = f"at most {needed}, {in_unit(peak.weights, BYTES, 4)} of weights; all of it {fits} into {room}"
+    text = f"at most {needed}, {in_unit(peak.weights, BYTES, 4)} of weights; {fits} into {room}"
     if plan is None:
         return text
     kept = f"{plural(len(plan.kept), 'result')} stay in it" if len(plan.kept) != 1 else "1 result stays in it"
@@ -177,7 +177,7 @@ def _total(summary: Summary_) -> str:
     cost, beyond = summary.cost, summary.extrapolated_share
     if summary.is_withheld():
         return withheld_text(summary)
-    share = f", {100 * beyond:.0f} % of it beyond what was measured" if beyond else ""
+    share = f", {percent(beyond)} % of it beyond what was measured" if beyond else ""
     return (
         f"{marked(number(cost.cycles), beyond)} cycles, {marked(in_unit(cost.seconds, TIMES), beyond)}"
         f"{between(summary.seconds_90)} at {in_unit(summary.array.clock_hz, CLOCKS)}, "

@@ -219,12 +219,13 @@ class Sweep(Value, Records):
         return np.lexsort((self.pes, self.time))
 
     def fastest(self, pes: int | None = None) -> int:
-        """The index of the fastest point with at most ``pes`` PEs; of equally fast ones, that with the fewest.
+        """The index of the fastest point with at most ``pes`` PEs; of equals by the objectives that follow.
 
         Raises:
             InvalidValueError: all points have more PEs.
         """
-        return self._least(pes, self.time, self.pes)
+        others = (getattr(self, OBJECTIVES[name].column) for name in self.objectives if name not in DEFAULT)
+        return self._least(pes, self.time, self.pes, *others)
 
     def most_frugal(self, pes: int | None = None) -> int:
         """The index of the point with the least energy and at most ``pes`` PEs; of several, the fastest.

@@ -20,7 +20,7 @@ from hwcost.machine.dataflow import DATAFLOWS, Dataflow
 from hwcost.machine.energies import EnergyTable
 from hwcost.model.formula import as_array
 from hwcost.model.gemm import Gemm
-from hwcost.network.pricing import Layers, moves_by_layer, network_cost
+from hwcost.network.pricing import Layers, check_layers, moves_by_layer, network_cost
 from hwcost.network.run import RunLayers, run_of
 from hwcost.sweep.assembly import columns_of, ordered, that_fit
 from hwcost.sweep.chunk_store import ChunkStore
@@ -108,6 +108,7 @@ def sweep(
         _check_known(base, flows, values, energy)
     sizes = check_sizes(rows, "rows"), check_sizes(cols, "cols")
     budget = None if pe_budget is None else as_size(pe_budget, "pe_budget")
+    check_layers(network, "network")
     named = network if isinstance(network, Mapping) else {str(i): layer for i, layer in enumerate(network)}
     gemms, known, unsupported = _gemms(named, skip_unsupported)
     space = space_of(base, flows, values, energy, sizes, budget)

@@ -55,7 +55,12 @@ def read(
         empty = _without_data(named)
         tensors = Tensors(empty.found, empty.buffers)
         tracer = Tracer(named, tensors, *rows)
-        with kept([module for _, module in named], given.args, given.named, given.objects), empty.in_place():
+        modules_of_all = [module for _, module in named]
+        with (
+            kept(modules_of_all, given.args, given.named, given.objects),
+            _evaluated(modules_of_all),
+            empty.in_place(),
+        ):
             follow_numbers(named, tensors.used)
             made = _run(model, tracer, given, partial)
         return tensors, tracer, made
@@ -97,6 +102,19 @@ def read(
     for each in rows:
         each.warn_if_unused()
     return network
+
+
+@contextlib.contextmanager
+def _evaluated(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Modules in evaluation mode, as a device runs them; the flags alone, since ``eval`` may do more in some."""
+    flags = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, flag in zip(modules, flags, strict=True):
+            module.training = flag
 
 
 @contextlib.contextmanager
