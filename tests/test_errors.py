@@ -123,3 +123,13 @@ def test_several_faults_are_one_error_that_can_be_pickled():
     assert str(error) == str(caught.value) == "a is 0; allowed: 1\nb is 0; allowed: 1"
     assert (error.field, [each.field for each in error.errors]) == ("a", ["a", "b"])
     assert str(error.at("c")) == "c is 0; allowed: 1\nb is 0; allowed: 1"
+
+
+def test_a_file_without_a_name_lists_what_is_there(refused, networks):
+    (networks / "net.py").write_text(
+        "import torch\nclass Net(torch.nn.Module): pass\ndef make(): ...\ndef _own(): ...\n"
+    )
+    assert "like net.py:Net; it has Net, make" in refused("model", "net.py", "--device", "gemmini")
+    (networks / "broken.py").write_text("class (\n")
+    assert "broken.py:NAME" in refused("model", "broken.py", "--device", "gemmini")
+    assert "--devices tpu-v1,gemmini" in refused("compare", "lenet.csv", "--device", "tpu-v1,gemmini")

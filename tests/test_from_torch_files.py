@@ -143,7 +143,7 @@ def test_bad_names_are_refused(name):
     ("source", "message"),
     [
         ("nowhere.py:Net", "No such file"),
-        (f"{MODELS}/lenet.py", ":NAME"),
+        (f"{MODELS}/lenet.py", ":LeNet; it has LeNet, small"),
         (f"{MODELS}/lenet.py:a b", "FILE.py:NAME"),
         ("weights.pth", "pickles are not opened"),
         ("net.xml", "onnx"),

@@ -138,7 +138,7 @@ def test_a_report_is_a_collection_of_rows():
 
 def test_costs_that_are_arrays_print_one_line():
     report = network_cost(NETWORK, SystolicArray(np.arange(2, 9), 8))
-    assert str(report) == "3 layers: costs are ndarrays of shape (7,)"
+    assert str(report) == "3 operations: costs are ndarrays of shape (7,)"
     assert "whose sizes are arrays" in repr(Network.of_layers("net", {"fc": Linear(np.array([3, 4]), 3)}))
 
 

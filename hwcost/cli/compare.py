@@ -86,6 +86,8 @@ def compare(
 
 def _device_names(device: str | None, devices: str | None) -> list[str | None]:
     if devices is None:
+        if device is not None and (device == "all" or "," in device):
+            raise InvalidValueError("--device", device, f"several devices: --devices {device}", reason="it takes one")
         return [device]
     if device is not None:
         raise InvalidValueError("--device", device, "leave one of them out", reason="--devices is given as well")

@@ -187,6 +187,10 @@ def doubts(errors: Mapping[str, int | float]) -> list[str]:
     return found
 
 
+def _between(known: Range) -> str:
+    return f"{known.low} alone" if known.low == known.high else f"{known.low} to {known.high}"
+
+
 def beyond_ranges(ranges: Mapping[str, Range], layer: Any) -> list[str]:
     """A sentence for each size of a layer (with ``gemms()``) outside of the measured range; sizes may be arrays.
 
@@ -196,7 +200,7 @@ def beyond_ranges(ranges: Mapping[str, Range], layer: Any) -> list[str]:
     """
     found = ((name, _ends(getattr(gemm, name)), known) for gemm in layer.gemms() for name, known in ranges.items())
     return [
-        f"{name} {_compared(*ends)}, but layers of {known.low} to {known.high} were measured"
+        f"{name} {_compared(*ends)}, but layers of {_between(known)} were measured"
         for name, ends, known in found
         if ends is not None and not (known.low <= ends[0] and ends[1] <= known.high)
     ]

@@ -6,6 +6,7 @@ the widths that layers share. Nothing is computed, and no pickle is opened.
 
 from __future__ import annotations
 
+import ast
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import torch
 
     from hwcost.importers.torch.inputs import InputSpec
+
+_NAMED = 8
+"""Names of a file that an error lists."""
 
 __all__ = ["from_onnx", "from_tflite", "from_torch", "read_network", "source_kind"]
 
@@ -44,11 +48,25 @@ def source_kind(source: str) -> str:
     if ending in ("onnx", "tflite", "toml", "csv"):
         return ending
     if ending == "py":
-        raise InvalidValueError("model", source, f"the file and the name of a module in it: {source}:NAME")
+        names = _names_in(source)
+        known = f"; it has {', '.join(names)}" if names else ""
+        allowed = f"the file and the name of a module in it, like {source}:{names[0] if names else 'NAME'}{known}"
+        raise InvalidValueError("model", source, allowed)
     if ending in _PICKLES:
         allowed = f"{_ALLOWED}; files of weights hold no layers, and pickles are not opened"
         raise InvalidValueError("model", source, allowed)
     raise InvalidValueError("model", source, _ALLOWED)
+
+
+def _names_in(path: str) -> list[str]:
+    """The classes and functions of a Python file, which is not run; empty if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            tree = ast.parse(file.read())
+    except (OSError, ValueError, SyntaxError):
+        return []
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    return [node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")][:_NAMED]
 
 
 def from_torch(

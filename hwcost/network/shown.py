@@ -93,7 +93,7 @@ def document_of(report: Report_) -> Document:
     """A line for each layer; the heading alone if costs are arrays."""
     if not is_number(report.total.cycles):
         return Document(words_of(report))
-    rows = list(report.layers)
+    rows = [name for name, cost in report.layers.items() if cost.cycles or cost.dram_bytes]
     costs = cost_columns(rows, report.layers.__getitem__, report.total)
     columns = [Column[str]("operation", printable, to_the_left=True), *costs.values()]
     figures = report.total.memory_figures
@@ -107,11 +107,12 @@ def document_of(report: Report_) -> Document:
 
 def words_of(report: Report_) -> str:
     """The totals on one line."""
-    layers, cost = plural(len(report.layers), "layer"), report.total
+    cost = report.total
     if is_number(cost.cycles):
+        layers = plural(sum(bool(each.macs) for each in report.layers.values()), "layer")
         return f"{layers}: {number(cost.cycles)} cycles, {in_unit(cost.seconds, TIMES)}, {_used(cost)}"
     shape = tuple(getattr(cost.cycles, "shape", ()))
-    return f"{layers}: costs are {type(cost.cycles).__name__}s of shape {shape}"
+    return f"{plural(len(report.layers), 'operation')}: costs are {type(cost.cycles).__name__}s of shape {shape}"
 
 
 def _totals(cost: Cost) -> str:

@@ -208,6 +208,7 @@ class Summary(Value, Records):
         """Everything, as plain data: totals, missing operations, all rows, all modules with their subtotals.
 
         >>> from hwcost import Linear
+        >>> from hwcost.reports import summarise
         >>> summarise({"fc": Linear(8, 8)}, SystolicArray(8, 8)).as_dict()["total"]["pe_cycles"]["useful"]
         64
         """
