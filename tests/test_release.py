@@ -26,6 +26,12 @@ def test_the_version_is_the_same_everywhere():
         assert set(re.findall(r"hwcost-(\d+\.\d+\.\d+)-py3-none-any.whl", text(name))) == {hwcost.__version__}
 
 
+def test_nothing_stands_twice_in_the_changelog():
+    items = re.findall(r"^- .*(?:\n  .*)*", text("CHANGELOG.md"), flags=re.MULTILINE)
+    assert len(items) > 100
+    assert [each for each in items if items.count(each) > 1] == []
+
+
 NEEDED = {
     r"\.py:\w+ ": "torch",
     r"\.onnx ": "onnx",
