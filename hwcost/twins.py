@@ -14,8 +14,6 @@ from hwcost.reports import Comparison, Summary, compare_networks, summarise
 
 __all__ = ["compare", "report"]
 
-Machine = SystolicArray | DeviceFile | str
-
 
 def report(
     network: Any,
