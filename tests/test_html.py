@@ -352,11 +352,16 @@ def test_addresses_and_headings_sort(opened):
         "#sort=name": lambda row: row.name,
     }.items():
         page.evaluate(f"location.hash = '{anchor}'")
-        page.wait_for_function("document.querySelectorAll('[aria-sort]').length === 1")
+        column = anchor.removeprefix("#sort=").partition("&")[0]
+        is_rising = anchor.endswith("&reverse") or column in ("utilization", "name")
+        page.wait_for_selector(
+            f"[data-key={column}][aria-sort={'ascending' if is_rising else 'descending'}]", state="attached"
+        )
+        assert page.locator("[aria-sort]").count() == 1
         assert rows(page) == leaves("residual", key), anchor
     for anchor in ("#sort=constructor&x=<script>", "#tree"):
         page.evaluate(f"location.hash = '{anchor}'")
-        page.wait_for_function("!document.querySelector('[aria-sort]')")
+        page.wait_for_selector("[aria-sort]", state="detached")
         assert rows(page) == labels("residual")
     head = page.locator("th[data-key=cycles] button")
     for expected in ("descending", "ascending"):
@@ -365,7 +370,7 @@ def test_addresses_and_headings_sort(opened):
     page.locator("nav a >> nth=1").click()
     assert page.locator("[aria-sort]").count() == 1, "a link to a section keeps the order"
     head.click()
-    page.wait_for_function("!document.querySelector('[aria-sort]')")
+    page.wait_for_selector("[aria-sort]", state="detached")
     assert rows(page) == labels("residual")
     page.select_option("#sort", "bytes")
     page.wait_for_selector("[data-key=bytes][aria-sort=descending]")
