@@ -143,6 +143,24 @@ def test_a_run_does_not_load_the_compiler():
     assert done.stdout.split() == [str(49 * 8 * 27 + 16), "False"]
 
 
+def test_the_compiler_loaded_by_a_run_knows_the_functions():
+    code = (
+        "import torch\n"
+        "from torch import nn\n"
+        "from hwcost import from_torch\n"
+        "class Net(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        import torch._dynamo\n"
+        "        return x @ x.T\n"
+        "from_torch(Net(), (2, 4))\n"
+        "def split(x):\n"
+        "    return x.view(-1).chunk(2)[0] * torch.tensor([1.0, 2.0], device=x.device).reshape(2)\n"
+        "print(torch.compile(split, fullgraph=True, backend='eager')(torch.ones(2, 2)).tolist())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, "know how to trace" in done.stderr) == ("[1.0, 2.0]\n", False)
+
+
 # ---------------------------------------------------------------- modules in other clothes
 
 

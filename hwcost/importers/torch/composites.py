@@ -44,11 +44,12 @@ def replaced() -> Iterator[None]:
     """Context manager in which they are replaced."""
     places = [(owner, name, replacement) for name, replacement in _REPLACED.items() for owner in _owners(name)]
     before = [(owner, name, vars(owner).get(name)) for owner, name, _ in places]
+    loaded = _DYNAMO in sys.modules
     try:
         for owner, name, replacement in places:
             setattr(owner, name, _made(replacement, getattr(owner, name, None)))
         # loading the compiler takes longer than reading a network
-        with torch.compiler.set_stance("force_eager") if _DYNAMO in sys.modules else contextlib.nullcontext():
+        with torch.compiler.set_stance("force_eager") if loaded else contextlib.nullcontext():
             yield
     finally:
         for owner, name, own in before:
@@ -56,6 +57,9 @@ def replaced() -> Iterator[None]:
                 delattr(owner, name)  # it is inherited
             else:
                 setattr(owner, name, own)
+        if _DYNAMO in sys.modules and not loaded:
+            # while it loads, the compiler makes a table of the functions that it knows, of the replaced ones here
+            sys.modules["torch._dynamo.trace_rules"].clear_lru_cache()
 
 
 @functools.cache
