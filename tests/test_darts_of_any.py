@@ -208,9 +208,14 @@ def test_loaders_that_cannot_be_split_are_refused():
 # ---------------------------------------------------------------- the search
 
 
-def search(net, **more):
+def search(net, array=ARRAY, **more):
     settings = {"target": 0.5, "data": loader(192), "held_out": HELD_OUT, "epochs": 3, "options": 5} | more
-    return darts(net, IMAGE, ARRAY, **settings)
+    return darts(net, IMAGE, array, **settings)
+
+
+def test_a_device_is_named(net):
+    found = search(net, "gemmini", target=0.75, epochs=1).report
+    assert found.array.startswith("gemmini: 16 x 16, ")
 
 
 @pytest.mark.parametrize("target", [0.75, 0.5])

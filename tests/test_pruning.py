@@ -18,6 +18,7 @@ from torch import nn  # noqa: E402
 
 import hwcost.torch  # noqa: E402
 from hwcost import InvalidValueError, MeasuredCosts, SystolicArray, from_torch, network_cost, tabulate  # noqa: E402
+from hwcost.devices import read_device  # noqa: E402
 from hwcost.importers.torch.resize import changed_numbers, resized  # noqa: E402
 from hwcost.pruning.batches import Task  # noqa: E402
 from hwcost.pruning.curves import best_channels, summed_values  # noqa: E402
@@ -68,6 +69,21 @@ def test_cycles_seconds_and_devices(net):
     assert quietly(net, IMAGE, array, cycles=0.6 * today.cycles).sizes == by_share.sizes
     assert quietly(net, IMAGE, array, seconds=0.6 * today.seconds).sizes == by_share.sizes
     assert quietly(net, IMAGE, "gemmini", target=0.8).report.used <= 1
+
+
+@pytest.mark.parametrize("device", ["gemmini", "gemmini-firesim", "tpu-v2/array"])
+def test_the_device_is_named_as_reports_name_it(net, device):
+    result = quietly(net, IMAGE, device, target=0.8, least=0)
+    label = hwcost.report(result.network, read_device(device), extrapolate=True).label
+    assert result.report.array == label
+    assert device in label
+    assert str(result.report).splitlines()[0] == f"{result.report.name} on {label}"
+
+
+@pytest.mark.parametrize("fields", [{}, {"buffer_bytes": 65536.0}])
+def test_an_array_is_named_as_reports_name_it(net, fields):
+    array = dataclasses.replace(ARRAY, **fields)
+    assert quietly(net, IMAGE, array, target=0.8).report.array == array.in_words
 
 
 def test_the_floor_is_said_first_and_a_limit_below_it_is_refused(net):

@@ -272,6 +272,14 @@ def test_steps_of_grouped_convolutions_are_parts_of_the_first_module(importance,
         assert set(second.kept[name]) <= set(first.kept.get(name, second.kept[name]))
 
 
+def test_every_step_names_the_device():
+    model = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 8))
+    ones = lambda model, network: {name: torch.ones(network.widths[name].size) for name in ("0", "2")}  # noqa: E731
+    steps = list(schedule(model, torch.zeros(1, 64), "gemmini-firesim", targets=(0.75, 0.5), importance=ones))
+    assert [step.report.array for step in steps] == [steps[0].report.array] * 2
+    assert all(step.report.measured == "gemmini-firesim" for step in steps)
+
+
 def test_an_optimizer_goes_on_from_step_to_step():
     model = made()
     optimizer = OPTIMIZERS["sgd"](model.parameters())

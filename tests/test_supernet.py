@@ -216,6 +216,10 @@ def test_the_limit_is_kept_on_every_machine(name, shared):
     assert result.report.after.cycles <= 0.75 * result.report.before.cycles
 
 
+def test_a_device_is_named(shared):
+    assert shared.within("gemmini", target=0.75, candidates=2).report.array.startswith("gemmini: 16 x 16, ")
+
+
 def test_many_measured_costs_count_as_an_array(net, shared):
     from hwcost.advice import tabulate
 

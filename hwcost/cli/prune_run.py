@@ -134,9 +134,9 @@ def _pruned(
             progress=measured,
         )
         say()
-    result.report.array = machine.label
     if isinstance(machine, Machine) and machine.file is not None:
         result.report.on(machine.file, as_fitted=machine.array == machine.file.array)
+    result.report.array = machine.label
     result.report.notes[:0] = given.notes
     if tuning.epochs is not None:
         epochs, distil, rate = tuning.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, check_source
+from hwcost.devices import DeviceFile, read_device
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.importers import from_torch
 from hwcost.importers.torch.reader import unwrapped
@@ -42,14 +44,29 @@ def read(model: nn.Module, example_inputs: Any, name: str | None) -> Network:
     return from_torch(model, example_inputs=example_inputs, name=name)
 
 
-def read_within(network: Network, array: CostSource | str, **limit: float | None) -> tuple[CostSource, Limit]:
+class Within(NamedTuple):
+    """What a limit is measured with.
+
+    Attributes:
+        source: what says how much a layer costs.
+        limit: on the network.
+        device: the one that was named; None for an array or a table.
+    """
+
+    source: CostSource
+    limit: Limit
+    device: DeviceFile | None
+
+
+def read_within(network: Network, array: CostSource | str, **limit: float | None) -> Within:
     """What says how much a layer costs, and the limit on the network.
 
     Raises:
         InvalidValueError: as :func:`hwcost.advice.tables.check_source` and :func:`hwcost.pruning.choosing.limit_of`.
     """
-    source = check_source(network, array, skip_unsupported=False)
-    return source, limit_of(network, source, **limit)
+    device = read_device(array, field="array") if isinstance(array, (str, os.PathLike)) else None
+    source = check_source(network, array if device is None else device.array, skip_unsupported=False)
+    return Within(source, limit_of(network, source, **limit), device)
 
 
 def check_scored(model: nn.Module, importance: Any) -> str:

@@ -11,6 +11,7 @@ from torch import nn
 from hwcost._version import __version__
 from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.tables import Allowed, CostSource, Figures, cost_report, machine_of, measure_of
+from hwcost.devices import DeviceFile
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch
 from hwcost.importers.torch.resize import resized
@@ -49,6 +50,7 @@ class Problem(NamedTuple):
         kept_by: the widths that stay, each with the reason.
         notes: what else to know.
         depth: the blocks that go, and those that stay, if they were looked for.
+        device: the one that the array is of, if it was named.
     """
 
     model: nn.Module
@@ -59,6 +61,7 @@ class Problem(NamedTuple):
     kept_by: Mapping[str, str]
     notes: Sequence[str]
     depth: Depth | None = None
+    device: DeviceFile | None = None
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -245,7 +248,7 @@ def _report(
         is_outside = name == f"{width.fixed} ({width.size})"  # of the inputs, of a kernel: no width of any layer's own
         if name in followed and name not in choice.sizes and width.size > 1 and not is_outside:
             left[name] = width.fixed or problem.kept_by.get(name) or _why_not_smaller(network, array, name)
-    return PruningReport(
+    report = PruningReport(
         name=network.name,
         array=_words(array),
         measure=measure_of(array),
@@ -263,6 +266,9 @@ def _report(
         settings=dict(settings),
         depth=problem.depth,
     )
+    if problem.device is not None:
+        report.on(problem.device, as_fitted=True)
+    return report
 
 
 def _layer(name: str, old: Report, new: Report, network: Network, after: Network) -> PrunedLayer:
@@ -281,8 +287,7 @@ def _why_not_smaller(network: Network, array: CostSource, width: str) -> str:
 def _words(array: CostSource) -> str:
     if isinstance(array, MeasuredCosts):
         return f"a table of measured costs: {plural(array.rows, 'row')} of {plural(len(array.layers), 'layer')}"
-    machine = machine_of(array)
-    return f"{machine.size_in_words}, {machine.dataflow_row.summary}, {machine.fold_timing} folds"
+    return machine_of(array).in_words
 
 
 def _count(model: nn.Module) -> int:

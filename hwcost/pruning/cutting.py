@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,15 +11,14 @@ from typing import Any
 import torch.nn.functional as F
 from torch import nn
 
-from hwcost.advice.tables import Allowed, CostSource, check_source, cost_report, measure_of
+from hwcost.advice.tables import Allowed, CostSource, cost_report, measure_of
 from hwcost.arrays import is_real
-from hwcost.devices import read_device
 from hwcost.errors import InvalidValueError
 from hwcost.network.network import Network
 from hwcost.pruning.batches import Loss, Task, seed_of
 from hwcost.pruning.beginning import notes_of, read, read_within, words_of
 from hwcost.pruning.building import Problem, built, settings_of, with_stages
-from hwcost.pruning.choosing import below_the_floor, effort_of, limit_of
+from hwcost.pruning.choosing import below_the_floor, effort_of
 from hwcost.pruning.depth import Blocked, best_depth, with_blocks
 from hwcost.pruning.fitting import Cutting
 from hwcost.pruning.importance import SCORES, check_kind
@@ -119,8 +117,7 @@ def prune(
     seed, effort = seed_of(seed), effort_of(effort)
     _check_depth(depth, data is not None or held_out is not None)
     whole = read(model, example_inputs, name) if after is None else check_after(after, model).network
-    device = read_device(array, field="array") if isinstance(array, (str, os.PathLike)) else None
-    array, limit = read_within(whole, array, target=target, cycles=cycles, seconds=seconds)
+    array, limit, device = read_within(whole, array, target=target, cycles=cycles, seconds=seconds)
     start, network = (model, whole) if after is None else (after.model, at_sizes(after.part, after.sizes))
     if after is not None and getattr(cost_report(network, array).total, measure_of(array)) <= limit.cycles:
         return after._unchanged(limit)
@@ -153,12 +150,10 @@ def prune(
         choice, scores = of_the_whole(after, choice, scores)
         found = after.report.depth if found is None else found.after(after.report.depth)
     choice = choice._replace(floor=min(choice.floor, floor))
-    problem = Problem(model, example_inputs, whole, array, limit, fit.kept_by, notes + held_note, found)
+    problem = Problem(model, example_inputs, whole, array, limit, fit.kept_by, notes + held_note, found, device)
     settings = settings_of(model, own, keep, importance=words_of(method), seed=seed, effort=effort, depth=depth)
     weights = None if after is None else weights_of(after)
     result = built(problem, choice, scores, settings, seed=seed, weights=weights)
-    if device is not None:
-        result.report.on(device, as_fitted=True)
     return with_stages(result._following(after), Work(start, network, task, seed), held, loss)
 
 
@@ -206,11 +201,10 @@ def schedule(
     for number, target in enumerate(shares):
         step = prune(model, example_inputs, array, target=target, after=step, **settings)
         if number == 0:
-            array = check_source(step.network, array, skip_unsupported=False)
-            last = limit_of(step.network, array, target=shares[-1])
+            source, last, _ = read_within(step.network, array, target=shares[-1])
             if step.report.floor > last.cycles:
                 report = step.report
                 own = Allowed(least=report.settings["least"], keep=tuple(settings.get("keep", ())))
                 blocks = None if report.depth is None else report.blocks_that_go
-                raise below_the_floor(step.network, array, last, report.floor, own, blocks)
+                raise below_the_floor(step.network, source, last, report.floor, own, blocks)
         yield step

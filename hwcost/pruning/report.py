@@ -161,12 +161,13 @@ class PruningReport(Lines):
     seconds_90: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None)
 
     def on(self, device: DeviceFile, *, as_fitted: bool) -> None:
-        """Adds what is known from the measurements that a device was fitted to.
+        """Names the device, and adds what is known from the measurements that it was fitted to.
 
         Args:
             device: the device.
             as_fitted: whether the array is that of the device, without changes.
         """
+        self.array = f"{device.name}: {self.array}"
         if device.fit is None:
             return
         self.measured = device.name

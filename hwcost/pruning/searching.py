@@ -190,7 +190,7 @@ def darts(
     True
     """
     network = read(model, example_inputs, name)
-    machine, limit = read_within(network, array, target=target, cycles=cycles, seconds=seconds)
+    machine, limit, device = read_within(network, array, target=target, cycles=cycles, seconds=seconds)
     if not isinstance(machine, SystolicArray):
         raise InvalidValueError("array", array, "a SystolicArray or the name of a device: costs need a gradient")
     of_scores, most, seed = check_scored(model, importance), whole(options, "options"), seed_of(seed)
@@ -232,7 +232,8 @@ def darts(
     sizes = dict(zip(sizes, filled, strict=True))
     changed = {width: size for width, size in sizes.items() if size != network.widths[width].size}
     notes += [] if is_apart else [OVERLAP]
-    problem = Problem(model, example_inputs, network, machine, limit, own.kept_by, [*notes_of(network), *notes])
+    notes = [*notes_of(network), *notes]
+    problem = Problem(model, example_inputs, network, machine, limit, own.kept_by, notes, device=device)
     choice = Choice(changed, network_cost(network.at(sizes), machine).total.cycles, latency.floor, None)
     result = built(problem, choice, scores, settings, seed=seed, weights=masked.model)
     return with_stages(result, work, held, loss, "found by darts")

@@ -234,7 +234,7 @@ class SuperNet:
         count = whole(candidates, "candidates")
         network, search = self.network, self._search
         allowed, task = search.own.allowed, search.task
-        array, limit = read_within(network, array, target=target, cycles=cycles, seconds=seconds)
+        array, limit, device = read_within(network, array, target=target, cycles=cycles, seconds=seconds)
         effort = effort_of(effort)
         check_floor(network, array, limit, allowed)
         self._forget_if_changed()
@@ -263,7 +263,8 @@ class SuperNet:
         best = lowest(pool, first, least, worth, loss_of, count, int(search.settings["seed"]))
         sizes = {name: size for name, size in zip(options, best, strict=True) if size != network.widths[name].size}
         notes = [*notes_of(network, array), *search.notes]
-        problem = Problem(self.original, self.example_inputs, network, array, limit, search.own.kept_by, notes)
+        kept_by = search.own.kept_by
+        problem = Problem(self.original, self.example_inputs, network, array, limit, kept_by, notes, device=device)
         result = built(
             problem, choice._replace(sizes=sizes, gap=None), self.scores, {**search.settings, "candidates": count},
             seed=search.work.seed, weights=copy.deepcopy(self.model),
