@@ -52,9 +52,9 @@ class InvalidValueError(HwcostError, ValueError):
     >>> str(InvalidValueError("--dim", "batch=8", "leave it out", reason="the model has no dynamic sizes"))
     '--dim cannot be used: the model has no dynamic sizes; leave it out'
     >>> str(InvalidValueError("dataflow", "wss", ("ws", "os", "is")))
-    "dataflow is 'wss'; allowed: one of: ws, os, is; did you mean 'ws'?"
+    "dataflow is 'wss' (did you mean 'ws'?); allowed: one of: ws, os, is"
     >>> str(InvalidValueError("options", "fc3", ("fc1", "conv"), form=unknown("width")))
-    "unknown width 'fc3' in options; known: fc1, conv; did you mean 'fc1'?"
+    "unknown width 'fc3' in options (did you mean 'fc1'?); known: fc1, conv"
 
     Attributes:
         field: the argument, option, key or cell.
@@ -94,7 +94,7 @@ class InvalidValueError(HwcostError, ValueError):
         elif self.value is MISSING:
             form = "{field} is missing; needed: {allowed}"
         else:
-            form = "{field} is {value}; allowed: {allowed}{closest}"
+            form = "{field} is {value}{closest}; allowed: {allowed}"
         closest = did_you_mean(self.value, self.names) if isinstance(self.value, str) else ""
         known = self.allowed.removeprefix("one of: ")
         return form.format_map(vars(self) | {"value": shorten(self.value), "known": known, "closest": closest})
@@ -235,7 +235,7 @@ class UnusedRowWarning(UserWarning):
 
 def unknown(what: str) -> str:
     """The form of an error for an unknown name in a field that holds several; ``what`` is the kind of the names."""
-    return f"unknown {what} {{value}} in {{field}}; known: {{known}}{{closest}}"
+    return f"unknown {what} {{value}} in {{field}}{{closest}}; known: {{known}}"
 
 
 def check_one_of(field: str, value: object, names: Collection[str], more: str = "", *, what: str = "") -> None:
@@ -244,8 +244,8 @@ def check_one_of(field: str, value: object, names: Collection[str], more: str = 
     >>> check_one_of("kind", "con2d", ["conv2d", "linear"], "; or a layer of your own")
     Traceback (most recent call last):
     ...
-    hwcost.errors.InvalidValueError: kind is 'con2d'; allowed: one of: conv2d, linear; or a layer of your own; did you
-    mean 'conv2d'?
+    hwcost.errors.InvalidValueError: kind is 'con2d' (did you mean 'conv2d'?); allowed: one of: conv2d, linear; or a
+    layer of your own
     """
     if not isinstance(value, str) or value not in names:
         known = f"one of: {', '.join(name or repr(name) for name in names)}" if names else "none"
@@ -255,8 +255,10 @@ def check_one_of(field: str, value: object, names: Collection[str], more: str = 
 def did_you_mean(name: str, names: Iterable[str], key: Callable[[str], str] = str.lower) -> str:
     """A question that offers the closest of some names, compared by ``key``; empty if none is close.
 
+    It stands behind the wrong name and before the names that are allowed, which may be many.
+
     >>> did_you_mean("wss", ("ws", "os", "is")), did_you_mean("Ner", ("Net", "net"))
-    ("; did you mean 'ws'?", "; did you mean 'Net'?")
+    (" (did you mean 'ws'?)", " (did you mean 'Net'?)")
     """
     names = list(names)
     if not names:
@@ -268,7 +270,7 @@ def did_you_mean(name: str, names: Iterable[str], key: Callable[[str], str] = st
         return ""
     alike = [each for each in names if key(each) == close[0]]
     (closest,) = difflib.get_close_matches(name, alike, n=1, cutoff=0.0)
-    return f"; did you mean {closest!r}?"
+    return f" (did you mean {closest!r}?)"
 
 
 def require(module: str, extra: str, purpose: str) -> None:

@@ -63,7 +63,9 @@ def test_the_closest_name_is_offered(value, names, offered):
     error = InvalidValueError("field", value, names)
     assert (error.allowed, error.names) == (f"one of: {', '.join(names)}", names)
     assert ("did you mean" in str(error)) == bool(offered)
-    assert str(error).endswith(f"did you mean {offered!r}?" if offered else ", ".join(names))
+    question = f" (did you mean {offered!r}?)" if offered else ""
+    if value is not MISSING:
+        assert str(error) == f"field is {value!r}{question}; allowed: one of: {', '.join(names)}"
 
 
 @pytest.mark.parametrize("value", ["fc3", "{field}", 3, MISSING])
@@ -74,8 +76,8 @@ def test_an_unknown_name_is_not_shown_as_the_value_of_the_field(value, names):
     error = caught.value
     assert (error.field, error.value, error.names) == ("options", value, names)
     assert error.allowed == ("one of: fc1, conv" if names else "none")
-    assert str(error).startswith(f"unknown width {value!r} in options; known: {', '.join(names) or 'none'}")
-    assert ("did you mean 'fc1'" in str(error)) == (value == "fc3" and bool(names))
+    question = " (did you mean 'fc1'?)" if value == "fc3" and names else ""
+    assert str(error) == f"unknown width {value!r} in options{question}; known: {', '.join(names) or 'none'}"
 
 
 # ---------------------------------------------------------------- all faults at once

@@ -381,8 +381,8 @@ def test_dims():
          "dims={'batch': 1}, on the command line --dim batch=1"),
         ((None, "n", 4), {"n": 3}, "dimension 'x:0' is missing"),
         (("a", "b", 4), {}, "--dim a=1 --dim b=1"),
-        (("batch", 3, 4), {"bach": 1}, "unknown name 'bach' in dims; known: batch, x:0, x:1, x:2; did you mean "
-         "'batch'?"),
+        (("batch", 3, 4), {"bach": 1}, "unknown name 'bach' in dims (did you mean 'batch'?); known: batch, x:0, "
+         "x:1, x:2"),
         (("batch", 3, 4), {"batch": -1}, "dims['batch'] is -1"),
         (("batch", 3, 4), {"batch": 2.5}, "dims['batch'] is 2.5"),
         ((2, 3, 4), {"x:0": 1}, "dims['x:0'] is 1; allowed: 2"),

@@ -135,7 +135,7 @@ def parse_vary(option: str, text: str) -> tuple[str, tuple[Any, ...]]:
         allowed = "a field of the machine that holds a number, a name or a switch, as in the documentation of devices"
         raise InvalidValueError(
             option, name, allowed, names=(*SWEPT, *_OWN_OPTIONS),
-            form="unknown field {value} in {field}; allowed: {allowed}{closest}",
+            form="unknown field {value} in {field}{closest}; allowed: {allowed}",
         )  # fmt: skip
     return name, values_of(f"{option} {name}", name, values.strip())
 

@@ -69,8 +69,8 @@ def read_device(name_or_path: str | os.PathLike[str], *, field: str = "device") 
     >>> read_device("tpu-v11")
     Traceback (most recent call last):
     ...
-    hwcost.errors.InvalidValueError: device is 'tpu-v11'; allowed: one of: edge-tpu, ...; or the path of a .toml
-    file; did you mean 'tpu-v1'?
+    hwcost.errors.InvalidValueError: device is 'tpu-v11' (did you mean 'tpu-v1'?); allowed: one of: edge-tpu, ...;
+    or the path of a .toml file
     """
     text = name_or_path if isinstance(name_or_path, str) else _path_text(name_or_path, field)
     names, chip = device_names(), text.removesuffix(PART)

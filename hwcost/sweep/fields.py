@@ -85,7 +85,7 @@ def _check_values(name: str, values: Any) -> tuple[Any, ...]:
         raise InvalidValueError("fields", name, f"pass it as {_ARGUMENTS[name]}=", reason=reason)
     if name not in SWEPT:
         allowed = "a field of SystolicArray that holds a number, a name or a switch"
-        form = "unknown field {value} in {field}; allowed: {allowed}{closest}"
+        form = "unknown field {value} in {field}{closest}; allowed: {allowed}"
         raise InvalidValueError("fields", name, allowed, names=(*SWEPT, *_ARGUMENTS), form=form)
     declared = SystolicArray.declarations[name]
     given = values.tolist() if isinstance(values, np.ndarray) else values

@@ -204,7 +204,7 @@ def test_a_device_by_name(small_file: Path, tmp_path: Path, capfd: pytest.Captur
 
 
 BAD = [
-    (["--device", "gemini"], "--device is 'gemini'; allowed: one of: "),
+    (["--device", "gemini"], "--device is 'gemini' (did you mean 'gemmini'?); allowed: one of: "),
     (["--device", "nowhere.toml"], "nowhere.toml"),
     (["--array", "16"], "--array is '16'; allowed: ROWSxCOLS"),
     (["--array", "0x4"], "--array is '0x4'; allowed"),

@@ -164,7 +164,7 @@ BAD = [
     (["--train-epochs", "0"], "--train-epochs is 0; allowed: an integer of at least 1"),
     (["--data", "nowhere"], "nowhere is not a folder"),
     (["--arch-def", "nowhere.toml"], "nowhere.toml cannot be read"),
-    (["--device", "gemini"], "--device is 'gemini'; allowed: one of: "),
+    (["--device", "gemini"], "--device is 'gemini' (did you mean 'gemmini'?); allowed: one of: "),
     (["--out", "/proc/nowhere/run"], "/proc/nowhere/run cannot be made"),
     (["--resume", "nowhere"], "nowhere is not the folder of a search or sweep"),
     (["--resume", "nowhere", "--targets", "0.5"], "--targets cannot be used: "),

@@ -211,8 +211,9 @@ def test_an_unknown_setting(name: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
         SearchSettings.for_size(4_000, data="x", **{name: 3})
     assert caught.value.value == name
-    closest = {"methods": "did you mean 'method'?", "latencie": "did you mean 'latency'?"}
-    assert str(caught.value).endswith(closest.get(name, "threads"))
+    closest = {"methods": " (did you mean 'method'?)", "latencie": " (did you mean 'latency'?)"}
+    assert f"unknown setting {name!r} in the settings{closest.get(name, '')}; known: data, " in str(caught.value)
+    assert str(caught.value).endswith("threads")
 
 
 # ---------------------------------------------------------------- which settings a method uses
