@@ -561,7 +561,7 @@ def test_networks_are_measured_together(tmp_path):
 
 
 BAD = [
-    ("a,conv3d,3,8,16,14,14,1,1,40000", "line 2: kind is 'conv3d' (did you mean 'conv2d'?); allowed: one of: conv2d, depthwise, linear, gemm"),
+    ("a,conv3d,3,8,16,14,14,1,1,40000", "line 2: kind is 'conv3d' (did you mean 'conv2d'?); allowed: one of: conv2d,"),
     ("a,conv2d,3,8,16,14,14,1,1,-4", "line 2: cycles is '-4'; allowed: a finite number above 0"),
     ("a,conv2d,3,8,16,14,14,1,1,nan", "line 2: cycles is 'nan'"),
     ("a,conv2d,3,8,16,14,14,1,1,0", "line 2: cycles is '0'"),

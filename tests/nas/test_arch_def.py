@@ -59,7 +59,7 @@ def test_a_device_in_the_file() -> None:
 
 
 BAD = [
-    ("rows = 4", 'rows = 4, device = "gemini"', "array.device is 'gemini' (did you mean 'gemmini'?); allowed: one of: "),
+    ("rows = 4", 'rows = 4, device = "gemini"', "array.device is 'gemini' (did you mean 'gemmini'?); allowed: "),
     ("rows = 4", "rows = 4, device = 3", "array.device is 3"),
     ('schema = "nas_plugin.arch_def/1"', 'schema = "other/1"', "schema is 'other/1'"),
     ('name = "small"', "", "name is missing"),
