@@ -10,8 +10,8 @@ from hwcost.errors import cut
 
 __all__ = [
     "BYTES", "CLOCKS", "ENERGIES", "MARK", "NOT_SHOWN", "POWERS", "TIMES", "Units", "as_cell", "between", "in_unit",
-    "labelled", "marked", "number", "of_cell", "percent", "plural", "printable", "shorten_name", "shortlist",
-    "unit_of", "with_unit",
+    "labelled", "layer_name", "marked", "number", "of_cell", "percent", "plural", "printable", "shorten_name",
+    "shortlist", "unit_of", "with_unit",
 ]  # fmt: skip
 
 Units: TypeAlias = Sequence[tuple[float, str]]
@@ -192,3 +192,13 @@ def shorten_name(name: str, longest: int = 30) -> str:
     'enco...forward.dense_out'
     """
     return cut("".join(letter if letter.isprintable() else " " for letter in name), longest, start=0.2)
+
+
+def layer_name(name: str, longest: int = 30) -> str:
+    """The name of a layer, cut to a length, for a text in which one that is only a number would pass for a figure.
+
+    >>> layer_name("fc"), layer_name("0"), layer_name("3.conv"), layer_name("3.0")
+    ('fc', 'layer 0', '3.conv', 'layer 3.0')
+    """
+    short = shorten_name(name, longest)
+    return f"layer {short}" if name.replace(".", "").isdecimal() else short

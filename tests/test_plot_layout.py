@@ -270,10 +270,27 @@ def test_the_roofline_names_the_largest_layer_by_itself():
     first = next(text.get_text() for text in roofline.get_legend().get_texts() if "emb" in text.get_text())
     share = next(layer["share"] for layer in network_data(summary)["layers"] if layer["name"] == "emb")
     assert first.startswith(f"emb: {100 * share:.1f} %")
-    assert roofline.texts[0].get_text() == "1"
+    assert roofline.texts[0].get_text() == "A"
 
 
-def test_numbers_of_a_roofline_stay_apart():
+def test_numbers_in_pictures_are_no_names_of_layers():
+    """Layers of an nn.Sequential have numbers for names: points have letters, which the legend leads to the layers."""
+    layers = {str(i): Linear(2 ** (i + 3), 2 ** (7 - i) + i, batch=3 * i + 1) for i in range(5)}
+    summary = summarise(layers, SystolicArray(8, 8))
+    (roofline,) = network_figure(summary, pictures=["roofline"]).axes
+    marks = sorted(text.get_text() for text in roofline.texts)
+    assert marks == list("ABCDE")
+    legend = roofline.get_legend()
+    named = zip(legend.legend_handles, legend.get_texts(), strict=True)
+    of_layers = [(each.get_marker(), text.get_text()) for each, text in named if "layer " in text.get_text()]
+    assert [mark.strip("$") for mark, _ in of_layers] == [rf"\mathbf{{{letter}}}" for letter in marks]
+    assert {text.partition(":")[0] for _, text in of_layers} == {f"layer {name}" for name in layers}
+    (above,) = timeline_figure(summary).axes
+    assert {text.get_text().partition(",")[0] for text in above.texts} <= {f"layer {name}" for name in layers}
+    assert above.texts
+
+
+def test_letters_of_a_roofline_stay_apart():
     figure = FIGURES["network: ResNet"]()
     figure.draw_without_rendering()
     boxes = [text.get_window_extent().padded(-1) for text in figure.axes[-1].texts]

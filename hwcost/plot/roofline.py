@@ -11,22 +11,24 @@ import numpy as np
 from hwcost.plot.bars import BOUNDS
 from hwcost.plot.canvas import size_in_points
 from hwcost.plot.style import BEYOND, BLACK, GREY, legend_outside, plain_ticks
-from hwcost.units import BYTES, in_unit, percent, shorten_name, unit_of
+from hwcost.units import BYTES, in_unit, layer_name, percent, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["draw_roofline"]
 
-_MOST_NAMED, _LINES, _ENTRY = 8, 45.0, 25.5
-"""Points that are named, and the height in the legend of what is above their names, and of each name."""
+_MARKS, _LINES, _ENTRY = "ABCDEFGH", 45.0, 25.5
+"""The marks of points that are named, and the height in the legend of what is above their names, and of each name.
+
+Numbers would pass for names of layers."""
 _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)))
-# rough size of the picture on a page in points, how far from a point a number may be, and in which directions
+# rough size of the picture on a page in points, how far from a point its letter may be, and in which directions
 _PAGE = np.array([500.0, 270.0])
 _STEPS = (7.0, 13.0, 20.0, 28.0, 40.0)
 _DIRECTIONS = np.stack([np.sin(np.pi * np.arange(16) / 8), np.cos(np.pi * np.arange(16) / 8)], axis=1)
-_LETTER = 8.0
-"""Points of a letter of a label, with what the legend takes of narrow axes."""
+_CHARACTER = 8.0
+"""Points of a character of a label, with what the legend takes of narrow axes."""
 _RATES = ((1e12, "TMAC/s"), (1e9, "GMAC/s"), (1e6, "MMAC/s"), (1e3, "kMAC/s"), (1.0, "MAC/s"))
 
 
@@ -64,12 +66,12 @@ def draw_roofline(axes: Axes, data: Mapping[str, Any]) -> None:
             look: dict[str, Any] = {"facecolors": face, "edgecolors": edge, "linewidth": 1.0, "zorder": 3}
             axes.scatter(x[where], y[where], s=[_area(points[i]) for i in where], **look)
     axes.set(xscale="log", yscale="log", xlim=frame[:2], ylim=frame[2:])
-    named = int(np.clip((size_in_points(axes)[1] - _LINES) / _ENTRY, 1, _MOST_NAMED))
-    _number(axes, points, np.stack([x, y]), named, np.log(frame).reshape(2, 2))
+    named = int(np.clip((size_in_points(axes)[1] - _LINES) / _ENTRY, 1, len(_MARKS)))
+    _mark(axes, points, np.stack([x, y]), named, np.log(frame).reshape(2, 2))
     plain_ticks(axes.xaxis, axes.yaxis)
     _legend(axes, points, named, has_total=data["total"] is not None)
     label = f"MACs per byte of {_listed(data['operands'])}"
-    axes.set_xlabel(textwrap.fill(label, max(16, int(size_in_points(axes)[0] / _LETTER))))
+    axes.set_xlabel(textwrap.fill(label, max(16, int(size_in_points(axes)[0] / _CHARACTER))))
     axes.set_ylabel(f"attained [{unit}]")
 
 
@@ -96,27 +98,27 @@ def _ends(x: np.ndarray[Any, Any], data: Mapping[str, Any]) -> tuple[float, floa
     return min([x.min(), *near]) / 2.5, max([x.max(), *near]) * 2.5
 
 
-def _number(
+def _mark(
     axes: Axes, points: Sequence[Mapping[str, Any]], places: np.ndarray[Any, Any], named: int, frame: Any
 ) -> None:
-    """A number next to each point, as clear of others and of all points as can be; a line leads to it from afar."""
+    """A letter next to each point, as clear of others and of all points as can be; a line leads to it from afar."""
     from matplotlib.patheffects import withStroke
 
     on_page = (np.log(places.T) - frame[:, 0]) / (frame[:, 1] - frame[:, 0]) * _PAGE
     reach = np.array([np.sqrt(_area(point)) / 2 for point in points])
     taken = np.empty((0, 2))
-    for i in range(min(named, len(points))):
+    for i, letter in enumerate(_MARKS[: min(named, len(points))]):
         moves = np.array([to * (reach[i] + step) for step in _STEPS for to in _DIRECTIONS])
         ends = on_page[i] + moves
         to_points = np.linalg.norm(ends[:, None] - on_page, axis=-1) - reach
-        to_numbers = np.linalg.norm(ends[:, None] - taken, axis=-1)
-        clear = np.minimum(to_points.min(1), to_numbers.min(1, initial=np.inf) - _STEPS[0])
+        to_letters = np.linalg.norm(ends[:, None] - taken, axis=-1)
+        clear = np.minimum(to_points.min(1), to_letters.min(1, initial=np.inf) - _STEPS[0])
         clear[np.any((ends < _STEPS[0]) | (ends > _PAGE - _STEPS[0]), axis=1)] -= _STEPS[-1]
         move = moves[np.argmax(np.minimum(clear, 0.9 * _STEPS[0]))]
         taken = np.append(taken, [on_page[i] + move], axis=0)
         is_far = np.linalg.norm(move) > reach[i] + 1.5 * _STEPS[0]
         axes.annotate(
-            str(i + 1),
+            letter,
             tuple(places[:, i]),
             tuple(move),
             textcoords="offset points",
@@ -145,10 +147,10 @@ def _legend(axes: Axes, points: Sequence[Mapping[str, Any]], named: int, *, has_
         if any(point["bound"] == bound for point in points):
             handles.append(Line2D([], [], marker="o", linestyle="none", color=colour))
             labels.append(f"bound by {bound}")
-    for i, point in enumerate(points[:named]):
-        # an edge would smear the digit
-        digit: dict[str, Any] = {"marker": f"${i + 1}$", "markersize": 7, "markeredgewidth": 0}
-        handles.append(Line2D([], [], linestyle="none", color=BLACK, **digit))
+    for point, letter in zip(points, _MARKS[:named], strict=False):
+        # an edge would smear the letter
+        look: dict[str, Any] = {"marker": rf"$\mathbf{{{letter}}}$", "markersize": 7, "markeredgewidth": 0}
+        handles.append(Line2D([], [], linestyle="none", color=BLACK, **look))
         labels.append(_name_of(point, has_total=has_total))
     if any(point["extrapolated"] for point in points):
         handles.append(Line2D([], [], marker="o", linestyle="none", markerfacecolor="white", markeredgecolor=GREY))
@@ -164,7 +166,7 @@ def _name_of(point: Mapping[str, Any], *, has_total: bool) -> str:
     """The slowest layer of a point by itself, and how many are at the same place."""
     slowest = max(point["layers"], key=lambda name: point["layers"][name])
     own, others = point["layers"][slowest], len(point["layers"]) - 1
-    name = shorten_name(slowest, 24) + (f": {percent(own)} %" if has_total else "")
+    name = layer_name(slowest, 24) + (f": {percent(own)} %" if has_total else "")
     rest = f": {percent(point['share'] - own)} %" if has_total else ""
     return f"{name}\n{others} like it{rest}" if others else name
 

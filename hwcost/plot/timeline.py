@@ -11,7 +11,7 @@ from hwcost.machine.fields import is_finite
 from hwcost.plot.bars import BOUNDS
 from hwcost.plot.canvas import canvas, size_in_points, stacked
 from hwcost.plot.style import BEYOND, BLACK, COLOURS, HOLLOW, LIGHT, percent_limits
-from hwcost.units import BYTES, SIZES, TIMES, in_unit, marked, number, percent, shorten_name, unit_of
+from hwcost.units import BYTES, SIZES, TIMES, in_unit, layer_name, marked, number, percent, shorten_name, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,7 +136,7 @@ def _draw_layers(axes: Axes, layers: Any, scale: float) -> float:
     for layer, start, width, height in zip(layers, starts, wide, used, strict=True):
         if width >= _LETTER * whole:
             share = percent(float(width / whole))
-            text = f"{shorten_name(layer['name'], 22)}, {share} %"
+            text = f"{layer_name(layer['name'], 22)}, {share} %"
             axes.annotate(
                 text, (start + width / 2, height), (0, 3),
                 textcoords="offset points", rotation=90, ha="center", va="bottom", fontsize=7, parse_math=False,
