@@ -6,6 +6,8 @@
 # gigabytes. Any requirement that pip accepts works, for example a CPU build:
 #     make search TORCH="torch==2.13.0+cpu" PIP_EXTRA_INDEX_URL=<the CPU index named on pytorch.org>
 #     make search TORCH=./torch-2.13.0-cp311-cp311-linux_x86_64.whl
+# torchvision, which the tests read models of, has to be built for the same PyTorch: from that index it is. With a wheel of
+# torch alone it is not, and what imports it fails outside of the tests, transformers for example.
 
 PYTHON ?= python3
 VENV ?= .venv

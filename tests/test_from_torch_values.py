@@ -796,6 +796,59 @@ def test_values_are_followed_up_to_a_number_of_elements():
     assert values.get(added) is None
 
 
+class Masked(nn.Module):
+    """Attention that drops a mask which leaves out nothing, as transformers does, and asks whether it is compiled."""
+
+    def __init__(self, asks=True):
+        super().__init__()
+        self.qkv, self.asks = nn.Linear(8, 24), asks
+
+    def forward(self, x, mask=None, use_cache=True):
+        if mask is not None and not (self.asks and torch.compiler.is_compiling()) and torch.all(mask == 1):
+            mask = None
+        q, k, v = self.qkv(x).chunk(3, -1)
+        seen = F.scaled_dot_product_attention(q, k, v, None if mask is None else mask[:, None].bool())
+        return (seen, (k, v)) if use_cache else seen
+
+
+ONES = torch.ones(2, 5, dtype=torch.long)
+MASKS = {
+    "ones": ONES, "some left out": ONES.tril(2), "truth values": ONES.bool(), "values unknown": ONES.to("meta"),
+    "real numbers": ONES.float(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("more", [{}, {"use_cache": False}])
+def test_products_do_not_depend_on_a_mask(mask, more):
+    x, model, array = torch.zeros(2, 5, 8), Masked(), SystolicArray(8, 8)
+    costs = [
+        network_cost(from_torch(model, example_inputs={"x": x, **given, **more}), array).total.cycles
+        for given in ({}, {"mask": MASKS[mask]})
+    ]
+    assert costs[0] == costs[1]
+
+
+def test_where_no_way_goes_round_the_values_the_error_says_to_leave_a_mask_out():
+    inputs = {"x": torch.zeros(2, 5, 8), "mask": MASKS["values unknown"]}
+    with pytest.raises(InvalidValueError, match=r"_local_scalar_dense.*pass example inputs.*leave out .* a mask"):
+        from_torch(Masked(asks=False), example_inputs=inputs)
+    assert from_torch(Masked(asks=False), example_inputs={**inputs, "mask": MASKS["ones"]}).macs
+    assert from_torch(Masked(asks=False), example_inputs={"x": inputs["x"]}).macs
+
+
+@pytest.mark.parametrize("more", [{"enabled": False}, {"dtype": torch.bfloat16}, {}])
+def test_autocast_for_the_device_of_a_tensor(more):
+    def forward(self, x):
+        with torch.autocast(device_type=x.device.type, **more):
+            return x @ x.mT
+
+    before = torch.autocast.__init__
+    assert from_torch(Of(forward), (32, 8)).macs == 32 * 8 * 8 + 32 * 32 * 8
+    assert torch.autocast.__init__ is before
+    assert not torch.is_autocast_enabled("cpu")
+
+
 def test_a_mask_too_large_to_look_at_is_said_to_be_unknown():
     mask = torch.ones(_MOST + 1, dtype=torch.bool)
     with pytest.raises(InvalidValueError, match="it looks at the values of a tensor"):

@@ -91,3 +91,9 @@ class Exits(nn.Module):
 
 def breaks():
     raise ValueError("no luck today")
+
+
+def breaks_in_a_library():
+    first, second = RuntimeError("operator lib::nms does not exist"), ImportError("no lib")
+    second.__cause__ = first
+    raise ImportError("no module 'Net'") from second

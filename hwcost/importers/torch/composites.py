@@ -3,7 +3,7 @@
 A ``chunk`` becomes the same operator as a ``split`` by a size, but the code has the number of parts and not their size.
 An outer product and products of vectors become multiplications of elements; here they are matrix products. A tensor
 made of numbers on a device would come without its numbers; here it is made with them and copied. What is handed to the
-compiler runs as it is written.
+compiler runs as it is written. ``autocast`` for the device of a tensor does not know the one without data.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ def _owners(name: str) -> list[Any]:
     if name in _OF_FLEX:
         flex = sys.modules.get(_FLEX)
         return [] if flex is None else [flex if hasattr(flex, name) else flex.BlockMask]
+    if name == "__init__":
+        return [torch.autocast]
     owners: list[Any] = [torch] if name == "compile" else [torch, torch.Tensor, torch.linalg]
     return [owner for owner in owners if hasattr(owner, name)]
 
@@ -162,6 +164,16 @@ def _are_alike(x: Any, y: Any) -> bool:
     return isinstance(x, Tensor) and isinstance(y, Tensor) and x.dtype == y.dtype != torch.bool
 
 
+def _autocast(function: Any) -> Any:
+    @functools.wraps(function)
+    def replacement(self: Any, device_type: Any, *args: Any, **options: Any) -> None:
+        function(
+            self, "cpu" if device_type == "meta" else device_type, *args, **options
+        )  # casts no tensor without data
+
+    return replacement
+
+
 def _compile(function: Any) -> Any:
     def as_written(model: Any = None, **options: Any) -> Any:
         return (lambda given: given) if model is None else model
@@ -188,6 +200,7 @@ _REPLACED: dict[str, Callable[[Any], Any]] = {
     "tensor": _tensor,
     "new_tensor": _new_tensor,
     "compile": _compile,
+    "__init__": _autocast,
     "_validate_device": lambda function: lambda *tensors: None,
     "kv_num_blocks": lambda function: _on_no_device("kv_num_blocks"),
 }

@@ -91,9 +91,17 @@ def _run(path: str, field: str) -> ModuleType:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         where = f"line {line_in(path, error)}" if line_in(path, error) else "it"
-        reason = f"{where} raises {first_line(error)}"
+        reason = f"{where} raises {_with_cause(error)}"
         raise InvalidValueError(field, path, f"correct {path}", reason=reason) from error
     return module
+
+
+def _with_cause(error: BaseException) -> str:
+    """An error in one line, and the one that it came from first, as of a library that another one imports."""
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    return first_line(error) if first is error else f"{first_line(error)} (from {first_line(first)})"
 
 
 def line_in(path: str, error: BaseException) -> int | None:
@@ -151,6 +159,8 @@ def _call(factory: Any, path: str, name: str, with_values: bool) -> Any:
         with _folder_of(path):
             return factory()
     except (Exception, SystemExit) as error:
-        allowed = "name a class or function that can be called without arguments, as one that fills them in"
-        reason = f"without arguments it raises {first_line(error)}"
+        allowed = f"correct {path}, or what it imports"
+        if isinstance(error, TypeError):  # of missing arguments
+            allowed = "name a class or function that can be called without arguments, as one that fills them in"
+        reason = f"without arguments it raises {_with_cause(error)}"
         raise InvalidValueError(f"{name} in {path}", name, allowed, reason=reason) from error

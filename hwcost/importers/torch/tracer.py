@@ -170,8 +170,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def needs_values(self, kind: str, what: str) -> NeedsValuesError:
         """The error about a forward that cannot run further on shapes alone."""
         allowed = (
-            "pass example inputs, whose integers and truth values may be looked at, make its forward depend on "
-            "shapes alone, or ask for what ran until then (partial, --partial)"
+            "pass example inputs, whose integers and truth values may be looked at, leave out an input that it can do "
+            "without, as a mask, make its forward depend on shapes alone, or ask for what ran until then (partial, "
+            "--partial)"
         )
         return NeedsValuesError(self.modules.label, kind, allowed, reason=f"{what}, and only shapes are run")
 
