@@ -257,10 +257,10 @@ def test_views_are_passed_through():
 
     network = of(forward)
     assert edges(network) == {
-        "a": ("",), "b": ("",), "c": ("",), "cat": ("a", "b", "c"), "mm": ("cat",),
-        "softmax": ("mm",), "mm (2)": ("softmax", "cat"),
+        "a": ("",), "b": ("",), "c": ("",), "cat": ("a", "b", "c"), "scores": ("cat",),
+        "softmax": ("scores",), "values": ("softmax", "cat"),
     }  # fmt: skip
-    assert network.outputs == ("mm (2)", "cat")
+    assert network.outputs == ("values", "cat")
 
 
 def test_what_is_returned_as_it_came_is_no_result():

@@ -58,6 +58,7 @@ class Step:
 
     Attributes:
         sources: what made that which it reads; None if it is unknown.
+        named_as: its name as a part of attention, which a product of two activations may turn out to be.
         became: the last of the operations that took its place, when a body was counted as often as it runs.
     """
 
@@ -68,6 +69,7 @@ class Step:
     sizes: Mapping[str, Axis] = field(default_factory=dict)
     weights: str = ""
     sources: Sources | None = None
+    named_as: Callable[[str], str] | None = None
     became: Step | None = None
 
     def operation(self, widths: AxisTracker, inputs: tuple[str, ...] | None = None) -> Operation:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from hwcost.errors import InvalidValueError
+from hwcost.importers.attention import name_attention
 from hwcost.importers.graph.values import GraphCall, GraphValue, GraphValues
 from hwcost.importers.lowered import CannotPriceError, LoweredLayer, Sources, Step, named, sources_by_name
 from hwcost.importers.naming import UniqueNames
 from hwcost.importers.rules import Handler
 from hwcost.network.axes import Axis
 from hwcost.network.network import Network
-from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width
+from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Unsupported, Width
 from hwcost.network.run import Ends
 
 __all__ = [
@@ -49,19 +50,32 @@ class Operations:
         """Adds operations that were taken back."""
         self._made += made
 
-    def add(self, name: str, path: str, lowered: LoweredLayer, sources: Sources | None = None) -> Step:
-        """Adds an operation by its name and the path of its module, which reads what was made by these."""
+    def add(
+        self, named_as: Callable[[str], tuple[str, str]], lowered: LoweredLayer, sources: Sources | None = None
+    ) -> Step:
+        """Adds an operation that reads what was made by these.
+
+        Args:
+            named_as: its name and the path of its module, as a part of an operator or, with "", as all of it.
+            lowered: the operation.
+            sources: what made that which it reads.
+        """
+        name, path = named_as(lowered.part)
         own = "" if lowered.weight is None else lowered.weight.origin
         is_whole = bool(own) and lowered.weight.name == own
         weights = self._same.get(own, own) if is_whole else ""
         step = Step(name, lowered.kind, path, lowered.layer, lowered.sizes, weights, sources)
         has_weight = bool(own)
+        is_product = not (has_weight or lowered.part or isinstance(lowered.layer, (MemoryOnly, Unsupported)))
+        if is_product and lowered.kind.lower() in name.lower():  # else it has a name of its own in the file
+            step.named_as = lambda part: named_as(part)[0]
         self._made.append((step, lowered.output_axis if has_weight else None))
         return step
 
     def named(self, values: GraphValues) -> dict[str, Operation]:
         """All operations in order, by a name of their own."""
         unique = UniqueNames()
+        name_attention([step for step, _ in self._made])
         for step, output_axis in self._made:
             step.name = unique(step.name)
             if output_axis is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 
 import onnx
 
@@ -56,4 +57,4 @@ class Record(ABC):
     def add(self, node: onnx.NodeProto, lowered: LoweredLayer, sources: Sources | None = None) -> Step:
         """Adds an operation that a node comes down to, which reads what was made by these."""
         weight = "" if lowered.weight is None else lowered.weight.origin
-        return self.operations.add(*operation_name(node, weight, lowered.part), lowered, sources)
+        return self.operations.add(partial(operation_name, node, weight), lowered, sources)

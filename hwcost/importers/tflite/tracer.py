@@ -86,7 +86,7 @@ class Tracer:
         ``label`` is the tensor that the operator makes.
         """
         weight = "" if lowered.weight is None else lowered.weight.origin
-        return self.operations.add(*operation_name(operator.kind, label, weight, lowered.part), lowered, sources)
+        return self.operations.add(partial(operation_name, operator.kind, label, weight), lowered, sources)
 
     def _graph(self, number: int) -> Graph:
         if not 0 <= number < len(self._graphs):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from hwcost.importers.attention import name_attention
 from hwcost.importers.lowered import LoweredLayer, Sources, Step, named, sources_by_name, times_over
 from hwcost.importers.naming import UniqueNames
 from hwcost.model.gemm import Gemm
@@ -42,7 +43,7 @@ class Part(NamedTuple):
 
     Attributes:
         steps: in order.
-        unnamed: those of them without products, whose names are not given yet.
+        unnamed: those of them without weights, whose names are not given yet.
     """
 
     steps: list[Step]
@@ -87,6 +88,7 @@ class Steps:
         sources: Sources,
         call: int | None = None,
         weights: str = "",
+        named_as: Callable[[str], str] | None = None,
     ) -> Step:
         """Adds a priced operation, by its name, or that with a number if the name is taken.
 
@@ -96,10 +98,13 @@ class Steps:
             sources: what made that which it reads.
             call: a number for the call of a recurrent module that it is a step of.
             weights: the parameter that all of its weights are, if they are one.
+            named_as: its name as a part of attention, if it may be one; it has none of its own until all others have.
         """
-        found = self._added(name, Step("", lowered.kind, path, lowered.layer, lowered.sizes, weights, sources), call)
+        own = Step("", lowered.kind, path, lowered.layer, lowered.sizes, weights, sources, named_as)
+        found = self._added(name, own, call)
         if found.name == "":
-            found.name = self._unique(name)
+            found.name = self._unique(name) if named_as is None else name
+            self._unnamed += [found] if named_as is not None else ()
         return found
 
     def add_other(
@@ -131,6 +136,7 @@ class Steps:
 
     def operations(self, widths: AxisTracker) -> dict[str, Operation]:
         """All operations in order, by name."""
+        name_attention(self._steps)
         for step in self._unnamed:
             is_taken = step.name == step.path and step.name in self._unique
             step.name = self._unique(f"{step.name}:{step.kind}" if is_taken else step.name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -303,12 +304,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _add_layer(self, lowered: LoweredLayer, sources: Sources) -> Step:
         origin = self._own_name("" if lowered.weight is None else self.tensors.origin([lowered.weight]))
-        name = named_after(origin) if origin else self.joined(lowered.kind)
+        name = named_after(origin) if origin else self.joined(lowered.part or lowered.kind)
         if lowered.note:
             self.notes[lowered.note] = None
         weights = "" if lowered.weight is None else self.tensors.whole(lowered.weight)
         call = self.modules.recurrent_call
-        step = self.steps.add_layer(name, self._owner(origin), lowered, sources, call, weights)
+        named_as = None if origin or lowered.part else partial(_joined, self.modules.path)
+        step = self.steps.add_layer(name, self._owner(origin), lowered, sources, call, weights, named_as)
         if lowered.output_axis:
             self.tensors.widths.call(lowered.output_axis, step.name)
         return step
@@ -346,7 +348,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def joined(self, kind: str) -> str:
         """A name for an operator of the running module."""
-        return f"{self.modules.path}:{kind}" if self.modules.path else kind
+        return _joined(self.modules.path, kind)
 
     def operations(self) -> dict[str, Operation]:
         """All operations in order, by name; the steps of a call of a recurrent module are merged."""
@@ -357,6 +359,10 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.tensors.fix_all("the rest of the network is unknown")
         rest = Unsupported("the rest of the network", reason)
         self.steps.add_other("the rest", self.modules.where_raised(error), rest, rest.kind)
+
+
+def _joined(path: str, kind: str) -> str:
+    return f"{path}:{kind}" if path else kind
 
 
 def _why_unsupported(operator: Operator) -> str:
