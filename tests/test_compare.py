@@ -59,8 +59,9 @@ def test_options_of_the_array_hold_for_every_device(rows_of):
 
 
 def test_the_table_is_for_people(good):
-    title, _, head, first, second, _, terms = good("compare", "lenet.csv", "residual.csv", *ON).splitlines()
+    title, _, head, first, second, _, bound, _, terms = good("compare", "lenet.csv", "residual.csv", *ON).splitlines()
     assert title == "2 networks on 1 machine"
+    assert bound == "lower bound  without a bandwidth memory takes no time; ideal folds fill and drain for free"
     assert terms == "time/first: below 1 it is faster than the first line"
     assert head.split("  ")[0] == "network"
     assert "MISSING" not in head

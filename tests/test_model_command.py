@@ -59,6 +59,7 @@ def test_the_report_of_a_small_network(good):
     ]
     assert totals.splitlines() == [
         "total        5 layers, 416,520 MACs: 2822 cycles, 4.03143 us at 700 MHz, 57.66 % utilization",
+        "lower bound  without a bandwidth memory takes no time; ideal folds fill and drain for free",
         "PE-cycles    57.7 % useful, 6.9 % ragged rows, 35.5 % ragged columns",
         "bytes        70.55 kB to and from DRAM: weights 61.47 kB, inputs 2.564 kB, outputs 6.518 kB; "
         "358.1 kB next to the array",

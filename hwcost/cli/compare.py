@@ -144,7 +144,7 @@ def _row(source: str, pair: Pair) -> dict[str, Any]:
 
 def _json(found: Comparison, sources: Sequence[str], machines: Sequence[Machine]) -> str:
     rows = [
-        _row(source, pair) | {"missing": list(pair.summary.missing), "array": settings_of(pair.summary, machine)}
+        _row(source, pair) | pair.named() | {"array": settings_of(pair.summary, machine)}
         for pair, (source, machine) in zip(found, itertools.product(sources, machines), strict=True)
     ]
     return json_document(SCHEMA, {"rows": rows})

@@ -16,7 +16,7 @@ from hwcost.cli.formula import formula, split_text
 from hwcost.cli.shared.machines import ENDS
 from hwcost.cli.shared.workload import Workload
 from hwcost.model.layout import Work, lowered
-from hwcost.model.words import bytes_text, energy_text, partial_folds
+from hwcost.model.words import bytes_text, energy_text, lower_bound, partial_folds
 from hwcost.relaxation import Relaxation
 from hwcost.units import BYTES, CLOCKS, ENERGIES, TIMES, between, in_unit, labelled, marked, number, unit_of
 
@@ -84,6 +84,7 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, work: Work,
         "time": f"{known(in_unit(figures['seconds'], TIMES))}{ends} at {in_unit(array.clock_hz, CLOCKS)}",
         "MACs": number(figures["macs"]),
         "array": workload.machine._replace(array=array).label,
+        **_bound(workload),
     }
     if figures["memory_cycles"] or figures["overhead_cycles"]:
         parts = " + ".join(f"{number(figures[f'{name}_cycles'])} {name}" for name in ("compute", "overhead", "waiting"))
@@ -98,6 +99,12 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, work: Work,
     lines |= {f"  {term.name}": term.text for term in terms}
     legend = [workload.legend] if workload.legend else []
     return "\n".join([*itertools.starmap(labelled, lines.items()), *legend])
+
+
+def _bound(workload: Workload) -> dict[str, str]:
+    """The line that says why times are lower bounds; none if they are not."""
+    text = lower_bound(workload.machine.uncharged)
+    return {"lower bound": text} if text else {}
 
 
 def _ends(figures: Figures) -> tuple[float, float] | None:
@@ -191,12 +198,13 @@ def _table(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator
     yield "  ".join(name.rjust(width) for name, width in zip(table, widths, strict=True)) + "\n"
     specs = [spec for _, spec in table.values()]
     columns = {name: column for name, (column, _) in table.items()}
-    if not marks:
+    if marks:
+        is_marked = [name in marks for name in table]
+        yield from _marked_lines(_rows(columns | {"": beyond}, workload), specs, widths, is_marked)
+        yield f"{workload.legend}\n"
+    else:
         yield from _plain_lines(_rows(columns, workload), specs, widths)
-        return
-    is_marked = [name in marks for name in table]
-    yield from _marked_lines(_rows(columns | {"": beyond}, workload), specs, widths, is_marked)
-    yield f"{workload.legend}\n"
+    yield from (f"\n{labelled(*each)}\n" for each in _bound(workload).items())
 
 
 def _plain_lines(blocks: Iterable[Iterable[Any]], specs: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
@@ -272,6 +280,7 @@ def _settings(workload: Workload, smooth: Relaxation) -> dict[str, Any]:
         "device": workload.machine.name,
         **{name: value for name, value in workload.machine.energy_settings.items() if value is not None},
         **{name: value for name, value in workload.machine.array.as_dict().items() if name not in ("rows", "cols")},
+        "uncharged": workload.machine.uncharged,
         "relaxation": {
             "name": smooth.name,
             "options": {name: value for name, value in smooth.options.items() if value is not None},

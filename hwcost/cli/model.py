@@ -186,7 +186,7 @@ def _over_buffers(
     if form == "json":
         settings = {
             "source": source, "inputs": list(options.inputs), "dims": list(options.dims), "device": machine.name,
-            **machine.energy_settings,
+            **machine.energy_settings, "uncharged": machine.uncharged,
             "keep_activations": keep, "skip_unsupported": skip, **machine.array.as_dict(),
             "buffer_bytes": [each.buffer_bytes for each in machines],
         }  # fmt: skip
@@ -194,7 +194,8 @@ def _over_buffers(
     elif form == "csv":
         click.echo(model_buffers.as_csv(points, network), nl=False)
     else:
-        click.echo("\n".join(model_buffers.as_text(points, network, machine.array, head)))
+        lines = model_buffers.as_text(points, network, machine.array, head, left_out=machine.uncharged)
+        click.echo("\n".join(lines))
     if network.unsupported:
         note(missing_text({name: str(each.layer) for name, each in network.unsupported.items()}))
     if files.picture is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.cli.shared.documents import csv_document, json_document
+from hwcost.model.words import lower_bound
 from hwcost.network.buffers import BufferPoint, enough_for
 from hwcost.tables import Column, table
-from hwcost.units import BYTES, ENERGIES, SIZES, TIMES, in_unit, number, printable, shortlist
+from hwcost.units import BYTES, ENERGIES, SIZES, TIMES, in_unit, labelled, number, printable, shortlist
 
 if TYPE_CHECKING:
     from hwcost.machine.array import SystolicArray
@@ -31,8 +32,10 @@ def _row(point: BufferPoint) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def as_text(points: Sequence[BufferPoint], network: Network, array: SystolicArray, head: str) -> Iterator[str]:
-    """The table, and the buffers with which the largest layers read each operand once."""
+def as_text(
+    points: Sequence[BufferPoint], network: Network, array: SystolicArray, head: str, *, left_out: Iterable[str] = ()
+) -> Iterator[str]:
+    """The table, what times leave out, and the buffers with which the largest layers read each operand once."""
     columns = [
         Column[BufferPoint]("buffer", lambda point: in_unit(point.buffer_bytes, SIZES, 4)),
         Column[BufferPoint]("cycles", lambda point: number(point.cost.cycles)),
@@ -49,6 +52,8 @@ def as_text(points: Sequence[BufferPoint], network: Network, array: SystolicArra
     yield ""
     yield from table(columns, points)
     yield ""
+    if why := lower_bound(left_out):
+        yield labelled("lower bound", why)
     enough = list(enough_for(network, array).items())
     named = ", ".join(f"{printable(name)} {in_unit(size, SIZES, 4)}" for name, size in enough[:_ENOUGH])
     yield f"each operand can be read once with: {named}{'; all others with less' if len(enough) > _ENOUGH else ''}"

@@ -101,6 +101,12 @@ class Context:
                 f"{plural(len(self.network.priced), 'layer')} are beyond the measured ones"
             )
 
+    @functools.cached_property
+    def uncharged(self) -> tuple[str, ...]:
+        """What times leave out, so that they are lower bounds; nothing on a device that was fitted to measurements."""
+        file = self.machine.file
+        return () if file is not None and file.fit is not None else self.found.uncharged
+
     @property
     def title(self) -> str:
         """The network and the settings that all arrays share, on one line."""

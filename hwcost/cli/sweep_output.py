@@ -14,6 +14,7 @@ from hwcost.cli.shared.machines import ENDS
 from hwcost.cli.sweep_context import Context
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.energies import ENERGIES as TABLES
+from hwcost.model.words import lower_bound
 from hwcost.sweep import SCHEMA
 from hwcost.sweep.shown import objectives_text, point_columns, title_of, value_text
 from hwcost.tables import Column, is_terminal, table
@@ -68,6 +69,8 @@ def _head(context: Context) -> Iterator[str]:
         "fastest": _point(context, found.fastest()),
         "busiest": _point(context, found.busiest()),
     } | ({} if found.energy_joules is None else {"most frugal": _point(context, found.most_frugal())})
+    if why := lower_bound(context.uncharged):
+        texts["lower bound"] = why
     if found.left_out:
         texts["left out"] = f"{plural(found.left_out, 'point')} with buffers that are too small for any tile"
     return (labelled(name, text) for name, text in texts.items())
@@ -164,6 +167,7 @@ def as_json_blocks(context: Context, chosen: Any) -> Iterator[str]:
             "device": context.machine.name,
             **found.settings(),
             **_energy(context),
+            "uncharged": context.uncharged,
         },
         "points": len(found),
         "points_on_front": len(found.front),

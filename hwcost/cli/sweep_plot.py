@@ -9,6 +9,7 @@ import numpy as np
 
 from hwcost.cli.sweep_context import Context
 from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.model.words import lower_bound
 from hwcost.plot import save
 from hwcost.plot.fields import MOST_CURVES, Quantity, fields_figure
 from hwcost.plot.sweep import sweep_figure
@@ -27,7 +28,7 @@ def _maps(context: Context) -> Any:
     found: Any = context.found
     flows = np.asarray([DATAFLOWS[str(name)].summary for name in found.dataflows])[found.flow]
     columns = (found.rows, found.cols, flows, found.seconds, found.utilization)
-    options = {"pe_budget": found.pe_budget, "title": context.title, "arrays": found.base.arrays}
+    options = {"pe_budget": found.pe_budget, "title": _title(context), "arrays": found.base.arrays}
     beyond = context.extrapolated(np.arange(len(found)))
     return sweep_figure(*columns, found.front, **options, extrapolated=beyond)
 
@@ -48,9 +49,15 @@ def _curves(context: Context) -> Any:
     against = next((each for each in rivals if len(set(each.column)) > 1), rivals[0])
     return fields_figure(
         title_of(name), found.codes[name].tolist(), known, _names(context, name), quantities, against,
-        found.front.tolist(), title=f"{context.title}\nfront of {objectives_text(context.found)}",
+        found.front.tolist(), title=_title(context, f"front of {objectives_text(context.found)}"),
         extrapolated=context.extrapolated(np.arange(len(found))),
     )  # fmt: skip
+
+
+def _title(context: Context, *more: str) -> str:
+    """The lines of the title, with the reason if times are lower bounds."""
+    why = lower_bound(context.uncharged)
+    return "\n".join([context.title, *more, *([f"lower bound: {why}"] if why else [])])
 
 
 def _is_number(value: Any) -> bool:

@@ -1,19 +1,33 @@
-"""Bytes and joules of a cost, folds of a machine, and what totals lack, in words."""
+"""Bytes and joules of a cost, folds of a machine, and what times and totals lack, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hwcost.machine.array import SystolicArray
+from hwcost.machine.folds import FOLD_TIMINGS
+from hwcost.machine.memory import Memory
+from hwcost.machine.terms import Term
 from hwcost.model.cost import BYTES as MOVED
 from hwcost.model.cost import JOULES
 from hwcost.units import BYTES, ENERGIES, POWERS, in_unit, printable, shortlist
 
-__all__ = ["bytes_text", "energy_text", "missing_text", "partial_folds"]
+__all__ = ["CHARGES", "FREE", "bytes_text", "energy_text", "lower_bound", "missing_text", "partial_folds", "uncharged"]
 
 _NAMED = 10
 _NAMES = {"partial": "partial sums"}
+FREE = {
+    "memory": "without a bandwidth memory takes no time",
+    "fill and drain": "ideal folds fill and drain for free",
+}
+"""What times may leave out, in words."""
+CHARGES = frozenset(
+    name for name, declared in SystolicArray.declarations.items()
+    if name == "fold_timing" or declared.unit == "B/s"
+    or (declared.unit in ("cycle", "row") and name not in Memory.declarations)
+)  # fmt: skip
+"""Fields of a machine that charge time for memory, or for folds, blocks, layers and runs on top of streaming."""
 _SPENT = {"mac": "of MACs", "sram": "next to the array", "dram": "for DRAM", "idle": "at all times"}
 
 
@@ -61,6 +75,35 @@ def partial_folds(array: SystolicArray) -> str:
               for name in ("row_stairs", "col_stairs") if (share := getattr(array, name)) < 1]  # fmt: skip
     hidden += ["col_table states them along columns"] if array.col_table else []
     return f"in part: {', '.join(hidden)}" if hidden else ""
+
+
+def uncharged(array: SystolicArray) -> tuple[str, ...]:
+    """What the times of an array leave out, so that they are lower bounds: "memory", "fill and drain".
+
+    >>> uncharged(SystolicArray(8, 8)), uncharged(SystolicArray(8, 8, dram_bytes_per_s=16e9, fold_timing="serial"))
+    (('memory', 'fill and drain'), ())
+
+    Overheads in cycles, as a fit finds them, may stand for filling and draining:
+
+    >>> uncharged(SystolicArray(8, 8, dram_bytes_per_s=16e9, cycles_per_fold=20.0))
+    ()
+    """
+    units = {array.declarations[name].unit for name in array.stated_names if name in CHARGES}
+    is_free = {
+        "memory": not array.has_memory_limit and "B/s" not in units,
+        "fill and drain": array.fold_timing_row is FOLD_TIMINGS["ideal"]
+        and not any(isinstance(term, Term) for term in array.terms) and units.isdisjoint(("cycle", "row")),
+    }  # fmt: skip
+    return tuple(name for name, free in is_free.items() if free)
+
+
+def lower_bound(left_out: Iterable[str]) -> str:
+    """Why times are lower bounds, in words, from what they leave out; empty if they leave nothing out.
+
+    >>> lower_bound(uncharged(SystolicArray(8, 8)))
+    'without a bandwidth memory takes no time; ideal folds fill and drain for free'
+    """
+    return "; ".join(FREE[name] for name in left_out)
 
 
 def missing_text(reasons: Mapping[str, str]) -> str:

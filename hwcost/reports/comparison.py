@@ -12,6 +12,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.columns import scaled
 from hwcost.model.cost import ENERGY
+from hwcost.model.words import lower_bound
 from hwcost.network.peak import Peak
 from hwcost.reports.making import summarise
 from hwcost.reports.rows import Summary
@@ -24,6 +25,7 @@ from hwcost.units import (
     POWERS,
     TIMES,
     Units,
+    labelled,
     marked,
     number,
     percent,
@@ -57,6 +59,10 @@ class Pair:
         """The energy; None without figures of it, or if some of it depends on a time that is not shown."""
         energy: float | None = self.summary.figures()["energy_joules"]
         return energy
+
+    def named(self) -> dict[str, list[str]]:
+        """What is missing in the totals, and what times leave out, so that they are lower bounds."""
+        return {"missing": list(self.summary.missing), "uncharged": list(self.summary.uncharged)}
 
     def record(self) -> dict[str, Any]:
         """The totals as flat data."""
@@ -114,12 +120,7 @@ class Comparison(Records):
 
     def as_dict(self) -> dict[str, Any]:
         """The records, with the names of what is missing and the settings of each machine."""
-        return {
-            "rows": [
-                pair.record() | {"missing": list(pair.summary.missing), "array": pair.summary.array.as_dict()}
-                for pair in self.pairs
-            ]
-        }
+        return {"rows": [pair.record() | pair.named() | {"array": pair.summary.array.as_dict()} for pair in self.pairs]}
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -225,7 +226,18 @@ def _document(pairs: Sequence[Pair]) -> Document:
     titles = {column.title for column in columns}
     terms = {name: words for name, words in known_terms.items() if name in titles and len(pairs) > 1}
     heading = Comparison(tuple(pairs)).in_words
-    return Document(heading, columns, list(pairs), below=dict(_legends(pairs)), terms=terms)
+    return Document(heading, columns, list(pairs), below=dict(_bounds(pairs)) | dict(_legends(pairs)), terms=terms)
+
+
+def _bounds(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
+    """Why times are lower bounds, once for each reason, with the machines unless it is that of all of them."""
+    found: dict[str, dict[str, None]] = {}
+    for pair in pairs:
+        summary = pair.summary
+        found.setdefault(lower_bound(summary.uncharged), {})[summary.device or summary.array.size_in_words] = None
+    for text, machines in found.items():
+        if text:
+            yield f" {text}", labelled("lower bound", text if len(found) == 1 else f"{', '.join(machines)}: {text}")
 
 
 def _of_memory(pairs: Sequence[Pair]) -> Iterator[Column[Pair]]:

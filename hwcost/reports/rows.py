@@ -15,6 +15,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
 from hwcost.model.breakdown import CycleBreakdown
 from hwcost.model.cost import BYTES, ENERGY, JOULES, PARTS, Cost
+from hwcost.model.words import uncharged
 from hwcost.network.peak import Peak
 from hwcost.network.residency import Plan
 from hwcost.reports.measured import share_beyond, without_total
@@ -165,6 +166,17 @@ class Summary(Value, Records):
         judged = [row for row in self.rows if row.state == "priced" or row.beyond]
         return legend(self.measured, len(judged), {row.name: row.beyond for row in judged if row.beyond})
 
+    @property
+    def uncharged(self) -> tuple[str, ...]:
+        """What times leave out, so that they are lower bounds; nothing on a machine that was fitted to measurements.
+
+        >>> from hwcost import Linear
+        >>> from hwcost.reports import summarise
+        >>> summarise({"fc": Linear(8, 8)}, SystolicArray(8, 8)).uncharged
+        ('memory', 'fill and drain')
+        """
+        return () if self.measured else uncharged(self.array)
+
     def fused_bytes(self, part: Row | Module | None = None) -> Size:
         """Bytes that operations without products would move if each were a pass of its own; they are none of DRAM's.
 
@@ -216,6 +228,7 @@ class Summary(Value, Records):
         return {
             "network": self.name,
             "notes": list(self.notes),
+            "uncharged": list(self.uncharged),
             "total": None if self.is_withheld() else self.figures() | self.of_total(),
             "total_withheld": self.withheld or None,
             "extrapolated_share": self.extrapolated_share,

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from hwcost.model.breakdown import KINDS
 from hwcost.model.columns import cost_columns, scaled, terms_of
 from hwcost.model.cost import Cost
-from hwcost.model.words import bytes_text, energy_text, missing_text, partial_folds
+from hwcost.model.words import bytes_text, energy_text, lower_bound, missing_text, partial_folds
 from hwcost.network.network import UNCONNECTED
 from hwcost.reports.lines import Line, lines_of
 from hwcost.reports.tree import Module
@@ -134,6 +134,8 @@ def _shape(line: Line) -> str:
 def _below(summary: Summary_) -> dict[str, str]:
     cost, priced = summary.cost, summary.of("priced")
     texts = {"total": f"{plural(len(priced), 'layer')}, {number(cost.macs)} MACs: {_total(summary)}"}
+    if why := lower_bound(summary.uncharged):
+        texts["lower bound"] = why
     if not summary.is_withheld():
         texts |= _parts_of_time(summary)
     texts["bytes"] = bytes_text(cost.memory_figures)

@@ -17,6 +17,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import Dataflow
 from hwcost.machine.energies import EnergyTable
 from hwcost.model.cost import Cost
+from hwcost.model.words import CHARGES, FREE, uncharged
 from hwcost.sweep.fields import BUFFERS, machine_at, names_of
 from hwcost.sweep.front import nondominated, pareto_front
 from hwcost.sweep.objectives import DEFAULT, OBJECTIVES
@@ -255,6 +256,22 @@ class Sweep(Value, Records):
         values = {name: each[self.codes[name][index]] for name, each in self.fields.items()}
         return machine_at(self.base, self.dataflows[self.flow[index]], values, self.energy, **sizes)[0]
 
+    @property
+    def uncharged(self) -> tuple[str, ...]:
+        """What the times of some points leave out, so that they are lower bounds.
+
+        >>> from hwcost import Linear
+        >>> from hwcost.sweep import sweep
+        >>> sweep([Linear(64, 64)], rows=[8, 16], cols=8, fields={"dram_bytes_per_s": [1e9, math.inf]}).uncharged
+        ('memory', 'fill and drain')
+        """
+        kinds = np.zeros(len(self) if CHARGES & self.fields.keys() else 1, dtype=np.int64)
+        for name in CHARGES & self.fields.keys():
+            kinds = kinds * len(self.fields[name]) + self.codes[name]
+        _, firsts = np.unique(kinds, return_index=True)
+        found = {name for index in firsts.tolist() for name in uncharged(self.array(index))}
+        return tuple(name for name in FREE if name in found)
+
     def points(self, indices: Column | Sequence[int] | None = None) -> Iterator[dict[str, Any]]:
         """The points, all or those of the indices, as dictionaries of Python numbers; computed block by block."""
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices)
@@ -292,6 +309,7 @@ class Sweep(Value, Records):
             "energy": None if self.energy is None else str(self.energy),
             "objectives": list(self.objectives),
             "left_out": self.left_out,
+            "uncharged": list(self.uncharged),
         }
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from hwcost.machine.array import SystolicArray
 from hwcost.model.columns import scaled
+from hwcost.model.words import lower_bound
 from hwcost.sweep.objectives import OBJECTIVES
 from hwcost.tables import Column, Document
 from hwcost.units import (
@@ -98,6 +99,8 @@ def document_of(found: Sweep_) -> Document:
     below = {"fastest": _best(found, found.fastest()), "busiest": _best(found, found.busiest())}
     if found.energy_joules is not None:
         below["most frugal"] = _best(found, found.most_frugal())
+    if why := lower_bound(found.uncharged):
+        below["lower bound"] = why
     if found.left_out:
         below["left out"] = f"{plural(found.left_out, 'point')} with buffers that are too small for any tile"
     return Document(words_of(found), point_columns(points, varied), points, len(front) - len(points), below)

@@ -19,6 +19,7 @@ from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.energies import ENERGIES, Figure, figures_of, with_energy, without_energy
 from hwcost.machine.energy import Energy
 from hwcost.machine.folds import FOLD_TIMINGS
+from hwcost.model.words import uncharged
 from hwcost.units import CLOCKS, in_unit, plural, printable
 
 if TYPE_CHECKING:
@@ -111,6 +112,11 @@ class Machine(NamedTuple):
         name = "" if self.file is None else f"{self.file.name}{self._changes()}: "
         energy = f", energy of {self.energy}" if self.energy else ""
         return f"{name}{self.array.in_words}{energy}"
+
+    @property
+    def uncharged(self) -> tuple[str, ...]:
+        """What times leave out, so that they are lower bounds; nothing for a device that was fitted to measurements."""
+        return () if self.file is not None and self.file.fit is not None else uncharged(self.array)
 
     @property
     def energy_settings(self) -> dict[str, Any]:
