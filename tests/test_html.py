@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from html.parser import HTMLParser
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 from nets import HOSTILE, LENET, ODD, SEARCHED, TREE, residual
 
-from hwcost import Linear, SystolicArray, layer_cost
+from hwcost import Linear, SystolicArray, layer_cost, network_cost
 from hwcost.machine.energies import with_energy
 from hwcost.model.breakdown import KINDS
+from hwcost.network.besides import read_besides
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Width
 from hwcost.plot import PICTURES, network_figure, svg
@@ -204,6 +206,102 @@ def test_the_slider_has_what_the_layers_cost(name):
                 cost = layer_cost(network.operations[layer].at(today | {width["name"]: sizes[place]}), array)
                 expected = number(cost.cycles), percent(cost.utilization), in_unit(cost.dram_bytes, BYTES, 4)
                 assert tuple(each[place] for each in texts) == expected
+
+
+def sums():
+    """Networks with residual sums: of layers, of inputs, of sums, of three results, of one that is scaled."""
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Net(nn.Module):
+        def __init__(self, forward, **layers):
+            super().__init__()
+            for name, layer in layers.items():
+                self.add_module(name, layer)
+            self.function = forward
+
+        def forward(self, x):
+            return self.function(self, x)
+
+    def conv(channels, filters, **more):
+        return nn.Conv2d(channels, filters, 3, padding=1, **more)
+
+    def blocks(net, x):
+        x = net.stem(x)
+        for up, down in ((net.a, net.b), (net.c, net.d)):
+            x = torch.relu(x + down(torch.relu(up(x))))
+        return net.head(x.mean((2, 3)))
+
+    def scaled(net, x):
+        x = net.a(x)
+        return net.head((x + x * net.c(x.mean((2, 3), keepdim=True)).sigmoid()).flatten(1))
+
+    image, hidden = (1, 3, 8, 8), (1, 5, 24)
+    layers = {
+        "stem": conv(3, 12),
+        "a": conv(12, 20),
+        "b": conv(20, 12),
+        "c": conv(12, 12, groups=12),
+        "d": conv(12, 12),
+    }
+    yield "blocks", Net(blocks, **layers, head=nn.Linear(12, 5)), image
+    yield "inputs", Net(lambda net, x: net.c(net.b(x + net.a(x))), a=conv(3, 3), b=conv(3, 9), c=conv(9, 4)), image
+    three = {each: nn.Linear(24, 16 if each != "d" else 24) for each in "abc"} | {"d": nn.Linear(16, 24)}
+    yield "three", Net(lambda net, x: x + net.d(net.a(x) + net.b(x) + net.c(x)), **three), hidden
+    yield "scaled", Net(scaled, a=conv(3, 8), c=nn.Conv2d(8, 8, 1), head=nn.Linear(8 * 64, 5)), image
+    layer = nn.TransformerEncoderLayer(24, 4, 40, batch_first=True)
+    yield "encoder", layer, hidden
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        SystolicArray(16, 16),
+        ARRAY,
+        WITH_ENERGY,
+        SystolicArray(8, 8, buffer_bytes=4096.0, double_buffered=True),
+        SystolicArray(8, 8, weight_buffer_bytes=4096.0, input_buffer_bytes=2048.0, output_buffer_bytes=2048.0),
+        SystolicArray(8, 8, dram_bytes_per_s=1e9, vector_bytes_per_s=1e9, buffer_bytes=16384.0),
+    ],
+)
+def test_the_slider_is_at_the_row_of_the_table_today(array):
+    from hwcost import from_torch
+
+    sums_read = 0
+    for name, model, shape in sums():
+        network = from_torch(model, shape, name=name)
+        rows = {row.name: row.cost for row in summarise(network, array).rows}
+        made = stairs_of(network, array)
+        assert made.left_out == 0
+        assert made.widths
+        for width in made.widths:
+            shown = [names for _, names, _ in width["rows"] if names]
+            for _, names, index in width["rows"]:
+                costs = [rows[each] for each in names[:1] or itertools.chain(*shown)]
+                cost = sum(costs[1:], start=costs[0])
+                expected = number(cost.cycles), percent(cost.utilization), in_unit(cost.dram_bytes, BYTES, 4)
+                assert tuple(filled(each)[width["today"]] for each in made.series[index]) == expected
+                assert {rows[each].dram_bytes for each in names} <= {cost.dram_bytes}
+        sums_read += len(read_besides(network, array))
+    is_fused = array.vector_bytes_per_s == math.inf  # else sums are operations of their own
+    assert (sums_read > 0) == (array.has_buffers and is_fused)
+
+
+def test_the_slider_follows_what_a_layer_reads_besides_its_operands():
+    pytest.importorskip("torch")
+    from hwcost import from_torch
+
+    _, model, shape = next(sums())
+    network = from_torch(model, shape)
+    array = SystolicArray(16, 16, buffer_bytes=65536.0)
+    made = stairs_of(network, array)
+    width = next(each for each in made.widths if each["name"] == "stem")
+    sizes = made.sizes[width["sizes"]]
+    index = next(index for _, names, index in width["rows"] if "b" in names)
+    texts = filled(made.series[index][2])
+    for place, size in enumerate(sizes):
+        cost = network_cost(network.at({width["name"]: size}), array).layers["b"]
+        assert texts[place] == in_unit(cost.dram_bytes, BYTES, 4)
 
 
 def filled(joined):

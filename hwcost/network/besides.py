@@ -7,6 +7,7 @@ from typing import Any
 
 from hwcost.arrays import Size, product, total
 from hwcost.machine.array import SystolicArray
+from hwcost.model.cost import Cost
 from hwcost.model.moves import reading_cost
 from hwcost.network.flow import tensors_of
 from hwcost.network.network import Network
@@ -14,7 +15,7 @@ from hwcost.network.operations import MemoryOnly, Operation
 from hwcost.network.program import program_of
 from hwcost.network.run import ends_of, sides_of
 
-__all__ = ["bytes_besides", "read_besides", "reading_figure"]
+__all__ = ["bytes_besides", "read_besides", "reading_figure", "result_cost"]
 
 
 def bytes_besides(layers: Mapping[str, Any], array: SystolicArray) -> dict[str, Size]:
@@ -46,10 +47,15 @@ def read_besides(network: Network, array: SystolicArray) -> dict[str, tuple[Oper
     return {name: tuple(makers[results[number].name] for number in numbers) for name, numbers in besides.items()}
 
 
-def reading_figure(layer: Any, array: SystolicArray, figure: str) -> Size:
-    """A figure of the cost of reading the result of a layer besides operands."""
+def result_cost(layer: Any, array: SystolicArray) -> Cost:
+    """The cost of reading the result of a layer besides operands."""
     elements = (sides_of(layer) or (0, 0))[1]
-    found = getattr(reading_cost(product(array.bytes_per_element, elements, what="the bytes"), array), figure)
+    return reading_cost(product(array.bytes_per_element, elements, what="the bytes"), array)
+
+
+def reading_figure(layer: Any, array: SystolicArray, figure: str) -> Size:
+    """A figure of :func:`result_cost`; 0 for one that it does not have."""
+    found = getattr(result_cost(layer, array), figure)
     return 0.0 if found is None else found
 
 

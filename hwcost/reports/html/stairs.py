@@ -15,6 +15,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.model.formula import layer_cost
+from hwcost.network.besides import read_besides, result_cost
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, Width, terms_of
 from hwcost.units import BYTES, in_unit, number, percent, shortlist
@@ -71,12 +72,13 @@ def stairs_of(network: Network, array: SystolicArray) -> Stairs:
     ([[1, 2, 3, 4, 5, 6]], ['1||2||3|'])
     """
     followers: dict[str, dict[str, Operation]] = {}
+    besides = read_besides(network, array)
     for layer, operation in network.priced.items():
-        for name in operation.widths:
+        for name in dict.fromkeys(name for each in (operation, *besides.get(layer, ())) for name in each.widths):
             if name in network.options or not network.widths[name].fixed:
                 followers.setdefault(name, {})[layer] = operation
     today = {layer: layer_cost(operation.layer, array).cycles for layer, operation in network.priced.items()}
-    maker, left_out = _Maker(network, array), 0
+    maker, left_out = _Maker(network, array, besides), 0
     for name in sorted(followers, key=lambda name: -sum(today[each] for each in followers[name])):
         if maker.is_full:
             left_out += 1
@@ -91,8 +93,8 @@ def stairs_of(network: Network, array: SystolicArray) -> Stairs:
 class _Maker:
     """Collects widths; one vectorised call for each different layer."""
 
-    def __init__(self, network: Network, array: SystolicArray):
-        self.network, self.array = network, array
+    def __init__(self, network: Network, array: SystolicArray, besides: Mapping[str, Sequence[Operation]]):
+        self.network, self.array, self.besides = network, array, besides
         self.sizes: list[list[int]] = []
         self.series: list[list[str]] = []
         self.widths: list[dict[str, Any]] = []
@@ -105,7 +107,9 @@ class _Maker:
 
     def add(self, name: str, operations: Mapping[str, Operation]) -> None:
         sizes = sizes_of(self.network.widths[name], self.network.options.get(name, ()))
-        costs = [self._over(operation, name, sizes) for operation in operations.values()]
+        costs = [
+            self._over(operation, self.besides.get(layer, ()), name, sizes) for layer, operation in operations.items()
+        ]
         rows: dict[int, list[str]] = {}
         for layer, cost in zip(operations, costs, strict=True):
             rows.setdefault(_place(self.series, _texts(cost, sizes)), []).append(layer)
@@ -120,11 +124,15 @@ class _Maker:
             "rows": listed,
         })  # fmt: skip
 
-    def _over(self, operation: Operation, width: str, sizes: NDArray[np.int64]) -> Cost:
-        factors = tuple((name, terms_of(each).get(width)) for name, each in operation.sizes.items())
-        key = operation.layer, factors, sizes.tobytes()
+    def _over(self, operation: Operation, besides: Sequence[Operation], width: str, sizes: NDArray[np.int64]) -> Cost:
+        """The cost of a layer, and of the results that it reads besides its operands, over the sizes of a width."""
+        own = (operation, *besides)
+        factors = ((name, terms_of(rule).get(width)) for each in own for name, rule in each.sizes.items())
+        key = tuple(each.layer for each in own), tuple(factors), sizes.tobytes()
         if key not in self._known:
-            self._known[key] = layer_cost(operation.at(self._today | {width: sizes}), self.array)
+            at = self._today | {width: sizes}
+            read = (result_cost(each.at(at), self.array) for each in besides)
+            self._known[key] = sum(read, start=layer_cost(operation.at(at), self.array))
         return self._known[key]
 
 
