@@ -185,13 +185,14 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def shorten_name(name: str, longest: int = 30) -> str:
-    """The name cut to a length; its end stays, because there the names of layers differ.
+def shorten_name(name: str, longest: int | None = 30) -> str:
+    """The name on one line, cut to a length unless that is None; its end stays: there the names of layers differ.
 
     >>> shorten_name("encoder.layers.11.feed_forward.dense_out", 24)
     'enco...forward.dense_out'
     """
-    return cut("".join(letter if letter.isprintable() else " " for letter in name), longest, start=0.2)
+    line = "".join(letter if letter.isprintable() else " " for letter in name)
+    return line if longest is None else cut(line, longest, start=0.2)
 
 
 def layer_name(name: str, longest: int = 30) -> str:

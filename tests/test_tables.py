@@ -9,10 +9,12 @@ import pytest
 
 import hwcost
 from hwcost import Conv2d, Linear, Network, SystolicArray, network_cost
+from hwcost.devices import device_names, read_device
 from hwcost.errors import InvalidValueError
+from hwcost.importers.lists import write_layers
 from hwcost.network.operations import MemoryOnly
 from hwcost.sweep import sweep
-from hwcost.tables import Column, Document
+from hwcost.tables import LONGEST, Column, Document
 
 LAYERS = {
     "body.<b>conv": Conv2d(3, 8, 3, height=8, width=8, padding=1),
@@ -218,3 +220,34 @@ def test_a_module_in_training_mode_is_read_as_it_is_run():
     evaluated = hwcost.report(net.eval(), "gemmini", input_size=(1, 3, 16, 16))
     assert training == evaluated
     assert "2" not in [row.name for row in training if row.cost.cycles]
+
+
+LONG = f"encoder.{'a' * 300}.out"
+
+
+def test_cells_are_cut_on_a_terminal_alone():
+    document = Document("names", [Column("name", str, to_the_left=True)], [LONG, "short"])
+    assert LONG in str(document).splitlines()
+    (cut,) = [line for line in document.lines(width=80) if line.startswith("enco")]
+    assert "..." in cut
+    assert len(cut) == LONGEST
+    assert LONG in document.html()
+
+
+@pytest.mark.parametrize("command", ["model", "compare", "advise"])
+def test_in_a_pipe_tables_have_names_in_full(hwcost, tmp_path, command):
+    path = tmp_path / "net.csv"
+    write_layers(str(path), Network.of_layers(LONG, {LONG: Linear(100, 40), "b": Linear(40, 10)}))
+    more = ("--name", LONG) if command == "compare" else ()
+    code, out, _ = hwcost(command, path, "--s1", "8", "--s2", "8", *more)
+    assert code == 0
+    assert LONG in out.partition("\n\n")[2].partition("\n\n")[0]
+
+
+def test_in_a_pipe_devices_have_their_words_in_full(hwcost):
+    _, out, _ = hwcost("devices")
+    lines = out.splitlines()[1:]
+    assert len(lines) == len(device_names())
+    for name, line in zip(device_names(), lines, strict=True):
+        assert line.startswith(f"{name} ")
+        assert read_device(name).summary in line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 import pytest
 
@@ -27,11 +28,16 @@ COMMANDS = {
 def test_long_names_leave_tables_readable(good, tmp_path, monkeypatch, source, command):
     monkeypatch.chdir(tmp_path)
     (tmp_path / source).write_text(SOURCES[source])
+    piped = good(command, source, *COMMANDS[command].split())
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
     out = good(command, source, *COMMANDS[command].split())
     assert max(map(len, out.splitlines())) < 350
     if command in ("model", "advise"):
         assert "encoder.nnn" in out
         assert "n.last" in out
+        assert NAME not in out
+        assert NAME in piped
     if command == "model":
         (row,) = json.loads(good(command, source, "--s1", 8, "--s2", 8, "--json"))["rows"]
         assert row["name"] == NAME

@@ -327,7 +327,7 @@ def _fault_of_network(source: str, found: Mapping[str, Any], twin: Twin, tally: 
 
 def _fault_of_estimate(found: Mapping[str, Any], twin: Twin, tally: Tally) -> str:
     settings = found["settings"]
-    if settings.keys() - {"padding", "device", "clock_hz", "dataflow", "fold_timing", "relaxation"}:
+    if settings.keys() - {"padding", "device", "clock_hz", "dataflow", "fold_timing", "relaxation", "uncharged"}:
         tally.counts["cycles of a device, which the twin does not know"] += len(found["rows"])
         return ""
     for row in found["rows"][:20]:

@@ -123,7 +123,7 @@ def _by_width(advice: Advice_) -> list[Column[Any]]:
 
     word = f"[{_WORDS[measure][0]}]" if measure == "cycles" else ""
     return [
-        Column("width", lambda each: shorten_name(each.name, 100), to_the_left=True),
+        Column("width", lambda each: each.name, to_the_left=True),
         Column("size", lambda each: number(each.width.size)),
         Column("to", of_step(lambda step: number(step.size)), words=_TERMS["to"]),
         Column(f"saves{word}", saved(lambda step: step.saved), share=_share(advice)),
@@ -151,9 +151,9 @@ def _by_layer(advice: Advice_) -> list[Column[Any]]:
         return lambda row: NOT_SHOWN if row.width.better is None else text(row, row.width.better)
 
     return [
-        Column("layer", lambda row: shorten_name(row.layer, 100), to_the_left=True),
+        Column("layer", lambda row: row.layer, to_the_left=True),
         Column(_WORDS[advice.measure][0], cost),
-        Column("width", lambda row: shorten_name(row.width.name, 100), to_the_left=True),
+        Column("width", lambda row: row.width.name, to_the_left=True),
         Column("size", lambda row: number(row.width.width.size)),
         Column("to", of_step(lambda row, step: number(step.size)), words=_TERMS["to"]),
         Column("layer", of_step(lambda row, step: marked(f"{row.width.speed_up(row.layer):.3f}x", step.extrapolated))),

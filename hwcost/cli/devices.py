@@ -9,7 +9,7 @@ import click
 from hwcost.cli.shared.documents import json_document
 from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
-from hwcost.tables import Column, is_terminal, table, terminal_width
+from hwcost.tables import LONGEST, Column, is_terminal, table, terminal_width
 
 __all__ = ["devices"]
 
@@ -60,7 +60,8 @@ def devices(ctx: click.Context, *, as_json: bool) -> None:
     if as_json:
         click.echo(json_document(SCHEMA, {"devices": [file.as_dict() for file in files]}))
         return
-    click.echo("\n".join(table(_COLUMNS, files, coloured=is_terminal())))
+    longest = LONGEST if terminal_width() else None
+    click.echo("\n".join(table(_COLUMNS, files, coloured=is_terminal(), longest=longest)))
 
 
 @devices.command()

@@ -7,9 +7,9 @@ shown      the mixin with which a value prints as its document, and is data as w
 
 from hwcost.tables.document import Document
 from hwcost.tables.shown import Lines, Records, Shown, as_dataframe
-from hwcost.tables.text import Column, bar, is_terminal, markdown_table, table, terminal_width, text_table
+from hwcost.tables.text import LONGEST, Column, bar, is_terminal, markdown_table, table, terminal_width, text_table
 
 __all__ = [
-    "Column", "Document", "Lines", "Records", "Shown", "as_dataframe", "bar", "is_terminal", "markdown_table", "table",
-    "terminal_width", "text_table",
+    "LONGEST", "Column", "Document", "Lines", "Records", "Shown", "as_dataframe", "bar", "is_terminal",
+    "markdown_table", "table", "terminal_width", "text_table",
 ]  # fmt: skip

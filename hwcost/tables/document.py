@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hwcost.tables.text import Column, bar, is_terminal, table, terminal_width
+from hwcost.tables.text import LONGEST, Column, bar, is_terminal, table, terminal_width
 from hwcost.units import labelled, printable
 
 __all__ = ["Document"]
@@ -77,12 +77,13 @@ class Document:
 
         Args:
             coloured: with colours, and with the bars of columns.
-            width: of the terminal; columns with a rank are left out if lines would be longer.
+            width: of the terminal; columns with a rank are left out if lines would be longer, and long names are cut.
         """
+        longest = None if width is None else LONGEST
         yield printable(self.heading)
         if self.columns:
             yield ""
-            yield from table(self._columns(coloured, width), self.rows, coloured=coloured)
+            yield from table(self._columns(coloured, width), self.rows, coloured=coloured, longest=longest)
         if self.left_out:
             yield f"... and {self.left_out:,} more"
         if self.below or self.alert:
@@ -104,7 +105,7 @@ class Document:
             if coloured and column.share is not None and column.has_bar:
                 found.append(Column("", _bar_of(column), True, lambda _: {"fg": "blue"}, rank=1))
         while width is not None and (rank := max(column.rank for column in found)):
-            if all(len(line) <= width for line in table(found, self.rows)):
+            if all(len(line) <= width for line in table(found, self.rows, longest=LONGEST)):
                 break
             last = max(index for index, column in enumerate(found) if column.rank == rank)
             del found[last]

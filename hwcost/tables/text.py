@@ -14,11 +14,11 @@ import click
 
 from hwcost.units import printable, shorten_name
 
-__all__ = ["Column", "bar", "is_terminal", "markdown_table", "table", "terminal_width", "text_table"]
+__all__ = ["LONGEST", "Column", "bar", "is_terminal", "markdown_table", "table", "terminal_width", "text_table"]
 
 _T = TypeVar("_T")
-_LONGEST = 100
-"""Characters of a cell; longer names are cut in the middle. JSON and CSV have them in full."""
+LONGEST = 100
+"""Characters of a cell on a terminal, where longer names are cut in the middle."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -47,8 +47,15 @@ class Column(Generic[_T]):
     words: str = ""
 
 
-def table(columns: Sequence[Column[_T]], rows: Sequence[_T], *, coloured: bool = False) -> Iterator[str]:
+def table(
+    columns: Sequence[Column[_T]], rows: Sequence[_T], *, coloured: bool = False, longest: int | None = None
+) -> Iterator[str]:
     """The lines of a table, headings first.
+
+    Args:
+        columns, rows: of the table.
+        coloured: with the colours of columns.
+        longest: characters of a cell, of which longer ones are cut in the middle; None: no cell is cut, as in a pipe.
 
     >>> columns = [Column("name", str, to_the_left=True), Column("length", lambda text: str(len(text)))]
     >>> for line in table(columns, ["conv", "linear"]):
@@ -57,7 +64,7 @@ def table(columns: Sequence[Column[_T]], rows: Sequence[_T], *, coloured: bool =
     conv         4
     linear       6
     """
-    cells = [[shorten_name(column.text(row), _LONGEST) for row in rows] for column in columns]
+    cells = [[shorten_name(column.text(row), longest) for row in rows] for column in columns]
     widths = [max(map(_width, (column.title, *own))) for column, own in zip(columns, cells, strict=True)]
     title = _line(columns, widths, [column.title for column in columns], [None] * len(columns))
     yield click.style(title, dim=True) if coloured else title
