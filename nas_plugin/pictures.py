@@ -109,17 +109,18 @@ def _draw_trials(figure: Figure, result: SearchResult, log: Log) -> None:
     if scores:
         best = [record["best_objective"] for record in scores]
         right.plot(numbers, best, "o-", color=BLUE, label=f"best by {source}")
-    start, found = max(numbers, default=0), None
+    start, found, lowest = max(numbers, default=0), None, ""
     for part, (how, colour) in TRAINED.items():
         if trained := parts.get(part):
             objectives = [record["objective"] for record in trained]
             label = f"{how}, {plural(trained[0]['epochs'], 'epoch')}"
             right.plot(start + np.arange(1, len(trained) + 1), objectives, "o", color=colour, label=label)
+            lowest = f"found: the lowest {how}"
             found = [(start + i, r["objective"]) for i, r in enumerate(trained, 1) if r["tried"] == result.derived]
             start += len(trained)
     if found:
         ring: dict[str, Any] = {"color": "none", "markeredgecolor": "black", "markersize": 11}
-        right.plot(*zip(*found, strict=True), "o", **ring, label="found")
+        right.plot(*zip(*found, strict=True), "o", **ring, label=lowest)
     right.set(xlabel="networks scored, then trained", title="The choice", xlim=(0, 1.03 * start + 0.5))
     right.set_ylabel(f"{log[-1].get('ranked_by', '')} (nats)")
     right.locator_params(axis="x", integer=True)

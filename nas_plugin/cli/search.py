@@ -40,6 +40,8 @@ _TARGET = (
     "Can be repeated for FILE.py:NAME."
 )
 _LATENCY = f"Latency term of darts, which it selects: {', '.join(LATENCIES)}.  [default: {SearchSettings.latency}]"
+FINALS = {"fine-tuning": "fine-tuned ", "trial": "from scratch ", "random": ""}
+"""How the networks of a final, or of no search, were trained: only losses of one way are compared."""
 STAGES = {"search": "searching", "winner": "training the winner", "reference": "training the reference"}
 
 
@@ -145,5 +147,6 @@ def _figures(stage: str, record: dict[str, Any]) -> str:
         sizes = "-".join(map(str, record["tried"].values()))
         done = "fine-tuned" if record["part"] == "fine-tuning" else "trained"
         objective = f"{record['ranked_by']} {record['objective']:.4f}"
-        return f"{sizes} {done}: {objective}  accuracy {100 * record['accuracy']:.1f} %"
+        best = f"best {FINALS[record['part']]}so far {record['best_objective']:.4f}"
+        return f"{sizes} {done}: {objective}  accuracy {100 * record['accuracy']:.1f} %  {best}"
     return "  ".join(f"{name} {value:g}" for name, value in record.items() if isinstance(value, float))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwcost import InvalidValueError
 from hwcost.errors import MISSING
@@ -68,15 +69,18 @@ class RandomSearch(Resumable):
         loss, accuracy = Training(self.arch, choice, short, self.weight_data).finish(self.held_out)
         self.losses.append(loss)
         self.step += 1
-        best = self.derived()
+        best, worth = self.derived(), float(self._worth().min())
         record = {"part": "random", "epoch": self.step, "tried": choice, "loss": loss, "accuracy": accuracy}
         record |= {"epochs": short.train_epochs, "choice": best, "exact_cycles": self.costs.one(best)}
-        return record | {"objective": loss + price, "ranked_by": ranked_by(self.settings)}
+        return record | {"objective": loss + price, "best_objective": worth, "ranked_by": ranked_by(self.settings)}
+
+    def _worth(self) -> NDArray[np.float64]:
+        """What the networks tried so far are ranked by."""
+        return np.array(self.losses) + self.price[: self.step]
 
     def derived(self) -> dict[str, int]:
         """The best so far."""
-        worth = np.array(self.losses) + self.price[: self.step]
-        return self.costs.choice(self.tried[int(worth.argmin())])
+        return self.costs.choice(self.tried[int(self._worth().argmin())])
 
 
 class MostMacs(Resumable):

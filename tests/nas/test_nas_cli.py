@@ -137,6 +137,11 @@ def test_what_candidates_are_ranked_by_is_shown(
     tried = [record for record in log if "objective" in record]
     lines = [line for line in err.splitlines() if f"trained: {name} " in line]
     assert [f"{record['objective']:.4f}" for record in tried] == [line.split(name)[1].split()[0] for line in lines]
+    so_far = [float(line.rsplit(" so far ")[1]) for line in lines]
+    for ends in ("fine-tuned so far ", "from scratch so far ", "best so far "):
+        own = [best for line, best in zip(lines, so_far, strict=True) if ends in line]
+        assert own == sorted(own, reverse=True)
+    assert so_far[-1] == round(min(record["objective"] for record in tried), 4)
     assert json.loads(out)["derived"] == min(tried, key=lambda record: record["objective"])["tried"]
     if method == "one-shot":
         best = [record["best_objective"] for record in log if "scored" in record]

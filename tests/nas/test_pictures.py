@@ -71,6 +71,10 @@ def test_the_course_of_a_search(result: SearchResult) -> None:
     check(figure)
     if "objective" in result.log[-3]:
         assert figure.axes[-1].get_ylabel() == f"{result.log[-3]['ranked_by']} (nats)"
+        *_, (ring, label) = zip(*figure.axes[-1].get_legend_handles_labels(), strict=True)
+        how = label.removeprefix("found: the lowest ")
+        (dots,) = [line for line in figure.axes[-1].lines if str(line.get_label()).startswith(f"{how}, ")]
+        assert min(dots.get_ydata()) == min(ring.get_ydata())  # networks trained in another way may lie lower
 
 
 def test_the_winner_on_the_stairs(result: SearchResult) -> None:
@@ -124,6 +128,6 @@ def test_the_picture_of_the_choice_rings_the_network_found(
     result = search(arch_def=small, epochs=1, train_epochs=1, finalist_epochs=2, **given)
     lines = {line.get_label(): line for line in drawn(search_figure(result)).axes[-1].get_lines()}
     assert [label for label in lines if "epoch" in str(label)] == groups
-    ring = lines["found"].get_xydata()
+    (ring,) = (line.get_xydata() for label, line in lines.items() if str(label).startswith("found: the lowest "))
     assert len(ring) == 1
     assert ring[0].tolist() in lines[groups[-1]].get_xydata().tolist()
