@@ -90,6 +90,15 @@ __all__ = [
 ]
 
 
+_PACKAGES = (
+    "advice", "calibration", "devices", "importers", "machine", "model", "network", "plot", "pruning", "relaxation",
+    "reports", "scalesim", "sweep", "tables", "torch",
+)  # fmt: skip
+"""The packages inside that are public; each is an attribute without an import."""
+
+__dir__ = [*__all__, *_PACKAGES].copy  # what tab completion offers
+
+
 def __getattr__(name: str) -> Any:
     """Imports on first use: a command that is interrupted while it starts must not be within an import."""
     if name in __all__:
@@ -97,20 +106,33 @@ def __getattr__(name: str) -> Any:
             globals().update(load())
             if name in globals():
                 return globals()[name]
-    if name in ("devices", "plot", "reports", "sweep"):  # rooms that people reach for
-        import hwcost.devices
-        import hwcost.plot
-        import hwcost.reports
-        import hwcost.sweep
-
-        return globals()[name]
-    if name in ("machine", "model", "relaxation"):  # rooms that the names above bring along
-        import hwcost.machine
-        import hwcost.model
-        import hwcost.relaxation
-
+    if name in _PACKAGES:
+        _load_package(name)
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _load_package(name: str) -> None:
+    """Imports a package, and those that load what it loads."""
+    if name in ("machine", "model", "network", "relaxation", "tables"):
+        import hwcost.machine
+        import hwcost.model
+        import hwcost.network
+        import hwcost.relaxation
+        import hwcost.tables
+    elif name == "calibration":  # needs scipy
+        import hwcost.calibration
+    elif name in ("pruning", "torch"):
+        import hwcost.pruning
+        import hwcost.torch
+    else:
+        import hwcost.advice
+        import hwcost.devices
+        import hwcost.importers
+        import hwcost.plot
+        import hwcost.reports
+        import hwcost.scalesim
+        import hwcost.sweep
 
 
 def _core() -> dict[str, Any]:
@@ -150,7 +172,3 @@ def _reports() -> dict[str, Any]:
     from hwcost.twins import compare, report
 
     return locals()
-
-
-def __dir__() -> list[str]:
-    return __all__

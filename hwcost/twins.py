@@ -14,6 +14,8 @@ from hwcost.reports import Comparison, Summary, compare_networks, summarise
 
 __all__ = ["compare", "report"]
 
+__dir__ = __all__.copy  # what tab completion offers
+
 
 def report(
     network: Any,

@@ -27,6 +27,8 @@ __all__ = [
     "read_run", "read_sweep", "resume", "resume_sweep", "search", "sweep",
 ]  # fmt: skip
 
+__dir__ = __all__.copy  # what tab completion offers
+
 
 def __getattr__(name: str) -> Any:
     """Imports on first use: the tables without torch, all else with it."""
@@ -43,7 +45,3 @@ def __getattr__(name: str) -> Any:
         from nas_plugin.runs import result
         from nas_plugin.space import arch_def, networks
     return next(getattr(module, name) for module in (api, result, arch_def, networks) if hasattr(module, name))
-
-
-def __dir__() -> list[str]:
-    return __all__

@@ -26,3 +26,5 @@ from hwcost.advice.steps import advise
 from hwcost.advice.tabulating import tabulate
 
 __all__ = ["Advice", "Budget", "MeasuredCosts", "Step", "WidthAdvice", "advise", "tabulate", "with_device"]
+
+__dir__ = __all__.copy  # what tab completion offers

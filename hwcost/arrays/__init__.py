@@ -38,3 +38,5 @@ __all__ = [
     "has_library", "if_concrete", "in_blocks", "is_float", "is_number", "is_plain", "is_real", "maximum", "namespace",
     "product", "remainder", "stack", "to_numpy", "total", "total_over_first_axis", "true_divide",
 ]  # fmt: skip
+
+__dir__ = __all__.copy  # what tab completion offers

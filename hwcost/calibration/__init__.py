@@ -17,6 +17,8 @@ changes the numbers in its fields, and reports how well they predict layers that
 
 from __future__ import annotations
 
+from typing import Any
+
 from hwcost.calibration.files import device_file
 from hwcost.calibration.fitting import fit
 from hwcost.calibration.forms import FORMS, Form
@@ -43,3 +45,14 @@ __all__ = [
     "read_measurements",
     "scores",
 ]
+
+__dir__ = [*__all__, "vela"].copy  # what tab completion offers
+
+
+def __getattr__(name: str) -> Any:
+    """The package inside is loaded when it is asked for."""
+    if name == "vela":
+        import hwcost.calibration.vela
+
+        return hwcost.calibration.vela
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -32,3 +32,5 @@ __all__ = [
     "read_device",
     "write_device",
 ]
+
+__dir__ = __all__.copy  # what tab completion offers

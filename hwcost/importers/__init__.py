@@ -25,9 +25,25 @@ _NAMED = 8
 
 __all__ = ["from_onnx", "from_tflite", "from_torch", "read_network", "source_kind"]
 
+__dir__ = [*__all__, "lists", "rules", "torch"].copy  # what tab completion offers
+
 _ALLOWED = "FILE.py:NAME for a PyTorch module, or a file that ends in .onnx, .tflite, .toml or .csv"
 _MOST_BYTES = 2**31 - 1
 _PICKLES = ("pt", "pth", "ckpt", "bin", "pkl", "pickle", "safetensors")
+
+
+def __getattr__(name: str) -> Any:
+    """The packages inside are loaded when they are asked for."""
+    if name in ("lists", "rules"):
+        import hwcost.importers.lists
+        import hwcost.importers.rules
+
+        return globals()[name]
+    if name == "torch":
+        import hwcost.importers.torch  # noqa: F401
+
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def source_kind(source: str) -> str:

@@ -33,3 +33,5 @@ __all__ = [
     "Transfer",
     "adapt",
 ]
+
+__dir__ = __all__.copy  # what tab completion offers

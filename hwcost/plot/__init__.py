@@ -57,3 +57,5 @@ __all__ = [
     "timeline_data",
     "timeline_figure",
 ]
+
+__dir__ = __all__.copy  # what tab completion offers

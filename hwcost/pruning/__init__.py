@@ -47,3 +47,5 @@ from hwcost.pruning.slicing import Sliced
 from hwcost.pruning.supernetwork import SuperNet, supernet
 
 __all__ = ["Pruned", "PruningReport", "Sliced", "SuperNet", "darts", "prune", "pruned", "schedule", "supernet"]
+
+__dir__ = __all__.copy  # what tab completion offers

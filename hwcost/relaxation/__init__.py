@@ -3,3 +3,5 @@
 from hwcost.relaxation.relaxations import EXACT, RELAXATIONS, Relaxation, SmoothCeiling, as_relaxation, smooth_ceil
 
 __all__ = ["EXACT", "RELAXATIONS", "Relaxation", "SmoothCeiling", "as_relaxation", "smooth_ceil"]
+
+__dir__ = __all__.copy  # what tab completion offers

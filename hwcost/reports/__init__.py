@@ -9,6 +9,8 @@
 [('body', 45), ('head', 1)]
 """
 
+from typing import Any
+
 from hwcost.model.shapes import layer_shape
 from hwcost.reports.comparison import Comparison, Pair, compare_networks
 from hwcost.reports.making import summarise, with_device
@@ -26,3 +28,14 @@ __all__ = [
     "summarise",
     "with_device",
 ]
+
+__dir__ = [*__all__, "html"].copy  # what tab completion offers
+
+
+def __getattr__(name: str) -> Any:
+    """The package inside is loaded when it is asked for."""
+    if name == "html":
+        import hwcost.reports.html
+
+        return hwcost.reports.html
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -38,3 +38,5 @@ __all__ = [
     "write_configuration",
     "write_topology",
 ]
+
+__dir__ = __all__.copy  # what tab completion offers

@@ -39,3 +39,5 @@ __all__ = [
     "pareto_front",
     "sweep",
 ]
+
+__dir__ = __all__.copy  # what tab completion offers

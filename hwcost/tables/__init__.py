@@ -13,3 +13,5 @@ __all__ = [
     "LONGEST", "Column", "Document", "Lines", "Records", "Shown", "as_dataframe", "bar", "is_terminal",
     "markdown_table", "table", "terminal_width", "text_table",
 ]  # fmt: skip
+
+__dir__ = __all__.copy  # what tab completion offers

@@ -34,12 +34,18 @@ __all__ = [
     "prune", "pruned", "resized", "schedule", "space_tables", "supernet",
 ]  # fmt: skip
 
+__dir__ = [*__all__, "adapters"].copy  # what tab completion offers
+
 
 def __getattr__(name: str) -> Any:
     """What rooms above this one make is loaded when it is asked for."""
     if name in __all__:
         globals().update(_from_above())
         return globals()[name]
+    if name == "adapters":
+        import hwcost.torch.adapters
+
+        return hwcost.torch.adapters
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -48,7 +54,3 @@ def _from_above() -> dict[str, Any]:
     from hwcost.importers.torch import resize
 
     return {name: getattr(pruning, name) for name in pruning.__all__} | {"resized": resize.resized}
-
-
-def __dir__() -> list[str]:
-    return __all__

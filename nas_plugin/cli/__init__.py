@@ -11,6 +11,8 @@ from hwcost.console import Commands, run_command
 
 __all__ = ["group", "main"]
 
+__dir__ = __all__.copy  # what tab completion offers
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="nas-plugin", message="%(prog)s %(version)s")

@@ -34,3 +34,5 @@ __all__ = [
     "vela_cycles",
     "vela_measurements",
 ]
+
+__dir__ = __all__.copy  # what tab completion offers

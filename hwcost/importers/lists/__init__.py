@@ -6,3 +6,5 @@ from hwcost.importers.lists.scalesim import write_scalesim
 from hwcost.importers.lists.writing import write_layers
 
 __all__ = ["read_costs", "read_layers", "write_costs", "write_layers", "write_scalesim"]
+
+__dir__ = __all__.copy  # what tab completion offers

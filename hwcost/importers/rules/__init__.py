@@ -17,4 +17,6 @@ from hwcost.importers.rules.copies import Copies, distinct
 from hwcost.importers.rules.products import *  # noqa: F403
 
 __all__ = ["Copies", "distinct", "einsum"]
+
+__dir__ = __all__.copy  # what tab completion offers
 __all__ += axes.__all__ + call.__all__ + lowered.__all__ + products.__all__

@@ -12,3 +12,5 @@ from hwcost.importers.torch.loading import load_model, load_object
 from hwcost.importers.torch.reader import read_module
 
 __all__ = ["InputSpec", "load_model", "load_object", "read_module"]
+
+__dir__ = __all__.copy  # what tab completion offers

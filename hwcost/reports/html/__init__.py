@@ -13,3 +13,5 @@ from hwcost.reports.html.inline import inline_svg
 from hwcost.reports.html.page import html_report
 
 __all__ = ["html_report", "inline_svg"]
+
+__dir__ = __all__.copy  # what tab completion offers

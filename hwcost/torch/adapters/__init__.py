@@ -26,3 +26,5 @@ __all__ = [
     "FREE_MODULES", "PLINIO_LAYERS", "UBOOST_LAYERS", "BlockCosts", "effective_cost", "nni_choice", "nni_cycles",
     "nni_penalty", "nni_probabilities", "plinio_costs", "relaxed_choice", "relaxed_latency", "relaxed_penalty",
 ]  # fmt: skip
+
+__dir__ = __all__.copy  # what tab completion offers
