@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
-from hwcost.errors import Faults, HwcostError, InvalidValueError, cut, faults_of
+from hwcost.errors import MISSING, Faults, HwcostError, InvalidValueError, cut, faults_of
 
-__all__ = ["Commands", "fail", "note", "run_command", "user_code"]
+__all__ = ["Commands", "checked", "fail", "note", "run_command", "shown_name", "user_code"]
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 READER_GONE = 141
 _LONGEST_WORD = 300
+_UNSET = getattr(click.core, "UNSET", None)
+"""What click passes for an option that is not given; None before click 8.3."""
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Commands(click.Group):
@@ -75,30 +80,82 @@ class Commands(click.Group):
         return name, command, rest
 
 
+def checked(*checks: Callable[..., object]) -> Callable[[_F], _F]:
+    """A decorator that adds checks of a command's arguments, which run before it does; what they print is not shown.
+
+    A check is a function of some of the arguments, by their names, that raises what is wrong with them; it runs if all
+    of these can be read. As ``faults`` it takes those that were found until then, as ``known`` all arguments that can
+    be read, in the order of the command line.
+    """
+
+    def add(command: _F) -> _F:
+        command.checks = [*checks, *getattr(command, "checks", ())]  # type: ignore[attr-defined]
+        return command
+
+    return add
+
+
 def _check(command: click.Command, args: Sequence[str]) -> None:
-    """Raises all faults that the options have one by one, before the command starts; click ends with the first."""
+    """Raises all that is wrong with a command line as far as its checks know; click ends with the first."""
     with contextlib.suppress(click.UsageError):  # which click raises again, with its own words
         ctx = click.Context(command)
-        values, _, order = command.make_parser(ctx).parse_args(list(args))
-        _refuse_repeated(command, values, order)
+        values, rest, order = command.make_parser(ctx).parse_args(list(args))
+        if any(param.is_eager for param in order):  # as --help, which needs nothing else
+            return
         faults = Faults()
-        for param in dict.fromkeys(order):
-            if getattr(param.callback, "only_parses", False):
-                with faults.caught():
-                    param.callback(ctx, param, values[param.name or ""])  # type: ignore[misc]
+        with ctx.scope(cleanup=False), contextlib.redirect_stderr(io.StringIO()):
+            known = _known(command, ctx, values, order, faults)
+            if rest and not isinstance(command, click.Group):
+                reason = "the command takes no more arguments"
+                faults.add(InvalidValueError(f"argument {rest[0]}", rest, "leave it out", reason=reason))
+            given = known | {"known": known, "faults": faults}
+            for check in getattr(command.callback, "checks", ()):
+                names = inspect.signature(check).parameters
+                if names.keys() <= given.keys():
+                    with faults.caught():
+                        check(**{name: given[name] for name in names})
         faults.check()
 
 
-def _refuse_repeated(command: click.Command, values: Mapping[str, Any], order: Sequence[click.Parameter]) -> None:
+def _known(
+    command: click.Command,
+    ctx: click.Context,
+    values: Mapping[str, Any],
+    order: Sequence[click.Parameter],
+    faults: Faults,
+) -> dict[str, Any]:
+    """The arguments of a command that can be read, with the faults; those of others are added to the faults."""
+    known: dict[str, Any] = {}
+    for param in dict.fromkeys([*order, *command.params]):
+        with faults.caught():
+            _refuse_repeated(command, param, values, order)
+            try:
+                value, _ = param.handle_parse_result(ctx, values, [])
+            except click.MissingParameter as error:
+                raise InvalidValueError(error.format_message(), MISSING, "a value", form="{field}") from None
+            known[param.name or ""] = None if value is _UNSET else value
+    options = {param.name for param in command.params}
+    for name, kind in getattr(command.callback, "blocks", {}).items():
+        if options.intersection(kind._fields) <= known.keys():
+            known[name] = kind(*(known.get(field) for field in kind._fields))
+    return known
+
+
+def _refuse_repeated(
+    command: click.Command, param: click.Parameter, values: Mapping[str, Any], order: Sequence[click.Parameter]
+) -> None:
     """Raises if an option that takes one value is given more than once, of which the last would win unseen."""
-    names = {name for param in command.params for name in param.opts}
-    for param in order:
-        if not isinstance(param, click.Option) or param.multiple or param.is_flag or order.count(param) == 1:
-            continue
-        name = next((each for each in param.opts if each.startswith("--")), param.opts[0])
-        several = f"{name}s"
-        allowed = "give one value" + (f", or several to {several}, between commas" if several in names else "")
-        raise InvalidValueError(name, values[param.name or ""], allowed, reason="it is given more than once")
+    if not isinstance(param, click.Option) or param.multiple or param.is_flag or order.count(param) < 2:
+        return
+    names = {name for each in command.params for name in each.opts}
+    several = f"{shown_name(param)}s"
+    allowed = "give one value" + (f", or several to {several}, between commas" if several in names else "")
+    raise InvalidValueError(shown_name(param), values[param.name or ""], allowed, reason="it is given more than once")
+
+
+def shown_name(param: click.Parameter) -> str:
+    """What errors call an option or argument: the long name, as ``--output`` rather than ``-o``."""
+    return next((each for each in param.opts if each.startswith("--")), param.opts[0])
 
 
 def run_command(command: click.Command, name: str, args: Sequence[str] | None = None) -> int:

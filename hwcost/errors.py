@@ -25,8 +25,8 @@ from typing import Any, Final
 
 __all__ = [
     "MISSING", "Faults", "HwcostError", "InvalidValueError", "InvalidValuesError", "MissingDependencyError",
-    "MixedLibrariesError", "NoGradientError", "NoTileError", "UnusedRowWarning", "check_one_of", "cut", "did_you_mean",
-    "faults_of", "first_line", "needs_extra", "raised", "require", "together", "unknown",
+    "MixedLibrariesError", "NoGradientError", "NoTileError", "UnusedRowWarning", "check_all", "check_one_of", "cut",
+    "did_you_mean", "faults_of", "first_line", "needs_extra", "raised", "require", "together", "unknown",
 ]  # fmt: skip
 
 
@@ -172,21 +172,35 @@ class Faults:
 
     def __init__(self) -> None:
         self.errors: list[InvalidValueError] = []
+        self._missing: MissingDependencyError | None = None
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Keeps the faults of the body, which ends with the first one; of each field the first."""
+        """Keeps the faults of the body, which ends with the first; a missing library counts if all else is right."""
         try:
             yield
         except InvalidValueError as error:
-            for each in faults_of(error):
-                if each.field not in [known.field for known in self.errors]:
-                    self.errors.append(each)
+            self.add(error)
+        except MissingDependencyError as error:
+            self._missing = self._missing or error
+
+    def add(self, error: InvalidValueError) -> None:
+        """Keeps the faults of an error, unless the field is known to be wrong already."""
+        for each in faults_of(error):
+            if not any(each.field == known.field and _are_one(each.value, known.value) for known in self.errors):
+                self.errors.append(each)
 
     def check(self) -> None:
         """Raises what was found, if anything was."""
         if self.errors:
             raise together(self.errors) from None
+        if self._missing is not None:
+            raise self._missing
+
+
+def _are_one(value: object, other: object) -> bool:
+    """Whether two faults of a field are of one value, rather than of two of several."""
+    return value is MISSING or other is MISSING or repr(value) == repr(other)
 
 
 def faults_of(error: InvalidValueError) -> tuple[InvalidValueError, ...]:
@@ -198,6 +212,13 @@ def together(errors: Iterable[InvalidValueError]) -> InvalidValueError:
     """One error of several; a single one as it is."""
     own = list(errors)
     return own[0] if len(own) == 1 else InvalidValuesError(own)
+
+
+def check_all(errors: Iterable[InvalidValueError]) -> None:
+    """Raises the errors together; nothing if there are none."""
+    own = list(errors)
+    if own:
+        raise together(own)
 
 
 class MixedLibrariesError(HwcostError, TypeError):

@@ -20,8 +20,8 @@ except ImportError:  # no such locks on this system
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
-    "digest", "digest_of", "new_folder", "read_file", "read_given", "read_json", "read_signed", "sealed", "toml_of",
-    "unsealed", "unusable", "write_given", "write_json", "write_json_lines", "write_signed", "write_whole",
+    "check_given", "digest", "digest_of", "new_folder", "read_file", "read_given", "read_json", "read_signed", "sealed",
+    "toml_of", "unsealed", "unusable", "write_given", "write_json", "write_json_lines", "write_signed", "write_whole",
 ]  # fmt: skip
 
 Path: TypeAlias = str | os.PathLike[str]
@@ -222,6 +222,22 @@ def read_given(path: Path, most: int, field: str) -> bytes:
         return read_file(path, most)
     except OSError as error:
         raise unusable(field, path, "read", error) from None
+
+
+def check_given(path: Path, most: int | None, field: str) -> None:
+    """Raises what :func:`read_given` would, without reading the file; ``most`` is None for one of any size.
+
+    Raises:
+        InvalidValueError: the file cannot be read.
+    """
+    try:
+        _check_regular(path)
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+    except (OSError, ValueError) as error:
+        raise unusable(field, path, "read", error) from None
+    if most is not None and size > most:
+        raise unusable(field, path, "read", OSError(None, f"it has more than {most} bytes"))
 
 
 def write_given(path: Path, content: bytes | Iterable[bytes], field: str) -> None:

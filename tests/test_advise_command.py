@@ -256,7 +256,7 @@ def test_what_a_model_prints_is_no_result(run, tmp_path):
 
 
 BAD = {
-    "nothing": "",
+    "nothing": "--device gemmini",
     "the model itself": "net.csv --s1 8 --s2 8 --take conv.out_channels=3 --to-csv net.csv",
     "take twice": "net.csv --s1 8 --s2 8 --take conv.out_channels=3 --take conv.out_channels=4 --to-csv o.csv",
     "layers as csv": "net.csv --s1 8 --s2 8 --layers --csv",

@@ -106,6 +106,8 @@ WITH = {
     "--take": "--to-csv smaller.csv",
     "--loss": "--data modules.py:batches",
     "--energy": "--buffer 64k",
+    "--k1": "--k2 3",
+    "--k2": "--k1 3",
 }
 """Options without which an option has no effect."""
 
@@ -181,15 +183,15 @@ def test_a_flag_takes_no_value(refused, command, option):
 
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=": ".join)
-def test_an_option_of_one_value_is_given_once(refused, command, option):
+def test_an_option_of_one_value_is_given_once(hwcost, command, option):
     param = next(param for param in COMMANDS[command].params if option in param.opts)
     if not param.multiple:
-        line = refused(*command.split(), f"{option}=1", f"{option}=2")
-        assert f"{option} cannot be used: it is given more than once" in line
+        _, _, err = hwcost(*command.split(), f"{option}=1", f"{option}=2")
+        assert f"{option} cannot be used: it is given more than once" in err
 
 
-def test_several_devices_have_an_option_of_their_own(refused):
-    line = refused("compare", "net.csv", "--device", "gemmini", "--device", "tpu-v1")
+def test_several_devices_have_an_option_of_their_own(refused, networks):
+    line = refused("compare", "lenet.csv", "--device", "gemmini", "--device", "tpu-v1")
     assert "--device" in line
     assert "--devices" in line
 
@@ -207,13 +209,16 @@ def test_a_misspelt_option_is_answered_with_the_closest(refused, command):
         ("model modules.py:Tree --s1 8 --s2 8 --input foo=1,3,8,8", ["'foo'"]),
         ("model modules.py:Tree --s1 8 --s2 8 --input 1,3", ["1x3 "]),
         ("model modules.py:Tree --s1 8 --s2 8", ["--input"]),
-        ("model modules.py:Tre --s1 8 --s2 8", ["'Tre'", "'Tree'"]),
+        ("model modules.py:Tre --s1 8 --s2 8 --input 1,3", ["'Tre'", "'Tree'"]),
         ("compare lenet.csv --devices gemmini,gemini", ["--devices", "'gemini'", "'gemmini'"]),
         ("compare lenet.csv --devices gemmini --device tpu-v1", ["--device ", "--devices"]),
         ("devices show gemini", ["'gemini'", "'gemmini'"]),
         ("estimate --k 3 --c 3 --f 3 --device gemini", ["--device", "'gemmini'"]),
         ("estimate --k 3 --c 3 --f 3 --s1 8 --s2 8 --dataflow WS", ["--dataflow", "'ws'"]),
-        ("estimate --scalesim-topology t.csv --scalesim-config c.cfg --explain", ["--explain", "--scalesim-topology"]),
+        (
+            "estimate --scalesim-topology topology.csv --scalesim-config array.cfg --explain",
+            ["--explain", "--scalesim-topology"],
+        ),
         ("calibrate measured.csv --device gemmini -o b@d.toml", ["--output", "'b@d'"]),
         ("sweep lenet.csv --rows 8 --cols 8 --engine dask://host", ["--engine", "'dask://host'", "port"]),
         ("sweep lenet.csv --rows 8 --cols 8 --jobs 3", ["--jobs", "serial", "--engine processes"]),
@@ -274,6 +279,7 @@ def test_a_missing_library_is_named_before_any_work(refused, files, monkeypatch,
     from hwcost.model.formula import price
 
     monkeypatch.setitem(sys.modules, module, None)
+    (files / "a.safetensors").write_bytes(b"x")
     before = sorted(files.iterdir())
     with calls_of(price) as calls:
         line = refused(*args.split())

@@ -134,7 +134,7 @@ BAD = [
     (["lenet.csv", "nothing.csv", *BOTH], "nothing.csv"),
     (["lenet.txt", *BOTH], "model"),
     (["lenet.csv"] * 6000 + list(BOTH), "the number of pairs"),
-    ([], "MODEL"),
+    (["--device", "gemmini"], "MODEL"),
 ]
 
 

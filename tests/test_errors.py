@@ -131,7 +131,8 @@ def test_a_file_without_a_name_lists_what_is_there(refused, networks):
     (networks / "net.py").write_text(
         "import torch\nclass Net(torch.nn.Module): pass\ndef make(): ...\ndef _own(): ...\n"
     )
-    assert "like net.py:Net; it has Net, make" in refused("model", "net.py", "--device", "gemmini")
+    usual = ("--device", "gemmini", "--input", "1,3")
+    assert "like net.py:Net; it has Net, make" in refused("model", "net.py", *usual)
     (networks / "broken.py").write_text("class (\n")
-    assert "broken.py:NAME" in refused("model", "broken.py", "--device", "gemmini")
+    assert "broken.py:NAME" in refused("model", "broken.py", *usual)
     assert "--devices tpu-v1,gemmini" in refused("compare", "lenet.csv", "--device", "tpu-v1,gemmini")

@@ -363,8 +363,9 @@ BAD = [
     (["lenet.csv", *ON, "--to-scalesim", "a"], "--to-scalesim"),
     (["lenet.csv", *ON, "--input", "1,3,8,8"], "--input"),
     (["lenet.csv", *ON, "--dim", "batch=1"], "--dim"),
-    *(([source, *ON], "") for source in ("no/such.csv", "net.onnx.bak", "net.pt", "net.py", "net.py:9", "")),
-    ([], "MODEL"),
+    *(([source, *ON], "") for source in ("no/such.csv", "net.onnx.bak", "net.pt", "net.py:9", "")),
+    (["net.py", "--input", "1,3", *ON], "net.py"),
+    (["--device", "gemmini"], "MODEL"),
 ]
 
 

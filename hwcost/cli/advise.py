@@ -12,7 +12,7 @@ import click
 from hwcost.advice.shown import document_of
 from hwcost.cli import advise_output as output
 from hwcost.cli.shared.machines import TABLE, ArrayOptions, CostTable, Machine, array_options
-from hwcost.cli.shared.networks import ModelOptions, model_options
+from hwcost.cli.shared.networks import ModelOptions, model_argument
 from hwcost.cli.shared.options import (
     default_option,
     extrapolate,
@@ -22,11 +22,12 @@ from hwcost.cli.shared.options import (
     size_option,
     skip_unsupported,
 )
-from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
+from hwcost.cli.shared.outputs import CSV, check_outputs, output_option, write_output
 from hwcost.cli.shared.progress import waiting
 from hwcost.cli.shared.values import parse_name, parse_number, parse_share, parse_sizes_by_name
-from hwcost.console import note, user_code
-from hwcost.errors import InvalidValueError
+from hwcost.console import checked, note, user_code
+from hwcost.errors import Faults, InvalidValueError
+from hwcost.importers.sources import source_kind
 from hwcost.machine.energies import ENERGIES
 
 if TYPE_CHECKING:
@@ -51,9 +52,54 @@ Examples:
 """
 
 
+def _check_forms(applied: bool, by_layer: bool, as_json: bool, as_csv: bool) -> None:
+    faults = Faults()
+    for option, given in (("--apply", applied), ("--layers", by_layer)):
+        if given and as_csv:
+            reason = "--csv prints a row per width"
+            faults.add(InvalidValueError(option, given, "leave one of them out", reason=reason))
+    if by_layer and as_json:
+        reason = "--json has the layers of every width"
+        faults.add(InvalidValueError("--layers", True, "leave it out", reason=reason))
+    faults.check()
+
+
+def _taken(take: tuple[str, ...]) -> dict[str, int]:
+    return parse_sizes_by_name("--take", take, "conv1=24")
+
+
+def _check_applied(source: str, applied: bool, take: tuple[str, ...], budget: float | None, to_csv: str | None) -> None:
+    """Raises if new widths are asked for that nothing gives, or given where nothing takes them."""
+    faults = Faults()
+    with faults.caught():
+        check_outputs([source], {"--to-csv": to_csv})
+    if applied and source_kind(source) != "torch":
+        reason = f"{source} is not a module"
+        faults.add(InvalidValueError("--apply", source, "give FILE.py:NAME, or use --to-csv", reason=reason))
+    if take and not (applied or to_csv):
+        reason, given = "it would have no effect", ", ".join(take)
+        faults.add(InvalidValueError("--take", given, "add --apply or --to-csv", reason=reason))
+    if (applied or to_csv) and not take and budget is None:
+        option = "--apply" if applied else "--to-csv"
+        faults.add(InvalidValueError(option, True, "add --budget or --take", reason="there are no new widths"))
+    faults.check()
+
+
+def _read_machine(array: ArrayOptions, table: str | None, objective: str) -> Machine | CostTable:
+    """The machine, or the table in its place; raises for an objective of energy that is not known."""
+    machine = array.read() if table is None else array.read_table(table)
+    if objective != "energy":
+        return machine
+    if isinstance(machine, CostTable):
+        raise InvalidValueError("--for", objective, "leave one of them out", reason="--table has no energy")
+    if not machine.array.has_energy:
+        reason = f"{machine.name or 'the array'} has no figures of energy"
+        raise InvalidValueError("--for", objective, f"add --energy, one of: {', '.join(ENERGIES)}", reason=reason)
+    return machine
+
+
 @click.command(epilog=_EXAMPLES)
-@click.argument("model", metavar="MODEL")
-@model_options
+@model_argument
 @array_options
 @TABLE
 @default_option(
@@ -82,15 +128,16 @@ Examples:
 @click.option(
     "--take", multiple=True, metavar="WIDTH=SIZE", help="Set a width by hand, for --apply or --to-csv. Can be repeated."
 )
-@click.option("--to-csv", metavar="FILE", help="Write the layers with the new widths as a CSV list.")
+@output_option("--to-csv", ends=CSV, words="Write the layers with the new widths as a CSV list.")
 @click.option("--layers", "by_layer", is_flag=True, help="Print a row per layer instead of a row per width.")
 @size_option("--top", help="Print at most N rows.  [default: all]")
 @skip_unsupported
 @extrapolate
 @form_options("Print the widths as comma-separated values.")
+@checked(_check_forms, _taken, _check_applied, _read_machine)
 def advise(
     *,
-    model: str,
+    source: str,
     options: ModelOptions,
     array: ArrayOptions,
     table: str | None,
@@ -115,16 +162,9 @@ def advise(
     additions, concatenations, depthwise and grouped convolutions are followed, so that the advised network can be
     built. A budget keeps MACs, which are no accuracy: hwcost prune chooses by weights and data.
     """
-    taken = parse_sizes_by_name("--take", take, "conv1=24")
-    for option, given in (("--apply", applied), ("--layers", by_layer)):
-        if given and form == "csv":
-            raise InvalidValueError(option, given, "leave one of them out", reason="--csv prints a row per width")
-    if by_layer and form == "json":
-        raise InvalidValueError("--layers", True, "leave it out", reason="--json has the layers of every width")
-    _check_options(model, applied, taken, budget, to_csv)
-    machine = array.read() if table is None else array.read_table(table)
-    _check_objective(machine, objective, array.energy)
-    network = options.read(model)
+    taken = _taken(take)
+    machine = _read_machine(array, table, objective)
+    network = options.read(source)
     with option_names({"the network": "--take"}):
         network.at(taken)
     from hwcost.advice import advise as advise_on
@@ -150,7 +190,7 @@ def advise(
     check, failed = None, None
     if applied:
         try:
-            check = _apply(model, options, network, machine.array, advice.measure, sizes)
+            check = _apply(source, options, network, machine.array, advice.measure, sizes)
         except InvalidValueError as error:  # the report comes first: it took the time
             failed = error
     if to_csv is not None:
@@ -182,34 +222,6 @@ def _print(
             click.echo("\n".join(["", *output.checked(check)]))
         if to_csv is not None:
             click.echo(to_csv)
-
-
-def _check_objective(machine: Machine | CostTable, objective: str, energy: str | None) -> None:
-    """Raises for energy that is not known, or that nothing would print."""
-    if objective != "energy":
-        return
-    if isinstance(machine, CostTable):
-        raise InvalidValueError("--for", objective, "leave one of them out", reason="--table has no energy")
-    if not machine.array.has_energy:
-        reason = f"{machine.name or 'the array'} has no figures of energy"
-        raise InvalidValueError("--for", objective, f"add --energy, one of: {', '.join(ENERGIES)}", reason=reason)
-
-
-def _check_options(
-    model: str, applied: bool, taken: Mapping[str, int], budget: float | None, to_csv: str | None
-) -> None:
-    from hwcost.importers import source_kind
-
-    check_outputs([model], {"--to-csv": (to_csv, CSV)})
-    if applied and source_kind(model) != "torch":
-        raise InvalidValueError(
-            "--apply", model, "give FILE.py:NAME, or use --to-csv", reason=f"{model} is not a module"
-        )
-    if taken and not (applied or to_csv):
-        raise InvalidValueError("--take", taken, "add --apply or --to-csv", reason="it would have no effect")
-    if (applied or to_csv) and not taken and budget is None:
-        option = "--apply" if applied else "--to-csv"
-        raise InvalidValueError(option, True, "add --budget or --take", reason="there are no new widths")
 
 
 def _apply(

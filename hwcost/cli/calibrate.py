@@ -10,13 +10,15 @@ import click
 
 from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import OPTIONS, ArrayOptions, timed_options
-from hwcost.cli.shared.options import Decorator, default_option
-from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
+from hwcost.cli.shared.options import Decorator, default_option, option
+from hwcost.cli.shared.outputs import check_outputs, output_option, write_output
 from hwcost.cli.shared.progress import progress_of_unknown
 from hwcost.cli.shared.values import parse_name, parse_number, parse_size, parse_sizes
+from hwcost.console import checked
 from hwcost.devices.checks import check_text
 from hwcost.devices.values import check_device_name
-from hwcost.errors import MISSING, InvalidValueError, check_one_of, require
+from hwcost.errors import MISSING, Faults, InvalidValueError, check_one_of, require
+from hwcost.files import check_given
 from hwcost.machine.array import SystolicArray
 
 if TYPE_CHECKING:
@@ -48,15 +50,86 @@ def _count(name: str, default: str, words: str, least: int = 1) -> Decorator:
     return default_option(name, default=default, metavar="N", words=words, parser=(parse_size, least, MOST))
 
 
+def _device_name(option: str, text: str) -> str:
+    check_device_name(text, option)
+    return text
+
+
+def _text(option: str, text: str) -> str:
+    check_text(text, option)
+    return text
+
+
+def _check_measured(measured: str | None, compiler: str | None) -> None:
+    if measured is not None and compiler is None:
+        check_given(measured, None, "the file of measurements")
+
+
+def _check_files(output: str | None, name: str | None, picture: str | None) -> None:
+    """Raises for files that cannot be written, and for libraries that are missing."""
+    check_outputs([], {"--output": output, "--plot": picture})
+    if output is not None and name is None:
+        check_device_name(os.path.basename(output).removesuffix(".toml"), "--output without .toml")
+    require("scipy", "fit", "hwcost calibrate")
+    if output is not None:
+        require("tomli_w", "fit", "--output")
+
+
+def _check_given(
+    measured: str | None, compiler: str | None, accelerator: str | None, array: ArrayOptions
+) -> tuple[DeviceFile, SystolicArray] | None:
+    """The device and the array to start from; None if a compiler gives them, with its prices."""
+    faults = Faults()
+    if compiler is not None:
+        from hwcost.cli.calibrate_vela import COMPILERS, check_accelerator
+
+        check_one_of("--from", compiler, COMPILERS)
+        with faults.caught():
+            check_accelerator(accelerator)
+        for option, value in (("FILE.csv", measured), *zip(OPTIONS, array, strict=True)):
+            if value is not None:
+                faults.add(InvalidValueError(option, value, f"nothing next to --from {compiler}, which gives it"))
+        faults.check()
+        return None
+    if measured is None:
+        faults.add(InvalidValueError("FILE.csv", MISSING, "a file of measurements, or --from vela"))
+    if accelerator is not None:
+        faults.add(InvalidValueError("--accelerator", accelerator, "nothing without --from vela"))
+    if all(value is None for value in array):
+        allowed = "a name that hwcost devices lists, or a TOML file; or --s1 and --s2 for an array without a file"
+        faults.add(InvalidValueError("--device", MISSING, allowed))
+    faults.check()
+    machine = array.read()
+    return machine.file or _file_of(machine.array), machine.array
+
+
+def _grids(grid: tuple[str, ...]) -> dict[str, list[Any]]:
+    """The values to try, by name."""
+    values: dict[str, list[Any]] = {}
+    faults = Faults()
+    for text in grid:
+        with faults.caught():
+            name, found = _grid(text)
+            if name in values:
+                raise InvalidValueError("--grid", name, f"each name once, like {name}=VALUE,VALUE")
+            values[name] = found
+    faults.check()
+    return values
+
+
 @click.command(epilog=_EXAMPLES)
 @click.argument("measured", metavar="FILE.csv", required=False)
 @click.option("--from", "compiler", metavar="vela", help="Fit to what a compiler estimates, instead of a file.")
 @click.option("--accelerator", metavar="NAME", help="Of --from vela, like ethos-u55-128.")
 @timed_options
-@click.option("-o", "--output", metavar="FILE.toml", help="Write the fitted device to this file.")
-@click.option("--name", metavar="NAME", help="Name of the fitted device.  [default: the output's name]")
-@default_option("--source", default="own measurements", metavar="TEXT", words="Source of the data, for the file.")
-@default_option("--licence", default="not stated", metavar="TEXT", words="Licence of the data, for the file.")
+@output_option("-o", "--output", ends=("toml",), metavar="FILE.toml", words="Write the fitted device to this file.")
+@option("--name", "NAME", "Name of the fitted device.  [default: the output's name]", _device_name)
+@default_option(
+    "--source", default="own measurements", metavar="TEXT", words="Source of the data, for the file.", parser=(_text,)
+)
+@default_option(
+    "--licence", default="not stated", metavar="TEXT", words="Licence of the data, for the file.", parser=(_text,)
+)
 @default_option(
     "--free",
     default=AUTO,
@@ -70,10 +143,11 @@ def _count(name: str, default: str, words: str, least: int = 1) -> Decorator:
 @_count("--folds", "5", "Number of folds of each cross-validation.", 2)
 @_count("--shuffles", "3", "Number of cross-validations, each with other folds.")
 @_count("--seed", "0", "Seed of the starting points.", 0)
-@click.option("--plot", "picture", metavar="FILE", help="Draw predictions and residuals: .png, .svg or .pdf.")
+@output_option("--plot", "picture", words="Draw predictions and residuals: .png, .svg or .pdf.")
 @click.option("--force", is_flag=True, help="Write the device even if the measurements put it in doubt.")
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out bad rows and name them, instead of stopping.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@checked(_check_measured, _check_given, _check_files, _grids)
 def calibrate(
     *,
     measured: str | None,
@@ -100,17 +174,9 @@ def calibrate(
     """
     given = _check_given(measured, compiler, accelerator, array)
     settings = _settings(free, grid, **numbers)
-    check_outputs([], {"--output": (output, ("toml",)), "--plot": (picture, PICTURE)})
-    require("scipy", "fit", "hwcost calibrate")
-    if output is not None:
-        require("tomli_w", "fit", "--output")
-    place = "--output without .toml" if name is None else "--name"
     if name is None:
         own = str(accelerator) if given is None else f"{given[0].name.replace('/', '-')}-fitted"
         name = own if output is None else os.path.basename(output).removesuffix(".toml")
-    check_device_name(name, place)
-    check_text(source, "--source")
-    check_text(licence, "--licence")
     from hwcost.calibration import device_file, fit, largest_machine
     from hwcost.devices import write_device
 
@@ -161,30 +227,6 @@ def _draw(found: Calibration, name: str, picture: str | None) -> None:
             plot.save(figure, picture)
 
 
-def _check_given(
-    measured: str | None, compiler: str | None, accelerator: str | None, array: ArrayOptions
-) -> tuple[DeviceFile, SystolicArray] | None:
-    """The device and the array to start from; None if a compiler gives them, with its prices."""
-    if compiler is not None:
-        from hwcost.cli.calibrate_vela import COMPILERS, check_accelerator
-
-        check_one_of("--from", compiler, COMPILERS)
-        check_accelerator(accelerator)
-        for option, value in (("FILE.csv", measured), *zip(OPTIONS, array, strict=True)):
-            if value is not None:
-                raise InvalidValueError(option, value, f"nothing next to --from {compiler}, which gives it")
-        return None
-    if measured is None:
-        raise InvalidValueError("FILE.csv", MISSING, "a file of measurements, or --from vela")
-    if accelerator is not None:
-        raise InvalidValueError("--accelerator", accelerator, "nothing without --from vela")
-    if all(value is None for value in array):
-        allowed = "a name that hwcost devices lists, or a TOML file; or --s1 and --s2 for an array without a file"
-        raise InvalidValueError("--device", MISSING, allowed)
-    machine = array.read()
-    return machine.file or _file_of(machine.array), machine.array
-
-
 def _file_of(array: SystolicArray) -> DeviceFile:
     """A device of the options of the command line."""
     from hwcost.devices import FIELD_UNITS, DeviceFile, Entry
@@ -227,16 +269,11 @@ def _read(
 
 def _settings(free: str, grid: tuple[str, ...], *, shuffles: int, **numbers: Any) -> dict[str, Any]:
     """The arguments of the fit."""
-    values: dict[str, list[Any]] = {}
-    for name, found in map(_grid, grid):
-        if name in values:
-            raise InvalidValueError("--grid", name, f"each name once, like {name}=VALUE,VALUE")
-        values[name] = found
     from hwcost.calibration import FORMS
 
     names = [name.strip() for name in free.split(",")]
     chosen = free if free in (AUTO, *FORMS) else names
-    return {"free": chosen, "grid": values, "fold_seeds": range(shuffles), **numbers}
+    return {"free": chosen, "grid": _grids(grid), "fold_seeds": range(shuffles), **numbers}
 
 
 def _grid(text: str) -> tuple[str, list[Any]]:

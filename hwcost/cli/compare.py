@@ -10,12 +10,13 @@ import click
 
 from hwcost.cli.model_output import settings_of
 from hwcost.cli.shared.documents import csv_document, json_document
-from hwcost.cli.shared.machines import ArrayOptions, Machine, array_options
-from hwcost.cli.shared.networks import HAVE_DIMS, ModelOptions, model_options, summary_of
-from hwcost.cli.shared.options import extrapolate, form_options, skip_unsupported
-from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
-from hwcost.console import note
-from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.cli.shared.machines import ArrayOptions, Machine, array_options, parse_devices
+from hwcost.cli.shared.networks import HAVE_DIMS, ModelOptions, check_network, model_options, summary_of
+from hwcost.cli.shared.options import extrapolate, form_options, option, skip_unsupported
+from hwcost.cli.shared.outputs import check_outputs, output_option, write_output
+from hwcost.console import checked, note
+from hwcost.errors import Faults, InvalidValueError, check_one_of
+from hwcost.importers.sources import check_source, source_kind
 from hwcost.reports.comparison import Comparison, Pair
 from hwcost.reports.shown import missing_of
 from hwcost.units import printable
@@ -34,22 +35,73 @@ Examples:
 """
 
 
+def _check_sources(sources: tuple[str, ...]) -> None:
+    faults = Faults()
+    for source in sources:
+        with faults.caught():
+            check_source(source)
+    faults.check()
+
+
+def _check_pairs(
+    sources: tuple[str, ...], devices: tuple[str, ...] | None, array: ArrayOptions, picture: str | None
+) -> None:
+    faults = Faults()
+    pairs = len(sources) * (1 if devices is None else len(devices))
+    if pairs > _MOST_PAIRS:
+        faults.add(InvalidValueError("the number of pairs", pairs, f"at most {_MOST_PAIRS}"))
+    if devices is not None and array.device is not None:
+        reason = "--devices is given as well"
+        faults.add(InvalidValueError("--device", array.device, "leave one of them out", reason=reason))
+    with faults.caught():
+        check_outputs(sources, {"--plot": picture})
+    faults.check()
+
+
+def _read_machines(array: ArrayOptions, devices: tuple[str, ...] | None) -> list[Machine]:
+    """The machine of each device, or of the options alone."""
+    if devices is None:
+        return [array.read()]
+    return [array._replace(device=name).read("--devices") for name in devices]
+
+
+def _check_networks(sources: tuple[str, ...], options: ModelOptions, faults: Faults) -> None:
+    """Raises what is known to be wrong with the networks before a library of their formats is loaded."""
+    own = Faults()
+    if options.names and len(options.names) != len(sources):
+        allowed = f"a name for each of {len(sources)} models, in order"
+        own.add(InvalidValueError("--name", ", ".join(options.names), allowed))
+    for source, each in zip(sources, _options_of(sources, options), strict=True):
+        with own.caught():
+            check_network(source, each._replace(names=()), faults)
+    own.check()
+
+
+def _options_of(sources: Sequence[str], options: ModelOptions) -> list[ModelOptions]:
+    """The options of each network that go with its kind; those that go with none of the kinds stay, to be refused."""
+    kinds = [source_kind(source) for source in sources]
+    inputs = [options.inputs if kind == "torch" or "torch" not in kinds else () for kind in kinds]
+    dims = [options.dims if kind in HAVE_DIMS or not set(HAVE_DIMS) & set(kinds) else () for kind in kinds]
+    names = [options.names[place : place + 1] for place in range(len(sources))]
+    partial = [options.partial and (kind == "torch" or "torch" not in kinds) for kind in kinds]
+    return [ModelOptions(*each) for each in zip(inputs, dims, partial, names, strict=True)]
+
+
 @click.command(epilog=_EXAMPLES)
 @click.argument("sources", metavar="MODEL...", nargs=-1, required=True)
 @model_options
-@click.option("--devices", metavar="NAMES", help="Several devices, separated by commas; or all that ship.")
+@option("--devices", "NAMES", "Several devices, separated by commas; or all that ship.", parse_devices)
 @array_options
 @skip_unsupported
 @extrapolate
 @form_options()
-@click.option(
-    "--plot", "picture", metavar="FILE", help="Draw time, utilization and, if known, energy: .png, .svg or .pdf."
-)
+@output_option("--plot", "picture", words="Draw time, utilization and, if known, energy: .png, .svg or .pdf.")
+@checked(_check_sources, _check_pairs, _check_networks, _read_machines)
 def compare(
     *,
     sources: tuple[str, ...],
     options: ModelOptions,
-    devices: str | None,
+    devices: tuple[str, ...] | None,
     array: ArrayOptions,
     skip_unsupported: bool,
     extrapolate: bool,
@@ -61,12 +113,7 @@ def compare(
     Each MODEL is as for hwcost model. A line is printed for each network on each device. Ratios are relative to the
     time of the first line. The options of the array apply to every device.
     """
-    check_outputs(sources, {"--plot": (picture, PICTURE)})
-    names = _device_names(array.device, devices)
-    if len(sources) * len(names) > _MOST_PAIRS:
-        raise InvalidValueError("the number of pairs", len(sources) * len(names), f"at most {_MOST_PAIRS}")
-    option = "--device" if devices is None else "--devices"
-    machines = [array._replace(device=name).read(option) for name in names]
+    machines = _read_machines(array, devices)
     networks = _networks(sources, options)
     found = Comparison.of(
         summary_of(network, machine, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
@@ -84,50 +131,24 @@ def compare(
         _draw(picture, found, len(machines))
 
 
-def _device_names(device: str | None, devices: str | None) -> list[str | None]:
-    if devices is None:
-        if device is not None and (device == "all" or "," in device):
-            raise InvalidValueError("--device", device, f"several devices: --devices {device}", reason="it takes one")
-        return [device]
-    if device is not None:
-        raise InvalidValueError("--device", device, "leave one of them out", reason="--devices is given as well")
-    if devices == "all":
-        from hwcost.devices import device_names
-
-        return list(device_names())
-    names = [name.strip() for name in devices.split(",")]
-    if not all(names) or len(set(names)) < len(names):
-        raise InvalidValueError("--devices", devices, "names separated by commas, each once, like tpu-v1,gemmini")
-    return list(names)
-
-
 def _networks(sources: Sequence[str], options: ModelOptions) -> list[Network]:
     """All networks, each with the options that go with its kind; raises if none of them takes an option."""
-    from hwcost.importers import source_kind
-
-    kinds = [source_kind(source) for source in sources]
+    graphs = sum(source_kind(source) in HAVE_DIMS for source in sources)
     found: list[Network] = []
     used: set[str] = set()
     known: set[str] = set()
-    if options.names and len(options.names) != len(sources):
-        raise InvalidValueError(
-            "--name", ", ".join(options.names), f"a name for each of {len(sources)} models, in order"
-        )
-    for index, (source, kind) in enumerate(zip(sources, kinds, strict=True)):
-        names = options.names[index : index + 1]
-        # an option that goes with none of the kinds is given to the first network, which refuses it
-        inputs = options.inputs if kind == "torch" or "torch" not in kinds else ()
-        dims = options.dims if kind in HAVE_DIMS or not set(HAVE_DIMS) & set(kinds) else ()
+    for source, each in zip(sources, _options_of(sources, options), strict=True):
+        own = each
         try:
-            network = ModelOptions(inputs, dims, names=names).read(source)
+            network = own.read(source)
         except InvalidValueError as error:
-            if error.field != "--dim" or sum(each in HAVE_DIMS for each in kinds) < 2 or error.reason:
+            if error.field != "--dim" or graphs < 2 or error.reason:
                 raise
             known.update(error.names)  # of several graphs, each takes the dynamic sizes that it has
-            dims = tuple(text for text in dims if text.rpartition("=")[0] in error.names)
-            network = ModelOptions(inputs, dims, names=names).read(source)
+            own = own._replace(dims=tuple(text for text in own.dims if text.rpartition("=")[0] in error.names))
+            network = own.read(source)
         found.append(network)
-        used.update(dims)
+        used.update(own.dims)
     for text in options.dims:
         if known and text not in used:
             check_one_of("--dim", text.rpartition("=")[0], sorted(known), what="name")

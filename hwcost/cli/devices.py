@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from hwcost.cli.shared.documents import json_document
+from hwcost.cli.shared.machines import parse_device
+from hwcost.cli.shared.options import parsed_by
 from hwcost.console import Commands
 from hwcost.errors import InvalidValueError
 from hwcost.tables import LONGEST, Column, is_terminal, table, terminal_width
@@ -65,7 +67,7 @@ def devices(ctx: click.Context, *, as_json: bool) -> None:
 
 
 @devices.command()
-@click.argument("device", metavar="NAME|FILE")
+@click.argument("device", metavar="NAME|FILE", callback=parsed_by(parse_device))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(device: str, *, as_json: bool) -> None:
     """Print every number of a device, with its source.

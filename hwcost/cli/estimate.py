@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -13,10 +13,19 @@ from click.core import ParameterSource
 from hwcost.arrays import Size
 from hwcost.cli import estimate_output as output
 from hwcost.cli.shared.machines import BUFFER, CLOCK, ENERGY, ArrayOptions
-from hwcost.cli.shared.options import default_option, form_options
+from hwcost.cli.shared.options import default_option, form_options, option
+from hwcost.cli.shared.outputs import parse_folder
 from hwcost.cli.shared.values import parse_relaxations
-from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
-from hwcost.errors import InvalidValueError, MixedLibrariesError
+from hwcost.cli.shared.workload import (
+    SWEEP_LIMIT,
+    Workload,
+    check_complete,
+    read_workload,
+    sizes_in,
+    workload_options,
+)
+from hwcost.console import checked
+from hwcost.errors import Faults, InvalidValueError, MixedLibrariesError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.formula import layer_cycles, price
 from hwcost.model.layers import Conv2d
@@ -39,6 +48,8 @@ Examples:
 """
 
 
+FILES = ("scalesim_topology", "scalesim_config", "scalesim_report")
+"""The options of files of SCALE-Sim."""
 _OF_THE_COST = (
     "folds", "utilization", "seconds", "macs", "compute_cycles", "memory_cycles", "overhead_cycles", "waiting_cycles",
     "bound",
@@ -47,11 +58,60 @@ _OTHERS = "use other sizes, another --clock, --relaxation or --temperature"
 _FINITE = f"a number above 0, below 1.8e308; {_OTHERS}"
 
 
+def _given() -> set[str]:
+    """The names of the options that are on the command line."""
+    ctx = click.get_current_context()
+    names = (param.name or "" for param in ctx.command.params)
+    return {name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+
+
+def _check_complete() -> None:
+    given = _given()
+    if given.isdisjoint(FILES):
+        check_complete(given | ({"s1", "s2"} if "device" in given else set()))
+
+
+def _check_files(scalesim_topology: str | None, scalesim_config: str | None, scalesim_report: str | None) -> None:
+    """Raises for options that do not go with files of SCALE-Sim, and for what is wrong in these."""
+    given = dict(zip(FILES, (scalesim_topology, scalesim_config, scalesim_report), strict=True))
+    if all(path is None for path in given.values()):
+        return
+    ctx, faults = click.get_current_context(), Faults()
+    reason = "the files of --scalesim-topology and --scalesim-config give layers and array"
+    for param in ctx.command.params:
+        if param.name in _given() - {*FILES, "as_json", "as_csv"}:
+            faults.add(InvalidValueError(param.opts[0], ctx.params.get(param.name), "leave it out", reason=reason))
+    from hwcost.cli.estimate_topology import read_files
+
+    with faults.caught():
+        read_files(**given)
+    faults.check()
+
+
+def _smooth(relaxation: str, temperature: str | None) -> Relaxation:
+    return parse_relaxations([relaxation], None if temperature is None else [temperature])[0]
+
+
+def _check_workload(
+    known: Mapping[str, Any],
+    padding: str | int | tuple[int, int],
+    array: ArrayOptions,
+    explained: bool,
+    as_csv: bool,
+) -> None:
+    sizes = sizes_in(known)
+    if sizes is not None and _given().isdisjoint(FILES):
+        workload = read_workload(sizes, padding=padding, array=array)
+        if explained and (workload.is_sweep or as_csv):
+            reason = "it needs a single point, as text or --json"
+            raise InvalidValueError("--explain", True, "leave it out", reason=reason)
+
+
 @click.command(epilog=_EXAMPLES)
 @workload_options
 @click.option("--scalesim-topology", metavar="FILE", help="Price the layers of a SCALE-Sim topology.")
 @click.option("--scalesim-config", metavar="FILE", help="The SCALE-Sim configuration of the array.")
-@click.option("--scalesim-report", metavar="DIR", help="Write the COMPUTE_REPORT.csv of SCALE-Sim to this folder.")
+@option("--scalesim-report", "DIR", "Write the COMPUTE_REPORT.csv of SCALE-Sim to this folder.", parse_folder)
 @CLOCK
 @BUFFER
 @ENERGY
@@ -59,9 +119,10 @@ _FINITE = f"a number above 0, below 1.8e308; {_OTHERS}"
 @click.option("--temperature", metavar="T", help="Sharpness of the smooth steps, 1 to 1e6.  [default: 20]")
 @click.option("--explain", "explained", is_flag=True, help="List the terms of the figure in words.")
 @form_options()
+@checked(_check_complete, _check_files, _smooth, _check_workload)
 def estimate(
     *,
-    padding: str,
+    padding: str | int | tuple[int, int],
     array: ArrayOptions,
     relaxation: str,
     temperature: str | None,
@@ -79,15 +140,12 @@ def estimate(
     value. If several options are swept, there is one row per combination; the last of them varies fastest.
     """
     if (scalesim_topology, scalesim_config, scalesim_report) != (None, None, None):
-        _refuse_other_options()
         from hwcost.cli.estimate_topology import estimate_topology
 
         estimate_topology(scalesim_topology, scalesim_config, scalesim_report, form=form)
         return
-    (smooth,) = parse_relaxations([relaxation], None if temperature is None else [temperature])
+    smooth = _smooth(relaxation, temperature)
     workload = read_workload(sizes, padding=padding, array=array)
-    if explained and (workload.is_sweep or form == "csv"):
-        raise InvalidValueError("--explain", True, "leave it out", reason="it needs a single point, as text or --json")
     figures, pricing = _figures_of(workload, smooth)
     terms: Sequence[Sentence] = ()
     if explained:
@@ -95,17 +153,6 @@ def estimate(
 
         terms = explain(pricing)
     output.write(workload, smooth, figures, form, work=pricing.work, terms=terms)
-
-
-def _refuse_other_options() -> None:
-    """Raises if an option was given that --scalesim-... ignores."""
-    ctx = click.get_current_context()
-    taken = {"scalesim_topology", "scalesim_config", "scalesim_report", "as_json", "as_csv"}
-    for param in ctx.command.params:
-        name = param.name or ""
-        if name not in taken and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            reason = "the files of --scalesim-topology and --scalesim-config give layers and array"
-            raise InvalidValueError(param.opts[0], ctx.params[name], "leave it out", reason=reason)
 
 
 # ---------------------------------------------------------------- figures

@@ -11,7 +11,7 @@ from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.cli.shared.machines import Machine
 from hwcost.cli.shared.options import value_of
 from hwcost.console import note
-from hwcost.errors import InvalidValueError
+from hwcost.errors import Faults, InvalidValueError
 from hwcost.tables import text_table
 
 if TYPE_CHECKING:
@@ -24,20 +24,36 @@ SCHEMA = "hwcost.topology/1"
 _HEADINGS = ("layer", "M", "N", "K", "products", "cycles", "SCALE-Sim", "utilization[%]", "MACs")
 
 
+def read_files(
+    scalesim_topology: str | None, scalesim_config: str | None, scalesim_report: str | None
+) -> tuple[Topology, Configuration]:
+    """The topology and the array of two files.
+
+    Raises:
+        InvalidValueError: one of them is not given, or cannot be used; a report without both.
+    """
+    given = {"topology": scalesim_topology, "config": scalesim_config, "report": scalesim_report}
+    if scalesim_topology is None or scalesim_config is None:
+        have, need = ("topology", "config") if scalesim_config is None else ("config", "topology")
+        have = have if given[have] is not None else "report"
+        reason = f"--scalesim-{need} is missing"
+        raise InvalidValueError(f"--scalesim-{have}", given[have], "give both", reason=reason)
+    from hwcost.scalesim import read_configuration, read_topology
+
+    faults = Faults()
+    with faults.caught(), value_of("--scalesim-topology", scalesim_topology):
+        network = read_topology(scalesim_topology)
+    with faults.caught(), value_of("--scalesim-config", scalesim_config):
+        machine = read_configuration(scalesim_config)
+    faults.check()
+    return network, machine
+
+
 def estimate_topology(topology: str | None, config: str | None, report: str | None, *, form: str) -> None:
     """Prices a topology on the array of a configuration, prints it, and writes the report if one is asked for."""
-    if topology is None or config is None:
-        have, need = ("topology", "config") if config is None else ("config", "topology")
-        if topology is None and config is None:
-            have = "report"
-        given = {"topology": topology, "config": config, "report": report}[have]
-        raise InvalidValueError(f"--scalesim-{have}", given, "give both", reason=f"--scalesim-{need} is missing")
-    from hwcost.scalesim import read_configuration, read_topology, write_compute_report
+    from hwcost.scalesim import write_compute_report
 
-    with value_of("--scalesim-topology", topology):
-        network = read_topology(topology)
-    with value_of("--scalesim-config", config):
-        machine = read_configuration(config)
+    network, machine = read_files(topology, config, report)
     for text in (*network.notes, *machine.notes):
         note(text)
     rows = list(_rows(network, machine))

@@ -10,7 +10,7 @@ import click
 
 from hwcost.cli.model_output import as_csv, as_json, settings_of
 from hwcost.cli.shared.machines import ArrayOptions, Machine, model_array_options
-from hwcost.cli.shared.networks import ModelOptions, model_options, summary_of
+from hwcost.cli.shared.networks import ModelOptions, model_argument, summary_of
 from hwcost.cli.shared.options import (
     block,
     extrapolate,
@@ -21,9 +21,9 @@ from hwcost.cli.shared.options import (
     size_option,
     skip_unsupported,
 )
-from hwcost.cli.shared.outputs import CSV, HTML, PICTURE, check_outputs, write_output
+from hwcost.cli.shared.outputs import CSV, HTML, check_outputs, output_option, write_output
 from hwcost.cli.shared.values import parse_name
-from hwcost.console import note
+from hwcost.console import checked, note
 from hwcost.errors import InvalidValueError
 from hwcost.machine import adapt
 from hwcost.model.words import missing_text
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["model"]
 
 _OF_THE_LIST = ("skip_unsupported", "sort", "top", "depth", "all")
-
-_FILES = {"--plot": PICTURE, "--html": HTML, "--to-csv": CSV, "--to-scalesim": CSV}
 
 _EXAMPLES = """\b
 Examples:
@@ -58,16 +56,41 @@ class Files(NamedTuple):
     to_csv: str | None
     to_scalesim: str | None
 
-    def check(self, source: str) -> None:
-        """Raises if one cannot be written."""
-        check_outputs(
-            [source], {option: (path, ends) for (option, ends), path in zip(_FILES.items(), self, strict=True)}
-        )
+
+def _check_files(source: str, files: Files) -> None:
+    check_outputs([source], dict(zip(("--plot", "--html", "--to-csv", "--to-scalesim"), files, strict=True)))
+
+
+def _machines(array: ArrayOptions) -> tuple[Machine, list[SystolicArray]]:
+    """The machine and, if several sizes of its buffer are given, the array with each of them."""
+    sizes = array.buffer if isinstance(array.buffer, tuple) else ()
+    machine = array._replace(buffer=sizes[-1] if sizes else array.buffer).read()
+    return machine, [array._replace(buffer=size).read().array for size in sizes]
+
+
+def _check_sort(array: ArrayOptions, sort: str | None) -> None:
+    machine, _ = _machines(array)
+    if sort == "energy" and not machine.array.has_energy:
+        reason = "the machine has no figures of energy"
+        raise InvalidValueError("--sort", sort, "pass --energy NAME, or another key", reason=reason)
+
+
+def _check_sizes(
+    array: ArrayOptions, sort: str | None, top: int | None, depth: int | None, everything: bool, files: Files
+) -> None:
+    """Raises for several sizes of the buffer where there can be one."""
+    if not isinstance(array.buffer, tuple):
+        return
+    given = ",".join(f"{size:g}" for size in array.buffer)
+    if sort is not None or top is not None or depth is not None or everything or files[1:] != (None,) * 3:
+        raise InvalidValueError("--buffer", given, "one size; several go with --json, --csv and --plot alone")
+    if not _machines(array)[0].array.has_buffers:
+        reason = "the device has a model of its own of what is read again, on which they have no effect"
+        raise InvalidValueError("--buffer", given, "one size", reason=reason)
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("source", metavar="MODEL")
-@model_options
+@model_argument
 @model_array_options
 @keep_activations
 @skip_unsupported
@@ -85,11 +108,12 @@ class Files(NamedTuple):
 @block(
     "files",
     Files,
-    click.option("--plot", "picture", metavar="FILE", help="Write pictures: .png, .svg or .pdf."),
-    click.option("--html", "page", metavar="FILE", help="Write a report for a browser, with a table and pictures."),
-    click.option("--to-csv", metavar="FILE", help="Write the layers as a CSV list, which hwcost reads again."),
-    click.option("--to-scalesim", metavar="FILE", help="Write the layers as a SCALE-Sim topology."),
+    output_option("--plot", "picture", words="Write pictures: .png, .svg or .pdf."),
+    output_option("--html", "page", ends=HTML, words="Write a report for a browser, with a table and pictures."),
+    output_option("--to-csv", ends=CSV, words="Write the layers as a CSV list, which hwcost reads again."),
+    output_option("--to-scalesim", ends=CSV, words="Write the layers as a SCALE-Sim topology."),
 )
+@checked(_check_files, _check_sort, _check_sizes)
 def model(
     *,
     source: str,
@@ -111,21 +135,9 @@ def model(
     (or a class or function that makes one), an ONNX or TFLite file, a TOML or CSV list of layers, or a SCALE-Sim
     topology. A Python file is run.
     """
-    files.check(source)
-    sizes = array.buffer if isinstance(array.buffer, tuple) else ()
-    machine = array._replace(buffer=sizes[-1] if sizes else array.buffer).read()
-    if sort == "energy" and not machine.array.has_energy:
-        reason = "the machine has no figures of energy"
-        raise InvalidValueError("--sort", sort, "pass --energy NAME, or another key", reason=reason)
+    machine, machines = _machines(array)
     network = options.read(source)
-    if sizes:
-        if sort is not None or top is not None or depth is not None or everything or files[1:] != (None,) * 3:
-            allowed = "one size; several go with --json, --csv and --plot alone"
-            raise InvalidValueError("--buffer", ",".join(f"{size:g}" for size in sizes), allowed)
-        if not machine.array.has_buffers:
-            reason = "the device has a model of its own of what is read again, on which they have no effect"
-            raise InvalidValueError("--buffer", ",".join(f"{size:g}" for size in sizes), "one size", reason=reason)
-        machines = [array._replace(buffer=size).read().array for size in sizes]
+    if machines:
         _over_buffers(
             source, options, network, machine, machines, form, files, keep=keep_activations, skip=skip_unsupported
         )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hwcost.cli.shared.machines import BUFFER, ArrayOptions, timed_options
-from hwcost.cli.shared.networks import ModelOptions, model_options, summary_of
+from hwcost.cli.shared.machines import BUFFER, ArrayOptions, check_array, timed_options
+from hwcost.cli.shared.networks import ModelOptions, model_argument, summary_of
 from hwcost.cli.shared.options import (
     Decorator,
     default_option,
@@ -17,12 +17,12 @@ from hwcost.cli.shared.options import (
     option_names,
     skip_unsupported,
 )
-from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
+from hwcost.cli.shared.outputs import check_outputs, output_option, write_output
 from hwcost.cli.shared.values import parse_number, parse_relaxations
-from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, workload_options
-from hwcost.console import Commands
+from hwcost.cli.shared.workload import SWEEP_LIMIT, Workload, read_workload, sizes_in, workload_options
+from hwcost.console import Commands, checked
 from hwcost.errors import InvalidValueError
-from hwcost.relaxation import RELAXATIONS
+from hwcost.relaxation import RELAXATIONS, Relaxation
 from hwcost.units import printable
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _FIELDS = {"f": "out_channels", "c": "in_channels"}
 
 def _output_option(default: str) -> Decorator:
     words = "The picture to write: .png, .svg or .pdf."
-    return default_option("-o", "--output", default=default, metavar="FILE", words=words)
+    return output_option("-o", "--output", default=default, show_default=True, words=words)
 
 
 def _relaxation_option(default: str) -> Decorator:
@@ -74,12 +74,18 @@ def plot() -> None:
     """
 
 
+def _ceilings(relaxation: str, temperature: str | None) -> list[Relaxation]:
+    temperatures = None if temperature is None else temperature.split(",")
+    return parse_relaxations(relaxation.split(","), temperatures, _TEMPERATURES)
+
+
 @plot.command()
 @_output_option("ceiling.png")
 @_relaxation_option(",".join(_KINDS))
 @click.option("--temperature", metavar="T", help="Sharpness of the steps, one or several.  [default: 10,20,100]")
 @default_option("--max", "maximum", default="5", metavar="X", words="End of the axis.", parser=_MAXIMUM)
 @_json_option
+@checked(_ceilings)
 def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: float, as_json: bool) -> None:
     """Draw smooth ceilings and their gradients.
 
@@ -87,11 +93,40 @@ def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: f
     """
     from hwcost import plot as plots
 
-    check_outputs([], {"--output": (output, PICTURE)})
-    temperatures = None if temperature is None else temperature.split(",")
-    rows = parse_relaxations(relaxation.split(","), temperatures, _TEMPERATURES)
+    rows = _ceilings(relaxation, temperature)
     figure = plots.ceiling_figure(rows, maximum)
     _write("ceiling", figure, output, plots.ceiling_data(rows, maximum) if as_json else None)
+
+
+def _steps(relaxation: str, temperature: str | None) -> list[Relaxation]:
+    return parse_relaxations(relaxation.split(","), None if temperature is None else [temperature])
+
+
+def _workload(
+    sizes: Mapping[str, tuple[str, ...]], padding: str | int | tuple[int, int], array: ArrayOptions
+) -> tuple[Workload, str]:
+    """The layer and the array, and which of "f" and "c" is swept."""
+    swept_c = any("," in text or ":" in text for text in sizes["c"])
+    defaults = {"k": "5", "c": "6", "f": "16" if swept_c else "1:64", "s1": "8", "s2": "8"}
+    workload = read_workload(sizes, padding=padding, array=array, defaults=defaults)
+    return workload, _swept(workload)
+
+
+def _check_workload(known: Mapping[str, Any], padding: str | int | tuple[int, int], array: ArrayOptions) -> None:
+    if (sizes := sizes_in(known)) is not None:
+        _workload(sizes, padding, array)
+
+
+def _swept(workload: Workload) -> str:
+    """Which of "f" and "c" is swept; raises unless exactly one of them is, and nothing else."""
+    swept = [axis.option.removeprefix("--") for axis in workload.axes]
+    if not swept:
+        raise InvalidValueError("--f", workload.values["f"], "a list or a range like 1:64, unless --c is one")
+    for name in swept:
+        if name not in _FIELDS or name != swept[0]:
+            allowed = "give it one size: exactly one of --f and --c is swept"
+            raise InvalidValueError(f"--{name}", name, allowed, reason="it is a list or a range")
+    return swept[0]
 
 
 @plot.command(epilog=_EXAMPLE)
@@ -101,9 +136,10 @@ def ceiling(*, output: str, relaxation: str, temperature: str | None, maximum: f
 @click.option("--temperature", metavar="T", help="Sharpness of the smooth steps, 1 to 1e6.  [default: 20]")
 @BUFFER
 @_json_option
+@checked(_steps, _check_workload)
 def stairs(
     *,
-    padding: str,
+    padding: str | int | tuple[int, int],
     array: ArrayOptions,
     output: str,
     relaxation: str,
@@ -119,12 +155,8 @@ def stairs(
     """
     from hwcost import plot as plots
 
-    check_outputs([], {"--output": (output, PICTURE)})
-    rows = parse_relaxations(relaxation.split(","), None if temperature is None else [temperature])
-    swept_c = any("," in text or ":" in text for text in sizes.get("c", ()))
-    defaults = {"k": "5", "c": "6", "f": "16" if swept_c else "1:64", "s1": "8", "s2": "8"}
-    workload = read_workload(sizes, padding=padding, array=array, defaults=defaults)
-    name = _swept(workload)
+    rows = _steps(relaxation, temperature)
+    workload, name = _workload(sizes, padding, array)
     layer, machine = workload.layer(), workload.array()
     widths = list(workload.sizes[name].numbers())
     try:
@@ -136,13 +168,17 @@ def stairs(
     _write("stairs", figure, output, data)
 
 
+def _check_output(source: str, output: str) -> None:
+    check_outputs([source], {"--output": output})
+
+
 @plot.command(epilog=_MEMORY_EXAMPLE)
-@click.argument("source", metavar="MODEL")
-@model_options
+@model_argument
 @timed_options
 @BUFFER
 @_output_option("memory.png")
 @_json_option
+@checked(_check_output, check_array)
 def memory(*, source: str, options: ModelOptions, array: ArrayOptions, output: str, as_json: bool) -> None:
     """Draw the activations of a network, layer by layer.
 
@@ -151,7 +187,6 @@ def memory(*, source: str, options: ModelOptions, array: ArrayOptions, output: s
     """
     from hwcost import plot as plots
 
-    check_outputs([source], {"--output": (output, PICTURE)})
     machine, network = array.read(), options.read(source)
     names = {"SystolicArray.buffer_bytes": "--buffer", "network": "MODEL", "array": "the machine"}
     with option_names(names, printable(network.name)):
@@ -163,8 +198,7 @@ def memory(*, source: str, options: ModelOptions, array: ArrayOptions, output: s
 
 
 @plot.command(epilog=_TIMELINE_EXAMPLE)
-@click.argument("source", metavar="MODEL")
-@model_options
+@model_argument
 @timed_options
 @BUFFER
 @keep_activations
@@ -172,6 +206,7 @@ def memory(*, source: str, options: ModelOptions, array: ArrayOptions, output: s
 @extrapolate
 @_output_option("timeline.png")
 @_json_option
+@checked(_check_output, check_array)
 def timeline(
     *,
     source: str,
@@ -190,24 +225,11 @@ def timeline(
     """
     from hwcost import plot as plots
 
-    check_outputs([source], {"--output": (output, PICTURE)})
     machine, network = array.read(), options.read(source)
     how = {"skip_unsupported": skip_unsupported, "extrapolate": extrapolate, "keep_activations": keep_activations}
     summary = summary_of(network, machine, **how)
     figure = plots.timeline_figure(summary)
     _write("timeline", figure, output, plots.timeline_data(summary) if as_json else None)
-
-
-def _swept(workload: Workload) -> str:
-    """Which of "f" and "c" is swept; raises unless exactly one of them is, and nothing else."""
-    swept = [axis.option.removeprefix("--") for axis in workload.axes]
-    if not swept:
-        raise InvalidValueError("--f", workload.values["f"], "a list or a range like 1:64, unless --c is one")
-    for name in swept:
-        if name not in _FIELDS or name != swept[0]:
-            allowed = "give it one size: exactly one of --f and --c is swept"
-            raise InvalidValueError(f"--{name}", name, allowed, reason="it is a list or a range")
-    return swept[0]
 
 
 def _in_a_sweep(error: InvalidValueError, name: str) -> InvalidValueError:

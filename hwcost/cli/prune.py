@@ -17,12 +17,22 @@ from hwcost.cli.prune_options import (
     TuningOptions,
 )  # fmt: skip
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.machines import BUFFER, TABLE, ArrayOptions, CostTable, timed_options
-from hwcost.cli.shared.networks import INPUT, ModelOptions
-from hwcost.cli.shared.options import TORCH_DEVICE, block, default_option, parsed_by, size_option
-from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
-from hwcost.cli.shared.values import parse_member, parse_name, parse_number, parse_share, parse_size
-from hwcost.errors import MISSING, InvalidValueError, require
+from hwcost.cli.shared.machines import BUFFER, TABLE, ArrayOptions, CostTable, Machine, timed_options
+from hwcost.cli.shared.networks import INPUT, ModelOptions, check_inputs
+from hwcost.cli.shared.options import TORCH_DEVICE, block, default_option, option, parsed_by, size_option
+from hwcost.cli.shared.outputs import check_outputs, output_option, parse_folder, write_output
+from hwcost.cli.shared.values import (
+    parse_file,
+    parse_member,
+    parse_name,
+    parse_number,
+    parse_object,
+    parse_share,
+    parse_size,
+)
+from hwcost.console import checked
+from hwcost.errors import MISSING, Faults, InvalidValueError, check_all, require
+from hwcost.importers.sources import check_member
 
 __all__ = ["prune"]
 
@@ -32,7 +42,7 @@ _WITH_DATA = IMPORTANCE[:2]
 _MOST = 10_000
 _SEED = (parse_size, 0, _MOST)
 _SHARE = ("a share of today's cycles between 0 and 1, like 0.5", 0.0, math.nextafter(1.0, 0.0))
-_MEMBER = parsed_by(parse_member)
+_OBJECT = parsed_by(parse_object)
 
 _EXAMPLES = """\b
 Examples:
@@ -42,23 +52,85 @@ Examples:
 """
 
 
+def _check_source(source: str) -> None:
+    try:
+        path, name = parse_member("model", source)
+    except InvalidValueError as error:
+        raise error.at("model", allowed=f"{error.allowed}; only modules of PyTorch have weights to cut") from None
+    check_member(path, name, "the model's file", "model")
+
+
+def _check_limit(limit: LimitOptions) -> None:
+    given = [f"--{name}" for name, value in limit._asdict().items() if value is not None]
+    if not given:
+        raise InvalidValueError("--target", MISSING, "a share of today's cycles, or --cycles, or --seconds")
+    if len(given) > 1:
+        raise InvalidValueError(given[1], getattr(limit, given[1][2:]), "leave one out", reason=f"{given[0]} is given")
+
+
+def _check_effects(task: TaskOptions, choice: ChoiceOptions, tuning: TuningOptions) -> None:
+    """Raises for each option that needs another one."""
+    has_data, tunes = task.data is not None, tuning.epochs is not None
+    has_examples = has_data or task.held_out is not None
+    needs: list[tuple[str, Any, bool, str, str]] = [
+        ("--fine-tune", tuning.epochs, has_data, "there are no data", "--data FILE.py:NAME"),
+        ("--loss", task.loss, has_examples, "there are no data", "--data FILE.py:NAME"),
+        ("--depth", choice.depth or None, has_examples, "there are no data", "--data FILE.py:NAME"),
+        ("--importance", choice.importance, has_data or choice.importance not in _WITH_DATA, "it needs data", "--data"),
+        ("--distil", tuning.distil, tunes, "there is no fine-tuning", "--fine-tune EPOCHS"),
+        ("--learning-rate", tuning.learning_rate, tunes, "there is no fine-tuning", "--fine-tune EPOCHS"),
+    ]
+    check_all(
+        InvalidValueError(option, value, f"add {other}, or leave it out", reason=reason)
+        for option, value, is_met, reason, other in needs
+        if value is not None and not is_met
+    )
+
+
+def _check_files(source: str, task: TaskOptions, files: FileOptions) -> None:
+    """Raises for files that would overwrite one another, and for libraries that are missing."""
+    check_outputs([source], {"--onnx": files.onnx, "--plot": files.picture})
+    require("torch", "torch", "hwcost prune")
+    if task.weights is not None or files.out is not None:
+        require("safetensors", "torch", "--out" if task.weights is None else "--weights")
+    for library in ("onnx", "onnxscript") if files.onnx is not None else ():
+        require(library, "export", "--onnx")
+
+
+def _read_machine(array: ArrayOptions, table: str | None, files: FileOptions) -> Machine | CostTable:
+    """The machine, or the table in its place; raises for an option that goes only with an array."""
+    if table is None:
+        return array.read()
+    faults = Faults()
+    for name, value, why in (
+        ("--onnx", files.onnx, "the file names its layers otherwise than the table"),
+        ("--plot", files.picture, "the picture shows utilization, and a table has none"),
+    ):
+        if value is not None:
+            faults.add(InvalidValueError(name, value, "leave out this option or --table", reason=why))
+    with faults.caught():
+        costs = array.read_table(table)
+    faults.check()
+    return costs
+
+
 @click.command(epilog=_EXAMPLES)
 @click.argument("source", metavar="FILE.py:NAME")
 @block("options", ModelOptions, INPUT)
 @block(
     "task",
     TaskOptions,
-    click.option("--weights", metavar="FILE.safetensors", help="The trained weights of the module."),
+    option("--weights", "FILE.safetensors", "The trained weights of the module.", parse_file),
     click.option(
-        "--data", metavar="FILE.py:NAME", callback=_MEMBER,
+        "--data", metavar="FILE.py:NAME", callback=_OBJECT,
         help="Batches to train on: a loader or a list, or a function that returns one.",
     ),
     click.option(
-        "--held-out", metavar="FILE.py:NAME", callback=_MEMBER,
+        "--held-out", metavar="FILE.py:NAME", callback=_OBJECT,
         help="Batches to measure on.  [default: every tenth of --data]",
     ),
     click.option(
-        "--loss", metavar="FILE.py:NAME", callback=_MEMBER,
+        "--loss", metavar="FILE.py:NAME", callback=_OBJECT,
         help="A function of outputs and targets.  [default: cross entropy]",
     ),
 )  # fmt: skip
@@ -121,11 +193,14 @@ Examples:
 @block(
     "files",
     FileOptions,
-    click.option("--onnx", metavar="FILE.onnx", help="Export the pruned module, and price the file again."),
-    click.option("--plot", "picture", metavar="FILE", help="Draw what stays, before and after: .png, .svg or .pdf."),
-    click.option("--out", metavar="FOLDER", help="Keep the result here. Resumes a run that was stopped."),
+    output_option(
+        "--onnx", ends=("onnx",), metavar="FILE.onnx", words="Export the pruned module, and price the file again."
+    ),
+    output_option("--plot", "picture", words="Draw what stays, before and after: .png, .svg or .pdf."),
+    option("--out", "FOLDER", "Keep the result here. Resumes a run that was stopped.", parse_folder),
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@checked(_check_source, check_inputs, _check_limit, _check_effects, _check_files, _read_machine)
 def prune(
     *,
     source: str,
@@ -145,8 +220,7 @@ def prune(
     module is priced anew: it has to take what was predicted. With --fine-tune it is trained on. The floor is printed
     first: what no widths can save. With --depth, whole blocks may go too. Python files are run.
     """
-    _check(source, task, limit, choice, tuning, files)
-    machine = array.read() if table is None else _read_table(table, array, files)
+    machine = _read_machine(array, table, files)
     from hwcost.cli.prune_run import run
 
     found = run(source, options.inputs, machine, task, limit, choice, tuning, files)
@@ -160,60 +234,3 @@ def prune(
         click.echo(json_document(SCHEMA, {**found.document, "files": written}))
     else:
         click.echo("\n".join(found.lines))
-
-
-def _read_table(path: str, array: ArrayOptions, files: FileOptions) -> CostTable:
-    """The table; raises if an option goes only with an array."""
-    for option, value, why in (
-        ("--onnx", files.onnx, "the file names its layers otherwise than the table"),
-        ("--plot", files.picture, "the picture shows utilization, and a table has none"),
-    ):
-        if value is not None:
-            raise InvalidValueError(option, value, "leave out this option or --table", reason=why)
-    return array.read_table(path)
-
-
-def _check(
-    source: str,
-    task: TaskOptions,
-    limit: LimitOptions,
-    choice: ChoiceOptions,
-    tuning: TuningOptions,
-    files: FileOptions,
-) -> None:
-    """Raises if options do not go together, or a file or library is missing: before any work."""
-    try:
-        parse_member("model", source)
-    except InvalidValueError as error:
-        raise error.at("model", allowed=f"{error.allowed}; only modules of PyTorch have weights to cut") from None
-    given = [f"--{name}" for name, value in limit._asdict().items() if value is not None]
-    if not given:
-        raise InvalidValueError("--target", MISSING, "a share of today's cycles, or --cycles, or --seconds")
-    if len(given) > 1:
-        raise InvalidValueError(given[1], getattr(limit, given[1][2:]), "leave one out", reason=f"{given[0]} is given")
-    _check_effects(task, choice, tuning)
-    check_outputs([source], {"--onnx": (files.onnx, ("onnx",)), "--plot": (files.picture, PICTURE)})
-    if files.out is not None and not files.out.strip():
-        raise InvalidValueError("--out", files.out, "a folder")
-    require("torch", "torch", "hwcost prune")
-    if task.weights is not None or files.out is not None:
-        require("safetensors", "torch", "--out" if task.weights is None else "--weights")
-    for library in ("onnx", "onnxscript") if files.onnx is not None else ():
-        require(library, "export", "--onnx")
-
-
-def _check_effects(task: TaskOptions, choice: ChoiceOptions, tuning: TuningOptions) -> None:
-    """Raises if an option needs another one."""
-    has_data, tunes = task.data is not None, tuning.epochs is not None
-    has_examples = has_data or task.held_out is not None
-    needs: list[tuple[str, Any, bool, str, str]] = [
-        ("--fine-tune", tuning.epochs, has_data, "there are no data", "--data FILE.py:NAME"),
-        ("--loss", task.loss, has_examples, "there are no data", "--data FILE.py:NAME"),
-        ("--depth", choice.depth or None, has_examples, "there are no data", "--data FILE.py:NAME"),
-        ("--importance", choice.importance, has_data or choice.importance not in _WITH_DATA, "it needs data", "--data"),
-        ("--distil", tuning.distil, tunes, "there is no fine-tuning", "--fine-tune EPOCHS"),
-        ("--learning-rate", tuning.learning_rate, tunes, "there is no fine-tuning", "--fine-tune EPOCHS"),
-    ]
-    for option, value, is_met, reason, other in needs:
-        if value is not None and not is_met:
-            raise InvalidValueError(option, value, f"add {other}, or leave it out", reason=reason)

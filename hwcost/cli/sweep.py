@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from hwcost.cli.shared.machines import ARRAYS, ENERGY, FOLD_TIMING, ArrayOptions, Machine, adapted_device
-from hwcost.cli.shared.networks import ModelOptions, model_options
-from hwcost.cli.shared.options import block, default_option, form_options, option_names, size_option, skip_unsupported
-from hwcost.cli.shared.outputs import PICTURE, check_outputs, write_output
-from hwcost.cli.shared.values import INT64_MAX, parse_name, parse_sizes
-from hwcost.console import note
+from hwcost.cli.shared.machines import ARRAYS, ENERGY, FOLD_TIMING, ArrayOptions, Machine, adapted_device, parse_device
+from hwcost.cli.shared.networks import ModelOptions, model_argument
+from hwcost.cli.shared.options import (
+    block,
+    default_option,
+    form_options,
+    option,
+    option_names,
+    parsed_by,
+    size_option,
+    skip_unsupported,
+)
+from hwcost.cli.shared.outputs import check_outputs, output_option, write_output
+from hwcost.cli.shared.values import INT64_MAX, Sizes, listed, parse_name, parse_sizes
+from hwcost.console import checked, note
 from hwcost.errors import InvalidValueError, require
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.buffers import rivals_of
@@ -55,9 +64,9 @@ _OPTIONS = {name: f"--{name}" for name in ("rows", "cols", "engine", "jobs", "en
 class Request(NamedTuple):
     """The values of the options that describe the design space and its output; None for those that were not given."""
 
-    rows: str
-    cols: str
-    dataflows: str | None
+    rows: Sizes
+    cols: Sizes
+    dataflows: tuple[str, ...] | None
     pe_budget: int | None
     top: int | None
     front_only: bool
@@ -68,20 +77,8 @@ class Request(NamedTuple):
     bandwidths: str | None
     clocks: str | None
     vary: tuple[str, ...]
-    front: str | None
+    front: tuple[str, ...] | None
     with_bytes: bool
-
-    def sizes(self, name: str) -> np.ndarray[Any, Any]:
-        """The rows or columns of the arrays."""
-        from hwcost.sweep import MOST_POINTS
-
-        option, text = f"--{name}", getattr(self, name)
-        sizes = parse_sizes(option, text)
-        if sizes.largest > INT64_MAX:
-            raise InvalidValueError(option, text, f"sizes up to {INT64_MAX}")
-        if sizes.points > MOST_POINTS:
-            raise InvalidValueError(option, text, f"at most {MOST_POINTS} sizes")
-        return sizes.array()
 
     @property
     def keep(self) -> str | None:
@@ -89,43 +86,125 @@ class Request(NamedTuple):
         return None if self.out is None else f"{self.out}.chunks"
 
 
+def _sizes(option: str, text: str) -> Sizes:
+    """The rows or columns of the arrays."""
+    from hwcost.sweep import MOST_POINTS
+
+    sizes = parse_sizes(option, text)
+    if sizes.largest > INT64_MAX:
+        raise InvalidValueError(option, text, f"sizes up to {INT64_MAX}")
+    if sizes.points > MOST_POINTS:
+        raise InvalidValueError(option, text, f"at most {MOST_POINTS} sizes")
+    return sizes
+
+
+def _checked_values(option: str, text: str, field: str) -> str:
+    from hwcost.cli.sweep_fields import values_of
+
+    values_of(option, field, text)
+    return text
+
+
+def _checked_field(option: str, text: str) -> str:
+    from hwcost.cli.sweep_fields import parse_vary
+
+    parse_vary(option, text)
+    return text
+
+
+def _dataflow(option: str, text: str) -> str:
+    return parse_name(option, text, DATAFLOWS)
+
+
+def _engine(option: str, text: str) -> str:
+    """Where to compute; raises if its library is missing."""
+    from hwcost.sweep.engines import engine_of
+
+    with option_names({"engine": option}):
+        engine, _ = engine_of(text)
+    if engine.name in _LIBRARIES:
+        require(_LIBRARIES[engine.name], "cluster", f"--engine {engine.name}")
+    return text
+
+
+def _check_engine(engine: str, jobs: int | None) -> None:
+    from hwcost.sweep.engines import engine_of
+
+    row, _ = engine_of(engine)
+    if jobs is not None and not row.takes_jobs:
+        reason = f"engine {row.name} takes no number of processes"
+        raise InvalidValueError("--jobs", jobs, "pass --engine processes too, or leave it out", reason=reason)
+    with option_names(_OPTIONS):
+        engine_of(engine, jobs)
+
+
+def _check_outputs(source: str, picture: str | None, out: str | None) -> None:
+    check_outputs([source], {"--plot": picture, "--out": out})
+
+
+def _check_machine(array: ArrayOptions, request: Request) -> None:
+    from hwcost.sweep.objectives import check_objectives
+
+    machine, fields, energy = _machine(array, request)
+    with option_names(_OPTIONS):
+        check_objectives(request.front, fields, has_energy=machine.array.has_energy or energy is not None)
+
+
 @click.command(epilog=_EXAMPLES)
-@click.argument("source", metavar="MODEL")
-@model_options
+@model_argument
 @click.option(
-    "--rows", "--s1", "rows", metavar="SIZES", required=True, help="Rows of the arrays, like 8:256, 8:256:8 or 8,16,32."
+    "--rows",
+    "--s1",
+    "rows",
+    metavar="SIZES",
+    required=True,
+    callback=parsed_by(_sizes),
+    help="Rows of the arrays, like 8:256, 8:256:8 or 8,16,32.",
 )
-@click.option("--cols", "--s2", "cols", metavar="SIZES", required=True, help="Columns of the arrays, in the same form.")
+@click.option(
+    "--cols",
+    "--s2",
+    "cols",
+    metavar="SIZES",
+    required=True,
+    callback=parsed_by(_sizes),
+    help="Columns of the arrays, in the same form.",
+)
 @click.option(
     "--dataflow",
     "dataflows",
     metavar="NAMES",
+    callback=parsed_by(listed(_dataflow)),
     help=f"Mappings, separated by commas: some of {', '.join(DATAFLOWS)}.  [default: the device's, or ws]",
 )
 @size_option("--pe-budget", help="Leave out arrays with more processing elements.")
-@click.option("--device", metavar="NAME|FILE", help="Take everything except rows and columns from this device.")
+@option("--device", "NAME|FILE", "Take everything except rows and columns from this device.", parse_device)
 @click.option(
     "--buffer",
     "buffers",
     metavar="SIZES",
+    callback=parsed_by(_checked_values, "buffer_bytes"),
     help="Buffers for tiles next to the array, like 64k,1M or 32k:2M, which doubles.  [default: the device's]",
 )
 @click.option(
     "--bandwidth",
     "bandwidths",
     metavar="RATES",
+    callback=parsed_by(_checked_values, "dram_bytes_per_s"),
     help="Bytes per second to memory, like 8e9,16GB/s or 4e9:64e9, which doubles.  [default: the device's]",
 )
 @click.option(
     "--clock",
     "clocks",
     metavar="FREQUENCIES",
+    callback=parsed_by(_checked_values, "clock_hz"),
     help="Clock frequencies, like 700MHz or 500MHz:2GHz:500MHz.  [default: the device's, or 1GHz]",
 )
 @click.option(
     "--vary",
     multiple=True,
     metavar="FIELD=VALUES",
+    callback=parsed_by(_checked_field),
     help="Values of any other field of the machine, like overlap=0,0.5,1; may be given several times.",
 )
 @block("array", ArrayOptions, ARRAYS, FOLD_TIMING, ENERGY)
@@ -134,19 +213,21 @@ class Request(NamedTuple):
 @click.option(
     "--front",
     metavar="NAMES",
+    callback=parsed_by(listed()),
     help="What the front is of: some of time, pes, energy, buffer, dram and sram.  [default: time, PEs, energy if it "
     "is known, and buffers if several are swept]",
 )
 @click.option("--front-only", is_flag=True, help="Write only the points on the Pareto front.")
 @click.option("--bytes", "with_bytes", is_flag=True, help="Bytes of DRAM and SRAM, on machines without buffers too.")
 @form_options()
-@click.option("-o", "--out", metavar="FILE", help="Write the points: .csv or .json. Resumes an interrupted sweep.")
-@click.option(
-    "--plot", "picture", metavar="FILE", help="Draw maps of rows x columns, or curves over a field: .png, .svg or .pdf."
+@output_option(
+    "-o", "--out", ends=("csv", "json"), words="Write the points: .csv or .json. Resumes an interrupted sweep."
 )
-@default_option("--engine", default="serial", metavar="NAME", words=_ENGINE)
+@output_option("--plot", "picture", words="Draw maps of rows x columns, or curves over a field: .png, .svg or .pdf.")
+@default_option("--engine", default="serial", metavar="NAME", words=_ENGINE, parser=(_engine,))
 @size_option("--jobs", help="Number of processes, with --engine processes.  [default: one per core]")
 @block("request", Request)
+@checked(_check_outputs, _check_engine, _check_machine)
 def sweep(
     *,
     source: str,
@@ -165,17 +246,7 @@ def sweep(
     """
     from hwcost.cli.sweep_context import Context
     from hwcost.cli.sweep_output import as_csv_blocks, as_json_blocks, as_text
-    from hwcost.sweep.engines import engine_of
 
-    with option_names(_OPTIONS):
-        engine, _ = engine_of(request.engine)
-        if request.jobs is not None and not engine.takes_jobs:
-            reason = f"engine {engine.name} takes no number of processes"
-            raise InvalidValueError("jobs", request.jobs, "pass --engine processes too, or leave it out", reason=reason)
-        engine_of(request.engine, request.jobs)
-    if engine.name in _LIBRARIES:
-        require(_LIBRARIES[engine.name], "cluster", f"--engine {engine.name}")
-    check_outputs([source], {"--plot": (picture, PICTURE), "--out": (request.out, ("csv", "json"))})
     machine, fields, energy = _machine(array, request)
     network = options.read(source)
     found = _sweep(network, machine.array, request, fields, energy, skip_unsupported=skip_unsupported)
@@ -241,11 +312,11 @@ def _sweep(
     from hwcost.sweep import count_points
     from hwcost.sweep import sweep as run_sweep
 
-    space: dict[str, Any] = {"rows": request.sizes("rows"), "cols": request.sizes("cols"), "fields": fields,
+    space: dict[str, Any] = {"rows": request.rows.array(), "cols": request.cols.array(), "fields": fields,
                              "energy": energy, "base": base, "pe_budget": request.pe_budget}  # fmt: skip
     flows: tuple[str, ...] = (str(base.dataflow),)
     if request.dataflows is not None:
-        flows = tuple(parse_name("--dataflow", name.strip(), DATAFLOWS) for name in request.dataflows.split(","))
+        flows = request.dataflows
     names = _OPTIONS | {name: option_of(name) for name in fields}
     with option_names(names, printable(network.name)), contextlib.ExitStack() as stack:
         points = count_points(dataflows=flows, **space)
@@ -264,7 +335,7 @@ def _sweep(
             figures=("dram_bytes", "sram_bytes")
             if request.with_bytes and not base.has_energy and energy is None
             else None,
-            objectives=None if request.front is None else [name.strip() for name in request.front.split(",")],
+            objectives=request.front,
             skip_unsupported=skip_unsupported,
             engine=request.engine,
             jobs=request.jobs,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hwcost.cli.shared.documents import json_document
-from hwcost.cli.shared.machines import BUFFER, ArrayOptions, Machine, timed_options
-from hwcost.cli.shared.networks import ModelOptions, model_options, note_extrapolation
+from hwcost.cli.shared.machines import BUFFER, ArrayOptions, Machine, check_array, timed_options
+from hwcost.cli.shared.networks import ModelOptions, model_argument, note_extrapolation
 from hwcost.cli.shared.options import default_option, option_names, skip_unsupported
-from hwcost.cli.shared.outputs import CSV, check_outputs, write_output
+from hwcost.cli.shared.outputs import CSV, check_outputs, output_option, write_output
 from hwcost.cli.shared.values import parse_share, parse_size
-from hwcost.console import note
+from hwcost.console import checked, note
 from hwcost.machine.fields import is_finite
 from hwcost.model.words import missing_text
 from hwcost.units import plural, shortlist
@@ -39,9 +39,12 @@ def _names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str
     return None if text is None else tuple(name.strip() for name in text.split(","))
 
 
+def _check_out(source: str, out: str | None) -> None:
+    check_outputs([source], {"--out": out})
+
+
 @click.command(epilog=_EXAMPLES)
-@click.argument("model", metavar="MODEL")
-@model_options
+@model_argument
 @timed_options
 @BUFFER
 @click.option(
@@ -56,12 +59,13 @@ def _names(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str
 @default_option(
     "--least", default="0.25", metavar="SHARE", words="The smallest share of each width.", parser=(parse_share,)
 )
-@click.option("--out", metavar="FILE.csv", help="Write the table here instead of printing it.")
+@output_option("--out", ends=CSV, metavar="FILE.csv", words="Write the table here instead of printing it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with what is beyond the measurements.")
 @skip_unsupported
+@checked(_check_out, check_array)
 def table(
     *,
-    model: str,
+    source: str,
     options: ModelOptions,
     array: ArrayOptions,
     widths: tuple[str, ...] | None,
@@ -77,9 +81,8 @@ def table(
     an input and an output width that the sizes of the network's widths give. Searches and compressors that ask for a
     table of latencies read such a file, and so does hwcost where it takes measured costs.
     """
-    check_outputs([model], {"--out": (out, CSV)})
     machine = array.read()
-    network = options.read(model)
+    network = options.read(source)
     from hwcost.advice import tabulate
     from hwcost.advice.measured import undetermined
     from hwcost.importers.lists.costs import costs_csv, write_costs

@@ -6,13 +6,13 @@ the widths that layers share. Nothing is computed, and no pickle is opened.
 
 from __future__ import annotations
 
-import ast
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import InvalidValueError, MissingDependencyError
 from hwcost.files import read_given
+from hwcost.importers.sources import source_kind
 from hwcost.network.network import Network
 
 if TYPE_CHECKING:
@@ -20,16 +20,11 @@ if TYPE_CHECKING:
 
     from hwcost.importers.torch.inputs import InputSpec
 
-_NAMED = 8
-"""Names of a file that an error lists."""
-
 __all__ = ["from_onnx", "from_tflite", "from_torch", "read_network", "source_kind"]
 
 __dir__ = [*__all__, "lists", "rules", "torch"].copy  # what tab completion offers
 
-_ALLOWED = "FILE.py:NAME for a PyTorch module, or a file that ends in .onnx, .tflite, .toml or .csv"
 _MOST_BYTES = 2**31 - 1
-_PICKLES = ("pt", "pth", "ckpt", "bin", "pkl", "pickle", "safetensors")
 
 
 def __getattr__(name: str) -> Any:
@@ -44,45 +39,6 @@ def __getattr__(name: str) -> Any:
 
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def source_kind(source: str) -> str:
-    """The reader of a source: "torch", "onnx", "tflite", "toml" or "csv".
-
-    >>> source_kind("models/net.py:LeNet"), source_kind("net.ONNX")
-    ('torch', 'onnx')
-
-    Raises:
-        InvalidValueError: anything else.
-    """
-    path, colon, name = source.rpartition(":")
-    if colon and path.lower().endswith(".py"):
-        if not name.isidentifier():
-            raise InvalidValueError("model", source, "FILE.py:NAME with the name of a module, class or function in it")
-        return "torch"
-    ending = source.rpartition(".")[2].lower() if "." in source else ""
-    if ending in ("onnx", "tflite", "toml", "csv"):
-        return ending
-    if ending == "py":
-        names = _names_in(source)
-        known = f"; it has {', '.join(names)}" if names else ""
-        allowed = f"the file and the name of a module in it, like {source}:{names[0] if names else 'NAME'}{known}"
-        raise InvalidValueError("model", source, allowed)
-    if ending in _PICKLES:
-        allowed = f"{_ALLOWED}; files of weights hold no layers, and pickles are not opened"
-        raise InvalidValueError("model", source, allowed)
-    raise InvalidValueError("model", source, _ALLOWED)
-
-
-def _names_in(path: str) -> list[str]:
-    """The classes and functions of a Python file, which is not run; empty if it cannot be read."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            tree = ast.parse(file.read())
-    except (OSError, ValueError, SyntaxError):
-        return []
-    kinds = (ast.ClassDef, ast.FunctionDef)
-    return [node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")][:_NAMED]
 
 
 def from_torch(

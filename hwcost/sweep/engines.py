@@ -78,7 +78,7 @@ def engine_of(engine: str, jobs: int | None = None) -> tuple[Engine, str]:
     name, colon, address = engine.partition("://")
     row = ENGINES.get(name)
     if row is None or bool(colon) != row.takes_address or (colon and not address):
-        raise InvalidValueError("engine", engine, f"one of: {', '.join(each.usage for each in ENGINES.values())}")
+        raise InvalidValueError("engine", engine, (each.usage for each in ENGINES.values()))
     port = address.rpartition(":")[2]
     if colon and not (address.endswith(".json") or (port.isascii() and port.isdecimal())):
         allowed = f"an address with its port, like {name}://10.0.0.1:8786, or the JSON file of a scheduler"

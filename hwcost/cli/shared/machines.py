@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from hwcost.arrays import Table
-from hwcost.cli.shared.options import block, option_names, parsed_by, size_option, value_of
-from hwcost.cli.shared.values import parse_bytes, parse_clock, parse_name, parse_several_bytes
+from hwcost.cli.shared.options import block, option, option_names, parsed_by, size_option, value_of
+from hwcost.cli.shared.values import parse_bytes, parse_clock, parse_file, parse_name, parse_several_bytes
 from hwcost.console import note
-from hwcost.errors import MISSING, InvalidValueError
+from hwcost.errors import MISSING, Faults, InvalidValueError, check_all
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.buffers import rivals_of
 from hwcost.machine.dataflow import DATAFLOWS
@@ -42,12 +42,47 @@ __all__ = [
     "Machine",
     "adapted_device",
     "array_options",
+    "check_array",
     "model_array_options",
+    "parse_device",
+    "parse_devices",
     "timed_options",
 ]
 
 _DATAFLOWS, _FOLD_TIMINGS = ", ".join(DATAFLOWS), ", ".join(FOLD_TIMINGS)
-DEVICE = click.option("--device", metavar="NAME|FILE", help="The machine: a name from hwcost devices, or a TOML file.")
+
+
+def parse_device(option: str, text: str) -> str:
+    """The name of a device, or the path of its file, which is checked."""
+    from hwcost.devices import read_device
+
+    context = click.get_current_context(silent=True)
+    takes_several = context is not None and any("--devices" in each.opts for each in context.command.params)
+    if option == "--device" and takes_several and (text == "all" or "," in text):
+        raise InvalidValueError(option, text, f"several devices: --devices {text}", reason="it takes one")
+    with value_of(option, text):
+        read_device(text, field=option)
+    return text
+
+
+def parse_devices(option: str, text: str) -> tuple[str, ...]:
+    """Devices between commas, or all that ship, each checked."""
+    from hwcost.devices import device_names
+
+    if text == "all":
+        return device_names()
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise InvalidValueError(option, text, "names separated by commas, each once, like tpu-v1,gemmini")
+    faults = Faults()
+    for name in names:
+        with faults.caught():
+            parse_device(option, name)
+    faults.check()
+    return names
+
+
+DEVICE = option("--device", "NAME|FILE", "The machine: a name from hwcost devices, or a TOML file.", parse_device)
 ARRAYS = size_option("--arrays", help="Arrays that share each layer.  [default: the device's, or 1]")
 DATAFLOW = click.option(
     "--dataflow", metavar="NAME", callback=parsed_by(parse_name, DATAFLOWS),
@@ -204,9 +239,12 @@ class ArrayOptions(NamedTuple):
         """The table of measured costs given as --table; raises if there are options of an array as well."""
         from hwcost.importers.lists import read_costs
 
-        for option, value in zip(OPTIONS, self, strict=True):
-            if value is not None:
-                raise InvalidValueError(option, value, "leave one of them out", reason="--table is given as well")
+        reason, given = "--table is given as well", zip(OPTIONS, self, strict=True)
+        check_all(
+            InvalidValueError(option, value, "leave one of them out", reason=reason)
+            for option, value in given
+            if value is not None
+        )
         with option_names({"the table of costs": "--table"}), warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("always", UserWarning)
             costs = read_costs(path)
@@ -273,11 +311,17 @@ array_options = block("array", ArrayOptions, *_TIMED, BUFFER, ENERGY)
 """The same for a command that tells the energy."""
 model_array_options = block("array", ArrayOptions, *_TIMED, BUFFERS, ENERGY)
 """The same with several sizes of the buffer: one is a number, more are a tuple."""
-TABLE = click.option(
+TABLE = option(
     "--table",
-    metavar="FILE.csv",
-    help="Measured costs in place of an array: a row for each layer, in and out, with s, ms, us or cycles.",
+    "FILE.csv",
+    "Measured costs in place of an array: a row for each layer, in and out, with s, ms, us or cycles.",
+    parse_file,
 )
+
+
+def check_array(array: ArrayOptions) -> None:
+    """Raises if the options describe no machine."""
+    array.read()
 
 
 def adapted_device(base: SystolicArray, **changes: Any) -> SystolicArray:

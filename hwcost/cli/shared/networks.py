@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from hwcost.cli.shared.machines import Machine
-from hwcost.cli.shared.options import block, option_names
+from hwcost.cli.shared.options import Command, block, option_names, parsed_by
 from hwcost.cli.shared.progress import progress_of_unknown, waiting
 from hwcost.cli.shared.values import parse_sizes_by_name
-from hwcost.console import note, user_code
-from hwcost.errors import InvalidValueError
+from hwcost.console import checked, note, user_code
+from hwcost.errors import MISSING, Faults, InvalidValueError
+from hwcost.importers.sources import check_source, source_kind
+from hwcost.importers.written_inputs import NEEDS_INPUT, parse_input
 from hwcost.network.network import Network
 from hwcost.units import printable
 
@@ -25,6 +27,9 @@ __all__ = [
     "INPUT",
     "ModelOptions",
     "changed_lines",
+    "check_inputs",
+    "check_network",
+    "model_argument",
     "model_options",
     "note_extrapolation",
     "summary_of",
@@ -35,6 +40,8 @@ _LONG = 20_000
 """Nodes of a graph from which on the command shows how many are read."""
 HAVE_DIMS = ("onnx", "tflite")
 """Kinds of sources that may have dynamic dimensions."""
+_LISTS = (".toml", ".csv")
+"""Endings of sources that take no library to read."""
 _A_MODULE, _A_GRAPH = "a PyTorch module", "an ONNX or TFLite file"
 
 
@@ -46,10 +53,29 @@ class ModelOptions(NamedTuple):
     partial: bool = False
     names: tuple[str, ...] = ()
 
-    def read(self, source: str) -> Network:
-        """The network in a source, by its name if there is one; raises if an option does not go with it."""
+    def check(self, source: str) -> None:
+        """Raises if options do not go with a source, or one that it needs is missing."""
+        faults = Faults()
+        kind = "torch" if source.lower().endswith(".py") else source_kind(source)  # a name may be missing too
         if len(self.names) > 1:
-            raise InvalidValueError("--name", ", ".join(self.names), "one name", reason="there is one model")
+            faults.add(InvalidValueError("--name", ", ".join(self.names), "one name", reason="there is one model"))
+        for option, given, kinds, needed in (
+            ("--input", self.inputs, ("torch",), _A_MODULE),
+            ("--dim", self.dims, HAVE_DIMS, _A_GRAPH),
+            ("--partial", self.partial, ("torch",), _A_MODULE),
+        ):
+            if given and kind not in kinds:
+                faults.add(InvalidValueError(option, given, "leave it out", reason=f"{source} is not {needed}"))
+        if kind in HAVE_DIMS:
+            with faults.caught():
+                parse_sizes_by_name("--dim", self.dims, "batch=1", least=0)
+        if kind == "torch" and not self.inputs:
+            faults.add(InvalidValueError("--input", MISSING, NEEDS_INPUT))
+        faults.check()
+
+    def read(self, source: str) -> Network:
+        """The network in a source, by its name if there is one; raises as :meth:`check`."""
+        self.check(source)
         network = self._read(source)
         for name in self.names:
             with option_names({"Network.name": "--name"}):
@@ -57,28 +83,39 @@ class ModelOptions(NamedTuple):
         return network
 
     def _read(self, source: str) -> Network:
-        from hwcost.importers import read_network, source_kind
+        from hwcost.importers import read_network
 
-        kind = source_kind(source)
-        for option, texts, kinds, needed in (
-            ("--input", self.inputs, ("torch",), _A_MODULE),
-            ("--dim", self.dims, HAVE_DIMS, _A_GRAPH),
-        ):
-            if texts and kind not in kinds:
-                reason = f"{source} is not {needed}"
-                raise InvalidValueError(option, ", ".join(texts), "leave it out", reason=reason)
-        if self.partial and kind != "torch":
-            raise InvalidValueError("--partial", True, "leave it out", reason=f"{source} is not {_A_MODULE}")
-        sizes = parse_sizes_by_name("--dim", self.dims, "batch=1", least=0)
-        if kind == "torch":
+        if source_kind(source) == "torch":
             with waiting("starting PyTorch"):
                 from hwcost.importers.torch import InputSpec
 
             specs = [InputSpec.parse(text) for text in self.inputs]
             with waiting(f"reading {source} with PyTorch"), user_code():
                 return read_network(source, inputs=specs, partial=self.partial)
+        sizes = parse_sizes_by_name("--dim", self.dims, "batch=1", least=0)
         with option_names({"dims": "--dim"}), progress_of_unknown("nodes", _LONG) as progress:
             return read_network(source, dims=sizes, progress=progress)
+
+
+def _input(option: str, text: str) -> str:
+    parse_input(option, text)
+    return text
+
+
+def check_inputs(options: ModelOptions) -> None:
+    """Raises if a module has no inputs to run on."""
+    if not options.inputs:
+        raise InvalidValueError("--input", MISSING, NEEDS_INPUT)
+
+
+def check_network(source: str, options: ModelOptions, faults: Faults) -> None:
+    """Raises what is known to be wrong with a network before a library of its format is loaded.
+
+    A list of layers needs none, so that its faults are known too; where all else is right, the command reads it.
+    """
+    options.check(source)
+    if faults.errors and source.lower().endswith(_LISTS):
+        options.read(source)
 
 
 def _texts(_: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -93,6 +130,7 @@ INPUT = click.option(
     "inputs",
     multiple=True,
     metavar="[NAME=]SHAPE[:TYPE]",
+    callback=parsed_by(_input),
     help="An input of a PyTorch module, like 1,3,224,224 or ids=1,128:int64. Repeat it for several inputs.",
 )
 model_options = block(
@@ -117,6 +155,11 @@ model_options = block(
     ),
 )  # fmt: skip
 """Adds the options that a network may need; the command takes them as ``options``."""
+
+
+def model_argument(command: Command) -> Command:
+    """Adds a network in a file, and the options that it may need: the command takes ``source`` and ``options``."""
+    return click.argument("source", metavar="MODEL")(model_options(checked(check_source, check_network)(command)))
 
 
 def summary_of(

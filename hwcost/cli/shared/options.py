@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import click
 
 from hwcost.cli.shared.values import parse_size
-from hwcost.errors import InvalidValueError
+from hwcost.console import checked, shown_name
+from hwcost.errors import Faults, InvalidValueError
 from hwcost.units import printable
 
 __all__ = [
@@ -24,12 +25,21 @@ Decorator: TypeAlias = Callable[[Command], Command]
 
 
 def parsed_by(parse: Callable[..., Any], *rules: Any) -> Callable[..., Any]:
-    """The callback of an option whose text is parsed by a function of the option, the text and ``rules``."""
+    """The callback of an option whose text is parsed by a function of the option, the text and ``rules``.
 
-    def read(_: click.Context, param: click.Parameter, text: str | None) -> Any:
-        return None if text is None else parse(param.opts[0], text, *rules)
+    Of an option or argument with several values each one is parsed.
+    """
 
-    read.only_parses = True  # type: ignore[attr-defined]  # so that it can run before the command does, for its faults
+    def read(_: click.Context, param: click.Parameter, given: str | tuple[str, ...] | None) -> Any:
+        if not isinstance(given, tuple):
+            return None if given is None else parse(shown_name(param), given, *rules)
+        faults, found = Faults(), []
+        for text in given:
+            with faults.caught():
+                found.append(parse(shown_name(param), text, *rules))
+        faults.check()
+        return tuple(found)
+
     return read
 
 
@@ -72,6 +82,7 @@ def block(name: str, kind: Any, *options: Decorator) -> Decorator:
             own = {field: values.pop(field, None) for field in kind._fields}
             return command(**values, **{name: kind(**own)})
 
+        with_block.blocks = {**getattr(command, "blocks", {}), name: kind}  # type: ignore[attr-defined]
         return added(with_block, *options)
 
     return decorate
@@ -83,15 +94,19 @@ def form_options(csv: str = "Print comma-separated values with a header.") -> De
     def decorate(command: Command) -> Command:
         @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
         @click.option("--csv", "as_csv", is_flag=True, help=csv)
+        @checked(_check_form)
         @functools.wraps(command)
         def with_form(*, as_json: bool, as_csv: bool, **values: Any) -> Any:
-            if as_json and as_csv:
-                raise InvalidValueError("--csv", True, "leave one of them out", reason="--json is given as well")
             return command(**values, form="json" if as_json else "csv" if as_csv else "text")
 
         return with_form
 
     return decorate
+
+
+def _check_form(as_json: bool, as_csv: bool) -> None:
+    if as_json and as_csv:
+        raise InvalidValueError("--csv", True, "leave one of them out", reason="--json is given as well")
 
 
 TORCH_DEVICE = click.option(

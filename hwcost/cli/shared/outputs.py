@@ -7,45 +7,31 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from hwcost.cli.shared.options import value_of
-from hwcost.errors import InvalidValueError, require
-from hwcost.files import unusable
+from hwcost.cli.shared.options import Decorator, parsed_by, value_of
+from hwcost.errors import Faults, InvalidValueError, require
 
-__all__ = ["CSV", "HTML", "PICTURE", "check_outputs", "free_folder", "write_output"]
+__all__ = [
+    "CSV", "HTML", "PICTURE", "check_outputs", "free_folder", "output_option", "parse_folder", "parse_output",
+    "write_output",
+]  # fmt: skip
 
 PICTURE = ("png", "svg", "pdf")
 CSV = ("csv",)
 HTML = ("html", "htm")
 
 
-def check_outputs(sources: Iterable[str], outputs: Mapping[str, tuple[str | None, tuple[str, ...]]]) -> None:
-    """Raises if an output could not be drawn or written, or would overwrite another output or a source.
-
-    Args:
-        sources: the models as given; of ``FILE.py:NAME`` the file counts.
-        outputs: for each option the path given and the endings allowed.
-    """
-    taken = {}
-    for source in sources:
-        before, colon, _ = source.rpartition(":")
-        file = before if colon and before.lower().endswith(".py") else source
-        taken[os.path.realpath(file.replace("\0", ""))] = "the model"
-    for option, (path, endings) in outputs.items():
-        if path is None:
-            continue
-        _check_path(option, path, endings)
-        place = os.path.realpath(path)
-        if place in taken:
-            raise InvalidValueError(option, path, f"a file other than that of {taken[place]}")
-        taken[place] = option
-        if endings in (PICTURE, HTML):
-            require("matplotlib", "plot", "a picture")
+def output_option(*names: str, ends: tuple[str, ...] = PICTURE, words: str, **more: Any) -> Decorator:
+    """An option for a file to write, whose ending is one of ``ends`` and whose folder is there."""
+    metavar = more.pop("metavar", "FILE")
+    return click.option(*names, metavar=metavar, callback=parsed_by(parse_output, ends), help=words, **more)
 
 
-def _check_path(option: str, path: str, endings: tuple[str, ...]) -> None:
+def parse_output(option: str, path: str, endings: tuple[str, ...]) -> str:
+    """A path that can be written, with one of some endings; raises if the library that draws it is missing."""
     if os.path.splitext(path)[1].lower().removeprefix(".") not in endings:
         *first, last = (f".{ending}" for ending in endings)
         allowed = f"{', '.join(first)} or {last}" if first else last
@@ -55,6 +41,47 @@ def _check_path(option: str, path: str, endings: tuple[str, ...]) -> None:
         raise InvalidValueError(option, path, "a file in a folder that exists and can be written to")
     if os.path.exists(path) and not os.path.isfile(path):
         raise InvalidValueError(option, path, "a regular file")
+    if endings in (PICTURE, HTML):
+        require("matplotlib", "plot", "a picture")
+    return path
+
+
+def parse_folder(option: str, text: str) -> str:
+    """A folder that is there, or may be made."""
+    if not text.strip() or "\0" in text:
+        raise InvalidValueError(option, text, "a folder")
+    from hwcost.files import unusable
+
+    place = os.path.abspath(text)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        raise unusable(option, text, "written", OSError(None, f"{place} is not a folder"))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise unusable(option, text, "written", OSError(None, f"{place} cannot be written to"))
+    return text
+
+
+def check_outputs(sources: Iterable[str], outputs: Mapping[str, str | None]) -> None:
+    """Raises for each output that would overwrite another output or a source.
+
+    Args:
+        sources: the models as given; of ``FILE.py:NAME`` the file counts.
+        outputs: for each option the path given.
+    """
+    taken, faults = {}, Faults()
+    for source in sources:
+        before, colon, _ = source.rpartition(":")
+        file = before if colon and before.lower().endswith(".py") else source
+        taken[os.path.realpath(file.replace("\0", ""))] = "the model"
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        place = os.path.realpath(path)
+        if place in taken:
+            faults.add(InvalidValueError(option, path, f"a file other than that of {taken[place]}"))
+        taken[place] = option
+    faults.check()
 
 
 @contextlib.contextmanager
@@ -66,6 +93,8 @@ def write_output(option: str, path: str, *, quiet: bool = False) -> Iterator[Non
     except InvalidValueError:
         raise
     except (OSError, ValueError) as error:
+        from hwcost.files import unusable
+
         raise unusable(option, path, "written", error) from None
     if not quiet:
         click.echo(f"wrote {path}", err=True)

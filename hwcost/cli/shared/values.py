@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hwcost.console import note
-from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.errors import Faults, InvalidValueError, check_one_of
 from hwcost.relaxation import RELAXATIONS, Relaxation
 
 __all__ = [
     "ALLOWED_SIZES", "INT64_MAX", "INTEGER", "REAL", "Sizes", "listed", "number_of", "parse_array", "parse_bytes",
-    "parse_clock", "parse_member", "parse_name", "parse_number", "parse_padding", "parse_relaxations", "parse_seeds",
-    "parse_several_bytes", "parse_size", "parse_sizes", "parse_sizes_by_name", "parse_stride",
+    "parse_clock", "parse_file", "parse_member", "parse_name", "parse_number", "parse_object", "parse_padding",
+    "parse_relaxations", "parse_seeds", "parse_several_bytes", "parse_size", "parse_sizes", "parse_sizes_by_name",
+    "parse_stride",
 ]  # fmt: skip
 
 ALLOWED_SIZES = "an integer of at least 1, a list like 8,16,32 or a range like 1:256 or 1:256:8"
@@ -84,6 +85,26 @@ def parse_member(option: str, text: str) -> tuple[str, str]:
     return path, name
 
 
+def parse_object(option: str, text: str) -> tuple[str, str]:
+    """As :func:`parse_member`, of a file that is there and, as far as its text shows, has the name."""
+    from hwcost.importers.sources import check_member
+
+    path, name = parse_member(option, text)
+    try:
+        check_member(path, name, "the file", "object")
+    except InvalidValueError as error:
+        raise InvalidValueError(option, text, "name another object", reason=str(error)) from None
+    return path, name
+
+
+def parse_file(option: str, text: str) -> str:
+    """The path of a file that can be read."""
+    from hwcost.files import check_given
+
+    check_given(text, None, option)
+    return text
+
+
 def parse_sizes(option: str, text: str) -> Sizes:
     """An integer, or integers and ranges ``low:high`` and ``low:high:step`` (both ends included) between commas."""
     if "," not in text and ":" not in text:
@@ -107,13 +128,16 @@ def parse_sizes_by_name(option: str, texts: Iterable[str], example: str, least: 
     {'batch': 1, 'length': 128}
     """
     sizes: dict[str, int] = {}
+    faults = Faults()
     for text in texts:
-        name, equals, size = text.rpartition("=")
-        if not equals or not name:
-            raise InvalidValueError(option, text, f"a name and a size, like {example}")
-        if name in sizes:
-            raise InvalidValueError(option, text, f"one size for {name}, which has {sizes[name]} already")
-        sizes[name] = parse_size(f"{option} {name}", size, least)
+        with faults.caught():
+            name, equals, size = text.rpartition("=")
+            if not equals or not name:
+                raise InvalidValueError(option, text, f"a name and a size, like {example}")
+            if name in sizes:
+                raise InvalidValueError(option, text, f"one size for {name}, which has {sizes[name]} already")
+            sizes[name] = parse_size(f"{option} {name}", size, least)
+    faults.check()
     return sizes
 
 

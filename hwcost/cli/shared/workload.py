@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -14,13 +14,13 @@ from hwcost.arrays import Size
 from hwcost.cli.shared.machines import ARRAYS, DATAFLOW, DEVICE, FOLD_TIMING, ArrayOptions, Machine
 from hwcost.cli.shared.options import Command, Decorator, added, block, default_option
 from hwcost.cli.shared.values import ALLOWED_SIZES, INT64_MAX, Sizes, parse_padding, parse_sizes, parse_stride
-from hwcost.errors import MISSING, Faults, InvalidValueError, together
+from hwcost.errors import MISSING, InvalidValueError, check_all
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.energies import without_energy
 from hwcost.model.layers import Conv2d
 from hwcost.units import MARK
 
-__all__ = ["SWEEP_LIMIT", "Workload", "read_workload", "workload_options"]
+__all__ = ["SWEEP_LIMIT", "Workload", "check_complete", "read_workload", "sizes_in", "workload_options"]
 
 MAX_POINTS = 5_000_000
 SWEEP_LIMIT = f"at most {INT64_MAX} in a sweep; a single point is exact at any size"
@@ -158,8 +158,14 @@ def _along(axis: int, axes: int, column: Any) -> Any:
 # ---------------------------------------------------------------- options
 
 
+def _checked_size(_: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    if texts:
+        list(_parts(str(param.name), _once(str(param.name), texts)))
+    return texts
+
+
 def _size_option(*names: str, help: str) -> Decorator:  # noqa: A002 (as click calls it)
-    return click.option(*names, multiple=True, metavar="N", help=help)
+    return click.option(*names, multiple=True, metavar="N", callback=_checked_size, help=help)
 
 
 _PADDING = 'Pixels on every side, a pair like 1x2, "same" or "valid".'
@@ -176,19 +182,33 @@ _OPTIONS = (
     _size_option("--batch", help="Batch size.  [default: 1]"),
     _size_option("--stride", help="Stride, or a pair like 1x2 for height and width.  [default: 1]"),
     _size_option("--groups", help="Groups of channels.  [default: 1]"),
-    default_option("--padding", default="same", metavar="P", words=_PADDING),
+    default_option("--padding", default="same", metavar="P", words=_PADDING, parser=(parse_padding,)),
 )
+_SIZES = ("k", "k1", "k2", "c", "f", "s1", "s2", "h", "w", "batch", "stride", "groups")
 
 _DEFAULTS = {"h": "1", "w": "1", "batch": "1", "stride": "1", "groups": "1"}
 
 
 def workload_options(command: Command) -> Command:
-    """Adds the options that describe a layer and an array; the command takes the sizes by name, and ``array``."""
+    """Adds the options that describe a layer and an array.
+
+    The command takes the sizes by name, in the order of the command line, ``padding`` and ``array``.
+    """
     return added(block("array", ArrayOptions, DEVICE, ARRAYS, DATAFLOW, FOLD_TIMING)(command), *_OPTIONS)
 
 
+def sizes_in(known: Mapping[str, Any]) -> dict[str, tuple[str, ...]] | None:
+    """The sizes among the arguments of a command, in their order; None unless all of them can be read."""
+    found = {name: texts for name, texts in known.items() if name in _SIZES}
+    return found if len(found) == len(_SIZES) else None
+
+
 def read_workload(
-    given: Mapping[str, tuple[str, ...]], *, padding: str, array: ArrayOptions, defaults: Mapping[str, str] = _DEFAULTS
+    given: Mapping[str, tuple[str, ...]],
+    *,
+    padding: str | int | tuple[int, int],
+    array: ArrayOptions,
+    defaults: Mapping[str, str] = _DEFAULTS,
 ) -> Workload:
     """The workload that the options describe.
 
@@ -207,13 +227,12 @@ def read_workload(
     given_already = {*texts, "k"} if apart else texts.keys()
     texts |= {name: text for name, text in {**_DEFAULTS, **defaults}.items() if name not in given_already}
     sizes = dict(_read_sizes(texts))
-    _check_complete(texts)
+    check_complete(texts)
     axes = tuple({id(size): size for size in sizes.values() if size.is_sweep}.values())
-    pad = parse_padding("--padding", padding)
     _check_sweep(sizes, axes)
     columns = {id(axis): _along(i, len(axes), axis.array()) for i, axis in enumerate(axes)}
     values = {name: columns.get(id(size), size.number) for name, size in sizes.items()}
-    return Workload(sizes, pad, machine, axes, values)
+    return Workload(sizes, padding, machine, axes, values)
 
 
 def _once(name: str, texts: tuple[str, ...]) -> str:
@@ -222,26 +241,26 @@ def _once(name: str, texts: tuple[str, ...]) -> str:
     return texts[0]
 
 
-def _check_complete(texts: Mapping[str, str]) -> None:
-    kernel = ("k",) if not {"k1", "k2"} & set(texts) else ("k1", "k2")
+def check_complete(texts: Collection[str]) -> None:
+    """Raises for each size that nothing gives; ``texts`` are the names of those that are given."""
+    kernel = ("k",) if "k" in texts or not {"k1", "k2"} & set(texts) else ("k1", "k2")
     instead = {"k": ", or --k1 and --k2", "s1": ", or a --device", "s2": ", or a --device"}
     missing = [name for name in (*kernel, "c", "f", "s1", "s2") if name not in texts]
-    if missing:
-        raise together(
-            InvalidValueError(f"--{name}", MISSING, f"{ALLOWED_SIZES}{instead.get(name, '')}") for name in missing
-        )
+    check_all(InvalidValueError(f"--{name}", MISSING, f"{ALLOWED_SIZES}{instead.get(name, '')}") for name in missing)
 
 
 def _read_sizes(texts: Mapping[str, str]) -> Iterator[tuple[str, Sizes]]:
-    faults = Faults()
     for name, text in texts.items():
-        with faults.caught():
-            if name == "stride":
-                yield from zip(("stride_h", "stride_w"), parse_stride("--stride", text), strict=True)
-            else:
-                sizes = parse_sizes(f"--{name}", text)
-                yield from ((part, sizes) for part in (("k1", "k2") if name == "k" else (name,)))
-    faults.check()
+        yield from _parts(name, text)
+
+
+def _parts(name: str, text: str) -> Iterator[tuple[str, Sizes]]:
+    """The sizes that an option gives: both of a kernel or a stride."""
+    if name == "stride":
+        yield from zip(("stride_h", "stride_w"), parse_stride("--stride", text), strict=True)
+    else:
+        sizes = parse_sizes(f"--{name}", text)
+        yield from ((part, sizes) for part in (("k1", "k2") if name == "k" else (name,)))
 
 
 def _check_sweep(sizes: Mapping[str, Sizes], axes: Sequence[Sizes]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,11 +12,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from hwcost.errors import MISSING, InvalidValueError
+from hwcost.importers.written_inputs import MOST, parse_input
 
 __all__ = ["Arguments", "InputSpec", "examples", "stand_ins", "without_data"]
-
-MOST = 2**40
-_ALLOWED = "a shape like 1,3,224,224, with a type as in 1,128:int64, and a name as in ids=1,128:int64 if needed"
 
 
 @dataclass(frozen=True)
@@ -57,15 +54,10 @@ class InputSpec:
     @classmethod
     def parse(cls, text: str) -> InputSpec:
         """An input in the form of the command line: ``[NAME=]SIZE,SIZE,...[:TYPE]``."""
-        match = re.fullmatch(r"(?:([^=]+)=)?([0-9]+(?:[,x][0-9]+)*),?(?::([a-z]+[0-9]*))?", text.strip(), re.ASCII)
-        if match is None or (match[1] is not None and not match[1].isidentifier()):
-            raise InvalidValueError("--input", text, _ALLOWED)
         try:
-            sizes = tuple(int(size) for size in re.split("[,x]", match[2]))
-            return cls(sizes, match[3] or "float32", match[1])
-        except (InvalidValueError, ValueError):
-            allowed = f"{_ALLOWED}, with sizes from 0 to 2**40 and a type of PyTorch"
-            raise InvalidValueError("--input", text, allowed) from None
+            return cls(*parse_input("--input", text))
+        except InvalidValueError as error:  # a type that this version of PyTorch does not have
+            raise error.at("--input") from None
 
     def stand_in(self) -> Tensor:
         """A tensor of that shape without data.

@@ -15,12 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from hwcost.errors import InvalidValueError, first_line, unknown
+from hwcost.errors import InvalidValueError, first_line
 from hwcost.files import read_given
+from hwcost.importers.sources import MOST_BYTES, unknown_member
 
 __all__ = ["line_in", "load_model", "load_object"]
-
-_MOST_BYTES = 2**26
 
 
 def load_model(
@@ -79,7 +78,7 @@ def _folder_of(path: str) -> Iterator[None]:
 
 
 def _run(path: str, field: str) -> ModuleType:
-    read_given(path, _MOST_BYTES, field)
+    read_given(path, MOST_BYTES, field)
     name = f"_hwcost_model_{os.path.basename(path).removesuffix('.py')}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -128,9 +127,7 @@ def _member(
     if hasattr(module, name):
         return getattr(module, name)
     names = [each for each, value in vars(module).items() if not each.startswith("_") and is_offered(value, module)]
-    if not names:
-        raise InvalidValueError(f"{path}:{name}", name, "add one to the file", reason=f"the file has no {what}")
-    raise InvalidValueError(path, name, names, form=unknown("name"))
+    raise unknown_member(path, name, names, what)
 
 
 def _is_own(value: Any, module: ModuleType) -> bool:

@@ -25,6 +25,7 @@ from hwcost.importers.torch.kept import kept
 from hwcost.importers.torch.loading import load_model
 from hwcost.importers.torch.tensors import Tensors
 from hwcost.importers.torch.tracer import NeedsValuesError, Tracer
+from hwcost.importers.written_inputs import NEEDS_INPUT
 from hwcost.network.network import Network
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT
 from hwcost.network.run import Ends
@@ -139,8 +140,7 @@ def read_module(source: str, inputs: Sequence[InputSpec], *, partial: bool = Fal
     path, _, name = source.rpartition(":")
     model = load_model(path, name)
     if not inputs:
-        allowed = "the shape of each, like --input 1,3,224,224 (for token ids --input 1,128:int64)"
-        raise InvalidValueError("--input", MISSING, allowed)
+        raise InvalidValueError("--input", MISSING, NEEDS_INPUT)
     try:
         return read(model, list(inputs), name=name)
     except NeedsValuesError:  # the values of buffers may do, which a module made without memory does not have

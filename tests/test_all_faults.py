@@ -1,0 +1,166 @@
+"""All faults of a command line are told at once, before a library that takes long to load."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+
+import pytest
+from running import python
+
+from hwcost.importers.written_inputs import TYPES, parse_input
+
+MODULE = {"modules.py:Plain": "no.py:Net", "--input 1,3,8,8": "--input 3xx"}
+LIST = {"lenet.csv": "no.csv"}
+ARRAY = {"--device gemmini": "--device gemini", "--clock 1GHz": "--clock fast"}
+PICTURE = {"--plot a.png": "--plot a.foo"}
+FAULTS = {
+    "advise": {**MODULE, **ARRAY, "--top 3": "--top 0", "--budget 0.5": "--budget 2", "--to-csv a.csv": "--to-csv a"},
+    "calibrate": {"measured.csv": "no.csv", **ARRAY, "-o a.toml": "-o a.ini", "--folds 5": "--folds 1", **PICTURE},
+    "compare": {
+        "modules.py:Plain modules.py:Tree": "no.py:Net modules.py:Plane", "--input 1,3,8,8": "--input 3xx",
+        "--devices gemmini,tpu-v1": "--devices gemini,tpu-v11", **PICTURE,
+    },
+    "devices show": {"gemmini": "gemini"},
+    "estimate": {
+        "--k 3": "--k 0", "--c 8": "--c x", "--f 8": "", **ARRAY, "--padding same": "--padding x",
+        "--relaxation linear": "--relaxation lin",
+    },
+    "model": {
+        **MODULE, **ARRAY, "--top 3": "--top 0", "--sort time": "--sort times", **PICTURE,
+        "--html a.html": "--html no/a.html", "--dataflow ws": "--dataflow wss",
+    },
+    "plot ceiling": {"--relaxation linear": "--relaxation lin", "--max 5": "--max nan", "-o a.png": "-o a"},
+    "plot memory": {**MODULE, **ARRAY, "--buffer 64k": "--buffer 0", "-o a.png": "-o a"},
+    "plot stairs": {
+        "--f 1:64": "--f 64:1", "--c 3": "--c -1", "--relaxation linear": "--relaxation lin", "-o a.png": "-o a",
+    },
+    "plot timeline": {**MODULE, **ARRAY, "--buffer 64k": "--buffer inf", "-o a.png": "-o a"},
+    "prune": {
+        **MODULE, **ARRAY, "--target 0.5": "--target 1e9", "--data modules.py:batches": "--data modules.py:batch",
+        "--weights modules.py": "--weights no.safetensors", "--seed 1": "--seed x", **PICTURE,
+        "--onnx a.onnx": "--onnx a.csv", "--out run": "--out lenet.csv",
+    },
+    "sweep": {
+        **LIST, "--device gemmini": "--device gemini", "--rows 8:16": "--rows 16:8", "--cols 8": "",
+        "--dataflow ws,os": "--dataflow ws,oss", "--front time,pes": "--top 0", "--engine serial": "--engine cereal",
+        "--vary overlap=0,1": "--vary overlapp=0,1", "-o a.csv": "-o a.txt", **PICTURE,
+    },
+    "table": {**MODULE, **ARRAY, "--step 8": "--step 0", "--least 0.5": "--least 2", "--out a.csv": "--out a"},
+}  # fmt: skip
+"""Of each command the parts of a command line that works, and what is wrong instead of each."""
+
+HEAVY = ("torch", "onnx", "scipy", "matplotlib", "tflite", "distributed", "joblib", "rich")
+LOADED = f"""
+import json, sys
+from hwcost.cli import main
+code = main(sys.argv[1:])
+print(json.dumps([name for name in {HEAVY} if name in sys.modules]))
+sys.exit(code)
+"""
+
+
+def words_of(part, wrong):
+    """What the errors of a part name: its option, or the files that are given."""
+    words = (wrong or part).split()
+    if words[0].startswith("-"):
+        return [{"-o": "--out"}.get(words[0], words[0])]
+    return [word.partition(":")[0] for word in words]
+
+
+def line_of(command, wrong):
+    """A command line with some parts wrong."""
+    parts = (bad if part in wrong else part for part, bad in FAULTS[command].items())
+    return [*command.split(), *(word for each in parts for word in each.split())]
+
+
+@pytest.fixture
+def here(networks):
+    """A folder with networks, modules and measurements."""
+    (networks / "measured.csv").write_text("kind,m,n,k,cycles\ngemm,8,8,8,100\n")
+    return networks
+
+
+@pytest.mark.parametrize("command", FAULTS)
+def test_two_faults_are_both_told(hwcost, here, command):
+    for pair in itertools.combinations(FAULTS[command], min(2, len(FAULTS[command]))):
+        code, out, err = hwcost(*line_of(command, pair))
+        assert (code, out) == (2, ""), pair
+        words = [words_of(part, FAULTS[command][part]) for part in pair]
+        for own in words:
+            assert all(word in err for word in own), err
+        assert all(any(word in line for word in itertools.chain(*words)) for line in err.splitlines()), err
+    assert not list(here.glob("a.*"))
+
+
+@pytest.mark.parametrize("command", FAULTS)
+def test_all_faults_are_told_before_anything_slow_is_loaded(here, command):
+    done = python(LOADED, *line_of(command, FAULTS[command]))
+    assert done.returncode == 2, done.stderr
+    for part, wrong in FAULTS[command].items():
+        assert all(word in done.stderr for word in words_of(part, wrong)), part
+    assert json.loads(done.stdout) == []
+
+
+def test_the_table_has_every_command():
+    from test_bad_options import COMMANDS
+
+    assert set(FAULTS) == set(COMMANDS) - {"devices"}
+
+
+def test_a_fault_of_a_list_of_layers_is_told_with_those_of_options(hwcost, here):
+    (here / "bad.csv").write_text("kind,c,f\nlinear,4,0\n")
+    code, _, err = hwcost("model", "bad.csv", "--device", "gemini")
+    assert code == 2
+    assert err.count("\n") == 2
+    assert "line 2: Linear.out_features is 0" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        ("class Net: ...\nnet = Net()\nSIZE = 3\n_own = Net()\n", "Nett", "(did you mean 'Net'?); known: Net, net\n"),
+        ("import torch\n", "Net", "the file has no model"),
+        ("class Net(\n", "Net", "line 1 raises SyntaxError"),
+    ],
+)
+def test_a_name_is_looked_for_without_running_the_file(hwcost, here, content, name, words):
+    (here / "net.py").write_text(f"open('ran', 'w')\n{content}" if "(\n" not in content else content)
+    code, _, err = hwcost("model", f"net.py:{name}", "--device", "gemini")
+    assert code == 2
+    assert words in err
+    assert "--input is missing" in err
+    assert not (here / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "from torch import nn\nglobals()['Net'] = lambda: nn.Linear(4, 2)\n",
+        "from other import *\n",
+        "if True:\n    from other import Net\n",
+        "import torch\ndef __getattr__(name):\n    return torch.nn.Linear(4, 2)\n",
+        "for Net in [__import__('other').Net]:\n    pass\n",
+        "import sys, other\nsys.modules[__name__].Net = other.Net\n",
+    ],
+)
+def test_a_name_that_a_file_makes_as_it_runs_is_found(good, here, content):
+    pytest.importorskip("torch")
+    other = "from torch import nn\nclass Net(nn.Linear):\n    def __init__(self): super().__init__(4, 2)\n"
+    (here / "other.py").write_text(other)
+    (here / "net.py").write_text(content)
+    good("model", "net.py:Net", "--input", "1,4", "--device", "gemmini")
+
+
+def test_the_types_of_inputs_are_those_of_pytorch():
+    torch = pytest.importorskip("torch")
+    names = {name for name in dir(torch) if isinstance(getattr(torch, name), torch.dtype)}
+    assert {name for name in names if re.fullmatch("[a-z]+[0-9]*", name)} <= TYPES
+    assert parse_input("--input", "x=1,3:int8") == ((1, 3), "int8", "x")
+
+
+def test_notes_are_said_once(hwcost, here):
+    code, _, err = hwcost("model", "lenet.csv", "--s1", 8, "--s2", 8, "--clock", "700")
+    assert code == 0
+    assert err.count("700MHz") == 1
