@@ -16,6 +16,7 @@ from hwcost.tables import LONGEST, Column, is_terminal, table, terminal_width
 __all__ = ["devices"]
 
 SCHEMA = "hwcost.devices/1"
+_SHOW_SCHEMA = "hwcost.devices-show/1"
 
 _EXAMPLE = """\b
 Example:
@@ -77,4 +78,7 @@ def show(device: str, *, as_json: bool) -> None:
     from hwcost.devices import read_device
 
     file = read_device(device, field="device")
-    click.echo(json_document(SCHEMA, file.as_dict()) if as_json else "\n".join(file.lines(terminal_width() or 100)))
+    if as_json:
+        click.echo(json_document(_SHOW_SCHEMA, file.as_dict()))
+    else:
+        click.echo("\n".join(file.lines(terminal_width() or 100)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import BUFFER, ArrayOptions, check_array, timed_options
 from hwcost.cli.shared.networks import ModelOptions, model_argument, summary_of
 from hwcost.cli.shared.options import (
@@ -239,9 +240,6 @@ def _in_a_sweep(error: InvalidValueError, name: str) -> InvalidValueError:
 
 
 def _write(name: str, figure: Figure, path: str, data: Mapping[str, Any] | None) -> None:
-    import json
-
-    from hwcost._version import __version__
     from hwcost.plot import save
 
     with write_output("--output", path, quiet=True):
@@ -249,5 +247,4 @@ def _write(name: str, figure: Figure, path: str, data: Mapping[str, Any] | None)
     if data is None:
         click.echo(path)
     else:
-        document = {"schema": SCHEMA, "version": __version__, "plot": name, "file": path, "data": data}
-        click.echo(json.dumps(document))
+        click.echo(json_document(SCHEMA, {"plot": name, "file": path, "data": data}, indent=None))

@@ -105,4 +105,19 @@ class Plain(nn.Sequential):
         super().__init__(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 24, 3), nn.Flatten(), nn.Linear(384, 4))
 
 
+class Decoder(nn.Module):
+    """A step of a language model: tokens, causal attention of 4 heads with a residual sum, a head; takes 1 x 16 ids."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.qkv = nn.Embedding(50, 32), nn.Linear(32, 96)
+        self.out, self.head = nn.Linear(32, 32), nn.Linear(32, 50)
+
+    def forward(self, ids):
+        x = self.tokens(ids)
+        heads = (each.view(1, -1, 4, 8).transpose(1, 2) for each in self.qkv(x).chunk(3, -1))
+        attended = functional.scaled_dot_product_attention(*heads, is_causal=True)
+        return self.head(x + self.out(attended.transpose(1, 2).reshape(1, -1, 32)))
+
+
 batches = [(torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64))]

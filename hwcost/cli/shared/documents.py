@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,11 +12,19 @@ from hwcost.units import as_cell, printable
 __all__ = ["csv_blocks", "csv_document", "json_blocks", "json_document"]
 
 
-def json_document(schema: str, content: Mapping[str, Any]) -> str:
-    """The content as one indented JSON document."""
+def json_document(schema: str, content: Mapping[str, Any], *, indent: int | None = 2) -> str:
+    """The content as one JSON document, on one line if ``indent`` is None; no limit, which is infinite, is null."""
     import json
 
-    return json.dumps({"schema": schema, "version": __version__, **content}, indent=2, allow_nan=False)
+    return json.dumps({"schema": schema, "version": __version__, **_finite(content)}, indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and value == math.inf else value
 
 
 def json_blocks(
