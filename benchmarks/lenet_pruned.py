@@ -28,12 +28,12 @@ from typing import Any
 from common.side_by_side import RESULTS, report
 from hwcost import SystolicArray
 from nas_plugin import SearchSettings, load_arch_def
-from nas_plugin.images import FULL
 from nas_plugin.methods.finding import search_macs
 from nas_plugin.runs.folders import only_one
 from nas_plugin.runs.settings import SweepSettings
 from nas_plugin.runs.sweep import SearchSweep, size_of
 from nas_plugin.runs.task import Task, perform
+from nas_plugin.sources import FULL
 
 CELLS = {("8x8", "0.75"): 0.2, ("16x16", "0.5"): 0.4}
 """An array and a target, and how many points below LeNet-5 still count."""

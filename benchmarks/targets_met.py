@@ -21,10 +21,11 @@ from common.side_by_side import report
 from hwcost import SystolicArray, network_cost
 from hwcost.torch import LatencyLoss
 from nas_plugin import SearchSettings, load_arch_def
-from nas_plugin.images import CUT, load
+from nas_plugin.images import load
 from nas_plugin.methods.darts import DartsSearch
 from nas_plugin.methods.finding import searcher, winner_of
 from nas_plugin.methods.table import METHODS, SWEEP_METHODS
+from nas_plugin.sources import CUT
 
 ARRAYS = ((8, 8), (16, 16))
 EXACT = [name for name in SWEEP_METHODS if name != "flops"]

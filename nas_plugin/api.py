@@ -12,11 +12,11 @@ from hwcost import SystolicArray
 from hwcost.machine.rows import Row
 from hwcost.model.formula import as_array
 from hwcost.plot import save as save_picture
-from hwcost.sweep.engines import engine_of
-from nas_plugin.images import CUT, FULL, load
+from hwcost.sweep.engines import engine_for, engine_of
+from nas_plugin.images import load
 from nas_plugin.methods.finding import check
 from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS, Latency, Method
+from nas_plugin.methods.table import Latency, Method
 from nas_plugin.methods.training import Record
 from nas_plugin.pictures import search_figure, sweep_figure, winner_figure
 from nas_plugin.runs.comparison import Comparison, compare
@@ -25,6 +25,7 @@ from nas_plugin.runs.result import SearchResult, result_of, write_result
 from nas_plugin.runs.settings import SweepSettings
 from nas_plugin.runs.sweep import SearchSweep, SweepProgress, run_sweep
 from nas_plugin.runs.task import Task
+from nas_plugin.sources import CUT, FULL
 from nas_plugin.space.arch_def import ArchDef
 from nas_plugin.space.reader import load_arch_def
 
@@ -165,11 +166,9 @@ def sweep(
     >>> [one.winner["conv2.width"] for one in found.found], (folder / "pareto.png").exists()
     ([16, 32], True)
     """
-    engine, workers = _engine(engine, jobs)
+    engine, workers = engine_for(engine, jobs)
     arch, source, count = _space(arch_def, data, settings.get("images"))
-    if methods is None:
-        methods = [m for m in DEFAULT_METHODS if not lambdas or not METHODS[SWEEP_METHODS[m]["method"]].needs_target]
-    limits: dict[str, Any] = {"targets": targets if targets or lambdas else ("0.5", "0.75"), "weights": lambdas}
+    limits: dict[str, Any] = {"targets": targets, "weights": lambdas}
     swept = SweepSettings.of_sweep(
         source, count, methods, train_seeds=train_seeds, given=settings, seeds=seeds, **limits
     )
@@ -190,17 +189,9 @@ def resume_sweep(
     Raises:
         RunError, InvalidValueError: as of :func:`resume`, or an engine that cannot be used.
     """
-    engine, workers = _engine(engine, jobs)
+    engine, workers = engine_for(engine, jobs)
     begun = SearchSweep.open(Path(folder), rows, to_go_on=True)
     return _finish_sweep(begun, engine, workers, progress)
-
-
-def _engine(engine: str | None, jobs: int) -> tuple[str, int | None]:
-    """Where tasks run, and the number of processes if the engine takes one."""
-    engine = engine or ("serial" if jobs == 1 else "processes")
-    workers = jobs if jobs != 1 or engine == "processes" else None
-    engine_of(engine, workers)
-    return engine, workers
 
 
 def _finish_sweep(begun: SearchSweep, engine: str, workers: int | None, progress: SweepProgress | None) -> Comparison:

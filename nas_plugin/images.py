@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +13,9 @@ from torch import Tensor
 from hwcost import InvalidValueError
 from hwcost.pruning.idx import read_idx
 from nas_plugin.errors import DataError
+from nas_plugin.sources import FILES, find
 
-__all__ = ["CUT", "DEBIAN_FOLDER", "FULL", "Dataset", "load", "split"]
-
-CUT = "fashion-mnist-cut"
-"""The source that ships with the package: 4,000 training and 1,000 test images of Fashion-MNIST, classes balanced."""
-FULL = "fashion-mnist"
-"""The source of the full set, from Debian's package dataset-fashion-mnist."""
-DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-FILES = {
-    "train_images": "train-images-idx3-ubyte.gz",
-    "train_labels": "train-labels-idx1-ubyte.gz",
-    "test_images": "t10k-images-idx3-ubyte.gz",
-    "test_labels": "t10k-labels-idx1-ubyte.gz",
-}
+__all__ = ["Dataset", "load", "split"]
 
 
 @dataclass(frozen=True)
@@ -53,16 +41,6 @@ class Dataset:
     def take(self, index: Tensor) -> Dataset:
         """The images at the given positions."""
         return Dataset(self.images[index], self.labels[index])
-
-
-def find(source: str | Path) -> Path:
-    """The folder of a named source, or the folder itself."""
-    named = {CUT: Path(str(resources.files("nas_plugin"))) / "data" / CUT, FULL: DEBIAN_FOLDER}
-    folder = named.get(str(source), Path(source))
-    if not folder.is_dir():
-        advice = f"pass a folder with {', '.join(FILES.values())} by --data, or use the embedded {CUT!r}"
-        raise DataError(f"{folder} is not a folder; {advice}; {FULL!r} needs Debian's dataset-fashion-mnist")
-    return folder
 
 
 def load(

@@ -51,11 +51,33 @@ FAULTS = {
 }  # fmt: skip
 """Of each command the parts of a command line that works, and what is wrong instead of each."""
 
+SPACE = {
+    "--device gemmini": "--device gemini", "--arch-def arch.toml": "--arch-def no.toml",
+    "--dataflow ws": "--dataflow xs", "--data fashion-mnist-cut": "--data no", "--images 100": "--images 1",
+    "--out run": "--out lenet.csv",
+}  # fmt: skip
+OWN = {
+    "modules.py:Plain": "modules.py:Plane", "--input 1,3,8,8": "--input 3xx", "--data modules.py:batches": "--data no",
+    "--device gemmini": "--device gemini", "--target 0.5": "--target much", "--weights modules.py": "--weights no",
+    "--least 0.5": "--least 2", "--multiple 2": "--multiple 0", "--held-out modules.py:batches": "--held-out no.py:a",
+}  # fmt: skip
+SEARCHES = [
+    ("search", {**SPACE, "--epochs 3": "--epochs 0", "--target 0.5": "--target much", "--lambda 1": "--lambda -1"}),
+    ("search", {"--resume .": "--resume no", "": "--seed 1", " ": "--out run"}),
+    ("search", OWN),
+    ("search", {**OWN, "--input 1,3,8,8": "", "--target 0.5": "", "--seed 1": "--latency flops"}),
+    (
+        "sweep",
+        {**SPACE, "--methods prune": "--methods prun", "--targets 0.5": "--targets 0,5", "--seeds 0": "--seeds x",
+         "--train-seeds 1": "--train-seeds 0", "--jobs 1": "--jobs 0", "--engine serial": "--engine cereal"},
+    ),
+]  # fmt: skip
+"""The same of the search."""
+
 HEAVY = ("torch", "onnx", "scipy", "matplotlib", "tflite", "distributed", "joblib", "rich")
 LOADED = f"""
-import json, sys
-from hwcost.cli import main
-code = main(sys.argv[1:])
+import importlib, json, sys
+code = importlib.import_module(sys.argv[1]).main(sys.argv[2:])
 print(json.dumps([name for name in {HEAVY} if name in sys.modules]))
 sys.exit(code)
 """
@@ -69,9 +91,9 @@ def words_of(part, wrong):
     return [word.partition(":")[0] for word in words]
 
 
-def line_of(command, wrong):
+def line_of(command, wrong, faults):
     """A command line with some parts wrong."""
-    parts = (bad if part in wrong else part for part, bad in FAULTS[command].items())
+    parts = (bad if part in wrong else part for part, bad in faults.items())
     return [*command.split(), *(word for each in parts for word in each.split())]
 
 
@@ -79,13 +101,14 @@ def line_of(command, wrong):
 def here(networks):
     """A folder with networks, modules and measurements."""
     (networks / "measured.csv").write_text("kind,m,n,k,cycles\ngemm,8,8,8,100\n")
+    (networks / "arch.toml").write_text("")
     return networks
 
 
 @pytest.mark.parametrize("command", FAULTS)
 def test_two_faults_are_both_told(hwcost, here, command):
     for pair in itertools.combinations(FAULTS[command], min(2, len(FAULTS[command]))):
-        code, out, err = hwcost(*line_of(command, pair))
+        code, out, err = hwcost(*line_of(command, pair, FAULTS[command]))
         assert (code, out) == (2, ""), pair
         words = [words_of(part, FAULTS[command][part]) for part in pair]
         for own in words:
@@ -94,12 +117,15 @@ def test_two_faults_are_both_told(hwcost, here, command):
     assert not list(here.glob("a.*"))
 
 
-@pytest.mark.parametrize("command", FAULTS)
-def test_all_faults_are_told_before_anything_slow_is_loaded(here, command):
-    done = python(LOADED, *line_of(command, FAULTS[command]))
+@pytest.mark.parametrize(
+    ("program", "command", "faults"),
+    [*(("hwcost.cli", *row) for row in FAULTS.items()), *(("nas_plugin.cli", *row) for row in SEARCHES)],
+)
+def test_all_faults_are_told_before_anything_slow_is_loaded(here, program, command, faults):
+    done = python(LOADED, program, *line_of(command, faults, faults))
     assert done.returncode == 2, done.stderr
-    for part, wrong in FAULTS[command].items():
-        assert all(word in done.stderr for word in words_of(part, wrong)), part
+    for part, wrong in faults.items():
+        assert all(word in done.stderr for word in words_of(part, wrong)), (part, done.stderr)
     assert json.loads(done.stdout) == []
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hwcost.pruning.idx import read_idx
-from nas_plugin.images import FILES
+from nas_plugin.sources import FILES
 
 PER_CLASS = {"train": 400, "test": 100}
 

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from hwcost.pruning.batches import Task
 from hwcost.pruning.tuning import Tuning
-from nas_plugin.images import FULL, load
+from nas_plugin.images import load
+from nas_plugin.sources import FULL
 
 __all__ = ["EXAMPLE", "IMAGES", "Data", "new", "task_of", "trained", "tuned"]
 

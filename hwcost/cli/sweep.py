@@ -23,7 +23,7 @@ from hwcost.cli.shared.options import (
     skip_unsupported,
 )
 from hwcost.cli.shared.outputs import check_outputs, output_option, write_output
-from hwcost.cli.shared.values import INT64_MAX, Sizes, listed, parse_name, parse_sizes
+from hwcost.cli.shared.values import INT64_MAX, Sizes, listed, parse_engine, parse_name, parse_sizes
 from hwcost.console import checked, note
 from hwcost.errors import InvalidValueError, require
 from hwcost.machine.array import SystolicArray
@@ -118,12 +118,9 @@ def _dataflow(option: str, text: str) -> str:
 
 def _engine(option: str, text: str) -> str:
     """Where to compute; raises if its library is missing."""
-    from hwcost.sweep.engines import engine_of
-
-    with option_names({"engine": option}):
-        engine, _ = engine_of(text)
-    if engine.name in _LIBRARIES:
-        require(_LIBRARIES[engine.name], "cluster", f"--engine {engine.name}")
+    name = parse_engine(option, text).partition("://")[0]
+    if name in _LIBRARIES:
+        require(_LIBRARIES[name], "cluster", f"--engine {name}")
     return text
 
 

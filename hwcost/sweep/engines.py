@@ -65,6 +65,21 @@ class Engine(NamedTuple):
         return f"{self.name}://ADDRESS" if self.takes_address else self.name
 
 
+def engine_for(engine: str | None, jobs: int) -> tuple[str, int | None]:
+    """Where a number of jobs runs by default, and the number of processes if the engine takes one.
+
+    >>> engine_for(None, 1), engine_for(None, 4), engine_for("dask://10.0.0.1:8786", 1)
+    (('serial', None), ('processes', 4), ('dask://10.0.0.1:8786', None))
+
+    Raises:
+        InvalidValueError: as :func:`engine_of`.
+    """
+    engine = engine or ("serial" if jobs == 1 else "processes")
+    workers = jobs if jobs != 1 or engine == "processes" else None
+    engine_of(engine, workers)
+    return engine, workers
+
+
 def engine_of(engine: str, jobs: int | None = None) -> tuple[Engine, str]:
     """The row and the address that a text names.
 

@@ -27,7 +27,8 @@ from hwcost.network.operations import whole
 from hwcost.pruning.images import folder_digest
 from hwcost.pruning.tuning import trainable
 from hwcost.pruning.within import Search, Subject, comparison, finish, floor_share, networks_within
-from nas_plugin.images import CUT, FULL, load
+from nas_plugin.images import load
+from nas_plugin.sources import CUT, FULL
 
 __all__ = ["search_network"]
 
@@ -84,10 +85,9 @@ def _data(given: Mapping[str, Any]) -> tuple[Any, dict[str, tuple[str, str] | No
     """The data as they are named, and the objects that --data and --held-out name."""
     if "data" not in given:
         raise InvalidValueError("--data", MISSING, f"a folder of images, FILE.py:NAME, {' or '.join(_SETS)}")
-    data, held_out = given["data"], given.get("held_out")
+    data = given["data"]
     member = parse_member("--data", data) if ".py:" in data else None
-    members = {"data": member, "held_out": held_out and parse_member("--held-out", held_out)}
-    return member or data, members
+    return member or data, {"data": member, "held_out": given.get("held_out")}
 
 
 def _targets(given: Mapping[str, Any]) -> list[Target]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +16,24 @@ from hwcost.cli.shared.networks import INPUT
 from hwcost.cli.shared.options import TORCH_DEVICE, option
 from hwcost.cli.shared.outputs import free_folder
 from hwcost.cli.shared.progress import showing
-from hwcost.cli.shared.values import INTEGER, REAL, parse_array, parse_member, parse_name, parse_share
-from hwcost.errors import needs_extra
+from hwcost.cli.shared.values import (
+    parse_array,
+    parse_file,
+    parse_member,
+    parse_name,
+    parse_object,
+    parse_share,
+    parse_size,
+)
+from hwcost.console import checked
+from hwcost.errors import MISSING, Faults, check_all, needs_extra
+from hwcost.files import unusable
+from hwcost.importers.sources import check_member
+from hwcost.importers.written_inputs import NEEDS_INPUT
 from nas_plugin.cli import options
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.table import LATENCIES, METHODS
+from nas_plugin.sources import CUT, FULL
 
 if TYPE_CHECKING:
     from nas_plugin.space.arch_def import ArchDef
@@ -49,23 +64,87 @@ _OF_NETWORK = ("inputs", "weights", "held_out", "keep", "least", "multiple", "to
 _OF_LENET = ("arch_def", "images", "utilization", "weight", "latency", "finalists")
 
 
+def _refuse(known: Mapping[str, Any], names: Sequence[str], reason: str) -> None:
+    check_all(
+        InvalidValueError(options.option_name(name), known[name], "leave it out", reason=reason)
+        for name in names
+        if known.get(name) not in (None, ())
+    )
+
+
+def _check_lenet(known: Mapping[str, Any]) -> None:
+    """Raises what is wrong with a search for a LeNet."""
+    if known.get("source") is not None or known.get("resume") is not None:
+        return
+    faults, targets = Faults(), known.get("target") or ()
+    with faults.caught():
+        _refuse(known, _OF_NETWORK, "there is no FILE.py:NAME")
+    if len(targets) > 1:
+        allowed = "one limit; nas-plugin sweep takes several"
+        faults.add(InvalidValueError("--target", ", ".join(targets), allowed))
+    with faults.caught():
+        options.check_images(known.get("data"))
+    with faults.caught():
+        options.check_folder(known.get("out"), None)
+    with faults.caught(), options.of_command_line():
+        settings = options.settings_in(known)
+        if settings is not None:
+            SearchSettings.for_size(0, **settings | {"target": targets[0] if targets else None}, data="")
+    faults.check()
+
+
+def _check_network(known: Mapping[str, Any]) -> None:
+    """Raises what is wrong with a search for the widths of a network of the user's own."""
+    source, faults = known.get("source"), Faults()
+    if source is None:
+        return
+    path, name = parse_member("network", source)
+    with faults.caught():
+        check_member(path, name, "the network's file", "network")
+    with faults.caught():
+        _refuse(known, _OF_LENET, f"it is for LeNet, not for {source}")
+    if (resume := known.get("resume")) is not None:
+        allowed = f"run the same command again with --out {resume}"
+        faults.add(InvalidValueError("--resume", str(resume), allowed))
+    for needs, names, needed in (
+        ("--input", ("inputs",), NEEDS_INPUT),
+        ("--target", ("target",), "a limit like 0.5, 2100cycles or 0.002ms; repeat it for several"),
+        ("--data", ("data",), f"a folder of images, FILE.py:NAME, {CUT} or {FULL}"),
+        ("--array", ("array", "device"), "the rows and columns of the array, like 16x16, or a --device"),
+    ):
+        if all(known.get(name, True) in (None, ()) for name in names):
+            faults.add(InvalidValueError(needs, MISSING, needed))
+    with faults.caught():
+        if ".py:" in (data := known.get("data") or ""):
+            parse_object("--data", data)
+        elif data and data not in (CUT, FULL) and not os.path.isdir(data):
+            raise unusable("--data", data, "read", OSError(None, "it is not a folder"))
+    faults.check()
+
+
 @click.command(epilog=EXAMPLES)
 @click.argument("source", metavar="[FILE.py:NAME]", required=False)
 @INPUT
-@option("--weights", "FILE.safetensors", "The trained weights of FILE.py:NAME.")
-@option("--held-out", "FILE.py:NAME", "Batches to measure on.  [default: a tenth of the data]")
+@option("--weights", "FILE.safetensors", "The trained weights of FILE.py:NAME.", parse_file)
+@option("--held-out", "FILE.py:NAME", "Batches to measure on.  [default: a tenth of the data]", parse_object)
 @option("--keep", "NAME", "A width, or a module, that stays. Can be repeated.", multiple=True)
 @option("--least", "SHARE", "Keep at least this share of each width.  [default: 0.25, or 0 with prune]", parse_share)
-@option("--multiple", "N", "Take only widths that are multiples of N.  [default: 1]", INTEGER)
+@option("--multiple", "N", "Take only widths that are multiples of N.  [default: 1]", parse_size)
 @TORCH_DEVICE
 @option("--array", "ROWSxCOLS", "Rows and columns of the array, like 16x16.  [default: the device's]", parse_array)
 @option("--method", "NAME", _METHOD, parse_name, METHODS)
-@option("--target", "LIMIT", _TARGET, multiple=True)
-@option("--lambda weight", "WEIGHT", "Weight of the latency, reference's cycles = 1.  [default: 0.1]", REAL)
+@option("--target", "LIMIT", _TARGET, options.target, multiple=True)
+@option(
+    "--lambda weight",
+    "WEIGHT",
+    "Weight of the latency, reference's cycles = 1.  [default: 0.1]",
+    options.setting("weight"),
+)
 @option("--latency", "NAME", _LATENCY, parse_name, LATENCIES)
-@option("--seed", "N", "Seed of everything random.  [default: 0]", INTEGER)
-@option("--threads", "N", "Threads of torch; results can depend on them.  [default: 1]", INTEGER)
+@option("--seed", "N", "Seed of everything random.  [default: 0]", options.setting("seed"))
+@option("--threads", "N", "Threads of torch; results can depend on them.  [default: 1]", options.setting("threads"))
 @options.shared_options
+@checked(options.check_resume, options.check_machine, _check_lenet, _check_network)
 def search(source: str | None, out: Path | None, resume: Path | None, as_json: bool, **given: Any) -> None:
     """Search for a network, and train it.
 
@@ -76,8 +155,7 @@ def search(source: str | None, out: Path | None, resume: Path | None, as_json: b
 
     Progress goes to stderr. The result goes to stdout and, with weights, log and pictures, into the run folder.
     """
-    given = options.given_with(resume, out, {name: None if value == () else value for name, value in given.items()})
-    _check_options(source, given, resume)
+    given = options.given_in(given)
     if source is not None:
         with needs_extra("nas", "nas-plugin search"):
             from nas_plugin.cli.network import search_network
@@ -104,23 +182,6 @@ def search(source: str | None, out: Path | None, resume: Path | None, as_json: b
         click.echo(json.dumps(result.as_dict() | {"run": str(folder)}, indent=2))
     else:
         click.echo("\n".join([*result.lines(), f"Run folder: {folder}"]))
-
-
-def _check_options(source: str | None, given: dict[str, Any], resume: Path | None) -> None:
-    """Raises if an option does not go with a network of the user's own, or needs one."""
-    refused: tuple[str, ...] = _OF_NETWORK
-    reason = "there is no FILE.py:NAME"
-    if source is not None:
-        parse_member("network", source)
-        refused, reason = _OF_LENET, f"it is for LeNet, not for {source}"
-        if resume is not None:
-            raise InvalidValueError("--resume", str(resume), f"run the same command again with --out {resume}")
-    elif len(given.get("target", ())) > 1:
-        raise InvalidValueError("--target", ", ".join(given["target"]), "one limit; nas-plugin sweep takes several")
-    for name in refused:
-        if name in given:
-            option = {"inputs": "input", "weight": "lambda"}.get(name, name.replace("_", "-"))
-            raise InvalidValueError(f"--{option}", given[name], "leave it out", reason=reason)
 
 
 def _new_folder(arch: ArchDef, given: dict[str, Any]) -> Path:

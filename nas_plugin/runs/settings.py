@@ -14,7 +14,7 @@ from hwcost.machine.fields import plain
 from hwcost.machine.rows import Row, resolved, with_rows
 from hwcost.network.limits import Target
 from nas_plugin.methods.settings import ROWS, SearchSettings, check_used
-from nas_plugin.methods.table import METHODS, SWEEP_METHODS, changes_of
+from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS, changes_of
 
 __all__ = ["SweepSettings", "check_list"]
 
@@ -54,13 +54,28 @@ class SweepSettings:
 
     @classmethod
     def of_sweep(
-        cls, data: str, count: int, methods: Sequence[Any], *, train_seeds: int, given: Mapping[str, Any], **more: Any
+        cls,
+        data: str,
+        count: int,
+        methods: Sequence[Any] | None,
+        *,
+        train_seeds: int,
+        given: Mapping[str, Any],
+        **more: Any,
     ) -> SweepSettings:
         """A sweep of methods by name, or of rows of your own, with ``train_seeds`` trainings of each winner.
+
+        Without methods it compares those of :data:`nas_plugin.methods.table.DEFAULT_METHODS` that need no target or
+        have one; without targets and weights, the targets are 0.5 and 0.75.
 
         Raises InvalidValueError for an unknown method, a value outside of what is allowed, a setting that a sweep sets
         for each of its searches, or one that none of the methods uses.
         """
+        if not more.get("targets") and not more.get("weights"):
+            more["targets"] = ("0.5", "0.75")
+        if methods is None:
+            needs = {name: METHODS[SWEEP_METHODS[name]["method"]].needs_target for name in DEFAULT_METHODS}
+            methods = [name for name in DEFAULT_METHODS if more.get("targets") or not needs[name]]
         rows = [changes_of(method) for method in methods]
         check_list("methods", [name for name, _ in rows])
         if type(train_seeds) is not int or not 1 <= train_seeds <= 100:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nas_plugin import METHODS, ArchDef
-from nas_plugin.images import FILES
+from nas_plugin.sources import FILES
 from nas_plugin.space.reader import parse_arch_def
 
 

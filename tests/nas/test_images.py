@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hwcost import InvalidValueError
 from hwcost.pruning.idx import read_idx
 from nas_plugin.errors import DataError
-from nas_plugin.images import CUT, DEBIAN_FOLDER, FILES, find, load, split
+from nas_plugin.images import load, split
+from nas_plugin.sources import CUT, DEBIAN_FOLDER, FILES, find
 
 from .conftest import write_idx, write_images
 

@@ -10,9 +10,10 @@ import pytest
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from nas_plugin import ArchDef, SearchSettings, load_arch_def
-from nas_plugin.images import CUT, Dataset, load
+from nas_plugin.images import Dataset, load
 from nas_plugin.methods.finding import check, searcher, winner_of
 from nas_plugin.methods.table import LATENCIES, METHODS, SWEEP_METHODS
+from nas_plugin.sources import CUT
 from nas_plugin.space.reader import parse_arch_def
 
 from .conftest import SMALL, used

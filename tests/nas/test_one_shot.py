@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from hwcost import network_cost
 from hwcost.torch.ranking import APART, apart
 from nas_plugin import ArchDef, SearchSettings, load_arch_def
-from nas_plugin.images import CUT, Dataset, load, split
+from nas_plugin.images import Dataset, load, split
 from nas_plugin.methods.finding import searcher
 from nas_plugin.methods.one_shot import OneShotSearch, pool_of
 from nas_plugin.methods.training import SuperNetworkTraining, Training, held_out
+from nas_plugin.sources import CUT
 from nas_plugin.space.arch_def import Choice
 from nas_plugin.space.reader import parse_arch_def
 

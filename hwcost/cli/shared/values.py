@@ -17,9 +17,9 @@ from hwcost.relaxation import RELAXATIONS, Relaxation
 
 __all__ = [
     "ALLOWED_SIZES", "INT64_MAX", "INTEGER", "REAL", "Sizes", "listed", "number_of", "parse_array", "parse_bytes",
-    "parse_clock", "parse_file", "parse_member", "parse_name", "parse_number", "parse_object", "parse_padding",
-    "parse_relaxations", "parse_seeds", "parse_several_bytes", "parse_size", "parse_sizes", "parse_sizes_by_name",
-    "parse_stride",
+    "parse_clock", "parse_engine", "parse_file", "parse_member", "parse_name", "parse_number", "parse_object",
+    "parse_padding", "parse_relaxations", "parse_seeds", "parse_several_bytes", "parse_size", "parse_sizes",
+    "parse_sizes_by_name", "parse_stride",
 ]  # fmt: skip
 
 ALLOWED_SIZES = "an integer of at least 1, a list like 8,16,32 or a range like 1:256 or 1:256:8"
@@ -102,6 +102,17 @@ def parse_file(option: str, text: str) -> str:
     from hwcost.files import check_given
 
     check_given(text, None, option)
+    return text
+
+
+def parse_engine(option: str, text: str) -> str:
+    """Where work runs: the name of an engine, with the address that it takes."""
+    from hwcost.sweep.engines import engine_of
+
+    try:
+        engine_of(text)
+    except InvalidValueError as error:
+        raise error.at(option) from None
     return text
 
 
