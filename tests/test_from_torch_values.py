@@ -18,12 +18,13 @@ from torch.nn import functional as F  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from common import real_models  # noqa: E402
-from hwcost import InvalidValueError, Linear, MatMul, SystolicArray, from_torch, network_cost  # noqa: E402
+from hwcost import Gemm, InvalidValueError, Linear, SystolicArray, from_torch, network_cost  # noqa: E402
 from hwcost.importers import read_network  # noqa: E402
 from hwcost.importers.torch.heads import taken_apart  # noqa: E402
 from hwcost.importers.torch.resize import resized  # noqa: E402
 from hwcost.importers.torch.values import _MOST, Values  # noqa: E402
 from hwcost.network.operations import Unsupported  # noqa: E402
+from hwcost.network.run import stored_elements  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -748,8 +749,10 @@ def test_experts_are_priced_for_the_tokens_that_are_routed(name):
     inner = experts.down_proj.shape[2]
     rows = IDS.numel() * model.config.num_experts_per_tok
     routed = {key: each.layer for key, each in network.priced.items() if each.kind == "routed product"}
-    assert sum(layer.m * layer.n * layer.k * layer.batch for layer in routed.values()) == 2 * rows * hidden * inner * 3
-    assert all(isinstance(layer, MatMul) for layer in routed.values())
+    assert sum(layer.m * layer.n * layer.k * layer.count for layer in routed.values()) == 2 * rows * hidden * inner * 3
+    assert all(isinstance(layer, Gemm) for layer in routed.values())
+    weights = sum(stored_elements(layer, SystolicArray(8, 8)) for layer in routed.values())
+    assert weights == 2 * sum(each.numel() for each in experts.parameters())
     rest = network.macs - 2 * rows * hidden * inner * 3
     assert rest == counted(model, input_ids=IDS)  # which does not count grouped products
 

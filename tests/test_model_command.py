@@ -95,8 +95,12 @@ def test_bytes_are_those_of_the_cost_everywhere(good, tree, tmp_path):
         for name, size in content["total"]["bytes"].items():
             assert size == getattr(total, f"dram_{name}_bytes")
             assert size == sum(row["bytes"][name] for row in content["rows"] if row["state"] != "module")
-            if size:
-                assert f"{name}s {in_unit(size, BYTES, 4)}" in line
+            shown = size - (total.dram_activation_weight_bytes if name == "weight" else 0)
+            if shown:
+                assert f"{name}s {in_unit(shown, BYTES, 4)}" in line
+        as_weights = content["total"]["activation_weight_bytes"]
+        assert as_weights == total.dram_activation_weight_bytes > 0
+        assert f"activations as weights {in_unit(as_weights, BYTES, 4)}" in line
         free = [row for row in content["rows"] if row["state"] == "memory-only"]
         key = "fused_bytes" if array is ARRAY else "dram_bytes"
         assert content["memory_only"]["bytes"] == sum(row[key] for row in free) > 0

@@ -28,7 +28,9 @@ def _row(point: BufferPoint) -> dict[str, Any]:
     cost = point.cost
     return {
         "buffer_bytes": point.buffer_bytes, "cycles": cost.cycles, "seconds": cost.seconds,
-        "utilization": cost.utilization, **cost.memory_figures, "again_bytes": point.again_bytes, "kept": point.kept,
+        "utilization": cost.utilization, **cost.memory_figures,
+        "dram_activation_weight_bytes": cost.dram_activation_weight_bytes,
+        "again_bytes": point.again_bytes, "kept": point.kept,
     }  # fmt: skip
 
 

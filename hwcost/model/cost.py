@@ -12,12 +12,15 @@ import numpy as np
 from hwcost.arrays import Size, check_finite, frozen, is_number, product, to_numpy, total, true_divide
 from hwcost.model.sums import Sums
 
-__all__ = ["BYTES", "ENERGY", "JOULES", "PARTS", "Cost"]
+__all__ = ["AS_WEIGHTS", "BYTES", "ENERGY", "JOULES", "MOVED", "PARTS", "Cost"]
 
 PARTS = ("compute", "memory", "overhead")
 """The parts of a cost that can bound a layer."""
-BYTES = ("weight", "input", "output", "partial")
-"""What moves, in the names of the figures of bytes."""
+MOVED = {"weight": "weights", "input": "inputs", "output": "outputs", "partial": "partial sums"}
+BYTES = tuple(MOVED)
+"""What moves, in the names of the figures of bytes; and the same in words."""
+AS_WEIGHTS = "activations as weights"
+"""The second operands of products of two activations, as keys and values of attention."""
 JOULES = ("mac", "sram", "dram", "idle")
 """The parts of the energy."""
 ENERGY = ("energy_joules", "average_watts", "energy_delay")
@@ -40,9 +43,12 @@ class Cost(Sums):
         overhead_cycles: cycles on top of both: start-up, blocks, a constant.
         waiting_cycles: cycles in which the array waits for memory, neither compute nor overhead.
         dram_weight_bytes, dram_input_bytes, dram_output_bytes, dram_partial_bytes: bytes to and from DRAM;
-            partial sums are those that leave a buffer before they are complete, and come back.
+            weights are the second operands of products, partial sums those that leave a buffer before they are
+            complete, and come back.
         sram_weight_bytes, sram_input_bytes, sram_output_bytes, sram_partial_bytes: bytes that the memories next to the
             array read and write: what the array takes and gives, and what DRAM does.
+        dram_activation_weight_bytes, sram_activation_weight_bytes: of the bytes of weights those of operands that are
+            activations in their place: the keys and values of attention.
         mac_joules, sram_joules, dram_joules, idle_joules: energy; None on a machine without figures of energy.
 
     ``cycles`` is compute + overhead + waiting, to the rounding of floats. :mod:`hwcost.model.spent` has the counts of
@@ -73,6 +79,8 @@ class Cost(Sums):
     sram_input_bytes: Size = 0
     sram_output_bytes: Size = 0
     sram_partial_bytes: Size = 0
+    dram_activation_weight_bytes: Size = 0
+    sram_activation_weight_bytes: Size = 0
     mac_joules: Size | None = None
     sram_joules: Size | None = None
     dram_joules: Size | None = None
@@ -114,6 +122,19 @@ class Cost(Sums):
     def sram_bytes(self) -> Size:
         """Bytes that the memories next to the array read and write."""
         return self._all("sram", "bytes")
+
+    @property
+    def dram_parts(self) -> dict[str, Size]:
+        """Bytes to and from DRAM by what moves, in words; activations in the place of weights are no weights.
+
+        >>> from hwcost import MatMul, SystolicArray, layer_cost
+        >>> layer_cost(MatMul(m=10, n=12, k=16), SystolicArray(8, 8)).dram_parts
+        {'weights': 0, 'inputs': 160, 'outputs': 120, 'partial sums': 0, 'activations as weights': 192}
+        """
+        no_weights = self.dram_activation_weight_bytes
+        parts = {words: getattr(self, f"dram_{kind}_bytes") for kind, words in MOVED.items()}
+        weights = total(parts["weights"], product(-1, no_weights))
+        return parts | {"weights": weights, AS_WEIGHTS: no_weights}
 
     def _all(self, level: str, unit: str) -> Size:
         return total(*(getattr(self, f"{level}_{kind}_{unit}") for kind in BYTES))

@@ -55,6 +55,7 @@ class Gemm(Value):
             group use the same keys. Divides ``count``.
         inputs_shared_by: number of consecutive products that use the same m x k operand. Divides ``count``; 1 if
             ``weights_shared_by`` is above 1, since products that share both operands are the same product.
+        of_activations: 1 if the k x n operand is no weight but a result, as the keys or values of attention; else 0.
         on_chip: the operands ("weights", "inputs", "outputs") that are in the buffer before, or stay there: they do not
             cross DRAM.
 
@@ -75,6 +76,7 @@ class Gemm(Value):
     image: tuple[Size, ...] = _stacked_as(_as_image)
     weights_shared_by: Size = 1
     inputs_shared_by: Size = 1
+    of_activations: Size = field(default=0, repr=False)
     on_chip: tuple[str, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:

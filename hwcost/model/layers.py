@@ -196,7 +196,7 @@ class MatMul(Value):
     def gemms(self) -> tuple[Gemm, ...]:
         """``batch`` products."""
         shared = {"weights_shared_by": self.weights_shared_by, "inputs_shared_by": self.inputs_shared_by}
-        return (Gemm.of_checked(m=self.m, n=self.n, k=self.k, count=self.batch, **shared),)
+        return (Gemm.of_checked(m=self.m, n=self.n, k=self.k, count=self.batch, of_activations=1, **shared),)
 
 
 # ---------------------------------------------------------------- checks

@@ -9,7 +9,8 @@ their length. Then the memories next to the array
 
     energy = e_mac * MACs + e_read * read + e_write * written + e_dram * DRAM bytes + idle watts * seconds
 
-with partial sums of ``partial_bytes`` each. Registers count in e_mac.
+with partial sums of ``partial_bytes`` each. Registers count in e_mac. The k x n
+operand of a product of two activations goes the way of weights, and its bytes are told apart as well.
 
 Sources: the counts are those of SCALE-Sim (Samajdar et al., ISPASS 2020) on the side of the array. The sum over actions
 is that of Accelergy (Wu et al., ICCAD 2019).
@@ -22,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from hwcost.arrays import Size, maximum, product, total, true_divide
-from hwcost.model.layout import Work
+from hwcost.model.layout import Work, is_zero
 from hwcost.model.strips import needed_inputs
 from hwcost.model.sums import Sums
 from hwcost.model.traffic import MOVED, bytes_of, sram_accesses, traffic_of
@@ -48,6 +49,8 @@ class Spent(Sums):
     sram_input_bytes: Size = 0
     sram_output_bytes: Size = 0
     sram_partial_bytes: Size = 0
+    dram_activation_weight_bytes: Size = 0
+    sram_activation_weight_bytes: Size = 0
     mac_joules: Size | None = None
     sram_joules: Size | None = None
     dram_joules: Size | None = None
@@ -87,7 +90,9 @@ def spent(work: Work, moved: Mapping[str, Size] | None) -> Spent:
     read = [mul(accesses["weights"], size), mul(accesses["inputs"], size)]
     leaves = 0 if "outputs" in work.gemm.on_chip else stored
     sram = add(read[0], dram[0]), add(read[1], dram[1]), add(stored, leaves), add(kept, kept)
-    found = Spent(**dict(zip(_BYTES, (*dram, *sram), strict=True)))
+    of_activations = work.gemm.of_activations
+    no_weights = () if is_zero(of_activations) else (mul(of_activations, dram[0]), mul(of_activations, sram[0]))
+    found = Spent(**dict(zip(_BYTES, (*dram, *sram, *no_weights), strict=False)))
     return (
         _with_energy(found, work, sums=(add(leaves, kept), add(stored, kept)), read=read) if array.has_energy else found
     )

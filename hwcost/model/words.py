@@ -9,14 +9,12 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.folds import FOLD_TIMINGS
 from hwcost.machine.memory import Memory
 from hwcost.machine.terms import Term
-from hwcost.model.cost import BYTES as MOVED
-from hwcost.model.cost import JOULES
+from hwcost.model.cost import AS_WEIGHTS, JOULES, MOVED
 from hwcost.units import BYTES, ENERGIES, POWERS, in_unit, printable, shortlist
 
 __all__ = ["CHARGES", "FREE", "bytes_text", "energy_text", "lower_bound", "missing_text", "partial_folds", "uncharged"]
 
 _NAMED = 10
-_NAMES = {"partial": "partial sums"}
 FREE = {
     "memory": "without a bandwidth memory takes no time",
     "fill and drain": "ideal folds fill and drain for free",
@@ -31,17 +29,19 @@ CHARGES = frozenset(
 _SPENT = {"mac": "of MACs", "sram": "next to the array", "dram": "for DRAM", "idle": "at all times"}
 
 
-def bytes_text(figures: Mapping[str, Any]) -> str:
+def bytes_text(figures: Mapping[str, Any], as_weights: Any = 0) -> str:
     """Bytes that cross DRAM, by what moves, and those next to the array.
 
     Args:
         figures: as :attr:`hwcost.Cost.memory_figures` gives them.
+        as_weights: of the bytes of weights those of activations in their place.
 
     >>> from hwcost import Linear, SystolicArray, layer_cost
     >>> bytes_text(layer_cost(Linear(400, 120), SystolicArray(8, 8)).memory_figures)
     '48.52 kB to and from DRAM: weights 48 kB, inputs 400 B, outputs 120 B; 149.7 kB next to the array'
     """
-    parts = {_NAMES.get(kind, f"{kind}s"): figures[f"dram_{kind}_bytes"] for kind in MOVED}
+    parts = {words: figures[f"dram_{kind}_bytes"] for kind, words in MOVED.items()}
+    parts |= {"weights": parts["weights"] - as_weights, AS_WEIGHTS: as_weights}
     by_kind = ", ".join(f"{name} {in_unit(size, BYTES, 4)}" for name, size in parts.items() if size)
     whole, near = (in_unit(figures[f"{level}_bytes"], BYTES, 4) for level in ("dram", "sram"))
     return f"{whole} to and from DRAM{': ' if by_kind else ''}{by_kind}; {near} next to the array"

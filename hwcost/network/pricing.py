@@ -368,6 +368,7 @@ def _stacked(gemms: list[Gemm], array: SystolicArray, *, counts_bytes: bool = Fa
         or array.depthwise_columns,
         "inputs": counts_bytes or array.has_memory_limit or array.terms,
         "image": counts_bytes or array.has_buffers,
+        "of_activations": counts_bytes,
     }
     without = [name for name, is_asked in asked.items() if not is_asked]
     return Gemm.stack(gemms, functools.partial(arrays.stack, broadcast_with=array.sweeps), without)

@@ -24,8 +24,7 @@ from typing import Any, NamedTuple
 from hwcost.arrays import Size, product, total
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
-from hwcost.model.gemm import Gemm
-from hwcost.model.layers import MatMul
+from hwcost.model.gemm import Gemm, share
 from hwcost.model.layout import is_zero
 from hwcost.model.moves import Move, move_cost, move_figure
 from hwcost.model.sums import where
@@ -150,8 +149,6 @@ def stored_elements(layer: Any, array: SystolicArray, relaxation: Relaxation = E
     >>> stored_elements(Conv2d(16, 65, 3, height=8, width=8), array) == 9 * 16 * 128
     True
     """
-    if isinstance(layer, MatMul):
-        return 0
     return total(0, *(_stored(gemm, array, relaxation) for gemm in layer.gemms()))
 
 
@@ -179,8 +176,10 @@ def stored_by_layer(layers: Mapping[str, Any], array: SystolicArray, relaxation:
 
 
 def _stored(gemm: Gemm, array: SystolicArray, relaxation: Relaxation) -> Size:
+    if not is_zero(gemm.of_activations):
+        return 0
     multiple = array.filter_multiple
-    filters = product(gemm.n, gemm.count)
+    filters = product(gemm.n, share(gemm.count, gemm.weights_shared_by))
     if not (type(multiple) is int and multiple == 1):
         filters = product(relaxation.ceil_div(filters, multiple), multiple)
     return product(gemm.k, filters, what="the weights")

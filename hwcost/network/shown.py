@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from hwcost.arrays import is_number
 from hwcost.model.columns import cost_columns, terms_of
 from hwcost.model.cost import Cost
-from hwcost.model.layers import MatMul
+from hwcost.model.layout import is_zero
 from hwcost.model.shapes import layer_shape
 from hwcost.model.words import bytes_text, energy_text
 from hwcost.tables import Column, Document
@@ -80,7 +80,7 @@ def network_records(network: Network_) -> list[dict[str, Any]]:
             "name": name, "path": operation.path, "kind": operation.kind, "state": state,
             "shape": layer_shape(layer) if operation.is_priced else str(layer),
             "macs": sum(gemm.macs for gemm in gemms),
-            "weights": 0 if isinstance(layer, MatMul) else sum(gemm.elements("weights") for gemm in gemms),
+            "weights": sum(gemm.elements("weights") for gemm in gemms if is_zero(gemm.of_activations)),
             "widths": ", ".join(operation.widths),
         })  # fmt: skip
     return found
@@ -97,7 +97,7 @@ def document_of(report: Report_) -> Document:
     costs = cost_columns(rows, report.layers.__getitem__, report.total)
     columns = [Column[str]("operation", printable, to_the_left=True), *costs.values()]
     figures = report.total.memory_figures
-    below = {"total": _totals(report.total), "bytes": bytes_text(figures)}
+    below = {"total": _totals(report.total), "bytes": bytes_text(figures, report.total.dram_activation_weight_bytes)}
     if report.total.energy_joules is not None:
         below["energy"] = energy_text(figures)
     missing = ", ".join(map(printable, report.unsupported))

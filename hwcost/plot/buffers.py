@@ -36,12 +36,8 @@ def buffers_figure(points: Sequence[Any], title: str = "", *, ax: Any = None) ->
     """
     sizes = [point.buffer_bytes for point in points]
     places = range(len(sizes))
-    parts = {
-        "weights": [float(point.cost.dram_weight_bytes) for point in points],
-        "inputs": [float(point.cost.dram_input_bytes) for point in points],
-        "outputs": [float(point.cost.dram_output_bytes) for point in points],
-        "partial sums": [float(point.cost.dram_partial_bytes) for point in points],
-    }
+    moved = [point.cost.dram_parts for point in points]
+    parts = {words: [float(each[words]) for each in moved] for words in moved[0]} if moved else {}
     seconds = [float(point.cost.seconds) for point in points]
     size = max(6.0, 3.0 + 0.7 * len(sizes)), 5.0
     with canvas(ax, ("bytes of DRAM", "time"), size, stacked(3, 2)) as drawing:

@@ -8,13 +8,12 @@ from typing import Any
 
 from hwcost.errors import InvalidValueError
 from hwcost.model.breakdown import KINDS
-from hwcost.model.cost import BYTES, JOULES, Cost
+from hwcost.model.cost import AS_WEIGHTS, JOULES, MOVED, Cost
 from hwcost.model.traffic import MEMORY, OPERANDS, transfers_of
 from hwcost.plot.bars import draw_stacked, draw_time, draw_utilization, draw_waste, name_layers
 from hwcost.plot.canvas import Canvas, canvas, stacked
 from hwcost.plot.roofline import draw_roofline
-from hwcost.units import BYTES as BYTE_UNITS
-from hwcost.units import ENERGIES, shorten_name
+from hwcost.units import BYTES, ENERGIES, shorten_name
 
 __all__ = ["PICTURES", "network_data", "network_figure"]
 
@@ -22,7 +21,7 @@ PICTURES = ("time", "waste", "memory", "roofline")
 """What :func:`network_figure` can draw."""
 
 _PANELS = {"time": {"time": 2.5, "utilization": 1.3}, "waste": {"waste": 2.4}, "memory": {"DRAM": 1.6, "energy": 1.6}}
-_MOVED = {"weight": "weights", "input": "inputs", "output": "outputs", "partial": "partial sums"}
+_MOVED = {words: words for words in (*MOVED.values(), AS_WEIGHTS)}
 _SPENT = {"mac": "MACs", "sram": "next to the array", "dram": "DRAM", "idle": "at all times"}
 _NAMES = 1.5
 _ROOFLINE = 4.4
@@ -85,7 +84,7 @@ def _layer_data(row: Any, total: Cost, sizes: Mapping[str, float]) -> dict[str, 
         "macs": float(cost.macs),
         "bytes": float(moved),
         "shares": row.breakdown.shares,
-        "dram_bytes": {kind: float(getattr(cost, f"dram_{kind}_bytes")) for kind in BYTES},
+        "dram_bytes": {words: float(size) for words, size in cost.dram_parts.items()},
         "joules": None if cost.energy_joules is None else {each: getattr(cost, f"{each}_joules") for each in JOULES},
         "extrapolated": bool(row.beyond),
     }
@@ -146,6 +145,6 @@ _DRAWN: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
     "time": draw_time,
     "utilization": draw_utilization,
     "waste": lambda axes, data: draw_waste(axes, data, KINDS),
-    "DRAM": lambda axes, data: draw_stacked(axes, data, "dram_bytes", _MOVED, BYTE_UNITS, "DRAM"),
+    "DRAM": lambda axes, data: draw_stacked(axes, data, "dram_bytes", _MOVED, BYTES, "DRAM"),
     "energy": lambda axes, data: draw_stacked(axes, data, "joules", _SPENT, ENERGIES, "energy"),
 }

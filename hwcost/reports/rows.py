@@ -200,6 +200,7 @@ class Summary(Value, Records):
             **{f"{name}_cycles": getattr(cost, f"{name}_cycles") for name in (*PARTS, "waiting")},
             "pe_cycles": dict(breakdown.figures()),
             "bytes": {kind: getattr(cost, f"dram_{kind}_bytes") for kind in BYTES},
+            "activation_weight_bytes": cost.dram_activation_weight_bytes,
             "dram_bytes": cost.dram_bytes,
             "sram_bytes": cost.sram_bytes,
             **{f"sram_{kind}_bytes": getattr(cost, f"sram_{kind}_bytes") for kind in BYTES},

@@ -138,7 +138,7 @@ def _below(summary: Summary_) -> dict[str, str]:
         texts["lower bound"] = why
     if not summary.is_withheld():
         texts |= _parts_of_time(summary)
-    texts["bytes"] = bytes_text(cost.memory_figures)
+    texts["bytes"] = bytes_text(cost.memory_figures, cost.dram_activation_weight_bytes)
     if cost.energy_joules is not None and not (cost.idle_joules and summary.is_withheld()):
         texts["energy"] = energy_text(cost.memory_figures)
     if summary.peak is not None:

@@ -16,6 +16,7 @@ from hwcost.importers.lists.rows import LARGEST
 from hwcost.importers.naming import UniqueNames
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Conv2d, Linear, MatMul
+from hwcost.model.layout import is_zero
 from hwcost.network.network import Network
 from hwcost.units import as_cell, shortlist
 
@@ -157,6 +158,8 @@ def _sharing(layer: MatMul | Gemm) -> Row:
 
 
 def _gemm(gemm: Gemm) -> Row:
+    if not is_zero(gemm.of_activations):
+        return _matmul(MatMul(gemm.m, gemm.n, gemm.k, gemm.count, gemm.weights_shared_by, gemm.inputs_shared_by))
     sizes = {"m": gemm.m, "n": gemm.n, "k": gemm.k, **_unless_1("count", gemm.count)}
     tensors = {"window": gemm.window, "inputs": gemm.inputs}
     return {"kind": "gemm", **sizes, **{name: each for name, each in tensors.items() if each}, **_sharing(gemm)}

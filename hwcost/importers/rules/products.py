@@ -271,7 +271,7 @@ def matrix_product(call: Call, a: Matrix, b: Matrix, inner: Axis) -> LoweredLaye
     batch = call.widths.join_broadcast((a.batch, b.batch), call.kind)
     count = math.prod(map(call.widths.size, batch))
     sharing = (count // a.distinct, count // b.distinct) if count else (1, 1)
-    return _products(call, a.free, inner, b.free, batch, weight, sharing)
+    return _products(call, a.free, inner, b.free, batch, weight, sharing, are_weights=of_b)
 
 
 def _is_one(call: Call, batch: Sequence[Axis]) -> bool:
@@ -293,15 +293,24 @@ def _products(
     batch: Sequence[Axis],
     weight: Any,
     sharing: tuple[int, int] = (1, 1),
+    *,
+    are_weights: bool = False,
 ) -> LoweredLayer:
+    """Products of matrices, of which the second ones may be weights."""
     size, together = call.widths.size, call.merge(batch)
-    sizes = call.open(m=rows, batch=together) | {"k": inner, "n": columns}
+    opened = call.open(m=rows, batch=together)
+    sizes = opened | {"k": inner, "n": columns}
     m, n = size(rows), size(columns)
     # a batch that changes need not stay a multiple
-    of_a, of_b = (of if "batch" not in sizes or call.widths.stays_multiple(together, of) else 1 for of in sharing)
+    of_a, of_b = (of if "batch" not in opened or call.widths.stays_multiple(together, of) else 1 for of in sharing)
     # if products share both operands, the sharing counts that saves more
     shared = (of_b, 1) if n * (of_b - 1) * of_a >= m * (of_a - 1) * of_b else (1, of_a)
-    return LoweredLayer(MatMul(m, n, size(inner), size(together), *shared), call.kind, sizes, weight)
+    if not are_weights:
+        return LoweredLayer(MatMul(m, n, size(inner), size(together), *shared), call.kind, sizes, weight)
+    of_b, of_a = shared
+    layer = Gemm(m, n, size(inner), size(together), weights_shared_by=of_b, inputs_shared_by=of_a)
+    sizes = {"count" if name == "batch" else name: axis for name, axis in sizes.items()}
+    return LoweredLayer(layer, call.kind, sizes, weight)
 
 
 def routed(call: Call, a: Any, b: Any) -> tuple[LoweredLayer, ...]:
@@ -319,9 +328,10 @@ def routed(call: Call, a: Any, b: Any) -> tuple[LoweredLayer, ...]:
     call.widths.fix(rows, call.kind)
     share, more = divmod(size(rows), of)
     weight = b if call.is_parameter(b) else None
+    product = MatMul if weight is None else Gemm
     return tuple(
         LoweredLayer(
-            MatMul(m, size(columns), size(inner), batch),
+            product(m, size(columns), size(inner), batch),
             "routed product",
             {"k": inner, "n": columns},
             weight,

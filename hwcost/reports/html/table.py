@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from hwcost.model.columns import TERMS
-from hwcost.model.cost import Cost
+from hwcost.model.cost import AS_WEIGHTS, MOVED, Cost
 from hwcost.reports.html.inline import text_of
 from hwcost.reports.lines import Line, lines_of
 from hwcost.reports.shown import WASTE, document_of
@@ -32,6 +32,7 @@ _WORDS = {
     "energy": "of multiply-accumulates, memories, DRAM, and idle power",
     "MACs": "multiply-accumulates",
     "PE-cycles": "cycles x processing elements (PEs): what the array could have done",
+    f"DRAM: {AS_WEIGHTS}": "second operands of products of two activations: keys and values of attention",
     "near memory": "bytes that the memories next to the array read and write",
 }
 """What terms mean that the text does not explain."""
@@ -64,16 +65,17 @@ def _joules(energy: float) -> str:
     return micro(in_unit(energy, ENERGIES, 4))
 
 
+def _moved(words: str) -> _Figure:
+    return _Figure(f"DRAM: {words}", lambda cost: cost.dram_parts[words], _bytes)
+
+
 _MORE = (
     _Figure("MACs", lambda cost: cost.macs, number),
     _Figure("PE-cycles", lambda cost: cost.pe_cycles, number),
     _Figure("compute cycles", lambda cost: cost.compute_cycles, number),
     _Figure("memory cycles", lambda cost: cost.memory_cycles, number),
     _Figure("overhead cycles", lambda cost: cost.overhead_cycles, number),
-    _Figure("DRAM: weights", lambda cost: cost.dram_weight_bytes, _bytes),
-    _Figure("DRAM: inputs", lambda cost: cost.dram_input_bytes, _bytes),
-    _Figure("DRAM: outputs", lambda cost: cost.dram_output_bytes, _bytes),
-    _Figure("DRAM: partial sums", lambda cost: cost.dram_partial_bytes, _bytes),
+    *map(_moved, (*MOVED.values(), AS_WEIGHTS)),
     _Figure("near memory", lambda cost: cost.sram_bytes, _bytes),
     _Figure("energy: MACs", lambda cost: cost.mac_joules, _joules),
     _Figure("energy: near memory", lambda cost: cost.sram_joules, _joules),

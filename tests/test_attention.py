@@ -1,4 +1,4 @@
-"""Products of two activations that are the scores and the values of attention are called so."""
+"""Products of two activations: the scores and the values of attention by name, and bytes that are no weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 from torch_modules import Of  # noqa: E402
 
-from hwcost import SystolicArray, advise, from_torch  # noqa: E402
+from hwcost import Linear, MatMul, SystolicArray, advise, from_torch, network_cost  # noqa: E402
+from hwcost.importers.lowered import Step, times_over  # noqa: E402
+from hwcost.network.axes import AxisTracker  # noqa: E402
+from hwcost.network.peak import peak_of  # noqa: E402
+from hwcost.network.run import stored_elements  # noqa: E402
+from hwcost.reports import summarise  # noqa: E402
+from hwcost.reports.html import html_report  # noqa: E402
 
 TOKENS = (1, 6, 16)
 
@@ -180,3 +186,93 @@ def test_products_of_a_tflite_file():
     weights = net.op("SOFTMAX", [scores], {"net/attn/Softmax": (2, 5, 6)})
     net.op("BATCH_MATMUL", [weights, v], {"net/attn/MatMul_1": (2, 5, 7)})
     assert list(lite.network_of(net).priced) == ["net.attn:scores", "net.attn:values"]
+
+
+# ---------------------------------------------------------------- bytes
+
+
+ARRAYS = {
+    "plain": SystolicArray(8, 8),
+    "bandwidth": SystolicArray(8, 16, dram_bytes_per_s=1e9, bytes_per_element=2.0),
+    "roomy": SystolicArray(16, 16, buffer_bytes=1e9),
+    "small": SystolicArray(16, 16, buffer_bytes=2048.0),
+}
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_keys_and_values_are_no_weights(array):
+    """What is called weights in bytes and in memory is that of parameters; the second operands are told apart."""
+    network = from_torch(nn.Sequential(*(Block(masked) for _ in range(2))), TOKENS)
+    report = network_cost(network, array)
+    size = array.bytes_per_element
+    for name, layer in network.priced.items():
+        cost, is_product = report.layers[name], isinstance(layer.layer, MatMul)
+        assert cost.dram_activation_weight_bytes == (cost.dram_weight_bytes if is_product else 0)
+        assert cost.sram_activation_weight_bytes == (cost.sram_weight_bytes if is_product else 0)
+        assert cost.dram_parts["weights"] == (0 if is_product else cost.dram_weight_bytes)
+        assert sum(cost.dram_parts.values()) == cost.dram_bytes
+    parameters = sum(each.numel() for each in nn.Sequential(*(Block(masked) for _ in range(2))).parameters())
+    biases = 2 * 5 * 16
+    peak = peak_of(network, array)
+    assert peak.weights == size * (parameters - biases)
+    if array is not ARRAYS["small"]:  # else they are read again
+        assert report.total.dram_parts["weights"] == peak.weights
+        assert report.total.dram_activation_weight_bytes == 2 * 2 * size * 6 * 16
+    stacked = network_cost({name: each.layer for name, each in network.priced.items()}, array)
+    assert stacked.total.dram_activation_weight_bytes == report.total.dram_activation_weight_bytes
+
+
+def test_stacked_products_count_them_too():
+    """Sizes that are arrays are priced in one call, and not one by one."""
+    np = pytest.importorskip("numpy")
+    array = SystolicArray(8, 8)
+    sizes = np.array([4, 8, 12])
+    layers = {"scores": MatMul(6, sizes, 8, 2), "fc": Linear(16, sizes)}
+    total = network_cost(layers, array).total
+    assert total.dram_activation_weight_bytes.tolist() == (2 * 8 * sizes).tolist()
+    assert total.dram_parts["weights"].tolist() == (16 * sizes).tolist()
+    one = [network_cost({"scores": MatMul(6, int(n), 8, 2), "fc": Linear(16, int(n))}, array).total for n in sizes]
+    assert [each.dram_activation_weight_bytes for each in one] == total.dram_activation_weight_bytes.tolist()
+    assert total.cycles.tolist() == [each.cycles for each in one]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_attention_in_a_loop_has_no_weights(times):
+    (gemm,) = MatMul(6, 5, 8, 2).gemms()
+    step = Step("a", "bmm", "", MatMul(6, 5, 8, 2))
+    (many,) = times_over(step, times, AxisTracker(), "a loop")
+    assert stored_elements(many.layer, SystolicArray(8, 8)) == 0
+    assert many.layer.macs == times * gemm.macs
+
+
+def test_stacked_weights_are_weights():
+    """Matrices of experts, say: a product of which the second operands are parameters."""
+
+    class Experts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(4, 8, 6))
+
+        def forward(self, x):
+            return torch.bmm(x, self.weight)
+
+    network = from_torch(Experts(), (4, 5, 8))
+    layer, array = network["weight"], SystolicArray(8, 8)
+    cost = network_cost(network, array).total
+    assert stored_elements(layer, array) == cost.dram_parts["weights"] == 4 * 8 * 6
+    assert cost.dram_activation_weight_bytes == 0
+    assert cost.cycles == network_cost({"a": MatMul(5, 6, 8, 4)}, array).total.cycles
+
+
+def test_text_page_and_json_call_them_alike():
+    network = from_torch(Attention(masked), TOKENS)
+    summary = summarise(network, SystolicArray(8, 8))
+    whole = summary.cost.dram_activation_weight_bytes
+    assert summary.as_dict()["total"]["activation_weight_bytes"] == whole
+    texts = f"weights {summary.cost.dram_parts['weights'] / 1000:.4g} kB", f"activations as weights {whole:.4g} B"
+    assert all(text in str(summary) for text in texts)
+    page = html_report(summary, network)
+    assert all(text in page for text in texts)
+    assert "DRAM: activations as weights" in page
+    plain = summarise({"fc": Linear(8, 8)}, SystolicArray(8, 8))
+    assert "activations as weights" not in str(plain) + html_report(plain)
