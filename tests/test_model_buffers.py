@@ -6,11 +6,13 @@ import csv
 import dataclasses
 import io
 import json
+import re
 
 import pytest
 
-from hwcost import InvalidValueError, SystolicArray, network_cost
+from hwcost import InvalidValueError, Linear, Network, SystolicArray, network_cost
 from hwcost.importers import read_network
+from hwcost.importers.lists import write_layers
 from hwcost.network.buffers import buffer_curve, enough_for
 from hwcost.network.residency import plan_of
 
@@ -195,3 +197,13 @@ def test_the_memory_of_a_network_is_drawn(good, refused, tmp_path):
     assert "MODEL" in message
     assert "which layer reads what" in message
     assert "--buffer cannot be used: no tile" in refused(*drawn, "--buffer", "60")
+
+
+def test_names_that_are_numbers_are_names_of_layers(good, tmp_path):
+    path = tmp_path / "net.csv"
+    layers = {"0": Linear(512, 512, batch=196), "2.1": Linear(512, 300, batch=196), "fc": Linear(300, 10)}
+    write_layers(str(path), Network.of_layers("net", layers))
+    out = good("model", path, "--s1", "16", "--s2", "16", "--buffer", "16k,1m")
+    assert "(layer 0, layer 2.1)" in out
+    assert re.search(r"each operand once: layer \S+ with \S+ KiB, layer \S+ with \S+ KiB, fc with ", out)
+    assert "again: those of operands that cross DRAM more than once" in out

@@ -57,7 +57,8 @@ def from_csv(text):
 
 
 def test_the_text(good):
-    head, budgets, front = good(*LIST, *SMALL, "--clock", "700MHz").split("\n\n")
+    head, budgets, front, terms = good(*LIST, *SMALL, "--clock", "700MHz").split("\n\n")
+    assert terms.startswith("fastest: the shortest time; busiest: the highest utilization; PEs: processing elements;")
     assert head.splitlines() == [
         "network      lenet: ideal folds, 700 MHz; 5 layers, 416,520 MACs",
         "arrays       6 of 8-16 x 8-32; weight stationary, output stationary: 12 points",
@@ -132,12 +133,13 @@ def test_the_fastest_points(rows_of, top, front):
 
 def test_the_front_alone_as_text(good):
     out = good(*LIST, "--rows", "1:16", "--cols", "1:16", "--front-only")
-    title, _, *rows = out.splitlines()
+    (title, _, *rows), (terms, *_) = (part.splitlines() for part in out.split("\n\n"))
+    assert "busiest" not in terms
     assert len(rows) == int(title.split()[0]) > 20
     assert "fastest" not in title
     few = good(*LIST, "--rows", "1:16", "--cols", "1:16", "--front-only", "--top", "2")
     assert few.splitlines()[0] == f"{title}; the 2 fastest"
-    assert len(few.splitlines()) == 4
+    assert len(few.partition("\n\n")[0].splitlines()) == 4
     whole = good(*LIST, "--rows", "1:16", "--cols", "1:16")
     assert f"{title}; the 20 fastest" in whole
 

@@ -97,7 +97,8 @@ def test_bytes_on_demand(good):
 
 
 def test_the_text_says_what_is_swept(good):
-    head, budgets, front = good(*LIST, *ENERGY).split("\n\n")
+    head, budgets, front, terms = good(*LIST, *ENERGY).split("\n\n")
+    assert "most frugal: the least energy" in terms
     lines = head.splitlines()
     assert lines[0].startswith("network      lenet: ideal folds, 1 GHz, energy of 45nm-textbook; ")
     assert "; buffer 8 KiB, 16 KiB, 32 KiB; bandwidth 2 GB/s, 4 GB/s: 24 points" in lines[1]

@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,7 +15,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers.lists import write_layers
 from hwcost.network.operations import MemoryOnly
 from hwcost.sweep import sweep
-from hwcost.tables import LONGEST, Column, Document
+from hwcost.tables import LONGEST, Column, Document, Documents
 
 LAYERS = {
     "body.<b>conv": Conv2d(3, 8, 3, height=8, width=8, padding=1),
@@ -228,9 +229,10 @@ LONG = f"encoder.{'a' * 300}.out"
 def test_cells_are_cut_on_a_terminal_alone():
     document = Document("names", [Column("name", str, to_the_left=True)], [LONG, "short"])
     assert LONG in str(document).splitlines()
-    (cut,) = [line for line in document.lines(width=80) if line.startswith("enco")]
-    assert "..." in cut
-    assert len(cut) == LONGEST
+    for width, most in ((300, LONGEST), (80, 80)):
+        (cut,) = [line for line in document.lines(width=width) if line.startswith("enco")]
+        assert "..." in cut
+        assert len(cut) == most
     assert LONG in document.html()
 
 
@@ -251,3 +253,73 @@ def test_in_a_pipe_devices_have_their_words_in_full(hwcost):
     for name, line in zip(device_names(), lines, strict=True):
         assert line.startswith(f"{name} ")
         assert read_device(name).summary in line
+
+
+WIDE = [
+    Column("name", str, to_the_left=True),
+    Column("time[ms]", lambda row: "1" * 10),
+    Column("util[%]", lambda row: "2" * 10, rank=1),
+    Column("folds", lambda row: "3" * 10, rank=2),
+]
+TERMS = {"time": "of the layer", "util, folds": "what else there is", "-": "not known"}
+
+
+@pytest.mark.parametrize(
+    ("width", "missing", "terms"),
+    [
+        (None, "", "time: of the layer; util, folds: what else there is; -: not known"),
+        (50, "", "time: of the layer; util, folds: what else there is; -: not known"),
+        (40, "folds", "time: of the layer; util: what else there is; -: not known"),
+        (20, "util, folds", "time: of the layer; -: not known"),
+    ],
+)
+def test_columns_that_do_not_fit_are_named_and_not_explained(width, missing, terms):
+    document = Document("title", WIDE, ["layer"], terms=TERMS)
+    text = " ".join(" ".join(document.lines(width=width, elsewhere="--csv")).split())
+    assert text.endswith(terms)
+    assert (f"not shown {missing}; a wider terminal or --csv shows them" in text) is bool(missing)
+    assert ("not shown" in text) is bool(missing)
+
+
+def test_what_one_of_several_tables_shows_is_explained():
+    narrow, whole = Document("narrow", WIDE, ["a" * 30], terms=TERMS), Document("more", WIDE[3:], [1])
+    lines = list(Documents([narrow, whole]).lines(width=40))
+    assert any(line.startswith("not shown    util, folds;") for line in lines)
+    assert " ".join(lines[-2:]).startswith("time: of the layer; folds: what else there is; -: not known")
+    assert "not shown" not in str(Documents([narrow, whole]))
+
+
+def test_short_texts_and_cut_words_keep_lines_within_the_width():
+    column = Column("array", lambda row: "gemmini, " * 7, to_the_left=True, short=lambda row: "gemmini")
+    lines = list(Document("title", [column, WIDE[1]], ["a"], below={"note": "word " * 40}).lines(width=40))
+    assert lines[3].split() == ["gemmini", "1" * 10]
+    assert max(map(len, lines)) <= 40
+    assert all(line.startswith(" " * 13) for line in lines[6:])
+    (cut,) = list(Document("title", [WIDE[0], WIDE[1]], ["encoder.layers.11.dense"]).lines(width=26))[3:]
+    assert cut == "en....11.dense  1111111111"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "model net.csv --device gemmini", "compare net.csv --devices gemmini,tpu-v1,edge-tpu",
+        "advise net.csv --device gemmini", "sweep net.csv --rows 8,16 --cols 8,16 --bandwidth 1e9 --buffer 64k,128k",
+        "model net.csv --s1 8 --s2 8 --buffer 16k,64k", "estimate --k 3 --c 8 --f 8,16 --s1 8 --s2 8",
+    ],
+)  # fmt: skip
+def test_tables_are_as_wide_as_the_terminal(hwcost, tmp_path, monkeypatch, command, width):
+    monkeypatch.chdir(tmp_path)
+    write_layers("net.csv", NETWORK)
+    _, piped, _ = hwcost(*command.split())
+    assert "not shown" not in piped
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, _ = hwcost(*command.split())
+    assert max(map(len, out.splitlines())) <= width
+    heads = {word.partition("[")[0] for line in piped.splitlines() for word in line.split() if "[" in word}
+    gone = " ".join(" ".join(out.split()).partition("not shown ")[2].partition(";")[0].split(", "))
+    for head in heads - set(gone.split()):
+        assert head in out
+    assert " ".join(piped.split()).count(": ") >= " ".join(out.split()).count(": ")

@@ -127,14 +127,14 @@ def _by_width(advice: Advice_) -> list[Column[Any]]:
         Column("size", lambda each: number(each.width.size)),
         Column("to", of_step(lambda step: number(step.size)), words=_TERMS["to"]),
         Column(f"saves{word}", saved(lambda step: step.saved), share=_share(advice)),
-        Column("per channel", saved(lambda step: step.saved_per_channel), words=_TERMS["per channel"]),
+        Column("per channel", saved(lambda step: step.saved_per_channel), words=_TERMS["per channel"], rank=1),
         Column("network", of_step(lambda step: _speed_up(step, advice)), words=_TERMS["network"]),
         Column("MACs lost", of_step(lambda step: f"{percent(step.macs / advice.total.macs)} %" if advice.total.macs
-                                    else number(step.macs)), rank=1),
-        Column("layers", lambda each: str(len(each.layers)), rank=2),
-        Column("next", lambda each: NOT_SHOWN if each.cheaper is None else number(each.cheaper.size), rank=3,
+                                    else number(step.macs)), rank=3),
+        Column("layers", lambda each: str(len(each.layers)), rank=4),
+        Column("next", lambda each: NOT_SHOWN if each.cheaper is None else number(each.cheaper.size), rank=5,
                words=_TERMS["next"]),
-        Column("free up to", _free, words=_TERMS["free up to"]),
+        Column("free up to", _free, words=_TERMS["free up to"], rank=2),
     ]  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def _by_layer(advice: Advice_) -> list[Column[Any]]:
         Column("to", of_step(lambda row, step: number(step.size)), words=_TERMS["to"]),
         Column("layer", of_step(lambda row, step: marked(f"{row.width.speed_up(row.layer):.3f}x", step.extrapolated))),
         Column("network", of_step(lambda row, step: _speed_up(step, advice)), words=_TERMS["network"]),
-        Column("free up to", lambda row: _free(row.width), words=_TERMS["free up to"]),
+        Column("free up to", lambda row: _free(row.width), words=_TERMS["free up to"], rank=1),
     ]
 
 

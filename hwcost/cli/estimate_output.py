@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -15,9 +15,11 @@ from hwcost.arrays import Size
 from hwcost.cli.formula import formula, split_text
 from hwcost.cli.shared.machines import ENDS
 from hwcost.cli.shared.workload import Workload
+from hwcost.model.columns import TERMS as COST_TERMS
 from hwcost.model.layout import Work, lowered
 from hwcost.model.words import bytes_text, energy_text, lower_bound, partial_folds
 from hwcost.relaxation import Relaxation
+from hwcost.tables import Column, Document, fitted, terminal_width
 from hwcost.units import BYTES, CLOCKS, ENERGIES, TIMES, between, in_unit, labelled, marked, number, unit_of
 
 if TYPE_CHECKING:
@@ -27,6 +29,16 @@ __all__ = ["Figures", "of_measurements", "write"]
 
 SCHEMA = "hwcost.estimate/1"
 
+_TERMS = {
+    "smooth": "cycles with a smooth function in place of each step",
+    "folds": "passes over the array",
+    "utilization": COST_TERMS["util"],
+    "bound": COST_TERMS["bound"],
+    "DRAM": COST_TERMS["DRAM"],
+}
+"""What the lines and columns mean."""
+_RANKS = {"MACs": 5, "DRAM": 4, "folds": 3, "bound": 2, "90 % from": 1, "90 % to": 1}
+"""In which order a narrow terminal leaves columns out, the highest first."""
 _BLOCK = 4096
 _ROWS_WITH_PROGRESS = 20_000
 _SIZES = ("k1", "k2", "c", "f", "h", "w", "batch", "stride_h", "stride_w", "groups", "s1", "s2")
@@ -96,9 +108,21 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, work: Work,
         lines["split"] = split_text(work)
     if (text := formula(layer, array, figures)) is not None:
         lines["formula"] = text
-    lines |= {f"  {term.name}": term.text for term in terms}
-    legend = [workload.legend] if workload.legend else []
-    return "\n".join([*itertools.starmap(labelled, lines.items()), *legend])
+    lines |= {f" {term.name}": labelled(f"  {term.name}", term.text) for term in terms}
+    if workload.legend:
+        lines[" legend"] = workload.legend
+    return Document(below=lines, terms={} if terms else _terms_of(lines)).for_stdout()
+
+
+def _terms_of(names: Iterable[str]) -> dict[str, str]:
+    """What lines or columns mean, by their titles."""
+    found = set(map(_title, names))
+    return {name: words for name, words in _TERMS.items() if name in found}
+
+
+def _title(name: str) -> str:
+    """The title of a column without its unit, and without what it is of."""
+    return name.partition("[")[0].partition("(")[0]
 
 
 def _bound(workload: Workload) -> dict[str, str]:
@@ -190,11 +214,14 @@ def _table(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator
         table[f"energy[{unit}]"] = (figures["energy_joules"] / scale, "{:.6g}")
     beyond = figures.get("extrapolated", False)
     marks = [name for name in table if np.any(beyond) and name.startswith(("cycles", "utilization", "time"))]
-    widths = [
-        (name in marks)
+    sizes = {
+        name: (name in marks)
         + max(len(name), 13 if spec == "{:.6g}" else 10 if spec == "{:.4g}" else len(spec.format(_largest(column))))
         for name, (column, spec) in table.items()
-    ]
+    }
+    left_out = _too_wide(sizes)
+    table = {name: each for name, each in table.items() if name not in left_out}
+    widths = [sizes[name] for name in table]
     yield "  ".join(name.rjust(width) for name, width in zip(table, widths, strict=True)) + "\n"
     specs = [spec for _, spec in table.values()]
     columns = {name: column for name, (column, _) in table.items()}
@@ -204,7 +231,21 @@ def _table(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator
         yield f"{workload.legend}\n"
     else:
         yield from _plain_lines(_rows(columns, workload), specs, widths)
-    yield from (f"\n{labelled(*each)}\n" for each in _bound(workload).items())
+    hidden = [name.partition("[")[0] for name in left_out]
+    yield f"\n{Document(below=_bound(workload), terms=_terms_of(table), hidden=hidden).for_stdout()}\n"
+
+
+def _too_wide(sizes: Mapping[str, int]) -> list[str]:
+    """The columns that are left out on a terminal that is too narrow for all of them, whose widths are given."""
+    width = terminal_width()
+    if width is None:
+        return []
+    columns = [Column(name, _as_wide_as(size), rank=_RANKS.get(_title(name), 0)) for name, size in sizes.items()]
+    return [column.title for column in fitted(columns, [None], width)[1]]
+
+
+def _as_wide_as(size: int) -> Callable[[None], str]:
+    return lambda _: "x" * size
 
 
 def _plain_lines(blocks: Iterable[Iterable[Any]], specs: Sequence[str], widths: Sequence[int]) -> Iterator[str]:

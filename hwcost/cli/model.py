@@ -206,8 +206,8 @@ def _over_buffers(
     elif form == "csv":
         click.echo(model_buffers.as_csv(points, network), nl=False)
     else:
-        lines = model_buffers.as_text(points, network, machine.array, head, left_out=machine.uncharged)
-        click.echo("\n".join(lines))
+        document = model_buffers.document_of(points, network, machine.array, head, left_out=machine.uncharged)
+        click.echo(document.for_stdout())
     if network.unsupported:
         note(missing_text({name: str(each.layer) for name, each in network.unsupported.items()}))
     if files.picture is not None:

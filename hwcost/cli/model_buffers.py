@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.cli.shared.documents import csv_document, json_document
 from hwcost.model.words import lower_bound
 from hwcost.network.buffers import BufferPoint, enough_for
-from hwcost.tables import Column, table
-from hwcost.units import BYTES, ENERGIES, SIZES, TIMES, in_unit, labelled, number, printable, shortlist
+from hwcost.tables import Column, Document
+from hwcost.units import BYTES, ENERGIES, SIZES, TIMES, in_unit, layer_name, number, printable, shortlist
 
 if TYPE_CHECKING:
     from hwcost.machine.array import SystolicArray
     from hwcost.network.network import Network
 
-__all__ = ["as_csv", "as_json", "as_text"]
+__all__ = ["as_csv", "as_json", "document_of"]
 
 SCHEMA = "hwcost.model-buffers/1"
 _NAMED = 2
 """Layers that a line names."""
 _ENOUGH = 5
 """Layers of which the buffer is named with which they read nothing again."""
+_LONGEST = 60
+_TERMS = {
+    "DRAM": "bytes to and from DRAM",
+    "again": "those of operands that cross DRAM more than once, and of partial sums",
+    "kept": "results that stay in the buffer between layers",
+}
 
 
 def _row(point: BufferPoint) -> dict[str, Any]:
@@ -34,13 +40,13 @@ def _row(point: BufferPoint) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def as_text(
+def document_of(
     points: Sequence[BufferPoint], network: Network, array: SystolicArray, head: str, *, left_out: Iterable[str] = ()
-) -> Iterator[str]:
+) -> Document:
     """The table, what times leave out, and the buffers with which the largest layers read each operand once."""
     columns = [
         Column[BufferPoint]("buffer", lambda point: in_unit(point.buffer_bytes, SIZES, 4)),
-        Column[BufferPoint]("cycles", lambda point: number(point.cost.cycles)),
+        Column[BufferPoint]("cycles", lambda point: number(point.cost.cycles), rank=1),
         Column[BufferPoint]("time", lambda point: in_unit(point.cost.seconds, TIMES, 4)),
         Column[BufferPoint]("DRAM", lambda point: in_unit(point.cost.dram_bytes, BYTES, 4)),
         Column[BufferPoint]("again", lambda point: in_unit(point.again_bytes, BYTES, 4) if point.again_bytes else "-"),
@@ -48,23 +54,24 @@ def as_text(
     if points[0].cost.energy_joules is not None:
         columns.append(Column("energy", lambda point: in_unit(point.cost.energy_joules or 0.0, ENERGIES, 4)))
     if any(point.kept for point in points):
-        columns.append(Column("kept", lambda point: str(point.kept)))
+        columns.append(Column("kept", lambda point: str(point.kept), rank=2))
     columns.append(Column("layers that read again", _again, to_the_left=True))
-    yield printable(head)
-    yield ""
-    yield from table(columns, points)
-    yield ""
-    if why := lower_bound(left_out):
-        yield labelled("lower bound", why)
+    why = lower_bound(left_out)
     enough = list(enough_for(network, array).items())
-    named = ", ".join(f"{printable(name)} {in_unit(size, SIZES, 4)}" for name, size in enough[:_ENOUGH])
-    yield f"each operand can be read once with: {named}{'; all others with less' if len(enough) > _ENOUGH else ''}"
+    named = ", ".join(f"{layer_name(name, _LONGEST)} with {in_unit(size, SIZES, 4)}" for name, size in enough[:_ENOUGH])
+    others = "; all others with less" if len(enough) > _ENOUGH else ""
+    below = {"lower bound": why} if why else {}
+    below[" enough"] = f"buffers with which a layer reads each operand once: {named}{others}"
+    titles = {column.title for column in columns}
+    terms = {name: words for name, words in _TERMS.items() if name in titles}
+    return Document(printable(head), columns, points, below=below, terms=terms)
 
 
 def _again(point: BufferPoint) -> str:
     if not point.again:
         return "none"
-    return f"{len(point.again)}: {shortlist([printable(name) for name in point.again], _NAMED, ',')}"
+    names = shortlist([layer_name(name, _LONGEST) for name in point.again], _NAMED)
+    return f"{len(point.again)} ({names})"
 
 
 def as_json(points: Sequence[BufferPoint], network: Network, array: SystolicArray, settings: Mapping[str, Any]) -> str:

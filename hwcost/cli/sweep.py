@@ -242,7 +242,7 @@ def sweep(
     or values of other fields are swept as well.
     """
     from hwcost.cli.sweep_context import Context
-    from hwcost.cli.sweep_output import as_csv_blocks, as_json_blocks, as_text
+    from hwcost.cli.sweep_output import as_csv_blocks, as_json_blocks, document_of
 
     machine, fields, energy = _machine(array, request)
     network = options.read(source)
@@ -257,7 +257,8 @@ def sweep(
         with write_output("--out", request.out):
             write_whole(request.out, (block.encode() for block in blocks))
     if form == "text":
-        click.echo(as_text(context, top=request.top, most=_TOP, front_only=request.front_only))
+        document = document_of(context, top=request.top, most=_TOP, front_only=request.front_only)
+        click.echo(document.for_stdout())
     else:
         for block in writers[form](context, chosen):
             click.echo(block, nl=False)

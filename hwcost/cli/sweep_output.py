@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,22 +17,21 @@ from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.energies import ENERGIES as TABLES
 from hwcost.model.words import lower_bound
 from hwcost.sweep import SCHEMA
-from hwcost.sweep.shown import objectives_text, point_columns, title_of, value_text
-from hwcost.tables import Column, is_terminal, table
+from hwcost.sweep.shown import objectives_text, point_columns, terms_of, title_of, value_text
+from hwcost.tables import Column, Document, Documents
 from hwcost.units import (
     BYTES,
     ENERGIES,
     TIMES,
     between,
     in_unit,
-    labelled,
     marked,
     number,
     plural,
     printable,
 )  # fmt: skip
 
-__all__ = ["as_csv_blocks", "as_json_blocks", "as_text"]
+__all__ = ["as_csv_blocks", "as_json_blocks", "document_of"]
 
 _BLOCK = 4096
 Points = Any
@@ -40,7 +40,7 @@ Points = Any
 # ---------------------------------------------------------------- text
 
 
-def as_text(context: Context, *, top: int | None, most: int, front_only: bool) -> str:
+def document_of(context: Context, *, top: int | None, most: int, front_only: bool) -> Documents:
     """The fastest arrays within budgets of PEs, unless only the front is asked for, and the Pareto front.
 
     Rows of the front: at most ``top``; ``most`` if that is None and the front is not all that is printed.
@@ -49,14 +49,18 @@ def as_text(context: Context, *, top: int | None, most: int, front_only: bool) -
     limit = top if top is not None or front_only else most
     front = found.front[found.at(found.front).ranked]
     shown = front[:limit]
-    parts = [] if front_only else ["\n".join(_head(context)), "\n".join(_budgets(context))]
+    head = {} if front_only else _head(context)
+    parts = [Document(below=head), *([] if front_only else [_budgets(context)])]
     title = f"{plural(len(front), 'point')} on the Pareto front of {objectives_text(found)}"
     if len(shown) < len(front):
         title += f"; the {len(shown)} fastest" if len(shown) > 1 else "; the fastest"
-    return "\n\n".join([*parts, "\n".join([title, *_table(context, shown)]), *context.legend])
+    legend = {f" {index}": text for index, text in enumerate(context.legend)}
+    parts.append(replace(_table(context, title, shown), below=legend))
+    terms = terms_of((column for part in parts for column in part.columns), head)
+    return Documents([*parts[:-1], replace(parts[-1], terms=terms)])
 
 
-def _head(context: Context) -> Iterator[str]:
+def _head(context: Context) -> dict[str, str]:
     found = context.found
     arrays = len(np.unique(found.rows * (int(found.cols.max()) + 1) + found.cols)) if found.fields else _arrays(context)
     flows = ", ".join(DATAFLOWS[str(name)].summary for name in found.dataflows)
@@ -73,7 +77,7 @@ def _head(context: Context) -> Iterator[str]:
         texts["lower bound"] = why
     if found.left_out:
         texts["left out"] = f"{plural(found.left_out, 'point')} with buffers that are too small for any tile"
-    return (labelled(name, text) for name, text in texts.items())
+    return texts
 
 
 def _arrays(context: Context) -> int:
@@ -112,25 +116,25 @@ def _more(point: Mapping[str, Any]) -> str:
     return "".join(f", {text}" for text in texts)
 
 
-def _budgets(context: Context) -> Iterator[str]:
+def _budgets(context: Context) -> Document:
     """The fastest point within each power of two of PEs, and in the whole sweep."""
     found = context.found
     least, largest = int(found.pes.min()), int(found.pes.max())
     powers = [2**i for i in range(least.bit_length() - 1, largest.bit_length()) if least <= 2**i < largest]
     best = [(budget, found.fastest(budget)) for budget in [*powers, largest]]
-    yield "the fastest within a budget of PEs"
-    yield from _table(context, np.array([index for _, index in best]), [budget for budget, _ in best])
+    indices = np.array([index for _, index in best])
+    return _table(context, "the fastest within a budget of PEs", indices, [budget for budget, _ in best])
 
 
-def _table(context: Context, indices: Any, budgets: list[int] | None = None) -> Iterator[str]:
+def _table(context: Context, title: str, indices: Any, budgets: list[int] | None = None) -> Document:
     points = context.points(indices)
     columns = point_columns(points, context.varied)
     if any(map(_interval, points)):
-        columns.insert(5 + len(context.varied), Column[Points]("90 %", lambda p: between(_interval(p))[8:-1]))
+        columns.insert(5 + len(context.varied), Column[Points]("90 %", lambda p: between(_interval(p))[8:-1], rank=2))
     if budgets is not None:
         points = [point | {"budget": budget} for point, budget in zip(points, budgets, strict=True)]
         columns.insert(0, Column[Points]("budget", lambda p: number(p["budget"])))
-    return table(columns, points, coloured=is_terminal())
+    return Document(title, columns, points)
 
 
 # ---------------------------------------------------------------- JSON and CSV

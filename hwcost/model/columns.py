@@ -93,10 +93,10 @@ def cost_columns(
     if whole.memory_cycles or whole.overhead_cycles:
         found["bound"] = Column[_T](
             "bound", figure(lambda own: str(own.bound), mark=False), True,
-            lambda row: {"fg": _OF_BOUND[str(cost(row).bound)]}, words=TERMS["bound"],
+            lambda row: {"fg": _OF_BOUND[str(cost(row).bound)]}, words=TERMS["bound"], rank=1,
         )  # fmt: skip
     found["folds"] = Column[_T](
-        "folds", lambda row: number(cost(row).folds) if cost(row).cycles else "", words=TERMS["folds"]
+        "folds", lambda row: number(cost(row).folds) if cost(row).cycles else "", words=TERMS["folds"], rank=2
     )
     found["DRAM"] = _of_units("DRAM", rows, lambda row: cost(row).dram_bytes, BYTES)
     if whole.energy_joules is not None:

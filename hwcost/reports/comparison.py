@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from hwcost.devices import DeviceFile
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
+from hwcost.model.columns import TERMS as COST_TERMS
 from hwcost.model.columns import scaled
 from hwcost.model.cost import ENERGY
 from hwcost.model.words import lower_bound
@@ -37,6 +37,16 @@ from hwcost.units import (
 __all__ = ["Comparison", "Pair", "compare_networks"]
 
 _OF_MEMORY = ("dram_bytes", "sram_bytes", *ENERGY)
+_TERMS = {
+    "time/first": "below 1 it is faster than the first line",
+    "90 %": "the ends between which the time lies with 90 %",
+    "util": COST_TERMS["util"],
+    "DRAM": COST_TERMS["DRAM"],
+    "mostly bound by": "what most of the time is spent on, and its share",
+    "fits": "whether weights and activations fit into the memory on the chip at once",
+    NOT_SHOWN: "not known, or not shown because most of it is beyond what was measured",
+}
+"""What the columns mean."""
 _OF_TIME = ("cycles", "seconds", "utilization", "ratio", "mostly_bound")
 """How the names of figures begin that tell the time."""
 
@@ -201,32 +211,39 @@ def _document(pairs: Sequence[Pair]) -> Document:
 
     columns = [
         Column[Pair]("network", lambda pair: printable(pair.summary.name), to_the_left=True),
-        Column[Pair]("array", lambda pair: pair.summary.label, to_the_left=True),
-        Column[Pair]("cycles", known(lambda pair: number(pair.summary.cost.cycles))),
+        Column[Pair]("array", lambda pair: pair.summary.label, to_the_left=True, short=_short_label(pairs)),
+        Column[Pair]("cycles", known(lambda pair: number(pair.summary.cost.cycles)), rank=1),
         Column[Pair](f"time[{unit}]", known(lambda pair: scaled(pair.summary.cost.seconds, scale))),
-        Column[Pair](f"90 %[{unit}]", known(lambda pair: _ends(pair, scale), mark=False)),
+        Column[Pair](f"90 %[{unit}]", known(lambda pair: _ends(pair, scale), mark=False), rank=2),
         Column[Pair]("time/first", known(lambda pair: NOT_SHOWN if pair.ratio is None else f"{pair.ratio:.3g}")),
         Column[Pair](
             "util[%]", known(lambda pair: percent(pair.summary.cost.utilization)),
             share=lambda pair: None if pair.summary.is_withheld() else pair.summary.cost.utilization,
         ),
-        Column[Pair]("mostly bound by", known(_mostly, mark=False), to_the_left=True),
+        *_of_memory(pairs),
+        Column[Pair]("mostly bound by", known(_mostly, mark=False), to_the_left=True, rank=4),
     ]  # fmt: skip
     if not any(pair.summary.seconds_90 for pair in pairs):
         del columns[4]
-    columns[-1:-1] = _of_memory(pairs)
     if any(pair.summary.peak is not None for pair in pairs):
-        columns.append(Column[Pair]("fits", _fits, rank=1))
+        columns.append(Column[Pair]("fits", _fits, rank=6))
     if any(pair.summary.missing for pair in pairs):
         columns.append(Column[Pair]("MISSING", lambda pair: str(len(pair.summary.missing) or "")))
-    known_terms = {
-        "time/first": "below 1 it is faster than the first line",
-        "fits": "whether weights and activations fit into the memory on the chip at once",
-    }
-    titles = {column.title for column in columns}
-    terms = {name: words for name, words in known_terms.items() if name in titles and len(pairs) > 1}
+    shown = {column.name for column in columns}
+    if any(column.text(pair) == NOT_SHOWN for column in columns for pair in pairs):
+        shown.add(NOT_SHOWN)
+    terms = {name: words for name, words in _TERMS.items() if name in shown}
     heading = Comparison(tuple(pairs)).in_words
     return Document(heading, columns, list(pairs), below=dict(_bounds(pairs)) | dict(_legends(pairs)), terms=terms)
+
+
+def _short_label(pairs: Sequence[Pair]) -> Callable[[Pair], str] | None:
+    """The name of the device or the size of the array, if that tells the machines apart."""
+
+    def short(pair: Pair) -> str:
+        return pair.summary.device or str(pair.summary.array.size_in_words)
+
+    return short if len({short(pair) for pair in pairs}) == len({pair.summary.label for pair in pairs}) else None
 
 
 def _bounds(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
@@ -242,10 +259,10 @@ def _bounds(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
 
 def _of_memory(pairs: Sequence[Pair]) -> Iterator[Column[Pair]]:
     """Bytes to and from DRAM, and the energy if any machine has figures of it."""
-    yield _of_units(pairs, "DRAM", lambda pair: pair.summary.cost.dram_bytes, BYTES)
+    yield _of_units(pairs, "DRAM", lambda pair: pair.summary.cost.dram_bytes, BYTES, rank=3)
     if any(pair.energy_joules is not None for pair in pairs):
-        yield _of_units(pairs, "energy", lambda pair: pair.energy_joules, ENERGIES)
-        yield dataclasses.replace(_of_units(pairs, "power", _watts, POWERS), rank=2)
+        yield _of_units(pairs, "energy", lambda pair: pair.energy_joules, ENERGIES, rank=1)
+        yield _of_units(pairs, "power", _watts, POWERS, rank=5)
 
 
 def _watts(pair: Pair) -> float | None:
@@ -253,9 +270,15 @@ def _watts(pair: Pair) -> float | None:
     return watts
 
 
-def _of_units(pairs: Sequence[Pair], title: str, value: Callable[[Pair], float | None], units: Units) -> Column[Pair]:
+def _of_units(
+    pairs: Sequence[Pair], title: str, value: Callable[[Pair], float | None], units: Units, *, rank: int
+) -> Column[Pair]:
     scale, unit = unit_of(max(value(pair) or 0.0 for pair in pairs), units)
-    return Column(f"{title}[{unit}]", lambda pair: NOT_SHOWN if (own := value(pair)) is None else scaled(own, scale))
+
+    def text(pair: Pair) -> str:
+        return NOT_SHOWN if (own := value(pair)) is None else scaled(own, scale)
+
+    return Column(f"{title}[{unit}]", text, rank=rank)
 
 
 def _legends(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:

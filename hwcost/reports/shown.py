@@ -75,13 +75,13 @@ def _columns(summary: Summary_, lines: Sequence[Line], flat: bool) -> list[Colum
     if summary.is_withheld():
         costs["share"] = dataclasses.replace(costs["share"], share=None, has_bar=False)
     wasted = [
-        Column[Line](f"{short}[%]", _known(summary, _share_of(kind), mark=False), words=KINDS[kind], rank=1)
+        Column[Line](f"{short}[%]", _known(summary, _share_of(kind), mark=False), words=KINDS[kind], rank=3)
         for kind, short in WASTE.items()
         if kind not in ("ragged_arrays", "slow_rows", "overhead", "waiting") or getattr(summary.breakdown, kind)
     ]
     return [
         Column[Line]("operation", name, True, lambda line: {"bold": isinstance(line.part, Module)}),
-        Column[Line]("shape", _shape, to_the_left=True, rank=2),
+        Column[Line]("shape", _shape, to_the_left=True, rank=4),
         *costs.values(), *wasted, moved, *energy,
     ]  # fmt: skip
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from hwcost.machine.array import SystolicArray
+from hwcost.model.columns import TERMS as COST_TERMS
 from hwcost.model.columns import scaled
 from hwcost.model.words import lower_bound
 from hwcost.sweep.objectives import OBJECTIVES
@@ -27,7 +28,7 @@ from hwcost.units import (
     with_unit,
 )
 
-__all__ = ["document_of", "objectives_text", "point_columns", "title_of", "value_text", "words_of"]
+__all__ = ["TERMS", "document_of", "objectives_text", "point_columns", "terms_of", "title_of", "value_text", "words_of"]
 
 Sweep_: TypeAlias = Any
 """A Sweep, whose module imports this one."""
@@ -36,9 +37,21 @@ Point = dict[str, Any]
 _TITLES = {"buffer_bytes": "buffer", "dram_bytes_per_s": "bandwidth", "clock_hz": "clock"}
 _UNITS = ("Hz", "B", "B/s", "J", "J/B", "W")
 """Units that values are shown with; others follow from the name of the field."""
-_OF_MEMORY: tuple[tuple[str, str, Units], ...] = (
-    ("dram_bytes", "DRAM", BYTES), ("sram_bytes", "SRAM", BYTES), ("energy_joules", "energy", ENERGIES),
-)  # fmt: skip
+TERMS = {
+    "fastest": "the shortest time",
+    "busiest": "the highest utilization",
+    "most frugal": "the least energy",
+    "PEs": "processing elements",
+    "util": COST_TERMS["util"],
+    "DRAM": COST_TERMS["DRAM"],
+    "SRAM": "bytes to and from the buffers on the chip",
+    "90 %": "the ends between which the time lies with 90 %",
+}
+"""What the lines and columns mean."""
+_OF_MEMORY: dict[int, tuple[str, str, Units]] = {
+    3: ("dram_bytes", "DRAM", BYTES), 4: ("sram_bytes", "SRAM", BYTES), 2: ("energy_joules", "energy", ENERGIES),
+}  # fmt: skip
+"""The columns of memory, by the rank by which a narrow terminal leaves them out."""
 _MOST = 20
 
 
@@ -76,9 +89,9 @@ def point_columns(points: Sequence[Point], varied: Iterable[str]) -> list[Column
         *(_field(name) for name in varied),
         Column("PEs", lambda point: number(point["pes"])),
         Column("cycles", known(lambda point: number(point["cycles"]))),
-        Column(f"time[{unit}]", known(lambda point: scaled(point["seconds"], scale))),
+        Column(f"time[{unit}]", known(lambda point: scaled(point["seconds"], scale)), rank=1),
         Column("util[%]", known(lambda point: percent(point["utilization"])), share=lambda point: point["utilization"]),
-        *(_scaled(points, *each) for each in _OF_MEMORY if points and each[0] in points[0]),
+        *(_scaled(points, *each, rank=rank) for rank, each in _OF_MEMORY.items() if points and each[0] in points[0]),
     ]
 
 
@@ -86,9 +99,19 @@ def _field(name: str) -> Column[Point]:
     return Column(title_of(name), lambda point: value_text(name, point[name]))
 
 
-def _scaled(points: Sequence[Point], name: str, title: str, units: Units) -> Column[Point]:
+def _scaled(points: Sequence[Point], name: str, title: str, units: Units, *, rank: int) -> Column[Point]:
     scale, unit = unit_of(max(point[name] or 0.0 for point in points), units)
-    return Column(f"{title}[{unit}]", lambda point: NOT_SHOWN if point[name] is None else scaled(point[name], scale))
+
+    def text(point: Point) -> str:
+        return NOT_SHOWN if point[name] is None else scaled(point[name], scale)
+
+    return Column(f"{title}[{unit}]", text, rank=rank)
+
+
+def terms_of(columns: Iterable[Column[Any]], lines: Iterable[str] = ()) -> dict[str, str]:
+    """What columns and lines mean, as far as they are there."""
+    there = {*(column.name for column in columns), *lines}
+    return {name: words for name, words in TERMS.items() if name in there}
 
 
 def document_of(found: Sweep_) -> Document:
@@ -103,7 +126,8 @@ def document_of(found: Sweep_) -> Document:
         below["lower bound"] = why
     if found.left_out:
         below["left out"] = f"{plural(found.left_out, 'point')} with buffers that are too small for any tile"
-    return Document(words_of(found), point_columns(points, varied), points, len(front) - len(points), below)
+    columns = point_columns(points, varied)
+    return Document(words_of(found), columns, points, len(front) - len(points), below, terms_of(columns, below))
 
 
 def words_of(found: Sweep_) -> str:

@@ -1,17 +1,27 @@
 """Tables for people: one builder for the command line, for Python and for notebooks.
 
 text       aligned columns, plain if piped, coloured on a terminal
-document   a heading, a table, lines below and what its terms mean, as text or HTML
+document   a heading, a table, lines below and what its terms mean, as text or HTML; several as one
 shown      the mixin with which a value prints as its document, and is data as well
 """
 
-from hwcost.tables.document import Document
+from hwcost.tables.document import Document, Documents
 from hwcost.tables.shown import Lines, Records, Shown, as_dataframe
-from hwcost.tables.text import LONGEST, Column, bar, is_terminal, markdown_table, table, terminal_width, text_table
+from hwcost.tables.text import (
+    LONGEST,
+    Column,
+    bar,
+    fitted,
+    is_terminal,
+    markdown_table,
+    table,
+    terminal_width,
+    text_table,
+)
 
 __all__ = [
-    "LONGEST", "Column", "Document", "Lines", "Records", "Shown", "as_dataframe", "bar", "is_terminal",
-    "markdown_table", "table", "terminal_width", "text_table",
+    "LONGEST", "Column", "Document", "Documents", "Lines", "Records", "Shown", "as_dataframe", "bar", "fitted",
+    "is_terminal", "markdown_table", "table", "terminal_width", "text_table",
 ]  # fmt: skip
 
 __dir__ = __all__.copy  # what tab completion offers

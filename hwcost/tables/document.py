@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import Any
 
 import click
 
-from hwcost.tables.text import LONGEST, Column, bar, is_terminal, table, terminal_width
+from hwcost.tables.text import Column, bar, fitted, is_terminal, table, terminal_width
 from hwcost.units import labelled, printable
 
-__all__ = ["Document"]
+__all__ = ["Document", "Documents"]
 
 _WIDEST = 120
 """Characters of a line of words."""
+_BAR = 3
+"""The rank of bars, whose column says the same."""
+_LABEL = len(labelled("", ""))
 _STYLE = """
 .hwcost{font:13px/1.35 system-ui,sans-serif;max-width:100%;overflow-x:auto}
 .hwcost table{border-collapse:collapse;border:0;margin:.4em 0}
@@ -36,12 +39,13 @@ class Document:
     """What is shown of a value.
 
     Args:
-        heading: one line.
+        heading: one line; none if it is empty.
         columns, rows: of the table; no columns, no table.
         left_out: rows that are not shown.
         below: lines below the table, by label; a label that begins with a space is not printed.
-        terms: what the terms of the table mean.
+        terms: what the terms of the table mean: those of a column that is not shown are left out.
         alert: a line that must not be missed.
+        hidden: names of columns that did not fit into a table that was printed before, in blocks.
 
     >>> columns = [Column("name", str, to_the_left=True), Column("length", lambda text: str(len(text)))]
     >>> document = Document("two words", columns, ["conv", "linear"], below={"total": "10 letters"})
@@ -57,59 +61,59 @@ class Document:
     True
     """
 
-    heading: str
+    heading: str = ""
     columns: Sequence[Column[Any]] = ()
     rows: Sequence[Any] = ()
     left_out: int = 0
     below: Mapping[str, str] = field(default_factory=dict)
     terms: Mapping[str, str] = field(default_factory=dict)
     alert: str = ""
+    hidden: Sequence[str] = ()
 
     def __str__(self) -> str:
-        return "\n".join(self.lines())
+        return str(Documents((self,)))
 
-    def for_stdout(self) -> str:
-        """The text as wide and as colourful as the terminal is; plain if there is none."""
-        return "\n".join(self.lines(coloured=is_terminal(), width=terminal_width()))
+    def for_stdout(self, elsewhere: str = "--csv") -> str:
+        """The text as wide and as colourful as the terminal is; plain and whole if there is none.
 
-    def lines(self, *, coloured: bool = False, width: int | None = None) -> Iterator[str]:
+        Args:
+            elsewhere: an option that prints all columns on any terminal.
+        """
+        return Documents((self,)).for_stdout(elsewhere)
+
+    def lines(self, *, coloured: bool = False, width: int | None = None, elsewhere: str = "") -> Iterator[str]:
         """The text line by line.
 
         Args:
             coloured: with colours, and with the bars of columns.
-            width: of the terminal; columns with a rank are left out if lines would be longer, and long names are cut.
+            width: of the terminal; if lines would be longer, long names are cut, and columns with a rank are left out,
+                which a line names.
+            elsewhere: what shows all columns at any width.
         """
-        longest = None if width is None else LONGEST
-        yield printable(self.heading)
-        if self.columns:
-            yield ""
-            yield from table(self._columns(coloured, width), self.rows, coloured=coloured, longest=longest)
-        if self.left_out:
-            yield f"... and {self.left_out:,} more"
-        if self.below or self.alert:
-            yield ""
-        for label, text in self.below.items():
-            yield printable(text) if label.startswith(" ") else labelled(label, printable(text))
-        if self.alert:
-            alert = printable(self.alert)
-            yield click.style(alert, fg="red", bold=True) if coloured else alert
-        if self.terms:
-            yield ""
-            for line in wrap("; ".join(f"{name}: {words}" for name, words in self.terms.items()), width or _WIDEST):
-                yield click.style(line, dim=True) if coloured else line
+        return Documents((self,)).lines(coloured=coloured, width=width, elsewhere=elsewhere)
 
-    def _columns(self, coloured: bool, width: int | None) -> list[Column[Any]]:
+    def _table(self, coloured: bool, width: int | None) -> tuple[list[str], list[Column[Any]]]:
+        """The lines of the table, and the columns that are left out of it."""
         found: list[Column[Any]] = []
         for column in self.columns:
             found.append(column)
             if coloured and column.share is not None and column.has_bar:
-                found.append(Column("", _bar_of(column), True, lambda _: {"fg": "blue"}, rank=1))
-        while width is not None and (rank := max(column.rank for column in found)):
-            if all(len(line) <= width for line in table(found, self.rows, longest=LONGEST)):
-                break
-            last = max(index for index, column in enumerate(found) if column.rank == rank)
-            del found[last]
-        return found
+                found.append(Column("", _bar_of(column), True, lambda _: {"fg": "blue"}, rank=_BAR))
+        gone: list[Column[Any]] = []
+        if found and width is not None:
+            found, gone = fitted(found, self.rows, width)
+        lines = list(table(found, self.rows, coloured=coloured)) if found else []
+        if self.left_out:
+            lines.append(f"... and {self.left_out:,} more")
+        return lines, [column for column in gone if column.title]
+
+    def _below(self, coloured: bool, width: int | None) -> Iterator[str]:
+        for label, text in self.below.items():
+            own = printable(text)
+            yield from _within(own if label.startswith(" ") else labelled(label, own), width)
+        if self.alert:
+            for line in _within(printable(self.alert), width):
+                yield click.style(line, fg="red", bold=True) if coloured else line
 
     def html(self) -> str:
         """A compact table with bars, for a notebook: no script, colours for light and dark pages."""
@@ -134,6 +138,81 @@ class Document:
             words = "; ".join(f"<b>{_text(name)}</b>: {_text(text)}" for name, text in self.terms.items())
             parts.append(f"<details><summary>what the columns mean</summary>{words}</details>")
         return "".join([*parts, "</div>"])
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Several documents as one text, as the tables of one value: what their terms mean is said once, in the end.
+
+    Args:
+        parts: the documents; the heading of all but the first is right above its table.
+
+    >>> words = Column("word", str, to_the_left=True)
+    >>> print(Documents((Document("words", [words], ["conv"]), Document("more of them", [words], ["linear"]))))
+    words
+    <BLANKLINE>
+    word
+    conv
+    <BLANKLINE>
+    more of them
+    word
+    linear
+    """
+
+    parts: Sequence[Document]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    @property
+    def heading(self) -> str:
+        """That of the first document."""
+        return self.parts[0].heading
+
+    def for_stdout(self, elsewhere: str = "--csv") -> str:
+        """As that of a document."""
+        return "\n".join(self.lines(coloured=is_terminal(), width=terminal_width(), elsewhere=elsewhere))
+
+    def lines(self, *, coloured: bool = False, width: int | None = None, elsewhere: str = "") -> Iterator[str]:
+        """As those of a document."""
+        blocks: list[list[str]] = []
+        shown: dict[str, None] = {}
+        gone: dict[str, None] = {}
+        terms: dict[str, str] = {}
+        for each in self.parts:
+            lines, left_out = each._table(coloured, width)
+            head = list(_within(printable(each.heading), width, indent=2)) if each.heading else []
+            blocks += [head, lines] if not blocks else [[*head, *lines]]
+            blocks.append(list(each._below(coloured, width)))
+            gone |= dict.fromkeys([*each.hidden, *(column.name for column in left_out)])
+            shown |= dict.fromkeys(column.name for column in each.columns if column not in left_out)
+            terms |= each.terms
+        if gone:
+            how = f"a wider terminal{f' or {elsewhere}' if elsewhere else ''} shows them"
+            blocks.append(list(_within(labelled("not shown", f"{', '.join(gone)}; {how}"), width)))
+        if terms := _of_shown(terms, gone.keys() - shown.keys()):
+            text = "; ".join(f"{name}: {words}" for name, words in terms.items())
+            blocks.append([click.style(line, dim=True) if coloured else line for line in wrap(text, width or _WIDEST)])
+        for index, block in enumerate(filter(None, blocks)):
+            yield from ["", *block] if index else block
+
+    def html(self) -> str:
+        """One after the other, for a notebook."""
+        return "".join(each.html() for each in self.parts)
+
+
+def _of_shown(terms: Mapping[str, str], gone: Set[str]) -> dict[str, str]:
+    """The terms without columns that are nowhere shown; a term may name several."""
+    found = {", ".join(own for own in name.split(", ") if own not in gone): words for name, words in terms.items()}
+    return {name: words for name, words in found.items() if name}
+
+
+def _within(line: str, width: int | None, indent: int = _LABEL) -> Iterator[str]:
+    """A line broken at blanks to fit into a width, whose other parts are indented: by default as far as labels go."""
+    if width is None or len(line) <= width:
+        yield line
+    else:
+        yield from wrap(line, width, subsequent_indent=indent * " ", break_long_words=False, break_on_hyphens=False)
 
 
 def _bar_of(column: Column[Any]) -> Any:

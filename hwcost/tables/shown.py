@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from hwcost.errors import MissingDependencyError
-from hwcost.tables.document import Document
+from hwcost.tables.document import Document, Documents
 
 if TYPE_CHECKING:
     import pandas
@@ -33,7 +33,10 @@ def as_dataframe(content: Any) -> pandas.DataFrame:
 class Shown:
     """A value that prints as its document: text, HTML in a notebook, colours with rich; its repr is one line."""
 
-    def document(self) -> Document:
+    _elsewhere = ""
+    """What shows all columns where a console is too narrow for them."""
+
+    def document(self) -> Document | Documents:
         """The heading, the table, and the lines below."""
         raise NotImplementedError
 
@@ -54,7 +57,7 @@ class Shown:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         from rich.text import Text
 
-        lines = self.document().lines(coloured=True, width=options.max_width)
+        lines = self.document().lines(coloured=True, width=options.max_width, elsewhere=self._elsewhere)
         yield Text.from_ansi("\n".join(lines))
 
 
@@ -84,6 +87,8 @@ class Lines(Shown):
 
 class Records(Shown):
     """A value with a row for each of its parts, as flat data whose names carry the unit."""
+
+    _elsewhere = "to_dataframe()"
 
     def records(self) -> list[dict[str, Any]]:
         """A dictionary for each row, the same names in all of them."""

@@ -6,7 +6,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -14,11 +14,17 @@ import click
 
 from hwcost.units import printable, shorten_name
 
-__all__ = ["LONGEST", "Column", "bar", "is_terminal", "markdown_table", "table", "terminal_width", "text_table"]
+__all__ = [
+    "LONGEST", "Column", "bar", "fitted", "is_terminal", "markdown_table", "table", "terminal_width", "text_table",
+]  # fmt: skip
 
 _T = TypeVar("_T")
 LONGEST = 100
 """Characters of a cell on a terminal, where longer names are cut in the middle."""
+_SHORTEST = 12
+"""Characters to which words are cut at most on a narrow terminal."""
+_GAP = 2
+"""Blanks between columns."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -35,6 +41,7 @@ class Column(Generic[_T]):
         has_bar: on a terminal too, next to the column.
         rank: columns of the highest rank above 0 are left out first if lines would be longer than the terminal is wide.
         words: what the title means.
+        short: a shorter text of a row, for a terminal on which lines would be longer than it is wide.
     """
 
     title: str
@@ -45,6 +52,12 @@ class Column(Generic[_T]):
     has_bar: bool = False
     rank: int = 0
     words: str = ""
+    short: Callable[[_T], str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The title without its unit."""
+        return self.title.partition("[")[0]
 
 
 def table(
@@ -64,13 +77,51 @@ def table(
     conv         4
     linear       6
     """
-    cells = [[shorten_name(column.text(row), longest) for row in rows] for column in columns]
-    widths = [max(map(_width, (column.title, *own))) for column, own in zip(columns, cells, strict=True)]
+    cells = [_cells(column, rows, longest) for column in columns]
+    widths = [_widest(column, own) for column, own in zip(columns, cells, strict=True)]
     title = _line(columns, widths, [column.title for column in columns], [None] * len(columns))
     yield click.style(title, dim=True) if coloured else title
     for i, row in enumerate(rows):
         styles = [None if column.colour is None or not coloured else column.colour(row) for column in columns]
         yield _line(columns, widths, [own[i] for own in cells], styles)
+
+
+def fitted(columns: Sequence[Column[_T]], rows: Sequence[_T], width: int) -> tuple[list[Column[_T]], list[Column[_T]]]:
+    """The columns of a table whose lines are at most ``width`` wide if that can be, and those that are left out.
+
+    Long names are cut, texts are shortened where a column has shorter ones, then columns are left out, those of the
+    highest rank first and of these the last; in the end words are cut.
+
+    >>> columns = [Column("name", str, to_the_left=True), Column("length", lambda text: str(len(text)), rank=1)]
+    >>> shown, left_out = fitted(columns, ["conv", "linear"], 12)
+    >>> [column.title for column in shown], [column.title for column in left_out]
+    (['name'], ['length'])
+    """
+    left, out = [_cut(column, LONGEST) for column in columns], []
+    widths = [_widest(column, _cells(column, rows)) for column in left]
+    places = list(range(len(left)))
+
+    def excess() -> int:
+        return sum(widths) + _GAP * (len(widths) - 1) - width
+
+    for i, column in enumerate(left):
+        if column.short is not None and excess() > 0:
+            left[i] = _cut(replace(column, text=column.short), LONGEST)
+            widths[i] = _widest(left[i], _cells(left[i], rows))
+    while excess() > 0 and (rank := max(column.rank for column in left)):
+        last = max(i for i, column in enumerate(left) if column.rank == rank)
+        out.append(places.pop(last))
+        del left[last], widths[last]
+    for i in sorted((i for i, column in enumerate(left) if column.to_the_left), key=lambda i: -widths[i]):
+        if excess() > 0 and widths[i] > _SHORTEST:
+            widths[i] = max(widths[i] - excess(), _SHORTEST, _width(left[i].title))
+            left[i] = _cut(left[i], widths[i])
+    return left, [columns[i] for i in sorted(out)]
+
+
+def _cut(column: Column[_T], most: int) -> Column[_T]:
+    text = column.text
+    return replace(column, text=lambda row: shorten_name(text(row), most))
 
 
 def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -93,13 +144,21 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _cells(column: Column[_T], rows: Sequence[_T], longest: int | None = None) -> list[str]:
+    return [shorten_name(column.text(row), longest) for row in rows]
+
+
+def _widest(column: Column[Any], cells: Sequence[str]) -> int:
+    return max(map(_width, (column.title, *cells)))
+
+
 def _line(columns: Sequence[Column[Any]], widths: Sequence[int], texts: Sequence[str], styles: Sequence[Any]) -> str:
     parts = []
     for column, width, text, style in zip(columns, widths, texts, styles, strict=True):
         blank = " " * (width - _width(text))
         shown = click.style(text, **style) if style and text else text
         parts.append(shown + blank if column.to_the_left else blank + shown)
-    return "  ".join(parts).rstrip()
+    return (_GAP * " ").join(parts).rstrip()
 
 
 def _width(text: str) -> int:
