@@ -29,7 +29,8 @@ MAPS = {
     "layers", "sizes", "fixed", "fixed{}", "bound", "beyond", "buffers", "changes", "changes{}", "changed_numbers",
     "changed_numbers{}", "widths", "values", "estimates", "chosen", "chosen{}", "forms", "form_words", "errors",
     "ranges", "range", "facts", "enough_bytes", "seconds", "figures", "options", "fields", "dataflows", "relaxations",
-    "left_alone", "free", "grid", "start", "numbers", "columns", "beaten[]",
+    "left_alone", "free", "grid", "start", "numbers", "columns", "beaten[]", "choice",
+    "derived", "rounded_up", "cycles_by_layer", "given",
 }  # fmt: skip
 """Objects whose keys are names, of layers for example, and not fields; NAME{} is one in a map, NAME[] one in a list."""
 WHOLE = {
@@ -37,7 +38,9 @@ WHOLE = {
     "points", "points_on_front", "left_out", "of_options", "options", "top", "depth", "effort", "seed",
     "bound{}", "sizes{}", "fold_seeds[]", "parameters", "pe_budget", "k1", "k2", "c", "f", "h", "w", "m", "n",
     "k", "batch", "stride_h", "stride_w", "s1", "s2", "groups", "before", "after", "padding[]", "chosen{}{}",
-    "reference", "changes{}{}[]", "changed_numbers{}{}[]",
+    "reference", "changes{}{}[]", "changed_numbers{}{}[]", "choice{}", "derived{}", "rounded_up{}[]", "seeds[]",
+    "epochs", "train_epochs", "candidates", "finalists", "finalist_epochs", "threads", "train_seeds",
+    "different_winners",
 }  # fmt: skip
 """Numbers that are whole on every machine. Folds and cycles are not: stairs may count in part."""
 _TEXT, _NUMBER = {"string", "null"}, {"number", "null"}
@@ -45,6 +48,11 @@ TYPES: dict[str, set[str]] = {
     **dict.fromkeys((*ENERGY, *(f"{part}_joules" for part in JOULES)), _NUMBER),
     **dict.fromkeys(("clock_factor", "coverage_90", "log_margin_90", "memory_bytes", "deviation", "prior"), _NUMBER),
     **dict.fromkeys(("device", "file", "form", "onnx", "out", "plot", "report"), _TEXT),
+    **dict.fromkeys(("epochs", "least", "largest_alphas_cycles_ratio", "share_of_target"), _NUMBER),
+    "depth": {"object", "null"},
+    "seconds_90": {"array", "null"},
+    "extrapolated": {"boolean", "null"},
+    "given{}": {"boolean", "number", "string", "null"},
     "free": {"string", "array"},
     "values{}": {"boolean", "number", "string"},
     "grid{}[]": {"boolean", "number", "string", "null"},
@@ -101,7 +109,7 @@ def _of_objects(name: str, objects: list[dict[str, Any]]) -> dict[str, Any]:
     if name in MAPS or (name == "array" and all(isinstance(value, dict) for value in every)):
         return {"additionalProperties": schema_of(f"{name}{{}}", every)} if every else {}
     properties = {key: schema_of(key, own) for key, own in by_key.items()}
-    if name in ("array", "device", "settings") and "fold_timing" in by_key:
+    if name in ("array", "arrays[]", "device", "settings") and "fold_timing" in by_key:
         fields = {key: _of_field(declared) for key, declared in SystolicArray.declarations.items()}
         properties |= {key: _joined(each, properties.get(key, each)) for key, each in fields.items()}
     required = [key for key in objects[0] if all(key in each for each in objects)]

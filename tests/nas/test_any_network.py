@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from documents import checked_document
 from PIL import Image
 from running import started
 
@@ -78,6 +79,8 @@ def run(capfd, folder):
     def call(command):
         code = main(["search", *shlex.split(command)])
         captured = capfd.readouterr()
+        if code == 0 and "--json" in command:
+            checked_document(captured.out)
         return code, captured.out, captured.err
 
     return call
@@ -134,6 +137,10 @@ def test_every_limit_is_kept_and_every_network_is_in_the_folder(run, folder, met
     )
     assert (code, again) == (0, out)  # nothing is computed
     assert "batches" not in err
+    code, again, _ = run(
+        f"{BASE} --data net.py:Images --method {method} {OF[method]} --target 0.75 --target 0.5 --out run --json"
+    )
+    assert (code, json.loads(again)["results"]) == (0, document["results"])
 
 
 @pytest.mark.parametrize("method", OF)
@@ -283,11 +290,11 @@ def test_a_folder_named_like_an_image_is_no_image(tmp_path):
 
 def test_a_search_on_a_folder_of_images(run, folder, no):
     pictures(folder / "photos", ("a", "b", "c", "d"))
-    code, _, err = run(f"{BASE} --data photos --target 0.6 --out run")
+    code, _, err = run(f"{BASE} --data photos --target 0.6 --out run --keep 0 --least 0.1 --json")
     assert code == 0, err
     assert "48 images of 4 classes, normalised by mean" in err
     (folder / "photos" / "a" / "1.png").unlink()
-    assert "another data" in no(f"{BASE} --data photos --target 0.6 --out run")
+    assert "another data" in no(f"{BASE} --data photos --target 0.6 --out run --keep 0 --least 0.1")
     (folder / "photos" / "a" / "3.png").write_bytes(b"no image")
     assert "3.png" in no(f"{BASE} --data photos --target 0.6 --out other")
 

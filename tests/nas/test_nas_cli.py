@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from documents import checked_document
 
 import nas_plugin
 from hwcost import load_device
@@ -22,6 +23,8 @@ from nas_plugin.cli import group, main
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     code = main([str(argument) for argument in arguments])
     captured = capfd.readouterr()
+    if code == 0 and "--json" in arguments:
+        checked_document(captured.out)
     return code, captured.out, captured.err
 
 

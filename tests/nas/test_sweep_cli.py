@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from documents import checked_document
 
 from hwcost import load_device
 from nas_plugin import read_sweep
@@ -22,6 +23,8 @@ FEW = [*DARTS, "--candidates", 2, "--finalists", 1]
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     code = main(["sweep", *map(str, arguments)])
     captured = capfd.readouterr()
+    if code == 0 and "--json" in arguments:
+        checked_document(captured.out)
     return code, captured.out, captured.err
 
 
