@@ -27,6 +27,7 @@ from hwcost.cli.shared.values import parse_clock, parse_sizes
 from hwcost.console import run_command
 from hwcost.model.formula import price
 from hwcost.model.layout import lay_out
+from hwcost.units import number
 
 POINT = ["estimate", "--k", "5", "--c", "6", "--f", "16", "--s1", "8", "--s2", "8"]
 REQUIRED = {"--k": "5", "--c": "6", "--f": "16", "--s1": "8", "--s2": "8"}
@@ -132,7 +133,7 @@ def test_single_points_are_exact_at_any_size(rows, hwcost, exponent):
     assert row["macs"] == size + 1
     code, out, _ = hwcost("estimate", *args)
     assert code == 0
-    assert f"= {size // 2 + 1} cycles" in out
+    assert f"= {number(size // 2 + 1)} cycles" in out
 
 
 def test_rows_and_cols_are_other_names_of_s1_and_s2(rows):
@@ -230,6 +231,10 @@ def test_a_point_is_priced_once_however_much_is_printed(hwcost, calls_of):
     assert len(calls) == 2  # exact and smooth
 
 
+def figures_of(line):
+    return [float(cell.replace(",", "")) for cell in line.split()]
+
+
 def test_a_table_has_a_header_and_aligned_columns(hwcost):
     code, out, err = hwcost(*estimate_with(f="1:256", s2="8,16"))
     assert (code, err) == (0, "")
@@ -237,25 +242,24 @@ def test_a_table_has_a_header_and_aligned_columns(hwcost):
     assert bound.split("  ")[0] == "lower bound"
     assert terms[0].startswith("folds: passes over the array")
     assert header.split() == [
-        "f", "s2", "cycles", "cycles(logistic)", "folds(rows)", "folds(cols)", "utilization[%]", "time[ns]", "MACs",
+        "f", "s2", "cycles", "cycles(logistic)", "folds(rows)", "folds(cols)", "util[%]", "time[ns]", "MACs",
         "DRAM[kB]",
     ]  # fmt: skip
     assert len(lines) == 512
     assert {len(line) for line in lines} == {len(header)}
     for line in lines:
-        f, s2, cycles, _, folds_rows, folds_cols, utilization, time, macs, moved = map(float, line.split())
+        f, s2, cycles, _, folds_rows, folds_cols, utilization, time, macs, moved = figures_of(line)
         cost = layer_cost(Conv2d(6, int(f), 5, 1, 1, padding="same"), SystolicArray(8, int(s2)))
         assert (cycles, folds_rows * folds_cols, macs) == (cost.cycles, cost.folds, cost.macs)
-        assert 1000 * moved == pytest.approx(cost.dram_bytes, rel=1e-4)
-        assert utilization == pytest.approx(100 * cost.utilization, abs=0.006)
+        assert utilization == pytest.approx(100 * cost.utilization, abs=0.051)
         assert time == pytest.approx(1e9 * cost.seconds, rel=1e-5)
-        assert moved == pytest.approx(cost.dram_bytes / 1000, rel=1e-5)
+        assert moved == pytest.approx(cost.dram_bytes / 1000, abs=0.0051)
 
 
 def test_long_tables_go_on_over_all_blocks(hwcost):
     code, out, _ = hwcost(*estimate_with(f="1:10000"))
     assert code == 0
-    assert [int(line.split()[0]) for line in out.partition("\n\n")[0].splitlines()[1:]] == list(range(1, 10_001))
+    assert [figures_of(line)[0] for line in out.partition("\n\n")[0].splitlines()[1:]] == list(range(1, 10_001))
 
 
 # ---------------------------------------------------------------- JSON and CSV
@@ -472,7 +476,7 @@ def test_a_reader_that_goes_away_ends_it_quietly():
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
-        assert running.stdout.readline().startswith("     f  cycles")
+        assert running.stdout.readline().startswith("      f   cycles")
         running.stdout.close()
         assert running.stderr.read() == ""
         assert running.wait(timeout=600) == 141

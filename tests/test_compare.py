@@ -65,7 +65,7 @@ def test_the_table_is_for_people(good):
     assert terms[0].startswith("time/first: below 1 it is faster than the first line; util: MACs over ")
     assert head.split("  ")[0] == "network"
     assert "MISSING" not in head
-    shown = "lenet 16 x 16, weight stationary, ideal folds 2822 0.002822 1 57.7 0.07055 compute (100 %)"
+    shown = "lenet 16 x 16, weight stationary, ideal folds 2822 0.0028 1 57.7 0.071 compute (100 %)"
     assert " ".join(first.split()) == shown
     cycles = network_cost(residual(), SystolicArray(16, 16)).total.cycles
     assert second.split()[0] == "residual"

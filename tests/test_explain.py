@@ -19,6 +19,7 @@ from hwcost.model.formula import price
 from hwcost.model.layout import lay_out
 from hwcost.model.overheads import OVERHEADS
 from hwcost.model.traffic import MEMORY
+from hwcost.units import number
 
 LAYER = Conv2d(20, 36, 3, height=10, width=12, padding=1, batch=2)
 ALL = machines.ALL | {name: load_device(name) for name in device_names()}
@@ -50,7 +51,7 @@ FIELDS = {
     "output_bytes_per_s": (3e9, {}, "outputs: "),
     "reread_bytes_per_s": (7e9, {"filter_block": 10.0, "input_bytes_per_s": 1e9}, "7 GB/s"),
     "filter_block": (10.0, {"input_bytes_per_s": 1e9}, "inputs again: "),
-    "reread_stairs": (1.0, {"filter_block": 10.0, "input_bytes_per_s": 1e9}, "14400 bytes"),
+    "reread_stairs": (1.0, {"filter_block": 10.0, "input_bytes_per_s": 1e9}, "14,400 bytes"),
     "channel_multiple": (8, {}, "216"),
     "col_table": ((1.0, 2.0, 1.5), {}, "1, 2, 1.5"),
     "patch_height": (7, {}, "7"),
@@ -151,9 +152,10 @@ def test_the_formula_gives_the_cycles_or_is_not_there(array):
         if text is None:
             continue
         *forms, value = text.removesuffix(" cycles").split(" = ")
-        assert float(value) == layer_cost(layer, array).cycles
+        cycles = layer_cost(layer, array).cycles
+        assert value == number(cycles)
         for form in forms:
-            assert eval(form, {"ceil": lambda x: -int(-x // 1), "max": max}) == float(value), form
+            assert eval(form, {"ceil": lambda x: -int(-x // 1), "max": max}) == cycles, form
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -161,7 +163,7 @@ def test_the_formula_of_every_field(name):
     value, fields, _ = FIELDS[name]
     array = dataclasses.replace(BARE, **fields | {name: value})
     text = formula_of(LAYER, array)
-    assert text is None or text.endswith(f"= {layer_cost(LAYER, array).cycles} cycles")
+    assert text is None or text.endswith(f"= {number(layer_cost(LAYER, array).cycles)} cycles")
 
 
 @pytest.mark.parametrize(("dataflow", "timing"), list(itertools.product(DATAFLOWS, FOLD_TIMINGS)))

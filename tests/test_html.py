@@ -155,7 +155,7 @@ def test_the_table_is_that_of_the_text_and_has_a_total(name):
     assert len(found) == len(lines) + 1
     for line, cells in zip([*lines, whole], found, strict=True):
         expected = [column.text(line) for column in columns[2:]]
-        assert [re.sub("&lt;", "<", cell) for cell in cells[1 : len(columns) - 1]] == expected
+        assert [re.sub("&lt;", "<", cell).rstrip("\u2007") for cell in cells[1 : len(columns) - 1]] == expected
     assert f"{number(summary.cost.cycles)}" in found[-1]
 
 
@@ -656,7 +656,7 @@ def test_small_pages_do_not_scroll_sideways(opened, name):
 
 def test_checks_of_the_layout_see_what_is_wrong(opened):
     page = opened("residual", width=390)
-    page.add_style_tag(content="#layers td { position: relative; left: -40px } .note, h2 { color: #aaa }")
+    page.add_style_tag(content="#layers td { position: relative; left: -120px } .note, h2 { color: #aaa }")
     assert any(each.startswith("overlap") for each in page.evaluate(OVERFLOW))
     assert page.evaluate(CONTRAST) != []
 

@@ -51,11 +51,11 @@ def test_the_report_of_a_small_network(good):
     assert len({len(line) for line in lines}) == 1
     assert [re.sub(" {2,}", " | ", line) for line in lines] == [
         "operation | shape | cycles | time[us] | share[%] | util[%] | folds | rows[%] | cols[%] | fill[%] | DRAM[kB]",
-        "conv1 | 1 -> 6, 5 x 5, 28 x 28 | 1568 | 2.24 | 55.6 | 29.3 | 2 | 8.2 | 62.5 | 0 | 5.638",
-        "conv2 | 6 -> 16, 5 x 5, 14 x 14 -> 10 x 10 | 1000 | 1.429 | 35.4 | 93.8 | 10 | 6.2 | 0 | 0 | 5.176",
-        "fc1 | 400 -> 120 | 200 | 0.2857 | 7.1 | 93.8 | 200 | 0 | 6.2 | 0 | 48.52",
-        "fc2 | 120 -> 84 | 48 | 0.06857 | 1.7 | 82.0 | 48 | 5.5 | 12.5 | 0 | 10.28",
-        "fc3 | 84 -> 10 | 6 | 0.008571 | 0.21 | 54.7 | 6 | 7.8 | 37.5 | 0 | 0.934",
+        "conv1 | 1 -> 6, 5 x 5, 28 x 28 | 1568 | 2.240 | 55.6 | 29.3 | 2 | 8.2 | 62.5 | 0 | 5.64",
+        "conv2 | 6 -> 16, 5 x 5, 14 x 14 -> 10 x 10 | 1000 | 1.429 | 35.4 | 93.8 | 10 | 6.2 | 0 | 0 | 5.18",
+        "fc1 | 400 -> 120 | 200 | 0.286 | 7.1 | 93.8 | 200 | 0 | 6.2 | 0 | 48.52",
+        "fc2 | 120 -> 84 | 48 | 0.069 | 1.7 | 82.0 | 48 | 5.5 | 12.5 | 0 | 10.28",
+        "fc3 | 84 -> 10 | 6 | 0.0086 | 0.2 | 54.7 | 6 | 7.8 | 37.5 | 0 | 0.93",
     ]
     assert totals.splitlines() == [
         "total        5 layers, 416,520 MACs: 2822 cycles, 4.03143 us at 700 MHz, 57.66 % utilization",
@@ -113,7 +113,7 @@ def test_bytes_are_those_of_the_cost_everywhere(good, tree, tmp_path):
 def test_all_shows_what_only_moves_memory(good):
     out = good(*TREE, *ON, "--all")
     assert operations(out)[:3] == ["stem", "  stem", "  relu"]
-    assert "(2.048)" in next(line for line in out.splitlines() if line.startswith("  relu"))
+    assert "(2.05)" in next(line for line in out.splitlines() if line.startswith("  relu"))
 
 
 def test_depth_collapses_modules_into_their_subtotal(good, tree):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from hwcost.tables import Column, Document
+from hwcost.tables import Column, Document, even, even_percent, even_unit
 from hwcost.units import (
     ENERGIES,
     NOT_SHOWN,
@@ -57,6 +57,11 @@ def amount(value: float, measure: str) -> str:
     return in_unit(value, _UNITS[measure], 4) if measure in _UNITS else number(value)
 
 
+def _amounts(values: Iterable[float], measure: str) -> tuple[str, Callable[[float], str]]:
+    """The unit of a column of costs, and the text of a cost in it."""
+    return even_unit(values, _UNITS[measure]) if measure in _UNITS else ("cycles", even(values))
+
+
 def unit_word(measure: str) -> str:
     """What follows an amount."""
     return _WORDS[measure][1]
@@ -74,7 +79,7 @@ def document_of(advice: Advice_, *, by_layer: bool = False, most: int | None = N
     rows = list(_layer_rows(advice)) if by_layer else list(advice.widths)
     shown = rows[:most]
     columns = _by_layer(advice) if by_layer else _by_width(advice)
-    titles = {column.title for column in columns}
+    titles = {column.name for column in columns}
     below = _below(advice, [each.width if by_layer else each for each in shown])
     return Document(
         heading=f"{shorten_name(advice.name, 100)} on {advice.label}: {_total(advice, timed=timed)}",
@@ -118,19 +123,23 @@ def _by_width(advice: Advice_) -> list[Column[Any]]:
     def of_step(text: Callable[[Any], str]) -> Callable[[Any], str]:
         return lambda each: NOT_SHOWN if each.better is None else text(each.better)
 
-    def saved(value: Callable[[Any], float]) -> Callable[[Any], str]:
-        return of_step(lambda step: marked(amount(value(step), measure), step.extrapolated))
+    steps = [each.better for each in advice.widths if each.better is not None]
 
-    word = f"[{_WORDS[measure][0]}]" if measure == "cycles" else ""
+    def saved(title: str, value: Callable[[Any], float], **more: Any) -> Column[Any]:
+        unit, text = _amounts(map(value, steps), measure)
+        return Column(f"{title}[{unit}]", of_step(lambda step: marked(text(value(step)), step.extrapolated)), **more)
+
+    whole = advice.total.macs
+    lost = even_percent(step.macs / whole for step in steps if whole)
     return [
         Column("width", lambda each: each.name, to_the_left=True),
         Column("size", lambda each: number(each.width.size)),
         Column("to", of_step(lambda step: number(step.size)), words=_TERMS["to"]),
-        Column(f"saves{word}", saved(lambda step: step.saved), share=_share(advice)),
-        Column("per channel", saved(lambda step: step.saved_per_channel), words=_TERMS["per channel"], rank=1),
+        saved("saves", lambda step: step.saved, share=_share(advice)),
+        saved("per channel", lambda step: step.saved_per_channel, words=_TERMS["per channel"], rank=1),
         Column("network", of_step(lambda step: _speed_up(step, advice)), words=_TERMS["network"]),
-        Column("MACs lost", of_step(lambda step: f"{percent(step.macs / advice.total.macs)} %" if advice.total.macs
-                                    else number(step.macs)), rank=3),
+        Column("MACs lost[%]" if whole else "MACs lost",
+               of_step(lambda step: lost(step.macs / whole) if whole else number(step.macs)), rank=3),
         Column("layers", lambda each: str(len(each.layers)), rank=4),
         Column("next", lambda each: NOT_SHOWN if each.cheaper is None else number(each.cheaper.size), rank=5,
                words=_TERMS["next"]),
@@ -144,22 +153,26 @@ def _share(advice: Advice_) -> Callable[[Any], float | None]:
 
 
 def _by_layer(advice: Advice_) -> list[Column[Any]]:
-    def cost(row: _LayerRow) -> str:
-        return marked(amount(row.width.layers[row.layer], advice.measure), row.layer in advice.beyond)
+    def own(row: _LayerRow) -> float:
+        cost: float = row.width.layers[row.layer]
+        return cost
+
+    unit, text = _amounts(map(own, _layer_rows(advice)), advice.measure)
 
     def of_step(text: Callable[[_LayerRow, Any], str]) -> Callable[[_LayerRow], str]:
         return lambda row: NOT_SHOWN if row.width.better is None else text(row, row.width.better)
 
     return [
         Column("layer", lambda row: row.layer, to_the_left=True),
-        Column(_WORDS[advice.measure][0], cost),
+        Column(unit if advice.measure == "cycles" else f"{_WORDS[advice.measure][0]}[{unit}]",
+               lambda row: marked(text(own(row)), row.layer in advice.beyond)),
         Column("width", lambda row: row.width.name, to_the_left=True),
         Column("size", lambda row: number(row.width.width.size)),
         Column("to", of_step(lambda row, step: number(step.size)), words=_TERMS["to"]),
         Column("layer", of_step(lambda row, step: marked(f"{row.width.speed_up(row.layer):.3f}x", step.extrapolated))),
         Column("network", of_step(lambda row, step: _speed_up(step, advice)), words=_TERMS["network"]),
         Column("free up to", lambda row: _free(row.width), words=_TERMS["free up to"], rank=1),
-    ]
+    ]  # fmt: skip
 
 
 def _layer_rows(advice: Advice_) -> Iterator[_LayerRow]:

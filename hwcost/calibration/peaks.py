@@ -10,7 +10,7 @@ from hwcost.devices import DeviceFile
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.tables import text_table
-from hwcost.units import TIMES, in_unit
+from hwcost.units import TIMES, in_unit, number
 
 __all__ = ["TooFast", "check_peak", "chip_hint", "is_too_fast", "least_seconds", "summary_of", "table_of"]
 
@@ -103,7 +103,7 @@ def summary_of(found: Sequence[TooFast]) -> str:
 def table_of(found: Sequence[TooFast]) -> Iterator[str]:
     """The lines of a table, a row each."""
     rows = [
-        [where, f"{macs:.4g}", *(in_unit(each, TIMES, 4) for each in times), f"{times[0] / times[1]:.3g}"]
+        [where, number(macs), *(in_unit(each, TIMES, 4) for each in times), f"{times[0] / times[1]:.3g}"]
         for where, macs, *times in found[:_SHOWN]
     ]
     yield from text_table(["too fast", "MACs", "measured", "least", "measured / least"], rows)

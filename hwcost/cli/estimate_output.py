@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -19,11 +20,12 @@ from hwcost.model.columns import TERMS as COST_TERMS
 from hwcost.model.layout import Work, lowered
 from hwcost.model.words import bytes_text, energy_text, lower_bound, partial_folds
 from hwcost.relaxation import Relaxation
-from hwcost.tables import Column, Document, fitted, terminal_width
-from hwcost.units import BYTES, CLOCKS, ENERGIES, TIMES, between, in_unit, labelled, marked, number, unit_of
+from hwcost.tables import Column, Document, even, even_percent, even_unit, fitted, terminal_width
+from hwcost.units import BYTES, CLOCKS, ENERGIES, TIMES, between, in_unit, labelled, marked, number, percent
 
 if TYPE_CHECKING:
     from hwcost.cli.explain import Sentence
+    from hwcost.tables.figures import Text
 
 __all__ = ["Figures", "of_measurements", "write"]
 
@@ -41,6 +43,7 @@ _RANKS = {"MACs": 5, "DRAM": 4, "folds": 3, "bound": 2, "90 % from": 1, "90 % to
 """In which order a narrow terminal leaves columns out, the highest first."""
 _BLOCK = 4096
 _ROWS_WITH_PROGRESS = 20_000
+_MOST_VALUES = 2**16
 _SIZES = ("k1", "k2", "c", "f", "h", "w", "batch", "stride_h", "stride_w", "groups", "s1", "s2")
 
 Figures: TypeAlias = dict[str, Size]
@@ -90,9 +93,9 @@ def _point(workload: Workload, smooth: Relaxation, figures: Figures, work: Work,
 
     lines = {
         "cycles": known(number(figures["cycles"])),
-        "smooth": f"{known(_smooth_format(figures).format(figures['smooth_cycles']))} cycles ({_described(smooth)})",
+        "smooth": f"{known(number(figures['smooth_cycles']))} cycles ({_described(smooth)})",
         "folds": _folds(work, figures),
-        "utilization": known(f"{100 * figures['utilization']:.2f} %"),
+        "utilization": known(f"{percent(figures['utilization'], 2)} %"),
         "time": f"{known(in_unit(figures['seconds'], TIMES))}{ends} at {in_unit(array.clock_hz, CLOCKS)}",
         "MACs": number(figures["macs"]),
         "array": workload.machine._replace(array=array).label,
@@ -160,10 +163,6 @@ def _folds(work: Work, figures: Figures) -> str:
     return f"{whole} ({rows} along {array.rows} rows, {cols} along {array.cols} columns{why})"
 
 
-def _smooth_format(figures: Figures) -> str:
-    return "{:.2f}" if np.max(figures["smooth_cycles"]) < 1e15 else "{:.9e}"
-
-
 # ---------------------------------------------------------------- sweeps
 
 
@@ -188,49 +187,46 @@ def _is_constant(value: Any) -> bool:
 
 
 def _table(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator[str]:
-    scale, unit = unit_of(np.max(figures["seconds"]), TIMES)
+    unit, time = even_unit(_values(figures["seconds"]), TIMES)
     swept = {id(axis): axis.option.removeprefix("--") for axis in workload.axes}
-    table: dict[str, tuple[Any, str]] = {
-        swept[id(sizes)]: (workload.values[name], "{}") for name, sizes in workload.sizes.items() if id(sizes) in swept
+    table: dict[str, tuple[Any, Any]] = {
+        swept[id(sizes)]: (workload.values[name], number)
+        for name, sizes in workload.sizes.items()
+        if id(sizes) in swept
     }
     table |= {
-        "cycles": (figures["cycles"], _exact_format(figures["cycles"])),
-        f"cycles({smooth.name})": (figures["smooth_cycles"], _smooth_format(figures)),
-        "folds(rows)": (figures["folds_along_rows"], _exact_format(figures["folds_along_rows"])),
-        "folds(cols)": (figures["folds_along_cols"], _exact_format(figures["folds_along_cols"])),
-        "utilization[%]": (100 * figures["utilization"], "{:.2f}"),
-        f"time[{unit}]": (figures["seconds"] / scale, "{:.6g}"),
-        "MACs": (figures["macs"], "{}"),
+        "cycles": _counts(figures["cycles"]),
+        f"cycles({smooth.name})": _counts(figures["smooth_cycles"]),
+        "folds(rows)": _counts(figures["folds_along_rows"]),
+        "folds(cols)": _counts(figures["folds_along_cols"]),
+        "util[%]": (figures["utilization"], even_percent(_values(figures["utilization"]))),
+        f"time[{unit}]": (figures["seconds"], time),
+        "MACs": _counts(figures["macs"]),
     }
     for name, key in zip(("from", "to"), ENDS, strict=True):
         if key in figures:
-            table[f"90 % {name}[{unit}]"] = (figures[key] / scale, "{:.4g}")
+            table[f"90 % {name}[{unit}]"] = (figures[key], time)
     if np.any(figures["memory_cycles"]) or np.any(figures["overhead_cycles"]):
-        table["bound"] = (figures["bound"], "{}")
-    scale, unit = unit_of(np.max(figures["dram_bytes"]), BYTES)
-    table[f"DRAM[{unit}]"] = (figures["dram_bytes"] / scale, "{:.6g}")
-    if "energy_joules" in figures:
-        scale, unit = unit_of(np.max(figures["energy_joules"]), ENERGIES)
-        table[f"energy[{unit}]"] = (figures["energy_joules"] / scale, "{:.6g}")
+        table["bound"] = (figures["bound"], str)
+    for name, key, units in (("DRAM", "dram_bytes", BYTES), ("energy", "energy_joules", ENERGIES)):
+        if key in figures:
+            unit, text = even_unit(_values(figures[key]), units)
+            table[f"{name}[{unit}]"] = (figures[key], text)
     beyond = figures.get("extrapolated", False)
-    marks = [name for name in table if np.any(beyond) and name.startswith(("cycles", "utilization", "time"))]
+    marks = [name for name in table if np.any(beyond) and name.startswith(("cycles", "util", "time"))]
     sizes = {
-        name: (name in marks)
-        + max(len(name), 13 if spec == "{:.6g}" else 10 if spec == "{:.4g}" else len(spec.format(_largest(column))))
-        for name, (column, spec) in table.items()
+        name: max(len(name), (name in marks) + max(map(len, map(text, _longest(column)))))
+        for name, (column, text) in table.items()
     }
     left_out = _too_wide(sizes)
     table = {name: each for name, each in table.items() if name not in left_out}
-    widths = [sizes[name] for name in table]
+    widths, is_marked = [sizes[name] for name in table], [name in marks for name in table]
+    texts = [lru_cache(_BLOCK)(text) for _, text in table.values()]
     yield "  ".join(name.rjust(width) for name, width in zip(table, widths, strict=True)) + "\n"
-    specs = [spec for _, spec in table.values()]
-    columns = {name: column for name, (column, _) in table.items()}
-    if marks:
-        is_marked = [name in marks for name in table]
-        yield from _marked_lines(_rows(columns | {"": beyond}, workload), specs, widths, is_marked)
+    rows = _rows({name: column for name, (column, _) in table.items()} | {"": beyond}, workload)
+    yield from _lines(rows, texts, widths, is_marked)
+    if any(is_marked):
         yield f"{workload.legend}\n"
-    else:
-        yield from _plain_lines(_rows(columns, workload), specs, widths)
     hidden = [name.partition("[")[0] for name in left_out]
     yield f"\n{Document(below=_bound(workload), terms=_terms_of(table), hidden=hidden).for_stdout()}\n"
 
@@ -248,36 +244,33 @@ def _as_wide_as(size: int) -> Callable[[None], str]:
     return lambda _: "x" * size
 
 
-def _plain_lines(blocks: Iterable[Iterable[Any]], specs: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    cells = (
-        f"{{:>{width}{spec[2:]}" if ":" in spec else f"{{:>{width}}}" for spec, width in zip(specs, widths, strict=True)
-    )
-    line = ("  ".join(cells) + "\n").format
-    for rows in blocks:
-        yield "".join(itertools.starmap(line, rows))
-
-
-def _marked_lines(
-    blocks: Iterable[Iterable[Any]], specs: Sequence[str], widths: Sequence[int], marks: Sequence[bool]
+def _lines(
+    blocks: Iterable[Iterable[Any]], texts: Sequence[Any], widths: Sequence[int], marks: Sequence[bool]
 ) -> Iterator[str]:
     """Lines of rows whose last value says whether figures get a mark."""
     line = ("  ".join(f"{{:>{width}}}" for width in widths) + "\n").format
     for rows in blocks:
-        texts = ((map(str.format, specs, cells), is_beyond) for *cells, is_beyond in rows)
-        yield "".join(
-            line(*(marked(text, is_beyond and mark) for text, mark in zip(own, marks, strict=True)))
-            for own, is_beyond in texts
-        )
+        cells = (([text(cell) for text, cell in zip(texts, row[:-1], strict=True)], row[-1]) for row in rows)
+        yield "".join(line(*(map(marked, own, marks) if is_beyond else own)) for own, is_beyond in cells)
 
 
-def _exact_format(column: Any) -> str:
-    return "{}" if np.asarray(column).dtype.kind != "f" else "{:.2f}"
+def _counts(column: Any) -> tuple[Any, Text]:
+    return column, even(_values(column))
 
 
-def _largest(column: Any) -> Any:
-    if isinstance(column, np.ndarray) and column.dtype.kind == "U":
-        return max(column.flat, key=len)
-    return np.max(column).item() if isinstance(column, np.ndarray) else column
+def _values(column: Any) -> list[float]:
+    """The different values of a column, thinned out if there are very many."""
+    found = np.unique(column)
+    own: list[float] = found[np.unique(np.linspace(0, len(found) - 1, _MOST_VALUES).astype(int))].tolist()
+    return own
+
+
+def _longest(column: Any) -> list[Any]:
+    """Values among which is the one with the longest text: the smallest two, since one may be zero, and the largest."""
+    found = np.unique(column)
+    if found.dtype.kind == "U":
+        return list(found)
+    return [*found[:2].tolist(), *found[-1:].tolist()]
 
 
 def _csv(workload: Workload, smooth: Relaxation, figures: Figures) -> Iterator[str]:

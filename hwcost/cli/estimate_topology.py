@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +12,8 @@ from hwcost.cli.shared.machines import Machine
 from hwcost.cli.shared.options import value_of
 from hwcost.console import note
 from hwcost.errors import Faults, InvalidValueError
-from hwcost.tables import text_table
+from hwcost.tables import even_percent, text_table
+from hwcost.units import number
 
 if TYPE_CHECKING:
     from hwcost.scalesim import Configuration, Topology
@@ -21,7 +22,7 @@ __all__ = ["estimate_topology"]
 
 SCHEMA = "hwcost.topology/1"
 
-_HEADINGS = ("layer", "M", "N", "K", "products", "cycles", "SCALE-Sim", "utilization[%]", "MACs")
+_HEADINGS = ("layer", "M", "N", "K", "products", "cycles", "SCALE-Sim", "util[%]", "MACs")
 
 
 def read_files(
@@ -99,15 +100,16 @@ def _sums(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _text(network: Topology, machine: Configuration, rows: list[dict[str, Any]], written: str | None) -> str:
     sums = _sums(rows)
-    cells = [_cells(row) for row in [*rows, sums | {"layer": "total"}]]
+    used = even_percent(row["utilization"] for row in [*rows, sums])
+    cells = [_cells(row, used) for row in [*rows, sums | {"layer": "total"}]]
     lines = [f"{network.name} on {Machine(machine.array, None).label}", *text_table(_HEADINGS, cells)]
     return "\n".join(lines if written is None else [*lines, written])
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    sizes = (str(row.get(name, "")) for name in ("m", "n", "k", "count"))
-    cycles = (str(row[name]) for name in ("cycles", "scalesim_total_cycles"))
-    return (row["layer"], *sizes, *cycles, f"{100 * row['utilization']:.2f}", str(row["macs"]))
+def _cells(row: Mapping[str, Any], used: Callable[[float], str]) -> tuple[str, ...]:
+    sizes = (number(row[name]) if name in row else "" for name in ("m", "n", "k", "count"))
+    cycles = (number(row[name]) for name in ("cycles", "scalesim_total_cycles"))
+    return (row["layer"], *sizes, *cycles, used(row["utilization"]), number(row["macs"]))
 
 
 def _json(network: Topology, machine: Configuration, rows: list[dict[str, Any]], written: str | None) -> str:

@@ -17,7 +17,7 @@ from hwcost.model.overheads import overheads_of
 from hwcost.model.pricing import Pricing
 from hwcost.model.tilings import TILINGS
 from hwcost.model.traffic import bytes_of, transfers_of
-from hwcost.units import BYTES, in_unit
+from hwcost.units import BYTES, in_unit, number
 
 __all__ = ["Sentence", "explain"]
 
@@ -49,16 +49,12 @@ def explain(pricing: Pricing) -> list[Sentence]:
     return [
         *_shape(parts.work),
         *_tiling(parts.work.tiling),
-        Sentence("compute", f"{_streaming(array)}: {_number(parts.compute)} cycles", parts.compute),
+        Sentence("compute", f"{_streaming(array)}: {number(parts.compute)} cycles", parts.compute),
         *_terms(parts, array),
-        Sentence("total", f"{_joined(parts, array)}{_number(cost.cycles)} cycles, bound by {cost.bound}", cost.cycles),
+        Sentence("total", f"{_joined(parts, array)}{number(cost.cycles)} cycles, bound by {cost.bound}", cost.cycles),
         *_fields(array),
         Sentence("left out", "; ".join(_left_out(parts, array)) or "nothing that the model knows of"),
     ]
-
-
-def _number(value: Any) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
 # ---------------------------------------------------------------- folds
@@ -67,12 +63,12 @@ def _number(value: Any) -> str:
 def _shape(work: Work) -> Iterator[Sentence]:
     array, folds = work.array, work.folds
     flow, laid = array.dataflow_row, lowered(work.gemm, array)
-    of_each = f"({laid.m} x {laid.k})({laid.k} x {laid.n})"
+    of_each = f"({number(laid.m)} x {number(laid.k)})({number(laid.k)} x {number(laid.n)})"
     yield Sentence("lowering", f"{array.lowering_row.summary}: {laid.count} of {of_each}")
     part = lowered(work.part, array)
     if array.arrays > 1:
         yield Sentence("split", split_text(work))
-    extents = {letter: getattr(part, letter) for letter in "mnk"}
+    extents = {letter: number(getattr(part, letter)) for letter in "mnk"}
     yield Sentence(
         "layout",
         f"{flow.summary}: {flow.rows} = {extents[flow.rows]} along {array.rows} rows, {flow.cols} = "
@@ -80,20 +76,20 @@ def _shape(work: Work) -> Iterator[Sentence]:
     )
     parts = [
         _ceiling(folds.rows_extent, array.rows, folds.along_rows, array.row_stairs, "rows"),
-        f"{_number(folds.along_cols)} along columns by the table for {folds.cols_extent}"
+        f"{number(folds.along_cols)} along columns by the table for {number(folds.cols_extent)}"
         if array.col_table
         else _ceiling(folds.cols_extent, array.cols, folds.along_cols, array.col_stairs, "columns"),
     ]
     if array.max_streamed is not None:
-        parts.append(_ceiling(extents[flow.time], array.max_streamed, folds.in_time, 1, "time"))
+        parts.append(_ceiling(getattr(part, flow.time), array.max_streamed, folds.in_time, 1, "time"))
     yield Sentence("folds", ", ".join(parts))
 
 
 def _ceiling(extent: Any, size: Any, folds: Any, stairs: Any, along: str) -> str:
     if stairs == 1:
-        return f"ceil({extent} / {size}) = {_number(folds)} along {along}"
-    share = f"{stairs:g} * ceil({extent} / {size}) + {1 - stairs:.4g} * {extent} / {size}"
-    return f"{share} = {_number(folds)} along {along}"
+        return f"ceil({number(extent)} / {size}) = {number(folds)} along {along}"
+    share = f"{stairs:g} * ceil({number(extent)} / {size}) + {1 - stairs:.4g} * {number(extent)} / {size}"
+    return f"{share} = {number(folds)} along {along}"
 
 
 def _streaming(array: SystolicArray) -> str:
@@ -109,13 +105,13 @@ def _tiling(chosen: Chosen | None) -> Iterator[Sentence]:
     """The tiling that moves least: its parts, what it holds, and what it moves more than once."""
     if chosen is None:
         return
-    parts = " x ".join(f"{getattr(chosen, letter):g}" for letter in "mnk")
+    parts = " x ".join(number(getattr(chosen, letter)) for letter in "mnk")
     again = {
         "weights": chosen.weights_again,
         "inputs": chosen.inputs_again,
         "partial sums": chosen.partials,
     }
-    moved = " and ".join(f"{elements:.6g} {name}" for name, elements in again.items() if elements)
+    moved = " and ".join(f"{number(elements)} {name}" for name, elements in again.items() if elements)
     words = f"moved again: {moved}" if moved else "nothing moves twice"
     size = in_unit(chosen.room, BYTES, 4)
     yield Sentence("tiling", f"{TILINGS[chosen.row].summary}: {parts} parts of m x n x k, {size} held; {words}")
@@ -127,18 +123,18 @@ def _terms(parts: Pricing, array: SystolicArray) -> Iterator[Sentence]:
         if transfer.name in parts.memory:
             cycles, rate = parts.memory[transfer.name], transfer.bytes_per_s(array) / array.clock_hz
             size = bytes_of(parts.moved[transfer.name], array.effective(transfer.size))
-            moved = f"{size:.6g} bytes at {rate:.4g} a cycle"
+            moved = f"{number(size)} bytes at {rate:.4g} a cycle"
             moved += " for each array, and the longest part" if array.bandwidth_per_array else ""
-            yield Sentence(transfer.name, f"{transfer.summary}: {moved}: {_number(cycles)} cycles", cycles)
+            yield Sentence(transfer.name, f"{transfer.summary}: {moved}: {number(cycles)} cycles", cycles)
     if len(parts.memory) > 1:
         moving = parts.memory_cycles
         how = "the longest of weights, inputs and outputs" if array.parallel_operands else "the sum of the transfers"
         how = "the longer of weights, and of inputs and outputs" if array.weights_apart else how
-        yield Sentence("memory", f"{how}: {_number(moving)} cycles", moving)
+        yield Sentence("memory", f"{how}: {number(moving)} cycles", moving)
     for term in overheads_of(array):
         if term.name in parts.overhead:
             cycles = parts.overhead[term.name]
-            yield Sentence(term.name, f"{term.summary}: {_number(cycles)} cycles", cycles)
+            yield Sentence(term.name, f"{term.summary}: {number(cycles)} cycles", cycles)
 
 
 def _fields(array: SystolicArray) -> Iterator[Sentence]:

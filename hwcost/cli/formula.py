@@ -10,6 +10,7 @@ from hwcost.machine.folds import FoldTexts
 from hwcost.machine.tiler import LOWERINGS
 from hwcost.model.layers import Conv2d
 from hwcost.model.layout import Work
+from hwcost.units import number
 
 __all__ = ["formula", "split_text"]
 
@@ -42,7 +43,7 @@ def formula(layer: Conv2d, array: SystolicArray, figures: Mapping[str, Any]) -> 
     spelt, short = (text(_texts(layer, array, figures, spelt=each)) for each in (True, False))
     counts = [*(layer.kernel_size if array.lowering == "kernel-position" else ()), layer.groups]
     before = "".join(f"{count} * " for count in reversed(counts) if count > 1)
-    return f"{before}{spelt} = {before}{short} = {figures['cycles']} cycles"
+    return f"{before}{spelt} = {before}{short} = {number(figures['cycles'])} cycles"
 
 
 def split_text(work: Work) -> str:
@@ -57,8 +58,8 @@ def split_text(work: Work) -> str:
     if not work.letter:
         return f"whole, on one of {arrays} arrays"
     what = {"count": "products", "k": "the channels of k"}.get(work.letter, work.letter)
-    of_each = f"({part.m} x {part.k})({part.k} x {part.n})"
-    several = f"{part.count} of " if part.count > 1 else ""
+    of_each = f"({number(part.m)} x {number(part.k)})({number(part.k)} x {number(part.n)})"
+    several = f"{number(part.count)} of " if part.count > 1 else ""
     return f"{what} over {work.parts} of {arrays} arrays: at most {several}{of_each} on each"
 
 

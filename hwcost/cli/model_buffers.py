@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hwcost.cli.shared.documents import csv_document, json_document
+from hwcost.model.columns import unit_column
 from hwcost.model.words import lower_bound
 from hwcost.network.buffers import BufferPoint, enough_for
-from hwcost.tables import Column, Document
-from hwcost.units import BYTES, ENERGIES, SIZES, TIMES, in_unit, layer_name, number, printable, shortlist
+from hwcost.tables import Column, Document, even
+from hwcost.units import BYTES, ENERGIES, SIZES, TIMES, in_unit, layer_name, printable, shortlist
 
 if TYPE_CHECKING:
     from hwcost.machine.array import SystolicArray
@@ -44,15 +45,16 @@ def document_of(
     points: Sequence[BufferPoint], network: Network, array: SystolicArray, head: str, *, left_out: Iterable[str] = ()
 ) -> Document:
     """The table, what times leave out, and the buffers with which the largest layers read each operand once."""
+    cycles = even(point.cost.cycles for point in points)
     columns = [
         Column[BufferPoint]("buffer", lambda point: in_unit(point.buffer_bytes, SIZES, 4)),
-        Column[BufferPoint]("cycles", lambda point: number(point.cost.cycles), rank=1),
-        Column[BufferPoint]("time", lambda point: in_unit(point.cost.seconds, TIMES, 4)),
-        Column[BufferPoint]("DRAM", lambda point: in_unit(point.cost.dram_bytes, BYTES, 4)),
-        Column[BufferPoint]("again", lambda point: in_unit(point.again_bytes, BYTES, 4) if point.again_bytes else "-"),
+        Column[BufferPoint]("cycles", lambda point: cycles(point.cost.cycles), rank=1),
+        unit_column("time", points, lambda point: point.cost.seconds, TIMES),
+        unit_column("DRAM", points, lambda point: point.cost.dram_bytes, BYTES),
+        unit_column("again", points, lambda point: point.again_bytes or None, BYTES, "-"),
     ]
     if points[0].cost.energy_joules is not None:
-        columns.append(Column("energy", lambda point: in_unit(point.cost.energy_joules or 0.0, ENERGIES, 4)))
+        columns.append(unit_column("energy", points, lambda point: point.cost.energy_joules, ENERGIES))
     if any(point.kept for point in points):
         columns.append(Column("kept", lambda point: str(point.kept), rank=2))
     columns.append(Column("layers that read again", _again, to_the_left=True))
@@ -62,7 +64,7 @@ def document_of(
     others = "; all others with less" if len(enough) > _ENOUGH else ""
     below = {"lower bound": why} if why else {}
     below[" enough"] = f"buffers with which a layer reads each operand once: {named}{others}"
-    titles = {column.title for column in columns}
+    titles = {column.name for column in columns}
     terms = {name: words for name, words in _TERMS.items() if name in titles}
     return Document(printable(head), columns, points, below=below, terms=terms)
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from hwcost.model.cost import Cost
-from hwcost.tables import Column
-from hwcost.units import BYTES, ENERGIES, TIMES, Units, number, percent, unit_of
+from hwcost.tables import Column, even, even_percent, even_unit
+from hwcost.units import BYTES, ENERGIES, TIMES, Units, number
 
-__all__ = ["TERMS", "cost_columns", "scaled", "terms_of"]
+__all__ = ["TERMS", "cost_columns", "terms_of", "unit_column"]
 
 _T = TypeVar("_T")
 _OF_BOUND = {"compute": "blue", "memory": "red", "overhead": "magenta"}
-_SMALLEST = 1e-3
 TERMS = {
     "share": "of all cycles",
     "util": "MACs over all that the processing elements could have done (cycles x PEs)",
@@ -36,16 +35,6 @@ def terms_of(columns: Iterable[Column[Any]]) -> dict[str, str]:
     return {name: words for name, words in TERMS.items() if titles & set(name.split(", "))}
 
 
-def scaled(value: float, scale: float) -> str:
-    """A figure in the unit of its column: four digits, and none that are beyond a thousandth of the unit.
-
-    >>> scaled(0.0061, 1e-3), scaled(2.84e-9, 1e-3), scaled(0.0, 1e-3)
-    ('6.1', '<0.001', '0')
-    """
-    found = value / scale
-    return f"<{_SMALLEST:g}" if 0 < found < _SMALLEST else f"{found:.4g}"
-
-
 def cost_columns(
     rows: Sequence[_T],
     cost: Callable[[_T], Cost],
@@ -66,7 +55,10 @@ def cost_columns(
         return lambda row: text(cost(row)) if cost(row).cycles else ""
 
     figure = shown or plain
-    scale, unit = unit_of(max((cost(row).seconds for row in rows), default=0.0), TIMES)
+    costs = [cost(row) for row in rows]
+    cycles, (unit, time) = even(own.cycles for own in costs), even_unit((own.seconds for own in costs), TIMES)
+    shares = even_percent(own.cycles / whole.cycles for own in costs if whole.cycles)
+    uses = even_percent(own.utilization for own in costs if own.macs)
 
     def share(row: _T) -> float | None:
         return cost(row).cycles / whole.cycles if whole.cycles and cost(row).cycles else None
@@ -75,14 +67,14 @@ def cost_columns(
         return cost(row).utilization if cost(row).macs else None
 
     def share_text(own: Cost) -> str:
-        return percent(own.cycles / whole.cycles) if whole.cycles else ""
+        return shares(own.cycles / whole.cycles) if whole.cycles else ""
 
     def used_text(own: Cost) -> str:
-        return percent(own.utilization) if own.macs else ""
+        return uses(own.utilization) if own.macs else ""
 
     found = {
-        "cycles": Column[_T]("cycles", figure(lambda own: number(own.cycles))),
-        "time": Column[_T](f"time[{unit}]", figure(lambda own: scaled(own.seconds, scale))),
+        "cycles": Column[_T]("cycles", figure(lambda own: cycles(own.cycles))),
+        "time": Column[_T](f"time[{unit}]", figure(lambda own: time(own.seconds))),
         "share": Column[_T](
             "share[%]", figure(share_text, of_total=True), share=share, has_bar=True, words=TERMS["share"]
         ),
@@ -98,15 +90,31 @@ def cost_columns(
     found["folds"] = Column[_T](
         "folds", lambda row: number(cost(row).folds) if cost(row).cycles else "", words=TERMS["folds"], rank=2
     )
-    found["DRAM"] = _of_units("DRAM", rows, lambda row: cost(row).dram_bytes, BYTES)
+    found["DRAM"] = unit_column("DRAM", rows, lambda row: cost(row).dram_bytes, BYTES)
     if whole.energy_joules is not None:
-        found["energy"] = _of_units("energy", rows, lambda row: cost(row).energy_joules, ENERGIES)
+        found["energy"] = unit_column("energy", rows, lambda row: cost(row).energy_joules, ENERGIES)
     return found
 
 
-def _of_units(title: str, rows: Sequence[_T], value: Callable[[_T], Any], units: Units) -> Column[_T]:
-    scale, unit = unit_of(max((value(row) or 0.0 for row in rows), default=0.0), units)
-    return Column(f"{title}[{unit}]", lambda row: scaled(value(row), scale) if value(row) else "")
+def unit_column(
+    title: str,
+    rows: Sequence[_T],
+    value: Callable[[_T], Any],
+    units: Units,
+    missing: str | None = None,
+    *,
+    rank: int = 0,
+) -> Column[_T]:
+    """A column of figures in the unit of the largest: ``missing`` for None, or nothing for None and zero without it."""
+    unit, text = even_unit((value(row) or 0.0 for row in rows), units)
+
+    def shown(row: _T) -> str:
+        figure = value(row)
+        if missing is not None:
+            return missing if figure is None else text(figure)
+        return text(figure) if figure else ""
+
+    return Column(f"{title}[{unit}]", shown, rank=rank)
 
 
 def _by_use(cost: Cost) -> dict[str, Any]:

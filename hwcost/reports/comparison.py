@@ -10,28 +10,25 @@ from hwcost.devices import DeviceFile
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.columns import TERMS as COST_TERMS
-from hwcost.model.columns import scaled
+from hwcost.model.columns import unit_column
 from hwcost.model.cost import ENERGY
 from hwcost.model.words import lower_bound
 from hwcost.network.peak import Peak
 from hwcost.reports.making import summarise
 from hwcost.reports.rows import Summary
 from hwcost.reports.shown import withheld_text
-from hwcost.tables import Column, Document, Records
+from hwcost.tables import Column, Document, Records, even, even_percent, even_unit
 from hwcost.units import (
     BYTES,
     ENERGIES,
     NOT_SHOWN,
     POWERS,
     TIMES,
-    Units,
     labelled,
     marked,
-    number,
     percent,
     plural,
     printable,
-    unit_of,
 )
 
 __all__ = ["Comparison", "Pair", "compare_networks"]
@@ -197,8 +194,10 @@ def _ratio(summary: Summary, first: Summary) -> float | None:
 
 
 def _document(pairs: Sequence[Pair]) -> Document:
-    times = (0.0 if pair.summary.is_withheld() else pair.summary.cost.seconds for pair in pairs)
-    scale, unit = unit_of(max(times), TIMES)
+    costs = [pair.summary.cost for pair in pairs if not pair.summary.is_withheld()]
+    cycles, used = even(cost.cycles for cost in costs), even_percent(cost.utilization for cost in costs)
+    unit, time = even_unit((cost.seconds for cost in costs), TIMES)
+    ratio = even((pair.ratio for pair in pairs if pair.ratio is not None), 3)
 
     def known(text: Callable[[Pair], str], *, mark: bool = True) -> Callable[[Pair], str]:
         """A figure, marked if some of it is beyond what was measured; a sign in its place if most of it is."""
@@ -212,12 +211,12 @@ def _document(pairs: Sequence[Pair]) -> Document:
     columns = [
         Column[Pair]("network", lambda pair: printable(pair.summary.name), to_the_left=True),
         Column[Pair]("array", lambda pair: pair.summary.label, to_the_left=True, short=_short_label(pairs)),
-        Column[Pair]("cycles", known(lambda pair: number(pair.summary.cost.cycles)), rank=1),
-        Column[Pair](f"time[{unit}]", known(lambda pair: scaled(pair.summary.cost.seconds, scale))),
-        Column[Pair](f"90 %[{unit}]", known(lambda pair: _ends(pair, scale), mark=False), rank=2),
-        Column[Pair]("time/first", known(lambda pair: NOT_SHOWN if pair.ratio is None else f"{pair.ratio:.3g}")),
+        Column[Pair]("cycles", known(lambda pair: cycles(pair.summary.cost.cycles)), rank=1),
+        Column[Pair](f"time[{unit}]", known(lambda pair: time(pair.summary.cost.seconds))),
+        Column[Pair](f"90 %[{unit}]", known(_ends(pairs, unit), mark=False), rank=2),
+        Column[Pair]("time/first", known(lambda pair: NOT_SHOWN if pair.ratio is None else ratio(pair.ratio))),
         Column[Pair](
-            "util[%]", known(lambda pair: percent(pair.summary.cost.utilization)),
+            "util[%]", known(lambda pair: used(pair.summary.cost.utilization)),
             share=lambda pair: None if pair.summary.is_withheld() else pair.summary.cost.utilization,
         ),
         *_of_memory(pairs),
@@ -259,26 +258,15 @@ def _bounds(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
 
 def _of_memory(pairs: Sequence[Pair]) -> Iterator[Column[Pair]]:
     """Bytes to and from DRAM, and the energy if any machine has figures of it."""
-    yield _of_units(pairs, "DRAM", lambda pair: pair.summary.cost.dram_bytes, BYTES, rank=3)
+    yield unit_column("DRAM", pairs, lambda pair: pair.summary.cost.dram_bytes, BYTES, NOT_SHOWN, rank=3)
     if any(pair.energy_joules is not None for pair in pairs):
-        yield _of_units(pairs, "energy", lambda pair: pair.energy_joules, ENERGIES, rank=1)
-        yield _of_units(pairs, "power", _watts, POWERS, rank=5)
+        yield unit_column("energy", pairs, lambda pair: pair.energy_joules, ENERGIES, NOT_SHOWN, rank=1)
+        yield unit_column("power", pairs, _watts, POWERS, NOT_SHOWN, rank=5)
 
 
 def _watts(pair: Pair) -> float | None:
     watts: float | None = pair.summary.figures()["average_watts"]
     return watts
-
-
-def _of_units(
-    pairs: Sequence[Pair], title: str, value: Callable[[Pair], float | None], units: Units, *, rank: int
-) -> Column[Pair]:
-    scale, unit = unit_of(max(value(pair) or 0.0 for pair in pairs), units)
-
-    def text(pair: Pair) -> str:
-        return NOT_SHOWN if (own := value(pair)) is None else scaled(own, scale)
-
-    return Column(f"{title}[{unit}]", text, rank=rank)
 
 
 def _legends(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
@@ -291,9 +279,15 @@ def _legends(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
             yield f" {index} withheld", f"{summary.name}: no total on {summary.measured}: {withheld_text(summary)}"
 
 
-def _ends(pair: Pair, scale: float) -> str:
-    ends = pair.summary.seconds_90
-    return "" if ends is None else " to ".join(f"{end / scale:.3g}" for end in ends)
+def _ends(pairs: Sequence[Pair], unit: str) -> Callable[[Pair], str]:
+    """The text of the intervals, in the unit of the times."""
+    scale = next(scale for scale, name in TIMES if name == unit)
+    text = even((end / scale for pair in pairs for end in pair.summary.seconds_90 or ()), 3)
+
+    def shown(pair: Pair) -> str:
+        return " to ".join(text(end / scale) for end in pair.summary.seconds_90 or ())
+
+    return shown
 
 
 def _mostly(pair: Pair) -> str:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from hwcost.model.breakdown import KINDS
-from hwcost.model.columns import cost_columns, scaled, terms_of
+from hwcost.model.columns import cost_columns, terms_of
 from hwcost.model.cost import Cost
 from hwcost.model.words import bytes_text, energy_text, lower_bound, missing_text, partial_folds
 from hwcost.network.network import UNCONNECTED
 from hwcost.reports.lines import Line, lines_of
 from hwcost.reports.tree import Module
-from hwcost.tables import Column, Document
+from hwcost.tables import Column, Document, even_percent, even_unit
 from hwcost.units import (
     BYTES,
     CLOCKS,
@@ -29,7 +29,6 @@ from hwcost.units import (
     plural,
     printable,
     shorten_name,
-    unit_of,
 )
 
 __all__ = ["WASTE", "document_of", "missing_of", "notes_of", "withheld_text"]
@@ -75,7 +74,7 @@ def _columns(summary: Summary_, lines: Sequence[Line], flat: bool) -> list[Colum
     if summary.is_withheld():
         costs["share"] = dataclasses.replace(costs["share"], share=None, has_bar=False)
     wasted = [
-        Column[Line](f"{short}[%]", _known(summary, _share_of(kind), mark=False), words=KINDS[kind], rank=3)
+        Column[Line](f"{short}[%]", _known(summary, _share_of(kind, lines), mark=False), words=KINDS[kind], rank=3)
         for kind, short in WASTE.items()
         if kind not in ("ragged_arrays", "slow_rows", "overhead", "waiting") or getattr(summary.breakdown, kind)
     ]
@@ -103,19 +102,20 @@ def _bytes_column(summary: Summary_, lines: Sequence[Line], plain: Column[Line])
     """Bytes to and from DRAM; in parentheses those of operations that are fused with others and move none."""
     fused = [summary.fused_bytes(line.part) for line in lines]
     moved = (line.part.cost.dram_bytes for line in lines)
-    scale, unit = unit_of(max(itertools.chain(fused, moved), default=0.0), BYTES)
+    unit, text = even_unit(itertools.chain(fused, moved), BYTES)
 
     def shown(line: Line) -> str:
         if size := line.part.cost.dram_bytes:
-            return scaled(size, scale)
+            return text(size)
         own = summary.fused_bytes(line.part)
-        return f"({scaled(own, scale)})" if own else ""
+        return f"({text(own)})" if own else ""
 
     return dataclasses.replace(plain, title=f"DRAM[{unit}]", text=shown)
 
 
-def _share_of(kind: str) -> Callable[[Line], str]:
-    return lambda line: percent(line.part.breakdown.shares[kind])
+def _share_of(kind: str, lines: Sequence[Line]) -> Callable[[Line], str]:
+    text = even_percent(line.part.breakdown.shares[kind] for line in lines)
+    return lambda line: text(line.part.breakdown.shares[kind])
 
 
 def _shape(line: Line) -> str:

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 from hwcost.machine.array import SystolicArray
 from hwcost.model.columns import TERMS as COST_TERMS
-from hwcost.model.columns import scaled
+from hwcost.model.columns import unit_column
 from hwcost.model.words import lower_bound
 from hwcost.sweep.objectives import OBJECTIVES
-from hwcost.tables import Column, Document
+from hwcost.tables import Column, Document, even, even_percent, even_unit
 from hwcost.units import (
     BYTES,
     ENERGIES,
@@ -24,7 +24,6 @@ from hwcost.units import (
     number,
     percent,
     plural,
-    unit_of,
     with_unit,
 )
 
@@ -82,16 +81,17 @@ def point_columns(points: Sequence[Point], varied: Iterable[str]) -> list[Column
     def known(text: Callable[[Point], str]) -> Callable[[Point], str]:
         return lambda point: marked(text(point), point.get("extrapolated"))
 
-    scale, unit = unit_of(max((point["seconds"] for point in points), default=0.0), TIMES)
+    cycles, used = even(point["cycles"] for point in points), even_percent(point["utilization"] for point in points)
+    unit, time = even_unit((point["seconds"] for point in points), TIMES)
     return [
         Column("array", lambda point: f"{point['rows']} x {point['cols']}"),
         Column("dataflow", lambda point: point["dataflow"], to_the_left=True),
         *(_field(name) for name in varied),
         Column("PEs", lambda point: number(point["pes"])),
-        Column("cycles", known(lambda point: number(point["cycles"]))),
-        Column(f"time[{unit}]", known(lambda point: scaled(point["seconds"], scale)), rank=1),
-        Column("util[%]", known(lambda point: percent(point["utilization"])), share=lambda point: point["utilization"]),
-        *(_scaled(points, *each, rank=rank) for rank, each in _OF_MEMORY.items() if points and each[0] in points[0]),
+        Column("cycles", known(lambda point: cycles(point["cycles"]))),
+        Column(f"time[{unit}]", known(lambda point: time(point["seconds"])), rank=1),
+        Column("util[%]", known(lambda point: used(point["utilization"])), share=lambda point: point["utilization"]),
+        *(_of_memory(points, *each, rank) for rank, each in _OF_MEMORY.items() if points and each[0] in points[0]),
     ]
 
 
@@ -99,13 +99,8 @@ def _field(name: str) -> Column[Point]:
     return Column(title_of(name), lambda point: value_text(name, point[name]))
 
 
-def _scaled(points: Sequence[Point], name: str, title: str, units: Units, *, rank: int) -> Column[Point]:
-    scale, unit = unit_of(max(point[name] or 0.0 for point in points), units)
-
-    def text(point: Point) -> str:
-        return NOT_SHOWN if point[name] is None else scaled(point[name], scale)
-
-    return Column(f"{title}[{unit}]", text, rank=rank)
+def _of_memory(points: Sequence[Point], name: str, title: str, units: Units, rank: int) -> Column[Point]:
+    return unit_column(title, points, lambda point: point[name], units, NOT_SHOWN, rank=rank)
 
 
 def terms_of(columns: Iterable[Column[Any]], lines: Iterable[str] = ()) -> dict[str, str]:

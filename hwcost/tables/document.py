@@ -13,17 +13,20 @@ import click
 from hwcost.tables.text import Column, bar, fitted, is_terminal, table, terminal_width
 from hwcost.units import labelled, printable
 
-__all__ = ["Document", "Documents"]
+__all__ = ["BLANK", "Document", "Documents"]
 
 _WIDEST = 120
 """Characters of a line of words."""
 _BAR = 3
 """The rank of bars, whose column says the same."""
 _LABEL = len(labelled("", ""))
+BLANK = "\u2007"
+"""As wide as a digit."""
 _STYLE = """
 .hwcost{font:13px/1.35 system-ui,sans-serif;max-width:100%;overflow-x:auto}
 .hwcost table{border-collapse:collapse;border:0;margin:.4em 0}
-.hwcost th,.hwcost td{padding:.1em .6em;text-align:right;white-space:nowrap;border:0;background-color:transparent}
+.hwcost th,.hwcost td{padding:.1em .6em;text-align:right;white-space:nowrap;border:0;background-color:transparent;
+font-variant-numeric:tabular-nums}
 .hwcost th{font-weight:600;border-bottom:1px solid rgba(128,128,128,.6)}
 .hwcost tr:nth-child(even) td{background-color:rgba(128,128,128,.07)}
 .hwcost .l{text-align:left}
@@ -122,9 +125,13 @@ class Document:
             parts.append("<table><thead><tr>")
             parts += [_cell("th", each.title, to_the_left=each.to_the_left, words=each.words) for each in self.columns]
             parts.append("</tr></thead><tbody>")
-            for row in self.rows:
+            texts = zip(*(each.texts(self.rows) for each in self.columns), strict=True)
+            for row, cells in zip(self.rows, texts, strict=True):
                 parts.append("<tr>")
-                parts += [_cell("td", each.text(row), each.to_the_left, _share(each, row)) for each in self.columns]
+                parts += [
+                    _cell("td", text, each.to_the_left, _share(each, row))
+                    for each, text in zip(self.columns, cells, strict=True)
+                ]
                 parts.append("</tr>")
             parts.append("</tbody></table>")
         if self.left_out:
@@ -234,6 +241,7 @@ def _cell(tag: str, text: str, to_the_left: bool = False, share: float | None = 
     named = f' class="{" ".join(classes)}"' if classes else ""
     filled = f' style="--w:{100 * min(max(share, 0.0), 1.0):.1f}%"' if share else ""
     title = f' title="{html.escape(words)}"' if words else ""
-    indent = len(text) - len(text.lstrip(" "))
-    shown = "&nbsp;" * indent + _text(text.lstrip(" "))
+    own = text.strip(" ")
+    indent, behind = len(text) - len(text.lstrip(" ")), len(text) - len(text.rstrip(" "))
+    shown = "&nbsp;" * indent + _text(own) + BLANK * (behind if own else 0)
     return f"<{tag}{named}{filled}{title}>{shown}</{tag}>"

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import click
 
+from hwcost.tables.figures import lined_up
 from hwcost.units import printable, shorten_name
 
 __all__ = [
@@ -58,6 +59,11 @@ class Column(Generic[_T]):
     def name(self) -> str:
         """The title without its unit."""
         return self.title.partition("[")[0]
+
+    def texts(self, rows: Sequence[_T]) -> list[str]:
+        """The cells; the points of figures line up."""
+        cells = [self.text(row) for row in rows]
+        return cells if self.to_the_left else lined_up(cells)
 
 
 def table(
@@ -145,7 +151,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cells(column: Column[_T], rows: Sequence[_T], longest: int | None = None) -> list[str]:
-    return [shorten_name(column.text(row), longest) for row in rows]
+    return [shorten_name(text, longest) for text in column.texts(rows)]
 
 
 def _widest(column: Column[Any], cells: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,7 +12,7 @@ from hwcost.reports.html.inline import text_of
 from hwcost.reports.lines import Line, lines_of
 from hwcost.reports.shown import WASTE, document_of
 from hwcost.reports.tree import Module
-from hwcost.tables import Column
+from hwcost.tables import BLANK, Column
 from hwcost.units import BYTES, ENERGIES, in_unit, number
 
 __all__ = ["html_table", "micro"]
@@ -98,7 +99,8 @@ def html_table(summary: Summary_, widths: Mapping[str, int]) -> Iterator[str]:
     lines = lines_of(summary, everything=True)
     total = Line(summary.tree, "total", 0, is_open=False)
     document = document_of(summary, [*lines, total])
-    columns, more = document.columns, [each for each in _MORE if each.value(summary.cost)]
+    columns = [_lined_up(column, document.rows) for column in document.columns]
+    more = [each for each in _MORE if each.value(summary.cost)]
     yield from _tools(columns, lines)
     yield '<div class="wide"><table id="layers"><thead><tr>'
     yield from map(_head, columns)
@@ -185,6 +187,14 @@ def _broken(name: str) -> str:
     return text_of(name).replace("_", "_<wbr>").replace(".", ".<wbr>")
 
 
+def _lined_up(column: Column[Line], lines: Sequence[Line]) -> Column[Line]:
+    """The column with blanks behind its figures, so that their points line up."""
+    if column.to_the_left:
+        return column
+    texts = {id(line): text for line, text in zip(lines, column.texts(lines), strict=True)}
+    return dataclasses.replace(column, text=lambda line: texts[id(line)])
+
+
 def _cell(column: Column[Line], line: Line) -> str:
     text, key = column.text(line), _key(column)
     share = column.share(line) if column.share is not None and text else None
@@ -197,7 +207,7 @@ def _cell(column: Column[Line], line: Line) -> str:
         attributes += f' style="--bar:{100 * min(max(share, 0.0), 1.0):.1f}%"'
     if value is not None:
         attributes += f' data-value="{value if isinstance(value, int) else float(value)!r}"'
-    return f"<td{attributes}>{text_of(text)}</td>"
+    return f"<td{attributes}>{text_of(text.rstrip())}{BLANK * (len(text) - len(text.rstrip()))}</td>"
 
 
 def _figure(figure: _Figure, cost: Cost) -> str:
