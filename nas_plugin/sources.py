@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nas_plugin.errors import DataError
 
-__all__ = ["CUT", "DEBIAN_FOLDER", "FILES", "FULL", "find"]
+__all__ = ["CUT", "DEBIAN_FOLDER", "FILES", "FULL", "check_files", "find"]
 
 CUT = "fashion-mnist-cut"
 """The source that ships with the package: 4,000 training and 1,000 test images of Fashion-MNIST, classes balanced."""
@@ -31,3 +31,13 @@ def find(source: str | Path) -> Path:
         advice = f"pass a folder with {', '.join(FILES.values())} by --data, or use the embedded {CUT!r}"
         raise DataError(f"{folder} is not a folder; {advice}; {FULL!r} needs Debian's dataset-fashion-mnist")
     return folder
+
+
+def check_files(source: str | Path) -> None:
+    """Raises unless the folder of a source has all files."""
+    folder = find(source)
+    for name in FILES.values():
+        if not (folder / name).is_file():
+            raise DataError(
+                f"{folder / name} cannot be read: it is missing; a data folder holds: {', '.join(FILES.values())}"
+            )

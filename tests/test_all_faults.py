@@ -64,6 +64,7 @@ OWN = {
 SEARCHES = [
     ("search", {**SPACE, "--epochs 3": "--epochs 0", "--target 0.5": "--target much", "--lambda 1": "--lambda -1"}),
     ("search", {"--resume .": "--resume no", "": "--seed 1", " ": "--out run"}),
+    ("search", {**OWN, "--method prune": "--method random"}),
     ("search", OWN),
     ("search", {**OWN, "--input 1,3,8,8": "", "--target 0.5": "", "--seed 1": "--latency flops"}),
     (
@@ -141,6 +142,33 @@ def test_a_fault_of_a_list_of_layers_is_told_with_those_of_options(hwcost, here)
     assert code == 2
     assert err.count("\n") == 2
     assert "line 2: Linear.out_features is 0" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (
+            "a.csv",
+            "kind,c,f\nlinear,4,0\nlinr,4,5\nlinear,x,5\n",
+            ["line 2: Linear.out", "line 3: kind", "line 4: c is"],
+        ),
+        ("a.csv", "kind,c,f,strid,grp\nlinear,4,0,1,1\n", ["'strid'", "'grp'"]),
+        ("a.toml", '[[layer]]\nkind = "linr"\n[[layer]]\nkind = "linear"\nc = 3\nd = 1\n', ["layer 1: kind", "'d'"]),
+        ("a.csv", "kind,c,f\n" + 50 * "linear,4,0\n", [f"line {line}: " for line in range(2, 22)]),
+    ],
+)
+def test_all_faults_of_a_list_of_layers_are_told(hwcost, here, name, content, words):
+    (here / name).write_text(content)
+    code, _, err = hwcost("model", name, "--device", "gemmini")
+    assert code == 2
+    assert all(word in line for word, line in zip(words, err.splitlines(), strict=True)), err
+
+
+def test_the_methods_for_a_network_of_ones_own_are_those_of_the_search():
+    within = pytest.importorskip("hwcost.pruning.within")
+    from nas_plugin.cli.search import OWN_METHODS
+
+    assert tuple(within.EPOCHS) == OWN_METHODS
 
 
 @pytest.mark.parametrize(

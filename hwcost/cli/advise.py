@@ -64,6 +64,12 @@ def _check_forms(applied: bool, by_layer: bool, as_json: bool, as_csv: bool) -> 
     faults.check()
 
 
+def _check_module(source: str, applied: bool) -> None:
+    if applied and source_kind(source) != "torch":
+        reason = f"{source} is not a module"
+        raise InvalidValueError("--apply", source, "give FILE.py:NAME, or use --to-csv", reason=reason)
+
+
 def _taken(take: tuple[str, ...]) -> dict[str, int]:
     return parse_sizes_by_name("--take", take, "conv1=24")
 
@@ -73,9 +79,6 @@ def _check_applied(source: str, applied: bool, take: tuple[str, ...], budget: fl
     faults = Faults()
     with faults.caught():
         check_outputs([source], {"--to-csv": to_csv})
-    if applied and source_kind(source) != "torch":
-        reason = f"{source} is not a module"
-        faults.add(InvalidValueError("--apply", source, "give FILE.py:NAME, or use --to-csv", reason=reason))
     if take and not (applied or to_csv):
         reason, given = "it would have no effect", ", ".join(take)
         faults.add(InvalidValueError("--take", given, "add --apply or --to-csv", reason=reason))
@@ -87,12 +90,16 @@ def _check_applied(source: str, applied: bool, take: tuple[str, ...], budget: fl
 
 def _read_machine(array: ArrayOptions, table: str | None, objective: str) -> Machine | CostTable:
     """The machine, or the table in its place; raises for an objective of energy that is not known."""
-    machine = array.read() if table is None else array.read_table(table)
-    if objective != "energy":
-        return machine
-    if isinstance(machine, CostTable):
-        raise InvalidValueError("--for", objective, "leave one of them out", reason="--table has no energy")
-    if not machine.array.has_energy:
+    if table is not None:
+        faults = Faults()
+        if objective == "energy":
+            faults.add(InvalidValueError("--for", objective, "leave one of them out", reason="--table has no energy"))
+        with faults.caught():
+            costs = array.read_table(table)
+        faults.check()
+        return costs
+    machine = array.read()
+    if objective == "energy" and not machine.array.has_energy:
         reason = f"{machine.name or 'the array'} has no figures of energy"
         raise InvalidValueError("--for", objective, f"add --energy, one of: {', '.join(ENERGIES)}", reason=reason)
     return machine
@@ -134,7 +141,7 @@ def _read_machine(array: ArrayOptions, table: str | None, objective: str) -> Mac
 @skip_unsupported
 @extrapolate
 @form_options("Print the widths as comma-separated values.")
-@checked(_check_forms, _taken, _check_applied, _read_machine)
+@checked(_check_forms, _taken, _check_module, _check_applied, _read_machine)
 def advise(
     *,
     source: str,

@@ -10,7 +10,7 @@ import click
 
 from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import OPTIONS, ArrayOptions, timed_options
-from hwcost.cli.shared.options import Decorator, default_option, option
+from hwcost.cli.shared.options import Decorator, default_option, option, option_names
 from hwcost.cli.shared.outputs import check_outputs, output_option, write_output
 from hwcost.cli.shared.progress import progress_of_unknown
 from hwcost.cli.shared.values import parse_name, parse_number, parse_size, parse_sizes
@@ -117,6 +117,21 @@ def _grids(grid: tuple[str, ...]) -> dict[str, list[Any]]:
     return values
 
 
+def _check_names(free: str, grid: tuple[str, ...], faults: Faults) -> None:
+    """Raises for unknown numbers, forms and fields; if nothing else is wrong, since they need the room of the fit."""
+    if faults.errors:
+        return
+    from hwcost.calibration.forms import forms_of
+    from hwcost.calibration.settings import check_grid, fit_parameters
+
+    chosen = _chosen(free)
+    with faults.caught(), option_names({"free": "--free"}):
+        if not forms_of(chosen):
+            fit_parameters(chosen)
+    with faults.caught(), option_names({"grid": "--grid"}):
+        check_grid(_grids(grid))
+
+
 @click.command(epilog=_EXAMPLES)
 @click.argument("measured", metavar="FILE.csv", required=False)
 @click.option("--from", "compiler", metavar="vela", help="Fit to what a compiler estimates, instead of a file.")
@@ -147,7 +162,7 @@ def _grids(grid: tuple[str, ...]) -> dict[str, list[Any]]:
 @click.option("--force", is_flag=True, help="Write the device even if the measurements put it in doubt.")
 @click.option("--skip-bad-rows", is_flag=True, help="Leave out bad rows and name them, instead of stopping.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@checked(_check_measured, _check_given, _check_files, _grids)
+@checked(_check_measured, _check_given, _check_files, _grids, _check_names)
 def calibrate(
     *,
     measured: str | None,
@@ -269,11 +284,14 @@ def _read(
 
 def _settings(free: str, grid: tuple[str, ...], *, shuffles: int, **numbers: Any) -> dict[str, Any]:
     """The arguments of the fit."""
+    return {"free": _chosen(free), "grid": _grids(grid), "fold_seeds": range(shuffles), **numbers}
+
+
+def _chosen(free: str) -> str | list[str]:
+    """A form by name, or the names of several forms or of numbers."""
     from hwcost.calibration import FORMS
 
-    names = [name.strip() for name in free.split(",")]
-    chosen = free if free in (AUTO, *FORMS) else names
-    return {"free": chosen, "grid": _grids(grid), "fold_seeds": range(shuffles), **numbers}
+    return free if free in (AUTO, *FORMS) else [name.strip() for name in free.split(",")]
 
 
 def _grid(text: str) -> tuple[str, list[Any]]:

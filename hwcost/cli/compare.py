@@ -19,7 +19,7 @@ from hwcost.errors import Faults, InvalidValueError, check_one_of
 from hwcost.importers.sources import check_source, source_kind
 from hwcost.reports.comparison import Comparison, Pair
 from hwcost.reports.shown import missing_of
-from hwcost.units import printable
+from hwcost.units import plural, printable
 
 if TYPE_CHECKING:
     from hwcost.network.network import Network
@@ -69,7 +69,7 @@ def _check_networks(sources: tuple[str, ...], options: ModelOptions, faults: Fau
     """Raises what is known to be wrong with the networks before a library of their formats is loaded."""
     own = Faults()
     if options.names and len(options.names) != len(sources):
-        allowed = f"a name for each of {len(sources)} models, in order"
+        allowed = f"{plural(len(sources), 'name')}, one for each model, in their order"
         own.add(InvalidValueError("--name", ", ".join(options.names), allowed))
     for source, each in zip(sources, _options_of(sources, options), strict=True):
         with own.caught():

@@ -61,6 +61,15 @@ _OPTIONS = {name: f"--{name}" for name in ("rows", "cols", "engine", "jobs", "en
 """The option behind each argument of the sweep."""
 
 
+class Varied(NamedTuple):
+    """The values of the fields of the machine, as typed; None for those that were not given."""
+
+    buffers: str | None
+    bandwidths: str | None
+    clocks: str | None
+    vary: tuple[str, ...]
+
+
 class Request(NamedTuple):
     """The values of the options that describe the design space and its output; None for those that were not given."""
 
@@ -73,10 +82,6 @@ class Request(NamedTuple):
     out: str | None
     engine: str
     jobs: int | None
-    buffers: str | None
-    bandwidths: str | None
-    clocks: str | None
-    vary: tuple[str, ...]
     front: tuple[str, ...] | None
     with_bytes: bool
 
@@ -112,6 +117,12 @@ def _checked_field(option: str, text: str) -> str:
     return text
 
 
+def _objective(option: str, text: str) -> str:
+    from hwcost.sweep.objectives import OBJECTIVES
+
+    return parse_name(option, text, OBJECTIVES)
+
+
 def _dataflow(option: str, text: str) -> str:
     return parse_name(option, text, DATAFLOWS)
 
@@ -139,12 +150,12 @@ def _check_outputs(source: str, picture: str | None, out: str | None) -> None:
     check_outputs([source], {"--plot": picture, "--out": out})
 
 
-def _check_machine(array: ArrayOptions, request: Request) -> None:
+def _check_machine(array: ArrayOptions, varied: Varied, front: tuple[str, ...] | None) -> None:
     from hwcost.sweep.objectives import check_objectives
 
-    machine, fields, energy = _machine(array, request)
+    machine, fields, energy = _machine(array, varied)
     with option_names(_OPTIONS):
-        check_objectives(request.front, fields, has_energy=machine.array.has_energy or energy is not None)
+        check_objectives(front, fields, has_energy=machine.array.has_energy or energy is not None)
 
 
 @click.command(epilog=_EXAMPLES)
@@ -210,7 +221,7 @@ def _check_machine(array: ArrayOptions, request: Request) -> None:
 @click.option(
     "--front",
     metavar="NAMES",
-    callback=parsed_by(listed()),
+    callback=parsed_by(listed(_objective)),
     help="What the front is of: some of time, pes, energy, buffer, dram and sram.  [default: time, PEs, energy if it "
     "is known, and buffers if several are swept]",
 )
@@ -224,12 +235,14 @@ def _check_machine(array: ArrayOptions, request: Request) -> None:
 @default_option("--engine", default="serial", metavar="NAME", words=_ENGINE, parser=(_engine,))
 @size_option("--jobs", help="Number of processes, with --engine processes.  [default: one per core]")
 @block("request", Request)
+@block("varied", Varied)
 @checked(_check_outputs, _check_engine, _check_machine)
 def sweep(
     *,
     source: str,
     options: ModelOptions,
     request: Request,
+    varied: Varied,
     array: ArrayOptions,
     skip_unsupported: bool,
     form: str,
@@ -244,7 +257,7 @@ def sweep(
     from hwcost.cli.sweep_context import Context
     from hwcost.cli.sweep_output import as_csv_blocks, as_json_blocks, document_of
 
-    machine, fields, energy = _machine(array, request)
+    machine, fields, energy = _machine(array, varied)
     network = options.read(source)
     found = _sweep(network, machine.array, request, fields, energy, skip_unsupported=skip_unsupported)
     context = Context(network, source, machine, found)
@@ -276,20 +289,20 @@ def sweep(
         shutil.rmtree(request.keep, ignore_errors=True)
 
 
-def _machine(array: ArrayOptions, request: Request) -> tuple[Machine, dict[str, Any], str | None]:
+def _machine(array: ArrayOptions, varied: Varied) -> tuple[Machine, dict[str, Any], str | None]:
     """The machine of all points, the fields that are swept, and the table of energy if its figures follow them."""
     from hwcost.cli.sweep_fields import OPTION_OF, swept_fields
     from hwcost.sweep.fields import READ_BY_TABLES
 
-    texts = {"buffer_bytes": request.buffers, "dram_bytes_per_s": request.bandwidths, "clock_hz": request.clocks}
-    fields = swept_fields(texts, request.vary)
+    texts = {"buffer_bytes": varied.buffers, "dram_bytes_per_s": varied.bandwidths, "clock_hz": varied.clocks}
+    fields = swept_fields(texts, varied.vary)
     alone = {name: fields.pop(name)[0] for name in OPTION_OF if len(fields.get(name, ())) == 1}
     array = array._replace(clock=alone.get("clock_hz"), buffer=alone.get("buffer_bytes"))
     follows = array.energy if not fields.keys().isdisjoint(READ_BY_TABLES) else None
     machine = (array if follows is None else array._replace(energy=None)).read(bare=SystolicArray(1, 1))
     if follows is not None and "buffer_bytes" in fields and (rivals := rivals_of(machine.array)):
         reason = f"the device's {', '.join(rivals)} say what is read again, so that sizes change the energy alone"
-        raise InvalidValueError("--buffer", request.buffers, "one size", reason=reason)
+        raise InvalidValueError("--buffer", varied.buffers, "one size", reason=reason)
     if (rate := alone.get("dram_bytes_per_s")) is not None:
         with option_names({"SystolicArray.dram_bytes_per_s": "--bandwidth"}):
             machine = machine._replace(array=adapted_device(machine.array, dram_bytes_per_s=rate))

@@ -80,7 +80,8 @@ def check_member(path: str, name: str, field: str, what: str) -> None:
     try:
         tree = ast.parse(content, path)
     except SyntaxError as error:
-        reason = f"line {error.lineno} raises {first_line(error)}"
+        where = "it" if error.lineno is None else f"line {error.lineno}"
+        reason = f"{where} raises {first_line(error)}"
         raise InvalidValueError(field, path, f"correct {path}", reason=reason) from None
     except (ValueError, RecursionError, MemoryError):  # the interpreter tells when the file runs
         return

@@ -22,7 +22,8 @@ from hwcost.files import read_given, toml_of, unusable
 from hwcost.network.limits import Target
 from nas_plugin.errors import DataError
 from nas_plugin.methods.settings import SearchSettings
-from nas_plugin.sources import find
+from nas_plugin.runs.settings import FILE
+from nas_plugin.sources import check_files
 
 if TYPE_CHECKING:
     from nas_plugin.space.arch_def import ArchDef
@@ -119,8 +120,8 @@ def check_resume(known: Mapping[str, Any], faults: Faults) -> None:
     resume = known.get("resume")
     if resume is None:
         return
-    if not os.path.isdir(resume):
-        error = OSError(None, "it is not the folder of a search or sweep")
+    if not os.path.isfile(os.path.join(resume, FILE)):
+        error = OSError(None, f"it is not the folder of a search or sweep, which has a file {FILE}")
         faults.add(unusable("--resume", resume, "read", error))
     given = given_in(known) | ({} if known.get("out") is None else {"out": known["out"]})
     for name, value in given.items():
@@ -146,9 +147,10 @@ def check_images(data: str | None) -> None:
     """Raises unless ``--data`` is a set by name, or a folder."""
     if data is not None:
         try:
-            find(data)
+            check_files(data)
         except DataError as error:
-            raise InvalidValueError("--data", data, str(error), form="{allowed}") from None
+            reason, _, advice = str(error).partition("; ")
+            raise InvalidValueError("--data", data, advice, reason=reason) from None
 
 
 def check_machine(device: str | None, dataflow: str | None, fold_timing: str | None) -> None:

@@ -60,6 +60,8 @@ FINALS = {"fine-tuning": "fine-tuned ", "trial": "from scratch ", "random": ""}
 STAGES = {"search": "searching", "winner": "training the winner", "reference": "training the reference"}
 
 
+OWN_METHODS = ("prune", "one-shot", "darts")
+"""The methods for a network of the user's own: those of :data:`hwcost.pruning.within.EPOCHS`, which loads torch."""
 _OF_NETWORK = ("inputs", "weights", "held_out", "keep", "least", "multiple", "torch_device")
 _OF_LENET = ("arch_def", "images", "utilization", "weight", "latency", "finalists")
 
@@ -103,6 +105,9 @@ def _check_network(known: Mapping[str, Any]) -> None:
         check_member(path, name, "the network's file", "network")
     with faults.caught():
         _refuse(known, _OF_LENET, f"it is for LeNet, not for {source}")
+    if known.get("method") not in (None, *OWN_METHODS):
+        allowed = f"with a network of your own, one of: {', '.join(OWN_METHODS)}"
+        faults.add(InvalidValueError("--method", known["method"], allowed))
     if (resume := known.get("resume")) is not None:
         allowed = f"run the same command again with --out {resume}"
         faults.add(InvalidValueError("--resume", str(resume), allowed))

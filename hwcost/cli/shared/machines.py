@@ -10,9 +10,9 @@ import click
 
 from hwcost.arrays import Table
 from hwcost.cli.shared.options import block, option, option_names, parsed_by, size_option, value_of
-from hwcost.cli.shared.values import parse_bytes, parse_clock, parse_file, parse_name, parse_several_bytes
+from hwcost.cli.shared.values import parse_bytes, parse_clock, parse_name, parse_several_bytes
 from hwcost.console import note
-from hwcost.errors import MISSING, Faults, InvalidValueError, check_all
+from hwcost.errors import MISSING, Faults, InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.buffers import rivals_of
 from hwcost.machine.dataflow import DATAFLOWS
@@ -239,15 +239,19 @@ class ArrayOptions(NamedTuple):
         """The table of measured costs given as --table; raises if there are options of an array as well."""
         from hwcost.importers.lists import read_costs
 
-        reason, given = "--table is given as well", zip(OPTIONS, self, strict=True)
-        check_all(
-            InvalidValueError(option, value, "leave one of them out", reason=reason)
-            for option, value in given
-            if value is not None
-        )
-        with option_names({"the table of costs": "--table"}), warnings.catch_warnings(record=True) as found:
+        faults = Faults()
+        for name, value in zip(OPTIONS, self, strict=True):
+            if value is not None:
+                reason = "--table is given as well"
+                faults.add(InvalidValueError(name, value, "leave one of them out", reason=reason))
+        with (
+            faults.caught(),
+            option_names({"the table of costs": "--table"}),
+            warnings.catch_warnings(record=True) as found,
+        ):
             warnings.simplefilter("always", UserWarning)
             costs = read_costs(path)
+        faults.check()
         for each in found:
             note(str(each.message))
         return CostTable(costs, path)
@@ -315,7 +319,6 @@ TABLE = option(
     "--table",
     "FILE.csv",
     "Measured costs in place of an array: a row for each layer, in and out, with s, ms, us or cycles.",
-    parse_file,
 )
 
 

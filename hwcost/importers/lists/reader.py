@@ -8,15 +8,16 @@ A list does not state how layers connect, so no layer shares a width.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hwcost.errors import InvalidValueError, check_one_of, unknown
+from hwcost.errors import Faults, InvalidValueError, check_one_of, unknown
 from hwcost.files import read_given, toml_of
 from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_row, read_size
 from hwcost.importers.lists.writing import SCHEMA
@@ -32,6 +33,8 @@ __all__ = ["read_layers"]
 
 _MOST_BYTES = 2**26
 _MOST_LAYERS = 100_000
+_MOST_TOLD = 20
+"""Faults of a file from which on the others are left for another time."""
 _TABLES = ("schema", "version", "name", "layer")
 _KEYS = ("kind", "name", *sorted(SIZES))
 _MEASURED = frozenset({"cycles", "seconds", "ms", "us", "ns"})
@@ -112,23 +115,42 @@ def _read_csv(name: str) -> Network:
     if "kind" not in header:
         raise InvalidValueError(f"{name}: the header", ", ".join(header), "columns between commas, one of them 'kind'")
     notes = tuple(_check_columns(name, header))
-    entries = []
-    for line, row in rows:
-        source = f"{name}, line {line}"
-        entry = _entry(by_column(header, row, source), source)
-        entries.append(entry._replace(name=of_cell(entry.name)))
-    return _network(Path(name).stem, name, entries, notes)
+
+    def entries() -> Iterator[Callable[[], _Entry]]:
+        for line, row in rows:
+            yield functools.partial(_csv_entry, header, row, f"{name}, line {line}")
+
+    return _network(Path(name).stem, name, _all_of(entries()), notes)
+
+
+def _csv_entry(header: Sequence[str], row: Sequence[str], source: str) -> _Entry:
+    entry = _entry(by_column(header, row, source), source)
+    return entry._replace(name=of_cell(entry.name))
+
+
+def _all_of(entries: Iterable[Callable[[], _Entry]]) -> list[_Entry]:
+    """The rows that functions return; raises the faults of all, up to a number that can be read."""
+    found, faults = [], Faults()
+    with faults.caught():  # a fault of the file ends it
+        for entry in entries:
+            with faults.caught():
+                found.append(entry())
+            if len(faults.errors) >= _MOST_TOLD:
+                break
+    faults.check()
+    return found
 
 
 def _check_columns(name: str, header: Sequence[str]) -> Iterator[str]:
     """Raises if a column is unknown, since it may be a misspelt size; yields remarks on ignored columns."""
-    is_measured = bool(_MEASURED & set(header))
+    is_measured, faults = bool(_MEASURED & set(header)), Faults()
     aside = _ASIDE | _MEASURED | (_OF_DEVICES | {"group"} if is_measured else frozenset())
     for column in header:
         if column in aside or column.startswith("#"):
             yield f"the column {column!r} is ignored"
         elif column not in _KEYS:
-            raise InvalidValueError(name, column, _KEYS, form=unknown("column"))
+            faults.add(InvalidValueError(name, column, _KEYS, form=unknown("column")))
+    faults.check()
 
 
 def _read_toml(name: str) -> Network:
@@ -142,7 +164,8 @@ def _read_toml(name: str) -> Network:
         raise InvalidValueError(f"{name}: name", title, "a text")
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InvalidValueError(f"{name}: layer", tables, "a table [[layer]] for each layer")
-    return _network(title, name, [_toml_entry(name, *numbered) for numbered in enumerate(tables, start=1)])
+    entries = (functools.partial(_toml_entry, name, *numbered) for numbered in enumerate(tables, start=1))
+    return _network(title, name, _all_of(entries))
 
 
 def _toml_entry(name: str, number: int, table: Mapping[str, Any]) -> _Entry:
