@@ -3,8 +3,8 @@
     python benchmarks/calibrate_default.py --data FOLDER
 
 Errors are those of measurements that neither the fit nor the choice of its form has seen (5 folds, mean of 3 shuffles);
-so is the coverage of the 90 % intervals. Rivals are fitted on the same folds: the roofline with a constant, and a line
-through MACs. A data set that is missing is left out, and the command prints which.
+the 90 % intervals count those of the first shuffle. Rivals are fitted on the same folds: the roofline with a constant,
+and a line through MACs. A data set that is missing is left out, and the command prints which.
 """
 
 from __future__ import annotations

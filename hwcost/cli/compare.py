@@ -128,7 +128,7 @@ def compare(
     for summary in {pair.summary.name: pair.summary for pair in found if pair.summary.missing}.values():
         note(f"{printable(summary.name)}: {missing_of(summary)}")
     if picture is not None:
-        _draw(picture, found, len(machines))
+        _draw(picture, found)
 
 
 def _networks(sources: Sequence[str], options: ModelOptions) -> list[Network]:
@@ -171,22 +171,9 @@ def _json(found: Comparison, sources: Sequence[str], machines: Sequence[Machine]
     return json_document(SCHEMA, {"rows": rows})
 
 
-def _draw(path: str, found: Comparison, width: int) -> None:
+def _draw(path: str, found: Comparison) -> None:
     from hwcost import plot
 
-    rows = [found.pairs[i : i + width] for i in range(0, len(found), width)]
-    figure = plot.comparison_figure(
-        [row[0].summary.name for row in rows],
-        [pair.summary.device or pair.summary.array.size_in_words for pair in rows[0]],
-        [[_shown(pair, pair.summary.cost.seconds) for pair in row] for row in rows],
-        [[_shown(pair, pair.summary.cost.utilization) for pair in row] for row in rows],
-        [[bool(pair.summary.extrapolated_share) for pair in row] for row in rows],
-        joules=[[float("nan") if (energy := pair.energy_joules) is None else energy for pair in row] for row in rows],
-    )
+    figure = plot.comparison_figure(found)
     with write_output("--plot", path):
         plot.save(figure, path)
-
-
-def _shown(pair: Pair, figure: float) -> float:
-    """A figure, or NaN if most of it is beyond what was measured."""
-    return float("nan") if pair.summary.is_withheld() else figure

@@ -12,8 +12,8 @@ import numpy as np
 
 from hwcost.cli.shared.machines import ENDS
 from hwcost.machine.energies import without_energy
+from hwcost.machine.words import title_of, value_text
 from hwcost.sweep import Sweep
-from hwcost.sweep.shown import title_of, value_text
 from hwcost.units import CLOCKS, MARK, in_unit, plural, printable, shorten_name
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from hwcost.cli.shared.machines import ENDS
 from hwcost.cli.sweep_context import Context
 from hwcost.machine.dataflow import DATAFLOWS
 from hwcost.machine.energies import ENERGIES as TABLES
+from hwcost.machine.words import title_of, value_text
 from hwcost.model.words import lower_bound
 from hwcost.sweep import SCHEMA
-from hwcost.sweep.shown import objectives_text, point_columns, terms_of, title_of, value_text
+from hwcost.sweep.shown import objectives_text, point_columns, terms_of
 from hwcost.tables import Column, Document, Documents
 from hwcost.units import (
     BYTES,

@@ -74,6 +74,7 @@ from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 __all__ = [
     "as_array",
     "check",
+    "check_layer",
     "layer_cost",
     "layer_traffic",
     "price",
@@ -244,9 +245,18 @@ def layer_cycles(layer: Layer, array: SystolicArray, relaxation: Relaxation = EX
 
 def check(layer: object, array: object) -> SystolicArray:
     """The array; raises unless the first is a layer and the second an array or the name of one."""
-    if not is_layer(layer):
-        raise InvalidValueError("layer", layer, "a layer: something with gemms(), like Conv2d, Linear or MatMul")
+    check_layer(layer)
     return as_array(array)
+
+
+def check_layer(layer: object) -> None:
+    """Raises unless something is a layer."""
+    if hasattr(layer, "named_modules"):
+        allowed = "hwcost.from_torch(module, input_size) reads it; or write it as hwcost.Conv2d(...) or Linear(...)"
+        raise InvalidValueError("layer", type(layer).__name__, allowed, reason="a PyTorch module is no layer yet")
+    if not is_layer(layer):
+        allowed = "a layer: hwcost.Conv2d(...), Linear(...), MatMul(...), or a value of your own with gemms()"
+        raise InvalidValueError("layer", layer, allowed)
 
 
 def as_array(given: object, field: str = "array") -> SystolicArray:

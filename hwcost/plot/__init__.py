@@ -20,7 +20,7 @@ from hwcost.plot.buffers import buffers_figure
 from hwcost.plot.calibration import calibration_figure
 from hwcost.plot.ceilings import ceiling_data, ceiling_figure
 from hwcost.plot.comparison import comparison_figure
-from hwcost.plot.fields import Quantity, fields_data, fields_figure
+from hwcost.plot.fields import fields_data, fields_figure
 from hwcost.plot.memory import memory_data, memory_figure
 from hwcost.plot.network import PICTURES, network_data, network_figure
 from hwcost.plot.pruning import pruning_data, pruning_figure
@@ -32,7 +32,6 @@ from hwcost.plot.timeline import timeline_data, timeline_figure
 __all__ = [
     "ENDINGS",
     "PICTURES",
-    "Quantity",
     "buffers_figure",
     "calibration_figure",
     "ceiling_data",

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from hwcost.errors import InvalidValueError
+from hwcost.network.buffers import BufferPoint
 from hwcost.plot.canvas import canvas, stacked
 from hwcost.plot.style import COLOURS, GREY
 from hwcost.units import BYTES, SIZES, TIMES, in_unit, unit_of
@@ -13,7 +15,7 @@ from hwcost.units import BYTES, SIZES, TIMES, in_unit, unit_of
 __all__ = ["buffers_figure"]
 
 
-def buffers_figure(points: Sequence[Any], title: str = "", *, ax: Any = None) -> Any:
+def buffers_figure(points: Sequence[BufferPoint], title: str = "", *, ax: Any = None) -> Any:
     """Bytes of DRAM by operand, and time, for each size of the buffer.
 
     Args:
@@ -25,7 +27,7 @@ def buffers_figure(points: Sequence[Any], title: str = "", *, ax: Any = None) ->
         The figure, or the axes given.
 
     Raises:
-        InvalidValueError: another number of axes.
+        InvalidValueError: something else than such points, or another number of axes.
         MissingDependencyError: matplotlib is not installed.
 
     >>> from hwcost import Linear, SystolicArray
@@ -34,6 +36,8 @@ def buffers_figure(points: Sequence[Any], title: str = "", *, ax: Any = None) ->
     >>> len(buffers_figure(points).axes)
     2
     """
+    if not isinstance(points, Sequence) or not points or not all(isinstance(each, BufferPoint) for each in points):
+        raise InvalidValueError("points", points, "what hwcost.network.buffer_curve(network, array, sizes) returns")
     sizes = [point.buffer_bytes for point in points]
     places = range(len(sizes))
     moved = [point.cost.dram_parts for point in points]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Relaxations", "ceiling_data", "ceiling_figure", "check_relaxations", "describe", "sharpness_label"]
 
-Relaxations: TypeAlias = Sequence[Relaxation | str]
+Relaxations: TypeAlias = Relaxation | str | Iterable[Relaxation | str]
 
 _SLOPE_FLOOR = 1e-4
 _CURVES = tuple(
@@ -107,6 +107,10 @@ def sharpness_label(curve: Mapping[str, Any]) -> str:
 
 def check_relaxations(relaxations: Relaxations) -> list[Relaxation]:
     """The relaxations by value or name, at least one."""
+    if isinstance(relaxations, (Relaxation, str)):
+        relaxations = [relaxations]
+    if isinstance(relaxations, type) or not isinstance(relaxations, Iterable):
+        raise InvalidValueError("relaxations", relaxations, f"some of: {', '.join(RELAXATIONS)}; or a Relaxation")
     rows = [as_relaxation(relaxation) for relaxation in relaxations]
     if not rows:
         raise InvalidValueError("relaxations", [], "at least one relaxation")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwcost.errors import InvalidValueError
 from hwcost.plot.canvas import canvas, size_in_points, stacked
+from hwcost.plot.given import check_has
 from hwcost.plot.style import BEYOND, COLOURS, GREY, HOLLOW, legend_outside, percent_limits, plain_ticks
 from hwcost.units import ENERGIES, TIMES, Units, in_unit, number, percent, shorten_name, unit_of
 
@@ -25,25 +25,13 @@ _HIGH, _LETTER = 8.0, 4.3
 """Points of a value: from line to line, and of each letter."""
 
 
-def comparison_figure(
-    networks: Sequence[str],
-    arrays: Sequence[str],
-    seconds: Sequence[Sequence[float]],
-    utilization: Sequence[Sequence[float]],
-    extrapolated: Sequence[Sequence[bool]] | None = None,
-    *,
-    joules: Sequence[Sequence[float]] | None = None,
-    ax: Any = None,
-) -> Any:
+def comparison_figure(comparison: Any, *, ax: Any = None) -> Any:
     """Time and utilization of networks on arrays, and their energy where it is known, as grouped bars with values.
 
-    Figures that are far apart are dots on a logarithmic axis.
+    Figures that are far apart are dots on a logarithmic axis; those beyond what a device was measured with are hollow.
 
     Args:
-        networks, arrays: their names.
-        seconds, utilization: a row per network with a figure per array; NaN for one that is not shown.
-        extrapolated: which figures are, in part, beyond what the array was measured with; none by default.
-        joules: the energy in the same form, with NaN where it is not known; without it there is no such panel.
+        comparison: from :func:`hwcost.compare`.
         ax: an Axes for each panel: the time, the energy if one is known, the utilization; by default those of a new
             figure.
 
@@ -51,19 +39,25 @@ def comparison_figure(
         The figure, or the axes given.
 
     Raises:
-        InvalidValueError: rows or columns that do not match the names, or another number of axes.
+        InvalidValueError: something else than a comparison of every network on every machine, or another number of
+            axes.
         MissingDependencyError: matplotlib is not installed.
 
-    >>> figure = comparison_figure(["lenet"], ["a", "b"], [[1e-3, 2e-3]], [[0.5, 0.25]])
-    >>> len(figure.axes)
-    2
+    >>> from hwcost import Linear
+    >>> from hwcost.reports import compare_networks
+    >>> figure = comparison_figure(compare_networks({"fc": Linear(64, 40)}, ["gemmini", "tpu-v1"]))
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['time [ns]', 'utilization [%]']
     """
-    times, used = np.asarray(seconds, dtype=float), np.asarray(utilization, dtype=float)
-    shape = (len(networks), len(arrays))
-    beyond = np.zeros(shape, dtype=bool) if extrapolated is None else np.asarray(extrapolated, dtype=bool)
-    energy = np.full(shape, np.nan) if joules is None else np.asarray(joules, dtype=float)
-    if 0 in shape or {times.shape, used.shape, beyond.shape, energy.shape} != {shape} or np.any(times < 0):
-        raise InvalidValueError("seconds", seconds, f"{shape[0]} rows of {shape[1]} figures, as utilization too")
+    check_has("comparison", comparison, ("grid", "pairs"), "what hwcost.compare(networks, arrays) returns")
+    rows = comparison.grid
+    networks = [row[0].summary.name for row in rows]
+    arrays = [pair.summary.device or pair.summary.array.size_in_words for pair in rows[0]]
+    times, used, energy = (
+        np.array([[_shown(pair, name) for pair in row] for row in rows])
+        for name in ("seconds", "utilization", "energy_joules")
+    )
+    beyond = np.array([[bool(pair.summary.extrapolated_share) for pair in row] for row in rows])
     # the shorter list becomes the bars of a group, so that few colours suffice
     groups, bars = (networks, arrays) if len(arrays) <= len(networks) else (arrays, networks)
     if groups is arrays:
@@ -92,6 +86,12 @@ def comparison_figure(
         if len(bars) == 1:
             above.set_title(shorten_name(bars[0], 60), parse_math=False)
     return drawing.drawn
+
+
+def _shown(pair: Any, name: str) -> float:
+    """A figure, or NaN if it is unknown or most of it is beyond what was measured."""
+    value = pair.summary.figures()[name]
+    return float("nan") if value is None else float(value)
 
 
 def _draw_amounts(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, check_one_of
+from hwcost.machine.words import title_of, value_text
 from hwcost.plot.canvas import canvas
+from hwcost.plot.given import check_sweep
 from hwcost.plot.style import BEYOND, BLACK, COLOURS, GREY, LIGHT, plain_ticks
-from hwcost.units import plural, unit_of
+from hwcost.units import BYTES, ENERGIES, TIMES, plural, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MOST_CURVES", "Quantity", "fields_data", "fields_figure"]
+__all__ = ["fields_data", "fields_figure"]
 
 Column: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -27,90 +30,79 @@ _FAR_APART = 8.0
 """The ratio of the ends of an axis from which on it is logarithmic."""
 
 
-class Quantity(NamedTuple):
-    """A figure of every point.
-
-    Attributes:
-        name: on the axis.
-        column: one number per point.
-        units: in which it is shown; empty for plain numbers.
-    """
+class _Quantity(NamedTuple):
+    """A figure of every point: its name on the axis, that of its column, and the units it is shown in."""
 
     name: str
-    column: Sequence[float]
+    column: Column
     units: Sequence[tuple[float, str]] = ()
 
 
-def fields_data(values: Sequence[int], curves: Sequence[str], column: Sequence[float]) -> dict[str, list[int]]:
-    """For each curve the points with the least figure at each value that it has, as indices in the order of values.
+def fields_data(found: Any, field: str | None = None) -> dict[str, Any]:
+    """The least time, bytes and energy of a sweep over the values of a field.
 
     Args:
-        values: the index of the value of the field at each point.
-        curves: the curve of each point.
-        column: the figure of each point.
+        found: from :func:`hwcost.sweep.sweep`, with several values of some field.
+        field: one of these; by default the one with the most numbers, or else the most names.
+
+    Returns:
+        ``field``; ``values``: its values in order; ``seconds`` and, where they are known, ``dram_bytes`` and
+        ``energy_joules``: for each curve the least at each value, with NaN where it has no point. A curve is what the
+        points share in all else that differs, or as much of it as few curves can show.
 
     Raises:
-        InvalidValueError: empty columns or columns of different lengths.
+        InvalidValueError: something else than a sweep, no field with several values, or another field.
 
-    >>> fields_data([0, 1, 1, 0], ["a", "a", "a", "b"], [3.0, 2.0, 1.0, 5.0])
-    {'a': [0, 2], 'b': [3]}
+    >>> from hwcost import Linear
+    >>> from hwcost.sweep import sweep
+    >>> found = sweep([Linear(64, 64, batch=8)], rows=[8, 16], cols=8, fields={"clock_hz": [1e9, 2e9]})
+    >>> fields_data(found)["seconds"]
+    {'8 x 8': [5.12e-07, 2.56e-07], '16 x 8': [2.56e-07, 1.28e-07]}
     """
-    at, names, figures = np.asarray(values), np.asarray(curves), np.asarray(column)
-    if not at.size or {at.shape, names.shape, figures.shape} != {(at.size,)}:
-        raise InvalidValueError("the columns", [at.size, names.size, figures.size], "columns of one length above 0")
-    found = {}
-    for name in dict.fromkeys(names.tolist()):
-        own = np.flatnonzero(names == name)
-        order = own[np.lexsort((figures[own], at[own]))]
-        found[name] = order[np.append(True, np.diff(at[order]) != 0)].tolist()
-    return found
+    field = _field_of(found, field)
+    codes, names = found.codes[field], np.asarray(_curves_of(found, field))
+    data: dict[str, Any] = {"field": field, "values": list(found.fields[field])}
+    for name in ("seconds", "dram_bytes", "energy_joules"):
+        if (column := getattr(found, name)) is not None:
+            data[name] = {}
+            for curve, own in _least(codes, names, column).items():
+                least = np.full(len(data["values"]), np.nan)
+                least[codes[own]] = column[own]
+                data[name][curve] = least.tolist()
+    return data
 
 
 def fields_figure(
-    field: str,
-    values: Sequence[int],
-    known: Mapping[str, float | None],
-    curves: Sequence[str],
-    quantities: Sequence[Quantity],
-    against: Quantity,
-    front: Sequence[int] = (),
-    *,
-    title: str = "",
-    extrapolated: Sequence[bool] | None = None,
-    ax: Any = None,
+    found: Any, field: str | None = None, title: str = "", *, extrapolated: Sequence[bool] | None = None, ax: Any = None
 ) -> Any:
     """The least time, bytes and energy over the values of a field; below, the time of all points by another figure.
 
     Args:
-        field: its name on the axis.
-        values: for each point, the index of its value in ``known``.
-        known: the values of the field, by their texts; None where it is no number, or one without an end.
-        curves: the curve that each point belongs to: the least of its points at each value is drawn.
-        quantities: what is drawn over the field; the first is the time.
-        against: what the time is drawn against below.
-        front: indices of the points that no other dominates, which get a ring.
+        found, field: as for :func:`fields_data`.
         title: of the figure.
         extrapolated: whether each point is beyond what the machine was measured with; its dots are then hollow.
-        ax: an Axes for each quantity, and one for the time of all points; by default those of a new figure.
+        ax: an Axes for the time, the bytes of DRAM and the energy, as far as these are known, and one for the time of
+            all points; by default those of a new figure.
 
     Returns:
         The figure, or the axes given.
 
     Raises:
-        InvalidValueError: as :func:`fields_data`, an index of ``front`` that is out of range, another number of axes.
+        InvalidValueError: as :func:`fields_data`, or another number of axes.
         MissingDependencyError: matplotlib is not installed.
 
-    >>> time, pes = Quantity("time", [4e-3, 2e-3], [(1e-3, "ms")]), Quantity("PEs", [64, 64])
-    >>> figure = fields_figure("buffer", [0, 1], {"1 KiB": 1024.0, "2 KiB": 2048.0}, ["ws", "ws"], [time], pes, [1])
-    >>> [axes.get_ylabel() for axes in figure.axes]
-    ['time [ms]', 'time [ms]']
+    >>> from hwcost import Linear
+    >>> from hwcost.sweep import sweep
+    >>> found = sweep([Linear(64, 64, batch=8)], rows=[8, 16], cols=8, fields={"clock_hz": [1e9, 2e9]})
+    >>> [axes.get_ylabel() for axes in fields_figure(found).axes]
+    ['time [ns]', 'time [ns]']
     """
-    best = np.asarray(front, dtype=np.int64)
-    at, names = np.asarray(values), np.asarray(curves)
-    if len(best) and not (best.min() >= 0 and best.max() < len(at)):
-        raise InvalidValueError("front", [int(best.min()), int(best.max())], f"indices from 0 to {len(at) - 1}")
-    lines = [fields_data(values, curves, quantity.column) for quantity in quantities]
+    field = _field_of(found, field)
+    at, names, best = found.codes[field], np.asarray(_curves_of(found, field)), found.front
+    quantities, against = _quantities(found)
+    lines = [_least(at, names, quantity.column) for quantity in quantities]
     beyond = np.broadcast_to(np.asarray(False if extrapolated is None else extrapolated, dtype=bool), at.shape)
+    known = {value_text(field, value): value if _is_number(value) else None for value in found.fields[field]}
     places, is_log = _places(list(known.values()))
     style = "-" if any(value is not None for value in known.values()) else ":"  # nothing lies between names
     is_least = sum(map(len, lines[0].values())) < len(at)
@@ -123,13 +115,74 @@ def fields_figure(
             _draw_curves(axes, quantity, own, places[at], colours, beyond, style)
             if is_least:
                 axes.set_ylabel(f"least {axes.get_ylabel()}")
-            _name_values(axes, field, list(known), places, is_log=is_log)
+            _name_values(axes, title_of(field), list(known), places, is_log=is_log)
         _draw_points(lower, quantities[0], against, names, best, colours, beyond)
         if beyond.any():
             lower.plot([], [], "o", markersize=5, color=GREY, markerfacecolor="white", label=f"hollow: {BEYOND}")
         drawing.legend([lower], 4 if width > 8 else 2)
-        drawing.title(title or f"Time over {field}")
+        drawing.title(title or f"Time over {title_of(field)}")
     return drawing.drawn
+
+
+def _field_of(found: Any, field: str | None) -> str:
+    """The field that curves are drawn over."""
+    check_sweep(found)
+    varied = _varied(found)
+    if not varied:
+        reason = "no field of the machine has several values"
+        raise InvalidValueError("found", found, "sweep_figure(found) draws rows and columns", reason=reason)
+    if field is None:
+        return max(varied, key=lambda each: (sum(map(_is_number, found.fields[each])), len(found.fields[each])))
+    check_one_of("field", field, varied)
+    return field
+
+
+def _varied(found: Any) -> list[str]:
+    return [name for name, values in found.fields.items() if len(values) > 1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _curves_of(found: Any, field: str) -> list[str]:
+    """The curve of each point: by all that differs, or as much of it as few curves can show."""
+    sizes = zip(found.rows.tolist(), found.cols.tolist(), strict=True)
+    parts = {"array": np.asarray([f"{rows} x {cols}" for rows, cols in sizes])}
+    if len(found.dataflows) > 1:
+        parts["dataflow"] = found.dataflow
+    for name in _varied(found):
+        if name != field:
+            texts = [f"{title_of(name)} {value_text(name, value)}" for value in found.fields[name]]
+            parts[name] = np.asarray(texts)[found.codes[name]]
+    while parts and len(set(zip(*(column.tolist() for column in parts.values()), strict=True))) > MOST_CURVES:
+        parts.pop(max(parts, key=lambda name: len(set(parts[name].tolist()))))
+    if not parts:
+        return ["all"] * len(found)
+    return [", ".join(texts) for texts in zip(*(column.tolist() for column in parts.values()), strict=True)]
+
+
+def _quantities(found: Any) -> tuple[list[_Quantity], _Quantity]:
+    """The figures over the field, and what the time of all points is drawn against: energy, PEs or bytes."""
+    quantities = [_Quantity("time", found.seconds, TIMES)]
+    rivals = [_Quantity("PEs", found.pes)]
+    if found.dram_bytes is not None:
+        quantities.append(_Quantity("bytes of DRAM", found.dram_bytes, BYTES))
+        rivals.append(quantities[-1])
+    if found.energy_joules is not None:
+        quantities.append(_Quantity("energy", found.energy_joules, ENERGIES))
+        rivals.insert(0, quantities[-1])
+    return quantities, next((each for each in rivals if len(np.unique(each.column)) > 1), rivals[0])
+
+
+def _least(at: Column, names: Column, figures: Column) -> dict[str, list[int]]:
+    """For each curve the points with the least figure at each value that it has, as indices in the order of values."""
+    found = {}
+    for name in dict.fromkeys(names.tolist()):
+        own = np.flatnonzero(names == name)
+        order = own[np.lexsort((figures[own], at[own]))]
+        found[name] = order[np.append(True, np.diff(at[order]) != 0)].tolist()
+    return found
 
 
 def _arranged(figure: Any, count: int) -> list[Any]:
@@ -146,7 +199,7 @@ def _places(known: Sequence[float | None]) -> tuple[Column, bool]:
     return numbers, bool(numbers.min() > 0 and numbers.max() >= _FAR_APART * numbers.min())
 
 
-def _scaled(quantity: Quantity) -> tuple[Column, str]:
+def _scaled(quantity: _Quantity) -> tuple[Column, str]:
     """A figure in its unit, and the label of its axis."""
     column = np.asarray(quantity.column, dtype=float)
     if not quantity.units:
@@ -168,7 +221,7 @@ def _scale(axis: Any, column: Column) -> None:
 
 def _draw_curves(
     axes: Axes,
-    quantity: Quantity,
+    quantity: _Quantity,
     lines: Mapping[str, list[int]],
     x: Column,
     colours: Mapping[str, str],
@@ -198,7 +251,13 @@ def _name_values(axes: Axes, field: str, texts: Sequence[str], places: Column, *
 
 
 def _draw_points(
-    axes: Axes, time: Quantity, against: Quantity, names: Column, best: Column, colours: Mapping[str, str], beyond: Any
+    axes: Axes,
+    time: _Quantity,
+    against: _Quantity,
+    names: Column,
+    best: Column,
+    colours: Mapping[str, str],
+    beyond: Any,
 ) -> None:
     """Draws all points, or as many as can be told apart, and those of the front in the colours of their curves."""
     (x, along), (y, up) = _scaled(against), _scaled(time)

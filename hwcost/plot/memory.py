@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from hwcost.errors import InvalidValueError
 from hwcost.machine.fields import is_finite
 from hwcost.model.formula import as_array
+from hwcost.network.network import Network
 from hwcost.network.peak import peak_of
+from hwcost.network.pricing import check_layers
 from hwcost.network.residency import plan_of
 from hwcost.plot.canvas import canvas
 from hwcost.plot.style import BLACK, COLOURS, GREY, LIGHT
@@ -22,7 +25,7 @@ def memory_data(network: Any, array: Any, memory_bytes: float | None = None) -> 
     """The data that :func:`memory_figure` draws.
 
     Args:
-        network: whose edges are known.
+        network: a :class:`hwcost.Network` whose edges are known.
         array: a machine; with a ``buffer_bytes``, what stays in it is there as well.
         memory_bytes: on the chip of a machine that states no buffer.
 
@@ -38,6 +41,10 @@ def memory_data(network: Any, array: Any, memory_bytes: float | None = None) -> 
     ([('a', 96.0, 32.0), ('b', 40.0, 32.0)], False)
     """
     array = as_array(array)
+    if not isinstance(network, Network):
+        check_layers(network, "network")
+        allowed = "a hwcost.Network, as from_torch, from_onnx or Network.of_layers(..., is_chain=True) makes it"
+        raise InvalidValueError("network", network, allowed)
     peak = peak_of(network, array, memory_bytes)
     plan = plan_of(network, array) if is_finite(array.buffer_bytes) else None
     return {

@@ -12,6 +12,7 @@ from hwcost.model.cost import AS_WEIGHTS, JOULES, MOVED, Cost
 from hwcost.model.traffic import MEMORY, OPERANDS, transfers_of
 from hwcost.plot.bars import draw_stacked, draw_time, draw_utilization, draw_waste, name_layers
 from hwcost.plot.canvas import Canvas, canvas, stacked
+from hwcost.plot.given import check_summary
 from hwcost.plot.roofline import draw_roofline
 from hwcost.units import BYTES, ENERGIES, shorten_name
 
@@ -47,6 +48,7 @@ def network_data(summary: Any) -> dict[str, Any]:
     >>> data["layers"][0]["shares"]["ragged_rows"], data["roof"], data["slopes"]
     (0.25, 64000000000.0, [])
     """
+    check_summary(summary)
     array, rows = summary.array, [row for row in summary.rows if row.state == "priced" or row.cost.cycles]
     limited, slopes, channels = set[str](), dict[float, list[str]](), dict[str, float]()
     for each in transfers_of(array):

@@ -30,7 +30,7 @@ def pruning_data(report: Any) -> dict[str, Any]:
     """The data that :func:`pruning_figure` draws.
 
     Args:
-        report: of a pruning: a :class:`hwcost.torch.PruningReport`, or the plain data that it makes.
+        report: of a pruning: what :func:`hwcost.torch.prune` returns, its report, or the plain data that this makes.
 
     Returns:
         ``title``; ``widths``: for each its name, its size ``before`` and ``after``; ``blocks``: the names of those that
@@ -41,10 +41,12 @@ def pruning_data(report: Any) -> dict[str, Any]:
     Raises:
         InvalidValueError: no such report, or one in which nothing changed.
     """
-    content = report if isinstance(report, Mapping) else getattr(report, "as_dict", dict)()
+    own = getattr(report, "report", report)
+    content = own if isinstance(own, Mapping) else {} if isinstance(own, type) else getattr(own, "as_dict", dict)()
     blocks = (content.get("depth") or {}).get("dropped", [])
     if not (content.get("widths") or blocks) or not content.get("layers"):
-        raise InvalidValueError("report", report, "a report on a pruning that changed at least one width or block")
+        allowed = "what hwcost.torch.prune(...) returns, with at least one width or block that changed"
+        raise InvalidValueError("report", report, allowed)
     before, after = content["before"], content["after"]
     share = after["cycles"] / before["cycles"]
     first, second = (marked(number(each["cycles"]), each.get("extrapolated")) for each in (before, after))

@@ -12,7 +12,7 @@ import numpy as np
 from hwcost.devices import DeviceFile, read_device
 from hwcost.errors import InvalidValueError, MixedLibrariesError, check_one_of
 from hwcost.machine.array import SystolicArray
-from hwcost.model.formula import as_array, layer_cost
+from hwcost.model.formula import as_array, check_layer, layer_cost
 from hwcost.model.layers import Conv2d, Layer
 from hwcost.plot.canvas import canvas, stacked
 from hwcost.plot.ceilings import Relaxations, check_relaxations, describe, sharpness_label
@@ -66,8 +66,10 @@ def stairs_data(
     rows = [row for row in check_relaxations(relaxations) if row.name not in ("exact", "linear")] + [
         RELAXATIONS["linear"]
     ]
-    known = getattr(layer, "WIDTHS", ())
-    check_one_of("along", along, known)
+    check_layer(layer)
+    check_one_of("along", along, getattr(layer, "WIDTHS", ()))
+    if not isinstance(widths, (Sequence, np.ndarray)):
+        raise InvalidValueError("widths", widths, "integers in a range or a list")
     if not 2 <= len(widths) <= MOST_WIDTHS:
         raise InvalidValueError("the number of widths", len(widths), f"from 2 to {MOST_WIDTHS}")
     counted = np.unique(np.asarray(widths))

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from hwcost.errors import InvalidValueError
+from hwcost.machine.dataflow import DATAFLOWS
+from hwcost.machine.rows import resolved
 from hwcost.plot.canvas import canvas
-from hwcost.plot.style import BEYOND, BLACK, COLOURS, LIGHT, percent_limits, plain_ticks
-from hwcost.units import TIMES, number, unit_of
+from hwcost.plot.given import check_sweep
+from hwcost.plot.style import BEYOND, BLACK, COLOURS, percent_limits, plain_ticks
+from hwcost.units import TIMES, number, plural, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,44 +47,36 @@ class _Axis(NamedTuple):
         return np.interp(size, self.sizes, self.places)
 
 
-def sweep_data(
-    rows: Sequence[int], cols: Sequence[int], dataflow: Sequence[str], seconds: Sequence[float]
-) -> dict[str, Any]:
+def sweep_data(found: Any) -> dict[str, Any]:
     """Seconds by rows and columns of the array, one map per dataflow.
 
     Args:
-        rows, cols, dataflow, seconds: one value per point.
+        found: from :func:`hwcost.sweep.sweep`.
 
     Returns:
         ``rows`` and ``cols``: the sizes drawn, at most about 600 evenly spaced ones and the largest. ``seconds``: for
-        each dataflow a list of rows, each a list of columns, with NaN for combinations without a point.
+        each dataflow a list of rows, each a list of columns, with NaN for combinations without a point; the least over
+        the values of other fields that are swept.
 
     Raises:
-        InvalidValueError: empty columns or columns of different lengths; times that are not above 0.
+        InvalidValueError: something else than a sweep.
 
-    >>> sweep_data([8, 8, 16], [8, 16, 8], ["ws", "ws", "ws"], [4.0, 2.0, 3.0])["seconds"]["ws"]
-    [[4.0, 2.0], [3.0, nan]]
+    >>> from hwcost import Linear
+    >>> from hwcost.sweep import sweep
+    >>> sweep_data(sweep([Linear(64, 64, batch=8)], rows=[8, 16], cols=[8, 16], pe_budget=128))["seconds"]
+    {'ws': [[5.12e-07, 2.56e-07], [2.56e-07, nan]]}
     """
-    high, wide, flows, times = _check_columns(rows, cols, dataflow, seconds)
+    check_sweep(found)
+    high, wide, times = found.rows, found.cols, found.seconds
     drawn_rows, drawn_cols = _thin(high), _thin(wide)
     at_rows, at_cols = np.searchsorted(drawn_rows, high), np.searchsorted(drawn_cols, wide)
     is_drawn = (drawn_rows[at_rows] == high) & (drawn_cols[at_cols] == wide)
     maps = {}
-    for name in dict.fromkeys(flows.tolist()):
-        cells, own = np.full((len(drawn_rows), len(drawn_cols)), np.nan), is_drawn & (flows == name)
-        cells[at_rows[own], at_cols[own]] = times[own]
+    for index, name in enumerate(map(str, found.dataflows)):
+        cells, own = np.full((len(drawn_rows), len(drawn_cols)), np.nan), is_drawn & (found.flow == index)
+        np.fmin.at(cells, (at_rows[own], at_cols[own]), times[own])
         maps[name] = cells.tolist()
     return {"rows": drawn_rows.tolist(), "cols": drawn_cols.tolist(), "seconds": maps}
-
-
-def _check_columns(*columns: Any) -> list[Column]:
-    """Rows, columns, dataflows, seconds and further figures as arrays."""
-    arrays = [np.asarray(column) for column in columns]
-    if not arrays[0].size or any(array.shape != (arrays[0].size,) for array in arrays):
-        raise InvalidValueError("the columns", [array.size for array in arrays], "columns of one length above 0")
-    if not np.all(arrays[3] > 0) or not np.all(np.isfinite(arrays[3])):
-        raise InvalidValueError("seconds", float(arrays[3].min()), "finite numbers above 0")
-    return arrays
 
 
 def _thin(sizes: Column) -> Column:
@@ -91,86 +85,74 @@ def _thin(sizes: Column) -> Column:
     return np.unique(np.append(each[:: -(-len(each) // _MOST_CELLS)], each[-1]))
 
 
-def sweep_figure(
-    rows: Sequence[int],
-    cols: Sequence[int],
-    dataflow: Sequence[str],
-    seconds: Sequence[float],
-    utilization: Sequence[float],
-    front: Sequence[int] = (),
-    *,
-    pe_budget: int | None = None,
-    title: str = "",
-    arrays: int = 1,
-    extrapolated: Sequence[bool] | None = None,
-    ax: Any = None,
-) -> Any:
+def sweep_figure(found: Any, title: str = "", *, extrapolated: Sequence[bool] | None = None, ax: Any = None) -> Any:
     """The time of a network by rows and columns of the array, one map per dataflow; below, the best arrays by PEs.
 
-    Dots on the maps are points of the front; beyond the dashed line, arrays exceed the PE budget. The plots below show,
-    for each dataflow, the least time within a number of PEs and the utilization of the arrays that reach it, and the
-    front of all dataflows.
+    Diamonds on the maps are points of the front; beyond the dashed line, arrays exceed the PE budget. The plots below
+    show, for each dataflow, the least time within a number of PEs and the utilization of the arrays that reach it, and
+    the front of all dataflows.
 
     Args:
-        rows, cols, dataflow, seconds, utilization: one value per point.
-        front: indices of the points that no other point dominates.
-        pe_budget: the most PEs, if limited.
+        found: from :func:`hwcost.sweep.sweep`. Of other fields that are swept, maps show the value with the least time;
+            :func:`fields_figure` draws curves over one of them.
         title: of the figure.
-        arrays: of these rows and columns in each machine.
-        extrapolated: whether each point is beyond what the machine was measured with; its dots are then hollow.
+        extrapolated: whether each point is beyond what the machine was measured with; it is then hollow.
         ax: an Axes for each map, and two for the time and the utilization by PEs; by default those of a new figure.
 
     Returns:
         The figure, or the axes given.
 
     Raises:
-        InvalidValueError: as :func:`sweep_data`, an index of ``front`` that is out of range, another number of axes.
+        InvalidValueError: something else than a sweep, or another number of axes.
         MissingDependencyError: matplotlib is not installed.
 
-    >>> points = {"rows": [8, 8, 16], "cols": [8, 16, 8], "dataflow": ["ws", "ws", "ws"], "seconds": [4.0, 2.0, 3.0]}
-    >>> figure = sweep_figure(**points, utilization=[0.5, 0.5, 0.33], front=[0, 1])
+    >>> from hwcost import Linear
+    >>> from hwcost.sweep import sweep
+    >>> figure = sweep_figure(sweep([Linear(64, 64, batch=8)], rows=[8, 16], cols=[8, 16]))
     >>> [axes.get_ylabel() for axes in figure.axes]
-    ['rows', 'time [s], log scale', 'utilization [%]', 'time [s], log scale']
+    ['rows', 'time [ns], log scale', 'utilization [%]', 'time [ns], log scale']
     """
-    high, wide, flows, times, used = _check_columns(rows, cols, dataflow, seconds, utilization)
-    best = np.asarray(front, dtype=np.int64)
-    if len(best) and not (best.min() >= 0 and best.max() < len(high)):
-        raise InvalidValueError("front", [int(best.min()), int(best.max())], f"indices from 0 to {len(high) - 1}")
-    best = best[np.lexsort((times[best], high[best] * wide[best]))]
-    beyond = np.broadcast_to(np.asarray(False if extrapolated is None else extrapolated, dtype=bool), high.shape)
-    data = sweep_data(high, wide, flows, times)  # type: ignore[arg-type]
-    scale, unit = unit_of(float(times.max()), TIMES)
-    names = list(data["seconds"])
+    data = sweep_data(found)
+    beyond = np.broadcast_to(np.asarray(False if extrapolated is None else extrapolated, dtype=bool), (len(found),))
+    scale, unit = unit_of(float(found.seconds.max()), TIMES)
+    names = [resolved(DATAFLOWS, each).summary for each in found.dataflows]
     size = 3.1 * max(2, len(names)) + 1.6, 7.4
     with canvas(
         ax, [*names, "time by PEs", "utilization by PEs"], size, lambda figure: _arranged(figure, len(names))
     ) as drawing:
         *panels, left, right = drawing.panels
-        norm = _log_norm(times / scale)
+        norm = _log_norm(found.seconds / scale)
         axes_of_map = _axis(data["rows"]), _axis(data["cols"])
-        for axes, name in zip(panels, names, strict=True):
-            own = best[flows[best] == name]
-            image = _draw_map(axes, np.asarray(data["seconds"][name]) / scale, axes_of_map, norm)
-            _draw_budget(axes, axes_of_map, pe_budget and pe_budget // arrays)
+        for index, (axes, cells) in enumerate(zip(panels, data["seconds"].values(), strict=True)):
+            own = found.front[found.flow[found.front] == index]
+            image = _draw_map(axes, np.asarray(cells) / scale, axes_of_map, norm)
+            _draw_budget(axes, axes_of_map, found.pe_budget and found.pe_budget // found.base.arrays)
             for is_beyond in (False, True):
                 shown = own[beyond[own] == is_beyond]
-                _draw_front(axes, high[shown], wide[shown], axes_of_map, is_beyond=is_beyond)
-            axes.set_title(name)
+                if len(shown):  # matplotlib cannot place an unclipped line without points
+                    places = axes_of_map[1].place(found.cols[shown]), axes_of_map[0].place(found.rows[shown])
+                    axes.plot(*places, clip_on=False, **_look(is_beyond))
+            axes.set_title(names[index])
         panels[0].set_ylabel("rows")
         bar = panels[0].figure.colorbar(image, ax=panels, label=f"time [{unit}]", pad=0.02)
-        _draw_best(left, right, high * wide * arrays, times / scale, 100 * used, flows, best)
+        _draw_best(left, right, found, names, scale)
+        _draw_front(left, right, found, scale, beyond)
         left.set_ylabel(f"time [{unit}]")
         plain_ticks(bar.ax.yaxis, left.xaxis, left.yaxis, right.xaxis)
-        if pe_budget is not None:
+        if found.pe_budget is not None:
+            label = f"budget: {number(found.pe_budget)} PEs"
             for axes in (left, right):
-                axes.axvline(
-                    pe_budget, color=BLACK, linestyle=_DASHES, linewidth=1, label=f"budget: {number(pe_budget)} PEs"
-                )
-        if beyond.any():
-            left.plot([], [], "o", markersize=4, color=COLOURS[1], markerfacecolor="white", label=f"hollow: {BEYOND}")
+                axes.axvline(found.pe_budget, color=BLACK, linestyle=_DASHES, linewidth=1, label=label)
         drawing.legend([left], 5)
         drawing.title(title or "Time by rows and columns of the array")
     return drawing.drawn
+
+
+def _look(is_beyond: bool) -> dict[str, Any]:
+    """A point of the front, in no colour of a dataflow; hollow beyond what was measured."""
+    face, edge = ("white", BLACK) if is_beyond else (BLACK, "white")
+    look = {"linestyle": "none", "marker": "D", "markersize": 4.5}
+    return look | {"color": BLACK, "markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": 0.6}
 
 
 def _arranged(figure: Any, count: int) -> list[Any]:
@@ -223,28 +205,29 @@ def _draw_budget(axes: Axes, axes_of_map: tuple[_Axis, _Axis], pe_budget: int | 
         axes.plot(x, y, color=BLACK, linestyle=_DASHES, linewidth=1)
 
 
-def _draw_front(axes: Axes, high: Column, wide: Column, axes_of_map: tuple[_Axis, _Axis], *, is_beyond: bool) -> None:
-    along_rows, along_cols = axes_of_map
-    face, edge = ("white", COLOURS[1]) if is_beyond else (COLOURS[1], "white")
-    if not len(high):  # matplotlib cannot place an unclipped line without points
-        return
-    axes.plot(
-        along_cols.place(wide), along_rows.place(high), "o",
-        markersize=4, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=0.6, clip_on=False,
-    )  # fmt: skip
-
-
-def _draw_best(left: Axes, right: Axes, pes: Column, times: Column, used: Column, flows: Column, best: Column) -> None:
-    """Draws the least time within a number of PEs by dataflow, the utilization of those arrays, and the front below."""
-    for name, colour in zip(dict.fromkeys(flows.tolist()), COLOURS * len(flows), strict=False):
-        own = np.flatnonzero(flows == name)
+def _draw_best(left: Axes, right: Axes, found: Any, names: Sequence[str], scale: float) -> None:
+    """Draws the least time within a number of PEs by dataflow, and the utilization of those arrays."""
+    pes, times, used = found.pes, found.seconds / scale, 100 * found.utilization
+    for index, (name, colour) in enumerate(zip(names, COLOURS * len(names), strict=False)):
+        own = np.flatnonzero(found.flow == index)
         order = own[np.lexsort((times[own], pes[own]))]
+        if not len(order):
+            continue
         least = np.minimum.accumulate(times[order])
         left.plot(pes[order], least, drawstyle="steps-post", color=colour, linewidth=1.4, label=name)
         faster = order[np.append(True, least[1:] < least[:-1])]
         right.plot(pes[faster], used[faster], color=colour, linewidth=1.0, marker=".", markersize=3)
-    left.plot(pes[best], times[best], "o", markersize=6, color=LIGHT, zorder=1, label=f"front: {len(best)} points")
-    right.plot(pes[best], used[best], "o", markersize=6, color=LIGHT, zorder=1)
     left.set(xscale="log", yscale="log", xlabel="PEs", title="least time within a number of PEs")
     right.set(xscale="log", xlabel="PEs", ylabel="utilization [%]", title="utilization of those arrays")
     percent_limits(right, float(used.max()))
+
+
+def _draw_front(left: Axes, right: Axes, found: Any, scale: float, beyond: Column) -> None:
+    """Draws the points of the front, below the curves."""
+    for is_beyond in (False, True):
+        own = found.front[beyond[found.front] == is_beyond]
+        left.plot(found.pes[own], found.seconds[own] / scale, zorder=1, **_look(is_beyond))
+        right.plot(found.pes[own], 100 * found.utilization[own], zorder=1, **_look(is_beyond))
+    left.plot([], [], **_look(False), label=f"front: {plural(len(found.front), 'point')}")
+    if beyond.any():
+        left.plot([], [], **_look(True), label=f"hollow: {BEYOND}")

@@ -10,6 +10,7 @@ import numpy as np
 from hwcost.machine.fields import is_finite
 from hwcost.plot.bars import BOUNDS
 from hwcost.plot.canvas import canvas, size_in_points, stacked
+from hwcost.plot.given import check_summary
 from hwcost.plot.style import BEYOND, BLACK, COLOURS, HOLLOW, LIGHT, percent_limits
 from hwcost.units import BYTES, SIZES, TIMES, in_unit, layer_name, marked, number, percent, shorten_name, unit_of
 
@@ -40,6 +41,7 @@ def timeline_data(summary: Any) -> dict[str, Any]:
     >>> [(layer["name"], layer["starts"], layer["ends"]) for layer in data["layers"]]
     [('a', 0.0, 2e-09), ('b', 2e-09, 4e-09)]
     """
+    check_summary(summary)
     rows = [row for row in summary.rows if row.cost.cycles]
     ends = np.cumsum([float(row.cost.seconds) for row in rows]).tolist()
     alive = {} if summary.peak is None else summary.peak.activations

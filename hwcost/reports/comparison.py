@@ -116,6 +116,23 @@ class Comparison(Records):
         return _document(self.pairs)
 
     @property
+    def grid(self) -> list[tuple[Pair, ...]]:
+        """The pairs of each network, with the same machines in each row.
+
+        Raises:
+            InvalidValueError: reports of which some network lacks a machine that another one has.
+        """
+        count = len(self.pairs)
+        for wide in (each for each in range(1, count + 1) if count % each == 0):
+            rows = [self.pairs[i : i + wide] for i in range(0, count, wide)]
+            columns = zip(*rows, strict=True)
+            if all(len({pair.summary.name for pair in row}) == 1 for row in rows) and all(
+                all(_machine(pair) == _machine(column[0]) for pair in column) for column in columns
+            ):
+                return rows
+        raise InvalidValueError("comparison", self.in_words, "every network on every machine, network by network")
+
+    @property
     def in_words(self) -> str:
         """How much is compared on one line."""
         networks, machines = ({getattr(pair.summary, name) for pair in self.pairs} for name in ("name", "label"))
@@ -169,6 +186,10 @@ def compare_networks(
             raise InvalidValueError(field, given, "at least one")
     options = {"skip_unsupported": skip_unsupported, "extrapolate": extrapolate}
     return Comparison.of(summarise(network, machine, **options) for network in own for machine in machines)
+
+
+def _machine(pair: Pair) -> tuple[str, SystolicArray]:
+    return pair.summary.device, pair.summary.array
 
 
 def _memory(peak: Peak | None) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from hwcost.machine.array import SystolicArray
+from hwcost.machine.words import title_of, value_text
 from hwcost.model.columns import TERMS as COST_TERMS
 from hwcost.model.columns import unit_column
 from hwcost.model.words import lower_bound
@@ -16,7 +15,6 @@ from hwcost.units import (
     BYTES,
     ENERGIES,
     NOT_SHOWN,
-    SIZES,
     TIMES,
     Units,
     in_unit,
@@ -24,18 +22,14 @@ from hwcost.units import (
     number,
     percent,
     plural,
-    with_unit,
 )
 
-__all__ = ["TERMS", "document_of", "objectives_text", "point_columns", "terms_of", "title_of", "value_text", "words_of"]
+__all__ = ["TERMS", "document_of", "objectives_text", "point_columns", "terms_of", "words_of"]
 
 Sweep_: TypeAlias = Any
 """A Sweep, whose module imports this one."""
 
 Point = dict[str, Any]
-_TITLES = {"buffer_bytes": "buffer", "dram_bytes_per_s": "bandwidth", "clock_hz": "clock"}
-_UNITS = ("Hz", "B", "B/s", "J", "J/B", "W")
-"""Units that values are shown with; others follow from the name of the field."""
 TERMS = {
     "fastest": "the shortest time",
     "busiest": "the highest utilization",
@@ -52,27 +46,6 @@ _OF_MEMORY: dict[int, tuple[str, str, Units]] = {
 }  # fmt: skip
 """The columns of memory, by the rank by which a narrow terminal leaves them out."""
 _MOST = 20
-
-
-def title_of(name: str) -> str:
-    """A field as people call it: by the option that gives it."""
-    return _TITLES.get(name, name)
-
-
-def value_text(name: str, value: Any) -> str:
-    """A value of a field in people's units.
-
-    >>> value_text("buffer_bytes", 65536.0), value_text("dram_bytes_per_s", math.inf), value_text("max_streamed", None)
-    ('64 KiB', 'no limit', 'none')
-    """
-    unit = SystolicArray.declarations[name].unit
-    if value is None:
-        return "none"
-    if value == math.inf:
-        return "no limit"
-    if unit == "B" and value >= SIZES[-2][0]:
-        return in_unit(value, SIZES, 4)
-    return with_unit(value if isinstance(value, (bool, int, float)) else str(value), unit if unit in _UNITS else "")
 
 
 def point_columns(points: Sequence[Point], varied: Iterable[str]) -> list[Column[Point]]:

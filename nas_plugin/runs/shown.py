@@ -18,7 +18,7 @@ Outcome: TypeAlias = Any
 def lines_of(result: Result) -> Iterator[str]:
     """Winner and reference side by side, and what the winner takes of the limit."""
     array = result.arch.array
-    yield f"{result.arch.name} on a {array.rows} x {array.cols} {array.dataflow} array, {array.fold_timing} folds"
+    yield f"{result.arch.name} on an array of {array.size_in_words}, {array.dataflow}, {array.fold_timing} folds"
     others = list(array.as_dict().items())[5:]
     if more := [f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in others]:
         yield f"  {', '.join(more)}"

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hwcost import InvalidValueError
 from nas_plugin import ArchDef, Method, SearchResult, SearchSettings, search, sweep
 from nas_plugin.images import Dataset
 from nas_plugin.methods.training import Resumable
@@ -70,7 +71,7 @@ def test_the_course_of_a_search(result: SearchResult) -> None:
     figure = drawn(search_figure(result))
     check(figure)
     if "objective" in result.log[-3]:
-        assert figure.axes[-1].get_ylabel() == f"{result.log[-3]['ranked_by']} (nats)"
+        assert figure.axes[-1].get_ylabel() == f"{result.log[-3]['ranked_by']} [nats]"
         *_, (ring, label) = zip(*figure.axes[-1].get_legend_handles_labels(), strict=True)
         how = label.removeprefix("found: the lowest ")
         (dots,) = [line for line in figure.axes[-1].lines if str(line.get_label()).startswith(f"{how}, ")]
@@ -81,6 +82,31 @@ def test_the_winner_on_the_stairs(result: SearchResult) -> None:
     figure = drawn(winner_figure(result))
     check(figure)
     assert len(figure.axes) == len(result.arch.blocks)
+
+
+@pytest.mark.parametrize("draw", [search_figure, winner_figure])
+def test_pictures_of_a_search_on_axes_of_ones_own(result: SearchResult, draw: Any) -> None:
+    check_own_axes(draw, result)
+
+
+def check_own_axes(draw: Any, given: Any) -> None:
+    bars = ("probability",)  # of colours, which are axes too
+    own = [axes for axes in draw(given).axes if axes.get_ylabel() not in bars and axes.get_label() != "<colorbar>"]
+    figure = Figure(layout="constrained", figsize=(12, 9))
+    axes = figure.subplots(len(own), squeeze=False)[:, 0]
+    found = draw(given, ax=axes)
+    assert (found if isinstance(found, tuple) else (found,)) == tuple(axes)
+    assert [each.get_title() for each in axes] == [each.get_title() for each in own]
+    assert figure.get_suptitle() == ""
+    with pytest.raises(InvalidValueError, match="matplotlib Axes"):
+        draw(given, ax=[])
+
+
+@pytest.mark.parametrize("draw", [search_figure, winner_figure, sweep_figure])
+@pytest.mark.parametrize("given", [None, 3, "run", SearchResult])
+def test_a_picture_of_something_else_says_what_makes_it(draw: Any, given: Any) -> None:
+    with pytest.raises(InvalidValueError, match="nas_plugin.sweep" if draw is sweep_figure else "nas_plugin.search"):
+        draw(given)
 
 
 class Reference(Resumable):
@@ -112,6 +138,7 @@ def test_a_sweep(small: ArchDef, tmp_path: Path, given: dict[str, Any]) -> None:
         arch_def=small, out=tmp_path / "run", methods=["most-macs"], seeds=[0], **{"train_seeds": 1} | FEW | given
     )
     check(drawn(sweep_figure(found)))
+    check_own_axes(sweep_figure, found)
 
 
 @pytest.mark.parametrize(
