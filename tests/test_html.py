@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from nets import HOSTILE, LENET, ODD, SEARCHED, TREE, residual
 
-from hwcost import Linear, SystolicArray, layer_cost, network_cost
+from hwcost import Linear, SystolicArray, layer_cost, network_cost, report
 from hwcost.machine.energies import with_energy
 from hwcost.model.breakdown import KINDS
+from hwcost.model.columns import scaled
 from hwcost.network.besides import read_besides
 from hwcost.network.network import Network
 from hwcost.network.operations import MemoryOnly, Operation, Width
@@ -25,7 +26,7 @@ from hwcost.reports.html.stairs import sizes_of, stairs_of
 from hwcost.reports.lines import lines_of
 from hwcost.reports.shown import document_of
 from hwcost.reports.tree import Module
-from hwcost.units import BYTES, in_unit, number, percent
+from hwcost.units import BYTES, TIMES, in_unit, number, percent
 
 pytest.importorskip("matplotlib")
 
@@ -174,6 +175,33 @@ def test_the_page_has_what_stands_below_the_text_and_explains_it():
     assert "memory-only" in "".join(Parsed(page_of("free")).text)
     tree = "".join(Parsed(page_of("tree")).text)
     assert "read with care" in tree
+
+
+def test_numbers_that_are_names_say_so_and_small_shares_are_not_nothing():
+    network = Network.of_layers("mlp", {"0": Linear(64, 32), "2": Linear(32, 8)}, is_chain=True)
+    network = Network("mlp", {
+        name: Operation(each.layer, {field: "0"}, inputs=each.inputs)
+        for (name, each), field in zip(network.operations.items(), ("out_features", "in_features"), strict=True)
+    }, {"0": Width(32)}, outputs=network.outputs)  # fmt: skip
+    summary = report(network, "edge-tpu")
+    assert 0 < summary.extrapolated_share < 0.005
+    page = html_report(summary, network)
+    assert "<dd>0 % of the time</dd>" not in page
+    assert f"<dd>{percent(summary.extrapolated_share)} % of the time</dd>".replace("<0", "&lt;0") in page
+    assert ">layer 0: 32, 2 layers</option>" in page
+    assert "of activations at layer 0, " in str(summary)
+    assert "like layer 0: " in str(summary)
+
+
+def test_the_unit_of_times_is_that_of_the_largest():
+    for features, unit in ((8, "ns"), (512, "\u00b5s"), (16384, "ms")):
+        summary = summarise({"a": Linear(features, features), "b": Linear(features, 4)}, SystolicArray(8, 8))
+        page = html_report(summary)
+        scale = next(scale for scale, name in TIMES if name.replace("us", "\u00b5s") == unit)
+        assert f"time <small>[{unit}]</small>" in page
+        for row in summary.rows:
+            value = float(row.cost.seconds)
+            assert f'data-value="{value!r}">{scaled(value, scale)}</td>' in page
 
 
 def test_settings_are_in_units_of_people_and_say_what_they_are():

@@ -11,6 +11,7 @@ import pytest
 from nets import LENET, residual
 from refusals import refused
 
+import hwcost
 from hwcost import Conv2d, Linear, Network, SystolicArray
 from hwcost.machine.energies import with_energy
 from hwcost.network.buffers import buffer_curve
@@ -313,6 +314,24 @@ def test_a_timeline_is_the_network_in_order():
     assert area / above.get_xlim()[1] == pytest.approx(100 * summary.cost.utilization)
     assert (above.get_ylabel(), below.get_ylabel()) == ("utilization [%]", "memory")
     assert len(timeline_figure(summarise(LENET, SystolicArray(8, 8))).axes) == 1
+
+
+def test_blocks_of_a_timeline_without_work_are_seen():
+    layers = {f"layer{i}": Conv2d(3, 3, 3, 64, 64, groups=3) if i % 2 else Linear(256, 256, batch=96) for i in range(9)}
+    summary = summarise(layers, SystolicArray(32, 32))
+    (above,) = timeline_figure(summary).axes
+    drawn = sum(len(each.get_segments()) for each in above.collections)
+    flat = [row.name for row in summary.rows if row.cost.utilization < 0.01]
+    assert drawn == len(flat) == 4
+
+
+def test_the_memory_of_a_chip_is_no_buffer():
+    summary = hwcost.report(
+        Network.of_layers("chain", {"a": Linear(64, 32), "b": Linear(32, 8)}, is_chain=True), "gemmini"
+    )
+    labels = timeline_figure(summary).axes[-1].get_legend_handles_labels()[1]
+    assert "memory of the chip, 320 KiB" in labels
+    assert timeline_data(SUMMARIES["chain"]())["of_the_chip"] is False
 
 
 def test_a_timeline_without_time_says_so():

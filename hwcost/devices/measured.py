@@ -13,7 +13,7 @@ import numpy as np
 from hwcost.arrays import Size, Table, if_concrete, is_number, is_real, to_numpy
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.errors import InvalidValueError, check_one_of
-from hwcost.units import MARK, plural
+from hwcost.units import MARK, layer_name, plural
 
 __all__ = [
     "COVERAGE",
@@ -244,7 +244,7 @@ def legend(device: str, layers: int, beyond: Mapping[str, Sequence[str]]) -> str
     name, (reason, *_) = next(iter(beyond.items()))
     return (
         f"{MARK} an extrapolation: {len(beyond)} of {plural(layers, 'layer')} beyond what {device} was measured "
-        f"with, like {name}: {reason}"
+        f"with, like {layer_name(name, 100)}: {reason}"
     )
 
 

@@ -21,6 +21,8 @@ __all__ = ["timeline_data", "timeline_figure"]
 
 _WIDTH, _LETTER = 11.0, 0.012
 """Inches of the picture, and the share of its axis that a name on its side takes."""
+_THIN, _EDGED = 0.01, 0.003
+"""Shares of an axis: below the first one a block is too flat to be seen, below the second too narrow for an edge."""
 
 
 def timeline_data(summary: Any) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def timeline_data(summary: Any) -> dict[str, Any]:
         ``layers``: in order, for each that takes time its name, when it ``starts`` and ``ends`` in seconds, its
         ``bound``, ``utilization``, ``alive``, bytes of all activations that are alive (None if that is unknown),
         ``kept``, bytes of those in the buffer (None if none may stay), and whether it is ``extrapolated``; ``buffer``
-        in bytes, None without one.
+        in bytes, None without one; ``of_the_chip``, whether it is the memory that a chip states.
 
     >>> from hwcost import Linear, SystolicArray
     >>> from hwcost.reports import summarise
@@ -62,6 +64,7 @@ def timeline_data(summary: Any) -> dict[str, Any]:
             for row, start, end in zip(rows, [0.0, *ends], ends, strict=False)
         ],
         "buffer": buffer if buffer is not None and is_finite(buffer) else None,
+        "of_the_chip": summary.peak is not None and summary.peak.is_stated,
     }
 
 
@@ -126,12 +129,17 @@ def _draw_layers(axes: Axes, layers: Any, scale: float) -> float:
         axes.text(0.5, 0.5, "no layer takes any time", ha="center", transform=axes.transAxes)
         return 0.0
     percent_limits(axes, float(used.max()))
+    ends, low = starts + wide, _THIN * axes.get_ylim()[1]
     for bound, colour in BOUNDS.items():
+        known = [i for i, each in enumerate(layers) if each["bound"] == bound and not each["extrapolated"]]
+        flat = [i for i in known if used[i] < low]
+        axes.hlines([0.0] * len(flat), starts[flat], ends[flat], color=colour, linewidth=4, zorder=2)
         for is_beyond in (False, True):
             own = [i for i, each in enumerate(layers) if (each["bound"], each["extrapolated"]) == (bound, is_beyond)]
             if own:
+                edges = [colour if wide[i] < _EDGED * ends[-1] else "white" for i in own]
                 look: Mapping[str, Any] = HOLLOW | {"edgecolor": colour} if is_beyond else {
-                    "color": colour, "edgecolor": "white", "linewidth": 0.4}  # fmt: skip
+                    "color": colour, "edgecolor": edges, "linewidth": 0.4}  # fmt: skip
                 label = f"bound by {bound}" + (f", {BEYOND}" if is_beyond else "")
                 axes.bar(starts[own], used[own], wide[own], align="edge", label=label, **look)
     whole, above, (_, high) = float(wide.sum()), 0.0, size_in_points(axes)
@@ -161,7 +169,8 @@ def _draw_memory(axes: Axes, data: Mapping[str, Any], scale: float) -> None:
             axes.stairs(known[1:], edges, fill=True, color=colour, label=label)
             most.append(max(known))
     if data["buffer"] is not None:
-        label = f"buffer, {in_unit(data['buffer'], SIZES, 4)}"
+        what = "memory of the chip" if data["of_the_chip"] else "buffer"
+        label = f"{what}, {in_unit(data['buffer'], SIZES, 4)}"
         axes.axhline(data["buffer"], color=BLACK, linewidth=1.4, linestyle=(0, (4, 2)), label=label)
     axes.set_ylim(0, 1.1 * max(most) or 1.0)
     axes.yaxis.set_major_formatter(lambda value, _: in_unit(value, BYTES, 3) if value else "0")

@@ -23,6 +23,7 @@ from hwcost.units import (
     TIMES,
     between,
     in_unit,
+    layer_name,
     marked,
     number,
     percent,
@@ -162,7 +163,7 @@ def _memory_text(summary: Summary_) -> str:
     """What the network needs at once, whether it fits, and what stays in the buffer."""
     peak, plan = summary.peak, summary.plan
     assert peak is not None
-    needed = f"{in_unit(peak.bytes, BYTES, 4)} of activations at {printable(peak.layer)}"
+    needed = f"{in_unit(peak.bytes, BYTES, 4)} of activations at {layer_name(peak.layer, 100)}"
     fits = "all of it fits" if peak.fits else "not all of it fits"
     room = f"the {in_unit(peak.buffer, SIZES, 4)} that the chip states" if peak.is_stated else "the buffer"
     text = f"at most {needed}, {in_unit(peak.weights, BYTES, 4)} of weights; {fits} into {room}"

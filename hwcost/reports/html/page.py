@@ -19,7 +19,7 @@ from hwcost.reports.html.stairs import Stairs, stairs_of
 from hwcost.reports.html.table import html_table, micro
 from hwcost.reports.rows import Summary
 from hwcost.reports.shown import WASTE, missing_of, notes_of, withheld_text
-from hwcost.units import BYTES, ENERGIES, TIMES, in_unit, marked, number, percent, plural, with_unit
+from hwcost.units import BYTES, ENERGIES, TIMES, in_unit, layer_name, marked, number, percent, plural, with_unit
 
 __all__ = ["html_report"]
 
@@ -113,7 +113,7 @@ def _totals(summary: Summary) -> Iterator[str]:
         shown["cycles"] = marked(number(cost.cycles), beyond)
         shown["utilization"] = marked(f"{percent(cost.utilization)} %", beyond)
         if beyond:
-            shown["beyond what was measured"] = f"{100 * beyond:.0f} % of the time"
+            shown["beyond what was measured"] = f"{percent(beyond)} % of the time"
         by_bound = {name: each / cost.seconds for name, each in summary.seconds_by_bound.items() if each}
         if by_bound:
             shown["bound by"] = ", ".join(f"{name} {percent(share)} %" for name, share in by_bound.items())
@@ -140,7 +140,7 @@ def _kinds(summary: Summary) -> Iterator[str]:
     words = {"useful": "multiply-accumulates (MACs), one for each PE and cycle"}
     for kind, short in WASTE.items():
         words[kind] = next(text for name, text in TERMS.items() if short in name.split(", "))
-    yield "<h2>Where the PE-cycles go</h2>"
+    yield "<h2>PE-cycles of the network</h2>"
     yield f"<p>PE-cycles are cycles x processing elements (PEs): here {number(summary.breakdown.pe_cycles)}.</p>"
     yield '<table class="kinds"><thead><tr><th scope="col" class="left">kind</th><th scope="col">PE-cycles</th>'
     yield '<th scope="col">share <small>[%]</small></th></tr></thead><tbody>'
@@ -170,7 +170,8 @@ def _stairs(stairs: Stairs, summary: Summary) -> Iterator[str]:
     for i, each in enumerate(stairs.widths):
         size = stairs.sizes[each["sizes"]][each["today"]]
         layers = sum(len(names) for _, names, _ in each["rows"])
-        yield f'<option value="{i}">{text_of(each["name"])}: {size}, {plural(layers, "layer")}</option>'
+        label = f"{layer_name(each['name'], 100)}: {size}, {plural(layers, 'layer')}"
+        yield f'<option value="{i}">{text_of(label)}</option>'
     yield '</select></label><div><button id="fewer" aria-label="the size before">-</button> '
     yield '<output id="chosen" for="size"></output> <button id="more" aria-label="the next size">+</button></div></div>'
     yield '<svg id="chart" viewBox="0 0 600 160" preserveAspectRatio="none" aria-hidden="true"></svg>'
