@@ -163,8 +163,9 @@ def test_the_report_has_the_floor_first_and_everything_after(run):
     code, out, err = run(f"{TUNED} --out run")
     assert (code, err) == (0, "")
     order = [
-        "Net on 8 x 8, weight stationary", "floor: with every width at its least size", "limit: target 0.5",
-        "\ncycles ", "held-out examples", "original", "pruned, norms re-estimated", "fine-tuned, 3 epochs",
+        "Net on 8 x 8, weight stationary", "% of the cycles are left with every width at its least size",
+        "\nlimit        target 0.5: ",
+        "\ncycles ", "\nheld-out examples", "original", "pruned, norms re-estimated", "fine-tuned, 3 epochs",
         "\nwidth ", "\nlayer ",
         "left alone", "an output of the network", "numbers to change in the code:", "  0: out_channels 16 -> ",
     ]  # fmt: skip
@@ -241,14 +242,17 @@ def test_inputs_by_name_and_several(document):
 )
 def test_weights_that_nobody_gave_are_said_loudly(run, source, words):
     source = source.replace("--weights", "--weights w.safetensors")
-    code, out, err = run(f"net.py:{source} --input 1,3,8,8 --s1 8 --s2 8 --target 0.8")
-    assert code == 0
+    command = f"net.py:{source} --input 1,3,8,8 --s1 8 --s2 8 --target 0.8"
+    code, out, err = run(command)
+    assert (code, err) == (0, "")
+    assert out.count("knows nothing of the task") == 1
+    assert not words or out.count(words) == 1
+    code, out, err = run(f"{command} --json")
     notes = [line for line in err.splitlines() if line.startswith("Note: ")]
     assert notes[-1].startswith("Note: NO DATA")
-    assert "knows nothing of the task" in out
     assert len(notes) == 1 + bool(words)
-    for text in (notes[0], out) if words else ():
-        assert words in text
+    assert words in notes[0]
+    assert words in " ".join(json.loads(out)["notes"])
 
 
 def test_a_picture_and_an_onnx_file(run, folder):

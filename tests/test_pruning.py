@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 import warnings
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_the_floor_is_said_first_and_a_limit_below_it_is_refused(net):
     floor = network_cost(result.network.at({name: width.multiple for name, width in result.network.widths.items()
                                             if not width.fixed}), SystolicArray(64, 64)).total.cycles  # fmt: skip
     assert result.report.floor == floor
-    assert str(result.report).splitlines()[1].startswith("floor: with every width at its least size")
+    assert re.match(r"floor +\S+ % of the cycles are left with every width at", str(result.report).splitlines()[2])
     with pytest.raises(InvalidValueError, match="no widths can save the rest"):
         quietly(net, IMAGE, SystolicArray(64, 64), cycles=floor - 1, least=0)
 
@@ -278,13 +279,37 @@ def test_the_report_is_data_and_text(net):
 
 
 @pytest.mark.parametrize(
-    ("gap", "said"), [(None, None), (0.0, None), (9e-6, None), (0.0123, "1.23%"), (2.0, "200.00%")]
+    ("gap", "said"), [(None, None), (0.0, None), (9e-6, None), (0.0123, "1.23 %"), (2.0, "200.00 %")]
 )
 def test_what_is_not_proven_is_said_with_its_gap(net, gap, said):
     report = quietly(net, IMAGE, ARRAY, target=0.5, least=0.1).report
     lines = [each for each in dataclasses.replace(report, gap=gap).lines() if "not proven" in each]
     assert len(lines) == (said is not None)
     assert all(f"at most {said} more" in each for each in lines)
+
+
+def test_the_report_lists_what_changed_and_the_rest_once(net):
+    report = quietly(net, IMAGE, ARRAY, target=0.8, multiple=4).report
+    tables = {lines[0].split("  ")[0]: lines for lines in map(str.splitlines, str(report).split("\n\n"))}
+    heads = re.split(" {2,}", tables["layer"][0])
+    assert len(set(heads)) == len(heads)
+    named = {line.split()[0] for line in tables["layer"][1:]}
+    changed = {each.name for each in report.layers if each.shapes[0] != each.shapes[1]}
+    assert named == changed
+    assert 0 < len(changed) < len(report.layers)
+    (line,) = tables["unchanged"]
+    assert all(each.name in line for each in report.layers if each.name not in changed)
+    reasons = list(report.left_alone.values())
+    assert [str(report).count(f"{why}: ") for why in set(reasons)] == [1] * len(set(reasons))
+    assert "left: what stays" in str(report)
+
+
+@pytest.mark.parametrize("width", [50, 80, 160])
+def test_the_report_is_as_wide_as_the_terminal(net, width):
+    document = quietly(net, IMAGE, ARRAY, target=0.8).report.document()
+    lines = list(document.lines(width=width, elsewhere="--json"))
+    assert max(map(len, lines)) <= width
+    assert any(line.startswith("not shown    ") for line in lines) == (width < 160)
 
 
 @pytest.mark.parametrize("least", [0.0, 0.1, 0.3, 0.45])

@@ -553,7 +553,7 @@ def test_the_report_is_data_and_text(result):
     assert len(gone) == 3
     assert all(each["after"]["cycles"] == 0 < each["before"]["cycles"] for each in gone)
     text = str(result.report)
-    assert "without the 5 blocks that can go" in text.splitlines()[1]
+    assert "without the 5 blocks that can go" in text.splitlines()[2]
     for words in ("what became of it", "blocks dropped", "loss at the limit", "taken", "dropped"):
         assert words in text
     widths = {name for name in result.report.left_alone if name.startswith("one.1.")}

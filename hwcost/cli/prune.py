@@ -223,7 +223,7 @@ def prune(
     machine = _read_machine(array, table, files)
     from hwcost.cli.prune_run import run
 
-    found = run(source, options.inputs, machine, task, limit, choice, tuning, files)
+    found = run(source, options.inputs, machine, task, limit, choice, tuning, files, as_json=as_json)
     if files.picture is not None:
         from hwcost import plot
 
@@ -233,4 +233,4 @@ def prune(
         written: dict[str, Any] = {"out": files.out, "onnx": files.onnx, "plot": files.picture}
         click.echo(json_document(SCHEMA, {**found.document, "files": written}))
     else:
-        click.echo("\n".join(found.lines))
+        click.echo(found.for_stdout())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ from hwcost.pruning.exporting import export_onnx
 from hwcost.pruning.folder import RunFolder, keeping
 from hwcost.pruning.recipe import RECIPE, WEIGHTS, load_pruned
 from hwcost.pruning.tuning import default_optimizer, trainable
+from hwcost.tables import Document, Documents
 
 __all__ = ["Found", "run"]
 
@@ -39,11 +40,15 @@ class Found(NamedTuple):
 
     Attributes:
         document: plain data.
-        lines: for people.
+        shown: for people: a document, or the lines of one that were kept in a folder.
     """
 
     document: Mapping[str, Any]
-    lines: Sequence[str]
+    shown: Documents | Sequence[str]
+
+    def for_stdout(self) -> str:
+        """The text."""
+        return self.shown.for_stdout("--json") if isinstance(self.shown, Documents) else "\n".join(self.shown)
 
 
 def run(
@@ -55,31 +60,42 @@ def run(
     choice: ChoiceOptions,
     tuning: TuningOptions,
     files: FileOptions,
+    *,
+    as_json: bool,
 ) -> Found:
-    """Prunes, or goes on, or reads what is there already; writes the folder and the ONNX file."""
+    """Prunes, or goes on, or reads what is there already; writes the folder and the ONNX file.
+
+    Notes are in the text for people; they are on stderr too with ``as_json``, and before work that takes long.
+    """
     members = {name: getattr(task, name) for name in task._fields[1:]}
     ask = Ask(source, inputs, task.weights, choice.seed, members, files.out, tuning.torch_device, _OPTIONS)
     later = dict(zip(("fine-tune", "distil", "learning rate"), tuning.values(), strict=True))
     with work_on(ask, machine, limit._asdict() | choice._asdict(), later) as (given, folder):
+        shown: Documents | Sequence[str]
         if folder is not None and folder.is_finished:
-            document, lines = folder.result()
+            document, shown = folder.result()
             model = None
         else:
-            result = _pruned(given, machine, task, limit, choice, tuning, folder)
+            result = _pruned(given, machine, task, limit, choice, tuning, folder, as_json=as_json)
             document = {"model": given.name, **document_of(result)}
-            lines = [*result.report.lines(), *changed_text(result)]
+            shown = Documents([*result.document().parts, Document(below=_numbered(changed_text(result)))])
             model = result.model
             if folder is not None:
                 folder.begin()
                 result.save(folder.path)
-                folder.finish(document, lines, [RECIPE, WEIGHTS])
+                folder.finish(document, str(shown).splitlines(), [RECIPE, WEIGHTS])
         if files.onnx is not None and isinstance(machine, Machine):
             model = load_pruned(files.out, given.model) if model is None and files.out else model
             assert model is not None
             inputs_there = tree_map_only(torch.Tensor, torch.Tensor.cpu, given.inputs)
             with write_output("--onnx", files.onnx):
                 export_onnx(model.cpu(), inputs_there, files.onnx, machine.array, document["after"]["cycles"])
-    return Found(document, lines)
+    return Found(document, shown)
+
+
+def _numbered(lines: Iterable[str]) -> dict[str, str]:
+    """Lines that have no labels, without the blank one before them."""
+    return {f" {index}": line for index, line in enumerate(lines) if index or line}
 
 
 def _pruned(
@@ -90,6 +106,8 @@ def _pruned(
     choice: ChoiceOptions,
     tuning: TuningOptions,
     folder: RunFolder | None,
+    *,
+    as_json: bool,
 ) -> Pruned:
     """Cuts and trains the module."""
     data, held_out = (object_of(option, member, given.files) for option, member in (
@@ -133,7 +151,8 @@ def _pruned(
             known_losses=known,
             progress=measured,
         )
-        say()
+        if as_json:
+            say()
     if isinstance(machine, Machine) and machine.file is not None:
         result.report.on(machine.file, as_fitted=machine.array == machine.file.array)
     result.report.array = machine.label

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from hwcost.devices import DeviceFile
-from hwcost.devices.measured import legend
 from hwcost.model.cost import Cost
 from hwcost.network.run import Spilled
 from hwcost.pruning.batches import Measured
-from hwcost.tables import Lines, text_table
-from hwcost.units import TIMES, in_unit, marked, number, plural
+from hwcost.pruning.shown import document_of
+from hwcost.tables import Documents, Shown
 
 __all__ = ["Block", "Depth", "PrunedLayer", "PruningReport", "Stage", "Tried"]
-
-
-PROVEN = 1e-5
 
 
 class PrunedLayer(NamedTuple):
@@ -114,7 +110,7 @@ class Depth(NamedTuple):
 
 
 @dataclass(repr=False)
-class PruningReport(Lines):
+class PruningReport(Shown):
     """What a pruning did.
 
     Attributes:
@@ -200,9 +196,6 @@ class PruningReport(Lines):
     def _figure(self, cost: Cost) -> float:
         return float(getattr(cost, self.measure))
 
-    def _text(self, figure: Any) -> str:
-        return in_unit(figure, TIMES, 4) if self.measure == "seconds" else number(figure)
-
     @property
     def in_words(self) -> str:
         """What was left of the cost on one line."""
@@ -210,92 +203,13 @@ class PruningReport(Lines):
         macs = float(self.after.macs) / float(self.before.macs)
         return f"{self.name} on {self.array}: {share:.1%} of the {self.measure}, {macs:.1%} of the MACs"
 
+    def document(self) -> Documents:
+        """The report for people: what changed, layer by layer, and what did not and why."""
+        return document_of(self)
+
     def lines(self) -> Iterator[str]:
-        """The report for people."""
-        before, after, text = self.before, self.after, self._text
-        share = self._figure(after) / self._figure(before)
-        is_timed, of_array = self.measure == "seconds", bool(before.pe_cycles)
-        unit, whole = ("", "time") if is_timed else (" cycles", "cycles")
-        yield f"{self.name} on {self.array}"
-        least = "with every width at its least size" if of_array else "at the cheapest sizes measured"
-        least, what = (
-            (least, "no widths save")
-            if not self.blocks_that_go
-            else (f"without the {plural(self.blocks_that_go, 'block')} that can go, and {least}", "nothing saves")
-        )
-        yield f"floor: {least} {self.floor / self._figure(before):.2%} of the {whole} are left; {what} more"
-        yield f"limit: {self.asked}, {text(self.limit)}{unit}; used {self.used:.2%} of it"
-        if self.gap is not None and self.gap > PROVEN:
-            yield f"not proven: by their values, other sizes may be worth at most {self.gap:.2%} more"
-        for note in self.notes:
-            yield f"note: {note}"
-        yield ""
-        beyond = tuple(any(each.beyond[which] for each in self.layers) for which in (0, 1))
-
-        def known(texts: Iterable[str], left: str) -> tuple[str, ...]:
-            both = (marked(text, is_beyond) for text, is_beyond in zip(texts, beyond, strict=True))
-            return (*both, marked(left, any(beyond)))
-
-        macs = f"{float(after.macs) / float(before.macs):.2%}"
-        rows = [
-            ("MACs", number(before.macs), number(after.macs), macs),
-            ("parameters", *map(number, self.parameters), f"{self.parameters[1] / self.parameters[0]:.2%}"),
-        ]
-        if before.seconds:
-            times = (in_unit(float(each.seconds), TIMES, 4) for each in (before, after))
-            ends = [(f"  {end}", *(in_unit(each[i], TIMES, 4) for each in self.seconds_90 if each), "")
-                    for i, end in enumerate(("90 % from", "90 % to"))]  # fmt: skip
-            rows[:0] = [("time", *known(times, f"{share:.2%}")), *(ends if all(self.seconds_90) else ())]
-        if not is_timed:
-            rows.insert(0, ("cycles", *known(map(number, (before.cycles, after.cycles)), f"{share:.2%}")))
-        if of_array:
-            rows.append(("utilization", *known((f"{float(each.utilization):.2%}" for each in (before, after)), "")))
-        yield from text_table(["", "before", "after", "left"], rows)
-        if self.stages:
-            yield ""
-            scored = any(stage.measured.accuracy is not None for stage in self.stages)
-            titles = ["held-out examples", "loss", *(["accuracy"] if scored else [])]
-            yield from text_table(titles, [_stage_row(stage, scored) for stage in self.stages])
-        if self.depth is not None and self.depth.blocks:
-            yield ""
-            yield from self._depth_lines(self.depth, whole)
-        if self.sizes:
-            yield ""
-            widths = [(name, str(old), str(new), f"{new / old:.2%}") for name, (old, new) in self.sizes.items()]
-            yield from text_table(["width", "before", "after", "stays"], widths)
-        yield ""
-        titles = ["layer", "shape", "after", whole, "after", *(["utilization", "after"] if of_array else [])]
-        yield from text_table(titles, [self._layer_row(each, of_array) for each in self.layers])
-        if self.beyond:
-            yield legend(self.measured, len(self.layers), self.beyond)
-        if self.left_alone:
-            yield ""
-            yield from text_table(["left alone", "why"], list(self.left_alone.items()))
-
-    def _depth_lines(self, depth: Depth, whole: str) -> Iterator[str]:
-        today = self._figure(self.before)
-        rows = []
-        for each in depth.blocks:
-            loss = "-" if each.added_loss is None else f"{each.added_loss:+.4f}"
-            rows.append((each.name, self._text(each.cost), f"{each.cost / today:.2%}", loss, each.stays or "dropped"))
-        yield from text_table(["block", whole, "of all", "loss without it", "what became of it"], rows)
-        if depth.tried:
-            yield ""
-            best = min(depth.tried, key=lambda one: one.loss)
-            tried = []
-            for one in depth.tried:
-                row = str(len(one.dropped)), f"{one.cost / today:.2%}", f"{one.loss:.4f}"
-                tried.append((*row, "taken" if one is best else ""))
-            yield from text_table(["blocks dropped", f"{whole} before widths", "loss at the limit", ""], tried)
-
-    def _layer_row(self, layer: PrunedLayer, of_array: bool) -> tuple[str, ...]:
-        of_both = layer.before, layer.after
-        shares = [f"{float(each.utilization):.1%}" for each in of_both] if of_array else []
-        figures = [getattr(each, self.measure) for each in of_both]
-        texts = [self._text(each) if each or of_array else "-" for each in figures]  # not in the table
-        texts, shares = ([marked(*pair) for pair in zip(each, layer.beyond, strict=True)] if each else []
-                         for each in (texts, shares))  # fmt: skip
-        return (layer.name, *layer.shapes, *texts, *shares)
+        """The text."""
+        return self.document().lines()
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data."""
@@ -332,9 +246,3 @@ class PruningReport(Lines):
         known = any(each.beyond[which] for each in self.layers) if self.measured else None
         of_both = {"parameters": self.parameters[which], "seconds_90": self.seconds_90[which], "extrapolated": known}
         return (self.before, self.after)[which].as_dict() | of_both
-
-
-def _stage_row(stage: Stage, scored: bool) -> tuple[str, ...]:
-    accuracy = stage.measured.accuracy
-    shown = () if not scored else ("-" if accuracy is None else f"{accuracy:.2%}",)
-    return (stage.name, f"{stage.measured.loss:.4f}", *shown)

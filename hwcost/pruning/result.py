@@ -28,7 +28,7 @@ from hwcost.pruning.recipe import save_pruned
 from hwcost.pruning.report import PruningReport, Stage
 from hwcost.pruning.tuning import DISTIL, MakeOptimizer, Tuning
 from hwcost.pruning.weights import weights_digest
-from hwcost.tables import Lines
+from hwcost.tables import Documents, Shown
 from hwcost.units import plural
 
 __all__ = ["Pruned"]
@@ -53,7 +53,7 @@ class _Start(NamedTuple):
 
 
 @dataclass(repr=False)
-class Pruned(Lines):
+class Pruned(Shown):
     """A module that was pruned; prints as its report.
 
     Attributes:
@@ -78,6 +78,10 @@ class Pruned(Lines):
     _starts: dict[str, _Start] = field(default_factory=dict, init=False, repr=False)
     _earlier: tuple[Pruned, ...] = field(default=(), init=False, repr=False)
     _whole: nn.Module | None = field(default=None, init=False, repr=False)
+
+    def document(self) -> Documents:
+        """That of the report."""
+        return self.report.document()
 
     def lines(self) -> Iterator[str]:
         """Those of the report."""
