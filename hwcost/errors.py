@@ -24,9 +24,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final
 
 __all__ = [
-    "MISSING", "Faults", "HwcostError", "InvalidValueError", "InvalidValuesError", "MissingDependencyError",
-    "MixedLibrariesError", "NoGradientError", "NoTileError", "UnusedRowWarning", "check_all", "check_one_of", "cut",
-    "did_you_mean", "faults_of", "first_line", "needs_extra", "raised", "require", "together", "unknown",
+    "MISSING", "Faults", "HwcostError", "InvalidValueError", "InvalidValuesError", "KeyNotFoundError",
+    "MissingDependencyError", "MixedLibrariesError", "NoGradientError", "NoTileError", "UnusedRowWarning",
+    "check_all", "check_one_of", "cut", "did_you_mean", "faults_of", "first_line", "needs_extra", "raised",
+    "require", "together", "unknown",
 ]  # fmt: skip
 
 
@@ -118,6 +119,24 @@ class InvalidValueError(HwcostError, ValueError):
     def __reduce__(self) -> tuple[Any, ...]:  # by default, an exception is rebuilt from its message alone
         make = functools.partial(type(self), reason=self.reason, names=self.names, form=self.form)
         return make, (self.field, self.value, self.allowed)
+
+
+class KeyNotFoundError(InvalidValueError, KeyError):
+    """A name that a result, a network or a table does not have; ``except KeyError`` catches it too.
+
+    >>> str(KeyNotFoundError("the report", "fc3", ["conv1", "fc1"], what="layer"))
+    "unknown layer 'fc3' in the report (did you mean 'fc1'?); known: conv1, fc1"
+    """
+
+    def __init__(self, field: str, value: object, names: Iterable[str], *, what: str = "name") -> None:
+        super().__init__(field, value, tuple(names), form=unknown(what))
+        self.what = what
+
+    def __str__(self) -> str:  # that of KeyError prints quotes around the message
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(type(self), what=self.what), (self.field, self.value, self.names)
 
 
 class NoTileError(InvalidValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,9 @@ from hwcost.devices import DeviceFile
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch, read_network
 from hwcost.machine.array import SystolicArray
-from hwcost.reports import Comparison, Summary, compare_networks, summarise
+from hwcost.reports import Comparison, Summary, summarise
+from hwcost.reports.comparison import Machines, compare_named
+from hwcost.reports.names import networks_by_name
 
 __all__ = ["compare", "report"]
 
@@ -21,6 +24,7 @@ def report(
     network: Any,
     array: SystolicArray | DeviceFile | str,
     *,
+    name: str | None = None,
     input_size: Any = None,
     example_inputs: Any = None,
     skip_unsupported: bool = False,
@@ -33,6 +37,7 @@ def report(
         network: a PyTorch module (with one of the next two), the path of a file (ONNX, TFLite, a list of layers), a
             :class:`hwcost.Network`, or layers by name or in order.
         array: the accelerator, or a device by name, path or file.
+        name: what the report calls the network; by default as the class, the file or the network does.
         input_size, example_inputs: of a module, as for :func:`hwcost.from_torch`.
         skip_unsupported: leave out what cannot be priced, and name it, instead of raising.
         extrapolate: give totals of which more than half is beyond what a calibrated device was measured with.
@@ -45,19 +50,23 @@ def report(
     >>> print(repr(report({"a": Linear(64, 40), "b": Linear(40, 8)}, SystolicArray(8, 8))))
     <Summary: network on 8 x 8, weight stationary, ideal folds: 2 layers, 45 cycles, 45 ns, 100 % utilization>
     """
-    return summarise(
+    if name is not None and (not isinstance(name, str) or not name.strip()):
+        raise InvalidValueError("name", name, "a name of the network, or None")
+    found = summarise(
         _network(network, input_size=input_size, example_inputs=example_inputs),
         array,
         skip_unsupported=skip_unsupported,
         extrapolate=extrapolate,
         keep_activations=keep_activations,
     )
+    return found if name is None else dataclasses.replace(found, name=name)
 
 
 def compare(
     networks: Any,
-    arrays: SystolicArray | DeviceFile | str | Sequence[SystolicArray | DeviceFile | str],
+    arrays: Machines | Sequence[Machines] | Mapping[str, Machines],
     *,
+    name: str | Sequence[str] | None = None,
     input_size: Any = None,
     example_inputs: Any = None,
     skip_unsupported: bool = False,
@@ -66,8 +75,9 @@ def compare(
     """Networks on machines, side by side, as ``hwcost compare`` prints them.
 
     Args:
-        networks: one or several in a list, each as for :func:`report`.
-        arrays: one or several machines: arrays, or names, paths or files of devices.
+        networks: one, several in a list, or several by name, each as for :func:`report`.
+        arrays: one machine, several in a list, or several by name: arrays, or names, paths or files of devices.
+        name: what the network is called; a list of names for several. Those that share a name get a source or a number.
         input_size, example_inputs: of all modules among them.
         skip_unsupported, extrapolate: as for :func:`report`.
 
@@ -78,10 +88,13 @@ def compare(
     >>> found = compare([{"fc": Linear(64, 40)}], ["gemmini", "tpu-v5e"])
     >>> len(found), [pair.summary.device for pair in found]
     (2, ['gemmini', 'tpu-v5e'])
+    >>> found = compare({"small": {"fc": Linear(64, 40)}, "large": {"fc": Linear(64, 80)}}, SystolicArray(8, 8))
+    >>> [pair.summary.name for pair in found], found["large"].ratio
+    (['small', 'large'], 2.0)
     """
-    given = networks if isinstance(networks, (list, tuple)) else [networks]
-    own = [_network(each, input_size=input_size, example_inputs=example_inputs) for each in given]
-    return compare_networks(own, arrays, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
+    inputs = {"input_size": input_size, "example_inputs": example_inputs}
+    own = [(called, _network(each, **inputs)) for called, each in networks_by_name(networks, name)]
+    return compare_named(own, arrays, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
 
 
 def _network(given: Any, **inputs: Any) -> Any:

@@ -181,7 +181,7 @@ def test_a_comparison_leaves_out_the_time_that_is_mostly_beyond(hwcost, tmp_path
     *_, last, _, legend, reason, _, terms = out.splitlines()
     assert terms.startswith("time/first: ")
     assert re.search(r"( -){5}", re.sub(" +", " ", last))
-    assert legend.startswith("far: ~ an extrapolation: 1 of 1 layer")
+    assert legend.startswith("far on mine: ~ an extrapolation: 1 of 1 layer")
     assert reason == "far: no total on mine: 100 % of it is beyond what was measured; --extrapolate prints it"
     rows = json.loads(hwcost("compare", near, far, "--devices", f"gemmini,{mine}", "--json")[1])["rows"]
     assert [row["seconds"] is None for row in rows] == [False, False, False, True]

@@ -9,10 +9,13 @@ import json
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from nets import LENET, residual
 
-from hwcost import SystolicArray, load_device, network_cost
+from hwcost import InvalidValueError, Linear, Network, SystolicArray, compare, load_device, network_cost, report
 from hwcost.importers import read_network
+from hwcost.importers.lists import write_layers
 from hwcost.reports import summarise
 
 DEVICES = ("tpu-v1", "gemmini")
@@ -118,6 +121,134 @@ def test_the_picture_is_written(hwcost, networks):
     code, _, err = hwcost("compare", "lenet.csv", "residual.csv", *BOTH, "--plot", "a.svg")
     assert (code, err) == (0, "wrote a.svg\n")
     assert (networks / "a.svg").read_text(encoding="utf-8").startswith("<?xml")
+
+
+# ---------------------------------------------------------------- what tells rows apart
+
+
+def test_networks_of_one_name_are_told_by_their_files(rows_of, good, networks):
+    (networks / "b").mkdir()
+    write_layers("b/lenet.csv", Network.of_layers("lenet", LENET))
+    text = good("compare", "lenet.csv", "b/lenet.csv", *ON)
+    assert text.startswith("2 networks on 1 machine\n")
+    rows = rows_of("lenet.csv", "b/lenet.csv", *ON)
+    assert [row["network"] for row in rows] == ["lenet (lenet.csv)", "lenet (b/lenet.csv)"]
+    assert [row["source"] for row in rows] == ["lenet.csv", "b/lenet.csv"]
+    assert all(row["network"] in text for row in rows)
+
+
+def test_modules_of_one_class_get_numbers_or_the_names_given():
+    nn = pytest.importorskip("torch").nn
+    pair = [nn.Sequential(nn.Linear(64, size)) for size in (32, 64)]
+    found = compare(pair, "gemmini", input_size=(1, 64))
+    assert found.in_words == "2 networks on 1 machine"
+    assert [each.summary.name for each in found] == ["Sequential (1)", "Sequential (2)"]
+    for named in (compare(pair, "gemmini", input_size=(1, 64), name=["a", "b"]),
+                  compare({"a": pair[0], "b": pair[1]}, "gemmini", input_size=(1, 64))):  # fmt: skip
+        assert [each.summary.name for each in named] == ["a", "b"]
+        assert named["b"].summary.cost == found[1].summary.cost
+    assert report(pair[0], "gemmini", input_size=(1, 64), name="a").in_words.startswith("a on gemmini")
+
+
+ARRAYS = {
+    "slow": SystolicArray(16, 16),
+    "fast": SystolicArray(16, 16, clock_hz=2e9),
+    "fed": SystolicArray(16, 16, dram_bytes_per_s=1e9),
+    "shared": SystolicArray(16, 16, dram_bytes_per_s=1e9, overlap=0.5),
+}
+
+
+def test_machines_of_one_label_are_told_by_the_fields_that_differ():
+    found = compare(LENET, list(ARRAYS.values()))
+    assert found.in_words == "1 network on 4 machines"
+    labels = [each.summary.label.removeprefix("16 x 16, weight stationary, ideal folds, ") for each in found]
+    assert labels == [
+        "clock 1 GHz, bandwidth no limit, overlap 0",
+        "clock 2 GHz, bandwidth no limit, overlap 0",
+        "clock 1 GHz, bandwidth 1 GB/s, overlap 0",
+        "clock 1 GHz, bandwidth 1 GB/s, overlap 0.5",
+    ]
+    assert [row["machine"] for row in found.records()] == [each.summary.label for each in found]
+
+
+def test_machines_given_by_name_are_called_so():
+    found = compare({"lenet": LENET}, ARRAYS)
+    assert [each.summary.device for each in found] == list(ARRAYS)
+    assert found["fed"].summary.array == found["lenet", "fed"].summary.array == ARRAYS["fed"]
+    assert "fed: 16 x 16" in str(found)
+
+
+def test_a_row_given_twice_is_counted_twice():
+    assert compare(LENET, [ARRAYS["slow"]] * 2).in_words == "1 network on 1 machine: 2 rows"
+
+
+@given(st.lists(st.sampled_from(sorted(ARRAYS)), min_size=1, max_size=4, unique=True), st.integers(1, 3))
+def test_no_two_rows_of_different_cost_have_one_name(machines, count):
+    networks = [{"fc": Linear(64, 8 * (place + 1))} for place in range(count)]
+    found = compare(networks, [ARRAYS[name] for name in machines])
+    assert len({(each.summary.name, each.summary.label) for each in found}) == len(found) == count * len(machines)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"networks": LENET, "name": ["a", "b"]}, ("name", "1 network")),
+        ({"networks": [LENET, LENET], "name": "a"}, ("name", "2 networks")),
+        ({"networks": {"a": LENET}, "name": "b"}, ("name", "given by name")),
+        ({"networks": {}}, ("networks", "at least one")),
+        ({"networks": {"a": 3}}, ("Network",)),
+    ],
+)
+def test_bad_names_are_refused(given, words):
+    with pytest.raises(InvalidValueError) as caught:
+        compare(**given, arrays="gemmini")
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_a_network_within_a_network_is_no_operation_to_skip():
+    with pytest.raises(InvalidValueError, match=r"hwcost\.compare") as caught:
+        report({"a": LENET}, "gemmini")
+    assert "skip_unsupported" not in str(caught.value)
+
+
+def test_a_name_that_no_row_has_is_told_with_those_that_are_there():
+    found = compare({"lenet": LENET}, list(DEVICES))
+    with pytest.raises(KeyError) as caught:
+        found["gemini"]
+    for word in ("gemini", "did you mean 'gemmini'", "tpu-v1", "lenet"):
+        assert word in str(caught.value)
+    with pytest.raises(InvalidValueError, match="2 of its rows"):
+        found["lenet"]
+
+
+# ---------------------------------------------------------------- what can be trusted
+
+
+def test_ratios_relate_to_the_first_row_that_is_no_extrapolation(rows_of, hwcost):
+    _, out, _ = hwcost("compare", "lenet.csv", "--devices", "all", "--json")
+    document = json.loads(out)
+    first = document["rows"][document["reference"]]
+    before = document["rows"][: document["reference"]]
+    assert before
+    assert all(row["extrapolated_share"] for row in before)
+    assert not first["extrapolated_share"]
+    assert first["ratio"] == 1.0
+    for row in document["rows"]:
+        assert row["ratio"] == (None if row["withheld"] else pytest.approx(row["seconds"] / first["seconds"]))
+    _, text, _ = hwcost("compare", "lenet.csv", "--devices", "all")
+    assert f"below 1 it is faster than lenet on {first['device']}, the first line" in " ".join(text.split())
+    alone = rows_of("lenet.csv", "--device", "edge-tpu")
+    assert [row["ratio"] for row in alone] == [1.0]
+
+
+def test_one_line_tells_each_reason_with_all_machines_that_have_it(hwcost):
+    _, out, _ = hwcost("compare", "lenet.csv", "--devices", "all")
+    below = [line for line in out.splitlines() if "beyond what was measured" in line]
+    reasons = [line.partition(" an extrapolation: ")[2] for line in below if " an extrapolation: " in line]
+    assert len(set(reasons)) == len(reasons) <= 4
+    assert len(below) == len(reasons) + 1
+    for name in ("edge-tpu", "ethos-u55-128", "ethos-u85-256-network", "gemmini-firesim"):
+        assert sum(name in line for line in below) >= 1
 
 
 BAD = [

@@ -48,6 +48,7 @@ COMMANDS = {
     "hwcost.compare/1": [
         *(f"compare {network} {LIST} --devices all" for network in NETWORKS[:2]),
         *(f"compare {network} {machine}" for network in NETWORKS for machine in (ON, ROOM)),
+        f"compare {LIST} --device gemmini-firesim",
     ],
     "hwcost.advise/1": [
         *(f"advise {network} {machine}" for network, machine in SPREAD),

@@ -46,7 +46,9 @@ WHOLE = {
 _TEXT, _NUMBER = {"string", "null"}, {"number", "null"}
 TYPES: dict[str, set[str]] = {
     **dict.fromkeys((*ENERGY, *(f"{part}_joules" for part in JOULES)), _NUMBER),
-    **dict.fromkeys(("clock_factor", "coverage_90", "log_margin_90", "memory_bytes", "deviation", "prior"), _NUMBER),
+    **dict.fromkeys(
+        ("clock_factor", "coverage_90", "log_margin_90", "memory_bytes", "deviation", "prior", "reference"), _NUMBER
+    ),
     **dict.fromkeys(("device", "file", "form", "onnx", "out", "plot", "report"), _TEXT),
     **dict.fromkeys(("epochs", "least", "largest_alphas_cycles_ratio", "share_of_target"), _NUMBER),
     "depth": {"object", "null"},
@@ -111,7 +113,8 @@ def _of_objects(name: str, objects: list[dict[str, Any]]) -> dict[str, Any]:
     properties = {key: schema_of(key, own) for key, own in by_key.items()}
     if name in ("array", "arrays[]", "device", "settings") and "fold_timing" in by_key:
         fields = {key: _of_field(declared) for key, declared in SystolicArray.declarations.items()}
-        properties |= {key: _joined(each, properties.get(key, each)) for key, each in fields.items()}
+        joined = {key: _joined(each, properties.get(key, each)) for key, each in fields.items()}
+        properties = {key: each for key, each in properties.items() if key not in fields} | joined
     required = [key for key in objects[0] if all(key in each for each in objects)]
     return {"properties": properties, "required": required, "additionalProperties": False}
 

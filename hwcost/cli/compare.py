@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +18,7 @@ from hwcost.cli.shared.outputs import check_outputs, output_option, write_output
 from hwcost.console import checked, note
 from hwcost.errors import Faults, InvalidValueError, check_one_of
 from hwcost.importers.sources import check_source, source_kind
-from hwcost.reports.comparison import Comparison, Pair
+from hwcost.reports.comparison import Comparison
 from hwcost.reports.shown import missing_of
 from hwcost.units import plural, printable
 
@@ -111,20 +112,21 @@ def compare(
     """Compare networks on one or several devices.
 
     Each MODEL is as for hwcost model. A line is printed for each network on each device. Ratios are relative to the
-    time of the first line. The options of the array apply to every device.
+    time of the first line that is not an extrapolation. The options of the array apply to every device.
     """
     machines = _read_machines(array, devices)
     networks = _networks(sources, options)
     found = Comparison.of(
-        summary_of(network, machine, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
-        for network in networks
+        dataclasses.replace(
+            summary_of(network, machine, skip_unsupported=skip_unsupported, extrapolate=extrapolate), source=source
+        )
+        for source, network in zip(sources, networks, strict=True)
         for machine in machines
     )
     if form == "csv":
-        of_pairs = [source for source in sources for _ in machines]
-        click.echo(csv_document(SCHEMA, list(map(_row, of_pairs, found))), nl=False)
+        click.echo(csv_document(SCHEMA, found.records()), nl=False)
     else:
-        click.echo(_json(found, sources, machines) if form == "json" else found.document().for_stdout())
+        click.echo(_json(found, machines) if form == "json" else found.document().for_stdout())
     for summary in {pair.summary.name: pair.summary for pair in found if pair.summary.missing}.values():
         note(f"{printable(summary.name)}: {missing_of(summary)}")
     if picture is not None:
@@ -158,17 +160,13 @@ def _networks(sources: Sequence[str], options: ModelOptions) -> list[Network]:
 # ---------------------------------------------------------------- output
 
 
-def _row(source: str, pair: Pair) -> dict[str, Any]:
-    record = pair.record()
-    return {"network": record.pop("network"), "source": source} | record
-
-
-def _json(found: Comparison, sources: Sequence[str], machines: Sequence[Machine]) -> str:
+def _json(found: Comparison, machines: Sequence[Machine]) -> str:
+    of_pairs = itertools.cycle(machines)
     rows = [
-        _row(source, pair) | pair.named() | {"array": settings_of(pair.summary, machine)}
-        for pair, (source, machine) in zip(found, itertools.product(sources, machines), strict=True)
+        pair.record() | pair.named() | {"array": settings_of(pair.summary, machine)}
+        for pair, machine in zip(found, of_pairs, strict=False)
     ]
-    return json_document(SCHEMA, {"rows": rows})
+    return json_document(SCHEMA, {"reference": found.reference, "rows": rows})
 
 
 def _draw(path: str, found: Comparison) -> None:

@@ -235,17 +235,16 @@ def legend(device: str, layers: int, beyond: Mapping[str, Sequence[str]]) -> str
     """What the mark before figures says; empty if no layer is beyond what was measured.
 
     Args:
-        device: its name.
+        device: its name; empty for none in the text.
         layers: their number.
         beyond: for each layer that is, why.
     """
     if not beyond:
         return ""
     name, (reason, *_) = next(iter(beyond.items()))
-    return (
-        f"{MARK} an extrapolation: {len(beyond)} of {plural(layers, 'layer')} beyond what {device} was measured "
-        f"with, like {layer_name(name, 100)}: {reason}"
-    )
+    measured = f"what {device} was measured with" if device else "what was measured"
+    count = f"{len(beyond)} of {plural(layers, 'layer')}"
+    return f"{MARK} an extrapolation: {count} beyond {measured}, like {layer_name(name, 100)}: {reason}"
 
 
 def withheld(share: float | None) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from hwcost.devices import DeviceFile
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, KeyNotFoundError
 from hwcost.machine.array import SystolicArray
 from hwcost.model.columns import TERMS as COST_TERMS
 from hwcost.model.columns import unit_column
@@ -15,6 +16,7 @@ from hwcost.model.cost import ENERGY
 from hwcost.model.words import lower_bound
 from hwcost.network.peak import Peak
 from hwcost.reports.making import summarise
+from hwcost.reports.names import networks_by_name, told_apart
 from hwcost.reports.rows import Summary
 from hwcost.reports.shown import withheld_text
 from hwcost.tables import Column, Document, Records, even, even_percent, even_unit
@@ -54,8 +56,8 @@ class Pair:
 
     Attributes:
         summary: its report.
-        ratio: its time relative to that of the first pair: below 1 it is faster. None to or of a time that is mostly
-            beyond what the device was measured with.
+        ratio: its time relative to that of :attr:`Comparison.reference`: below 1 it is faster. None for a time that is
+            mostly beyond what the device was measured with.
     """
 
     summary: Summary
@@ -76,7 +78,9 @@ class Pair:
         summary, array, peak = self.summary, self.summary.array, self.summary.peak
         row = {
             "network": summary.name,
+            "source": summary.source or None,
             "device": summary.device or None,
+            "machine": summary.label,
             **{name: getattr(array, name) for name in ("rows", "cols", "dataflow", "fold_timing", "clock_hz")},
             **{name: getattr(summary.cost, name) for name in ("macs", "cycles", "seconds", "utilization")},
             **{name: summary.figures()[name] for name in _OF_MEMORY},
@@ -97,6 +101,8 @@ class Pair:
 class Comparison(Records):
     """Networks on machines: prints as the table of ``hwcost compare``, and iterates over its pairs.
 
+    ``comparison["gemmini"]`` is the pair of that network or machine, ``comparison["lenet", "gemmini"]`` that of both.
+
     Attributes:
         pairs: every network on every machine, network by network.
     """
@@ -105,11 +111,20 @@ class Comparison(Records):
 
     @classmethod
     def of(cls, summaries: Iterable[Summary]) -> Comparison:
-        """The comparison of reports; times are relative to the first."""
-        own = list(summaries)
+        """The comparison of reports; networks and machines that share a name get names that tell them apart."""
+        own = told_apart(list(summaries))
         if not own:
             raise InvalidValueError("summaries", (), "at least one report")
-        return cls(tuple(Pair(each, _ratio(each, own[0])) for each in own))
+        place = _reference(own)
+        return cls(tuple(Pair(each, None if place is None else _ratio(each, own[place])) for each in own))
+
+    @property
+    def reference(self) -> int | None:
+        """The index of the pair that ratios relate to: the first without an extrapolation, if there is one.
+
+        Else the first with a time that is shown; None if there is none.
+        """
+        return _reference([pair.summary for pair in self.pairs])
 
     def document(self) -> Document:
         """The table of ``hwcost compare``."""
@@ -136,7 +151,9 @@ class Comparison(Records):
     def in_words(self) -> str:
         """How much is compared on one line."""
         networks, machines = ({getattr(pair.summary, name) for pair in self.pairs} for name in ("name", "label"))
-        return f"{plural(len(networks), 'network')} on {plural(len(machines), 'machine')}"
+        words = f"{plural(len(networks), 'network')} on {plural(len(machines), 'machine')}"
+        is_full = len(self.pairs) == len(networks) * len(machines)
+        return words if is_full else f"{words}: {plural(len(self.pairs), 'row')}"
 
     def records(self) -> list[dict[str, Any]]:
         """A dictionary for each pair, as ``hwcost compare --csv`` has them."""
@@ -144,7 +161,8 @@ class Comparison(Records):
 
     def as_dict(self) -> dict[str, Any]:
         """The records, with the names of what is missing and the settings of each machine."""
-        return {"rows": [pair.record() | pair.named() | {"array": pair.summary.array.as_dict()} for pair in self.pairs]}
+        rows = [pair.record() | pair.named() | {"array": pair.summary.array.as_dict()} for pair in self.pairs]
+        return {"reference": self.reference, "rows": rows}
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -152,22 +170,40 @@ class Comparison(Records):
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.pairs)
 
-    def __getitem__(self, index: int) -> Pair:
-        return self.pairs[index]
+    def __getitem__(self, key: int | str | tuple[str, str]) -> Pair:
+        if isinstance(key, int):
+            return self.pairs[key]
+        names = [(each.summary.name, each.summary.device, each.summary.label) for each in self.pairs]
+        known = dict.fromkeys(filter(None, (name for row in names for name in row[:2])))
+        wanted = key if isinstance(key, tuple) else (key,)
+        for name in wanted:
+            if not any(name in row for row in names):
+                raise KeyNotFoundError("the comparison", name, list(known or [row[2] for row in names]))
+        found = [pair for pair, row in zip(self.pairs, names, strict=True) if all(name in row for name in wanted)]
+        if len(found) != 1:
+            first = self.pairs[0].summary
+            allowed = f"give a network and a machine, like [{first.name!r}, {first.device or first.label!r}]"
+            raise InvalidValueError("comparison", key, allowed, reason=f"{len(found)} of its rows have {key!r}")
+        return found[0]
+
+
+Machines: TypeAlias = "SystolicArray | DeviceFile | str"
 
 
 def compare_networks(
     networks: Any,
-    arrays: SystolicArray | DeviceFile | str | Sequence[SystolicArray | DeviceFile | str],
+    arrays: Machines | Sequence[Machines] | Mapping[str, Machines],
     *,
+    name: str | Sequence[str] | None = None,
     skip_unsupported: bool = False,
     extrapolate: bool = False,
 ) -> Comparison:
     """Networks on machines, side by side: the total of every network on every machine.
 
     Args:
-        networks: one or several in a list, each as for :func:`summarise`.
-        arrays: one or several machines: arrays, or names, paths or files of devices.
+        networks: one, several in a list, or several by name, each as for :func:`summarise`.
+        arrays: one machine, several in a list, or several by name: arrays, or names, paths or files of devices.
+        name: what the network is called; a list of names for several.
         skip_unsupported, extrapolate: as for :func:`summarise`.
 
     Raises:
@@ -179,13 +215,37 @@ def compare_networks(
     >>> [(pair.summary.cost.cycles, round(pair.ratio, 2)) for pair in found]
     [(45, 1.0), (15, 0.33)]
     """
-    own = networks if isinstance(networks, (list, tuple)) else [networks]
-    machines: Sequence[Any] = [arrays] if isinstance(arrays, (SystolicArray, DeviceFile, str)) else list(arrays)
-    for field, given in (("networks", own), ("arrays", machines)):
+    return compare_named(
+        networks_by_name(networks, name), arrays, skip_unsupported=skip_unsupported, extrapolate=extrapolate
+    )
+
+
+def compare_named(
+    networks: Sequence[tuple[str, Any]], arrays: Machines | Sequence[Machines] | Mapping[str, Machines], **options: bool
+) -> Comparison:
+    """The same of networks behind the names that a caller gives them, "" for none."""
+    machines = _machines_by_name(arrays)
+    for field, given in (("networks", networks), ("arrays", machines)):
         if not given:
             raise InvalidValueError(field, given, "at least one")
-    options = {"skip_unsupported": skip_unsupported, "extrapolate": extrapolate}
-    return Comparison.of(summarise(network, machine, **options) for network in own for machine in machines)
+    return Comparison.of(
+        _called(summarise(network, machine, **options), called, label)
+        for called, network in networks
+        for label, machine in machines
+    )
+
+
+def _machines_by_name(arrays: Any) -> list[tuple[str, Any]]:
+    if isinstance(arrays, Mapping):
+        return [(str(name), each) for name, each in arrays.items()]
+    return [("", each) for each in ([arrays] if isinstance(arrays, (SystolicArray, DeviceFile, str)) else arrays)]
+
+
+def _called(summary: Summary, network: str, machine: str) -> Summary:
+    """A report with the names that a caller gives; "" for none."""
+    if machine:
+        summary = dataclasses.replace(summary, device=machine, label=f"{machine}: {summary.array.in_words}")
+    return dataclasses.replace(summary, name=network or summary.name)
 
 
 def _machine(pair: Pair) -> tuple[str, SystolicArray]:
@@ -204,8 +264,14 @@ def _fits(pair: Pair) -> str:
     return NOT_SHOWN if peak is None else "yes" if peak.fits else "no"
 
 
+def _reference(summaries: Sequence[Summary]) -> int | None:
+    shown = [place for place, each in enumerate(summaries) if not each.is_withheld()]
+    trusted = [place for place in shown if not summaries[place].extrapolated_share]
+    return next(iter(trusted or shown), None)
+
+
 def _ratio(summary: Summary, first: Summary) -> float | None:
-    if summary.is_withheld() or first.is_withheld():
+    if summary.is_withheld():
         return None
     ratio: float = summary.cost.seconds / first.cost.seconds if first.cost.seconds else 1.0
     return ratio
@@ -252,7 +318,7 @@ def _document(pairs: Sequence[Pair]) -> Document:
     shown = {column.name for column in columns}
     if any(column.text(pair) == NOT_SHOWN for column in columns for pair in pairs):
         shown.add(NOT_SHOWN)
-    terms = {name: words for name, words in _TERMS.items() if name in shown}
+    terms = {name: words for name, words in (_TERMS | _first_term(pairs)).items() if name in shown}
     heading = Comparison(tuple(pairs)).in_words
     return Document(heading, columns, list(pairs), below=dict(_bounds(pairs)) | dict(_legends(pairs)), terms=terms)
 
@@ -290,14 +356,33 @@ def _watts(pair: Pair) -> float | None:
     return watts
 
 
+def _first_term(pairs: Sequence[Pair]) -> dict[str, str]:
+    """What ratios relate to."""
+    place = _reference([pair.summary for pair in pairs])
+    if not place:
+        return {}
+    summary = pairs[place].summary
+    first = printable(f"{summary.name} on {summary.device or summary.array.size_in_words}")
+    return {"time/first": f"below 1 it is faster than {first}, the first line that is not an extrapolation"}
+
+
 def _legends(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
-    """What is beyond what was measured, one line for each pair, and what is therefore not shown."""
-    for index, pair in enumerate(pairs):
+    """What is beyond what was measured, a line for each reason, and what is therefore not shown."""
+    beyond: dict[tuple[str, str], list[Summary]] = {}
+    hidden: dict[str, list[Summary]] = {}
+    for pair in pairs:
         summary = pair.summary
         if summary.legend:
-            yield f" {index}", f"{summary.name}: {summary.legend}"
+            beyond.setdefault((summary.name, summary.legend_of("")), []).append(summary)
         if summary.withheld:
-            yield f" {index} withheld", f"{summary.name}: no total on {summary.measured}: {withheld_text(summary)}"
+            hidden.setdefault(summary.name, []).append(summary)
+    for (name, reason), own in beyond.items():
+        machines = ", ".join(each.device for each in own)
+        yield f" {name}{reason}", f"{name} on {machines}: {reason}"
+    for name, own in hidden.items():
+        machines = ", ".join(f"{each.device} ({percent(each.extrapolated_share or 0.0, 0)} %)" for each in own)
+        why = withheld_text(own[0]) if len(own) == 1 else "so much is beyond what was measured; --extrapolate prints it"
+        yield f" {name} withheld", f"{name}: no total on {own[0].device if len(own) == 1 else machines}: {why}"
 
 
 def _ends(pairs: Sequence[Pair], unit: str) -> Callable[[Pair], str]:

@@ -105,6 +105,7 @@ def summarise(
         plan=plan,
         peak=peak_of(network, array) if array.has_buffers and tensors_of(network) is not None else None,
         label=array.in_words,
+        source=network.source,
     )
 
 
@@ -152,10 +153,13 @@ def _as_network(layers: Layers) -> Network:
         return layers
     check_layers(layers, "network")
     named = layers.items() if isinstance(layers, Mapping) else enumerate(layers)
-    return Network("network", {str(name): Operation(_known(layer)) for name, layer in named})
+    return Network("network", {str(name): Operation(_known(str(name), layer)) for name, layer in named})
 
 
-def _known(layer: Any) -> Any:
+def _known(name: str, layer: Any) -> Any:
+    if isinstance(layer, Mapping) or hasattr(layer, "named_modules"):
+        allowed = "pass one network; hwcost.compare takes several by name"
+        raise InvalidValueError("network", name, allowed, reason=f"{name!r} in it is a network of its own, not a layer")
     known = is_layer(layer) or isinstance(layer, Unsupported)
     return layer if known else Unsupported(shorten(layer), "not a layer")
 

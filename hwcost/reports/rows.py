@@ -49,6 +49,7 @@ class Summary(Value, Records):
             if it is known which layer reads what.
         label: the machine in words.
         device: the name of the device; empty for an array that is none.
+        source: where the network is from, in words or as a path; empty if that is not known.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Summary(Value, Records):
     peak: Peak | None = None
     label: str = ""
     device: str = ""
+    source: str = ""
 
     def document(self) -> Document:
         """The table of ``hwcost model``."""
@@ -163,8 +165,12 @@ class Summary(Value, Records):
     @property
     def legend(self) -> str:
         """What is beyond what the device was measured with, in words; empty if nothing is."""
+        return self.legend_of(self.measured)
+
+    def legend_of(self, device: str) -> str:
+        """The legend with another name of the device, or with none."""
         judged = [row for row in self.rows if row.state == "priced" or row.beyond]
-        return legend(self.measured, len(judged), {row.name: row.beyond for row in judged if row.beyond})
+        return legend(device, len(judged), {row.name: row.beyond for row in judged if row.beyond})
 
     @property
     def uncharged(self) -> tuple[str, ...]:
