@@ -12,7 +12,7 @@ from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch, read_network
 from hwcost.machine.array import SystolicArray
 from hwcost.reports import Comparison, Summary, summarise
-from hwcost.reports.comparison import Machines, compare_named
+from hwcost.reports.comparison import compare_named
 from hwcost.reports.names import networks_by_name
 
 __all__ = ["compare", "report"]
@@ -64,7 +64,7 @@ def report(
 
 def compare(
     networks: Any,
-    arrays: Machines | Sequence[Machines] | Mapping[str, Machines],
+    arrays: SystolicArray | DeviceFile | str | Sequence[Any] | Mapping[str, Any],
     *,
     name: str | Sequence[str] | None = None,
     input_size: Any = None,

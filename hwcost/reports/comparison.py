@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from hwcost.devices import DeviceFile
 from hwcost.errors import InvalidValueError, KeyNotFoundError
@@ -187,12 +187,9 @@ class Comparison(Records):
         return found[0]
 
 
-Machines: TypeAlias = "SystolicArray | DeviceFile | str"
-
-
 def compare_networks(
     networks: Any,
-    arrays: Machines | Sequence[Machines] | Mapping[str, Machines],
+    arrays: SystolicArray | DeviceFile | str | Sequence[Any] | Mapping[str, Any],
     *,
     name: str | Sequence[str] | None = None,
     skip_unsupported: bool = False,
@@ -221,7 +218,9 @@ def compare_networks(
 
 
 def compare_named(
-    networks: Sequence[tuple[str, Any]], arrays: Machines | Sequence[Machines] | Mapping[str, Machines], **options: bool
+    networks: Sequence[tuple[str, Any]],
+    arrays: SystolicArray | DeviceFile | str | Sequence[Any] | Mapping[str, Any],
+    **options: bool,
 ) -> Comparison:
     """The same of networks behind the names that a caller gives them, "" for none."""
     machines = _machines_by_name(arrays)
