@@ -13,6 +13,7 @@ from refusals import refused
 
 import hwcost
 from hwcost import Conv2d, Linear, Network, SystolicArray
+from hwcost.devices import read_device
 from hwcost.machine.energies import with_energy
 from hwcost.network.buffers import buffer_curve
 from hwcost.plot import (
@@ -323,6 +324,16 @@ def test_blocks_of_a_timeline_without_work_are_seen():
     drawn = sum(len(each.get_segments()) for each in above.collections)
     flat = [row.name for row in summary.rows if row.cost.utilization < 0.01]
     assert drawn == len(flat) == 4
+
+
+def test_stairs_name_the_device_as_it_is():
+    layer, device = Conv2d(16, 16, 3, height=8, width=8), read_device("gemmini")
+    for given in ({"array": "gemmini"}, {"array": device.array, "device": device}):
+        above, _ = stairs_figure(layer, given.pop("array"), "out_channels", range(1, 33), **given).axes
+        assert "gemmini: 16 x 16, weight stationary" in above.get_title()
+    changed = dataclasses.replace(device.array, rows=8)
+    for given in ({}, {"device": device}):
+        assert "gemmini" not in stairs_figure(layer, changed, "out_channels", range(1, 33), **given).axes[0].get_title()
 
 
 def test_the_memory_of_a_chip_is_no_buffer():

@@ -172,7 +172,7 @@ def stairs_figure(
             axes.set_xlim(0 if counted[0] < 0.1 * counted[-1] else counted[0], counted[-1])
             if len(counted) > 2 * len(risers) and len(risers) <= _MOST_TICKS:
                 axes.set_xticks([data["widths"][0], *risers])
-        setting = _setting(layer, array, along)
+        setting = _setting(layer, array, along, device)
         if drawing.figure is None:
             drawing.title(setting)
         else:
@@ -202,8 +202,9 @@ def _exact_style(widths: Any, figure_name: str) -> dict[str, Any]:
     return {"linewidth": 1.3, "drawstyle": "steps-pre" if figure_name == "cycles" else "default"}
 
 
-def _setting(layer: Layer, array: SystolicArray, along: str) -> str:
-    place = f"{array.size_in_words}, {array.dataflow_row.summary}, {array.fold_timing} folds"
+def _setting(layer: Layer, array: SystolicArray, along: str, device: DeviceFile | None) -> str:
+    name = f"{device.name}: " if device is not None and device.array == array else ""
+    place = f"{name}{array.size_in_words}, {array.dataflow_row.summary}, {array.fold_timing} folds"
     if not isinstance(layer, Conv2d):
         return place
     k1, k2 = layer.kernel_size
