@@ -631,3 +631,29 @@ def test_a_terminal_shows_what_takes_its_time_and_a_pipe_nothing(hwcost, network
     code, out, err = hwcost(*args)
     assert (code, out) == (0, quiet)
     assert rich or err.splitlines() == ["starting PyTorch ...", "reading modules.py:Tree with PyTorch ..."]
+
+
+COSTLY = {
+    "model lenet.csv --s1 8 --s2 8 --plot a.svg --html a.html": ["writing a.svg", "writing a.html"],
+    "compare lenet.csv --devices gemmini,tpu-v1 --plot a.svg": ["writing a.svg"],
+    "sweep lenet.csv --rows 8,16 --cols 8 --plot a.svg --out a.csv": ["writing a.csv", "writing a.svg"],
+    "plot stairs --k 3 --c 8 --f 1:8 --s1 8 --s2 8 -o a.svg": ["writing a.svg"],
+    "prune modules.py:Tree --input 1,3,8,8 --s1 8 --s2 8 --target 0.9 --plot a.svg": [
+        "starting PyTorch", "reading modules.py:Tree with PyTorch", "choosing channels", "writing a.svg",
+    ],
+    "advise modules.py:Tree --input 1,3,8,8 --s1 8 --s2 8": [
+        "starting PyTorch", "reading modules.py:Tree with PyTorch", "looking for better widths",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COSTLY)
+def test_every_step_that_takes_its_time_is_named_on_a_terminal_alone(hwcost, networks, monkeypatch, command):
+    code, quiet, err = hwcost(*command.split())
+    assert code == 0, err
+    assert not [line for line in err.splitlines() if line.endswith(" ...")]
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    code, out, err = hwcost(*command.split())
+    assert (code, out) == (0, quiet)
+    assert [line for line in err.splitlines() if line.endswith(" ...")] == [f"{step} ..." for step in COSTLY[command]]

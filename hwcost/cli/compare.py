@@ -172,6 +172,5 @@ def _json(found: Comparison, machines: Sequence[Machine]) -> str:
 def _draw(path: str, found: Comparison) -> None:
     from hwcost import plot
 
-    figure = plot.comparison_figure(found)
     with write_output("--plot", path):
-        plot.save(figure, path)
+        plot.save(plot.comparison_figure(found), path)

@@ -221,15 +221,14 @@ def _write(files: Files, network: Network, summary: Summary, title: str, setting
     if files.picture is not None:
         from hwcost import plot
 
-        figure = plot.network_figure(summary, title)
         with write_output("--plot", files.picture):
-            plot.save(figure, files.picture)
+            plot.save(plot.network_figure(summary, title), files.picture)
     if files.page is not None:
         from hwcost.files import write_whole
 
-        page = _page(network, summary, title, {name: settings[name] for name in settings if name not in _OF_THE_LIST})
+        shown = {name: settings[name] for name in settings if name not in _OF_THE_LIST}
         with write_output("--html", files.page):
-            write_whole(files.page, page.encode())
+            write_whole(files.page, _page(network, summary, title, shown).encode())
     for option, path in (("--to-csv", files.to_csv), ("--to-scalesim", files.to_scalesim)):
         if path is not None:
             from hwcost.importers import lists

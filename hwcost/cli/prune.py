@@ -21,6 +21,7 @@ from hwcost.cli.shared.machines import BUFFER, TABLE, ArrayOptions, CostTable, M
 from hwcost.cli.shared.networks import INPUT, ModelOptions, check_inputs
 from hwcost.cli.shared.options import TORCH_DEVICE, block, default_option, option, parsed_by, size_option
 from hwcost.cli.shared.outputs import check_outputs, output_option, parse_folder, write_output
+from hwcost.cli.shared.progress import waiting
 from hwcost.cli.shared.values import (
     parse_file,
     parse_member,
@@ -221,7 +222,8 @@ def prune(
     first: what no widths can save. With --depth, whole blocks may go too. Python files are run.
     """
     machine = _read_machine(array, table, files)
-    from hwcost.cli.prune_run import run
+    with waiting("starting PyTorch"):
+        from hwcost.cli.prune_run import run
 
     found = run(source, options.inputs, machine, task, limit, choice, tuning, files, as_json=as_json)
     if files.picture is not None:

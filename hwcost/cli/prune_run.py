@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from torch.utils._pytree import tree_map_only
 from hwcost.cli.prune_options import ChoiceOptions, FileOptions, LimitOptions, TaskOptions, TuningOptions
 from hwcost.cli.shared.machines import CostTable, Machine
 from hwcost.cli.shared.outputs import write_output
-from hwcost.cli.shared.progress import progress_of_unknown
+from hwcost.cli.shared.progress import progress_of_unknown, waiting
 from hwcost.cli.shared.trained import Source, object_of
 from hwcost.cli.shared.work import Ask, changed_text, document_of, work_on
 from hwcost.console import note
@@ -121,7 +122,8 @@ def _pruned(
         Task(data, loss).length  # noqa: B018  # raises before anything is measured
         trainable(given.model)
     known = {} if folder is None else folder.losses()
-    with progress_of_unknown("measurements") as show, warnings.catch_warnings():
+    alone = waiting("choosing channels") if data is None else contextlib.nullcontext()  # nothing is measured
+    with alone, progress_of_unknown("measurements") as show, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "no data: ", UserWarning)  # said above
         kept = keeping(folder, known, show)
 

@@ -15,7 +15,7 @@ from hwcost import InvalidValueError
 from hwcost.cli.shared.networks import INPUT
 from hwcost.cli.shared.options import TORCH_DEVICE, option
 from hwcost.cli.shared.outputs import free_folder
-from hwcost.cli.shared.progress import showing
+from hwcost.cli.shared.progress import showing, waiting
 from hwcost.cli.shared.values import (
     parse_array,
     parse_file,
@@ -162,12 +162,12 @@ def search(source: str | None, out: Path | None, resume: Path | None, as_json: b
     """
     given = options.given_in(given)
     if source is not None:
-        with needs_extra("nas", "nas-plugin search"):
+        with needs_extra("nas", "nas-plugin search"), waiting("starting PyTorch"):
             from nas_plugin.cli.network import search_network
         search_network(source, given, out, as_json=as_json)
         return
     given |= {"target": given["target"][0]} if "target" in given else {}
-    with needs_extra("nas", "nas-plugin search"):
+    with needs_extra("nas", "nas-plugin search"), waiting("starting PyTorch"):
         from nas_plugin import api
     with options.of_command_line():
         if resume is not None:

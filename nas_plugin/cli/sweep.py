@@ -11,7 +11,7 @@ import click
 
 from hwcost.cli.shared.options import option
 from hwcost.cli.shared.outputs import free_folder
-from hwcost.cli.shared.progress import showing
+from hwcost.cli.shared.progress import showing, waiting
 from hwcost.cli.shared.values import listed, parse_array, parse_engine, parse_seeds, parse_size
 from hwcost.console import checked
 from hwcost.errors import check_one_of, needs_extra
@@ -87,7 +87,7 @@ def sweep(jobs: int, engine: str | None, out: Path | None, resume: Path | None, 
     JSON, into the sweep's folder.
     """
     given = options.given_in(given)
-    with needs_extra("nas", "nas-plugin sweep"):
+    with needs_extra("nas", "nas-plugin sweep"), waiting("starting PyTorch"):
         import joblib  # type: ignore[import-untyped]  # noqa: F401  # a missing one stops the sweep before the work
         import moocore  # type: ignore[import-untyped]  # noqa: F401
 

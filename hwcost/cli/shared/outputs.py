@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from hwcost.cli.shared.options import Decorator, parsed_by, value_of
+from hwcost.cli.shared.progress import waiting
 from hwcost.errors import Faults, InvalidValueError, require
 
 __all__ = [
@@ -86,9 +87,12 @@ def check_outputs(sources: Iterable[str], outputs: Mapping[str, str | None]) -> 
 
 @contextlib.contextmanager
 def write_output(option: str, path: str, *, quiet: bool = False) -> Iterator[None]:
-    """Names the file on stderr once the body has written it, unless ``quiet``; errors name the option."""
+    """Names the file on stderr once the body has written it, unless ``quiet``; errors name the option.
+
+    On a terminal a line says what is written, since drawing takes seconds.
+    """
     try:
-        with value_of(option, path):
+        with value_of(option, path), waiting(f"writing {path}"):
             yield
     except InvalidValueError:
         raise

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from hwcost.cli.shared.machines import CostTable, Machine
 from hwcost.cli.shared.networks import changed_lines
 from hwcost.cli.shared.options import option_names
+from hwcost.cli.shared.progress import waiting
 from hwcost.cli.shared.trained import Source, errors_of_users, identity_of, parse_torch_device, read_source
 from hwcost.cli.shared.values import parse_member
 from hwcost.console import note, user_code
@@ -69,7 +70,8 @@ def work_on(
     try:
         with option_names({**OPTIONS, **ask.options}), errors_of_users(ask.source, own), user_code():
             device = parse_torch_device("--torch-device", "cpu" if ask.torch_device is None else ask.torch_device)
-            given = read_source(ask.source, ask.inputs, ask.weights, ask.seed, device)
+            with waiting(f"reading {ask.source} with PyTorch"):
+                given = read_source(ask.source, ask.inputs, ask.weights, ask.seed, device)
             if ask.out is not None:
                 identity = identity_of(given, ask.inputs, machine, ask.members)
                 folder = RunFolder(ask.out, {**identity, **settings}, later)
