@@ -218,3 +218,25 @@ def test_notes_are_said_once(hwcost, here):
     code, _, err = hwcost("model", "lenet.csv", "--s1", 8, "--s2", 8, "--clock", "700")
     assert code == 0
     assert err.count("700MHz") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("model lenet.csv --s1 8 --s2 8 --to-csv a.csv --to-scalesim a.csv --html a", ["--html", "--to-scalesim"]),
+        ("sweep lenet.csv --rows 8 --cols 8 --out lenet.csv --plot a", ["--plot", "--out"]),
+        ("advise lenet.csv --table no.csv --s1 8 --for energy", ["--for", "--s1", "--table"]),
+        ("advise lenet.csv --s1 8 --s2 8 --apply --budget 2", ["--budget", "--apply"]),
+        ("compare lenet.csv --devices gemmini --device tpu-v1 --name a --name b", ["--device", "--name"]),
+        ("estimate --scalesim-topology no.csv --scalesim-config no.cfg --k 3", ["--k", "-topology", "-config"]),
+        (
+            "prune modules.py:Plain --s1 8 --s2 8 --target 0.5 --cycles 3 --distil 0.5",
+            ["--input", "--cycles", "--distil"],
+        ),
+        ("model lenet.csv other.csv --s1 8 --s2 8 --top 0", ["--top", "other.csv"]),
+    ],
+)
+def test_faults_of_several_options_do_not_hide_each_other(hwcost, here, line, words):
+    code, out, err = hwcost(*line.split())
+    assert (code, out) == (2, "")
+    assert all(word in told for word, told in zip(words, err.splitlines(), strict=True)), err

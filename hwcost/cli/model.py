@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -57,8 +57,9 @@ class Files(NamedTuple):
     to_scalesim: str | None
 
 
-def _check_files(source: str, files: Files) -> None:
-    check_outputs([source], dict(zip(("--plot", "--html", "--to-csv", "--to-scalesim"), files, strict=True)))
+def _check_files(source: str, known: Mapping[str, Any]) -> None:
+    options = ("--plot", "--html", "--to-csv", "--to-scalesim")
+    check_outputs([source], {option: known.get(name) for option, name in zip(options, Files._fields, strict=True)})
 
 
 def _machines(array: ArrayOptions) -> tuple[Machine, list[SystolicArray]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -146,8 +146,8 @@ def _check_engine(engine: str, jobs: int | None) -> None:
         engine_of(engine, jobs)
 
 
-def _check_outputs(source: str, picture: str | None, out: str | None) -> None:
-    check_outputs([source], {"--plot": picture, "--out": out})
+def _check_outputs(source: str, known: Mapping[str, Any]) -> None:
+    check_outputs([source], {"--plot": known.get("picture"), "--out": known.get("out")})
 
 
 def _check_machine(array: ArrayOptions, varied: Varied, front: tuple[str, ...] | None) -> None:
