@@ -240,3 +240,37 @@ def test_faults_of_several_options_do_not_hide_each_other(hwcost, here, line, wo
     code, out, err = hwcost(*line.split())
     assert (code, out) == (2, "")
     assert all(word in told for word, told in zip(words, err.splitlines(), strict=True)), err
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "wrong"),
+    [
+        ("sweep lenet.csv --cols 8 --rows", "--rows", "8:a,0,4:2,b"),
+        ("sweep lenet.csv --rows 8 --cols 8 --dataflow", "--dataflow", "xs,ys"),
+        ("sweep lenet.csv --rows 8 --cols 8 --buffer", "--buffer", "1x,64k:2k,y"),
+        ("sweep lenet.csv --rows 8 --cols 8 --vary overlap=", "--vary overlap", "a,b,1:0"),
+        ("sweep lenet.csv --rows 8 --cols 8 --vary fold_timing=", "--vary fold_timing", "xs,ys"),
+        ("sweep lenet.csv --rows 8 --cols 8 --front", "--front", "speed,size"),
+        ("compare lenet.csv --devices", "--devices", "xs,ys"),
+        ("model lenet.csv --device gemmini --buffer", "--buffer", "1x,0,y"),
+        ("estimate --s1 8 --s2 8 --k 3 --c 8 --f", "--f", "a,0,b"),
+    ],
+)
+def test_all_values_of_an_option_that_are_wrong_are_told(hwcost, here, command, option, wrong):
+    *words, last = command.split()
+    own = [last + wrong] if last.endswith("=") else [last, wrong]
+    code, out, err = hwcost(*words, *own)
+    assert (code, out) == (2, "")
+    assert [line.partition(";")[0].partition(" (")[0] for line in err.splitlines()] == [
+        f"Error: {option} is '{value}'" for value in wrong.split(",")
+    ]
+
+
+def test_all_values_of_an_option_of_the_search_that_are_wrong_are_told(tmp_path):
+    words = {"--methods": "xs,ys", "--targets": "x,y", "--seeds": "a,1:0", "--lambdas": "p,q", "--array": "8,x8"}
+    done = python("import sys; from nas_plugin.cli import main; sys.exit(main(sys.argv[1:]))", "sweep",
+                  *(word for pair in words.items() for word in pair))  # fmt: skip
+    assert done.returncode == 2
+    for option, values in words.items():
+        for value in values.split(","):
+            assert f"{option} is '{value}'" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import math
 import os
 import pathlib
@@ -994,3 +995,35 @@ def check(tmp_path_factory, content):
     else:
         write_device(path, device)
         assert read_device(path) == device
+
+
+NO_ENTRY = object()
+SPOILT = {
+    "schema": NO_ENTRY, "summary": NO_ENTRY, "name": "a b", "notes": "a note", "chip": {"x": 1}, "array.rows.value": 0,
+    "array.cols": NO_ENTRY, "array.clock_hz.unit": "MHz", "array.clock_hz.note": "mine", "facts.power.status": "found",
+    "fit.licence": NO_ENTRY, "fit.range.m.low": -1, "fit.other": 3,
+}  # fmt: skip
+"""Faults by their place; keys that are not known are named by their last part."""
+
+
+@pytest.mark.parametrize("pair", list(itertools.combinations(SPOILT, 2)), ids=" and ".join)
+def test_two_faults_of_a_file_are_told_at_once(pair, document, tmp_path):
+    for place in pair:
+        table, _, key = place.rpartition(".")
+        if SPOILT[place] is NO_ENTRY:
+            del inside(document, table)[key]
+        else:
+            inside(document, table)[key] = SPOILT[place]
+    message = refusal(tmp_path, document)
+    for place in pair:
+        unknown = place.rpartition(".")[2] in ("chip", "note", "other")
+        assert (f"unknown key '{place.rpartition('.')[2]}'" if unknown else f"x.toml: {place} is ") in message
+    assert len(message.splitlines()) == 2
+
+
+def test_all_faults_of_a_file_are_told_at_once(tmp_path):
+    content = {"chip": {"x": 1}, "array": {"rows": {"value": 0, "unit": "PE"}, "clock_hz": 3}, "notes": 4}
+    message = refusal(tmp_path, content)
+    for words in ("schema is", "name is missing", "summary is missing", "'chip'", "notes is 4", "array.rows.value is 0",
+                  "array.rows.status is missing", "array.cols is missing", "array.clock_hz is 3"):  # fmt: skip
+        assert words in message

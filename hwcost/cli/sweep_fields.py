@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from hwcost.cli.shared.values import INT64_MAX, REAL, parse_bytes, parse_clock, parse_name, parse_number, parse_sizes
+from hwcost.cli.shared.values import (
+    INT64_MAX,
+    REAL,
+    listed,
+    parse_bytes,
+    parse_clock,
+    parse_name,
+    parse_number,
+    parse_sizes,
+)
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import Declaration
@@ -81,7 +91,8 @@ def parse_several(option: str, text: str, parse: Parse) -> tuple[float, ...]:
     >>> parse_several("--bandwidth", "8e9:16e9:4e9", parse_rate)
     (8000000000.0, 12000000000.0, 16000000000.0)
     """
-    found = [value for part in text.split(",") for value in _range(option, part.strip(), parse)]
+    ranges = listed(lambda _, part: list(_range(option, part, parse)))(option, text)
+    found = list(itertools.chain.from_iterable(ranges))
     if len(found) > _MOST:
         raise InvalidValueError(option, text, f"at most {_MOST} values")
     return tuple(sorted(set(found)))
@@ -144,9 +155,10 @@ def values_of(option: str, name: str, text: str) -> tuple[Any, ...]:
     """The values of a field in a text, by its unit and kind: "none" for a field that is not set, "inf" for no limit."""
     declared = SystolicArray.declarations[name]
     if declared.kind.names:
-        return tuple(dict.fromkeys(parse_name(option, part.strip(), declared.kind.names) for part in text.split(",")))
+        names = declared.kind.names
+        return tuple(dict.fromkeys(listed(lambda _, part: parse_name(option, part, names))(option, text)))
     if declared.kind.types == (bool,):
-        return tuple(dict.fromkeys(_switch(option, part.strip().lower()) for part in text.split(",")))
+        return tuple(dict.fromkeys(listed(_switch)(option, text.lower())))
     parts = [part.strip() for part in text.split(",")]
     special = [_SPECIAL[part] for part in parts if _is_special(part, declared)]
     numbers = ",".join(part for part in parts if not _is_special(part, declared))

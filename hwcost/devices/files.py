@@ -5,14 +5,34 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hwcost.devices.checks import checked_table, errors_at
+from hwcost.devices.checks import FIELDS, checked_table, errors_at
 from hwcost.devices.chips import PART, one_array
 from hwcost.devices.measured import MEASURED, Fit, Range
-from hwcost.devices.values import MOST_BYTES, SCHEMA, DeviceFile, Entry, check_fact, check_field
-from hwcost.errors import MISSING, Faults, InvalidValueError, MissingDependencyError, check_one_of, faults_of, together
+from hwcost.devices.values import (
+    ENTRY,
+    MOST_BYTES,
+    REQUIRED,
+    SCHEMA,
+    TEXTS,
+    DeviceFile,
+    Entry,
+    array_of,
+    check_fact,
+    check_field,
+)
+from hwcost.errors import (
+    MISSING,
+    Faults,
+    InvalidValueError,
+    MissingDependencyError,
+    check_one_of,
+    did_you_mean,
+    faults_of,
+    together,
+)
 from hwcost.files import read_given, toml_of, write_given
 from hwcost.machine.array import SystolicArray
 
@@ -115,16 +135,29 @@ def _parsed(content: bytes, where: str) -> DeviceFile:
 
 
 def _device_of(document: dict[str, Any]) -> DeviceFile:
-    if document.get("schema", MISSING) != SCHEMA:
-        raise InvalidValueError("schema", document.get("schema", MISSING), repr(SCHEMA))
-    _check_keys(document, "the file", needed=("schema", "name", "summary", "array"), others=("notes", "facts", "fit"))
     faults = Faults()
+    if (schema := document.get("schema", MISSING)) != SCHEMA:
+        faults.add(InvalidValueError("schema", schema, repr(SCHEMA)))
+    with faults.caught():
+        _check_keys(
+            document, "the file", needed=("schema", "name", "summary", "array"), others=("notes", "facts", "fit")
+        )
+    for name, check in TEXTS.items():
+        if name in document:
+            with faults.caught():
+                check(document[name], name)
     entries: dict[str, Entry] = {}
     facts: dict[str, Entry] = {}
-    with faults.caught():
-        entries = _values(Entry, document["array"], "array", check_field)
+    fit: Fit | None = None
+    if "array" in document:
+        with faults.caught():
+            entries = _entries_of(document["array"])
+            array_of(entries)
     with faults.caught():
         facts = _values(Entry, document.get("facts", {}), "facts", check_fact)
+    if "fit" in document:
+        with faults.caught():
+            fit = _fit_of(document["fit"])
     faults.check()
     return DeviceFile(
         name=document["name"],
@@ -132,18 +165,41 @@ def _device_of(document: dict[str, Any]) -> DeviceFile:
         notes=document.get("notes", ()),
         entries=entries,
         facts=facts,
-        fit=_fit_of(document["fit"]) if "fit" in document else None,
+        fit=fit,
     )
 
 
+def _entries_of(content: Any) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    faults = Faults()
+    with faults.caught():
+        entries = _values(Entry, content, "array", check_field)
+    for each in _missing(checked_table(content, "array"), FIELDS, REQUIRED, "array.", ENTRY):
+        faults.add(each)
+    faults.check()
+    return entries
+
+
 def _check_keys(table: Any, place: str, *, needed: Sequence[str], others: Sequence[str] = ()) -> None:
-    checked = checked_table(table, place)
+    """Raises for every key that is not known, and every one that is needed and missing."""
+    checked, known, faults = checked_table(table, place), (*needed, *others), Faults()
     for key in checked:
-        check_one_of(place, key, (*needed, *others), what="key")
+        with faults.caught():
+            check_one_of(place, key, known, what="key")
+    prefix = "" if place == "the file" else f"{place}."
+    for each in _missing(checked, known, needed, prefix, f"a value; {place} needs all of: {', '.join(needed)}"):
+        faults.add(each)
+    faults.check()
+
+
+def _missing(
+    table: Mapping[str, Any], known: Collection[str], needed: Sequence[str], prefix: str, allowed: str
+) -> Iterator[InvalidValueError]:
+    """The keys that are needed and missing, unless one that is not known looks like a misspelt one."""
+    unknown = [key for key in table if key not in known]
     for key in needed:
-        if key not in checked:
-            prefix = "" if place == "the file" else f"{place}."
-            raise InvalidValueError(f"{prefix}{key}", MISSING, f"a value; {place} needs all of: {', '.join(needed)}")
+        if key not in table and not any(did_you_mean(other, [key]) for other in unknown):
+            yield InvalidValueError(f"{prefix}{key}", MISSING, allowed)
 
 
 def _values(
@@ -154,21 +210,30 @@ def _values(
     for key, value in checked_table(content, place).items():
         with faults.caught():
             _check_keys(value, f"{place}.{key}", needed=needed)
+        if not isinstance(value, Mapping):
+            continue
+        if check is not None and {"value", "unit"} <= value.keys():
             with faults.caught():
-                if check is not None:
-                    check(place, key, value["value"], value["unit"])
-            with errors_at(f"{place}.{key}."):
+                check(place, key, value["value"], value["unit"])
+        if value.keys() == set(needed):
+            with faults.caught(), errors_at(f"{place}.{key}."):
                 found[key] = kind(**value)
     faults.check()
     return found
 
 
 def _fit_of(content: Any) -> Fit:
-    others = ("identified", "not_identified", "range", "doubts")
-    _check_keys(content, "fit", needed=("data", "source", "licence", "errors"), others=others)
-    values = {key: value for key, value in content.items() if key != "range"}
-    _check_keys(content.get("range", {}), "fit.range", needed=(), others=MEASURED)
-    ranges = _values(Range, content.get("range", {}), "fit.range")
+    others, faults = ("identified", "not_identified", "range", "doubts"), Faults()
+    table = checked_table(content, "fit")
+    ranges: dict[str, Range] = {}
+    with faults.caught():
+        _check_keys(table, "fit", needed=("data", "source", "licence", "errors"), others=others)
+    with faults.caught():
+        _check_keys(table.get("range", {}), "fit.range", needed=(), others=MEASURED)
+    with faults.caught():
+        ranges = _values(Range, table.get("range", {}), "fit.range")
+    faults.check()
+    values = {key: value for key, value in table.items() if key != "range"}
     with errors_at("fit."):
         return Fit(**values, ranges=ranges)
 

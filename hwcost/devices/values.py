@@ -28,6 +28,7 @@ STATUSES = ("published", "derived", "assumed")
 """Where a number comes from: it was published, it follows from published numbers, or it is a guess."""
 
 REQUIRED = tuple(f.name for f in dataclasses.fields(SystolicArray) if not f.kw_only)
+ENTRY = "a table of value, unit, status and source"
 
 FIELD_UNITS: Mapping[str, str] = Table({name: each.unit for name, each in FIELDS.items()})
 """The unit of each field of an array; empty for names and switches."""
@@ -149,16 +150,16 @@ class DeviceFile(Lines):
     array: SystolicArray = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_device_name(self.name, "DeviceFile.name")
-        check_text(self.summary, "DeviceFile.summary", one_line=True)
-        object.__setattr__(self, "notes", checked_texts(self.notes, "DeviceFile.notes"))
+        for name, check in TEXTS.items():
+            check(getattr(self, name), f"DeviceFile.{name}")
+        object.__setattr__(self, "notes", tuple(self.notes))
         entries = _checked_entries(self.entries)
         facts = _checked_facts(self.facts)
         if self.fit is not None and not isinstance(self.fit, Fit):
             raise InvalidValueError("DeviceFile.fit", self.fit, "a Fit, or None")
         object.__setattr__(self, "entries", Table(entries))
         object.__setattr__(self, "facts", Table(facts))
-        object.__setattr__(self, "array", _array_of(entries))
+        object.__setattr__(self, "array", array_of(entries))
 
     def lines(self, width: int = 100) -> Iterator[str]:
         """Every number with its source, as ``hwcost devices show`` prints them, in lines of a width."""
@@ -271,11 +272,21 @@ def check_device_name(name: object, place: str) -> None:
         raise InvalidValueError(place, name, "letters, digits, dots, dashes and underscores")
 
 
+def _check_summary(summary: object, place: str) -> None:
+    check_text(summary, place, one_line=True)
+
+
+TEXTS: dict[str, Callable[[Any, str], Any]] = {
+    "name": check_device_name, "summary": _check_summary, "notes": checked_texts,
+}  # fmt: skip
+"""The texts of a device, and what raises for one that is not allowed, from the text and its place."""
+
+
 def _checked_entries(given: Any) -> dict[str, Entry]:
     entries = checked_table(given, "DeviceFile.array")
     for name in REQUIRED:
         if name not in entries:
-            raise InvalidValueError(f"DeviceFile.array.{name}", MISSING, "a table of value, unit, status and source")
+            raise InvalidValueError(f"DeviceFile.array.{name}", MISSING, ENTRY)
     _check_each(entries, "DeviceFile.array", check_field)
     return entries
 
@@ -318,7 +329,7 @@ def check_fact(table: str, name: str, value: Any, unit: Any) -> None:
     check_one_of(f"{table}.{name}.unit", unit, units)
 
 
-def _array_of(entries: Mapping[str, Entry]) -> SystolicArray:
+def array_of(entries: Mapping[str, Entry]) -> SystolicArray:
     values: dict[str, Any] = {name: entry.value for name, entry in entries.items()}
     try:
         return SystolicArray(**values)

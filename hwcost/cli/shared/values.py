@@ -120,7 +120,7 @@ def parse_sizes(option: str, text: str) -> Sizes:
     """An integer, or integers and ranges ``low:high`` and ``low:high:step`` (both ends included) between commas."""
     if "," not in text and ":" not in text:
         return _one(option, _integer(option, text, 1, ALLOWED_SIZES))
-    return Sizes(option, tuple(_range(option, item) for item in text.split(",")), is_sweep=True)
+    return Sizes(option, listed(_range)(option, text), is_sweep=True)
 
 
 def parse_size(option: str, text: str, least: int = 1, most: int | None = None) -> int:
@@ -270,7 +270,7 @@ def parse_several_bytes(option: str, text: str) -> float | tuple[float, ...]:
     >>> parse_several_bytes("--buffer", "1k"), parse_several_bytes("--buffer", "1k,2k")
     (1024.0, (1024.0, 2048.0))
     """
-    sizes = tuple(parse_bytes(option, part.strip()) for part in text.split(","))
+    sizes = listed(parse_bytes)(option, text)
     if len(set(sizes)) < len(sizes):
         raise InvalidValueError(option, text, "sizes that differ")
     return sizes if len(sizes) > 1 else sizes[0]
@@ -329,8 +329,17 @@ INTEGER, REAL = number_of(int), number_of(float)
 
 
 def listed(of: Callable[[str, str], Any] = lambda _, text: text) -> Callable[[str, str], tuple[Any, ...]]:
-    """A parser of values between commas, each read by a parser of its own."""
-    return lambda option, text: tuple(of(option, part.strip()) for part in text.split(","))
+    """A parser of values between commas, each read by a parser of its own; all that are wrong are told at once."""
+
+    def read(option: str, text: str) -> tuple[Any, ...]:
+        found, faults = [], Faults()
+        for part in text.split(","):
+            with faults.caught():
+                found.append(of(option, part.strip()))
+        faults.check()
+        return tuple(found)
+
+    return read
 
 
 def parse_seeds(option: str, text: str) -> tuple[int, ...]:
@@ -339,10 +348,11 @@ def parse_seeds(option: str, text: str) -> tuple[int, ...]:
     >>> parse_seeds("--seeds", "0:3,7")
     (0, 1, 2, 7)
     """
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*([0-9]{1,9})(?::([0-9]{1,9}))?\s*", part, re.ASCII)
-        if not match or (match[2] and not 0 < int(match[2]) - int(match[1]) <= 10_000):
-            raise InvalidValueError(option, text, "integers from 0 on, like 0,1,2, or a range like 0:5")
-        seeds += range(int(match[1]), int(match[2])) if match[2] else [int(match[1])]
-    return tuple(seeds)
+    return tuple(itertools.chain.from_iterable(listed(_seeds)(option, text)))
+
+
+def _seeds(option: str, text: str) -> range:
+    match = re.fullmatch(r"([0-9]{1,9})(?::([0-9]{1,9}))?", text, re.ASCII)
+    if not match or (match[2] and not 0 < int(match[2]) - int(match[1]) <= 10_000):
+        raise InvalidValueError(option, text, "integers from 0 on, like 0,1,2, or a range like 0:5")
+    return range(int(match[1]), int(match[2] or int(match[1]) + 1))
