@@ -54,6 +54,7 @@ from common.fits import (
     stairs_jobs,
 )
 from common.measured_data import AUTO, BEST, DATA, FILES, missing
+from common.progress import tell
 from common.side_by_side import RESULTS, report
 from common.simulated import scalesim, scalesim_on_rtl, uboost
 
@@ -132,7 +133,7 @@ def main() -> int:
     agreement_tables.write(RESULTS)
     if args.markdown:
         print((RESULTS / "agreement_measured.md").read_text())
-    print(f"{math.ceil(time.perf_counter() - start)} seconds", file=sys.stderr)
+    tell(f"{math.ceil(time.perf_counter() - start)} seconds")
     return 0 if met else 1
 
 

@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.measured_data import DATA, FILES
+from common.progress import tell
 from common.side_by_side import report
 from hwcost import SystolicArray
 from hwcost.model.formula import price
@@ -141,7 +142,7 @@ def interpreter(asked: str | None, folder: Path) -> str:
     """An interpreter that has scalesim; made in ``folder`` where none was named."""
     if asked:
         return asked
-    print(f"making an environment with scalesim {VERSION}", file=sys.stderr)
+    tell(f"making an environment with scalesim {VERSION}")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
     wanted = [f"scalesim=={VERSION}", "numpy<2.4"]

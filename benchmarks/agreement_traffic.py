@@ -23,6 +23,7 @@ import numpy as np
 
 from common.every_tiling import case_of, least_bytes
 from common.measured_data import DATA
+from common.progress import progress_of
 from common.side_by_side import report
 from common.traffic_data import (
     ACCELFORGE,
@@ -62,24 +63,24 @@ def log_uniform(rng: np.random.Generator, low: float, high: float, count: int | 
 
 def against_everything(rng: np.random.Generator, figures: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
-    while len(rows) < PRODUCTS + CONVOLUTIONS:
-        side, flow = int(rng.choice([4, 8, 16])), str(rng.choice(["ws", "os", "is"]))
-        if len(rows) < PRODUCTS:
-            gemm, room = Gemm(*(int(log_uniform(rng, 4, 400)) for _ in "mnk")), log_uniform(rng, 600, 40_000)
-        else:
-            size, kernel = int(rng.integers(7, 29)), int(rng.choice([3, 5]))
-            c, n = (int(log_uniform(rng, 4, 128)) for _ in range(2))
-            layer = Conv2d(c, n, kernel, height=size, width=size, stride=int(rng.choice([1, 2])))
-            gemm, room = layer.gemms()[0], log_uniform(rng, 3000, 60_000)
-        array = SystolicArray(side, side, dataflow=flow, buffer_bytes=float(int(room)), reload_weight=0.0)
-        try:
-            ours = float(moved(gemm, array))
-        except InvalidValueError:  # nothing fits
-            continue
-        ratio = ours / least_bytes(case_of(gemm, array))
-        rows.append({"product": repr(gemm), "array": side, "dataflow": flow, "room": int(room), "ratio": ratio})
-        print(f"\r{len(rows)} of {PRODUCTS + CONVOLUTIONS} tilings", end="", file=sys.stderr)
-    print(file=sys.stderr)
+    with progress_of(PRODUCTS + CONVOLUTIONS, "tilings") as advance:
+        while len(rows) < PRODUCTS + CONVOLUTIONS:
+            side, flow = int(rng.choice([4, 8, 16])), str(rng.choice(["ws", "os", "is"]))
+            if len(rows) < PRODUCTS:
+                gemm, room = Gemm(*(int(log_uniform(rng, 4, 400)) for _ in "mnk")), log_uniform(rng, 600, 40_000)
+            else:
+                size, kernel = int(rng.integers(7, 29)), int(rng.choice([3, 5]))
+                c, n = (int(log_uniform(rng, 4, 128)) for _ in range(2))
+                layer = Conv2d(c, n, kernel, height=size, width=size, stride=int(rng.choice([1, 2])))
+                gemm, room = layer.gemms()[0], log_uniform(rng, 3000, 60_000)
+            array = SystolicArray(side, side, dataflow=flow, buffer_bytes=float(int(room)), reload_weight=0.0)
+            try:
+                ours = float(moved(gemm, array))
+            except InvalidValueError:  # nothing fits
+                continue
+            ratio = ours / least_bytes(case_of(gemm, array))
+            rows.append({"product": repr(gemm), "array": side, "dataflow": flow, "room": int(room), "ratio": ratio})
+            advance(1)
     ratios = np.array([row["ratio"] for row in rows])
     figures["every tiling: most bytes, ratio"] = float(ratios.max())
     figures["every tiling: share with equal bytes"] = float(np.mean(np.abs(ratios - 1) < 1e-9))

@@ -202,15 +202,11 @@ def main() -> int:
     for name, each in found.items():
         within = {"in a network": each["the same within a network"]["hwcost"]}
         for fit, row in (each["unseen convolutions"] | within).items():
-            print(
-                f"{name:14} {fit:20} median {100 * row['median']:6.2f} %  mean {100 * row['mape']:6.2f} %",
-                file=sys.stderr,
-            )
+            print(f"{name:14} {fit:20} median {100 * row['median']:6.2f} %  mean {100 * row['mape']:6.2f} %")
         for label, row in each["networks"].items():
             print(
                 f"{name:14} {label:20} {row['hwcost']:.0f} against {row['vela']:.0f}: {100 * row['error']:+.1f} % "
-                f"(layers alone {100 * row['alone']:+.1f} %)",
-                file=sys.stderr,
+                f"(layers alone {100 * row['alone']:+.1f} %)"
             )
     return 0
 

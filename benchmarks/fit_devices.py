@@ -157,7 +157,7 @@ def main() -> int:
         device = make(args.data)
         write_device(args.to / f"{name}.toml", device)
         errors = ", ".join(f"{key} {value:.4g}" for key, value in device.fit.errors.items())
-        print(f"{name}: {errors}", file=sys.stderr)
+        print(f"{name}: {errors}")
     return 0
 
 

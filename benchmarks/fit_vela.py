@@ -31,7 +31,7 @@ def main() -> int:
         write_device(args.to / f"{network.name}.toml", network)
         assert network.fit is not None
         for own, errors in ((name, found.errors), (network.name, network.fit.errors)):
-            print(f"{own}: {', '.join(f'{key} {value:.4g}' for key, value in errors.items())}", file=sys.stderr)
+            print(f"{own}: {', '.join(f'{key} {value:.4g}' for key, value in errors.items())}")
     return 0
 
 

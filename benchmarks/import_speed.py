@@ -100,23 +100,6 @@ def counters() -> dict[str, Callable[[], object]]:
     return cases
 
 
-def cpu_seconds_in_turn(cases: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """CPU seconds of every case in every round, one case right after the other."""
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for index in range(ROUNDS + 1):
-        for name, case in cases.items():
-            start = time.process_time()
-            case()
-            if index:
-                seconds[name].append(time.process_time() - start)
-        print(f"\rround {index + 1} of {ROUNDS + 1}", end="", file=sys.stderr)
-    print(file=sys.stderr)
-    return seconds
-
-
-# ---------------------------------------------------------------- whole commands
-
-
 def cpu_of(command: list[str], folder: str) -> float:
     """CPU seconds of a process and all its children."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -168,7 +151,7 @@ def main() -> int:
         warnings.simplefilter("ignore")
         cases = counters()
         macs = {name: case() for name, case in cases.items()}
-        seconds = cpu_seconds_in_turn(cases)
+        seconds = side_by_side.in_turn(cases, ROUNDS, 1, time.process_time)
     figures: dict[str, Any] = {f"MACs by {name}": value for name, value in macs.items()}
     for name in cases:
         if name != "from_torch":

@@ -34,6 +34,7 @@ import torch
 
 from common.estimators import DATA_TERMS, ESTIMATORS, Condition, Search
 from common.problems import KERNELS, LAMBDAS, MAP, SETTINGS, SIGNALS, Setting
+from common.progress import tell
 from common.regret import best_combinations, evaluate, over_counts
 from common.side_by_side import report
 
@@ -137,7 +138,7 @@ def main() -> int:
     for setting in SETTINGS:  # those with memory without noise: they are there for the roofline's sake
         signals = SIGNALS if setting in SETTINGS[:2] else SIGNALS[:1]
         rows += evaluate(setting, signals, how, options.instances, options.seed)
-        print(f"{setting.name}: {time.process_time() - start:.0f} s", file=sys.stderr)
+        tell(f"{setting.name}: {time.process_time() - start:.0f} s")
     return 0 if write(rows, how, options, time.process_time() - start) else 1
 
 

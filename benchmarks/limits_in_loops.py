@@ -32,6 +32,7 @@ from torch import Tensor, nn
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "examples"))
 
+from common.progress import tell  # noqa: E402
 from hwcost import Conv2d, Network, Operation, SystolicArray, network_cost  # noqa: E402
 from hwcost.torch import LatencyLoss  # noqa: E402
 from hwcost.torch.adapters import nni_choice, nni_cycles, nni_penalty, nni_probabilities  # noqa: E402
@@ -156,7 +157,7 @@ def runs_of(host: str, runs: int, steps: int) -> list[dict[str, Any]]:
     for seed in range(runs):
         target = TARGETS[seed % len(TARGETS)]
         found.append({"seed": seed, "target": target} | HOSTS[host](seed, target, steps))
-        print(f"{host}, run {seed + 1} of {runs}: {found[-1]}", file=sys.stderr)
+        tell(f"{host}, run {seed + 1} of {runs}: {found[-1]}")
     return found
 
 

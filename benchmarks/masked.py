@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from common import real_models, side_by_side
+from common.progress import tell
 from hwcost import from_torch
 from hwcost.importers.torch.resize import resized
 from hwcost.network.network import Network
@@ -105,7 +106,7 @@ def main() -> int:
                 rows.append(row(name))
                 apart = rows[-1]["apart"]
                 text = "no width" if apart is None else f"{apart:.1e}"
-                print(f"{name:30} {rows[-1]['widths']:>4} widths  {text}", file=sys.stderr)
+                tell(f"{name:30} {rows[-1]['widths']:>4} widths  {text}")
     tried = [each for each in rows if each["apart"] is not None]
     met = side_by_side.report(
         "masked",

@@ -25,6 +25,7 @@ import click
 
 from common.covering import Covering, digest
 from common.mutants import Mutant, drawn
+from common.progress import tell
 from common.side_by_side import report
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +111,7 @@ def main(seeds: tuple[int, ...], per_area: int) -> None:
         counts[seed, area] += Counter([outcome])
         if outcome == "survived":
             survivors.append(f"seed {seed}, {mutant.key}")
-        print(f"{index + 1} of {len(samples)}: {outcome:10} {mutant.key}", file=sys.stderr)
+        tell(f"{index + 1} of {len(samples)}: {outcome:10} {mutant.key}")
     figures: dict[str, Any] = {}
     goals: dict[str, tuple[str, float]] = {}
     for (seed, area), own in counts.items():

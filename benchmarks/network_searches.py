@@ -22,7 +22,6 @@ import copy
 import itertools
 import json
 import statistics
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ import numpy as np
 import torch
 
 from common.fashion import EXAMPLE, IMAGES, Data, trained
+from common.progress import tell
 from common.side_by_side import RESULTS, report
 from common.small_nets import NETS
 from hwcost import SystolicArray, network_cost
@@ -204,7 +204,7 @@ def main() -> None:
             lines.append({"run": run, **found})
             with options.runs.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(lines[-1]) + "\n")
-            print(json.dumps(lines[-1]), file=sys.stderr)
+            tell(json.dumps(lines[-1]))
     rows = rows_of(lines)
     figures = {
         f"{row['network']}, {row['for']}: {row['method']}, {figure}": row[figure]

@@ -28,6 +28,7 @@ import torch
 from torch import nn
 
 from common.fashion import EXAMPLE, IMAGES, Data, new, task_of, trained, tuned
+from common.progress import tell
 from common.pruning_rivals import RIVALS, Problem
 from common.pruning_summary import TABLES, differences, drawn, means, table
 from common.side_by_side import RESULTS, report
@@ -151,7 +152,7 @@ def main() -> None:
                 lines.append(line)
                 with options.runs.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
-                print(json.dumps(line), file=sys.stderr)
+                tell(json.dumps(line))
     sys.exit(0 if summed_up(lines, options.plot) else 1)
 
 

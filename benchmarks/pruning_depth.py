@@ -15,7 +15,6 @@ import argparse
 import json
 import math
 import statistics
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 
 from common.fashion import EXAMPLE, IMAGES, Data, trained, tuned
+from common.progress import tell
 from common.side_by_side import RESULTS, report
 from common.small_nets import ResNet
 from hwcost import SystolicArray
@@ -88,7 +88,7 @@ def main() -> None:
             lines.append({"seed": seed, **found})
             with options.runs.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(lines[-1]) + "\n")
-            print(json.dumps(lines[-1]), file=sys.stderr)
+            tell(json.dumps(lines[-1]))
     tunings = {name: math.prod(tuning) for name, tuning in TUNINGS.items()}
     settings = {"seeds": list(SEEDS), "images": IMAGES, "array": ARRAY.as_dict(), "target": TARGET, "blocks": BLOCKS}
     settings |= {"trained": TRAINED, "images of fine-tuning": tunings}

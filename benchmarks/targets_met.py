@@ -17,6 +17,7 @@ import sys
 import numpy as np
 import torch
 
+from common.progress import tell
 from common.side_by_side import report
 from hwcost import SystolicArray, network_cost
 from hwcost.torch import LatencyLoss
@@ -75,7 +76,7 @@ def main() -> None:
             figures[f"{where}: smallest share of the target"] = min(shares)
             if distances:
                 figures[f"{where}: expected cycles off the target, median"] = float(np.median(distances))
-            print(f"{where}: {min(shares):.4f} to {max(shares):.4f}", file=sys.stderr)
+            tell(f"{where}: {min(shares):.4f} to {max(shares):.4f}")
     goals = {key: ("<=", 1.0) for key in figures if "largest" in key}
     goals |= {key: (">=", 0.97) for key in figures if "smallest" in key}
     settings = {"runs": options.runs, "images": options.images, "epochs": options.epochs, "data": CUT, "threads": 1}

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from common.estimators import Condition, Search, at_expected_widths, by_expectation, rounded_up
 from common.problems import KERNELS, LAMBDAS, SETTINGS, Problems, Setting, optimum, problems
+from common.progress import tell
 from common.regret import evaluate
 from common.side_by_side import report
 from hwcost import RELAXATIONS, Relaxation, network_cost
@@ -283,7 +284,7 @@ def main() -> int:
     for setting in SETTINGS[:2]:
         widths += widths_experiment(setting, options.instances, options.starts, options.steps, options.seed)
         probabilities += options_experiment(setting, options.instances, Search.steps, options.seed)
-        print(f"{setting.name}: {time.process_time() - began:.0f} s", file=sys.stderr)
+        tell(f"{setting.name}: {time.process_time() - began:.0f} s")
     array = array_experiment(starts=24, steps=600)
     names = ("best start", "median start", "best start, rounded only", "median start, rounded only")
     print("widths\n", markdown(widths, ("setting", "relaxation", "temperature", *FINISHES)), "", sep="\n")

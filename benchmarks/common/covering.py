@@ -26,6 +26,8 @@ from typing import Any, NoReturn
 import coverage
 import pytest
 
+from common.progress import tell
+
 __all__ = ["Covering", "digest"]
 
 WARM = (
@@ -94,7 +96,7 @@ class Covering:
         written = self.copy / "coverage.json"
         for start in range(0, len(stale), 6):
             part = stale[start : start + 6]
-            print("measuring", *part, file=sys.stderr)
+            tell("measuring", *part)
             written.unlink(missing_ok=True)
             _forked(functools.partial(self._measure, part, written), 3600)
             if not written.exists():

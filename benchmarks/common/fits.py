@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -33,6 +32,7 @@ from common.measured_data import (
     with_free_stairs,
     without_stairs,
 )
+from common.progress import progress_of
 from hwcost import HwcostError
 from hwcost.calibration import Measurement
 from hwcost.calibration.result import folds
@@ -257,10 +257,9 @@ def stairs_jobs(folder: Path, left_out: Mapping[str, str]) -> dict[Key, Job]:
 def run(jobs: Mapping[Key, Job], workers: int) -> dict[Key, dict[str, Any]]:
     """The results of all jobs, in the order of the jobs."""
     found: dict[Key, dict[str, Any]] = {}
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers) as pool, progress_of(len(jobs), "fits") as advance:
         running = {pool.submit(_done, key, job): key for key, job in jobs.items()}
         for done in as_completed(running):
             found[running[done]] = done.result()
-            print(f"\r{len(found)} of {len(jobs)} fits  ", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+            advance(1)
     return {key: found[key] for key in jobs}

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from common.progress import progress_of
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -27,14 +28,14 @@ def in_turn(
 ) -> dict[str, list[float]]:
     """Seconds of every case in every round; ``time.process_time`` counts those of this process alone."""
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for index in range(warm_up + rounds):
-        for name, case in cases.items():
-            start = clock()
-            case()
-            if index >= warm_up:
-                seconds[name].append(clock() - start)
-        print(f"\rround {index + 1} of {warm_up + rounds}", end="", file=sys.stderr)
-    print(file=sys.stderr)
+    with progress_of(warm_up + rounds, "rounds") as advance:
+        for index in range(warm_up + rounds):
+            for name, case in cases.items():
+                start = clock()
+                case()
+                if index >= warm_up:
+                    seconds[name].append(clock() - start)
+            advance(1)
     return seconds
 
 

@@ -130,7 +130,8 @@ def main() -> None:
                 "name": layer["name"], "energy_joules": energy * 1e-12, "cycles": cycles, "dram_bytes": WORD * words,
                 "cpu_seconds": seconds,
             })  # fmt: skip
-            print(f"zigzag: {layer['name']} in {seconds:.1f} s", file=sys.stderr)
+            if sys.stderr.isatty():  # this process has no hwcost
+                print(f"zigzag: {layer['name']} in {seconds:.1f} s", file=sys.stderr)
     target.write_text(json.dumps(found))
 
 
