@@ -20,15 +20,18 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 __all__ = [
     "MISSING", "Faults", "HwcostError", "InvalidValueError", "InvalidValuesError", "KeyNotFoundError",
     "MissingDependencyError", "MixedLibrariesError", "NoGradientError", "NoTileError", "UnusedRowWarning",
-    "check_all", "check_one_of", "cut", "did_you_mean", "faults_of", "first_line", "needs_extra", "raised",
+    "check_all", "check_one_of", "cut", "did_you_mean", "faults_of", "first_line", "look_up", "needs_extra", "raised",
     "require", "together", "unknown",
 ]  # fmt: skip
+
+
+_T = TypeVar("_T")
 
 
 class _Missing(enum.Enum):
@@ -137,6 +140,17 @@ class KeyNotFoundError(InvalidValueError, KeyError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return functools.partial(type(self), what=self.what), (self.field, self.value, self.names)
+
+
+def look_up(table: Mapping[str, _T], name: Any, field: str, what: str) -> _T:
+    """The value of a name in a table.
+
+    Raises:
+        KeyNotFoundError: the table does not have the name.
+    """
+    if name not in table:
+        raise KeyNotFoundError(field, name, table, what=what)
+    return table[name]
 
 
 class NoTileError(InvalidValueError):

@@ -80,8 +80,8 @@ def test_csv_has_a_column_for_each_field(good):
     for row, other in zip(rows, expected, strict=True):
         assert float(row["clock_hz"]) == other["clock_hz"]
         assert row["fold_timing"] == other["fold_timing"]
-        assert row["dram_bytes_per_s"] == ("" if other["dram_bytes_per_s"] is None else "1000000000.0")
-    assert {row["dram_bytes_per_s"] for row in rows} == {"", "1000000000.0"}
+        assert row["dram_bytes_per_s"] == ("inf" if other["dram_bytes_per_s"] is None else "1000000000.0")
+    assert {row["dram_bytes_per_s"] for row in rows} == {"inf", "1000000000.0"}
 
 
 def test_bytes_on_demand(good):

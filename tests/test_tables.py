@@ -32,6 +32,7 @@ def make():
     yield "report", hwcost.report(NETWORK, ARRAY)
     yield "report of a device", hwcost.report(NETWORK, "gemmini")
     yield "comparison", hwcost.compare(NETWORK, [ARRAY, "gemmini", "tpu-v5e"])
+    yield "costs", hwcost.tabulate(NETWORK, "gemmini", step=4)
     yield "sweep", sweep(NETWORK, rows=[4, 8], cols=[4, 8], dataflows=["ws", "os"], base=ARRAY)
 
 
@@ -130,7 +131,7 @@ def test_a_report_is_a_collection_of_rows():
     with pytest.raises(InvalidValueError, match="did you mean 'head'"):
         report["hea"]
     cost = VALUES["network_cost"]
-    assert list(cost) == ["body.<b>conv", "body.relu", "head"]
+    assert [row.name for row in cost] == ["body.<b>conv", "body.relu", "head"]
     assert cost["head"].macs == 5120
     assert cost.as_dict()["total"]["cycles"] == cost.total.cycles
     pairs = VALUES["comparison"]

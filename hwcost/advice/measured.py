@@ -6,6 +6,7 @@ width: on real machines a wider layer may be faster.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ import numpy as np
 
 from hwcost.arrays import Table, is_real
 from hwcost.elimination.factors import Figures
-from hwcost.errors import InvalidValueError, check_one_of, unknown
+from hwcost.errors import InvalidValueError, check_one_of, look_up, unknown
 from hwcost.model.cost import Cost
 from hwcost.model.layers import is_layer
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation, terms_of
 from hwcost.network.pricing import Report
-from hwcost.units import plural, shortlist
+from hwcost.tables import Column, Document, Records
+from hwcost.units import number, plural, printable, shortlist
 
 __all__ = ["LARGEST_SIDE", "MEASURES", "MeasuredCosts", "Sides", "side_terms", "sides_of", "undetermined"]
 
@@ -33,6 +35,8 @@ LARGEST_SIDE = 2**31 - 1
 """The largest input or output width: two of them make one key of 62 bits."""
 UNMEASURED = 1000
 _NAMED = 8
+_SHOWN = 20
+"""Rows that are printed."""
 
 
 class Sides(NamedTuple):
@@ -52,9 +56,11 @@ def sides_of(layer: Any) -> Sides:
     return Sides(*fields) if all(hasattr(layer, field) for field in fields) else Sides("", "")
 
 
-@dataclass(frozen=True, eq=False)
-class MeasuredCosts:
+@dataclass(frozen=True, eq=False, repr=False)
+class MeasuredCosts(Records):
     """What layers cost, as measured: a value that stands in for an array in advice and pruning.
+
+    It prints as a table and iterates over its rows; ``costs["fc"]`` is an array of those of a layer.
 
     Args:
         layers: for each layer the costs by input and output width, as ``{(3, 16): 0.2e-3}``; or an array with the
@@ -96,8 +102,44 @@ class MeasuredCosts:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __repr__(self) -> str:
-        return f"MeasuredCosts of {plural(len(self.layers), 'layer')}: {plural(self.rows, 'row')} in {self.measure}"
+    @property
+    def in_words(self) -> str:
+        """How much was measured, on one line."""
+        return f"{plural(len(self.layers), 'layer')}, {plural(self.rows, 'row')} in {self.measure}"
+
+    def document(self) -> Document:
+        """The first rows."""
+        columns = [_column(name) for name in self.columns]
+        shown = list(itertools.islice(self, _SHOWN))
+        return Document(self.in_words, columns, shown, left_out=self.rows - len(shown))
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of :func:`hwcost.write_costs` by name: layer, in, out, ms, cycles, as far as they are known."""
+        rows = np.concatenate(list(self.layers.values()))
+        names = np.repeat(np.array(list(self.layers), dtype=object), list(map(len, self.layers.values())))
+        found = {"layer": names, "in": rows[:, 0].astype(np.int64), "out": rows[:, 1].astype(np.int64)}
+        if self.measure == "seconds" or self.clock_hz is not None:
+            found["ms"] = rows[:, 2] * 1e3 / (self.clock_hz or 1.0)
+        return found | ({"cycles": rows[:, 2]} if self.measure == "cycles" else {})
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each row, as ``hwcost table`` prints them."""
+        return list(self)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        names, columns = zip(*self.columns.items(), strict=True)
+        return (dict(zip(names, row, strict=True)) for row in zip(*(each.tolist() for each in columns), strict=True))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.layers
+
+    def __getitem__(self, name: str) -> Figures:
+        rows: Figures = look_up(self.layers, name, "the table of costs", "layer")
+        return rows
 
     def as_dict(self) -> dict[str, Any]:
         """What the table is, as plain values: its rows are its own."""
@@ -217,6 +259,12 @@ class MeasuredCosts:
                     yield sides[sides % factor.numerator == 0] // factor.numerator
                 else:  # of a sum, any that is not above the whole
                     yield np.arange(1, int(sides.max(initial=0)) // factor.numerator + 1)
+
+
+def _column(name: str) -> Column[Any]:
+    if name == "layer":
+        return Column(name, lambda row: printable(row[name]), to_the_left=True)
+    return Column(name, lambda row: number(row[name]))
 
 
 def undetermined(operation: Operation) -> set[str]:

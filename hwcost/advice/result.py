@@ -12,7 +12,7 @@ from hwcost.advice.measured import MeasuredCosts
 from hwcost.advice.shown import document_of
 from hwcost.advice.tables import Numbers
 from hwcost.devices.measured import legend, withheld
-from hwcost.errors import check_one_of
+from hwcost.errors import look_up
 from hwcost.machine.array import SystolicArray
 from hwcost.model.cost import Cost
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT, Width
@@ -226,8 +226,9 @@ class Advice(Records):
         return f"{self.document().heading}; {plural(len(self.widths), 'width')} can change"
 
     def records(self) -> list[dict[str, Any]]:
-        """A dictionary for each width, as ``hwcost advise --csv`` has them."""
-        return [each.record(self.measure) for each in self.widths]
+        """A dictionary for each width, as ``hwcost advise --csv`` has them: ``taken`` is the size within the budget."""
+        taken = {} if self.budget is None else self.budget.sizes
+        return [each.record(self.measure) | {"taken": taken.get(each.name, each.width.size)} for each in self.widths]
 
     def __len__(self) -> int:
         return len(self.widths)
@@ -235,13 +236,15 @@ class Advice(Records):
     def __iter__(self) -> Iterator[WidthAdvice]:
         return iter(self.widths)
 
+    def __contains__(self, width: object) -> bool:
+        return any(each.name == width for each in self.widths)
+
     def __getitem__(self, width: str) -> WidthAdvice:
         found = {each.name: each for each in self.widths}
         if width not in found and width in self.layers:
             followed = [name for name, each in found.items() if width in each.layers]
             raise not_a_width(width, followed, f"width {width!r}")
-        check_one_of("the advice", width, found, what="width")
-        return found[width]
+        return look_up(found, width, "the advice", "width")
 
     @property
     def withheld(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -259,7 +260,10 @@ def sweep(
 
     machine, fields, energy = _machine(array, varied)
     network = options.read(source)
-    found = _sweep(network, machine.array, request, fields, energy, skip_unsupported=skip_unsupported)
+    found = dataclasses.replace(
+        _sweep(network, machine.array, request, fields, energy, skip_unsupported=skip_unsupported),
+        device=machine.name or "",
+    )
     context = Context(network, source, machine, found)
     chosen = _chosen(found, request.top, front_only=request.front_only)
     writers = {"csv": as_csv_blocks, "json": as_json_blocks}

@@ -29,7 +29,6 @@ from hwcost.units import (
     marked,
     number,
     plural,
-    printable,
 )  # fmt: skip
 
 __all__ = ["as_csv_blocks", "as_json_blocks", "document_of"]
@@ -141,20 +140,16 @@ def _table(context: Context, title: str, indices: Any, budgets: list[int] | None
 # ---------------------------------------------------------------- JSON and CSV
 
 
-def _blocks(context: Context, chosen: Any) -> Iterator[list[tuple[Any, ...]]]:
-    found = context.found
-    on_front = np.zeros(len(found), dtype=bool)
-    on_front[found.front] = True
+def _blocks(context: Context, chosen: Any, no_limit: float | None = None) -> Iterator[list[tuple[Any, ...]]]:
+    """The points, block by block, with a value in place of an infinite one, which JSON has not."""
+    on_front = context.found.on_front
     for start in range(0, len(chosen), _BLOCK):
         block = chosen[start : start + _BLOCK]
         flags = on_front[block].tolist()
-        points = (map(_finite, point.values()) for point in context.points(block))
+        points = (
+            [no_limit if value == math.inf else value for value in each.values()] for each in context.points(block)
+        )
         yield [(*values, flag) for values, flag in zip(points, flags, strict=True)]
-
-
-def _finite(value: Any) -> Any:
-    """A value for files: nothing for no limit, as in settings."""
-    return None if value == math.inf else value
 
 
 def _names(context: Context) -> tuple[str, ...]:
@@ -169,7 +164,6 @@ def as_json_blocks(context: Context, chosen: Any) -> Iterator[str]:
         "settings": {
             "network": context.network.name,
             "source": context.source,
-            "device": context.machine.name,
             **found.settings(),
             **_energy(context),
             "uncharged": context.uncharged,
@@ -191,15 +185,5 @@ def _energy(context: Context) -> dict[str, Any]:
 
 def as_csv_blocks(context: Context, chosen: Any) -> Iterator[str]:
     """A header and a line for each chosen point, in pieces."""
-    base = context.found.base
-    constants = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "network": printable(context.network.name),
-        "device": context.machine.name or "",
-        "fold_timing": base.fold_timing,
-        "clock_hz": base.clock_hz,
-        "macs": context.found.macs,
-    }
-    constants = {name: value for name, value in constants.items() if name not in context.found.fields}
-    return csv_blocks(constants, _names(context), _blocks(context, chosen))
+    constants = {"schema": SCHEMA, "version": __version__, **context.found.constants}
+    return csv_blocks(constants, _names(context), _blocks(context, chosen, math.inf))

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from hwcost.arrays import Size, Table, is_number, total
-from hwcost.errors import MISSING, InvalidValueError
+from hwcost.errors import MISSING, InvalidValueError, look_up
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
 from hwcost.model.layers import Conv2d, Linear, is_layer
@@ -182,7 +182,14 @@ class Network(Mapping[str, Any], Records):
         return cls(name, operations, notes=notes, outputs=flow.outputs)
 
     def __getitem__(self, name: str) -> Any:
-        return self.operations[name].layer
+        return look_up(self.operations, name, f"network {self.name!r}", "operation").layer
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.operations
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The layer of a name, or ``default``."""
+        return self.operations[name].layer if name in self.operations else default
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.operations)
@@ -204,6 +211,23 @@ class Network(Mapping[str, Any], Records):
     def records(self) -> list[dict[str, Any]]:
         """A dictionary for each operation, with its shape, MACs, weights and widths."""
         return network_records(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The records with all widths and the sizes that open ones may take, as plain data.
+
+        >>> from hwcost import Linear
+        >>> Network.of_layers("one", {"fc": Linear(4, 8)}).as_dict()["widths"]["fc.out_features"]["size"]
+        8
+        """
+        return {
+            "network": self.name,
+            "source": self.source,
+            "notes": list(self.notes),
+            "operations": self.records(),
+            "widths": {name: dataclasses.asdict(each) for name, each in self.widths.items()},
+            "options": {name: list(sizes) for name, sizes in self.options.items()},
+            "outputs": None if self.outputs is None else list(self.outputs),
+        }
 
     @property
     def priced(self) -> dict[str, Operation]:

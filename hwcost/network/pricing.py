@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from hwcost import arrays
 from hwcost.arrays import Size, product
-from hwcost.errors import InvalidValueError, NoTileError, check_one_of
+from hwcost.errors import InvalidValueError, NoTileError, look_up
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
 from hwcost.model.cost import Cost
@@ -31,14 +32,21 @@ from hwcost.network.shown import document_of, records_of, words_of
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
 from hwcost.tables import Document, Records
 
-__all__ = ["Report", "check_layers", "check_network", "moves_by_layer", "network_cost", "price_network"]
+__all__ = ["LayerCost", "Report", "check_layers", "check_network", "moves_by_layer", "network_cost", "price_network"]
 
 Layers: TypeAlias = Mapping[str, Layer] | Iterable[Layer]
 
 
+class LayerCost(NamedTuple):
+    """A row of a report: a layer and its cost."""
+
+    name: str
+    cost: Cost
+
+
 @dataclass(frozen=True, repr=False)
 class Report(Records):
-    """The cost of a network: prints as a table, and ``report["conv1"]`` is the cost of a layer.
+    """The cost of a network: prints as a table, iterates over layers and costs; ``report["conv1"]`` is a cost.
 
     Attributes:
         total: the sum over all priced layers, and what a run takes on top of them.
@@ -91,12 +99,14 @@ class Report(Records):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.layers)
+    def __iter__(self) -> Iterator[LayerCost]:
+        return itertools.starmap(LayerCost, self.layers.items())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.layers
 
     def __getitem__(self, name: str) -> Cost:
-        check_one_of("the report", name, self.layers, what="layer")
-        return self.layers[name]
+        return look_up(self.layers, name, "the report", "layer")
 
     def of(self, name: str) -> Cost:
         """The cost of a layer, or of the constants and ends of a run by its name there."""

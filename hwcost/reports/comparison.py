@@ -170,6 +170,9 @@ class Comparison(Records):
     def __iter__(self) -> Iterator[Pair]:
         return iter(self.pairs)
 
+    def __contains__(self, name: object) -> bool:
+        return any(name in (each.summary.name, each.summary.device, each.summary.label) for each in self.pairs)
+
     def __getitem__(self, key: int | str | tuple[str, str]) -> Pair:
         if isinstance(key, int):
             return self.pairs[key]

@@ -10,7 +10,7 @@ from typing import Any
 
 from hwcost.arrays import Size, Value, true_divide
 from hwcost.devices.measured import legend, withheld
-from hwcost.errors import check_one_of
+from hwcost.errors import look_up
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
 from hwcost.model.breakdown import CycleBreakdown
@@ -97,10 +97,11 @@ class Summary(Value, Records):
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
 
+    def __contains__(self, name: object) -> bool:
+        return any(row.name == name for row in self.rows)
+
     def __getitem__(self, name: str) -> Row:
-        found = {row.name: row for row in self.rows}
-        check_one_of("the report", name, found, what="operation")
-        return found[name]
+        return look_up({row.name: row for row in self.rows}, name, "the report", "operation")
 
     @property
     def total(self) -> Cost:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.arrays import Table, Value, is_number, product, true_divide
-from hwcost.errors import InvalidValueError
+from hwcost.errors import InvalidValueError, look_up
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.dataflow import Dataflow
 from hwcost.machine.energies import EnergyTable
@@ -55,6 +56,10 @@ class Sweep(Value, Records):
         objectives: names in :data:`hwcost.sweep.OBJECTIVES`, of which the front is.
         left_out: the number of arrays that are no points, because no tile fits their buffers.
         idle: fields that have no effect on some machines, which have its neutral value; each with their dataflows.
+        name: of the network; empty for layers without one.
+        device: the name of the device that the base is of; empty for an array that is none.
+
+    ``sweep["cycles"]`` is a column, and ``sweep[0]`` a point.
     """
 
     base: SystolicArray
@@ -75,6 +80,8 @@ class Sweep(Value, Records):
     objectives: tuple[str, ...] = DEFAULT
     left_out: int = 0
     idle: Mapping[str, tuple[str, ...]] = Table()
+    name: str = ""
+    device: str = ""
 
     def __len__(self) -> int:
         return len(self.cycles)
@@ -90,9 +97,8 @@ class Sweep(Value, Records):
 
     def records(self) -> list[dict[str, Any]]:
         """A dictionary for each point, as ``hwcost sweep --csv`` has them."""
-        on_front = np.zeros(len(self), dtype=bool)
-        on_front[self.front] = True
-        return [point | {"on_front": flag} for point, flag in zip(self.points(), on_front.tolist(), strict=True)]
+        flags, constants = self.on_front.tolist(), self.constants
+        return [constants | point | {"on_front": flag} for point, flag in zip(self.points(), flags, strict=True)]
 
     def to_dataframe(self) -> pandas.DataFrame:
         """The points as a DataFrame of pandas, column by column.
@@ -100,12 +106,35 @@ class Sweep(Value, Records):
         Raises:
             MissingDependencyError: pandas is not installed.
         """
-        on_front = np.zeros(len(self), dtype=bool)
-        on_front[self.front] = True
-        return as_dataframe({name: self.column(name) for name in self.columns} | {"on_front": on_front})
+        constants = {name: [value] * len(self) for name, value in self.constants.items()}
+        return as_dataframe(constants | {name: self[name] for name in self.columns} | {"on_front": self.on_front})
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self.points()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.columns
+
+    def __getitem__(self, key: int | str) -> Any:
+        if isinstance(key, str):
+            return self.column(look_up({name: name for name in self.columns}, key, "the sweep", "column"))
+        (point,) = self.points([range(len(self))[operator.index(key)]])
+        return point
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """What all points share, and rows of files repeat."""
+        base = self.base
+        found = {"network": self.name or None, "device": self.device or None, "fold_timing": str(base.fold_timing),
+                 "clock_hz": base.clock_hz, "macs": self.macs}  # fmt: skip
+        return {name: value for name, value in found.items() if name not in self.fields}
+
+    @property
+    def on_front(self) -> Column:
+        """Whether each point is on the front."""
+        found = np.zeros(len(self), dtype=bool)
+        found[self.front] = True
+        return found
 
     def column(self, name: str) -> Column:
         """A column by its name: a swept field, or an attribute.
@@ -300,6 +329,8 @@ class Sweep(Value, Records):
         swept = ("rows", "cols", "dataflow", *self.fields)
         array = {name: value for name, value in self.base.as_dict().items() if name not in swept}
         return {
+            "network": self.name or None,
+            "device": self.device or None,
             "dataflows": list(map(str, self.dataflows)),
             "pe_budget": self.pe_budget,
             "macs": self.macs,

@@ -14,12 +14,14 @@ import numpy as np
 
 from hwcost._version import __version__
 from hwcost.arrays import Size, Table, as_size
+from hwcost.devices import read_device
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray, adapt
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
 from hwcost.machine.energies import EnergyTable
 from hwcost.model.formula import as_array
 from hwcost.model.gemm import Gemm
+from hwcost.network.network import Network
 from hwcost.network.pricing import Layers, check_layers, moves_by_layer, network_cost
 from hwcost.network.run import RunLayers, run_of
 from hwcost.sweep.assembly import columns_of, ordered, that_fit
@@ -101,6 +103,7 @@ def sweep(
     >>> found.column("buffer_bytes").tolist(), found.dram_bytes.tolist()
     ([4096.0, 16384.0, 65536.0], [228480.0, 129280.0, 81280.0])
     """
+    device = read_device(base, field="base").name if isinstance(base, str) else ""
     base = _check_base(base)
     flows = _check_dataflows(dataflows, base)
     values = check_fields(fields)
@@ -162,6 +165,8 @@ def sweep(
         energy=energy,
         objectives=goals,
         idle=Table({name: tuple(flows) for name, flows in space.idle.items()}),
+        name=network.name if isinstance(network, Network) else "",
+        device=device,
     )
     return ordered(that_fit(found))
 

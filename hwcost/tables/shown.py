@@ -86,7 +86,12 @@ class Lines(Shown):
 
 
 class Records(Shown):
-    """A value with a row for each of its parts, as flat data whose names carry the unit."""
+    """A value with a row for each of its parts, as flat data whose names carry the unit.
+
+    Iterating gives the rows, and ``len`` their number; ``value["conv1"]`` is a part by its name, and
+    ``"conv1" in value`` says whether it is there. A :class:`hwcost.Network` alone is a mapping, which iterates over
+    names.
+    """
 
     _elsewhere = "to_dataframe()"
 

@@ -14,7 +14,7 @@ import csv
 import io
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def read_costs(path: str | os.PathLike[str]) -> MeasuredCosts:
     ...     path = os.path.join(folder, "costs.csv")
     ...     write_costs(path, MeasuredCosts({"fc": {(8, 4): 2e-6, (8, 2): 1.5e-6}}))
     ...     read_costs(path)
-    MeasuredCosts of 1 layer: 2 rows in seconds
+    <MeasuredCosts: 1 layer, 2 rows in seconds>
     """
     name = os.fspath(path)
     rows = csv_rows(name, "the table of costs")
@@ -130,25 +130,14 @@ def costs_csv(costs: MeasuredCosts) -> str:
     """A table as the text of a CSV file: ms, and cycles if these are known; names that look like formulas escaped."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    is_counted = costs.measure == "cycles"
-    has_time = not is_counted or costs.clock_hz is not None
-    writer.writerow((*_KEYS, *["ms"] * has_time, *["cycles"] * is_counted))
-    for layer, rows in costs.layers.items():
+    columns = costs.columns
+    writer.writerow(columns)
+    for layer in costs.layers:
         if not layer.isprintable() or layer != layer.strip():
             raise InvalidValueError("the name of a layer", layer, "printable text without spaces around it")
-        name = as_cell(layer)
-        writer.writerows((name, *cells) for cells in _cells(costs, rows, has_time, is_counted))
+    cells = (map(as_cell, column) if name == "layer" else _texts(column) for name, column in columns.items())
+    writer.writerows(zip(*cells, strict=True))
     return text.getvalue()
-
-
-def _cells(costs: MeasuredCosts, rows: np.ndarray, has_time: bool, is_counted: bool) -> Iterator[Sequence[str]]:
-    """The cells of each row after its name."""
-    columns = [rows[:, 0].astype(np.int64).astype(str), rows[:, 1].astype(np.int64).astype(str)]
-    if has_time:
-        columns.append(_texts(rows[:, 2] * 1e3 / (costs.clock_hz or 1.0)))
-    if is_counted:
-        columns.append(_texts(rows[:, 2]))
-    return zip(*(column.tolist() for column in columns), strict=True)
 
 
 def _texts(figures: np.ndarray) -> np.ndarray:
