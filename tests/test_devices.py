@@ -819,12 +819,12 @@ def test_inside_of_what_was_measured():
 
 
 def test_outside_of_what_was_measured():
-    assert FULL.beyond(Gemm(m=15, n=512, k=27)) == ["m is 15, but layers of 16 to 12544 were measured"]
+    assert FULL.beyond(Gemm(m=15, n=512, k=27)) == ["m is 15, but layers of 16 to 12,544 were measured"]
     found = FULL.beyond(Gemm(m=10**5, n=10**5, k=10**5))
     assert [sentence.split()[0] for sentence in found] == ["m", "n", "k", "macs"]
-    assert "1000000000000000" in found[-1]
+    assert "1,000,000,000,000,000" in found[-1]
     assert FULL.beyond(Gemm(100, 100, 100, count=10**4)) == [
-        "macs is 10000000000, but layers of 100000 to 1000000000 were measured"
+        "macs is 10,000,000,000, but layers of 100,000 to 1,000,000,000 were measured"
     ]
 
 
@@ -838,7 +838,7 @@ def test_sweeps_and_what_was_measured(library):
 def test_soft_widths_with_a_gradient():
     torch = pytest.importorskip("torch")
     soft = torch.tensor(600.0, requires_grad=True)
-    assert FULL.beyond(Gemm(100, soft, 1000)) == ["n is 600.0, but layers of 8 to 512 were measured"]
+    assert FULL.beyond(Gemm(100, soft, 1000)) == ["n is 600, but layers of 8 to 512 were measured"]
 
 
 def test_a_sweep_of_nothing_is_inside():

@@ -24,6 +24,8 @@ SMALL_NEXT_TO_LARGE = [
     ([2.51, 4.819], ["2.510", "4.819"]),
     ([1, 2.5, 0], ["1.0", "2.5", "0"]),
     ([3, 400], ["3", "400"]),
+    ([1, 84, 106.2, 8.6], ["1.0", "84.0", "106.2", "8.6"]),
+    ([0.8, 2.7], ["0.8", "2.7"]),
     ([1e-8, 1], ["1.0e-08", "1"]),
 ]
 
@@ -54,7 +56,7 @@ def test_figures_have_the_same_number_of_decimals_or_two_digits_of_their_own(val
     decimals = {cell: len(cell.partition(".")[2]) for cell in cells.values()}
     common = decimals[cells[max(cells)]] if cells else 0
     for value, cell in cells.items():
-        own = len(re.sub(r"e.*|[.]", "", cell).lstrip("0")) <= 2
+        own = len(re.sub(r"e.*|[.]", "", cell).lstrip("0")) <= 2 and decimals[cell] > common
         assert decimals[cell] == common or (value < 10.0 ** (1 - common) and own)
     assert max(values) < 1000 or common == 0
     usual = [cell for cell in decimals if decimals[cell] == common]

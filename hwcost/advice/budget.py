@@ -43,6 +43,8 @@ from hwcost.errors import InvalidValueError, unknown
 from hwcost.network.network import Network
 from hwcost.network.operations import Operation
 from hwcost.network.run import cost_of_room
+from hwcost.tables import Facts
+from hwcost.units import number, percent, plural, printable
 
 __all__ = ["Best", "Budget", "best_sizes", "check_values", "floor_of", "solve", "whole_values"]
 
@@ -52,8 +54,8 @@ ROUNDING = 1e-9
 VALUE, TIES = 1e9, 1e4  # values are whole numbers of this sum, so that sums are exact; MACs break ties
 
 
-@dataclass(frozen=True)
-class Budget:
+@dataclass(frozen=True, repr=False)
+class Budget(Facts):
     """Widths that fit a budget. Cycles are seconds or joules where costs are counted in them.
 
     Attributes:
@@ -83,6 +85,23 @@ class Budget:
     of_options: int
     floor: Numbers = 0
     extrapolated: bool | None = None
+
+    @property
+    def in_words(self) -> str:
+        """What is left with the widths of the budget, on one line."""
+        left, macs = (percent(part, 2) for part in (self.cycles / self.cycles_today, self.macs / self.macs_today))
+        widths = plural(len(self.sizes), "width")
+        return f"{self.share:g}: {left} % of today's cost, with {macs} % of the MACs; {widths} changed"
+
+    def facts(self) -> dict[str, str]:
+        """The new sizes, and what they leave."""
+        proven = "no other widths within the budget keep more MACs"
+        return {
+            "cost": f"{percent(self.cycles / self.cycles_today, 2)} % of today's",
+            "MACs": f"{number(self.macs)} of {number(self.macs_today)}",
+            "proven": proven if self.is_proven else f"no: others may keep up to {percent(self.gap)} % more MACs",
+            **{printable(name): number(size) for name, size in self.sizes.items()},
+        }
 
     @property
     def is_proven(self) -> bool:

@@ -18,8 +18,8 @@ from hwcost.model.cost import Cost
 from hwcost.network.operations import AN_INPUT, AN_OUTPUT, Width
 from hwcost.network.run import RUN
 from hwcost.network.space import not_a_width
-from hwcost.tables import Document, Records
-from hwcost.units import plural
+from hwcost.tables import Document, Facts, Records
+from hwcost.units import number, percent, plural, printable
 
 __all__ = ["Advice", "Faster", "Step", "WidthAdvice", "ratio"]
 
@@ -29,8 +29,8 @@ def ratio(before: Numbers, after: Numbers) -> float:
     return before / after if after else math.inf
 
 
-@dataclass(frozen=True)
-class Step:
+@dataclass(frozen=True, repr=False)
+class Step(Facts):
     """Another size of a width, and what it changes.
 
     Attributes:
@@ -53,6 +53,21 @@ class Step:
     extrapolated: bool | None = None
 
     @property
+    def in_words(self) -> str:
+        """The size, what it gains and what it loses, on one line."""
+        return f"to {number(self.size)}: network {self.network_speed_up:.3f}x, {number(self.macs)} MACs fewer"
+
+    def facts(self) -> dict[str, str]:
+        """What it changes; costs are in the measure of the advice, cycles by default."""
+        return {
+            "size": number(self.size),
+            "removed": number(self.removed),
+            "network": f"{self.network_speed_up:.3f}x",
+            "MACs": f"{number(self.macs)} fewer",
+            "layers": ", ".join(map(printable, self.layers)),
+        }
+
+    @property
     def saved_per_channel(self) -> float:
         """Cycles saved per channel removed."""
         return self.saved / self.removed
@@ -63,8 +78,8 @@ class Step:
         return asdict(self) | {"network_speed_up": speed_up, "saved_per_channel": self.saved_per_channel}
 
 
-@dataclass(frozen=True)
-class WidthAdvice:
+@dataclass(frozen=True, repr=False)
+class WidthAdvice(Facts):
     """The advice on one width.
 
     Attributes:
@@ -84,6 +99,31 @@ class WidthAdvice:
     best: Step | None
     free: int
     bound: Mapping[str, int]
+
+    @property
+    def in_words(self) -> str:
+        """The width, the better size and what that gains, on one line."""
+        free = f"; free up to {number(self.free)}" if self.free > self.width.size else ""
+        step = "no smaller size takes less" if self.better is None else self.better.in_words
+        return f"{self.name}: {number(self.width.size)} {step}{free}"
+
+    def facts(self) -> dict[str, str]:
+        """What is known of the width: sizes, what the better one changes, and the layers that follow it."""
+        step = self.better
+        saves = (
+            {}
+            if step is None
+            else {
+                "to": number(step.size),
+                "saves": f"{percent(step.saved / self.cycles)} % of its layers" if self.cycles else "nothing",
+                "network": f"{step.network_speed_up:.3f}x",
+                "MACs": f"{number(step.macs)} fewer",
+            }
+        )
+        more = {} if self.cheaper is None else {"next": number(self.cheaper.size)}
+        facts = {"size": number(self.width.size), **saves, **more, "free up to": number(self.free)}
+        facts |= {"layers": ", ".join(map(printable, self.layers)), "remark": self.remark}
+        return {name: text for name, text in facts.items() if text}
 
     @property
     def better(self) -> Step | None:

@@ -30,11 +30,11 @@ from hwcost.arrays.sizes import (
     is_real,
     to_numpy,
 )
-from hwcost.arrays.values import Table, Value
+from hwcost.arrays.values import Table, Value, brief
 
 __all__ = [
     "BACKENDS", "Array", "Backend", "Size", "Table", "Value", "are_few", "as_quantity", "as_size", "backend_of",
-    "ceil_divide", "check_finite", "check_plain_array", "constant_while_tracing", "floor_divide", "frozen",
+    "brief", "ceil_divide", "check_finite", "check_plain_array", "constant_while_tracing", "floor_divide", "frozen",
     "has_library", "if_concrete", "in_blocks", "is_float", "is_number", "is_plain", "is_real", "maximum", "namespace",
     "product", "remainder", "stack", "to_numpy", "total", "total_over_first_axis", "true_divide",
 ]  # fmt: skip

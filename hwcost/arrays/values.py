@@ -32,7 +32,7 @@ class Table(dict[_K, _V]):
     __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Table, (dict(self),)
+        return type(self), (dict(self),)
 
     def __hash__(self) -> int:  # type: ignore[override]
         return _hash_of(self)
@@ -53,6 +53,25 @@ class Value:
 
     def __hash__(self) -> int:
         return hash(tuple(_hash_of(getattr(self, name)) for name in _compared_fields(self)))
+
+
+def brief(value: Any) -> str:
+    """A dataclass as the call that makes it, without the fields that have their default.
+
+    >>> from dataclasses import make_dataclass
+    >>> Size = make_dataclass("Size", [("rows", int), ("cols", int, 8), ("name", str, "")])
+    >>> brief(Size(16)), brief(Size(16, name="a"))
+    ('Size(16)', "Size(16, name='a')")
+    """
+    texts = []
+    for field in dataclasses.fields(value):
+        own = getattr(value, field.name)
+        made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+        if made is dataclasses.MISSING:
+            texts.append(repr(own))
+        elif own != made:
+            texts.append(f"{field.name}={own!r}")
+    return f"{type(value).__name__}({', '.join(texts)})"
 
 
 def _compared_fields(value: Any) -> list[str]:

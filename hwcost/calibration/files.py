@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from hwcost.calibration.result import Calibration
 from hwcost.calibration.settings import FIT_PARAMETERS, GRIDS
 from hwcost.devices import FIELD_UNITS, DeviceFile, Entry, Fit
+from hwcost.devices.measured import error_in_words
 from hwcost.errors import InvalidValueError
 from hwcost.machine.array import SystolicArray
 
@@ -109,7 +110,8 @@ def _warnings(found: Calibration) -> Iterator[str]:
         yield f"To check: {question}"
     for limit in found.limits:
         yield f"Few data: {limit}."
-    validated = ", ".join(f"{name} {getattr(found.scores, name):.4g}" for name in found.scores.names())
+    shown = (error_in_words(name, getattr(found.scores, name)) for name in found.scores.names())
+    validated = ", ".join(f"{words} {text}" for words, text in shown)
     seeds = len(found.settings.fold_seeds)
     yield (
         f"Validated on held-out measurements, {found.settings.folds} folds, mean of {seeds} shuffles: {validated} "

@@ -16,6 +16,8 @@ from hwcost.machine.fields import COUNT
 from hwcost.model.gemm import Gemm
 from hwcost.model.layers import Layer, is_layer
 from hwcost.model.moves import moves_of
+from hwcost.model.shapes import layer_shape
+from hwcost.units import TIMES, in_unit, plural, printable
 
 __all__ = ["FIELDS", "Measurement", "median_of", "medians_of_repeats", "repeats_of"]
 
@@ -23,7 +25,7 @@ FIELDS = {name: each for name, each in SystolicArray.declarations.items() if eac
 """The fields of a machine that may differ between measurements."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measurement:
     """Layers that were run one after the other, and their latency.
 
@@ -78,6 +80,11 @@ class Measurement:
 
     def _field(self, name: str) -> str:
         return f"{self.source}: {name}" if self.source else f"Measurement.{name}"
+
+    def __repr__(self) -> str:
+        layers = layer_shape(self.layers[0]) if len(self.layers) == 1 else plural(len(self.layers), "layer")
+        name = f"{printable(self.name)}: " if self.name else ""
+        return f"<Measurement: {name}{layers}, {in_unit(self.seconds, TIMES, 4)}>"
 
     @property
     def depth(self) -> int:

@@ -21,7 +21,9 @@ from hwcost.calibration.peaks import TooFast, check_peak, least_seconds, summary
 from hwcost.errors import MISSING, InvalidValueError
 from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_number, read_row
 from hwcost.machine.array import SystolicArray
-from hwcost.units import shortlist
+from hwcost.model.columns import unit_column
+from hwcost.tables import Column, Document, Records
+from hwcost.units import TIMES, number, plural, printable, shortlist
 
 __all__ = ["BadRowsError", "MeasuredFile", "read_measurements"]
 
@@ -32,8 +34,12 @@ _OF_ALL = tuple(name for name in SystolicArray.declarations if name not in FIELD
 _KNOWN = {*SIZES, *_TEXTS, *_UNITS, *FIELDS}
 
 
-@dataclass(frozen=True)
-class MeasuredFile:
+_FEW = 20
+"""Measurements that are printed."""
+
+
+@dataclass(frozen=True, repr=False)
+class MeasuredFile(Records):
     """The content of a file.
 
     Attributes:
@@ -47,6 +53,43 @@ class MeasuredFile:
     left_out: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     too_fast: tuple[TooFast, ...] = ()
+
+    @property
+    def in_words(self) -> str:
+        """How many measurements there are, of how many layers, on one line."""
+        layers = sum(len(each.layers) for each in self.measurements)
+        left = f", {plural(len(self.left_out), 'bad row')} left out" if self.left_out else ""
+        return f"{plural(len(self.measurements), 'measurement')} of {plural(layers, 'layer')}{left}"
+
+    def document(self) -> Document:
+        """A row for each of the first measurements."""
+        shown = self.measurements[:_FEW]
+        columns = [
+            Column[Measurement]("measurement", lambda each: printable(each.name or each.source), to_the_left=True),
+            Column[Measurement]("layers", lambda each: number(len(each.layers))),
+            Column[Measurement]("MACs", lambda each: number(each.macs)),
+            unit_column("time", shown, lambda each: each.seconds, TIMES),
+        ]
+        below = {"left out": plural(len(self.left_out), "bad row")} if self.left_out else {}
+        if self.ignored:
+            below["ignored"] = f"columns {', '.join(map(printable, self.ignored))}"
+        return Document(self.in_words, columns, shown, len(self.measurements) - len(shown), below)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each measurement."""
+        return [
+            {
+                "name": each.name, "group": each.group, "source": each.source, "layers": len(each.layers),
+                "macs": each.macs, "seconds": each.seconds,
+            }
+            for each in self.measurements
+        ]  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.measurements)
+
+    def __iter__(self) -> Iterator[Measurement]:
+        return iter(self.measurements)
 
 
 class BadRowsError(InvalidValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 from hwcost.arrays import Size, Table, if_concrete, is_number, is_real, to_numpy
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
 from hwcost.errors import InvalidValueError, check_one_of
-from hwcost.units import MARK, layer_name, plural
+from hwcost.tables import Facts
+from hwcost.units import MARK, layer_name, number, percent, plural, printable
 
 __all__ = [
     "COVERAGE",
@@ -25,6 +26,7 @@ __all__ = [
     "Range",
     "beyond_ranges",
     "doubts",
+    "error_in_words",
     "is_beyond",
     "legend",
     "margin_at",
@@ -36,6 +38,16 @@ MEASURED = ("m", "n", "k", "macs")
 """The sizes of a layer of which a file gives the measured range."""
 COVERAGE, MARGIN = 0.9, "log_margin_90"
 """The share of layers whose latency lies within an interval, and the name of its half width among the errors."""
+_ERRORS: Mapping[str, tuple[str, Callable[[float], str]]] = Table({
+    "mape": ("mean error", lambda figure: f"{percent(figure, 2)} %"),
+    "median": ("median error", lambda figure: f"{percent(figure, 2)} %"),
+    "spearman": ("rank correlation", lambda figure: f"{figure:.4f}"),
+    "kendall": ("Kendall's tau", lambda figure: f"{figure:.4f}"),
+    "count": ("measurements", number),
+    "utilization": ("largest utilization", lambda figure: f"{percent(figure)} %"),
+    MARGIN: ("90 % interval", lambda figure: f"{math.exp(-figure):.3f} to {math.exp(figure):.3f} times the prediction"),
+})  # fmt: skip
+"""The figures of a fit in words, and as text."""
 WIDER = 0.25
 """What the half width grows by with every factor of two beyond the measured range."""
 MOST_BEYOND = 0.5
@@ -69,9 +81,28 @@ class Range:
         if self.low > self.high:
             raise InvalidValueError("Range.low", self.low, f"at most {self.high}, the high end")
 
+    @property
+    def in_words(self) -> str:
+        """Both ends as text.
 
-@dataclass(frozen=True)
-class Fit:
+        >>> Range(27, 46080).in_words, Range(8, 8).in_words
+        ('27 to 46,080', '8')
+        """
+        return number(self.low) if self.low == self.high else f"{number(self.low)} to {number(self.high)}"
+
+
+def error_in_words(name: str, figure: float) -> tuple[str, str]:
+    """A figure of a fit in words, and as text.
+
+    >>> error_in_words("mape", 0.0975), error_in_words("my own", 0.5)
+    (('mean error', '9.75 %'), ('my own', '0.5'))
+    """
+    words, text = _ERRORS.get(name, (printable(name), lambda figure: f"{figure:.4g}"))
+    return words, text(figure)
+
+
+@dataclass(frozen=True, repr=False)
+class Fit(Facts):
     """The measurements to which a device was fitted, and how well it fits them.
 
     Args:
@@ -125,6 +156,25 @@ class Fit:
                 raise InvalidValueError(f"Fit.range.{key}", value, "a Range")
         object.__setattr__(self, "errors", Table(errors))
         object.__setattr__(self, "ranges", Table(ranges))
+
+    @property
+    def in_words(self) -> str:
+        """What it was fitted to, and the mean error if it is known, on one line."""
+        error = f"; mean error {percent(self.errors['mape'])} % held out" if "mape" in self.errors else ""
+        return f"to {self.data}{error}"
+
+    def facts(self) -> dict[str, str]:
+        """The source, the errors, and how far the measurements reach."""
+        measured = {f"measured {name}": known.in_words for name, known in self.ranges.items()}
+        return {
+            "source": self.source,
+            "licence": self.licence,
+            **dict(error_in_words(*each) for each in self.errors.items()),
+            **measured,
+            "determined by the data": ", ".join(self.identified) or "nothing",
+            "not determined": ", ".join(self.not_identified) or "nothing",
+            **({"in doubt": "; ".join(self.doubts)} if self.doubts else {}),
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """The fit as plain values."""
@@ -188,7 +238,7 @@ def doubts(errors: Mapping[str, int | float]) -> list[str]:
 
 
 def _between(known: Range) -> str:
-    return f"{known.low} alone" if known.low == known.high else f"{known.low} to {known.high}"
+    return known.in_words if known.low < known.high else f"{known.in_words} alone"
 
 
 def beyond_ranges(ranges: Mapping[str, Range], layer: Any) -> list[str]:
@@ -269,4 +319,4 @@ def _ends(size: Size) -> tuple[Any, Any] | None:
 
 
 def _compared(low: Any, high: Any) -> str:
-    return f"is {low}" if low == high else f"runs from {low} to {high}"
+    return f"is {number(low)}" if low == high else f"runs from {number(low)} to {number(high)}"

@@ -13,10 +13,10 @@ import numpy as np
 
 from hwcost.arrays import Table
 from hwcost.devices.checks import FIELDS, as_plain, check_number, check_text, checked_table, checked_texts
-from hwcost.devices.measured import Fit, beyond_ranges, doubts, is_beyond, margin_at, unfitted
+from hwcost.devices.measured import Fit, beyond_ranges, doubts, error_in_words, is_beyond, margin_at, unfitted
 from hwcost.errors import MISSING, Faults, InvalidValueError, check_one_of
 from hwcost.machine.array import SystolicArray
-from hwcost.tables import Lines
+from hwcost.tables import Column, Document, Documents, Lines, as_dataframe
 from hwcost.units import with_unit
 
 __all__ = ["FACT_UNITS", "FIELD_UNITS", "STATUSES", "UNITS", "DeviceFile", "Entry", "check_device_name"]
@@ -175,10 +175,10 @@ class DeviceFile(Lines):
             yield ""
             yield "calibrated"
             yield from _wrapped(f"to {self.fit.data}; {self.fit.source}; licence: {self.fit.licence}", width, 2)
-            for name, figure in self.fit.errors.items():
-                yield f"  {name:<30} {figure:.4g}"
+            for name, text in (error_in_words(*each) for each in self.fit.errors.items()):
+                yield f"  {name:<30} {text}"
             for name, ends in self.fit.ranges.items():
-                yield f"  measured {name:<21} {ends.low:g} to {ends.high:g}"
+                yield f"  measured {name:<21} {ends.in_words}"
             yield f"  {'determined by the data':<30} {', '.join(self.fit.identified) or 'nothing'}"
             yield f"  {'not determined by the data':<30} {', '.join(self.fit.not_identified) or 'nothing'}"
         if self.notes:
@@ -186,6 +186,40 @@ class DeviceFile(Lines):
             yield "notes"
         for note in self.notes:
             yield from _wrapped(note, width, 4, bullet="- ")
+
+    def document(self) -> Documents:
+        """Every number with its source, as a table; what it was fitted to; notes."""
+        columns = [
+            Column[tuple[str, Entry]]("", lambda row: row[0], to_the_left=True),
+            Column[tuple[str, Entry]]("value", lambda row: row[1].in_words, to_the_left=True),
+            Column[tuple[str, Entry]]("status", lambda row: row[1].status, to_the_left=True),
+            Column[tuple[str, Entry]]("source", lambda row: row[1].source, to_the_left=True, wraps=True),
+        ]
+        parts = [
+            Document(title, columns, list(entries.items()))
+            for title, entries in (("the array", self.entries), ("the chip", self.facts))
+            if entries
+        ]
+        if self.fit is not None:
+            parts.append(dataclasses.replace(self.fit.document(), heading=f"calibrated {self.fit.in_words}"))
+        notes = Document(below={f" {index}": f"- {note}" for index, note in enumerate(self.notes)})
+        return Documents([Document(f"{self.name}: {self.summary}"), *parts, notes])
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary for each number: of what it is, its name, value, unit, status and source."""
+        return [
+            {"of": of, "name": name, **entry.as_dict()}
+            for of, entries in (("array", self.entries), ("chip", self.facts))
+            for name, entry in entries.items()
+        ]
+
+    def to_dataframe(self) -> Any:
+        """The records as a DataFrame of pandas.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        return as_dataframe(self.records())
 
     @property
     def in_words(self) -> str:

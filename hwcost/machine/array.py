@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from hwcost.arrays import Size, is_number, product
+from hwcost.arrays import Size, is_number, is_plain, product
 from hwcost.errors import InvalidValueError, check_one_of
 from hwcost.machine.buffers import Buffers
 from hwcost.machine.dataflow import DATAFLOWS, Dataflow
@@ -39,7 +39,8 @@ from hwcost.machine.terms import SHIPPED, Term, Transfer
 from hwcost.machine.tiler import Tiler
 from hwcost.machine.tiles import Tiles
 from hwcost.machine.timing import Timing
-from hwcost.units import SIZES, in_unit
+from hwcost.tables import Facts
+from hwcost.units import SIZES, in_unit, with_unit
 
 __all__ = ["Adapted", "Clock", "Grid", "IdleFieldError", "SystolicArray", "adapt"]
 
@@ -94,7 +95,7 @@ class Clock(Part):
     """The clock of the array.
 
     >>> Clock()
-    Clock(clock_hz=1000000000.0)
+    Clock(clock_hz=1e9)
     """
 
     clock_hz: Size = declare(POSITIVE, "Hz", "cycles per second", "at 1 GHz a cycle is a nanosecond", default=1e9)
@@ -123,7 +124,7 @@ def _terms(value: Any, place: str, unit: str) -> tuple[Term | Transfer, ...]:
 
 
 @part
-class SystolicArray(Energy, Run, Buffers, Memory, Tiles, Timing, Tiler, Clock, Grid):
+class SystolicArray(Energy, Run, Buffers, Memory, Tiles, Timing, Tiler, Clock, Grid, Facts):
     """A rows x cols array of processing elements (PE), each doing one multiply-accumulate (MAC) per cycle.
 
     The first five fields define the array. All others default to the author's formula, which
@@ -139,15 +140,15 @@ class SystolicArray(Energy, Run, Buffers, Memory, Tiles, Timing, Tiler, Clock, G
             without effect on this machine, a Transfer whose bandwidth is not above 0.
 
     >>> SystolicArray(8, 8)
-    SystolicArray(rows=8, cols=8, clock_hz=1000000000.0, dataflow='ws', fold_timing='ideal')
+    SystolicArray(rows=8, cols=8, clock_hz=1e9, dataflow='ws', fold_timing='ideal')
     >>> SystolicArray(16, 16, dataflow="os").pes
     256
     >>> array = SystolicArray(16, 16, dram_bytes_per_s=16e9, overlap=0.3)
     >>> array
-    SystolicArray(rows=16, cols=16, clock_hz=1000000000.0, dataflow='ws', fold_timing='ideal',
-                  dram_bytes_per_s=16000000000.0, overlap=0.3)
+    SystolicArray(rows=16, cols=16, clock_hz=1e9, dataflow='ws', fold_timing='ideal',
+                  dram_bytes_per_s=1.6e10, overlap=0.3)
     >>> array.part(Memory)
-    Memory(dram_bytes_per_s=16000000000.0, overlap=0.3)
+    Memory(dram_bytes_per_s=1.6e10, overlap=0.3)
     >>> SystolicArray(8, 8, overlap=0.5)
     Traceback (most recent call last):
     ...
@@ -196,6 +197,14 @@ class SystolicArray(Energy, Run, Buffers, Memory, Tiles, Timing, Tiler, Clock, G
             words.append(f"buffer of {in_unit(self.buffer_bytes, SIZES, 4)}")
         return ", ".join(words)
 
+    def facts(self) -> dict[str, str]:
+        """The fields that are stated, in people's units, by what they are."""
+        facts = {}
+        for name, value in self.as_dict().items():
+            field = self.declarations[name]
+            facts[field.words] = with_unit(value, field.unit) if is_plain(value) else "an array"
+        return facts
+
     @property
     def has_memory_limit(self) -> bool:
         """Whether any bandwidth is finite, or a Transfer is given."""
@@ -231,7 +240,7 @@ def adapt(array: SystolicArray, optional: Mapping[str, Any] = MappingProxyType({
 
     >>> drained = SystolicArray(8, 8, dataflow="os", fold_timing="serial", drains_outputs=True)
     >>> adapt(drained, dataflow="ws")
-    Adapted(array=SystolicArray(rows=8, cols=8, clock_hz=1000000000.0, dataflow='ws', fold_timing='serial'),
+    Adapted(array=SystolicArray(rows=8, cols=8, clock_hz=1e9, dataflow='ws', fold_timing='serial'),
             dropped=('drains_outputs',))
     """
     fields, dropped = {**optional, **changes}, list[str]()

@@ -112,7 +112,7 @@ def without_energy(array: SystolicArray) -> SystolicArray:
     """The machine without figures of energy: what its time follows from.
 
     >>> without_energy(with_energy(SystolicArray(8, 8, buffer_bytes=8192.0), "45nm-textbook"))
-    SystolicArray(rows=8, cols=8, clock_hz=1000000000.0, dataflow='ws', fold_timing='ideal', buffer_bytes=8192.0)
+    SystolicArray(rows=8, cols=8, clock_hz=1e9, dataflow='ws', fold_timing='ideal', buffer_bytes=8192.0)
     """
     if not array.has_energy:
         return array

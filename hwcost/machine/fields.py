@@ -216,7 +216,9 @@ class Part(Value):
         return self.effective(fallback) if value is None and fallback else value
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.as_dict().items())})"
+        return (
+            f"{type(self).__name__}({', '.join(f'{name}={_short(value)}' for name, value in self.as_dict().items())})"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The positional fields and those that are not at their neutral value; rows of tables by their name.
@@ -234,6 +236,17 @@ class Part(Value):
         """The fields that hold arrays, of which each entry is a machine."""
         known = self.declarations
         return tuple(value for name, value in self.stated() if known[name].kind.sweeps and not is_plain(value))
+
+
+def _short(value: Any) -> str:
+    """The shortest text from which Python reads the value.
+
+    >>> _short(1e9), _short(1.6e10), _short(0.5), _short("ws")
+    ('1e9', '1.6e10', '0.5', "'ws'")
+    """
+    text = repr(value)
+    other = f"{value:g}".replace("e+0", "e").replace("e+", "e") if type(value) is float else text
+    return other if "e" in other and len(other) < len(text) and float(other) == value else text
 
 
 def plain(value: Any) -> Any:

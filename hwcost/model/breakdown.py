@@ -34,6 +34,8 @@ from hwcost.model.layers import Layer
 from hwcost.model.layout import lowered
 from hwcost.model.pricing import Pricing
 from hwcost.model.sums import Sums, where
+from hwcost.tables import Facts
+from hwcost.units import number, percent
 
 __all__ = ["KINDS", "CycleBreakdown", "breakdown", "layer_breakdown"]
 
@@ -52,8 +54,8 @@ KINDS: Mapping[str, str] = Table(
 """The fields of :class:`CycleBreakdown` and their names in words."""
 
 
-@dataclass(frozen=True, eq=False)
-class CycleBreakdown(Sums):
+@dataclass(frozen=True, eq=False, repr=False)
+class CycleBreakdown(Sums, Facts):
     """PE-cycles, one field for each term above: numbers, or arrays for a sweep. They add and scale, like costs.
 
     >>> one = CycleBreakdown(useful=2400, ragged_rows=32)
@@ -69,6 +71,24 @@ class CycleBreakdown(Sums):
     fill_and_drain: Size = 0
     overhead: Size = 0
     waiting: Size = 0
+
+    @property
+    def in_words(self) -> str:
+        """How much there is, and how much of it is useful, on one line."""
+        whole = self.pe_cycles
+        if not is_number(whole):
+            return f"arrays of shape {tuple(whole.shape)}"
+        return f"{number(whole)} PE-cycles, {percent(self.shares['useful'])} % useful"
+
+    def facts(self) -> dict[str, str]:
+        """Each kind with its share; none if they are arrays."""
+        if not is_number(self.pe_cycles):
+            return {}
+        return {
+            KINDS[name]: f"{percent(share)} %, {number(getattr(self, name))} PE-cycles"
+            for name, share in self.shares.items()
+            if getattr(self, name)
+        }
 
     @property
     def pe_cycles(self) -> Size:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from hwcost.arrays import Size, check_finite, frozen, is_number, product, to_numpy, total, true_divide
+from hwcost.model.shown import cost_facts, cost_words
 from hwcost.model.sums import Sums
+from hwcost.tables import Facts
 
 __all__ = ["AS_WEIGHTS", "BYTES", "ENERGY", "JOULES", "MOVED", "PARTS", "Cost"]
 
@@ -27,8 +29,8 @@ ENERGY = ("energy_joules", "average_watts", "energy_delay")
 """The figures that follow from the energy."""
 
 
-@dataclass(frozen=True, eq=False)
-class Cost(Sums):
+@dataclass(frozen=True, eq=False, repr=False)
+class Cost(Sums, Facts):
     """Sums over layers; ratios are derived from the sums and never averaged.
 
     Attributes:
@@ -60,6 +62,11 @@ class Cost(Sums):
     (76, 7200, 76)
     >>> round(layer.utilization, 4)
     0.9868
+
+    It prints as its figures in people's units; ``as_dict()`` has them all.
+
+    >>> layer
+    <Cost: 2400 MACs, 38 cycles, 38 ns, 98.7 % utilization>
     """
 
     macs: Size = 0
@@ -172,6 +179,15 @@ class Cost(Sums):
         """Energy times latency (EDP) in joule seconds; None without energy."""
         energy = self.energy_joules
         return None if energy is None else product(energy, self.seconds)
+
+    @property
+    def in_words(self) -> str:
+        """The cost on one line."""
+        return cost_words(self)
+
+    def facts(self) -> dict[str, str]:
+        """The figures in people's units, by name; none if they are arrays."""
+        return cost_facts(self)
 
     def figures(self) -> Mapping[str, Size]:
         """The figures by name; without those of energy on a machine that has none."""

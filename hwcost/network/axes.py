@@ -48,7 +48,7 @@ class AxisTracker:
     >>> batch, side = widths.fixed(1, "batch"), widths.fixed(5, "map")
     >>> flat = widths.reshape((batch, conv, side, side), (1, 400))
     >>> widths.rule(flat[1]), widths.table()["conv"]
-    ((('conv', Fraction(25, 1)),), Width(size=16, multiple=1, fixed='', is_kernel=False, above=0))
+    ((('conv', Fraction(25, 1)),), Width(16))
     """
 
     def __init__(self) -> None:

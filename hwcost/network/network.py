@@ -23,9 +23,9 @@ from hwcost.network.channels import Kept, check_kept, check_shape, staying
 from hwcost.network.flow import Flow, check_chain, check_flow
 from hwcost.network.operations import MemoryOnly, Operation, SizeExpression, Width, check_text, names_of
 from hwcost.network.run import RUN, Ends, RunLayers, ends_of
-from hwcost.network.shown import network_document, network_records, network_words
+from hwcost.network.shown import network_document, network_records, network_words, widths_document
 from hwcost.network.space import KERNEL, by_step, changeable, check_options, complete, with_open_kernel
-from hwcost.tables import Document, Records
+from hwcost.tables import Document, Records, Shown
 
 __all__ = ["UNCONNECTED", "Network"]
 
@@ -72,6 +72,14 @@ def _run_operation(network: Network) -> Operation:
             factor = Fraction(getattr(ends, field_name), getattr(first.layer, own))
             sizes[field_name] = tuple((name, factor * each) for name, each in first.sizes[own])
     return Operation(ends, sizes, "run", "")
+
+
+class Widths(Shown, Table[str, Width]):
+    """The widths of a network by name: a table that prints as a line for each."""
+
+    def document(self) -> Document:
+        """A line for each width."""
+        return widths_document(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -139,7 +147,7 @@ class Network(Mapping[str, Any], Records):
         options = {name: check_options(name, sizes, widths, operations) for name, sizes in self.options.items()}
         tables: tuple[dict[str, Any], ...] = (operations, widths, dict(self.parameters), options, dict(self.numbers))
         for field_name, own in zip(kinds, tables, strict=True):
-            object.__setattr__(self, field_name, Table(own))
+            object.__setattr__(self, field_name, (Widths if field_name == "widths" else Table)(own))
         if not isinstance(self.ends, (Ends, type(None))):
             raise InvalidValueError("Network.ends", self.ends, "Ends of the network, or None")
         if self.outputs is not None:

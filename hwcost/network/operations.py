@@ -17,6 +17,7 @@ from hwcost.arrays import (
     Size,
     Table,
     as_size,
+    brief,
     floor_divide,
     is_float,
     is_number,
@@ -96,7 +97,7 @@ class Unsupported:
         return f"{self.kind} ({self.reason})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Width:
     """A number of channels or features that one or several operations share, or the side of a kernel.
 
@@ -113,6 +114,9 @@ class Width:
     fixed: str = ""
     is_kernel: bool = False
     above: int = 0
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def __post_init__(self) -> None:
         check_text(self, "fixed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from hwcost.arrays import is_number
@@ -14,7 +14,9 @@ from hwcost.model.words import bytes_text, energy_text
 from hwcost.tables import Column, Document
 from hwcost.units import TIMES, in_unit, number, percent, plural, printable
 
-__all__ = ["document_of", "network_document", "network_records", "network_words", "records_of", "words_of"]
+__all__ = [
+    "document_of", "network_document", "network_records", "network_words", "records_of", "widths_document", "words_of",
+]  # fmt: skip
 
 Network_: TypeAlias = Any
 """A Network, whose module imports this one."""
@@ -54,6 +56,19 @@ def _count(value: Any) -> str:
 def _options(sizes: Sequence[int]) -> str:
     own = list(sizes)
     return ", ".join(map(str, own)) if len(own) <= _FEW else f"{len(own)} sizes from {min(own)} to {max(own)}"
+
+
+def widths_document(widths: Mapping[str, Any]) -> Document:
+    """A line for each width: its size today, what sizes it may take, or why it cannot change."""
+    columns = [
+        Column[str]("width", printable, to_the_left=True),
+        Column[str]("size", lambda name: number(widths[name].size)),
+        Column[str]("multiple of", lambda name: number(widths[name].multiple)),
+        Column[str]("fixed", lambda name: printable(widths[name].fixed), to_the_left=True),
+    ]
+    changeable = sum(not width.fixed for width in widths.values())
+    heading = f"{plural(len(widths), 'width')}, {changeable} of which can change"
+    return Document(heading, columns, list(widths), terms={"fixed": "why it cannot change"})
 
 
 def network_words(network: Network_) -> str:

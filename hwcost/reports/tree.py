@@ -10,14 +10,16 @@ from hwcost.arrays import Size, Value
 from hwcost.model.breakdown import CycleBreakdown
 from hwcost.model.cost import Cost
 from hwcost.model.traffic import Traffic
+from hwcost.tables import Facts
+from hwcost.units import plural
 
 __all__ = ["Module", "Row", "module_tree"]
 
 _DEEPEST = 64
 
 
-@dataclass(frozen=True, eq=False)
-class Row(Value):
+@dataclass(frozen=True, eq=False, repr=False)
+class Row(Value, Facts):
     """One operation.
 
     Attributes:
@@ -47,9 +49,22 @@ class Row(Value):
     reason: str = ""
     beyond: tuple[str, ...] = ()
 
+    @property
+    def in_words(self) -> str:
+        """The operation, its shape, and what it costs, on one line."""
+        if self.state == "unsupported":
+            return f"{self.name}: not supported: {self.reason}"
+        return f"{self.name}: {self.shape or self.kind}; {self.cost.in_words}"
 
-@dataclass(frozen=True)
-class Module:
+    def facts(self) -> dict[str, str]:
+        """What it is, and the figures of its cost."""
+        what = {"operation": self.kind, "shape": self.shape, "module": self.path, "not supported": self.reason}
+        beyond = {"beyond": "; ".join(self.beyond)}
+        return {name: text for name, text in (what | self.cost.facts() | beyond).items() if text}
+
+
+@dataclass(frozen=True, repr=False)
+class Module(Facts):
     """A module with its rows and its modules, in the order in which they run first.
 
     Attributes:
@@ -61,6 +76,15 @@ class Module:
 
     path: str
     entries: tuple[Row | Module, ...]
+
+    @property
+    def in_words(self) -> str:
+        """Its name, the number of operations in it, and what they cost, on one line."""
+        return f"{self.path or 'the network'}: {plural(len(self.rows), 'operation')}; {self.cost.in_words}"
+
+    def facts(self) -> dict[str, str]:
+        """The figures of the cost of all operations in it."""
+        return self.cost.facts()
 
     @property
     def label(self) -> str:

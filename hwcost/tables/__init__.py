@@ -8,7 +8,7 @@ shown      the mixin with which a value prints as its document, and is data as w
 
 from hwcost.tables.document import BLANK, Document, Documents
 from hwcost.tables.figures import even, even_percent, even_unit
-from hwcost.tables.shown import Lines, Records, Shown, as_dataframe
+from hwcost.tables.shown import Facts, Lines, Records, Shown, as_dataframe
 from hwcost.tables.text import (
     LONGEST,
     Column,
@@ -22,8 +22,9 @@ from hwcost.tables.text import (
 )
 
 __all__ = [
-    "BLANK", "LONGEST", "Column", "Document", "Documents", "Lines", "Records", "Shown", "as_dataframe", "bar", "even",
-    "even_percent", "even_unit", "fitted", "is_terminal", "markdown_table", "table", "terminal_width", "text_table",
+    "BLANK", "LONGEST", "Column", "Document", "Documents", "Facts", "Lines", "Records", "Shown", "as_dataframe", "bar",
+    "even", "even_percent", "even_unit", "fitted", "is_terminal", "markdown_table", "table", "terminal_width",
+    "text_table",
 ]  # fmt: skip
 
 __dir__ = __all__.copy  # what tab completion offers

@@ -29,7 +29,7 @@ _STYLE = """
 font-variant-numeric:tabular-nums}
 .hwcost th{font-weight:600;border-bottom:1px solid rgba(128,128,128,.6)}
 .hwcost tr:nth-child(even) td{background-color:rgba(128,128,128,.07)}
-.hwcost .l{text-align:left}
+.hwcost .l{text-align:left}.hwcost .w{white-space:normal;max-width:50em}
 .hwcost .b{background:linear-gradient(90deg,rgba(86,140,215,.45) var(--w),transparent 0) no-repeat}
 .hwcost p{margin:.2em 0}.hwcost .k{display:inline-block;min-width:7em;font-weight:600}
 .hwcost details{margin:.3em 0;opacity:.85}
@@ -122,14 +122,16 @@ class Document:
         """A compact table with bars, for a notebook: no script, colours for light and dark pages."""
         parts = [f'<div class="hwcost"><style>{_STYLE}</style><p><b>{_text(self.heading)}</b></p>']
         if self.columns:
-            parts.append("<table><thead><tr>")
-            parts += [_cell("th", each.title, to_the_left=each.to_the_left, words=each.words) for each in self.columns]
-            parts.append("</tr></thead><tbody>")
+            parts.append("<table>")
+            if any(each.title for each in self.columns):
+                heads = (_cell("th", each.title, each.to_the_left, words=each.words) for each in self.columns)
+                parts += ["<thead><tr>", *heads, "</tr></thead>"]
+            parts.append("<tbody>")
             texts = zip(*(each.texts(self.rows) for each in self.columns), strict=True)
             for row, cells in zip(self.rows, texts, strict=True):
                 parts.append("<tr>")
                 parts += [
-                    _cell("td", text, each.to_the_left, _share(each, row))
+                    _cell("td", text, each.to_the_left, _share(each, row), wraps=each.wraps)
                     for each, text in zip(self.columns, cells, strict=True)
                 ]
                 parts.append("</tr>")
@@ -236,8 +238,10 @@ def _text(text: str) -> str:
     return html.escape(printable(text))
 
 
-def _cell(tag: str, text: str, to_the_left: bool = False, share: float | None = None, words: str = "") -> str:
-    classes = [*(["l"] if to_the_left else []), *(["b"] if share else [])]
+def _cell(
+    tag: str, text: str, to_the_left: bool = False, share: float | None = None, words: str = "", wraps: bool = False
+) -> str:
+    classes = [*(["l"] if to_the_left else []), *(["w"] if wraps else []), *(["b"] if share else [])]
     named = f' class="{" ".join(classes)}"' if classes else ""
     filled = f' style="--w:{100 * min(max(share, 0.0), 1.0):.1f}%"' if share else ""
     title = f' title="{html.escape(words)}"' if words else ""

@@ -17,6 +17,8 @@ Text: TypeAlias = Callable[[float], str]
 _DIGITS, _MOST = 4, 3
 _WHOLE = 1000
 """A column whose largest figure is that large has no decimals."""
+_ROUNDING = 0.01
+"""A figure that is rounded by less is shown like the others."""
 _LEAST_PERCENT = 0.01
 _LONGEST = 1e-6
 """Smaller figures are written with an exponent."""
@@ -26,9 +28,9 @@ _FIGURE = re.compile(r"[~(<]*[\d,]+(\.?\d*\)?)")
 def even(values: Iterable[float], digits: int = _DIGITS) -> Text:
     """The text of the figures of a column.
 
-    The largest has ``digits`` significant digits, with a third decimal if the smallest has two digits then; there are
-    no decimals from 1000 on, and none that are zero in every figure. A figure that would have fewer than two digits, or
-    be zero next to whole ones, has two digits of its own: only zero is shown as 0.
+    The largest has ``digits`` significant digits, with one decimal more, up to three, if the smallest has two digits
+    then; there are no decimals from 1000 on, and none that are zero in every figure. A figure that would have fewer
+    than two digits, or be zero next to whole ones, has two digits of its own: only zero is shown as 0.
 
     Args:
         values: all figures of the column.
@@ -48,10 +50,13 @@ def even(values: Iterable[float], digits: int = _DIGITS) -> Text:
     least = 10.0 ** (1 - decimals) if decimals else 1
 
     def text(value: float) -> str:
-        if abs(value) < least:
-            return _of_its_own(value) if value else "0"
+        if not value:
+            return "0"
+        shown = f"{value:.{decimals}f}"
+        if abs(value) < least and abs(float(shown) - value) > _ROUNDING * abs(value):
+            return _of_its_own(value)
         if decimals or not math.isfinite(value):
-            return f"{value:.{decimals}f}"
+            return shown
         return number(value if abs(value) >= _WHOLE else round(value))
 
     return text
@@ -112,7 +117,7 @@ def _decimals(sizes: list[float], digits: int) -> int:
         return 0
     of_largest, of_least = (_place(size) for size in (max(sizes), min(sizes)))
     usual = max(digits - 1 - of_largest, 0)
-    return usual + (1 - of_least == usual + 1 == _MOST)
+    return usual + (1 - of_least == usual + 1 <= _MOST)
 
 
 def _place(size: float) -> int:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from hwcost.errors import MissingDependencyError
+from hwcost.errors import MissingDependencyError, cut
 from hwcost.tables.document import Document, Documents
+from hwcost.tables.text import Column
+from hwcost.units import printable
 
 if TYPE_CHECKING:
     import pandas
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-__all__ = ["Lines", "Records", "Shown", "as_dataframe"]
+__all__ = ["Facts", "Lines", "Records", "Shown", "as_dataframe"]
+
+
+_LONGEST = 100
+"""Characters of a value on one line."""
 
 
 def as_dataframe(content: Any) -> pandas.DataFrame:
@@ -49,7 +55,7 @@ class Shown:
         return str(self.document())
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.in_words}>"
+        return f"<{type(self).__name__}: {cut(printable(self.in_words), _LONGEST, start=0.45)}>"
 
     def _repr_html_(self) -> str:
         return self.document().html()
@@ -59,6 +65,30 @@ class Shown:
 
         lines = self.document().lines(coloured=True, width=options.max_width, elsewhere=self._elsewhere)
         yield Text.from_ansi("\n".join(lines))
+
+
+class Facts(Shown):
+    """A value that prints as a line, and a line for each of its figures."""
+
+    def facts(self) -> Mapping[str, str]:
+        """The figures in people's units, by name."""
+        raise NotImplementedError
+
+    @property
+    def in_words(self) -> str:
+        """The value on one line."""
+        raise NotImplementedError
+
+    def document(self) -> Document:
+        """The line, and the figures without a head."""
+        facts = list(self.facts().items())
+        return Document(self.in_words, _FACTS if facts else (), facts)
+
+
+_FACTS = (
+    Column[tuple[str, str]]("", itemgetter(0), to_the_left=True),
+    Column[tuple[str, str]]("", itemgetter(1), to_the_left=True, wraps=True),
+)
 
 
 class Lines(Shown):
@@ -76,8 +106,10 @@ class Lines(Shown):
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+    def document(self) -> Document | Documents:
+        """The lines one by one, for HTML."""
+        first, *others = self.lines()
+        return Document(first, below={f" {index}": line for index, line in enumerate(others) if line})
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         from rich.text import Text

@@ -43,6 +43,7 @@ class Column(Generic[_T]):
         rank: columns of the highest rank above 0 are left out first if lines would be longer than the terminal is wide.
         words: what the title means.
         short: a shorter text of a row, for a terminal on which lines would be longer than it is wide.
+        wraps: whether HTML may break its texts, which may be long.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Column(Generic[_T]):
     rank: int = 0
     words: str = ""
     short: Callable[[_T], str] | None = None
+    wraps: bool = False
 
     @property
     def name(self) -> str:
@@ -86,7 +88,8 @@ def table(
     cells = [_cells(column, rows, longest) for column in columns]
     widths = [_widest(column, own) for column, own in zip(columns, cells, strict=True)]
     title = _line(columns, widths, [column.title for column in columns], [None] * len(columns))
-    yield click.style(title, dim=True) if coloured else title
+    if title:
+        yield click.style(title, dim=True) if coloured else title
     for i, row in enumerate(rows):
         styles = [None if column.colour is None or not coloured else column.colour(row) for column in columns]
         yield _line(columns, widths, [own[i] for own in cells], styles)

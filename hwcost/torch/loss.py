@@ -26,11 +26,12 @@ from hwcost.network.network import Network
 from hwcost.network.pricing import Report, check_network, network_cost, network_figure
 from hwcost.network.run import spill_cost
 from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, as_relaxation
+from hwcost.tables import Facts
 from hwcost.torch.choosing import fewest_cycles, joint_spill, most_probable, most_probable_with_spill
 from hwcost.torch.sums import Axis
 from hwcost.torch.tables import CostTable, as_row, check_shares, contracted, options_matrix, probability, space_tables
 from hwcost.torch.target import TargetWeight, check_weight
-from hwcost.units import plural
+from hwcost.units import number, printable, shorten_name
 
 __all__ = ["CostLoss", "LatencyLoss"]
 
@@ -38,11 +39,13 @@ Probabilities: TypeAlias = Mapping[str, Tensor] | Tensor
 Function: TypeAlias = Callable[[Tensor], Tensor]
 _SOFT = RELAXATIONS["shifted"]
 _UNITS = {"cycles": "cycles", "energy_joules": "J"}
+_MANY = 1e9
+"""So many networks are told in three digits."""
 MOST_JOINT = 2**16
 """Networks of a space for which a table over all decisions has the weights that do not fit."""
 
 
-class CostLoss(nn.Module):
+class CostLoss(nn.Module, Facts):
     """L = L_data + weight * cost / reference, the cost as a function of architecture probabilities.
 
     :class:`LatencyLoss` and :class:`hwcost.torch.EnergyLoss` say which figure of a cost is counted.
@@ -96,15 +99,32 @@ class CostLoss(nn.Module):
         self.register_buffer("options", options_matrix(network.options))
 
     def extra_repr(self) -> str:
-        """The network, the machine, the decisions, and the limit or weight: what ``print`` shows."""
-        options = self.network.options
-        sizes = math.prod(map(len, options.values()))
+        """The network, the machine, the reference, and the limit or weight, on one line."""
+        facts = self.facts()
+        what = f"{self.NAME} of {self.network.name} on {self.array.size_in_words}"
+        return f"{what}; {facts['networks']} networks; reference {facts['reference']}; {self._pull()}"
+
+    @property
+    def in_words(self) -> str:
+        """The same."""
+        return self.extra_repr()
+
+    def facts(self) -> dict[str, str]:
+        """What it counts, on what machine, in what unit, and what it asks for."""
+        decisions = {name: ", ".join(map(str, sizes)) for name, sizes in self.network.options.items()}
+        networks = math.prod(map(len, self.network.options.values()))
         how = "the expectation" if self.relaxation is None else f"{self.relaxation.name} at the expected sizes"
-        limit = f"weight {self.weight:g}" if self.limit is None else f"limit: {self.limit.asked}"
-        return (
-            f"{self.NAME} of {self.network.name} on {self.array.in_words}; {plural(len(options), 'decision')}, "
-            f"{sizes:.3g} networks; {how}; reference {self.reference:.6g} {_UNITS[self.FIGURE]}; {limit}"
-        )
+        return {
+            "counts": f"{self.NAME}: {how}",
+            "array": self.array.in_words,
+            "reference": f"{number(float(self.reference))} {_UNITS[self.FIGURE]}",
+            "networks": number(networks) if networks < _MANY else f"{networks:.3g}",
+            "asks": self._pull(),
+            **{f"  {printable(name)}": shorten_name(sizes, 60) for name, sizes in decisions.items()},
+        }
+
+    def _pull(self) -> str:
+        return f"weight {self.weight:.4g}" if self.limit is None else f"limit {self.limit.asked}"
 
     def _check(self, array: SystolicArray) -> SystolicArray:
         """The machine; raises InvalidValueError if it does not have the figure."""

@@ -30,7 +30,9 @@ from hwcost.network.operations import Operation, Width
 from hwcost.network.pricing import check_network
 from hwcost.network.space import check_options
 from hwcost.relaxation import EXACT, Relaxation, as_relaxation
+from hwcost.tables import Column, Document, Shown, even
 from hwcost.torch.sums import Axis, SumAxis, Sums, axis_groups
+from hwcost.units import number, plural, printable
 
 __all__ = ["CostTable", "SumAxis", "cost_table", "expected_cost", "expected_sizes", "space_tables"]
 
@@ -53,6 +55,29 @@ class CostTable(NamedTuple):
         """The names of the decisions in the order of the axes, each once."""
         names = ((axis,) if not isinstance(axis, SumAxis) else axis.decisions for axis in self.axes)
         return tuple(dict.fromkeys(name for own in names for name in own))
+
+
+class CostTables(Shown, dict[str, CostTable]):
+    """The tables of a network by the name of a layer: a dictionary that prints as a row for each."""
+
+    @property
+    def in_words(self) -> str:
+        """How many tables there are, and how many costs they have, on one line."""
+        entries = sum(each.values.numel() for each in self.values())
+        return f"{plural(len(self), 'table')}, {number(entries)} costs"
+
+    def document(self) -> Document:
+        """For each table the decisions that it depends on, and the least and the largest cost."""
+        least = even(float(each.values.min()) for each in self.values())
+        most = even(float(each.values.max()) for each in self.values())
+        columns = [
+            Column[str]("layer", printable, to_the_left=True),
+            Column[str]("decisions", lambda name: ", ".join(map(printable, self[name].decisions)), to_the_left=True),
+            Column[str]("options", lambda name: " x ".join(map(str, self[name].values.shape))),
+            Column[str]("least", lambda name: least(float(self[name].values.min()))),
+            Column[str]("most", lambda name: most(float(self[name].values.max()))),
+        ]
+        return Document(self.in_words, columns, list(self))
 
 
 def cost_table(
@@ -108,7 +133,7 @@ def space_tables(
     skip_unsupported: bool = False,
     cost: Callable[[Layer, SystolicArray], Size] | None = None,
     figure: str = "cycles",
-) -> dict[str, CostTable]:
+) -> CostTables:
     """The table of every layer of a network with open widths that takes time.
 
     On a machine with terms of a run, :data:`hwcost.network.run.RUN` has a table too; weights that do not fit belong to
@@ -140,7 +165,7 @@ def space_tables(
     relaxation = as_relaxation(relaxation)
     sums = Sums(network)
     count = cost or (lambda layer, array: layer_figure(layer, array, relaxation, figure))
-    found = {name: _table(each, sums, array, count) for name, each in network.costing(array).items()}
+    found = CostTables((name, _table(each, sums, array, count)) for name, each in network.costing(array).items())
     if cost is not None or figure == "cycles":  # in which nothing is read besides operands
         return found
     reading = functools.partial(reading_figure, figure=figure)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hwcost.arrays import is_real
 from hwcost.errors import InvalidValueError
+from hwcost.units import number
 
 __all__ = ["TargetWeight", "check_weight"]
 
@@ -58,6 +59,11 @@ class TargetWeight(nn.Module):
             if not is_real(value) or not 0 < value < math.inf:
                 raise InvalidValueError(name, value, "a finite number above 0")
         self.weight = check_weight(weight)
+
+    def extra_repr(self) -> str:
+        """The target, the reference and the weight as it is now: what ``print`` shows."""
+        reference = "" if self.reference == self.target else f"reference {number(self.reference)}; "
+        return f"target {number(self.target)}; {reference}weight {self.weight:.4g}"
 
     def step(self, cost: Tensor | float) -> float:
         """Moves the weight by one step; returns the weight in this step, which below 0 asks for more of the cost.

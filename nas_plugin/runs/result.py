@@ -11,7 +11,8 @@ import tomli_w
 
 from hwcost import Report, network_cost
 from hwcost.pruning.weights import saved_weights
-from hwcost.tables import Lines
+from hwcost.tables import Facts, Lines
+from hwcost.units import number, percent
 from nas_plugin.methods.settings import SearchSettings
 from nas_plugin.methods.training import Record
 from nas_plugin.runs.folders import save
@@ -24,8 +25,8 @@ from nas_plugin.space.networks import TrainableNetwork
 __all__ = ["Outcome", "SearchResult", "result_of", "write_result"]
 
 
-@dataclass(frozen=True)
-class Outcome:
+@dataclass(frozen=True, repr=False)
+class Outcome(Facts):
     """A network that was trained to completion.
 
     Attributes:
@@ -37,6 +38,20 @@ class Outcome:
     choice: dict[str, int]
     network: TrainableNetwork
     test_accuracy: float
+
+    @property
+    def in_words(self) -> str:
+        """The accuracy and the sizes on one line."""
+        sizes = ", ".join(f"{name} {size}" for name, size in self.choice.items())
+        return f"{percent(self.test_accuracy)} % of the test images; {sizes}"
+
+    def facts(self) -> dict[str, str]:
+        """The accuracy, the number of parameters, and the sizes."""
+        return {
+            "test accuracy": f"{percent(self.test_accuracy)} %",
+            "parameters": number(self.network.parameter_count),
+            **{name: number(size) for name, size in self.choice.items()},
+        }
 
 
 @dataclass(frozen=True, repr=False)

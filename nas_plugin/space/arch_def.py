@@ -8,6 +8,7 @@ and which layer hwcost prices for it.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,9 @@ from hwcost import Conv2d, InvalidValueError, Linear, Network, Operation, Systol
 from hwcost.arrays import Table
 from hwcost.machine.rows import Row, table
 from hwcost.network.limits import Limit, Target
+from hwcost.tables import Facts
 from hwcost.torch.lookup import Choice, Costs
+from hwcost.units import number, plural
 
 __all__ = ["CLASSIFIER", "KINDS", "ArchDef", "Block", "BlockKind", "Choice", "centred_conv"]
 
@@ -120,8 +123,8 @@ KINDS: Mapping[str, BlockKind] = table(
 """The kinds of block that ship, by name."""
 
 
-@dataclass(frozen=True)
-class ArchDef:
+@dataclass(frozen=True, repr=False)
+class ArchDef(Facts):
     """A checked search space.
 
     Attributes:
@@ -142,6 +145,21 @@ class ArchDef:
     array: SystolicArray
     data: str
     text: str = dataclasses.field(repr=False)
+
+    @property
+    def in_words(self) -> str:
+        """The network, how many there are to choose from, and the array, on one line."""
+        networks = math.prod(map(len, self.decisions.values()))
+        blocks = plural(len(self.blocks), "block")
+        return f"{self.name}: {blocks}, {number(networks)} networks on {self.array.size_in_words}"
+
+    def facts(self) -> dict[str, str]:
+        """The images, the array, and the options of every decision."""
+        return {
+            "images": f"{self.channels} x {self.height} x {self.width}, {self.classes} classes, from {self.data}",
+            "array": self.array.in_words,
+            **{name: ", ".join(map(str, sizes)) for name, sizes in self.decisions.items()},
+        }
 
     @property
     def decisions(self) -> dict[str, tuple[int, ...]]:
