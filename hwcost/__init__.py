@@ -20,12 +20,13 @@ from hwcost.errors import (
 )
 
 if TYPE_CHECKING:
-    from hwcost.advice import Advice, MeasuredCosts, advise, tabulate
+    from hwcost.advice import Advice, MeasuredCosts
     from hwcost.devices import DeviceFile, load_device
     from hwcost.importers import from_onnx, from_tflite, from_torch, read_network
     from hwcost.importers.lists import read_costs, write_costs
     from hwcost.machine.array import SystolicArray
     from hwcost.machine.dataflow import DATAFLOWS, Dataflow
+    from hwcost.machine.energies import with_energy
     from hwcost.machine.folds import FOLD_TIMINGS, FoldTiming
     from hwcost.machine.tiler import LOWERINGS, Lowering
     from hwcost.model.cost import Cost
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from hwcost.network.pricing import Report, network_cost
     from hwcost.relaxation import EXACT, RELAXATIONS, Relaxation, smooth_ceil
     from hwcost.reports import Comparison, Summary
-    from hwcost.twins import compare, report
+    from hwcost.twins import advise, compare, report, tabulate
 
 __all__ = [
     "DATAFLOWS",
@@ -86,6 +87,7 @@ __all__ = [
     "runtime",
     "smooth_ceil",
     "tabulate",
+    "with_energy",
     "write_costs",
 ]
 
@@ -138,6 +140,7 @@ def _load_package(name: str) -> None:
 def _core() -> dict[str, Any]:
     from hwcost.machine.array import SystolicArray
     from hwcost.machine.dataflow import DATAFLOWS, Dataflow
+    from hwcost.machine.energies import with_energy
     from hwcost.machine.folds import FOLD_TIMINGS, FoldTiming
     from hwcost.machine.tiler import LOWERINGS, Lowering
     from hwcost.model.cost import Cost
@@ -157,7 +160,7 @@ def _pricing() -> dict[str, Any]:
 
 
 def _networks() -> dict[str, Any]:
-    from hwcost.advice import Advice, MeasuredCosts, advise, tabulate
+    from hwcost.advice import Advice, MeasuredCosts
     from hwcost.devices import DeviceFile, load_device
     from hwcost.importers import from_onnx, from_tflite, from_torch, read_network
     from hwcost.importers.lists import read_costs, write_costs
@@ -169,6 +172,6 @@ def _networks() -> dict[str, Any]:
 
 def _reports() -> dict[str, Any]:
     from hwcost.reports import Comparison, Summary
-    from hwcost.twins import compare, report
+    from hwcost.twins import advise, compare, report, tabulate
 
     return locals()

@@ -3,21 +3,54 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from hwcost.devices import DeviceFile
+from hwcost import advice
+from hwcost.devices import DeviceFile, device_names
 from hwcost.errors import InvalidValueError
 from hwcost.importers import from_torch, read_network
 from hwcost.machine.array import SystolicArray
 from hwcost.reports import Comparison, Summary, summarise
 from hwcost.reports.comparison import compare_named
 from hwcost.reports.names import networks_by_name
+from hwcost.sweep import running
 
-__all__ = ["compare", "report"]
+__all__ = ["advise", "compare", "report", "sweep", "tabulate"]
 
 __dir__ = __all__.copy  # what tab completion offers
+
+
+Result = TypeVar("Result")
+_INPUTS = ("input_size", "example_inputs")
+_OF_INPUTS = """\
+        input_size, example_inputs: of a PyTorch module, which the network may be, as for :func:`hwcost.from_torch`; the
+            path of a file is read too.
+"""
+
+
+def _taking_modules(function: Callable[..., Result]) -> Callable[..., Result]:
+    """A function of a network that takes a module, with its inputs, or the path of a file as well."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def taking(network: Any, *args: Any, **options: Any) -> Result:
+        inputs = {name: options.pop(name, None) for name in _INPUTS}
+        return function(_network(network, **inputs), *args, **options)
+
+    more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Any") for name in _INPUTS]
+    taking.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *more])  # type: ignore[attr-defined]
+    arguments, *rest = (function.__doc__ or "").partition("\n\n    R")  # where what it returns or raises begins
+    taking.__doc__ = "".join((arguments, "\n", _OF_INPUTS.rstrip(), *rest))
+    return taking
+
+
+advise = _taking_modules(advice.advise)
+sweep = _taking_modules(running.sweep)
+tabulate = _taking_modules(advice.tabulate)
 
 
 def report(
@@ -76,7 +109,8 @@ def compare(
 
     Args:
         networks: one, several in a list, or several by name, each as for :func:`report`.
-        arrays: one machine, several in a list, or several by name: arrays, or names, paths or files of devices.
+        arrays: one machine, several in a list, or several by name: arrays, or names, paths or files of devices;
+            "all" for those that ship.
         name: what the network is called; a list of names for several. Those that share a name get a source or a number.
         input_size, example_inputs: of all modules among them.
         skip_unsupported, extrapolate: as for :func:`report`.
@@ -93,23 +127,27 @@ def compare(
     (['small', 'large'], 2.0)
     """
     inputs = {"input_size": input_size, "example_inputs": example_inputs}
-    own = [(called, _network(each, **inputs)) for called, each in networks_by_name(networks, name)]
-    return compare_named(own, arrays, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
+    named = networks_by_name(networks, name)
+    takes = (
+        _is_module if any(_is_module(each) for _, each in named) else lambda _: True
+    )  # inputs without one are refused
+    own = [(called, _network(each, **(inputs if takes(each) else {}))) for called, each in named]
+    machines = device_names() if isinstance(arrays, str) and arrays == "all" else arrays
+    return compare_named(own, machines, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
 
 
 def _network(given: Any, **inputs: Any) -> Any:
     """The network that a caller gives in any form."""
-    stated = [name for name, value in inputs.items() if value is not None]
-    if isinstance(given, (str, os.PathLike)):
-        if ":" not in os.path.basename(os.fspath(given)):
-            return read_network(os.fspath(given))
-        reason = "a file of Python is a program"
-        raise InvalidValueError("network", given, "import the module and pass it, with input_size=", reason=reason)
     if _is_module(given):
         return from_torch(given, **inputs)
-    if stated and not isinstance(given, Mapping):
-        raise InvalidValueError(stated[0], inputs[stated[0]], "leave it out", reason="the network is no module")
-    return given
+    is_path = isinstance(given, (str, os.PathLike))
+    if is_path and ":" in os.path.basename(os.fspath(given)):
+        reason = "a file of Python is a program"
+        raise InvalidValueError("network", given, "import the module and pass it, with input_size=", reason=reason)
+    for name, value in inputs.items():
+        if value is not None:
+            raise InvalidValueError(name, value, "leave it out", reason="the network is no module")
+    return read_network(os.fspath(given)) if is_path else given
 
 
 def _is_module(given: Any) -> bool:

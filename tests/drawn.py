@@ -52,7 +52,7 @@ def comparison(networks, arrays, seconds, utilization, joules=None, extrapolated
         )  # fmt: skip
         is_beyond = is_hidden or (extrapolated is not None and extrapolated[i][j])
         row = dataclasses.replace(whole.rows[0], cost=cost, beyond=("far",) if is_beyond else ())
-        names = {"name": networks[i], "device": arrays[j], "measured": arrays[j]}
+        names = {"name": networks[i], "device": arrays[j], "label": arrays[j], "measured": arrays[j]}
         return dataclasses.replace(whole, **names, cost=cost, rows=(row,), extrapolate=not is_hidden)
 
     return Comparison.of(summary(i, j) for i in range(len(networks)) for j in range(len(arrays)))

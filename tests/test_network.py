@@ -29,6 +29,7 @@ from hwcost import (
     network_cost,
 )
 from hwcost.relaxation import SmoothCeiling
+from hwcost.reports import summarise
 
 FIGURES = list(Cost().figures())
 
@@ -243,8 +244,10 @@ def test_iterables_are_named_by_their_position():
 @pytest.mark.parametrize("what", ["relu", None, 3, Linear, object()])
 def test_objects_that_are_no_layers_are_named(what):
     layers = {"fc": Linear(8, 8), "odd one": what}
-    with pytest.raises(InvalidValueError, match=r"layer 'odd one' is .*skip_unsupported=True"):
-        network_cost(layers, SystolicArray(8, 8))
+    for price in (network_cost, summarise):
+        with pytest.raises(InvalidValueError, match=r"layer 'odd one' is .*hwcost\.Conv2d") as caught:
+            price(layers, SystolicArray(8, 8))
+        assert "skip_unsupported" not in str(caught.value)  # it is no operation that a network has
     report = network_cost(layers, SystolicArray(8, 8), skip_unsupported=True)
     assert report.unsupported == ("odd one",)
     assert list(report.layers) == ["fc"]

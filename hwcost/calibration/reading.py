@@ -22,6 +22,7 @@ from hwcost.errors import MISSING, InvalidValueError
 from hwcost.importers.lists.rows import KINDS, SIZES, by_column, csv_rows, read_number, read_row
 from hwcost.machine.array import SystolicArray
 from hwcost.model.columns import unit_column
+from hwcost.model.formula import as_array
 from hwcost.tables import Column, Document, Records
 from hwcost.units import TIMES, number, plural, printable, shortlist
 
@@ -104,7 +105,7 @@ class BadRowsError(InvalidValueError):
 
 def read_measurements(
     path: str | os.PathLike[str],
-    device: SystolicArray,
+    device: SystolicArray | str,
     *,
     fastest: SystolicArray | None = None,
     skip_bad_rows: bool = False,
@@ -114,7 +115,7 @@ def read_measurements(
 
     Args:
         path: of the file, as the module describes it.
-        device: the measured device; its clock turns cycles into seconds.
+        device: the measured device, or its name; its clock turns cycles into seconds.
         fastest: the largest candidate if the size is searched; the device itself by default.
         skip_bad_rows: leave bad rows out and list them, instead of raising.
         hint: on the device, for errors of rows that are too fast for it.
@@ -123,7 +124,7 @@ def read_measurements(
         BadRowsError: bad rows, with their lines.
         InvalidValueError: a file that cannot be read, a header without a needed column.
     """
-    name = os.fspath(path)
+    device, name = as_array(device, "device"), os.fspath(path)
     rows = csv_rows(name, "the file of measurements")
     header = next(rows, (0, []))[1]
     unit = _unit(name, header)

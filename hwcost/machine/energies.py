@@ -126,7 +126,7 @@ def check_energy(array: SystolicArray) -> SystolicArray:
     True
     """
     if not array.has_energy:
-        allowed = f"a machine with them, as with_energy(array, {next(iter(ENERGIES))!r}) makes it"
+        allowed = f"from hwcost import with_energy; with_energy(array, {next(iter(ENERGIES))!r}) gives it some"
         raise InvalidValueError("array", array, allowed, reason="there are no figures of energy")
     return array
 

@@ -249,14 +249,14 @@ def check(layer: object, array: object) -> SystolicArray:
     return as_array(array)
 
 
-def check_layer(layer: object) -> None:
+def check_layer(layer: object, field: str = "layer") -> None:
     """Raises unless something is a layer."""
     if hasattr(layer, "named_modules"):
         allowed = "hwcost.from_torch(module, input_size) reads it; or write it as hwcost.Conv2d(...) or Linear(...)"
-        raise InvalidValueError("layer", type(layer).__name__, allowed, reason="a PyTorch module is no layer yet")
+        raise InvalidValueError(field, type(layer).__name__, allowed, reason="a PyTorch module is no layer yet")
     if not is_layer(layer):
         allowed = "a layer: hwcost.Conv2d(...), Linear(...), MatMul(...), or a value of your own with gemms()"
-        raise InvalidValueError("layer", layer, allowed)
+        raise InvalidValueError(field, layer, allowed)
 
 
 def as_array(given: object, field: str = "array") -> SystolicArray:

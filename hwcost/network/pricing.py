@@ -17,7 +17,7 @@ from hwcost.errors import InvalidValueError, NoTileError, look_up
 from hwcost.machine.array import SystolicArray
 from hwcost.machine.fields import is_finite
 from hwcost.model.cost import Cost
-from hwcost.model.formula import as_array, price
+from hwcost.model.formula import as_array, check_layer, price
 from hwcost.model.gemm import Gemm, has_array
 from hwcost.model.layers import Layer, is_layer
 from hwcost.model.layout import is_zero
@@ -292,6 +292,12 @@ def check_network(network: Any, array: object, *, skip_unsupported: bool, is_spa
     """
     how = "network.space({...}) or network.space(step=8) opens widths to choice"
     if not isinstance(network, Network):
+        if hasattr(network, "named_modules"):
+            more = ", and .space(step=8) opens its widths" if is_space else ""
+            allowed = f"hwcost.from_torch(module, input_size) reads it{more}"
+            raise InvalidValueError(
+                "network", type(network).__name__, allowed, reason="a PyTorch module is no network yet"
+            )
         made = f"with open widths; {how}" if is_space else "as from_torch or Network.of_layers makes it"
         raise InvalidValueError("network", network, f"a Network, {made}")
     if is_space and not network.options:
@@ -309,10 +315,9 @@ def check_network(network: Any, array: object, *, skip_unsupported: bool, is_spa
 
 
 def _unsupported(name: str, layer: Any) -> InvalidValueError:
-    """The error about what is given as a layer, and cannot be priced."""
+    """The error about an operation that cannot be priced; raises if it is not even one."""
     if not isinstance(layer, Unsupported):
-        allowed = "a layer: something with gemms(); or pass skip_unsupported=True to leave it out"
-        return InvalidValueError(f"layer {name!r}", layer, allowed)
+        check_layer(layer, f"layer {name!r}")
     allowed = "pass skip_unsupported=True to leave it out, or a row for it as operators= to the importer"
     return InvalidValueError(f"operation {name!r}", layer, allowed, reason=f"it is unsupported: {layer}")
 
@@ -322,12 +327,17 @@ def check_layers(given: object, field: str = "layers") -> None:
     if isinstance(given, type):
         reason = f"{given.__name__} is a class"
         raise InvalidValueError(field, given.__name__, f"call it: {given.__name__}()", reason=reason)
-    if hasattr(given, "named_modules"):
-        allowed = "hwcost.from_torch(module, input_size) reads it; or hwcost.report(module, array, input_size=...)"
-        raise InvalidValueError(field, type(given).__name__, allowed, reason="a PyTorch module is no network yet")
+    _check_is_read(given, field)
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
         allowed = "a Network, a mapping from names to layers, or layers in order; hwcost.from_torch reads a module"
         raise InvalidValueError(field, given, allowed)
+
+
+def _check_is_read(given: object, field: str, more: str = "") -> None:
+    """Raises if something is a module of PyTorch."""
+    if hasattr(given, "named_modules"):
+        allowed = f"hwcost.from_torch(module, input_size) reads it{more}"
+        raise InvalidValueError(field, type(given).__name__, allowed, reason="a PyTorch module is no network yet")
 
 
 class _Products(NamedTuple):

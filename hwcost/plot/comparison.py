@@ -53,6 +53,8 @@ def comparison_figure(comparison: Any, *, ax: Any = None) -> Any:
     rows = comparison.grid
     networks = [row[0].summary.name for row in rows]
     arrays = [pair.summary.device or pair.summary.array.size_in_words for pair in rows[0]]
+    if len(set(arrays)) < len(arrays):
+        arrays = [pair.summary.label for pair in rows[0]]
     times, used, energy = (
         np.array([[_shown(pair, name) for pair in row] for row in rows])
         for name in ("seconds", "utilization", "energy_joules")

@@ -131,21 +131,17 @@ class Comparison(Records):
         return _document(self.pairs)
 
     @property
-    def grid(self) -> list[tuple[Pair, ...]]:
+    def grid(self) -> list[list[Pair]]:
         """The pairs of each network, with the same machines in each row.
 
         Raises:
             InvalidValueError: reports of which some network lacks a machine that another one has.
         """
-        count = len(self.pairs)
-        for wide in (each for each in range(1, count + 1) if count % each == 0):
-            rows = [self.pairs[i : i + wide] for i in range(0, count, wide)]
-            columns = zip(*rows, strict=True)
-            if all(len({pair.summary.name for pair in row}) == 1 for row in rows) and all(
-                all(_machine(pair) == _machine(column[0]) for pair in column) for column in columns
-            ):
-                return rows
-        raise InvalidValueError("comparison", self.in_words, "every network on every machine, network by network")
+        found = {(pair.summary.name, pair.summary.label): pair for pair in self.pairs}
+        names, labels = (list(dict.fromkeys(own)) for own in zip(*found, strict=True))
+        if len(found) < len(names) * len(labels):
+            raise InvalidValueError("comparison", self, "every network on every machine")
+        return [[found[name, label] for label in labels] for name in names]
 
     @property
     def in_words(self) -> str:
@@ -248,10 +244,6 @@ def _called(summary: Summary, network: str, machine: str) -> Summary:
     if machine:
         summary = dataclasses.replace(summary, device=machine, label=f"{machine}: {summary.array.in_words}")
     return dataclasses.replace(summary, name=network or summary.name)
-
-
-def _machine(pair: Pair) -> tuple[str, SystolicArray]:
-    return pair.summary.device, pair.summary.array
 
 
 def _memory(peak: Peak | None) -> dict[str, Any]:

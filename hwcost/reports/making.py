@@ -16,6 +16,7 @@ from hwcost.machine.array import SystolicArray
 from hwcost.machine.energies import without_energy
 from hwcost.model.breakdown import CycleBreakdown, breakdown
 from hwcost.model.cost import Cost
+from hwcost.model.formula import check_layer
 from hwcost.model.layers import is_layer
 from hwcost.model.pricing import Pricing
 from hwcost.model.shapes import layer_shape
@@ -68,7 +69,7 @@ def summarise(
     >>> summary.cost.cycles, summary.breakdown.idle, summary.missing
     (45, 0, ())
     """
-    network = _as_network(network)
+    network = _as_network(network, skip_unsupported=skip_unsupported)
     if not isinstance(array, SystolicArray):
         device = _as_device(array)
         summary = summarise(network, device.array, skip_unsupported=skip_unsupported, keep_activations=keep_activations)
@@ -148,20 +149,25 @@ def with_device(summary: Summary, device: DeviceFile, network: Mapping[str, Any]
     )
 
 
-def _as_network(layers: Layers) -> Network:
+def _as_network(layers: Layers, *, skip_unsupported: bool) -> Network:
     if isinstance(layers, Network):
         return layers
     check_layers(layers, "network")
     named = layers.items() if isinstance(layers, Mapping) else enumerate(layers)
-    return Network("network", {str(name): Operation(_known(str(name), layer)) for name, layer in named})
+    return Network(
+        "network", {str(name): Operation(_known(str(name), layer, skip_unsupported)) for name, layer in named}
+    )
 
 
-def _known(name: str, layer: Any) -> Any:
-    if isinstance(layer, Mapping) or hasattr(layer, "named_modules"):
+def _known(name: str, layer: Any, skip: bool) -> Any:
+    if isinstance(layer, Mapping):
         allowed = "pass one network; hwcost.compare takes several by name"
         raise InvalidValueError("network", name, allowed, reason=f"{name!r} in it is a network of its own, not a layer")
-    known = is_layer(layer) or isinstance(layer, Unsupported)
-    return layer if known else Unsupported(shorten(layer), "not a layer")
+    if is_layer(layer) or isinstance(layer, Unsupported):
+        return layer
+    if not skip:
+        check_layer(layer, f"layer {name!r}")
+    return Unsupported(shorten(layer), "not a layer")
 
 
 def _row(

@@ -16,13 +16,20 @@ several, or on the workers of a Dask cluster, and can be stored, so that an inte
 8 16 ws 2300 0.978
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from hwcost.sweep.engines import ENGINES, MOST_SECONDS
 from hwcost.sweep.fields import MOST_POINTS, SWEPT
 from hwcost.sweep.front import nondominated, pareto_front
 from hwcost.sweep.objectives import OBJECTIVES
 from hwcost.sweep.points import SCHEMA, Sweep
 from hwcost.sweep.pricing import CHUNK, figures_of
-from hwcost.sweep.running import count_points, sweep
+from hwcost.sweep.running import count_points
+
+if TYPE_CHECKING:
+    from hwcost.twins import sweep
 
 __all__ = [
     "CHUNK",
@@ -41,3 +48,13 @@ __all__ = [
 ]
 
 __dir__ = __all__.copy  # what tab completion offers
+
+
+def __getattr__(name: str) -> Any:
+    """The function that takes modules too is above the importers, and is loaded when it is asked for."""
+    if name == "sweep":
+        from hwcost.twins import sweep
+
+        globals()["sweep"] = sweep
+        return sweep
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -202,7 +202,7 @@ class Sweep(Value, Records):
     def _energy(self) -> Column:
         if self.energy_joules is None:
             reason = "there are no figures of energy"
-            raise InvalidValueError("base", self.base, "a machine with them, as with_energy makes it", reason=reason)
+            raise InvalidValueError("base", self.base, "pass energy= to sweep(...)", reason=reason)
         return self.energy_joules
 
     @property
