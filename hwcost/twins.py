@@ -128,10 +128,11 @@ def compare(
     """
     inputs = {"input_size": input_size, "example_inputs": example_inputs}
     named = networks_by_name(networks, name)
-    takes = (
-        _is_module if any(_is_module(each) for _, each in named) else lambda _: True
-    )  # inputs without one are refused
-    own = [(called, _network(each, **(inputs if takes(each) else {}))) for called, each in named]
+    are_modules = [_is_module(each) for _, each in named]
+    own = [
+        (called, _network(each, **(inputs if is_module or not any(are_modules) else {})))  # without any, an error
+        for (called, each), is_module in zip(named, are_modules, strict=True)
+    ]
     machines = device_names() if isinstance(arrays, str) and arrays == "all" else arrays
     return compare_named(own, machines, skip_unsupported=skip_unsupported, extrapolate=extrapolate)
 
