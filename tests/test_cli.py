@@ -461,7 +461,8 @@ def test_every_option_has_a_help_text():
 
 
 def test_estimate_loads_no_heavy_module():
-    heavy = ["torch", "matplotlib", "scipy", "rich", "jax", "pandas", "importlib.metadata", "json", "hwcost.plot"]
+    heavy = ["torch", "matplotlib", "scipy", "rich", "jax", "pandas", "importlib.metadata", "json", "html", "shutil"]
+    heavy += ["hwcost.plot", "hwcost.cli.shared.outputs"]
     code = "import sys; from hwcost.cli import main; code = main(sys.argv[1:]); print(*sys.modules); sys.exit(code)"
     done = subprocess.run([sys.executable, "-c", code, *POINT], capture_output=True, text=True, timeout=600, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())

@@ -14,8 +14,7 @@ from hwcost.arrays import Size
 from hwcost.cli import estimate_output as output
 from hwcost.cli.shared.machines import BUFFER, CLOCK, ENERGY, ArrayOptions
 from hwcost.cli.shared.options import default_option, form_options, option
-from hwcost.cli.shared.outputs import parse_folder
-from hwcost.cli.shared.values import parse_relaxations
+from hwcost.cli.shared.values import parse_folder, parse_relaxations
 from hwcost.cli.shared.workload import (
     SWEEP_LIMIT,
     Workload,

@@ -20,10 +20,11 @@ from hwcost.cli.shared.documents import json_document
 from hwcost.cli.shared.machines import BUFFER, TABLE, ArrayOptions, CostTable, Machine, timed_options
 from hwcost.cli.shared.networks import INPUT, ModelOptions, check_inputs
 from hwcost.cli.shared.options import TORCH_DEVICE, block, default_option, option, parsed_by, size_option
-from hwcost.cli.shared.outputs import check_outputs, output_option, parse_folder, write_output
+from hwcost.cli.shared.outputs import check_outputs, output_option, write_output
 from hwcost.cli.shared.progress import waiting
 from hwcost.cli.shared.values import (
     parse_file,
+    parse_folder,
     parse_member,
     parse_name,
     parse_number,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from textwrap import wrap
@@ -235,7 +234,9 @@ def _share(column: Column[Any], row: Any) -> float | None:
 
 
 def _text(text: str) -> str:
-    return html.escape(printable(text))
+    from html import escape
+
+    return escape(printable(text))
 
 
 def _cell(
@@ -244,7 +245,7 @@ def _cell(
     classes = [*(["l"] if to_the_left else []), *(["w"] if wraps else []), *(["b"] if share else [])]
     named = f' class="{" ".join(classes)}"' if classes else ""
     filled = f' style="--w:{100 * min(max(share, 0.0), 1.0):.1f}%"' if share else ""
-    title = f' title="{html.escape(words)}"' if words else ""
+    title = f' title="{_text(words)}"' if words else ""
     own = text.strip(" ")
     indent, behind = len(text) - len(text.lstrip(" ")), len(text) - len(text.rstrip(" "))
     shown = "&nbsp;" * indent + _text(own) + BLANK * (behind if own else 0)

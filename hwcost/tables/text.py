@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
@@ -174,6 +173,8 @@ def _width(text: str) -> int:
     """Terminal columns that a text takes: two for wide East Asian characters, none for combining ones."""
     if text.isascii():
         return len(text)
+    import unicodedata  # seldom needed, and part of every start
+
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
@@ -185,9 +186,11 @@ def is_terminal() -> bool:
 
 def terminal_width() -> int | None:
     """The number of columns of the terminal; None if stdout is not one."""
-    import shutil
+    if not sys.stdout.isatty():
+        return None
+    import shutil  # it loads libraries of compression
 
-    return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def bar(share: float, width: int = 8) -> str:

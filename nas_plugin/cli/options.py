@@ -15,8 +15,7 @@ from hwcost import InvalidValueError, SystolicArray
 from hwcost.cli.shared.machines import DATAFLOW, DEVICE, FOLD_TIMING, ArrayOptions
 from hwcost.cli.shared.networks import note_extrapolation
 from hwcost.cli.shared.options import Command, added, option, value_of
-from hwcost.cli.shared.outputs import parse_folder
-from hwcost.cli.shared.values import INTEGER, REAL
+from hwcost.cli.shared.values import INTEGER, REAL, parse_folder
 from hwcost.errors import Faults
 from hwcost.files import read_given, toml_of, unusable
 from hwcost.network.limits import Target

@@ -16,7 +16,7 @@ from hwcost.cli.shared.progress import waiting
 from hwcost.errors import Faults, InvalidValueError, require
 
 __all__ = [
-    "CSV", "HTML", "PICTURE", "check_outputs", "free_folder", "output_option", "parse_folder", "parse_output",
+    "CSV", "HTML", "PICTURE", "check_outputs", "free_folder", "output_option", "parse_output",
     "write_output",
 ]  # fmt: skip
 
@@ -45,22 +45,6 @@ def parse_output(option: str, path: str, endings: tuple[str, ...]) -> str:
     if endings in (PICTURE, HTML):
         require("matplotlib", "plot", "a picture")
     return path
-
-
-def parse_folder(option: str, text: str) -> str:
-    """A folder that is there, or may be made."""
-    if not text.strip() or "\0" in text:
-        raise InvalidValueError(option, text, "a folder")
-    from hwcost.files import unusable
-
-    place = os.path.abspath(text)
-    while not os.path.lexists(place):
-        place = os.path.dirname(place)
-    if not os.path.isdir(place):
-        raise unusable(option, text, "written", OSError(None, f"{place} is not a folder"))
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise unusable(option, text, "written", OSError(None, f"{place} cannot be written to"))
-    return text
 
 
 def check_outputs(sources: Iterable[str], outputs: Mapping[str, str | None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -17,9 +18,9 @@ from hwcost.relaxation import RELAXATIONS, Relaxation
 
 __all__ = [
     "ALLOWED_SIZES", "INT64_MAX", "INTEGER", "REAL", "Sizes", "listed", "number_of", "parse_array", "parse_bytes",
-    "parse_clock", "parse_engine", "parse_file", "parse_member", "parse_name", "parse_number", "parse_object",
-    "parse_padding", "parse_relaxations", "parse_seeds", "parse_several_bytes", "parse_size", "parse_sizes",
-    "parse_sizes_by_name", "parse_stride",
+    "parse_clock", "parse_engine", "parse_file", "parse_folder", "parse_member", "parse_name", "parse_number",
+    "parse_object", "parse_padding", "parse_relaxations", "parse_seeds", "parse_several_bytes", "parse_size",
+    "parse_sizes", "parse_sizes_by_name", "parse_stride",
 ]  # fmt: skip
 
 ALLOWED_SIZES = "an integer of at least 1, a list like 8,16,32 or a range like 1:256 or 1:256:8"
@@ -102,6 +103,22 @@ def parse_file(option: str, text: str) -> str:
     from hwcost.files import check_given
 
     check_given(text, None, option)
+    return text
+
+
+def parse_folder(option: str, text: str) -> str:
+    """A folder that is there, or may be made."""
+    if not text.strip() or "\0" in text:
+        raise InvalidValueError(option, text, "a folder")
+    from hwcost.files import unusable
+
+    place = os.path.abspath(text)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        raise unusable(option, text, "written", OSError(None, f"{place} is not a folder"))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise unusable(option, text, "written", OSError(None, f"{place} cannot be written to"))
     return text
 
 
