@@ -169,6 +169,11 @@ def test_machines_of_one_label_are_told_by_the_fields_that_differ():
         "clock 1 GHz, bandwidth 1 GB/s, overlap 0.5",
     ]
     assert [row["machine"] for row in found.records()] == [each.summary.label for each in found]
+    bounds = [line for line in str(found).splitlines() if line.startswith("lower bound")]
+    assert [[each.summary.label in line for each in found] for line in bounds] == [
+        [True, True, False, False],
+        [False, False, True, True],
+    ]
 
 
 def test_machines_given_by_name_are_called_so():

@@ -329,12 +329,14 @@ def _short_label(pairs: Sequence[Pair]) -> Callable[[Pair], str] | None:
 def _bounds(pairs: Sequence[Pair]) -> Iterator[tuple[str, str]]:
     """Why times are lower bounds, once for each reason, with the machines unless it is that of all of them."""
     found: dict[str, dict[str, None]] = {}
+    short = _short_label(pairs)
     for pair in pairs:
-        summary = pair.summary
-        found.setdefault(lower_bound(summary.uncharged), {})[summary.device or summary.array.size_in_words] = None
+        machine = pair.summary.label if short is None else short(pair)
+        found.setdefault(lower_bound(pair.summary.uncharged), {})[machine] = None
     for text, machines in found.items():
+        named = (", " if short is not None else "; ").join(machines)
         if text:
-            yield f" {text}", labelled("lower bound", text if len(found) == 1 else f"{', '.join(machines)}: {text}")
+            yield f" {text}", labelled("lower bound", text if len(found) == 1 else f"{named}: {text}")
 
 
 def _of_memory(pairs: Sequence[Pair]) -> Iterator[Column[Pair]]:

@@ -103,7 +103,7 @@ def sweep(
     >>> found.column("buffer_bytes").tolist(), found.dram_bytes.tolist()
     ([4096.0, 16384.0, 65536.0], [228480.0, 129280.0, 81280.0])
     """
-    device = read_device(base, field="base").name if isinstance(base, str) else ""
+    device = read_device(base, field="base").name if isinstance(base, (str, os.PathLike)) else ""
     base = _check_base(base)
     flows = _check_dataflows(dataflows, base)
     values = check_fields(fields)
