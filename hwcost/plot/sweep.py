@@ -150,9 +150,9 @@ def sweep_figure(found: Any, title: str = "", *, extrapolated: Sequence[bool] | 
 
 def _look(is_beyond: bool) -> dict[str, Any]:
     """A point of the front, in no colour of a dataflow; hollow beyond what was measured."""
-    face, edge = ("white", BLACK) if is_beyond else (BLACK, "white")
-    look = {"linestyle": "none", "marker": "D", "markersize": 4.5}
-    return look | {"color": BLACK, "markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": 0.6}
+    face, edge, width = ("white", BLACK, 0.7) if is_beyond else (BLACK, "white", 0.35)
+    look = {"linestyle": "none", "marker": "D", "markersize": 4, "color": BLACK}
+    return look | {"markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
 
 
 def _arranged(figure: Any, count: int) -> list[Any]:
