@@ -89,6 +89,15 @@ def _read(app: Any, page: str, source: list[str]) -> None:
     source[0] = with_links(source[0])
 
 
+def _pictures(app: Any, doctree: Any) -> None:
+    """Every picture is a link to itself in full size, which Sphinx makes of those that have a scale."""
+    from docutils.nodes import image
+
+    for node in doctree.findall(image):
+        if "://" not in node["uri"]:
+            node["scale"] = 100
+
+
 # ---------------------------------------------------------------- docstrings
 
 
@@ -134,6 +143,7 @@ def setup(app: Any) -> dict[str, bool]:
 
     TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # how an alias inside another type is shown
     app.connect("source-read", _read)
+    app.connect("doctree-read", _pictures)
     app.connect("autodoc-process-docstring", _docstring, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip)

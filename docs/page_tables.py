@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import hwcost
@@ -25,6 +27,7 @@ from hwcost.devices.chips import PART
 from hwcost.devices.values import REQUIRED
 from hwcost.machine.energies import ENERGIES
 from hwcost.machine.fields import Declaration
+from hwcost.tables import markdown_table
 
 
 def filled(text: str) -> str:
@@ -113,6 +116,14 @@ def device_sources() -> str:
     return "\n\n".join(map(_section, map(read_device, _files())))
 
 
+def schemas() -> str:
+    """The JSON Schemas, each by the name that a document has."""
+    files = sorted((Path(__file__).parent / "schemas").iterdir())
+    names = [json.loads(path.read_text(encoding="utf-8"))["title"] for path in files]
+    rows = [(f"`{name}`", f"[{path.name}](schemas/{path.name})") for name, path in zip(names, files, strict=True)]
+    return markdown_table([("schema of a document", "JSON Schema"), *rows])
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "shipped-devices": shipped_devices,
     "device-fields": device_fields,
@@ -127,6 +138,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "forms": functools.partial(rows_of, hwcost.calibration.FORMS),
     "latencies": lambda: rows_of(nas_plugin.LATENCIES),
     "methods": lambda: rows_of(nas_plugin.METHODS),
+    "schemas": schemas,
 }
 """Every table by the name that pages use."""
 
