@@ -329,7 +329,7 @@ def test_extrapolation_is_warned_about():
     inside = some_layers()[5]
     assert found.beyond(inside) == []
     assert found.predict(inside) == pytest.approx(layer_cost(inside, found.device).seconds)
-    with pytest.warns(ExtrapolationWarning, match="k is 40000, but layers of"):
+    with pytest.warns(ExtrapolationWarning, match="k is 40,000, but layers of"):
         found.predict(Linear(40000, 64, batch=50))
 
 
