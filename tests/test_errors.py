@@ -111,6 +111,7 @@ def test_all_faults_of_a_device_file_are_told_at_once(hwcost, networks):
     places = [line.split()[2] for line in err.splitlines()]
     assert places == [
         "array.rows.unit", "array.rows.status", "array.cols.value", "array.cols.source", "array.clock_hz.value",
+        "array.dataflow", "array.fold_timing",
     ]  # fmt: skip
 
 
